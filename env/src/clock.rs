@@ -1,0 +1,28 @@
+//! Time as a trait. Monotonic time orders and times things out; wall time is only ever shown or stored.
+//!
+//! INVARIANT: monotonic values never go back; wall values may.
+
+use crate::BoxFuture;
+
+/// A source of time.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since an arbitrary start.
+    fn monotonic_ms(&self) -> u64 {
+        self.monotonic_ns() / 1_000_000
+    }
+
+    /// Nanoseconds since an arbitrary start.
+    fn monotonic_ns(&self) -> u64;
+
+    /// Milliseconds since the Unix epoch.
+    fn wall_ms(&self) -> u64 {
+        self.wall_ns() / 1_000_000
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    fn wall_ns(&self) -> u64;
+
+    /// Resolves once at least `ms` milliseconds of monotonic time have passed. The wait counts from this call, not
+    /// from the first poll.
+    fn sleep_ms(&self, ms: u64) -> BoxFuture<'static, ()>;
+}

@@ -1,0 +1,34 @@
+//! The one door to the outside: clock, entropy, disk and network as traits, with two sets of back ends.
+//!
+//! `os` talks to the machine (and is the only place with `unsafe`); `memory` is for tests: time moves by hand,
+//! entropy comes from a seed, disks lose what was not synced. Everything above takes an [`Env`] and cannot tell
+//! which one it got. Nothing here knows NFS, a log or a shard.
+
+pub mod clock;
+pub mod disk;
+pub mod entropy;
+pub mod limits;
+pub mod memory;
+pub mod os;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use clock::Clock;
+pub use disk::{Disk, File, OpenMode};
+pub use entropy::Entropy;
+
+/// A boxed future that may move between threads; what trait objects return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Everything a component may touch outside its own memory.
+#[derive(Clone)]
+pub struct Env {
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Files.
+    pub disk: Arc<dyn Disk>,
+}

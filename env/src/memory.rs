@@ -1,0 +1,7 @@
+//! Back ends for tests: nothing here touches the machine, and a run repeats from its seed.
+
+mod clock;
+mod entropy;
+
+pub use clock::ManualClock;
+pub use entropy::SeededEntropy;

@@ -1,0 +1,1 @@
+//! The network as a trait: byte streams, nothing of RPC.
