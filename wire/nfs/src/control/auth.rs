@@ -1,0 +1,324 @@
+//! HELLO and AUTH: how the two ends of a node-to-node connection prove that they hold the cluster key.
+//!
+//! [`ControlGate`] is the callee's side, [`Handshake`] the caller's. Both are values without a socket or a source of
+//! randomness: nonces come in as arguments. The Raft transport opens with the same two procedures.
+//!
+//! INVARIANT: a gate that has seen a wrong MAC, or a second HELLO, never opens.
+//! Spec: docs/protocol/control.md §1, §2.
+
+use std::fmt;
+
+use bytes::Bytes;
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, xdr_struct};
+
+use super::{Procedure, Refusal, VERSION, decode_args, put_reply};
+
+const LABEL_CALLER: &[u8] = b"shoal caller";
+const LABEL_CALLEE: &[u8] = b"shoal callee";
+const LABEL_SECRET: &[u8] = b"shoal secret";
+const MAC_INPUT_BYTES: usize = 108;
+
+/// The key that every node of a cluster holds. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClusterKey([u8; 32]);
+
+impl ClusterKey {
+    /// Takes 32 random bytes as the key.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+}
+
+impl fmt::Debug for ClusterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClusterKey(..)")
+    }
+}
+
+/// What a node says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum NodeKind {
+    /// A metadata server.
+    Metadata = 1,
+    /// A data server.
+    Data = 2,
+    /// A gateway.
+    Gateway = 3,
+    /// An administrator's tool.
+    Administrator = 4,
+}
+
+impl Decode for NodeKind {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(match r.u32()? {
+            1 => Self::Metadata,
+            2 => Self::Data,
+            3 => Self::Gateway,
+            4 => Self::Administrator,
+            value => return Err(XdrError::BadDiscriminant { what: "node kind", value }),
+        })
+    }
+}
+
+impl Encode for NodeKind {
+    fn encode(&self, w: &mut Writer) {
+        w.u32(*self as u32);
+    }
+}
+
+/// Arguments of HELLO, and the body of its reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// Version of the handshake.
+    pub version: u32,
+    /// Who is speaking.
+    pub kind: NodeKind,
+    /// Fresh random bytes.
+    pub nonce: [u8; 32],
+}
+
+xdr_struct! { Hello { version, kind, nonce } }
+
+/// Arguments of AUTH, and the body of its reply.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// Keyed BLAKE3 over what both sides know of this connection.
+    pub mac: [u8; 32],
+}
+
+xdr_struct! { Auth { mac } }
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Auth(..)")
+    }
+}
+
+/// A secret that only the two ends of an authenticated connection know. Never sent, never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectionSecret([u8; 32]);
+
+impl ConnectionSecret {
+    /// Keyed BLAKE3 under the secret over the parts, one behind the other.
+    pub(super) fn keyed(&self, parts: &[&[u8]]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(&self.0);
+        parts.iter().for_each(|part| {
+            hasher.update(part);
+        });
+        hasher.finalize()
+    }
+}
+
+impl fmt::Debug for ConnectionSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ConnectionSecret(..)")
+    }
+}
+
+/// What both ends know of a connection once HELLO was answered.
+struct Transcript<'a> {
+    program: u32,
+    caller: &'a Hello,
+    callee: &'a Hello,
+}
+
+impl Transcript<'_> {
+    /// The 108 bytes are drawn in docs/protocol/control.md §1.
+    fn mac(&self, key: &ClusterKey, label: &[u8]) -> blake3::Hash {
+        let mut input = [0; MAC_INPUT_BYTES];
+        input[..label.len()].copy_from_slice(label);
+        input[16..20].copy_from_slice(&self.program.to_be_bytes());
+        input[20..24].copy_from_slice(&VERSION.to_be_bytes());
+        input[24..28].copy_from_slice(&(self.caller.kind as u32).to_be_bytes());
+        input[28..32].copy_from_slice(&(self.callee.kind as u32).to_be_bytes());
+        input[32..64].copy_from_slice(&self.caller.nonce);
+        input[64..96].copy_from_slice(&self.callee.nonce);
+        blake3::keyed_hash(&key.0, &input)
+    }
+
+    fn secret(&self, key: &ClusterKey) -> ConnectionSecret {
+        ConnectionSecret(*self.mac(key, LABEL_SECRET).as_bytes())
+    }
+}
+
+/// The other end of an authenticated connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// What it says it is.
+    pub kind: NodeKind,
+    /// Shared with it alone.
+    pub secret: ConnectionSecret,
+}
+
+/// The callee's side of the handshake: one for each connection.
+#[derive(Debug)]
+pub struct ControlGate {
+    key: ClusterKey,
+    program: u32,
+    own: Hello,
+    state: GateState,
+}
+
+#[derive(Debug)]
+enum GateState {
+    Fresh,
+    Greeted(Hello),
+    Open(Peer),
+    Shut,
+}
+
+impl ControlGate {
+    /// A gate for a new connection to `program`. `nonce` must be fresh random bytes.
+    #[must_use]
+    pub fn new(key: &ClusterKey, program: u32, kind: NodeKind, nonce: [u8; 32]) -> Self {
+        let own = Hello { version: VERSION, kind, nonce };
+        Self { key: key.clone(), program, own, state: GateState::Fresh }
+    }
+
+    /// Answers NULL, HELLO and AUTH. `None` if the procedure is another: ask [`peer`](Self::peer) whether it may go on.
+    ///
+    /// # Errors
+    /// Any [`XdrError`]: the arguments do not decode; to be answered GARBAGE_ARGS.
+    pub fn handshake(&mut self, procedure: u32, args: Bytes) -> Option<Result<Writer, XdrError>> {
+        match Procedure::from_number(procedure)? {
+            Procedure::Null => Some(decode_args::<super::Nothing>(args).map(|_| Writer::new())),
+            Procedure::Hello => Some(decode_args(args).map(|hello| reply(&self.hello(hello)))),
+            Procedure::Auth => Some(decode_args(args).map(|auth| reply(&self.auth(&auth)))),
+            _ => None,
+        }
+    }
+
+    /// Answers HELLO.
+    ///
+    /// # Errors
+    /// [`Refusal::BadVersion`]; [`Refusal::NotAuthenticated`] if it is not the connection's first.
+    pub fn hello(&mut self, caller: Hello) -> Result<Hello, Refusal> {
+        let before = std::mem::replace(&mut self.state, GateState::Shut);
+        if !matches!(before, GateState::Fresh) {
+            return Err(Refusal::NotAuthenticated);
+        }
+        if caller.version != VERSION {
+            return Err(Refusal::BadVersion);
+        }
+        self.state = GateState::Greeted(caller);
+        Ok(self.own.clone())
+    }
+
+    /// Answers AUTH.
+    ///
+    /// # Errors
+    /// [`Refusal::BadMac`] if the MAC is wrong or no HELLO came before; the gate then stays shut.
+    pub fn auth(&mut self, auth: &Auth) -> Result<Auth, Refusal> {
+        let GateState::Greeted(caller) = std::mem::replace(&mut self.state, GateState::Shut) else {
+            return Err(Refusal::BadMac);
+        };
+        let transcript = Transcript { program: self.program, caller: &caller, callee: &self.own };
+        // `Hash` compares in constant time.
+        if transcript.mac(&self.key, LABEL_CALLER) != blake3::Hash::from_bytes(auth.mac) {
+            return Err(Refusal::BadMac);
+        }
+        let mac = *transcript.mac(&self.key, LABEL_CALLEE).as_bytes();
+        let secret = transcript.secret(&self.key);
+        self.state = GateState::Open(Peer { kind: caller.kind, secret });
+        Ok(Auth { mac })
+    }
+
+    /// The other end, once it has proved itself.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAuthenticated`].
+    pub fn peer(&self) -> Result<&Peer, Refusal> {
+        match &self.state {
+            GateState::Open(peer) => Ok(peer),
+            GateState::Fresh | GateState::Greeted(_) | GateState::Shut => Err(Refusal::NotAuthenticated),
+        }
+    }
+
+    /// Whether this connection can never be authenticated any more and should be closed.
+    #[must_use]
+    pub fn is_shut(&self) -> bool {
+        matches!(self.state, GateState::Shut)
+    }
+}
+
+fn reply<T: Encode>(reply: &Result<T, Refusal>) -> Writer {
+    let mut w = Writer::new();
+    put_reply(&mut w, reply);
+    w
+}
+
+/// Why a caller does not trust what answers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandshakeError {
+    /// The callee speaks another version.
+    #[error("the other side speaks version {version}")]
+    BadVersion {
+        /// Its version.
+        version: u32,
+    },
+    /// The callee's MAC is wrong: it does not hold the cluster key.
+    #[error("the other side does not hold the cluster key")]
+    BadMac,
+}
+
+/// The caller's side of the handshake.
+#[derive(Debug)]
+pub struct Handshake {
+    key: ClusterKey,
+    program: u32,
+    own: Hello,
+}
+
+/// The caller's side after HELLO was answered.
+#[derive(Debug)]
+pub struct Greeted {
+    handshake: Handshake,
+    callee: Hello,
+}
+
+impl Handshake {
+    /// Begins a handshake on a new connection to `program`. `nonce` must be fresh random bytes.
+    #[must_use]
+    pub fn new(key: &ClusterKey, program: u32, kind: NodeKind, nonce: [u8; 32]) -> Self {
+        Self { key: key.clone(), program, own: Hello { version: VERSION, kind, nonce } }
+    }
+
+    /// The arguments of HELLO.
+    #[must_use]
+    pub fn hello(&self) -> &Hello {
+        &self.own
+    }
+
+    /// Takes the answer to HELLO; gives the arguments of AUTH.
+    ///
+    /// # Errors
+    /// [`HandshakeError::BadVersion`].
+    pub fn on_hello(self, callee: Hello) -> Result<(Greeted, Auth), HandshakeError> {
+        if callee.version != VERSION {
+            return Err(HandshakeError::BadVersion { version: callee.version });
+        }
+        let greeted = Greeted { handshake: self, callee };
+        let mac = *greeted.transcript().mac(&greeted.handshake.key, LABEL_CALLER).as_bytes();
+        Ok((greeted, Auth { mac }))
+    }
+}
+
+impl Greeted {
+    /// Takes the answer to AUTH; gives the proven other end.
+    ///
+    /// # Errors
+    /// [`HandshakeError::BadMac`]: nothing else may be sent to this callee.
+    pub fn on_auth(self, auth: &Auth) -> Result<Peer, HandshakeError> {
+        let (transcript, key) = (self.transcript(), &self.handshake.key);
+        if transcript.mac(key, LABEL_CALLEE) != blake3::Hash::from_bytes(auth.mac) {
+            return Err(HandshakeError::BadMac);
+        }
+        Ok(Peer { kind: self.callee.kind, secret: transcript.secret(key) })
+    }
+
+    fn transcript(&self) -> Transcript<'_> {
+        Transcript { program: self.handshake.program, caller: &self.handshake.own, callee: &self.callee }
+    }
+}

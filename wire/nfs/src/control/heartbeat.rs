@@ -1,0 +1,82 @@
+//! HEARTBEAT: how a data server renews its lease, and the usage it reports (STAT reports the same).
+//!
+//! Spec: docs/protocol/control.md §2, §5.
+
+use wire_xdr::xdr_struct;
+
+/// How full and how busy a data server is. Counters start with the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// What the server may hold.
+    pub capacity_bytes: u64,
+    /// What counts against it.
+    pub used_bytes: u64,
+    /// Journal files, dead bytes included.
+    pub journal_bytes: u64,
+    /// Bytes that can still be read.
+    pub live_bytes: u64,
+    /// Extents that hold bytes.
+    pub extents: u64,
+    /// READ requests answered.
+    pub reads: u64,
+    /// WRITE requests answered.
+    pub writes: u64,
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Flushes of the journal.
+    pub flushes: u64,
+    /// Reads refused because a checksum did not match.
+    pub bad_blocks: u64,
+}
+
+xdr_struct! {
+    Usage {
+        capacity_bytes, used_bytes, journal_bytes, live_bytes, extents,
+        reads, writes, read_bytes, written_bytes, flushes, bad_blocks
+    }
+}
+
+impl Usage {
+    /// What may still be written.
+    #[must_use]
+    pub fn free_bytes(&self) -> u64 {
+        self.capacity_bytes.saturating_sub(self.used_bytes)
+    }
+}
+
+/// Arguments of HEARTBEAT.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// The id that REGISTER gave.
+    pub server: u32,
+    /// The store's identity.
+    pub uuid: [u8; 16],
+    /// How full and how busy it is.
+    pub usage: Usage,
+}
+
+xdr_struct! { Heartbeat { server, uuid, usage } }
+
+/// Body of HEARTBEAT's reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// How long the lease lasts from the moment the heartbeat was sent.
+    pub lease_ms: u32,
+}
+
+xdr_struct! { Renewed { lease_ms } }
+
+/// Body of STAT's reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The store's identity.
+    pub uuid: [u8; 16],
+    /// The write verifier of this start.
+    pub instance: u64,
+    /// How full and how busy it is.
+    pub usage: Usage,
+}
+
+xdr_struct! { Stat { uuid, instance, usage } }

@@ -1,0 +1,214 @@
+//! The control protocol between metadata servers and data servers: procedure numbers, refusals, and how a reply begins.
+//!
+//! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent` is what it is told.
+//! Nothing here sends or waits: env-transport carries these bodies.
+//!
+//! Spec: docs/protocol/control.md.
+
+pub mod auth;
+pub mod extent;
+pub mod heartbeat;
+pub mod limits;
+pub mod register;
+
+use bytes::Bytes;
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
+
+pub use auth::{ClusterKey, ControlGate, Handshake, NodeKind};
+
+/// RPC program of the control protocol.
+pub const PROGRAM: u32 = 0x20C0_0002;
+
+/// RPC program of the Raft transport, which opens with the same handshake.
+pub const RAFT_PROGRAM: u32 = 0x20C0_0001;
+
+/// The one version of both programs.
+pub const VERSION: u32 = 1;
+
+/// A procedure of the control program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Procedure {
+    /// Answers nothing.
+    Null = 0,
+    /// Exchanges kinds and nonces.
+    Hello = 1,
+    /// Proves knowledge of the cluster key.
+    Auth = 2,
+    /// A data server makes itself known.
+    Register = 3,
+    /// A data server renews its lease.
+    Heartbeat = 4,
+    /// Raises an extent's epoch.
+    Fence = 5,
+    /// Forgets the bytes behind a point.
+    Cut = 6,
+    /// Forgets all bytes.
+    Drop = 7,
+    /// Asks how far extents reach.
+    Size = 8,
+    /// Asks for usage and counters.
+    Stat = 9,
+}
+
+impl Procedure {
+    /// The procedure with this number, if there is one.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::Null,
+            1 => Self::Hello,
+            2 => Self::Auth,
+            3 => Self::Register,
+            4 => Self::Heartbeat,
+            5 => Self::Fence,
+            6 => Self::Cut,
+            7 => Self::Drop,
+            8 => Self::Size,
+            9 => Self::Stat,
+            _ => return None,
+        })
+    }
+
+    /// Its number on the wire.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self as u32
+    }
+}
+
+/// Why the callee did not do it (docs/protocol/control.md §0).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No AUTH has succeeded on this connection.
+    #[error("the connection is not authenticated")]
+    NotAuthenticated,
+    /// The MAC is wrong: another cluster key.
+    #[error("the MAC does not match: different cluster keys")]
+    BadMac,
+    /// The version in HELLO is not spoken.
+    #[error("the version is not spoken")]
+    BadVersion,
+    /// This kind of node may not call this procedure.
+    #[error("this kind of node may not call this procedure")]
+    WrongPeer,
+    /// This metadata server does not lead.
+    #[error("not the leader; it is {leader:?}")]
+    NotLeader {
+        /// Control address of the leader, or empty.
+        leader: String,
+    },
+    /// The data server must register again.
+    #[error("not registered")]
+    RegisterAgain,
+    /// The callee's disk failed.
+    #[error("the other side's disk failed")]
+    Io,
+    /// Not now.
+    #[error("busy")]
+    Busy,
+    /// An argument makes no sense.
+    #[error("an argument makes no sense")]
+    Invalid,
+}
+
+impl Refusal {
+    fn number(&self) -> u32 {
+        match self {
+            Self::NotAuthenticated => 1,
+            Self::BadMac => 2,
+            Self::BadVersion => 3,
+            Self::WrongPeer => 4,
+            Self::NotLeader { .. } => 5,
+            Self::RegisterAgain => 6,
+            Self::Io => 7,
+            Self::Busy => 8,
+            Self::Invalid => 9,
+        }
+    }
+}
+
+/// Writes a reply: its status, then its body if there is one.
+pub fn put_reply<T: Encode>(w: &mut Writer, reply: &Result<T, Refusal>) {
+    match reply {
+        Ok(body) => {
+            w.u32(0);
+            body.encode(w);
+        }
+        Err(refusal) => {
+            w.u32(refusal.number());
+            if let Refusal::NotLeader { leader } = refusal {
+                w.string(leader);
+            }
+        }
+    }
+}
+
+/// Reads a whole reply.
+///
+/// # Errors
+/// Any [`XdrError`], bytes left over included. The inner error is the callee's refusal.
+pub fn decode_reply<T: Decode>(bytes: Bytes) -> Result<Result<T, Refusal>, XdrError> {
+    let mut r = Reader::new(bytes);
+    let refusal = match r.u32()? {
+        0 => {
+            let body = T::decode(&mut r)?;
+            r.finish()?;
+            return Ok(Ok(body));
+        }
+        1 => Refusal::NotAuthenticated,
+        2 => Refusal::BadMac,
+        3 => Refusal::BadVersion,
+        4 => Refusal::WrongPeer,
+        5 => Refusal::NotLeader { leader: text(&mut r, "leader")? },
+        6 => Refusal::RegisterAgain,
+        7 => Refusal::Io,
+        8 => Refusal::Busy,
+        9 => Refusal::Invalid,
+        value => return Err(XdrError::BadDiscriminant { what: "control status", value }),
+    };
+    r.finish()?;
+    Ok(Err(refusal))
+}
+
+/// Reads the whole of a call's arguments.
+///
+/// # Errors
+/// Any [`XdrError`], bytes left over included.
+pub fn decode_args<T: Decode>(bytes: Bytes) -> Result<T, XdrError> {
+    let mut r = Reader::new(bytes);
+    let args = T::decode(&mut r)?;
+    r.finish()?;
+    Ok(args)
+}
+
+/// Writes a value as one run of bytes.
+#[must_use]
+pub fn encoded<T: Encode>(value: &T) -> Bytes {
+    let mut w = Writer::new();
+    value.encode(&mut w);
+    w.into_bytes()
+}
+
+/// A body or arguments without content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nothing;
+
+impl Decode for Nothing {
+    fn decode(_: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self)
+    }
+}
+
+impl Encode for Nothing {
+    fn encode(&self, _: &mut Writer) {}
+}
+
+/// Reads an address or another short text.
+fn text(r: &mut Reader, field: &'static str) -> Result<String, XdrError> {
+    let bytes = r.string(limits::ADDRESS_BYTES_MAX)?;
+    std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| XdrError::Invalid { field })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! REGISTER: a data server says who and where it is, and gets its id, its first lease and the sealed handle key.
+//!
+//! Spec: docs/protocol/control.md §2.
+
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
+
+use super::auth::ConnectionSecret;
+use super::{limits, text};
+
+const LABEL_MASK: &[u8] = b"mask";
+const LABEL_SEAL: &[u8] = b"seal";
+
+/// Arguments of REGISTER.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Register {
+    /// The store's identity, made when it was formatted.
+    pub uuid: [u8; 16],
+    /// The write verifier of this start.
+    pub instance: u64,
+    /// Universal addresses clients reach the server at, the best first.
+    pub addresses: Vec<String>,
+    /// Where its control service listens, `ip:port`.
+    pub control: String,
+    /// What it may hold.
+    pub capacity_bytes: u64,
+    /// What counts against it.
+    pub used_bytes: u64,
+}
+
+struct Text(String);
+
+impl Decode for Text {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        text(r, "address").map(Self)
+    }
+}
+
+impl Decode for Register {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        let (uuid, instance) = (r.fixed()?, r.u64()?);
+        let addresses: Vec<Text> = list(r, limits::DATA_ADDRESSES_MAX)?;
+        if addresses.is_empty() {
+            return Err(XdrError::Invalid { field: "addresses" });
+        }
+        let addresses = addresses.into_iter().map(|Text(address)| address).collect();
+        let control = text(r, "control")?;
+        Ok(Self { uuid, instance, addresses, control, capacity_bytes: r.u64()?, used_bytes: r.u64()? })
+    }
+}
+
+struct TextRef<'a>(&'a str);
+
+impl Encode for TextRef<'_> {
+    fn encode(&self, w: &mut Writer) {
+        w.string(self.0);
+    }
+}
+
+impl Encode for Register {
+    fn encode(&self, w: &mut Writer) {
+        w.fixed(&self.uuid);
+        w.u64(self.instance);
+        let addresses: Vec<TextRef<'_>> = self.addresses.iter().map(|address| TextRef(address)).collect();
+        put_list(w, &addresses);
+        w.string(&self.control);
+        w.u64(self.capacity_bytes);
+        w.u64(self.used_bytes);
+    }
+}
+
+/// Body of REGISTER's reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// The data server's id, for good.
+    pub server: u32,
+    /// How long the lease lasts from the moment REGISTER was sent.
+    pub lease_ms: u32,
+    /// The key for data-server handles.
+    pub key: SealedKey,
+}
+
+xdr_struct! { Registered { server, lease_ms, key } }
+
+/// The handle key as it travels: masked and authenticated under the connection's secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedKey {
+    nonce: [u8; 16],
+    sealed: [u8; 32],
+    mac: [u8; 16],
+}
+
+xdr_struct! { SealedKey { nonce, sealed, mac } }
+
+/// A sealed key was not made for this connection, or was changed on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the sealed handle key is not genuine")]
+pub struct SealBroken;
+
+impl SealedKey {
+    /// Seals `key` for the other end of a connection. `nonce` must be fresh random bytes.
+    #[must_use]
+    pub fn seal(secret: &ConnectionSecret, nonce: [u8; 16], key: &[u8; 32]) -> Self {
+        let sealed = masked(secret, &nonce, key);
+        Self { nonce, sealed, mac: mac(secret, &nonce, &sealed) }
+    }
+
+    /// Opens it.
+    ///
+    /// # Errors
+    /// [`SealBroken`].
+    pub fn open(&self, secret: &ConnectionSecret) -> Result<[u8; 32], SealBroken> {
+        let expected = mac(secret, &self.nonce, &self.sealed);
+        // Every byte is looked at, whatever the first ones say.
+        let difference = expected.iter().zip(&self.mac).fold(0, |all, (one, other)| all | (one ^ other));
+        if difference == 0 { Ok(masked(secret, &self.nonce, &self.sealed)) } else { Err(SealBroken) }
+    }
+}
+
+fn masked(secret: &ConnectionSecret, nonce: &[u8; 16], bytes: &[u8; 32]) -> [u8; 32] {
+    let mut masked = *secret.keyed(&[LABEL_MASK, nonce]).as_bytes();
+    masked.iter_mut().zip(bytes).for_each(|(mask, byte)| *mask ^= byte);
+    masked
+}
+
+fn mac(secret: &ConnectionSecret, nonce: &[u8; 16], sealed: &[u8; 32]) -> [u8; 16] {
+    let hash = secret.keyed(&[LABEL_SEAL, nonce, sealed]);
+    let mut mac = [0; 16];
+    mac.copy_from_slice(&hash.as_bytes()[..16]);
+    mac
+}

@@ -1,0 +1,212 @@
+//! Golden bytes, truncation and the handshake's refusals.
+
+use super::auth::*;
+use super::extent::*;
+use super::heartbeat::*;
+use super::register::*;
+use super::*;
+
+fn key(byte: u8) -> ClusterKey {
+    ClusterKey::new([byte; 32])
+}
+
+fn pair(caller_key: u8, callee_key: u8, programs: (u32, u32)) -> (Handshake, ControlGate) {
+    let handshake = Handshake::new(&key(caller_key), programs.0, NodeKind::Data, [1; 32]);
+    let gate = ControlGate::new(&key(callee_key), programs.1, NodeKind::Metadata, [2; 32]);
+    (handshake, gate)
+}
+
+fn run(handshake: Handshake, gate: &mut ControlGate) -> Result<Peer, Refusal> {
+    let hello = gate.hello(handshake.hello().clone())?;
+    let (greeted, auth) = handshake.on_hello(hello).unwrap();
+    let auth = gate.auth(&auth)?;
+    Ok(greeted.on_auth(&auth).unwrap())
+}
+
+/// Decodes what was encoded, and refuses every shorter and every longer message.
+fn check<T: Encode + Decode + PartialEq + std::fmt::Debug>(value: &T, golden_hex: &str) {
+    let bytes = encoded(value);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, golden_hex.replace(' ', ""), "{value:?}");
+    assert_eq!(decode_args::<T>(bytes.clone()).as_ref(), Ok(value));
+    for len in 0..bytes.len() {
+        assert!(decode_args::<T>(bytes.slice(..len)).is_err(), "{value:?} cut to {len}");
+    }
+    let longer: Bytes = [&bytes[..], &[0; 4]].concat().into();
+    assert_eq!(decode_args::<T>(longer), Err(XdrError::Trailing));
+}
+
+#[test]
+fn extent_messages_have_their_golden_bytes() {
+    let extent = ExtentName { ino: 0x0102_0304_0506_0708, index: 9 };
+    check(&AtEpoch { extent, epoch: 0xa }, "0102030405060708 00000009 000000000000000a");
+    check(
+        &Cut { extent, epoch: 0xa, keep_bytes: 0xb },
+        "0102030405060708 00000009 000000000000000a 0000000b",
+    );
+    check(&KnownEpoch { epoch: 7 }, "0000000000000007");
+    check(&SizeOf { extents: vec![extent] }, "00000001 0102030405060708 00000009");
+    let size = ExtentSize { end_bytes: 1, held_bytes: 2, epoch: 3, mtime_unix_ns: 4, change: 5 };
+    check(
+        &Sizes { sizes: vec![size] },
+        "00000001 00000001 00000002 0000000000000003 0000000000000004 0000000000000005",
+    );
+}
+
+#[test]
+fn register_and_heartbeat_have_their_golden_bytes() {
+    let register = Register {
+        uuid: [0x11; 16],
+        instance: 2,
+        addresses: vec!["1.2.3.4.8.1".into()],
+        control: "h:1".into(),
+        capacity_bytes: 3,
+        used_bytes: 4,
+    };
+    check(
+        &register,
+        "11111111111111111111111111111111 0000000000000002 00000001 0000000b 312e322e332e342e382e3100
+         00000003 683a3100 0000000000000003 0000000000000004"
+            .replace('\n', "")
+            .as_str(),
+    );
+    let usage = Usage { capacity_bytes: 1, bad_blocks: 0xb, ..Usage::default() };
+    let zeros = "0000000000000000".repeat(9);
+    check(
+        &Heartbeat { server: 5, uuid: [0x22; 16], usage },
+        &format!("00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b"),
+    );
+    check(&Renewed { lease_ms: 6000 }, "00001770");
+    assert_eq!(usage.free_bytes(), 1);
+    let none = Register { addresses: vec![], ..register };
+    assert_eq!(decode_args::<Register>(encoded(&none)), Err(XdrError::Invalid { field: "addresses" }));
+}
+
+#[test]
+fn replies_carry_their_status() {
+    let refusals = [
+        Refusal::NotAuthenticated,
+        Refusal::BadMac,
+        Refusal::BadVersion,
+        Refusal::WrongPeer,
+        Refusal::NotLeader { leader: "10.0.0.1:9".into() },
+        Refusal::RegisterAgain,
+        Refusal::Io,
+        Refusal::Busy,
+        Refusal::Invalid,
+    ];
+    for (number, refusal) in (1u32..).zip(refusals) {
+        let mut w = Writer::new();
+        put_reply::<KnownEpoch>(&mut w, &Err(refusal.clone()));
+        assert_eq!(w.to_bytes()[..4], number.to_be_bytes());
+        assert_eq!(decode_reply::<KnownEpoch>(w.into_bytes()), Ok(Err(refusal)));
+    }
+    let mut w = Writer::new();
+    put_reply(&mut w, &Ok(KnownEpoch { epoch: 1 }));
+    assert_eq!(decode_reply(w.into_bytes()), Ok(Ok(KnownEpoch { epoch: 1 })));
+    assert!(decode_reply::<KnownEpoch>(Bytes::from_static(&[0, 0, 0, 99])).is_err());
+    assert!(decode_reply::<KnownEpoch>(Bytes::new()).is_err());
+}
+
+/// Both ends learn who the other is, and share a secret.
+/// Spec: docs/protocol/control.md §1.
+#[test]
+fn the_right_key_opens_the_gate() {
+    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
+    assert_eq!(gate.peer().unwrap_err(), Refusal::NotAuthenticated);
+    let callee = run(handshake, &mut gate).unwrap();
+    let caller = gate.peer().unwrap();
+    assert_eq!((caller.kind, callee.kind), (NodeKind::Data, NodeKind::Metadata));
+    assert_eq!(caller.secret, callee.secret);
+}
+
+#[test]
+fn the_mac_has_its_golden_bytes() {
+    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
+    let hello = gate.hello(handshake.hello().clone()).unwrap();
+    let (_, auth) = handshake.on_hello(hello).unwrap();
+    let mut input = b"shoal caller\0\0\0\0".to_vec();
+    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1]);
+    input.extend_from_slice(&[1; 32]);
+    input.extend_from_slice(&[2; 32]);
+    input.extend_from_slice(&[0; 12]);
+    assert_eq!(auth.mac, *blake3::keyed_hash(&[7; 32], &input).as_bytes());
+}
+
+#[test]
+fn a_wrong_key_or_program_shuts_the_gate_for_good() {
+    for (callee_key, program) in [(8, PROGRAM), (7, RAFT_PROGRAM)] {
+        let (handshake, mut gate) = pair(7, callee_key, (PROGRAM, program));
+        assert_eq!(run(handshake, &mut gate), Err(Refusal::BadMac));
+        assert!(gate.is_shut());
+        let (handshake, _) = pair(callee_key, callee_key, (program, program));
+        assert_eq!(run(handshake, &mut gate), Err(Refusal::NotAuthenticated));
+        assert_eq!(gate.peer().unwrap_err(), Refusal::NotAuthenticated);
+    }
+}
+
+/// The callee's MAC cannot be the caller's sent back: an impostor that echoes is found out.
+#[test]
+fn a_caller_refuses_an_echo() {
+    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
+    let hello = gate.hello(handshake.hello().clone()).unwrap();
+    let (greeted, auth) = handshake.on_hello(hello).unwrap();
+    assert_eq!(greeted.on_auth(&auth), Err(HandshakeError::BadMac));
+}
+
+#[test]
+fn out_of_order_handshakes_are_refused() {
+    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
+    assert_eq!(gate.auth(&Auth { mac: [0; 32] }), Err(Refusal::BadMac));
+    assert_eq!(gate.hello(handshake.hello().clone()), Err(Refusal::NotAuthenticated));
+    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
+    run(handshake, &mut gate).unwrap();
+    let (again, mut other) = pair(7, 7, (PROGRAM, PROGRAM));
+    assert_eq!(gate.hello(again.hello().clone()), Err(Refusal::NotAuthenticated));
+    assert!(gate.is_shut());
+    let old = Hello { version: 2, ..again.hello().clone() };
+    assert_eq!(other.hello(old), Err(Refusal::BadVersion));
+}
+
+#[test]
+fn the_gate_speaks_bytes() {
+    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
+    let args = encoded(handshake.hello());
+    let reply = gate.handshake(1, args).unwrap().unwrap().into_bytes();
+    let hello = decode_reply::<Hello>(reply).unwrap().unwrap();
+    let (greeted, auth) = handshake.on_hello(hello).unwrap();
+    let reply = gate.handshake(2, encoded(&auth)).unwrap().unwrap().into_bytes();
+    greeted.on_auth(&decode_reply::<Auth>(reply).unwrap().unwrap()).unwrap();
+    assert!(gate.handshake(0, Bytes::new()).unwrap().unwrap().is_empty());
+    assert!(gate.handshake(5, Bytes::new()).is_none());
+    assert!(gate.handshake(77, Bytes::new()).is_none());
+    assert!(gate.handshake(1, Bytes::from_static(&[1, 2])).unwrap().is_err());
+}
+
+#[test]
+fn a_sealed_key_opens_only_under_its_own_secret() {
+    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
+    let callee = run(handshake, &mut gate).unwrap();
+    let sealed = SealedKey::seal(&gate.peer().unwrap().secret, [3; 16], &[9; 32]);
+    assert_eq!(sealed.open(&callee.secret), Ok([9; 32]));
+    let bytes = encoded(&Registered { server: 1, lease_ms: 2, key: sealed });
+    assert!(!bytes.windows(32).any(|window| window == [9; 32]), "the key must not be readable");
+    for at in 8..bytes.len() {
+        let mut changed = bytes.to_vec();
+        changed[at] ^= 1;
+        let registered = decode_args::<Registered>(changed.into()).unwrap();
+        assert_eq!(registered.key.open(&callee.secret), Err(SealBroken));
+    }
+    let (other, mut other_gate) = pair(8, 8, (PROGRAM, PROGRAM));
+    let stranger = run(other, &mut other_gate).unwrap();
+    let registered = decode_args::<Registered>(bytes).unwrap();
+    assert_eq!(registered.key.open(&stranger.secret), Err(SealBroken));
+}
+
+#[test]
+fn procedures_have_their_numbers() {
+    for number in 0..10 {
+        assert_eq!(Procedure::from_number(number).unwrap().number(), number);
+    }
+    assert_eq!(Procedure::from_number(10), None);
+}
