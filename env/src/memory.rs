@@ -1,7 +1,9 @@
 //! Back ends for tests: nothing here touches the machine, and a run repeats from its seed.
 
 mod clock;
+mod disk;
 mod entropy;
 
 pub use clock::ManualClock;
+pub use disk::{Crash, DiskCounts, MemoryDisk};
 pub use entropy::SeededEntropy;

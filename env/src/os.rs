@@ -1,7 +1,14 @@
 //! Back ends that talk to the machine. The only module of the workspace that holds `unsafe`.
 
+mod blocking_disk;
 mod clock;
 mod entropy;
+mod file_calls;
+mod open_disk;
+mod thread_pool;
+mod tokio_net;
 
+pub use blocking_disk::BlockingDisk;
 pub use clock::OsClock;
 pub use entropy::OsEntropy;
+pub use open_disk::{BackEnd, Preference, open_disk};

@@ -1,0 +1,349 @@
+//! A disk in memory that fails on request: for tests of everything that stores.
+//!
+//! It keeps two images of each file, what a reader sees and what a power cut leaves, as maps of 4 KiB pages. `crash`
+//! throws the first away, whole or sector by sector. Names are durable only after `sync_dir`, except directories,
+//! which are durable at once.
+//!
+//! INVARIANT: bytes covered by a sync that answered `Ok` survive every crash.
+//! INVARIANT: a handle opened before a crash answers errors after it.
+
+mod file;
+mod pages;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use self::file::MemoryFile;
+use self::pages::FileState;
+use super::entropy::splitmix64;
+use crate::disk::Capacity;
+use crate::{BoxFuture, Disk, File, OpenMode};
+
+/// What a crash leaves of bytes that were written and not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crash {
+    /// Nothing.
+    Drop,
+    /// Everything: the page cache had just been written back.
+    Keep,
+    /// Each 512 B sector of each unsynced write survives or not by a coin toss from `seed`, so writes are torn and
+    /// reordered.
+    Tear {
+        /// Where the coin tosses start.
+        seed: u64,
+    },
+}
+
+/// How often the disk was asked to do what, and how much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DiskCounts {
+    /// Write calls (a write with sync counts here and in `syncs`).
+    pub writes: u64,
+    /// Bytes of those writes.
+    pub write_bytes: u64,
+    /// Sync calls for bytes.
+    pub syncs: u64,
+    /// Read calls.
+    pub reads: u64,
+    /// Bytes of those reads.
+    pub read_bytes: u64,
+}
+
+/// A disk in memory. Clones are the same disk.
+#[derive(Debug, Clone)]
+pub struct MemoryDisk {
+    state: Arc<Mutex<DiskState>>,
+}
+
+#[derive(Debug)]
+struct DiskState {
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    dirs: BTreeMap<PathBuf, ()>,
+    files: BTreeMap<u64, FileState>,
+    file_next: u64,
+    /// Raised by every crash; handles of an older one are dead.
+    generation: u64,
+    capacity_bytes: u64,
+    counts: DiskCounts,
+    faults: Vec<Fault>,
+    /// Writes and syncs left before the power goes; `None`: it stays on.
+    power_left: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Fault {
+    on: FaultOn,
+    /// Calls still to let through.
+    after: u64,
+    kind: io::ErrorKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum FaultOn {
+    Write,
+    Sync,
+    Read,
+}
+
+impl Default for MemoryDisk {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl MemoryDisk {
+    /// An empty disk without a size limit.
+    pub fn new() -> Self {
+        Self::with_capacity(u64::MAX)
+    }
+
+    /// An empty disk on which file lengths may sum up to `capacity_bytes`; more answers `StorageFull`.
+    pub fn with_capacity(capacity_bytes: u64) -> Self {
+        let state = DiskState {
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            dirs: BTreeMap::new(),
+            files: BTreeMap::new(),
+            file_next: 1,
+            generation: 0,
+            capacity_bytes,
+            counts: DiskCounts::default(),
+            faults: Vec::new(),
+            power_left: None,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Changes the size limit.
+    pub fn set_capacity(&self, capacity_bytes: u64) {
+        self.lock().capacity_bytes = capacity_bytes;
+    }
+
+    /// Cuts the power and turns it on again: open handles are dead, unsynced bytes fare as `crash` says, names that
+    /// were not synced are undone. Pending faults are forgotten.
+    pub fn crash(&self, crash: Crash) {
+        let mut state = self.lock();
+        state.generation += 1;
+        state.power_left = None;
+        state.faults.clear();
+        let mut seed = match crash {
+            Crash::Tear { seed } => seed,
+            Crash::Drop | Crash::Keep => 0,
+        };
+        for file in state.files.values_mut() {
+            file.crash(|| match crash {
+                Crash::Drop => false,
+                Crash::Keep => true,
+                Crash::Tear { .. } => splitmix64(&mut seed) & 1 == 1,
+            });
+        }
+        if crash == Crash::Keep {
+            state.durable_names = state.names.clone();
+        } else {
+            state.names = state.durable_names.clone();
+        }
+        state.forget_nameless();
+    }
+
+    /// Lets `after` more writes and syncs (together) succeed; from then on all of them fail until [`crash`](Self::crash).
+    pub fn cut_power_after(&self, after: u64) {
+        self.lock().power_left = Some(after);
+    }
+
+    /// Lets `after` more writes succeed and fails the next one, once, having written nothing.
+    pub fn fail_write(&self, after: u64, kind: io::ErrorKind) {
+        self.lock().faults.push(Fault { on: FaultOn::Write, after, kind });
+    }
+
+    /// Lets `after` more syncs succeed and fails the next one, once.
+    pub fn fail_sync(&self, after: u64, kind: io::ErrorKind) {
+        self.lock().faults.push(Fault { on: FaultOn::Sync, after, kind });
+    }
+
+    /// Lets `after` more reads succeed and fails the next one, once.
+    pub fn fail_read(&self, after: u64, kind: io::ErrorKind) {
+        self.lock().faults.push(Fault { on: FaultOn::Read, after, kind });
+    }
+
+    /// Flips bits of a file behind its owner's back, durably: byte at `offset` becomes itself XOR `mask`.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn corrupt(&self, path: &Path, offset: u64, mask: u8) {
+        let mut state = self.lock();
+        let id = *state.names.get(path).expect("the test corrupts a file that exists");
+        state.files.get_mut(&id).expect("a name leads to a file").corrupt(offset, mask);
+    }
+
+    /// What was done so far, since creation.
+    pub fn counts(&self) -> DiskCounts {
+        self.lock().counts
+    }
+
+    fn lock(&self) -> MutexGuard<'_, DiskState> {
+        // A test that panicked while holding the lock is over; others may go on.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DiskState {
+    fn used_bytes(&self) -> u64 {
+        self.names.values().filter_map(|id| self.files.get(id)).map(FileState::len).sum()
+    }
+
+    /// Counts an operation against faults and power.
+    fn admit(&mut self, on: FaultOn) -> io::Result<()> {
+        if on != FaultOn::Read
+            && let Some(left) = &mut self.power_left
+        {
+            if *left == 0 {
+                return Err(io::Error::other("the power is off"));
+            }
+            *left -= 1;
+        }
+        let mut hit = None;
+        for (index, fault) in self.faults.iter_mut().enumerate().filter(|(_, fault)| fault.on == on) {
+            match fault.after {
+                0 => hit = hit.or(Some(index)),
+                _ => fault.after -= 1,
+            }
+        }
+        match hit {
+            Some(index) => Err(io::Error::new(self.faults.remove(index).kind, "injected by the test")),
+            None => Ok(()),
+        }
+    }
+
+    /// Drops files that no name leads to, now or after a crash, and that nobody can have open.
+    fn forget_nameless(&mut self) {
+        let (names, durable) = (&self.names, &self.durable_names);
+        self.files.retain(|id, _| names.values().chain(durable.values()).any(|known| known == id));
+    }
+}
+
+fn absent(path: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("{}: no such file", path.display()))
+}
+
+fn in_dir(path: &Path, dir: &Path) -> bool {
+    path.parent() == Some(dir)
+}
+
+impl Disk for MemoryDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> BoxFuture<'static, io::Result<Arc<dyn File>>> {
+        let (disk, path) = (self.clone(), path.to_path_buf());
+        Box::pin(async move {
+            let mut state = disk.lock();
+            let id = match state.names.get(&path) {
+                Some(_) if mode.create && mode.exclusive => {
+                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is there"));
+                }
+                Some(id) => *id,
+                None if mode.create => {
+                    let known = path.parent().is_some_and(|dir| state.dirs.contains_key(dir));
+                    if !known {
+                        return Err(absent(&path));
+                    }
+                    let id = state.file_next;
+                    state.file_next += 1;
+                    state.files.insert(id, FileState::default());
+                    state.names.insert(path.clone(), id);
+                    id
+                }
+                None => return Err(absent(&path)),
+            };
+            if mode.truncate {
+                state.files.get_mut(&id).ok_or_else(|| absent(&path))?.set_len(0);
+            }
+            let generation = state.generation;
+            drop(state);
+            let file: Arc<dyn File> = Arc::new(MemoryFile::new(disk, id, generation, mode.write));
+            Ok(file)
+        })
+    }
+
+    fn remove(&self, path: &Path) -> BoxFuture<'static, io::Result<()>> {
+        let (disk, path) = (self.clone(), path.to_path_buf());
+        Box::pin(async move { disk.lock().names.remove(&path).map(|_| ()).ok_or_else(|| absent(&path)) })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> BoxFuture<'static, io::Result<()>> {
+        let (disk, from, to) = (self.clone(), from.to_path_buf(), to.to_path_buf());
+        Box::pin(async move {
+            let mut state = disk.lock();
+            let id = state.names.remove(&from).ok_or_else(|| absent(&from))?;
+            state.names.insert(to, id);
+            Ok(())
+        })
+    }
+
+    fn list(&self, dir: &Path) -> BoxFuture<'static, io::Result<Vec<String>>> {
+        let (disk, dir) = (self.clone(), dir.to_path_buf());
+        Box::pin(async move {
+            let state = disk.lock();
+            if !state.dirs.contains_key(&dir) {
+                return Err(absent(&dir));
+            }
+            let paths = state.names.keys().chain(state.dirs.keys());
+            let inside = paths.filter(|path| in_dir(path, &dir));
+            let mut names: Vec<String> =
+                inside.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+            names.sort();
+            Ok(names)
+        })
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> BoxFuture<'static, io::Result<()>> {
+        let (disk, dir) = (self.clone(), dir.to_path_buf());
+        Box::pin(async move {
+            let mut state = disk.lock();
+            for above in dir.ancestors() {
+                state.dirs.insert(above.to_path_buf(), ());
+            }
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&self, dir: &Path) -> BoxFuture<'static, io::Result<()>> {
+        let (disk, dir) = (self.clone(), dir.to_path_buf());
+        Box::pin(async move {
+            let mut state = disk.lock();
+            if !state.dirs.contains_key(&dir) {
+                return Err(absent(&dir));
+            }
+            state.admit(FaultOn::Sync)?;
+            let inside: Vec<(PathBuf, u64)> = state
+                .names
+                .iter()
+                .filter(|(path, _)| in_dir(path, &dir))
+                .map(|(path, id)| (path.clone(), *id))
+                .collect();
+            state.durable_names.retain(|path, _| !in_dir(path, &dir));
+            state.durable_names.extend(inside);
+            Ok(())
+        })
+    }
+
+    fn exists(&self, path: &Path) -> BoxFuture<'static, io::Result<bool>> {
+        let (disk, path) = (self.clone(), path.to_path_buf());
+        Box::pin(async move {
+            let state = disk.lock();
+            Ok(state.names.contains_key(&path) || state.dirs.contains_key(&path))
+        })
+    }
+
+    fn capacity(&self, _dir: &Path) -> BoxFuture<'static, io::Result<Capacity>> {
+        let disk = self.clone();
+        Box::pin(async move {
+            let state = disk.lock();
+            let total_bytes = state.capacity_bytes;
+            Ok(Capacity { total_bytes, free_bytes: total_bytes.saturating_sub(state.used_bytes()) })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! A handle of a file in memory.
+
+use std::io;
+use std::sync::MutexGuard;
+
+use bytes::Bytes;
+
+use super::{DiskState, FaultOn, FileState, MemoryDisk};
+use crate::{BoxFuture, File};
+
+#[derive(Clone)]
+pub(super) struct MemoryFile {
+    disk: MemoryDisk,
+    id: u64,
+    generation: u64,
+    writable: bool,
+}
+
+impl MemoryFile {
+    pub(super) fn new(disk: MemoryDisk, id: u64, generation: u64, writable: bool) -> Self {
+        Self { disk, id, generation, writable }
+    }
+
+    fn lock(&self) -> io::Result<MutexGuard<'_, DiskState>> {
+        let state = self.disk.lock();
+        if state.generation != self.generation {
+            return Err(io::Error::other("this handle is from before the crash"));
+        }
+        Ok(state)
+    }
+
+    fn lock_writable(&self) -> io::Result<MutexGuard<'_, DiskState>> {
+        if !self.writable {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file is open for reading only"));
+        }
+        self.lock()
+    }
+
+    fn write(&self, data: &[Bytes], offset: u64) -> io::Result<()> {
+        let mut state = self.lock_writable()?;
+        state.admit(FaultOn::Write)?;
+        let bytes: u64 = data.iter().map(|part| part.len() as u64).sum();
+        state.counts.writes += 1;
+        state.counts.write_bytes += bytes;
+        state.grow(self.id, offset + bytes)?;
+        let file = state.file(self.id);
+        let mut at = offset;
+        for part in data {
+            file.write(at, part);
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut state = self.lock()?;
+        state.admit(FaultOn::Sync)?;
+        state.counts.syncs += 1;
+        state.file(self.id).sync();
+        Ok(())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut FileState)) -> io::Result<()> {
+        let mut state = self.lock_writable()?;
+        change(state.file(self.id));
+        Ok(())
+    }
+}
+
+impl DiskState {
+    fn file(&mut self, id: u64) -> &mut FileState {
+        self.files.get_mut(&id).expect("files outlive the handles of their generation")
+    }
+
+    /// Checks that a file may be `len` bytes long, and makes it so if it is shorter.
+    fn grow(&mut self, id: u64, len: u64) -> io::Result<()> {
+        let now = self.file(id).len();
+        if len <= now {
+            return Ok(());
+        }
+        if self.capacity_bytes.saturating_sub(self.used_bytes()) < len - now {
+            return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is full"));
+        }
+        self.file(id).set_len(len);
+        Ok(())
+    }
+}
+
+impl File for MemoryFile {
+    fn write_at(&self, data: Vec<Bytes>, offset: u64) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move {
+            // One turn of the scheduler, as a real write takes: others may queue up behind it.
+            tokio::task::yield_now().await;
+            file.write(&data, offset)
+        })
+    }
+
+    fn write_at_and_sync(&self, data: Vec<Bytes>, offset: u64) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            file.write(&data, offset)?;
+            tokio::task::yield_now().await;
+            file.sync()
+        })
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> BoxFuture<'static, io::Result<Bytes>> {
+        let file = self.clone();
+        Box::pin(async move {
+            let mut state = file.lock()?;
+            state.admit(FaultOn::Read)?;
+            let bytes = state.file(file.id).read(offset, len);
+            state.counts.reads += 1;
+            state.counts.read_bytes += bytes.len() as u64;
+            Ok(bytes)
+        })
+    }
+
+    fn sync_data(&self) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move {
+            tokio::task::yield_now().await;
+            file.sync()
+        })
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move {
+            let id = file.id;
+            file.lock_writable()?.grow(id, offset + len)
+        })
+    }
+
+    fn set_len(&self, len: u64) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move { file.change(|state| state.set_len(len)) })
+    }
+
+    fn len(&self) -> BoxFuture<'static, io::Result<u64>> {
+        let file = self.clone();
+        Box::pin(async move {
+            let mut state = file.lock()?;
+            Ok(state.file(file.id).len())
+        })
+    }
+
+    fn start_writeback(&self, _offset: u64, _len: u64) -> BoxFuture<'static, io::Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move { file.change(|state| state.punch(offset, len)) })
+    }
+}

@@ -1,0 +1,146 @@
+//! The bytes of one file in memory: what readers see, what is durable, and which ranges differ.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+const PAGE_BYTES: usize = 4096;
+/// What a device writes whole or not at all.
+const SECTOR_BYTES: u64 = 512;
+
+type Page = Arc<[u8; PAGE_BYTES]>;
+
+/// One file. Pages never written are absent and read as zero.
+#[derive(Debug, Default)]
+pub(super) struct FileState {
+    seen: Image,
+    durable: Image,
+    /// Ranges written since the last sync.
+    unsynced: Vec<(u64, u64)>,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Image {
+    len: u64,
+    pages: BTreeMap<u64, Page>,
+}
+
+impl Image {
+    fn page_mut(&mut self, page: u64) -> &mut [u8; PAGE_BYTES] {
+        Arc::make_mut(self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE_BYTES])))
+    }
+
+    fn write(&mut self, mut offset: u64, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let (page, start) = split(offset);
+            let step = bytes.len().min(PAGE_BYTES - start);
+            self.page_mut(page)[start..start + step].copy_from_slice(&bytes[..step]);
+            bytes = &bytes[step..];
+            offset += step as u64;
+        }
+        self.len = self.len.max(offset);
+    }
+
+    fn read(&self, mut offset: u64, len: usize) -> Bytes {
+        let rest = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let mut left = len.min(rest);
+        let mut out = BytesMut::with_capacity(left);
+        while left > 0 {
+            let (page, start) = split(offset);
+            let step = left.min(PAGE_BYTES - start);
+            match self.pages.get(&page) {
+                Some(bytes) => out.extend_from_slice(&bytes[start..start + step]),
+                None => out.resize(out.len() + step, 0),
+            }
+            left -= step;
+            offset += step as u64;
+        }
+        out.freeze()
+    }
+
+    /// Zeroes what lies from `from` on, so that growing again shows zeros.
+    fn cut(&mut self, from: u64) {
+        let (page, start) = split(from);
+        if start > 0 && self.pages.contains_key(&page) {
+            self.page_mut(page)[start..].fill(0);
+        }
+        self.pages.split_off(&from.div_ceil(PAGE_BYTES as u64));
+        self.len = from;
+    }
+}
+
+fn split(offset: u64) -> (u64, usize) {
+    let page = offset / PAGE_BYTES as u64;
+    let start = usize::try_from(offset % PAGE_BYTES as u64).expect("below the page size");
+    (page, start)
+}
+
+impl FileState {
+    pub(super) fn len(&self) -> u64 {
+        self.seen.len
+    }
+
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
+        self.seen.write(offset, bytes);
+        self.unsynced.push((offset, bytes.len() as u64));
+    }
+
+    pub(super) fn read(&self, offset: u64, len: usize) -> Bytes {
+        self.seen.read(offset, len)
+    }
+
+    /// A length change reaches the disk with the next sync, as the file system's journal would have it.
+    pub(super) fn set_len(&mut self, len: u64) {
+        if len < self.seen.len {
+            self.seen.cut(len);
+        }
+        self.seen.len = len;
+    }
+
+    pub(super) fn punch(&mut self, offset: u64, len: u64) {
+        let end = (offset + len).min(self.seen.len);
+        let whole = offset.div_ceil(PAGE_BYTES as u64)..end / PAGE_BYTES as u64;
+        self.seen.pages.retain(|page, _| !whole.contains(page));
+        self.unsynced.push((offset, end.saturating_sub(offset)));
+    }
+
+    pub(super) fn sync(&mut self) {
+        if self.seen.len < self.durable.len {
+            self.durable.cut(self.seen.len);
+        }
+        self.durable.len = self.seen.len;
+        for (offset, len) in self.unsynced.drain(..) {
+            let end = offset + len;
+            for page in offset / PAGE_BYTES as u64..end.div_ceil(PAGE_BYTES as u64) {
+                match self.seen.pages.get(&page) {
+                    Some(bytes) => self.durable.pages.insert(page, Arc::clone(bytes)),
+                    None => self.durable.pages.remove(&page),
+                };
+            }
+        }
+    }
+
+    /// Leaves the durable image and those unsynced sectors that `survives` is true for.
+    pub(super) fn crash(&mut self, mut survives: impl FnMut() -> bool) {
+        for (offset, len) in std::mem::take(&mut self.unsynced) {
+            let end = (offset + len).min(self.seen.len);
+            let mut sector = offset - offset % SECTOR_BYTES;
+            while sector < end {
+                if survives() {
+                    let bytes = self.seen.read(sector, SECTOR_BYTES as usize);
+                    self.durable.write(sector, &bytes);
+                }
+                sector += SECTOR_BYTES;
+            }
+        }
+        self.seen = self.durable.clone();
+    }
+
+    pub(super) fn corrupt(&mut self, offset: u64, mask: u8) {
+        for image in [&mut self.seen, &mut self.durable] {
+            let (page, start) = split(offset);
+            image.page_mut(page)[start] ^= mask;
+        }
+    }
+}

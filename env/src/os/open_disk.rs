@@ -1,0 +1,41 @@
+//! Which back end a disk gets: a ring where the kernel gives one, threads otherwise.
+
+use std::io;
+use std::sync::Arc;
+
+use super::blocking_disk::BlockingDisk;
+use crate::Disk;
+
+/// What the operator asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preference {
+    /// io_uring where the kernel accepts it, else threads.
+    #[default]
+    Auto,
+    /// io_uring or an error.
+    Uring,
+    /// Threads.
+    Blocking,
+}
+
+/// Which back end it became.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BackEnd {
+    /// io_uring.
+    Uring,
+    /// Threads.
+    Blocking,
+}
+
+/// Starts a disk. `name` shows in thread names (at most 12 bytes of it are kept by the kernel).
+///
+/// # Errors
+/// [`Preference::Uring`] and the kernel refuses a ring, or the system refuses a thread.
+pub fn open_disk(name: &str, preference: Preference) -> io::Result<(Arc<dyn Disk>, BackEnd)> {
+    match preference {
+        Preference::Uring => Err(io::ErrorKind::Unsupported.into()),
+        Preference::Auto | Preference::Blocking => {
+            Ok((Arc::new(BlockingDisk::start(name)?), BackEnd::Blocking))
+        }
+    }
+}
