@@ -84,6 +84,7 @@ pub trait Disk: Send + Sync {
 /// # Errors
 /// Every method answers what the operating system said. After an error of a write or a sync the content of the
 /// bytes concerned is unknown: a later successful sync does not mean they are durable.
+#[allow(clippy::len_without_is_empty, reason = "the length is asked of the system, and may fail")]
 pub trait File: Send + Sync {
     /// Writes all of `data`, one buffer after the other, from `offset` on.
     fn write_at(&self, data: Vec<Bytes>, offset: u64) -> BoxFuture<'static, io::Result<()>>;

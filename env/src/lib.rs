@@ -9,6 +9,7 @@ pub mod disk;
 pub mod entropy;
 pub mod limits;
 pub mod memory;
+pub mod net;
 pub mod os;
 
 use std::future::Future;

@@ -3,6 +3,7 @@
 mod clock;
 mod disk;
 mod entropy;
+pub mod net;
 
 pub use clock::ManualClock;
 pub use disk::{Crash, DiskCounts, MemoryDisk};

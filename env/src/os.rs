@@ -6,7 +6,7 @@ mod entropy;
 mod file_calls;
 mod open_disk;
 mod thread_pool;
-mod tokio_net;
+pub mod tokio_net;
 
 pub use blocking_disk::BlockingDisk;
 pub use clock::OsClock;
