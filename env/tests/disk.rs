@@ -1,6 +1,8 @@
 //! One suite, every back end: the thread pool, the ring (skipped loudly where the kernel refuses one), memory.
 
-use std::io::{self, Write};
+#![allow(clippy::unwrap_used, reason = "a test: a failed step is a failed test")]
+
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ async fn on_each_disk(check: impl AsyncFn(Arc<dyn Disk>, PathBuf)) {
         match open_disk("test", preference) {
             Ok((disk, _)) => check(disk, dir.path().to_path_buf()).await,
             Err(error) => {
-                writeln!(io::stderr(), "SKIPPED {preference:?}: the kernel refuses: {error}").unwrap();
+                eprintln!("SKIPPED {preference:?}: the kernel refuses: {error}");
             }
         }
     }
