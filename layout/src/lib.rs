@@ -1,0 +1,27 @@
+//! Where a file's bytes are, and who was told: extents, epochs, placement, data-server handles, the life of a layout.
+//!
+//! Pure: no clock, no entropy, no store, no wire. `mds-shard` keeps what is decided here, `mds-server` says it to
+//! clients in flexible-files layouts, data servers check the handles.
+//!
+//! INVARIANT: the same arguments give the same answer on every replica.
+//! Spec: RFC 8881 §12.5; RFC 8435 §5; docs/formats/ds_handle.md.
+
+#![forbid(unsafe_code)]
+
+mod data_server;
+mod epoch;
+mod extent;
+pub mod handle;
+mod iomode;
+pub mod limits;
+pub mod placement;
+pub mod state;
+
+pub use data_server::DataServerId;
+pub use epoch::Epoch;
+pub use extent::{ExtentId, Pieces, pieces};
+pub use handle::{DsHandle, HandleError, HandleKey, SealedHandle};
+pub use iomode::Iomode;
+pub use limits::{EXTENT_BYTES, FILE_BYTES_MAX};
+pub use placement::Candidate;
+pub use state::LayoutRecord;
