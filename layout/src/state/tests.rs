@@ -62,7 +62,7 @@ fn a_partial_return_keeps_the_rest() {
     assert_eq!(give_back(&read, 3, Some(Iomode::Read), true), Ok(Kept::Nothing));
 }
 
-/// nfs: Linux refuses a recall whose seqid is not exactly one ahead; a repeated one must be the same.
+/// Linux refuses a recall whose seqid is not exactly one ahead; a repeated one must be the same.
 #[test]
 fn a_recall_is_one_ahead_and_stays_so() {
     let one = first(Iomode::ReadWrite);
