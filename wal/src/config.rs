@@ -1,0 +1,38 @@
+//! What the log's user chooses.
+
+use crate::limits::{
+    BLOCK_BYTES, QUEUE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+};
+
+/// Settings of one log. The segment size may differ from one opening to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalConfig {
+    /// Whose log this is; a directory written with another id is refused.
+    pub store_id: [u8; 16],
+    /// Size of new segments: a multiple of 4 KiB within the limits.
+    pub segment_bytes: u64,
+    /// Dropped segments kept for reuse. Above 0, new segments are also filled with zeros once, so that a flush never
+    /// changes file system metadata: for small, frequent, durable records. With 0 they are only allocated.
+    pub recycle_max: usize,
+    /// Payload bytes that may wait to be written.
+    pub queue_bytes_max: usize,
+}
+
+impl WalConfig {
+    /// The defaults: large segments, nothing kept for reuse.
+    pub fn new(store_id: [u8; 16]) -> Self {
+        Self {
+            store_id,
+            segment_bytes: SEGMENT_BYTES_DEFAULT,
+            recycle_max: 0,
+            queue_bytes_max: QUEUE_BYTES_DEFAULT,
+        }
+    }
+
+    /// Whether every setting is within its limits.
+    pub fn is_valid(&self) -> bool {
+        (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes)
+            && self.segment_bytes.is_multiple_of(BLOCK_BYTES)
+            && (1..=u32::MAX as usize).contains(&self.queue_bytes_max)
+    }
+}
