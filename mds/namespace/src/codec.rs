@@ -1,0 +1,241 @@
+//! Values of the namespace: fixed layouts, big-endian, each behind a version byte (docs/formats/namespace.md).
+//!
+//! Lengths are checked before anything is taken apart: a value that no version wrote is an error, never a panic.
+
+use layout::{DataServerId, Epoch, ExtentId};
+
+use crate::ExtentRecord;
+use crate::inode::{Content, FileType, Ino, Inode, Kind, Timestamp};
+use crate::limits::NAME_BYTES_MAX;
+use crate::store::StoreError;
+use crate::work::WorkItem;
+
+/// Bytes of an inode.
+pub const INODE_BYTES: usize = 100;
+/// Bytes of a directory entry before its name.
+pub const DIRENT_HEAD_BYTES: usize = 10;
+/// Bytes of an extent record.
+pub const EXTENT_BYTES: usize = 24;
+/// Bytes of a work item.
+pub const WORK_BYTES: usize = 36;
+
+const VERSION: u8 = 1;
+const CONTENT_INLINE: u8 = 1;
+const CONTENT_EXTENTS: u8 = 2;
+const WORK_CUT: u8 = 1;
+const WORK_DROP: u8 = 2;
+const WORK_FENCE: u8 = 3;
+
+/// The value of an inode.
+#[must_use]
+pub fn encode_inode(inode: &Inode) -> [u8; INODE_BYTES] {
+    let (major, minor) = match inode.kind {
+        Kind::Block { major, minor } | Kind::Character { major, minor } => (major, minor),
+        Kind::Regular | Kind::Directory | Kind::Symlink | Kind::Fifo | Kind::Socket => (0, 0),
+    };
+    let mut out = [0; INODE_BYTES];
+    out[0] = VERSION;
+    out[1] = inode.kind.file_type().code();
+    out[2] = match inode.content {
+        Content::Inline => CONTENT_INLINE,
+        Content::Extents => CONTENT_EXTENTS,
+    };
+    put_u32(&mut out, 4, inode.mode);
+    put_u32(&mut out, 8, inode.nlink);
+    put_u32(&mut out, 12, inode.uid);
+    put_u32(&mut out, 16, inode.gid);
+    put_u32(&mut out, 20, inode.generation);
+    put_u64(&mut out, 24, inode.size_bytes);
+    put_u64(&mut out, 32, inode.used_bytes);
+    put_u64(&mut out, 40, inode.change);
+    out[48..56].copy_from_slice(&inode.atime.seconds.to_be_bytes());
+    out[56..64].copy_from_slice(&inode.mtime.seconds.to_be_bytes());
+    out[64..72].copy_from_slice(&inode.ctime.seconds.to_be_bytes());
+    put_u32(&mut out, 72, inode.atime.nanos);
+    put_u32(&mut out, 76, inode.mtime.nanos);
+    put_u32(&mut out, 80, inode.ctime.nanos);
+    put_u32(&mut out, 84, major);
+    put_u32(&mut out, 88, minor);
+    put_u64(&mut out, 92, inode.parent);
+    out
+}
+
+/// Reads the value of inode `ino`.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for a value no version wrote.
+pub fn decode_inode(ino: Ino, value: &[u8]) -> Result<Inode, StoreError> {
+    let value: &[u8; INODE_BYTES] = value.try_into().map_err(|_| StoreError::Corrupt("inode length"))?;
+    if value[0] != VERSION {
+        return Err(StoreError::Corrupt("inode version"));
+    }
+    let (major, minor) = (u32_at(value, 84), u32_at(value, 88));
+    let kind = match FileType::from_code(value[1]).ok_or(StoreError::Corrupt("inode kind"))? {
+        FileType::Regular => Kind::Regular,
+        FileType::Directory => Kind::Directory,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Block => Kind::Block { major, minor },
+        FileType::Character => Kind::Character { major, minor },
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+    };
+    let content = match value[2] {
+        CONTENT_INLINE => Content::Inline,
+        CONTENT_EXTENTS => Content::Extents,
+        _ => return Err(StoreError::Corrupt("inode content")),
+    };
+    Ok(Inode {
+        ino,
+        generation: u32_at(value, 20),
+        kind,
+        mode: u32_at(value, 4),
+        nlink: u32_at(value, 8),
+        uid: u32_at(value, 12),
+        gid: u32_at(value, 16),
+        size_bytes: u64_at(value, 24),
+        used_bytes: u64_at(value, 32),
+        change: u64_at(value, 40),
+        atime: time_at(value, 48, 72),
+        mtime: time_at(value, 56, 76),
+        ctime: time_at(value, 64, 80),
+        parent: u64_at(value, 92),
+        content,
+    })
+}
+
+/// A directory entry, as its value shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DirentRef<'a> {
+    /// The inode it leads to.
+    pub ino: Ino,
+    /// What kind of object that is.
+    pub file_type: FileType,
+    /// The name.
+    pub name: &'a [u8],
+}
+
+/// The value of a directory entry.
+#[must_use]
+pub fn encode_dirent(entry: &DirentRef<'_>) -> Vec<u8> {
+    assert!(!entry.name.is_empty() && entry.name.len() <= NAME_BYTES_MAX);
+    let mut out = Vec::with_capacity(DIRENT_HEAD_BYTES + entry.name.len());
+    out.push(VERSION);
+    out.push(entry.file_type.code());
+    out.extend_from_slice(&entry.ino.to_be_bytes());
+    out.extend_from_slice(entry.name);
+    out
+}
+
+/// Reads the value of a directory entry.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for a value no version wrote.
+pub fn decode_dirent(value: &[u8]) -> Result<DirentRef<'_>, StoreError> {
+    let (head, name) = value
+        .split_first_chunk::<DIRENT_HEAD_BYTES>()
+        .ok_or(StoreError::Corrupt("directory entry length"))?;
+    if head[0] != VERSION {
+        return Err(StoreError::Corrupt("directory entry version"));
+    }
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(StoreError::Corrupt("directory entry name"));
+    }
+    let file_type = FileType::from_code(head[1]).ok_or(StoreError::Corrupt("directory entry kind"))?;
+    Ok(DirentRef { ino: u64_at(head, 2), file_type, name })
+}
+
+/// The value of an extent record; its key names the extent.
+#[must_use]
+pub fn encode_extent(record: &ExtentRecord) -> [u8; EXTENT_BYTES] {
+    let mut out = [0; EXTENT_BYTES];
+    out[0] = VERSION;
+    out[1] = u8::from(record.pending_work.is_some());
+    put_u32(&mut out, 4, record.home.0);
+    put_u64(&mut out, 8, record.epoch.0);
+    put_u64(&mut out, 16, record.pending_work.unwrap_or(0));
+    out
+}
+
+/// Reads the value of an extent record.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for a value no version wrote.
+pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, StoreError> {
+    let value: &[u8; EXTENT_BYTES] = value.try_into().map_err(|_| StoreError::Corrupt("extent length"))?;
+    if value[0] != VERSION {
+        return Err(StoreError::Corrupt("extent version"));
+    }
+    let pending_work = match value[1] {
+        0 => None,
+        1 => Some(u64_at(value, 16)),
+        _ => return Err(StoreError::Corrupt("extent flags")),
+    };
+    Ok(ExtentRecord {
+        extent,
+        home: DataServerId(u32_at(value, 4)),
+        epoch: Epoch(u64_at(value, 8)),
+        pending_work,
+    })
+}
+
+/// The value of a work item; its key holds the number.
+#[must_use]
+pub fn encode_work(item: &WorkItem) -> [u8; WORK_BYTES] {
+    let (code, keep_bytes) = match item {
+        WorkItem::Cut { keep_bytes, .. } => (WORK_CUT, *keep_bytes),
+        WorkItem::Drop { .. } => (WORK_DROP, 0),
+        WorkItem::Fence { .. } => (WORK_FENCE, 0),
+    };
+    let mut out = [0; WORK_BYTES];
+    out[0] = VERSION;
+    out[1] = code;
+    put_u32(&mut out, 4, item.home().0);
+    put_u64(&mut out, 8, item.extent().ino);
+    put_u32(&mut out, 16, item.extent().index);
+    put_u64(&mut out, 20, item.epoch().0);
+    put_u64(&mut out, 28, keep_bytes);
+    out
+}
+
+/// Reads the value of a work item.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] for a value no version wrote.
+pub fn decode_work(value: &[u8]) -> Result<WorkItem, StoreError> {
+    let value: &[u8; WORK_BYTES] = value.try_into().map_err(|_| StoreError::Corrupt("work item length"))?;
+    if value[0] != VERSION {
+        return Err(StoreError::Corrupt("work item version"));
+    }
+    let home = DataServerId(u32_at(value, 4));
+    let extent = ExtentId { ino: u64_at(value, 8), index: u32_at(value, 16) };
+    let epoch = Epoch(u64_at(value, 20));
+    match value[1] {
+        WORK_CUT => Ok(WorkItem::Cut { extent, home, epoch, keep_bytes: u64_at(value, 28) }),
+        WORK_DROP => Ok(WorkItem::Drop { extent, home, epoch }),
+        WORK_FENCE => Ok(WorkItem::Fence { extent, home, epoch }),
+        _ => Err(StoreError::Corrupt("work item kind")),
+    }
+}
+
+pub(crate) fn put_u32(out: &mut [u8], at: usize, number: u32) {
+    out[at..at + 4].copy_from_slice(&number.to_be_bytes());
+}
+
+pub(crate) fn put_u64(out: &mut [u8], at: usize, number: u64) {
+    out[at..at + 8].copy_from_slice(&number.to_be_bytes());
+}
+
+/// Reads within an array whose length was checked against the layout.
+pub(crate) fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
+    u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+}
+
+/// Reads within an array whose length was checked against the layout.
+pub(crate) fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
+    u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
+}
+
+fn time_at(bytes: &[u8; INODE_BYTES], seconds_at: usize, nanos_at: usize) -> Timestamp {
+    let seconds = u64_at(bytes, seconds_at).cast_signed();
+    Timestamp { seconds, nanos: u32_at(bytes, nanos_at) }
+}

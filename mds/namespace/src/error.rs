@@ -1,0 +1,81 @@
+//! Why a namespace operation was refused.
+//!
+//! One variant per answer a caller can act on; the front maps each to one NFS status.
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::StoreError;
+
+/// Why a namespace operation was refused. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum FsError {
+    /// The name is not in the directory (ENOENT).
+    #[error("no such name")]
+    NotFound,
+    /// The name is taken (EEXIST).
+    #[error("name exists")]
+    Exists,
+    /// A directory was needed (ENOTDIR).
+    #[error("not a directory")]
+    NotDirectory,
+    /// A directory is not allowed here (EISDIR).
+    #[error("is a directory")]
+    IsDirectory,
+    /// The directory has entries (ENOTEMPTY).
+    #[error("directory not empty")]
+    NotEmpty,
+    /// The mode bits forbid it (EACCES).
+    #[error("access denied")]
+    AccessDenied,
+    /// Only the owner or the superuser may (EPERM).
+    #[error("operation not permitted")]
+    NotPermitted,
+    /// An argument makes no sense (EINVAL).
+    #[error("invalid argument")]
+    Invalid,
+    /// A name that can't be stored: `.`, `..`, or one with `/` or NUL.
+    #[error("bad name")]
+    BadName,
+    /// A name or symlink target that is too long (ENAMETOOLONG).
+    #[error("name too long")]
+    NameTooLong,
+    /// The object to open is a symbolic link.
+    #[error("is a symbolic link")]
+    SymlinkInPath,
+    /// The object is of a kind that has no such operation.
+    #[error("wrong kind of object")]
+    WrongKind,
+    /// Past the largest file size (EFBIG).
+    #[error("file too large")]
+    TooLarge,
+    /// The object has as many names as it can have (EMLINK).
+    #[error("too many links")]
+    TooManyLinks,
+    /// No room: no cookie is left for the name, or the store is full (ENOSPC).
+    #[error("no space")]
+    NoSpace,
+    /// There is no such inode (ESTALE).
+    #[error("stale inode")]
+    Stale,
+    /// The objects live on different file systems (EXDEV).
+    #[error("different file systems")]
+    CrossDevice,
+    /// The content is not where the caller thinks: look again.
+    #[error("content moved")]
+    ContentMoved,
+    /// The extent has no record.
+    #[error("no such extent")]
+    NoSuchExtent,
+    /// A change of the object is still being carried out: ask again.
+    #[error("object is being changed")]
+    Busy,
+    /// The store failed, or holds what no version of this program wrote.
+    #[error("store: {0}")]
+    Store(String),
+}
+
+impl From<StoreError> for FsError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}

@@ -1,0 +1,217 @@
+//! What an inode is: identity, kind, attributes, and where its content lives.
+//!
+//! Knows no NFS type and no store: `codec` gives an inode its bytes, `op/*` its behaviour.
+//!
+//! INVARIANT: an inode number is never given out twice; `generation` only guards against a restored backup.
+
+use serde::{Deserialize, Serialize};
+
+/// Inode number: the owning shard in the top 16 bits, a sequence below (docs/formats/namespace.md).
+pub type Ino = u64;
+
+/// The root directory of a file system: shard 0, sequence 1.
+pub const ROOT_INO: Ino = 1;
+
+/// A point in time: whole seconds since 1970 and nanoseconds below one second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Timestamp {
+    /// Seconds since 1970-01-01T00:00:00Z; may be negative.
+    pub seconds: i64,
+    /// Nanoseconds, below 1,000,000,000.
+    pub nanos: u32,
+}
+
+impl Timestamp {
+    /// Converts nanoseconds since 1970.
+    #[must_use]
+    pub fn from_unix_ns(unix_ns: u64) -> Self {
+        let seconds = i64::try_from(unix_ns / 1_000_000_000).expect("2^64 ns in seconds fits i64");
+        let nanos = u32::try_from(unix_ns % 1_000_000_000).expect("a remainder below 10^9 fits u32");
+        Self { seconds, nanos }
+    }
+}
+
+/// What kind of object an inode is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A file with content.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link; its target is stored beside the inode.
+    Symlink,
+    /// A block device.
+    Block {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A character device.
+    Character {
+        /// Major number.
+        major: u32,
+        /// Minor number.
+        minor: u32,
+    },
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+impl Kind {
+    /// The kind without its device numbers.
+    #[must_use]
+    pub fn file_type(self) -> FileType {
+        match self {
+            Self::Regular => FileType::Regular,
+            Self::Directory => FileType::Directory,
+            Self::Symlink => FileType::Symlink,
+            Self::Block { .. } => FileType::Block,
+            Self::Character { .. } => FileType::Character,
+            Self::Fifo => FileType::Fifo,
+            Self::Socket => FileType::Socket,
+        }
+    }
+}
+
+/// A [`Kind`] without its device numbers: what a directory entry says about its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FileType {
+    /// A file with content.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A block device.
+    Block,
+    /// A character device.
+    Character,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+}
+
+impl FileType {
+    /// Its number in the store (docs/formats/namespace.md); NFS numbers its types the same way.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Regular => 1,
+            Self::Directory => 2,
+            Self::Block => 3,
+            Self::Character => 4,
+            Self::Symlink => 5,
+            Self::Socket => 6,
+            Self::Fifo => 7,
+        }
+    }
+
+    /// The type a number stands for.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            1 => Self::Regular,
+            2 => Self::Directory,
+            3 => Self::Block,
+            4 => Self::Character,
+            5 => Self::Symlink,
+            6 => Self::Socket,
+            7 => Self::Fifo,
+            _ => return None,
+        })
+    }
+}
+
+/// Where a regular file's bytes are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Content {
+    /// In the metadata store, beside the inode (an empty file, too). Never more than `limits::INLINE_BYTES_MAX`.
+    Inline,
+    /// In extents on data servers. A file never goes back to `Inline`.
+    Extents,
+}
+
+/// An inode.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inode {
+    /// Inode number.
+    pub ino: Ino,
+    /// Guards handles against a restored backup.
+    pub generation: u32,
+    /// Kind of object.
+    pub kind: Kind,
+    /// Permission bits, set-id bits and sticky bit: the low 12 bits of a mode.
+    pub mode: u32,
+    /// Names that lead here; a directory counts its own `.` and its children's `..`.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Logical length in bytes (a symlink: of its target; a directory: number of entries).
+    pub size_bytes: u64,
+    /// Bytes the content takes, as far as the metadata server knows.
+    pub used_bytes: u64,
+    /// Grows with every change of content or attributes (RFC 8881 §5.8.1.4).
+    pub change: u64,
+    /// Last access, as set explicitly; reads do not move it.
+    pub atime: Timestamp,
+    /// Last change of content.
+    pub mtime: Timestamp,
+    /// Last change of the inode.
+    pub ctime: Timestamp,
+    /// The directory that holds a directory; the root names itself. Zero for everything else.
+    pub parent: Ino,
+    /// Where the bytes are (regular files).
+    pub content: Content,
+}
+
+/// Who asks, after identity squashing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// User id; 0 is the superuser and passes every permission check except execute on a plain file without x bits.
+    pub uid: u32,
+    /// Primary group.
+    pub gid: u32,
+    /// Supplementary groups.
+    pub gids: Vec<u32>,
+}
+
+/// Attributes to set, by SETATTR or on creation. `None` leaves the attribute alone (or at its default).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAttributes {
+    /// New mode (low 12 bits).
+    pub mode: Option<u32>,
+    /// New owner.
+    pub uid: Option<u32>,
+    /// New group.
+    pub gid: Option<u32>,
+    /// New length in bytes.
+    pub size_bytes: Option<u64>,
+    /// New access time.
+    pub atime: Option<SetTime>,
+    /// New modification time.
+    pub mtime: Option<SetTime>,
+}
+
+/// A time to set: the server's own, or the caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetTime {
+    /// The time of the command.
+    Now,
+    /// A given time (only the owner may).
+    At(Timestamp),
+}
+
+/// A directory's change counter around an operation, for `change_info4`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectoryChange {
+    /// Before.
+    pub before: u64,
+    /// After.
+    pub after: u64,
+}

@@ -1,0 +1,36 @@
+//! Bounds of the namespace.
+
+/// Longest name of a directory entry, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Longest target of a symbolic link, in bytes (Linux PATH_MAX without its terminating zero).
+pub const SYMLINK_BYTES_MAX: usize = 4095;
+
+/// Most content kept in the metadata store for one file, in bytes.
+pub const INLINE_BYTES_MAX: u64 = 16 * 1024;
+
+/// Longest regular file, in bytes: behind it no extent could hold data.
+pub const FILE_BYTES_MAX: u64 = layout::FILE_BYTES_MAX;
+
+/// Most names one file may have.
+pub const LINKS_MAX: u32 = 1_000_000;
+
+/// Most directories between an object and the root that an operation will walk; deeper trees can't be made.
+pub const DEPTH_MAX: u32 = 1 << 20;
+
+/// Cookies tried for one name before a directory is called full: the low byte of a cookie.
+pub const COOKIES_PER_NAME: u64 = 256;
+
+/// Most entries one listing call returns, whatever the caller asks for.
+pub const LIST_ENTRIES_MAX: usize = 4096;
+
+/// Bytes one chunk of a store export aims at.
+pub const EXPORT_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Keys removed or written per transaction while a store is replaced.
+pub const LOAD_PAIRS_PER_COMMIT: usize = 16 * 1024;
+
+/// Memory for cached pages of the store on disk, unless configured otherwise, in bytes.
+pub const DISK_CACHE_BYTES_DEFAULT: usize = 64 * 1024 * 1024;
+
+const _: () = assert!(INLINE_BYTES_MAX <= layout::EXTENT_BYTES, "inline content fits extent 0");

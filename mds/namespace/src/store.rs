@@ -1,0 +1,120 @@
+//! The door to an ordered key-value store: snapshots to read, one writer at a time.
+//!
+//! Keys and values are bytes, ordered as unsigned bytes; `keys` says who owns which. Two stores stand behind it:
+//! `mem` for tests and `disk` for everything else.
+//!
+//! INVARIANT: a transaction dropped without `commit` leaves nothing behind.
+
+pub mod disk;
+pub mod mem;
+mod overlay;
+pub mod transfer;
+
+use std::ops::ControlFlow;
+
+/// The first key behind all keys: the end of a range over the whole store.
+pub const KEY_SPACE_END: &[u8] = &[0xff];
+
+/// Why a store failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// The disk or the engine on it failed.
+    #[error("engine: {0}")]
+    Engine(String),
+    /// A key or value is there that no version of this program wrote.
+    #[error("corrupt: {0}")]
+    Corrupt(&'static str),
+    /// The store has no superblock yet.
+    #[error("not formatted")]
+    NotFormatted,
+}
+
+/// How safe a commit is when it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// Seen by every later view, lost with the process: the log above repeats it.
+    Memory,
+    /// On stable storage, together with every commit before it.
+    Synced,
+}
+
+/// A store.
+pub trait MetaStore: Send + Sync {
+    /// Takes a consistent snapshot of everything committed so far. Cheap; holding it for long keeps old pages.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn view(&self) -> Result<Box<dyn View + Send>, StoreError>;
+
+    /// Starts the one writing transaction; waits while another one is open. It reads its own writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn begin(&self) -> Result<Box<dyn Txn + '_>, StoreError>;
+
+    /// Makes everything committed so far durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn checkpoint(&self) -> Result<(), StoreError>;
+
+    /// Removes every key, with [`Durability::Memory`].
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn clear(&self) -> Result<(), StoreError>;
+
+    /// Bytes the store takes on disk (0 for one in memory).
+    fn bytes_on_disk(&self) -> u64;
+}
+
+/// Reads from a snapshot or from within a transaction.
+pub trait View {
+    /// Shows the value of a key to `visit`, without copying it. Answers whether the key is there.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError>;
+
+    /// Shows the pairs with `from <= key < to`, in order, until `visit` breaks.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn range(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError>;
+
+    /// The value of a key, copied.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut value = None;
+        self.read(key, &mut |bytes| value = Some(bytes.to_vec()))?;
+        Ok(value)
+    }
+}
+
+/// A writing transaction.
+pub trait Txn: View {
+    /// Writes a pair, over any older value.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+
+    /// Removes a key; one that is not there is no error.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails.
+    fn delete(&mut self, key: &[u8]) -> Result<(), StoreError>;
+
+    /// Makes all writes visible at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Engine`] if the engine fails; nothing was written.
+    fn commit(self: Box<Self>, durability: Durability) -> Result<(), StoreError>;
+}

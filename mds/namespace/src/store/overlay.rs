@@ -1,0 +1,104 @@
+//! The writes of an open transaction, over the snapshot it started from.
+//!
+//! Writes wait in an ordered map until the commit: a key written many times in a batch (the directory of many
+//! creates) reaches the engine once, and the engine sees its keys in order.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use super::{StoreError, View};
+
+/// What is to be written: a value, or `None` for a removal.
+pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// A snapshot and the writes on top of it.
+#[derive(Debug)]
+pub(super) struct Overlay<B> {
+    base: B,
+    writes: Writes,
+}
+
+impl<B: View> Overlay<B> {
+    pub(super) fn new(base: B) -> Self {
+        Self { base, writes: Writes::new() }
+    }
+
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) {
+        if let Some(slot) = self.writes.get_mut(key) {
+            let bytes = slot.get_or_insert_with(Vec::new);
+            bytes.clear();
+            bytes.extend_from_slice(value);
+        } else {
+            self.writes.insert(key.to_vec(), Some(value.to_vec()));
+        }
+    }
+
+    pub(super) fn delete(&mut self, key: &[u8]) {
+        if let Some(slot) = self.writes.get_mut(key) {
+            *slot = None;
+        } else {
+            self.writes.insert(key.to_vec(), None);
+        }
+    }
+
+    /// Gives the writes up for the commit, and lets go of the snapshot.
+    pub(super) fn into_writes(self) -> Writes {
+        self.writes
+    }
+}
+
+impl<B: View> View for Overlay<B> {
+    fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        match self.writes.get(key) {
+            Some(Some(value)) => {
+                visit(value);
+                Ok(true)
+            }
+            Some(None) => Ok(false),
+            None => self.base.read(key, visit),
+        }
+    }
+
+    fn range(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let bounds = (Bound::Included(from), Bound::Excluded(to));
+        let mut over = self.writes.range::<[u8], _>(bounds).peekable();
+        let mut stopped = false;
+        self.base.range(from, to, &mut |key, value| {
+            // Everything of ours up to this key goes first; an equal key of ours hides the one below.
+            let mut hidden = false;
+            while let Some((our_key, our_value)) = over.next_if(|(our_key, _)| our_key.as_slice() <= key) {
+                hidden = our_key.as_slice() == key;
+                if let Some(our_value) = our_value
+                    && visit(our_key, our_value).is_break()
+                {
+                    stopped = true;
+                    return ControlFlow::Break(());
+                }
+            }
+            if !hidden && visit(key, value).is_break() {
+                stopped = true;
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if stopped {
+            return Ok(());
+        }
+        for (our_key, our_value) in over {
+            if let Some(our_value) = our_value
+                && visit(our_key, our_value).is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! What data servers must still do for the namespace: work items, kept until they report back.
+//!
+//! INVARIANT: an extent has at most one work item. A later one replaces the earlier and asks for at least as much.
+
+use layout::{DataServerId, Epoch, ExtentId};
+use serde::{Deserialize, Serialize};
+
+use crate::ExtentRecord;
+
+/// Something a data server must do. Doing it twice is the same as once; an epoch older than the server's own means
+/// that a later item has replaced it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkItem {
+    /// Forget the bytes of an extent from `keep_bytes` on.
+    Cut {
+        /// Which extent.
+        extent: ExtentId,
+        /// The data server.
+        home: DataServerId,
+        /// Handles below this epoch are refused from now on.
+        epoch: Epoch,
+        /// Bytes that stay, counted from the start of the extent.
+        keep_bytes: u64,
+    },
+    /// Forget all bytes of an extent.
+    Drop {
+        /// Which extent.
+        extent: ExtentId,
+        /// The data server.
+        home: DataServerId,
+        /// Handles below this epoch are refused from now on.
+        epoch: Epoch,
+    },
+    /// Only refuse handles of older epochs.
+    Fence {
+        /// Which extent.
+        extent: ExtentId,
+        /// The data server.
+        home: DataServerId,
+        /// Handles below this epoch are refused from now on.
+        epoch: Epoch,
+    },
+}
+
+impl WorkItem {
+    /// The data server that must do it.
+    #[must_use]
+    pub fn home(&self) -> DataServerId {
+        match self {
+            Self::Cut { home, .. } | Self::Drop { home, .. } | Self::Fence { home, .. } => *home,
+        }
+    }
+
+    /// The extent concerned.
+    #[must_use]
+    pub fn extent(&self) -> ExtentId {
+        match self {
+            Self::Cut { extent, .. } | Self::Drop { extent, .. } | Self::Fence { extent, .. } => *extent,
+        }
+    }
+
+    /// The epoch from which on handles are served.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        match self {
+            Self::Cut { epoch, .. } | Self::Drop { epoch, .. } | Self::Fence { epoch, .. } => *epoch,
+        }
+    }
+}
+
+/// What a truncation leaves to be done on data servers. The same work stands in the store as work items.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Truncation {
+    /// The extent in which the new end lies: work item, record with its new epoch, bytes that remain in the extent.
+    pub cut: Option<(u64, ExtentRecord, u64)>,
+    /// Extents wholly behind the new end: work item, record with its new epoch.
+    pub dropped: Vec<(u64, ExtentRecord)>,
+}
