@@ -7,10 +7,15 @@
 
 pub mod attr;
 pub mod bitmap;
+pub mod callback_sec;
 pub mod change;
+pub mod compound;
 pub mod handle;
 pub mod identifier;
+pub mod layout;
 pub mod op;
+pub mod ops;
+pub mod owner;
 pub mod stateid;
 pub mod status;
 pub mod time;
