@@ -1,0 +1,141 @@
+//! The lab: stock Linux kernels mount a cluster, and scenarios say what they must find there.
+//!
+//! Outside the sandbox it fetches and builds; inside, kernel by kernel, it boots two guests, starts a server and plays
+//! the scenarios. docs/lab.md tells a reader how it all hangs together.
+
+mod agent;
+mod basic;
+mod crash;
+mod guest;
+mod kernels;
+mod metrics;
+mod network;
+mod posix;
+mod programs;
+mod run;
+mod sandbox;
+mod scenario;
+mod server;
+mod stage;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use self::kernels::Release;
+pub(crate) use self::agent::serve as serve_guest;
+use self::scenario::Scenario;
+use self::server::Kind;
+use crate::tools;
+
+/// A group of scenarios, or something that is done instead of any.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Group {
+    /// What an NFS client may expect of a file system, two clients and a failing server included.
+    Basic,
+    /// Everything killed at random moments under a verifying writer.
+    Crash,
+    /// Real programs on the mount.
+    Programs,
+    /// pjdfstest, compared with a checked-in list.
+    Posix,
+    /// Only fetches the kernels.
+    Kernels,
+}
+
+/// Which scenarios, on what.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Lab {
+    /// Groups of scenarios.
+    #[arg(default_value = "basic")]
+    groups: Vec<Group>,
+    /// 6.1, 6.12, 7.2 or all.
+    #[arg(long, default_value = "7.2")]
+    kernel: String,
+    /// How often the crash scenario kills.
+    #[arg(long, default_value_t = 10)]
+    rounds: u32,
+    /// Only scenarios whose name holds this; may be given again.
+    #[arg(long)]
+    only: Vec<String>,
+    /// Whose server.
+    #[arg(long, value_enum, default_value = "shoal")]
+    server: Kind,
+    /// Random choices follow from this; a new one each time without it.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Keep the run's folder (logs, the server's data).
+    #[arg(long)]
+    keep: bool,
+    /// Only list the scenarios.
+    #[arg(long)]
+    list: bool,
+    /// Where kernels and programs are kept.
+    #[arg(long, env = "SHOAL_LAB_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+impl Lab {
+    /// Plays the scenarios; ends this process with 1 when one fails.
+    ///
+    /// # Errors
+    /// When the lab itself cannot be set up.
+    pub(crate) fn run(self) -> Result<()> {
+        if self.list {
+            for scenario in self.scenarios() {
+                println!("{:9} {:22} {}", scenario.group, scenario.name, scenario.proves);
+            }
+            return Ok(());
+        }
+        if sandbox::is_inside() {
+            return run::inside(&self);
+        }
+        self.prepare()?;
+        if self.groups.iter().all(|group| *group == Group::Kernels) {
+            return Ok(());
+        }
+        if self.scenarios().is_empty() {
+            bail!("no scenario is called that; --list names them");
+        }
+        std::process::exit(sandbox::enter()?)
+    }
+
+    /// All that needs the machine's own network: packages, kernels, programs.
+    fn prepare(&self) -> Result<()> {
+        tools::ensure(self.server != Kind::Shoal)?;
+        let cache = kernels::cache_folder(self.cache.as_deref())?;
+        for release in self.releases()? {
+            let kernel = kernels::fetch(&cache, release)?;
+            println!("kernel {:5} is {}", kernel.name, kernel.version);
+        }
+        if self.groups.contains(&Group::Posix) {
+            posix::install(&cache)?;
+        }
+        if self.server == Kind::Shoal && !self.groups.iter().all(|group| *group == Group::Kernels) {
+            server::build_shoal()?;
+        }
+        Ok(())
+    }
+
+    fn releases(&self) -> Result<Vec<&'static Release>> {
+        if self.kernel == "all" || self.groups.contains(&Group::Kernels) {
+            return Ok(kernels::RELEASES.iter().collect());
+        }
+        self.kernel.split(',').map(kernels::release).collect()
+    }
+
+    fn scenarios(&self) -> Vec<&'static Scenario> {
+        let tables = self.groups.iter().map(|group| match group {
+            Group::Basic => basic::SCENARIOS,
+            Group::Crash => crash::SCENARIOS,
+            Group::Programs => programs::SCENARIOS,
+            Group::Posix => posix::SCENARIOS,
+            Group::Kernels => &[],
+        });
+        let wanted = |scenario: &&Scenario| {
+            self.only.is_empty() || self.only.iter().any(|part| scenario.name.contains(part.as_str()))
+        };
+        tables.flatten().filter(wanted).collect()
+    }
+}

@@ -1,0 +1,72 @@
+//! The lab's own network, mounts and processes: namespaces that vanish with the process that made them.
+//!
+//! `enter` starts this program again under `unshare` with a new network, mount and process namespace. The inner
+//! program is the first process there, so the kernel ends every guest and server when it ends, and with them go the
+//! bridge, the taps and the mounts. Nothing outside has a name that could collide, so labs run side by side.
+//!
+//! INVARIANT: the inner program ends when the outer one does, however that one ends: it holds the reading end of a
+//! pipe whose writing end only the outer one has.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+
+const INSIDE: &str = "SHOAL_LAB_INSIDE";
+
+/// Whether this process is the one inside.
+pub(crate) fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Runs this program again, with the same arguments, inside new namespaces; returns its exit code.
+///
+/// # Errors
+/// When this is not root or `unshare` cannot be started.
+pub(crate) fn enter() -> Result<i32> {
+    if !process::is_root() {
+        bail!("the lab makes namespaces and taps: run it as root (sudo -E env PATH=\"$PATH\" cargo xtask lab ...)");
+    }
+    let own = std::env::current_exe()?;
+    let mut child = Command::new("unshare")
+        .args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--"])
+        .arg(own)
+        .args(std::env::args_os().skip(1))
+        .env(INSIDE, "1")
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot start unshare (Debian package util-linux)")?;
+    // The pipe's writing end lives as long as this process: its closing is the word to end.
+    let held = child.stdin.take();
+    let status = child.wait()?;
+    drop(held);
+    Ok(status.code().unwrap_or(1))
+}
+
+/// Prepares the inside: a watch on the outer process, room for the guests' memory, the loop-back link.
+///
+/// `doomed` is a folder to remove when the outer process goes away in the middle.
+///
+/// # Errors
+/// When a mount or a link is refused.
+pub(crate) fn settle(doomed: Option<PathBuf>) -> Result<()> {
+    std::thread::spawn(move || watch_outer(doomed));
+    // A guest's memory is a file there; a container's own is often 64 MiB.
+    process::words("mount -t tmpfs -o size=90% tmpfs /dev/shm")?;
+    process::words("ip link set lo up")?;
+    Ok(())
+}
+
+fn watch_outer(doomed: Option<PathBuf>) {
+    let mut byte = [0u8; 1];
+    // Nothing is ever written: whatever comes back is the end of the outer process.
+    let _ = std::io::stdin().read(&mut byte);
+    let _ = process::words("kill -KILL -1");
+    if let Some(folder) = doomed {
+        let _ = std::fs::remove_dir_all(folder);
+    }
+    std::process::exit(130);
+}

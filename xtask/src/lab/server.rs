@@ -1,0 +1,179 @@
+//! The server under test: ours, or a rival through the same scenarios, which is how the lab itself is proved.
+//!
+//! Each answers NFSv4.2 at `network::SERVER`, port 2049, its root exported to everybody without root squash, and keeps
+//! its data below the run's folder, on this machine's disk.
+
+mod ganesha;
+mod knfsd;
+mod shoal;
+
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::ValueEnum;
+
+use super::kernels::Kernel;
+use super::metrics::Metrics;
+use super::network;
+use crate::process::workspace;
+
+/// Which server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Kind {
+    /// This project's: `shoal serve` with several data servers.
+    Shoal,
+    /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
+    Knfsd,
+    /// The same without layouts.
+    KnfsdPlain,
+    /// nfs-ganesha over a folder (FSAL VFS).
+    Ganesha,
+}
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// The run's folder: logs go here.
+    pub(crate) folder: PathBuf,
+    /// The server's own folder below it.
+    pub(crate) data: PathBuf,
+    /// The kernel of a server that is a guest.
+    pub(crate) kernel: Kernel,
+    /// How much it may store, where a scenario wants it full.
+    pub(crate) capacity_bytes: Option<u64>,
+    /// The program `shoal`.
+    pub(crate) shoal: PathBuf,
+}
+
+/// A server that was started.
+#[derive(Debug)]
+pub(crate) enum Server {
+    Shoal(shoal::Shoal),
+    Knfsd(knfsd::Knfsd),
+    Ganesha(ganesha::Ganesha),
+    /// Between two servers: the old one's addresses must be free before the next takes them.
+    Ended,
+}
+
+impl Server {
+    /// Starts a server over an empty folder and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(crate) fn start(kind: Kind, setup: Setup) -> Result<Self> {
+        std::fs::create_dir_all(&setup.data)?;
+        Ok(match kind {
+            Kind::Shoal => Self::Shoal(shoal::Shoal::start(setup)?),
+            Kind::Knfsd => Self::Knfsd(knfsd::Knfsd::start(setup, true)?),
+            Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
+            Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup)?),
+        })
+    }
+
+    /// Kills every process of the server with SIGKILL, at once.
+    pub(crate) fn kill(&mut self) {
+        match self {
+            Self::Shoal(server) => server.kill(),
+            Self::Knfsd(server) => server.guest.kill(),
+            Self::Ganesha(server) => server.kill(),
+            Self::Ended => {}
+        }
+    }
+
+    /// Starts it again over what it had stored.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(crate) fn resume(&mut self) -> Result<()> {
+        match self {
+            Self::Shoal(server) => server.resume(),
+            Self::Knfsd(server) => server.resume(),
+            Self::Ganesha(server) => server.resume(),
+            Self::Ended => bail!("there is no server to resume"),
+        }
+    }
+
+    /// Its counters, where it has any.
+    ///
+    /// # Errors
+    /// When they cannot be had though it has them.
+    pub(crate) fn metrics(&self) -> Result<Option<Metrics>> {
+        match self {
+            Self::Shoal(server) => server.metrics().map(Some),
+            Self::Knfsd(_) | Self::Ganesha(_) | Self::Ended => Ok(None),
+        }
+    }
+
+    /// The addresses clients send file data to, apart from the server's own.
+    pub(crate) fn data_addresses(&self) -> &'static [&'static str] {
+        match self {
+            Self::Shoal(_) => &shoal::DATA_ADDRESSES,
+            Self::Knfsd(_) | Self::Ganesha(_) | Self::Ended => &[],
+        }
+    }
+
+    /// The processes whose time and memory are the server's.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        match self {
+            Self::Shoal(server) => server.process_id().into_iter().collect(),
+            Self::Knfsd(server) => vec![server.guest.process_id()],
+            Self::Ganesha(server) => server.process_id().into_iter().collect(),
+            Self::Ended => Vec::new(),
+        }
+    }
+
+    /// Where its log is.
+    pub(crate) fn log(&self) -> PathBuf {
+        match self {
+            Self::Shoal(server) => server.log(),
+            Self::Knfsd(server) => server.log(),
+            Self::Ganesha(server) => server.log(),
+            Self::Ended => PathBuf::new(),
+        }
+    }
+
+    /// Has the server forget what it holds in memory of the files (the machine's own page cache is another matter).
+    ///
+    /// # Errors
+    /// When the guest it runs in refuses.
+    pub(crate) fn drop_caches(&self) -> Result<()> {
+        if let Self::Knfsd(server) = self {
+            server.guest.run("sync; echo 3 >/proc/sys/vm/drop_caches")?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits until something listens at the server's address.
+fn wait_for_port(port: u16, child: &mut Child, log: &Path) -> Result<()> {
+    let target = format!("{}:{port}", network::SERVER).parse()?;
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_secs(60) {
+        if TcpStream::connect_timeout(&target, Duration::from_millis(200)).is_ok() {
+            return Ok(());
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("the server ended: {status}\n{}", crate::process::tail(log, 20));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("nothing listens on port {port} after 60 s\n{}", crate::process::tail(log, 20))
+}
+
+/// Builds the program under test.
+///
+/// # Errors
+/// When it does not compile.
+pub(crate) fn build_shoal() -> Result<()> {
+    let mut cargo = Command::new("cargo");
+    crate::process::run(cargo.args(["build", "--release", "--quiet", "--package", "shoal"]).current_dir(workspace()))
+}
+
+/// Where the program under test is.
+pub(crate) fn shoal_program() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    target.join("release/shoal")
+}

@@ -1,0 +1,81 @@
+//! nfs-ganesha over a folder of this machine (FSAL VFS), in the sandbox.
+
+use std::path::PathBuf;
+use std::process::{Child, Command};
+
+use anyhow::Result;
+
+use super::{Setup, wait_for_port};
+use crate::lab::network;
+use crate::process;
+
+const CONFIG: &str = include_str!("../../../../conformance/lab/ganesha.conf");
+
+/// The daemon.
+#[derive(Debug)]
+pub(crate) struct Ganesha {
+    setup: Setup,
+    child: Option<Child>,
+}
+
+impl Ganesha {
+    pub(super) fn start(setup: Setup) -> Result<Self> {
+        let exported = setup.data.join("exported");
+        std::fs::create_dir_all(&exported)?;
+        if let Some(bytes) = setup.capacity_bytes {
+            let disk = setup.data.join("disk.img");
+            std::fs::File::create(&disk)?.set_len(bytes)?;
+            process::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk))?;
+            process::output(Command::new("mount").args(["-o", "loop"]).arg(&disk).arg(&exported))?;
+        }
+        // The daemon keeps its clients' names there; this machine's own folder stays as it is.
+        process::words("mount -t tmpfs tmpfs /var/lib/nfs")?;
+        std::fs::create_dir_all("/var/lib/nfs/ganesha")?;
+        process::words("mount -t tmpfs tmpfs /run")?;
+        std::fs::create_dir_all("/run/ganesha")?;
+        network::add_address(network::SERVER)?;
+        let config = CONFIG.replace("@EXPORTED@", &exported.display().to_string());
+        std::fs::write(setup.data.join("ganesha.conf"), config)?;
+        let mut server = Self { setup, child: None };
+        server.resume()?;
+        Ok(server)
+    }
+
+    pub(super) fn resume(&mut self) -> Result<()> {
+        let mut command = Command::new("ganesha.nfsd");
+        command.args(["-F", "-x", "-p", "/run/ganesha/pid", "-f"]).arg(self.setup.data.join("ganesha.conf"));
+        command.arg("-L").arg(self.log());
+        let mut child = process::start_logged(&mut command, &self.log())?;
+        wait_for_port(2049, &mut child, &self.log())?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    pub(super) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    pub(super) fn process_id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.setup.folder.join("ganesha.log")
+    }
+}
+
+impl Drop for Ganesha {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = network::drop_address(network::SERVER);
+        for mount in ["/run", "/var/lib/nfs"] {
+            let _ = process::words(&format!("umount {mount}"));
+        }
+        if self.setup.capacity_bytes.is_some() {
+            let _ = process::output(Command::new("umount").arg(self.setup.data.join("exported")));
+        }
+    }
+}
