@@ -1,0 +1,3 @@
+//! Carrying out commands.
+
+pub mod lock_ranges;

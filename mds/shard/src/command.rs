@@ -1,0 +1,217 @@
+//! The commands of the replicated state machine: what goes into the Raft log, and what comes out of `apply`.
+//!
+//! A command carries everything that is not in the store: time, random ids, the caller. `apply` is deterministic:
+//! the same log gives the same store on every replica. Encoded with postcard behind a version byte
+//! (docs/formats/raft_log.md).
+
+pub mod client;
+pub mod data;
+pub mod layout;
+pub mod lock;
+pub mod namespace;
+pub mod open;
+
+use serde::{Deserialize, Serialize};
+
+/// Names the request that caused a command, so that a resent request can be recognised (RFC 8881 §2.10.6).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Session id.
+    pub session: [u8; 16],
+    /// Slot within the session.
+    pub slot: u32,
+    /// Sequence id of the request on that slot.
+    pub sequence: u32,
+    /// Position of the operation within its compound.
+    pub operation: u32,
+}
+
+/// One entry of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Wall-clock time at the proposer, nanoseconds since 1970.
+    pub now_unix_ns: u64,
+    /// The client request behind it, if there is one.
+    pub origin: Option<Origin>,
+    /// What to do.
+    pub command: Command,
+}
+
+/// Everything that changes a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// EXCHANGE_ID.
+    ExchangeId(client::ExchangeId),
+    /// CREATE_SESSION: confirms the client and moves its sequence.
+    ConfirmClient(client::ConfirmClient),
+    /// RECLAIM_COMPLETE.
+    ReclaimComplete(client::ReclaimComplete),
+    /// DESTROY_CLIENTID, or a lease that ran out: all state of the client goes.
+    RemoveClient(client::RemoveClient),
+
+    /// OPEN, with or without creation.
+    Open(open::Open),
+    /// OPEN_DOWNGRADE.
+    OpenDowngrade(open::OpenDowngrade),
+    /// CLOSE.
+    Close(open::Close),
+    /// LOCK.
+    Lock(lock::Lock),
+    /// LOCKU.
+    Unlock(lock::Unlock),
+    /// FREE_STATEID.
+    FreeStateid(lock::FreeStateid),
+
+    /// CREATE: directory, symlink, device, fifo, socket.
+    Create(namespace::Create),
+    /// LINK.
+    Link(namespace::Link),
+    /// REMOVE.
+    Remove(namespace::Remove),
+    /// RENAME.
+    Rename(namespace::Rename),
+    /// SETATTR, truncation included.
+    SetAttributes(namespace::SetAttributesOf),
+
+    /// WRITE into an inline file.
+    WriteInline(data::WriteInline),
+    /// Moves a file's content from inline to extents (its bytes are already on the data server).
+    MoveToExtents(data::MoveToExtents),
+    /// Gives an extent a home.
+    Allocate(data::Allocate),
+    /// Bytes reached data servers in band: size, mtime and change follow.
+    Written(data::Written),
+    /// The data server has carried out a pending truncation or drop.
+    WorkDone(data::WorkDone),
+    /// Raises an extent's epoch: handles given out before are refused from now on.
+    Fence(data::Fence),
+    /// A data server has registered, or changed its address.
+    RegisterDataServer(data::RegisterDataServer),
+
+    /// LAYOUTGET.
+    LayoutGet(layout::LayoutGet),
+    /// LAYOUTRETURN.
+    LayoutReturn(layout::LayoutReturn),
+    /// LAYOUTCOMMIT.
+    LayoutCommit(layout::LayoutCommit),
+    /// A recall is about to be sent: moves the layout stateid forward.
+    LayoutRecall(layout::LayoutRecall),
+
+    /// First entry of a new file system: root directory and keys.
+    Format(data::Format),
+}
+
+/// What `apply` answers. Each variant belongs to the command of the same name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Refused; nothing was changed.
+    Refused(Refusal),
+    /// Done, with nothing to say.
+    Done,
+    /// Answer to `ExchangeId`.
+    Client(client::ClientAnswer),
+    /// Answer to `ConfirmClient`.
+    Confirmed(client::Confirmed),
+    /// Answer to `RemoveClient`.
+    Removed(client::RemovedClient),
+    /// Answer to `Open`.
+    Opened(Box<open::Opened>),
+    /// Answer to `OpenDowngrade`, `Close`, `Lock`, `Unlock`: the new stateid.
+    Stateid(StateidValue),
+    /// Answer to `Create` and `Link`, `Remove`.
+    Entry(Box<namespace::EntryAnswer>),
+    /// Answer to `Rename`.
+    Renamed(namespace::Renamed),
+    /// Answer to `SetAttributes`.
+    Attributes(Box<namespace::AttributesAnswer>),
+    /// Answer to `WriteInline`, `Written`, `LayoutCommit`: the inode afterwards.
+    Inode(Box<mds_namespace::Inode>),
+    /// Answer to `Allocate` and `Fence`.
+    Extent(mds_namespace::ExtentRecord),
+    /// Answer to `LayoutGet`.
+    Layout(layout::LayoutAnswer),
+    /// Answer to `LayoutReturn`: the stateid if any of the layout stays.
+    LayoutReturned(Option<StateidValue>),
+    /// Answer to `LayoutRecall`: who to call, with which stateids.
+    Recalls(Vec<layout::Recall>),
+}
+
+/// The value of a stateid: sequence and identity (RFC 8881 §8.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateidValue {
+    /// Moves with each change of the state it names; never zero on the wire from us.
+    pub seqid: u32,
+    /// Names the state.
+    pub other: [u8; 12],
+}
+
+/// Why a command was refused. The front maps each to one NFS status (`mds/server/src/status.rs`).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The namespace said no.
+    #[error("{0}")]
+    Namespace(mds_namespace::FsError),
+    /// The client id is not known (STALE_CLIENTID).
+    #[error("client id is not known")]
+    StaleClient,
+    /// The client still has state or sessions (CLIENTID_BUSY).
+    #[error("client still holds state")]
+    ClientBusy,
+    /// Another principal holds this owner (CLID_INUSE).
+    #[error("client owner is in use by another principal")]
+    ClientInUse,
+    /// An update of a client that does not exist, or whose verifier differs (NOENT / NOT_SAME / PERM).
+    #[error("client to update was not found")]
+    NoSuchClient,
+    /// The verifier of an update differs (NOT_SAME).
+    #[error("client verifier is not the same")]
+    NotSame,
+    /// CREATE_SESSION's sequence is neither the last nor the next (SEQ_MISORDERED).
+    #[error("create-session sequence out of order")]
+    Misordered,
+    /// RECLAIM_COMPLETE came twice (COMPLETE_ALREADY).
+    #[error("reclaim was already complete")]
+    CompleteAlready,
+    /// A share reservation of another open is in the way (SHARE_DENIED).
+    #[error("share reservation conflicts")]
+    ShareDenied,
+    /// The stateid names nothing (BAD_STATEID).
+    #[error("stateid names no state")]
+    BadStateid,
+    /// The stateid's sequence is behind (OLD_STATEID).
+    #[error("stateid is old")]
+    OldStateid,
+    /// The open does not allow this (OPENMODE).
+    #[error("open mode does not allow it")]
+    OpenMode,
+    /// Locks are held under the state to be freed (LOCKS_HELD).
+    #[error("locks are held")]
+    LocksHeld,
+    /// Another owner's lock is in the way (DENIED).
+    #[error("lock is held by another owner")]
+    LockDenied(lock::Conflict),
+    /// A byte range that is empty or wraps (INVAL).
+    #[error("bad byte range")]
+    BadRange,
+    /// A share mode of zero, or a downgrade that is no subset (INVAL).
+    #[error("bad share mode")]
+    BadShare,
+    /// Reclaim without anything to reclaim (RECLAIM_BAD / NO_GRACE).
+    #[error("nothing to reclaim")]
+    NoGrace,
+    /// A truncation or fence of the extent is still being carried out (DELAY / LAYOUTTRYLATER).
+    #[error("extent is being changed")]
+    Busy,
+    /// A layout recall is under way (RECALLCONFLICT).
+    #[error("layout is being recalled")]
+    Recalled,
+    /// The content is not where the command thinks: look again and retry.
+    #[error("content moved")]
+    ContentMoved,
+    /// The named extent has no record.
+    #[error("no such extent")]
+    NoSuchExtent,
+    /// A per-client or per-file table is full (RESOURCE / DELAY).
+    #[error("a table is full")]
+    TableFull,
+}

@@ -1,0 +1,94 @@
+//! Commands about content: inline bytes, extents, data servers, and the work they must still do.
+//!
+//! Spec: docs/protocol/control.md.
+
+use layout::{DataServerId, ExtentId};
+use mds_namespace::{Caller, Ino};
+use serde::{Deserialize, Serialize};
+
+/// WRITE into an inline file; refused with `ContentMoved` if the file has extents or would grow past the limit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WriteInline {
+    /// The file.
+    pub ino: Ino,
+    /// First byte.
+    pub offset_bytes: u64,
+    /// The bytes.
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+    /// Who writes: set-id bits are cleared unless it is the superuser.
+    pub caller: Caller,
+}
+
+/// The inline bytes of a file have been copied into its extent 0 and synced there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveToExtents {
+    /// The file.
+    pub ino: Ino,
+    /// The change counter the copy was made at; refused with `ContentMoved` if it differs.
+    pub change: u64,
+}
+
+/// Gives an extent a home. If it has one, that one is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocate {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// The home the proposer chose.
+    pub home: DataServerId,
+}
+
+/// Bytes reached data servers through the metadata server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// The file.
+    pub ino: Ino,
+    /// The file is at least this long now.
+    pub end_bytes: u64,
+    /// Who wrote, if known: set-id bits are cleared unless it is the superuser.
+    pub caller: Option<Caller>,
+}
+
+/// A work item is finished (done twice is fine).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkDone {
+    /// Numbers of the work items.
+    pub items: Vec<u64>,
+}
+
+/// Raises the epoch of an extent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fence {
+    /// Which extent.
+    pub extent: ExtentId,
+}
+
+/// A data server's identity and address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterDataServer {
+    /// The identity it made when its store was formatted.
+    pub uuid: [u8; 16],
+    /// Universal addresses clients reach it at, `a.b.c.d.p1.p2`.
+    pub addresses: Vec<String>,
+    /// Where its control service listens, `ip:port`.
+    pub control: String,
+    /// Bytes it may hold.
+    pub capacity_bytes: u64,
+}
+
+/// First entry of a new file system.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Format {
+    /// Identity of the file system.
+    pub file_system: [u8; 16],
+    /// Key for data-server handles.
+    pub handle_key: [u8; 32],
+    /// Key for directory cookies.
+    pub cookie_key: [u8; 32],
+    /// Owner of the root directory.
+    pub root_uid: u32,
+    /// Group of the root directory.
+    pub root_gid: u32,
+    /// Mode of the root directory.
+    pub root_mode: u32,
+}

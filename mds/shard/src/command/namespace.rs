@@ -1,0 +1,109 @@
+//! Commands about names and attributes: CREATE, LINK, REMOVE, RENAME, SETATTR.
+//!
+//! Spec: RFC 8881 §18.4, §18.9, §18.25, §18.26, §18.30.
+
+pub use mds_namespace::Truncation;
+use mds_namespace::{Caller, DirectoryChange, Ino, Inode, Kind, SetAttributes};
+use serde::{Deserialize, Serialize};
+
+/// CREATE of anything but a regular file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Create {
+    /// Who asks.
+    pub caller: Caller,
+    /// Directory.
+    pub directory: Ino,
+    /// New name.
+    #[serde(with = "serde_bytes")]
+    pub name: Vec<u8>,
+    /// What to make.
+    pub kind: Kind,
+    /// Target of a symlink; empty for everything else.
+    #[serde(with = "serde_bytes")]
+    pub symlink_target: Vec<u8>,
+    /// First attributes.
+    pub attributes: SetAttributes,
+}
+
+/// LINK.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Who asks.
+    pub caller: Caller,
+    /// The file.
+    pub ino: Ino,
+    /// Directory of the new name.
+    pub directory: Ino,
+    /// New name.
+    #[serde(with = "serde_bytes")]
+    pub name: Vec<u8>,
+}
+
+/// REMOVE of a file or an empty directory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remove {
+    /// Who asks.
+    pub caller: Caller,
+    /// Directory.
+    pub directory: Ino,
+    /// Name.
+    #[serde(with = "serde_bytes")]
+    pub name: Vec<u8>,
+}
+
+/// Answer to [`Create`], [`Link`] and [`Remove`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryAnswer {
+    /// The object concerned, afterwards.
+    pub inode: Inode,
+    /// The directory's change counter.
+    pub directory: DirectoryChange,
+}
+
+/// RENAME.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rename {
+    /// Who asks.
+    pub caller: Caller,
+    /// Old directory.
+    pub from_directory: Ino,
+    /// Old name.
+    #[serde(with = "serde_bytes")]
+    pub from_name: Vec<u8>,
+    /// New directory.
+    pub to_directory: Ino,
+    /// New name.
+    #[serde(with = "serde_bytes")]
+    pub to_name: Vec<u8>,
+}
+
+/// Answer to [`Rename`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// Old directory's change counter.
+    pub from: DirectoryChange,
+    /// New directory's change counter.
+    pub to: DirectoryChange,
+}
+
+/// SETATTR.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetAttributesOf {
+    /// Who asks.
+    pub caller: Caller,
+    /// The object.
+    pub ino: Ino,
+    /// What to set.
+    pub attributes: SetAttributes,
+    /// The size may be set because a write open was shown, whatever the mode says (RFC 8881 §18.30.3).
+    pub by_write_open: bool,
+}
+
+/// Answer to [`SetAttributesOf`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributesAnswer {
+    /// The inode afterwards.
+    pub inode: Inode,
+    /// Extents the data servers must still cut or drop before the answer may go out.
+    pub truncated: Option<Truncation>,
+}

@@ -1,0 +1,188 @@
+//! Keys of the protocol state (docs/formats/state.md).
+//!
+//! INVARIANT: numbers are big-endian, so that keys sort as their fields do.
+
+use mds_namespace::Ino;
+
+use crate::record::StateKind;
+
+/// Everything of this crate lies under this prefix.
+pub const PREFIX: &[u8] = b"state/";
+
+/// Next numbers.
+pub const COUNTERS: &[u8] = b"state/counters";
+
+/// Last applied log position.
+pub const APPLIED: &[u8] = b"state/applied";
+
+/// All clients.
+pub const CLIENTS: &[u8] = b"state/client/";
+
+/// All data servers.
+pub const SERVERS: &[u8] = b"state/server/";
+
+/// Bytes of a stateid's identity.
+pub const OTHER_BYTES: usize = 12;
+
+fn join(word: &[u8], fields: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(word.len() + fields.iter().map(|field| field.len()).sum::<usize>());
+    key.extend_from_slice(word);
+    for field in fields {
+        key.extend_from_slice(field);
+    }
+    key
+}
+
+/// The first key behind all that begin with `prefix`.
+#[must_use]
+pub fn after(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    let last = end.iter().rposition(|byte| *byte != 0xff).expect("our prefixes begin with letters");
+    end.truncate(last + 1);
+    end[last] += 1;
+    end
+}
+
+/// A client's record.
+#[must_use]
+pub fn client(client: u64) -> Vec<u8> {
+    join(CLIENTS, &[&client.to_be_bytes()])
+}
+
+/// From a client owner to its client ids.
+#[must_use]
+pub fn owner(owner: &[u8]) -> Vec<u8> {
+    join(b"state/owner/", &[owner])
+}
+
+/// How much state a client has.
+#[must_use]
+pub fn tally(client: u64) -> Vec<u8> {
+    join(b"state/tally/", &[&client.to_be_bytes()])
+}
+
+/// From a stateid's identity to what it names.
+#[must_use]
+pub fn stateid(other: &[u8; OTHER_BYTES]) -> Vec<u8> {
+    join(b"state/stateid/", &[other])
+}
+
+/// All state of a client.
+#[must_use]
+pub fn of_client(client: u64) -> Vec<u8> {
+    join(b"state/of/", &[&client.to_be_bytes()])
+}
+
+/// All state of one kind of a client.
+#[must_use]
+pub fn of_kind(client: u64, kind: StateKind) -> Vec<u8> {
+    join(b"state/of/", &[&client.to_be_bytes(), &[kind.number()]])
+}
+
+/// One state of a client.
+#[must_use]
+pub fn of(client: u64, kind: StateKind, ino: Ino, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
+    join(b"state/of/", &[&client.to_be_bytes(), &[kind.number()], &ino.to_be_bytes(), other])
+}
+
+/// Takes a key made by [`of`] apart.
+#[must_use]
+pub fn parse_of(key: &[u8]) -> Option<(u64, StateKind, Ino, [u8; OTHER_BYTES])> {
+    let fields = key.strip_prefix(b"state/of/")?;
+    let (client, rest) = fields.split_first_chunk::<8>()?;
+    let (kind, rest) = rest.split_first()?;
+    let (ino, rest) = rest.split_first_chunk::<8>()?;
+    let other: [u8; OTHER_BYTES] = rest.try_into().ok()?;
+    Some((u64::from_be_bytes(*client), StateKind::of_number(*kind)?, u64::from_be_bytes(*ino), other))
+}
+
+/// All opens of a file.
+#[must_use]
+pub fn opens(ino: Ino) -> Vec<u8> {
+    join(b"state/open/", &[&ino.to_be_bytes()])
+}
+
+/// One open.
+#[must_use]
+pub fn open(ino: Ino, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
+    join(b"state/open/", &[&ino.to_be_bytes(), other])
+}
+
+/// From an open-owner to its open of a file.
+#[must_use]
+pub fn opener(ino: Ino, client: u64, owner: &[u8]) -> Vec<u8> {
+    join(b"state/opener/", &[&ino.to_be_bytes(), &client.to_be_bytes(), owner])
+}
+
+/// The share reservations of a file, summed up.
+#[must_use]
+pub fn shares(ino: Ino) -> Vec<u8> {
+    join(b"state/shares/", &[&ino.to_be_bytes()])
+}
+
+/// All locks of a file.
+#[must_use]
+pub fn locks(ino: Ino) -> Vec<u8> {
+    join(b"state/lock/", &[&ino.to_be_bytes()])
+}
+
+/// One lock stateid.
+#[must_use]
+pub fn lock(ino: Ino, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
+    join(b"state/lock/", &[&ino.to_be_bytes(), other])
+}
+
+/// From a lock-owner to its lock stateid on a file.
+#[must_use]
+pub fn locker(ino: Ino, client: u64, owner: &[u8]) -> Vec<u8> {
+    join(b"state/locker/", &[&ino.to_be_bytes(), &client.to_be_bytes(), owner])
+}
+
+/// All layouts of a file.
+#[must_use]
+pub fn layouts(ino: Ino) -> Vec<u8> {
+    join(b"state/layout/", &[&ino.to_be_bytes()])
+}
+
+/// One client's layout of a file.
+#[must_use]
+pub fn layout(ino: Ino, client: u64) -> Vec<u8> {
+    join(b"state/layout/", &[&ino.to_be_bytes(), &client.to_be_bytes()])
+}
+
+/// The client in a key made by [`layout`].
+#[must_use]
+pub fn parse_layout(key: &[u8]) -> Option<(Ino, u64)> {
+    let fields = key.strip_prefix(b"state/layout/")?;
+    let (ino, client) = fields.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*ino), u64::from_be_bytes(client.try_into().ok()?)))
+}
+
+/// One data server.
+#[must_use]
+pub fn server(id: u32) -> Vec<u8> {
+    join(SERVERS, &[&id.to_be_bytes()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_have_the_documented_bytes() {
+        let other = *b"abcdefghijkl";
+        assert_eq!(client(0x0102), b"state/client/\0\0\0\0\0\0\x01\x02");
+        assert_eq!(open(7, &other), b"state/open/\0\0\0\0\0\0\0\x07abcdefghijkl");
+        let of = of(9, StateKind::Lock, 3, &other);
+        assert_eq!(of, b"state/of/\0\0\0\0\0\0\0\x09\x02\0\0\0\0\0\0\0\x03abcdefghijkl");
+        assert_eq!(parse_of(&of), Some((9, StateKind::Lock, 3, other)));
+        assert_eq!(parse_of(&of[..of.len() - 1]), None);
+        assert_eq!(parse_layout(&layout(5, 6)), Some((5, 6)));
+    }
+
+    #[test]
+    fn after_is_behind_all_keys_of_the_prefix() {
+        assert_eq!(after(b"state/of/\0\xff\xff"), b"state/of/\x01");
+        assert!(opens(u64::MAX).as_slice() < after(&opens(u64::MAX)).as_slice());
+    }
+}

@@ -1,0 +1,67 @@
+//! Named caps of a shard's tables, queues and files.
+
+/// Clients, confirmed or not.
+pub const CLIENTS_MAX: usize = 65_536;
+
+/// Opens of one client.
+pub const OPENS_PER_CLIENT_MAX: u32 = 262_144;
+
+/// Lock stateids of one client.
+pub const LOCKS_PER_CLIENT_MAX: u32 = 65_536;
+
+/// Layouts of one client.
+pub const LAYOUTS_PER_CLIENT_MAX: u32 = 262_144;
+
+/// Opens of one file, over all clients.
+pub const OPENS_PER_FILE_MAX: u32 = 65_536;
+
+/// Lock stateids of one file, over all clients.
+pub const LOCKS_PER_FILE_MAX: usize = 16_384;
+
+/// Ranges held under one lock stateid.
+pub const RANGES_PER_LOCK_MAX: usize = 4_096;
+
+/// Data servers of a file system.
+pub const DATA_SERVERS_MAX: usize = 1_024;
+
+/// Addresses of one data server.
+pub const SERVER_ADDRESSES_MAX: usize = 16;
+
+/// Bytes of an owner: client owner, open-owner, lock-owner (NFS4_OPAQUE_LIMIT).
+pub const OWNER_BYTES_MAX: usize = 1_024;
+
+/// Bytes of one encoded log entry: the largest inline write and generous names.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Entries of one log record batch handed to the disk at a time.
+pub const APPEND_ENTRIES_MAX: u64 = 4_096;
+
+/// Entries in one message to a follower.
+pub const REPLICATE_ENTRIES_MAX: u64 = 1_024;
+
+/// Commands applied in one store transaction.
+pub const APPLY_ENTRIES_MAX: usize = 1_024;
+
+/// Log bytes after which the store is checkpointed and the log cut. The log's tail is also kept in memory.
+pub const CHECKPOINT_LOG_BYTES: u64 = 64 << 20;
+
+/// Log entries after which the store is checkpointed and the log cut: bounds the replay after a crash.
+pub const CHECKPOINT_LOG_ENTRIES: u64 = 50_000;
+
+/// Proposals waiting for their outcome; further ones are turned away.
+pub const PROPOSALS_MAX: usize = 16_384;
+
+/// Bytes of one chunk of a snapshot on the wire.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
+
+/// Bytes of a key in a snapshot.
+pub const SNAPSHOT_KEY_BYTES_MAX: usize = 4_096;
+
+/// Bytes of a value in a snapshot.
+pub const SNAPSHOT_VALUE_BYTES_MAX: usize = 1 << 26;
+
+/// Members of a shard.
+pub const MEMBERS_MAX: usize = 7;
+
+const _: () = assert!(OWNER_BYTES_MAX + 64 < SNAPSHOT_KEY_BYTES_MAX, "an owner fits a key");
+const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);

@@ -1,0 +1,302 @@
+//! Values of the protocol state (docs/formats/state.md): one version byte, then postcard.
+//!
+//! Bytes that do not decode are an error of the store, never a panic: they were written by another version or by a
+//! broken disk.
+
+use layout::state::LayoutRecord;
+use mds_namespace::{FsError, Ino};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::apply::lock_ranges::HeldRange;
+use crate::command::StateidValue;
+use crate::command::open::Share;
+use crate::key::OTHER_BYTES;
+
+/// Version of every value below.
+pub const VALUE_VERSION: u8 = 1;
+
+/// What a stateid names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum StateKind {
+    /// An open file.
+    Open,
+    /// Byte-range locks of one lock-owner on one file.
+    Lock,
+    /// Layouts of one client on one file.
+    Layout,
+}
+
+impl StateKind {
+    /// The number in keys and stateids.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Open => 1,
+            Self::Lock => 2,
+            Self::Layout => 3,
+        }
+    }
+
+    /// The kind with this number.
+    #[must_use]
+    pub const fn of_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Open),
+            2 => Some(Self::Lock),
+            3 => Some(Self::Layout),
+            _ => None,
+        }
+    }
+}
+
+/// Makes a stateid's identity.
+#[must_use]
+pub fn other(kind: StateKind, shard: u16, counter: u64) -> [u8; OTHER_BYTES] {
+    let mut bytes = [0; OTHER_BYTES];
+    bytes[0] = kind.number();
+    bytes[2..4].copy_from_slice(&shard.to_be_bytes());
+    bytes[4..].copy_from_slice(&counter.to_be_bytes());
+    bytes
+}
+
+/// Next numbers to give out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Next client id.
+    pub client: u64,
+    /// Next stateid counter.
+    pub other: u64,
+    /// Next data server id.
+    pub server: u32,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { client: 1, other: 1, server: 1 }
+    }
+}
+
+/// What EXCHANGE_ID and CREATE_SESSION know of a client (RFC 8881 §18.35.4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientRecord {
+    /// Client id.
+    pub client: u64,
+    /// `co_ownerid`.
+    #[serde(with = "serde_bytes")]
+    pub owner: Vec<u8>,
+    /// `co_verifier`.
+    pub verifier: [u8; 8],
+    /// Who made the call.
+    #[serde(with = "serde_bytes")]
+    pub principal: Vec<u8>,
+    /// A CREATE_SESSION followed.
+    pub confirmed: bool,
+    /// Sequence of the last CREATE_SESSION; the next must be one higher.
+    pub sequence: u32,
+    /// Implementation name the client gave.
+    pub implementation: String,
+}
+
+/// A client as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredClient {
+    /// What EXCHANGE_ID and CREATE_SESSION know of it.
+    pub record: ClientRecord,
+    /// RECLAIM_COMPLETE was received.
+    pub reclaim_complete: bool,
+}
+
+/// The client ids of one client owner (RFC 8881 §18.35.4: one confirmed, one not).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerClients {
+    /// The confirmed one.
+    pub confirmed: Option<u64>,
+    /// The one that waits for CREATE_SESSION.
+    pub unconfirmed: Option<u64>,
+}
+
+/// How much state a client has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Opens.
+    pub opens: u32,
+    /// Lock stateids.
+    pub locks: u32,
+    /// Layouts.
+    pub layouts: u32,
+}
+
+/// What a stateid's identity leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateidTarget {
+    /// What it names.
+    pub kind: StateKind,
+    /// On which file.
+    pub ino: Ino,
+    /// Whose.
+    pub client: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StateidTargetValue(u8, Ino, u64);
+
+/// An open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenRecord {
+    /// Identity of its stateid.
+    pub other: [u8; OTHER_BYTES],
+    /// Current sequence of its stateid.
+    pub seqid: u32,
+    /// Client id.
+    pub client: u64,
+    /// Open-owner.
+    #[serde(with = "serde_bytes")]
+    pub owner: Vec<u8>,
+    /// The union of what its OPENs brought.
+    pub share: Share,
+    /// Share modes brought, bit `access * 4 + deny`.
+    pub seen: u16,
+}
+
+impl OpenRecord {
+    /// The current stateid.
+    #[must_use]
+    pub fn stateid(&self) -> StateidValue {
+        StateidValue { seqid: self.seqid, other: self.other }
+    }
+}
+
+/// The opens of one file, summed up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shares {
+    /// All opens.
+    pub opens: u32,
+    /// Opens that may read.
+    pub read: u32,
+    /// Opens that may write.
+    pub write: u32,
+    /// Opens that forbid others to read.
+    pub deny_read: u32,
+    /// Opens that forbid others to write.
+    pub deny_write: u32,
+}
+
+/// The locks of one lock-owner on one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockRecord {
+    /// Identity of its stateid.
+    pub other: [u8; OTHER_BYTES],
+    /// Current sequence of its stateid.
+    pub seqid: u32,
+    /// Client id.
+    pub client: u64,
+    /// Lock-owner.
+    #[serde(with = "serde_bytes")]
+    pub owner: Vec<u8>,
+    /// The open it was made under.
+    pub open: [u8; OTHER_BYTES],
+    /// What is held.
+    pub ranges: Vec<HeldRange>,
+}
+
+impl LockRecord {
+    /// The current stateid.
+    #[must_use]
+    pub fn stateid(&self) -> StateidValue {
+        StateidValue { seqid: self.seqid, other: self.other }
+    }
+}
+
+/// A data server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataServer {
+    /// Its number.
+    pub id: u32,
+    /// Identity of its store.
+    pub uuid: [u8; 16],
+    /// Universal addresses clients reach it at.
+    pub addresses: Vec<String>,
+    /// Where its control service listens, `ip:port`.
+    pub control: String,
+    /// Bytes it may hold.
+    pub capacity_bytes: u64,
+}
+
+/// A value with a place in the store.
+pub trait Value: Sized {
+    /// Appends the bytes behind the version byte.
+    fn write(&self, bytes: Vec<u8>) -> Vec<u8>;
+
+    /// Reads what [`write`](Self::write) wrote; `None` if it is something else.
+    fn read(bytes: &[u8]) -> Option<Self>;
+
+    /// The value's bytes in the store.
+    fn encode(&self) -> Vec<u8> {
+        self.write(vec![VALUE_VERSION])
+    }
+
+    /// Reads a value from the store.
+    ///
+    /// # Errors
+    /// [`FsError::Store`] if the version is unknown or the bytes are not such a value.
+    fn decode(bytes: &[u8]) -> Result<Self, FsError> {
+        match bytes.split_first() {
+            Some((&VALUE_VERSION, rest)) => Self::read(rest)
+                .ok_or_else(|| FsError::Store(format!("bad {} value", std::any::type_name::<Self>()))),
+            version => Err(FsError::Store(format!(
+                "{} value of version {:?}",
+                std::any::type_name::<Self>(),
+                version.map(|(first, _)| first)
+            ))),
+        }
+    }
+}
+
+fn write_postcard<T: Serialize>(value: &T, bytes: Vec<u8>) -> Vec<u8> {
+    postcard::to_extend(value, bytes)
+        .expect("a vector takes every byte and our records have no unsized parts")
+}
+
+fn read_postcard<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Some(value),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+macro_rules! postcard_values {
+    ($($name:ty),+) => {$(
+        impl Value for $name {
+            fn write(&self, bytes: Vec<u8>) -> Vec<u8> {
+                write_postcard(self, bytes)
+            }
+            fn read(bytes: &[u8]) -> Option<Self> {
+                read_postcard(bytes)
+            }
+        }
+    )+};
+}
+
+postcard_values!(
+    Counters,
+    StoredClient,
+    OwnerClients,
+    Tally,
+    OpenRecord,
+    Shares,
+    LockRecord,
+    LayoutRecord,
+    DataServer
+);
+
+impl Value for StateidTarget {
+    fn write(&self, bytes: Vec<u8>) -> Vec<u8> {
+        write_postcard(&StateidTargetValue(self.kind.number(), self.ino, self.client), bytes)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let StateidTargetValue(kind, ino, client) = read_postcard(bytes)?;
+        Some(Self { kind: StateKind::of_number(kind)?, ino, client })
+    }
+}

@@ -1,0 +1,182 @@
+//! Finding protocol state in the store, and checking stateids against it.
+//!
+//! Shared by `apply` (on the transaction) and [`StateView`](crate::StateView) (on a snapshot). Reads only.
+//!
+//! Spec: RFC 8881 §8.2.2 to §8.2.4: a stateid's seqid of zero means the current one; a smaller one than the current
+//! is old; a larger one was never given out. Sequences skip zero when they wrap.
+
+use std::ops::ControlFlow;
+
+use layout::state::LayoutRecord;
+use mds_namespace::{FsError, Ino, StoreError, View};
+
+use crate::apply::lock_ranges::{self, Span};
+use crate::command::lock::Conflict;
+use crate::command::{Refusal, StateidValue};
+use crate::key;
+use crate::record::{LockRecord, OpenRecord, StateKind, Value};
+use crate::view::IoRight;
+
+/// Access bit of a share mode: read.
+pub(crate) const READ: u32 = 1;
+/// Access bit of a share mode: write.
+pub(crate) const WRITE: u32 = 2;
+
+impl From<FsError> for Refusal {
+    fn from(error: FsError) -> Self {
+        match error {
+            // One idea has one name for the front, whoever met it.
+            FsError::ContentMoved => Self::ContentMoved,
+            FsError::NoSuchExtent => Self::NoSuchExtent,
+            FsError::Busy => Self::Busy,
+            error => Self::Namespace(error),
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Namespace(error.into())
+    }
+}
+
+pub(crate) fn read<T: Value>(view: &dyn View, key: &[u8]) -> Result<Option<T>, Refusal> {
+    Ok(view.get(key)?.map(|bytes| T::decode(&bytes)).transpose()?)
+}
+
+/// All values whose keys begin with `prefix`.
+pub(crate) fn list<T: Value>(view: &dyn View, prefix: &[u8]) -> Result<Vec<T>, Refusal> {
+    let mut found = Vec::new();
+    let mut failed = None;
+    view.range(prefix, &key::after(prefix), &mut |_, bytes| match T::decode(bytes) {
+        Ok(value) => {
+            found.push(value);
+            ControlFlow::Continue(())
+        }
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    failed.map_or(Ok(found), |error| Err(error.into()))
+}
+
+pub(crate) fn layouts(view: &dyn View, ino: Ino) -> Result<Vec<(u64, LayoutRecord)>, Refusal> {
+    let from = key::layouts(ino);
+    let mut clients = Vec::new();
+    view.range(&from, &key::after(&from), &mut |key, _| {
+        clients.extend(key::parse_layout(key).map(|(_, client)| client));
+        ControlFlow::Continue(())
+    })?;
+    let records = list(view, &from)?;
+    assert!(clients.len() == records.len(), "every layout key names a client");
+    Ok(clients.into_iter().zip(records).collect())
+}
+
+/// The next sequence of a stateid: zero is skipped, it means "the current one".
+pub(crate) const fn next_seqid(seqid: u32) -> u32 {
+    match seqid.wrapping_add(1) {
+        0 => 1,
+        next => next,
+    }
+}
+
+/// Checks the sequence a client showed against the current one. Half of the number space is "before", so that this
+/// holds across a wrap.
+pub(crate) fn check_seqid(shown: u32, current: u32) -> Result<(), Refusal> {
+    if shown == 0 || shown == current {
+        Ok(())
+    } else if current.wrapping_sub(shown) < u32::MAX / 2 {
+        Err(Refusal::OldStateid)
+    } else {
+        Err(Refusal::BadStateid)
+    }
+}
+
+/// An open, if the stateid is a good one of this client and file.
+pub(crate) fn open(
+    view: &dyn View,
+    client: u64,
+    ino: Ino,
+    stateid: StateidValue,
+) -> Result<OpenRecord, Refusal> {
+    let open: OpenRecord = read(view, &key::open(ino, &stateid.other))?.ok_or(Refusal::BadStateid)?;
+    if open.client != client {
+        return Err(Refusal::BadStateid);
+    }
+    check_seqid(stateid.seqid, open.seqid)?;
+    Ok(open)
+}
+
+/// A lock, if the stateid is a good one of this client and file.
+pub(crate) fn lock(
+    view: &dyn View,
+    client: u64,
+    ino: Ino,
+    stateid: StateidValue,
+) -> Result<LockRecord, Refusal> {
+    let lock: LockRecord = read(view, &key::lock(ino, &stateid.other))?.ok_or(Refusal::BadStateid)?;
+    if lock.client != client {
+        return Err(Refusal::BadStateid);
+    }
+    check_seqid(stateid.seqid, lock.seqid)?;
+    Ok(lock)
+}
+
+/// A layout, if the stateid is a good one of this client and file.
+pub(crate) fn layout(
+    view: &dyn View,
+    client: u64,
+    ino: Ino,
+    stateid: StateidValue,
+) -> Result<LayoutRecord, Refusal> {
+    let layout: LayoutRecord = read(view, &key::layout(ino, client))?.ok_or(Refusal::BadStateid)?;
+    if layout.other != stateid.other {
+        return Err(Refusal::BadStateid);
+    }
+    check_seqid(stateid.seqid, layout.seqid)?;
+    Ok(layout)
+}
+
+/// What the open behind an open or lock stateid allows; `OpenMode` if that is not enough.
+pub(crate) fn io_right(
+    view: &dyn View,
+    client: u64,
+    ino: Ino,
+    stateid: StateidValue,
+    write: bool,
+) -> Result<IoRight, Refusal> {
+    let open = match StateKind::of_number(stateid.other[0]) {
+        Some(StateKind::Open) => open(view, client, ino, stateid)?,
+        Some(StateKind::Lock) => {
+            let lock = lock(view, client, ino, stateid)?;
+            read(view, &key::open(ino, &lock.open))?.ok_or(Refusal::BadStateid)?
+        }
+        Some(StateKind::Layout) | None => return Err(Refusal::BadStateid),
+    };
+    if write && open.share.access & WRITE == 0 {
+        return Err(Refusal::OpenMode);
+    }
+    Ok(IoRight { share: open.share, open: open.other })
+}
+
+/// The first lock of another owner that is in the way.
+pub(crate) fn lock_conflict(
+    view: &dyn View,
+    ino: Ino,
+    span: Span,
+    exclusive: bool,
+    client: u64,
+    owner: &[u8],
+) -> Result<Option<Conflict>, Refusal> {
+    let locks: Vec<LockRecord> = list(view, &key::locks(ino))?;
+    Ok(locks.iter().filter(|lock| lock.client != client || lock.owner != owner).find_map(|lock| {
+        let held = lock_ranges::conflict(&lock.ranges, span, exclusive)?;
+        Some(Conflict {
+            range: held.range(),
+            exclusive: held.exclusive,
+            client: lock.client,
+            owner: lock.owner.clone(),
+        })
+    }))
+}

@@ -1,0 +1,287 @@
+//! Reading a shard: one consistent snapshot of the store, with the questions the front asks.
+//!
+//! Changes nothing and proposes nothing: LOCKT, TEST_STATEID and the stateid checks of READ and WRITE need no command.
+//! Errors are [`Refusal`]s, so that the front has one way from them to a status.
+//!
+//! Spec: RFC 8881 §8.2 (stateids), §9.1.2 (what an open allows), §18.11 (LOCKT), §18.48 (TEST_STATEID).
+
+use std::ops::ControlFlow;
+
+use layout::state::LayoutRecord;
+use mds_namespace::{FsError, Ino, Inode, StoreError, Superblock, View, WorkItem, codec, keys};
+
+use crate::apply::lock_ranges;
+use crate::command::lock::{Conflict, Range};
+use crate::command::open::Share;
+use crate::command::{Refusal, StateidValue};
+use crate::key::{self, OTHER_BYTES};
+use crate::record::{
+    DataServer, LockRecord, OpenRecord, OwnerClients, Shares, StateKind, StateidTarget, StoredClient, Tally,
+};
+use crate::state;
+
+/// A consistent read snapshot of a shard.
+pub struct StateView {
+    view: Box<dyn View + Send>,
+}
+
+/// What a stateid shown with READ, WRITE or SETATTR lets its holder do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IoRight {
+    /// What the open behind it allows.
+    pub share: Share,
+    /// The open's identity.
+    pub open: [u8; OTHER_BYTES],
+}
+
+impl StateView {
+    pub(crate) fn new(view: Box<dyn View + Send>) -> Self {
+        Self { view }
+    }
+
+    /// The store itself, for the read-only acts of `mds_namespace` (lookup, access, readdir, inline reads, extents).
+    #[must_use]
+    pub fn namespace(&self) -> &dyn View {
+        &*self.view
+    }
+
+    /// Identity and keys of the file system; `None` before it is formatted.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn superblock(&self) -> Result<Option<Superblock>, Refusal> {
+        match mds_namespace::superblock::superblock(self.namespace()) {
+            Ok(superblock) => Ok(Some(superblock)),
+            Err(StoreError::NotFormatted) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the file system has been formatted.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn is_formatted(&self) -> Result<bool, Refusal> {
+        Ok(self.superblock()?.is_some())
+    }
+
+    /// An inode.
+    ///
+    /// # Errors
+    /// `Stale` if there is no such inode; the store's.
+    pub fn inode(&self, ino: Ino) -> Result<Inode, Refusal> {
+        let value = self.namespace().get(&keys::inode(ino))?.ok_or(FsError::Stale)?;
+        Ok(codec::decode_inode(ino, &value)?)
+    }
+
+    /// A client, confirmed or not.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn client(&self, client: u64) -> Result<Option<StoredClient>, Refusal> {
+        state::read(self.namespace(), &key::client(client))
+    }
+
+    /// All clients, for the lease table after a restart.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn clients(&self) -> Result<Vec<StoredClient>, Refusal> {
+        state::list(self.namespace(), key::CLIENTS)
+    }
+
+    /// The client ids of a client owner.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn clients_of_owner(&self, owner: &[u8]) -> Result<OwnerClients, Refusal> {
+        Ok(state::read(self.namespace(), &key::owner(owner))?.unwrap_or_default())
+    }
+
+    /// How much state a client has.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn tally(&self, client: u64) -> Result<Tally, Refusal> {
+        Ok(state::read(self.namespace(), &key::tally(client))?.unwrap_or_default())
+    }
+
+    /// State of one kind that a client has: file and stateid identity, at most `limit` of them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn of_client(
+        &self,
+        client: u64,
+        kind: StateKind,
+        limit: usize,
+    ) -> Result<Vec<(Ino, [u8; OTHER_BYTES])>, Refusal> {
+        let mut found = Vec::new();
+        let from = key::of_kind(client, kind);
+        self.namespace().range(&from, &key::after(&from), &mut |key, _| {
+            if limit <= found.len() {
+                return ControlFlow::Break(());
+            }
+            found.extend(key::parse_of(key).map(|(_, _, ino, other)| (ino, other)));
+            ControlFlow::Continue(())
+        })?;
+        Ok(found)
+    }
+
+    /// What a stateid names, whatever its sequence.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn stateid(&self, other: &[u8; OTHER_BYTES]) -> Result<Option<StateidTarget>, Refusal> {
+        state::read(self.namespace(), &key::stateid(other))
+    }
+
+    /// TEST_STATEID for one stateid: its kind, if it is good.
+    ///
+    /// # Errors
+    /// `BadStateid`, `OldStateid`; the store's.
+    pub fn test_stateid(&self, client: u64, stateid: StateidValue) -> Result<StateKind, Refusal> {
+        let target = self.stateid(&stateid.other)?.ok_or(Refusal::BadStateid)?;
+        match target.kind {
+            StateKind::Open => state::open(self.namespace(), client, target.ino, stateid).map(drop)?,
+            StateKind::Lock => state::lock(self.namespace(), client, target.ino, stateid).map(drop)?,
+            StateKind::Layout => state::layout(self.namespace(), client, target.ino, stateid).map(drop)?,
+        }
+        Ok(target.kind)
+    }
+
+    /// An open, if the stateid is a good one of this client and file.
+    ///
+    /// # Errors
+    /// `BadStateid`, `OldStateid`; the store's.
+    pub fn open(&self, client: u64, ino: Ino, stateid: StateidValue) -> Result<OpenRecord, Refusal> {
+        state::open(self.namespace(), client, ino, stateid)
+    }
+
+    /// All opens of a file.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn opens_of(&self, ino: Ino) -> Result<Vec<OpenRecord>, Refusal> {
+        state::list(self.namespace(), &key::opens(ino))
+    }
+
+    /// The opens of a file, summed up.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn shares_of(&self, ino: Ino) -> Result<Shares, Refusal> {
+        Ok(state::read(self.namespace(), &key::shares(ino))?.unwrap_or_default())
+    }
+
+    /// Whether the open or lock behind a stateid allows reading or writing.
+    ///
+    /// RFC 8881 §18.22.3 lets a server answer READ under a write-only open; clients fill partial pages that way, so
+    /// it is allowed here.
+    ///
+    /// # Errors
+    /// `BadStateid`, `OldStateid`, `OpenMode`; the store's.
+    pub fn io_right(
+        &self,
+        client: u64,
+        ino: Ino,
+        stateid: StateidValue,
+        write: bool,
+    ) -> Result<IoRight, Refusal> {
+        state::io_right(self.namespace(), client, ino, stateid, write)
+    }
+
+    /// Whether a share reservation keeps I/O without a stateid (the anonymous ones) out.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn anonymous_io_denied(&self, ino: Ino, write: bool) -> Result<bool, Refusal> {
+        let shares = self.shares_of(ino)?;
+        Ok(0 < if write { shares.deny_write } else { shares.deny_read })
+    }
+
+    /// A lock, if the stateid is a good one of this client and file.
+    ///
+    /// # Errors
+    /// `BadStateid`, `OldStateid`; the store's.
+    pub fn lock(&self, client: u64, ino: Ino, stateid: StateidValue) -> Result<LockRecord, Refusal> {
+        state::lock(self.namespace(), client, ino, stateid)
+    }
+
+    /// All locks of a file.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn locks_of(&self, ino: Ino) -> Result<Vec<LockRecord>, Refusal> {
+        state::list(self.namespace(), &key::locks(ino))
+    }
+
+    /// LOCKT: the first lock that would be in the way of `owner` of `client`.
+    ///
+    /// # Errors
+    /// `BadRange`; the store's.
+    pub fn lock_conflict(
+        &self,
+        ino: Ino,
+        range: Range,
+        exclusive: bool,
+        client: u64,
+        owner: &[u8],
+    ) -> Result<Option<Conflict>, Refusal> {
+        let span = lock_ranges::Span::of(range).ok_or(Refusal::BadRange)?;
+        state::lock_conflict(self.namespace(), ino, span, exclusive, client, owner)
+    }
+
+    /// Who has layouts of a file.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn layouts_of(&self, ino: Ino) -> Result<Vec<(u64, LayoutRecord)>, Refusal> {
+        state::layouts(self.namespace(), ino)
+    }
+
+    /// A client's layout of a file.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn layout(&self, ino: Ino, client: u64) -> Result<Option<LayoutRecord>, Refusal> {
+        state::read(self.namespace(), &key::layout(ino, client))
+    }
+
+    /// All data servers.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn data_servers(&self) -> Result<Vec<DataServer>, Refusal> {
+        state::list(self.namespace(), key::SERVERS)
+    }
+
+    /// One data server.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn data_server(&self, id: u32) -> Result<Option<DataServer>, Refusal> {
+        state::read(self.namespace(), &key::server(id))
+    }
+
+    /// The oldest work items for data servers, at most `limit`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn work(&self, limit: usize) -> Result<Vec<(u64, WorkItem)>, Refusal> {
+        let mut found = Vec::new();
+        let mut failed = None;
+        self.namespace().range(&keys::work(0), &[keys::TAG_WORK + 1], &mut |key, value| {
+            if limit <= found.len() {
+                return ControlFlow::Break(());
+            }
+            match (keys::number_of(key), codec::decode_work(value)) {
+                (Some(number), Ok(item)) => found.push((number, item)),
+                (None, _) => failed = Some(StoreError::Corrupt("work item key")),
+                (_, Err(error)) => failed = Some(error),
+            }
+            if failed.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        failed.map_or(Ok(found), |error| Err(error.into()))
+    }
+}
