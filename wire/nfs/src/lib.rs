@@ -12,6 +12,7 @@ mod body;
 mod enumeration;
 
 pub mod control;
+pub mod flexfiles;
 pub mod limits;
 pub mod v3;
 pub mod v4;

@@ -75,8 +75,6 @@ pub const MIRRORS_MAX: usize = 64;
 pub const MIRROR_SERVERS_MAX: usize = 64;
 /// Filehandles of one data server, one for each version its device speaks.
 pub const FH_VERSIONS_MAX: usize = 8;
-/// Bytes of a numeric user or group string of a layout. Linux refuses 16 characters and more.
-pub const LAYOUT_PRINCIPAL_BYTES_MAX: usize = 15;
 /// Addresses of one device.
 pub const NETADDRS_MAX: usize = 32;
 /// Bytes of a network id ("tcp", "rdma6").

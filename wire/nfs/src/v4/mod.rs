@@ -7,6 +7,7 @@
 
 pub mod attr;
 pub mod bitmap;
+pub mod callback;
 pub mod callback_sec;
 pub mod change;
 pub mod compound;

@@ -62,7 +62,7 @@ impl LayoutType {
     pub const OSD2_OBJECTS: Self = Self(2);
     /// LAYOUT4_BLOCK_VOLUME.
     pub const BLOCK_VOLUME: Self = Self(3);
-    /// LAYOUT4_FLEX_FILES (RFC 8435 §1).
+    /// LAYOUT4_FLEX_FILES (RFC 8435 §5).
     pub const FLEX_FILES: Self = Self(4);
     /// LAYOUT4_SCSI.
     pub const SCSI: Self = Self(5);
