@@ -5,7 +5,7 @@
 use layout::{DataServerId, Epoch, ExtentId};
 
 use crate::ExtentRecord;
-use crate::inode::{Content, FileType, Ino, Inode, Kind, Timestamp};
+use crate::inode::{Content, FileType, Ino, Inode, Kind, MODE_MASK, Timestamp};
 use crate::limits::NAME_BYTES_MAX;
 use crate::store::StoreError;
 use crate::work::WorkItem;
@@ -84,11 +84,15 @@ pub fn decode_inode(ino: Ino, value: &[u8]) -> Result<Inode, StoreError> {
         CONTENT_EXTENTS => Content::Extents,
         _ => return Err(StoreError::Corrupt("inode content")),
     };
+    let mode = u32_at(value, 4);
+    if mode & !MODE_MASK != 0 {
+        return Err(StoreError::Corrupt("inode mode"));
+    }
     Ok(Inode {
         ino,
         generation: u32_at(value, 20),
         kind,
-        mode: u32_at(value, 4),
+        mode,
         nlink: u32_at(value, 8),
         uid: u32_at(value, 12),
         gid: u32_at(value, 16),

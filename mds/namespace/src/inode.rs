@@ -12,6 +12,17 @@ pub type Ino = u64;
 /// The root directory of a file system: shard 0, sequence 1.
 pub const ROOT_INO: Ino = 1;
 
+/// Every bit a mode can have.
+pub const MODE_MASK: u32 = 0o7777;
+/// Set-user-id.
+pub const MODE_SET_UID: u32 = 0o4000;
+/// Set-group-id; on a directory: new objects get its group.
+pub const MODE_SET_GID: u32 = 0o2000;
+/// On a directory: only owners remove and rename.
+pub const MODE_STICKY: u32 = 0o1000;
+/// The group may execute.
+pub(crate) const MODE_GROUP_EXECUTE: u32 = 0o0010;
+
 /// A point in time: whole seconds since 1970 and nanoseconds below one second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Timestamp {
@@ -170,6 +181,41 @@ pub struct Inode {
     pub content: Content,
 }
 
+impl Inode {
+    /// Whether this is a directory.
+    #[must_use]
+    pub fn is_directory(&self) -> bool {
+        self.kind == Kind::Directory
+    }
+
+    /// Whether this is a regular file.
+    #[must_use]
+    pub fn is_regular(&self) -> bool {
+        self.kind == Kind::Regular
+    }
+
+    /// Records a change of attributes, links or name at `now`.
+    pub(crate) fn changed(&mut self, now: Timestamp) {
+        self.ctime = now;
+        self.change += 1;
+    }
+
+    /// Records a change of content at `now`.
+    pub(crate) fn modified(&mut self, now: Timestamp) {
+        self.mtime = now;
+        self.changed(now);
+    }
+
+    /// Takes the set-id bits away that writing by anyone but the superuser takes away. Set-group-id without group
+    /// execution is not a set-id bit.
+    pub(crate) fn drop_set_id(&mut self) {
+        self.mode &= !MODE_SET_UID;
+        if self.mode & MODE_GROUP_EXECUTE != 0 {
+            self.mode &= !MODE_SET_GID;
+        }
+    }
+}
+
 /// Who asks, after identity squashing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
@@ -179,6 +225,26 @@ pub struct Caller {
     pub gid: u32,
     /// Supplementary groups.
     pub gids: Vec<u32>,
+}
+
+impl Caller {
+    /// Whether this is the superuser.
+    #[must_use]
+    pub fn is_superuser(&self) -> bool {
+        self.uid == 0
+    }
+
+    /// Whether `gid` is the primary or a supplementary group.
+    #[must_use]
+    pub fn in_group(&self, gid: u32) -> bool {
+        self.gid == gid || self.gids.contains(&gid)
+    }
+
+    /// Whether the caller may do what only the owner of `inode` may.
+    #[must_use]
+    pub fn owns(&self, inode: &Inode) -> bool {
+        self.is_superuser() || self.uid == inode.uid
+    }
 }
 
 /// Attributes to set, by SETATTR or on creation. `None` leaves the attribute alone (or at its default).

@@ -7,11 +7,15 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod directory;
 pub mod error;
 pub mod extent_record;
 pub mod inode;
+pub mod inode_table;
 pub mod keys;
 pub mod limits;
+pub mod name;
+pub mod op;
 pub mod store;
 pub mod superblock;
 pub mod work;

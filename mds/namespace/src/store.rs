@@ -68,6 +68,9 @@ pub trait MetaStore: Send + Sync {
     fn bytes_on_disk(&self) -> u64;
 }
 
+/// What a range scan calls with each key and value; it breaks to end the scan.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// Reads from a snapshot or from within a transaction.
 pub trait View {
     /// Shows the value of a key to `visit`, without copying it. Answers whether the key is there.
@@ -80,12 +83,7 @@ pub trait View {
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the engine fails.
-    fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError>;
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError>;
 
     /// The value of a key, copied.
     ///

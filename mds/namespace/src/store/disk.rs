@@ -12,7 +12,7 @@ use parking_lot::{Mutex, MutexGuard};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use super::overlay::{Overlay, Writes};
-use super::{Durability, MetaStore, StoreError, Txn, View};
+use super::{Durability, MetaStore, StoreError, Txn, View, Visit};
 
 const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("shoal");
 
@@ -111,12 +111,7 @@ impl View for DiskView {
         Ok(found.is_some())
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         if from >= to {
             return Ok(());
         }
@@ -142,12 +137,7 @@ impl View for DiskTxn<'_> {
         self.overlay.read(key, visit)
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         self.overlay.range(from, to, visit)
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
 use super::overlay::Overlay;
-use super::{Durability, MetaStore, StoreError, Txn, View};
+use super::{Durability, MetaStore, StoreError, Txn, View, Visit};
 
 type Map = BTreeMap<Vec<u8>, Arc<[u8]>>;
 
@@ -76,12 +76,7 @@ impl View for MemView {
         Ok(value.is_some())
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         if from >= to {
             return Ok(());
         }
@@ -106,12 +101,7 @@ impl View for MemTxn<'_> {
         self.overlay.read(key, visit)
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         self.overlay.range(from, to, visit)
     }
 }

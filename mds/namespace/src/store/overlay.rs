@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use super::{StoreError, View};
+use super::{StoreError, View, Visit};
 
 /// What is to be written: a value, or `None` for a removal.
 pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -59,12 +59,7 @@ impl<B: View> View for Overlay<B> {
         }
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         if from >= to {
             return Ok(());
         }

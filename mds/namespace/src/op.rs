@@ -1,0 +1,23 @@
+//! The operations of the namespace, one file each.
+//!
+//! Reads take a view, changes an open transaction; time and caller are arguments. A change that answers an error has
+//! written nothing, so that many can share one transaction.
+
+pub mod access;
+pub mod create;
+pub mod exclusive;
+pub mod extent;
+pub mod format;
+pub mod inline;
+pub mod link;
+pub mod lookup;
+pub mod move_to_extents;
+pub mod readdir;
+pub mod readlink;
+pub mod reap;
+pub mod remove;
+pub mod rename;
+pub mod setattr;
+pub mod size;
+pub mod statfs;
+pub mod work;

@@ -1,0 +1,152 @@
+//! Extent records: where a file's bytes live, and the epochs that say who may touch them.
+//!
+//! Every rise of an epoch queues work for the extent's home; until that is done `pending_work` is set, and no new
+//! handle may be given out. Work that is not done when more is asked is replaced by one item that asks for both.
+//!
+//! Spec: docs/protocol/control.md; docs/formats/namespace.md.
+
+use std::ops::ControlFlow;
+
+use layout::{DataServerId, Epoch, ExtentId};
+
+use crate::codec;
+use crate::inode::Ino;
+use crate::inode_table;
+use crate::keys;
+use crate::store::{Txn, View};
+use crate::superblock;
+use crate::work::WorkItem;
+use crate::{ExtentRecord, FsError};
+
+/// Reads an extent's record.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn extent(view: &dyn View, id: ExtentId) -> Result<Option<ExtentRecord>, FsError> {
+    let mut found = Ok(None);
+    view.read(&keys::extent(id), &mut |value| found = codec::decode_extent(id, value).map(Some))?;
+    Ok(found?)
+}
+
+/// Lists a file's extent records from index `from_index` on, by ascending index, at most `records_max`.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn extents(
+    view: &dyn View,
+    ino: Ino,
+    from_index: u32,
+    records_max: usize,
+) -> Result<Vec<ExtentRecord>, FsError> {
+    let mut records = Vec::new();
+    let mut failed = None;
+    let from = keys::extent(ExtentId { ino, index: from_index });
+    let to = keys::extent(ExtentId { ino: ino.saturating_add(1), index: 0 });
+    view.range(&from, &to, &mut |key, value| {
+        if records.len() == records_max {
+            return ControlFlow::Break(());
+        }
+        let decoded = keys::extent_of(key)
+            .ok_or(crate::StoreError::Corrupt("extent key"))
+            .and_then(|id| codec::decode_extent(id, value));
+        match decoded {
+            Ok(record) => {
+                records.push(record);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(records),
+    }
+}
+
+/// Gives an extent a home, or answers the one it has. Does not move the file's content.
+///
+/// # Errors
+/// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`].
+pub fn allocate(txn: &mut dyn Txn, id: ExtentId, home: DataServerId) -> Result<ExtentRecord, FsError> {
+    inode_table::regular(txn, id.ino)?;
+    if let Some(record) = extent(txn, id)? {
+        return Ok(record);
+    }
+    let record = ExtentRecord { extent: id, home, epoch: Epoch::FIRST, pending_work: None };
+    put(txn, &record)?;
+    Ok(record)
+}
+
+/// Raises an extent's epoch: handles given out before are refused as soon as the home has done the queued work.
+///
+/// # Errors
+/// [`FsError::NoSuchExtent`].
+pub fn fence(txn: &mut dyn Txn, id: ExtentId) -> Result<ExtentRecord, FsError> {
+    let record = extent(txn, id)?.ok_or(FsError::NoSuchExtent)?;
+    Ok(queue(txn, record, Action::Fence)?.record)
+}
+
+/// What a home is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Fence,
+    Cut { keep_bytes: u64 },
+    Drop,
+}
+
+/// Work that stands in the store.
+#[derive(Clone, Debug)]
+pub(crate) struct Queued {
+    pub(crate) number: u64,
+    pub(crate) record: ExtentRecord,
+    /// What is asked, earlier unfinished work included.
+    pub(crate) action: Action,
+}
+
+/// Raises the epoch and queues work for it, in place of unfinished work of the extent.
+pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) -> Result<Queued, FsError> {
+    let mut action = asked;
+    if let Some(number) = record.pending_work {
+        if let Some(unfinished) = item(txn, number)? {
+            action = both(&unfinished, asked);
+        }
+        txn.delete(&keys::work(number))?;
+    }
+    let number = superblock::next_work(txn)?;
+    record.epoch = record.epoch.next();
+    record.pending_work = Some(number);
+    put(txn, &record)?;
+    let ExtentRecord { extent, home, epoch, .. } = record;
+    let item = match action {
+        Action::Fence => WorkItem::Fence { extent, home, epoch },
+        Action::Cut { keep_bytes } => WorkItem::Cut { extent, home, epoch, keep_bytes },
+        Action::Drop => WorkItem::Drop { extent, home, epoch },
+    };
+    txn.put(&keys::work(number), &codec::encode_work(&item))?;
+    Ok(Queued { number, record, action })
+}
+
+/// The least that does both. No byte was written in between: handles are not given out while work is pending.
+fn both(unfinished: &WorkItem, asked: Action) -> Action {
+    match (unfinished, asked) {
+        (WorkItem::Drop { .. }, _) | (_, Action::Drop) => Action::Drop,
+        (WorkItem::Fence { .. }, asked) => asked,
+        (WorkItem::Cut { keep_bytes, .. }, Action::Fence) => Action::Cut { keep_bytes: *keep_bytes },
+        (WorkItem::Cut { keep_bytes, .. }, Action::Cut { keep_bytes: asked }) => {
+            Action::Cut { keep_bytes: asked.min(*keep_bytes) }
+        }
+    }
+}
+
+pub(crate) fn item(view: &dyn View, number: u64) -> Result<Option<WorkItem>, FsError> {
+    let mut found = Ok(None);
+    view.read(&keys::work(number), &mut |value| found = codec::decode_work(value).map(Some))?;
+    Ok(found?)
+}
+
+pub(crate) fn put(txn: &mut dyn Txn, record: &ExtentRecord) -> Result<(), FsError> {
+    Ok(txn.put(&keys::extent(record.extent), &codec::encode_extent(record))?)
+}

@@ -1,0 +1,59 @@
+//! The first change of a store: superblock, counters, root directory.
+
+use crate::inode::{Content, Inode, Kind, MODE_MASK, ROOT_INO, Timestamp};
+use crate::inode_table;
+use crate::store::Txn;
+use crate::superblock::{self, Counters, Superblock};
+use crate::{FsError, StoreError};
+
+/// Owner and mode of the root directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Mode, low 12 bits.
+    pub mode: u32,
+}
+
+/// Makes an empty file system and answers its root.
+///
+/// # Errors
+/// [`FsError::Exists`] if there is one already, [`FsError::Invalid`] for a mode with other bits.
+pub fn format(
+    txn: &mut dyn Txn,
+    superblock: &Superblock,
+    root: Root,
+    now: Timestamp,
+) -> Result<Inode, FsError> {
+    match superblock::superblock(txn) {
+        Ok(_) => return Err(FsError::Exists),
+        Err(StoreError::NotFormatted) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if root.mode & !MODE_MASK != 0 {
+        return Err(FsError::Invalid);
+    }
+    superblock::put_superblock(txn, superblock)?;
+    superblock::put_counters(txn, &Counters { next_inode: ROOT_INO + 1, next_work: 1, inodes: 1 })?;
+    let inode = Inode {
+        ino: ROOT_INO,
+        generation: 1,
+        kind: Kind::Directory,
+        mode: root.mode,
+        nlink: 2,
+        uid: root.uid,
+        gid: root.gid,
+        size_bytes: 0,
+        used_bytes: 0,
+        change: 1,
+        atime: now,
+        mtime: now,
+        ctime: now,
+        parent: ROOT_INO,
+        content: Content::Inline,
+    };
+    inode_table::put(txn, &inode)?;
+    Ok(inode)
+}

@@ -1,0 +1,65 @@
+//! The end of a file: no name leads to it and nobody has it open.
+//!
+//! Its extents become work for their homes; the inode is gone at once. Numbers are never used again, so the dropped
+//! extents need no record.
+//!
+//! Spec: docs/formats/namespace.md.
+
+use std::ops::ControlFlow;
+
+use crate::FsError;
+use crate::inode::Ino;
+use crate::inode_table;
+use crate::keys;
+use crate::op::extent::{self, Action};
+use crate::store::{StoreError, Txn, View};
+use crate::work::WorkItem;
+
+/// Removes a file without a name, and answers the work queued for data servers. One that is gone already is no error.
+///
+/// # Errors
+/// [`FsError::Busy`] if a name still leads to it.
+pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError> {
+    let inode = match inode_table::inode(txn, ino) {
+        Ok(inode) => inode,
+        Err(FsError::Stale) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    if inode.nlink != 0 {
+        return Err(FsError::Busy);
+    }
+    let mut work = Vec::new();
+    for record in extent::extents(txn, ino, 0, usize::MAX)? {
+        let id = record.extent;
+        let queued = extent::queue(txn, record, Action::Drop)?;
+        txn.delete(&keys::extent(id))?;
+        let item = WorkItem::Drop { extent: id, home: queued.record.home, epoch: queued.record.epoch };
+        work.push((queued.number, item));
+    }
+    txn.delete(&keys::inline(ino))?;
+    txn.delete(&keys::exclusive(ino))?;
+    txn.delete(&keys::orphan(ino))?;
+    inode_table::delete(txn, ino)?;
+    Ok(work)
+}
+
+/// Lists files without a name, with a number above `after` (0: all), at most `files_max`.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn orphans(view: &dyn View, after: Ino, files_max: usize) -> Result<Vec<Ino>, FsError> {
+    let mut found = Vec::new();
+    let mut corrupt = false;
+    let (from, to) = (keys::orphan(after.saturating_add(1)), [keys::TAG_ORPHAN + 1]);
+    view.range(&from, &to, &mut |key, _| {
+        if found.len() == files_max {
+            return ControlFlow::Break(());
+        }
+        match keys::number_of(key) {
+            Some(ino) => found.push(ino),
+            None => corrupt = true,
+        }
+        if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if corrupt { Err(StoreError::Corrupt("orphan key").into()) } else { Ok(found) }
+}

@@ -1,0 +1,203 @@
+//! RENAME: a name moves, over an existing one if there is one.
+//!
+//! The order of the checks is that of a local Linux file system: what is where, loops, permissions, kinds, emptiness.
+//!
+//! Spec: RFC 8881 §18.26; POSIX.1-2024 `rename`.
+
+use crate::directory::{self, Found};
+use crate::inode::{Caller, DirectoryChange, Ino, Inode, ROOT_INO, Timestamp};
+use crate::inode_table;
+use crate::limits::DEPTH_MAX;
+use crate::name;
+use crate::op::access::{self, Permission};
+use crate::op::lookup::entry_inode;
+use crate::op::remove::drop_name;
+use crate::store::{Txn, View};
+use crate::{FsError, StoreError};
+
+/// A place for a name.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Directory.
+    pub directory: Ino,
+    /// Name in it.
+    pub name: &'a [u8],
+}
+
+/// What was renamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renamed {
+    /// Old directory's change counter.
+    pub from: DirectoryChange,
+    /// New directory's change counter.
+    pub to: DirectoryChange,
+    /// The object that moved, afterwards.
+    pub moved: Inode,
+    /// The object that lost the new name, afterwards. With `nlink` 0 a regular file is an orphan now: call
+    /// `op::reap::reap` as soon as nobody has it open.
+    pub replaced: Option<Inode>,
+}
+
+/// Everything a rename reads before it writes.
+struct Plan {
+    from: Inode,
+    to: Inode,
+    source_cookie: u64,
+    source: Inode,
+    target: Option<(u64, Inode)>,
+}
+
+/// Moves a name.
+///
+/// # Errors
+/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name, [`FsError::AccessDenied`],
+/// [`FsError::NotFound`], [`FsError::Invalid`] for a directory into itself, [`FsError::NotPermitted`] in a sticky
+/// directory, [`FsError::IsDirectory`], [`FsError::NotEmpty`], [`FsError::TooManyLinks`], [`FsError::NoSpace`].
+pub fn rename(
+    txn: &mut dyn Txn,
+    caller: &Caller,
+    from: Place<'_>,
+    to: Place<'_>,
+    now: Timestamp,
+) -> Result<Renamed, FsError> {
+    let plan = read(txn, caller, from, to)?;
+    let same_object = plan.target.as_ref().is_some_and(|(_, target)| target.ino == plan.source.ino);
+    if same_object {
+        // POSIX: two names of one file: nothing happens, and that is success.
+        let still = |inode: &Inode| DirectoryChange { before: inode.change, after: inode.change };
+        return Ok(Renamed {
+            from: still(&plan.from),
+            to: still(&plan.to),
+            moved: plan.source,
+            replaced: None,
+        });
+    }
+    check(caller, &plan)?;
+    write(txn, plan, from, to, now)
+}
+
+fn read(view: &dyn View, caller: &Caller, from: Place<'_>, to: Place<'_>) -> Result<Plan, FsError> {
+    let from_directory = inode_table::directory(view, from.directory)?;
+    let to_directory = inode_table::directory(view, to.directory)?;
+    name::check(from.name)?;
+    name::check(to.name)?;
+    access::check(&from_directory, caller, Permission::EXECUTE)?;
+    access::check(&to_directory, caller, Permission::EXECUTE)?;
+    let Found { cookie: source_cookie, ino } =
+        directory::find(view, from.directory, from.name)?.ok_or(FsError::NotFound)?;
+    let source = entry_inode(view, ino)?;
+    let target = match directory::find(view, to.directory, to.name)? {
+        Some(found) => Some((found.cookie, entry_inode(view, found.ino)?)),
+        None => None,
+    };
+    if from.directory != to.directory {
+        if source.is_directory() && is_within(view, &to_directory, source.ino)? {
+            return Err(FsError::Invalid);
+        }
+        // A directory above the old name can't be replaced: it holds what is to be moved.
+        if let Some((_, target)) = &target
+            && target.is_directory()
+            && is_within(view, &from_directory, target.ino)?
+        {
+            return Err(FsError::NotEmpty);
+        }
+    }
+    Ok(Plan { from: from_directory, to: to_directory, source_cookie, source, target })
+}
+
+/// Whether `directory` is `ancestor` or below it.
+fn is_within(view: &dyn View, directory: &Inode, ancestor: Ino) -> Result<bool, FsError> {
+    let (mut ino, mut parent) = (directory.ino, directory.parent);
+    for _ in 0..DEPTH_MAX {
+        if ino == ancestor {
+            return Ok(true);
+        }
+        if ino == ROOT_INO {
+            return Ok(false);
+        }
+        let above = entry_inode(view, parent)?;
+        (ino, parent) = (above.ino, above.parent);
+    }
+    Err(StoreError::Corrupt("directories without a way to the root").into())
+}
+
+/// Permissions, kinds and emptiness.
+fn check(caller: &Caller, plan: &Plan) -> Result<(), FsError> {
+    let Plan { from, to, source, target, .. } = plan;
+    let moves = from.ino != to.ino;
+    access::check_delete(from, source, caller)?;
+    match target {
+        None => access::check(to, caller, Permission::WRITE | Permission::EXECUTE)?,
+        Some((_, target)) => {
+            access::check_delete(to, target, caller)?;
+            match (source.is_directory(), target.is_directory()) {
+                (true, false) => return Err(FsError::NotDirectory),
+                (false, true) => return Err(FsError::IsDirectory),
+                (true, true) | (false, false) => {}
+            }
+        }
+    }
+    // A directory that changes its parent changes its own `..`.
+    if source.is_directory() && moves {
+        access::check(source, caller, Permission::WRITE)?;
+    }
+    if target.as_ref().is_some_and(|(_, target)| target.is_directory() && target.size_bytes != 0) {
+        return Err(FsError::NotEmpty);
+    }
+    if source.is_directory() && moves && target.is_none() && to.nlink == u32::MAX {
+        return Err(FsError::TooManyLinks);
+    }
+    Ok(())
+}
+
+fn write(
+    txn: &mut dyn Txn,
+    plan: Plan,
+    from: Place<'_>,
+    to: Place<'_>,
+    now: Timestamp,
+) -> Result<Renamed, FsError> {
+    let Plan { from: mut old_parent, to: mut new_parent, source_cookie, mut source, target } = plan;
+    let moves = old_parent.ino != new_parent.ino;
+    let before = (old_parent.change, new_parent.change);
+    let entry = directory::entry(source.ino, source.kind.file_type(), to.name);
+    match &target {
+        // Behind this line nothing can be refused.
+        None => directory::insert(txn, to.directory, &entry)?,
+        Some((cookie, _)) => directory::replace(txn, to.directory, *cookie, &entry)?,
+    }
+    directory::remove(txn, from.directory, source_cookie)?;
+
+    let is_directory = u32::from(source.is_directory());
+    let replaced_directory = u32::from(target.as_ref().is_some_and(|(_, target)| target.is_directory()));
+    let replaced = match target {
+        Some((_, mut target)) => {
+            drop_name(txn, &mut target, now)?;
+            Some(target)
+        }
+        None => None,
+    };
+    source.changed(now);
+    if source.is_directory() {
+        source.parent = new_parent.ino;
+    }
+    inode_table::put(txn, &source)?;
+    let gained = u64::from(replaced.is_none());
+    if moves {
+        old_parent.size_bytes -= 1;
+        old_parent.nlink -= is_directory;
+        old_parent.modified(now);
+        inode_table::put(txn, &old_parent)?;
+        new_parent.size_bytes += gained;
+        new_parent.nlink = new_parent.nlink + is_directory - replaced_directory;
+    } else {
+        new_parent.size_bytes = new_parent.size_bytes + gained - 1;
+        new_parent.nlink -= replaced_directory;
+    }
+    new_parent.modified(now);
+    inode_table::put(txn, &new_parent)?;
+    let to_change = DirectoryChange { before: before.1, after: new_parent.change };
+    let from_change =
+        if moves { DirectoryChange { before: before.0, after: old_parent.change } } else { to_change };
+    Ok(Renamed { from: from_change, to: to_change, moved: source, replaced })
+}

@@ -1,0 +1,107 @@
+//! The length of a file: truncation, and growth by writes that went to data servers.
+//!
+//! Shrinking a file with extents raises the epochs of all it cuts or drops and queues the work for their homes; growing
+//! one leaves a hole and needs nothing.
+//!
+//! Spec: RFC 8881 §18.30.3, §18.42; POSIX.1-2024 `ftruncate`.
+
+use layout::EXTENT_BYTES;
+
+use crate::FsError;
+use crate::inode::{Caller, Content, Ino, Inode, Timestamp};
+use crate::inode_table;
+use crate::limits::FILE_BYTES_MAX;
+use crate::op::extent::{self, Action};
+use crate::op::inline;
+use crate::store::Txn;
+use crate::work::Truncation;
+
+/// Sets the length. Permissions, kind and bound were checked; the caller writes `inode` and its times.
+pub(crate) fn resize(
+    txn: &mut dyn Txn,
+    inode: &mut Inode,
+    size_bytes: u64,
+) -> Result<Option<Truncation>, FsError> {
+    assert!(inode.is_regular() && size_bytes <= FILE_BYTES_MAX);
+    let shrinks = size_bytes < inode.size_bytes;
+    inode.size_bytes = size_bytes;
+    if !shrinks {
+        return Ok(None);
+    }
+    match inode.content {
+        Content::Inline => {
+            let mut bytes = inline::stored(txn, inode.ino)?;
+            if size_bytes < bytes.len() as u64 {
+                bytes.truncate(usize::try_from(size_bytes).expect("below a length in memory"));
+                inline::put(txn, inode, &bytes)?;
+            }
+            Ok(None)
+        }
+        Content::Extents => {
+            inode.used_bytes = inode.used_bytes.min(size_bytes);
+            let truncation = cut_extents(txn, inode.ino, size_bytes)?;
+            Ok((truncation != Truncation::default()).then_some(truncation))
+        }
+    }
+}
+
+/// Queues the work of a truncation. All records behind the end are dropped, also those that seem to hold nothing:
+/// a client may have written there without saying so yet.
+fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64) -> Result<Truncation, FsError> {
+    let mut truncation = Truncation::default();
+    let Ok(first_index) = u32::try_from(size_bytes / EXTENT_BYTES) else { return Ok(truncation) };
+    for record in extent::extents(txn, ino, first_index, usize::MAX)? {
+        let action = match size_bytes.saturating_sub(record.extent.first_byte()) {
+            0 => Action::Drop,
+            keep_bytes => Action::Cut { keep_bytes },
+        };
+        let queued = extent::queue(txn, record, action)?;
+        match queued.action {
+            Action::Cut { keep_bytes } => truncation.cut = Some((queued.number, queued.record, keep_bytes)),
+            Action::Drop => truncation.dropped.push((queued.number, queued.record)),
+            Action::Fence => unreachable!("a truncation asks for more than a fence"),
+        }
+    }
+    Ok(truncation)
+}
+
+/// What is known of bytes that reached data servers.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Grown<'a> {
+    /// The file is at least this long now; `None` if nobody said.
+    pub end_bytes: Option<u64>,
+    /// When it was modified; `None` for the time of the command.
+    pub mtime: Option<Timestamp>,
+    /// Who wrote, if known: anyone but the superuser loses the file its set-id bits.
+    pub caller: Option<&'a Caller>,
+}
+
+/// Records that bytes reached data servers: LAYOUTCOMMIT, writes in band, and a size asked from a home.
+///
+/// # Errors
+/// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`], [`FsError::TooLarge`],
+/// [`FsError::Invalid`] for a time that is none, [`FsError::ContentMoved`] if the content is not in extents.
+pub fn grow(txn: &mut dyn Txn, ino: Ino, grown: &Grown<'_>, now: Timestamp) -> Result<Inode, FsError> {
+    let mut inode = inode_table::regular(txn, ino)?;
+    if inode.content != Content::Extents {
+        return Err(FsError::ContentMoved);
+    }
+    let end_bytes = grown.end_bytes.unwrap_or(0);
+    if FILE_BYTES_MAX < end_bytes {
+        return Err(FsError::TooLarge);
+    }
+    if grown.mtime.is_some_and(|mtime| mtime.nanos >= 1_000_000_000) {
+        return Err(FsError::Invalid);
+    }
+    if inode.size_bytes < end_bytes {
+        inode.used_bytes = (inode.used_bytes + (end_bytes - inode.size_bytes)).min(end_bytes);
+        inode.size_bytes = end_bytes;
+    }
+    if grown.caller.is_some_and(|caller| !caller.is_superuser()) {
+        inode.drop_set_id();
+    }
+    inode.modified(now);
+    inode.mtime = grown.mtime.unwrap_or(now);
+    inode_table::put(txn, &inode)?;
+    Ok(inode)
+}

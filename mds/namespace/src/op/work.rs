@@ -1,0 +1,62 @@
+//! Work items: listing them for their data servers, and striking them off.
+//!
+//! Spec: docs/protocol/control.md.
+
+use std::ops::ControlFlow;
+
+use crate::FsError;
+use crate::codec;
+use crate::keys;
+use crate::op::extent;
+use crate::store::{StoreError, Txn, View};
+use crate::work::WorkItem;
+
+/// Lists work items with a number above `after` (0: all), oldest first, at most `items_max`.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn pending(view: &dyn View, after: u64, items_max: usize) -> Result<Vec<(u64, WorkItem)>, FsError> {
+    let mut items = Vec::new();
+    let mut failed = None;
+    let (from, to) = (keys::work(after.saturating_add(1)), [keys::TAG_WORK + 1]);
+    view.range(&from, &to, &mut |key, value| {
+        if items.len() == items_max {
+            return ControlFlow::Break(());
+        }
+        let number = keys::number_of(key).ok_or(StoreError::Corrupt("work item key"));
+        match number.and_then(|number| Ok((number, codec::decode_work(value)?))) {
+            Ok(item) => {
+                items.push(item);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    match failed {
+        Some(error) => Err(error.into()),
+        None => Ok(items),
+    }
+}
+
+/// Strikes finished items off and lets their extents be used again. Numbers that are not there (done before, or
+/// replaced by later work) are passed over.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
+    for &number in numbers {
+        let Some(item) = extent::item(txn, number)? else { continue };
+        txn.delete(&keys::work(number))?;
+        // The record is gone if the file is.
+        if let Some(mut record) = extent::extent(txn, item.extent())?
+            && record.pending_work == Some(number)
+        {
+            record.pending_work = None;
+            extent::put(txn, &record)?;
+        }
+    }
+    Ok(())
+}
