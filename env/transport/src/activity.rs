@@ -1,0 +1,109 @@
+//! What a connection is waiting for and since when, so that one watch can tell a quiet peer from a dead or hostile one.
+//!
+//! The reader and the writer note what they are about to wait for; [`Activity::overdue`] judges. Time is an argument.
+//!
+//! INVARIANT: only waiting for the peer is ever overdue; waiting for ourselves (calls under way, room in the queue) is not.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Limits, RECORD_STALL_MS_MAX, WRITE_STALL_MS_MAX};
+
+const BUSY: u64 = 0;
+const BETWEEN_RECORDS: u64 = 1;
+const INSIDE_RECORD: u64 = 2;
+const WRITING: u64 = 1;
+const STATE_BITS: u32 = 2;
+
+/// The two halves of one connection. Each word holds a state in its low bits and a time above.
+#[derive(Debug, Default)]
+pub(crate) struct Activity {
+    reading: AtomicU64,
+    writing: AtomicU64,
+}
+
+/// Why a connection should end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Overdue {
+    Idle,
+    RecordStalled,
+    WriteStalled,
+}
+
+impl Activity {
+    /// The reader is about to wait for bytes.
+    pub(crate) fn reads(&self, between_records: bool, now_ms: u64) {
+        let state = if between_records { BETWEEN_RECORDS } else { INSIDE_RECORD };
+        self.reading.store(now_ms << STATE_BITS | state, Ordering::Relaxed);
+    }
+
+    /// The reader has bytes to work on.
+    pub(crate) fn reads_not(&self) {
+        self.reading.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// The writer is about to wait until bytes are taken.
+    pub(crate) fn writes(&self, now_ms: u64) {
+        self.writing.store(now_ms << STATE_BITS | WRITING, Ordering::Relaxed);
+    }
+
+    /// The writer has nothing to send.
+    pub(crate) fn writes_not(&self) {
+        self.writing.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// Whether the peer kept us waiting too long. `quiet` says that no call is under way in either direction.
+    pub(crate) fn overdue(&self, now_ms: u64, limits: &Limits, quiet: bool) -> Option<Overdue> {
+        let (reading, read_ms) = waited(&self.reading, now_ms);
+        let (writing, write_ms) = waited(&self.writing, now_ms);
+        if writing == WRITING && WRITE_STALL_MS_MAX <= write_ms {
+            return Some(Overdue::WriteStalled);
+        }
+        if reading == INSIDE_RECORD && RECORD_STALL_MS_MAX <= read_ms {
+            return Some(Overdue::RecordStalled);
+        }
+        let idle = reading == BETWEEN_RECORDS && writing == BUSY && quiet;
+        (idle && limits.idle_ms_max != 0 && limits.idle_ms_max <= read_ms).then_some(Overdue::Idle)
+    }
+}
+
+/// How often to ask whether the peer is overdue, in milliseconds.
+pub(crate) fn watch_period_ms(limits: &Limits) -> u64 {
+    let idle_ms = if limits.idle_ms_max == 0 { u64::MAX } else { limits.idle_ms_max };
+    (idle_ms.min(RECORD_STALL_MS_MAX).min(WRITE_STALL_MS_MAX) / 4).max(1)
+}
+
+fn waited(word: &AtomicU64, now_ms: u64) -> (u64, u64) {
+    let word = word.load(Ordering::Relaxed);
+    (word & ((1 << STATE_BITS) - 1), now_ms.saturating_sub(word >> STATE_BITS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_peer_is_ever_overdue() {
+        let limits = Limits { idle_ms_max: 100, ..Limits::default() };
+        let activity = Activity::default();
+        assert_eq!(activity.overdue(1 << 40, &limits, true), None);
+
+        activity.reads(true, 50);
+        assert_eq!(activity.overdue(149, &limits, true), None);
+        assert_eq!(activity.overdue(150, &limits, false), None);
+        assert_eq!(activity.overdue(150, &limits, true), Some(Overdue::Idle));
+        assert_eq!(activity.overdue(1 << 40, &Limits { idle_ms_max: 0, ..limits }, true), None);
+
+        activity.reads(false, 50);
+        assert_eq!(activity.overdue(49 + RECORD_STALL_MS_MAX, &limits, true), None);
+        assert_eq!(activity.overdue(50 + RECORD_STALL_MS_MAX, &limits, false), Some(Overdue::RecordStalled));
+        activity.reads_not();
+        assert_eq!(activity.overdue(1 << 40, &limits, true), None);
+
+        activity.writes(7);
+        assert_eq!(activity.overdue(6 + WRITE_STALL_MS_MAX, &limits, true), None);
+        assert_eq!(activity.overdue(7 + WRITE_STALL_MS_MAX, &limits, false), Some(Overdue::WriteStalled));
+        activity.writes_not();
+        assert_eq!(activity.overdue(1 << 40, &limits, true), None);
+        assert_eq!(watch_period_ms(&limits), 25);
+    }
+}

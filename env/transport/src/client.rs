@@ -1,0 +1,181 @@
+//! Calls one address: connects when first needed, again after a failure, and runs many calls on one connection.
+//!
+//! A call that fails is not repeated here: only the caller knows whether it may run twice.
+//!
+//! INVARIANT: at most one attempt to connect is under way, and everybody who needs it waits for that one.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use env::net::Net;
+use env::{BoxFuture, Clock};
+use tokio::sync::watch;
+use wire_rpc::Credential;
+use wire_xdr::{Reader, Writer};
+
+use crate::limits::CONNECT_MS_MAX;
+use crate::link::{Link, budget};
+use crate::{CallError, Connection, Limits, Service};
+
+/// What is said on a fresh connection before anything else; a refusal closes it.
+pub type Hello = Arc<dyn Fn(Connection) -> BoxFuture<'static, Result<(), CallError>> + Send + Sync>;
+
+/// Calls one address. Clones share the connection; when the last is dropped, it is closed.
+#[derive(Clone)]
+pub struct RpcClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    net: Arc<dyn Net>,
+    addr: SocketAddr,
+    link: Link,
+    hello: Option<Hello>,
+    state: Mutex<State>,
+    // Kept for its end: when it is dropped, the connection's tasks stop.
+    _stop: watch::Sender<bool>,
+}
+
+type Outcome = Result<Connection, CallError>;
+
+enum State {
+    Down,
+    Connecting(watch::Receiver<Option<Outcome>>),
+    Up(Connection),
+}
+
+impl RpcClient {
+    /// A client of `addr`. Nothing is opened before the first call.
+    pub fn new(net: Arc<dyn Net>, clock: Arc<dyn Clock>, addr: SocketAddr, limits: Limits) -> Self {
+        let stop = watch::Sender::new(false);
+        let link = Link { clock, service: None, limits, budget: budget(&limits), stop: stop.subscribe() };
+        let shared = Shared { net, addr, link, hello: None, state: Mutex::new(State::Down), _stop: stop };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Has `hello` said on every fresh connection, before other calls.
+    ///
+    /// # Panics
+    /// If the client was cloned or used before.
+    #[must_use]
+    pub fn with_hello(mut self, hello: Hello) -> Self {
+        Arc::get_mut(&mut self.shared).expect("a client is set up before it is shared").hello = Some(hello);
+        self
+    }
+
+    /// Has `service` answer the calls that the other side makes.
+    ///
+    /// # Panics
+    /// If the client was cloned or used before.
+    #[must_use]
+    pub fn with_service(mut self, service: Arc<dyn Service>) -> Self {
+        Arc::get_mut(&mut self.shared).expect("a client is set up before it is shared").link.service =
+            Some(service);
+        self
+    }
+
+    /// Whom it calls.
+    pub fn addr(&self) -> SocketAddr {
+        self.shared.addr
+    }
+
+    /// Calls a procedure and waits for its results, at most `timeout_ms` milliseconds, connecting included.
+    ///
+    /// # Errors
+    /// Any [`CallError`]. After [`CallError::Timeout`] and [`CallError::Disconnected`] the call may have run.
+    pub async fn call(
+        &self,
+        program: u32,
+        version: u32,
+        procedure: u32,
+        credential: &Credential,
+        args: Writer,
+        timeout_ms: u64,
+    ) -> Result<Reader, CallError> {
+        let late = self.shared.link.clock.sleep_ms(timeout_ms);
+        let call = async {
+            let connection = self.connection().await?;
+            connection.exchange(program, version, procedure, credential, args).await
+        };
+        tokio::select! {
+            biased;
+            results = call => results,
+            () = late => Err(CallError::Timeout),
+        }
+    }
+
+    /// The connection, opened if there is none.
+    ///
+    /// # Errors
+    /// [`CallError::Connect`]; [`CallError::Hello`] or whatever else the greeting ended in.
+    pub async fn connection(&self) -> Result<Connection, CallError> {
+        let mut outcome = {
+            let mut state = self.shared.lock();
+            match &*state {
+                State::Up(connection) if connection.is_open() => return Ok(connection.clone()),
+                // An attempt whose task died has dropped its end.
+                State::Connecting(outcome) if outcome.has_changed().is_ok() => outcome.clone(),
+                State::Up(_) | State::Connecting(_) | State::Down => {
+                    let (sender, outcome) = watch::channel(None);
+                    *state = State::Connecting(outcome.clone());
+                    tokio::spawn(connect(Arc::clone(&self.shared), sender));
+                    outcome
+                }
+            }
+        };
+        let known = outcome.wait_for(Option::is_some).await.map_err(|_| CallError::Disconnected)?;
+        known.clone().unwrap_or(Err(CallError::Disconnected))
+    }
+
+    /// Closes the connection, if there is one; the next call opens another.
+    pub fn disconnect(&self) {
+        let state = self.shared.lock();
+        if let State::Up(connection) = &*state {
+            connection.close();
+        }
+    }
+}
+
+impl Shared {
+    async fn open(&self) -> Outcome {
+        let opened = self.net.connect(self.addr).await;
+        let stream = opened.map_err(|error| CallError::Connect { addr: self.addr, kind: error.kind() })?;
+        let connection = self.link.start(stream, ());
+        let Some(hello) = &self.hello else { return Ok(connection) };
+        // The greeting can also be dropped, when it takes too long: the connection is unwanted until it is through.
+        let mut unwanted = CloseOnDrop(Some(connection.clone()));
+        hello(connection.clone()).await?;
+        unwanted.0 = None;
+        Ok(connection)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every critical section leaves the state whole, so a panicking holder did no harm.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn connect(shared: Arc<Shared>, sender: watch::Sender<Option<Outcome>>) {
+    let late = shared.link.clock.sleep_ms(CONNECT_MS_MAX);
+    let outcome = tokio::select! {
+        biased;
+        outcome = shared.open() => outcome,
+        () = late => Err(CallError::Connect { addr: shared.addr, kind: std::io::ErrorKind::TimedOut }),
+    };
+    *shared.lock() = match &outcome {
+        Ok(connection) => State::Up(connection.clone()),
+        Err(_) => State::Down,
+    };
+    sender.send_replace(Some(outcome));
+}
+
+/// Closes a connection whose greeting was refused, or did not end in time.
+struct CloseOnDrop(Option<Connection>);
+
+impl Drop for CloseOnDrop {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.close();
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The handle of one connection: who is there, closing it, and calling the other side.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use env::Clock;
+use tokio::sync::{Semaphore, mpsc, watch};
+use wire_rpc::{Credential, ReplyStatus};
+use wire_xdr::{Reader, Writer};
+
+use crate::activity::Activity;
+use crate::outbox::{Closed, Outbox, Outgoing, Slot};
+use crate::pending::Pending;
+use crate::{CallError, Limits};
+
+/// One connection, seen from either side. Clones are cheap; none of them keeps the connection open.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    id: u64,
+    local: SocketAddr,
+    peer: SocketAddr,
+    clock: Arc<dyn Clock>,
+    outbox: Outbox,
+    pending: Pending,
+    calls: Semaphore,
+    closed: watch::Sender<bool>,
+    activity: Activity,
+}
+
+impl Connection {
+    /// A connection between these two; the second value is what it wants sent.
+    pub(crate) fn new(
+        local: SocketAddr,
+        peer: SocketAddr,
+        clock: Arc<dyn Clock>,
+        limits: &Limits,
+    ) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
+        // One row of numbers for the process: a service that serves several addresses can tell all connections apart.
+        static ID_NEXT: AtomicU64 = AtomicU64::new(1);
+        let (outbox, outgoing) = Outbox::new(limits.write_queue_bytes_max);
+        let shared = Shared {
+            id: ID_NEXT.fetch_add(1, Ordering::Relaxed),
+            local,
+            peer,
+            clock,
+            outbox,
+            pending: Pending::default(),
+            calls: Semaphore::new(limits.in_flight_per_connection_max.max(1)),
+            closed: watch::Sender::new(false),
+            activity: Activity::default(),
+        };
+        (Self { shared: Arc::new(shared) }, outgoing)
+    }
+
+    /// Tells this connection from all others of the process.
+    pub fn id(&self) -> u64 {
+        self.shared.id
+    }
+
+    /// Our end.
+    pub fn local(&self) -> SocketAddr {
+        self.shared.local
+    }
+
+    /// The other end.
+    pub fn peer(&self) -> SocketAddr {
+        self.shared.peer
+    }
+
+    /// Whether it was neither closed nor found broken yet.
+    pub fn is_open(&self) -> bool {
+        !*self.shared.closed.borrow()
+    }
+
+    /// Closes it. Calls from our side end in [`CallError::Disconnected`]; what is queued is not sent.
+    pub fn close(&self) {
+        self.shared.closed.send_replace(true);
+        self.shared.outbox.close();
+        self.shared.calls.close();
+        self.shared.pending.close();
+    }
+
+    /// Calls the other side and waits for its results, at most `timeout_ms` milliseconds. Many calls can be under way;
+    /// beyond the limit they wait for each other, within their time. Dropping the future gives the call up.
+    ///
+    /// # Errors
+    /// [`CallError::Timeout`], [`CallError::Disconnected`], [`CallError::Rejected`].
+    pub async fn call(
+        &self,
+        program: u32,
+        version: u32,
+        procedure: u32,
+        credential: &Credential,
+        args: Writer,
+        timeout_ms: u64,
+    ) -> Result<Reader, CallError> {
+        let late = self.shared.clock.sleep_ms(timeout_ms);
+        tokio::select! {
+            biased;
+            results = self.exchange(program, version, procedure, credential, args) => results,
+            () = late => Err(CallError::Timeout),
+        }
+    }
+
+    /// [`call`](Self::call) from a server to its client.
+    ///
+    /// # Errors
+    /// Those of [`call`](Self::call).
+    pub async fn call_back(
+        &self,
+        program: u32,
+        version: u32,
+        procedure: u32,
+        credential: &Credential,
+        args: Writer,
+        timeout_ms: u64,
+    ) -> Result<Reader, CallError> {
+        self.call(program, version, procedure, credential, args, timeout_ms).await
+    }
+
+    /// A call without an end in time.
+    pub(crate) async fn exchange(
+        &self,
+        program: u32,
+        version: u32,
+        procedure: u32,
+        credential: &Credential,
+        args: Writer,
+    ) -> Result<Reader, CallError> {
+        let _turn = self.shared.calls.acquire().await.map_err(|_| CallError::Disconnected)?;
+        let waiting = self.shared.pending.register().ok_or(CallError::Disconnected)?;
+        let mut message = wire_rpc::call(waiting.xid(), program, version, procedure, credential);
+        message.append(args);
+        self.send(message, None).await.map_err(|Closed| CallError::Disconnected)?;
+        let (header, results) = waiting.reply().await.ok_or(CallError::Disconnected)?;
+        match header.status {
+            ReplyStatus::Success => Ok(results),
+            status => Err(CallError::Rejected(status)),
+        }
+    }
+
+    /// Queues a message; `slot` is given back when it is written.
+    pub(crate) async fn send(&self, message: Writer, slot: Option<Slot>) -> Result<(), Closed> {
+        self.shared.outbox.push(message, slot).await
+    }
+
+    /// Resolves when the connection is closed.
+    pub(crate) async fn closed(&self) {
+        // The sender lives as long as we do, so the only end is the value.
+        let _ = self.shared.closed.subscribe().wait_for(|closed| *closed).await;
+    }
+
+    pub(crate) fn activity(&self) -> &Activity {
+        &self.shared.activity
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.shared.pending
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Connection({}, {} - {})", self.id(), self.local(), self.peer())
+    }
+}

@@ -1,0 +1,62 @@
+//! Bounds of the transport.
+
+/// What one server, or one client, lets happen at most.
+///
+/// Memory for requests is bounded by `connections_max * record_bytes_max` being received plus `in_flight_bytes_max` being
+/// worked on; memory for answers by `connections_max * write_queue_bytes_max`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections of a server; one more is closed at once. Not used by a client, which has one.
+    pub connections_max: usize,
+    /// Calls under way on one connection, counted separately for each direction. With that many a connection is not read
+    /// from, so it should be above what a peer may have waiting for callbacks (its session slots).
+    pub in_flight_per_connection_max: usize,
+    /// Bytes of one incoming record. A longer one ends the connection.
+    pub record_bytes_max: usize,
+    /// Bytes of all calls under way, over all connections of a server.
+    pub in_flight_bytes_max: usize,
+    /// Milliseconds without a call under way after which a connection is closed; 0 keeps it for ever.
+    pub idle_ms_max: u64,
+    /// Bytes waiting to be sent on one connection; answers beyond it wait.
+    pub write_queue_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 4096,
+            in_flight_per_connection_max: 256,
+            record_bytes_max: 2 << 20,
+            in_flight_bytes_max: 256 << 20,
+            // Linux drops an idle NFSv3 connection after 5 minutes by itself.
+            idle_ms_max: 6 * 60 * 1000,
+            write_queue_bytes_max: 16 << 20,
+        }
+    }
+}
+
+/// A peer that takes no byte of what we send for this long is cut.
+pub const WRITE_STALL_MS_MAX: u64 = 30_000;
+
+/// A peer that has begun a record and sends nothing more of it for this long is cut.
+pub const RECORD_STALL_MS_MAX: u64 = 30_000;
+
+/// A client gives up to connect, greeting included, after this long.
+pub const CONNECT_MS_MAX: u64 = 5_000;
+
+/// A server that shuts down waits this long for calls under way.
+pub const SHUTDOWN_MS_MAX: u64 = 5_000;
+
+/// Messages that the writer takes out of the queue at once.
+pub const WRITE_BATCH_MESSAGES_MAX: usize = 64;
+
+/// Buffers in one vectored write.
+pub const WRITE_BUFFERS_MAX: usize = 128;
+
+/// What a queued message counts on top of its bytes, so that the number of messages is bounded too.
+pub(crate) const MESSAGE_COST_BYTES: usize = 64;
+
+/// How long a server waits after the system refused to accept a connection (no descriptors left).
+pub(crate) const ACCEPT_RETRY_MS: u64 = 50;
+
+const _: () = assert!(WRITE_BUFFERS_MAX <= env::limits::WRITE_BUFFERS_MAX, "the system takes that many");
