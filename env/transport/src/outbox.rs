@@ -181,7 +181,7 @@ mod tests {
             slice_count in 1_usize..5,
         ) {
             let (mut batch, flat) = queued(&bodies);
-            let mut sent = Vec::new();
+            let mut sent: Vec<u8> = Vec::new();
             for step in steps.iter().cycle() {
                 let mut slices = [IoSlice::new(&[]); 4];
                 let used = gather(&batch, &mut slices[..slice_count.min(4)]);

@@ -1,0 +1,8 @@
+//! The transport as its users see it, over a network in memory (and once over TCP).
+//!
+//! Time is real where nothing waits for it, and moved by hand where something does.
+
+mod bed;
+mod calls;
+mod hostile;
+mod lifecycle;
