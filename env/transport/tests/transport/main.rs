@@ -2,6 +2,8 @@
 //!
 //! Time is real where nothing waits for it, and moved by hand where something does.
 
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
 mod bed;
 mod calls;
 mod hostile;
