@@ -34,7 +34,7 @@ pub(crate) struct Behaviour {
 }
 
 impl Behaviour {
-    pub(crate) fn new() -> Arc<Behaved> {
+    pub(crate) fn service() -> Arc<Behaved> {
         let behaviour = Self {
             started: AtomicUsize::new(0),
             finished: AtomicUsize::new(0),
@@ -121,7 +121,7 @@ impl Bed {
     }
 
     pub(crate) async fn with_clock(limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        let (net, service) = (Arc::new(MemoryNet::new()), Behaviour::new());
+        let (net, service) = (Arc::new(MemoryNet::new()), Behaviour::service());
         let addr = SocketAddr::from(([10, 0, 0, 1], 0));
         let server = serve(net.clone(), Arc::clone(&clock), addr, service.clone(), limits).await.unwrap();
         Self { net, clock, server, service, limits }

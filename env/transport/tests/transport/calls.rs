@@ -25,7 +25,7 @@ async fn results_come_back() {
 
 #[tokio::test]
 async fn megabytes_go_over_tcp_both_ways() {
-    let (net, clock, service) = (Arc::new(TokioNet::new()), Arc::new(OsClock::new()), Behaviour::new());
+    let (net, clock, service) = (Arc::new(TokioNet::new()), Arc::new(OsClock::new()), Behaviour::service());
     let addr = SocketAddr::from(([127, 0, 0, 1], 0));
     let server = serve(net.clone(), clock.clone(), addr, service, Limits::default()).await.unwrap();
     let client = RpcClient::new(net, clock, server.local_addr(), Limits::default());
@@ -48,7 +48,7 @@ async fn megabytes_go_over_tcp_both_ways() {
 #[tokio::test]
 async fn two_hundred_calls_and_callbacks_share_a_connection() {
     let bed = Bed::new(Limits::default()).await;
-    let client = bed.client().with_service(Behaviour::new());
+    let client = bed.client().with_service(Behaviour::service());
     let mut tasks = JoinSet::new();
     for number in 0_u32..200 {
         let client = client.clone();
