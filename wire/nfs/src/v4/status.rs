@@ -3,7 +3,7 @@
 //! All values of NFSv4.1, NFSv4.2 and the extended attributes. A number that is not known is kept, so that a client can
 //! show what a newer server said.
 //!
-//! Spec: RFC 8881 §15.1; RFC 7862 §11.1; RFC 8276 §8.5.
+//! Spec: RFC 8881 §15.1; RFC 7862 §11.1; RFC 8276 §8.3.
 
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 

@@ -1,6 +1,6 @@
 //! ACCESS: which kinds of access the caller would have.
 //!
-//! Spec: RFC 8881 §18.1; RFC 8276 §8.7.
+//! Spec: RFC 8881 §18.1; RFC 8276 §8.5.
 
 use crate::body::xdr_body;
 
@@ -38,7 +38,7 @@ pub mod bits {
     pub const DELETE: u32 = 0x010;
     /// Execute a file.
     pub const EXECUTE: u32 = 0x020;
-    /// Read extended attributes (RFC 8276 §8.7).
+    /// Read extended attributes (RFC 8276 §8.5).
     pub const XATTR_READ: u32 = 0x040;
     /// Write extended attributes.
     pub const XATTR_WRITE: u32 = 0x080;
