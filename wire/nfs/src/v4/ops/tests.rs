@@ -9,6 +9,7 @@ use wire_xdr::{Decode, Encode, Reader, Writer};
 use super::*;
 use crate::v4::{
     AttrValues, Bitmap, DeviceId, Fattr4, Filehandle, Nfsstat4, Nfstime4, Op, SessionId, Stateid, Verifier,
+    compound::{CompoundHeader, ReplyHeader},
     owner::StateOwner,
 };
 
@@ -100,6 +101,8 @@ proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
         let bytes = Bytes::from(bytes);
+        let _ = CompoundHeader::decode(&mut Reader::new(bytes.clone()));
+        let _ = ReplyHeader::decode(&mut Reader::new(bytes.clone()));
         for op in Op::ALL {
             check_args(*op, bytes.clone());
             check_res(*op, bytes.clone());
