@@ -6,10 +6,19 @@
 //!
 //! Format: docs/formats/record.md.
 
+mod batch;
 mod config;
+mod driver;
 mod error;
+mod files;
+mod format;
 pub mod limits;
+mod queue;
+mod read;
 mod record;
+mod recovery;
+mod sealing;
+mod shared;
 mod wal;
 
 pub use config::WalConfig;

@@ -1,5 +1,6 @@
 //! The handle on an open log.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::Range;
 use std::path::Path;
@@ -9,14 +10,37 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use env::Disk;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::config::WalConfig;
+use crate::driver::Writer;
 use crate::error::{AppendError, Damage, DropError, OpenError, ReadError};
+use crate::files::Files;
+use crate::format::footer::footer_bytes;
+use crate::limits::{BATCH_RECORDS_MAX, BLOCK_BYTES, PAYLOAD_BYTES_MAX, RECORD_HEADER_BYTES};
+use crate::queue::{Item, Summed, Want};
+use crate::read;
 use crate::record::{Durability, Location, Record, RecordHeader};
+use crate::recovery::recover;
+use crate::shared::Shared;
 
-/// An open log. Clones are the same log; it closes when the last one is dropped.
+/// An open log. Clones are the same log. When the last one is dropped, what is queued is still written; use
+/// [`close`](Self::close) to know that it was.
 #[derive(Clone)]
-pub struct Wal {}
+pub struct Wal {
+    handle: Arc<Handle>,
+}
+
+/// Ends the queue with the last handle; the writer then finishes what is queued and stops.
+struct Handle {
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.queue.end(AppendError::Closed);
+    }
+}
 
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -78,13 +102,16 @@ pub struct Counters {
 
 /// An append that is queued; resolves when its [`Durability`] is reached. Dropping it does not take the records back.
 #[must_use = "an append may still fail"]
-pub struct Appended {}
+pub struct Appended {
+    reply: oneshot::Receiver<Result<Vec<Location>, AppendError>>,
+}
 
 impl Future for Appended {
     type Output = Result<Vec<Location>, AppendError>;
 
-    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Self::Output> {
-        unimplemented!()
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // The writer answers every item it takes; only a runtime that is shut down drops them.
+        Pin::new(&mut self.reply).poll(context).map(|reply| reply.unwrap_or(Err(AppendError::Closed)))
     }
 }
 
@@ -97,12 +124,27 @@ impl Wal {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(
-        _disk: Arc<dyn Disk>,
-        _dir: &Path,
-        _config: WalConfig,
-        _visitor: &mut (dyn FnMut(&RecordHeader, Location) + Send),
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        config: WalConfig,
+        visitor: &mut (dyn FnMut(&RecordHeader, Location) + Send),
     ) -> Result<(Self, RecoveryReport), OpenError> {
-        unimplemented!()
+        if !config.is_valid() {
+            return Err(OpenError::Config);
+        }
+        let files = Files::new(disk, dir, &config);
+        let recovered = recover(&files, &config, visitor).await?;
+        let report = recovered.report;
+        if report.cut.is_some() || !report.corrupt.is_empty() {
+            tracing::warn!(dir = %dir.display(), cut = ?report.cut, corrupt = ?report.corrupt, "log recovered");
+        }
+        let shared = Arc::new(Shared::new(config, files, recovered.segments));
+        tokio::spawn(Writer::new(Arc::clone(&shared), recovered.previous).run());
+        Ok((Self { handle: Arc::new(Handle { shared }) }, report))
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.handle.shared
     }
 
     /// Queues records: they reach the log in the order of these calls' returns, each call's records together and in
@@ -112,26 +154,84 @@ impl Wal {
     /// See [`AppendError`]; nothing was queued then.
     pub async fn enqueue(
         &self,
-        _records: Vec<Record>,
-        _durability: Durability,
+        records: Vec<Record>,
+        durability: Durability,
     ) -> Result<Appended, AppendError> {
-        unimplemented!()
+        let want = match durability {
+            Durability::Written => Want::Written,
+            Durability::Synced => Want::Synced,
+        };
+        let payload_bytes = self.check_sizes(&records)?;
+        let room = self.shared().queue.reserve(records.len(), payload_bytes).await?;
+        let summed = records.into_iter().map(|record| {
+            let payload_len = u32::try_from(payload_len(&record)).expect("checked above");
+            Summed::new(record, payload_len)
+        });
+        self.push(summed.collect(), want, payload_bytes, Some(room))
+    }
+
+    /// The payload bytes of records that are each small enough.
+    fn check_sizes(&self, records: &[Record]) -> Result<u64, AppendError> {
+        if BATCH_RECORDS_MAX < records.len() {
+            let (size, size_max) = (records.len() as u64, BATCH_RECORDS_MAX as u64);
+            return Err(AppendError::TooLarge { size, size_max });
+        }
+        let size_max = self.payload_bytes_max();
+        let mut sum = 0;
+        for size in records.iter().map(payload_len) {
+            if size_max < size {
+                return Err(AppendError::TooLarge { size, size_max });
+            }
+            sum += size;
+        }
+        Ok(sum)
+    }
+
+    /// The largest payload that one record may have.
+    ///
+    /// # Units
+    /// Bytes.
+    pub fn payload_bytes_max(&self) -> u64 {
+        let batches = self.shared().config.segment_bytes - BLOCK_BYTES - footer_bytes(1);
+        let table = 4 * batches.min(PAYLOAD_BYTES_MAX as u64).div_ceil(BLOCK_BYTES);
+        let head = (RECORD_HEADER_BYTES as u64 + table).next_multiple_of(BLOCK_BYTES);
+        (PAYLOAD_BYTES_MAX as u64).min(batches - head)
+    }
+
+    fn push(
+        &self,
+        records: VecDeque<Summed>,
+        want: Want,
+        payload_bytes: u64,
+        room: Option<OwnedSemaphorePermit>,
+    ) -> Result<Appended, AppendError> {
+        let (sender, reply) = oneshot::channel();
+        let locations = Vec::with_capacity(records.len());
+        let item = Item { records, want, locations, reply: sender, payload_bytes, room };
+        self.shared().queue.push(item)?;
+        Ok(Appended { reply })
+    }
+
+    async fn append_one(&self, record: Record, durability: Durability) -> Result<Location, AppendError> {
+        let locations = self.enqueue(vec![record], durability).await?.await?;
+        assert!(locations.len() == 1);
+        Ok(locations[0])
     }
 
     /// Appends a record; returns when the operating system has it and it can be read.
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub async fn append(&self, _record: Record) -> Result<Location, AppendError> {
-        unimplemented!()
+    pub async fn append(&self, record: Record) -> Result<Location, AppendError> {
+        self.append_one(record, Durability::Written).await
     }
 
     /// Appends a record; returns when it is durable.
     ///
     /// # Errors
     /// See [`AppendError`].
-    pub async fn append_durable(&self, _record: Record) -> Result<Location, AppendError> {
-        unimplemented!()
+    pub async fn append_durable(&self, record: Record) -> Result<Location, AppendError> {
+        self.append_one(record, Durability::Synced).await
     }
 
     /// Appends records in order. Not atomic: after a crash any prefix may be there.
@@ -140,10 +240,10 @@ impl Wal {
     /// See [`AppendError`]; a prefix may have been written then.
     pub async fn append_batch(
         &self,
-        _records: Vec<Record>,
-        _durability: Durability,
+        records: Vec<Record>,
+        durability: Durability,
     ) -> Result<Vec<Location>, AppendError> {
-        unimplemented!()
+        self.enqueue(records, durability).await?.await
     }
 
     /// Returns when everything enqueued before is durable.
@@ -151,7 +251,7 @@ impl Wal {
     /// # Errors
     /// See [`AppendError`].
     pub async fn sync(&self) -> Result<(), AppendError> {
-        unimplemented!()
+        self.push(VecDeque::new(), Want::Synced, 0, None)?.await.map(|_| ())
     }
 
     /// Seals the segment that takes records; the next append starts another. Returns when the sealed one is durable.
@@ -159,52 +259,64 @@ impl Wal {
     /// # Errors
     /// See [`AppendError`].
     pub async fn roll(&self) -> Result<(), AppendError> {
-        unimplemented!()
+        self.push(VecDeque::new(), Want::Rolled, 0, None)?.await.map(|_| ())
     }
 
     /// Reads a part of a record's payload. Every byte returned has been checked.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read(&self, _location: Location, _range: Range<u32>) -> Result<Bytes, ReadError> {
-        unimplemented!()
+    pub async fn read(&self, location: Location, range: Range<u32>) -> Result<Bytes, ReadError> {
+        read::read(self.shared(), location, range).await.map(|(_, bytes)| bytes)
     }
 
     /// Reads a whole record.
     ///
     /// # Errors
     /// See [`ReadError`].
-    pub async fn read_record(&self, _location: Location) -> Result<(RecordHeader, Bytes), ReadError> {
-        unimplemented!()
+    pub async fn read_record(&self, location: Location) -> Result<(RecordHeader, Bytes), ReadError> {
+        read::read(self.shared(), location, 0..location.payload_len).await
     }
 
     /// Takes note that a record is not needed any more. Only counts: the record stays readable until its segment is
     /// dropped. Call it once per record.
-    pub fn mark_dead(&self, _location: Location) {
-        unimplemented!()
+    pub fn mark_dead(&self, location: Location) {
+        self.shared().mark_dead(location);
     }
 
     /// All segments, oldest first.
     pub fn segments(&self) -> Vec<SegmentStat> {
-        unimplemented!()
+        self.shared().stats()
     }
 
     /// Drops a sealed segment and all records in it. Returns when it cannot come back after a crash.
     ///
     /// # Errors
     /// See [`DropError`].
-    pub async fn drop_segment(&self, _seq: u64) -> Result<(), DropError> {
-        unimplemented!()
+    pub async fn drop_segment(&self, seq: u64) -> Result<(), DropError> {
+        let shared = self.shared();
+        match shared.segment(seq) {
+            None => return Err(DropError::NoSegment { segment: seq }),
+            Some(segment) if !segment.is_sealed() => return Err(DropError::NotSealed { segment: seq }),
+            Some(_) => {}
+        }
+        let Some(segment) = shared.remove_segment(seq) else {
+            return Err(DropError::NoSegment { segment: seq });
+        };
+        Ok(shared.files.retire(seq, segment.file_bytes).await?)
     }
 
     /// Bytes the log's files take, those kept for reuse too.
+    ///
+    /// # Units
+    /// Bytes of file length; a sealed segment's gap before its footer counts although it may take no room.
     pub fn disk_bytes(&self) -> u64 {
-        unimplemented!()
+        self.shared().disk_bytes()
     }
 
     /// What the log did since it was opened.
     pub fn counters(&self) -> Counters {
-        unimplemented!()
+        self.shared().tally.snapshot()
     }
 
     /// Makes everything durable, seals the last segment (so that the next opening reads no records) and stops.
@@ -212,6 +324,12 @@ impl Wal {
     /// # Errors
     /// See [`AppendError`].
     pub async fn close(&self) -> Result<(), AppendError> {
-        unimplemented!()
+        let rolled = self.push(VecDeque::new(), Want::Rolled, 0, None)?;
+        self.shared().queue.end(AppendError::Closed);
+        rolled.await.map(|_| ())
     }
+}
+
+fn payload_len(record: &Record) -> u64 {
+    record.payload.iter().map(|buffer| buffer.len() as u64).sum()
 }

@@ -1,0 +1,285 @@
+//! Opening a log: which records are there, what is damaged, where an unfinished tail is cut.
+//!
+//! The rules are drawn in docs/formats/record.md, "Opening". Segments with a footer are not read; those without are
+//! scanned, and afterwards given one, so that nothing behind a cut can come back.
+
+mod scan;
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::File;
+
+use self::scan::{Entry, Scan};
+use crate::config::WalConfig;
+use crate::error::{Damage, OpenError};
+use crate::files::{Files, Name};
+use crate::format::checksum::crc32c;
+use crate::format::footer::{TRAILER_BYTES, Trailer, decode_trailer, footer_bytes};
+use crate::format::header::{Decoded, SegmentHeader};
+use crate::format::record::StoredHeader;
+use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES, SEGMENT_BYTES_MAX};
+use crate::record::{Location, RecordHeader};
+use crate::sealing::Sealing;
+use crate::shared::Segment;
+use crate::wal::{Corruption, RecoveryReport};
+
+/// Who is shown the records.
+pub(crate) type Visitor<'a> = &'a mut (dyn FnMut(&RecordHeader, Location) + Send);
+
+/// What an opened log starts from.
+pub(crate) struct Recovered {
+    pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
+    /// The youngest segment and its end in blocks.
+    pub(crate) previous: (u64, u32),
+    pub(crate) report: RecoveryReport,
+}
+
+/// A segment file before its records are known.
+struct Found {
+    segment: Arc<Segment>,
+    /// `None`: absent, left over from an earlier use of the file, or damaged.
+    header: Option<SegmentHeader>,
+    trailer: Option<Trailer>,
+    /// The file's last block, which the trailer came from.
+    last_block: Bytes,
+}
+
+/// Records of one segment after judgement.
+struct Kept {
+    headers: Vec<StoredHeader>,
+    end: u64,
+    damaged: bool,
+}
+
+impl Kept {
+    fn nothing() -> Self {
+        Self { headers: Vec::new(), end: BLOCK_BYTES, damaged: false }
+    }
+}
+
+struct Recovery<'a> {
+    files: &'a Files,
+    config: &'a WalConfig,
+    visitor: Visitor<'a>,
+    out: Recovered,
+}
+
+/// Opens all segments of a log.
+pub(crate) async fn recover(
+    files: &Files,
+    config: &WalConfig,
+    visitor: Visitor<'_>,
+) -> Result<Recovered, OpenError> {
+    let names = files.list().await?;
+    let mut found = Vec::new();
+    let mut seq_max = 0;
+    for name in names {
+        match name {
+            Name::Segment(seq) => {
+                seq_max = seq_max.max(seq);
+                found.push(find(files, config, seq).await?);
+            }
+            Name::Free(seq) => {
+                seq_max = seq_max.max(seq);
+                files.adopt_free(seq).await?;
+            }
+        }
+    }
+    files.number_from(seq_max + 1);
+    let out = Recovered { segments: BTreeMap::new(), previous: (0, 0), report: RecoveryReport::default() };
+    let mut recovery = Recovery { files, config, visitor, out };
+    recovery.run(&found).await?;
+    Ok(recovery.out)
+}
+
+/// Reads a segment's first and last block.
+async fn find(files: &Files, config: &WalConfig, seq: u64) -> Result<Found, OpenError> {
+    let file = files.open_segment(seq).await?;
+    let file_bytes = file.len().await?.min(SEGMENT_BYTES_MAX);
+    let block = BLOCK_BYTES as usize;
+    let first_block = file.read_at(0, block).await?;
+    let header = match SegmentHeader::decode(&first_block) {
+        Decoded::Header(header) if header.seq != seq => None,
+        Decoded::Header(header) if header.store_id != config.store_id => {
+            return Err(OpenError::ForeignStore { segment: seq });
+        }
+        Decoded::Header(header) => Some(header),
+        Decoded::Version(version) => return Err(OpenError::Version { segment: seq, version }),
+        Decoded::Blank | Decoded::Bad => None,
+    };
+    // A file shorter than a block holds nothing and gets no footer.
+    let last_block = match file_bytes.checked_sub(BLOCK_BYTES) {
+        Some(offset) => file.read_at(offset, block).await?,
+        None => Bytes::new(),
+    };
+    let trailer = last_block.len().checked_sub(TRAILER_BYTES);
+    let trailer = trailer.and_then(|at| decode_trailer(&last_block[at..], seq, file_bytes));
+    let segment = Arc::new(Segment::new(seq, file, file_bytes));
+    Ok(Found { segment, header, trailer, last_block })
+}
+
+/// Reads a footer's record headers; `None` if they do not check out.
+async fn footer_headers(found: &Found, trailer: &Trailer) -> io::Result<Option<Vec<StoredHeader>>> {
+    let segment = &found.segment;
+    let footer_len = footer_bytes(u64::from(trailer.records));
+    let entries_len = trailer.records as usize * RECORD_HEADER_BYTES;
+    let bytes = if footer_len == BLOCK_BYTES {
+        found.last_block.slice(..entries_len)
+    } else {
+        segment.file.read_at(segment.file_bytes - footer_len, entries_len).await?
+    };
+    if bytes.len() != entries_len || crc32c(&bytes) != trailer.entries_crc {
+        return Ok(None);
+    }
+    let end = u64::from(trailer.end_blocks) * BLOCK_BYTES;
+    let entries = bytes.chunks_exact(RECORD_HEADER_BYTES);
+    let headers = entries.map(|entry| StoredHeader::decode(entry, segment.seq));
+    Ok(headers.map(|header| header.filter(|header| header.span().end <= end)).collect())
+}
+
+impl Recovery<'_> {
+    async fn run(&mut self, found: &[Found]) -> Result<(), OpenError> {
+        // A footer is written when all before it is durable: what is older than any footer was durable.
+        let sealed = found.iter().rposition(|found| found.trailer.is_some()).map_or(0, |last| last + 1);
+        for (index, one) in found[..sealed].iter().enumerate() {
+            self.recover_durable(one, found.get(index + 1)).await?;
+        }
+        self.recover_tail(&found[sealed..]).await?;
+        self.out.report.segments = self.out.segments.len() as u64;
+        Ok(())
+    }
+
+    /// A segment that was durable as a whole.
+    async fn recover_durable(&mut self, found: &Found, next: Option<&Found>) -> Result<(), OpenError> {
+        if found.header.is_none() {
+            self.report(found, 0, BLOCK_BYTES, Damage::SegmentHeader);
+        }
+        if let Some(trailer) = &found.trailer
+            && let Some(headers) = footer_headers(found, trailer).await?
+        {
+            let end = u64::from(trailer.end_blocks) * BLOCK_BYTES;
+            self.keep(found, Kept { headers, end, damaged: false });
+            return Ok(());
+        }
+        let end = found.trailer.map(|trailer| u64::from(trailer.end_blocks) * BLOCK_BYTES);
+        let scan = self.scan(found, end.or_else(|| expected_end(found, next))).await?;
+        let (kept, _) = self.judge(found, scan, u64::MAX);
+        self.seal(found, kept).await
+    }
+
+    /// The youngest segments, which have no footers: the last flushes may be unfinished.
+    async fn recover_tail(&mut self, tail: &[Found]) -> Result<(), OpenError> {
+        let mut scans = Vec::new();
+        for (index, one) in tail.iter().enumerate() {
+            scans.push(self.scan(one, expected_end(one, tail.get(index + 1))).await?);
+        }
+        // How much of each was durable: all, if a younger one says so, else what it says itself.
+        let mut durable: Vec<u64> = scans.iter().map(|scan| scan.durable).collect();
+        for index in (1..scans.len()).rev() {
+            if scans[index].earlier_durable || durable[index] > 0 {
+                durable[..index].fill(u64::MAX);
+                break;
+            }
+        }
+        let mut keep = Vec::new();
+        let mut is_cut = false;
+        for ((one, scan), durable) in tail.iter().zip(scans).zip(durable) {
+            let is_absent = one.header.is_none() && durable == 0;
+            let (kept, cut) = match is_cut || is_absent {
+                // Behind a cut, or never begun: nothing in it counts.
+                true => (Kept::nothing(), (is_absent && !scan.entries.is_empty()).then_some(0)),
+                false => self.judge(one, scan, durable),
+            };
+            if let Some(offset) = cut.filter(|_| !is_cut) {
+                self.out.report.cut = Some((one.segment.seq, offset));
+                is_cut = true;
+            }
+            if one.header.is_none() && durable > 0 {
+                self.report(one, 0, BLOCK_BYTES, Damage::SegmentHeader);
+            }
+            if kept.headers.is_empty() && !kept.damaged {
+                // Before anything is sealed: a crash in between must find the cut again, and nothing behind it.
+                self.files.retire(one.segment.seq, one.segment.file_bytes).await?;
+            } else {
+                keep.push((one, kept));
+            }
+        }
+        for (one, kept) in keep {
+            self.seal(one, kept).await?;
+        }
+        Ok(())
+    }
+
+    async fn scan(&mut self, found: &Found, expected_end: Option<u64>) -> Result<Scan, OpenError> {
+        let file: &dyn File = &*found.segment.file;
+        self.out.report.segments_scanned += 1;
+        Ok(Scan::run(file, found.segment.seq, found.segment.file_bytes, expected_end).await?)
+    }
+
+    /// Sorts what a scan found: what is bad below `durable` is damage, the first bad place above it is the cut.
+    fn judge(&mut self, found: &Found, scan: Scan, durable: u64) -> (Kept, Option<u64>) {
+        let mut kept = Kept::nothing();
+        for entry in scan.entries {
+            match entry {
+                Entry::Good(header) => {
+                    kept.end = header.span().end.next_multiple_of(BLOCK_BYTES);
+                    kept.headers.push(header);
+                }
+                Entry::Bad { start, end, what } if start < durable => {
+                    self.report(found, start, end, what);
+                    kept.damaged = true;
+                    kept.end = end.next_multiple_of(BLOCK_BYTES);
+                }
+                Entry::Bad { start, .. } => return (kept, Some(start)),
+            }
+        }
+        (kept, None)
+    }
+
+    fn report(&mut self, found: &Found, offset: u64, end: u64, what: Damage) {
+        self.out.report.corrupt.push(Corruption { segment: found.segment.seq, offset, end, what });
+    }
+
+    /// Makes a scanned segment's records durable and final, then keeps it.
+    async fn seal(&mut self, found: &Found, kept: Kept) -> Result<(), OpenError> {
+        // A damaged one gets no footer: the damage is to be found again until its owner drops the segment. So does one
+        // that lost its end, and with it the room for a footer.
+        let room = kept.end + footer_bytes(kept.headers.len() as u64) <= found.segment.file_bytes;
+        if !kept.damaged && room {
+            let entries: Vec<u8> = kept.headers.iter().flat_map(StoredHeader::encode).collect();
+            let segment = Arc::clone(&found.segment);
+            let sealing = Sealing { segment, entries: entries.into(), end: kept.end };
+            found.segment.file.sync_data().await?;
+            sealing.write_footer(0 < self.config.recycle_max).await?;
+        }
+        found.segment.file.sync_data().await?;
+        self.keep(found, kept);
+        Ok(())
+    }
+
+    /// Puts a segment into the table and shows its records.
+    fn keep(&mut self, found: &Found, kept: Kept) {
+        let segment = Arc::clone(&found.segment);
+        for header in &kept.headers {
+            segment.add_record(&header.span());
+            (self.visitor)(&header.user, header.location());
+        }
+        self.out.report.records += kept.headers.len() as u64;
+        self.out.previous = (
+            segment.seq,
+            u32::try_from(kept.end / BLOCK_BYTES).expect("files are at most SEGMENT_BYTES_MAX"),
+        );
+        segment.mark_sealed();
+        self.out.segments.insert(segment.seq, segment);
+    }
+}
+
+/// Where a segment's batches end, as the next segment says.
+fn expected_end(found: &Found, next: Option<&Found>) -> Option<u64> {
+    let header = next?.header?;
+    let end = u64::from(header.previous_end_blocks) * BLOCK_BYTES;
+    (header.previous_seq == found.segment.seq && end <= found.segment.file_bytes).then_some(end)
+}

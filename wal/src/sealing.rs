@@ -1,0 +1,61 @@
+//! Making segments durable, and giving a full one its footer.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::File;
+
+use crate::format::footer;
+use crate::limits::BLOCK_BYTES;
+use crate::shared::{Segment, Shared, count};
+
+/// Gaps before a footer smaller than this are not worth a call.
+const PUNCH_BYTES_MIN: u64 = 64 << 10;
+
+/// A full segment on its way to being sealed.
+#[derive(Clone)]
+pub(crate) struct Sealing {
+    pub(crate) segment: Arc<Segment>,
+    pub(crate) entries: Bytes,
+    /// Where its batches end.
+    pub(crate) end: u64,
+}
+
+impl Sealing {
+    /// Writes the footer. Only for a segment that is durable.
+    pub(crate) async fn write_footer(&self, keep_room: bool) -> io::Result<()> {
+        let end_blocks = u32::try_from(self.end / BLOCK_BYTES).expect("inside a segment");
+        let bytes = footer::encode(self.segment.seq, &self.entries, end_blocks);
+        let offset = self.segment.file_bytes - bytes.len() as u64;
+        assert!(self.end <= offset, "every record left room for its entry");
+        let file = &self.segment.file;
+        file.write_at(vec![bytes.into()], offset).await?;
+        let gap = offset - self.end;
+        if !keep_room && PUNCH_BYTES_MIN <= gap {
+            // Only room is at stake, and not every file system can.
+            let _ = file.punch(self.end, gap).await;
+        }
+        Ok(())
+    }
+}
+
+/// Syncs full segments, oldest first, gives each its footer, then syncs the active one.
+///
+/// The footers themselves are not synced: one that is lost costs a scan, nothing else.
+pub(crate) async fn sync_all(
+    shared: Arc<Shared>,
+    sealing: Vec<Sealing>,
+    active: Option<Arc<dyn File>>,
+) -> io::Result<()> {
+    for full in sealing {
+        count(&shared.tally.flushes, 1);
+        full.segment.file.sync_data().await?;
+        full.write_footer(0 < shared.config.recycle_max).await?;
+    }
+    if let Some(file) = active {
+        count(&shared.tally.flushes, 1);
+        file.sync_data().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What the handle, the writer and the readers of one log share: the segment table and the counters.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use env::File;
+
+use crate::config::WalConfig;
+use crate::files::Files;
+use crate::format::record::Span;
+use crate::queue::Queue;
+use crate::record::Location;
+use crate::wal::{Counters, SegmentStat};
+
+/// The shared part of a log.
+pub(crate) struct Shared {
+    pub(crate) config: WalConfig,
+    pub(crate) files: Files,
+    pub(crate) queue: Queue,
+    pub(crate) tally: Tally,
+    segments: Mutex<BTreeMap<u64, Arc<Segment>>>,
+}
+
+/// One segment of the table.
+pub(crate) struct Segment {
+    pub(crate) seq: u64,
+    pub(crate) file: Arc<dyn File>,
+    pub(crate) file_bytes: u64,
+    used_bytes: AtomicU64,
+    live_bytes: AtomicU64,
+    sealed: AtomicBool,
+}
+
+impl Segment {
+    pub(crate) fn new(seq: u64, file: Arc<dyn File>, file_bytes: u64) -> Self {
+        let (used_bytes, live_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { seq, file, file_bytes, used_bytes, live_bytes, sealed: AtomicBool::new(false) }
+    }
+
+    /// Counts a record that lies here from now on.
+    pub(crate) fn add_record(&self, span: &Span) {
+        self.used_bytes.fetch_add(span.bytes(), Ordering::Relaxed);
+        self.live_bytes.fetch_add(span.bytes(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn mark_sealed(&self) {
+        self.sealed.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
+    fn stat(&self) -> SegmentStat {
+        SegmentStat {
+            seq: self.seq,
+            bytes: self.used_bytes.load(Ordering::Relaxed),
+            live_bytes: self.live_bytes.load(Ordering::Relaxed),
+            sealed: self.is_sealed(),
+        }
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(config: WalConfig, files: Files, segments: BTreeMap<u64, Arc<Segment>>) -> Self {
+        let queue = Queue::new(config.queue_bytes_max);
+        Self { config, files, queue, tally: Tally::default(), segments: Mutex::new(segments) }
+    }
+
+    fn table(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Segment>>> {
+        // Inserting and removing either happens or does not: a panic elsewhere leaves the table whole.
+        self.segments.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn segment(&self, seq: u64) -> Option<Arc<Segment>> {
+        self.table().get(&seq).cloned()
+    }
+
+    pub(crate) fn insert_segment(&self, segment: Arc<Segment>) {
+        let old = self.table().insert(segment.seq, segment);
+        assert!(old.is_none(), "sequence numbers are used once");
+    }
+
+    pub(crate) fn remove_segment(&self, seq: u64) -> Option<Arc<Segment>> {
+        self.table().remove(&seq)
+    }
+
+    pub(crate) fn mark_dead(&self, location: Location) {
+        if let Some(segment) = self.segment(location.segment) {
+            let bytes = Span::of(location.offset, location.payload_len).bytes();
+            // A record counted dead twice must not make others seem dead.
+            let update = |live: u64| -> Option<u64> { Some(live.saturating_sub(bytes)) };
+            let _ = segment.live_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        }
+    }
+
+    pub(crate) fn stats(&self) -> Vec<SegmentStat> {
+        self.table().values().map(|segment| segment.stat()).collect()
+    }
+
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        let segments: u64 = self.table().values().map(|segment| segment.file_bytes).sum();
+        segments + self.files.spare_bytes()
+    }
+}
+
+/// Counters behind [`Counters`].
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) flushes: AtomicU64,
+    pub(crate) records: AtomicU64,
+    pub(crate) payload_bytes: AtomicU64,
+    pub(crate) written_bytes: AtomicU64,
+    pub(crate) batches: AtomicU64,
+    pub(crate) corrupt_reads: AtomicU64,
+}
+
+impl Tally {
+    pub(crate) fn snapshot(&self) -> Counters {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            flushes: read(&self.flushes),
+            records: read(&self.records),
+            payload_bytes: read(&self.payload_bytes),
+            written_bytes: read(&self.written_bytes),
+            batches: read(&self.batches),
+            corrupt_reads: read(&self.corrupt_reads),
+        }
+    }
+}
+
+/// Adds to a counter that nothing is ordered by.
+pub(crate) fn count(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
