@@ -128,6 +128,8 @@ pub enum Outcome {
     Inode(Box<mds_namespace::Inode>),
     /// Answer to `Allocate` and `Fence`.
     Extent(mds_namespace::ExtentRecord),
+    /// Answer to `RegisterDataServer`: the id this uuid has, always the same.
+    DataServer(u32),
     /// Answer to `LayoutGet`.
     Layout(layout::LayoutAnswer),
     /// Answer to `LayoutReturn`: the stateid if any of the layout stays.

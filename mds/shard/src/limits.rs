@@ -39,6 +39,15 @@ pub const APPEND_ENTRIES_MAX: u64 = 4_096;
 /// Entries in one message to a follower.
 pub const REPLICATE_ENTRIES_MAX: u64 = 1_024;
 
+/// Payload bytes in one message to a follower (one entry more, if it alone is larger).
+pub const REPLICATE_BYTES_MAX: u64 = 1 << 20;
+
+/// Size of a segment of the log.
+pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
+
+/// Segments of the log kept for reuse: as many as fill between two checkpoints.
+pub const LOG_SEGMENTS_RECYCLED: usize = 5;
+
 /// Commands applied in one store transaction.
 pub const APPLY_ENTRIES_MAX: usize = 1_024;
 

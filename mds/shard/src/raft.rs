@@ -5,13 +5,11 @@
 //! INVARIANT: the log is cut only up to what the last durable checkpoint of the store contains.
 
 pub(crate) mod entry;
-pub(crate) mod log_device;
 pub(crate) mod log_record;
 pub(crate) mod log_store;
 pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod snapshot;
-pub(crate) mod stores;
 
 use openraft::impls::leader_id_std;
 
@@ -51,17 +49,5 @@ pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, snaps
 
 /// Makes a log position.
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
-    LogId::new(leader_id_std::LeaderId { term, voted_for: 0 }.to_committed_id(), index)
-}
-
-trait ToCommitted {
-    type Committed;
-    fn to_committed_id(&self) -> Self::Committed;
-}
-
-impl ToCommitted for leader_id_std::LeaderId<u64, NodeId> {
-    type Committed = <Self as openraft::vote::RaftLeaderId>::Committed;
-    fn to_committed_id(&self) -> Self::Committed {
-        openraft::vote::RaftLeaderId::to_committed(self)
-    }
+    LogId::new_term_index(term, index)
 }

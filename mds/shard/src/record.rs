@@ -7,6 +7,7 @@ use layout::state::LayoutRecord;
 use mds_namespace::{FsError, Ino};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use wire_session::server::client_id::ClientRecord;
 
 use crate::apply::lock_ranges::HeldRange;
 use crate::command::StateidValue;
@@ -75,27 +76,6 @@ impl Default for Counters {
     fn default() -> Self {
         Self { client: 1, other: 1, server: 1 }
     }
-}
-
-/// What EXCHANGE_ID and CREATE_SESSION know of a client (RFC 8881 §18.35.4).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClientRecord {
-    /// Client id.
-    pub client: u64,
-    /// `co_ownerid`.
-    #[serde(with = "serde_bytes")]
-    pub owner: Vec<u8>,
-    /// `co_verifier`.
-    pub verifier: [u8; 8],
-    /// Who made the call.
-    #[serde(with = "serde_bytes")]
-    pub principal: Vec<u8>,
-    /// A CREATE_SESSION followed.
-    pub confirmed: bool,
-    /// Sequence of the last CREATE_SESSION; the next must be one higher.
-    pub sequence: u32,
-    /// Implementation name the client gave.
-    pub implementation: String,
 }
 
 /// A client as stored.

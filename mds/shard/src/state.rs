@@ -13,7 +13,7 @@ use mds_namespace::{FsError, Ino, StoreError, View};
 use crate::apply::lock_ranges::{self, Span};
 use crate::command::lock::Conflict;
 use crate::command::{Refusal, StateidValue};
-use crate::key;
+use crate::key::{self, OTHER_BYTES};
 use crate::record::{LockRecord, OpenRecord, StateKind, Value};
 use crate::view::IoRight;
 
@@ -59,6 +59,25 @@ pub(crate) fn list<T: Value>(view: &dyn View, prefix: &[u8]) -> Result<Vec<T>, R
         }
     })?;
     failed.map_or(Ok(found), |error| Err(error.into()))
+}
+
+/// State of one kind that a client has, at most `limit` of it.
+pub(crate) fn of_kind(
+    view: &dyn View,
+    client: u64,
+    kind: StateKind,
+    limit: usize,
+) -> Result<Vec<(Ino, [u8; OTHER_BYTES])>, Refusal> {
+    let mut found = Vec::new();
+    let from = key::of_kind(client, kind);
+    view.range(&from, &key::after(&from), &mut |key, _| {
+        if limit <= found.len() {
+            return ControlFlow::Break(());
+        }
+        found.extend(key::parse_of(key).map(|(_, _, ino, other)| (ino, other)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
 }
 
 pub(crate) fn layouts(view: &dyn View, ino: Ino) -> Result<Vec<(u64, LayoutRecord)>, Refusal> {

@@ -5,10 +5,9 @@
 //!
 //! Spec: RFC 8881 §8.2 (stateids), §9.1.2 (what an open allows), §18.11 (LOCKT), §18.48 (TEST_STATEID).
 
-use std::ops::ControlFlow;
-
 use layout::state::LayoutRecord;
-use mds_namespace::{FsError, Ino, Inode, StoreError, Superblock, View, WorkItem, codec, keys};
+use mds_namespace::op::work;
+use mds_namespace::{Ino, Inode, StoreError, Superblock, View, WorkItem, inode_table};
 
 use crate::apply::lock_ranges;
 use crate::command::lock::{Conflict, Range};
@@ -70,8 +69,7 @@ impl StateView {
     /// # Errors
     /// `Stale` if there is no such inode; the store's.
     pub fn inode(&self, ino: Ino) -> Result<Inode, Refusal> {
-        let value = self.namespace().get(&keys::inode(ino))?.ok_or(FsError::Stale)?;
-        Ok(codec::decode_inode(ino, &value)?)
+        Ok(inode_table::inode(self.namespace(), ino)?)
     }
 
     /// A client, confirmed or not.
@@ -116,16 +114,7 @@ impl StateView {
         kind: StateKind,
         limit: usize,
     ) -> Result<Vec<(Ino, [u8; OTHER_BYTES])>, Refusal> {
-        let mut found = Vec::new();
-        let from = key::of_kind(client, kind);
-        self.namespace().range(&from, &key::after(&from), &mut |key, _| {
-            if limit <= found.len() {
-                return ControlFlow::Break(());
-            }
-            found.extend(key::parse_of(key).map(|(_, _, ino, other)| (ino, other)));
-            ControlFlow::Continue(())
-        })?;
-        Ok(found)
+        state::of_kind(self.namespace(), client, kind, limit)
     }
 
     /// What a stateid names, whatever its sequence.
@@ -269,19 +258,6 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn work(&self, limit: usize) -> Result<Vec<(u64, WorkItem)>, Refusal> {
-        let mut found = Vec::new();
-        let mut failed = None;
-        self.namespace().range(&keys::work(0), &[keys::TAG_WORK + 1], &mut |key, value| {
-            if limit <= found.len() {
-                return ControlFlow::Break(());
-            }
-            match (keys::number_of(key), codec::decode_work(value)) {
-                (Some(number), Ok(item)) => found.push((number, item)),
-                (None, _) => failed = Some(StoreError::Corrupt("work item key")),
-                (_, Err(error)) => failed = Some(error),
-            }
-            if failed.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        failed.map_or(Ok(found), |error| Err(error.into()))
+        Ok(work::pending(self.namespace(), 0, limit)?)
     }
 }

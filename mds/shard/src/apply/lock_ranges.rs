@@ -25,8 +25,9 @@ impl Span {
             // RFC 8881 §18.10.3: all ones means to the end of the file, however long it will be.
             u64::MAX => Some(Self { first: range.offset_bytes, last: u64::MAX }),
             length => {
-                let last = range.offset_bytes.checked_add(length - 1)?;
-                Some(Self { first: range.offset_bytes, last })
+                // The end itself must be a number, too.
+                let end = range.offset_bytes.checked_add(length)?;
+                Some(Self { first: range.offset_bytes, last: end - 1 })
             }
         }
     }

@@ -1,0 +1,210 @@
+//! EXCHANGE_ID, CREATE_SESSION's part of the client record, RECLAIM_COMPLETE, and the end of a client.
+//!
+//! The cases are decided in `wire_session`; here the records are read, written and removed.
+//!
+//! Spec: RFC 8881 §18.35, §18.36, §18.50, §18.51.
+
+use mds_namespace::{FsError, Txn, View};
+use wire_session::server::client_id::{
+    ClientRecord, ConfirmDecision, ConfirmError, Exchange, ExchangeDecision, ExchangeError, decide_confirm,
+    decide_exchange,
+};
+
+use super::{layout, open, table};
+use crate::command::client::{
+    ClientAnswer, ConfirmClient, Confirmed, ExchangeId, ReclaimComplete, RemoveClient, RemovedClient,
+};
+use crate::command::{Outcome, Refusal};
+use crate::key;
+use crate::limits::CLIENTS_MAX;
+use crate::record::{OpenRecord, OwnerClients, StateKind, StoredClient};
+use crate::state;
+
+impl From<ExchangeError> for Refusal {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::InUse => Self::ClientInUse,
+            ExchangeError::NoRecord => Self::NoSuchClient,
+            ExchangeError::OtherVerifier => Self::NotSame,
+            ExchangeError::OtherPrincipal => Self::Namespace(FsError::NotPermitted),
+        }
+    }
+}
+
+impl From<ConfirmError> for Refusal {
+    fn from(error: ConfirmError) -> Self {
+        match error {
+            ConfirmError::Misordered => Self::Misordered,
+            ConfirmError::InUse => Self::ClientInUse,
+        }
+    }
+}
+
+fn stored(view: &dyn View, client: u64) -> Result<Option<StoredClient>, Refusal> {
+    state::read(view, &key::client(client))
+}
+
+fn record_of(view: &dyn View, client: Option<u64>) -> Result<Option<ClientRecord>, Refusal> {
+    match client {
+        Some(client) => Ok(stored(view, client)?.map(|stored| stored.record)),
+        None => Ok(None),
+    }
+}
+
+fn put_owner(txn: &mut dyn Txn, owner: &[u8], clients: &OwnerClients) -> Result<(), Refusal> {
+    if *clients == OwnerClients::default() {
+        Ok(txn.delete(&key::owner(owner))?)
+    } else {
+        table::put(txn, &key::owner(owner), clients)
+    }
+}
+
+fn holds_state(view: &dyn View, client: u64) -> Result<bool, Refusal> {
+    let from = key::of_client(client);
+    let mut found = false;
+    view.range(&from, &key::after(&from), &mut |_, _| {
+        found = true;
+        std::ops::ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
+pub(super) fn exchange_id(txn: &mut dyn Txn, asked: &ExchangeId) -> Result<Outcome, Refusal> {
+    table::check_owner(&asked.owner)?;
+    let mut of_owner: OwnerClients = state::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
+    let confirmed = record_of(txn, of_owner.confirmed)?;
+    let unconfirmed = record_of(txn, of_owner.unconfirmed)?;
+    let holds_state = match of_owner.confirmed {
+        Some(client) => holds_state(txn, client)?,
+        None => false,
+    };
+    let mut counters = table::counters(txn)?;
+    let exchange = Exchange {
+        owner: &asked.owner,
+        verifier: asked.verifier,
+        principal: &asked.principal,
+        update: asked.update,
+        implementation: &asked.implementation,
+        holds_state,
+        fresh_client: counters.client,
+    };
+    match decide_exchange(confirmed.as_ref(), unconfirmed.as_ref(), &exchange) {
+        ExchangeDecision::Refuse(error) => Err(error.into()),
+        ExchangeDecision::Known { client, sequence } => {
+            Ok(Outcome::Client(ClientAnswer { client, sequence, confirmed: true, replaces: None }))
+        }
+        ExchangeDecision::Update { record } => {
+            let before = stored(txn, record.client)?.ok_or(Refusal::NoSuchClient)?;
+            let answer = ClientAnswer {
+                client: record.client,
+                sequence: record.sequence_next(),
+                confirmed: true,
+                replaces: None,
+            };
+            table::put(txn, &key::client(record.client), &StoredClient { record, ..before })?;
+            Ok(Outcome::Client(answer))
+        }
+        ExchangeDecision::Create { record, removes, evicts, replaces } => {
+            check_room(txn)?;
+            for client in [removes, evicts].into_iter().flatten() {
+                remove_client(txn, client)?;
+            }
+            counters.client += 1;
+            table::put(txn, key::COUNTERS, &counters)?;
+            // Removing has changed the owner's entry.
+            of_owner = state::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
+            of_owner.unconfirmed = Some(record.client);
+            put_owner(txn, &asked.owner, &of_owner)?;
+            let answer = ClientAnswer {
+                client: record.client,
+                sequence: record.sequence_next(),
+                confirmed: false,
+                replaces: replaces.or(evicts),
+            };
+            let client = StoredClient { record, reclaim_complete: false };
+            table::put(txn, &key::client(answer.client), &client)?;
+            Ok(Outcome::Client(answer))
+        }
+    }
+}
+
+fn check_room(view: &dyn View) -> Result<(), Refusal> {
+    let mut clients = 0;
+    view.range(key::CLIENTS, &key::after(key::CLIENTS), &mut |_, _| {
+        clients += 1;
+        if clients < CLIENTS_MAX {
+            std::ops::ControlFlow::Continue(())
+        } else {
+            std::ops::ControlFlow::Break(())
+        }
+    })?;
+    if clients < CLIENTS_MAX { Ok(()) } else { Err(Refusal::TableFull) }
+}
+
+pub(super) fn confirm(txn: &mut dyn Txn, asked: &ConfirmClient) -> Result<Outcome, Refusal> {
+    let before = stored(txn, asked.client)?.ok_or(Refusal::StaleClient)?;
+    let record = match decide_confirm(&before.record, asked.sequence, &asked.principal) {
+        ConfirmDecision::Refuse(error) => return Err(error.into()),
+        ConfirmDecision::Replay => {
+            return Ok(Outcome::Confirmed(Confirmed { replay: true, dropped: Vec::new() }));
+        }
+        ConfirmDecision::Confirm { record } => record,
+    };
+    let mut dropped = Vec::new();
+    if !before.record.confirmed {
+        let of_owner: OwnerClients = state::read(txn, &key::owner(&record.owner))?.unwrap_or_default();
+        // RFC 8881 §18.36.4: the incarnation before, and all it held, goes now.
+        if let Some(older) = of_owner.confirmed {
+            dropped.push(remove_client(txn, older)?);
+        }
+        put_owner(txn, &record.owner, &OwnerClients { confirmed: Some(asked.client), unconfirmed: None })?;
+    }
+    table::put(txn, &key::client(asked.client), &StoredClient { record, ..before })?;
+    Ok(Outcome::Confirmed(Confirmed { replay: false, dropped }))
+}
+
+pub(super) fn reclaim_complete(txn: &mut dyn Txn, asked: &ReclaimComplete) -> Result<Outcome, Refusal> {
+    let client = table::confirmed_client(txn, asked.client)?;
+    if client.reclaim_complete {
+        return Err(Refusal::CompleteAlready);
+    }
+    table::put(txn, &key::client(asked.client), &StoredClient { reclaim_complete: true, ..client })?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveClient) -> Result<Outcome, Refusal> {
+    if stored(txn, asked.client)?.is_none() {
+        return Err(Refusal::StaleClient);
+    }
+    if asked.only_if_idle && holds_state(txn, asked.client)? {
+        return Err(Refusal::ClientBusy);
+    }
+    Ok(Outcome::Removed(remove_client(txn, asked.client)?))
+}
+
+/// Removes a client and all it holds.
+fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusal> {
+    let mut removed = RemovedClient { client, wrote: Vec::new() };
+    let Some(stored) = stored(txn, client)? else { return Ok(removed) };
+    for (ino, _) in state::of_kind(txn, client, StateKind::Layout, usize::MAX)? {
+        let held = state::read(txn, &key::layout(ino, client))?.ok_or(Refusal::BadStateid)?;
+        if layout::revoke(txn, ino, client, &held)? {
+            removed.wrote.push(ino);
+        }
+    }
+    for (ino, other) in state::of_kind(txn, client, StateKind::Open, usize::MAX)? {
+        let held: OpenRecord = state::read(txn, &key::open(ino, &other))?.ok_or(Refusal::BadStateid)?;
+        open::remove_open(txn, ino, &held)?;
+    }
+    let locks = state::of_kind(txn, client, StateKind::Lock, 1)?;
+    assert!(locks.is_empty(), "locks go with the opens they are under");
+    // What was open without a name is gone with its last open.
+    removed.wrote.retain(|ino| mds_namespace::inode_table::inode(txn, *ino).is_ok());
+    txn.delete(&key::tally(client))?;
+    txn.delete(&key::client(client))?;
+    let mut of_owner: OwnerClients = state::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();
+    of_owner.confirmed = of_owner.confirmed.filter(|id| *id != client);
+    of_owner.unconfirmed = of_owner.unconfirmed.filter(|id| *id != client);
+    put_owner(txn, &stored.record.owner, &of_owner)?;
+    Ok(removed)
+}

@@ -1,0 +1,123 @@
+//! Content, extents, data servers, and the first entry of a file system.
+//!
+//! Spec: docs/protocol/control.md.
+
+use layout::{ExtentId, FILE_BYTES_MAX};
+use mds_namespace::op::format::Root;
+use mds_namespace::op::size::{self, Grown};
+use mds_namespace::op::{extent, format as format_op, inline, move_to_extents as move_op, work};
+use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
+
+use super::table;
+use crate::command::data::{
+    Allocate, Fence, Format, MoveToExtents, RegisterDataServer, WorkDone, WriteInline, Written,
+};
+use crate::command::{Outcome, Refusal};
+use crate::key;
+use crate::limits::{DATA_SERVERS_MAX, SERVER_ADDRESSES_MAX};
+use crate::record::DataServer;
+use crate::state;
+
+pub(super) fn write_inline(
+    txn: &mut dyn Txn,
+    now: Timestamp,
+    asked: &WriteInline,
+) -> Result<Outcome, Refusal> {
+    let inode = inline::write(txn, &asked.caller, asked.ino, asked.offset_bytes, &asked.data, now)?;
+    Ok(Outcome::Inode(Box::new(inode)))
+}
+
+pub(super) fn move_to_extents(txn: &mut dyn Txn, asked: &MoveToExtents) -> Result<Outcome, Refusal> {
+    let inode = move_op::move_to_extents(txn, asked.ino, asked.change)?;
+    Ok(Outcome::Inode(Box::new(inode)))
+}
+
+/// An extent's record, if handles for it may be given out.
+pub(super) fn settled(record: ExtentRecord) -> Result<ExtentRecord, Refusal> {
+    if record.pending_work.is_some() { Err(Refusal::Busy) } else { Ok(record) }
+}
+
+pub(super) fn allocate(txn: &mut dyn Txn, asked: &Allocate) -> Result<Outcome, Refusal> {
+    if FILE_BYTES_MAX <= asked.extent.first_byte() {
+        return Err(FsError::TooLarge.into());
+    }
+    if server(txn, asked.home.0)?.is_none() {
+        return Err(FsError::Invalid.into());
+    }
+    let record = extent::allocate(txn, asked.extent, asked.home)?;
+    Ok(Outcome::Extent(settled(record)?))
+}
+
+fn server(view: &dyn View, id: u32) -> Result<Option<DataServer>, Refusal> {
+    state::read(view, &key::server(id))
+}
+
+pub(super) fn written(txn: &mut dyn Txn, now: Timestamp, asked: &Written) -> Result<Outcome, Refusal> {
+    let grown = Grown { end_bytes: Some(asked.end_bytes), mtime: None, caller: asked.caller.as_ref() };
+    let inode = size::grow(txn, asked.ino, &grown, now)?;
+    Ok(Outcome::Inode(Box::new(inode)))
+}
+
+pub(super) fn work_done(txn: &mut dyn Txn, asked: &WorkDone) -> Result<Outcome, Refusal> {
+    work::done(txn, &asked.items)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn fence(txn: &mut dyn Txn, asked: &Fence) -> Result<Outcome, Refusal> {
+    Ok(Outcome::Extent(extent::fence(txn, asked.extent)?))
+}
+
+/// Raises the epochs of all extents of a file: somebody who could write there no longer may.
+pub(super) fn fence_file(txn: &mut dyn Txn, ino: u64) -> Result<(), Refusal> {
+    let extents: Vec<ExtentId> =
+        extent::extents(txn, ino, 0, usize::MAX)?.into_iter().map(|record| record.extent).collect();
+    for id in extents {
+        extent::fence(txn, id)?;
+    }
+    Ok(())
+}
+
+/// A data server that comes back keeps its number: its extents are found by it.
+pub(super) fn register(txn: &mut dyn Txn, asked: &RegisterDataServer) -> Result<Outcome, Refusal> {
+    if SERVER_ADDRESSES_MAX < asked.addresses.len() {
+        return Err(Refusal::TableFull);
+    }
+    let servers: Vec<DataServer> = state::list(txn, key::SERVERS)?;
+    let known = servers.iter().find(|server| server.uuid == asked.uuid).map(|server| server.id);
+    let id = match known {
+        Some(id) => id,
+        None => {
+            if DATA_SERVERS_MAX <= servers.len() {
+                return Err(Refusal::TableFull);
+            }
+            let mut counters = table::counters(txn)?;
+            let id = counters.server;
+            counters.server += 1;
+            table::put(txn, key::COUNTERS, &counters)?;
+            id
+        }
+    };
+    let server = DataServer {
+        id,
+        uuid: asked.uuid,
+        addresses: asked.addresses.clone(),
+        control: asked.control.clone(),
+        capacity_bytes: asked.capacity_bytes,
+    };
+    table::put(txn, &key::server(id), &server)?;
+    Ok(Outcome::Done)
+}
+
+/// Formatting twice is done once: whoever starts first proposes it, and several may think they are first.
+pub(super) fn format(txn: &mut dyn Txn, now: Timestamp, asked: &Format) -> Result<Outcome, Refusal> {
+    let superblock = Superblock {
+        file_system: asked.file_system,
+        handle_key: asked.handle_key,
+        cookie_key: asked.cookie_key,
+    };
+    let root = Root { uid: asked.root_uid, gid: asked.root_gid, mode: asked.root_mode };
+    match format_op::format(txn, &superblock, root, now) {
+        Ok(_) | Err(FsError::Exists) => Ok(Outcome::Done),
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,66 @@
+//! CREATE, LINK, REMOVE, RENAME, SETATTR: the namespace's own acts, and what they mean for open files.
+//!
+//! Spec: RFC 8881 §18.4, §18.9, §18.25, §18.26, §18.30.
+
+use mds_namespace::op::create::NewObject;
+use mds_namespace::op::rename::Place;
+use mds_namespace::op::{
+    create as create_op, link as link_op, remove as remove_op, rename as rename_op, setattr,
+};
+use mds_namespace::{FsError, Kind, Timestamp, Txn};
+
+use super::open::reap_if_gone;
+use crate::command::namespace::{
+    AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf,
+};
+use crate::command::{Outcome, Refusal};
+
+pub(super) fn create(txn: &mut dyn Txn, now: Timestamp, asked: &Create) -> Result<Outcome, Refusal> {
+    // Regular files come from OPEN.
+    if asked.kind == Kind::Regular {
+        return Err(FsError::WrongKind.into());
+    }
+    let new = NewObject {
+        kind: asked.kind,
+        symlink_target: &asked.symlink_target,
+        attributes: &asked.attributes,
+        verifier: None,
+    };
+    let made = create_op::create(txn, &asked.caller, asked.directory, &asked.name, &new, now)?;
+    Ok(Outcome::Entry(Box::new(EntryAnswer { inode: made.inode, directory: made.directory })))
+}
+
+pub(super) fn link(txn: &mut dyn Txn, now: Timestamp, asked: &Link) -> Result<Outcome, Refusal> {
+    let made = link_op::link(txn, &asked.caller, asked.ino, asked.directory, &asked.name, now)?;
+    Ok(Outcome::Entry(Box::new(EntryAnswer { inode: made.inode, directory: made.directory })))
+}
+
+pub(super) fn remove(txn: &mut dyn Txn, now: Timestamp, asked: &Remove) -> Result<Outcome, Refusal> {
+    let gone = remove_op::remove(txn, &asked.caller, asked.directory, &asked.name, now)?;
+    if gone.last_link {
+        reap_if_gone(txn, gone.inode.ino)?;
+    }
+    Ok(Outcome::Entry(Box::new(EntryAnswer { inode: gone.inode, directory: gone.directory })))
+}
+
+pub(super) fn rename(txn: &mut dyn Txn, now: Timestamp, asked: &Rename) -> Result<Outcome, Refusal> {
+    let from = Place { directory: asked.from_directory, name: &asked.from_name };
+    let to = Place { directory: asked.to_directory, name: &asked.to_name };
+    let renamed = rename_op::rename(txn, &asked.caller, from, to, now)?;
+    if let Some(replaced) = renamed.replaced
+        && replaced.nlink == 0
+    {
+        reap_if_gone(txn, replaced.ino)?;
+    }
+    Ok(Outcome::Renamed(Renamed { from: renamed.from, to: renamed.to }))
+}
+
+pub(super) fn set_attributes(
+    txn: &mut dyn Txn,
+    now: Timestamp,
+    asked: &SetAttributesOf,
+) -> Result<Outcome, Refusal> {
+    let set =
+        setattr::set_attributes(txn, &asked.caller, asked.ino, &asked.attributes, asked.by_write_open, now)?;
+    Ok(Outcome::Attributes(Box::new(AttributesAnswer { inode: set.inode, truncated: set.truncated })))
+}

@@ -1,0 +1,234 @@
+//! Writing the tables of protocol state so that their cross references stay whole (docs/formats/state.md, rules
+//! between keys).
+
+use layout::state::LayoutRecord;
+use mds_namespace::{Ino, Txn, View};
+
+use crate::command::Refusal;
+use crate::key::{self, OTHER_BYTES};
+use crate::limits::{
+    LAYOUTS_PER_CLIENT_MAX, LOCKS_PER_CLIENT_MAX, OPENS_PER_CLIENT_MAX, OPENS_PER_FILE_MAX, OWNER_BYTES_MAX,
+};
+use crate::record::{
+    self, Counters, LockRecord, OpenRecord, Shares, StateKind, StateidTarget, StoredClient, Tally, Value,
+};
+use crate::state::{self, READ, WRITE};
+
+pub(super) fn put<T: Value>(txn: &mut dyn Txn, key: &[u8], value: &T) -> Result<(), Refusal> {
+    Ok(txn.put(key, &value.encode())?)
+}
+
+/// A client that may hold state: it is confirmed.
+pub(super) fn confirmed_client(view: &dyn View, client: u64) -> Result<StoredClient, Refusal> {
+    let stored: Option<StoredClient> = state::read(view, &key::client(client))?;
+    stored.filter(|stored| stored.record.confirmed).ok_or(Refusal::StaleClient)
+}
+
+/// Owners come from the wire; the front's decoder has the same bound.
+pub(super) fn check_owner(owner: &[u8]) -> Result<(), Refusal> {
+    if owner.len() <= OWNER_BYTES_MAX { Ok(()) } else { Err(Refusal::TableFull) }
+}
+
+pub(super) fn counters(view: &dyn View) -> Result<Counters, Refusal> {
+    Ok(state::read(view, key::COUNTERS)?.unwrap_or_default())
+}
+
+fn tally(view: &dyn View, client: u64) -> Result<Tally, Refusal> {
+    Ok(state::read(view, &key::tally(client))?.unwrap_or_default())
+}
+
+fn tally_of(tally: &mut Tally, kind: StateKind) -> (&mut u32, u32) {
+    match kind {
+        StateKind::Open => (&mut tally.opens, OPENS_PER_CLIENT_MAX),
+        StateKind::Lock => (&mut tally.locks, LOCKS_PER_CLIENT_MAX),
+        StateKind::Layout => (&mut tally.layouts, LAYOUTS_PER_CLIENT_MAX),
+    }
+}
+
+/// Makes a stateid's identity and enters it everywhere but in the table of its kind.
+fn enter(txn: &mut dyn Txn, kind: StateKind, client: u64, ino: Ino) -> Result<[u8; OTHER_BYTES], Refusal> {
+    let mut tally = tally(txn, client)?;
+    let (count, count_max) = tally_of(&mut tally, kind);
+    if count_max <= *count {
+        return Err(Refusal::TableFull);
+    }
+    *count += 1;
+    put(txn, &key::tally(client), &tally)?;
+    let mut counters = counters(txn)?;
+    let other = record::other(kind, 0, counters.other);
+    counters.other += 1;
+    put(txn, key::COUNTERS, &counters)?;
+    put(txn, &key::stateid(&other), &StateidTarget { kind, ino, client })?;
+    txn.put(&key::of(client, kind, ino, &other), &[])?;
+    Ok(other)
+}
+
+fn strike(
+    txn: &mut dyn Txn,
+    kind: StateKind,
+    client: u64,
+    ino: Ino,
+    other: &[u8; OTHER_BYTES],
+) -> Result<(), Refusal> {
+    let mut tally = tally(txn, client)?;
+    let (count, _) = tally_of(&mut tally, kind);
+    assert!(0 < *count, "the tally counts what is struck off");
+    *count -= 1;
+    put(txn, &key::tally(client), &tally)?;
+    txn.delete(&key::stateid(other))?;
+    txn.delete(&key::of(client, kind, ino, other))?;
+    Ok(())
+}
+
+pub(super) fn shares(view: &dyn View, ino: Ino) -> Result<Shares, Refusal> {
+    Ok(state::read(view, &key::shares(ino))?.unwrap_or_default())
+}
+
+/// The sum without one of the opens.
+pub(super) fn shares_without(shares: &Shares, open: &OpenRecord) -> Shares {
+    let less =
+        |count: u32, holds: bool| count.checked_sub(u32::from(holds)).expect("the sum holds every open");
+    Shares {
+        opens: less(shares.opens, true),
+        read: less(shares.read, open.share.access & READ != 0),
+        write: less(shares.write, open.share.access & WRITE != 0),
+        deny_read: less(shares.deny_read, open.share.deny & READ != 0),
+        deny_write: less(shares.deny_write, open.share.deny & WRITE != 0),
+    }
+}
+
+fn shares_with(shares: &Shares, open: &OpenRecord) -> Shares {
+    Shares {
+        opens: shares.opens + 1,
+        read: shares.read + u32::from(open.share.access & READ != 0),
+        write: shares.write + u32::from(open.share.access & WRITE != 0),
+        deny_read: shares.deny_read + u32::from(open.share.deny & READ != 0),
+        deny_write: shares.deny_write + u32::from(open.share.deny & WRITE != 0),
+    }
+}
+
+fn put_shares(txn: &mut dyn Txn, ino: Ino, shares: &Shares) -> Result<(), Refusal> {
+    if shares.opens == 0 { Ok(txn.delete(&key::shares(ino))?) } else { put(txn, &key::shares(ino), shares) }
+}
+
+/// The open of an open-owner on a file.
+pub(super) fn open_of(
+    view: &dyn View,
+    ino: Ino,
+    client: u64,
+    owner: &[u8],
+) -> Result<Option<OpenRecord>, Refusal> {
+    let Some(other) = view.get(&key::opener(ino, client, owner))? else { return Ok(None) };
+    let other: [u8; OTHER_BYTES] = other.try_into().map_err(|_| corrupt("opener"))?;
+    state::read(view, &key::open(ino, &other))
+}
+
+/// The locks of a lock-owner on a file.
+pub(super) fn lock_of(
+    view: &dyn View,
+    ino: Ino,
+    client: u64,
+    owner: &[u8],
+) -> Result<Option<LockRecord>, Refusal> {
+    let Some(other) = view.get(&key::locker(ino, client, owner))? else { return Ok(None) };
+    let other: [u8; OTHER_BYTES] = other.try_into().map_err(|_| corrupt("locker"))?;
+    state::read(view, &key::lock(ino, &other))
+}
+
+fn corrupt(what: &'static str) -> Refusal {
+    mds_namespace::StoreError::Corrupt(what).into()
+}
+
+/// Enters a new open. `make` gets the identity.
+pub(super) fn add_open(
+    txn: &mut dyn Txn,
+    ino: Ino,
+    client: u64,
+    make: impl FnOnce([u8; OTHER_BYTES]) -> OpenRecord,
+) -> Result<OpenRecord, Refusal> {
+    let shares = shares(txn, ino)?;
+    if OPENS_PER_FILE_MAX <= shares.opens {
+        return Err(Refusal::TableFull);
+    }
+    let open = make(enter(txn, StateKind::Open, client, ino)?);
+    assert!(open.client == client, "an open belongs to who enters it");
+    put_shares(txn, ino, &shares_with(&shares, &open))?;
+    txn.put(&key::opener(ino, client, &open.owner), &open.other)?;
+    put(txn, &key::open(ino, &open.other), &open)?;
+    Ok(open)
+}
+
+/// Writes an open whose share mode has changed from `before`.
+pub(super) fn change_open(
+    txn: &mut dyn Txn,
+    ino: Ino,
+    before: &OpenRecord,
+    after: &OpenRecord,
+) -> Result<(), Refusal> {
+    assert!(before.other == after.other, "a change keeps the identity");
+    let shares = shares_with(&shares_without(&shares(txn, ino)?, before), after);
+    put_shares(txn, ino, &shares)?;
+    put(txn, &key::open(ino, &after.other), after)
+}
+
+/// Takes an open and the locks under it away. Answers how many opens the file has left.
+pub(super) fn drop_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Result<u32, Refusal> {
+    let locks: Vec<LockRecord> = state::list(txn, &key::locks(ino))?;
+    for lock in locks.iter().filter(|lock| lock.open == open.other) {
+        drop_lock(txn, ino, lock)?;
+    }
+    let shares = shares_without(&shares(txn, ino)?, open);
+    put_shares(txn, ino, &shares)?;
+    txn.delete(&key::opener(ino, open.client, &open.owner))?;
+    txn.delete(&key::open(ino, &open.other))?;
+    strike(txn, StateKind::Open, open.client, ino, &open.other)?;
+    Ok(shares.opens)
+}
+
+/// Enters a new lock-owner on a file. `make` gets the identity.
+pub(super) fn add_lock(
+    txn: &mut dyn Txn,
+    ino: Ino,
+    client: u64,
+    make: impl FnOnce([u8; OTHER_BYTES]) -> LockRecord,
+) -> Result<LockRecord, Refusal> {
+    let lock = make(enter(txn, StateKind::Lock, client, ino)?);
+    assert!(lock.client == client, "a lock belongs to who enters it");
+    txn.put(&key::locker(ino, client, &lock.owner), &lock.other)?;
+    put_lock(txn, ino, &lock)?;
+    Ok(lock)
+}
+
+pub(super) fn put_lock(txn: &mut dyn Txn, ino: Ino, lock: &LockRecord) -> Result<(), Refusal> {
+    put(txn, &key::lock(ino, &lock.other), lock)
+}
+
+pub(super) fn drop_lock(txn: &mut dyn Txn, ino: Ino, lock: &LockRecord) -> Result<(), Refusal> {
+    txn.delete(&key::locker(ino, lock.client, &lock.owner))?;
+    txn.delete(&key::lock(ino, &lock.other))?;
+    strike(txn, StateKind::Lock, lock.client, ino, &lock.other)
+}
+
+/// The identity for a first layout of a client on a file.
+pub(super) fn add_layout(txn: &mut dyn Txn, ino: Ino, client: u64) -> Result<[u8; OTHER_BYTES], Refusal> {
+    enter(txn, StateKind::Layout, client, ino)
+}
+
+pub(super) fn put_layout(
+    txn: &mut dyn Txn,
+    ino: Ino,
+    client: u64,
+    layout: &LayoutRecord,
+) -> Result<(), Refusal> {
+    put(txn, &key::layout(ino, client), layout)
+}
+
+pub(super) fn drop_layout(
+    txn: &mut dyn Txn,
+    ino: Ino,
+    client: u64,
+    layout: &LayoutRecord,
+) -> Result<(), Refusal> {
+    txn.delete(&key::layout(ino, client))?;
+    strike(txn, StateKind::Layout, client, ino, &layout.other)
+}

@@ -1,0 +1,213 @@
+//! The state machine as the engine sees it: applies entries to the store in batches, checkpoints it, replaces it.
+//!
+//! A batch is one transaction, visible at once and durable with the next checkpoint; what a crash takes back is in the
+//! log, which is cut only up to a checkpoint.
+//!
+//! INVARIANT: an outcome is answered after the transaction that holds it is committed.
+//! INVARIANT: the applied position is written in the same transaction as what was applied.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures_util::{Stream, StreamExt};
+use mds_namespace::{Durability, MetaStore, StoreError, View};
+use openraft::entry::RaftEntry as _;
+use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
+use openraft::{EntryPayload, OptionalSend};
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::SnapshotData;
+use super::{Answer, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, Types};
+use crate::apply;
+use crate::command::Outcome;
+use crate::key;
+use crate::limits::APPLY_ENTRIES_MAX;
+use crate::record::VALUE_VERSION;
+
+/// Up to where the log is in the store, and what must go on from there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Applied {
+    pub(crate) log_id: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    /// Highest time any entry carried: time in the store never goes back, whoever leads.
+    pub(crate) clock_unix_ns: u64,
+}
+
+impl Applied {
+    pub(crate) fn load(view: &dyn View) -> Result<Self, StoreError> {
+        let Some(bytes) = view.get(key::APPLIED)? else { return Ok(Self::default()) };
+        let corrupt = StoreError::Corrupt("applied position");
+        let Some((&VALUE_VERSION, rest)) = bytes.split_first() else { return Err(corrupt) };
+        match postcard::take_from_bytes(rest) {
+            Ok((applied, [])) => Ok(applied),
+            Ok(_) | Err(_) => Err(corrupt),
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        postcard::to_extend(self, vec![VALUE_VERSION]).expect("numbers and strings encode")
+    }
+
+    pub(crate) fn meta(&self) -> SnapshotMeta {
+        SnapshotMeta { last_log_id: self.log_id, last_membership: self.membership.clone() }
+    }
+}
+
+/// What the machine shares with the facade.
+pub(crate) struct MachineState {
+    pub(crate) store: Arc<dyn MetaStore>,
+    /// Held while the store is written: by a batch, a checkpoint, a replacement. Waiting for the store's own writer lock
+    /// would hold up a thread instead.
+    gate: tokio::sync::Mutex<()>,
+    /// Index of the last applied entry.
+    pub(crate) applied_index: AtomicU64,
+}
+
+impl MachineState {
+    pub(crate) fn new(store: Arc<dyn MetaStore>) -> Self {
+        Self { store, gate: tokio::sync::Mutex::new(()), applied_index: AtomicU64::new(0) }
+    }
+
+    /// Makes everything applied so far durable.
+    pub(crate) async fn checkpoint(&self) -> io::Result<()> {
+        let _gate = self.gate.lock().await;
+        let store = Arc::clone(&self.store);
+        tokio::task::spawn_blocking(move || store.checkpoint())
+            .await
+            .map_err(io::Error::other)?
+            .map_err(io::Error::other)
+    }
+}
+
+/// The engine's handle on the state machine. Clones are the same machine.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    state: Arc<MachineState>,
+}
+
+type Waiting = (RaftEntry, Option<ApplyResponder<Types>>);
+
+impl Machine {
+    pub(crate) fn new(state: Arc<MachineState>) -> Self {
+        Self { state }
+    }
+
+    fn load(&self) -> io::Result<Applied> {
+        let view = self.state.store.view().map_err(io::Error::other)?;
+        Applied::load(&*view).map_err(io::Error::other)
+    }
+
+    async fn apply_batch(&self, batch: Vec<Waiting>) -> io::Result<()> {
+        let gate = self.state.gate.lock().await;
+        let (entries, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
+        let outcomes = apply_entries(&*self.state.store, &entries)?;
+        drop(gate);
+        if let Some(last) = entries.last() {
+            self.state.applied_index.store(last.log_id.index(), Ordering::Release);
+        }
+        assert!(outcomes.len() == waiting.len(), "every entry has an outcome");
+        for (outcome, waiting) in outcomes.into_iter().zip(waiting) {
+            if let Some(waiting) = waiting {
+                waiting.send(Answer(outcome));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Applies entries in one transaction.
+fn apply_entries(store: &dyn MetaStore, entries: &[RaftEntry]) -> io::Result<Vec<Outcome>> {
+    let mut txn = store.begin().map_err(io::Error::other)?;
+    let mut applied = Applied::load(&*txn).map_err(io::Error::other)?;
+    let mut outcomes = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let outcome = match &entry.payload {
+            EntryPayload::Blank => Outcome::Done,
+            EntryPayload::Membership(members) => {
+                applied.membership = StoredMembership::new(Some(entry.log_id()), members.clone());
+                Outcome::Done
+            }
+            EntryPayload::Normal(encoded) => {
+                let mut command = encoded.decode().map_err(io::Error::other)?;
+                applied.clock_unix_ns = applied.clock_unix_ns.max(command.now_unix_ns);
+                command.now_unix_ns = applied.clock_unix_ns;
+                apply::apply(&mut *txn, &command).map_err(io::Error::other)?
+            }
+        };
+        applied.log_id = Some(entry.log_id());
+        outcomes.push(outcome);
+    }
+    txn.put(key::APPLIED, &applied.encode()).map_err(io::Error::other)?;
+    txn.commit(Durability::Memory).map_err(io::Error::other)?;
+    Ok(outcomes)
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotData = SnapshotData;
+    type SnapshotBuilder = Checkpoint;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        let applied = self.load()?;
+        Ok((applied.log_id, applied.membership))
+    }
+
+    async fn apply<S>(&mut self, mut entries: S) -> io::Result<()>
+    where
+        S: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        let mut batch = Vec::new();
+        while let Some(entry) = entries.next().await {
+            batch.push(entry?);
+            if batch.len() == APPLY_ENTRIES_MAX {
+                self.apply_batch(std::mem::take(&mut batch)).await?;
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { self.apply_batch(batch).await }
+    }
+
+    async fn try_create_snapshot_builder(&mut self, _force: bool) -> Option<Checkpoint> {
+        Some(self.get_snapshot_builder().await)
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Checkpoint {
+        // Taken now, between two batches: the engine has been told of everything up to here, and the checkpoint will
+        // hold at least that.
+        Checkpoint { machine: self.clone(), applied: self.load() }
+    }
+
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
+        let _gate = self.state.gate.lock().await;
+        snapshot.install(Arc::clone(&self.state.store), meta.clone()).await?;
+        let index = meta.last_log_id.map_or(0, |id| id.index());
+        self.state.applied_index.store(index, Ordering::Release);
+        Ok(())
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        let view = self.state.store.view().map_err(io::Error::other)?;
+        let applied = Applied::load(&*view).map_err(io::Error::other)?;
+        if applied.log_id.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(Snapshot { meta: applied.meta(), snapshot: SnapshotData::Held(view) }))
+    }
+}
+
+/// Makes a checkpoint of the store, which is what a snapshot is here: its bytes are only read out when a follower
+/// needs them.
+pub(crate) struct Checkpoint {
+    machine: Machine,
+    applied: io::Result<Applied>,
+}
+
+impl RaftSnapshotBuilder<Types> for Checkpoint {
+    type SnapshotData = SnapshotData;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        let applied = std::mem::replace(&mut self.applied, Err(io::ErrorKind::Other.into()))?;
+        self.machine.state.checkpoint().await?;
+        let view = self.machine.state.store.view().map_err(io::Error::other)?;
+        Ok(Snapshot { meta: applied.meta(), snapshot: SnapshotData::Held(view) })
+    }
+}
