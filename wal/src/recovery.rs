@@ -281,5 +281,5 @@ impl Recovery<'_> {
 fn expected_end(found: &Found, next: Option<&Found>) -> Option<u64> {
     let header = next?.header?;
     let end = u64::from(header.previous_end_blocks) * BLOCK_BYTES;
-    (header.previous_seq == found.segment.seq && end <= found.segment.file_bytes).then_some(end)
+    (header.previous_seq == found.segment.seq && end <= SEGMENT_BYTES_MAX).then_some(end)
 }

@@ -42,7 +42,8 @@ impl Scan {
         expected_end: Option<u64>,
     ) -> io::Result<Self> {
         let window = Window { file, start: 0, bytes: Bytes::new() };
-        let limit = expected_end.unwrap_or(file_bytes).min(file_bytes);
+        // A file shorter than it should be reads as nothing there: records are missing.
+        let limit = expected_end.unwrap_or(file_bytes);
         let scan = Self { entries: Vec::new(), durable: 0, earlier_durable: false };
         let mut scanner = Scanner { window, seq, limit, scan };
         let mut at = BLOCK_BYTES;
