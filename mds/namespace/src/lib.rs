@@ -12,6 +12,7 @@ pub mod error;
 pub mod extent_record;
 pub mod inode;
 pub mod inode_table;
+pub mod invariants;
 pub mod keys;
 pub mod limits;
 pub mod name;

@@ -5,7 +5,7 @@
 //! crash does not walk the whole file.
 
 use std::fmt;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
 use parking_lot::{Mutex, MutexGuard};

@@ -4,7 +4,7 @@
 //! `crash` forgets what was never synced, as the store on disk would.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};

@@ -1,0 +1,265 @@
+//! What is true of every store between two commands, checked over the whole of it.
+//!
+//! For tests, and for whoever doubts a store; holds all of it in memory. Keys of the shard above are passed over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use layout::ExtentId;
+
+use crate::codec;
+use crate::directory;
+use crate::inode::{Content, FileType, Ino, Inode, Kind, ROOT_INO};
+use crate::keys;
+use crate::limits::{COOKIES_PER_NAME, INLINE_BYTES_MAX};
+use crate::name;
+use crate::store::{KEY_SPACE_END, StoreError, View};
+use crate::superblock::{self, Counters};
+use crate::work::WorkItem;
+use crate::{ExtentRecord, FsError};
+
+/// What is wrong with a store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// It can't be read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// An invariant does not hold.
+    #[error("{subject} {number}: {what}")]
+    Invariant {
+        /// What kind of record.
+        subject: &'static str,
+        /// Its number.
+        number: u64,
+        /// What is not so.
+        what: &'static str,
+    },
+}
+
+fn ensure(holds: bool, subject: &'static str, number: u64, what: &'static str) -> Result<(), Broken> {
+    if holds { Ok(()) } else { Err(Broken::Invariant { subject, number, what }) }
+}
+
+/// Checks everything.
+///
+/// # Errors
+/// [`Broken`] with the first thing found wrong.
+pub fn check(view: &dyn View) -> Result<(), Broken> {
+    let census = Census::take(view)?;
+    let superblock = superblock::superblock(view)?;
+    census.check_counters(&superblock::counters(view)?)?;
+    census.check_entries(&superblock.cookie_key)?;
+    for inode in census.inodes.values() {
+        census.check_inode(inode)?;
+    }
+    census.check_reachable()?;
+    census.check_beside()?;
+    census.check_extents()
+}
+
+struct Entry {
+    directory: Ino,
+    cookie: u64,
+    ino: Ino,
+    file_type: FileType,
+    name: Vec<u8>,
+}
+
+/// The whole store, read.
+#[derive(Default)]
+struct Census {
+    inodes: BTreeMap<Ino, Inode>,
+    entries: Vec<Entry>,
+    /// Names that lead to an inode.
+    names: BTreeMap<Ino, u32>,
+    /// Entries in a directory, and directories among them.
+    inside: BTreeMap<Ino, (u64, u32)>,
+    inline_bytes: BTreeMap<Ino, u64>,
+    symlink_bytes: BTreeMap<Ino, u64>,
+    verifiers: BTreeMap<Ino, u64>,
+    orphans: BTreeSet<Ino>,
+    extents: BTreeMap<ExtentId, ExtentRecord>,
+    work: BTreeMap<u64, WorkItem>,
+}
+
+impl Census {
+    fn take(view: &dyn View) -> Result<Self, StoreError> {
+        let mut census = Self::default();
+        let mut outcome = Ok(());
+        view.range(&[], KEY_SPACE_END, &mut |key, value| {
+            outcome = census.add(key, value);
+            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        outcome.map(|()| census)
+    }
+
+    fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let number = keys::number_of(key).ok_or(StoreError::Corrupt("key length"));
+        let len = value.len() as u64;
+        match key.first() {
+            Some(&keys::TAG_INODE) => {
+                let ino = number?;
+                self.inodes.insert(ino, codec::decode_inode(ino, value)?);
+            }
+            Some(&keys::TAG_DIRENT) => {
+                let (directory, cookie) =
+                    keys::dirent_of(key).ok_or(StoreError::Corrupt("directory entry key"))?;
+                let entry = codec::decode_dirent(value)?;
+                *self.names.entry(entry.ino).or_default() += 1;
+                let inside = self.inside.entry(directory).or_default();
+                inside.0 += 1;
+                inside.1 += u32::from(entry.file_type == FileType::Directory);
+                let name = entry.name.to_vec();
+                let (ino, file_type) = (entry.ino, entry.file_type);
+                self.entries.push(Entry { directory, cookie, ino, file_type, name });
+            }
+            Some(&keys::TAG_INLINE) => drop(self.inline_bytes.insert(number?, len)),
+            Some(&keys::TAG_SYMLINK) => drop(self.symlink_bytes.insert(number?, len)),
+            Some(&keys::TAG_EXCLUSIVE) => drop(self.verifiers.insert(number?, len)),
+            Some(&keys::TAG_ORPHAN) => drop(self.orphans.insert(number?)),
+            Some(&keys::TAG_EXTENT) => {
+                let id = keys::extent_of(key).ok_or(StoreError::Corrupt("extent key"))?;
+                self.extents.insert(id, codec::decode_extent(id, value)?);
+            }
+            Some(&keys::TAG_WORK) => drop(self.work.insert(number?, codec::decode_work(value)?)),
+            Some(_) | None => {}
+        }
+        Ok(())
+    }
+
+    fn check_counters(&self, counters: &Counters) -> Result<(), Broken> {
+        let next_inode = counters.next_inode;
+        let last = self.inodes.keys().next_back().copied().unwrap_or(0);
+        ensure(last < next_inode, "inode", last, "is above the next number")?;
+        let last = self.work.keys().next_back().copied().unwrap_or(0);
+        ensure(last < counters.next_work, "work item", last, "is above the next number")?;
+        let count = self.inodes.len() as u64;
+        ensure(count == counters.inodes, "count of inodes", counters.inodes, "is not how many there are")
+    }
+
+    /// Every entry stands in a directory, under a good name, at a cookie of that name, once, and leads somewhere.
+    fn check_entries(&self, cookie_key: &[u8; 32]) -> Result<(), Broken> {
+        let mut seen = BTreeSet::new();
+        for entry in &self.entries {
+            let wrong = |holds, what| ensure(holds, "entry for inode", entry.ino, what);
+            let directory = self.inodes.get(&entry.directory);
+            wrong(directory.is_some_and(Inode::is_directory), "stands in no directory")?;
+            wrong(name::check(&entry.name).is_ok(), "has a bad name")?;
+            let base = directory::cookie_base(cookie_key, &entry.name);
+            wrong((base..base + COOKIES_PER_NAME).contains(&entry.cookie), "has another name's cookie")?;
+            wrong(seen.insert((entry.directory, entry.name.clone())), "stands there twice")?;
+            let target = self.inodes.get(&entry.ino);
+            let file_type = target.map(|inode| inode.kind.file_type());
+            wrong(file_type == Some(entry.file_type), "leads to nothing, or to another kind")?;
+            if let Some(target) = target.filter(|target| target.is_directory()) {
+                wrong(target.parent == entry.directory, "is not in its parent")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Link counts, sizes and what an inode's kind asks for.
+    fn check_inode(&self, inode: &Inode) -> Result<(), Broken> {
+        let wrong = |holds, what| ensure(holds, "inode", inode.ino, what);
+        let names = self.names.get(&inode.ino).copied().unwrap_or(0);
+        wrong(inode.content == Content::Inline || inode.is_regular(), "has extents but is no file")?;
+        match inode.kind {
+            Kind::Directory => {
+                let (count, directories) = self.inside.get(&inode.ino).copied().unwrap_or((0, 0));
+                wrong(inode.size_bytes == count, "has another size than entries")?;
+                wrong(inode.nlink == 2 + directories, "has a wrong link count")?;
+                wrong(names == u32::from(inode.ino != ROOT_INO), "is a directory without one name")
+            }
+            Kind::Symlink => {
+                wrong(inode.nlink == names && names > 0, "has a wrong link count")?;
+                let target_bytes = self.symlink_bytes.get(&inode.ino);
+                wrong(target_bytes == Some(&inode.size_bytes), "has a target of another length")
+            }
+            Kind::Regular => {
+                wrong(inode.nlink == names, "has a wrong link count")?;
+                wrong((names == 0) == self.orphans.contains(&inode.ino), "is an orphan or is not")?;
+                wrong(inode.used_bytes <= inode.size_bytes, "uses more than its length")
+            }
+            Kind::Block { .. } | Kind::Character { .. } | Kind::Fifo | Kind::Socket => {
+                wrong(inode.nlink == names && names > 0, "has a wrong link count")
+            }
+        }
+    }
+
+    /// Every directory leads up to the root.
+    fn check_reachable(&self) -> Result<(), Broken> {
+        let root = self.inodes.get(&ROOT_INO);
+        let good = root.is_some_and(|root| root.is_directory() && root.parent == ROOT_INO);
+        ensure(good, "inode", ROOT_INO, "is no root")?;
+        for inode in self.inodes.values().filter(|inode| inode.is_directory()) {
+            let mut above = inode;
+            for _ in 0..=self.inodes.len() {
+                if above.ino == ROOT_INO {
+                    break;
+                }
+                above = self.inodes.get(&above.parent).unwrap_or(above);
+            }
+            ensure(above.ino == ROOT_INO, "inode", inode.ino, "can't be reached")?;
+        }
+        Ok(())
+    }
+
+    /// What stands beside inodes belongs to one that wants it.
+    fn check_beside(&self) -> Result<(), Broken> {
+        for (&ino, &bytes) in &self.inline_bytes {
+            let inode = self.inodes.get(&ino);
+            let inline = inode.is_some_and(|inode| inode.is_regular() && inode.content == Content::Inline);
+            ensure(inline, "inline content of", ino, "has no inline file")?;
+            let fits = inode.is_some_and(|inode| bytes <= inode.size_bytes && bytes == inode.used_bytes);
+            ensure(fits && 0 < bytes && bytes <= INLINE_BYTES_MAX, "inline content of", ino, "does not fit")?;
+        }
+        for &ino in self.symlink_bytes.keys() {
+            let symlink = self.inodes.get(&ino).is_some_and(|inode| inode.kind == Kind::Symlink);
+            ensure(symlink, "target of", ino, "has no symlink")?;
+        }
+        for (&ino, &bytes) in &self.verifiers {
+            ensure(self.inodes.contains_key(&ino) && bytes == 8, "verifier of", ino, "has no inode")?;
+        }
+        for &ino in &self.orphans {
+            let orphan = self.inodes.get(&ino).is_some_and(|inode| inode.is_regular() && inode.nlink == 0);
+            ensure(orphan, "orphan", ino, "has names, or no inode")?;
+        }
+        Ok(())
+    }
+
+    /// Extents belong to files, and pending work and work items name each other.
+    fn check_extents(&self) -> Result<(), Broken> {
+        for record in self.extents.values() {
+            let ino = record.extent.ino;
+            let file = self.inodes.get(&ino).is_some_and(Inode::is_regular);
+            ensure(file, "extent of inode", ino, "has no file")?;
+            if let Some(number) = record.pending_work {
+                let item = self.work.get(&number);
+                let fits = item.is_some_and(|item| {
+                    (item.extent(), item.home(), item.epoch()) == (record.extent, record.home, record.epoch)
+                });
+                ensure(fits, "extent of inode", ino, "waits for work that is not there")?;
+            }
+        }
+        for (&number, item) in &self.work {
+            match self.extents.get(&item.extent()) {
+                Some(record) => {
+                    let waits = record.pending_work == Some(number);
+                    ensure(waits, "work item", number, "is not what its extent waits for")?;
+                }
+                None => {
+                    let gone = !self.inodes.contains_key(&item.extent().ino);
+                    let drops = matches!(item, WorkItem::Drop { .. });
+                    ensure(gone && drops, "work item", number, "has no extent")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl From<Broken> for FsError {
+    fn from(broken: Broken) -> Self {
+        Self::Store(broken.to_string())
+    }
+}

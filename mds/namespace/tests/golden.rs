@@ -1,0 +1,201 @@
+//! Golden bytes of keys and values (docs/formats/namespace.md), and what their readers do with bad ones.
+
+use layout::{DataServerId, Epoch, ExtentId};
+use mds_namespace::codec::{self, DirentRef};
+use mds_namespace::op::format::{Root, format};
+use mds_namespace::store::mem::MemStore;
+use mds_namespace::superblock::{Counters, counters, superblock};
+use mds_namespace::{
+    Content, ExtentRecord, FileType, Inode, Kind, MetaStore, StoreError, Superblock, Timestamp, WorkItem,
+    directory, keys,
+};
+use proptest::prelude::*;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const INO: u64 = 0x0001_0203_0405_0607;
+
+fn inode() -> Inode {
+    Inode {
+        ino: INO,
+        generation: 0x1111_1111,
+        kind: Kind::Character { major: 0xaaaa_aaaa, minor: 0xbbbb_bbbb },
+        mode: 0o6754,
+        nlink: 0x2222_2222,
+        uid: 0x3333_3333,
+        gid: 0x4444_4444,
+        size_bytes: 0x5555_5555_5555_5555,
+        used_bytes: 0x6666_6666_6666_6666,
+        change: 0x7777_7777_7777_7777,
+        atime: Timestamp { seconds: -1, nanos: 1 },
+        mtime: Timestamp { seconds: 2, nanos: 2 },
+        ctime: Timestamp { seconds: 3, nanos: 999_999_999 },
+        parent: 0x8888_8888_8888_8888,
+        content: Content::Inline,
+    }
+}
+
+#[test]
+fn keys_are_as_drawn() {
+    let id = ExtentId { ino: INO, index: 0x0809_0a0b };
+    assert_eq!(hex(&keys::inode(INO)), "690001020304050607");
+    assert_eq!(hex(&keys::symlink(INO)), "6c0001020304050607");
+    assert_eq!(hex(&keys::inline(INO)), "6e0001020304050607");
+    assert_eq!(hex(&keys::orphan(INO)), "6f0001020304050607");
+    assert_eq!(hex(&keys::work(INO)), "770001020304050607");
+    assert_eq!(hex(&keys::exclusive(INO)), "780001020304050607");
+    assert_eq!(hex(&keys::dirent(INO, 0x4000_0000_0000_00ff)), "64000102030405060740000000000000ff");
+    assert_eq!(hex(&keys::extent(id)), "65000102030405060708090a0b");
+    assert_eq!(hex(&keys::SUPERBLOCK), "6600");
+    assert_eq!(hex(&keys::COUNTERS), "6601");
+    assert_eq!(keys::number_of(&keys::inode(INO)), Some(INO));
+    assert_eq!(keys::extent_of(&keys::extent(id)), Some(id));
+    assert_eq!(keys::dirent_of(&keys::dirent(1, 2)), Some((1, 2)));
+}
+
+#[test]
+fn cookies_are_as_drawn() {
+    let key = [3; 32];
+    for name in [&b"a"[..], b"b", b"\xff", &[b'n'; 255]] {
+        let hash = blake3::keyed_hash(&key, name);
+        let top = u64::from_be_bytes(hash.as_bytes()[..8].try_into().unwrap()) >> 10;
+        let cookie = directory::cookie_base(&key, name);
+        assert_eq!(cookie, (1 << 62) | (top << 8));
+    }
+    assert_eq!(directory::cookie_base(&key, b"golden"), GOLDEN_COOKIE);
+}
+
+const GOLDEN_COOKIE: u64 = 0x6498_405a_2308_c200;
+
+#[test]
+fn an_inode_is_as_drawn() {
+    let bytes = codec::encode_inode(&inode());
+    let expected = concat!(
+        "01040100",
+        "00000dec",
+        "22222222",
+        "33333333",
+        "44444444",
+        "11111111",
+        "5555555555555555",
+        "6666666666666666",
+        "7777777777777777",
+        "ffffffffffffffff",
+        "0000000000000002",
+        "0000000000000003",
+        "00000001",
+        "00000002",
+        "3b9ac9ff",
+        "aaaaaaaa",
+        "bbbbbbbb",
+        "8888888888888888",
+    );
+    assert_eq!(hex(&bytes), expected);
+    assert_eq!(codec::decode_inode(INO, &bytes).unwrap(), inode());
+}
+
+#[test]
+fn a_directory_entry_is_as_drawn() {
+    let entry = DirentRef { ino: INO, file_type: FileType::Fifo, name: b"name" };
+    let bytes = codec::encode_dirent(&entry);
+    assert_eq!(hex(&bytes), "010700010203040506076e616d65");
+    assert_eq!(codec::decode_dirent(&bytes).unwrap(), entry);
+}
+
+#[test]
+fn extent_records_and_work_items_are_as_drawn() {
+    let extent = ExtentId { ino: INO, index: 0x0809_0a0b };
+    let (home, epoch) = (DataServerId(0x0c0d_0e0f), Epoch(0x1011));
+    let record = ExtentRecord { extent, home, epoch, pending_work: Some(0x1213) };
+    let bytes = codec::encode_extent(&record);
+    assert_eq!(hex(&bytes), "010100000c0d0e0f00000000000010110000000000001213");
+    assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), record);
+    let idle = ExtentRecord { pending_work: None, ..record };
+    let bytes = codec::encode_extent(&idle);
+    assert_eq!(hex(&bytes), "010000000c0d0e0f00000000000010110000000000000000");
+    assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), idle);
+    for (item, code, keep) in [
+        (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77 }, "01", "0000000000000077"),
+        (WorkItem::Drop { extent, home, epoch }, "02", "0000000000000000"),
+        (WorkItem::Fence { extent, home, epoch }, "03", "0000000000000000"),
+    ] {
+        let bytes = codec::encode_work(&item);
+        let expected = format!("01{code}00000c0d0e0f000102030405060708090a0b0000000000001011{keep}");
+        assert_eq!(hex(&bytes), expected);
+        assert_eq!(codec::decode_work(&bytes).unwrap(), item);
+    }
+}
+
+#[test]
+fn the_superblock_and_the_counters_are_as_drawn() {
+    let store = MemStore::new();
+    let mut txn = store.begin().unwrap();
+    assert_eq!(superblock(&*txn), Err(StoreError::NotFormatted));
+    let written = Superblock { file_system: [1; 16], handle_key: [2; 32], cookie_key: [3; 32] };
+    let root = Root { uid: 0, gid: 0, mode: 0o755 };
+    format(&mut *txn, &written, root, Timestamp::default()).unwrap();
+    let bytes = txn.get(&keys::SUPERBLOCK).unwrap().unwrap();
+    assert_eq!(hex(&bytes), format!("0153484f{}{}{}", "01".repeat(16), "02".repeat(32), "03".repeat(32)));
+    assert_eq!(superblock(&*txn).unwrap(), written);
+    let bytes = txn.get(&keys::COUNTERS).unwrap().unwrap();
+    assert_eq!(hex(&bytes), "01000000000000000000000200000000000000010000000000000001");
+    assert_eq!(counters(&*txn).unwrap(), Counters { next_inode: 2, next_work: 1, inodes: 1 });
+}
+
+#[test]
+fn values_cut_short_or_grown_are_refused() {
+    let extent = ExtentId { ino: 1, index: 0 };
+    let record = ExtentRecord { extent, home: DataServerId(1), epoch: Epoch(1), pending_work: None };
+    let item = WorkItem::Drop { extent, home: DataServerId(1), epoch: Epoch(1) };
+    let values = [
+        codec::encode_inode(&inode()).to_vec(),
+        codec::encode_extent(&record).to_vec(),
+        codec::encode_work(&item).to_vec(),
+    ];
+    let readers: [fn(&[u8]) -> bool; 3] = [
+        |value| codec::decode_inode(1, value).is_ok(),
+        |value| codec::decode_extent(ExtentId { ino: 1, index: 0 }, value).is_ok(),
+        |value| codec::decode_work(value).is_ok(),
+    ];
+    for (value, reads) in values.iter().zip(readers) {
+        assert!(reads(value));
+        for len in 0..value.len() {
+            assert!(!reads(&value[..len]));
+        }
+        assert!(!reads(&[value.as_slice(), &[0]].concat()));
+        let mut newer = value.clone();
+        newer[0] = 2;
+        assert!(!reads(&newer));
+        let mut other = value.clone();
+        other[1] = 0x99;
+        assert!(!reads(&other));
+    }
+    let mut entry = codec::encode_dirent(&DirentRef { ino: 1, file_type: FileType::Regular, name: b"n" });
+    for len in 0..entry.len() {
+        assert!(codec::decode_dirent(&entry[..len]).is_err());
+    }
+    entry.resize(codec::DIRENT_HEAD_BYTES + 256, b'n');
+    assert!(codec::decode_dirent(&entry).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn garbage_never_panics(value in proptest::collection::vec(any::<u8>(), 0..300), len in 0_usize..4) {
+        // Lengths that are right more often than chance would have it.
+        let mut value = value;
+        value.resize([value.len(), codec::INODE_BYTES, codec::EXTENT_BYTES, codec::WORK_BYTES][len], 1);
+        if let Some(first) = value.first_mut() {
+            *first = 1;
+        }
+        if let Ok(inode) = codec::decode_inode(7, &value) {
+            prop_assert_eq!(codec::decode_inode(7, &codec::encode_inode(&inode)).unwrap(), inode);
+        }
+        let _ = codec::decode_dirent(&value);
+        let _ = codec::decode_extent(ExtentId { ino: 1, index: 1 }, &value);
+        let _ = codec::decode_work(&value);
+    }
+}
