@@ -1,0 +1,16 @@
+//! Sessions of NFSv4.1 and NFSv4.2: client ids, slots, the reply cache, leases, and the server's calls to the client.
+//!
+//! Sans-io: requests and time come in, verdicts go out. Client records are decided here and kept by `mds-shard`, because they
+//! outlive a server; sessions are kept here, and a restart loses them (clients then make new ones and keep their state).
+//! Nothing here runs an operation, sends a byte, or waits.
+//!
+//! `server` is what answers; `requester` is the other end of a slot table, which a server needs for its callbacks.
+//!
+//! INVARIANT: between one new request on a slot and its completion nothing else is executed on that slot.
+//! Spec: RFC 8881 §2.10, §18.34 to §18.37, §18.46, §20.9.
+
+#![forbid(unsafe_code)]
+
+pub mod limits;
+pub mod requester;
+pub mod server;

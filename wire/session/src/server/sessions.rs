@@ -1,0 +1,485 @@
+//! The table of all sessions of a server.
+//!
+//! The front keeps one behind one lock, and never holds the lock over anything that waits: a call here is a few look-ups.
+//! Client ids are confirmed elsewhere before a session is made here.
+//!
+//! Life of a request: [`Sessions::sequence`] admits it, the front executes it, [`Sessions::complete`] ends it. An admitted
+//! request must be completed even if its connection is gone, else its slot stays busy for good.
+//!
+//! INVARIANT: a session id is never used twice, not even after a restart (it begins with a number drawn at the start).
+//! INVARIANT: a client with a request being executed is never expired.
+//! Spec: RFC 8881 §2.10, §18.34, §18.36, §18.37, §18.46.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use wire_nfs::v4::{
+    Nfsstat4, SessionId,
+    ops::{
+        bind_conn_to_session::{self, DirectionAsked, DirectionGranted},
+        create_session,
+        sequence::{self, status_flags},
+    },
+};
+
+use super::{
+    backchannel::{CallbackCall, CallbackOutcome, CallbackToken, CallbackVerdict},
+    channel::Negotiated,
+    lease::Leases,
+    reply_cache::Reservations,
+    session::{ConnectionId, Session, SlotToken},
+    slot::SlotVerdict,
+};
+use crate::limits::{SESSIONS_MAX, SESSIONS_PER_CLIENT_MAX};
+
+/// How a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// On which connection.
+    pub connection: ConnectionId,
+    /// Bytes of the whole RPC call.
+    pub record_bytes: usize,
+    /// Operations in the compound, SEQUENCE among them, by the client's word.
+    pub op_count: u32,
+    /// From [`fingerprint`](super::slot::fingerprint): equal for true retries.
+    pub fingerprint: u64,
+}
+
+/// What to do with a compound that begins with SEQUENCE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is new: execute it, then call [`Sessions::complete`].
+    Execute(Admitted),
+    /// It is a retry: answer this, from the compound's status on.
+    Replay(Bytes),
+    /// SEQUENCE gets this status and the compound ends.
+    Reject(Nfsstat4),
+}
+
+/// A request that is to be executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// To complete it with.
+    pub token: SlotToken,
+    /// The result of SEQUENCE.
+    pub result: sequence::ResOk,
+    /// Minor version of the session; a compound of another one is refused by the front.
+    pub minor_version: u32,
+    /// The reply has to be kept for a retry.
+    pub cache: bool,
+    /// Bytes that the compound's reply may have, from its status on.
+    pub reply_bytes_max: usize,
+    /// The status of the operation whose result would go above.
+    pub reply_overflow: Nfsstat4,
+}
+
+/// Why a session is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// The client has as many as it may have, or the server has. Nobody's fault.
+    #[error("no room for another session")]
+    Full,
+}
+
+impl CreateError {
+    /// The status on the wire.
+    #[must_use]
+    pub fn status(self) -> Nfsstat4 {
+        match self {
+            Self::Full => Nfsstat4::Delay,
+        }
+    }
+}
+
+/// Why a session is not ended. The client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DestroyError {
+    /// There is no such session.
+    #[error("no such session")]
+    NoSession,
+    /// The request came over a connection that has nothing to do with the session.
+    #[error("connection is not bound to the session")]
+    NotBound,
+}
+
+impl DestroyError {
+    /// The status on the wire.
+    #[must_use]
+    pub fn status(self) -> Nfsstat4 {
+        match self {
+            Self::NoSession => Nfsstat4::Badsession,
+            Self::NotBound => Nfsstat4::ConnNotBoundToSession,
+        }
+    }
+}
+
+/// What is known of a client beside its record: gone after a restart.
+#[derive(Debug, Default)]
+struct Client {
+    sessions: Vec<SessionId>,
+    /// Flags that SEQUENCE raises until they are lowered.
+    flags: u32,
+    /// Requests being executed.
+    running: usize,
+    /// The answer to the last CREATE_SESSION.
+    created: Option<create_session::ResOk>,
+}
+
+/// All sessions of a server.
+#[derive(Debug)]
+pub struct Sessions {
+    boot: u64,
+    serial: u64,
+    sessions: BTreeMap<SessionId, Session>,
+    clients: BTreeMap<u64, Client>,
+    bound: BTreeMap<ConnectionId, Vec<SessionId>>,
+    leases: Leases,
+    reservations: Reservations,
+}
+
+impl Sessions {
+    /// No sessions. `boot` must be random: it tells this start of the server from all others.
+    #[must_use]
+    pub fn new(boot: u64, lease_ms: u64) -> Self {
+        Self {
+            boot,
+            serial: 0,
+            sessions: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            leases: Leases::new(lease_ms),
+            reservations: Reservations::default(),
+        }
+    }
+
+    /// SEQUENCE at the beginning of a compound.
+    pub fn sequence(&mut self, args: &sequence::Args, arrival: &Arrival, now_ms: u64) -> Verdict {
+        let Some(session) = self.sessions.get_mut(&args.session) else {
+            return Verdict::Reject(Nfsstat4::Badsession);
+        };
+        if let Err(status) = session.check_bounds(args.slotid, args.highest_slotid, arrival, args.cache_this)
+        {
+            return Verdict::Reject(status);
+        }
+        let slot = &mut session.slots[args.slotid as usize];
+        let verdict = slot.admit(args.sequenceid, arrival.fingerprint);
+        if let SlotVerdict::Reject(status) = verdict {
+            return Verdict::Reject(status);
+        }
+        // §2.10.3.1: without state protection, a SEQUENCE that goes well binds its connection to the fore channel.
+        if !session.connections().contains(&arrival.connection) && session.bind_fore(arrival.connection) {
+            remember_bound(&mut self.bound, arrival.connection, args.session);
+        }
+        self.leases.renew(session.client(), now_ms);
+        if let SlotVerdict::Replay(reply) = verdict {
+            return Verdict::Replay(reply);
+        }
+        let session = &self.sessions[&args.session];
+        let client = self.clients.get_mut(&session.client()).expect("a session has a client");
+        client.running += 1;
+        let (reply_bytes_max, reply_overflow) = session.reply_bound(args.cache_this);
+        let highest_slotid = session.fore().requests_max - 1;
+        let admitted = Admitted {
+            token: SlotToken {
+                client: session.client(),
+                session: args.session,
+                slot: args.slotid,
+                sequence: args.sequenceid,
+            },
+            result: sequence::ResOk {
+                session: args.session,
+                sequenceid: args.sequenceid,
+                slotid: args.slotid,
+                highest_slotid,
+                target_highest_slotid: highest_slotid,
+                status_flags: client.flags | path_flags(session, client, &self.sessions),
+            },
+            minor_version: session.minor_version(),
+            cache: args.cache_this,
+            reply_bytes_max,
+            reply_overflow,
+        };
+        Verdict::Execute(admitted)
+    }
+
+    /// A request is answered. `reply` is the compound's reply from its status on, for a retry; `None`, or one that is longer than
+    /// the session keeps, is not kept. It should be a copy: bytes that share a large buffer keep all of it.
+    ///
+    /// A session that ended meanwhile is no error.
+    pub fn complete(&mut self, token: SlotToken, reply: Option<Bytes>) {
+        let Some(session) = self.sessions.get_mut(&token.session) else { return };
+        let bytes_max = session.reply_bound(true).0;
+        let kept = reply.filter(|reply| reply.len() <= bytes_max);
+        if session.slots[token.slot as usize].complete(token.sequence, kept) {
+            let client = self.clients.get_mut(&token.client).expect("a session has a client");
+            assert!(0 < client.running, "it was counted when it was admitted");
+            client.running -= 1;
+        }
+    }
+
+    /// The answer to the last CREATE_SESSION of a client, if it had this sequence; for a retry of it.
+    #[must_use]
+    pub fn created(&self, client: u64, sequence: u32) -> Option<&create_session::ResOk> {
+        self.clients.get(&client)?.created.as_ref().filter(|created| created.sequence == sequence)
+    }
+
+    /// Makes a session of a client that is confirmed, from arguments that were negotiated.
+    ///
+    /// Done again with the same client and sequence it answers as before. After a restart that answer is lost, and a
+    /// session is made.
+    ///
+    /// # Errors
+    /// [`CreateError::Full`].
+    pub fn create(
+        &mut self,
+        args: &create_session::Args,
+        mut negotiated: Negotiated,
+        minor_version: u32,
+        connection: ConnectionId,
+        now_ms: u64,
+    ) -> Result<create_session::ResOk, CreateError> {
+        if let Some(created) = self.created(args.clientid, args.sequence) {
+            return Ok(created.clone());
+        }
+        let count = self.clients.get(&args.clientid).map_or(0, |client| client.sessions.len());
+        if SESSIONS_PER_CLIENT_MAX <= count || SESSIONS_MAX <= self.sessions.len() {
+            return Err(CreateError::Full);
+        }
+        let cached_bytes_max = negotiated.fore.response_cached_bytes_max;
+        let slots = self.reservations.reserve(negotiated.fore.requests_max, cached_bytes_max);
+        if slots == 0 {
+            return Err(CreateError::Full);
+        }
+        negotiated.fore.requests_max = slots;
+        let id = self.fresh_id();
+        let back_wanted = negotiated.back_wanted;
+        let mut session = Session::new(id, args.clientid, minor_version, args.cb_program, negotiated);
+        session.bind_fore(connection);
+        if back_wanted {
+            session.backchannel.bind(connection);
+        }
+        remember_bound(&mut self.bound, connection, id);
+        let result = create_session::ResOk {
+            session: id,
+            sequence: args.sequence,
+            // Neither PERSIST nor RDMA is given.
+            flags: if back_wanted { create_session::flags::CONN_BACK_CHAN } else { 0 },
+            fore: session.fore().clone(),
+            back: session.back().clone(),
+        };
+        self.sessions.insert(id, session);
+        let client = self.clients.entry(args.clientid).or_default();
+        client.sessions.push(id);
+        client.created = Some(result.clone());
+        self.leases.renew(args.clientid, now_ms);
+        Ok(result)
+    }
+
+    /// BIND_CONN_TO_SESSION. Both channels are given wherever the client takes both.
+    ///
+    /// # Errors
+    /// BADSESSION; DELAY if no more connections can be bound.
+    pub fn bind(
+        &mut self,
+        args: &bind_conn_to_session::Args,
+        connection: ConnectionId,
+        now_ms: u64,
+    ) -> Result<bind_conn_to_session::ResOk, Nfsstat4> {
+        let session = self.sessions.get_mut(&args.session).ok_or(Nfsstat4::Badsession)?;
+        let direction = match args.direction {
+            DirectionAsked::Fore => DirectionGranted::Fore,
+            DirectionAsked::Back => DirectionGranted::Back,
+            DirectionAsked::ForeOrBoth | DirectionAsked::BackOrBoth => DirectionGranted::Both,
+        };
+        if direction != DirectionGranted::Back && !session.bind_fore(connection) {
+            return Err(Nfsstat4::Delay);
+        }
+        if direction != DirectionGranted::Fore {
+            session.backchannel.bind(connection);
+        }
+        self.leases.renew(session.client(), now_ms);
+        remember_bound(&mut self.bound, connection, args.session);
+        Ok(bind_conn_to_session::ResOk { session: args.session, direction, rdma_mode: false })
+    }
+
+    /// DESTROY_SESSION over a connection. Requests that are being executed go on; their replies are not kept.
+    ///
+    /// # Errors
+    /// [`DestroyError`]. A session whose connections are all gone may be ended over any connection: a client that came back and
+    /// wants to leave should not have to bind first.
+    pub fn destroy(&mut self, session: SessionId, connection: ConnectionId) -> Result<(), DestroyError> {
+        let found = self.sessions.get(&session).ok_or(DestroyError::NoSession)?;
+        let mut bound = found.connections().iter().chain(found.backchannel().connections());
+        if bound.clone().next().is_some() && !bound.any(|one| *one == connection) {
+            return Err(DestroyError::NotBound);
+        }
+        let client = found.client();
+        let running = found.running();
+        self.remove(session);
+        let client = self.clients.get_mut(&client).expect("a session has a client");
+        client.sessions.retain(|one| *one != session);
+        client.running -= running;
+        Ok(())
+    }
+
+    /// A client is gone or has restarted: all its sessions end.
+    pub fn drop_client(&mut self, client: u64) {
+        self.leases.forget(client);
+        let Some(dropped) = self.clients.remove(&client) else { return };
+        for session in dropped.sessions {
+            self.remove(session);
+        }
+    }
+
+    /// A connection is gone.
+    pub fn connection_closed(&mut self, connection: ConnectionId) {
+        for id in self.bound.remove(&connection).unwrap_or_default() {
+            if let Some(session) = self.sessions.get_mut(&id) {
+                session.unbind(connection);
+            }
+        }
+    }
+
+    /// BACKCHANNEL_CTL: the program and credential of callbacks from now on. False if there is no such session.
+    pub fn set_callback(
+        &mut self,
+        session: SessionId,
+        program: u32,
+        credential: Option<wire_nfs::v4::callback_sec::CallbackSec>,
+    ) -> bool {
+        let session = self.sessions.get_mut(&session);
+        session.map(|session| session.backchannel.set_program(program, credential)).is_some()
+    }
+
+    /// Takes a callback slot of any session of a client that has a path; `None` if none has, or all slots are taken:
+    /// [`has_path`](Self::has_path) tells which.
+    pub fn begin_callback(&mut self, client: u64) -> Option<CallbackCall> {
+        let ids = &self.clients.get(&client)?.sessions;
+        let sessions = &mut self.sessions;
+        // The newest session first: an older one may be left over from before a reset.
+        ids.iter().rev().find_map(|id| sessions.get_mut(id)?.backchannel.begin(*id))
+    }
+
+    /// Ends a callback. A session that ended meanwhile, or a client that went, counts as lost.
+    pub fn finish_callback(&mut self, token: CallbackToken, outcome: CallbackOutcome) -> CallbackVerdict {
+        match self.sessions.get_mut(&token.session) {
+            Some(session) => session.backchannel.finish(token, outcome),
+            None => match outcome {
+                CallbackOutcome::Answered(status) => CallbackVerdict::Answered(status),
+                CallbackOutcome::Sequence(_) | CallbackOutcome::Lost => CallbackVerdict::Again,
+            },
+        }
+    }
+
+    /// Whether any session of a client has a backchannel that could be used.
+    #[must_use]
+    pub fn has_path(&self, client: u64) -> bool {
+        self.sessions_of(client).any(|session| session.backchannel().has_path())
+    }
+
+    /// Raises flags of the reply to SEQUENCE for a client, until they are lowered (RECALLABLE_STATE_REVOKED and the like).
+    pub fn raise_flags(&mut self, client: u64, flags: u32) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.flags |= flags;
+        }
+    }
+
+    /// Lowers flags of the reply to SEQUENCE for a client.
+    pub fn lower_flags(&mut self, client: u64, flags: u32) {
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.flags &= !flags;
+        }
+    }
+
+    /// The leases, to renew one without a session (EXCHANGE_ID), or to restart all.
+    pub fn leases_mut(&mut self) -> &mut Leases {
+        &mut self.leases
+    }
+
+    /// The clients whose lease has run out and that have no request being executed.
+    #[must_use]
+    pub fn expired(&self, now_ms: u64) -> Vec<u64> {
+        let idle = |id: &u64| self.clients.get(id).is_none_or(|client| client.running == 0);
+        self.leases.expired(now_ms).filter(idle).collect()
+    }
+
+    /// The sessions of a client, oldest first.
+    pub fn sessions_of(&self, client: u64) -> impl Iterator<Item = &Session> + '_ {
+        let ids = self.clients.get(&client).map_or(&[][..], |client| &client.sessions);
+        ids.iter().filter_map(|id| self.sessions.get(id))
+    }
+
+    /// One session.
+    #[must_use]
+    pub fn session(&self, id: SessionId) -> Option<&Session> {
+        self.sessions.get(&id)
+    }
+
+    /// How many sessions there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// What the reply caches may come to hold.
+    ///
+    /// # Units
+    /// Bytes.
+    #[must_use]
+    pub fn reply_cache_reserved_bytes(&self) -> u64 {
+        self.reservations.reserved_bytes()
+    }
+
+    fn fresh_id(&mut self) -> SessionId {
+        self.serial += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.boot.to_be_bytes());
+        id[8..].copy_from_slice(&self.serial.to_be_bytes());
+        SessionId(id)
+    }
+
+    fn remove(&mut self, id: SessionId) {
+        let session = self.sessions.remove(&id).expect("the caller looked");
+        let fore = session.fore();
+        self.reservations.release(fore.requests_max, fore.response_cached_bytes_max);
+        for connection in session.connections().iter().chain(session.backchannel().connections()) {
+            if let Some(bound) = self.bound.get_mut(connection) {
+                bound.retain(|one| *one != id);
+                if bound.is_empty() {
+                    self.bound.remove(connection);
+                }
+            }
+        }
+    }
+}
+
+fn remember_bound(
+    bound: &mut BTreeMap<ConnectionId, Vec<SessionId>>,
+    connection: ConnectionId,
+    id: SessionId,
+) {
+    let ids = bound.entry(connection).or_default();
+    if !ids.contains(&id) {
+        ids.push(id);
+    }
+}
+
+/// What the reply to SEQUENCE says of callback paths.
+fn path_flags(session: &Session, client: &Client, sessions: &BTreeMap<SessionId, Session>) -> u32 {
+    let own = session.backchannel.status_flags();
+    if own & status_flags::CB_PATH_DOWN_SESSION == 0 {
+        return own;
+    }
+    let mut others = client.sessions.iter().filter_map(|id| sessions.get(id));
+    let any_path = others.any(|other| other.backchannel.is_wanted() && other.backchannel.has_path());
+    if any_path { own } else { own | status_flags::CB_PATH_DOWN }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! One slot of a session: tells a new request from a retry.
+//!
+//! Has no lock, waits for nothing. A request that was admitted has to be completed, even if its connection is gone: until
+//! then its retries are put off.
+//!
+//! Spec: RFC 8881 §2.10.6.1, §2.10.6.2, §18.46.3.
+
+use bytes::Bytes;
+use wire_nfs::v4::Nfsstat4;
+
+use super::reply_cache::Reply;
+use crate::limits::FINGERPRINT_BYTES;
+
+/// A slot, server side.
+#[derive(Debug)]
+pub struct Slot {
+    sequence: u32,
+    fingerprint: u64,
+    reply: Reply,
+}
+
+/// What to do with a request on a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotVerdict {
+    /// It is new: execute it, then complete the slot.
+    Execute,
+    /// It is a retry: answer this.
+    Replay(Bytes),
+    /// SEQUENCE gets this status; the slot is as before.
+    Reject(Nfsstat4),
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Slot {
+    /// A slot that was never used; it expects sequence 1.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { sequence: 0, fingerprint: 0, reply: Reply::Never }
+    }
+
+    /// Admits, replays or refuses a request. `fingerprint` is equal for a request and its true retries.
+    pub fn admit(&mut self, sequence: u32, fingerprint: u64) -> SlotVerdict {
+        let step = sequence.wrapping_sub(self.sequence);
+        if step == 1 && self.reply != Reply::InProgress {
+            self.sequence = sequence;
+            self.fingerprint = fingerprint;
+            self.reply = Reply::InProgress;
+            return SlotVerdict::Execute;
+        }
+        match (step, &self.reply) {
+            // §2.10.6.1.3.1: another request under the number of the last one must not be given the last one's reply.
+            // QUIRK(linux): after a request was interrupted it does exactly that, and takes the next number on this status.
+            (0, Reply::Cached(_) | Reply::Uncached) if fingerprint != self.fingerprint => {
+                SlotVerdict::Reject(Nfsstat4::SeqFalseRetry)
+            }
+            (0, Reply::Cached(reply)) => SlotVerdict::Replay(reply.clone()),
+            (0, Reply::Uncached) => SlotVerdict::Reject(Nfsstat4::RetryUncachedRep),
+            // §2.10.6.2 allows DELAY and SEQ_MISORDERED here. With DELAY the client asks again, and by then the reply is there.
+            (0, Reply::InProgress) => SlotVerdict::Reject(Nfsstat4::Delay),
+            _ => SlotVerdict::Reject(Nfsstat4::SeqMisordered),
+        }
+    }
+
+    /// The request is answered. `reply` is kept for retries. Says whether this request was being executed: if not, nothing
+    /// is changed.
+    pub fn complete(&mut self, sequence: u32, reply: Option<Bytes>) -> bool {
+        let running = self.sequence == sequence && self.reply == Reply::InProgress;
+        if running {
+            self.reply = reply.map_or(Reply::Uncached, Reply::Cached);
+        }
+        running
+    }
+
+    /// Whether a request is being executed.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.reply == Reply::InProgress
+    }
+
+    /// The sequence of the last request that was admitted.
+    #[must_use]
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+}
+
+/// A number that is equal for a request and its true retries, and most likely differs for other requests.
+///
+/// `operations` are the bytes behind SEQUENCE; xid and tag stay out, as both may change in a retry. Only the first and last
+/// [`FINGERPRINT_BYTES`] are looked at, so that a large WRITE costs no more than a small one.
+#[must_use]
+pub fn fingerprint(principal: &[u8], op_count: u32, operations: &[u8]) -> u64 {
+    let len = operations.len();
+    let head = &operations[..len.min(FINGERPRINT_BYTES)];
+    let tail = &operations[len - (len - head.len()).min(FINGERPRINT_BYTES)..];
+    let sizes = [(principal.len() as u64).to_be_bytes(), (len as u64).to_be_bytes()];
+    let parts: [&[u8]; 6] = [&sizes[0], principal, &sizes[1], &op_count.to_be_bytes(), head, tail];
+    // FNV-1a, 64 bits: no key is needed, as a client that forges a collision deceives itself only.
+    parts.iter().flat_map(|part| part.iter()).fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests;
