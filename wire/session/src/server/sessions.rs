@@ -202,7 +202,8 @@ impl Sessions {
         Verdict::Execute(admitted)
     }
 
-    /// A request is answered. `reply` is the compound's reply from its status on, for a retry; `None`, or one that is longer than
+    /// A request is answered; to be called *before* the reply goes out, as a client that has the reply may use the slot at once.
+    /// `reply` is the compound's reply from its status on, for a retry; `None`, or one that is longer than
     /// the session keeps, is not kept. It should be a copy: bytes that share a large buffer keep all of it.
     ///
     /// A session that ended meanwhile is no error.

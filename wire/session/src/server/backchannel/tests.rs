@@ -114,7 +114,7 @@ fn callback_golden_bytes() {
     let mut backchannel = backchannel(1);
     let call = backchannel.begin(SESSION).unwrap();
     let recall = Args {
-        layout_type: LayoutType::FlexFiles,
+        layout_type: LayoutType::FLEX_FILES,
         iomode: Iomode::Any,
         changed: false,
         scope: RecallScope::File(RecallFile {

@@ -262,12 +262,12 @@ fn slots_get_few_before_memory_does() {
     let mut last = u32::MAX;
     for client in 0..100_000 {
         let mut args = create_args(client, 1);
-        args.fore = attrs(1 << 20, 128);
+        args.fore = attrs(1 << 20, 100);
         match sessions.create(&args, negotiate(&args).unwrap(), 1, HOME, 0) {
             Ok(made) => last = made.fore.requests_max,
             Err(error) => {
                 assert_eq!(error.status(), Nfsstat4::Delay);
-                assert!(last <= 128);
+                assert!(last < 100, "the last ones got fewer slots");
                 assert!(sessions.reply_cache_reserved_bytes() <= REPLY_CACHE_BYTES_MAX);
                 return;
             }
