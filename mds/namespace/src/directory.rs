@@ -113,3 +113,6 @@ pub(crate) fn scan(
 pub(crate) fn entry(ino: Ino, file_type: FileType, name: &[u8]) -> DirentRef<'_> {
     DirentRef { ino, file_type, name }
 }
+
+#[cfg(test)]
+mod tests;

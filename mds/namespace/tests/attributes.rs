@@ -1,6 +1,7 @@
 //! What operations do to attributes: owners and modes of new objects, times, change counters, links.
 //!
 //! Spec: POSIX.1-2024; RFC 8881 §5.8.1.4.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod fixture;
 

@@ -1,4 +1,5 @@
 //! Golden bytes of keys and values (docs/formats/namespace.md), and what their readers do with bad ones.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};

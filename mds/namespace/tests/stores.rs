@@ -1,4 +1,5 @@
 //! Both stores against a plain map: reads within and without transactions, ranges, aborts, crashes, transfer.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
