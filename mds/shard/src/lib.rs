@@ -10,6 +10,7 @@ pub mod apply;
 pub mod command;
 pub mod key;
 pub mod limits;
+mod raft;
 pub mod record;
 mod shard;
 mod state;

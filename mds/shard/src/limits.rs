@@ -57,6 +57,22 @@ pub const CHECKPOINT_LOG_BYTES: u64 = 64 << 20;
 /// Log entries after which the store is checkpointed and the log cut: bounds the replay after a crash.
 pub const CHECKPOINT_LOG_ENTRIES: u64 = 50_000;
 
+/// Log entries kept behind a checkpoint when there are followers, so that one that was away for a moment needs no
+/// snapshot.
+pub const LOG_ENTRIES_KEPT: u64 = 5_000;
+
+/// Milliseconds a proposal or a read barrier may take before its caller is told that it has no outcome.
+pub const PROPOSE_MS_MAX: u64 = 20_000;
+
+/// Times a proposal is tried again when it met a leader that cannot lead just now. Nothing was done then.
+pub const PROPOSE_RETRIES_MAX: u32 = 20;
+
+/// Milliseconds that a single replica may take to apply its log at start.
+pub const RECOVERY_MS_MAX: u64 = 300_000;
+
+/// Milliseconds between two looks at whether a checkpoint is due.
+pub const CHECKPOINT_POLL_MS: u64 = 100;
+
 /// Proposals waiting for their outcome; further ones are turned away.
 pub const PROPOSALS_MAX: usize = 16_384;
 
@@ -73,4 +89,5 @@ pub const SNAPSHOT_VALUE_BYTES_MAX: usize = 1 << 26;
 pub const MEMBERS_MAX: usize = 7;
 
 const _: () = assert!(OWNER_BYTES_MAX + 64 < SNAPSHOT_KEY_BYTES_MAX, "an owner fits a key");
+const _: () = assert!(LOG_ENTRIES_KEPT < CHECKPOINT_LOG_ENTRIES);
 const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);

@@ -11,24 +11,34 @@ pub(crate) mod machine;
 pub(crate) mod network;
 pub(crate) mod snapshot;
 
-use openraft::impls::leader_id_std;
+use openraft::impls::leader_id_std::LeaderId;
+use openraft::impls::{BasicNode, BoxedErrorSource, InlineBatch, OneshotResponder, TokioRuntime};
+use openraft::vote::RaftLeaderId;
 
 pub(crate) use entry::{Answer, EncodedEntry};
 
 /// What a node of a shard is called.
 pub(crate) type NodeId = u64;
 
-openraft::declare_raft_types!(
-    /// The engine's types.
-    pub(crate) Types:
-        D = EncodedEntry,
-        R = Answer,
-        NodeId = NodeId,
-        Node = openraft::impls::BasicNode,
-        Term = u64,
-        LeaderId = leader_id_std::LeaderId<u64, NodeId>,
-        Responder<T> = openraft::impls::OneshotResponder<Self, T> where T: Send + 'static,
-);
+/// The engine's types.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Types;
+
+impl openraft::RaftTypeConfig for Types {
+    type D = EncodedEntry;
+    type R = Answer;
+    type NodeId = NodeId;
+    type Node = BasicNode;
+    type Term = u64;
+    type LeaderId = LeaderId<u64, NodeId>;
+    type Vote = openraft::impls::Vote<Self::LeaderId>;
+    type Payload = openraft::EntryPayload<Self::D, NodeId, BasicNode>;
+    type Entry = openraft::impls::Entry<<Self::LeaderId as RaftLeaderId>::Committed, Self::Payload>;
+    type AsyncRuntime = TokioRuntime;
+    type Responder<T: Send + 'static> = OneshotResponder<Self, T>;
+    type Batch<T: Send + 'static> = InlineBatch<T>;
+    type ErrorSource = BoxedErrorSource;
+}
 
 /// The engine with our types.
 pub(crate) type Raft = openraft::Raft<Types, machine::Machine>;
@@ -41,7 +51,7 @@ pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
 /// Members, and where in the log they were set.
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 /// Members.
-pub(crate) type Membership = openraft::Membership<NodeId, openraft::impls::BasicNode>;
+pub(crate) type Membership = openraft::Membership<NodeId, BasicNode>;
 /// What a snapshot contains.
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
 /// A snapshot: what it contains, and the way to its bytes.

@@ -169,7 +169,11 @@ impl Replay {
 
 impl LogStore {
     /// Opens the log in `dir`, reads back what is in force.
-    pub(crate) async fn open(disk: Arc<dyn Disk>, dir: &Path, store_id: [u8; 16]) -> Result<Self, LogOpenError> {
+    pub(crate) async fn open(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        store_id: [u8; 16],
+    ) -> Result<Self, LogOpenError> {
         let config = WalConfig {
             segment_bytes: LOG_SEGMENT_BYTES,
             recycle_max: LOG_SEGMENTS_RECYCLED,
@@ -234,7 +238,9 @@ impl LogStore {
 fn failed(error: AppendError) -> io::Error {
     match error {
         AppendError::NoSpace => io::Error::new(io::ErrorKind::StorageFull, error),
-        AppendError::TooLarge { .. } | AppendError::Failed(_) | AppendError::Closed => io::Error::other(error),
+        AppendError::TooLarge { .. } | AppendError::Failed(_) | AppendError::Closed => {
+            io::Error::other(error)
+        }
     }
 }
 
