@@ -7,8 +7,12 @@ mod file_calls;
 mod open_disk;
 mod thread_pool;
 pub mod tokio_net;
+mod uring_disk;
+mod uring_operation;
+mod uring_ring;
 
 pub use blocking_disk::BlockingDisk;
 pub use clock::OsClock;
 pub use entropy::OsEntropy;
 pub use open_disk::{BackEnd, Preference, open_disk};
+pub use uring_disk::UringDisk;

@@ -49,6 +49,12 @@ impl WriteCursor {
         self.offset
     }
 
+    /// Whether these vectors, just made, hold all that is left.
+    pub(super) fn ends_with(&self, vectors: &[libc::iovec]) -> bool {
+        let left: usize = self.data[self.first..].iter().map(Bytes::len).sum::<usize>() - self.skip;
+        left == vectors.iter().map(|vector| vector.iov_len).sum::<usize>()
+    }
+
     /// Takes note that `done` more bytes were written, and steps over empty buffers.
     pub(super) fn advance(&mut self, done: usize) {
         self.offset += done as u64;

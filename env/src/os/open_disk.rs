@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::blocking_disk::BlockingDisk;
+use super::uring_disk::UringDisk;
 use crate::Disk;
 
 /// What the operator asked for.
@@ -32,10 +33,12 @@ pub enum BackEnd {
 /// # Errors
 /// [`Preference::Uring`] and the kernel refuses a ring, or the system refuses a thread.
 pub fn open_disk(name: &str, preference: Preference) -> io::Result<(Arc<dyn Disk>, BackEnd)> {
-    match preference {
-        Preference::Uring => Err(io::ErrorKind::Unsupported.into()),
-        Preference::Auto | Preference::Blocking => {
-            Ok((Arc::new(BlockingDisk::start(name)?), BackEnd::Blocking))
+    if preference != Preference::Blocking {
+        match UringDisk::start(name) {
+            Ok(disk) => return Ok((Arc::new(disk), BackEnd::Uring)),
+            Err(error) if preference == Preference::Uring => return Err(error),
+            Err(_) => {}
         }
     }
+    Ok((Arc::new(BlockingDisk::start(name)?), BackEnd::Blocking))
 }
