@@ -1,4 +1,6 @@
 //! The first change of a store: superblock, counters, root directory.
+//!
+//! Spec: docs/formats/namespace.md.
 
 use crate::inode::{Content, Inode, Kind, MODE_MASK, ROOT_INO, Timestamp};
 use crate::inode_table;
