@@ -7,7 +7,7 @@
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
+mountpoint -q /dev || mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
@@ -27,6 +27,12 @@ mount -t hostfs none /mnt/modules -o "$MODULES"
 printf '#!/bin/sh\nexec /sbin/modprobe -d /mnt/modules "$@"\n' >/run/modprobe
 chmod 755 /run/modprobe
 echo /run/modprobe >/proc/sys/kernel/modprobe
+
+# No name service is near: a server that asks one for a client's name would wait for seconds.
+printf 'passwd: files\ngroup: files\nhosts: files\n' >/run/nsswitch.conf
+mount --bind /run/nsswitch.conf /etc/nsswitch.conf
+printf '127.0.0.1 localhost\n10.77.0.1 server\n10.77.0.2 a\n10.77.0.3 b\n' >/run/hosts
+mount --bind /run/hosts /etc/hosts
 
 echo "$NAME" >/proc/sys/kernel/hostname
 ip link set lo up

@@ -198,7 +198,9 @@ fn command_line(folder: &Path, kernel: &Kernel, plan: &Plan, tap: &str) -> Resul
     command.arg(format!("mem={}M", plan.memory_mib));
     command.args(["rootfstype=hostfs", "rootflags=/", "ro", "quiet", "con=null", "con0=null,fd:1"]);
     command.arg(format!("init={}", folder.join("guest-init.sh").display()));
-    command.arg(format!("vec0:transport=tap,ifname={tap},depth=64,gro=1"));
+    // The same hardware address after a reboot: neighbours need not find out first.
+    let last: u8 = plan.address.rsplit('.').next().context("an empty address")?.parse()?;
+    command.arg(format!("vec0:transport=tap,ifname={tap},depth=64,gro=1,mac=02:53:48:4f:41:{last:02x}"));
     if let Some(disk) = &plan.disk {
         command.arg(format!("ubd0={}", disk.display()));
     }

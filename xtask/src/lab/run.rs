@@ -89,7 +89,7 @@ fn play_kernel(lab: &Lab, kernel: &Kernel, folder: &Path, cache: &Path, seed: u6
     let mut stage = match Stage::build(lab.server, kernel, setup, cache.to_owned()) {
         Ok(stage) => stage,
         Err(error) => {
-            println!("FAILED to set up {}: {error:?}", kernel.version);
+            println!("FAILED to set up {}: {error:#}", kernel.version);
             rows.push(Row { scenario: "set-up", kernel: kernel.name, took: started.elapsed(), verdict: Verdict::Failed });
             return;
         }
@@ -156,7 +156,7 @@ fn after(stage: &mut Stage, failed: bool) {
 
 fn explain(scenario: &Scenario, stage: &Stage, error: &anyhow::Error) {
     println!("---- {} on {}: {}", scenario.name, stage.a.kernel.version, scenario.proves);
-    println!("{error:?}");
+    println!("{error:#}");
     for guest in stage.guests() {
         println!("---- kernel log of {}:\n{}", guest.plan.name, guest.dmesg_tail());
         let blocked = guest.blocked_tasks();

@@ -93,5 +93,5 @@ pub(super) fn readdir(stage: &mut Stage) -> Result<()> {
     stage.b.run("touch /tmp/stop; sleep 0.5")?;
     // Removing while listing: the listing's place must survive the removals.
     stage.a.run_within(&format!("rm -rf {dir}/list && [ ! -e {dir}/list ]"), 200)?;
-    stage.b.run(&format!("[ ! -e {dir}/list ]")).map(drop)
+    stage.b.run(&format!("echo 3 >/proc/sys/vm/drop_caches; [ ! -e {dir}/list ]")).map(drop)
 }

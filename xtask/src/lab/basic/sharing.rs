@@ -53,7 +53,7 @@ pub(super) fn close_to_open(stage: &mut Stage) -> Result<()> {
         for (reader, writer) in [(&stage.a, "b"), (&stage.b, "a")] {
             let skip = turn * 1000 + u64::from(writer == "b");
             reader.run(&format!(
-                "[ $(stat -c %s {dir}/by-{writer}) = {bytes} ] && \
+                "[ $(wc -c <{dir}/by-{writer}) = {bytes} ] && \
                  tail -c +{} /mnt/lab/random | head -c {bytes} | cmp - {dir}/by-{writer}",
                 skip + 1
             ))?;
