@@ -19,6 +19,7 @@ use std::sync::Arc;
 pub use clock::Clock;
 pub use disk::{Disk, File, OpenMode};
 pub use entropy::Entropy;
+pub use net::Net;
 
 /// A boxed future that may move between threads; what trait objects return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -32,4 +33,6 @@ pub struct Env {
     pub entropy: Arc<dyn Entropy>,
     /// Files.
     pub disk: Arc<dyn Disk>,
+    /// Connections.
+    pub net: Arc<dyn Net>,
 }

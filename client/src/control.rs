@@ -1,0 +1,158 @@
+//! Control calls to a data server: fence, cut, drop, size, stat, on an authenticated connection.
+//!
+//! Spec: docs/protocol/control.md §1, §3 to §5.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use env::{BoxFuture, Entropy, Env};
+use env_transport::{CallError, Connection, Limits, RpcClient};
+use layout::{Epoch, ExtentId};
+use wire_nfs::control::auth::{Auth, Hello};
+use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
+use wire_nfs::control::heartbeat::Stat;
+use wire_nfs::control::{
+    ClusterKey, Handshake, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
+};
+use wire_rpc::Credential;
+use wire_xdr::{Decode, Encode, Writer, XdrError};
+
+use crate::limits::CONTROL_MS_MAX;
+
+/// Why a control call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// It could not be reached, refused the handshake, or did not answer in time.
+    #[error("cannot be reached: {0}")]
+    Unreachable(CallError),
+    /// It refused.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// Its answer makes no sense.
+    #[error("answer makes no sense: {0}")]
+    Garbage(XdrError),
+    /// No data server of that id is known.
+    #[error("not known")]
+    Unknown,
+}
+
+/// Control calls to one data server.
+pub struct DsControl {
+    client: RpcClient,
+}
+
+impl DsControl {
+    /// Opens nothing yet. Calls are made as a metadata server.
+    #[must_use]
+    pub fn new(env: &Env, address: SocketAddr, key: &ClusterKey) -> Self {
+        let client = RpcClient::new(env.net.clone(), env.clock.clone(), address, Limits::default());
+        let hello = greeting(key.clone(), PROGRAM, NodeKind::Metadata, env.entropy.clone());
+        Self { client: client.with_hello(hello) }
+    }
+
+    /// Raises an extent's epoch.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn fence(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ControlError> {
+        let args = AtEpoch { extent: name(extent), epoch: epoch.0 };
+        self.call::<KnownEpoch>(Procedure::Fence, &args).await.map(drop)
+    }
+
+    /// Forgets an extent's bytes from `keep_bytes` on.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn cut(&self, extent: ExtentId, epoch: Epoch, keep_bytes: u64) -> Result<(), ControlError> {
+        let keep_bytes = u32::try_from(keep_bytes).map_err(|_| ControlError::Refused(Refusal::Invalid))?;
+        let args = Cut { extent: name(extent), epoch: epoch.0, keep_bytes };
+        self.call::<KnownEpoch>(Procedure::Cut, &args).await.map(drop)
+    }
+
+    /// Forgets an extent.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn drop_extent(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ControlError> {
+        let args = AtEpoch { extent: name(extent), epoch: epoch.0 };
+        self.call::<KnownEpoch>(Procedure::Drop, &args).await.map(drop)
+    }
+
+    /// Asks how far extents reach, one answer for each.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn size(&self, extents: &[ExtentId]) -> Result<Vec<ExtentSize>, ControlError> {
+        let args = SizeOf { extents: extents.iter().copied().map(name).collect() };
+        let sizes: Sizes = self.call(Procedure::Size, &args).await?;
+        if sizes.sizes.len() == extents.len() {
+            Ok(sizes.sizes)
+        } else {
+            Err(ControlError::Garbage(XdrError::Invalid { field: "sizes" }))
+        }
+    }
+
+    /// Asks for usage and counters.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn stat(&self) -> Result<Stat, ControlError> {
+        self.call(Procedure::Stat, &Nothing).await
+    }
+
+    async fn call<R: Decode>(&self, procedure: Procedure, args: &impl Encode) -> Result<R, ControlError> {
+        let mut w = Writer::new();
+        args.encode(&mut w);
+        let mut reader = self
+            .client
+            .call(PROGRAM, VERSION, procedure.number(), &Credential::None, w, CONTROL_MS_MAX)
+            .await
+            .map_err(ControlError::Unreachable)?;
+        let reply = decode_reply::<R>(reader.rest()).map_err(ControlError::Garbage)?;
+        reply.map_err(ControlError::Refused)
+    }
+}
+
+fn name(extent: ExtentId) -> ExtentName {
+    ExtentName { ino: extent.ino, index: extent.index }
+}
+
+/// What is said on each fresh connection between nodes: HELLO and AUTH.
+#[must_use]
+pub fn greeting(
+    key: ClusterKey,
+    program: u32,
+    kind: NodeKind,
+    entropy: Arc<dyn Entropy>,
+) -> env_transport::Hello {
+    Arc::new(move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
+        let mut nonce = [0; 32];
+        entropy.fill(&mut nonce);
+        let handshake = Handshake::new(&key, program, kind, nonce);
+        Box::pin(greet(connection, program, handshake))
+    })
+}
+
+async fn greet(connection: Connection, program: u32, handshake: Handshake) -> Result<(), CallError> {
+    let hello: Hello = exchange(&connection, program, Procedure::Hello, handshake.hello()).await?;
+    let (greeted, auth) = handshake.on_hello(hello).map_err(refused)?;
+    let answer: Auth = exchange(&connection, program, Procedure::Auth, &auth).await?;
+    greeted.on_auth(&answer).map(drop).map_err(refused)
+}
+
+async fn exchange<R: Decode>(
+    connection: &Connection,
+    program: u32,
+    procedure: Procedure,
+    args: &impl Encode,
+) -> Result<R, CallError> {
+    let mut w = Writer::new();
+    args.encode(&mut w);
+    let mut reader =
+        connection.call(program, VERSION, procedure.number(), &Credential::None, w, CONTROL_MS_MAX).await?;
+    decode_reply::<R>(reader.rest())?.map_err(refused)
+}
+
+fn refused(reason: impl std::fmt::Display) -> CallError {
+    CallError::Hello { reason: reason.to_string() }
+}
