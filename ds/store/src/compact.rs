@@ -1,0 +1,133 @@
+//! Emptying a segment: what is live in it is copied to the end of the journal, then the segment is dropped.
+//!
+//! INVARIANT: a segment is dropped only when the copies of everything in it that the index needs are on stable storage.
+//! Spec: docs/formats/journal.md §3.
+
+use std::sync::atomic::Ordering;
+
+use layout::ExtentId;
+use wal::{AppendError, Durability, Record};
+
+use crate::extent::Keep;
+use crate::limits::{COPIES_MAX, RELOCATE_BYTES_MAX};
+use crate::pieces::{RECORD_WEIGHT_BYTES, Source};
+use crate::record::{Act, Kind};
+use crate::store::Inner;
+
+/// Why a segment was not emptied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EmptyError {
+    /// Bytes in it cannot be read.
+    #[error("segment {segment}: {error}")]
+    Unreadable {
+        /// The segment.
+        segment: u64,
+        /// What the log said.
+        error: wal::ReadError,
+    },
+    /// The log takes no copies.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// The log did not drop it.
+    #[error(transparent)]
+    Drop(#[from] wal::DropError),
+}
+
+/// Copies waiting to be written together.
+#[derive(Default)]
+struct Batch {
+    acts: Vec<Act>,
+    records: Vec<Record>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn push(&mut self, act: Act, record: Record) {
+        self.bytes += record.payload.iter().map(bytes::Bytes::len).sum::<usize>();
+        self.acts.push(act);
+        self.records.push(record);
+    }
+
+    fn is_full(&self) -> bool {
+        RELOCATE_BYTES_MAX <= self.bytes || COPIES_MAX <= self.acts.len()
+    }
+}
+
+impl Inner {
+    /// Empties a sealed segment and drops it.
+    pub(crate) async fn empty(&self, segment: u64) -> Result<(), EmptyError> {
+        // A record that is in the segment but not yet in the index would be lost.
+        self.in_flight.drain().await;
+        let mut copied = false;
+        // What was copied may have changed places meanwhile, but nothing new comes into a sealed segment.
+        loop {
+            let copies = self.copy_pass(segment).await?;
+            if copies == 0 {
+                break;
+            }
+            copied = true;
+        }
+        if copied {
+            let horizon = self.stamps.horizon();
+            self.wal.sync().await?;
+            self.stamps.synced(horizon);
+        }
+        self.wal.drop_segment(segment).await?;
+        self.index.remove_segment(segment);
+        Ok(())
+    }
+
+    /// Copies what is live in the segment now; tells how many copies it made.
+    async fn copy_pass(&self, segment: u64) -> Result<usize, EmptyError> {
+        let extents = self.index.segments().extents(segment);
+        let (mut batch, mut copies) = (Batch::default(), 0);
+        for (extent, records) in extents {
+            let Some((keep, epoch)) = self.keep(extent, segment, records) else { continue };
+            for act in keep.acts {
+                batch.push(act, act.record(vec![]));
+            }
+            for (offset, piece) in keep.data {
+                let Source::Data { at, skip } = piece.source else { continue };
+                let read = self.wal.read(at, skip..skip + piece.length).await;
+                let data = read.map_err(|error| self.unreadable(segment, error))?;
+                let (sequence, length) = (piece.sequence, piece.length);
+                let act = Act { kind: Kind::Write, extent, epoch, sequence, offset, length };
+                batch.push(act, act.record(vec![data]));
+                if batch.is_full() {
+                    copies += self.write_copies(segment, std::mem::take(&mut batch)).await?;
+                }
+            }
+            if batch.is_full() {
+                copies += self.write_copies(segment, std::mem::take(&mut batch)).await?;
+            }
+        }
+        Ok(copies + self.write_copies(segment, batch).await?)
+    }
+
+    fn keep(&self, extent: ExtentId, segment: u64, records: u32) -> Option<(Keep, layout::Epoch)> {
+        let shard = self.index.shard(extent);
+        let known = shard.get(&extent)?;
+        Some((known.keep(extent, segment, records)?, known.epoch))
+    }
+
+    async fn write_copies(&self, segment: u64, batch: Batch) -> Result<usize, EmptyError> {
+        if batch.acts.is_empty() {
+            return Ok(0);
+        }
+        let weight = batch.bytes as u64 + batch.acts.len() as u64 * RECORD_WEIGHT_BYTES;
+        tracing::debug!(segment, copies = batch.acts.len(), weight, "moving live records");
+        let places = self.wal.append_batch(batch.records, Durability::Written).await?;
+        assert!(places.len() == batch.acts.len(), "each record has its place");
+        for (act, at) in batch.acts.iter().zip(&places) {
+            self.index.relocate(act, segment, *at);
+            self.note_segment(at.segment);
+        }
+        Ok(places.len())
+    }
+
+    fn unreadable(&self, segment: u64, error: wal::ReadError) -> EmptyError {
+        self.bad_blocks.fetch_add(1, Ordering::Relaxed);
+        self.index.segments().stick(segment);
+        EmptyError::Unreadable { segment, error }
+    }
+}

@@ -1,0 +1,209 @@
+//! FENCE, CUT, DROP and SIZE.
+//!
+//! One of them at a time works on an extent. Each raises the epoch first, so that no WRITE under a lower one is admitted
+//! any more; then waits for those that were; then writes its record and syncs it.
+//!
+//! INVARIANT: when one of them has returned, every WRITE under a lower epoch is in the index or was refused.
+//! Spec: docs/protocol/control.md §3, §4.
+
+use std::sync::Arc;
+
+use layout::{Epoch, ExtentId};
+use tokio::sync::oneshot;
+use wal::Durability;
+
+use crate::error::ChangeError;
+use crate::limits::EXTENT_BYTES;
+use crate::record::{Act, Kind, SEQUENCE_END};
+use crate::store::{Inner, Store};
+
+/// How far an extent reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExtentSize {
+    /// One past the last byte, from the start of the extent.
+    pub end_bytes: u32,
+    /// Bytes stored: holes do not count.
+    pub held_bytes: u32,
+    /// The epoch as known.
+    pub epoch: Epoch,
+    /// Wall clock of the last WRITE since the store was opened, nanoseconds since 1970.
+    pub mtime_unix_ns: u64,
+    /// Grows with each WRITE, CUT and DROP.
+    pub change: u64,
+}
+
+impl Store {
+    /// Raises the extent's epoch. Returns the epoch as known afterwards, once it is on stable storage.
+    ///
+    /// # Errors
+    /// [`ChangeError::Failed`], [`ChangeError::Closed`], [`ChangeError::NoSpace`].
+    pub async fn fence(&self, extent: ExtentId, epoch: Epoch) -> Result<Epoch, ChangeError> {
+        let inner = self.inner.clone();
+        detached(async move { Controlled::begin(&inner, extent, epoch).await?.fence().await }).await
+    }
+
+    /// Raises the extent's epoch and forgets every byte at or behind `keep_bytes`, unless a cut or drop at this epoch or
+    /// a higher one was carried out before.
+    ///
+    /// # Units
+    /// `keep_bytes` counts from the start of the extent.
+    /// # Errors
+    /// [`ChangeError::Range`] if it is behind the extent's end; otherwise as [`fence`](Self::fence).
+    pub async fn cut(&self, extent: ExtentId, epoch: Epoch, keep_bytes: u32) -> Result<Epoch, ChangeError> {
+        if EXTENT_BYTES < keep_bytes {
+            return Err(ChangeError::Range);
+        }
+        let inner = self.inner.clone();
+        let cut = async move {
+            Controlled::begin(&inner, extent, epoch).await?.cut(epoch, Kind::Cut, keep_bytes).await
+        };
+        detached(cut).await
+    }
+
+    /// Raises the extent's epoch and forgets all of its bytes, unless a cut or drop at this epoch or a higher one was
+    /// carried out before.
+    ///
+    /// # Errors
+    /// As [`fence`](Self::fence).
+    pub async fn drop_extent(&self, extent: ExtentId, epoch: Epoch) -> Result<Epoch, ChangeError> {
+        if !self.inner.index.shard(extent).contains_key(&extent) {
+            return Ok(epoch);
+        }
+        let inner = self.inner.clone();
+        let cut =
+            async move { Controlled::begin(&inner, extent, epoch).await?.cut(epoch, Kind::Drop, 0).await };
+        detached(cut).await
+    }
+
+    /// How far the extent reaches. Everything is zero for an extent without a record.
+    #[must_use]
+    pub fn size(&self, extent: ExtentId) -> ExtentSize {
+        let shard = self.inner.index.shard(extent);
+        let Some(known) = shard.get(&extent) else { return ExtentSize::default() };
+        ExtentSize {
+            end_bytes: known.pieces.end(),
+            held_bytes: known.pieces.held(),
+            epoch: known.epoch,
+            mtime_unix_ns: known.mtime_unix_ns,
+            change: known.sequence,
+        }
+    }
+}
+
+/// Runs to its end even if nobody waits any more: what is in the journal must get into the index.
+async fn detached(
+    act: impl Future<Output = Result<Epoch, ChangeError>> + Send + 'static,
+) -> Result<Epoch, ChangeError> {
+    tokio::spawn(act).await.unwrap_or(Err(ChangeError::Closed))
+}
+
+/// The right to be the one FENCE, CUT or DROP at work on an extent.
+struct Controlled {
+    inner: Arc<Inner>,
+    extent: ExtentId,
+}
+
+impl Controlled {
+    /// Waits for its turn, raises the epoch, and waits for the WRITEs that were admitted before.
+    async fn begin(inner: &Arc<Inner>, extent: ExtentId, epoch: Epoch) -> Result<Self, ChangeError> {
+        let mut waits_for = None;
+        loop {
+            let woken = {
+                let mut shard = inner.index.shard(extent);
+                let known = shard.entry(extent).or_default();
+                if waits_for.is_none() && !known.controlled {
+                    if SEQUENCE_END <= known.sequence + 2 {
+                        return Err(ChangeError::NoSpace);
+                    }
+                    known.controlled = true;
+                    known.epoch = known.epoch.max(epoch);
+                    waits_for = Some(known.generation);
+                    known.generation = 1 - known.generation;
+                    assert!(known.writers[known.generation] == 0, "the turn before waited for them");
+                }
+                if waits_for.is_some_and(|generation| known.writers[generation] == 0) {
+                    return Ok(Self { inner: inner.clone(), extent });
+                }
+                let (waker, woken) = oneshot::channel();
+                known.waiters.push(waker);
+                woken
+            };
+            // Woken or not, the loop looks for itself.
+            let _ = woken.await;
+        }
+    }
+
+    async fn fence(&self) -> Result<Epoch, ChangeError> {
+        let act = {
+            let mut shard = self.inner.index.shard(self.extent);
+            let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
+            if known.epoch <= known.epoch_synced {
+                return Ok(known.epoch);
+            }
+            known.sequence += 1;
+            let (epoch, sequence) = (known.epoch, known.sequence);
+            Act { kind: Kind::Fence, extent: self.extent, epoch, sequence, offset: 0, length: 0 }
+        };
+        self.append(vec![act]).await
+    }
+
+    async fn cut(&self, epoch: Epoch, kind: Kind, offset: u32) -> Result<Epoch, ChangeError> {
+        let acts = {
+            let mut shard = self.inner.index.shard(self.extent);
+            let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
+            if epoch <= known.cut_epoch {
+                return Ok(known.epoch);
+            }
+            known.sequence += 2;
+            let (extent, sequence, length) = (self.extent, known.sequence, EXTENT_BYTES - offset);
+            let mut acts = vec![Act { kind, extent, epoch, sequence, offset, length }];
+            if epoch < known.epoch {
+                // The record of the CUT says a lower epoch than the one that is now promised.
+                let (epoch, sequence) = (known.epoch, sequence - 1);
+                acts.insert(0, Act { kind: Kind::Fence, extent, epoch, sequence, offset: 0, length: 0 });
+            }
+            acts
+        };
+        let epoch = self.append(acts).await?;
+        self.inner.wake.notify_one();
+        Ok(epoch)
+    }
+
+    /// Writes records without data, syncs them, and takes them in.
+    async fn append(&self, acts: Vec<Act>) -> Result<Epoch, ChangeError> {
+        let number = self.inner.in_flight.begin();
+        let landing = Landing { inner: self.inner.clone(), number };
+        let records = acts.iter().map(|act| act.record(vec![])).collect();
+        let horizon = self.inner.stamps.horizon();
+        let places = landing.inner.wal.append_batch(records, Durability::Synced).await?;
+        self.inner.stamps.synced(horizon);
+        let mut shard = self.inner.index.shard(self.extent);
+        let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
+        let synced = acts.iter().map(|act| act.epoch).max().expect("at least one record");
+        acts.iter().zip(places).for_each(|(act, at)| self.inner.index.apply(known, act, at));
+        known.epoch_synced = known.epoch_synced.max(synced);
+        Ok(known.epoch)
+    }
+}
+
+impl Drop for Controlled {
+    fn drop(&mut self) {
+        let mut shard = self.inner.index.shard(self.extent);
+        if let Some(known) = shard.get_mut(&self.extent) {
+            known.controlled = false;
+            known.wake();
+        }
+    }
+}
+
+/// An append that compaction waits for.
+struct Landing {
+    inner: Arc<Inner>,
+    number: u64,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.inner.in_flight.end(self.number);
+    }
+}

@@ -1,0 +1,199 @@
+//! One extent: what its journal records add up to, and who is at work on it.
+//!
+//! Pure: records go in through [`Extent::apply`], in any order, at recovery and while serving alike.
+//!
+//! INVARIANT: `epoch`, `cut_epoch` and `sequence` only go up; the weights told in shifts are those of the pieces and of
+//! the two records that must stay for `epoch` and `cut_epoch`.
+//! Spec: docs/formats/journal.md §3.
+
+use layout::{Epoch, ExtentId};
+use tokio::sync::oneshot;
+use wal::Location;
+
+use crate::limits::EXTENT_BYTES;
+use crate::pieces::{Piece, Pieces, RECORD_WEIGHT_BYTES, Shift, Source};
+use crate::record::{Act, Kind};
+
+/// What is known of an extent.
+#[derive(Debug, Default)]
+pub(crate) struct Extent {
+    /// Requests under a lower one are refused.
+    pub(crate) epoch: Epoch,
+    /// The highest epoch of a CUT or DROP that was carried out.
+    pub(crate) cut_epoch: Epoch,
+    /// Given to an act last.
+    pub(crate) sequence: u64,
+    /// Wall clock of the last WRITE since the store was opened.
+    pub(crate) mtime_unix_ns: u64,
+    /// Its bytes.
+    pub(crate) pieces: Pieces,
+    /// Records of it in the journal, dead ones too.
+    pub(crate) records: u32,
+    /// The newest record is a DROP.
+    pub(crate) tombstone: bool,
+    /// The highest epoch that a record says, and that record's segment.
+    pub(crate) epoch_at: Option<(Epoch, u64)>,
+    /// The segment of a record that says the cut epoch.
+    pub(crate) cut_at: Option<u64>,
+    /// An epoch that is on stable storage.
+    pub(crate) epoch_synced: Epoch,
+    /// Stamp of its youngest record that nobody has synced (see `sync.rs`).
+    pub(crate) stamp: u64,
+    newest: u64,
+    /// WRITEs under way, by the generation in which they were admitted.
+    pub(crate) writers: [u32; 2],
+    /// The generation of WRITEs admitted now. FENCE, CUT and DROP turn it over and wait for the other one.
+    pub(crate) generation: usize,
+    /// A FENCE, CUT or DROP is under way.
+    pub(crate) controlled: bool,
+    /// Told when a generation of writers is done or `controlled` is false again.
+    pub(crate) waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// What has to be copied before a segment can go.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Keep {
+    /// Data pieces and where they are.
+    pub(crate) data: Vec<(u32, Piece)>,
+    /// Records without data.
+    pub(crate) acts: Vec<Act>,
+}
+
+impl Extent {
+    /// Takes in a record that lies at `at`.
+    pub(crate) fn apply(&mut self, act: &Act, at: Location, shifts: &mut Vec<Shift>) {
+        let segment = at.segment;
+        self.records += 1;
+        self.epoch = self.epoch.max(act.epoch);
+        if self.newest <= act.sequence {
+            self.newest = act.sequence;
+            self.tombstone = act.kind == Kind::Drop;
+        }
+        self.sequence = self.sequence.max(act.sequence);
+        if self.epoch_at.is_none_or(|(known, _)| known <= act.epoch) {
+            self.move_epoch(act.epoch, segment, shifts);
+        }
+        if matches!(act.kind, Kind::Cut | Kind::Drop) && self.cut_epoch <= act.epoch {
+            self.cut_epoch = act.epoch;
+            self.move_cut(segment, shifts);
+        }
+        if act.length == 0 {
+            return;
+        }
+        let source = match act.kind {
+            Kind::Write => Source::Data { at, skip: 0 },
+            Kind::Cut | Kind::Drop => Source::Hole,
+            Kind::Fence => return,
+        };
+        let piece = Piece { length: act.length, sequence: act.sequence, segment, source };
+        self.pieces.overlay(act.offset, piece, shifts);
+    }
+
+    /// What must be copied out of `segment`; `None` if the extent can be forgotten with it, of whose records `records`
+    /// are in it.
+    pub(crate) fn keep(&self, extent: ExtentId, segment: u64, records: u32) -> Option<Keep> {
+        if self.tombstone && self.is_idle() && self.records == records {
+            return None;
+        }
+        let (data, holes): (Vec<_>, Vec<_>) =
+            self.pieces.of_segment(segment).into_iter().partition(|(_, piece)| piece.source != Source::Hole);
+        let mut acts: Vec<Act> = Vec::new();
+        for (offset, hole) in holes {
+            let length = EXTENT_BYTES - offset;
+            // Holes come in order, and what a CUT says is said from its lowest hole on.
+            if acts.iter().all(|act| act.sequence != hole.sequence) {
+                let drop = self.tombstone && hole.sequence == self.newest && offset == 0;
+                let kind = if drop { Kind::Drop } else { Kind::Cut };
+                let (epoch, sequence) = (self.cut_epoch, hole.sequence);
+                acts.push(Act { kind, extent, epoch, sequence, offset, length });
+            }
+        }
+        if self.cut_at == Some(segment) && acts.is_empty() {
+            let (epoch, offset) = (self.cut_epoch, EXTENT_BYTES);
+            acts.push(Act { kind: Kind::Cut, extent, epoch, sequence: 0, offset, length: 0 });
+        }
+        if self.epoch_at.is_some_and(|(_, at)| at == segment) {
+            // A tombstone's DROP must stay its newest record.
+            let sequence = if self.tombstone { 0 } else { self.newest };
+            let (epoch, offset, length) = (self.epoch, 0, 0);
+            acts.push(Act { kind: Kind::Fence, extent, epoch, sequence, offset, length });
+        }
+        Some(Keep { data, acts })
+    }
+
+    /// Takes in a copy, made by compaction, of something that was in segment `from`.
+    pub(crate) fn relocate(&mut self, act: &Act, from: u64, at: Location, shifts: &mut Vec<Shift>) {
+        self.records += 1;
+        let segment = at.segment;
+        if self.epoch_at.is_some_and(|(known, old)| old == from && known <= act.epoch) {
+            self.move_epoch(act.epoch, segment, shifts);
+        }
+        let cuts = matches!(act.kind, Kind::Cut | Kind::Drop);
+        if cuts && self.cut_at == Some(from) && self.cut_epoch == act.epoch {
+            self.move_cut(segment, shifts);
+        }
+        if act.length == 0 {
+            return;
+        }
+        let source = if act.kind == Kind::Write { Source::Data { at, skip: 0 } } else { Source::Hole };
+        let copy = Piece { length: act.length, sequence: act.sequence, segment, source };
+        self.pieces.relocate(act.offset, from, copy, shifts);
+    }
+
+    /// A segment with `records` of its records is gone; what it alone said had been copied, or need not be. Tells whether
+    /// the extent can be forgotten.
+    pub(crate) fn lose_segment(&mut self, segment: u64, records: u32, shifts: &mut Vec<Shift>) -> bool {
+        self.records = self.records.checked_sub(records).expect("records are counted as they are written");
+        self.pieces.forget_holes(segment, shifts);
+        if self.epoch_at.is_some_and(|(_, at)| at == segment) {
+            self.epoch_at = None;
+            shifts.push((segment, -signed(RECORD_WEIGHT_BYTES)));
+        }
+        if self.cut_at == Some(segment) {
+            self.cut_at = None;
+            shifts.push((segment, -signed(RECORD_WEIGHT_BYTES)));
+        }
+        self.tombstone && self.is_idle() && self.records == 0
+    }
+
+    /// Nobody is at work on it.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.writers == [0, 0] && !self.controlled
+    }
+
+    /// Forgets the weights of the extent, which is about to be forgotten itself.
+    pub(crate) fn release(&self, shifts: &mut Vec<Shift>) {
+        shifts.extend(self.pieces.iter().map(|(_, piece)| (piece.segment, -signed(piece.weight()))));
+        let kept = self.epoch_at.map(|(_, segment)| segment).into_iter().chain(self.cut_at);
+        shifts.extend(kept.map(|segment| (segment, -signed(RECORD_WEIGHT_BYTES))));
+    }
+
+    /// Wakes those who wait for the extent to be idle.
+    pub(crate) fn wake(&mut self) {
+        self.waiters.drain(..).for_each(|waiter| {
+            // A waiter that has gone needs no waking.
+            let _ = waiter.send(());
+        });
+    }
+
+    fn move_epoch(&mut self, epoch: Epoch, segment: u64, shifts: &mut Vec<Shift>) {
+        if let Some((_, old)) = self.epoch_at.replace((epoch, segment)) {
+            shifts.push((old, -signed(RECORD_WEIGHT_BYTES)));
+        }
+        shifts.push((segment, signed(RECORD_WEIGHT_BYTES)));
+    }
+
+    fn move_cut(&mut self, segment: u64, shifts: &mut Vec<Shift>) {
+        if let Some(old) = self.cut_at.replace(segment) {
+            shifts.push((old, -signed(RECORD_WEIGHT_BYTES)));
+        }
+        shifts.push((segment, signed(RECORD_WEIGHT_BYTES)));
+    }
+}
+
+fn signed(weight: u64) -> i64 {
+    i64::try_from(weight).expect("a record weighs at most an extent")
+}
+
+#[cfg(test)]
+mod tests;

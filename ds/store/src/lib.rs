@@ -1,0 +1,39 @@
+//! The data server's store: extents of files over a journal that is only appended to.
+//!
+//! Knows extents, epochs and bytes; no NFS, no handle, no client. An index in memory says which record of the journal holds
+//! each byte; it is rebuilt from the headers of the records when the store is opened. Segments of the journal with little
+//! left alive are emptied by copying, and dropped.
+//!
+//! INVARIANT: bytes whose WRITE or COMMIT was answered as synced survive a crash; a byte is never answered wrong: what
+//! does not check is an error.
+//! Spec: docs/formats/journal.md; docs/protocol/control.md §3.
+
+#![forbid(unsafe_code)]
+
+mod compact;
+mod control;
+mod driver;
+mod error;
+mod extent;
+mod index;
+pub mod limits;
+mod pieces;
+mod read;
+mod record;
+mod segments;
+mod space;
+mod store;
+mod superblock;
+mod sync;
+mod write;
+
+pub use control::ExtentSize;
+pub use error::{ChangeError, OpenError, ReadError};
+pub use read::Found;
+pub use record::RecordError;
+pub use store::{Store, StoreConfig, StoreUsage};
+pub use superblock::SuperblockError;
+pub use write::Stability;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Bounds of the store.
+
+/// Most bytes of one WRITE record.
+pub const WRITE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of an extent, as the 32-bit offsets of the index count them.
+pub const EXTENT_BYTES: u32 = 64 << 20;
+
+/// Locks over the extents: enough that two requests on different extents rarely meet.
+pub const SHARDS: usize = 64;
+
+/// Journal pieces that one read gathers; a read that would need more comes back short.
+pub const READ_PIECES_MAX: usize = 64;
+
+/// Journal reads that one read request has under way at a time.
+pub const READS_IN_FLIGHT_MAX: usize = 16;
+
+/// Times that a write waits for compaction to make room before it is told that the store is busy.
+pub const ROOM_WAITS_MAX: u32 = 200;
+
+/// How long one such wait lasts.
+pub const ROOM_WAIT_MS: u64 = 10;
+
+/// Default size of a journal segment.
+pub const SEGMENT_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Dropped segments kept for reuse.
+pub const RECYCLE_MAX: usize = 0;
+
+/// Segments that must fit a store's capacity.
+pub const SEGMENTS_MIN: u64 = 16;
+
+/// Bytes of copies that compaction has in memory at a time.
+pub const RELOCATE_BYTES_MAX: usize = 4 << 20;
+
+/// Copies that compaction writes at a time.
+pub const COPIES_MAX: usize = 4096;
+
+/// How often the compactor looks when nobody wakes it.
+pub const COMPACT_PERIOD_MS: u64 = 1_000;
+
+const _: () = assert!(EXTENT_BYTES as u64 == layout::EXTENT_BYTES, "the layout's extent");
+const _: () = assert!(WRITE_BYTES_MAX <= RELOCATE_BYTES_MAX, "compaction can hold a whole record");

@@ -1,0 +1,214 @@
+//! Which journal record says each byte of one extent: an interval map with sequences.
+//!
+//! Records may be laid over in any order: at each byte the highest sequence wins. So replaying a journal whose records were
+//! moved about by compaction gives the same map as writing it did.
+//!
+//! INVARIANT: pieces do not overlap, none is empty, all lie within the extent; `held` is the sum of the data pieces.
+//! Spec: docs/formats/journal.md §3.
+
+use std::collections::BTreeMap;
+
+use wal::Location;
+
+use crate::limits::EXTENT_BYTES;
+
+/// What a record costs beside its data: its header, and its share of padding.
+pub(crate) const RECORD_WEIGHT_BYTES: u64 = 72;
+
+/// Where the bytes of a piece come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Forgotten: they read as zero.
+    Hole,
+    /// In a record's data, behind `skip` bytes.
+    Data { at: Location, skip: u32 },
+}
+
+/// A run of bytes that one record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) length: u32,
+    pub(crate) sequence: u64,
+    /// The segment that must stay for this piece to stay.
+    pub(crate) segment: u64,
+    pub(crate) source: Source,
+}
+
+impl Piece {
+    /// The part of the piece from `from` on, `length` bytes long.
+    fn part(&self, from: u32, length: u32) -> Self {
+        assert!(0 < length && from + length <= self.length);
+        let source = match self.source {
+            Source::Hole => Source::Hole,
+            Source::Data { at, skip } => Source::Data { at, skip: skip + from },
+        };
+        Self { length, source, ..*self }
+    }
+
+    /// What it counts for in its segment: what a copy of it would take.
+    pub(crate) fn weight(&self) -> u64 {
+        match self.source {
+            Source::Hole => RECORD_WEIGHT_BYTES,
+            Source::Data { .. } => RECORD_WEIGHT_BYTES + u64::from(self.length),
+        }
+    }
+
+    fn is_data(&self) -> bool {
+        matches!(self.source, Source::Data { .. })
+    }
+}
+
+/// How the weight of a segment changed.
+pub(crate) type Shift = (u64, i64);
+
+/// One step of a read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Zeros.
+    Zeros(u32),
+    /// Bytes of a record.
+    Data { at: Location, segment: u64, skip: u32, length: u32 },
+}
+
+/// The map.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Pieces {
+    map: BTreeMap<u32, Piece>,
+    held: u32,
+}
+
+impl Pieces {
+    /// Lays `piece` over the map at `offset`: it shows wherever nothing of the same or a higher sequence is. Tells how
+    /// the segments' weights changed.
+    pub(crate) fn overlay(&mut self, offset: u32, piece: Piece, shifts: &mut Vec<Shift>) {
+        assert!(0 < piece.length && offset.checked_add(piece.length).is_some_and(|end| end <= EXTENT_BYTES));
+        let end = offset + piece.length;
+        let mut cursor = offset;
+        for (at, old) in self.overlapping(offset, end) {
+            let (low, high) = (at.max(offset), (at + old.length).min(end));
+            if piece.sequence <= old.sequence {
+                if cursor < low {
+                    self.insert(cursor, piece.part(cursor - offset, low - cursor), shifts);
+                }
+                cursor = high;
+                continue;
+            }
+            self.remove(at, shifts);
+            if at < offset {
+                self.insert(at, old.part(0, offset - at), shifts);
+            }
+            if end < at + old.length {
+                self.insert(end, old.part(end - at, at + old.length - end), shifts);
+            }
+        }
+        if cursor < end {
+            self.insert(cursor, piece.part(cursor - offset, end - cursor), shifts);
+        }
+    }
+
+    /// Points what still shows of a moved record at its copy. `copy` covers the bytes from `offset` on.
+    pub(crate) fn relocate(&mut self, offset: u32, from: u64, copy: Piece, shifts: &mut Vec<Shift>) {
+        let end = offset + copy.length;
+        for (at, old) in self.overlapping(offset, end) {
+            let inside = offset <= at && at + old.length <= end;
+            if inside && old.sequence == copy.sequence && old.segment == from {
+                self.remove(at, shifts);
+                self.insert(at, copy.part(at - offset, old.length), shifts);
+            }
+        }
+    }
+
+    /// The steps that read `length` bytes from `offset` on, at most `steps_max` of them; fewer bytes if that is not
+    /// enough.
+    pub(crate) fn read(&self, offset: u32, length: u32, steps_max: usize) -> Vec<Step> {
+        assert!(offset.checked_add(length).is_some_and(|end| end <= EXTENT_BYTES));
+        let end = offset + length;
+        let (mut steps, mut cursor) = (Vec::new(), offset);
+        for (at, piece) in self.within(offset, end) {
+            let (low, high) = (at.max(offset), (at + piece.length).min(end));
+            push_zeros(&mut steps, low - cursor);
+            let part = piece.part(low - at, high - low);
+            match part.source {
+                Source::Hole => push_zeros(&mut steps, part.length),
+                Source::Data { at, skip } => {
+                    steps.push(Step::Data { at, segment: part.segment, skip, length: part.length });
+                }
+            }
+            cursor = high;
+            if steps_max <= steps.len() {
+                return steps;
+            }
+        }
+        push_zeros(&mut steps, end - cursor);
+        steps
+    }
+
+    /// One past the last byte of data.
+    pub(crate) fn end(&self) -> u32 {
+        self.map.iter().rev().find(|(_, piece)| piece.is_data()).map_or(0, |(at, piece)| at + piece.length)
+    }
+
+    /// Bytes of data.
+    pub(crate) fn held(&self) -> u32 {
+        self.held
+    }
+
+    /// The pieces that live in `segment`.
+    pub(crate) fn of_segment(&self, segment: u64) -> Vec<(u32, Piece)> {
+        self.iter().filter(|(_, piece)| piece.segment == segment).collect()
+    }
+
+    /// Forgets the holes whose segment is gone; there is nothing left that they hide.
+    pub(crate) fn forget_holes(&mut self, segment: u64, shifts: &mut Vec<Shift>) {
+        for (at, piece) in self.of_segment(segment) {
+            assert!(piece.source == Source::Hole, "data were copied before their segment went");
+            self.remove(at, shifts);
+        }
+    }
+
+    /// All pieces in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Piece)> + '_ {
+        self.map.iter().map(|(at, piece)| (*at, *piece))
+    }
+
+    fn within(&self, offset: u32, end: u32) -> impl Iterator<Item = (u32, &Piece)> + '_ {
+        let before = self.map.range(..offset).next_back().filter(|(at, piece)| offset < *at + piece.length);
+        before.into_iter().chain(self.map.range(offset..end)).map(|(at, piece)| (*at, piece))
+    }
+
+    fn overlapping(&self, offset: u32, end: u32) -> Vec<(u32, Piece)> {
+        self.within(offset, end).map(|(at, piece)| (at, *piece)).collect()
+    }
+
+    fn insert(&mut self, at: u32, piece: Piece, shifts: &mut Vec<Shift>) {
+        shifts.push((piece.segment, signed(piece.weight())));
+        if piece.is_data() {
+            self.held += piece.length;
+        }
+        let before = self.map.insert(at, piece);
+        assert!(before.is_none(), "pieces do not overlap");
+    }
+
+    fn remove(&mut self, at: u32, shifts: &mut Vec<Shift>) {
+        let piece = self.map.remove(&at).expect("the piece was found a moment ago");
+        shifts.push((piece.segment, -signed(piece.weight())));
+        if piece.is_data() {
+            self.held -= piece.length;
+        }
+    }
+}
+
+fn signed(weight: u64) -> i64 {
+    i64::try_from(weight).expect("a piece weighs at most an extent")
+}
+
+fn push_zeros(steps: &mut Vec<Step>, length: u32) {
+    match steps.last_mut() {
+        _ if length == 0 => {}
+        Some(Step::Zeros(before)) => *before += length,
+        _ => steps.push(Step::Zeros(length)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! READ: the pieces of a range, holes filled with zeros, nothing joined or copied.
+//!
+//! The index is looked at under its lock, the journal is read without it. If compaction moved a piece in between, its old
+//! place is refused by the log; the index is then asked again.
+//!
+//! INVARIANT: no byte leaves that the log has not checked.
+
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use layout::{Epoch, ExtentId};
+use std::sync::atomic::Ordering;
+use wal::Location;
+
+use crate::error::ReadError;
+use crate::limits::{EXTENT_BYTES, READ_PIECES_MAX, READS_IN_FLIGHT_MAX};
+use crate::pieces::Step;
+use crate::store::Store;
+
+const ZEROS_BYTES: usize = 64 << 10;
+static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
+
+/// Times that a read looks again because its bytes were moved.
+const MOVES_MAX: usize = 8;
+
+/// What a READ found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The bytes, in order. Fewer than asked for if they lie in very many places.
+    pub data: Vec<Bytes>,
+    /// How many they are.
+    pub bytes: u32,
+    /// One past the extent's last byte, from its start.
+    pub end: u32,
+}
+
+struct Looked {
+    steps: Vec<Step>,
+    end: u32,
+}
+
+impl Store {
+    /// Reads `length` bytes from `offset` of the extent. Bytes that were never written, behind the end too, are zeros.
+    ///
+    /// # Units
+    /// `offset` counts bytes from the start of the extent.
+    /// # Errors
+    /// Any [`ReadError`].
+    pub async fn read(
+        &self,
+        extent: ExtentId,
+        epoch: Epoch,
+        offset: u32,
+        length: u32,
+    ) -> Result<Found, ReadError> {
+        if offset.checked_add(length).is_none_or(|end| EXTENT_BYTES < end) {
+            return Err(ReadError::Range);
+        }
+        let mut looked = self.look(extent, epoch, offset, length)?;
+        for _ in 0..MOVES_MAX {
+            let error = match self.gather(&looked.steps).await {
+                Ok(data) => {
+                    let bytes = data.iter().map(Bytes::len).sum::<usize>();
+                    let bytes = u32::try_from(bytes).expect("no more than was asked for");
+                    return Ok(Found { data, bytes, end: looked.end });
+                }
+                Err(error) => error,
+            };
+            let again = self.look(extent, epoch, offset, length)?;
+            if again.steps == looked.steps {
+                return Err(self.damaged(extent, error));
+            }
+            looked = again;
+        }
+        Err(ReadError::Log(wal::ReadError::Io(std::io::ErrorKind::ResourceBusy.into())))
+    }
+
+    fn damaged(&self, extent: ExtentId, error: wal::ReadError) -> ReadError {
+        self.inner.bad_blocks.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(%extent, %error, "bytes cannot be read");
+        ReadError::Log(error)
+    }
+
+    fn look(&self, extent: ExtentId, epoch: Epoch, offset: u32, length: u32) -> Result<Looked, ReadError> {
+        let mut shard = self.inner.index.shard(extent);
+        let Some(known) = shard.get_mut(&extent) else {
+            let steps = if length == 0 { vec![] } else { vec![Step::Zeros(length)] };
+            return Ok(Looked { steps, end: 0 });
+        };
+        if epoch < known.epoch {
+            return Err(ReadError::Stale { known: known.epoch });
+        }
+        known.epoch = epoch;
+        let steps = known.pieces.read(offset, length, READ_PIECES_MAX);
+        Ok(Looked { steps, end: known.pieces.end() })
+    }
+
+    async fn gather(&self, steps: &[Step]) -> Result<Vec<Bytes>, wal::ReadError> {
+        // Nearly every read of a file that was written in order is one piece.
+        if let [Step::Data { at, skip, length, .. }] = steps {
+            return Ok(vec![self.part(*at, *skip, *length).await?]);
+        }
+        let parts = stream::iter(steps.iter().copied()).map(|step| async move {
+            match step {
+                Step::Zeros(length) => Ok(zeros(length)),
+                Step::Data { at, skip, length, .. } => Ok(vec![self.part(at, skip, length).await?]),
+            }
+        });
+        parts.buffered(READS_IN_FLIGHT_MAX).try_concat().await
+    }
+
+    async fn part(&self, at: Location, skip: u32, length: u32) -> Result<Bytes, wal::ReadError> {
+        let bytes = self.inner.wal.read(at, skip..skip + length).await?;
+        assert!(bytes.len() == length as usize, "the log gives what was asked for");
+        Ok(bytes)
+    }
+}
+
+fn zeros(length: u32) -> Vec<Bytes> {
+    let mut left = length as usize;
+    let mut pieces = Vec::with_capacity(left.div_ceil(ZEROS_BYTES));
+    while 0 < left {
+        let step = left.min(ZEROS_BYTES);
+        pieces.push(Bytes::from_static(&ZEROS[..step]));
+        left -= step;
+    }
+    pieces
+}

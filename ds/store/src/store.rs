@@ -1,0 +1,263 @@
+//! The store as its user holds it: opening, usage, closing.
+//!
+//! INVARIANT: what `open` finds in the journal is all there is; nothing else on disk says anything about an extent.
+//! Spec: docs/formats/journal.md.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use env::{Disk, Env, OpenMode};
+use layout::ExtentId;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use wal::{Location, RecordHeader, Wal, WalConfig};
+
+use crate::driver;
+use crate::error::{ChangeError, OpenError};
+use crate::extent::Extent;
+use crate::index::Index;
+use crate::limits::{RECYCLE_MAX, SEGMENT_BYTES_DEFAULT, SEGMENTS_MIN};
+use crate::record::{Act, RecordError};
+use crate::space::{Room, SegmentUse};
+use crate::superblock::{SUPERBLOCK_BYTES, Superblock};
+use crate::sync::{InFlight, Stamps};
+
+/// How a store is opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Its directory; made if absent.
+    pub dir: PathBuf,
+    /// Bytes the journal may take on disk. A part of it is kept free for compaction.
+    pub capacity_bytes: u64,
+    /// Size of a journal segment. At least sixteen must fit the capacity, and a record must fit a segment.
+    pub segment_bytes: u64,
+    /// Opens a store although records that were durable are damaged: their bytes read as older ones, or zeros.
+    pub accept_damage: bool,
+}
+
+impl StoreConfig {
+    /// A store of `capacity_bytes` with segments that suit it.
+    #[must_use]
+    pub fn new(dir: impl Into<PathBuf>, capacity_bytes: u64) -> Self {
+        let fitting = (capacity_bytes / 64) >> 20 << 20;
+        let segment_bytes = fitting.clamp(4 << 20, SEGMENT_BYTES_DEFAULT);
+        Self { dir: dir.into(), capacity_bytes, segment_bytes, accept_damage: false }
+    }
+}
+
+/// How full a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreUsage {
+    /// What may be written in all.
+    pub capacity_bytes: u64,
+    /// What counts against it.
+    pub used_bytes: u64,
+    /// Journal files, dead bytes included.
+    pub journal_bytes: u64,
+    /// Extents that are known.
+    pub extents: u64,
+    /// Syncs of the journal since it was opened.
+    pub flushes: u64,
+    /// Reads refused because a checksum did not match, and pieces that compaction could not copy.
+    pub bad_blocks: u64,
+}
+
+/// An open store. Clones are the same store.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) env: Env,
+    pub(crate) wal: Wal,
+    pub(crate) index: Index,
+    pub(crate) room: Room,
+    pub(crate) stamps: Stamps,
+    pub(crate) in_flight: InFlight,
+    /// Room promised to WRITEs that are not in the index yet.
+    pub(crate) reserved_bytes: AtomicU64,
+    pub(crate) bad_blocks: AtomicU64,
+    /// Times that compaction found nothing worth doing.
+    pub(crate) rests: AtomicU64,
+    /// Wakes the compactor.
+    pub(crate) wake: Arc<Notify>,
+    /// The compactor is to end.
+    pub(crate) closing: AtomicBool,
+    compactor: Mutex<Option<JoinHandle<()>>>,
+    newest_segment: AtomicU64,
+    uuid: [u8; 16],
+    instance: u64,
+}
+
+impl Store {
+    /// Opens the store in `config.dir`; formats it if the directory is empty. Must be called within a tokio runtime:
+    /// compaction runs as a task of it until the last clone is dropped.
+    ///
+    /// # Errors
+    /// Any [`OpenError`].
+    pub async fn open(env: &Env, config: &StoreConfig) -> Result<Self, OpenError> {
+        let StoreConfig { dir, capacity_bytes, segment_bytes, accept_damage } = config;
+        let (capacity_bytes, segment_bytes) = (*capacity_bytes, *segment_bytes);
+        if capacity_bytes / SEGMENTS_MIN < segment_bytes {
+            return Err(OpenError::Config { capacity_bytes, segment_bytes });
+        }
+        let superblock = load_or_format(env, dir).await?;
+        let log = WalConfig { segment_bytes, recycle_max: RECYCLE_MAX, ..WalConfig::new(superblock.uuid) };
+        let mut replay = Replay::default();
+        let mut visit = |header: &RecordHeader, at: Location| replay.visit(header, at);
+        let (wal, report) = Wal::open(env.disk.clone(), &dir.join("journal"), log, &mut visit).await?;
+        if let (Some(first), false) = (report.corrupt.first(), accept_damage) {
+            let (segment, offset) = (first.segment, first.offset);
+            return Err(OpenError::Damaged { places: report.corrupt.len(), segment, offset });
+        }
+        let inner = Arc::new(Inner {
+            env: env.clone(),
+            wal,
+            index: replay.into_index()?,
+            room: Room { journal_bytes_max: capacity_bytes, segment_bytes },
+            stamps: Stamps::default(),
+            in_flight: InFlight::default(),
+            reserved_bytes: AtomicU64::new(0),
+            bad_blocks: AtomicU64::new(0),
+            rests: AtomicU64::new(0),
+            wake: Arc::new(Notify::new()),
+            closing: AtomicBool::new(false),
+            compactor: Mutex::new(None),
+            newest_segment: AtomicU64::new(0),
+            uuid: superblock.uuid,
+            instance: env.entropy.u64(),
+        });
+        tracing::info!(records = report.records, segments = report.segments, cut = ?report.cut, "store opened");
+        let compactor = driver::run(Arc::downgrade(&inner), inner.wake.clone(), env.clock.clone());
+        *inner.compactor.lock() = Some(tokio::spawn(compactor));
+        Ok(Self { inner })
+    }
+
+    /// The store's identity, made when it was formatted.
+    #[must_use]
+    pub fn uuid(&self) -> [u8; 16] {
+        self.inner.uuid
+    }
+
+    /// Random for each opening: the write verifier. Bytes that were written UNSTABLE and not committed under another
+    /// one may be lost.
+    #[must_use]
+    pub fn instance(&self) -> u64 {
+        self.inner.instance
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn usage(&self) -> StoreUsage {
+        let inner = &self.inner;
+        let live = inner.index.segments().live_bytes();
+        StoreUsage {
+            capacity_bytes: inner.room.live_bytes_max(),
+            used_bytes: live + inner.reserved_bytes.load(Ordering::Relaxed),
+            journal_bytes: inner.wal.disk_bytes(),
+            extents: inner.index.extents(),
+            flushes: inner.wal.counters().flushes,
+            bad_blocks: inner.bad_blocks.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Makes everything durable and takes no more changes.
+    ///
+    /// # Errors
+    /// [`ChangeError::Failed`] if that is not certain.
+    pub async fn close(&self) -> Result<(), ChangeError> {
+        let inner = &self.inner;
+        inner.closing.store(true, Ordering::Relaxed);
+        inner.wake.notify_one();
+        let compactor = inner.compactor.lock().take();
+        if let Some(compactor) = compactor {
+            // It ends by itself, between two segments. If it panicked there is nothing more to wait for.
+            let _ = compactor.await;
+        }
+        inner.in_flight.drain().await;
+        Ok(inner.wal.close().await?)
+    }
+}
+
+impl Inner {
+    /// A record was written to `segment`: if that is a new one, an older one was sealed, and may have something to give.
+    pub(crate) fn note_segment(&self, segment: u64) {
+        if self.newest_segment.fetch_max(segment, Ordering::Relaxed) < segment {
+            self.wake.notify_one();
+        }
+    }
+
+    /// What compaction chooses from.
+    pub(crate) fn segment_uses(&self) -> Vec<SegmentUse> {
+        let stats = self.wal.segments();
+        let segments = self.index.segments();
+        let uses = stats.iter().map(|stat| {
+            let (live_bytes, stuck) = segments.of(stat.seq);
+            SegmentUse { segment: stat.seq, bytes: stat.bytes, live_bytes, sealed: stat.sealed, stuck }
+        });
+        uses.collect()
+    }
+}
+
+/// Gathers what recovery shows.
+#[derive(Default)]
+struct Replay {
+    extents: HashMap<ExtentId, Extent>,
+    index: Option<Index>,
+    bad: Option<RecordError>,
+}
+
+impl Replay {
+    fn visit(&mut self, header: &RecordHeader, at: Location) {
+        let index = self.index.get_or_insert_with(Index::new);
+        match Act::of(header) {
+            Ok(act) => index.apply(self.extents.entry(act.extent).or_default(), &act, at),
+            Err(error) => {
+                self.bad.get_or_insert(error);
+            }
+        }
+    }
+
+    fn into_index(self) -> Result<Index, OpenError> {
+        if let Some(error) = self.bad {
+            return Err(OpenError::Record(error));
+        }
+        let index = self.index.unwrap_or_else(Index::new);
+        for (extent, mut known) in self.extents {
+            // The log syncs what it found before it shows it.
+            known.epoch_synced = known.epoch;
+            index.shard(extent).insert(extent, known);
+        }
+        Ok(index)
+    }
+}
+
+async fn load_or_format(env: &Env, dir: &Path) -> Result<Superblock, OpenError> {
+    let disk: &dyn Disk = &*env.disk;
+    let (path, journal) = (dir.join("superblock"), dir.join("journal"));
+    disk.create_dir_all(dir).await?;
+    if disk.exists(&path).await? {
+        let file = disk.open(&path, OpenMode::READ).await?;
+        // One byte more than a superblock: a longer file is not one.
+        let bytes = file.read_at(0, SUPERBLOCK_BYTES + 1).await?;
+        return Ok(Superblock::decode(&bytes)?);
+    }
+    disk.create_dir_all(&journal).await?;
+    if !disk.list(&journal).await?.is_empty() {
+        return Err(OpenError::Headless);
+    }
+    let mut uuid = [0; 16];
+    env.entropy.fill(&mut uuid);
+    let superblock = Superblock { uuid, formatted_unix_ns: env.clock.wall_ns() };
+    let fresh = dir.join("superblock.new");
+    let file = disk.open(&fresh, OpenMode { truncate: true, ..OpenMode::CREATE }).await?;
+    file.write_at_and_sync(vec![Bytes::copy_from_slice(&superblock.encode())], 0).await?;
+    disk.rename(&fresh, &path).await?;
+    disk.sync_dir(dir).await?;
+    Ok(superblock)
+}

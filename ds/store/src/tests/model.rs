@@ -1,0 +1,213 @@
+//! Random acts, restarts and crashes against a model that knows which values each byte may have.
+
+use std::collections::BTreeMap;
+
+use env::memory::{Crash, MemoryDisk};
+use proptest::prelude::*;
+use tokio::runtime::Runtime;
+
+use super::*;
+
+/// The model looks at this much of each extent.
+const SPAN: u32 = 48 << 10;
+const EXTENTS: u64 = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Write { ino: u64, offset: u32, length: u32, synced: bool },
+    Cut { ino: u64, keep: u32 },
+    Drop { ino: u64 },
+    Fence { ino: u64 },
+    Commit { ino: u64 },
+    Read { ino: u64, offset: u32, length: u32 },
+    Restart,
+    Crash { kind: u8, seed: u64 },
+    Churn { ino: u64 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let ino = || 1..=EXTENTS;
+    let range = || (0..SPAN, prop_oneof![1u32..600, 1u32..SPAN]);
+    let step = prop_oneof![
+        12 => (ino(), range(), prop::bool::weighted(0.2)).prop_map(|(ino, (offset, length), synced)| {
+            Step::Write { ino, offset, length: length.min(SPAN - offset), synced }
+        }),
+        2 => (ino(), 0..SPAN).prop_map(|(ino, keep)| Step::Cut { ino, keep }),
+        1 => ino().prop_map(|ino| Step::Drop { ino }),
+        1 => ino().prop_map(|ino| Step::Fence { ino }),
+        3 => ino().prop_map(|ino| Step::Commit { ino }),
+        5 => (ino(), range()).prop_map(|(ino, (offset, length))| Step::Read { ino, offset, length }),
+        1 => Just(Step::Restart),
+        2 => (0u8..3, any::<u64>()).prop_map(|(kind, seed)| Step::Crash { kind, seed }),
+        1 => ino().prop_map(|ino| Step::Churn { ino }),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// Bytes as they are now, and as they were at any time since everything was last on stable storage.
+#[derive(Clone)]
+struct File {
+    now: Vec<u8>,
+    since_sync: Vec<Vec<u8>>,
+    epoch: u64,
+}
+
+struct Run {
+    disk: MemoryDisk,
+    store: Store,
+    /// One for each opening: a crash takes the tasks with it.
+    runtime: Runtime,
+    files: BTreeMap<u64, File>,
+    fill: u8,
+    opened: u64,
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+impl Run {
+    fn new() -> Self {
+        let (disk, runtime) = (MemoryDisk::new(), runtime());
+        let store = runtime.block_on(open(&disk, 0));
+        let file = File { now: vec![0; SPAN as usize], since_sync: vec![], epoch: 1 };
+        let files = (1..=EXTENTS).map(|ino| (ino, file.clone())).collect();
+        Self { disk, store, runtime, files, fill: 0, opened: 0 }
+    }
+
+    fn change(&mut self, ino: u64, change: impl FnOnce(&mut File)) {
+        let file = self.files.get_mut(&ino).unwrap();
+        file.since_sync.push(file.now.clone());
+        change(file);
+    }
+
+    /// Everything that was appended is on stable storage.
+    fn synced(&mut self) {
+        self.files.values_mut().for_each(|file| file.since_sync.clear());
+    }
+
+    fn write(&mut self, ino: u64, offset: u32, length: u32, synced: bool) {
+        self.fill = self.fill.wrapping_add(1).max(1);
+        let (fill, epoch) = (self.fill, Epoch(self.files[&ino].epoch));
+        let stability = if synced { Stability::Synced } else { Stability::Unstable };
+        let data = bytes(fill, length as usize);
+        self.runtime.block_on(self.store.write(extent(ino), epoch, offset, data, stability)).unwrap();
+        let range = offset as usize..(offset + length) as usize;
+        self.change(ino, |file| file.now[range].fill(fill));
+        if synced {
+            self.synced();
+        }
+    }
+
+    fn reopen(&mut self, crash: Option<Crash>) {
+        self.opened += 1;
+        self.runtime = runtime();
+        if let Some(crash) = crash {
+            self.disk.crash(crash);
+        }
+        self.store = self.runtime.block_on(open(&self.disk, self.opened));
+    }
+
+    fn next_epoch(&mut self, ino: u64) -> Epoch {
+        let file = self.files.get_mut(&ino).unwrap();
+        file.epoch += 1;
+        Epoch(file.epoch)
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Write { ino, offset, length, synced } => self.write(ino, offset, length, synced),
+            Step::Cut { ino, keep } => {
+                let epoch = self.next_epoch(ino);
+                self.runtime.block_on(self.store.cut(extent(ino), epoch, keep)).unwrap();
+                self.change(ino, |file| file.now[keep as usize..].fill(0));
+                self.synced();
+            }
+            Step::Drop { ino } => {
+                let epoch = self.next_epoch(ino);
+                self.runtime.block_on(self.store.drop_extent(extent(ino), epoch)).unwrap();
+                self.change(ino, |file| file.now.fill(0));
+                // A DROP of an extent that was never heard of has nothing to sync.
+                if self.store.size(extent(ino)).epoch == epoch {
+                    self.synced();
+                }
+            }
+            Step::Fence { ino } => {
+                let epoch = self.next_epoch(ino);
+                self.runtime.block_on(self.store.fence(extent(ino), epoch)).unwrap();
+                let stale = self.store.read(extent(ino), Epoch(epoch.0 - 1), 0, 1);
+                assert!(self.runtime.block_on(stale).is_err());
+                self.synced();
+            }
+            Step::Commit { ino } => {
+                let epoch = Epoch(self.files[&ino].epoch);
+                self.runtime.block_on(self.store.commit(extent(ino), epoch)).unwrap();
+                self.files.get_mut(&ino).unwrap().since_sync.clear();
+            }
+            Step::Read { ino, offset, length } => {
+                let length = length.min(SPAN - offset);
+                let read = self.runtime.block_on(read_all(&self.store, extent(ino), offset, length));
+                assert!(read == self.files[&ino].now[offset as usize..(offset + length) as usize]);
+            }
+            Step::Restart => {
+                self.runtime.block_on(self.store.close()).unwrap();
+                let before = self.store.inner.index.summary();
+                self.reopen(None);
+                assert_eq!(self.store.inner.index.summary(), before, "rebuilt as it was");
+                self.synced();
+            }
+            Step::Crash { kind, seed } => self.crash(kind, seed),
+            Step::Churn { ino } => {
+                // Fills segments and kills them again, so that compaction has work.
+                (0..6).for_each(|_| self.write(ino, 0, SPAN, false));
+                self.runtime.block_on(async {
+                    for _ in 0..100 {
+                        tokio::task::yield_now().await;
+                    }
+                });
+            }
+        }
+    }
+
+    fn crash(&mut self, kind: u8, seed: u64) {
+        let crash = match kind {
+            0 => Crash::Drop,
+            1 => Crash::Keep,
+            _ => Crash::Tear { seed },
+        };
+        let before = self.store.instance();
+        self.reopen(Some(crash));
+        assert_ne!(self.store.instance(), before, "the verifier tells that bytes may be lost");
+        for (ino, file) in &mut self.files {
+            let read = self.runtime.block_on(read_all(&self.store, extent(*ino), 0, SPAN));
+            for (at, byte) in read.iter().enumerate() {
+                let known = file.now[at] == *byte || file.since_sync.iter().any(|old| old[at] == *byte);
+                assert!(known, "extent {ino} byte {at} is {byte}, should be {}", file.now[at]);
+            }
+            file.now = read;
+            file.since_sync.clear();
+        }
+    }
+
+    fn check(&self) {
+        for (ino, file) in &self.files {
+            let read = self.runtime.block_on(read_all(&self.store, extent(*ino), 0, SPAN));
+            assert!(read == file.now, "extent {ino}");
+            let end = file.now.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+            assert_eq!(self.store.size(extent(*ino)).end_bytes as usize, end, "extent {ino}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn every_byte_is_one_it_may_be(steps in steps()) {
+        let mut run = Run::new();
+        for step in steps {
+            run.step(step);
+        }
+        run.check();
+    }
+}

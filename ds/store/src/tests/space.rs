@@ -1,0 +1,173 @@
+//! Space comes back, a full store says so and recovers, fencing holds while everything runs.
+
+use std::time::Duration;
+
+use env::memory::{Crash, MemoryDisk};
+
+use super::*;
+
+const SMALL: u64 = 4 << 20;
+
+async fn small(disk: &MemoryDisk) -> Store {
+    Store::open(&env_of(disk, 1), &config(SMALL)).await.unwrap()
+}
+
+/// Lets the compactor work until the journal is at most `bytes` long.
+async fn shrinks_to(store: &Store, bytes: u64) {
+    let shrink = async {
+        while bytes < store.usage().journal_bytes {
+            store.inner.wake.notify_one();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), shrink).await.expect("space comes back");
+}
+
+/// Fills the store with extents of 32 KiB until it is full; returns how many went in.
+async fn fill(store: &Store, first: u64) -> u64 {
+    for ino in first.. {
+        for part in 0..4 {
+            let data = bytes(ino as u8, 8 << 10);
+            match store.write(extent(ino), Epoch(1), part * (8 << 10), data, Stability::Unstable).await {
+                Ok(()) => {}
+                Err(ChangeError::NoSpace) => return ino - first,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    unreachable!("a store has an end")
+}
+
+#[tokio::test]
+async fn overwriting_the_same_bytes_for_ever_fits() {
+    let store = small(&MemoryDisk::new()).await;
+    for round in 0..400u32 {
+        let data = bytes(round as u8, 16 << 10);
+        store.write(extent(1), Epoch(1), 0, data, Stability::Unstable).await.unwrap();
+    }
+    assert_eq!(read_all(&store, extent(1), 0, 16 << 10).await, vec![399u32 as u8; 16 << 10]);
+    shrinks_to(&store, SMALL / 2).await;
+}
+
+#[tokio::test]
+async fn a_full_store_says_so_and_recovers_after_a_drop() {
+    let disk = MemoryDisk::new();
+    let store = small(&disk).await;
+    let count = fill(&store, 1).await;
+    assert!(20 < count, "{count}");
+    for ino in 1..=count {
+        assert_eq!(read_all(&store, extent(ino), 0, 32 << 10).await, vec![ino as u8; 32 << 10]);
+    }
+    for ino in 1..=count + 1 {
+        store.drop_extent(extent(ino), Epoch(2)).await.unwrap();
+    }
+    shrinks_to(&store, SMALL / 4).await;
+    assert!(store.usage().used_bytes < SMALL / 8);
+    let again = fill(&store, 1000).await;
+    assert!(count <= again + again / 8, "{again} extents after {count}");
+    let before = store.inner.index.summary();
+    store.inner.sync().await.unwrap();
+    disk.crash(Crash::Drop);
+    let store = small(&disk).await;
+    let after = store.inner.index.summary();
+    let held = |all: &std::collections::BTreeMap<ExtentId, (u32, u32, u64, u64, bool)>| {
+        all.iter().filter(|(_, one)| 0 < one.1).map(|(name, one)| (*name, *one)).collect::<Vec<_>>()
+    };
+    assert_eq!(held(&after), held(&before));
+}
+
+/// Half of each segment dies; the other half must be copied to give the room back.
+#[tokio::test]
+async fn scattered_space_comes_back_by_copying() {
+    let disk = MemoryDisk::new();
+    let store = small(&disk).await;
+    let count = fill(&store, 1).await;
+    for ino in 1..=count + 1 {
+        // Some by cut, some by drop, some by overwriting with a single small record.
+        match ino % 6 {
+            0 => store.drop_extent(extent(ino), Epoch(2)).await.unwrap(),
+            1 | 2 => store.cut(extent(ino), Epoch(2), 8 << 10).await.unwrap(),
+            _ => Epoch(1),
+        };
+    }
+    let live = store.usage().used_bytes;
+    shrinks_to(&store, live + live / 2 + SMALL / 4).await;
+    let check = async |store: &Store| {
+        for ino in 1..=count {
+            let expected = match ino % 6 {
+                0 => vec![0; 32 << 10],
+                1 | 2 => [vec![ino as u8; 8 << 10], vec![0; 24 << 10]].concat(),
+                _ => vec![ino as u8; 32 << 10],
+            };
+            assert!(read_all(store, extent(ino), 0, 32 << 10).await == expected, "{ino}");
+        }
+    };
+    check(&store).await;
+    store.commit(extent(3), Epoch(1)).await.unwrap();
+    store.inner.sync().await.unwrap();
+    disk.crash(Crash::Drop);
+    let store = small(&disk).await;
+    check(&store).await;
+    for ino in (1..=count).filter(|ino| ino % 6 < 3) {
+        let stale = store.write(extent(ino), Epoch(1), 0, bytes(1, 1), Stability::Unstable).await;
+        let known = store.size(extent(ino)).epoch;
+        assert!(stale.is_err() || known <= Epoch(1), "{ino} forgot its epoch with bytes left");
+    }
+}
+
+/// Readers and writers at work while compaction moves everything under them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_are_right_while_segments_are_emptied() {
+    let store = small(&MemoryDisk::new()).await;
+    let writer = {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for round in 0..600u32 {
+                let (ino, at) = (1 + u64::from(round % 7), (round * 37 % 8) * 4096);
+                let mut data = vec![ino as u8; 4096];
+                data[0] = 0xff;
+                let data = vec![Bytes::from(data)];
+                store.write(extent(ino), Epoch(1), at, data, Stability::Unstable).await.unwrap();
+            }
+        })
+    };
+    while !writer.is_finished() {
+        for ino in 1..=7 {
+            let read = read_all(&store, extent(ino), 0, 32 << 10).await;
+            for block in read.chunks(4096) {
+                let whole = block[0] == 0xff && block[1..].iter().all(|byte| *byte == ino as u8);
+                assert!(whole || block.iter().all(|byte| *byte == 0), "extent {ino}");
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+}
+
+/// FENCE: what was admitted before completes and is counted; what comes later is refused; both agree.
+/// Spec: docs/protocol/control.md §3.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fence_in_flight_leaves_no_doubt() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk, 1).await;
+    for round in 0..20u64 {
+        let ino = 1 + round;
+        let writes: Vec<_> = (0..16u32)
+            .map(|number| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let data = bytes(7, 100);
+                    store.write(extent(ino), Epoch(1), number * 100, data, Stability::Unstable).await.is_ok()
+                })
+            })
+            .collect();
+        store.fence(extent(ino), Epoch(2)).await.unwrap();
+        let held = store.size(extent(ino)).held_bytes;
+        let mut written = 0;
+        for write in writes {
+            written += u32::from(write.await.unwrap());
+        }
+        assert_eq!(held, written * 100);
+        assert_eq!(store.size(extent(ino)).held_bytes, held);
+    }
+}

@@ -1,0 +1,243 @@
+//! WRITE and COMMIT.
+//!
+//! A WRITE is admitted under the lock of its extent's shard, appended without any lock, and laid into the index under the lock
+//! again. FENCE waits for what was admitted, so an admitted WRITE always completes.
+//!
+//! INVARIANT: a record that reached the journal reaches the index, even if whoever asked for it has gone away.
+//! Spec: docs/formats/journal.md §4.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use layout::{Epoch, ExtentId};
+use wal::{AppendError, Appended, Durability, Location};
+
+use crate::error::ChangeError;
+use crate::limits::{EXTENT_BYTES, ROOM_WAIT_MS, ROOM_WAITS_MAX, WRITE_BYTES_MAX};
+use crate::pieces::RECORD_WEIGHT_BYTES;
+use crate::record::{Act, Kind, SEQUENCE_END};
+use crate::store::{Inner, Store};
+
+/// When a WRITE is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stability {
+    /// When the operating system has the bytes.
+    Unstable,
+    /// When they are on stable storage.
+    Synced,
+}
+
+impl Store {
+    /// Writes `data` at `offset` of the extent.
+    ///
+    /// # Units
+    /// `offset` counts bytes from the start of the extent.
+    /// # Errors
+    /// Any [`ChangeError`]. After `Failed` it is unknown whether the bytes are there.
+    pub async fn write(
+        &self,
+        extent: ExtentId,
+        epoch: Epoch,
+        offset: u32,
+        data: Vec<Bytes>,
+        stability: Stability,
+    ) -> Result<(), ChangeError> {
+        let bytes: usize = data.iter().map(Bytes::len).sum();
+        let length = u32::try_from(bytes).map_err(|_| ChangeError::Range)?;
+        let inside = offset.checked_add(length).is_some_and(|end| end <= EXTENT_BYTES);
+        if !inside || WRITE_BYTES_MAX < bytes {
+            return Err(ChangeError::Range);
+        }
+        if length == 0 {
+            return self.inner.check_epoch(extent, epoch);
+        }
+        let room = Reserved::take(&self.inner, length).await?;
+        let admitted = Admitted::new(room, extent, epoch, offset, length)?;
+        let (inner, record) = (&self.inner, admitted.act.record(data));
+        let durability = match stability {
+            Stability::Unstable => Durability::Written,
+            Stability::Synced => Durability::Synced,
+        };
+        // What was stamped by now is enqueued before this record, so a sync of this one covers it.
+        let horizon = inner.stamps.horizon();
+        let appended = inner.wal.enqueue(vec![record], durability).await?;
+        Landing { work: Some((admitted, appended)), durability }.land().await?;
+        if stability == Stability::Synced {
+            inner.stamps.synced(horizon);
+        }
+        Ok(())
+    }
+
+    /// Returns when every WRITE to the extent that was answered before is on stable storage.
+    ///
+    /// # Errors
+    /// [`ChangeError::Stale`], [`ChangeError::Failed`], [`ChangeError::Closed`].
+    pub async fn commit(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
+        self.inner.check_epoch(extent, epoch)?;
+        let stamp = self.inner.index.shard(extent).get(&extent).map_or(0, |known| known.stamp);
+        if self.inner.stamps.is_synced(stamp) {
+            return Ok(());
+        }
+        self.inner.sync().await
+    }
+}
+
+impl Inner {
+    /// Syncs the journal.
+    pub(crate) async fn sync(&self) -> Result<(), ChangeError> {
+        let horizon = self.stamps.horizon();
+        self.wal.sync().await?;
+        self.stamps.synced(horizon);
+        Ok(())
+    }
+
+    /// Refuses an epoch that is too low, remembers one that is higher.
+    fn check_epoch(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
+        let mut shard = self.index.shard(extent);
+        let Some(known) = shard.get_mut(&extent) else { return Ok(()) };
+        if epoch < known.epoch {
+            return Err(ChangeError::Stale { known: known.epoch });
+        }
+        known.epoch = epoch;
+        Ok(())
+    }
+}
+
+/// Room for one WRITE, counted until it is in the index.
+struct Reserved {
+    inner: Arc<Inner>,
+    bytes: u64,
+}
+
+impl Reserved {
+    /// Takes room, waiting a while for compaction if there is little.
+    async fn take(inner: &Arc<Inner>, length: u32) -> Result<Self, ChangeError> {
+        let bytes = u64::from(length) + RECORD_WEIGHT_BYTES;
+        let before = inner.reserved_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let reserved = Self { inner: inner.clone(), bytes };
+        let live = inner.index.segments().live_bytes();
+        if inner.room.live_bytes_max() < live + before + bytes {
+            return Err(ChangeError::NoSpace);
+        }
+        let rests = inner.rests.load(Ordering::Relaxed);
+        for _ in 0..ROOM_WAITS_MAX {
+            if inner.wal.disk_bytes() <= inner.room.full_bytes() {
+                return Ok(reserved);
+            }
+            // Twice: the first rest may have been decided before this WRITE came.
+            if rests + 2 <= inner.rests.load(Ordering::Relaxed) {
+                return Err(ChangeError::NoSpace);
+            }
+            inner.wake.notify_one();
+            inner.env.clock.sleep_ms(ROOM_WAIT_MS).await;
+        }
+        Err(ChangeError::Busy)
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.inner.reserved_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A WRITE that FENCE will wait for.
+struct Admitted {
+    room: Reserved,
+    act: Act,
+    generation: usize,
+    number: u64,
+}
+
+impl Admitted {
+    fn new(
+        room: Reserved,
+        extent: ExtentId,
+        epoch: Epoch,
+        offset: u32,
+        length: u32,
+    ) -> Result<Self, ChangeError> {
+        let mut shard = room.inner.index.shard(extent);
+        let known = shard.entry(extent).or_default();
+        if epoch < known.epoch {
+            return Err(ChangeError::Stale { known: known.epoch });
+        }
+        if SEQUENCE_END <= known.sequence + 1 {
+            return Err(ChangeError::NoSpace);
+        }
+        known.epoch = epoch;
+        known.sequence += 1;
+        let generation = known.generation;
+        known.writers[generation] += 1;
+        let act = Act { kind: Kind::Write, extent, epoch, sequence: known.sequence, offset, length };
+        drop(shard);
+        let number = room.inner.in_flight.begin();
+        Ok(Self { room, act, generation, number })
+    }
+
+    /// The record lies at `at`.
+    fn land(&self, at: Location, durability: Durability) {
+        let inner = &self.room.inner;
+        let now_unix_ns = inner.env.clock.wall_ns();
+        let mut shard = inner.index.shard(self.act.extent);
+        let known = shard.get_mut(&self.act.extent).expect("an extent with writers is not forgotten");
+        inner.index.apply(known, &self.act, at);
+        known.mtime_unix_ns = known.mtime_unix_ns.max(now_unix_ns);
+        if durability == Durability::Written {
+            known.stamp = inner.stamps.stamp();
+        }
+        drop(shard);
+        inner.note_segment(at.segment);
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let inner = &self.room.inner;
+        let mut shard = inner.index.shard(self.act.extent);
+        let known = shard.get_mut(&self.act.extent).expect("an extent with writers is not forgotten");
+        known.writers[self.generation] -= 1;
+        if known.writers[self.generation] == 0 {
+            known.wake();
+        }
+        drop(shard);
+        inner.in_flight.end(self.number);
+    }
+}
+
+/// An append on its way into the index. Dropped early, it finishes on its own.
+struct Landing {
+    work: Option<(Admitted, Appended)>,
+    durability: Durability,
+}
+
+impl Landing {
+    async fn land(mut self) -> Result<(), ChangeError> {
+        let (_, appended) = self.work.as_mut().expect("it is only taken below");
+        let outcome = appended.await;
+        let (admitted, _) = self.work.take().expect("nobody else takes it");
+        finish(&admitted, self.durability, outcome)
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        let Some((admitted, appended)) = self.work.take() else { return };
+        let durability = self.durability;
+        // Without a runtime the process is ending, and nobody will read the index again.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { finish(&admitted, durability, appended.await) });
+        }
+    }
+}
+
+fn finish(
+    admitted: &Admitted,
+    durability: Durability,
+    outcome: Result<Vec<Location>, AppendError>,
+) -> Result<(), ChangeError> {
+    let at = *outcome?.first().expect("one record, one location");
+    admitted.land(at, durability);
+    Ok(())
+}
