@@ -1,0 +1,245 @@
+//! The compound loop: SEQUENCE first, then one row of the table after the other until one fails.
+//!
+//! The loop knows no operation but SEQUENCE. Whatever happens to an operation, its slot is completed.
+//!
+//! Spec: RFC 8881 §2.10.6, §15.1, §16.2.
+
+use std::sync::Arc;
+
+use wire_nfs::v4::compound::{CompoundHeader, ReplyWriter, decode_op, encode_refusal};
+use wire_nfs::v4::ops::sequence;
+use wire_nfs::v4::{Nfsstat4, Op};
+use wire_session::server::slot::fingerprint;
+use wire_session::server::{Admitted, Arrival, ConnectionId, SlotToken, Verdict};
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
+
+use crate::context::{Context, Failure, InSession};
+use crate::limits::COMPOUND_OPERATIONS_MAX;
+use crate::op_table::{Needs, Row, row};
+use crate::server::Server;
+
+/// What a reply may come to.
+#[derive(Clone, Copy)]
+struct Room {
+    bytes_max: usize,
+    overflow: Nfsstat4,
+}
+
+/// A compound outside of a session has one operation with a short answer.
+const ROOM_OUTSIDE: Room = Room { bytes_max: 64 << 10, overflow: Nfsstat4::RepTooBig };
+
+/// Runs a compound and writes its reply, from the status on.
+///
+/// # Errors
+/// Arguments that are no compound at all: the caller answers GARBAGE_ARGS.
+pub(crate) async fn run(cx: &mut Context, mut request: Reader) -> Result<Writer, XdrError> {
+    let header = CompoundHeader::decode(&mut request)?;
+    let mut w = Writer::new();
+    if !(1..=2).contains(&header.minor_version) {
+        encode_refusal(&mut w, Nfsstat4::MinorVersMismatch, &header.tag);
+        return Ok(w);
+    }
+    cx.minor_version = header.minor_version;
+    cx.operation_count = header.op_count;
+    if header.op_count == 0 {
+        encode_refusal(&mut w, Nfsstat4::Ok, &header.tag);
+        return Ok(w);
+    }
+    let first = decode_op(&mut request)?;
+    if first == Ok(Op::Sequence) {
+        return in_session(cx, &header, request).await;
+    }
+    let mut reply = ReplyWriter::begin(&mut w, &header.tag);
+    let status = match first {
+        Err(_) => refuse(&mut reply, &mut w, Op::Illegal, Nfsstat4::OpIllegal),
+        Ok(op) => match row(op).filter(|row| row.needs == Needs::Nothing) {
+            None => refuse(&mut reply, &mut w, op, Nfsstat4::OpNotInSession),
+            Some(_) if header.op_count != 1 => refuse(&mut reply, &mut w, op, Nfsstat4::NotOnlyOp),
+            Some(row) => execute(cx, row, &mut request, &mut reply, &mut w, ROOM_OUTSIDE).await,
+        },
+    };
+    reply.finish(&mut w, status);
+    Ok(w)
+}
+
+/// A compound that begins with SEQUENCE.
+async fn in_session(
+    cx: &mut Context,
+    header: &CompoundHeader,
+    mut request: Reader,
+) -> Result<Writer, XdrError> {
+    let args = sequence::Args::decode(&mut request)?;
+    let operations = request.rest();
+    let arrival = Arrival {
+        connection: ConnectionId(cx.connection.id()),
+        record_bytes: cx.request_bytes,
+        op_count: header.op_count,
+        fingerprint: fingerprint(&cx.principal, header.op_count, &operations),
+    };
+    let now_ms = cx.server.now_ms();
+    let verdict = cx.server.front.sessions.lock().sequence(&args, &arrival, now_ms);
+    let mut w = Writer::new();
+    let admitted = match verdict {
+        Verdict::Execute(admitted) => admitted,
+        Verdict::Replay(reply) => {
+            cx.server.metrics.replayed();
+            w.raw_bytes(reply);
+            return Ok(w);
+        }
+        Verdict::Reject(status) => {
+            let mut reply = ReplyWriter::begin(&mut w, &header.tag);
+            reply.op_status(&mut w, Op::Sequence.as_u32(), status);
+            reply.finish(&mut w, status);
+            cx.server.metrics.operation(Op::Sequence.name(), status.name(), 0.0);
+            return Ok(w);
+        }
+    };
+    let completion = Completion { server: Arc::clone(&cx.server), token: Some(admitted.token) };
+    cx.session = Some(InSession {
+        id: admitted.token.session.0,
+        client: admitted.token.client,
+        slot: admitted.token.slot,
+        sequence: admitted.token.sequence,
+    });
+    let mut reply = ReplyWriter::begin(&mut w, &header.tag);
+    let status = rest_of_compound(cx, header, &admitted, Reader::new(operations), &mut reply, &mut w).await;
+    reply.finish(&mut w, status);
+    completion.complete(admitted.cache.then_some(&w));
+    Ok(w)
+}
+
+async fn rest_of_compound(
+    cx: &mut Context,
+    header: &CompoundHeader,
+    admitted: &Admitted,
+    mut request: Reader,
+    reply: &mut ReplyWriter,
+    w: &mut Writer,
+) -> Nfsstat4 {
+    if admitted.minor_version != header.minor_version {
+        return refuse(reply, w, Op::Sequence, Nfsstat4::MinorVersMismatch);
+    }
+    if COMPOUND_OPERATIONS_MAX < header.op_count {
+        return refuse(reply, w, Op::Sequence, Nfsstat4::TooManyOps);
+    }
+    let result = reply.begin_op(w, Op::Sequence.as_u32());
+    admitted.result.encode(w);
+    result.finish(w, Nfsstat4::Ok);
+    let room = Room { bytes_max: admitted.reply_bytes_max, overflow: admitted.reply_overflow };
+    if 1 < header.op_count && cx.server.shard.read_barrier().await.is_err() {
+        return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
+    }
+    for operation in 1..header.op_count {
+        cx.operation = operation;
+        let status = match decode_op(&mut request) {
+            Err(_) => refuse(reply, w, Op::Illegal, Nfsstat4::Badxdr),
+            Ok(Err(_)) => refuse(reply, w, Op::Illegal, Nfsstat4::OpIllegal),
+            Ok(Ok(op)) => match serve(cx, op) {
+                Ok(row) => execute(cx, row, &mut request, reply, w, room).await,
+                Err(status) => refuse(reply, w, op, status),
+            },
+        };
+        if !status.is_ok() {
+            return status;
+        }
+    }
+    Nfsstat4::Ok
+}
+
+/// The row of an operation that may run here and now.
+fn serve(cx: &Context, op: Op) -> Result<&'static Row, Nfsstat4> {
+    if op == Op::Sequence {
+        return Err(Nfsstat4::SequencePos);
+    }
+    if op == Op::BindConnToSession {
+        return Err(Nfsstat4::NotOnlyOp);
+    }
+    if cx.minor_version < op.minor_version() {
+        return Err(Nfsstat4::OpIllegal);
+    }
+    let row = row(op).ok_or(Nfsstat4::Notsupp)?;
+    if row.needs == Needs::Filehandle && cx.current.is_none() {
+        return Err(Nfsstat4::Nofilehandle);
+    }
+    Ok(row)
+}
+
+async fn execute(
+    cx: &mut Context,
+    row: &Row,
+    request: &mut Reader,
+    reply: &mut ReplyWriter,
+    w: &mut Writer,
+    room: Room,
+) -> Nfsstat4 {
+    // An operation that changes something must not run if its answer may not fit.
+    let answer_bytes_max = usize::try_from(row.reply_bytes_max).expect("usize has 32 bits at least") + 8;
+    if row.mutates && room.bytes_max < w.len() + answer_bytes_max {
+        return refuse(reply, w, row.op, room.overflow);
+    }
+    let started_ns = cx.server.env.clock.monotonic_ns();
+    let result = reply.begin_op(w, row.op.as_u32());
+    let status = match (row.run)(cx, request, w).await {
+        Ok(()) if room.bytes_max < w.len() => {
+            result.fail(w, room.overflow);
+            room.overflow
+        }
+        Ok(()) => {
+            result.finish(w, Nfsstat4::Ok);
+            Nfsstat4::Ok
+        }
+        Err(Failure { status, body }) => {
+            debug_assert!(!status.is_ok());
+            match body {
+                // The body was made apart: whatever the operation wrote in place is dropped with the result.
+                Some(body) => {
+                    w.append(body);
+                    result.finish(w, status);
+                }
+                None => result.fail(w, status),
+            }
+            status
+        }
+    };
+    let spent_ns = cx.server.env.clock.monotonic_ns().saturating_sub(started_ns);
+    cx.server.metrics.operation(
+        row.op.name(),
+        status.name(),
+        std::time::Duration::from_nanos(spent_ns).as_secs_f64(),
+    );
+    status
+}
+
+fn refuse(reply: &mut ReplyWriter, w: &mut Writer, op: Op, status: Nfsstat4) -> Nfsstat4 {
+    reply.op_status(w, op.as_u32(), status);
+    status
+}
+
+fn refuse_next(request: &mut Reader, reply: &mut ReplyWriter, w: &mut Writer, status: Nfsstat4) -> Nfsstat4 {
+    match decode_op(request) {
+        Ok(Ok(op)) => refuse(reply, w, op, status),
+        Ok(Err(_)) | Err(_) => refuse(reply, w, Op::Illegal, Nfsstat4::OpIllegal),
+    }
+}
+
+/// Completes the slot, also if the request is dropped or panics half-way.
+struct Completion {
+    server: Arc<Server>,
+    token: Option<SlotToken>,
+}
+
+impl Completion {
+    fn complete(mut self, reply: Option<&Writer>) {
+        let token = self.token.take().expect("completed once");
+        let kept = reply.map(Writer::to_bytes);
+        self.server.front.sessions.lock().complete(token, kept);
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if let Some(token) = self.token.take() {
+            self.server.front.sessions.lock().complete(token, None);
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The bytes of files, wherever they are: inline beside the inode, or in extents on data servers.
+//!
+//! What READ and WRITE do in band, and how a file's content moves from inline to extents. Data servers are reached through
+//! the same client library that any other front uses.
+//!
+//! INVARIANT: bytes are on their data server, synced, before a command makes them part of the file.
+
+use bytes::{Bytes, BytesMut};
+use client::{DataPathError, Route};
+use layout::{DsHandle, ExtentId, Iomode, pieces};
+use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, op};
+use mds_shard::command::data::{Allocate, Fence, MoveToExtents, WriteInline, Written};
+use mds_shard::{Command, Origin, Outcome, Refusal};
+use wire_nfs::v4::Nfsstat4;
+
+use crate::limits::CONTENT_MOVED_RETRIES_MAX;
+use crate::server::Server;
+use crate::status;
+
+/// The client tag of the metadata server's own handles.
+const OWN_TAG: u32 = 0;
+
+/// Reads bytes; holes are zeros. The flag tells that the end of the file was reached.
+///
+/// # Errors
+/// DELAY while an extent is being changed or its data server is away, IO once it is away for long.
+pub(crate) async fn read(
+    server: &Server,
+    inode: &Inode,
+    offset_bytes: u64,
+    count_bytes: u64,
+) -> Result<(Bytes, bool), Nfsstat4> {
+    let end = inode.size_bytes.min(offset_bytes.saturating_add(count_bytes));
+    if end <= offset_bytes {
+        return Ok((Bytes::new(), inode.size_bytes <= offset_bytes));
+    }
+    let eof = end == inode.size_bytes;
+    let len = end - offset_bytes;
+    if inode.content == Content::Inline {
+        let view = server.view()?;
+        let data = op::inline::read(view.namespace(), inode, offset_bytes, len_usize(len))
+            .map_err(|e| status::of_namespace(&e))?;
+        return Ok((Bytes::from(data), eof));
+    }
+    let mut parts = Vec::new();
+    for (extent, offset, len) in pieces(inode.ino, offset_bytes, len) {
+        parts.push(read_extent(server, extent, offset, len, inode.size_bytes).await?);
+    }
+    let data = match parts.len() {
+        1 => parts.swap_remove(0),
+        _ => parts.concat().into(),
+    };
+    Ok((data, eof))
+}
+
+/// A length within one transfer or one inline file.
+fn len_usize(len_bytes: u64) -> usize {
+    usize::try_from(len_bytes).expect("bounded by the transfer size")
+}
+
+async fn read_extent(
+    server: &Server,
+    extent: ExtentId,
+    offset: u64,
+    len: u64,
+    size_bytes: u64,
+) -> Result<Bytes, Nfsstat4> {
+    let bytes = len_usize(len);
+    let record = {
+        let view = server.view()?;
+        op::extent::extent(view.namespace(), extent).map_err(|e| status::of_namespace(&e))?
+    };
+    let Some(record) = record else {
+        return Ok(Bytes::from(vec![0; bytes]));
+    };
+    if record.pending_work.is_some() {
+        return Err(Nfsstat4::Delay);
+    }
+    let route = route(server, &record, Iomode::Read, size_bytes)?;
+    let (segments, _) =
+        server.data_path.read(&route, offset, len).await.map_err(|e| of_data_path(server, &record, &e))?;
+    let mut data = BytesMut::with_capacity(bytes);
+    segments.iter().for_each(|segment| data.extend_from_slice(segment));
+    // The file is longer than what the data server holds: the rest is a hole.
+    data.resize(bytes, 0);
+    Ok(data.freeze())
+}
+
+/// Writes bytes; they are on stable storage when this returns.
+///
+/// # Errors
+/// As [`read`], and NOSPC if the home is full.
+pub(crate) async fn write(
+    server: &Server,
+    origin: Option<Origin>,
+    caller: Caller,
+    ino: Ino,
+    offset_bytes: u64,
+    data: Bytes,
+) -> Result<Inode, Nfsstat4> {
+    let end = offset_bytes + data.len() as u64;
+    for _ in 0..CONTENT_MOVED_RETRIES_MAX {
+        let inode = server.view()?.inode(ino).map_err(|e| status::of_refusal(&e))?;
+        let command = match inode.content {
+            Content::Inline if end <= server.config.inline_bytes => Command::WriteInline(WriteInline {
+                ino,
+                offset_bytes,
+                data: data.to_vec(),
+                caller: caller.clone(),
+            }),
+            Content::Inline => {
+                move_to_extents(server, ino).await?;
+                continue;
+            }
+            Content::Extents => {
+                match write_extents(server, ino, offset_bytes, &data, inode.size_bytes).await {
+                    Err(Nfsstat4::Stale) => continue,
+                    written => written?,
+                }
+                Command::Written(Written { ino, end_bytes: end, caller: Some(caller.clone()) })
+            }
+        };
+        match server.shard.propose(origin.clone(), command).await.map_err(|e| status::of_propose(&e))? {
+            Outcome::Inode(inode) => return Ok(*inode),
+            Outcome::Refused(Refusal::ContentMoved) => {}
+            Outcome::Refused(refusal) => return Err(status::of_refusal(&refusal)),
+            _ => return Err(Nfsstat4::Serverfault),
+        }
+    }
+    Err(Nfsstat4::Delay)
+}
+
+async fn write_extents(
+    server: &Server,
+    ino: Ino,
+    offset_bytes: u64,
+    data: &Bytes,
+    size_bytes: u64,
+) -> Result<(), Nfsstat4> {
+    for (extent, offset, len) in pieces(ino, offset_bytes, data.len() as u64) {
+        let record = home_of(server, extent, None).await?;
+        if record.pending_work.is_some() {
+            return Err(Nfsstat4::Delay);
+        }
+        let from = usize::try_from(offset - offset_bytes).expect("within the data");
+        let len = usize::try_from(len).expect("within the data");
+        let route = route(server, &record, Iomode::ReadWrite, size_bytes)?;
+        server
+            .data_path
+            .write_durable(&route, offset, data.slice(from..from + len))
+            .await
+            .map_err(|e| of_data_path(server, &record, &e))?;
+    }
+    Ok(())
+}
+
+/// The record of an extent; one that has no home gets one.
+///
+/// # Errors
+/// NOSPC if no data server that is up has room, DELAY if none is up.
+pub(crate) async fn home_of(
+    server: &Server,
+    extent: ExtentId,
+    client: Option<u64>,
+) -> Result<ExtentRecord, Nfsstat4> {
+    let known = op::extent::extent(server.view()?.namespace(), extent);
+    if let Some(record) = known.map_err(|e| status::of_namespace(&e))? {
+        return Ok(record);
+    }
+    let now_ms = server.now_ms();
+    let Some(home) = server.data_servers.place(extent, client, now_ms) else {
+        return Err(if server.data_servers.any_up(now_ms) { Nfsstat4::Nospc } else { Nfsstat4::Delay });
+    };
+    match server.propose(Command::Allocate(Allocate { extent, home })).await? {
+        Outcome::Extent(record) => Ok(record),
+        _ => Err(Nfsstat4::Serverfault),
+    }
+}
+
+/// Moves a small file's bytes to a data server, so that layouts can be given.
+///
+/// # Errors
+/// As [`write`].
+pub(crate) async fn move_to_extents(server: &Server, ino: Ino) -> Result<(), Nfsstat4> {
+    let _one_at_a_time = server.movers.lock(ino).await;
+    for _ in 0..CONTENT_MOVED_RETRIES_MAX {
+        let (inode, data, before) = {
+            let view = server.view()?;
+            let inode = view.inode(ino).map_err(|e| status::of_refusal(&e))?;
+            if inode.content == Content::Extents {
+                return Ok(());
+            }
+            let data = op::inline::read(view.namespace(), &inode, 0, len_usize(inode.size_bytes))
+                .map_err(|e| status::of_namespace(&e))?;
+            let before = op::extent::extent(view.namespace(), ExtentId { ino, index: 0 })
+                .map_err(|e| status::of_namespace(&e))?;
+            (inode, data, before)
+        };
+        if let Some(record) = before {
+            forget_earlier_attempt(server, &record).await?;
+        }
+        if !data.is_empty() {
+            write_extents(server, ino, 0, &Bytes::from(data), inode.size_bytes).await?;
+        }
+        let command = Command::MoveToExtents(MoveToExtents { ino, change: inode.change });
+        let outcome = server.shard.propose(None, command).await.map_err(|e| status::of_propose(&e))?;
+        match outcome {
+            Outcome::Refused(Refusal::ContentMoved) => {}
+            Outcome::Refused(refusal) => return Err(status::of_refusal(&refusal)),
+            _ => return Ok(()),
+        }
+    }
+    Err(Nfsstat4::Delay)
+}
+
+/// An earlier move was cut short and may have left bytes behind that are no longer the file's: they must not show up
+/// when the file grows.
+async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Result<(), Nfsstat4> {
+    let fence = Command::Fence(Fence { extent: record.extent });
+    let Outcome::Extent(fenced) = server.propose(fence).await? else {
+        return Err(Nfsstat4::Serverfault);
+    };
+    let known = server.data_servers.one(record.home).ok_or(Nfsstat4::Delay)?;
+    known.control.cut(fenced.extent, fenced.epoch, 0).await.map_err(|error| {
+        tracing::warn!(server = record.home.0, %error, "data server did not cut an extent");
+        Nfsstat4::Delay
+    })?;
+    server.work.run_for(server, record.home).await;
+    Ok(())
+}
+
+/// How to reach an extent, with a handle of the metadata server's own.
+///
+/// # Errors
+/// DELAY or IO if its data server is away.
+fn route(
+    server: &Server,
+    record: &ExtentRecord,
+    mode: Iomode,
+    size_hint_bytes: u64,
+) -> Result<Route, Nfsstat4> {
+    let known = server.data_servers.one(record.home).ok_or_else(|| server.away(record.home))?;
+    if !server.data_servers.is_up(record.home, server.now_ms()) {
+        return Err(server.away(record.home));
+    }
+    let handle =
+        DsHandle { extent: record.extent, epoch: record.epoch, mode, client_tag: OWN_TAG, size_hint_bytes };
+    let address = known.data_address().ok_or(Nfsstat4::Serverfault)?;
+    Ok(Route::new(address, layout::handle::seal(&server.handle_key, &handle)))
+}
+
+fn of_data_path(server: &Server, record: &ExtentRecord, error: &DataPathError) -> Nfsstat4 {
+    match error {
+        DataPathError::Stale => Nfsstat4::Stale,
+        DataPathError::NoSpace => {
+            server.data_servers.mark_full(record.home, server.now_ms());
+            Nfsstat4::Nospc
+        }
+        DataPathError::Busy => Nfsstat4::Delay,
+        _ => {
+            tracing::warn!(server = record.home.0, %error, "data server failed in band");
+            server.away(record.home)
+        }
+    }
+}

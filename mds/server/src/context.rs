@@ -1,0 +1,272 @@
+//! What an operation sees: the request it belongs to, the current and saved filehandle and stateid, and the shard.
+//!
+//! Lives as long as one COMPOUND. Holds no lock and no snapshot between operations.
+//!
+//! Spec: RFC 8881 §2.6.3.1.1, §16.2.3.1.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use env_transport::Connection;
+use mds_namespace::{Caller, Inode};
+use mds_shard::{Command, Origin, Outcome, StateView, StateidValue};
+use wire_nfs::v4::attr::{encode_fattr4, numbers};
+use wire_nfs::v4::{Bitmap, Fattr4, Nfsstat4, Stateid};
+use wire_xdr::{Decode, Reader, Writer};
+
+use crate::attr;
+
+use crate::export::Export;
+use crate::handle::{ExportId, FileHandle};
+use crate::server::Server;
+use crate::status;
+
+/// Attributes that WRITE on a data server moves.
+const MOVED_BY_WRITES: Bitmap = Bitmap::of(&[
+    numbers::CHANGE,
+    numbers::SIZE,
+    numbers::SPACE_USED,
+    numbers::TIME_METADATA,
+    numbers::TIME_MODIFY,
+]);
+
+/// A status other than OK, and the body that goes with it where the protocol has one.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// The status.
+    pub(crate) status: Nfsstat4,
+    /// Bytes after the status, where the failure arm is not void.
+    pub(crate) body: Option<Writer>,
+}
+
+impl From<Nfsstat4> for Failure {
+    fn from(status: Nfsstat4) -> Self {
+        Self { status, body: None }
+    }
+}
+
+/// Result of an operation.
+pub(crate) type OpResult<T> = Result<T, Failure>;
+
+/// The session a compound runs in, once its SEQUENCE was admitted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InSession {
+    /// Session id.
+    pub(crate) id: [u8; 16],
+    /// The client it belongs to.
+    pub(crate) client: u64,
+    /// Slot.
+    pub(crate) slot: u32,
+    /// Sequence id on the slot.
+    pub(crate) sequence: u32,
+}
+
+/// One COMPOUND under way.
+pub(crate) struct Context {
+    /// The server.
+    pub(crate) server: Arc<Server>,
+    /// The connection it came on.
+    pub(crate) connection: Connection,
+    /// Client address.
+    pub(crate) peer: IpAddr,
+    /// Who called, before squashing.
+    pub(crate) caller: Caller,
+    /// The caller as bytes that compare equal for the same principal.
+    pub(crate) principal: Vec<u8>,
+    /// Minor version.
+    pub(crate) minor_version: u32,
+    /// Length of the request record, bytes.
+    pub(crate) request_bytes: usize,
+    /// The session, after SEQUENCE.
+    pub(crate) session: Option<InSession>,
+    /// Position of the running operation in the compound.
+    pub(crate) operation: u32,
+    /// Number of operations in the compound.
+    pub(crate) operation_count: u32,
+    /// Current filehandle.
+    pub(crate) current: Option<FileHandle>,
+    /// Current stateid.
+    pub(crate) current_stateid: Option<StateidValue>,
+    /// Saved filehandle.
+    pub(crate) saved: Option<FileHandle>,
+    /// Saved stateid.
+    pub(crate) saved_stateid: Option<StateidValue>,
+}
+
+impl Context {
+    /// The current filehandle.
+    ///
+    /// # Errors
+    /// NOFILEHANDLE if none was put.
+    pub(crate) fn current(&self) -> Result<FileHandle, Nfsstat4> {
+        self.current.ok_or(Nfsstat4::Nofilehandle)
+    }
+
+    /// The saved filehandle.
+    ///
+    /// # Errors
+    /// NOFILEHANDLE if none was saved.
+    pub(crate) fn saved(&self) -> Result<FileHandle, Nfsstat4> {
+        self.saved.ok_or(Nfsstat4::Nofilehandle)
+    }
+
+    /// Puts a new current filehandle; the current stateid goes (RFC 8881 §16.2.3.1.2).
+    pub(crate) fn put_current(&mut self, handle: FileHandle) {
+        self.current = Some(handle);
+        self.current_stateid = None;
+    }
+
+    /// The client of the session.
+    ///
+    /// # Errors
+    /// OP_NOT_IN_SESSION outside of one.
+    pub(crate) fn client(&self) -> Result<u64, Nfsstat4> {
+        self.session.map(|session| session.client).ok_or(Nfsstat4::OpNotInSession)
+    }
+
+    /// The export behind a handle. `None` for the pseudo tree.
+    ///
+    /// # Errors
+    /// STALE if the export is gone, ACCESS if this client may not use it.
+    pub(crate) fn export(&self, handle: FileHandle) -> Result<Option<&Export>, Nfsstat4> {
+        if handle.export == ExportId::PSEUDO {
+            return Ok(None);
+        }
+        let export = self.server.exports.option(handle.export).ok_or(Nfsstat4::Stale)?;
+        if export.admits(self.peer) { Ok(Some(export)) } else { Err(Nfsstat4::Access) }
+    }
+
+    /// The attributes of an object that were asked for. Sizes of files that others write through layouts are fresh.
+    ///
+    /// # Errors
+    /// STALE, and the store's; INVAL for attributes that can only be set.
+    pub(crate) async fn attributes(
+        &self,
+        handle: FileHandle,
+        requested: &Bitmap,
+    ) -> Result<Fattr4, Nfsstat4> {
+        // RFC 8881 §18.7.3: what can only be set cannot be asked for.
+        if !requested.intersect(&numbers::WRITE_ONLY).is_empty() {
+            return Err(Nfsstat4::Inval);
+        }
+        let mut inode = self.inode(&self.view()?, handle)?;
+        if !requested.intersect(&MOVED_BY_WRITES).is_empty() {
+            inode = self.server.refresh_size(inode, self.client()?).await?;
+        }
+        let facts = self.server.facts(handle, &self.view()?)?;
+        let values = attr::values(&facts, &inode, self.server.wire_handle(handle), requested);
+        let mut body = Writer::new();
+        encode_fattr4(requested, &values, &mut body);
+        Fattr4::decode(&mut Reader::new(body.into_bytes())).map_err(|_| Nfsstat4::Serverfault)
+    }
+
+    /// Whether the current object has exactly these attributes (VERIFY, NVERIFY).
+    ///
+    /// # Errors
+    /// ATTRNOTSUPP for an attribute that is not served, INVAL for one that can only be set, and as for GETATTR.
+    pub(crate) async fn attributes_are(&self, wanted: &Fattr4) -> Result<bool, Nfsstat4> {
+        if wanted.mask_cut || !wanted.mask.is_subset(&attr::SUPPORTED) {
+            return Err(Nfsstat4::Attrnotsupp);
+        }
+        // RFC 8881 §18.15.3: rdattr_error says nothing about an object.
+        if wanted.mask.contains(numbers::RDATTR_ERROR) {
+            return Err(Nfsstat4::Inval);
+        }
+        let found = self.attributes(self.current()?, &wanted.mask).await?;
+        Ok(found.mask == wanted.mask && found.body == wanted.body)
+    }
+
+    /// Who asks, as the export of the handle counts them.
+    ///
+    /// # Errors
+    /// As [`Context::export`].
+    pub(crate) fn caller_at(&self, handle: FileHandle) -> Result<Caller, Nfsstat4> {
+        Ok(match self.export(handle)? {
+            Some(export) => export.squash(self.caller.clone()),
+            None => self.caller.clone(),
+        })
+    }
+
+    /// The same for an operation that changes something.
+    ///
+    /// # Errors
+    /// ROFS on a read-only export and in the pseudo tree, and as [`Context::export`].
+    pub(crate) fn writer_at(&self, handle: FileHandle) -> Result<Caller, Nfsstat4> {
+        match self.export(handle)? {
+            Some(export) if !export.read_only => Ok(export.squash(self.caller.clone())),
+            Some(_) | None => Err(Nfsstat4::Rofs),
+        }
+    }
+
+    /// A consistent snapshot of the store.
+    ///
+    /// # Errors
+    /// SERVERFAULT if the store fails.
+    pub(crate) fn view(&self) -> Result<StateView, Nfsstat4> {
+        self.server.view()
+    }
+
+    /// The inode a handle names.
+    ///
+    /// # Errors
+    /// STALE if there is no such inode (any more).
+    pub(crate) fn inode(&self, view: &StateView, handle: FileHandle) -> Result<Inode, Nfsstat4> {
+        let inode = view.inode(handle.ino).map_err(|e| status::of_refusal(&e))?;
+        if inode.generation == handle.generation { Ok(inode) } else { Err(Nfsstat4::Stale) }
+    }
+
+    /// A handle for an inode reached from another one.
+    #[must_use]
+    pub(crate) fn handle_of(&self, from: FileHandle, inode: &Inode) -> FileHandle {
+        FileHandle { export: from.export, generation: inode.generation, ino: inode.ino }
+    }
+
+    /// Puts a command through the log and waits for its outcome.
+    ///
+    /// # Errors
+    /// The status of a refusal, or DELAY if the log is not to be had now.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
+        match self.server.shard.propose(self.origin(), command).await {
+            Ok(Outcome::Refused(refusal)) => Err(status::of_refusal(&refusal)),
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(status::of_propose(&error)),
+        }
+    }
+
+    /// Names this request and operation in commands.
+    #[must_use]
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        self.session.map(|session| Origin {
+            session: session.id,
+            slot: session.slot,
+            sequence: session.sequence,
+            operation: self.operation,
+        })
+    }
+
+    /// A stateid from the wire, with "current" replaced by the compound's own (RFC 8881 §16.2.3.1.2).
+    ///
+    /// # Errors
+    /// BAD_STATEID if "current" is asked for and there is none, or for the reserved patterns that mean nothing.
+    pub(crate) fn resolve(&self, stateid: Stateid) -> Result<StateidValue, Nfsstat4> {
+        if stateid == Stateid::CURRENT {
+            return self.current_stateid.ok_or(Nfsstat4::BadStateid);
+        }
+        if stateid.is_special() {
+            return Err(Nfsstat4::BadStateid);
+        }
+        Ok(StateidValue { seqid: stateid.seqid, other: stateid.other })
+    }
+
+    /// Keeps a stateid an operation answered as the current one, and gives its wire form.
+    pub(crate) fn put_stateid(&mut self, stateid: StateidValue) -> Stateid {
+        self.current_stateid = Some(stateid);
+        wire_stateid(stateid)
+    }
+}
+
+/// A stateid as the wire has it.
+#[must_use]
+pub(crate) fn wire_stateid(stateid: StateidValue) -> Stateid {
+    Stateid { seqid: stateid.seqid, other: stateid.other }
+}

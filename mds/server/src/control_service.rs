@@ -1,0 +1,198 @@
+//! What data servers call: register and heartbeat, behind the cluster key.
+//!
+//! Spec: docs/protocol/control.md §1, §2.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::control::DsControl;
+use env::BoxFuture;
+use env_transport::{Answer, Call, Connection, Service};
+use layout::DataServerId;
+use mds_shard::Command;
+use mds_shard::Outcome;
+use mds_shard::command::data::RegisterDataServer;
+use parking_lot::Mutex;
+use wire_nfs::control::auth::Peer;
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::register::{Register, Registered, SealedKey};
+use wire_nfs::control::{
+    self, ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
+};
+use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
+use wire_xdr::{Decode, Encode};
+
+use crate::data_servers::Known;
+use crate::server::Server;
+
+/// The service on the control port.
+pub(crate) struct ControlService {
+    server: Arc<Server>,
+    key: ClusterKey,
+    gates: Arc<Mutex<HashMap<u64, ControlGate>>>,
+}
+
+impl ControlService {
+    /// Serves data servers that hold the cluster key.
+    pub(crate) fn new(server: Arc<Server>, key: ClusterKey) -> Self {
+        Self { server, key, gates: Arc::default() }
+    }
+
+    fn handshake(&self, procedure: u32, args: Bytes, connection: &Connection) -> Option<HandshakeReply> {
+        let mut gates = self.gates.lock();
+        let gate = gates.entry(connection.id()).or_insert_with(|| {
+            let mut nonce = [0; 32];
+            self.server.env.entropy.fill(&mut nonce);
+            ControlGate::new(&self.key, PROGRAM, NodeKind::Metadata, nonce)
+        });
+        let reply = gate.handshake(procedure, args)?;
+        Some(HandshakeReply { reply, shut: gate.is_shut() })
+    }
+
+    fn peer(&self, connection: &Connection) -> Result<Peer, Refusal> {
+        match self.gates.lock().get(&connection.id()) {
+            Some(gate) => gate.peer().cloned(),
+            None => Err(Refusal::NotAuthenticated),
+        }
+    }
+}
+
+struct HandshakeReply {
+    reply: Result<wire_xdr::Writer, wire_xdr::XdrError>,
+    shut: bool,
+}
+
+impl Service for ControlService {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let header = call.header;
+        let answer =
+            |writer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(Answer::Reply(writer))) };
+        if header.program != PROGRAM {
+            return answer(prog_unavail(header.xid));
+        }
+        if header.version != VERSION {
+            return answer(prog_mismatch(header.xid, VERSION, VERSION));
+        }
+        let args = call.args.rest();
+        if let Some(handshake) = self.handshake(header.procedure, args.clone(), connection) {
+            if handshake.shut {
+                tracing::warn!(peer = %connection.peer(), "a peer failed the control handshake");
+            }
+            return match handshake.reply {
+                Ok(body) => {
+                    let mut reply = accepted_success(header.xid);
+                    reply.append(body);
+                    answer(reply)
+                }
+                Err(_) => answer(garbage_args(header.xid)),
+            };
+        }
+        let peer = self.peer(connection);
+        let server = Arc::clone(&self.server);
+        let key = self.key.clone();
+        match Procedure::from_number(header.procedure) {
+            Some(Procedure::Register) => Box::pin(async move {
+                reply(header.xid, args, |register| register_one(server, key, peer, register)).await
+            }),
+            Some(Procedure::Heartbeat) => Box::pin(async move {
+                reply(header.xid, args, |beat| async move { heartbeat(&server, peer, &beat) }).await
+            }),
+            Some(Procedure::Null) => answer(accepted_success(header.xid)),
+            _ => answer(proc_unavail(header.xid)),
+        }
+    }
+
+    fn closed(&self, connection_id: u64) {
+        self.gates.lock().remove(&connection_id);
+    }
+}
+
+/// Decodes arguments, runs the procedure and encodes what it answers.
+async fn reply<A, R, F>(xid: u32, args: Bytes, run: impl FnOnce(A) -> F) -> Answer
+where
+    A: Decode,
+    R: Encode,
+    F: Future<Output = Result<R, Refusal>>,
+{
+    let Ok(args) = decode_args::<A>(args) else { return Answer::Reply(garbage_args(xid)) };
+    let result = run(args).await;
+    let mut writer = accepted_success(xid);
+    put_reply(&mut writer, &result);
+    Answer::Reply(writer)
+}
+
+async fn register_one(
+    server: Arc<Server>,
+    key: ClusterKey,
+    peer: Result<Peer, Refusal>,
+    register: Register,
+) -> Result<Registered, Refusal> {
+    let peer = data_server(peer)?;
+    let control_address: std::net::SocketAddr = register.control.parse().map_err(|_| Refusal::Invalid)?;
+    if register.addresses.is_empty() {
+        return Err(Refusal::Invalid);
+    }
+    let command = Command::RegisterDataServer(RegisterDataServer {
+        uuid: register.uuid,
+        addresses: register.addresses.clone(),
+        control: register.control.clone(),
+        capacity_bytes: register.capacity_bytes,
+    });
+    let id = match server.shard.propose(None, command).await {
+        Ok(Outcome::DataServer(id)) => DataServerId(id),
+        Ok(_) => return Err(Refusal::Invalid),
+        Err(mds_shard::ProposeError::NotLeader { leader }) => {
+            return Err(Refusal::NotLeader {
+                leader: leader.map(|(_, address)| address).unwrap_or_default(),
+            });
+        }
+        Err(_) => return Err(Refusal::Busy),
+    };
+    let now_ms = server.now_ms();
+    let known = Known {
+        uuid: register.uuid,
+        addresses: register.addresses,
+        control_address: register.control,
+        control: Arc::new(DsControl::new(&server.env, control_address, &key)),
+        usage: Usage {
+            capacity_bytes: register.capacity_bytes,
+            used_bytes: register.used_bytes,
+            ..Usage::default()
+        },
+        renewed_ms: Some(now_ms),
+        full_ms: None,
+    };
+    tracing::info!(server = id.0, addresses = ?known.addresses, "data server registered");
+    server.data_servers.put(id, known);
+    server.work.wake();
+    let mut nonce = [0; 16];
+    server.env.entropy.fill(&mut nonce);
+    Ok(Registered {
+        server: id.0,
+        lease_ms: lease_ms(&server),
+        key: SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes()),
+    })
+}
+
+fn heartbeat(server: &Server, peer: Result<Peer, Refusal>, beat: &Heartbeat) -> Result<Renewed, Refusal> {
+    data_server(peer)?;
+    if !server.shard.is_leader() {
+        let leader = server.shard.leader().map(|(_, address)| address).unwrap_or_default();
+        return Err(Refusal::NotLeader { leader });
+    }
+    let known = server.data_servers.renew(DataServerId(beat.server), beat.uuid, beat.usage, server.now_ms());
+    if known { Ok(Renewed { lease_ms: lease_ms(server) }) } else { Err(Refusal::RegisterAgain) }
+}
+
+fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {
+    let peer = peer?;
+    if peer.kind == NodeKind::Data { Ok(peer) } else { Err(Refusal::WrongPeer) }
+}
+
+fn lease_ms(server: &Server) -> u32 {
+    u32::try_from(server.data_servers.lease_ms()).unwrap_or(u32::MAX)
+}
+
+/// Room for the largest control request.
+pub(crate) const RECORD_BYTES_MAX: usize = control::limits::CONTROL_BYTES_MAX;

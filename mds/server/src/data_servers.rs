@@ -1,0 +1,227 @@
+//! The data servers as this metadata server sees them: who is up, how full they are, where new extents go, and which
+//! of them a client could not reach.
+//!
+//! What must survive a restart (id, uuid, addresses) is in the replicated store; leases and usage are relearnt from
+//! heartbeats. Time is an argument.
+//!
+//! Spec: docs/protocol/control.md §2.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use client::control::DsControl;
+use layout::placement::{Candidate, choose};
+use layout::{DataServerId, ExtentId};
+use parking_lot::{Mutex, RwLock};
+use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::flexfiles::NetAddr;
+
+use crate::limits::{EXCLUSION_MS, EXCLUSIONS_MAX};
+
+/// A universal address with its network id: `tcp6` if it holds colons.
+#[must_use]
+pub(crate) fn net_address(universal: &str) -> NetAddr {
+    let netid: &[u8] = if universal.contains(':') { b"tcp6" } else { b"tcp" };
+    NetAddr { netid: Bytes::from_static(netid), uaddr: Bytes::copy_from_slice(universal.as_bytes()) }
+}
+
+/// With this much free a server that was full takes writes again.
+const ROOM_BYTES: u64 = 16 << 20;
+
+/// One data server.
+#[derive(Clone)]
+pub(crate) struct Known {
+    /// Identity of its store.
+    pub(crate) uuid: [u8; 16],
+    /// Universal addresses for clients.
+    pub(crate) addresses: Vec<String>,
+    /// `ip:port` of its control service.
+    pub(crate) control_address: String,
+    /// Calls to it.
+    pub(crate) control: Arc<DsControl>,
+    /// As last reported.
+    pub(crate) usage: Usage,
+    /// When its lease was last renewed, by the monotonic clock; `None` if not since this node started.
+    pub(crate) renewed_ms: Option<u64>,
+    /// When it last refused a write for want of space, by the monotonic clock.
+    pub(crate) full_ms: Option<u64>,
+}
+
+impl Known {
+    /// A number that stands for the addresses. Device ids are names that never change their meaning (RFC 8881 §12.2.10),
+    /// so a server that moved gets a new one.
+    #[must_use]
+    pub(crate) fn generation(&self) -> u32 {
+        let mut hasher = blake3::Hasher::new();
+        for address in &self.addresses {
+            hasher.update(address.as_bytes()).update(&[0]);
+        }
+        u32::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"))
+    }
+
+    /// The address I/O in band goes to.
+    #[must_use]
+    pub(crate) fn data_address(&self) -> Option<SocketAddr> {
+        self.addresses
+            .iter()
+            .find_map(|universal| net_address(universal).resolve())
+            .map(|(_, address)| address)
+    }
+}
+
+/// All data servers.
+pub(crate) struct DataServers {
+    lease_ms: u64,
+    known: RwLock<BTreeMap<DataServerId, Known>>,
+    rotation: AtomicU64,
+    exclusions: Mutex<VecDeque<Exclusion>>,
+}
+
+struct Exclusion {
+    client: u64,
+    server: DataServerId,
+    until_ms: u64,
+}
+
+impl DataServers {
+    /// None known yet.
+    #[must_use]
+    pub(crate) fn new(lease_ms: u64) -> Self {
+        Self { lease_ms, known: RwLock::default(), rotation: AtomicU64::new(0), exclusions: Mutex::default() }
+    }
+
+    /// The lease given to data servers, milliseconds.
+    #[must_use]
+    pub(crate) fn lease_ms(&self) -> u64 {
+        self.lease_ms
+    }
+
+    /// Adds a data server, or replaces what is known of it. A lease that runs is kept.
+    pub(crate) fn put(&self, id: DataServerId, mut known: Known) {
+        let mut all = self.known.write();
+        if let Some(before) = all.get(&id) {
+            known.renewed_ms = known.renewed_ms.or(before.renewed_ms);
+        }
+        all.insert(id, known);
+    }
+
+    /// Renews a lease. False if the server is not known under this uuid: it must register again.
+    pub(crate) fn renew(&self, id: DataServerId, uuid: [u8; 16], usage: Usage, now_ms: u64) -> bool {
+        let mut all = self.known.write();
+        match all.get_mut(&id) {
+            Some(known) if known.uuid == uuid => {
+                known.usage = usage;
+                known.renewed_ms = Some(now_ms);
+                // A report that was on its way when the write was refused says nothing.
+                let after_refusal = |full_ms: u64| full_ms.saturating_add(self.lease_ms / 3) < now_ms;
+                if ROOM_BYTES < usage.free_bytes() && known.full_ms.is_some_and(after_refusal) {
+                    known.full_ms = None;
+                }
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// One of them.
+    #[must_use]
+    pub(crate) fn one(&self, id: DataServerId) -> Option<Known> {
+        self.known.read().get(&id).cloned()
+    }
+
+    /// All of them, by id.
+    #[must_use]
+    pub(crate) fn all(&self) -> Vec<(DataServerId, Known)> {
+        self.known.read().iter().map(|(id, known)| (*id, known.clone())).collect()
+    }
+
+    /// True if the server's lease runs.
+    #[must_use]
+    pub(crate) fn is_up(&self, id: DataServerId, now_ms: u64) -> bool {
+        self.known.read().get(&id).is_some_and(|known| self.lives(known, now_ms))
+    }
+
+    /// True if any server's lease runs.
+    #[must_use]
+    pub(crate) fn any_up(&self, now_ms: u64) -> bool {
+        self.known.read().values().any(|known| self.lives(known, now_ms))
+    }
+
+    /// Remembers that a server refused a write for want of space.
+    pub(crate) fn mark_full(&self, id: DataServerId, now_ms: u64) {
+        if let Some(known) = self.known.write().get_mut(&id) {
+            known.full_ms = Some(now_ms);
+        }
+    }
+
+    /// True if the server refused a write for want of space and has not had room since.
+    #[must_use]
+    pub(crate) fn is_full(&self, id: DataServerId) -> bool {
+        self.known.read().get(&id).is_some_and(|known| known.full_ms.is_some())
+    }
+
+    fn lives(&self, known: &Known, now_ms: u64) -> bool {
+        known.renewed_ms.is_some_and(|renewed_ms| now_ms < renewed_ms.saturating_add(self.lease_ms))
+    }
+
+    /// Bytes all servers may hold, and bytes free on those that are up.
+    #[must_use]
+    pub(crate) fn space(&self, now_ms: u64) -> (u64, u64) {
+        self.known.read().values().fold((0, 0), |(total, free), known| {
+            let up = self.lives(known, now_ms);
+            (total + known.usage.capacity_bytes, free + if up { known.usage.free_bytes() } else { 0 })
+        })
+    }
+
+    /// A home for a new extent; a client's excluded servers are left out where there is another.
+    #[must_use]
+    pub(crate) fn place(&self, extent: ExtentId, client: Option<u64>, now_ms: u64) -> Option<DataServerId> {
+        let excluded: Vec<DataServerId> =
+            client.map_or_else(Vec::new, |client| self.excluded(client, now_ms));
+        let candidates: Vec<Candidate> = self
+            .known
+            .read()
+            .iter()
+            .map(|(id, known)| Candidate {
+                id: *id,
+                free_bytes: known.usage.free_bytes(),
+                capacity_bytes: known.usage.capacity_bytes,
+                up: self.lives(known, now_ms) && known.full_ms.is_none(),
+            })
+            .collect();
+        // Consecutive extents of a file go to consecutive servers; files begin at different ones.
+        let rotation = if extent.index == 0 {
+            self.rotation.fetch_add(1, Ordering::Relaxed)
+        } else {
+            extent.ino.wrapping_add(u64::from(extent.index))
+        };
+        let reachable: Vec<Candidate> =
+            candidates.iter().filter(|c| !excluded.contains(&c.id)).copied().collect();
+        choose(&reachable, rotation).or_else(|| choose(&candidates, rotation))
+    }
+
+    /// Remembers that a client could not use a server: it gets no layouts there for a while. Healthy or not, the path
+    /// may be broken for this client alone.
+    pub(crate) fn exclude(&self, client: u64, server: DataServerId, now_ms: u64) {
+        let mut exclusions = self.exclusions.lock();
+        exclusions.retain(|e| now_ms < e.until_ms && (e.client, e.server) != (client, server));
+        if exclusions.len() == EXCLUSIONS_MAX {
+            exclusions.pop_front();
+        }
+        exclusions.push_back(Exclusion { client, server, until_ms: now_ms + EXCLUSION_MS });
+    }
+
+    /// True if the client could not use the server a short while ago.
+    #[must_use]
+    pub(crate) fn is_excluded(&self, client: u64, server: DataServerId, now_ms: u64) -> bool {
+        self.excluded(client, now_ms).contains(&server)
+    }
+
+    fn excluded(&self, client: u64, now_ms: u64) -> Vec<DataServerId> {
+        let exclusions = self.exclusions.lock();
+        exclusions.iter().filter(|e| e.client == client && now_ms < e.until_ms).map(|e| e.server).collect()
+    }
+}

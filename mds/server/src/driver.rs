@@ -1,0 +1,350 @@
+//! Starts and stops a metadata server: shard, first format, ports, and the tasks that run beside requests.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use client::DataPath;
+use client::control::DsControl;
+use env::Env;
+use env_transport::{Limits, serve};
+use layout::{DataServerId, HandleKey};
+use mds_namespace::{Caller, Inode, Kind, ROOT_INO, SetAttributes, op, superblock};
+use mds_shard::command::data::Format;
+use mds_shard::command::namespace::Create;
+use mds_shard::{Command, NodeConfig, Outcome, ProposeError, Shard};
+use prometheus_client::registry::Registry;
+use tokio::task::JoinHandle;
+use wire_nfs::control::ClusterKey;
+use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::v4::Verifier;
+
+use crate::control_service::{ControlService, RECORD_BYTES_MAX};
+use crate::data_servers::{DataServers, Known};
+use crate::export::{Export, Exports};
+use crate::front::Front;
+use crate::handle::HandleMaker;
+use crate::limits::{
+    CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_PER_CONNECTION_MAX, REQUEST_BYTES_MAX,
+    START_LEADER_MS_MAX, WORK_BATCH_MAX,
+};
+use crate::metrics::Metrics;
+use crate::report::{DataServerLine, ExportLine, Status};
+use crate::server::{Server, Settings};
+use crate::service::NfsService;
+use crate::{reaper, work};
+
+/// How a metadata server is set up.
+#[derive(Clone, Debug)]
+pub struct MdsConfig {
+    /// Where its store and log live.
+    pub dir: PathBuf,
+    /// NFS address.
+    pub listen: SocketAddr,
+    /// Address for data servers.
+    pub control: SocketAddr,
+    /// What may be mounted; empty means everything.
+    pub exports: Vec<Export>,
+    /// Times and sizes.
+    pub settings: Settings,
+    /// Proves nodes to each other.
+    pub cluster_key: ClusterKey,
+    /// Number of this replica.
+    pub node: u64,
+    /// All replicas; empty means that this one is alone.
+    pub members: Vec<(u64, String)>,
+}
+
+/// Why a metadata server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The shard does not start.
+    #[error("metadata store: {0}")]
+    Shard(#[from] mds_shard::StartError),
+    /// No leader was found in time.
+    #[error("no metadata replica leads after {} s", START_LEADER_MS_MAX / 1000)]
+    NoLeader,
+    /// The store cannot be read or written.
+    #[error("metadata store: {0}")]
+    Store(String),
+    /// A port cannot be used.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// A running metadata server.
+pub struct MetadataServer {
+    server: Arc<Server>,
+    nfs: env_transport::Server,
+    control: env_transport::Server,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl MetadataServer {
+    /// Starts: opens or makes the store, waits for a leader, listens.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(env: Env, config: MdsConfig, registry: &mut Registry) -> Result<Self, StartError> {
+        let shard = Shard::start(env.clone(), &config.dir, node_config(&config)).await?;
+        format_once(&env, &shard).await?;
+        let server = Arc::new(make(env.clone(), shard, &config, registry)?);
+        remember_data_servers(&server, &config.cluster_key)?;
+        make_export_paths(&server).await?;
+        let nfs =
+            listen(&env, config.listen, Arc::new(NfsService::new(Arc::clone(&server))), REQUEST_BYTES_MAX)
+                .await?;
+        let control_service = ControlService::new(Arc::clone(&server), config.cluster_key.clone());
+        let control = listen(&env, config.control, Arc::new(control_service), RECORD_BYTES_MAX).await?;
+        let tasks = vec![
+            tokio::spawn(reaper::drive(Arc::clone(&server))),
+            tokio::spawn(work::drive(Arc::clone(&server))),
+        ];
+        Ok(Self { server, nfs, control, tasks })
+    }
+
+    /// The NFS address, with the port that was taken.
+    #[must_use]
+    pub fn nfs_address(&self) -> SocketAddr {
+        self.nfs.local_addr()
+    }
+
+    /// The control address, with the port that was taken.
+    #[must_use]
+    pub fn control_address(&self) -> SocketAddr {
+        self.control.local_addr()
+    }
+
+    /// The state, for administrators.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let server = &self.server;
+        let shard = server.shard.status();
+        let now_ms = server.now_ms();
+        let all = server.data_servers.all();
+        let (space_total_bytes, space_free_bytes) = server.data_servers.space(now_ms);
+        let view = server.view().ok();
+        let view = view.as_ref();
+        Status {
+            file_system: hex(&server.file_system),
+            node: shard.id,
+            leader: shard.leader,
+            members: server.members.clone(),
+            applied_index: shard.applied_index,
+            clients: view.and_then(|v| v.clients().ok()).map_or(0, |clients| clients.len() as u64),
+            sessions: server.front.sessions.lock().len() as u64,
+            inodes: view.and_then(|v| op::statfs::inodes(v.namespace()).ok()).unwrap_or(0),
+            data_servers: all.len() as u64,
+            data_servers_up: all.iter().filter(|(id, _)| server.data_servers.is_up(*id, now_ms)).count()
+                as u64,
+            space_total_bytes,
+            space_free_bytes,
+            work_items: view.and_then(|v| v.work(WORK_BATCH_MAX).ok()).map_or(0, |items| items.len() as u64),
+        }
+    }
+
+    /// What may be mounted.
+    #[must_use]
+    pub fn exports(&self) -> Vec<ExportLine> {
+        self.server.exports.iter().map(|(_, export)| export.line()).collect()
+    }
+
+    /// The data servers.
+    #[must_use]
+    pub fn data_servers(&self) -> Vec<DataServerLine> {
+        let now_ms = self.server.now_ms();
+        let servers = &self.server.data_servers;
+        let line = |(id, known): (DataServerId, Known)| DataServerLine {
+            id: id.0,
+            uuid: hex(&known.uuid),
+            up: servers.is_up(id, now_ms),
+            full: known.full_ms.is_some(),
+            capacity_bytes: known.usage.capacity_bytes,
+            used_bytes: known.usage.used_bytes,
+            journal_bytes: known.usage.journal_bytes,
+            silent_ms: known.renewed_ms.map(|renewed_ms| now_ms.saturating_sub(renewed_ms)),
+            addresses: known.addresses,
+            control: known.control_address,
+        };
+        servers.all().into_iter().map(line).collect()
+    }
+
+    /// Stops: no new requests, running ones end, everything is durable.
+    pub async fn stop(&self) {
+        self.nfs.shutdown().await;
+        self.control.shutdown().await;
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.server.shard.stop().await;
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn node_config(config: &MdsConfig) -> NodeConfig {
+    let mut node = NodeConfig::single([0; 16]);
+    node.id = config.node;
+    node.cluster_key = *config.cluster_key.as_bytes();
+    if !config.members.is_empty() {
+        node.members = config.members.clone();
+    }
+    node
+}
+
+/// Waits for a leader; the first one of a new file system makes its root and keys.
+async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
+    let deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
+    loop {
+        if env.clock.monotonic_ms() > deadline_ms {
+            return Err(StartError::NoLeader);
+        }
+        let ready = shard.leader().is_some() && shard.read_barrier().await.is_ok();
+        let formatted = shard.view().ok().and_then(|view| view.is_formatted().ok()).unwrap_or(false);
+        if formatted && (ready || shard.leader().is_some()) {
+            return Ok(());
+        }
+        if ready {
+            propose_format(env, shard).await?;
+            continue;
+        }
+        env.clock.sleep_ms(20).await;
+    }
+}
+
+async fn propose_format(env: &Env, shard: &Shard) -> Result<(), StartError> {
+    let mut format = Format {
+        file_system: [0; 16],
+        handle_key: [0; 32],
+        cookie_key: [0; 32],
+        root_uid: 0,
+        root_gid: 0,
+        // Like /tmp: whoever mounts a new cluster can use it.
+        root_mode: 0o1777,
+    };
+    env.entropy.fill(&mut format.file_system);
+    env.entropy.fill(&mut format.handle_key);
+    env.entropy.fill(&mut format.cookie_key);
+    match shard.propose(None, Command::Format(format)).await {
+        Ok(Outcome::Refused(refusal)) => Err(StartError::Store(refusal.to_string())),
+        Ok(_) | Err(ProposeError::NotLeader { .. }) => Ok(()),
+        Err(error) => Err(StartError::Store(error.to_string())),
+    }
+}
+
+fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> Result<Server, StartError> {
+    let store = |e: &dyn std::fmt::Display| StartError::Store(e.to_string());
+    let view = shard.view().map_err(|e| store(&e))?;
+    let superblock = superblock::superblock(view.namespace()).map_err(|e| store(&e))?;
+    drop(view);
+    let started_ms = env.clock.monotonic_ms();
+    Ok(Server {
+        exports: Exports::new(config.exports.clone()),
+        config: config.settings,
+        handles: HandleMaker::new(&superblock.handle_key),
+        handle_key: HandleKey::new(superblock.handle_key),
+        file_system: superblock.file_system,
+        front: Front::new(env.entropy.u64(), config.settings.lease_ms),
+        data_servers: DataServers::new(config.settings.data_server_lease_ms),
+        data_path: DataPath::new(&env),
+        recalls: crate::recall::Recalls::default(),
+        work: work::Work::default(),
+        metrics: Metrics::new(registry),
+        write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
+        movers: crate::server::Movers::default(),
+        started_ms,
+        members: config.members.clone(),
+        shard,
+        env,
+    })
+}
+
+/// Data servers known from before: addresses at once, leases when they report.
+fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartError> {
+    let view = server.shard.view().map_err(|e| StartError::Store(e.to_string()))?;
+    for known in view.data_servers().map_err(|e| StartError::Store(e.to_string()))? {
+        let Ok(address) = known.control.parse() else { continue };
+        server.data_servers.put(
+            DataServerId(known.id),
+            Known {
+                uuid: known.uuid,
+                addresses: known.addresses,
+                control_address: known.control,
+                control: Arc::new(DsControl::new(&server.env, address, key)),
+                usage: Usage { capacity_bytes: known.capacity_bytes, ..Usage::default() },
+                renewed_ms: None,
+                full_ms: None,
+            },
+        );
+    }
+    Ok(())
+}
+
+/// Directories that are exported but not there yet are made, so that a new cluster can be mounted at once.
+async fn make_export_paths(server: &Server) -> Result<(), StartError> {
+    if !server.shard.is_leader() {
+        return Ok(());
+    }
+    for (_, export) in server.exports.iter() {
+        let mut directory = ROOT_INO;
+        for name in export.components() {
+            let inode = step_or_make(server, directory, name.as_bytes()).await?;
+            if inode.kind != Kind::Directory {
+                return Err(StartError::Store(format!("export {}: {name} is no directory", export.path)));
+            }
+            directory = inode.ino;
+        }
+    }
+    Ok(())
+}
+
+async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Inode, StartError> {
+    let root = Caller::default();
+    let view = server.shard.view().map_err(|e| StartError::Store(e.to_string()))?;
+    match op::lookup::find(view.namespace(), &root, directory, name) {
+        Ok(Some(inode)) => return Ok(inode),
+        Ok(None) => {}
+        Err(error) => return Err(StartError::Store(error.to_string())),
+    }
+    drop(view);
+    let create = Create {
+        caller: root,
+        directory,
+        name: name.to_vec(),
+        kind: Kind::Directory,
+        symlink_target: Vec::new(),
+        attributes: SetAttributes { mode: Some(0o755), ..SetAttributes::default() },
+    };
+    match server.propose(Command::Create(create)).await {
+        Ok(Outcome::Entry(entry)) => Ok(entry.inode),
+        Ok(_) => Err(StartError::Store("unexpected outcome".to_owned())),
+        Err(status) => Err(StartError::Store(status.name().to_owned())),
+    }
+}
+
+async fn listen(
+    env: &Env,
+    address: SocketAddr,
+    service: Arc<dyn env_transport::Service>,
+    record_bytes_max: usize,
+) -> Result<env_transport::Server, StartError> {
+    let limits = Limits {
+        connections_max: CONNECTIONS_MAX,
+        in_flight_per_connection_max: IN_FLIGHT_PER_CONNECTION_MAX,
+        record_bytes_max,
+        in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+        // A client's backchannel lives on the connection: only the client closes it.
+        idle_ms_max: 0,
+        ..Limits::default()
+    };
+    serve(env.net.clone(), env.clock.clone(), address, service, limits)
+        .await
+        .map_err(|error| StartError::Listen { address, error })
+}

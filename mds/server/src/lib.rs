@@ -1,0 +1,36 @@
+//! The metadata server's front: NFSv4.1 and 4.2 over sessions, layouts, I/O in band, and the control of data servers.
+//!
+//! RPC record, session slot, compound loop, row of the operation table, one file for each operation, and from there a command
+//! or a view of the shard. Decides nothing that must outlive it: names, opens, locks and layouts are in the shard.
+//!
+//! Spec: RFC 8881; RFC 7862; RFC 8435.
+
+#![forbid(unsafe_code)]
+
+mod attr;
+mod callback;
+mod compound;
+mod content;
+mod context;
+mod control_service;
+mod data_servers;
+mod driver;
+pub mod export;
+mod export_tree;
+mod flexfile;
+mod front;
+pub mod handle;
+pub mod limits;
+mod metrics;
+mod name;
+mod op;
+mod op_table;
+mod reaper;
+mod recall;
+pub mod report;
+pub mod server;
+mod service;
+mod status;
+mod work;
+
+pub use driver::{MdsConfig, MetadataServer, StartError};

@@ -1,0 +1,34 @@
+//! Every bound of the metadata server's front, in one place.
+
+/// Operations in one COMPOUND; more is TOO_MANY_OPS. Linux asks for 8.
+pub const COMPOUND_OPERATIONS_MAX: u32 = 64;
+/// A whole request record: a 1 MiB WRITE and its headers.
+pub const REQUEST_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Largest READ or WRITE served in band, and the transfer size told to clients.
+pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+/// Client connections at once.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Requests of one connection that run at the same time.
+pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 128;
+/// Request bytes held in memory at the same time, over all connections.
+pub const IN_FLIGHT_BYTES_MAX: usize = 128 << 20;
+/// Bytes of one READDIR reply, whatever the client asks.
+pub const READDIR_BYTES_MAX: u32 = 1 << 20;
+/// Stateids in one TEST_STATEID.
+pub const TEST_STATEIDS_MAX: usize = 1024;
+/// Data-server sizes asked at once for one GETATTR.
+pub const SIZE_QUERIES_MAX: usize = 16;
+/// Attempts of an operation whose content moved under it before it answers DELAY.
+pub const CONTENT_MOVED_RETRIES_MAX: u32 = 8;
+/// Recalls of layouts under way at once.
+pub const RECALLS_MAX: usize = 1024;
+/// Work items for data servers carried out in one round.
+pub const WORK_BATCH_MAX: usize = 256;
+/// A data server that failed for a client is left out of that client's layouts for this long.
+pub const EXCLUSION_MS: u64 = 30_000;
+/// Exclusions remembered.
+pub const EXCLUSIONS_MAX: usize = 4096;
+/// Extents fenced in one go when a layout is taken from a client.
+pub const FENCED_EXTENTS_MAX: usize = 256;
+/// How long a start waits for a leader.
+pub const START_LEADER_MS_MAX: u64 = 60_000;

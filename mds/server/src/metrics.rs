@@ -1,0 +1,141 @@
+//! Counters of the metadata server, for Prometheus.
+//!
+//! `shoal_data_bytes_total{role="mds"}` stands alone: it counts file data that went through the metadata server, and so
+//! proves that pNFS keeps it off.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabels {
+    role: &'static str,
+    op: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LatencyLabels {
+    role: &'static str,
+    op: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DirectionLabels {
+    role: &'static str,
+    direction: &'static str,
+}
+
+const ROLE: &str = "mds";
+
+/// Bounds of the latency buckets, seconds.
+const LATENCY_BUCKETS: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 5.0];
+
+type Latencies = Family<LatencyLabels, Histogram, fn() -> Histogram>;
+
+/// The counters.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    requests: Family<OperationLabels, Counter>,
+    latencies: Latencies,
+    read_bytes: Counter,
+    written_bytes: Counter,
+    layouts_granted: Counter,
+    layout_read_bytes: Counter,
+    layout_written_bytes: Counter,
+    layouts_out: Gauge<u64, AtomicU64>,
+    clients: Gauge<u64, AtomicU64>,
+    replays: Counter,
+    recalls: Counter,
+}
+
+impl Metrics {
+    /// Makes the counters and registers them.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let data_bytes = Family::<DirectionLabels, Counter>::default();
+        let direction =
+            |direction| data_bytes.get_or_create_owned(&DirectionLabels { role: ROLE, direction });
+        let metrics = Self {
+            requests: Family::default(),
+            latencies: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+            read_bytes: direction("read"),
+            written_bytes: direction("write"),
+            layouts_granted: Counter::default(),
+            layout_read_bytes: Counter::default(),
+            layout_written_bytes: Counter::default(),
+            layouts_out: Gauge::default(),
+            clients: Gauge::default(),
+            replays: Counter::default(),
+            recalls: Counter::default(),
+        };
+        let m = &metrics;
+        registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
+        registry.register("shoal_nfs_request_seconds", "Time an NFS operation took", m.latencies.clone());
+        registry.register("shoal_data_bytes", "File data carried, bytes", data_bytes.clone());
+        registry.register("shoal_layouts_granted", "Layout segments granted", m.layouts_granted.clone());
+        registry.register(
+            "shoal_layout_read_bytes",
+            "Bytes clients say they read through layouts",
+            m.layout_read_bytes.clone(),
+        );
+        registry.register(
+            "shoal_layout_written_bytes",
+            "Bytes clients say they wrote through layouts",
+            m.layout_written_bytes.clone(),
+        );
+        registry.register("shoal_layouts_out", "Files with a layout, by client", m.layouts_out.clone());
+        registry.register("shoal_clients", "Clients with a lease", m.clients.clone());
+        registry.register("shoal_replays", "Requests answered from a reply cache", m.replays.clone());
+        registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
+        metrics
+    }
+
+    /// An operation ended.
+    pub(crate) fn operation(&self, op: &'static str, status: &'static str, seconds: f64) {
+        self.requests.get_or_create(&OperationLabels { role: ROLE, op, status }).inc();
+        self.latencies.get_or_create(&LatencyLabels { role: ROLE, op }).observe(seconds);
+    }
+
+    /// File data was read in band.
+    pub(crate) fn data_read(&self, bytes: usize) {
+        self.read_bytes.inc_by(bytes as u64);
+    }
+
+    /// File data was written in band.
+    pub(crate) fn data_written(&self, bytes: usize) {
+        self.written_bytes.inc_by(bytes as u64);
+    }
+
+    /// A layout segment was granted.
+    pub(crate) fn layout_granted(&self) {
+        self.layouts_granted.inc();
+    }
+
+    /// A client told what it did through layouts.
+    pub(crate) fn layout_stats(&self, read_bytes: u64, written_bytes: u64) {
+        self.layout_read_bytes.inc_by(read_bytes);
+        self.layout_written_bytes.inc_by(written_bytes);
+    }
+
+    /// What there is now.
+    pub(crate) fn set_state(&self, clients: u64, layouts: u64) {
+        self.clients.set(clients);
+        self.layouts_out.set(layouts);
+    }
+
+    /// A request was answered from the reply cache.
+    pub(crate) fn replayed(&self) {
+        self.replays.inc();
+    }
+
+    /// A recall was sent.
+    pub(crate) fn recalled(&self) {
+        self.recalls.inc();
+    }
+}

@@ -1,0 +1,21 @@
+//! BACKCHANNEL_CTL: with which program and credential to call the client back.
+//!
+//! Spec: RFC 8881 §18.33.
+
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::SessionId;
+use wire_nfs::v4::ops::backchannel_ctl::{Args, ResOk};
+use wire_session::server::channel::choose_credential;
+
+use crate::context::{Context, OpResult};
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let session = cx.session.ok_or(Nfsstat4::OpNotInSession)?;
+    let credential = choose_credential(&args.sec_parms);
+    if credential.is_none() {
+        return Err(Nfsstat4::Inval.into());
+    }
+    let known =
+        cx.server.front.sessions.lock().set_callback(SessionId(session.id), args.cb_program, credential);
+    if known { Ok(ResOk) } else { Err(Nfsstat4::Badsession.into()) }
+}

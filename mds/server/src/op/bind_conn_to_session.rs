@@ -1,0 +1,14 @@
+//! BIND_CONN_TO_SESSION: a further, or new, connection of a session, for either direction.
+//!
+//! Spec: RFC 8881 §18.34.
+
+use wire_nfs::v4::ops::bind_conn_to_session::{Args, ResOk};
+use wire_session::server::ConnectionId;
+
+use crate::context::{Context, OpResult};
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let now_ms = cx.server.now_ms();
+    let connection = ConnectionId(cx.connection.id());
+    Ok(cx.server.front.sessions.lock().bind(&args, connection, now_ms)?)
+}

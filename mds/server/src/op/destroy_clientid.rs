@@ -1,0 +1,26 @@
+//! DESTROY_CLIENTID: a client leaves.
+//!
+//! QUIRK(linux): BUSY is tried again ten times, a second apart, so sessions that are left over do not make a client
+//! busy; opens, locks and layouts do.
+//!
+//! Spec: RFC 8881 §18.50.
+
+use mds_shard::command::client::RemoveClient;
+use mds_shard::{Command, Outcome};
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::destroy_clientid::{Args, ResOk};
+
+use crate::context::{Context, OpResult};
+use crate::reaper;
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    if cx.session.is_some_and(|session| session.client == args.clientid) {
+        return Err(Nfsstat4::ClientidBusy.into());
+    }
+    let command = RemoveClient { client: args.clientid, only_if_idle: true };
+    let Outcome::Removed(removed) = cx.propose(Command::RemoveClient(command)).await? else {
+        return Err(Nfsstat4::Serverfault.into());
+    };
+    reaper::client_gone(&cx.server, &removed).await;
+    Ok(ResOk)
+}

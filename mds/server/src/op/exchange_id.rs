@@ -1,0 +1,65 @@
+//! EXCHANGE_ID: a client says who it is and gets a client id.
+//!
+//! The cases of a known, unknown, restarted or foreign client are decided in `wire_session::server::client_id` and
+//! applied in the log.
+//!
+//! Spec: RFC 8881 §18.35.
+
+use bytes::Bytes;
+use mds_shard::command::client::ExchangeId;
+use mds_shard::{Command, Outcome};
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::exchange_id::{Args, ImplId, ResOk, StateProtectAsked, StateProtectGranted, flags};
+
+use crate::context::{Context, OpResult};
+
+/// Longest implementation name kept, bytes.
+const IMPLEMENTATION_BYTES_MAX: usize = 256;
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    if args.flags & !flags::ARGS_ALL != 0 {
+        return Err(Nfsstat4::Inval.into());
+    }
+    if matches!(args.state_protect, StateProtectAsked::Ssv(_)) {
+        return Err(Nfsstat4::EncrAlgUnsupp.into());
+    }
+    let implementation = args.impl_id.first().map(implementation).unwrap_or_default();
+    let command = ExchangeId {
+        owner: args.owner_id.to_vec(),
+        verifier: args.verifier.0,
+        principal: cx.principal.clone(),
+        update: args.flags & flags::UPD_CONFIRMED_REC_A != 0,
+        implementation,
+    };
+    let Outcome::Client(answer) = cx.propose(Command::ExchangeId(command)).await? else {
+        return Err(Nfsstat4::Serverfault.into());
+    };
+    let now_ms = cx.server.now_ms();
+    cx.server.front.sessions.lock().leases_mut().renew(answer.client, now_ms);
+    // The answer must name a role, and no flag that the client does not know, or Linux does not mount.
+    let mut reply_flags = flags::USE_PNFS_MDS;
+    if answer.confirmed {
+        reply_flags |= flags::CONFIRMED_R;
+    }
+    let identity = Bytes::copy_from_slice(&cx.server.file_system);
+    Ok(ResOk {
+        clientid: answer.client,
+        sequenceid: answer.sequence,
+        flags: reply_flags,
+        // Machine credentials are not enforced; Linux goes on without them.
+        state_protect: StateProtectGranted::None,
+        server_minor_id: 0,
+        server_major_id: identity.clone(),
+        server_scope: identity,
+        impl_id: vec![ImplId {
+            domain: Bytes::from_static(b"shoal"),
+            name: Bytes::from_static(concat!("shoal ", env!("CARGO_PKG_VERSION")).as_bytes()),
+            date: wire_nfs::v4::Nfstime4::default(),
+        }],
+    })
+}
+
+fn implementation(id: &ImplId) -> String {
+    let name = String::from_utf8_lossy(&id.name);
+    name.chars().filter(|c| !c.is_control()).take(IMPLEMENTATION_BYTES_MAX).collect()
+}

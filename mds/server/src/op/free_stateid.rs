@@ -1,0 +1,16 @@
+//! FREE_STATEID: a lock stateid without locks is forgotten.
+//!
+//! Spec: RFC 8881 §18.38.
+
+use mds_shard::Command;
+use mds_shard::command::lock::FreeStateid;
+use wire_nfs::v4::ops::free_stateid::{Args, ResOk};
+
+use crate::context::{Context, OpResult};
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let stateid = cx.resolve(args.stateid)?;
+    let free = FreeStateid { client: cx.client()?, stateid };
+    cx.propose(Command::FreeStateid(free)).await?;
+    Ok(ResOk)
+}

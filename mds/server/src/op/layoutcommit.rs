@@ -1,0 +1,36 @@
+//! LAYOUTCOMMIT: bytes written through a layout become part of the file: size, mtime and change follow.
+//!
+//! Spec: RFC 8881 §18.42, §12.5.4.
+
+use mds_namespace::Timestamp;
+use mds_shard::command::layout::LayoutCommit;
+use mds_shard::{Command, Outcome};
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::layoutcommit::{Args, ResOk};
+
+use crate::context::{Context, OpResult};
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let handle = cx.current()?;
+    cx.writer_at(handle)?;
+    if args.reclaim {
+        return Err(Nfsstat4::NoGrace.into());
+    }
+    let end_bytes = match args.last_write_offset {
+        Some(last) => {
+            Some(last.checked_add(1).filter(|end| *end <= layout::FILE_BYTES_MAX).ok_or(Nfsstat4::Inval)?)
+        }
+        None => None,
+    };
+    let commit = LayoutCommit {
+        client: cx.client()?,
+        ino: handle.ino,
+        stateid: cx.resolve(args.stateid)?,
+        end_bytes,
+        mtime: args.time_modify.map(|t| Timestamp { seconds: t.seconds, nanos: t.nseconds }),
+    };
+    let Outcome::Inode(inode) = cx.propose(Command::LayoutCommit(commit)).await? else {
+        return Err(Nfsstat4::Serverfault.into());
+    };
+    Ok(ResOk { new_size: end_bytes.map(|_| inode.size_bytes) })
+}

@@ -1,0 +1,118 @@
+//! LAYOUTGET: one segment, one mirror, one data server: the extent's home.
+//!
+//! Refusals are LAYOUTUNAVAILABLE, which sends a client to I/O in band.
+//! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE would reach the application as errors, so they are
+//! not used, but for iomode ANY, which no client of that kind sends.
+//!
+//! Spec: RFC 8881 §18.43, §12.5.3; RFC 8435.
+
+use layout::{EXTENT_BYTES, ExtentId, Iomode};
+use mds_namespace::{Content, Inode, Kind};
+use mds_shard::command::layout::{LayoutAnswer, LayoutGet};
+use mds_shard::{Command, Outcome, StateidValue};
+use wire_nfs::v4::attr::LayoutType;
+use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END, Layout};
+use wire_nfs::v4::ops::layoutget::{Args, ResOk, TryLater};
+use wire_nfs::v4::{Nfsstat4, Stateid};
+use wire_xdr::{Encode, Writer};
+
+use crate::context::{Context, Failure, OpResult};
+use crate::{content, flexfile};
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let handle = cx.current()?;
+    let iomode = match args.iomode {
+        WireIomode::Read => Iomode::Read,
+        WireIomode::ReadWrite => Iomode::ReadWrite,
+        WireIomode::Any => return Err(Nfsstat4::Badiomode.into()),
+    };
+    if args.layout_type != LayoutType::FLEX_FILES || !cx.export(handle)?.is_some_and(|e| e.pnfs) {
+        return Err(Nfsstat4::Layoutunavailable.into());
+    }
+    if args.length < args.min_length || args.length == 0 {
+        return Err(Nfsstat4::Inval.into());
+    }
+    if iomode.writes() {
+        cx.writer_at(handle)?;
+    }
+    let stateid = cx.resolve(args.stateid)?;
+    let inode = cx.inode(&cx.view()?, handle)?;
+    if inode.kind != Kind::Regular {
+        return Err(Nfsstat4::Layoutunavailable.into());
+    }
+    let extent = prepare(cx, &args, &inode, iomode).await?;
+    let answer = grant(cx, extent, iomode, stateid).await?;
+    let body = flexfile::layout_body(&cx.server, cx.client()?, &answer, iomode)
+        .ok_or(Nfsstat4::Layoutunavailable)?;
+    let layout = Layout {
+        offset: extent.first_byte(),
+        length: EXTENT_BYTES,
+        iomode: args.iomode,
+        layout_type: LayoutType::FLEX_FILES,
+        body,
+    };
+    cx.server.metrics.layout_granted();
+    Ok(ResOk {
+        // Written files come back at CLOSE, so that their size is known and they can be sealed. Layouts for reading
+        // stay with the client: opening the file again costs nothing.
+        return_on_close: iomode.writes(),
+        stateid: cx.put_stateid(answer.stateid),
+        layouts: vec![layout],
+    })
+}
+
+/// Finds the extent and makes sure that it has a home that can be reached.
+async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Result<ExtentId, Failure> {
+    let inside_open = args.stateid == Stateid::CURRENT && args.offset == 0 && args.length == LENGTH_TO_END;
+    if inode.content == Content::Inline {
+        // Small files are served from the metadata. One that is about to grow asks by itself, once it has outgrown
+        // the threshold it was told; inside an OPEN nobody knows yet.
+        if inside_open || !iomode.writes() {
+            return Err(Nfsstat4::Layoutunavailable.into());
+        }
+        content::move_to_extents(&cx.server, inode.ino).await?;
+    }
+    let extent = ExtentId::of(inode.ino, args.offset).ok_or(Nfsstat4::Layoutunavailable)?;
+    let behind_end = inode.size_bytes.div_ceil(EXTENT_BYTES) <= u64::from(extent.index);
+    if !iomode.writes() && behind_end && extent.index != 0 {
+        // Nothing there to read; with a minimum length of zero Linux reads in band at once and asks again later.
+        return Err(try_later());
+    }
+    let client = cx.client()?;
+    let record = match content::home_of(&cx.server, extent, Some(client)).await {
+        Err(_) if !iomode.writes() => return Err(Nfsstat4::Layoutunavailable.into()),
+        record => record?,
+    };
+    let now_ms = cx.server.now_ms();
+    let servers = &cx.server.data_servers;
+    if !servers.is_up(record.home, now_ms) || servers.is_excluded(client, record.home, now_ms) {
+        return Err(Nfsstat4::Layoutunavailable.into());
+    }
+    if iomode.writes() && servers.is_full(record.home) {
+        // A new layout on a full server would only send the client round again: this reaches the application.
+        return Err(Nfsstat4::Nospc.into());
+    }
+    Ok(extent)
+}
+
+async fn grant(
+    cx: &Context,
+    extent: ExtentId,
+    iomode: Iomode,
+    stateid: StateidValue,
+) -> Result<LayoutAnswer, Failure> {
+    let command = LayoutGet { client: cx.client()?, extent, iomode, stateid };
+    match cx.propose(Command::LayoutGet(command)).await {
+        Ok(Outcome::Layout(answer)) => Ok(answer),
+        Ok(_) => Err(Nfsstat4::Serverfault.into()),
+        // The extent is being cut or fenced, or its record is gone since: soon over.
+        Err(Nfsstat4::Delay) => Err(try_later()),
+        Err(status) => Err(status.into()),
+    }
+}
+
+fn try_later() -> Failure {
+    let mut body = Writer::new();
+    TryLater { will_signal: false }.encode(&mut body);
+    Failure { status: Nfsstat4::Layouttrylater, body: Some(body) }
+}

@@ -1,0 +1,56 @@
+//! LOCK: a byte-range lock, or who is in the way of one.
+//!
+//! A blocking lock that cannot be had is answered DENIED; Linux asks again by itself.
+//!
+//! Spec: RFC 8881 §18.10, §9.
+
+use mds_shard::command::lock::{Conflict, Lock, Locker, Range};
+use mds_shard::{Command, Outcome, Refusal};
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::lock::{Args, Denied, LockType, Locker as WireLocker, ResOk};
+use wire_nfs::v4::owner::StateOwner;
+use wire_xdr::{Encode, Writer};
+
+use crate::context::{Context, Failure, OpResult};
+use crate::status;
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let handle = cx.current()?;
+    if args.reclaim {
+        // Locks outlive every restart here, so there is never one to reclaim.
+        return Err(Nfsstat4::NoGrace.into());
+    }
+    let locker = match args.locker {
+        WireLocker::New { open_stateid, owner, .. } => {
+            Locker::New { open: cx.resolve(open_stateid)?, owner: owner.owner.to_vec() }
+        }
+        WireLocker::Existing { lock_stateid, .. } => Locker::Existing { stateid: cx.resolve(lock_stateid)? },
+    };
+    let lock = Lock {
+        client: cx.client()?,
+        ino: handle.ino,
+        exclusive: args.lock_type.is_write(),
+        range: Range { offset_bytes: args.offset, length_bytes: args.length },
+        locker,
+    };
+    let outcome = cx.server.shard.propose(cx.origin(), Command::Lock(lock)).await;
+    match outcome.map_err(|e| status::of_propose(&e))? {
+        Outcome::Stateid(stateid) => Ok(ResOk { lock_stateid: cx.put_stateid(stateid) }),
+        Outcome::Refused(Refusal::LockDenied(conflict)) => Err(denied(&conflict)),
+        Outcome::Refused(refusal) => Err(status::of_refusal(&refusal).into()),
+        _ => Err(Nfsstat4::Serverfault.into()),
+    }
+}
+
+/// DENIED with the conflicting lock.
+pub(crate) fn denied(conflict: &Conflict) -> Failure {
+    let mut body = Writer::new();
+    Denied {
+        offset: conflict.range.offset_bytes,
+        length: conflict.range.length_bytes,
+        lock_type: if conflict.exclusive { LockType::Write } else { LockType::Read },
+        owner: StateOwner { clientid: conflict.client, owner: conflict.owner.clone().into() },
+    }
+    .encode(&mut body);
+    Failure { status: Nfsstat4::Denied, body: Some(body) }
+}

@@ -1,0 +1,32 @@
+//! LOCKT: would a lock be granted?
+//!
+//! Spec: RFC 8881 §18.11.
+
+use mds_namespace::Kind;
+use mds_shard::command::lock::Range;
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::lockt::{Args, ResOk};
+
+use super::lock::denied;
+use crate::context::{Context, OpResult};
+use crate::status;
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let handle = cx.current()?;
+    let view = cx.view()?;
+    match cx.inode(&view, handle)?.kind {
+        Kind::Regular => {}
+        Kind::Directory => return Err(Nfsstat4::Isdir.into()),
+        Kind::Symlink | Kind::Block { .. } | Kind::Character { .. } | Kind::Fifo | Kind::Socket => {
+            return Err(Nfsstat4::WrongType.into());
+        }
+    }
+    let range = Range { offset_bytes: args.offset, length_bytes: args.length };
+    let conflict = view
+        .lock_conflict(handle.ino, range, args.lock_type.is_write(), cx.client()?, &args.owner.owner)
+        .map_err(|e| status::of_refusal(&e))?;
+    match conflict {
+        None => Ok(ResOk),
+        Some(conflict) => Err(denied(&conflict)),
+    }
+}

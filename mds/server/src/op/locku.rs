@@ -1,0 +1,24 @@
+//! LOCKU: releases a byte range.
+//!
+//! Spec: RFC 8881 §18.12.
+
+use mds_shard::command::lock::{Range, Unlock};
+use mds_shard::{Command, Outcome};
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::locku::{Args, ResOk};
+
+use crate::context::{Context, OpResult};
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let handle = cx.current()?;
+    let unlock = Unlock {
+        client: cx.client()?,
+        ino: handle.ino,
+        stateid: cx.resolve(args.lock_stateid)?,
+        range: Range { offset_bytes: args.offset, length_bytes: args.length },
+    };
+    let Outcome::Stateid(stateid) = cx.propose(Command::Unlock(unlock)).await? else {
+        return Err(Nfsstat4::Serverfault.into());
+    };
+    Ok(ResOk { lock_stateid: cx.put_stateid(stateid) })
+}

@@ -1,0 +1,23 @@
+//! LOOKUPP: from a directory to the one that holds it.
+//!
+//! Spec: RFC 8881 §18.14.
+
+use mds_namespace::Kind;
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::lookupp::{Args, ResOk};
+
+use crate::context::{Context, OpResult};
+use crate::export_tree;
+
+pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
+    let handle = cx.current()?;
+    let view = cx.view()?;
+    let inode = cx.inode(&view, handle)?;
+    if inode.kind != Kind::Directory {
+        return Err(Nfsstat4::Notdir.into());
+    }
+    let parent = export_tree::step_up(&cx.server, &view, handle, &inode)?;
+    cx.export(parent)?;
+    cx.put_current(parent);
+    Ok(ResOk)
+}

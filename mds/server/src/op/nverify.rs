@@ -1,0 +1,13 @@
+//! NVERIFY: the compound goes on if the attributes differ.
+//!
+//! Spec: RFC 8881 §18.15.
+
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::nverify::{Args, ResOk};
+
+use crate::context::{Context, OpResult};
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let same = cx.attributes_are(&args.attributes).await?;
+    if same { Err(Nfsstat4::Same.into()) } else { Ok(ResOk) }
+}

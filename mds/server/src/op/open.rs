@@ -1,0 +1,99 @@
+//! OPEN: by name or by handle, with or without creation. Makes the file current and answers an open stateid.
+//!
+//! No delegations are given. Nothing is lost in a restart, so a reclaim finds the open it had.
+//!
+//! Spec: RFC 8881 §18.16, §9.
+
+use bytes::Bytes;
+use mds_namespace::{DirectoryChange, SetAttributes};
+use mds_shard::command::open::{How, Open, Opened, Share, Target};
+use mds_shard::{Command, Outcome};
+use wire_nfs::v4::ops::open::{
+    Args, Claim, CreateHow, Delegation, OpenHow, ResOk, WhyNoDelegation, result_flags, share,
+};
+use wire_nfs::v4::{Bitmap, Nfsstat4};
+
+use crate::attr;
+use crate::context::{Context, OpResult};
+use crate::handle::FileHandle;
+use crate::name::Name;
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let at = cx.current()?;
+    let access = share::access(args.share_access);
+    if access == 0 || share::DENY_BOTH < args.share_deny {
+        return Err(Nfsstat4::Inval.into());
+    }
+    let creates = matches!(args.how, OpenHow::Create(_));
+    let writes = access & share::ACCESS_WRITE != 0;
+    let caller = if creates || writes { cx.writer_at(at)? } else { cx.caller_at(at)? };
+    let (target, attrs_set) = target(at, &args.claim, &args.how)?;
+    let open = Open {
+        client: cx.client()?,
+        owner: args.owner.owner.to_vec(),
+        caller,
+        share: Share { access, deny: args.share_deny },
+        target,
+    };
+    let Outcome::Opened(opened) = cx.propose(Command::Open(open)).await? else {
+        return Err(Nfsstat4::Serverfault.into());
+    };
+    finish(cx, at, &args, *opened, attrs_set).await
+}
+
+/// What the claim and the way of creation mean for the state machine, and which attributes a creation sets.
+fn target(at: FileHandle, claim: &Claim, how: &OpenHow) -> Result<(Target, Bitmap), Nfsstat4> {
+    let by_name = |name: &Bytes| -> Result<(Target, Bitmap), Nfsstat4> {
+        let name = Name::check(name)?.to_vec();
+        let OpenHow::Create(how) = how else {
+            return Ok((Target::Name { directory: at.ino, name }, Bitmap::default()));
+        };
+        let attributes = how.attributes().map_or_else(|| Ok(SetAttributes::default()), attr::to_set)?;
+        let attrs_set = how.attributes().map_or_else(Bitmap::default, |a| a.mask);
+        let how = match how {
+            CreateHow::Unchecked(_) => How::Unchecked,
+            CreateHow::Guarded(_) => How::Guarded,
+            CreateHow::Exclusive(verifier) | CreateHow::Exclusive41(verifier, _) => {
+                How::Exclusive(verifier.0)
+            }
+        };
+        Ok((Target::Create { directory: at.ino, name, how, attributes }, attrs_set))
+    };
+    let by_handle = |reclaim| match how {
+        OpenHow::NoCreate => Ok((Target::Handle { ino: at.ino, reclaim }, Bitmap::default())),
+        OpenHow::Create(_) => Err(Nfsstat4::Inval),
+    };
+    match claim {
+        Claim::Null(name) => by_name(name),
+        Claim::Filehandle => by_handle(false),
+        Claim::Previous(_) => by_handle(true),
+        // No delegation was ever given that could be claimed.
+        Claim::DelegateCur(..) | Claim::DelegCurFilehandle(_) => Err(Nfsstat4::BadStateid),
+        Claim::DelegatePrev(_) | Claim::DelegPrevFilehandle => Err(Nfsstat4::Notsupp),
+    }
+}
+
+async fn finish(
+    cx: &mut Context,
+    at: FileHandle,
+    args: &Args,
+    opened: Opened,
+    attrs_set: Bitmap,
+) -> OpResult<ResOk> {
+    if let Some(truncation) = &opened.truncated {
+        cx.server.finish_truncation(truncation).await?;
+    }
+    cx.put_current(cx.handle_of(at, &opened.inode));
+    let wishes = share::has_wishes(args.share_access);
+    Ok(ResOk {
+        stateid: cx.put_stateid(opened.stateid),
+        change: change(opened.directory),
+        flags: result_flags::LOCKTYPE_POSIX | result_flags::PRESERVE_UNLINKED,
+        attrs_set: if opened.created { attrs_set } else { Bitmap::default() },
+        delegation: if wishes { Delegation::NoneExt(WhyNoDelegation::NotWanted) } else { Delegation::None },
+    })
+}
+
+fn change(directory: DirectoryChange) -> wire_nfs::v4::ChangeInfo {
+    attr::change_info(directory)
+}

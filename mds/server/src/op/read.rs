@@ -1,0 +1,62 @@
+//! READ in band: small files, clients without layouts, and fallback when a data server cannot be reached directly.
+//!
+//! Spec: RFC 8881 §18.22.
+
+use mds_namespace::op::access::{self, Permission};
+use mds_namespace::{Inode, Kind};
+use wire_nfs::v4::ops::read::{Args, ResOk};
+use wire_nfs::v4::{Nfsstat4, Stateid};
+
+use crate::context::{Context, OpResult};
+use crate::limits::TRANSFER_BYTES_MAX;
+use crate::{content, status};
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let handle = cx.current()?;
+    let inode = {
+        let view = cx.view()?;
+        let inode = cx.inode(&view, handle)?;
+        check_kind(&inode)?;
+        check_right(cx, &inode, args.stateid, false)?;
+        inode
+    };
+    let inode = cx.server.refresh_size(inode, cx.client()?).await?;
+    let count = u64::from(args.count.min(TRANSFER_BYTES_MAX));
+    let (data, eof) = content::read(&cx.server, &inode, args.offset, count).await?;
+    cx.server.metrics.data_read(data.len());
+    Ok(ResOk { eof, data })
+}
+
+/// READ and WRITE are for regular files.
+pub(crate) fn check_kind(inode: &Inode) -> Result<(), Nfsstat4> {
+    match inode.kind {
+        Kind::Regular => Ok(()),
+        Kind::Directory => Err(Nfsstat4::Isdir),
+        Kind::Symlink => Err(Nfsstat4::Symlink),
+        Kind::Block { .. } | Kind::Character { .. } | Kind::Fifo | Kind::Socket => Err(Nfsstat4::WrongType),
+    }
+}
+
+/// A stateid of an open or lock carries the right; the anonymous ones need the mode's permission.
+pub(crate) fn check_right(
+    cx: &Context,
+    inode: &Inode,
+    stateid: Stateid,
+    write: bool,
+) -> Result<(), Nfsstat4> {
+    let view = cx.view()?;
+    if stateid == Stateid::ANONYMOUS || stateid == Stateid::READ_BYPASS {
+        if view.anonymous_io_denied(inode.ino, write).map_err(|e| status::of_refusal(&e))? {
+            return Err(Nfsstat4::Locked);
+        }
+        let caller = cx.caller_at(cx.current()?)?;
+        let want = if write { Permission::WRITE } else { Permission::READ };
+        // The owner may always: its open may have been made before the mode forbade it.
+        if caller.owns(inode) {
+            return Ok(());
+        }
+        return access::check(inode, &caller, want).map_err(|e| status::of_namespace(&e));
+    }
+    let stateid = cx.resolve(stateid)?;
+    view.io_right(cx.client()?, inode.ino, stateid, write).map(drop).map_err(|e| status::of_refusal(&e))
+}

@@ -1,0 +1,26 @@
+//! REMOVE: takes a name away, and the object with the last one.
+//!
+//! Spec: RFC 8881 §18.25.
+
+use mds_shard::command::namespace::Remove;
+use mds_shard::{Command, Outcome};
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::remove::{Args, ResOk};
+
+use crate::attr;
+use crate::context::{Context, OpResult};
+use crate::name::Name;
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let directory = cx.current()?;
+    let caller = cx.writer_at(directory)?;
+    let name = Name::check(&args.name)?.to_vec();
+    let remove = Remove { caller, directory: directory.ino, name };
+    let Outcome::Entry(entry) = cx.propose(Command::Remove(remove)).await? else {
+        return Err(Nfsstat4::Serverfault.into());
+    };
+    if entry.inode.nlink == 0 {
+        cx.server.work.wake();
+    }
+    Ok(ResOk { change: attr::change_info(entry.directory) })
+}

@@ -1,0 +1,27 @@
+//! SECINFO: which security flavours a name takes. AUTH_SYS is what is spoken today.
+//!
+//! Spec: RFC 8881 §18.29, §2.6.3.1 (the operation consumes the current filehandle).
+
+use wire_nfs::v4::ops::secinfo::{Args, ResOk, Secinfo};
+
+use crate::context::{Context, OpResult};
+use crate::name::Name;
+use crate::status;
+
+const AUTH_SYS: u32 = 1;
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let directory = cx.current()?;
+    let view = cx.view()?;
+    let caller = cx.caller_at(directory)?;
+    mds_namespace::op::lookup::lookup(view.namespace(), &caller, directory.ino, Name::check(&args.name)?)
+        .map_err(|e| status::of_namespace(&e))?;
+    Ok(consume(cx))
+}
+
+/// The flavours; the current filehandle is gone afterwards.
+pub(crate) fn consume(cx: &mut Context) -> ResOk {
+    cx.current = None;
+    cx.current_stateid = None;
+    ResOk { flavors: vec![Secinfo::Flavor(AUTH_SYS)] }
+}

@@ -1,0 +1,23 @@
+//! TEST_STATEID: which of the client's stateids are still good.
+//!
+//! Spec: RFC 8881 §18.48.
+
+use mds_shard::StateidValue;
+use wire_nfs::v4::ops::test_stateid::{Args, ResOk};
+use wire_nfs::v4::{Nfsstat4, Stateid};
+
+use crate::context::{Context, OpResult};
+use crate::status;
+
+pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    let client = cx.client()?;
+    let view = cx.view()?;
+    let test = |stateid: &Stateid| {
+        if stateid.is_special() {
+            return Nfsstat4::BadStateid;
+        }
+        let stateid = StateidValue { seqid: stateid.seqid, other: stateid.other };
+        view.test_stateid(client, stateid).map_or_else(|e| status::of_refusal(&e), |_| Nfsstat4::Ok)
+    };
+    Ok(ResOk { statuses: args.stateids.iter().map(test).collect() })
+}

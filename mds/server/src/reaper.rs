@@ -1,0 +1,89 @@
+//! Ends clients whose lease ran out, and clears up after clients that are gone.
+//!
+//! Spec: RFC 8881 §8.3, §8.4.2.4.
+
+use std::sync::Arc;
+
+use mds_shard::command::client::{RemoveClient, RemovedClient};
+use mds_shard::{Command, Outcome};
+use wire_nfs::v4::Nfsstat4;
+
+use crate::server::Server;
+
+/// Between two looks at the leases.
+const ROUND_MS: u64 = 1000;
+
+/// Looks at the leases for as long as the server lives. When this node begins to lead, all leases start in full.
+pub(crate) async fn drive(server: Arc<Server>) {
+    let mut led = false;
+    loop {
+        let leads = server.shard.is_leader();
+        if leads && !led {
+            restart_leases(&server);
+        }
+        led = leads;
+        if leads {
+            for client in expired(&server) {
+                expire(&server, client).await;
+            }
+            count_state(&server);
+        }
+        server.env.clock.sleep_ms(ROUND_MS).await;
+    }
+}
+
+fn restart_leases(server: &Server) {
+    let clients = match server.view().map(|view| view.clients()) {
+        Ok(Ok(clients)) => clients,
+        Ok(Err(error)) => {
+            tracing::error!(%error, "clients cannot be read");
+            return;
+        }
+        Err(_) => return,
+    };
+    let now_ms = server.now_ms();
+    let ids = clients.iter().map(|client| client.record.client);
+    server.front.sessions.lock().leases_mut().restart(ids, now_ms);
+}
+
+fn expired(server: &Server) -> Vec<u64> {
+    server.front.sessions.lock().expired(server.now_ms())
+}
+
+async fn expire(server: &Server, client: u64) {
+    tracing::info!(client, "lease ran out");
+    match server.propose(Command::RemoveClient(RemoveClient { client, only_if_idle: false })).await {
+        Ok(Outcome::Removed(removed)) => client_gone(server, &removed).await,
+        Ok(_) | Err(Nfsstat4::StaleClientid) => server.front.sessions.lock().drop_client(client),
+        Err(status) => tracing::warn!(client, status = status.name(), "client not removed"),
+    }
+}
+
+/// What is left to do when the log has dropped a client: its sessions end, and files it was writing get their size from
+/// the data servers.
+pub(crate) async fn client_gone(server: &Server, removed: &RemovedClient) {
+    server.front.sessions.lock().drop_client(removed.client);
+    if !removed.wrote.is_empty() {
+        server.work.wake();
+    }
+    for ino in &removed.wrote {
+        let Ok(inode) = server.view().and_then(|view| view.inode(*ino).map_err(|_| Nfsstat4::Stale)) else {
+            continue;
+        };
+        if let Err(status) = server.size_from_homes(inode).await {
+            tracing::warn!(
+                ino,
+                status = status.name(),
+                "size of a file written by a lost client is not known"
+            );
+        }
+    }
+}
+
+fn count_state(server: &Server) {
+    let Ok(view) = server.view() else { return };
+    let Ok(clients) = view.clients() else { return };
+    let layouts: u64 =
+        clients.iter().filter_map(|c| view.tally(c.record.client).ok()).map(|t| u64::from(t.layouts)).sum();
+    server.metrics.set_state(clients.len() as u64, layouts);
+}

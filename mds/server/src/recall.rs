@@ -1,0 +1,189 @@
+//! Layout recalls: asking clients to give layouts back, waiting, and taking what does not come back.
+//!
+//! A client answers a recall with OK and returns the layout soon after, says that it holds none, or is silent. What has
+//! not come back in time is revoked, and the extents of the file are fenced.
+//!
+//! INVARIANT: a recall names the layout's sequence plus one, which the log has made the layout's own.
+//! Spec: RFC 8881 §12.5.5, §20.3; RFC 8435 §2.2.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use layout::Iomode;
+use mds_namespace::{Ino, op};
+use mds_shard::command::data::Fence;
+use mds_shard::command::layout::{LayoutRecall, LayoutReturn, Recall, Returned};
+use mds_shard::{Command, Outcome};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use wire_nfs::v4::attr::LayoutType;
+use wire_nfs::v4::callback::layoutrecall::{Args, RecallFile, RecallScope};
+use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END};
+use wire_nfs::v4::{CbOp, Filehandle, Nfsstat4};
+
+use crate::callback::{self, CallbackError};
+use crate::context::wire_stateid;
+use crate::handle::{ExportId, FileHandle};
+use crate::limits::{FENCED_EXTENTS_MAX, RECALLS_MAX};
+use crate::server::Server;
+
+/// Between two attempts to reach a client that said DELAY.
+const RETRY_MS: u64 = 100;
+
+/// Recalls under way, by client and file.
+#[derive(Default)]
+pub(crate) struct Recalls {
+    waiting: Mutex<HashMap<(u64, Ino), Arc<Notify>>>,
+}
+
+impl Recalls {
+    /// A client returned a file's layout, or part of it.
+    pub(crate) fn returned(&self, client: u64, ino: Ino) {
+        if let Some(waiting) = self.waiting.lock().get(&(client, ino)) {
+            waiting.notify_one();
+        }
+    }
+
+    fn begin(&self, client: u64, ino: Ino) -> Option<Arc<Notify>> {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() == RECALLS_MAX || waiting.contains_key(&(client, ino)) {
+            return None;
+        }
+        Some(Arc::clone(waiting.entry((client, ino)).or_default()))
+    }
+
+    fn end(&self, client: u64, ino: Ino) {
+        self.waiting.lock().remove(&(client, ino));
+    }
+}
+
+impl Server {
+    /// Asks other clients to return layouts for writing before a file is cut. Does not wait for them: their handles for what
+    /// is cut are fenced by the new epoch.
+    pub(crate) async fn recall_for_truncation(self: &Arc<Self>, ino: Ino, except_client: Option<u64>) {
+        let others = match self.view().map(|view| view.layouts_of(ino)) {
+            Ok(Ok(layouts)) => {
+                layouts.iter().any(|(c, layout)| Some(*c) != except_client && layout.read_write)
+            }
+            Ok(Err(_)) | Err(_) => false,
+        };
+        if others {
+            self.recall(LayoutRecall { ino, iomode: Some(Iomode::ReadWrite), except_client }).await;
+        }
+    }
+
+    /// Sends recalls; each is followed up by a task of its own.
+    pub(crate) async fn recall(self: &Arc<Self>, what: LayoutRecall) {
+        let ino = what.ino;
+        let Ok(Outcome::Recalls(recalls)) = self.propose(Command::LayoutRecall(what)).await else { return };
+        for recall in recalls {
+            tokio::spawn(follow(Arc::clone(self), ino, recall));
+        }
+    }
+}
+
+/// One recall from the first call to the return, or to the fence.
+async fn follow(server: Arc<Server>, ino: Ino, recall: Recall) {
+    let Some(returned) = server.recalls.begin(recall.client, ino) else { return };
+    server.metrics.recalled();
+    let deadline = server.env.clock.sleep_ms(server.config.recall_ms);
+    let gone = tokio::select! {
+        gone = ask(&server, ino, &recall) => gone,
+        () = deadline => Gone::Never,
+    };
+    let given_back = match gone {
+        Gone::Already => false,
+        Gone::Promised => {
+            let late = server.env.clock.sleep_ms(server.config.recall_ms);
+            tokio::select! {
+                () = returned.notified() => true,
+                () = late => false,
+            }
+        }
+        Gone::Never => false,
+    };
+    server.recalls.end(recall.client, ino);
+    if given_back {
+        return;
+    }
+    let revoke = LayoutReturn { client: recall.client, what: Returned::Revoked { ino } };
+    let revoked = server.propose(Command::LayoutReturn(revoke)).await;
+    if gone != Gone::Already {
+        tracing::warn!(client = recall.client, ino, "layout not returned in time: revoked and fenced");
+        fence_file(&server, ino).await;
+    }
+    if let Err(status) = revoked {
+        tracing::debug!(client = recall.client, ino, status = status.name(), "nothing was left to revoke");
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    /// The client holds none.
+    Already,
+    /// It will return it.
+    Promised,
+    /// It cannot be asked.
+    Never,
+}
+
+async fn ask(server: &Server, ino: Ino, recall: &Recall) -> Gone {
+    let Some(args) = arguments(server, ino, recall) else { return Gone::Already };
+    loop {
+        match callback::call(server, recall.client, CbOp::Layoutrecall, &args).await {
+            Ok(Nfsstat4::Ok) => return Gone::Promised,
+            Ok(Nfsstat4::NomatchingLayout | Nfsstat4::BadStateid) => return Gone::Already,
+            Ok(Nfsstat4::Delay) | Err(CallbackError::Busy) => server.env.clock.sleep_ms(RETRY_MS).await,
+            Ok(status) => {
+                tracing::warn!(client = recall.client, ino, status = status.name(), "recall refused");
+                return Gone::Never;
+            }
+            Err(CallbackError::NoPath) => server.env.clock.sleep_ms(RETRY_MS).await,
+        }
+    }
+}
+
+fn arguments(server: &Server, ino: Ino, recall: &Recall) -> Option<Args> {
+    let inode = server.view().ok()?.inode(ino).ok()?;
+    // A client knows the file by the handle of the export it came through. With one export there is one; else the recall
+    // names the first, and a client that knows the file by another answers that it has no such layout.
+    let export = server.exports.iter().next().map_or(ExportId::PSEUDO, |(id, _)| id);
+    let filehandle: Filehandle = server.wire_handle(FileHandle { export, generation: inode.generation, ino });
+    let iomode = match recall.iomode {
+        Some(Iomode::Read) => WireIomode::Read,
+        Some(Iomode::ReadWrite) => WireIomode::ReadWrite,
+        None => WireIomode::Any,
+    };
+    let scope = RecallScope::File(RecallFile {
+        filehandle,
+        offset: 0,
+        length: LENGTH_TO_END,
+        stateid: wire_stateid(recall.stateid),
+    });
+    Some(Args { layout_type: LayoutType::FLEX_FILES, iomode, changed: false, scope })
+}
+
+/// Raises the epoch of every extent of a file, so that no handle given out before is served.
+async fn fence_file(server: &Server, ino: Ino) {
+    let mut next = 0;
+    loop {
+        let Ok(view) = server.view() else { return };
+        let Ok(records) = op::extent::extents(view.namespace(), ino, next, FENCED_EXTENTS_MAX) else {
+            return;
+        };
+        drop(view);
+        let Some(last) = records.last() else { break };
+        let more = records.len() == FENCED_EXTENTS_MAX;
+        next = last.extent.index.saturating_add(1);
+        for record in &records {
+            let fenced = server.propose(Command::Fence(Fence { extent: record.extent })).await;
+            if let Err(status) = fenced {
+                tracing::warn!(ino, status = status.name(), "extent not fenced");
+            }
+        }
+        if !more {
+            break;
+        }
+    }
+    server.work.wake();
+}

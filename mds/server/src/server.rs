@@ -1,0 +1,244 @@
+//! The metadata server as operations see it: the shard, sessions, exports, data servers and what drives them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::DataPath;
+use env::Env;
+use layout::{DataServerId, ExtentId, HandleKey};
+use mds_namespace::{Content, Ino, Inode, Kind, op};
+use mds_shard::command::data::{WorkDone, Written};
+use mds_shard::command::namespace::Truncation;
+use mds_shard::{Command, Outcome, Shard, StateView};
+use parking_lot::Mutex;
+use wire_nfs::v4::attr::Fsid;
+use wire_nfs::v4::{Filehandle, Nfsstat4, Verifier};
+
+use crate::attr::FileSystemFacts;
+use crate::data_servers::DataServers;
+use crate::export::Exports;
+use crate::front::Front;
+use crate::handle::{ExportId, FileHandle, HandleMaker};
+use crate::limits::SIZE_QUERIES_MAX;
+use crate::metrics::Metrics;
+use crate::recall::Recalls;
+use crate::status;
+use crate::work::Work;
+
+/// Times and sizes of a metadata server.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Client lease.
+    pub lease_ms: u64,
+    /// Data servers' lease.
+    pub data_server_lease_ms: u64,
+    /// Files up to this size stay inline.
+    pub inline_bytes: u64,
+    /// How long a client may take to return a recalled layout.
+    pub recall_ms: u64,
+    /// How long I/O in band waits for a data server that is away, before it answers IO.
+    pub data_server_wait_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            lease_ms: 60_000,
+            data_server_lease_ms: 10_000,
+            inline_bytes: mds_namespace::INLINE_BYTES_MAX,
+            recall_ms: 30_000,
+            data_server_wait_ms: 60_000,
+        }
+    }
+}
+
+/// The metadata server.
+pub(crate) struct Server {
+    /// Clock, entropy, network.
+    pub(crate) env: Env,
+    /// Replicated state.
+    pub(crate) shard: Shard,
+    /// What may be mounted.
+    pub(crate) exports: Exports,
+    /// Times and sizes.
+    pub(crate) config: Settings,
+    /// Makes and checks filehandles.
+    pub(crate) handles: HandleMaker,
+    /// Key of data-server handles.
+    pub(crate) handle_key: HandleKey,
+    /// Identity of the file system.
+    pub(crate) file_system: [u8; 16],
+    /// Sessions and leases.
+    pub(crate) front: Front,
+    /// Data servers.
+    pub(crate) data_servers: DataServers,
+    /// Reads and writes on data servers.
+    pub(crate) data_path: DataPath,
+    /// Recalls under way.
+    pub(crate) recalls: Recalls,
+    /// Work for data servers.
+    pub(crate) work: Work,
+    /// Counters.
+    pub(crate) metrics: Metrics,
+    /// Verifier of WRITE and COMMIT in band: one value for ever, since nothing is ever unstable here.
+    pub(crate) write_verifier: Verifier,
+    /// Files whose content is being moved.
+    pub(crate) movers: Movers,
+    /// All replicas: number and address; empty if this one is alone.
+    pub(crate) members: Vec<(u64, String)>,
+    /// When this server started, by the monotonic clock.
+    pub(crate) started_ms: u64,
+}
+
+impl Server {
+    /// Milliseconds by the monotonic clock.
+    #[must_use]
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.env.clock.monotonic_ms()
+    }
+
+    /// A consistent snapshot of the store.
+    ///
+    /// # Errors
+    /// DELAY if this node cannot read now.
+    pub(crate) fn view(&self) -> Result<StateView, Nfsstat4> {
+        self.shard.view().map_err(|e| status::of_propose(&e))
+    }
+
+    /// Puts a command of the server's own through the log.
+    ///
+    /// # Errors
+    /// The status of a refusal, or DELAY.
+    pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
+        match self.shard.propose(None, command).await {
+            Ok(Outcome::Refused(refusal)) => Err(status::of_refusal(&refusal)),
+            Ok(outcome) => Ok(outcome),
+            Err(error) => Err(status::of_propose(&error)),
+        }
+    }
+
+    /// The wire form of a handle.
+    #[must_use]
+    pub(crate) fn wire_handle(&self, handle: FileHandle) -> Filehandle {
+        Filehandle::new(Bytes::copy_from_slice(&self.handles.seal(handle)))
+            .expect("24 bytes are below the limit")
+    }
+
+    /// Facts of the file system, as an export shows them.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn facts(&self, handle: FileHandle, view: &StateView) -> Result<FileSystemFacts, Nfsstat4> {
+        let (space_total_bytes, space_free_bytes) = self.data_servers.space(self.now_ms());
+        let files_used = op::statfs::inodes(view.namespace()).map_err(|e| status::of_namespace(&e))?;
+        let half = |at: usize| u64::from_be_bytes(*self.file_system[at..].first_chunk().expect("16 bytes"));
+        Ok(FileSystemFacts {
+            fsid: Fsid { major: half(0), minor: half(8) },
+            lease_seconds: u32::try_from(self.config.lease_ms / 1000).unwrap_or(u32::MAX),
+            inline_bytes: self.config.inline_bytes,
+            pnfs: handle.export == ExportId::PSEUDO
+                || self.exports.option(handle.export).is_some_and(|export| export.pnfs),
+            space_total_bytes,
+            space_free_bytes,
+            files_used,
+        })
+    }
+
+    /// What I/O answers when a data server is away: wait, and after a while an error.
+    #[must_use]
+    pub(crate) fn away(&self, id: DataServerId) -> Nfsstat4 {
+        let last_ms = self.data_servers.one(id).and_then(|known| known.renewed_ms).unwrap_or(self.started_ms);
+        let away_ms = self.now_ms().saturating_sub(last_ms);
+        if away_ms < self.config.data_server_lease_ms + self.config.data_server_wait_ms {
+            Nfsstat4::Delay
+        } else {
+            Nfsstat4::Io
+        }
+    }
+
+    /// Asks the data servers how long a file is, if other clients may be writing it through layouts.
+    ///
+    /// # Errors
+    /// The shard's. A data server that does not answer is passed over: the size known so far is answered.
+    pub(crate) async fn refresh_size(&self, inode: Inode, asker: u64) -> Result<Inode, Nfsstat4> {
+        if inode.kind != Kind::Regular || inode.content != Content::Extents {
+            return Ok(inode);
+        }
+        let written_by_others = {
+            let layouts = self.view()?.layouts_of(inode.ino).map_err(|e| status::of_refusal(&e))?;
+            layouts.iter().any(|(client, layout)| *client != asker && layout.read_write)
+        };
+        if written_by_others { self.size_from_homes(inode).await } else { Ok(inode) }
+    }
+
+    /// Asks the data servers how long a file is, and writes it down if it grew.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub(crate) async fn size_from_homes(&self, inode: Inode) -> Result<Inode, Nfsstat4> {
+        let last = ExtentId::of(inode.ino, inode.size_bytes).map_or(0, |extent| extent.index);
+        let records = op::extent::extents(self.view()?.namespace(), inode.ino, last, SIZE_QUERIES_MAX)
+            .map_err(|e| status::of_namespace(&e))?;
+        let mut end_bytes = inode.size_bytes;
+        for record in records.iter().filter(|record| record.pending_work.is_none()) {
+            let Some(known) = self.data_servers.one(record.home) else { continue };
+            match known.control.size(&[record.extent]).await {
+                Ok(sizes) => {
+                    if let Some(size) = sizes.first().filter(|size| 0 < size.end_bytes) {
+                        end_bytes = end_bytes.max(record.extent.first_byte() + u64::from(size.end_bytes));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(server = record.home.0, %error, "data server did not tell a size")
+                }
+            }
+        }
+        if end_bytes == inode.size_bytes {
+            return Ok(inode);
+        }
+        match self.propose(Command::Written(Written { ino: inode.ino, end_bytes, caller: None })).await? {
+            Outcome::Inode(inode) => Ok(*inode),
+            _ => Err(Nfsstat4::Serverfault),
+        }
+    }
+
+    /// Carries a truncation to the data server of the extent that was cut. If it cannot be reached now, the work item
+    /// stays and keeps the extent from being used until it is done.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub(crate) async fn finish_truncation(&self, truncation: &Truncation) -> Result<(), Nfsstat4> {
+        if !truncation.dropped.is_empty() {
+            self.work.wake();
+        }
+        let Some((item, record, keep_bytes)) = &truncation.cut else { return Ok(()) };
+        let Some(known) = self.data_servers.one(record.home) else { return Ok(()) };
+        match known.control.cut(record.extent, record.epoch, *keep_bytes).await {
+            Ok(()) => self.propose(Command::WorkDone(WorkDone { items: vec![*item] })).await.map(drop),
+            Err(error) => {
+                tracing::warn!(server = record.home.0, %error, "cut is left to the work driver");
+                self.work.wake();
+                Ok(())
+            }
+        }
+    }
+}
+
+/// One async lock for each file whose content is being moved.
+#[derive(Default)]
+pub(crate) struct Movers {
+    locks: Mutex<HashMap<Ino, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Movers {
+    /// Waits until nobody else moves this file's content.
+    pub(crate) async fn lock(&self, ino: Ino) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.locks.lock();
+            locks.retain(|_, lock| 1 < Arc::strong_count(lock));
+            Arc::clone(locks.entry(ino).or_default())
+        };
+        lock.lock_owned().await
+    }
+}

@@ -1,0 +1,117 @@
+//! The NFS program on the metadata server's port: NULL and COMPOUND.
+//!
+//! Spec: RFC 8881 §16.1, §16.2; RFC 5531 §8, §9.
+
+use std::sync::Arc;
+
+use env::BoxFuture;
+use env_transport::{Answer, Call, Connection, Service};
+use mds_namespace::Caller;
+use wire_rpc::{
+    AuthStat, Credential, accepted_success, auth_error, garbage_args, proc_unavail, prog_mismatch,
+    prog_unavail,
+};
+
+use crate::compound;
+use crate::context::Context;
+use crate::server::Server;
+
+/// NFS (RFC 8881 §16).
+pub(crate) const PROGRAM: u32 = 100_003;
+/// The version served.
+pub(crate) const VERSION: u32 = 4;
+const NULL: u32 = 0;
+const COMPOUND: u32 = 1;
+
+/// The service.
+pub(crate) struct NfsService {
+    server: Arc<Server>,
+}
+
+impl NfsService {
+    /// Serves a metadata server's clients.
+    pub(crate) fn new(server: Arc<Server>) -> Self {
+        Self { server }
+    }
+}
+
+impl Service for NfsService {
+    fn call(&self, call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let xid = call.header.xid;
+        let answer =
+            |writer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(Answer::Reply(writer))) };
+        // Other programs (NFSACL, LOCALIO probes) get an answer, never a closed connection.
+        if call.header.program != PROGRAM {
+            return answer(prog_unavail(xid));
+        }
+        if call.header.version != VERSION {
+            return answer(prog_mismatch(xid, VERSION, VERSION));
+        }
+        match call.header.procedure {
+            NULL => answer(accepted_success(xid)),
+            COMPOUND => match identity(&call.header.credential) {
+                Some((caller, principal)) => {
+                    self.server.front.seen(connection);
+                    let context = self.context(&call, connection.clone(), caller, principal);
+                    Box::pin(run(xid, context, call.args))
+                }
+                None => answer(auth_error(xid, AuthStat::TOOWEAK)),
+            },
+            _ => answer(proc_unavail(xid)),
+        }
+    }
+
+    fn closed(&self, connection_id: u64) {
+        self.server.front.closed(connection_id);
+    }
+}
+
+impl NfsService {
+    fn context(&self, call: &Call, connection: Connection, caller: Caller, principal: Vec<u8>) -> Context {
+        Context {
+            server: Arc::clone(&self.server),
+            connection,
+            peer: call.peer.ip(),
+            caller,
+            principal,
+            minor_version: 0,
+            request_bytes: call.record_bytes,
+            session: None,
+            operation: 0,
+            operation_count: 0,
+            current: None,
+            current_stateid: None,
+            saved: None,
+            saved_stateid: None,
+        }
+    }
+}
+
+async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
+    match compound::run(&mut context, args).await {
+        Ok(body) => {
+            let mut reply = accepted_success(xid);
+            reply.append(body);
+            Answer::Reply(reply)
+        }
+        Err(_) => Answer::Reply(garbage_args(xid)),
+    }
+}
+
+/// The user behind a credential, and the principal as bytes. `None` for flavours that are not spoken.
+fn identity(credential: &Credential) -> Option<(Caller, Vec<u8>)> {
+    match credential {
+        Credential::None => {
+            let nobody = crate::export::Anonymous::default();
+            Some((Caller { uid: nobody.uid, gid: nobody.gid, gids: Vec::new() }, vec![0]))
+        }
+        Credential::Sys(sys) => {
+            let caller = Caller { uid: sys.uid, gid: sys.gid, gids: sys.gids.clone() };
+            // The machine name is left out: it changes with DHCP, and says nothing that could be checked.
+            let mut principal = vec![1];
+            principal.extend_from_slice(&sys.uid.to_be_bytes());
+            Some((caller, principal))
+        }
+        Credential::Other(_) => None,
+    }
+}

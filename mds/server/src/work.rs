@@ -1,0 +1,100 @@
+//! Carries out work items: what data servers must still cut, drop or fence. Items live in the replicated store until the
+//! data server has answered, so a crash only delays them.
+//!
+//! Spec: docs/protocol/control.md §3.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use client::control::ControlError;
+use layout::DataServerId;
+use mds_namespace::WorkItem;
+use mds_shard::Command;
+use mds_shard::command::data::WorkDone;
+use tokio::sync::Notify;
+
+use crate::limits::WORK_BATCH_MAX;
+use crate::server::Server;
+
+/// Between two rounds when nobody calls.
+const ROUND_MS: u64 = 1000;
+
+/// Wakes the driver.
+#[derive(Default)]
+pub(crate) struct Work {
+    call: Notify,
+}
+
+impl Work {
+    /// There is something to do.
+    pub(crate) fn wake(&self) {
+        self.call.notify_one();
+    }
+
+    /// Does what waits for one data server now.
+    pub(crate) async fn run_for(&self, server: &Server, home: DataServerId) {
+        round(server, |item| item.home() == home).await;
+    }
+}
+
+/// Runs rounds for as long as the server lives.
+pub(crate) async fn drive(server: Arc<Server>) {
+    loop {
+        let more = server.shard.is_leader() && round(&server, |_| true).await;
+        if !more {
+            tokio::select! {
+                () = server.work.call.notified() => {}
+                () = server.env.clock.sleep_ms(ROUND_MS) => {}
+            }
+        }
+    }
+}
+
+/// One batch. True if there is more that can be done at once.
+async fn round(server: &Server, wanted: impl Fn(&WorkItem) -> bool) -> bool {
+    let Ok(view) = server.view() else { return false };
+    let items = match view.work(WORK_BATCH_MAX) {
+        Ok(items) => items,
+        Err(error) => {
+            tracing::error!(%error, "work items cannot be read");
+            return false;
+        }
+    };
+    drop(view);
+    let full = items.len() == WORK_BATCH_MAX;
+    let mut by_home: BTreeMap<DataServerId, Vec<(u64, WorkItem)>> = BTreeMap::new();
+    for (number, item) in items.into_iter().filter(|(_, item)| wanted(item)) {
+        by_home.entry(item.home()).or_default().push((number, item));
+    }
+    let mut done = Vec::new();
+    for (home, items) in by_home {
+        if !server.data_servers.is_up(home, server.now_ms()) {
+            continue;
+        }
+        for (number, item) in items {
+            match carry_out(server, &item).await {
+                Ok(()) => done.push(number),
+                Err(error) => {
+                    tracing::warn!(server = home.0, %error, "work item not done");
+                    break;
+                }
+            }
+        }
+    }
+    if done.is_empty() {
+        return false;
+    }
+    let finished = server.propose(Command::WorkDone(WorkDone { items: done })).await.is_ok();
+    full && finished
+}
+
+async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError> {
+    let Some(known) = server.data_servers.one(item.home()) else { return Err(ControlError::Unknown) };
+    match item {
+        WorkItem::Cut { extent, epoch, keep_bytes, .. } => {
+            known.control.cut(*extent, *epoch, *keep_bytes).await
+        }
+        WorkItem::Drop { extent, epoch, .. } => known.control.drop_extent(*extent, *epoch).await,
+        WorkItem::Fence { extent, epoch, .. } => known.control.fence(*extent, *epoch).await,
+    }
+}
