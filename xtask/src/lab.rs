@@ -18,16 +18,19 @@ mod scenario;
 mod server;
 mod stage;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
-use self::kernels::Release;
 pub(crate) use self::agent::serve as serve_guest;
+use self::kernels::Release;
 use self::scenario::Scenario;
 use self::server::Kind;
-use crate::tools;
+pub(crate) use self::server::{build_shoal, shoal_program};
+use crate::{process, tools};
+
+const DEFAULT_KERNEL: &str = "7.2";
 
 /// A group of scenarios, or something that is done instead of any.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -51,7 +54,7 @@ pub(crate) struct Lab {
     #[arg(default_value = "basic")]
     groups: Vec<Group>,
     /// 6.1, 6.12, 7.2 or all.
-    #[arg(long, default_value = "7.2")]
+    #[arg(long, default_value = DEFAULT_KERNEL)]
     kernel: String,
     /// How often the crash scenario kills.
     #[arg(long, default_value_t = 10)]
@@ -138,4 +141,21 @@ impl Lab {
         };
         tables.flatten().filter(wanted).collect()
     }
+}
+
+/// Whether guests can be booted here, or what keeps them from it.
+///
+/// # Errors
+/// Names the first thing that is missing.
+pub(crate) fn is_possible_here() -> Result<()> {
+    if !process::is_root() {
+        bail!("the lab needs root");
+    }
+    if !Path::new("/dev/net/tun").exists() {
+        bail!("there is no /dev/net/tun");
+    }
+    process::words("unshare --net --mount --pid --fork true").context("no new namespaces")?;
+    tools::ensure(false).context("packages")?;
+    let cache = kernels::cache_folder(std::env::var_os("SHOAL_LAB_CACHE").as_deref().map(Path::new))?;
+    kernels::fetch(&cache, kernels::release(DEFAULT_KERNEL)?).context("no kernel").map(drop)
 }

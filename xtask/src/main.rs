@@ -1,12 +1,20 @@
 //! `cargo xtask`: what is done with this repository, in Rust. Each sub-command is a file; `main` only chooses.
 //!
 //! It uses none of the product's crates: it builds them, runs the program `shoal`, and looks from outside.
-#![allow(clippy::disallowed_methods, reason = "it times and waits for real programs; nothing here is simulated")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it times and waits for real programs; nothing here is simulated"
+)]
 
+mod ci;
+mod deps;
 mod guest;
 mod lab;
 mod process;
+mod test_run;
+mod tidy;
 mod tools;
+mod up;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -21,6 +29,20 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Act {
+    /// Builds Shoal, starts a whole cluster on this machine and prints the lines that mount it.
+    Up(up::Up),
+    /// Runs every test of the workspace.
+    Test {
+        /// Passed on to the test runner.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        more: Vec<String>,
+    },
+    /// Runs what CI runs: fmt, tidy, deps, clippy, test, doc, lab.
+    Ci(ci::Ci),
+    /// Checks the rules of STYLE.md that files show.
+    Tidy,
+    /// Checks who depends on whom.
+    Deps,
     /// Names, or as root installs, what the lab and the bench need on a Debian machine.
     Tools(tools::Tools),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
@@ -36,8 +58,20 @@ enum Act {
     GuestOp(guest::GuestOp),
 }
 
-fn main() -> Result<()> {
+fn main() {
+    if let Err(error) = act() {
+        eprintln!("{error:#}");
+        std::process::exit(1);
+    }
+}
+
+fn act() -> Result<()> {
     match Arguments::parse().act {
+        Act::Up(up) => up.run(),
+        Act::Test { more } => test_run::run(&more),
+        Act::Ci(ci) => ci.run(),
+        Act::Tidy => tidy::run(),
+        Act::Deps => deps::run(),
         Act::Tools(tools) => tools.run(),
         Act::Lab(lab) => lab.run(),
         Act::GuestAgent { listen } => lab::serve_guest(&listen),

@@ -33,10 +33,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 /// # Errors
 /// When it cannot be started or does not exit with 0; the error holds what it wrote.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let done = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot start {command:?}"))?;
+    let done = command.stdin(Stdio::null()).output().with_context(|| format!("cannot start {command:?}"))?;
     let text = String::from_utf8_lossy(&done.stdout).into_owned();
     if !done.status.success() {
         bail!("{command:?}: {}\n{text}{}", done.status, String::from_utf8_lossy(&done.stderr));
@@ -59,7 +56,8 @@ pub(crate) fn words(line: &str) -> Result<String> {
 /// # Errors
 /// When the log cannot be written or the command not be started.
 pub(crate) fn start_logged(command: &mut Command, log: &Path) -> Result<Child> {
-    let file = File::options().create(true).append(true).open(log).with_context(|| format!("{}", log.display()))?;
+    let file =
+        File::options().create(true).append(true).open(log).with_context(|| format!("{}", log.display()))?;
     let errors = file.try_clone()?;
     command
         .stdin(Stdio::null())
@@ -100,4 +98,29 @@ pub(crate) fn last_lines(text: &str, lines: usize) -> String {
 pub(crate) fn workspace() -> std::path::PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR"));
     own.parent().unwrap_or(own).to_owned()
+}
+
+/// Runs a command, passes on every line it writes, and returns its status and the lines.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn echo(command: &mut Command) -> Result<(std::process::ExitStatus, Vec<String>)> {
+    use std::io::{BufRead, BufReader};
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    let errors = child.stderr.take().context("no standard error")?;
+    let reader = std::thread::spawn(move || {
+        let lines = BufReader::new(errors).lines().map_while(Result::ok);
+        lines.inspect(|line| eprintln!("{line}")).collect::<Vec<_>>()
+    });
+    let from = child.stdout.take().context("no standard output")?;
+    let written: Vec<String> =
+        BufReader::new(from).lines().map_while(Result::ok).inspect(|line| println!("{line}")).collect();
+    let mut lines = reader.join().unwrap_or_default();
+    lines.extend(written);
+    Ok((child.wait()?, lines))
 }

@@ -12,8 +12,21 @@ use crate::process;
 
 /// For guests, mounts and the programs that run on them.
 const LAB: [&str; 15] = [
-    "kmod", "nfs-common", "iproute2", "iputils-ping", "rpcbind", "patchelf", "e2fsprogs", "fio", "sqlite3", "make",
-    "gcc", "libc6-dev", "git", "tar", "debian-archive-keyring",
+    "kmod",
+    "nfs-common",
+    "iproute2",
+    "iputils-ping",
+    "rpcbind",
+    "patchelf",
+    "e2fsprogs",
+    "fio",
+    "sqlite3",
+    "make",
+    "gcc",
+    "libc6-dev",
+    "git",
+    "tar",
+    "debian-archive-keyring",
 ];
 /// The rivals.
 const BENCH: [&str; 3] = ["nfs-ganesha", "nfs-ganesha-vfs", "nfs-kernel-server"];

@@ -66,7 +66,10 @@ pub(super) fn compare(path: &Path, stamps: &[u64]) -> Result<()> {
         file.read_exact(&mut block).with_context(|| format!("read block {index}"))?;
         match read_stamp(&block, index) {
             Some(stamp) if stamps.contains(&stamp) => *seen.entry(stamp).or_default() += 1,
-            other => bail!("block {index} has stamp {other:?}, wanted one of {stamps:?}; starts {:02x?}", &block[..16]),
+            other => bail!(
+                "block {index} has stamp {other:?}, wanted one of {stamps:?}; starts {:02x?}",
+                &block[..16]
+            ),
         }
     }
     println!("{seen:?}");

@@ -21,11 +21,13 @@ pub(super) fn exercise(path: &Path) -> Result<()> {
     // Every second piece, backwards: holes stay, and the size comes first.
     for piece in (0..PIECES).rev().step_by(2) {
         stamp(aligned, piece);
-        file.write_all_at(aligned, (piece * PIECE_BYTES) as u64).with_context(|| format!("write piece {piece}"))?;
+        file.write_all_at(aligned, (piece * PIECE_BYTES) as u64)
+            .with_context(|| format!("write piece {piece}"))?;
     }
     for piece in 0..PIECES {
         aligned.fill(0xAA);
-        file.read_exact_at(aligned, (piece * PIECE_BYTES) as u64).with_context(|| format!("read piece {piece}"))?;
+        file.read_exact_at(aligned, (piece * PIECE_BYTES) as u64)
+            .with_context(|| format!("read piece {piece}"))?;
         let mut wanted = vec![0u8; PIECE_BYTES];
         if piece % 2 == 1 {
             stamp(&mut wanted, piece);

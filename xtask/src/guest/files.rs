@@ -82,7 +82,8 @@ impl Files {
         let started = Instant::now();
         let act = &act;
         std::thread::scope(|scope| {
-            let job = |job| scope.spawn(move || (0..self.count).try_for_each(|number| act(self, job, number)));
+            let job =
+                |job| scope.spawn(move || (0..self.count).try_for_each(|number| act(self, job, number)));
             let running: Vec<_> = (0..self.jobs).map(job).collect();
             running.into_iter().try_for_each(|job| job.join().unwrap_or_else(|_| bail!("a job panicked")))
         })?;

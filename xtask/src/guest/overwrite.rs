@@ -37,9 +37,13 @@ pub(super) fn watch(path: &Path, seconds: u64) -> Result<()> {
         oldest.resize(usize::try_from(blocks)?, 0);
         let mut block = [0u8; BLOCK_BYTES];
         for index in 0..blocks {
-            file.read_exact_at(&mut block, index * BLOCK_BYTES as u64).with_context(|| format!("read block {index}"))?;
+            file.read_exact_at(&mut block, index * BLOCK_BYTES as u64)
+                .with_context(|| format!("read block {index}"))?;
             let Some(stamp) = read_stamp(&block, index).filter(|stamp| *stamp != 0) else {
-                bail!("pass {passes}: block {index} is no block that was written there: {:02x?}", &block[..16]);
+                bail!(
+                    "pass {passes}: block {index} is no block that was written there: {:02x?}",
+                    &block[..16]
+                );
             };
             let before = &mut oldest[usize::try_from(index)?];
             if stamp < *before {

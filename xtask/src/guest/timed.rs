@@ -14,7 +14,8 @@ const PIECE_BYTES: usize = 1 << 20;
 
 pub(super) fn write(path: &Path, bytes: u64) -> Result<()> {
     let mut state = 0x5EED;
-    let mut piece: Vec<u8> = std::iter::repeat_with(|| next(&mut state).to_be_bytes()).take(PIECE_BYTES / 8).flatten().collect();
+    let mut piece: Vec<u8> =
+        std::iter::repeat_with(|| next(&mut state).to_be_bytes()).take(PIECE_BYTES / 8).flatten().collect();
     let started = Instant::now();
     let mut file = File::create(path)?;
     for number in 0..bytes / PIECE_BYTES as u64 {

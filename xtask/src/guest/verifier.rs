@@ -50,7 +50,12 @@ struct Writer {
 impl Promise {
     pub(super) fn run(&self) -> Result<()> {
         let open = |number: u64| {
-            File::options().read(true).write(true).create(true).truncate(false).open(data_path(&self.dir, number))
+            File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(data_path(&self.dir, number))
         };
         let mut writer = Writer {
             dir: self.dir.clone(),
@@ -223,9 +228,13 @@ impl Promised {
             let bytes = std::fs::read(data_path(dir, number)).with_context(|| format!("data-{number}"))?;
             for ((_, index), stamps) in self.blocks.range((number, 0)..(number + 1, 0)) {
                 let start = usize::try_from(*index)? * BLOCK_BYTES;
-                let found = bytes.get(start..start + BLOCK_BYTES).map_or(Some(0), |block| read_stamp(block, *index));
+                let found =
+                    bytes.get(start..start + BLOCK_BYTES).map_or(Some(0), |block| read_stamp(block, *index));
                 let kept = found.is_some_and(|stamp| stamps.contains(&stamp));
-                ensure!(kept, "LOST: data-{number} block {index} holds {found:?}, promised one of {stamps:?}");
+                ensure!(
+                    kept,
+                    "LOST: data-{number} block {index} holds {found:?}, promised one of {stamps:?}"
+                );
             }
         }
         Ok(self.blocks.len())
@@ -235,7 +244,11 @@ impl Promised {
         for (name, stamp) in &self.small {
             let bytes = std::fs::read(dir.join(name)).with_context(|| format!("LOST: {name}"))?;
             let found = read_stamp(&bytes, 0);
-            ensure!(found == Some(*stamp), "LOST: {name} holds {found:?} ({} bytes), promised {stamp}", bytes.len());
+            ensure!(
+                found == Some(*stamp),
+                "LOST: {name} holds {found:?} ({} bytes), promised {stamp}",
+                bytes.len()
+            );
         }
         for name in small_files(dir)? {
             ensure!(self.small.contains_key(&name), "{name} is there, but was removed or never finished");

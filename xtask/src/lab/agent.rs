@@ -54,8 +54,11 @@ pub(crate) fn serve(listen: &str) -> Result<()> {
 fn answer(mut stream: TcpStream) -> Result<()> {
     // The host looks whether we are there by connecting and saying nothing.
     let Ok(ask) = receive::<Ask>(&mut stream) else { return Ok(()) };
-    let reply = execute(&ask)
-        .unwrap_or_else(|error| Reply { code: Some(127), stdout: String::new(), stderr: format!("{error:#}") });
+    let reply = execute(&ask).unwrap_or_else(|error| Reply {
+        code: Some(127),
+        stdout: String::new(),
+        stderr: format!("{error:#}"),
+    });
     send(&mut stream, &reply)
 }
 
@@ -130,7 +133,8 @@ fn gather(from: &mpsc::Receiver<Vec<u8>>, patience: Duration) -> String {
 /// When the guest does not answer within the command's time and some seconds.
 pub(crate) fn ask(address: &str, ask: &Ask) -> Result<Reply> {
     let target = address.parse().with_context(|| format!("{address} is no address"))?;
-    let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("the guest is not there")?;
+    let mut stream =
+        TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("the guest is not there")?;
     stream.set_read_timeout(Some(Duration::from_secs(ask.timeout_s + 30)))?;
     send(&mut stream, ask)?;
     receive(&mut stream).with_context(|| format!("the guest does not answer to: {}", ask.script))

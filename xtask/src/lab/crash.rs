@@ -34,17 +34,31 @@ pub(super) fn rounds(stage: &mut Stage, count: u32) -> Result<()> {
         logs.push(format!("/mnt/lab/promised-{}-{round}", stage.a.kernel.name));
         let played = one(stage, round, &logs, pause, dead, random(&mut state));
         let back = played.with_context(|| {
-            format!("round {round} of {count}, seed {}: killed after {pause:?}, dead for {dead:?}", stage.seed)
+            format!(
+                "round {round} of {count}, seed {}: killed after {pause:?}, dead for {dead:?}",
+                stage.seed
+            )
         })?;
         if count > 1 && (round % 10 == 9 || round + 1 == count) {
-            println!("  round {:3}: {:.1} s, back after {back:?}", round + 1, started.elapsed().as_secs_f32());
+            println!(
+                "  round {:3}: {:.1} s, back after {back:?}",
+                round + 1,
+                started.elapsed().as_secs_f32()
+            );
         }
     }
     stage.a.run(&format!("rm -f {}", logs.join(" "))).map(drop)
 }
 
 /// One round; returns how long after the server's start the writer moved again.
-fn one(stage: &mut Stage, round: u32, logs: &[String], pause: Duration, dead: Duration, seed: u64) -> Result<Duration> {
+fn one(
+    stage: &mut Stage,
+    round: u32,
+    logs: &[String],
+    pause: Duration,
+    dead: Duration,
+    seed: u64,
+) -> Result<Duration> {
     let dir = stage.dir.clone();
     let log = logs.last().context("no log")?;
     let first_stamp = u64::from(round + 1) * 1_000_000;
@@ -69,7 +83,9 @@ fn one(stage: &mut Stage, round: u32, logs: &[String], pause: Duration, dead: Du
 /// Waits until the writer has done more than it had when the server came back.
 fn wait_for_movement(stage: &Stage) -> Result<Duration> {
     let started = Instant::now();
-    let beat = || -> Result<String> { stage.a.run("cat /tmp/beat; [ ! -e /tmp/done ] || cat /tmp/writer >&2 && [ ! -e /tmp/done ]") };
+    let beat = || -> Result<String> {
+        stage.a.run("cat /tmp/beat; [ ! -e /tmp/done ] || cat /tmp/writer >&2 && [ ! -e /tmp/done ]")
+    };
     let first = beat().context("the writer gave up")?;
     while started.elapsed() < Duration::from_secs(STUCK_SECONDS) {
         std::thread::sleep(Duration::from_millis(50));

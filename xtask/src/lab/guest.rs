@@ -53,7 +53,8 @@ impl Guest {
             std::fs::write(&init, include_str!("../../../conformance/lab/guest-init.sh"))?;
             process::output(Command::new("chmod").arg("755").arg(&init))?;
         }
-        let child = process::start_logged(&mut command_line(folder, kernel, &plan, &tap)?, &console(folder, &plan))?;
+        let child =
+            process::start_logged(&mut command_line(folder, kernel, &plan, &tap)?, &console(folder, &plan))?;
         let mut guest = Self { plan, kernel: kernel.clone(), folder: folder.to_owned(), child, alive: true };
         guest.wait_for_agent()?;
         Ok(guest)

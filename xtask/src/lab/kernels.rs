@@ -88,7 +88,8 @@ pub(crate) fn fetch(cache: &Path, release: &Release) -> Result<Kernel> {
 
 fn open(home: &Path, release: &Release) -> Result<Kernel> {
     let version = std::fs::read_to_string(home.join("version"))?.trim().to_owned();
-    let kernel = Kernel { name: release.name, version, program: home.join("linux"), modules: home.join("modules") };
+    let kernel =
+        Kernel { name: release.name, version, program: home.join("linux"), modules: home.join("modules") };
     let tree = kernel.modules.join("lib/modules").join(&kernel.version);
     if !kernel.program.is_file() || !tree.is_dir() {
         bail!("{} holds no kernel", home.display());

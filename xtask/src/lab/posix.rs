@@ -60,7 +60,10 @@ pub(super) fn install(cache: &Path) -> Result<()> {
 fn play(stage: &mut Stage) -> Result<()> {
     let program = stage.cache.join("bin/pjdfstest");
     std::fs::copy(&program, stage.folder.join("pjdfstest")).context("pjdfstest is not in the cache")?;
-    std::fs::write(stage.folder.join("pjdfstest-settings.toml"), include_str!("../../../conformance/lab/pjdfstest-settings.toml"))?;
+    std::fs::write(
+        stage.folder.join("pjdfstest-settings.toml"),
+        include_str!("../../../conformance/lab/pjdfstest-settings.toml"),
+    )?;
     let script = format!(
         "cp /etc/passwd /etc/group /tmp/; for n in 1 2; do \
          echo \"lab-$n:x:900$n:900$n::/tmp:/bin/sh\" >>/tmp/passwd; echo \"lab-$n:x:900$n:\" >>/tmp/group; done; \
@@ -95,9 +98,16 @@ fn results(said: &str) -> BTreeMap<String, bool> {
 fn judge(results: &BTreeMap<String, bool>, kind: Kind) -> Result<()> {
     let list: List = toml::from_str(LIST).context("conformance/lab/pjdfstest.toml")?;
     let listed = list.client.iter().chain(if kind == Kind::Shoal { &list.ours[..] } else { &[] });
-    let expected: BTreeSet<&str> = listed.inspect(|entry| assert!(!entry.reason.is_empty())).map(|entry| entry.name.as_str()).collect();
-    let failed: BTreeSet<&str> = results.iter().filter(|(_, passed)| !**passed).map(|(name, _)| name.as_str()).collect();
-    println!("  pjdfstest: {} of {} pass, {} failures are listed", results.len() - failed.len(), results.len(), expected.len());
+    let expected: BTreeSet<&str> =
+        listed.inspect(|entry| assert!(!entry.reason.is_empty())).map(|entry| entry.name.as_str()).collect();
+    let failed: BTreeSet<&str> =
+        results.iter().filter(|(_, passed)| !**passed).map(|(name, _)| name.as_str()).collect();
+    println!(
+        "  pjdfstest: {} of {} pass, {} failures are listed",
+        results.len() - failed.len(),
+        results.len(),
+        expected.len()
+    );
     let new: Vec<_> = failed.difference(&expected).copied().collect();
     let cured: Vec<_> = expected.iter().filter(|name| results.get(**name) == Some(&true)).copied().collect();
     if !cured.is_empty() {

@@ -32,7 +32,12 @@ fn git(stage: &mut Stage) -> Result<()> {
         300,
     )?;
     stage::remount(&stage.a)?;
-    stage.b.run_within(&format!("export HOME=/tmp; cd {dir}/clone && git fsck --strict && [ -z \"$(git status --porcelain)\" ]"), 200)?;
+    stage.b.run_within(
+        &format!(
+            "export HOME=/tmp; cd {dir}/clone && git fsck --strict && [ -z \"$(git status --porcelain)\" ]"
+        ),
+        200,
+    )?;
     stage.a.run("rm -rf /tmp/source").map(drop)
 }
 
@@ -58,13 +63,22 @@ fn sqlite(stage: &mut Stage) -> Result<()> {
     let sound = "PRAGMA integrity_check; SELECT count(*) FROM item;";
     for guest in stage.guests() {
         let said = guest.run(&format!("sqlite3 {base} '{sound}'"))?;
-        ensure!(said.split_whitespace().collect::<Vec<_>>() == ["ok", "4000"], "{} says: {said}", guest.plan.name);
+        ensure!(
+            said.split_whitespace().collect::<Vec<_>>() == ["ok", "4000"],
+            "{} says: {said}",
+            guest.plan.name
+        );
     }
     // Both at once, on the same table: locks keep them apart, busy ones wait.
     let busy = |from: u32| {
-        format!("for i in $(seq {from} $(({from}+19))); do sqlite3 -cmd '.timeout 30000' {base} \"INSERT INTO item VALUES($i+100000,'x')\" || exit 1; done")
+        format!(
+            "for i in $(seq {from} $(({from}+19))); do sqlite3 -cmd '.timeout 30000' {base} \"INSERT INTO item VALUES($i+100000,'x')\" || exit 1; done"
+        )
     };
-    stage.b.run(&format!("rm -f /tmp/rows; (({}) >/tmp/rows.log 2>&1; echo $? >/tmp/rows) >/dev/null 2>&1 &", busy(1)))?;
+    stage.b.run(&format!(
+        "rm -f /tmp/rows; (({}) >/tmp/rows.log 2>&1; echo $? >/tmp/rows) >/dev/null 2>&1 &",
+        busy(1)
+    ))?;
     stage.a.run(&busy(1000))?;
     stage.b.run("for i in $(seq 400); do [ -s /tmp/rows ] && break; sleep 0.1; done; cat /tmp/rows.log; [ \"$(cat /tmp/rows)\" = 0 ]")?;
     let said = stage.a.run(&format!("sqlite3 {base} '{sound}'"))?;
@@ -80,15 +94,26 @@ fn tar(stage: &mut Stage) -> Result<()> {
         let list = "cd /usr/share && find . -xdev -type f -size -2M -printf '%s %p\\n' | sort -k2 | \
                     awk '{s+=$1; if (s>120000000 || NR>6000) exit; print substr($0, index($0,\" \")+1)}'";
         let names = stage.folder.join("tree.names");
-        process::output(std::process::Command::new("sh").arg("-c").arg(format!("{list} >{}", names.display())))?;
         process::output(
-            std::process::Command::new("tar").arg("-C").arg("/usr/share").arg("-T").arg(&names).arg("-cf").arg(&archive),
+            std::process::Command::new("sh").arg("-c").arg(format!("{list} >{}", names.display())),
+        )?;
+        process::output(
+            std::process::Command::new("tar")
+                .arg("-C")
+                .arg("/usr/share")
+                .arg("-T")
+                .arg(&names)
+                .arg("-cf")
+                .arg(&archive),
         )?;
     }
     stage.a.run_within(&format!("mkdir {dir}/tree && tar -C {dir}/tree -xf /mnt/lab/tree.tar"), 400)?;
     stage::remount(&stage.a)?;
     stage.a.run_within(&format!("cd {dir}/tree && tar -df /mnt/lab/tree.tar"), 300)?;
-    let wrong = stage.b.run_within(&format!("diff -r --no-dereference {dir}/tree /usr/share | grep -v '^Only in /usr/share' | head -5"), 300)?;
+    let wrong = stage.b.run_within(
+        &format!("diff -r --no-dereference {dir}/tree /usr/share | grep -v '^Only in /usr/share' | head -5"),
+        300,
+    )?;
     ensure!(wrong.is_empty(), "diff -r says: {wrong}");
     stage.a.run_within(&format!("rm -rf {dir}/tree"), 200).map(drop)
 }
@@ -96,7 +121,9 @@ fn tar(stage: &mut Stage) -> Result<()> {
 fn fio(stage: &mut Stage) -> Result<()> {
     let job = include_str!("../../../conformance/lab/verify.fio");
     std::fs::write(stage.folder.join("verify.fio"), job)?;
-    let said = stage.a.run_within(&format!("cd /tmp && DIRECTORY={} fio /mnt/lab/verify.fio 2>&1", stage.dir), 300)?;
+    let said = stage
+        .a
+        .run_within(&format!("cd /tmp && DIRECTORY={} fio /mnt/lab/verify.fio 2>&1", stage.dir), 300)?;
     ensure!(!said.contains("verify: bad") && !said.contains("error="), "fio: {said}");
     Ok(())
 }

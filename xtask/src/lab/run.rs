@@ -90,11 +90,21 @@ fn play_kernel(lab: &Lab, kernel: &Kernel, folder: &Path, cache: &Path, seed: u6
         Ok(stage) => stage,
         Err(error) => {
             println!("FAILED to set up {}: {error:#}", kernel.version);
-            rows.push(Row { scenario: "set-up", kernel: kernel.name, took: started.elapsed(), verdict: Verdict::Failed });
+            rows.push(Row {
+                scenario: "set-up",
+                kernel: kernel.name,
+                took: started.elapsed(),
+                verdict: Verdict::Failed,
+            });
             return;
         }
     };
-    println!("kernel {}: two guests and {:?} in {:.1} s", kernel.version, lab.server, started.elapsed().as_secs_f32());
+    println!(
+        "kernel {}: two guests and {:?} in {:.1} s",
+        kernel.version,
+        lab.server,
+        started.elapsed().as_secs_f32()
+    );
     (stage.rounds, stage.seed) = (lab.rounds, seed);
     for scenario in lab.scenarios() {
         rows.push(play(scenario, &mut stage));

@@ -28,7 +28,9 @@ pub(crate) fn is_inside() -> bool {
 /// When this is not root or `unshare` cannot be started.
 pub(crate) fn enter() -> Result<i32> {
     if !process::is_root() {
-        bail!("the lab makes namespaces and taps: run it as root (sudo -E env PATH=\"$PATH\" cargo xtask lab ...)");
+        bail!(
+            "the lab makes namespaces and taps: run it as root (sudo -E env PATH=\"$PATH\" cargo xtask lab ...)"
+        );
     }
     let own = std::env::current_exe()?;
     let mut child = Command::new("unshare")

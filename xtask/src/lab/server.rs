@@ -169,11 +169,14 @@ fn wait_for_port(port: u16, child: &mut Child, log: &Path) -> Result<()> {
 /// When it does not compile.
 pub(crate) fn build_shoal() -> Result<()> {
     let mut cargo = Command::new("cargo");
-    crate::process::run(cargo.args(["build", "--release", "--quiet", "--package", "shoal"]).current_dir(workspace()))
+    crate::process::run(
+        cargo.args(["build", "--release", "--quiet", "--package", "shoal"]).current_dir(workspace()),
+    )
 }
 
 /// Where the program under test is.
 pub(crate) fn shoal_program() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     target.join("release/shoal")
 }

@@ -117,9 +117,13 @@ impl Stage {
         if !self.has_layouts() {
             return Ok(());
         }
-        let stats = guest.run("awk '/ mounted on \\/mnt\\/c /{on=1} /^device/&&!/\\/mnt\\/c /{on=0} on' /proc/self/mountstats")?;
+        let stats = guest.run(
+            "awk '/ mounted on \\/mnt\\/c /{on=1} /^device/&&!/\\/mnt\\/c /{on=0} on' /proc/self/mountstats",
+        )?;
         ensure!(stats.contains("pnfs=LAYOUT_FLEX_FILES"), "no flexible-files layouts:\n{stats}");
-        let asked = |line: &str| line.trim().strip_prefix("LAYOUTGET:")?.split_whitespace().next()?.parse::<u64>().ok();
+        let asked = |line: &str| {
+            line.trim().strip_prefix("LAYOUTGET:")?.split_whitespace().next()?.parse::<u64>().ok()
+        };
         match stats.lines().find_map(asked) {
             Some(1..) => Ok(()),
             other => bail!("LAYOUTGET was sent {other:?} times"),

@@ -27,15 +27,26 @@ pub(super) fn permissions(stage: &mut Stage) -> Result<()> {
         guest.refused(Some(USER), &format!("rm -f {dir}/sticky/roots"), "not permitted")?;
         guest.refused(Some(USER), &format!("mv {dir}/readable {dir}/open/"), "denied")?;
         guest.refused(Some(USER + 1), &format!("cat {dir}/owned"), "denied")?;
-        guest.run_as(USER, &format!("cat {dir}/owned; echo more >>{dir}/owned; chmod 600 {dir}/owned; chmod 640 {dir}/owned"))?;
-        guest.run_as(USER, &format!("cd {dir}/open && echo x >{name} && [ $(stat -c %u {name}) = {USER} ] && rm {name}"))?;
+        guest.run_as(
+            USER,
+            &format!(
+                "cat {dir}/owned; echo more >>{dir}/owned; chmod 600 {dir}/owned; chmod 640 {dir}/owned"
+            ),
+        )?;
+        guest.run_as(
+            USER,
+            &format!("cd {dir}/open && echo x >{name} && [ $(stat -c %u {name}) = {USER} ] && rm {name}"),
+        )?;
         guest.run_as(USER, &format!("cat {dir}/readable {dir}/sticky/roots >/dev/null"))?;
     }
     // A set-group-id directory hands its group on; a write by another takes set-user-id away.
     stage.a.run(&format!(
         "set -e; cd {dir}; mkdir g; chgrp 77 g; chmod 2777 g; cp /bin/true suid; chown {USER} suid; chmod 4777 suid"
     ))?;
-    stage.b.run_as(USER + 1, &format!("cd {dir}/g; touch f; mkdir d; [ $(stat -c %g f) = 77 ]; [ $(stat -c %a d | cut -c1) = 2 ]"))?;
+    stage.b.run_as(
+        USER + 1,
+        &format!("cd {dir}/g; touch f; mkdir d; [ $(stat -c %g f) = 77 ]; [ $(stat -c %a d | cut -c1) = 2 ]"),
+    )?;
     stage.b.run_as(USER + 1, &format!("echo x >>{dir}/suid"))?;
     let mode = stage.a.run(&format!("sleep 1; echo 3 >/proc/sys/vm/drop_caches; stat -c %a {dir}/suid"))?;
     ensure!(mode.trim() == "777", "after a write by another the mode is {mode}");
@@ -53,14 +64,18 @@ pub(super) fn times(stage: &mut Stage) -> Result<()> {
     let seconds = stage.b.run(&format!("echo $(( $(date +%s) - $(stat -c %Y {dir}/f) ))"))?;
     ensure!(seconds.trim().parse::<i64>()?.abs() < 60, "the file's time is {seconds} s from the clock");
     // Far away times go both ways.
-    stage.a.run(&format!("cd {dir}; touch -d '1970-01-02' f; [ $(stat -c %Y f) -lt 200000 ]; touch -d '2100-01-01' f"))?;
+    stage.a.run(&format!(
+        "cd {dir}; touch -d '1970-01-02' f; [ $(stat -c %Y f) -lt 200000 ]; touch -d '2100-01-01' f"
+    ))?;
     stage::remount(&stage.a)?;
     stage.a.run(&format!("[ $(stat -c %Y {dir}/f) -gt 4000000000 ]")).map(drop)
 }
 
 pub(super) fn df(stage: &mut Stage) -> Result<()> {
     let dir = &stage.dir;
-    let free = |stage: &Stage| -> Result<i64> { Ok(stage.a.run("df -B1 --output=avail /mnt/c | tail -1")?.trim().parse()?) };
+    let free = |stage: &Stage| -> Result<i64> {
+        Ok(stage.a.run("df -B1 --output=avail /mnt/c | tail -1")?.trim().parse()?)
+    };
     let total: i64 = stage.a.run("df -B1 --output=size /mnt/c | tail -1")?.trim().parse()?;
     let before = free(stage)?;
     ensure!(0 < before && before <= total, "{before} of {total} bytes free");

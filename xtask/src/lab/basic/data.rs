@@ -74,7 +74,8 @@ pub(super) fn sparse(stage: &mut Stage) -> Result<()> {
         ensure!(at(middle - 2, 10)? == "..middle..", "the middle");
         ensure!(at(far - 3, 9)? == "...end", "the end");
     }
-    let zeros = stage.a.run(&format!("dd if={file} bs=1M skip=1000 count=64 status=none | tr -d '\\0' | wc -c"))?;
+    let zeros =
+        stage.a.run(&format!("dd if={file} bs=1M skip=1000 count=64 status=none | tr -d '\\0' | wc -c"))?;
     ensure!(zeros.trim() == "0", "a hole holds {zeros} bytes that are not zero");
     let used: u64 = stage.a.run(&format!("du -B1 {file} | cut -f1"))?.trim().parse()?;
     ensure!(used < 1 << 30, "three words use {used} bytes");

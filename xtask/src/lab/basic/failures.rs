@@ -25,13 +25,23 @@ pub(super) fn data_server_away(stage: &mut Stage) -> Result<()> {
     network::drop_address(gone)?;
     let started = Instant::now();
     // Whether it is served through the metadata server, fails, or waits is written in docs/lab.md; that it ends is the test.
-    let read = Ask { script: format!("cat {dir}/spread | sha256sum"), uid: None, timeout_s: AWAY_SECONDS_MAX };
-    let write = Ask { script: format!("head -c 100M /mnt/lab/random >{dir}/new; sync {dir}/new"), ..read_of(&read) };
+    let read =
+        Ask { script: format!("cat {dir}/spread | sha256sum"), uid: None, timeout_s: AWAY_SECONDS_MAX };
+    let write =
+        Ask { script: format!("head -c 100M /mnt/lab/random >{dir}/new; sync {dir}/new"), ..read_of(&read) };
     let (read, write) = (stage.a.ask(&read)?, stage.b.ask(&write)?);
-    println!("  one data server away: read {:?}, write {:?}, {:.0} s", read.code, write.code, started.elapsed().as_secs_f32());
+    println!(
+        "  one data server away: read {:?}, write {:?}, {:.0} s",
+        read.code,
+        write.code,
+        started.elapsed().as_secs_f32()
+    );
     let looked = stage.a.run_within(&format!("ls -l {dir} && touch {dir}/still-here"), 20);
     network::add_address(gone)?;
-    ensure!(read.code.is_some() && write.code.is_some(), "not done after {AWAY_SECONDS_MAX} s: {read:?} {write:?}");
+    ensure!(
+        read.code.is_some() && write.code.is_some(),
+        "not done after {AWAY_SECONDS_MAX} s: {read:?} {write:?}"
+    );
     looked?;
     let back = format!("cmp -n {} {dir}/spread /mnt/lab/random", 300 << 20);
     stage.a.run_within(&back, 180).map(drop)
@@ -59,7 +69,8 @@ fn fill_up(stage: &Stage) -> Result<()> {
     stage.b.run("ls -l /mnt/c >/dev/null")?;
     stage.a.run("rm /mnt/c/big")?;
     let again = "head -c 200M /mnt/lab/random >/mnt/c/again && sync /mnt/c/again";
-    let fits = || Ok(stage.b.ask(&Ask { script: again.to_owned(), uid: None, timeout_s: 60 })?.code == Some(0));
+    let fits =
+        || Ok(stage.b.ask(&Ask { script: again.to_owned(), uid: None, timeout_s: 60 })?.code == Some(0));
     wait_until("200 MiB fit again after the delete", fits)?;
     stage.a.run(&format!("cmp -n {} /mnt/c/again /mnt/lab/random", 200 << 20)).map(drop)
 }

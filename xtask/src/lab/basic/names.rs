@@ -50,7 +50,9 @@ pub(super) fn unlink_open(stage: &mut Stage) -> Result<()> {
         "head -c 300000 /mnt/lab/random >{dir}/afar; (exec 3<{dir}/afar; touch /tmp/open; sleep 4; \
          head -c 300000 <&3 | cmp -n 300000 - /mnt/lab/random && touch /tmp/read) >/tmp/afar 2>&1 &"
     ))?;
-    stage.a.run("for i in 1 2 3 4 5 6 7 8 9; do [ -e /tmp/open ] && break; sleep 0.1; done; [ -e /tmp/open ]")?;
+    stage
+        .a
+        .run("for i in 1 2 3 4 5 6 7 8 9; do [ -e /tmp/open ] && break; sleep 0.1; done; [ -e /tmp/open ]")?;
     stage.b.run(&format!("rm {dir}/afar; [ ! -e {dir}/afar ]"))?;
     stage.a.run("echo 3 >/proc/sys/vm/drop_caches; sleep 5; cat /tmp/afar")?;
     // RFC 8881 §18.25.4 leaves a server free to keep it; POSIX clients are happier when it does. Ours and knfsd do.
@@ -62,17 +64,37 @@ pub(super) fn unlink_open(stage: &mut Stage) -> Result<()> {
 pub(super) fn odd_names(stage: &mut Stage) -> Result<()> {
     let dir = &stage.dir;
     let long = "n".repeat(255);
-    let names = [long.as_str(), "grüße-日本語-🐟", "with space", "-dash", "back\\slash", "tab\\011new\\012line", "star*?["];
+    let names = [
+        long.as_str(),
+        "grüße-日本語-🐟",
+        "with space",
+        "-dash",
+        "back\\slash",
+        "tab\\011new\\012line",
+        "star*?[",
+    ];
     for name in names {
-        stage.a.run(&format!("cd {dir} && n=\"$(printf '%b.' '{name}')\" && n=\"${{n%.}}\" && echo \"$n\" >\"./$n\""))?;
+        stage.a.run(&format!(
+            "cd {dir} && n=\"$(printf '%b.' '{name}')\" && n=\"${{n%.}}\" && echo \"$n\" >\"./$n\""
+        ))?;
     }
     stage::remount(&stage.a)?;
     for guest in stage.guests() {
-        let count = guest.run(&format!("cd {dir}; for f in ./* ; do [ \"./$(cat \"$f\")\" = \"$f\" ] && echo ok; done | wc -l"))?;
-        ensure!(count.trim() == names.len().to_string(), "{} of {} names came back", count.trim(), names.len());
+        let count = guest.run(&format!(
+            "cd {dir}; for f in ./* ; do [ \"./$(cat \"$f\")\" = \"$f\" ] && echo ok; done | wc -l"
+        ))?;
+        ensure!(
+            count.trim() == names.len().to_string(),
+            "{} of {} names came back",
+            count.trim(),
+            names.len()
+        );
     }
     stage.a.refused(None, &format!("touch {dir}/{long}x"), "too long")?;
-    stage.a.run(&format!("cd {dir}; for f in ./*; do rm \"$f\" || exit 1; done; [ -z \"$(ls -A)\" ]")).map(drop)
+    stage
+        .a
+        .run(&format!("cd {dir}; for f in ./*; do rm \"$f\" || exit 1; done; [ -z \"$(ls -A)\" ]"))
+        .map(drop)
 }
 
 pub(super) fn readdir(stage: &mut Stage) -> Result<()> {
@@ -85,7 +107,9 @@ pub(super) fn readdir(stage: &mut Stage) -> Result<()> {
     ))?;
     for pass in 0..4 {
         stage.a.run("echo 3 >/proc/sys/vm/drop_caches")?;
-        let seen = stage.a.run(&format!("ls -U {dir}/list/job0 | grep ^file | sort | uniq -c | awk '$1!=1' | head"))?;
+        let seen = stage
+            .a
+            .run(&format!("ls -U {dir}/list/job0 | grep ^file | sort | uniq -c | awk '$1!=1' | head"))?;
         ensure!(seen.is_empty(), "pass {pass}: names listed more than once: {seen}");
         let count = stage.a.run(&format!("ls -U {dir}/list/job0 | grep -c ^file"))?;
         ensure!(count.trim() == "5000", "pass {pass}: {} of 5000 names", count.trim());

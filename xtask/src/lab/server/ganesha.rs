@@ -43,7 +43,7 @@ impl Ganesha {
 
     pub(super) fn resume(&mut self) -> Result<()> {
         let mut command = Command::new("ganesha.nfsd");
-        command.args(["-F", "-x", "-p", "/run/ganesha/pid", "-f"]).arg(self.setup.data.join("ganesha.conf"));
+        command.args(["-F", "-p", "/run/ganesha/pid", "-f"]).arg(self.setup.data.join("ganesha.conf"));
         command.arg("-L").arg(self.log());
         let mut child = process::start_logged(&mut command, &self.log())?;
         wait_for_port(2049, &mut child, &self.log())?;

@@ -69,7 +69,8 @@ impl Shoal {
 
     pub(super) fn metrics(&self) -> Result<Metrics> {
         let target = format!("{}:{METRICS_PORT}", network::SERVER).parse()?;
-        let mut stream = TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("no metrics port")?;
+        let mut stream =
+            TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("no metrics port")?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
         stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: shoal\r\nConnection: close\r\n\r\n")?;
         let mut text = String::new();
