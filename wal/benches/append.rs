@@ -114,7 +114,9 @@ async fn open(disk: &Arc<dyn Disk>, dir: &Path, config: WalConfig) -> Wal {
 async fn run(disk: Arc<dyn Disk>, back_end: BackEnd, dir: &Path) {
     let clock = OsClock::new();
     let log = WalConfig { segment_bytes: 16 << 20, recycle_max: 2, ..WalConfig::new([1; 16]) };
-    for committers in [1, 64] {
+    // `cargo bench -p wal -- large` leaves the small ones out.
+    let only_large = std::env::args().any(|argument| argument == "large");
+    for committers in [1, 64].into_iter().filter(|_| !only_large) {
         let wal = open(&disk, &dir.join(format!("log-{committers}")), log).await;
         let mut measured = small(&wal, &clock, committers).await;
         println!(

@@ -237,7 +237,8 @@ impl Writer {
         active.next = laid.end;
         let (file, segment) = (&active.segment.file, active.segment.seq);
         let all_want_sync = items.iter().all(|item| item.want == Want::Synced) && !items.is_empty();
-        if all_want_sync && self.pending.is_empty() && self.sync.is_none() && self.sealing.is_empty() {
+        let nothing_else = self.pending.is_empty() && self.sealing.is_empty() && active.segment.is_named();
+        if all_want_sync && nothing_else && self.sync.is_none() {
             count(&tally.flushes, 1);
             let done = file.write_at_and_sync(data, offset);
             let items = self.unsynced.drain(..).chain(items).collect();
@@ -271,7 +272,7 @@ impl Writer {
             // Best effort and nobody waits for it.
             drop(tokio::spawn(active.segment.file.start_writeback(from, active.written - from)));
         }
-        if active.segment.file_bytes / 2 < active.written {
+        if active.segment.file_bytes / 4 < active.written {
             self.make_spare();
         }
     }
@@ -284,8 +285,8 @@ impl Writer {
         }
         let behind = self.active.as_ref().filter(|active| active.durable < active.written);
         let active = behind.map(|active| (active.segment.seq, active.written));
-        let file = behind.map(|active| Arc::clone(&active.segment.file));
-        let done = Box::pin(sync_all(Arc::clone(&self.shared), self.sealing.clone(), file));
+        let segment = behind.map(|active| Arc::clone(&active.segment));
+        let done = Box::pin(sync_all(Arc::clone(&self.shared), self.sealing.clone(), segment));
         let items = std::mem::take(&mut self.unsynced);
         self.sync = Some(Sync { done, items, sealed: self.sealing.len(), active });
     }
@@ -384,7 +385,7 @@ impl Writer {
             previous_seq: self.previous.0,
             previous_end_blocks: self.previous.1,
         };
-        let segment = Arc::new(Segment::new(ready.seq, ready.file, config.segment_bytes));
+        let segment = Arc::new(Segment::new(ready.seq, ready.file, config.segment_bytes, ready.is_named));
         self.shared.insert_segment(Arc::clone(&segment));
         self.active = Some(Active {
             segment,

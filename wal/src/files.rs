@@ -66,6 +66,8 @@ impl Name {
 pub(crate) struct Ready {
     pub(crate) seq: u64,
     pub(crate) file: Arc<dyn File>,
+    /// Its name is durable.
+    pub(crate) is_named: bool,
 }
 
 impl Files {
@@ -108,21 +110,30 @@ impl Files {
         free * self.segment_bytes + self.state.ready_bytes.load(Ordering::Relaxed)
     }
 
-    /// Makes a file for the next segment, from one kept for reuse or a new one. Its name and room are durable.
+    /// Makes a file for the next segment, from one kept for reuse or a new one.
+    ///
+    /// A new name is left to the segment's first sync: waiting here for the file system's journal would hold up writes
+    /// that nobody wants durable yet. A file that held another segment is different. Were its renaming undone by a
+    /// crash and its bytes not, the next opening would give its number out again, and find them.
     pub(crate) async fn make_ready(&self) -> io::Result<Ready> {
         let seq = self.state.seq_next.fetch_add(1, Ordering::Relaxed);
         let path = self.path(Name::Segment(seq));
         let reused = self.free().pop();
-        let file = match reused {
+        let (file, is_named) = match reused {
             Some(free) => {
                 self.disk.rename(&self.path(Name::Free(free)), &path).await?;
-                self.disk.open(&path, OpenMode::WRITE).await?
+                self.sync_names().await?;
+                (self.disk.open(&path, OpenMode::WRITE).await?, true)
             }
-            None => self.make_new(&path).await?,
+            None => (self.make_new(&path).await?, false),
         };
-        self.disk.sync_dir(&self.dir).await?;
         self.state.ready_bytes.fetch_add(self.segment_bytes, Ordering::Relaxed);
-        Ok(Ready { seq, file })
+        Ok(Ready { seq, file, is_named })
+    }
+
+    /// Makes the names of all segments durable.
+    pub(crate) async fn sync_names(&self) -> io::Result<()> {
+        self.disk.sync_dir(&self.dir).await
     }
 
     async fn make_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
@@ -131,8 +142,9 @@ impl Files {
             file.allocate(0, self.segment_bytes).await?;
             if 0 < self.recycle_max {
                 zero_fill(&*file, 0, self.segment_bytes).await?;
+                file.sync_data().await?;
             }
-            file.sync_data().await
+            Ok(())
         };
         if let Err(error) = filled.await {
             // Most likely there is no room: give back what was taken. The first error is the one that counts.
@@ -156,7 +168,7 @@ impl Files {
         } else {
             self.disk.remove(&path).await?;
         }
-        self.disk.sync_dir(&self.dir).await?;
+        self.sync_names().await?;
         if keep {
             self.free().push(seq);
         }

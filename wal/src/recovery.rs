@@ -89,6 +89,8 @@ pub(crate) async fn recover(
         }
     }
     files.number_from(seq_max + 1);
+    // What is found may be there by the grace of the page cache only, names included.
+    files.sync_names().await?;
     let out = Recovered { segments: BTreeMap::new(), previous: (0, 0), report: RecoveryReport::default() };
     let mut recovery = Recovery { files, config, visitor, out };
     recovery.run(&found).await?;
@@ -117,7 +119,7 @@ async fn find(files: &Files, config: &WalConfig, seq: u64) -> Result<Found, Open
     };
     let trailer = last_block.len().checked_sub(TRAILER_BYTES);
     let trailer = trailer.and_then(|at| decode_trailer(&last_block[at..], seq, file_bytes));
-    let segment = Arc::new(Segment::new(seq, file, file_bytes));
+    let segment = Arc::new(Segment::new(seq, file, file_bytes, true));
     Ok(Found { segment, header, trailer, last_block })
 }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use env::File;
 
 use crate::format::footer;
 use crate::limits::BLOCK_BYTES;
@@ -40,22 +39,28 @@ impl Sealing {
     }
 }
 
-/// Syncs full segments, oldest first, gives each its footer, then syncs the active one.
+/// Makes the names of all segments concerned durable, syncs full ones, oldest first, gives each its footer, then syncs
+/// the active one.
 ///
 /// The footers themselves are not synced: one that is lost costs a scan, nothing else.
 pub(crate) async fn sync_all(
     shared: Arc<Shared>,
     sealing: Vec<Sealing>,
-    active: Option<Arc<dyn File>>,
+    active: Option<Arc<Segment>>,
 ) -> io::Result<()> {
-    for full in sealing {
+    let segments: Vec<&Arc<Segment>> = sealing.iter().map(|full| &full.segment).chain(&active).collect();
+    if !segments.iter().all(|segment| segment.is_named()) {
+        shared.files.sync_names().await?;
+        segments.iter().for_each(|segment| segment.mark_named());
+    }
+    for full in &sealing {
         count(&shared.tally.flushes, 1);
         full.segment.file.sync_data().await?;
         full.write_footer(0 < shared.config.recycle_max).await?;
     }
-    if let Some(file) = active {
+    if let Some(segment) = active {
         count(&shared.tally.flushes, 1);
-        file.sync_data().await?;
+        segment.file.sync_data().await?;
     }
     Ok(())
 }

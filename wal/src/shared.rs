@@ -30,12 +30,29 @@ pub(crate) struct Segment {
     used_bytes: AtomicU64,
     live_bytes: AtomicU64,
     sealed: AtomicBool,
+    named: AtomicBool,
 }
 
 impl Segment {
-    pub(crate) fn new(seq: u64, file: Arc<dyn File>, file_bytes: u64) -> Self {
-        let (used_bytes, live_bytes) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { seq, file, file_bytes, used_bytes, live_bytes, sealed: AtomicBool::new(false) }
+    pub(crate) fn new(seq: u64, file: Arc<dyn File>, file_bytes: u64, is_named: bool) -> Self {
+        Self {
+            seq,
+            file,
+            file_bytes,
+            used_bytes: AtomicU64::new(0),
+            live_bytes: AtomicU64::new(0),
+            sealed: AtomicBool::new(false),
+            named: AtomicBool::new(is_named),
+        }
+    }
+
+    /// Takes note that the file's name is durable.
+    pub(crate) fn mark_named(&self) {
+        self.named.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_named(&self) -> bool {
+        self.named.load(Ordering::Acquire)
     }
 
     /// Counts a record that lies here from now on.
