@@ -1,6 +1,7 @@
 //! Emptying a segment: what is live in it is copied to the end of the journal, then the segment is dropped.
 //!
-//! INVARIANT: a segment is dropped only when the copies of everything in it that the index needs are on stable storage.
+//! INVARIANT: a segment is dropped only when the copies of everything in it that the index needs, and the records that made
+//! the rest of it dead, are on stable storage.
 //! Spec: docs/formats/journal.md §3.
 
 use std::sync::atomic::Ordering;
@@ -67,13 +68,30 @@ impl Inner {
             }
             copied = true;
         }
-        if copied {
-            let horizon = self.stamps.horizon();
+        // Not the copies alone: if a WRITE that is not on stable storage yet buried committed bytes in this segment, a
+        // crash would take both.
+        let horizon = self.stamps.horizon();
+        if copied || !self.stamps.is_synced(horizon) {
             self.wal.sync().await?;
             self.stamps.synced(horizon);
         }
         self.wal.drop_segment(segment).await?;
-        self.index.remove_segment(segment);
+        let again = self.index.remove_segment(segment);
+        self.write_again(again).await
+    }
+
+    /// Writes what an extent must not lose although it was taken for forgotten.
+    async fn write_again(&self, acts: Vec<Act>) -> Result<(), EmptyError> {
+        if acts.is_empty() {
+            return Ok(());
+        }
+        let records = acts.iter().map(|act| act.record(vec![])).collect();
+        let places = self.wal.append_batch(records, Durability::Written).await?;
+        for (act, at) in acts.iter().zip(places) {
+            let mut shard = self.index.shard(act.extent);
+            let known = shard.get_mut(&act.extent).expect("only compaction forgets");
+            self.index.apply(known, act, at);
+        }
         Ok(())
     }
 

@@ -59,6 +59,17 @@ pub(crate) struct Keep {
     pub(crate) acts: Vec<Act>,
 }
 
+/// What an extent lost with a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Nothing that matters.
+    Nothing,
+    /// It was a tombstone and came back to life at the last moment: its cut epoch must be written again.
+    CutEpoch,
+    /// It was a tombstone, and can be forgotten.
+    Everything,
+}
+
 impl Extent {
     /// Takes in a record that lies at `at`.
     pub(crate) fn apply(&mut self, act: &Act, at: Location, shifts: &mut Vec<Shift>) {
@@ -109,8 +120,7 @@ impl Extent {
             }
         }
         if self.cut_at == Some(segment) && acts.is_empty() {
-            let (epoch, offset) = (self.cut_epoch, EXTENT_BYTES);
-            acts.push(Act { kind: Kind::Cut, extent, epoch, sequence: 0, offset, length: 0 });
+            acts.push(self.cut_mark(extent));
         }
         if self.epoch_at.is_some_and(|(_, at)| at == segment) {
             // A tombstone's DROP must stay its newest record.
@@ -140,20 +150,31 @@ impl Extent {
         self.pieces.relocate(act.offset, from, copy, shifts);
     }
 
-    /// A segment with `records` of its records is gone; what it alone said had been copied, or need not be. Tells whether
-    /// the extent can be forgotten.
-    pub(crate) fn lose_segment(&mut self, segment: u64, records: u32, shifts: &mut Vec<Shift>) -> bool {
+    /// A segment with `records` of its records is gone; what it alone said had been copied, unless the extent was about to
+    /// be forgotten.
+    pub(crate) fn lose_segment(&mut self, segment: u64, records: u32, shifts: &mut Vec<Shift>) -> Lost {
         self.records = self.records.checked_sub(records).expect("records are counted as they are written");
         self.pieces.forget_holes(segment, shifts);
         if self.epoch_at.is_some_and(|(_, at)| at == segment) {
             self.epoch_at = None;
             shifts.push((segment, -signed(RECORD_WEIGHT_BYTES)));
         }
-        if self.cut_at == Some(segment) {
+        let cut_lost = self.cut_at == Some(segment);
+        if cut_lost {
             self.cut_at = None;
             shifts.push((segment, -signed(RECORD_WEIGHT_BYTES)));
         }
-        self.tombstone && self.is_idle() && self.records == 0
+        match (self.tombstone && self.is_idle() && self.records == 0, cut_lost) {
+            (true, _) => Lost::Everything,
+            (false, true) => Lost::CutEpoch,
+            (false, false) => Lost::Nothing,
+        }
+    }
+
+    /// A record that says the cut epoch and nothing else.
+    pub(crate) fn cut_mark(&self, extent: ExtentId) -> Act {
+        let (epoch, offset) = (self.cut_epoch, EXTENT_BYTES);
+        Act { kind: Kind::Cut, extent, epoch, sequence: 0, offset, length: 0 }
     }
 
     /// Nobody is at work on it.

@@ -11,7 +11,7 @@ use layout::ExtentId;
 use parking_lot::{Mutex, MutexGuard};
 use wal::Location;
 
-use crate::extent::Extent;
+use crate::extent::{Extent, Lost};
 use crate::limits::SHARDS;
 use crate::pieces::Shift;
 use crate::record::Act;
@@ -65,20 +65,27 @@ impl Index {
         self.account(act, at, &shifts);
     }
 
-    /// A segment is gone for good: takes back its records, and forgets the extents that had no others.
-    pub(crate) fn remove_segment(&self, segment: u64) {
+    /// A segment is gone for good: takes back its records, and forgets the extents that had no others. Returns the records
+    /// that must be written again.
+    pub(crate) fn remove_segment(&self, segment: u64) -> Vec<Act> {
         let extents = self.segments().extents(segment);
+        let mut again = Vec::new();
         for (extent, records) in extents {
             let mut shard = self.shard(extent);
             let Some(known) = shard.get_mut(&extent) else { continue };
             let mut shifts: Vec<Shift> = Vec::new();
-            if known.lose_segment(segment, records, &mut shifts) {
-                known.release(&mut shifts);
-                shard.remove(&extent);
+            match known.lose_segment(segment, records, &mut shifts) {
+                Lost::Nothing => {}
+                Lost::CutEpoch => again.push(known.cut_mark(extent)),
+                Lost::Everything => {
+                    known.release(&mut shifts);
+                    shard.remove(&extent);
+                }
             }
             self.segments().shift(&shifts);
         }
         self.segments().remove(segment);
+        again
     }
 
     /// Extents that are known.

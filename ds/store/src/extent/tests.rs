@@ -71,7 +71,7 @@ fn copies_take_over() {
     let copy = Act { length: piece.length, ..act(Kind::Write, 4, piece.sequence, offset) };
     extent.relocate(&copy, 1, at(9), &mut shifts);
     assert_eq!(extent.keep(NAME, 1, 2), Some(Keep::default()));
-    assert!(!extent.lose_segment(1, 2, &mut shifts));
+    assert_eq!(extent.lose_segment(1, 2, &mut shifts), Lost::Nothing);
     assert_eq!((extent.records, extent.pieces.held()), (3, 5));
     let gone: i64 = shifts.iter().filter(|(segment, _)| *segment == 1).map(|(_, by)| by).sum();
     assert_eq!(gone, -(4 * RECORD_WEIGHT_BYTES as i64 + 5));
@@ -86,12 +86,24 @@ fn a_tombstone_goes_with_its_last_segment() {
     let fence = act(Kind::Fence, 2, 0, 0);
     assert_eq!(kept.acts, [act(Kind::Drop, 2, 3, 0), fence]);
     let mut shifts = Vec::new();
-    assert!(!extent.lose_segment(1, 1, &mut shifts));
+    assert_eq!(extent.lose_segment(1, 1, &mut shifts), Lost::Nothing);
     assert_eq!(extent.keep(NAME, 2, 1), None);
     extent.writers[0] = 1;
     assert!(extent.keep(NAME, 2, 1).is_some(), "a WRITE is about to bring it back");
     extent.writers[0] = 0;
-    assert!(extent.lose_segment(2, 1, &mut shifts));
+    assert_eq!(extent.lose_segment(2, 1, &mut shifts), Lost::Everything);
+}
+
+#[test]
+fn a_tombstone_that_comes_back_at_the_last_moment_keeps_its_cut_epoch() {
+    let (mut extent, _) = extent_of(&[(act(Kind::Write, 1, 1, 0), 1), (act(Kind::Drop, 2, 3, 0), 1)]);
+    assert_eq!(extent.keep(NAME, 1, 2), None);
+    let mut shifts = Vec::new();
+    extent.apply(&act(Kind::Write, 2, 4, 0), at(2), &mut shifts);
+    assert_eq!(extent.lose_segment(1, 2, &mut shifts), Lost::CutEpoch);
+    extent.apply(&extent.cut_mark(NAME), at(2), &mut shifts);
+    assert_eq!((extent.cut_epoch, extent.cut_at), (Epoch(2), Some(2)));
+    assert_eq!(extent.pieces.held(), 10);
 }
 
 #[test]

@@ -171,3 +171,35 @@ async fn a_fence_in_flight_leaves_no_doubt() {
         assert_eq!(store.size(extent(ino)).held_bytes, held);
     }
 }
+
+/// Committed bytes that were overwritten UNSTABLE are dead, but must not go before the bytes that buried them are safe.
+/// Spec: docs/formats/journal.md §3.
+#[tokio::test]
+async fn an_unstable_write_does_not_take_committed_bytes_with_it() {
+    let disk = MemoryDisk::new();
+    let store = small(&disk).await;
+    for part in 0..8 {
+        store
+            .write(extent(1), Epoch(1), part * (8 << 10), bytes(1, 8 << 10), Stability::Synced)
+            .await
+            .unwrap();
+    }
+    let sealed = store.inner.wal.segments()[0];
+    assert!(sealed.sealed);
+    for part in 0..8 {
+        store
+            .write(extent(1), Epoch(1), part * (8 << 10), bytes(2, 8 << 10), Stability::Unstable)
+            .await
+            .unwrap();
+    }
+    let emptied = async {
+        while store.inner.wal.segments()[0].seq == sealed.seq {
+            store.inner.wake.notify_one();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), emptied).await.expect("a dead segment goes at once");
+    disk.crash(Crash::Drop);
+    let store = small(&disk).await;
+    assert!(read_all(&store, extent(1), 0, 64 << 10).await.iter().all(|byte| [1, 2].contains(byte)));
+}
