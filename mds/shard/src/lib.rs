@@ -17,5 +17,6 @@ mod state;
 mod view;
 
 pub use apply::lock_ranges::HeldRange;
+pub use command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
 pub use shard::{NodeConfig, ProposeError, Shard, StartError, Status};
 pub use view::{IoRight, StateView};

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use env::Env;
-use env::net::Net;
 use mds_namespace::MetaStore;
 use mds_namespace::store::disk::DiskStore;
 use openraft::async_runtime::WatchReceiver;
@@ -46,8 +45,6 @@ pub struct NodeConfig {
     pub checkpoint_ms: u64,
     /// Time between heartbeats of a leader, in milliseconds; elections start after 4 to 8 of them.
     pub heartbeat_ms: u64,
-    /// The way to the other members; unused with one member.
-    pub net: Option<Arc<dyn Net>>,
 }
 
 impl fmt::Debug for NodeConfig {
@@ -72,7 +69,6 @@ impl NodeConfig {
             cache_bytes: mds_namespace::limits::DISK_CACHE_BYTES_DEFAULT,
             checkpoint_ms: 5_000,
             heartbeat_ms: 100,
-            net: None,
         }
     }
 }
@@ -407,9 +403,6 @@ fn check(config: &NodeConfig) -> Result<(), StartError> {
     }
     if !config.members.iter().any(|(id, _)| *id == config.id) {
         return Err(StartError::Config("this node is no member"));
-    }
-    if 1 < config.members.len() && config.net.is_none() {
-        return Err(StartError::Config("several members need a network"));
     }
     if config.heartbeat_ms == 0 || config.checkpoint_ms == 0 {
         return Err(StartError::Config("a time of zero"));

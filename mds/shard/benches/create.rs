@@ -1,0 +1,122 @@
+//! How fast one replica on a real disk carries out CREATE, beside what the disk itself needs for a flush.
+//!
+//! Prints proposals per second and latencies at 1, 16 and 64 concurrent proposers. Takes the directory to use as its
+//! argument; without one, a temporary directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use env::memory::net::MemoryNet;
+use env::os::{OsClock, OsEntropy, Preference, open_disk};
+use env::{Env, OpenMode};
+use mds_namespace::{Caller, Kind, ROOT_INO, SetAttributes};
+use mds_shard::command::data::Format;
+use mds_shard::command::namespace::Create;
+use mds_shard::command::{Command, Outcome};
+use mds_shard::{NodeConfig, Shard};
+
+const FLUSHES: usize = 400;
+const SECONDS_EACH: u64 = 3;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let (disk, back_end) = open_disk("bench", Preference::default()).expect("a disk");
+    let temporary = tempfile::tempdir().expect("a temporary directory");
+    let argument = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
+    let dir = argument.map_or_else(|| temporary.path().to_path_buf(), PathBuf::from);
+    let env = Env {
+        clock: Arc::new(OsClock::new()),
+        entropy: Arc::new(OsEntropy::new()),
+        disk,
+        net: Arc::new(MemoryNet::new()),
+    };
+    println!("disk back end {back_end:?}, directory {}", dir.display());
+    flushes(&env, &dir).await;
+    let shard = Shard::start(env.clone(), &dir.join("shard"), NodeConfig::single([1; 16])).await.expect("starts");
+    let format = Command::Format(Format {
+        file_system: [1; 16],
+        handle_key: [2; 32],
+        cookie_key: [3; 32],
+        root_uid: 0,
+        root_gid: 0,
+        root_mode: 0o755,
+    });
+    shard.propose(None, format).await.expect("formats");
+    for proposers in [1, 16, 64] {
+        measure(&env, &shard, proposers).await;
+    }
+    shard.stop().await;
+}
+
+/// A block overwritten in place and flushed, again and again.
+async fn flushes(env: &Env, dir: &Path) {
+    let file = env.disk.open(&dir.join("flush.bench"), OpenMode::CREATE).await.expect("a file");
+    env::disk::zero_fill(&*file, 0, 1 << 20).await.expect("room");
+    file.sync_data().await.expect("a flush");
+    let mut times = Vec::with_capacity(FLUSHES);
+    for at in 0..FLUSHES as u64 {
+        let began = env.clock.monotonic_ns();
+        let block = Bytes::from_static(&[7; 4096]);
+        file.write_at_and_sync(vec![block], at % 256 * 4096).await.expect("a flush");
+        times.push(env.clock.monotonic_ns() - began);
+    }
+    report("disk: 4 KiB write + flush", &mut times, 0);
+}
+
+async fn measure(env: &Env, shard: &Shard, proposers: usize) {
+    let next = Arc::new(AtomicU64::new(0));
+    let flushes = shard.status().log_flushes;
+    let end = env.clock.monotonic_ns() + SECONDS_EACH * 1_000_000_000;
+    let tasks: Vec<_> = (0..proposers)
+        .map(|proposer| {
+            let (env, shard, next) = (env.clone(), shard.clone(), Arc::clone(&next));
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                while env.clock.monotonic_ns() < end {
+                    let name = format!("{proposers}-{proposer}-{}", next.fetch_add(1, Ordering::Relaxed));
+                    let began = env.clock.monotonic_ns();
+                    let outcome = shard.propose(None, create(name)).await;
+                    times.push(env.clock.monotonic_ns() - began);
+                    assert!(matches!(outcome, Ok(Outcome::Entry(_))), "{outcome:?}");
+                }
+                times
+            })
+        })
+        .collect();
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.expect("a proposer"));
+    }
+    let flushes = shard.status().log_flushes - flushes;
+    report(&format!("create, {proposers} proposers"), &mut times, flushes);
+}
+
+fn create(name: String) -> Command {
+    Command::Create(Create {
+        caller: Caller::default(),
+        directory: ROOT_INO,
+        name: name.into_bytes(),
+        kind: Kind::Fifo,
+        symlink_target: Vec::new(),
+        attributes: SetAttributes { mode: Some(0o644), ..SetAttributes::default() },
+    })
+}
+
+fn report(what: &str, times: &mut [u64], flushes: u64) {
+    times.sort_unstable();
+    let at = |permille: usize| times[(times.len() - 1) * permille / 1000] / 1000;
+    let rate = if flushes == 0 { 0 } else { times.len() as u64 / SECONDS_EACH };
+    println!(
+        "{what}: {rate}/s, p50 {} us, p99 {} us, max {} us, {flushes} flushes for {}",
+        at(500),
+        at(990),
+        at(1000),
+        times.len()
+    );
+}

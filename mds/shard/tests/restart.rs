@@ -1,0 +1,146 @@
+//! One replica that dies at any moment: everything that was acknowledged is there afterwards.
+
+mod scene;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use env::memory::{Crash, MemoryDisk};
+use env::os::BlockingDisk;
+use mds_namespace::store::mem::MemStore;
+use mds_shard::command::Outcome;
+use mds_shard::{NodeConfig, Shard};
+use scene::{create, create_all, env_in_memory, env_on, format, has, runtime};
+
+const STORE_ID: [u8; 16] = [9; 16];
+
+fn names(round: usize, count: usize) -> Vec<String> {
+    (0..count).map(|at| format!("file-{round}-{at}")).collect()
+}
+
+/// The power goes, unsynced bytes are dropped, kept or torn; checkpoints fall anywhere between.
+#[test]
+fn power_cuts_lose_nothing_acknowledged() {
+    let disk = MemoryDisk::new();
+    let store = Arc::new(MemStore::new());
+    let mut all: Vec<String> = Vec::new();
+    for round in 0..8 {
+        let runtime = runtime();
+        let shard = runtime.block_on(async {
+            let (env, config) = (env_in_memory(&disk), NodeConfig::single(STORE_ID));
+            let shard = Shard::start_on(env, store.clone(), Path::new("/shard"), config).await.unwrap();
+            assert_eq!(shard.propose(None, format()).await, Ok(Outcome::Done));
+            for name in &all {
+                assert!(has(&shard, name), "{name} was acknowledged before round {round}");
+            }
+            let fresh = names(round, 40);
+            create_all(&shard, &fresh[..20]).await;
+            if round % 2 == 1 {
+                shard.checkpoint().await.unwrap();
+            }
+            create_all(&shard, &fresh[20..]).await;
+            all.extend(fresh);
+            // Under way when the power goes: nobody was told anything about these.
+            let late = shard.clone();
+            tokio::spawn(async move { late.propose(None, create("unacknowledged")).await });
+            shard
+        });
+        let crash = match round % 3 {
+            0 => Crash::Drop,
+            1 => Crash::Keep,
+            _ => Crash::Tear { seed: round as u64 },
+        };
+        disk.crash(crash);
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        drop(shard);
+        store.crash();
+    }
+}
+
+/// A store that fell behind its log by several checkpoints' worth is no state a crash can make, but one that is at its
+/// last checkpoint is: the log must reach back that far, and no further.
+#[test]
+fn checkpoint_cuts_the_log() {
+    let disk = MemoryDisk::new();
+    let store = Arc::new(MemStore::new());
+    runtime().block_on(async {
+        let (env, config) = (env_in_memory(&disk), NodeConfig::single(STORE_ID));
+        let shard = Shard::start_on(env, store.clone(), Path::new("/shard"), config).await.unwrap();
+        shard.propose(None, format()).await.unwrap();
+        create_all(&shard, &names(0, 100)).await;
+        let applied = shard.status().applied_index;
+        assert!(100 <= applied);
+        shard.checkpoint().await.unwrap();
+        for _ in 0..10_000 {
+            if applied <= shard.status().cut_index {
+                return;
+            }
+            // Gives the checkpoint's tasks a turn.
+            shard.propose(None, format()).await.unwrap();
+        }
+        panic!("the log was never cut");
+    });
+}
+
+/// The same on the machine's own disk and the store's own file.
+#[test]
+fn process_dies_without_stopping() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all: Vec<String> = Vec::new();
+    for round in 0..4 {
+        let runtime = runtime();
+        runtime.block_on(async {
+            let env = env_on(Arc::new(BlockingDisk::start("test").unwrap()));
+            let shard = Shard::start(env, dir.path(), NodeConfig::single(STORE_ID)).await.unwrap();
+            shard.propose(None, format()).await.unwrap();
+            for name in &all {
+                assert!(has(&shard, name), "{name} was acknowledged before round {round}");
+            }
+            let fresh = names(round, 60);
+            create_all(&shard, &fresh[..30]).await;
+            if round == 2 {
+                shard.checkpoint().await.unwrap();
+            }
+            create_all(&shard, &fresh[30..]).await;
+            all.extend(fresh);
+        });
+        runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+}
+
+/// After a stop the store is whole and nothing is left to repeat; a stopped shard says that it is.
+#[test]
+fn stop_and_start_again() {
+    let dir = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let env = env_on(Arc::new(BlockingDisk::start("test").unwrap()));
+        let shard = Shard::start(env.clone(), dir.path(), NodeConfig::single(STORE_ID)).await.unwrap();
+        assert!(shard.is_leader());
+        shard.read_barrier().await.unwrap();
+        shard.propose(None, format()).await.unwrap();
+        create_all(&shard, &names(0, 10)).await;
+        shard.stop().await;
+        let refused = shard.propose(None, create("late")).await;
+        assert!(matches!(refused, Err(mds_shard::ProposeError::Stopped(_))), "{refused:?}");
+        drop(shard);
+        let shard = Shard::start(env, dir.path(), NodeConfig::single(STORE_ID)).await.unwrap();
+        assert!(names(0, 10).iter().all(|name| has(&shard, name)));
+        assert!(!has(&shard, "late"));
+        shard.stop().await;
+    });
+}
+
+/// A directory of another cluster is refused.
+#[test]
+fn foreign_directory_is_refused() {
+    let disk = MemoryDisk::new();
+    runtime().block_on(async {
+        let start = |store_id| {
+            let (env, store) = (env_in_memory(&disk), Arc::new(MemStore::new()));
+            Shard::start_on(env, store, Path::new("/shard"), NodeConfig::single(store_id))
+        };
+        start(STORE_ID).await.unwrap().stop().await;
+        assert!(start([8; 16]).await.is_err());
+    });
+}
