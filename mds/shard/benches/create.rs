@@ -38,7 +38,8 @@ async fn run() {
     };
     println!("disk back end {back_end:?}, directory {}", dir.display());
     flushes(&env, &dir).await;
-    let shard = Shard::start(env.clone(), &dir.join("shard"), NodeConfig::single([1; 16])).await.expect("starts");
+    let shard =
+        Shard::start(env.clone(), &dir.join("shard"), NodeConfig::single([1; 16])).await.expect("starts");
     let format = Command::Format(Format {
         file_system: [1; 16],
         handle_key: [2; 32],

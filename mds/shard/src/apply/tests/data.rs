@@ -1,0 +1,120 @@
+//! Content, extents, data servers.
+
+use ::layout::{DataServerId, ExtentId};
+use mds_namespace::{FsError, INLINE_BYTES_MAX, SetAttributes};
+
+use super::*;
+use crate::command::data::{Fence, WorkDone, WriteInline, Written};
+use crate::command::namespace::SetAttributesOf;
+
+#[test]
+fn inline_content_moves_once() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let ino = stage.create(client, "o", "f").inode.ino;
+    let write = |offset_bytes| {
+        Command::WriteInline(WriteInline { ino, offset_bytes, data: b"abc".to_vec(), caller: ROOT })
+    };
+    let Outcome::Inode(inode) = stage.run(write(5)) else { panic!("refused") };
+    assert_eq!(inode.size_bytes, 8);
+    assert_eq!(stage.refused(write(INLINE_BYTES_MAX)), Refusal::ContentMoved);
+    let written = Command::Written(Written { ino, end_bytes: 100, caller: None });
+    assert_eq!(stage.refused(written.clone()), Refusal::ContentMoved);
+    stage.spread(ino, 1);
+    assert_eq!(stage.refused(write(0)), Refusal::ContentMoved);
+    let Outcome::Inode(after) = stage.run(written) else { panic!("refused") };
+    assert_eq!(after.size_bytes, 100);
+    assert!(inode.change < after.change);
+}
+
+/// Spec: docs/protocol/control.md: no handle is given out while the home does not know the new epoch.
+#[test]
+fn extent_with_work_is_busy_until_it_is_done() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let opened = stage.create(client, "o", "f");
+    let ino = opened.inode.ino;
+    stage.spread(ino, 2);
+    let extent = ExtentId { ino, index: 0 };
+    let Outcome::Extent(fenced) = stage.run(Command::Fence(Fence { extent })) else { panic!("refused") };
+    let number = fenced.pending_work.unwrap();
+    let get = layout_get(client, ino, true, opened.stateid);
+    let allocate = Command::Allocate(Allocate { extent, home: DataServerId(1) });
+    assert_eq!(stage.refused(get.clone()), Refusal::Busy);
+    assert_eq!(stage.refused(allocate.clone()), Refusal::Busy);
+    assert_eq!(stage.run(Command::WorkDone(WorkDone { items: vec![number] })), Outcome::Done);
+    assert_eq!(stage.run(Command::WorkDone(WorkDone { items: vec![number, 99] })), Outcome::Done);
+    assert!(matches!(stage.run(get), Outcome::Layout(_)));
+    let Outcome::Extent(record) = stage.run(allocate) else { panic!("refused") };
+    assert_eq!((record.epoch, record.pending_work), (fenced.epoch, None));
+    assert_eq!(stage.view().work(10).unwrap(), []);
+    let missing = Fence { extent: ExtentId { ino, index: 9 } };
+    assert_eq!(stage.refused(Command::Fence(missing)), Refusal::NoSuchExtent);
+}
+
+#[test]
+fn truncation_queues_its_work() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let ino = stage.create(client, "o", "f").inode.ino;
+    stage.spread(ino, 3);
+    let size = |size_bytes| {
+        Command::SetAttributes(SetAttributesOf {
+            caller: ROOT,
+            ino,
+            attributes: SetAttributes { size_bytes: Some(size_bytes), ..SetAttributes::default() },
+            by_write_open: false,
+        })
+    };
+    stage.run(size(3 * ::layout::EXTENT_BYTES));
+    let Outcome::Attributes(answer) = stage.run(size(::layout::EXTENT_BYTES + 5)) else { panic!("refused") };
+    let truncation = answer.truncated.unwrap();
+    let (cut, record, keep_bytes) = truncation.cut.unwrap();
+    assert_eq!((record.extent.index, keep_bytes), (1, 5));
+    assert_eq!(truncation.dropped.len(), 1);
+    let work: Vec<u64> = stage.view().work(10).unwrap().into_iter().map(|(number, _)| number).collect();
+    assert_eq!(work, [cut, truncation.dropped[0].0]);
+    stage.run(Command::WorkDone(WorkDone { items: work }));
+    assert_eq!(stage.view().work(10).unwrap(), []);
+}
+
+#[test]
+fn data_server_keeps_its_number() {
+    let mut stage = Stage::new();
+    let register = |uuid: u8, control: &str| {
+        Command::RegisterDataServer(RegisterDataServer {
+            uuid: [uuid; 16],
+            addresses: vec!["127.0.0.1.8.1".to_owned()],
+            control: control.to_owned(),
+            capacity_bytes: 1,
+        })
+    };
+    for (uuid, control) in [(1, "a:1"), (2, "b:1"), (1, "c:1")] {
+        assert_eq!(stage.run(register(uuid, control)), Outcome::Done);
+    }
+    let servers = stage.view().data_servers().unwrap();
+    let shown: Vec<_> = servers.iter().map(|server| (server.id, server.control.as_str())).collect();
+    assert_eq!(shown, [(1, "c:1"), (2, "b:1")]);
+    assert_eq!(stage.view().data_server(2).unwrap().unwrap().uuid, [2; 16]);
+    let client = stage.client("a");
+    let ino = stage.create(client, "o", "f").inode.ino;
+    let unknown = Allocate { extent: ExtentId { ino, index: 0 }, home: DataServerId(9) };
+    assert_eq!(stage.refused(Command::Allocate(unknown)), Refusal::Namespace(FsError::Invalid));
+}
+
+#[test]
+fn formatting_twice_is_once() {
+    let mut stage = Stage::new();
+    let before = stage.dump();
+    let format = Format {
+        file_system: [9; 16],
+        handle_key: [9; 32],
+        cookie_key: [9; 32],
+        root_uid: 9,
+        root_gid: 9,
+        root_mode: 0o700,
+    };
+    assert_eq!(stage.run(Command::Format(format)), Outcome::Done);
+    assert_eq!(stage.dump(), before);
+    assert_eq!(stage.view().superblock().unwrap().unwrap().file_system, [1; 16]);
+}

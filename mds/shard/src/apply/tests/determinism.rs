@@ -1,0 +1,104 @@
+//! The same entries give the same store, whatever they are and however they are batched.
+
+use mds_namespace::SetAttributes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::command::client::RemoveClient;
+use crate::command::layout::{LayoutRecall, LayoutReturn, Returned};
+use crate::command::lock::{Lock, Locker, Range};
+use crate::command::namespace::{Link, Rename, SetAttributesOf};
+
+/// A command from small numbers: few names and clients, so that commands meet each other.
+fn command(kind: u8, a: u64, b: u64) -> Command {
+    let name = |number: u64| format!("n{}", number % 4).into_bytes();
+    let (client, ino) = (a % 4 + 1, b % 6 + 1);
+    let stateid = |kind: u8| StateidValue {
+        seqid: 0,
+        other: crate::record::other(crate::record::StateKind::of_number(kind).unwrap(), 0, b % 12 + 1),
+    };
+    let text = |number: u64| format!("o{}", number % 3);
+    match kind {
+        0 => exchange(&text(a), u8::try_from(b % 2).unwrap()),
+        1 => Command::ConfirmClient(ConfirmClient { client, sequence: 1, principal: b"principal".to_vec() }),
+        2 => Command::RemoveClient(RemoveClient { client, only_if_idle: b.is_multiple_of(2) }),
+        3 | 4 => open_command(
+            client,
+            &text(b),
+            ROOT,
+            Share { access: u32::try_from(a % 3).unwrap() + 1, deny: u32::from(b.is_multiple_of(7)) },
+            create_target(&format!("n{}", b % 4), How::Unchecked),
+        ),
+        5 => Command::Close(Close { client, ino, stateid: stateid(1) }),
+        6 => Command::Lock(Lock {
+            client,
+            ino,
+            exclusive: a.is_multiple_of(2),
+            range: Range { offset_bytes: a % 50, length_bytes: b % 50 },
+            locker: Locker::New { open: stateid(1), owner: name(a) },
+        }),
+        7 => Command::Remove(Remove { caller: ROOT, directory: ROOT_INO, name: name(a) }),
+        8 => Command::Rename(Rename {
+            caller: ROOT,
+            from_directory: ROOT_INO,
+            from_name: name(a),
+            to_directory: ROOT_INO,
+            to_name: name(b),
+        }),
+        9 => Command::Link(Link { caller: ROOT, ino, directory: ROOT_INO, name: name(a) }),
+        10 => Command::SetAttributes(SetAttributesOf {
+            caller: ROOT,
+            ino,
+            attributes: SetAttributes { size_bytes: Some(a << 20), ..SetAttributes::default() },
+            by_write_open: true,
+        }),
+        11 => Command::RegisterDataServer(RegisterDataServer {
+            uuid: [u8::try_from(a % 3).unwrap(); 16],
+            addresses: Vec::new(),
+            control: String::new(),
+            capacity_bytes: b,
+        }),
+        12 => {
+            let extent = ::layout::ExtentId { ino, index: u32::try_from(a % 3).unwrap() };
+            Command::Allocate(Allocate { extent, home: ::layout::DataServerId(1) })
+        }
+        13 => Command::MoveToExtents(MoveToExtents { ino, change: a % 8 }),
+        14 => layout_get(client, ino, a.is_multiple_of(2), stateid(1)),
+        15 => Command::LayoutRecall(LayoutRecall { ino, iomode: None, except_client: None }),
+        _ => Command::LayoutReturn(LayoutReturn { client, what: Returned::Revoked { ino } }),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// One store gets each entry in a transaction of its own, the other gets batches; both end up equal, and whole.
+    #[test]
+    fn batches_do_not_show(numbers in prop::collection::vec((0..17u8, 0..64u64, 0..64u64), 1..120)) {
+        let mut single = Stage::new();
+        let entries: Vec<Entry> = numbers
+            .iter()
+            .zip(1..)
+            .map(|(&(kind, a, b), at)| Entry {
+                now_unix_ns: at * 1_000_000_000,
+                origin: None,
+                command: command(kind, a, b),
+            })
+            .collect();
+        let batched = Stage::new();
+        let mut outcomes = Vec::new();
+        for batch in entries.chunks(7) {
+            let mut txn = batched.store.begin().unwrap();
+            for entry in batch {
+                outcomes.push(super::super::apply(&mut *txn, entry).unwrap());
+            }
+            txn.commit(Durability::Memory).unwrap();
+        }
+        for (entry, expected) in entries.iter().zip(&outcomes) {
+            single.now_unix_ns = entry.now_unix_ns - 1_000_000_000;
+            prop_assert_eq!(&single.run(entry.command.clone()), expected);
+        }
+        single.check();
+        prop_assert_eq!(single.dump(), batched.dump());
+    }
+}

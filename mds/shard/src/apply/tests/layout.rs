@@ -1,0 +1,164 @@
+//! LAYOUTGET, LAYOUTRETURN, LAYOUTCOMMIT, recalls.
+
+use ::layout::Iomode;
+
+use super::*;
+use crate::command::layout::{LayoutCommit, LayoutRecall, LayoutReturn, Recall, Returned};
+use crate::command::lock::FreeStateid;
+
+struct File {
+    client: u64,
+    ino: Ino,
+    open: StateidValue,
+}
+
+fn file(stage: &mut Stage, owner: &str) -> File {
+    let client = stage.client(owner);
+    let opened = stage.create(client, "o", "f");
+    if opened.created {
+        stage.spread(opened.inode.ino, 2);
+    }
+    File { client, ino: opened.inode.ino, open: opened.stateid }
+}
+
+impl File {
+    fn give_back(&self, iomode: Option<Iomode>, whole: bool, stateid: StateidValue) -> Command {
+        let what = Returned::File { ino: self.ino, iomode, whole, stateid };
+        Command::LayoutReturn(LayoutReturn { client: self.client, what })
+    }
+
+    fn commit(&self, end_bytes: Option<u64>, stateid: StateidValue) -> Command {
+        Command::LayoutCommit(LayoutCommit {
+            client: self.client,
+            ino: self.ino,
+            stateid,
+            end_bytes,
+            mtime: None,
+        })
+    }
+
+    fn recall(&self, iomode: Option<Iomode>, except_client: Option<u64>) -> Command {
+        Command::LayoutRecall(LayoutRecall { ino: self.ino, iomode, except_client })
+    }
+}
+
+/// Spec: RFC 8881 §12.5.3.
+#[test]
+fn layout_stateid_begins_at_one_and_moves() {
+    let mut stage = Stage::new();
+    let file = file(&mut stage, "a");
+    let first = stage.layout_get(file.client, file.ino, false, file.open);
+    assert_eq!(first.stateid.seqid, 1);
+    assert_eq!(first.extent.extent.index, 0);
+    let second = stage.layout_get(file.client, file.ino, true, first.stateid);
+    assert_eq!(second.stateid, StateidValue { seqid: 2, ..first.stateid });
+    // Requests in parallel show the same stateid; a client that forgot shows its open again.
+    assert_eq!(stage.layout_get(file.client, file.ino, true, first.stateid).stateid.seqid, 3);
+    assert_eq!(stage.layout_get(file.client, file.ino, true, file.open).stateid.seqid, 4);
+    let ahead = StateidValue { seqid: 9, ..first.stateid };
+    assert_eq!(stage.refused(layout_get(file.client, file.ino, true, ahead)), Refusal::BadStateid);
+    let unknown = StateidValue { seqid: 1, other: [3; 12] };
+    assert_eq!(stage.refused(layout_get(file.client, file.ino, true, unknown)), Refusal::BadStateid);
+    let free = FreeStateid { client: file.client, stateid: ahead };
+    assert_eq!(stage.refused(Command::FreeStateid(free)), Refusal::LocksHeld);
+    stage.check();
+}
+
+#[test]
+fn writing_needs_a_write_open() {
+    let mut stage = Stage::new();
+    let file = file(&mut stage, "a");
+    let reader = stage.client("b");
+    let reading = stage.open(reader, "o", READ, name_target("f"));
+    assert_eq!(stage.refused(layout_get(reader, file.ino, true, reading.stateid)), Refusal::OpenMode);
+    assert_eq!(stage.layout_get(reader, file.ino, false, reading.stateid).stateid.seqid, 1);
+    let inline = stage.open(reader, "o", BOTH, create_target("inline", How::Guarded));
+    let moved = layout_get(reader, inline.inode.ino, true, inline.stateid);
+    assert_eq!(stage.refused(moved), Refusal::ContentMoved);
+}
+
+/// Spec: RFC 8881 §18.44.3.
+#[test]
+fn return_tells_what_is_left() {
+    let mut stage = Stage::new();
+    let file = file(&mut stage, "a");
+    stage.layout_get(file.client, file.ino, false, file.open);
+    let held = stage.layout_get(file.client, file.ino, true, file.open).stateid;
+    let Outcome::LayoutReturned(Some(ranged)) = stage.run(file.give_back(None, false, held)) else {
+        panic!("gone")
+    };
+    assert_eq!(ranged.seqid, held.seqid + 1);
+    assert_eq!(stage.refused(file.give_back(None, true, held)), Refusal::OldStateid);
+    let Outcome::LayoutReturned(Some(left)) =
+        stage.run(file.give_back(Some(Iomode::ReadWrite), true, ranged))
+    else {
+        panic!("gone")
+    };
+    assert_eq!(stage.run(file.give_back(None, true, left)), Outcome::LayoutReturned(None));
+    assert_eq!(stage.refused(file.give_back(None, true, left)), Refusal::BadStateid);
+    assert_eq!(stage.view().layout(file.ino, file.client).unwrap(), None);
+    stage.layout_get(file.client, file.ino, true, file.open);
+    let all = LayoutReturn { client: file.client, what: Returned::All { iomode: None } };
+    assert_eq!(stage.run(Command::LayoutReturn(all)), Outcome::LayoutReturned(None));
+    assert_eq!(stage.view().layouts_of(file.ino).unwrap(), []);
+    assert_eq!(stage.view().work(10).unwrap(), []);
+    stage.check();
+}
+
+/// Spec: RFC 8881 §18.42.3.
+#[test]
+fn commit_moves_the_size_forward_only() {
+    let mut stage = Stage::new();
+    let file = file(&mut stage, "a");
+    let reading = stage.layout_get(file.client, file.ino, false, file.open).stateid;
+    assert_eq!(stage.refused(file.commit(Some(5), reading)), Refusal::BadStateid);
+    let held = stage.layout_get(file.client, file.ino, true, file.open).stateid;
+    let Outcome::Inode(first) = stage.run(file.commit(Some(1 << 20), held)) else { panic!("refused") };
+    assert_eq!(first.size_bytes, 1 << 20);
+    let Outcome::Inode(second) = stage.run(file.commit(Some(5), held)) else { panic!("refused") };
+    assert_eq!(second.size_bytes, 1 << 20);
+    assert!(first.change < second.change && first.mtime < second.mtime);
+    let Outcome::Inode(third) = stage.run(file.commit(None, held)) else { panic!("refused") };
+    assert!(second.change < third.change);
+}
+
+/// Spec: RFC 8881 §12.5.5.2, §20.3.
+#[test]
+fn recall_moves_by_one_and_stops_grants() {
+    let mut stage = Stage::new();
+    let writer = file(&mut stage, "a");
+    let reader = file(&mut stage, "b");
+    let held = stage.layout_get(writer.client, writer.ino, true, writer.open).stateid;
+    stage.layout_get(reader.client, reader.ino, false, reader.open);
+    let Outcome::Recalls(recalls) = stage.run(writer.recall(Some(Iomode::ReadWrite), None)) else {
+        panic!("refused")
+    };
+    let stateid = StateidValue { seqid: held.seqid + 1, ..held };
+    let expected = Recall { client: writer.client, stateid, iomode: Some(Iomode::ReadWrite) };
+    assert_eq!(recalls, [expected.clone()]);
+    assert_eq!(stage.run(writer.recall(Some(Iomode::ReadWrite), None)), Outcome::Recalls(vec![expected]));
+    assert_eq!(stage.refused(layout_get(writer.client, writer.ino, true, held)), Refusal::Recalled);
+    let Outcome::Recalls(others) = stage.run(writer.recall(None, Some(writer.client))) else {
+        panic!("refused")
+    };
+    assert_eq!(others.iter().map(|recall| recall.client).collect::<Vec<_>>(), [reader.client]);
+    assert_eq!(stage.run(writer.give_back(None, true, stateid)), Outcome::LayoutReturned(None));
+    assert_eq!(stage.layout_get(writer.client, writer.ino, true, writer.open).stateid.seqid, 1);
+    stage.check();
+}
+
+/// A layout that is taken away fences what could be written through it.
+#[test]
+fn revoked_layout_raises_epochs() {
+    let mut stage = Stage::new();
+    let file = file(&mut stage, "a");
+    let before = stage.layout_get(file.client, file.ino, true, file.open).extent;
+    let what = Returned::Revoked { ino: file.ino };
+    let revoke = Command::LayoutReturn(LayoutReturn { client: file.client, what });
+    assert_eq!(stage.run(revoke.clone()), Outcome::LayoutReturned(None));
+    assert_eq!(stage.run(revoke), Outcome::LayoutReturned(None));
+    let work = stage.view().work(10).unwrap();
+    assert_eq!(work.len(), 2);
+    assert!(work.iter().all(|(_, item)| before.epoch < item.epoch()));
+    stage.check();
+}
