@@ -1,7 +1,7 @@
 //! DESTROY_CLIENTID: a client leaves.
 //!
-//! QUIRK(linux): BUSY is tried again ten times, a second apart, so sessions that are left over do not make a client
-//! busy; opens, locks and layouts do.
+//! Linux ends its session first and tries BUSY again ten times, a second apart, so nothing may make a client busy that
+//! it cannot end itself: sessions, opens, locks and layouts do.
 //!
 //! Spec: RFC 8881 §18.50.
 
@@ -14,7 +14,9 @@ use crate::context::{Context, OpResult};
 use crate::reaper;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
-    if cx.session.is_some_and(|session| session.client == args.clientid) {
+    // Bound before the condition, so that the lock is not held over what follows.
+    let sessions = cx.server.front.sessions.lock().sessions_of(args.clientid).count();
+    if sessions != 0 {
         return Err(Nfsstat4::ClientidBusy.into());
     }
     let command = RemoveClient { client: args.clientid, only_if_idle: true };

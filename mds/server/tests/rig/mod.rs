@@ -1,0 +1,254 @@
+//! A metadata server on a network in memory, and a client that speaks compounds to it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::Env;
+use env::memory::{SeededEntropy, net::MemoryNet};
+use env::os::OsClock;
+use env_transport::{Limits, RpcClient};
+use mds_server::export::Export;
+use mds_server::server::Settings;
+use mds_server::{MdsConfig, MetadataServer};
+use prometheus_client::registry::Registry;
+use wire_nfs::control::ClusterKey;
+use wire_nfs::v4::compound::{ReplyHeader, RequestWriter, decode_op_reply};
+use wire_nfs::v4::ops::create_session::{self, ChannelAttrs};
+use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked};
+use wire_nfs::v4::ops::{destroy_session, reclaim_complete, sequence};
+use wire_nfs::v4::{Nfsstat4, Op, SessionId, Verifier};
+use wire_rpc::{AuthSys, Credential};
+use wire_xdr::{Decode, Encode, Reader, Writer};
+
+const NFS: u32 = 100_003;
+
+/// A server, and what it takes to start it again.
+pub struct Rig {
+    pub env: Env,
+    pub server: Option<MetadataServer>,
+    pub directory: tempfile::TempDir,
+    exports: Vec<Export>,
+}
+
+impl Rig {
+    pub async fn start() -> Self {
+        Self::with_exports(vec![Export::everything()]).await
+    }
+
+    pub async fn with_exports(exports: Vec<Export>) -> Self {
+        let env = Env {
+            clock: Arc::new(OsClock::new()),
+            entropy: Arc::new(SeededEntropy::new(7)),
+            disk: env::os::open_disk("test", env::os::Preference::Blocking).expect("threads always start").0,
+            net: Arc::new(MemoryNet::new()),
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let mut rig = Self { env, server: None, directory, exports };
+        rig.restart().await;
+        rig
+    }
+
+    /// Stops without a word, and starts again on the same directory.
+    pub async fn restart(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+        let config = MdsConfig {
+            dir: self.directory.path().join("mds"),
+            listen: address(2049),
+            control: address(2050),
+            exports: self.exports.clone(),
+            settings: Settings::default(),
+            cluster_key: ClusterKey::new([3; 32]),
+            node: 1,
+            members: Vec::new(),
+        };
+        let _: &Path = config.dir.as_path();
+        let server = MetadataServer::start(self.env.clone(), config, &mut Registry::default()).await;
+        self.server = Some(server.expect("the server starts"));
+    }
+
+    pub fn connect(&self) -> RpcClient {
+        let address = self.server.as_ref().unwrap().nfs_address();
+        RpcClient::new(self.env.net.clone(), self.env.clock.clone(), address, Limits::default())
+    }
+
+    /// A client with a session.
+    pub async fn client(&self, owner: &'static [u8]) -> Client {
+        let mut client = Client::new(self.connect(), owner, 0);
+        client.exchange_id().await;
+        client.create_session().await;
+        client.compound(|c| c.op(Op::ReclaimComplete, &reclaim_complete::Args { one_fs: false })).await.ok(1);
+        client
+    }
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], port))
+}
+
+/// A client with at most one session and one slot.
+pub struct Client {
+    rpc: RpcClient,
+    owner: &'static [u8],
+    pub credential: Credential,
+    pub clientid: u64,
+    pub create_sequence: u32,
+    pub session: SessionId,
+    pub sequence: u32,
+}
+
+/// Writes the operations of a compound.
+pub struct Ops<'a> {
+    writer: &'a mut Writer,
+    request: RequestWriter,
+}
+
+impl Ops<'_> {
+    pub fn op(&mut self, op: Op, args: &impl Encode) {
+        self.request.op(self.writer, op, args);
+    }
+}
+
+/// A reply being read.
+pub struct Reply {
+    pub status: Nfsstat4,
+    pub count: u32,
+    reader: Reader,
+}
+
+impl Reply {
+    /// The next result, which must be OK.
+    pub fn next<R: Decode>(&mut self, op: Op) -> R {
+        assert_eq!(self.next_status(op), Nfsstat4::Ok, "{}", op.name());
+        R::decode(&mut self.reader).unwrap_or_else(|e| panic!("{}: {e}", op.name()))
+    }
+
+    /// The status of the next result.
+    pub fn next_status(&mut self, op: Op) -> Nfsstat4 {
+        decode_op_reply(&mut self.reader, op).unwrap_or_else(|e| panic!("{}: {e}", op.name()))
+    }
+
+    /// All went well, with this many results behind SEQUENCE.
+    #[track_caller]
+    pub fn ok(self, count: u32) -> Self {
+        assert_eq!((self.status, self.count), (Nfsstat4::Ok, count + 1));
+        self
+    }
+}
+
+impl Client {
+    pub fn new(rpc: RpcClient, owner: &'static [u8], uid: u32) -> Self {
+        Self {
+            rpc,
+            owner,
+            credential: Credential::Sys(AuthSys { uid, gid: uid, ..AuthSys::default() }),
+            clientid: 0,
+            create_sequence: 0,
+            session: SessionId::default(),
+            sequence: 0,
+        }
+    }
+
+    /// Sends a compound without SEQUENCE.
+    pub async fn bare(&self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+        self.send(2, write).await
+    }
+
+    /// Sends a compound of any minor version.
+    pub async fn send(&self, minor_version: u32, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+        let mut writer = Writer::new();
+        let request = RequestWriter::begin(&mut writer, &Bytes::from_static(b"tag"), minor_version);
+        let mut ops = Ops { writer: &mut writer, request };
+        write(&mut ops);
+        let Ops { request, .. } = ops;
+        request.finish(&mut writer);
+        let mut reader = self.rpc.call(NFS, 4, 1, &self.credential, writer, 10_000).await.expect("an answer");
+        let header = ReplyHeader::decode(&mut reader).unwrap();
+        assert_eq!(header.tag, b"tag".as_slice());
+        Reply { status: header.status, count: header.op_count, reader }
+    }
+
+    /// Sends a compound in the session, on slot 0, with the next sequence.
+    pub async fn compound(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+        self.sequence += 1;
+        self.again(write).await
+    }
+
+    /// Sends a compound with the sequence used last.
+    pub async fn again(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+        let args = sequence::Args {
+            session: self.session,
+            sequenceid: self.sequence,
+            slotid: 0,
+            highest_slotid: 0,
+            cache_this: true,
+        };
+        let mut reply = self
+            .send(2, |ops| {
+                ops.op(Op::Sequence, &args);
+                write(ops);
+            })
+            .await;
+        if reply.status != Nfsstat4::Ok && reply.count == 1 {
+            return reply;
+        }
+        let _: sequence::ResOk = reply.next(Op::Sequence);
+        reply
+    }
+
+    pub async fn exchange_id(&mut self) -> exchange_id::ResOk {
+        let args = exchange_id::Args {
+            verifier: Verifier(*b"verifier"),
+            owner_id: Bytes::from_static(self.owner),
+            flags: exchange_id::flags::SUPP_MOVED_REFER | exchange_id::flags::BIND_PRINC_STATEID,
+            state_protect: StateProtectAsked::None,
+            impl_id: Vec::new(),
+        };
+        let mut reply = self.bare(|c| c.op(Op::ExchangeId, &args)).await;
+        let result: exchange_id::ResOk = reply.next(Op::ExchangeId);
+        self.clientid = result.clientid;
+        self.create_sequence = result.sequenceid;
+        result
+    }
+
+    pub async fn create_session(&mut self) -> create_session::ResOk {
+        let channel = ChannelAttrs {
+            header_pad_bytes: 0,
+            request_bytes_max: 1 << 20,
+            response_bytes_max: 1 << 20,
+            response_cached_bytes_max: 8192,
+            operations_max: 8,
+            requests_max: 16,
+            rdma_ird: Vec::new(),
+        };
+        let back = ChannelAttrs {
+            request_bytes_max: 4096,
+            response_bytes_max: 4096,
+            operations_max: 2,
+            ..channel.clone()
+        };
+        let args = create_session::Args {
+            clientid: self.clientid,
+            sequence: self.create_sequence,
+            flags: create_session::flags::CONN_BACK_CHAN,
+            fore: channel,
+            back,
+            cb_program: 0x4000_0000,
+            sec_parms: vec![wire_nfs::v4::callback_sec::CallbackSec::None],
+        };
+        let mut reply = self.bare(|c| c.op(Op::CreateSession, &args)).await;
+        let result: create_session::ResOk = reply.next(Op::CreateSession);
+        self.session = result.session;
+        self.sequence = 0;
+        self.create_sequence += 1;
+        result
+    }
+
+    pub async fn destroy_session(&mut self) -> Nfsstat4 {
+        let args = destroy_session::Args { session: self.session };
+        self.bare(|c| c.op(Op::DestroySession, &args)).await.status
+    }
+}
