@@ -5,6 +5,7 @@
 
 mod agent;
 mod basic;
+pub(crate) mod bench_parts;
 mod crash;
 mod guest;
 mod kernels;

@@ -6,6 +6,7 @@
     reason = "it times and waits for real programs; nothing here is simulated"
 )]
 
+mod bench;
 mod ci;
 mod deps;
 mod guest;
@@ -47,6 +48,9 @@ enum Act {
     Tools(tools::Tools),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
     Lab(lab::Lab),
+    /// Measures Shoal beside its rivals.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Serves the lab's commands inside a guest.
     #[command(hide = true)]
     GuestAgent {
@@ -74,6 +78,7 @@ fn act() -> Result<()> {
         Act::Deps => deps::run(),
         Act::Tools(tools) => tools.run(),
         Act::Lab(lab) => lab.run(),
+        Act::Bench(bench) => bench.run(),
         Act::GuestAgent { listen } => lab::serve_guest(&listen),
         Act::GuestOp(op) => op.run(),
     }

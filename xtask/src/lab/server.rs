@@ -33,6 +33,18 @@ pub(crate) enum Kind {
     Ganesha,
 }
 
+impl Kind {
+    /// What tables call it.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Shoal => "shoal",
+            Self::Knfsd => "knfsd-pnfs",
+            Self::KnfsdPlain => "knfsd",
+            Self::Ganesha => "ganesha",
+        }
+    }
+}
+
 /// What a server is started with.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {

@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: our server and its rivals under one and the same client, and a plot of what came out.
+
+mod contest;
+mod cpu;
+mod plot;
+mod report;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+pub(crate) use self::contest::Contest;
+use self::report::Report;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Measures all servers in interleaved rounds with a guest as the client.
+    Lab(Contest),
+    /// Draws what `lab --json` wrote.
+    Plot {
+        /// The JSON file.
+        file: PathBuf,
+        /// Where the SVG goes.
+        out: PathBuf,
+    },
+}
+
+impl Bench {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When a server or the guest fails, or a file cannot be read or written.
+    pub(crate) fn run(self) -> Result<()> {
+        match self {
+            Self::Lab(contest) => contest.run(),
+            Self::Plot { file, out } => {
+                let report: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
+                Ok(std::fs::write(out, plot::draw(&report))?)
+            }
+        }
+    }
+}

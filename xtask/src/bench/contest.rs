@@ -1,0 +1,186 @@
+//! The contest: in each round each server is started over an empty folder, mounted, put through all phases and ended,
+//! one after another, the order turning from round to round.
+//!
+//! One guest is the client throughout. All data lies in files of one disk of this machine, and every server answers
+//! COMMIT only after a flush of it; knfsd does so from its own guest, whose emulated processor it pays for.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::report::{Figure, Report};
+use super::{cpu, plot};
+use crate::lab::bench_parts::{self, Guest, Kernel, Kind, Plan, Server, Setup};
+use crate::process;
+
+/// How long random reads go on.
+const RANDOM_SECONDS: u64 = 5;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Contest {
+    /// Rounds; the table has medians.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Size of the large file.
+    #[arg(long, default_value_t = 2048)]
+    mib: u64,
+    /// How many small files, in all.
+    #[arg(long, default_value_t = 4000)]
+    files: u64,
+    /// Only phases whose name holds this; may be given again. What a phase needs is done all the same.
+    #[arg(long)]
+    only: Vec<String>,
+    /// Which servers.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "shoal,ganesha,knfsd-plain")]
+    server: Vec<Kind>,
+    /// The client's kernel.
+    #[arg(long, default_value = "7.2")]
+    kernel: String,
+    /// Write all figures there.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Draw them there.
+    #[arg(long)]
+    svg: Option<PathBuf>,
+    /// Where kernels are kept.
+    #[arg(long, env = "SHOAL_LAB_CACHE")]
+    cache: Option<PathBuf>,
+}
+
+/// The phases, in order.
+const PHASES: [(&str, &str); 8] = [
+    ("sequential write + fsync", "MiB/s"),
+    ("sequential read", "MiB/s"),
+    ("random read 4 KiB", "1/s"),
+    ("create 4 KiB + close", "1/s"),
+    ("create 4 KiB + close, 4 jobs", "1/s"),
+    ("stat, cold client", "1/s"),
+    ("unlink", "1/s"),
+    ("unlink, 4 jobs", "1/s"),
+];
+
+impl Contest {
+    pub(super) fn run(&self) -> Result<()> {
+        if bench_parts::is_inside() {
+            return self.inside();
+        }
+        bench_parts::prepare(self.cache.as_deref(), &self.kernel, self.server.contains(&Kind::Shoal))?;
+        std::process::exit(bench_parts::enter()?)
+    }
+
+    fn inside(&self) -> Result<()> {
+        let (folder, kernel) = bench_parts::settle(self.cache.as_deref(), &self.kernel)?;
+        let outcome = self.measure(&folder, &kernel);
+        let _ = std::fs::remove_dir_all(&folder);
+        let report = outcome?;
+        println!("\n{}", report.table());
+        let text = serde_json::to_string_pretty(&report)?;
+        if let Some(path) = &self.json {
+            std::fs::write(path, text + "\n").with_context(|| format!("{}", path.display()))?;
+        }
+        if let Some(path) = &self.svg {
+            std::fs::write(path, plot::draw(&report)).with_context(|| format!("{}", path.display()))?;
+        }
+        std::process::exit(0)
+    }
+
+    fn measure(&self, folder: &Path, kernel: &Kernel) -> Result<Report> {
+        let plan =
+            Plan { name: "a".to_owned(), address: "10.77.0.2".to_owned(), memory_mib: 1024, disk: None };
+        let guest = Guest::boot(folder, kernel, plan)?;
+        // nfs-ganesha 4.3 answers GET_DIR_DELEGATION so that newer clients fail: nobody is asked for any.
+        guest.run("p=/sys/module/nfsv4/parameters/directory_delegations; [ ! -e $p ] || echo N >$p")?;
+        let mut report = Report::new(kernel.version.clone(), self.rounds, self.mib, self.files);
+        for round in 0..self.rounds {
+            for turn in 0..self.server.len() {
+                let kind = self.server[(round + turn) % self.server.len()];
+                let setup = Setup {
+                    folder: folder.to_owned(),
+                    data: folder.join(format!("server-{round}-{turn}")),
+                    kernel: kernel.clone(),
+                    capacity_bytes: None,
+                    shoal: crate::lab::shoal_program(),
+                };
+                let data = setup.data.clone();
+                let mut server = Server::start(kind, setup)?;
+                let play = Play { contest: self, guest: &guest, server: &server, kind, report: &mut report };
+                let outcome = play.all().with_context(|| format!("round {round}, {kind:?}"));
+                let _ = guest.run("mountpoint -q /mnt/c && umount -f /mnt/c; true");
+                server.kill();
+                drop(server);
+                let _ = std::fs::remove_dir_all(data);
+                outcome?;
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// One server in one round.
+struct Play<'a> {
+    contest: &'a Contest,
+    guest: &'a Guest,
+    server: &'a Server,
+    kind: Kind,
+    report: &'a mut Report,
+}
+
+impl Play<'_> {
+    fn all(mut self) -> Result<()> {
+        self.guest.run("mkdir -p /mnt/c")?;
+        bench_parts::mount(self.guest)?;
+        let per_job = self.contest.files / 4;
+        let mib = self.contest.mib as f64;
+        if self.wants(&PHASES[..3]) {
+            let bytes = self.contest.mib << 20;
+            self.phase(0, |seconds| mib / seconds, &format!("time-write /mnt/c/large {bytes}"))?;
+            self.cold()?;
+            self.phase(1, |seconds| mib / seconds, "time-read /mnt/c/large")?;
+            self.cold()?;
+            self.phase(2, |rate| rate, &format!("time-random /mnt/c/large {RANDOM_SECONDS}"))?;
+            self.guest.run("rm /mnt/c/large")?;
+        }
+        if self.wants(&PHASES[3..]) {
+            let files = self.contest.files as f64;
+            let one = format!("/mnt/c/one {} 4096", self.contest.files);
+            let four = format!("/mnt/c/four {per_job} 4096 --jobs 4");
+            self.phase(3, |seconds| files / seconds, &format!("create {one}"))?;
+            self.phase(4, |seconds| files / seconds, &format!("create {four}"))?;
+            self.cold()?;
+            self.phase(5, |seconds| files / seconds, &format!("stat {one}"))?;
+            self.phase(6, |seconds| files / seconds, &format!("unlink {one}"))?;
+            self.phase(7, |seconds| files / seconds, &format!("unlink {four}"))?;
+        }
+        Ok(())
+    }
+
+    fn wants(&self, phases: &[(&str, &str)]) -> bool {
+        let named = |name: &str| self.contest.only.iter().any(|part| name.contains(part.as_str()));
+        self.contest.only.is_empty() || phases.iter().any(|(name, _)| named(name))
+    }
+
+    fn phase(&mut self, number: usize, figure: impl Fn(f64) -> f64, act: &str) -> Result<()> {
+        let (name, unit) = PHASES[number];
+        let processes = self.server.processes();
+        let before = cpu::seconds(&processes);
+        let said = self.guest.run_within(&self.guest.op(act)?, 900)?;
+        let server_cpu_s = cpu::seconds(&processes) - before;
+        let Ok(seen) = said.trim().parse::<f64>() else { bail!("{act} said {said:?}") };
+        let value = figure(seen);
+        let resident = processes.iter().filter_map(|pid| cpu::peak_resident_kib(*pid)).max();
+        println!("{:11} {name:29} {value:9.1} {unit:6} server CPU {server_cpu_s:6.2} s", self.kind.label());
+        let figure = Figure { value, server_cpu_s, server_peak_mib: resident.map(|kib| kib / 1024) };
+        self.report.add(self.kind.label(), name, unit, figure);
+        Ok(())
+    }
+
+    /// Nothing of the files stays in anybody's memory: not the client's, the server's, nor this machine's.
+    fn cold(&self) -> Result<()> {
+        self.guest.run_within("umount /mnt/c; sync; echo 3 >/proc/sys/vm/drop_caches", 200)?;
+        self.server.drop_caches()?;
+        process::words("sync")?;
+        std::fs::write("/proc/sys/vm/drop_caches", "3").context("this machine's page cache")?;
+        bench_parts::mount(self.guest)
+    }
+}

@@ -1,0 +1,154 @@
+//! What the contest found: figures by server and phase, their medians, the table.
+
+use comfy_table::Table;
+use comfy_table::presets;
+use serde::{Deserialize, Serialize};
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Figure {
+    pub(super) value: f64,
+    /// Processor seconds of all the server's processes meanwhile.
+    pub(super) server_cpu_s: f64,
+    /// Largest resident memory of a server process so far.
+    pub(super) server_peak_mib: Option<u64>,
+}
+
+/// All figures of one server in one phase, a round each.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Series {
+    pub(super) server: String,
+    pub(super) phase: String,
+    pub(super) unit: String,
+    pub(super) rounds: Vec<Figure>,
+}
+
+/// Everything, as it is written to JSON.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct Report {
+    /// How to read it.
+    pub(super) about: String,
+    pub(super) client_kernel: String,
+    pub(super) processors: usize,
+    pub(super) rounds: usize,
+    pub(super) large_file_mib: u64,
+    pub(super) small_files: u64,
+    pub(super) series: Vec<Series>,
+}
+
+const ABOUT: &str = "One client guest (user-mode Linux), all servers on the same machine and disk, in interleaved \
+     rounds; every server flushes the disk before it answers COMMIT. knfsd serves from a guest of its own over ext4 on \
+     a file and pays for that guest's emulated processor.";
+
+impl Report {
+    pub(super) fn new(client_kernel: String, rounds: usize, large_file_mib: u64, small_files: u64) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let about = ABOUT.to_owned();
+        Self { about, client_kernel, processors, rounds, large_file_mib, small_files, series: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, server: &str, phase: &str, unit: &str, figure: Figure) {
+        let own = |series: &&mut Series| series.server == server && series.phase == phase;
+        if let Some(series) = self.series.iter_mut().find(own) {
+            series.rounds.push(figure);
+            return;
+        }
+        let text = str::to_owned;
+        let series =
+            Series { server: text(server), phase: text(phase), unit: text(unit), rounds: vec![figure] };
+        self.series.push(series);
+    }
+
+    /// In the order they first appear.
+    pub(super) fn phases(&self) -> Vec<&Series> {
+        let mut seen: Vec<&Series> = Vec::new();
+        for series in &self.series {
+            if seen.iter().all(|other| other.phase != series.phase) {
+                seen.push(series);
+            }
+        }
+        seen
+    }
+
+    /// Sorted by name, ours first.
+    pub(super) fn servers(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.series.iter().map(|series| series.server.as_str()).collect();
+        names.sort_by_key(|name| (*name != "shoal", *name));
+        names.dedup();
+        names
+    }
+
+    pub(super) fn find(&self, server: &str, phase: &str) -> Option<&Series> {
+        self.series.iter().find(|series| series.server == server && series.phase == phase)
+    }
+
+    /// Medians, processor seconds, and how the first server compares with each other one.
+    pub(super) fn table(&self) -> String {
+        let servers = self.servers();
+        let (first, rivals) = servers.split_first().map_or(("", &[][..]), |(first, rivals)| (*first, rivals));
+        let mut table = Table::new();
+        let mut header = vec!["phase".to_owned()];
+        header.extend(servers.iter().map(|name| (*name).to_owned()));
+        header.extend(rivals.iter().map(|rival| format!("x {rival}")));
+        header.extend(servers.iter().map(|name| format!("CPU s {name}")));
+        table.load_style(presets::NOTHING).set_header(header);
+        for phase in self.phases() {
+            let of = |server: &str| self.find(server, &phase.phase).map(Series::median);
+            let mut row = vec![format!("{} ({})", phase.phase, phase.unit)];
+            row.extend(
+                servers.iter().map(|server| or_dash(of(server).map(|median| format!("{:.0}", median.value)))),
+            );
+            let ratio = |rival: &&str| Some(of(first)?.value / of(rival)?.value);
+            row.extend(rivals.iter().map(|rival| or_dash(ratio(rival).map(|ratio| format!("{ratio:.2}")))));
+            let spent = |server: &&str| of(server).map(|median| format!("{:.2}", median.server_cpu_s));
+            row.extend(servers.iter().map(|server| or_dash(spent(server))));
+            table.add_row(row);
+        }
+        let rounds = format!("medians of {}, client kernel {}", self.rounds, self.client_kernel);
+        format!("{table}\n\n{rounds}; the large file has {} MiB\n{}", self.large_file_mib, self.about)
+    }
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
+}
+
+impl Series {
+    /// The median of each figure by itself.
+    pub(super) fn median(&self) -> Figure {
+        let of = |pick: fn(&Figure) -> f64| {
+            let mut values: Vec<f64> = self.rounds.iter().map(pick).collect();
+            values.sort_by(f64::total_cmp);
+            let middle = values.len() / 2;
+            match values.len() {
+                0 => f64::NAN,
+                count if count.is_multiple_of(2) => f64::midpoint(values[middle - 1], values[middle]),
+                _ => values[middle],
+            }
+        };
+        let server_peak_mib = self.rounds.iter().filter_map(|figure| figure.server_peak_mib).max();
+        Figure {
+            value: of(|figure| figure.value),
+            server_cpu_s: of(|figure| figure.server_cpu_s),
+            server_peak_mib,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Figure, Report};
+
+    #[test]
+    fn medians_and_ratios() {
+        let mut report = Report::new("k".to_owned(), 3, 1, 1);
+        for (server, values) in [("knfsd", [1.0, 9.0, 2.0]), ("shoal", [4.0, 3.0, 5.0])] {
+            for value in values {
+                report.add(server, "p", "1/s", Figure { value, server_cpu_s: 1.0, server_peak_mib: None });
+            }
+        }
+        assert_eq!(report.servers(), ["shoal", "knfsd"]);
+        assert_eq!(report.find("knfsd", "p").unwrap().median().value, 2.0);
+        assert!(report.table().contains("2.00"));
+    }
+}

@@ -1,0 +1,41 @@
+//! What the bench takes from the lab: the sandbox, a guest, a server.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+pub(crate) use super::guest::{Guest, Plan};
+pub(crate) use super::kernels::Kernel;
+pub(crate) use super::sandbox::{enter, is_inside};
+pub(crate) use super::server::{Kind, Server, Setup};
+use super::{kernels, network, run, sandbox, server, stage};
+use crate::tools;
+
+/// All that needs the machine's own network.
+///
+/// # Errors
+/// When packages or the kernel cannot be had, or our program does not compile.
+pub(crate) fn prepare(cache: Option<&Path>, kernel: &str, with_shoal: bool) -> Result<()> {
+    tools::ensure(true)?;
+    kernels::fetch(&kernels::cache_folder(cache)?, kernels::release(kernel)?)?;
+    if with_shoal { server::build_shoal() } else { Ok(()) }
+}
+
+/// Sets up the sandbox; the run's folder and the kernel.
+///
+/// # Errors
+/// When the sandbox refuses.
+pub(crate) fn settle(cache: Option<&Path>, kernel: &str) -> Result<(PathBuf, Kernel)> {
+    let folder = run::run_folder()?;
+    sandbox::settle(Some(folder.clone()))?;
+    network::bring_up()?;
+    Ok((folder, kernels::fetch(&kernels::cache_folder(cache)?, kernels::release(kernel)?)?))
+}
+
+/// Mounts the server with version 4.2.
+///
+/// # Errors
+/// When the guest refuses.
+pub(crate) fn mount(guest: &Guest) -> Result<()> {
+    stage::mount(guest, "vers=4.2")
+}
