@@ -12,7 +12,7 @@ use crate::context::{Context, OpResult};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
-    cx.writer_at(handle)?;
+    let caller = cx.writer_at(handle)?;
     if args.reclaim {
         return Err(Nfsstat4::NoGrace.into());
     }
@@ -28,6 +28,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         stateid: cx.resolve(args.stateid)?,
         end_bytes,
         mtime: args.time_modify.map(|t| Timestamp { seconds: t.seconds, nanos: t.nseconds }),
+        caller,
     };
     let Outcome::Inode(inode) = cx.propose(Command::LayoutCommit(commit)).await? else {
         return Err(Nfsstat4::Serverfault.into());

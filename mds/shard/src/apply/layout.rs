@@ -129,7 +129,7 @@ pub(super) fn revoke(txn: &mut dyn Txn, ino: u64, client: u64, held: &LayoutReco
 pub(super) fn commit(txn: &mut dyn Txn, now: Timestamp, asked: &LayoutCommit) -> Result<Outcome, Refusal> {
     let held = named(txn, asked.ino, asked.client, &asked.stateid.other)?;
     decide::check_commit(&held, asked.stateid.seqid)?;
-    let grown = Grown { end_bytes: asked.end_bytes, mtime: asked.mtime, caller: None };
+    let grown = Grown { end_bytes: asked.end_bytes, mtime: asked.mtime, caller: Some(&asked.caller) };
     let inode = size::grow(txn, asked.ino, &grown, now)?;
     Ok(Outcome::Inode(Box::new(inode)))
 }

@@ -83,6 +83,8 @@ pub struct LayoutCommit {
     pub end_bytes: Option<u64>,
     /// Modification time the client gave.
     pub mtime: Option<mds_namespace::Timestamp>,
+    /// Who wrote: set-id bits are cleared unless it is the superuser.
+    pub caller: mds_namespace::Caller,
 }
 
 /// Which layouts to recall.

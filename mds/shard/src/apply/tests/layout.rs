@@ -34,6 +34,7 @@ impl File {
             stateid,
             end_bytes,
             mtime: None,
+            caller: mds_namespace::Caller::default(),
         })
     }
 
