@@ -119,7 +119,8 @@ impl Place {
     fn new() -> Result<Self> {
         let root = process::workspace();
         let version = process::words("rustc -vV")?;
-        let triple = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc has no host")?;
+        let triple =
+            version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc has no host")?;
         Ok(Self { work: root.join("target/fuzz"), root, triple: triple.to_owned() })
     }
 
@@ -212,7 +213,9 @@ impl Outcome {
                 let at = words.iter().position(|one| *one == word)?;
                 words.get(at + 1).map(|found| (*found).to_owned())
             };
-            if let (Some(cov), Some(features), Some(corpus)) = (behind("cov:"), behind("ft:"), behind("corp:")) {
+            if let (Some(cov), Some(features), Some(corpus)) =
+                (behind("cov:"), behind("ft:"), behind("corp:"))
+            {
                 if outcome.cov_first.is_empty() {
                     outcome.cov_first.clone_from(&cov);
                 }
@@ -234,7 +237,8 @@ impl Outcome {
     fn row(&self, name: &str) -> [String; 8] {
         let cov = format!("{} → {}", self.cov_first, self.cov);
         let (cpu, crashes) = (self.cpu_seconds.to_string(), self.crashes.to_string());
-        [name, &self.runs, &cpu, &cov, &self.features, &self.corpus, &self.memory, &crashes].map(str::to_owned)
+        [name, &self.runs, &cpu, &cov, &self.features, &self.corpus, &self.memory, &crashes]
+            .map(str::to_owned)
     }
 }
 

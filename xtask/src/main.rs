@@ -9,6 +9,7 @@
 mod bench;
 mod ci;
 mod deps;
+mod fuzz;
 mod guest;
 mod lab;
 mod process;
@@ -46,6 +47,8 @@ enum Act {
     Deps,
     /// Names, or as root installs, what the lab and the bench need on a Debian machine.
     Tools(tools::Tools),
+    /// Fuzzes what takes bytes from a wire or a disk.
+    Fuzz(fuzz::Fuzz),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
     Lab(lab::Lab),
     /// Measures Shoal beside its rivals.
@@ -77,6 +80,7 @@ fn act() -> Result<()> {
         Act::Tidy => tidy::run(),
         Act::Deps => deps::run(),
         Act::Tools(tools) => tools.run(),
+        Act::Fuzz(fuzz) => fuzz.run(),
         Act::Lab(lab) => lab.run(),
         Act::Bench(bench) => bench.run(),
         Act::GuestAgent { listen } => lab::serve_guest(&listen),

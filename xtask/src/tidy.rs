@@ -10,12 +10,11 @@ use anyhow::{Result, bail};
 use crate::process;
 
 const CODE_LINES_MAX: usize = 600;
-const BANNED_STEMS: [&str; 10] =
-    ["utils", "util", "helpers", "helper", "common", "types", "manager", "misc", "stuff", "shared"];
+const BANNED_STEMS: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "types", "manager", "misc"];
 /// Files of a protocol name the sections they follow.
 const SPEC_FOLDERS: [&str; 2] = ["wire/", "layout/"];
 /// These say how a crate hangs together, not what a standard wants.
-const SPEC_FREE: [&str; 4] = ["lib.rs", "limits.rs", "mod.rs", "tests.rs"];
+const SPEC_FREE: [&str; 5] = ["lib.rs", "limits.rs", "error.rs", "mod.rs", "tests.rs"];
 /// Files over the limit, with their own: the list may only shrink.
 const OVER_LIMIT: &[(&str, usize)] = &[];
 
@@ -90,7 +89,8 @@ fn check_words(name: &str, text: &str) -> Vec<String> {
         if code.starts_with(concat!("#[ig", "nore")) {
             say("an ignored test proves nothing; see STYLE 6");
         }
-        if code.contains(concat!("fn ge", "t_")) && !in_tests {
+        // A method of somebody else's trait has no `pub`, and its name is not ours to choose.
+        if code.starts_with("pub") && code.contains(concat!("fn ge", "t_")) && !in_tests {
             say("no get_ in names; see STYLE 1");
         }
     }
