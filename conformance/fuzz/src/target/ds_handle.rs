@@ -1,0 +1,80 @@
+//! Data-server handles: nothing is accepted but what was sealed under the same key.
+//!
+//! Input: a byte that chooses, then either a handle as it would come off the wire, or the fields of one to be sealed and
+//! a bit of it to be changed.
+
+use layout::handle::{HANDLE_BYTES, device_id, device_of, open, seal};
+use layout::{DsHandle, Epoch, ExtentId, HandleKey, Iomode};
+
+use super::{MemoryBound, Shape, Target};
+
+pub(super) const TARGET: Target = Target {
+    name: "ds_handle",
+    about: "data-server handles and device ids, made up and altered",
+    run,
+    seeds,
+    shape: Shape::Bytes,
+    bound: MemoryBound { single_bytes: 0, single_bytes_per_byte: 0, live_bytes: 0, live_bytes_per_byte: 0 },
+    input_bytes_max: 128,
+};
+
+const FIELD_BYTES: usize = 36;
+
+fn run(input: &[u8]) -> usize {
+    let key = HandleKey::new([7; 32]);
+    let Some((choice, bytes)) = input.split_first() else { return 0 };
+    match choice % 3 {
+        0 => usize::from(check_made_up(&key, bytes)),
+        1 => bytes.first_chunk().map_or(0, |fields| check_sealed(&key, fields)),
+        _ => bytes.first_chunk().map_or(0, check_device),
+    }
+}
+
+/// Whatever opens is what we would have sealed.
+fn check_made_up(key: &HandleKey, bytes: &[u8]) -> bool {
+    let Ok(handle) = open(key, bytes) else { return false };
+    assert_eq!(seal(key, &handle).as_ref(), bytes, "a handle has one form");
+    true
+}
+
+fn check_sealed(key: &HandleKey, fields: &[u8; FIELD_BYTES]) -> usize {
+    let word = |at: usize| u32::from_be_bytes(fields[at..at + 4].try_into().expect("four bytes"));
+    let double = |at: usize| u64::from_be_bytes(fields[at..at + 8].try_into().expect("eight bytes"));
+    let handle = DsHandle {
+        extent: ExtentId { ino: double(0), index: word(8) },
+        epoch: Epoch(double(12)),
+        mode: if fields[20].is_multiple_of(2) { Iomode::Read } else { Iomode::ReadWrite },
+        client_tag: word(21),
+        size_hint_bytes: double(25),
+    };
+    let sealed = seal(key, &handle);
+    assert_eq!(open(key, sealed.as_ref()), Ok(handle));
+    let mut altered = sealed.0;
+    let bit = usize::from(u16::from_be_bytes([fields[33], fields[34]])) % (HANDLE_BYTES * 8);
+    altered[bit / 8] ^= 1 << (bit % 8);
+    assert!(open(key, &altered).is_err(), "bit {bit} is covered");
+    assert!(open(&HandleKey::new([8; 32]), sealed.as_ref()).is_err(), "another key opens nothing");
+    1
+}
+
+fn check_device(id: &[u8; 16]) -> usize {
+    let Some((server, generation)) = device_of(id) else { return 0 };
+    assert_eq!(&device_id(server, generation), id);
+    1
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let handle = DsHandle {
+        extent: ExtentId { ino: 1, index: 2 },
+        epoch: Epoch(3),
+        mode: Iomode::ReadWrite,
+        client_tag: 4,
+        size_hint_bytes: 5,
+    };
+    let sealed = seal(&HandleKey::new([7; 32]), &handle);
+    vec![
+        [&[0], sealed.as_ref()].concat(),
+        [&[1_u8][..], &[9; FIELD_BYTES]].concat(),
+        [&[2_u8][..], &device_id(layout::DataServerId(3), 1)].concat(),
+    ]
+}
