@@ -1,0 +1,193 @@
+//! The control port: what metadata servers tell and ask this data server.
+//!
+//! INVARIANT: nothing but NULL, HELLO and AUTH is answered on a connection whose other end has not proved that it holds the
+//! cluster key.
+//! Spec: docs/protocol/control.md.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ds_store::ChangeError;
+use env::BoxFuture;
+use env_transport::{Answer, Call, Connection, Service};
+use layout::{Epoch, ExtentId};
+use parking_lot::Mutex;
+use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
+use wire_nfs::control::heartbeat::Stat;
+use wire_nfs::control::{
+    ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
+};
+use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
+use wire_xdr::{Decode, Encode, Writer, XdrError};
+
+use crate::core::Core;
+
+/// Answers on the control port.
+pub(crate) struct ControlService {
+    core: Arc<Core>,
+    key: ClusterKey,
+    /// One for each connection that has said something; the port bounds them.
+    gates: Mutex<HashMap<u64, ControlGate>>,
+}
+
+impl ControlService {
+    pub(crate) fn new(core: Arc<Core>, key: ClusterKey) -> Self {
+        Self { core, key, gates: Mutex::default() }
+    }
+
+    /// Answers the handshake, or says who is calling.
+    fn admit(&self, procedure: u32, args: &Bytes, connection: &Connection) -> Admission {
+        let mut gates = self.gates.lock();
+        let gate = gates.entry(connection.id()).or_insert_with(|| {
+            let mut nonce = [0; 32];
+            self.core.env.entropy.fill(&mut nonce);
+            ControlGate::new(&self.key, PROGRAM, NodeKind::Data, nonce)
+        });
+        if gate.is_shut() {
+            return Admission::Close;
+        }
+        match gate.handshake(procedure, args.clone()) {
+            Some(reply) => Admission::Handshake(reply),
+            None => Admission::Call(gate.peer().map(|peer| peer.kind)),
+        }
+    }
+}
+
+enum Admission {
+    Handshake(Result<Writer, XdrError>),
+    Call(Result<NodeKind, Refusal>),
+    Close,
+}
+
+impl Service for ControlService {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let (header, args) = (call.header, call.args.rest());
+        let ready = |answer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(answer)) };
+        if header.program != PROGRAM {
+            return ready(Answer::Reply(prog_unavail(header.xid)));
+        }
+        if header.version != VERSION {
+            return ready(Answer::Reply(prog_mismatch(header.xid, VERSION, VERSION)));
+        }
+        let kind = match self.admit(header.procedure, &args, connection) {
+            Admission::Handshake(body) => return ready(Answer::Reply(framed(header.xid, body))),
+            Admission::Call(kind) => kind,
+            Admission::Close => return ready(Answer::CloseConnection),
+        };
+        let Some(procedure) = Procedure::from_number(header.procedure) else {
+            return ready(Answer::Reply(proc_unavail(header.xid)));
+        };
+        let core = Arc::clone(&self.core);
+        Box::pin(async move {
+            let body = match kind {
+                Ok(kind) => carry_out(&core, kind, procedure, args).await,
+                Err(refusal) => Some(refused(refusal)),
+            };
+            Answer::Reply(body.map_or_else(|| proc_unavail(header.xid), |body| framed(header.xid, body)))
+        })
+    }
+
+    fn closed(&self, connection_id: u64) {
+        self.gates.lock().remove(&connection_id);
+    }
+}
+
+fn framed(xid: u32, body: Result<Writer, XdrError>) -> Writer {
+    let Ok(body) = body else { return garbage_args(xid) };
+    let mut w = accepted_success(xid);
+    w.append(body);
+    w
+}
+
+fn refused(refusal: Refusal) -> Result<Writer, XdrError> {
+    let mut w = Writer::new();
+    put_reply::<Nothing>(&mut w, &Err(refusal));
+    Ok(w)
+}
+
+/// Runs a procedure; `None` if it is not one that a data server has.
+async fn carry_out(
+    core: &Core,
+    kind: NodeKind,
+    procedure: Procedure,
+    args: Bytes,
+) -> Option<Result<Writer, XdrError>> {
+    let changes = matches!(procedure, Procedure::Fence | Procedure::Cut | Procedure::Drop);
+    let may = match kind {
+        NodeKind::Metadata => true,
+        NodeKind::Administrator => !changes,
+        NodeKind::Data | NodeKind::Gateway => false,
+    };
+    if !may {
+        return Some(refused(Refusal::WrongPeer));
+    }
+    Some(match procedure {
+        Procedure::Fence => {
+            respond(args, async |ask: AtEpoch| {
+                known(core, core.store.fence(id(ask.extent), Epoch(ask.epoch)).await)
+            })
+            .await
+        }
+        Procedure::Cut => {
+            respond(args, async |ask: Cut| {
+                known(core, core.store.cut(id(ask.extent), Epoch(ask.epoch), ask.keep_bytes).await)
+            })
+            .await
+        }
+        Procedure::Drop => {
+            respond(args, async |ask: AtEpoch| {
+                known(core, core.store.drop_extent(id(ask.extent), Epoch(ask.epoch)).await)
+            })
+            .await
+        }
+        Procedure::Size => respond(args, async |ask: SizeOf| Ok(sizes(core, &ask))).await,
+        Procedure::Stat => respond(args, async |_: Nothing| Ok(stat(core))).await,
+        Procedure::Null | Procedure::Hello | Procedure::Auth | Procedure::Register | Procedure::Heartbeat => {
+            return None;
+        }
+    })
+}
+
+async fn respond<A: Decode, R: Encode>(
+    args: Bytes,
+    run: impl AsyncFnOnce(A) -> Result<R, Refusal>,
+) -> Result<Writer, XdrError> {
+    let reply = run(decode_args(args)?).await;
+    let mut w = Writer::new();
+    put_reply(&mut w, &reply);
+    Ok(w)
+}
+
+fn id(name: ExtentName) -> ExtentId {
+    ExtentId { ino: name.ino, index: name.index }
+}
+
+fn known(core: &Core, outcome: Result<Epoch, ChangeError>) -> Result<KnownEpoch, Refusal> {
+    outcome.map(|epoch| KnownEpoch { epoch: epoch.0 }).map_err(|error| {
+        core.note(&error);
+        match error {
+            ChangeError::Range | ChangeError::Stale { .. } => Refusal::Invalid,
+            ChangeError::Busy | ChangeError::NoSpace | ChangeError::Closed => Refusal::Busy,
+            ChangeError::Failed(_) => Refusal::Io,
+        }
+    })
+}
+
+fn sizes(core: &Core, ask: &SizeOf) -> Sizes {
+    let size_of = |name: &ExtentName| {
+        let size = core.store.size(id(*name));
+        ExtentSize {
+            end_bytes: size.end_bytes,
+            held_bytes: size.held_bytes,
+            epoch: size.epoch.0,
+            mtime_unix_ns: size.mtime_unix_ns,
+            change: size.change,
+        }
+    };
+    Sizes { sizes: ask.extents.iter().map(size_of).collect() }
+}
+
+fn stat(core: &Core) -> Stat {
+    Stat { uuid: core.store.uuid(), instance: core.store.instance(), usage: core.usage() }
+}

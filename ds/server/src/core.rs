@@ -1,0 +1,104 @@
+//! What all requests of a data server share: the store, the lease, the handle key, the counters.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ds_store::{ChangeError, Store};
+use env::Env;
+use layout::{DataServerId, HandleKey};
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
+use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::v3::Nfsstat3;
+
+use crate::lease::Lease;
+use crate::limits::READ_BYTES_IN_FLIGHT_MAX;
+use crate::metrics::Metrics;
+
+/// Shared by the services and the registrar.
+pub(crate) struct Core {
+    pub(crate) env: Env,
+    pub(crate) store: Store,
+    pub(crate) lease: Lease,
+    pub(crate) metrics: Metrics,
+    /// Bytes of READ replies that may still be gathered.
+    pub(crate) read_room: Semaphore,
+    /// The write verifier.
+    pub(crate) verifier: [u8; 8],
+    identity: RwLock<Option<Identity>>,
+    /// The journal failed: no more bytes should be sent here.
+    journal_failed: AtomicBool,
+}
+
+#[derive(Clone)]
+struct Identity {
+    server: DataServerId,
+    key: HandleKey,
+}
+
+impl Core {
+    pub(crate) fn new(env: Env, store: Store, metrics: Metrics) -> Self {
+        let verifier = store.instance().to_be_bytes();
+        Self {
+            env,
+            store,
+            lease: Lease::default(),
+            metrics,
+            read_room: Semaphore::new(READ_BYTES_IN_FLIGHT_MAX as usize),
+            verifier,
+            identity: RwLock::new(None),
+            journal_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// A metadata server has told who we are, and with which key it seals handles.
+    pub(crate) fn identify(&self, server: DataServerId, key: HandleKey) {
+        *self.identity.write() = Some(Identity { server, key });
+    }
+
+    /// Who we are.
+    pub(crate) fn server(&self) -> Option<DataServerId> {
+        self.identity.read().as_ref().map(|identity| identity.server)
+    }
+
+    /// The handle key, if a request may be served now.
+    ///
+    /// # Errors
+    /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its layout is not.
+    pub(crate) fn serving_key(&self) -> Result<HandleKey, Nfsstat3> {
+        if !self.lease.holds(self.env.clock.monotonic_ms()) {
+            return Err(Nfsstat3::Jukebox);
+        }
+        let identity = self.identity.read();
+        identity.as_ref().map(|identity| identity.key.clone()).ok_or(Nfsstat3::Jukebox)
+    }
+
+    /// Looks at an error for what it says about the store.
+    pub(crate) fn note(&self, error: &ChangeError) {
+        if let ChangeError::Failed(reason) = error
+            && !self.journal_failed.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(%reason, "the journal failed: nothing is written until a restart");
+        }
+    }
+
+    /// How full and how busy we are. A server whose journal failed says that it is full.
+    pub(crate) fn usage(&self) -> Usage {
+        let store = self.store.usage();
+        self.metrics.set_usage(&store);
+        let (reads, writes, read_bytes, written_bytes) = self.metrics.counts();
+        let failed = self.journal_failed.load(Ordering::Relaxed);
+        Usage {
+            capacity_bytes: store.capacity_bytes,
+            used_bytes: if failed { store.capacity_bytes } else { store.used_bytes },
+            journal_bytes: store.journal_bytes,
+            live_bytes: store.used_bytes,
+            extents: store.extents,
+            reads,
+            writes,
+            read_bytes,
+            written_bytes,
+            flushes: store.flushes,
+            bad_blocks: store.bad_blocks,
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Starts and stops a data server: store, ports, registrar.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ds_store::{ChangeError, OpenError, Store, StoreConfig};
+use env::Env;
+use env_transport::{Limits, Server, Service, serve};
+use layout::DataServerId;
+use prometheus_client::registry::Registry;
+use tokio::task::JoinHandle;
+use wire_nfs::control::ClusterKey;
+use wire_nfs::control::heartbeat::Usage;
+
+use crate::control::ControlService;
+use crate::core::Core;
+use crate::front::DataService;
+use crate::limits::{control_port, data_port};
+use crate::metrics::Metrics;
+use crate::registrar::{self, SelfPortrait};
+use crate::universal_address;
+
+/// How a data server is set up.
+#[derive(Clone, Debug)]
+pub struct DsConfig {
+    /// Where its store lives.
+    pub dir: PathBuf,
+    /// Address of the data port; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Address of the control port; port 0 takes a free one.
+    pub control: SocketAddr,
+    /// Address that clients are told instead of `listen`; port 0 stands for the port of `listen`.
+    pub advertise: Option<SocketAddr>,
+    /// Control addresses of the metadata servers.
+    pub metadata_servers: Vec<SocketAddr>,
+    /// Proves nodes to each other.
+    pub cluster_key: ClusterKey,
+    /// Bytes the journal may take.
+    pub capacity_bytes: u64,
+    /// Opens a store although durable records of it are damaged.
+    pub accept_damage: bool,
+}
+
+/// Why a data server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error("store: {0}")]
+    Store(#[from] OpenError),
+    /// A port cannot be used.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Which one.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It listens on all addresses and was not told which one clients reach it at.
+    #[error("listening on {address} says nothing about where clients find this server: advertise an address")]
+    NoAddress {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+}
+
+/// A running data server.
+pub struct DataServer {
+    core: Arc<Core>,
+    data: Server,
+    control: Server,
+    registrar: JoinHandle<()>,
+}
+
+impl DataServer {
+    /// Starts: opens or formats the store, listens, and begins to look for a metadata server. Nothing is served before one
+    /// has given a lease.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(env: Env, config: DsConfig, registry: &mut Registry) -> Result<Self, StartError> {
+        let advertise = advertised(&config)?;
+        let store_config = StoreConfig {
+            accept_damage: config.accept_damage,
+            ..StoreConfig::new(&config.dir, config.capacity_bytes)
+        };
+        let store = Store::open(&env, &store_config).await?;
+        let core = Arc::new(Core::new(env.clone(), store, Metrics::new(registry)));
+        let data_service = Arc::new(DataService::new(Arc::clone(&core)));
+        let data = listen(&env, config.listen, data_service, data_port()).await?;
+        let control_service = ControlService::new(Arc::clone(&core), config.cluster_key.clone());
+        let control = listen(&env, config.control, Arc::new(control_service), control_port()).await?;
+        let portrait = portrait(advertise, data.local_addr(), control.local_addr());
+        tracing::info!(data = ?portrait.addresses, control = %portrait.control, "data server listens");
+        let registrar =
+            registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
+        Ok(Self { core, data, control, registrar: tokio::spawn(registrar) })
+    }
+
+    /// The data port's address, with the port that was taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.data.local_addr()
+    }
+
+    /// The control port's address, with the port that was taken.
+    #[must_use]
+    pub fn control_address(&self) -> SocketAddr {
+        self.control.local_addr()
+    }
+
+    /// The store's identity.
+    #[must_use]
+    pub fn uuid(&self) -> [u8; 16] {
+        self.core.store.uuid()
+    }
+
+    /// The id that metadata servers gave it, once one did.
+    #[must_use]
+    pub fn server(&self) -> Option<DataServerId> {
+        self.core.server()
+    }
+
+    /// Whether it holds a lease.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        self.core.serving_key().is_ok()
+    }
+
+    /// How full and how busy it is.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.core.usage()
+    }
+
+    /// Stops: answers what is under way, makes everything durable.
+    ///
+    /// # Errors
+    /// [`ChangeError::Failed`] if it is not certain that everything is durable.
+    pub async fn stop(self) -> Result<(), ChangeError> {
+        self.registrar.abort();
+        tokio::join!(self.data.shutdown(), self.control.shutdown());
+        self.core.store.close().await
+    }
+}
+
+impl Drop for DataServer {
+    fn drop(&mut self) {
+        self.registrar.abort();
+    }
+}
+
+async fn listen(
+    env: &Env,
+    address: SocketAddr,
+    service: Arc<dyn Service>,
+    limits: Limits,
+) -> Result<Server, StartError> {
+    let served = serve(Arc::clone(&env.net), Arc::clone(&env.clock), address, service, limits).await;
+    served.map_err(|error| StartError::Listen { address, error })
+}
+
+fn advertised(config: &DsConfig) -> Result<SocketAddr, StartError> {
+    let address = config.advertise.unwrap_or(config.listen);
+    if address.ip().is_unspecified() { Err(StartError::NoAddress { address }) } else { Ok(address) }
+}
+
+/// What to say about ourselves, with the ports that were taken.
+fn portrait(mut advertise: SocketAddr, data: SocketAddr, control: SocketAddr) -> SelfPortrait {
+    if advertise.port() == 0 {
+        advertise.set_port(data.port());
+    }
+    let control_ip = if control.ip().is_unspecified() { advertise.ip() } else { control.ip() };
+    SelfPortrait {
+        addresses: vec![universal_address::of(advertise)],
+        control: SocketAddr::new(control_ip, control.port()).to_string(),
+    }
+}

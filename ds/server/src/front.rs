@@ -1,0 +1,105 @@
+//! The data port: NFS version 3 as a stock Linux client speaks it to a data server.
+//!
+//! READ, WRITE, COMMIT and NULL; the other procedures fail with NOTSUPP in their own shape. The capability in the handle
+//! decides, so any user of AUTH_SYS, and nobody in particular, may call.
+//!
+//! QUIRK(linux): kernels probe each data server for NFSACL and LOCALIO: other programs must be refused politely.
+//!
+//! Spec: RFC 1813 §3; RFC 5531 §9.
+
+use std::sync::Arc;
+
+use env::BoxFuture;
+use env_transport::{Answer, Call, Connection, Service};
+use wire_nfs::v3::{Nfsstat3, PROGRAM, Procedure, VERSION, commit, failure, read, write};
+use wire_rpc::{
+    AuthStat, CallHeader, Credential, accepted_success, auth_error, garbage_args, proc_unavail,
+    prog_mismatch, prog_unavail,
+};
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
+
+use crate::core::Core;
+use crate::metrics::Op;
+use crate::proc;
+
+/// Answers on the data port.
+pub(crate) struct DataService {
+    core: Arc<Core>,
+}
+
+impl DataService {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+impl Service for DataService {
+    fn call(&self, call: Call, _: &Connection) -> BoxFuture<'static, Answer> {
+        let core = Arc::clone(&self.core);
+        Box::pin(async move { Answer::Reply(answer(&core, &call.header, call.args).await) })
+    }
+}
+
+async fn answer(core: &Core, header: &CallHeader, args: Reader) -> Writer {
+    let xid = header.xid;
+    if header.program != PROGRAM {
+        return prog_unavail(xid);
+    }
+    if header.version != VERSION {
+        return prog_mismatch(xid, VERSION, VERSION);
+    }
+    if matches!(header.credential, Credential::Other(_)) {
+        return auth_error(xid, AuthStat::REJECTEDCRED);
+    }
+    let Some(procedure) = Procedure::from_u32(header.procedure) else { return proc_unavail(xid) };
+    let mut w = accepted_success(xid);
+    let began_ns = core.env.clock.monotonic_ns();
+    let done = match procedure {
+        Procedure::Null => return w,
+        Procedure::Read => read(core, args, &mut w).await,
+        Procedure::Write => write(core, args, &mut w).await,
+        Procedure::Commit => commit(core, args, &mut w).await,
+        _ => Ok((Op::Other, Err(Nfsstat3::Notsupp))),
+    };
+    let Ok((op, outcome)) = done else { return garbage_args(xid) };
+    let status = outcome.err().unwrap_or(Nfsstat3::Ok);
+    if status != Nfsstat3::Ok {
+        // Nothing was appended to `w`: a procedure encodes only what succeeded.
+        failure(procedure, status).expect("NULL was answered above").encode(&mut w);
+    }
+    core.metrics.operation(op, status, core.env.clock.monotonic_ns().saturating_sub(began_ns));
+    w
+}
+
+/// What a procedure came to: an outer error means that its arguments did not decode.
+type Done = Result<(Op, Result<(), Nfsstat3>), XdrError>;
+
+async fn read(core: &Core, args: Reader, w: &mut Writer) -> Done {
+    let args: read::Args = whole(args)?;
+    let outcome = proc::read::run(core, &args).await.map(|answer| {
+        read::put_ok(w, None, answer.eof, &answer.data);
+        core.metrics.data_read(answer.bytes);
+    });
+    Ok((Op::Read, outcome))
+}
+
+async fn write(core: &Core, args: Reader, w: &mut Writer) -> Done {
+    let args: write::Args = whole(args)?;
+    let outcome = proc::write::run(core, args).await.map(|written| {
+        core.metrics.data_written(u64::from(written.count));
+        write::Res::Ok(written).encode(w);
+    });
+    Ok((Op::Write, outcome))
+}
+
+async fn commit(core: &Core, args: Reader, w: &mut Writer) -> Done {
+    let args: commit::Args = whole(args)?;
+    let outcome = proc::commit::run(core, &args).await.map(|done| commit::Res::Ok(done).encode(w));
+    Ok((Op::Commit, outcome))
+}
+
+fn whole<T: Decode>(mut args: Reader) -> Result<T, XdrError> {
+    let value = T::decode(&mut args)?;
+    args.finish()?;
+    Ok(value)
+}

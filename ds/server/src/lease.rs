@@ -1,0 +1,47 @@
+//! Whether this server may serve: the lease that metadata servers give it.
+//!
+//! INVARIANT: a lease counts from when the call that renewed it was *sent*, so it ends here before it ends there.
+//! Spec: docs/protocol/control.md §2.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The lease of one data server. Times are monotonic milliseconds of one clock.
+#[derive(Debug, Default)]
+pub(crate) struct Lease {
+    /// First millisecond at which it does not hold any more.
+    until_ms: AtomicU64,
+}
+
+impl Lease {
+    /// A call sent at `sent_ms` was answered with a lease of `lease_ms`.
+    pub(crate) fn renew(&self, sent_ms: u64, lease_ms: u32) {
+        self.until_ms.fetch_max(sent_ms.saturating_add(u64::from(lease_ms)), Ordering::SeqCst);
+    }
+
+    /// A metadata server does not know us: nothing is served until it does.
+    pub(crate) fn revoke(&self) {
+        self.until_ms.store(0, Ordering::SeqCst);
+    }
+
+    /// Whether it holds.
+    pub(crate) fn holds(&self, now_ms: u64) -> bool {
+        now_ms < self.until_ms.load(Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_counts_from_when_it_was_asked_for() {
+        let lease = Lease::default();
+        assert!(!lease.holds(0));
+        lease.renew(1_000, 500);
+        assert!(lease.holds(1_499) && !lease.holds(1_500));
+        lease.renew(900, 500);
+        assert!(lease.holds(1_499), "a late answer to an older call takes nothing away");
+        lease.revoke();
+        assert!(!lease.holds(1_000));
+    }
+}

@@ -1,0 +1,24 @@
+//! The data server: NFS version 3 READ, WRITE and COMMIT on extents, straight from stock Linux clients.
+//!
+//! Thin over `ds-store`: a request's handle says which extent, at which epoch, for reading or writing; no lookup is needed
+//! to authorise it. A metadata server gives the lease without which nothing is served, and fences through the control port.
+//!
+//! INVARIANT: every request is answered, or its connection is dropped; none is served without a lease.
+//! Spec: RFC 1813; RFC 8435 §2; docs/protocol/control.md.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod control;
+mod core;
+mod driver;
+mod front;
+mod lease;
+pub mod limits;
+mod metrics;
+mod proc;
+mod registrar;
+mod status;
+mod universal_address;
+
+pub use driver::{DataServer, DsConfig, StartError};

@@ -1,0 +1,164 @@
+//! Counters of a data server, for Prometheus and for the heartbeat.
+//!
+//! Families have the names and words of the metadata server's, under `role="ds"`. Several data servers of one process are told
+//! apart by the labels of the sub-registries they are given.
+
+use std::sync::atomic::AtomicU64;
+
+use ds_store::StoreUsage;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use wire_nfs::v3::Nfsstat3;
+
+use crate::status;
+
+const ROLE: &str = "ds";
+
+/// Bounds of the latency buckets, seconds.
+const LATENCY_BUCKETS: [f64; 12] =
+    [0.000_05, 0.000_1, 0.000_2, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.05, 0.2, 1.0, 5.0];
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OperationLabels {
+    role: &'static str,
+    op: &'static str,
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct LatencyLabels {
+    role: &'static str,
+    op: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DirectionLabels {
+    role: &'static str,
+    direction: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RoleLabels {
+    role: &'static str,
+}
+
+/// An operation that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// READ.
+    Read,
+    /// WRITE.
+    Write,
+    /// COMMIT.
+    Commit,
+    /// Everything else.
+    Other,
+}
+
+impl Op {
+    const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Commit, Self::Other];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Read => "READ",
+            Self::Write => "WRITE",
+            Self::Commit => "COMMIT",
+            Self::Other => "OTHER",
+        }
+    }
+}
+
+/// The counters.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    requests: Family<OperationLabels, Counter>,
+    /// Looked up once: nearly every request ends here.
+    good: [Counter; 4],
+    latency: [Histogram; 4],
+    read_bytes: Counter,
+    written_bytes: Counter,
+    journal_bytes: Gauge<u64, AtomicU64>,
+    live_bytes: Gauge<u64, AtomicU64>,
+    capacity_bytes: Gauge<u64, AtomicU64>,
+    flushes: Counter,
+    bad_blocks: Counter,
+}
+
+impl Metrics {
+    /// Makes the counters and registers them.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let requests = Family::<OperationLabels, Counter>::default();
+        let latencies = Family::<LatencyLabels, Histogram, fn() -> Histogram>::new_with_constructor(|| {
+            Histogram::new(LATENCY_BUCKETS)
+        });
+        let data = Family::<DirectionLabels, Counter>::default();
+        let flushes = Family::<RoleLabels, Counter>::default();
+        let direction = |direction| data.get_or_create_owned(&DirectionLabels { role: ROLE, direction });
+        let good = |op: Op| {
+            requests.get_or_create_owned(&OperationLabels { role: ROLE, op: op.name(), status: "OK" })
+        };
+        let latency = |op: Op| latencies.get_or_create_owned(&LatencyLabels { role: ROLE, op: op.name() });
+        let metrics = Self {
+            good: Op::ALL.map(good),
+            latency: Op::ALL.map(latency),
+            read_bytes: direction("read"),
+            written_bytes: direction("write"),
+            journal_bytes: Gauge::default(),
+            live_bytes: Gauge::default(),
+            capacity_bytes: Gauge::default(),
+            flushes: flushes.get_or_create_owned(&RoleLabels { role: ROLE }),
+            bad_blocks: Counter::default(),
+            requests,
+        };
+        let m = &metrics;
+        registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
+        registry.register("shoal_nfs_request_seconds", "Time an NFS operation took", latencies);
+        registry.register("shoal_data_bytes", "File data carried, bytes", data);
+        registry.register("shoal_flushes", "Flushes to stable storage", flushes);
+        registry.register("shoal_journal_bytes", "Journal files, bytes", m.journal_bytes.clone());
+        registry.register("shoal_journal_live_bytes", "Journal bytes still needed", m.live_bytes.clone());
+        registry.register("shoal_capacity_bytes", "What a data server may hold", m.capacity_bytes.clone());
+        registry.register("shoal_bad_blocks", "Reads refused for a wrong checksum", m.bad_blocks.clone());
+        metrics
+    }
+
+    /// An operation ended.
+    pub(crate) fn operation(&self, op: Op, status: Nfsstat3, spent_ns: u64) {
+        if status == Nfsstat3::Ok {
+            self.good[op as usize].inc();
+        } else {
+            let labels = OperationLabels { role: ROLE, op: op.name(), status: status::name(status) };
+            self.requests.get_or_create(&labels).inc();
+        }
+        self.latency[op as usize].observe(spent_ns as f64 / 1e9);
+    }
+
+    /// File data went out.
+    pub(crate) fn data_read(&self, bytes: u64) {
+        self.read_bytes.inc_by(bytes);
+    }
+
+    /// File data came in.
+    pub(crate) fn data_written(&self, bytes: u64) {
+        self.written_bytes.inc_by(bytes);
+    }
+
+    /// What the store says now.
+    pub(crate) fn set_usage(&self, usage: &StoreUsage) {
+        self.journal_bytes.set(usage.journal_bytes);
+        self.live_bytes.set(usage.used_bytes);
+        self.capacity_bytes.set(usage.capacity_bytes);
+        self.flushes.inc_by(usage.flushes.saturating_sub(self.flushes.get()));
+        self.bad_blocks.inc_by(usage.bad_blocks.saturating_sub(self.bad_blocks.get()));
+    }
+
+    /// (READs, WRITEs, bytes read, bytes written) that succeeded.
+    pub(crate) fn counts(&self) -> (u64, u64, u64, u64) {
+        let count = |op: Op| self.good[op as usize].get();
+        (count(Op::Read), count(Op::Write), self.read_bytes.get(), self.written_bytes.get())
+    }
+}

@@ -1,0 +1,85 @@
+//! READ.
+//!
+//! What lies below the file's logical end and was never written reads as zeros. The logical end is the larger of the size in the
+//! handle and the end of what this server holds: a handle may be older than the last WRITE.
+//!
+//! QUIRK(linux): an answer with `eof` makes O_DIRECT readers stop, so it is set at the logical end only; one without
+//! bytes and without `eof` is an I/O error to the client.
+//!
+//! Spec: RFC 1813 §3.3.6; RFC 8435 §6.
+
+use bytes::Bytes;
+use layout::Iomode;
+use tokio::sync::SemaphorePermit;
+use wire_nfs::v3::{Nfsstat3, read};
+
+use crate::access;
+use crate::core::Core;
+use crate::limits::{READ_WAIT_MS_MAX, TRANSFER_BYTES_MAX};
+use crate::status;
+
+/// The bytes of an answer.
+pub(crate) struct Answer {
+    pub(crate) data: Vec<Bytes>,
+    pub(crate) bytes: u64,
+    pub(crate) eof: bool,
+}
+
+/// Carries out a READ.
+///
+/// # Errors
+/// The status that says why not.
+pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfsstat3> {
+    let key = core.serving_key()?;
+    let handle = access::open(&key, &args.file, Iomode::Read)?;
+    let extent = handle.extent;
+    let offset = access::within(extent, args.offset).ok_or(Nfsstat3::Inval)?;
+    let room = ds_store::limits::EXTENT_BYTES - offset;
+    let count = args.count.min(TRANSFER_BYTES_MAX).min(room);
+    let _permit = turn(core, count).await?;
+    let found = core.store.read(extent, handle.epoch, offset, count).await;
+    let found = found.map_err(|error| status::of_read(&error))?;
+    let held_end = if found.end == 0 { 0 } else { extent.first_byte() + u64::from(found.end) };
+    let file_end = handle.size_hint_bytes.max(held_end);
+    let bytes = u64::from(found.bytes).min(file_end.saturating_sub(args.offset));
+    let mut data = found.data;
+    truncate(&mut data, bytes);
+    Ok(Answer { data, bytes, eof: file_end <= args.offset.saturating_add(bytes) })
+}
+
+/// Waits until there is room for the answer in memory.
+async fn turn(core: &Core, count: u32) -> Result<SemaphorePermit<'_>, Nfsstat3> {
+    if let Ok(permit) = core.read_room.try_acquire_many(count) {
+        return Ok(permit);
+    }
+    tokio::select! {
+        permit = core.read_room.acquire_many(count) => permit.map_err(|_| Nfsstat3::Jukebox),
+        () = core.env.clock.sleep_ms(READ_WAIT_MS_MAX) => Err(Nfsstat3::Jukebox),
+    }
+}
+
+/// Drops what is behind the first `bytes` bytes.
+fn truncate(data: &mut Vec<Bytes>, bytes: u64) {
+    let mut left = usize::try_from(bytes).expect("at most a transfer");
+    data.retain_mut(|piece| {
+        piece.truncate(left);
+        left -= piece.len();
+        !piece.is_empty()
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_cut_at_the_end() {
+        let all = || vec![Bytes::from_static(b"abc"), Bytes::from_static(b"de"), Bytes::from_static(b"f")];
+        for (bytes, expected) in [(0, 0), (2, 1), (3, 1), (4, 2), (6, 3)] {
+            let mut data = all();
+            truncate(&mut data, bytes);
+            assert_eq!(data.len(), expected);
+            assert_eq!(data.concat(), b"abcdef"[..bytes as usize]);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! What a store error is called in NFS version 3.
+//!
+//! QUIRK(linux): STALE and ACCES make the kernel come back for a new layout and keep the server; IO and NOSPC as well, on
+//! newer kernels; JUKEBOX makes it wait five seconds.
+//!
+//! Spec: RFC 1813 §2.6.
+
+use ds_store::{ChangeError, ReadError};
+use wire_nfs::v3::Nfsstat3;
+
+/// The status of a WRITE or COMMIT that was not done.
+pub(crate) fn of_change(error: &ChangeError) -> Nfsstat3 {
+    match error {
+        ChangeError::Stale { .. } => Nfsstat3::Stale,
+        ChangeError::Range => Nfsstat3::Inval,
+        ChangeError::NoSpace => Nfsstat3::Nospc,
+        ChangeError::Busy | ChangeError::Closed => Nfsstat3::Jukebox,
+        ChangeError::Failed(_) => Nfsstat3::Io,
+    }
+}
+
+/// The status of a READ that gave no bytes.
+pub(crate) fn of_read(error: &ReadError) -> Nfsstat3 {
+    match error {
+        ReadError::Stale { .. } => Nfsstat3::Stale,
+        ReadError::Range => Nfsstat3::Inval,
+        ReadError::Log(_) => Nfsstat3::Io,
+    }
+}
+
+/// Its name, for metrics.
+pub(crate) fn name(status: Nfsstat3) -> &'static str {
+    match status {
+        Nfsstat3::Ok => "OK",
+        Nfsstat3::Stale => "STALE",
+        Nfsstat3::Acces => "ACCES",
+        Nfsstat3::Badhandle => "BADHANDLE",
+        Nfsstat3::Inval => "INVAL",
+        Nfsstat3::Io => "IO",
+        Nfsstat3::Nospc => "NOSPC",
+        Nfsstat3::Jukebox => "JUKEBOX",
+        Nfsstat3::Notsupp => "NOTSUPP",
+        _ => "OTHER",
+    }
+}
