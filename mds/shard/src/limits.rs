@@ -42,6 +42,12 @@ pub const REPLICATE_ENTRIES_MAX: u64 = 1_024;
 /// Payload bytes in one message to a follower (one entry more, if it alone is larger).
 pub const REPLICATE_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of one message between members: a full batch of entries with one that is long, and what frames them.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Milliseconds one part of a snapshot, or its installation, may take.
+pub const SNAPSHOT_CALL_MS_MAX: u64 = 120_000;
+
 /// Size of a segment of the log.
 pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 
@@ -63,6 +69,12 @@ pub const LOG_ENTRIES_KEPT: u64 = 5_000;
 
 /// Milliseconds a proposal or a read barrier may take before its caller is told that it has no outcome.
 pub const PROPOSE_MS_MAX: u64 = 20_000;
+
+/// Heartbeats that must be missing before a member asks for an election.
+pub const ELECTION_HEARTBEATS_MIN: u64 = 4;
+
+/// Heartbeats after which it does for sure.
+pub const ELECTION_HEARTBEATS_MAX: u64 = 8;
 
 /// Times a proposal is tried again when it met a leader that cannot lead just now. Nothing was done then.
 pub const PROPOSE_RETRIES_MAX: u32 = 20;
@@ -89,5 +101,8 @@ pub const SNAPSHOT_VALUE_BYTES_MAX: usize = 1 << 26;
 pub const MEMBERS_MAX: usize = 7;
 
 const _: () = assert!(OWNER_BYTES_MAX + 64 < SNAPSHOT_KEY_BYTES_MAX, "an owner fits a key");
+const _: () =
+    assert!(2 * ENTRY_BYTES_MAX < MESSAGE_BYTES_MAX && 2 * SNAPSHOT_CHUNK_BYTES < MESSAGE_BYTES_MAX);
+const _: () = assert!(ELECTION_HEARTBEATS_MIN < ELECTION_HEARTBEATS_MAX);
 const _: () = assert!(LOG_ENTRIES_KEPT < CHECKPOINT_LOG_ENTRIES);
 const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);

@@ -8,7 +8,9 @@ pub(crate) mod entry;
 pub(crate) mod log_record;
 pub(crate) mod log_store;
 pub(crate) mod machine;
+pub(crate) mod message;
 pub(crate) mod network;
+pub(crate) mod service;
 pub(crate) mod snapshot;
 
 use openraft::impls::leader_id_std::LeaderId;

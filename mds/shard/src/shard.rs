@@ -7,11 +7,13 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use env::Env;
+use env_transport::Server;
 use mds_namespace::MetaStore;
 use mds_namespace::store::disk::DiskStore;
-use openraft::async_runtime::WatchReceiver;
+use openraft::async_runtime::{Instant as _, WatchReceiver};
 use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError, RaftError};
 use openraft::impls::BasicNode;
 use openraft::{Config, ReadPolicy, SnapshotPolicy};
@@ -19,12 +21,14 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::command::{Command, Entry, Origin, Outcome};
 use crate::limits::{
-    APPEND_ENTRIES_MAX, CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, CHECKPOINT_POLL_MS, LOG_ENTRIES_KEPT,
-    MEMBERS_MAX, PROPOSALS_MAX, PROPOSE_MS_MAX, PROPOSE_RETRIES_MAX, RECOVERY_MS_MAX, REPLICATE_ENTRIES_MAX,
+    APPEND_ENTRIES_MAX, CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, CHECKPOINT_POLL_MS,
+    ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, LOG_ENTRIES_KEPT, MEMBERS_MAX, PROPOSALS_MAX,
+    PROPOSE_MS_MAX, PROPOSE_RETRIES_MAX, RECOVERY_MS_MAX, REPLICATE_ENTRIES_MAX,
 };
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Machine, MachineState};
-use crate::raft::network::Network;
+use crate::raft::network::{self, Network};
+use crate::raft::service::RaftService;
 use crate::raft::{EncodedEntry, Raft, Types};
 use crate::view::StateView;
 
@@ -43,6 +47,8 @@ pub struct NodeConfig {
     pub cache_bytes: usize,
     /// Most time between two checkpoints of a store that changes, in milliseconds.
     pub checkpoint_ms: u64,
+    /// Log entries kept behind a checkpoint for members that were away; one that was away for longer gets a snapshot.
+    pub log_entries_kept: u64,
     /// Time between heartbeats of a leader, in milliseconds; elections start after 4 to 8 of them.
     pub heartbeat_ms: u64,
 }
@@ -68,6 +74,7 @@ impl NodeConfig {
             store_id,
             cache_bytes: mds_namespace::limits::DISK_CACHE_BYTES_DEFAULT,
             checkpoint_ms: 5_000,
+            log_entries_kept: LOG_ENTRIES_KEPT,
             heartbeat_ms: 100,
         }
     }
@@ -141,6 +148,8 @@ struct Inner {
     env: Env,
     config: NodeConfig,
     raft: Raft,
+    /// Answers the other members, if there are any.
+    server: Option<Server>,
     log: LogStore,
     machine: Arc<MachineState>,
     /// Highest time given to an entry here.
@@ -189,16 +198,18 @@ impl Shard {
         let raft = Raft::new(
             config.id,
             Arc::new(engine_config(&config)?),
-            Network,
+            Network { env: env.clone(), key: config.cluster_key },
             log.clone(),
             Machine::new(Arc::clone(&machine)),
         )
         .await
         .map_err(|error| StartError::Raft(error.to_string()))?;
+        let server = listen(&env, dir, &config, &raft).await?;
         let inner = Inner {
             env,
             config,
             raft,
+            server,
             log,
             machine,
             clock_unix_ns: AtomicU64::new(0),
@@ -344,10 +355,14 @@ impl Shard {
         }
     }
 
-    /// Whether this replica leads, as far as it knows.
+    /// Whether this replica leads, as far as it knows: a majority has answered it not long ago.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        self.inner.raft.metrics().borrow_watched().state.is_leader()
+        let Ok(leader) = self.inner.raft.as_leader() else { return false };
+        // The engine keeps real time by itself; a leader that hears from nobody for this long has a successor.
+        let lease = Duration::from_millis(self.inner.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);
+        self.inner.config.members.len() == 1
+            || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease)
     }
 
     /// The leader's number and address, if known.
@@ -385,6 +400,9 @@ impl Shard {
     /// Stops: everything is made durable first.
     pub async fn stop(&self) {
         self.inner.stopped.send_replace(true);
+        if let Some(server) = &self.inner.server {
+            server.shutdown().await;
+        }
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::error!(%error, "the raft engine did not stop cleanly");
         }
@@ -395,6 +413,22 @@ impl Shard {
             tracing::error!(%error, "the log did not close cleanly");
         }
     }
+}
+
+async fn listen(
+    env: &Env,
+    dir: &Path,
+    config: &NodeConfig,
+    raft: &Raft,
+) -> Result<Option<Server>, StartError> {
+    if config.members.len() == 1 {
+        return Ok(None);
+    }
+    let own = config.members.iter().find(|(id, _)| *id == config.id);
+    let addr = own.and_then(|(_, addr)| addr.parse().ok()).ok_or(StartError::Config("own address"))?;
+    let service = RaftService::new(raft.clone(), env.clone(), config.cluster_key, dir.join("snapshot.part"));
+    let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
+    Ok(Some(env_transport::serve(net, clock, addr, Arc::new(service), network::limits()).await?))
 }
 
 fn check(config: &NodeConfig) -> Result<(), StartError> {
@@ -415,14 +449,14 @@ fn engine_config(config: &NodeConfig) -> Result<Config, StartError> {
     let engine = Config {
         cluster_name: "shoal".to_owned(),
         heartbeat_interval: config.heartbeat_ms,
-        election_timeout_min: config.heartbeat_ms * 4,
-        election_timeout_max: config.heartbeat_ms * 8,
+        election_timeout_min: config.heartbeat_ms * ELECTION_HEARTBEATS_MIN,
+        election_timeout_max: config.heartbeat_ms * ELECTION_HEARTBEATS_MAX,
         install_snapshot_timeout: PROPOSE_MS_MAX,
         max_payload_entries: REPLICATE_ENTRIES_MAX,
         max_append_entries: Some(APPEND_ENTRIES_MAX),
         // Checkpoints are ours to time: by bytes, entries and age.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: if followers { LOG_ENTRIES_KEPT } else { 0 },
+        max_in_snapshot_log_to_keep: if followers { config.log_entries_kept } else { 0 },
         enable_pre_vote: Some(followers),
         ..Config::default()
     };
@@ -440,7 +474,7 @@ async fn checkpoints(shard: std::sync::Weak<Inner>, mut stopped: watch::Receiver
         let fresh = applied.saturating_sub(at_index);
         let due = inner.config.checkpoint_ms <= waited_ms
             || CHECKPOINT_LOG_ENTRIES <= fresh
-            || CHECKPOINT_LOG_BYTES <= bytes && LOG_ENTRIES_KEPT < fresh;
+            || CHECKPOINT_LOG_BYTES <= bytes && inner.config.log_entries_kept < fresh;
         if 0 < fresh && due {
             if inner.raft.trigger().snapshot().await.is_err() {
                 return;

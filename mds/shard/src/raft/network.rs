@@ -1,29 +1,152 @@
-//! The way to the other members: none yet.
+//! The way to the other members: one connection for log entries, one for heartbeats, one for snapshots to each.
+//!
+//! Every fresh connection opens with the handshake of docs/protocol/control.md §1, so that entries go to nobody but who
+//! holds the cluster key. Messages are those of docs/protocol/raft.md.
 
-use openraft::errors::{RPCError, ReplicationClosed, StreamingError, Unreachable};
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use env::{BoxFuture, Env};
+use env_transport::{CallError, Connection, Hello as Greeting, Limits, RpcClient};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::impls::BasicNode;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
+use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire_nfs::control::auth::{Auth, Handshake, Hello};
+use wire_nfs::control::{ClusterKey, NodeKind, Procedure, RAFT_PROGRAM, VERSION, decode_reply};
+use wire_rpc::Credential;
+use wire_xdr::{Decode, Encode, Writer};
 
-use super::snapshot::SnapshotData;
+use super::message::{RaftProcedure, SnapshotChunk, SnapshotInstall, decode_result, encode_args};
+use super::snapshot::{Encoder, SnapshotData};
 use super::{NodeId, Snapshot, Types, Vote};
+use crate::limits::{MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX};
+
+/// The bounds of a connection between members.
+pub(crate) fn limits() -> Limits {
+    Limits { record_bytes_max: MESSAGE_BYTES_MAX + 4096, idle_ms_max: 0, ..Limits::default() }
+}
 
 /// Makes the ways to other members.
-pub(crate) struct Network;
-
-/// The way to one other member.
-pub(crate) struct Peer;
-
-fn nowhere() -> Unreachable<Types> {
-    Unreachable::new(&std::io::Error::from(std::io::ErrorKind::NotConnected))
+pub(crate) struct Network {
+    pub(crate) env: Env,
+    pub(crate) key: [u8; 32],
 }
 
 impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
-    async fn new_client(&mut self, _target: NodeId, _node: &openraft::impls::BasicNode) -> Peer {
-        Peer
+    async fn new_client(&mut self, _target: NodeId, node: &BasicNode) -> Peer {
+        let addr: Option<SocketAddr> = node.addr.parse().ok();
+        let client = addr.map(|addr| {
+            let (net, clock) = (Arc::clone(&self.env.net), Arc::clone(&self.env.clock));
+            RpcClient::new(net, clock, addr, limits()).with_hello(greeting(self.env.clone(), self.key))
+        });
+        Peer { client, env: self.env.clone() }
+    }
+}
+
+fn greeting(env: Env, key: [u8; 32]) -> Greeting {
+    Arc::new(move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
+        let mut nonce = [0; 32];
+        env.entropy.fill(&mut nonce);
+        let handshake = Handshake::new(&ClusterKey::new(key), RAFT_PROGRAM, NodeKind::Metadata, nonce);
+        Box::pin(greet(connection, handshake))
+    })
+}
+
+async fn greet(connection: Connection, handshake: Handshake) -> Result<(), CallError> {
+    let hello: Hello = exchange(&connection, Procedure::Hello, handshake.hello()).await?;
+    let (greeted, auth) = handshake.on_hello(hello).map_err(refused)?;
+    let answer: Auth = exchange(&connection, Procedure::Auth, &auth).await?;
+    greeted.on_auth(&answer).map(drop).map_err(refused)
+}
+
+async fn exchange<R: Decode>(
+    connection: &Connection,
+    procedure: Procedure,
+    args: &impl Encode,
+) -> Result<R, CallError> {
+    let mut w = Writer::new();
+    args.encode(&mut w);
+    let timeout_ms = env_transport::CONNECT_MS_MAX;
+    let mut reader =
+        connection.call(RAFT_PROGRAM, VERSION, procedure.number(), &Credential::None, w, timeout_ms).await?;
+    decode_reply::<R>(reader.rest())?.map_err(refused)
+}
+
+fn refused(reason: impl fmt::Display) -> CallError {
+    CallError::Hello { reason: reason.to_string() }
+}
+
+/// The way to one other member.
+pub(crate) struct Peer {
+    /// None if its address is no address: then it is never reached.
+    client: Option<RpcClient>,
+    env: Env,
+}
+
+impl Peer {
+    async fn call<R: DeserializeOwned>(
+        &self,
+        procedure: RaftProcedure,
+        message: &impl Serialize,
+        timeout: Duration,
+    ) -> Result<R, RPCError<Types>> {
+        let Some(client) = &self.client else {
+            return Err(RPCError::Unreachable(Unreachable::from_string("the member has no valid address")));
+        };
+        let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
+        let args = encode_args(message);
+        let called =
+            client.call(RAFT_PROGRAM, VERSION, procedure as u32, &Credential::None, args, timeout_ms).await;
+        let mut reader = called.map_err(|error| match error {
+            CallError::Connect { .. } | CallError::Hello { .. } => {
+                RPCError::Unreachable(Unreachable::new(&error))
+            }
+            CallError::Timeout | CallError::Disconnected | CallError::Rejected(_) | CallError::Garbage(_) => {
+                RPCError::Network(NetworkError::new(&error))
+            }
+        })?;
+        decode_result(reader.rest()).map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+
+    /// Sends all parts of a snapshot, then has it installed.
+    async fn transfer(
+        &self,
+        vote: Vote,
+        snapshot: Snapshot,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let SnapshotData::Held(view) = snapshot.snapshot else {
+            let error = NetworkError::from_string("a received snapshot is not passed on");
+            return Err(StreamingError::Network(error));
+        };
+        let timeout = Duration::from_millis(SNAPSHOT_CALL_MS_MAX);
+        let transfer = self.env.entropy.u64();
+        let mut offset_bytes = 0;
+        let mut encoder = Encoder::new(view);
+        loop {
+            let read = tokio::task::spawn_blocking(move || {
+                let chunk = encoder.next_chunk();
+                (encoder, chunk)
+            });
+            let (given_back, chunk) = read.await.map_err(|error| Unreachable::new(&error))?;
+            encoder = given_back;
+            let Some(bytes) = chunk.map_err(|error| Unreachable::new(&error))? else { break };
+            let part = SnapshotChunk { transfer, offset_bytes, bytes: bytes.to_vec() };
+            offset_bytes += bytes.len() as u64;
+            let () = self.call(RaftProcedure::SnapshotChunk, &part, timeout).await?;
+        }
+        let install = SnapshotInstall { transfer, vote, meta: snapshot.meta };
+        let vote = self.call(RaftProcedure::SnapshotInstall, &install, timeout).await?;
+        Ok(SnapshotResponse { vote })
     }
 }
 
@@ -32,27 +155,46 @@ impl RaftNetworkV2<Types> for Peer {
 
     async fn append_entries(
         &mut self,
-        _rpc: AppendEntriesRequest<Types>,
-        _option: RPCOption,
+        rpc: AppendEntriesRequest<Types>,
+        option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        Err(nowhere().into())
+        self.call(RaftProcedure::AppendEntries, &rpc, option.soft_ttl()).await
     }
 
     async fn vote(
         &mut self,
-        _rpc: VoteRequest<Types>,
-        _option: RPCOption,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        Err(nowhere().into())
+        self.call(RaftProcedure::Vote, &rpc, option.soft_ttl()).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.call(RaftProcedure::PreVote, &rpc, option.soft_ttl()).await
     }
 
     async fn full_snapshot(
         &mut self,
-        _vote: Vote,
-        _snapshot: Snapshot,
-        _cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         _option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        Err(nowhere().into())
+        tokio::select! {
+            sent = self.transfer(vote, snapshot) => sent,
+            closed = cancel => Err(StreamingError::Closed(closed)),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        self.call(RaftProcedure::TransferLeader, &req, option.soft_ttl()).await
     }
 }

@@ -53,8 +53,8 @@ fn crc_word(digest: &Digest) -> u32 {
 }
 
 /// Reads a store out as a stream.
-pub(crate) struct Encoder<'a> {
-    view: &'a dyn View,
+pub(crate) struct Encoder {
+    view: Box<dyn View + Send>,
     after: Option<Vec<u8>>,
     digest: Digest,
     pairs: u64,
@@ -62,8 +62,8 @@ pub(crate) struct Encoder<'a> {
     ended: bool,
 }
 
-impl<'a> Encoder<'a> {
-    pub(crate) fn new(view: &'a dyn View) -> Self {
+impl Encoder {
+    pub(crate) fn new(view: Box<dyn View + Send>) -> Self {
         Self { view, after: None, digest: crc32c(), pairs: 0, begun: false, ended: false }
     }
 
@@ -78,7 +78,7 @@ impl<'a> Encoder<'a> {
             chunk.put_slice(MAGIC);
             chunk.put_u8(VERSION);
         }
-        let pairs = transfer::export(self.view, self.after.as_deref(), SNAPSHOT_CHUNK_BYTES)?;
+        let pairs = transfer::export(&*self.view, self.after.as_deref(), SNAPSHOT_CHUNK_BYTES)?;
         for (key, value) in &pairs {
             assert!(
                 (1..=SNAPSHOT_KEY_BYTES_MAX).contains(&key.len()) && value.len() <= SNAPSHOT_VALUE_BYTES_MAX

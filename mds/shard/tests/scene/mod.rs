@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use env::memory::net::MemoryNet;
 use env::memory::{MemoryDisk, SeededEntropy};
+use env::net::Net;
 use env::os::OsClock;
 use env::{Disk, Env};
 use mds_namespace::op::lookup;
@@ -15,12 +16,12 @@ use mds_shard::command::{Command, Outcome};
 
 /// An environment on a disk.
 pub(crate) fn env_on(disk: Arc<dyn Disk>) -> Env {
-    Env {
-        clock: Arc::new(OsClock::new()),
-        entropy: Arc::new(SeededEntropy::new(7)),
-        disk,
-        net: Arc::new(MemoryNet::new()),
-    }
+    env_with(disk, Arc::new(MemoryNet::new()))
+}
+
+/// An environment on a disk and a network.
+pub(crate) fn env_with(disk: Arc<dyn Disk>, net: Arc<dyn Net>) -> Env {
+    Env { clock: Arc::new(OsClock::new()), entropy: Arc::new(SeededEntropy::new(7)), disk, net }
 }
 
 /// An environment on a disk in memory.

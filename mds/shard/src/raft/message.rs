@@ -1,0 +1,142 @@
+//! What members say to each other: procedures of the Raft program and their bodies (docs/protocol/raft.md).
+//!
+//! Arguments and results are one opaque each, holding postcard of the engine's own message. Length is bounded before
+//! anything is allocated.
+//!
+//! Spec: docs/protocol/control.md §1 for what precedes them on a connection.
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use wire_nfs::control::{Refusal, decode_reply, put_reply};
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
+
+use super::{SnapshotMeta, Vote};
+use crate::limits::MESSAGE_BYTES_MAX;
+
+/// A procedure of the Raft program. 0 to 2 belong to the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum RaftProcedure {
+    AppendEntries = 3,
+    Vote = 4,
+    PreVote = 5,
+    SnapshotChunk = 6,
+    SnapshotInstall = 7,
+    TransferLeader = 8,
+}
+
+impl RaftProcedure {
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
+        Some(match number {
+            3 => Self::AppendEntries,
+            4 => Self::Vote,
+            5 => Self::PreVote,
+            6 => Self::SnapshotChunk,
+            7 => Self::SnapshotInstall,
+            8 => Self::TransferLeader,
+            _ => return None,
+        })
+    }
+}
+
+/// A part of a snapshot. Parts come in order; the first has offset zero and begins a transfer anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SnapshotChunk {
+    /// Tells one transfer from another.
+    pub(crate) transfer: u64,
+    pub(crate) offset_bytes: u64,
+    #[serde(with = "serde_bytes")]
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// All parts are there: put it in place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SnapshotInstall {
+    pub(crate) transfer: u64,
+    pub(crate) vote: Vote,
+    pub(crate) meta: SnapshotMeta,
+}
+
+/// One opaque on the wire.
+struct Body(Bytes);
+
+impl Encode for Body {
+    fn encode(&self, w: &mut Writer) {
+        w.opaque_bytes(self.0.clone());
+    }
+}
+
+impl Decode for Body {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self(r.opaque(MESSAGE_BYTES_MAX)?))
+    }
+}
+
+/// Why a body is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error(transparent)]
+    Xdr(#[from] XdrError),
+    #[error("body does not decode")]
+    Garbled,
+    #[error("refused: {0}")]
+    Refused(Refusal),
+}
+
+fn encode_body<T: Serialize>(message: &T) -> Body {
+    Body(postcard::to_stdvec(message).expect("the engine's messages have no unsized parts").into())
+}
+
+fn decode_body<T: DeserializeOwned>(body: &Body) -> Result<T, BodyError> {
+    match postcard::take_from_bytes(&body.0) {
+        Ok((message, [])) => Ok(message),
+        Ok(_) | Err(_) => Err(BodyError::Garbled),
+    }
+}
+
+pub(crate) fn encode_args<T: Serialize>(message: &T) -> Writer {
+    let mut w = Writer::new();
+    encode_body(message).encode(&mut w);
+    w
+}
+
+pub(crate) fn decode_args<T: DeserializeOwned>(bytes: Bytes) -> Result<T, BodyError> {
+    let mut r = Reader::new(bytes);
+    let body = Body::decode(&mut r)?;
+    r.finish()?;
+    decode_body(&body)
+}
+
+/// Appends a reply: a status, and the result behind OK.
+pub(crate) fn encode_result<T: Serialize>(w: &mut Writer, result: Result<&T, Refusal>) {
+    put_reply(w, &result.map(encode_body));
+}
+
+pub(crate) fn decode_result<T: DeserializeOwned>(bytes: Bytes) -> Result<T, BodyError> {
+    decode_body(&decode_reply::<Body>(bytes)?.map_err(BodyError::Refused)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_come_back_and_garbage_does_not() {
+        let chunk = SnapshotChunk { transfer: 7, offset_bytes: 1 << 40, bytes: vec![1, 2, 3] };
+        let args = encode_args(&chunk).into_bytes();
+        assert_eq!(decode_args::<SnapshotChunk>(args.clone()), Ok(chunk.clone()));
+        for end in 0..args.len() {
+            assert!(decode_args::<SnapshotChunk>(args.slice(..end)).is_err(), "cut at {end}");
+        }
+        let huge = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
+        assert!(matches!(decode_args::<SnapshotChunk>(huge), Err(BodyError::Xdr(_))));
+        let mut w = Writer::new();
+        encode_result(&mut w, Ok(&chunk));
+        assert_eq!(decode_result::<SnapshotChunk>(w.into_bytes()), Ok(chunk));
+        let mut w = Writer::new();
+        encode_result::<SnapshotChunk>(&mut w, Err(Refusal::NotAuthenticated));
+        let refused = decode_result::<SnapshotChunk>(w.into_bytes());
+        assert_eq!(refused, Err(BodyError::Refused(Refusal::NotAuthenticated)));
+    }
+}

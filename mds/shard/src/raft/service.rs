@@ -1,0 +1,174 @@
+//! What the other members call here. Nothing but the handshake is answered before the caller has proved that it holds the
+//! cluster key.
+//!
+//! Spec: docs/protocol/raft.md, docs/protocol/control.md §1.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::{BoxFuture, Env};
+use env_transport::{Answer, Call, Connection, Service};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use wire_nfs::control::auth::ControlGate;
+use wire_nfs::control::{ClusterKey, NodeKind, RAFT_PROGRAM, Refusal, VERSION};
+use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
+
+use super::message::{RaftProcedure, SnapshotChunk, SnapshotInstall, decode_args, encode_result};
+use super::snapshot::Receiver;
+use super::{Raft, Snapshot, Vote};
+
+/// Answers the other members.
+pub(crate) struct RaftService {
+    member: Arc<Member>,
+    key: ClusterKey,
+    gates: Mutex<HashMap<u64, ControlGate>>,
+}
+
+struct Member {
+    raft: Raft,
+    env: Env,
+    /// Where a snapshot gathers.
+    snapshot_path: PathBuf,
+    /// The transfer under way; a later one takes its place.
+    incoming: tokio::sync::Mutex<Option<(u64, Receiver)>>,
+}
+
+impl RaftService {
+    pub(crate) fn new(raft: Raft, env: Env, key: [u8; 32], snapshot_path: PathBuf) -> Self {
+        let member = Member { raft, env, snapshot_path, incoming: tokio::sync::Mutex::new(None) };
+        Self { member: Arc::new(member), key: ClusterKey::new(key), gates: Mutex::default() }
+    }
+
+    /// Answers a procedure of the handshake; else says whether the caller may go on.
+    fn gate(&self, procedure: u32, args: Bytes, connection: &Connection) -> Gate {
+        let mut gates = self.gates.lock();
+        let gate = gates.entry(connection.id()).or_insert_with(|| {
+            let mut nonce = [0; 32];
+            self.member.env.entropy.fill(&mut nonce);
+            ControlGate::new(&self.key, RAFT_PROGRAM, NodeKind::Metadata, nonce)
+        });
+        // Numbers from 3 on are other procedures in the control program.
+        if procedure < RaftProcedure::AppendEntries as u32
+            && let Some(reply) = gate.handshake(procedure, args)
+        {
+            if gate.is_shut() {
+                tracing::warn!(peer = %connection.peer(), "a member failed the handshake");
+            }
+            return Gate::Handshake(reply.ok());
+        }
+        match gate.peer() {
+            Ok(peer) if peer.kind == NodeKind::Metadata => Gate::Open,
+            Ok(_) => Gate::Refused(Refusal::WrongPeer),
+            Err(refusal) => Gate::Refused(refusal),
+        }
+    }
+}
+
+enum Gate {
+    /// The reply's body; `None` if the arguments do not decode.
+    Handshake(Option<wire_xdr::Writer>),
+    Refused(Refusal),
+    Open,
+}
+
+impl Service for RaftService {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let xid = call.header.xid;
+        let answer =
+            |writer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(Answer::Reply(writer))) };
+        if call.header.program != RAFT_PROGRAM {
+            return answer(prog_unavail(xid));
+        }
+        if call.header.version != VERSION {
+            return answer(prog_mismatch(xid, VERSION, VERSION));
+        }
+        let args = call.args.rest();
+        match self.gate(call.header.procedure, args.clone(), connection) {
+            Gate::Handshake(Some(body)) => {
+                let mut reply = accepted_success(xid);
+                reply.append(body);
+                answer(reply)
+            }
+            Gate::Handshake(None) => answer(garbage_args(xid)),
+            Gate::Refused(refusal) => {
+                let mut reply = accepted_success(xid);
+                encode_result::<()>(&mut reply, Err(refusal));
+                answer(reply)
+            }
+            Gate::Open => match RaftProcedure::from_number(call.header.procedure) {
+                Some(procedure) => Box::pin(Arc::clone(&self.member).answer(xid, procedure, args)),
+                None => answer(proc_unavail(xid)),
+            },
+        }
+    }
+
+    fn closed(&self, connection_id: u64) {
+        self.gates.lock().remove(&connection_id);
+    }
+}
+
+impl Member {
+    async fn answer(self: Arc<Self>, xid: u32, procedure: RaftProcedure, args: Bytes) -> Answer {
+        let raft = &self.raft;
+        match procedure {
+            RaftProcedure::AppendEntries => {
+                reply(xid, args, async |rpc| raft.append_entries(rpc).await.ok()).await
+            }
+            RaftProcedure::Vote => reply(xid, args, async |rpc| raft.vote(rpc).await.ok()).await,
+            RaftProcedure::PreVote => reply(xid, args, async |rpc| raft.pre_vote(rpc).await.ok()).await,
+            RaftProcedure::SnapshotChunk => reply(xid, args, async |part| self.chunk(part).await).await,
+            RaftProcedure::SnapshotInstall => reply(xid, args, async |asked| self.install(asked).await).await,
+            RaftProcedure::TransferLeader => {
+                reply(xid, args, async |rpc| raft.handle_transfer_leader(rpc).await.ok()).await
+            }
+        }
+    }
+
+    /// Takes a part of a snapshot; `None` if it does not follow the part before.
+    async fn chunk(&self, part: SnapshotChunk) -> Option<()> {
+        let mut incoming = self.incoming.lock().await;
+        if part.offset_bytes == 0 {
+            let receiver = Receiver::begin(Arc::clone(&self.env.disk), self.snapshot_path.clone()).await;
+            *incoming = Some((part.transfer, refuse(receiver)?));
+        }
+        let (transfer, receiver) = incoming.as_mut()?;
+        if *transfer != part.transfer || receiver.at() != part.offset_bytes {
+            return None;
+        }
+        let taken = receiver.chunk(part.bytes.into()).await;
+        if taken.is_err() {
+            *incoming = None;
+        }
+        refuse(taken)
+    }
+
+    async fn install(&self, asked: SnapshotInstall) -> Option<Vote> {
+        let (transfer, receiver) = self.incoming.lock().await.take()?;
+        if transfer != asked.transfer {
+            return None;
+        }
+        let snapshot = Snapshot { meta: asked.meta, snapshot: refuse(receiver.finish())? };
+        Some(self.raft.install_full_snapshot(asked.vote, snapshot).await.ok()?.vote)
+    }
+}
+
+fn refuse<T>(result: std::io::Result<T>) -> Option<T> {
+    result.inspect_err(|error| tracing::warn!(%error, "a snapshot was not taken")).ok()
+}
+
+/// Decodes arguments, runs the procedure and encodes what it answers; `None` is a refusal.
+async fn reply<A: DeserializeOwned, R: Serialize>(
+    xid: u32,
+    args: Bytes,
+    run: impl AsyncFnOnce(A) -> Option<R>,
+) -> Answer {
+    let Ok(args) = decode_args::<A>(args) else { return Answer::Reply(garbage_args(xid)) };
+    let result = run(args).await;
+    let mut writer = accepted_success(xid);
+    encode_result(&mut writer, result.as_ref().ok_or(Refusal::Busy));
+    Answer::Reply(writer)
+}

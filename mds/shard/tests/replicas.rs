@@ -1,0 +1,197 @@
+//! Three replicas in one process: the leader dies, members come back from their logs or from a snapshot.
+
+mod scene;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use env::Clock;
+use env::memory::net::MemoryNet;
+use env::memory::{Crash, MemoryDisk};
+use env::os::OsClock;
+use mds_namespace::store::mem::MemStore;
+use mds_shard::command::{Command, Outcome};
+use mds_shard::{NodeConfig, ProposeError, Shard};
+use scene::{create, env_with, format, has, runtime};
+use tokio::runtime::Runtime;
+
+const MEMBERS: u64 = 3;
+
+struct Node {
+    disk: MemoryDisk,
+    store: Arc<MemStore>,
+    running: Option<(Runtime, Shard)>,
+}
+
+struct Cluster {
+    net: Arc<MemoryNet>,
+    nodes: Vec<Node>,
+    /// Who led last.
+    leader: usize,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let node = |_| Node { disk: MemoryDisk::new(), store: Arc::new(MemStore::new()), running: None };
+        let nodes = (0..MEMBERS).map(node).collect();
+        let mut cluster = Self { net: Arc::new(MemoryNet::new()), nodes, leader: 0 };
+        (0..cluster.nodes.len()).for_each(|at| cluster.start(at));
+        cluster
+    }
+
+    fn start(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let config = NodeConfig {
+            id: at as u64 + 1,
+            members: (1..=MEMBERS).map(|id| (id, format!("10.0.0.{id}:1"))).collect(),
+            cluster_key: [4; 32],
+            log_entries_kept: 10,
+            ..NodeConfig::single([1; 16])
+        };
+        let runtime = runtime();
+        let env = env_with(Arc::new(node.disk.clone()), self.net.clone());
+        let store = node.store.clone();
+        let shard = runtime.block_on(Shard::start_on(env, store, Path::new("/shard"), config)).unwrap();
+        node.running = Some((runtime, shard));
+    }
+
+    /// The power of one node goes.
+    fn kill(&mut self, at: usize) {
+        let node = &mut self.nodes[at];
+        let (runtime, shard) = node.running.take().unwrap();
+        node.disk.crash(Crash::Drop);
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        drop(shard);
+        node.store.crash();
+    }
+
+    /// Proposes to whoever leads.
+    fn propose(&mut self, command: &Command) -> Outcome {
+        for _ in 0..2_000 {
+            let Some((runtime, shard)) = &self.nodes[self.leader].running else {
+                self.leader = (self.leader + 1) % self.nodes.len();
+                continue;
+            };
+            match runtime.block_on(shard.propose(None, command.clone())) {
+                Ok(outcome) => return outcome,
+                Err(ProposeError::NotLeader { leader: Some((id, addr)) }) => {
+                    assert_eq!(addr, format!("10.0.0.{id}:1"));
+                    self.leader = usize::try_from(id).unwrap() - 1;
+                    if self.nodes[self.leader].running.is_none() {
+                        // It is not known to be dead yet.
+                        runtime.block_on(async { OsClock::new().sleep_ms(10).await });
+                        self.leader = (self.leader + 1) % self.nodes.len();
+                    }
+                }
+                Err(ProposeError::NotLeader { leader: None } | ProposeError::Unavailable) => {
+                    self.leader = (self.leader + 1) % self.nodes.len();
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        panic!("nobody leads");
+    }
+
+    fn create(&mut self, names: &[String]) {
+        for name in names {
+            let outcome = self.propose(&create(name));
+            assert!(matches!(outcome, Outcome::Entry(_)), "{outcome:?}");
+        }
+    }
+
+    fn shard(&self, at: usize) -> &Shard {
+        &self.nodes[at].running.as_ref().unwrap().1
+    }
+
+    /// Proposes until member `at` has applied what the leader has.
+    fn catch_up(&mut self, at: usize) {
+        for _ in 0..20_000 {
+            if self.shard(self.leader).status().applied_index <= self.shard(at).status().applied_index {
+                return;
+            }
+            self.propose(&format());
+        }
+        panic!("member {at} did not catch up");
+    }
+}
+
+fn names(round: &str, count: usize) -> Vec<String> {
+    (0..count).map(|at| format!("{round}-{at}")).collect()
+}
+
+#[test]
+fn leader_dies_and_comes_back() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let first = names("first", 50);
+    cluster.create(&first);
+    let dead = cluster.leader;
+    cluster.kill(dead);
+    let second = names("second", 50);
+    cluster.create(&second);
+    assert_ne!(cluster.leader, dead);
+    let (runtime, shard) = cluster.nodes[cluster.leader].running.as_ref().unwrap();
+    runtime.block_on(shard.read_barrier()).unwrap();
+    assert!(first.iter().chain(&second).all(|name| has(shard, name)));
+    cluster.start(dead);
+    cluster.catch_up(dead);
+    assert!(first.iter().chain(&second).all(|name| has(cluster.shard(dead), name)));
+    // A member that does not lead says so, and refuses to promise anything.
+    let follower = (cluster.leader + 1) % cluster.nodes.len();
+    let (runtime, shard) = cluster.nodes[follower].running.as_ref().unwrap();
+    let barrier = runtime.block_on(shard.read_barrier());
+    assert!(matches!(barrier, Err(ProposeError::NotLeader { .. })), "{barrier:?}");
+    assert!(!shard.is_leader());
+}
+
+/// A member that was away while the log was cut gets the whole store, then goes on from its own disk.
+#[test]
+fn member_comes_back_by_snapshot() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let away = (cluster.leader + 1) % cluster.nodes.len();
+    cluster.kill(away);
+    let all = names("file", 200);
+    cluster.create(&all);
+    for _ in 0..20_000 {
+        let (runtime, shard) = cluster.nodes[cluster.leader].running.as_ref().unwrap();
+        if 100 < shard.status().cut_index {
+            break;
+        }
+        runtime.block_on(shard.checkpoint()).unwrap();
+        cluster.propose(&format());
+    }
+    assert!(100 < cluster.shard(cluster.leader).status().cut_index, "the log was not cut");
+    cluster.start(away);
+    cluster.catch_up(away);
+    assert!(all.iter().all(|name| has(cluster.shard(away), name)));
+    cluster.kill(away);
+    cluster.start(away);
+    cluster.catch_up(away);
+    assert!(all.iter().all(|name| has(cluster.shard(away), name)));
+}
+
+/// Without a majority nothing is acknowledged.
+#[test]
+fn lone_member_acknowledges_nothing() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let leader = cluster.leader;
+    for at in 0..cluster.nodes.len() {
+        if at != leader {
+            cluster.kill(at);
+        }
+    }
+    let (runtime, shard) = cluster.nodes[leader].running.as_ref().unwrap();
+    runtime.block_on(async {
+        tokio::select! {
+            outcome = shard.propose(None, create("late")) => panic!("{outcome:?}"),
+            // Once its lease is over it takes nothing more.
+            () = async { while shard.is_leader() { tokio::task::yield_now().await } } => {}
+        }
+        let outcome = shard.propose(None, create("later")).await;
+        assert!(matches!(outcome, Err(ProposeError::NotLeader { leader: None })), "{outcome:?}");
+    });
+    assert!(!has(shard, "late"));
+}
