@@ -27,7 +27,7 @@ fn record(position: u64, len: usize) -> Record {
 async fn open(disk: &MemoryDisk, config: WalConfig) -> (Wal, Vec<(RecordHeader, Location)>) {
     let mut seen = Vec::new();
     let mut visitor = |header: &RecordHeader, location: Location| seen.push((*header, location));
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let disk: Arc<dyn Disk> = Arc::new(disk.mount());
     let (wal, report) = Wal::open(disk, Path::new(DIR), config, &mut visitor).await.unwrap();
     assert_eq!(report.corrupt, []);
     assert_eq!(report.records, seen.len() as u64);
@@ -115,6 +115,37 @@ async fn concurrent_committers_share_flushes() {
     }
     assert!(wal.counters().flushes - flushes <= 3, "{}", wal.counters().flushes - flushes);
     assert!(disk.counts().syncs - syncs <= 3);
+}
+
+/// A sync that was under way when a record was written does not make it durable.
+#[tokio::test]
+async fn a_sync_covers_only_what_was_written_when_it_started() {
+    for turns in [(5, 20), (20, 5), (10, 10), (1, 40)] {
+        let disk = MemoryDisk::new();
+        let (wal, _) = open(&disk, config(1 << 20)).await;
+        wal.append_durable(record(0, 10)).await.unwrap();
+        disk.set_turns(turns.0, turns.1);
+        let mut waiting = Vec::new();
+        for position in (1..40).step_by(2) {
+            let written = wal.enqueue(vec![record(position, 10)], Durability::Written).await.unwrap();
+            waiting.push(wal.enqueue(vec![record(position + 1, 10)], Durability::Synced).await.unwrap());
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            if position % 5 == 0 {
+                written.await.unwrap();
+            }
+        }
+        let mut locations = Vec::new();
+        for synced in waiting {
+            locations.extend(synced.await.unwrap());
+            // No more than what was promised so far.
+            let copy = disk.after_crash(Crash::Drop);
+            let (wal, seen) = open(&copy, config(1 << 20)).await;
+            assert!(locations.len() <= seen.len() / 2, "{turns:?}: {} of {}", seen.len(), locations.len());
+            drop(wal);
+        }
+    }
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ struct Opened {
 async fn open(disk: &MemoryDisk, config: WalConfig) -> Opened {
     let mut seen = Vec::new();
     let mut visitor = |header: &RecordHeader, location: Location| seen.push((*header, location));
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let disk: Arc<dyn Disk> = Arc::new(disk.mount());
     let (wal, report) = Wal::open(disk, Path::new(DIR), config, &mut visitor).await.unwrap();
     Opened { wal, seen, report }
 }
@@ -75,7 +75,7 @@ const LENGTHS: [usize; 7] = [330, 5, 9000, 0, 33_000, 1200, 4096];
 
 /// Appends, syncs, rolls, drops and reopens, until done or the power goes.
 async fn script(disk: &MemoryDisk, config: WalConfig, promises: &mut Promises) -> Option<()> {
-    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let disk: Arc<dyn Disk> = Arc::new(disk.mount());
     let mut segments: BTreeMap<u64, u64> = BTreeMap::new();
     for _ in 0..2 {
         let (wal, _) = Wal::open(Arc::clone(&disk), Path::new(DIR), config, &mut |_, _| {}).await.ok()?;
@@ -151,13 +151,15 @@ async fn synced_records_survive_a_crash_at_every_operation() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(150))]
 
     /// Any mix of appends, any moment, any tearing: a prefix that holds all that was synced, and nothing else.
     #[test]
     fn any_crash_leaves_a_prefix(
-        lens in prop::collection::vec((0_usize..9000, any::<bool>()), 1..40),
-        power in 0_u64..80,
+        lens in prop::collection::vec((0_usize..20_000, any::<bool>()), 1..80),
+        together in 1_usize..40,
+        power in 0_u64..60,
+        turns in (0_u32..12, 0_u32..40),
         seed in any::<u64>(),
         recycle in any::<bool>(),
     ) {
@@ -167,6 +169,7 @@ proptest! {
             let disk = MemoryDisk::new();
             disk.create_dir_all(Path::new(DIR)).await.unwrap();
             let opened = open(&disk, config).await;
+            disk.set_turns(turns.0, turns.1);
             disk.cut_power_after(power);
             let mut synced = 0;
             let mut waiting = Vec::new();
@@ -175,7 +178,7 @@ proptest! {
                 let Ok(appended) =
                     opened.wal.enqueue(vec![record(index as u64, *len)], durability).await else { break };
                 waiting.push((index, *sync, appended));
-                if index.is_multiple_of(3) {
+                if index % together == 0 {
                     for (index, sync, appended) in waiting.drain(..) {
                         if appended.await.is_ok() && sync {
                             synced = index + 1;

@@ -55,9 +55,11 @@ pub struct DiskCounts {
 #[derive(Debug, Clone)]
 pub struct MemoryDisk {
     state: Arc<Mutex<DiskState>>,
+    /// The generation this handle dies with; `None`: it survives crashes.
+    mounted: Option<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct DiskState {
     names: BTreeMap<PathBuf, u64>,
     durable_names: BTreeMap<PathBuf, u64>,
@@ -69,6 +71,8 @@ struct DiskState {
     capacity_bytes: u64,
     counts: DiskCounts,
     faults: Vec<Fault>,
+    /// Turns of the scheduler that a write and a sync take.
+    turns: (u32, u32),
     /// Writes and syncs left before the power goes; `None`: it stays on.
     power_left: Option<u64>,
 }
@@ -112,9 +116,16 @@ impl MemoryDisk {
             capacity_bytes,
             counts: DiskCounts::default(),
             faults: Vec::new(),
+            turns: (1, 1),
             power_left: None,
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Self { state: Arc::new(Mutex::new(state)), mounted: None }
+    }
+
+    /// The same disk for a program that is to die with the next crash: whatever of it still runs afterwards gets errors.
+    pub fn mount(&self) -> Self {
+        let generation = self.lock().generation;
+        Self { state: Arc::clone(&self.state), mounted: Some(generation) }
     }
 
     /// Changes the size limit.
@@ -148,6 +159,13 @@ impl MemoryDisk {
         state.forget_nameless();
     }
 
+    /// Another disk: what this one would be after a crash now. This one goes on.
+    pub fn after_crash(&self, crash: Crash) -> Self {
+        let copy = Self { state: Arc::new(Mutex::new(self.lock().clone())), mounted: None };
+        copy.crash(crash);
+        copy
+    }
+
     /// Lets `after` more writes and syncs (together) succeed; from then on all of them fail until [`crash`](Self::crash).
     pub fn cut_power_after(&self, after: u64) {
         self.lock().power_left = Some(after);
@@ -178,6 +196,12 @@ impl MemoryDisk {
         state.files.get_mut(&id).expect("a name leads to a file").corrupt(offset, mask);
     }
 
+    /// Makes each write and each sync take so many turns of the scheduler (1 each at first), so that they overlap with
+    /// others in other ways.
+    pub fn set_turns(&self, write: u32, sync: u32) {
+        self.lock().turns = (write, sync);
+    }
+
     /// What was done so far, since creation.
     pub fn counts(&self) -> DiskCounts {
         self.lock().counts
@@ -186,6 +210,18 @@ impl MemoryDisk {
     fn lock(&self) -> MutexGuard<'_, DiskState> {
         // A test that panicked while holding the lock is over; others may go on.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl MemoryDisk {
+    fn lock_alive(&self) -> io::Result<MutexGuard<'_, DiskState>> {
+        let state = self.lock();
+        match self.mounted {
+            Some(generation) if generation != state.generation => {
+                Err(io::Error::other("this handle is from before the crash"))
+            }
+            _ => Ok(state),
+        }
     }
 }
 
@@ -236,7 +272,7 @@ impl Disk for MemoryDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> BoxFuture<'static, io::Result<Arc<dyn File>>> {
         let (disk, path) = (self.clone(), path.to_path_buf());
         Box::pin(async move {
-            let mut state = disk.lock();
+            let mut state = disk.lock_alive()?;
             let id = match state.names.get(&path) {
                 Some(_) if mode.create && mode.exclusive => {
                     return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is there"));
@@ -267,13 +303,15 @@ impl Disk for MemoryDisk {
 
     fn remove(&self, path: &Path) -> BoxFuture<'static, io::Result<()>> {
         let (disk, path) = (self.clone(), path.to_path_buf());
-        Box::pin(async move { disk.lock().names.remove(&path).map(|_| ()).ok_or_else(|| absent(&path)) })
+        Box::pin(
+            async move { disk.lock_alive()?.names.remove(&path).map(|_| ()).ok_or_else(|| absent(&path)) },
+        )
     }
 
     fn rename(&self, from: &Path, to: &Path) -> BoxFuture<'static, io::Result<()>> {
         let (disk, from, to) = (self.clone(), from.to_path_buf(), to.to_path_buf());
         Box::pin(async move {
-            let mut state = disk.lock();
+            let mut state = disk.lock_alive()?;
             let id = state.names.remove(&from).ok_or_else(|| absent(&from))?;
             state.names.insert(to, id);
             Ok(())
@@ -283,7 +321,7 @@ impl Disk for MemoryDisk {
     fn list(&self, dir: &Path) -> BoxFuture<'static, io::Result<Vec<String>>> {
         let (disk, dir) = (self.clone(), dir.to_path_buf());
         Box::pin(async move {
-            let state = disk.lock();
+            let state = disk.lock_alive()?;
             if !state.dirs.contains_key(&dir) {
                 return Err(absent(&dir));
             }
@@ -299,7 +337,7 @@ impl Disk for MemoryDisk {
     fn create_dir_all(&self, dir: &Path) -> BoxFuture<'static, io::Result<()>> {
         let (disk, dir) = (self.clone(), dir.to_path_buf());
         Box::pin(async move {
-            let mut state = disk.lock();
+            let mut state = disk.lock_alive()?;
             for above in dir.ancestors() {
                 state.dirs.insert(above.to_path_buf(), ());
             }
@@ -310,7 +348,7 @@ impl Disk for MemoryDisk {
     fn sync_dir(&self, dir: &Path) -> BoxFuture<'static, io::Result<()>> {
         let (disk, dir) = (self.clone(), dir.to_path_buf());
         Box::pin(async move {
-            let mut state = disk.lock();
+            let mut state = disk.lock_alive()?;
             if !state.dirs.contains_key(&dir) {
                 return Err(absent(&dir));
             }
@@ -330,7 +368,7 @@ impl Disk for MemoryDisk {
     fn exists(&self, path: &Path) -> BoxFuture<'static, io::Result<bool>> {
         let (disk, path) = (self.clone(), path.to_path_buf());
         Box::pin(async move {
-            let state = disk.lock();
+            let state = disk.lock_alive()?;
             Ok(state.names.contains_key(&path) || state.dirs.contains_key(&path))
         })
     }
@@ -338,7 +376,7 @@ impl Disk for MemoryDisk {
     fn capacity(&self, _dir: &Path) -> BoxFuture<'static, io::Result<Capacity>> {
         let disk = self.clone();
         Box::pin(async move {
-            let state = disk.lock();
+            let state = disk.lock_alive()?;
             let total_bytes = state.capacity_bytes;
             Ok(Capacity { total_bytes, free_bytes: total_bytes.saturating_sub(state.used_bytes()) })
         })

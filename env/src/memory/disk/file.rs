@@ -52,12 +52,22 @@ impl MemoryFile {
         Ok(())
     }
 
-    fn sync(&self) -> io::Result<()> {
+    async fn sync(&self) -> io::Result<()> {
+        let writes = self.lock()?.file(self.id).writes();
+        self.take_turns(|turns| turns.1).await;
         let mut state = self.lock()?;
         state.admit(FaultOn::Sync)?;
         state.counts.syncs += 1;
-        state.file(self.id).sync();
+        state.file(self.id).sync(writes);
         Ok(())
+    }
+
+    /// Lets others run, as a real write or sync does.
+    async fn take_turns(&self, pick: fn((u32, u32)) -> u32) {
+        let turns = pick(self.disk.lock().turns);
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut FileState)) -> io::Result<()> {
@@ -90,8 +100,7 @@ impl File for MemoryFile {
     fn write_at(&self, data: Vec<Bytes>, offset: u64) -> BoxFuture<'static, io::Result<()>> {
         let file = self.clone();
         Box::pin(async move {
-            // One turn of the scheduler, as a real write takes: others may queue up behind it.
-            tokio::task::yield_now().await;
+            file.take_turns(|turns| turns.0).await;
             file.write(&data, offset)
         })
     }
@@ -99,10 +108,9 @@ impl File for MemoryFile {
     fn write_at_and_sync(&self, data: Vec<Bytes>, offset: u64) -> BoxFuture<'static, io::Result<()>> {
         let file = self.clone();
         Box::pin(async move {
-            tokio::task::yield_now().await;
+            file.take_turns(|turns| turns.0).await;
             file.write(&data, offset)?;
-            tokio::task::yield_now().await;
-            file.sync()
+            file.sync().await
         })
     }
 
@@ -120,10 +128,7 @@ impl File for MemoryFile {
 
     fn sync_data(&self) -> BoxFuture<'static, io::Result<()>> {
         let file = self.clone();
-        Box::pin(async move {
-            tokio::task::yield_now().await;
-            file.sync()
-        })
+        Box::pin(async move { file.sync().await })
     }
 
     fn allocate(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {

@@ -12,12 +12,14 @@ const SECTOR_BYTES: u64 = 512;
 type Page = Arc<[u8; PAGE_BYTES]>;
 
 /// One file. Pages never written are absent and read as zero.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct FileState {
     seen: Image,
     durable: Image,
-    /// Ranges written since the last sync.
-    unsynced: Vec<(u64, u64)>,
+    /// Ranges written and not synced, each with its number.
+    unsynced: Vec<(u64, u64, u64)>,
+    /// Writes so far.
+    writes: u64,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -83,7 +85,17 @@ impl FileState {
 
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
         self.seen.write(offset, bytes);
-        self.unsynced.push((offset, bytes.len() as u64));
+        self.note_unsynced(offset, bytes.len() as u64);
+    }
+
+    fn note_unsynced(&mut self, offset: u64, len: u64) {
+        self.unsynced.push((self.writes, offset, len));
+        self.writes += 1;
+    }
+
+    /// How many writes there were; what a sync that starts now will cover.
+    pub(super) fn writes(&self) -> u64 {
+        self.writes
     }
 
     pub(super) fn read(&self, offset: u64, len: usize) -> Bytes {
@@ -102,15 +114,19 @@ impl FileState {
         let end = (offset + len).min(self.seen.len);
         let whole = offset.div_ceil(PAGE_BYTES as u64)..end / PAGE_BYTES as u64;
         self.seen.pages.retain(|page, _| !whole.contains(page));
-        self.unsynced.push((offset, end.saturating_sub(offset)));
+        self.note_unsynced(offset, end.saturating_sub(offset));
     }
 
-    pub(super) fn sync(&mut self) {
+    /// Makes the first `writes` writes durable: a sync owes nothing to those made while it ran.
+    pub(super) fn sync(&mut self, writes: u64) {
         if self.seen.len < self.durable.len {
             self.durable.cut(self.seen.len);
         }
         self.durable.len = self.seen.len;
-        for (offset, len) in self.unsynced.drain(..) {
+        let (covered, later) = self.unsynced.drain(..).partition(|(number, ..)| *number < writes);
+        self.unsynced = later;
+        let covered: Vec<(u64, u64, u64)> = covered;
+        for (_, offset, len) in covered {
             let end = offset + len;
             for page in offset / PAGE_BYTES as u64..end.div_ceil(PAGE_BYTES as u64) {
                 match self.seen.pages.get(&page) {
@@ -123,7 +139,7 @@ impl FileState {
 
     /// Leaves the durable image and those unsynced sectors that `survives` is true for.
     pub(super) fn crash(&mut self, mut survives: impl FnMut() -> bool) {
-        for (offset, len) in std::mem::take(&mut self.unsynced) {
+        for (_, offset, len) in std::mem::take(&mut self.unsynced) {
             let end = (offset + len).min(self.seen.len);
             let mut sector = offset - offset % SECTOR_BYTES;
             while sector < end {
