@@ -280,3 +280,6 @@ impl Value for StateidTarget {
         Some(Self { kind: StateKind::of_number(kind)?, ino, client })
     }
 }
+
+#[cfg(test)]
+mod tests;

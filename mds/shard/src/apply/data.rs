@@ -105,7 +105,7 @@ pub(super) fn register(txn: &mut dyn Txn, asked: &RegisterDataServer) -> Result<
         capacity_bytes: asked.capacity_bytes,
     };
     table::put(txn, &key::server(id), &server)?;
-    Ok(Outcome::Done)
+    Ok(Outcome::DataServer(id))
 }
 
 /// Formatting twice is done once: whoever starts first proposes it, and several may think they are first.

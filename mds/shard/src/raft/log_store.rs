@@ -152,7 +152,11 @@ impl Replay {
                 self.purged = self.purged.max(Some(upto));
             }
             LogEvent::Entry(id) => {
-                let last = self.entries.back().map(|(id, _)| id.index()).or(self.purged.map(|id| id.index()));
+                let last = self
+                    .entries
+                    .back()
+                    .map(|(id, _)| id.index())
+                    .or_else(|| self.purged.map(|id| id.index()));
                 // With nothing before it the log may begin anywhere: older segments are gone, and the purge record
                 // that says so comes later.
                 if let Some(last) = last
@@ -192,8 +196,8 @@ impl LogStore {
         let mut state = State { vote: replay.vote, purged: replay.purged, ..State::default() };
         for (id, location) in replay.entries {
             let (header, payload) = wal.read_record(location).await?;
-            let entry =
-                log_record::entry(&header, payload).ok_or(LogOpenError::Garbled { index: id.index() })?;
+            let entry = log_record::entry(&header, payload)
+                .ok_or_else(|| LogOpenError::Garbled { index: id.index() })?;
             state.push(entry, Some(location.segment));
         }
         Ok(Self { wal, state: Arc::new(Mutex::new(state)) })

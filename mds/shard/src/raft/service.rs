@@ -152,7 +152,12 @@ impl Member {
             return None;
         }
         let snapshot = Snapshot { meta: asked.meta, snapshot: refuse(receiver.finish())? };
-        Some(self.raft.install_full_snapshot(asked.vote, snapshot).await.ok()?.vote)
+        let installed = self.raft.install_full_snapshot(asked.vote, snapshot).await.ok()?;
+        // It is in the store now; a file that stays is overwritten by the next transfer.
+        if let Err(error) = self.env.disk.remove(&self.snapshot_path).await {
+            tracing::warn!(%error, "a received snapshot could not be removed");
+        }
+        Some(installed.vote)
     }
 }
 

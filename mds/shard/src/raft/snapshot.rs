@@ -105,6 +105,9 @@ impl Encoder {
     }
 }
 
+/// A key and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// Takes a stream apart as it comes, and checks it.
 pub(crate) struct Decoder {
     buffer: BytesMut,
@@ -161,7 +164,7 @@ impl Decoder {
         taken
     }
 
-    fn next_pair(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, SnapshotError> {
+    fn next_pair(&mut self) -> Result<Option<Pair>, SnapshotError> {
         let Some(key_len) = self.word(0) else { return Ok(None) };
         if key_len == 0 {
             self.end()?;

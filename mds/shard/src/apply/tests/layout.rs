@@ -136,7 +136,7 @@ fn recall_moves_by_one_and_stops_grants() {
     };
     let stateid = StateidValue { seqid: held.seqid + 1, ..held };
     let expected = Recall { client: writer.client, stateid, iomode: Some(Iomode::ReadWrite) };
-    assert_eq!(recalls, [expected.clone()]);
+    assert_eq!(recalls, std::slice::from_ref(&expected));
     assert_eq!(stage.run(writer.recall(Some(Iomode::ReadWrite), None)), Outcome::Recalls(vec![expected]));
     assert_eq!(stage.refused(layout_get(writer.client, writer.ino, true, held)), Refusal::Recalled);
     let Outcome::Recalls(others) = stage.run(writer.recall(None, Some(writer.client))) else {

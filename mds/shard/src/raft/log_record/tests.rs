@@ -1,1 +1,132 @@
-//! Tests.
+//! Golden bytes of docs/formats/raft_log.md, and what is not ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openraft::impls::BasicNode;
+
+use super::*;
+use crate::command::data::WorkDone;
+use crate::command::open::{How, Open, Share, Target};
+use crate::command::{Command, Entry, Origin};
+
+fn header(record: &Record) -> RecordHeader {
+    let payload_len = record.payload.iter().map(Bytes::len).sum::<usize>();
+    RecordHeader {
+        kind: record.kind,
+        role: record.role,
+        stream: record.stream,
+        sub: record.sub,
+        epoch: record.epoch,
+        position: record.position,
+        payload_len: payload_len.try_into().unwrap(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn command_bytes() {
+    let origin = Origin { session: *b"0123456789abcdef", slot: 2, sequence: 300, operation: 4 };
+    let command = Command::WorkDone(WorkDone { items: vec![1, 128] });
+    let entry = Entry { now_unix_ns: 1_700_000_000_000_000_000, origin: Some(origin), command };
+    let encoded = EncodedEntry::encode(&entry).unwrap();
+    let expected =
+        concat!("01", "8080a8b1e39fe7cb17", "01", "30313233343536373839616263646566", "02", "ac02", "04");
+    assert_eq!(hex(&encoded.0), format!("{expected}{}", "1302018001"));
+    assert_eq!(encoded.decode(), Ok(entry));
+
+    let open = Open {
+        client: 5,
+        owner: b"own".to_vec(),
+        caller: mds_namespace::Caller { uid: 1000, gid: 100, gids: vec![4] },
+        share: Share { access: 3, deny: 0 },
+        target: Target::Create {
+            directory: 1,
+            name: b"f".to_vec(),
+            how: How::Exclusive([7; 8]),
+            attributes: mds_namespace::SetAttributes { mode: Some(0o644), ..Default::default() },
+        },
+    };
+    let entry = Entry { now_unix_ns: 1, origin: None, command: Command::Open(open) };
+    let encoded = EncodedEntry::encode(&entry).unwrap();
+    let expected = "0101000405036f776ee807640104030001010166020707070707070707\
+                    01a4030000000000";
+    assert_eq!(hex(&encoded.0), expected.replace(' ', ""));
+    assert_eq!(encoded.decode(), Ok(entry));
+}
+
+#[test]
+fn damaged_commands_are_errors() {
+    let entry =
+        Entry { now_unix_ns: 9, origin: None, command: Command::WorkDone(WorkDone { items: vec![1, 2] }) };
+    let bytes = EncodedEntry::encode(&entry).unwrap().0;
+    for end in 0..bytes.len() {
+        assert!(EncodedEntry(bytes.slice(..end)).decode().is_err(), "cut at {end}");
+    }
+    let mut longer = bytes.to_vec();
+    longer.push(0);
+    assert!(EncodedEntry(longer.into()).decode().is_err());
+    let mut newer = bytes.to_vec();
+    newer[0] = 2;
+    assert!(EncodedEntry(newer.into()).decode().is_err());
+    // A count that promises more than there is.
+    let lie = [&bytes[..4], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
+    assert!(EncodedEntry(lie.into()).decode().is_err());
+    let huge = Command::WriteInline(crate::command::data::WriteInline {
+        ino: 1,
+        offset_bytes: 0,
+        data: vec![0; crate::limits::ENTRY_BYTES_MAX],
+        caller: mds_namespace::Caller::default(),
+    });
+    assert!(EncodedEntry::encode(&Entry { now_unix_ns: 0, origin: None, command: huge }).is_err());
+}
+
+#[test]
+fn records_come_back() {
+    let members = Membership::new(
+        vec![BTreeSet::from([1, 2])],
+        BTreeMap::from([(1, BasicNode::new("a:1")), (2, BasicNode::new("b:2"))]),
+    )
+    .unwrap();
+    let payloads = [
+        EntryPayload::Blank,
+        EntryPayload::Normal(EncodedEntry(Bytes::from_static(b"\x01x"))),
+        EntryPayload::Membership(members),
+    ];
+    for (role, payload) in (0..).zip(payloads) {
+        let before = RaftEntry { log_id: log_id(3, 7), payload };
+        let record = entry_record(&before);
+        assert_eq!((record.kind, record.role, record.epoch, record.position), (1, role, 3, 7));
+        let bytes = record.payload.concat();
+        if role == 2 {
+            assert_eq!(hex(&bytes), "01020102020103613a310203623a32");
+        }
+        let after = entry(&header(&record), bytes.into()).unwrap();
+        assert_eq!(format!("{after:?}"), format!("{before:?}"));
+    }
+    let vote = Vote { leader_id: LeaderId { term: 4, voted_for: 2 }, committed: true };
+    for (record, expected) in [
+        (vote_record(&vote), LogEvent::Vote(vote)),
+        (truncate_record(None), LogEvent::Truncate(None)),
+        (truncate_record(Some(9)), LogEvent::Truncate(Some(9))),
+        (purge_record(&log_id(2, 5)), LogEvent::Purge(log_id(2, 5))),
+    ] {
+        assert_eq!(event(&header(&record)), Ok(expected));
+        assert!(record.payload.is_empty());
+    }
+}
+
+#[test]
+fn foreign_records_are_errors() {
+    for (kind, role) in [(0, 0), (1, 3), (2, 2), (3, 2), (4, 1), (9, 0)] {
+        let record = Record { kind, role, ..Record::default() };
+        assert_eq!(event(&header(&record)), Err(UnknownRecord { kind, role }));
+    }
+    let garbled =
+        Record { kind: 1, role: 2, payload: vec![Bytes::from_static(&[0xff])], ..Record::default() };
+    assert!(entry(&header(&garbled), garbled.payload.concat().into()).is_none());
+    let not_blank = Record { kind: 1, role: 0, ..Record::default() };
+    assert!(entry(&header(&not_blank), Bytes::from_static(b"x")).is_none());
+}

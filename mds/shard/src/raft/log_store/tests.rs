@@ -1,1 +1,145 @@
-//! Tests.
+//! The log over restarts, truncation and cuts, on a disk in memory.
+
+use env::memory::{Crash, MemoryDisk};
+use openraft::EntryPayload;
+use openraft::impls::leader_id_std::LeaderId;
+use openraft::storage::RaftLogStorageExt;
+
+use super::*;
+use crate::raft::{EncodedEntry, log_id};
+
+const STORE_ID: [u8; 16] = [3; 16];
+
+async fn open(disk: &MemoryDisk) -> LogStore {
+    LogStore::open(Arc::new(disk.clone()), Path::new("/log"), STORE_ID).await.unwrap()
+}
+
+fn entries(term: u64, range: std::ops::Range<u64>, bytes: usize) -> Vec<RaftEntry> {
+    let entry = |index| {
+        let payload = EntryPayload::Normal(EncodedEntry(vec![u8::try_from(term).unwrap(); bytes].into()));
+        RaftEntry { log_id: log_id(term, index), payload }
+    };
+    range.map(entry).collect()
+}
+
+fn vote(term: u64) -> Vote {
+    Vote { leader_id: LeaderId { term, voted_for: 1 }, committed: false }
+}
+
+async fn shown(log: &mut LogStore) -> Vec<(u64, u64)> {
+    let entries = log.try_get_log_entries(..).await.unwrap();
+    entries.iter().map(|entry| (entry.log_id.committed_leader_id().term, entry.log_id.index())).collect()
+}
+
+#[tokio::test]
+async fn log_survives_crashes() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk).await;
+    assert_eq!(log.get_log_state().await.unwrap(), LogState::default());
+    log.save_vote(&vote(1)).await.unwrap();
+    log.blocking_append(entries(1, 0..10, 100)).await.unwrap();
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    assert_eq!(log.read_vote().await.unwrap(), Some(vote(1)));
+    assert_eq!(shown(&mut log).await, (0..10).map(|index| (1, index)).collect::<Vec<_>>());
+    log.truncate_after(Some(log_id(1, 4))).await.unwrap();
+    log.save_vote(&vote(2)).await.unwrap();
+    log.blocking_append(entries(2, 5..7, 100)).await.unwrap();
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    let expected = [(1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (2, 5), (2, 6)];
+    assert_eq!(shown(&mut log).await, expected);
+    assert_eq!(log.read_vote().await.unwrap(), Some(vote(2)));
+    log.purge(log_id(1, 2)).await.unwrap();
+    log.wal.sync().await.unwrap();
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    assert_eq!(shown(&mut log).await, expected[3..]);
+    let state = log.get_log_state().await.unwrap();
+    assert_eq!(state.last_purged_log_id, Some(log_id(1, 2)));
+    assert_eq!(state.last_log_id, Some(log_id(2, 6)));
+    assert_eq!(log.uncut(), (400, 4));
+    // A snapshot reaches beyond the log.
+    log.purge(log_id(3, 100)).await.unwrap();
+    assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(log_id(3, 100)));
+    log.blocking_append(entries(3, 101..103, 1)).await.unwrap();
+    disk.crash(Crash::Drop);
+    assert_eq!(shown(&mut open(&disk).await).await, [(3, 101), (3, 102)]);
+    let mut log = open(&disk).await;
+    log.truncate_after(None).await.unwrap();
+    assert_eq!(shown(&mut log).await, []);
+}
+
+#[tokio::test]
+async fn reads_follow_the_range() {
+    let mut log = open(&MemoryDisk::new()).await;
+    log.blocking_append(entries(1, 0..10, 1)).await.unwrap();
+    log.purge(log_id(1, 2)).await.unwrap();
+    let indexes =
+        |entries: Vec<RaftEntry>| entries.iter().map(|entry| entry.log_id.index()).collect::<Vec<_>>();
+    assert_eq!(indexes(log.try_get_log_entries(0..5).await.unwrap()), [3, 4]);
+    assert_eq!(indexes(log.try_get_log_entries(8..=20).await.unwrap()), [8, 9]);
+    assert_eq!(indexes(log.try_get_log_entries(20..30).await.unwrap()), Vec::<u64>::new());
+    assert_eq!(indexes(log.try_get_log_entries(0..2).await.unwrap()), Vec::<u64>::new());
+    assert_eq!(indexes(log.limited_get_log_entries(3, 6).await.unwrap()), [3, 4, 5]);
+}
+
+/// One message does not hold more than it may, but always one entry.
+#[tokio::test]
+async fn long_entries_go_alone() {
+    let mut log = open(&MemoryDisk::new()).await;
+    let bytes = usize::try_from(REPLICATE_BYTES_MAX).unwrap() * 2 / 3;
+    log.blocking_append(entries(1, 0..3, bytes)).await.unwrap();
+    assert_eq!(log.limited_get_log_entries(0, 3).await.unwrap().len(), 1);
+}
+
+/// Segments go once everything in them is cut, and the vote outlives them.
+#[tokio::test]
+async fn segments_are_dropped() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk).await;
+    log.save_vote(&vote(1)).await.unwrap();
+    let bytes = 1 << 20;
+    for index in 0..40 {
+        log.blocking_append(entries(1, index..index + 1, bytes)).await.unwrap();
+    }
+    let before = log.wal.segments().len();
+    assert!(2 < before);
+    for upto in [20, 39] {
+        log.purge(log_id(1, upto)).await.unwrap();
+    }
+    log.wal.sync().await.unwrap();
+    for _ in 0..10_000 {
+        if log.wal.segments().len() <= 2 {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(log.wal.segments().len() <= 2, "{:?}", log.wal.segments());
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    assert_eq!(log.read_vote().await.unwrap(), Some(vote(1)));
+    assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 39)));
+}
+
+/// A hole, or a record of somebody else's, stops the start.
+#[tokio::test]
+async fn broken_logs_are_refused() {
+    for (records, what) in [
+        (
+            vec![
+                log_record::entry_record(&entries(1, 0..1, 1)[0]),
+                log_record::entry_record(&entries(1, 2..3, 1)[0]),
+            ],
+            "hole",
+        ),
+        (vec![wal::Record { kind: 77, ..wal::Record::default() }], "kind"),
+    ] {
+        let disk = MemoryDisk::new();
+        let log = open(&disk).await;
+        log.wal.append_batch(records, Durability::Synced).await.unwrap();
+        disk.crash(Crash::Drop);
+        let opened = LogStore::open(Arc::new(disk), Path::new("/log"), STORE_ID).await;
+        assert!(opened.is_err(), "{what}");
+    }
+}

@@ -1,11 +1,10 @@
 //! Three replicas in one process: the leader dies, members come back from their logs or from a snapshot.
 
-mod scene;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::scene::{create, env_with, format, has, runtime};
 use env::Clock;
 use env::memory::net::MemoryNet;
 use env::memory::{Crash, MemoryDisk};
@@ -13,7 +12,6 @@ use env::os::OsClock;
 use mds_namespace::store::mem::MemStore;
 use mds_shard::command::{Command, Outcome};
 use mds_shard::{NodeConfig, ProposeError, Shard};
-use scene::{create, env_with, format, has, runtime};
 use tokio::runtime::Runtime;
 
 const MEMBERS: u64 = 3;

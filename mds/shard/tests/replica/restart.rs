@@ -1,17 +1,15 @@
 //! One replica that dies at any moment: everything that was acknowledged is there afterwards.
 
-mod scene;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::scene::{create, create_all, env_in_memory, env_on, format, has, runtime};
 use env::memory::{Crash, MemoryDisk};
 use env::os::BlockingDisk;
 use mds_namespace::store::mem::MemStore;
 use mds_shard::command::Outcome;
 use mds_shard::{NodeConfig, Shard};
-use scene::{create, create_all, env_in_memory, env_on, format, has, runtime};
 
 const STORE_ID: [u8; 16] = [9; 16];
 

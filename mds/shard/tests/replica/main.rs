@@ -1,0 +1,7 @@
+//! Whole replicas through the crate's front door: restarts of one, and several that keep each other alike.
+
+#![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
+
+mod members;
+mod restart;
+mod scene;
