@@ -68,7 +68,7 @@ fn play(stage: &mut Stage) -> Result<()> {
         "cp /etc/passwd /etc/group /tmp/; for n in 1 2; do \
          echo \"lab-$n:x:900$n:900$n::/tmp:/bin/sh\" >>/tmp/passwd; echo \"lab-$n:x:900$n:\" >>/tmp/group; done; \
          mount --bind /tmp/passwd /etc/passwd; mount --bind /tmp/group /etc/group; cd {0} && \
-         NO_COLOR=1 /mnt/lab/pjdfstest -c /mnt/lab/pjdfstest-settings.toml -p {0} 2>&1; cd /; umount /etc/passwd /etc/group",
+         NO_COLOR=1 /mnt/lab/pjdfstest -c /mnt/lab/pjdfstest-settings.toml -s /tmp -p {0} 2>&1; cd /; umount /etc/passwd /etc/group",
         stage.dir
     );
     let said = stage.a.run_within(&script, 1500)?;
