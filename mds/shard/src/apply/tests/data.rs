@@ -89,8 +89,8 @@ fn data_server_keeps_its_number() {
             capacity_bytes: 1,
         })
     };
-    for (uuid, control) in [(1, "a:1"), (2, "b:1"), (1, "c:1")] {
-        assert_eq!(stage.run(register(uuid, control)), Outcome::Done);
+    for (uuid, control, id) in [(1, "a:1", 1), (2, "b:1", 2), (1, "c:1", 1)] {
+        assert_eq!(stage.run(register(uuid, control)), Outcome::DataServer(id));
     }
     let servers = stage.view().data_servers().unwrap();
     let shown: Vec<_> = servers.iter().map(|server| (server.id, server.control.as_str())).collect();

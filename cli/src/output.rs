@@ -1,0 +1,115 @@
+//! What people see: logs on standard error, sizes in words, a line of progress for what takes long.
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::pin::pin;
+
+use env::Clock;
+use indicatif::{ProgressBar, ProgressStyle};
+use tracing_subscriber::EnvFilter;
+
+/// What is over sooner is not worth a line.
+const PATIENCE_MS: u64 = 2_000;
+/// How often a line of progress is renewed.
+const RENEWAL_MS: u64 = 200;
+/// The port that `mount` takes when none is given.
+const NFS_PORT: u16 = 2049;
+
+/// The consensus engine tells every step of every vote at `info`; who names it gets it.
+const QUIET: &str = "openraft=warn";
+
+/// Starts logging to standard error, `info` unless told otherwise.
+pub(crate) fn start_log(filter: Option<&str>) {
+    let filter =
+        EnvFilter::try_new(format!("{QUIET},{}", filter.unwrap_or("info"))).unwrap_or_else(|error| {
+            eprintln!("shoal: --log: {error}; using `info`");
+            EnvFilter::new(format!("{QUIET},info"))
+        });
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// Bytes as people write them: `20.0 GiB`.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut tenths = u128::from(count) * 10;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} B") } else { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]) }
+}
+
+/// The command that mounts an export.
+pub(crate) fn mount_command(server: SocketAddr, path: &str) -> String {
+    let host = match server {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    };
+    let port = if server.port() == NFS_PORT { String::new() } else { format!(",port={}", server.port()) };
+    let host = if server.ip().is_unspecified() { "ADDRESS".to_owned() } else { host };
+    format!("mount -t nfs4 -o vers=4.2{port} {host}:{path} /mnt")
+}
+
+/// Waits for `work`. If it takes long, says on standard error what is being done: a line that moves on a terminal,
+/// one that stays elsewhere.
+pub(crate) async fn waiting<T>(
+    clock: &dyn Clock,
+    what: impl Fn() -> String,
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => return done,
+        () = clock.sleep_ms(PATIENCE_MS) => {}
+    }
+    if !std::io::stderr().is_terminal() {
+        eprintln!("shoal: {} ...", what());
+        return work.await;
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        bar.set_style(style);
+    }
+    loop {
+        bar.set_message(what());
+        bar.tick();
+        tokio::select! {
+            biased;
+            done = &mut work => {
+                bar.finish_and_clear();
+                return done;
+            }
+            () = clock.sleep_ms(RENEWAL_MS) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{bytes, mount_command};
+
+    #[test]
+    fn mount_commands_name_only_an_unusual_port() {
+        let at = |text: &str| mount_command(text.parse().unwrap(), "/");
+        assert_eq!(at("127.0.0.1:2049"), "mount -t nfs4 -o vers=4.2 127.0.0.1:/ /mnt");
+        assert_eq!(at("10.0.0.1:20490"), "mount -t nfs4 -o vers=4.2,port=20490 10.0.0.1:/ /mnt");
+        assert_eq!(at("[::1]:2049"), "mount -t nfs4 -o vers=4.2 [::1]:/ /mnt");
+        assert_eq!(at("0.0.0.0:2049"), "mount -t nfs4 -o vers=4.2 ADDRESS:/ /mnt");
+    }
+
+    #[test]
+    fn bytes_in_words() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1023), "1023 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(20 << 30), "20.0 GiB");
+        assert_eq!(bytes(u64::MAX), "16777215.9 TiB");
+    }
+}
