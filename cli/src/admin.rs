@@ -1,0 +1,141 @@
+//! `shoal admin`: asks the metrics port of a running metadata server and prints tables.
+
+mod get;
+
+use comfy_table::{CellAlignment, Table, presets};
+use mds_server::report::{DataServerLine, Status};
+
+use crate::args::{Admin, AdminCommand, AdminDs};
+use crate::http::MountLine;
+use crate::output::bytes;
+
+/// Runs the command.
+///
+/// # Errors
+/// If the server cannot be reached, or answers something else.
+pub(crate) fn run(admin: &Admin) -> anyhow::Result<()> {
+    let at = admin.at;
+    let table = match admin.what {
+        AdminCommand::Status => status(&get::json(at, "/status")?),
+        AdminCommand::Exports => exports(&get::json::<Vec<MountLine>>(at, "/exports")?),
+        AdminCommand::Ds(AdminDs::List) => data_servers(&get::json::<Vec<DataServerLine>>(at, "/ds")?),
+    };
+    println!("{table}");
+    Ok(())
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.to_vec());
+    table
+}
+
+fn status(status: &Status) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    let leader = status.leader.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let replicas = match &status.members[..] {
+        [] | [_] => "1".to_owned(),
+        members => members.iter().map(|(id, at)| format!("{id} at {at}")).collect::<Vec<_>>().join(", "),
+    };
+    let rows = [
+        ("File system", status.file_system.clone()),
+        ("Metadata replicas", replicas),
+        ("This replica, leader", format!("{}, {leader}", status.node)),
+        ("Applied log entries", status.applied_index.to_string()),
+        ("Clients, sessions", format!("{}, {}", status.clients, status.sessions)),
+        ("Inodes", status.inodes.to_string()),
+        ("Data servers up", format!("{} of {}", status.data_servers_up, status.data_servers)),
+        ("Space", bytes(status.space_total_bytes)),
+        ("Free", bytes(status.space_free_bytes)),
+        ("Work waiting", status.work_items.to_string()),
+    ];
+    for (name, value) in rows {
+        table.add_row([name.to_owned(), value]);
+    }
+    table
+}
+
+fn exports(lines: &[MountLine]) -> Table {
+    let mut table = table(&["Path", "Access", "Squash", "Clients", "pNFS", "Mount with"]);
+    for MountLine { export, mount } in lines {
+        let clients = if export.clients.is_empty() { "all".to_owned() } else { export.clients.join(", ") };
+        let pnfs = if export.pnfs { "yes" } else { "no" };
+        table.add_row([&export.path, &export.access, &export.squash, &clients, pnfs, mount]);
+    }
+    table
+}
+
+fn data_servers(lines: &[DataServerLine]) -> Table {
+    let mut table = table(&["Id", "State", "Address", "Control", "Used", "Capacity", "Journal", "Last seen"]);
+    for line in lines {
+        let state = match (line.up, line.full) {
+            (true, false) => "up",
+            (true, true) => "full",
+            (false, _) => "DOWN",
+        };
+        let seen = line.silent_ms.map_or_else(
+            || "not since start".to_owned(),
+            |ms| format!("{}.{} s ago", ms / 1000, ms % 1000 / 100),
+        );
+        table.add_row([
+            line.id.to_string(),
+            state.to_owned(),
+            line.addresses.iter().map(|address| readable(address)).collect::<Vec<_>>().join(", "),
+            line.control.clone(),
+            bytes(line.used_bytes),
+            bytes(line.capacity_bytes),
+            bytes(line.journal_bytes),
+            seen,
+        ]);
+    }
+    for column in [0, 4, 5, 6] {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// A universal address as people write it: `10.0.0.1.11.233` is `10.0.0.1:3049` (RFC 5665 §5.2.3.3).
+fn readable(universal: &str) -> String {
+    let parts = || {
+        let (rest, low) = universal.rsplit_once('.')?;
+        let (host, high) = rest.rsplit_once('.')?;
+        let port = u16::from_be_bytes([high.parse().ok()?, low.parse().ok()?]);
+        Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    };
+    parts().unwrap_or_else(|| universal.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn universal_addresses_are_shown_as_people_write_them() {
+        assert_eq!(readable("10.77.0.11.11.233"), "10.77.0.11:3049");
+        assert_eq!(readable("::1.11.233"), "[::1]:3049");
+        assert_eq!(readable("what.300.1"), "what.300.1");
+    }
+
+    #[test]
+    fn a_silent_server_stands_out() {
+        let line = DataServerLine {
+            id: 4,
+            uuid: String::new(),
+            addresses: vec!["127.0.0.1.11.233".into()],
+            control: "127.0.0.1:3149".into(),
+            up: false,
+            full: false,
+            capacity_bytes: 20 << 30,
+            used_bytes: 1536,
+            journal_bytes: 0,
+            silent_ms: Some(12_345),
+        };
+        let text = data_servers(&[line]).to_string();
+        for word in ["DOWN", "127.0.0.1:3049", "1.5 KiB", "20.0 GiB", "12.3 s ago"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The configuration file: TOML, every key optional, a wrong key or value refused with its line and what was expected.
+//!
+//! `shoal serve` needs no file at all; flags win over the file.
+
+use std::path::Path;
+
+use mds_server::export::{Anonymous, Export, Network, Squash};
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Cluster-wide settings.
+    #[serde(default)]
+    pub(crate) cluster: Cluster,
+    /// Exports, one table each.
+    #[serde(default, rename = "export")]
+    pub(crate) exports: Vec<ExportTable>,
+}
+
+/// `[cluster]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Cluster {
+    /// Seconds without a sign of life after which a client's state goes.
+    pub(crate) lease_seconds: u32,
+    /// Seconds without a sign of life after which a data server stops serving and is left out of layouts.
+    pub(crate) data_server_lease_seconds: u32,
+    /// Files up to this size stay with the metadata, bytes.
+    pub(crate) inline_bytes: u32,
+    /// Seconds a client may take to return a recalled layout before its handles are fenced.
+    pub(crate) recall_seconds: u32,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { lease_seconds: 60, data_server_lease_seconds: 10, inline_bytes: 16 << 10, recall_seconds: 30 }
+    }
+}
+
+/// `[[export]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExportTable {
+    path: String,
+    #[serde(default)]
+    read_only: bool,
+    #[serde(default)]
+    squash: SquashName,
+    #[serde(default = "nobody")]
+    anonymous_uid: u32,
+    #[serde(default = "nobody")]
+    anonymous_gid: u32,
+    #[serde(default)]
+    clients: Vec<String>,
+    #[serde(default = "yes")]
+    pnfs: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum SquashName {
+    #[default]
+    None,
+    Root,
+    All,
+}
+
+fn nobody() -> u32 {
+    Anonymous::default().uid
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Why a configuration is refused: a message that names file, line, what was expected and what is close.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct ConfigError(String);
+
+/// Reads and checks a file.
+///
+/// # Errors
+/// [`ConfigError`] if it cannot be read, has an unknown key, or a value that is out of its range.
+pub(crate) fn load(path: &Path) -> Result<Config, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| ConfigError(format!("{}: cannot be read: {e}", path.display())))?;
+    parse(&text, &path.display().to_string())
+}
+
+fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
+    let config: Config = toml::from_str(text).map_err(|e| ConfigError(explain(&e, text, name)))?;
+    check(&config, text, name)?;
+    Ok(config)
+}
+
+/// The exports of a checked configuration.
+///
+/// # Errors
+/// [`ConfigError`] where a network does not parse.
+pub(crate) fn exports(config: &Config) -> Result<Vec<Export>, ConfigError> {
+    config.exports.iter().map(ExportTable::to_export).collect()
+}
+
+impl ExportTable {
+    fn to_export(&self) -> Result<Export, ConfigError> {
+        let clients = self
+            .clients
+            .iter()
+            .map(|text| {
+                text.parse::<Network>()
+                    .map_err(|e| ConfigError(format!("export {}: clients: {e}", self.path)))
+            })
+            .collect::<Result<_, _>>()?;
+        let squash = match self.squash {
+            SquashName::None => Squash::None,
+            SquashName::Root => Squash::Root,
+            SquashName::All => Squash::All,
+        };
+        Ok(Export {
+            path: self.path.clone(),
+            read_only: self.read_only,
+            squash,
+            anonymous: Anonymous { uid: self.anonymous_uid, gid: self.anonymous_gid },
+            clients,
+            pnfs: self.pnfs,
+        })
+    }
+}
+
+/// One rule about a number: key, its value, the least and the most.
+type NumberRule = (&'static str, u32, u32, u32);
+
+fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
+    let c = &config.cluster;
+    let rules: [NumberRule; 4] = [
+        ("lease_seconds", c.lease_seconds, 5, 3600),
+        ("data_server_lease_seconds", c.data_server_lease_seconds, 1, 3600),
+        ("inline_bytes", c.inline_bytes, 0, 16 << 10),
+        ("recall_seconds", c.recall_seconds, 1, 3600),
+    ];
+    for (key, value, least, most) in rules {
+        if value < least || most < value {
+            let at = place(text, key, name);
+            return Err(ConfigError(format!("{at}: {key} = {value}: expected {least} to {most}")));
+        }
+    }
+    for (index, export) in config.exports.iter().enumerate() {
+        let wrong = |why: &str| {
+            let at = place(text, &format!("\"{}\"", export.path), name);
+            Err(ConfigError(format!("{at}: export path \"{}\": {why}", export.path)))
+        };
+        if !export.path.starts_with('/') {
+            return wrong("expected an absolute path such as \"/\" or \"/projects\"");
+        }
+        let bad = |component: &str| component.is_empty() || component == "." || component == "..";
+        if export.path != "/" && export.path[1..].split('/').any(bad) {
+            return wrong("expected no empty component, no `.` and no `..`");
+        }
+        if config.exports[..index].iter().any(|other| other.path == export.path) {
+            return wrong("exported twice; expected one [[export]] for each path");
+        }
+        export.to_export().map_err(|e| {
+            let first = export.clients.iter().find(|c| c.parse::<Network>().is_err());
+            ConfigError(format!("{}: {e}", place(text, first.map_or("clients", String::as_str), name)))
+        })?;
+    }
+    Ok(())
+}
+
+/// `FILE:LINE` of the first line that holds a word; `FILE` if none does.
+fn place(text: &str, word: &str, name: &str) -> String {
+    let line = text.lines().position(|line| line.contains(word));
+    line.map_or_else(|| name.to_owned(), |index| format!("{name}:{}", index + 1))
+}
+
+/// Turns a TOML error into one line with a place, and the nearest known key for an unknown one.
+fn explain(error: &toml::de::Error, text: &str, name: &str) -> String {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let at = line.map_or_else(|| name.to_owned(), |line| format!("{name}:{line}"));
+    let message = error.message();
+    let near = nearest(message).map(|key| format!(" (did you mean `{key}`?)")).unwrap_or_default();
+    format!("{at}: {message}{near}")
+}
+
+/// Serde says "unknown field `x`, expected one of `a`, `b`": picks the expected name closest to what was written.
+fn nearest(message: &str) -> Option<&str> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let written = quoted.next().filter(|_| message.starts_with("unknown "))?;
+    quoted
+        .map(|key| (distance(written, key), key))
+        .min()
+        .filter(|(d, key)| *d <= key.len() / 2)
+        .map(|(_, k)| k)
+}
+
+/// Edit distance (Levenshtein), for names of a few dozen bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        parse(text, "shoal.toml").expect_err("must be refused").0
+    }
+
+    #[test]
+    fn an_empty_file_is_the_defaults() {
+        let config = parse("", "shoal.toml").unwrap();
+        assert_eq!(config.cluster.lease_seconds, 60);
+        assert!(exports(&config).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_wrong_key_names_its_line_and_the_nearest_key() {
+        let message = refused("[cluster]\nlease_seconds = 30\nlese_seconds = 30\n");
+        assert!(message.starts_with("shoal.toml:3: unknown field `lese_seconds`"), "{message}");
+        assert!(message.ends_with("(did you mean `lease_seconds`?)"), "{message}");
+        let message = refused("[[export]]\npath = \"/\"\nreadonly = true\n");
+        assert!(message.contains(":3:") && message.contains("did you mean `read_only`"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_value_says_what_was_expected() {
+        assert_eq!(
+            refused("[cluster]\n\nlease_seconds = 1\n"),
+            "shoal.toml:3: lease_seconds = 1: expected 5 to 3600"
+        );
+        let message = refused("[[export]]\npath = \"/\"\nsquash = \"rot\"\n");
+        assert!(message.contains(":3:") && message.contains("did you mean `root`"), "{message}");
+        let message = refused("[[export]]\npath = \"data\"\n");
+        assert!(message.starts_with("shoal.toml:2:") && message.contains("absolute path"), "{message}");
+        let message = refused("[[export]]\npath = \"/\"\nclients = [\"10.0.0.0/40\"]\n");
+        assert!(message.starts_with("shoal.toml:3:") && message.contains("0 to 32"), "{message}");
+    }
+
+    #[test]
+    fn exports_take_their_options() {
+        let text = "[[export]]\npath = \"/p\"\nread_only = true\nsquash = \"all\"\nanonymous_uid = 5\npnfs = false\n";
+        let list = exports(&parse(text, "f").unwrap()).unwrap();
+        assert_eq!(list[0].squash, Squash::All);
+        assert_eq!(list[0].anonymous.uid, 5);
+        assert!(list[0].read_only && !list[0].pnfs);
+    }
+}

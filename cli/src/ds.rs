@@ -1,0 +1,64 @@
+//! `shoal ds`: one data server as a process of its own.
+
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use ds_server::{DataServer, DsConfig};
+use env::os::OsEntropy;
+use prometheus_client::registry::Registry;
+
+use crate::args::Ds;
+use crate::http::{self, Pages};
+use crate::output::{bytes, waiting};
+use crate::stop::Stop;
+use crate::{directory, key, machine};
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// If a flag makes no sense, the directory or a port is taken, or the server does not start.
+pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
+    let mut stop = Stop::on_signals()?;
+    for (flag, address) in [("--listen", ds.listen), ("--control", ds.control)] {
+        if address.ip().is_unspecified() {
+            bail!(
+                "{flag} {address}: others are told this address to reach the server at, so it must be the machine's own"
+            );
+        }
+    }
+    let _lock = directory::lock(&ds.dir)?;
+    let env = machine::environment("ds", ds.disk)?;
+    let clock = Arc::clone(&env.clock);
+    let capacity_bytes = machine::capacity(&env, &ds.dir, 1, ds.capacity).await?;
+    let config = DsConfig {
+        dir: ds.dir.clone(),
+        listen: ds.listen,
+        control: ds.control,
+        advertise: None,
+        metadata_servers: ds.mds.clone(),
+        cluster_key: key::load_or_make(&ds.cluster_key, &OsEntropy)?,
+        capacity_bytes,
+        accept_damage: ds.accept_damage,
+    };
+    let mut registry = Registry::default();
+    let starting =
+        waiting(&*clock, || "opening the journal".to_owned(), DataServer::start(env, config, &mut registry));
+    let server = tokio::select! {
+        biased;
+        () = stop.asked() => return Ok(()),
+        server = starting => server.with_context(|| ds.dir.display().to_string())?,
+    };
+    let metrics = match ds.metrics {
+        Some(address) => {
+            Some(http::serve(address, Pages { registry: Arc::new(registry), metadata: None }).await?)
+        }
+        None => None,
+    };
+    println!("Data server is up at {}, for up to {}.", server.address(), bytes(capacity_bytes));
+    stop.asked().await;
+    if let Some(metrics) = &metrics {
+        metrics.close();
+    }
+    waiting(&*clock, || "making everything durable".to_owned(), server.stop()).await?;
+    Ok(())
+}

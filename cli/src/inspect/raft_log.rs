@@ -1,0 +1,44 @@
+//! A record of a metadata server's Raft log in words.
+//!
+//! Spec: docs/formats/raft_log.md.
+
+use mds_shard::command::Entry;
+use wal::RecordHeader;
+
+use super::words;
+
+const ENTRY_VERSION: u8 = 1;
+
+/// One line about a record. Its payload is read only for entries.
+pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> String {
+    let &RecordHeader { kind, role, epoch: term, position: index, .. } = header;
+    match (kind, role) {
+        (1, 0) => format!("entry {index} term {term}: blank"),
+        (1, 1) => format!(
+            "entry {index} term {term}: {}",
+            payload().map_or_else(unreadable, |bytes| command(&bytes))
+        ),
+        (1, 2) => format!("entry {index} term {term}: members, {} bytes", header.payload_len),
+        (2, 0) => format!("vote for node {index} term {term}"),
+        (2, 1) => format!("vote for node {index} term {term}, granted by a majority"),
+        (3, 0) => "truncate: all entries are void".to_owned(),
+        (3, 1) => format!("truncate: entries behind {index} are void"),
+        (4, 0) => format!("purge: entries up to {index} term {term} are in the store"),
+        _ => format!("kind {kind} role {role}? term {term} index {index}"),
+    }
+}
+
+fn unreadable() -> String {
+    "payload cannot be read".to_owned()
+}
+
+fn command(payload: &[u8]) -> String {
+    let Some((&version, rest)) = payload.split_first() else { return "empty command".to_owned() };
+    if version != ENTRY_VERSION {
+        return format!("command of version {version}");
+    }
+    match postcard::take_from_bytes::<Entry>(rest) {
+        Ok((entry, [])) => words::command(&entry),
+        Ok(_) | Err(_) => format!("command that does not decode, {} bytes", payload.len()),
+    }
+}

@@ -1,0 +1,179 @@
+//! Pairs of the protocol state in words: clients, opens, locks, layouts, data servers.
+//!
+//! Spec: docs/formats/state.md.
+
+use layout::LayoutRecord;
+use mds_namespace::FsError;
+use mds_shard::key;
+use mds_shard::record::{
+    Counters, DataServer, LockRecord, OpenRecord, OwnerClients, Shares, StateidTarget, StoredClient, Tally,
+    Value,
+};
+
+use super::words;
+
+/// What a field of a key is.
+#[derive(Clone, Copy)]
+enum Field {
+    U64,
+    U32,
+    /// A stateid's identity.
+    Other,
+    /// Kind of state, one byte.
+    Kind,
+    /// Owner: all the rest.
+    Rest,
+}
+
+/// The fields of each family of keys, behind its word.
+const FAMILIES: [(&str, &[Field]); 14] = [
+    ("client", &[Field::U64]),
+    ("owner", &[Field::Rest]),
+    ("tally", &[Field::U64]),
+    ("stateid", &[Field::Other]),
+    ("of", &[Field::U64, Field::Kind, Field::U64, Field::Other]),
+    ("open", &[Field::U64, Field::Other]),
+    ("opener", &[Field::U64, Field::U64, Field::Rest]),
+    ("shares", &[Field::U64]),
+    ("lock", &[Field::U64, Field::Other]),
+    ("locker", &[Field::U64, Field::U64, Field::Rest]),
+    ("layout", &[Field::U64, Field::U64]),
+    ("server", &[Field::U32]),
+    ("counters", &[]),
+    ("applied", &[]),
+];
+
+/// The word behind `state/`, and what follows it.
+fn split(key: &[u8]) -> Option<(&'static str, &'static [Field], &[u8])> {
+    let rest = key.strip_prefix(key::PREFIX)?;
+    FAMILIES.iter().find_map(|(word, fields)| {
+        let behind = rest.strip_prefix(word.as_bytes())?;
+        match behind.split_first() {
+            None => Some((*word, *fields, behind)),
+            Some((b'/', behind)) => Some((*word, *fields, behind)),
+            Some(_) => None,
+        }
+    })
+}
+
+/// A key as people write it.
+pub(super) fn key_in_words(key: &[u8]) -> String {
+    let parts = split(key).and_then(|(word, fields, mut rest)| {
+        let mut text = format!("state/{word}");
+        for field in fields {
+            text.push('/');
+            text.push_str(&take(*field, &mut rest)?);
+        }
+        rest.is_empty().then_some(text)
+    });
+    parts.unwrap_or_else(|| format!("state/? {}", words::hex(key)))
+}
+
+fn take(field: Field, rest: &mut &[u8]) -> Option<String> {
+    let length = match field {
+        Field::U64 => 8,
+        Field::U32 => 4,
+        Field::Other => key::OTHER_BYTES,
+        Field::Kind => 1,
+        Field::Rest => rest.len(),
+    };
+    let (bytes, behind) = rest.split_at_checked(length)?;
+    *rest = behind;
+    Some(match field {
+        Field::U64 | Field::U32 => {
+            bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)).to_string()
+        }
+        Field::Other => words::hex(bytes),
+        Field::Kind => match bytes[0] {
+            1 => "open".to_owned(),
+            2 => "lock".to_owned(),
+            3 => "layout".to_owned(),
+            kind => format!("kind {kind}"),
+        },
+        Field::Rest => words::bytes(bytes),
+    })
+}
+
+/// A value as people read it.
+pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String> {
+    let Some((word, ..)) = split(key) else { return Ok(words::cut(words::hex(value))) };
+    let words = match word {
+        "client" => client(value),
+        "owner" => show::<OwnerClients>(value),
+        "tally" => show::<Tally>(value),
+        "stateid" => show::<StateidTarget>(value),
+        "open" => open(value),
+        "shares" => show::<Shares>(value),
+        "lock" => lock(value),
+        "layout" => show::<LayoutRecord>(value),
+        "server" => server(value),
+        "counters" => show::<Counters>(value),
+        // A stateid's identity, a raw log position, or nothing.
+        _ => Ok(words::hex(value)),
+    };
+    words.map_err(|error| error.to_string())
+}
+
+fn show<T: Value + std::fmt::Debug>(value: &[u8]) -> Result<String, FsError> {
+    T::decode(value).map(|record| words::fields(&record))
+}
+
+fn client(value: &[u8]) -> Result<String, FsError> {
+    let StoredClient { record, reclaim_complete } = StoredClient::decode(value)?;
+    Ok(format!(
+        "owner {} verifier {} confirmed {} sequence {} reclaim complete {reclaim_complete} implementation {:?}",
+        words::bytes(&record.owner),
+        words::hex(&record.verifier),
+        record.confirmed,
+        record.sequence,
+        record.implementation,
+    ))
+}
+
+fn open(value: &[u8]) -> Result<String, FsError> {
+    let OpenRecord { seqid, client, owner, share, .. } = OpenRecord::decode(value)?;
+    let (owner, share) = (words::bytes(&owner), words::fields(&share));
+    Ok(format!("client {client} owner {owner} seqid {seqid} {share}"))
+}
+
+fn lock(value: &[u8]) -> Result<String, FsError> {
+    let LockRecord { seqid, client, owner, open, ranges, .. } = LockRecord::decode(value)?;
+    let (owner, open, ranges) = (words::bytes(&owner), words::hex(&open), words::fields(&ranges));
+    Ok(format!("client {client} owner {owner} seqid {seqid} open {open} ranges {ranges}"))
+}
+
+fn server(value: &[u8]) -> Result<String, FsError> {
+    let DataServer { uuid, addresses, control, capacity_bytes, .. } = DataServer::decode(value)?;
+    let (uuid, addresses) = (words::hex(&uuid), addresses.join(", "));
+    Ok(format!("uuid {uuid} addresses {addresses} control {control} capacity {capacity_bytes}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use mds_shard::record::StateKind;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_written_as_their_document_names_them() {
+        let other = *b"abcdefghijkl";
+        assert_eq!(key_in_words(&key::client(258)), "state/client/258");
+        assert_eq!(
+            key_in_words(&key::of(9, StateKind::Lock, 3, &other)),
+            "state/of/9/lock/3/6162636465666768696a6b6c"
+        );
+        assert_eq!(key_in_words(&key::opener(1, 2, b"me")), "state/opener/1/2/\"me\"");
+        assert_eq!(key_in_words(key::COUNTERS), "state/counters");
+        assert_eq!(key_in_words(&key::server(7)), "state/server/7");
+        assert!(key_in_words(&key::client(1)[..15]).starts_with("state/? "));
+    }
+
+    #[test]
+    fn values_that_do_not_decode_are_told() {
+        let counters = Counters::default();
+        let words = value_in_words(key::COUNTERS, &counters.encode()).unwrap();
+        assert!(words.contains("client: 1"), "{words}");
+        assert!(value_in_words(key::COUNTERS, &[9, 1, 1, 1]).is_err());
+        assert!(value_in_words(&key::client(1), &[1]).is_err());
+    }
+}

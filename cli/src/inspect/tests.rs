@@ -1,0 +1,202 @@
+//! What real stores and logs look like to an inspector, whole and damaged.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use ds_store::{Stability, Store, StoreConfig};
+use layout::{Epoch, ExtentId};
+use mds_namespace::store::disk::DiskStore;
+use mds_namespace::{Durability, MetaStore, Timestamp, op, superblock::Superblock};
+use mds_shard::{NodeConfig, Shard};
+use tempfile::TempDir;
+
+use super::print;
+use crate::args::{DiskPreference, Inspect, InspectCommand, InspectLog, InspectNamespace};
+use crate::machine;
+
+/// What an inspection printed, and whether it found damage.
+fn inspected(what: InspectCommand) -> (String, Result<(), String>) {
+    let mut out = Vec::new();
+    let done = print(&Inspect { what }, &mut out).map_err(|error| error.to_string());
+    (String::from_utf8(out).unwrap(), done)
+}
+
+fn journal(dir: &Path, last: Option<usize>) -> (String, Result<(), String>) {
+    inspected(InspectCommand::Journal(InspectLog { dir: dir.to_path_buf(), last }))
+}
+
+const EXTENT: ExtentId = ExtentId { ino: 12, index: 3 };
+
+/// A journal with two small records, a large one and a cut; closed, or left as a crash leaves it.
+async fn written(close: bool) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let env = machine::environment("test", DiskPreference::Blocking).unwrap();
+    let store = Store::open(&env, &StoreConfig::new(dir.path(), 64 << 20)).await.unwrap();
+    for (offset, data) in [(0, vec![1; 100]), (100, vec![2; 5000]), (1 << 20, vec![3; 200_000])] {
+        store.write(EXTENT, Epoch(1), offset, vec![Bytes::from(data)], Stability::Synced).await.unwrap();
+    }
+    store.cut(EXTENT, Epoch(2), 7).await.unwrap();
+    if close {
+        store.close().await.unwrap();
+    }
+    let journal = dir.path().join("journal");
+    (dir, journal)
+}
+
+fn the_segment(journal: &Path) -> PathBuf {
+    let mut segments: Vec<_> = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.retain(|path| path.file_name().unwrap().to_str().unwrap().starts_with("seg-"));
+    segments.sort();
+    segments.remove(0)
+}
+
+fn flip(file: &Path, at: u64) {
+    let file = OpenOptions::new().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+/// Where the record whose line holds these words begins.
+fn offset_of(text: &str, words: &str) -> u64 {
+    let line = text.lines().find(|line| line.contains(words)).unwrap();
+    let hex = line.split(' ').next().unwrap().split_once(":0x").unwrap().1;
+    u64::from_str_radix(hex, 16).unwrap()
+}
+
+#[tokio::test]
+async fn a_journal_is_told_record_by_record() {
+    for close in [true, false] {
+        let (_dir, journal_dir) = written(close).await;
+        let before = fs::read(the_segment(&journal_dir)).unwrap();
+        let (text, done) = journal(&journal_dir, None);
+        assert_eq!(done, Ok(()), "{text}");
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        for (line, words) in lines.iter().zip([
+            "WRITE offset 0 length 100 | ino 12 extent 3 epoch 1 sequence 1 role home | checksums ok",
+            "WRITE offset 100 length 5000 |",
+            "WRITE offset 1048576 length 200000 |",
+            "CUT offset 7 | ino 12 extent 3 epoch 2 sequence ",
+        ]) {
+            assert!(line.contains(words), "{line}");
+        }
+        assert_eq!(journal(&journal_dir, Some(1)).0.lines().collect::<Vec<_>>(), lines[3..]);
+        assert_eq!(fs::read(the_segment(&journal_dir)).unwrap(), before, "nothing was changed");
+    }
+}
+
+#[tokio::test]
+async fn damaged_data_is_told_with_its_place_and_the_rest_goes_on() {
+    let (_dir, journal_dir) = written(true).await;
+    let (text, _) = journal(&journal_dir, None);
+    // The large record's payload begins at the block behind its header and table.
+    let header = offset_of(&text, "length 200000");
+    let second_block = (header + 64 + 4 * 49).next_multiple_of(4096) + 4096;
+    flip(&the_segment(&journal_dir), second_block + 17);
+    flip(&the_segment(&journal_dir), offset_of(&text, "length 5000") + 64);
+    let (text, done) = journal(&journal_dir, None);
+    assert_eq!(text.lines().count(), 4, "{text}");
+    assert_eq!(text.matches("checksums ok").count(), 2, "{text}");
+    assert!(text.contains("checksums BAD (table, "), "{text}");
+    assert!(text.contains(&format!("at {second_block})")), "{text}");
+    assert!(done.unwrap_err().contains("2 damaged places"));
+}
+
+#[tokio::test]
+async fn a_lost_record_is_told_and_those_behind_it_are_found() {
+    let (_dir, journal_dir) = written(false).await;
+    let (text, _) = journal(&journal_dir, None);
+    let lost = offset_of(&text, "offset 100 ");
+    flip(&the_segment(&journal_dir), lost + 20);
+    let (text, done) = journal(&journal_dir, None);
+    assert!(done.is_err());
+    assert!(text.contains(&format!("at {lost}: no record in")), "{text}");
+    assert!(text.contains("length 200000") && text.contains("CUT"), "{text}");
+    // The last one: nothing behind it, but its beginning is there to be seen.
+    let last = offset_of(&text, "CUT");
+    flip(&the_segment(&journal_dir), last + 63);
+    assert!(journal(&journal_dir, None).0.contains(&format!("at {last}: record header BAD")));
+}
+
+#[tokio::test]
+async fn files_that_are_no_segments_are_told() {
+    let (_dir, journal_dir) = written(true).await;
+    let segment = the_segment(&journal_dir);
+    for (at, words) in [(0, "no segment header"), (40, "segment header checksum BAD")] {
+        flip(&segment, at);
+        let (text, done) = journal(&journal_dir, None);
+        assert!(done.is_err() && text.contains(&format!("at 0: {words}")), "{text}");
+        flip(&segment, at);
+    }
+    let whole = fs::read(&segment).unwrap();
+    flip(&segment, whole.len() as u64 - 20);
+    assert!(journal(&journal_dir, None).0.contains("footer trailer checksum BAD"));
+    for length in [0, 30, 64, 4096, 4100, 9000] {
+        fs::write(&segment, &whole[..length]).unwrap();
+        let _ = journal(&journal_dir, None);
+    }
+    fs::write(&segment, vec![0xff; 10_000]).unwrap();
+    assert!(journal(&journal_dir, None).1.is_err());
+}
+
+#[tokio::test]
+async fn a_raft_log_is_told_entry_by_entry() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = machine::environment("test", DiskPreference::Blocking).unwrap();
+    let shard = Shard::start(env, dir.path(), NodeConfig::single([0; 16])).await.unwrap();
+    let command =
+        mds_shard::Command::ReclaimComplete(mds_shard::command::client::ReclaimComplete { client: 77 });
+    let _ = shard.propose(None, command).await.unwrap();
+    let log = InspectLog { dir: dir.path().join("log"), last: None };
+    let (text, done) = inspected(InspectCommand::RaftLog(log));
+    assert_eq!(done, Ok(()), "{text}");
+    assert!(
+        text.contains("granted by a majority") && text.contains("ReclaimComplete { client: 77 }"),
+        "{text}"
+    );
+    assert!(text.contains(": blank | checksums ok") && text.contains(": members,"), "{text}");
+    shard.stop().await;
+}
+
+fn namespace(file: &Path, prefix: &str) -> (String, Result<(), String>) {
+    let what = InspectNamespace { file: file.to_path_buf(), prefix: prefix.to_owned() };
+    inspected(InspectCommand::Namespace(what))
+}
+
+fn format_into(store: &DiskStore) {
+    let mut txn = store.begin().unwrap();
+    let superblock = Superblock { file_system: [0xab; 16], handle_key: [0xcd; 32], cookie_key: [0xef; 32] };
+    let root = op::format::Root { uid: 5, gid: 6, mode: 0o755 };
+    op::format::format(&mut *txn, &superblock, root, Timestamp { seconds: 1, nanos: 2 }).unwrap();
+    txn.put(b"i\0\0\0\0\0\0\0\x09", b"short").unwrap();
+    txn.commit(Durability::Synced).unwrap();
+}
+
+#[test]
+fn a_namespace_is_told_pair_by_pair_without_its_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("state.redb");
+    let store = DiskStore::open(&file, 1 << 20).unwrap();
+    format_into(&store);
+    assert!(namespace(&file, "").1.unwrap_err().contains("is in use"));
+    // What a killed server leaves.
+    let killed = dir.path().join("killed.redb");
+    fs::copy(&file, &killed).unwrap();
+    drop(store);
+    for file in [&file, &killed] {
+        let (before, (text, done)) = (fs::read(file).unwrap(), namespace(file, ""));
+        assert!(done.unwrap_err().contains("1 damaged values"));
+        assert!(text.contains(&format!("super = file system {}, keys not shown", "ab".repeat(16))), "{text}");
+        assert!(!text.contains("cdcd") && !text.contains("efef"), "{text}");
+        assert!(text.contains("inode/1 = Directory mode 0755 nlink 2 owner 5:6"), "{text}");
+        assert!(text.contains("inode/9 = BAD: corrupt: inode length"), "{text}");
+        assert_eq!(namespace(file, "counters").0, "counters = next inode 2, next work 1, inodes 1\n");
+        assert_eq!(fs::read(file).unwrap(), before, "nothing was changed");
+    }
+    fs::write(&killed, b"something else").unwrap();
+    assert!(namespace(&killed, "").1.unwrap_err().contains("is no metadata store"));
+    assert!(namespace(&dir.path().join("absent"), "").1.is_err());
+}

@@ -1,0 +1,64 @@
+//! The cluster key: 32 bytes in a file, as 64 hex digits, readable by its owner only.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use env::Entropy;
+use wire_nfs::control::ClusterKey;
+
+const KEY_BYTES: usize = 32;
+
+/// Reads the key, or makes one where there is no file yet.
+///
+/// # Errors
+/// If the file cannot be read or made, or does not hold 64 hex digits.
+pub(crate) fn load_or_make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<ClusterKey> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => parse(&text).with_context(|| format!("cluster key {}", path.display())),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => make(path, entropy),
+        Err(e) => Err(e).with_context(|| format!("cluster key {}", path.display())),
+    }
+}
+
+fn make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<ClusterKey> {
+    let mut key = [0; KEY_BYTES];
+    entropy.fill(&mut key);
+    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(|| format!("cluster key {} cannot be made", path.display()))?;
+    writeln!(file, "{text}")?;
+    file.sync_all()?;
+    Ok(ClusterKey::new(key))
+}
+
+fn parse(text: &str) -> anyhow::Result<ClusterKey> {
+    let text = text.trim();
+    if text.len() != 2 * KEY_BYTES || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        bail!("expected {} hex digits", 2 * KEY_BYTES);
+    }
+    let mut key = [0; KEY_BYTES];
+    for (index, byte) in key.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)?;
+    }
+    Ok(ClusterKey::new(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_exactly_64_hex_digits() {
+        assert!(parse(&"0f".repeat(32)).is_ok());
+        assert!(parse(&format!("{}\n", "0f".repeat(32))).is_ok());
+        for bad in ["", "0f", &"0f".repeat(33), &"0g".repeat(32)] {
+            assert!(parse(bad).is_err());
+        }
+    }
+}

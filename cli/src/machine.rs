@@ -1,0 +1,80 @@
+//! The machine under a server: clock, entropy, disk and network of the real world, and how much disk is to be had.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use env::Env;
+use env::os::{BackEnd, OsClock, OsEntropy, Preference, open_disk, tokio_net::TokioNet};
+
+use crate::args::DiskPreference;
+use crate::directory;
+use crate::output;
+
+/// Smallest store of a data server: sixteen of its smallest journal segments.
+const CAPACITY_BYTES_MIN: u64 = 64 << 20;
+
+impl From<DiskPreference> for Preference {
+    fn from(preference: DiskPreference) -> Self {
+        match preference {
+            DiskPreference::Auto => Self::Auto,
+            DiskPreference::Uring => Self::Uring,
+            DiskPreference::Blocking => Self::Blocking,
+        }
+    }
+}
+
+/// The real world, with a disk back end of its own. `name` shows in the names of its threads.
+///
+/// # Errors
+/// If the kernel refuses io_uring and nothing else was wanted, or a thread.
+pub(crate) fn environment(name: &str, preference: DiskPreference) -> anyhow::Result<Env> {
+    let (disk, back_end) = open_disk(name, preference.into()).with_context(|| match preference {
+        DiskPreference::Uring => "the kernel refuses io_uring; --disk auto does without",
+        DiskPreference::Auto | DiskPreference::Blocking => "no threads for the disk",
+    })?;
+    if back_end == BackEnd::Blocking && preference == DiskPreference::Auto {
+        tracing::info!(name, "no io_uring here; the disk is reached with threads");
+    }
+    Ok(Env {
+        clock: Arc::new(OsClock::new()),
+        entropy: Arc::new(OsEntropy),
+        disk,
+        net: Arc::new(TokioNet::new()),
+    })
+}
+
+/// Bytes that each of `servers` data servers under `dir` may hold: what was asked for, or an equal share of 90 % of
+/// what is free or theirs already.
+///
+/// # Errors
+/// If that is too little for a store.
+pub(crate) async fn capacity(env: &Env, dir: &Path, servers: u16, asked: Option<u64>) -> anyhow::Result<u64> {
+    let capacity_bytes = match asked {
+        Some(bytes) => bytes,
+        None => {
+            let free = env.disk.capacity(dir).await.with_context(|| dir.display().to_string())?.free_bytes;
+            share(free + directory::bytes_on_disk(dir), servers)
+        }
+    };
+    if capacity_bytes < CAPACITY_BYTES_MIN {
+        let (have, least) = (output::bytes(capacity_bytes), output::bytes(CAPACITY_BYTES_MIN));
+        bail!("{have} for each data server is too little: at least {least}; see --capacity, --ds and --dir");
+    }
+    Ok(capacity_bytes)
+}
+
+fn share(bytes: u64, servers: u16) -> u64 {
+    bytes / 10 * 9 / u64::from(servers.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn a_share_leaves_a_tenth() {
+        assert_eq!(share(1000 << 30, 6), 150 << 30);
+        assert_eq!(share(0, 6), 0);
+    }
+}

@@ -1,0 +1,46 @@
+//! `shoal`: the one binary. Reads flags, hands over to one file per command, prints errors for people.
+
+mod admin;
+mod args;
+mod config;
+mod directory;
+mod ds;
+mod http;
+mod inspect;
+mod key;
+mod machine;
+mod mds;
+mod output;
+mod ports;
+mod serve;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    output::start_log(arguments.log.as_deref());
+    let result = match arguments.command {
+        Command::Serve(serve) => run(serve::run(serve)),
+        Command::Mds(mds) => run(mds::run(mds)),
+        Command::Ds(ds) => run(ds::run(ds)),
+        Command::Admin(admin) => admin::run(&admin),
+        Command::Inspect(inspect) => inspect::run(&inspect),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("shoal: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(command)
+}

@@ -1,0 +1,71 @@
+//! `shoal mds`: one metadata server as a process of its own.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use env::os::OsEntropy;
+use mds_server::{MdsConfig, MetadataServer, server::Settings};
+use prometheus_client::registry::Registry;
+
+use crate::args::Mds;
+use crate::config::{self, Cluster};
+use crate::http::{self, Pages};
+use crate::output::{mount_command, waiting};
+use crate::stop::Stop;
+use crate::{directory, key, machine};
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// If a flag makes no sense, the directory or a port is taken, or the server does not start.
+pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
+    let mut stop = Stop::on_signals()?;
+    let config = mds.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
+    if !mds.members.is_empty() && !mds.members.iter().any(|(id, _)| *id == mds.id) {
+        anyhow::bail!("--members does not name this replica, --id {}", mds.id);
+    }
+    let _lock = directory::lock(&mds.dir)?;
+    let env = machine::environment("mds", mds.disk)?;
+    let clock = Arc::clone(&env.clock);
+    let mds_config = MdsConfig {
+        dir: mds.dir.clone(),
+        listen: mds.listen,
+        control: mds.control,
+        exports: config::exports(&config)?,
+        settings: settings(&config.cluster),
+        cluster_key: key::load_or_make(&mds.cluster_key, &OsEntropy)?,
+        node: mds.id,
+        members: mds.members.iter().map(|(id, address)| (*id, address.to_string())).collect(),
+    };
+    let mut registry = Registry::default();
+    let what = || "opening the metadata store and looking for a leader".to_owned();
+    let starting = waiting(&*clock, what, MetadataServer::start(env, mds_config, &mut registry));
+    let server = tokio::select! {
+        biased;
+        () = stop.asked() => return Ok(()),
+        server = starting => Arc::new(server.with_context(|| mds.dir.display().to_string())?),
+    };
+    let pages = Pages { registry: Arc::new(registry), metadata: Some(Arc::clone(&server)) };
+    let metrics = http::serve(mds.metrics, pages).await?;
+    println!("Metadata server {} is up.\n\n  Mount it:", mds.id);
+    for export in server.exports() {
+        println!("    {}", mount_command(server.nfs_address(), &export.path));
+    }
+    println!("  Data servers: shoal ds --mds {}", server.control_address());
+    println!("  Metrics:      http://{}/metrics\n", metrics.address());
+    stop.asked().await;
+    metrics.close();
+    waiting(&*clock, || "making everything durable".to_owned(), server.stop()).await;
+    Ok(())
+}
+
+/// The settings of a metadata server from the configuration file's.
+pub(crate) fn settings(cluster: &Cluster) -> Settings {
+    Settings {
+        lease_ms: u64::from(cluster.lease_seconds) * 1000,
+        data_server_lease_ms: u64::from(cluster.data_server_lease_seconds) * 1000,
+        inline_bytes: u64::from(cluster.inline_bytes),
+        recall_ms: u64::from(cluster.recall_seconds) * 1000,
+        ..Settings::default()
+    }
+}

@@ -1,0 +1,73 @@
+//! `shoal serve`: a whole cluster in one process.
+
+mod cluster;
+mod plan;
+mod replicas;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use env::os::OsEntropy;
+
+use crate::args::Serve;
+use crate::config;
+use crate::directory::{self, Made};
+use crate::key;
+use crate::output::{bytes, mount_command, waiting};
+use crate::stop::Stop;
+
+use cluster::{Cluster, Setup};
+use plan::Plan;
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// If a flag makes no sense, the directory or a port is taken, or a server does not start.
+pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
+    let mut stop = Stop::on_signals()?;
+    let config = serve.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
+    let _lock = directory::lock(&serve.dir)?;
+    let dir = serve.dir.canonicalize().with_context(|| serve.dir.display().to_string())?;
+    let made = Made::load(&dir)?;
+    let mut plan = Plan::new(&serve, made.as_ref())?;
+    plan.settle()?;
+    if made.as_ref() != Some(&plan.made()) {
+        plan.made().store(&dir).with_context(|| dir.display().to_string())?;
+    }
+    let key = key::load_or_make(&dir.join("cluster.key"), &OsEntropy)?;
+    let (disk, capacity, accept_damage) = (serve.disk, serve.capacity, serve.accept_damage);
+    let setup = Setup { dir: &dir, config: &config, key, disk, capacity, accept_damage };
+    let cluster = tokio::select! {
+        biased;
+        () = stop.asked() => return Ok(()),
+        cluster = Cluster::start(&plan, &setup) => cluster?,
+    };
+    print!("{}", announcement(&cluster, &plan, &dir));
+    stop.asked().await;
+    let clock: Arc<dyn env::Clock> = Arc::new(env::os::OsClock::new());
+    waiting(&*clock, || "making everything durable".to_owned(), cluster.stop()).await?;
+    println!("Stopped. Everything that was acknowledged is on the disk.");
+    Ok(())
+}
+
+/// What a stranger needs to know, once everything runs.
+fn announcement(cluster: &Cluster, plan: &Plan, dir: &Path) -> String {
+    let (servers, replicas) = (plan.data_servers.len(), plan.replicas.len().max(1));
+    let each = bytes(cluster.capacity_bytes());
+    let at = cluster.metadata().nfs_address();
+    let mut text = format!(
+        "Shoal is up: {servers} data servers of up to {each} each, {replicas} metadata replica{}.\n\n  Mount it:\n",
+        if replicas == 1 { "" } else { "s" }
+    );
+    for export in cluster.metadata().exports() {
+        text += &format!("    {}\n", mount_command(at, &export.path));
+    }
+    if let Some(address) = cluster.metrics_address() {
+        text += &format!("  Look inside:  shoal admin --at {address} status\n");
+        text += &format!("  Metrics:      http://{address}/metrics\n");
+    }
+    text += &format!("  Data:         {}\n", dir.display());
+    text += "  Stop:         Ctrl-C, or SIGTERM; the data stays\n\n";
+    text
+}

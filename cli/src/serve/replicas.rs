@@ -1,0 +1,105 @@
+//! The further metadata replicas of `shoal serve --replicas 3`: shards without a front, in the same process.
+//!
+//! Only the first replica serves clients here, so it should lead: the others are slow to stand for election, and one
+//! that leads all the same is started again, which makes the first one win.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use mds_shard::{NodeConfig, Shard};
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use wire_nfs::control::ClusterKey;
+
+use crate::args::DiskPreference;
+use crate::machine;
+
+/// Heartbeat interval of replicas that should follow: ten times that of the one that should lead.
+const FOLLOWER_HEARTBEAT_MS: u64 = 1_000;
+/// Cache of a replica that nobody reads from.
+const CACHE_BYTES: usize = 8 << 20;
+/// How often it is looked who leads.
+const LOOK_MS: u64 = 500;
+
+struct Replica {
+    env: env::Env,
+    dir: PathBuf,
+    config: NodeConfig,
+    shard: Shard,
+}
+
+/// Replicas 2 and up.
+pub(crate) struct Replicas {
+    all: Arc<Mutex<Vec<Replica>>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
+impl Replicas {
+    /// Starts all members but the first. `dir` is the folder above their own.
+    ///
+    /// # Errors
+    /// If one cannot be opened.
+    pub(crate) async fn start(
+        dir: &Path,
+        members: &[(u64, String)],
+        key: &ClusterKey,
+        disk: DiskPreference,
+    ) -> anyhow::Result<Self> {
+        let mut all = Vec::new();
+        for (id, _) in members.iter().skip(1) {
+            let env = machine::environment(&format!("mds-{id}"), disk)?;
+            let config = NodeConfig {
+                id: *id,
+                members: members.to_vec(),
+                cluster_key: *key.as_bytes(),
+                heartbeat_ms: FOLLOWER_HEARTBEAT_MS,
+                cache_bytes: CACHE_BYTES,
+                ..NodeConfig::single([0; 16])
+            };
+            let dir = dir.join(id.to_string());
+            let shard = open(&env, &dir, &config).await?;
+            all.push(Replica { env, dir, config, shard });
+        }
+        let all = Arc::new(Mutex::new(all));
+        let keeper = (1 < members.len()).then(|| tokio::spawn(keep_following(Arc::clone(&all))));
+        Ok(Self { all, keeper })
+    }
+
+    /// Stops them; what they hold is durable.
+    pub(crate) async fn stop(&self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.abort();
+        }
+        for replica in self.all.lock().await.iter() {
+            replica.shard.stop().await;
+        }
+    }
+}
+
+async fn open(env: &env::Env, dir: &Path, config: &NodeConfig) -> anyhow::Result<Shard> {
+    Shard::start(env.clone(), dir, config.clone())
+        .await
+        .with_context(|| format!("metadata replica {} in {}", config.id, dir.display()))
+}
+
+/// Starts a replica again that leads: the first one is up to date then, and quicker to be elected.
+async fn keep_following(all: Arc<Mutex<Vec<Replica>>>) {
+    loop {
+        let mut replicas = all.lock().await;
+        let Some(clock) = replicas.first().map(|replica| Arc::clone(&replica.env.clock)) else { return };
+        if let Some(leading) = replicas.iter_mut().find(|replica| replica.shard.is_leader()) {
+            tracing::info!(replica = leading.config.id, "leads, but has no front: giving way to the first");
+            leading.shard.stop().await;
+            match open(&leading.env, &leading.dir, &leading.config).await {
+                Ok(shard) => leading.shard = shard,
+                Err(error) => {
+                    tracing::error!("{error:#}");
+                    return;
+                }
+            }
+        }
+        drop(replicas);
+        clock.sleep_ms(LOOK_MS).await;
+    }
+}

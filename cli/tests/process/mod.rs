@@ -1,0 +1,97 @@
+//! The binary under test: started, asked, stopped, and in the end killed whatever happens.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+
+fn shoal() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
+    command.env_remove("SHOAL_LOG").args(["--log", "warn"]);
+    command
+}
+
+/// Runs a command that must succeed; what it printed.
+pub(crate) fn run(arguments: &[&str]) -> String {
+    let output = shoal().args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a command that must be refused; what it said.
+pub(crate) fn refused(arguments: &[&str]) -> String {
+    let output = shoal().args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A running `shoal serve`.
+pub(crate) struct Cluster {
+    child: Child,
+    pub(crate) nfs: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+}
+
+impl Cluster {
+    /// Starts one on free ports and waits until it says that it is up.
+    pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
+        let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let mut command = shoal();
+        command.arg("serve").arg("--dir").arg(dir).args([
+            "--port",
+            "0",
+            "--ds-port",
+            "0",
+            "--control-port",
+            "0",
+        ]);
+        command.args(["--capacity", "256M", "--metrics-port", &metrics.port().to_string()]).args(more);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = child.stdout.take().unwrap();
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
+        });
+        let mut cluster = Self { child, nfs: metrics, metrics };
+        let mut mount = None;
+        loop {
+            let line = lines.recv_timeout(START_TIMEOUT).expect("it starts");
+            mount = mount.or_else(|| port_of(&line));
+            if line.contains("Stop:") {
+                break;
+            }
+        }
+        cluster.nfs.set_port(mount.expect("a mount line comes before"));
+        cluster
+    }
+
+    /// Asks it to stop; its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        let kill = format!("kill -TERM {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The port in a line such as `mount -t nfs4 -o vers=4.2,port=12345 127.0.0.1:/ /mnt`.
+fn port_of(line: &str) -> Option<u16> {
+    let (_, rest) = line.split_once(",port=")?;
+    rest.split(' ').next()?.parse().ok()
+}

@@ -1,0 +1,132 @@
+//! `shoal serve` as a stranger runs it: the real binary, real ports, a directory of its own, no root.
+
+#![allow(clippy::unwrap_used, reason = "a test: a failed step is a failed test")]
+
+mod process;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::os::{OsClock, tokio_net::TokioNet};
+use env_transport::{Limits, RpcClient};
+use process::{Cluster, refused, run};
+use wire_nfs::v4::compound::{ReplyHeader, RequestWriter, decode_op_reply};
+use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked, flags};
+use wire_nfs::v4::{Nfsstat4, Op, Verifier};
+use wire_rpc::{AuthSys, Credential};
+use wire_xdr::{Decode, Writer};
+
+const NFS: u32 = 100_003;
+const CALL_MS: u64 = 20_000;
+
+fn client(at: SocketAddr) -> RpcClient {
+    RpcClient::new(Arc::new(TokioNet::new()), Arc::new(OsClock::new()), at, Limits::default())
+}
+
+/// NULL, then EXCHANGE_ID as a client of this name; the client id it got.
+async fn exchange_id(at: SocketAddr, owner: &'static [u8]) -> u64 {
+    let client = client(at);
+    let nobody = Credential::None;
+    client.call(NFS, 4, 0, &nobody, Writer::new(), CALL_MS).await.expect("NULL is answered");
+
+    let mut args = Writer::new();
+    let mut request = RequestWriter::begin(&mut args, &Bytes::new(), 2);
+    let who = exchange_id::Args {
+        verifier: Verifier([1; 8]),
+        owner_id: Bytes::from_static(owner),
+        flags: 0,
+        state_protect: StateProtectAsked::None,
+        impl_id: Vec::new(),
+    };
+    request.op(&mut args, Op::ExchangeId, &who);
+    request.finish(&mut args);
+    let root = Credential::Sys(AuthSys {
+        stamp: 0,
+        machine_name: Bytes::from_static(b"test"),
+        uid: 0,
+        gid: 0,
+        gids: Vec::new(),
+    });
+    let mut reply = client.call(NFS, 4, 1, &root, args, CALL_MS).await.expect("COMPOUND is answered");
+    let header = ReplyHeader::decode(&mut reply).unwrap();
+    assert_eq!((header.status, header.op_count), (Nfsstat4::Ok, 1));
+    assert_eq!(decode_op_reply(&mut reply, Op::ExchangeId).unwrap(), Nfsstat4::Ok);
+    let answer = exchange_id::ResOk::decode(&mut reply).unwrap();
+    assert_ne!(answer.flags & flags::USE_PNFS_MDS, 0, "it is a metadata server");
+    answer.clientid
+}
+
+fn page(at: SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.0 200") || head.starts_with("HTTP/1.1 200"), "{path}: {text}");
+    body.to_owned()
+}
+
+fn pages_answer(at: SocketAddr) {
+    let metrics = page(at, "/metrics");
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    for line in
+        ["shoal_data_bytes_total{role=\"mds\",direction=\"write\"} 0", "# TYPE shoal_journal_bytes gauge"]
+    {
+        assert_eq!(metrics.matches(line).count(), 1, "{line}: {metrics}");
+    }
+    assert!(metrics.contains("shoal_journal_bytes{ds=\"3\"}"), "{metrics}");
+    assert_eq!(page(at, "/health"), "ok\n");
+    assert!(page(at, "/status").contains("\"data_servers_up\":3"));
+    assert!(page(at, "/exports").contains("mount -t nfs4 -o vers=4.2,port="));
+    assert!(page(at, "/ds").contains("\"up\":true"));
+    let at = at.to_string();
+    assert!(run(&["admin", "--at", &at, "status"]).contains("3 of 3"));
+    assert!(run(&["admin", "--at", &at, "exports"]).contains("mount -t nfs4"));
+    assert_eq!(run(&["admin", "--at", &at, "ds", "list"]).matches(" up ").count(), 3);
+}
+
+fn inspect_reads(dir: &Path) {
+    let at = |rest: &str| dir.join(rest).display().to_string();
+    let log = run(&["inspect", "raft-log", &at("mds/1/log")]);
+    assert!(log.contains("ExchangeId") && log.contains("checksums ok"), "{log}");
+    assert!(log.contains("keys not shown"), "{log}");
+    assert_eq!(run(&["inspect", "raft-log", &at("mds/1/log"), "--last", "2"]).lines().count(), 2);
+    let store = run(&["inspect", "namespace", &at("mds/1/state.redb")]);
+    assert!(store.contains("inode/1 = Directory mode 1777"), "{store}");
+    let clients = run(&["inspect", "namespace", &at("mds/1/state.redb"), "--prefix", "state/client/"]);
+    assert!(clients.contains("owner \"one client\""), "{clients}");
+    assert!(refused(&["inspect", "journal", &at("mds")]).contains("no segment files"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_serves_stops_and_comes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(dir.path(), &["--ds", "3"]);
+    let first = exchange_id(cluster.nfs, b"one client").await;
+    pages_answer(cluster.metrics);
+
+    let second = refused(&["serve", "--dir", &dir.path().display().to_string()]);
+    assert!(second.contains("in use by another shoal (process "), "{second}");
+    let other = tempfile::tempdir().unwrap();
+    let (port, other) = (cluster.nfs.port().to_string(), other.path().display().to_string());
+    let taken = refused(&["serve", "--dir", &other, "--port", &port]);
+    assert!(taken.contains("is in use; choose another with --port"), "{taken}");
+
+    assert_eq!(cluster.terminate(), Some(0));
+    inspect_reads(dir.path());
+    let fewer = refused(&["serve", "--dir", &dir.path().display().to_string(), "--ds", "2"]);
+    assert!(fewer.contains("has 3 data servers, with --ds 2"), "{fewer}");
+
+    // The client is still known, also after the process was killed; a data server may join.
+    let mut cluster = Cluster::start(dir.path(), &[]);
+    let again = exchange_id(cluster.nfs, b"one client").await;
+    let other = exchange_id(cluster.nfs, b"another client").await;
+    assert!(first < again && again < other, "{first} {again} {other}: ids are never given out twice");
+    cluster.kill();
+    let mut cluster = Cluster::start(dir.path(), &["--ds", "4"]);
+    assert!(page(cluster.metrics, "/status").contains("\"data_servers_up\":4"));
+    assert_eq!(cluster.terminate(), Some(0));
+}
