@@ -11,11 +11,19 @@ mod control;
 mod control_gate;
 mod ds_handle;
 mod flexfiles;
+mod forged_log;
+mod journal_open;
+mod mds_handle;
+mod namespace_values;
 mod nfs3;
 mod nfs4_callback;
 mod nfs4_reply;
 mod nfs4_request;
 mod rpc_record;
+mod session;
+mod shard_commands;
+mod shard_records;
+mod wal_open;
 
 /// What a target may allocate, as a function of its input's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +99,13 @@ pub const TARGETS: &[Target] = &[
     control::TARGET,
     control_gate::TARGET,
     ds_handle::TARGET,
+    mds_handle::TARGET,
+    namespace_values::TARGET,
+    shard_records::TARGET,
+    shard_commands::TARGET,
+    session::TARGET,
+    wal_open::TARGET,
+    journal_open::TARGET,
 ];
 
 /// The target with this name.

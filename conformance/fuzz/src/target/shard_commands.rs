@@ -1,0 +1,298 @@
+//! The replicated state machine under arbitrary commands: whatever the log holds, applying it panics nowhere and leaves a
+//! store whose invariants hold.
+//!
+//! What a client sends reaches commands nearly unchanged (names, offsets, owners, stateids), so this is hostile input too.
+//!
+//! Input: entries, each behind its length in one byte or, if that is 255, in the two that follow.
+
+use layout::{DataServerId, ExtentId, Iomode};
+use mds_namespace::store::mem::MemStore;
+use mds_namespace::{Caller, Durability, Kind, MetaStore, SetAttributes, SetTime, Timestamp, invariants};
+use mds_shard::apply::apply;
+use mds_shard::command::{
+    Command, Entry, StateidValue, client, data, layout as layouts, lock, namespace, open,
+};
+use mds_shard::record::{StateKind, other};
+
+use super::shard_records::{entry, entry_bytes};
+use super::{MemoryBound, Shape, Target};
+
+pub(super) const TARGET: Target = Target {
+    name: "shard_commands",
+    about: "sequences of arbitrary commands applied to a store, and the store's invariants after them",
+    run,
+    seeds,
+    shape: Shape::Bytes,
+    bound: MemoryBound {
+        // Each command may leave a handful of records in the store, and the check reads all of it again.
+        live_bytes_per_byte: 256,
+        live_bytes: 512 * 1024,
+        ..MemoryBound::DECODER
+    },
+    input_bytes_max: 4096,
+};
+
+fn run(input: &[u8]) -> usize {
+    let store = MemStore::new();
+    let mut applied = 0;
+    let (mut rest, mut done) = (input, false);
+    let mut txn = store.begin().expect("a store in memory does not fail");
+    apply(&mut *txn, &at(0, Command::Format(format()))).expect("a store in memory does not fail");
+    while let Some((bytes, behind)) = next(rest).filter(|_| !done) {
+        rest = behind;
+        let Some(entry) = entry(bytes) else { continue };
+        // A store that failed ends the replica.
+        done = apply(&mut *txn, &entry).is_err();
+        assert!(!done, "no command makes the store fail: {entry:?}");
+        applied += 1;
+    }
+    txn.commit(Durability::Memory).expect("a store in memory does not fail");
+    let view = store.view().expect("a store in memory does not fail");
+    assert_eq!(invariants::check(&*view), Ok(()));
+    applied
+}
+
+/// The next entry's bytes, and what is behind it.
+fn next(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = rest.split_first()?;
+    if *length < u8::MAX {
+        return rest.split_at_checked(usize::from(*length));
+    }
+    let (length, rest) = rest.split_first_chunk()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+}
+
+fn at(second: u64, command: Command) -> Entry {
+    Entry { now_unix_ns: second * 1_000_000_000, origin: None, command }
+}
+
+fn format() -> data::Format {
+    data::Format {
+        file_system: [1; 16],
+        handle_key: [2; 32],
+        cookie_key: [3; 32],
+        root_uid: 0,
+        root_gid: 0,
+        root_mode: 0o755,
+    }
+}
+
+const CLIENT: u64 = 1;
+/// Inode of the first file that the commands below make; the root has the number before it.
+const FILE: u64 = 2;
+
+fn stateid(kind: StateKind, counter: u64) -> StateidValue {
+    StateidValue { seqid: 1, other: other(kind, 0, counter) }
+}
+
+/// The life of a client and a few files, one command of each kind at least, each of them valid after those before it.
+pub(super) fn commands() -> Vec<Entry> {
+    let commands = [client_begins(), file_is_made(), content_moves(), names_change(), all_ends()].concat();
+    (1..).zip(commands).map(|(second, command)| at(second, command)).collect()
+}
+
+fn client_begins() -> Vec<Command> {
+    let (owner, principal) = (b"owner".to_vec(), b"who".to_vec());
+    vec![
+        Command::ExchangeId(client::ExchangeId {
+            owner,
+            verifier: [1; 8],
+            principal: principal.clone(),
+            update: false,
+            implementation: "linux".into(),
+        }),
+        Command::ConfirmClient(client::ConfirmClient { client: CLIENT, sequence: 1, principal }),
+        Command::ReclaimComplete(client::ReclaimComplete { client: CLIENT }),
+        Command::RegisterDataServer(data::RegisterDataServer {
+            uuid: [5; 16],
+            addresses: vec!["10.0.0.1.8.1".into()],
+            control: "10.0.0.1:9".into(),
+            capacity_bytes: 1 << 40,
+        }),
+    ]
+}
+
+fn file_is_made() -> Vec<Command> {
+    let open = |access, target| {
+        Command::Open(open::Open {
+            client: CLIENT,
+            owner: b"opener".to_vec(),
+            caller: Caller::default(),
+            share: open::Share { access, deny: 0 },
+            target,
+        })
+    };
+    let (directory, name) = (mds_namespace::ROOT_INO, b"file".to_vec());
+    let attributes = SetAttributes { mode: Some(0o644), size_bytes: Some(0), ..SetAttributes::default() };
+    vec![
+        open(
+            3,
+            open::Target::Create { directory, name: name.clone(), how: open::How::Unchecked, attributes },
+        ),
+        open(1, open::Target::Name { directory, name }),
+        Command::Lock(lock::Lock {
+            client: CLIENT,
+            ino: FILE,
+            exclusive: true,
+            range: lock::Range { offset_bytes: 10, length_bytes: 10 },
+            locker: lock::Locker::New {
+                open: StateidValue { seqid: 2, ..stateid(StateKind::Open, 1) },
+                owner: b"l".to_vec(),
+            },
+        }),
+        Command::Unlock(lock::Unlock {
+            client: CLIENT,
+            ino: FILE,
+            stateid: stateid(StateKind::Lock, 2),
+            range: lock::Range { offset_bytes: 0, length_bytes: u64::MAX },
+        }),
+        Command::WriteInline(data::WriteInline {
+            ino: FILE,
+            offset_bytes: 3,
+            data: b"bytes".to_vec(),
+            caller: Caller::default(),
+        }),
+    ]
+}
+
+fn content_moves() -> Vec<Command> {
+    let extent = ExtentId { ino: FILE, index: 0 };
+    vec![
+        Command::Allocate(data::Allocate { extent, home: DataServerId(1) }),
+        Command::MoveToExtents(data::MoveToExtents { ino: FILE, change: 2 }),
+        Command::LayoutGet(layouts::LayoutGet {
+            client: CLIENT,
+            extent,
+            iomode: Iomode::ReadWrite,
+            stateid: StateidValue { seqid: 2, ..stateid(StateKind::Open, 1) },
+        }),
+        Command::LayoutCommit(layouts::LayoutCommit {
+            client: CLIENT,
+            ino: FILE,
+            stateid: stateid(StateKind::Layout, 3),
+            end_bytes: Some(5000),
+            mtime: None,
+            caller: Caller::default(),
+        }),
+        Command::LayoutRecall(layouts::LayoutRecall { ino: FILE, iomode: None, except_client: None }),
+        Command::LayoutReturn(layouts::LayoutReturn {
+            client: CLIENT,
+            what: layouts::Returned::File {
+                ino: FILE,
+                iomode: None,
+                whole: true,
+                stateid: StateidValue { seqid: 2, ..stateid(StateKind::Layout, 3) },
+            },
+        }),
+        Command::Written(data::Written { ino: FILE, end_bytes: 9000, caller: None }),
+        Command::Fence(data::Fence { extent }),
+        Command::WorkDone(data::WorkDone { items: vec![0, 1] }),
+    ]
+}
+
+fn names_change() -> Vec<Command> {
+    let (caller, directory) = (Caller::default(), mds_namespace::ROOT_INO);
+    let create = |name: &[u8], kind, target: &[u8]| {
+        Command::Create(namespace::Create {
+            caller: Caller::default(),
+            directory,
+            name: name.to_vec(),
+            kind,
+            symlink_target: target.to_vec(),
+            attributes: SetAttributes::default(),
+        })
+    };
+    let attributes = SetAttributes {
+        size_bytes: Some(100),
+        mtime: Some(SetTime::At(Timestamp { seconds: 5, nanos: 6 })),
+        ..SetAttributes::default()
+    };
+    vec![
+        create(b"dir", Kind::Directory, b""),
+        create(b"link", Kind::Symlink, b"target"),
+        create(b"device", Kind::Block { major: 8, minor: 1 }, b""),
+        Command::Link(namespace::Link {
+            caller: caller.clone(),
+            ino: FILE,
+            directory: 3,
+            name: b"second".to_vec(),
+        }),
+        Command::Rename(namespace::Rename {
+            caller: caller.clone(),
+            from_directory: directory,
+            from_name: b"link".to_vec(),
+            to_directory: 3,
+            to_name: b"second".to_vec(),
+        }),
+        Command::SetAttributes(namespace::SetAttributesOf {
+            caller: caller.clone(),
+            ino: FILE,
+            attributes,
+            by_write_open: false,
+        }),
+        Command::Remove(namespace::Remove { caller, directory, name: b"file".to_vec() }),
+    ]
+}
+
+fn all_ends() -> Vec<Command> {
+    let open = StateidValue { seqid: 2, ..stateid(StateKind::Open, 1) };
+    vec![
+        Command::OpenDowngrade(open::OpenDowngrade {
+            client: CLIENT,
+            ino: FILE,
+            stateid: open,
+            share: open::Share { access: 1, deny: 0 },
+        }),
+        Command::FreeStateid(lock::FreeStateid {
+            client: CLIENT,
+            stateid: StateidValue { seqid: 2, ..stateid(StateKind::Lock, 2) },
+        }),
+        Command::Close(open::Close { client: CLIENT, ino: FILE, stateid: StateidValue { seqid: 3, ..open } }),
+        Command::RemoveClient(client::RemoveClient { client: CLIENT, only_if_idle: false }),
+        Command::Format(format()),
+    ]
+}
+
+fn framed(entries: &[Entry]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for bytes in entries.iter().map(entry_bytes) {
+        match u8::try_from(bytes.len()) {
+            Ok(length) if length < u8::MAX => out.push(length),
+            _ => {
+                out.push(u8::MAX);
+                out.extend_from_slice(&u16::try_from(bytes.len()).expect("commands are short").to_be_bytes());
+            }
+        }
+        out.extend_from_slice(&bytes);
+    }
+    out
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let all = commands();
+    let mut seeds: Vec<Vec<u8>> = all.iter().map(|entry| framed(std::slice::from_ref(entry))).collect();
+    seeds.extend((1..=all.len()).map(|count| framed(&all[..count])));
+    seeds
+}
+
+#[cfg(test)]
+mod tests {
+    use mds_shard::command::Outcome;
+
+    use super::*;
+
+    /// The seeds go deep: what they tell is carried out, but for what is refused on purpose.
+    #[test]
+    fn the_commands_are_carried_out() {
+        let store = MemStore::new();
+        let mut txn = store.begin().unwrap();
+        apply(&mut *txn, &at(0, Command::Format(format()))).unwrap();
+        let mut refused = Vec::new();
+        for entry in commands() {
+            if let Outcome::Refused(refusal) = apply(&mut *txn, &entry).unwrap() {
+                refused.push(format!("{refusal:?}: {:?}", entry.command));
+            }
+        }
+        assert!(refused.is_empty(), "{refused:#?}");
+    }
+}

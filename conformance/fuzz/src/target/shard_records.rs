@@ -1,0 +1,131 @@
+//! Values of the protocol state and entries of the Raft log: postcard behind a version byte.
+//!
+//! Input: a byte that chooses the kind, then the bytes.
+
+use layout::state::LayoutRecord;
+use mds_shard::HeldRange;
+use mds_shard::command::Entry;
+use mds_shard::key;
+use mds_shard::record::{
+    Counters, DataServer, LockRecord, OpenRecord, OwnerClients, Shares, StateidTarget, StoredClient, Tally,
+    Value,
+};
+use wire_session::server::client_id::ClientRecord;
+
+use super::{MemoryBound, Shape, Target, shard_commands};
+
+pub(super) const TARGET: Target = Target {
+    name: "shard_records",
+    about: "values of the protocol state, log entries, keys of the protocol state",
+    run,
+    seeds,
+    shape: Shape::Bytes,
+    bound: MemoryBound::DECODER,
+    input_bytes_max: 2048,
+};
+
+fn run(input: &[u8]) -> usize {
+    let Some((choice, bytes)) = input.split_first() else { return 0 };
+    let valid = match choice % 12 {
+        0 => check::<Counters>(bytes),
+        1 => check::<StoredClient>(bytes),
+        2 => check::<OwnerClients>(bytes),
+        3 => check::<Tally>(bytes),
+        4 => check::<OpenRecord>(bytes),
+        5 => check::<Shares>(bytes),
+        6 => check::<LockRecord>(bytes),
+        7 => check::<LayoutRecord>(bytes),
+        8 => check::<DataServer>(bytes),
+        9 => check::<StateidTarget>(bytes),
+        10 => check_entry(bytes),
+        _ => check_key(bytes),
+    };
+    usize::from(valid)
+}
+
+/// What is read is written as bytes that are read as the same. The bytes may differ: postcard takes long forms of short
+/// numbers.
+fn check<T: Value + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> bool {
+    let Ok(value) = T::decode(bytes) else { return false };
+    assert_eq!(T::decode(&value.encode()).as_ref(), Ok(&value));
+    true
+}
+
+/// An entry as `mds/shard/src/raft/entry.rs` reads it behind its version byte.
+pub(super) fn entry(bytes: &[u8]) -> Option<Entry> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((entry, [])) => Some(entry),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+pub(super) fn entry_bytes(entry: &Entry) -> Vec<u8> {
+    postcard::to_extend(entry, Vec::new()).expect("entries are numbers, bytes and strings")
+}
+
+fn check_entry(bytes: &[u8]) -> bool {
+    let Some(read) = entry(bytes) else { return false };
+    assert_eq!(entry(&entry_bytes(&read)).as_ref(), Some(&read));
+    true
+}
+
+fn check_key(bytes: &[u8]) -> bool {
+    let of = key::parse_of(bytes).inspect(|(client, kind, ino, other)| {
+        assert_eq!(key::of(*client, *kind, *ino, other), bytes);
+    });
+    let layout = key::parse_layout(bytes).inspect(|(ino, client)| {
+        assert_eq!(key::layout(*ino, *client), bytes);
+    });
+    of.is_some() || layout.is_some()
+}
+
+fn seeds() -> Vec<Vec<u8>> {
+    let other = *b"\x01\0\0\0\0\0\0\0\0\0\0\x07";
+    let record = ClientRecord {
+        client: 1,
+        owner: b"owner".to_vec(),
+        verifier: [2; 8],
+        principal: b"who".to_vec(),
+        confirmed: true,
+        sequence: 3,
+        implementation: "linux".into(),
+    };
+    let open = OpenRecord {
+        other,
+        seqid: 1,
+        client: 1,
+        owner: b"open".to_vec(),
+        share: mds_shard::command::open::Share { access: 3, deny: 0 },
+        seen: 4,
+    };
+    let ranges = vec![HeldRange { first: 0, last: 10, exclusive: true }];
+    let lock = LockRecord { other, seqid: 1, client: 1, owner: b"lock".to_vec(), open: other, ranges };
+    let layout = LayoutRecord { other, seqid: 1, read: true, read_write: false, recall_seqid: Some(2) };
+    let server = DataServer {
+        id: 1,
+        uuid: [1; 16],
+        addresses: vec!["10.0.0.1.8.1".into()],
+        control: "h:1".into(),
+        capacity_bytes: 1 << 40,
+    };
+    let target = StateidTarget { kind: mds_shard::record::StateKind::Layout, ino: 1, client: 1 };
+    let mut seeds = vec![
+        Counters::default().encode(),
+        StoredClient { record, reclaim_complete: true }.encode(),
+        OwnerClients { confirmed: Some(1), unconfirmed: None }.encode(),
+        Tally { opens: 1, locks: 2, layouts: 300 }.encode(),
+        open.encode(),
+        Shares { opens: 1, read: 1, write: 0, deny_read: 0, deny_write: 0 }.encode(),
+        lock.encode(),
+        layout.encode(),
+        server.encode(),
+        target.encode(),
+    ];
+    for (number, seed) in (0..).zip(&mut seeds) {
+        seed.insert(0, number);
+    }
+    seeds.extend(shard_commands::commands().iter().map(|entry| [&[10][..], &entry_bytes(entry)].concat()));
+    seeds.push([&[11][..], &key::of(1, mds_shard::record::StateKind::Open, 2, &other)].concat());
+    seeds.push([&[11][..], &key::layout(2, 1)].concat());
+    seeds
+}
