@@ -91,7 +91,7 @@ impl Core {
             capacity_bytes: store.capacity_bytes,
             used_bytes: if failed { store.capacity_bytes } else { store.used_bytes },
             journal_bytes: store.journal_bytes,
-            live_bytes: store.used_bytes,
+            live_bytes: store.live_bytes,
             extents: store.extents,
             reads,
             writes,

@@ -150,7 +150,7 @@ impl Metrics {
     /// What the store says now.
     pub(crate) fn set_usage(&self, usage: &StoreUsage) {
         self.journal_bytes.set(usage.journal_bytes);
-        self.live_bytes.set(usage.used_bytes);
+        self.live_bytes.set(usage.live_bytes);
         self.capacity_bytes.set(usage.capacity_bytes);
         self.flushes.inc_by(usage.flushes.saturating_sub(self.flushes.get()));
         self.bad_blocks.inc_by(usage.bad_blocks.saturating_sub(self.bad_blocks.get()));

@@ -41,10 +41,13 @@ async fn work(inner: &Inner) -> Result<(), EmptyError> {
         match choose(&uses, inner.wal.disk_bytes(), inner.room) {
             Choice::Rest => {
                 inner.rests.fetch_add(1, Ordering::Relaxed);
+                inner.compacted.notify_waiters();
                 return Ok(());
             }
             Choice::Empty { segment } => {
                 inner.empty(segment).await?;
+                inner.nothing_to_gain.store(false, Ordering::Relaxed);
+                inner.compacted.notify_waiters();
                 tracing::debug!(segment, "segment emptied");
             }
         }

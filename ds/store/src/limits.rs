@@ -18,7 +18,7 @@ pub const READS_IN_FLIGHT_MAX: usize = 16;
 /// Times that a write waits for compaction to make room before it is told that the store is busy.
 pub const ROOM_WAITS_MAX: u32 = 200;
 
-/// How long one such wait lasts.
+/// How long one such wait lasts at most.
 pub const ROOM_WAIT_MS: u64 = 10;
 
 /// Default size of a journal segment.

@@ -54,8 +54,10 @@ impl StoreConfig {
 pub struct StoreUsage {
     /// What may be written in all.
     pub capacity_bytes: u64,
-    /// What counts against it.
+    /// What counts against it: all of it, when nothing more can be written.
     pub used_bytes: u64,
+    /// Bytes that can still be read, and the headers of their records.
+    pub live_bytes: u64,
     /// Journal files, dead bytes included.
     pub journal_bytes: u64,
     /// Extents that are known.
@@ -84,6 +86,10 @@ pub(crate) struct Inner {
     pub(crate) bad_blocks: AtomicU64,
     /// Times that compaction found nothing worth doing.
     pub(crate) rests: AtomicU64,
+    /// The journal is full, and compaction cannot help: what is dead lies too thinly spread.
+    pub(crate) nothing_to_gain: AtomicBool,
+    /// Told when compaction has given back a segment, or found nothing worth doing.
+    pub(crate) compacted: Notify,
     /// Wakes the compactor.
     pub(crate) wake: Arc<Notify>,
     /// The compactor is to end.
@@ -125,6 +131,8 @@ impl Store {
             reserved_bytes: AtomicU64::new(0),
             bad_blocks: AtomicU64::new(0),
             rests: AtomicU64::new(0),
+            nothing_to_gain: AtomicBool::new(false),
+            compacted: Notify::new(),
             wake: Arc::new(Notify::new()),
             closing: AtomicBool::new(false),
             compactor: Mutex::new(None),
@@ -155,10 +163,14 @@ impl Store {
     #[must_use]
     pub fn usage(&self) -> StoreUsage {
         let inner = &self.inner;
-        let live = inner.index.segments().live_bytes();
+        let live_bytes = inner.index.segments().live_bytes();
+        let used_bytes = live_bytes + inner.reserved_bytes.load(Ordering::Relaxed);
+        let capacity_bytes = inner.room.live_bytes_max();
+        let full = inner.nothing_to_gain.load(Ordering::Relaxed);
         StoreUsage {
-            capacity_bytes: inner.room.live_bytes_max(),
-            used_bytes: live + inner.reserved_bytes.load(Ordering::Relaxed),
+            capacity_bytes,
+            used_bytes: if full { used_bytes.max(capacity_bytes) } else { used_bytes },
+            live_bytes,
             journal_bytes: inner.wal.disk_bytes(),
             extents: inner.index.extents(),
             flushes: inner.wal.counters().flushes,

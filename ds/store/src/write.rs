@@ -122,15 +122,23 @@ impl Reserved {
         }
         let rests = inner.rests.load(Ordering::Relaxed);
         for _ in 0..ROOM_WAITS_MAX {
+            // Registered before looking, so that no change is missed.
+            let compacted = inner.compacted.notified();
+            tokio::pin!(compacted);
+            compacted.as_mut().enable();
             if inner.wal.disk_bytes() <= inner.room.full_bytes() {
                 return Ok(reserved);
             }
             // Twice: the first rest may have been decided before this WRITE came.
             if rests + 2 <= inner.rests.load(Ordering::Relaxed) {
+                inner.nothing_to_gain.store(true, Ordering::Relaxed);
                 return Err(ChangeError::NoSpace);
             }
             inner.wake.notify_one();
-            inner.env.clock.sleep_ms(ROOM_WAIT_MS).await;
+            tokio::select! {
+                () = compacted => {}
+                () = inner.env.clock.sleep_ms(ROOM_WAIT_MS) => {}
+            }
         }
         Err(ChangeError::Busy)
     }

@@ -1,0 +1,123 @@
+//! A metadata server that knows REGISTER and HEARTBEAT, and answers as the test says.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use env::{BoxFuture, Entropy, Env};
+use env_transport::{Answer, Call, Connection, Limits, Server, Service, serve};
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
+use wire_nfs::control::register::{Register, Registered, SealedKey};
+use wire_nfs::control::{
+    ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply,
+};
+use wire_rpc::accepted_success;
+use wire_xdr::Writer;
+
+pub(crate) const HANDLE_KEY: [u8; 32] = [9; 32];
+pub(crate) const LEASE_MS: u32 = 3_000;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Behaviour {
+    Lease,
+    Refuse(Refusal),
+    /// REGISTER is fine, HEARTBEAT is not.
+    RefuseHeartbeat(Refusal),
+    /// Takes calls and never answers.
+    Silent,
+}
+
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) registers: Vec<Register>,
+    pub(crate) heartbeats: Vec<Heartbeat>,
+}
+
+struct Fake {
+    key: ClusterKey,
+    entropy: Arc<dyn Entropy>,
+    gates: Mutex<HashMap<u64, ControlGate>>,
+    behaviour: Mutex<Behaviour>,
+    seen: Mutex<Seen>,
+}
+
+pub(crate) struct Metadata {
+    server: Server,
+    fake: Arc<Fake>,
+}
+
+impl Metadata {
+    pub(crate) async fn start(env: &Env, key: ClusterKey) -> Self {
+        let fake = Arc::new(Fake {
+            key,
+            entropy: env.entropy.clone(),
+            gates: Mutex::default(),
+            behaviour: Mutex::new(Behaviour::Lease),
+            seen: Mutex::default(),
+        });
+        let service: Arc<dyn Service> = fake.clone();
+        let address = super::any_address();
+        let server =
+            serve(env.net.clone(), env.clock.clone(), address, service, Limits::default()).await.unwrap();
+        Self { server, fake }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        *self.fake.behaviour.lock().unwrap() = behaviour;
+    }
+
+    pub(crate) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
+        look(&self.fake.seen.lock().unwrap())
+    }
+}
+
+impl Fake {
+    fn answer(&self, procedure: u32, args: bytes::Bytes, connection: u64) -> Option<Writer> {
+        let mut gates = self.gates.lock().unwrap();
+        let gate = gates.entry(connection).or_insert_with(|| {
+            let mut nonce = [0; 32];
+            self.entropy.fill(&mut nonce);
+            ControlGate::new(&self.key, PROGRAM, NodeKind::Metadata, nonce)
+        });
+        if let Some(reply) = gate.handshake(procedure, args.clone()) {
+            return Some(reply.unwrap());
+        }
+        let peer = gate.peer().unwrap();
+        assert_eq!(peer.kind, NodeKind::Data);
+        let behaviour = self.behaviour.lock().unwrap().clone();
+        let mut w = Writer::new();
+        match (Procedure::from_number(procedure).unwrap(), behaviour) {
+            (_, Behaviour::Silent) => return None,
+            (Procedure::Register, Behaviour::Lease | Behaviour::RefuseHeartbeat(_)) => {
+                self.seen.lock().unwrap().registers.push(decode_args(args).unwrap());
+                let key = SealedKey::seal(&peer.secret, [3; 16], &HANDLE_KEY);
+                put_reply(&mut w, &Ok(Registered { server: 4, lease_ms: LEASE_MS, key }));
+            }
+            (Procedure::Heartbeat, Behaviour::Lease) => {
+                self.seen.lock().unwrap().heartbeats.push(decode_args(args).unwrap());
+                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS }));
+            }
+            (_, Behaviour::Refuse(refusal)) | (Procedure::Heartbeat, Behaviour::RefuseHeartbeat(refusal)) => {
+                put_reply::<Renewed>(&mut w, &Err(refusal));
+            }
+            (procedure, _) => panic!("a data server does not call {procedure:?}"),
+        }
+        Some(w)
+    }
+}
+
+impl Service for Fake {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let body = self.answer(call.header.procedure, call.args.rest(), connection.id());
+        Box::pin(async move {
+            let Some(body) = body else { std::future::pending().await };
+            let mut w = accepted_success(call.header.xid);
+            w.append(body);
+            Answer::Reply(w)
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! FENCE, CUT, DROP and SIZE against data requests.
+
+mod bed;
+
+use std::sync::Arc;
+
+use bed::*;
+use layout::{Epoch, ExtentId, Iomode};
+use wire_nfs::v3::{Nfsstat3, StableHow};
+
+#[tokio::test]
+async fn old_handles_are_stale() {
+    let bed = Bed::new().await;
+    let control = bed.control();
+    bed.write(rw(1), START, b"hello", StableHow::Unstable).await.unwrap();
+    control.fence(EXTENT, Epoch(2)).await.unwrap();
+    let written = bed.write(rw(1), START, b"later", StableHow::Unstable).await;
+    assert_eq!(written.unwrap_err(), Nfsstat3::Stale);
+    assert_eq!(bed.read(rw(1), START, 5).await.unwrap_err(), Nfsstat3::Stale);
+    assert_eq!(bed.commit(rw(1)).await.unwrap_err(), Nfsstat3::Stale);
+    assert_eq!(&bed.read(rw(2), START, 5).await.unwrap().data[..], b"hello");
+    // A handle of a higher epoch is genuine, and fences the lower ones by itself.
+    bed.read(rw(5), START, 5).await.unwrap();
+    assert_eq!(bed.read(rw(4), START, 5).await.unwrap_err(), Nfsstat3::Stale);
+    assert_eq!(control.size(&[EXTENT]).await.unwrap()[0].epoch, 5);
+}
+
+#[tokio::test]
+async fn cut_and_drop_take_bytes_and_handles() {
+    let bed = Bed::new().await;
+    let control = bed.control();
+    bed.write(rw(1), START, &[7; 100], StableHow::Unstable).await.unwrap();
+    control.cut(EXTENT, Epoch(2), 40).await.unwrap();
+    let size = control.size(&[EXTENT, ExtentId { ino: 1234, index: 0 }]).await.unwrap();
+    assert_eq!((size[0].end_bytes, size[0].held_bytes, size[0].epoch), (40, 40, 2));
+    assert!(0 < size[0].mtime_unix_ns && 0 < size[0].change);
+    assert_eq!(size[1], wire_nfs::control::extent::ExtentSize::default());
+    assert_eq!(bed.read(rw(1), START, 5).await.unwrap_err(), Nfsstat3::Stale);
+    let read = bed.read(handle_of(EXTENT, 2, Iomode::Read, START + 60), START, 100).await.unwrap();
+    assert_eq!((&read.data[..], read.eof), (&[[7; 40].as_slice(), &[0; 20]].concat()[..], true));
+    control.drop_extent(EXTENT, Epoch(3)).await.unwrap();
+    assert_eq!(bed.read(rw(2), START, 5).await.unwrap_err(), Nfsstat3::Stale);
+    assert_eq!(bed.read(rw(3), START, 5).await.unwrap().data.len(), 0);
+    // A delayed copy of the CUT changes nothing that came after it.
+    bed.write(rw(3), START + 50, b"new", StableHow::Unstable).await.unwrap();
+    control.cut(EXTENT, Epoch(2), 40).await.unwrap();
+    assert_eq!(control.size(&[EXTENT]).await.unwrap()[0].end_bytes, 53);
+    assert!(control.cut(EXTENT, Epoch(9), (64 << 20) + 1).await.is_err());
+}
+
+/// Whatever was answered OK before the fence is there and counted; the rest was refused and is not.
+/// Spec: docs/protocol/control.md §3.
+#[tokio::test]
+async fn writes_in_flight_meet_the_fence_cleanly() {
+    let bed = Arc::new(Bed::new().await);
+    let control = bed.control();
+    control.size(&[EXTENT]).await.unwrap();
+    for round in 0..10 {
+        let extent = ExtentId { ino: 100 + round, index: 0 };
+        let writes: Vec<_> = (0..24u64)
+            .map(|number| {
+                let bed = Arc::clone(&bed);
+                let stable = if number % 3 == 0 { StableHow::FileSync } else { StableHow::Unstable };
+                tokio::spawn(async move {
+                    let file = handle_of(extent, 1, Iomode::ReadWrite, 0);
+                    bed.write(file, number * 1000, &[1; 1000], stable).await
+                })
+            })
+            .collect();
+        for _ in 0..round * 3 {
+            tokio::task::yield_now().await;
+        }
+        control.fence(extent, Epoch(2)).await.unwrap();
+        let held = control.size(&[extent]).await.unwrap()[0].held_bytes;
+        let mut written = 0;
+        for write in writes {
+            match write.await.unwrap() {
+                Ok(done) => written += done.count,
+                Err(status) => assert_eq!(status, Nfsstat3::Stale),
+            }
+        }
+        assert_eq!(held, written);
+        assert_eq!(control.size(&[extent]).await.unwrap()[0].held_bytes, held);
+    }
+}
+
+#[tokio::test]
+async fn stat_tells_who_and_how_full() {
+    let bed = Bed::new().await;
+    bed.write(rw(1), START, &[7; 5000], StableHow::FileSync).await.unwrap();
+    bed.read(rw(1), START, 5000).await.unwrap();
+    let stat = bed.control().stat().await.unwrap();
+    assert_eq!(stat.uuid, bed.server.uuid());
+    let usage = stat.usage;
+    assert_eq!((usage.reads, usage.writes, usage.read_bytes, usage.written_bytes), (1, 1, 5000, 5000));
+    assert!(5000 <= usage.used_bytes && usage.used_bytes < 6000, "{usage:?}");
+    assert!(0 < usage.flushes && usage.extents == 1);
+    let written = bed.write(rw(1), START, b"x", StableHow::FileSync).await.unwrap();
+    assert_eq!(written.verf, stat.instance.to_be_bytes());
+}

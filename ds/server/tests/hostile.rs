@@ -1,0 +1,199 @@
+//! Whatever comes in is answered or cut off, and the server goes on.
+
+mod bed;
+
+use bed::*;
+use bytes::{Bytes, BytesMut};
+use client::control::{ControlError, DsControl};
+use env::net::Net;
+use env_transport::CallError;
+use layout::Epoch;
+use proptest::prelude::*;
+use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
+use wire_nfs::control::{self, ClusterKey, Handshake, NodeKind, Nothing, Refusal, decode_reply, encoded};
+use wire_nfs::v3::{self, Nfsstat3, Procedure, StableHow};
+use wire_rpc::{AuthStat, Credential, OpaqueAuth, ReplyStatus, mark_bytes};
+use wire_xdr::{Encode, Reader, Writer};
+
+struct Raw(Bytes);
+
+impl Encode for Raw {
+    fn encode(&self, w: &mut Writer) {
+        w.raw(&self.0);
+    }
+}
+
+fn rejected(reply: Result<Reader, CallError>) -> ReplyStatus {
+    match reply {
+        Err(CallError::Rejected(status)) => status,
+        other => panic!("not rejected: {other:?}"),
+    }
+}
+
+/// Spec: RFC 5531 §9.
+#[tokio::test]
+async fn other_programs_versions_and_procedures_are_refused_politely() {
+    let bed = Bed::new().await;
+    let before = bed.client.connection().await.unwrap().id();
+    for program in [100_227, 400_122, 100_005, control::PROGRAM, 0] {
+        let status = rejected(call(&bed.client, program, 3, 0, &Nothing).await);
+        assert_eq!(status, ReplyStatus::ProgUnavail, "{program}");
+    }
+    for version in [0, 2, 4] {
+        let status = rejected(call(&bed.client, v3::PROGRAM, version, 0, &Nothing).await);
+        assert_eq!(status, ReplyStatus::ProgMismatch { low: 3, high: 3 });
+    }
+    for procedure in [22, 100, u32::MAX] {
+        let status = rejected(call(&bed.client, v3::PROGRAM, 3, procedure, &Nothing).await);
+        assert_eq!(status, ReplyStatus::ProcUnavail);
+    }
+    call(&bed.client, v3::PROGRAM, 3, 0, &Nothing).await.unwrap().finish().unwrap();
+    for procedure in Procedure::ALL {
+        if [Procedure::Null, Procedure::Read, Procedure::Write, Procedure::Commit].contains(procedure) {
+            continue;
+        }
+        let mut reply = bed.raw(*procedure, &Nothing).await.unwrap();
+        assert_eq!(reply.u32().unwrap(), Nfsstat3::Notsupp.as_u32(), "{procedure:?}");
+    }
+    assert_eq!(bed.client.connection().await.unwrap().id(), before, "the connection was kept");
+}
+
+#[tokio::test]
+async fn strange_credentials_are_refused_and_plain_ones_welcome() {
+    let bed = Bed::new().await;
+    let gss = Credential::Other(OpaqueAuth { flavor: 6, body: Bytes::from_static(&[0; 8]) });
+    let args = || {
+        let mut w = Writer::new();
+        v3::read::Args { file: rw(1), offset: START, count: 1 }.encode(&mut w);
+        w
+    };
+    let reply = bed.client.call(v3::PROGRAM, 3, 6, &gss, args(), CALL_MS).await;
+    assert_eq!(rejected(reply), ReplyStatus::AuthError(AuthStat::REJECTEDCRED));
+    for uid in [0, 1000, u32::MAX] {
+        let sys = Credential::Sys(wire_rpc::AuthSys { uid, gid: uid, ..Default::default() });
+        let mut reply = bed.client.call(v3::PROGRAM, 3, 6, &sys, args(), CALL_MS).await.unwrap();
+        assert_eq!(reply.u32().unwrap(), 0);
+    }
+}
+
+/// Spec: docs/protocol/control.md §1.
+#[tokio::test]
+async fn the_control_port_wants_the_cluster_key() {
+    let bed = Bed::new().await;
+    let address = bed.server.control_address();
+    let client = connect(&bed.env, address);
+    let fence = AtEpoch { extent: ExtentName { ino: 7, index: 2 }, epoch: 9 };
+    for procedure in 3..10 {
+        let reply = call(&client, control::PROGRAM, 1, procedure, &fence).await.unwrap().rest();
+        assert_eq!(decode_reply::<KnownEpoch>(reply).unwrap(), Err(Refusal::NotAuthenticated), "{procedure}");
+    }
+    call(&client, control::PROGRAM, 1, 0, &Nothing).await.unwrap();
+    assert_eq!(rejected(call(&client, control::PROGRAM, 1, 77, &Nothing).await), ReplyStatus::ProcUnavail);
+    assert_eq!(rejected(call(&client, v3::PROGRAM, 3, 0, &Nothing).await), ReplyStatus::ProgUnavail);
+    let mismatch = ReplyStatus::ProgMismatch { low: 1, high: 1 };
+    assert_eq!(rejected(call(&client, control::PROGRAM, 2, 0, &Nothing).await), mismatch);
+
+    let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]));
+    let refused = wrong.fence(EXTENT, Epoch(9)).await;
+    assert!(matches!(refused, Err(ControlError::Unreachable(CallError::Hello { .. }))), "{refused:?}");
+    assert_eq!(bed.control().size(&[EXTENT]).await.unwrap()[0].epoch, 0, "nothing was fenced");
+}
+
+#[tokio::test]
+async fn other_kinds_of_nodes_may_not_fence() {
+    let bed = Bed::new().await;
+    for (kind, may_ask) in
+        [(NodeKind::Data, false), (NodeKind::Gateway, false), (NodeKind::Administrator, true)]
+    {
+        let client = connect(&bed.env, bed.server.control_address());
+        let handshake = Handshake::new(&cluster_key(), control::PROGRAM, kind, [kind as u8; 32]);
+        let reply = call(&client, control::PROGRAM, 1, 1, handshake.hello()).await.unwrap().rest();
+        let (greeted, auth) = handshake.on_hello(decode_reply(reply).unwrap().unwrap()).unwrap();
+        let reply = call(&client, control::PROGRAM, 1, 2, &auth).await.unwrap().rest();
+        greeted.on_auth(&decode_reply(reply).unwrap().unwrap()).unwrap();
+        let fence = AtEpoch { extent: ExtentName { ino: 7, index: 2 }, epoch: 9 };
+        let reply = call(&client, control::PROGRAM, 1, 5, &fence).await.unwrap().rest();
+        assert_eq!(decode_reply::<KnownEpoch>(reply).unwrap(), Err(Refusal::WrongPeer), "{kind:?}");
+        let reply = call(&client, control::PROGRAM, 1, 9, &Nothing).await.unwrap().rest();
+        let stat = decode_reply::<control::heartbeat::Stat>(reply).unwrap();
+        assert_eq!(stat.is_ok(), may_ask, "{kind:?}");
+        let garbage = call(&client, control::PROGRAM, 1, 9, &fence).await;
+        assert_eq!(garbage.is_err(), may_ask, "arguments that STAT does not have");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_handshake_ends_the_connection() {
+    let bed = Bed::new().await;
+    let client = connect(&bed.env, bed.server.control_address());
+    let auth = control::auth::Auth { mac: [0; 32] };
+    let reply = call(&client, control::PROGRAM, 1, 2, &auth).await.unwrap().rest();
+    assert_eq!(decode_reply::<Nothing>(reply).unwrap(), Err(Refusal::BadMac));
+    let next = call(&client, control::PROGRAM, 1, 9, &Nothing).await;
+    assert_eq!(next.unwrap_err(), CallError::Disconnected);
+}
+
+fn small_runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Arguments that begin well: a genuine handle, then anything.
+fn arguments() -> impl Strategy<Value = Vec<u8>> {
+    let noise = prop::collection::vec(any::<u8>(), 0..96);
+    (prop::bool::ANY, noise, 0usize..160).prop_map(|(genuine, noise, keep)| {
+        let mut w = Writer::new();
+        if genuine {
+            rw(1).encode(&mut w);
+            w.u64(START);
+        }
+        w.raw(&noise);
+        let bytes = w.into_bytes();
+        bytes[..keep.min(bytes.len())].to_vec()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn any_arguments_get_an_answer(all in prop::collection::vec((0u32..24, arguments()), 1..24)) {
+        small_runtime().block_on(async {
+            let bed = Bed::new().await;
+            for (procedure, arguments) in all {
+                let args = Raw(arguments.into());
+                let reply = call(&bed.client, v3::PROGRAM, 3, procedure, &args).await;
+                assert!(!matches!(reply, Err(CallError::Disconnected | CallError::Timeout)), "{reply:?}");
+                let control = connect(&bed.env, bed.server.control_address());
+                let reply = call(&control, control::PROGRAM, 1, procedure % 12, &args).await;
+                assert!(!matches!(reply, Err(CallError::Timeout)), "{reply:?}");
+            }
+            bed.write(rw(1), START, b"still here", StableHow::FileSync).await.unwrap();
+        });
+    }
+
+    #[test]
+    fn any_bytes_on_the_wire_leave_it_standing(
+        records in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), any::<bool>()), 1..8),
+    ) {
+        small_runtime().block_on(async {
+            let bed = Bed::new().await;
+            for (bytes, marked) in records {
+                let mut stream = bed.net.connect(bed.server.address()).await.unwrap();
+                let mark = if marked { mark_bytes(bytes.len()).to_vec() } else { vec![] };
+                let record = [mark, bytes];
+                for piece in &record {
+                    let mut rest = &piece[..];
+                    while !rest.is_empty() {
+                        let Ok(sent) = stream.write.write(&[std::io::IoSlice::new(rest)]).await else { break };
+                        rest = &rest[sent..];
+                    }
+                }
+                drop(stream.write);
+                let mut answer = BytesMut::new();
+                while let Ok(1..) = stream.read.read(&mut answer, 4096).await {}
+            }
+            bed.write(rw(1), START, b"still here", StableHow::FileSync).await.unwrap();
+            assert_eq!(encoded(&Nothing).len(), 0);
+        });
+    }
+}

@@ -1,0 +1,138 @@
+//! Registering, and serving only under a lease.
+
+mod bed;
+
+use bed::*;
+use ds_server::{DataServer, StartError};
+use prometheus_client::registry::Registry;
+use wire_nfs::control::{ClusterKey, Refusal};
+use wire_nfs::v3::{Nfsstat3, StableHow};
+
+/// Lets `ms` pass in small steps, so that everything that sleeps gets its turn.
+async fn pass(bed: &Bed, ms: u64) {
+    for _ in 0..ms / 50 {
+        bed.clock.advance_ms(50);
+        for _ in 0..200 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn it_says_who_it_is() {
+    let bed = Bed::new().await;
+    let register = bed.metadata.seen(|seen| seen.registers[0].clone());
+    assert_eq!(register.uuid, bed.server.uuid());
+    let port = bed.server.address().port();
+    assert_eq!(register.addresses, [format!("127.0.0.1.{}.{}", port >> 8, port & 255)]);
+    assert_eq!(register.control, bed.server.control_address().to_string());
+    assert_eq!(register.capacity_bytes, bed.server.usage().capacity_bytes);
+    assert_eq!(bed.server.server().unwrap().0, 4);
+}
+
+#[tokio::test]
+async fn heartbeats_keep_the_lease() {
+    let bed = Bed::new().await;
+    bed.write(rw(1), START, &[1; 1000], StableHow::FileSync).await.unwrap();
+    pass(&bed, 4 * u64::from(LEASE_MS)).await;
+    bed.read(rw(1), START, 10).await.unwrap();
+    bed.metadata.seen(|seen| {
+        assert_eq!(seen.registers.len(), 1);
+        assert!((11..=13).contains(&seen.heartbeats.len()), "{}", seen.heartbeats.len());
+        let last = seen.heartbeats.last().unwrap();
+        assert_eq!((last.server, last.usage.written_bytes), (4, 1000));
+    });
+}
+
+/// Spec: docs/protocol/control.md §2.
+#[tokio::test]
+async fn without_a_lease_it_is_jukebox() {
+    let bed = Bed::new().await;
+    bed.write(rw(1), START, b"hello", StableHow::FileSync).await.unwrap();
+    bed.metadata.behave(Behaviour::Silent);
+    pass(&bed, u64::from(LEASE_MS) + 50).await;
+    assert!(!bed.server.is_serving());
+    assert_eq!(bed.read(rw(1), START, 5).await.unwrap_err(), Nfsstat3::Jukebox);
+    assert_eq!(bed.write(rw(1), START, b"x", StableHow::Unstable).await.unwrap_err(), Nfsstat3::Jukebox);
+    assert_eq!(bed.commit(rw(1)).await.unwrap_err(), Nfsstat3::Jukebox);
+    // The metadata server is told the truth meanwhile.
+    assert_eq!(bed.control().size(&[EXTENT]).await.unwrap()[0].end_bytes, 5);
+    bed.metadata.behave(Behaviour::Lease);
+    pass(&bed, 3_000).await;
+    assert_eq!(&bed.read(rw(1), START, 5).await.unwrap().data[..], b"hello");
+}
+
+#[tokio::test]
+async fn one_that_is_not_known_registers_again() {
+    let bed = Bed::new().await;
+    bed.metadata.behave(Behaviour::RefuseHeartbeat(Refusal::RegisterAgain));
+    pass(&bed, u64::from(LEASE_MS)).await;
+    assert!(1 < bed.metadata.seen(|seen| seen.registers.len()));
+    assert!(bed.server.is_serving(), "registering gives a lease");
+}
+
+#[tokio::test]
+async fn the_leader_is_followed() {
+    let bed = Bed::new().await;
+    let leader = Metadata::start(&bed.env, cluster_key()).await;
+    let refusal = Refusal::NotLeader { leader: leader.address().to_string() };
+    bed.metadata.behave(Behaviour::Refuse(refusal));
+    pass(&bed, u64::from(LEASE_MS)).await;
+    assert_eq!(leader.seen(|seen| seen.registers.len()), 1);
+    assert!(bed.server.is_serving());
+    pass(&bed, 2 * u64::from(LEASE_MS)).await;
+    assert!(bed.server.is_serving());
+}
+
+#[tokio::test]
+async fn the_next_metadata_server_is_tried() {
+    let bed = Bed::new().await;
+    let nobody = "127.0.0.1:9".parse().unwrap();
+    let config = ds_server::DsConfig { dir: "/other".into(), ..config(vec![nobody, bed.metadata.address()]) };
+    let server = DataServer::start(bed.env.clone(), config, &mut Registry::default()).await.unwrap();
+    assert!(!server.is_serving());
+    pass(&bed, 1_000).await;
+    assert!(server.is_serving());
+    server.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn another_cluster_gives_no_lease() {
+    let bed = Bed::new().await;
+    let config = ds_server::DsConfig {
+        dir: "/other".into(),
+        cluster_key: ClusterKey::new([6; 32]),
+        ..config(vec![bed.metadata.address()])
+    };
+    let server = DataServer::start(bed.env.clone(), config, &mut Registry::default()).await.unwrap();
+    pass(&bed, 1_000).await;
+    assert!(!server.is_serving() && server.server().is_none());
+    assert_eq!(bed.metadata.seen(|seen| seen.registers.len()), 1, "only the bed's own");
+}
+
+#[tokio::test]
+async fn it_must_know_where_clients_find_it() {
+    let bed = Bed::new().await;
+    let config = ds_server::DsConfig {
+        dir: "/other".into(),
+        listen: "0.0.0.0:0".parse().unwrap(),
+        ..config(vec![bed.metadata.address()])
+    };
+    let started = DataServer::start(bed.env.clone(), config, &mut Registry::default()).await;
+    assert!(matches!(started.err(), Some(StartError::NoAddress { .. })));
+}
+
+#[tokio::test]
+async fn a_stopped_server_lets_go_and_comes_back() {
+    let Bed { clock, disk, net, server, metadata, client, .. } = {
+        let bed = Bed::new().await;
+        bed.write(rw(1), START, b"hello", StableHow::Unstable).await.unwrap();
+        bed
+    };
+    let uuid = server.uuid();
+    server.stop().await.unwrap();
+    drop((metadata, client));
+    let bed = Bed::on(clock, disk, net, 2).await;
+    assert_eq!(bed.server.uuid(), uuid);
+    assert_eq!(&bed.read(rw(1), START, 5).await.unwrap().data[..], b"hello", "a clean stop loses nothing");
+}
