@@ -21,25 +21,52 @@ const FLUSHES: usize = 400;
 const SECONDS_EACH: u64 = 3;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(run());
-}
-
-async fn run() {
-    let (disk, back_end) = open_disk("bench", Preference::default()).expect("a disk");
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let argument = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
     let dir = argument.map_or_else(|| temporary.path().to_path_buf(), PathBuf::from);
-    let env = Env {
+    // What dies with a runtime is what dies with a process.
+    for first in [true, false] {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+        let env = env();
+        runtime.block_on(async { if first { fill(&env, &dir).await } else { restart(&env, &dir).await } });
+        runtime.shutdown_timeout(std::time::Duration::from_secs(10));
+    }
+}
+
+fn env() -> Env {
+    let (disk, back_end) = open_disk("bench", Preference::default()).expect("a disk");
+    println!("disk back end {back_end:?}");
+    Env {
         clock: Arc::new(OsClock::new()),
         entropy: Arc::new(OsEntropy::new()),
         disk,
         net: Arc::new(MemoryNet::new()),
-    };
-    println!("disk back end {back_end:?}, directory {}", dir.display());
-    flushes(&env, &dir).await;
-    let shard =
-        Shard::start(env.clone(), &dir.join("shard"), NodeConfig::single([1; 16])).await.expect("starts");
+    }
+}
+
+async fn start(env: &Env, dir: &Path) -> Shard {
+    let config = NodeConfig::single([1; 16]);
+    Shard::start(env.clone(), &dir.join("shard"), config).await.expect("starts")
+}
+
+/// Starts again after a death without a stop.
+async fn restart(env: &Env, dir: &Path) {
+    let began = env.clock.monotonic_ms();
+    let shard = start(env, dir).await;
+    let status = shard.status();
+    println!(
+        "restart: {} ms for {} entries behind the last checkpoint, store of {} MiB",
+        env.clock.monotonic_ms() - began,
+        status.applied_index - status.cut_index,
+        status.store_bytes >> 20
+    );
+    shard.stop().await;
+}
+
+async fn fill(env: &Env, dir: &Path) {
+    println!("directory {}", dir.display());
+    flushes(env, dir).await;
+    let shard = start(env, dir).await;
     let format = Command::Format(Format {
         file_system: [1; 16],
         handle_key: [2; 32],
@@ -50,9 +77,8 @@ async fn run() {
     });
     shard.propose(None, format).await.expect("formats");
     for proposers in [1, 16, 64] {
-        measure(&env, &shard, proposers).await;
+        measure(env, &shard, proposers).await;
     }
-    shard.stop().await;
 }
 
 /// A block overwritten in place and flushed, again and again.
