@@ -23,6 +23,8 @@ struct Node {
 }
 
 struct Cluster {
+    /// A member that holds another key than the rest.
+    stranger: Option<usize>,
     net: Arc<MemoryNet>,
     nodes: Vec<Node>,
     /// Who led last.
@@ -31,22 +33,26 @@ struct Cluster {
 
 impl Cluster {
     fn new() -> Self {
+        Self::with_stranger(None)
+    }
+
+    fn with_stranger(stranger: Option<usize>) -> Self {
         let node = |_| Node { disk: MemoryDisk::new(), store: Arc::new(MemStore::new()), running: None };
         let nodes = (0..MEMBERS).map(node).collect();
-        let mut cluster = Self { net: Arc::new(MemoryNet::new()), nodes, leader: 0 };
+        let mut cluster = Self { stranger, net: Arc::new(MemoryNet::new()), nodes, leader: 0 };
         (0..cluster.nodes.len()).for_each(|at| cluster.start(at));
         cluster
     }
 
     fn start(&mut self, at: usize) {
-        let node = &mut self.nodes[at];
         let config = NodeConfig {
             id: at as u64 + 1,
             members: (1..=MEMBERS).map(|id| (id, format!("10.0.0.{id}:1"))).collect(),
-            cluster_key: [4; 32],
+            cluster_key: if self.stranger == Some(at) { [5; 32] } else { [4; 32] },
             log_entries_kept: 10,
             ..NodeConfig::single([1; 16])
         };
+        let node = &mut self.nodes[at];
         let runtime = runtime();
         let env = env_with(Arc::new(node.disk.clone()), self.net.clone());
         let store = node.store.clone();
@@ -192,4 +198,14 @@ fn lone_member_acknowledges_nothing() {
         assert!(matches!(outcome, Err(ProposeError::NotLeader { leader: None })), "{outcome:?}");
     });
     assert!(!has(shard, "late"));
+}
+
+/// Who does not hold the cluster key gets no entry, and gives no vote.
+#[test]
+fn stranger_is_kept_out() {
+    let mut cluster = Cluster::with_stranger(Some(2));
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    cluster.create(&names("file", 20));
+    assert_eq!(cluster.shard(2).status().applied_index, 0);
+    assert!(cluster.shard(2).leader().is_none());
 }

@@ -1,6 +1,8 @@
 //! One replica that dies at any moment: everything that was acknowledged is there afterwards.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,5 +142,60 @@ fn foreign_directory_is_refused() {
         };
         start(STORE_ID).await.unwrap().stop().await;
         assert!(start([8; 16]).await.is_err());
+    });
+}
+
+const CHILD_DIR: &str = "SHOAL_TEST_CHILD_DIR";
+
+/// The body of the process that `killed_process_loses_nothing` kills; as a test of its own it does nothing.
+#[test]
+fn child_that_is_killed() {
+    let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
+    runtime().block_on(async {
+        let env = env_on(Arc::new(BlockingDisk::start("test").unwrap()));
+        let config = NodeConfig { checkpoint_ms: 50, ..NodeConfig::single(STORE_ID) };
+        let shard = Shard::start(env, Path::new(&dir), config).await.unwrap();
+        shard.propose(None, format()).await.unwrap();
+        let began = shard.status().applied_index;
+        for at in 0.. {
+            let name = format!("child-{began}-{at}");
+            create_all(&shard, std::slice::from_ref(&name)).await;
+            // Standard output is a pipe, and is written at the end of the line.
+            println!("acknowledged {name}");
+        }
+    });
+}
+
+/// SIGKILL, at moments nobody chose: what the process told us is there when it starts again.
+#[test]
+fn killed_process_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut all: Vec<String> = Vec::new();
+    for round in 0..4 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["restart::child_that_is_killed", "--exact", "--nocapture"])
+            .env(CHILD_DIR, dir.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let told = lines
+            .map(Result::unwrap)
+            .filter_map(|line| line.split_once("acknowledged ").map(|told| told.1.to_owned()));
+        let wanted = 30 + round * 37;
+        let mut told = told.inspect(|name| all.push(name.clone()));
+        assert_eq!(told.by_ref().take(wanted).count(), wanted);
+        child.kill().unwrap();
+        // What it still told us before it died counts as well.
+        told.for_each(drop);
+        child.wait().unwrap();
+    }
+    runtime().block_on(async {
+        let env = env_on(Arc::new(BlockingDisk::start("test").unwrap()));
+        let shard = Shard::start(env, dir.path(), NodeConfig::single(STORE_ID)).await.unwrap();
+        for name in &all {
+            assert!(has(&shard, name), "{name} was acknowledged");
+        }
+        shard.stop().await;
     });
 }
