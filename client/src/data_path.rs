@@ -18,7 +18,8 @@ use wire_xdr::{Decode, Encode, Writer, XdrError};
 
 use crate::Route;
 use crate::limits::{
-    CALL_MS_MAX, CONNECTIONS_MAX, JUKEBOX_PAUSE_MS, JUKEBOX_RETRIES_MAX, PARALLEL_CALLS_MAX, TRANSFER_BYTES_MAX,
+    CALL_MS_MAX, CONNECTIONS_MAX, JUKEBOX_PAUSE_MS, JUKEBOX_RETRIES_MAX, PARALLEL_CALLS_MAX,
+    TRANSFER_BYTES_MAX,
 };
 
 /// Why I/O on a data server failed.
@@ -81,7 +82,8 @@ impl DataPath {
         offset_bytes: u64,
         len_bytes: u64,
     ) -> Result<(Vec<Bytes>, bool), DataPathError> {
-        let parts = transfers(offset_bytes, len_bytes).map(|(offset, len)| self.read_whole(route, offset, len));
+        let parts =
+            transfers(offset_bytes, len_bytes).map(|(offset, len)| self.read_whole(route, offset, len));
         let parts: Vec<(Vec<Bytes>, bool)> =
             stream::iter(parts).buffered(PARALLEL_CALLS_MAX).try_collect().await?;
         let mut data = Vec::new();
@@ -163,8 +165,11 @@ impl DataPath {
             if total.is_some_and(|t| t.verifier != written.verf) {
                 return Err(DataPathError::Restarted);
             }
-            let now =
-                Written { count: before + written.count, committed: written.committed, verifier: written.verf };
+            let now = Written {
+                count: before + written.count,
+                committed: written.committed,
+                verifier: written.verf,
+            };
             total = Some(now);
             offset += u64::from(written.count);
             data = data.slice(count..);
@@ -178,7 +183,12 @@ impl DataPath {
     ///
     /// # Errors
     /// [`DataPathError`].
-    pub async fn write_durable(&self, route: &Route, offset_bytes: u64, data: Bytes) -> Result<(), DataPathError> {
+    pub async fn write_durable(
+        &self,
+        route: &Route,
+        offset_bytes: u64,
+        data: Bytes,
+    ) -> Result<(), DataPathError> {
         if data.is_empty() {
             return Ok(());
         }
@@ -213,7 +223,9 @@ impl DataPath {
             match R::decode(&mut reader).map_err(DataPathError::Garbage)?.split() {
                 Ok(good) => return Ok(good),
                 Err(Nfsstat3::Jukebox) => self.env.clock.sleep_ms(JUKEBOX_PAUSE_MS).await,
-                Err(Nfsstat3::Stale | Nfsstat3::Acces | Nfsstat3::Badhandle) => return Err(DataPathError::Stale),
+                Err(Nfsstat3::Stale | Nfsstat3::Acces | Nfsstat3::Badhandle) => {
+                    return Err(DataPathError::Stale);
+                }
                 Err(Nfsstat3::Nospc) => return Err(DataPathError::NoSpace),
                 Err(status) => return Err(DataPathError::Status(status)),
             }

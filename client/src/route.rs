@@ -22,7 +22,8 @@ impl Route {
     /// A route with the credential of a server of the cluster.
     #[must_use]
     pub fn new(address: SocketAddr, handle: SealedHandle) -> Self {
-        let handle = Fh3::new(Bytes::copy_from_slice(&handle.0)).expect("a sealed handle fits NFSv3's 64 bytes");
+        let handle =
+            Fh3::new(Bytes::copy_from_slice(&handle.0)).expect("a sealed handle fits NFSv3's 64 bytes");
         Self { address, handle, credential: Credential::Sys(AuthSys::default()) }
     }
 }

@@ -134,7 +134,7 @@ async fn a_failed_handshake_ends_the_connection() {
 }
 
 fn small_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
 /// Arguments that begin well: a genuine handle, then anything.
