@@ -33,7 +33,11 @@ fn table(header: &[&str]) -> Table {
 fn status(status: &Status) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    let leader = status.leader.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let leader = match status.leader {
+        None => "none: nothing can be changed now".to_owned(),
+        Some(id) if id == status.node => id.to_string(),
+        Some(id) => format!("{id} (data servers report to the leader only)"),
+    };
     let replicas = match &status.members[..] {
         [] | [_] => "1".to_owned(),
         members => members.iter().map(|(id, at)| format!("{id} at {at}")).collect::<Vec<_>>().join(", "),

@@ -5,9 +5,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+const EXAMPLES: &str = "\
+Examples:
+  shoal serve                                a cluster on this machine, data in ./shoal-data
+  sudo mount -t nfs4 -o vers=4.2 127.0.0.1:/ /mnt
+  shoal serve --ip 10.0.0.5 --dir /srv/shoal for other machines to mount
+  shoal admin status                         how the cluster is
+  shoal admin ds list                        each data server";
+
 /// Storage that an untouched Linux machine mounts with `mount -t nfs4` and reads and writes in parallel.
 #[derive(Parser, Debug)]
-#[command(name = "shoal", version, arg_required_else_help = true)]
+#[command(name = "shoal", version, arg_required_else_help = true, after_help = EXAMPLES)]
 pub(crate) struct Arguments {
     /// What to log: error, warn, info, debug, trace, or a filter such as `info,mds_server=debug`.
     #[arg(long, global = true, env = "SHOAL_LOG", value_name = "FILTER")]
@@ -26,7 +34,7 @@ pub(crate) enum Command {
     Ds(Ds),
     /// Ask a running cluster.
     Admin(Admin),
-    /// Print what is on a disk, readably. Nothing is changed; the server that owns it must be stopped.
+    /// Print what is on a disk, readably. Nothing is changed; the server that owns it should be stopped.
     Inspect(Inspect),
 }
 
@@ -95,7 +103,8 @@ pub(crate) struct Mds {
     /// This replica's number, from 1.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) id: u64,
-    /// All replicas, this one included, as `1=IP:PORT,2=IP:PORT,3=IP:PORT`. Without it this is the only one.
+    /// Where all replicas, this one included, talk to each other, as `1=IP:PORT,2=IP:PORT,3=IP:PORT`: a port of its own,
+    /// the same list on each. Fixed when the first starts. Without it this is the only one.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) members: Vec<(u64, SocketAddr)>,
     /// Configuration file (TOML). Every key is optional.
@@ -123,7 +132,7 @@ pub(crate) struct Ds {
     /// Address and port of metrics and health.
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) metrics: Option<SocketAddr>,
-    /// File with the cluster key: the same on every node.
+    /// File with the cluster key: a copy of the metadata server's.
     #[arg(long, value_name = "FILE")]
     pub(crate) cluster_key: PathBuf,
     /// Bytes it may hold, for example 2T. Default: 90 % of the disk's free space.
@@ -193,7 +202,7 @@ pub(crate) enum InspectCommand {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectLog {
-    /// Folder with the segment files.
+    /// Folder with the segment files, such as DIR/ds/1/journal or DIR/mds/1/log.
     pub(crate) dir: PathBuf,
     /// Print only the last N records.
     #[arg(long, value_name = "N")]
@@ -202,7 +211,7 @@ pub(crate) struct InspectLog {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectNamespace {
-    /// The store's file.
+    /// The store's file, such as DIR/mds/1/state.redb.
     pub(crate) file: PathBuf,
     /// Print only keys that begin with this, for example `inode/` or `dirent/1/`.
     #[arg(long, value_name = "PREFIX", default_value = "")]

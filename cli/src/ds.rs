@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use ds_server::{DataServer, DsConfig};
-use env::os::OsEntropy;
 use prometheus_client::registry::Registry;
 
 use crate::args::Ds;
 use crate::http::{self, Pages};
 use crate::output::{bytes, waiting};
+use crate::ports::Wanted;
 use crate::stop::Stop;
-use crate::{directory, key, machine};
+use crate::{directory, key, machine, ports};
 
 /// Runs until it is told to stop.
 ///
@@ -19,7 +19,10 @@ use crate::{directory, key, machine};
 /// If a flag makes no sense, the directory or a port is taken, or the server does not start.
 pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals()?;
-    for (flag, address) in [("--listen", ds.listen), ("--control", ds.control)] {
+    let wanted = |address, what: &str, flag| Wanted { address, what: what.to_owned(), flag };
+    let mut listen = wanted(ds.listen, "NFS", "--listen");
+    let mut control = wanted(ds.control, "control", "--control");
+    for Wanted { address, flag, .. } in [&listen, &control] {
         if address.ip().is_unspecified() {
             bail!(
                 "{flag} {address}: others are told this address to reach the server at, so it must be the machine's own"
@@ -27,16 +30,17 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
         }
     }
     let _lock = directory::lock(&ds.dir)?;
+    ports::settle(&mut [&mut listen, &mut control])?;
     let env = machine::environment("ds", ds.disk)?;
     let clock = Arc::clone(&env.clock);
     let capacity_bytes = machine::capacity(&env, &ds.dir, 1, ds.capacity).await?;
     let config = DsConfig {
         dir: ds.dir.clone(),
-        listen: ds.listen,
-        control: ds.control,
+        listen: listen.address,
+        control: control.address,
         advertise: None,
         metadata_servers: ds.mds.clone(),
-        cluster_key: key::load_or_make(&ds.cluster_key, &OsEntropy)?,
+        cluster_key: key::load(&ds.cluster_key)?,
         capacity_bytes,
         accept_damage: ds.accept_damage,
     };

@@ -15,11 +15,17 @@ const KEY_BYTES: usize = 32;
 /// # Errors
 /// If the file cannot be read or made, or does not hold 64 hex digits.
 pub(crate) fn load_or_make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<ClusterKey> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text).with_context(|| format!("cluster key {}", path.display())),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => make(path, entropy),
-        Err(e) => Err(e).with_context(|| format!("cluster key {}", path.display())),
-    }
+    if path.exists() { load(path) } else { make(path, entropy) }
+}
+
+/// Reads the key.
+///
+/// # Errors
+/// If the file cannot be read, or does not hold 64 hex digits.
+pub(crate) fn load(path: &Path) -> anyhow::Result<ClusterKey> {
+    let what = || format!("cluster key {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(what)?;
+    parse(&text).with_context(what)
 }
 
 fn make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<ClusterKey> {
@@ -52,6 +58,18 @@ fn parse(text: &str) -> anyhow::Result<ClusterKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_is_made_once_and_only_where_asked() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cluster.key");
+        assert!(load(&path).unwrap_err().to_string().contains("cluster.key"));
+        let made = load_or_make(&path, &env::os::OsEntropy).unwrap();
+        assert_eq!(load(&path).unwrap(), made);
+        assert_eq!(load_or_make(&path, &env::os::OsEntropy).unwrap(), made);
+        let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
+        assert_eq!(mode & 0o777, 0o600);
+    }
 
     #[test]
     fn a_key_is_exactly_64_hex_digits() {

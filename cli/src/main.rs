@@ -1,5 +1,7 @@
 //! `shoal`: the one binary. Reads flags, hands over to one file per command, prints errors for people.
 
+#![forbid(unsafe_code)]
+
 mod admin;
 mod args;
 mod config;

@@ -1,8 +1,9 @@
 //! `shoal mds`: one metadata server as a process of its own.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use env::os::OsEntropy;
 use mds_server::{MdsConfig, MetadataServer, server::Settings};
 use prometheus_client::registry::Registry;
@@ -11,8 +12,9 @@ use crate::args::Mds;
 use crate::config::{self, Cluster};
 use crate::http::{self, Pages};
 use crate::output::{mount_command, waiting};
+use crate::ports::Wanted;
 use crate::stop::Stop;
-use crate::{directory, key, machine};
+use crate::{directory, key, machine, ports};
 
 /// Runs until it is told to stop.
 ///
@@ -21,16 +23,14 @@ use crate::{directory, key, machine};
 pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals()?;
     let config = mds.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
-    if !mds.members.is_empty() && !mds.members.iter().any(|(id, _)| *id == mds.id) {
-        anyhow::bail!("--members does not name this replica, --id {}", mds.id);
-    }
     let _lock = directory::lock(&mds.dir)?;
+    let (listen, control, metrics) = settle(&mds)?;
     let env = machine::environment("mds", mds.disk)?;
     let clock = Arc::clone(&env.clock);
     let mds_config = MdsConfig {
         dir: mds.dir.clone(),
-        listen: mds.listen,
-        control: mds.control,
+        listen,
+        control,
         exports: config::exports(&config)?,
         settings: settings(&config.cluster),
         cluster_key: key::load_or_make(&mds.cluster_key, &OsEntropy)?,
@@ -46,7 +46,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
         server = starting => Arc::new(server.with_context(|| mds.dir.display().to_string())?),
     };
     let pages = Pages { registry: Arc::new(registry), metadata: Some(Arc::clone(&server)) };
-    let metrics = http::serve(mds.metrics, pages).await?;
+    let metrics = http::serve(metrics, pages).await?;
     println!("Metadata server {} is up.\n\n  Mount it:", mds.id);
     for export in server.exports() {
         println!("    {}", mount_command(server.nfs_address(), &export.path));
@@ -57,6 +57,23 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     metrics.close();
     waiting(&*clock, || "making everything durable".to_owned(), server.stop()).await;
     Ok(())
+}
+
+/// The addresses of NFS, control and metrics, once it is sure that they and this replica's own are to be had.
+fn settle(mds: &Mds) -> anyhow::Result<(SocketAddr, SocketAddr, SocketAddr)> {
+    let wanted = |address, what: &str, flag| Wanted { address, what: what.to_owned(), flag };
+    let mut nfs = wanted(mds.listen, "NFS", "--listen");
+    let mut control = wanted(mds.control, "control", "--control");
+    let mut metrics = wanted(mds.metrics, "metrics", "--metrics");
+    let mut all = vec![&mut nfs, &mut control, &mut metrics];
+    let own = mds.members.iter().find(|(id, _)| *id == mds.id);
+    if own.is_none() && !mds.members.is_empty() {
+        bail!("--members does not name this replica, --id {}", mds.id);
+    }
+    let mut own = own.map(|(_, address)| wanted(*address, "this replica", "--members"));
+    all.extend(&mut own);
+    ports::settle(&mut all)?;
+    Ok((nfs.address, control.address, metrics.address))
 }
 
 /// The settings of a metadata server from the configuration file's.

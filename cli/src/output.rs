@@ -15,8 +15,8 @@ const RENEWAL_MS: u64 = 200;
 /// The port that `mount` takes when none is given.
 const NFS_PORT: u16 = 2049;
 
-/// The consensus engine tells every step of every vote at `info`; who names it gets it.
-const QUIET: &str = "openraft=warn";
+/// The consensus engine tells every step of every vote, and warns of what is in order; who names it gets it.
+const QUIET: &str = "openraft=error";
 
 /// Starts logging to standard error, `info` unless told otherwise.
 pub(crate) fn start_log(filter: Option<&str>) {

@@ -54,11 +54,12 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
 /// What a stranger needs to know, once everything runs.
 fn announcement(cluster: &Cluster, plan: &Plan, dir: &Path) -> String {
     let (servers, replicas) = (plan.data_servers.len(), plan.replicas.len().max(1));
-    let each = bytes(cluster.capacity_bytes());
+    let space = bytes(cluster.metadata().status().space_total_bytes);
     let at = cluster.metadata().nfs_address();
     let mut text = format!(
-        "Shoal is up: {servers} data servers of up to {each} each, {replicas} metadata replica{}.\n\n  Mount it:\n",
-        if replicas == 1 { "" } else { "s" }
+        "Shoal is up: {} with room for {space}, {}.\n\n  Mount it:\n",
+        counted(servers, "data server"),
+        counted(replicas, "metadata replica"),
     );
     for export in cluster.metadata().exports() {
         text += &format!("    {}\n", mount_command(at, &export.path));
@@ -70,4 +71,8 @@ fn announcement(cluster: &Cluster, plan: &Plan, dir: &Path) -> String {
     text += &format!("  Data:         {}\n", dir.display());
     text += "  Stop:         Ctrl-C, or SIGTERM; the data stays\n\n";
     text
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -52,7 +52,6 @@ pub(crate) struct Cluster {
     replicas: Replicas,
     data_servers: Vec<DataServer>,
     metrics: Option<http::Port>,
-    capacity_bytes: u64,
 }
 
 impl Cluster {
@@ -90,7 +89,6 @@ impl Cluster {
             replicas,
             data_servers: Vec::with_capacity(count),
             metrics: None,
-            capacity_bytes,
         };
         for server in &plan.data_servers {
             let started = start_data_server(server, plan, setup, capacity_bytes, &mut registry);
@@ -134,11 +132,6 @@ impl Cluster {
     /// Where metrics are, if anywhere.
     pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(http::Port::address)
-    }
-
-    /// Bytes each data server may hold.
-    pub(crate) fn capacity_bytes(&self) -> u64 {
-        self.capacity_bytes
     }
 
     /// Stops everything: first what clients reach, then what that stands on.
