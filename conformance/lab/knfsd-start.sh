@@ -1,5 +1,5 @@
-# Starts the kernel's NFS server in a guest, over ext4 on /dev/ubda. LAYOUTS: ",pnfs" or nothing. FIRST: "yes" when
-# no client can have anything to reclaim, so that its grace period may end at once.
+# Starts the kernel's NFS server in a guest, over ext4 on /dev/ubda. LAYOUTS: ",pnfs" or nothing. nfsdcld keeps the
+# clients' names on that disk: a first start knows none and skips its grace period, a later one waits for them.
 set -e
 mkdir -p /mnt/disk /run/rpc_pipefs /run/rpcbind /run/nfs
 mount /dev/ubda /mnt/disk
@@ -8,10 +8,7 @@ mkdir -p /mnt/disk/exported /mnt/disk/clients
 mount -t nfsd nfsd /proc/fs/nfsd
 mount -t rpc_pipefs none /run/rpc_pipefs
 rpcbind -w
-nfsdcld -p /run/rpc_pipefs/nfsd/cld -s /mnt/disk/clients >/dev/null 2>&1 || nfsdcld -s /mnt/disk/clients >/dev/null 2>&1 || true
+nfsdcld -p /run/rpc_pipefs -s /mnt/disk/clients
 exportfs -o "rw,fsid=0,no_root_squash,no_subtree_check,insecure$LAYOUTS" '*:/mnt/disk/exported'
 rpc.nfsd -G 10 -L 10 8
 rpc.mountd
-if [ "$FIRST" = yes ]; then
-  echo Y >/proc/fs/nfsd/v4_end_grace || true
-fi

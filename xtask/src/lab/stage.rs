@@ -137,7 +137,11 @@ impl Stage {
 /// When the guest refuses.
 pub(crate) fn mount(guest: &Guest, options: &str) -> Result<()> {
     guest
-        .run_within(&format!("mount -t nfs4 -o {options} {}:/ /mnt/c", network::SERVER), 60)
+        // The address may have moved to another server's card since the last mount.
+        .run_within(
+            &format!("ip neigh flush all; mount -t nfs4 -o {options} {}:/ /mnt/c", network::SERVER),
+            60,
+        )
         .with_context(|| format!("mount -o {options}"))
         .map(drop)
 }

@@ -30,25 +30,24 @@ impl Knfsd {
         let plan = Plan {
             name: "server".to_owned(),
             address: network::SERVER.to_owned(),
-            memory_mib: 1536,
+            memory_mib: 2048,
             disk: Some(disk),
         };
         let log = setup.folder.join("console-server.log");
         let guest = Guest::boot(&setup.folder, &setup.kernel, plan)?;
         let server = Self { guest, layouts, log };
-        server.serve(true)?;
+        server.serve()?;
         Ok(server)
     }
 
-    fn serve(&self, first: bool) -> Result<()> {
+    fn serve(&self) -> Result<()> {
         let layouts = if self.layouts { ",pnfs" } else { "" };
-        let first = if first { "yes" } else { "no" };
-        self.guest.run(&format!("LAYOUTS={layouts} FIRST={first}\n{START}")).map(drop)
+        self.guest.run(&format!("LAYOUTS={layouts}\n{START}")).map(drop)
     }
 
     pub(super) fn resume(&mut self) -> Result<()> {
         self.guest.reboot()?;
-        self.serve(false)
+        self.serve()
     }
 
     pub(super) fn log(&self) -> PathBuf {
