@@ -20,7 +20,7 @@ use crate::format::checksum::crc32c;
 use crate::format::footer::{TRAILER_BYTES, Trailer, decode_trailer, footer_bytes};
 use crate::format::header::{Decoded, SegmentHeader};
 use crate::format::record::StoredHeader;
-use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES, SEGMENT_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_SEQ_MAX};
 use crate::record::{Location, RecordHeader};
 use crate::sealing::Sealing;
 use crate::shared::Segment;
@@ -87,6 +87,10 @@ pub(crate) async fn recover(
                 files.adopt_free(seq).await?;
             }
         }
+    }
+    if SEGMENT_SEQ_MAX < seq_max {
+        // No log counts that far: the name is not one that we gave, and the numbers behind it would run out.
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment's number is out of range").into());
     }
     files.number_from(seq_max + 1);
     // What is found may be there by the grace of the page cache only, names included.
