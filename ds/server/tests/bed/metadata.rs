@@ -56,7 +56,7 @@ impl Metadata {
             seen: Mutex::default(),
         });
         let service: Arc<dyn Service> = fake.clone();
-        let address = super::any_address();
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let server =
             serve(env.net.clone(), env.clock.clone(), address, service, Limits::default()).await.unwrap();
         Self { server, fake }
