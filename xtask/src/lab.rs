@@ -102,7 +102,7 @@ impl Lab {
         if self.scenarios().is_empty() {
             bail!("no scenario is called that; --list names them");
         }
-        std::process::exit(sandbox::enter()?)
+        std::process::exit(sandbox::enter(self.keep)?)
     }
 
     /// All that needs the machine's own network: packages, kernels, programs.

@@ -66,14 +66,12 @@ impl Contest {
             return self.inside();
         }
         bench_parts::prepare(self.cache.as_deref(), &self.kernel, self.server.contains(&Kind::Shoal))?;
-        std::process::exit(bench_parts::enter()?)
+        std::process::exit(bench_parts::enter(false)?)
     }
 
     fn inside(&self) -> Result<()> {
         let (folder, kernel) = bench_parts::settle(self.cache.as_deref(), &self.kernel)?;
-        let outcome = self.measure(&folder, &kernel);
-        let _ = std::fs::remove_dir_all(&folder);
-        let report = outcome?;
+        let report = self.measure(&folder, &kernel)?;
         println!("\n{}", report.table());
         let text = serde_json::to_string_pretty(&report)?;
         if let Some(path) = &self.json {

@@ -8,7 +8,7 @@ pub(crate) use super::guest::{Guest, Plan};
 pub(crate) use super::kernels::Kernel;
 pub(crate) use super::sandbox::{enter, is_inside};
 pub(crate) use super::server::{Kind, Server, Setup};
-use super::{kernels, network, run, sandbox, server, stage};
+use super::{kernels, network, sandbox, server, stage};
 use crate::tools;
 
 /// All that needs the machine's own network.
@@ -26,8 +26,7 @@ pub(crate) fn prepare(cache: Option<&Path>, kernel: &str, with_shoal: bool) -> R
 /// # Errors
 /// When the sandbox refuses.
 pub(crate) fn settle(cache: Option<&Path>, kernel: &str) -> Result<(PathBuf, Kernel)> {
-    let folder = run::run_folder()?;
-    sandbox::settle(Some(folder.clone()))?;
+    let folder = sandbox::settle(false)?;
     network::bring_up()?;
     Ok((folder, kernels::fetch(&kernels::cache_folder(cache)?, kernels::release(kernel)?)?))
 }

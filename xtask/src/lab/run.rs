@@ -1,10 +1,10 @@
 //! Playing scenarios, kernel by kernel, inside the sandbox; the table at the end.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use comfy_table::Table;
 use comfy_table::presets;
 
@@ -32,8 +32,7 @@ struct Row {
 
 /// Plays everything asked for; ends the process with 1 when something failed.
 pub(super) fn inside(lab: &Lab) -> Result<()> {
-    let folder = run_folder()?;
-    sandbox::settle((!lab.keep).then(|| folder.clone()))?;
+    let folder = sandbox::settle(lab.keep)?;
     network::bring_up()?;
     let seed = lab.seed.unwrap_or_else(fresh_seed);
     println!("run folder {}, seed {seed}", folder.display());
@@ -45,9 +44,6 @@ pub(super) fn inside(lab: &Lab) -> Result<()> {
         play_kernel(lab, &kernel, &folder, &cache, seed, &mut rows);
     }
     let failed = summarise(&rows, started.elapsed());
-    if !lab.keep {
-        let _ = std::fs::remove_dir_all(&folder);
-    }
     std::process::exit(i32::from(failed))
 }
 
@@ -60,21 +56,6 @@ fn fresh_seed() -> u64 {
 fn make_random(folder: &Path) -> Result<()> {
     let script = "head -c 1G /dev/urandom | tee random | sha256sum >random.sha256";
     process::output(Command::new("sh").arg("-c").arg(script).current_dir(folder)).map(drop)
-}
-
-/// A new folder below `.lab/` of the workspace: on the same disk as the build, never in a tmpfs.
-pub(crate) fn run_folder() -> Result<PathBuf> {
-    let base = process::workspace().join(".lab");
-    std::fs::create_dir_all(&base)?;
-    let name = (1..).map(|number| base.join(format!("run-{number}")));
-    for folder in name {
-        match std::fs::create_dir(&folder) {
-            Ok(()) => return Ok(folder),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error).with_context(|| format!("cannot make {}", folder.display())),
-        }
-    }
-    unreachable!("one of endlessly many names is free")
 }
 
 fn play_kernel(lab: &Lab, kernel: &Kernel, folder: &Path, cache: &Path, seed: u64, rows: &mut Vec<Row>) {

@@ -22,22 +22,24 @@ pub(crate) fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
-/// Runs this program again, with the same arguments, inside new namespaces; returns its exit code.
+/// Runs this program again, with the same arguments, inside new namespaces; returns its exit code. The run's folder
+/// is made before and, unless it is to be kept, removed afterwards.
 ///
 /// # Errors
-/// When this is not root or `unshare` cannot be started.
-pub(crate) fn enter() -> Result<i32> {
+/// When this is not root, or the folder cannot be made, or `unshare` cannot be started.
+pub(crate) fn enter(keep: bool) -> Result<i32> {
     if !process::is_root() {
         bail!(
             "the lab makes namespaces and taps: run it as root (sudo -E env PATH=\"$PATH\" cargo xtask lab ...)"
         );
     }
     let own = std::env::current_exe()?;
+    let folder = make_folder()?;
     let mut child = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--"])
         .arg(own)
         .args(std::env::args_os().skip(1))
-        .env(INSIDE, "1")
+        .env(INSIDE, &folder)
         .stdin(Stdio::piped())
         .spawn()
         .context("cannot start unshare (Debian package util-linux)")?;
@@ -45,21 +47,40 @@ pub(crate) fn enter() -> Result<i32> {
     let held = child.stdin.take();
     let status = child.wait()?;
     drop(held);
+    if !keep {
+        let _ = std::fs::remove_dir_all(folder);
+    }
     Ok(status.code().unwrap_or(1))
 }
 
-/// Prepares the inside: a watch on the outer process, room for the guests' memory, the loop-back link.
-///
-/// `doomed` is a folder to remove when the outer process goes away in the middle.
+/// A new folder below `.lab/` of the workspace: on the same disk as the build, never in a tmpfs.
+fn make_folder() -> Result<PathBuf> {
+    let base = process::workspace().join(".lab");
+    std::fs::create_dir_all(&base)?;
+    for number in 1..1000 {
+        let folder = base.join(format!("run-{number}"));
+        match std::fs::create_dir(&folder) {
+            Ok(()) => return Ok(folder),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error).with_context(|| format!("cannot make {}", folder.display())),
+        }
+    }
+    bail!("{} is full of runs: remove some", base.display())
+}
+
+/// Prepares the inside: a watch on the outer process, room for the guests' memory, the loop-back link. Returns the
+/// run's folder.
 ///
 /// # Errors
 /// When a mount or a link is refused.
-pub(crate) fn settle(doomed: Option<PathBuf>) -> Result<()> {
+pub(crate) fn settle(keep: bool) -> Result<PathBuf> {
+    let folder = PathBuf::from(std::env::var_os(INSIDE).context("this is not the inside")?);
+    let doomed = (!keep).then(|| folder.clone());
     std::thread::spawn(move || watch_outer(doomed));
     // A guest's memory is a file there; a container's own is often 64 MiB.
     process::words("mount -t tmpfs -o size=90% tmpfs /dev/shm")?;
     process::words("ip link set lo up")?;
-    Ok(())
+    Ok(folder)
 }
 
 fn watch_outer(doomed: Option<PathBuf>) {

@@ -52,9 +52,10 @@ pub(super) fn close_to_open(stage: &mut Stage) -> Result<()> {
         }
         for (reader, writer) in [(&stage.a, "b"), (&stage.b, "a")] {
             let skip = turn * 1000 + u64::from(writer == "b");
+            let seen = reader.run(&format!("wc -c <{dir}/by-{writer}"))?;
+            ensure!(seen.trim() == bytes.to_string(), "turn {turn}: by-{writer} has {seen} of {bytes} bytes");
             reader.run(&format!(
-                "[ $(wc -c <{dir}/by-{writer}) = {bytes} ] && \
-                 tail -c +{} /mnt/lab/random | head -c {bytes} | cmp - {dir}/by-{writer}",
+                "tail -c +{} /mnt/lab/random | head -c {bytes} | cmp - {dir}/by-{writer}",
                 skip + 1
             ))?;
         }
