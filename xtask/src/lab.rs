@@ -26,6 +26,7 @@ use clap::ValueEnum;
 
 pub(crate) use self::agent::serve as serve_guest;
 use self::kernels::Release;
+pub(crate) use self::sandbox::leave;
 use self::scenario::Scenario;
 use self::server::Kind;
 pub(crate) use self::server::{build_shoal, shoal_program};

@@ -68,7 +68,7 @@ enum Act {
 fn main() {
     if let Err(error) = act() {
         eprintln!("{error:#}");
-        std::process::exit(1);
+        lab::leave(1);
     }
 }
 

@@ -80,7 +80,7 @@ impl Contest {
         if let Some(path) = &self.svg {
             std::fs::write(path, plot::draw(&report)).with_context(|| format!("{}", path.display()))?;
         }
-        std::process::exit(0)
+        bench_parts::leave(0)
     }
 
     fn measure(&self, folder: &Path, kernel: &Kernel) -> Result<Report> {

@@ -44,7 +44,7 @@ pub(super) fn inside(lab: &Lab) -> Result<()> {
         play_kernel(lab, &kernel, &folder, &cache, seed, &mut rows);
     }
     let failed = summarise(&rows, started.elapsed());
-    std::process::exit(i32::from(failed))
+    sandbox::leave(i32::from(failed))
 }
 
 fn fresh_seed() -> u64 {

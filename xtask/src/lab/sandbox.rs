@@ -10,12 +10,14 @@
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 
 use crate::process;
 
 const INSIDE: &str = "SHOAL_LAB_INSIDE";
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Whether this process is the one inside.
 pub(crate) fn is_inside() -> bool {
@@ -83,13 +85,25 @@ pub(crate) fn settle(keep: bool) -> Result<PathBuf> {
     Ok(folder)
 }
 
+/// Ends the inner process, unless the watch has begun to: then that one ends it, when it has tidied up.
+pub(crate) fn leave(code: i32) -> ! {
+    while ENDING.load(Ordering::Acquire) {
+        std::thread::park();
+    }
+    std::process::exit(code)
+}
+
 fn watch_outer(doomed: Option<PathBuf>) {
     let mut byte = [0u8; 1];
     // Nothing is ever written: whatever comes back is the end of the outer process.
     let _ = std::io::stdin().read(&mut byte);
-    let _ = process::words("kill -KILL -1");
-    if let Some(folder) = doomed {
-        let _ = std::fs::remove_dir_all(folder);
+    ENDING.store(true, Ordering::Release);
+    // Twice: the other thread may be about to start something.
+    for _ in 0..2 {
+        let _ = process::words("kill -KILL -1");
+        if let Some(folder) = &doomed {
+            let _ = std::fs::remove_dir_all(folder);
+        }
     }
     std::process::exit(130);
 }
