@@ -164,9 +164,24 @@ pub fn measure<T>(traced: Option<Peak>, act: impl FnOnce() -> T) -> (T, Peak) {
     (result, peak)
 }
 
+/// Runs `act` without counting, if counting is on: for what a target makes once and keeps.
+pub fn uncounted<T>(act: impl FnOnce() -> T) -> T {
+    let mut counting = false;
+    with_meter(|meter| counting = meter.counting.replace(false));
+    let result = act();
+    with_meter(|meter| meter.counting.set(counting));
+    result
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_made_once_does_not_count() {
+        let (kept, peak) = measure(None, || uncounted(|| vec![0_u8; 5000]).len() + vec![0_u8; 100].len());
+        assert_eq!((kept, peak.single_bytes), (5100, 100));
+    }
 
     #[test]
     fn the_largest_and_the_sum_are_told() {

@@ -24,6 +24,9 @@ mod session;
 mod shard_commands;
 mod shard_records;
 mod wal_open;
+mod whole_client;
+mod whole_seeds;
+mod whole_server;
 
 /// What a target may allocate, as a function of its input's length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,7 @@ pub const TARGETS: &[Target] = &[
     session::TARGET,
     wal_open::TARGET,
     journal_open::TARGET,
+    whole_server::TARGET,
 ];
 
 /// The target with this name.

@@ -40,7 +40,7 @@ fn run(input: &[u8]) -> usize {
 }
 
 /// Whether the next result is one that can be stepped over.
-fn next_result(r: &mut Reader) -> Result<bool, XdrError> {
+pub(super) fn next_result(r: &mut Reader) -> Result<bool, XdrError> {
     let header = check::<OpReplyHeader>(r)?;
     let Some(op) = Op::from_u32(header.op) else { return Ok(false) };
     match (op, header.status) {

@@ -108,7 +108,7 @@ impl Bed {
         let Ok(mut args) = create_session::Args::decode(r) else { return false };
         let Ok(negotiated) = negotiate(&args) else { return true };
         assert!((1..=SLOTS_MAX).contains(&negotiated.fore.requests_max));
-        self.create_sequence += u32::from(again % 4 != 0);
+        self.create_sequence += u32::from(!again.is_multiple_of(4));
         (args.clientid, args.sequence) = (client, self.create_sequence);
         let before = self.sessions.created(client, args.sequence).cloned();
         let Ok(created) = self.sessions.create(&args, negotiated, 1, connection, self.now_ms) else {

@@ -1,0 +1,308 @@
+//! The client of `whole_server`: keeps the session in order, and puts handles and stateids in where the input has placeholders.
+
+use bytes::Bytes;
+use env_transport::RpcClient;
+use wire_nfs::v4::callback_sec::CallbackSec;
+use wire_nfs::v4::compound::{OpReplyHeader, ReplyHeader};
+use wire_nfs::v4::ops::create_session::{self, ChannelAttrs};
+use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked};
+use wire_nfs::v4::ops::{AnyResOk, reclaim_complete, sequence};
+use wire_nfs::v4::{Bitmap, Nfsstat4, Op, SessionId, Stateid, Verifier};
+use wire_rpc::{AuthSys, Credential};
+use wire_xdr::{Decode, Encode, Reader, Writer};
+
+use super::nfs4_reply;
+use crate::seed::encoded;
+
+const NFS: u32 = 100_003;
+/// A filehandle of the length of ours that begins with this stands for one that the server gave: the byte behind says which.
+pub(super) const HANDLE_MARK: [u8; 4] = [0xbb; 4];
+pub(super) const HANDLE_BYTES: usize = mds_server::handle::HANDLE_BYTES;
+/// A stateid whose other part is this stands for one that the server gave: its sequence says which.
+pub(super) const OTHER_MARK: [u8; 12] = [0xaa; 12];
+
+/// A refused SETATTR that says no more than so: its number, and any status.
+const SETATTR_REFUSED: [u8; 8] = [0, 0, 0, 34, 0, 0, 0, 0];
+
+/// Ways to send a compound: bits of the word before it.
+pub(super) mod mode {
+    /// In no session: as it is.
+    pub(in crate::target) const BARE: u8 = 1;
+    /// Not behind PUTROOTFH.
+    pub(in crate::target) const NO_ROOT: u8 = 2;
+    /// Minor version 1.
+    pub(in crate::target) const MINOR_1: u8 = 4;
+    /// As a user who is not the superuser.
+    pub(in crate::target) const USER: u8 = 8;
+    /// Twice under the same sequence.
+    pub(in crate::target) const AGAIN: u8 = 16;
+    /// The reply need not be kept.
+    pub(in crate::target) const UNCACHED: u8 = 32;
+}
+
+/// A client with a session of one slot.
+pub(super) struct Client {
+    rpc: RpcClient,
+    answer_ms_max: u64,
+    clientid: u64,
+    session: SessionId,
+    sequence: u32,
+    handles: Vec<Bytes>,
+    stateids: Vec<Stateid>,
+    valid: usize,
+}
+
+impl Client {
+    pub(super) fn new(rpc: RpcClient, answer_ms_max: u64) -> Self {
+        Self {
+            rpc,
+            answer_ms_max,
+            clientid: 0,
+            session: SessionId::default(),
+            sequence: 0,
+            handles: Vec::new(),
+            stateids: Vec::new(),
+            valid: 0,
+        }
+    }
+
+    /// Begins as a client that has restarted, and makes a session.
+    pub(super) async fn begin(&mut self, incarnation: u64) {
+        let args = exchange_id::Args {
+            verifier: Verifier(incarnation.to_be_bytes()),
+            owner_id: Bytes::from_static(b"fuzzer"),
+            flags: exchange_id::flags::SUPP_MOVED_REFER | exchange_id::flags::BIND_PRINC_STATEID,
+            state_protect: StateProtectAsked::None,
+            impl_id: Vec::new(),
+        };
+        let known: exchange_id::ResOk = self.bare(Op::ExchangeId, &args).await;
+        self.clientid = known.clientid;
+        let fore = ChannelAttrs {
+            header_pad_bytes: 0,
+            request_bytes_max: 1 << 20,
+            response_bytes_max: 1 << 20,
+            response_cached_bytes_max: 8192,
+            operations_max: 16,
+            requests_max: 1,
+            rdma_ird: Vec::new(),
+        };
+        let back = ChannelAttrs {
+            request_bytes_max: 4096,
+            response_bytes_max: 4096,
+            operations_max: 2,
+            ..fore.clone()
+        };
+        let args = create_session::Args {
+            clientid: known.clientid,
+            sequence: known.sequenceid,
+            flags: 0,
+            fore,
+            back,
+            cb_program: 0x4000_0000,
+            sec_parms: vec![CallbackSec::None],
+        };
+        let created: create_session::ResOk = self.bare(Op::CreateSession, &args).await;
+        (self.session, self.sequence) = (created.session, 0);
+        let complete = [(Op::ReclaimComplete, encoded(&reclaim_complete::Args { one_fs: false }))];
+        self.in_session(0, &complete).await;
+    }
+
+    /// One operation outside of a session, which must go well.
+    async fn bare<R: Decode>(&mut self, op: Op, args: &impl Encode) -> R {
+        let mut reader = self.send(0, &[(op, encoded(args))]).await;
+        let header = ReplyHeader::decode(&mut reader).expect("a reply has a header");
+        let result = OpReplyHeader::decode(&mut reader).expect("a reply has a result");
+        assert_eq!((header.status, result.status), (Nfsstat4::Ok, Nfsstat4::Ok), "{}", op.name());
+        R::decode(&mut reader).expect("a result can be read")
+    }
+
+    /// Sends what the input says.
+    pub(super) async fn send_all(&mut self, input: &[u8]) {
+        let mut rest = input;
+        while let Some(([mode, op_count, high, low], behind)) = rest.split_first_chunk::<4>() {
+            let length = 4 * usize::from(u16::from_be_bytes([*high, *low]));
+            let (operations, behind) = behind.split_at(length.min(behind.len()));
+            rest = behind;
+            let operations = self.filled_in(operations);
+            self.send_one(*mode, u32::from(*op_count), &operations).await;
+        }
+    }
+
+    async fn send_one(&mut self, mode: u8, op_count: u32, operations: &[u8]) {
+        if mode & mode::BARE != 0 {
+            let request = request(mode, op_count, operations);
+            self.exchange(mode, request).await;
+            return;
+        }
+        let mut body = Writer::new();
+        let mut count = op_count + 1;
+        self.sequence += 1;
+        put_op(&mut body, Op::Sequence, &self.sequence_args(mode));
+        if mode & mode::NO_ROOT == 0 {
+            put_op(&mut body, Op::Putrootfh, &wire_nfs::v4::ops::putrootfh::Args);
+            count += 1;
+        }
+        body.raw(operations);
+        let request = request(mode, count, &body.into_bytes());
+        let bytes = request.into_bytes();
+        let went_on = self.exchange(mode, writer_of(&bytes)).await;
+        if !went_on && mode & mode::MINOR_1 == 0 {
+            // SEQUENCE itself was refused (too many operations): its number is not used up.
+            self.sequence -= 1;
+        } else if mode & mode::AGAIN != 0 {
+            self.exchange(mode, writer_of(&bytes)).await;
+        }
+    }
+
+    fn sequence_args(&self, mode: u8) -> sequence::Args {
+        sequence::Args {
+            session: self.session,
+            sequenceid: self.sequence,
+            slotid: 0,
+            highest_slotid: 0,
+            cache_this: mode & mode::UNCACHED == 0,
+        }
+    }
+
+    async fn in_session(&mut self, mode: u8, operations: &[(Op, Bytes)]) -> bool {
+        let mut body = Writer::new();
+        for (op, args) in operations {
+            body.u32(op.as_u32());
+            body.raw(args);
+        }
+        let before = self.valid;
+        let count = u32::try_from(operations.len()).expect("a few");
+        self.send_one(mode | mode::NO_ROOT, count, &body.into_bytes()).await;
+        before + operations.len() < self.valid
+    }
+
+    /// Sends a compound and reads its reply to the end, learning from it. Whether SEQUENCE, or what stood first, went well.
+    async fn exchange(&mut self, mode: u8, request: Writer) -> bool {
+        let uid = if mode & mode::USER == 0 { 0 } else { 1000 };
+        let credential = Credential::Sys(AuthSys { uid, gid: uid, ..AuthSys::default() });
+        let answer = self.rpc.call(NFS, 4, 1, &credential, request, self.answer_ms_max).await;
+        let mut reader = match answer {
+            Ok(reader) => reader,
+            Err(env_transport::CallError::Rejected(_)) => return false,
+            Err(error) => panic!("every compound has an answer: {error}"),
+        };
+        let header = ReplyHeader::decode(&mut reader).expect("a reply has a header");
+        let mut first_went_well = false;
+        for number in 0..header.op_count {
+            let mut ahead = reader.clone();
+            if reader.remaining() == SETATTR_REFUSED.len()
+                && reader.clone().rest().starts_with(&SETATTR_REFUSED[..4])
+            {
+                // RFC 8881 §18.30.2 wants a bitmap behind the status. No client reads it behind a failure.
+                return first_went_well;
+            }
+            let left = ahead.clone().rest();
+            assert_eq!(
+                nfs4_reply::next_result(&mut reader),
+                Ok(true),
+                "a client reads result {number}: {left:02x?}"
+            );
+            let went_well = self.learn(&mut ahead);
+            first_went_well |= went_well && number == 0;
+            assert!(went_well || number + 1 == header.op_count, "a failure ends the compound");
+        }
+        assert_eq!(reader.remaining(), 0, "nothing follows the last result");
+        first_went_well
+    }
+
+    async fn send(&mut self, mode: u8, operations: &[(Op, Bytes)]) -> Reader {
+        let mut body = Writer::new();
+        for (op, args) in operations {
+            body.u32(op.as_u32());
+            body.raw(args);
+        }
+        let count = u32::try_from(operations.len()).expect("a few");
+        let request = request(mode, count, &body.into_bytes());
+        let credential = Credential::Sys(AuthSys::default());
+        self.rpc.call(NFS, 4, 1, &credential, request, self.answer_ms_max).await.expect("an answer")
+    }
+
+    /// Remembers handles and stateids of a result; whether it went well.
+    fn learn(&mut self, r: &mut Reader) -> bool {
+        let header = OpReplyHeader::decode(r).expect("it was read before");
+        if !header.status.is_ok() {
+            return false;
+        }
+        self.valid += 1;
+        let op = Op::from_u32(header.op).expect("it was read before");
+        let stateid = match AnyResOk::decode(op, r) {
+            Ok(Some(AnyResOk::Getfh(result))) => {
+                self.handles.push(result.filehandle.into_bytes());
+                return true;
+            }
+            Ok(Some(AnyResOk::Open(result))) => result.stateid,
+            Ok(Some(AnyResOk::OpenDowngrade(result))) => result.open_stateid,
+            Ok(Some(AnyResOk::Lock(result))) => result.lock_stateid,
+            Ok(Some(AnyResOk::Locku(result))) => result.lock_stateid,
+            Ok(Some(AnyResOk::Layoutget(result))) => result.stateid,
+            _ => return true,
+        };
+        match self.stateids.iter_mut().find(|known| known.other == stateid.other) {
+            Some(known) => *known = stateid,
+            None => self.stateids.push(stateid),
+        }
+        true
+    }
+
+    /// The operations with placeholders replaced.
+    fn filled_in(&self, operations: &[u8]) -> Vec<u8> {
+        let mut out = operations.to_vec();
+        for at in (0..out.len()).step_by(4) {
+            if let Some(known) = self.stateids.get(at_or_less(&out, at + 3, self.stateids.len()))
+                && out.get(at + 4..at + 16) == Some(&OTHER_MARK)
+            {
+                out[at..at + 16].copy_from_slice(&encoded(known));
+            }
+            if let Some(known) = self.handles.get(at_or_less(&out, at + 4, self.handles.len()))
+                && out[at..].starts_with(&HANDLE_MARK)
+                && known.len() == HANDLE_BYTES
+                && at + HANDLE_BYTES <= out.len()
+            {
+                out[at..at + HANDLE_BYTES].copy_from_slice(known);
+            }
+        }
+        out
+    }
+
+    /// The server still serves, and its session is in order. Says how many operations went well in all.
+    pub(super) async fn check_alive(&mut self) -> usize {
+        let root = (Op::Putrootfh, Bytes::new());
+        let requested = encoded(&wire_nfs::v4::ops::getattr::Args { requested: Bitmap::of(&[1, 3, 4]) });
+        let sequence = self.sequence;
+        let valid = self.valid;
+        let alive = self.in_session(0, &[root, (Op::Getattr, requested)]).await;
+        // The input may have ended the session or the client; then the server says so.
+        assert!(alive || self.sequence == sequence, "the root has attributes");
+        valid
+    }
+}
+
+/// The byte at `at` as an index into so many things.
+fn at_or_less(bytes: &[u8], at: usize, count: usize) -> usize {
+    usize::from(bytes.get(at).copied().unwrap_or(0)) % count.max(1)
+}
+
+fn put_op(w: &mut Writer, op: Op, args: &impl Encode) {
+    w.u32(op.as_u32());
+    args.encode(w);
+}
+
+fn writer_of(bytes: &Bytes) -> Writer {
+    let mut w = Writer::new();
+    w.raw_bytes(bytes.clone());
+    w
+}
+
+fn request(mode: u8, op_count: u32, operations: &[u8]) -> Writer {
+    let mut w = Writer::new();
+    w.opaque(b"");
+    w.u32(if mode & mode::MINOR_1 == 0 { 2 } else { 1 });
+    w.u32(op_count);
+    w.raw(operations);
+    w
+}
