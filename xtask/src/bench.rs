@@ -11,6 +11,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 pub(crate) use self::contest::Contest;
+pub(crate) use self::cpu::peak_resident_kib;
 use self::report::Report;
 
 /// What to do.

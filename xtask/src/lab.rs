@@ -9,6 +9,7 @@ pub(crate) mod bench_parts;
 mod crash;
 mod guest;
 mod kernels;
+mod long;
 mod metrics;
 mod network;
 mod posix;
@@ -45,6 +46,8 @@ enum Group {
     Programs,
     /// pjdfstest, compared with a checked-in list.
     Posix,
+    /// What takes minutes: memory under much data, 100,000 names, a silent data server.
+    Long,
     /// Only fetches the kernels.
     Kernels,
 }
@@ -108,7 +111,7 @@ impl Lab {
 
     /// All that needs the machine's own network: packages, kernels, programs.
     fn prepare(&self) -> Result<()> {
-        tools::ensure(self.server != Kind::Shoal)?;
+        tools::ensure(!self.server.is_ours())?;
         let cache = kernels::cache_folder(self.cache.as_deref())?;
         for release in self.releases()? {
             let kernel = kernels::fetch(&cache, release)?;
@@ -117,7 +120,7 @@ impl Lab {
         if self.groups.contains(&Group::Posix) {
             posix::install(&cache)?;
         }
-        if self.server == Kind::Shoal && !self.groups.iter().all(|group| *group == Group::Kernels) {
+        if self.server.is_ours() && !self.groups.iter().all(|group| *group == Group::Kernels) {
             server::build_shoal()?;
         }
         Ok(())
@@ -136,6 +139,7 @@ impl Lab {
             Group::Crash => crash::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
             Group::Posix => posix::SCENARIOS,
+            Group::Long => long::SCENARIOS,
             Group::Kernels => &[],
         });
         let wanted = |scenario: &&Scenario| {

@@ -65,7 +65,11 @@ impl Contest {
         if bench_parts::is_inside() {
             return self.inside();
         }
-        bench_parts::prepare(self.cache.as_deref(), &self.kernel, self.server.contains(&Kind::Shoal))?;
+        bench_parts::prepare(
+            self.cache.as_deref(),
+            &self.kernel,
+            self.server.iter().any(|kind| kind.is_ours()),
+        )?;
         std::process::exit(bench_parts::enter(false)?)
     }
 

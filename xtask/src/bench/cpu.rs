@@ -19,7 +19,7 @@ pub(super) fn seconds(roots: &[u32]) -> f64 {
 }
 
 /// The largest resident memory of a process so far, in KiB.
-pub(super) fn peak_resident_kib(pid: u32) -> Option<u64> {
+pub(crate) fn peak_resident_kib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()

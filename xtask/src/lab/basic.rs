@@ -2,7 +2,7 @@
 
 mod attributes;
 mod data;
-mod failures;
+pub(super) mod failures;
 mod mounting;
 mod names;
 mod sharing;
@@ -90,6 +90,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         failures::kill,
         "killed in the middle of writes and started again: nothing fsynced is lost",
     ),
-    row("server-away", DataServers, failures::data_server_away, "one data server silent: waits are bounded"),
+    row(
+        "server-stopped",
+        DataServers,
+        failures::data_server_stopped,
+        "one data server's process killed: no read or write waits for more than a minute",
+    ),
     row("full", NoMount, failures::full, "a full server says ENOSPC, and deleting gives the space back"),
 ];

@@ -97,7 +97,7 @@ fn results(said: &str) -> BTreeMap<String, bool> {
 
 fn judge(results: &BTreeMap<String, bool>, kind: Kind) -> Result<()> {
     let list: List = toml::from_str(LIST).context("conformance/lab/pjdfstest.toml")?;
-    let listed = list.client.iter().chain(if kind == Kind::Shoal { &list.ours[..] } else { &[] });
+    let listed = list.client.iter().chain(if kind.is_ours() { &list.ours[..] } else { &[] });
     let expected: BTreeSet<&str> =
         listed.inspect(|entry| assert!(!entry.reason.is_empty())).map(|entry| entry.name.as_str()).collect();
     let failed: BTreeSet<&str> =

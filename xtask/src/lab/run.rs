@@ -10,7 +10,7 @@ use comfy_table::presets;
 
 use super::kernels::{self, Kernel};
 use super::scenario::{Needs, Scenario};
-use super::server::{self, Kind, Setup};
+use super::server::{self, Setup};
 use super::stage::{self, Stage};
 use super::{Lab, network, sandbox};
 use crate::process;
@@ -95,7 +95,7 @@ fn play_kernel(lab: &Lab, kernel: &Kernel, folder: &Path, cache: &Path, seed: u6
 fn play(scenario: &'static Scenario, stage: &mut Stage) -> Row {
     let started = Instant::now();
     let row = |verdict, took| Row { scenario: scenario.name, kernel: stage_name(stage), took, verdict };
-    if scenario.needs == Needs::DataServers && stage.kind != Kind::Shoal {
+    if scenario.needs == Needs::DataServers && !stage.kind.is_ours() {
         return row(Verdict::Left("only for a server with data servers"), started.elapsed());
     }
     stage.dir = format!("/mnt/c/{}", scenario.name);
@@ -119,7 +119,7 @@ fn stage_name(stage: &Stage) -> &'static str {
 }
 
 fn before(scenario: &Scenario, stage: &mut Stage) -> Result<()> {
-    if scenario.needs == Needs::NoMount {
+    if scenario.needs != Needs::Mount {
         stage.unmount_both();
         return Ok(());
     }

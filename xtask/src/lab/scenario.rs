@@ -21,6 +21,6 @@ pub(crate) enum Needs {
     Mount,
     /// Any server; nothing is mounted, and what the scenario mounts it unmounts.
     NoMount,
-    /// Data servers with addresses of their own: only ours.
+    /// As `NoMount`, and data servers with addresses of their own: only ours.
     DataServers,
 }

@@ -17,7 +17,6 @@ use clap::ValueEnum;
 
 use super::kernels::Kernel;
 use super::metrics::Metrics;
-use super::network;
 use crate::process::workspace;
 
 /// Which server.
@@ -25,6 +24,8 @@ use crate::process::workspace;
 pub(crate) enum Kind {
     /// This project's: `shoal serve` with several data servers.
     Shoal,
+    /// The same as four processes: `shoal mds` and three `shoal ds`.
+    ShoalSplit,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
@@ -38,10 +39,16 @@ impl Kind {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Shoal => "shoal",
+            Self::ShoalSplit => "shoal-split",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
         }
+    }
+
+    /// Whether it is this project's.
+    pub(crate) fn is_ours(self) -> bool {
+        matches!(self, Self::Shoal | Self::ShoalSplit)
     }
 }
 
@@ -78,7 +85,8 @@ impl Server {
     pub(crate) fn start(kind: Kind, setup: Setup) -> Result<Self> {
         std::fs::create_dir_all(&setup.data)?;
         Ok(match kind {
-            Kind::Shoal => Self::Shoal(shoal::Shoal::start(setup)?),
+            Kind::Shoal => Self::Shoal(shoal::Shoal::start(setup, false)?),
+            Kind::ShoalSplit => Self::Shoal(shoal::Shoal::start(setup, true)?),
             Kind::Knfsd => Self::Knfsd(knfsd::Knfsd::start(setup, true)?),
             Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
             Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup)?),
@@ -130,7 +138,7 @@ impl Server {
     /// The processes whose time and memory are the server's.
     pub(crate) fn processes(&self) -> Vec<u32> {
         match self {
-            Self::Shoal(server) => server.process_id().into_iter().collect(),
+            Self::Shoal(server) => server.process_ids(),
             Self::Knfsd(server) => vec![server.guest.process_id()],
             Self::Ganesha(server) => server.process_id().into_iter().collect(),
             Self::Ended => Vec::new(),
@@ -159,9 +167,9 @@ impl Server {
     }
 }
 
-/// Waits until something listens at the server's address.
-fn wait_for_port(port: u16, child: &mut Child, log: &Path) -> Result<()> {
-    let target = format!("{}:{port}", network::SERVER).parse()?;
+/// Waits until something listens there.
+fn wait_for_port(address: &str, port: u16, child: &mut Child, log: &Path) -> Result<()> {
+    let target = format!("{address}:{port}").parse()?;
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(60) {
         if TcpStream::connect_timeout(&target, Duration::from_millis(200)).is_ok() {
@@ -172,7 +180,7 @@ fn wait_for_port(port: u16, child: &mut Child, log: &Path) -> Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    bail!("nothing listens on port {port} after 60 s\n{}", crate::process::tail(log, 20))
+    bail!("nothing listens at {address}:{port} after 60 s\n{}", crate::process::tail(log, 20))
 }
 
 /// Builds the program under test.

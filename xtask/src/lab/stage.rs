@@ -60,6 +60,14 @@ impl Stage {
     /// # Errors
     /// When it does not come up.
     pub(crate) fn new_server(&mut self, capacity_bytes: Option<u64>) -> Result<()> {
+        self.new_server_of(self.kind, capacity_bytes)
+    }
+
+    /// [`Self::new_server`] of another kind than the run's.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub(crate) fn new_server_of(&mut self, kind: Kind, capacity_bytes: Option<u64>) -> Result<()> {
         self.server.kill();
         let old = self.setup.data.clone();
         self.servers += 1;
@@ -70,7 +78,7 @@ impl Stage {
         };
         self.server = Server::Ended;
         let _ = std::fs::remove_dir_all(old);
-        self.server = Server::start(self.kind, setup.clone())?;
+        self.server = Server::start(kind, setup.clone())?;
         self.setup = setup;
         Ok(())
     }
@@ -106,7 +114,7 @@ impl Stage {
 
     /// Whether layouts are to be seen.
     pub(crate) fn has_layouts(&self) -> bool {
-        matches!(self.kind, Kind::Shoal | Kind::Knfsd)
+        self.kind.is_ours() || self.kind == Kind::Knfsd
     }
 
     /// Fails unless the mount of `guest` uses flexible-files layouts and has asked for some.

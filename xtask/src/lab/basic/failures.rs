@@ -1,54 +1,88 @@
-//! Failures: the server killed, a data server that does not answer, no room.
+//! Failures: the server killed, a data server gone, no room.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::attributes::wait_until;
 use crate::lab::agent::Ask;
 use crate::lab::crash;
 use crate::lab::network;
+use crate::lab::server::{Kind, Server};
 use crate::lab::stage::Stage;
 
-/// docs/lab.md names this bound: how long a read or write may hang when a data server is gone.
-const AWAY_SECONDS_MAX: u64 = 180;
+/// docs/lab.md names these bounds: how long a read or write may hang when a data server is gone.
+const STOPPED_SECONDS_MAX: u64 = 60;
+const SILENT_SECONDS_MAX: u64 = 240;
 
 pub(super) fn kill(stage: &mut Stage) -> Result<()> {
     crash::rounds(stage, 1)
 }
 
-pub(super) fn data_server_away(stage: &mut Stage) -> Result<()> {
-    let dir = stage.dir.clone();
-    stage.a.run_within(&format!("head -c 300M /mnt/lab/random >{dir}/spread; sync {dir}/spread"), 200)?;
-    stage.a.run("echo 3 >/proc/sys/vm/drop_caches")?;
+/// One data server's process is killed: whoever talks to it is refused.
+pub(super) fn data_server_stopped(stage: &mut Stage) -> Result<()> {
+    stage.new_server_of(Kind::ShoalSplit, None)?;
+    let outcome = with_one_gone(stage, STOPPED_SECONDS_MAX, |server, gone| match (server, gone) {
+        (Server::Shoal(shoal), true) => {
+            shoal.kill_data_server(2);
+            Ok(())
+        }
+        (Server::Shoal(shoal), false) => shoal.start_one(2),
+        _ => bail!("this server has no processes to choose from"),
+    });
+    stage.unmount_both();
+    stage.new_server(None)?;
+    outcome
+}
+
+/// One data server's address is taken away: who talks to it hears nothing at all.
+pub(in crate::lab) fn data_server_silent(stage: &mut Stage) -> Result<()> {
     let gone = stage.server.data_addresses()[1];
-    network::drop_address(gone)?;
+    let outcome = with_one_gone(stage, SILENT_SECONDS_MAX, |_, away| {
+        if away { network::drop_address(gone) } else { network::add_address(gone) }
+    });
+    stage.unmount_both();
+    outcome
+}
+
+/// Writes a file over all data servers, takes one away, reads the file and writes another, gives it back.
+fn with_one_gone(
+    stage: &mut Stage,
+    seconds_max: u64,
+    set: impl Fn(&mut Server, bool) -> Result<()>,
+) -> Result<()> {
+    stage.mount_both("vers=4.2")?;
+    stage.a.run_within("head -c 400M /mnt/lab/random >/mnt/c/spread; sync /mnt/c/spread", 200)?;
+    stage.a.run("echo 3 >/proc/sys/vm/drop_caches")?;
+    set(&mut stage.server, true)?;
     let started = Instant::now();
-    // Whether it is served through the metadata server, fails, or waits is written in docs/lab.md; that it ends is the test.
-    let read =
-        Ask { script: format!("cat {dir}/spread | sha256sum"), uid: None, timeout_s: AWAY_SECONDS_MAX };
-    let write =
-        Ask { script: format!("head -c 100M /mnt/lab/random >{dir}/new; sync {dir}/new"), ..read_of(&read) };
-    let (read, write) = (stage.a.ask(&read)?, stage.b.ask(&write)?);
+    // Whether a read is served otherwise, fails, or waits is written in docs/lab.md; that it ends is the test.
+    let ask = |script: &str| Ask { script: script.to_owned(), uid: None, timeout_s: seconds_max };
+    let (a, b) = (&stage.a, &stage.b);
+    let (read, write, looked) = std::thread::scope(|scope| {
+        let read = scope.spawn(|| a.ask(&ask("cmp -n 419430400 /mnt/c/spread /mnt/lab/random")));
+        let write = scope.spawn(|| b.ask(&ask("head -c 200M /mnt/lab/random >/mnt/c/new; sync /mnt/c/new")));
+        // The metadata server is to answer all along.
+        let looked =
+            b.run_within("ls -l /mnt/c && mkdir /mnt/c/still-here && echo x >/mnt/c/still-here/x", 20);
+        (read.join(), write.join(), looked)
+    });
+    let panicked = |_| anyhow::anyhow!("a thread panicked");
+    let (read, write) = (read.map_err(panicked)??, write.map_err(panicked)??);
     println!(
-        "  one data server away: read {:?}, write {:?}, {:.0} s",
+        "  one data server gone: read {:?}, write {:?}, both after {:.0} s",
         read.code,
         write.code,
         started.elapsed().as_secs_f32()
     );
-    let looked = stage.a.run_within(&format!("ls -l {dir} && touch {dir}/still-here"), 20);
-    network::add_address(gone)?;
+    set(&mut stage.server, false)?;
+    looked?;
     ensure!(
         read.code.is_some() && write.code.is_some(),
-        "not done after {AWAY_SECONDS_MAX} s: {read:?} {write:?}"
+        "not done after {seconds_max} s: reading {read:?}, writing {write:?}"
     );
-    looked?;
-    let back = format!("cmp -n {} {dir}/spread /mnt/lab/random", 300 << 20);
-    stage.a.run_within(&back, 180).map(drop)
-}
-
-fn read_of(ask: &Ask) -> Ask {
-    Ask { script: ask.script.clone(), uid: ask.uid, timeout_s: ask.timeout_s }
+    stage.a.run_within("cmp -n 419430400 /mnt/c/spread /mnt/lab/random", 180).context("when it is back")?;
+    stage.a.run_within("rm -r /mnt/c/spread /mnt/c/new /mnt/c/still-here", 60).map(drop)
 }
 
 pub(super) fn full(stage: &mut Stage) -> Result<()> {

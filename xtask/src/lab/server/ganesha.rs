@@ -46,7 +46,7 @@ impl Ganesha {
         command.args(["-F", "-p", "/run/ganesha/pid", "-f"]).arg(self.setup.data.join("ganesha.conf"));
         command.arg("-L").arg(self.log());
         let mut child = process::start_logged(&mut command, &self.log())?;
-        wait_for_port(2049, &mut child, &self.log())?;
+        wait_for_port(network::SERVER, 2049, &mut child, &self.log())?;
         self.child = Some(child);
         Ok(())
     }

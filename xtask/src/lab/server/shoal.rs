@@ -1,4 +1,4 @@
-//! Our own server: `shoal serve` with three data servers on addresses of their own.
+//! Our own server with three data servers on addresses of their own: `shoal serve`, or a process for each.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -18,17 +18,21 @@ pub(crate) const DATA_ADDRESSES: [&str; 3] = ["10.77.0.11", "10.77.0.12", "10.77
 const METRICS_PORT: u16 = 9049;
 const CONFIG: &str = include_str!("../../../../conformance/lab/shoal.toml");
 
-/// The process that plays all roles.
+/// The processes: one that plays all roles, or a metadata server and its data servers.
 #[derive(Debug)]
 pub(crate) struct Shoal {
     setup: Setup,
-    child: Option<Child>,
+    /// Whether each server is a process of its own.
+    split: bool,
+    /// All roles in the first, or the metadata server first, then the data servers in order.
+    children: Vec<Option<Child>>,
 }
 
 impl Shoal {
-    pub(super) fn start(setup: Setup) -> Result<Self> {
+    pub(super) fn start(setup: Setup, split: bool) -> Result<Self> {
         network::add_address(network::SERVER)?;
-        let mut server = Self { setup, child: None };
+        let count = if split { 1 + DATA_ADDRESSES.len() } else { 1 };
+        let mut server = Self { setup, split, children: (0..count).map(|_| None).collect() };
         for address in DATA_ADDRESSES {
             network::add_address(address)?;
         }
@@ -38,29 +42,85 @@ impl Shoal {
     }
 
     pub(super) fn resume(&mut self) -> Result<()> {
+        for number in 0..self.children.len() {
+            self.start_one(number)?;
+        }
+        Ok(())
+    }
+
+    /// Starts a process and waits until it listens.
+    pub(crate) fn start_one(&mut self, number: usize) -> Result<()> {
+        let (mut command, address, port) = match (self.split, number) {
+            (false, _) => (self.serve(), network::SERVER, 2049),
+            (true, 0) => (self.metadata_server(), network::SERVER, 2049),
+            (true, number) => (self.data_server(number), DATA_ADDRESSES[number - 1], 3049),
+        };
+        let mut child = process::start_logged(&mut command, &self.log())?;
+        wait_for_port(address, port, &mut child, &self.log())?;
+        self.children[number] = Some(child);
+        Ok(())
+    }
+
+    fn command(&self, role: &str, folder: &str) -> Command {
         let mut command = Command::new(&self.setup.shoal);
-        command.arg("serve").arg("--dir").arg(&self.setup.data);
+        command.arg(role).arg("--dir").arg(self.setup.data.join(folder));
+        command
+    }
+
+    fn serve(&self) -> Command {
+        let mut command = self.command("serve", "all");
         command.arg("--config").arg(self.setup.folder.join("shoal.toml"));
         command.args(["--ip", network::SERVER, "--ds", "3", "--ds-ip", &DATA_ADDRESSES.join(",")]);
         command.args(["--metrics-port", &METRICS_PORT.to_string()]);
         if let Some(bytes) = self.setup.capacity_bytes {
-            command.args(["--capacity", &bytes.to_string()]);
+            command.args(["--capacity", &(bytes / 3).to_string()]);
         }
-        let mut child = process::start_logged(&mut command, &self.log())?;
-        wait_for_port(2049, &mut child, &self.log())?;
-        self.child = Some(child);
-        Ok(())
+        command
+    }
+
+    fn metadata_server(&self) -> Command {
+        let mut command = self.command("mds", "mds");
+        command.arg("--config").arg(self.setup.folder.join("shoal.toml"));
+        command.arg("--cluster-key").arg(self.setup.data.join("key"));
+        let at = |port: u16| format!("{}:{port}", network::SERVER);
+        command.args(["--listen", &at(2049), "--control", &at(2050), "--metrics", &at(METRICS_PORT)]);
+        command
+    }
+
+    fn data_server(&self, number: usize) -> Command {
+        let mut command = self.command("ds", &format!("ds{number}"));
+        command.arg("--cluster-key").arg(self.setup.data.join("key"));
+        let at = |port: u16| format!("{}:{port}", DATA_ADDRESSES[number - 1]);
+        command.args(["--listen", &at(3049), "--control", &at(3149), "--metrics", &at(METRICS_PORT)]);
+        command.args(["--mds", &format!("{}:2050", network::SERVER)]);
+        if let Some(bytes) = self.setup.capacity_bytes {
+            command.args(["--capacity", &(bytes / 3).to_string()]);
+        }
+        command
     }
 
     pub(super) fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
+        // All first, then the waiting: nobody is to see the others die.
+        for child in self.children.iter_mut().flatten() {
+            let _ = child.kill();
+        }
+        for child in &mut self.children {
+            if let Some(mut child) = child.take() {
+                let _ = child.wait();
+            }
+        }
+    }
+
+    /// Kills one data server of several processes; numbers begin at 1.
+    pub(crate) fn kill_data_server(&mut self, number: usize) {
+        if let Some(mut child) = self.children[number].take() {
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    pub(super) fn process_id(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+    pub(super) fn process_ids(&self) -> Vec<u32> {
+        self.children.iter().flatten().map(Child::id).collect()
     }
 
     pub(super) fn log(&self) -> PathBuf {
@@ -68,19 +128,25 @@ impl Shoal {
     }
 
     pub(super) fn metrics(&self) -> Result<Metrics> {
-        let target = format!("{}:{METRICS_PORT}", network::SERVER).parse()?;
-        let mut stream =
-            TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("no metrics port")?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: shoal\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        let (head, body) = text.split_once("\r\n\r\n").context("the metrics port speaks no HTTP")?;
-        if !head.contains(" 200 ") {
-            bail!("the metrics port answers: {head}");
-        }
-        Ok(Metrics::parse(body))
+        let addresses: &[&str] = if self.split { &DATA_ADDRESSES } else { &[] };
+        let texts = [network::SERVER].iter().chain(addresses).map(|address| read_metrics(address));
+        Ok(Metrics::parse(&texts.collect::<Result<Vec<_>>>()?.join("\n")))
     }
+}
+
+fn read_metrics(address: &str) -> Result<String> {
+    let target = format!("{address}:{METRICS_PORT}").parse()?;
+    let mut stream =
+        TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("no metrics port")?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: shoal\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let (head, body) = text.split_once("\r\n\r\n").context("the metrics port speaks no HTTP")?;
+    if !head.contains(" 200 ") {
+        bail!("the metrics port answers: {head}");
+    }
+    Ok(body.to_owned())
 }
 
 impl Drop for Shoal {
