@@ -133,7 +133,7 @@ impl Guest {
 
     /// The end of the guest's kernel log, or of its console when it does not answer.
     pub(crate) fn dmesg_tail(&self) -> String {
-        let ask = Ask { script: "dmesg | tail -25".to_owned(), uid: None, timeout_s: 5 };
+        let ask = Ask { script: "dmesg | tail -25".to_owned(), uid: None, timeout_s: 20 };
         self.ask(&ask).map_or_else(|_| self.console_tail(), |reply| reply.stdout)
     }
 

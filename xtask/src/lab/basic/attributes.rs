@@ -89,7 +89,7 @@ pub(super) fn df(stage: &mut Stage) -> Result<()> {
 }
 
 /// Waits half a minute for something that servers do in the background.
-pub(super) fn wait_until(what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
+fn wait_until(what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
     for _ in 0..60 {
         if holds()? {
             return Ok(());
