@@ -105,6 +105,7 @@ const FILES_FREE: u64 = 1 << 40;
 pub(crate) fn values(
     facts: &FileSystemFacts,
     inode: &Inode,
+    used_bytes: u64,
     handle: Filehandle,
     asked: &Bitmap,
 ) -> AttrValues {
@@ -121,7 +122,7 @@ pub(crate) fn values(
         owner: Some(decimal(inode.uid)),
         owner_group: Some(decimal(inode.gid)),
         rawdev: Some(device(inode.kind)),
-        space_used: Some(used_bytes(inode)),
+        space_used: Some(used_bytes.next_multiple_of(BLOCK_BYTES)),
         time_access: Some(time(inode.atime)),
         time_metadata: Some(time(inode.ctime)),
         time_modify: Some(time(inode.mtime)),
@@ -247,10 +248,6 @@ fn device(kind: Kind) -> SpecData {
     }
 }
 
-fn used_bytes(inode: &Inode) -> u64 {
-    inode.used_bytes.max(inode.size_bytes).next_multiple_of(BLOCK_BYTES)
-}
-
 fn time(at: Timestamp) -> Nfstime4 {
     Nfstime4 { seconds: at.seconds, nseconds: at.nanos }
 }
@@ -360,7 +357,7 @@ mod tests {
             parent: 1,
             content: mds_namespace::Content::Inline,
         };
-        let values = values(&facts, &inode, Filehandle::default(), &SUPPORTED);
+        let values = values(&facts, &inode, 0, Filehandle::default(), &SUPPORTED);
         let write_only = Bitmap::of(&[n::TIME_ACCESS_SET, n::TIME_MODIFY_SET]);
         assert_eq!(SUPPORTED.difference(&values.present()), write_only);
     }

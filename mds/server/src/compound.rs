@@ -201,6 +201,13 @@ async fn execute(
             status
         }
     };
+    tracing::debug!(
+        client = cx.session.map_or(0, |session| session.client),
+        op = row.op.name(),
+        ino = cx.current.map_or(0, |handle| handle.ino),
+        status = status.name(),
+        "operation"
+    );
     let spent_ns = cx.server.env.clock.monotonic_ns().saturating_sub(started_ns);
     cx.server.metrics.operation(
         row.op.name(),

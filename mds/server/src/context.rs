@@ -153,8 +153,11 @@ impl Context {
         if !requested.intersect(&MOVED_BY_WRITES).is_empty() {
             inode = self.server.refresh_size(inode, self.client()?).await?;
         }
-        let facts = self.server.facts(handle, &self.view()?)?;
-        let values = attr::values(&facts, &inode, self.server.wire_handle(handle), requested);
+        tracing::debug!(ino = inode.ino, size_bytes = inode.size_bytes, change = inode.change, "attributes");
+        let view = self.view()?;
+        let facts = self.server.facts(handle, &view)?;
+        let used_bytes = self.server.used_bytes(&view, &inode)?;
+        let values = attr::values(&facts, &inode, used_bytes, self.server.wire_handle(handle), requested);
         let mut body = Writer::new();
         encode_fattr4(requested, &values, &mut body);
         Fattr4::decode(&mut Reader::new(body.into_bytes())).map_err(|_| Nfsstat4::Serverfault)

@@ -25,6 +25,7 @@ use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::Known;
 use crate::server::Server;
+use crate::work;
 
 /// The service on the control port.
 pub(crate) struct ControlService {
@@ -149,7 +150,6 @@ async fn register_one(
         }
         Err(_) => return Err(Refusal::Busy),
     };
-    let now_ms = server.now_ms();
     let known = Known {
         uuid: register.uuid,
         addresses: register.addresses,
@@ -160,12 +160,17 @@ async fn register_one(
             used_bytes: register.used_bytes,
             ..Usage::default()
         },
-        renewed_ms: Some(now_ms),
+        renewed_ms: None,
         full_ms: None,
     };
     tracing::info!(server = id.0, addresses = ?known.addresses, "data server registered");
-    server.data_servers.put(id, known);
-    server.work.wake();
+    // Cuts come before the lease: handles from before them are still good.
+    server.data_servers.put(id, known.clone());
+    if work::settle_all_of(&server, id).await.is_err() {
+        tracing::warn!(server = id.0, "data server cannot be told what it missed: no lease yet");
+        return Err(Refusal::Busy);
+    }
+    server.data_servers.put(id, Known { renewed_ms: Some(server.now_ms()), ..known });
     let mut nonce = [0; 16];
     server.env.entropy.fill(&mut nonce);
     Ok(Registered {
@@ -180,6 +185,10 @@ fn heartbeat(server: &Server, peer: Result<Peer, Refusal>, beat: &Heartbeat) -> 
     if !server.shard.is_leader() {
         let leader = server.shard.leader().map(|(_, address)| address).unwrap_or_default();
         return Err(Refusal::NotLeader { leader });
+    }
+    // A lapsed lease is not renewed by a heartbeat: what the server missed must be done first.
+    if !server.data_servers.is_up(DataServerId(beat.server), server.now_ms()) {
+        return Err(Refusal::RegisterAgain);
     }
     let known = server.data_servers.renew(DataServerId(beat.server), beat.uuid, beat.usage, server.now_ms());
     if known { Ok(Renewed { lease_ms: lease_ms(server) }) } else { Err(Refusal::RegisterAgain) }

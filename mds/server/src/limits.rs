@@ -32,3 +32,7 @@ pub const EXCLUSIONS_MAX: usize = 4096;
 pub const FENCED_EXTENTS_MAX: usize = 256;
 /// How long a start waits for a leader.
 pub const START_LEADER_MS_MAX: u64 = 60_000;
+/// Calls to data servers under way at once while a truncation is carried out.
+pub const SETTLE_CALLS_MAX: usize = 32;
+/// Extents looked at to tell how much space a file uses; beyond, it counts as dense.
+pub const USED_EXTENTS_MAX: usize = 1024;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use client::DataPath;
 use env::Env;
-use layout::{DataServerId, ExtentId, HandleKey};
+use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
 use mds_namespace::{Content, Ino, Inode, Kind, op};
-use mds_shard::command::data::{WorkDone, Written};
-use mds_shard::command::namespace::Truncation;
+use mds_shard::command::data::Written;
 use mds_shard::{Command, Outcome, Shard, StateView};
 use parking_lot::Mutex;
 use wire_nfs::v4::attr::Fsid;
@@ -20,11 +19,11 @@ use crate::data_servers::DataServers;
 use crate::export::Exports;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
-use crate::limits::SIZE_QUERIES_MAX;
+use crate::limits::{SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
 use crate::metrics::Metrics;
 use crate::recall::Recalls;
 use crate::status;
-use crate::work::Work;
+use crate::work::{self, Work};
 
 /// Times and sizes of a metadata server.
 #[derive(Clone, Copy, Debug)]
@@ -145,6 +144,22 @@ impl Server {
         })
     }
 
+    /// Bytes a file uses: all of it, or for a file with holes at most its extents that are there.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn used_bytes(&self, view: &StateView, inode: &Inode) -> Result<u64, Nfsstat4> {
+        if inode.content != Content::Extents || inode.size_bytes <= EXTENT_BYTES {
+            return Ok(inode.size_bytes);
+        }
+        let extents = op::extent::extents(view.namespace(), inode.ino, 0, USED_EXTENTS_MAX)
+            .map_err(|e| status::of_namespace(&e))?;
+        if extents.len() == USED_EXTENTS_MAX {
+            return Ok(inode.size_bytes);
+        }
+        Ok(inode.size_bytes.min(extents.len() as u64 * EXTENT_BYTES))
+    }
+
     /// What I/O answers when a data server is away: wait, and after a while an error.
     #[must_use]
     pub(crate) fn away(&self, id: DataServerId) -> Nfsstat4 {
@@ -203,25 +218,27 @@ impl Server {
         }
     }
 
-    /// Carries a truncation to the data server of the extent that was cut. If it cannot be reached now, the work item
-    /// stays and keeps the extent from being used until it is done.
+    /// Carries a truncation to the data servers before it is answered: a client may write on through the layouts it has,
+    /// and what it writes then must not be cut.
+    ///
+    /// A data server whose lease has run out is passed over: it is cut when it registers, before it serves again.
     ///
     /// # Errors
-    /// The shard's.
-    pub(crate) async fn finish_truncation(&self, truncation: &Truncation) -> Result<(), Nfsstat4> {
-        if !truncation.dropped.is_empty() {
-            self.work.wake();
-        }
-        let Some((item, record, keep_bytes)) = &truncation.cut else { return Ok(()) };
-        let Some(known) = self.data_servers.one(record.home) else { return Ok(()) };
-        match known.control.cut(record.extent, record.epoch, *keep_bytes).await {
-            Ok(()) => self.propose(Command::WorkDone(WorkDone { items: vec![*item] })).await.map(drop),
-            Err(error) => {
-                tracing::warn!(server = record.home.0, %error, "cut is left to the work driver");
-                self.work.wake();
-                Ok(())
+    /// DELAY if a data server that serves clients could not be told; the client asks again.
+    pub(crate) async fn settle_cuts(&self, ino: Ino, size_bytes: u64) -> Result<(), Nfsstat4> {
+        let first = ExtentId::of(ino, size_bytes).map_or(u32::MAX, |extent| extent.index);
+        let mut items = Vec::new();
+        {
+            let view = self.view()?;
+            let records = op::extent::extents(view.namespace(), ino, first, usize::MAX)
+                .map_err(|e| status::of_namespace(&e))?;
+            for number in records.iter().filter_map(|record| record.pending_work) {
+                let item =
+                    op::extent::item(view.namespace(), number).map_err(|e| status::of_namespace(&e))?;
+                items.extend(item.map(|item| (number, item)));
             }
         }
+        if items.is_empty() { Ok(()) } else { work::settle(self, items).await }
     }
 }
 

@@ -7,14 +7,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::control::ControlError;
+use futures_util::{StreamExt, stream};
 use layout::DataServerId;
 use mds_namespace::WorkItem;
 use mds_shard::Command;
 use mds_shard::command::data::WorkDone;
 use tokio::sync::Notify;
+use wire_nfs::v4::Nfsstat4;
 
-use crate::limits::WORK_BATCH_MAX;
+use crate::limits::{SETTLE_CALLS_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
+use crate::status;
 
 /// Between two rounds when nobody calls.
 const ROUND_MS: u64 = 1000;
@@ -35,6 +38,49 @@ impl Work {
     pub(crate) async fn run_for(&self, server: &Server, home: DataServerId) {
         round(server, |item| item.home() == home).await;
     }
+}
+
+/// Carries out these items now, side by side, whether their data servers hold a lease or not.
+///
+/// # Errors
+/// DELAY if a data server that holds a lease could not be told.
+pub(crate) async fn settle(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<(), Nfsstat4> {
+    let calls = items.into_iter().map(|(number, item)| async move {
+        let done = carry_out(server, &item).await;
+        if let Err(error) = &done {
+            tracing::warn!(server = item.home().0, %error, "work item not done");
+        }
+        (number, item.home(), done.is_ok())
+    });
+    let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(SETTLE_CALLS_MAX).collect().await;
+    let now_ms = server.now_ms();
+    let untold =
+        |(_, home, done): &&(u64, DataServerId, bool)| !done && server.data_servers.is_up(*home, now_ms);
+    let refused = outcomes.iter().any(|outcome| untold(&outcome));
+    let items: Vec<u64> = outcomes.iter().filter(|(_, _, done)| *done).map(|(number, ..)| *number).collect();
+    if !items.is_empty() {
+        server.propose(Command::WorkDone(WorkDone { items })).await?;
+    }
+    if refused { Err(Nfsstat4::Delay) } else { Ok(()) }
+}
+
+/// Everything that one data server must still do. It must be done before the server is given a lease: clients may hold
+/// handles that a cut left good.
+///
+/// # Errors
+/// DELAY if it could not be told.
+pub(crate) async fn settle_all_of(server: &Server, home: DataServerId) -> Result<(), Nfsstat4> {
+    let view = server.view()?;
+    let items = view.work(usize::MAX).map_err(|e| status::of_refusal(&e))?;
+    drop(view);
+    let items: Vec<_> = items.into_iter().filter(|(_, item)| item.home() == home).collect();
+    let count = items.len();
+    if count == 0 {
+        return Ok(());
+    }
+    settle(server, items).await?;
+    let left = server.view()?.work(usize::MAX).map_err(|e| status::of_refusal(&e))?;
+    if left.iter().any(|(_, item)| item.home() == home) { Err(Nfsstat4::Delay) } else { Ok(()) }
 }
 
 /// Runs rounds for as long as the server lives.

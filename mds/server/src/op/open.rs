@@ -8,6 +8,7 @@ use bytes::Bytes;
 use mds_namespace::{DirectoryChange, SetAttributes};
 use mds_shard::command::open::{How, Open, Opened, Share, Target};
 use mds_shard::{Command, Outcome};
+use wire_nfs::v4::attr::numbers;
 use wire_nfs::v4::ops::open::{
     Args, Claim, CreateHow, Delegation, OpenHow, ResOk, WhyNoDelegation, result_flags, share,
 };
@@ -80,8 +81,12 @@ async fn finish(
     opened: Opened,
     attrs_set: Bitmap,
 ) -> OpResult<ResOk> {
-    if let Some(truncation) = &opened.truncated {
-        cx.server.finish_truncation(truncation).await?;
+    // Also when nothing was cut: this may be the second time, after the first was put off.
+    if let OpenHow::Create(CreateHow::Unchecked(attributes)) = &args.how
+        && !opened.created
+        && attributes.mask.contains(numbers::SIZE)
+    {
+        cx.server.settle_cuts(opened.inode.ino, opened.inode.size_bytes).await?;
     }
     cx.put_current(cx.handle_of(at, &opened.inode));
     let wishes = share::has_wishes(args.share_access);

@@ -114,5 +114,6 @@ fn values(
     } else {
         Filehandle::default()
     };
-    Ok(attr::values(facts, &inode, handle, requested))
+    let used_bytes = cx.server.used_bytes(view, &inode)?;
+    Ok(attr::values(facts, &inode, used_bytes, handle, requested))
 }

@@ -32,12 +32,14 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
         by_write_open = shows_write_open(cx, handle.ino, args.stateid)?;
         cx.server.recall_for_truncation(handle.ino, cx.session.map(|s| s.client)).await;
     }
+    let attributes_size = attributes.size_bytes;
     let command = SetAttributesOf { caller, ino: handle.ino, attributes, by_write_open };
     let Outcome::Attributes(answer) = cx.propose(Command::SetAttributes(command)).await? else {
         return Err(Nfsstat4::Serverfault);
     };
-    match &answer.truncated {
-        Some(truncation) => cx.server.finish_truncation(truncation).await,
+    match attributes_size {
+        // Also when nothing was cut: this may be the second time, after the first was put off.
+        Some(size_bytes) => cx.server.settle_cuts(answer.inode.ino, size_bytes).await,
         None => Ok(()),
     }
 }
