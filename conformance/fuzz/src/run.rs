@@ -23,7 +23,8 @@ pub fn run(target: &Target, input: &[u8]) -> Ran {
     let (valid, peak) = measure(None, || (target.run)(input));
     if !peak.is_within(&bound) {
         let (_, again) = measure(Some(bound), || (target.run)(input));
-        panic!("{}: allocated {again:?} for {} bytes, above {bound:?}", target.name, input.len());
+        let (name, bytes) = (target.name, input.len());
+        panic!("{name}: allocated {peak:?}, then {again:?}, for {bytes} bytes, above {bound:?}");
     }
     Ran { valid, peak, bound }
 }

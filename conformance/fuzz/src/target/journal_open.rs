@@ -201,8 +201,11 @@ async fn check_store(disk: &MemoryDisk, config: &StoreConfig, model: Option<Mode
     check_extents(&store, &model).await;
     store.close().await.expect("a disk in memory does not fail");
     drop(store);
-    let config = StoreConfig { accept_damage: true, ..config.clone() };
-    let again = open(disk, &config).await.expect("what was opened opens again");
+    // Of a log that may be damaged nothing is promised but that opening tells so.
+    if config.accept_damage {
+        return 1 + records;
+    }
+    let again = open(disk, config).await.expect("what was opened opens again");
     check_extents(&again, &model).await;
     again.close().await.expect("a disk in memory does not fail");
     1 + records
@@ -259,7 +262,7 @@ fn seeds() -> Vec<Vec<u8>> {
         script(&[far, write, over, fence, cut]),
     ]
     .into_iter()
-    .map(|script| [&[2, 0][..], &script].concat())
+    .flat_map(|script| [0, 2].map(|settings: u8| [&[settings, 0][..], &script].concat()))
     .collect();
     let superblock = superblock_bytes(&[], true);
     seeds.push([&[1, 64][..], &superblock, &script(&[write])].concat());

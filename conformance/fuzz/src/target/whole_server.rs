@@ -27,7 +27,6 @@ use mds_server::{MdsConfig, MetadataServer};
 use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Runtime};
 use wire_nfs::control::ClusterKey;
-use wire_session::limits::RESPONSE_BYTES_MAX;
 
 use super::whole_client::Client;
 use super::whole_seeds::seeds;
@@ -41,17 +40,17 @@ pub(super) const TARGET: Target = Target {
     seeds,
     shape: Shape::Words,
     bound: MemoryBound {
-        // A READ or READDIR may ask for as much as a reply holds. What is live includes what the servers keep: connections,
-        // caches, the log's tail, until they are begun anew.
-        single_bytes: 2 * RESPONSE_BYTES_MAX as usize,
-        live_bytes: 64 << 20,
+        // What the servers keep grows with all inputs that they served (the log's tail, the disks in memory, the metadata
+        // engine's cache), and a buffer that doubles is a single allocation. A length believed unchecked is above this still.
+        single_bytes: 16 << 20,
+        live_bytes: 128 << 20,
         ..MemoryBound::DECODER
     },
     input_bytes_max: 2048,
 };
 
 /// Inputs that one server serves.
-const RUNS_PER_SERVER: usize = 1000;
+const RUNS_PER_SERVER: usize = 500;
 const ANSWER_MS_MAX: u64 = 8_000;
 
 thread_local! {
