@@ -255,6 +255,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         data_servers: DataServers::new(config.settings.data_server_lease_ms),
         data_path: DataPath::new(&env),
         recalls: crate::recall::Recalls::default(),
+        pins: crate::pin::Pins::default(),
         work: work::Work::default(),
         metrics: Metrics::new(registry),
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),

@@ -25,6 +25,7 @@ mod metrics;
 mod name;
 mod op;
 mod op_table;
+mod pin;
 mod reaper;
 mod recall;
 pub mod report;

@@ -34,5 +34,9 @@ pub const FENCED_EXTENTS_MAX: usize = 256;
 pub const START_LEADER_MS_MAX: u64 = 60_000;
 /// Calls to data servers under way at once while a truncation is carried out.
 pub const SETTLE_CALLS_MAX: usize = 32;
+/// Files whose modification time was set by hand while they are written through a layout.
+pub const PINS_MAX: usize = 4096;
+/// Extents of such a file; a longer one is not pinned. As many as one question to a data server may name.
+pub const PIN_EXTENTS_MAX: usize = 1024;
 /// Extents looked at to tell how much space a file uses; beyond, it counts as dense.
 pub const USED_EXTENTS_MAX: usize = 1024;

@@ -21,6 +21,7 @@ use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
 use crate::limits::{SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
 use crate::metrics::Metrics;
+use crate::pin::Pins;
 use crate::recall::Recalls;
 use crate::status;
 use crate::work::{self, Work};
@@ -47,7 +48,7 @@ impl Default for Settings {
             data_server_lease_ms: 10_000,
             inline_bytes: mds_namespace::INLINE_BYTES_MAX,
             recall_ms: 30_000,
-            data_server_wait_ms: 60_000,
+            data_server_wait_ms: 20_000,
         }
     }
 }
@@ -76,6 +77,8 @@ pub(crate) struct Server {
     pub(crate) data_path: DataPath,
     /// Recalls under way.
     pub(crate) recalls: Recalls,
+    /// Modification times set by hand.
+    pub(crate) pins: Pins,
     /// Work for data servers.
     pub(crate) work: Work,
     /// Counters.

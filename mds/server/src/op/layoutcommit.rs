@@ -9,6 +9,7 @@ use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::layoutcommit::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
+use crate::pin;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
@@ -22,12 +23,17 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         }
         None => None,
     };
+    let client = cx.client()?;
+    let mut mtime = args.time_modify.map(|t| Timestamp { seconds: t.seconds, nanos: t.nseconds });
+    if mtime.is_none() && pin::holds(&cx.server, client, handle.ino).await {
+        mtime = Some(cx.inode(&cx.view()?, handle)?.mtime);
+    }
     let commit = LayoutCommit {
-        client: cx.client()?,
+        client,
         ino: handle.ino,
         stateid: cx.resolve(args.stateid)?,
         end_bytes,
-        mtime: args.time_modify.map(|t| Timestamp { seconds: t.seconds, nanos: t.nseconds }),
+        mtime,
         caller,
     };
     let Outcome::Inode(inode) = cx.propose(Command::LayoutCommit(commit)).await? else {

@@ -47,6 +47,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         return Err(Nfsstat4::Serverfault.into());
     };
     cx.server.recalls.returned(client, handle.ino);
+    if left.is_none() {
+        cx.server.pins.forget(client, handle.ino);
+    }
     cx.current_stateid = left;
     Ok(ResOk { stateid: left.map(wire_stateid) })
 }

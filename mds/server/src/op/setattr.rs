@@ -9,7 +9,7 @@ use wire_nfs::v4::{Bitmap, Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};
 
 use crate::context::{Context, Failure, OpResult};
-use crate::{attr, status};
+use crate::{attr, pin, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     match set(cx, &args).await {
@@ -32,11 +32,14 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
         by_write_open = shows_write_open(cx, handle.ino, args.stateid)?;
         cx.server.recall_for_truncation(handle.ino, cx.session.map(|s| s.client)).await;
     }
-    let attributes_size = attributes.size_bytes;
+    let (attributes_size, sets_mtime) = (attributes.size_bytes, attributes.mtime.is_some());
     let command = SetAttributesOf { caller, ino: handle.ino, attributes, by_write_open };
     let Outcome::Attributes(answer) = cx.propose(Command::SetAttributes(command)).await? else {
         return Err(Nfsstat4::Serverfault);
     };
+    if sets_mtime && let Some(session) = cx.session {
+        pin::note(&cx.server, session.client, handle.ino).await;
+    }
     match attributes_size {
         // Also when nothing was cut: this may be the second time, after the first was put off.
         Some(size_bytes) => cx.server.settle_cuts(answer.inode.ino, size_bytes).await,
