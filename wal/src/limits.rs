@@ -24,7 +24,7 @@ pub const SEGMENT_BYTES_MIN: u64 = 32 << 10;
 /// Largest segment: offsets inside are 32 bits in units of [`RECORD_ALIGN_BYTES`].
 pub const SEGMENT_BYTES_MAX: u64 = 16 << 30;
 
-/// Highest number of a segment that is found at opening: as many again may follow.
+/// Highest number that a segment may have: no log comes near, so a file with a higher one is not a log's.
 pub const SEGMENT_SEQ_MAX: u64 = u64::MAX >> 1;
 
 /// Default size of a segment.

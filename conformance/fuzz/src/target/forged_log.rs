@@ -16,6 +16,8 @@ pub(super) const STORE_ID: [u8; 16] = [7; 16];
 pub(super) const SEGMENT_BYTES: usize = 16 * BLOCK;
 /// No file becomes longer.
 const FILE_BYTES_MAX: usize = 64 * BLOCK;
+/// Numbers of segments that are far from their end.
+const SEQ_USUAL_MAX: u64 = 1 << 62;
 /// Segments of one script.
 const SEGMENTS_MAX: usize = 6;
 
@@ -29,7 +31,7 @@ pub(super) struct Forged {
     pub(super) name: String,
     /// Its content, from the start.
     pub(super) bytes: Vec<u8>,
-    /// It has room for a footer, as every segment of a log has.
+    /// It has room for a footer, and its number leaves room for those of others, as with every segment of a log.
     pub(super) whole: bool,
     /// It ends with a footer.
     sealed: bool,
@@ -175,7 +177,7 @@ impl Forged {
         Self {
             name: format!("{kind}-{seq:016x}.wal"),
             bytes: head,
-            whole: true,
+            whole: seq < SEQ_USUAL_MAX,
             sealed: false,
             seq,
             headers: Vec::new(),
