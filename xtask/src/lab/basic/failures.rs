@@ -101,16 +101,19 @@ fn fill_up(stage: &Stage) -> Result<()> {
     stage.b.run("ls -l /mnt/c >/dev/null")?;
     stage.a.run("rm /mnt/c/big")?;
     // What is given back is given back in the background: half a minute is enough.
-    let again = "head -c 200M /mnt/lab/random >/mnt/c/again && sync /mnt/c/again";
     let (waited, mut said) = (Instant::now(), String::new());
     loop {
+        let again = "rm -f /mnt/c/again; head -c 200M /mnt/lab/random >/mnt/c/again && sync /mnt/c/again";
         let reply = stage.b.ask(&Ask { script: again.to_owned(), uid: None, timeout_s: 60 })?;
         if reply.code == Some(0) {
             break;
         }
-        said.push_str(&format!("after {:?}: {reply:?}\n", waited.elapsed()));
+        let free = stage.b.run("df -m --output=avail /mnt/c | tail -1")?;
+        let line = format!("after {:?}, {} MiB free: {}", waited.elapsed(), free.trim(), reply.stderr);
+        said.push_str(&line);
         ensure!(waited.elapsed() < Duration::from_secs(30), "200 MiB do not fit after the delete:\n{said}");
-        std::thread::sleep(Duration::from_secs(1));
+        // What the failed try left must not keep the next one from fitting.
+        stage.b.run("rm -f /mnt/c/again; sleep 3")?;
     }
     stage.a.run(&format!("cmp -n {} /mnt/c/again /mnt/lab/random", 200 << 20)).map(drop)
 }
