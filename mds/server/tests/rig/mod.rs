@@ -25,33 +25,33 @@ use wire_xdr::{Decode, Encode, Reader, Writer};
 const NFS: u32 = 100_003;
 
 /// A server, and what it takes to start it again.
-pub struct Rig {
-    pub env: Env,
-    pub server: Option<MetadataServer>,
-    pub directory: tempfile::TempDir,
+pub(crate) struct Rig {
+    pub(crate) env: Env,
+    pub(crate) server: Option<MetadataServer>,
+    pub(crate) directory: tempfile::TempDir,
     exports: Vec<Export>,
 }
 
 impl Rig {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with_exports(vec![Export::everything()]).await
     }
 
-    pub async fn with_exports(exports: Vec<Export>) -> Self {
+    pub(crate) async fn with_exports(exports: Vec<Export>) -> Self {
         let env = Env {
             clock: Arc::new(OsClock::new()),
             entropy: Arc::new(SeededEntropy::new(7)),
             disk: env::os::open_disk("test", env::os::Preference::Blocking).expect("threads always start").0,
             net: Arc::new(MemoryNet::new()),
         };
-        let directory = tempfile::tempdir().unwrap();
+        let directory = tempfile::tempdir().expect("a temporary directory");
         let mut rig = Self { env, server: None, directory, exports };
         rig.restart().await;
         rig
     }
 
     /// Stops without a word, and starts again on the same directory.
-    pub async fn restart(&mut self) {
+    pub(crate) async fn restart(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
@@ -70,13 +70,13 @@ impl Rig {
         self.server = Some(server.expect("the server starts"));
     }
 
-    pub fn connect(&self) -> RpcClient {
-        let address = self.server.as_ref().unwrap().nfs_address();
+    pub(crate) fn connect(&self) -> RpcClient {
+        let address = self.server.as_ref().expect("it runs").nfs_address();
         RpcClient::new(self.env.net.clone(), self.env.clock.clone(), address, Limits::default())
     }
 
     /// A client with a session.
-    pub async fn client(&self, owner: &'static [u8]) -> Client {
+    pub(crate) async fn client(&self, owner: &'static [u8]) -> Client {
         let mut client = Client::new(self.connect(), owner, 0);
         client.exchange_id().await;
         client.create_session().await;
@@ -90,57 +90,57 @@ fn address(port: u16) -> SocketAddr {
 }
 
 /// A client with at most one session and one slot.
-pub struct Client {
+pub(crate) struct Client {
     rpc: RpcClient,
     owner: &'static [u8],
-    pub credential: Credential,
-    pub clientid: u64,
-    pub create_sequence: u32,
-    pub session: SessionId,
-    pub sequence: u32,
+    pub(crate) credential: Credential,
+    pub(crate) clientid: u64,
+    pub(crate) create_sequence: u32,
+    pub(crate) session: SessionId,
+    pub(crate) sequence: u32,
 }
 
 /// Writes the operations of a compound.
-pub struct Ops<'a> {
+pub(crate) struct Ops<'a> {
     writer: &'a mut Writer,
     request: RequestWriter,
 }
 
 impl Ops<'_> {
-    pub fn op(&mut self, op: Op, args: &impl Encode) {
+    pub(crate) fn op(&mut self, op: Op, args: &impl Encode) {
         self.request.op(self.writer, op, args);
     }
 }
 
 /// A reply being read.
-pub struct Reply {
-    pub status: Nfsstat4,
-    pub count: u32,
+pub(crate) struct Reply {
+    pub(crate) status: Nfsstat4,
+    pub(crate) count: u32,
     reader: Reader,
 }
 
 impl Reply {
     /// The next result, which must be OK.
-    pub fn next<R: Decode>(&mut self, op: Op) -> R {
+    pub(crate) fn next<R: Decode>(&mut self, op: Op) -> R {
         assert_eq!(self.next_status(op), Nfsstat4::Ok, "{}", op.name());
         R::decode(&mut self.reader).unwrap_or_else(|e| panic!("{}: {e}", op.name()))
     }
 
     /// The status of the next result.
-    pub fn next_status(&mut self, op: Op) -> Nfsstat4 {
+    pub(crate) fn next_status(&mut self, op: Op) -> Nfsstat4 {
         decode_op_reply(&mut self.reader, op).unwrap_or_else(|e| panic!("{}: {e}", op.name()))
     }
 
     /// All went well, with this many results behind SEQUENCE.
     #[track_caller]
-    pub fn ok(self, count: u32) -> Self {
+    pub(crate) fn ok(self, count: u32) -> Self {
         assert_eq!((self.status, self.count), (Nfsstat4::Ok, count + 1));
         self
     }
 }
 
 impl Client {
-    pub fn new(rpc: RpcClient, owner: &'static [u8], uid: u32) -> Self {
+    pub(crate) fn new(rpc: RpcClient, owner: &'static [u8], uid: u32) -> Self {
         Self {
             rpc,
             owner,
@@ -153,12 +153,12 @@ impl Client {
     }
 
     /// Sends a compound without SEQUENCE.
-    pub async fn bare(&self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+    pub(crate) async fn bare(&self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
         self.send(2, write).await
     }
 
     /// Sends a compound of any minor version.
-    pub async fn send(&self, minor_version: u32, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+    pub(crate) async fn send(&self, minor_version: u32, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
         let mut writer = Writer::new();
         let request = RequestWriter::begin(&mut writer, &Bytes::from_static(b"tag"), minor_version);
         let mut ops = Ops { writer: &mut writer, request };
@@ -166,19 +166,19 @@ impl Client {
         let Ops { request, .. } = ops;
         request.finish(&mut writer);
         let mut reader = self.rpc.call(NFS, 4, 1, &self.credential, writer, 10_000).await.expect("an answer");
-        let header = ReplyHeader::decode(&mut reader).unwrap();
+        let header = ReplyHeader::decode(&mut reader).expect("a header");
         assert_eq!(header.tag, b"tag".as_slice());
         Reply { status: header.status, count: header.op_count, reader }
     }
 
     /// Sends a compound in the session, on slot 0, with the next sequence.
-    pub async fn compound(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+    pub(crate) async fn compound(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
         self.sequence += 1;
         self.again(write).await
     }
 
     /// Sends a compound with the sequence used last.
-    pub async fn again(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+    pub(crate) async fn again(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
         let args = sequence::Args {
             session: self.session,
             sequenceid: self.sequence,
@@ -199,7 +199,7 @@ impl Client {
         reply
     }
 
-    pub async fn exchange_id(&mut self) -> exchange_id::ResOk {
+    pub(crate) async fn exchange_id(&mut self) -> exchange_id::ResOk {
         let args = exchange_id::Args {
             verifier: Verifier(*b"verifier"),
             owner_id: Bytes::from_static(self.owner),
@@ -214,7 +214,7 @@ impl Client {
         result
     }
 
-    pub async fn create_session(&mut self) -> create_session::ResOk {
+    pub(crate) async fn create_session(&mut self) -> create_session::ResOk {
         let channel = ChannelAttrs {
             header_pad_bytes: 0,
             request_bytes_max: 1 << 20,
@@ -247,7 +247,7 @@ impl Client {
         result
     }
 
-    pub async fn destroy_session(&mut self) -> Nfsstat4 {
+    pub(crate) async fn destroy_session(&mut self) -> Nfsstat4 {
         let args = destroy_session::Args { session: self.session };
         self.bare(|c| c.op(Op::DestroySession, &args)).await.status
     }
