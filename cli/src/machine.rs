@@ -44,6 +44,19 @@ pub(crate) fn environment(name: &str, preference: DiskPreference) -> anyhow::Res
     })
 }
 
+/// The same for a metadata server. Its log syncs small writes one after the other, for which threads were measured to be
+/// faster than io_uring (86 against 112 µs on ext4: `cargo bench -p wal`).
+///
+/// # Errors
+/// As [`environment`].
+pub(crate) fn metadata_environment(name: &str, preference: DiskPreference) -> anyhow::Result<Env> {
+    let preference = match preference {
+        DiskPreference::Auto | DiskPreference::Blocking => DiskPreference::Blocking,
+        DiskPreference::Uring => DiskPreference::Uring,
+    };
+    environment(name, preference)
+}
+
 /// Bytes that each of `servers` data servers under `dir` may hold: what was asked for, or an equal share of 90 % of
 /// what is free or theirs already.
 ///

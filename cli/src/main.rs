@@ -24,6 +24,7 @@ use clap::Parser;
 use crate::args::{Arguments, Command};
 
 fn main() -> ExitCode {
+    env::os::keep_large_buffers();
     let arguments = Arguments::parse();
     output::start_log(arguments.log.as_deref());
     let result = match arguments.command {

@@ -25,7 +25,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     let config = mds.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
     let _lock = directory::lock(&mds.dir)?;
     let (listen, control, metrics) = settle(&mds)?;
-    let env = machine::environment("mds", mds.disk)?;
+    let env = machine::metadata_environment("mds", mds.disk)?;
     let clock = Arc::clone(&env.clock);
     let mds_config = MdsConfig {
         dir: mds.dir.clone(),

@@ -1,5 +1,6 @@
 //! Back ends that talk to the machine. The only module of the workspace that holds `unsafe`.
 
+mod allocator;
 mod blocking_disk;
 mod clock;
 mod entropy;
@@ -11,6 +12,7 @@ mod uring_disk;
 mod uring_operation;
 mod uring_ring;
 
+pub use allocator::keep_large_buffers;
 pub use blocking_disk::BlockingDisk;
 pub use clock::OsClock;
 pub use entropy::OsEntropy;

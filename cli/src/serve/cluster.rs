@@ -63,7 +63,7 @@ impl Cluster {
         let mut registry = Registry::default();
         let members = members(plan);
         let folder = setup.dir.join("mds");
-        let env = machine::environment("mds-1", setup.disk)?;
+        let env = machine::metadata_environment("mds-1", setup.disk)?;
         let clock = Arc::clone(&env.clock);
         let count = plan.data_servers.len();
         let servers = u16::try_from(count).expect("a plan has at most 100");

@@ -48,7 +48,7 @@ impl Replicas {
     ) -> anyhow::Result<Self> {
         let mut all = Vec::new();
         for (id, _) in members.iter().skip(1) {
-            let env = machine::environment(&format!("mds-{id}"), disk)?;
+            let env = machine::metadata_environment(&format!("mds-{id}"), disk)?;
             let config = NodeConfig {
                 id: *id,
                 members: members.to_vec(),
