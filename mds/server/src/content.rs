@@ -190,8 +190,8 @@ pub(crate) async fn move_to_extents(server: &Server, ino: Ino) -> Result<(), Nfs
             if inode.content == Content::Extents {
                 return Ok(());
             }
-            let data = op::inline::read(view.namespace(), &inode, 0, len_usize(inode.size_bytes))
-                .map_err(|e| status::of_namespace(&e))?;
+            // What is stored, not what the size says: a sparse file may be of any size.
+            let data = op::inline::stored(view.namespace(), ino).map_err(|e| status::of_namespace(&e))?;
             let before = op::extent::extent(view.namespace(), ExtentId { ino, index: 0 })
                 .map_err(|e| status::of_namespace(&e))?;
             (inode, data, before)
