@@ -35,8 +35,10 @@ pub(crate) fn enter(keep: bool) -> Result<i32> {
             "the lab makes namespaces and taps: run it as root (sudo -E env PATH=\"$PATH\" cargo xtask lab ...)"
         );
     }
-    let own = std::env::current_exe()?;
     let folder = make_folder()?;
+    // A copy, which guests run too: the program may be built anew while the lab runs.
+    let own = folder.join("xtask");
+    std::fs::copy(std::env::current_exe()?, &own).context("cannot copy this program to the run's folder")?;
     let mut child = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--"])
         .arg(own)
