@@ -133,7 +133,7 @@ fn seeds() -> Vec<Vec<u8>> {
         seed(6, &keys::extent(EXTENT)),
     ];
     for item in [
-        WorkItem::Cut { extent: EXTENT, home, epoch, keep_bytes: 7 },
+        WorkItem::Cut { extent: EXTENT, home, epoch, keep_bytes: 7, fences: true },
         WorkItem::Drop { extent: EXTENT, home, epoch },
         WorkItem::Fence { extent: EXTENT, home, epoch },
     ] {

@@ -6,8 +6,8 @@ use wire_nfs::v4::callback_sec::CallbackSec;
 use wire_nfs::v4::compound::{OpReplyHeader, ReplyHeader};
 use wire_nfs::v4::ops::create_session::{self, ChannelAttrs};
 use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked};
-use wire_nfs::v4::ops::{AnyResOk, reclaim_complete, sequence};
-use wire_nfs::v4::{Bitmap, Nfsstat4, Op, SessionId, Stateid, Verifier};
+use wire_nfs::v4::ops::{AnyResOk, create, putfh, reclaim_complete, sequence};
+use wire_nfs::v4::{AttrValues, Bitmap, Fattr4, Filehandle, Nfsstat4, Op, SessionId, Stateid, Verifier};
 use wire_rpc::{AuthSys, Credential};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 
@@ -28,8 +28,8 @@ const SETATTR_REFUSED: [u8; 8] = [0, 0, 0, 34, 0, 0, 0, 0];
 pub(super) mod mode {
     /// In no session: as it is.
     pub(in crate::target) const BARE: u8 = 1;
-    /// Not behind PUTROOTFH.
-    pub(in crate::target) const NO_ROOT: u8 = 2;
+    /// Not behind PUTFH of the input's own directory.
+    pub(in crate::target) const NO_HOME: u8 = 2;
     /// Minor version 1.
     pub(in crate::target) const MINOR_1: u8 = 4;
     /// As a user who is not the superuser.
@@ -47,6 +47,8 @@ pub(super) struct Client {
     clientid: u64,
     session: SessionId,
     sequence: u32,
+    /// The input's own directory.
+    home: Filehandle,
     handles: Vec<Bytes>,
     stateids: Vec<Stateid>,
     valid: usize,
@@ -60,6 +62,7 @@ impl Client {
             clientid: 0,
             session: SessionId::default(),
             sequence: 0,
+            home: Filehandle::default(),
             handles: Vec::new(),
             stateids: Vec::new(),
             valid: 0,
@@ -105,6 +108,21 @@ impl Client {
         (self.session, self.sequence) = (created.session, 0);
         let complete = [(Op::ReclaimComplete, encoded(&reclaim_complete::Args { one_fs: false }))];
         self.in_session(0, &complete).await;
+        self.make_home(incarnation).await;
+    }
+
+    /// Makes a directory for this input alone, so that it does not matter what inputs before it left.
+    async fn make_home(&mut self, incarnation: u64) {
+        let values = AttrValues { mode: Some(0o777), ..AttrValues::default() };
+        let make = create::Args {
+            object: create::ObjectType::Directory,
+            name: format!("input-{incarnation}").into(),
+            attributes: Fattr4::from_values(&values),
+        };
+        let make = [(Op::Putrootfh, Bytes::new()), (Op::Create, encoded(&make)), (Op::Getfh, Bytes::new())];
+        assert!(self.in_session(0, &make).await, "a directory can be made");
+        let home = self.handles.pop().expect("GETFH went well");
+        self.home = Filehandle::new(home).expect("it came as a handle");
     }
 
     /// One operation outside of a session, which must go well.
@@ -138,8 +156,8 @@ impl Client {
         let mut count = op_count + 1;
         self.sequence += 1;
         put_op(&mut body, Op::Sequence, &self.sequence_args(mode));
-        if mode & mode::NO_ROOT == 0 {
-            put_op(&mut body, Op::Putrootfh, &wire_nfs::v4::ops::putrootfh::Args);
+        if mode & mode::NO_HOME == 0 {
+            put_op(&mut body, Op::Putfh, &putfh::Args { filehandle: self.home.clone() });
             count += 1;
         }
         body.raw(operations);
@@ -172,7 +190,7 @@ impl Client {
         }
         let before = self.valid;
         let count = u32::try_from(operations.len()).expect("a few");
-        self.send_one(mode | mode::NO_ROOT, count, &body.into_bytes()).await;
+        self.send_one(mode | mode::NO_HOME, count, &body.into_bytes()).await;
         before + operations.len() < self.valid
     }
 

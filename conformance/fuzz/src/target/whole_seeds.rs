@@ -175,15 +175,10 @@ fn names() -> Vec<Ops> {
         vec![look("d"), void(Op::Lookupp), op(Op::Readdir, &list)],
         vec![void(Op::Savefh), look("d"), op(Op::Rename, &renamed)],
         vec![look("d"), void(Op::Savefh), void(Op::Putrootfh), void(Op::Restorefh), op(Op::Readdir, &list)],
+        vec![look("f"), void(Op::Savefh), put(1), op(Op::Link, &link::Args { name: "g".into() })],
         vec![look("d"), op(Op::Remove, &remove::Args { name: "c".into() })],
+        vec![look("d"), op(Op::Remove, &remove::Args { name: "g".into() })],
         vec![op(Op::Remove, &remove::Args { name: "d".into() })],
-        vec![
-            look("f"),
-            void(Op::Savefh),
-            void(Op::Putrootfh),
-            op(Op::Link, &link::Args { name: "g".into() }),
-        ],
-        vec![op(Op::Remove, &remove::Args { name: "g".into() })],
     ]
 }
 
@@ -209,6 +204,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         compounds(&[begin_file("f"), content(300), content(30), end_file()]),
         compounds(&[begin_file("f"), locks(), unlock(), end_file()]),
         compounds(&[begin_file("f"), content(200), layout(), layout_back(), end_file()]),
+        // A small file whose size says much more than is stored.
+        compounds(&[begin_file("f"), set(&size(1 << 45)), content(200), end_file()]),
         compounds(&[begin_file("f"), set(&size(5000)), set(&owned), set(&size(0)), end_file()]),
         compounds(&[vec![open_create("x", exclusive), void(Op::Getfh)], set(&size(10)), end_file()]),
         compounds(&[&[begin_file("f"), end_file()][..], &names()].concat()),
