@@ -25,6 +25,7 @@ const CONTENT_EXTENTS: u8 = 2;
 const WORK_CUT: u8 = 1;
 const WORK_DROP: u8 = 2;
 const WORK_FENCE: u8 = 3;
+const WORK_CUT_AND_FENCE: u8 = 4;
 
 /// The value of an inode.
 #[must_use]
@@ -186,7 +187,8 @@ pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, Sto
 #[must_use]
 pub fn encode_work(item: &WorkItem) -> [u8; WORK_BYTES] {
     let (code, keep_bytes) = match item {
-        WorkItem::Cut { keep_bytes, .. } => (WORK_CUT, *keep_bytes),
+        WorkItem::Cut { keep_bytes, fences: false, .. } => (WORK_CUT, *keep_bytes),
+        WorkItem::Cut { keep_bytes, fences: true, .. } => (WORK_CUT_AND_FENCE, *keep_bytes),
         WorkItem::Drop { .. } => (WORK_DROP, 0),
         WorkItem::Fence { .. } => (WORK_FENCE, 0),
     };
@@ -214,7 +216,10 @@ pub fn decode_work(value: &[u8]) -> Result<WorkItem, StoreError> {
     let extent = ExtentId { ino: u64_at(value, 8), index: u32_at(value, 16) };
     let epoch = Epoch(u64_at(value, 20));
     match value[1] {
-        WORK_CUT => Ok(WorkItem::Cut { extent, home, epoch, keep_bytes: u64_at(value, 28) }),
+        code @ (WORK_CUT | WORK_CUT_AND_FENCE) => {
+            let (keep_bytes, fences) = (u64_at(value, 28), code == WORK_CUT_AND_FENCE);
+            Ok(WorkItem::Cut { extent, home, epoch, keep_bytes, fences })
+        }
         WORK_DROP => Ok(WorkItem::Drop { extent, home, epoch }),
         WORK_FENCE => Ok(WorkItem::Fence { extent, home, epoch }),
         _ => Err(StoreError::Corrupt("work item kind")),

@@ -11,18 +11,20 @@ use crate::ExtentRecord;
 /// that a later item has replaced it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkItem {
-    /// Forget the bytes of an extent from `keep_bytes` on.
+    /// Forget the bytes of an extent from `keep_bytes` on. Handles given out before stay good.
     Cut {
         /// Which extent.
         extent: ExtentId,
         /// The data server.
         home: DataServerId,
-        /// Handles below this epoch are refused from now on.
+        /// The epoch of the cut.
         epoch: Epoch,
         /// Bytes that stay, counted from the start of the extent.
         keep_bytes: u64,
+        /// A fence was asked for too: striking this item off leaves a [`Fence`](Self::Fence) at the same epoch.
+        fences: bool,
     },
-    /// Forget all bytes of an extent.
+    /// Forget all bytes of an extent that will not be used again.
     Drop {
         /// Which extent.
         extent: ExtentId,
@@ -59,7 +61,7 @@ impl WorkItem {
         }
     }
 
-    /// The epoch from which on handles are served.
+    /// The epoch of the extent once it is done.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         match self {
@@ -73,6 +75,6 @@ impl WorkItem {
 pub struct Truncation {
     /// The extent in which the new end lies: work item, record with its new epoch, bytes that remain in the extent.
     pub cut: Option<(u64, ExtentRecord, u64)>,
-    /// Extents wholly behind the new end: work item, record with its new epoch.
+    /// Extents wholly behind the new end, all of whose bytes go: work item, record with its new epoch.
     pub dropped: Vec<(u64, ExtentRecord)>,
 }

@@ -147,7 +147,7 @@ fn growth_is_recorded_and_never_shrinks() {
 }
 
 #[test]
-fn a_truncation_cuts_one_extent_and_drops_the_rest() {
+fn a_truncation_cuts_one_extent_in_part_and_the_rest_whole() {
     let mut fs = Fs::new();
     let ino = file_in_extents(&mut fs, 3 * EXTENT_BYTES + 10);
     assert_eq!(truncate(&mut fs, ino, 4 * EXTENT_BYTES), None);
@@ -160,9 +160,13 @@ fn a_truncation_cuts_one_extent_and_drops_the_rest() {
     assert_eq!(record(&fs, ino, 1), cut);
     assert_eq!(record(&fs, ino, 3), truncated.dropped[1].1);
     let items = pending(&fs);
-    let expected =
-        WorkItem::Cut { extent: ExtentId { ino, index: 1 }, home: HOME, epoch: Epoch(2), keep_bytes: 7 };
-    assert_eq!((items.len(), &items[0]), (3, &(number, expected)));
+    // A drop would refuse the handles of the client that truncates.
+    let expected = [(1, 7), (2, 0), (3, 0)].map(|(index, keep_bytes)| {
+        let extent = ExtentId { ino, index };
+        WorkItem::Cut { extent, home: HOME, epoch: Epoch(2), keep_bytes, fences: false }
+    });
+    assert_eq!(items[0].0, number);
+    assert!(items.iter().map(|(_, item)| item).eq(&expected), "{items:?}");
     assert_eq!(work::pending(&*fs.view(), number, 1).unwrap(), items[1..2]);
     // Done twice is done once; the records stay, so that their epochs do not come back.
     let numbers: Vec<u64> = items.iter().map(|(number, _)| *number).collect();
@@ -189,7 +193,7 @@ fn later_work_asks_for_what_earlier_work_did_not_do() {
     assert_eq!(pending(&fs), [(fenced.pending_work.unwrap(), item)]);
     let old = truncate(&mut fs, ino, 10).unwrap().cut.unwrap().0;
     truncate(&mut fs, ino, 50);
-    let cut = |epoch, keep_bytes| WorkItem::Cut { extent: id, home, epoch, keep_bytes };
+    let cut = |epoch, keep_bytes| WorkItem::Cut { extent: id, home, epoch, keep_bytes, fences: true };
     assert_eq!(pending(&fs)[0].1, cut(Epoch(3), 10));
     // The bytes from 10 on must go, also if the next truncation asks only for those from 40 on.
     assert_eq!(truncate(&mut fs, ino, 40).unwrap().cut.unwrap().2, 10);
@@ -203,9 +207,39 @@ fn later_work_asks_for_what_earlier_work_did_not_do() {
     assert_eq!((truncated.cut, truncated.dropped.len()), (None, 1));
     fs.run(|txn, _| fence(txn, id)).unwrap();
     let items = pending(&fs);
-    assert_eq!((items.len(), &items[0].1), (1, &WorkItem::Drop { extent: id, home, epoch: Epoch(7) }));
+    assert_eq!((items.len(), &items[0].1), (1, &cut(Epoch(7), 0)));
     let missing = ExtentId { ino, index: 9 };
     assert_eq!(fs.run(|txn, _| fence(txn, missing)), Err(FsError::NoSuchExtent));
+}
+
+/// A cut refuses no handle, so a fence that was asked for before or after it is still to be done.
+#[test]
+fn a_fence_outlives_the_cut_that_it_met() {
+    for fence_first in [true, false] {
+        let mut fs = Fs::new();
+        let ino = file_in_extents(&mut fs, 100);
+        let id = ExtentId { ino, index: 0 };
+        let fence_now = |fs: &mut Fs| fs.run(|txn, _| fence(txn, id)).unwrap();
+        if fence_first {
+            fence_now(&mut fs);
+        }
+        truncate(&mut fs, ino, 10).unwrap();
+        if !fence_first {
+            fence_now(&mut fs);
+        }
+        let (epoch, queued) = (Epoch(3), pending(&fs));
+        let [(number, item)] = &queued[..] else { panic!("one item") };
+        assert_eq!(item, &WorkItem::Cut { extent: id, home: HOME, epoch, keep_bytes: 10, fences: true });
+        // Told twice, as a report may be.
+        fs.run(|txn, _| work::done(txn, &[*number, *number])).unwrap();
+        let left = pending(&fs);
+        assert_eq!(left, [(number + 1, WorkItem::Fence { extent: id, home: HOME, epoch })]);
+        assert_eq!(record(&fs, ino, 0).pending_work, Some(number + 1), "no new handle before the fence");
+        fs.run(|txn, _| work::done(txn, &[*number])).unwrap();
+        assert_eq!(pending(&fs), left);
+        fs.run(|txn, _| work::done(txn, &[number + 1])).unwrap();
+        assert_eq!((pending(&fs), record(&fs, ino, 0).pending_work), (vec![], None));
+    }
 }
 
 #[test]

@@ -118,9 +118,10 @@ fn extent_records_and_work_items_are_as_drawn() {
     assert_eq!(hex(&bytes), "010000000c0d0e0f00000000000010110000000000000000");
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), idle);
     for (item, code, keep) in [
-        (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77 }, "01", "0000000000000077"),
+        (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77, fences: false }, "01", "0000000000000077"),
         (WorkItem::Drop { extent, home, epoch }, "02", "0000000000000000"),
         (WorkItem::Fence { extent, home, epoch }, "03", "0000000000000000"),
+        (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77, fences: true }, "04", "0000000000000077"),
     ] {
         let bytes = codec::encode_work(&item);
         let expected = format!("01{code}00000c0d0e0f000102030405060708090a0b0000000000001011{keep}");

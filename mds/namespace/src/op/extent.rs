@@ -1,7 +1,7 @@
 //! Extent records: where a file's bytes live, and the epochs that say who may touch them.
 //!
 //! Every rise of an epoch queues work for the extent's home; until that is done `pending_work` is set, and no new
-//! handle may be given out. Work that is not done when more is asked is replaced by one item that asks for both.
+//! handle may be given out. Old ones stay good until a fence or drop is done; a cut refuses none. Work that is not done when more is asked is replaced by one item that asks for both.
 //!
 //! Spec: docs/protocol/control.md; docs/formats/namespace.md.
 
@@ -93,7 +93,7 @@ pub fn fence(txn: &mut dyn Txn, id: ExtentId) -> Result<ExtentRecord, FsError> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Fence,
-    Cut { keep_bytes: u64 },
+    Cut { keep_bytes: u64, fences: bool },
     Drop,
 }
 
@@ -122,26 +122,35 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
     let ExtentRecord { extent, home, epoch, .. } = record;
     let item = match action {
         Action::Fence => WorkItem::Fence { extent, home, epoch },
-        Action::Cut { keep_bytes } => WorkItem::Cut { extent, home, epoch, keep_bytes },
+        Action::Cut { keep_bytes, fences } => WorkItem::Cut { extent, home, epoch, keep_bytes, fences },
         Action::Drop => WorkItem::Drop { extent, home, epoch },
     };
     txn.put(&keys::work(number), &codec::encode_work(&item))?;
     Ok(Queued { number, record, action })
 }
 
-/// The least that does both. No byte was written in between: handles are not given out while work is pending.
+/// The least that does both. A cut refuses no handle, so a fence must not be lost in one. The smaller of two cuts takes no
+/// byte that somebody was promised: while a cut is not done, its truncation is not answered, or the home has no lease and
+/// serves no WRITE.
 fn both(unfinished: &WorkItem, asked: Action) -> Action {
     match (unfinished, asked) {
         (WorkItem::Drop { .. }, _) | (_, Action::Drop) => Action::Drop,
-        (WorkItem::Fence { .. }, asked) => asked,
-        (WorkItem::Cut { keep_bytes, .. }, Action::Fence) => Action::Cut { keep_bytes: *keep_bytes },
-        (WorkItem::Cut { keep_bytes, .. }, Action::Cut { keep_bytes: asked }) => {
-            Action::Cut { keep_bytes: asked.min(*keep_bytes) }
+        (WorkItem::Fence { .. }, Action::Fence) => Action::Fence,
+        (WorkItem::Fence { .. }, Action::Cut { keep_bytes, .. }) => Action::Cut { keep_bytes, fences: true },
+        (WorkItem::Cut { keep_bytes, .. }, Action::Fence) => {
+            Action::Cut { keep_bytes: *keep_bytes, fences: true }
+        }
+        (WorkItem::Cut { keep_bytes, fences, .. }, Action::Cut { keep_bytes: asked, fences: asks }) => {
+            Action::Cut { keep_bytes: asked.min(*keep_bytes), fences: *fences || asks }
         }
     }
 }
 
-pub(crate) fn item(view: &dyn View, number: u64) -> Result<Option<WorkItem>, FsError> {
+/// An item of work, by its number; `None` once it is done.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn item(view: &dyn View, number: u64) -> Result<Option<WorkItem>, FsError> {
     let mut found = Ok(None);
     view.read(&keys::work(number), &mut |value| found = codec::decode_work(value).map(Some))?;
     Ok(found?)

@@ -1,6 +1,6 @@
 //! The length of a file: truncation, and growth by writes that went to data servers.
 //!
-//! Shrinking a file with extents raises the epochs of all it cuts or drops and queues the work for their homes; growing
+//! Shrinking a file with extents raises the epochs of all it cuts and queues the work for their homes; growing
 //! one leaves a hole and needs nothing.
 //!
 //! Spec: RFC 8881 §18.30.3, §18.42; POSIX.1-2024 `ftruncate`.
@@ -45,20 +45,22 @@ pub(crate) fn resize(
     }
 }
 
-/// Queues the work of a truncation. All records behind the end are dropped, also those that seem to hold nothing:
+/// Queues the work of a truncation. All records behind the end are cut, also those that seem to hold nothing:
 /// a client may have written there without saying so yet.
 fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64) -> Result<Truncation, FsError> {
     let mut truncation = Truncation::default();
     let Ok(first_index) = u32::try_from(size_bytes / EXTENT_BYTES) else { return Ok(truncation) };
     for record in extent::extents(txn, ino, first_index, usize::MAX)? {
-        let action = match size_bytes.saturating_sub(record.extent.first_byte()) {
-            0 => Action::Drop,
-            keep_bytes => Action::Cut { keep_bytes },
-        };
-        let queued = extent::queue(txn, record, action)?;
+        // Cut also where nothing is left: a DROP would fence the client that cuts, which may go on writing.
+        let keep_bytes = size_bytes.saturating_sub(record.extent.first_byte());
+        let queued = extent::queue(txn, record, Action::Cut { keep_bytes, fences: false })?;
         match queued.action {
-            Action::Cut { keep_bytes } => truncation.cut = Some((queued.number, queued.record, keep_bytes)),
-            Action::Drop => truncation.dropped.push((queued.number, queued.record)),
+            Action::Cut { keep_bytes: 0, .. } | Action::Drop => {
+                truncation.dropped.push((queued.number, queued.record));
+            }
+            Action::Cut { keep_bytes, .. } => {
+                truncation.cut = Some((queued.number, queued.record, keep_bytes));
+            }
             Action::Fence => unreachable!("a truncation asks for more than a fence"),
         }
     }

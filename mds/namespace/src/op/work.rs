@@ -9,6 +9,7 @@ use crate::codec;
 use crate::keys;
 use crate::op::extent;
 use crate::store::{StoreError, Txn, View};
+use crate::superblock;
 use crate::work::WorkItem;
 
 /// Lists work items with a number above `after` (0: all), oldest first, at most `items_max`.
@@ -41,8 +42,8 @@ pub fn pending(view: &dyn View, after: u64, items_max: usize) -> Result<Vec<(u64
     }
 }
 
-/// Strikes finished items off and lets their extents be used again. Numbers that are not there (done before, or
-/// replaced by later work) are passed over.
+/// Strikes finished items off and lets their extents be used again; of a cut that fences too, the fence is left to do.
+/// Numbers that are not there (done before, or replaced by later work) are passed over.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -54,9 +55,17 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
         if let Some(mut record) = extent::extent(txn, item.extent())?
             && record.pending_work == Some(number)
         {
-            record.pending_work = None;
+            record.pending_work = rest(txn, &item)?;
             extent::put(txn, &record)?;
         }
     }
     Ok(())
+}
+
+/// Queues what an item leaves to do once it is done: the number of the new item, if there is one.
+fn rest(txn: &mut dyn Txn, item: &WorkItem) -> Result<Option<u64>, FsError> {
+    let WorkItem::Cut { extent, home, epoch, fences: true, .. } = *item else { return Ok(None) };
+    let number = superblock::next_work(txn)?;
+    txn.put(&keys::work(number), &codec::encode_work(&WorkItem::Fence { extent, home, epoch }))?;
+    Ok(Some(number))
 }
