@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use client::DataPath;
@@ -9,7 +10,7 @@ use env::Env;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
 use mds_namespace::{Content, Ino, Inode, Kind, op};
 use mds_shard::command::data::Written;
-use mds_shard::{Command, Outcome, Shard, StateView};
+use mds_shard::{Command, Origin, Outcome, ProposeError, Shard, StateView};
 use parking_lot::Mutex;
 use wire_nfs::v4::attr::Fsid;
 use wire_nfs::v4::{Filehandle, Nfsstat4, Verifier};
@@ -117,6 +118,18 @@ impl Server {
             Ok(Outcome::Refused(refusal)) => Err(status::of_refusal(&refusal)),
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(status::of_propose(&error)),
+        }
+    }
+
+    /// Gives a command its place in the log and does not wait for the outcome. What is proposed after this returns comes
+    /// behind it.
+    pub(crate) async fn propose_behind(&self, origin: Option<Origin>, command: Command) {
+        let shard = self.shard.clone();
+        let mut proposal = Box::pin(async move { shard.propose(origin, command).await });
+        // Polled once here: that is when the log's queue takes it.
+        match futures_util::poll!(proposal.as_mut()) {
+            Poll::Ready(outcome) => note_behind(&outcome),
+            Poll::Pending => drop(tokio::spawn(async move { note_behind(&proposal.await) })),
         }
     }
 
@@ -242,6 +255,16 @@ impl Server {
             }
         }
         if items.is_empty() { Ok(()) } else { work::settle(self, items).await }
+    }
+}
+
+fn note_behind(outcome: &Result<Outcome, ProposeError>) {
+    match outcome {
+        Ok(Outcome::Refused(refusal)) => {
+            tracing::info!(%refusal, "a command that was not waited for was refused")
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "a command that was not waited for is lost"),
     }
 }
 

@@ -1,21 +1,26 @@
 //! CLOSE: the end of an open.
 //!
+//! Answered when its command has its place in the log, not when the log is flushed: nothing is promised to the client that a
+//! crash could break. An open that comes back with a restart is the client's until it opens again or its lease ends
+//! (docs/adr/0004-close-is-not-waited-for.md).
+//!
 //! Spec: RFC 8881 §18.2. Locks under the open go with it, as the RFC allows and Linux expects.
 
+use mds_shard::Command;
 use mds_shard::command::open::Close;
-use mds_shard::{Command, Outcome};
+use wire_nfs::v4::Stateid;
 use wire_nfs::v4::ops::close::{Args, ResOk};
-use wire_nfs::v4::{Nfsstat4, Stateid};
 
 use crate::context::{Context, OpResult};
+use crate::status;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
+    let client = cx.client()?;
     let stateid = cx.resolve(args.open_stateid)?;
-    let close = Close { client: cx.client()?, ino: handle.ino, stateid };
-    let Outcome::Stateid(_) = cx.propose(Command::Close(close)).await? else {
-        return Err(Nfsstat4::Serverfault.into());
-    };
+    cx.view()?.open(client, handle.ino, stateid).map_err(|e| status::of_refusal(&e))?;
+    let close = Close { client, ino: handle.ino, stateid };
+    cx.server.propose_behind(cx.origin(), Command::Close(close)).await;
     cx.current_stateid = None;
     // RFC 8881 §18.2.4: the stateid returned should be one that is never valid.
     Ok(ResOk { open_stateid: Stateid::INVALID })
