@@ -1,9 +1,10 @@
 //! FENCE, CUT, DROP and SIZE.
 //!
-//! One of them at a time works on an extent. Each raises the epoch first, so that no WRITE under a lower one is admitted
-//! any more; then waits for those that were; then writes its record and syncs it.
+//! One of them at a time works on an extent. FENCE and DROP raise the fence first, so that no WRITE under a lower epoch is
+//! admitted any more. All of them wait for the WRITEs that were admitted before, then write their record and sync it.
 //!
-//! INVARIANT: when one of them has returned, every WRITE under a lower epoch is in the index or was refused.
+//! INVARIANT: when FENCE or DROP has returned, every WRITE under a lower epoch is in the index or was refused. A WRITE that
+//! is admitted after a CUT has returned has a higher sequence than the CUT, whatever its epoch.
 //! Spec: docs/protocol/control.md §3, §4.
 
 use std::sync::Arc;
@@ -33,17 +34,19 @@ pub struct ExtentSize {
 }
 
 impl Store {
-    /// Raises the extent's epoch. Returns the epoch as known afterwards, once it is on stable storage.
+    /// Raises the extent's epoch and refuses requests under lower ones from now on. Returns the epoch as known afterwards,
+    /// once it is on stable storage.
     ///
     /// # Errors
     /// [`ChangeError::Failed`], [`ChangeError::Closed`], [`ChangeError::NoSpace`].
     pub async fn fence(&self, extent: ExtentId, epoch: Epoch) -> Result<Epoch, ChangeError> {
         let inner = self.inner.clone();
-        detached(async move { Controlled::begin(&inner, extent, epoch).await?.fence().await }).await
+        detached(async move { Controlled::begin(&inner, extent, epoch, true).await?.fence().await }).await
     }
 
-    /// Raises the extent's epoch and forgets every byte at or behind `keep_bytes`, unless a cut or drop at this epoch or
-    /// a higher one was carried out before.
+    /// Forgets every byte at or behind `keep_bytes`. Handles from before stay good: a client that cuts a file goes on
+    /// writing it through the layout it has. Nothing is done if a cut or drop at this epoch or a higher one was carried
+    /// out before.
     ///
     /// # Units
     /// `keep_bytes` counts from the start of the extent.
@@ -55,13 +58,13 @@ impl Store {
         }
         let inner = self.inner.clone();
         let cut = async move {
-            Controlled::begin(&inner, extent, epoch).await?.cut(epoch, Kind::Cut, keep_bytes).await
+            Controlled::begin(&inner, extent, epoch, false).await?.cut(epoch, Kind::Cut, keep_bytes).await
         };
         detached(cut).await
     }
 
-    /// Raises the extent's epoch and forgets all of its bytes, unless a cut or drop at this epoch or a higher one was
-    /// carried out before.
+    /// As a fence, and forgets all bytes of the extent, unless a cut or drop at this epoch or a higher one was carried out
+    /// before.
     ///
     /// # Errors
     /// As [`fence`](Self::fence).
@@ -70,8 +73,9 @@ impl Store {
             return Ok(epoch);
         }
         let inner = self.inner.clone();
-        let cut =
-            async move { Controlled::begin(&inner, extent, epoch).await?.cut(epoch, Kind::Drop, 0).await };
+        let cut = async move {
+            Controlled::begin(&inner, extent, epoch, true).await?.cut(epoch, Kind::Drop, 0).await
+        };
         detached(cut).await
     }
 
@@ -104,8 +108,14 @@ struct Controlled {
 }
 
 impl Controlled {
-    /// Waits for its turn, raises the epoch, and waits for the WRITEs that were admitted before.
-    async fn begin(inner: &Arc<Inner>, extent: ExtentId, epoch: Epoch) -> Result<Self, ChangeError> {
+    /// Waits for its turn, raises the epoch, if it `fences` the fence too, and waits for the WRITEs that were admitted
+    /// before.
+    async fn begin(
+        inner: &Arc<Inner>,
+        extent: ExtentId,
+        epoch: Epoch,
+        fences: bool,
+    ) -> Result<Self, ChangeError> {
         let mut waits_for = None;
         loop {
             let woken = {
@@ -117,6 +127,9 @@ impl Controlled {
                     }
                     known.controlled = true;
                     known.epoch = known.epoch.max(epoch);
+                    if fences {
+                        known.fence_epoch = known.fence_epoch.max(epoch);
+                    }
                     waits_for = Some(known.generation);
                     known.generation = 1 - known.generation;
                     assert!(known.writers[known.generation] == 0, "the turn before waited for them");

@@ -2,7 +2,7 @@
 //!
 //! Pure: records go in through [`Extent::apply`], in any order, at recovery and while serving alike.
 //!
-//! INVARIANT: `epoch`, `cut_epoch` and `sequence` only go up; the weights told in shifts are those of the pieces and of
+//! INVARIANT: `epoch`, `fence_epoch`, `cut_epoch` and `sequence` only go up, and no other epoch is above `epoch`; the weights told in shifts are those of the pieces and of
 //! the two records that must stay for `epoch` and `cut_epoch`.
 //! Spec: docs/formats/journal.md §3.
 
@@ -17,8 +17,13 @@ use crate::record::{Act, Kind};
 /// What is known of an extent.
 #[derive(Debug, Default)]
 pub(crate) struct Extent {
-    /// Requests under a lower one are refused.
+    /// The highest that was seen.
     pub(crate) epoch: Epoch,
+    /// Requests under a lower one are refused: that of the last FENCE or DROP, and after a restart the epoch itself.
+    pub(crate) fence_epoch: Epoch,
+    /// Where the CUT or DROP of `cut_epoch` cut. Only to be asked for requests below `cut_epoch`: after a restart there are
+    /// none, and it may be that of a record which only says the epoch.
+    pub(crate) cut_keep: u32,
     /// The highest epoch of a CUT or DROP that was carried out.
     pub(crate) cut_epoch: Epoch,
     /// Given to an act last.
@@ -85,6 +90,9 @@ impl Extent {
             self.move_epoch(act.epoch, segment, shifts);
         }
         if matches!(act.kind, Kind::Cut | Kind::Drop) && self.cut_epoch <= act.epoch {
+            if self.cut_epoch < act.epoch {
+                self.cut_keep = act.offset;
+            }
             self.cut_epoch = act.epoch;
             self.move_cut(segment, shifts);
         }

@@ -31,11 +31,15 @@ pub struct Found {
     pub bytes: u32,
     /// One past the extent's last byte, from its start.
     pub end: u32,
+    /// Where the extent was cut after the epoch of the request: what the bearer of the handle believes of the file's
+    /// length is no longer true.
+    pub cut: Option<u32>,
 }
 
 struct Looked {
     steps: Vec<Step>,
     end: u32,
+    cut: Option<u32>,
 }
 
 impl Store {
@@ -61,7 +65,7 @@ impl Store {
                 Ok(data) => {
                     let bytes = data.iter().map(Bytes::len).sum::<usize>();
                     let bytes = u32::try_from(bytes).expect("no more than was asked for");
-                    return Ok(Found { data, bytes, end: looked.end });
+                    return Ok(Found { data, bytes, end: looked.end, cut: looked.cut });
                 }
                 Err(error) => error,
             };
@@ -84,14 +88,15 @@ impl Store {
         let mut shard = self.inner.index.shard(extent);
         let Some(known) = shard.get_mut(&extent) else {
             let steps = if length == 0 { vec![] } else { vec![Step::Zeros(length)] };
-            return Ok(Looked { steps, end: 0 });
+            return Ok(Looked { steps, end: 0, cut: None });
         };
-        if epoch < known.epoch {
-            return Err(ReadError::Stale { known: known.epoch });
+        if epoch < known.fence_epoch {
+            return Err(ReadError::Stale { known: known.fence_epoch });
         }
-        known.epoch = epoch;
+        let cut = (epoch < known.cut_epoch).then_some(known.cut_keep);
+        known.epoch = known.epoch.max(epoch);
         let steps = known.pieces.read(offset, length, READ_PIECES_MAX);
-        Ok(Looked { steps, end: known.pieces.end() })
+        Ok(Looked { steps, end: known.pieces.end(), cut })
     }
 
     async fn gather(&self, steps: &[Step]) -> Result<Vec<Bytes>, wal::ReadError> {

@@ -243,6 +243,9 @@ impl Replay {
         for (extent, mut known) in self.extents {
             // The log syncs what it found before it shows it.
             known.epoch_synced = known.epoch;
+            // Compaction keeps one record for the epoch, whatever raised it, so each epoch counts as a fence: a client whose
+            // handle is from before a cut gets a new layout.
+            known.fence_epoch = known.epoch;
             index.shard(extent).insert(extent, known);
         }
         Ok(index)

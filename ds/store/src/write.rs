@@ -96,10 +96,10 @@ impl Inner {
     fn check_epoch(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
         let mut shard = self.index.shard(extent);
         let Some(known) = shard.get_mut(&extent) else { return Ok(()) };
-        if epoch < known.epoch {
-            return Err(ChangeError::Stale { known: known.epoch });
+        if epoch < known.fence_epoch {
+            return Err(ChangeError::Stale { known: known.fence_epoch });
         }
-        known.epoch = epoch;
+        known.epoch = known.epoch.max(epoch);
         Ok(())
     }
 }
@@ -168,12 +168,13 @@ impl Admitted {
     ) -> Result<Self, ChangeError> {
         let mut shard = room.inner.index.shard(extent);
         let known = shard.entry(extent).or_default();
-        if epoch < known.epoch {
-            return Err(ChangeError::Stale { known: known.epoch });
+        if epoch < known.fence_epoch {
+            return Err(ChangeError::Stale { known: known.fence_epoch });
         }
         if SEQUENCE_END <= known.sequence + 1 {
             return Err(ChangeError::NoSpace);
         }
+        let epoch = known.epoch.max(epoch);
         known.epoch = epoch;
         known.sequence += 1;
         let generation = known.generation;

@@ -1,7 +1,8 @@
 //! READ.
 //!
 //! What lies below the file's logical end and was never written reads as zeros. The logical end is the larger of the size in the
-//! handle and the end of what this server holds: a handle may be older than the last WRITE.
+//! handle and the end of what this server holds: a handle may be older than the last WRITE. If it is older than a CUT, where
+//! that cut stands for the size in the handle.
 //!
 //! QUIRK(linux): an answer with `eof` makes O_DIRECT readers stop, so it is set at the logical end only; one without
 //! bytes and without `eof` is an I/O error to the client.
@@ -40,7 +41,11 @@ pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfssta
     let found = core.store.read(extent, handle.epoch, offset, count).await;
     let found = found.map_err(|error| status::of_read(&error))?;
     let held_end = if found.end == 0 { 0 } else { extent.first_byte() + u64::from(found.end) };
-    let file_end = handle.size_hint_bytes.max(held_end);
+    let believed_end = match found.cut {
+        None => handle.size_hint_bytes,
+        Some(keep) => extent.first_byte() + u64::from(keep),
+    };
+    let file_end = believed_end.max(held_end);
     let bytes = u64::from(found.bytes).min(file_end.saturating_sub(args.offset));
     let mut data = found.data;
     truncate(&mut data, bytes);

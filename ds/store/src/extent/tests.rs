@@ -103,7 +103,7 @@ fn a_tombstone_that_comes_back_at_the_last_moment_keeps_its_cut_epoch() {
     assert_eq!(extent.lose_segment(1, 2, &mut shifts), Lost::CutEpoch);
     extent.apply(&extent.cut_mark(NAME), at(2), &mut shifts);
     assert_eq!((extent.cut_epoch, extent.cut_at), (Epoch(2), Some(2)));
-    assert_eq!(extent.pieces.held(), 10);
+    assert_eq!((extent.pieces.held(), extent.cut_keep), (10, 0), "the record that says it again cut nowhere");
 }
 
 #[test]

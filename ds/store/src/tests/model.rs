@@ -50,6 +50,10 @@ struct File {
     now: Vec<u8>,
     since_sync: Vec<Vec<u8>>,
     epoch: u64,
+    /// Handles from this epoch on are good.
+    fence: u64,
+    /// Epoch and place of the last cut that handles may not know of.
+    cut: (u64, u32),
 }
 
 struct Run {
@@ -70,7 +74,7 @@ impl Run {
     fn new() -> Self {
         let (disk, runtime) = (MemoryDisk::new(), runtime());
         let store = runtime.block_on(open(&disk, 0));
-        let file = File { now: vec![0; SPAN as usize], since_sync: vec![], epoch: 1 };
+        let file = File { now: vec![0; SPAN as usize], since_sync: vec![], epoch: 1, fence: 1, cut: (0, 0) };
         let files = (1..=EXTENTS).map(|ino| (ino, file.clone())).collect();
         Self { disk, store, runtime, files, fill: 0, opened: 0 }
     }
@@ -88,7 +92,7 @@ impl Run {
 
     fn write(&mut self, ino: u64, offset: u32, length: u32, synced: bool) {
         self.fill = self.fill.wrapping_add(1).max(1);
-        let (fill, epoch) = (self.fill, Epoch(self.files[&ino].epoch));
+        let (fill, epoch) = (self.fill, self.handle(ino));
         let stability = if synced { Stability::Synced } else { Stability::Unstable };
         let data = bytes(fill, length as usize);
         self.runtime.block_on(self.store.write(extent(ino), epoch, offset, data, stability)).unwrap();
@@ -106,6 +110,17 @@ impl Run {
             self.disk.crash(crash);
         }
         self.store = self.runtime.block_on(open(&self.disk, self.opened));
+        self.files.values_mut().for_each(|file| file.fence = file.epoch);
+    }
+
+    /// One of the epochs whose handles are good.
+    fn handle(&self, ino: u64) -> Epoch {
+        let file = &self.files[&ino];
+        Epoch(file.fence + u64::from(self.fill) % (file.epoch - file.fence + 1))
+    }
+
+    fn fenced(&mut self, ino: u64, epoch: Epoch) {
+        self.files.get_mut(&ino).unwrap().fence = epoch.0;
     }
 
     fn next_epoch(&mut self, ino: u64) -> Epoch {
@@ -120,12 +135,16 @@ impl Run {
             Step::Cut { ino, keep } => {
                 let epoch = self.next_epoch(ino);
                 self.runtime.block_on(self.store.cut(extent(ino), epoch, keep)).unwrap();
-                self.change(ino, |file| file.now[keep as usize..].fill(0));
+                self.change(ino, |file| {
+                    file.now[keep as usize..].fill(0);
+                    file.cut = (epoch.0, keep);
+                });
                 self.synced();
             }
             Step::Drop { ino } => {
                 let epoch = self.next_epoch(ino);
                 self.runtime.block_on(self.store.drop_extent(extent(ino), epoch)).unwrap();
+                self.fenced(ino, epoch);
                 self.change(ino, |file| file.now.fill(0));
                 // A DROP of an extent that was never heard of has nothing to sync.
                 if self.store.size(extent(ino)).epoch == epoch {
@@ -137,17 +156,22 @@ impl Run {
                 self.runtime.block_on(self.store.fence(extent(ino), epoch)).unwrap();
                 let stale = self.store.read(extent(ino), Epoch(epoch.0 - 1), 0, 1);
                 assert!(self.runtime.block_on(stale).is_err());
+                self.fenced(ino, epoch);
                 self.synced();
             }
             Step::Commit { ino } => {
-                let epoch = Epoch(self.files[&ino].epoch);
+                let epoch = self.handle(ino);
                 self.runtime.block_on(self.store.commit(extent(ino), epoch)).unwrap();
                 self.files.get_mut(&ino).unwrap().since_sync.clear();
             }
             Step::Read { ino, offset, length } => {
                 let length = length.min(SPAN - offset);
                 let read = self.runtime.block_on(read_all(&self.store, extent(ino), offset, length));
-                assert!(read == self.files[&ino].now[offset as usize..(offset + length) as usize]);
+                let file = &self.files[&ino];
+                assert!(read == file.now[offset as usize..(offset + length) as usize]);
+                let handle = self.handle(ino);
+                let found = self.runtime.block_on(self.store.read(extent(ino), handle, offset, 1)).unwrap();
+                assert_eq!(found.cut, (handle.0 < file.cut.0).then_some(file.cut.1));
             }
             Step::Restart => {
                 self.runtime.block_on(self.store.close()).unwrap();
