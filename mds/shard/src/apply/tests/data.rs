@@ -1,7 +1,7 @@
 //! Content, extents, data servers.
 
 use ::layout::{DataServerId, ExtentId};
-use mds_namespace::{FsError, INLINE_BYTES_MAX, SetAttributes};
+use mds_namespace::{FsError, INLINE_BYTES_MAX, SetAttributes, WorkItem};
 
 use super::*;
 use crate::command::data::{Fence, WorkDone, WriteInline, Written};
@@ -76,6 +76,38 @@ fn truncation_queues_its_work() {
     assert_eq!(work, [cut, truncation.dropped[0].0]);
     stage.run(Command::WorkDone(WorkDone { items: work }));
     assert_eq!(stage.view().work(10).unwrap(), []);
+}
+
+/// A recall that ran out of time fences just before the truncation it was for; cuts refuse no handle.
+#[test]
+fn truncation_leaves_the_fence_before_it_to_be_done() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let ino = stage.create(client, "o", "f").inode.ino;
+    stage.spread(ino, 1);
+    let set_size = |stage: &mut Stage, size_bytes| {
+        stage.run(Command::SetAttributes(SetAttributesOf {
+            caller: ROOT,
+            ino,
+            attributes: SetAttributes { size_bytes: Some(size_bytes), ..SetAttributes::default() },
+            by_write_open: false,
+        }))
+    };
+    set_size(&mut stage, 100);
+    let extent = ExtentId { ino, index: 0 };
+    stage.run(Command::Fence(Fence { extent }));
+    set_size(&mut stage, 5);
+    let mut kinds = Vec::new();
+    while let [(number, item)] = &stage.view().work(10).unwrap()[..] {
+        kinds.push(match item {
+            WorkItem::Cut { keep_bytes: 5, .. } => "cut",
+            WorkItem::Fence { .. } => "fence",
+            other => panic!("{other:?}"),
+        });
+        stage.run(Command::WorkDone(WorkDone { items: vec![*number] }));
+        stage.check();
+    }
+    assert_eq!(kinds, ["cut", "fence"]);
 }
 
 #[test]
