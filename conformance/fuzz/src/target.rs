@@ -49,7 +49,7 @@ impl MemoryBound {
         single_bytes_per_byte: 16,
         single_bytes: 64 * 1024,
         live_bytes_per_byte: 32,
-        live_bytes: 256 * 1024,
+        live_bytes: 128 * 1024,
     };
 
     /// The bound for an input of this length.

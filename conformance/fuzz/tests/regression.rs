@@ -5,17 +5,24 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use conformance_fuzz::{TARGETS, find, run};
+use conformance_fuzz::{TARGETS, Target, find, run};
 
 fn regressions() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("regression")
 }
 
+/// Every target with its seeds, which take a while to find.
+fn targets_with_seeds() -> impl Iterator<Item = (&'static Target, &'static Vec<Vec<u8>>)> {
+    static SEEDS: OnceLock<Vec<Vec<Vec<u8>>>> = OnceLock::new();
+    let seeds = SEEDS.get_or_init(|| TARGETS.iter().map(|target| (target.seeds)()).collect());
+    TARGETS.iter().zip(seeds)
+}
+
 #[test]
 fn seeds_are_valid_and_within_bounds() {
-    for target in TARGETS {
-        let seeds = (target.seeds)();
+    for (target, seeds) in targets_with_seeds() {
         assert!(!seeds.is_empty(), "{}", target.name);
         for (number, seed) in seeds.iter().enumerate() {
             assert!(seed.len() <= target.input_bytes_max, "{} seed {number}", target.name);
@@ -31,8 +38,8 @@ fn seeds_are_valid_and_within_bounds() {
 /// A decoder that takes a part of a message for a message would show here: as a panic of the round trip.
 #[test]
 fn seeds_cut_short_or_changed_break_nothing() {
-    for target in TARGETS {
-        for seed in (target.seeds)() {
+    for (target, seeds) in targets_with_seeds() {
+        for seed in seeds {
             let step = seed.len().div_ceil(16).max(1);
             for len in (0..seed.len()).step_by(step) {
                 run(target, &seed[..len]);

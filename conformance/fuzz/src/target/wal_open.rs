@@ -86,9 +86,9 @@ async fn open(disk: &MemoryDisk, config: WalConfig) -> Option<(Wal, RecoveryRepo
 async fn reopen(disk: &MemoryDisk, config: WalConfig, whole: bool) -> usize {
     let Some((wal, report, seen)) = open(disk, config).await else { return 0 };
     for (header, location) in &seen {
-        // A footer shows records that nobody looked at: they may be damaged, but never another's.
-        if let Ok((read, payload)) = wal.read_record(*location).await {
-            assert_eq!((&read, payload.len()), (header, header.payload_len as usize));
+        // A footer shows records that nobody looked at: they may be damaged, or, if it was forged, say something else.
+        if let Ok((_, payload)) = wal.read_record(*location).await {
+            assert_eq!(payload.len(), header.payload_len as usize);
         }
     }
     let record =
