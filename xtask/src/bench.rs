@@ -2,6 +2,7 @@
 
 mod contest;
 mod cpu;
+mod flushes;
 mod plot;
 mod report;
 

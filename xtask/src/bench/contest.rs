@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::report::{Figure, Report};
-use super::{cpu, plot};
+use super::{cpu, flushes, plot};
 use crate::lab::bench_parts::{self, Guest, Kernel, Kind, Plan, Server, Setup};
 use crate::process;
 
@@ -106,7 +106,8 @@ impl Contest {
                 };
                 let data = setup.data.clone();
                 let mut server = Server::start(kind, setup)?;
-                let play = Play { contest: self, guest: &guest, server: &server, kind, report: &mut report };
+                let play =
+                    Play { contest: self, folder, guest: &guest, server: &server, kind, report: &mut report };
                 let outcome = play.all().with_context(|| format!("round {round}, {kind:?}"));
                 let _ = guest.run("mountpoint -q /mnt/c && umount -f /mnt/c; true");
                 server.kill();
@@ -122,6 +123,7 @@ impl Contest {
 /// One server in one round.
 struct Play<'a> {
     contest: &'a Contest,
+    folder: &'a Path,
     guest: &'a Guest,
     server: &'a Server,
     kind: Kind,
@@ -165,14 +167,21 @@ impl Play<'_> {
     fn phase(&mut self, number: usize, figure: impl Fn(f64) -> f64, act: &str) -> Result<()> {
         let (name, unit) = PHASES[number];
         let processes = self.server.processes();
+        let flushed = flushes::of_disk(self.folder);
         let before = cpu::seconds(&processes);
         let said = self.guest.run_within(&self.guest.op(act)?, 900)?;
         let server_cpu_s = cpu::seconds(&processes) - before;
+        let disk_flushes = flushes::of_disk(self.folder).zip(flushed).map(|(after, before)| after - before);
         let Ok(seen) = said.trim().parse::<f64>() else { bail!("{act} said {said:?}") };
         let value = figure(seen);
         let resident = processes.iter().filter_map(|pid| cpu::peak_resident_kib(*pid)).max();
-        println!("{:11} {name:29} {value:9.1} {unit:6} server CPU {server_cpu_s:6.2} s", self.kind.label());
-        let figure = Figure { value, server_cpu_s, server_peak_mib: resident.map(|kib| kib / 1024) };
+        let flushes = disk_flushes.map_or_else(String::new, |count| format!(", {count} disk flushes"));
+        println!(
+            "{:11} {name:29} {value:9.1} {unit:6} server CPU {server_cpu_s:6.2} s{flushes}",
+            self.kind.label()
+        );
+        let figure =
+            Figure { value, server_cpu_s, disk_flushes, server_peak_mib: resident.map(|kib| kib / 1024) };
         self.report.add(self.kind.label(), name, unit, figure);
         Ok(())
     }

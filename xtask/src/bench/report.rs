@@ -10,6 +10,8 @@ pub(super) struct Figure {
     pub(super) value: f64,
     /// Processor seconds of all the server's processes meanwhile.
     pub(super) server_cpu_s: f64,
+    /// Flushes of the whole disk meanwhile.
+    pub(super) disk_flushes: Option<u64>,
     /// Largest resident memory of a server process so far.
     pub(super) server_peak_mib: Option<u64>,
 }
@@ -37,7 +39,7 @@ pub(super) struct Report {
 }
 
 const ABOUT: &str = "One client guest (user-mode Linux), all servers on the same machine and disk, in interleaved \
-     rounds; every server flushes the disk before it answers COMMIT. knfsd serves from a guest of its own over ext4 on \
+     rounds. Flushes are counted on the whole disk: they say what each server's answers were worth. knfsd serves from a guest of its own over ext4 on \
      a file and pays for that guest's emulated processor.";
 
 impl Report {
@@ -91,6 +93,7 @@ impl Report {
         header.extend(servers.iter().map(|name| (*name).to_owned()));
         header.extend(rivals.iter().map(|rival| format!("x {rival}")));
         header.extend(servers.iter().map(|name| format!("CPU s {name}")));
+        header.extend(servers.iter().map(|name| format!("flushes {name}")));
         table.load_style(presets::NOTHING).set_header(header);
         for phase in self.phases() {
             let of = |server: &str| self.find(server, &phase.phase).map(Series::median);
@@ -102,6 +105,8 @@ impl Report {
             row.extend(rivals.iter().map(|rival| or_dash(ratio(rival).map(|ratio| format!("{ratio:.2}")))));
             let spent = |server: &&str| of(server).map(|median| format!("{:.2}", median.server_cpu_s));
             row.extend(servers.iter().map(|server| or_dash(spent(server))));
+            let flushed = |server: &&str| Some(of(server)?.disk_flushes?.to_string());
+            row.extend(servers.iter().map(|server| or_dash(flushed(server))));
             table.add_row(row);
         }
         let rounds = format!("medians of {}, client kernel {}", self.rounds, self.client_kernel);
@@ -126,12 +131,12 @@ impl Series {
                 _ => values[middle],
             }
         };
+        let mut flushes: Vec<u64> = self.rounds.iter().filter_map(|figure| figure.disk_flushes).collect();
+        flushes.sort_unstable();
+        let disk_flushes = flushes.get(flushes.len() / 2).copied();
         let server_peak_mib = self.rounds.iter().filter_map(|figure| figure.server_peak_mib).max();
-        Figure {
-            value: of(|figure| figure.value),
-            server_cpu_s: of(|figure| figure.server_cpu_s),
-            server_peak_mib,
-        }
+        let server_cpu_s = of(|figure| figure.server_cpu_s);
+        Figure { value: of(|figure| figure.value), server_cpu_s, disk_flushes, server_peak_mib }
     }
 }
 
@@ -144,7 +149,12 @@ mod tests {
         let mut report = Report::new("k".to_owned(), 3, 1, 1);
         for (server, values) in [("knfsd", [1.0, 9.0, 2.0]), ("shoal", [4.0, 3.0, 5.0])] {
             for value in values {
-                report.add(server, "p", "1/s", Figure { value, server_cpu_s: 1.0, server_peak_mib: None });
+                report.add(
+                    server,
+                    "p",
+                    "1/s",
+                    Figure { value, server_cpu_s: 1.0, disk_flushes: None, server_peak_mib: None },
+                );
             }
         }
         assert_eq!(report.servers(), ["shoal", "knfsd"]);
