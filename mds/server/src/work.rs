@@ -54,12 +54,17 @@ pub(crate) async fn settle(server: &Server, items: Vec<(u64, WorkItem)>) -> Resu
     });
     let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(SETTLE_CALLS_MAX).collect().await;
     let now_ms = server.now_ms();
-    let untold =
-        |(_, home, done): &&(u64, DataServerId, bool)| !done && server.data_servers.is_up(*home, now_ms);
+    // Just after a start a data server may still hold a lease that was given before.
+    let young = now_ms < server.started_ms + server.data_servers.lease_ms();
+    let untold = |(_, home, done): &&(u64, DataServerId, bool)| {
+        !done && (young || server.data_servers.is_up(*home, now_ms))
+    };
     let refused = outcomes.iter().any(|outcome| untold(&outcome));
     let items: Vec<u64> = outcomes.iter().filter(|(_, _, done)| *done).map(|(number, ..)| *number).collect();
     if !items.is_empty() {
         server.propose(Command::WorkDone(WorkDone { items })).await?;
+        // What is done may leave more to do: a cut that was also a fence.
+        server.work.wake();
     }
     if refused { Err(Nfsstat4::Delay) } else { Ok(()) }
 }
