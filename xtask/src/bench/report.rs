@@ -39,8 +39,9 @@ pub(super) struct Report {
 }
 
 const ABOUT: &str = "One client guest (user-mode Linux), all servers on the same machine and disk, in interleaved \
-     rounds. Flushes are counted on the whole disk: they say what each server's answers were worth. knfsd serves from a guest of its own over ext4 on \
-     a file and pays for that guest's emulated processor.";
+     rounds. Flushes are counted on the whole disk: they say what each server's answers were worth. knfsd serves from a \
+     guest of its own over ext4 on a file: it pays for that guest's emulated processor, but flushes of its emulated disk \
+     end in this machine's page cache, so none of its answers is durable.";
 
 impl Report {
     pub(super) fn new(client_kernel: String, rounds: usize, large_file_mib: u64, small_files: u64) -> Self {
