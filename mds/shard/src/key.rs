@@ -150,7 +150,7 @@ pub fn layout(ino: Ino, client: u64) -> Vec<u8> {
     join(b"state/layout/", &[&ino.to_be_bytes(), &client.to_be_bytes()])
 }
 
-/// The client in a key made by [`layout`].
+/// The client in a key made by [`layout()`].
 #[must_use]
 pub fn parse_layout(key: &[u8]) -> Option<(Ino, u64)> {
     let fields = key.strip_prefix(b"state/layout/")?;
