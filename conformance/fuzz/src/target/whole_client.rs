@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use env_transport::RpcClient;
+use wire_nfs::flexfiles::{FfLayout, decode_body};
+use wire_nfs::v3::{Nfsstat3, Procedure, access, commit, fsinfo, fsstat, getattr, pathconf, read, write};
 use wire_nfs::v4::callback_sec::CallbackSec;
 use wire_nfs::v4::compound::{OpReplyHeader, ReplyHeader};
 use wire_nfs::v4::ops::create_session::{self, ChannelAttrs};
@@ -9,7 +11,7 @@ use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked};
 use wire_nfs::v4::ops::{AnyResOk, create, putfh, reclaim_complete, sequence};
 use wire_nfs::v4::{AttrValues, Bitmap, Fattr4, Filehandle, Nfsstat4, Op, SessionId, Stateid, Verifier};
 use wire_rpc::{AuthSys, Credential};
-use wire_xdr::{Decode, Encode, Reader, Writer};
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
 use super::nfs4_reply;
 use crate::seed::encoded;
@@ -18,6 +20,9 @@ const NFS: u32 = 100_003;
 /// A filehandle of the length of ours that begins with this stands for one that the server gave: the byte behind says which.
 pub(super) const HANDLE_MARK: [u8; 4] = [0xbb; 4];
 pub(super) const HANDLE_BYTES: usize = mds_server::handle::HANDLE_BYTES;
+/// The same for the handles that layouts bring, which are longer, and good at the data server.
+pub(super) const DATA_HANDLE_MARK: [u8; 4] = [0xcc; 4];
+pub(super) const DATA_HANDLE_BYTES: usize = layout::handle::HANDLE_BYTES;
 /// A stateid whose other part is this stands for one that the server gave: its sequence says which.
 pub(super) const OTHER_MARK: [u8; 12] = [0xaa; 12];
 
@@ -38,11 +43,14 @@ pub(super) mod mode {
     pub(in crate::target) const AGAIN: u8 = 16;
     /// The reply need not be kept.
     pub(in crate::target) const UNCACHED: u8 = 32;
+    /// To the data server, as NFSv3; the number of operations is that of the procedure.
+    pub(in crate::target) const DATA: u8 = 64;
 }
 
 /// A client with a session of one slot.
 pub(super) struct Client {
     rpc: RpcClient,
+    data: RpcClient,
     answer_ms_max: u64,
     clientid: u64,
     session: SessionId,
@@ -50,20 +58,23 @@ pub(super) struct Client {
     /// The input's own directory.
     home: Filehandle,
     handles: Vec<Bytes>,
+    data_handles: Vec<Bytes>,
     stateids: Vec<Stateid>,
     valid: usize,
 }
 
 impl Client {
-    pub(super) fn new(rpc: RpcClient, answer_ms_max: u64) -> Self {
+    pub(super) fn new(rpc: RpcClient, data: RpcClient, answer_ms_max: u64) -> Self {
         Self {
             rpc,
+            data,
             answer_ms_max,
             clientid: 0,
             session: SessionId::default(),
             sequence: 0,
             home: Filehandle::default(),
             handles: Vec::new(),
+            data_handles: Vec::new(),
             stateids: Vec::new(),
             valid: 0,
         }
@@ -147,6 +158,9 @@ impl Client {
     }
 
     async fn send_one(&mut self, mode: u8, op_count: u32, operations: &[u8]) {
+        if mode & mode::DATA != 0 {
+            return self.send_to_data_server(mode, op_count, operations).await;
+        }
         if mode & mode::BARE != 0 {
             let request = request(mode, op_count, operations);
             self.exchange(mode, request).await;
@@ -170,6 +184,19 @@ impl Client {
         } else if mode & mode::AGAIN != 0 {
             self.exchange(mode, writer_of(&bytes)).await;
         }
+    }
+
+    /// Sends an NFSv3 call to the data server, whose answer a client must be able to read.
+    async fn send_to_data_server(&mut self, mode: u8, procedure: u32, args: &[u8]) {
+        let mut w = Writer::new();
+        w.raw(args);
+        let answer = self.data.call(NFS, 3, procedure, &credential(mode), w, self.answer_ms_max).await;
+        let status = match answer {
+            Ok(mut reader) => result_status(procedure, &mut reader).expect("a client can read the result"),
+            Err(env_transport::CallError::Rejected(_)) => return,
+            Err(error) => panic!("every call has an answer: {error}"),
+        };
+        self.valid += usize::from(status == Nfsstat3::Ok);
     }
 
     fn sequence_args(&self, mode: u8) -> sequence::Args {
@@ -196,9 +223,7 @@ impl Client {
 
     /// Sends a compound and reads its reply to the end, learning from it. Whether SEQUENCE, or what stood first, went well.
     async fn exchange(&mut self, mode: u8, request: Writer) -> bool {
-        let uid = if mode & mode::USER == 0 { 0 } else { 1000 };
-        let credential = Credential::Sys(AuthSys { uid, gid: uid, ..AuthSys::default() });
-        let answer = self.rpc.call(NFS, 4, 1, &credential, request, self.answer_ms_max).await;
+        let answer = self.rpc.call(NFS, 4, 1, &credential(mode), request, self.answer_ms_max).await;
         let mut reader = match answer {
             Ok(reader) => reader,
             Err(env_transport::CallError::Rejected(_)) => return false,
@@ -236,8 +261,7 @@ impl Client {
         }
         let count = u32::try_from(operations.len()).expect("a few");
         let request = request(mode, count, &body.into_bytes());
-        let credential = Credential::Sys(AuthSys::default());
-        self.rpc.call(NFS, 4, 1, &credential, request, self.answer_ms_max).await.expect("an answer")
+        self.rpc.call(NFS, 4, 1, &credential(mode), request, self.answer_ms_max).await.expect("an answer")
     }
 
     /// Remembers handles and stateids of a result; whether it went well.
@@ -257,7 +281,10 @@ impl Client {
             Ok(Some(AnyResOk::OpenDowngrade(result))) => result.open_stateid,
             Ok(Some(AnyResOk::Lock(result))) => result.lock_stateid,
             Ok(Some(AnyResOk::Locku(result))) => result.lock_stateid,
-            Ok(Some(AnyResOk::Layoutget(result))) => result.stateid,
+            Ok(Some(AnyResOk::Layoutget(result))) => {
+                result.layouts.iter().for_each(|layout| self.learn_layout(&layout.body));
+                result.stateid
+            }
             _ => return true,
         };
         match self.stateids.iter_mut().find(|known| known.other == stateid.other) {
@@ -265,6 +292,12 @@ impl Client {
             None => self.stateids.push(stateid),
         }
         true
+    }
+
+    fn learn_layout(&mut self, body: &Bytes) {
+        let layout: FfLayout = decode_body(body).expect("a client can read a layout");
+        let servers = layout.mirrors.into_iter().flat_map(|mirror| mirror.data_servers);
+        self.data_handles.extend(servers.flat_map(|one| one.filehandles).map(Filehandle::into_bytes));
     }
 
     /// The operations with placeholders replaced.
@@ -276,13 +309,8 @@ impl Client {
             {
                 out[at..at + 16].copy_from_slice(&encoded(known));
             }
-            if let Some(known) = self.handles.get(at_or_less(&out, at + 4, self.handles.len()))
-                && out[at..].starts_with(&HANDLE_MARK)
-                && known.len() == HANDLE_BYTES
-                && at + HANDLE_BYTES <= out.len()
-            {
-                out[at..at + HANDLE_BYTES].copy_from_slice(known);
-            }
+            put_handle(&mut out, at, HANDLE_MARK, HANDLE_BYTES, &self.handles);
+            put_handle(&mut out, at, DATA_HANDLE_MARK, DATA_HANDLE_BYTES, &self.data_handles);
         }
         out
     }
@@ -298,6 +326,43 @@ impl Client {
         assert!(alive || self.sequence == sequence, "the root has attributes");
         valid
     }
+}
+
+/// Puts a handle in the place of a placeholder at `at`, if there is one.
+fn put_handle(out: &mut [u8], at: usize, mark: [u8; 4], bytes: usize, handles: &[Bytes]) {
+    if let Some(known) = handles.get(at_or_less(out, at + 4, handles.len()))
+        && out[at..].starts_with(&mark)
+        && known.len() == bytes
+        && at + bytes <= out.len()
+    {
+        out[at..at + bytes].copy_from_slice(known);
+    }
+}
+
+fn credential(mode: u8) -> Credential {
+    let uid = if mode & mode::USER == 0 { 0 } else { 1000 };
+    Credential::Sys(AuthSys { uid, gid: uid, ..AuthSys::default() })
+}
+
+/// Reads a result of NFSv3 to its end, as far as it has a codec; its status.
+fn result_status(procedure: u32, r: &mut Reader) -> Result<Nfsstat3, XdrError> {
+    let status = match Procedure::from_u32(procedure) {
+        Some(Procedure::Null) => Nfsstat3::Ok,
+        Some(Procedure::Getattr) => getattr::Res::decode(r)?.status(),
+        Some(Procedure::Access) => access::Res::decode(r)?.status(),
+        Some(Procedure::Read) => read::Res::decode(r)?.status(),
+        Some(Procedure::Write) => write::Res::decode(r)?.status(),
+        Some(Procedure::Commit) => commit::Res::decode(r)?.status(),
+        Some(Procedure::Fsstat) => fsstat::Res::decode(r)?.status(),
+        Some(Procedure::Fsinfo) => fsinfo::Res::decode(r)?.status(),
+        Some(Procedure::Pathconf) => pathconf::Res::decode(r)?.status(),
+        _ => {
+            let status = Nfsstat3::decode(r)?;
+            drop(r.rest());
+            status
+        }
+    };
+    r.clone().finish().map(|()| status)
 }
 
 /// The byte at `at` as an index into so many things.

@@ -1,6 +1,7 @@
 //! What a client does in the life of a few files, as compounds for `whole_server`.
 
 use bytes::Bytes;
+use wire_nfs::v3::{self, Procedure};
 use wire_nfs::v4::attr::{FileType, LayoutType};
 use wire_nfs::v4::layout::{Iomode, LENGTH_TO_END, LayoutUpdate};
 use wire_nfs::v4::ops::{
@@ -11,7 +12,7 @@ use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{AttrValues, Bitmap, Fattr4, Op, Stateid, Verifier};
 use wire_xdr::Encode;
 
-use super::whole_client::{HANDLE_BYTES, HANDLE_MARK, OTHER_MARK, mode};
+use super::whole_client::{DATA_HANDLE_BYTES, DATA_HANDLE_MARK, HANDLE_BYTES, HANDLE_MARK, OTHER_MARK, mode};
 use crate::seed::encoded;
 
 /// Operations with their arguments.
@@ -190,6 +191,30 @@ fn compound(mode: u8, ops: &Ops) -> Vec<u8> {
     [&[mode, count, high, low][..], &bytes].concat()
 }
 
+/// NFSv3 to the data server, under the handle that a layout brought first.
+fn data_call(procedure: Procedure, handle_and_more: &impl Encode) -> Vec<u8> {
+    let args = encoded(handle_and_more);
+    let [high, low] = u16::try_from(args.len() / 4).expect("seeds are short").to_be_bytes();
+    let procedure = u8::try_from(procedure.as_u32()).expect("procedures have small numbers");
+    [&[mode::DATA, procedure, high, low][..], &args].concat()
+}
+
+fn data_calls() -> Vec<u8> {
+    let mut handle = [0; DATA_HANDLE_BYTES];
+    handle[..4].copy_from_slice(&DATA_HANDLE_MARK);
+    let file = v3::Fh3::new(Bytes::copy_from_slice(&handle)).expect("a handle of ours fits");
+    let data = Bytes::from_static(&[9; 100]);
+    let stable = v3::StableHow::Unstable;
+    [
+        data_call(Procedure::Write, &v3::write::Args { file: file.clone(), offset: 500, stable, data }),
+        data_call(Procedure::Commit, &v3::commit::Args { file: file.clone(), offset: 0, count: 0 }),
+        data_call(Procedure::Read, &v3::read::Args { file: file.clone(), offset: 490, count: 200 }),
+        data_call(Procedure::Getattr, &v3::getattr::Args { object: file.clone() }),
+        data_call(Procedure::Fsinfo, &v3::fsinfo::Args { fsroot: file }),
+    ]
+    .concat()
+}
+
 fn compounds(list: &[Ops]) -> Vec<u8> {
     list.iter().flat_map(|ops| compound(0, ops)).collect()
 }
@@ -214,6 +239,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             make("k", create::ObjectType::Other(FileType::Regular.as_u32())),
         ]),
     ];
+    let opened = compounds(&[begin_file("f"), content(200), layout()]);
+    seeds.push([opened, data_calls(), compounds(&[layout_back(), end_file()])].concat());
     let ops = vec![void(Op::Getfh), op(Op::Getattr, &getattr::Args { requested: AttrValues::KNOWN })];
     for mode in [mode::BARE, mode::MINOR_1, mode::USER, mode::AGAIN, mode::UNCACHED | mode::AGAIN] {
         seeds.push([compound(0, &ops), compound(mode, &ops)].concat());

@@ -1,13 +1,13 @@
-//! A whole metadata server with a data server behind it, and a client that sends it whatever compounds it likes.
+//! A whole metadata server with a data server behind it, and a client that sends both whatever it likes.
 //!
-//! Everything between the record and the store takes part: sessions, every operation, replication, layouts, content in band.
-//! Each compound gets an answer that a client can read to its end; nothing panics; afterwards the server still serves.
+//! Everything between the record and the store takes part: sessions, every operation, replication, layouts, content in band
+//! and straight to the data server under the handles that layouts bring. Each call gets an answer that a client can read to its end; nothing panics; afterwards the server still serves.
 //!
 //! Handles and stateids are sealed or counted, so a fuzzer cannot guess them: where the input has a placeholder, one of those
 //! that the server gave is put in. The server lives on from input to input, as starting it takes longer than a hundred
 //! runs, and is begun anew now and then; each input begins with a restarted client, whose older state is gone.
 //!
-//! Input: compounds, each a word (how to send it, its number of operations, its length in words) and its operations.
+//! Input: calls, each a word (how to send it, its number of operations or procedure, its length in words) and what follows.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -35,7 +35,7 @@ use crate::allocation::uncounted;
 
 pub(super) const TARGET: Target = Target {
     name: "whole_server",
-    about: "arbitrary compounds to a running metadata server with a data server, in sessions and outside",
+    about: "arbitrary compounds to a running metadata server, and NFSv3 calls to its data server",
     run,
     seeds,
     shape: Shape::Words,
@@ -70,7 +70,11 @@ fn run(input: &[u8]) -> usize {
     };
     bed.runs += 1;
     let valid = bed.runtime.block_on(async {
-        let mut client = Client::new(bed.connect(), ANSWER_MS_MAX);
+        let mut client = Client::new(
+            bed.connect(bed.metadata.nfs_address()),
+            bed.connect(bed.data.address()),
+            ANSWER_MS_MAX,
+        );
         client.begin(bed.runs as u64).await;
         client.send_all(input).await;
         client.check_alive().await
@@ -84,7 +88,7 @@ struct Bed {
     runtime: Runtime,
     env: Env,
     metadata: MetadataServer,
-    _data: DataServer,
+    data: DataServer,
     runs: usize,
 }
 
@@ -105,16 +109,16 @@ impl Bed {
         let (metadata, data) = runtime.block_on(start_servers(&env, &folder));
         // The store's file is open and lives on without its name, until this process ends however it ends.
         std::fs::remove_dir_all(&folder).expect("what was just made can be removed");
-        Self { runtime, env, metadata, _data: data, runs: 0 }
+        Self { runtime, env, metadata, data, runs: 0 }
     }
 
     fn stop(self) {
         self.runtime.block_on(self.metadata.stop());
     }
 
-    fn connect(&self) -> RpcClient {
+    fn connect(&self, address: SocketAddr) -> RpcClient {
         let (net, clock) = (self.env.net.clone(), self.env.clock.clone());
-        RpcClient::new(net, clock, self.metadata.nfs_address(), Limits::default())
+        RpcClient::new(net, clock, address, Limits::default())
     }
 }
 
