@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use wire_nfs::v4::compound::{CompoundHeader, ReplyWriter, decode_op, encode_refusal};
 use wire_nfs::v4::ops::sequence;
-use wire_nfs::v4::{Nfsstat4, Op};
+use wire_nfs::v4::{Bitmap, Nfsstat4, Op};
 use wire_session::server::slot::fingerprint;
 use wire_session::server::{Admitted, Arrival, ConnectionId, SlotToken, Verdict};
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
@@ -196,7 +196,10 @@ async fn execute(
                     w.append(body);
                     result.finish(w, status);
                 }
-                None => result.fail(w, status),
+                None => {
+                    result.fail(w, status);
+                    put_failure_body(w, row.op);
+                }
             }
             status
         }
@@ -219,7 +222,16 @@ async fn execute(
 
 fn refuse(reply: &mut ReplyWriter, w: &mut Writer, op: Op, status: Nfsstat4) -> Nfsstat4 {
     reply.op_status(w, op.as_u32(), status);
+    put_failure_body(w, op);
     status
+}
+
+/// What follows the status of an operation that failed before it could say more. RFC 8881 §18.30.2: SETATTR always tells
+/// what was set.
+fn put_failure_body(w: &mut Writer, op: Op) {
+    if op == Op::Setattr {
+        Bitmap::EMPTY.encode(w);
+    }
 }
 
 fn refuse_next(request: &mut Reader, reply: &mut ReplyWriter, w: &mut Writer, status: Nfsstat4) -> Nfsstat4 {

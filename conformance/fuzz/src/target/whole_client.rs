@@ -26,9 +26,6 @@ pub(super) const DATA_HANDLE_BYTES: usize = layout::handle::HANDLE_BYTES;
 /// A stateid whose other part is this stands for one that the server gave: its sequence says which.
 pub(super) const OTHER_MARK: [u8; 12] = [0xaa; 12];
 
-/// A refused SETATTR that says no more than so: its number, and any status.
-const SETATTR_REFUSED: [u8; 8] = [0, 0, 0, 34, 0, 0, 0, 0];
-
 /// Ways to send a compound: bits of the word before it.
 pub(super) mod mode {
     /// In no session: as it is.
@@ -233,12 +230,6 @@ impl Client {
         let mut first_went_well = false;
         for number in 0..header.op_count {
             let mut ahead = reader.clone();
-            if reader.remaining() == SETATTR_REFUSED.len()
-                && reader.clone().rest().starts_with(&SETATTR_REFUSED[..4])
-            {
-                // RFC 8881 §18.30.2 wants a bitmap behind the status. No client reads it behind a failure.
-                return first_went_well;
-            }
             let left = ahead.clone().rest();
             assert_eq!(
                 nfs4_reply::next_result(&mut reader),
