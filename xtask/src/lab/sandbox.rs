@@ -17,11 +17,18 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 
 const INSIDE: &str = "SHOAL_LAB_INSIDE";
+/// The program under test, in the run's folder.
+const SERVED: &str = "shoal";
 static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// Whether this process is the one inside.
 pub(crate) fn is_inside() -> bool {
     std::env::var_os(INSIDE).is_some()
+}
+
+/// The copy of the program under test that this run has, inside.
+pub(crate) fn served() -> Option<PathBuf> {
+    std::env::var_os(INSIDE).map(|folder| PathBuf::from(folder).join(SERVED)).filter(|copy| copy.exists())
 }
 
 /// Runs this program again, with the same arguments, inside new namespaces; returns its exit code. The run's folder
@@ -36,9 +43,13 @@ pub(crate) fn enter(keep: bool) -> Result<i32> {
         );
     }
     let folder = make_folder()?;
-    // A copy, which guests run too: the program may be built anew while the lab runs.
+    // Copies, which guests run too: both programs may be built anew while the lab runs.
     let own = folder.join("xtask");
     std::fs::copy(std::env::current_exe()?, &own).context("cannot copy this program to the run's folder")?;
+    let served = super::shoal_program();
+    if served.exists() {
+        std::fs::copy(&served, folder.join(SERVED)).context("cannot copy shoal to the run's folder")?;
+    }
     let mut child = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--"])
         .arg(own)

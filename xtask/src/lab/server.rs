@@ -194,8 +194,11 @@ pub(crate) fn build_shoal() -> Result<()> {
     )
 }
 
-/// Where the program under test is.
+/// Where the program under test is: in a run, the run's own copy.
 pub(crate) fn shoal_program() -> PathBuf {
+    if let Some(copy) = super::sandbox::served() {
+        return copy;
+    }
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from);
     target.join("release/shoal")
