@@ -7,7 +7,7 @@
 
 use bytes::{Bytes, BytesMut};
 use client::{DataPathError, Route};
-use layout::{DsHandle, ExtentId, Iomode, pieces};
+use layout::{DataServerId, DsHandle, ExtentId, Iomode, pieces};
 use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, op};
 use mds_shard::command::data::{Allocate, Fence, MoveToExtents, WriteInline, Written};
 use mds_shard::{Command, Origin, Outcome, Refusal};
@@ -154,6 +154,29 @@ async fn write_extents(
     Ok(())
 }
 
+/// The record of an extent that has a home.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn known_home_of(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
+    op::extent::extent(server.view()?.namespace(), extent).map_err(|e| status::of_namespace(&e))
+}
+
+/// Where an extent without a home would go now.
+///
+/// # Errors
+/// NOSPC if no data server that is up has room, DELAY if none is up.
+pub(crate) fn choose_home(
+    server: &Server,
+    extent: ExtentId,
+    client: Option<u64>,
+) -> Result<DataServerId, Nfsstat4> {
+    let now_ms = server.now_ms();
+    server.data_servers.place(extent, client, now_ms).ok_or_else(|| {
+        if server.data_servers.any_up(now_ms) { Nfsstat4::Nospc } else { Nfsstat4::Delay }
+    })
+}
+
 /// The record of an extent; one that has no home gets one.
 ///
 /// # Errors
@@ -163,14 +186,10 @@ pub(crate) async fn home_of(
     extent: ExtentId,
     client: Option<u64>,
 ) -> Result<ExtentRecord, Nfsstat4> {
-    let known = op::extent::extent(server.view()?.namespace(), extent);
-    if let Some(record) = known.map_err(|e| status::of_namespace(&e))? {
+    if let Some(record) = known_home_of(server, extent)? {
         return Ok(record);
     }
-    let now_ms = server.now_ms();
-    let Some(home) = server.data_servers.place(extent, client, now_ms) else {
-        return Err(if server.data_servers.any_up(now_ms) { Nfsstat4::Nospc } else { Nfsstat4::Delay });
-    };
+    let home = choose_home(server, extent, client)?;
     match server.propose(Command::Allocate(Allocate { extent, home })).await? {
         Outcome::Extent(record) => Ok(record),
         _ => Err(Nfsstat4::Serverfault),

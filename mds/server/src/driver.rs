@@ -9,7 +9,7 @@ use client::control::DsControl;
 use env::Env;
 use env_transport::{Limits, serve};
 use layout::{DataServerId, HandleKey};
-use mds_namespace::{Caller, Inode, Kind, ROOT_INO, SetAttributes, op, superblock};
+use mds_namespace::{Caller, Inode, Kind, MetaStore, ROOT_INO, SetAttributes, op, superblock};
 use mds_shard::command::data::Format;
 use mds_shard::command::namespace::Create;
 use mds_shard::{Command, NodeConfig, Outcome, ProposeError, Shard};
@@ -92,6 +92,29 @@ impl MetadataServer {
     /// [`StartError`].
     pub async fn start(env: Env, config: MdsConfig, registry: &mut Registry) -> Result<Self, StartError> {
         let shard = Shard::start(env.clone(), &config.dir, node_config(&config)).await?;
+        Self::serve(env, shard, config, registry).await
+    }
+
+    /// As [`start`](Self::start), on a store that the caller opened: for simulations.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_on(
+        env: Env,
+        store: Arc<dyn MetaStore>,
+        config: MdsConfig,
+        registry: &mut Registry,
+    ) -> Result<Self, StartError> {
+        let shard = Shard::start_on(env.clone(), store, &config.dir, node_config(&config)).await?;
+        Self::serve(env, shard, config, registry).await
+    }
+
+    async fn serve(
+        env: Env,
+        shard: Shard,
+        config: MdsConfig,
+        registry: &mut Registry,
+    ) -> Result<Self, StartError> {
         format_once(&env, &shard).await?;
         let server = Arc::new(make(env.clone(), shard, &config, registry)?);
         remember_data_servers(&server, &config.cluster_key)?;

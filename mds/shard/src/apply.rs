@@ -69,6 +69,7 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::LayoutCommit(asked) => layout::commit(txn, now, asked),
         Command::LayoutRecall(asked) => layout::recall(txn, asked),
         Command::Format(asked) => data::format(txn, now, asked),
+        Command::LayoutPlace(asked) => layout::place(txn, asked),
     }
 }
 

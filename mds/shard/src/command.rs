@@ -99,6 +99,9 @@ pub enum Command {
 
     /// First entry of a new file system: root directory and keys.
     Format(data::Format),
+
+    /// LAYOUTGET for an extent that may have no home yet.
+    LayoutPlace(layout::LayoutPlace),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -130,7 +133,7 @@ pub enum Outcome {
     Extent(mds_namespace::ExtentRecord),
     /// Answer to `RegisterDataServer`: the id this uuid has, always the same.
     DataServer(u32),
-    /// Answer to `LayoutGet`.
+    /// Answer to `LayoutGet` and `LayoutPlace`.
     Layout(layout::LayoutAnswer),
     /// Answer to `LayoutReturn`: the stateid if any of the layout stays.
     LayoutReturned(Option<StateidValue>),

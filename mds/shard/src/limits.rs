@@ -48,6 +48,9 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Milliseconds one part of a snapshot, or its installation, may take.
 pub const SNAPSHOT_CALL_MS_MAX: u64 = 120_000;
 
+/// Milliseconds that an entry nobody waits for may stay unflushed when nothing else is.
+pub const UNHURRIED_MS_MAX: u64 = 5;
+
 /// Size of a segment of the log.
 pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 

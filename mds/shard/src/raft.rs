@@ -10,8 +10,10 @@ pub(crate) mod log_store;
 pub(crate) mod machine;
 pub(crate) mod message;
 pub(crate) mod network;
+mod off_thread;
 pub(crate) mod service;
 pub(crate) mod snapshot;
+mod unhurried;
 
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::impls::{BasicNode, BoxedErrorSource, InlineBatch, OneshotResponder, TokioRuntime};

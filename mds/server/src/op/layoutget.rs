@@ -6,10 +6,10 @@
 //!
 //! Spec: RFC 8881 §18.43, §12.5.3; RFC 8435.
 
-use layout::{EXTENT_BYTES, ExtentId, Iomode};
+use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode};
 use mds_namespace::{Content, Inode, Kind};
-use mds_shard::command::layout::{LayoutAnswer, LayoutGet};
-use mds_shard::{Command, Outcome, StateidValue};
+use mds_shard::command::layout::{LayoutAnswer, LayoutGet, LayoutPlace};
+use mds_shard::{Command, Outcome, Refusal, StateidValue};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END, Layout};
 use wire_nfs::v4::ops::layoutget::{Args, ResOk, TryLater};
@@ -17,7 +17,7 @@ use wire_nfs::v4::{Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};
 
 use crate::context::{Context, Failure, OpResult};
-use crate::{content, flexfile};
+use crate::{content, flexfile, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
@@ -40,8 +40,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if inode.kind != Kind::Regular {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
-    let extent = prepare(cx, &args, &inode, iomode).await?;
-    let answer = grant(cx, extent, iomode, stateid).await?;
+    let prepared = prepare(cx, &args, &inode, iomode)?;
+    let extent = prepared.extent;
+    let answer = grant(cx, prepared, &inode, iomode, stateid).await?;
     let body = flexfile::layout_body(&cx.server, cx.client()?, &answer, iomode)
         .ok_or(Nfsstat4::Layoutunavailable)?;
     let layout = Layout {
@@ -61,16 +62,25 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     })
 }
 
-/// Finds the extent and makes sure that it has a home that can be reached.
-async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Result<ExtentId, Failure> {
+/// What to ask the shard for.
+struct Prepared {
+    extent: ExtentId,
+    /// Where the extent is to live, if it lives nowhere yet.
+    new_home: Option<DataServerId>,
+}
+
+/// Finds the extent and makes sure that it has, or can have, a home that can be reached.
+fn prepare(
+    cx: &Context,
+    args: &Args,
+    inode: &Inode,
+    iomode: Iomode,
+) -> Result<Prepared, Failure> {
     let inside_open = args.stateid == Stateid::CURRENT && args.offset == 0 && args.length == LENGTH_TO_END;
-    if inode.content == Content::Inline {
-        // Small files are served from the metadata. One that is about to grow asks by itself, once it has outgrown
-        // the threshold it was told; inside an OPEN nobody knows yet.
-        if inside_open || !iomode.writes() {
-            return Err(Nfsstat4::Layoutunavailable.into());
-        }
-        content::move_to_extents(&cx.server, inode.ino).await?;
+    // Small files are served from the metadata. One that is about to grow asks by itself, once it has outgrown
+    // the threshold it was told; inside an OPEN nobody knows yet.
+    if inode.content == Content::Inline && (inside_open || !iomode.writes()) {
+        return Err(Nfsstat4::Layoutunavailable.into());
     }
     let extent = ExtentId::of(inode.ino, args.offset).ok_or(Nfsstat4::Layoutunavailable)?;
     let behind_end = inode.size_bytes.div_ceil(EXTENT_BYTES) <= u64::from(extent.index);
@@ -79,35 +89,60 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(try_later());
     }
     let client = cx.client()?;
-    let record = match content::home_of(&cx.server, extent, Some(client)).await {
+    let (home, new_home) = match home(cx, extent, client) {
         Err(_) if !iomode.writes() => return Err(Nfsstat4::Layoutunavailable.into()),
-        record => record?,
+        found => found?,
     };
     let now_ms = cx.server.now_ms();
     let servers = &cx.server.data_servers;
-    if !servers.is_up(record.home, now_ms) || servers.is_excluded(client, record.home, now_ms) {
+    if !servers.is_up(home, now_ms) || servers.is_excluded(client, home, now_ms) {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
-    if iomode.writes() && servers.is_full(record.home) {
+    if iomode.writes() && servers.is_full(home) {
         // A new layout on a full server would only send the client round again: this reaches the application.
         return Err(Nfsstat4::Nospc.into());
     }
-    Ok(extent)
+    Ok(Prepared { extent, new_home })
+}
+
+/// The home an extent has or would get, and the latter alone.
+fn home(
+    cx: &Context,
+    extent: ExtentId,
+    client: u64,
+) -> Result<(DataServerId, Option<DataServerId>), Nfsstat4> {
+    if let Some(record) = content::known_home_of(&cx.server, extent)? {
+        return Ok((record.home, None));
+    }
+    let home = content::choose_home(&cx.server, extent, Some(client))?;
+    Ok((home, Some(home)))
 }
 
 async fn grant(
     cx: &Context,
-    extent: ExtentId,
+    prepared: Prepared,
+    inode: &Inode,
     iomode: Iomode,
     stateid: StateidValue,
 ) -> Result<LayoutAnswer, Failure> {
-    let command = LayoutGet { client: cx.client()?, extent, iomode, stateid };
-    match cx.propose(Command::LayoutGet(command)).await {
-        Ok(Outcome::Layout(answer)) => Ok(answer),
-        Ok(_) => Err(Nfsstat4::Serverfault.into()),
-        // The extent is being cut or fenced, or its record is gone since: soon over.
-        Err(Nfsstat4::Delay) => Err(try_later()),
-        Err(status) => Err(status.into()),
+    let get = LayoutGet { client: cx.client()?, extent: prepared.extent, iomode, stateid };
+    let placed = prepared.new_home.map(|home| LayoutPlace { get: get.clone(), home });
+    let command = placed.map_or(Command::LayoutGet(get.clone()), Command::LayoutPlace);
+    let mut outcome = cx.server.shard.propose(cx.origin(), command).await;
+    if let Ok(Outcome::Refused(Refusal::ContentMoved)) = outcome {
+        // It has bytes beside its inode.
+        content::move_to_extents(&cx.server, inode.ino).await?;
+        content::home_of(&cx.server, prepared.extent, Some(get.client)).await?;
+        outcome = cx.server.shard.propose(cx.origin(), Command::LayoutGet(get)).await;
+    }
+    match outcome.map_err(|e| status::of_propose(&e))? {
+        Outcome::Layout(answer) => Ok(answer),
+        Outcome::Refused(refusal) => match status::of_refusal(&refusal) {
+            // The extent is being cut or fenced, or its record is gone since: soon over.
+            Nfsstat4::Delay => Err(try_later()),
+            status => Err(status.into()),
+        },
+        _ => Err(Nfsstat4::Serverfault.into()),
     }
 }
 

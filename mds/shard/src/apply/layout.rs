@@ -4,14 +4,15 @@
 
 use layout::Iomode;
 use layout::state::{self as decide, Kept, LayoutError, LayoutRecord, Shown};
-use mds_namespace::op::extent;
 use mds_namespace::op::size::{self, Grown};
+use mds_namespace::op::{extent, inline, move_to_extents};
 use mds_namespace::{Content, Timestamp, Txn, View, inode_table};
 
 use super::{data, table};
 use crate::command::layout::{
-    LayoutAnswer, LayoutCommit, LayoutGet, LayoutRecall, LayoutReturn, Recall, Returned,
+    LayoutAnswer, LayoutCommit, LayoutGet, LayoutPlace, LayoutRecall, LayoutReturn, Recall, Returned,
 };
+use crate::command::data::Allocate;
 use crate::command::{Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::record::StateKind;
@@ -69,6 +70,21 @@ pub(super) fn get(txn: &mut dyn Txn, asked: &LayoutGet) -> Result<Outcome, Refus
     let granted = decide::grant(held.as_ref(), shown, asked.iomode, fresh)?;
     table::put_layout(txn, ino, asked.client, &granted)?;
     Ok(Outcome::Layout(LayoutAnswer { stateid: stateid(&granted), extent, inode }))
+}
+
+pub(super) fn place(txn: &mut dyn Txn, asked: &LayoutPlace) -> Result<Outcome, Refusal> {
+    let extent = asked.get.extent;
+    let inode = inode_table::regular(txn, extent.ino)?;
+    if inode.content == Content::Inline {
+        // A record from before is of a move that was cut short, and bytes may lie behind it.
+        let tried = extent::extent(txn, ::layout::ExtentId { ino: extent.ino, index: 0 })?.is_some();
+        if tried || !inline::stored(txn, extent.ino)?.is_empty() {
+            return Err(Refusal::ContentMoved);
+        }
+        move_to_extents::move_to_extents(txn, extent.ino, inode.change)?;
+    }
+    data::allocate(txn, &Allocate { extent, home: asked.home })?;
+    get(txn, &asked.get)
 }
 
 pub(super) fn give_back(txn: &mut dyn Txn, asked: &LayoutReturn) -> Result<Outcome, Refusal> {

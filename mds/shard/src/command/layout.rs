@@ -5,7 +5,7 @@
 //!
 //! Spec: RFC 8881 §12.5, §18.42, §18.43, §18.44; RFC 8435.
 
-use layout::{ExtentId, Iomode};
+use layout::{DataServerId, ExtentId, Iomode};
 use mds_namespace::{ExtentRecord, Ino, Inode};
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +24,18 @@ pub struct LayoutGet {
     pub stateid: StateidValue,
 }
 
-/// Answer to [`LayoutGet`].
+/// LAYOUTGET for an extent that may have no home yet: gives it one and the layout in one go, for each entry of the log
+/// that a writer waits for costs it a flush.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutPlace {
+    /// What is asked for. An inline file without bytes becomes one with extents; one with bytes is refused with
+    /// `ContentMoved`, for they must be copied first.
+    pub get: LayoutGet,
+    /// The home the proposer chose. An extent that has one keeps it.
+    pub home: DataServerId,
+}
+
+/// Answer to [`LayoutGet`] and [`LayoutPlace`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayoutAnswer {
     /// The layout stateid.

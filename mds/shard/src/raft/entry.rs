@@ -7,11 +7,14 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::command::{Entry, Outcome};
+use crate::command::{Entry, Origin, Outcome};
 use crate::limits::ENTRY_BYTES_MAX;
 
 /// Version of the encoding of [`Entry`] (docs/formats/raft_log.md).
 pub(crate) const ENTRY_VERSION: u8 = 1;
+
+/// The number that `Command::Close` is encoded as.
+const CLOSE_VARIANT: u32 = 6;
 
 /// Why bytes are no entry, or an entry has no bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +41,14 @@ impl EncodedEntry {
             return Err(EntryError::TooLong(bytes.len()));
         }
         Ok(Self(bytes.into()))
+    }
+
+    /// Whether nobody waits for it to be durable.
+    pub(crate) fn is_unhurried(&self) -> bool {
+        let Some((&ENTRY_VERSION, rest)) = self.0.split_first() else { return false };
+        // Only the head: an entry may be long, and this is asked of each.
+        let head: Result<(u64, Option<Origin>, u32), _> = postcard::take_from_bytes(rest).map(|(head, _)| head);
+        head.is_ok_and(|(_, _, variant)| variant == CLOSE_VARIANT)
     }
 
     pub(crate) fn decode(&self) -> Result<Entry, EntryError> {
@@ -89,5 +100,32 @@ impl Serialize for Answer {
 impl<'de> Deserialize<'de> for Answer {
     fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         Err(serde::de::Error::custom("an answer stays in its process"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{Command, StateidValue, lock, open};
+
+    fn encoded(command: Command) -> EncodedEntry {
+        let origin = Some(Origin { session: [7; 16], slot: 300, sequence: 70_000, operation: 3 });
+        EncodedEntry::encode(&Entry { now_unix_ns: u64::MAX, origin, command }).unwrap()
+    }
+
+    #[test]
+    fn only_close_is_unhurried() {
+        let stateid = StateidValue { seqid: 1, other: [9; 12] };
+        let share = open::Share { access: 1, deny: 0 };
+        assert!(encoded(Command::Close(open::Close { client: 1, ino: 2, stateid })).is_unhurried());
+        for other in [
+            Command::OpenDowngrade(open::OpenDowngrade { client: 1, ino: 2, stateid, share }),
+            Command::FreeStateid(lock::FreeStateid { client: 1, stateid }),
+        ] {
+            assert!(!encoded(other).is_unhurried());
+        }
+        for garbled in [&[][..], &[ENTRY_VERSION], &[ENTRY_VERSION, 1, 2], &[9, 1, 0, 6]] {
+            assert!(!EncodedEntry(Bytes::copy_from_slice(garbled)).is_unhurried());
+        }
     }
 }

@@ -10,13 +10,14 @@ use std::ops::{Bound, RangeBounds};
 use std::path::Path;
 use std::sync::Arc;
 
-use env::Disk;
+use env::{Clock, Disk};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
 use wal::{AppendError, Durability, Location, RecordHeader, Wal, WalConfig};
 
 use super::log_record::{self, LogEvent, UnknownRecord};
+use super::unhurried::{self, Unhurried};
 use super::{LogId, RaftEntry, Types, Vote};
 use crate::limits::{LOG_SEGMENT_BYTES, LOG_SEGMENTS_RECYCLED, REPLICATE_BYTES_MAX};
 
@@ -42,6 +43,7 @@ pub(crate) enum LogOpenError {
 pub(crate) struct LogStore {
     wal: Wal,
     state: Arc<Mutex<State>>,
+    unhurried: Unhurried,
 }
 
 #[derive(Default)]
@@ -175,6 +177,7 @@ impl LogStore {
     /// Opens the log in `dir`, reads back what is in force.
     pub(crate) async fn open(
         disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
         dir: &Path,
         store_id: [u8; 16],
     ) -> Result<Self, LogOpenError> {
@@ -200,7 +203,7 @@ impl LogStore {
                 .ok_or_else(|| LogOpenError::Garbled { index: id.index() })?;
             state.push(entry, Some(location.segment));
         }
-        Ok(Self { wal, state: Arc::new(Mutex::new(state)) })
+        Ok(Self { wal, state: Arc::new(Mutex::new(state)), unhurried: Unhurried::new(clock) })
     }
 
     /// Payload bytes and number of entries not yet cut.
@@ -239,7 +242,7 @@ impl LogStore {
     }
 }
 
-fn failed(error: AppendError) -> io::Error {
+pub(super) fn failed(error: AppendError) -> io::Error {
     match error {
         AppendError::NoSpace => io::Error::new(io::ErrorKind::StorageFull, error),
         AppendError::TooLarge { .. } | AppendError::Failed(_) | AppendError::Closed => {
@@ -302,7 +305,9 @@ impl RaftLogStorage<Types> for LogStore {
     {
         let entries: Vec<RaftEntry> = entries.into_iter().collect();
         let records = entries.iter().map(log_record::entry_record).collect();
-        let queued = self.wal.enqueue(records, Durability::Synced).await.map_err(failed)?;
+        let is_unhurried = Unhurried::are(&entries);
+        let durability = if is_unhurried { Durability::Written } else { Durability::Synced };
+        let queued = self.wal.enqueue(records, durability).await.map_err(failed)?;
         let ids: Vec<LogId> = entries.iter().map(RaftEntry::log_id).collect();
         {
             let mut state = self.state.lock();
@@ -312,6 +317,14 @@ impl RaftLogStorage<Types> for LogStore {
         }
         // The engine goes on meanwhile; appends under way at the same time share one flush.
         let state = Arc::clone(&self.state);
+        let mut callbacks = Vec::new();
+        if is_unhurried {
+            self.unhurried.put(callback, &self.wal);
+        } else {
+            // They lie before these entries in the log, so this flush covers them.
+            callbacks = self.unhurried.take();
+            callbacks.push(callback);
+        }
         tokio::spawn(async move {
             let flushed = queued.await;
             if let Ok(locations) = &flushed {
@@ -320,7 +333,7 @@ impl RaftLogStorage<Types> for LogStore {
                     state.note_segment(id.index(), id.committed_leader_id().term, location.segment);
                 }
             }
-            callback.io_completed(flushed.map(drop).map_err(failed));
+            unhurried::tell(callbacks, &flushed.map(drop).map_err(failed));
         });
         Ok(())
     }

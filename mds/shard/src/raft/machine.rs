@@ -18,7 +18,7 @@ use openraft::{EntryPayload, OptionalSend};
 use serde::{Deserialize, Serialize};
 
 use super::snapshot::SnapshotData;
-use super::{Answer, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, Types};
+use super::{Answer, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, Types, off_thread};
 use crate::apply;
 use crate::command::Outcome;
 use crate::key;
@@ -73,10 +73,7 @@ impl MachineState {
     pub(crate) async fn checkpoint(&self) -> io::Result<()> {
         let _gate = self.gate.lock().await;
         let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || store.checkpoint())
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)
+        off_thread::run(store.waits(), move || store.checkpoint()).await?.map_err(io::Error::other)
     }
 }
 

@@ -26,7 +26,7 @@ use wire_xdr::{Decode, Encode, Writer};
 
 use super::message::{RaftProcedure, SnapshotChunk, SnapshotInstall, decode_result, encode_args};
 use super::snapshot::{Encoder, SnapshotData};
-use super::{NodeId, Snapshot, Types, Vote};
+use super::{NodeId, Snapshot, Types, Vote, off_thread};
 use crate::limits::{MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX};
 
 /// The bounds of a connection between members.
@@ -133,7 +133,7 @@ impl Peer {
         let mut offset_bytes = 0;
         let mut encoder = Encoder::new(view);
         loop {
-            let read = tokio::task::spawn_blocking(move || {
+            let read = off_thread::run(encoder.waits(), move || {
                 let chunk = encoder.next_chunk();
                 (encoder, chunk)
             });

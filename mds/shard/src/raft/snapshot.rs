@@ -15,8 +15,8 @@ use env::{Disk, File, OpenMode};
 use mds_namespace::store::transfer::{self, Pairs};
 use mds_namespace::{MetaStore, StoreError, View};
 
-use super::SnapshotMeta;
 use super::machine::Applied;
+use super::{SnapshotMeta, off_thread};
 use crate::limits::{SNAPSHOT_CHUNK_BYTES, SNAPSHOT_KEY_BYTES_MAX, SNAPSHOT_VALUE_BYTES_MAX};
 
 const MAGIC: &[u8; 8] = b"SHOALSNP";
@@ -65,6 +65,11 @@ pub(crate) struct Encoder {
 impl Encoder {
     pub(crate) fn new(view: Box<dyn View + Send>) -> Self {
         Self { view, after: None, digest: crc32c(), pairs: 0, begun: false, ended: false }
+    }
+
+    /// Whether the next bytes may have to wait for a device.
+    pub(crate) fn waits(&self) -> bool {
+        self.view.waits()
     }
 
     /// The next bytes; `None` behind the last.
@@ -266,6 +271,31 @@ fn invalid(error: SnapshotError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
+impl Received {
+    /// All pairs, in memory: for a store that is there too.
+    async fn read_all(self) -> io::Result<Vec<Pairs>> {
+        let (mut chunks, mut decoder, mut at) = (Vec::new(), Decoder::new(), 0);
+        while at < self.len_bytes {
+            let bytes = self.file.read_at(at, SNAPSHOT_CHUNK_BYTES).await?;
+            if bytes.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += bytes.len() as u64;
+            chunks.push(decoder.feed(&bytes).map_err(invalid)?);
+        }
+        decoder.finish().map_err(invalid)?;
+        Ok(chunks)
+    }
+}
+
+fn replace(
+    store: &dyn MetaStore,
+    chunks: impl IntoIterator<Item = Result<Pairs, StoreError>>,
+) -> Result<Applied, StoreError> {
+    transfer::replace(store, chunks)?;
+    Applied::load(&*store.view()?)
+}
+
 /// Reads a received snapshot on a thread that may wait.
 struct Chunks {
     received: Received,
@@ -305,16 +335,16 @@ impl SnapshotData {
         let Self::Received(received) = self else {
             return Err(io::Error::other("a replica does not replace its store by itself"));
         };
-        let runtime = tokio::runtime::Handle::current();
-        let install = move || {
-            let chunks = Chunks { received, runtime, at: 0, decoder: Decoder::new() };
-            transfer::replace(&*store, chunks)?;
-            Applied::load(&*store.view()?)
+        let applied = if store.waits() {
+            let runtime = tokio::runtime::Handle::current();
+            let install = move || {
+                replace(&*store, Chunks { received, runtime, at: 0, decoder: Decoder::new() })
+            };
+            off_thread::run(true, install).await?.map_err(io::Error::other)?
+        } else {
+            let chunks = received.read_all().await?;
+            replace(&*store, chunks.into_iter().map(Ok)).map_err(io::Error::other)?
         };
-        let applied = tokio::task::spawn_blocking(install)
-            .await
-            .map_err(io::Error::other)?
-            .map_err(io::Error::other)?;
         if applied.meta() == meta {
             Ok(())
         } else {

@@ -1,17 +1,39 @@
 //! The log over restarts, truncation and cuts, on a disk in memory.
 
-use env::memory::{Crash, MemoryDisk};
+use env::memory::{Crash, ManualClock, MemoryDisk};
 use openraft::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::storage::RaftLogStorageExt;
 
 use super::*;
+use crate::limits::UNHURRIED_MS_MAX;
 use crate::raft::{EncodedEntry, log_id};
 
 const STORE_ID: [u8; 16] = [3; 16];
 
 async fn open(disk: &MemoryDisk) -> LogStore {
-    LogStore::open(Arc::new(disk.clone()), Path::new("/log"), STORE_ID).await.unwrap()
+    open_with(disk, &Arc::new(ManualClock::new(0))).await
+}
+
+async fn open_with(disk: &MemoryDisk, clock: &Arc<ManualClock>) -> LogStore {
+    let clock: Arc<dyn Clock> = clock.clone();
+    LogStore::open(Arc::new(disk.clone()), clock, Path::new("/log"), STORE_ID).await.unwrap()
+}
+
+/// The entry of a CLOSE.
+fn close_entry(index: u64) -> RaftEntry {
+    let stateid = crate::StateidValue { seqid: 1, other: [1; 12] };
+    let close = crate::command::open::Close { client: 1, ino: 2, stateid };
+    let entry =
+        crate::command::Entry { now_unix_ns: 1 << 60, origin: None, command: crate::Command::Close(close) };
+    let payload = EntryPayload::Normal(EncodedEntry::encode(&entry).unwrap());
+    RaftEntry { log_id: log_id(1, index), payload }
+}
+
+async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
 }
 
 fn entries(term: u64, range: std::ops::Range<u64>, bytes: usize) -> Vec<RaftEntry> {
@@ -139,7 +161,53 @@ async fn broken_logs_are_refused() {
         let log = open(&disk).await;
         log.wal.append_batch(records, Durability::Synced).await.unwrap();
         disk.crash(Crash::Drop);
-        let opened = LogStore::open(Arc::new(disk), Path::new("/log"), STORE_ID).await;
+        let clock = Arc::new(ManualClock::new(0));
+        let opened = LogStore::open(Arc::new(disk), clock, Path::new("/log"), STORE_ID).await;
         assert!(opened.is_err(), "{what}");
     }
+}
+
+/// A CLOSE rides with the flush of the next entry; with none it gets its own a moment later. The engine is not told
+/// before.
+#[tokio::test]
+async fn close_waits_for_the_next_flush() {
+    let (disk, clock) = (MemoryDisk::new(), Arc::new(ManualClock::new(0)));
+    let mut log = open_with(&disk, &clock).await;
+    log.blocking_append(entries(1, 0..1, 10)).await.unwrap();
+    let before = log.flushes();
+    let mut own = log.clone();
+    let first = tokio::spawn(async move { own.blocking_append([close_entry(1)]).await });
+    settle().await;
+    assert!(!first.is_finished());
+    assert_eq!(log.flushes(), before);
+    log.blocking_append(entries(1, 2..3, 10)).await.unwrap();
+    first.await.unwrap().unwrap();
+    assert_eq!(log.flushes(), before + 1);
+
+    let mut own = log.clone();
+    let second = tokio::spawn(async move { own.blocking_append([close_entry(3)]).await });
+    settle().await;
+    clock.advance_ms(UNHURRIED_MS_MAX - 1);
+    settle().await;
+    assert!(!second.is_finished());
+    clock.advance_ms(1);
+    second.await.unwrap().unwrap();
+    assert_eq!(log.flushes(), before + 2);
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    assert_eq!(shown(&mut log).await.len(), 4);
+}
+
+/// When the disk fails, those who wait for the next flush hear of it as well.
+#[tokio::test]
+async fn close_hears_of_a_failed_flush() {
+    let (disk, clock) = (MemoryDisk::new(), Arc::new(ManualClock::new(0)));
+    let mut log = open_with(&disk, &clock).await;
+    log.blocking_append(entries(1, 0..1, 10)).await.unwrap();
+    let mut own = log.clone();
+    let close = tokio::spawn(async move { own.blocking_append([close_entry(1)]).await });
+    settle().await;
+    disk.fail_sync(0, io::ErrorKind::Other);
+    assert!(log.blocking_append(entries(1, 2..3, 10)).await.is_err());
+    assert!(close.await.unwrap().is_err());
 }

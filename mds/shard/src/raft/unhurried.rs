@@ -1,0 +1,76 @@
+//! Entries that nobody waits for: they are written at once, and durable with the next flush that somebody else needs, or
+//! a moment later.
+//!
+//! To close a file is such an entry (docs/adr/0004-close-is-not-waited-for.md). With a flush of its own it would hold up
+//! the next command, which comes while that flush runs and can only be in the one after.
+//!
+//! INVARIANT: the engine is told in the order of the log, and only after a flush that began when the entry was written.
+
+use std::io;
+use std::sync::Arc;
+
+use env::Clock;
+use openraft::storage::IOFlushed;
+use parking_lot::Mutex;
+use wal::Wal;
+
+use super::{RaftEntry, Types};
+use crate::limits::UNHURRIED_MS_MAX;
+
+/// What the engine is told once a flush is over.
+pub(super) type Callback = IOFlushed<Types>;
+
+/// Callbacks of entries that are written and not known to be flushed.
+#[derive(Clone)]
+pub(super) struct Unhurried {
+    clock: Arc<dyn Clock>,
+    waiting: Arc<Mutex<Vec<Callback>>>,
+}
+
+impl Unhurried {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, waiting: Arc::default() }
+    }
+
+    /// Whether no entry of these is waited for.
+    pub(super) fn are(entries: &[RaftEntry]) -> bool {
+        entries.iter().all(|entry| match &entry.payload {
+            openraft::EntryPayload::Normal(encoded) => encoded.is_unhurried(),
+            openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => false,
+        })
+    }
+
+    /// Keeps a callback until the next flush. Call it in the order of the log, once the entries are queued.
+    pub(super) fn put(&self, callback: Callback, wal: &Wal) {
+        let mut waiting = self.waiting.lock();
+        waiting.push(callback);
+        if 1 < waiting.len() {
+            return;
+        }
+        let (own, wal) = (self.clone(), wal.clone());
+        tokio::spawn(async move {
+            own.clock.sleep_ms(UNHURRIED_MS_MAX).await;
+            let due = own.take();
+            if !due.is_empty() {
+                let flushed = wal.sync().await.map_err(super::log_store::failed);
+                tell(due, &flushed);
+            }
+        });
+    }
+
+    /// Those that the next flush to be queued covers.
+    pub(super) fn take(&self) -> Vec<Callback> {
+        std::mem::take(&mut self.waiting.lock())
+    }
+}
+
+/// Tells the engine, oldest first.
+pub(super) fn tell(callbacks: Vec<Callback>, flushed: &io::Result<()>) {
+    for callback in callbacks {
+        let outcome = match flushed {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        callback.io_completed(outcome);
+    }
+}
