@@ -18,6 +18,7 @@ mod run;
 mod sandbox;
 mod scenario;
 mod server;
+mod side_by_side;
 mod stage;
 
 use std::path::{Path, PathBuf};
@@ -105,6 +106,10 @@ impl Lab {
         }
         if self.scenarios().is_empty() {
             bail!("no scenario is called that; --list names them");
+        }
+        if let [_, _, ..] = self.releases()?[..] {
+            let passed = side_by_side::play(&self.releases()?)?;
+            std::process::exit(i32::from(!passed));
         }
         std::process::exit(sandbox::enter(self.keep)?)
     }

@@ -32,7 +32,7 @@ pub(crate) struct Contest {
     #[arg(long)]
     only: Vec<String>,
     /// Which servers.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "shoal,ganesha,knfsd-plain")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "shoal,ganesha,ganesha-default,knfsd-plain")]
     server: Vec<Kind>,
     /// The client's kernel.
     #[arg(long, default_value = "7.2")]

@@ -23,6 +23,9 @@ enum Verdict {
     Left(&'static str),
 }
 
+/// How the table at the end begins.
+pub(super) const TABLE_HEAD: &str = " scenario ";
+
 struct Row {
     scenario: &'static str,
     kernel: &'static str,
@@ -161,7 +164,7 @@ fn explain(scenario: &Scenario, stage: &Stage, error: &anyhow::Error) {
 
 fn summarise(rows: &[Row], took: Duration) -> bool {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["scenario", "kernel", "seconds", "result"]);
+    table.load_style(presets::NOTHING).set_header([TABLE_HEAD.trim(), "kernel", "seconds", "result"]);
     let count = |wanted: fn(&Verdict) -> bool| rows.iter().filter(|row| wanted(&row.verdict)).count();
     for row in rows {
         let result = match row.verdict {

@@ -30,8 +30,11 @@ pub(crate) enum Kind {
     Knfsd,
     /// The same without layouts.
     KnfsdPlain,
-    /// nfs-ganesha over a folder (FSAL VFS).
+    /// nfs-ganesha over a folder (FSAL VFS) whose names are durable when they are answered, as ours and knfsd's are:
+    /// the folder has ext4's `dirsync` attribute.
     Ganesha,
+    /// nfs-ganesha as it comes: a name that was made or removed is in memory when it is answered.
+    GaneshaDefault,
 }
 
 impl Kind {
@@ -43,6 +46,7 @@ impl Kind {
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
+            Self::GaneshaDefault => "ganesha-default",
         }
     }
 
@@ -89,7 +93,8 @@ impl Server {
             Kind::ShoalSplit => Self::Shoal(shoal::Shoal::start(setup, true)?),
             Kind::Knfsd => Self::Knfsd(knfsd::Knfsd::start(setup, true)?),
             Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
-            Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup)?),
+            Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, true)?),
+            Kind::GaneshaDefault => Self::Ganesha(ganesha::Ganesha::start(setup, false)?),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{Setup, wait_for_port};
 use crate::lab::network;
@@ -19,7 +19,8 @@ pub(crate) struct Ganesha {
 }
 
 impl Ganesha {
-    pub(super) fn start(setup: Setup) -> Result<Self> {
+    /// Starts it. With `names_durable` the file system commits each new or removed name before the call returns.
+    pub(super) fn start(setup: Setup, names_durable: bool) -> Result<Self> {
         let exported = setup.data.join("exported");
         std::fs::create_dir_all(&exported)?;
         if let Some(bytes) = setup.capacity_bytes {
@@ -27,6 +28,10 @@ impl Ganesha {
             std::fs::File::create(&disk)?.set_len(bytes)?;
             process::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk))?;
             process::output(Command::new("mount").args(["-o", "loop"]).arg(&disk).arg(&exported))?;
+        }
+        if names_durable {
+            process::output(Command::new("chattr").arg("+D").arg(&exported))
+                .context("the folder's file system knows no dirsync attribute; ganesha-default does without")?;
         }
         // The daemon keeps its clients' names there; this machine's own folder stays as it is.
         process::words("mount -t tmpfs tmpfs /var/lib/nfs")?;
