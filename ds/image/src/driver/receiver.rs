@@ -1,0 +1,89 @@
+//! Takes in the bytes of an image's file, block by block in any order, and believes none of them until all were verified.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+use super::draft::Draft;
+use super::image::Image;
+use crate::assembly::Assembly;
+use crate::error::ReceiveError;
+use crate::format::FormatError;
+use crate::identity::{ImageId, ImageInfo, ImageRoot};
+
+/// An image whose bytes come from elsewhere. Dropping it gives it up.
+pub struct ImageReceiver {
+    draft: Draft,
+    image: ImageId,
+    assembly: Assembly,
+    /// Set while a write runs: one that failed, or was dropped, leaves it set.
+    is_broken: bool,
+}
+
+impl fmt::Debug for ImageReceiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImageReceiver").field("image", &self.image).finish_non_exhaustive()
+    }
+}
+
+impl ImageReceiver {
+    pub(super) fn new(draft: Draft, image: ImageId, assembly: Assembly) -> Self {
+        Self { draft, image, assembly, is_broken: false }
+    }
+
+    /// Takes bytes of the file: whole blocks of [`RAW_BLOCK_BYTES`](crate::limits::RAW_BLOCK_BYTES), the last of which may be
+    /// short. A block may come again.
+    ///
+    /// # Errors
+    /// [`ReceiveError::Blocks`], [`ReceiveError::Broken`], [`ReceiveError::Io`].
+    pub async fn write(&mut self, offset: u64, data: Vec<Bytes>) -> Result<(), ReceiveError> {
+        if self.is_broken {
+            return Err(ReceiveError::Broken);
+        }
+        let blocks = self.assembly.blocks(offset, data.iter().map(Bytes::len).sum())?;
+        self.is_broken = true;
+        self.draft.file().write_at(data, offset).await?;
+        self.assembly.note(blocks);
+        self.is_broken = false;
+        Ok(())
+    }
+
+    /// The first byte of the file that has not come; `None` if all have.
+    #[must_use]
+    pub fn missing(&self) -> Option<u64> {
+        self.assembly.missing()
+    }
+
+    /// Reads back and verifies everything that came, and makes it an image if it is the expected one. Without `expected` it
+    /// must be *an* image with the right id: who knows the root should give it.
+    ///
+    /// # Errors
+    /// Any [`ReceiveError`] but [`Blocks`](ReceiveError::Blocks). There is then no such image.
+    pub async fn finish(self, expected: Option<ImageRoot>) -> Result<ImageInfo, ReceiveError> {
+        if self.is_broken {
+            return Err(ReceiveError::Broken);
+        }
+        if let Some(offset) = self.missing() {
+            return Err(ReceiveError::Missing { offset });
+        }
+        let image = Image::load(self.draft.file().clone()).await?;
+        let info = *image.info();
+        if info.identity.image != self.image {
+            return Err(FormatError::Foreign { found: info.identity.image }.into());
+        }
+        if let Some(expected) = expected.filter(|expected| *expected != info.root) {
+            return Err(ReceiveError::Root { expected, found: info.root });
+        }
+        let bad = image.verify(|_| std::future::ready(())).await?;
+        if let Some(bad) = bad.first() {
+            return Err(ReceiveError::Damaged { frame: bad.frame, fault: bad.fault });
+        }
+        self.draft.publish(self.assembly.image_bytes()).await?;
+        Ok(info)
+    }
+
+    /// Gives the image up and removes what there is of it.
+    pub async fn abandon(self) {
+        self.draft.abandon().await;
+    }
+}

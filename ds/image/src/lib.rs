@@ -1,0 +1,32 @@
+//! Sealed images: one extent as one immutable file that can check every byte it holds.
+//!
+//! Writes an image once and front to back, reads ranges of it, walks it for a scrub, gives out its raw bytes for parity,
+//! takes raw bytes back when it is rebuilt, and keeps a directory of images. Knows neither journal nor group nor wire: who
+//! seals, when, and what an image is a member of is decided above.
+//!
+//! What the bytes mean (`format`, `frame`, `encoder`, `map`, `assembly`) is pure; `driver` does the reading and writing.
+//!
+//! INVARIANT: no byte is given out that was not compared with its hash; nothing is modified in place.
+//! Spec: docs/formats/image.md.
+
+#![forbid(unsafe_code)]
+
+mod assembly;
+mod driver;
+mod encoder;
+mod error;
+mod format;
+mod frame;
+mod identity;
+pub mod limits;
+mod map;
+
+pub use driver::{BadFrame, Image, ImageEntry, ImageReceiver, ImageStore, ImageUsage, ImageWriter, Progress};
+pub use error::{
+    CreateError, DeleteError, FinishError, FrameFault, OpenError, ReadError, ReceiveError, RepairError,
+    StoreError, VerifyError, WriteError,
+};
+pub use format::{FormatError, Part};
+pub use frame::Form;
+pub use identity::{Identity, ImageId, ImageInfo, ImageRoot};
+pub use map::StoredFrame;
