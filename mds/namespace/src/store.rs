@@ -66,6 +66,11 @@ pub trait MetaStore: Send + Sync {
 
     /// Bytes the store takes on disk (0 for one in memory).
     fn bytes_on_disk(&self) -> u64;
+
+    /// Whether a call may wait for a device, and is better made on a thread of its own.
+    fn waits(&self) -> bool {
+        true
+    }
 }
 
 /// What a range scan calls with each key and value; it breaks to end the scan.
@@ -93,6 +98,11 @@ pub trait View {
         let mut value = None;
         self.read(key, &mut |bytes| value = Some(bytes.to_vec()))?;
         Ok(value)
+    }
+
+    /// As [`MetaStore::waits`].
+    fn waits(&self) -> bool {
+        true
     }
 }
 

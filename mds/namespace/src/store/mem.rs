@@ -62,6 +62,10 @@ impl MetaStore for MemStore {
     fn bytes_on_disk(&self) -> u64 {
         0
     }
+
+    fn waits(&self) -> bool {
+        false
+    }
 }
 
 #[derive(Debug)]
@@ -86,6 +90,10 @@ impl View for MemView {
             }
         }
         Ok(())
+    }
+
+    fn waits(&self) -> bool {
+        false
     }
 }
 
