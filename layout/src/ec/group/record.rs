@@ -1,0 +1,181 @@
+//! The bytes of shapes and groups.
+//!
+//! Spec: docs/formats/group.md §3.
+
+use super::{Draft, Group, GroupError, GroupId, ImageId, Member, Shape};
+use crate::data_server::DataServerId;
+use crate::ec::codec::CodecId;
+use crate::ec::profile::Profile;
+use crate::ec::sums::{ImageSum, SUM_BYTES};
+use crate::extent::ExtentId;
+use crate::limits::GROUP_IMAGES_MAX;
+
+const VERSION: u8 = 1;
+const HEAD_BYTES: usize = 16;
+const IMAGE_ENTRY_BYTES: usize = 64;
+const HOME_BYTES: usize = 4;
+const CHECK_BYTES: usize = 16;
+
+/// Bytes of a shape at most.
+pub const SHAPE_BYTES_MAX: usize = HEAD_BYTES + GROUP_IMAGES_MAX * IMAGE_ENTRY_BYTES;
+/// Bytes of a group's record at most.
+pub const GROUP_RECORD_BYTES_MAX: usize = SHAPE_BYTES_MAX + GROUP_IMAGES_MAX * HOME_BYTES + CHECK_BYTES;
+
+/// Bytes of the shape of a profile.
+#[must_use]
+pub const fn shape_bytes(profile: Profile) -> usize {
+    HEAD_BYTES + profile.images() * IMAGE_ENTRY_BYTES
+}
+
+/// Bytes of the record of a group of a profile.
+#[must_use]
+pub const fn group_record_bytes(profile: Profile) -> usize {
+    shape_bytes(profile) + profile.images() * HOME_BYTES + CHECK_BYTES
+}
+
+impl Shape {
+    /// Its bytes, as parity images carry them. They have no checksum of their own.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let draft = self.draft();
+        let mut out = Vec::with_capacity(shape_bytes(draft.profile));
+        let count = |number: usize| u8::try_from(number).expect("a profile's numbers are small");
+        out.extend([
+            VERSION,
+            draft.codec.as_u8(),
+            count(draft.profile.data()),
+            count(draft.profile.parity()),
+        ]);
+        out.extend([0; 4]);
+        out.extend(draft.group.0.to_be_bytes());
+        for member in self.members() {
+            match member {
+                Some(member) => put_image(&mut out, member),
+                None => out.extend([0; IMAGE_ENTRY_BYTES]),
+            }
+        }
+        let (extent, bytes) = (ExtentId { ino: 0, index: 0 }, self.payload_bytes());
+        for parity in self.parity() {
+            put_image(&mut out, &Member { image: parity.image, extent, bytes, sum: parity.sum });
+        }
+        assert!(out.len() == shape_bytes(draft.profile), "each image has its entry");
+        out
+    }
+
+    /// Reads a shape: all of the bytes, whose checksum somebody else has checked.
+    ///
+    /// # Errors
+    /// [`GroupError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, GroupError> {
+        let wrong_length = GroupError::Length { got: bytes.len() };
+        let (head, entries) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(wrong_length)?;
+        if head[0] != VERSION {
+            return Err(GroupError::Version { got: head[0] });
+        }
+        let (data, parity) = (usize::from(head[2]), usize::from(head[3]));
+        let unknown = GroupError::Code { data, parity, codec: head[1] };
+        let codec = CodecId::from_u8(head[1]).ok_or(unknown)?;
+        let profile = Profile::of(data, parity).ok_or(unknown)?;
+        if bytes.len() != shape_bytes(profile) {
+            return Err(wrong_length);
+        }
+        if head[4..8] != [0; 4] {
+            return Err(GroupError::Empty);
+        }
+        let group = GroupId(u64::from_be_bytes(*head.last_chunk().expect("16 bytes end in 8")));
+        let (entries, _) = entries.as_chunks::<IMAGE_ENTRY_BYTES>();
+        let (members, parities) = entries.split_at(data);
+        let parities: Vec<Member> = parities.iter().map(take_image).collect();
+        let draft = Draft {
+            group,
+            profile,
+            codec,
+            members: members
+                .iter()
+                .map(|entry| (*entry != [0; IMAGE_ENTRY_BYTES]).then(|| take_image(entry)))
+                .collect(),
+            parity: parities.iter().map(|parity| parity.image).collect(),
+        };
+        let sums: Vec<ImageSum> = parities.iter().map(|parity| parity.sum).collect();
+        let shape = draft.shape(&sums)?;
+        for parity in parities {
+            if parity.bytes != shape.payload_bytes() {
+                return Err(GroupError::ImageLength { got: parity.bytes });
+            }
+            if parity.extent != (ExtentId { ino: 0, index: 0 }) {
+                return Err(GroupError::Empty);
+            }
+        }
+        Ok(shape)
+    }
+}
+
+impl Group {
+    /// Its record.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.shape().encode();
+        for home in self.homes() {
+            out.extend(home.map_or(0, |home| home.0).to_be_bytes());
+        }
+        let check = check_of(&out);
+        out.extend(check);
+        assert!(out.len() == group_record_bytes(self.shape().profile()), "each image has its home");
+        out
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`GroupError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, GroupError> {
+        let wrong_length = GroupError::Length { got: bytes.len() };
+        let (checked, check) = bytes.split_last_chunk::<CHECK_BYTES>().ok_or(wrong_length)?;
+        if HEAD_BYTES <= checked.len() && checked[0] != VERSION {
+            return Err(GroupError::Version { got: checked[0] });
+        }
+        if GROUP_RECORD_BYTES_MAX < bytes.len() {
+            return Err(wrong_length);
+        }
+        if check_of(checked) != *check {
+            return Err(GroupError::Checksum);
+        }
+        let images =
+            checked.len().checked_sub(HEAD_BYTES).ok_or(wrong_length)? / (IMAGE_ENTRY_BYTES + HOME_BYTES);
+        let (shape, homes) = checked.split_at(HEAD_BYTES + images * IMAGE_ENTRY_BYTES);
+        let shape = Shape::decode(shape)?;
+        if bytes.len() != group_record_bytes(shape.profile()) {
+            return Err(wrong_length);
+        }
+        let (homes, _) = homes.as_chunks::<HOME_BYTES>();
+        let numbers = homes.iter().map(|home| u32::from_be_bytes(*home));
+        let homes = numbers.enumerate().map(|(slot, number)| {
+            // No number is kept back for "none": whether there is a home follows from whether there is an image.
+            (number != 0 || shape.image(slot).is_some()).then_some(DataServerId(number))
+        });
+        let homes = homes.collect();
+        Self::new(shape, homes)
+    }
+}
+
+fn put_image(out: &mut Vec<u8>, image: &Member) {
+    out.extend(image.image.0);
+    out.extend(image.extent.ino.to_be_bytes());
+    out.extend(image.extent.index.to_be_bytes());
+    out.extend(u32::try_from(image.bytes).expect("lengths of images are bounded").to_be_bytes());
+    out.extend(image.sum.0);
+}
+
+fn take_image(entry: &[u8; IMAGE_ENTRY_BYTES]) -> Member {
+    let word = |at: usize| u32::from_be_bytes(entry[at..at + 4].try_into().expect("four bytes"));
+    Member {
+        image: ImageId(*entry.first_chunk().expect("an entry begins with 16 bytes")),
+        extent: ExtentId { ino: u64::from(word(16)) << 32 | u64::from(word(20)), index: word(24) },
+        bytes: u64::from(word(28)),
+        sum: ImageSum(*entry.last_chunk::<SUM_BYTES>().expect("an entry ends in 32 bytes")),
+    }
+}
+
+fn check_of(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    *blake3::hash(bytes).as_bytes().first_chunk().expect("a hash has 32 bytes")
+}
