@@ -11,7 +11,9 @@ mod control;
 mod control_gate;
 mod ds_handle;
 mod flexfiles;
+mod forged_image;
 mod forged_log;
+mod image_open;
 mod journal_open;
 mod mds_handle;
 mod namespace_values;
@@ -109,6 +111,7 @@ pub const TARGETS: &[Target] = &[
     session::TARGET,
     wal_open::TARGET,
     journal_open::TARGET,
+    image_open::TARGET,
     whole_server::TARGET,
 ];
 

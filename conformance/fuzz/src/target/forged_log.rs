@@ -59,19 +59,19 @@ impl<'a> Script<'a> {
         Self { rest: bytes }
     }
 
-    fn step(&mut self) -> Option<[u8; 4]> {
+    pub(super) fn step(&mut self) -> Option<[u8; 4]> {
         let (step, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
         Some(*step)
     }
 
-    fn take(&mut self, len: usize) -> &'a [u8] {
+    pub(super) fn take(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.rest.split_at(len.min(self.rest.len()));
         self.rest = rest;
         taken
     }
 
-    fn u64(&mut self) -> u64 {
+    pub(super) fn u64(&mut self) -> u64 {
         let mut word = [0; 8];
         let taken = self.take(8);
         word[..taken.len()].copy_from_slice(taken);
