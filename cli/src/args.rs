@@ -194,6 +194,8 @@ pub(crate) struct Inspect {
 pub(crate) enum InspectCommand {
     /// The records of a data server's journal.
     Journal(InspectLog),
+    /// The parts and frames of a sealed image.
+    Image(InspectImage),
     /// The entries of a metadata server's Raft log.
     RaftLog(InspectLog),
     /// The keys and values of a metadata store.
@@ -207,6 +209,12 @@ pub(crate) struct InspectLog {
     /// Print only the last N records.
     #[arg(long, value_name = "N")]
     pub(crate) last: Option<usize>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InspectImage {
+    /// The image's file, ID.img.
+    pub(crate) file: PathBuf,
 }
 
 #[derive(Args, Debug)]

@@ -1,5 +1,6 @@
 //! `shoal inspect`: what is on a disk, in words. Opens for reading only; shows damage and goes on.
 
+mod image;
 mod journal;
 mod log;
 mod namespace;
@@ -33,6 +34,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn print(inspect: &Inspect, out: &mut dyn Write) -> anyhow::Result<()> {
     match &inspect.what {
         InspectCommand::Journal(log) => log::print(log, &|found, _| journal::describe(&found.header), out),
+        InspectCommand::Image(image) => image::print(&image.file, out),
         InspectCommand::RaftLog(log) => {
             log::print(log, &|found, payload| raft_log::describe(&found.header, payload), out)
         }

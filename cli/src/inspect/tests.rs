@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use ds_image::{Identity, ImageId, ImageStore};
 use ds_store::{Stability, Store, StoreConfig};
 use layout::{Epoch, ExtentId};
 use mds_namespace::store::disk::DiskStore;
@@ -13,7 +14,7 @@ use mds_shard::{NodeConfig, Shard};
 use tempfile::TempDir;
 
 use super::print;
-use crate::args::{DiskPreference, Inspect, InspectCommand, InspectLog, InspectNamespace};
+use crate::args::{DiskPreference, Inspect, InspectCommand, InspectImage, InspectLog, InspectNamespace};
 use crate::machine;
 
 /// What an inspection printed, and whether it found damage.
@@ -199,4 +200,83 @@ fn a_namespace_is_told_pair_by_pair_without_its_keys() {
     fs::write(&killed, b"something else").unwrap();
     assert!(namespace(&killed, "").1.unwrap_err().contains("is no metadata store"));
     assert!(namespace(&dir.path().join("absent"), "").1.is_err());
+}
+
+fn image(file: &Path) -> (String, Result<(), String>) {
+    inspected(InspectCommand::Image(InspectImage { file: file.to_path_buf() }))
+}
+
+/// An image of a hole, a frame that compresses, and a short one that does not.
+async fn sealed() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let env = machine::environment("test", DiskPreference::Blocking).unwrap();
+    let store = ImageStore::open(env.disk.clone(), dir.path()).await.unwrap();
+    let id = ImageId([0xab; 16]);
+    let identity = Identity { image: id, extent: EXTENT, epoch: Epoch(5), sequence: 6 };
+    let mut writer = store.create(identity).await.unwrap();
+    writer.write(65536, vec![Bytes::from(vec![7; 65536]), Bytes::from_static(b"short")]).await.unwrap();
+    writer.finish(2 * 65536 + 5).await.unwrap();
+    let file = dir.path().join(format!("{id}.img"));
+    (dir, file)
+}
+
+#[tokio::test]
+async fn an_image_is_told_frame_by_frame() {
+    let (_dir, file) = sealed().await;
+    let before = fs::read(&file).unwrap();
+    let (text, done) = image(&file);
+    assert_eq!(done, Ok(()), "{text}");
+    let id = "ab".repeat(16);
+    let packed = before.len() - 128 - 80 - 5;
+    for (line, words) in text.lines().zip([
+        format!("header image {id} | ino 12 extent 3 epoch 5 sequence 6 | checksum ok"),
+        format!(
+            "footer content 131077 stored {} in 2 frames, file {} | checksum ok",
+            packed + 5,
+            before.len()
+        ),
+        format!("frame 1 zstd {packed} of 65536 bytes at 64 | hash ok"),
+        format!("frame 2 raw 5 of 5 bytes at {} | hash ok", 64 + packed),
+        "root ".to_owned(),
+    ]) {
+        assert!(line.starts_with(&words), "{line}");
+    }
+    assert_eq!(text.lines().count(), 5, "{text}");
+    assert!(text.ends_with(" | ok\n"), "{text}");
+    assert_eq!(fs::read(&file).unwrap(), before, "nothing was changed");
+}
+
+/// Each byte of an image in turn: whatever it is, it is told, and nothing else stops the telling.
+#[tokio::test]
+async fn damage_anywhere_in_an_image_is_told_and_the_rest_goes_on() {
+    let (_dir, file) = sealed().await;
+    let bytes = fs::metadata(&file).unwrap().len();
+    for at in 0..bytes {
+        flip(&file, at);
+        let (text, done) = image(&file);
+        assert!(done.unwrap_err().contains("damaged places"), "{at}: {text}");
+        assert!(text.starts_with("header image ") && text.contains("\nfooter content "), "{at}: {text}");
+        assert!(text.contains("BAD") || text.contains("not known"), "{at}: {text}");
+        flip(&file, at);
+    }
+    flip(&file, 70);
+    let (text, _) = image(&file);
+    assert!(text.contains("at 64 | hash BAD") && text.contains("frame 2 raw 5 of 5 bytes"), "{text}");
+    assert!(text.contains("| hash ok") && text.ends_with("| ok\n"), "{text}");
+}
+
+#[tokio::test]
+async fn files_that_are_no_images_are_told() {
+    let (_dir, file) = sealed().await;
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..whole.len() - 1]).unwrap();
+    let (text, done) = image(&file);
+    assert!(done.is_err() && text.contains("BAD: no image footer"), "{text}");
+    fs::write(&file, [&whole[..100], &whole[99..]].concat()).unwrap();
+    assert!(image(&file).0.contains("footer BAD: these lengths are not those of a file of"));
+    fs::write(&file, [0xff; 4096]).unwrap();
+    assert!(image(&file).0.contains("BAD: no image header"));
+    fs::write(&file, b"short").unwrap();
+    assert!(image(&file).1.unwrap_err().contains("5 bytes are no image"));
+    assert!(image(Path::new("absent.img")).1.is_err());
 }
