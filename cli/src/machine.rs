@@ -29,32 +29,37 @@ impl From<DiskPreference> for Preference {
 /// # Errors
 /// If the kernel refuses io_uring and nothing else was wanted, or a thread.
 pub(crate) fn environment(name: &str, preference: DiskPreference) -> anyhow::Result<Env> {
-    let (disk, back_end) = open_disk(name, preference.into()).with_context(|| match preference {
+    let env = environment_on(name, preference.into()).with_context(|| match preference {
         DiskPreference::Uring => "the kernel refuses io_uring; --disk auto does without",
         DiskPreference::Auto | DiskPreference::Blocking => "no threads for the disk",
     })?;
-    if back_end == BackEnd::Blocking && preference == DiskPreference::Auto {
+    if env.1 == BackEnd::Blocking && preference == DiskPreference::Auto {
         tracing::info!(name, "no io_uring here; the disk is reached with threads");
     }
-    Ok(Env {
+    Ok(env.0)
+}
+
+fn environment_on(name: &str, preference: Preference) -> std::io::Result<(Env, BackEnd)> {
+    let (disk, back_end) = open_disk(name, preference)?;
+    let env = Env {
         clock: Arc::new(OsClock::new()),
         entropy: Arc::new(OsEntropy),
         disk,
         net: Arc::new(TokioNet::new()),
-    })
+    };
+    Ok((env, back_end))
 }
 
-/// The same for a metadata server. Its log syncs small writes one after the other, for which threads were measured to be
-/// faster than io_uring (86 against 112 µs on ext4: `cargo bench -p wal`).
+/// The same for a metadata server. Its log syncs small writes one after the other, from a thread that has nothing else to
+/// do meanwhile: unless io_uring is asked for, it makes them itself (docs/adr/0006-the-shard-has-a-thread.md).
 ///
 /// # Errors
 /// As [`environment`].
 pub(crate) fn metadata_environment(name: &str, preference: DiskPreference) -> anyhow::Result<Env> {
-    let preference = match preference {
-        DiskPreference::Auto | DiskPreference::Blocking => DiskPreference::Blocking,
-        DiskPreference::Uring => DiskPreference::Uring,
-    };
-    environment(name, preference)
+    match preference {
+        DiskPreference::Auto => Ok(environment_on(name, Preference::Prompt)?.0),
+        DiskPreference::Blocking | DiskPreference::Uring => environment(name, preference),
+    }
 }
 
 /// Bytes that each of `servers` data servers under `dir` may hold: what was asked for, or an equal share of 90 % of

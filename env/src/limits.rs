@@ -6,6 +6,12 @@ pub const ZERO_FILL_BYTES: usize = 1 << 20;
 /// Threads of a blocking disk: enough that a few long syncs do not hold up reads.
 pub const BLOCKING_THREADS: usize = 8;
 
+/// Bytes that a prompt disk writes and syncs on the caller's thread; more goes to another.
+pub const PROMPT_BYTES_MAX: u64 = 256 << 10;
+
+/// How long syncs may take on average for a prompt disk to make them on the caller's thread.
+pub const PROMPT_SYNC_NS_MAX: u64 = 500_000;
+
 /// Operations waiting for a thread of a blocking disk, or for the ring thread; further callers wait.
 pub const SUBMISSIONS_MAX: usize = 1024;
 

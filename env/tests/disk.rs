@@ -14,7 +14,7 @@ use env::{Disk, File, OpenMode};
 
 /// Runs a check on each back end, in a directory of its own.
 async fn on_each_disk(check: impl AsyncFn(Arc<dyn Disk>, PathBuf)) {
-    for preference in [Preference::Blocking, Preference::Uring] {
+    for preference in [Preference::Blocking, Preference::Prompt, Preference::Uring] {
         let dir = tempfile::tempdir().unwrap();
         match open_disk("test", preference) {
             Ok((disk, _)) => check(disk, dir.path().to_path_buf()).await,

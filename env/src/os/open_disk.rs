@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::blocking_disk::BlockingDisk;
+use super::prompt_disk::PromptDisk;
 use super::uring_disk::UringDisk;
 use crate::Disk;
 
@@ -17,6 +18,8 @@ pub enum Preference {
     Uring,
     /// Threads.
     Blocking,
+    /// The caller's thread for small writes and their syncs, threads for the rest.
+    Prompt,
 }
 
 /// Which back end it became.
@@ -26,6 +29,8 @@ pub enum BackEnd {
     Uring,
     /// Threads.
     Blocking,
+    /// The caller's thread, and threads.
+    Prompt,
 }
 
 /// Starts a disk. `name` shows in thread names (at most 12 bytes of it are kept by the kernel).
@@ -33,6 +38,9 @@ pub enum BackEnd {
 /// # Errors
 /// [`Preference::Uring`] and the kernel refuses a ring, or the system refuses a thread.
 pub fn open_disk(name: &str, preference: Preference) -> io::Result<(Arc<dyn Disk>, BackEnd)> {
+    if preference == Preference::Prompt {
+        return Ok((Arc::new(PromptDisk::start(name)?), BackEnd::Prompt));
+    }
     if preference != Preference::Blocking {
         match UringDisk::start(name) {
             Ok(disk) => return Ok((Arc::new(disk), BackEnd::Uring)),

@@ -172,9 +172,10 @@ pub(crate) fn choose_home(
     client: Option<u64>,
 ) -> Result<DataServerId, Nfsstat4> {
     let now_ms = server.now_ms();
-    server.data_servers.place(extent, client, now_ms).ok_or_else(|| {
-        if server.data_servers.any_up(now_ms) { Nfsstat4::Nospc } else { Nfsstat4::Delay }
-    })
+    server
+        .data_servers
+        .place(extent, client, now_ms)
+        .ok_or_else(|| if server.data_servers.any_up(now_ms) { Nfsstat4::Nospc } else { Nfsstat4::Delay })
 }
 
 /// The record of an extent; one that has no home gets one.

@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::report::{DataServerLine, ExportLine, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
+use crate::shard_thread::ShardThread;
 use crate::{reaper, work};
 
 /// How a metadata server is set up.
@@ -64,6 +65,9 @@ pub enum StartError {
     /// No leader was found in time.
     #[error("no metadata replica leads after {} s", START_LEADER_MS_MAX / 1000)]
     NoLeader,
+    /// The shard has no thread to live on, or died on it.
+    #[error("metadata thread: {0}")]
+    Thread(std::io::Error),
     /// The store cannot be read or written.
     #[error("metadata store: {0}")]
     Store(String),
@@ -83,6 +87,8 @@ pub struct MetadataServer {
     nfs: env_transport::Server,
     control: env_transport::Server,
     tasks: Vec<JoinHandle<()>>,
+    /// Where the shard lives, if it has a thread to itself.
+    thread: Option<ShardThread>,
 }
 
 impl MetadataServer {
@@ -91,8 +97,22 @@ impl MetadataServer {
     /// # Errors
     /// [`StartError`].
     pub async fn start(env: Env, config: MdsConfig, registry: &mut Registry) -> Result<Self, StartError> {
-        let shard = Shard::start(env.clone(), &config.dir, node_config(&config)).await?;
-        Self::serve(env, shard, config, registry).await
+        let thread = ShardThread::start().map_err(StartError::Thread)?;
+        let (own, dir, node) = (env.clone(), config.dir.clone(), node_config(&config));
+        // The counters of this server, until they are the caller's.
+        let mut own_registry = std::mem::take(registry);
+        let started = thread.run(async move {
+            let served = match Shard::start(own, &dir, node).await {
+                Ok(shard) => Self::serve(env, shard, config, &mut own_registry).await,
+                Err(error) => Err(error.into()),
+            };
+            (served, own_registry)
+        });
+        let (served, filled) = started.await.map_err(StartError::Thread)?;
+        *registry = filled;
+        let mut server = served?;
+        server.thread = Some(thread);
+        Ok(server)
     }
 
     /// As [`start`](Self::start), on a store that the caller opened: for simulations.
@@ -128,7 +148,7 @@ impl MetadataServer {
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
         ];
-        Ok(Self { server, nfs, control, tasks })
+        Ok(Self { server, nfs, control, tasks, thread: None })
     }
 
     /// The NFS address, with the port that was taken.

@@ -31,6 +31,7 @@ mod recall;
 pub mod report;
 pub mod server;
 mod service;
+mod shard_thread;
 mod status;
 mod work;
 

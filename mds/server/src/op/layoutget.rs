@@ -70,12 +70,7 @@ struct Prepared {
 }
 
 /// Finds the extent and makes sure that it has, or can have, a home that can be reached.
-fn prepare(
-    cx: &Context,
-    args: &Args,
-    inode: &Inode,
-    iomode: Iomode,
-) -> Result<Prepared, Failure> {
+fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Result<Prepared, Failure> {
     let inside_open = args.stateid == Stateid::CURRENT && args.offset == 0 && args.length == LENGTH_TO_END;
     // Small files are served from the metadata. One that is about to grow asks by itself, once it has outgrown
     // the threshold it was told; inside an OPEN nobody knows yet.
