@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::report::{Figure, Report};
-use super::{cpu, flushes, plot};
+use super::{cpu, flushes, plot, spent};
 use crate::lab::bench_parts::{self, Guest, Kernel, Kind, Plan, Server, Setup};
 use crate::process;
 
@@ -32,7 +32,12 @@ pub(crate) struct Contest {
     #[arg(long)]
     only: Vec<String>,
     /// Which servers.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "shoal,ganesha,ganesha-default,knfsd-plain")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "shoal,ganesha,ganesha-durable,knfsd-plain"
+    )]
     server: Vec<Kind>,
     /// The client's kernel.
     #[arg(long, default_value = "7.2")]
@@ -168,6 +173,7 @@ impl Play<'_> {
         let (name, unit) = PHASES[number];
         let processes = self.server.processes();
         let flushed = flushes::of_disk(self.folder);
+        let counted = self.server.metrics()?;
         let before = cpu::seconds(&processes);
         let said = self.guest.run_within(&self.guest.op(act)?, 900)?;
         let server_cpu_s = cpu::seconds(&processes) - before;
@@ -180,8 +186,20 @@ impl Play<'_> {
             "{:11} {name:29} {value:9.1} {unit:6} server CPU {server_cpu_s:6.2} s{flushes}",
             self.kind.label()
         );
-        let figure =
-            Figure { value, server_cpu_s, disk_flushes, server_peak_mib: resident.map(|kib| kib / 1024) };
+        let spent = match (counted, self.server.metrics()?) {
+            (Some(before), Some(after)) => spent::between(&before, &after),
+            _ => Vec::new(),
+        };
+        if !spent.is_empty() {
+            println!("            in the server: {}", spent::line(&spent));
+        }
+        let figure = Figure {
+            value,
+            server_cpu_s,
+            disk_flushes,
+            server_peak_mib: resident.map(|kib| kib / 1024),
+            spent,
+        };
         self.report.add(self.kind.label(), name, unit, figure);
         Ok(())
     }

@@ -4,8 +4,10 @@ use comfy_table::Table;
 use comfy_table::presets;
 use serde::{Deserialize, Serialize};
 
+use super::spent::Spent;
+
 /// One measurement.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Figure {
     pub(super) value: f64,
     /// Processor seconds of all the server's processes meanwhile.
@@ -14,6 +16,9 @@ pub(super) struct Figure {
     pub(super) disk_flushes: Option<u64>,
     /// Largest resident memory of a server process so far.
     pub(super) server_peak_mib: Option<u64>,
+    /// What the server's own clocks say, where it has any.
+    #[serde(default)]
+    pub(super) spent: Vec<Spent>,
 }
 
 /// All figures of one server in one phase, a round each.
@@ -137,7 +142,8 @@ impl Series {
         let disk_flushes = flushes.get(flushes.len() / 2).copied();
         let server_peak_mib = self.rounds.iter().filter_map(|figure| figure.server_peak_mib).max();
         let server_cpu_s = of(|figure| figure.server_cpu_s);
-        Figure { value: of(|figure| figure.value), server_cpu_s, disk_flushes, server_peak_mib }
+        let value = of(|figure| figure.value);
+        Figure { value, server_cpu_s, disk_flushes, server_peak_mib, spent: Vec::new() }
     }
 }
 
@@ -154,7 +160,13 @@ mod tests {
                     server,
                     "p",
                     "1/s",
-                    Figure { value, server_cpu_s: 1.0, disk_flushes: None, server_peak_mib: None },
+                    Figure {
+                        value,
+                        server_cpu_s: 1.0,
+                        disk_flushes: None,
+                        server_peak_mib: None,
+                        spent: Vec::new(),
+                    },
                 );
             }
         }

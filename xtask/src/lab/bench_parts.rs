@@ -6,6 +6,7 @@ use anyhow::Result;
 
 pub(crate) use super::guest::{Guest, Plan};
 pub(crate) use super::kernels::Kernel;
+pub(crate) use super::metrics::Metrics;
 pub(crate) use super::sandbox::{enter, is_inside, leave};
 pub(crate) use super::server::{Kind, Server, Setup};
 use super::{kernels, network, sandbox, server, stage};

@@ -16,6 +16,19 @@ impl Metrics {
         Self { samples: text.lines().filter(|line| !line.starts_with('#')).filter_map(sample).collect() }
     }
 
+    /// The series of a name: what stands between their braces, and their values.
+    pub(crate) fn series<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
+        self.samples.iter().filter_map(move |(series, value)| {
+            let (own, labels) = series.split_once('{')?;
+            (own == name).then_some((labels.trim_end_matches('}'), *value))
+        })
+    }
+
+    /// The value of the series with exactly these labels; 0 if there is none.
+    pub(crate) fn of(&self, name: &str, labels: &str) -> f64 {
+        self.series(name).find(|(own, _)| *own == labels).map_or(0.0, |(_, value)| value)
+    }
+
     /// The sum of a counter over all series that hold every one of `labels` (each as `key="value"`).
     pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let of_name = |series: &str| {

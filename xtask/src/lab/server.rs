@@ -30,11 +30,12 @@ pub(crate) enum Kind {
     Knfsd,
     /// The same without layouts.
     KnfsdPlain,
-    /// nfs-ganesha over a folder (FSAL VFS) whose names are durable when they are answered, as ours and knfsd's are:
-    /// the folder has ext4's `dirsync` attribute.
+    /// nfs-ganesha over a folder (FSAL VFS), as it comes: a name that was made or removed is in memory when it is
+    /// answered.
     Ganesha,
-    /// nfs-ganesha as it comes: a name that was made or removed is in memory when it is answered.
-    GaneshaDefault,
+    /// The same over a folder whose names are durable when they are answered, as ours are: on an ext4 of its own, with a
+    /// journal and the attribute `dirsync`.
+    GaneshaDurable,
 }
 
 impl Kind {
@@ -46,7 +47,7 @@ impl Kind {
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
-            Self::GaneshaDefault => "ganesha-default",
+            Self::GaneshaDurable => "ganesha-durable",
         }
     }
 
@@ -93,8 +94,8 @@ impl Server {
             Kind::ShoalSplit => Self::Shoal(shoal::Shoal::start(setup, true)?),
             Kind::Knfsd => Self::Knfsd(knfsd::Knfsd::start(setup, true)?),
             Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
-            Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, true)?),
-            Kind::GaneshaDefault => Self::Ganesha(ganesha::Ganesha::start(setup, false)?),
+            Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, false)?),
+            Kind::GaneshaDurable => Self::Ganesha(ganesha::Ganesha::start(setup, true)?),
         })
     }
 

@@ -58,7 +58,7 @@ pub(super) fn unlink_open(stage: &mut Stage) -> Result<()> {
     stage.a.run("echo 3 >/proc/sys/vm/drop_caches; sleep 5; cat /tmp/afar")?;
     // RFC 8881 §18.25.4 lets a server take the file away all the same; ours keeps it, as knfsd does.
     let read = stage.a.run("[ -e /tmp/read ] && echo yes || cat /tmp/afar")?;
-    let may_be_gone = matches!(stage.kind, Kind::Ganesha | Kind::GaneshaDefault) && read.contains("Stale");
+    let may_be_gone = matches!(stage.kind, Kind::Ganesha | Kind::GaneshaDurable) && read.contains("Stale");
     ensure!(read.trim() == "yes" || may_be_gone, "reading it: {read}");
     Ok(())
 }

@@ -11,6 +11,9 @@ use crate::process;
 
 const CONFIG: &str = include_str!("../../../../conformance/lab/ganesha.conf");
 
+/// Size of the file system whose names are durable.
+const DURABLE_BYTES: u64 = 8 << 30;
+
 /// The daemon.
 #[derive(Debug)]
 pub(crate) struct Ganesha {
@@ -20,18 +23,21 @@ pub(crate) struct Ganesha {
 
 impl Ganesha {
     /// Starts it. With `names_durable` the file system commits each new or removed name before the call returns.
-    pub(super) fn start(setup: Setup, names_durable: bool) -> Result<Self> {
+    pub(super) fn start(mut setup: Setup, names_durable: bool) -> Result<Self> {
         let exported = setup.data.join("exported");
         std::fs::create_dir_all(&exported)?;
+        if names_durable {
+            // This machine's own file system may have no journal, and then `dirsync` writes without a flush.
+            setup.capacity_bytes.get_or_insert(DURABLE_BYTES);
+        }
         if let Some(bytes) = setup.capacity_bytes {
             let disk = setup.data.join("disk.img");
-            std::fs::File::create(&disk)?.set_len(bytes)?;
+            process::output(Command::new("fallocate").arg("-l").arg(bytes.to_string()).arg(&disk))?;
             process::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk))?;
             process::output(Command::new("mount").args(["-o", "loop"]).arg(&disk).arg(&exported))?;
         }
         if names_durable {
-            process::output(Command::new("chattr").arg("+D").arg(&exported))
-                .context("the folder's file system knows no dirsync attribute; ganesha-default does without")?;
+            process::output(Command::new("chattr").arg("+D").arg(&exported)).context("no dirsync")?;
         }
         // The daemon keeps its clients' names there; this machine's own folder stays as it is.
         process::words("mount -t tmpfs tmpfs /var/lib/nfs")?;
