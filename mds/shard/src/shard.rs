@@ -191,9 +191,10 @@ impl Shard {
     ) -> Result<Self, StartError> {
         check(&config)?;
         env.disk.create_dir_all(dir).await?;
-        let log = LogStore::open(Arc::clone(&env.disk), Arc::clone(&env.clock), &dir.join("log"), config.store_id)
-            .await
-            .map_err(|error| StartError::Log(error.to_string()))?;
+        let log =
+            LogStore::open(Arc::clone(&env.disk), Arc::clone(&env.clock), &dir.join("log"), config.store_id)
+                .await
+                .map_err(|error| StartError::Log(error.to_string()))?;
         let machine = Arc::new(MachineState::new(store));
         let raft = Raft::new(
             config.id,

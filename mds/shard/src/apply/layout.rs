@@ -9,10 +9,10 @@ use mds_namespace::op::{extent, inline, move_to_extents};
 use mds_namespace::{Content, Timestamp, Txn, View, inode_table};
 
 use super::{data, table};
+use crate::command::data::Allocate;
 use crate::command::layout::{
     LayoutAnswer, LayoutCommit, LayoutGet, LayoutPlace, LayoutRecall, LayoutReturn, Recall, Returned,
 };
-use crate::command::data::Allocate;
 use crate::command::{Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::record::StateKind;

@@ -47,7 +47,8 @@ impl EncodedEntry {
     pub(crate) fn is_unhurried(&self) -> bool {
         let Some((&ENTRY_VERSION, rest)) = self.0.split_first() else { return false };
         // Only the head: an entry may be long, and this is asked of each.
-        let head: Result<(u64, Option<Origin>, u32), _> = postcard::take_from_bytes(rest).map(|(head, _)| head);
+        let head: Result<(u64, Option<Origin>, u32), _> =
+            postcard::take_from_bytes(rest).map(|(head, _)| head);
         head.is_ok_and(|(_, _, variant)| variant == CLOSE_VARIANT)
     }
 

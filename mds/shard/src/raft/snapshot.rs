@@ -337,9 +337,8 @@ impl SnapshotData {
         };
         let applied = if store.waits() {
             let runtime = tokio::runtime::Handle::current();
-            let install = move || {
-                replace(&*store, Chunks { received, runtime, at: 0, decoder: Decoder::new() })
-            };
+            let install =
+                move || replace(&*store, Chunks { received, runtime, at: 0, decoder: Decoder::new() });
             off_thread::run(true, install).await?.map_err(io::Error::other)?
         } else {
             let chunks = received.read_all().await?;
