@@ -13,6 +13,7 @@ mod ds_handle;
 mod flexfiles;
 mod forged_image;
 mod forged_log;
+mod group_records;
 mod image_open;
 mod journal_open;
 mod mds_handle;
@@ -112,6 +113,7 @@ pub const TARGETS: &[Target] = &[
     wal_open::TARGET,
     journal_open::TARGET,
     image_open::TARGET,
+    group_records::TARGET,
     whole_server::TARGET,
 ];
 
