@@ -6,7 +6,7 @@
 //! Knows nothing of what is in an image but its length and sum.
 //!
 //! INVARIANT: a [`Shape`] that exists fits its profile and codec, and its lengths are within
-//! [`IMAGE_BYTES_MAX`](crate::limits::IMAGE_BYTES_MAX).
+//! [`IMAGE_BYTES_MAX`].
 //! Spec: docs/formats/group.md §3.
 
 mod record;
