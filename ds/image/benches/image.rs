@@ -158,7 +158,7 @@ async fn run(name: &str, dir: &Path, preference: Preference, content: &Bytes) {
 }
 
 fn id(round: u32) -> ImageId {
-    ImageId(u128::from(round).to_be_bytes())
+    ImageId(u128::from(round + 1).to_be_bytes())
 }
 
 /// How long it took to take the content, and until the image was durable.

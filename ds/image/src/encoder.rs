@@ -157,10 +157,10 @@ impl Encoder {
 
 #[cfg(test)]
 mod tests {
+    use layout::ec::ImageId;
     use layout::{Epoch, ExtentId};
 
     use super::*;
-    use crate::identity::ImageId;
 
     fn encoder() -> Encoder {
         let extent = ExtentId { ino: 1, index: 2 };

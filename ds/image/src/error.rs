@@ -2,8 +2,9 @@
 
 use std::io;
 
+use layout::ec::ImageSum;
+
 use crate::format::FormatError;
-use crate::identity::ImageRoot;
 
 /// Why a directory of images could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +32,7 @@ pub enum CreateError {
     /// The directory is full of images, or too many are under way.
     #[error("too many images, or too many under way")]
     TooMany,
-    /// No image has the length that was asked for: the caller's fault.
+    /// No image has the length or the id that was asked for: the caller's fault.
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The disk refused.
@@ -170,12 +171,12 @@ pub enum ReceiveError {
     #[error(transparent)]
     Format(#[from] FormatError),
     /// What arrived is an image of this id, and not the one that was expected.
-    #[error("the image's root is {found}, not {expected}")]
-    Root {
+    #[error("the image's sum is not the expected one")]
+    Sum {
         /// What the caller knows.
-        expected: ImageRoot,
+        expected: ImageSum,
         /// What arrived.
-        found: ImageRoot,
+        found: ImageSum,
     },
     /// A frame that arrived is bad.
     #[error("frame {frame}: {fault}")]

@@ -13,8 +13,9 @@ mod tests;
 use std::fmt;
 
 use crc_fast::{CrcAlgorithm, checksum};
+use layout::ec::ImageId;
 
-use crate::identity::{ImageId, ImageRoot};
+use crate::identity::ImageRoot;
 use crate::limits::{IMAGE_BYTES_MAX, IMAGE_BYTES_MIN};
 
 /// Version of header and footer.

@@ -2,35 +2,8 @@
 
 use std::fmt;
 
+use layout::ec::{ImageId, ImageSum};
 use layout::{Epoch, ExtentId};
-
-/// Names one image, ever: 16 random bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ImageId(pub [u8; 16]);
-
-impl ImageId {
-    /// Reads what [`Display`](fmt::Display) writes: 32 lower-case hexadecimal digits.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if text.len() != 32 || !text.bytes().all(is_digit) {
-            return None;
-        }
-        Some(Self(u128::from_str_radix(text, 16).ok()?.to_be_bytes()))
-    }
-}
-
-impl fmt::Display for ImageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for ImageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// The hash that stands for all bytes of an image's file (docs/formats/image.md §4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,17 +51,11 @@ pub struct ImageInfo {
     pub root: ImageRoot,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::ImageId;
-
-    #[test]
-    fn ids_have_one_text() {
-        let id = ImageId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
-        assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0eff");
-        assert_eq!(ImageId::parse(&id.to_string()), Some(id));
-        for bad in ["", "0", "000102030405060708090a0b0c0d0eFF", "+00102030405060708090a0b0c0d0eff"] {
-            assert_eq!(ImageId::parse(bad), None, "{bad}");
-        }
-    }
+/// An image that has just been made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// What it says of itself.
+    pub info: ImageInfo,
+    /// BLAKE3 of its file, by which its group will know it (docs/formats/group.md §3). The file does not say it.
+    pub sum: ImageSum,
 }

@@ -28,5 +28,6 @@ pub use error::{
 };
 pub use format::{FormatError, Part};
 pub use frame::Form;
-pub use identity::{Identity, ImageId, ImageInfo, ImageRoot};
+pub use identity::{Identity, ImageInfo, ImageRoot, Sealed};
+pub use layout::ec::{ImageId, ImageSum};
 pub use map::StoredFrame;

@@ -69,6 +69,7 @@ pub const LIST_MAX: usize = 512;
 pub const OPENINGS_MAX: usize = 16;
 
 const _: () = assert!(CONTENT_BYTES_MAX as u64 == layout::EXTENT_BYTES, "the layout's extent");
+const _: () = assert!(IMAGE_BYTES_MAX <= layout::limits::IMAGE_BYTES_MAX, "a group takes any image");
 const _: () = assert!(FRAMES_MAX <= u16::MAX as usize, "frame numbers fit 16 bits");
 const _: () = assert!(IMAGE_BYTES_MAX <= u32::MAX as u64, "places in a file fit 32 bits");
 const _: () = assert!(FRAME_BYTES <= READ_BYTES_MAX as usize, "a frame can be read at once");

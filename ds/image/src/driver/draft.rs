@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use env::{File, OpenMode};
+use layout::ec::ImageId;
 
 use super::store::{Claim, Inner};
 use crate::error::{CreateError, OpenError, RepairError};
-use crate::identity::ImageId;
 
 /// Why a draft was not begun.
 pub(super) enum Refused {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use env::File;
+use layout::ec::ImageSum;
 
 use crate::error::{FrameFault, OpenError, ReadError, VerifyError};
 use crate::format::FormatError;
@@ -143,6 +144,23 @@ impl Image {
             tokio::task::yield_now().await;
         }
         Ok(pieces)
+    }
+
+    /// BLAKE3 of the file, by which a group knows the image: reads and verifies all of it.
+    ///
+    /// # Errors
+    /// [`ReadError::Damaged`].
+    pub async fn sum(&self) -> Result<ImageSum, ReadError> {
+        let mut sum = blake3::Hasher::new();
+        let (mut at, bytes) = (0, self.info().image_bytes);
+        while at < bytes {
+            let length = u32::try_from((bytes - at).min(WALK_READ_BYTES)).expect("at most a walk's read");
+            for piece in self.read_raw(at, length).await? {
+                sum.update(&piece);
+            }
+            at += u64::from(length);
+        }
+        Ok(ImageSum(*sum.finalize().as_bytes()))
     }
 
     /// Reads everything again and verifies it, down to the content of each frame. Answers the bad frames.

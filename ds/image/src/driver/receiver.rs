@@ -3,13 +3,14 @@
 use std::fmt;
 
 use bytes::Bytes;
+use layout::ec::{ImageId, ImageSum};
 
 use super::draft::Draft;
 use super::image::Image;
 use crate::assembly::Assembly;
-use crate::error::ReceiveError;
+use crate::error::{ReadError, ReceiveError};
 use crate::format::FormatError;
-use crate::identity::{ImageId, ImageInfo, ImageRoot};
+use crate::identity::{ImageInfo, Sealed};
 
 /// An image whose bytes come from elsewhere. Dropping it gives it up.
 pub struct ImageReceiver {
@@ -55,11 +56,11 @@ impl ImageReceiver {
     }
 
     /// Reads back and verifies everything that came, and makes it an image if it is the expected one. Without `expected` it
-    /// must be *an* image with the right id: who knows the root should give it.
+    /// must be *an* image with the right id: who knows the sum should give it.
     ///
     /// # Errors
     /// Any [`ReceiveError`] but [`Blocks`](ReceiveError::Blocks). There is then no such image.
-    pub async fn finish(self, expected: Option<ImageRoot>) -> Result<ImageInfo, ReceiveError> {
+    pub async fn finish(self, expected: Option<ImageSum>) -> Result<Sealed, ReceiveError> {
         if self.is_broken {
             return Err(ReceiveError::Broken);
         }
@@ -67,19 +68,23 @@ impl ImageReceiver {
             return Err(ReceiveError::Missing { offset });
         }
         let image = Image::load(self.draft.file().clone()).await?;
-        let info = *image.info();
+        let info: ImageInfo = *image.info();
         if info.identity.image != self.image {
             return Err(FormatError::Foreign { found: info.identity.image }.into());
-        }
-        if let Some(expected) = expected.filter(|expected| *expected != info.root) {
-            return Err(ReceiveError::Root { expected, found: info.root });
         }
         let bad = image.verify(|_| std::future::ready(())).await?;
         if let Some(bad) = bad.first() {
             return Err(ReceiveError::Damaged { frame: bad.frame, fault: bad.fault });
         }
+        let sum = image.sum().await.map_err(|error| match error {
+            ReadError::Damaged { frame, fault } => ReceiveError::Damaged { frame, fault },
+            ReadError::Range { .. } => unreachable!("an image is read to its end and no further"),
+        })?;
+        if let Some(expected) = expected.filter(|expected| *expected != sum) {
+            return Err(ReceiveError::Sum { expected, found: sum });
+        }
         self.draft.publish(self.assembly.image_bytes()).await?;
-        Ok(info)
+        Ok(Sealed { info, sum })
     }
 
     /// Gives the image up and removes what there is of it.

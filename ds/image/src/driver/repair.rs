@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::image::Image;
 use super::writer::Output;
 use crate::error::RepairError;
-use crate::identity::ImageInfo;
+use crate::identity::Sealed;
 use crate::limits::WALK_READ_BYTES;
 use crate::map::ImageMap;
 
@@ -19,12 +19,12 @@ pub(super) async fn run(
     draft: Draft,
     damaged: &Image,
     given: &BTreeMap<u16, Bytes>,
-) -> Result<ImageInfo, RepairError> {
+) -> Result<Sealed, RepairError> {
     let mut output = Output::new(draft);
     match fill(&mut output, damaged, given).await {
         Ok(()) => {
-            output.publish(damaged.info().image_bytes).await?;
-            Ok(*damaged.info())
+            let sum = output.publish(damaged.info().image_bytes).await?;
+            Ok(Sealed { info: *damaged.info(), sum })
         }
         Err(error) => {
             output.abandon().await;

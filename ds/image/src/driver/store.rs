@@ -14,6 +14,7 @@ use bytes::Bytes;
 use env::{Disk, OpenMode};
 use futures_util::StreamExt;
 use futures_util::stream;
+use layout::ec::ImageId;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::draft::{Draft, Refused};
@@ -23,8 +24,8 @@ use super::repair;
 use super::writer::ImageWriter;
 use crate::assembly::Assembly;
 use crate::error::{CreateError, DeleteError, OpenError, RepairError, StoreError};
-use crate::format::FormatError;
-use crate::identity::{Identity, ImageId, ImageInfo};
+use crate::format::{FormatError, header};
+use crate::identity::{Identity, Sealed};
 use crate::limits::{DRAFTS_MAX, IMAGES_MAX, LIST_MAX, OPENINGS_MAX};
 
 const FINISHED: &str = ".img";
@@ -124,9 +125,9 @@ impl ImageStore {
     /// Begins an image. It is there when [`ImageWriter::finish`] has answered.
     ///
     /// # Errors
-    /// Any [`CreateError`] but that of the format.
+    /// Any [`CreateError`].
     pub async fn create(&self, identity: Identity) -> Result<ImageWriter, CreateError> {
-        let draft = Draft::begin(&self.inner, identity.image, true).await?;
+        let draft = Draft::begin(&self.inner, header::check_id(identity.image)?, true).await?;
         Ok(ImageWriter::new(draft, identity)?)
     }
 
@@ -137,7 +138,7 @@ impl ImageStore {
     /// Any [`CreateError`].
     pub async fn receive(&self, image: ImageId, image_bytes: u64) -> Result<ImageReceiver, CreateError> {
         let assembly = Assembly::new(image_bytes)?;
-        let draft = Draft::begin(&self.inner, image, true).await?;
+        let draft = Draft::begin(&self.inner, header::check_id(image)?, true).await?;
         Ok(ImageReceiver::new(draft, image, assembly))
     }
 
@@ -157,11 +158,7 @@ impl ImageStore {
     ///
     /// # Errors
     /// Any [`RepairError`].
-    pub async fn repair(
-        &self,
-        image: ImageId,
-        given: &BTreeMap<u16, Bytes>,
-    ) -> Result<ImageInfo, RepairError> {
+    pub async fn repair(&self, image: ImageId, given: &BTreeMap<u16, Bytes>) -> Result<Sealed, RepairError> {
         let draft = Draft::begin(&self.inner, image, false).await?;
         match self.inner.load(image).await {
             Ok(damaged) => repair::run(draft, &damaged, given).await,
@@ -291,19 +288,40 @@ fn path_of(dir: &Path, image: ImageId) -> PathBuf {
 }
 
 fn finished(name: &str) -> Option<ImageId> {
-    ImageId::parse(name.strip_suffix(FINISHED)?)
+    parse_id(name.strip_suffix(FINISHED)?)
 }
 
 fn is_unfinished(name: &str) -> bool {
     let parts = name.strip_suffix(UNFINISHED).and_then(|stem| stem.split_once('-'));
     parts.is_some_and(|(id, number)| {
-        ImageId::parse(id).is_some() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        parse_id(id).is_some() && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     })
+}
+
+/// Reads 32 lower-case hexadecimal digits.
+fn parse_id(text: &str) -> Option<ImageId> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() != 32 || !text.bytes().all(is_digit) {
+        return None;
+    }
+    Some(ImageId(u128::from_str_radix(text, 16).ok()?.to_be_bytes()))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{finished, is_unfinished};
+    use layout::ec::ImageId;
+
+    use super::{finished, is_unfinished, parse_id};
+
+    #[test]
+    fn ids_have_one_text() {
+        let id = ImageId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255]);
+        assert_eq!(id.to_string(), "000102030405060708090a0b0c0d0eff");
+        assert_eq!(parse_id(&id.to_string()), Some(id));
+        for bad in ["", "0", "000102030405060708090a0b0c0d0eFF", "+00102030405060708090a0b0c0d0eff"] {
+            assert_eq!(parse_id(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn only_our_names_are_taken() {

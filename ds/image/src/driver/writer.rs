@@ -6,11 +6,12 @@ use std::fmt;
 use std::io;
 
 use bytes::Bytes;
+use layout::ec::ImageSum;
 
 use super::draft::Draft;
 use crate::encoder::Encoder;
 use crate::error::{FinishError, WriteError};
-use crate::identity::{Identity, ImageInfo};
+use crate::identity::{Identity, Sealed};
 use crate::limits::{WRITE_BYTES, WRITEBACK_BYTES};
 
 /// An image being written. Dropping it gives it up.
@@ -24,6 +25,7 @@ pub struct ImageWriter {
 /// What goes to the end of the file.
 pub(super) struct Output {
     draft: Draft,
+    sum: blake3::Hasher,
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
     written_bytes: u64,
@@ -74,7 +76,7 @@ impl ImageWriter {
     ///
     /// # Errors
     /// Any [`FinishError`].
-    pub async fn finish(self, content_bytes: u32) -> Result<ImageInfo, FinishError> {
+    pub async fn finish(self, content_bytes: u32) -> Result<Sealed, FinishError> {
         if self.is_broken {
             return Err(WriteError::Broken.into());
         }
@@ -84,8 +86,8 @@ impl ImageWriter {
             output.append(frame).await?;
         }
         output.append(ending.tail).await?;
-        output.publish(ending.info.image_bytes).await?;
-        Ok(ending.info)
+        let sum = output.publish(ending.info.image_bytes).await?;
+        Ok(Sealed { info: ending.info, sum })
     }
 
     /// Gives the image up and removes what there is of it.
@@ -96,10 +98,12 @@ impl ImageWriter {
 
 impl Output {
     pub(super) fn new(draft: Draft) -> Self {
-        Self { draft, gathered: Vec::new(), gathered_bytes: 0, written_bytes: 0, writeback_bytes: 0 }
+        let sum = blake3::Hasher::new();
+        Self { draft, sum, gathered: Vec::new(), gathered_bytes: 0, written_bytes: 0, writeback_bytes: 0 }
     }
 
     fn gather(&mut self, bytes: Bytes) {
+        self.sum.update(&bytes);
         self.gathered_bytes += bytes.len();
         self.gathered.push(bytes);
     }
@@ -127,11 +131,12 @@ impl Output {
         Ok(())
     }
 
-    /// Makes what was appended an image.
-    pub(super) async fn publish(mut self, image_bytes: u64) -> io::Result<()> {
+    /// Makes what was appended an image, and says its sum.
+    pub(super) async fn publish(mut self, image_bytes: u64) -> io::Result<ImageSum> {
         self.flush().await?;
         assert!(self.written_bytes == image_bytes, "the footer says what was written");
-        self.draft.publish(image_bytes).await
+        self.draft.publish(image_bytes).await?;
+        Ok(ImageSum(*self.sum.finalize().as_bytes()))
     }
 
     /// Gives it up.

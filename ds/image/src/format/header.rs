@@ -2,10 +2,11 @@
 //!
 //! Spec: docs/formats/image.md §2.
 
+use layout::ec::ImageId;
 use layout::{Epoch, ExtentId};
 
 use super::{FORMAT_VERSION, FormatError, Part, check, sum, u32_at, u64_at};
-use crate::identity::{Identity, ImageId};
+use crate::identity::Identity;
 use crate::limits::{FRAME_BYTES_LOG2, HEADER_BYTES};
 
 const MAGIC: &[u8; 8] = b"SHOALIMG";
@@ -28,6 +29,17 @@ pub(crate) fn encode(identity: &Identity) -> [u8; HEADER_BYTES] {
     bytes
 }
 
+/// Whether an image may have this id: zeros are an absent member of a group (docs/formats/group.md §3).
+///
+/// # Errors
+/// [`FormatError::Field`].
+pub(crate) fn check_id(image: ImageId) -> Result<ImageId, FormatError> {
+    if image.0 == [0; 16] {
+        return Err(FormatError::Field { part: Part::Header, field: "image id" });
+    }
+    Ok(image)
+}
+
 /// Whose image begins with these bytes.
 ///
 /// # Errors
@@ -44,8 +56,9 @@ pub(crate) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Identity, FormatError
     if u32_at(bytes, 56) != 0 {
         return invalid("zero");
     }
+    let image = check_id(ImageId(bytes[16..32].try_into().expect("sixteen bytes")))?;
     Ok(Identity {
-        image: ImageId(bytes[16..32].try_into().expect("sixteen bytes")),
+        image,
         extent: ExtentId { ino: u64_at(bytes, 32), index: u32_at(bytes, 12) },
         epoch: Epoch(u64_at(bytes, 40)),
         sequence: u64_at(bytes, 48),

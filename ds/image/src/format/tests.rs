@@ -1,11 +1,12 @@
 //! Golden bytes of header, index and footer, and every field of them out of its bounds.
 
+use layout::ec::ImageId;
 use layout::{Epoch, ExtentId};
 
 use super::footer::Footer;
 use super::{FormatError, Part, header, index, sum};
 use crate::frame::Form;
-use crate::identity::{Identity, ImageId};
+use crate::identity::Identity;
 use crate::limits::{CONTENT_BYTES_MAX, FOOTER_BYTES, FRAME_BYTES, HEADER_BYTES, IMAGE_BYTES_MAX};
 
 fn identity() -> Identity {

@@ -50,7 +50,8 @@ pub(crate) fn words(seed: u8, length: usize) -> Vec<u8> {
 pub(crate) async fn seal(store: &ImageStore, number: u8, content: &[u8]) -> Result<ImageInfo, FinishError> {
     let mut writer = store.create(identity(number)).await.unwrap();
     writer.write(0, vec![Bytes::copy_from_slice(content)]).await?;
-    writer.finish(u32::try_from(content.len()).unwrap()).await
+    let sealed = writer.finish(u32::try_from(content.len()).unwrap()).await?;
+    Ok(sealed.info)
 }
 
 /// Content in which each form occurs: a hole, words, noise, a short frame at the end.

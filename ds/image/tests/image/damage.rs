@@ -6,7 +6,8 @@ use std::io;
 use bytes::Bytes;
 use ds_image::limits::FRAME_BYTES;
 use ds_image::{
-    FormatError, FrameFault, ImageStore, OpenError, ReadError, RepairError, StoredFrame, VerifyError,
+    FormatError, FrameFault, ImageStore, ImageSum, OpenError, ReadError, RepairError, Sealed, StoredFrame,
+    VerifyError,
 };
 use env::memory::MemoryDisk;
 
@@ -167,7 +168,7 @@ async fn a_repaired_image_is_the_same_bytes() {
             (stored.frame, Bytes::copy_from_slice(&whole[at..at + stored.stored_bytes as usize]))
         })
         .collect();
-    assert_eq!(store.repair(id(1), &given).await.unwrap(), info);
+    assert_eq!(store.repair(id(1), &given).await.unwrap(), Sealed { info, sum: ImageSum::of(&whole) });
     assert_eq!(verify(&image).await.len(), 3, "the old file is as it was");
     let repaired = store.open_image(id(1)).await.unwrap();
     assert_eq!(verify(&repaired).await, []);

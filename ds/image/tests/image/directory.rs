@@ -50,7 +50,7 @@ async fn images_are_listed_opened_and_deleted() {
 async fn a_long_listing_comes_in_parts() {
     let disk = MemoryDisk::new();
     let store = open(&disk).await;
-    for number in 0..=LIST_MAX as u128 {
+    for number in 1..=LIST_MAX as u128 + 1 {
         let image = ImageId(number.to_be_bytes());
         let writer = store.create(Identity { image, ..identity(0) }).await.unwrap();
         writer.finish(0).await.unwrap();
@@ -68,6 +68,8 @@ async fn an_id_has_one_worker_and_one_image() {
     let mut writer = store.create(identity(1)).await.unwrap();
     assert!(matches!(store.create(identity(1)).await, Err(CreateError::Busy)));
     assert!(matches!(store.receive(id(1), 128).await, Err(CreateError::Busy)));
+    assert!(matches!(store.create(identity(0)).await, Err(CreateError::Format(_))), "zeros are no image");
+    assert!(matches!(store.receive(id(0), 128).await, Err(CreateError::Format(_))));
     assert!(matches!(store.delete(id(1)).await, Err(DeleteError::Busy)));
     assert!(matches!(store.open_image(id(1)).await, Err(OpenError::Absent)), "not before it is finished");
     writer.write(0, vec![Bytes::from_static(b"x")]).await.unwrap();
@@ -83,7 +85,7 @@ async fn an_id_has_one_worker_and_one_image() {
 async fn writers_are_bounded() {
     let store = open(&MemoryDisk::new()).await;
     let mut writers = Vec::new();
-    for number in 0..DRAFTS_MAX {
+    for number in 1..=DRAFTS_MAX {
         let image = ImageId((number as u128).to_be_bytes());
         writers.push(store.create(Identity { image, ..identity(0) }).await.unwrap());
     }

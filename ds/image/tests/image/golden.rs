@@ -1,6 +1,7 @@
 //! Bytes that must never change: what is written today, and what was written once must stay readable.
 
 use bytes::Bytes;
+use ds_image::ImageSum;
 use env::memory::MemoryDisk;
 
 use crate::bed::{self, FRAME, content, file_bytes, id, identity, open, path, put_file, verify};
@@ -20,10 +21,11 @@ async fn an_image_has_its_golden_bytes() {
     let store = open(&disk).await;
     let mut writer = store.create(identity(0xab)).await.unwrap();
     writer.write(FRAME, vec![Bytes::from_static(b"hello "), Bytes::from_static(b"image")]).await.unwrap();
-    let info = writer.finish(FRAME + 11).await.unwrap();
+    let sealed = writer.finish(FRAME + 11).await.unwrap();
     let bytes = file_bytes(&disk, &path(0xab)).await;
     assert_eq!(hex(&bytes), GOLDEN_RAW);
-    assert_eq!(bytes.len() as u64, info.image_bytes);
+    assert_eq!(bytes.len() as u64, sealed.info.image_bytes);
+    assert_eq!(sealed.sum, ImageSum::of(&bytes));
 }
 
 const GOLDEN_RAW: &str = "\

@@ -41,6 +41,7 @@ async fn fields_without_a_meaning_are_refused() {
     assert_eq!(refused(Forged { kind: 0, ..right() }).await, header("kind"));
     assert_eq!(refused(Forged { frame_bytes_log2: 12, ..right() }).await, header("frame size"));
     assert_eq!(refused(Forged { header_zero: 1, ..right() }).await, header("zero"));
+    assert_eq!(refused(Forged { image: [0; 16], ..right() }).await, header("image id"));
     let magic = FormatError::Magic { part: Part::Header };
     assert_eq!(refused(Forged { header_magic: *b"SHOALWAL", ..right() }).await, magic);
     assert_eq!(refused(Forged { image: [9; 16], ..right() }).await, FormatError::Foreign { found: id(9) });

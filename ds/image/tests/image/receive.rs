@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ds_image::limits::{FRAME_BYTES, IMAGE_BYTES_MAX, RAW_BLOCK_BYTES};
-use ds_image::{CreateError, FormatError, ImageInfo, ImageReceiver, ImageRoot, ReceiveError};
+use ds_image::{CreateError, FormatError, ImageInfo, ImageReceiver, ImageSum, ReceiveError, Sealed};
 use env::memory::{MemoryDisk, SeededEntropy};
 use env::{Disk, Entropy};
 
@@ -34,6 +34,7 @@ fn all_blocks(file: &[u8]) -> Vec<usize> {
 async fn blocks_in_any_order_become_the_image() {
     let content_of = [mixed(), noise(6, 20 * FRAME_BYTES)].concat();
     let (info, file) = sealed(&content_of).await;
+    let sum = ImageSum::of(&file);
     for seed in 0..20 {
         let entropy = SeededEntropy::new(seed);
         let mut blocks = all_blocks(&file);
@@ -47,7 +48,7 @@ async fn blocks_in_any_order_become_the_image() {
         let mut receiver = store.receive(id(1), info.image_bytes).await.unwrap();
         send(&mut receiver, &file, &blocks).await;
         assert_eq!(receiver.missing(), None);
-        assert_eq!(receiver.finish(Some(info.root)).await.unwrap(), info);
+        assert_eq!(receiver.finish(Some(sum)).await.unwrap(), Sealed { info, sum });
         assert!(file_bytes(&disk, &path(1)).await == file);
         let image = store.open_image(id(1)).await.unwrap();
         assert!(content(&image).await.unwrap() == content_of);
@@ -59,16 +60,17 @@ async fn blocks_in_any_order_become_the_image() {
 /// Whatever is wrong with what came, there is no image, and nothing is left.
 #[tokio::test]
 async fn what_is_not_the_image_is_refused() {
-    let (info, file) = sealed(&mixed()).await;
-    let (other, other_file) = sealed(&noise(1, mixed().len())).await;
+    let (_, file) = sealed(&mixed()).await;
+    let (_, other_file) = sealed(&noise(1, mixed().len())).await;
+    let sum = ImageSum::of(&file);
     let disk = MemoryDisk::new();
     let store = open(&disk).await;
-    let receive = async |file: &[u8], number: u8, root: Option<ImageRoot>, skipped: Option<usize>| {
+    let receive = async |file: &[u8], number: u8, sum: Option<ImageSum>, skipped: Option<usize>| {
         let mut receiver = store.receive(id(number), file.len() as u64).await.unwrap();
         let mut blocks = all_blocks(file);
         blocks.retain(|block| Some(*block) != skipped);
         send(&mut receiver, file, &blocks).await;
-        receiver.finish(root).await
+        receiver.finish(sum).await
     };
     let flipped = |at: usize| {
         let mut file = file.clone();
@@ -77,19 +79,19 @@ async fn what_is_not_the_image_is_refused() {
     };
     let missing = receive(&file, 1, None, Some(1)).await;
     assert!(matches!(missing, Err(ReceiveError::Missing { offset }) if offset == RAW_BLOCK_BYTES));
-    let wrong = receive(&other_file, 1, Some(info.root), None).await;
+    let wrong = receive(&other_file, 1, Some(sum), None).await;
     assert!(
-        matches!(wrong, Err(ReceiveError::Root { expected, found }) if (expected, found) == (info.root, other.root))
+        matches!(wrong, Err(ReceiveError::Sum { expected, found }) if (expected, found) == (sum, ImageSum::of(&other_file)))
     );
-    let foreign = receive(&file, 2, Some(info.root), None).await;
+    let foreign = receive(&file, 2, Some(sum), None).await;
     assert!(matches!(foreign, Err(ReceiveError::Format(FormatError::Foreign { found })) if found == id(1)));
     for at in [0, 40, file.len() - 1, file.len() - 70] {
-        let result = receive(&flipped(at), 1, Some(info.root), None).await;
+        let result = receive(&flipped(at), 1, Some(sum), None).await;
         assert!(matches!(result, Err(ReceiveError::Format(_))), "{at}: {result:?}");
     }
-    let damaged = receive(&flipped(64 + 100), 1, Some(info.root), None).await;
+    let damaged = receive(&flipped(64 + 100), 1, Some(sum), None).await;
     assert!(matches!(damaged, Err(ReceiveError::Damaged { frame: 1, .. })), "{damaged:?}");
-    let short = receive(&file[..file.len() - 1], 1, Some(info.root), None).await;
+    let short = receive(&file[..file.len() - 1], 1, Some(sum), None).await;
     assert!(matches!(short, Err(ReceiveError::Format(_))), "{short:?}");
     assert_eq!((store.list(None), store.usage().bytes), (Vec::new(), 0));
     // The next one that is begun removes what the last one left.
@@ -113,5 +115,5 @@ async fn only_whole_blocks_and_lengths_of_images_are_taken() {
     // A refused block harms nobody, nor does one that was wrong at first.
     receiver.write(0, vec![Bytes::from(vec![9; BLOCK])]).await.unwrap();
     send(&mut receiver, &file, &all_blocks(&file)).await;
-    receiver.finish(Some(info.root)).await.unwrap();
+    receiver.finish(Some(ImageSum::of(&file))).await.unwrap();
 }

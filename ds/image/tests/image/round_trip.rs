@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ds_image::limits::{CONTENT_BYTES_MAX, FRAME_BYTES, IMAGE_BYTES_MAX, IMAGE_BYTES_MIN, READ_BYTES_MAX};
-use ds_image::{Form, ImageInfo, ReadError};
+use ds_image::{Form, ImageInfo, ImageSum, ReadError, Sealed};
 use env::Disk;
 use env::memory::MemoryDisk;
 use env::os::{Preference, open_disk};
@@ -79,12 +79,13 @@ async fn check(stretches: &[Stretch], chunk: usize, reads: &[(u32, u32)]) {
         }
     }
     let size = u32::try_from(model.len()).unwrap();
-    let info = writer.finish(size).await.unwrap();
+    let Sealed { info, sum } = writer.finish(size).await.unwrap();
     let image = store.open_image(id(1)).await.unwrap();
     assert_eq!(*image.info(), info);
     assert!(content(&image).await.unwrap() == model);
     let file = file_bytes(&disk, &path(1)).await;
     assert!(raw(&image).await == file);
+    assert_eq!((image.sum().await.unwrap(), sum), (ImageSum::of(&file), ImageSum::of(&file)));
     assert_eq!(verify(&image).await, []);
     for &(at, length) in reads {
         let offset = at % (size + 1000);
@@ -105,7 +106,7 @@ async fn an_empty_extent_is_an_image() {
     let store = open(&MemoryDisk::new()).await;
     for (number, content_bytes) in [(1, 0), (2, 5 * FRAME + 1), (3, CONTENT_BYTES_MAX)] {
         let writer = store.create(identity(number)).await.unwrap();
-        let info = writer.finish(content_bytes).await.unwrap();
+        let info = writer.finish(content_bytes).await.unwrap().info;
         assert_eq!((info.image_bytes, info.frames), (IMAGE_BYTES_MIN, 0));
         let image = store.open_image(id(number)).await.unwrap();
         let all = content(&image).await.unwrap();
