@@ -463,6 +463,9 @@ fn engine_config(config: &NodeConfig) -> Result<Config, StartError> {
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: if followers { config.log_entries_kept } else { 0 },
         enable_pre_vote: Some(followers),
+        // A leader sends entries to others while it still writes them. If it dies before they are in its own log, they may
+        // be committed all the same; leading on in its term it would give their places to other entries.
+        enable_leader_restore: Some(!followers),
         ..Config::default()
     };
     engine.validate().map_err(|error| StartError::Raft(error.to_string()))
