@@ -13,6 +13,7 @@ mod fuzz;
 mod guest;
 mod lab;
 mod process;
+mod sim;
 mod test_run;
 mod tidy;
 mod tools;
@@ -49,6 +50,8 @@ enum Act {
     Tools(tools::Tools),
     /// Fuzzes what takes bytes from a wire or a disk.
     Fuzz(fuzz::Fuzz),
+    /// Runs whole clusters in simulated time, from seeds, with all that can go wrong.
+    Sim(sim::Sim),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
     Lab(lab::Lab),
     /// Measures Shoal beside its rivals.
@@ -81,6 +84,7 @@ fn act() -> Result<()> {
         Act::Deps => deps::run(),
         Act::Tools(tools) => tools.run(),
         Act::Fuzz(fuzz) => fuzz.run(),
+        Act::Sim(sim) => sim.run(),
         Act::Lab(lab) => lab.run(),
         Act::Bench(bench) => bench.run(),
         Act::GuestAgent { listen } => lab::serve_guest(&listen),

@@ -1,0 +1,7 @@
+//! What must be true of a run, whatever happened in it.
+
+pub(crate) mod content;
+pub(crate) mod linearizable;
+pub(crate) mod locks;
+pub(crate) mod names;
+pub(crate) mod state;

@@ -1,0 +1,76 @@
+//! What must be true of the replicas when all is quiet: a sound tree, nothing left behind, all alike.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use mds_namespace::store::KEY_SPACE_END;
+use mds_namespace::{MetaStore, invariants, keys};
+use mds_shard::key;
+
+type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn pairs(store: &dyn MetaStore) -> Result<Pairs, String> {
+    let view = store.view().map_err(|error| error.to_string())?;
+    let mut pairs = Pairs::new();
+    let all = view.range(&[], KEY_SPACE_END, &mut |key, value| {
+        pairs.insert(key.to_vec(), value.to_vec());
+        ControlFlow::Continue(())
+    });
+    all.map_err(|error| error.to_string())?;
+    Ok(pairs)
+}
+
+/// Every inode reachable once, link counts right, what belongs together is together.
+pub(crate) fn sound(store: &dyn MetaStore) -> Result<(), String> {
+    let view = store.view().map_err(|error| error.to_string())?;
+    invariants::check(&*view).map_err(|error| error.to_string())
+}
+
+/// No orphan, no work undone, no state of clients that are gone.
+pub(crate) fn nothing_left(store: &dyn MetaStore) -> Result<(), String> {
+    let pairs = pairs(store)?;
+    let left = |what: &str, is: &dyn Fn(&[u8]) -> bool| {
+        let count = pairs.keys().filter(|key| is(key)).count();
+        if count == 0 { Ok(()) } else { Err(format!("{count} {what} left")) }
+    };
+    let begins = |prefix: &'static [u8]| move |key: &[u8]| key.starts_with(prefix);
+    left("orphans", &|key| key.first() == Some(&keys::TAG_ORPHAN))?;
+    left("work items", &|key| key.first() == Some(&keys::TAG_WORK))?;
+    left("clients", &begins(key::CLIENTS))?;
+    left("opens", &begins(b"state/open/"))?;
+    left("open-owners", &begins(b"state/opener/"))?;
+    left("share reservations", &begins(b"state/shares/"))?;
+    left("locks", &begins(b"state/lock/"))?;
+    left("stateids", &begins(b"state/stateid/"))?;
+    left("tallies", &begins(b"state/tally/"))?;
+    left("links from clients to state", &begins(b"state/of/"))
+}
+
+/// All replicas hold the same.
+pub(crate) fn alike(stores: &[&dyn MetaStore]) -> Result<(), String> {
+    let all = stores.iter().map(|store| pairs(*store)).collect::<Result<Vec<_>, _>>()?;
+    for (number, other) in all.iter().enumerate().skip(1) {
+        let first = &all[0];
+        let differs = |key: &&Vec<u8>| first.get(*key) != other.get(*key);
+        let different: BTreeSet<&Vec<u8>> = first.keys().chain(other.keys()).filter(differs).collect();
+        if !different.is_empty() {
+            let shown = different.iter().take(SHOWN).map(|key| {
+                let (one, two) = (first.get(*key).map(Vec::as_slice), other.get(*key).map(Vec::as_slice));
+                format!("\n    {}: {} and {}", key.escape_ascii(), hex(one), hex(two))
+            });
+            let shown: String = shown.collect();
+            return Err(format!("1 and {} differ in {} keys:{shown}", number + 1, different.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Keys that differ and are shown.
+const SHOWN: usize = 8;
+
+fn hex(value: Option<&[u8]>) -> String {
+    value.map_or_else(
+        || "nothing".to_owned(),
+        |bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+    )
+}

@@ -1,0 +1,8 @@
+//! Modelled NFSv4.1 clients: what a kernel's client does, as far as a checker needs it.
+
+pub(crate) mod compound;
+pub(crate) mod content;
+pub(crate) mod locks;
+pub(crate) mod names;
+pub(crate) mod session;
+pub(crate) mod workload;

@@ -1,0 +1,408 @@
+//! A client's session: slots, resends, and what to do when the server that it talked to is gone.
+//!
+//! A client knows all metadata servers and asks one after the other: addresses do not move between them yet. A request that got no
+//! answer is sent again on its slot, over a new connection, while its session lives. If the session is lost first, nobody
+//! can tell whether the request ran.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::Env;
+use env_transport::{CallError, Limits, RpcClient};
+use parking_lot::Mutex;
+use wire_nfs::v4::callback_sec::CallbackSec;
+use wire_nfs::v4::ops::create_session::{self, ChannelAttrs};
+use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked};
+use wire_nfs::v4::ops::{reclaim_complete, sequence};
+use wire_nfs::v4::{Nfsstat4, Op, SessionId, Verifier};
+use wire_rpc::{AuthSys, Credential};
+use wire_session::requester::{RequesterSlots, Taken};
+use wire_xdr::{Decode, Writer};
+
+use super::compound::{Operations, Reply, bare, in_session};
+use crate::chance::Chance;
+use crate::planted::Planted;
+use crate::record::Record;
+
+const NFS: u32 = 100_003;
+const SLOTS: u32 = 8;
+const CALL_MS: u64 = 4_000;
+/// Times that a request is sent before its server is given up.
+const SENDS_MAX: u32 = 3;
+/// Times in a row that a server asks for patience before another one is tried.
+const DELAYS_MAX: u32 = 8;
+
+/// What came of a request.
+pub(crate) enum Called {
+    Reply(Reply),
+    /// It may have run, now or later, or not.
+    Unknown,
+}
+
+/// A session as it is used.
+#[derive(Clone)]
+struct Live {
+    rpc: RpcClient,
+    session: SessionId,
+    serial: u64,
+}
+
+struct State {
+    server: usize,
+    live: Option<Live>,
+    serial: u64,
+    slots: RequesterSlots,
+    clientid: u64,
+    delays: u32,
+}
+
+/// One client. Its workers share it.
+pub(crate) struct Client {
+    pub(crate) number: usize,
+    pub(crate) env: Env,
+    pub(crate) record: Record,
+    pub(crate) planted: Planted,
+    servers: Vec<SocketAddr>,
+    state: Mutex<State>,
+    /// Held by the worker who makes a session.
+    making: tokio::sync::Mutex<()>,
+    freed: tokio::sync::Notify,
+    chance: Mutex<Chance>,
+}
+
+impl Client {
+    pub(crate) fn new(
+        number: usize,
+        env: Env,
+        servers: Vec<SocketAddr>,
+        record: Record,
+        planted: Planted,
+        seed: u64,
+    ) -> Arc<Self> {
+        let state = State {
+            server: number % servers.len(),
+            live: None,
+            serial: 0,
+            slots: RequesterSlots::new(SLOTS),
+            clientid: 0,
+            delays: 0,
+        };
+        Arc::new(Self {
+            number,
+            env,
+            record,
+            planted,
+            servers,
+            state: Mutex::new(state),
+            making: tokio::sync::Mutex::new(()),
+            freed: tokio::sync::Notify::new(),
+            chance: Mutex::new(Chance::new(seed, &format!("client {number}"))),
+        })
+    }
+
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.env.clock.monotonic_ns()
+    }
+
+    /// The client id: with another one, all state is gone.
+    pub(crate) fn clientid(&self) -> u64 {
+        self.state.lock().clientid
+    }
+
+    pub(crate) async fn pause(&self, ms_max: u64) {
+        let ms = self.chance.lock().between(ms_max / 4 + 1, ms_max + 2);
+        self.env.clock.sleep_ms(ms).await;
+    }
+
+    /// Sends operations until there is an answer, or it cannot be known any more what became of them. What a server puts off
+    /// before it did anything is sent again.
+    pub(crate) async fn call(&self, operations: Operations) -> Called {
+        let (operations, count) = operations.finish();
+        loop {
+            let (live, taken) = self.take_slot().await;
+            match self.exchange(&live, taken, &operations, count).await {
+                Some(Called::Reply(reply)) if reply.status == Nfsstat4::Delay && reply.count <= 2 => {
+                    self.put_off(live.serial);
+                    self.pause(100).await;
+                }
+                // As if the server had not known the request again.
+                Some(Called::Reply(_))
+                    if self.planted == Planted::RunsTwice && self.chance.lock().percent(3) => {}
+                Some(called) => {
+                    self.state.lock().delays = 0;
+                    return called;
+                }
+                None => self.pause(50).await,
+            }
+        }
+    }
+
+    async fn take_slot(&self) -> (Live, Taken) {
+        loop {
+            let taken = {
+                let mut state = self.state.lock();
+                let live = state.live.clone();
+                live.map(|live| (live, state.slots.take()))
+            };
+            match taken {
+                Some((live, Some(taken))) => return (live, taken),
+                Some((_, None)) => self.freed.notified().await,
+                None => self.make_session().await,
+            }
+        }
+    }
+
+    /// `None`: it certainly did not run.
+    async fn exchange(&self, live: &Live, taken: Taken, operations: &Bytes, count: u32) -> Option<Called> {
+        let args = sequence::Args {
+            session: live.session,
+            sequenceid: taken.sequence,
+            slotid: taken.slot,
+            highest_slotid: taken.slot_highest,
+            cache_this: true,
+        };
+        let mut may_have_run = false;
+        let unless = |may_have_run: bool| may_have_run.then_some(Called::Unknown);
+        for sends in 1.. {
+            let sent_ns = self.now_ns();
+            let answer = self.send(live, in_session(&args, operations, count)).await;
+            match answer {
+                Ok(bytes) => match self.judge(live, &args, &bytes) {
+                    Judged::Answered => {
+                        self.renewed(sent_ns);
+                        self.send_again(live, &args, operations, count, &bytes).await;
+                        self.give_back(live, taken);
+                        let mut reply = Reply::begin(&bytes)?;
+                        let _: sequence::ResOk = reply.next(Op::Sequence).ok()?;
+                        return Some(Called::Reply(reply));
+                    }
+                    Judged::Later => self.pause(100).await,
+                    Judged::SessionGone => return unless(may_have_run),
+                },
+                Err(error) => {
+                    may_have_run |= !matches!(error, CallError::Connect { .. } | CallError::Hello { .. });
+                    if self.state.lock().serial != live.serial {
+                        return unless(may_have_run);
+                    }
+                    if SENDS_MAX <= sends {
+                        self.leave(live.serial, true);
+                        return unless(may_have_run);
+                    }
+                    self.record.count("request sent again");
+                    self.pause(200).await;
+                }
+            }
+        }
+        None
+    }
+
+    async fn send(&self, live: &Live, request: Writer) -> Result<Bytes, CallError> {
+        let connection = live.rpc.connection().await?;
+        let answer = connection.call(NFS, 4, 1, &credential(), request, CALL_MS).await;
+        if matches!(answer, Err(CallError::Timeout)) {
+            // RFC 8881 §2.9.2: nothing is sent twice on one connection.
+            connection.close();
+        }
+        answer.map(|mut reader| reader.rest())
+    }
+
+    fn judge(&self, live: &Live, args: &sequence::Args, bytes: &Bytes) -> Judged {
+        let Some(mut reply) = Reply::begin(bytes) else {
+            self.record.broken("a reply that no client can read".to_owned());
+            self.leave(live.serial, false);
+            return Judged::SessionGone;
+        };
+        match reply.status(Op::Sequence) {
+            Nfsstat4::Ok => Judged::Answered,
+            Nfsstat4::Delay => Judged::Later,
+            status => {
+                self.record.count(format!("SEQUENCE {}", status.name()));
+                let known = [Nfsstat4::Badsession, Nfsstat4::Deadsession, Nfsstat4::ConnNotBoundToSession];
+                if !known.contains(&status) {
+                    let (client, slot, sequence) = (self.number, args.slotid, args.sequenceid);
+                    self.record.broken(format!(
+                        "client {client}: slot {slot} sequence {sequence}: {}",
+                        status.name()
+                    ));
+                }
+                self.leave(live.serial, false);
+                Judged::SessionGone
+            }
+        }
+    }
+
+    /// Now and then sends what was answered once more: the answer must be the same, and nothing may run twice.
+    async fn send_again(
+        &self,
+        live: &Live,
+        args: &sequence::Args,
+        operations: &Bytes,
+        count: u32,
+        bytes: &Bytes,
+    ) {
+        if !self.chance.lock().percent(3) {
+            return;
+        }
+        let again = self.send(live, in_session(args, operations, count)).await;
+        let Ok(again) = again else { return };
+        let session_gone =
+            Reply::begin(&again).is_some_and(|mut reply| reply.status(Op::Sequence) != Nfsstat4::Ok);
+        if session_gone {
+            return;
+        }
+        self.record.count("request sent twice");
+        if again != *bytes {
+            self.record
+                .broken(format!("client {}: a request that was sent twice had two answers", self.number));
+        }
+    }
+
+    fn renewed(&self, sent_ns: u64) {
+        let mut record = self.record.lock();
+        let renewed = &mut record.renewed_ns[self.number];
+        if renewed.last().is_none_or(|last| *last < sent_ns) {
+            renewed.push(sent_ns);
+        }
+    }
+
+    fn give_back(&self, live: &Live, taken: Taken) {
+        let mut state = self.state.lock();
+        if state.serial == live.serial {
+            state.slots.give_back(taken.slot, taken.sequence, true);
+        }
+        drop(state);
+        self.freed.notify_one();
+    }
+
+    /// The server has not done anything: perhaps it does not lead.
+    fn put_off(&self, serial: u64) {
+        let mut state = self.state.lock();
+        state.delays += 1;
+        let enough = DELAYS_MAX < state.delays;
+        drop(state);
+        if enough {
+            self.leave(serial, true);
+        }
+    }
+
+    /// Gives a session up; and its server.
+    fn leave(&self, serial: u64, server_too: bool) {
+        let mut state = self.state.lock();
+        if state.serial != serial || state.live.is_none() {
+            return;
+        }
+        state.live = None;
+        state.delays = 0;
+        state.serial += 1;
+        if server_too {
+            state.server = (state.server + 1) % self.servers.len();
+        }
+        drop(state);
+        self.record.count("session lost");
+        self.freed.notify_waiters();
+    }
+
+    async fn make_session(&self) {
+        let _turn = self.making.lock().await;
+        if self.state.lock().live.is_some() {
+            return;
+        }
+        loop {
+            let server = self.state.lock().server;
+            if self.try_session(self.servers[server]).await.is_some() {
+                self.freed.notify_waiters();
+                return;
+            }
+            self.pause(100).await;
+            let mut state = self.state.lock();
+            state.server = (state.server + 1) % self.servers.len();
+        }
+    }
+
+    async fn try_session(&self, server: SocketAddr) -> Option<()> {
+        let limits = Limits::default();
+        let rpc = RpcClient::new(Arc::clone(&self.env.net), Arc::clone(&self.env.clock), server, limits);
+        let known: exchange_id::ResOk =
+            self.ask(&rpc, Op::ExchangeId, bare(Op::ExchangeId, &self.identity())).await?;
+        let args = create_session::Args {
+            clientid: known.clientid,
+            sequence: known.sequenceid,
+            flags: 0,
+            fore: channel(1 << 20, SLOTS),
+            back: channel(4096, 1),
+            cb_program: 0x4000_0000,
+            sec_parms: vec![CallbackSec::None],
+        };
+        let sent_ns = self.now_ns();
+        let created: create_session::ResOk =
+            self.ask(&rpc, Op::CreateSession, bare(Op::CreateSession, &args)).await?;
+        self.renewed(sent_ns);
+        {
+            let mut state = self.state.lock();
+            if state.clientid != 0 && state.clientid != known.clientid {
+                self.record.count("client id lost");
+            }
+            state.clientid = known.clientid;
+            state.serial += 1;
+            state.slots = RequesterSlots::new(SLOTS);
+            state.live = Some(Live { rpc, session: created.session, serial: state.serial });
+        }
+        self.record.count("session made");
+        if known.flags & exchange_id::flags::CONFIRMED_R == 0 {
+            let complete = Operations::new()
+                .then(Op::ReclaimComplete, &reclaim_complete::Args { one_fs: false })
+                .finish();
+            let (live, taken) = {
+                let mut state = self.state.lock();
+                (state.live.clone()?, state.slots.take()?)
+            };
+            drop(self.exchange(&live, taken, &complete.0, complete.1).await);
+        }
+        Some(())
+    }
+
+    fn identity(&self) -> exchange_id::Args {
+        exchange_id::Args {
+            verifier: Verifier((self.number as u64 + 1).to_be_bytes()),
+            owner_id: Bytes::from(format!("client {}", self.number)),
+            flags: exchange_id::flags::SUPP_MOVED_REFER | exchange_id::flags::BIND_PRINC_STATEID,
+            state_protect: StateProtectAsked::None,
+            impl_id: Vec::new(),
+        }
+    }
+
+    async fn ask<R: Decode>(&self, rpc: &RpcClient, op: Op, request: Writer) -> Option<R> {
+        let mut reader = rpc.call(NFS, 4, 1, &credential(), request, CALL_MS).await.ok()?;
+        let mut reply = Reply::begin(&reader.rest())?;
+        match reply.next(op) {
+            Ok(result) => Some(result),
+            Err(status) => {
+                self.record.count(format!("{} {}", op.name(), status.name()));
+                None
+            }
+        }
+    }
+}
+
+enum Judged {
+    Answered,
+    Later,
+    SessionGone,
+}
+
+fn channel(bytes_max: u32, requests_max: u32) -> ChannelAttrs {
+    ChannelAttrs {
+        header_pad_bytes: 0,
+        request_bytes_max: bytes_max,
+        response_bytes_max: bytes_max,
+        response_cached_bytes_max: bytes_max.min(8192),
+        operations_max: 16,
+        requests_max,
+        rdma_ird: Vec::new(),
+    }
+}
+
+fn credential() -> Credential {
+    Credential::Sys(AuthSys::default())
+}

@@ -1,0 +1,147 @@
+//! What a client's workers do, from the beginning to the last look at everything.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use wire_nfs::v4::Filehandle;
+
+use super::locks::Lockable;
+use super::session::Client;
+use super::{content, locks, names};
+use crate::chance::Chance;
+use crate::check::content::{BLOCKS, FileAct};
+use crate::record::Place;
+
+/// Time after which clients go on to fresh directories and files, so that no history grows too long to judge.
+const SHIFT_NS: u64 = 12_000_000_000;
+/// Directories, and files, that are in use at a time.
+const DIRECTORIES: u64 = 3;
+const FILES: u64 = 4;
+const LOCKED_FILES: u64 = 3;
+
+/// Says when to stop, and how many have.
+#[derive(Clone, Default)]
+pub(crate) struct Whistle {
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) running: Arc<AtomicUsize>,
+}
+
+impl Whistle {
+    fn blown(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// A directory that is being used, and objects that were found in it.
+struct Shared {
+    place: Place,
+    directory: Filehandle,
+    known: Vec<(u64, Filehandle)>,
+}
+
+fn directory_name(place: Place) -> String {
+    format!("directory-{}-{}", place.0, place.1)
+}
+
+fn file_name(place: Place) -> String {
+    format!("file-{}-{}", place.0, place.1)
+}
+
+/// Names, until the whistle.
+pub(crate) async fn work_on_names(client: Arc<Client>, mut chance: Chance, whistle: Whistle, think_ms: u64) {
+    let mut held: Option<Shared> = None;
+    while !whistle.blown() {
+        let place = (client.now_ns() / SHIFT_NS, chance.below(DIRECTORIES));
+        if held.as_ref().is_none_or(|held| held.place != place) {
+            let handle = names::directory(&client, &directory_name(place)).await;
+            held = handle.map(|directory| Shared { place, directory, known: Vec::new() });
+        }
+        let Some(Shared { place, directory, known }) = &mut held else { continue };
+        for _ in 0..6 {
+            names::act(&client, &mut chance, *place, directory, known).await;
+            client.pause(think_ms).await;
+        }
+    }
+    whistle.running.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Content, until the whistle.
+pub(crate) async fn work_on_content(
+    client: Arc<Client>,
+    mut chance: Chance,
+    whistle: Whistle,
+    think_ms: u64,
+) {
+    while !whistle.blown() {
+        let place = (client.now_ns() / SHIFT_NS, chance.below(FILES));
+        let Some(file) = content::open_file(&client, &file_name(place)).await else { continue };
+        for _ in 0..10 {
+            let usable = content::act(&client, &mut chance, place, &file).await;
+            client.pause(think_ms).await;
+            if !usable || file.clientid != client.clientid() || whistle.blown() {
+                break;
+            }
+        }
+    }
+    whistle.running.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Locks, until the whistle.
+pub(crate) async fn work_on_locks(client: Arc<Client>, mut chance: Chance, whistle: Whistle, think_ms: u64) {
+    while !whistle.blown() {
+        let number = chance.index(LOCKED_FILES as usize);
+        let Some(file) = content::open_file(&client, &format!("locked-{number}")).await else { continue };
+        let mut on = Lockable::new(number, file);
+        for _ in 0..20 {
+            let usable = locks::act(&client, &mut chance, &mut on).await;
+            client.pause(think_ms * 4).await;
+            if !usable || on.file.clientid != client.clientid() || whistle.blown() {
+                break;
+            }
+        }
+    }
+    whistle.running.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Looks at everything that was ever acknowledged.
+pub(crate) async fn look_at_all(client: Arc<Client>, whistle: Whistle) {
+    let (directories, files): (Vec<Place>, Vec<Place>) = {
+        let record = client.record.lock();
+        (record.names.keys().copied().collect(), record.files.keys().copied().collect())
+    };
+    for place in directories {
+        let mut looked = false;
+        for _ in 0..20 {
+            let Some(handle) = names::directory(&client, &directory_name(place)).await else { continue };
+            looked = names::list(&client, place, &handle).await;
+            if looked {
+                break;
+            }
+            client.pause(500).await;
+        }
+        if !looked {
+            client.record.broken(format!("{} cannot be read when all is quiet", directory_name(place)));
+        }
+    }
+    for place in files {
+        let mut looked = false;
+        for _ in 0..20 {
+            let Some(file) = content::open_file(&client, &file_name(place)).await else { continue };
+            let before = client.record.lock().counts.get("content: read").copied().unwrap_or(0);
+            for block in 0..BLOCKS {
+                content::record(&client, place, &file, FileAct::Read { block }).await;
+            }
+            let after = client.record.lock().counts.get("content: read").copied().unwrap_or(0);
+            looked = after == before + BLOCKS as u64;
+            if looked {
+                content::record(&client, place, &file, FileAct::Length).await;
+                break;
+            }
+            client.pause(500).await;
+        }
+        if !looked {
+            client.record.broken(format!("{} cannot be read when all is quiet", file_name(place)));
+        }
+    }
+    whistle.running.fetch_sub(1, Ordering::Relaxed);
+}

@@ -1,0 +1,397 @@
+//! The nodes of a run: three metadata servers, data servers, clients; and the loop that lets time pass.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use ds_server::{DataServer, DsConfig};
+use env::Env;
+use env::memory::{Crash, SeededEntropy};
+use mds_namespace::MetaStore;
+use mds_namespace::store::mem::MemStore;
+use mds_server::export::Export;
+use mds_server::server::Settings;
+use mds_server::{MdsConfig, MetadataServer};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use wire_nfs::control::ClusterKey;
+
+use crate::chance::Chance;
+use crate::clock::SimClock;
+use crate::disk::SimDisk;
+use crate::limits::TICK_NS;
+use crate::node::Process;
+use crate::planted::{Planted, PlantedStore};
+use crate::stream::SimNet;
+use crate::world::{Act, NodeId, World};
+
+/// Replicas of the metadata.
+pub(crate) const METADATA_NODES: usize = 3;
+/// Data servers.
+pub(crate) const DATA_NODES: usize = 2;
+/// Clients' lease: short, so that runs see it run out.
+pub(crate) const LEASE_MS: u64 = 12_000;
+/// Time until a process that failed is started again.
+const RESTART_NS: u64 = 1_000_000_000;
+const NFS_PORT: u16 = 2049;
+const CONTROL_PORT: u16 = 2050;
+const RAFT_PORT: u16 = 2051;
+const KEY: [u8; 32] = [3; 32];
+
+/// What runs in a process.
+enum Running<T> {
+    Nothing,
+    Starting,
+    Up(T),
+    Failed(String),
+}
+
+type Slot<T> = Arc<Mutex<Running<T>>>;
+
+/// What a node keeps from one life to the next.
+struct Node {
+    process: Option<Process>,
+    disk: SimDisk,
+    clock: SimClock,
+    serves: Serves,
+    lives: u64,
+}
+
+enum Serves {
+    Metadata {
+        store: Arc<MemStore>,
+        slot: Slot<MetadataServer>,
+    },
+    Data {
+        slot: Slot<DataServer>,
+    },
+    /// A client: its tasks are all there is.
+    Nothing,
+}
+
+/// All nodes.
+pub(crate) struct Cluster {
+    pub(crate) world: World,
+    seed: u64,
+    planted: Planted,
+    nodes: Vec<Node>,
+    chance: Chance,
+    /// Why processes did not start, and how often.
+    pub(crate) failures: Vec<String>,
+    /// Starts that are due: when, and which node.
+    restarts: Vec<(u64, NodeId)>,
+}
+
+impl Cluster {
+    pub(crate) fn new(world: World, seed: u64, planted: Planted) -> Self {
+        Self {
+            world,
+            seed,
+            planted,
+            nodes: Vec::new(),
+            chance: Chance::new(seed, "cluster"),
+            failures: Vec::new(),
+            restarts: Vec::new(),
+        }
+    }
+
+    /// Adds and starts all servers.
+    pub(crate) fn start(&mut self) {
+        for _ in 0..METADATA_NODES {
+            let serves = Serves::Metadata {
+                store: Arc::new(MemStore::new()),
+                slot: Arc::new(Mutex::new(Running::Nothing)),
+            };
+            let node = self.add(serves);
+            self.start_process(node);
+            let phase_ns = self.chance.below(TICK_NS);
+            self.world.after(phase_ns, node, Act::Tick);
+        }
+        for _ in 0..DATA_NODES {
+            let node = self.add(Serves::Data { slot: Arc::new(Mutex::new(Running::Nothing)) });
+            self.start_process(node);
+        }
+    }
+
+    fn add(&mut self, serves: Serves) -> NodeId {
+        let node = self.world.lock().network.add_host();
+        let disk = SimDisk::new(self.world.clone(), node, self.seed);
+        disk.set_manner(|manner| {
+            manner.lies = self.planted == Planted::SyncLies;
+            manner.sync_ns_max = self.chance.between(300_000, 4_000_000);
+        });
+        let clock = SimClock::new(self.world.clone(), node);
+        self.nodes.push(Node { process: None, disk, clock, serves, lives: 0 });
+        node
+    }
+
+    /// Adds a client's node and gives its environment.
+    pub(crate) fn add_client(&mut self) -> (NodeId, Env) {
+        let node = self.add(Serves::Nothing);
+        self.start_process(node);
+        (node, self.env(node))
+    }
+
+    /// Starts a task on a node.
+    pub(crate) fn spawn(&mut self, node: NodeId, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(process) = &self.nodes[node].process {
+            process.spawn(task);
+        }
+        self.world.after(0, node, Act::Do(Box::new(move |_| vec![node])));
+    }
+
+    fn env(&self, node: NodeId) -> Env {
+        let known = &self.nodes[node];
+        let mut chance = Chance::new(self.seed, &format!("entropy {node} {}", known.lives));
+        Env {
+            clock: Arc::new(known.clock.clone()),
+            entropy: Arc::new(SeededEntropy::new(chance.next())),
+            disk: Arc::new(known.disk.mount()),
+            net: Arc::new(SimNet { world: self.world.clone(), node }),
+        }
+    }
+
+    /// Starts a node's process, if it does not run.
+    pub(crate) fn start_process(&mut self, node: NodeId) {
+        if self.nodes[node].process.is_some() {
+            return;
+        }
+        self.nodes[node].lives += 1;
+        self.world.lock().power_on(node);
+        self.world.note(node, "start", &[self.nodes[node].lives]);
+        let env = self.env(node);
+        let process = Process::new(self.world.now_ns());
+        match &self.nodes[node].serves {
+            Serves::Metadata { store, slot } => {
+                let store = planted_store(store, self.planted, node);
+                process.spawn(serve_metadata(env, store, metadata_config(node), Arc::clone(slot)));
+            }
+            Serves::Data { slot } => process.spawn(serve_data(env, data_config(node), Arc::clone(slot))),
+            Serves::Nothing => {}
+        }
+        self.nodes[node].process = Some(process);
+        self.world.after(0, node, Act::Do(Box::new(move |_| vec![node])));
+    }
+
+    /// Ends a node's process: by a signal, or with the host's power and what its disk had not synced.
+    pub(crate) fn end_process(&mut self, node: NodeId, power: Option<Crash>) {
+        if self.nodes[node].process.is_none() {
+            return;
+        }
+        self.world.note(node, "end", &[u64::from(power.is_some())]);
+        self.world.lock().end_process(node, power.is_some());
+        let known = &mut self.nodes[node];
+        match &known.serves {
+            Serves::Metadata { slot, .. } => drop(std::mem::replace(&mut *slot.lock(), Running::Nothing)),
+            Serves::Data { slot } => drop(std::mem::replace(&mut *slot.lock(), Running::Nothing)),
+            Serves::Nothing => {}
+        }
+        known.process = None;
+        // What a process had written and not synced is still the kernel's.
+        known.disk.crash(power.unwrap_or(Crash::Keep));
+        if let Serves::Metadata { store, .. } = &known.serves {
+            store.crash();
+        }
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run_until(&mut self, end_ns: u64) {
+        loop {
+            let due = self
+                .restarts
+                .iter()
+                .filter(|(at_ns, _)| *at_ns <= self.world.now_ns())
+                .map(|(_, node)| *node);
+            let due: Vec<NodeId> = due.collect();
+            for node in due {
+                self.restarts.retain(|(_, other)| *other != node);
+                self.start_process(node);
+            }
+            let event = self.world.lock().next(end_ns);
+            let Some(event) = event else { break };
+            match event.act {
+                Act::Wake(sleeper) => {
+                    let waker = {
+                        let mut sleeper = sleeper.lock();
+                        sleeper.due = true;
+                        sleeper.waker.take()
+                    };
+                    if let Some(waker) = waker {
+                        waker.wake();
+                        self.run_node(event.node);
+                    }
+                }
+                Act::Do(act) => {
+                    for node in act(&self.world) {
+                        self.run_node(node);
+                    }
+                }
+                Act::Tick => {
+                    self.run_node(event.node);
+                    self.world.after(TICK_NS, event.node, Act::Tick);
+                }
+            }
+        }
+        let mut state = self.world.lock();
+        state.now_ns = state.now_ns.max(end_ns);
+    }
+
+    fn run_node(&mut self, node: NodeId) {
+        let now_ns = self.world.now_ns();
+        let known = &mut self.nodes[node];
+        let Some(process) = &mut known.process else { return };
+        process.run(now_ns);
+        let failed = match &known.serves {
+            Serves::Metadata { slot, .. } => failure(slot),
+            Serves::Data { slot } => failure(slot),
+            Serves::Nothing => None,
+        };
+        if let Some(error) = failed {
+            self.failures.push(format!("{:.3} node {node}: {error}", now_ns as f64 / 1e9));
+            self.end_process(node, None);
+            self.restarts.push((now_ns + RESTART_NS, node));
+            self.world.after(RESTART_NS, node, Act::Do(Box::new(|_| Vec::new())));
+        }
+    }
+
+    /// The metadata server that leads, as far as it knows itself.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        (0..METADATA_NODES)
+            .find(|node| self.status(*node).is_some_and(|status| status.leader == Some(*node as u64 + 1)))
+    }
+
+    fn status(&self, node: NodeId) -> Option<mds_server::report::Status> {
+        let Serves::Metadata { slot, .. } = &self.nodes[node].serves else { return None };
+        match &*slot.lock() {
+            Running::Up(server) => Some(server.status()),
+            _ => None,
+        }
+    }
+
+    /// Whether every server is up, and all replicas have applied the same.
+    pub(crate) fn is_settled(&self) -> bool {
+        let applied: Vec<Option<u64>> =
+            (0..METADATA_NODES).map(|node| self.status(node).map(|status| status.applied_index)).collect();
+        applied[0].is_some() && applied.iter().all(|index| *index == applied[0])
+    }
+
+    pub(crate) fn is_up(&self, node: NodeId) -> bool {
+        self.nodes[node].process.is_some()
+    }
+
+    pub(crate) fn disk(&self, node: NodeId) -> &SimDisk {
+        &self.nodes[node].disk
+    }
+
+    pub(crate) fn clock(&self, node: NodeId) -> &SimClock {
+        &self.nodes[node].clock
+    }
+
+    /// The replicas' stores.
+    pub(crate) fn stores(&self) -> Vec<&dyn MetaStore> {
+        let stores = self.nodes.iter().filter_map(|node| match &node.serves {
+            Serves::Metadata { store, .. } => Some(&**store as &dyn MetaStore),
+            _ => None,
+        });
+        stores.collect()
+    }
+
+    /// How the servers are, for whoever reads a failure.
+    pub(crate) fn describe(&self) -> String {
+        let lines = self.nodes.iter().enumerate().map(|(node, known)| {
+            let state = match &known.serves {
+                Serves::Metadata { slot, .. } => state(slot),
+                Serves::Data { slot } => state(slot),
+                Serves::Nothing => "client".to_owned(),
+            };
+            let status =
+                self.status(node).map(|s| format!(" leader {:?} applied {}", s.leader, s.applied_index));
+            format!("node {node}: {state}{}, life {}", status.unwrap_or_default(), known.lives)
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn state<T>(slot: &Slot<T>) -> String {
+    match &*slot.lock() {
+        Running::Nothing => "down".to_owned(),
+        Running::Starting => "starting".to_owned(),
+        Running::Up(_) => "up".to_owned(),
+        Running::Failed(error) => error.clone(),
+    }
+}
+
+fn failure<T>(slot: &Slot<T>) -> Option<String> {
+    match &*slot.lock() {
+        Running::Failed(error) => Some(error.clone()),
+        _ => None,
+    }
+}
+
+/// Where clients find the metadata servers.
+pub(crate) fn metadata_addresses() -> Vec<SocketAddr> {
+    (0..METADATA_NODES).map(|node| crate::address(node, NFS_PORT)).collect()
+}
+
+fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<dyn MetaStore> {
+    match planted {
+        Planted::ReplicaForgets if node != 1 => Arc::clone(store) as Arc<dyn MetaStore>,
+        Planted::StaleViews | Planted::ReplicaForgets | Planted::EntryStays | Planted::LocksHidden => {
+            Arc::new(PlantedStore::new(Arc::clone(store), planted))
+        }
+        Planted::Nothing | Planted::SyncLies | Planted::RunsTwice => Arc::clone(store) as Arc<dyn MetaStore>,
+    }
+}
+
+fn metadata_config(node: NodeId) -> MdsConfig {
+    let members =
+        (0..METADATA_NODES).map(|member| (member as u64 + 1, crate::address(member, RAFT_PORT).to_string()));
+    MdsConfig {
+        dir: "/metadata".into(),
+        listen: crate::address(node, NFS_PORT),
+        control: crate::address(node, CONTROL_PORT),
+        exports: vec![Export::everything()],
+        settings: Settings {
+            lease_ms: LEASE_MS,
+            inline_bytes: 8 << 10,
+            recall_ms: 5_000,
+            ..Settings::default()
+        },
+        cluster_key: ClusterKey::new(KEY),
+        node: node as u64 + 1,
+        members: members.collect(),
+    }
+}
+
+fn data_config(node: NodeId) -> DsConfig {
+    DsConfig {
+        dir: "/data".into(),
+        listen: crate::address(node, NFS_PORT),
+        control: crate::address(node, CONTROL_PORT),
+        advertise: None,
+        metadata_servers: (0..METADATA_NODES).map(|member| crate::address(member, CONTROL_PORT)).collect(),
+        cluster_key: ClusterKey::new(KEY),
+        capacity_bytes: 1 << 30,
+        accept_damage: false,
+    }
+}
+
+async fn serve_metadata(env: Env, store: Arc<dyn MetaStore>, config: MdsConfig, slot: Slot<MetadataServer>) {
+    *slot.lock() = Running::Starting;
+    // The machine takes a moment to start a program.
+    env.clock.sleep_ms(20).await;
+    let started = MetadataServer::start_on(env, store, config, &mut Registry::default()).await;
+    *slot.lock() = match started {
+        Ok(server) => Running::Up(server),
+        Err(error) => Running::Failed(error.to_string()),
+    };
+}
+
+async fn serve_data(env: Env, config: DsConfig, slot: Slot<DataServer>) {
+    *slot.lock() = Running::Starting;
+    env.clock.sleep_ms(20).await;
+    let started = DataServer::start(env, config, &mut Registry::default()).await;
+    *slot.lock() = match started {
+        Ok(server) => Running::Up(server),
+        Err(error) => Running::Failed(error.to_string()),
+    };
+}

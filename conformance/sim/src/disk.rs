@@ -1,0 +1,190 @@
+//! A node's disk: the one in memory from `env`, with time, and with the lies and failures that the nemesis asks for.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::disk::Capacity;
+use env::memory::{Crash, MemoryDisk};
+use env::{BoxFuture, Disk, File, OpenMode};
+use parking_lot::Mutex;
+
+use crate::chance::Chance;
+use crate::event_log::digest_of;
+use crate::world::{NodeId, World};
+
+/// How long a disk takes, and whether it is honest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Manner {
+    pub(crate) write_ns_max: u64,
+    pub(crate) sync_ns_max: u64,
+    /// A planted fault: a sync is answered and not done.
+    pub(crate) lies: bool,
+}
+
+/// A disk that outlives the processes on its node.
+#[derive(Clone)]
+pub(crate) struct SimDisk {
+    world: World,
+    node: NodeId,
+    memory: MemoryDisk,
+    shared: Arc<Mutex<(Manner, Chance)>>,
+}
+
+impl SimDisk {
+    pub(crate) fn new(world: World, node: NodeId, seed: u64) -> Self {
+        let memory = MemoryDisk::new();
+        // One turn: so much of a sync as must come before its time is done in the first poll.
+        memory.set_turns(0, 1);
+        let chance = Chance::new(seed, &format!("disk {node}"));
+        let manner = Manner { write_ns_max: 100_000, sync_ns_max: 1_000_000, lies: false };
+        Self { world, node, memory, shared: Arc::new(Mutex::new((manner, chance))) }
+    }
+
+    /// The disk for a process that ends with the next crash.
+    pub(crate) fn mount(&self) -> Self {
+        Self { memory: self.memory.mount(), ..self.clone() }
+    }
+
+    pub(crate) fn set_manner(&self, change: impl FnOnce(&mut Manner)) {
+        change(&mut self.shared.lock().0);
+    }
+
+    /// The fault injector below.
+    pub(crate) fn memory(&self) -> &MemoryDisk {
+        &self.memory
+    }
+
+    /// What a crash leaves.
+    pub(crate) fn crash(&self, crash: Crash) {
+        self.memory.crash(crash);
+    }
+
+    fn sleep(&self, pick: impl FnOnce(&Manner) -> u64) -> crate::world::Sleep {
+        let ns = {
+            let (manner, chance) = &mut *self.shared.lock();
+            let max_ns = pick(manner);
+            chance.between(max_ns / 8, max_ns)
+        };
+        self.world.sleep(ns, self.node)
+    }
+}
+
+impl Disk for SimDisk {
+    fn open(&self, path: &Path, mode: OpenMode) -> BoxFuture<'static, io::Result<Arc<dyn File>>> {
+        let (disk, opened) = (self.clone(), self.memory.open(path, mode));
+        Box::pin(async move {
+            let file = opened.await?;
+            Ok(Arc::new(SimFile { disk, file }) as Arc<dyn File>)
+        })
+    }
+
+    fn remove(&self, path: &Path) -> BoxFuture<'static, io::Result<()>> {
+        self.memory.remove(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> BoxFuture<'static, io::Result<()>> {
+        self.memory.rename(from, to)
+    }
+
+    fn list(&self, dir: &Path) -> BoxFuture<'static, io::Result<Vec<String>>> {
+        self.memory.list(dir)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> BoxFuture<'static, io::Result<()>> {
+        self.memory.create_dir_all(dir)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> BoxFuture<'static, io::Result<()>> {
+        let (disk, dir): (Self, PathBuf) = (self.clone(), dir.to_path_buf());
+        Box::pin(async move {
+            disk.sleep(|manner| manner.sync_ns_max).await;
+            if disk.shared.lock().0.lies {
+                return Ok(());
+            }
+            disk.memory.sync_dir(&dir).await
+        })
+    }
+
+    fn exists(&self, path: &Path) -> BoxFuture<'static, io::Result<bool>> {
+        self.memory.exists(path)
+    }
+
+    fn capacity(&self, dir: &Path) -> BoxFuture<'static, io::Result<Capacity>> {
+        self.memory.capacity(dir)
+    }
+}
+
+#[derive(Clone)]
+struct SimFile {
+    disk: SimDisk,
+    file: Arc<dyn File>,
+}
+
+impl SimFile {
+    async fn write(&self, data: Vec<Bytes>, offset: u64) -> io::Result<()> {
+        self.disk.sleep(|manner| manner.write_ns_max).await;
+        let digest = data.iter().fold(0_u64, |sum, part| sum.rotate_left(7) ^ digest_of(part));
+        self.disk.world.note(self.disk.node, "write", &[offset, digest]);
+        self.file.write_at(data, offset).await
+    }
+
+    async fn sync(&self) -> io::Result<()> {
+        let lies = self.disk.shared.lock().0.lies;
+        let mut sync = self.file.sync_data();
+        // What is written from here on is not covered.
+        let early = if lies { std::task::Poll::Ready(Ok(())) } else { futures_util::poll!(sync.as_mut()) };
+        self.disk.sleep(|manner| manner.sync_ns_max).await;
+        let result = match early {
+            std::task::Poll::Ready(result) => result,
+            std::task::Poll::Pending => sync.await,
+        };
+        self.disk.world.note(self.disk.node, "sync", &[u64::from(result.is_ok())]);
+        result
+    }
+}
+
+impl File for SimFile {
+    fn write_at(&self, data: Vec<Bytes>, offset: u64) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move { file.write(data, offset).await })
+    }
+
+    fn write_at_and_sync(&self, data: Vec<Bytes>, offset: u64) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move {
+            file.write(data, offset).await?;
+            file.sync().await
+        })
+    }
+
+    fn read_at(&self, offset: u64, len: usize) -> BoxFuture<'static, io::Result<Bytes>> {
+        self.file.read_at(offset, len)
+    }
+
+    fn sync_data(&self) -> BoxFuture<'static, io::Result<()>> {
+        let file = self.clone();
+        Box::pin(async move { file.sync().await })
+    }
+
+    fn allocate(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
+        self.file.allocate(offset, len)
+    }
+
+    fn set_len(&self, len: u64) -> BoxFuture<'static, io::Result<()>> {
+        self.file.set_len(len)
+    }
+
+    fn len(&self) -> BoxFuture<'static, io::Result<u64>> {
+        self.file.len()
+    }
+
+    fn start_writeback(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
+        self.file.start_writeback(offset, len)
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
+        self.file.punch(offset, len)
+    }
+}

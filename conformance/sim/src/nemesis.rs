@@ -1,0 +1,252 @@
+//! What goes wrong in a run, and when: all from the seed.
+//!
+//! Never more than the product promises to survive: metadata is on three disks of which none loses what it synced, and what goes
+//! wrong ends again.
+
+use std::io::ErrorKind;
+
+use env::memory::Crash;
+
+use crate::chance::Chance;
+use crate::cluster::{Cluster, DATA_NODES, METADATA_NODES};
+use crate::record::Record;
+use crate::world::NodeId;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// How faults that last come to their end.
+#[derive(Clone, Copy, Debug)]
+enum Mend {
+    Start(NodeId),
+    /// Power is cut behind a disk that fails.
+    Replace(NodeId),
+    Join(NodeId, NodeId),
+    Disk(NodeId),
+    Room(NodeId),
+    Links,
+    Wall(NodeId),
+}
+
+/// The source of all trouble.
+pub(crate) struct Nemesis {
+    chance: Chance,
+    nodes: usize,
+    mends: Vec<(u64, Mend)>,
+    next_ns: u64,
+    /// Longest time between two faults.
+    pause_ns_max: u64,
+}
+
+impl Nemesis {
+    pub(crate) fn new(seed: u64, nodes: usize, from_ns: u64) -> Self {
+        let mut chance = Chance::new(seed, "nemesis");
+        let pause_ns_max = chance.between(3, 15) * SECOND_NS;
+        Self { next_ns: from_ns + chance.below(pause_ns_max), chance, nodes, mends: Vec::new(), pause_ns_max }
+    }
+
+    /// When it wants to act next.
+    pub(crate) fn next_ns(&self) -> u64 {
+        self.mends.iter().map(|(ns, _)| *ns).chain([self.next_ns]).min().unwrap_or(self.next_ns)
+    }
+
+    /// Acts, if it is time.
+    pub(crate) fn act(&mut self, cluster: &mut Cluster, record: &Record) {
+        let now_ns = cluster.world.now_ns();
+        let due: Vec<Mend> =
+            self.mends.iter().filter(|(ns, _)| *ns <= now_ns).map(|(_, mend)| *mend).collect();
+        self.mends.retain(|(ns, _)| now_ns < *ns);
+        due.into_iter().for_each(|mend| self.mend(cluster, mend));
+        if self.next_ns <= now_ns {
+            self.next_ns = now_ns + self.chance.between(SECOND_NS, self.pause_ns_max);
+            let what = self.strike(cluster);
+            cluster.world.note(0, what, &[]);
+            record.count(format!("nemesis: {what}"));
+        }
+    }
+
+    /// Ends all trouble.
+    pub(crate) fn rest(&mut self, cluster: &mut Cluster) {
+        for (_, mend) in std::mem::take(&mut self.mends) {
+            self.mend(cluster, mend);
+        }
+        cluster.world.lock().network.mend_all();
+        for node in 0..METADATA_NODES + DATA_NODES {
+            cluster.disk(node).memory().set_capacity(u64::MAX);
+            cluster.start_process(node);
+        }
+    }
+
+    fn mend(&mut self, cluster: &mut Cluster, mend: Mend) {
+        match mend {
+            Mend::Start(node) => cluster.start_process(node),
+            Mend::Replace(node) => {
+                cluster.end_process(node, None);
+                cluster.start_process(node);
+            }
+            Mend::Join(from, to) => cluster.world.lock().network.set_cut(from, to, false),
+            Mend::Disk(node) => cluster.disk(node).set_manner(|manner| {
+                manner.sync_ns_max = 2_000_000;
+                manner.write_ns_max = 100_000;
+            }),
+            Mend::Room(node) => cluster.disk(node).memory().set_capacity(u64::MAX),
+            Mend::Links => {
+                let quality = &mut cluster.world.lock().network.quality;
+                (quality.lost_per_million, quality.late_per_million) = (0, 0);
+            }
+            Mend::Wall(node) => cluster.clock(node).set_wall_off(0),
+        }
+    }
+
+    fn later(&mut self, cluster: &Cluster, ns_min: u64, ns_max: u64, mend: Mend) {
+        let at_ns = cluster.world.now_ns() + self.chance.between(ns_min, ns_max);
+        self.mends.push((at_ns, mend));
+    }
+
+    fn crash(&mut self) -> Crash {
+        match self.chance.below(4) {
+            0 => Crash::Drop,
+            1 => Crash::Keep,
+            _ => Crash::Tear { seed: self.chance.next() },
+        }
+    }
+
+    /// The leader, half of the time, else any.
+    fn victim(&mut self, cluster: &Cluster) -> NodeId {
+        let any = self.chance.index(METADATA_NODES);
+        if self.chance.percent(60) { cluster.leader().unwrap_or(any) } else { any }
+    }
+
+    fn strike(&mut self, cluster: &mut Cluster) -> &'static str {
+        match self.chance.below(100) {
+            0..14 => self.kill(cluster),
+            14..26 => self.power_cut(cluster),
+            26..31 => self.all_down(cluster),
+            31..39 => self.data_server_down(cluster),
+            39..49 => self.part(cluster, true),
+            49..59 => self.part(cluster, false),
+            59..67 => self.part_client(cluster),
+            67..77 => {
+                for _ in 0..self.chance.between(1, 8) {
+                    let pick = self.chance.next();
+                    cluster.world.lock().break_stream(pick);
+                }
+                "streams broken"
+            }
+            77..84 => self.slow_disk(cluster),
+            84..88 => self.failing_disk(cluster),
+            88..92 => self.full_disk(cluster),
+            92..96 => {
+                let (lost, late) = (self.chance.between(1_000, 50_000), self.chance.between(1_000, 100_000));
+                {
+                    let quality = &mut cluster.world.lock().network.quality;
+                    (quality.lost_per_million, quality.late_per_million) = (lost, late);
+                }
+                self.later(cluster, SECOND_NS, 20 * SECOND_NS, Mend::Links);
+                "bad links"
+            }
+            _ => {
+                let node = self.chance.index(METADATA_NODES);
+                let off_ns = i64::try_from(self.chance.below(120 * SECOND_NS)).unwrap_or(0) - 60_000_000_000;
+                cluster.clock(node).set_wall_off(off_ns);
+                self.later(cluster, SECOND_NS, 60 * SECOND_NS, Mend::Wall(node));
+                "wall clock set"
+            }
+        }
+    }
+
+    fn kill(&mut self, cluster: &mut Cluster) -> &'static str {
+        let node = self.victim(cluster);
+        cluster.end_process(node, None);
+        self.later(cluster, SECOND_NS / 20, 8 * SECOND_NS, Mend::Start(node));
+        "killed"
+    }
+
+    fn power_cut(&mut self, cluster: &mut Cluster) -> &'static str {
+        let node = self.victim(cluster);
+        let crash = self.crash();
+        cluster.end_process(node, Some(crash));
+        self.later(cluster, SECOND_NS / 2, 20 * SECOND_NS, Mend::Start(node));
+        "power cut"
+    }
+
+    fn all_down(&mut self, cluster: &mut Cluster) -> &'static str {
+        let power = self.chance.percent(60);
+        for node in 0..METADATA_NODES {
+            let crash = self.crash();
+            cluster.end_process(node, power.then_some(crash));
+            self.later(cluster, SECOND_NS / 10, 4 * SECOND_NS, Mend::Start(node));
+        }
+        "all metadata servers down"
+    }
+
+    fn data_server_down(&mut self, cluster: &mut Cluster) -> &'static str {
+        let node = METADATA_NODES + self.chance.index(DATA_NODES);
+        let crash = self.chance.percent(60).then(|| self.crash());
+        cluster.end_process(node, crash);
+        self.later(cluster, SECOND_NS / 10, 15 * SECOND_NS, Mend::Start(node));
+        "data server down"
+    }
+
+    /// Cuts a metadata server off, from its like or from everybody, both ways or one.
+    fn part(&mut self, cluster: &mut Cluster, both: bool) -> &'static str {
+        let node = self.victim(cluster);
+        let end = if self.chance.percent(50) { METADATA_NODES } else { self.nodes };
+        let (outwards, ns_max) = (self.chance.percent(50), self.chance.between(1, 30) * SECOND_NS);
+        let at_ns = cluster.world.now_ns() + ns_max;
+        for other in (0..end).filter(|other| *other != node) {
+            for (from, to) in [(node, other), (other, node)] {
+                if both || (from == node) == outwards {
+                    cluster.world.lock().network.set_cut(from, to, true);
+                    self.mends.push((at_ns, Mend::Join(from, to)));
+                }
+            }
+        }
+        if both { "partition" } else { "partition one way" }
+    }
+
+    fn part_client(&mut self, cluster: &mut Cluster) -> &'static str {
+        let client = self.chance.between((METADATA_NODES + DATA_NODES) as u64, self.nodes as u64) as NodeId;
+        let at_ns = cluster.world.now_ns() + self.chance.between(1, 40) * SECOND_NS;
+        for other in 0..METADATA_NODES {
+            for (from, to) in [(client, other), (other, client)] {
+                cluster.world.lock().network.set_cut(from, to, true);
+                self.mends.push((at_ns, Mend::Join(from, to)));
+            }
+        }
+        "client cut off"
+    }
+
+    fn slow_disk(&mut self, cluster: &mut Cluster) -> &'static str {
+        let node = self.chance.index(METADATA_NODES + DATA_NODES);
+        let sync_ns_max = self.chance.between(20_000_000, 2 * SECOND_NS);
+        cluster.disk(node).set_manner(|manner| {
+            manner.sync_ns_max = sync_ns_max;
+            manner.write_ns_max = sync_ns_max / 20;
+        });
+        self.later(cluster, SECOND_NS, 20 * SECOND_NS, Mend::Disk(node));
+        "slow disk"
+    }
+
+    fn failing_disk(&mut self, cluster: &mut Cluster) -> &'static str {
+        let node = self.victim(cluster);
+        let (after, write) = (self.chance.below(50), self.chance.percent(50));
+        if cluster.is_up(node) {
+            match write {
+                true => cluster.disk(node).memory().fail_write(after, ErrorKind::Other),
+                false => cluster.disk(node).memory().fail_sync(after, ErrorKind::Other),
+            }
+        }
+        self.later(cluster, 2 * SECOND_NS, 15 * SECOND_NS, Mend::Replace(node));
+        "failing disk"
+    }
+
+    fn full_disk(&mut self, cluster: &mut Cluster) -> &'static str {
+        let node = self.chance.index(METADATA_NODES + DATA_NODES);
+        cluster.disk(node).memory().set_capacity(0);
+        self.later(cluster, SECOND_NS, 15 * SECOND_NS, Mend::Room(node));
+        if node < METADATA_NODES {
+            self.later(cluster, 16 * SECOND_NS, 20 * SECOND_NS, Mend::Replace(node));
+        }
+        "full disk"
+    }
+}

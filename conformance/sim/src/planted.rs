@@ -1,0 +1,166 @@
+//! Bugs that are planted on purpose, to see that the checkers find them. Nothing in the product knows of them: they sit in what
+//! the product stands on (disk, store, clock) or in the client.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use mds_namespace::store::mem::MemStore;
+use mds_namespace::store::{Durability, MetaStore, StoreError, Txn, View, Visit};
+use parking_lot::Mutex;
+
+/// What is planted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Planted {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Disks answer a sync that they have not done.
+    SyncLies,
+    /// Stores show readers what was there a while ago.
+    StaleViews,
+    /// One replica forgets a write now and then.
+    ReplicaForgets,
+    /// Stores forget that an entry of a directory was removed.
+    EntryStays,
+    /// Stores do not show the locks of a file.
+    LocksHidden,
+    /// A request that is sent again runs again.
+    RunsTwice,
+}
+
+impl FromStr for Planted {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = [
+            ("nothing", Self::Nothing),
+            ("sync-lies", Self::SyncLies),
+            ("stale-views", Self::StaleViews),
+            ("replica-forgets", Self::ReplicaForgets),
+            ("entry-stays", Self::EntryStays),
+            ("locks-hidden", Self::LocksHidden),
+            ("runs-twice", Self::RunsTwice),
+        ];
+        let names = || known.map(|(name, _)| name).join(", ");
+        known.iter().find(|(known, _)| *known == name).map(|(_, planted)| *planted).ok_or_else(names)
+    }
+}
+
+/// A store with a bug.
+pub(crate) struct PlantedStore {
+    store: Arc<MemStore>,
+    planted: Planted,
+    /// Commits so far, and an old view.
+    shared: Mutex<(u64, Option<Box<dyn View + Send>>)>,
+}
+
+impl PlantedStore {
+    pub(crate) fn new(store: Arc<MemStore>, planted: Planted) -> Self {
+        Self { store, planted, shared: Mutex::new((0, None)) }
+    }
+}
+
+/// Commits between two views of a store whose views are stale.
+const STALE_COMMITS: u64 = 40;
+/// One in so many commits does not see the locks.
+const HIDES: u64 = 4;
+/// One in so many writes is forgotten.
+const FORGETS: u64 = 50;
+
+impl MetaStore for PlantedStore {
+    fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
+        let fresh = self.store.view()?;
+        if self.planted != Planted::StaleViews {
+            return Ok(fresh);
+        }
+        let mut shared = self.shared.lock();
+        // The first ones must be right, or nothing starts.
+        if shared.0 < STALE_COMMITS || shared.0.is_multiple_of(STALE_COMMITS) || shared.1.is_none() {
+            shared.1 = Some(self.store.view()?);
+            return Ok(fresh);
+        }
+        // Whoever asks in the middle between two gets the older one, a few times.
+        match shared.0 % STALE_COMMITS {
+            10..20 => Ok(shared.1.take().unwrap_or(fresh)),
+            _ => Ok(fresh),
+        }
+    }
+
+    fn begin(&self) -> Result<Box<dyn Txn + '_>, StoreError> {
+        let mut shared = self.shared.lock();
+        shared.0 += 1;
+        Ok(Box::new(PlantedTxn { txn: self.store.begin()?, planted: self.planted, commits: shared.0 }))
+    }
+
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        self.store.checkpoint()
+    }
+
+    fn clear(&self) -> Result<(), StoreError> {
+        self.store.clear()
+    }
+
+    fn bytes_on_disk(&self) -> u64 {
+        0
+    }
+
+    fn waits(&self) -> bool {
+        false
+    }
+}
+
+struct PlantedTxn<'a> {
+    txn: Box<dyn Txn + 'a>,
+    planted: Planted,
+    commits: u64,
+}
+
+impl View for PlantedTxn<'_> {
+    fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        self.txn.read(key, visit)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        let now_and_then = self.commits.is_multiple_of(HIDES);
+        if self.planted == Planted::LocksHidden && now_and_then && from.starts_with(b"state/lock/") {
+            return Ok(());
+        }
+        self.txn.range(from, to, visit)
+    }
+}
+
+impl Txn for PlantedTxn<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        let inode = key.first() == Some(&mds_namespace::keys::TAG_INODE);
+        if self.planted == Planted::ReplicaForgets && inode && self.commits.is_multiple_of(FORGETS) {
+            return Ok(());
+        }
+        self.txn.put(key, value)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        let entry = key.first() == Some(&mds_namespace::keys::TAG_DIRENT);
+        if self.planted == Planted::EntryStays && entry && self.commits.is_multiple_of(FORGETS) {
+            return Ok(());
+        }
+        self.txn.delete(key)
+    }
+
+    fn commit(self: Box<Self>, durability: Durability) -> Result<(), StoreError> {
+        self.txn.commit(durability)
+    }
+}
+
+impl std::fmt::Display for Planted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::SyncLies => "sync-lies",
+            Self::StaleViews => "stale-views",
+            Self::ReplicaForgets => "replica-forgets",
+            Self::EntryStays => "entry-stays",
+            Self::LocksHidden => "locks-hidden",
+            Self::RunsTwice => "runs-twice",
+        })
+    }
+}

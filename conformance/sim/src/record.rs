@@ -1,0 +1,76 @@
+//! What clients saw: the histories that the checkers judge.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::check::content::{FileAct, FileAnswer};
+use crate::check::linearizable::Acted;
+use crate::check::locks::Hold;
+use crate::check::names::{NameAct, NameAnswer};
+
+/// A directory that clients share for a while: when, and which.
+pub(crate) type Place = (u64, u64);
+
+/// Everything that clients saw. Clones are the same record.
+#[derive(Clone, Default)]
+pub(crate) struct Record {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+pub(crate) struct Inner {
+    pub(crate) names: BTreeMap<Place, Vec<Acted<NameAct, NameAnswer>>>,
+    pub(crate) files: BTreeMap<Place, Vec<Acted<FileAct, FileAnswer>>>,
+    pub(crate) holds: Vec<Hold>,
+    /// For each client, when it sent what was answered.
+    pub(crate) renewed_ns: Vec<Vec<u64>>,
+    /// What must not be, found while running.
+    pub(crate) broken: Vec<String>,
+    /// How often what happened.
+    pub(crate) counts: BTreeMap<String, u64>,
+}
+
+impl Record {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock()
+    }
+
+    pub(crate) fn count(&self, what: impl Into<String>) {
+        *self.lock().counts.entry(what.into()).or_default() += 1;
+    }
+
+    pub(crate) fn broken(&self, what: String) {
+        let mut inner = self.lock();
+        if inner.broken.len() < 20 {
+            inner.broken.push(what);
+        }
+    }
+
+    pub(crate) fn begin_name(&self, place: Place, client: usize, asked_ns: u64, act: NameAct) -> usize {
+        let mut inner = self.lock();
+        let history = inner.names.entry(place).or_default();
+        history.push(Acted { client, asked_ns, answer: None, act });
+        history.len() - 1
+    }
+
+    pub(crate) fn end_name(&self, place: Place, at: usize, now_ns: u64, answer: NameAnswer) {
+        if let Some(acted) = self.lock().names.get_mut(&place).and_then(|history| history.get_mut(at)) {
+            acted.answer = Some((now_ns, answer));
+        }
+    }
+
+    pub(crate) fn begin_file(&self, place: Place, client: usize, asked_ns: u64, act: FileAct) -> usize {
+        let mut inner = self.lock();
+        let history = inner.files.entry(place).or_default();
+        history.push(Acted { client, asked_ns, answer: None, act });
+        history.len() - 1
+    }
+
+    pub(crate) fn end_file(&self, place: Place, at: usize, now_ns: u64, answer: FileAnswer) {
+        if let Some(acted) = self.lock().files.get_mut(&place).and_then(|history| history.get_mut(at)) {
+            acted.answer = Some((now_ns, answer));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! One run, from its seed to its verdict.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use crate::chance::Chance;
+use crate::check::linearizable::{Acted, Model, Verdict, check};
+use crate::check::names::Directory;
+use crate::check::{locks, state};
+use crate::client::session::Client;
+use crate::client::{content, workload};
+use crate::cluster::{Cluster, DATA_NODES, LEASE_MS, METADATA_NODES, metadata_addresses};
+use crate::event_log::EventLog;
+use crate::nemesis::Nemesis;
+use crate::planted::Planted;
+use crate::record::Record;
+use crate::world::World;
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// Time to start in peace.
+const START_NS: u64 = 5 * SECOND_NS;
+/// Time that clients go on after the last fault.
+const CALM_NS: u64 = 8 * SECOND_NS;
+/// Time within which all that is under way must end when nothing is wrong any more.
+const END_NS_MAX: u64 = 180 * SECOND_NS;
+
+/// Runs one simulation.
+#[derive(Clone, Debug, clap::Parser)]
+pub struct Arguments {
+    /// Everything that happens follows from it.
+    #[arg(long)]
+    pub seed: u64,
+    /// Simulated minutes of trouble.
+    #[arg(long, default_value_t = 5.0)]
+    pub minutes: f64,
+    /// A bug to plant, to see that it is found.
+    #[arg(long, default_value = "nothing")]
+    pub plant: Planted,
+    /// Modelled clients.
+    #[arg(long, default_value_t = 4)]
+    pub clients: usize,
+    /// No faults at all.
+    #[arg(long)]
+    pub calm: bool,
+    /// Prints counts of what happened.
+    #[arg(long)]
+    pub counts: bool,
+    /// Writes the event log here.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Prints what the servers log, from this level on.
+    #[arg(long, value_name = "FILTER")]
+    pub trace: Option<String>,
+}
+
+/// What came of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every checker is content.
+    Held,
+    /// One is not.
+    Broken,
+}
+
+/// Begins to print what the servers log, if that is wanted.
+pub fn trace(arguments: &Arguments) {
+    if let Some(filter) = &arguments.trace {
+        let filter = tracing_subscriber::EnvFilter::new(filter);
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .without_time()
+            .with_writer(std::io::stderr)
+            .with_ansi(false)
+            .init();
+    }
+}
+
+/// Runs a seed and prints one line about it; more if something broke.
+#[must_use]
+pub fn run(arguments: &Arguments) -> Outcome {
+    let plain = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        // Tasks end with their panics, and nobody else would see them.
+        PANICS.lock().push(panic.to_string().replace('\n', " "));
+        plain(panic);
+    }));
+    let mut stage = Stage::new(arguments);
+    stage.play();
+    let broken = stage.judge();
+    stage.report(&broken);
+    if broken.is_empty() { Outcome::Held } else { Outcome::Broken }
+}
+
+/// Panics of the run.
+static PANICS: parking_lot::Mutex<Vec<String>> = parking_lot::Mutex::new(Vec::new());
+
+struct Stage<'a> {
+    arguments: &'a Arguments,
+    world: World,
+    cluster: Cluster,
+    record: Record,
+    whistle: workload::Whistle,
+    stuck: Vec<String>,
+    too_hard: usize,
+}
+
+impl<'a> Stage<'a> {
+    fn new(arguments: &'a Arguments) -> Self {
+        let world = World::new(arguments.seed, EventLog::new(arguments.log.is_some()));
+        let cluster = Cluster::new(world.clone(), arguments.seed, arguments.plant);
+        let whistle = workload::Whistle::default();
+        Self { arguments, world, cluster, record: Record::default(), whistle, stuck: Vec::new(), too_hard: 0 }
+    }
+
+    fn play(&mut self) {
+        self.cluster.start();
+        self.cluster.run_until(START_NS);
+        let clients = self.start_clients();
+        let end_ns = START_NS + (self.arguments.minutes * 60.0 * SECOND_NS as f64) as u64;
+        let nodes = METADATA_NODES + DATA_NODES + self.arguments.clients;
+        let mut nemesis = Nemesis::new(self.arguments.seed, nodes, START_NS + SECOND_NS);
+        while !self.arguments.calm && nemesis.next_ns() < end_ns {
+            self.cluster.run_until(nemesis.next_ns());
+            nemesis.act(&mut self.cluster, &self.record);
+        }
+        self.cluster.run_until(end_ns);
+        nemesis.rest(&mut self.cluster);
+        self.cluster.run_until(self.world.now_ns() + CALM_NS);
+        self.whistle.stop.store(true, Ordering::Relaxed);
+        if !self.run_while("clients go on", |stage| 0 < stage.whistle.running.load(Ordering::Relaxed)) {
+            return;
+        }
+        self.whistle.running.fetch_add(1, Ordering::Relaxed);
+        let (node, client) = clients.into_iter().next().expect("there is one");
+        self.cluster.spawn(node, workload::look_at_all(client, self.whistle.clone()));
+        if !self.run_while("the last look goes on", |stage| 0 < stage.whistle.running.load(Ordering::Relaxed))
+        {
+            return;
+        }
+        // All leases run out, and what hangs on them goes.
+        for node in METADATA_NODES + DATA_NODES..nodes {
+            self.cluster.end_process(node, None);
+        }
+        self.cluster.run_until(self.world.now_ns() + 2 * LEASE_MS * 1_000_000 + CALM_NS);
+        self.run_while("replicas differ", |stage| !stage.cluster.is_settled());
+    }
+
+    fn start_clients(&mut self) -> Vec<(usize, std::sync::Arc<Client>)> {
+        let mut chance = Chance::new(self.arguments.seed, "workload");
+        let think_ms = chance.between(60, 200);
+        let mut clients = Vec::new();
+        for number in 0..self.arguments.clients {
+            self.record.lock().renewed_ns.push(Vec::new());
+            let (node, env) = self.cluster.add_client();
+            let (record, plant, seed) = (self.record.clone(), self.arguments.plant, self.arguments.seed);
+            let client = Client::new(number, env, metadata_addresses(), record, plant, seed);
+            let task = |what: &str| Chance::new(self.arguments.seed, &format!("{what} {number}"));
+            self.whistle.running.fetch_add(3, Ordering::Relaxed);
+            let (names, content, locks) = (task("names"), task("content"), task("locks"));
+            let whistle = || self.whistle.clone();
+            let tasks = (
+                workload::work_on_names(client.clone(), names, whistle(), think_ms),
+                workload::work_on_content(client.clone(), content, whistle(), think_ms),
+                workload::work_on_locks(client.clone(), locks, whistle(), think_ms),
+            );
+            self.cluster.spawn(node, tasks.0);
+            self.cluster.spawn(node, tasks.1);
+            self.cluster.spawn(node, tasks.2);
+            clients.push((node, client));
+        }
+        clients
+    }
+
+    /// Lets time pass until it is no longer so; it is a breach if that takes too long.
+    fn run_while(&mut self, what: &str, still: impl Fn(&Self) -> bool) -> bool {
+        let end_ns = self.world.now_ns() + END_NS_MAX;
+        while still(self) {
+            if end_ns < self.world.now_ns() {
+                self.stuck.push(format!("{what} for {} s when all is quiet", END_NS_MAX / SECOND_NS));
+                return false;
+            }
+            self.cluster.run_until(self.world.now_ns() + SECOND_NS / 2);
+        }
+        true
+    }
+
+    /// Asks all checkers; says what is broken.
+    fn judge(&mut self) -> Vec<String> {
+        let mut broken = std::mem::take(&mut self.stuck);
+        broken.extend(PANICS.lock().iter().map(|what| format!("panic: {what}")));
+        let record = self.record.clone();
+        let record = record.lock();
+        broken.extend(record.broken.iter().map(|what| format!("seen: {what}")));
+        for (place, history) in &record.names {
+            self.judge_history(&Directory, history, &format!("names of directory {place:?}"), &mut broken);
+        }
+        for (place, history) in &record.files {
+            let model = content::shape(*place);
+            self.judge_history(&model, history, &format!("content of file {place:?}"), &mut broken);
+        }
+        if let Err(what) = locks::check(&record.holds, &record.renewed_ns, LEASE_MS * 1_000_000) {
+            broken.push(format!("locks: {what}"));
+        }
+        for (number, store) in self.cluster.stores().into_iter().enumerate() {
+            let number = number + 1;
+            broken.extend(state::sound(store).err().map(|what| format!("tree of replica {number}: {what}")));
+            if broken.is_empty() {
+                broken.extend(
+                    state::nothing_left(store).err().map(|what| format!("left in replica {number}: {what}")),
+                );
+            }
+        }
+        broken.extend(state::alike(&self.cluster.stores()).err().map(|what| format!("replicas: {what}")));
+        let damage = |failure: &&String| {
+            failure.contains("damaged") || failure.contains("decode") || failure.contains("follows entry")
+        };
+        broken.extend(self.cluster.failures.iter().filter(damage).map(|what| format!("start: {what}")));
+        broken
+    }
+
+    fn judge_history<M: Model>(
+        &mut self,
+        model: &M,
+        history: &[Acted<M::Act, M::Answer>],
+        what: &str,
+        broken: &mut Vec<String>,
+    ) {
+        match check(model, history) {
+            Verdict::Holds => {}
+            Verdict::TooHard => self.too_hard += 1,
+            Verdict::Broken(why) => broken.push(format!("{what}: {why}")),
+        }
+    }
+
+    fn report(&self, broken: &[String]) {
+        let Arguments { seed, minutes, plant, clients, calm, .. } = self.arguments;
+        let servers = self.cluster.describe();
+        let state = self.world.lock();
+        let record = self.record.lock();
+        let acts: usize = record.names.values().map(Vec::len).sum::<usize>()
+            + record.files.values().map(Vec::len).sum::<usize>()
+            + record.holds.len();
+        println!(
+            "seed {seed}: {} simulated_s {} events {} acts {acts} undecided {} digest {:016x}",
+            if broken.is_empty() { "held" } else { "BROKEN" },
+            state.now_ns / SECOND_NS,
+            state.log.events(),
+            self.too_hard,
+            state.log.digest(),
+        );
+        for what in broken {
+            println!("  {what}");
+        }
+        if !broken.is_empty() {
+            let plant = if *plant == Planted::Nothing { String::new() } else { format!(" --plant {plant}") };
+            let calm = if *calm { " --calm" } else { "" };
+            println!(
+                "  again: cargo xtask sim --seed {seed} --minutes {minutes} --clients {clients}{plant}{calm}"
+            );
+        }
+        if self.arguments.counts {
+            for (what, count) in &record.counts {
+                println!("  {count:>8} {what}");
+            }
+            for failure in &self.cluster.failures {
+                println!("  did not start: {failure}");
+            }
+            println!("{servers}");
+        }
+        if let Some(path) = &self.arguments.log {
+            let text: Vec<&str> = state.log.lines().collect();
+            if let Err(error) = std::fs::write(path, text.join("\n")) {
+                eprintln!("{}: {error}", path.display());
+            }
+        }
+    }
+}
