@@ -28,6 +28,7 @@ mod op_table;
 mod pin;
 mod reaper;
 mod recall;
+mod recall_any;
 pub mod report;
 pub mod server;
 mod service;

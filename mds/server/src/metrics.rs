@@ -53,6 +53,7 @@ pub(crate) struct Metrics {
     clients: Gauge<u64, AtomicU64>,
     replays: Counter,
     recalls: Counter,
+    recalls_any: Counter,
 }
 
 impl Metrics {
@@ -73,6 +74,7 @@ impl Metrics {
             clients: Gauge::default(),
             replays: Counter::default(),
             recalls: Counter::default(),
+            recalls_any: Counter::default(),
         };
         let m = &metrics;
         registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
@@ -93,6 +95,8 @@ impl Metrics {
         registry.register("shoal_clients", "Clients with a lease", m.clients.clone());
         registry.register("shoal_replays", "Requests answered from a reply cache", m.replays.clone());
         registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
+        let what = "Times a client was asked to give back layouts of its choice";
+        registry.register("shoal_recalls_any", what, m.recalls_any.clone());
         metrics
     }
 
@@ -132,6 +136,11 @@ impl Metrics {
     /// A request was answered from the reply cache.
     pub(crate) fn replayed(&self) {
         self.replays.inc();
+    }
+
+    /// A client was asked to give back layouts of its choice.
+    pub(crate) fn recalled_any(&self) {
+        self.recalls_any.inc();
     }
 
     /// A recall was sent.

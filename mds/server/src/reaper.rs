@@ -1,4 +1,4 @@
-//! Ends clients whose lease ran out, and clears up after clients that are gone.
+//! Ends clients whose lease ran out, clears up after clients that are gone, and looks at what the others hold.
 //!
 //! Spec: RFC 8881 §8.3, §8.4.2.4.
 
@@ -8,6 +8,7 @@ use mds_shard::command::client::{RemoveClient, RemovedClient};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 
+use crate::recall_any::{self, Asked};
 use crate::server::Server;
 
 /// Between two looks at the leases.
@@ -16,6 +17,7 @@ const ROUND_MS: u64 = 1000;
 /// Looks at the leases for as long as the server lives. When this node begins to lead, all leases start in full.
 pub(crate) async fn drive(server: Arc<Server>) {
     let mut led = false;
+    let mut asked = Asked::default();
     loop {
         let leads = server.shard.is_leader();
         if leads && !led {
@@ -26,7 +28,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
             for client in expired(&server) {
                 expire(&server, client).await;
             }
-            count_state(&server);
+            look_at_layouts(&server, &mut asked);
         }
         server.env.clock.sleep_ms(ROUND_MS).await;
     }
@@ -80,10 +82,16 @@ pub(crate) async fn client_gone(server: &Server, removed: &RemovedClient) {
     }
 }
 
-fn count_state(server: &Server) {
+/// Counts what clients hold, and asks those that hold too much.
+fn look_at_layouts(server: &Arc<Server>, asked: &mut Asked) {
     let Ok(view) = server.view() else { return };
     let Ok(clients) = view.clients() else { return };
-    let layouts: u64 =
-        clients.iter().filter_map(|c| view.tally(c.record.client).ok()).map(|t| u64::from(t.layouts)).sum();
+    let mut layouts = 0;
+    for client in &clients {
+        let Ok(tally) = view.tally(client.record.client) else { continue };
+        layouts += u64::from(tally.layouts);
+        recall_any::ask_if_many(server, asked, client.record.client, tally.layouts);
+    }
+    asked.keep_only(|id| clients.iter().any(|client| client.record.client == id));
     server.metrics.set_state(clients.len() as u64, layouts);
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub inline_bytes: u64,
     /// How long a client may take to return a recalled layout.
     pub recall_ms: u64,
+    /// Layouts one client may hold before it is asked to give back those for reading that it does not use.
+    pub layouts_kept: u32,
     /// How long I/O in band waits for a data server that is away, before it answers IO.
     pub data_server_wait_ms: u64,
 }
@@ -49,6 +51,7 @@ impl Default for Settings {
             data_server_lease_ms: 10_000,
             inline_bytes: mds_namespace::INLINE_BYTES_MAX,
             recall_ms: 30_000,
+            layouts_kept: 16_384,
             data_server_wait_ms: 20_000,
         }
     }

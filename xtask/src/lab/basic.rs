@@ -77,6 +77,12 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("df", Mount, attributes::df, "the size is there, free space shrinks with data and comes back"),
     row("append-two", Mount, sharing::append, "O_APPEND by two guests in turns keeps every record, in order"),
     row("locks", Mount, sharing::locks, "fcntl locks exclude, by range, and a waiter gets its turn"),
+    row(
+        "layouts-kept",
+        Mount,
+        sharing::layouts_kept,
+        "a client that holds very many layouts is asked for some back, and goes on",
+    ),
     row("close-to-open", Mount, sharing::close_to_open, "what one guest closed the other sees when it opens"),
     row(
         "overwrite-read",

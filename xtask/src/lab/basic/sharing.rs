@@ -41,6 +41,41 @@ pub(super) fn locks(stage: &mut Stage) -> Result<()> {
     b.run(&b.op(&format!("lock {file} 0 0"))?).map(drop)
 }
 
+/// More files than conformance/lab/shoal.toml lets a client keep layouts of.
+const MANY_FILES: u32 = 400;
+const LAYOUTS_KEPT: f64 = 256.0;
+
+pub(super) fn layouts_kept(stage: &mut Stage) -> Result<()> {
+    if !stage.has_layouts() {
+        return Ok(());
+    }
+    let dir = &stage.dir;
+    stage.a.run_within(
+        &format!("for i in $(seq {MANY_FILES}); do head -c 20000 /mnt/lab/random >{dir}/$i; done"),
+        200,
+    )?;
+    let read = format!("cd {dir} && cat $(seq {MANY_FILES}) | sha256sum");
+    let asked = stage.metrics()?.sum("shoal_recalls_any_total", &[]);
+    let first = stage.b.run_within(&read, 200)?;
+    let mut out = f64::NAN;
+    // The lease round asks once a second, and again after ten.
+    for _ in 0..60 {
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        let metrics = stage.metrics()?;
+        out = metrics.sum("shoal_layouts_out", &[]);
+        if asked < metrics.sum("shoal_recalls_any_total", &[]) && out <= LAYOUTS_KEPT {
+            let again =
+                stage.b.run_within(&format!("cd /; echo 3 >/proc/sys/vm/drop_caches; {read}"), 200)?;
+            ensure!(first == again, "other bytes after layouts were given back");
+            return Ok(());
+        }
+    }
+    let metrics = stage.metrics()?;
+    let count = |op: &str| metrics.sum("shoal_nfs_requests_total", &[&format!("op=\"{op}\"")]);
+    let (got, returned) = (count("LAYOUTGET"), count("LAYOUTRETURN"));
+    anyhow::bail!("{out} layouts are still out; {got} LAYOUTGET, {returned} LAYOUTRETURN so far")
+}
+
 pub(super) fn close_to_open(stage: &mut Stage) -> Result<()> {
     let dir = &stage.dir;
     for turn in 0..6u64 {
