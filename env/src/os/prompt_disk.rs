@@ -10,15 +10,15 @@ use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::blocking_disk::{BlockingDisk, BlockingFile};
+use super::clock::OsClock;
 use super::file_calls::{self, WriteCursor};
 use crate::disk::Capacity;
 use crate::limits::{PROMPT_BYTES_MAX, PROMPT_SYNC_NS_MAX};
-use crate::{BoxFuture, Disk, File, OpenMode};
+use crate::{BoxFuture, Clock, Disk, File, OpenMode};
 
 /// A disk whose small writes wait for nobody.
 #[derive(Clone)]
@@ -28,8 +28,8 @@ pub struct PromptDisk {
 }
 
 /// How long syncs have taken of late.
-#[derive(Default)]
 struct Pace {
+    clock: OsClock,
     /// Moving average, nanoseconds.
     sync_ns: AtomicU64,
 }
@@ -40,9 +40,9 @@ impl Pace {
     }
 
     fn timed<T>(&self, sync: impl FnOnce() -> T) -> T {
-        let began = Instant::now();
+        let began_ns = self.clock.monotonic_ns();
         let answer = sync();
-        let took_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let took_ns = self.clock.monotonic_ns() - began_ns;
         let before_ns = self.sync_ns.load(Ordering::Relaxed);
         // A lost update of two threads at once does not matter.
         self.sync_ns.store(before_ns - before_ns / 8 + took_ns / 8, Ordering::Relaxed);
@@ -56,7 +56,10 @@ impl PromptDisk {
     /// # Errors
     /// When the system refuses a thread.
     pub fn start(name: &str) -> io::Result<Self> {
-        Ok(Self { threads: BlockingDisk::start(name)?, pace: Arc::default() })
+        Ok(Self {
+            threads: BlockingDisk::start(name)?,
+            pace: Arc::new(Pace { clock: OsClock::new(), sync_ns: AtomicU64::new(0) }),
+        })
     }
 }
 

@@ -91,10 +91,9 @@ async fn ask(server: &Server, client: u64, keep: u32) {
 
 /// Recalls layouts of files that nobody writes.
 async fn recall_files(server: &Arc<Server>, client: u64, files_max: usize) {
-    let files = match server.view().map(|view| view.of_client(client, StateKind::Layout, usize::MAX)) {
-        Ok(Ok(files)) => files,
-        Ok(Err(_)) | Err(_) => return,
-    };
+    let Ok(view) = server.view() else { return };
+    let Ok(files) = view.of_client(client, StateKind::Layout, usize::MAX) else { return };
+    drop(view);
     let mut left = files_max;
     for (ino, _) in files {
         if left == 0 {

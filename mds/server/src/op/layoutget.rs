@@ -122,7 +122,7 @@ async fn grant(
 ) -> Result<LayoutAnswer, Failure> {
     let get = LayoutGet { client: cx.client()?, extent: prepared.extent, iomode, stateid };
     let placed = prepared.new_home.map(|home| LayoutPlace { get: get.clone(), home });
-    let command = placed.map_or(Command::LayoutGet(get.clone()), Command::LayoutPlace);
+    let command = placed.map_or_else(|| Command::LayoutGet(get.clone()), Command::LayoutPlace);
     let mut outcome = cx.server.shard.propose(cx.origin(), command).await;
     if let Ok(Outcome::Refused(Refusal::ContentMoved)) = outcome {
         // It has bytes beside its inode.
