@@ -19,4 +19,4 @@ pub(crate) const RETRY_NS: u64 = 200_000_000;
 pub(crate) const TICK_NS: u64 = 10_000_000;
 
 /// States that the search for an order looks at before it gives a history up as too hard.
-pub(crate) const SEARCH_STATES_MAX: usize = 2_000_000;
+pub(crate) const SEARCH_STATES_MAX: usize = 300_000;

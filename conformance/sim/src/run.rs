@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use crate::chance::Chance;
+use crate::check::content::{BLOCKS, Block};
 use crate::check::linearizable::{Acted, Model, Verdict, check};
 use crate::check::names::Directory;
 use crate::check::{locks, state};
@@ -101,7 +102,8 @@ struct Stage<'a> {
     record: Record,
     whistle: workload::Whistle,
     stuck: Vec<String>,
-    too_hard: usize,
+    /// Histories that could not be decided.
+    too_hard: Vec<String>,
 }
 
 impl<'a> Stage<'a> {
@@ -109,7 +111,15 @@ impl<'a> Stage<'a> {
         let world = World::new(arguments.seed, EventLog::new(arguments.log.is_some()));
         let cluster = Cluster::new(world.clone(), arguments.seed, arguments.plant);
         let whistle = workload::Whistle::default();
-        Self { arguments, world, cluster, record: Record::default(), whistle, stuck: Vec::new(), too_hard: 0 }
+        Self {
+            arguments,
+            world,
+            cluster,
+            record: Record::default(),
+            whistle,
+            stuck: Vec::new(),
+            too_hard: Vec::new(),
+        }
     }
 
     fn play(&mut self) {
@@ -195,8 +205,15 @@ impl<'a> Stage<'a> {
             self.judge_history(&Directory, history, &format!("names of directory {place:?}"), &mut broken);
         }
         for (place, history) in &record.files {
-            let model = content::shape(*place);
-            self.judge_history(&model, history, &format!("content of file {place:?}"), &mut broken);
+            if content::is_cut(*place) {
+                let model = content::shape(*place);
+                self.judge_history(&model, history, &format!("content of file {place:?}"), &mut broken);
+                continue;
+            }
+            for block in 0..BLOCKS {
+                let what = format!("content of file {place:?}, block {block}");
+                self.judge_history(&Block, &Block::history(block, history), &what, &mut broken);
+            }
         }
         if let Err(what) = locks::check(&record.holds, &record.renewed_ns, LEASE_MS * 1_000_000) {
             broken.push(format!("locks: {what}"));
@@ -227,7 +244,7 @@ impl<'a> Stage<'a> {
     ) {
         match check(model, history) {
             Verdict::Holds => {}
-            Verdict::TooHard => self.too_hard += 1,
+            Verdict::TooHard(why) => self.too_hard.push(format!("{what}: {why}")),
             Verdict::Broken(why) => broken.push(format!("{what}: {why}")),
         }
     }
@@ -245,7 +262,7 @@ impl<'a> Stage<'a> {
             if broken.is_empty() { "held" } else { "BROKEN" },
             state.now_ns / SECOND_NS,
             state.log.events(),
-            self.too_hard,
+            self.too_hard.len(),
             state.log.digest(),
         );
         for what in broken {
@@ -261,6 +278,9 @@ impl<'a> Stage<'a> {
         if self.arguments.counts {
             for (what, count) in &record.counts {
                 println!("  {count:>8} {what}");
+            }
+            for what in &self.too_hard {
+                println!("  undecided: {what}");
             }
             for failure in &self.cluster.failures {
                 println!("  did not start: {failure}");

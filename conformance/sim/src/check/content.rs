@@ -1,6 +1,6 @@
 //! A file as it should be: a few blocks, each of which holds the mark of one write, and a length.
 
-use super::linearizable::Model;
+use super::linearizable::{Acted, Model};
 
 /// Blocks of a file that clients write.
 pub(crate) const BLOCKS: usize = 4;
@@ -89,5 +89,73 @@ impl Model for Blocks {
 
     fn changes_nothing(&self, act: &FileAct, _answer: &FileAnswer) -> bool {
         matches!(act, FileAct::Read { .. } | FileAct::Length)
+    }
+}
+
+/// One block of a file that nobody cuts. Such blocks are independent, and so much easier to judge than all at once; what a length says
+/// is left out.
+pub(crate) struct Block;
+
+impl Block {
+    /// What was done with a block.
+    pub(crate) fn history(
+        block: usize,
+        acts: &[Acted<FileAct, FileAnswer>],
+    ) -> Vec<Acted<FileAct, FileAnswer>> {
+        let of_block = |act: &&Acted<FileAct, FileAnswer>| match act.act {
+            FileAct::Write { block: other, .. } => other == block,
+            FileAct::Read { block: other } => other == block && act.answer.is_some(),
+            FileAct::Cut { .. } | FileAct::Length => false,
+        };
+        acts.iter().filter(of_block).cloned().collect()
+    }
+}
+
+impl Model for Block {
+    type State = u64;
+    type Act = FileAct;
+    type Answer = FileAnswer;
+
+    fn begin(&self) -> u64 {
+        0
+    }
+
+    fn step(&self, mark: &u64, _number: usize, act: &FileAct, answer: Option<&FileAnswer>) -> Option<u64> {
+        match act {
+            FileAct::Write { mark, .. } => Some(*mark),
+            FileAct::Read { .. } => match answer? {
+                FileAnswer::End => (*mark == 0).then_some(0),
+                FileAnswer::Mark(seen) => (mark == seen).then_some(*mark),
+                FileAnswer::Done | FileAnswer::Length(_) => None,
+            },
+            FileAct::Cut { .. } | FileAct::Length => None,
+        }
+    }
+
+    fn changes_nothing(&self, act: &FileAct, _answer: &FileAnswer) -> bool {
+        matches!(act, FileAct::Read { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::linearizable::{Verdict, check};
+
+    fn acted(asked_ns: u64, act: FileAct, answer: FileAnswer) -> Acted<FileAct, FileAnswer> {
+        Acted { client: 0, asked_ns, answer: Some((asked_ns + 1, answer)), act }
+    }
+
+    #[test]
+    fn a_lost_write_is_found() {
+        let write = |at, mark| acted(at, FileAct::Write { block: 1, mark }, FileAnswer::Done);
+        let read = |at, mark| acted(at, FileAct::Read { block: 1 }, FileAnswer::Mark(mark));
+        let mut history = vec![write(1, 5), read(3, 5), write(5, 6), read(7, 6)];
+        let whole = Blocks { stride_bytes: 512, block_bytes: 512 };
+        assert!(matches!(check(&whole, &history), Verdict::Holds));
+        assert!(matches!(check(&Block, &Block::history(1, &history)), Verdict::Holds));
+        history.push(read(9, 5));
+        assert!(matches!(check(&whole, &history), Verdict::Broken(_)));
+        assert!(matches!(check(&Block, &Block::history(1, &history)), Verdict::Broken(_)));
     }
 }

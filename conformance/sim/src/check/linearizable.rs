@@ -48,13 +48,15 @@ pub(crate) trait Model {
 pub(crate) enum Verdict {
     Holds,
     Broken(String),
-    /// Too many orders to try.
-    TooHard,
+    /// Too many orders to try; how far the search came.
+    TooHard(String),
 }
 
 struct Frame<S> {
     state: S,
     done: Vec<u64>,
+    /// Acts with an answer among those that are done.
+    depth: usize,
     choices: Vec<usize>,
 }
 
@@ -65,17 +67,16 @@ pub(crate) fn check<M: Model>(model: &M, acts: &[Acted<M::Act, M::Answer>]) -> V
     let acts: Vec<_> = order.into_iter().map(|at| acts[at].clone()).collect();
     let answered = acts.iter().filter(|act| act.answer.is_some()).count();
     let mut seen = HashSet::new();
-    let start = Frame { state: model.begin(), done: vec![0; acts.len().div_ceil(64)], choices: Vec::new() };
+    let done = vec![0; acts.len().div_ceil(64)];
+    let start = Frame { state: model.begin(), done, depth: 0, choices: Vec::new() };
+    let mut deepest = (0, start.done.clone(), start.state.clone());
     let mut stack = vec![with_choices(model, &acts, start)];
-    let mut deepest = (0, String::new());
     while let Some(frame) = stack.last_mut() {
-        let depth =
-            (0..acts.len()).filter(|at| is_done(&frame.done, *at) && acts[*at].answer.is_some()).count();
-        if depth == answered {
+        if frame.depth == answered {
             return Verdict::Holds;
         }
-        if deepest.0 <= depth {
-            deepest = (depth, explain(&acts, &frame.done, &frame.state));
+        if deepest.0 < frame.depth {
+            deepest = (frame.depth, frame.done.clone(), frame.state.clone());
         }
         let Some(choice) = frame.choices.pop() else {
             stack.pop();
@@ -90,12 +91,13 @@ pub(crate) fn check<M: Model>(model: &M, acts: &[Acted<M::Act, M::Answer>]) -> V
             continue;
         }
         if SEARCH_STATES_MAX < seen.len() {
-            return Verdict::TooHard;
+            return Verdict::TooHard(explain(&acts, &deepest.1, &deepest.2));
         }
-        let next = with_choices(model, &acts, Frame { state, done, choices: Vec::new() });
+        let depth = frame.depth + usize::from(answer.is_some());
+        let next = with_choices(model, &acts, Frame { state, done, depth, choices: Vec::new() });
         stack.push(next);
     }
-    Verdict::Broken(deepest.1)
+    Verdict::Broken(explain(&acts, &deepest.1, &deepest.2))
 }
 
 fn is_done(done: &[u64], at: usize) -> bool {

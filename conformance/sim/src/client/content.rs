@@ -24,7 +24,7 @@ pub(crate) fn shape(place: Place) -> Blocks {
 }
 
 /// Whether clients cut it too.
-fn is_cut(place: Place) -> bool {
+pub(crate) fn is_cut(place: Place) -> bool {
     place.1 == 0
 }
 
