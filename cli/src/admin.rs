@@ -53,11 +53,37 @@ fn status(status: &Status) -> Table {
         ("Space", bytes(status.space_total_bytes)),
         ("Free", bytes(status.space_free_bytes)),
         ("Work waiting", status.work_items.to_string()),
+        ("Copies of data", copies(status)),
+        ("May be lost", tolerated(status)),
     ];
     for (name, value) in rows {
         table.add_row([name.to_owned(), value]);
     }
     table
+}
+
+fn copies(status: &Status) -> String {
+    let Status { hot_copies, extents, extents_degraded, extents_filling, extents_unserved, .. } = status;
+    let mut text = format!("{hot_copies} wished, {extents} extents");
+    for (count, what) in [
+        (extents_degraded, "with fewer"),
+        (extents_filling, "being filled"),
+        (extents_unserved, "NOT SERVED"),
+    ] {
+        if *count != 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    text
+}
+
+fn tolerated(status: &Status) -> String {
+    match (status.extents_unserved, status.losses_survived) {
+        (0, 0) => "no data server: some data are on one only".to_owned(),
+        (0, 1) => "any 1 data server".to_owned(),
+        (0, count) => format!("any {count} data servers"),
+        _ => "none more: data are missing until a data server is back".to_owned(),
+    }
 }
 
 fn exports(lines: &[MountLine]) -> Table {
@@ -71,7 +97,17 @@ fn exports(lines: &[MountLine]) -> Table {
 }
 
 fn data_servers(lines: &[DataServerLine]) -> Table {
-    let mut table = table(&["Id", "State", "Address", "Control", "Used", "Capacity", "Journal", "Last seen"]);
+    let mut table = table(&[
+        "Id",
+        "State",
+        "Address",
+        "Control",
+        "Used",
+        "Capacity",
+        "Journal",
+        "Zone/rack/host",
+        "Last seen",
+    ]);
     for line in lines {
         let state = match (line.up, line.full) {
             (true, false) => "up",
@@ -90,6 +126,7 @@ fn data_servers(lines: &[DataServerLine]) -> Table {
             bytes(line.used_bytes),
             bytes(line.capacity_bytes),
             bytes(line.journal_bytes),
+            line.domain.clone(),
             seen,
         ]);
     }
@@ -130,6 +167,7 @@ mod tests {
             uuid: String::new(),
             addresses: vec!["127.0.0.1.11.233".into()],
             control: "127.0.0.1:3149".into(),
+            domain: "-/-/h".into(),
             up: false,
             full: false,
             capacity_bytes: 20 << 30,

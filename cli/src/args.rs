@@ -138,6 +138,15 @@ pub(crate) struct Ds {
     /// Bytes it may hold, for example 2T. Default: 90 % of the disk's free space.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) capacity: Option<u64>,
+    /// Zone it stands in (a building, a power supply). Copies of data are kept in different zones where there are some.
+    #[arg(long, value_name = "NAME", value_parser = parse_place)]
+    pub(crate) zone: Option<String>,
+    /// Rack it stands in.
+    #[arg(long, value_name = "NAME", value_parser = parse_place)]
+    pub(crate) rack: Option<String>,
+    /// Machine it runs on. Default: this machine's name.
+    #[arg(long, value_name = "NAME", value_parser = parse_place)]
+    pub(crate) host: Option<String>,
     /// Open data servers although their disk has lost or damaged records that were durable. What was in them reads as
     /// older data or zeros.
     #[arg(long)]
@@ -145,6 +154,13 @@ pub(crate) struct Ds {
     /// How to reach the disk.
     #[arg(long, value_enum, default_value_t = DiskPreference::Auto)]
     pub(crate) disk: DiskPreference,
+}
+
+/// A name of a zone, rack or host: what the control protocol carries.
+fn parse_place(text: &str) -> Result<String, String> {
+    let most = wire_nfs::control::limits::DOMAIN_BYTES_MAX;
+    let fits = !text.is_empty() && text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err(format!("expected 1 to {most} letters, digits or signs")) }
 }
 
 /// How to reach a disk.

@@ -35,17 +35,20 @@ pub(crate) struct Cluster {
     pub(crate) layouts_kept: u32,
     /// Seconds that I/O waits for a data server whose lease has run out, before it fails.
     pub(crate) data_server_wait_seconds: u32,
+    /// Data servers that keep each piece of data, where there are as many. One less may be lost without losing any.
+    pub(crate) hot_copies: u32,
 }
 
 impl Default for Cluster {
     fn default() -> Self {
         Self {
             lease_seconds: 60,
-            data_server_lease_seconds: 10,
+            data_server_lease_seconds: 3,
             inline_bytes: 16 << 10,
             recall_seconds: 30,
             layouts_kept: 16_384,
             data_server_wait_seconds: 20,
+            hot_copies: 2,
         }
     }
 }
@@ -146,13 +149,14 @@ type NumberRule = (&'static str, u32, u32, u32);
 
 fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
     let c = &config.cluster;
-    let rules: [NumberRule; 6] = [
+    let rules: [NumberRule; 7] = [
         ("lease_seconds", c.lease_seconds, 5, 3600),
         ("data_server_lease_seconds", c.data_server_lease_seconds, 1, 3600),
         ("inline_bytes", c.inline_bytes, 0, 16 << 10),
         ("recall_seconds", c.recall_seconds, 1, 3600),
         ("layouts_kept", c.layouts_kept, 64, 262_144),
         ("data_server_wait_seconds", c.data_server_wait_seconds, 0, 86_400),
+        ("hot_copies", c.hot_copies, 1, 3),
     ];
     for (key, value, least, most) in rules {
         if value < least || most < value {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use ds_server::{DataServer, DsConfig};
+use ds_server::{DataServer, Domain, DsConfig};
 use prometheus_client::registry::Registry;
 
 use crate::args::Ds;
@@ -43,6 +43,11 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
         cluster_key: key::load(&ds.cluster_key)?,
         capacity_bytes,
         accept_damage: ds.accept_damage,
+        domain: Domain {
+            zone: ds.zone.clone().unwrap_or_default(),
+            rack: ds.rack.clone().unwrap_or_default(),
+            host: ds.host.clone().unwrap_or_else(machine::name),
+        },
     };
     let mut registry = Registry::default();
     let starting =

@@ -86,6 +86,15 @@ fn share(bytes: u64, servers: u16) -> u64 {
     bytes / 10 * 9 / u64::from(servers.max(1))
 }
 
+/// This machine's name, as far as others can be told it; empty if it has none that fits.
+pub(crate) fn name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    let fits = name.len() <= wire_nfs::control::limits::DOMAIN_BYTES_MAX
+        && name.bytes().all(|byte| byte.is_ascii_graphic());
+    if fits { name.to_owned() } else { String::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::share;

@@ -85,5 +85,6 @@ pub(crate) fn settings(cluster: &Cluster) -> Settings {
         recall_ms: u64::from(cluster.recall_seconds) * 1000,
         layouts_kept: cluster.layouts_kept,
         data_server_wait_ms: u64::from(cluster.data_server_wait_seconds) * 1000,
+        hot_copies: cluster.hot_copies,
     }
 }

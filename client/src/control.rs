@@ -1,4 +1,4 @@
-//! Control calls to a data server: fence, cut, drop, size, stat, on an authenticated connection.
+//! Control calls to a data server: fence, cut, drop, size, keep, stat, on an authenticated connection.
 //!
 //! Spec: docs/protocol/control.md §1, §3 to §5.
 
@@ -9,6 +9,7 @@ use env::{BoxFuture, Entropy, Env};
 use env_transport::{CallError, Connection, Limits, RpcClient};
 use layout::{Epoch, ExtentId};
 use wire_nfs::control::auth::{Auth, Hello};
+use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::heartbeat::Stat;
 use wire_nfs::control::{
@@ -59,13 +60,19 @@ impl DsControl {
         self.call::<KnownEpoch>(Procedure::Fence, &args).await.map(drop)
     }
 
-    /// Forgets an extent's bytes from `keep_bytes` on.
+    /// Forgets an extent's bytes from `keep_bytes` on, on its home and on the backups that `copies` names.
     ///
     /// # Errors
     /// [`ControlError`].
-    pub async fn cut(&self, extent: ExtentId, epoch: Epoch, keep_bytes: u64) -> Result<(), ControlError> {
+    pub async fn cut(
+        &self,
+        extent: ExtentId,
+        epoch: Epoch,
+        keep_bytes: u64,
+        copies: Option<CopySet>,
+    ) -> Result<(), ControlError> {
         let keep_bytes = u32::try_from(keep_bytes).map_err(|_| ControlError::Refused(Refusal::Invalid))?;
-        let args = Cut { extent: name(extent), epoch: epoch.0, keep_bytes };
+        let args = Cut { extent: name(extent), epoch: epoch.0, keep_bytes, copies };
         self.call::<KnownEpoch>(Procedure::Cut, &args).await.map(drop)
     }
 
@@ -90,6 +97,14 @@ impl DsControl {
         } else {
             Err(ControlError::Garbage(XdrError::Invalid { field: "sizes" }))
         }
+    }
+
+    /// Has the home of an extent look after its backups.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn keep(&self, set: &CopySet) -> Result<(), ControlError> {
+        self.call::<Nothing>(Procedure::Keep, set).await.map(drop)
     }
 
     /// Asks for usage and counters.

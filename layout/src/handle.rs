@@ -6,22 +6,35 @@
 //! INVARIANT: the same [`DsHandle`] always seals to the same bytes. Linux joins requests by comparing handles.
 //! Spec: docs/formats/ds_handle.md; RFC 1813 §2.3.3 (at most 64 bytes); RFC 8435 §5.1 (ffds_fh_vers).
 
+use crate::copies::BACKUPS_MAX;
 use crate::data_server::DataServerId;
 use crate::epoch::Epoch;
 use crate::extent::ExtentId;
 use crate::iomode::Iomode;
 
 /// Bytes of a sealed handle.
-pub const HANDLE_BYTES: usize = 52;
+pub const HANDLE_BYTES: usize = 64;
 /// Bytes of the key.
 pub const KEY_BYTES: usize = 32;
 
-const VERSION: u8 = 1;
-const MAC_AT: usize = 36;
+const VERSION: u8 = 2;
+const MAC_AT: usize = 48;
+const HOME_AT: usize = 36;
+const BACKUPS_AT: usize = 40;
 const MAC_BYTES: usize = HANDLE_BYTES - MAC_AT;
 
 const _: () = assert!(HANDLE_BYTES <= 64, "RFC 1813 §2.3.3: an NFSv3 handle is at most 64 bytes");
 const _: () = assert!(MAC_BYTES == 16, "the MAC is 128 bits");
+const _: () = assert!(BACKUPS_AT + 4 * BACKUPS_MAX == MAC_AT, "all backups have their place");
+
+/// A backup as a handle names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NamedBackup {
+    /// Which data server.
+    pub server: DataServerId,
+    /// It did not hold everything yet when the handle was made.
+    pub filling: bool,
+}
 
 /// What the bearer of a handle may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +49,10 @@ pub struct DsHandle {
     pub client_tag: u32,
     /// Size of the file when the handle was made: below it a READ meets a hole, not the end of the file.
     pub size_hint_bytes: u64,
+    /// The one data server that may be shown it.
+    pub home: DataServerId,
+    /// Where the home keeps further copies; those that are there come first.
+    pub backups: [Option<NamedBackup>; BACKUPS_MAX],
 }
 
 /// The key under which handles are sealed. All data servers of a cluster share it.
@@ -106,6 +123,13 @@ pub fn seal(key: &HandleKey, handle: &DsHandle) -> SealedHandle {
     bytes[16..20].copy_from_slice(&handle.extent.index.to_be_bytes());
     bytes[20..28].copy_from_slice(&handle.epoch.0.to_be_bytes());
     bytes[28..36].copy_from_slice(&handle.size_hint_bytes.to_be_bytes());
+    bytes[HOME_AT..BACKUPS_AT].copy_from_slice(&handle.home.0.to_be_bytes());
+    for (place, backup) in handle.backups.iter().enumerate() {
+        let Some(backup) = backup else { continue };
+        let at = BACKUPS_AT + 4 * place;
+        bytes[at..at + 4].copy_from_slice(&backup.server.0.to_be_bytes());
+        bytes[2] |= u8::from(backup.filling) << place;
+    }
     let mac = mac_of(key, &bytes[..MAC_AT]);
     bytes[MAC_AT..].copy_from_slice(&mac);
     SealedHandle(bytes)
@@ -128,16 +152,38 @@ pub fn open(key: &HandleKey, bytes: &[u8]) -> Result<DsHandle, HandleError> {
         return Err(HandleError::Forged);
     }
     let mode = Iomode::from_u32(u32::from(bytes[1])).ok_or(HandleError::Fields)?;
-    if bytes[2] != 0 || bytes[3] != 0 {
+    let home = DataServerId(u32_at(bytes, HOME_AT));
+    if bytes[3] != 0 || home.0 == 0 {
         return Err(HandleError::Fields);
     }
     Ok(DsHandle {
+        home,
+        backups: backups_of(bytes)?,
         extent: ExtentId { ino: u64_at(bytes, 8), index: u32_at(bytes, 16) },
         epoch: Epoch(u64_at(bytes, 20)),
         mode,
         client_tag: u32_at(bytes, 4),
         size_hint_bytes: u64_at(bytes, 28),
     })
+}
+
+/// Those that are there come first, each once, and only those are being filled.
+fn backups_of(bytes: &[u8; HANDLE_BYTES]) -> Result<[Option<NamedBackup>; BACKUPS_MAX], HandleError> {
+    let mut backups = [None; BACKUPS_MAX];
+    let (mut seen, mut ended) = (vec![u32_at(bytes, HOME_AT)], false);
+    for (place, backup) in backups.iter_mut().enumerate() {
+        let server = u32_at(bytes, BACKUPS_AT + 4 * place);
+        let filling = bytes[2] >> place & 1 == 1;
+        ended |= server == 0;
+        if (ended && (server != 0 || filling)) || seen.contains(&server) {
+            return Err(HandleError::Fields);
+        }
+        if !ended {
+            seen.push(server);
+            *backup = Some(NamedBackup { server: DataServerId(server), filling });
+        }
+    }
+    if bytes[2] >> BACKUPS_MAX == 0 { Ok(backups) } else { Err(HandleError::Fields) }
 }
 
 /// The device id under which clients know a data server: the same on every replica and after every restart.

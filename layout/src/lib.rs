@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod copies;
 mod data_server;
 pub mod ec;
 mod epoch;
@@ -19,10 +20,11 @@ pub mod limits;
 pub mod placement;
 pub mod state;
 
+pub use copies::Backup;
 pub use data_server::DataServerId;
 pub use epoch::Epoch;
 pub use extent::{ExtentId, Pieces, pieces};
-pub use handle::{DsHandle, HandleError, HandleKey, SealedHandle};
+pub use handle::{DsHandle, HandleError, HandleKey, NamedBackup, SealedHandle};
 pub use iomode::Iomode;
 pub use limits::{EXTENT_BYTES, FILE_BYTES_MAX};
 pub use placement::Candidate;

@@ -131,7 +131,11 @@ fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String> {
             let record = codec::decode_extent(extent, value).map_err(corrupt)?;
             let work =
                 record.pending_work.map_or_else(String::new, |item| format!(", waits for work/{item}"));
-            format!("data server {} epoch {}{work}", record.home.0, record.epoch.0)
+            let kept = |backup: &layout::Backup| {
+                format!(" backup {}{}", backup.server, if backup.filling { " (being filled)" } else { "" })
+            };
+            let backups: String = record.backups.iter().map(kept).collect();
+            format!("data server {}{backups} epoch {}{work}", record.home.0, record.epoch.0)
         }
         Some(&keys::TAG_WORK) => words::fields(&codec::decode_work(value).map_err(corrupt)?),
         Some(&keys::TAG_SYMLINK) => words::cut(words::bytes(value)),
@@ -142,7 +146,7 @@ fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String> {
 
 /// The file system's identity; its keys are nobody's business.
 fn superblock(value: &[u8]) -> Result<String, &'static str> {
-    if value.len() != SUPERBLOCK_BYTES || value[..4] != *b"\x01SHO" {
+    if value.len() != SUPERBLOCK_BYTES || value[..4] != *b"\x02SHO" {
         return Err("superblock length or version");
     }
     Ok(format!("file system {}, keys not shown", words::hex(&value[4..20])))

@@ -7,7 +7,7 @@ use wal::RecordHeader;
 
 use super::words;
 
-const ENTRY_VERSION: u8 = 1;
+const ENTRY_VERSION: u8 = 2;
 
 /// One line about a record. Its payload is read only for entries.
 pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> String {

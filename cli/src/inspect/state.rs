@@ -143,9 +143,12 @@ fn lock(value: &[u8]) -> Result<String, FsError> {
 }
 
 fn server(value: &[u8]) -> Result<String, FsError> {
-    let DataServer { uuid, addresses, control, capacity_bytes, .. } = DataServer::decode(value)?;
+    let DataServer { uuid, addresses, control, capacity_bytes, zone, rack, host, .. } =
+        DataServer::decode(value)?;
     let (uuid, addresses) = (words::hex(&uuid), addresses.join(", "));
-    Ok(format!("uuid {uuid} addresses {addresses} control {control} capacity {capacity_bytes}"))
+    Ok(format!(
+        "uuid {uuid} addresses {addresses} control {control} capacity {capacity_bytes} zone {zone:?} rack {rack:?} host {host:?}"
+    ))
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use ds_server::{DataServer, DsConfig};
+use ds_server::{DataServer, Domain, DsConfig};
 use env::Clock;
 use mds_server::{MdsConfig, MetadataServer};
 use prometheus_client::registry::Registry;
@@ -170,6 +170,7 @@ async fn start_data_server(
         cluster_key: setup.key.clone(),
         capacity_bytes,
         accept_damage: setup.accept_damage,
+        domain: Domain { host: machine::name(), ..Domain::default() },
     };
     let env = machine::environment(&format!("ds-{}", server.number), setup.disk)?;
     let labels = vec![("ds".into(), server.number.to_string().into())];

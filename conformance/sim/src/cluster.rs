@@ -372,6 +372,7 @@ fn data_config(node: NodeId) -> DsConfig {
         cluster_key: ClusterKey::new(KEY),
         capacity_bytes: 1 << 30,
         accept_damage: false,
+        domain: ds_server::Domain::default(),
     }
 }
 

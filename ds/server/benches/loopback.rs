@@ -47,8 +47,15 @@ struct Bench {
 impl Bench {
     fn route(&self, ino: u64, mib: u64) -> Route {
         let extent = ExtentId { ino, index: u32::try_from(mib / 64).unwrap() };
-        let open =
-            DsHandle { extent, epoch: Epoch(1), mode: Iomode::ReadWrite, client_tag: 0, size_hint_bytes: 0 };
+        let open = DsHandle {
+            extent,
+            epoch: Epoch(1),
+            mode: Iomode::ReadWrite,
+            client_tag: 0,
+            size_hint_bytes: 0,
+            home: layout::DataServerId(metadata::SERVER),
+            backups: [None; 2],
+        };
         Route::new(self.address, handle::seal(&HandleKey::new(metadata::HANDLE_KEY), &open))
     }
 }
@@ -68,6 +75,7 @@ async fn run(dir: &std::path::Path) {
         cluster_key: key,
         capacity_bytes: 16 << 30,
         accept_damage: false,
+        domain: ds_server::Domain::default(),
     };
     let server = DataServer::start(env.clone(), config, &mut Registry::default()).await.unwrap();
     while !server.is_serving() {

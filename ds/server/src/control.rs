@@ -1,8 +1,8 @@
-//! The control port: what metadata servers tell and ask this data server.
+//! The control port: what metadata servers tell and ask this data server, and what homes tell it as their backup.
 //!
 //! INVARIANT: nothing but NULL, HELLO and AUTH is answered on a connection whose other end has not proved that it holds the
 //! cluster key.
-//! Spec: docs/protocol/control.md.
+//! Spec: docs/protocol/control.md; docs/protocol/replicate.md.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +11,12 @@ use bytes::Bytes;
 use ds_store::ChangeError;
 use env::BoxFuture;
 use env_transport::{Answer, Call, Connection, Service};
-use layout::{Epoch, ExtentId};
+use layout::Epoch;
 use parking_lot::Mutex;
+use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::heartbeat::Stat;
+use wire_nfs::control::replicate::{Attach, Flush, Replicate};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
 };
@@ -22,6 +24,9 @@ use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog
 use wire_xdr::{Decode, Encode, Writer, XdrError};
 
 use crate::core::Core;
+use crate::limits::CUT_SETTLE_MS_MAX;
+use crate::replica::id;
+use crate::{copies, replica};
 
 /// Answers on the control port.
 pub(crate) struct ControlService {
@@ -108,16 +113,17 @@ fn refused(refusal: Refusal) -> Result<Writer, XdrError> {
 
 /// Runs a procedure; `None` if it is not one that a data server has.
 async fn carry_out(
-    core: &Core,
+    core: &Arc<Core>,
     kind: NodeKind,
     procedure: Procedure,
     args: Bytes,
 ) -> Option<Result<Writer, XdrError>> {
-    let changes = matches!(procedure, Procedure::Fence | Procedure::Cut | Procedure::Drop);
+    let by_home = matches!(procedure, Procedure::Attach | Procedure::Replicate | Procedure::Flush);
     let may = match kind {
-        NodeKind::Metadata => true,
-        NodeKind::Administrator => !changes,
-        NodeKind::Data | NodeKind::Gateway => false,
+        NodeKind::Metadata => !by_home,
+        NodeKind::Administrator => matches!(procedure, Procedure::Size | Procedure::Stat),
+        NodeKind::Data => by_home,
+        NodeKind::Gateway => false,
     };
     if !may {
         return Some(refused(Refusal::WrongPeer));
@@ -129,23 +135,36 @@ async fn carry_out(
             })
             .await
         }
-        Procedure::Cut => {
-            respond(args, async |ask: Cut| {
-                known(core, core.store.cut(id(ask.extent), Epoch(ask.epoch), ask.keep_bytes).await)
-            })
-            .await
-        }
+        Procedure::Cut => respond(args, async |ask: Cut| cut(core, &ask).await).await,
         Procedure::Drop => {
             respond(args, async |ask: AtEpoch| {
-                known(core, core.store.drop_extent(id(ask.extent), Epoch(ask.epoch)).await)
+                let dropped = known(core, core.store.drop_extent(id(ask.extent), Epoch(ask.epoch)).await)?;
+                core.copies.forget(id(ask.extent));
+                Ok(dropped)
             })
             .await
         }
+        Procedure::Keep => {
+            respond(args, async |set: CopySet| {
+                home_here(core, &set)?;
+                copies::keep(core, &set);
+                Ok(Nothing)
+            })
+            .await
+        }
+        Procedure::Attach => respond(args, async |ask: Attach| replica::attach(core, ask).await).await,
+        Procedure::Replicate => {
+            respond(args, async |record: Replicate| replica::replicate(core, record).await).await
+        }
+        Procedure::Flush => respond(args, async |ask: Flush| replica::flush(core, ask).await).await,
         Procedure::Size => respond(args, async |ask: SizeOf| Ok(sizes(core, &ask))).await,
         Procedure::Stat => respond(args, async |_: Nothing| Ok(stat(core))).await,
-        Procedure::Null | Procedure::Hello | Procedure::Auth | Procedure::Register | Procedure::Heartbeat => {
-            return None;
-        }
+        Procedure::Null
+        | Procedure::Hello
+        | Procedure::Auth
+        | Procedure::Register
+        | Procedure::Heartbeat
+        | Procedure::Copies => return None,
     })
 }
 
@@ -159,8 +178,33 @@ async fn respond<A: Decode, R: Encode>(
     Ok(w)
 }
 
-fn id(name: ExtentName) -> ExtentId {
-    ExtentId { ino: name.ino, index: name.index }
+/// A CUT is done when the backups have done it.
+async fn cut(core: &Arc<Core>, ask: &Cut) -> Result<KnownEpoch, Refusal> {
+    let extent = id(ask.extent);
+    let kept = match &ask.copies {
+        Some(set) => {
+            home_here(core, set)?;
+            copies::keep(core, set)
+        }
+        None => None,
+    };
+    if let Some(kept) = &kept {
+        kept.opened(core).await.map_err(|_| Refusal::Busy)?;
+    }
+    let from = core.store.sequence(extent) + 1;
+    let done = known(core, core.store.cut(extent, Epoch(ask.epoch), ask.keep_bytes).await)?;
+    let upto = core.store.sequence(extent);
+    if let Some(kept) = core.copies.find(extent) {
+        if from <= upto {
+            kept.behind(from);
+        }
+        kept.settle(core, upto, CUT_SETTLE_MS_MAX).await.map_err(|_| Refusal::Busy)?;
+    }
+    Ok(done)
+}
+
+fn home_here(core: &Core, set: &CopySet) -> Result<(), Refusal> {
+    if core.server().is_some_and(|own| own.0 == set.home) { Ok(()) } else { Err(Refusal::NotHome) }
 }
 
 fn known(core: &Core, outcome: Result<Epoch, ChangeError>) -> Result<KnownEpoch, Refusal> {

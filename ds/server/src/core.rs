@@ -7,9 +7,12 @@ use env::Env;
 use layout::{DataServerId, HandleKey};
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
+use wire_nfs::control::ClusterKey;
 use wire_nfs::control::heartbeat::Usage;
 use wire_nfs::v3::Nfsstat3;
 
+use crate::copies::CopyTable;
+use crate::directory::Directory;
 use crate::lease::Lease;
 use crate::limits::READ_BYTES_IN_FLIGHT_MAX;
 use crate::metrics::Metrics;
@@ -22,8 +25,10 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     /// Bytes of READ replies that may still be gathered.
     pub(crate) read_room: Semaphore,
-    /// The write verifier.
-    pub(crate) verifier: [u8; 8],
+    /// Other data servers, and the way to a metadata server.
+    pub(crate) directory: Directory,
+    /// Copies of extents that we are home of.
+    pub(crate) copies: CopyTable,
     identity: RwLock<Option<Identity>>,
     /// The journal failed: no more bytes should be sent here.
     journal_failed: AtomicBool,
@@ -36,15 +41,15 @@ struct Identity {
 }
 
 impl Core {
-    pub(crate) fn new(env: Env, store: Store, metrics: Metrics) -> Self {
-        let verifier = store.instance().to_be_bytes();
+    pub(crate) fn new(env: Env, store: Store, metrics: Metrics, key: ClusterKey) -> Self {
         Self {
+            directory: Directory::new(key),
+            copies: CopyTable::default(),
             env,
             store,
             lease: Lease::default(),
             metrics,
             read_room: Semaphore::new(READ_BYTES_IN_FLIGHT_MAX as usize),
-            verifier,
             identity: RwLock::new(None),
             journal_failed: AtomicBool::new(false),
         }
@@ -60,16 +65,21 @@ impl Core {
         self.identity.read().as_ref().map(|identity| identity.server)
     }
 
-    /// The handle key, if a request may be served now.
+    /// The handle key and who we are, if a request may be served now.
     ///
     /// # Errors
     /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its layout is not.
-    pub(crate) fn serving_key(&self) -> Result<HandleKey, Nfsstat3> {
+    pub(crate) fn serving_key(&self) -> Result<(HandleKey, DataServerId), Nfsstat3> {
         if !self.lease.holds(self.env.clock.monotonic_ms()) {
             return Err(Nfsstat3::Jukebox);
         }
         let identity = self.identity.read();
-        identity.as_ref().map(|identity| identity.key.clone()).ok_or(Nfsstat3::Jukebox)
+        identity.as_ref().map(|one| (one.key.clone(), one.server)).ok_or(Nfsstat3::Jukebox)
+    }
+
+    /// The write verifier: another one after each start, and after each time without a lease.
+    pub(crate) fn verifier(&self) -> [u8; 8] {
+        self.store.instance().wrapping_add(self.lease.term()).to_be_bytes()
     }
 
     /// Looks at an error for what it says about the store.

@@ -8,6 +8,7 @@ use ds_store::{ChangeError, OpenError, Store, StoreConfig};
 use env::Env;
 use env_transport::{Limits, Server, Service, serve};
 use layout::DataServerId;
+use layout::copies::Domain;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
@@ -40,6 +41,8 @@ pub struct DsConfig {
     pub capacity_bytes: u64,
     /// Opens a store although durable records of it are damaged.
     pub accept_damage: bool,
+    /// What is lost together with it; copies of an extent are kept apart by it.
+    pub domain: Domain,
 }
 
 /// Why a data server does not start.
@@ -85,12 +88,13 @@ impl DataServer {
             ..StoreConfig::new(&config.dir, config.capacity_bytes)
         };
         let store = Store::open(&env, &store_config).await?;
-        let core = Arc::new(Core::new(env.clone(), store, Metrics::new(registry)));
+        let core =
+            Arc::new(Core::new(env.clone(), store, Metrics::new(registry), config.cluster_key.clone()));
         let data_service = Arc::new(DataService::new(Arc::clone(&core)));
         let data = listen(&env, config.listen, data_service, data_port()).await?;
         let control_service = ControlService::new(Arc::clone(&core), config.cluster_key.clone());
         let control = listen(&env, config.control, Arc::new(control_service), control_port()).await?;
-        let portrait = portrait(advertise, data.local_addr(), control.local_addr());
+        let portrait = portrait(advertise, data.local_addr(), control.local_addr(), config.domain);
         tracing::info!(data = ?portrait.addresses, control = %portrait.control, "data server listens");
         let registrar =
             registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
@@ -166,7 +170,12 @@ fn advertised(config: &DsConfig) -> Result<SocketAddr, StartError> {
 }
 
 /// What to say about ourselves, with the ports that were taken.
-fn portrait(mut advertise: SocketAddr, data: SocketAddr, control: SocketAddr) -> SelfPortrait {
+fn portrait(
+    mut advertise: SocketAddr,
+    data: SocketAddr,
+    control: SocketAddr,
+    domain: Domain,
+) -> SelfPortrait {
     if advertise.port() == 0 {
         advertise.set_port(data.port());
     }
@@ -174,5 +183,6 @@ fn portrait(mut advertise: SocketAddr, data: SocketAddr, control: SocketAddr) ->
     SelfPortrait {
         addresses: vec![universal_address::of(advertise)],
         control: SocketAddr::new(control_ip, control.port()).to_string(),
+        domain,
     }
 }

@@ -40,7 +40,7 @@ impl Service for DataService {
     }
 }
 
-async fn answer(core: &Core, header: &CallHeader, args: Reader) -> Writer {
+async fn answer(core: &Arc<Core>, header: &CallHeader, args: Reader) -> Writer {
     let xid = header.xid;
     if header.program != PROGRAM {
         return prog_unavail(xid);
@@ -83,7 +83,7 @@ async fn read(core: &Core, args: Reader, w: &mut Writer) -> Done {
     Ok((Op::Read, outcome))
 }
 
-async fn write(core: &Core, args: Reader, w: &mut Writer) -> Done {
+async fn write(core: &Arc<Core>, args: Reader, w: &mut Writer) -> Done {
     let args: write::Args = whole(args)?;
     let outcome = proc::write::run(core, args).await.map(|written| {
         core.metrics.data_written(u64::from(written.count));
@@ -92,7 +92,7 @@ async fn write(core: &Core, args: Reader, w: &mut Writer) -> Done {
     Ok((Op::Write, outcome))
 }
 
-async fn commit(core: &Core, args: Reader, w: &mut Writer) -> Done {
+async fn commit(core: &Arc<Core>, args: Reader, w: &mut Writer) -> Done {
     let args: commit::Args = whole(args)?;
     let outcome = proc::commit::run(core, &args).await.map(|done| commit::Res::Ok(done).encode(w));
     Ok((Op::Commit, outcome))

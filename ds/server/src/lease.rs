@@ -10,12 +10,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Lease {
     /// First millisecond at which it does not hold any more.
     until_ms: AtomicU64,
+    /// Times that it was gained after it had been lost.
+    gained: AtomicU64,
 }
 
 impl Lease {
     /// A call sent at `sent_ms` was answered with a lease of `lease_ms`.
-    pub(crate) fn renew(&self, sent_ms: u64, lease_ms: u32) {
-        self.until_ms.fetch_max(sent_ms.saturating_add(u64::from(lease_ms)), Ordering::SeqCst);
+    pub(crate) fn renew(&self, sent_ms: u64, lease_ms: u32, now_ms: u64) {
+        let before = self.until_ms.fetch_max(sent_ms.saturating_add(u64::from(lease_ms)), Ordering::SeqCst);
+        if before <= now_ms {
+            self.gained.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Another number after each time without a lease. Somebody else may have served our extents meanwhile, so what clients
+    /// wrote before and did not commit may be gone.
+    pub(crate) fn term(&self) -> u64 {
+        self.gained.load(Ordering::SeqCst).saturating_sub(1)
     }
 
     /// A metadata server does not know us: nothing is served until it does.
@@ -37,11 +48,20 @@ mod tests {
     fn a_lease_counts_from_when_it_was_asked_for() {
         let lease = Lease::default();
         assert!(!lease.holds(0));
-        lease.renew(1_000, 500);
+        lease.renew(1_000, 500, 1_001);
         assert!(lease.holds(1_499) && !lease.holds(1_500));
-        lease.renew(900, 500);
+        lease.renew(900, 500, 1_100);
         assert!(lease.holds(1_499), "a late answer to an older call takes nothing away");
+        assert_eq!(lease.term(), 0);
+        lease.renew(1_490, 500, 1_501);
+        assert_eq!(
+            lease.term(),
+            1,
+            "it was lost for a moment, whatever the clock said when it was asked for"
+        );
         lease.revoke();
         assert!(!lease.holds(1_000));
+        lease.renew(1_600, 500, 1_601);
+        assert_eq!(lease.term(), 2);
     }
 }

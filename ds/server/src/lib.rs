@@ -3,22 +3,28 @@
 //! Thin over `ds-store`: a request's handle says which extent, at which epoch, for reading or writing; no lookup is needed
 //! to authorise it. A metadata server gives the lease without which nothing is served, and fences through the control port.
 //!
-//! INVARIANT: every request is answered, or its connection is dropped; none is served without a lease.
-//! Spec: RFC 1813; RFC 8435 §2; docs/protocol/control.md.
+//! INVARIANT: every request is answered, or its connection is dropped; none is served without a lease. What is answered as stable
+//! is on stable storage here and on every backup of the extent.
+//! Spec: RFC 1813; RFC 8435 §2; docs/protocol/control.md; docs/protocol/replicate.md.
 
 #![forbid(unsafe_code)]
 
 mod access;
 mod control;
+mod copies;
 mod core;
+mod directory;
 mod driver;
 mod front;
 mod lease;
 pub mod limits;
+mod link;
 mod metrics;
 mod proc;
 mod registrar;
+mod replica;
 mod status;
 mod universal_address;
 
 pub use driver::{DataServer, DsConfig, StartError};
+pub use layout::copies::Domain;

@@ -86,6 +86,9 @@ pub(crate) struct Metrics {
     capacity_bytes: Gauge<u64, AtomicU64>,
     flushes: Counter,
     bad_blocks: Counter,
+    replicated_bytes: Counter,
+    kept_bytes: Counter,
+    filled_bytes: Counter,
 }
 
 impl Metrics {
@@ -112,6 +115,9 @@ impl Metrics {
             capacity_bytes: Gauge::default(),
             flushes: flushes.get_or_create_owned(&RoleLabels { role: ROLE }),
             bad_blocks: Counter::default(),
+            replicated_bytes: Counter::default(),
+            kept_bytes: Counter::default(),
+            filled_bytes: Counter::default(),
             requests,
         };
         let m = &metrics;
@@ -123,7 +129,33 @@ impl Metrics {
         registry.register("shoal_journal_live_bytes", "Journal bytes still needed", m.live_bytes.clone());
         registry.register("shoal_capacity_bytes", "What a data server may hold", m.capacity_bytes.clone());
         registry.register("shoal_bad_blocks", "Reads refused for a wrong checksum", m.bad_blocks.clone());
+        registry.register(
+            "shoal_replicated_bytes",
+            "Data sent to backups, bytes",
+            m.replicated_bytes.clone(),
+        );
+        registry.register("shoal_backup_bytes", "Data kept for other homes, bytes", m.kept_bytes.clone());
+        registry.register(
+            "shoal_filled_bytes",
+            "Data sent to backups that are being filled, bytes",
+            m.filled_bytes.clone(),
+        );
         metrics
+    }
+
+    /// A record went to a backup.
+    pub(crate) fn replicated(&self, bytes: u64) {
+        self.replicated_bytes.inc_by(bytes);
+    }
+
+    /// A record of another home was taken.
+    pub(crate) fn kept(&self, bytes: u64) {
+        self.kept_bytes.inc_by(bytes);
+    }
+
+    /// Bytes were said again to fill a backup.
+    pub(crate) fn filled(&self, bytes: u64) {
+        self.filled_bytes.inc_by(bytes);
     }
 
     /// An operation ended.

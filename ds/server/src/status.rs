@@ -8,6 +8,8 @@
 use ds_store::{ChangeError, ReadError};
 use wire_nfs::v3::Nfsstat3;
 
+use crate::copies::SettleError;
+
 /// The status of a WRITE or COMMIT that was not done.
 pub(crate) fn of_change(error: &ChangeError) -> Nfsstat3 {
     match error {
@@ -16,6 +18,15 @@ pub(crate) fn of_change(error: &ChangeError) -> Nfsstat3 {
         ChangeError::NoSpace => Nfsstat3::Nospc,
         ChangeError::Busy | ChangeError::Closed => Nfsstat3::Jukebox,
         ChangeError::Failed(_) => Nfsstat3::Io,
+    }
+}
+
+/// The status of a WRITE or COMMIT whose copies are not what was asked for.
+pub(crate) fn of_settling(error: SettleError) -> Nfsstat3 {
+    match error {
+        SettleError::Deposed => Nfsstat3::Stale,
+        SettleError::NoSpace => Nfsstat3::Nospc,
+        SettleError::Late => Nfsstat3::Jukebox,
     }
 }
 

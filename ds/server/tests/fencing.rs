@@ -32,7 +32,7 @@ async fn cut_takes_bytes_and_drop_handles_too() {
     let bed = Bed::new().await;
     let control = bed.control();
     bed.write(rw(1), START, &[7; 100], StableHow::Unstable).await.unwrap();
-    control.cut(EXTENT, Epoch(2), 40).await.unwrap();
+    control.cut(EXTENT, Epoch(2), 40, None).await.unwrap();
     let size = control.size(&[EXTENT, ExtentId { ino: 1234, index: 0 }]).await.unwrap();
     assert_eq!((size[0].end_bytes, size[0].held_bytes, size[0].epoch), (40, 40, 2));
     assert!(0 < size[0].mtime_unix_ns && 0 < size[0].change);
@@ -45,9 +45,9 @@ async fn cut_takes_bytes_and_drop_handles_too() {
     assert_eq!(bed.read(rw(3), START, 5).await.unwrap().data.len(), 0);
     // A delayed copy of the CUT changes nothing that came after it.
     bed.write(rw(3), START + 50, b"new", StableHow::Unstable).await.unwrap();
-    control.cut(EXTENT, Epoch(2), 40).await.unwrap();
+    control.cut(EXTENT, Epoch(2), 40, None).await.unwrap();
     assert_eq!(control.size(&[EXTENT]).await.unwrap()[0].end_bytes, 53);
-    assert!(control.cut(EXTENT, Epoch(9), (64 << 20) + 1).await.is_err());
+    assert!(control.cut(EXTENT, Epoch(9), (64 << 20) + 1, None).await.is_err());
 }
 
 /// A client that truncates goes on writing through the layout it has, and reads what it then holds of the file: up to the
@@ -67,7 +67,7 @@ async fn a_handle_from_before_a_cut_goes_on() {
         let extent = ExtentId { index: EXTENT.index, ino: 50 + keep };
         let old = handle_of(extent, 1, Iomode::ReadWrite, START + 1000);
         bed.write(old.clone(), START, &[7; 100], StableHow::Unstable).await.unwrap();
-        control.cut(extent, Epoch(2), keep).await.unwrap();
+        control.cut(extent, Epoch(2), keep, None).await.unwrap();
         let read = bed.read(old.clone(), START, 2000).await.unwrap();
         let kept = keep as usize;
         assert_eq!((read.data.len(), read.eof), (kept, true));
@@ -75,7 +75,7 @@ async fn a_handle_from_before_a_cut_goes_on() {
         let read = bed.read(old, START + 500, 10).await.unwrap();
         assert_eq!((read.data.len(), read.eof), (0, true));
     }
-    control.cut(EXTENT, Epoch(2), 40).await.unwrap();
+    control.cut(EXTENT, Epoch(2), 40, None).await.unwrap();
     bed.write(old(), START + 60, b"new", StableHow::Unstable).await.unwrap();
     bed.commit(old()).await.unwrap();
     let read = bed.read(old(), START, 2000).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_handle_from_before_a_cut_goes_on() {
     // What was written behind the cut stays when the power goes.
     bed.write(old(), START + 80, b"late", StableHow::FileSync).await.unwrap();
     let bed = bed.crashed(env::memory::Crash::Drop).await;
-    bed.control().cut(EXTENT, Epoch(2), 40).await.unwrap();
+    bed.control().cut(EXTENT, Epoch(2), 40, None).await.unwrap();
     let read = bed.read(new(0), START + 60, 100).await.unwrap();
     assert_eq!((&read.data[..], read.eof), (&[&b"new"[..], &[0; 17], b"late"].concat()[..], true));
     bed.control().fence(EXTENT, Epoch(2)).await.unwrap();

@@ -83,15 +83,19 @@ async fn the_control_port_wants_the_cluster_key() {
     let address = bed.server.control_address();
     let client = connect(&bed.env, address);
     let fence = AtEpoch { extent: ExtentName { ino: 7, index: 2 }, epoch: 9 };
-    for procedure in 3..10 {
-        let reply = call(&client, control::PROGRAM, 1, procedure, &fence).await.unwrap().rest();
+    for procedure in 3..15 {
+        let reply =
+            call(&client, control::PROGRAM, control::VERSION, procedure, &fence).await.unwrap().rest();
         assert_eq!(decode_reply::<KnownEpoch>(reply).unwrap(), Err(Refusal::NotAuthenticated), "{procedure}");
     }
-    call(&client, control::PROGRAM, 1, 0, &Nothing).await.unwrap();
-    assert_eq!(rejected(call(&client, control::PROGRAM, 1, 77, &Nothing).await), ReplyStatus::ProcUnavail);
+    call(&client, control::PROGRAM, control::VERSION, 0, &Nothing).await.unwrap();
+    assert_eq!(
+        rejected(call(&client, control::PROGRAM, control::VERSION, 77, &Nothing).await),
+        ReplyStatus::ProcUnavail
+    );
     assert_eq!(rejected(call(&client, v3::PROGRAM, 3, 0, &Nothing).await), ReplyStatus::ProgUnavail);
-    let mismatch = ReplyStatus::ProgMismatch { low: 1, high: 1 };
-    assert_eq!(rejected(call(&client, control::PROGRAM, 2, 0, &Nothing).await), mismatch);
+    let mismatch = ReplyStatus::ProgMismatch { low: 2, high: 2 };
+    assert_eq!(rejected(call(&client, control::PROGRAM, 1, 0, &Nothing).await), mismatch);
 
     let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]));
     let refused = wrong.fence(EXTENT, Epoch(9)).await;
@@ -107,17 +111,18 @@ async fn other_kinds_of_nodes_may_not_fence() {
     {
         let client = connect(&bed.env, bed.server.control_address());
         let handshake = Handshake::new(&cluster_key(), control::PROGRAM, kind, [kind as u8; 32]);
-        let reply = call(&client, control::PROGRAM, 1, 1, handshake.hello()).await.unwrap().rest();
+        let reply =
+            call(&client, control::PROGRAM, control::VERSION, 1, handshake.hello()).await.unwrap().rest();
         let (greeted, auth) = handshake.on_hello(decode_reply(reply).unwrap().unwrap()).unwrap();
-        let reply = call(&client, control::PROGRAM, 1, 2, &auth).await.unwrap().rest();
+        let reply = call(&client, control::PROGRAM, control::VERSION, 2, &auth).await.unwrap().rest();
         greeted.on_auth(&decode_reply(reply).unwrap().unwrap()).unwrap();
         let fence = AtEpoch { extent: ExtentName { ino: 7, index: 2 }, epoch: 9 };
-        let reply = call(&client, control::PROGRAM, 1, 5, &fence).await.unwrap().rest();
+        let reply = call(&client, control::PROGRAM, control::VERSION, 5, &fence).await.unwrap().rest();
         assert_eq!(decode_reply::<KnownEpoch>(reply).unwrap(), Err(Refusal::WrongPeer), "{kind:?}");
-        let reply = call(&client, control::PROGRAM, 1, 9, &Nothing).await.unwrap().rest();
+        let reply = call(&client, control::PROGRAM, control::VERSION, 9, &Nothing).await.unwrap().rest();
         let stat = decode_reply::<control::heartbeat::Stat>(reply).unwrap();
         assert_eq!(stat.is_ok(), may_ask, "{kind:?}");
-        let garbage = call(&client, control::PROGRAM, 1, 9, &fence).await;
+        let garbage = call(&client, control::PROGRAM, control::VERSION, 9, &fence).await;
         assert_eq!(garbage.is_err(), may_ask, "arguments that STAT does not have");
     }
 }
@@ -127,9 +132,9 @@ async fn a_failed_handshake_ends_the_connection() {
     let bed = Bed::new().await;
     let client = connect(&bed.env, bed.server.control_address());
     let auth = control::auth::Auth { mac: [0; 32] };
-    let reply = call(&client, control::PROGRAM, 1, 2, &auth).await.unwrap().rest();
+    let reply = call(&client, control::PROGRAM, control::VERSION, 2, &auth).await.unwrap().rest();
     assert_eq!(decode_reply::<Nothing>(reply).unwrap(), Err(Refusal::BadMac));
-    let next = call(&client, control::PROGRAM, 1, 9, &Nothing).await;
+    let next = call(&client, control::PROGRAM, control::VERSION, 9, &Nothing).await;
     assert_eq!(next.unwrap_err(), CallError::Disconnected);
 }
 
@@ -164,7 +169,7 @@ proptest! {
                 let reply = call(&bed.client, v3::PROGRAM, 3, procedure, &args).await;
                 assert!(!matches!(reply, Err(CallError::Disconnected | CallError::Timeout)), "{reply:?}");
                 let control = connect(&bed.env, bed.server.control_address());
-                let reply = call(&control, control::PROGRAM, 1, procedure % 12, &args).await;
+                let reply = call(&control, control::PROGRAM, control::VERSION, procedure % 12, &args).await;
                 assert!(!matches!(reply, Err(CallError::Timeout)), "{reply:?}");
             }
             bed.write(rw(1), START, b"still here", StableHow::FileSync).await.unwrap();

@@ -95,22 +95,22 @@ impl Store {
 }
 
 /// Runs to its end even if nobody waits any more: what is in the journal must get into the index.
-async fn detached(
-    act: impl Future<Output = Result<Epoch, ChangeError>> + Send + 'static,
-) -> Result<Epoch, ChangeError> {
+pub(crate) async fn detached<T: Send + 'static>(
+    act: impl Future<Output = Result<T, ChangeError>> + Send + 'static,
+) -> Result<T, ChangeError> {
     tokio::spawn(act).await.unwrap_or(Err(ChangeError::Closed))
 }
 
 /// The right to be the one FENCE, CUT or DROP at work on an extent.
-struct Controlled {
-    inner: Arc<Inner>,
-    extent: ExtentId,
+pub(crate) struct Controlled {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) extent: ExtentId,
 }
 
 impl Controlled {
     /// Waits for its turn, raises the epoch, if it `fences` the fence too, and waits for the WRITEs that were admitted
     /// before.
-    async fn begin(
+    pub(crate) async fn begin(
         inner: &Arc<Inner>,
         extent: ExtentId,
         epoch: Epoch,
@@ -146,7 +146,7 @@ impl Controlled {
         }
     }
 
-    async fn fence(&self) -> Result<Epoch, ChangeError> {
+    pub(crate) async fn fence(&self) -> Result<Epoch, ChangeError> {
         let act = {
             let mut shard = self.inner.index.shard(self.extent);
             let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
@@ -183,7 +183,7 @@ impl Controlled {
     }
 
     /// Writes records without data, syncs them, and takes them in.
-    async fn append(&self, acts: Vec<Act>) -> Result<Epoch, ChangeError> {
+    pub(crate) async fn append(&self, acts: Vec<Act>) -> Result<Epoch, ChangeError> {
         let number = self.inner.in_flight.begin();
         let landing = Landing { inner: self.inner.clone(), number };
         let records = acts.iter().map(|act| act.record(vec![])).collect();

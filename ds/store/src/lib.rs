@@ -6,12 +6,13 @@
 //!
 //! INVARIANT: bytes whose WRITE or COMMIT was answered as synced survive a crash; a byte is never answered wrong: what
 //! does not check is an error.
-//! Spec: docs/formats/journal.md; docs/protocol/control.md §3.
+//! Spec: docs/formats/journal.md; docs/protocol/control.md §3; docs/protocol/replicate.md.
 
 #![forbid(unsafe_code)]
 
 mod compact;
 mod control;
+mod copy;
 mod driver;
 mod error;
 mod extent;
@@ -28,12 +29,13 @@ mod sync;
 mod write;
 
 pub use control::ExtentSize;
+pub use copy::Run;
 pub use error::{ChangeError, OpenError, ReadError};
 pub use read::Found;
 pub use record::RecordError;
 pub use store::{Store, StoreConfig, StoreUsage};
 pub use superblock::SuperblockError;
-pub use write::Stability;
+pub use write::{Stability, Ticket};
 
 #[cfg(test)]
 mod tests;

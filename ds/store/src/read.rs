@@ -78,6 +78,17 @@ impl Store {
         Err(ReadError::Log(wal::ReadError::Io(std::io::ErrorKind::ResourceBusy.into())))
     }
 
+    /// Reads as [`read`](Self::read) does, for a copy and not for a client: under no epoch. At least one byte, unless none is asked
+    /// for.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but for `Stale`.
+    pub async fn peek(&self, extent: ExtentId, offset: u32, length: u32) -> Result<Vec<Bytes>, ReadError> {
+        let epoch =
+            self.inner.index.shard(extent).get(&extent).map_or_else(Epoch::default, |known| known.epoch);
+        self.read(extent, epoch, offset, length).await.map(|found| found.data)
+    }
+
     fn damaged(&self, extent: ExtentId, error: wal::ReadError) -> ReadError {
         self.inner.bad_blocks.fetch_add(1, Ordering::Relaxed);
         tracing::error!(%extent, %error, "bytes cannot be read");

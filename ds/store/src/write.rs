@@ -45,28 +45,54 @@ impl Store {
     ) -> Result<(), ChangeError> {
         let bytes: usize = data.iter().map(Bytes::len).sum();
         let length = u32::try_from(bytes).map_err(|_| ChangeError::Range)?;
-        let inside = offset.checked_add(length).is_some_and(|end| end <= EXTENT_BYTES);
-        if !inside || WRITE_BYTES_MAX < bytes {
-            return Err(ChangeError::Range);
-        }
-        if length == 0 {
+        if length == 0 && offset <= EXTENT_BYTES {
             return self.inner.check_epoch(extent, epoch);
         }
+        self.admit(extent, epoch, offset, length).await?.write(data, stability).await
+    }
+
+    /// Takes room for a WRITE of `length` bytes, at least one, and gives it its place among the acts on the extent.
+    ///
+    /// # Units
+    /// `offset` counts bytes from the start of the extent.
+    /// # Errors
+    /// As [`write`](Self::write), but for `Failed`.
+    pub async fn admit(
+        &self,
+        extent: ExtentId,
+        epoch: Epoch,
+        offset: u32,
+        length: u32,
+    ) -> Result<Ticket, ChangeError> {
+        check_range(offset, length)?;
         let room = Reserved::take(&self.inner, length).await?;
-        let admitted = Admitted::new(room, extent, epoch, offset, length)?;
-        let (inner, record) = (&self.inner, admitted.act.record(data));
-        let durability = match stability {
-            Stability::Unstable => Durability::Written,
-            Stability::Synced => Durability::Synced,
-        };
-        // What was stamped by now is enqueued before this record, so a sync of this one covers it.
-        let horizon = inner.stamps.horizon();
-        let appended = inner.wal.enqueue(vec![record], durability).await?;
-        Landing { work: Some((admitted, appended)), durability }.land().await?;
-        if stability == Stability::Synced {
-            inner.stamps.synced(horizon);
+        Ok(Ticket { admitted: Admitted::new(room, extent, epoch, offset, length, None)? })
+    }
+
+    /// Takes in a WRITE that the extent's home has given its place, `sequence`. What is older than what is there does not
+    /// show, whatever comes first.
+    ///
+    /// # Units
+    /// `offset` counts bytes from the start of the extent.
+    /// # Errors
+    /// Any [`ChangeError`]; `Stale` if the extent is at a higher epoch.
+    pub async fn write_at(
+        &self,
+        extent: ExtentId,
+        epoch: Epoch,
+        sequence: u64,
+        offset: u32,
+        data: Bytes,
+        stability: Stability,
+    ) -> Result<(), ChangeError> {
+        let length = u32::try_from(data.len()).map_err(|_| ChangeError::Range)?;
+        check_range(offset, length)?;
+        if SEQUENCE_END <= sequence {
+            return Err(ChangeError::Range);
         }
-        Ok(())
+        let room = Reserved::take(&self.inner, length).await?;
+        let admitted = Admitted::new(room, extent, epoch, offset, length, Some(sequence))?;
+        Ticket { admitted }.write(vec![data], stability).await
     }
 
     /// Returns when every WRITE to the extent that was answered before is on stable storage.
@@ -80,6 +106,50 @@ impl Store {
             return Ok(());
         }
         self.inner.sync().await
+    }
+}
+
+fn check_range(offset: u32, length: u32) -> Result<(), ChangeError> {
+    let inside = offset.checked_add(length).is_some_and(|end| end <= EXTENT_BYTES);
+    let fits = 0 < length && length as usize <= WRITE_BYTES_MAX;
+    if inside && fits { Ok(()) } else { Err(ChangeError::Range) }
+}
+
+/// A WRITE that has its place among the acts on its extent. Dropped, it never was.
+pub struct Ticket {
+    admitted: Admitted,
+}
+
+impl Ticket {
+    /// Its place among the acts on the extent: the higher one shows.
+    #[must_use]
+    pub fn sequence(&self) -> u64 {
+        self.admitted.act.sequence
+    }
+
+    /// Writes the bytes, as many as were announced.
+    ///
+    /// # Errors
+    /// [`ChangeError::Failed`]: it is unknown whether the bytes are there; [`ChangeError::Range`] for another number of bytes.
+    pub async fn write(self, data: Vec<Bytes>, stability: Stability) -> Result<(), ChangeError> {
+        let Self { admitted } = self;
+        if data.iter().map(Bytes::len).sum::<usize>() != admitted.act.length as usize {
+            return Err(ChangeError::Range);
+        }
+        let inner = Arc::clone(&admitted.room.inner);
+        let record = admitted.act.record(data);
+        let durability = match stability {
+            Stability::Unstable => Durability::Written,
+            Stability::Synced => Durability::Synced,
+        };
+        // What was stamped by now is enqueued before this record, so a sync of this one covers it.
+        let horizon = inner.stamps.horizon();
+        let appended = inner.wal.enqueue(vec![record], durability).await?;
+        Landing { work: Some((admitted, appended)), durability }.land().await?;
+        if stability == Stability::Synced {
+            inner.stamps.synced(horizon);
+        }
+        Ok(())
     }
 }
 
@@ -165,21 +235,25 @@ impl Admitted {
         epoch: Epoch,
         offset: u32,
         length: u32,
+        told: Option<u64>,
     ) -> Result<Self, ChangeError> {
         let mut shard = room.inner.index.shard(extent);
         let known = shard.entry(extent).or_default();
-        if epoch < known.fence_epoch {
-            return Err(ChangeError::Stale { known: known.fence_epoch });
+        // A client's handle is good until it is fenced; a home that knows less than we do is no home any more.
+        let least = if told.is_some() { known.epoch } else { known.fence_epoch };
+        if epoch < least {
+            return Err(ChangeError::Stale { known: least });
         }
         if SEQUENCE_END <= known.sequence + 1 {
             return Err(ChangeError::NoSpace);
         }
         let epoch = known.epoch.max(epoch);
         known.epoch = epoch;
-        known.sequence += 1;
+        let sequence = told.unwrap_or(known.sequence + 1);
+        known.sequence = known.sequence.max(sequence);
         let generation = known.generation;
         known.writers[generation] += 1;
-        let act = Act { kind: Kind::Write, extent, epoch, sequence: known.sequence, offset, length };
+        let act = Act { kind: Kind::Write, extent, epoch, sequence, offset, length };
         drop(shard);
         let number = room.inner.in_flight.begin();
         Ok(Self { room, act, generation, number })

@@ -2,7 +2,8 @@
 //!
 //! Lengths are checked before anything is taken apart: a value that no version wrote is an error, never a panic.
 
-use layout::{DataServerId, Epoch, ExtentId};
+use layout::copies::BACKUPS_MAX;
+use layout::{Backup, DataServerId, Epoch, ExtentId};
 
 use crate::ExtentRecord;
 use crate::inode::{Content, FileType, Ino, Inode, Kind, MODE_MASK, Timestamp};
@@ -15,11 +16,15 @@ pub const INODE_BYTES: usize = 100;
 /// Bytes of a directory entry before its name.
 pub const DIRENT_HEAD_BYTES: usize = 10;
 /// Bytes of an extent record.
-pub const EXTENT_BYTES: usize = 24;
+pub const EXTENT_BYTES: usize = BACKUPS_AT + BACKUPS_MAX * BACKUP_BYTES;
 /// Bytes of a work item.
 pub const WORK_BYTES: usize = 36;
 
 const VERSION: u8 = 1;
+/// Of extent records: version 1 knew no backups.
+const EXTENT_VERSION: u8 = 2;
+const BACKUPS_AT: usize = 24;
+const BACKUP_BYTES: usize = 12;
 const CONTENT_INLINE: u8 = 1;
 const CONTENT_EXTENTS: u8 = 2;
 const WORK_CUT: u8 = 1;
@@ -153,8 +158,15 @@ pub fn decode_dirent(value: &[u8]) -> Result<DirentRef<'_>, StoreError> {
 #[must_use]
 pub fn encode_extent(record: &ExtentRecord) -> [u8; EXTENT_BYTES] {
     let mut out = [0; EXTENT_BYTES];
-    out[0] = VERSION;
+    out[0] = EXTENT_VERSION;
     out[1] = u8::from(record.pending_work.is_some());
+    out[2] = u8::try_from(record.backups.len()).expect("at most BACKUPS_MAX");
+    for (place, backup) in record.backups.iter().enumerate() {
+        let at = BACKUPS_AT + place * BACKUP_BYTES;
+        out[3] |= u8::from(backup.filling) << place;
+        put_u32(&mut out, at, backup.server.0);
+        put_u64(&mut out, at + 4, backup.since.0);
+    }
     put_u32(&mut out, 4, record.home.0);
     put_u64(&mut out, 8, record.epoch.0);
     put_u64(&mut out, 16, record.pending_work.unwrap_or(0));
@@ -167,9 +179,18 @@ pub fn encode_extent(record: &ExtentRecord) -> [u8; EXTENT_BYTES] {
 /// [`StoreError::Corrupt`] for a value no version wrote.
 pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, StoreError> {
     let value: &[u8; EXTENT_BYTES] = value.try_into().map_err(|_| StoreError::Corrupt("extent length"))?;
-    if value[0] != VERSION {
+    if value[0] != EXTENT_VERSION {
         return Err(StoreError::Corrupt("extent version"));
     }
+    let count = usize::from(value[2]);
+    if BACKUPS_MAX < count || value[3] >> count != 0 {
+        return Err(StoreError::Corrupt("extent backups"));
+    }
+    let backups = (0..count).map(|place| {
+        let at = BACKUPS_AT + place * BACKUP_BYTES;
+        let (server, since) = (DataServerId(u32_at(value, at)), Epoch(u64_at(value, at + 4)));
+        Backup { server, since, filling: value[3] >> place & 1 == 1 }
+    });
     let pending_work = match value[1] {
         0 => None,
         1 => Some(u64_at(value, 16)),
@@ -178,6 +199,7 @@ pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, Sto
     Ok(ExtentRecord {
         extent,
         home: DataServerId(u32_at(value, 4)),
+        backups: backups.collect(),
         epoch: Epoch(u64_at(value, 8)),
         pending_work,
     })

@@ -1,6 +1,7 @@
 //! Where one extent of a file lives, and under which epoch it may be written.
 
-use layout::{DataServerId, Epoch, ExtentId};
+use layout::copies::Copies;
+use layout::{Backup, DataServerId, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
 
 /// Where one extent of a file lives. Made by `op::extent::allocate`, removed with its file; a truncation keeps it, so
@@ -11,8 +12,24 @@ pub struct ExtentRecord {
     pub extent: ExtentId,
     /// The data server that serves it.
     pub home: DataServerId,
-    /// Raised whenever who may write changes; handles of an older epoch are refused.
+    /// The data servers that keep further copies, at most [`layout::copies::BACKUPS_MAX`].
+    pub backups: Vec<Backup>,
+    /// Raised whenever who may write, or where the copies are, changes; handles of an older epoch are refused.
     pub epoch: Epoch,
     /// The work item its home must carry out before new handles may be given out.
     pub pending_work: Option<u64>,
+}
+
+impl ExtentRecord {
+    /// Where its copies are, for a decision.
+    #[must_use]
+    pub fn copies(&self) -> Copies {
+        let backups = self.backups.iter().map(|backup| (backup.server, backup.filling)).collect();
+        Copies { home: self.home, backups }
+    }
+
+    /// All data servers that keep it, the home first.
+    pub fn servers(&self) -> impl Iterator<Item = DataServerId> + '_ {
+        std::iter::once(self.home).chain(self.backups.iter().map(|backup| backup.server))
+    }
 }

@@ -245,7 +245,9 @@ impl Census {
             match self.extents.get(&item.extent()) {
                 Some(record) => {
                     let waits = record.pending_work == Some(number);
-                    ensure(waits, "work item", number, "is not what its extent waits for")?;
+                    // A server that left may have come back since, at a higher epoch than that of its drop.
+                    let left = matches!(item, WorkItem::Drop { .. }) && item.epoch() <= record.epoch;
+                    ensure(waits || left, "work item", number, "is not what its extent waits for")?;
                 }
                 None => {
                     let gone = !self.inodes.contains_key(&item.extent().ino);

@@ -24,6 +24,11 @@ pub enum StoreError {
     /// A key or value is there that no version of this program wrote.
     #[error("corrupt: {0}")]
     Corrupt(&'static str),
+    /// The store was made by another version of this program, whose bytes this one does not read.
+    #[error(
+        "the store has format {0}, this version of shoal reads format 2 only: it was made by another one"
+    )]
+    OtherVersion(u8),
     /// The store has no superblock yet.
     #[error("not formatted")]
     NotFormatted,

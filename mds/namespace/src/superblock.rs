@@ -12,7 +12,10 @@ pub const SUPERBLOCK_BYTES: usize = 84;
 /// Bytes of the counters.
 pub const COUNTERS_BYTES: usize = 28;
 
+/// Of the counters.
 const VERSION: u8 = 1;
+/// Of the store as a whole: stores of version 1 knew no backups of extents and are not opened.
+const STORE_VERSION: u8 = 2;
 /// Says what the store is, to whoever looks at its bytes.
 const MAGIC: [u8; 3] = *b"SHO";
 
@@ -55,7 +58,7 @@ pub(crate) fn cookie_key(view: &dyn View) -> Result<[u8; 32], StoreError> {
 /// Writes the superblock.
 pub(crate) fn put_superblock(txn: &mut dyn Txn, superblock: &Superblock) -> Result<(), StoreError> {
     let mut out = [0; SUPERBLOCK_BYTES];
-    out[0] = VERSION;
+    out[0] = STORE_VERSION;
     out[1..4].copy_from_slice(&MAGIC);
     out[4..20].copy_from_slice(&superblock.file_system);
     out[20..COOKIE_KEY_AT].copy_from_slice(&superblock.handle_key);
@@ -75,8 +78,11 @@ fn decode(value: &[u8]) -> Result<Superblock, StoreError> {
 fn checked(value: &[u8]) -> Result<&[u8; SUPERBLOCK_BYTES], StoreError> {
     let value: &[u8; SUPERBLOCK_BYTES] =
         value.try_into().map_err(|_| StoreError::Corrupt("superblock length"))?;
-    if value[0] != VERSION || value[1..4] != MAGIC {
-        return Err(StoreError::Corrupt("superblock version"));
+    if value[1..4] != MAGIC {
+        return Err(StoreError::Corrupt("superblock magic"));
+    }
+    if value[0] != STORE_VERSION {
+        return Err(StoreError::OtherVersion(value[0]));
     }
     Ok(value)
 }

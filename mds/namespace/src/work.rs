@@ -1,6 +1,7 @@
 //! What data servers must still do for the namespace: work items, kept until they report back.
 //!
-//! INVARIANT: an extent has at most one work item. A later one replaces the earlier and asks for at least as much.
+//! INVARIANT: an extent has at most one work item for its home. A later one replaces the earlier and asks for at least as
+//! much. Further items of an extent are drops, for servers that no longer keep it.
 
 use layout::{DataServerId, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! Golden bytes of keys and values (docs/formats/namespace.md), and what their readers do with bad ones.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
-use layout::{DataServerId, Epoch, ExtentId};
+use layout::{Backup, DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};
 use mds_namespace::op::format::{Root, format};
 use mds_namespace::store::mem::MemStore;
@@ -109,14 +109,26 @@ fn a_directory_entry_is_as_drawn() {
 fn extent_records_and_work_items_are_as_drawn() {
     let extent = ExtentId { ino: INO, index: 0x0809_0a0b };
     let (home, epoch) = (DataServerId(0x0c0d_0e0f), Epoch(0x1011));
-    let record = ExtentRecord { extent, home, epoch, pending_work: Some(0x1213) };
+    let record = ExtentRecord { extent, home, backups: vec![], epoch, pending_work: Some(0x1213) };
     let bytes = codec::encode_extent(&record);
-    assert_eq!(hex(&bytes), "010100000c0d0e0f00000000000010110000000000001213");
+    assert_eq!(hex(&bytes), format!("020100000c0d0e0f00000000000010110000000000001213{}", "00".repeat(24)));
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), record);
     let idle = ExtentRecord { pending_work: None, ..record };
     let bytes = codec::encode_extent(&idle);
-    assert_eq!(hex(&bytes), "010000000c0d0e0f00000000000010110000000000000000");
+    assert_eq!(hex(&bytes), format!("020000000c0d0e0f00000000000010110000000000000000{}", "00".repeat(24)));
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), idle);
+    let backup =
+        |server, since, filling| Backup { server: DataServerId(server), since: Epoch(since), filling };
+    let kept = ExtentRecord { backups: vec![backup(0x21, 1, false), backup(0x22, 0x1011, true)], ..idle };
+    let bytes = codec::encode_extent(&kept);
+    let backups = "000000210000000000000001000000220000000000001011";
+    assert_eq!(hex(&bytes), format!("020002020c0d0e0f00000000000010110000000000000000{backups}"));
+    assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), kept);
+    for (at, wrong) in [(0, 1), (2, 3), (3, 4)] {
+        let mut bytes = bytes;
+        bytes[at] = wrong;
+        assert!(codec::decode_extent(extent, &bytes).is_err(), "{at}");
+    }
     for (item, code, keep) in [
         (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77, fences: false }, "01", "0000000000000077"),
         (WorkItem::Drop { extent, home, epoch }, "02", "0000000000000000"),
@@ -139,7 +151,7 @@ fn the_superblock_and_the_counters_are_as_drawn() {
     let root = Root { uid: 0, gid: 0, mode: 0o755 };
     format(&mut *txn, &written, root, Timestamp::default()).unwrap();
     let bytes = txn.get(&keys::SUPERBLOCK).unwrap().unwrap();
-    assert_eq!(hex(&bytes), format!("0153484f{}{}{}", "01".repeat(16), "02".repeat(32), "03".repeat(32)));
+    assert_eq!(hex(&bytes), format!("0253484f{}{}{}", "01".repeat(16), "02".repeat(32), "03".repeat(32)));
     assert_eq!(superblock(&*txn).unwrap(), written);
     let bytes = txn.get(&keys::COUNTERS).unwrap().unwrap();
     assert_eq!(hex(&bytes), "01000000000000000000000200000000000000010000000000000001");
@@ -149,7 +161,8 @@ fn the_superblock_and_the_counters_are_as_drawn() {
 #[test]
 fn values_cut_short_or_grown_are_refused() {
     let extent = ExtentId { ino: 1, index: 0 };
-    let record = ExtentRecord { extent, home: DataServerId(1), epoch: Epoch(1), pending_work: None };
+    let record =
+        ExtentRecord { extent, home: DataServerId(1), backups: vec![], epoch: Epoch(1), pending_work: None };
     let item = WorkItem::Drop { extent, home: DataServerId(1), epoch: Epoch(1) };
     let values = [
         codec::encode_inode(&inode()).to_vec(),
@@ -168,7 +181,7 @@ fn values_cut_short_or_grown_are_refused() {
         }
         assert!(!reads(&[value.as_slice(), &[0]].concat()));
         let mut newer = value.clone();
-        newer[0] = 2;
+        newer[0] += 1;
         assert!(!reads(&newer));
         let mut other = value.clone();
         other[1] = 0x99;

@@ -80,7 +80,13 @@ fn what_stands_beside_inodes_and_fits_none() {
     let extent = |ino| ExtentId { ino, index: 0 };
     let record = |ino, pending_work| {
         let home = DataServerId(1);
-        codec::encode_extent(&ExtentRecord { extent: extent(ino), home, epoch: Epoch(1), pending_work })
+        codec::encode_extent(&ExtentRecord {
+            extent: extent(ino),
+            home,
+            backups: vec![],
+            epoch: Epoch(1),
+            pending_work,
+        })
     };
     assert_eq!(put(&keys::extent(extent(2)), &record(2, None)), "has no file");
     assert_eq!(put(&keys::extent(extent(3)), &record(3, Some(1))), "waits for work that is not there");

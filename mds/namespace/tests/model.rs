@@ -259,7 +259,8 @@ fn perform(fs: &mut Fs, file: &mut File, act: &Act) {
             }
         }
         Act::Allocate(index) => {
-            fs.run(|txn, _| extent::allocate(txn, ExtentId { ino, index }, DataServerId(index))).unwrap();
+            fs.run(|txn, _| extent::allocate(txn, ExtentId { ino, index }, DataServerId(index + 1), &[]))
+                .unwrap();
         }
         Act::Grow(end_bytes) => {
             let grown = Grown { end_bytes: Some(end_bytes), ..Grown::default() };

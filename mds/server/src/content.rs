@@ -13,9 +13,9 @@ use mds_shard::command::data::{Allocate, Fence, MoveToExtents, WriteInline, Writ
 use mds_shard::{Command, Origin, Outcome, Refusal};
 use wire_nfs::v4::Nfsstat4;
 
-use crate::limits::CONTENT_MOVED_RETRIES_MAX;
+use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX};
 use crate::server::Server;
-use crate::status;
+use crate::{copies, flexfile, status};
 
 /// The client tag of the metadata server's own handles.
 const OWN_TAG: u32 = 0;
@@ -66,24 +66,44 @@ async fn read_extent(
     size_bytes: u64,
 ) -> Result<Bytes, Nfsstat4> {
     let bytes = len_usize(len);
-    let record = {
-        let view = server.view()?;
-        op::extent::extent(view.namespace(), extent).map_err(|e| status::of_namespace(&e))?
-    };
-    let Some(record) = record else {
-        return Ok(Bytes::from(vec![0; bytes]));
-    };
-    if record.pending_work.is_some() {
-        return Err(Nfsstat4::Delay);
+    for _ in 0..HOME_MOVED_RETRIES_MAX {
+        let Some(record) = copies::served(server, extent).await? else {
+            return Ok(Bytes::from(vec![0; bytes]));
+        };
+        if record.pending_work.is_some() {
+            return Err(Nfsstat4::Delay);
+        }
+        let route = route(server, &record, Iomode::Read, size_bytes)?;
+        let read = at_home(server, &record, server.data_path.read(&route, offset, len)).await?;
+        let Some((segments, _)) = read else { continue };
+        let mut data = BytesMut::with_capacity(bytes);
+        segments.iter().for_each(|segment| data.extend_from_slice(segment));
+        // The file is longer than what the data server holds: the rest is a hole.
+        data.resize(bytes, 0);
+        return Ok(data.freeze());
     }
-    let route = route(server, &record, Iomode::Read, size_bytes)?;
-    let (segments, _) =
-        server.data_path.read(&route, offset, len).await.map_err(|e| of_data_path(server, &record, &e))?;
-    let mut data = BytesMut::with_capacity(bytes);
-    segments.iter().for_each(|segment| data.extend_from_slice(segment));
-    // The file is longer than what the data server holds: the rest is a hole.
-    data.resize(bytes, 0);
-    Ok(data.freeze())
+    Err(Nfsstat4::Delay)
+}
+
+/// What I/O at an extent's home came to; `None` if it is to be tried again, at another home or at this one.
+async fn at_home<T>(
+    server: &Server,
+    record: &ExtentRecord,
+    io: impl Future<Output = Result<T, DataPathError>>,
+) -> Result<Option<T>, Nfsstat4> {
+    let done = tokio::select! {
+        done = io => done,
+        () = copies::moved(server, record) => return Ok(None),
+    };
+    match done {
+        Ok(done) => Ok(Some(done)),
+        Err(DataPathError::Unreachable(error)) => {
+            tracing::info!(server = record.home.0, %error, "a home cannot be reached in band");
+            server.data_servers.mark_broken(record.home, server.now_ms());
+            Ok(None)
+        }
+        Err(error) => Err(of_data_path(server, record, &error)),
+    }
 }
 
 /// Writes bytes; they are on stable storage when this returns.
@@ -138,43 +158,50 @@ async fn write_extents(
     size_bytes: u64,
 ) -> Result<(), Nfsstat4> {
     for (extent, offset, len) in pieces(ino, offset_bytes, data.len() as u64) {
-        let record = home_of(server, extent, None).await?;
-        if record.pending_work.is_some() {
-            return Err(Nfsstat4::Delay);
-        }
         let from = usize::try_from(offset - offset_bytes).expect("within the data");
         let len = usize::try_from(len).expect("within the data");
-        let route = route(server, &record, Iomode::ReadWrite, size_bytes)?;
-        server
-            .data_path
-            .write_durable(&route, offset, data.slice(from..from + len))
-            .await
-            .map_err(|e| of_data_path(server, &record, &e))?;
+        write_extent(server, extent, offset, &data.slice(from..from + len), size_bytes).await?;
     }
     Ok(())
 }
 
-/// The record of an extent that has a home.
-///
-/// # Errors
-/// The store's.
-pub(crate) fn known_home_of(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
-    op::extent::extent(server.view()?.namespace(), extent).map_err(|e| status::of_namespace(&e))
+async fn write_extent(
+    server: &Server,
+    extent: ExtentId,
+    offset: u64,
+    data: &Bytes,
+    size_bytes: u64,
+) -> Result<(), Nfsstat4> {
+    for _ in 0..HOME_MOVED_RETRIES_MAX {
+        let record = match copies::served(server, extent).await? {
+            Some(record) => record,
+            None => home_of(server, extent, None).await?,
+        };
+        if record.pending_work.is_some() {
+            return Err(Nfsstat4::Delay);
+        }
+        let route = route(server, &record, Iomode::ReadWrite, size_bytes)?;
+        let write = server.data_path.write_durable(&route, offset, data.clone());
+        if at_home(server, &record, write).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(Nfsstat4::Delay)
 }
 
-/// Where an extent without a home would go now.
+/// Where an extent without a home, and its backups, would go now.
 ///
 /// # Errors
 /// NOSPC if no data server that is up has room, DELAY if none is up.
-pub(crate) fn choose_home(
+pub(crate) fn choose_servers(
     server: &Server,
     extent: ExtentId,
     client: Option<u64>,
-) -> Result<DataServerId, Nfsstat4> {
+) -> Result<(DataServerId, Vec<DataServerId>), Nfsstat4> {
     let now_ms = server.now_ms();
     server
         .data_servers
-        .place(extent, client, now_ms)
+        .place(extent, client, server.config.hot_copies, now_ms)
         .ok_or_else(|| if server.data_servers.any_up(now_ms) { Nfsstat4::Nospc } else { Nfsstat4::Delay })
 }
 
@@ -187,11 +214,13 @@ pub(crate) async fn home_of(
     extent: ExtentId,
     client: Option<u64>,
 ) -> Result<ExtentRecord, Nfsstat4> {
-    if let Some(record) = known_home_of(server, extent)? {
+    let known =
+        op::extent::extent(server.view()?.namespace(), extent).map_err(|e| status::of_namespace(&e))?;
+    if let Some(record) = known {
         return Ok(record);
     }
-    let home = choose_home(server, extent, client)?;
-    match server.propose(Command::Allocate(Allocate { extent, home })).await? {
+    let (home, backups) = choose_servers(server, extent, client)?;
+    match server.propose(Command::Allocate(Allocate { extent, home, backups })).await? {
         Outcome::Extent(record) => Ok(record),
         _ => Err(Nfsstat4::Serverfault),
     }
@@ -241,7 +270,8 @@ async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Resul
         return Err(Nfsstat4::Serverfault);
     };
     let known = server.data_servers.one(record.home).ok_or(Nfsstat4::Delay)?;
-    known.control.cut(fenced.extent, fenced.epoch, 0).await.map_err(|error| {
+    let set = copies::set_of(&fenced);
+    known.control.cut(fenced.extent, fenced.epoch, 0, Some(set)).await.map_err(|error| {
         tracing::warn!(server = record.home.0, %error, "data server did not cut an extent");
         Nfsstat4::Delay
     })?;
@@ -263,8 +293,15 @@ fn route(
     if !server.data_servers.is_up(record.home, server.now_ms()) {
         return Err(server.away(record.home));
     }
-    let handle =
-        DsHandle { extent: record.extent, epoch: record.epoch, mode, client_tag: OWN_TAG, size_hint_bytes };
+    let handle = DsHandle {
+        extent: record.extent,
+        epoch: record.epoch,
+        mode,
+        client_tag: OWN_TAG,
+        size_hint_bytes,
+        home: record.home,
+        backups: flexfile::named(record),
+    };
     let address = known.data_address().ok_or(Nfsstat4::Serverfault)?;
     Ok(Route::new(address, layout::handle::seal(&server.handle_key, &handle)))
 }

@@ -1,6 +1,6 @@
-//! What data servers call: register and heartbeat, behind the cluster key.
+//! What data servers call: register, heartbeat, and words about copies, behind the cluster key.
 //!
-//! Spec: docs/protocol/control.md §1, §2.
+//! Spec: docs/protocol/control.md §1, §2; docs/protocol/replicate.md §3.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,11 +10,13 @@ use client::control::DsControl;
 use env::BoxFuture;
 use env_transport::{Answer, Call, Connection, Service};
 use layout::DataServerId;
+use layout::copies::Domain;
 use mds_shard::Command;
 use mds_shard::Outcome;
 use mds_shard::command::data::RegisterDataServer;
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
+use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
@@ -25,7 +27,7 @@ use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::Known;
 use crate::server::Server;
-use crate::work;
+use crate::{copies, work};
 
 /// The service on the control port.
 pub(crate) struct ControlService {
@@ -99,6 +101,9 @@ impl Service for ControlService {
             Some(Procedure::Heartbeat) => Box::pin(async move {
                 reply(header.xid, args, |beat| async move { heartbeat(&server, peer, &beat) }).await
             }),
+            Some(Procedure::Copies) => Box::pin(async move {
+                reply(header.xid, args, |ask| async move { copies(&server, peer, &ask).await }).await
+            }),
             Some(Procedure::Null) => answer(accepted_success(header.xid)),
             _ => answer(proc_unavail(header.xid)),
         }
@@ -139,6 +144,9 @@ async fn register_one(
         addresses: register.addresses.clone(),
         control: register.control.clone(),
         capacity_bytes: register.capacity_bytes,
+        zone: register.zone.clone(),
+        rack: register.rack.clone(),
+        host: register.host.clone(),
     });
     let id = match server.shard.propose(None, command).await {
         Ok(Outcome::DataServer(id)) => DataServerId(id),
@@ -162,36 +170,61 @@ async fn register_one(
         },
         renewed_ms: None,
         full_ms: None,
+        domain: Domain { zone: register.zone, rack: register.rack, host: register.host },
+        suspect_ms: None,
+        broken_ms: None,
+        condemned: false,
     };
     tracing::info!(server = id.0, addresses = ?known.addresses, "data server registered");
     // Cuts come before the lease: handles from before them are still good.
-    server.data_servers.put(id, known.clone());
+    server.data_servers.put(id, known);
     if work::settle_all_of(&server, id).await.is_err() {
         tracing::warn!(server = id.0, "data server cannot be told what it missed: no lease yet");
         return Err(Refusal::Busy);
     }
-    server.data_servers.put(id, Known { renewed_ms: Some(server.now_ms()), ..known });
+    if !server.data_servers.grant(id, server.now_ms()) {
+        return Err(Refusal::Busy);
+    }
+    server.copies.look.notify_one();
+    server.copies.changed.notify_waiters();
     let mut nonce = [0; 16];
     server.env.entropy.fill(&mut nonce);
     Ok(Registered {
         server: id.0,
         lease_ms: lease_ms(&server),
         key: SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes()),
+        directory: server.data_servers.directory(),
     })
+}
+
+async fn copies(server: &Server, peer: Result<Peer, Refusal>, ask: &AskCopies) -> Result<CopySet, Refusal> {
+    data_server(peer)?;
+    leading(server)?;
+    copies::hear(server, ask).await
+}
+
+fn leading(server: &Server) -> Result<(), Refusal> {
+    if server.shard.is_leader() {
+        return Ok(());
+    }
+    let leader = server.shard.leader().map(|(_, address)| address).unwrap_or_default();
+    Err(Refusal::NotLeader { leader })
 }
 
 fn heartbeat(server: &Server, peer: Result<Peer, Refusal>, beat: &Heartbeat) -> Result<Renewed, Refusal> {
     data_server(peer)?;
-    if !server.shard.is_leader() {
-        let leader = server.shard.leader().map(|(_, address)| address).unwrap_or_default();
-        return Err(Refusal::NotLeader { leader });
-    }
+    leading(server)?;
     // A lapsed lease is not renewed by a heartbeat: what the server missed must be done first.
     if !server.data_servers.is_up(DataServerId(beat.server), server.now_ms()) {
         return Err(Refusal::RegisterAgain);
     }
     let known = server.data_servers.renew(DataServerId(beat.server), beat.uuid, beat.usage, server.now_ms());
-    if known { Ok(Renewed { lease_ms: lease_ms(server) }) } else { Err(Refusal::RegisterAgain) }
+    if !known {
+        return Err(Refusal::RegisterAgain);
+    }
+    let directory = server.data_servers.directory();
+    let directory = (directory.version != beat.directory).then_some(directory);
+    Ok(Renewed { lease_ms: lease_ms(server), directory })
 }
 
 fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {

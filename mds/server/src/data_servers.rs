@@ -13,13 +13,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use client::control::DsControl;
+use layout::copies::{BACKUPS_MAX, Domain, Place, choose_backups};
 use layout::placement::{Candidate, choose};
 use layout::{DataServerId, ExtentId};
 use parking_lot::{Mutex, RwLock};
+use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::heartbeat::Usage;
 use wire_nfs::flexfiles::NetAddr;
 
-use crate::limits::{EXCLUSION_MS, EXCLUSIONS_MAX};
+use crate::limits::{EXCLUSION_MS, EXCLUSIONS_MAX, SUSPECT_MS, UNHEARD_MS};
 
 /// A universal address with its network id: `tcp6` if it holds colons.
 #[must_use]
@@ -48,6 +50,14 @@ pub(crate) struct Known {
     pub(crate) renewed_ms: Option<u64>,
     /// When it last refused a write for want of space, by the monotonic clock.
     pub(crate) full_ms: Option<u64>,
+    /// What is lost together with it.
+    pub(crate) domain: Domain,
+    /// When a home last complained of it, by the monotonic clock.
+    pub(crate) suspect_ms: Option<u64>,
+    /// When somebody could not reach it, by the monotonic clock; forgotten with its next sign of life.
+    pub(crate) broken_ms: Option<u64>,
+    /// Its extents are being given to others: it gets no lease.
+    pub(crate) condemned: bool,
 }
 
 impl Known {
@@ -75,6 +85,7 @@ impl Known {
 /// All data servers.
 pub(crate) struct DataServers {
     lease_ms: u64,
+    started_ms: u64,
     known: RwLock<BTreeMap<DataServerId, Known>>,
     rotation: AtomicU64,
     exclusions: Mutex<VecDeque<Exclusion>>,
@@ -89,8 +100,9 @@ struct Exclusion {
 impl DataServers {
     /// None known yet.
     #[must_use]
-    pub(crate) fn new(lease_ms: u64) -> Self {
-        Self { lease_ms, known: RwLock::default(), rotation: AtomicU64::new(0), exclusions: Mutex::default() }
+    pub(crate) fn new(lease_ms: u64, started_ms: u64) -> Self {
+        let (known, exclusions) = (RwLock::default(), Mutex::default());
+        Self { lease_ms, started_ms, known, rotation: AtomicU64::new(0), exclusions }
     }
 
     /// The lease given to data servers, milliseconds.
@@ -104,17 +116,123 @@ impl DataServers {
         let mut all = self.known.write();
         if let Some(before) = all.get(&id) {
             known.renewed_ms = known.renewed_ms.or(before.renewed_ms);
+            known.condemned = before.condemned;
         }
         all.insert(id, known);
+    }
+
+    /// Gives a lease to a server that has just registered. False if its extents are being given to others: what it must do
+    /// about that is not in the store yet.
+    pub(crate) fn grant(&self, id: DataServerId, now_ms: u64) -> bool {
+        let mut all = self.known.write();
+        match all.get_mut(&id) {
+            Some(known) if !known.condemned => {
+                known.renewed_ms = Some(now_ms);
+                known.broken_ms = None;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// From now on until it is pardoned the server gets no lease. False if it holds one, or may.
+    pub(crate) fn condemn(&self, id: DataServerId, now_ms: u64) -> bool {
+        let mut all = self.known.write();
+        match all.get_mut(&id) {
+            Some(known) if self.is_dead_for(known, now_ms).is_some() => {
+                known.condemned = true;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// It may have a lease again: what it must do before is in the store.
+    pub(crate) fn pardon(&self, id: DataServerId) {
+        if let Some(known) = self.known.write().get_mut(&id) {
+            known.condemned = false;
+        }
+    }
+
+    /// A home could not reach it.
+    pub(crate) fn suspect(&self, id: DataServerId, now_ms: u64) {
+        if let Some(known) = self.known.write().get_mut(&id) {
+            known.suspect_ms = Some(now_ms);
+        }
+    }
+
+    /// Somebody could not reach it.
+    pub(crate) fn mark_broken(&self, id: DataServerId, now_ms: u64) {
+        if let Some(known) = self.known.write().get_mut(&id) {
+            known.broken_ms = Some(now_ms);
+        }
+    }
+
+    /// True if somebody could not reach it and it has given no sign of life since.
+    #[must_use]
+    pub(crate) fn is_broken(&self, id: DataServerId) -> bool {
+        self.known.read().get(&id).is_some_and(|known| known.broken_ms.is_some())
+    }
+
+    /// How long its lease has surely been over; `None` if it may still hold one.
+    fn is_dead_for(&self, known: &Known, now_ms: u64) -> Option<u64> {
+        let over_ms = match known.renewed_ms {
+            Some(renewed_ms) => renewed_ms.saturating_add(self.lease_ms),
+            None => self.started_ms.saturating_add(self.lease_ms).saturating_add(UNHEARD_MS),
+        };
+        now_ms.checked_sub(over_ms)
+    }
+
+    /// How long a server has been dead; `None` if it is not.
+    #[must_use]
+    pub(crate) fn dead_for_ms(&self, id: DataServerId, now_ms: u64) -> Option<u64> {
+        self.known.read().get(&id).and_then(|known| self.is_dead_for(known, now_ms))
+    }
+
+    /// All of them as a choice of copies looks at them.
+    #[must_use]
+    pub(crate) fn places(&self, now_ms: u64) -> Vec<Place> {
+        let place = |(id, known): (&DataServerId, &Known)| {
+            let up = self.lives(known, now_ms) && !known.condemned;
+            let suspect = known.suspect_ms.is_some_and(|since_ms| now_ms < since_ms + SUSPECT_MS);
+            Place {
+                id: *id,
+                domain: known.domain.clone(),
+                free_bytes: known.usage.free_bytes(),
+                fit: up && known.full_ms.is_none() && !suspect,
+                up,
+                dead: self.is_dead_for(known, now_ms).is_some(),
+            }
+        };
+        self.known.read().iter().map(place).collect()
+    }
+
+    /// What data servers are told of each other.
+    #[must_use]
+    pub(crate) fn directory(&self) -> Directory {
+        let servers: Vec<Listed> = self
+            .known
+            .read()
+            .iter()
+            .map(|(id, known)| Listed { server: id.0, control: known.control_address.clone() })
+            .collect();
+        let mut hasher = blake3::Hasher::new();
+        for one in &servers {
+            hasher.update(&one.server.to_be_bytes()).update(one.control.as_bytes()).update(&[0]);
+        }
+        let version = u64::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("32 bytes"));
+        // Zero is for who has none.
+        Directory { version: version.max(1), servers }
     }
 
     /// Renews a lease. False if the server is not known under this uuid: it must register again.
     pub(crate) fn renew(&self, id: DataServerId, uuid: [u8; 16], usage: Usage, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&id) {
-            Some(known) if known.uuid == uuid => {
+            Some(known) if known.uuid == uuid && !known.condemned => {
                 known.usage = usage;
                 known.renewed_ms = Some(now_ms);
+                known.broken_ms = None;
                 // A report that was on its way when the write was refused says nothing.
                 let after_refusal = |full_ms: u64| full_ms.saturating_add(self.lease_ms / 3) < now_ms;
                 if ROOM_BYTES < usage.free_bytes() && known.full_ms.is_some_and(after_refusal) {
@@ -176,9 +294,16 @@ impl DataServers {
         })
     }
 
-    /// A home for a new extent; a client's excluded servers are left out where there is another.
+    /// A home and backups for a new extent, `copies` in all if there are as many; a client's excluded servers do not become
+    /// home where there is another.
     #[must_use]
-    pub(crate) fn place(&self, extent: ExtentId, client: Option<u64>, now_ms: u64) -> Option<DataServerId> {
+    pub(crate) fn place(
+        &self,
+        extent: ExtentId,
+        client: Option<u64>,
+        copies: u32,
+        now_ms: u64,
+    ) -> Option<(DataServerId, Vec<DataServerId>)> {
         let excluded: Vec<DataServerId> =
             client.map_or_else(Vec::new, |client| self.excluded(client, now_ms));
         let candidates: Vec<Candidate> = self
@@ -200,7 +325,9 @@ impl DataServers {
         };
         let reachable: Vec<Candidate> =
             candidates.iter().filter(|c| !excluded.contains(&c.id)).copied().collect();
-        choose(&reachable, rotation).or_else(|| choose(&candidates, rotation))
+        let home = choose(&reachable, rotation).or_else(|| choose(&candidates, rotation))?;
+        let count = usize::try_from(copies.saturating_sub(1)).unwrap_or(0).min(BACKUPS_MAX);
+        Some((home, choose_backups(&self.places(now_ms), &[home], count, rotation)))
     }
 
     /// Remembers that a client could not use a server: it gets no layouts there for a while. Healthy or not, the path

@@ -8,6 +8,7 @@ use client::DataPath;
 use client::control::DsControl;
 use env::Env;
 use env_transport::{Limits, serve};
+use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
 use mds_namespace::{Caller, Inode, Kind, MetaStore, ROOT_INO, SetAttributes, op, superblock};
 use mds_shard::command::data::Format;
@@ -33,7 +34,7 @@ use crate::report::{DataServerLine, ExportLine, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
-use crate::{reaper, work};
+use crate::{reaper, repair, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -147,6 +148,7 @@ impl MetadataServer {
         let tasks = vec![
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
+            tokio::spawn(repair::drive(Arc::clone(&server))),
         ];
         Ok(Self { server, nfs, control, tasks, thread: None })
     }
@@ -173,7 +175,14 @@ impl MetadataServer {
         let (space_total_bytes, space_free_bytes) = server.data_servers.space(now_ms);
         let view = server.view().ok();
         let view = view.as_ref();
+        let tally = *server.copies.tally.lock();
         Status {
+            hot_copies: server.config.hot_copies,
+            losses_survived: tally.losses_survived,
+            extents: tally.extents,
+            extents_degraded: tally.degraded,
+            extents_filling: tally.filling,
+            extents_unserved: tally.unserved,
             file_system: hex(&server.file_system),
             node: shard.id,
             leader: shard.leader,
@@ -205,6 +214,9 @@ impl MetadataServer {
         let line = |(id, known): (DataServerId, Known)| DataServerLine {
             id: id.0,
             uuid: hex(&known.uuid),
+            domain: [&known.domain.zone, &known.domain.rack, &known.domain.host]
+                .map(|name| if name.is_empty() { "-" } else { name.as_str() })
+                .join("/"),
             up: servers.is_up(id, now_ms),
             full: known.full_ms.is_some(),
             capacity_bytes: known.usage.capacity_bytes,
@@ -250,7 +262,11 @@ async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
             return Err(StartError::NoLeader);
         }
         let ready = shard.leader().is_some() && shard.read_barrier().await.is_ok();
-        let formatted = shard.view().ok().and_then(|view| view.is_formatted().ok()).unwrap_or(false);
+        // A store of another version is refused here, in words, before anything is proposed.
+        let formatted = match shard.view() {
+            Ok(view) => view.is_formatted().map_err(|error| StartError::Store(error.to_string()))?,
+            Err(_) => false,
+        };
         if formatted && (ready || shard.leader().is_some()) {
             return Ok(());
         }
@@ -295,11 +311,12 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         handle_key: HandleKey::new(superblock.handle_key),
         file_system: superblock.file_system,
         front: Front::new(env.entropy.u64(), config.settings.lease_ms),
-        data_servers: DataServers::new(config.settings.data_server_lease_ms),
+        data_servers: DataServers::new(config.settings.data_server_lease_ms, started_ms),
         data_path: DataPath::new(&env),
         recalls: crate::recall::Recalls::default(),
         pins: crate::pin::Pins::default(),
         work: work::Work::default(),
+        copies: crate::copies::Copies::default(),
         metrics: Metrics::new(registry),
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
@@ -325,6 +342,10 @@ fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartE
                 usage: Usage { capacity_bytes: known.capacity_bytes, ..Usage::default() },
                 renewed_ms: None,
                 full_ms: None,
+                domain: Domain { zone: known.zone, rack: known.rack, host: known.host },
+                suspect_ms: None,
+                broken_ms: None,
+                condemned: false,
             },
         );
     }

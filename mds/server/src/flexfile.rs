@@ -3,8 +3,10 @@
 //! Spec: RFC 8435 §4, §5; docs/formats/ds_handle.md.
 
 use bytes::Bytes;
+use layout::copies::BACKUPS_MAX;
 use layout::handle::{device_id, device_of, seal};
-use layout::{DsHandle, Iomode};
+use layout::{DsHandle, Iomode, NamedBackup};
+use mds_namespace::ExtentRecord;
 use mds_shard::command::layout::LayoutAnswer;
 use wire_nfs::flexfiles::{DataServer, DeviceAddr, DeviceVersion, FfLayout, Mirror, encode_body};
 use wire_nfs::v4::{DeviceId, Filehandle, Stateid};
@@ -36,6 +38,8 @@ pub(crate) fn layout_body(
         mode: iomode,
         client_tag: u32::from_be_bytes([t0, t1, t2, t3]),
         size_hint_bytes: answer.inode.size_bytes,
+        home,
+        backups: named(&answer.extent),
     };
     let handle = seal(&server.handle_key, &handle);
     let id = if iomode.writes() { WRITER_ID } else { READER_ID };
@@ -54,6 +58,15 @@ pub(crate) fn layout_body(
         stats_collect_hint_s: STATS_HINT_S,
     };
     body.to_body().ok()
+}
+
+/// An extent's backups as handles name them.
+pub(crate) fn named(record: &ExtentRecord) -> [Option<NamedBackup>; BACKUPS_MAX] {
+    let mut named = [None; BACKUPS_MAX];
+    for (place, backup) in named.iter_mut().zip(&record.backups) {
+        *place = Some(NamedBackup { server: backup.server, filling: backup.filling });
+    }
+    named
 }
 
 /// The body of a device address. `None` for a device that is not there, or has other addresses by now.

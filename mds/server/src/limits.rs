@@ -40,3 +40,17 @@ pub const PINS_MAX: usize = 4096;
 pub const PIN_EXTENTS_MAX: usize = 1024;
 /// Extents looked at to tell how much space a file uses; beyond, it counts as dense.
 pub const USED_EXTENTS_MAX: usize = 1024;
+/// How long a data server that was not heard of since this node started is not taken for dead, beyond its lease.
+pub const UNHEARD_MS: u64 = 5_000;
+/// A backup whose server is dead for this long is replaced although nobody writes: a restart should cost less.
+pub const BURY_MS: u64 = 10_000;
+/// A backup that its home could not reach is not chosen again for this long, where there is another.
+pub const SUSPECT_MS: u64 = 10_000;
+/// How long I/O in band and LAYOUTGET wait for a backup to take the place of a dead home.
+pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
+/// Extents looked at in one go when servers come or go.
+pub const COPIES_SCAN_MAX: usize = 1024;
+/// Homes that are asked at once to fill backups of theirs; each extent counts.
+pub const FILLS_AT_ONCE_MAX: usize = 16;
+/// Attempts of I/O in band on an extent whose home moves or cannot be reached, before it answers DELAY.
+pub const HOME_MOVED_RETRIES_MAX: u32 = 8;

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::copies::Tally;
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OperationLabels {
     role: &'static str,
@@ -54,6 +56,10 @@ pub(crate) struct Metrics {
     replays: Counter,
     recalls: Counter,
     recalls_any: Counter,
+    promotions: Counter,
+    extents_degraded: Gauge<u64, AtomicU64>,
+    extents_filling: Gauge<u64, AtomicU64>,
+    extents_unserved: Gauge<u64, AtomicU64>,
 }
 
 impl Metrics {
@@ -75,6 +81,10 @@ impl Metrics {
             replays: Counter::default(),
             recalls: Counter::default(),
             recalls_any: Counter::default(),
+            promotions: Counter::default(),
+            extents_degraded: Gauge::default(),
+            extents_filling: Gauge::default(),
+            extents_unserved: Gauge::default(),
         };
         let m = &metrics;
         registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
@@ -97,6 +107,26 @@ impl Metrics {
         registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
         let what = "Times a client was asked to give back layouts of its choice";
         registry.register("shoal_recalls_any", what, m.recalls_any.clone());
+        registry.register(
+            "shoal_promotions",
+            "Extents whose dead home a backup replaced",
+            m.promotions.clone(),
+        );
+        registry.register(
+            "shoal_extents_degraded",
+            "Extents with fewer copies than wished",
+            m.extents_degraded.clone(),
+        );
+        registry.register(
+            "shoal_extents_filling",
+            "Extents with a backup that is being filled",
+            m.extents_filling.clone(),
+        );
+        registry.register(
+            "shoal_extents_unserved",
+            "Extents that no data server serves now",
+            m.extents_unserved.clone(),
+        );
         metrics
     }
 
@@ -141,6 +171,18 @@ impl Metrics {
     /// A client was asked to give back layouts of its choice.
     pub(crate) fn recalled_any(&self) {
         self.recalls_any.inc();
+    }
+
+    /// Backups became homes.
+    pub(crate) fn promoted(&self, extents: usize) {
+        self.promotions.inc_by(extents as u64);
+    }
+
+    /// How the copies of extents are.
+    pub(crate) fn set_copies(&self, tally: &Tally) {
+        self.extents_degraded.set(tally.degraded);
+        self.extents_filling.set(tally.filling);
+        self.extents_unserved.set(tally.unserved);
     }
 
     /// A recall was sent.

@@ -31,6 +31,18 @@ pub struct Status {
     pub space_free_bytes: u64,
     /// Work that data servers must still do; capped at what one look shows.
     pub work_items: u64,
+    /// Copies of data that are wished, where there are enough data servers.
+    pub hot_copies: u32,
+    /// Data servers that may be lost at once without losing any byte, as things are; of extents that are served.
+    pub losses_survived: u64,
+    /// Extents there are.
+    pub extents: u64,
+    /// Extents with fewer copies than wished.
+    pub extents_degraded: u64,
+    /// Extents with a backup that is being filled.
+    pub extents_filling: u64,
+    /// Extents that no data server serves now.
+    pub extents_unserved: u64,
 }
 
 /// One export.
@@ -59,6 +71,8 @@ pub struct DataServerLine {
     pub addresses: Vec<String>,
     /// Address of its control service.
     pub control: String,
+    /// Zone, rack and host, as far as it was told.
+    pub domain: String,
     /// Its lease runs.
     pub up: bool,
     /// It refused a write for want of space.

@@ -16,6 +16,7 @@ use wire_nfs::v4::attr::Fsid;
 use wire_nfs::v4::{Filehandle, Nfsstat4, Verifier};
 
 use crate::attr::FileSystemFacts;
+use crate::copies::Copies;
 use crate::data_servers::DataServers;
 use crate::export::Exports;
 use crate::front::Front;
@@ -42,17 +43,20 @@ pub struct Settings {
     pub layouts_kept: u32,
     /// How long I/O in band waits for a data server that is away, before it answers IO.
     pub data_server_wait_ms: u64,
+    /// Copies of extents, the home's included, where there are enough data servers.
+    pub hot_copies: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lease_ms: 60_000,
-            data_server_lease_ms: 10_000,
+            data_server_lease_ms: 3_000,
             inline_bytes: mds_namespace::INLINE_BYTES_MAX,
             recall_ms: 30_000,
             layouts_kept: 16_384,
             data_server_wait_ms: 20_000,
+            hot_copies: 2,
         }
     }
 }
@@ -85,6 +89,8 @@ pub(crate) struct Server {
     pub(crate) pins: Pins,
     /// Work for data servers.
     pub(crate) work: Work,
+    /// Who keeps extents, and what is to be done about it.
+    pub(crate) copies: Copies,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Verifier of WRITE and COMMIT in band: one value for ever, since nothing is ever unstable here.
@@ -148,7 +154,11 @@ impl Server {
     /// # Errors
     /// The store's.
     pub(crate) fn facts(&self, handle: FileHandle, view: &StateView) -> Result<FileSystemFacts, Nfsstat4> {
-        let (space_total_bytes, space_free_bytes) = self.data_servers.space(self.now_ms());
+        // Of what the servers hold, clients can use one copy's share.
+        let (total, free) = self.data_servers.space(self.now_ms());
+        let servers = u64::try_from(self.data_servers.all().len()).unwrap_or(u64::MAX);
+        let copies = u64::from(self.config.hot_copies).min(servers).max(1);
+        let (space_total_bytes, space_free_bytes) = (total / copies, free / copies);
         let files_used = op::statfs::inodes(view.namespace()).map_err(|e| status::of_namespace(&e))?;
         let half = |at: usize| u64::from_be_bytes(*self.file_system[at..].first_chunk().expect("16 bytes"));
         Ok(FileSystemFacts {

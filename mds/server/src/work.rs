@@ -9,7 +9,7 @@ use std::sync::Arc;
 use client::control::ControlError;
 use futures_util::{StreamExt, stream};
 use layout::DataServerId;
-use mds_namespace::WorkItem;
+use mds_namespace::{WorkItem, op};
 use mds_shard::Command;
 use mds_shard::command::data::WorkDone;
 use tokio::sync::Notify;
@@ -17,7 +17,7 @@ use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{SETTLE_CALLS_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
-use crate::status;
+use crate::{copies, status};
 
 /// Between two rounds when nobody calls.
 const ROUND_MS: u64 = 1000;
@@ -143,7 +143,10 @@ async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError>
     let Some(known) = server.data_servers.one(item.home()) else { return Err(ControlError::Unknown) };
     match item {
         WorkItem::Cut { extent, epoch, keep_bytes, .. } => {
-            known.control.cut(*extent, *epoch, *keep_bytes).await
+            let record =
+                server.view().ok().and_then(|view| op::extent::extent(view.namespace(), *extent).ok());
+            let set = record.flatten().map(|record| copies::set_of(&record));
+            known.control.cut(*extent, *epoch, *keep_bytes, set).await
         }
         WorkItem::Drop { extent, epoch, .. } => known.control.drop_extent(*extent, *epoch).await,
         WorkItem::Fence { extent, epoch, .. } => known.control.fence(*extent, *epoch).await,

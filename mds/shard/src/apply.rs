@@ -70,6 +70,7 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::LayoutRecall(asked) => layout::recall(txn, asked),
         Command::Format(asked) => data::format(txn, now, asked),
         Command::LayoutPlace(asked) => layout::place(txn, asked),
+        Command::ChangeCopies(asked) => data::change_copies(txn, asked),
     }
 }
 

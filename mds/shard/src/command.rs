@@ -102,6 +102,8 @@ pub enum Command {
 
     /// LAYOUTGET for an extent that may have no home yet.
     LayoutPlace(layout::LayoutPlace),
+    /// Changes who keeps extents.
+    ChangeCopies(data::ChangeCopies),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -131,6 +133,8 @@ pub enum Outcome {
     Inode(Box<mds_namespace::Inode>),
     /// Answer to `Allocate` and `Fence`.
     Extent(mds_namespace::ExtentRecord),
+    /// Answer to `ChangeCopies`: for each change the extent's record afterwards, if it has one.
+    Copies(Vec<Option<mds_namespace::ExtentRecord>>),
     /// Answer to `RegisterDataServer`: the id this uuid has, always the same.
     DataServer(u32),
     /// Answer to `LayoutGet` and `LayoutPlace`.

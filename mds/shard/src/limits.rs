@@ -24,6 +24,9 @@ pub const RANGES_PER_LOCK_MAX: usize = 4_096;
 /// Data servers of a file system.
 pub const DATA_SERVERS_MAX: usize = 1_024;
 
+/// Extents whose copies one command changes.
+pub const COPY_CHANGES_MAX: usize = 256;
+
 /// Addresses of one data server.
 pub const SERVER_ADDRESSES_MAX: usize = 16;
 

@@ -201,10 +201,19 @@ pub struct DataServer {
     pub control: String,
     /// Bytes it may hold.
     pub capacity_bytes: u64,
+    /// Zone it stands in; empty is unknown.
+    pub zone: String,
+    /// Rack it stands in.
+    pub rack: String,
+    /// Machine it runs on.
+    pub host: String,
 }
 
 /// A value with a place in the store.
 pub trait Value: Sized {
+    /// The version byte.
+    const VERSION: u8 = VALUE_VERSION;
+
     /// Appends the bytes behind the version byte.
     fn write(&self, bytes: Vec<u8>) -> Vec<u8>;
 
@@ -213,7 +222,7 @@ pub trait Value: Sized {
 
     /// The value's bytes in the store.
     fn encode(&self) -> Vec<u8> {
-        self.write(vec![VALUE_VERSION])
+        self.write(vec![Self::VERSION])
     }
 
     /// Reads a value from the store.
@@ -222,7 +231,7 @@ pub trait Value: Sized {
     /// [`FsError::Store`] if the version is unknown or the bytes are not such a value.
     fn decode(bytes: &[u8]) -> Result<Self, FsError> {
         match bytes.split_first() {
-            Some((&VALUE_VERSION, rest)) => Self::read(rest)
+            Some((&version, rest)) if version == Self::VERSION => Self::read(rest)
                 .ok_or_else(|| FsError::Store(format!("bad {} value", std::any::type_name::<Self>()))),
             version => Err(FsError::Store(format!(
                 "{} value of version {:?}",
@@ -258,17 +267,20 @@ macro_rules! postcard_values {
     )+};
 }
 
-postcard_values!(
-    Counters,
-    StoredClient,
-    OwnerClients,
-    Tally,
-    OpenRecord,
-    Shares,
-    LockRecord,
-    LayoutRecord,
-    DataServer
-);
+postcard_values!(Counters, StoredClient, OwnerClients, Tally, OpenRecord, Shares, LockRecord, LayoutRecord);
+
+impl Value for DataServer {
+    /// Version 1 had no failure domain.
+    const VERSION: u8 = 2;
+
+    fn write(&self, bytes: Vec<u8>) -> Vec<u8> {
+        write_postcard(self, bytes)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        read_postcard(bytes)
+    }
+}
 
 impl Value for StateidTarget {
     fn write(&self, bytes: Vec<u8>) -> Vec<u8> {

@@ -4,9 +4,11 @@
 
 use bytes::Bytes;
 use wire_nfs::control::auth::{Auth, Hello};
+use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::extent::{AtEpoch, Cut, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat};
 use wire_nfs::control::register::{Register, Registered};
+use wire_nfs::control::replicate::{Attach, Attached, Flush, Replicate};
 use wire_nfs::control::{Nothing, decode_args, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 
@@ -66,6 +68,11 @@ const MESSAGES: &[Message] = &[
     args::<AtEpoch>(),
     args::<Cut>(),
     args::<SizeOf>(),
+    args::<AskCopies>(),
+    args::<CopySet>(),
+    args::<Attach>(),
+    args::<Replicate>(),
+    args::<Flush>(),
     reply::<Hello>(),
     reply::<Auth>(),
     reply::<Registered>(),
@@ -73,6 +80,8 @@ const MESSAGES: &[Message] = &[
     reply::<KnownEpoch>(),
     reply::<Sizes>(),
     reply::<Stat>(),
+    reply::<CopySet>(),
+    reply::<Attached>(),
 ];
 
 fn run(input: &[u8]) -> usize {
@@ -89,6 +98,6 @@ fn seeds() -> Vec<Vec<u8>> {
         seeds.extend(found.iter().map(|bytes| selected([number, 0, 0, 0], bytes)));
     }
     // "Not the leader", with an address.
-    seeds.push(selected([10, 0, 0, 0], b"\0\0\0\x05\0\0\0\x08h:1 addr"));
+    seeds.push(selected([15, 0, 0, 0], b"\0\0\0\x05\0\0\0\x08h:1 addr"));
     seeds
 }

@@ -4,7 +4,7 @@
 //! a bit of it to be changed.
 
 use layout::handle::{HANDLE_BYTES, device_id, device_of, open, seal};
-use layout::{DsHandle, Epoch, ExtentId, HandleKey, Iomode};
+use layout::{DsHandle, Epoch, ExtentId, HandleKey, Iomode, NamedBackup};
 
 use super::{MemoryBound, Shape, Target};
 
@@ -46,6 +46,8 @@ fn check_sealed(key: &HandleKey, fields: &[u8; FIELD_BYTES]) -> usize {
         mode: if fields[20].is_multiple_of(2) { Iomode::Read } else { Iomode::ReadWrite },
         client_tag: word(21),
         size_hint_bytes: double(25),
+        home: layout::DataServerId(1),
+        backups: backups(fields[20]),
     };
     let sealed = seal(key, &handle);
     assert_eq!(open(key, sealed.as_ref()), Ok(handle));
@@ -55,6 +57,18 @@ fn check_sealed(key: &HandleKey, fields: &[u8; FIELD_BYTES]) -> usize {
     assert!(open(key, &altered).is_err(), "bit {bit} is covered");
     assert!(open(&HandleKey::new([8; 32]), sealed.as_ref()).is_err(), "another key opens nothing");
     1
+}
+
+/// None, one or two backups, in every state.
+fn backups(choice: u8) -> [Option<NamedBackup>; 2] {
+    let named = |server: u32, filling: u8| {
+        Some(NamedBackup { server: layout::DataServerId(server), filling: filling != 0 })
+    };
+    match choice >> 1 & 3 {
+        0 => [None; 2],
+        1 => [named(2, choice & 8), None],
+        _ => [named(2, choice & 8), named(3, choice & 16)],
+    }
 }
 
 fn check_device(id: &[u8; 16]) -> usize {
@@ -70,6 +84,8 @@ fn seeds() -> Vec<Vec<u8>> {
         mode: Iomode::ReadWrite,
         client_tag: 4,
         size_hint_bytes: 5,
+        home: layout::DataServerId(1),
+        backups: backups(14),
     };
     let sealed = seal(&HandleKey::new([7; 32]), &handle);
     vec![

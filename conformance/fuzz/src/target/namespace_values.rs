@@ -115,9 +115,10 @@ fn seeds() -> Vec<Vec<u8>> {
     };
     let entry = codec::DirentRef { ino: INO, file_type: mds_namespace::FileType::Regular, name: b"name" };
     let (home, epoch) = (layout::DataServerId(4), layout::Epoch(5));
-    let record = ExtentRecord { extent: EXTENT, home, epoch, pending_work: Some(6) };
+    let backup = layout::Backup { server: home, since: epoch, filling: true };
+    let record = ExtentRecord { extent: EXTENT, home, backups: vec![backup], epoch, pending_work: Some(6) };
     let seed = |choice: u8, value: &[u8]| [&[choice], value].concat();
-    let mut superblock = vec![1];
+    let mut superblock = vec![2];
     superblock.extend_from_slice(b"SHO");
     superblock.resize(superblock::SUPERBLOCK_BYTES, 9);
     let mut counters = vec![1];

@@ -5,7 +5,9 @@
 //!
 //! Input: entries, each behind its length in one byte or, if that is 255, in the two that follow.
 
-use layout::{DataServerId, ExtentId, Iomode};
+use layout::copies::Copies;
+use layout::{DataServerId, Epoch, ExtentId, Iomode};
+use mds_namespace::op::extent::CopyChange;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::{Caller, Durability, Kind, MetaStore, SetAttributes, SetTime, Timestamp, invariants};
 use mds_shard::apply::apply;
@@ -108,6 +110,9 @@ fn client_begins() -> Vec<Command> {
             addresses: vec!["10.0.0.1.8.1".into()],
             control: "10.0.0.1:9".into(),
             capacity_bytes: 1 << 40,
+            zone: String::new(),
+            rack: String::new(),
+            host: String::new(),
         }),
     ]
 }
@@ -158,7 +163,14 @@ fn file_is_made() -> Vec<Command> {
 fn content_moves() -> Vec<Command> {
     let extent = ExtentId { ino: FILE, index: 0 };
     vec![
-        Command::Allocate(data::Allocate { extent, home: DataServerId(1) }),
+        Command::Allocate(data::Allocate { extent, home: DataServerId(1), backups: vec![] }),
+        Command::ChangeCopies(data::ChangeCopies {
+            changes: vec![CopyChange {
+                extent,
+                epoch: Epoch(1),
+                copies: Copies { home: DataServerId(1), backups: vec![(DataServerId(2), true)] },
+            }],
+        }),
         Command::MoveToExtents(data::MoveToExtents { ino: FILE, change: 2 }),
         Command::LayoutGet(layouts::LayoutGet {
             client: CLIENT,

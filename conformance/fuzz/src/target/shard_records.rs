@@ -107,6 +107,9 @@ fn seeds() -> Vec<Vec<u8>> {
         addresses: vec!["10.0.0.1.8.1".into()],
         control: "h:1".into(),
         capacity_bytes: 1 << 40,
+        zone: "z".into(),
+        rack: String::new(),
+        host: "h".into(),
     };
     let target = StateidTarget { kind: mds_shard::record::StateKind::Layout, ino: 1, client: 1 };
     let mut seeds = vec![

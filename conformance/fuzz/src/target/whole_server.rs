@@ -162,6 +162,7 @@ async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, 
         cluster_key,
         capacity_bytes: 1 << 30,
         accept_damage: false,
+        domain: ds_server::Domain::default(),
     };
     let data = DataServer::start(env.clone(), config, &mut Registry::default()).await;
     let data = data.expect("the data server starts");

@@ -1,28 +1,40 @@
 //! COMMIT.
 //!
-//! Whatever range is named, all of the extent is made stable: the journal syncs as a whole, and one sync serves everybody who
-//! waits for one.
+//! Whatever range is named, all of the extent is made stable, here and on its backups: the journals sync as a whole, and one sync
+//! serves everybody who waits for one.
 //!
-//! Spec: RFC 1813 §3.3.21.
+//! Spec: RFC 1813 §3.3.21; docs/protocol/replicate.md §2.
+
+use std::sync::Arc;
 
 use layout::Iomode;
 use wire_nfs::v3::{Nfsstat3, WccData, commit};
 
-use crate::access;
 use crate::core::Core;
-use crate::status;
+use crate::limits::SETTLE_MS_MAX;
+use crate::{access, copies, status};
 
 /// Carries out a COMMIT.
 ///
 /// # Errors
 /// The status that says why not.
-pub(crate) async fn run(core: &Core, args: &commit::Args) -> Result<commit::ResOk, Nfsstat3> {
-    let key = core.serving_key()?;
-    let handle = access::open(&key, &args.file, Iomode::ReadWrite)?;
-    let committed = core.store.commit(handle.extent, handle.epoch).await;
-    committed.map_err(|error| {
+pub(crate) async fn run(core: &Arc<Core>, args: &commit::Args) -> Result<commit::ResOk, Nfsstat3> {
+    let (key, own) = core.serving_key()?;
+    let handle = access::open(&key, own, &args.file, Iomode::ReadWrite)?;
+    let verf = core.verifier();
+    let kept = copies::to_commit(core, &handle);
+    let sequence = core.store.sequence(handle.extent);
+    let everywhere = async {
+        match &kept {
+            Some(kept) => kept.settle(core, sequence, SETTLE_MS_MAX).await,
+            None => Ok(()),
+        }
+    };
+    let (here, everywhere) = tokio::join!(core.store.commit(handle.extent, handle.epoch), everywhere);
+    here.map_err(|error| {
         core.note(&error);
         status::of_change(&error)
     })?;
-    Ok(commit::ResOk { file_wcc: WccData::default(), verf: core.verifier })
+    everywhere.map_err(status::of_settling)?;
+    Ok(commit::ResOk { file_wcc: WccData::default(), verf })
 }

@@ -31,8 +31,8 @@ pub(crate) struct Answer {
 /// # Errors
 /// The status that says why not.
 pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfsstat3> {
-    let key = core.serving_key()?;
-    let handle = access::open(&key, &args.file, Iomode::Read)?;
+    let (key, own) = core.serving_key()?;
+    let handle = access::open(&key, own, &args.file, Iomode::Read)?;
     let extent = handle.extent;
     let offset = access::within(extent, args.offset).ok_or(Nfsstat3::Inval)?;
     let room = ds_store::limits::EXTENT_BYTES - offset;

@@ -1,35 +1,78 @@
 //! WRITE.
 //!
-//! The data go from the call's buffer into the journal as they are. An answer says FILE_SYNC for everything that was asked to be
-//! stable: there is no half-stable here.
+//! The data go from the call's buffer into the journal, and to the backups, as they are. An answer says FILE_SYNC for everything that
+//! was asked to be stable: there is no half-stable here.
 //!
-//! Spec: RFC 1813 §3.3.7.
+//! Spec: RFC 1813 §3.3.7; docs/protocol/replicate.md §2.
 
-use ds_store::Stability;
-use layout::Iomode;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ds_store::{ChangeError, Stability};
+use layout::{DsHandle, Iomode};
 use wire_nfs::v3::{Nfsstat3, StableHow, WccData, write};
 
-use crate::access;
 use crate::core::Core;
-use crate::status;
+use crate::limits::SETTLE_MS_MAX;
+use crate::{access, copies, status};
 
 /// Carries out a WRITE.
 ///
 /// # Errors
 /// The status that says why not.
-pub(crate) async fn run(core: &Core, args: write::Args) -> Result<write::ResOk, Nfsstat3> {
-    let key = core.serving_key()?;
-    let handle = access::open(&key, &args.file, Iomode::ReadWrite)?;
+pub(crate) async fn run(core: &Arc<Core>, args: write::Args) -> Result<write::ResOk, Nfsstat3> {
+    let (key, own) = core.serving_key()?;
+    let handle = access::open(&key, own, &args.file, Iomode::ReadWrite)?;
+    let verf = core.verifier();
     let offset = access::within(handle.extent, args.offset).ok_or(Nfsstat3::Inval)?;
     let count = u32::try_from(args.data.len()).map_err(|_| Nfsstat3::Inval)?;
     let (stability, committed) = match args.stable {
         StableHow::Unstable => (Stability::Unstable, StableHow::Unstable),
         StableHow::DataSync | StableHow::FileSync => (Stability::Synced, StableHow::FileSync),
     };
-    let written = core.store.write(handle.extent, handle.epoch, offset, vec![args.data], stability).await;
-    written.map_err(|error| {
-        core.note(&error);
-        status::of_change(&error)
-    })?;
-    Ok(write::ResOk { file_wcc: WccData::default(), count, committed, verf: core.verifier })
+    if count == 0 {
+        let nothing = core.store.write(handle.extent, handle.epoch, offset, vec![], stability).await;
+        nothing.map_err(|error| failed(core, &error))?;
+    } else {
+        keep(core, &handle, offset, args.data, stability).await?;
+    }
+    Ok(write::ResOk { file_wcc: WccData::default(), count, committed, verf })
+}
+
+/// Writes here and on the backups, side by side.
+async fn keep(
+    core: &Arc<Core>,
+    handle: &DsHandle,
+    offset: u32,
+    data: Bytes,
+    stability: Stability,
+) -> Result<(), Nfsstat3> {
+    let before = copies::ready(core, handle).await.map_err(status::of_settling)?;
+    let length = u32::try_from(data.len()).map_err(|_| Nfsstat3::Inval)?;
+    let ticket = core.store.admit(handle.extent, handle.epoch, offset, length).await;
+    let ticket = ticket.map_err(|error| failed(core, &error))?;
+    let sequence = ticket.sequence();
+    let stable = stability == Stability::Synced;
+    // Only now: a backup that joined before the sequence was given must get the record.
+    let kept = core.copies.find(handle.extent);
+    drop(before);
+    let sending = kept.as_ref().map(|kept| kept.send(core, sequence, offset, &data, stable));
+    let sent = async {
+        match sending {
+            Some(sending) if stable => sending.done().await,
+            Some(sending) => sending.begun().await,
+            None => {}
+        }
+    };
+    let (here, ()) = tokio::join!(ticket.write(vec![data], stability), sent);
+    here.map_err(|error| failed(core, &error))?;
+    match &kept {
+        Some(kept) if stable => kept.settle(core, sequence, SETTLE_MS_MAX).await.map_err(status::of_settling),
+        _ => Ok(()),
+    }
+}
+
+fn failed(core: &Core, error: &ChangeError) -> Nfsstat3 {
+    core.note(error);
+    status::of_change(error)
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use env::{BoxFuture, Entropy, Env};
 use env_transport::{Answer, Call, Connection, Limits, Server, Service, serve};
+use wire_nfs::control::copies::Directory;
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
@@ -15,6 +16,8 @@ use wire_rpc::accepted_success;
 use wire_xdr::Writer;
 
 pub(crate) const HANDLE_KEY: [u8; 32] = [9; 32];
+/// The id that the data server gets.
+pub(crate) const SERVER: u32 = 4;
 pub(crate) const LEASE_MS: u32 = 3_000;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -95,11 +98,19 @@ impl Fake {
             (Procedure::Register, Behaviour::Lease | Behaviour::RefuseHeartbeat(_)) => {
                 self.seen.lock().unwrap().registers.push(decode_args(args).unwrap());
                 let key = SealedKey::seal(&peer.secret, [3; 16], &HANDLE_KEY);
-                put_reply(&mut w, &Ok(Registered { server: 4, lease_ms: LEASE_MS, key }));
+                put_reply(
+                    &mut w,
+                    &Ok(Registered {
+                        server: SERVER,
+                        lease_ms: LEASE_MS,
+                        key,
+                        directory: Directory::default(),
+                    }),
+                );
             }
             (Procedure::Heartbeat, Behaviour::Lease) => {
                 self.seen.lock().unwrap().heartbeats.push(decode_args(args).unwrap());
-                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS }));
+                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, directory: None }));
             }
             (_, Behaviour::Refuse(refusal)) | (Procedure::Heartbeat, Behaviour::RefuseHeartbeat(refusal)) => {
                 put_reply::<Renewed>(&mut w, &Err(refusal));

@@ -16,7 +16,7 @@ use env::Env;
 use env::memory::net::MemoryNet;
 use env::memory::{ManualClock, MemoryDisk, SeededEntropy};
 use env_transport::{CallError, Limits, RpcClient};
-use layout::{DsHandle, Epoch, ExtentId, HandleKey, Iomode, handle};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, HandleKey, Iomode, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::v3::{self, Fh3, Nfsstat3, Procedure, StableHow, commit, read, write};
@@ -72,6 +72,7 @@ pub(crate) fn config(metadata_servers: Vec<SocketAddr>) -> DsConfig {
         cluster_key: cluster_key(),
         capacity_bytes: 256 << 20,
         accept_damage: false,
+        domain: ds_server::Domain::default(),
     }
 }
 
@@ -164,7 +165,9 @@ fn result<O: Decode, F: Decode>(reply: Result<Reader, CallError>) -> Result<O, N
 
 /// A handle as a metadata server would seal it.
 pub(crate) fn handle_of(extent: ExtentId, epoch: u64, mode: Iomode, size_hint_bytes: u64) -> Fh3 {
-    let open = DsHandle { extent, epoch: Epoch(epoch), mode, client_tag: 1, size_hint_bytes };
+    let (home, backups) = (DataServerId(metadata::SERVER), [None; 2]);
+    let epoch = Epoch(epoch);
+    let open = DsHandle { extent, epoch, mode, client_tag: 1, size_hint_bytes, home, backups };
     Fh3::new(Bytes::copy_from_slice(&handle::seal(&handle_key(), &open).0)).unwrap()
 }
 
@@ -179,6 +182,8 @@ pub(crate) fn route(server: &DataServer, epoch: u64) -> Route {
         mode: Iomode::ReadWrite,
         client_tag: 1,
         size_hint_bytes: 0,
+        home: DataServerId(metadata::SERVER),
+        backups: [None; 2],
     };
     Route::new(server.address(), handle::seal(&handle_key(), &open))
 }

@@ -7,7 +7,9 @@
 
 use std::ops::ControlFlow;
 
-use layout::{DataServerId, Epoch, ExtentId};
+use layout::copies::{COPIES_MAX, Copies};
+use layout::{Backup, DataServerId, Epoch, ExtentId};
+use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::inode::Ino;
@@ -38,11 +40,15 @@ pub fn extents(
     from_index: u32,
     records_max: usize,
 ) -> Result<Vec<ExtentRecord>, FsError> {
-    let mut records = Vec::new();
-    let mut failed = None;
     let from = keys::extent(ExtentId { ino, index: from_index });
     let to = keys::extent(ExtentId { ino: ino.saturating_add(1), index: 0 });
-    view.range(&from, &to, &mut |key, value| {
+    list(view, &from, &to, records_max)
+}
+
+fn list(view: &dyn View, from: &[u8], to: &[u8], records_max: usize) -> Result<Vec<ExtentRecord>, FsError> {
+    let mut records = Vec::new();
+    let mut failed = None;
+    view.range(from, to, &mut |key, value| {
         if records.len() == records_max {
             return ControlFlow::Break(());
         }
@@ -66,18 +72,48 @@ pub fn extents(
     }
 }
 
-/// Gives an extent a home, or answers the one it has. Does not move the file's content.
+/// Lists extent records of all files from one on, in order, at most `records_max`.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn all_from(view: &dyn View, from: ExtentId, records_max: usize) -> Result<Vec<ExtentRecord>, FsError> {
+    list(view, &keys::extent(from), &[keys::TAG_EXTENT + 1], records_max)
+}
+
+/// Gives an extent a home and backups, or answers those it has. There is nothing to hold yet, so the backups hold
+/// everything. Does not move the file's content.
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`].
-pub fn allocate(txn: &mut dyn Txn, id: ExtentId, home: DataServerId) -> Result<ExtentRecord, FsError> {
+pub fn allocate(
+    txn: &mut dyn Txn,
+    id: ExtentId,
+    home: DataServerId,
+    backups: &[DataServerId],
+) -> Result<ExtentRecord, FsError> {
     inode_table::regular(txn, id.ino)?;
     if let Some(record) = extent(txn, id)? {
         return Ok(record);
     }
-    let record = ExtentRecord { extent: id, home, epoch: Epoch::FIRST, pending_work: None };
+    let since = Epoch::FIRST;
+    let backups = backups.iter().map(|server| Backup { server: *server, since, filling: false }).collect();
+    let record = ExtentRecord { extent: id, home, backups, epoch: Epoch::FIRST, pending_work: None };
+    if !distinct(&record) {
+        return Err(FsError::Invalid);
+    }
     put(txn, &record)?;
     Ok(record)
+}
+
+/// Other copies for an extent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyChange {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// The epoch it must still have.
+    pub epoch: Epoch,
+    /// Where it is to be kept.
+    pub copies: Copies,
 }
 
 /// Raises an extent's epoch: handles given out before are refused as soon as the home has done the queued work.
@@ -87,6 +123,74 @@ pub fn allocate(txn: &mut dyn Txn, id: ExtentId, home: DataServerId) -> Result<E
 pub fn fence(txn: &mut dyn Txn, id: ExtentId) -> Result<ExtentRecord, FsError> {
     let record = extent(txn, id)?.ok_or(FsError::NoSuchExtent)?;
     Ok(queue(txn, record, Action::Fence)?.record)
+}
+
+/// Changes who keeps an extent, and answers its record afterwards; `None` if there is none. Nothing changes if the epoch is
+/// not the expected one any more, or if bytes could be lost: a home must be the old one or a backup that holds everything,
+/// and a backup holds everything if it did before, or if it was being filled and `change` says that it is done.
+///
+/// Whoever leaves is asked to forget the extent, and what the old home was to do is the new one's work.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<ExtentRecord>, FsError> {
+    let Some(before) = extent(txn, change.extent)? else { return Ok(None) };
+    if before.epoch != change.epoch || before.copies() == change.copies {
+        return Ok(Some(before));
+    }
+    let was = |server: DataServerId| before.backups.iter().find(|backup| backup.server == server);
+    let whole = |server| was(server).is_some_and(|backup| !backup.filling);
+    let copies = &change.copies;
+    let home_fits = copies.home == before.home || whole(copies.home);
+    let backups_fit = copies.backups.iter().all(|(server, filling)| *filling || was(*server).is_some());
+    let epoch = before.epoch.next();
+    let backup = |(server, filling): &(DataServerId, bool)| {
+        let since = was(*server).map_or(epoch, |backup| backup.since);
+        Backup { server: *server, since, filling: *filling }
+    };
+    let after = ExtentRecord {
+        home: copies.home,
+        backups: copies.backups.iter().map(backup).collect(),
+        ..before.clone()
+    };
+    if !home_fits || !backups_fit || !distinct(&after) {
+        return Ok(Some(before));
+    }
+    let after = requeue(txn, after)?;
+    for server in before.servers().filter(|server| after.servers().all(|stays| stays != *server)) {
+        let number = superblock::next_work(txn)?;
+        let gone = WorkItem::Drop { extent: after.extent, home: server, epoch: after.epoch };
+        txn.put(&keys::work(number), &codec::encode_work(&gone))?;
+    }
+    Ok(Some(after))
+}
+
+/// Raises the epoch; unfinished work is done under the new one, by the home there is now.
+fn requeue(txn: &mut dyn Txn, mut record: ExtentRecord) -> Result<ExtentRecord, FsError> {
+    let unfinished = match record.pending_work {
+        Some(number) => item(txn, number)?,
+        None => None,
+    };
+    let action = match unfinished {
+        Some(WorkItem::Fence { .. }) => Action::Fence,
+        Some(WorkItem::Cut { keep_bytes, fences, .. }) => Action::Cut { keep_bytes, fences },
+        Some(WorkItem::Drop { .. }) => Action::Drop,
+        None => {
+            record.epoch = record.epoch.next();
+            put(txn, &record)?;
+            return Ok(record);
+        }
+    };
+    Ok(queue(txn, record, action)?.record)
+}
+
+/// No server keeps an extent twice, and none is number 0.
+fn distinct(record: &ExtentRecord) -> bool {
+    let mut servers: Vec<DataServerId> = record.servers().collect();
+    let count = servers.len();
+    servers.sort_unstable();
+    servers.dedup();
+    servers.len() == count && count <= COPIES_MAX && servers.iter().all(|server| server.0 != 0)
 }
 
 /// What a home is asked to do.
@@ -119,7 +223,7 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
     record.epoch = record.epoch.next();
     record.pending_work = Some(number);
     put(txn, &record)?;
-    let ExtentRecord { extent, home, epoch, .. } = record;
+    let ExtentRecord { extent, home, epoch, .. } = record.clone();
     let item = match action {
         Action::Fence => WorkItem::Fence { extent, home, epoch },
         Action::Cut { keep_bytes, fences } => WorkItem::Cut { extent, home, epoch, keep_bytes, fences },

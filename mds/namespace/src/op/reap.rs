@@ -1,6 +1,6 @@
 //! The end of a file: no name leads to it and nobody has it open.
 //!
-//! Its extents become work for their homes; the inode is gone at once. Numbers are never used again, so the dropped
+//! Its extents become work for their homes and backups; the inode is gone at once. Numbers are never used again, so the dropped
 //! extents need no record.
 //!
 //! Spec: docs/formats/namespace.md.
@@ -8,11 +8,13 @@
 use std::ops::ControlFlow;
 
 use crate::FsError;
+use crate::codec;
 use crate::inode::Ino;
 use crate::inode_table;
 use crate::keys;
 use crate::op::extent::{self, Action};
 use crate::store::{StoreError, Txn, View};
+use crate::superblock;
 use crate::work::WorkItem;
 
 /// Removes a file without a name, and answers the work queued for data servers. One that is gone already is no error.
@@ -33,8 +35,14 @@ pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError
         let id = record.extent;
         let queued = extent::queue(txn, record, Action::Drop)?;
         txn.delete(&keys::extent(id))?;
-        let item = WorkItem::Drop { extent: id, home: queued.record.home, epoch: queued.record.epoch };
-        work.push((queued.number, item));
+        let epoch = queued.record.epoch;
+        work.push((queued.number, WorkItem::Drop { extent: id, home: queued.record.home, epoch }));
+        for backup in &queued.record.backups {
+            let (number, home) = (superblock::next_work(txn)?, backup.server);
+            let item = WorkItem::Drop { extent: id, home, epoch };
+            txn.put(&keys::work(number), &codec::encode_work(&item))?;
+            work.push((number, item));
+        }
     }
     txn.delete(&keys::inline(ino))?;
     txn.delete(&keys::exclusive(ino))?;

@@ -33,7 +33,12 @@ pub(crate) fn note(cx: &Context, client: u64, errors: &[DeviceError]) {
             | Nfsstat4::Grace
             | Nfsstat4::Ok => {}
             Nfsstat4::Nospc => cx.server.data_servers.mark_full(server, cx.server.now_ms()),
-            _ => cx.server.data_servers.exclude(client, server, cx.server.now_ms()),
+            _ => {
+                let now_ms = cx.server.now_ms();
+                cx.server.data_servers.exclude(client, server, now_ms);
+                // Until its next heartbeat it may be dead: whoever asks for it waits to see.
+                cx.server.data_servers.mark_broken(server, now_ms);
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use wire_nfs::v4::{Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};
 
 use crate::context::{Context, Failure, OpResult};
-use crate::{content, flexfile, status};
+use crate::{content, copies, flexfile, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
@@ -40,7 +40,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if inode.kind != Kind::Regular {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
-    let prepared = prepare(cx, &args, &inode, iomode)?;
+    let prepared = prepare(cx, &args, &inode, iomode).await?;
     let extent = prepared.extent;
     let answer = grant(cx, prepared, &inode, iomode, stateid).await?;
     let body = flexfile::layout_body(&cx.server, cx.client()?, &answer, iomode)
@@ -65,12 +65,12 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
 /// What to ask the shard for.
 struct Prepared {
     extent: ExtentId,
-    /// Where the extent is to live, if it lives nowhere yet.
-    new_home: Option<DataServerId>,
+    /// Where the extent and its backups are to live, if it lives nowhere yet.
+    new_servers: Option<(DataServerId, Vec<DataServerId>)>,
 }
 
 /// Finds the extent and makes sure that it has, or can have, a home that can be reached.
-fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Result<Prepared, Failure> {
+async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Result<Prepared, Failure> {
     let inside_open = args.stateid == Stateid::CURRENT && args.offset == 0 && args.length == LENGTH_TO_END;
     // Small files are served from the metadata. One that is about to grow asks by itself, once it has outgrown
     // the threshold it was told; inside an OPEN nobody knows yet.
@@ -84,7 +84,7 @@ fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Result<P
         return Err(try_later());
     }
     let client = cx.client()?;
-    let (home, new_home) = match home(cx, extent, client) {
+    let (home, new_servers) = match home(cx, extent, client).await {
         Err(_) if !iomode.writes() => return Err(Nfsstat4::Layoutunavailable.into()),
         found => found?,
     };
@@ -97,20 +97,24 @@ fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Result<P
         // A new layout on a full server would only send the client round again: this reaches the application.
         return Err(Nfsstat4::Nospc.into());
     }
-    Ok(Prepared { extent, new_home })
+    Ok(Prepared { extent, new_servers })
 }
 
-/// The home an extent has or would get, and the latter alone.
-fn home(
+/// A home and backups that an extent would get.
+type Servers = (DataServerId, Vec<DataServerId>);
+
+/// The home an extent has or would get; and all servers it would get, if it has none. Waits a little for a backup to take
+/// the place of a dead home: a client that is refused would stay away for minutes.
+async fn home(
     cx: &Context,
     extent: ExtentId,
     client: u64,
-) -> Result<(DataServerId, Option<DataServerId>), Nfsstat4> {
-    if let Some(record) = content::known_home_of(&cx.server, extent)? {
+) -> Result<(DataServerId, Option<Servers>), Nfsstat4> {
+    if let Some(record) = copies::served(&cx.server, extent).await? {
         return Ok((record.home, None));
     }
-    let home = content::choose_home(&cx.server, extent, Some(client))?;
-    Ok((home, Some(home)))
+    let servers = content::choose_servers(&cx.server, extent, Some(client))?;
+    Ok((servers.0, Some(servers)))
 }
 
 async fn grant(
@@ -121,7 +125,7 @@ async fn grant(
     stateid: StateidValue,
 ) -> Result<LayoutAnswer, Failure> {
     let get = LayoutGet { client: cx.client()?, extent: prepared.extent, iomode, stateid };
-    let placed = prepared.new_home.map(|home| LayoutPlace { get: get.clone(), home });
+    let placed = prepared.new_servers.map(|(home, backups)| LayoutPlace { get: get.clone(), home, backups });
     let command = placed.map_or_else(|| Command::LayoutGet(get.clone()), Command::LayoutPlace);
     let mut outcome = cx.server.shard.propose(cx.origin(), command).await;
     if let Ok(Outcome::Refused(Refusal::ContentMoved)) = outcome {

@@ -2,7 +2,7 @@
 //!
 //! Spec: docs/protocol/control.md.
 
-use layout::{ExtentId, FILE_BYTES_MAX};
+use layout::{DataServerId, ExtentId, FILE_BYTES_MAX};
 use mds_namespace::op::format::Root;
 use mds_namespace::op::size::{self, Grown};
 use mds_namespace::op::{extent, format as format_op, inline, move_to_extents as move_op, work};
@@ -10,11 +10,11 @@ use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
 
 use super::table;
 use crate::command::data::{
-    Allocate, Fence, Format, MoveToExtents, RegisterDataServer, WorkDone, WriteInline, Written,
+    Allocate, ChangeCopies, Fence, Format, MoveToExtents, RegisterDataServer, WorkDone, WriteInline, Written,
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;
-use crate::limits::{DATA_SERVERS_MAX, SERVER_ADDRESSES_MAX};
+use crate::limits::{COPY_CHANGES_MAX, DATA_SERVERS_MAX, SERVER_ADDRESSES_MAX};
 use crate::record::DataServer;
 use crate::state;
 
@@ -41,11 +41,30 @@ pub(super) fn allocate(txn: &mut dyn Txn, asked: &Allocate) -> Result<Outcome, R
     if FILE_BYTES_MAX <= asked.extent.first_byte() {
         return Err(FsError::TooLarge.into());
     }
-    if server(txn, asked.home.0)?.is_none() {
-        return Err(FsError::Invalid.into());
-    }
-    let record = extent::allocate(txn, asked.extent, asked.home)?;
+    all_known(txn, std::iter::once(asked.home).chain(asked.backups.iter().copied()))?;
+    let record = extent::allocate(txn, asked.extent, asked.home, &asked.backups)?;
     Ok(Outcome::Extent(settled(record)?))
+}
+
+fn all_known(view: &dyn View, servers: impl IntoIterator<Item = DataServerId>) -> Result<(), Refusal> {
+    for id in servers {
+        if server(view, id.0)?.is_none() {
+            return Err(FsError::Invalid.into());
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn change_copies(txn: &mut dyn Txn, asked: &ChangeCopies) -> Result<Outcome, Refusal> {
+    if COPY_CHANGES_MAX < asked.changes.len() {
+        return Err(Refusal::TableFull);
+    }
+    let mut records = Vec::with_capacity(asked.changes.len());
+    for change in &asked.changes {
+        all_known(txn, change.copies.servers())?;
+        records.push(extent::change_copies(txn, change)?);
+    }
+    Ok(Outcome::Copies(records))
 }
 
 fn server(view: &dyn View, id: u32) -> Result<Option<DataServer>, Refusal> {
@@ -103,6 +122,9 @@ pub(super) fn register(txn: &mut dyn Txn, asked: &RegisterDataServer) -> Result<
         addresses: asked.addresses.clone(),
         control: asked.control.clone(),
         capacity_bytes: asked.capacity_bytes,
+        zone: asked.zone.clone(),
+        rack: asked.rack.clone(),
+        host: asked.host.clone(),
     };
     table::put(txn, &key::server(id), &server)?;
     Ok(Outcome::DataServer(id))

@@ -83,7 +83,7 @@ pub(super) fn place(txn: &mut dyn Txn, asked: &LayoutPlace) -> Result<Outcome, R
         }
         move_to_extents::move_to_extents(txn, extent.ino, inode.change)?;
     }
-    data::allocate(txn, &Allocate { extent, home: asked.home })?;
+    data::allocate(txn, &Allocate { extent, home: asked.home, backups: asked.backups.clone() })?;
     get(txn, &asked.get)
 }
 

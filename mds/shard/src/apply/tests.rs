@@ -124,11 +124,14 @@ impl Stage {
             addresses: vec!["127.0.0.1.8.1".to_owned()],
             control: "127.0.0.1:7".to_owned(),
             capacity_bytes: 1 << 40,
+            zone: String::new(),
+            rack: String::new(),
+            host: String::new(),
         };
         assert!(matches!(self.run(Command::RegisterDataServer(register)), Outcome::DataServer(_)));
         for index in 0..extents {
             let extent = ::layout::ExtentId { ino, index };
-            let allocate = Allocate { extent, home: ::layout::DataServerId(1) };
+            let allocate = Allocate { extent, home: ::layout::DataServerId(1), backups: vec![] };
             assert!(matches!(self.run(Command::Allocate(allocate)), Outcome::Extent(_)));
         }
         let change = self.view().inode(ino).unwrap().change;

@@ -3,6 +3,7 @@
 //! Spec: docs/protocol/control.md.
 
 use layout::{DataServerId, ExtentId};
+use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{Caller, Ino};
 use serde::{Deserialize, Serialize};
 
@@ -29,13 +30,23 @@ pub struct MoveToExtents {
     pub change: u64,
 }
 
-/// Gives an extent a home. If it has one, that one is answered.
+/// Gives an extent a home and backups. If it has them, those are answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Allocate {
     /// Which extent.
     pub extent: ExtentId,
     /// The home the proposer chose.
     pub home: DataServerId,
+    /// The backups the proposer chose.
+    pub backups: Vec<DataServerId>,
+}
+
+/// Changes who keeps extents: a backup becomes home, goes, comes, or holds everything now. Each change stands for itself: one
+/// that came too late changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeCopies {
+    /// The changes, at most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).
+    pub changes: Vec<CopyChange>,
 }
 
 /// Bytes reached data servers through the metadata server.
@@ -74,6 +85,12 @@ pub struct RegisterDataServer {
     pub control: String,
     /// Bytes it may hold.
     pub capacity_bytes: u64,
+    /// Zone it stands in; empty is unknown.
+    pub zone: String,
+    /// Rack it stands in.
+    pub rack: String,
+    /// Machine it runs on.
+    pub host: String,
 }
 
 /// First entry of a new file system.

@@ -33,6 +33,8 @@ pub struct LayoutPlace {
     pub get: LayoutGet,
     /// The home the proposer chose. An extent that has one keeps it.
     pub home: DataServerId,
+    /// The backups the proposer chose.
+    pub backups: Vec<DataServerId>,
 }
 
 /// Answer to [`LayoutGet`] and [`LayoutPlace`].

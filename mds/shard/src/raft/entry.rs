@@ -11,7 +11,7 @@ use crate::command::{Entry, Origin, Outcome};
 use crate::limits::ENTRY_BYTES_MAX;
 
 /// Version of the encoding of [`Entry`] (docs/formats/raft_log.md).
-pub(crate) const ENTRY_VERSION: u8 = 1;
+pub(crate) const ENTRY_VERSION: u8 = 2;
 
 /// The number that `Command::Close` is encoded as.
 const CLOSE_VARIANT: u32 = 6;

@@ -14,7 +14,7 @@ fn check<T: Value + PartialEq + std::fmt::Debug>(value: &T, expected: &str) {
         assert!(T::decode(&bytes[..end]).is_err(), "cut at {end}");
     }
     assert!(T::decode(&[&bytes[..], &[0]].concat()).is_err());
-    let newer = [&[VALUE_VERSION + 1], &bytes[1..]].concat();
+    let newer = [&[T::VERSION + 1], &bytes[1..]].concat();
     assert!(T::decode(&newer).is_err());
 }
 
@@ -53,8 +53,11 @@ fn values_have_the_documented_bytes() {
         addresses: vec!["a".to_owned()],
         control: "b".to_owned(),
         capacity_bytes: 4096,
+        zone: "z".to_owned(),
+        rack: String::new(),
+        host: "h".to_owned(),
     };
-    check(&server, "01013031323334353637383961626364656601016101628020");
+    check(&server, "02013031323334353637383961626364656601016101628020017a000168");
     let client = StoredClient {
         record: ClientRecord {
             client: 7,

@@ -6,6 +6,7 @@
 
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
 
+use super::copies::CopySet;
 use super::limits;
 
 /// Names an extent: inode number and index.
@@ -31,7 +32,7 @@ pub struct AtEpoch {
 xdr_struct! { AtEpoch { extent, epoch } }
 
 /// Arguments of CUT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// Which extent.
     pub extent: ExtentName,
@@ -39,9 +40,11 @@ pub struct Cut {
     pub epoch: u64,
     /// Bytes to keep, from the start of the extent.
     pub keep_bytes: u32,
+    /// Where its copies are, which must be cut as well; `None` if there is no record of them any more.
+    pub copies: Option<CopySet>,
 }
 
-xdr_struct! { Cut { extent, epoch, keep_bytes } }
+xdr_struct! { Cut { extent, epoch, keep_bytes, copies } }
 
 /// Body of the reply to FENCE, CUT and DROP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,8 @@
 
 use wire_xdr::xdr_struct;
 
+use super::copies::Directory;
+
 /// How full and how busy a data server is. Counters start with the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -55,18 +57,22 @@ pub struct Heartbeat {
     pub uuid: [u8; 16],
     /// How full and how busy it is.
     pub usage: Usage,
+    /// Version of the directory it has; 0 for none.
+    pub directory: u64,
 }
 
-xdr_struct! { Heartbeat { server, uuid, usage } }
+xdr_struct! { Heartbeat { server, uuid, usage, directory } }
 
 /// Body of HEARTBEAT's reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewed {
     /// How long the lease lasts from the moment the heartbeat was sent.
     pub lease_ms: u32,
+    /// The data servers, if the caller has another version.
+    pub directory: Option<Directory>,
 }
 
-xdr_struct! { Renewed { lease_ms } }
+xdr_struct! { Renewed { lease_ms, directory } }
 
 /// Body of STAT's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]

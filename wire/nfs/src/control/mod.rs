@@ -1,15 +1,18 @@
 //! The control protocol between metadata servers and data servers: procedure numbers, refusals, and how a reply begins.
 //!
-//! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent` is what it is told.
+//! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent` is what it is told,
+//! `copies` and `replicate` are how further copies of an extent are kept.
 //! Nothing here sends or waits: env-transport carries these bodies.
 //!
-//! Spec: docs/protocol/control.md.
+//! Spec: docs/protocol/control.md; docs/protocol/replicate.md.
 
 pub mod auth;
+pub mod copies;
 pub mod extent;
 pub mod heartbeat;
 pub mod limits;
 pub mod register;
+pub mod replicate;
 
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
@@ -23,7 +26,7 @@ pub const PROGRAM: u32 = 0x20C0_0002;
 pub const RAFT_PROGRAM: u32 = 0x20C0_0001;
 
 /// The one version of both programs.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A procedure of the control program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,6 +52,16 @@ pub enum Procedure {
     Size = 8,
     /// Asks for usage and counters.
     Stat = 9,
+    /// A home says how its backups are, and gets the copies that are in force.
+    Copies = 10,
+    /// A metadata server has a home look after its backups.
+    Keep = 11,
+    /// A home takes up an extent with a backup.
+    Attach = 12,
+    /// A home has a backup keep a record.
+    Replicate = 13,
+    /// A home has a backup make durable what it took.
+    Flush = 14,
 }
 
 impl Procedure {
@@ -66,6 +79,11 @@ impl Procedure {
             7 => Self::Drop,
             8 => Self::Size,
             9 => Self::Stat,
+            10 => Self::Copies,
+            11 => Self::Keep,
+            12 => Self::Attach,
+            13 => Self::Replicate,
+            14 => Self::Flush,
             _ => return None,
         })
     }
@@ -110,6 +128,18 @@ pub enum Refusal {
     /// An argument makes no sense.
     #[error("an argument makes no sense")]
     Invalid,
+    /// The caller is not the extent's home.
+    #[error("not the extent's home")]
+    NotHome,
+    /// The extent is at a higher epoch.
+    #[error("the extent is at a higher epoch")]
+    Stale,
+    /// The callee was started again since ATTACH.
+    #[error("not attached")]
+    AttachAgain,
+    /// The callee is full.
+    #[error("no room")]
+    NoSpace,
 }
 
 impl Refusal {
@@ -124,6 +154,10 @@ impl Refusal {
             Self::Io => 7,
             Self::Busy => 8,
             Self::Invalid => 9,
+            Self::NotHome => 10,
+            Self::Stale => 11,
+            Self::AttachAgain => 12,
+            Self::NoSpace => 13,
         }
     }
 }
@@ -165,6 +199,10 @@ pub fn decode_reply<T: Decode>(bytes: Bytes) -> Result<Result<T, Refusal>, XdrEr
         7 => Refusal::Io,
         8 => Refusal::Busy,
         9 => Refusal::Invalid,
+        10 => Refusal::NotHome,
+        11 => Refusal::Stale,
+        12 => Refusal::AttachAgain,
+        13 => Refusal::NoSpace,
         value => return Err(XdrError::BadDiscriminant { what: "control status", value }),
     };
     r.finish()?;

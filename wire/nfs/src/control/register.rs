@@ -5,6 +5,7 @@
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
 
 use super::auth::ConnectionSecret;
+use super::copies::Directory;
 use super::{limits, text};
 
 const LABEL_MASK: &[u8] = b"mask";
@@ -25,6 +26,12 @@ pub struct Register {
     pub capacity_bytes: u64,
     /// What counts against it.
     pub used_bytes: u64,
+    /// Zone it stands in; empty is unknown. Copies of an extent are kept apart by zone, rack and host.
+    pub zone: String,
+    /// Rack it stands in.
+    pub rack: String,
+    /// Machine it runs on.
+    pub host: String,
 }
 
 struct Text(String);
@@ -44,7 +51,9 @@ impl Decode for Register {
         }
         let addresses = addresses.into_iter().map(|Text(address)| address).collect();
         let control = text(r, "control")?;
-        Ok(Self { uuid, instance, addresses, control, capacity_bytes: r.u64()?, used_bytes: r.u64()? })
+        let (capacity_bytes, used_bytes) = (r.u64()?, r.u64()?);
+        let (zone, rack, host) = (text(r, "zone")?, text(r, "rack")?, text(r, "host")?);
+        Ok(Self { uuid, instance, addresses, control, capacity_bytes, used_bytes, zone, rack, host })
     }
 }
 
@@ -65,6 +74,9 @@ impl Encode for Register {
         w.string(&self.control);
         w.u64(self.capacity_bytes);
         w.u64(self.used_bytes);
+        w.string(&self.zone);
+        w.string(&self.rack);
+        w.string(&self.host);
     }
 }
 
@@ -77,9 +89,11 @@ pub struct Registered {
     pub lease_ms: u32,
     /// The key for data-server handles.
     pub key: SealedKey,
+    /// All data servers.
+    pub directory: Directory,
 }
 
-xdr_struct! { Registered { server, lease_ms, key } }
+xdr_struct! { Registered { server, lease_ms, key, directory } }
 
 /// The handle key as it travels: masked and authenticated under the connection's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,11 @@
 //! Golden bytes, truncation and the handshake's refusals.
 
 use super::auth::*;
+use super::copies::*;
 use super::extent::*;
 use super::heartbeat::*;
 use super::register::*;
+use super::replicate::*;
 use super::*;
 
 fn key(byte: u8) -> ClusterKey {
@@ -41,8 +43,12 @@ fn extent_messages_have_their_golden_bytes() {
     let extent = ExtentName { ino: 0x0102_0304_0506_0708, index: 9 };
     check(&AtEpoch { extent, epoch: 0xa }, "0102030405060708 00000009 000000000000000a");
     check(
-        &Cut { extent, epoch: 0xa, keep_bytes: 0xb },
-        "0102030405060708 00000009 000000000000000a 0000000b",
+        &Cut { extent, epoch: 0xa, keep_bytes: 0xb, copies: None },
+        "0102030405060708 00000009 000000000000000a 0000000b 00000000",
+    );
+    check(
+        &Cut { extent, epoch: 0xa, keep_bytes: 0xb, copies: Some(set(extent)) },
+        &format!("0102030405060708 00000009 000000000000000a 0000000b 00000001 {SET_HEX}"),
     );
     check(&KnownEpoch { epoch: 7 }, "0000000000000007");
     check(&SizeOf { extents: vec![extent] }, "00000001 0102030405060708 00000009");
@@ -51,6 +57,66 @@ fn extent_messages_have_their_golden_bytes() {
         &Sizes { sizes: vec![size] },
         "00000001 00000001 00000002 0000000000000003 0000000000000004 0000000000000005",
     );
+}
+
+const SET_HEX: &str = "0102030405060708 00000009 000000000000000a 00000003 00000002 \
+    00000004 0000000000000001 00000000 00000005 000000000000000a 00000001";
+
+fn set(extent: ExtentName) -> CopySet {
+    let kept = |server, since, filling| KeptBy { server, since, filling };
+    CopySet { extent, epoch: 0xa, home: 3, backups: vec![kept(4, 1, false), kept(5, 0xa, true)] }
+}
+
+#[test]
+fn copies_have_their_golden_bytes() {
+    let extent = ExtentName { ino: 0x0102_0304_0506_0708, index: 9 };
+    check(&set(extent), SET_HEX);
+    let mut many = set(extent);
+    many.backups.push(many.backups[0]);
+    assert!(decode_args::<CopySet>(encoded(&many)).is_err(), "three backups");
+    let ask = AskCopies { server: 3, extent, word: Word::Filled, backup: 5, since: 0xa };
+    check(&ask, "00000003 0102030405060708 00000009 00000002 00000005 000000000000000a");
+    for (number, word) in (0u32..).zip([Word::Ask, Word::Lost, Word::Filled]) {
+        assert_eq!(encoded(&word)[..], number.to_be_bytes());
+    }
+    let listed = Listed { server: 3, control: "h:1".into() };
+    check(
+        &Directory { version: 7, servers: vec![listed] },
+        "0000000000000007 00000001 00000003 00000003 683a3100",
+    );
+}
+
+#[test]
+fn records_have_their_golden_bytes() {
+    let extent = ExtentName { ino: 0x0102_0304_0506_0708, index: 9 };
+    check(&Attach { extent, epoch: 2 }, "0102030405060708 00000009 0000000000000002");
+    check(&Attached { instance: 1, sequence: 2 }, "0000000000000001 0000000000000002");
+    check(&Flush { instance: 1 }, "0000000000000001");
+    let data = Bytes::from_static(b"data!");
+    let write = Replicate {
+        instance: 1,
+        stable: true,
+        act: Act::Write,
+        extent,
+        epoch: 2,
+        sequence: 3,
+        offset: 4,
+        data,
+    };
+    check(
+        &write,
+        "0000000000000001 00000001 00000001 0102030405060708 00000009 0000000000000002 0000000000000003 \
+         00000004 00000005 6461746121000000",
+    );
+    let cut = Replicate { stable: false, act: Act::Cut, data: Bytes::new(), ..write.clone() };
+    check(
+        &cut,
+        "0000000000000001 00000000 00000003 0102030405060708 00000009 0000000000000002 0000000000000003 \
+         00000004 00000000",
+    );
+    for wrong in [Replicate { act: Act::Write, ..cut }, Replicate { act: Act::Cut, ..write }] {
+        assert_eq!(decode_args::<Replicate>(encoded(&wrong)), Err(XdrError::Invalid { field: "data" }));
+    }
 }
 
 #[test]
@@ -62,21 +128,29 @@ fn register_and_heartbeat_have_their_golden_bytes() {
         control: "h:1".into(),
         capacity_bytes: 3,
         used_bytes: 4,
+        zone: "z".into(),
+        rack: String::new(),
+        host: "h".into(),
     };
     check(
         &register,
         "11111111111111111111111111111111 0000000000000002 00000001 0000000b 312e322e332e342e382e3100
-         00000003 683a3100 0000000000000003 0000000000000004"
+         00000003 683a3100 0000000000000003 0000000000000004
+         00000001 7a000000 00000000 00000001 68000000"
             .replace('\n', "")
             .as_str(),
     );
     let usage = Usage { capacity_bytes: 1, bad_blocks: 0xb, ..Usage::default() };
     let zeros = "0000000000000000".repeat(9);
     check(
-        &Heartbeat { server: 5, uuid: [0x22; 16], usage },
-        &format!("00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b"),
+        &Heartbeat { server: 5, uuid: [0x22; 16], usage, directory: 6 },
+        &format!(
+            "00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b 0000000000000006"
+        ),
     );
-    check(&Renewed { lease_ms: 6000 }, "00001770");
+    check(&Renewed { lease_ms: 6000, directory: None }, "00001770 00000000");
+    let directory = Some(Directory { version: 7, servers: vec![] });
+    check(&Renewed { lease_ms: 6000, directory }, "00001770 00000001 0000000000000007 00000000");
     assert_eq!(usage.free_bytes(), 1);
     let none = Register { addresses: vec![], ..register };
     assert_eq!(decode_args::<Register>(encoded(&none)), Err(XdrError::Invalid { field: "addresses" }));
@@ -94,6 +168,10 @@ fn replies_carry_their_status() {
         Refusal::Io,
         Refusal::Busy,
         Refusal::Invalid,
+        Refusal::NotHome,
+        Refusal::Stale,
+        Refusal::AttachAgain,
+        Refusal::NoSpace,
     ];
     for (number, refusal) in (1u32..).zip(refusals) {
         let mut w = Writer::new();
@@ -126,7 +204,7 @@ fn the_mac_has_its_golden_bytes() {
     let hello = gate.hello(handshake.hello().clone()).unwrap();
     let (_, auth) = handshake.on_hello(hello).unwrap();
     let mut input = b"shoal caller\0\0\0\0".to_vec();
-    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1]);
+    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 1]);
     input.extend_from_slice(&[1; 32]);
     input.extend_from_slice(&[2; 32]);
     input.extend_from_slice(&[0; 12]);
@@ -164,7 +242,7 @@ fn out_of_order_handshakes_are_refused() {
     let (again, mut other) = pair(7, 7, (PROGRAM, PROGRAM));
     assert_eq!(gate.hello(again.hello().clone()), Err(Refusal::NotAuthenticated));
     assert!(gate.is_shut());
-    let old = Hello { version: 2, ..again.hello().clone() };
+    let old = Hello { version: 1, ..again.hello().clone() };
     assert_eq!(other.hello(old), Err(Refusal::BadVersion));
 }
 
@@ -189,9 +267,9 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
     let callee = run(handshake, &mut gate).unwrap();
     let sealed = SealedKey::seal(&gate.peer().unwrap().secret, [3; 16], &[9; 32]);
     assert_eq!(sealed.open(&callee.secret), Ok([9; 32]));
-    let bytes = encoded(&Registered { server: 1, lease_ms: 2, key: sealed });
+    let bytes = encoded(&Registered { server: 1, lease_ms: 2, key: sealed, directory: Directory::default() });
     assert!(!bytes.windows(32).any(|window| window == [9; 32]), "the key must not be readable");
-    for at in 8..bytes.len() {
+    for at in 8..8 + 64 {
         let mut changed = bytes.to_vec();
         changed[at] ^= 1;
         let registered = decode_args::<Registered>(changed.into()).unwrap();
@@ -205,8 +283,8 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..10 {
+    for number in 0..15 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(10), None);
+    assert_eq!(Procedure::from_number(15), None);
 }

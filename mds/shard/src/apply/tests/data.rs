@@ -39,7 +39,7 @@ fn extent_with_work_is_busy_until_it_is_done() {
     let Outcome::Extent(fenced) = stage.run(Command::Fence(Fence { extent })) else { panic!("refused") };
     let number = fenced.pending_work.unwrap();
     let get = layout_get(client, ino, true, opened.stateid);
-    let allocate = Command::Allocate(Allocate { extent, home: DataServerId(1) });
+    let allocate = Command::Allocate(Allocate { extent, home: DataServerId(1), backups: vec![] });
     assert_eq!(stage.refused(get.clone()), Refusal::Busy);
     assert_eq!(stage.refused(allocate.clone()), Refusal::Busy);
     assert_eq!(stage.run(Command::WorkDone(WorkDone { items: vec![number] })), Outcome::Done);
@@ -119,6 +119,9 @@ fn data_server_keeps_its_number() {
             addresses: vec!["127.0.0.1.8.1".to_owned()],
             control: control.to_owned(),
             capacity_bytes: 1,
+            zone: String::new(),
+            rack: String::new(),
+            host: String::new(),
         })
     };
     for (uuid, control, id) in [(1, "a:1", 1), (2, "b:1", 2), (1, "c:1", 1)] {
@@ -130,7 +133,7 @@ fn data_server_keeps_its_number() {
     assert_eq!(stage.view().data_server(2).unwrap().unwrap().uuid, [2; 16]);
     let client = stage.client("a");
     let ino = stage.create(client, "o", "f").inode.ino;
-    let unknown = Allocate { extent: ExtentId { ino, index: 0 }, home: DataServerId(9) };
+    let unknown = Allocate { extent: ExtentId { ino, index: 0 }, home: DataServerId(9), backups: vec![] };
     assert_eq!(stage.refused(Command::Allocate(unknown)), Refusal::Namespace(FsError::Invalid));
 }
 

@@ -57,10 +57,13 @@ fn command(kind: u8, a: u64, b: u64) -> Command {
             addresses: Vec::new(),
             control: String::new(),
             capacity_bytes: b,
+            zone: String::new(),
+            rack: String::new(),
+            host: String::new(),
         }),
         12 => {
             let extent = ::layout::ExtentId { ino, index: u32::try_from(a % 3).unwrap() };
-            Command::Allocate(Allocate { extent, home: ::layout::DataServerId(1) })
+            Command::Allocate(Allocate { extent, home: ::layout::DataServerId(1), backups: vec![] })
         }
         13 => Command::MoveToExtents(MoveToExtents { ino, change: a % 8 }),
         14 => layout_get(client, ino, a.is_multiple_of(2), stateid(1)),

@@ -33,7 +33,7 @@ fn command_bytes() {
     let entry = Entry { now_unix_ns: 1_700_000_000_000_000_000, origin: Some(origin), command };
     let encoded = EncodedEntry::encode(&entry).unwrap();
     let expected =
-        concat!("01", "8080a8b1e39fe7cb17", "01", "30313233343536373839616263646566", "02", "ac02", "04");
+        concat!("02", "8080a8b1e39fe7cb17", "01", "30313233343536373839616263646566", "02", "ac02", "04");
     assert_eq!(hex(&encoded.0), format!("{expected}{}", "1302018001"));
     assert_eq!(encoded.decode(), Ok(entry));
 
@@ -51,7 +51,7 @@ fn command_bytes() {
     };
     let entry = Entry { now_unix_ns: 1, origin: None, command: Command::Open(open) };
     let encoded = EncodedEntry::encode(&entry).unwrap();
-    let expected = "0101000405036f776ee807640104030001010166020707070707070707\
+    let expected = "0201000405036f776ee807640104030001010166020707070707070707\
                     01a4030000000000";
     assert_eq!(hex(&encoded.0), expected.replace(' ', ""));
     assert_eq!(encoded.decode(), Ok(entry));
@@ -69,7 +69,7 @@ fn damaged_commands_are_errors() {
     longer.push(0);
     assert!(EncodedEntry(longer.into()).decode().is_err());
     let mut newer = bytes.to_vec();
-    newer[0] = 2;
+    newer[0] += 1;
     assert!(EncodedEntry(newer.into()).decode().is_err());
     // A count that promises more than there is.
     let lie = [&bytes[..4], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();

@@ -1,0 +1,298 @@
+//! Does for the backups of one extent what is to be done, until nothing is.
+//!
+//! Spec: docs/protocol/replicate.md §2, §3.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use ds_store::Run;
+use ds_store::limits::EXTENT_BYTES;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use layout::{DataServerId, Epoch};
+use wire_nfs::control::copies::Word;
+use wire_nfs::control::replicate::Act;
+
+use super::call::{self, Heard, Line};
+use super::member::{Fault, Found, Member, Step};
+use super::{ExtentCopies, Told};
+use crate::core::Core;
+use crate::limits::{BACKUP_PAUSE_MS, FILL_BYTES_PER_S, FILL_RECORDS_IN_FLIGHT_MAX, TRANSFER_BYTES_MAX};
+
+/// Whom records go to.
+#[derive(Clone, Copy)]
+struct Target {
+    server: DataServerId,
+    instance: u64,
+    epoch: Epoch,
+}
+
+/// Whether a step came to something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Went {
+    Well,
+    Wrong,
+}
+
+impl ExtentCopies {
+    /// Has what is to be done be done, unless somebody is at it.
+    pub(super) fn kick(self: &Arc<Self>, core: &Arc<Core>) {
+        {
+            let mut state = self.state.lock();
+            if state.driven || state.deposed {
+                return;
+            }
+            state.driven = true;
+        }
+        let (copies, core) = (Arc::clone(self), Arc::clone(core));
+        tokio::spawn(async move { copies.drive(&core).await });
+    }
+
+    async fn drive(self: &Arc<Self>, core: &Arc<Core>) {
+        loop {
+            let (steps, raise) = {
+                let mut state = self.state.lock();
+                let (flush, now_ms) = (0 < state.waiters, core.env.clock.monotonic_ms());
+                let steps: Vec<(DataServerId, Step)> =
+                    state.members.iter().map(|one| (one.server, one.step(flush, now_ms))).collect();
+                state.opened |= state.members.iter().all(|one| one.instance().is_some());
+                let idle = !state.raise_due && steps.iter().all(|(_, step)| *step == Step::Rest);
+                let full = state.members.iter().any(|one| one.full && !one.filling);
+                if state.deposed || idle || full {
+                    state.driven = false;
+                    drop(state);
+                    self.changed.notify_waiters();
+                    return;
+                }
+                (steps, state.raise_due.then_some(state.epoch))
+            };
+            self.changed.notify_waiters();
+            if let Some(epoch) = raise {
+                self.raise(core, epoch).await;
+            }
+            let mut runs = Vec::with_capacity(steps.len());
+            for (server, step) in steps {
+                runs.push(self.run(core, server, step));
+            }
+            let went = join_all(runs).await;
+            self.changed.notify_waiters();
+            if went.contains(&Went::Wrong) {
+                core.env.clock.sleep_ms(BACKUP_PAUSE_MS).await;
+            }
+        }
+    }
+
+    /// After a restart nobody must write under copies that are no longer in force.
+    async fn raise(&self, core: &Core, epoch: Epoch) {
+        match core.store.raise(self.id, epoch).await {
+            Ok(_) => {
+                let mut state = self.state.lock();
+                if state.epoch == epoch {
+                    state.raise_due = false;
+                }
+            }
+            Err(error) => {
+                core.note(&error);
+                core.env.clock.sleep_ms(BACKUP_PAUSE_MS).await;
+            }
+        }
+    }
+
+    async fn run(&self, core: &Core, server: DataServerId, step: Step) -> Went {
+        let began_ms = core.env.clock.monotonic_ms();
+        let epoch = self.state.lock().epoch;
+        let done = match step {
+            Step::Rest => return Went::Well,
+            Step::Ask => return self.say(core, server, Word::Ask).await,
+            Step::Lost => return self.say(core, server, Word::Lost).await,
+            Step::Filled => return self.say(core, server, Word::Filled).await,
+            Step::Attach => self.attach(core, server, epoch).await,
+            Step::Overlay { floor } => self.overlay(core, server, epoch, floor).await,
+            Step::Delta { from } => self.delta(core, server, epoch, from).await,
+            Step::Flush => self.flush(core, server).await,
+        };
+        match done {
+            Ok(()) => Went::Well,
+            Err(fault) => {
+                self.with(server, |member| member.failed(step, fault, began_ms));
+                if fault == Fault::Restarted { Went::Well } else { Went::Wrong }
+            }
+        }
+    }
+
+    /// Changes a member, if it still is one.
+    fn with<T>(&self, server: DataServerId, change: impl FnOnce(&mut Member) -> T) -> Option<T> {
+        self.state.lock().members.iter_mut().find(|one| one.server == server).map(change)
+    }
+
+    async fn attach(&self, core: &Core, server: DataServerId, epoch: Epoch) -> Result<(), Fault> {
+        let attached = call::attach(core, self.id, server, epoch).await?;
+        let ours = core.store.sequence(self.id);
+        let found = Found { instance: attached.instance, theirs: attached.sequence, ours };
+        self.with(server, |member| member.attach(&found));
+        Ok(())
+    }
+
+    async fn flush(&self, core: &Core, server: DataServerId) -> Result<(), Fault> {
+        let begun = self.with(server, |member| {
+            member.begin_flush();
+            member.instance()
+        });
+        let Some(Some(instance)) = begun else { return Ok(()) };
+        call::flush(core, server, instance).await?;
+        self.with(server, Member::flushed);
+        Ok(())
+    }
+
+    /// Says what a backup lacks from a sequence on, each act with its own sequence.
+    async fn delta(&self, core: &Core, server: DataServerId, epoch: Epoch, from: u64) -> Result<(), Fault> {
+        let begun = self.with(server, |member| {
+            member.begin_delta();
+            member.instance()
+        });
+        let Some(Some(instance)) = begun else { return Ok(()) };
+        core.store.landed(self.id).await.map_err(|error| stuck(core, &error))?;
+        let target = Target { server, instance, epoch };
+        self.send_all(core, target, core.store.runs_since(self.id, from)).await?;
+        self.with(server, |member| member.caught_up(from));
+        Ok(())
+    }
+
+    /// Says everything, above what the backup has: its own bytes do not show any more.
+    async fn overlay(
+        &self,
+        core: &Core,
+        server: DataServerId,
+        epoch: Epoch,
+        floor: u64,
+    ) -> Result<(), Fault> {
+        let begun = self.with(server, |member| {
+            member.begin_overlay();
+            member.instance()
+        });
+        let Some(Some(instance)) = begun else { return Ok(()) };
+        let target = Target { server, instance, epoch };
+        let free = core.store.rise(self.id, floor).await.map_err(|error| stuck(core, &error))?;
+        let mut runs = core.store.runs(self.id);
+        let end = runs.last().map_or(0, |run| run.offset + run.length);
+        self.send_run(
+            core,
+            target,
+            Run { offset: end, length: EXTENT_BYTES - end, sequence: free, cut: true },
+        )
+        .await?;
+        if floor != 0 {
+            runs = without_gaps(&runs);
+        }
+        runs.iter_mut().for_each(|run| run.sequence = free + 1);
+        let bytes: u64 = runs.iter().map(|run| u64::from(run.length)).sum();
+        self.send_all(core, target, runs).await?;
+        core.metrics.filled(bytes);
+        self.with(server, |member| member.overlaid(free));
+        Ok(())
+    }
+
+    /// Sends some at a time, slowly if nobody waits for it.
+    async fn send_all(&self, core: &Core, target: Target, runs: Vec<Run>) -> Result<(), Fault> {
+        let (mut runs, mut under_way) = (runs.into_iter(), FuturesUnordered::new());
+        let mut ahead_bytes = 0;
+        loop {
+            while under_way.len() < FILL_RECORDS_IN_FLIGHT_MAX
+                && let Some(run) = runs.next()
+            {
+                under_way.push(self.send_run(core, target, run));
+            }
+            match under_way.next().await {
+                Some(sent) => ahead_bytes += sent?,
+                None => return Ok(()),
+            }
+            let pause_ms = ahead_bytes * 1_000 / FILL_BYTES_PER_S;
+            if 0 < pause_ms && self.state.lock().waiters == 0 {
+                core.env.clock.sleep_ms(pause_ms).await;
+                ahead_bytes = 0;
+            }
+        }
+    }
+
+    /// Sends a run; answers how many bytes it has.
+    async fn send_run(&self, core: &Core, target: Target, run: Run) -> Result<u64, Fault> {
+        let Target { server, instance, epoch } = target;
+        let (sequence, place) = (run.sequence, (instance, epoch));
+        if run.cut {
+            let line = Line { act: Act::Cut, sequence, offset: run.offset, data: Bytes::new() };
+            return call::record(core, self.id, server, place, line, false, None).await.map(|()| 0);
+        }
+        let (mut offset, end) = (run.offset, run.offset + run.length);
+        while offset < end {
+            let length = (end - offset).min(TRANSFER_BYTES_MAX);
+            let data = self.bytes(core, offset, length).await?;
+            let line = Line { act: Act::Write, sequence, offset, data };
+            call::record(core, self.id, server, place, line, false, None).await?;
+            offset += length;
+        }
+        Ok(u64::from(run.length))
+    }
+
+    /// Bytes of the extent as they are now.
+    async fn bytes(&self, core: &Core, offset: u32, length: u32) -> Result<Bytes, Fault> {
+        let mut bytes = BytesMut::with_capacity(length as usize);
+        while bytes.len() < length as usize {
+            let got = u32::try_from(bytes.len()).expect("no more than a run");
+            let found = core.store.peek(self.id, offset + got, length - got).await;
+            let found = found.map_err(|error| {
+                tracing::error!(extent = %self.id, %error, "a backup cannot be told bytes that cannot be read");
+                Fault::Silent
+            })?;
+            found.iter().for_each(|piece| bytes.extend_from_slice(piece));
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// Tells a metadata server about a backup, and takes what it answers.
+    async fn say(&self, core: &Core, server: DataServerId, word: Word) -> Went {
+        let Some(since) = self.with(server, |member| member.since) else { return Went::Well };
+        if word != Word::Ask {
+            tracing::info!(extent = %self.id, backup = server.0, ?word, "telling the metadata server");
+        }
+        match call::tell(core, self.id, word, server, since).await {
+            Heard::Set(set) if Some(set.home) == core.server().map(|own| own.0) => {
+                let mut state = self.state.lock();
+                state.take(&Told::by_metadata(&set));
+                Went::Well
+            }
+            Heard::Set(_) | Heard::NotHome => {
+                let epoch = {
+                    let mut state = self.state.lock();
+                    state.deposed = true;
+                    state.epoch
+                };
+                tracing::warn!(extent = %self.id, "another data server is home now");
+                if let Err(error) = core.store.fence(self.id, epoch.next()).await {
+                    core.note(&error);
+                }
+                core.copies.forget(self.id);
+                Went::Well
+            }
+            Heard::Nothing => Went::Wrong,
+        }
+    }
+}
+
+fn stuck(core: &Core, error: &ds_store::ChangeError) -> Fault {
+    core.note(error);
+    Fault::Silent
+}
+
+/// The runs, and what lies between and before them: there the backup may hold bytes of its own.
+fn without_gaps(runs: &[Run]) -> Vec<Run> {
+    let (mut all, mut at) = (Vec::new(), 0);
+    for run in runs {
+        if at < run.offset {
+            all.push(Run { offset: at, length: run.offset - at, sequence: 0, cut: false });
+        }
+        all.push(*run);
+        at = run.offset + run.length;
+    }
+    all
+}

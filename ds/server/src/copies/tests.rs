@@ -1,0 +1,73 @@
+//! What is said of the copies of an extent, by handles and by metadata servers.
+
+use layout::DataServerId;
+
+use super::*;
+
+fn told(epoch: u64, backups: &[(u32, Option<u64>, bool)]) -> Told {
+    let by_metadata = backups.iter().any(|(_, since, _)| since.is_some());
+    let backups =
+        backups.iter().map(|(server, since, f)| (DataServerId(*server), since.map(Epoch), *f)).collect();
+    Told { epoch: Epoch(epoch), by_metadata, backups }
+}
+
+fn servers(state: &State) -> Vec<u32> {
+    state.members.iter().map(|one| one.server.0).collect()
+}
+
+fn state() -> State {
+    ExtentCopies::new(ExtentId { ino: 1, index: 0 }).state.into_inner()
+}
+
+#[test]
+fn a_handle_says_nothing_new_at_a_known_epoch() {
+    let mut state = state();
+    state.take(&told(2, &[(7, None, false)]));
+    state.take(&told(1, &[(8, None, false)]));
+    state.take(&told(2, &[]));
+    assert_eq!((servers(&state), state.epoch), (vec![7], Epoch(2)));
+    assert!(!state.raise_due, "nothing was written under it");
+}
+
+#[test]
+fn a_change_while_writes_go_on_is_put_down_before_anything_is_promised() {
+    let mut state = state();
+    state.take(&told(2, &[(7, None, false)]));
+    state.opened = true;
+    state.take(&told(3, &[(7, Some(1), false)]));
+    assert!(!state.raise_due, "the same servers");
+    state.take(&told(4, &[(8, Some(4), true)]));
+    assert!(state.raise_due);
+    assert_eq!(state.settled(0), None);
+}
+
+#[test]
+fn who_left_and_came_back_is_another_one() {
+    let mut state = state();
+    state.take(&told(2, &[(7, Some(1), false)]));
+    state.members[0].attach(&member::Found { instance: 5, theirs: 0, ours: 0 });
+    state.opened = true;
+    state.take(&told(4, &[(7, Some(4), true)]));
+    assert_eq!(state.members[0].instance(), None, "nothing it holds is known");
+    assert!(state.members[0].filling);
+}
+
+#[test]
+fn an_old_handle_does_not_undo_that_a_backup_is_full_of_bytes() {
+    let mut state = state();
+    state.take(&told(2, &[(7, Some(2), true)]));
+    state.take(&told(3, &[(7, Some(2), false)]));
+    state.take(&told(4, &[(7, None, true)]));
+    assert!(!state.members[0].filling, "only a metadata server says that");
+}
+
+#[test]
+fn without_backups_nothing_is_remembered() {
+    let table = CopyTable::default();
+    let extent = ExtentId { ino: 1, index: 0 };
+    assert!(table.tell(extent, &told(1, &[])).is_none());
+    assert!(table.tell(extent, &told(1, &[(7, None, false)])).is_some());
+    assert!(table.tell(extent, &told(2, &[])).is_some_and(|one| one.state.lock().members.is_empty()));
+    table.forget(extent);
+    assert!(table.find(extent).is_none());
+}

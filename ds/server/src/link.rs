@@ -1,0 +1,122 @@
+//! Calls of the control protocol from this data server: to metadata servers, and to other data servers.
+//!
+//! INVARIANT: nothing is sent before the other end has proved that it holds the cluster key.
+//! Spec: docs/protocol/control.md §1.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use env::{BoxFuture, Env};
+use env_transport::{CallError, Connection, Limits, RpcClient};
+use parking_lot::Mutex;
+use wire_nfs::control::auth::{Auth, Hello, Peer};
+use wire_nfs::control::{
+    ClusterKey, Handshake, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
+};
+use wire_rpc::Credential;
+use wire_xdr::{Decode, Encode, Writer};
+
+use crate::limits::CONTROL_CALL_MS_MAX;
+
+/// Why a call came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    #[error(transparent)]
+    Call(#[from] CallError),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("the handle key was not sealed for this connection")]
+    Seal,
+}
+
+/// A connection to one node, and the other end once it has proved itself.
+pub(crate) struct Link {
+    client: RpcClient,
+    peer: Arc<Mutex<Option<Peer>>>,
+}
+
+impl Link {
+    /// Opens nothing yet.
+    pub(crate) fn new(env: &Env, address: SocketAddr, key: &ClusterKey) -> Self {
+        let peer = Arc::new(Mutex::new(None));
+        let (proved, key, entropy) = (Arc::clone(&peer), key.clone(), Arc::clone(&env.entropy));
+        let hello = move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
+            let mut nonce = [0; 32];
+            entropy.fill(&mut nonce);
+            let handshake = Handshake::new(&key, PROGRAM, NodeKind::Data, nonce);
+            let proved = Arc::clone(&proved);
+            Box::pin(async move {
+                let peer = greet(&connection, handshake).await?;
+                *proved.lock() = Some(peer);
+                Ok(())
+            })
+        };
+        let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
+        let client = RpcClient::new(net, clock, address, Limits::default()).with_hello(Arc::new(hello));
+        Self { client, peer }
+    }
+
+    /// Where it leads.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.client.addr()
+    }
+
+    /// Who is there, once it has proved itself.
+    pub(crate) fn peer(&self) -> Option<Peer> {
+        self.peer.lock().clone()
+    }
+
+    /// Calls a procedure.
+    pub(crate) async fn ask<R: Decode>(
+        &self,
+        procedure: Procedure,
+        args: &impl Encode,
+    ) -> Result<R, AskError> {
+        self.ask_within(procedure, args, CONTROL_CALL_MS_MAX).await
+    }
+
+    /// Calls a procedure that must be answered within `ms_max`.
+    pub(crate) async fn ask_within<R: Decode>(
+        &self,
+        procedure: Procedure,
+        args: &impl Encode,
+        ms_max: u64,
+    ) -> Result<R, AskError> {
+        let mut w = Writer::new();
+        args.encode(&mut w);
+        let (number, nobody) = (procedure.number(), Credential::None);
+        let called = self.client.call(PROGRAM, VERSION, number, &nobody, w, ms_max).await;
+        let reply = decode_reply(called?.rest()).map_err(CallError::Garbage)?;
+        Ok(reply?)
+    }
+
+    /// Gives the connection up if the other end did not answer on it.
+    pub(crate) fn disconnect_if_silent(&self, error: &AskError) {
+        if matches!(error, AskError::Call(CallError::Timeout)) {
+            self.client.disconnect();
+        }
+    }
+}
+
+async fn greet(connection: &Connection, handshake: Handshake) -> Result<Peer, CallError> {
+    let hello: Hello = say(connection, Procedure::Hello, handshake.hello()).await?;
+    let (greeted, auth) = handshake.on_hello(hello).map_err(refused)?;
+    let answer: Auth = say(connection, Procedure::Auth, &auth).await?;
+    greeted.on_auth(&answer).map_err(refused)
+}
+
+async fn say<R: Decode>(
+    connection: &Connection,
+    procedure: Procedure,
+    args: &impl Encode,
+) -> Result<R, CallError> {
+    let mut w = Writer::new();
+    args.encode(&mut w);
+    let (number, nobody) = (procedure.number(), Credential::None);
+    let mut reply = connection.call(PROGRAM, VERSION, number, &nobody, w, CONTROL_CALL_MS_MAX).await?;
+    decode_reply::<R>(reply.rest())?.map_err(refused)
+}
+
+fn refused(reason: impl std::fmt::Display) -> CallError {
+    CallError::Hello { reason: reason.to_string() }
+}

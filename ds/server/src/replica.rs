@@ -1,0 +1,61 @@
+//! The backup's side: taking up an extent, keeping records of its home, making them durable.
+//!
+//! INVARIANT: a record is taken only from a home that attached to this start of ours, and at no epoch below the extent's.
+//! Spec: docs/protocol/replicate.md §1.
+
+use ds_store::{ChangeError, Stability};
+use layout::{Epoch, ExtentId};
+use wire_nfs::control::extent::ExtentName;
+use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, Replicate};
+use wire_nfs::control::{Nothing, Refusal};
+
+use crate::core::Core;
+
+pub(crate) async fn attach(core: &Core, ask: Attach) -> Result<Attached, Refusal> {
+    let extent = id(ask.extent);
+    // Whoever attaches to us is home now.
+    core.copies.forget(extent);
+    let sequence = core.store.attach(extent, Epoch(ask.epoch)).await.map_err(|e| refusal(core, &e))?;
+    Ok(Attached { instance: core.store.instance(), sequence })
+}
+
+pub(crate) async fn replicate(core: &Core, record: Replicate) -> Result<Nothing, Refusal> {
+    same_start(core, record.instance)?;
+    let (extent, epoch, sequence) = (id(record.extent), Epoch(record.epoch), record.sequence);
+    let stability = if record.stable { Stability::Synced } else { Stability::Unstable };
+    let bytes = record.data.len() as u64;
+    let taken = match record.act {
+        Act::Write => {
+            core.store.write_at(extent, epoch, sequence, record.offset, record.data, stability).await
+        }
+        Act::Cut => core.store.cut_at(extent, epoch, sequence, record.offset).await,
+    };
+    taken.map_err(|e| refusal(core, &e))?;
+    core.metrics.kept(bytes);
+    Ok(Nothing)
+}
+
+pub(crate) async fn flush(core: &Core, ask: Flush) -> Result<Nothing, Refusal> {
+    same_start(core, ask.instance)?;
+    core.store.flush().await.map_err(|e| refusal(core, &e))?;
+    Ok(Nothing)
+}
+
+fn same_start(core: &Core, instance: u64) -> Result<(), Refusal> {
+    if instance == core.store.instance() { Ok(()) } else { Err(Refusal::AttachAgain) }
+}
+
+pub(crate) fn id(name: ExtentName) -> ExtentId {
+    ExtentId { ino: name.ino, index: name.index }
+}
+
+fn refusal(core: &Core, error: &ChangeError) -> Refusal {
+    core.note(error);
+    match error {
+        ChangeError::Stale { .. } => Refusal::Stale,
+        ChangeError::Range => Refusal::Invalid,
+        ChangeError::NoSpace => Refusal::NoSpace,
+        ChangeError::Busy | ChangeError::Closed => Refusal::Busy,
+        ChangeError::Failed(_) => Refusal::Io,
+    }
+}

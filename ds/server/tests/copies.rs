@@ -1,0 +1,533 @@
+//! A home and its backups over disks in memory that lose power at every point: what was acknowledged as stable is there on
+//! whoever is home afterwards.
+//!
+//! The metadata server here keeps one set and decides by `layout::copies`, as the real one does; leases are not its matter.
+//! Spec: docs/protocol/replicate.md.
+
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
+
+mod bed;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bed::{EXTENT, START, any_address, cluster_key, connect, handle_key, settle};
+use bytes::Bytes;
+use client::control::DsControl;
+use ds_server::{DataServer, DsConfig};
+use env::memory::net::MemoryNet;
+use env::memory::{Crash, ManualClock, MemoryDisk, SeededEntropy};
+use env::{BoxFuture, Env};
+use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
+use layout::copies::{Domain, Place, Wish, plan};
+use layout::{Backup, DataServerId, DsHandle, Epoch, Iomode, NamedBackup, handle};
+use prometheus_client::registry::Registry;
+use wire_nfs::control::copies::{AskCopies, CopySet, Directory, KeptBy, Listed, Word};
+use wire_nfs::control::extent::ExtentName;
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
+use wire_nfs::control::register::{Register, Registered, SealedKey};
+use wire_nfs::control::{ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply};
+use wire_nfs::v3::{self, Fh3, StableHow, commit, read, write};
+use wire_rpc::{Credential, accepted_success};
+use wire_xdr::{Decode, Encode, Writer};
+
+const LEASE_MS: u32 = 600_000;
+const BLOCK: usize = 4096;
+const BLOCKS: usize = 12;
+
+/// The set of the one extent, and who is there.
+struct Log {
+    home: DataServerId,
+    backups: Vec<Backup>,
+    epoch: Epoch,
+    alive: BTreeSet<u32>,
+    addresses: HashMap<u32, String>,
+    ids: HashMap<[u8; 16], u32>,
+}
+
+impl Log {
+    fn places(&self) -> Vec<Place> {
+        let place = |id: &u32| {
+            let up = self.alive.contains(id);
+            let (id, domain) = (DataServerId(*id), Domain::default());
+            Place { id, domain, free_bytes: 1 << 30, fit: up, up, dead: !up }
+        };
+        self.addresses.keys().map(place).collect()
+    }
+
+    fn replan(&mut self, copies: usize, lost: Option<DataServerId>) {
+        let now = layout::copies::Copies {
+            home: self.home,
+            backups: self.backups.iter().map(|one| (one.server, one.filling)).collect(),
+        };
+        let wish = Wish { copies, lost, bury: true };
+        let Some(next) = plan(&now, &self.places(), &wish, 0) else { return };
+        self.epoch = self.epoch.next();
+        let epoch = self.epoch;
+        let before = std::mem::take(&mut self.backups);
+        let since = |server| before.iter().find(|one| one.server == server).map_or(epoch, |one| one.since);
+        let backup = |(server, filling): &(DataServerId, bool)| Backup {
+            server: *server,
+            since: since(*server),
+            filling: *filling,
+        };
+        self.backups = next.backups.iter().map(backup).collect();
+        self.home = next.home;
+    }
+
+    fn set(&self) -> CopySet {
+        let kept = |one: &Backup| KeptBy { server: one.server.0, since: one.since.0, filling: one.filling };
+        CopySet {
+            extent: ExtentName { ino: EXTENT.ino, index: EXTENT.index },
+            epoch: self.epoch.0,
+            home: self.home.0,
+            backups: self.backups.iter().map(kept).collect(),
+        }
+    }
+
+    fn hear(&mut self, ask: &AskCopies) -> Result<CopySet, Refusal> {
+        if ask.server != self.home.0 {
+            return Err(Refusal::NotHome);
+        }
+        match ask.word {
+            Word::Ask => {}
+            Word::Lost => self.replan(2, Some(DataServerId(ask.backup))),
+            Word::Filled => {
+                let fits = |one: &&mut Backup| one.server.0 == ask.backup && one.since.0 == ask.since;
+                if let Some(one) = self.backups.iter_mut().find(fits) {
+                    one.filling = false;
+                    self.epoch = self.epoch.next();
+                }
+            }
+        }
+        Ok(self.set())
+    }
+
+    fn directory(&self) -> Directory {
+        let listed = |(id, at): (&u32, &String)| Listed { server: *id, control: at.clone() };
+        Directory {
+            version: self.addresses.len() as u64,
+            servers: self.addresses.iter().map(listed).collect(),
+        }
+    }
+}
+
+struct Metadata {
+    log: Arc<Mutex<Log>>,
+    gates: Mutex<HashMap<u64, ControlGate>>,
+}
+
+impl Metadata {
+    fn answer(&self, procedure: u32, args: Bytes, connection: u64) -> Writer {
+        let mut gates = self.gates.lock().unwrap();
+        let gate = gates
+            .entry(connection)
+            .or_insert_with(|| ControlGate::new(&cluster_key(), PROGRAM, NodeKind::Metadata, [8; 32]));
+        if let Some(reply) = gate.handshake(procedure, args.clone()) {
+            return reply.unwrap();
+        }
+        let secret = gate.peer().unwrap().secret.clone();
+        let mut log = self.log.lock().unwrap();
+        let mut w = Writer::new();
+        match Procedure::from_number(procedure).unwrap() {
+            Procedure::Register => {
+                let register: Register = decode_args(args).unwrap();
+                let next = u32::try_from(log.ids.len()).unwrap() + 1;
+                let id = *log.ids.entry(register.uuid).or_insert(next);
+                log.addresses.insert(id, register.control);
+                let key = SealedKey::seal(&secret, [3; 16], &bed::metadata::HANDLE_KEY);
+                let directory = log.directory();
+                put_reply(&mut w, &Ok(Registered { server: id, lease_ms: LEASE_MS, key, directory }));
+            }
+            Procedure::Heartbeat => {
+                let _: Heartbeat = decode_args(args).unwrap();
+                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, directory: Some(log.directory()) }));
+            }
+            Procedure::Copies => put_reply(&mut w, &log.hear(&decode_args(args).unwrap())),
+            other => panic!("a data server does not call {other:?}"),
+        }
+        w
+    }
+}
+
+impl Service for Metadata {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let body = self.answer(call.header.procedure, call.args.rest(), connection.id());
+        let mut w = accepted_success(call.header.xid);
+        w.append(body);
+        Box::pin(std::future::ready(Answer::Reply(w)))
+    }
+}
+
+struct Node {
+    disk: MemoryDisk,
+    server: Option<DataServer>,
+    client: RpcClient,
+}
+
+struct Cluster {
+    clock: ManualClock,
+    net: MemoryNet,
+    metadata: Server,
+    log: Arc<Mutex<Log>>,
+    nodes: Vec<Node>,
+    starts: u64,
+    ticker: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.ticker.abort();
+    }
+}
+
+impl Cluster {
+    async fn new(count: u32) -> Self {
+        let (clock, net) = (ManualClock::new(1_000_000), MemoryNet::new());
+        let log = Arc::new(Mutex::new(Log {
+            home: DataServerId(1),
+            backups: vec![Backup { server: DataServerId(2), since: Epoch::FIRST, filling: false }],
+            epoch: Epoch::FIRST,
+            alive: (1..=count).collect(),
+            addresses: HashMap::new(),
+            ids: HashMap::new(),
+        }));
+        let ticking = clock.clone();
+        // Time passes while everybody waits.
+        let ticker = tokio::spawn(async move {
+            loop {
+                for _ in 0..300 {
+                    tokio::task::yield_now().await;
+                }
+                ticking.advance_ms(10);
+            }
+        });
+        let env = env_of(&clock, &MemoryDisk::new(), &net, 99);
+        let service = Arc::new(Metadata { log: Arc::clone(&log), gates: Mutex::default() });
+        let (net_of, clock_of) = (env.net.clone(), env.clock.clone());
+        let metadata = serve(net_of, clock_of, any_address(), service, Limits::default()).await.unwrap();
+        let mut cluster = Self { clock, net, metadata, log, nodes: Vec::new(), starts: 0, ticker };
+        for number in 0..count as usize {
+            let node = cluster.start(number, MemoryDisk::new()).await;
+            cluster.nodes.push(node);
+        }
+        // All are in the directory of all.
+        for number in 0..cluster.nodes.len() {
+            cluster.restart(number).await;
+        }
+        cluster
+    }
+
+    async fn start(&mut self, number: usize, disk: MemoryDisk) -> Node {
+        self.starts += 1;
+        let env = env_of(&self.clock, &disk, &self.net, self.starts);
+        let port = u16::try_from(number).unwrap();
+        let config = DsConfig {
+            // A server that is started again is where it was.
+            listen: SocketAddr::from(([127, 0, 0, 1], 4_001 + port)),
+            control: SocketAddr::from(([127, 0, 0, 1], 5_001 + port)),
+            ..bed::config(vec![self.metadata.local_addr()])
+        };
+        let server = DataServer::start(env.clone(), config, &mut Registry::default()).await.unwrap();
+        settle(|| server.is_serving()).await;
+        let client = connect(&env, server.address());
+        Node { disk, server: Some(server), client }
+    }
+
+    /// Stops it without a word, and starts it on what its disk still has.
+    async fn crash(&mut self, number: usize, crash: Crash) {
+        let disk = self.nodes[number].disk.clone();
+        drop(self.nodes[number].server.take());
+        disk.crash(crash);
+        self.nodes[number] = self.start(number, disk).await;
+    }
+
+    async fn restart(&mut self, number: usize) {
+        let server = self.nodes[number].server.take().unwrap();
+        server.stop().await.unwrap();
+        let disk = self.nodes[number].disk.clone();
+        self.nodes[number] = self.start(number, disk).await;
+    }
+
+    /// The server is gone for good, and its lease over.
+    fn lose(&mut self, id: DataServerId) {
+        let number = id.0 as usize - 1;
+        let control = self.nodes[number].server.as_ref().map(DataServer::control_address);
+        drop(self.nodes[number].server.take());
+        control.into_iter().for_each(|address| self.net.cut(address));
+        let mut log = self.log.lock().unwrap();
+        log.alive.remove(&id.0);
+        if log.home == id {
+            log.replan(2, None);
+            assert_ne!(log.home, id, "a backup takes its place");
+        }
+    }
+
+    fn home(&self) -> DataServerId {
+        self.log.lock().unwrap().home
+    }
+
+    fn handle(&self) -> Fh3 {
+        let log = self.log.lock().unwrap();
+        let mut backups = [None; 2];
+        for (place, one) in backups.iter_mut().zip(&log.backups) {
+            *place = Some(NamedBackup { server: one.server, filling: one.filling });
+        }
+        let open = DsHandle {
+            extent: EXTENT,
+            epoch: log.epoch,
+            mode: Iomode::ReadWrite,
+            client_tag: 1,
+            size_hint_bytes: 0,
+            home: log.home,
+            backups,
+        };
+        Fh3::new(Bytes::copy_from_slice(&handle::seal(&handle_key(), &open).0)).unwrap()
+    }
+
+    fn at_home(&self) -> &Node {
+        &self.nodes[self.home().0 as usize - 1]
+    }
+
+    async fn ask<O: Decode, F: Decode>(&self, procedure: v3::Procedure, args: &impl Encode) -> Option<O> {
+        let mut w = Writer::new();
+        args.encode(&mut w);
+        let (number, nobody) = (procedure.as_u32(), Credential::None);
+        let client = &self.at_home().client;
+        let reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 60_000).await;
+        match v3::Res::<O, F>::decode(&mut reply.ok()?).unwrap() {
+            v3::Res::Ok(good) => Some(good),
+            v3::Res::Fail(..) => None,
+        }
+    }
+
+    async fn write(&self, block: usize, value: u8, stable: StableHow) -> Option<[u8; 8]> {
+        let data = Bytes::from(vec![value; BLOCK]);
+        let offset = START + (block * BLOCK) as u64;
+        let args = write::Args { file: self.handle(), offset, stable, data };
+        self.ask::<write::ResOk, v3::WccData>(v3::Procedure::Write, &args).await.map(|done| done.verf)
+    }
+
+    async fn commit(&self) -> Option<[u8; 8]> {
+        let args = commit::Args { file: self.handle(), offset: 0, count: 0 };
+        self.ask::<commit::ResOk, v3::WccData>(v3::Procedure::Commit, &args).await.map(|done| done.verf)
+    }
+
+    async fn read(&self) -> Vec<u8> {
+        let count = u32::try_from(BLOCK * BLOCKS).unwrap();
+        let args = read::Args { file: self.handle(), offset: START, count };
+        let read = self.ask::<read::ResOk, Option<v3::Fattr3>>(v3::Procedure::Read, &args).await.unwrap();
+        let mut bytes = read.data.to_vec();
+        bytes.resize(BLOCK * BLOCKS, 0);
+        bytes
+    }
+}
+
+fn env_of(clock: &ManualClock, disk: &MemoryDisk, net: &MemoryNet, seed: u64) -> Env {
+    Env {
+        clock: Arc::new(clock.clone()),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        disk: Arc::new(disk.clone()),
+        net: Arc::new(net.clone()),
+    }
+}
+
+/// What a client knows of its bytes: a block has the value that was acknowledged last, or one that was tried since.
+struct Client {
+    may_be: Vec<BTreeSet<u8>>,
+    /// Written and not committed: verifier, block, value.
+    unstable: Vec<([u8; 8], usize, u8)>,
+    next: u8,
+    turn: usize,
+}
+
+impl Client {
+    fn new() -> Self {
+        Self { may_be: vec![BTreeSet::from([0]); BLOCKS], unstable: Vec::new(), next: 1, turn: 0 }
+    }
+
+    /// One act of a fixed script. False if the server did not do it.
+    async fn step(&mut self, cluster: &Cluster) -> bool {
+        self.turn += 1;
+        let (block, value) = (self.turn * 7 % BLOCKS, self.next);
+        self.next = self.next % 250 + 1;
+        if self.turn.is_multiple_of(4) {
+            return self.commit(cluster).await;
+        }
+        self.may_be[block].insert(value);
+        // What was written there before and not committed is overwritten, whatever becomes of this.
+        self.unstable.retain(|(_, other, _)| *other != block);
+        if self.turn % 4 == 3 {
+            let done = cluster.write(block, value, StableHow::FileSync).await.is_some();
+            if done {
+                self.may_be[block] = BTreeSet::from([value]);
+            }
+            return done;
+        }
+        match cluster.write(block, value, StableHow::Unstable).await {
+            Some(verifier) => {
+                self.unstable.push((verifier, block, value));
+                true
+            }
+            None => false,
+        }
+    }
+
+    async fn commit(&mut self, cluster: &Cluster) -> bool {
+        let Some(verifier) = cluster.commit().await else { return false };
+        for (written, block, value) in std::mem::take(&mut self.unstable) {
+            if written == verifier {
+                self.may_be[block] = BTreeSet::from([value]);
+            }
+        }
+        true
+    }
+
+    async fn check(&mut self, cluster: &Cluster, what: &str) {
+        let bytes = cluster.read().await;
+        for (block, may_be) in self.may_be.iter().enumerate() {
+            let found = &bytes[block * BLOCK..(block + 1) * BLOCK];
+            assert!(found.iter().all(|byte| *byte == found[0]), "{what}: block {block} is torn");
+            assert!(may_be.contains(&found[0]), "{what}: block {block} is {}, may be {may_be:?}", found[0]);
+        }
+    }
+}
+
+const STEPS: usize = 40;
+
+/// The home's disk loses power after each of its writes and flushes; then its backup is home, and after that the third.
+#[tokio::test]
+async fn the_home_dies_at_every_point() {
+    for after in (0..60).step_by(3) {
+        let mut cluster = Cluster::new(3).await;
+        let mut client = Client::new();
+        cluster.nodes[0].disk.cut_power_after(after);
+        for _ in 0..STEPS {
+            if !client.step(&cluster).await {
+                break;
+            }
+        }
+        cluster.lose(DataServerId(1));
+        client.check(&cluster, &format!("after {after} acts, at the backup")).await;
+        for _ in 0..STEPS {
+            assert!(client.step(&cluster).await, "after {after} acts the backup serves");
+        }
+        assert!(client.commit(&cluster).await);
+        let second = cluster.home();
+        cluster.lose(second);
+        client.check(&cluster, &format!("after {after} acts, at the third")).await;
+    }
+}
+
+/// The backup's disk loses power after each of its writes and flushes; the home goes on with another one.
+#[tokio::test]
+async fn the_backup_dies_at_every_point() {
+    for after in (0..60).step_by(3) {
+        let mut cluster = Cluster::new(3).await;
+        let mut client = Client::new();
+        cluster.nodes[1].disk.cut_power_after(after);
+        for _ in 0..STEPS {
+            assert!(client.step(&cluster).await, "after {after} acts of the backup the home serves");
+        }
+        assert!(client.commit(&cluster).await);
+        client.check(&cluster, "at the home").await;
+        cluster.lose(DataServerId(1));
+        client.check(&cluster, &format!("after {after} acts of the backup, at its successor")).await;
+    }
+}
+
+/// The power of home and backup is cut at the same time, again and again, with what was not flushed lost or torn; both come
+/// back on what their disks kept. Then the home is lost.
+#[tokio::test]
+async fn both_restart_and_the_home_dies() {
+    for seed in 0..12_u64 {
+        let mut cluster = Cluster::new(3).await;
+        let mut client = Client::new();
+        for round in 0..4 {
+            for _ in 0..5 + seed {
+                assert!(client.step(&cluster).await, "seed {seed}, round {round}");
+            }
+            let crash = || if seed % 2 == 0 { Crash::Drop } else { Crash::Tear { seed: seed * 8 + round } };
+            if (seed + round) % 3 != 0 {
+                cluster.crash(0, crash()).await;
+            }
+            if (seed + round) % 3 != 1 {
+                cluster.crash(1, crash()).await;
+            }
+            client.check(&cluster, &format!("seed {seed}, round {round}, at the home")).await;
+        }
+        for _ in 0..8 {
+            assert!(client.step(&cluster).await, "seed {seed}");
+        }
+        assert!(client.commit(&cluster).await);
+        cluster.lose(DataServerId(1));
+        client.check(&cluster, &format!("seed {seed}, at the backup")).await;
+    }
+}
+
+/// One that comes back after it was replaced is not believed, and is filled anew when it joins again.
+#[tokio::test]
+async fn a_backup_from_the_dead_is_filled_anew() {
+    let mut cluster = Cluster::new(2).await;
+    let mut client = Client::new();
+    for _ in 0..STEPS {
+        assert!(client.step(&cluster).await);
+    }
+    assert!(client.commit(&cluster).await);
+    let old = cluster.nodes[1].disk.after_crash(Crash::Keep);
+    cluster.lose(DataServerId(2));
+    // With nobody else left the set shrinks, and writes go on.
+    for _ in 0..STEPS {
+        assert!(client.step(&cluster).await);
+    }
+    assert!(client.commit(&cluster).await);
+    assert!(cluster.log.lock().unwrap().backups.is_empty(), "the set has shrunk");
+    // It comes back with old bytes.
+    cluster.nodes[1] = cluster.start(1, old).await;
+    {
+        let mut log = cluster.log.lock().unwrap();
+        log.alive.insert(2);
+        log.replan(2, None);
+        assert!(log.backups[0].filling);
+    }
+    cluster.restart(0).await;
+    let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
+    let control: SocketAddr = cluster.nodes[0].server.as_ref().unwrap().control_address();
+    let set = cluster.log.lock().unwrap().set();
+    DsControl::new(&env, control, &cluster_key()).keep(&set).await.unwrap();
+    settle_slowly(|| !cluster.log.lock().unwrap().backups[0].filling).await;
+    cluster.lose(DataServerId(1));
+    client.check(&cluster, "at the one that came back").await;
+}
+
+/// A CUT that was answered is done on the backup, too, and takes nothing that was written later.
+#[tokio::test]
+async fn a_cut_reaches_the_backup() {
+    let mut cluster = Cluster::new(2).await;
+    assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
+    let control = cluster.nodes[0].server.as_ref().unwrap().control_address();
+    let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
+    let control = DsControl::new(&env, control, &cluster_key());
+    let set = {
+        let mut log = cluster.log.lock().unwrap();
+        log.epoch = log.epoch.next();
+        log.set()
+    };
+    control.cut(EXTENT, Epoch(set.epoch), 0, Some(set)).await.unwrap();
+    assert!(cluster.write(1, 5, StableHow::FileSync).await.is_some());
+    cluster.lose(DataServerId(1));
+    let bytes = cluster.read().await;
+    assert!(bytes[3 * BLOCK..4 * BLOCK].iter().all(|byte| *byte == 0), "cut");
+    assert!(bytes[BLOCK..2 * BLOCK].iter().all(|byte| *byte == 5), "written after the cut");
+}
+
+async fn settle_slowly(done: impl Fn() -> bool) {
+    for _ in 0..2_000_000 {
+        if done() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never came to that");
+}

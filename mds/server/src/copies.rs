@@ -1,0 +1,170 @@
+//! Who keeps extents: what homes ask about their backups, waiting for a backup to take the place of a dead home, and the words
+//! in which data servers are told.
+//!
+//! What should be is decided in `layout::copies`; the log makes it so; `repair` looks for what is not as it should be.
+//!
+//! INVARIANT: a home is replaced only while it surely holds no lease and can get none.
+//! Spec: docs/protocol/replicate.md §3, §4.
+
+use layout::ExtentId;
+use layout::copies::{Wish, plan};
+use mds_namespace::op::extent::CopyChange;
+use mds_namespace::{ExtentRecord, op};
+use mds_shard::command::data::ChangeCopies;
+use mds_shard::{Command, Outcome};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use wire_nfs::control::Refusal;
+use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
+use wire_nfs::control::extent::ExtentName;
+use wire_nfs::v4::Nfsstat4;
+
+use crate::limits::FAILOVER_WAIT_MS_MAX;
+use crate::server::Server;
+use crate::status;
+
+/// How often a request that waits looks again, whoever wakes it.
+const LOOK_MS: u64 = 100;
+
+/// How the copies of all extents are, as of the last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Extents.
+    pub(crate) extents: u64,
+    /// With fewer copies that hold everything, on servers that are up, than wished.
+    pub(crate) degraded: u64,
+    /// With a backup that is being filled.
+    pub(crate) filling: u64,
+    /// That nobody serves now.
+    pub(crate) unserved: u64,
+    /// The fewest servers that must be lost for any extent to be lost, less one; of extents that are served.
+    pub(crate) losses_survived: u64,
+}
+
+/// What the driver and requests share.
+#[derive(Default)]
+pub(crate) struct Copies {
+    /// Told when homes have changed.
+    pub(crate) changed: Notify,
+    /// Has the driver look at once.
+    pub(crate) look: Notify,
+    /// As of the last whole look.
+    pub(crate) tally: Mutex<Tally>,
+}
+
+/// The copies of an extent as data servers are told them.
+pub(crate) fn set_of(record: &ExtentRecord) -> CopySet {
+    let kept = |backup: &layout::Backup| KeptBy {
+        server: backup.server.0,
+        since: backup.since.0,
+        filling: backup.filling,
+    };
+    CopySet {
+        extent: ExtentName { ino: record.extent.ino, index: record.extent.index },
+        epoch: record.epoch.0,
+        home: record.home.0,
+        backups: record.backups.iter().map(kept).collect(),
+    }
+}
+
+fn lookup(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
+    op::extent::extent(server.view()?.namespace(), extent).map_err(|e| status::of_namespace(&e))
+}
+
+/// The record of an extent, once its home can be used; as it is, if nobody can take the place of a home that cannot, or it takes
+/// too long.
+///
+/// # Errors
+/// The store's.
+pub(crate) async fn served(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
+    let deadline_ms = server.now_ms() + FAILOVER_WAIT_MS_MAX;
+    loop {
+        let changed = server.copies.changed.notified();
+        tokio::pin!(changed);
+        // Registered before looking, so that no change is missed.
+        changed.as_mut().enable();
+        let Some(record) = lookup(server, extent)? else { return Ok(None) };
+        let now_ms = server.now_ms();
+        let servers = &server.data_servers;
+        let usable = servers.is_up(record.home, now_ms) && !servers.is_broken(record.home);
+        let heir = record.backups.iter().any(|one| !one.filling && servers.is_up(one.server, now_ms));
+        let waits = if usable { record.pending_work.is_some() } else { heir };
+        if !waits || deadline_ms <= now_ms {
+            return Ok(Some(record));
+        }
+        tokio::select! {
+            () = changed => {}
+            () = server.env.clock.sleep_ms(LOOK_MS) => {}
+        }
+    }
+}
+
+/// Returns when the extent has another home than in `record`.
+pub(crate) async fn moved(server: &Server, record: &ExtentRecord) {
+    loop {
+        let changed = server.copies.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if let Ok(Some(now)) = lookup(server, record.extent)
+            && now.home != record.home
+        {
+            return;
+        }
+        changed.await;
+    }
+}
+
+/// A home says how a backup is, or asks who keeps its extent. Answers the copies in force.
+///
+/// # Errors
+/// `NotHome` if the asker is not; `Busy` if nothing can be changed now.
+pub(crate) async fn hear(server: &Server, ask: &AskCopies) -> Result<CopySet, Refusal> {
+    let extent = ExtentId { ino: ask.extent.ino, index: ask.extent.index };
+    let record = lookup(server, extent).map_err(|_| Refusal::Busy)?.ok_or(Refusal::NotHome)?;
+    if record.home.0 != ask.server {
+        return Err(Refusal::NotHome);
+    }
+    let change = match ask.word {
+        Word::Ask => None,
+        Word::Lost => lost(server, &record, ask),
+        Word::Filled => filled(&record, ask),
+    };
+    let Some(change) = change else { return Ok(set_of(&record)) };
+    let changes = vec![change];
+    match server.propose(Command::ChangeCopies(ChangeCopies { changes })).await {
+        Ok(Outcome::Copies(mut records)) => match records.pop().flatten() {
+            Some(record) if record.home.0 == ask.server => {
+                server.work.wake();
+                Ok(set_of(&record))
+            }
+            Some(_) | None => Err(Refusal::NotHome),
+        },
+        Ok(_) | Err(_) => Err(Refusal::Busy),
+    }
+}
+
+fn lost(server: &Server, record: &ExtentRecord, ask: &AskCopies) -> Option<CopyChange> {
+    // What was said of an earlier stay as a backup is no news.
+    let fits =
+        |one: &&layout::Backup| one.server.0 == ask.backup && (ask.since == 0 || one.since.0 == ask.since);
+    let lost = record.backups.iter().find(fits)?.server;
+    let now_ms = server.now_ms();
+    server.data_servers.suspect(lost, now_ms);
+    tracing::warn!(extent = %record.extent, home = ask.server, backup = lost.0, "a home has lost a backup");
+    let copies = usize::try_from(server.config.hot_copies).unwrap_or(1);
+    let wish = Wish { copies, lost: Some(lost), bury: false };
+    let places = server.data_servers.places(now_ms);
+    let copies = plan(&record.copies(), &places, &wish, record.extent.ino ^ record.epoch.0)?;
+    Some(CopyChange { extent: record.extent, epoch: record.epoch, copies })
+}
+
+fn filled(record: &ExtentRecord, ask: &AskCopies) -> Option<CopyChange> {
+    let full = |one: &layout::Backup| one.server.0 == ask.backup && one.since.0 == ask.since && one.filling;
+    if !record.backups.iter().any(full) {
+        return None;
+    }
+    let mut copies = record.copies();
+    let named = copies.backups.iter_mut().filter(|(server, _)| server.0 == ask.backup);
+    named.for_each(|(_, filling)| *filling = false);
+    Some(CopyChange { extent: record.extent, epoch: record.epoch, copies })
+}

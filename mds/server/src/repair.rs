@@ -1,0 +1,248 @@
+//! Looks for extents whose copies are not as they should be, and sets them right: backups take the place of dead homes,
+//! others that of dead backups, and homes are asked to fill them.
+//!
+//! Runs where this node leads. Looks at all extents when servers come, go or are silent for longer, and as long as something is
+//! left to do; dead homes come first.
+//!
+//! Spec: docs/protocol/replicate.md §4.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use layout::copies::{Copies as Set, Place, Wish, plan};
+use layout::{DataServerId, ExtentId};
+use mds_namespace::op::extent::CopyChange;
+use mds_namespace::{ExtentRecord, op};
+use mds_shard::command::data::ChangeCopies;
+use mds_shard::command::layout::LayoutRecall;
+use mds_shard::limits::COPY_CHANGES_MAX;
+use mds_shard::{Command, Outcome};
+
+use crate::copies::{Tally, set_of};
+use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
+use crate::server::Server;
+
+/// Between two looks at the servers.
+const ROUND_MS: u64 = 100;
+/// Between two looks at all extents while something is left to do.
+const AGAIN_MS: u64 = 500;
+/// Between two looks at all extents when nothing seems to be left to do: new extents are counted.
+const REST_MS: u64 = 5_000;
+
+/// What a look at all extents goes by.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Standing {
+    /// Servers, and for each whether it is up, dead, dead for long, fit for more.
+    servers: Vec<(DataServerId, bool, bool, bool, bool)>,
+}
+
+/// What a look found.
+#[derive(Default)]
+struct Look {
+    tally: Tally,
+    /// Something is left to do that time alone may bring.
+    unfinished: bool,
+}
+
+/// Runs for as long as the server lives.
+pub(crate) async fn drive(server: Arc<Server>) {
+    let (mut known, mut next_ms) = (Standing::default(), 0);
+    loop {
+        tokio::select! {
+            () = server.copies.look.notified() => next_ms = 0,
+            () = server.env.clock.sleep_ms(ROUND_MS) => {}
+        }
+        if !server.shard.is_leader() {
+            known = Standing::default();
+            continue;
+        }
+        let now_ms = server.now_ms();
+        let standing = standing(&server, now_ms);
+        if standing == known && now_ms < next_ms {
+            continue;
+        }
+        known = standing;
+        let look = look(&server).await;
+        server.metrics.set_copies(&look.tally);
+        *server.copies.tally.lock() = look.tally;
+        next_ms = server.now_ms() + if look.unfinished { AGAIN_MS } else { REST_MS };
+    }
+}
+
+fn standing(server: &Server, now_ms: u64) -> Standing {
+    let one =
+        |place: &Place| (place.id, place.up, place.dead, dead_long(server, place.id, now_ms), place.fit);
+    Standing { servers: server.data_servers.places(now_ms).iter().map(one).collect() }
+}
+
+fn dead_long(server: &Server, id: DataServerId, now_ms: u64) -> bool {
+    server.data_servers.dead_for_ms(id, now_ms).is_some_and(|dead_ms| BURY_MS <= dead_ms)
+}
+
+/// Looks at all extents, twice if a server is dead: homes first.
+async fn look(server: &Arc<Server>) -> Look {
+    let now_ms = server.now_ms();
+    let mut condemned = Vec::new();
+    for place in server.data_servers.places(now_ms).iter().filter(|place| place.dead) {
+        if server.data_servers.condemn(place.id, server.now_ms()) {
+            condemned.push(place.id);
+        }
+    }
+    if !condemned.is_empty() {
+        walk(server, Pass::Homes(&condemned)).await;
+    }
+    let mut look = Look::default();
+    if let Some(seen) = walk(server, Pass::Backups).await {
+        look = seen;
+    }
+    // From here on whoever comes back is told what it must forget before it gets a lease.
+    condemned.into_iter().for_each(|id| server.data_servers.pardon(id));
+    look
+}
+
+#[derive(Clone, Copy)]
+enum Pass<'a> {
+    /// Gives extents whose home is one of these to a backup.
+    Homes(&'a [DataServerId]),
+    /// Gives extents the backups they lack, and has them filled.
+    Backups,
+}
+
+/// Walks over all extents; `None` if the store cannot be read.
+async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
+    let mut look = Look { tally: Tally { losses_survived: u64::MAX, ..Tally::default() }, unfinished: false };
+    let mut from = ExtentId { ino: 0, index: 0 };
+    let mut fills = Vec::new();
+    loop {
+        let records = {
+            let view = server.view().ok()?;
+            op::extent::all_from(view.namespace(), from, COPIES_SCAN_MAX).ok()?
+        };
+        let Some(last) = records.last() else { break };
+        let whole = records.len() < COPIES_SCAN_MAX;
+        from = match last.extent.index.checked_add(1) {
+            Some(index) => ExtentId { ino: last.extent.ino, index },
+            None => ExtentId { ino: last.extent.ino.checked_add(1)?, index: 0 },
+        };
+        let changed = change(server, pass, &records).await;
+        look.unfinished |= !changed.is_empty();
+        if matches!(pass, Pass::Backups) {
+            let places = server.data_servers.places(server.now_ms());
+            for record in &records {
+                count(server, &places, record, &mut look);
+                let is_filled = record.backups.iter().any(|backup| backup.filling);
+                if is_filled && fills.len() < FILLS_AT_ONCE_MAX {
+                    fills.push(record.clone());
+                }
+            }
+        }
+        if whole {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    if look.tally.losses_survived == u64::MAX {
+        look.tally.losses_survived =
+            u64::from(wanted(server, &server.data_servers.places(server.now_ms()))) - 1;
+    }
+    join_all(fills.iter().map(|record| fill(server, record))).await;
+    Some(look)
+}
+
+/// As many copies as there are wished and servers to hold them: one server can hold one.
+fn wanted(server: &Server, places: &[Place]) -> u32 {
+    server.config.hot_copies.min(u32::try_from(places.len()).unwrap_or(u32::MAX)).max(1)
+}
+
+fn count(server: &Server, places: &[Place], record: &ExtentRecord, look: &mut Look) {
+    let up = |id: DataServerId| places.iter().any(|place| place.id == id && place.up);
+    let served = up(record.home);
+    let whole =
+        u64::from(served) + record.backups.iter().filter(|one| !one.filling && up(one.server)).count() as u64;
+    let filling = record.backups.iter().any(|one| one.filling);
+    let tally = &mut look.tally;
+    tally.extents += 1;
+    tally.degraded += u64::from(whole < u64::from(wanted(server, places)));
+    tally.filling += u64::from(filling);
+    tally.unserved += u64::from(!served);
+    if served {
+        tally.losses_survived = tally.losses_survived.min(whole - 1);
+    }
+    look.unfinished |= filling || whole < u64::from(wanted(server, places));
+}
+
+/// Plans for these extents, and has the log make it so. Answers what was changed.
+async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) -> Vec<ExtentRecord> {
+    let now_ms = server.now_ms();
+    let places = server.data_servers.places(now_ms);
+    let copies = usize::try_from(server.config.hot_copies).unwrap_or(1);
+    let buried: Vec<Place> = places
+        .iter()
+        .map(|place| Place { dead: place.dead && dead_long(server, place.id, now_ms), ..place.clone() })
+        .collect();
+    let planned = |record: &ExtentRecord| -> Option<Set> {
+        let now = record.copies();
+        let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index));
+        match pass {
+            Pass::Homes(dead) if dead.contains(&now.home) => {
+                plan(&now, &places, &Wish { copies, lost: None, bury: false }, turn)
+            }
+            Pass::Homes(_) => None,
+            Pass::Backups => {
+                let next = plan(&now, &buried, &Wish { copies, lost: None, bury: true }, turn)?;
+                // Homes are not for this pass: whoever is not condemned may hold a lease.
+                (next.home == now.home).then_some(next)
+            }
+        }
+    };
+    let changes: Vec<CopyChange> = records
+        .iter()
+        .filter_map(|record| {
+            let copies = planned(record)?;
+            Some(CopyChange { extent: record.extent, epoch: record.epoch, copies })
+        })
+        .collect();
+    let mut changed = Vec::new();
+    for changes in changes.chunks(COPY_CHANGES_MAX) {
+        let asked = ChangeCopies { changes: changes.to_vec() };
+        match server.propose(Command::ChangeCopies(asked)).await {
+            Ok(Outcome::Copies(records)) => changed.extend(records.into_iter().flatten()),
+            Ok(_) | Err(_) => break,
+        }
+    }
+    if changed.is_empty() {
+        return changed;
+    }
+    if let Pass::Homes(_) = pass {
+        tracing::warn!(extents = changed.len(), "backups have taken the place of dead homes");
+        recall(server, &changed).await;
+        server.metrics.promoted(changed.len());
+    }
+    server.copies.changed.notify_waiters();
+    server.work.wake();
+    changed
+}
+
+/// Asks for the layouts of these extents back: they name a server that is dead. Before those are woken who wait for new ones.
+async fn recall(server: &Arc<Server>, records: &[ExtentRecord]) {
+    let files: BTreeSet<u64> = records.iter().map(|record| record.extent.ino).collect();
+    let recalls = files.into_iter().filter_map(|ino| {
+        let held = server.view().ok()?.layouts_of(ino).ok()?;
+        let what = LayoutRecall { ino, iomode: None, except_client: None };
+        (!held.is_empty()).then(|| server.recall(what))
+    });
+    join_all(recalls).await;
+}
+
+/// Has a home fill its backups.
+async fn fill(server: &Server, record: &ExtentRecord) {
+    let now_ms = server.now_ms();
+    if !server.data_servers.is_up(record.home, now_ms) {
+        return;
+    }
+    let Some(home) = server.data_servers.one(record.home) else { return };
+    if let Err(error) = home.control.keep(&set_of(record)).await {
+        tracing::debug!(extent = %record.extent, home = record.home.0, %error, "a home does not fill its backups");
+    }
+}

@@ -1,0 +1,106 @@
+//! ATTACH, REPLICATE and FLUSH: what the home of an extent tells its backups.
+//!
+//! The data of a record are not copied: they are a part of the message they came in.
+//!
+//! Spec: docs/protocol/replicate.md §1, §2.
+
+use bytes::Bytes;
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, xdr_struct};
+
+use super::extent::ExtentName;
+use super::limits;
+
+/// Arguments of ATTACH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attach {
+    /// Which extent.
+    pub extent: ExtentName,
+    /// Its epoch, as its home knows it.
+    pub epoch: u64,
+}
+
+xdr_struct! { Attach { extent, epoch } }
+
+/// Body of ATTACH's reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The backup's instance: random for each start.
+    pub instance: u64,
+    /// The highest sequence it has for the extent; 0: it has nothing.
+    pub sequence: u64,
+}
+
+xdr_struct! { Attached { instance, sequence } }
+
+/// What a record does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The data are the extent's bytes at the offset.
+    Write,
+    /// The bytes behind the offset are forgotten.
+    Cut,
+}
+
+/// Arguments of REPLICATE: one record of a home's journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replicate {
+    /// The backup's instance, as ATTACH told it.
+    pub instance: u64,
+    /// It is to be on stable storage before the answer.
+    pub stable: bool,
+    /// What it does.
+    pub act: Act,
+    /// To which extent.
+    pub extent: ExtentName,
+    /// The extent's epoch; of a CUT, the CUT's.
+    pub epoch: u64,
+    /// Its place among the acts on the extent.
+    pub sequence: u64,
+    /// From the extent's start.
+    pub offset: u32,
+    /// Of a WRITE, at most [`limits::RECORD_DATA_BYTES_MAX`].
+    pub data: Bytes,
+}
+
+impl Decode for Replicate {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        let (instance, stable) = (r.u64()?, r.bool()?);
+        let act = match r.u32()? {
+            1 => Act::Write,
+            3 => Act::Cut,
+            value => return Err(XdrError::BadDiscriminant { what: "act of a record", value }),
+        };
+        let (extent, epoch, sequence) = (ExtentName::decode(r)?, r.u64()?, r.u64()?);
+        let (offset, data) = (r.u32()?, r.opaque(limits::RECORD_DATA_BYTES_MAX)?);
+        if data.is_empty() != (act == Act::Cut) {
+            return Err(XdrError::Invalid { field: "data" });
+        }
+        Ok(Self { instance, stable, act, extent, epoch, sequence, offset, data })
+    }
+}
+
+impl Encode for Replicate {
+    fn encode(&self, w: &mut Writer) {
+        w.u64(self.instance);
+        w.bool(self.stable);
+        // The numbers that the acts have in the journal.
+        w.u32(match self.act {
+            Act::Write => 1,
+            Act::Cut => 3,
+        });
+        self.extent.encode(w);
+        w.u64(self.epoch);
+        w.u64(self.sequence);
+        w.u32(self.offset);
+        w.opaque_bytes(self.data.clone());
+    }
+}
+
+/// Arguments of FLUSH.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flush {
+    /// The backup's instance, as ATTACH told it.
+    pub instance: u64,
+}
+
+xdr_struct! { Flush { instance } }
