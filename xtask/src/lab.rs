@@ -7,6 +7,7 @@ mod agent;
 mod basic;
 pub(crate) mod bench_parts;
 mod crash;
+mod ds_failover;
 mod guest;
 mod kernels;
 mod long;
@@ -43,6 +44,8 @@ enum Group {
     Basic,
     /// Everything killed at random moments under a verifying writer.
     Crash,
+    /// A data server killed under fio, its disk lost as well.
+    DsFailover,
     /// Real programs on the mount.
     Programs,
     /// pjdfstest, compared with a checked-in list.
@@ -62,7 +65,7 @@ pub(crate) struct Lab {
     /// 6.1, 6.12, 7.2 or all.
     #[arg(long, default_value = DEFAULT_KERNEL)]
     kernel: String,
-    /// How often the crash scenario kills.
+    /// How often the crash and ds-failover scenarios kill.
     #[arg(long, default_value_t = 10)]
     rounds: u32,
     /// Only scenarios whose name holds this; may be given again.
@@ -142,6 +145,7 @@ impl Lab {
         let tables = self.groups.iter().map(|group| match group {
             Group::Basic => basic::SCENARIOS,
             Group::Crash => crash::SCENARIOS,
+            Group::DsFailover => ds_failover::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
             Group::Posix => posix::SCENARIOS,
             Group::Long => long::SCENARIOS,

@@ -5,7 +5,7 @@
 
 mod ganesha;
 mod knfsd;
-mod shoal;
+pub(in crate::lab) mod shoal;
 
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

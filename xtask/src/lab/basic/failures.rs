@@ -84,7 +84,8 @@ fn with_one_gone(
 }
 
 pub(super) fn full(stage: &mut Stage) -> Result<()> {
-    stage.new_server(Some(512 << 20))?;
+    // Everything is kept twice.
+    stage.new_server(Some(1 << 30))?;
     let outcome = fill_up(stage);
     stage.unmount_both();
     stage.new_server(None)?;

@@ -119,6 +119,16 @@ impl Shoal {
         }
     }
 
+    /// Takes away what a data server that was killed had on its disk.
+    pub(crate) fn wipe_data_server(&self, number: usize) -> Result<()> {
+        std::fs::remove_dir_all(self.setup.data.join(format!("ds{number}"))).map_err(Into::into)
+    }
+
+    /// The counters of one data server of several processes.
+    pub(crate) fn data_server_metrics(&self, number: usize) -> Result<Metrics> {
+        Ok(Metrics::parse(&read_metrics(DATA_ADDRESSES[number - 1])?))
+    }
+
     pub(super) fn process_ids(&self) -> Vec<u32> {
         self.children.iter().flatten().map(Child::id).collect()
     }
