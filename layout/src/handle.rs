@@ -170,16 +170,16 @@ pub fn open(key: &HandleKey, bytes: &[u8]) -> Result<DsHandle, HandleError> {
 /// Those that are there come first, each once, and only those are being filled.
 fn backups_of(bytes: &[u8; HANDLE_BYTES]) -> Result<[Option<NamedBackup>; BACKUPS_MAX], HandleError> {
     let mut backups = [None; BACKUPS_MAX];
-    let (mut seen, mut ended) = (vec![u32_at(bytes, HOME_AT)], false);
+    let mut ended = false;
     for (place, backup) in backups.iter_mut().enumerate() {
-        let server = u32_at(bytes, BACKUPS_AT + 4 * place);
-        let filling = bytes[2] >> place & 1 == 1;
+        let at = |place: usize| u32_at(bytes, BACKUPS_AT + 4 * place);
+        let (server, filling) = (at(place), bytes[2] >> place & 1 == 1);
         ended |= server == 0;
-        if (ended && (server != 0 || filling)) || seen.contains(&server) {
+        let again = server == u32_at(bytes, HOME_AT) || (0..place).any(|earlier| at(earlier) == server);
+        if ended && (server != 0 || filling) || !ended && again {
             return Err(HandleError::Fields);
         }
         if !ended {
-            seen.push(server);
             *backup = Some(NamedBackup { server: DataServerId(server), filling });
         }
     }
