@@ -50,7 +50,10 @@ fn count(lines: &[String]) -> Count {
         line[..at].rsplit(|letter: char| !letter.is_ascii_digit()).next()?.parse::<u64>().ok()
     };
     let mut sum = Count::default();
-    for line in lines.iter().filter(|line| line.contains("test result:") || line.contains("Summary [")) {
+    // nextest shows what a failed test printed, libtest's line among it: its own summary alone counts then.
+    let by_nextest = lines.iter().any(|line| line.contains("Summary ["));
+    let last_words = if by_nextest { "Summary [" } else { "test result:" };
+    for line in lines.iter().filter(|line| line.contains(last_words)) {
         sum.passed += number_before(line, "passed").unwrap_or(0);
         sum.failed += number_before(line, "failed").unwrap_or(0);
     }
@@ -63,10 +66,13 @@ mod tests {
 
     #[test]
     fn both_runners_are_understood() {
-        let lines = [
+        let nextest = [
+            "    test result: FAILED. 0 passed; 1 failed; 0 ignored".to_owned(),
             "     Summary [   0.012s] 4 tests run: 3 passed, 1 failed, 2 skipped".to_owned(),
-            "test result: ok. 5 passed; 0 failed; 0 ignored".to_owned(),
         ];
-        assert_eq!(count(&lines), Count { passed: 8, failed: 1 });
+        assert_eq!(count(&nextest), Count { passed: 3, failed: 1 });
+        let libtest =
+            ["test result: ok. 5 passed; 0 failed; 0 ignored", "test result: ok. 2 passed; 1 failed"];
+        assert_eq!(count(&libtest.map(str::to_owned)), Count { passed: 7, failed: 1 });
     }
 }

@@ -105,16 +105,21 @@ fn client_begins() -> Vec<Command> {
         }),
         Command::ConfirmClient(client::ConfirmClient { client: CLIENT, sequence: 1, principal }),
         Command::ReclaimComplete(client::ReclaimComplete { client: CLIENT }),
-        Command::RegisterDataServer(data::RegisterDataServer {
-            uuid: [5; 16],
-            addresses: vec!["10.0.0.1.8.1".into()],
-            control: "10.0.0.1:9".into(),
-            capacity_bytes: 1 << 40,
-            zone: String::new(),
-            rack: String::new(),
-            host: String::new(),
-        }),
+        server_registers(1),
+        server_registers(2),
     ]
+}
+
+fn server_registers(number: u8) -> Command {
+    Command::RegisterDataServer(data::RegisterDataServer {
+        uuid: [number; 16],
+        addresses: vec![format!("10.0.0.{number}.8.1")],
+        control: format!("10.0.0.{number}:9"),
+        capacity_bytes: 1 << 40,
+        zone: String::new(),
+        rack: String::new(),
+        host: String::new(),
+    })
 }
 
 fn file_is_made() -> Vec<Command> {
