@@ -36,7 +36,7 @@ pub(crate) struct Contest {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "shoal,ganesha,ganesha-durable,knfsd-plain"
+        default_value = "shoal,shoal-one-copy,ganesha,ganesha-durable,knfsd-plain"
     )]
     server: Vec<Kind>,
     /// The client's kernel.

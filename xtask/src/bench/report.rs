@@ -81,7 +81,7 @@ impl Report {
     /// Sorted by name, ours first.
     pub(super) fn servers(&self) -> Vec<&str> {
         let mut names: Vec<&str> = self.series.iter().map(|series| series.server.as_str()).collect();
-        names.sort_by_key(|name| (*name != "shoal", *name));
+        names.sort_by_key(|name| (!is_ours(name), *name));
         names.dedup();
         names
     }
@@ -90,34 +90,54 @@ impl Report {
         self.series.iter().find(|series| series.server == server && series.phase == phase)
     }
 
-    /// Medians, processor seconds, and how the first server compares with each other one.
+    /// Medians, processor seconds and flushes, and how each of ours compares with each rival.
     pub(super) fn table(&self) -> String {
         let servers = self.servers();
-        let (first, rivals) = servers.split_first().map_or(("", &[][..]), |(first, rivals)| (*first, rivals));
-        let mut table = Table::new();
         let mut header = vec!["phase".to_owned()];
         header.extend(servers.iter().map(|name| (*name).to_owned()));
-        header.extend(rivals.iter().map(|rival| format!("x {rival}")));
         header.extend(servers.iter().map(|name| format!("CPU s {name}")));
         header.extend(servers.iter().map(|name| format!("flushes {name}")));
+        let mut table = Table::new();
         table.load_style(presets::NOTHING).set_header(header);
         for phase in self.phases() {
-            let of = |server: &str| self.find(server, &phase.phase).map(Series::median);
+            let medians: Vec<Option<Figure>> =
+                servers.iter().map(|server| self.find(server, &phase.phase).map(Series::median)).collect();
             let mut row = vec![format!("{} ({})", phase.phase, phase.unit)];
-            row.extend(
-                servers.iter().map(|server| or_dash(of(server).map(|median| format!("{:.0}", median.value)))),
-            );
-            let ratio = |rival: &&str| Some(of(first)?.value / of(rival)?.value);
-            row.extend(rivals.iter().map(|rival| or_dash(ratio(rival).map(|ratio| format!("{ratio:.2}")))));
-            let spent = |server: &&str| of(server).map(|median| format!("{:.2}", median.server_cpu_s));
-            row.extend(servers.iter().map(|server| or_dash(spent(server))));
-            let flushed = |server: &&str| Some(of(server)?.disk_flushes?.to_string());
-            row.extend(servers.iter().map(|server| or_dash(flushed(server))));
+            let mut cells = |told: &dyn Fn(&Figure) -> Option<String>| {
+                row.extend(medians.iter().map(|median| or_dash(median.as_ref().and_then(told))));
+            };
+            cells(&|median| Some(format!("{:.0}", median.value)));
+            cells(&|median| Some(format!("{:.2}", median.server_cpu_s)));
+            cells(&|median| median.disk_flushes.map(|flushes| flushes.to_string()));
             table.add_row(row);
         }
+        let ratios = self.ratios(&servers);
         let rounds = format!("medians of {}, client kernel {}", self.rounds, self.client_kernel);
-        format!("{table}\n\n{rounds}; the large file has {} MiB\n{}", self.large_file_mib, self.about)
+        format!(
+            "{table}\n\n{ratios}\n\n{rounds}; the large file has {} MiB\n{}",
+            self.large_file_mib, self.about
+        )
     }
+
+    fn ratios(&self, servers: &[&str]) -> Table {
+        let (ours, rivals): (Vec<&str>, Vec<&str>) = servers.iter().copied().partition(|name| is_ours(name));
+        let pairs: Vec<(&str, &str)> =
+            ours.iter().flat_map(|one| rivals.iter().map(move |rival| (*one, *rival))).collect();
+        let mut table = Table::new();
+        let named = pairs.iter().map(|(one, rival)| format!("{one} / {rival}"));
+        table.load_style(presets::NOTHING).set_header(std::iter::once("ratio".to_owned()).chain(named));
+        for phase in self.phases() {
+            let of = |server: &str| Some(self.find(server, &phase.phase)?.median().value);
+            let ratio = |(one, rival): &(&str, &str)| Some(format!("{:.2}", of(one)? / of(rival)?));
+            let cells = pairs.iter().map(|pair| or_dash(ratio(pair)));
+            table.add_row(std::iter::once(phase.phase.clone()).chain(cells));
+        }
+        table
+    }
+}
+
+fn is_ours(server: &str) -> bool {
+    server.starts_with("shoal")
 }
 
 fn or_dash(text: Option<String>) -> String {

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Shoal,
     /// The same as four processes: `shoal mds` and three `shoal ds`.
     ShoalSplit,
+    /// `shoal serve` with each piece of data on one data server: as durable as servers that know no second copy.
+    ShoalOneCopy,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
@@ -44,6 +46,7 @@ impl Kind {
         match self {
             Self::Shoal => "shoal",
             Self::ShoalSplit => "shoal-split",
+            Self::ShoalOneCopy => "shoal-one-copy",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
@@ -53,7 +56,7 @@ impl Kind {
 
     /// Whether it is this project's.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Shoal | Self::ShoalSplit)
+        matches!(self, Self::Shoal | Self::ShoalSplit | Self::ShoalOneCopy)
     }
 }
 
@@ -90,8 +93,9 @@ impl Server {
     pub(crate) fn start(kind: Kind, setup: Setup) -> Result<Self> {
         std::fs::create_dir_all(&setup.data)?;
         Ok(match kind {
-            Kind::Shoal => Self::Shoal(shoal::Shoal::start(setup, false)?),
-            Kind::ShoalSplit => Self::Shoal(shoal::Shoal::start(setup, true)?),
+            Kind::Shoal => Self::Shoal(shoal::Shoal::start(setup, false, 2)?),
+            Kind::ShoalSplit => Self::Shoal(shoal::Shoal::start(setup, true, 2)?),
+            Kind::ShoalOneCopy => Self::Shoal(shoal::Shoal::start(setup, false, 1)?),
             Kind::Knfsd => Self::Knfsd(knfsd::Knfsd::start(setup, true)?),
             Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
             Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, false)?),

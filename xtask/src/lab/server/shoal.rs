@@ -29,14 +29,16 @@ pub(crate) struct Shoal {
 }
 
 impl Shoal {
-    pub(super) fn start(setup: Setup, split: bool) -> Result<Self> {
+    /// Starts it with so many copies of hot data.
+    pub(super) fn start(setup: Setup, split: bool, hot_copies: u32) -> Result<Self> {
         network::add_address(network::SERVER)?;
         let count = if split { 1 + DATA_ADDRESSES.len() } else { 1 };
         let mut server = Self { setup, split, children: (0..count).map(|_| None).collect() };
         for address in DATA_ADDRESSES {
             network::add_address(address)?;
         }
-        std::fs::write(server.setup.folder.join("shoal.toml"), CONFIG)?;
+        let config = format!("{CONFIG}hot_copies = {hot_copies}\n");
+        std::fs::write(server.setup.folder.join("shoal.toml"), config)?;
         server.resume()?;
         Ok(server)
     }
