@@ -32,6 +32,8 @@ pub(crate) fn net_address(universal: &str) -> NetAddr {
 
 /// With this much free a server that was full takes writes again.
 const ROOM_BYTES: u64 = 16 << 20;
+/// With less than this a server is full: the largest WRITE may not fit any more.
+const NO_ROOM_BYTES: u64 = 2 << 20;
 
 /// One data server.
 #[derive(Clone)]
@@ -48,7 +50,7 @@ pub(crate) struct Known {
     pub(crate) usage: Usage,
     /// When its lease was last renewed, by the monotonic clock; `None` if not since this node started.
     pub(crate) renewed_ms: Option<u64>,
-    /// When it last refused a write for want of space, by the monotonic clock.
+    /// When it last refused a write for want of space, or said that it has none, by the monotonic clock.
     pub(crate) full_ms: Option<u64>,
     /// What is lost together with it.
     pub(crate) domain: Domain,
@@ -230,12 +232,16 @@ impl DataServers {
         let mut all = self.known.write();
         match all.get_mut(&id) {
             Some(known) if known.uuid == uuid && !known.condemned => {
+                let free_bytes = usage.free_bytes();
                 known.usage = usage;
                 known.renewed_ms = Some(now_ms);
                 known.broken_ms = None;
                 // A report that was on its way when the write was refused says nothing.
                 let after_refusal = |full_ms: u64| full_ms.saturating_add(self.lease_ms / 3) < now_ms;
-                if ROOM_BYTES < usage.free_bytes() && known.full_ms.is_some_and(after_refusal) {
+                if free_bytes < NO_ROOM_BYTES {
+                    // A backup's refusal is answered by the home, in its own name: so its report counts too.
+                    known.full_ms = Some(now_ms);
+                } else if ROOM_BYTES < free_bytes && known.full_ms.is_some_and(after_refusal) {
                     known.full_ms = None;
                 }
                 true
@@ -275,7 +281,7 @@ impl DataServers {
         }
     }
 
-    /// True if the server refused a write for want of space and has not had room since.
+    /// True if the server refused a write for want of space, or said that it has none, and has not had room since.
     #[must_use]
     pub(crate) fn is_full(&self, id: DataServerId) -> bool {
         self.known.read().get(&id).is_some_and(|known| known.full_ms.is_some())

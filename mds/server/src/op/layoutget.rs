@@ -84,7 +84,7 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(try_later());
     }
     let client = cx.client()?;
-    let (home, new_servers) = match home(cx, extent, client).await {
+    let Keepers { home, writes_to, new_servers } = match keepers(cx, extent, client).await {
         Err(_) if !iomode.writes() => return Err(Nfsstat4::Layoutunavailable.into()),
         found => found?,
     };
@@ -93,28 +93,34 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
     if !servers.is_up(home, now_ms) || servers.is_excluded(client, home, now_ms) {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
-    if iomode.writes() && servers.is_full(home) {
-        // A new layout on a full server would only send the client round again: this reaches the application.
+    if iomode.writes() && writes_to.iter().any(|server| servers.is_full(*server)) {
+        // A new layout on a full server, or one with a full backup, would only send the client round again: this reaches the
+        // application.
         return Err(Nfsstat4::Nospc.into());
     }
     Ok(Prepared { extent, new_servers })
 }
 
-/// A home and backups that an extent would get.
-type Servers = (DataServerId, Vec<DataServerId>);
+/// Who keeps an extent, or would.
+struct Keepers {
+    home: DataServerId,
+    /// Every server that must have room for a WRITE to be promised.
+    writes_to: Vec<DataServerId>,
+    /// Home and backups that it would get, if it has none.
+    new_servers: Option<(DataServerId, Vec<DataServerId>)>,
+}
 
-/// The home an extent has or would get; and all servers it would get, if it has none. Waits a little for a backup to take
-/// the place of a dead home: a client that is refused would stay away for minutes.
-async fn home(
-    cx: &Context,
-    extent: ExtentId,
-    client: u64,
-) -> Result<(DataServerId, Option<Servers>), Nfsstat4> {
+/// Finds out who keeps an extent. Waits a little for a backup to take the place of a dead home: a client that is refused
+/// would stay away for minutes.
+async fn keepers(cx: &Context, extent: ExtentId, client: u64) -> Result<Keepers, Nfsstat4> {
     if let Some(record) = copies::served(&cx.server, extent).await? {
-        return Ok((record.home, None));
+        // A backup that is being filled is given up if it has no room.
+        let whole = record.backups.iter().filter(|backup| !backup.filling).map(|backup| backup.server);
+        let writes_to = std::iter::once(record.home).chain(whole).collect();
+        return Ok(Keepers { home: record.home, writes_to, new_servers: None });
     }
-    let servers = content::choose_servers(&cx.server, extent, Some(client))?;
-    Ok((servers.0, Some(servers)))
+    let (home, backups) = content::choose_servers(&cx.server, extent, Some(client))?;
+    Ok(Keepers { home, writes_to: vec![home], new_servers: Some((home, backups)) })
 }
 
 async fn grant(
