@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use self::shoal::Arrangement;
 use super::kernels::Kernel;
 use super::metrics::Metrics;
 use crate::process::workspace;
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     ShoalSplit,
     /// `shoal serve` with each piece of data on one data server: as durable as servers that know no second copy.
     ShoalOneCopy,
+    /// `shoal serve` with six data servers.
+    ShoalSix,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
@@ -47,6 +50,7 @@ impl Kind {
             Self::Shoal => "shoal",
             Self::ShoalSplit => "shoal-split",
             Self::ShoalOneCopy => "shoal-one-copy",
+            Self::ShoalSix => "shoal-six",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
@@ -56,7 +60,19 @@ impl Kind {
 
     /// Whether it is this project's.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::Shoal | Self::ShoalSplit | Self::ShoalOneCopy)
+        self.arrangement().is_some()
+    }
+
+    /// How ours are arranged.
+    fn arrangement(self) -> Option<Arrangement> {
+        let whole = Arrangement::WHOLE;
+        match self {
+            Self::Shoal => Some(whole),
+            Self::ShoalSplit => Some(Arrangement { split: true, ..whole }),
+            Self::ShoalOneCopy => Some(Arrangement { options: "hot_copies = 1", ..whole }),
+            Self::ShoalSix => Some(Arrangement { data_servers: 6, ..whole }),
+            Self::Knfsd | Self::KnfsdPlain | Self::Ganesha | Self::GaneshaDurable => None,
+        }
     }
 }
 
@@ -92,14 +108,15 @@ impl Server {
     /// When it does not come up.
     pub(crate) fn start(kind: Kind, setup: Setup) -> Result<Self> {
         std::fs::create_dir_all(&setup.data)?;
+        if let Some(arrangement) = kind.arrangement() {
+            return shoal::Shoal::start(setup, arrangement).map(Self::Shoal);
+        }
         Ok(match kind {
-            Kind::Shoal => Self::Shoal(shoal::Shoal::start(setup, false, 2)?),
-            Kind::ShoalSplit => Self::Shoal(shoal::Shoal::start(setup, true, 2)?),
-            Kind::ShoalOneCopy => Self::Shoal(shoal::Shoal::start(setup, false, 1)?),
             Kind::Knfsd => Self::Knfsd(knfsd::Knfsd::start(setup, true)?),
             Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
             Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, false)?),
             Kind::GaneshaDurable => Self::Ganesha(ganesha::Ganesha::start(setup, true)?),
+            _ => bail!("{kind:?} is neither ours nor a rival"),
         })
     }
 
@@ -140,7 +157,7 @@ impl Server {
     /// The addresses clients send file data to, apart from the server's own.
     pub(crate) fn data_addresses(&self) -> &'static [&'static str] {
         match self {
-            Self::Shoal(_) => &shoal::DATA_ADDRESSES,
+            Self::Shoal(server) => server.data_addresses(),
             Self::Knfsd(_) | Self::Ganesha(_) | Self::Ended => &[],
         }
     }

@@ -13,34 +13,57 @@ use crate::lab::metrics::Metrics;
 use crate::lab::network;
 use crate::process;
 
-/// Where the data servers answer.
-pub(crate) const DATA_ADDRESSES: [&str; 3] = ["10.77.0.11", "10.77.0.12", "10.77.0.13"];
+/// Where the data servers answer, the first ones of it if there are fewer.
+const DATA_ADDRESSES: [&str; 6] =
+    ["10.77.0.11", "10.77.0.12", "10.77.0.13", "10.77.0.14", "10.77.0.15", "10.77.0.16"];
 const METRICS_PORT: u16 = 9049;
 const CONFIG: &str = include_str!("../../../../conformance/lab/shoal.toml");
+
+/// How many servers there are, in how many processes, and what they are told beyond the lab's own options.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrangement {
+    /// Each server is a process of its own.
+    pub(crate) split: bool,
+    pub(crate) data_servers: usize,
+    /// Lines for the section `[cluster]` of the configuration.
+    pub(crate) options: &'static str,
+}
+
+impl Arrangement {
+    /// `shoal serve` with three data servers.
+    pub(crate) const WHOLE: Self = Self { split: false, data_servers: 3, options: "" };
+
+    fn addresses(self) -> &'static [&'static str] {
+        &DATA_ADDRESSES[..self.data_servers]
+    }
+}
 
 /// The processes: one that plays all roles, or a metadata server and its data servers.
 #[derive(Debug)]
 pub(crate) struct Shoal {
     setup: Setup,
-    /// Whether each server is a process of its own.
-    split: bool,
+    arrangement: Arrangement,
     /// All roles in the first, or the metadata server first, then the data servers in order.
     children: Vec<Option<Child>>,
 }
 
 impl Shoal {
-    /// Starts it with so many copies of hot data.
-    pub(super) fn start(setup: Setup, split: bool, hot_copies: u32) -> Result<Self> {
+    pub(super) fn start(setup: Setup, arrangement: Arrangement) -> Result<Self> {
         network::add_address(network::SERVER)?;
-        let count = if split { 1 + DATA_ADDRESSES.len() } else { 1 };
-        let mut server = Self { setup, split, children: (0..count).map(|_| None).collect() };
-        for address in DATA_ADDRESSES {
+        let count = if arrangement.split { 1 + arrangement.data_servers } else { 1 };
+        let mut server = Self { setup, arrangement, children: (0..count).map(|_| None).collect() };
+        for address in arrangement.addresses() {
             network::add_address(address)?;
         }
-        let config = format!("{CONFIG}hot_copies = {hot_copies}\n");
+        let config = format!("{CONFIG}{}\n", arrangement.options);
         std::fs::write(server.setup.folder.join("shoal.toml"), config)?;
         server.resume()?;
         Ok(server)
+    }
+
+    /// Addresses of the data servers, in order.
+    pub(crate) fn data_addresses(&self) -> &'static [&'static str] {
+        self.arrangement.addresses()
     }
 
     pub(super) fn resume(&mut self) -> Result<()> {
@@ -52,7 +75,7 @@ impl Shoal {
 
     /// Starts a process and waits until it listens.
     pub(crate) fn start_one(&mut self, number: usize) -> Result<()> {
-        let (mut command, address, port) = match (self.split, number) {
+        let (mut command, address, port) = match (self.arrangement.split, number) {
             (false, _) => (self.serve(), network::SERVER, 2049),
             (true, 0) => (self.metadata_server(), network::SERVER, 2049),
             (true, number) => (self.data_server(number), DATA_ADDRESSES[number - 1], 3049),
@@ -72,10 +95,11 @@ impl Shoal {
     fn serve(&self) -> Command {
         let mut command = self.command("serve", "all");
         command.arg("--config").arg(self.setup.folder.join("shoal.toml"));
-        command.args(["--ip", network::SERVER, "--ds", "3", "--ds-ip", &DATA_ADDRESSES.join(",")]);
+        let (count, addresses) = (self.arrangement.data_servers.to_string(), self.data_addresses().join(","));
+        command.args(["--ip", network::SERVER, "--ds", &count, "--ds-ip", &addresses]);
         command.args(["--metrics-port", &METRICS_PORT.to_string()]);
         if let Some(bytes) = self.setup.capacity_bytes {
-            command.args(["--capacity", &(bytes / 3).to_string()]);
+            command.args(["--capacity", &(bytes / self.arrangement.data_servers as u64).to_string()]);
         }
         command
     }
@@ -96,7 +120,7 @@ impl Shoal {
         command.args(["--listen", &at(3049), "--control", &at(3149), "--metrics", &at(METRICS_PORT)]);
         command.args(["--mds", &format!("{}:2050", network::SERVER)]);
         if let Some(bytes) = self.setup.capacity_bytes {
-            command.args(["--capacity", &(bytes / 3).to_string()]);
+            command.args(["--capacity", &(bytes / self.arrangement.data_servers as u64).to_string()]);
         }
         command
     }
@@ -123,7 +147,12 @@ impl Shoal {
 
     /// Takes away what a data server that was killed had on its disk.
     pub(crate) fn wipe_data_server(&self, number: usize) -> Result<()> {
-        std::fs::remove_dir_all(self.setup.data.join(format!("ds{number}"))).map_err(Into::into)
+        std::fs::remove_dir_all(self.data_folder(number)).map_err(Into::into)
+    }
+
+    /// The folder of one data server of several processes.
+    pub(crate) fn data_folder(&self, number: usize) -> PathBuf {
+        self.setup.data.join(format!("ds{number}"))
     }
 
     /// The counters of one data server of several processes.
@@ -140,7 +169,7 @@ impl Shoal {
     }
 
     pub(super) fn metrics(&self) -> Result<Metrics> {
-        let addresses: &[&str] = if self.split { &DATA_ADDRESSES } else { &[] };
+        let addresses = if self.arrangement.split { self.data_addresses() } else { &[] };
         let texts = [network::SERVER].iter().chain(addresses).map(|address| read_metrics(address));
         Ok(Metrics::parse(&texts.collect::<Result<Vec<_>>>()?.join("\n")))
     }
