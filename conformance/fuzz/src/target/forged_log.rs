@@ -22,7 +22,8 @@ const SEQ_USUAL_MAX: u64 = 1 << 62;
 const SEGMENTS_MAX: usize = 6;
 
 const PAYLOAD_ALIGNED_BYTES_MIN: usize = 32 * 1024;
-const HEADER_BYTES: usize = 64;
+/// Bytes of a record's header, of an entry of a footer, and of its trailer.
+pub(super) const HEADER_BYTES: usize = 64;
 
 /// A file of the log's directory.
 #[derive(Debug)]
@@ -35,7 +36,8 @@ pub(super) struct Forged {
     pub(super) whole: bool,
     /// It ends with a footer.
     sealed: bool,
-    seq: u64,
+    /// Its number.
+    pub(super) seq: u64,
     headers: Vec<[u8; HEADER_BYTES]>,
 }
 

@@ -13,7 +13,9 @@ use env::memory::MemoryDisk;
 use env::{Disk, OpenMode};
 use wal::{Location, Record, RecordHeader, RecoveryReport, Wal, WalConfig};
 
-use super::forged_log::{Fields, Forged, SEGMENT_BYTES, STORE_ID, Script, forge, script};
+use super::forged_log::{
+    BLOCK, Fields, Forged, HEADER_BYTES, SEGMENT_BYTES, STORE_ID, Script, forge, script,
+};
 use super::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
@@ -47,7 +49,7 @@ fn run(input: &[u8]) -> usize {
     runtime.block_on(async {
         let disk = MemoryDisk::new();
         put_files(&disk, Path::new(DIR), &files).await;
-        reopen(&disk, config, files.iter().all(|file| file.whole)).await
+        reopen(&disk, config, &files).await
     })
 }
 
@@ -81,10 +83,20 @@ async fn open(disk: &MemoryDisk, config: WalConfig) -> Option<(Wal, RecoveryRepo
     Some((wal, report, seen))
 }
 
+/// A log leaves room behind its records for the footer that settles what a segment holds. A script can make a record of what was
+/// that room: then the torn tail has none, and what it holds is judged anew each time.
+pub(super) fn footer_fits(files: &[Forged], report: &RecoveryReport, records: usize) -> bool {
+    let Some((segment, end)) = report.cut else { return true };
+    let footer = ((records + 1) * HEADER_BYTES).next_multiple_of(BLOCK);
+    let needed = usize::try_from(end).expect("files are short").next_multiple_of(BLOCK) + footer;
+    files.iter().all(|file| file.seq != segment || needed <= file.bytes.len())
+}
+
 /// Opens, reads everything, appends, closes, opens again. A file that lost its end has no room for the footer that settles what
 /// it holds, so only of whole files it is known that nothing changes.
-async fn reopen(disk: &MemoryDisk, config: WalConfig, whole: bool) -> usize {
+async fn reopen(disk: &MemoryDisk, config: WalConfig, files: &[Forged]) -> usize {
     let Some((wal, report, seen)) = open(disk, config).await else { return 0 };
+    let whole = files.iter().all(|file| file.whole) && footer_fits(files, &report, seen.len());
     for (header, location) in &seen {
         // A footer shows records that nobody looked at: they may be damaged, or, if it was forged, say something else.
         if let Ok((_, payload)) = wal.read_record(*location).await {
@@ -130,7 +142,7 @@ fn seeds() -> Vec<Vec<u8>> {
     .collect();
     // A file that is a segment byte by byte, as raw content.
     let forged = forge(&mut Script::new(&script(&[payload, small])), fields);
-    let raw = &forged[0].bytes[..super::forged_log::BLOCK + 512];
+    let raw = &forged[0].bytes[..BLOCK + 512];
     seeds.push([&[1][..], raw].concat());
     seeds
 }
