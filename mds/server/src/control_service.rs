@@ -27,7 +27,7 @@ use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::Known;
 use crate::server::Server;
-use crate::{copies, work};
+use crate::{copies, probe, work};
 
 /// The service on the control port.
 pub(crate) struct ControlService {
@@ -99,7 +99,7 @@ impl Service for ControlService {
                 reply(header.xid, args, |register| register_one(server, key, peer, register)).await
             }),
             Some(Procedure::Heartbeat) => Box::pin(async move {
-                reply(header.xid, args, |beat| async move { heartbeat(&server, peer, &beat) }).await
+                reply(header.xid, args, |beat| async move { heartbeat(&server, peer, &beat).await }).await
             }),
             Some(Procedure::Copies) => Box::pin(async move {
                 reply(header.xid, args, |ask| async move { copies(&server, peer, &ask).await }).await
@@ -173,11 +173,15 @@ async fn register_one(
         domain: Domain { zone: register.zone, rack: register.rack, host: register.host },
         suspect_ms: None,
         broken_ms: None,
+        answered_ms: None,
         condemned: false,
     };
     tracing::info!(server = id.0, addresses = ?known.addresses, "data server registered");
-    // Cuts come before the lease: handles from before them are still good.
     server.data_servers.put(id, known);
+    if !probe::may_hold_lease(&server, id).await {
+        return Err(Refusal::Busy);
+    }
+    // Cuts come before the lease: handles from before them are still good.
     if work::settle_all_of(&server, id).await.is_err() {
         tracing::warn!(server = id.0, "data server cannot be told what it missed: no lease yet");
         return Err(Refusal::Busy);
@@ -211,9 +215,16 @@ fn leading(server: &Server) -> Result<(), Refusal> {
     Err(Refusal::NotLeader { leader })
 }
 
-fn heartbeat(server: &Server, peer: Result<Peer, Refusal>, beat: &Heartbeat) -> Result<Renewed, Refusal> {
+async fn heartbeat(
+    server: &Server,
+    peer: Result<Peer, Refusal>,
+    beat: &Heartbeat,
+) -> Result<Renewed, Refusal> {
     data_server(peer)?;
     leading(server)?;
+    if !probe::may_hold_lease(server, DataServerId(beat.server)).await {
+        return Err(Refusal::Busy);
+    }
     // A lapsed lease is not renewed by a heartbeat: what the server missed must be done first.
     if !server.data_servers.is_up(DataServerId(beat.server), server.now_ms()) {
         return Err(Refusal::RegisterAgain);

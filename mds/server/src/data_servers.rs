@@ -21,7 +21,7 @@ use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::heartbeat::Usage;
 use wire_nfs::flexfiles::NetAddr;
 
-use crate::limits::{EXCLUSION_MS, EXCLUSIONS_MAX, SUSPECT_MS, UNHEARD_MS};
+use crate::limits::{EXCLUSION_MS, EXCLUSIONS_MAX, PROBE_EVERY_MS, SUSPECT_MS, UNHEARD_MS};
 
 /// A universal address with its network id: `tcp6` if it holds colons.
 #[must_use]
@@ -56,8 +56,10 @@ pub(crate) struct Known {
     pub(crate) domain: Domain,
     /// When a home last complained of it, by the monotonic clock.
     pub(crate) suspect_ms: Option<u64>,
-    /// When somebody could not reach it, by the monotonic clock; forgotten with its next sign of life.
+    /// When somebody could not reach it, by the monotonic clock; forgotten when it has answered a probe.
     pub(crate) broken_ms: Option<u64>,
+    /// When it last answered a probe, by the monotonic clock.
+    pub(crate) answered_ms: Option<u64>,
     /// Its extents are being given to others: it gets no lease.
     pub(crate) condemned: bool,
 }
@@ -119,6 +121,10 @@ impl DataServers {
         if let Some(before) = all.get(&id) {
             known.renewed_ms = known.renewed_ms.or(before.renewed_ms);
             known.condemned = before.condemned;
+            known.broken_ms = before.broken_ms;
+            if known.addresses == before.addresses {
+                known.answered_ms = before.answered_ms;
+            }
         }
         all.insert(id, known);
     }
@@ -130,7 +136,6 @@ impl DataServers {
         match all.get_mut(&id) {
             Some(known) if !known.condemned => {
                 known.renewed_ms = Some(now_ms);
-                known.broken_ms = None;
                 true
             }
             Some(_) | None => false,
@@ -160,6 +165,7 @@ impl DataServers {
     pub(crate) fn suspect(&self, id: DataServerId, now_ms: u64) {
         if let Some(known) = self.known.write().get_mut(&id) {
             known.suspect_ms = Some(now_ms);
+            known.broken_ms = Some(now_ms);
         }
     }
 
@@ -170,7 +176,24 @@ impl DataServers {
         }
     }
 
-    /// True if somebody could not reach it and it has given no sign of life since.
+    /// It has answered a probe: whoever complained was wrong, or it is well again.
+    pub(crate) fn answered(&self, id: DataServerId, now_ms: u64) {
+        if let Some(known) = self.known.write().get_mut(&id) {
+            known.answered_ms = Some(now_ms);
+            known.broken_ms = None;
+        }
+    }
+
+    /// True if it is to be asked whether it answers before it gets a lease.
+    #[must_use]
+    pub(crate) fn is_probe_due(&self, id: DataServerId, now_ms: u64) -> bool {
+        self.known.read().get(&id).is_some_and(|known| {
+            let lately = |answered_ms: u64| now_ms < answered_ms.saturating_add(PROBE_EVERY_MS);
+            known.broken_ms.is_some() || !known.answered_ms.is_some_and(lately)
+        })
+    }
+
+    /// True if somebody could not reach it and it has answered no probe since.
     #[must_use]
     pub(crate) fn is_broken(&self, id: DataServerId) -> bool {
         self.known.read().get(&id).is_some_and(|known| known.broken_ms.is_some())
@@ -235,7 +258,6 @@ impl DataServers {
                 let free_bytes = usage.free_bytes();
                 known.usage = usage;
                 known.renewed_ms = Some(now_ms);
-                known.broken_ms = None;
                 // A report that was on its way when the write was refused says nothing.
                 let after_refusal = |full_ms: u64| full_ms.saturating_add(self.lease_ms / 3) < now_ms;
                 if free_bytes < NO_ROOM_BYTES {

@@ -345,6 +345,7 @@ fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartE
                 domain: Domain { zone: known.zone, rack: known.rack, host: known.host },
                 suspect_ms: None,
                 broken_ms: None,
+                answered_ms: None,
                 condemned: false,
             },
         );

@@ -27,6 +27,7 @@ mod name;
 mod op;
 mod op_table;
 mod pin;
+mod probe;
 mod reaper;
 mod recall;
 mod recall_any;

@@ -54,3 +54,7 @@ pub const COPIES_SCAN_MAX: usize = 1024;
 pub const FILLS_AT_ONCE_MAX: usize = 16;
 /// Attempts of I/O in band on an extent whose home moves or cannot be reached, before it answers DELAY.
 pub const HOME_MOVED_RETRIES_MAX: u32 = 8;
+/// A data server that has not been asked for so long is asked whether it answers where clients call it.
+pub const PROBE_EVERY_MS: u64 = 5_000;
+/// How long it may take to answer.
+pub const PROBE_MS_MAX: u64 = 700;
