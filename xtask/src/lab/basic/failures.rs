@@ -12,7 +12,7 @@ use crate::lab::stage::Stage;
 
 /// docs/lab.md names these bounds: how long a read or write may hang when a data server is gone.
 const STOPPED_SECONDS_MAX: u64 = 60;
-const SILENT_SECONDS_MAX: u64 = 240;
+const SILENT_SECONDS_MAX: u64 = 120;
 
 pub(super) fn kill(stage: &mut Stage) -> Result<()> {
     crash::rounds(stage, 1)
