@@ -89,7 +89,10 @@ impl Known {
 /// All data servers.
 pub(crate) struct DataServers {
     lease_ms: u64,
-    started_ms: u64,
+    /// When this node began to lead, or was started: whoever was not heard of since may hold a lease that another node gave.
+    since_ms: AtomicU64,
+    /// The term in which it leads.
+    term: AtomicU64,
     known: RwLock<BTreeMap<DataServerId, Known>>,
     rotation: AtomicU64,
     exclusions: Mutex<VecDeque<Exclusion>>,
@@ -106,7 +109,36 @@ impl DataServers {
     #[must_use]
     pub(crate) fn new(lease_ms: u64, started_ms: u64) -> Self {
         let (known, exclusions) = (RwLock::default(), Mutex::default());
-        Self { lease_ms, started_ms, known, rotation: AtomicU64::new(0), exclusions }
+        let (since_ms, term) = (AtomicU64::new(started_ms), AtomicU64::new(0));
+        Self { lease_ms, since_ms, term, known, rotation: AtomicU64::new(0), exclusions }
+    }
+
+    /// This node leads in this term. What it knew of leases is old if it is another one: it waits as long as a lease may last
+    /// before it takes anybody for dead. True if it is.
+    pub(crate) fn begin_to_lead(&self, term: u64, now_ms: u64) -> bool {
+        if self.term.load(Ordering::Acquire) == term {
+            return false;
+        }
+        let mut all = self.known.write();
+        for known in all.values_mut() {
+            (known.renewed_ms, known.answered_ms, known.broken_ms) = (None, None, None);
+            (known.suspect_ms, known.full_ms, known.condemned) = (None, None, false);
+        }
+        self.since_ms.store(now_ms, Ordering::Release);
+        self.term.store(term, Ordering::Release);
+        true
+    }
+
+    /// The term in which it last began to lead.
+    #[must_use]
+    pub(crate) fn term(&self) -> u64 {
+        self.term.load(Ordering::Acquire)
+    }
+
+    /// When this node began to lead, or was started, by the monotonic clock.
+    #[must_use]
+    pub(crate) fn since_ms(&self) -> u64 {
+        self.since_ms.load(Ordering::Acquire)
     }
 
     /// The lease given to data servers, milliseconds.
@@ -203,7 +235,7 @@ impl DataServers {
     fn is_dead_for(&self, known: &Known, now_ms: u64) -> Option<u64> {
         let over_ms = match known.renewed_ms {
             Some(renewed_ms) => renewed_ms.saturating_add(self.lease_ms),
-            None => self.started_ms.saturating_add(self.lease_ms).saturating_add(UNHEARD_MS),
+            None => self.since_ms().saturating_add(self.lease_ms).saturating_add(UNHEARD_MS),
         };
         now_ms.checked_sub(over_ms)
     }

@@ -148,7 +148,7 @@ impl MetadataServer {
         let tasks = vec![
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
-            tokio::spawn(repair::drive(Arc::clone(&server))),
+            tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),
         ];
         Ok(Self { server, nfs, control, tasks, thread: None })
     }
@@ -320,15 +320,17 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         metrics: Metrics::new(registry),
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
-        started_ms,
         members: config.members.clone(),
         shard,
         env,
     })
 }
 
-/// Data servers known from before: addresses at once, leases when they report.
-fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartError> {
+/// Data servers that the log knows: addresses at once, leases when they report.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartError> {
     let view = server.shard.view().map_err(|e| StartError::Store(e.to_string()))?;
     for known in view.data_servers().map_err(|e| StartError::Store(e.to_string()))? {
         let Ok(address) = known.control.parse() else { continue };

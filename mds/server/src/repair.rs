@@ -18,8 +18,10 @@ use mds_shard::command::data::ChangeCopies;
 use mds_shard::command::layout::LayoutRecall;
 use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
+use wire_nfs::control::ClusterKey;
 
 use crate::copies::{Tally, set_of};
+use crate::driver::remember_data_servers;
 use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
 use crate::server::Server;
 
@@ -46,18 +48,25 @@ struct Look {
 }
 
 /// Runs for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+pub(crate) async fn drive(server: Arc<Server>, key: ClusterKey) {
     let (mut known, mut next_ms) = (Standing::default(), 0);
     loop {
         tokio::select! {
             () = server.copies.look.notified() => next_ms = 0,
             () = server.env.clock.sleep_ms(ROUND_MS) => {}
         }
-        if !server.shard.is_leader() {
+        let Some(term) = server.shard.leading_term() else {
             known = Standing::default();
             continue;
-        }
+        };
         let now_ms = server.now_ms();
+        if server.data_servers.begin_to_lead(term, now_ms) {
+            // Servers may have come, or moved, while another node led.
+            if let Err(error) = remember_data_servers(&server, &key) {
+                tracing::error!(%error, "data servers cannot be read from the store");
+            }
+            known = Standing::default();
+        }
         let standing = standing(&server, now_ms);
         if standing == known && now_ms < next_ms {
             continue;
@@ -205,6 +214,10 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
         .collect();
     let mut changed = Vec::new();
     for changes in changes.chunks(COPY_CHANGES_MAX) {
+        // Who was dead in an earlier term may have got a lease of another node since.
+        if server.shard.leading_term() != Some(server.data_servers.term()) {
+            break;
+        }
         let asked = ChangeCopies { changes: changes.to_vec() };
         match server.propose(Command::ChangeCopies(asked)).await {
             Ok(Outcome::Copies(records)) => changed.extend(records.into_iter().flatten()),

@@ -99,8 +99,6 @@ pub(crate) struct Server {
     pub(crate) movers: Movers,
     /// All replicas: number and address; empty if this one is alone.
     pub(crate) members: Vec<(u64, String)>,
-    /// When this server started, by the monotonic clock.
-    pub(crate) started_ms: u64,
 }
 
 impl Server {
@@ -192,7 +190,11 @@ impl Server {
     /// What I/O answers when a data server is away: wait, and after a while an error.
     #[must_use]
     pub(crate) fn away(&self, id: DataServerId) -> Nfsstat4 {
-        let last_ms = self.data_servers.one(id).and_then(|known| known.renewed_ms).unwrap_or(self.started_ms);
+        let last_ms = self
+            .data_servers
+            .one(id)
+            .and_then(|known| known.renewed_ms)
+            .unwrap_or_else(|| self.data_servers.since_ms());
         let away_ms = self.now_ms().saturating_sub(last_ms);
         if away_ms < self.config.data_server_lease_ms + self.config.data_server_wait_ms {
             Nfsstat4::Delay

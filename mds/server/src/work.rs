@@ -54,8 +54,8 @@ pub(crate) async fn settle(server: &Server, items: Vec<(u64, WorkItem)>) -> Resu
     });
     let outcomes: Vec<_> = stream::iter(calls).buffer_unordered(SETTLE_CALLS_MAX).collect().await;
     let now_ms = server.now_ms();
-    // Just after a start a data server may still hold a lease that was given before.
-    let young = now_ms < server.started_ms + server.data_servers.lease_ms();
+    // Just after a start, or when another node led before, a data server may still hold a lease that was given then.
+    let young = now_ms < server.data_servers.since_ms() + server.data_servers.lease_ms();
     let untold = |(_, home, done): &&(u64, DataServerId, bool)| {
         !done && (young || server.data_servers.is_up(*home, now_ms))
     };

@@ -370,6 +370,12 @@ impl Shard {
             || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease)
     }
 
+    /// The term in which this replica leads, as far as it knows. Another number: others may have led meanwhile.
+    #[must_use]
+    pub fn leading_term(&self) -> Option<u64> {
+        self.is_leader().then(|| self.inner.raft.metrics().borrow_watched().current_term)
+    }
+
     /// The leader's number and address, if known.
     #[must_use]
     pub fn leader(&self) -> Option<(u64, String)> {
