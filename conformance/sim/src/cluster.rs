@@ -22,6 +22,7 @@ use crate::limits::TICK_NS;
 use crate::node::Process;
 use crate::planted::{Planted, PlantedStore};
 use crate::stream::SimNet;
+use crate::turn;
 use crate::world::{Act, NodeId, World};
 
 /// Replicas of the metadata.
@@ -239,6 +240,7 @@ impl Cluster {
         let now_ns = self.world.now_ns();
         let known = &mut self.nodes[node];
         let Some(process) = &mut known.process else { return };
+        turn::begin(now_ns, node);
         process.run(now_ns);
         let failed = match &known.serves {
             Serves::Metadata { slot, .. } => failure(slot),

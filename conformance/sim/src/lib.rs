@@ -21,6 +21,7 @@ mod planted;
 mod record;
 mod run;
 mod stream;
+mod turn;
 mod world;
 
 use std::net::SocketAddr;

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
+
 use crate::chance::Chance;
 use crate::check::content::{BLOCKS, Block};
 use crate::check::linearizable::{Acted, Model, Verdict, check};
@@ -15,6 +18,7 @@ use crate::event_log::EventLog;
 use crate::nemesis::Nemesis;
 use crate::planted::Planted;
 use crate::record::Record;
+use crate::turn;
 use crate::world::World;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -69,10 +73,20 @@ pub fn trace(arguments: &Arguments) {
         let filter = tracing_subscriber::EnvFilter::new(filter);
         tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .without_time()
+            .with_timer(SimulatedTime)
             .with_writer(std::io::stderr)
             .with_ansi(false)
             .init();
+    }
+}
+
+/// When it is, and whose turn, for the lines that servers log.
+struct SimulatedTime;
+
+impl FormatTime for SimulatedTime {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        let (now_ns, node) = turn::now();
+        write!(writer, "{:12.6} n{node}", now_ns as f64 / 1e9)
     }
 }
 

@@ -227,6 +227,10 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
     if changed.is_empty() {
         return changed;
     }
+    for record in &changed {
+        let (extent, epoch, home) = (record.extent, record.epoch.0, record.home.0);
+        tracing::debug!(%extent, epoch, home, backups = ?record.backups, "other servers keep an extent");
+    }
     if let Pass::Homes(_) = pass {
         tracing::warn!(extents = changed.len(), "backups have taken the place of dead homes");
         recall(server, &changed).await;
