@@ -130,11 +130,17 @@ impl State {
         }
         let servers = |state: &Self| state.members.iter().map(|one| one.server).collect::<Vec<_>>();
         let before = servers(self);
-        let mut members = Vec::with_capacity(told.backups.len());
+        let (mut members, mut joined) = (Vec::with_capacity(told.backups.len()), false);
         for &(server, since, filling) in &told.backups {
             let known = self.members.iter().position(|one| {
-                // A backup that left and came back is another one.
-                one.server == server && since.is_none_or(|since| one.since == since || one.since == Epoch(0))
+                // A backup that left and came back is another one: it was told to forget everything in between.
+                let same_stay = match since {
+                    // By a handle we know nothing of since when, but that it was there at our epoch.
+                    Some(since) => one.since == since || (one.since == Epoch(0) && since <= self.epoch),
+                    // Only we can have said that it was filled, so one that holds everything never left.
+                    None => !filling,
+                };
+                one.server == server && same_stay
             });
             members.push(match known {
                 Some(at) => {
@@ -143,12 +149,15 @@ impl State {
                     one.told(since.unwrap_or(one.since), filling);
                     one
                 }
-                None => Member::new(server, since.unwrap_or(Epoch(0)), filling, self.opened),
+                None => {
+                    joined = true;
+                    Member::new(server, since.unwrap_or(Epoch(0)), filling, self.opened)
+                }
             });
         }
         self.members = members;
         self.epoch = told.epoch;
-        self.raise_due |= self.opened && before != servers(self);
+        self.raise_due |= self.opened && (joined || before != servers(self));
     }
 
     fn is_idle(&self) -> bool {

@@ -13,9 +13,11 @@ use crate::core::Core;
 
 pub(crate) async fn attach(core: &Core, ask: Attach) -> Result<Attached, Refusal> {
     let extent = id(ask.extent);
-    // Whoever attaches to us is home now.
-    core.copies.forget(extent);
     let sequence = core.store.attach(extent, Epoch(ask.epoch)).await.map_err(|e| refusal(core, &e))?;
+    tracing::debug!(%extent, epoch = ask.epoch, sequence, "a backup now");
+    // Only now is it sure that whoever attaches is home: it may be one that was deposed, and we its heir, who owes backups what was
+    // written since.
+    core.copies.forget(extent);
     Ok(Attached { instance: core.store.instance(), sequence })
 }
 
