@@ -53,12 +53,28 @@ fn who_left_and_came_back_is_another_one() {
 }
 
 #[test]
-fn an_old_handle_does_not_undo_that_a_backup_is_full_of_bytes() {
+fn who_was_known_by_a_handle_and_came_back_is_another_one() {
+    let mut state = state();
+    state.take(&told(1, &[(7, None, false)]));
+    state.members[0].attach(&member::Found { instance: 5, theirs: 0, ours: 0 });
+    state.opened = true;
+    // It left at epoch 2, which nobody told us.
+    state.take(&told(3, &[(7, Some(3), true)]));
+    assert_eq!(state.members[0].instance(), None, "nothing it holds is known");
+    assert!(state.members[0].filling && state.raise_due);
+}
+
+#[test]
+fn a_handle_that_calls_a_whole_backup_filling_tells_that_it_came_back() {
     let mut state = state();
     state.take(&told(2, &[(7, Some(2), true)]));
     state.take(&told(3, &[(7, Some(2), false)]));
-    state.take(&told(4, &[(7, None, true)]));
-    assert!(!state.members[0].filling, "only a metadata server says that");
+    state.members[0].attach(&member::Found { instance: 5, theirs: 0, ours: 0 });
+    state.opened = true;
+    state.take(&told(4, &[(7, None, false)]));
+    assert!(!state.members[0].filling && state.members[0].instance().is_some(), "it stayed");
+    state.take(&told(6, &[(7, None, true)]));
+    assert!(state.members[0].filling && state.members[0].instance().is_none());
 }
 
 #[test]
