@@ -145,7 +145,6 @@ impl State {
             members.push(match known {
                 Some(at) => {
                     let mut one = self.members.swap_remove(at);
-                    let filling = filling && (since.is_some() || one.filling);
                     one.told(since.unwrap_or(one.since), filling);
                     one
                 }
