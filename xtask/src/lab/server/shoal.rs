@@ -82,6 +82,8 @@ impl Shoal {
         };
         let mut child = process::start_logged(&mut command, &self.log())?;
         wait_for_port(address, port, &mut child, &self.log())?;
+        // Its counters are asked for from the first moment, and that port is bound last.
+        wait_for_port(address, METRICS_PORT, &mut child, &self.log())?;
         self.children[number] = Some(child);
         Ok(())
     }
