@@ -5,6 +5,7 @@ mod cpu;
 mod flushes;
 mod plot;
 mod report;
+mod round_trips;
 mod spent;
 
 use std::path::PathBuf;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::report::{Figure, Report};
-use super::{cpu, flushes, plot, spent};
+use super::{cpu, flushes, plot, round_trips, spent};
 use crate::lab::bench_parts::{self, Guest, Kernel, Kind, Plan, Server, Setup};
 use crate::process;
 
@@ -174,6 +174,7 @@ impl Play<'_> {
         let processes = self.server.processes();
         let flushed = flushes::of_disk(self.folder);
         let counted = self.server.metrics()?;
+        let sent = round_trips::parse(&self.guest.run(round_trips::STATISTICS)?);
         let before = cpu::seconds(&processes);
         let said = self.guest.run_within(&self.guest.op(act)?, 900)?;
         let server_cpu_s = cpu::seconds(&processes) - before;
@@ -193,12 +194,18 @@ impl Play<'_> {
         if !spent.is_empty() {
             println!("            in the server: {}", spent::line(&spent));
         }
+        let answered = round_trips::parse(&self.guest.run(round_trips::STATISTICS)?);
+        let round_trips = round_trips::between(&sent, &answered);
+        if !round_trips.is_empty() {
+            println!("            to the client: {}", round_trips::line(&round_trips));
+        }
         let figure = Figure {
             value,
             server_cpu_s,
             disk_flushes,
             server_peak_mib: resident.map(|kib| kib / 1024),
             spent,
+            round_trips,
         };
         self.report.add(self.kind.label(), name, unit, figure);
         Ok(())

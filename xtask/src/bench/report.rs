@@ -4,6 +4,7 @@ use comfy_table::Table;
 use comfy_table::presets;
 use serde::{Deserialize, Serialize};
 
+use super::round_trips::RoundTrips;
 use super::spent::Spent;
 
 /// One measurement.
@@ -19,6 +20,9 @@ pub(super) struct Figure {
     /// What the server's own clocks say, where it has any.
     #[serde(default)]
     pub(super) spent: Vec<Spent>,
+    /// The same as the client saw it, on the way included.
+    #[serde(default)]
+    pub(super) round_trips: Vec<RoundTrips>,
 }
 
 /// All figures of one server in one phase, a round each.
@@ -163,7 +167,7 @@ impl Series {
         let server_peak_mib = self.rounds.iter().filter_map(|figure| figure.server_peak_mib).max();
         let server_cpu_s = of(|figure| figure.server_cpu_s);
         let value = of(|figure| figure.value);
-        Figure { value, server_cpu_s, disk_flushes, server_peak_mib, spent: Vec::new() }
+        Figure { value, server_cpu_s, disk_flushes, server_peak_mib, spent: Vec::new(), round_trips: Vec::new() }
     }
 }
 
@@ -186,6 +190,7 @@ mod tests {
                         disk_flushes: None,
                         server_peak_mib: None,
                         spent: Vec::new(),
+                        round_trips: Vec::new(),
                     },
                 );
             }
