@@ -3,8 +3,8 @@
 //! Spec: docs/formats/image.md (the length); the blocks are ours.
 
 use crate::error::ReceiveError;
-use crate::format::{FormatError, footer};
-use crate::limits::RAW_BLOCK_BYTES;
+use crate::format::FormatError;
+use crate::limits::{FILE_BYTES_MAX, IMAGE_BYTES_MIN, RAW_BLOCK_BYTES};
 
 /// The blocks of one file.
 #[derive(Debug)]
@@ -17,10 +17,12 @@ impl Assembly {
     /// No block of a file of `image_bytes`.
     ///
     /// # Errors
-    /// [`FormatError::Length`]: no image has this length.
+    /// [`FormatError::Length`]: no image, of an extent or of parity, has this length.
     pub(crate) fn new(image_bytes: u64) -> Result<Self, FormatError> {
-        footer::check_length(image_bytes)?;
-        let blocks = usize::try_from(image_bytes.div_ceil(RAW_BLOCK_BYTES)).expect("at most IMAGE_BYTES_MAX");
+        if !(IMAGE_BYTES_MIN..=FILE_BYTES_MAX).contains(&image_bytes) {
+            return Err(FormatError::Length { bytes: image_bytes });
+        }
+        let blocks = usize::try_from(image_bytes.div_ceil(RAW_BLOCK_BYTES)).expect("at most FILE_BYTES_MAX");
         Ok(Self { image_bytes, arrived: vec![false; blocks] })
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use layout::ec::ImageSum;
+use layout::ec::{FooterError, ImageSum};
 
 use crate::format::FormatError;
 
@@ -86,6 +86,9 @@ pub enum OpenError {
     /// Its file is damaged, or is another image: the disk's fault.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// The same, of a parity image.
+    #[error(transparent)]
+    Parity(#[from] FooterError),
     /// The disk refused.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -129,7 +132,7 @@ pub enum ReadError {
     /// A frame in the range is bad; others may be too. The image's other frames can be read.
     #[error("frame {frame}: {fault}")]
     Damaged {
-        /// The first bad frame of the range.
+        /// The first bad frame of the range; of a parity image the first bad block.
         frame: u16,
         /// What is wrong with it.
         fault: FrameFault,
@@ -170,6 +173,9 @@ pub enum ReceiveError {
     /// What arrived is no image, or another one: the fault of who sent it, or of the disk.
     #[error(transparent)]
     Format(#[from] FormatError),
+    /// What arrived ends like a parity image and is none.
+    #[error(transparent)]
+    Parity(#[from] FooterError),
     /// What arrived is an image of this id, and not the one that was expected.
     #[error("the image's sum is not the expected one")]
     Sum {
@@ -178,7 +184,7 @@ pub enum ReceiveError {
         /// What arrived.
         found: ImageSum,
     },
-    /// A frame that arrived is bad.
+    /// A frame, or a block of parity, that arrived is bad.
     #[error("frame {frame}: {fault}")]
     Damaged {
         /// The first bad one.
@@ -189,6 +195,17 @@ pub enum ReceiveError {
     /// The disk refused.
     #[error(transparent)]
     Io(#[from] io::Error),
+}
+
+impl From<OpenError> for ReceiveError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Absent => Self::Io(io::ErrorKind::NotFound.into()),
+            OpenError::Format(error) => Self::Format(error),
+            OpenError::Parity(error) => Self::Parity(error),
+            OpenError::Io(error) => Self::Io(error),
+        }
+    }
 }
 
 impl From<VerifyError> for ReceiveError {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use layout::ec::{ImageId, ImageSum};
+use layout::ec::{GroupId, ImageId, ImageSum};
 use layout::{Epoch, ExtentId};
 
 /// The hash that stands for all bytes of an image's file (docs/formats/image.md §4).
@@ -57,5 +57,22 @@ pub struct Sealed {
     /// What it says of itself.
     pub info: ImageInfo,
     /// BLAKE3 of its file, by which its group will know it (docs/formats/group.md §3). The file does not say it.
+    pub sum: ImageSum,
+}
+
+/// What is known of a parity image as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParityInfo {
+    /// Its id.
+    pub image: ImageId,
+    /// The group it was made for.
+    pub group: GroupId,
+    /// Its slot there.
+    pub slot: usize,
+    /// Bytes of parity, from the start of the file.
+    pub payload_bytes: u64,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// BLAKE3 of the payload, as the group's shape says it.
     pub sum: ImageSum,
 }

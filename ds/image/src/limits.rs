@@ -32,6 +32,9 @@ pub const IMAGE_BYTES_MIN: u64 = (HEADER_BYTES + FOOTER_BYTES) as u64;
 /// Bytes of the largest image, of which no frame could be compressed.
 pub const IMAGE_BYTES_MAX: u64 = IMAGE_BYTES_MIN + CONTENT_BYTES_MAX as u64 + INDEX_BYTES_MAX as u64;
 
+/// Bytes of the largest file of a directory: a parity image of the longest members.
+pub const FILE_BYTES_MAX: u64 = layout::limits::IMAGE_BYTES_MAX + layout::ec::footer::FOOTER_BYTES_MAX as u64;
+
 /// A compressed frame has at most so many hundredths of its content's bytes; else it is stored raw.
 pub const COMPRESSED_PERCENT_MAX: usize = 88;
 
@@ -70,6 +73,9 @@ pub const OPENINGS_MAX: usize = 16;
 
 const _: () = assert!(CONTENT_BYTES_MAX as u64 == layout::EXTENT_BYTES, "the layout's extent");
 const _: () = assert!(IMAGE_BYTES_MAX <= layout::limits::IMAGE_BYTES_MAX, "a group takes any image");
+const _: () = assert!(IMAGE_BYTES_MAX <= FILE_BYTES_MAX, "a directory takes any image");
+const _: () = assert!(FILE_BYTES_MAX / RAW_BLOCK_BYTES <= u16::MAX as u64, "block numbers fit 16 bits");
+const _: () = assert!(RAW_BLOCK_BYTES == layout::limits::BLOCK_BYTES as u64, "a parity image's block");
 const _: () = assert!(FRAMES_MAX <= u16::MAX as usize, "frame numbers fit 16 bits");
 const _: () = assert!(IMAGE_BYTES_MAX <= u32::MAX as u64, "places in a file fit 32 bits");
 const _: () = assert!(FRAME_BYTES <= READ_BYTES_MAX as usize, "a frame can be read at once");

@@ -10,12 +10,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use env::File;
-use layout::ec::ImageSum;
+use layout::ec::{ImageId, ImageSum};
 
+use super::bytes::{ImageBytes, LocalBytes};
 use crate::error::{FrameFault, OpenError, ReadError, VerifyError};
 use crate::format::FormatError;
 use crate::format::footer::{self, Footer};
-use crate::identity::ImageInfo;
+use crate::identity::{ImageInfo, ImageRoot};
 use crate::limits::{FOOTER_BYTES, FRAME_BYTES, HEADER_BYTES, TAIL_READ_BYTES, WALK_READ_BYTES};
 use crate::map::{ImageMap, RawStep, Step, StoredFrame, entries_of};
 
@@ -28,8 +29,8 @@ pub struct Image {
 }
 
 struct Opened {
-    file: Arc<dyn File>,
-    map: ImageMap,
+    bytes: Arc<dyn ImageBytes>,
+    map: Arc<ImageMap>,
 }
 
 /// How far a walk is.
@@ -75,8 +76,39 @@ impl From<VerifyError> for OpenError {
 
 impl Image {
     pub(super) async fn load(file: Arc<dyn File>) -> Result<Self, VerifyError> {
-        let map = load_map(&*file).await?;
-        Ok(Self { opened: Arc::new(Opened { file, map }) })
+        Self::read_map(Arc::new(LocalBytes(file))).await
+    }
+
+    async fn read_map(bytes: Arc<dyn ImageBytes>) -> Result<Self, VerifyError> {
+        let map = Arc::new(load_map(&*bytes).await?);
+        Ok(Self { opened: Arc::new(Opened { bytes, map }) })
+    }
+
+    /// Opens an image whose file is not in a directory of ours. The root vouches for everything that is read of it.
+    ///
+    /// # Errors
+    /// Any [`OpenError`] but `Absent`; [`FormatError::Foreign`] and [`FormatError::Root`] if it is not the image that has this
+    /// id and root.
+    pub async fn open(
+        bytes: Arc<dyn ImageBytes>,
+        image: ImageId,
+        root: ImageRoot,
+    ) -> Result<Self, OpenError> {
+        let opened = Self::read_map(bytes).await?;
+        let info = opened.info();
+        if info.identity.image != image {
+            return Err(FormatError::Foreign { found: info.identity.image }.into());
+        }
+        if info.root != root {
+            return Err(FormatError::Root { said: root, found: info.root }.into());
+        }
+        Ok(opened)
+    }
+
+    /// The same image, its frames read from elsewhere: what surrounds them is not read again.
+    #[must_use]
+    pub fn through(&self, bytes: Arc<dyn ImageBytes>) -> Self {
+        Self { opened: Arc::new(Opened { bytes, map: Arc::clone(&self.opened.map) }) }
     }
 
     /// What is known of the image as a whole. Its bytes, as parity sees them, are [`ImageInfo::image_bytes`].
@@ -177,7 +209,7 @@ impl Image {
     where
         F: Future<Output = ()> + Send,
     {
-        let info = load_map(&*self.opened.file).await?.info().to_owned();
+        let info = load_map(&*self.opened.bytes).await?.info().to_owned();
         if info != *self.info() {
             return Err(FormatError::Root { said: self.info().root, found: info.root }.into());
         }
@@ -210,7 +242,7 @@ impl Image {
             return Fetched { from, bytes: Some(Bytes::new()) };
         }
         let length = usize::try_from(end - from).expect("at most IMAGE_BYTES_MAX");
-        Fetched { from, bytes: self.opened.file.read_at(from, length).await.ok() }
+        Fetched { from, bytes: self.opened.bytes.read_at(from, length).await.ok() }
     }
 
     /// The stored bytes of one entry of those fetched, as far as the file goes; not verified yet. If the disk refused to read
@@ -224,7 +256,7 @@ impl Image {
                 Ok(bytes.slice(at.min(bytes.len())..(at + length).min(bytes.len())))
             }
             None => {
-                let read = self.opened.file.read_at(span.start, length).await;
+                let read = self.opened.bytes.read_at(span.start, length).await;
                 read.map_err(|_| FrameFault::Unreadable)
             }
         }
@@ -232,8 +264,8 @@ impl Image {
 }
 
 /// Reads and checks what surrounds the frames: two reads, whatever the image.
-async fn load_map(file: &dyn File) -> Result<ImageMap, VerifyError> {
-    let image_bytes = file.len().await?;
+async fn load_map(file: &dyn ImageBytes) -> Result<ImageMap, VerifyError> {
+    let image_bytes = file.file_bytes().await?;
     footer::check_length(image_bytes)?;
     let length = usize::try_from(image_bytes).expect("at most IMAGE_BYTES_MAX").min(TAIL_READ_BYTES);
     let end = file.read_at(image_bytes - length as u64, length).await?;

@@ -17,13 +17,15 @@ use futures_util::stream;
 use layout::ec::ImageId;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::bytes::LocalBytes;
 use super::draft::{Draft, Refused};
 use super::image::Image;
+use super::parity::{self, ParityImage};
 use super::receiver::ImageReceiver;
 use super::repair;
 use super::writer::ImageWriter;
 use crate::assembly::Assembly;
-use crate::error::{CreateError, DeleteError, OpenError, RepairError, StoreError};
+use crate::error::{CreateError, DeleteError, OpenError, ReadError, RepairError, StoreError};
 use crate::format::{FormatError, header};
 use crate::identity::{Identity, Sealed};
 use crate::limits::{DRAFTS_MAX, IMAGES_MAX, LIST_MAX, OPENINGS_MAX};
@@ -44,6 +46,37 @@ pub struct ImageEntry {
     pub image: ImageId,
     /// Bytes of its file.
     pub image_bytes: u64,
+}
+
+/// An image of a directory, open for reading.
+#[derive(Clone, Debug)]
+pub enum StoredImage {
+    /// A sealed extent.
+    Extent(Image),
+    /// A parity image.
+    Parity(ParityImage),
+}
+
+impl StoredImage {
+    /// Bytes of the file.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        match self {
+            Self::Extent(image) => image.info().image_bytes,
+            Self::Parity(image) => image.info().file_bytes,
+        }
+    }
+
+    /// Bytes of the file as they are, in pieces, each verified.
+    ///
+    /// # Errors
+    /// Any [`ReadError`].
+    pub async fn read_raw(&self, offset: u64, length: u32) -> Result<Vec<Bytes>, ReadError> {
+        match self {
+            Self::Extent(image) => image.read_raw(offset, length).await,
+            Self::Parity(image) => image.read_raw(offset, length).await,
+        }
+    }
 }
 
 /// What a directory holds.
@@ -147,10 +180,38 @@ impl ImageStore {
     /// # Errors
     /// Any [`OpenError`].
     pub async fn open_image(&self, image: ImageId) -> Result<Image, OpenError> {
-        if !self.inner.lock().images.contains_key(&image) {
+        if !self.contains(image) {
             return Err(OpenError::Absent);
         }
         self.inner.load(image).await
+    }
+
+    /// Opens whatever has this id, a sealed extent or a parity image.
+    ///
+    /// # Errors
+    /// Any [`OpenError`].
+    pub async fn open_any(&self, image: ImageId) -> Result<StoredImage, OpenError> {
+        if !self.contains(image) {
+            return Err(OpenError::Absent);
+        }
+        let file = self.inner.disk.open(&self.inner.path(image), OpenMode::READ).await?;
+        let bytes = Arc::new(LocalBytes(Arc::clone(&file)));
+        if parity::is_parity(&*bytes).await? {
+            return Ok(StoredImage::Parity(ParityImage::open(bytes, image).await?));
+        }
+        let opened = Image::load(file).await?;
+        let found = opened.info().identity.image;
+        if found == image {
+            Ok(StoredImage::Extent(opened))
+        } else {
+            Err(FormatError::Foreign { found }.into())
+        }
+    }
+
+    /// Whether there is a finished image of this id.
+    #[must_use]
+    pub fn contains(&self, image: ImageId) -> bool {
+        self.inner.lock().images.contains_key(&image)
     }
 
     /// Writes an image anew, from its good frames and from `given`: stored bytes of others, by frame number. The new file has

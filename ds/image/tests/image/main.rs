@@ -9,5 +9,6 @@ mod directory;
 mod forged;
 mod golden;
 mod hostile;
+mod parity;
 mod receive;
 mod round_trip;

@@ -1,7 +1,7 @@
 //! Images that arrive as raw bytes, in any order, and are believed only as a whole.
 
 use bytes::Bytes;
-use ds_image::limits::{FRAME_BYTES, IMAGE_BYTES_MAX, RAW_BLOCK_BYTES};
+use ds_image::limits::{FILE_BYTES_MAX, FRAME_BYTES, RAW_BLOCK_BYTES};
 use ds_image::{CreateError, FormatError, ImageInfo, ImageReceiver, ImageSum, ReceiveError, Sealed};
 use env::memory::{MemoryDisk, SeededEntropy};
 use env::{Disk, Entropy};
@@ -103,7 +103,7 @@ async fn what_is_not_the_image_is_refused() {
 async fn only_whole_blocks_and_lengths_of_images_are_taken() {
     let (info, file) = sealed(&mixed()).await;
     let store = open(&MemoryDisk::new()).await;
-    for bytes in [0, 127, IMAGE_BYTES_MAX + 1, u64::MAX] {
+    for bytes in [0, 127, FILE_BYTES_MAX + 1, u64::MAX] {
         let refused = store.receive(id(1), bytes).await;
         assert!(matches!(refused, Err(CreateError::Format(FormatError::Length { .. }))), "{bytes}");
     }
