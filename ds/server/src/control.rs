@@ -168,7 +168,14 @@ async fn carry_out(
         | Procedure::Auth
         | Procedure::Register
         | Procedure::Heartbeat
-        | Procedure::Copies => return None,
+        | Procedure::Copies
+        | Procedure::Images
+        | Procedure::Group
+        | Procedure::ReadImage
+        | Procedure::PutImage
+        | Procedure::EndImage
+        | Procedure::Encode
+        | Procedure::Rebuild => return None,
     })
 }
 

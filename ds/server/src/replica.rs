@@ -31,6 +31,7 @@ pub(crate) async fn replicate(core: &Core, record: Replicate) -> Result<Nothing,
             core.store.write_at(extent, epoch, sequence, record.offset, record.data, stability).await
         }
         Act::Cut => core.store.cut_at(extent, epoch, sequence, record.offset).await,
+        Act::Image => return Err(Refusal::Invalid),
     };
     taken.map_err(|e| refusal(core, &e))?;
     core.metrics.kept(bytes);

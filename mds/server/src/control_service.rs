@@ -197,6 +197,7 @@ async fn register_one(
         server: id.0,
         lease_ms: lease_ms(&server),
         key: SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes()),
+        seal_idle_ms: 0,
         directory: server.data_servers.directory(),
     })
 }
@@ -235,7 +236,7 @@ async fn heartbeat(
     }
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
-    Ok(Renewed { lease_ms: lease_ms(server), directory })
+    Ok(Renewed { lease_ms: lease_ms(server), seal_idle_ms: 0, directory })
 }
 
 fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {

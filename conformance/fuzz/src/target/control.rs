@@ -5,16 +5,19 @@
 use bytes::Bytes;
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::{AskCopies, CopySet};
-use wire_nfs::control::extent::{AtEpoch, Cut, KnownEpoch, SizeOf, Sizes};
+use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Sizes};
+use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat};
+use wire_nfs::control::images::{EndImage, ImageData, ImageWords, PutImage, ReadImage, ShowImages};
 use wire_nfs::control::register::{Register, Registered};
-use wire_nfs::control::replicate::{Attach, Attached, Flush, Replicate};
+use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, Replicate};
+use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::{Nothing, decode_args, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 
 use super::{MemoryBound, Shape, Target};
 use crate::round_trip::check_whole;
-use crate::seed::{search, search_type, selected};
+use crate::seed::{encoded, search, search_type, selected};
 
 pub(super) const TARGET: Target = Target {
     name: "control",
@@ -82,6 +85,17 @@ const MESSAGES: &[Message] = &[
     reply::<Stat>(),
     reply::<CopySet>(),
     reply::<Attached>(),
+    args::<ShowImages>(),
+    args::<AskGroup>(),
+    args::<ReadImage>(),
+    args::<PutImage>(),
+    args::<EndImage>(),
+    args::<EncodeGroup>(),
+    args::<GroupSlot>(),
+    reply::<ImageWords>(),
+    reply::<GroupSlot>(),
+    reply::<ImageData>(),
+    reply::<EncodedGroup>(),
 ];
 
 fn run(input: &[u8]) -> usize {
@@ -97,6 +111,18 @@ fn seeds() -> Vec<Vec<u8>> {
         assert!(!found.is_empty(), "message {number} has a seed");
         seeds.extend(found.iter().map(|bytes| selected([number, 0, 0, 0], bytes)));
     }
+    // An IMAGE record, whose data has one length only.
+    let image = Replicate {
+        instance: 1,
+        stable: true,
+        act: Act::Image,
+        extent: ExtentName { ino: 1, index: 2 },
+        epoch: 3,
+        sequence: 4,
+        offset: 5,
+        data: Bytes::from_static(&[6; IMAGE_RECORD_DATA_BYTES]),
+    };
+    seeds.push(selected([11, 0, 0, 0], &encoded(&image)));
     // "Not the leader", with an address.
     seeds.push(selected([15, 0, 0, 0], b"\0\0\0\x05\0\0\0\x08h:1 addr"));
     seeds

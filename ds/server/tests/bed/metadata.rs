@@ -104,13 +104,14 @@ impl Fake {
                         server: SERVER,
                         lease_ms: LEASE_MS,
                         key,
+                        seal_idle_ms: 0,
                         directory: Directory::default(),
                     }),
                 );
             }
             (Procedure::Heartbeat, Behaviour::Lease) => {
                 self.seen.lock().unwrap().heartbeats.push(decode_args(args).unwrap());
-                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, directory: None }));
+                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms: 0, directory: None }));
             }
             (_, Behaviour::Refuse(refusal)) | (Procedure::Heartbeat, Behaviour::RefuseHeartbeat(refusal)) => {
                 put_reply::<Renewed>(&mut w, &Err(refusal));

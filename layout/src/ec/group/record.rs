@@ -15,6 +15,7 @@ const HEAD_BYTES: usize = 16;
 const IMAGE_ENTRY_BYTES: usize = 64;
 const HOME_BYTES: usize = 4;
 const CHECK_BYTES: usize = 16;
+const NO_SUM: ImageSum = ImageSum([0; SUM_BYTES]);
 
 /// Bytes of a shape at most.
 pub const SHAPE_BYTES_MAX: usize = HEAD_BYTES + GROUP_IMAGES_MAX * IMAGE_ENTRY_BYTES;
@@ -37,29 +38,7 @@ impl Shape {
     /// Its bytes, as parity images carry them. They have no checksum of their own.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let draft = self.draft();
-        let mut out = Vec::with_capacity(shape_bytes(draft.profile));
-        let count = |number: usize| u8::try_from(number).expect("a profile's numbers are small");
-        out.extend([
-            VERSION,
-            draft.codec.as_u8(),
-            count(draft.profile.data()),
-            count(draft.profile.parity()),
-        ]);
-        out.extend([0; 4]);
-        out.extend(draft.group.0.to_be_bytes());
-        for member in self.members() {
-            match member {
-                Some(member) => put_image(&mut out, member),
-                None => out.extend([0; IMAGE_ENTRY_BYTES]),
-            }
-        }
-        let (extent, bytes) = (ExtentId { ino: 0, index: 0 }, self.payload_bytes());
-        for parity in self.parity() {
-            put_image(&mut out, &Member { image: parity.image, extent, bytes, sum: parity.sum });
-        }
-        assert!(out.len() == shape_bytes(draft.profile), "each image has its entry");
-        out
+        put_shape(self.draft(), self.parity().map(|parity| parity.sum))
     }
 
     /// Reads a shape: all of the bytes, whose checksum somebody else has checked.
@@ -67,46 +46,28 @@ impl Shape {
     /// # Errors
     /// [`GroupError`].
     pub fn decode(bytes: &[u8]) -> Result<Self, GroupError> {
-        let wrong_length = GroupError::Length { got: bytes.len() };
-        let (head, entries) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(wrong_length)?;
-        if head[0] != VERSION {
-            return Err(GroupError::Version { got: head[0] });
-        }
-        let (data, parity) = (usize::from(head[2]), usize::from(head[3]));
-        let unknown = GroupError::Code { data, parity, codec: head[1] };
-        let codec = CodecId::from_u8(head[1]).ok_or(unknown)?;
-        let profile = Profile::of(data, parity).ok_or(unknown)?;
-        if bytes.len() != shape_bytes(profile) {
-            return Err(wrong_length);
-        }
-        if head[4..8] != [0; 4] {
+        let (draft, sums) = take_shape(bytes)?;
+        draft.shape(&sums)
+    }
+}
+
+impl Draft {
+    /// The bytes of its shape, with zeros for the sums of the parity images that are to be made: what ENCODE carries.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        put_shape(self, self.parity.iter().map(|_| NO_SUM))
+    }
+
+    /// Reads a draft: all of the bytes, whose checksum somebody else has checked.
+    ///
+    /// # Errors
+    /// [`GroupError`]; [`GroupError::Empty`] also if a sum is not zero.
+    pub fn decode(bytes: &[u8]) -> Result<Self, GroupError> {
+        let (draft, sums) = take_shape(bytes)?;
+        if sums.iter().any(|sum| *sum != NO_SUM) {
             return Err(GroupError::Empty);
         }
-        let group = GroupId(u64::from_be_bytes(*head.last_chunk().expect("16 bytes end in 8")));
-        let (entries, _) = entries.as_chunks::<IMAGE_ENTRY_BYTES>();
-        let (members, parities) = entries.split_at(data);
-        let parities: Vec<Member> = parities.iter().map(take_image).collect();
-        let draft = Draft {
-            group,
-            profile,
-            codec,
-            members: members
-                .iter()
-                .map(|entry| (*entry != [0; IMAGE_ENTRY_BYTES]).then(|| take_image(entry)))
-                .collect(),
-            parity: parities.iter().map(|parity| parity.image).collect(),
-        };
-        let sums: Vec<ImageSum> = parities.iter().map(|parity| parity.sum).collect();
-        let shape = draft.shape(&sums)?;
-        for parity in parities {
-            if parity.bytes != shape.payload_bytes() {
-                return Err(GroupError::ImageLength { got: parity.bytes });
-            }
-            if parity.extent != (ExtentId { ino: 0, index: 0 }) {
-                return Err(GroupError::Empty);
-            }
-        }
-        Ok(shape)
+        Ok(draft)
     }
 }
 
@@ -156,6 +117,71 @@ impl Group {
         let homes = homes.collect();
         Self::new(shape, homes)
     }
+}
+
+/// The bytes of a draft's shape with these sums.
+fn put_shape(draft: &Draft, parity_sums: impl Iterator<Item = ImageSum>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(shape_bytes(draft.profile));
+    let count = |number: usize| u8::try_from(number).expect("a profile's numbers are small");
+    out.extend([VERSION, draft.codec.as_u8(), count(draft.profile.data()), count(draft.profile.parity())]);
+    out.extend([0; 4]);
+    out.extend(draft.group.0.to_be_bytes());
+    for member in &draft.members {
+        match member {
+            Some(member) => put_image(&mut out, member),
+            None => out.extend([0; IMAGE_ENTRY_BYTES]),
+        }
+    }
+    let (extent, bytes) = (ExtentId { ino: 0, index: 0 }, draft.payload_bytes());
+    for (image, sum) in draft.parity.iter().zip(parity_sums) {
+        put_image(&mut out, &Member { image: *image, extent, bytes, sum });
+    }
+    assert!(out.len() == shape_bytes(draft.profile), "each image has its entry");
+    out
+}
+
+/// Takes a shape apart: a draft that can become a group, and the sums that are said of its parity images.
+fn take_shape(bytes: &[u8]) -> Result<(Draft, Vec<ImageSum>), GroupError> {
+    let wrong_length = GroupError::Length { got: bytes.len() };
+    let (head, entries) = bytes.split_first_chunk::<HEAD_BYTES>().ok_or(wrong_length)?;
+    if head[0] != VERSION {
+        return Err(GroupError::Version { got: head[0] });
+    }
+    let (data, parity) = (usize::from(head[2]), usize::from(head[3]));
+    let unknown = GroupError::Code { data, parity, codec: head[1] };
+    let codec = CodecId::from_u8(head[1]).ok_or(unknown)?;
+    let profile = Profile::of(data, parity).ok_or(unknown)?;
+    if bytes.len() != shape_bytes(profile) {
+        return Err(wrong_length);
+    }
+    if head[4..8] != [0; 4] {
+        return Err(GroupError::Empty);
+    }
+    let group = GroupId(u64::from_be_bytes(*head.last_chunk().expect("16 bytes end in 8")));
+    let (entries, _) = entries.as_chunks::<IMAGE_ENTRY_BYTES>();
+    let (members, parities) = entries.split_at(data);
+    let parities: Vec<Member> = parities.iter().map(take_image).collect();
+    let draft = Draft {
+        group,
+        profile,
+        codec,
+        members: members
+            .iter()
+            .map(|entry| (*entry != [0; IMAGE_ENTRY_BYTES]).then(|| take_image(entry)))
+            .collect(),
+        parity: parities.iter().map(|parity| parity.image).collect(),
+    };
+    let sums: Vec<ImageSum> = parities.iter().map(|parity| parity.sum).collect();
+    draft.check()?;
+    for parity in parities {
+        if parity.bytes != draft.payload_bytes() {
+            return Err(GroupError::ImageLength { got: parity.bytes });
+        }
+        if parity.extent != (ExtentId { ino: 0, index: 0 }) {
+            return Err(GroupError::Empty);
+        }
+    }
+    Ok((draft, sums))
 }
 
 fn put_image(out: &mut Vec<u8>, image: &Member) {

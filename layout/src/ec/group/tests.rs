@@ -125,6 +125,19 @@ fn genuine_nonsense_is_refused() {
 }
 
 #[test]
+fn a_draft_is_its_shape_without_sums() {
+    let shape = sample().shape().clone();
+    let (draft, bytes) = (shape.draft().clone(), shape.encode());
+    let drafted = draft.encode();
+    assert_eq!((&drafted[..176], &drafted[176..]), (&bytes[..176], &[0; 32][..]), "all but parity's sum");
+    assert_eq!(Draft::decode(&drafted), Ok(draft));
+    assert_eq!(Draft::decode(&bytes), Err(GroupError::Empty), "the sum is known already");
+    assert!((0..drafted.len()).all(|len| Draft::decode(&drafted[..len]).is_err()));
+    let copies = self::draft(Profile::TwoCopies, &[Some(vec![7; 100])]);
+    assert_eq!(Draft::decode(&copies.encode()), Ok(copies));
+}
+
+#[test]
 fn copies_are_the_image_itself() {
     let bytes = vec![Some(vec![7; 100])];
     let copies = draft(Profile::TwoCopies, &bytes);

@@ -68,11 +68,13 @@ xdr_struct! { Heartbeat { server, uuid, usage, directory } }
 pub struct Renewed {
     /// How long the lease lasts from the moment the heartbeat was sent.
     pub lease_ms: u32,
+    /// How long an extent rests before it is sealed; 0: sealing is off.
+    pub seal_idle_ms: u32,
     /// The data servers, if the caller has another version.
     pub directory: Option<Directory>,
 }
 
-xdr_struct! { Renewed { lease_ms, directory } }
+xdr_struct! { Renewed { lease_ms, seal_idle_ms, directory } }
 
 /// Body of STAT's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]

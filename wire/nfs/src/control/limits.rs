@@ -23,14 +23,36 @@ pub const DOMAIN_BYTES_MAX: usize = 64;
 /// Most data of one replicated record.
 pub const RECORD_DATA_BYTES_MAX: usize = 1 << 20;
 
+/// Bytes of the data that an IMAGE record is replicated with.
+pub const IMAGE_RECORD_DATA_BYTES: usize = 64;
+
+/// Most images in one IMAGES.
+pub const IMAGES_MAX: usize = 256;
+
+/// Most bytes of an image's file in one READ_IMAGE or PUT_IMAGE.
+pub const IMAGE_DATA_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes of a group's record, shape or draft.
+pub const GROUP_BYTES_MAX: usize = 4096;
+
+/// Most data servers that are named for the members, or for the parity, of a group.
+pub const GROUP_SLOTS_MAX: usize = 16;
+
+/// READ_IMAGE's reply and PUT_IMAGE's call never take more than this many bytes.
+pub const IMAGE_CALL_BYTES_MAX: usize = IMAGE_DATA_BYTES_MAX + 4096;
+
 /// A replicated record with its call never takes more than this many bytes.
 pub const REPLICATE_BYTES_MAX: usize = RECORD_DATA_BYTES_MAX + 4096;
 
 /// A control call or reply never takes more than this many bytes: a directory is the largest. Replicated records
-/// have a bound of their own.
+/// and bytes of images have bounds of their own.
 pub const CONTROL_BYTES_MAX: usize = 128 << 10;
 
 const SIZE_REPLY_BYTES_MAX: usize = 8 + SIZE_EXTENTS_MAX * 32;
 const DIRECTORY_BYTES_MAX: usize = 256 + DIRECTORY_MAX * (8 + ADDRESS_BYTES_MAX);
+const IMAGES_BYTES_MAX: usize = 256 + IMAGES_MAX * 96;
+const GROUP_CALL_BYTES_MAX: usize = 256 + GROUP_BYTES_MAX + 2 * (4 + 4 * GROUP_SLOTS_MAX);
+const _: () = assert!(IMAGES_BYTES_MAX < CONTROL_BYTES_MAX, "a full IMAGES fits");
+const _: () = assert!(GROUP_CALL_BYTES_MAX < CONTROL_BYTES_MAX, "a full ENCODE fits");
 const _: () = assert!(DIRECTORY_BYTES_MAX < CONTROL_BYTES_MAX, "a full directory fits");
 const _: () = assert!(SIZE_REPLY_BYTES_MAX < CONTROL_BYTES_MAX, "a full SIZE reply fits");

@@ -1,15 +1,17 @@
 //! The control protocol between metadata servers and data servers: procedure numbers, refusals, and how a reply begins.
 //!
 //! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent` is what it is told,
-//! `copies` and `replicate` are how further copies of an extent are kept.
+//! `copies` and `replicate` are how further copies of an extent are kept, `images` and `groups` how extents are sealed.
 //! Nothing here sends or waits: env-transport carries these bodies.
 //!
-//! Spec: docs/protocol/control.md; docs/protocol/replicate.md.
+//! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md.
 
 pub mod auth;
 pub mod copies;
 pub mod extent;
+pub mod groups;
 pub mod heartbeat;
+pub mod images;
 pub mod limits;
 pub mod register;
 pub mod replicate;
@@ -26,7 +28,7 @@ pub const PROGRAM: u32 = 0x20C0_0002;
 pub const RAFT_PROGRAM: u32 = 0x20C0_0001;
 
 /// The one version of both programs.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A procedure of the control program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +64,20 @@ pub enum Procedure {
     Replicate = 13,
     /// A home has a backup make durable what it took.
     Flush = 14,
+    /// A data server shows images that its journal does not use, and gets a word for each.
+    Images = 15,
+    /// A data server asks for the group of an image.
+    Group = 16,
+    /// Bytes of an image's file.
+    ReadImage = 17,
+    /// Bytes of an image's file that is being made.
+    PutImage = 18,
+    /// Makes an image durable and checks it.
+    EndImage = 19,
+    /// A metadata server has the parity of a group made.
+    Encode = 20,
+    /// A metadata server has an image of a group made again.
+    Rebuild = 21,
 }
 
 impl Procedure {
@@ -84,6 +100,13 @@ impl Procedure {
             12 => Self::Attach,
             13 => Self::Replicate,
             14 => Self::Flush,
+            15 => Self::Images,
+            16 => Self::Group,
+            17 => Self::ReadImage,
+            18 => Self::PutImage,
+            19 => Self::EndImage,
+            20 => Self::Encode,
+            21 => Self::Rebuild,
             _ => return None,
         })
     }
@@ -140,6 +163,9 @@ pub enum Refusal {
     /// The callee is full.
     #[error("no room")]
     NoSpace,
+    /// The callee has no such image, or not whole.
+    #[error("no such image")]
+    NoImage,
 }
 
 impl Refusal {
@@ -158,6 +184,7 @@ impl Refusal {
             Self::Stale => 11,
             Self::AttachAgain => 12,
             Self::NoSpace => 13,
+            Self::NoImage => 14,
         }
     }
 }
@@ -203,6 +230,7 @@ pub fn decode_reply<T: Decode>(bytes: Bytes) -> Result<Result<T, Refusal>, XdrEr
         11 => Refusal::Stale,
         12 => Refusal::AttachAgain,
         13 => Refusal::NoSpace,
+        14 => Refusal::NoImage,
         value => return Err(XdrError::BadDiscriminant { what: "control status", value }),
     };
     r.finish()?;

@@ -89,11 +89,13 @@ pub struct Registered {
     pub lease_ms: u32,
     /// The key for data-server handles.
     pub key: SealedKey,
+    /// How long an extent rests before it is sealed; 0: sealing is off.
+    pub seal_idle_ms: u32,
     /// All data servers.
     pub directory: Directory,
 }
 
-xdr_struct! { Registered { server, lease_ms, key, directory } }
+xdr_struct! { Registered { server, lease_ms, key, seal_idle_ms, directory } }
 
 /// The handle key as it travels: masked and authenticated under the connection's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! The data of a record are not copied: they are a part of the message they came in.
 //!
-//! Spec: docs/protocol/replicate.md §1, §2.
+//! Spec: docs/protocol/replicate.md §1, §2; docs/protocol/seal.md §4.
 
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, xdr_struct};
@@ -39,6 +39,8 @@ pub enum Act {
     Write,
     /// The bytes behind the offset are forgotten.
     Cut,
+    /// What is older is what the image says that the data name; the offset is its content's length.
+    Image,
 }
 
 /// Arguments of REPLICATE: one record of a home's journal.
@@ -58,7 +60,8 @@ pub struct Replicate {
     pub sequence: u64,
     /// From the extent's start.
     pub offset: u32,
-    /// Of a WRITE, at most [`limits::RECORD_DATA_BYTES_MAX`].
+    /// Of a WRITE, at most [`limits::RECORD_DATA_BYTES_MAX`]; of an IMAGE, the [`limits::IMAGE_RECORD_DATA_BYTES`] of the journal's
+    /// record; of a CUT, none.
     pub data: Bytes,
 }
 
@@ -68,11 +71,17 @@ impl Decode for Replicate {
         let act = match r.u32()? {
             1 => Act::Write,
             3 => Act::Cut,
+            4 => Act::Image,
             value => return Err(XdrError::BadDiscriminant { what: "act of a record", value }),
         };
         let (extent, epoch, sequence) = (ExtentName::decode(r)?, r.u64()?, r.u64()?);
         let (offset, data) = (r.u32()?, r.opaque(limits::RECORD_DATA_BYTES_MAX)?);
-        if data.is_empty() != (act == Act::Cut) {
+        let fits = match act {
+            Act::Write => !data.is_empty(),
+            Act::Cut => data.is_empty(),
+            Act::Image => data.len() == limits::IMAGE_RECORD_DATA_BYTES,
+        };
+        if !fits {
             return Err(XdrError::Invalid { field: "data" });
         }
         Ok(Self { instance, stable, act, extent, epoch, sequence, offset, data })
@@ -83,10 +92,10 @@ impl Encode for Replicate {
     fn encode(&self, w: &mut Writer) {
         w.u64(self.instance);
         w.bool(self.stable);
-        // The numbers that the acts have in the journal.
         w.u32(match self.act {
             Act::Write => 1,
             Act::Cut => 3,
+            Act::Image => 4,
         });
         self.extent.encode(w);
         w.u64(self.epoch);

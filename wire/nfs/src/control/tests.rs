@@ -3,7 +3,9 @@
 use super::auth::*;
 use super::copies::*;
 use super::extent::*;
+use super::groups::*;
 use super::heartbeat::*;
+use super::images::*;
 use super::register::*;
 use super::replicate::*;
 use super::*;
@@ -114,9 +116,85 @@ fn records_have_their_golden_bytes() {
         "0000000000000001 00000000 00000003 0102030405060708 00000009 0000000000000002 0000000000000003 \
          00000004 00000000",
     );
-    for wrong in [Replicate { act: Act::Write, ..cut }, Replicate { act: Act::Cut, ..write }] {
+    let data = Bytes::from_static(&[0xdd; 64]);
+    let image = Replicate { stable: true, act: Act::Image, offset: 0x0400_0000, data, ..write.clone() };
+    check(
+        &image,
+        &format!(
+            "0000000000000001 00000001 00000004 0102030405060708 00000009 0000000000000002 0000000000000003 \
+             04000000 00000040 {}",
+            "dd".repeat(64)
+        ),
+    );
+    let wrong = [
+        Replicate { act: Act::Write, ..cut.clone() },
+        Replicate { act: Act::Image, ..cut },
+        Replicate { act: Act::Cut, ..image.clone() },
+        Replicate { data: Bytes::from_static(&[0xdd; 63]), ..image },
+        Replicate { act: Act::Cut, ..write },
+    ];
+    for wrong in wrong {
         assert_eq!(decode_args::<Replicate>(encoded(&wrong)), Err(XdrError::Invalid { field: "data" }));
     }
+}
+
+#[test]
+fn images_have_their_golden_bytes() {
+    let extent = ExtentName { ino: 0x0102_0304_0506_0708, index: 9 };
+    let image = [0xee; 16];
+    let shown = ShownImage {
+        image,
+        standing: Standing::Used,
+        extent,
+        epoch: 0xa,
+        sequence: 0xb,
+        content_bytes: 0xc,
+        file_bytes: 0xd,
+        sum: [0xaa; 32],
+    };
+    let (name, sum) = ("ee".repeat(16), "aa".repeat(32));
+    check(
+        &ShowImages { server: 3, images: vec![shown] },
+        &format!(
+            "00000003 00000001 {name} 00000003 0102030405060708 00000009 000000000000000a 000000000000000b \
+             0000000c 0000000d {sum}"
+        ),
+    );
+    for (number, standing) in (1u32..).zip([Standing::Unused, Standing::Parity, Standing::Used]) {
+        assert_eq!(encoded(&standing)[..], number.to_be_bytes());
+        assert_eq!(decode_args::<Standing>(encoded(&standing)), Ok(standing));
+    }
+    let words = vec![ImageWord::Wait, ImageWord::Use, ImageWord::Keep, ImageWord::Delete];
+    check(&ImageWords { words }, "00000004 00000001 00000002 00000003 00000004");
+    check(&ReadImage { image, offset: 1, length: 2 }, &format!("{name} 0000000000000001 00000002"));
+    let data = Bytes::from_static(b"data!");
+    check(&ImageData { data: data.clone() }, "00000005 6461746121000000");
+    check(
+        &PutImage { image, file_bytes: 1, offset: 2, data },
+        &format!("{name} 00000001 00000002 00000005 6461746121000000"),
+    );
+    check(&EndImage { image, file_bytes: 1, sum: [0xaa; 32] }, &format!("{name} 00000001 {sum}"));
+    let many = ShowImages { server: 3, images: vec![shown; limits::IMAGES_MAX + 1] };
+    assert!(decode_args::<ShowImages>(encoded(&many)).is_err(), "too many images");
+    let long = ImageData { data: vec![0; limits::IMAGE_DATA_BYTES_MAX + 1].into() };
+    assert!(decode_args::<ImageData>(encoded(&long)).is_err(), "too many bytes");
+    let zero = Bytes::from_static(&[0, 0, 0, 0]);
+    assert!(decode_args::<ImageWord>(zero.clone()).is_err() && decode_args::<Standing>(zero).is_err());
+}
+
+#[test]
+fn groups_have_their_golden_bytes() {
+    let image = [0xee; 16];
+    check(&AskGroup { image }, &"ee".repeat(16));
+    let record = Bytes::from_static(b"group");
+    check(&GroupSlot { record: record.clone(), slot: 7 }, "00000005 67726f7570000000 00000007");
+    check(
+        &EncodeGroup { draft: record.clone(), homes: vec![1, 0], parity: vec![3] },
+        "00000005 67726f7570000000 00000002 00000001 00000000 00000001 00000003",
+    );
+    check(&EncodedGroup { shape: record }, "00000005 67726f7570000000");
+    let long = AskGroup { image };
+    assert!(decode_args::<EncodedGroup>(encoded(&long)).is_err(), "a length beyond the bound");
 }
 
 #[test]
@@ -148,9 +226,12 @@ fn register_and_heartbeat_have_their_golden_bytes() {
             "00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b 0000000000000006"
         ),
     );
-    check(&Renewed { lease_ms: 6000, directory: None }, "00001770 00000000");
+    check(&Renewed { lease_ms: 6000, seal_idle_ms: 7, directory: None }, "00001770 00000007 00000000");
     let directory = Some(Directory { version: 7, servers: vec![] });
-    check(&Renewed { lease_ms: 6000, directory }, "00001770 00000001 0000000000000007 00000000");
+    check(
+        &Renewed { lease_ms: 6000, seal_idle_ms: 0, directory },
+        "00001770 00000000 00000001 0000000000000007 00000000",
+    );
     assert_eq!(usage.free_bytes(), 1);
     let none = Register { addresses: vec![], ..register };
     assert_eq!(decode_args::<Register>(encoded(&none)), Err(XdrError::Invalid { field: "addresses" }));
@@ -172,6 +253,7 @@ fn replies_carry_their_status() {
         Refusal::Stale,
         Refusal::AttachAgain,
         Refusal::NoSpace,
+        Refusal::NoImage,
     ];
     for (number, refusal) in (1u32..).zip(refusals) {
         let mut w = Writer::new();
@@ -204,7 +286,7 @@ fn the_mac_has_its_golden_bytes() {
     let hello = gate.hello(handshake.hello().clone()).unwrap();
     let (_, auth) = handshake.on_hello(hello).unwrap();
     let mut input = b"shoal caller\0\0\0\0".to_vec();
-    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 1]);
+    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1]);
     input.extend_from_slice(&[1; 32]);
     input.extend_from_slice(&[2; 32]);
     input.extend_from_slice(&[0; 12]);
@@ -242,7 +324,7 @@ fn out_of_order_handshakes_are_refused() {
     let (again, mut other) = pair(7, 7, (PROGRAM, PROGRAM));
     assert_eq!(gate.hello(again.hello().clone()), Err(Refusal::NotAuthenticated));
     assert!(gate.is_shut());
-    let old = Hello { version: 1, ..again.hello().clone() };
+    let old = Hello { version: 2, ..again.hello().clone() };
     assert_eq!(other.hello(old), Err(Refusal::BadVersion));
 }
 
@@ -267,7 +349,9 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
     let callee = run(handshake, &mut gate).unwrap();
     let sealed = SealedKey::seal(&gate.peer().unwrap().secret, [3; 16], &[9; 32]);
     assert_eq!(sealed.open(&callee.secret), Ok([9; 32]));
-    let bytes = encoded(&Registered { server: 1, lease_ms: 2, key: sealed, directory: Directory::default() });
+    let registered =
+        Registered { server: 1, lease_ms: 2, key: sealed, seal_idle_ms: 3, directory: Directory::default() };
+    let bytes = encoded(&registered);
     assert!(!bytes.windows(32).any(|window| window == [9; 32]), "the key must not be readable");
     for at in 8..8 + 64 {
         let mut changed = bytes.to_vec();
@@ -283,8 +367,8 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..15 {
+    for number in 0..22 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(15), None);
+    assert_eq!(Procedure::from_number(22), None);
 }

@@ -1,0 +1,223 @@
+//! IMAGES, READ_IMAGE, PUT_IMAGE and END_IMAGE: what data servers ask about the images they hold, and how the bytes of an
+//! image go from one to another.
+//!
+//! What an image is, and what its bytes mean, is `layout`'s and `ds-image`'s. Data are not copied: they are a part of the
+//! message they came in.
+//!
+//! Spec: docs/protocol/seal.md §2, §3, §5.
+
+use bytes::Bytes;
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
+
+use super::extent::ExtentName;
+use super::limits;
+
+/// An image's id: 16 random bytes.
+pub type ImageName = [u8; 16];
+
+/// What a data server says that an image is to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// An extent's image that its journal does not use.
+    Unused,
+    /// A parity image.
+    Parity,
+    /// The image that its journal uses, and those of all backups of the set too, as the home of the extent says.
+    Used,
+}
+
+impl Decode for Standing {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(match r.u32()? {
+            1 => Self::Unused,
+            2 => Self::Parity,
+            3 => Self::Used,
+            value => return Err(XdrError::BadDiscriminant { what: "standing of an image", value }),
+        })
+    }
+}
+
+impl Encode for Standing {
+    fn encode(&self, w: &mut Writer) {
+        w.u32(match self {
+            Self::Unused => 1,
+            Self::Parity => 2,
+            Self::Used => 3,
+        });
+    }
+}
+
+/// One image that a data server shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ShownImage {
+    /// Which one.
+    pub image: ImageName,
+    /// What it is to the caller.
+    pub standing: Standing,
+    /// Whose image it is; zeros for parity.
+    pub extent: ExtentName,
+    /// [`Standing::Unused`]: the extent's epoch when it was sealed. [`Standing::Used`]: the epoch of the set that uses it. 0 for
+    /// parity.
+    pub epoch: u64,
+    /// Up to which act it says the extent; 0 for parity.
+    pub sequence: u64,
+    /// Bytes of the extent it holds, from its start; 0 for parity.
+    pub content_bytes: u32,
+    /// Bytes of its file; of parity, of its payload.
+    pub file_bytes: u32,
+    /// BLAKE3 of its file; of parity, of its payload.
+    pub sum: [u8; 32],
+}
+
+xdr_struct! { ShownImage { image, standing, extent, epoch, sequence, content_bytes, file_bytes, sum } }
+
+/// Arguments of IMAGES.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShowImages {
+    /// Who shows them.
+    pub server: u32,
+    /// At most [`limits::IMAGES_MAX`].
+    pub images: Vec<ShownImage>,
+}
+
+impl Decode for ShowImages {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self { server: r.u32()?, images: list(r, limits::IMAGES_MAX)? })
+    }
+}
+
+impl Encode for ShowImages {
+    fn encode(&self, w: &mut Writer) {
+        w.u32(self.server);
+        put_list(w, &self.images);
+    }
+}
+
+/// What a data server is to do with an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageWord {
+    /// Keep it and ask again soon.
+    Wait,
+    /// Have the journals use it.
+    Use,
+    /// Keep it.
+    Keep,
+    /// Delete its file.
+    Delete,
+}
+
+impl Decode for ImageWord {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(match r.u32()? {
+            1 => Self::Wait,
+            2 => Self::Use,
+            3 => Self::Keep,
+            4 => Self::Delete,
+            value => return Err(XdrError::BadDiscriminant { what: "word for an image", value }),
+        })
+    }
+}
+
+impl Encode for ImageWord {
+    fn encode(&self, w: &mut Writer) {
+        w.u32(match self {
+            Self::Wait => 1,
+            Self::Use => 2,
+            Self::Keep => 3,
+            Self::Delete => 4,
+        });
+    }
+}
+
+/// Body of IMAGES' reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageWords {
+    /// One for each that was shown, in order.
+    pub words: Vec<ImageWord>,
+}
+
+impl Decode for ImageWords {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self { words: list(r, limits::IMAGES_MAX)? })
+    }
+}
+
+impl Encode for ImageWords {
+    fn encode(&self, w: &mut Writer) {
+        put_list(w, &self.words);
+    }
+}
+
+/// Arguments of READ_IMAGE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadImage {
+    /// Which image.
+    pub image: ImageName,
+    /// From which byte of its file.
+    pub offset: u64,
+    /// How many bytes, at most [`limits::IMAGE_DATA_BYTES_MAX`].
+    pub length: u32,
+}
+
+xdr_struct! { ReadImage { image, offset, length } }
+
+/// Body of READ_IMAGE's reply: fewer bytes than asked only where the file ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageData {
+    /// At most [`limits::IMAGE_DATA_BYTES_MAX`].
+    pub data: Bytes,
+}
+
+impl Decode for ImageData {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self { data: r.opaque(limits::IMAGE_DATA_BYTES_MAX)? })
+    }
+}
+
+impl Encode for ImageData {
+    fn encode(&self, w: &mut Writer) {
+        w.opaque_bytes(self.data.clone());
+    }
+}
+
+/// Arguments of PUT_IMAGE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutImage {
+    /// Which image.
+    pub image: ImageName,
+    /// Bytes its file will have.
+    pub file_bytes: u32,
+    /// Where the data belong.
+    pub offset: u32,
+    /// At most [`limits::IMAGE_DATA_BYTES_MAX`].
+    pub data: Bytes,
+}
+
+impl Decode for PutImage {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        let (image, file_bytes, offset) = (r.fixed()?, r.u32()?, r.u32()?);
+        Ok(Self { image, file_bytes, offset, data: r.opaque(limits::IMAGE_DATA_BYTES_MAX)? })
+    }
+}
+
+impl Encode for PutImage {
+    fn encode(&self, w: &mut Writer) {
+        w.fixed(&self.image);
+        w.u32(self.file_bytes);
+        w.u32(self.offset);
+        w.opaque_bytes(self.data.clone());
+    }
+}
+
+/// Arguments of END_IMAGE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndImage {
+    /// Which image.
+    pub image: ImageName,
+    /// Bytes of its file.
+    pub file_bytes: u32,
+    /// BLAKE3 of its file, parity's footer included.
+    pub sum: [u8; 32],
+}
+
+xdr_struct! { EndImage { image, file_bytes, sum } }
