@@ -3,10 +3,11 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ds_image::{Identity, ImageId, ImageStore};
-use ds_store::{Stability, Store, StoreConfig};
+use ds_store::{NoImages, Stability, Store, StoreConfig};
 use layout::{Epoch, ExtentId};
 use mds_namespace::store::disk::DiskStore;
 use mds_namespace::{Durability, MetaStore, Timestamp, op, superblock::Superblock};
@@ -34,7 +35,7 @@ const EXTENT: ExtentId = ExtentId { ino: 12, index: 3 };
 async fn written(close: bool) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let env = machine::environment("test", DiskPreference::Blocking).unwrap();
-    let store = Store::open(&env, &StoreConfig::new(dir.path(), 64 << 20)).await.unwrap();
+    let store = Store::open(&env, &StoreConfig::new(dir.path(), 64 << 20), Arc::new(NoImages)).await.unwrap();
     for (offset, data) in [(0, vec![1; 100]), (100, vec![2; 5000]), (1 << 20, vec![3; 200_000])] {
         store.write(EXTENT, Epoch(1), offset, vec![Bytes::from(data)], Stability::Synced).await.unwrap();
     }

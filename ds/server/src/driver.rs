@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ds_store::{ChangeError, OpenError, Store, StoreConfig};
+use ds_store::{ChangeError, NoImages, OpenError, Store, StoreConfig};
 use env::Env;
 use env_transport::{Limits, Server, Service, serve};
 use layout::DataServerId;
@@ -87,7 +87,7 @@ impl DataServer {
             accept_damage: config.accept_damage,
             ..StoreConfig::new(&config.dir, config.capacity_bytes)
         };
-        let store = Store::open(&env, &store_config).await?;
+        let store = Store::open(&env, &store_config, Arc::new(NoImages)).await?;
         let core =
             Arc::new(Core::new(env.clone(), store, Metrics::new(registry), config.cluster_key.clone()));
         let data_service = Arc::new(DataService::new(Arc::clone(&core)));

@@ -5,7 +5,7 @@
 //!
 //! Spec: RFC 1813 §2.6.
 
-use ds_store::{ChangeError, ReadError};
+use ds_store::{ChangeError, ImageReadError, ReadError};
 use wire_nfs::v3::Nfsstat3;
 
 use crate::copies::SettleError;
@@ -35,7 +35,8 @@ pub(crate) fn of_read(error: &ReadError) -> Nfsstat3 {
     match error {
         ReadError::Stale { .. } => Nfsstat3::Stale,
         ReadError::Range => Nfsstat3::Inval,
-        ReadError::Log(_) => Nfsstat3::Io,
+        ReadError::Image { error: ImageReadError::Unavailable, .. } => Nfsstat3::Jukebox,
+        ReadError::Log(_) | ReadError::Image { .. } | ReadError::ImageRecord(_) => Nfsstat3::Io,
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use ds_store::{Stability, Store, StoreConfig};
+use ds_store::{NoImages, Stability, Store, StoreConfig};
 use env::Env;
 use env::os::tokio_net::TokioNet;
 use env::os::{OsClock, OsEntropy, Preference, open_disk};
@@ -86,7 +86,7 @@ async fn run(dir: &Path, preference: Preference) {
     println!("{name:<10} back end {back_end:?}");
     let net = Arc::new(TokioNet::new());
     let env = Env { clock: Arc::new(OsClock::new()), entropy: Arc::new(OsEntropy::new()), disk, net };
-    let store = Store::open(&env, &StoreConfig::new(dir, 16 << 30)).await.unwrap();
+    let store = Store::open(&env, &StoreConfig::new(dir, 16 << 30), Arc::new(NoImages)).await.unwrap();
     stream(&store, &name, 1).await;
     stream(&store, &name, 8).await;
     sequential_read(&store, &name).await;
@@ -97,7 +97,7 @@ async fn run(dir: &Path, preference: Preference) {
     store.close().await.unwrap();
     drop(store);
     let began = Instant::now();
-    let store = Store::open(&env, &StoreConfig::new(dir, 16 << 30)).await.unwrap();
+    let store = Store::open(&env, &StoreConfig::new(dir, 16 << 30), Arc::new(NoImages)).await.unwrap();
     report(&name, "opening again", began.elapsed().as_secs_f64() * 1e3, "ms");
     store.close().await.unwrap();
 }

@@ -104,6 +104,11 @@ impl Inner {
             for act in keep.acts {
                 batch.push(act, act.record(vec![]));
             }
+            if let Some((act, at)) = keep.image {
+                let read = self.wal.read(at, 0..at.payload_len).await;
+                let payload = read.map_err(|error| self.unreadable(segment, error))?;
+                batch.push(act, act.record(vec![payload]));
+            }
             for (offset, piece) in keep.data {
                 let Source::Data { at, skip } = piece.source else { continue };
                 let read = self.wal.read(at, skip..skip + piece.length).await;

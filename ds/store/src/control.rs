@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use layout::{Epoch, ExtentId};
 use tokio::sync::oneshot;
-use wal::Durability;
+use wal::{Durability, Record};
 
 use crate::error::ChangeError;
+use crate::extent::Extent;
 use crate::limits::EXTENT_BYTES;
 use crate::record::{Act, Kind, SEQUENCE_END};
 use crate::store::{Inner, Store};
@@ -116,7 +117,20 @@ impl Controlled {
         epoch: Epoch,
         fences: bool,
     ) -> Result<Self, ChangeError> {
-        let mut waits_for = None;
+        let nothing = |_: &mut Extent| Ok(());
+        Self::turn(inner, extent, epoch, fences, nothing).await.map(|(controlled, ())| controlled)
+    }
+
+    /// As [`begin`](Self::begin); `take` sees the extent when the turn has come. Whatever sequence it takes there, the WRITEs below it
+    /// are those that are then waited for.
+    pub(crate) async fn turn<T>(
+        inner: &Arc<Inner>,
+        extent: ExtentId,
+        epoch: Epoch,
+        fences: bool,
+        take: impl FnOnce(&mut Extent) -> Result<T, ChangeError>,
+    ) -> Result<(Self, T), ChangeError> {
+        let (mut waits_for, mut take, mut taken) = (None, Some(take), None);
         loop {
             let woken = {
                 let mut shard = inner.index.shard(extent);
@@ -125,6 +139,8 @@ impl Controlled {
                     if SEQUENCE_END <= known.sequence + 2 {
                         return Err(ChangeError::NoSpace);
                     }
+                    let take = take.take().expect("there is one turn");
+                    taken = Some(take(known)?);
                     known.controlled = true;
                     known.epoch = known.epoch.max(epoch);
                     if fences {
@@ -135,7 +151,8 @@ impl Controlled {
                     assert!(known.writers[known.generation] == 0, "the turn before waited for them");
                 }
                 if waits_for.is_some_and(|generation| known.writers[generation] == 0) {
-                    return Ok(Self { inner: inner.clone(), extent });
+                    let taken = taken.expect("its turn has come");
+                    return Ok((Self { inner: inner.clone(), extent }, taken));
                 }
                 let (waker, woken) = oneshot::channel();
                 known.waiters.push(waker);
@@ -184,9 +201,18 @@ impl Controlled {
 
     /// Writes records without data, syncs them, and takes them in.
     pub(crate) async fn append(&self, acts: Vec<Act>) -> Result<Epoch, ChangeError> {
+        let records = acts.iter().map(|act| act.record(vec![])).collect();
+        self.append_records(acts, records).await
+    }
+
+    /// Writes the records of these acts, syncs them, and takes them in.
+    pub(crate) async fn append_records(
+        &self,
+        acts: Vec<Act>,
+        records: Vec<Record>,
+    ) -> Result<Epoch, ChangeError> {
         let number = self.inner.in_flight.begin();
         let landing = Landing { inner: self.inner.clone(), number };
-        let records = acts.iter().map(|act| act.record(vec![])).collect();
         let horizon = self.inner.stamps.horizon();
         let places = landing.inner.wal.append_batch(records, Durability::Synced).await?;
         self.inner.stamps.synced(horizon);
@@ -195,6 +221,9 @@ impl Controlled {
         let synced = acts.iter().map(|act| act.epoch).max().expect("at least one record");
         acts.iter().zip(places).for_each(|(act, at)| self.inner.index.apply(known, act, at));
         known.epoch_synced = known.epoch_synced.max(synced);
+        if acts.iter().any(|act| matches!(act.kind, Kind::Cut | Kind::Drop) && 0 < act.length) {
+            known.changed_ms = known.changed_ms.max(self.inner.env.clock.monotonic_ms());
+        }
         Ok(known.epoch)
     }
 }

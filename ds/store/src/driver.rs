@@ -38,7 +38,7 @@ pub(crate) async fn run(store: Weak<Inner>, wake: Arc<Notify>, clock: Arc<dyn Cl
 async fn work(inner: &Inner) -> Result<(), EmptyError> {
     while !inner.closing.load(Ordering::Relaxed) {
         let uses = inner.segment_uses();
-        match choose(&uses, inner.wal.disk_bytes(), inner.room) {
+        match choose(&uses, inner.wal.disk_bytes(), inner.room()) {
             Choice::Rest => {
                 inner.rests.fetch_add(1, Ordering::Relaxed);
                 inner.compacted.notify_waiters();

@@ -4,8 +4,11 @@ use std::io;
 use std::sync::Arc;
 
 use layout::Epoch;
+use layout::ec::ImageId;
 use wal::AppendError;
 
+use crate::image_ref::ImageRefError;
+use crate::image_source::ImageReadError;
 use crate::record::RecordError;
 use crate::superblock::SuperblockError;
 
@@ -56,7 +59,7 @@ pub enum ChangeError {
         /// The extent's epoch.
         known: Epoch,
     },
-    /// The range is not inside the extent, or longer than a record: the caller's fault.
+    /// The range is not inside the extent, or longer than a record; a sequence or an image that cannot be: the caller's fault.
     #[error("the range is not inside the extent")]
     Range,
     /// The store is full.
@@ -99,4 +102,22 @@ pub enum ReadError {
     /// The bytes are damaged, or the disk refused them.
     #[error(transparent)]
     Log(#[from] wal::ReadError),
+    /// The bytes are in an image that gives none.
+    #[error("image {image}: {error}")]
+    Image {
+        /// Which one.
+        image: ImageId,
+        /// Why.
+        error: ImageReadError,
+    },
+    /// The record of an image, though its checksum is right, names none.
+    #[error("the record of an image: {0}")]
+    ImageRecord(#[from] ImageRefError),
+}
+
+impl ReadError {
+    /// What is to be read is moved again and again.
+    pub(crate) fn moving() -> Self {
+        Self::Log(wal::ReadError::Io(io::ErrorKind::ResourceBusy.into()))
+    }
 }

@@ -3,16 +3,33 @@
 //! Pure: records go in through [`Extent::apply`], in any order, at recovery and while serving alike.
 //!
 //! INVARIANT: `epoch`, `fence_epoch`, `cut_epoch` and `sequence` only go up, and no other epoch is above `epoch`; the weights told in shifts are those of the pieces and of
-//! the two records that must stay for `epoch` and `cut_epoch`.
+//! the records that must stay for `epoch`, `cut_epoch`, the image and the newest act; there is a base exactly while bytes of it show.
 //! Spec: docs/formats/journal.md §3.
 
 use layout::{Epoch, ExtentId};
 use tokio::sync::oneshot;
 use wal::Location;
 
+use crate::image_ref::{IMAGE_REF_BYTES, ImageRef};
 use crate::limits::EXTENT_BYTES;
 use crate::pieces::{Piece, Pieces, RECORD_WEIGHT_BYTES, Shift, Source};
 use crate::record::{Act, Kind};
+
+/// What an IMAGE record counts for in its segment.
+const IMAGE_WEIGHT_BYTES: u64 = RECORD_WEIGHT_BYTES + IMAGE_REF_BYTES as u64;
+
+/// The image whose bytes show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Base {
+    /// It says the extent after the act with this number.
+    pub(crate) sequence: u64,
+    /// Bytes of the extent that it says.
+    pub(crate) content_bytes: u32,
+    /// Its record.
+    pub(crate) at: Location,
+    /// What that record says, once somebody wanted to know.
+    pub(crate) image: Option<Box<ImageRef>>,
+}
 
 /// What is known of an extent.
 #[derive(Debug, Default)]
@@ -30,8 +47,16 @@ pub(crate) struct Extent {
     pub(crate) sequence: u64,
     /// Wall clock of the last WRITE since the store was opened.
     pub(crate) mtime_unix_ns: u64,
+    /// When its bytes were changed last, by the clock's milliseconds; not before the store was opened.
+    pub(crate) changed_ms: u64,
+    /// Nobody wants to hear before this that it is ripe.
+    pub(crate) unripe_until_ms: u64,
+    /// Another home gave it its last act.
+    pub(crate) is_backup: bool,
     /// Its bytes.
     pub(crate) pieces: Pieces,
+    /// The image among them.
+    pub(crate) base: Option<Base>,
     /// Records of it in the journal, dead ones too.
     pub(crate) records: u32,
     /// The newest record is a DROP.
@@ -45,6 +70,8 @@ pub(crate) struct Extent {
     /// Stamp of its youngest record that nobody has synced (see `sync.rs`).
     pub(crate) stamp: u64,
     newest: u64,
+    /// The segment of the record with the highest sequence, if that record says no byte: nothing else would keep the sequence.
+    newest_at: Option<u64>,
     /// WRITEs under way, by the generation in which they were admitted.
     pub(crate) writers: [u32; 2],
     /// The generation of WRITEs admitted now. FENCE, CUT and DROP turn it over and wait for the other one.
@@ -62,6 +89,8 @@ pub(crate) struct Keep {
     pub(crate) data: Vec<(u32, Piece)>,
     /// Records without data.
     pub(crate) acts: Vec<Act>,
+    /// The IMAGE record, and where it is.
+    pub(crate) image: Option<(Act, Location)>,
 }
 
 /// What an extent lost with a segment.
@@ -84,6 +113,8 @@ impl Extent {
         if self.newest <= act.sequence {
             self.newest = act.sequence;
             self.tombstone = act.kind == Kind::Drop;
+            let bare = act.says_nothing() && act.sequence != 0;
+            self.move_newest(bare.then_some(segment), shifts);
         }
         self.sequence = self.sequence.max(act.sequence);
         if self.epoch_at.is_none_or(|(known, _)| known <= act.epoch) {
@@ -96,16 +127,32 @@ impl Extent {
             self.cut_epoch = act.epoch;
             self.move_cut(segment, shifts);
         }
-        if act.length == 0 {
+        if act.says_nothing() {
             return;
         }
-        let source = match act.kind {
-            Kind::Write => Source::Data { at, skip: 0 },
-            Kind::Cut | Kind::Drop => Source::Hole,
-            Kind::Fence => return,
-        };
-        let piece = Piece { length: act.length, sequence: act.sequence, segment, source };
-        self.pieces.overlay(act.offset, piece, shifts);
+        let piece = |length, source| Piece { length, sequence: act.sequence, segment, source };
+        match act.kind {
+            Kind::Fence => {}
+            Kind::Write => {
+                self.pieces.overlay(act.offset, piece(act.length, Source::Data { at, skip: 0 }), shifts);
+            }
+            Kind::Cut | Kind::Drop => {
+                self.pieces.overlay(act.offset, piece(act.length, Source::Hole), shifts)
+            }
+            Kind::Image => {
+                self.pieces.overlay(0, piece(act.offset, Source::Image), shifts);
+                if 0 < act.length {
+                    self.pieces.overlay(act.offset, piece(act.length, Source::Hole), shifts);
+                }
+                if self.base.as_ref().is_none_or(|base| base.sequence < act.sequence) {
+                    let (sequence, content_bytes) = (act.sequence, act.offset);
+                    self.move_base(Some(Base { sequence, content_bytes, at, image: None }), shifts);
+                }
+            }
+        }
+        if self.pieces.image_bytes() == 0 {
+            self.move_base(None, shifts);
+        }
     }
 
     /// What must be copied out of `segment`; `None` if the extent can be forgotten with it, of whose records `records`
@@ -114,8 +161,17 @@ impl Extent {
         if self.tombstone && self.is_idle() && self.records == records {
             return None;
         }
-        let (data, holes): (Vec<_>, Vec<_>) =
-            self.pieces.of_segment(segment).into_iter().partition(|(_, piece)| piece.source != Source::Hole);
+        let (mut data, mut holes) = (Vec::new(), Vec::new());
+        let base = self.base.as_ref().filter(|base| base.at.segment == segment);
+        for (offset, piece) in self.pieces.of_segment(segment) {
+            match piece.source {
+                Source::Data { .. } => data.push((offset, piece)),
+                // A copy of the IMAGE says the hole behind it as well.
+                Source::Hole if base.is_some_and(|base| base.sequence == piece.sequence) => {}
+                Source::Hole => holes.push((offset, piece)),
+                Source::Image => {}
+            }
+        }
         let mut acts: Vec<Act> = Vec::new();
         for (offset, hole) in holes {
             let length = EXTENT_BYTES - offset;
@@ -130,13 +186,19 @@ impl Extent {
         if self.cut_at == Some(segment) && acts.is_empty() {
             acts.push(self.cut_mark(extent));
         }
-        if self.epoch_at.is_some_and(|(_, at)| at == segment) {
+        if self.epoch_at.is_some_and(|(_, at)| at == segment) || self.newest_at == Some(segment) {
             // A tombstone's DROP must stay its newest record.
             let sequence = if self.tombstone { 0 } else { self.newest };
             let (epoch, offset, length) = (self.epoch, 0, 0);
             acts.push(Act { kind: Kind::Fence, extent, epoch, sequence, offset, length });
         }
-        Some(Keep { data, acts })
+        let image = base.map(|base| (self.image_act(extent, base), base.at));
+        Some(Keep { data, acts, image })
+    }
+
+    fn image_act(&self, extent: ExtentId, base: &Base) -> Act {
+        let (epoch, sequence, offset) = (self.epoch, base.sequence, base.content_bytes);
+        Act { kind: Kind::Image, extent, epoch, sequence, offset, length: EXTENT_BYTES - offset }
     }
 
     /// Takes in a copy, made by compaction, of something that was in segment `from`.
@@ -150,12 +212,36 @@ impl Extent {
         if cuts && self.cut_at == Some(from) && self.cut_epoch == act.epoch {
             self.move_cut(segment, shifts);
         }
-        if act.length == 0 {
+        if act.says_nothing() {
+            if self.newest_at == Some(from) && self.newest == act.sequence {
+                self.move_newest(Some(segment), shifts);
+            }
             return;
         }
-        let source = if act.kind == Kind::Write { Source::Data { at, skip: 0 } } else { Source::Hole };
-        let copy = Piece { length: act.length, sequence: act.sequence, segment, source };
-        self.pieces.relocate(act.offset, from, copy, shifts);
+        let copy = |length, source| Piece { length, sequence: act.sequence, segment, source };
+        match act.kind {
+            Kind::Fence => {}
+            Kind::Write => {
+                let piece = copy(act.length, Source::Data { at, skip: 0 });
+                self.pieces.relocate(act.offset, from, piece, shifts);
+            }
+            Kind::Cut | Kind::Drop => {
+                self.pieces.relocate(act.offset, from, copy(act.length, Source::Hole), shifts);
+            }
+            Kind::Image => self.relocate_image(act, from, at, shifts),
+        }
+    }
+
+    fn relocate_image(&mut self, act: &Act, from: u64, at: Location, shifts: &mut Vec<Shift>) {
+        let copy = |length, source| Piece { length, sequence: act.sequence, segment: at.segment, source };
+        self.pieces.relocate(0, from, copy(act.offset, Source::Image), shifts);
+        if 0 < act.length {
+            self.pieces.relocate(act.offset, from, copy(act.length, Source::Hole), shifts);
+        }
+        let moved = |base: &Base| base.sequence == act.sequence && base.at.segment == from;
+        if let Some(base) = self.base.clone().filter(moved) {
+            self.move_base(Some(Base { at, ..base }), shifts);
+        }
     }
 
     /// A segment with `records` of its records is gone; what it alone said had been copied, unless the extent was about to
@@ -167,6 +253,10 @@ impl Extent {
             self.epoch_at = None;
             shifts.push((segment, -signed(RECORD_WEIGHT_BYTES)));
         }
+        if self.newest_at == Some(segment) {
+            self.move_newest(None, shifts);
+        }
+        assert!(self.base.as_ref().is_none_or(|base| base.at.segment != segment), "its image was copied");
         let cut_lost = self.cut_at == Some(segment);
         if cut_lost {
             self.cut_at = None;
@@ -193,7 +283,9 @@ impl Extent {
     /// Forgets the weights of the extent, which is about to be forgotten itself.
     pub(crate) fn release(&self, shifts: &mut Vec<Shift>) {
         shifts.extend(self.pieces.iter().map(|(_, piece)| (piece.segment, -signed(piece.weight()))));
-        let kept = self.epoch_at.map(|(_, segment)| segment).into_iter().chain(self.cut_at);
+        let kept =
+            self.epoch_at.map(|(_, segment)| segment).into_iter().chain(self.cut_at).chain(self.newest_at);
+        assert!(self.base.is_none(), "a tombstone has no bytes");
         shifts.extend(kept.map(|segment| (segment, -signed(RECORD_WEIGHT_BYTES))));
     }
 
@@ -210,6 +302,27 @@ impl Extent {
             shifts.push((old, -signed(RECORD_WEIGHT_BYTES)));
         }
         shifts.push((segment, signed(RECORD_WEIGHT_BYTES)));
+    }
+
+    fn move_base(&mut self, base: Option<Base>, shifts: &mut Vec<Shift>) {
+        if let Some(old) = &self.base {
+            shifts.push((old.at.segment, -signed(IMAGE_WEIGHT_BYTES)));
+        }
+        if let Some(new) = &base {
+            shifts.push((new.at.segment, signed(IMAGE_WEIGHT_BYTES)));
+        }
+        self.base = base;
+    }
+
+    fn move_newest(&mut self, segment: Option<u64>, shifts: &mut Vec<Shift>) {
+        shifts.extend(self.newest_at.map(|old| (old, -signed(RECORD_WEIGHT_BYTES))));
+        shifts.extend(segment.map(|new| (new, signed(RECORD_WEIGHT_BYTES))));
+        self.newest_at = segment;
+    }
+
+    /// The highest sequence of a record, if that record says no byte: only its sequence tells that it was there.
+    pub(crate) fn bare_newest(&self) -> Option<u64> {
+        self.newest_at.map(|_| self.newest)
     }
 
     fn move_cut(&mut self, segment: u64, shifts: &mut Vec<Shift>) {

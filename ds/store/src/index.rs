@@ -88,6 +88,13 @@ impl Index {
         again
     }
 
+    /// Looks at every extent, one shard after the other.
+    pub(crate) fn for_each(&self, mut look: impl FnMut(ExtentId, &Extent)) {
+        for shard in &self.shards {
+            shard.lock().iter().for_each(|(extent, known)| look(*extent, known));
+        }
+    }
+
     /// Extents that are known.
     pub(crate) fn extents(&self) -> u64 {
         self.shards.iter().map(|shard| shard.lock().len() as u64).sum()

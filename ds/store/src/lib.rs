@@ -2,11 +2,12 @@
 //!
 //! Knows extents, epochs and bytes; no NFS, no handle, no client. An index in memory says which record of the journal holds
 //! each byte; it is rebuilt from the headers of the records when the store is opened. Segments of the journal with little
-//! left alive are emptied by copying, and dropped.
+//! left alive are emptied by copying, and dropped. Older bytes of an extent may live in an image: the journal says which, and who
+//! opens the store says how to read it.
 //!
 //! INVARIANT: bytes whose WRITE or COMMIT was answered as synced survive a crash; a byte is never answered wrong: what
 //! does not check is an error.
-//! Spec: docs/formats/journal.md; docs/protocol/control.md §3; docs/protocol/replicate.md.
+//! Spec: docs/formats/journal.md; docs/protocol/control.md §3; docs/protocol/replicate.md; docs/protocol/seal.md.
 
 #![forbid(unsafe_code)]
 
@@ -16,11 +17,16 @@ mod copy;
 mod driver;
 mod error;
 mod extent;
+mod image;
+mod image_ref;
+mod image_source;
 mod index;
 pub mod limits;
 mod pieces;
 mod read;
 mod record;
+mod ripe;
+mod seal;
 mod segments;
 mod space;
 mod store;
@@ -29,10 +35,13 @@ mod sync;
 mod write;
 
 pub use control::ExtentSize;
-pub use copy::Run;
+pub use copy::{Overlay, Run, Said};
 pub use error::{ChangeError, OpenError, ReadError};
+pub use image_ref::{IMAGE_REF_BYTES, ImageRef, ImageRefError};
+pub use image_source::{ImageReadError, ImageSource, NoImages};
 pub use read::Found;
 pub use record::RecordError;
+pub use ripe::Ripe;
 pub use store::{Store, StoreConfig, StoreUsage};
 pub use superblock::SuperblockError;
 pub use write::{Stability, Ticket};

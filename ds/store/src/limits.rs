@@ -6,6 +6,12 @@ pub const WRITE_BYTES_MAX: usize = 1 << 20;
 /// Bytes of an extent, as the 32-bit offsets of the index count them.
 pub const EXTENT_BYTES: u32 = 64 << 20;
 
+/// Content bytes of a frame of an image.
+pub const IMAGE_FRAME_BYTES: u32 = 64 << 10;
+
+/// Most bytes that one read of an image asks for.
+pub const IMAGE_READ_BYTES_MAX: u32 = 1 << 20;
+
 /// Locks over the extents: enough that two requests on different extents rarely meet.
 pub const SHARDS: usize = 64;
 
@@ -38,6 +44,21 @@ pub const COPIES_MAX: usize = 4096;
 
 /// How often the compactor looks when nobody wakes it.
 pub const COMPACT_PERIOD_MS: u64 = 1_000;
+
+/// Most extents that are named as ripe at a time.
+pub const RIPE_MAX: usize = 1024;
+
+/// A full extent rests so long before it may be sealed.
+pub const RIPE_FULL_MS: u64 = 1_000;
+
+/// An extent with an image is sealed again when more than one in so many parts of the image's content changed,
+pub const RESEAL_PARTS: u32 = 4;
+
+/// or when it has rested so many times as long as one without.
+pub const RIPE_RESEAL_RESTS: u64 = 10;
+
+/// What another home gave rests so many times as long before it is named.
+pub const RIPE_BACKUP_RESTS: u64 = 10;
 
 const _: () = assert!(EXTENT_BYTES as u64 == layout::EXTENT_BYTES, "the layout's extent");
 const _: () = assert!(WRITE_BYTES_MAX <= RELOCATE_BYTES_MAX, "compaction can hold a whole record");

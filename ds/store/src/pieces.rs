@@ -3,14 +3,17 @@
 //! Records may be laid over in any order: at each byte the highest sequence wins. So replaying a journal whose records were
 //! moved about by compaction gives the same map as writing it did.
 //!
-//! INVARIANT: pieces do not overlap, none is empty, all lie within the extent; `held` is the sum of the data pieces.
+//! An image covers the whole extent, so only the youngest one can show; which one that is, the extent knows.
+//!
+//! INVARIANT: pieces do not overlap, none is empty, all lie within the extent; `data_bytes` and `image_bytes` are the sums of the
+//! pieces of either sort; all pieces of an image have one sequence and one segment.
 //! Spec: docs/formats/journal.md §3.
 
 use std::collections::BTreeMap;
 
 use wal::Location;
 
-use crate::limits::EXTENT_BYTES;
+use crate::limits::{EXTENT_BYTES, IMAGE_READ_BYTES_MAX};
 
 /// What a record costs beside its data: its header, and its share of padding.
 pub(crate) const RECORD_WEIGHT_BYTES: u64 = 72;
@@ -22,6 +25,8 @@ pub(crate) enum Source {
     Hole,
     /// In a record's data, behind `skip` bytes.
     Data { at: Location, skip: u32 },
+    /// In the extent's image, at the same offset.
+    Image,
 }
 
 /// A run of bytes that one record says.
@@ -39,7 +44,7 @@ impl Piece {
     fn part(&self, from: u32, length: u32) -> Self {
         assert!(0 < length && from + length <= self.length);
         let source = match self.source {
-            Source::Hole => Source::Hole,
+            Source::Hole | Source::Image => self.source,
             Source::Data { at, skip } => Source::Data { at, skip: skip + from },
         };
         Self { length, source, ..*self }
@@ -50,11 +55,9 @@ impl Piece {
         match self.source {
             Source::Hole => RECORD_WEIGHT_BYTES,
             Source::Data { .. } => RECORD_WEIGHT_BYTES + u64::from(self.length),
+            // One record says all of them: the extent counts it.
+            Source::Image => 0,
         }
-    }
-
-    fn is_data(&self) -> bool {
-        matches!(self.source, Source::Data { .. })
     }
 }
 
@@ -68,13 +71,16 @@ pub(crate) enum Step {
     Zeros(u32),
     /// Bytes of a record.
     Data { at: Location, segment: u64, skip: u32, length: u32 },
+    /// Bytes of the extent's image.
+    Image { offset: u32, length: u32 },
 }
 
 /// The map.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct Pieces {
     map: BTreeMap<u32, Piece>,
-    held: u32,
+    data_bytes: u32,
+    image_bytes: u32,
 }
 
 impl Pieces {
@@ -133,6 +139,7 @@ impl Pieces {
                 Source::Data { at, skip } => {
                     steps.push(Step::Data { at, segment: part.segment, skip, length: part.length });
                 }
+                Source::Image => push_image(&mut steps, low, part.length),
             }
             cursor = high;
             if steps_max <= steps.len() {
@@ -143,14 +150,38 @@ impl Pieces {
         steps
     }
 
-    /// One past the last byte of data.
+    /// One past the last byte that is not in a hole.
     pub(crate) fn end(&self) -> u32 {
-        self.map.iter().rev().find(|(_, piece)| piece.is_data()).map_or(0, |(at, piece)| at + piece.length)
+        let held = |piece: &Piece| piece.source != Source::Hole;
+        self.map.iter().rev().find(|(_, piece)| held(piece)).map_or(0, |(at, piece)| at + piece.length)
     }
 
-    /// Bytes of data.
+    /// Bytes that are in no hole.
     pub(crate) fn held(&self) -> u32 {
-        self.held
+        self.data_bytes + self.image_bytes
+    }
+
+    /// Bytes in the data of records.
+    pub(crate) fn data_bytes(&self) -> u32 {
+        self.data_bytes
+    }
+
+    /// Bytes that the image says.
+    pub(crate) fn image_bytes(&self) -> u32 {
+        self.image_bytes
+    }
+
+    /// Whether an image of the first `content` bytes would show anywhere, or hide something, at this sequence.
+    pub(crate) fn would_change(&self, sequence: u64, content: u32) -> bool {
+        let mut cursor = 0;
+        for (at, piece) in &self.map {
+            let older = piece.sequence < sequence && (*at < content || piece.source != Source::Hole);
+            if older || (cursor < *at && cursor < content) {
+                return true;
+            }
+            cursor = at + piece.length;
+        }
+        cursor < content
     }
 
     /// The pieces that live in `segment`.
@@ -182,8 +213,10 @@ impl Pieces {
 
     fn insert(&mut self, at: u32, piece: Piece, shifts: &mut Vec<Shift>) {
         shifts.push((piece.segment, signed(piece.weight())));
-        if piece.is_data() {
-            self.held += piece.length;
+        match piece.source {
+            Source::Hole => {}
+            Source::Data { .. } => self.data_bytes += piece.length,
+            Source::Image => self.image_bytes += piece.length,
         }
         let before = self.map.insert(at, piece);
         assert!(before.is_none(), "pieces do not overlap");
@@ -192,8 +225,10 @@ impl Pieces {
     fn remove(&mut self, at: u32, shifts: &mut Vec<Shift>) {
         let piece = self.map.remove(&at).expect("the piece was found a moment ago");
         shifts.push((piece.segment, -signed(piece.weight())));
-        if piece.is_data() {
-            self.held -= piece.length;
+        match piece.source {
+            Source::Hole => {}
+            Source::Data { .. } => self.data_bytes -= piece.length,
+            Source::Image => self.image_bytes -= piece.length,
         }
     }
 }
@@ -207,6 +242,16 @@ fn push_zeros(steps: &mut Vec<Step>, length: u32) {
         _ if length == 0 => {}
         Some(Step::Zeros(before)) => *before += length,
         _ => steps.push(Step::Zeros(length)),
+    }
+}
+
+/// Steps over an image are as long as one read of it may be.
+fn push_image(steps: &mut Vec<Step>, mut offset: u32, mut length: u32) {
+    while 0 < length {
+        let step = length.min(IMAGE_READ_BYTES_MAX - offset % IMAGE_READ_BYTES_MAX);
+        steps.push(Step::Image { offset, length: step });
+        offset += step;
+        length -= step;
     }
 }
 

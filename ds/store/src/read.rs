@@ -1,17 +1,19 @@
-//! READ: the pieces of a range, holes filled with zeros, nothing joined or copied.
+//! READ: the pieces of a range, from the journal and from the extent's image, holes filled with zeros, nothing joined or copied.
 //!
-//! The index is looked at under its lock, the journal is read without it. If compaction moved a piece in between, its old
-//! place is refused by the log; the index is then asked again.
+//! The index is looked at under its lock, journal and image are read without it. If compaction moved a piece in between, its old
+//! place is refused by the log, and an image that is in use no more may be gone; the index is then asked again.
 //!
-//! INVARIANT: no byte leaves that the log has not checked.
+//! INVARIANT: no byte leaves that the log, or who reads images, has not checked.
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use layout::{Epoch, ExtentId};
-use std::sync::atomic::Ordering;
 use wal::Location;
 
 use crate::error::ReadError;
+use crate::extent::Base;
+use crate::image_ref::ImageRef;
+use crate::image_source::ImageReadError;
 use crate::limits::{EXTENT_BYTES, READ_PIECES_MAX, READS_IN_FLIGHT_MAX};
 use crate::pieces::Step;
 use crate::store::Store;
@@ -40,6 +42,15 @@ struct Looked {
     steps: Vec<Step>,
     end: u32,
     cut: Option<u32>,
+    /// If a step needs it.
+    base: Option<Base>,
+}
+
+impl Looked {
+    fn is_like(&self, other: &Self) -> bool {
+        let at = |looked: &Self| looked.base.as_ref().map(|base| base.at);
+        self.steps == other.steps && at(self) == at(other)
+    }
 }
 
 impl Store {
@@ -61,7 +72,7 @@ impl Store {
         }
         let mut looked = self.look(extent, epoch, offset, length)?;
         for _ in 0..MOVES_MAX {
-            let error = match self.gather(&looked.steps).await {
+            let error = match self.gather(extent, &looked).await {
                 Ok(data) => {
                     let bytes = data.iter().map(Bytes::len).sum::<usize>();
                     let bytes = u32::try_from(bytes).expect("no more than was asked for");
@@ -70,12 +81,13 @@ impl Store {
                 Err(error) => error,
             };
             let again = self.look(extent, epoch, offset, length)?;
-            if again.steps == looked.steps {
-                return Err(self.damaged(extent, error));
+            if again.is_like(&looked) {
+                let later = matches!(error, ReadError::Image { error: ImageReadError::Unavailable, .. });
+                return Err(if later { error } else { self.damaged(extent, error) });
             }
             looked = again;
         }
-        Err(ReadError::Log(wal::ReadError::Io(std::io::ErrorKind::ResourceBusy.into())))
+        Err(ReadError::moving())
     }
 
     /// Reads as [`read`](Self::read) does, for a copy and not for a client: under no epoch. At least one byte, unless none is asked
@@ -89,17 +101,11 @@ impl Store {
         self.read(extent, epoch, offset, length).await.map(|found| found.data)
     }
 
-    fn damaged(&self, extent: ExtentId, error: wal::ReadError) -> ReadError {
-        self.inner.bad_blocks.fetch_add(1, Ordering::Relaxed);
-        tracing::error!(%extent, %error, "bytes cannot be read");
-        ReadError::Log(error)
-    }
-
     fn look(&self, extent: ExtentId, epoch: Epoch, offset: u32, length: u32) -> Result<Looked, ReadError> {
         let mut shard = self.inner.index.shard(extent);
         let Some(known) = shard.get_mut(&extent) else {
             let steps = if length == 0 { vec![] } else { vec![Step::Zeros(length)] };
-            return Ok(Looked { steps, end: 0, cut: None });
+            return Ok(Looked { steps, end: 0, cut: None, base: None });
         };
         if epoch < known.fence_epoch {
             return Err(ReadError::Stale { known: known.fence_epoch });
@@ -107,21 +113,44 @@ impl Store {
         let cut = (epoch < known.cut_epoch).then_some(known.cut_keep);
         known.epoch = known.epoch.max(epoch);
         let steps = known.pieces.read(offset, length, READ_PIECES_MAX);
-        Ok(Looked { steps, end: known.pieces.end(), cut })
+        let imaged = steps.iter().any(|step| matches!(step, Step::Image { .. }));
+        let base = if imaged { known.base.clone() } else { None };
+        Ok(Looked { steps, end: known.pieces.end(), cut, base })
     }
 
-    async fn gather(&self, steps: &[Step]) -> Result<Vec<Bytes>, wal::ReadError> {
+    async fn gather(&self, extent: ExtentId, looked: &Looked) -> Result<Vec<Bytes>, ReadError> {
         // Nearly every read of a file that was written in order is one piece.
-        if let [Step::Data { at, skip, length, .. }] = steps {
+        if let [Step::Data { at, skip, length, .. }] = &looked.steps[..] {
             return Ok(vec![self.part(*at, *skip, *length).await?]);
         }
-        let parts = stream::iter(steps.iter().copied()).map(|step| async move {
+        let image = match &looked.base {
+            Some(base) => Some(self.name_of(extent, base).await?),
+            None => None,
+        };
+        let parts = stream::iter(looked.steps.iter().copied()).map(|step| async move {
             match step {
                 Step::Zeros(length) => Ok(zeros(length)),
                 Step::Data { at, skip, length, .. } => Ok(vec![self.part(at, skip, length).await?]),
+                Step::Image { offset, length } => {
+                    let image = image.as_ref().expect("an image shows only while it is known");
+                    self.image_part(extent, image, offset, length).await
+                }
             }
         });
         parts.buffered(READS_IN_FLIGHT_MAX).try_concat().await
+    }
+
+    async fn image_part(
+        &self,
+        extent: ExtentId,
+        image: &ImageRef,
+        offset: u32,
+        length: u32,
+    ) -> Result<Vec<Bytes>, ReadError> {
+        let refused = |error| ReadError::Image { image: image.image, error };
+        let bytes = self.inner.images.read(extent, image, offset, length).await.map_err(refused)?;
+        let got: usize = bytes.iter().map(Bytes::len).sum();
+        if got == length as usize { Ok(bytes) } else { Err(refused(ImageReadError::Damaged)) }
     }
 
     async fn part(&self, at: Location, skip: u32, length: u32) -> Result<Bytes, wal::ReadError> {

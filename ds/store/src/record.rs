@@ -7,6 +7,7 @@ use bytes::Bytes;
 use layout::{Epoch, ExtentId};
 use wal::{Record, RecordHeader};
 
+use crate::image_ref::IMAGE_REF_BYTES;
 use crate::limits::{EXTENT_BYTES, WRITE_BYTES_MAX};
 
 const OFFSET_BITS: u32 = 27;
@@ -28,6 +29,8 @@ pub(crate) enum Kind {
     Cut,
     /// All bytes were forgotten, and nobody needs the extent any more.
     Drop,
+    /// An image stands for all older bytes.
+    Image,
 }
 
 /// A record without its data.
@@ -37,9 +40,10 @@ pub(crate) struct Act {
     pub(crate) extent: ExtentId,
     pub(crate) epoch: Epoch,
     pub(crate) sequence: u64,
-    /// From the extent's start.
+    /// From the extent's start; of an IMAGE, how many bytes the image says.
     pub(crate) offset: u32,
-    /// Bytes that are said by this record: of a WRITE its data, of a CUT all to the extent's end.
+    /// Bytes that are said by this record: of a WRITE its data, of a CUT all to the extent's end, of an IMAGE the hole behind the
+    /// image's bytes.
     pub(crate) length: u32,
 }
 
@@ -56,15 +60,21 @@ pub struct RecordError {
 }
 
 impl Act {
-    /// The log record, with `payload` if it is a WRITE.
+    /// No byte is what it is because of this record.
+    pub(crate) fn says_nothing(&self) -> bool {
+        self.length == 0 && self.kind != Kind::Image
+    }
+
+    /// The log record, with `payload` if it is a WRITE or an IMAGE.
     pub(crate) fn record(&self, payload: Vec<Bytes>) -> Record {
         assert!(self.sequence < SEQUENCE_END && self.offset <= EXTENT_BYTES);
-        assert!((self.kind == Kind::Write) != payload.is_empty());
+        assert!(matches!(self.kind, Kind::Write | Kind::Image) != payload.is_empty());
         let kind = match self.kind {
             Kind::Write => 1,
             Kind::Fence => 2,
             Kind::Cut => 3,
             Kind::Drop => 4,
+            Kind::Image => 5,
         };
         let position = self.sequence << OFFSET_BITS | u64::from(self.offset);
         let ExtentId { ino: stream, index: sub } = self.extent;
@@ -85,12 +95,17 @@ impl Act {
             2 => (Kind::Fence, 0),
             3 => (Kind::Cut, rest),
             4 => (Kind::Drop, rest),
+            5 => (Kind::Image, rest),
             _ => return Err(error),
         };
         let sound = match kind {
             Kind::Write => 0 < length && length <= rest && length as usize <= WRITE_BYTES_MAX,
             Kind::Cut => payload_len == 0,
             Kind::Fence | Kind::Drop => payload_len == 0 && offset == 0,
+            // An image says the extent after an act, so there was one.
+            Kind::Image => {
+                payload_len as usize == IMAGE_REF_BYTES && 0 < offset && 1 << OFFSET_BITS <= position
+            }
         };
         if !sound || role != ROLE_HOME {
             return Err(error);
@@ -127,6 +142,11 @@ mod tests {
             assert_eq!(record.kind, byte);
             assert_eq!(Act::of(&header(&record)), Ok(act));
         }
+        let (offset, length) = (7, EXTENT_BYTES - 7);
+        let act = Act { kind: Kind::Image, extent, epoch: Epoch(3), sequence: 5, offset, length };
+        let record = act.record(vec![Bytes::from(vec![1; 64])]);
+        assert_eq!((record.kind, record.position, record.epoch), (5, 0x2800_0007, 3));
+        assert_eq!(Act::of(&header(&record)), Ok(act));
     }
 
     #[test]
@@ -142,9 +162,11 @@ mod tests {
         };
         assert!(Act::of(&good).is_ok());
         let end = u64::from(EXTENT_BYTES);
+        let image = RecordHeader { kind: 5, position: 1 << OFFSET_BITS | end, payload_len: 64, ..good };
+        assert!(Act::of(&image).is_ok());
         for bad in [
             RecordHeader { kind: 0, ..good },
-            RecordHeader { kind: 5, ..good },
+            RecordHeader { kind: 6, ..good },
             RecordHeader { role: 1, ..good },
             RecordHeader { payload_len: 0, ..good },
             RecordHeader { payload_len: WRITE_BYTES_MAX as u32 + 1, ..good },
@@ -153,6 +175,11 @@ mod tests {
             RecordHeader { kind: 2, ..good },
             RecordHeader { kind: 3, ..good },
             RecordHeader { kind: 4, position: 1, payload_len: 0, ..good },
+            RecordHeader { payload_len: 63, ..image },
+            RecordHeader { payload_len: 65, ..image },
+            RecordHeader { position: 1 << OFFSET_BITS, ..image },
+            RecordHeader { position: 7, ..image },
+            RecordHeader { position: 1 << OFFSET_BITS | (end + 1), ..image },
         ] {
             assert!(Act::of(&bad).is_err(), "{bad:?}");
         }

@@ -19,6 +19,7 @@ use wal::{Location, RecordHeader, Wal, WalConfig};
 use crate::driver;
 use crate::error::{ChangeError, OpenError};
 use crate::extent::Extent;
+use crate::image_source::ImageSource;
 use crate::index::Index;
 use crate::limits::{RECYCLE_MAX, SEGMENT_BYTES_DEFAULT, SEGMENTS_MIN};
 use crate::record::{Act, RecordError};
@@ -31,7 +32,7 @@ use crate::sync::{InFlight, Stamps};
 pub struct StoreConfig {
     /// Its directory; made if absent.
     pub dir: PathBuf,
-    /// Bytes the journal may take on disk. A part of it is kept free for compaction.
+    /// Bytes that journal and images may take on disk. A part of the journal's is kept free for compaction.
     pub capacity_bytes: u64,
     /// Size of a journal segment. At least sixteen must fit the capacity, and a record must fit a segment.
     pub segment_bytes: u64,
@@ -60,6 +61,8 @@ pub struct StoreUsage {
     pub live_bytes: u64,
     /// Journal files, dead bytes included.
     pub journal_bytes: u64,
+    /// Files of images, as they were told with [`Store::set_images_bytes`].
+    pub images_bytes: u64,
     /// Extents that are known.
     pub extents: u64,
     /// Syncs of the journal since it was opened.
@@ -78,7 +81,11 @@ pub(crate) struct Inner {
     pub(crate) env: Env,
     pub(crate) wal: Wal,
     pub(crate) index: Index,
-    pub(crate) room: Room,
+    pub(crate) images: Arc<dyn ImageSource>,
+    /// Bytes that journal and images may take.
+    capacity_bytes: u64,
+    segment_bytes: u64,
+    images_bytes: AtomicU64,
     pub(crate) stamps: Stamps,
     pub(crate) in_flight: InFlight,
     /// Room promised to WRITEs that are not in the index yet.
@@ -101,12 +108,16 @@ pub(crate) struct Inner {
 }
 
 impl Store {
-    /// Opens the store in `config.dir`; formats it if the directory is empty. Must be called within a tokio runtime:
-    /// compaction runs as a task of it until the last clone is dropped.
+    /// Opens the store in `config.dir`; formats it if the directory is empty. `images` reads what is in images. Must be called
+    /// within a tokio runtime: compaction runs as a task of it until the last clone is dropped.
     ///
     /// # Errors
     /// Any [`OpenError`].
-    pub async fn open(env: &Env, config: &StoreConfig) -> Result<Self, OpenError> {
+    pub async fn open(
+        env: &Env,
+        config: &StoreConfig,
+        images: Arc<dyn ImageSource>,
+    ) -> Result<Self, OpenError> {
         let StoreConfig { dir, capacity_bytes, segment_bytes, accept_damage } = config;
         let (capacity_bytes, segment_bytes) = (*capacity_bytes, *segment_bytes);
         if capacity_bytes / SEGMENTS_MIN < segment_bytes {
@@ -124,8 +135,11 @@ impl Store {
         let inner = Arc::new(Inner {
             env: env.clone(),
             wal,
-            index: replay.into_index()?,
-            room: Room { journal_bytes_max: capacity_bytes, segment_bytes },
+            index: replay.into_index(env.clock.monotonic_ms())?,
+            images,
+            capacity_bytes,
+            segment_bytes,
+            images_bytes: AtomicU64::new(0),
             stamps: Stamps::default(),
             in_flight: InFlight::default(),
             reserved_bytes: AtomicU64::new(0),
@@ -159,19 +173,31 @@ impl Store {
         self.inner.instance
     }
 
+    /// Tells how many bytes the files of images take: what they have, the journal has not.
+    pub fn set_images_bytes(&self, bytes: u64) {
+        let inner = &self.inner;
+        if bytes < inner.images_bytes.swap(bytes, Ordering::Relaxed) {
+            inner.nothing_to_gain.store(false, Ordering::Relaxed);
+        }
+        inner.wake.notify_one();
+    }
+
     /// How full it is.
     #[must_use]
     pub fn usage(&self) -> StoreUsage {
         let inner = &self.inner;
         let live_bytes = inner.index.segments().live_bytes();
-        let used_bytes = live_bytes + inner.reserved_bytes.load(Ordering::Relaxed);
-        let capacity_bytes = inner.room.live_bytes_max();
+        let images_bytes = inner.images_bytes.load(Ordering::Relaxed);
+        let used_bytes = images_bytes + live_bytes + inner.reserved_bytes.load(Ordering::Relaxed);
+        // Only the journal needs a reserve.
+        let capacity_bytes = inner.room().live_bytes_max() + images_bytes.min(inner.capacity_bytes);
         let full = inner.nothing_to_gain.load(Ordering::Relaxed);
         StoreUsage {
             capacity_bytes,
             used_bytes: if full { used_bytes.max(capacity_bytes) } else { used_bytes },
             live_bytes,
             journal_bytes: inner.wal.disk_bytes(),
+            images_bytes,
             extents: inner.index.extents(),
             flushes: inner.wal.counters().flushes,
             bad_blocks: inner.bad_blocks.load(Ordering::Relaxed),
@@ -197,6 +223,13 @@ impl Store {
 }
 
 impl Inner {
+    /// The journal's room beside the images.
+    pub(crate) fn room(&self) -> Room {
+        let images_bytes = self.images_bytes.load(Ordering::Relaxed);
+        let journal_bytes_max = self.capacity_bytes.saturating_sub(images_bytes);
+        Room { journal_bytes_max, segment_bytes: self.segment_bytes }
+    }
+
     /// A record was written to `segment`: if that is a new one, an older one was sealed, and may have something to give.
     pub(crate) fn note_segment(&self, segment: u64) {
         if self.newest_segment.fetch_max(segment, Ordering::Relaxed) < segment {
@@ -235,7 +268,7 @@ impl Replay {
         }
     }
 
-    fn into_index(self) -> Result<Index, OpenError> {
+    fn into_index(self, now_ms: u64) -> Result<Index, OpenError> {
         if let Some(error) = self.bad {
             return Err(OpenError::Record(error));
         }
@@ -246,6 +279,7 @@ impl Replay {
             // Compaction keeps one record for the epoch, whatever raised it, so each epoch counts as a fence: a client whose
             // handle is from before a cut gets a new layout.
             known.fence_epoch = known.epoch;
+            known.changed_ms = now_ms;
             index.shard(extent).insert(extent, known);
         }
         Ok(index)

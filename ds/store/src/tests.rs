@@ -14,7 +14,7 @@ use env::memory::{MemoryDisk, SeededEntropy};
 use env::os::OsClock;
 use layout::{Epoch, ExtentId};
 
-use crate::{ChangeError, Stability, Store, StoreConfig};
+use crate::{ChangeError, ImageSource, NoImages, Stability, Store, StoreConfig};
 
 pub(crate) const KIB: u64 = 1 << 10;
 
@@ -31,8 +31,12 @@ pub(crate) fn config(capacity_bytes: u64) -> StoreConfig {
     StoreConfig { segment_bytes: 64 * KIB, ..StoreConfig::new("/store", capacity_bytes) }
 }
 
+pub(crate) fn no_images() -> Arc<dyn ImageSource> {
+    Arc::new(NoImages)
+}
+
 pub(crate) async fn open(disk: &MemoryDisk, seed: u64) -> Store {
-    Store::open(&env_of(disk, seed), &config(16 << 20)).await.unwrap()
+    Store::open(&env_of(disk, seed), &config(16 << 20), no_images()).await.unwrap()
 }
 
 pub(crate) fn extent(ino: u64) -> ExtentId {

@@ -187,7 +187,7 @@ impl Reserved {
         let before = inner.reserved_bytes.fetch_add(bytes, Ordering::Relaxed);
         let reserved = Self { inner: inner.clone(), bytes };
         let live = inner.index.segments().live_bytes();
-        if inner.room.live_bytes_max() < live + before + bytes {
+        if inner.room().live_bytes_max() < live + before + bytes {
             return Err(ChangeError::NoSpace);
         }
         let rests = inner.rests.load(Ordering::Relaxed);
@@ -196,7 +196,7 @@ impl Reserved {
             let compacted = inner.compacted.notified();
             tokio::pin!(compacted);
             compacted.as_mut().enable();
-            if inner.wal.disk_bytes() <= inner.room.full_bytes() {
+            if inner.wal.disk_bytes() <= inner.room().full_bytes() {
                 return Ok(reserved);
             }
             // Twice: the first rest may have been decided before this WRITE came.
@@ -250,6 +250,7 @@ impl Admitted {
         let epoch = known.epoch.max(epoch);
         known.epoch = epoch;
         let sequence = told.unwrap_or(known.sequence + 1);
+        known.is_backup = told.is_some();
         known.sequence = known.sequence.max(sequence);
         let generation = known.generation;
         known.writers[generation] += 1;
@@ -262,11 +263,12 @@ impl Admitted {
     /// The record lies at `at`.
     fn land(&self, at: Location, durability: Durability) {
         let inner = &self.room.inner;
-        let now_unix_ns = inner.env.clock.wall_ns();
+        let (now_unix_ns, now_ms) = (inner.env.clock.wall_ns(), inner.env.clock.monotonic_ms());
         let mut shard = inner.index.shard(self.act.extent);
         let known = shard.get_mut(&self.act.extent).expect("an extent with writers is not forgotten");
         inner.index.apply(known, &self.act, at);
         known.mtime_unix_ns = known.mtime_unix_ns.max(now_unix_ns);
+        known.changed_ms = known.changed_ms.max(now_ms);
         if durability == Durability::Written {
             known.stamp = inner.stamps.stamp();
         }

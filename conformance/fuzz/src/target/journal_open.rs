@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ds_store::{Stability, Store, StoreConfig};
+use ds_store::{NoImages, Stability, Store, StoreConfig};
 use env::memory::net::MemoryNet;
 use env::memory::{ManualClock, MemoryDisk, SeededEntropy};
 use env::{Disk, Env};
@@ -180,7 +180,7 @@ async fn open(disk: &MemoryDisk, config: &StoreConfig) -> Option<Store> {
         disk: Arc::new(disk.clone()),
         net: Arc::new(MemoryNet::new()),
     };
-    Store::open(&env, config).await.ok()
+    Store::open(&env, config, Arc::new(NoImages)).await.ok()
 }
 
 async fn check_store(disk: &MemoryDisk, config: &StoreConfig, model: Option<Model>, whole: bool) -> usize {

@@ -5,12 +5,11 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use ds_store::Run;
-use ds_store::limits::EXTENT_BYTES;
+use ds_store::{Run, Said};
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use layout::{DataServerId, Epoch};
+use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::copies::Word;
 use wire_nfs::control::replicate::Act;
 
@@ -154,7 +153,8 @@ impl ExtentCopies {
         let Some(Some(instance)) = begun else { return Ok(()) };
         core.store.landed(self.id).await.map_err(|error| stuck(core, &error))?;
         let target = Target { server, instance, epoch };
-        self.send_all(core, target, core.store.runs_since(self.id, from)).await?;
+        let runs = core.store.runs_since(self.id, from).await.map_err(|error| unreadable(self.id, &error))?;
+        self.send_all(core, target, runs).await?;
         self.with(server, |member| member.caught_up(from));
         Ok(())
     }
@@ -174,20 +174,12 @@ impl ExtentCopies {
         let Some(Some(instance)) = begun else { return Ok(()) };
         let target = Target { server, instance, epoch };
         let free = core.store.rise(self.id, floor).await.map_err(|error| stuck(core, &error))?;
-        let mut runs = core.store.runs(self.id);
-        let end = runs.last().map_or(0, |run| run.offset + run.length);
-        self.send_run(
-            core,
-            target,
-            Run { offset: end, length: EXTENT_BYTES - end, sequence: free, cut: true },
-        )
-        .await?;
-        if floor != 0 {
-            runs = without_gaps(&runs);
+        let all = core.store.overlay(self.id, free).await.map_err(|error| unreadable(self.id, &error))?;
+        let bytes: u64 = all.above.iter().map(|run| u64::from(run.length)).sum();
+        self.send_all(core, target, all.above).await?;
+        for run in all.beneath {
+            self.send_run(core, target, run).await?;
         }
-        runs.iter_mut().for_each(|run| run.sequence = free + 1);
-        let bytes: u64 = runs.iter().map(|run| u64::from(run.length)).sum();
-        self.send_all(core, target, runs).await?;
         core.metrics.filled(bytes);
         self.with(server, |member| member.overlaid(free));
         Ok(())
@@ -219,9 +211,16 @@ impl ExtentCopies {
     async fn send_run(&self, core: &Core, target: Target, run: Run) -> Result<u64, Fault> {
         let Target { server, instance, epoch } = target;
         let (sequence, place) = (run.sequence, (instance, epoch));
-        if run.cut {
-            let line = Line { act: Act::Cut, sequence, offset: run.offset, data: Bytes::new() };
-            return call::record(core, self.id, server, place, line, false, None).await.map(|()| 0);
+        match run.said {
+            Said::Data => {}
+            Said::Cut => {
+                let line = Line { act: Act::Cut, sequence, offset: run.offset, data: Bytes::new() };
+                return call::record(core, self.id, server, place, line, false, None).await.map(|()| 0);
+            }
+            Said::Image(image) => {
+                let line = Line::image(sequence, &image);
+                return call::record(core, self.id, server, place, line, false, None).await.map(|()| 0);
+            }
         }
         let (mut offset, end) = (run.offset, run.offset + run.length);
         while offset < end {
@@ -240,10 +239,7 @@ impl ExtentCopies {
         while bytes.len() < length as usize {
             let got = u32::try_from(bytes.len()).expect("no more than a run");
             let found = core.store.peek(self.id, offset + got, length - got).await;
-            let found = found.map_err(|error| {
-                tracing::error!(extent = %self.id, %error, "a backup cannot be told bytes that cannot be read");
-                Fault::Silent
-            })?;
+            let found = found.map_err(|error| unreadable(self.id, &error))?;
             found.iter().for_each(|piece| bytes.extend_from_slice(piece));
         }
         Ok(bytes.freeze())
@@ -284,15 +280,7 @@ fn stuck(core: &Core, error: &ds_store::ChangeError) -> Fault {
     Fault::Silent
 }
 
-/// The runs, and what lies between and before them: there the backup may hold bytes of its own.
-fn without_gaps(runs: &[Run]) -> Vec<Run> {
-    let (mut all, mut at) = (Vec::new(), 0);
-    for run in runs {
-        if at < run.offset {
-            all.push(Run { offset: at, length: run.offset - at, sequence: 0, cut: false });
-        }
-        all.push(*run);
-        at = run.offset + run.length;
-    }
-    all
+fn unreadable(extent: ExtentId, error: &ds_store::ReadError) -> Fault {
+    tracing::error!(%extent, %error, "a backup cannot be told bytes that cannot be read");
+    Fault::Silent
 }

@@ -49,7 +49,7 @@ fn check(pieces: &Pieces, model: &Model) {
     assert_eq!(pieces.end() as usize, model.0.iter().rposition(is_data).map_or(0, |at| at + 1));
     let steps = pieces.read(0, SPAN, usize::MAX);
     let length = |step: &Step| match step {
-        Step::Zeros(length) | Step::Data { length, .. } => *length,
+        Step::Zeros(length) | Step::Data { length, .. } | Step::Image { length, .. } => *length,
     };
     assert_eq!(steps.iter().map(length).sum::<u32>(), SPAN);
 }

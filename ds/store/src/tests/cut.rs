@@ -37,7 +37,7 @@ async fn refuses(store: &Store, extent: ExtentId, epoch: u64) -> bool {
 #[tokio::test]
 async fn a_write_through_an_old_handle_lands_behind_a_cut_and_stays() {
     let disk = MemoryDisk::new();
-    let store = Store::open(&env_of(&disk, 1), &config(4 << 20)).await.unwrap();
+    let store = Store::open(&env_of(&disk, 1), &config(4 << 20), no_images()).await.unwrap();
     let one = extent(1);
     store.write(one, Epoch(1), 0, bytes(7, 100), Stability::Unstable).await.unwrap();
     store.cut(one, Epoch(2), 10).await.unwrap();
@@ -56,7 +56,7 @@ async fn a_write_through_an_old_handle_lands_behind_a_cut_and_stays() {
     assert_eq!(store.size(one), size);
     store.inner.sync().await.unwrap();
     disk.crash(Crash::Drop);
-    let store = Store::open(&env_of(&disk, 2), &config(4 << 20)).await.unwrap();
+    let store = Store::open(&env_of(&disk, 2), &config(4 << 20), no_images()).await.unwrap();
     store.cut(one, Epoch(2), 10).await.unwrap();
     assert_eq!(read_all(&store, one, 0, 100).await, expected);
     assert_eq!(store.size(one), ExtentSize { mtime_unix_ns: 0, ..size });

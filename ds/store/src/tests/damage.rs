@@ -47,7 +47,7 @@ async fn a_flipped_bit_is_an_error_where_it_is_and_nowhere_else() {
 #[tokio::test]
 async fn a_damaged_record_keeps_its_segment() {
     let disk = MemoryDisk::new();
-    let store = Store::open(&env_of(&disk, 1), &config(2 << 20)).await.unwrap();
+    let store = Store::open(&env_of(&disk, 1), &config(2 << 20), no_images()).await.unwrap();
     store.write(extent(1), Epoch(1), 0, bytes(9, 40_000), Stability::Synced).await.unwrap();
     let (path, _) = journal_files(&disk).await.swap_remove(0);
     disk.corrupt(&path, 20_000, 1);
@@ -70,10 +70,10 @@ async fn a_damaged_superblock_or_a_lost_one_is_refused() {
     drop(store);
     let path = Path::new("/store/superblock");
     disk.corrupt(path, 20, 1);
-    let opened = Store::open(&env_of(&disk, 2), &config(16 << 20)).await;
+    let opened = Store::open(&env_of(&disk, 2), &config(16 << 20), no_images()).await;
     assert!(matches!(opened.err(), Some(OpenError::Superblock(_))));
     disk.remove(path).await.unwrap();
-    let opened = Store::open(&env_of(&disk, 2), &config(16 << 20)).await;
+    let opened = Store::open(&env_of(&disk, 2), &config(16 << 20), no_images()).await;
     assert!(matches!(opened.err(), Some(OpenError::Headless)));
 }
 
@@ -90,11 +90,11 @@ async fn durable_records_that_are_damaged_keep_a_store_shut() {
     // The footer and the first record's header.
     (0..4096).for_each(|at| disk.corrupt(&path, length - 1 - at, 0xff));
     (0..64).for_each(|at| disk.corrupt(&path, 4096 + at, 0xff));
-    let opened = Store::open(&env_of(&disk, 2), &config(16 << 20)).await;
+    let opened = Store::open(&env_of(&disk, 2), &config(16 << 20), no_images()).await;
     let error = opened.err();
     assert!(matches!(error, Some(OpenError::Damaged { .. })), "{error:?}");
     let forced = crate::StoreConfig { accept_damage: true, ..config(16 << 20) };
-    let store = Store::open(&env_of(&disk, 2), &forced).await.unwrap();
+    let store = Store::open(&env_of(&disk, 2), &forced, no_images()).await.unwrap();
     assert_eq!(read_all(&store, extent(8), 0, 30_000).await, vec![9; 30_000]);
 }
 

@@ -9,7 +9,7 @@ use super::*;
 const SMALL: u64 = 4 << 20;
 
 async fn small(disk: &MemoryDisk) -> Store {
-    Store::open(&env_of(disk, 1), &config(SMALL)).await.unwrap()
+    Store::open(&env_of(disk, 1), &config(SMALL), no_images()).await.unwrap()
 }
 
 /// Lets the compactor work until the journal is at most `bytes` long.
