@@ -2,6 +2,8 @@
 //!
 //! For tests, and for whoever doubts a store; holds all of it in memory. Keys of the shard above are passed over.
 
+mod sealed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
@@ -17,6 +19,7 @@ use crate::store::{KEY_SPACE_END, StoreError, View};
 use crate::superblock::{self, Counters};
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
+use sealed::Sealed;
 
 /// What is wrong with a store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -54,7 +57,8 @@ pub fn check(view: &dyn View) -> Result<(), Broken> {
     }
     census.check_reachable()?;
     census.check_beside()?;
-    census.check_extents()
+    census.check_extents()?;
+    census.sealed.check(&census.extents, crate::sealed::group_counter(view)?)
 }
 
 struct Entry {
@@ -80,6 +84,7 @@ struct Census {
     orphans: BTreeSet<Ino>,
     extents: BTreeMap<ExtentId, ExtentRecord>,
     work: BTreeMap<u64, WorkItem>,
+    sealed: Sealed,
 }
 
 impl Census {
@@ -122,7 +127,7 @@ impl Census {
                 self.extents.insert(id, codec::decode_extent(id, value)?);
             }
             Some(&keys::TAG_WORK) => drop(self.work.insert(number?, codec::decode_work(value)?)),
-            Some(_) | None => {}
+            Some(_) | None => self.sealed.add(key, value)?,
         }
         Ok(())
     }

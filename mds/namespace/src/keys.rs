@@ -5,6 +5,7 @@
 //! INVARIANT: tags are unique, and no tag is `s`.
 
 use layout::ExtentId;
+use layout::ec::{GroupId, ImageId};
 
 use crate::inode::Ino;
 
@@ -14,14 +15,20 @@ pub const TAG_DIRENT: u8 = b'd';
 pub const TAG_EXTENT: u8 = b'e';
 /// Superblock and counters: `f`, which.
 pub const TAG_SUPER: u8 = b'f';
+/// Group's record: `g`, number.
+pub const TAG_GROUP: u8 = b'g';
 /// Inode: `i`, inode number.
 pub const TAG_INODE: u8 = b'i';
 /// Symlink target: `l`, inode number.
 pub const TAG_SYMLINK: u8 = b'l';
+/// Images of an extent: `m`, file, index.
+pub const TAG_EXTENT_IMAGES: u8 = b'm';
 /// Inline content: `n`, inode number.
 pub const TAG_INLINE: u8 = b'n';
 /// Inode without a name that may still be open: `o`, inode number.
 pub const TAG_ORPHAN: u8 = b'o';
+/// Place of an image: `p`, image id.
+pub const TAG_IMAGE: u8 = b'p';
 /// Work item: `w`, number.
 pub const TAG_WORK: u8 = b'w';
 /// Verifier of an exclusive create: `x`, inode number.
@@ -34,6 +41,9 @@ pub const STATE_PREFIX: &[u8] = b"state/";
 pub const SUPERBLOCK: [u8; 2] = [TAG_SUPER, 0];
 /// Key of the counters: what is next.
 pub const COUNTERS: [u8; 2] = [TAG_SUPER, 1];
+
+/// Key of the number of the next group; absent before the first.
+pub const GROUP_COUNTER: [u8; 2] = [TAG_SUPER, 2];
 
 /// Key of an inode.
 #[must_use]
@@ -84,14 +94,38 @@ pub fn dirent(directory: Ino, cookie: u64) -> [u8; 17] {
 /// Key of an extent record.
 #[must_use]
 pub fn extent(id: ExtentId) -> [u8; 13] {
-    let mut key = [0; 13];
-    key[0] = TAG_EXTENT;
-    key[1..9].copy_from_slice(&id.ino.to_be_bytes());
-    key[9..].copy_from_slice(&id.index.to_be_bytes());
+    of_extent(TAG_EXTENT, id)
+}
+
+/// Key of the images of an extent.
+#[must_use]
+pub fn extent_images(id: ExtentId) -> [u8; 13] {
+    of_extent(TAG_EXTENT_IMAGES, id)
+}
+
+/// Key of a group's record.
+#[must_use]
+pub fn group(id: GroupId) -> [u8; 9] {
+    tagged(TAG_GROUP, id.0)
+}
+
+/// Key of the place of an image.
+#[must_use]
+pub fn image(id: ImageId) -> [u8; 17] {
+    let mut key = [0; 17];
+    key[0] = TAG_IMAGE;
+    key[1..].copy_from_slice(&id.0);
     key
 }
 
-/// The number behind the tag of a nine-byte key (inode, symlink, inline, exclusive, orphan, work).
+/// The image of the key of an image's place.
+#[must_use]
+pub fn image_of(key: &[u8]) -> Option<ImageId> {
+    let key: &[u8; 17] = key.try_into().ok()?;
+    Some(ImageId(*key.last_chunk()?))
+}
+
+/// The number behind the tag of a nine-byte key (inode, symlink, inline, exclusive, orphan, work, group).
 #[must_use]
 pub fn number_of(key: &[u8]) -> Option<u64> {
     let key: &[u8; 9] = key.try_into().ok()?;
@@ -105,12 +139,20 @@ pub fn dirent_of(key: &[u8]) -> Option<(Ino, u64)> {
     Some((u64::from_be_bytes(key[1..9].try_into().ok()?), u64::from_be_bytes(key[9..].try_into().ok()?)))
 }
 
-/// The extent an extent key names.
+/// The extent that the key of an extent record, or of an extent's images, names.
 #[must_use]
 pub fn extent_of(key: &[u8]) -> Option<ExtentId> {
     let key: &[u8; 13] = key.try_into().ok()?;
     let ino = u64::from_be_bytes(key[1..9].try_into().ok()?);
     Some(ExtentId { ino, index: u32::from_be_bytes(key[9..].try_into().ok()?) })
+}
+
+fn of_extent(tag: u8, id: ExtentId) -> [u8; 13] {
+    let mut key = [0; 13];
+    key[0] = tag;
+    key[1..9].copy_from_slice(&id.ino.to_be_bytes());
+    key[9..].copy_from_slice(&id.index.to_be_bytes());
+    key
 }
 
 fn tagged(tag: u8, number: u64) -> [u8; 9] {

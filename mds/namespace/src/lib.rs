@@ -17,6 +17,7 @@ pub mod keys;
 pub mod limits;
 pub mod name;
 pub mod op;
+pub mod sealed;
 pub mod store;
 pub mod superblock;
 pub mod work;

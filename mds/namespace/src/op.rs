@@ -17,6 +17,7 @@ pub mod readlink;
 pub mod reap;
 pub mod remove;
 pub mod rename;
+pub mod seal;
 pub mod setattr;
 pub mod size;
 pub mod statfs;

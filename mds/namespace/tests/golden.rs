@@ -1,9 +1,12 @@
 //! Golden bytes of keys and values (docs/formats/namespace.md), and what their readers do with bad ones.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+use layout::ec::{GroupId, ImageId};
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};
 use mds_namespace::op::format::{Root, format};
+use mds_namespace::op::seal;
+use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::superblock::{Counters, counters, superblock};
 use mds_namespace::{
@@ -143,6 +146,44 @@ fn extent_records_and_work_items_are_as_drawn() {
 }
 
 #[test]
+fn groups_and_images_are_as_drawn() {
+    let extent = ExtentId { ino: INO, index: 0x0809_0a0b };
+    assert_eq!(hex(&keys::extent_images(extent)), "6d000102030405060708090a0b");
+    assert_eq!(keys::extent_of(&keys::extent_images(extent)), Some(extent));
+    assert_eq!(hex(&keys::group(GroupId(INO))), "670001020304050607");
+    let image = ImageId(*b"0123456789abcdef");
+    assert_eq!(hex(&keys::image(image)), "7030313233343536373839616263646566");
+    assert_eq!(keys::image_of(&keys::image(image)), Some(image));
+    assert_eq!(hex(&keys::GROUP_COUNTER), "6602");
+    assert_eq!(hex(&sealed::encode_place(GroupId(0x1314))), "01000000000000000000000000001314");
+    assert_eq!(sealed::decode_place(&sealed::encode_place(GroupId(7))), Ok(GroupId(7)));
+    let one = |sequence| ExtentImage { image, sequence, epoch: Epoch(0x1516), group: GroupId(0x1314) };
+    let bytes = sealed::encode_images(&[one(5), one(6)]);
+    let entry = |sequence| format!("{}{sequence}00000000000015160000000000001314", hex(b"0123456789abcdef"));
+    let entries = [entry("0000000000000005"), entry("0000000000000006")];
+    assert_eq!(hex(&bytes), format!("0102000000000000{}{}", entries[0], entries[1]));
+    assert_eq!(sealed::decode_images(&bytes), Ok(vec![one(5), one(6)]));
+    for (at, wrong) in [(0, 2), (1, 0), (1, 1), (1, 3), (7, 1), (31, 6)] {
+        let mut bytes = bytes.clone();
+        bytes[at] = wrong;
+        assert!(sealed::decode_images(&bytes).is_err(), "{at}");
+    }
+    for len in 0..bytes.len() {
+        assert!(sealed::decode_images(&bytes[..len]).is_err());
+    }
+    let many: Vec<u8> = [&[1, 5, 0, 0, 0, 0, 0, 0], &[7; 200][..]].concat();
+    assert!(sealed::decode_images(&many).is_err(), "more than there may be");
+    assert!(sealed::decode_place(&[2; 16]).is_err() && sealed::decode_place(&[1; 15]).is_err());
+    let store = MemStore::new();
+    let mut txn = store.begin().unwrap();
+    assert_eq!(sealed::group_counter(&*txn), Ok(1));
+    assert_eq!(seal::take_group(&mut *txn), Ok(GroupId(1)));
+    assert_eq!(hex(&txn.get(&keys::GROUP_COUNTER).unwrap().unwrap()), "01000000000000000000000000000002");
+    txn.put(&keys::GROUP_COUNTER, &[2; 16]).unwrap();
+    assert!(sealed::group_counter(&*txn).is_err());
+}
+
+#[test]
 fn the_superblock_and_the_counters_are_as_drawn() {
     let store = MemStore::new();
     let mut txn = store.begin().unwrap();
@@ -212,5 +253,7 @@ proptest! {
         let _ = codec::decode_dirent(&value);
         let _ = codec::decode_extent(ExtentId { ino: 1, index: 1 }, &value);
         let _ = codec::decode_work(&value);
+        let _ = sealed::decode_images(&value);
+        let _ = sealed::decode_group(GroupId(1), &value);
     }
 }

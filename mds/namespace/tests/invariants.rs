@@ -4,9 +4,12 @@
 mod fixture;
 
 use fixture::Fs;
+use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};
 use mds_namespace::invariants::{Broken, check};
+use mds_namespace::op::{extent, seal};
+use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{ExtentRecord, FileType, Kind, MetaStore, ROOT_INO, Txn, WorkItem, directory, keys};
 
 /// Breaks a store with a directory 2, a file 3 in it, and a symlink 4 in the root.
@@ -93,6 +96,16 @@ fn what_stands_beside_inodes_and_fits_none() {
     let item = WorkItem::Drop { extent: extent(3), home: DataServerId(1), epoch: Epoch(1) };
     assert_eq!(put(&keys::work(0), &codec::encode_work(&item)), "has no extent");
     assert_eq!(put(&keys::work(5), &codec::encode_work(&item)), "is above the next number");
+    let images = |group| {
+        let (image, epoch) = (ImageId([9; 16]), Epoch(1));
+        sealed::encode_images(&[ExtentImage { image, sequence: 1, epoch, group: GroupId(group) }])
+    };
+    assert_eq!(put(&keys::extent_images(extent(3)), &images(1)), "have no extent");
+    let place = sealed::encode_place(GroupId(1));
+    assert_eq!(
+        put(&keys::image(ImageId([9; 16])), &place),
+        "does not have an image that is said to be in it"
+    );
     // A directory that is its own parent is held by nothing above it.
     let loops = broken(|txn| {
         change_inode(txn, ROOT_INO, |inode| (inode.nlink, inode.size_bytes) = (2, 1));
@@ -101,4 +114,41 @@ fn what_stands_beside_inodes_and_fits_none() {
         put_entry(txn, 2, 0, 2, FileType::Directory, b"directory");
     });
     assert_eq!(what(loops), "can't be reached");
+}
+
+/// A sound store with file 3, its extent 0 and that one's image, broken in one place.
+fn broken_group(damage: impl FnOnce(&mut dyn Txn, &Group)) -> &'static str {
+    what(broken(|txn| {
+        let id = ExtentId { ino: 3, index: 0 };
+        change_inode(txn, 3, |inode| inode.content = mds_namespace::Content::Extents);
+        extent::allocate(txn, id, DataServerId(1), &[]).unwrap();
+        let group = seal::take_group(txn).unwrap();
+        let member = Member { image: ImageId([9; 16]), extent: id, bytes: 10, sum: ImageSum([1; 32]) };
+        let (profile, codec) = (Profile::OneCopy, CodecId::Copies);
+        let draft = Draft { group, profile, codec, members: vec![Some(member)], parity: vec![] };
+        let group = Group::new(draft.shape(&[]).unwrap(), vec![Some(DataServerId(1))]).unwrap();
+        let how = seal::SealedAs { epoch: Epoch(1), sequence: 5, from: None };
+        seal::make_group(txn, &group, &[how]).unwrap();
+        check(&*txn).unwrap();
+        damage(txn, &group);
+    }))
+}
+
+#[test]
+fn groups_that_are_wrong() {
+    let (image, id) = (ImageId([9; 16]), ExtentId { ino: 3, index: 0 });
+    let lost = broken_group(|txn, _| txn.delete(&keys::extent_images(id)).unwrap());
+    assert_eq!(lost, "has no living member");
+    let lost = broken_group(|txn, _| txn.delete(&keys::image(image)).unwrap());
+    assert_eq!(lost, "are in another group");
+    let lost = broken_group(|txn, group| txn.delete(&keys::group(group.shape().group())).unwrap());
+    assert_eq!(lost, "are no members of their group");
+    let untaken = broken_group(|txn, _| txn.delete(&keys::GROUP_COUNTER).unwrap());
+    assert_eq!(untaken, "is above the next number");
+    let newer = broken_group(|txn, group| {
+        let group = group.shape().group();
+        let newer = ExtentImage { image, sequence: 5, epoch: Epoch(2), group };
+        txn.put(&keys::extent_images(id), &sealed::encode_images(&[newer])).unwrap();
+    });
+    assert_eq!(newer, "are of a higher epoch than it");
 }

@@ -13,6 +13,7 @@ use crate::inode::Ino;
 use crate::inode_table;
 use crate::keys;
 use crate::op::extent::{self, Action};
+use crate::op::seal;
 use crate::store::{StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
@@ -35,6 +36,7 @@ pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError
         let id = record.extent;
         let queued = extent::queue(txn, record, Action::Drop)?;
         txn.delete(&keys::extent(id))?;
+        seal::forget(txn, id)?;
         let epoch = queued.record.epoch;
         work.push((queued.number, WorkItem::Drop { extent: id, home: queued.record.home, epoch }));
         for backup in &queued.record.backups {

@@ -8,6 +8,7 @@ use crate::FsError;
 use crate::codec;
 use crate::keys;
 use crate::op::extent;
+use crate::op::seal;
 use crate::store::{StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
@@ -57,6 +58,10 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
         {
             record.pending_work = rest(txn, &item)?;
             extent::put(txn, &record)?;
+            // docs/protocol/seal.md §7: nothing of what was sealed before can be read any more.
+            if let WorkItem::Cut { keep_bytes: 0, .. } | WorkItem::Drop { .. } = item {
+                seal::forget_below(txn, item.extent(), item.epoch())?;
+            }
         }
     }
     Ok(())

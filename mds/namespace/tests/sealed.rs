@@ -1,0 +1,394 @@
+//! Sealed extents: which images may be grouped, when older ones are dead, and when a group is gone.
+//!
+//! Spec: docs/protocol/seal.md §2, §3, §6, §7.
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+#![allow(dead_code, reason = "the fixture serves other tests, too")]
+
+mod fixture;
+
+use fixture::{Fs, root};
+use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
+use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
+use mds_namespace::op::extent::{CopyChange, allocate, change_copies, extent, fence};
+use mds_namespace::op::move_to_extents::move_to_extents;
+use mds_namespace::op::remove::remove;
+use mds_namespace::op::seal::{SealedAs, groups_from, living, make_group, rehome, take_group, use_image};
+use mds_namespace::op::setattr::set_attributes;
+use mds_namespace::op::size::{Grown, grow};
+use mds_namespace::op::{reap, work};
+use mds_namespace::sealed::{group, images, place};
+use mds_namespace::{FsError, Kind, ROOT_INO, SetAttributes};
+use proptest::prelude::*;
+
+fn id(number: u32) -> DataServerId {
+    DataServerId(number)
+}
+
+fn image(number: u8) -> ImageId {
+    ImageId([number; 16])
+}
+
+/// A file of two extents: the first on server 1, the second on server 2.
+fn given() -> (Fs, [ExtentId; 2]) {
+    let mut fs = Fs::new();
+    let ino = fs.given("file", Kind::Regular, 0o644, 100, 100);
+    let change = fs.inode(ino).change;
+    fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
+    let extents = [0, 1].map(|index| ExtentId { ino, index });
+    for (extent, home) in extents.into_iter().zip([1, 2]) {
+        fs.run(|txn, _| allocate(txn, extent, id(home), &[id(home + 10)])).unwrap();
+    }
+    let grown = Grown { end_bytes: Some(2 * EXTENT_BYTES), ..Grown::default() };
+    fs.run(|txn, now| grow(txn, ino, &grown, now)).unwrap();
+    (fs, extents)
+}
+
+/// A 2+1 group of these images, each with its extent and server; its parity is image 100 + its number, on server 3.
+fn a_group(number: u64, members: &[(u8, ExtentId, u32)]) -> Group {
+    let member = |(name, extent, _): &(u8, ExtentId, u32)| {
+        Some(Member { image: image(*name), extent: *extent, bytes: 1000, sum: ImageSum([*name; 32]) })
+    };
+    let mut homes: Vec<_> = members.iter().map(|(.., home)| Some(id(*home))).collect();
+    let mut members: Vec<_> = members.iter().map(member).collect();
+    members.resize(2, None);
+    homes.resize(2, None);
+    homes.push(Some(id(3)));
+    let parity = vec![image(100 + u8::try_from(number).unwrap())];
+    let (profile, codec) = (Profile::TwoPlusOne, CodecId::Leopard16);
+    let draft = Draft { group: GroupId(number), profile, codec, members, parity };
+    Group::new(draft.shape(&[ImageSum([9; 32])]).unwrap(), homes).unwrap()
+}
+
+fn sealed_as(epoch: u64, sequence: u64) -> SealedAs {
+    SealedAs { epoch: Epoch(epoch), sequence, from: None }
+}
+
+fn number(fs: &mut Fs) -> u64 {
+    fs.run(|txn, _| take_group(txn)).unwrap().0
+}
+
+fn make(fs: &mut Fs, group: &Group, sealed_as: &[SealedAs]) -> Result<(), FsError> {
+    fs.run(|txn, _| make_group(txn, group, sealed_as))
+}
+
+/// Both extents sealed as images 1 and 2 up to sequence 10 in group 1, and used.
+fn sealed() -> (Fs, [ExtentId; 2]) {
+    let (mut fs, extents) = given();
+    let first = number(&mut fs);
+    let made = a_group(first, &[(1, extents[0], 1), (2, extents[1], 2)]);
+    make(&mut fs, &made, &[sealed_as(1, 10), sealed_as(1, 10)]).unwrap();
+    (fs, extents)
+}
+
+fn names(fs: &Fs, extent: ExtentId) -> Vec<ImageId> {
+    images(&*fs.view(), extent).unwrap().into_iter().map(|image| image.image).collect()
+}
+
+fn groups(fs: &Fs) -> Vec<u64> {
+    groups_from(&*fs.view(), GroupId(0), 9).unwrap().iter().map(|group| group.shape().group().0).collect()
+}
+
+fn say_used(fs: &mut Fs, extent: ExtentId, name: u8, server: u32) -> bool {
+    fs.run(|txn, _| use_image(txn, extent, image(name), id(server))).unwrap()
+}
+
+#[test]
+fn a_group_is_made_as_a_whole_or_not_at_all() {
+    let (mut fs, [one, two]) = given();
+    let first = number(&mut fs);
+    assert_eq!((first, number(&mut fs)), (1, 2), "numbers are not given out twice");
+    let good = a_group(first, &[(1, one, 1), (2, two, 2)]);
+    let both = [sealed_as(1, 10), sealed_as(1, 10)];
+    let invalid = [
+        (a_group(3, &[(1, one, 1), (2, two, 2)]), &both[..]),
+        (a_group(1, &[(1, one, 1), (2, two, 1)]), &both),
+        (a_group(1, &[(1, one, 1), (2, two, 3)]), &both),
+        (a_group(1, &[(1, one, 1), (2, one, 2)]), &both),
+        (good.clone(), &both[..1]),
+    ];
+    for (wrong, how) in invalid {
+        assert_eq!(make(&mut fs, &wrong, how), Err(FsError::Invalid), "{wrong:?}");
+    }
+    let gone = ExtentId { ino: one.ino, index: 7 };
+    let moved = [
+        (a_group(1, &[(1, one, 1), (2, two, 4)]), both),
+        (a_group(1, &[(1, one, 1), (2, gone, 2)]), both),
+        (good.clone(), [sealed_as(1, 10), sealed_as(2, 10)]),
+        (good.clone(), [sealed_as(1, 10), sealed_as(1, 0)]),
+        (good.clone(), [sealed_as(1, 10), SealedAs { from: Some(2), ..sealed_as(1, 10) }]),
+    ];
+    for (wrong, how) in moved {
+        assert_eq!(make(&mut fs, &wrong, &how), Err(FsError::ContentMoved), "{how:?}");
+    }
+    make(&mut fs, &good, &both).unwrap();
+    assert_eq!(group(&*fs.view(), GroupId(1)).unwrap(), Some(good.clone()));
+    for name in [1, 2, 101] {
+        assert_eq!(place(&*fs.view(), image(name)).unwrap(), Some(GroupId(1)));
+    }
+    assert_eq!(living(&*fs.view(), &good).unwrap().len(), 2);
+    assert_eq!(make(&mut fs, &good, &both), Err(FsError::Invalid), "once");
+    let again = a_group(2, &[(1, one, 1), (3, two, 2)]);
+    assert_eq!(make(&mut fs, &again, &[sealed_as(1, 11), sealed_as(1, 11)]), Err(FsError::ContentMoved));
+}
+
+/// A home may have died between two backups: what one of them still needs must stay.
+#[test]
+fn an_older_image_stays_until_a_newer_one_is_used() {
+    let (mut fs, [one, two]) = sealed();
+    let second = number(&mut fs);
+    let older = a_group(second, &[(3, one, 1)]);
+    assert_eq!(make(&mut fs, &older, &[sealed_as(1, 10)]), Err(FsError::ContentMoved), "not newer");
+    make(&mut fs, &older, &[sealed_as(1, 20)]).unwrap();
+    assert_eq!((names(&fs, one), names(&fs, two)), (vec![image(1), image(3)], vec![image(2)]));
+    assert!(!say_used(&mut fs, one, 3, 11), "only its home may say so");
+    assert!(!say_used(&mut fs, one, 1, 1), "the oldest one is in use anyway");
+    assert!(say_used(&mut fs, one, 3, 1));
+    assert!(!say_used(&mut fs, one, 3, 1), "twice is once");
+    assert_eq!(names(&fs, one), [image(3)]);
+    assert_eq!(groups(&fs), [1, 2], "another member of the first group lives");
+    assert_eq!(place(&*fs.view(), image(1)).unwrap(), Some(GroupId(1)), "and needs the dead one");
+    let third = number(&mut fs);
+    make(&mut fs, &a_group(third, &[(4, two, 2)]), &[sealed_as(1, 30)]).unwrap();
+    assert!(say_used(&mut fs, two, 4, 2));
+    assert_eq!(groups(&fs), [2, 3], "nobody lives in the first group");
+    for name in [1, 2, 101] {
+        assert_eq!(place(&*fs.view(), image(name)).unwrap(), None);
+    }
+}
+
+#[test]
+fn an_extent_has_a_bounded_number_of_images() {
+    let (mut fs, [one, _]) = given();
+    for name in 1..=4 {
+        let next = number(&mut fs);
+        make(&mut fs, &a_group(next, &[(name, one, 1)]), &[sealed_as(1, u64::from(name))]).unwrap();
+    }
+    let next = number(&mut fs);
+    let fifth = a_group(next, &[(5, one, 1)]);
+    assert_eq!(make(&mut fs, &fifth, &[sealed_as(1, 5)]), Err(FsError::ContentMoved));
+    assert!(say_used(&mut fs, one, 3, 1));
+    assert_eq!((names(&fs, one), groups(&fs)), (vec![image(3), image(4)], vec![3, 4]));
+    make(&mut fs, &fifth, &[sealed_as(1, 5)]).unwrap();
+}
+
+/// An epoch rises with every cut and every change of the set: what was sealed before may not come back.
+#[test]
+fn what_was_sealed_at_another_epoch_is_refused() {
+    let (mut fs, [one, two]) = given();
+    let first = number(&mut fs);
+    let made = a_group(first, &[(1, one, 1), (2, two, 2)]);
+    fs.run(|txn, _| fence(txn, one)).unwrap();
+    let both = [sealed_as(1, 10), sealed_as(1, 10)];
+    assert_eq!(make(&mut fs, &made, &both), Err(FsError::ContentMoved));
+    let copies = layout::copies::Copies { home: id(2), backups: vec![] };
+    let change = CopyChange { extent: two, epoch: Epoch(1), copies };
+    fs.run(|txn, _| change_copies(txn, &change)).unwrap();
+    all_work_done(&mut fs);
+    assert_eq!(make(&mut fs, &made, &[sealed_as(2, 10), sealed_as(1, 10)]), Err(FsError::ContentMoved));
+    fs.run(|txn, _| fence(txn, one)).unwrap();
+    let good = [sealed_as(3, 10), sealed_as(2, 10)];
+    assert_eq!(make(&mut fs, &made, &good), Err(FsError::ContentMoved), "work is pending");
+    all_work_done(&mut fs);
+    let made = a_group(first, &[(1, one, 1), (2, two, 2)]);
+    make(&mut fs, &made, &good).unwrap();
+}
+
+#[test]
+fn a_removed_file_takes_its_groups_along() {
+    let (mut fs, [one, two]) = sealed();
+    fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
+    fs.run(|txn, _| reap::reap(txn, one.ino)).unwrap();
+    assert_eq!((names(&fs, one), names(&fs, two), groups(&fs)), (vec![], vec![], vec![]));
+    assert_eq!(place(&*fs.view(), image(101)).unwrap(), None);
+}
+
+fn cut_to(fs: &mut Fs, ino: u64, size_bytes: u64) {
+    let size = SetAttributes { size_bytes: Some(size_bytes), ..SetAttributes::default() };
+    fs.run(|txn, now| set_attributes(txn, &root(), ino, &size, false, now)).unwrap();
+}
+
+fn all_work_done(fs: &mut Fs) {
+    let items: Vec<u64> =
+        work::pending(&*fs.view(), 0, 99).unwrap().into_iter().map(|(number, _)| number).collect();
+    fs.run(|txn, _| work::done(txn, &items)).unwrap();
+}
+
+#[test]
+fn a_cut_to_nothing_that_is_done_takes_the_images() {
+    let (mut fs, [one, two]) = sealed();
+    cut_to(&mut fs, one.ino, 5);
+    assert_eq!(names(&fs, two), [image(2)], "somebody may still need it");
+    all_work_done(&mut fs);
+    assert_eq!((names(&fs, one), names(&fs, two)), (vec![image(1)], vec![]), "of the first, 5 bytes stay");
+    assert_eq!(groups(&fs), [1]);
+    // What is sealed after the cut stays, until the next one.
+    let record = extent(&*fs.view(), two).unwrap().unwrap();
+    let second = number(&mut fs);
+    make(&mut fs, &a_group(second, &[(5, two, 2)]), &[sealed_as(record.epoch.0, 50)]).unwrap();
+    fs.run(|txn, _| fence(txn, two)).unwrap();
+    all_work_done(&mut fs);
+    assert_eq!((names(&fs, one), names(&fs, two)), (vec![image(1)], vec![image(5)]));
+    cut_to(&mut fs, one.ino, 0);
+    let record = extent(&*fs.view(), two).unwrap().unwrap();
+    let third = number(&mut fs);
+    let pending = make(&mut fs, &a_group(third, &[(6, two, 2)]), &[sealed_as(record.epoch.0, 60)]);
+    assert_eq!(pending, Err(FsError::ContentMoved), "it may be from before the cut");
+    all_work_done(&mut fs);
+    assert_eq!((names(&fs, one), names(&fs, two), groups(&fs)), (vec![], vec![], vec![]));
+}
+
+#[test]
+fn an_image_moves_once() {
+    let (mut fs, _) = sealed();
+    let mut go = |slot, from, to| fs.run(|txn, _| rehome(txn, GroupId(1), slot, id(from), id(to)));
+    assert_eq!(go(0, 2, 5), Err(FsError::ContentMoved), "it is elsewhere");
+    assert_eq!(go(9, 1, 5), Err(FsError::ContentMoved));
+    assert_eq!(go(0, 1, 3), Err(FsError::Invalid), "parity is there");
+    assert_eq!(go(0, 1, 0), Err(FsError::Invalid));
+    assert_eq!(go(0, 1, 5), Ok(()));
+    assert_eq!(go(0, 1, 6), Err(FsError::ContentMoved), "it has moved");
+    assert_eq!(go(2, 3, 1), Ok(()));
+    let missing = fs.run(|txn, _| rehome(txn, GroupId(7), 0, id(1), id(5)));
+    assert_eq!(missing, Err(FsError::ContentMoved));
+    let homes = group(&*fs.view(), GroupId(1)).unwrap().unwrap().homes().to_vec();
+    assert_eq!(homes, [Some(id(5)), Some(id(2)), Some(id(1))]);
+}
+
+/// docs/protocol/seal.md §7: the living members of a group that is dissolved go into another one.
+#[test]
+fn a_living_member_goes_into_another_group() {
+    let (mut fs, [one, two]) = sealed();
+    let second = number(&mut fs);
+    make(&mut fs, &a_group(second, &[(3, one, 1)]), &[sealed_as(1, 20)]).unwrap();
+    assert!(say_used(&mut fs, one, 3, 1));
+    fs.run(|txn, _| rehome(txn, GroupId(1), 1, id(2), id(8))).unwrap();
+    let third = number(&mut fs);
+    let taken = SealedAs { from: Some(1), ..sealed_as(1, 10) };
+    let wrong = [
+        (a_group(third, &[(2, two, 2)]), taken),
+        (a_group(third, &[(2, two, 8)]), SealedAs { sequence: 11, ..taken }),
+        (a_group(third, &[(2, two, 8)]), SealedAs { from: Some(2), ..taken }),
+        (a_group(third, &[(1, one, 1)]), taken),
+    ];
+    for (wrong, how) in wrong {
+        assert_eq!(make(&mut fs, &wrong, &[how]), Err(FsError::ContentMoved), "{how:?}");
+    }
+    make(&mut fs, &a_group(third, &[(2, two, 8)]), &[taken]).unwrap();
+    assert_eq!((groups(&fs), names(&fs, two)), (vec![2, 3], vec![image(2)]));
+    assert_eq!(place(&*fs.view(), image(2)).unwrap(), Some(GroupId(3)));
+    assert_eq!(place(&*fs.view(), image(1)).unwrap(), None, "the dead one is needed no more");
+}
+
+/// In a group of copies one image has two places.
+#[test]
+fn copies_are_one_image_at_two_places() {
+    let (mut fs, [one, _]) = given();
+    let first = number(&mut fs);
+    let member = Member { image: image(1), extent: one, bytes: 1000, sum: ImageSum([1; 32]) };
+    let draft = Draft {
+        group: GroupId(first),
+        profile: Profile::TwoCopies,
+        codec: CodecId::Copies,
+        members: vec![Some(member)],
+        parity: vec![image(1)],
+    };
+    let made = Group::new(draft.shape(&[member.sum]).unwrap(), vec![Some(id(1)), Some(id(2))]).unwrap();
+    make(&mut fs, &made, &[sealed_as(1, 10)]).unwrap();
+    fs.run(|txn, _| rehome(txn, GroupId(1), 1, id(2), id(4))).unwrap();
+    fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
+    fs.run(|txn, _| reap::reap(txn, one.ino)).unwrap();
+    assert_eq!((groups(&fs), place(&*fs.view(), image(1)).unwrap()), (vec![], None));
+}
+
+/// Anything that may happen to the two extents and their groups.
+#[derive(Clone, Debug)]
+enum Act {
+    /// Seals each extent whose bit is set, into one group.
+    Make(u8),
+    Use(usize, usize),
+    Rehome(u64, usize, u32),
+    Dissolve(usize),
+    Cut(u64),
+    Fence(usize),
+    WorkDone,
+    Remove,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    prop_oneof![
+        6 => (1_u8..4).prop_map(Act::Make),
+        3 => (0_usize..2, 0_usize..4).prop_map(|(extent, which)| Act::Use(extent, which)),
+        2 => (1_u64..9, 0_usize..3, 1_u32..6).prop_map(|(group, slot, to)| Act::Rehome(group, slot, to)),
+        2 => (0_usize..2).prop_map(Act::Dissolve),
+        1 => prop_oneof![Just(0), Just(5), Just(EXTENT_BYTES)].prop_map(Act::Cut),
+        1 => (0_usize..2).prop_map(Act::Fence),
+        3 => Just(Act::WorkDone),
+        1 => Just(Act::Remove),
+    ]
+}
+
+fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
+    let ino = extents[0].ino;
+    match *act {
+        Act::Make(which) => {
+            let here = |at: &usize| which >> at & 1 == 1;
+            let epoch = |extent| extent_epoch(fs, extent);
+            let how: Vec<SealedAs> =
+                (0..2).filter(here).map(|at| sealed_as(epoch(extents[at]), u64::from(count))).collect();
+            let member = |at: usize| (count * 2 + u8::try_from(at).unwrap(), extents[at], [1, 2][at]);
+            let members: Vec<_> = (0..2).filter(here).map(member).collect();
+            let next = number(fs);
+            let _ = make(fs, &a_group(next, &members), &how);
+        }
+        Act::Use(at, which) => {
+            let kept = names(fs, extents[at]);
+            let Some(name) = kept.get(which) else { return };
+            assert_eq!(say_used(fs, extents[at], name.0[0], [1, 2][at]), 0 < which);
+            assert_eq!(names(fs, extents[at]), kept[which..]);
+        }
+        Act::Rehome(number, slot, to) => {
+            let found = group(&*fs.view(), GroupId(number)).unwrap();
+            let Some(from) = found.and_then(|group| group.homes()[slot]) else { return };
+            let _ = fs.run(|txn, _| rehome(txn, GroupId(number), slot, from, id(to)));
+        }
+        Act::Dissolve(at) => {
+            let Some(image) = images(&*fs.view(), extents[at]).unwrap().first().copied() else { return };
+            let old = group(&*fs.view(), image.group).unwrap().unwrap();
+            let slot =
+                old.shape().members().iter().position(|one| one.is_some_and(|one| one.image == image.image));
+            let home = old.homes()[slot.unwrap()].unwrap();
+            let how = SealedAs { epoch: image.epoch, sequence: image.sequence, from: Some(image.group.0) };
+            let next = number(fs);
+            let made = make(fs, &a_group(next, &[(image.image.0[0], extents[at], home.0)]), &[how]);
+            assert_eq!(made.is_ok(), home.0 != 3, "{made:?}");
+        }
+        Act::Cut(size_bytes) => cut_to(fs, ino, size_bytes),
+        Act::Fence(at) => drop(fs.run(|txn, _| fence(txn, extents[at]))),
+        Act::WorkDone => all_work_done(fs),
+        Act::Remove => {
+            fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
+            fs.run(|txn, _| reap::reap(txn, ino)).unwrap();
+            assert_eq!(groups(fs), []);
+        }
+    }
+}
+
+fn extent_epoch(fs: &Fs, of: ExtentId) -> u64 {
+    extent(&*fs.view(), of).unwrap().unwrap().epoch.0
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// The fixture checks all invariants after each act.
+    #[test]
+    fn invariants_hold_whatever_happens(acts in proptest::collection::vec(act(), 0..40)) {
+        let (mut fs, extents) = given();
+        for (act, count) in acts.iter().zip(1..) {
+            perform(&mut fs, &extents, count, act);
+            if matches!(act, Act::Remove) {
+                break;
+            }
+        }
+    }
+}
