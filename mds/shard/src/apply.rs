@@ -10,6 +10,7 @@ mod lock;
 pub mod lock_ranges;
 mod names;
 mod open;
+mod seal;
 mod staged;
 mod table;
 
@@ -71,6 +72,10 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::Format(asked) => data::format(txn, now, asked),
         Command::LayoutPlace(asked) => layout::place(txn, asked),
         Command::ChangeCopies(asked) => data::change_copies(txn, asked),
+        Command::TakeGroup => seal::take_group(txn),
+        Command::MakeGroup(asked) => seal::make_group(txn, asked),
+        Command::UseImages(asked) => seal::use_images(txn, asked),
+        Command::RehomeImage(asked) => seal::rehome(txn, asked),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod layout;
 pub mod lock;
 pub mod namespace;
 pub mod open;
+pub mod seal;
 
 use serde::{Deserialize, Serialize};
 
@@ -104,6 +105,15 @@ pub enum Command {
     LayoutPlace(layout::LayoutPlace),
     /// Changes who keeps extents.
     ChangeCopies(data::ChangeCopies),
+
+    /// Takes the number of a group that is about to be made.
+    TakeGroup,
+    /// Makes a group of sealed images.
+    MakeGroup(seal::MakeGroup),
+    /// Homes and backups use newer images.
+    UseImages(seal::UseImages),
+    /// An image of a group is on another data server now.
+    RehomeImage(seal::RehomeImage),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -137,6 +147,8 @@ pub enum Outcome {
     Copies(Vec<Option<mds_namespace::ExtentRecord>>),
     /// Answer to `RegisterDataServer`: the id this uuid has, always the same.
     DataServer(u32),
+    /// Answer to `TakeGroup`: the number, which nobody else has or gets.
+    Group(u64),
     /// Answer to `LayoutGet` and `LayoutPlace`.
     Layout(layout::LayoutAnswer),
     /// Answer to `LayoutReturn`: the stateid if any of the layout stays.

@@ -27,6 +27,9 @@ pub const DATA_SERVERS_MAX: usize = 1_024;
 /// Extents whose copies one command changes.
 pub const COPY_CHANGES_MAX: usize = 256;
 
+/// Images that one command says are in use.
+pub const USED_IMAGES_MAX: usize = 256;
+
 /// Addresses of one data server.
 pub const SERVER_ADDRESSES_MAX: usize = 16;
 

@@ -46,7 +46,10 @@ pub(super) fn allocate(txn: &mut dyn Txn, asked: &Allocate) -> Result<Outcome, R
     Ok(Outcome::Extent(settled(record)?))
 }
 
-fn all_known(view: &dyn View, servers: impl IntoIterator<Item = DataServerId>) -> Result<(), Refusal> {
+pub(super) fn all_known(
+    view: &dyn View,
+    servers: impl IntoIterator<Item = DataServerId>,
+) -> Result<(), Refusal> {
     for id in servers {
         if server(view, id.0)?.is_none() {
             return Err(FsError::Invalid.into());

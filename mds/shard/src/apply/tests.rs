@@ -7,6 +7,7 @@ mod layout;
 mod lock;
 mod names;
 mod open;
+mod seal;
 
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::transfer::{self, Pairs};

@@ -8,6 +8,7 @@ use crate::command::client::RemoveClient;
 use crate::command::layout::{LayoutRecall, LayoutReturn, Returned};
 use crate::command::lock::{Lock, Locker, Range};
 use crate::command::namespace::{Link, Rename, SetAttributesOf};
+use crate::command::seal::{RehomeImage, UseImages, UsedImage};
 
 /// A command from small numbers: few names and clients, so that commands meet each other.
 fn command(kind: u8, a: u64, b: u64) -> Command {
@@ -67,6 +68,24 @@ fn command(kind: u8, a: u64, b: u64) -> Command {
         }
         13 => Command::MoveToExtents(MoveToExtents { ino, change: a % 8 }),
         14 => layout_get(client, ino, a.is_multiple_of(2), stateid(1)),
+        17 => Command::TakeGroup,
+        18 => {
+            let extent = ::layout::ExtentId { ino, index: u32::try_from(a % 3).unwrap() };
+            Command::MakeGroup(seal::one_copy(b % 8 + 1, extent, u8::try_from(a % 16 + 1).unwrap()))
+        }
+        19 => Command::UseImages(UseImages {
+            used: vec![UsedImage {
+                extent: ::layout::ExtentId { ino, index: 0 },
+                image: [u8::try_from(a % 16 + 1).unwrap(); 16],
+                server: ::layout::DataServerId(1),
+            }],
+        }),
+        20 => Command::RehomeImage(RehomeImage {
+            group: b % 8 + 1,
+            slot: 0,
+            from: ::layout::DataServerId(1),
+            to: ::layout::DataServerId(2),
+        }),
         15 => Command::LayoutRecall(LayoutRecall { ino, iomode: None, except_client: None }),
         _ => Command::LayoutReturn(LayoutReturn { client, what: Returned::Revoked { ino } }),
     }
@@ -77,7 +96,7 @@ proptest! {
 
     /// One store gets each entry in a transaction of its own, the other gets batches; both end up equal, and whole.
     #[test]
-    fn batches_do_not_show(numbers in prop::collection::vec((0..17u8, 0..64u64, 0..64u64), 1..120)) {
+    fn batches_do_not_show(numbers in prop::collection::vec((0..22u8, 0..64u64, 0..64u64), 1..120)) {
         let mut single = Stage::new();
         let entries: Vec<Entry> = numbers
             .iter()
@@ -102,6 +121,7 @@ proptest! {
             prop_assert_eq!(&single.run(entry.command.clone()), expected);
         }
         single.check();
+        mds_namespace::invariants::check(&*single.store.view().unwrap()).unwrap();
         prop_assert_eq!(single.dump(), batched.dump());
     }
 }

@@ -1,0 +1,42 @@
+//! Sealed extents: groups are made, images used and moved.
+//!
+//! Spec: docs/protocol/seal.md §2, §3, §6.
+
+use ::layout::DataServerId;
+use ::layout::ec::{Group, GroupId, ImageId};
+use mds_namespace::op::seal;
+use mds_namespace::{FsError, Txn};
+
+use super::data::all_known;
+use crate::command::seal::{MakeGroup, RehomeImage, UseImages};
+use crate::command::{Outcome, Refusal};
+use crate::limits::USED_IMAGES_MAX;
+
+pub(super) fn take_group(txn: &mut dyn Txn) -> Result<Outcome, Refusal> {
+    Ok(Outcome::Group(seal::take_group(txn)?.0))
+}
+
+pub(super) fn make_group(txn: &mut dyn Txn, asked: &MakeGroup) -> Result<Outcome, Refusal> {
+    let group = Group::decode(&asked.record).map_err(|_| FsError::Invalid)?;
+    let servers: Vec<DataServerId> = group.homes().iter().flatten().copied().collect();
+    all_known(txn, servers)?;
+    seal::make_group(txn, &group, &asked.sealed_as)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn use_images(txn: &mut dyn Txn, asked: &UseImages) -> Result<Outcome, Refusal> {
+    if USED_IMAGES_MAX < asked.used.len() {
+        return Err(Refusal::TableFull);
+    }
+    for used in &asked.used {
+        seal::use_image(txn, used.extent, ImageId(used.image), used.server)?;
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) fn rehome(txn: &mut dyn Txn, asked: &RehomeImage) -> Result<Outcome, Refusal> {
+    all_known(txn, [asked.to])?;
+    let slot = usize::try_from(asked.slot).map_err(|_| FsError::Invalid)?;
+    seal::rehome(txn, GroupId(asked.group), slot, asked.from, asked.to)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,49 @@
+//! Commands about sealed extents: groups are made, images used and moved.
+//!
+//! Spec: docs/protocol/seal.md §2, §3, §6.
+
+use layout::{DataServerId, ExtentId};
+use mds_namespace::op::seal::SealedAs;
+use serde::{Deserialize, Serialize};
+
+/// Makes a group: all of it or nothing. Refused with `ContentMoved` if a member may not join (any more).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MakeGroup {
+    /// The group's record (docs/formats/group.md §3). Its number was taken before.
+    #[serde(with = "serde_bytes")]
+    pub record: Vec<u8>,
+    /// How each member that is not empty was sealed, in their order.
+    pub sealed_as: Vec<SealedAs>,
+}
+
+/// The home of an extent says that home and backups use an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedImage {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// Which image.
+    pub image: [u8; 16],
+    /// Who says so.
+    pub server: DataServerId,
+}
+
+/// Images that are in use now: older ones of their extents are dead. Each stands for itself: what came too late changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseImages {
+    /// At most [`USED_IMAGES_MAX`](crate::limits::USED_IMAGES_MAX).
+    pub used: Vec<UsedImage>,
+}
+
+/// An image of a group was made again elsewhere. Refused with `ContentMoved` if the group is gone or the image
+/// not where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RehomeImage {
+    /// Which group.
+    pub group: u64,
+    /// Which slot of it.
+    pub slot: u32,
+    /// Where it was.
+    pub from: DataServerId,
+    /// Where it is.
+    pub to: DataServerId,
+}
