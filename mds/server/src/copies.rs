@@ -126,6 +126,9 @@ pub(crate) async fn hear(server: &Server, ask: &AskCopies) -> Result<CopySet, Re
     }
     let change = match ask.word {
         Word::Ask => None,
+        Word::Seal if record.pending_work.is_some() => return Err(Refusal::Busy),
+        Word::Seal if record.backups.iter().any(|backup| backup.filling) => return Err(Refusal::Busy),
+        Word::Seal => None,
         Word::Lost => lost(server, &record, ask),
         Word::Filled => filled(&record, ask),
     };

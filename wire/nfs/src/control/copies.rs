@@ -59,6 +59,8 @@ pub enum Word {
     Lost,
     /// It holds everything now.
     Filled,
+    /// Nothing: the home is about to seal the extent, and wants to know whether it may, and at which epoch.
+    Seal,
 }
 
 impl Decode for Word {
@@ -67,6 +69,7 @@ impl Decode for Word {
             0 => Self::Ask,
             1 => Self::Lost,
             2 => Self::Filled,
+            3 => Self::Seal,
             value => return Err(XdrError::BadDiscriminant { what: "word about a backup", value }),
         })
     }
@@ -78,6 +81,7 @@ impl Encode for Word {
             Self::Ask => 0,
             Self::Lost => 1,
             Self::Filled => 2,
+            Self::Seal => 3,
         });
     }
 }
@@ -91,7 +95,7 @@ pub struct AskCopies {
     pub extent: ExtentName,
     /// What is said.
     pub word: Word,
-    /// Of which backup; 0 with [`Word::Ask`].
+    /// Of which backup; 0 with [`Word::Ask`] and [`Word::Seal`].
     pub backup: u32,
     /// The backup's `since`.
     pub since: u64,

@@ -78,7 +78,7 @@ fn copies_have_their_golden_bytes() {
     assert!(decode_args::<CopySet>(encoded(&many)).is_err(), "three backups");
     let ask = AskCopies { server: 3, extent, word: Word::Filled, backup: 5, since: 0xa };
     check(&ask, "00000003 0102030405060708 00000009 00000002 00000005 000000000000000a");
-    for (number, word) in (0u32..).zip([Word::Ask, Word::Lost, Word::Filled]) {
+    for (number, word) in (0u32..).zip([Word::Ask, Word::Lost, Word::Filled, Word::Seal]) {
         assert_eq!(encoded(&word)[..], number.to_be_bytes());
     }
     let listed = Listed { server: 3, control: "h:1".into() };

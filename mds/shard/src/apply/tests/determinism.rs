@@ -68,6 +68,14 @@ fn command(kind: u8, a: u64, b: u64) -> Command {
         }
         13 => Command::MoveToExtents(MoveToExtents { ino, change: a % 8 }),
         14 => layout_get(client, ino, a.is_multiple_of(2), stateid(1)),
+        16 => Command::LayoutReturn(LayoutReturn { client, what: Returned::Revoked { ino } }),
+        15 => Command::LayoutRecall(LayoutRecall { ino, iomode: None, except_client: None }),
+        _ => sealing(kind, ino, a, b),
+    }
+}
+
+fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
+    match kind {
         17 => Command::TakeGroup,
         18 => {
             let extent = ::layout::ExtentId { ino, index: u32::try_from(a % 3).unwrap() };
@@ -80,14 +88,12 @@ fn command(kind: u8, a: u64, b: u64) -> Command {
                 server: ::layout::DataServerId(1),
             }],
         }),
-        20 => Command::RehomeImage(RehomeImage {
+        _ => Command::RehomeImage(RehomeImage {
             group: b % 8 + 1,
             slot: 0,
             from: ::layout::DataServerId(1),
             to: ::layout::DataServerId(2),
         }),
-        15 => Command::LayoutRecall(LayoutRecall { ino, iomode: None, except_client: None }),
-        _ => Command::LayoutReturn(LayoutReturn { client, what: Returned::Revoked { ino } }),
     }
 }
 
