@@ -9,6 +9,8 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
+use layout::ec::{Group, GroupId};
+use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{Content, Inode, StoreError, codec, keys};
 use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, TableDefinition};
 use tempfile::NamedTempFile;
@@ -99,14 +101,23 @@ pub(super) fn key_in_words(key: &[u8]) -> String {
         Some(&keys::TAG_EXCLUSIVE) => numbered("exclusive"),
         Some(&keys::TAG_ORPHAN) => numbered("orphan"),
         Some(&keys::TAG_WORK) => numbered("work"),
+        Some(&keys::TAG_SUPER) if key == keys::GROUP_COUNTER => "groups".to_owned(),
+        Some(&keys::TAG_GROUP) => numbered("group"),
+        Some(&keys::TAG_IMAGE) => match keys::image_of(key) {
+            Some(image) => format!("image/{image}"),
+            None => format!("image/? {}", words::hex(key)),
+        },
         Some(&keys::TAG_DIRENT) => match keys::dirent_of(key) {
             Some((directory, cookie)) => format!("dirent/{directory}/{cookie:016x}"),
             None => format!("dirent/? {}", words::hex(key)),
         },
-        Some(&keys::TAG_EXTENT) => match keys::extent_of(key) {
-            Some(extent) => format!("extent/{}/{}", extent.ino, extent.index),
-            None => format!("extent/? {}", words::hex(key)),
-        },
+        Some(&tag @ (keys::TAG_EXTENT | keys::TAG_EXTENT_IMAGES)) => {
+            let word = if tag == keys::TAG_EXTENT { "extent" } else { "images" };
+            match keys::extent_of(key) {
+                Some(extent) => format!("{word}/{}/{}", extent.ino, extent.index),
+                None => format!("{word}/? {}", words::hex(key)),
+            }
+        }
         Some(_) | None => format!("? {}", words::hex(key)),
     }
 }
@@ -137,11 +148,40 @@ fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String> {
             let backups: String = record.backups.iter().map(kept).collect();
             format!("data server {}{backups} epoch {}{work}", record.home.0, record.epoch.0)
         }
+        Some(&keys::TAG_GROUP) => group(&sealed::decode_group(GroupId(number()?), value).map_err(corrupt)?),
+        Some(&keys::TAG_IMAGE) => format!("in group/{}", sealed::decode_place(value).map_err(corrupt)?.0),
+        Some(&keys::TAG_EXTENT_IMAGES) => {
+            let one = |image: &ExtentImage| {
+                let ExtentImage { image, sequence, epoch, group } = image;
+                format!("image/{image} up to {sequence} epoch {} group/{}", epoch.0, group.0)
+            };
+            let images = sealed::decode_images(value).map_err(corrupt)?;
+            images.iter().map(one).collect::<Vec<_>>().join(", then ")
+        }
         Some(&keys::TAG_WORK) => words::fields(&codec::decode_work(value).map_err(corrupt)?),
         Some(&keys::TAG_SYMLINK) => words::cut(words::bytes(value)),
         Some(&keys::TAG_INLINE) => format!("{} bytes: {}", value.len(), words::cut(words::bytes(value))),
         Some(_) | None => words::cut(words::hex(value)),
     })
+}
+
+/// A group: its profile, then each image and its data server.
+fn group(group: &Group) -> String {
+    let shape = group.shape();
+    let mut text = format!("{} codec {:?}", shape.profile(), shape.codec());
+    for (slot, home) in group.homes().iter().enumerate() {
+        match (shape.image(slot), home) {
+            (Some((image, _)), Some(home)) => {
+                let what = shape.members().get(slot).copied().flatten().map_or_else(
+                    || "parity".to_owned(),
+                    |member| format!("extent/{}/{}", member.extent.ino, member.extent.index),
+                );
+                text += &format!(", {slot}: image/{image} {what} data server {}", home.0);
+            }
+            _ => text += &format!(", {slot}: empty"),
+        }
+    }
+    text
 }
 
 /// The file system's identity; its keys are nobody's business.

@@ -9,9 +9,9 @@ use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Si
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat};
 use wire_nfs::control::images::{EndImage, ImageData, ImageWords, PutImage, ReadImage, ShowImages};
+use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, Replicate};
-use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::{Nothing, decode_args, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 

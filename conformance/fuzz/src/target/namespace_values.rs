@@ -3,8 +3,10 @@
 //! Input: a byte that chooses the kind of value, then the value.
 
 use layout::ExtentId;
+use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use mds_namespace::codec;
 use mds_namespace::keys;
+use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::superblock;
 use mds_namespace::{
@@ -15,7 +17,7 @@ use super::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "namespace_values",
-    about: "inodes, directory entries, extent records, work items, superblock, counters, keys",
+    about: "inodes, directory entries, extent records, work items, groups, images, superblock, counters, keys",
     run,
     seeds,
     shape: Shape::Bytes,
@@ -27,18 +29,23 @@ const INO: u64 = 0x0001_0000_0000_002a;
 
 fn run(input: &[u8]) -> usize {
     let Some((choice, value)) = input.split_first() else { return 0 };
-    let valid = match choice % 7 {
+    let valid = match choice % 11 {
         0 => codec::decode_inode(INO, value).is_ok_and(|inode| check_inode(&inode)),
         1 => codec::decode_dirent(value).is_ok_and(|entry| codec::encode_dirent(&entry) == value),
         2 => codec::decode_extent(EXTENT, value).is_ok_and(|record| check_extent(&record)),
         3 => codec::decode_work(value).is_ok_and(|item| check_work(&item)),
         4 => stored(&keys::SUPERBLOCK, value, |view| superblock::superblock(view).map(drop)),
         5 => stored(&keys::COUNTERS, value, |view| superblock::counters(view).map(drop)),
-        _ => check_key(value),
+        6 => check_key(value),
+        7 => sealed::decode_images(value).is_ok_and(|images| sealed::encode_images(&images) == value),
+        8 => sealed::decode_place(value).is_ok_and(|group| sealed::encode_place(group) == value),
+        9 => sealed::decode_group(GROUP, value).is_ok_and(|group| group.encode() == value),
+        _ => stored(&keys::GROUP_COUNTER, value, |view| sealed::group_counter(view).map(drop)),
     };
     usize::from(valid)
 }
 
+const GROUP: GroupId = GroupId(7);
 const EXTENT: ExtentId = ExtentId { ino: INO, index: 3 };
 
 /// What is read is written as what is read as the same. Bytes may differ: reserved ones are not looked at.
@@ -81,6 +88,7 @@ fn check_key(key: &[u8]) -> bool {
             keys::TAG_ORPHAN => keys::orphan(*number),
             keys::TAG_WORK => keys::work(*number),
             keys::TAG_EXCLUSIVE => keys::exclusive(*number),
+            keys::TAG_GROUP => keys::group(GroupId(*number)),
             _ => return,
         };
         assert_eq!(again, key);
@@ -90,8 +98,38 @@ fn check_key(key: &[u8]) -> bool {
     });
     let extent = keys::extent_of(key).inspect(|extent| {
         assert!(*tag != keys::TAG_EXTENT || keys::extent(*extent) == key);
+        assert!(*tag != keys::TAG_EXTENT_IMAGES || keys::extent_images(*extent) == key);
     });
-    number.is_some() || entry.is_some() || extent.is_some()
+    let image = keys::image_of(key).inspect(|image| {
+        assert!(*tag != keys::TAG_IMAGE || keys::image(*image) == key);
+    });
+    number.is_some() || entry.is_some() || extent.is_some() || image.is_some()
+}
+
+/// A group of copies, and what is kept beside it.
+fn sealed_seeds() -> Vec<Vec<u8>> {
+    let seed = |choice: u8, value: &[u8]| [&[choice], value].concat();
+    let image = ImageId([9; 16]);
+    let member = Member { image, extent: EXTENT, bytes: 10, sum: ImageSum([1; 32]) };
+    let draft = Draft {
+        group: GROUP,
+        profile: Profile::TwoCopies,
+        codec: CodecId::Copies,
+        members: vec![Some(member)],
+        parity: vec![image],
+    };
+    let shape = draft.shape(&[member.sum]).expect("copies have their member's sum");
+    let homes = [1, 2].map(|home| Some(layout::DataServerId(home))).to_vec();
+    let group = Group::new(shape, homes).expect("each image has a home");
+    let one = |sequence| ExtentImage { image, sequence, epoch: layout::Epoch(3), group: GROUP };
+    vec![
+        seed(6, &keys::image(image)),
+        seed(6, &keys::extent_images(EXTENT)),
+        seed(7, &sealed::encode_images(&[one(5), one(6)])),
+        seed(8, &sealed::encode_place(GROUP)),
+        seed(9, &group.encode()),
+        seed(10, &[&[1, 0, 0, 0, 0, 0, 0, 0], &7_u64.to_be_bytes()[..]].concat()),
+    ]
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -133,6 +171,7 @@ fn seeds() -> Vec<Vec<u8>> {
         seed(6, &keys::dirent(INO, 9)),
         seed(6, &keys::extent(EXTENT)),
     ];
+    seeds.extend(sealed_seeds());
     for item in [
         WorkItem::Cut { extent: EXTENT, home, epoch, keep_bytes: 7, fences: true },
         WorkItem::Drop { extent: EXTENT, home, epoch },

@@ -6,13 +6,15 @@
 //! Input: entries, each behind its length in one byte or, if that is 255, in the two that follow.
 
 use layout::copies::Copies;
+use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId, Iomode};
 use mds_namespace::op::extent::CopyChange;
+use mds_namespace::op::seal::SealedAs;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::{Caller, Durability, Kind, MetaStore, SetAttributes, SetTime, Timestamp, invariants};
 use mds_shard::apply::apply;
 use mds_shard::command::{
-    Command, Entry, StateidValue, client, data, layout as layouts, lock, namespace, open,
+    Command, Entry, StateidValue, client, data, layout as layouts, lock, namespace, open, seal,
 };
 use mds_shard::record::{StateKind, other};
 
@@ -89,7 +91,9 @@ fn stateid(kind: StateKind, counter: u64) -> StateidValue {
 
 /// The life of a client and a few files, one command of each kind at least, each of them valid after those before it.
 pub(super) fn commands() -> Vec<Entry> {
-    let commands = [client_begins(), file_is_made(), content_moves(), names_change(), all_ends()].concat();
+    let commands =
+        [client_begins(), file_is_made(), content_moves(), extent_is_sealed(), names_change(), all_ends()]
+            .concat();
     (1..).zip(commands).map(|(second, command)| at(second, command)).collect()
 }
 
@@ -204,6 +208,35 @@ fn content_moves() -> Vec<Command> {
         Command::Written(data::Written { ino: FILE, end_bytes: 9000, caller: None }),
         Command::Fence(data::Fence { extent }),
         Command::WorkDone(data::WorkDone { items: vec![0, 1] }),
+    ]
+}
+
+fn extent_is_sealed() -> Vec<Command> {
+    let extent = ExtentId { ino: FILE, index: 0 };
+    let (one, two) = (DataServerId(1), DataServerId(2));
+    let copies = |group, image| {
+        let member = Member { image: ImageId([image; 16]), extent, bytes: 10, sum: ImageSum([1; 32]) };
+        let draft = Draft {
+            group: GroupId(group),
+            profile: Profile::OneCopy,
+            codec: CodecId::Copies,
+            members: vec![Some(member)],
+            parity: vec![],
+        };
+        let shape = draft.shape(&[]).expect("one copy has no parity");
+        let record = Group::new(shape, vec![Some(one)]).expect("the image has a home").encode();
+        let how = SealedAs { epoch: Epoch(3), sequence: u64::from(image), from: None };
+        Command::MakeGroup(seal::MakeGroup { record, sealed_as: vec![how] })
+    };
+    vec![
+        Command::TakeGroup,
+        Command::TakeGroup,
+        copies(1, 8),
+        copies(2, 9),
+        Command::UseImages(seal::UseImages {
+            used: vec![seal::UsedImage { extent, image: [9; 16], server: one }],
+        }),
+        Command::RehomeImage(seal::RehomeImage { group: 2, slot: 0, from: one, to: two }),
     ]
 }
 
