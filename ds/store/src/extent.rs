@@ -289,6 +289,20 @@ impl Extent {
         shifts.extend(kept.map(|segment| (segment, -signed(RECORD_WEIGHT_BYTES))));
     }
 
+    /// What its records count for, by segment.
+    #[cfg(test)]
+    pub(crate) fn weights(&self) -> std::collections::BTreeMap<u64, i64> {
+        let (mut sums, one) = (std::collections::BTreeMap::<u64, i64>::new(), signed(RECORD_WEIGHT_BYTES));
+        let pieces = self.pieces.iter().map(|(_, piece)| (piece.segment, signed(piece.weight())));
+        let kept = [self.epoch_at.map(|(_, at)| at), self.cut_at, self.newest_at].into_iter().flatten();
+        let base = self.base.iter().map(|base| (base.at.segment, signed(IMAGE_WEIGHT_BYTES)));
+        for (segment, weight) in pieces.chain(kept.map(|segment| (segment, one))).chain(base) {
+            *sums.entry(segment).or_default() += weight;
+        }
+        sums.retain(|_, sum| *sum != 0);
+        sums
+    }
+
     /// Wakes those who wait for the extent to be idle.
     pub(crate) fn wake(&mut self) {
         self.waiters.drain(..).for_each(|waiter| {

@@ -50,12 +50,15 @@ impl Store {
             let act = {
                 let mut shard = inner.index.shard(extent);
                 let known = shard.get_mut(&extent).expect("a controlled extent is not forgotten");
-                if !known.pieces.would_change(sequence, image.content_bytes) {
-                    return Ok(());
-                }
                 known.sequence = known.sequence.max(sequence);
                 let (epoch, offset) = (known.epoch, image.content_bytes);
-                Act { kind: Kind::Image, extent, epoch, sequence, offset, length: EXTENT_BYTES - offset }
+                let act =
+                    Act { kind: Kind::Image, extent, epoch, sequence, offset, length: EXTENT_BYTES - offset };
+                known.pieces.would_change(sequence, offset).then_some(act)
+            };
+            let Some(act) = act else {
+                // What hides it now may not be on stable storage; an older image must not be needed again.
+                return inner.sync().await;
             };
             let record = act.record(vec![Bytes::copy_from_slice(&image.encode())]);
             controlled.append_records(vec![act], vec![record]).await?;
@@ -91,6 +94,16 @@ impl Store {
     /// As [`image`](Self::image).
     pub async fn is_image_used(&self, extent: ExtentId, image: ImageId) -> Result<bool, ReadError> {
         Ok(self.image(extent).await?.is_some_and(|(_, base)| base.image == image))
+    }
+
+    /// The extents of which an image shows, and up to which act: for a look at all of them.
+    #[must_use]
+    pub fn imaged(&self) -> Vec<(ExtentId, u64)> {
+        let mut all = Vec::new();
+        self.inner.index.for_each(|extent, known| {
+            all.extend(known.base.as_ref().map(|base| (extent, base.sequence)));
+        });
+        all
     }
 
     pub(crate) fn base(&self, extent: ExtentId) -> Option<Base> {

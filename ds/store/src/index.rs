@@ -113,6 +113,26 @@ impl Index {
         all
     }
 
+    /// The segments carry the weights of what is in the shards, and count their records.
+    #[cfg(test)]
+    pub(crate) fn check(&self) {
+        let mut sums = std::collections::BTreeMap::<u64, i64>::new();
+        let mut records = 0;
+        self.for_each(|_, known| {
+            known
+                .weights()
+                .into_iter()
+                .for_each(|(segment, weight)| *sums.entry(segment).or_default() += weight);
+            records += known.records;
+        });
+        let segments = self.segments();
+        assert_eq!(u64::try_from(sums.values().sum::<i64>()).unwrap(), segments.live_bytes());
+        for (segment, sum) in sums {
+            assert_eq!(u64::try_from(sum).unwrap(), segments.of(segment).0, "segment {segment}");
+        }
+        assert_eq!(segments.records(), records);
+    }
+
     fn account(&self, act: &Act, at: Location, shifts: &[Shift]) {
         let mut segments = self.segments();
         segments.record(at.segment, act.extent);

@@ -60,6 +60,12 @@ impl Segments {
         })
     }
 
+    /// Records in all segments.
+    #[cfg(test)]
+    pub(crate) fn records(&self) -> u32 {
+        self.by_number.values().flat_map(|one| one.records.values()).sum()
+    }
+
     /// The segment cannot be emptied.
     pub(crate) fn stick(&mut self, segment: u64) {
         self.by_number.entry(segment).or_default().stuck = true;

@@ -1,8 +1,12 @@
 //! The store against arrays of bytes, over a disk in memory that crashes.
 
+mod copies;
+mod crash;
 mod cut;
 mod damage;
+mod images;
 mod model;
+mod ripe;
 mod space;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What an extent keeps of a segment, and what it forgets.
 
+mod orders;
+
 use super::*;
 
 const NAME: ExtentId = ExtentId { ino: 1, index: 2 };
@@ -115,4 +117,85 @@ fn a_dropped_extent_comes_back_with_a_write() {
     ]);
     assert!(!extent.tombstone);
     assert_eq!((extent.pieces.held(), extent.pieces.end()), (10, 110));
+}
+
+fn image_act(epoch: u64, sequence: u64, content: u32) -> Act {
+    act(Kind::Image, epoch, sequence, content)
+}
+
+#[test]
+fn an_image_hides_what_is_older_and_nothing_else() {
+    let (extent, sums) = extent_of(&[
+        (act(Kind::Write, 1, 1, 0), 1),
+        (act(Kind::Write, 1, 2, 100), 1),
+        (act(Kind::Write, 1, 4, 5), 2),
+        (image_act(1, 3, 110), 3),
+    ]);
+    let base = extent.base.clone().unwrap();
+    assert_eq!((base.sequence, base.content_bytes, base.at, base.image), (3, 110, at(3), None));
+    assert_eq!(
+        (extent.pieces.data_bytes(), extent.pieces.image_bytes(), extent.pieces.end()),
+        (10, 100, 110)
+    );
+    let one = RECORD_WEIGHT_BYTES as i64;
+    assert_eq!(sums, [(2, one + 10), (3, one + 64 + one + one)].into(), "the image, its hole, the epoch");
+    assert_eq!(extent.keep(NAME, 1, 2), Some(Keep::default()), "all of it is in the image");
+    // A newer image hides all of the older one; an older one, or the same again, changes nothing.
+    let (mut extent, mut shifts) = (extent, Vec::new());
+    for (content, segment) in [(50, 4), (60, 5)] {
+        extent.apply(&image_act(1, 9, content), at(segment), &mut shifts);
+        extent.apply(&image_act(1, 2, 70), at(6), &mut shifts);
+        let base = extent.base.clone().unwrap();
+        assert_eq!((base.sequence, base.content_bytes, base.at.segment), (9, 50, 4));
+        assert_eq!((extent.pieces.held(), extent.pieces.end()), (50, 50));
+    }
+}
+
+#[test]
+fn an_image_of_which_nothing_shows_is_no_base() {
+    for end in [act(Kind::Cut, 2, 5, 0), act(Kind::Drop, 2, 5, 0)] {
+        let records = [(image_act(1, 3, 20), 1), (end, 2)];
+        let (extent, sums) = extent_of(&records);
+        assert_eq!((extent.base.as_ref(), extent.pieces.held()), (None, 0));
+        assert!(!sums.contains_key(&1));
+        let backward: Vec<_> = records.iter().rev().copied().collect();
+        assert_eq!(extent_of(&backward).0.base, None);
+    }
+    // Written over altogether: only the hole behind it is left, and that is a CUT's as well.
+    let write = Act { length: 20, ..act(Kind::Write, 1, 4, 0) };
+    let (extent, _) = extent_of(&[(image_act(1, 3, 20), 1), (write, 2)]);
+    assert_eq!(extent.base, None);
+    assert_eq!(extent.keep(NAME, 1, 1).unwrap().acts, [act(Kind::Cut, 0, 3, 20)]);
+}
+
+#[test]
+fn an_image_is_copied_once_with_its_hole() {
+    let image = image_act(1, 3, 30);
+    let (mut extent, mut shifts) = (extent_of(&[(image, 1), (act(Kind::Write, 1, 4, 10), 2)]).0, Vec::new());
+    let kept = extent.keep(NAME, 1, 1).unwrap();
+    assert_eq!((kept.image, kept.data, kept.acts), (Some((image, at(1))), vec![], vec![]));
+    extent.relocate(&image, 1, at(7), &mut shifts);
+    assert_eq!(extent.keep(NAME, 1, 1), Some(Keep::default()));
+    assert_eq!(extent.base.as_ref().unwrap().at, at(7));
+    assert_eq!(extent.lose_segment(1, 1, &mut shifts), Lost::Nothing);
+    assert_eq!((extent.pieces.image_bytes(), extent.pieces.end()), (20, 30));
+}
+
+/// A sequence that was given must not be given again, also where its record says nothing else.
+#[test]
+fn the_newest_sequence_is_kept_alone() {
+    let mark = act(Kind::Cut, 0, 9, EXTENT_BYTES);
+    // On a backup records come in any order: the epoch is said by the younger one.
+    let (mut extent, mut shifts) = (extent_of(&[(mark, 1), (act(Kind::Write, 1, 8, 0), 2)]).0, Vec::new());
+    assert_eq!(extent.bare_newest(), Some(9));
+    let kept = extent.keep(NAME, 1, 1).unwrap();
+    let fence = Act { sequence: 9, ..act(Kind::Fence, 1, 0, 0) };
+    assert_eq!(kept.acts, [extent.cut_mark(NAME), fence]);
+    kept.acts.iter().for_each(|act| extent.relocate(act, 1, at(5), &mut shifts));
+    assert_eq!(extent.lose_segment(1, 1, &mut shifts), Lost::Nothing);
+    assert_eq!(extent.bare_newest(), Some(9));
+    // A younger act takes over.
+    extent.apply(&act(Kind::Write, 1, 10, 0), at(6), &mut shifts);
+    assert_eq!(extent.bare_newest(), None);
+    assert!(extent.keep(NAME, 5, 2).unwrap().acts.iter().all(|act| act.sequence < 9));
 }
