@@ -42,6 +42,7 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
         metadata_servers: ds.mds.clone(),
         cluster_key: key::load(&ds.cluster_key)?,
         capacity_bytes,
+        seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         accept_damage: ds.accept_damage,
         domain: Domain {
             zone: ds.zone.clone().unwrap_or_default(),

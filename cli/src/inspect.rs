@@ -4,6 +4,7 @@ mod image;
 mod journal;
 mod log;
 mod namespace;
+mod parity;
 mod raft_log;
 mod segment;
 mod state;
@@ -33,7 +34,9 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn print(inspect: &Inspect, out: &mut dyn Write) -> anyhow::Result<()> {
     match &inspect.what {
-        InspectCommand::Journal(log) => log::print(log, &|found, _| journal::describe(&found.header), out),
+        InspectCommand::Journal(log) => {
+            log::print(log, &|found, payload| journal::describe(&found.header, payload), out)
+        }
         InspectCommand::Image(image) => image::print(&image.file, out),
         InspectCommand::RaftLog(log) => {
             log::print(log, &|found, payload| raft_log::describe(&found.header, payload), out)

@@ -15,6 +15,7 @@ use anyhow::Context;
 use crc_fast::{CrcAlgorithm, checksum};
 use ds_image::limits::{CONTENT_BYTES_MAX, ENTRY_BYTES, FOOTER_BYTES, FRAME_BYTES, FRAMES_MAX, HEADER_BYTES};
 
+use super::parity;
 use super::words::hex;
 
 const VERSION: u16 = 1;
@@ -30,6 +31,9 @@ const ROOTED_BYTES: usize = 28;
 pub(super) fn print(path: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let bytes = file.metadata()?.len();
+    if parity::is_one(&file, bytes)? {
+        return parity::print(path, &file, bytes, out);
+    }
     let (first, last) = (HEADER_BYTES as u64, FOOTER_BYTES as u64);
     if bytes < first + last {
         anyhow::bail!("{}: {bytes} bytes are no image", path.display());

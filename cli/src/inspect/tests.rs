@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ds_image::{Identity, ImageId, ImageStore};
-use ds_store::{NoImages, Stability, Store, StoreConfig};
+use ds_store::{ImageRef, NoImages, Stability, Store, StoreConfig};
+use layout::ec::{Draft, Encoder, GroupId, ImageSum, Member, Profile};
 use layout::{Epoch, ExtentId};
 use mds_namespace::store::disk::DiskStore;
 use mds_namespace::{Durability, MetaStore, Timestamp, op, superblock::Superblock};
@@ -163,6 +164,35 @@ async fn a_raft_log_is_told_entry_by_entry() {
     shard.stop().await;
 }
 
+#[tokio::test]
+async fn a_journal_tells_which_image_stands_for_an_extent() {
+    let dir = tempfile::tempdir().unwrap();
+    let env = machine::environment("test", DiskPreference::Blocking).unwrap();
+    let config = StoreConfig::new(dir.path(), 64 << 20);
+    let store = Store::open(&env, &config, Arc::new(NoImages)).await.unwrap();
+    let data = vec![Bytes::from(vec![1; 70_000])];
+    store.write(EXTENT, Epoch(1), 0, data, Stability::Unstable).await.unwrap();
+    let mark = store.mark(EXTENT).await.unwrap();
+    let (image, root) = (ImageId([0xab; 16]), [0xcd; 32]);
+    let image = ImageRef { image, content_bytes: 70_000, file_bytes: 1234, root };
+    store.use_image(EXTENT, Epoch(1), mark, &image).await.unwrap();
+    store.close().await.unwrap();
+    let journal_dir = dir.path().join("journal");
+    let (text, done) = journal(&journal_dir, None);
+    assert_eq!(done, Ok(()), "{text}");
+    let names = format!("image {} file 1234 root {}", "ab".repeat(16), "cd".repeat(32));
+    for words in [
+        format!("CUT of nothing | ino 12 extent 3 epoch 0 sequence {mark} "),
+        format!("IMAGE content 70000 {names} | ino 12 extent 3 epoch 1 sequence {mark} role home"),
+    ] {
+        assert!(text.contains(&words), "{text}");
+    }
+    // Its payload lies behind its header and one checksum.
+    flip(&the_segment(&journal_dir), offset_of(&text, "IMAGE") + 64 + 4 + 20);
+    let (text, done) = journal(&journal_dir, None);
+    assert!(done.is_err() && text.contains("IMAGE content 70000") && text.contains("checksums BAD"), "{text}");
+}
+
 fn namespace(file: &Path, prefix: &str) -> (String, Result<(), String>) {
     let what = InspectNamespace { file: file.to_path_buf(), prefix: prefix.to_owned() };
     inspected(InspectCommand::Namespace(what))
@@ -280,4 +310,47 @@ async fn files_that_are_no_images_are_told() {
     fs::write(&file, b"short").unwrap();
     assert!(image(&file).1.unwrap_err().contains("5 bytes are no image"));
     assert!(image(Path::new("absent.img")).1.is_err());
+}
+
+/// A parity image of one short member, as encoding makes it.
+fn parity() -> (TempDir, PathBuf, Vec<u8>) {
+    let member = vec![9; 70_000];
+    let profile = Profile::TwoPlusOne;
+    let of_it =
+        Member { image: ImageId([0xab; 16]), extent: EXTENT, bytes: 70_000, sum: ImageSum::of(&member) };
+    let members = vec![None, Some(of_it)];
+    let parity = vec![ImageId([0xcd; 16])];
+    let draft = Draft { group: GroupId(7), profile, codec: profile.codec(), members, parity };
+    let mut encoder = Encoder::new(draft, 1 << 20).unwrap();
+    let mut file = vec![0; encoder.window().unwrap().bytes];
+    encoder.push(&[&[], &member], &mut [&mut file]).unwrap();
+    file.extend(&encoder.finish().unwrap().footers[0]);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("parity.img");
+    fs::write(&path, &file).unwrap();
+    (dir, path, file)
+}
+
+#[test]
+fn a_parity_image_tells_its_group() {
+    let (_dir, path, file) = parity();
+    let (text, done) = image(&path);
+    assert_eq!(done, Ok(()), "{text}");
+    assert!(text.starts_with(&format!("trailer parity 0, payload 70016, file {}\n", file.len())), "{text}");
+    assert!(
+        text.contains("group 0000000000000007 2+1 | checksum ok\nslot 0 empty\nslot 1 image abab"),
+        "{text}"
+    );
+    assert!(text.contains("| ino 12 extent 3 | 70000 bytes sum "), "{text}");
+    assert!(
+        text.contains("slot 2 image cdcd") && text.contains("| parity, this file | 70016 bytes"),
+        "{text}"
+    );
+    assert!(text.ends_with("payload 2 blocks | ok\n"), "{text}");
+    for at in (0..file.len() as u64).step_by(997).chain([file.len() as u64 - 1, file.len() as u64 - 40]) {
+        flip(&path, at);
+        let (text, done) = image(&path);
+        assert!(done.is_err() && text.contains("BAD"), "{at}: {text}");
+        flip(&path, at);
+    }
 }

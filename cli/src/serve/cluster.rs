@@ -169,6 +169,7 @@ async fn start_data_server(
         metadata_servers: vec![plan.control_target()],
         cluster_key: setup.key.clone(),
         capacity_bytes,
+        seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         accept_damage: setup.accept_damage,
         domain: Domain { host: machine::name(), ..Domain::default() },
     };

@@ -373,6 +373,7 @@ fn data_config(node: NodeId) -> DsConfig {
         metadata_servers: (0..METADATA_NODES).map(|member| crate::address(member, CONTROL_PORT)).collect(),
         cluster_key: ClusterKey::new(KEY),
         capacity_bytes: 1 << 30,
+        seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
     }

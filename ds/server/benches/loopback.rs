@@ -74,6 +74,7 @@ async fn run(dir: &std::path::Path) {
         metadata_servers: vec![leases.address()],
         cluster_key: key,
         capacity_bytes: 16 << 30,
+        seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
     };

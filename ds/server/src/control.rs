@@ -1,8 +1,9 @@
-//! The control port: what metadata servers tell and ask this data server, and what homes tell it as their backup.
+//! The control port: what metadata servers tell and ask this data server, what homes tell it as their backup, and what others want
+//! of its images.
 //!
 //! INVARIANT: nothing but NULL, HELLO and AUTH is answered on a connection whose other end has not proved that it holds the
 //! cluster key.
-//! Spec: docs/protocol/control.md; docs/protocol/replicate.md.
+//! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use layout::Epoch;
 use parking_lot::Mutex;
 use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
+use wire_nfs::control::groups::{EncodeGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
+use wire_nfs::control::images::{EndImage, PutImage, ReadImage};
 use wire_nfs::control::replicate::{Attach, Flush, Replicate};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
@@ -24,6 +27,7 @@ use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog
 use wire_xdr::{Decode, Encode, Writer, XdrError};
 
 use crate::core::Core;
+use crate::images::{encode, rebuild, serve};
 use crate::limits::CUT_SETTLE_MS_MAX;
 use crate::replica::id;
 use crate::{copies, replica};
@@ -118,11 +122,19 @@ async fn carry_out(
     procedure: Procedure,
     args: Bytes,
 ) -> Option<Result<Writer, XdrError>> {
-    let by_home = matches!(procedure, Procedure::Attach | Procedure::Replicate | Procedure::Flush);
+    let by_neighbour = matches!(
+        procedure,
+        Procedure::Attach
+            | Procedure::Replicate
+            | Procedure::Flush
+            | Procedure::ReadImage
+            | Procedure::PutImage
+            | Procedure::EndImage
+    );
     let may = match kind {
-        NodeKind::Metadata => !by_home,
+        NodeKind::Metadata => !by_neighbour,
         NodeKind::Administrator => matches!(procedure, Procedure::Size | Procedure::Stat),
-        NodeKind::Data => by_home,
+        NodeKind::Data => by_neighbour,
         NodeKind::Gateway => false,
     };
     if !may {
@@ -161,6 +173,11 @@ async fn carry_out(
             respond(args, async |record: Replicate| replica::replicate(core, record).await).await
         }
         Procedure::Flush => respond(args, async |ask: Flush| replica::flush(core, ask).await).await,
+        Procedure::ReadImage => respond(args, async |ask: ReadImage| serve::read(core, ask).await).await,
+        Procedure::PutImage => respond(args, async |ask: PutImage| serve::put(core, ask).await).await,
+        Procedure::EndImage => respond(args, async |ask: EndImage| serve::end(core, ask).await).await,
+        Procedure::Encode => respond(args, async |ask: EncodeGroup| encode::run(core, ask).await).await,
+        Procedure::Rebuild => respond(args, async |ask: GroupSlot| rebuild::run(core, ask).await).await,
         Procedure::Size => respond(args, async |ask: SizeOf| Ok(sizes(core, &ask))).await,
         Procedure::Stat => respond(args, async |_: Nothing| Ok(stat(core))).await,
         Procedure::Null
@@ -170,12 +187,7 @@ async fn carry_out(
         | Procedure::Heartbeat
         | Procedure::Copies
         | Procedure::Images
-        | Procedure::Group
-        | Procedure::ReadImage
-        | Procedure::PutImage
-        | Procedure::EndImage
-        | Procedure::Encode
-        | Procedure::Rebuild => return None,
+        | Procedure::Group => return None,
     })
 }
 

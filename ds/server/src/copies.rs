@@ -10,6 +10,7 @@
 
 mod call;
 mod drive;
+mod image;
 mod member;
 
 use std::collections::HashMap;
@@ -23,6 +24,8 @@ use wire_nfs::control::copies::CopySet;
 use crate::core::Core;
 use crate::limits::{COPIES_KNOWN_MAX, SETTLE_MS_MAX};
 use crate::replica::id;
+use call::Heard;
+pub(crate) use image::{Asked, ask};
 use member::Member;
 
 /// Why copies are not what they should be.

@@ -1,21 +1,24 @@
 //! What all requests of a data server share: the store, the lease, the handle key, the counters.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use ds_store::{ChangeError, Store};
 use env::Env;
 use layout::{DataServerId, HandleKey};
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
-use wire_nfs::control::ClusterKey;
+use wire_nfs::control::Refusal;
 use wire_nfs::control::heartbeat::Usage;
 use wire_nfs::v3::Nfsstat3;
 
 use crate::copies::CopyTable;
 use crate::directory::Directory;
+use crate::images::Images;
 use crate::lease::Lease;
 use crate::limits::READ_BYTES_IN_FLIGHT_MAX;
 use crate::metrics::Metrics;
+use crate::seal::shown::Shown;
 
 /// Shared by the services and the registrar.
 pub(crate) struct Core {
@@ -26,7 +29,15 @@ pub(crate) struct Core {
     /// Bytes of READ replies that may still be gathered.
     pub(crate) read_room: Semaphore,
     /// Other data servers, and the way to a metadata server.
-    pub(crate) directory: Directory,
+    pub(crate) directory: Arc<Directory>,
+    /// The images here, and the way to those elsewhere.
+    pub(crate) images: Arc<Images>,
+    /// What metadata servers were shown of them.
+    pub(crate) shown: Shown,
+    /// How long an extent rests before it is sealed; 0: sealing is off.
+    seal_idle_ms: AtomicU32,
+    /// Requests of clients under way.
+    clients: AtomicU32,
     /// Copies of extents that we are home of.
     pub(crate) copies: CopyTable,
     identity: RwLock<Option<Identity>>,
@@ -41,9 +52,19 @@ struct Identity {
 }
 
 impl Core {
-    pub(crate) fn new(env: Env, store: Store, metrics: Metrics, key: ClusterKey) -> Self {
+    pub(crate) fn new(
+        env: Env,
+        store: Store,
+        metrics: Metrics,
+        directory: Arc<Directory>,
+        images: Arc<Images>,
+    ) -> Self {
         Self {
-            directory: Directory::new(key),
+            directory,
+            images,
+            shown: Shown::default(),
+            seal_idle_ms: AtomicU32::new(0),
+            clients: AtomicU32::new(0),
             copies: CopyTable::default(),
             env,
             store,
@@ -57,7 +78,51 @@ impl Core {
 
     /// A metadata server has told who we are, and with which key it seals handles.
     pub(crate) fn identify(&self, server: DataServerId, key: HandleKey) {
+        self.directory.identify(server);
         *self.identity.write() = Some(Identity { server, key });
+    }
+
+    /// A metadata server has told how long an extent rests before it is sealed; 0: never.
+    pub(crate) fn set_seal_idle_ms(&self, ms: u32) {
+        self.seal_idle_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// How long an extent rests before it is sealed, if any is.
+    pub(crate) fn seal_idle_ms(&self) -> Option<u64> {
+        Some(u64::from(self.seal_idle_ms.load(Ordering::Relaxed))).filter(|ms| *ms != 0)
+    }
+
+    /// A request of a client is under way as long as what this answers is there.
+    pub(crate) fn client(&self) -> UnderWay<'_> {
+        self.clients.fetch_add(1, Ordering::Relaxed);
+        UnderWay(&self.clients)
+    }
+
+    /// Whether clients wait for something.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.clients.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether there is room for an image file.
+    ///
+    /// # Errors
+    /// NO_SPACE.
+    pub(crate) fn has_room(&self, bytes: u64) -> Result<(), Refusal> {
+        let usage = self.store.usage();
+        if usage.used_bytes.saturating_add(bytes) <= usage.capacity_bytes {
+            Ok(())
+        } else {
+            Err(Refusal::NoSpace)
+        }
+    }
+
+    /// Image files have come or gone.
+    pub(crate) fn note_images(&self) {
+        let usage = self.images.dir.usage();
+        self.images.metrics.images.set(usage.images);
+        self.images.metrics.image_bytes.set(usage.bytes);
+        self.store.set_images_bytes(usage.bytes);
+        self.shown.look_again();
     }
 
     /// Who we are.
@@ -110,5 +175,14 @@ impl Core {
             flushes: store.flushes,
             bad_blocks: store.bad_blocks,
         }
+    }
+}
+
+/// Counts a client's request.
+pub(crate) struct UnderWay<'a>(&'a AtomicU32);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use env::Env;
 use layout::DataServerId;
@@ -28,6 +29,8 @@ pub(crate) struct Neighbour {
 /// Who is there.
 pub(crate) struct Directory {
     key: ClusterKey,
+    /// Who we are; 0: nobody has told.
+    own: AtomicU32,
     known: Mutex<Known>,
 }
 
@@ -41,7 +44,17 @@ struct Known {
 
 impl Directory {
     pub(crate) fn new(key: ClusterKey) -> Self {
-        Self { key, known: Mutex::default() }
+        Self { key, own: AtomicU32::new(0), known: Mutex::default() }
+    }
+
+    /// A metadata server has told who we are.
+    pub(crate) fn identify(&self, own: DataServerId) {
+        self.own.store(own.0, Ordering::Relaxed);
+    }
+
+    /// Who we are.
+    pub(crate) fn own(&self) -> Option<DataServerId> {
+        Some(DataServerId(self.own.load(Ordering::Relaxed))).filter(|own| own.0 != 0)
     }
 
     /// Which version was told last; 0 for none.

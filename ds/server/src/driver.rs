@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use ds_store::{ChangeError, NoImages, OpenError, Store, StoreConfig};
+use ds_store::{ChangeError, OpenError, Store, StoreConfig};
 use env::Env;
 use env_transport::{Limits, Server, Service, serve};
 use layout::DataServerId;
@@ -16,11 +16,13 @@ use wire_nfs::control::heartbeat::Usage;
 
 use crate::control::ControlService;
 use crate::core::Core;
+use crate::directory::Directory;
 use crate::front::DataService;
+use crate::images::{ImageMetrics, Images, Source};
 use crate::limits::{control_port, data_port};
 use crate::metrics::Metrics;
 use crate::registrar::{self, SelfPortrait};
-use crate::universal_address;
+use crate::{seal, universal_address};
 
 /// How a data server is set up.
 #[derive(Clone, Debug)]
@@ -37,8 +39,10 @@ pub struct DsConfig {
     pub metadata_servers: Vec<SocketAddr>,
     /// Proves nodes to each other.
     pub cluster_key: ClusterKey,
-    /// Bytes the journal may take.
+    /// Bytes that journal and images may take.
     pub capacity_bytes: u64,
+    /// Bytes per second of extents that rest which are written as images, while no client waits.
+    pub seal_bytes_per_s: u64,
     /// Opens a store although durable records of it are damaged.
     pub accept_damage: bool,
     /// What is lost together with it; copies of an extent are kept apart by it.
@@ -51,6 +55,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("store: {0}")]
     Store(#[from] OpenError),
+    /// The directory of images cannot be opened.
+    #[error("images: {0}")]
+    Images(#[from] ds_image::StoreError),
     /// A port cannot be used.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -72,7 +79,7 @@ pub struct DataServer {
     core: Arc<Core>,
     data: Server,
     control: Server,
-    registrar: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl DataServer {
@@ -87,9 +94,12 @@ impl DataServer {
             accept_damage: config.accept_damage,
             ..StoreConfig::new(&config.dir, config.capacity_bytes)
         };
-        let store = Store::open(&env, &store_config, Arc::new(NoImages)).await?;
-        let core =
-            Arc::new(Core::new(env.clone(), store, Metrics::new(registry), config.cluster_key.clone()));
+        let directory = Arc::new(Directory::new(config.cluster_key.clone()));
+        let counters = ImageMetrics::new(registry);
+        let images = Images::open(&env, &config.dir, Arc::clone(&directory), counters).await?;
+        let store = Store::open(&env, &store_config, Arc::new(Source(Arc::clone(&images)))).await?;
+        let core = Arc::new(Core::new(env.clone(), store, Metrics::new(registry), directory, images));
+        core.note_images();
         let data_service = Arc::new(DataService::new(Arc::clone(&core)));
         let data = listen(&env, config.listen, data_service, data_port()).await?;
         let control_service = ControlService::new(Arc::clone(&core), config.cluster_key.clone());
@@ -98,7 +108,10 @@ impl DataServer {
         tracing::info!(data = ?portrait.addresses, control = %portrait.control, "data server listens");
         let registrar =
             registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
-        Ok(Self { core, data, control, registrar: tokio::spawn(registrar) })
+        let sealer = seal::run(Arc::clone(&core), config.seal_bytes_per_s);
+        let shows = seal::shown::run(Arc::clone(&core));
+        let tasks = [tokio::spawn(registrar), tokio::spawn(sealer), tokio::spawn(shows)];
+        Ok(Self { core, data, control, tasks })
     }
 
     /// The data port's address, with the port that was taken.
@@ -142,7 +155,7 @@ impl DataServer {
     /// # Errors
     /// [`ChangeError::Failed`] if it is not certain that everything is durable.
     pub async fn stop(self) -> Result<(), ChangeError> {
-        self.registrar.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
         tokio::join!(self.data.shutdown(), self.control.shutdown());
         self.core.store.close().await
     }
@@ -150,7 +163,7 @@ impl DataServer {
 
 impl Drop for DataServer {
     fn drop(&mut self) {
-        self.registrar.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -53,6 +53,7 @@ async fn answer(core: &Arc<Core>, header: &CallHeader, args: Reader) -> Writer {
     }
     let Some(procedure) = Procedure::from_u32(header.procedure) else { return proc_unavail(xid) };
     let mut w = accepted_success(xid);
+    let _client = core.client();
     let began_ns = core.env.clock.monotonic_ns();
     let done = match procedure {
         Procedure::Null => return w,

@@ -2,10 +2,11 @@
 //!
 //! Thin over `ds-store`: a request's handle says which extent, at which epoch, for reading or writing; no lookup is needed
 //! to authorise it. A metadata server gives the lease without which nothing is served, and fences through the control port.
+//! Extents that rest are sealed as images, which groups of servers protect (`seal`, `images`).
 //!
 //! INVARIANT: every request is answered, or its connection is dropped; none is served without a lease. What is answered as stable
 //! is on stable storage here and on every backup of the extent.
-//! Spec: RFC 1813; RFC 8435 §2; docs/protocol/control.md; docs/protocol/replicate.md.
+//! Spec: RFC 1813; RFC 8435 §2; docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ mod core;
 mod directory;
 mod driver;
 mod front;
+mod images;
 mod lease;
 pub mod limits;
 mod link;
@@ -23,6 +25,7 @@ mod metrics;
 mod proc;
 mod registrar;
 mod replica;
+mod seal;
 mod status;
 mod universal_address;
 

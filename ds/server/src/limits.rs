@@ -47,6 +47,83 @@ pub const FILL_BYTES_PER_S: u64 = 64 << 20;
 /// Extents whose backups are remembered; beyond, those are forgotten that have nothing under way.
 pub const COPIES_KNOWN_MAX: usize = 16_384;
 
+/// Bytes per second of extents that are sealed, unless somebody says otherwise.
+pub const SEAL_BYTES_PER_S: u64 = 64 << 20;
+
+/// How often this server looks for extents to seal, and for images to show.
+pub const SEAL_PERIOD_MS: u64 = 1_000;
+
+/// Extents that are sealed in one round.
+pub const SEAL_ROUND_MAX: usize = 16;
+
+/// An extent that could not be sealed is left alone for so long.
+pub const SEAL_RETRY_MS: u64 = 30_000;
+
+/// An extent that is somebody else's is left alone for so long; so is one that was sealed and waits for its group.
+pub const SEAL_AGAIN_MS: u64 = 600_000;
+
+/// While clients wait, sealing goes at one part in so many of its pace.
+pub const SEAL_BUSY_PARTS: u64 = 4;
+
+/// Bytes of an extent that sealing holds at a time.
+pub const SEAL_READ_BYTES: u32 = 1 << 20;
+
+/// How often all images are shown to a metadata server.
+pub const SHOW_PERIOD_MS: u64 = 60_000;
+
+/// How often an image that waits for its group is shown.
+pub const SHOW_WAITING_MS: u64 = 2_000;
+
+/// Images that a home tells its backups of, or takes into use, in one round.
+pub const SAY_ROUND_MAX: usize = 16;
+
+/// A home that has told a metadata server that an image is in use, and was not believed, says it all again after so long.
+pub const SAY_AGAIN_MS: u64 = 10_000;
+
+/// Images that are put into use at a time.
+pub const USES_MAX: usize = 4;
+
+/// Images here that are kept open.
+pub const IMAGES_OPEN_MAX: usize = 256;
+
+/// Images elsewhere of which it is remembered where their frames lie.
+pub const LOST_KNOWN_MAX: usize = 256;
+
+/// Bytes of frames that had to be fetched or computed, and are kept.
+pub const FRAMES_KEPT_BYTES: usize = 64 << 20;
+
+/// Bytes of images being read for other servers. Further reads wait.
+pub const IMAGE_BYTES_IN_FLIGHT_MAX: u32 = 64 << 20;
+
+/// Groups being encoded and images being made again at a time.
+pub const IMAGE_WORKS_MAX: usize = 2;
+
+/// Images that are coming in at a time.
+pub const RECEIVING_MAX: usize = 32;
+
+/// An image of which nothing came for so long is forgotten when another one needs its place.
+pub const RECEIVING_MS_MAX: u64 = 60_000;
+
+/// How long a piece of an image may take to come or go.
+pub const IMAGE_CALL_MS_MAX: u64 = 2_000;
+
+/// How long END_IMAGE may take: an image is synced and read back.
+pub const IMAGE_END_MS_MAX: u64 = 60_000;
+
+/// A server that did not answer is asked after all others for so long.
+pub const SILENT_MS: u64 = 5_000;
+
+/// Groups that are remembered, and for how long.
+pub const GROUPS_KNOWN_MAX: usize = 1_024;
+/// See [`GROUPS_KNOWN_MAX`].
+pub const GROUP_KEPT_MS: u64 = 60_000;
+
+/// Images being mended at a time.
+pub const MENDING_MAX: usize = 1;
+
+/// Bad frames of one image that are mended; one with more is left to be made again.
+pub const MEND_FRAMES_MAX: usize = 256;
+
 /// Pause before a metadata server that could not be reached, or did not know what to do with us, is called again.
 pub const REGISTER_PAUSE_MS: u64 = 200;
 
@@ -60,8 +137,10 @@ const HEADER_BYTES_MAX: usize = 2048;
 
 /// Largest message of a metadata or data server.
 const RECORD_BYTES_MAX: usize = {
-    use wire_nfs::control::limits::{CONTROL_BYTES_MAX, REPLICATE_BYTES_MAX};
-    if CONTROL_BYTES_MAX < REPLICATE_BYTES_MAX { REPLICATE_BYTES_MAX } else { CONTROL_BYTES_MAX }
+    use wire_nfs::control::limits::{CONTROL_BYTES_MAX, IMAGE_CALL_BYTES_MAX, REPLICATE_BYTES_MAX};
+    let data =
+        if IMAGE_CALL_BYTES_MAX < REPLICATE_BYTES_MAX { REPLICATE_BYTES_MAX } else { IMAGE_CALL_BYTES_MAX };
+    if CONTROL_BYTES_MAX < data { data } else { CONTROL_BYTES_MAX }
 };
 
 /// Bytes of records of other homes under way, over all connections.
@@ -75,6 +154,23 @@ const _: () = assert!(
 const _: () =
     assert!(TRANSFER_BYTES_MAX as usize <= ds_store::limits::WRITE_BYTES_MAX, "a WRITE is one record");
 const _: () = assert!(TRANSFER_BYTES_MAX <= READ_BYTES_IN_FLIGHT_MAX, "every READ gets its turn");
+const _: () = assert!(
+    wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX <= IMAGE_BYTES_IN_FLIGHT_MAX as usize,
+    "every READ_IMAGE gets its turn"
+);
+const _: () = assert!(
+    layout::limits::WINDOW_BYTES_MAX <= wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX,
+    "a window is one READ_IMAGE"
+);
+const _: () = assert!(
+    ds_store::limits::IMAGE_READ_BYTES_MAX + ds_store::limits::IMAGE_FRAME_BYTES * 2
+        <= ds_image::limits::READ_BYTES_MAX,
+    "what the store reads of an image is one read, in whole frames too"
+);
+const _: () = assert!(
+    ds_store::limits::IMAGE_FRAME_BYTES as usize == ds_image::limits::FRAME_BYTES,
+    "the store's frame is the image's"
+);
 
 /// Bounds of the data port.
 pub(crate) fn data_port() -> Limits {

@@ -92,6 +92,7 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<u
     let key = registered.key.open(&peer.secret).map_err(|_| AskError::Seal)?;
     core.identify(DataServerId(registered.server), HandleKey::new(key));
     let lease_ms = registered.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
+    core.set_seal_idle_ms(registered.seal_idle_ms);
     core.directory.replace(registered.directory);
     core.lease.renew(sent_ms, lease_ms, core.env.clock.monotonic_ms());
     tracing::info!(server = registered.server, lease_ms, "registered");
@@ -110,6 +111,7 @@ async fn renew(core: &Core, link: &Link, mut lease_ms: u32) -> AskError {
             Ok(renewed) => {
                 lease_ms = renewed.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
                 core.lease.renew(sent_ms, lease_ms, core.env.clock.monotonic_ms());
+                core.set_seal_idle_ms(renewed.seal_idle_ms);
                 if let Some(directory) = renewed.directory {
                     core.directory.replace(directory);
                 }

@@ -1,9 +1,9 @@
 //! The backup's side: taking up an extent, keeping records of its home, making them durable.
 //!
 //! INVARIANT: a record is taken only from a home that attached to this start of ours, and at no epoch below the extent's.
-//! Spec: docs/protocol/replicate.md §1.
+//! Spec: docs/protocol/replicate.md §1; docs/protocol/seal.md §4.
 
-use ds_store::{ChangeError, Stability};
+use ds_store::{ChangeError, ImageRef, Stability};
 use layout::{Epoch, ExtentId};
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, Replicate};
@@ -31,11 +31,26 @@ pub(crate) async fn replicate(core: &Core, record: Replicate) -> Result<Nothing,
             core.store.write_at(extent, epoch, sequence, record.offset, record.data, stability).await
         }
         Act::Cut => core.store.cut_at(extent, epoch, sequence, record.offset).await,
-        Act::Image => return Err(Refusal::Invalid),
+        Act::Image => image(core, extent, epoch, sequence, &record).await,
     };
     taken.map_err(|e| refusal(core, &e))?;
     core.metrics.kept(bytes);
     Ok(Nothing)
+}
+
+/// The home says that an image stands for everything up to a sequence.
+async fn image(
+    core: &Core,
+    extent: ExtentId,
+    epoch: Epoch,
+    sequence: u64,
+    record: &Replicate,
+) -> Result<(), ChangeError> {
+    let image = ImageRef::decode(&record.data).map_err(|_| ChangeError::Range)?;
+    if image.content_bytes != record.offset {
+        return Err(ChangeError::Range);
+    }
+    core.store.use_image(extent, epoch, sequence, &image).await
 }
 
 pub(crate) async fn flush(core: &Core, ask: Flush) -> Result<Nothing, Refusal> {

@@ -83,7 +83,7 @@ async fn the_control_port_wants_the_cluster_key() {
     let address = bed.server.control_address();
     let client = connect(&bed.env, address);
     let fence = AtEpoch { extent: ExtentName { ino: 7, index: 2 }, epoch: 9 };
-    for procedure in 3..15 {
+    for procedure in 3..22 {
         let reply =
             call(&client, control::PROGRAM, control::VERSION, procedure, &fence).await.unwrap().rest();
         assert_eq!(decode_reply::<KnownEpoch>(reply).unwrap(), Err(Refusal::NotAuthenticated), "{procedure}");
@@ -94,7 +94,7 @@ async fn the_control_port_wants_the_cluster_key() {
         ReplyStatus::ProcUnavail
     );
     assert_eq!(rejected(call(&client, v3::PROGRAM, 3, 0, &Nothing).await), ReplyStatus::ProgUnavail);
-    let mismatch = ReplyStatus::ProgMismatch { low: 2, high: 2 };
+    let mismatch = ReplyStatus::ProgMismatch { low: 3, high: 3 };
     assert_eq!(rejected(call(&client, control::PROGRAM, 1, 0, &Nothing).await), mismatch);
 
     let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]));

@@ -161,6 +161,7 @@ async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, 
         metadata_servers: vec![metadata.control_address()],
         cluster_key,
         capacity_bytes: 1 << 30,
+        seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
     };

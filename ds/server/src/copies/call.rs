@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ds_store::ImageRef;
 use layout::{DataServerId, Epoch, ExtentId};
 use tokio::sync::oneshot;
 use wire_nfs::control::copies::{AskCopies, CopySet, Word};
@@ -26,6 +27,14 @@ pub(super) struct Line {
     pub(super) sequence: u64,
     pub(super) offset: u32,
     pub(super) data: Bytes,
+}
+
+impl Line {
+    /// Everything up to `sequence` is what the image says.
+    pub(super) fn image(sequence: u64, image: &ImageRef) -> Self {
+        let data = Bytes::copy_from_slice(&image.encode());
+        Self { act: Act::Image, sequence, offset: image.content_bytes, data }
+    }
 }
 
 pub(super) fn name(extent: ExtentId) -> ExtentName {

@@ -71,6 +71,7 @@ pub(crate) fn config(metadata_servers: Vec<SocketAddr>) -> DsConfig {
         metadata_servers,
         cluster_key: cluster_key(),
         capacity_bytes: 256 << 20,
+        seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
     }

@@ -1,0 +1,75 @@
+//! Images and the copies of an extent: the set in force before one is sealed, and having every backup say an image.
+//!
+//! INVARIANT: what [`ExtentCopies::say_image`] has answered is on the stable storage of every backup of the set of that epoch.
+//! Spec: docs/protocol/seal.md §1, §4.
+
+use std::sync::Arc;
+
+use ds_store::ImageRef;
+use futures_util::future::join_all;
+use layout::{DataServerId, Epoch, ExtentId};
+use wire_nfs::control::copies::{CopySet, Word};
+
+use super::call::{self, Line};
+use super::{ExtentCopies, Heard, SettleError};
+use crate::core::Core;
+use crate::limits::SETTLE_MS_MAX;
+
+/// What a metadata server says of the set.
+pub(crate) enum Asked {
+    /// We are home of it.
+    Home(CopySet),
+    /// Somebody else is, or nobody: the extent is gone.
+    NotHome,
+    /// Nobody could be asked, or it is not the time.
+    Unknown,
+}
+
+/// Asks for the set in force, and whether it rests: then no CUT of this epoch comes any more.
+pub(crate) async fn ask(core: &Core, extent: ExtentId) -> Asked {
+    match call::tell(core, extent, Word::Seal, DataServerId(0), Epoch(0)).await {
+        Heard::Set(set) if core.server().is_some_and(|own| own.0 == set.home) => Asked::Home(set),
+        Heard::Set(_) | Heard::NotHome => Asked::NotHome,
+        Heard::Nothing => Asked::Unknown,
+    }
+}
+
+impl ExtentCopies {
+    /// Has every backup say the image in place of everything up to `sequence`, if the set still has this epoch.
+    ///
+    /// # Errors
+    /// Any [`SettleError`]; `Late` also if a backup did not do it, is being filled, or the set is another one.
+    pub(crate) async fn say_image(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        epoch: Epoch,
+        sequence: u64,
+        image: &ImageRef,
+    ) -> Result<(), SettleError> {
+        self.opened(core).await?;
+        // They have all that the image stands for, so whoever of them becomes home gives sequences above it.
+        self.settle(core, sequence, SETTLE_MS_MAX).await?;
+        let backups = self.backups_at(epoch)?;
+        let says = backups.iter().map(async |(server, instance)| {
+            let line = Line::image(sequence, image);
+            call::record(core, self.id, *server, (*instance, epoch), line, true, None).await
+        });
+        if join_all(says).await.iter().any(Result::is_err) {
+            return Err(SettleError::Late);
+        }
+        if self.backups_at(epoch)? == backups { Ok(()) } else { Err(SettleError::Late) }
+    }
+
+    /// The backups and their instances, none of them being filled.
+    fn backups_at(&self, epoch: Epoch) -> Result<Vec<(DataServerId, u64)>, SettleError> {
+        let state = self.state.lock();
+        if state.deposed {
+            return Err(SettleError::Deposed);
+        }
+        if state.epoch != epoch || state.members.iter().any(|one| one.filling) {
+            return Err(SettleError::Late);
+        }
+        let attached = |one: &super::Member| one.instance().map(|instance| (one.server, instance));
+        state.members.iter().map(|one| attached(one).ok_or(SettleError::Late)).collect()
+    }
+}

@@ -1,0 +1,125 @@
+//! ENCODE: makes the parity of a group, window by window, and has each parity image put where it belongs.
+//!
+//! INVARIANT: it is answered only if each member was what its home vouched for, and each parity image is on stable storage and was
+//! read back. Otherwise nothing that was made is in any group.
+//! Spec: docs/protocol/seal.md §3; docs/formats/group.md §6.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use layout::DataServerId;
+use layout::ec::encode::EncodeError;
+use layout::ec::footer::TRAILER_BYTES;
+use layout::ec::sums::list_bytes;
+use layout::ec::{CodecId, Draft, Encoded, Encoder, Window, group};
+use layout::limits::WINDOW_BYTES_MAX;
+use wire_nfs::control::Refusal;
+use wire_nfs::control::groups::{EncodeGroup, EncodedGroup};
+
+use super::Images;
+use super::outlet::{Outlet, OutletError};
+use super::remote::NoBytes;
+use crate::core::Core;
+
+/// Carries out ENCODE.
+pub(crate) async fn run(core: &Arc<Core>, ask: EncodeGroup) -> Result<EncodedGroup, Refusal> {
+    let images = &core.images;
+    let _work = images.works.try_acquire().map_err(|_| Refusal::Busy)?;
+    let draft = Draft::decode(&ask.draft).map_err(|_| Refusal::Invalid)?;
+    let servers = |ids: &[u32]| ids.iter().map(|id| DataServerId(*id)).collect::<Vec<_>>();
+    let (homes, parity) = (servers(&ask.homes), servers(&ask.parity));
+    if homes.len() != draft.profile.data() || parity.len() != draft.profile.parity() {
+        return Err(Refusal::Invalid);
+    }
+    let file_bytes = parity_file_bytes(&draft);
+    core.has_room(file_bytes)?;
+    draft.parity.iter().for_each(|image| images.touch(*image));
+    let mut outlets = Vec::with_capacity(parity.len());
+    for (server, image) in parity.iter().zip(&draft.parity) {
+        outlets.push(Outlet::begin(images, *server, *image, file_bytes).await?);
+    }
+    let encoded = encode(images, &draft, &homes, &mut outlets).await;
+    let encoded = match encoded {
+        Ok(encoded) => encoded,
+        Err(refusal) => {
+            join_all(outlets.into_iter().map(Outlet::abandon)).await;
+            return Err(refusal);
+        }
+    };
+    for ended in join_all(outlets.into_iter().map(Outlet::end)).await {
+        ended?;
+    }
+    draft.parity.iter().for_each(|image| images.touch(*image));
+    images.metrics.encoded_groups.inc();
+    core.note_images();
+    tracing::info!(group = %draft.group, profile = %draft.profile, "encoded");
+    Ok(EncodedGroup { shape: encoded.shape.encode().into() })
+}
+
+/// Puts all of the parity images' files; the caller ends them.
+async fn encode(
+    images: &Arc<Images>,
+    draft: &Draft,
+    homes: &[DataServerId],
+    outlets: &mut [Outlet],
+) -> Result<Encoded, Refusal> {
+    let mut encoder = Encoder::new(draft.clone(), WINDOW_BYTES_MAX).map_err(|_| Refusal::Invalid)?;
+    let mut parity = vec![Vec::new(); outlets.len()];
+    while let Some(window) = encoder.window() {
+        let data = members(images, draft, homes, window).await?;
+        let data: Vec<&[u8]> = data.iter().map(|bytes| &bytes[..]).collect();
+        parity.iter_mut().for_each(|bytes| bytes.resize(window.bytes, 0));
+        let mut made: Vec<&mut [u8]> = parity.iter_mut().map(Vec::as_mut_slice).collect();
+        encoder.push(&data, &mut made).map_err(|error| wrong(draft, &error))?;
+        put_all(outlets, &parity).await?;
+    }
+    let encoded = encoder.finish().map_err(|error| wrong(draft, &error))?;
+    if !encoded.footers.is_empty() {
+        put_all(outlets, &encoded.footers).await?;
+    }
+    Ok(encoded)
+}
+
+async fn put_all(outlets: &mut [Outlet], bytes: &[Vec<u8>]) -> Result<(), OutletError> {
+    let puts = outlets.iter_mut().zip(bytes).map(|(outlet, bytes)| outlet.put(bytes));
+    join_all(puts).await.into_iter().collect()
+}
+
+/// The window of each member; nothing of an empty one.
+async fn members(
+    images: &Images,
+    draft: &Draft,
+    homes: &[DataServerId],
+    window: Window,
+) -> Result<Vec<Bytes>, Refusal> {
+    let reads = draft.members.iter().zip(homes).map(async |(member, home)| match member {
+        Some(member) => images.fetch(*home, member.image, window.of(member.bytes)).await,
+        None => Ok(Bytes::new()),
+    });
+    let came: Result<Vec<Bytes>, NoBytes> = join_all(reads).await.into_iter().collect();
+    came.map_err(|why| match why {
+        NoBytes::Unreachable => Refusal::Busy,
+        NoBytes::Absent => Refusal::NoImage,
+    })
+}
+
+fn wrong(draft: &Draft, error: &EncodeError) -> Refusal {
+    tracing::error!(group = %draft.group, %error, "a group cannot be encoded");
+    match error {
+        EncodeError::Altered { .. } => Refusal::NoImage,
+        EncodeError::Group(_) | EncodeError::Window { .. } | EncodeError::Cover => Refusal::Invalid,
+    }
+}
+
+/// Bytes of a parity image's file: its payload, and what follows it.
+pub(super) fn parity_file_bytes(draft: &Draft) -> u64 {
+    let payload = draft.payload_bytes();
+    if draft.codec == CodecId::Copies {
+        return payload;
+    }
+    let of_members: u64 =
+        draft.members.iter().map(|member| list_bytes(member.map_or(0, |one| one.bytes))).sum();
+    let of_parity = draft.profile.parity() as u64 * list_bytes(payload);
+    payload + of_members + of_parity + (group::shape_bytes(draft.profile) + TRAILER_BYTES) as u64
+}

@@ -1,0 +1,165 @@
+//! Where an image that is being made goes, front to back: into the directory here, or to another server.
+//!
+//! INVARIANT: what [`Outlet::end`] has answered is on stable storage, and was read back and compared with what was put.
+//! Spec: docs/protocol/seal.md §3.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use ds_image::limits::RAW_BLOCK_BYTES;
+use ds_image::{ImageId, ImageReceiver, ImageSum};
+use layout::DataServerId;
+use wire_nfs::control::images::{EndImage, PutImage};
+use wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX;
+use wire_nfs::control::{Nothing, Procedure, Refusal};
+
+use super::Images;
+use super::serve::chunk_of;
+use crate::limits::{IMAGE_CALL_MS_MAX, IMAGE_END_MS_MAX};
+
+/// Why an image was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutletError {
+    /// The other server does not answer, or has no room.
+    Elsewhere,
+    /// The disk here failed, or gave back other bytes.
+    Here,
+}
+
+/// An image on its way.
+pub(super) struct Outlet {
+    images: Arc<Images>,
+    image: ImageId,
+    file_bytes: u64,
+    pending: BytesMut,
+    put_bytes: u64,
+    sum: blake3::Hasher,
+    to: To,
+}
+
+enum To {
+    Here(ImageReceiver),
+    /// It is here already: only its sum is to be looked at.
+    Nowhere,
+    Server(DataServerId),
+}
+
+impl Outlet {
+    /// Begins an image of `file_bytes`.
+    pub(super) async fn begin(
+        images: &Arc<Images>,
+        server: DataServerId,
+        image: ImageId,
+        file_bytes: u64,
+    ) -> Result<Self, OutletError> {
+        let to = if images.directory.own() != Some(server) {
+            To::Server(server)
+        } else if images.dir.contains(image) {
+            To::Nowhere
+        } else {
+            let receiver = images.dir.receive(image, file_bytes).await;
+            To::Here(receiver.map_err(|error| {
+                tracing::warn!(%image, %error, "an image cannot be made here");
+                OutletError::Here
+            })?)
+        };
+        let (pending, sum, images) = (BytesMut::new(), blake3::Hasher::new(), Arc::clone(images));
+        Ok(Self { images, image, file_bytes, pending, put_bytes: 0, sum, to })
+    }
+
+    /// Takes the next bytes.
+    pub(super) async fn put(&mut self, bytes: &[u8]) -> Result<(), OutletError> {
+        self.sum.update(bytes);
+        self.pending.extend_from_slice(bytes);
+        while IMAGE_DATA_BYTES_MAX <= self.pending.len() {
+            self.flush(IMAGE_DATA_BYTES_MAX).await?;
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self, length: usize) -> Result<(), OutletError> {
+        let (offset, data) = (self.put_bytes, chunk_of(&mut self.pending, length));
+        self.put_bytes += data.len() as u64;
+        match &mut self.to {
+            To::Nowhere => Ok(()),
+            To::Here(receiver) => receiver
+                .write(offset, vec![data])
+                .await
+                .map_err(|error| self.images.failed(self.image, &error)),
+            To::Server(server) => {
+                let narrow = |bytes: u64| u32::try_from(bytes).map_err(|_| OutletError::Here);
+                let (file_bytes, offset) = (narrow(self.file_bytes)?, narrow(offset)?);
+                let args = PutImage { image: self.image.0, file_bytes, offset, data };
+                self.images.tell(*server, Procedure::PutImage, &args, IMAGE_CALL_MS_MAX).await
+            }
+        }
+    }
+
+    /// Ends the image.
+    pub(super) async fn end(mut self) -> Result<ImageSum, OutletError> {
+        while !self.pending.is_empty() {
+            self.flush(IMAGE_DATA_BYTES_MAX).await?;
+        }
+        if self.put_bytes != self.file_bytes {
+            return Err(OutletError::Here);
+        }
+        let sum = ImageSum(*self.sum.finalize().as_bytes());
+        let (images, image) = (self.images, self.image);
+        match self.to {
+            To::Nowhere if images.is_whole(image, sum).await => {}
+            To::Nowhere => return Err(OutletError::Here),
+            To::Here(receiver) => {
+                receiver.finish_any(Some(sum)).await.map_err(|error| images.failed(image, &error))?;
+                images.close(image);
+            }
+            To::Server(server) => {
+                let file_bytes = u32::try_from(self.file_bytes).map_err(|_| OutletError::Here)?;
+                let args = EndImage { image: image.0, file_bytes, sum: sum.0 };
+                images.tell(server, Procedure::EndImage, &args, IMAGE_END_MS_MAX).await?;
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Gives it up. Another server forgets it by itself.
+    pub(super) async fn abandon(self) {
+        if let To::Here(receiver) = self.to {
+            receiver.abandon().await;
+        }
+    }
+}
+
+impl Images {
+    fn failed(&self, image: ImageId, error: &dyn std::error::Error) -> OutletError {
+        tracing::error!(%image, %error, "an image could not be made here");
+        OutletError::Here
+    }
+
+    async fn tell(
+        &self,
+        server: DataServerId,
+        procedure: Procedure,
+        args: &impl wire_xdr::Encode,
+        ms_max: u64,
+    ) -> Result<(), OutletError> {
+        let neighbour = self.directory.neighbour(&self.env, server).ok_or(OutletError::Elsewhere)?;
+        let told = neighbour.link.ask_within::<Nothing>(procedure, args, ms_max).await;
+        told.map(drop).map_err(|error| {
+            tracing::warn!(server = server.0, ?procedure, %error, "another server does not take an image");
+            neighbour.link.disconnect_if_silent(&error);
+            OutletError::Elsewhere
+        })
+    }
+}
+
+impl From<OutletError> for Refusal {
+    fn from(error: OutletError) -> Self {
+        match error {
+            OutletError::Elsewhere => Self::Busy,
+            OutletError::Here => Self::Io,
+        }
+    }
+}
+
+const _: () =
+    assert!(IMAGE_DATA_BYTES_MAX as u64 % RAW_BLOCK_BYTES == 0, "what is put at once is whole blocks");

@@ -1,0 +1,155 @@
+//! REBUILD: makes an image of a group here again, from as many others as it takes.
+//!
+//! INVARIANT: an image is there only if its sum, and those of all that it was made of, are the group's.
+//! Spec: docs/protocol/seal.md §6; docs/formats/group.md §6.
+
+use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use layout::ec::rebuild::RebuildError;
+use layout::ec::{CodecId, Group, Repair, Shape};
+use layout::limits::WINDOW_BYTES_MAX;
+use wire_nfs::control::groups::GroupSlot;
+use wire_nfs::control::{Nothing, Refusal};
+
+use super::Images;
+use super::encode::parity_file_bytes;
+use super::outlet::{Outlet, OutletError};
+use super::rebuilt;
+use super::remote::NoBytes;
+use super::serve;
+use crate::core::Core;
+
+/// Why one try came to nothing.
+enum Failed {
+    /// This slot gave no bytes, or wrong ones: another may do.
+    Slot(usize, NoBytes),
+    /// No more tries.
+    End(Refusal),
+}
+
+impl From<OutletError> for Failed {
+    fn from(error: OutletError) -> Self {
+        Self::End(error.into())
+    }
+}
+
+/// Carries out REBUILD.
+pub(crate) async fn run(core: &Arc<Core>, ask: GroupSlot) -> Result<Nothing, Refusal> {
+    let images = &core.images;
+    let _work = images.works.try_acquire().map_err(|_| Refusal::Busy)?;
+    let group = Group::decode(&ask.record).map_err(|_| Refusal::Invalid)?;
+    let slot = usize::try_from(ask.slot).ok().filter(|slot| *slot < group.shape().slots());
+    let slot = slot.ok_or(Refusal::Invalid)?;
+    let (image, sum) = group.shape().image(slot).ok_or(Refusal::Invalid)?;
+    images.touch(image);
+    if images.dir.contains(image) {
+        images.close(image);
+        if let Ok(found) = images.dir.open_any(image).await
+            && serve::is_slot(&found, sum).await
+        {
+            return Ok(Nothing);
+        }
+        // It is of no use to anybody as it is.
+        images.delete(image).await.map_err(|_| Refusal::Io)?;
+    }
+    core.has_room(file_bytes(group.shape(), slot))?;
+    let (mut bad, mut may_pass) = (HashSet::new(), false);
+    let made = loop {
+        match attempt(images, &group, slot, &bad).await {
+            Ok(()) => break Ok(Nothing),
+            Err(Failed::Slot(slot, why)) => {
+                may_pass |= why == NoBytes::Unreachable;
+                bad.insert(slot);
+            }
+            Err(Failed::End(Refusal::NoImage)) if may_pass => break Err(Refusal::Busy),
+            Err(Failed::End(refusal)) => break Err(refusal),
+        }
+    };
+    if made.is_ok() {
+        images.metrics.rebuilt_images.inc();
+        tracing::info!(%image, group = %group.shape().group(), "made again");
+    }
+    images.touch(image);
+    core.note_images();
+    made
+}
+
+fn file_bytes(shape: &Shape, slot: usize) -> u64 {
+    if slot < shape.profile().data() { shape.bytes(slot) } else { parity_file_bytes(shape.draft()) }
+}
+
+async fn attempt(
+    images: &Arc<Images>,
+    group: &Group,
+    slot: usize,
+    bad: &HashSet<usize>,
+) -> Result<(), Failed> {
+    let shape = group.shape();
+    let sources = rebuilt::sources(images, group, slot, bad);
+    let repair = Repair::new(shape, &sources, &[slot], WINDOW_BYTES_MAX);
+    let repair = repair.map_err(|error| {
+        tracing::warn!(group = %shape.group(), slot, %error, "an image cannot be made again now");
+        Failed::End(Refusal::NoImage)
+    })?;
+    let Some((image, _)) = shape.image(slot) else { return Err(Failed::End(Refusal::Invalid)) };
+    let own = images.directory.own().ok_or(Failed::End(Refusal::Busy))?;
+    let mut outlet = Outlet::begin(images, own, image, file_bytes(shape, slot)).await?;
+    match make(images, group, slot, repair, &mut outlet).await {
+        Ok(()) => {
+            outlet.end().await?;
+            Ok(())
+        }
+        Err(failed) => {
+            outlet.abandon().await;
+            Err(failed)
+        }
+    }
+}
+
+/// Puts the whole file. Its sums are compared before the caller ends it.
+async fn make(
+    images: &Images,
+    group: &Group,
+    slot: usize,
+    mut repair: Repair,
+    outlet: &mut Outlet,
+) -> Result<(), Failed> {
+    let shape = group.shape();
+    let mut made = Vec::new();
+    while let Some(window) = repair.window() {
+        let reads: Vec<(usize, Range<u64>)> = repair.reads(window).collect();
+        let came = join_all(reads.iter().map(|(slot, part)| fetch(images, group, *slot, part.clone()))).await;
+        let mut brought = Vec::with_capacity(came.len());
+        for ((slot, _), bytes) in reads.iter().zip(came) {
+            brought.push(bytes.map_err(|why| Failed::Slot(*slot, why))?);
+        }
+        let brought: Vec<&[u8]> = brought.iter().map(|bytes| &bytes[..]).collect();
+        made.resize(window.bytes, 0);
+        repair.push(&brought, &mut [&mut made[..]]).map_err(|_| Failed::End(Refusal::Invalid))?;
+        outlet.put(&made[..window.len_of(shape.bytes(slot))]).await?;
+        tokio::task::yield_now().await;
+    }
+    let repaired = repair.finish().map_err(|error| match error {
+        // What was made of sources that are right is right.
+        RebuildError::Altered { slot: altered, .. } if altered != slot => {
+            Failed::Slot(altered, NoBytes::Absent)
+        }
+        _ => Failed::End(Refusal::Io),
+    })?;
+    if shape.profile().data() <= slot && shape.codec() != CodecId::Copies {
+        outlet.put(&repaired.footers[0]).await?;
+    }
+    Ok(())
+}
+
+async fn fetch(images: &Images, group: &Group, slot: usize, range: Range<u64>) -> Result<Bytes, NoBytes> {
+    if range.is_empty() {
+        return Ok(Bytes::new());
+    }
+    let (image, _) = group.shape().image(slot).ok_or(NoBytes::Absent)?;
+    images.fetch(group.homes()[slot].ok_or(NoBytes::Absent)?, image, range).await
+}

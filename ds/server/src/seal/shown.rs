@@ -1,0 +1,398 @@
+//! What metadata servers are shown of the images here, and what is done about their words.
+//!
+//! One task asks, so there are never two questions about one image under way.
+//!
+//! INVARIANT: a file is deleted only when a metadata server has said so in answer to a question that is younger than whatever last
+//! made the file, and only while the journal does not use it.
+//! Spec: docs/protocol/seal.md §2.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ds_image::{DeleteError, ImageId, ImageSum, Sealed, StoredImage};
+use ds_store::ImageRef;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use layout::Epoch;
+use parking_lot::Mutex;
+use wire_nfs::control::Procedure;
+use wire_nfs::control::extent::ExtentName;
+use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing};
+use wire_nfs::control::limits::IMAGES_MAX;
+
+use super::uses::{self, NotUsed, Sealing};
+use crate::core::Core;
+use crate::limits::{
+    SAY_AGAIN_MS, SAY_ROUND_MAX, SEAL_AGAIN_MS, SEAL_PERIOD_MS, SHOW_PERIOD_MS, SHOW_WAITING_MS, USES_MAX,
+};
+
+/// All images here, as far as somebody has looked.
+#[derive(Default)]
+pub(crate) struct Shown {
+    entries: Mutex<HashMap<ImageId, Entry>>,
+    look: AtomicBool,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    facts: Option<Facts>,
+    /// When it is to be shown next.
+    due_ms: u64,
+    /// The epoch of the set of which every server uses it, if we have seen to it.
+    said: Option<Epoch>,
+    /// A metadata server knows that.
+    noted: bool,
+    /// It waits for a group.
+    waits: bool,
+}
+
+/// What the file says, once and for all.
+#[derive(Clone, Copy)]
+enum Facts {
+    Extent(Sealing, Option<ImageSum>),
+    Parity { payload_bytes: u32, sum: ImageSum },
+}
+
+/// Something to be asked about.
+struct Question {
+    shown: ShownImage,
+    sealing: Option<Sealing>,
+}
+
+impl Question {
+    fn image(&self) -> ImageId {
+        ImageId(self.shown.image)
+    }
+}
+
+impl Shown {
+    /// Files have come or gone.
+    pub(crate) fn look_again(&self) {
+        self.look.store(true, Ordering::Relaxed);
+    }
+
+    /// An image has just been made of an extent.
+    pub(super) fn sealed(&self, sealed: &Sealed) {
+        let Some(sealing) = sealing(&sealed.info) else { return };
+        let entry = Entry { facts: Some(Facts::Extent(sealing, Some(sealed.sum))), ..Entry::default() };
+        self.entries.lock().insert(sealed.info.identity.image, entry);
+    }
+
+    fn with(&self, image: ImageId, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.entries.lock().get_mut(&image) {
+            change(entry);
+        }
+    }
+
+    fn put_off(&self, image: ImageId, until_ms: u64) {
+        self.with(image, |entry| entry.due_ms = until_ms);
+    }
+
+    /// Takes note of what is in the directory now.
+    fn look(&self, core: &Core) {
+        let (mut here, mut after) = (BTreeSet::new(), None);
+        loop {
+            let some = core.images.dir.list(after);
+            here.extend(some.iter().map(|entry| entry.image));
+            match some.last() {
+                Some(last) => after = Some(last.image),
+                None => break,
+            }
+        }
+        let mut entries = self.entries.lock();
+        entries.retain(|image, _| here.contains(image));
+        for image in here {
+            entries.entry(image).or_default();
+        }
+    }
+
+    fn due(&self, now_ms: u64) -> Vec<ImageId> {
+        let entries = self.entries.lock();
+        let mut due: Vec<(u64, ImageId)> = entries
+            .iter()
+            .filter(|(_, entry)| entry.due_ms <= now_ms)
+            .map(|(image, entry)| (entry.due_ms, *image))
+            .collect();
+        due.sort_unstable();
+        due.into_iter().map(|(_, image)| image).collect()
+    }
+}
+
+/// What an image's file says of itself; `None` for one of nothing, which no journal can use.
+fn sealing(info: &ds_image::ImageInfo) -> Option<Sealing> {
+    let ds_image::Identity { image, extent, epoch, sequence } = info.identity;
+    let file_bytes = u32::try_from(info.image_bytes).ok()?;
+    let image = ImageRef { image, content_bytes: info.content_bytes, file_bytes, root: info.root.0 };
+    Some(Sealing { extent, epoch, sequence, image })
+}
+
+/// Shows images, for ever.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut whole_ms = 0;
+    loop {
+        core.env.clock.sleep_ms(SEAL_PERIOD_MS).await;
+        if core.serving_key().is_err() || core.directory.metadata().is_none() {
+            continue;
+        }
+        let now_ms = core.env.clock.monotonic_ms();
+        if core.shown.look.swap(false, Ordering::Relaxed) || whole_ms <= now_ms {
+            whole_ms = now_ms + SHOW_PERIOD_MS;
+            core.shown.look(&core);
+        }
+        round(&core, now_ms).await;
+    }
+}
+
+/// Asks about all that are due.
+async fn round(core: &Arc<Core>, now_ms: u64) {
+    let (mut questions, mut says) = (Vec::new(), 0);
+    for image in core.shown.due(now_ms) {
+        if let Some(question) = question(core, image, now_ms, &mut says).await {
+            questions.push(question);
+        }
+        if questions.len() == IMAGES_MAX {
+            ask(core, std::mem::take(&mut questions)).await;
+        }
+    }
+    if !questions.is_empty() {
+        ask(core, questions).await;
+    }
+}
+
+/// What is to be asked about an image, if anything.
+async fn question(core: &Arc<Core>, image: ImageId, now_ms: u64, says: &mut usize) -> Option<Question> {
+    let entry = core.shown.entries.lock().get(&image).copied()?;
+    let later = |ms: u64| core.shown.put_off(image, now_ms + ms);
+    let Some(facts) = facts(core, image, &entry).await else {
+        later(SHOW_PERIOD_MS);
+        return None;
+    };
+    let (sealing, sum) = match facts {
+        Facts::Parity { payload_bytes, sum } => return Some(parity(image, payload_bytes, sum)),
+        Facts::Extent(sealing, sum) => (sealing, sum),
+    };
+    let used = core.store.is_image_used(sealing.extent, image).await;
+    match used {
+        Err(_) => {
+            later(SHOW_PERIOD_MS);
+            None
+        }
+        Ok(false) => {
+            core.shown.with(image, |entry| (entry.said, entry.noted) = (None, false));
+            let Some(sum) = sum_of(core, image, sum).await else {
+                later(SHOW_PERIOD_MS);
+                return None;
+            };
+            Some(of_extent(&sealing, Standing::Unused, sealing.epoch, sum))
+        }
+        Ok(true) if entry.noted => {
+            later(SHOW_PERIOD_MS);
+            None
+        }
+        Ok(true) => {
+            let epoch = said(core, image, &entry, &sealing, now_ms, says).await?;
+            Some(of_extent(&sealing, Standing::Used, epoch, sum.unwrap_or(ImageSum([0; 32]))))
+        }
+    }
+}
+
+/// The epoch of the set that uses the image, once every server of it does.
+async fn said(
+    core: &Arc<Core>,
+    image: ImageId,
+    entry: &Entry,
+    sealing: &Sealing,
+    now_ms: u64,
+    says: &mut usize,
+) -> Option<Epoch> {
+    if entry.said.is_some() {
+        return entry.said;
+    }
+    if *says == SAY_ROUND_MAX {
+        return None;
+    }
+    *says += 1;
+    match uses::confirm(core, sealing.extent, &sealing.image).await {
+        Ok(epoch) => {
+            core.shown.with(image, |entry| entry.said = Some(epoch));
+            Some(epoch)
+        }
+        Err(why) => {
+            let ms = if why == NotUsed::NotHome { SEAL_AGAIN_MS } else { SHOW_WAITING_MS };
+            core.shown.put_off(image, now_ms + ms);
+            None
+        }
+    }
+}
+
+fn parity(image: ImageId, payload_bytes: u32, sum: ImageSum) -> Question {
+    let shown = ShownImage {
+        image: image.0,
+        standing: Standing::Parity,
+        extent: ExtentName { ino: 0, index: 0 },
+        epoch: 0,
+        sequence: 0,
+        content_bytes: 0,
+        file_bytes: payload_bytes,
+        sum: sum.0,
+    };
+    Question { shown, sealing: None }
+}
+
+fn of_extent(sealing: &Sealing, standing: Standing, epoch: Epoch, sum: ImageSum) -> Question {
+    let shown = ShownImage {
+        image: sealing.image.image.0,
+        standing,
+        extent: ExtentName { ino: sealing.extent.ino, index: sealing.extent.index },
+        epoch: epoch.0,
+        sequence: sealing.sequence,
+        content_bytes: sealing.image.content_bytes,
+        file_bytes: sealing.image.file_bytes,
+        sum: sum.0,
+    };
+    Question { shown, sealing: Some(*sealing) }
+}
+
+/// What the file says; looked up once.
+async fn facts(core: &Core, image: ImageId, entry: &Entry) -> Option<Facts> {
+    if entry.facts.is_some() {
+        return entry.facts;
+    }
+    let facts = match core.images.dir.open_any(image).await {
+        Ok(StoredImage::Extent(found)) => Facts::Extent(sealing(found.info())?, None),
+        Ok(StoredImage::Parity(found)) => {
+            let payload_bytes = u32::try_from(found.info().payload_bytes).ok()?;
+            Facts::Parity { payload_bytes, sum: found.info().sum }
+        }
+        Err(error) => {
+            tracing::warn!(%image, %error, "an image cannot be shown");
+            return None;
+        }
+    };
+    core.shown.with(image, |entry| entry.facts = Some(facts));
+    Some(facts)
+}
+
+/// The sum of an extent's image, which its file does not say: all of it is read, once.
+async fn sum_of(core: &Core, image: ImageId, known: Option<ImageSum>) -> Option<ImageSum> {
+    if known.is_some() {
+        return known;
+    }
+    let StoredImage::Extent(found) = core.images.dir.open_any(image).await.ok()? else { return None };
+    let sum =
+        found.sum().await.inspect_err(|error| tracing::warn!(%image, %error, "an image is bad")).ok()?;
+    core.shown.with(image, |entry| {
+        if let Some(Facts::Extent(_, known)) = &mut entry.facts {
+            *known = Some(sum);
+        }
+    });
+    Some(sum)
+}
+
+async fn ask(core: &Arc<Core>, questions: Vec<Question>) {
+    let (Some(link), Some(server)) = (core.directory.metadata(), core.server()) else { return };
+    let moment = core.images.moment();
+    let args = ShowImages { server: server.0, images: questions.iter().map(|one| one.shown).collect() };
+    let words = match link.ask::<ImageWords>(Procedure::Images, &args).await {
+        Ok(answer) if answer.words.len() == questions.len() => answer.words,
+        Ok(_) => return,
+        Err(error) => {
+            tracing::debug!(%error, "no metadata server tells what images are good for");
+            return;
+        }
+    };
+    let mut under_way = FuturesUnordered::new();
+    for (question, word) in questions.iter().zip(words) {
+        if under_way.len() == USES_MAX {
+            under_way.next().await;
+        }
+        under_way.push(hear(core, question, word, moment));
+    }
+    while under_way.next().await.is_some() {}
+    core.images.forget_touched_before(moment);
+}
+
+/// Carries out a word.
+async fn hear(core: &Arc<Core>, question: &Question, word: ImageWord, moment: u64) {
+    let image = question.image();
+    let now_ms = core.env.clock.monotonic_ms();
+    let next = |ms: u64| core.shown.put_off(image, now_ms + ms);
+    let is_used = question.shown.standing == Standing::Used;
+    match word {
+        ImageWord::Wait if is_used => {
+            // The set may be another one by now: it is to be said again.
+            core.shown.with(image, |entry| entry.said = None);
+            next(SAY_AGAIN_MS);
+        }
+        ImageWord::Wait => {
+            core.shown.with(image, |entry| entry.waits = true);
+            next(SHOW_WAITING_MS);
+        }
+        ImageWord::Keep => {
+            ended(core, question);
+            core.shown.with(image, |entry| entry.noted = is_used);
+            next(SHOW_PERIOD_MS);
+        }
+        ImageWord::Use => match question.sealing.filter(|_| !is_used) {
+            Some(sealing) => next(begin(core, &sealing).await),
+            None => next(SHOW_PERIOD_MS),
+        },
+        ImageWord::Delete if is_used => next(SHOW_PERIOD_MS),
+        ImageWord::Delete => {
+            ended(core, question);
+            next(SHOW_WAITING_MS);
+            delete(core, question, moment).await;
+        }
+    }
+}
+
+/// Puts an image into use; answers when it is to be shown again.
+async fn begin(core: &Arc<Core>, sealing: &Sealing) -> u64 {
+    let image = sealing.image.image;
+    match uses::begin(core, sealing).await {
+        Ok(epoch) => {
+            core.shown.with(image, |entry| {
+                entry.said = Some(epoch);
+                entry.waits = false;
+            });
+            // What comes above it may be sealed again.
+            core.store.put_off(sealing.extent, 0);
+            // Where nothing of it shows it is not used, and not to be asked about all the time.
+            match core.store.is_image_used(sealing.extent, image).await {
+                Ok(true) => 0,
+                Ok(false) | Err(_) => SHOW_PERIOD_MS,
+            }
+        }
+        Err(NotUsed::Later) => SHOW_WAITING_MS,
+        Err(NotUsed::NotHome | NotUsed::Outdated) => SHOW_PERIOD_MS,
+    }
+}
+
+/// An image that waited for its group waits no more: its extent may be sealed again.
+fn ended(core: &Core, question: &Question) {
+    let mut waited = false;
+    core.shown.with(question.image(), |entry| waited = std::mem::take(&mut entry.waits));
+    if let Some(sealing) = question.sealing.filter(|_| waited) {
+        core.store.put_off(sealing.extent, 0);
+    }
+}
+
+async fn delete(core: &Core, question: &Question, moment: u64) {
+    let image = question.image();
+    if core.images.was_touched_since(image, moment) {
+        return;
+    }
+    if let Some(sealing) = question.sealing
+        && !matches!(core.store.is_image_used(sealing.extent, image).await, Ok(false))
+    {
+        return;
+    }
+    match core.images.delete(image).await {
+        Ok(()) => {
+            core.images.metrics.deleted.inc();
+            core.note_images();
+        }
+        Err(DeleteError::Absent | DeleteError::Busy) => {}
+        Err(DeleteError::Io(error)) => tracing::error!(%image, %error, "an image cannot be deleted"),
+    }
+}

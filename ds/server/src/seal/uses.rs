@@ -1,0 +1,86 @@
+//! Putting an image into use: every backup of the set says it, then the journal here does.
+//!
+//! The backups come first. Until the journal here says it the image is shown as unused, and a metadata server says USE again: so a
+//! backup that did not hear of it keeps nobody's bytes for ever.
+//!
+//! INVARIANT: the journal lets go of bytes only after a metadata server has said that the image is in a group, and only while the
+//! set has the epoch of the image.
+//! Spec: docs/protocol/seal.md §2, §4.
+
+use std::sync::Arc;
+
+use ds_store::ImageRef;
+use layout::{Epoch, ExtentId};
+use wire_nfs::control::copies::CopySet;
+
+use crate::copies::{self, Asked};
+use crate::core::Core;
+
+/// Why an image was not put into use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotUsed {
+    /// Somebody else is home.
+    NotHome,
+    /// The set is not what it was when the image was made.
+    Outdated,
+    /// Not now.
+    Later,
+}
+
+/// An image of an extent, as of one of its acts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sealing {
+    pub(super) extent: ExtentId,
+    /// The extent's when it was sealed.
+    pub(super) epoch: Epoch,
+    pub(super) sequence: u64,
+    pub(super) image: ImageRef,
+}
+
+/// Carries out USE. Answers the epoch of the set that uses the image.
+pub(super) async fn begin(core: &Arc<Core>, sealing: &Sealing) -> Result<Epoch, NotUsed> {
+    let Sealing { extent, epoch, sequence, image } = sealing;
+    let set = home(core, *extent).await?;
+    if Epoch(set.epoch) != *epoch {
+        return Err(NotUsed::Outdated);
+    }
+    say(core, &set, *sequence, image).await?;
+    let used = core.store.use_image(*extent, *epoch, *sequence, image).await;
+    used.map_err(|error| {
+        core.note(&error);
+        tracing::debug!(%extent, %error, "an image is not put into use");
+        NotUsed::Later
+    })?;
+    core.images.metrics.used.inc();
+    tracing::debug!(%extent, image = %image.image, sequence, "in use");
+    Ok(*epoch)
+}
+
+/// Has all backups say the image that the journal here uses already. Answers the epoch of the set.
+pub(super) async fn confirm(core: &Arc<Core>, extent: ExtentId, image: &ImageRef) -> Result<Epoch, NotUsed> {
+    let set = home(core, extent).await?;
+    let used = core.store.image(extent).await.map_err(|_| NotUsed::Later)?;
+    let Some((sequence, used)) = used.filter(|(_, used)| used.image == image.image) else {
+        return Err(NotUsed::Outdated);
+    };
+    say(core, &set, sequence, &used).await?;
+    Ok(Epoch(set.epoch))
+}
+
+/// The set, if we are home of it and no backup is being filled.
+async fn home(core: &Core, extent: ExtentId) -> Result<CopySet, NotUsed> {
+    match copies::ask(core, extent).await {
+        Asked::Home(set) if set.backups.iter().any(|one| one.filling) => Err(NotUsed::Later),
+        Asked::Home(set) => Ok(set),
+        Asked::NotHome => Err(NotUsed::NotHome),
+        Asked::Unknown => Err(NotUsed::Later),
+    }
+}
+
+async fn say(core: &Arc<Core>, set: &CopySet, sequence: u64, image: &ImageRef) -> Result<(), NotUsed> {
+    let Some(kept) = copies::keep(core, set) else { return Ok(()) };
+    kept.say_image(core, Epoch(set.epoch), sequence, image).await.map_err(|error| {
+        tracing::debug!(image = %image.image, ?error, "not every backup says the image");
+        NotUsed::Later
+    })
+}

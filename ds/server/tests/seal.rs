@@ -1,0 +1,357 @@
+//! Extents that rest become images, groups protect them, journals let go of them, and every byte stays what it was: over data
+//! servers in memory that die, and a modelled metadata server.
+//!
+//! Spec: docs/protocol/seal.md.
+
+#![allow(clippy::unwrap_used, reason = "only tests are here")]
+
+mod bed;
+#[path = "seal/cluster.rs"]
+mod cluster;
+
+use cluster::{Cluster, extent};
+use env::memory::Crash;
+use env::{Disk, OpenMode};
+use layout::ExtentId;
+use layout::ec::{ImageId, Profile};
+use wire_nfs::control::copies::KeptBy;
+use wire_nfs::control::images::ImageWord;
+use wire_nfs::control::{Procedure, Refusal};
+use wire_nfs::v3::Nfsstat3;
+
+const FRAME: usize = 64 << 10;
+
+/// Bytes that do not compress, the same for each seed.
+fn noise(seed: u8, length: usize) -> Vec<u8> {
+    let mut state = u64::from(seed) * 2 + 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 56) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// What an extent holds, beside what a client wrote.
+struct Model {
+    extent: ExtentId,
+    bytes: Vec<u8>,
+}
+
+impl Model {
+    /// A hole, noise, words, and an end that is no frame's.
+    async fn new(cluster: &Cluster, index: u32, home: u32, backups: &[u32]) -> Self {
+        let mut model = Self { extent: extent(index), bytes: Vec::new() };
+        cluster.place(model.extent, home, backups);
+        let seed = u8::try_from(index).unwrap();
+        model.write(cluster, FRAME, &noise(seed, 3 * FRAME + 100)).await;
+        model.write(cluster, 5 * FRAME + 7, &b"words ".repeat(9_000)).await;
+        model
+    }
+
+    async fn write(&mut self, cluster: &Cluster, at: usize, data: &[u8]) {
+        cluster.write(self.extent, at, data).await;
+        self.bytes.resize(self.bytes.len().max(at + data.len()), 0);
+        self.bytes[at..at + data.len()].copy_from_slice(data);
+    }
+
+    async fn cut(&mut self, cluster: &Cluster, keep: usize) {
+        cluster.cut(self.extent, u32::try_from(keep).unwrap()).await;
+        self.bytes.truncate(keep);
+    }
+
+    async fn check(&self, cluster: &Cluster, what: &str) {
+        let read = cluster.read(self.extent, 0, self.bytes.len() + 1_000).await;
+        let read = read.unwrap_or_else(|status| panic!("{what}: {status:?}"));
+        assert!(read[..self.bytes.len()] == self.bytes, "{what}: other bytes than were written");
+        assert!(read[self.bytes.len()..].iter().all(|byte| *byte == 0), "{what}: bytes behind the end");
+        // Small reads, across frames.
+        for at in [0, FRAME - 3, 4 * FRAME + 50, 5 * FRAME] {
+            let end = self.bytes.len().min(at + 300);
+            let read = cluster.read(self.extent, at, 300).await.unwrap();
+            assert!(read[..end.saturating_sub(at)] == self.bytes[at.min(end)..end], "{what}: at {at}");
+        }
+    }
+}
+
+/// Two extents, homes 1 and 2, backups 2 and 3, in a 2+1 group whose parity is on 4; all in use.
+async fn sealed() -> (Cluster, [Model; 2], [ImageId; 2], u64) {
+    let mut cluster = Cluster::new(4).await;
+    let first = Model::new(&cluster, 1, 1, &[2]).await;
+    let second = Model::new(&cluster, 2, 2, &[3]).await;
+    let images = [cluster.sealed(first.extent).await, cluster.sealed(second.extent).await];
+    let group = cluster.group(Profile::TwoPlusOne, &images, &[4]).await;
+    cluster.used(images[0]).await;
+    cluster.used(images[1]).await;
+    (cluster, [first, second], images, group)
+}
+
+#[tokio::test]
+async fn what_rests_leaves_the_journals() {
+    let (mut cluster, models, images, _) = sealed().await;
+    for server in [1, 2, 3] {
+        cluster.until_so("the journal is freed", || cluster.journal_bytes(server) < 4_096).await;
+    }
+    for model in &models {
+        model.check(&cluster, "sealed").await;
+    }
+    assert_eq!(cluster.files(1).await, [format!("{}.img", images[0])]);
+    assert_eq!((cluster.files(3).await.len(), cluster.files(4).await.len()), (0, 1));
+    for server in 1..=4 {
+        cluster.restart(server).await;
+    }
+    for model in &models {
+        model.check(&cluster, "after a restart").await;
+    }
+    for server in 1..=4 {
+        cluster.crash(server, Crash::Drop).await;
+    }
+    for model in &models {
+        model.check(&cluster, "after a crash").await;
+    }
+    let read_here = (1..=4).map(|server| cluster.count(server, "shoal_image_rebuilt_reads")).sum::<u64>();
+    assert_eq!(read_here, 0, "homes read their own images");
+    // All are shown again after a start, and a home says once more that its set uses them.
+    cluster.log.lock().unwrap().used.clear();
+    cluster.restart(1).await;
+    cluster.used(images[0]).await;
+}
+
+#[tokio::test]
+async fn before_its_group_is_there_nothing_is_let_go() {
+    let mut cluster = Cluster::new(3).await;
+    let mut model = Model::new(&cluster, 1, 1, &[2]).await;
+    let image = cluster.sealed(model.extent).await;
+    let held = cluster.journal_bytes(1);
+    assert!(model.bytes.len() as u64 / 2 < held);
+    cluster.clock.advance_ms(100_000);
+    cluster.until("it waits", |log| (3 < log.said.len()).then_some(())).await;
+    assert_eq!(cluster.journal_bytes(1), held);
+    assert!(cluster.log.lock().unwrap().said.iter().all(|said| *said == (image, ImageWord::Wait)));
+    // A cut makes it useless.
+    model.cut(&cluster, 2 * FRAME).await;
+    cluster.until("deleted", |log| log.said.contains(&(image, ImageWord::Delete)).then_some(())).await;
+    model.check(&cluster, "cut").await;
+    cluster.log.lock().unwrap().waiting.clear();
+    let again = cluster.sealed(model.extent).await;
+    assert_ne!(again, image);
+    cluster.until_so("its file is gone", || cluster.count(1, "shoal_images_deleted") == 1).await;
+    cluster.crash(1, Crash::Drop).await;
+    model.check(&cluster, "after a crash").await;
+}
+
+#[tokio::test]
+async fn a_dead_home_s_image_is_computed() {
+    let (mut cluster, mut models, images, group) = sealed().await;
+    cluster.lose(1);
+    models[0].check(&cluster, "at the backup").await;
+    assert!(0 < cluster.count(2, "shoal_image_rebuilt_reads"));
+    models[0].write(&cluster, 2 * FRAME + 9, &noise(77, 5_000)).await;
+    models[0].check(&cluster, "written over").await;
+    // It is made again elsewhere, and read from there.
+    cluster.rebuild(group, 0, 3).await.unwrap();
+    assert_eq!(cluster.files(3).await, [format!("{}.img", images[0])]);
+    cluster.rebuild(group, 0, 3).await.unwrap();
+    cluster.lose(4);
+    cluster.restart(2).await;
+    models[0].check(&cluster, "from where it was made again").await;
+    assert!(0 < cluster.count(2, "shoal_image_remote_reads"));
+    models[1].check(&cluster, "the other one").await;
+    // Parity, too.
+    assert_eq!(cluster.rebuild(group, 2, 3).await, Ok(()));
+}
+
+#[tokio::test]
+async fn too_few_are_an_error_and_no_wrong_bytes() {
+    let (mut cluster, mut models, _, group) = sealed().await;
+    cluster.lose(1);
+    cluster.lose(4);
+    let [first, second] = &mut models;
+    assert_eq!(cluster.read(first.extent, FRAME, 10).await, Err(Nfsstat3::Jukebox), "they may come back");
+    assert!(cluster.read(first.extent, 0, 10 * FRAME).await.is_err());
+    assert_eq!(cluster.rebuild(group, 0, 3).await, Err(Refusal::Busy));
+    assert!(cluster.files(3).await.is_empty());
+    second.check(&cluster, "the other one").await;
+    // What is written can be read.
+    first.write(&cluster, FRAME, &noise(5, FRAME)).await;
+    assert!(cluster.read(first.extent, FRAME, FRAME).await.unwrap() == noise(5, FRAME));
+    assert!(cluster.read(first.extent, FRAME, FRAME + 1).await.is_err());
+}
+
+#[tokio::test]
+async fn a_damaged_frame_is_computed_and_mended() {
+    let (mut cluster, models, images, _) = sealed().await;
+    let path = format!("/ds/images/{}.img", images[0]);
+    for at in [64 + 10, 64 + 2 * FRAME as u64] {
+        cluster.nodes[0].disk.corrupt(path.as_ref(), at, 1);
+    }
+    models[0].check(&cluster, "with two bad frames").await;
+    assert!(0 < cluster.count(1, "shoal_bad_images") && 0 < cluster.count(1, "shoal_image_rebuilt_reads"));
+    cluster.until_so("mended", || cluster.count(1, "shoal_mended_images") == 1).await;
+    cluster.lose(4);
+    cluster.lose(3);
+    models[0].check(&cluster, "mended").await;
+    // A file that is no image at all, and nobody to help.
+    let file = cluster.nodes[0].disk.open(path.as_ref(), OpenMode::WRITE).await.unwrap();
+    file.set_len(100).await.unwrap();
+    cluster.restart(1).await;
+    assert!(cluster.read(models[0].extent, FRAME, 10).await.is_err());
+}
+
+#[tokio::test]
+async fn written_over_cut_and_sealed_again() {
+    let (mut cluster, mut models, images, _) = sealed().await;
+    let [first, second] = &mut models;
+    first.write(&cluster, 3 * FRAME, &noise(9, 2 * FRAME)).await;
+    first.check(&cluster, "written over").await;
+    first.cut(&cluster, 4 * FRAME + 5).await;
+    first.check(&cluster, "cut").await;
+    first.write(&cluster, 6 * FRAME, &noise(10, FRAME)).await;
+    second.write(&cluster, 0, &noise(11, 3 * FRAME)).await;
+    let again = [cluster.sealed(first.extent).await, cluster.sealed(second.extent).await];
+    assert!(!again.contains(&images[0]) && !again.contains(&images[1]));
+    cluster.group(Profile::TwoPlusOne, &again, &[4]).await;
+    cluster.used(again[0]).await;
+    cluster.used(again[1]).await;
+    // Nobody needs the first group any more.
+    let gone = |server, deleted| {
+        let cluster = &cluster;
+        async move {
+            cluster
+                .until_so("old images go", || cluster.count(server, "shoal_images_deleted") == deleted)
+                .await;
+        }
+    };
+    gone(1, 1).await;
+    gone(2, 1).await;
+    gone(4, 1).await;
+    for (model, what) in [(&*first, "first"), (&*second, "second")] {
+        model.check(&cluster, what).await;
+    }
+    for server in [1, 2, 3] {
+        cluster.until_so("the journal is freed", || cluster.journal_bytes(server) < 4_096).await;
+    }
+    cluster.lose(2);
+    first.check(&cluster, "the first at its home").await;
+    second.check(&cluster, "the second at its backup").await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_wins() {
+    let mut cluster = Cluster::new(2).await;
+    cluster.seal_bytes_per_s = 64 << 10;
+    cluster.restart(1).await;
+    let mut model = Model::new(&cluster, 1, 1, &[2]).await;
+    let is_writing = || {
+        let disk = cluster.nodes[0].disk.clone();
+        async move {
+            let names = Disk::list(&disk, "/ds/images".as_ref()).await.unwrap();
+            names.iter().any(|name| name.ends_with(".new"))
+        }
+    };
+    for _ in 0..1_000_000 {
+        if is_writing().await {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(is_writing().await, "it is being sealed");
+    model.write(&cluster, 3 * FRAME, b"once more").await;
+    cluster.until_so("given up", || cluster.count(1, "shoal_seals_given_up") == 1).await;
+    assert!(cluster.log.lock().unwrap().waiting.is_empty() && cluster.files(1).await.is_empty());
+    model.check(&cluster, "given up").await;
+    let image = cluster.sealed(model.extent).await;
+    cluster.group(Profile::TwoCopies, &[image], &[2]).await;
+    cluster.used(image).await;
+    model.check(&cluster, "sealed after all").await;
+    // Copies: the second server has the same file, and serves it when the first is gone.
+    assert_eq!(cluster.files(2).await, cluster.files(1).await);
+    cluster.lose(1);
+    model.check(&cluster, "from the copy").await;
+    model.write(&cluster, 0, b"and again").await;
+    model.check(&cluster, "from the copy, written over").await;
+}
+
+#[tokio::test]
+async fn a_new_backup_is_told_the_image() {
+    let (mut cluster, mut models, images, _) = sealed().await;
+    models[0].write(&cluster, 2 * FRAME + 1, &noise(8, 1_000)).await;
+    cluster.lose(2);
+    {
+        let mut log = cluster.log.lock().unwrap();
+        let record = log.extents.get_mut(&models[0].extent).unwrap();
+        record.epoch += 1;
+        record.backups = vec![KeptBy { server: 3, since: record.epoch, filling: true }];
+    }
+    let set = cluster.log.lock().unwrap().set(models[0].extent);
+    cluster.control::<wire_nfs::control::Nothing>(1, Procedure::Keep, &set).await.unwrap();
+    cluster.until("filled", |log| (!log.extents[&models[0].extent].backups[0].filling).then_some(())).await;
+    assert!(cluster.journal_bytes(3) < FRAME as u64, "the image was named, not sent");
+    cluster.commit(models[0].extent).await;
+    cluster.log.lock().unwrap().used.remove(&images[0]);
+    cluster.restart(1).await;
+    cluster.used(images[0]).await;
+    models[0].check(&cluster, "at the home").await;
+    // The home's image is all that is left of the group's two members: without it nothing can be read.
+    let (_, slots) =
+        cluster.log.lock().unwrap().places(images[0]).map(|(g, s)| (g.shape().group(), s)).unwrap();
+    assert_eq!(slots, [0]);
+    cluster.log.lock().unwrap().extents.get_mut(&models[0].extent).map(|record| {
+        record.epoch += 1;
+        record.home = 3;
+        record.backups = Vec::new();
+    });
+    models[0].check(&cluster, "at the new backup, through the old home").await;
+    assert!(0 < cluster.count(3, "shoal_image_remote_reads"));
+}
+
+#[tokio::test]
+async fn a_group_of_altered_or_missing_members_is_not_made() {
+    let mut cluster = Cluster::new(4).await;
+    let first = Model::new(&cluster, 1, 1, &[2]).await;
+    let second = Model::new(&cluster, 2, 2, &[3]).await;
+    let images = [cluster.sealed(first.extent).await, cluster.sealed(second.extent).await];
+    let (mut draft, homes) = cluster.draft(Profile::TwoPlusOne, &images, &[4]);
+    let member = draft.members[1].as_mut().unwrap();
+    member.sum.0[5] ^= 1;
+    assert_eq!(cluster.encode(&draft, &homes, &[4]).await, Err(Refusal::NoImage));
+    let (draft, homes) = cluster.draft(Profile::TwoPlusOne, &images, &[4]);
+    assert_eq!(cluster.encode(&draft, &[3, homes[1]], &[4]).await, Err(Refusal::NoImage), "not there");
+    assert!(cluster.files(4).await.is_empty());
+    // ENCODE may be asked again, with the same images.
+    let shape = cluster.encode(&draft, &homes, &[4]).await.unwrap();
+    assert_eq!(cluster.encode(&draft, &homes, &[4]).await, Ok(shape.clone()));
+    // A group that is never entered: its parity goes.
+    cluster.log.lock().unwrap().forget_making();
+    cluster.until_so("deleted", || cluster.count(4, "shoal_images_deleted") == 1).await;
+    first.check(&cluster, "first").await;
+    second.check(&cluster, "second").await;
+}
+
+/// The home's disk loses power after each so many of its writes and flushes while its extent is sealed and put into use.
+#[tokio::test]
+async fn the_home_dies_at_every_point() {
+    for after in (0..40).step_by(4) {
+        let mut cluster = Cluster::new(3).await;
+        let model = Model::new(&cluster, 1, 1, &[2]).await;
+        cluster.nodes[0].disk.cut_power_after(after);
+        let deadline_ms = env::Clock::monotonic_ms(&cluster.clock) + 20_000;
+        let mut grouped = false;
+        while env::Clock::monotonic_ms(&cluster.clock) < deadline_ms {
+            let waiting = cluster.log.lock().unwrap().waiting.keys().next().copied();
+            if let Some(image) = waiting.filter(|_| !grouped) {
+                grouped = true;
+                let (draft, homes) = cluster.draft(Profile::TwoPlusOne, &[image], &[3]);
+                if let Ok(shape) = cluster.encode(&draft, &homes, &[3]).await {
+                    cluster.enter(shape, &homes, &[3]);
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+        if after % 8 == 0 {
+            cluster.crash(1, Crash::Drop).await;
+            model.check(&cluster, &format!("after {after} acts, at the home")).await;
+        }
+        cluster.lose(1);
+        model.check(&cluster, &format!("after {after} acts, at the backup")).await;
+    }
+}

@@ -1,0 +1,597 @@
+//! Some data servers over disks in memory, and a metadata server that knows extents, sets, images and groups, and answers as
+//! docs/protocol/seal.md §2 says. Groups are made, and servers lost, when a test says so.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use client::control::greeting;
+use ds_server::{DataServer, DsConfig};
+use env::memory::net::MemoryNet;
+use env::memory::{Crash, ManualClock, MemoryDisk, SeededEntropy};
+use env::{BoxFuture, Env};
+use env_transport::{Answer, Call, CallError, Connection, Limits, RpcClient, Server, Service, serve};
+use layout::ec::{Draft, Group, GroupId, ImageId, ImageSum, Member, Profile, Shape};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, handle};
+use prometheus_client::registry::Registry;
+use wire_nfs::control::copies::{AskCopies, CopySet, Directory, KeptBy, Listed, Word};
+use wire_nfs::control::extent::{Cut, ExtentName, KnownEpoch};
+use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
+use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing};
+use wire_nfs::control::register::{Register, Registered, SealedKey};
+use wire_nfs::control::{
+    ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, decode_reply,
+    put_reply,
+};
+use wire_nfs::v3::{self, Fh3, StableHow, commit, read, write};
+use wire_rpc::{Credential, accepted_success};
+use wire_xdr::{Decode, Encode, Writer};
+
+use crate::bed::{self, any_address, cluster_key, connect, handle_key, settle};
+
+const LEASE_MS: u32 = 600_000;
+/// How long extents rest here before they are sealed.
+pub(crate) const IDLE_MS: u32 = 2_000;
+
+/// What is known of an extent.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) home: u32,
+    pub(crate) backups: Vec<KeptBy>,
+    pub(crate) epoch: u64,
+    /// Its images in groups, by sequence; the last one is the newest.
+    pub(crate) images: BTreeMap<u64, ImageId>,
+}
+
+/// The metadata server's state.
+#[derive(Default)]
+pub(crate) struct Log {
+    pub(crate) extents: BTreeMap<ExtentId, Record>,
+    pub(crate) groups: BTreeMap<u64, Group>,
+    /// Images that were shown and may go into a group, and where they are.
+    pub(crate) waiting: BTreeMap<ImageId, (u32, ShownImage)>,
+    /// Images that homes have said to be in use everywhere.
+    pub(crate) used: BTreeSet<ImageId>,
+    /// Words that were given.
+    pub(crate) said: Vec<(ImageId, ImageWord)>,
+    making: BTreeSet<ImageId>,
+    pub(crate) seal_idle_ms: u32,
+    pub(crate) is_silent: bool,
+    addresses: HashMap<u32, String>,
+    ids: HashMap<[u8; 16], u32>,
+}
+
+fn id(name: ExtentName) -> ExtentId {
+    ExtentId { ino: name.ino, index: name.index }
+}
+
+impl Log {
+    pub(crate) fn set(&self, extent: ExtentId) -> CopySet {
+        let record = &self.extents[&extent];
+        CopySet {
+            extent: ExtentName { ino: extent.ino, index: extent.index },
+            epoch: record.epoch,
+            home: record.home,
+            backups: record.backups.clone(),
+        }
+    }
+
+    fn hear(&mut self, ask: &AskCopies) -> Result<CopySet, Refusal> {
+        let extent = id(ask.extent);
+        let record = self.extents.get_mut(&extent).filter(|record| record.home == ask.server);
+        let record = record.ok_or(Refusal::NotHome)?;
+        match ask.word {
+            Word::Ask | Word::Seal => {}
+            Word::Lost => {
+                record.backups.retain(|one| one.server != ask.backup);
+                record.epoch += 1;
+            }
+            Word::Filled => {
+                for one in record.backups.iter_mut().filter(|one| one.server == ask.backup) {
+                    one.filling = false;
+                }
+                record.epoch += 1;
+            }
+        }
+        Ok(self.set(extent))
+    }
+
+    /// The group of an image and its slots there.
+    pub(crate) fn places(&self, image: ImageId) -> Option<(&Group, Vec<usize>)> {
+        self.groups.values().find_map(|group| {
+            let is_it = |slot: &usize| group.shape().image(*slot).is_some_and(|(found, _)| found == image);
+            let slots: Vec<usize> = (0..group.shape().slots()).filter(is_it).collect();
+            (!slots.is_empty()).then_some((group, slots))
+        })
+    }
+
+    fn word(&mut self, server: u32, shown: &ShownImage) -> ImageWord {
+        let image = ImageId(shown.image);
+        let record = self.extents.get(&id(shown.extent)).filter(|record| record.home == server);
+        let at_epoch = record.is_some_and(|record| record.epoch == shown.epoch);
+        if shown.standing == Standing::Used {
+            if !at_epoch {
+                return ImageWord::Wait;
+            }
+            self.used.insert(image);
+            let record = self.extents.get_mut(&id(shown.extent)).unwrap();
+            // What is older is dead now.
+            record.images.retain(|sequence, _| shown.sequence <= *sequence);
+            self.drop_dead_groups();
+            return ImageWord::Keep;
+        }
+        if let Some((group, slots)) = self.places(image) {
+            let here = |slot: &usize| group.homes()[*slot] == Some(DataServerId(server));
+            if !slots.iter().any(here) {
+                return ImageWord::Delete;
+            }
+            let newest = record.and_then(|record| record.images.last_key_value()).map(|(_, image)| *image);
+            let may_use = newest == Some(image) && at_epoch;
+            return if may_use { ImageWord::Use } else { ImageWord::Keep };
+        }
+        if self.making.contains(&image) {
+            return ImageWord::Wait;
+        }
+        let newer = |record: &Record| record.images.range(shown.sequence..).next().is_some();
+        if shown.standing == Standing::Unused && at_epoch && !record.is_some_and(newer) {
+            self.waiting.insert(image, (server, *shown));
+            return ImageWord::Wait;
+        }
+        ImageWord::Delete
+    }
+
+    /// Groups that hold no extent's image any more.
+    fn drop_dead_groups(&mut self) {
+        let extents = &self.extents;
+        self.groups.retain(|_, group| {
+            group.shape().members().iter().flatten().any(|member| {
+                extents.get(&member.extent).is_some_and(|one| one.images.values().any(|i| *i == member.image))
+            })
+        });
+    }
+
+    /// The groups that were being made are not made.
+    pub(crate) fn forget_making(&mut self) {
+        self.making.clear();
+    }
+
+    fn group(&self, ask: &AskGroup) -> Result<GroupSlot, Refusal> {
+        let (group, slots) = self.places(ImageId(ask.image)).ok_or(Refusal::NoImage)?;
+        Ok(GroupSlot { record: group.encode().into(), slot: u32::try_from(slots[0]).unwrap() })
+    }
+
+    fn directory(&self) -> Directory {
+        let listed = |(id, at): (&u32, &String)| Listed { server: *id, control: at.clone() };
+        Directory {
+            version: self.addresses.len() as u64,
+            servers: self.addresses.iter().map(listed).collect(),
+        }
+    }
+}
+
+struct Metadata {
+    log: Arc<Mutex<Log>>,
+    gates: Mutex<HashMap<u64, ControlGate>>,
+}
+
+impl Metadata {
+    fn answer(&self, procedure: u32, args: Bytes, connection: u64) -> Writer {
+        let mut gates = self.gates.lock().unwrap();
+        let gate = gates
+            .entry(connection)
+            .or_insert_with(|| ControlGate::new(&cluster_key(), PROGRAM, NodeKind::Metadata, [8; 32]));
+        if let Some(reply) = gate.handshake(procedure, args.clone()) {
+            return reply.unwrap();
+        }
+        let secret = gate.peer().unwrap().secret.clone();
+        let mut log = self.log.lock().unwrap();
+        let mut w = Writer::new();
+        let (lease_ms, seal_idle_ms) = (LEASE_MS, log.seal_idle_ms);
+        match Procedure::from_number(procedure).unwrap() {
+            Procedure::Register => {
+                let register: Register = decode_args(args).unwrap();
+                let next = u32::try_from(log.ids.len()).unwrap() + 1;
+                let id = *log.ids.entry(register.uuid).or_insert(next);
+                log.addresses.insert(id, register.control);
+                let key = SealedKey::seal(&secret, [3; 16], &bed::metadata::HANDLE_KEY);
+                let directory = log.directory();
+                put_reply(&mut w, &Ok(Registered { server: id, lease_ms, key, seal_idle_ms, directory }));
+            }
+            Procedure::Heartbeat => {
+                let _: Heartbeat = decode_args(args).unwrap();
+                let directory = Some(log.directory());
+                put_reply(&mut w, &Ok(Renewed { lease_ms, seal_idle_ms, directory }));
+            }
+            Procedure::Copies => put_reply(&mut w, &log.hear(&decode_args(args).unwrap())),
+            Procedure::Images | Procedure::Group if log.is_silent => {
+                put_reply::<Nothing>(&mut w, &Err(Refusal::Busy));
+            }
+            Procedure::Group => put_reply(&mut w, &log.group(&decode_args(args).unwrap())),
+            Procedure::Images => {
+                let ask: ShowImages = decode_args(args).unwrap();
+                let words: Vec<ImageWord> =
+                    ask.images.iter().map(|shown| log.word(ask.server, shown)).collect();
+                let said = ask.images.iter().zip(&words).map(|(shown, word)| (ImageId(shown.image), *word));
+                log.said.extend(said);
+                put_reply(&mut w, &Ok(ImageWords { words }));
+            }
+            other => panic!("a data server does not call {other:?}"),
+        }
+        w
+    }
+}
+
+impl Service for Metadata {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let body = self.answer(call.header.procedure, call.args.rest(), connection.id());
+        let mut w = accepted_success(call.header.xid);
+        w.append(body);
+        Box::pin(std::future::ready(Answer::Reply(w)))
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) disk: MemoryDisk,
+    pub(crate) server: Option<DataServer>,
+    client: RpcClient,
+    control: RpcClient,
+    registry: Registry,
+}
+
+pub(crate) struct Cluster {
+    pub(crate) clock: ManualClock,
+    net: MemoryNet,
+    metadata: Server,
+    pub(crate) log: Arc<Mutex<Log>>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) seal_bytes_per_s: u64,
+    starts: u64,
+    groups: u64,
+    ticker: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.ticker.abort();
+    }
+}
+
+pub(crate) fn extent(index: u32) -> ExtentId {
+    ExtentId { ino: 7, index }
+}
+
+impl Cluster {
+    pub(crate) async fn new(count: u32) -> Self {
+        let (clock, net) = (ManualClock::new(1_000_000), MemoryNet::new());
+        let log = Arc::new(Mutex::new(Log { seal_idle_ms: IDLE_MS, ..Log::default() }));
+        let ticking = clock.clone();
+        // Time passes while everybody waits.
+        let ticker = tokio::spawn(async move {
+            loop {
+                for _ in 0..200 {
+                    tokio::task::yield_now().await;
+                }
+                ticking.advance_ms(10);
+            }
+        });
+        let env = env_of(&clock, &MemoryDisk::new(), &net, 99);
+        let service = Arc::new(Metadata { log: Arc::clone(&log), gates: Mutex::default() });
+        let (net_of, clock_of) = (env.net.clone(), env.clock.clone());
+        let metadata = serve(net_of, clock_of, any_address(), service, Limits::default()).await.unwrap();
+        let (nodes, seal_bytes_per_s) = (Vec::new(), 1 << 30);
+        let mut cluster =
+            Self { clock, net, metadata, log, nodes, seal_bytes_per_s, starts: 0, groups: 0, ticker };
+        for number in 0..count as usize {
+            let node = cluster.start(number, MemoryDisk::new()).await;
+            cluster.nodes.push(node);
+        }
+        // All are in the directory of all.
+        for number in 1..=count {
+            cluster.restart(number).await;
+        }
+        cluster
+    }
+
+    async fn start(&mut self, number: usize, disk: MemoryDisk) -> Node {
+        self.starts += 1;
+        let env = env_of(&self.clock, &disk, &self.net, self.starts);
+        let port = u16::try_from(number).unwrap();
+        let config = DsConfig {
+            // A server that is started again is where it was.
+            listen: SocketAddr::from(([127, 0, 0, 1], 4_001 + port)),
+            control: SocketAddr::from(([127, 0, 0, 1], 5_001 + port)),
+            seal_bytes_per_s: self.seal_bytes_per_s,
+            ..bed::config(vec![self.metadata.local_addr()])
+        };
+        let mut registry = Registry::default();
+        let server = DataServer::start(env.clone(), config, &mut registry).await.unwrap();
+        settle(|| server.is_serving()).await;
+        let client = connect(&env, server.address());
+        let control = connect(&env, server.control_address());
+        let hello = greeting(cluster_key(), PROGRAM, NodeKind::Metadata, env.entropy.clone());
+        Node { disk, server: Some(server), client, control: control.with_hello(hello), registry }
+    }
+
+    /// Stops it without a word, and starts it on what its disk still has.
+    pub(crate) async fn crash(&mut self, id: u32, crash: Crash) {
+        let number = id as usize - 1;
+        let disk = self.nodes[number].disk.clone();
+        drop(self.nodes[number].server.take());
+        // Its tasks, and its ports, go when they are looked at next.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        disk.crash(crash);
+        self.nodes[number] = self.start(number, disk).await;
+    }
+
+    pub(crate) async fn restart(&mut self, id: u32) {
+        let number = id as usize - 1;
+        let server = self.nodes[number].server.take().unwrap();
+        server.stop().await.unwrap();
+        let disk = self.nodes[number].disk.clone();
+        self.nodes[number] = self.start(number, disk).await;
+    }
+
+    /// The server is gone; backups of what it was home of are home now.
+    pub(crate) fn lose(&mut self, id: u32) {
+        let control = self.nodes[id as usize - 1].server.as_ref().map(DataServer::control_address);
+        drop(self.nodes[id as usize - 1].server.take());
+        control.into_iter().for_each(|address| self.net.cut(address));
+        for record in self.log.lock().unwrap().extents.values_mut() {
+            let backup = record.backups.iter().position(|one| one.server == id);
+            if let Some(backup) = backup {
+                record.backups.remove(backup);
+                record.epoch += 1;
+            }
+            if record.home == id && !record.backups.is_empty() {
+                record.home = record.backups.remove(0).server;
+                record.epoch += 1;
+            }
+        }
+    }
+
+    /// A new extent on these servers.
+    pub(crate) fn place(&self, extent: ExtentId, home: u32, backups: &[u32]) {
+        let backup = |server: &u32| KeptBy { server: *server, since: 1, filling: false };
+        let backups = backups.iter().map(backup).collect();
+        let record = Record { home, backups, epoch: 1, images: BTreeMap::new() };
+        self.log.lock().unwrap().extents.insert(extent, record);
+    }
+
+    fn handle(&self, extent: ExtentId) -> (u32, Fh3) {
+        let log = self.log.lock().unwrap();
+        let record = &log.extents[&extent];
+        let mut backups = [None; 2];
+        for (place, one) in backups.iter_mut().zip(&record.backups) {
+            *place = Some(NamedBackup { server: DataServerId(one.server), filling: one.filling });
+        }
+        let open = DsHandle {
+            extent,
+            epoch: Epoch(record.epoch),
+            mode: Iomode::ReadWrite,
+            client_tag: 1,
+            size_hint_bytes: 0,
+            home: DataServerId(record.home),
+            backups,
+        };
+        let sealed = handle::seal(&handle_key(), &open);
+        (record.home, Fh3::new(Bytes::copy_from_slice(&sealed.0)).unwrap())
+    }
+
+    async fn ask<O: Decode, F: Decode>(
+        &self,
+        home: u32,
+        procedure: v3::Procedure,
+        args: &impl Encode,
+    ) -> Result<O, v3::Nfsstat3> {
+        let mut w = Writer::new();
+        args.encode(&mut w);
+        let (number, nobody) = (procedure.as_u32(), Credential::None);
+        let client = &self.nodes[home as usize - 1].client;
+        let reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 60_000).await;
+        match v3::Res::<O, F>::decode(&mut reply.unwrap()).unwrap() {
+            v3::Res::Ok(good) => Ok(good),
+            v3::Res::Fail(status, _) => Err(status),
+        }
+    }
+
+    pub(crate) async fn write(&self, extent: ExtentId, at: usize, data: &[u8]) {
+        for (number, piece) in data.chunks(1 << 20).enumerate() {
+            let (home, file) = self.handle(extent);
+            let offset = extent.first_byte() + (at + (number << 20)) as u64;
+            let (stable, data) = (StableHow::FileSync, Bytes::copy_from_slice(piece));
+            let args = write::Args { file, offset, stable, data };
+            self.ask::<write::ResOk, v3::WccData>(home, v3::Procedure::Write, &args).await.unwrap();
+        }
+    }
+
+    pub(crate) async fn commit(&self, extent: ExtentId) {
+        let (home, file) = self.handle(extent);
+        let args = commit::Args { file, offset: 0, count: 0 };
+        self.ask::<commit::ResOk, v3::WccData>(home, v3::Procedure::Commit, &args).await.unwrap();
+    }
+
+    /// Bytes as a client reads them; behind the end they are zeros.
+    pub(crate) async fn read(
+        &self,
+        extent: ExtentId,
+        at: usize,
+        length: usize,
+    ) -> Result<Vec<u8>, v3::Nfsstat3> {
+        let mut all = Vec::new();
+        while all.len() < length {
+            let (home, file) = self.handle(extent);
+            let count = u32::try_from((length - all.len()).min(1 << 20)).unwrap();
+            let args = read::Args { file, offset: extent.first_byte() + (at + all.len()) as u64, count };
+            let read = self.ask::<read::ResOk, Option<v3::Fattr3>>(home, v3::Procedure::Read, &args).await?;
+            all.extend_from_slice(&read.data);
+            if read.eof {
+                all.resize(length, 0);
+            }
+        }
+        Ok(all)
+    }
+
+    /// A call to a data server, as a metadata server makes it.
+    pub(crate) async fn control<R: Decode>(
+        &self,
+        server: u32,
+        procedure: Procedure,
+        args: &impl Encode,
+    ) -> Result<R, Refusal> {
+        let mut w = Writer::new();
+        args.encode(&mut w);
+        let client = &self.nodes[server as usize - 1].control;
+        let (number, nobody) = (procedure.number(), Credential::None);
+        let reply: Result<_, CallError> = client.call(PROGRAM, VERSION, number, &nobody, w, 120_000).await;
+        decode_reply::<R>(reply.unwrap().rest()).unwrap()
+    }
+
+    pub(crate) async fn cut(&self, extent: ExtentId, keep_bytes: u32) {
+        let set = {
+            let mut log = self.log.lock().unwrap();
+            log.extents.get_mut(&extent).unwrap().epoch += 1;
+            log.set(extent)
+        };
+        let cut = Cut { extent: set.extent, epoch: set.epoch, keep_bytes, copies: Some(set.clone()) };
+        self.control::<KnownEpoch>(set.home, Procedure::Cut, &cut).await.unwrap();
+    }
+
+    /// Waits until there is something in the log.
+    pub(crate) async fn until<T>(&self, what: &str, look: impl Fn(&Log) -> Option<T>) -> T {
+        for _ in 0..3_000_000 {
+            if let Some(found) = look(&self.log.lock().unwrap()) {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("it never came to that: {what}");
+    }
+
+    /// Waits until something is so.
+    pub(crate) async fn until_so(&self, what: &str, look: impl Fn() -> bool) {
+        self.until(what, |_| look().then_some(())).await;
+    }
+
+    /// Waits until this extent has an image that waits for a group.
+    pub(crate) async fn sealed(&self, extent: ExtentId) -> ImageId {
+        self.until("sealed", |log| {
+            let mut of_it = log.waiting.iter().filter(|(_, (_, shown))| id(shown.extent) == extent);
+            of_it.next_back().map(|(image, _)| *image)
+        })
+        .await
+    }
+
+    /// The group of these waiting images, and where its images are to be.
+    pub(crate) fn draft(
+        &mut self,
+        profile: Profile,
+        images: &[ImageId],
+        parity: &[u32],
+    ) -> (Draft, Vec<u32>) {
+        self.groups += 1;
+        let mut log = self.log.lock().unwrap();
+        let (mut members, mut homes) = (Vec::new(), Vec::new());
+        for image in images {
+            let (server, shown) = log.waiting[image];
+            let (bytes, sum) = (u64::from(shown.file_bytes), ImageSum(shown.sum));
+            members.push(Some(Member { image: *image, extent: id(shown.extent), bytes, sum }));
+            homes.push(server);
+        }
+        members.resize(profile.data(), None);
+        homes.resize(profile.data(), 0);
+        let fresh = |number: &u32| {
+            let mut image = [0xaa; 16];
+            image[..8].copy_from_slice(&self.groups.to_be_bytes());
+            image[8..12].copy_from_slice(&number.to_be_bytes());
+            if profile.data() == 1 { images[0] } else { ImageId(image) }
+        };
+        let parity: Vec<ImageId> = parity.iter().map(fresh).collect();
+        log.making.extend(images.iter().chain(&parity));
+        (Draft { group: GroupId(self.groups), profile, codec: profile.codec(), members, parity }, homes)
+    }
+
+    /// Has the parity made.
+    pub(crate) async fn encode(
+        &self,
+        draft: &Draft,
+        homes: &[u32],
+        parity: &[u32],
+    ) -> Result<Shape, Refusal> {
+        let ask =
+            EncodeGroup { draft: draft.encode().into(), homes: homes.to_vec(), parity: parity.to_vec() };
+        let encoded = self.control::<EncodedGroup>(parity[0], Procedure::Encode, &ask).await?;
+        Ok(Shape::decode(&encoded.shape).unwrap())
+    }
+
+    /// Makes a group of images that wait.
+    pub(crate) async fn group(&mut self, profile: Profile, images: &[ImageId], parity: &[u32]) -> u64 {
+        let (draft, homes) = self.draft(profile, images, parity);
+        let shape = self.encode(&draft, &homes, parity).await.unwrap();
+        self.enter(shape, &homes, parity)
+    }
+
+    /// The entry of the log that makes a group.
+    pub(crate) fn enter(&self, shape: Shape, homes: &[u32], parity: &[u32]) -> u64 {
+        let mut log = self.log.lock().unwrap();
+        let number = shape.group().0;
+        for member in shape.members().iter().flatten() {
+            let (_, shown) = log.waiting.remove(&member.image).unwrap();
+            let record = log.extents.get_mut(&member.extent).unwrap();
+            assert_eq!(record.epoch, shown.epoch, "the group would be refused");
+            record.images.insert(shown.sequence, member.image);
+        }
+        let server = |id: &u32| (*id != 0).then_some(DataServerId(*id));
+        let homes = homes.iter().chain(parity).map(server).collect();
+        log.making.clear();
+        log.groups.insert(number, Group::new(shape, homes).unwrap());
+        number
+    }
+
+    /// Waits until the home and all backups use the image.
+    pub(crate) async fn used(&self, image: ImageId) {
+        self.until("used", |log| log.used.contains(&image).then_some(())).await;
+    }
+
+    /// Has an image of a group made again, and says in the log that it is there.
+    pub(crate) async fn rebuild(&self, group: u64, slot: usize, server: u32) -> Result<(), Refusal> {
+        let record = self.log.lock().unwrap().groups[&group].encode();
+        let ask = GroupSlot { record: record.into(), slot: u32::try_from(slot).unwrap() };
+        self.control::<Nothing>(server, Procedure::Rebuild, &ask).await?;
+        let mut log = self.log.lock().unwrap();
+        log.groups.get_mut(&group).unwrap().rehome(slot, DataServerId(server)).unwrap();
+        Ok(())
+    }
+
+    pub(crate) fn journal_bytes(&self, server: u32) -> u64 {
+        self.nodes[server as usize - 1].server.as_ref().unwrap().usage().live_bytes
+    }
+
+    /// A counter of a server.
+    pub(crate) fn count(&self, server: u32, name: &str) -> u64 {
+        let mut page = String::new();
+        let registry = &self.nodes[server as usize - 1].registry;
+        prometheus_client::encoding::text::encode(&mut page, registry).unwrap();
+        let lines = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix("_total "));
+        lines.map(|value| value.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Files of images on a server's disk.
+    pub(crate) async fn files(&self, server: u32) -> Vec<String> {
+        let disk = &self.nodes[server as usize - 1].disk;
+        let names = env::Disk::list(disk, "/ds/images".as_ref()).await.unwrap();
+        names.into_iter().filter(|name| name.ends_with(".img")).collect()
+    }
+}
+
+fn env_of(clock: &ManualClock, disk: &MemoryDisk, net: &MemoryNet, seed: u64) -> Env {
+    Env {
+        clock: Arc::new(clock.clone()),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        disk: Arc::new(disk.clone()),
+        net: Arc::new(net.clone()),
+    }
+}
