@@ -190,7 +190,10 @@ async fn a_journal_tells_which_image_stands_for_an_extent() {
     // Its payload lies behind its header and one checksum.
     flip(&the_segment(&journal_dir), offset_of(&text, "IMAGE") + 64 + 4 + 20);
     let (text, done) = journal(&journal_dir, None);
-    assert!(done.is_err() && text.contains("IMAGE content 70000") && text.contains("checksums BAD"), "{text}");
+    assert!(
+        done.is_err() && text.contains("IMAGE content 70000") && text.contains("checksums BAD"),
+        "{text}"
+    );
 }
 
 fn namespace(file: &Path, prefix: &str) -> (String, Result<(), String>) {
