@@ -1,7 +1,8 @@
 //! Opening a data server's store over whatever lies in its directory.
 //!
 //! A superblock and a journal are forged; the same journal is also opened as a plain log, and from the records that it shows a
-//! model says byte by byte what every extent must read as. Then a WRITE, and all of it again after opening the store anew.
+//! model says byte by byte what every extent must read as. Then a WRITE, an image that stands for all of it, another WRITE above that, and
+//! all of it again after opening the store anew. Bytes of images follow from their names.
 //!
 //! Input: a byte of settings and one of length, so many bytes of a superblock (none: a right one), a script for forged segments.
 //! Spec: docs/formats/journal.md §3.
@@ -11,10 +12,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ds_store::{NoImages, Stability, Store, StoreConfig};
+use ds_store::{ImageReadError, ImageRef, ImageSource, Stability, Store, StoreConfig};
 use env::memory::net::MemoryNet;
 use env::memory::{ManualClock, MemoryDisk, SeededEntropy};
-use env::{Disk, Env};
+use env::{BoxFuture, Disk, Env};
+use layout::ec::ImageId;
 use layout::{Epoch, ExtentId};
 use wal::{Location, RecordHeader, Wal, WalConfig};
 
@@ -84,14 +86,57 @@ fn fields([_, a, b, c]: [u8; 4], one: u64, other: u64) -> Fields {
     Fields { kind, role: 0, stream, sub: 0, epoch, position }
 }
 
+/// What a record says of some bytes.
+#[derive(Clone, Debug)]
+enum Source {
+    Hole,
+    /// A record's; `None` if it cannot be read.
+    Data(Option<Bytes>),
+    /// An image's, by its name; `None` if the record names none.
+    Image(Option<ImageId>),
+}
+
 /// A record as the journal's page reads it.
 #[derive(Clone, Debug)]
 struct Said {
     sequence: u64,
     start: u64,
     end: u64,
-    /// Of a WRITE; `None` if it cannot be read.
-    data: Option<Option<Bytes>>,
+    source: Source,
+}
+
+/// Images of which each byte follows from their name and its place.
+struct Named;
+
+fn image_byte(image: ImageId, at: u64) -> u8 {
+    image.0[usize::try_from(at % 16).expect("below sixteen")] ^ at.to_be_bytes()[6]
+}
+
+impl ImageSource for Named {
+    fn read(
+        &self,
+        _: ExtentId,
+        image: &ImageRef,
+        offset: u32,
+        length: u32,
+    ) -> BoxFuture<'_, Result<Vec<Bytes>, ImageReadError>> {
+        let image = image.image;
+        Box::pin(async move {
+            let bytes = (offset..offset + length).map(|at| image_byte(image, u64::from(at)));
+            Ok(vec![bytes.collect::<Vec<u8>>().into()])
+        })
+    }
+}
+
+/// The image that an IMAGE record's payload names, as its page has it.
+fn named(payload: &[u8], content: u64) -> Option<ImageId> {
+    let payload: &[u8; 64] = payload.try_into().ok()?;
+    let word = |at: usize| u64::from(u32::from_be_bytes(payload[at..at + 4].try_into().expect("four bytes")));
+    let image: [u8; 16] = payload[..16].try_into().expect("sixteen bytes");
+    let most = 128 + content + 40 * content.div_ceil(65_536);
+    let sound = word(16) == content && (128..=most).contains(&word(20));
+    let whole = image != [0; 16] && payload[24..56] != [0; 32] && payload[56..] == [0; 8];
+    (sound && whole).then_some(ImageId(image))
 }
 
 /// What the extents of a journal must read as; `None` if its log cannot be opened.
@@ -129,12 +174,17 @@ impl Model {
         let (sequence, start) = (header.position >> OFFSET_BITS, header.position & ((1 << OFFSET_BITS) - 1));
         extent.epoch = extent.epoch.max(header.epoch);
         extent.change = extent.change.max(sequence);
-        let (end, data) = match header.kind {
-            1 => (start + u64::from(header.payload_len), Some(data)),
-            2 => return,
-            _ => (layout::EXTENT_BYTES, None),
-        };
-        extent.said.push(Said { sequence, start, end, data });
+        let mut say = |start, end, source| extent.said.push(Said { sequence, start, end, source });
+        match header.kind {
+            1 => say(start, start + u64::from(header.payload_len), Source::Data(data)),
+            2 => {}
+            5 => {
+                let image = data.and_then(|data| named(&data, start));
+                say(0, start, Source::Image(image));
+                say(start, layout::EXTENT_BYTES, Source::Hole);
+            }
+            _ => say(start, layout::EXTENT_BYTES, Source::Hole),
+        }
     }
 }
 
@@ -152,22 +202,23 @@ impl Extent {
     fn byte(&self, at: u64) -> Option<u8> {
         let covering = self.said.iter().filter(|said| said.start <= at && at < said.end);
         let Some(said) = covering.max_by_key(|said| said.sequence) else { return Some(0) };
-        match &said.data {
-            None => Some(0),
-            Some(data) => {
+        match &said.source {
+            Source::Hole => Some(0),
+            Source::Data(data) => {
                 data.as_ref().map(|data| data[usize::try_from(at - said.start).expect("in memory")])
             }
+            Source::Image(image) => image.map(|image| image_byte(image, at)),
         }
     }
 
-    /// One past the last byte that a WRITE says.
+    /// One past the last byte that is in no hole.
     fn end(&self) -> u64 {
         let covers = |one: &Said, at: u64| one.start <= at && at < one.end;
-        // The last such byte is the last of a WRITE, or lies just before another record begins.
+        // The last such byte is the last of a WRITE or an image, or lies just before another record begins.
         let ends = self.said.iter().flat_map(|said| [said.start, said.end]);
         let is_written = |at: u64| {
             let last = self.said.iter().filter(|said| covers(said, at)).max_by_key(|said| said.sequence);
-            last.is_some_and(|said| said.data.is_some())
+            last.is_some_and(|said| !matches!(said.source, Source::Hole))
         };
         ends.filter(|end| 0 < *end && is_written(end - 1)).max().unwrap_or(0)
     }
@@ -180,7 +231,7 @@ async fn open(disk: &MemoryDisk, config: &StoreConfig) -> Option<Store> {
         disk: Arc::new(disk.clone()),
         net: Arc::new(MemoryNet::new()),
     };
-    Store::open(&env, config, Arc::new(NoImages)).await.ok()
+    Store::open(&env, config, Arc::new(Named)).await.ok()
 }
 
 async fn check_store(disk: &MemoryDisk, config: &StoreConfig, model: Option<Model>, whole: bool) -> usize {
@@ -188,17 +239,10 @@ async fn check_store(disk: &MemoryDisk, config: &StoreConfig, model: Option<Mode
     let mut model = model.expect("a store opens only over a log that opens");
     let records: usize = model.extents.values().map(|extent| extent.said.len()).sum();
     check_extents(&store, &model).await;
-    let id = ExtentId { ino: 1, index: 0 };
-    let before = store.size(id);
-    let data = vec![Bytes::from_static(b"written now")];
-    let written = store.write(id, before.epoch, 100, data.clone(), Stability::Synced).await;
-    if written.is_ok() {
-        let said =
-            Said { sequence: before.change + 1, start: 100, end: 111, data: Some(Some(data[0].clone())) };
-        let extent = model.extents.entry(id).or_default();
-        extent.change = said.sequence;
-        extent.said.push(said);
-    }
+    write(&store, &mut model, 100).await;
+    check_extents(&store, &model).await;
+    seal(&store, &mut model).await;
+    write(&store, &mut model, 150).await;
     check_extents(&store, &model).await;
     store.close().await.expect("a disk in memory does not fail");
     drop(store);
@@ -210,6 +254,37 @@ async fn check_store(disk: &MemoryDisk, config: &StoreConfig, model: Option<Mode
     check_extents(&again, &model).await;
     again.close().await.expect("a disk in memory does not fail");
     1 + records
+}
+
+const WRITTEN: ExtentId = ExtentId { ino: 1, index: 0 };
+
+async fn write(store: &Store, model: &mut Model, at: u32) {
+    let before = store.size(WRITTEN);
+    let data = Bytes::from_static(b"written now");
+    let written = store.write(WRITTEN, before.epoch, at, vec![data.clone()], Stability::Synced).await;
+    if written.is_ok() {
+        let (sequence, start) = (before.change + 1, u64::from(at));
+        let said = Said { sequence, start, end: start + 11, source: Source::Data(Some(data)) };
+        let extent = model.extents.entry(WRITTEN).or_default();
+        extent.change = sequence;
+        extent.said.push(said);
+    }
+}
+
+/// An image stands for all that is there.
+async fn seal(store: &Store, model: &mut Model) {
+    let Ok(sequence) = store.mark(WRITTEN).await else { return };
+    let extent = model.extents.entry(WRITTEN).or_default();
+    extent.change = sequence;
+    let (image, content_bytes) = (ImageId([9; 16]), 160);
+    let named = ImageRef { image, content_bytes, file_bytes: 200, root: [1; 32] };
+    let before = store.size(WRITTEN);
+    assert!(store.is_at(WRITTEN, sequence) && store.capture(WRITTEN, sequence).is_some());
+    // There may be no sequence left.
+    let Ok(()) = store.use_image(WRITTEN, before.epoch, sequence, &named).await else { return };
+    assert!(store.is_image_used(WRITTEN, image).await.expect("it was written a moment ago"));
+    extent.said.push(Said { sequence, start: 0, end: 160, source: Source::Image(Some(image)) });
+    extent.said.push(Said { sequence, start: 160, end: layout::EXTENT_BYTES, source: Source::Hole });
 }
 
 async fn check_extents(store: &Store, model: &Model) {
@@ -254,6 +329,12 @@ fn seeds() -> Vec<Vec<u8>> {
     let position = (5_u64 << OFFSET_BITS | 70_000).to_be_bytes();
     let far = [&[0; 7][..], &[2], &position, b"bytes"].concat();
     let far = ([1, 1, 5, 1], &far[..]);
+    let position = (7_u64 << OFFSET_BITS | 300).to_be_bytes();
+    let name = ImageRef { image: ImageId([3; 16]), content_bytes: 300, file_bytes: 300, root: [4; 32] };
+    let image = [&[0; 7][..], &[1], &position, &name.encode()].concat();
+    let image = ([1, 5, 64, 1], &image[..]);
+    let nameless = [&[0; 7][..], &[1], &position, &[1; 64]].concat();
+    let nameless = ([1, 5, 64, 1], &nameless[..]);
     let mut seeds: Vec<Vec<u8>> = [
         script(&[write]),
         script(&[write, over, long]),
@@ -261,6 +342,9 @@ fn seeds() -> Vec<Vec<u8>> {
         script(&[long, cut, write]),
         script(&[write, dropped]),
         script(&[far, write, over, fence, cut]),
+        script(&[write, image, long, over]),
+        script(&[image, cut, image, dropped]),
+        script(&[nameless, write, fence]),
     ]
     .into_iter()
     .flat_map(|script| [0, 2].map(|settings: u8| [&[settings, 0][..], &script].concat()))
