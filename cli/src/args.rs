@@ -5,6 +5,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+/// MiB per second that are sealed unless somebody says otherwise.
+const SEAL_MIB_PER_S: u32 = 64;
+
 const EXAMPLES: &str = "\
 Examples:
   shoal serve                                a cluster on this machine, data in ./shoal-data
@@ -138,6 +141,9 @@ pub(crate) struct Ds {
     /// Bytes it may hold, for example 2T. Default: 90 % of the disk's free space.
     #[arg(long, value_name = "BYTES", value_parser = parse_bytes)]
     pub(crate) capacity: Option<u64>,
+    /// MiB per second of data that rests which are sealed while no client waits; a quarter of it otherwise.
+    #[arg(long, value_name = "MIB", default_value_t = SEAL_MIB_PER_S, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) seal_mib_per_s: u32,
     /// Zone it stands in (a building, a power supply). Copies of data are kept in different zones where there are some.
     #[arg(long, value_name = "NAME", value_parser = parse_place)]
     pub(crate) zone: Option<String>,

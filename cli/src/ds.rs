@@ -42,7 +42,7 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
         metadata_servers: ds.mds.clone(),
         cluster_key: key::load(&ds.cluster_key)?,
         capacity_bytes,
-        seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
+        seal_bytes_per_s: u64::from(ds.seal_mib_per_s) << 20,
         accept_damage: ds.accept_damage,
         domain: Domain {
             zone: ds.zone.clone().unwrap_or_default(),

@@ -18,7 +18,7 @@ mod rebuilt;
 mod remote;
 pub(crate) mod serve;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -38,7 +38,7 @@ use tokio::sync::Semaphore;
 
 use crate::directory::Directory;
 use crate::limits::{
-    FRAMES_KEPT_BYTES, IMAGE_BYTES_IN_FLIGHT_MAX, IMAGE_WORKS_MAX, IMAGES_OPEN_MAX, LOST_KNOWN_MAX,
+    FRAMES_KEPT_BYTES, IMAGE_BYTES_IN_FLIGHT_MAX, IMAGE_WORKS_MAX, IMAGES_OPEN_BYTES, LOST_KNOWN_MAX,
 };
 use groups::{Groups, NoGroup};
 use lru::Lru;
@@ -46,6 +46,9 @@ pub(crate) use metrics::ImageMetrics;
 use rebuilt::RebuiltBytes;
 use remote::{NoBytes, RemoteBytes, Trouble};
 use serve::Receiving;
+
+/// About what an open image of an extent takes in memory.
+const MAP_BYTES: usize = 64 << 10;
 
 /// Images, wherever they are.
 pub(crate) struct Images {
@@ -67,7 +70,7 @@ pub(crate) struct Images {
     read_room: Semaphore,
     /// Groups being encoded and images being made again.
     works: Semaphore,
-    mending: Mutex<HashSet<ImageId>>,
+    mending: Mutex<mend::Mending>,
     touched: Mutex<Touched>,
 }
 
@@ -125,7 +128,7 @@ impl Images {
             directory,
             metrics,
             groups: Groups::new(),
-            opened: Mutex::new(Lru::new(IMAGES_OPEN_MAX)),
+            opened: Mutex::new(Lru::new(IMAGES_OPEN_BYTES)),
             lost: Mutex::new(Lru::new(LOST_KNOWN_MAX)),
             frames: Mutex::new(Lru::new(FRAMES_KEPT_BYTES)),
             silent: Mutex::default(),
@@ -168,7 +171,15 @@ impl Images {
             return Ok(opened);
         }
         let opened = self.dir.open_any(image).await?;
-        self.opened.lock().put(image, opened.clone(), 1);
+        let cost = match &opened {
+            StoredImage::Extent(_) => MAP_BYTES,
+            // The lists are there as they are in the file, and by slot.
+            StoredImage::Parity(parity) => {
+                2 * usize::try_from(parity.info().file_bytes - parity.info().payload_bytes)
+                    .unwrap_or(MAP_BYTES)
+            }
+        };
+        self.opened.lock().put(image, opened.clone(), cost);
         Ok(opened)
     }
 
@@ -286,7 +297,8 @@ impl Images {
             } else {
                 let (images, trouble) = (Arc::clone(self), Arc::clone(&trouble));
                 let file_bytes = u64::from(image.file_bytes);
-                let bytes = RemoteBytes { images, server, image: image.image, file_bytes, trouble };
+                let gone = Arc::default();
+                let bytes = RemoteBytes { images, server, image: image.image, file_bytes, trouble, gone };
                 if let Some(pieces) = self.through(Arc::new(bytes), image, range).await {
                     self.metrics.remote_reads.inc();
                     return Ok(pieces);

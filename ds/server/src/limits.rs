@@ -83,8 +83,8 @@ pub const SAY_AGAIN_MS: u64 = 10_000;
 /// Images that are put into use at a time.
 pub const USES_MAX: usize = 4;
 
-/// Images here that are kept open.
-pub const IMAGES_OPEN_MAX: usize = 256;
+/// Memory for what is known of images here that are kept open.
+pub const IMAGES_OPEN_BYTES: usize = 32 << 20;
 
 /// Images elsewhere of which it is remembered where their frames lie.
 pub const LOST_KNOWN_MAX: usize = 256;
@@ -111,7 +111,7 @@ pub const IMAGE_CALL_MS_MAX: u64 = 2_000;
 pub const IMAGE_END_MS_MAX: u64 = 60_000;
 
 /// A server that did not answer is asked after all others for so long.
-pub const SILENT_MS: u64 = 5_000;
+pub const SILENT_MS: u64 = 15_000;
 
 /// Groups that are remembered, and for how long.
 pub const GROUPS_KNOWN_MAX: usize = 1_024;
@@ -120,6 +120,12 @@ pub const GROUP_KEPT_MS: u64 = 60_000;
 
 /// Images being mended at a time.
 pub const MENDING_MAX: usize = 1;
+
+/// An image that was mended, or could not be, is left alone for so long.
+pub const MEND_AGAIN_MS: u64 = 60_000;
+
+/// Images of which it is remembered that they were mended, or could not be.
+pub const MENDED_KNOWN_MAX: usize = 1_024;
 
 /// Bad frames of one image that are mended; one with more is left to be made again.
 pub const MEND_FRAMES_MAX: usize = 256;

@@ -41,6 +41,7 @@ pub(crate) async fn run(core: Arc<Core>, bytes_per_s: u64) {
     let mut pace = Pace { bytes_per_s: bytes_per_s.max(1), owed_us: 0 };
     loop {
         core.env.clock.sleep_ms(SEAL_PERIOD_MS).await;
+        core.images.forget_unfinished();
         let Some(idle_ms) = core.seal_idle_ms().filter(|_| core.serving_key().is_ok()) else { continue };
         for ripe in core.store.ripe(core.env.clock.monotonic_ms(), idle_ms, SEAL_ROUND_MAX) {
             let outcome = seal(&core, &ripe, &mut pace).await;
@@ -56,6 +57,9 @@ pub(crate) async fn run(core: Arc<Core>, bytes_per_s: u64) {
 
 async fn seal(core: &Arc<Core>, ripe: &Ripe, pace: &mut Pace) -> Outcome {
     let extent = ripe.extent;
+    if core.shown.waits(extent).is_some_and(|sequence| core.store.is_at(extent, sequence)) {
+        return Outcome::Sealed;
+    }
     let set = match copies::ask(core, extent).await {
         Asked::Home(set) => set,
         Asked::NotHome => return Outcome::NotHome,
@@ -100,6 +104,10 @@ async fn mark(core: &Arc<Core>, extent: ExtentId, set: &wire_nfs::control::copie
     if let Some(kept) = core.copies.find(extent) {
         kept.behind(sequence);
         kept.settle(core, sequence, SETTLE_MS_MAX).await.ok()?;
+        // An image of a set that is no more would go into no group.
+        if !kept.is_at_epoch(Epoch(set.epoch)) {
+            return None;
+        }
     }
     Some(sequence)
 }

@@ -248,11 +248,13 @@ async fn a_client_that_comes_back_wins() {
             names.iter().any(|name| name.ends_with(".new"))
         }
     };
-    for _ in 0..1_000_000 {
+    for _ in 0..100_000 {
         if is_writing().await {
             break;
         }
-        tokio::task::yield_now().await;
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
     }
     assert!(is_writing().await, "it is being sealed");
     model.write(&cluster, 3 * FRAME, b"once more").await;
@@ -295,11 +297,13 @@ async fn a_new_backup_is_told_the_image() {
     let (_, slots) =
         cluster.log.lock().unwrap().places(images[0]).map(|(g, s)| (g.shape().group(), s)).unwrap();
     assert_eq!(slots, [0]);
-    cluster.log.lock().unwrap().extents.get_mut(&models[0].extent).map(|record| {
+    {
+        let mut log = cluster.log.lock().unwrap();
+        let record = log.extents.get_mut(&models[0].extent).unwrap();
         record.epoch += 1;
         record.home = 3;
         record.backups = Vec::new();
-    });
+    }
     models[0].check(&cluster, "at the new backup, through the old home").await;
     assert!(0 < cluster.count(3, "shoal_image_remote_reads"));
 }

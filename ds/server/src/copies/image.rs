@@ -60,6 +60,11 @@ impl ExtentCopies {
         if self.backups_at(epoch)? == backups { Ok(()) } else { Err(SettleError::Late) }
     }
 
+    /// Whether the set known here is the one of this epoch.
+    pub(crate) fn is_at_epoch(&self, epoch: Epoch) -> bool {
+        self.state.lock().epoch == epoch
+    }
+
     /// The backups and their instances, none of them being filled.
     fn backups_at(&self, epoch: Epoch) -> Result<Vec<(DataServerId, u64)>, SettleError> {
         let state = self.state.lock();

@@ -161,5 +161,7 @@ impl From<OutletError> for Refusal {
     }
 }
 
-const _: () =
-    assert!(IMAGE_DATA_BYTES_MAX as u64 % RAW_BLOCK_BYTES == 0, "what is put at once is whole blocks");
+const _: () = assert!(
+    (IMAGE_DATA_BYTES_MAX as u64).is_multiple_of(RAW_BLOCK_BYTES),
+    "what is put at once is whole blocks"
+);

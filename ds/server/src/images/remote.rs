@@ -99,6 +99,8 @@ pub(super) struct RemoteBytes {
     pub(super) image: ImageId,
     pub(super) file_bytes: u64,
     pub(super) trouble: Arc<Trouble>,
+    /// It gave nothing: it is not asked once for each frame.
+    pub(super) gone: Arc<AtomicBool>,
 }
 
 impl ImageBytes for RemoteBytes {
@@ -108,14 +110,18 @@ impl ImageBytes for RemoteBytes {
 
     fn read_at(&self, offset: u64, length: usize) -> BoxFuture<'static, io::Result<Bytes>> {
         let (images, trouble) = (Arc::clone(&self.images), Arc::clone(&self.trouble));
-        let (server, image) = (self.server, self.image);
+        let (server, image, gone) = (self.server, self.image, Arc::clone(&self.gone));
         let end = offset.saturating_add(length as u64).min(self.file_bytes);
         Box::pin(async move {
             let (mut all, mut at) = (BytesMut::new(), offset);
             while at < end {
+                if gone.load(Ordering::Relaxed) {
+                    return Err(io::ErrorKind::NotFound.into());
+                }
                 let stop = end.min(at + IMAGE_DATA_BYTES_MAX as u64);
                 let came = images.fetch(server, image, at..stop).await.map_err(|why| {
                     trouble.note(why);
+                    gone.store(true, Ordering::Relaxed);
                     io::Error::from(io::ErrorKind::NotFound)
                 })?;
                 // Nearly always it is one piece.

@@ -102,6 +102,7 @@ fn refused(image: ImageId, error: &ReceiveError) -> Refusal {
 impl Images {
     /// The image that is coming in, begun if it is not.
     async fn receiving(&self, image: ImageId, file_bytes: u32) -> Result<Receiving, Refusal> {
+        self.forget_unfinished();
         let now_ms = self.env.clock.monotonic_ms();
         {
             let mut all = self.receiving.lock();
@@ -113,8 +114,6 @@ impl Images {
                     Err(Refusal::Invalid)
                 };
             }
-            // What nobody goes on with makes room.
-            all.retain(|_, one| now_ms < one.last_ms + RECEIVING_MS_MAX);
             if RECEIVING_MAX <= all.len() {
                 return Err(Refusal::Busy);
             }
@@ -128,6 +127,12 @@ impl Images {
         let begun = Receiving { file_bytes, last_ms: now_ms, receiver };
         self.receiving.lock().insert(image, begun.clone());
         Ok(begun)
+    }
+
+    /// Gives up what was begun and nobody goes on with.
+    pub(crate) fn forget_unfinished(&self) {
+        let now_ms = self.env.clock.monotonic_ms();
+        self.receiving.lock().retain(|_, one| now_ms < one.last_ms + RECEIVING_MS_MAX);
     }
 
     /// Whether an image here is whole and has this sum: every byte of it is read.

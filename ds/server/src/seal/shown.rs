@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ds_image::{DeleteError, ImageId, ImageSum, Sealed, StoredImage};
 use ds_store::ImageRef;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use layout::Epoch;
+use layout::{Epoch, ExtentId};
 use parking_lot::Mutex;
 use wire_nfs::control::Procedure;
 use wire_nfs::control::extent::ExtentName;
@@ -30,6 +30,8 @@ use crate::limits::{
 #[derive(Default)]
 pub(crate) struct Shown {
     entries: Mutex<HashMap<ImageId, Entry>>,
+    /// Extents of which an image waits for a group, and up to which act it says them.
+    waiting: Mutex<HashMap<ExtentId, (ImageId, u64)>>,
     look: AtomicBool,
 }
 
@@ -42,8 +44,6 @@ struct Entry {
     said: Option<Epoch>,
     /// A metadata server knows that.
     noted: bool,
-    /// It waits for a group.
-    waits: bool,
 }
 
 /// What the file says, once and for all.
@@ -75,7 +75,32 @@ impl Shown {
     pub(super) fn sealed(&self, sealed: &Sealed) {
         let Some(sealing) = sealing(&sealed.info) else { return };
         let entry = Entry { facts: Some(Facts::Extent(sealing, Some(sealed.sum))), ..Entry::default() };
+        self.wait(&sealing);
         self.entries.lock().insert(sealed.info.identity.image, entry);
+    }
+
+    /// Up to which act an image that waits for its group says the extent.
+    pub(super) fn waits(&self, extent: ExtentId) -> Option<u64> {
+        self.waiting.lock().get(&extent).map(|(_, sequence)| *sequence)
+    }
+
+    /// An image waits for a group.
+    fn wait(&self, sealing: &Sealing) {
+        let mut waiting = self.waiting.lock();
+        let newest = waiting.entry(sealing.extent).or_insert((sealing.image.image, sealing.sequence));
+        if newest.1 < sealing.sequence {
+            *newest = (sealing.image.image, sealing.sequence);
+        }
+    }
+
+    /// It does not any more. False if it did not.
+    fn wait_is_over(&self, sealing: &Sealing) -> bool {
+        let mut waiting = self.waiting.lock();
+        let waited = waiting.get(&sealing.extent).is_some_and(|(image, _)| *image == sealing.image.image);
+        if waited {
+            waiting.remove(&sealing.extent);
+        }
+        waited
     }
 
     fn with(&self, image: ImageId, change: impl FnOnce(&mut Entry)) {
@@ -325,7 +350,7 @@ async fn hear(core: &Arc<Core>, question: &Question, word: ImageWord, moment: u6
             next(SAY_AGAIN_MS);
         }
         ImageWord::Wait => {
-            core.shown.with(image, |entry| entry.waits = true);
+            question.sealing.iter().for_each(|sealing| core.shown.wait(sealing));
             next(SHOW_WAITING_MS);
         }
         ImageWord::Keep => {
@@ -351,10 +376,8 @@ async fn begin(core: &Arc<Core>, sealing: &Sealing) -> u64 {
     let image = sealing.image.image;
     match uses::begin(core, sealing).await {
         Ok(epoch) => {
-            core.shown.with(image, |entry| {
-                entry.said = Some(epoch);
-                entry.waits = false;
-            });
+            core.shown.with(image, |entry| entry.said = Some(epoch));
+            core.shown.wait_is_over(sealing);
             // What comes above it may be sealed again.
             core.store.put_off(sealing.extent, 0);
             // Where nothing of it shows it is not used, and not to be asked about all the time.
@@ -370,9 +393,7 @@ async fn begin(core: &Arc<Core>, sealing: &Sealing) -> u64 {
 
 /// An image that waited for its group waits no more: its extent may be sealed again.
 fn ended(core: &Core, question: &Question) {
-    let mut waited = false;
-    core.shown.with(question.image(), |entry| waited = std::mem::take(&mut entry.waits));
-    if let Some(sealing) = question.sealing.filter(|_| waited) {
+    if let Some(sealing) = question.sealing.filter(|sealing| core.shown.wait_is_over(sealing)) {
         core.store.put_off(sealing.extent, 0);
     }
 }

@@ -462,11 +462,14 @@ impl Cluster {
 
     /// Waits until there is something in the log.
     pub(crate) async fn until<T>(&self, what: &str, look: impl Fn(&Log) -> Option<T>) -> T {
-        for _ in 0..3_000_000 {
+        for _ in 0..30_000 {
             if let Some(found) = look(&self.log.lock().unwrap()) {
                 return found;
             }
-            tokio::task::yield_now().await;
+            // Looking may cost more than a turn of everybody.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
         }
         panic!("it never came to that: {what}");
     }
