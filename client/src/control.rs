@@ -1,16 +1,19 @@
-//! Control calls to a data server: fence, cut, drop, size, keep, stat, on an authenticated connection.
+//! Control calls to a data server: fence, cut, drop, size, keep, stat, encode, rebuild, on an authenticated connection.
 //!
-//! Spec: docs/protocol/control.md §1, §3 to §5.
+//! Spec: docs/protocol/control.md §1, §3 to §5; docs/protocol/seal.md §3, §6.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use env::{BoxFuture, Entropy, Env};
 use env_transport::{CallError, Connection, Limits, RpcClient};
-use layout::{Epoch, ExtentId};
+use layout::ec::{Draft, Group, Shape};
+use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
+use wire_nfs::control::groups::{EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
 use wire_nfs::control::{
     ClusterKey, Handshake, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
@@ -18,7 +21,7 @@ use wire_nfs::control::{
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer, XdrError};
 
-use crate::limits::CONTROL_MS_MAX;
+use crate::limits::{CONTROL_MS_MAX, ENCODE_MS_MAX, REBUILD_MS_MAX};
 
 /// Why a control call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,12 +118,54 @@ impl DsControl {
         self.call(Procedure::Stat, &Nothing).await
     }
 
+    /// Has it make the parity of a group, for itself and for the other servers that `parity` names; answers what the group is then.
+    /// `homes` are the data servers of the members, `None` for an empty one.
+    ///
+    /// # Errors
+    /// [`ControlError`]; an answer that is not this draft makes no sense.
+    pub async fn encode(
+        &self,
+        draft: &Draft,
+        homes: &[Option<DataServerId>],
+        parity: &[DataServerId],
+    ) -> Result<Shape, ControlError> {
+        let args = EncodeGroup {
+            draft: Bytes::from(draft.encode()),
+            homes: homes.iter().map(|home| home.map_or(0, |home| home.0)).collect(),
+            parity: parity.iter().map(|server| server.0).collect(),
+        };
+        let encoded: EncodedGroup = self.call_within(Procedure::Encode, &args, ENCODE_MS_MAX).await?;
+        match Shape::decode(&encoded.shape) {
+            Ok(shape) if shape.draft() == draft => Ok(shape),
+            Ok(_) | Err(_) => Err(ControlError::Garbage(XdrError::Invalid { field: "shape" })),
+        }
+    }
+
+    /// Has it make the image in a slot of a group again, from the others.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn rebuild(&self, group: &Group, slot: usize) -> Result<(), ControlError> {
+        let slot = u32::try_from(slot).map_err(|_| ControlError::Refused(Refusal::Invalid))?;
+        let args = GroupSlot { record: Bytes::from(group.encode()), slot };
+        self.call_within::<Nothing>(Procedure::Rebuild, &args, REBUILD_MS_MAX).await.map(drop)
+    }
+
     async fn call<R: Decode>(&self, procedure: Procedure, args: &impl Encode) -> Result<R, ControlError> {
+        self.call_within(procedure, args, CONTROL_MS_MAX).await
+    }
+
+    async fn call_within<R: Decode>(
+        &self,
+        procedure: Procedure,
+        args: &impl Encode,
+        ms_max: u64,
+    ) -> Result<R, ControlError> {
         let mut w = Writer::new();
         args.encode(&mut w);
         let mut reader = self
             .client
-            .call(PROGRAM, VERSION, procedure.number(), &Credential::None, w, CONTROL_MS_MAX)
+            .call(PROGRAM, VERSION, procedure.number(), &Credential::None, w, ms_max)
             .await
             .map_err(ControlError::Unreachable)?;
         let reply = decode_reply::<R>(reader.rest()).map_err(ControlError::Garbage)?;

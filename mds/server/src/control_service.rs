@@ -1,6 +1,6 @@
-//! What data servers call: register, heartbeat, and words about copies, behind the cluster key.
+//! What data servers call: register, heartbeat, words about copies and about images, behind the cluster key.
 //!
-//! Spec: docs/protocol/control.md §1, §2; docs/protocol/replicate.md §3.
+//! Spec: docs/protocol/control.md §1, §2; docs/protocol/replicate.md §3; docs/protocol/seal.md §2, §5.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,9 @@ use mds_shard::command::data::RegisterDataServer;
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
+use wire_nfs::control::groups::AskGroup;
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::images::ShowImages;
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
     self, ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
@@ -27,7 +29,7 @@ use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::Known;
 use crate::server::Server;
-use crate::{copies, probe, work};
+use crate::{copies, probe, seal, work};
 
 /// The service on the control port.
 pub(crate) struct ControlService {
@@ -103,6 +105,20 @@ impl Service for ControlService {
             }),
             Some(Procedure::Copies) => Box::pin(async move {
                 reply(header.xid, args, |ask| async move { copies(&server, peer, &ask).await }).await
+            }),
+            Some(Procedure::Images) => Box::pin(async move {
+                reply(header.xid, args, |ask: ShowImages| async move {
+                    data_server(peer)?;
+                    seal::answer::images(&server, &ask).await
+                })
+                .await
+            }),
+            Some(Procedure::Group) => Box::pin(async move {
+                reply(header.xid, args, |ask: AskGroup| async move {
+                    data_server(peer)?;
+                    seal::answer::group(&server, &ask).await
+                })
+                .await
             }),
             Some(Procedure::Null) => answer(accepted_success(header.xid)),
             _ => answer(proc_unavail(header.xid)),
@@ -197,7 +213,7 @@ async fn register_one(
         server: id.0,
         lease_ms: lease_ms(&server),
         key: SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes()),
-        seal_idle_ms: 0,
+        seal_idle_ms: seal_idle_ms(&server),
         directory: server.data_servers.directory(),
     })
 }
@@ -236,7 +252,7 @@ async fn heartbeat(
     }
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
-    Ok(Renewed { lease_ms: lease_ms(server), seal_idle_ms: 0, directory })
+    Ok(Renewed { lease_ms: lease_ms(server), seal_idle_ms: seal_idle_ms(server), directory })
 }
 
 fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {
@@ -246,6 +262,12 @@ fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {
 
 fn lease_ms(server: &Server) -> u32 {
     u32::try_from(server.data_servers.lease_ms()).unwrap_or(u32::MAX)
+}
+
+/// How long an extent rests before it is sealed; 0 if none is to be.
+fn seal_idle_ms(server: &Server) -> u32 {
+    let idle_ms = u32::try_from(server.config.seal_idle_ms).unwrap_or(u32::MAX).max(1);
+    if server.config.seal { idle_ms } else { 0 }
 }
 
 /// Room for the largest control request.

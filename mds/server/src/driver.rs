@@ -34,7 +34,7 @@ use crate::report::{DataServerLine, ExportLine, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
-use crate::{reaper, repair, work};
+use crate::{reaper, repair, seal, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ pub enum StartError {
 
 /// A running metadata server.
 pub struct MetadataServer {
-    server: Arc<Server>,
+    pub(crate) server: Arc<Server>,
     nfs: env_transport::Server,
     control: env_transport::Server,
     tasks: Vec<JoinHandle<()>>,
@@ -149,6 +149,8 @@ impl MetadataServer {
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
             tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),
+            tokio::spawn(seal::sealer::drive(Arc::clone(&server))),
+            tokio::spawn(seal::mend::drive(Arc::clone(&server))),
         ];
         Ok(Self { server, nfs, control, tasks, thread: None })
     }
@@ -176,9 +178,20 @@ impl MetadataServer {
         let view = server.view().ok();
         let view = view.as_ref();
         let tally = *server.copies.tally.lock();
+        let groups = *server.sealing.tally.lock();
+        let (images_waiting, images_remade) = server.sealing.under_way();
         Status {
+            seal: server.config.seal,
+            erasure_code: seal::profile(server, now_ms).to_string(),
+            groups: groups.groups,
+            groups_unreadable: groups.unreadable,
+            sealed_bytes: groups.living_bytes,
+            sealed_dead_bytes: groups.dead_bytes,
+            images_waiting,
+            images_away: groups.away,
+            images_remade,
             hot_copies: server.config.hot_copies,
-            losses_survived: tally.losses_survived,
+            losses_survived: tally.losses_survived.min(groups.losses_survived),
             extents: tally.extents,
             extents_degraded: tally.degraded,
             extents_filling: tally.filling,
@@ -317,6 +330,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         pins: crate::pin::Pins::default(),
         work: work::Work::default(),
         copies: crate::copies::Copies::default(),
+        sealing: crate::seal::Sealing::default(),
         metrics: Metrics::new(registry),
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),

@@ -33,6 +33,7 @@ mod recall;
 mod recall_any;
 mod repair;
 pub mod report;
+mod seal;
 pub mod server;
 mod service;
 mod shard_thread;

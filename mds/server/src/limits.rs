@@ -52,6 +52,24 @@ pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
 pub const COPIES_SCAN_MAX: usize = 1024;
 /// Homes that are asked at once to fill backups of theirs; each extent counts.
 pub const FILLS_AT_ONCE_MAX: usize = 16;
+/// Images that wait for a group; further ones are shown again later.
+pub const IMAGES_WAITING_MAX: usize = 16_384;
+/// A waiting image that was not shown for this long is forgotten. Data servers show theirs every minute.
+pub const SHOWN_AGAIN_MS_MAX: u64 = 300_000;
+/// Groups whose parity is being made at once.
+pub const GROUPS_AT_ONCE_MAX: usize = 4;
+/// How long images of a group that came to nothing wait before the next attempt; twice as long each time,
+pub const GROUP_RETRY_MS: u64 = 5_000;
+/// up to this.
+pub const GROUP_RETRY_MS_MAX: u64 = 300_000;
+/// Groups looked at in one go.
+pub const GROUPS_SCAN_MAX: usize = 256;
+/// Images that are made again at once.
+pub const REMAKES_AT_ONCE_MAX: usize = 4;
+/// Lost images that one look takes note of; those of groups that can lose least.
+pub const LOST_IMAGES_MAX: usize = 1024;
+/// Pause before the log is asked again whether it has decided.
+pub const DECIDED_RETRY_MS: u64 = 500;
 /// Attempts of I/O in band on an extent whose home moves or cannot be reached, before it answers DELAY.
 pub const HOME_MOVED_RETRIES_MAX: u32 = 8;
 /// A data server that has not been asked for so long is asked whether it answers where clients call it.

@@ -3,6 +3,8 @@
 //! `shoal_data_bytes_total{role="mds"}` stands alone: it counts file data that went through the metadata server, and so
 //! proves that pNFS keeps it off.
 
+mod sealing;
+
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,8 +13,11 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use wire_nfs::control::images::ImageWord;
 
 use crate::copies::Tally;
+use crate::metrics::sealing::{SealingMetrics, WordLabels};
+use crate::seal::Tally as Groups;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct OperationLabels {
@@ -60,6 +65,7 @@ pub(crate) struct Metrics {
     extents_degraded: Gauge<u64, AtomicU64>,
     extents_filling: Gauge<u64, AtomicU64>,
     extents_unserved: Gauge<u64, AtomicU64>,
+    sealing: SealingMetrics,
 }
 
 impl Metrics {
@@ -85,6 +91,7 @@ impl Metrics {
             extents_degraded: Gauge::default(),
             extents_filling: Gauge::default(),
             extents_unserved: Gauge::default(),
+            sealing: SealingMetrics::new(registry),
         };
         let m = &metrics;
         registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
@@ -183,6 +190,48 @@ impl Metrics {
         self.extents_degraded.set(tally.degraded);
         self.extents_filling.set(tally.filling);
         self.extents_unserved.set(tally.unserved);
+    }
+
+    /// How groups are.
+    pub(crate) fn set_groups(&self, tally: &Groups) {
+        self.sealing.groups.set(tally.groups);
+        self.sealing.sealed_bytes.set(tally.living_bytes);
+        self.sealing.dead_bytes.set(tally.dead_bytes);
+        self.sealing.away.set(tally.away);
+        self.sealing.unreadable.set(tally.unreadable);
+    }
+
+    /// How many images wait for a group.
+    pub(crate) fn set_waiting(&self, images: u64) {
+        self.sealing.waiting.set(images);
+    }
+
+    /// A group was made.
+    pub(crate) fn group_made(&self) {
+        self.sealing.made.inc();
+    }
+
+    /// A group was not made.
+    pub(crate) fn group_failed(&self) {
+        self.sealing.failed.inc();
+    }
+
+    /// An image was made again.
+    pub(crate) fn remade(&self) {
+        self.sealing.remade.inc();
+    }
+
+    /// Data servers were told what images are good for.
+    pub(crate) fn answered(&self, words: &[ImageWord]) {
+        for word in words {
+            let word = match word {
+                ImageWord::Wait => "wait",
+                ImageWord::Use => "use",
+                ImageWord::Keep => "keep",
+                ImageWord::Delete => "delete",
+            };
+            self.sealing.words.get_or_create(&WordLabels { word }).inc();
+        }
     }
 
     /// A recall was sent.

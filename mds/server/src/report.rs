@@ -43,6 +43,24 @@ pub struct Status {
     pub extents_filling: u64,
     /// Extents that no data server serves now.
     pub extents_unserved: u64,
+    /// Extents that rest are sealed.
+    pub seal: bool,
+    /// The code that new groups are made with.
+    pub erasure_code: String,
+    /// Groups of images.
+    pub groups: u64,
+    /// Groups with more images away than they can do without.
+    pub groups_unreadable: u64,
+    /// Bytes of the images that extents are sealed as.
+    pub sealed_bytes: u64,
+    /// Bytes of images that are only kept for others of their groups.
+    pub sealed_dead_bytes: u64,
+    /// Images that wait for a group; known to the leader only.
+    pub images_waiting: u64,
+    /// Images on data servers that are not up.
+    pub images_away: u64,
+    /// Images that are being made again elsewhere; known to the leader only.
+    pub images_remade: u64,
 }
 
 /// One export.

@@ -7,6 +7,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use client::DataPath;
 use env::Env;
+use layout::ec::Profile;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
 use mds_namespace::{Content, Ino, Inode, Kind, op};
 use mds_shard::command::data::Written;
@@ -25,6 +26,7 @@ use crate::limits::{SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
 use crate::metrics::Metrics;
 use crate::pin::Pins;
 use crate::recall::Recalls;
+use crate::seal::Sealing;
 use crate::status;
 use crate::work::{self, Work};
 
@@ -45,6 +47,16 @@ pub struct Settings {
     pub data_server_wait_ms: u64,
     /// Copies of extents, the home's included, where there are enough data servers.
     pub hot_copies: u32,
+    /// Extents that rest are sealed and put into groups.
+    pub seal: bool,
+    /// How long an extent rests before it is sealed.
+    pub seal_idle_ms: u64,
+    /// The code of new groups; `None` for the widest that there are data servers for.
+    pub erasure_code: Option<Profile>,
+    /// How long an image waits for others before it makes a short group.
+    pub group_wait_ms: u64,
+    /// How long a data server may be dead before its images are made again elsewhere.
+    pub repair_grace_ms: u64,
 }
 
 impl Default for Settings {
@@ -57,6 +69,11 @@ impl Default for Settings {
             layouts_kept: 16_384,
             data_server_wait_ms: 20_000,
             hot_copies: 2,
+            seal: false,
+            seal_idle_ms: 30_000,
+            erasure_code: None,
+            group_wait_ms: 30_000,
+            repair_grace_ms: 60_000,
         }
     }
 }
@@ -91,6 +108,8 @@ pub(crate) struct Server {
     pub(crate) work: Work,
     /// Who keeps extents, and what is to be done about it.
     pub(crate) copies: Copies,
+    /// Images that wait for groups, and what is under way with them.
+    pub(crate) sealing: Sealing,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Verifier of WRITE and COMMIT in band: one value for ever, since nothing is ever unstable here.

@@ -1,0 +1,144 @@
+//! Sealed extents: which images wait for a group, making groups, making lost images again, and the words data servers get.
+//!
+//! What is decided is in the log; here is what the leader knows besides, and what it has under way. A new leader begins with
+//! nothing: images are shown to it again.
+//!
+//! Spec: docs/protocol/seal.md.
+
+pub(crate) mod answer;
+pub(crate) mod mend;
+mod pool;
+pub(crate) mod sealer;
+
+use layout::DataServerId;
+use layout::ec::members::{Labels, Server as Site};
+use layout::ec::{ImageId, Profile};
+use mds_shard::{Command, Outcome, ProposeError};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::limits::DECIDED_RETRY_MS;
+use crate::server::Server;
+use pool::Pool;
+
+/// How groups are, as of the last look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Groups there are.
+    pub(crate) groups: u64,
+    /// Bytes of the files of living members.
+    pub(crate) living_bytes: u64,
+    /// Bytes of the files of dead ones.
+    pub(crate) dead_bytes: u64,
+    /// Images whose data servers are not up.
+    pub(crate) away: u64,
+    /// Groups with more images away than they can do without.
+    pub(crate) unreadable: u64,
+    /// The fewest images that any group can still lose; `u64::MAX` without groups.
+    pub(crate) losses_survived: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let (groups, living_bytes, dead_bytes, away, unreadable) = (0, 0, 0, 0, 0);
+        Self { groups, living_bytes, dead_bytes, away, unreadable, losses_survived: u64::MAX }
+    }
+}
+
+/// What drivers and requests share.
+#[derive(Default)]
+pub(crate) struct Sealing {
+    pool: Mutex<Pool>,
+    /// Told when there is something to do.
+    call: Notify,
+    /// As of the last whole look.
+    pub(crate) tally: Mutex<Tally>,
+    /// Since when this node leads, by the monotonic clock.
+    leading_since_ms: Mutex<Option<u64>>,
+}
+
+impl Sealing {
+    /// Images that wait for a group, and images that are being made again.
+    pub(crate) fn under_way(&self) -> (u64, u64) {
+        let pool = self.pool.lock();
+        (pool.waiting() as u64, pool.remaking() as u64)
+    }
+
+    /// Takes note of whether this node leads. What a leader knew before is old when it leads again.
+    fn leads(&self, leads: bool, now_ms: u64) -> bool {
+        let mut since_ms = self.leading_since_ms.lock();
+        match (leads, *since_ms) {
+            (true, None) => *since_ms = Some(now_ms),
+            (false, Some(_)) => {
+                *since_ms = None;
+                self.pool.lock().forget();
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+        leads
+    }
+}
+
+/// Whether a server has been dead for so long that its images are made again elsewhere. A new leader has heard of nobody: it waits
+/// as long itself.
+fn is_gone(server: &Server, id: DataServerId, now_ms: u64) -> bool {
+    let Some(since_ms) = *server.sealing.leading_since_ms.lock() else { return false };
+    let led_ms = now_ms.saturating_sub(since_ms).saturating_sub(server.data_servers.lease_ms());
+    let dead_ms = server.data_servers.dead_for_ms(id, now_ms);
+    dead_ms.is_some_and(|dead_ms| server.config.repair_grace_ms <= dead_ms.min(led_ms))
+}
+
+/// The data servers as the choice of members looks at them.
+fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
+    let site = |place: layout::copies::Place| Site {
+        id: place.id,
+        labels: Labels { zone: place.domain.zone, rack: place.domain.rack, host: place.domain.host },
+        // One that is full keeps what it has, and gets no parity.
+        free_bytes: if server.data_servers.is_full(place.id) { 0 } else { place.free_bytes },
+        up: place.up && !server.data_servers.is_broken(place.id),
+    };
+    server.data_servers.places(now_ms).into_iter().map(site).collect()
+}
+
+/// The code that new groups are made with.
+pub(crate) fn profile(server: &Server, now_ms: u64) -> Profile {
+    let stays = |(id, _): &(DataServerId, _)| !is_gone(server, *id, now_ms);
+    let count = server.data_servers.all().iter().filter(|known| stays(known)).count();
+    server.config.erasure_code.unwrap_or_else(|| Profile::default_for(count))
+}
+
+/// Puts a command through the log, and returns when it has been carried out, was refused, or cannot be carried out any more; or when
+/// another node leads, which then has the word.
+async fn decided(server: &Server, command: Command) {
+    match server.shard.propose(None, command).await {
+        Ok(Outcome::Refused(refusal)) => tracing::debug!(%refusal, "a command about groups was refused"),
+        Ok(_) | Err(ProposeError::NotLeader { .. } | ProposeError::TooLong) => {}
+        // It may yet be carried out. Whatever comes behind it in the log tells that it was, or never will be.
+        Err(_) => while behind(server).await.is_err() {},
+    }
+}
+
+/// Puts something harmless into the log.
+async fn behind(server: &Server) -> Result<(), ()> {
+    match server.shard.propose(None, Command::TakeGroup).await {
+        Ok(_) | Err(ProposeError::NotLeader { .. } | ProposeError::Stopped(_)) => Ok(()),
+        Err(_) => {
+            server.env.clock.sleep_ms(DECIDED_RETRY_MS).await;
+            Err(())
+        }
+    }
+}
+
+/// A new image id.
+fn new_image(server: &Server) -> ImageId {
+    loop {
+        let mut image = [0; 16];
+        server.env.entropy.fill(&mut image);
+        if image != [0; 16] {
+            return ImageId(image);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+//! What data servers are answered about their images: IMAGES and GROUP.
+//!
+//! INVARIANT: no image is given up that a group has, may get, or is being made with: what is under way is looked at first,
+//! then the log's state, which is never an old one.
+//! Spec: docs/protocol/seal.md §2, §5.
+
+use bytes::Bytes;
+use layout::ec::{Group, ImageId, ImageSum, Member};
+use layout::limits::IMAGE_BYTES_MAX;
+use layout::{DataServerId, Epoch, ExtentId};
+use mds_namespace::limits::EXTENT_IMAGES_MAX;
+use mds_namespace::op::seal::{SealedAs, may_join, slot_of};
+use mds_namespace::sealed;
+use mds_namespace::{FsError, View, op};
+use mds_shard::command::seal::{UseImages, UsedImage};
+use mds_shard::{Command, ProposeError};
+use wire_nfs::control::Refusal;
+use wire_nfs::control::groups::{AskGroup, GroupSlot};
+use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing};
+
+use super::pool::Candidate;
+use crate::server::Server;
+
+/// What is said of an image, and what is done about it here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Word(ImageWord),
+    /// It waits for a group.
+    Wait(Candidate),
+    /// Older images of the extent are dead.
+    Used(UsedImage),
+}
+
+/// What this leader has under way with an image.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct UnderWay {
+    /// A group is being made with it.
+    pub(super) making: bool,
+    /// It is being made again on the caller.
+    pub(super) remaking: bool,
+}
+
+/// Answers for each image what it is good for.
+///
+/// # Errors
+/// `NotLeader`, `Busy` if the log's state cannot be told now; `Invalid` for an image that cannot be.
+pub(crate) async fn images(server: &Server, ask: &ShowImages) -> Result<ImageWords, Refusal> {
+    if !ask.images.iter().all(can_be) {
+        return Err(Refusal::Invalid);
+    }
+    let caller = DataServerId(ask.server);
+    let under_way: Vec<UnderWay> = {
+        let pool = server.sealing.pool.lock();
+        let one = |image: ImageId| UnderWay {
+            making: pool.is_making(image),
+            remaking: pool.is_remaking(image, caller),
+        };
+        ask.images.iter().map(|shown| one(ImageId(shown.image))).collect()
+    };
+    in_force(server).await?;
+    let verdicts: Vec<Verdict> = {
+        let view = server.view().map_err(|_| Refusal::Busy)?;
+        let judge = |(shown, under_way): (&ShownImage, &UnderWay)| {
+            let judged = judge(view.namespace(), caller, shown, *under_way, server.config.seal);
+            judged.map_err(|error| {
+                tracing::error!(%error, "what is kept of an image cannot be read");
+                Refusal::Busy
+            })
+        };
+        ask.images.iter().zip(&under_way).map(judge).collect::<Result<_, _>>()?
+    };
+    let used: Vec<UsedImage> = verdicts
+        .iter()
+        .filter_map(|verdict| if let Verdict::Used(used) = verdict { Some(*used) } else { None })
+        .collect();
+    let noted = used.is_empty() || server.propose(Command::UseImages(UseImages { used })).await.is_ok();
+    let now_ms = server.now_ms();
+    let mut pool = server.sealing.pool.lock();
+    let mut word = |verdict: &Verdict| match verdict {
+        Verdict::Word(word) => *word,
+        Verdict::Wait(candidate) => {
+            pool.wait(*candidate, now_ms);
+            ImageWord::Wait
+        }
+        Verdict::Used(_) if noted => ImageWord::Keep,
+        Verdict::Used(_) => ImageWord::Wait,
+    };
+    let words: Vec<ImageWord> = verdicts.iter().map(&mut word).collect();
+    drop(pool);
+    server.metrics.answered(&words);
+    server.sealing.call.notify_one();
+    Ok(ImageWords { words })
+}
+
+/// Whether an image can be what is said of it.
+fn can_be(shown: &ShownImage) -> bool {
+    let of_extent = shown.standing != Standing::Parity;
+    shown.image != [0; 16]
+        && u64::from(shown.file_bytes) <= IMAGE_BYTES_MAX
+        && (0 < shown.extent.ino) == of_extent
+        && (0 < shown.sequence || !of_extent)
+}
+
+/// Returns when a view shows everything that any node may have answered before; refuses where another leads.
+async fn in_force(server: &Server) -> Result<(), Refusal> {
+    match server.shard.read_barrier().await {
+        Ok(()) if server.shard.is_leader() => Ok(()),
+        Ok(()) => Err(Refusal::Busy),
+        Err(ProposeError::NotLeader { leader }) => {
+            Err(Refusal::NotLeader { leader: leader.map(|(_, address)| address).unwrap_or_default() })
+        }
+        Err(_) => Err(Refusal::Busy),
+    }
+}
+
+/// The table of docs/protocol/seal.md §2.
+pub(super) fn judge(
+    view: &dyn View,
+    caller: DataServerId,
+    shown: &ShownImage,
+    under_way: UnderWay,
+    seals: bool,
+) -> Result<Verdict, FsError> {
+    let image = ImageId(shown.image);
+    let extent = ExtentId { ino: shown.extent.ino, index: shown.extent.index };
+    if shown.standing == Standing::Used {
+        let images = sealed::images(view, extent)?;
+        let older = images.iter().position(|one| one.image == image).unwrap_or(0);
+        let used = UsedImage { extent, image: image.0, server: caller };
+        return Ok(if 0 < older { Verdict::Used(used) } else { Verdict::Word(ImageWord::Keep) });
+    }
+    if under_way.remaking {
+        return Ok(Verdict::Word(ImageWord::Wait));
+    }
+    if let Some(id) = sealed::place(view, image)? {
+        let group =
+            sealed::group(view, id)?.ok_or_else(|| FsError::Store("an image's group is gone".into()))?;
+        return Ok(Verdict::Word(match () {
+            () if !is_at(&group, image, caller) && under_way.making => ImageWord::Wait,
+            () if !is_at(&group, image, caller) => ImageWord::Delete,
+            () if is_to_be_used(view, &group, image, caller)? => ImageWord::Use,
+            () => ImageWord::Keep,
+        }));
+    }
+    if under_way.making {
+        return Ok(Verdict::Word(ImageWord::Wait));
+    }
+    if shown.standing == Standing::Parity || !seals {
+        return Ok(Verdict::Word(ImageWord::Delete));
+    }
+    let (bytes, sum) = (u64::from(shown.file_bytes), ImageSum(shown.sum));
+    let sealed_as = SealedAs { epoch: Epoch(shown.epoch), sequence: shown.sequence, from: None };
+    let candidate = Candidate { member: Member { image, extent, bytes, sum }, home: caller, sealed_as };
+    if may_join(view, &candidate.member, caller, &sealed_as)? {
+        return Ok(Verdict::Wait(candidate));
+    }
+    let waits = may_join_later(view, &candidate)?;
+    Ok(Verdict::Word(if waits { ImageWord::Wait } else { ImageWord::Delete }))
+}
+
+fn is_at(group: &Group, image: ImageId, server: DataServerId) -> bool {
+    let slots = 0..group.shape().slots();
+    let here = |slot: usize| group.shape().image(slot).is_some_and(|(one, _)| one == image);
+    slots.into_iter().any(|slot| here(slot) && group.homes()[slot] == Some(server))
+}
+
+/// Whether an image of a group is the newest of its extent, and the caller its home at the epoch of the image.
+fn is_to_be_used(
+    view: &dyn View,
+    group: &Group,
+    image: ImageId,
+    caller: DataServerId,
+) -> Result<bool, FsError> {
+    let member = slot_of(group, image).and_then(|slot| group.shape().members().get(slot).copied().flatten());
+    let Some(member) = member else { return Ok(false) };
+    let images = sealed::images(view, member.extent)?;
+    let Some(newest) = images.last().filter(|newest| newest.image == image) else { return Ok(false) };
+    let record = op::extent::extent(view, member.extent)?;
+    Ok(record.is_some_and(|record| {
+        (record.home, record.epoch, record.pending_work) == (caller, newest.epoch, None)
+    }))
+}
+
+/// Whether all that keeps an image from a group may pass: work that is pending, or images that are to be used first.
+fn may_join_later(view: &dyn View, candidate: &Candidate) -> Result<bool, FsError> {
+    let Candidate { member, home, sealed_as } = candidate;
+    let Some(record) = op::extent::extent(view, member.extent)? else { return Ok(false) };
+    let images = sealed::images(view, member.extent)?;
+    let newest = images.last().map_or(0, |image| image.sequence);
+    let blocked = record.pending_work.is_some() || images.len() == EXTENT_IMAGES_MAX;
+    Ok((record.home, record.epoch) == (*home, sealed_as.epoch) && newest < sealed_as.sequence && blocked)
+}
+
+/// The group of an image.
+///
+/// # Errors
+/// `NoImage` if it is in none; `NotLeader`, `Busy`.
+pub(crate) async fn group(server: &Server, ask: &AskGroup) -> Result<GroupSlot, Refusal> {
+    in_force(server).await?;
+    let image = ImageId(ask.image);
+    let view = server.view().map_err(|_| Refusal::Busy)?;
+    let found = sealed::place(view.namespace(), image)
+        .and_then(|id| id.map_or(Ok(None), |id| sealed::group(view.namespace(), id)));
+    let group = found.map_err(|_| Refusal::Busy)?.ok_or(Refusal::NoImage)?;
+    let slot = slot_of(&group, image).and_then(|slot| u32::try_from(slot).ok()).ok_or(Refusal::NoImage)?;
+    Ok(GroupSlot { record: Bytes::from(group.encode()), slot })
+}

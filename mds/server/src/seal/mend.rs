@@ -1,0 +1,207 @@
+//! Looks at all groups: counts them, has images of servers that are gone made again, and lets living members of groups that are
+//! half dead wait for another one.
+//!
+//! Runs where this node leads, whether sealing is on or not. Groups that can lose least come first.
+//!
+//! Spec: docs/protocol/seal.md §6, §7.
+
+use std::sync::Arc;
+
+use layout::DataServerId;
+use layout::ec::members;
+use layout::ec::{Group, GroupId};
+use mds_namespace::op;
+use mds_namespace::op::seal::{SealedAs, groups_from, living};
+use mds_namespace::sealed::{self, ExtentImage};
+use mds_shard::Command;
+use mds_shard::command::seal::RehomeImage;
+
+use super::pool::Candidate;
+use super::{Tally, decided, is_gone, sites};
+use crate::limits::{GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX};
+use crate::server::Server;
+
+/// Between two looks at the servers.
+const ROUND_MS: u64 = 500;
+/// Between two looks at all groups while images are missing.
+const AGAIN_MS: u64 = 2_000;
+/// Between two looks at all groups when nothing seems to be left to do.
+const REST_MS: u64 = 10_000;
+
+/// An image that is to be made again: what its group can still lose, the group, the slot.
+type Lost = (usize, GroupId, usize);
+
+/// Runs for as long as the server lives.
+pub(crate) async fn drive(server: Arc<Server>) {
+    let (mut known, mut next_ms) = (Vec::new(), 0);
+    loop {
+        server.env.clock.sleep_ms(ROUND_MS).await;
+        if !server.sealing.leads(server.shard.is_leader(), server.now_ms()) {
+            known.clear();
+            continue;
+        }
+        let now_ms = server.now_ms();
+        let standing = standing(&server, now_ms);
+        if standing == known && now_ms < next_ms {
+            continue;
+        }
+        known = standing;
+        let Some((tally, lost)) = look(&server).await else { continue };
+        server.metrics.set_groups(&tally);
+        *server.sealing.tally.lock() = tally;
+        for one in &lost {
+            start(&server, *one);
+        }
+        next_ms = server.now_ms() + if lost.is_empty() { REST_MS } else { AGAIN_MS };
+    }
+}
+
+/// Servers, and for each whether it is up and whether it is gone.
+fn standing(server: &Server, now_ms: u64) -> Vec<(DataServerId, bool, bool)> {
+    let up = |id| server.data_servers.is_up(id, now_ms);
+    server.data_servers.all().iter().map(|(id, _)| (*id, up(*id), is_gone(server, *id, now_ms))).collect()
+}
+
+/// Looks at all groups; `None` if the store cannot be read.
+async fn look(server: &Server) -> Option<(Tally, Vec<Lost>)> {
+    let (mut tally, mut lost) = (Tally::default(), Vec::new());
+    let mut from = GroupId(0);
+    loop {
+        let groups = {
+            let view = server.view().ok()?;
+            let groups = groups_from(view.namespace(), from, GROUPS_SCAN_MAX).ok()?;
+            for group in &groups {
+                let alive = living(view.namespace(), group).ok()?;
+                count(server, group, &alive, &mut tally);
+                lost.extend(missing(server, group));
+                if server.config.seal {
+                    dissolve(server, group, &alive);
+                }
+            }
+            groups
+        };
+        lost.sort_unstable();
+        lost.truncate(LOST_IMAGES_MAX);
+        match groups.last() {
+            Some(last) if groups.len() == GROUPS_SCAN_MAX => from = GroupId(last.shape().group().0 + 1),
+            Some(_) | None => break,
+        }
+        tokio::task::yield_now().await;
+    }
+    Some((tally, lost))
+}
+
+fn count(server: &Server, group: &Group, alive: &[(usize, ExtentImage)], tally: &mut Tally) {
+    let now_ms = server.now_ms();
+    let away = |id: DataServerId| !server.data_servers.is_up(id, now_ms);
+    tally.groups += 1;
+    tally.away += group.homes().iter().flatten().filter(|home| away(**home)).count() as u64;
+    let (living_bytes, all_bytes) = bytes(group, alive);
+    tally.living_bytes += living_bytes;
+    tally.dead_bytes += all_bytes - living_bytes;
+    match group.losses_left(away) {
+        Some(left) => tally.losses_survived = tally.losses_survived.min(left as u64),
+        None => tally.unreadable += 1,
+    }
+}
+
+/// Bytes of the living members, and of all.
+fn bytes(group: &Group, alive: &[(usize, ExtentImage)]) -> (u64, u64) {
+    let of = |slot: usize| group.shape().bytes(slot);
+    let all = (0..group.shape().members().len()).map(of).sum();
+    (alive.iter().map(|(slot, _)| of(*slot)).sum(), all)
+}
+
+/// The images of a group that are to be made again, if that can be done.
+fn missing(server: &Server, group: &Group) -> Vec<Lost> {
+    let now_ms = server.now_ms();
+    let gone = |id: DataServerId| is_gone(server, id, now_ms);
+    let away = |id: DataServerId| !server.data_servers.is_up(id, now_ms);
+    // What cannot be read now cannot be made again now.
+    if group.losses_left(away).is_none() {
+        return Vec::new();
+    }
+    let Some(left) = group.losses_left(gone) else { return Vec::new() };
+    let slots = group.homes().iter().enumerate().filter(|(_, home)| home.is_some_and(gone));
+    slots.map(|(slot, _)| (left, group.shape().group(), slot)).collect()
+}
+
+/// Lets the living members of a group that is half dead wait for another one.
+fn dissolve(server: &Server, group: &Group, alive: &[(usize, ExtentImage)]) {
+    let (living_bytes, all_bytes) = bytes(group, alive);
+    if all_bytes < 2 * living_bytes {
+        return;
+    }
+    let now_ms = server.now_ms();
+    let mut pool = server.sealing.pool.lock();
+    for (slot, image) in alive {
+        let (Some(member), Some(home)) = (group.shape().members()[*slot], group.homes()[*slot]) else {
+            continue;
+        };
+        let from = Some(group.shape().group().0);
+        let sealed_as = SealedAs { epoch: image.epoch, sequence: image.sequence, from };
+        pool.wait(Candidate { member, home, sealed_as }, now_ms);
+    }
+}
+
+/// Begins to make an image again, if it is not being made already and not too many others are.
+fn start(server: &Arc<Server>, (_, id, slot): Lost) {
+    if REMAKES_AT_ONCE_MAX <= server.sealing.pool.lock().remaking() {
+        return;
+    }
+    let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
+    else {
+        return;
+    };
+    let Some((image, _)) = group.shape().image(slot) else { return };
+    let Some(on) = target(server, &group, slot) else { return };
+    if server.sealing.pool.lock().begin_remake((id, slot), image, on) {
+        tokio::spawn(remake(Arc::clone(server), group, slot, on));
+    }
+}
+
+/// Where an image is to be made again: on its extent's home if that may hold it, else where it fits best.
+fn target(server: &Server, group: &Group, slot: usize) -> Option<DataServerId> {
+    let sites = sites(server, server.now_ms());
+    let others: Vec<DataServerId> = group
+        .homes()
+        .iter()
+        .enumerate()
+        .filter(|(other, _)| *other != slot)
+        .filter_map(|(_, home)| *home)
+        .collect();
+    let bytes = group.shape().bytes(slot);
+    let home = group.shape().members().get(slot).copied().flatten().and_then(|member| {
+        let view = server.view().ok()?;
+        op::extent::extent(view.namespace(), member.extent).ok()?.map(|record| record.home)
+    });
+    let fits = |id: &DataServerId| {
+        let site = sites.iter().find(|site| site.id == *id);
+        !others.contains(id) && site.is_some_and(|site| site.up && bytes <= site.free_bytes)
+    };
+    home.filter(fits).or_else(|| {
+        members::replace(group.shape().profile(), &others, bytes, &sites, group.shape().group().0)
+    })
+}
+
+async fn remake(server: Arc<Server>, group: Group, slot: usize, on: DataServerId) {
+    let id = group.shape().group();
+    let made = match server.data_servers.one(on) {
+        Some(known) => known.control.rebuild(&group, slot).await,
+        None => Err(client::control::ControlError::Unknown),
+    };
+    match (made, group.homes()[slot]) {
+        (Ok(()), Some(from)) => {
+            tracing::info!(group = %id, slot, server = on.0, "an image is made again");
+            let moved =
+                RehomeImage { group: id.0, slot: u32::try_from(slot).expect("few slots"), from, to: on };
+            decided(&server, Command::RehomeImage(moved)).await;
+            server.metrics.remade();
+        }
+        (Ok(()), None) => {}
+        (Err(error), _) => {
+            tracing::warn!(group = %id, slot, server = on.0, %error, "an image is not made again");
+        }
+    }
+    server.sealing.pool.lock().end_remake(id, slot);
+}

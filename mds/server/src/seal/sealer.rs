@@ -1,0 +1,142 @@
+//! Makes groups of the images that wait: chooses, has the parity made, and has the log make it real.
+//!
+//! Runs where this node leads and sealing is on.
+//!
+//! INVARIANT: a group is in the log only after all its parity is on stable storage.
+//! Spec: docs/protocol/seal.md §3.
+
+use std::sync::Arc;
+
+use client::control::ControlError;
+use layout::DataServerId;
+use layout::ec::{CodecId, Draft, Group, GroupError, GroupId, ImageId, Shape};
+use mds_namespace::op::seal::may_join;
+use mds_namespace::sealed;
+use mds_shard::command::seal::MakeGroup;
+use mds_shard::{Command, Outcome};
+
+use super::pool::{Candidate, Making};
+use super::{decided, new_image, profile, sites};
+use crate::limits::GROUPS_AT_ONCE_MAX;
+use crate::server::Server;
+
+/// Between two looks at what waits.
+const ROUND_MS: u64 = 500;
+
+/// Why a group came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    /// A member is of no use any more.
+    #[error("a member may not join any more")]
+    Moved,
+    /// Its parity was not made.
+    #[error("data server {0} made no parity: {1}")]
+    Parity(DataServerId, ControlError),
+    /// What was chosen can be no group.
+    #[error("{0}")]
+    Group(#[from] GroupError),
+    /// The log did not take it.
+    #[error("the log did not take it")]
+    Log,
+}
+
+/// Runs for as long as the server lives.
+pub(crate) async fn drive(server: Arc<Server>) {
+    loop {
+        tokio::select! {
+            () = server.sealing.call.notified() => {}
+            () = server.env.clock.sleep_ms(ROUND_MS) => {}
+        }
+        if !server.sealing.leads(server.shard.is_leader(), server.now_ms()) || !server.config.seal {
+            continue;
+        }
+        while let Some(making) = next(&server) {
+            tokio::spawn(make(Arc::clone(&server), making));
+        }
+        server.metrics.set_waiting(server.sealing.under_way().0);
+    }
+}
+
+fn next(server: &Server) -> Option<Making> {
+    let now_ms = server.now_ms();
+    let (profile, sites) = (profile(server, now_ms), sites(server, now_ms));
+    let mut pool = server.sealing.pool.lock();
+    if GROUPS_AT_ONCE_MAX <= pool.groups() {
+        return None;
+    }
+    pool.take(profile, &sites, now_ms, server.config.group_wait_ms)
+}
+
+/// Makes one group, or lets its members wait on.
+async fn make(server: Arc<Server>, making: Making) {
+    let codec = making.profile.codec();
+    let parity: Vec<ImageId> = match making.members.first().copied().flatten() {
+        // A copy is the member itself.
+        Some(member) if codec == CodecId::Copies => vec![member.member.image; making.profile.parity()],
+        _ => (0..making.profile.parity()).map(|_| new_image(&server)).collect(),
+    };
+    let made = attempt(&server, &making, codec, &parity).await;
+    match &made {
+        Ok(group) => {
+            tracing::info!(%group, profile = %making.profile, "a group of images is made");
+            server.metrics.group_made();
+        }
+        Err(Failed::Moved) => tracing::debug!("a group came to nothing: an image is of no use any more"),
+        Err(error) => {
+            tracing::warn!(%error, "a group of images is not made");
+            server.metrics.group_failed();
+        }
+    }
+    let stays = |one: &Candidate| made.is_err() && may_wait(&server, one);
+    server.sealing.pool.lock().end(&making, &parity, stays, server.now_ms());
+    server.sealing.call.notify_one();
+}
+
+/// Whether an image may still become a member. One that nobody can tell of is shown again.
+fn may_wait(server: &Server, one: &Candidate) -> bool {
+    let Ok(view) = server.view() else { return false };
+    may_join(view.namespace(), &one.member, one.home, &one.sealed_as).unwrap_or(false)
+}
+
+async fn attempt(
+    server: &Server,
+    making: &Making,
+    codec: CodecId,
+    parity: &[ImageId],
+) -> Result<GroupId, Failed> {
+    // Reading all members is much work for one that cannot be.
+    if !making.members.iter().flatten().all(|one| may_wait(server, one)) {
+        return Err(Failed::Moved);
+    }
+    let group = match server.propose(Command::TakeGroup).await {
+        Ok(Outcome::Group(number)) => GroupId(number),
+        Ok(_) | Err(_) => return Err(Failed::Log),
+    };
+    let members = making.members.iter().map(|one| one.map(|one| one.member)).collect();
+    let draft = Draft { group, profile: making.profile, codec, members, parity: parity.to_vec() };
+    draft.check()?;
+    let mut homes: Vec<Option<DataServerId>> =
+        making.members.iter().map(|one| one.map(|one| one.home)).collect();
+    let shape = encode(server, draft, &homes, &making.parity).await?;
+    homes.extend(making.parity.iter().copied().map(Some));
+    let record = Group::new(shape, homes)?.encode();
+    let sealed_as = making.members.iter().flatten().map(|one| one.sealed_as).collect();
+    decided(server, Command::MakeGroup(MakeGroup { record, sealed_as })).await;
+    let made = server.view().ok().and_then(|view| sealed::group(view.namespace(), group).ok().flatten());
+    if made.is_some() { Ok(group) } else { Err(Failed::Log) }
+}
+
+/// Has the parity made, if there is any.
+async fn encode(
+    server: &Server,
+    draft: Draft,
+    homes: &[Option<DataServerId>],
+    parity: &[DataServerId],
+) -> Result<Shape, Failed> {
+    let Some(first) = parity.first() else { return Ok(draft.shape(&[])?) };
+    for image in &draft.parity {
+        server.sealing.pool.lock().begin_parity(*image);
+    }
+    let known = server.data_servers.one(*first).ok_or(Failed::Parity(*first, ControlError::Unknown))?;
+    known.control.encode(&draft, homes, parity).await.map_err(|error| Failed::Parity(*first, error))
+}

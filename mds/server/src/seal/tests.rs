@@ -1,0 +1,134 @@
+//! The words for images, and a metadata server with data servers that only know control calls.
+
+mod fleet;
+mod words;
+
+use std::time::Duration;
+
+use layout::ec::GroupId;
+use mds_namespace::op::seal::groups_from;
+use mds_namespace::sealed;
+use wire_nfs::control::Refusal;
+use wire_nfs::control::groups::AskGroup;
+use wire_nfs::control::images::{ImageWord, Standing};
+
+use fleet::{Fleet, shown};
+
+/// Asks until it is so, for as long as a loaded machine may need.
+macro_rules! until {
+    ($so:expr) => {
+        for round in 0.. {
+            if $so {
+                break;
+            }
+            assert!(round < 600, "it does not become so");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+}
+
+fn groups(fleet: &Fleet) -> Vec<layout::ec::Group> {
+    let view = fleet.server().view().unwrap();
+    groups_from(view.namespace(), GroupId(0), 99).unwrap()
+}
+
+/// Shown, grouped, used, sealed again, used again: the first group is gone then, and its images may go.
+/// Spec: docs/protocol/seal.md §2, §3.
+#[tokio::test]
+async fn the_life_of_images() {
+    let fleet = Fleet::start(3, |settings| settings.seal = true).await;
+    let [one, two] = fleet.file([1, 2]).await;
+    let (first, second) = (shown(7, one, 5), shown(8, two, 5));
+    assert_eq!(fleet.word(1, first).await, ImageWord::Wait);
+    assert_eq!(fleet.word(3, first).await, ImageWord::Delete, "not its home");
+    until!(fleet.word(1, first).await == ImageWord::Use);
+    let made = groups(&fleet);
+    assert_eq!(made[0].shape().members().iter().flatten().count(), 1, "nobody came in time");
+    assert_eq!(fleet.encoded(), 1);
+    let parity = made[0].shape().parity().next().unwrap();
+    let on = made[0].homes()[2].unwrap().0;
+    let shown_parity = fleet::parity(parity.image.0);
+    assert_eq!(fleet.word(on, shown_parity).await, ImageWord::Keep);
+    assert_eq!(fleet.word(on % 3 + 1, shown_parity).await, ImageWord::Delete);
+    // A newer image: the older one stays until the newer is in use.
+    let newer = shown(9, one, 6);
+    assert_eq!(fleet.word(1, newer).await, ImageWord::Wait);
+    assert_eq!(fleet.word(2, second).await, ImageWord::Wait);
+    until!(groups(&fleet).len() == 2);
+    assert_eq!(groups(&fleet)[1].shape().members().iter().flatten().count(), 2, "they met");
+    assert_eq!(fleet.word(1, first).await, ImageWord::Keep);
+    assert_eq!(fleet.word(1, newer).await, ImageWord::Use);
+    let used = fleet::used(newer);
+    assert_eq!(fleet.word(2, used).await, ImageWord::Keep, "not from its home: heard, not believed");
+    assert_eq!(groups(&fleet).len(), 2);
+    assert_eq!(fleet.word(1, used).await, ImageWord::Keep);
+    assert_eq!(groups(&fleet).len(), 1);
+    assert_eq!(fleet.word(1, first).await, ImageWord::Delete);
+    assert_eq!(fleet.word(on, shown_parity).await, ImageWord::Delete);
+    assert_eq!(fleet.word(1, newer).await, ImageWord::Use, "until its journal uses it");
+    let slot = fleet.group(AskGroup { image: newer.image }).await.unwrap();
+    assert_eq!(layout::ec::Group::decode(&slot.record).unwrap(), groups(&fleet)[0]);
+    assert_eq!(fleet.group(AskGroup { image: first.image }).await, Err(Refusal::NoImage));
+    let status = fleet.status();
+    assert_eq!((status.seal, status.erasure_code.as_str()), (true, "2+1"));
+}
+
+/// The parity of a group that came to nothing may go, its members wait on.
+#[tokio::test]
+async fn a_group_whose_parity_fails_comes_to_nothing() {
+    let fleet = Fleet::start(3, |settings| settings.seal = true).await;
+    let [one, _] = fleet.file([1, 2]).await;
+    fleet.break_encoding(true);
+    let image = shown(7, one, 5);
+    assert_eq!(fleet.word(1, image).await, ImageWord::Wait);
+    until!(0 < fleet.encoded());
+    until!(fleet.word(2, fleet::parity(fleet.last_parity())).await == ImageWord::Delete);
+    assert_eq!((fleet.word(1, image).await, groups(&fleet).len()), (ImageWord::Wait, 0));
+    fleet.break_encoding(false);
+    until!(fleet.word(1, image).await == ImageWord::Use);
+}
+
+/// An image of a server that is gone is made again elsewhere, and its old place is of no use any more.
+/// Spec: docs/protocol/seal.md §6.
+#[tokio::test]
+async fn lost_images_are_made_again() {
+    let fleet = Fleet::start(4, |settings| {
+        settings.seal = true;
+        settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);
+        settings.repair_grace_ms = 0;
+        settings.data_server_lease_ms = 500;
+    })
+    .await;
+    let [one, two] = fleet.file([1, 2]).await;
+    let (first, second) = (shown(7, one, 5), shown(8, two, 5));
+    fleet.word(1, first).await;
+    fleet.word(2, second).await;
+    until!(groups(&fleet).len() == 1);
+    let before = groups(&fleet)[0].homes().to_vec();
+    let on = before[2].unwrap().0;
+    let spare = (3..=4).find(|id| *id != on).unwrap();
+    fleet.silence(1);
+    until!(groups(&fleet)[0].homes().iter().flatten().all(|home| home.0 != 1));
+    assert!(groups(&fleet)[0].homes().iter().flatten().any(|home| home.0 == spare));
+    assert_eq!(fleet.rebuilt(), [(spare, 0)]);
+    assert_eq!(fleet.word(1, first).await, ImageWord::Delete);
+    assert_eq!(fleet.word(spare, first).await, ImageWord::Keep, "it is not the extent's home");
+    until!(fleet.status().images_remade == 0);
+}
+
+/// While sealing is off nothing waits for a group, but what is in one stays.
+#[tokio::test]
+async fn nothing_waits_while_sealing_is_off() {
+    let fleet = Fleet::start(1, |_| {}).await;
+    let [one, _] = fleet.file([1, 1]).await;
+    assert_eq!(fleet.seal_idle_ms().await, 0);
+    assert_eq!(fleet.word(1, shown(7, one, 5)).await, ImageWord::Delete);
+    fleet.make_alone(7, one, 5).await;
+    assert_eq!(fleet.word(1, shown(7, one, 5)).await, ImageWord::Use);
+    let wrong = wire_nfs::control::images::ShownImage { image: [0; 16], ..shown(7, one, 5) };
+    assert_eq!(fleet.words(1, vec![wrong]).await, Err(Refusal::Invalid));
+    let wrong = wire_nfs::control::images::ShownImage { standing: Standing::Parity, ..shown(7, one, 5) };
+    assert_eq!(fleet.words(1, vec![wrong]).await, Err(Refusal::Invalid));
+    let place = sealed::place(fleet.server().view().unwrap().namespace(), layout::ec::ImageId([7; 16]));
+    assert_eq!(place, Ok(Some(GroupId(1))));
+}

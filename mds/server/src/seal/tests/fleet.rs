@@ -1,0 +1,343 @@
+//! A metadata server on a network in memory, with data servers that hold nothing: they register, renew their leases, and say
+//! of each ENCODE and REBUILD that it is done.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::control::greeting;
+use env::memory::{SeededEntropy, net::MemoryNet};
+use env::os::OsClock;
+use env::{BoxFuture, Env};
+use env_transport::{Answer, Call, Connection, Limits, RpcClient, Service, serve};
+use layout::ec::{CodecId, Draft, Group, ImageId, ImageSum, Member, Profile};
+use layout::{DataServerId, Epoch, ExtentId};
+use mds_namespace::op::seal::SealedAs;
+use mds_namespace::store::mem::MemStore;
+use mds_namespace::{Caller, ROOT_INO, SetAttributes};
+use mds_shard::command::client::{ConfirmClient, ExchangeId};
+use mds_shard::command::data::{Allocate, MoveToExtents};
+use mds_shard::command::open::{How, Open, Share, Target};
+use mds_shard::command::seal::MakeGroup;
+use mds_shard::{Command, Outcome};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use wire_nfs::control::extent::ExtentName;
+use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing};
+use wire_nfs::control::register::{Register, Registered};
+use wire_nfs::control::{
+    ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
+    decode_reply, put_reply,
+};
+use wire_rpc::{Credential, accepted_success};
+use wire_xdr::{Decode, Encode, Writer};
+
+use crate::driver::{MdsConfig, MetadataServer};
+use crate::report::Status;
+use crate::server::{Server, Settings};
+
+const KEY: [u8; 32] = [3; 32];
+const CAPACITY_BYTES: u64 = 1 << 40;
+
+/// What the data servers were asked.
+#[derive(Default)]
+struct Asked {
+    encoded: usize,
+    last_parity: [u8; 16],
+    rebuilt: Vec<(u32, u32)>,
+    fails: bool,
+    silent: BTreeSet<u32>,
+}
+
+struct DataServer {
+    id: u32,
+    asked: Arc<Mutex<Asked>>,
+    gates: Mutex<HashMap<u64, ControlGate>>,
+}
+
+impl Service for DataServer {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let args = call.args.rest();
+        let mut gates = self.gates.lock();
+        let nonce = [9; 32];
+        let gate = gates
+            .entry(connection.id())
+            .or_insert_with(|| ControlGate::new(&ClusterKey::new(KEY), PROGRAM, NodeKind::Data, nonce));
+        let body = match gate.handshake(call.header.procedure, args.clone()) {
+            Some(body) => body.unwrap(),
+            None => self.answer(Procedure::from_number(call.header.procedure).unwrap(), args),
+        };
+        let mut reply = accepted_success(call.header.xid);
+        reply.append(body);
+        Box::pin(std::future::ready(Answer::Reply(reply)))
+    }
+
+    fn closed(&self, _: u64) {}
+}
+
+impl DataServer {
+    fn answer(&self, procedure: Procedure, args: Bytes) -> Writer {
+        let mut w = Writer::new();
+        let mut asked = self.asked.lock();
+        match procedure {
+            Procedure::Encode => {
+                let ask: EncodeGroup = decode_args(args).unwrap();
+                let draft = Draft::decode(&ask.draft).unwrap();
+                assert_eq!(ask.parity[0], self.id, "the first parity server makes it");
+                asked.encoded += 1;
+                asked.last_parity = draft.parity[0].0;
+                let sums = vec![ImageSum([1; 32]); draft.parity.len()];
+                let shape = Bytes::from(draft.shape(&sums).unwrap().encode());
+                let reply = if asked.fails { Err(Refusal::NoImage) } else { Ok(EncodedGroup { shape }) };
+                put_reply(&mut w, &reply);
+            }
+            Procedure::Rebuild => {
+                let ask: GroupSlot = decode_args(args).unwrap();
+                Group::decode(&ask.record).unwrap();
+                asked.rebuilt.push((self.id, ask.slot));
+                put_reply(&mut w, &Ok(Nothing));
+            }
+            _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
+        }
+        w
+    }
+}
+
+/// All of them.
+pub(super) struct Fleet {
+    metadata: MetadataServer,
+    clients: Vec<RpcClient>,
+    asked: Arc<Mutex<Asked>>,
+    _services: Vec<env_transport::Server>,
+    _directory: tempfile::TempDir,
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], port))
+}
+
+fn uuid(id: u32) -> [u8; 16] {
+    [u8::try_from(id).unwrap(); 16]
+}
+
+impl Fleet {
+    /// Data servers 1 to `count`, all of them registered.
+    pub(super) async fn start(count: u32, set: impl FnOnce(&mut Settings)) -> Self {
+        let env = Env {
+            clock: Arc::new(OsClock::new()),
+            entropy: Arc::new(SeededEntropy::new(7)),
+            disk: env::os::open_disk("test", env::os::Preference::Blocking).unwrap().0,
+            net: Arc::new(MemoryNet::new()),
+        };
+        // One copy, so that nobody fills backups and raises epochs.
+        let mut settings = Settings { group_wait_ms: 300, hot_copies: 1, ..Settings::default() };
+        set(&mut settings);
+        let directory = tempfile::tempdir().unwrap();
+        let config = MdsConfig {
+            dir: directory.path().join("mds"),
+            listen: address(2049),
+            control: address(2050),
+            exports: Vec::new(),
+            settings,
+            cluster_key: ClusterKey::new(KEY),
+            node: 1,
+            members: Vec::new(),
+        };
+        let store = Arc::new(MemStore::new());
+        let metadata =
+            MetadataServer::start_on(env.clone(), store, config, &mut Registry::default()).await.unwrap();
+        let asked: Arc<Mutex<Asked>> = Arc::default();
+        let mut fleet = Self { metadata, clients: vec![], asked, _services: vec![], _directory: directory };
+        for id in 1..=count {
+            fleet.add(&env, id).await;
+        }
+        fleet
+    }
+
+    async fn add(&mut self, env: &Env, id: u32) {
+        let service = DataServer { id, asked: Arc::clone(&self.asked), gates: Mutex::default() };
+        let (net, clock) = (env.net.clone(), env.clock.clone());
+        let listening = serve(net, clock, address(0), Arc::new(service), Limits::default()).await.unwrap();
+        let control = listening.local_addr().to_string();
+        self._services.push(listening);
+        let hello = greeting(ClusterKey::new(KEY), PROGRAM, NodeKind::Data, env.entropy.clone());
+        let to = self.metadata.control_address();
+        let client =
+            RpcClient::new(env.net.clone(), env.clock.clone(), to, Limits::default()).with_hello(hello);
+        self.clients.push(client);
+        let register = Register {
+            uuid: uuid(id),
+            instance: 1,
+            addresses: vec!["192.0.2.1.8.1".into()],
+            control,
+            capacity_bytes: CAPACITY_BYTES,
+            used_bytes: 0,
+            zone: String::new(),
+            rack: String::new(),
+            host: format!("h{id}"),
+        };
+        let registered: Registered = self.ask(id, Procedure::Register, &register).await.unwrap();
+        assert_eq!(registered.server, id);
+        self.beat(id);
+    }
+
+    /// Renews a lease for as long as the data server is not silent.
+    fn beat(&self, id: u32) {
+        let server = Arc::clone(&self.metadata.server);
+        let asked = Arc::clone(&self.asked);
+        tokio::spawn(async move {
+            let usage = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
+            while !asked.lock().silent.contains(&id) {
+                server.data_servers.renew(DataServerId(id), uuid(id), usage, server.now_ms());
+                server.env.clock.sleep_ms(50).await;
+            }
+        });
+    }
+
+    async fn ask<R: Decode>(&self, id: u32, procedure: Procedure, args: &impl Encode) -> Result<R, Refusal> {
+        let mut w = Writer::new();
+        args.encode(&mut w);
+        let at = usize::try_from(id).unwrap() - 1;
+        let nobody = Credential::None;
+        let mut reply =
+            self.clients[at].call(PROGRAM, VERSION, procedure.number(), &nobody, w, 20_000).await.unwrap();
+        decode_reply(reply.rest()).unwrap()
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.metadata.server
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.metadata.status()
+    }
+
+    /// A file whose first extents have these homes.
+    pub(super) async fn file(&self, homes: [u32; 2]) -> [ExtentId; 2] {
+        let (owner, principal) = (b"owner".to_vec(), b"who".to_vec());
+        let exchange = ExchangeId {
+            owner: owner.clone(),
+            verifier: [1; 8],
+            principal: principal.clone(),
+            update: false,
+            implementation: String::new(),
+        };
+        let Outcome::Client(known) = self.server().propose(Command::ExchangeId(exchange)).await.unwrap()
+        else {
+            panic!("no client")
+        };
+        let client = known.client;
+        let confirm = ConfirmClient { client, sequence: known.sequence, principal };
+        self.server().propose(Command::ConfirmClient(confirm)).await.unwrap();
+        let open = Open {
+            client,
+            owner,
+            caller: Caller::default(),
+            share: Share { access: 3, deny: 0 },
+            target: Target::Create {
+                directory: ROOT_INO,
+                name: b"file".to_vec(),
+                how: How::Unchecked,
+                attributes: SetAttributes { mode: Some(0o644), ..SetAttributes::default() },
+            },
+        };
+        let Outcome::Opened(entry) = self.server().propose(Command::Open(open)).await.unwrap() else {
+            panic!("no file")
+        };
+        let (ino, change) = (entry.inode.ino, entry.inode.change);
+        self.server().propose(Command::MoveToExtents(MoveToExtents { ino, change })).await.unwrap();
+        let extents = [0, 1].map(|index| ExtentId { ino, index });
+        for (extent, home) in extents.into_iter().zip(homes) {
+            let allocate = Allocate { extent, home: DataServerId(home), backups: vec![] };
+            self.server().propose(Command::Allocate(allocate)).await.unwrap();
+        }
+        extents
+    }
+
+    pub(super) async fn words(&self, id: u32, images: Vec<ShownImage>) -> Result<Vec<ImageWord>, Refusal> {
+        let shown = ShowImages { server: id, images };
+        self.ask::<ImageWords>(id, Procedure::Images, &shown).await.map(|answer| answer.words)
+    }
+
+    pub(super) async fn word(&self, id: u32, image: ShownImage) -> ImageWord {
+        self.words(id, vec![image]).await.unwrap()[0]
+    }
+
+    pub(super) async fn group(&self, ask: AskGroup) -> Result<GroupSlot, Refusal> {
+        self.ask(1, Procedure::Group, &ask).await
+    }
+
+    pub(super) async fn seal_idle_ms(&self) -> u32 {
+        let usage = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
+        let beat = Heartbeat { server: 1, uuid: uuid(1), usage, directory: 0 };
+        self.ask::<Renewed>(1, Procedure::Heartbeat, &beat).await.unwrap().seal_idle_ms
+    }
+
+    /// Makes a group of one image, as another leader might have.
+    pub(super) async fn make_alone(&self, image: u8, extent: ExtentId, sequence: u64) {
+        let Outcome::Group(number) = self.server().propose(Command::TakeGroup).await.unwrap() else {
+            panic!("no number")
+        };
+        let member = Member { image: ImageId([image; 16]), extent, bytes: 10, sum: ImageSum([1; 32]) };
+        let draft = Draft {
+            group: layout::ec::GroupId(number),
+            profile: Profile::OneCopy,
+            codec: CodecId::Copies,
+            members: vec![Some(member)],
+            parity: vec![],
+        };
+        let record = Group::new(draft.shape(&[]).unwrap(), vec![Some(DataServerId(1))]).unwrap().encode();
+        let sealed_as = vec![SealedAs { epoch: Epoch(1), sequence, from: None }];
+        self.server().propose(Command::MakeGroup(MakeGroup { record, sealed_as })).await.unwrap();
+    }
+
+    pub(super) fn encoded(&self) -> usize {
+        self.asked.lock().encoded
+    }
+
+    pub(super) fn last_parity(&self) -> [u8; 16] {
+        self.asked.lock().last_parity
+    }
+
+    pub(super) fn rebuilt(&self) -> Vec<(u32, u32)> {
+        self.asked.lock().rebuilt.clone()
+    }
+
+    pub(super) fn break_encoding(&self, fails: bool) {
+        self.asked.lock().fails = fails;
+    }
+
+    /// Lets a lease run out.
+    pub(super) fn silence(&self, id: u32) {
+        self.asked.lock().silent.insert(id);
+    }
+}
+
+/// An image of an extent, sealed at its first epoch, that the journal does not use.
+pub(super) fn shown(image: u8, extent: ExtentId, sequence: u64) -> ShownImage {
+    ShownImage {
+        image: [image; 16],
+        standing: Standing::Unused,
+        extent: ExtentName { ino: extent.ino, index: extent.index },
+        epoch: 1,
+        sequence,
+        content_bytes: 900,
+        file_bytes: 1000,
+        sum: [image; 32],
+    }
+}
+
+/// The same image, in use.
+pub(super) fn used(shown: ShownImage) -> ShownImage {
+    ShownImage { standing: Standing::Used, ..shown }
+}
+
+/// A parity image.
+pub(super) fn parity(image: [u8; 16]) -> ShownImage {
+    let extent = ExtentName { ino: 0, index: 0 };
+    let (epoch, sequence, content_bytes, file_bytes, sum) = (0, 0, 0, 1024, [1; 32]);
+    ShownImage { image, standing: Standing::Parity, extent, epoch, sequence, content_bytes, file_bytes, sum }
+}
