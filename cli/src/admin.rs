@@ -54,6 +54,7 @@ fn status(status: &Status) -> Table {
         ("Free", bytes(status.space_free_bytes)),
         ("Work waiting", status.work_items.to_string()),
         ("Copies of data", copies(status)),
+        ("Sealed", sealed(status)),
         ("May be lost", tolerated(status)),
     ];
     for (name, value) in rows {
@@ -77,8 +78,32 @@ fn copies(status: &Status) -> String {
     text
 }
 
+fn sealed(status: &Status) -> String {
+    let Status { groups, groups_unreadable, images_waiting, images_away, images_remade, .. } = status;
+    let mut text = match (status.seal, status.groups) {
+        (false, 0) => return "off".to_owned(),
+        (false, _) => "off now".to_owned(),
+        (true, _) => status.erasure_code.clone(),
+    };
+    text += &format!(", {groups} groups, {}", bytes(status.sealed_bytes));
+    if status.sealed_dead_bytes != 0 {
+        text += &format!(" and {} dead", bytes(status.sealed_dead_bytes));
+    }
+    for (count, what) in [
+        (images_waiting, "images wait for a group"),
+        (images_away, "images away"),
+        (images_remade, "being made again"),
+        (groups_unreadable, "groups NOT READABLE in part"),
+    ] {
+        if *count != 0 {
+            text += &format!(", {count} {what}");
+        }
+    }
+    text
+}
+
 fn tolerated(status: &Status) -> String {
-    match (status.extents_unserved, status.losses_survived) {
+    match (status.extents_unserved + status.groups_unreadable, status.losses_survived) {
         (0, 0) => "no data server: some data are on one only".to_owned(),
         (0, 1) => "any 1 data server".to_owned(),
         (0, count) => format!("any {count} data servers"),

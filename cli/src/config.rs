@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use layout::ec::Profile;
 use mds_server::export::{Anonymous, Export, Network, Squash};
 use serde::Deserialize;
 
@@ -37,6 +38,45 @@ pub(crate) struct Cluster {
     pub(crate) data_server_wait_seconds: u32,
     /// Data servers that keep each piece of data, where there are as many. One less may be lost without losing any.
     pub(crate) hot_copies: u32,
+    /// Whether extents that rest are sealed and erasure-coded.
+    pub(crate) seal: Switch,
+    /// Milliseconds that an extent rests before it is sealed.
+    pub(crate) seal_idle_ms: u32,
+    /// The code of new groups.
+    pub(crate) erasure_code: Code,
+    /// Milliseconds that a sealed extent waits for others before it makes a group that is not full.
+    pub(crate) group_wait_ms: u32,
+    /// Milliseconds that a data server may be dead before its sealed extents are made again elsewhere.
+    pub(crate) repair_grace_ms: u32,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Switch {
+    /// Not done.
+    #[default]
+    Off,
+    /// Done.
+    On,
+}
+
+/// `"auto"`, or a profile such as `"4+2"`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Code(pub(crate) Option<Profile>);
+
+impl TryFrom<String> for Code {
+    type Error = String;
+
+    fn try_from(given: String) -> Result<Self, String> {
+        match given.as_str() {
+            "auto" => Ok(Self(None)),
+            profile => profile.parse().map(|profile| Self(Some(profile))).map_err(|_| {
+                format!("erasure_code = \"{given}\": expected \"auto\", 1+0, 1+1, 2+1, 4+2, 6+3 or 8+4")
+            }),
+        }
+    }
 }
 
 impl Default for Cluster {
@@ -49,6 +89,11 @@ impl Default for Cluster {
             layouts_kept: 16_384,
             data_server_wait_seconds: 20,
             hot_copies: 2,
+            seal: Switch::default(),
+            seal_idle_ms: 30_000,
+            erasure_code: Code::default(),
+            group_wait_ms: 30_000,
+            repair_grace_ms: 60_000,
         }
     }
 }
@@ -149,7 +194,7 @@ type NumberRule = (&'static str, u32, u32, u32);
 
 fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
     let c = &config.cluster;
-    let rules: [NumberRule; 7] = [
+    let rules: [NumberRule; 10] = [
         ("lease_seconds", c.lease_seconds, 5, 3600),
         ("data_server_lease_seconds", c.data_server_lease_seconds, 1, 3600),
         ("inline_bytes", c.inline_bytes, 0, 16 << 10),
@@ -157,6 +202,9 @@ fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
         ("layouts_kept", c.layouts_kept, 64, 262_144),
         ("data_server_wait_seconds", c.data_server_wait_seconds, 0, 86_400),
         ("hot_copies", c.hot_copies, 1, 3),
+        ("seal_idle_ms", c.seal_idle_ms, 100, 86_400_000),
+        ("group_wait_ms", c.group_wait_ms, 0, 86_400_000),
+        ("repair_grace_ms", c.repair_grace_ms, 0, 86_400_000),
     ];
     for (key, value, least, most) in rules {
         if value < least || most < value {
@@ -264,6 +312,19 @@ mod tests {
         assert!(message.starts_with("shoal.toml:2:") && message.contains("absolute path"), "{message}");
         let message = refused("[[export]]\npath = \"/\"\nclients = [\"10.0.0.0/40\"]\n");
         assert!(message.starts_with("shoal.toml:3:") && message.contains("0 to 32"), "{message}");
+    }
+
+    #[test]
+    fn sealing_is_off_and_takes_its_options() {
+        let defaults = parse("", "f").unwrap().cluster;
+        assert_eq!((defaults.seal, defaults.erasure_code), (Switch::Off, Code(None)));
+        let text = "[cluster]\nseal = \"on\"\nerasure_code = \"4+2\"\ngroup_wait_ms = 0\n";
+        let given = parse(text, "f").unwrap().cluster;
+        assert_eq!((given.seal, given.erasure_code), (Switch::On, Code(Some(Profile::FourPlusTwo))));
+        let message = refused("[cluster]\nerasure_code = \"4+3\"\n");
+        assert!(message.starts_with("shoal.toml:2:") && message.contains("expected \"auto\""), "{message}");
+        let message = refused("[cluster]\nseal = \"onn\"\n");
+        assert!(message.contains("did you mean `on`"), "{message}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use mds_server::{MdsConfig, MetadataServer, server::Settings};
 use prometheus_client::registry::Registry;
 
 use crate::args::Mds;
-use crate::config::{self, Cluster};
+use crate::config::{self, Cluster, Switch};
 use crate::http::{self, Pages};
 use crate::output::{mount_command, waiting};
 use crate::ports::Wanted;
@@ -86,5 +86,10 @@ pub(crate) fn settings(cluster: &Cluster) -> Settings {
         layouts_kept: cluster.layouts_kept,
         data_server_wait_ms: u64::from(cluster.data_server_wait_seconds) * 1000,
         hot_copies: cluster.hot_copies,
+        seal: cluster.seal == Switch::On,
+        seal_idle_ms: u64::from(cluster.seal_idle_ms),
+        erasure_code: cluster.erasure_code.0,
+        group_wait_ms: u64::from(cluster.group_wait_ms),
+        repair_grace_ms: u64::from(cluster.repair_grace_ms),
     }
 }

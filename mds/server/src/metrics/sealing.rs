@@ -34,12 +34,12 @@ impl SealingMetrics {
         let m = Self::default();
         registry.register("shoal_groups", "Groups of sealed images", m.groups.clone());
         registry.register(
-            "shoal_sealed_bytes",
+            "shoal_group_living_bytes",
             "Bytes of images that extents are sealed as",
             m.sealed_bytes.clone(),
         );
         let what = "Bytes of images that are only kept for others of their groups";
-        registry.register("shoal_sealed_dead_bytes", what, m.dead_bytes.clone());
+        registry.register("shoal_group_dead_bytes", what, m.dead_bytes.clone());
         registry.register("shoal_images_away", "Images on data servers that are not up", m.away.clone());
         let what = "Groups with more images away than they can do without";
         registry.register("shoal_groups_unreadable", what, m.unreadable.clone());
