@@ -59,8 +59,12 @@ impl Model {
         self.bytes.truncate(keep);
     }
 
+    async fn read(&self, cluster: &Cluster) -> Result<Vec<u8>, Nfsstat3> {
+        cluster.read(self.extent, 0, self.bytes.len() + 1_000).await
+    }
+
     async fn check(&self, cluster: &Cluster, what: &str) {
-        let read = cluster.read(self.extent, 0, self.bytes.len() + 1_000).await;
+        let read = self.read(cluster).await;
         let read = read.unwrap_or_else(|status| panic!("{what}: {status:?}"));
         assert!(read[..self.bytes.len()] == self.bytes, "{what}: other bytes than were written");
         assert!(read[self.bytes.len()..].iter().all(|byte| *byte == 0), "{what}: bytes behind the end");
@@ -357,5 +361,145 @@ async fn the_home_dies_at_every_point() {
         }
         cluster.lose(1);
         model.check(&cluster, &format!("after {after} acts, at the backup")).await;
+    }
+}
+
+/// Several windows, two parity images of which one is on another server, and two losses.
+#[tokio::test]
+async fn a_wide_group_loses_two() {
+    let mut cluster = Cluster::new(6).await;
+    let mut models = Vec::new();
+    for (index, home, backup) in [(1, 1, 3), (2, 2, 3), (3, 4, 3)] {
+        let mut model = Model::new(&cluster, index, home, &[backup]).await;
+        let seed = u8::try_from(index).unwrap();
+        let bytes = 2_000_000 + 300_001 * index as usize;
+        model.write(&cluster, 11 * FRAME + 5, &noise(100 + seed, bytes)).await;
+        models.push(model);
+    }
+    let mut images = Vec::new();
+    for model in &models {
+        images.push(cluster.sealed(model.extent).await);
+    }
+    let group = cluster.group(Profile::FourPlusTwo, &images, &[5, 6]).await;
+    for image in &images {
+        cluster.used(*image).await;
+    }
+    assert_eq!((cluster.files(5).await.len(), cluster.files(6).await.len()), (1, 1));
+    cluster.until_so("the journal is freed", || cluster.journal_bytes(3) < 4_096).await;
+    cluster.lose(1);
+    cluster.lose(2);
+    for model in &models {
+        model.check(&cluster, "with two servers less").await;
+    }
+    // A member and a parity image are made again; then two others may go.
+    cluster.rebuild(group, 0, 3).await.unwrap();
+    let before = cluster.files(5).await;
+    cluster.nodes[4].disk.corrupt(format!("/ds/images/{}", before[0]).as_ref(), 70_000, 8);
+    cluster.rebuild(group, 4, 5).await.unwrap();
+    assert_eq!(cluster.files(5).await, before);
+    cluster.lose(6);
+    for model in &models {
+        model.check(&cluster, "with another two less").await;
+    }
+    cluster.lose(4);
+    // What it computed is still known.
+    models[1].check(&cluster, "with three less").await;
+    cluster.restart(3).await;
+    models[0].check(&cluster, "it is here").await;
+    assert_eq!(models[1].read(&cluster).await.err(), Some(Nfsstat3::Jukebox), "three are too many");
+}
+
+/// A source of choices, the same for each seed.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((self.0 >> 33) % end as u64).unwrap()
+    }
+}
+
+/// Two extents on two servers that are written, cut, sealed, put into use, crashed and given to each other in any order: each byte is
+/// always what was written last.
+#[tokio::test]
+async fn whatever_happens_in_whatever_order() {
+    let mut used = 0;
+    for seed in 0..SEEDS {
+        let mut cluster = Cluster::new(4).await;
+        let mut seen = std::collections::BTreeSet::new();
+        let mut chance = Chance(seed * 7 + 3);
+        let mut models = vec![Model::new(&cluster, 1, 1, &[2]).await, Model::new(&cluster, 2, 2, &[1]).await];
+        for step in 0..30 {
+            let what = act(&mut cluster, &mut chance, &mut models).await;
+            for model in &models {
+                model.check(&cluster, &format!("seed {seed}, step {step}, {what}")).await;
+            }
+            seen.extend(cluster.log.lock().unwrap().used.iter().copied());
+        }
+        used += seen.len();
+        // Both homes, and what only they have, go.
+        cluster.settle_sets().await;
+        for model in &models {
+            cluster.commit(model.extent).await;
+        }
+        cluster.lose(1);
+        for model in &models {
+            model.check(&cluster, &format!("seed {seed}, at the end")).await;
+        }
+    }
+    assert!(SEEDS as usize <= used, "{used} images came into use");
+}
+
+const SEEDS: u64 = 8;
+
+async fn act(cluster: &mut Cluster, chance: &mut Chance, models: &mut [Model]) -> &'static str {
+    let model = &mut models[chance.below(2)];
+    match chance.below(8) {
+        0 | 1 => {
+            let at = chance.below(8 * FRAME);
+            let (seed, length) = (u8::try_from(chance.below(256)).unwrap(), 1 + chance.below(2 * FRAME));
+            model.write(cluster, at, &noise(seed, length)).await;
+            "written"
+        }
+        2 => {
+            let keep = chance.below(model.bytes.len() + 1);
+            model.cut(cluster, keep).await;
+            "cut"
+        }
+        3 => {
+            let until_ms = env::Clock::monotonic_ms(&cluster.clock) + [100, 2_500][chance.below(2)];
+            cluster.until_so("time passes", || until_ms < env::Clock::monotonic_ms(&cluster.clock)).await;
+            cluster.group_what_waits().await;
+            "grouped, and perhaps not in use yet"
+        }
+        4 => {
+            cluster.seal(model.extent).await;
+            cluster.put_into_use(model.extent).await;
+            "sealed and in use"
+        }
+        5 => {
+            cluster.seal(model.extent).await;
+            for _ in 0..1 + chance.below(3) {
+                let at = chance.below(4 * FRAME);
+                model.write(cluster, at, &noise(3, 1 + chance.below(FRAME))).await;
+            }
+            cluster.put_into_use(model.extent).await;
+            "sealed, written, and in use"
+        }
+        6 => {
+            let server = 1 + u32::try_from(chance.below(2)).unwrap();
+            let crash = match chance.below(3) {
+                0 => Crash::Drop,
+                1 => Crash::Keep,
+                _ => Crash::Tear { seed: chance.0 },
+            };
+            cluster.crash(server, crash).await;
+            "crashed"
+        }
+        _ => {
+            cluster.settle_sets().await;
+            cluster.fail_over(model.extent).await;
+            "failed over"
+        }
     }
 }

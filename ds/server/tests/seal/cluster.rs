@@ -554,6 +554,94 @@ impl Cluster {
         number
     }
 
+    /// Makes a group of each image that waits and may still be used.
+    pub(crate) async fn group_what_waits(&mut self) {
+        let may = |log: &Log, (server, shown): &(u32, ShownImage)| {
+            let record = &log.extents[&id(shown.extent)];
+            let newer = record.images.range(shown.sequence..).next().is_some();
+            record.home == *server && record.epoch == shown.epoch && !newer
+        };
+        let waiting: Vec<ImageId> = {
+            let mut log = self.log.lock().unwrap();
+            let all = std::mem::take(&mut log.waiting);
+            log.waiting = all.into_iter().filter(|(_, one)| may(&log, one)).collect();
+            log.waiting.keys().copied().collect()
+        };
+        for image in waiting {
+            let (draft, homes) = self.draft(Profile::TwoPlusOne, &[image], &[4]);
+            let shape = self.encode(&draft, &homes, &[4]).await;
+            let still = self.log.lock().unwrap().waiting.get(&image).copied();
+            match (shape, still) {
+                (Ok(shape), Some(one)) if may(&self.log.lock().unwrap(), &one) => {
+                    self.enter(shape, &homes, &[4]);
+                }
+                _ => self.log.lock().unwrap().making.clear(),
+            }
+        }
+    }
+
+    /// Has an extent sealed, if that comes to something before long.
+    pub(crate) async fn seal(&self, extent: ExtentId) {
+        self.settle_sets().await;
+        let is_ready = |log: &Log| {
+            let epoch = log.extents[&extent].epoch;
+            log.waiting.values().any(|(_, shown)| id(shown.extent) == extent && shown.epoch == epoch)
+        };
+        self.soon(is_ready).await;
+    }
+
+    /// Makes groups of what waits, and waits until the extent's newest image is used, unless that takes long.
+    pub(crate) async fn put_into_use(&mut self, extent: ExtentId) {
+        self.group_what_waits().await;
+        let newest = self.log.lock().unwrap().extents[&extent].images.last_key_value().map(|(_, one)| *one);
+        if let Some(newest) = newest {
+            self.soon(|log| log.used.contains(&newest)).await;
+        }
+    }
+
+    /// Lets half a minute pass, quickly, or less if something is so before.
+    async fn soon(&self, is_so: impl Fn(&Log) -> bool) {
+        for _ in 0..300 {
+            if is_so(&self.log.lock().unwrap()) {
+                return;
+            }
+            self.clock.advance_ms(100);
+            for _ in 0..300 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until every backup is filled.
+    pub(crate) async fn settle_sets(&self) {
+        let sets: Vec<CopySet> = {
+            let log = self.log.lock().unwrap();
+            log.extents.keys().map(|extent| log.set(*extent)).collect()
+        };
+        for set in sets {
+            self.control::<Nothing>(set.home, Procedure::Keep, &set).await.unwrap();
+        }
+        let is_filling = |record: &Record| record.backups.iter().any(|one| one.filling);
+        self.until("filled", |log| (!log.extents.values().any(is_filling)).then_some(())).await;
+    }
+
+    /// The home loses power; its backup is home, and it is filled anew as the backup when it is back.
+    pub(crate) async fn fail_over(&mut self, extent: ExtentId) {
+        let old = {
+            let mut log = self.log.lock().unwrap();
+            let record = log.extents.get_mut(&extent).unwrap();
+            let Some(backup) = record.backups.pop().filter(|one| !one.filling) else { return };
+            let old = record.home;
+            record.epoch += 1;
+            record.home = backup.server;
+            record.backups = vec![KeptBy { server: old, since: record.epoch, filling: true }];
+            old
+        };
+        self.crash(old, Crash::Drop).await;
+        let set = self.log.lock().unwrap().set(extent);
+        self.control::<Nothing>(set.home, Procedure::Keep, &set).await.unwrap();
+    }
+
     /// Waits until the home and all backups use the image.
     pub(crate) async fn used(&self, image: ImageId) {
         self.until("used", |log| log.used.contains(&image).then_some(())).await;
