@@ -4,9 +4,9 @@ mod bed;
 
 use bed::*;
 use bytes::{Bytes, BytesMut};
-use client::control::{ControlError, DsControl};
+use client::control::{ControlError, DsControl, greeting};
 use env::net::Net;
-use env_transport::CallError;
+use env_transport::{CallError, RpcClient};
 use layout::Epoch;
 use proptest::prelude::*;
 use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
@@ -157,6 +157,67 @@ fn arguments() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A connection of a node that holds the cluster key.
+fn peer(bed: &Bed, kind: NodeKind) -> RpcClient {
+    let client = connect(&bed.env, bed.server.control_address());
+    client.with_hello(greeting(cluster_key(), control::PROGRAM, kind, bed.env.entropy.clone()))
+}
+
+async fn refusal(client: &RpcClient, procedure: control::Procedure, args: &impl Encode) -> Option<Refusal> {
+    let number = procedure.number();
+    let mut reply = call(client, control::PROGRAM, control::VERSION, number, args).await.unwrap();
+    decode_reply::<Nothing>(reply.rest()).unwrap().err()
+}
+
+/// Spec: docs/protocol/seal.md.
+#[tokio::test]
+async fn images_that_cannot_be_are_refused() {
+    use control::Procedure::{Encode, EndImage, PutImage, ReadImage, Rebuild};
+    let bed = Bed::new().await;
+    let (data, metadata) = (peer(&bed, NodeKind::Data), peer(&bed, NodeKind::Metadata));
+    let image = [7; 16];
+    let read = |offset, length| control::images::ReadImage { image, offset, length };
+    for (offset, length) in [(0, 1), (u64::MAX, 1 << 20), (5, 0)] {
+        assert_eq!(refusal(&data, ReadImage, &read(offset, length)).await, Some(Refusal::NoImage));
+    }
+    assert_eq!(refusal(&data, ReadImage, &read(0, (1 << 20) + 1)).await, Some(Refusal::Invalid));
+    assert_eq!(refusal(&metadata, ReadImage, &read(0, 1)).await, Some(Refusal::WrongPeer));
+    let put = |image, file_bytes, offset, bytes: usize| {
+        let data = Bytes::from(vec![1; bytes]);
+        control::images::PutImage { image, file_bytes, offset, data }
+    };
+    for (file_bytes, offset, bytes) in
+        [(0, 0, 0), (1, 0, 1), (u32::MAX, 0, 1 << 16), (1 << 20, 5, 1 << 16), (1 << 20, 1 << 20, 1 << 16)]
+    {
+        let refused = refusal(&data, PutImage, &put(image, file_bytes, offset, bytes)).await;
+        // What can never fit is refused before it is looked at.
+        assert!(
+            matches!(refused, Some(Refusal::Invalid | Refusal::NoSpace)),
+            "{file_bytes} {offset} {refused:?}"
+        );
+    }
+    assert_eq!(refusal(&data, PutImage, &put([0; 16], 1 << 20, 0, 1 << 16)).await, Some(Refusal::Invalid));
+    assert_eq!(refusal(&data, PutImage, &put(image, 1 << 20, 0, 1 << 16)).await, None);
+    assert_eq!(refusal(&data, PutImage, &put(image, 1 << 19, 0, 1 << 16)).await, Some(Refusal::Invalid));
+    let end = |image| control::images::EndImage { image, file_bytes: 1 << 20, sum: [0; 32] };
+    assert_eq!(refusal(&data, EndImage, &end(image)).await, Some(Refusal::NoImage), "not all has come");
+    assert_eq!(refusal(&data, EndImage, &end(image)).await, Some(Refusal::NoImage), "nothing is left of it");
+    // As many as there may be at a time, and no more; then they are forgotten.
+    for number in 0..=ds_server::limits::RECEIVING_MAX {
+        let mut image = [9; 16];
+        image[..8].copy_from_slice(&(number as u64).to_be_bytes());
+        let full = (number == ds_server::limits::RECEIVING_MAX).then_some(Refusal::Busy);
+        assert_eq!(refusal(&data, PutImage, &put(image, 1 << 20, 0, 1 << 16)).await, full, "{number}");
+    }
+    bed.clock.advance_ms(ds_server::limits::RECEIVING_MS_MAX);
+    assert_eq!(refusal(&data, PutImage, &put([8; 16], 1 << 20, 0, 1 << 16)).await, None);
+    let draft = control::groups::EncodeGroup { draft: Bytes::new(), homes: vec![1], parity: vec![4] };
+    assert_eq!(refusal(&metadata, Encode, &draft).await, Some(Refusal::Invalid));
+    let slot = control::groups::GroupSlot { record: Bytes::from_static(b"no group"), slot: 0 };
+    assert_eq!(refusal(&metadata, Rebuild, &slot).await, Some(Refusal::Invalid));
+    assert_eq!(refusal(&data, Rebuild, &slot).await, Some(Refusal::WrongPeer));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
@@ -169,7 +230,7 @@ proptest! {
                 let reply = call(&bed.client, v3::PROGRAM, 3, procedure, &args).await;
                 assert!(!matches!(reply, Err(CallError::Disconnected | CallError::Timeout)), "{reply:?}");
                 let control = connect(&bed.env, bed.server.control_address());
-                let reply = call(&control, control::PROGRAM, control::VERSION, procedure % 12, &args).await;
+                let reply = call(&control, control::PROGRAM, control::VERSION, procedure % 22, &args).await;
                 assert!(!matches!(reply, Err(CallError::Timeout)), "{reply:?}");
             }
             bed.write(rw(1), START, b"still here", StableHow::FileSync).await.unwrap();
