@@ -138,11 +138,17 @@ impl Metadata {
                 log.addresses.insert(id, register.control);
                 let key = SealedKey::seal(&secret, [3; 16], &bed::metadata::HANDLE_KEY);
                 let directory = log.directory();
-                put_reply(&mut w, &Ok(Registered { server: id, lease_ms: LEASE_MS, key, seal_idle_ms: 0, directory }));
+                put_reply(
+                    &mut w,
+                    &Ok(Registered { server: id, lease_ms: LEASE_MS, key, seal_idle_ms: 0, directory }),
+                );
             }
             Procedure::Heartbeat => {
                 let _: Heartbeat = decode_args(args).unwrap();
-                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms: 0, directory: Some(log.directory()) }));
+                put_reply(
+                    &mut w,
+                    &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms: 0, directory: Some(log.directory()) }),
+                );
             }
             Procedure::Copies => put_reply(&mut w, &log.hear(&decode_args(args).unwrap())),
             other => panic!("a data server does not call {other:?}"),
