@@ -16,7 +16,7 @@ use crate::copies::CopyTable;
 use crate::directory::Directory;
 use crate::images::Images;
 use crate::lease::Lease;
-use crate::limits::READ_BYTES_IN_FLIGHT_MAX;
+use crate::limits::{PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX};
 use crate::metrics::Metrics;
 use crate::seal::shown::Shown;
 
@@ -101,6 +101,12 @@ impl Core {
     /// Whether clients wait for something.
     pub(crate) fn is_busy(&self) -> bool {
         self.clients.load(Ordering::Relaxed) != 0
+    }
+
+    /// Whether the journal needs what sealing gives back more than clients need the disk.
+    pub(crate) fn is_pressed(&self) -> bool {
+        let usage = self.store.usage();
+        usage.capacity_bytes - usage.capacity_bytes / PRESSED_PARTS < usage.used_bytes
     }
 
     /// Whether there is room for an image file.

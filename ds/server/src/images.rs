@@ -365,7 +365,8 @@ impl Images {
         for piece in pieces {
             let frame = u16::try_from(at as usize / FRAME_BYTES).expect("inside an extent");
             at += u32::try_from(piece.len()).expect("at most a frame");
-            frames.put((image, frame), piece.clone(), piece.len());
+            // A piece may be a part of something much larger, which would stay as long as it does.
+            frames.put((image, frame), Bytes::copy_from_slice(piece), piece.len());
         }
     }
 }

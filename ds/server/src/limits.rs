@@ -65,6 +65,9 @@ pub const SEAL_AGAIN_MS: u64 = 600_000;
 /// While clients wait, sealing goes at one part in so many of its pace.
 pub const SEAL_BUSY_PARTS: u64 = 4;
 
+/// A store with less than one part in so many free seals at its full pace, whoever waits.
+pub const PRESSED_PARTS: u64 = 4;
+
 /// Bytes of an extent that sealing holds at a time.
 pub const SEAL_READ_BYTES: u32 = 1 << 20;
 

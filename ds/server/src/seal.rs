@@ -176,7 +176,8 @@ struct Pace {
 
 impl Pace {
     async fn pass(&mut self, core: &Core, bytes: u64) {
-        let parts = if core.is_busy() { SEAL_BUSY_PARTS } else { 1 };
+        let stands_back = core.is_busy() && !core.is_pressed();
+        let parts = if stands_back { SEAL_BUSY_PARTS } else { 1 };
         self.owed_us += bytes.saturating_mul(1_000_000 * parts) / self.bytes_per_s;
         let owed_ms = self.owed_us / 1_000;
         if 0 < owed_ms {
