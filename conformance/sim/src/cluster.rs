@@ -74,6 +74,7 @@ pub(crate) struct Cluster {
     pub(crate) world: World,
     seed: u64,
     planted: Planted,
+    seals: bool,
     nodes: Vec<Node>,
     chance: Chance,
     /// Why processes did not start, and how often.
@@ -83,11 +84,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(world: World, seed: u64, planted: Planted) -> Self {
+    pub(crate) fn new(world: World, seed: u64, planted: Planted, seals: bool) -> Self {
         Self {
             world,
             seed,
             planted,
+            seals,
             nodes: Vec::new(),
             chance: Chance::new(seed, "cluster"),
             failures: Vec::new(),
@@ -164,7 +166,12 @@ impl Cluster {
         match &self.nodes[node].serves {
             Serves::Metadata { store, slot } => {
                 let store = planted_store(store, self.planted, node);
-                process.spawn(serve_metadata(env, store, metadata_config(node), Arc::clone(slot)));
+                process.spawn(serve_metadata(
+                    env,
+                    store,
+                    metadata_config(node, self.seals),
+                    Arc::clone(slot),
+                ));
             }
             Serves::Data { slot } => process.spawn(serve_data(env, data_config(node), Arc::clone(slot))),
             Serves::Nothing => {}
@@ -344,7 +351,7 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
     }
 }
 
-fn metadata_config(node: NodeId) -> MdsConfig {
+fn metadata_config(node: NodeId, seals: bool) -> MdsConfig {
     let members =
         (0..METADATA_NODES).map(|member| (member as u64 + 1, crate::address(member, RAFT_PORT).to_string()));
     MdsConfig {
@@ -356,6 +363,11 @@ fn metadata_config(node: NodeId) -> MdsConfig {
             lease_ms: LEASE_MS,
             inline_bytes: 8 << 10,
             recall_ms: 5_000,
+            // Short times, so that much is sealed, used and made again within a run.
+            seal: seals,
+            seal_idle_ms: 1_000,
+            group_wait_ms: 500,
+            repair_grace_ms: 4_000,
             ..Settings::default()
         },
         cluster_key: ClusterKey::new(KEY),

@@ -47,6 +47,9 @@ pub struct Arguments {
     /// No faults at all.
     #[arg(long)]
     pub calm: bool,
+    /// Extents that rest become images.
+    #[arg(long)]
+    pub seal: bool,
     /// Prints counts of what happened.
     #[arg(long)]
     pub counts: bool,
@@ -123,7 +126,7 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn new(arguments: &'a Arguments) -> Self {
         let world = World::new(arguments.seed, EventLog::new(arguments.log.is_some()));
-        let cluster = Cluster::new(world.clone(), arguments.seed, arguments.plant);
+        let cluster = Cluster::new(world.clone(), arguments.seed, arguments.plant, arguments.seal);
         let whistle = workload::Whistle::default();
         Self {
             arguments,
@@ -264,7 +267,7 @@ impl<'a> Stage<'a> {
     }
 
     fn report(&self, broken: &[String]) {
-        let Arguments { seed, minutes, plant, clients, calm, .. } = self.arguments;
+        let Arguments { seed, minutes, plant, clients, calm, seal, .. } = self.arguments;
         let servers = self.cluster.describe();
         let state = self.world.lock();
         let record = self.record.lock();
@@ -285,8 +288,9 @@ impl<'a> Stage<'a> {
         if !broken.is_empty() {
             let plant = if *plant == Planted::Nothing { String::new() } else { format!(" --plant {plant}") };
             let calm = if *calm { " --calm" } else { "" };
+            let seal = if *seal { " --seal" } else { "" };
             println!(
-                "  again: cargo xtask sim --seed {seed} --minutes {minutes} --clients {clients}{plant}{calm}"
+                "  again: cargo xtask sim --seed {seed} --minutes {minutes} --clients {clients}{plant}{calm}{seal}"
             );
         }
         if self.arguments.counts {
