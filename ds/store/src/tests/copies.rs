@@ -214,12 +214,14 @@ async fn a_backup_that_is_told_an_image_frees_its_journal() {
     assert!(SPAN < pair.backup.usage().live_bytes as u32);
     pair.step(Step::Seal).await;
     pair.step(Step::Use).await;
+    let (sequence, image) = pair.home.store.image(extent(1)).await.unwrap().unwrap();
+    let told = Run { offset: 0, length: SPAN, sequence, said: Said::Image(image) };
+    assert_eq!(pair.home.store.runs_since(extent(1), 0).await.unwrap(), [told], "neither mark nor hole");
     pair.step(Step::Delta).await;
     assert!(pair.backup.usage().live_bytes < 1000);
     // A backup that is new is told the image alone.
     let free = pair.home.store.rise(extent(1), 0).await.unwrap();
     let all = pair.home.store.overlay(extent(1), free).await.unwrap();
-    let (_, image) = pair.home.store.image(extent(1)).await.unwrap().unwrap();
-    let told = Run { offset: 0, length: SPAN, sequence: free, said: Said::Image(image) };
+    let told = Run { sequence: free, ..told };
     assert_eq!((all.above, all.beneath), (vec![], vec![told]));
 }

@@ -138,6 +138,17 @@ impl Bed {
     }
 }
 
+/// Lets others work until something has happened.
+async fn until(happened: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if happened() {
+            return;
+        }
+        tokio::task::yield_now().await;
+    }
+    panic!("it never happens");
+}
+
 fn size(store: &Store, ino: u64) -> (u32, u32) {
     let size = store.size(extent(ino));
     (size.end_bytes, size.held_bytes)
@@ -242,9 +253,7 @@ async fn a_mark_is_above_all_that_landed_and_below_all_that_comes() {
         let store = store.clone();
         async move { store.mark(extent(1)).await.unwrap() }
     });
-    while store.sequence(one) == before.sequence() {
-        tokio::task::yield_now().await;
-    }
+    until(|| before.sequence() < store.sequence(one)).await;
     // Admitted while the mark waits for the first: above it.
     let after = store.admit(one, Epoch(1), 50, 100).await.unwrap();
     assert!(!marking.is_finished());
@@ -270,9 +279,7 @@ async fn a_rise_is_above_all_that_landed_and_below_all_that_comes() {
         let store = store.clone();
         async move { store.rise(extent(1), 70).await.unwrap() }
     });
-    while store.sequence(one) == before.sequence() {
-        tokio::task::yield_now().await;
-    }
+    until(|| before.sequence() < store.sequence(one)).await;
     let after = store.admit(one, Epoch(1), 50, 100).await.unwrap();
     before.write(bytes(1, 100), Stability::Unstable).await.unwrap();
     let free = rising.await.unwrap();
