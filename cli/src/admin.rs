@@ -83,6 +83,7 @@ fn sealed(status: &Status) -> String {
     let mut text = match (status.seal, status.groups) {
         (false, 0) => return "off".to_owned(),
         (false, _) => "off now".to_owned(),
+        (true, _) if status.erasure_code.is_empty() => "too few data servers to seal".to_owned(),
         (true, _) => status.erasure_code.clone(),
     };
     text += &format!(", {groups} groups, {}", bytes(status.sealed_bytes));

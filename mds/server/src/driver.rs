@@ -182,7 +182,8 @@ impl MetadataServer {
         let (images_waiting, images_remade) = server.sealing.under_way();
         Status {
             seal: server.config.seal,
-            erasure_code: seal::profile(server, now_ms).to_string(),
+            erasure_code: seal::profile(server, now_ms)
+                .map_or_else(String::new, |profile| profile.to_string()),
             groups: groups.groups,
             groups_unreadable: groups.unreadable,
             sealed_bytes: groups.living_bytes,

@@ -45,7 +45,7 @@ pub struct Status {
     pub extents_unserved: u64,
     /// Extents that rest are sealed.
     pub seal: bool,
-    /// The code that new groups are made with.
+    /// The code that new groups are made with; empty if there are too few data servers for one.
     pub erasure_code: String,
     /// Groups of images.
     pub groups: u64,

@@ -100,11 +100,23 @@ fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
     server.data_servers.places(now_ms).into_iter().map(site).collect()
 }
 
-/// The code that new groups are made with.
-pub(crate) fn profile(server: &Server, now_ms: u64) -> Profile {
-    let stays = |(id, _): &(DataServerId, _)| !is_gone(server, *id, now_ms);
-    let count = server.data_servers.all().iter().filter(|known| stays(known)).count();
-    server.config.erasure_code.unwrap_or_else(|| Profile::default_for(count))
+/// The code that new groups are made with; `None` if there are too few data servers for one that is good enough. Those in the log
+/// count: a new leader has heard of few yet.
+pub(crate) fn profile(server: &Server, now_ms: u64) -> Option<Profile> {
+    if server.config.erasure_code.is_some() {
+        return server.config.erasure_code;
+    }
+    let known = server.view().ok()?.data_servers().ok()?;
+    let present = known.iter().filter(|one| !is_gone(server, DataServerId(one.id), now_ms)).count();
+    chosen(present, known.len(), server.config.hot_copies)
+}
+
+/// The widest code for which there are data servers, unless it survives fewer losses than the hot copies do: servers that are
+/// away for an hour must not cost what was sealed in that hour its safety for good.
+fn chosen(present: usize, known: usize, hot_copies: u32) -> Option<Profile> {
+    let profile = Profile::default_for(present);
+    let copies = usize::try_from(hot_copies).unwrap_or(usize::MAX).min(known);
+    (copies <= profile.losses_tolerated() + 1).then_some(profile)
 }
 
 /// Puts a command through the log, and returns when it has been carried out, was refused, or cannot be carried out any more; or when

@@ -59,11 +59,14 @@ pub(crate) async fn drive(server: Arc<Server>) {
 
 fn next(server: &Server) -> Option<Making> {
     let now_ms = server.now_ms();
-    let (profile, sites) = (profile(server, now_ms), sites(server, now_ms));
-    let mut pool = server.sealing.pool.lock();
-    if GROUPS_AT_ONCE_MAX <= pool.groups() {
-        return None;
+    {
+        let pool = server.sealing.pool.lock();
+        if GROUPS_AT_ONCE_MAX <= pool.groups() || pool.waiting() == 0 {
+            return None;
+        }
     }
+    let (profile, sites) = (profile(server, now_ms)?, sites(server, now_ms));
+    let mut pool = server.sealing.pool.lock();
     pool.take(profile, &sites, now_ms, server.config.group_wait_ms)
 }
 

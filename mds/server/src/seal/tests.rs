@@ -32,6 +32,24 @@ fn groups(fleet: &Fleet) -> Vec<layout::ec::Group> {
     groups_from(view.namespace(), GroupId(0), 99).unwrap()
 }
 
+/// What is sealed survives what hot copies do.
+#[test]
+fn the_code_is_never_worse_than_the_copies() {
+    let printed = |present, known, copies| super::chosen(present, known, copies).map(|one| one.to_string());
+    for (present, known, copies, expected) in [
+        (1, 1, 2, Some("1+0")),
+        (1, 2, 2, None),
+        (1, 2, 1, Some("1+0")),
+        (2, 3, 2, Some("1+1")),
+        (3, 3, 2, Some("2+1")),
+        (3, 3, 3, None),
+        (6, 9, 3, Some("4+2")),
+        (0, 0, 2, Some("1+0")),
+    ] {
+        assert_eq!(printed(present, known, copies).as_deref(), expected, "{present} of {known}, {copies}");
+    }
+}
+
 /// Shown, grouped, used, sealed again, used again: the first group is gone then, and its images may go.
 /// Spec: docs/protocol/seal.md §2, §3.
 #[tokio::test]
