@@ -63,7 +63,7 @@ pub const GROUP_RETRY_MS: u64 = 5_000;
 /// up to this.
 pub const GROUP_RETRY_MS_MAX: u64 = 300_000;
 /// Groups looked at in one go.
-pub const GROUPS_SCAN_MAX: usize = 256;
+pub const GROUPS_SCAN_MAX: usize = 64;
 /// Images that are made again at once.
 pub const REMAKES_AT_ONCE_MAX: usize = 4;
 /// Lost images that one look takes note of; those of groups that can lose least.

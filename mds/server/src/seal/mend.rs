@@ -27,6 +27,8 @@ const ROUND_MS: u64 = 500;
 const AGAIN_MS: u64 = 2_000;
 /// Between two looks at all groups when nothing seems to be left to do.
 const REST_MS: u64 = 10_000;
+/// And so many times as long as a look takes: of very many groups, looking must not be all there is done.
+const REST_PARTS: u64 = 20;
 
 /// An image that is to be made again: what its group can still lose, the group, the slot.
 type Lost = (usize, GroupId, usize);
@@ -52,7 +54,9 @@ pub(crate) async fn drive(server: Arc<Server>) {
         for one in &lost {
             start(&server, *one);
         }
-        next_ms = server.now_ms() + if lost.is_empty() { REST_MS } else { AGAIN_MS };
+        let looked_ms = server.now_ms();
+        let pause_ms = if lost.is_empty() { REST_MS } else { AGAIN_MS };
+        next_ms = looked_ms + pause_ms.max(REST_PARTS * (looked_ms - now_ms));
     }
 }
 
