@@ -134,6 +134,34 @@ async fn lost_images_are_made_again() {
     until!(fleet.status().images_remade == 0);
 }
 
+/// The living member of a group that is half dead goes into another one.
+/// Spec: docs/protocol/seal.md §7.
+#[tokio::test]
+async fn a_group_that_is_half_dead_is_dissolved() {
+    let fleet = Fleet::start(4, |settings| {
+        settings.seal = true;
+        settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);
+        settings.data_server_lease_ms = 500;
+    })
+    .await;
+    let [one, two] = fleet.file([1, 2]).await;
+    let (first, second, newer) = (shown(7, one, 5), shown(8, two, 5), shown(9, one, 6));
+    fleet.word(1, first).await;
+    fleet.word(2, second).await;
+    until!(groups(&fleet).len() == 1);
+    fleet.word(1, newer).await;
+    until!(groups(&fleet).len() == 2);
+    assert_eq!(fleet.word(1, fleet::used(newer)).await, ImageWord::Keep);
+    // A server that holds nothing goes: all groups are looked at at once.
+    let holds =
+        |id: u32| groups(&fleet).iter().any(|one| one.homes().contains(&Some(layout::DataServerId(id))));
+    fleet.silence((3..=4).find(|id| !holds(*id)).unwrap_or(4));
+    until!(fleet.word(1, first).await == ImageWord::Delete);
+    let numbers: Vec<u64> = groups(&fleet).iter().map(|one| one.shape().group().0).collect();
+    assert_eq!(numbers, [2, 3]);
+    assert_eq!(fleet.word(2, second).await, ImageWord::Use, "where it was, in another group");
+}
+
 /// While sealing is off nothing waits for a group, but what is in one stays.
 #[tokio::test]
 async fn nothing_waits_while_sealing_is_off() {
