@@ -11,6 +11,7 @@ use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::copies::{CopySet, Word};
 
 use super::call::{self, Line};
+use super::member::{Fault, Step};
 use super::{ExtentCopies, Heard, SettleError};
 use crate::core::Core;
 use crate::limits::SETTLE_MS_MAX;
@@ -54,7 +55,19 @@ impl ExtentCopies {
             let line = Line::image(sequence, image);
             call::record(core, self.id, *server, (*instance, epoch), line, true, None).await
         });
-        if join_all(says).await.iter().any(Result::is_err) {
+        let began_ms = core.env.clock.monotonic_ms();
+        let said = join_all(says).await;
+        let faults = backups.iter().zip(&said).filter_map(|((server, _), said)| Some((server, said.err()?)));
+        let faults: Vec<(&DataServerId, Fault)> = faults.collect();
+        if !faults.is_empty() {
+            let mut state = self.state.lock();
+            for (server, fault) in faults {
+                // One that was started again is attached anew, and then told again.
+                let member = state.members.iter_mut().find(|one| one.server == *server);
+                member.into_iter().for_each(|one| one.failed(Step::Rest, fault, began_ms));
+            }
+            drop(state);
+            self.kick(core);
             return Err(SettleError::Late);
         }
         if self.backups_at(epoch)? == backups { Ok(()) } else { Err(SettleError::Late) }
