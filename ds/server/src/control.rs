@@ -187,7 +187,9 @@ async fn carry_out(
         | Procedure::Heartbeat
         | Procedure::Copies
         | Procedure::Images
-        | Procedure::Group => return None,
+        | Procedure::Group
+        | Procedure::Thaw
+        | Procedure::Adopt => return None,
     })
 }
 

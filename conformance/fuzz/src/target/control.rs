@@ -8,7 +8,9 @@ use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat};
-use wire_nfs::control::images::{EndImage, ImageData, ImageWords, PutImage, ReadImage, ShowImages};
+use wire_nfs::control::images::{
+    Adopt, EndImage, ImageData, ImageWords, PutImage, ReadImage, ShowImages, Thaw,
+};
 use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, Replicate};
@@ -96,6 +98,8 @@ const MESSAGES: &[Message] = &[
     reply::<GroupSlot>(),
     reply::<ImageData>(),
     reply::<EncodedGroup>(),
+    args::<Thaw>(),
+    args::<Adopt>(),
 ];
 
 fn run(input: &[u8]) -> usize {

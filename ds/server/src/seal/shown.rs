@@ -260,6 +260,7 @@ fn parity(image: ImageId, payload_bytes: u32, sum: ImageSum) -> Question {
         content_bytes: 0,
         file_bytes: payload_bytes,
         sum: sum.0,
+        root: [0; 32],
     };
     Question { shown, sealing: None }
 }
@@ -274,6 +275,7 @@ fn of_extent(sealing: &Sealing, standing: Standing, epoch: Epoch, sum: ImageSum)
         content_bytes: sealing.image.content_bytes,
         file_bytes: sealing.image.file_bytes,
         sum: sum.0,
+        root: sealing.image.root,
     };
     Question { shown, sealing: Some(*sealing) }
 }

@@ -1,10 +1,11 @@
 //! IMAGES, READ_IMAGE, PUT_IMAGE and END_IMAGE: what data servers ask about the images they hold, and how the bytes of an
-//! image go from one to another.
+//! image go from one to another. THAW and ADOPT: whether an image is all there is of its extent, and what is done when it is all that
+//! is left.
 //!
 //! What an image is, and what its bytes mean, is `layout`'s and `ds-image`'s. Data are not copied: they are a part of the
 //! message they came in.
 //!
-//! Spec: docs/protocol/seal.md §2, §3, §5.
+//! Spec: docs/protocol/seal.md §2, §3, §5, §8, §9.
 
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
@@ -59,7 +60,8 @@ pub struct ShownImage {
     /// [`Standing::Unused`]: the extent's epoch when it was sealed. [`Standing::Used`]: the epoch of the set that uses it. 0 for
     /// parity.
     pub epoch: u64,
-    /// Up to which act it says the extent; 0 for parity.
+    /// [`Standing::Unused`]: up to which act it says the extent. [`Standing::Used`]: the last act of the extent, 0 if nothing lies
+    /// above the image. 0 for parity.
     pub sequence: u64,
     /// Bytes of the extent it holds, from its start; 0 for parity.
     pub content_bytes: u32,
@@ -67,9 +69,11 @@ pub struct ShownImage {
     pub file_bytes: u32,
     /// BLAKE3 of its file; of parity, of its payload.
     pub sum: [u8; 32],
+    /// What its frames are checked by (docs/formats/image.md §4); zeros for parity.
+    pub root: [u8; 32],
 }
 
-xdr_struct! { ShownImage { image, standing, extent, epoch, sequence, content_bytes, file_bytes, sum } }
+xdr_struct! { ShownImage { image, standing, extent, epoch, sequence, content_bytes, file_bytes, sum, root } }
 
 /// Arguments of IMAGES.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -221,3 +225,33 @@ pub struct EndImage {
 }
 
 xdr_struct! { EndImage { image, file_bytes, sum } }
+
+/// Arguments of THAW.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thaw {
+    /// Who says so: the extent's home.
+    pub server: u32,
+    /// Of which extent.
+    pub extent: ExtentName,
+    /// The first act above the image.
+    pub sequence: u64,
+}
+
+xdr_struct! { Thaw { server, extent, sequence } }
+
+/// Arguments of ADOPT. Its reply is a [`KnownEpoch`](super::extent::KnownEpoch).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Adopt {
+    /// Which extent.
+    pub extent: ExtentName,
+    /// Its epoch from now on, unless it is higher already.
+    pub epoch: u64,
+    /// The lowest sequence that the image may get.
+    pub sequence: u64,
+    /// Bytes to keep, from the start of the extent.
+    pub keep_bytes: u32,
+    /// The payload of an IMAGE record (docs/formats/journal.md §2).
+    pub image: [u8; limits::IMAGE_RECORD_DATA_BYTES],
+}
+
+xdr_struct! { Adopt { extent, epoch, sequence, keep_bytes, image } }

@@ -50,7 +50,7 @@ pub const CONTROL_BYTES_MAX: usize = 128 << 10;
 
 const SIZE_REPLY_BYTES_MAX: usize = 8 + SIZE_EXTENTS_MAX * 32;
 const DIRECTORY_BYTES_MAX: usize = 256 + DIRECTORY_MAX * (8 + ADDRESS_BYTES_MAX);
-const IMAGES_BYTES_MAX: usize = 256 + IMAGES_MAX * 96;
+const IMAGES_BYTES_MAX: usize = 256 + IMAGES_MAX * 128;
 const GROUP_CALL_BYTES_MAX: usize = 256 + GROUP_BYTES_MAX + 2 * (4 + 4 * GROUP_SLOTS_MAX);
 const _: () = assert!(IMAGES_BYTES_MAX < CONTROL_BYTES_MAX, "a full IMAGES fits");
 const _: () = assert!(GROUP_CALL_BYTES_MAX < CONTROL_BYTES_MAX, "a full ENCODE fits");

@@ -78,6 +78,10 @@ pub enum Procedure {
     Encode = 20,
     /// A metadata server has an image of a group made again.
     Rebuild = 21,
+    /// A home says that something lies above an image.
+    Thaw = 22,
+    /// A metadata server makes the callee the home of an extent of which only the image is left.
+    Adopt = 23,
 }
 
 impl Procedure {
@@ -107,6 +111,8 @@ impl Procedure {
             19 => Self::EndImage,
             20 => Self::Encode,
             21 => Self::Rebuild,
+            22 => Self::Thaw,
+            23 => Self::Adopt,
             _ => return None,
         })
     }

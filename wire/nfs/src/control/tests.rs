@@ -151,14 +151,23 @@ fn images_have_their_golden_bytes() {
         content_bytes: 0xc,
         file_bytes: 0xd,
         sum: [0xaa; 32],
+        root: [0xbb; 32],
     };
-    let (name, sum) = ("ee".repeat(16), "aa".repeat(32));
+    let (name, sum, root) = ("ee".repeat(16), "aa".repeat(32), "bb".repeat(32));
     check(
         &ShowImages { server: 3, images: vec![shown] },
         &format!(
             "00000003 00000001 {name} 00000003 0102030405060708 00000009 000000000000000a 000000000000000b \
-             0000000c 0000000d {sum}"
+             0000000c 0000000d {sum} {root}"
         ),
+    );
+    check(
+        &Thaw { server: 3, extent, sequence: 0xb },
+        "00000003 0102030405060708 00000009 000000000000000b",
+    );
+    check(
+        &Adopt { extent, epoch: 0xa, sequence: 0xb, keep_bytes: 0xc, image: [0xdd; 64] },
+        &format!("0102030405060708 00000009 000000000000000a 000000000000000b 0000000c {}", "dd".repeat(64)),
     );
     for (number, standing) in (1u32..).zip([Standing::Unused, Standing::Parity, Standing::Used]) {
         assert_eq!(encoded(&standing)[..], number.to_be_bytes());
@@ -367,8 +376,8 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..22 {
+    for number in 0..24 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(22), None);
+    assert_eq!(Procedure::from_number(24), None);
 }

@@ -327,6 +327,7 @@ pub(super) fn shown(image: u8, extent: ExtentId, sequence: u64) -> ShownImage {
         content_bytes: 900,
         file_bytes: 1000,
         sum: [image; 32],
+        root: [image; 32],
     }
 }
 
@@ -338,6 +339,15 @@ pub(super) fn used(shown: ShownImage) -> ShownImage {
 /// A parity image.
 pub(super) fn parity(image: [u8; 16]) -> ShownImage {
     let extent = ExtentName { ino: 0, index: 0 };
-    let (epoch, sequence, content_bytes, file_bytes, sum) = (0, 0, 0, 1024, [1; 32]);
-    ShownImage { image, standing: Standing::Parity, extent, epoch, sequence, content_bytes, file_bytes, sum }
+    ShownImage {
+        image,
+        standing: Standing::Parity,
+        extent,
+        epoch: 0,
+        sequence: 0,
+        content_bytes: 0,
+        file_bytes: 1024,
+        sum: [1; 32],
+        root: [0; 32],
+    }
 }
