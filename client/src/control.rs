@@ -1,6 +1,6 @@
-//! Control calls to a data server: fence, cut, drop, size, keep, stat, encode, rebuild, on an authenticated connection.
+//! Control calls to a data server: fence, cut, drop, size, keep, stat, encode, rebuild, adopt, on an authenticated connection.
 //!
-//! Spec: docs/protocol/control.md §1, §3 to §5; docs/protocol/seal.md §3, §6.
+//! Spec: docs/protocol/control.md §1, §3 to §5; docs/protocol/seal.md §3, §6, §9.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use env::{BoxFuture, Entropy, Env};
 use env_transport::{CallError, Connection, Limits, RpcClient};
-use layout::ec::{Draft, Group, Shape};
+use layout::ec::{Draft, Group, ImageRef, Shape};
 use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
+use wire_nfs::control::images::Adopt;
 use wire_nfs::control::{
     ClusterKey, Handshake, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
 };
@@ -149,6 +150,24 @@ impl DsControl {
         let slot = u32::try_from(slot).map_err(|_| ControlError::Refused(Refusal::Invalid))?;
         let args = GroupSlot { record: Bytes::from(group.encode()), slot };
         self.call_within::<Nothing>(Procedure::Rebuild, &args, REBUILD_MS_MAX).await.map(drop)
+    }
+
+    /// Makes it the home of an extent of which only an image is left. The image gets `sequence`, or a higher one.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn adopt(
+        &self,
+        extent: ExtentId,
+        epoch: Epoch,
+        sequence: u64,
+        keep_bytes: u64,
+        image: &ImageRef,
+    ) -> Result<(), ControlError> {
+        let keep_bytes = u32::try_from(keep_bytes).map_err(|_| ControlError::Refused(Refusal::Invalid))?;
+        let args =
+            Adopt { extent: name(extent), epoch: epoch.0, sequence, keep_bytes, image: image.encode() };
+        self.call::<KnownEpoch>(Procedure::Adopt, &args).await.map(drop)
     }
 
     async fn call<R: Decode>(&self, procedure: Procedure, args: &impl Encode) -> Result<R, ControlError> {

@@ -13,6 +13,8 @@ pub const PLACEMENT_STEPS: u64 = 16;
 /// Bytes of an image's file at most: a full extent that does not shrink, and 1 MiB for what is said of it. Parity images
 /// have as many before what is said of them.
 pub const IMAGE_BYTES_MAX: u64 = EXTENT_BYTES + (1 << 20);
+/// Content bytes of a frame of an image.
+pub const IMAGE_FRAME_BYTES: u32 = 64 << 10;
 /// Images of one group at most: profile 8+4.
 pub const GROUP_IMAGES_MAX: usize = 12;
 /// Bytes of a column of the erasure code: what is computed alone. Parity images are multiples of it.

@@ -149,14 +149,25 @@ fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String> {
             format!("data server {}{backups} epoch {}{work}", record.home.0, record.epoch.0)
         }
         Some(&keys::TAG_GROUP) => group(&sealed::decode_group(GroupId(number()?), value).map_err(corrupt)?),
-        Some(&keys::TAG_IMAGE) => format!("in group/{}", sealed::decode_place(value).map_err(corrupt)?.0),
+        Some(&keys::TAG_IMAGE) => {
+            let place = sealed::decode_place(value).map_err(corrupt)?;
+            let also = place.also.map_or_else(String::new, |also| format!(" and group/{}", also.0));
+            format!("in group/{}{also}", place.group.0)
+        }
         Some(&keys::TAG_EXTENT_IMAGES) => {
             let one = |image: &ExtentImage| {
-                let ExtentImage { image, sequence, epoch, group } = image;
-                format!("image/{image} up to {sequence} epoch {} group/{}", epoch.0, group.0)
+                let ExtentImage { image, sequence, epoch, group, content_bytes, .. } = image;
+                let (epoch, group) = (epoch.0, group.0);
+                format!("image/{image} of {content_bytes} bytes up to {sequence} epoch {epoch} group/{group}")
             };
-            let images = sealed::decode_images(value).map_err(corrupt)?;
-            images.iter().map(one).collect::<Vec<_>>().join(", then ")
+            let of = sealed::decode_images(value).map_err(corrupt)?;
+            let images = of.images.iter().map(one).collect::<Vec<_>>().join(", then ");
+            let standing = match (of.at_rest(), of.is_used) {
+                (Some(_), _) => ", at rest",
+                (None, true) => ", used",
+                (None, false) => "",
+            };
+            format!("{images}{standing}, thawed {} cut at epoch {}", of.thawed, of.cut.0)
         }
         Some(&keys::TAG_WORK) => words::fields(&codec::decode_work(value).map_err(corrupt)?),
         Some(&keys::TAG_SYMLINK) => words::cut(words::bytes(value)),

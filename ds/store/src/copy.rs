@@ -13,7 +13,7 @@ use layout::{Epoch, ExtentId};
 use crate::control::{Controlled, detached};
 use crate::error::{ChangeError, ReadError};
 use crate::extent::{Base, Extent};
-use crate::image_ref::ImageRef;
+use layout::ec::ImageRef;
 use crate::limits::{EXTENT_BYTES, WRITE_BYTES_MAX};
 use crate::pieces::{Pieces, Source};
 use crate::record::{Act, Kind, SEQUENCE_END};

@@ -7,7 +7,7 @@ use layout::Epoch;
 use layout::ec::ImageId;
 use wal::AppendError;
 
-use crate::image_ref::ImageRefError;
+use layout::ec::ImageRefError;
 use crate::image_source::ImageReadError;
 use crate::record::RecordError;
 use crate::superblock::SuperblockError;

@@ -10,7 +10,7 @@ use layout::{Epoch, ExtentId};
 use tokio::sync::oneshot;
 use wal::Location;
 
-use crate::image_ref::{IMAGE_REF_BYTES, ImageRef};
+use layout::ec::{IMAGE_REF_BYTES, ImageRef};
 use crate::limits::EXTENT_BYTES;
 use crate::pieces::{Piece, Pieces, RECORD_WEIGHT_BYTES, Shift, Source};
 use crate::record::{Act, Kind};

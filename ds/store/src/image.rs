@@ -14,7 +14,7 @@ use layout::{Epoch, ExtentId};
 use crate::control::{Controlled, detached};
 use crate::error::{ChangeError, ReadError};
 use crate::extent::Base;
-use crate::image_ref::{ImageRef, ImageRefError};
+use layout::ec::{ImageRef, ImageRefError};
 use crate::limits::EXTENT_BYTES;
 use crate::record::{Act, Kind, SEQUENCE_END};
 use crate::store::Store;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use env::BoxFuture;
 use layout::ExtentId;
 
-use crate::image_ref::ImageRef;
+use layout::ec::ImageRef;
 
 /// Why an image gave no bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

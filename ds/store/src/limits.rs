@@ -7,7 +7,7 @@ pub const WRITE_BYTES_MAX: usize = 1 << 20;
 pub const EXTENT_BYTES: u32 = 64 << 20;
 
 /// Content bytes of a frame of an image.
-pub const IMAGE_FRAME_BYTES: u32 = 64 << 10;
+pub use layout::limits::IMAGE_FRAME_BYTES;
 
 /// Most bytes that one read of an image asks for.
 pub const IMAGE_READ_BYTES_MAX: u32 = 1 << 20;

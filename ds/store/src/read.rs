@@ -12,7 +12,7 @@ use wal::Location;
 
 use crate::error::ReadError;
 use crate::extent::Base;
-use crate::image_ref::ImageRef;
+use layout::ec::ImageRef;
 use crate::image_source::ImageReadError;
 use crate::limits::{EXTENT_BYTES, READ_PIECES_MAX, READS_IN_FLIGHT_MAX};
 use crate::pieces::Step;

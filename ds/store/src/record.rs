@@ -7,7 +7,7 @@ use bytes::Bytes;
 use layout::{Epoch, ExtentId};
 use wal::{Record, RecordHeader};
 
-use crate::image_ref::IMAGE_REF_BYTES;
+use layout::ec::IMAGE_REF_BYTES;
 use crate::limits::{EXTENT_BYTES, WRITE_BYTES_MAX};
 
 const OFFSET_BITS: u32 = 27;

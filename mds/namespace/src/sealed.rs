@@ -4,22 +4,22 @@
 //! Newer ones have higher sequences.
 //!
 //! INVARIANT: an image that an extent has is a member of the group named with it.
-//! Spec: docs/formats/namespace.md; docs/protocol/seal.md; a group's record: docs/formats/group.md §3.
+//! Spec: docs/formats/namespace.md; docs/protocol/seal.md §8; a group's record: docs/formats/group.md §3.
 
 use layout::ec::{Group, GroupId, ImageId};
-use layout::{Epoch, ExtentId};
+use layout::{EXTENT_BYTES, Epoch, ExtentId};
 
-use crate::codec::{put_u64, u64_at};
+use crate::codec::{put_u64, u32_at, u64_at};
 use crate::keys;
 use crate::limits::EXTENT_IMAGES_MAX;
 use crate::store::{StoreError, Txn, View};
 
 /// Bytes of the images of an extent before the first one.
-const IMAGES_HEAD_BYTES: usize = 8;
+const IMAGES_HEAD_BYTES: usize = 24;
 /// Bytes of one image of an extent.
-const IMAGE_BYTES: usize = 40;
+const IMAGE_BYTES: usize = 80;
 /// Bytes of the place of an image.
-pub const PLACE_BYTES: usize = 16;
+pub const PLACE_BYTES: usize = 24;
 /// Bytes of the counter of groups.
 const GROUP_COUNTER_BYTES: usize = 16;
 
@@ -36,6 +36,54 @@ pub struct ExtentImage {
     pub epoch: Epoch,
     /// The group it is a living member of.
     pub group: GroupId,
+    /// Bytes of the extent that it says, from the start.
+    pub content_bytes: u32,
+    /// What its frames are checked by (docs/formats/image.md §4).
+    pub root: [u8; 32],
+}
+
+/// The images of an extent, and whether the oldest is all there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExtentImages {
+    /// The home and all backups use the oldest one.
+    pub is_used: bool,
+    /// No act above the oldest one was answered with a sequence below this; 0 if there is none.
+    pub thawed: u64,
+    /// The highest epoch at which bytes were to be cut since there are images; 0 if there is none.
+    pub cut: Epoch,
+    /// The oldest first.
+    pub images: Vec<ExtentImage>,
+}
+
+impl ExtentImages {
+    /// The image that says every byte that was ever promised, if there is one.
+    ///
+    /// Spec: docs/protocol/seal.md §8.
+    #[must_use]
+    pub fn at_rest(&self) -> Option<&ExtentImage> {
+        self.whole_but_for_cuts().filter(|image| self.cut <= image.epoch)
+    }
+
+    /// The image that says every byte that was ever promised and was not cut since.
+    pub(crate) fn whole_but_for_cuts(&self) -> Option<&ExtentImage> {
+        self.images.first().filter(|image| self.is_used && self.thawed <= image.sequence)
+    }
+}
+
+/// The groups that have an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The newest.
+    pub group: GroupId,
+    /// The one it was taken from, while that has other living members.
+    pub also: Option<GroupId>,
+}
+
+impl Place {
+    /// All of them, the newest first.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> {
+        std::iter::once(self.group).chain(self.also)
+    }
 }
 
 /// The value of an extent's images.
@@ -43,16 +91,22 @@ pub struct ExtentImage {
 /// # Panics
 /// If there are none, or more than [`EXTENT_IMAGES_MAX`].
 #[must_use]
-pub fn encode_images(images: &[ExtentImage]) -> Vec<u8> {
-    assert!(!images.is_empty() && images.len() <= EXTENT_IMAGES_MAX);
+pub fn encode_images(of: &ExtentImages) -> Vec<u8> {
+    assert!(!of.images.is_empty() && of.images.len() <= EXTENT_IMAGES_MAX);
     let mut out = vec![0; IMAGES_HEAD_BYTES];
     out[0] = VERSION;
-    out[1] = u8::try_from(images.len()).expect("at most EXTENT_IMAGES_MAX");
-    for image in images {
+    out[1] = u8::try_from(of.images.len()).expect("at most EXTENT_IMAGES_MAX");
+    out[2] = u8::from(of.is_used);
+    put_u64(&mut out, 8, of.thawed);
+    put_u64(&mut out, 16, of.cut.0);
+    for image in &of.images {
         out.extend_from_slice(&image.image.0);
         out.extend_from_slice(&image.sequence.to_be_bytes());
         out.extend_from_slice(&image.epoch.0.to_be_bytes());
         out.extend_from_slice(&image.group.0.to_be_bytes());
+        out.extend_from_slice(&image.content_bytes.to_be_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&image.root);
     }
     out
 }
@@ -61,7 +115,7 @@ pub fn encode_images(images: &[ExtentImage]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] for a value no version wrote.
-pub fn decode_images(value: &[u8]) -> Result<Vec<ExtentImage>, StoreError> {
+pub fn decode_images(value: &[u8]) -> Result<ExtentImages, StoreError> {
     let (head, rest) = value
         .split_first_chunk::<IMAGES_HEAD_BYTES>()
         .ok_or(StoreError::Corrupt("length of an extent's images"))?;
@@ -71,31 +125,36 @@ pub fn decode_images(value: &[u8]) -> Result<Vec<ExtentImage>, StoreError> {
     let (entries, left) = rest.as_chunks::<IMAGE_BYTES>();
     let count = usize::from(head[1]);
     let counts = 0 < count && count <= EXTENT_IMAGES_MAX && entries.len() == count && left.is_empty();
-    if !counts || head[2..] != [0; 6] {
+    if !counts || 1 < head[2] || head[3..8] != [0; 5] {
         return Err(StoreError::Corrupt("length of an extent's images"));
     }
-    let images: Vec<ExtentImage> = entries
-        .iter()
-        .map(|entry| ExtentImage {
-            image: ImageId(*entry.first_chunk().expect("an entry begins with 16 bytes")),
-            sequence: u64_at(entry, 16),
-            epoch: Epoch(u64_at(entry, 24)),
-            group: GroupId(u64_at(entry, 32)),
-        })
-        .collect();
-    let nameless = images.iter().any(|image| image.image == ImageId([0; 16]));
-    if nameless || images.windows(2).any(|pair| pair[1].sequence <= pair[0].sequence) {
+    let images: Vec<ExtentImage> = entries.iter().map(decode_image).collect();
+    let wrong = |image: &ExtentImage| image.image == ImageId([0; 16]) || EXTENT_BYTES < u64::from(image.content_bytes);
+    let padded = entries.iter().any(|entry| entry[44..48] != [0; 4]);
+    if padded || images.iter().any(wrong) || images.windows(2).any(|pair| pair[1].sequence <= pair[0].sequence) {
         return Err(StoreError::Corrupt("images of an extent"));
     }
-    Ok(images)
+    Ok(ExtentImages { is_used: head[2] == 1, thawed: u64_at(head, 8), cut: Epoch(u64_at(head, 16)), images })
 }
 
-/// The value of an image's place: the group it is in.
+fn decode_image(entry: &[u8; IMAGE_BYTES]) -> ExtentImage {
+    ExtentImage {
+        image: ImageId(*entry.first_chunk().expect("an entry begins with 16 bytes")),
+        sequence: u64_at(entry, 16),
+        epoch: Epoch(u64_at(entry, 24)),
+        group: GroupId(u64_at(entry, 32)),
+        content_bytes: u32_at(entry, 40),
+        root: *entry.last_chunk().expect("an entry ends with 32 bytes"),
+    }
+}
+
+/// The value of an image's place.
 #[must_use]
-pub fn encode_place(group: GroupId) -> [u8; PLACE_BYTES] {
+pub fn encode_place(place: Place) -> [u8; PLACE_BYTES] {
     let mut out = [0; PLACE_BYTES];
     out[0] = VERSION;
-    put_u64(&mut out, 8, group.0);
+    put_u64(&mut out, 8, place.group.0);
+    put_u64(&mut out, 16, place.also.map_or(0, |also| also.0));
     out
 }
 
@@ -103,13 +162,17 @@ pub fn encode_place(group: GroupId) -> [u8; PLACE_BYTES] {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] for a value no version wrote.
-pub fn decode_place(value: &[u8]) -> Result<GroupId, StoreError> {
+pub fn decode_place(value: &[u8]) -> Result<Place, StoreError> {
     let value: &[u8; PLACE_BYTES] =
         value.try_into().map_err(|_| StoreError::Corrupt("length of an image's place"))?;
     if value[..8] != [VERSION, 0, 0, 0, 0, 0, 0, 0] {
         return Err(StoreError::Corrupt("version of an image's place"));
     }
-    Ok(GroupId(u64_at(value, 8)))
+    let (group, also) = (GroupId(u64_at(value, 8)), u64_at(value, 16));
+    if also == group.0 {
+        return Err(StoreError::Corrupt("an image's place"));
+    }
+    Ok(Place { group, also: (also != 0).then_some(GroupId(also)) })
 }
 
 /// Reads the record of a group, which must be the one that its key names.
@@ -121,30 +184,26 @@ pub fn decode_group(id: GroupId, value: &[u8]) -> Result<Group, StoreError> {
     if group.shape().group() == id { Ok(group) } else { Err(StoreError::Corrupt("number of a group")) }
 }
 
-/// The images of an extent, the oldest first; none if it was not sealed.
+/// The images of an extent; none if it was not sealed.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn images(view: &dyn View, extent: ExtentId) -> Result<Vec<ExtentImage>, StoreError> {
-    let mut found = Ok(Vec::new());
+pub fn images(view: &dyn View, extent: ExtentId) -> Result<ExtentImages, StoreError> {
+    let mut found = Ok(ExtentImages::default());
     view.read(&keys::extent_images(extent), &mut |value| found = decode_images(value))?;
     found
 }
 
-pub(crate) fn put_images(
-    txn: &mut dyn Txn,
-    extent: ExtentId,
-    images: &[ExtentImage],
-) -> Result<(), StoreError> {
+pub(crate) fn put_images(txn: &mut dyn Txn, extent: ExtentId, of: &ExtentImages) -> Result<(), StoreError> {
     let key = keys::extent_images(extent);
-    if images.is_empty() { txn.delete(&key) } else { txn.put(&key, &encode_images(images)) }
+    if of.images.is_empty() { txn.delete(&key) } else { txn.put(&key, &encode_images(of)) }
 }
 
-/// The group that an image is in, if it is in one; of a member that was moved, the newer one.
+/// The groups that have an image, if it is in one.
 ///
 /// # Errors
 /// [`StoreError`].
-pub fn place(view: &dyn View, image: ImageId) -> Result<Option<GroupId>, StoreError> {
+pub fn place(view: &dyn View, image: ImageId) -> Result<Option<Place>, StoreError> {
     let mut found = Ok(None);
     view.read(&keys::image(image), &mut |value| found = decode_place(value).map(Some))?;
     found

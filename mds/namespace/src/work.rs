@@ -43,6 +43,19 @@ pub enum WorkItem {
         /// Handles below this epoch are refused from now on.
         epoch: Epoch,
     },
+    /// Take up an extent of which only its oldest image is left.
+    ///
+    /// Spec: docs/protocol/seal.md §9.
+    Adopt {
+        /// Which extent.
+        extent: ExtentId,
+        /// The data server.
+        home: DataServerId,
+        /// Handles below this epoch are refused from now on.
+        epoch: Epoch,
+        /// Bytes that stay, counted from the start of the extent.
+        keep_bytes: u64,
+    },
 }
 
 impl WorkItem {
@@ -50,7 +63,10 @@ impl WorkItem {
     #[must_use]
     pub fn home(&self) -> DataServerId {
         match self {
-            Self::Cut { home, .. } | Self::Drop { home, .. } | Self::Fence { home, .. } => *home,
+            Self::Cut { home, .. }
+            | Self::Drop { home, .. }
+            | Self::Fence { home, .. }
+            | Self::Adopt { home, .. } => *home,
         }
     }
 
@@ -58,7 +74,10 @@ impl WorkItem {
     #[must_use]
     pub fn extent(&self) -> ExtentId {
         match self {
-            Self::Cut { extent, .. } | Self::Drop { extent, .. } | Self::Fence { extent, .. } => *extent,
+            Self::Cut { extent, .. }
+            | Self::Drop { extent, .. }
+            | Self::Fence { extent, .. }
+            | Self::Adopt { extent, .. } => *extent,
         }
     }
 
@@ -66,7 +85,10 @@ impl WorkItem {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         match self {
-            Self::Cut { epoch, .. } | Self::Drop { epoch, .. } | Self::Fence { epoch, .. } => *epoch,
+            Self::Cut { epoch, .. }
+            | Self::Drop { epoch, .. }
+            | Self::Fence { epoch, .. }
+            | Self::Adopt { epoch, .. } => *epoch,
         }
     }
 }

@@ -6,7 +6,7 @@ use layout::{Backup, DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};
 use mds_namespace::op::format::{Root, format};
 use mds_namespace::op::seal;
-use mds_namespace::sealed::{self, ExtentImage};
+use mds_namespace::sealed::{self, ExtentImage, ExtentImages, Place};
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::superblock::{Counters, counters, superblock};
 use mds_namespace::{
@@ -137,6 +137,7 @@ fn extent_records_and_work_items_are_as_drawn() {
         (WorkItem::Drop { extent, home, epoch }, "02", "0000000000000000"),
         (WorkItem::Fence { extent, home, epoch }, "03", "0000000000000000"),
         (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77, fences: true }, "04", "0000000000000077"),
+        (WorkItem::Adopt { extent, home, epoch, keep_bytes: 0x77 }, "05", "0000000000000077"),
     ] {
         let bytes = codec::encode_work(&item);
         let expected = format!("01{code}00000c0d0e0f000102030405060708090a0b0000000000001011{keep}");
@@ -155,15 +156,33 @@ fn groups_and_images_are_as_drawn() {
     assert_eq!(hex(&keys::image(image)), "7030313233343536373839616263646566");
     assert_eq!(keys::image_of(&keys::image(image)), Some(image));
     assert_eq!(hex(&keys::GROUP_COUNTER), "6602");
-    assert_eq!(hex(&sealed::encode_place(GroupId(0x1314))), "01000000000000000000000000001314");
-    assert_eq!(sealed::decode_place(&sealed::encode_place(GroupId(7))), Ok(GroupId(7)));
-    let one = |sequence| ExtentImage { image, sequence, epoch: Epoch(0x1516), group: GroupId(0x1314) };
-    let bytes = sealed::encode_images(&[one(5), one(6)]);
-    let entry = |sequence| format!("{}{sequence}00000000000015160000000000001314", hex(b"0123456789abcdef"));
+    let place = Place { group: GroupId(0x1314), also: None };
+    assert_eq!(hex(&sealed::encode_place(place)), "010000000000000000000000000013140000000000000000");
+    let two = Place { also: Some(GroupId(0x12)), ..place };
+    assert_eq!(hex(&sealed::encode_place(two)), "010000000000000000000000000013140000000000000012");
+    for place in [place, two] {
+        assert_eq!(sealed::decode_place(&sealed::encode_place(place)), Ok(place));
+    }
+    assert!(sealed::decode_place(&sealed::encode_place(Place { also: Some(place.group), ..place })).is_err());
+    let one = |sequence| ExtentImage {
+        image,
+        sequence,
+        epoch: Epoch(0x1516),
+        group: GroupId(0x1314),
+        content_bytes: 0x1718,
+        root: [0xdd; 32],
+    };
+    let of = ExtentImages { is_used: true, thawed: 0x191a, cut: Epoch(0x1b1c), images: vec![one(5), one(6)] };
+    let bytes = sealed::encode_images(&of);
+    let entry = |sequence| {
+        let (name, root) = (hex(b"0123456789abcdef"), "dd".repeat(32));
+        format!("{name}{sequence}000000000000151600000000000013140000171800000000{root}")
+    };
     let entries = [entry("0000000000000005"), entry("0000000000000006")];
-    assert_eq!(hex(&bytes), format!("0102000000000000{}{}", entries[0], entries[1]));
-    assert_eq!(sealed::decode_images(&bytes), Ok(vec![one(5), one(6)]));
-    for (at, wrong) in [(0, 2), (1, 0), (1, 1), (1, 3), (7, 1), (31, 6)] {
+    let head = "0102010000000000000000000000191a0000000000001b1c";
+    assert_eq!(hex(&bytes), format!("{head}{}{}", entries[0], entries[1]));
+    assert_eq!(sealed::decode_images(&bytes), Ok(of));
+    for (at, wrong) in [(0, 2), (1, 0), (1, 1), (1, 3), (2, 2), (7, 1), (47, 6), (64, 5), (71, 1)] {
         let mut bytes = bytes.clone();
         bytes[at] = wrong;
         assert!(sealed::decode_images(&bytes).is_err(), "{at}");
@@ -171,9 +190,9 @@ fn groups_and_images_are_as_drawn() {
     for len in 0..bytes.len() {
         assert!(sealed::decode_images(&bytes[..len]).is_err());
     }
-    let many: Vec<u8> = [&[1, 5, 0, 0, 0, 0, 0, 0], &[7; 200][..]].concat();
+    let many: Vec<u8> = [&[1, 5, 0, 0, 0, 0, 0, 0], &[7; 416][..]].concat();
     assert!(sealed::decode_images(&many).is_err(), "more than there may be");
-    assert!(sealed::decode_place(&[2; 16]).is_err() && sealed::decode_place(&[1; 15]).is_err());
+    assert!(sealed::decode_place(&[2; 24]).is_err() && sealed::decode_place(&[1; 23]).is_err());
     let store = MemStore::new();
     let mut txn = store.begin().unwrap();
     assert_eq!(sealed::group_counter(&*txn), Ok(1));

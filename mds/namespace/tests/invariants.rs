@@ -9,7 +9,7 @@ use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};
 use mds_namespace::invariants::{Broken, check};
 use mds_namespace::op::{extent, seal};
-use mds_namespace::sealed::{self, ExtentImage};
+use mds_namespace::sealed::{self, ExtentImage, ExtentImages, Place};
 use mds_namespace::{ExtentRecord, FileType, Kind, MetaStore, ROOT_INO, Txn, WorkItem, directory, keys};
 
 /// Breaks a store with a directory 2, a file 3 in it, and a symlink 4 in the root.
@@ -97,11 +97,11 @@ fn what_stands_beside_inodes_and_fits_none() {
     assert_eq!(put(&keys::work(0), &codec::encode_work(&item)), "has no extent");
     assert_eq!(put(&keys::work(5), &codec::encode_work(&item)), "is above the next number");
     let images = |group| {
-        let (image, epoch) = (ImageId([9; 16]), Epoch(1));
-        sealed::encode_images(&[ExtentImage { image, sequence: 1, epoch, group: GroupId(group) }])
+        let images = vec![ExtentImage { group: GroupId(group), ..an_image() }];
+        sealed::encode_images(&ExtentImages { images, ..ExtentImages::default() })
     };
     assert_eq!(put(&keys::extent_images(extent(3)), &images(1)), "have no extent");
-    let place = sealed::encode_place(GroupId(1));
+    let place = sealed::encode_place(Place { group: GroupId(1), also: None });
     assert_eq!(
         put(&keys::image(ImageId([9; 16])), &place),
         "does not have an image that is said to be in it"
@@ -116,6 +116,12 @@ fn what_stands_beside_inodes_and_fits_none() {
     assert_eq!(what(loops), "can't be reached");
 }
 
+/// Image 9, of epoch 1, in group 1.
+fn an_image() -> ExtentImage {
+    let (image, epoch, group) = (ImageId([9; 16]), Epoch(1), GroupId(1));
+    ExtentImage { image, sequence: 5, epoch, group, content_bytes: 9, root: [1; 32] }
+}
+
 /// A sound store with file 3, its extent 0 and that one's image, broken in one place.
 fn broken_group(damage: impl FnOnce(&mut dyn Txn, &Group)) -> &'static str {
     what(broken(|txn| {
@@ -127,7 +133,8 @@ fn broken_group(damage: impl FnOnce(&mut dyn Txn, &Group)) -> &'static str {
         let (profile, codec) = (Profile::OneCopy, CodecId::Copies);
         let draft = Draft { group, profile, codec, members: vec![Some(member)], parity: vec![] };
         let group = Group::new(draft.shape(&[]).unwrap(), vec![Some(DataServerId(1))]).unwrap();
-        let how = seal::SealedAs { epoch: Epoch(1), sequence: 5, from: None };
+        let (epoch, content_bytes, root) = (Epoch(1), 9, [1; 32]);
+        let how = seal::SealedAs { epoch, sequence: 5, content_bytes, root, from: None };
         seal::make_group(txn, &group, &[how]).unwrap();
         check(&*txn).unwrap();
         damage(txn, &group);
@@ -146,9 +153,19 @@ fn groups_that_are_wrong() {
     let untaken = broken_group(|txn, _| txn.delete(&keys::GROUP_COUNTER).unwrap());
     assert_eq!(untaken, "is above the next number");
     let newer = broken_group(|txn, group| {
-        let group = group.shape().group();
-        let newer = ExtentImage { image, sequence: 5, epoch: Epoch(2), group };
-        txn.put(&keys::extent_images(id), &sealed::encode_images(&[newer])).unwrap();
+        let images = vec![ExtentImage { epoch: Epoch(2), group: group.shape().group(), ..an_image() }];
+        let of = ExtentImages { images, ..ExtentImages::default() };
+        txn.put(&keys::extent_images(id), &sealed::encode_images(&of)).unwrap();
     });
     assert_eq!(newer, "are of a higher epoch than it");
+    let cut = broken_group(|txn, _| {
+        let of = ExtentImages { cut: Epoch(2), ..sealed::images(txn, id).unwrap() };
+        txn.put(&keys::extent_images(id), &sealed::encode_images(&of)).unwrap();
+    });
+    assert_eq!(cut, "were cut at a higher epoch than it");
+    let elsewhere = broken_group(|txn, _| {
+        let place = Place { group: GroupId(1), also: Some(GroupId(7)) };
+        txn.put(&keys::image(image), &sealed::encode_place(place)).unwrap();
+    });
+    assert_eq!(elsewhere, "does not have an image that is said to be in it");
 }

@@ -1,6 +1,6 @@
-//! Sealed extents: which images may be grouped, when older ones are dead, and when a group is gone.
+//! Sealed extents: which images may be grouped, when older ones are dead, when a group is gone, and when an image is all there is.
 //!
-//! Spec: docs/protocol/seal.md §2, §3, §6, §7.
+//! Spec: docs/protocol/seal.md §2, §3, §6 to §9.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 #![allow(dead_code, reason = "the fixture serves other tests, too")]
 
@@ -9,15 +9,17 @@ mod fixture;
 use fixture::{Fs, root};
 use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
-use mds_namespace::op::extent::{CopyChange, allocate, change_copies, extent, fence};
+use mds_namespace::op::extent::{Adoption, CopyChange, adopt, allocate, change_copies, extent, fence};
 use mds_namespace::op::move_to_extents::move_to_extents;
 use mds_namespace::op::remove::remove;
-use mds_namespace::op::seal::{SealedAs, groups_from, living, make_group, rehome, take_group, use_image};
+use mds_namespace::op::seal::{
+    SealedAs, groups_from, living, make_group, rehome, take_group, thaw, use_image,
+};
 use mds_namespace::op::setattr::set_attributes;
 use mds_namespace::op::size::{Grown, grow};
 use mds_namespace::op::{reap, work};
-use mds_namespace::sealed::{group, images, place};
-use mds_namespace::{FsError, Kind, ROOT_INO, SetAttributes};
+use mds_namespace::sealed::{self, Place, group, images};
+use mds_namespace::{FsError, Kind, ROOT_INO, SetAttributes, WorkItem};
 use proptest::prelude::*;
 
 fn id(number: u32) -> DataServerId {
@@ -60,7 +62,7 @@ fn a_group(number: u64, members: &[(u8, ExtentId, u32)]) -> Group {
 }
 
 fn sealed_as(epoch: u64, sequence: u64) -> SealedAs {
-    SealedAs { epoch: Epoch(epoch), sequence, from: None }
+    SealedAs { epoch: Epoch(epoch), sequence, content_bytes: 900, root: [1; 32], from: None }
 }
 
 fn number(fs: &mut Fs) -> u64 {
@@ -81,7 +83,7 @@ fn sealed() -> (Fs, [ExtentId; 2]) {
 }
 
 fn names(fs: &Fs, extent: ExtentId) -> Vec<ImageId> {
-    images(&*fs.view(), extent).unwrap().into_iter().map(|image| image.image).collect()
+    images(&*fs.view(), extent).unwrap().images.into_iter().map(|image| image.image).collect()
 }
 
 fn groups(fs: &Fs) -> Vec<u64> {
@@ -89,7 +91,13 @@ fn groups(fs: &Fs) -> Vec<u64> {
 }
 
 fn say_used(fs: &mut Fs, extent: ExtentId, name: u8, server: u32) -> bool {
-    fs.run(|txn, _| use_image(txn, extent, image(name), id(server))).unwrap()
+    fs.run(|txn, _| use_image(txn, extent, image(name), id(server), 0)).unwrap()
+}
+
+/// The groups that have an image.
+fn place(fs: &Fs, name: u8) -> Vec<u64> {
+    let place = sealed::place(&*fs.view(), image(name)).unwrap();
+    place.iter().flat_map(Place::groups).map(|group| group.0).collect()
 }
 
 #[test]
@@ -123,7 +131,7 @@ fn a_group_is_made_as_a_whole_or_not_at_all() {
     make(&mut fs, &good, &both).unwrap();
     assert_eq!(group(&*fs.view(), GroupId(1)).unwrap(), Some(good.clone()));
     for name in [1, 2, 101] {
-        assert_eq!(place(&*fs.view(), image(name)).unwrap(), Some(GroupId(1)));
+        assert_eq!(place(&fs, name), [1]);
     }
     assert_eq!(living(&*fs.view(), &good).unwrap().len(), 2);
     assert_eq!(make(&mut fs, &good, &both), Err(FsError::Invalid), "once");
@@ -141,18 +149,18 @@ fn an_older_image_stays_until_a_newer_one_is_used() {
     make(&mut fs, &older, &[sealed_as(1, 20)]).unwrap();
     assert_eq!((names(&fs, one), names(&fs, two)), (vec![image(1), image(3)], vec![image(2)]));
     assert!(!say_used(&mut fs, one, 3, 11), "only its home may say so");
-    assert!(!say_used(&mut fs, one, 1, 1), "the oldest one is in use anyway");
+    assert!(say_used(&mut fs, one, 1, 1) && !say_used(&mut fs, one, 1, 1), "noted once");
     assert!(say_used(&mut fs, one, 3, 1));
     assert!(!say_used(&mut fs, one, 3, 1), "twice is once");
     assert_eq!(names(&fs, one), [image(3)]);
     assert_eq!(groups(&fs), [1, 2], "another member of the first group lives");
-    assert_eq!(place(&*fs.view(), image(1)).unwrap(), Some(GroupId(1)), "and needs the dead one");
+    assert_eq!(place(&fs, 1), [1], "and needs the dead one");
     let third = number(&mut fs);
     make(&mut fs, &a_group(third, &[(4, two, 2)]), &[sealed_as(1, 30)]).unwrap();
     assert!(say_used(&mut fs, two, 4, 2));
     assert_eq!(groups(&fs), [2, 3], "nobody lives in the first group");
     for name in [1, 2, 101] {
-        assert_eq!(place(&*fs.view(), image(name)).unwrap(), None);
+        assert_eq!(place(&fs, name), [0_u64; 0]);
     }
 }
 
@@ -199,7 +207,7 @@ fn a_removed_file_takes_its_groups_along() {
     fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
     fs.run(|txn, _| reap::reap(txn, one.ino)).unwrap();
     assert_eq!((names(&fs, one), names(&fs, two), groups(&fs)), (vec![], vec![], vec![]));
-    assert_eq!(place(&*fs.view(), image(101)).unwrap(), None);
+    assert_eq!(place(&fs, 101), [0_u64; 0]);
 }
 
 fn cut_to(fs: &mut Fs, ino: u64, size_bytes: u64) {
@@ -275,8 +283,125 @@ fn a_living_member_goes_into_another_group() {
     }
     make(&mut fs, &a_group(third, &[(2, two, 8)]), &[taken]).unwrap();
     assert_eq!((groups(&fs), names(&fs, two)), (vec![2, 3], vec![image(2)]));
-    assert_eq!(place(&*fs.view(), image(2)).unwrap(), Some(GroupId(3)));
-    assert_eq!(place(&*fs.view(), image(1)).unwrap(), None, "the dead one is needed no more");
+    assert_eq!((place(&fs, 2), place(&fs, 1)), (vec![3], vec![]), "the dead one is needed no more");
+}
+
+/// What was taken from a group that has other living members stays in it, whatever becomes of the newer group.
+#[test]
+fn a_member_of_two_groups_goes_back_to_the_older_one() {
+    let (mut fs, [one, two]) = sealed();
+    let second = number(&mut fs);
+    let taken = SealedAs { from: Some(1), ..sealed_as(1, 10) };
+    make(&mut fs, &a_group(second, &[(1, one, 1)]), &[taken]).unwrap();
+    assert_eq!((groups(&fs), place(&fs, 1)), (vec![1, 2], vec![2, 1]));
+    let third = number(&mut fs);
+    let again = SealedAs { from: Some(2), ..taken };
+    assert_eq!(make(&mut fs, &a_group(third, &[(1, one, 1)]), &[again]), Err(FsError::ContentMoved), "a third");
+    make(&mut fs, &a_group(third, &[(3, one, 1)]), &[sealed_as(1, 20)]).unwrap();
+    assert!(say_used(&mut fs, one, 3, 1));
+    assert_eq!((groups(&fs), place(&fs, 1), place(&fs, 102)), (vec![1, 3], vec![1], vec![]));
+    let fourth = number(&mut fs);
+    make(&mut fs, &a_group(fourth, &[(2, two, 2)]), &[taken]).unwrap();
+    assert_eq!((groups(&fs), place(&fs, 1), place(&fs, 2)), (vec![3, 4], vec![], vec![4]));
+}
+
+fn is_at_rest(fs: &Fs, extent: ExtentId) -> bool {
+    images(&*fs.view(), extent).unwrap().at_rest().is_some()
+}
+
+fn say_thawed(fs: &mut Fs, extent: ExtentId, server: u32, sequence: u64) -> Result<(), FsError> {
+    fs.run(|txn, _| thaw(txn, extent, id(server), sequence))
+}
+
+/// docs/protocol/seal.md §8: an image is all there is only while nobody has said or asked anything else, in whatever order words come.
+#[test]
+fn an_extent_is_at_rest_until_somebody_writes_or_cuts() {
+    let (mut fs, [one, two]) = sealed();
+    assert!(!is_at_rest(&fs, one), "nobody has said that it is used");
+    assert!(say_used(&mut fs, one, 1, 1) && is_at_rest(&fs, one));
+    assert_eq!(say_thawed(&mut fs, one, 2, 11), Err(FsError::ContentMoved), "not its home");
+    say_thawed(&mut fs, one, 1, 10).unwrap();
+    assert!(is_at_rest(&fs, one), "the image says that act");
+    say_thawed(&mut fs, one, 1, 11).unwrap();
+    assert!(!is_at_rest(&fs, one));
+    assert!(!say_used(&mut fs, one, 1, 1) && !is_at_rest(&fs, one), "an old word changes nothing");
+    let next = number(&mut fs);
+    make(&mut fs, &a_group(next, &[(3, one, 1)]), &[sealed_as(1, 20)]).unwrap();
+    assert!(!is_at_rest(&fs, one));
+    assert!(say_used(&mut fs, one, 3, 1) && is_at_rest(&fs, one));
+    // Something came above it before it was said to be used.
+    let above = |fs: &mut Fs, sequence| fs.run(|txn, _| use_image(txn, two, image(2), id(2), sequence)).unwrap();
+    assert!(above(&mut fs, 12) && !is_at_rest(&fs, two));
+    assert!(!above(&mut fs, 0) && !is_at_rest(&fs, two));
+    cut_to(&mut fs, one.ino, 5);
+    all_work_done(&mut fs);
+    assert!(!is_at_rest(&fs, one), "the image says more than there is");
+    let epoch = extent(&*fs.view(), one).unwrap().unwrap().epoch.0;
+    let next = number(&mut fs);
+    make(&mut fs, &a_group(next, &[(4, one, 1)]), &[sealed_as(epoch, 30)]).unwrap();
+    assert!(say_used(&mut fs, one, 4, 1) && is_at_rest(&fs, one));
+    fs.run(|txn, _| fence(txn, one)).unwrap();
+    assert!(is_at_rest(&fs, one), "a fence takes no bytes");
+}
+
+fn take_up(fs: &mut Fs, extent: ExtentId, epoch: u64, home: u32) -> Option<(u64, u32)> {
+    let asked = Adoption { extent, epoch: Epoch(epoch), home: id(home) };
+    let record = fs.run(|txn, _| adopt(txn, &asked)).unwrap()?;
+    Some((record.epoch.0, record.home.0))
+}
+
+fn pending(fs: &Fs) -> Vec<WorkItem> {
+    work::pending(&*fs.view(), 0, 99).unwrap().into_iter().map(|(_, item)| item).collect()
+}
+
+/// docs/protocol/seal.md §9.
+#[test]
+fn an_extent_at_rest_gets_a_home_that_has_nothing_of_it() {
+    let (mut fs, [one, _]) = sealed();
+    assert_eq!(take_up(&mut fs, one, 1, 5), Some((1, 1)), "not at rest");
+    say_used(&mut fs, one, 1, 1);
+    assert_eq!(take_up(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
+    assert_eq!(take_up(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
+    assert_eq!(take_up(&mut fs, ExtentId { ino: one.ino, index: 9 }, 1, 5), None);
+    assert_eq!(take_up(&mut fs, one, 1, 5), Some((2, 5)));
+    let work = |epoch: u64, home, keep_bytes| {
+        let (epoch, home) = (Epoch(epoch), id(home));
+        WorkItem::Adopt { extent: one, home, epoch, keep_bytes }
+    };
+    let gone = |epoch, home| WorkItem::Drop { extent: one, home: id(home), epoch: Epoch(epoch) };
+    assert_eq!(pending(&fs), [work(2, 5, EXTENT_BYTES), gone(2, 1), gone(2, 11)]);
+    let record = extent(&*fs.view(), one).unwrap().unwrap();
+    assert_eq!((record.backups.len(), record.pending_work.is_some()), (0, true));
+    // Nobody can be filled from it yet.
+    let copies = layout::copies::Copies { home: id(5), backups: vec![(id(6), true)] };
+    let change = CopyChange { extent: one, epoch: Epoch(2), copies };
+    assert_eq!(fs.run(|txn, _| change_copies(txn, &change)).unwrap(), Some(record));
+    // It dies as well, and meanwhile the file is cut and fenced.
+    cut_to(&mut fs, one.ino, 7);
+    fs.run(|txn, _| fence(txn, one)).unwrap();
+    assert!(pending(&fs).contains(&work(4, 5, 7)));
+    assert_eq!(take_up(&mut fs, one, 4, 6), Some((5, 6)), "what was cut is said with the work");
+    assert!(pending(&fs).contains(&work(5, 6, 7)) && pending(&fs).contains(&gone(5, 5)));
+    all_work_done(&mut fs);
+    assert_eq!(names(&fs, one), [image(1)]);
+    assert_eq!(take_up(&mut fs, one, 5, 7), Some((5, 6)), "it was cut");
+    cut_to(&mut fs, one.ino, 0);
+    all_work_done(&mut fs);
+    assert_eq!(names(&fs, one), []);
+}
+
+/// While another cut or fence is pending nobody can tell what the old home has done of it.
+#[test]
+fn an_extent_with_work_is_not_given_away() {
+    let (mut fs, [one, two]) = sealed();
+    say_used(&mut fs, one, 1, 1);
+    fs.run(|txn, _| fence(txn, one)).unwrap();
+    assert_eq!(take_up(&mut fs, one, 2, 5), Some((2, 1)));
+    all_work_done(&mut fs);
+    assert_eq!(take_up(&mut fs, one, 2, 5), Some((3, 5)));
+    cut_to(&mut fs, one.ino, 0);
+    all_work_done(&mut fs);
+    assert_eq!((names(&fs, one), names(&fs, two)), (vec![], vec![]), "cut to nothing before it was there");
 }
 
 /// In a group of copies one image has two places.
@@ -297,7 +422,7 @@ fn copies_are_one_image_at_two_places() {
     fs.run(|txn, _| rehome(txn, GroupId(1), 1, id(2), id(4))).unwrap();
     fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
     fs.run(|txn, _| reap::reap(txn, one.ino)).unwrap();
-    assert_eq!((groups(&fs), place(&*fs.view(), image(1)).unwrap()), (vec![], None));
+    assert_eq!((groups(&fs), place(&fs, 1)), (vec![], vec![]));
 }
 
 /// Anything that may happen to the two extents and their groups.
@@ -307,6 +432,9 @@ enum Act {
     Make(u8),
     Use(usize, usize),
     Rehome(u64, usize, u32),
+    Thaw(usize, u64),
+    /// Gives an extent to this server, and back to its first one when that is done.
+    Adopt(usize, u32),
     Dissolve(usize),
     Cut(u64),
     Fence(usize),
@@ -320,6 +448,8 @@ fn act() -> impl Strategy<Value = Act> {
         3 => (0_usize..2, 0_usize..4).prop_map(|(extent, which)| Act::Use(extent, which)),
         2 => (1_u64..9, 0_usize..3, 1_u32..6).prop_map(|(group, slot, to)| Act::Rehome(group, slot, to)),
         2 => (0_usize..2).prop_map(Act::Dissolve),
+        1 => (0_usize..2, 0_u64..40).prop_map(|(extent, sequence)| Act::Thaw(extent, sequence)),
+        1 => (0_usize..2, 6_u32..9).prop_map(|(extent, home)| Act::Adopt(extent, home)),
         1 => prop_oneof![Just(0), Just(5), Just(EXTENT_BYTES)].prop_map(Act::Cut),
         1 => (0_usize..2).prop_map(Act::Fence),
         3 => Just(Act::WorkDone),
@@ -335,7 +465,8 @@ fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
             let epoch = |extent| extent_epoch(fs, extent);
             let how: Vec<SealedAs> =
                 (0..2).filter(here).map(|at| sealed_as(epoch(extents[at]), u64::from(count))).collect();
-            let member = |at: usize| (count * 2 + u8::try_from(at).unwrap(), extents[at], [1, 2][at]);
+            let member =
+                |at: usize| (count * 2 + u8::try_from(at).unwrap(), extents[at], home_of(fs, extents[at]));
             let members: Vec<_> = (0..2).filter(here).map(member).collect();
             let next = number(fs);
             let _ = make(fs, &a_group(next, &members), &how);
@@ -343,7 +474,8 @@ fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
         Act::Use(at, which) => {
             let kept = names(fs, extents[at]);
             let Some(name) = kept.get(which) else { return };
-            assert_eq!(say_used(fs, extents[at], name.0[0], [1, 2][at]), 0 < which);
+            let changes = say_used(fs, extents[at], name.0[0], home_of(fs, extents[at]));
+            assert!(changes || which == 0);
             assert_eq!(names(fs, extents[at]), kept[which..]);
         }
         Act::Rehome(number, slot, to) => {
@@ -352,15 +484,31 @@ fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
             let _ = fs.run(|txn, _| rehome(txn, GroupId(number), slot, from, id(to)));
         }
         Act::Dissolve(at) => {
-            let Some(image) = images(&*fs.view(), extents[at]).unwrap().first().copied() else { return };
+            let Some(image) = images(&*fs.view(), extents[at]).unwrap().images.first().copied() else { return };
+            let is_moved = sealed::place(&*fs.view(), image.image).unwrap().unwrap().also.is_some();
             let old = group(&*fs.view(), image.group).unwrap().unwrap();
             let slot =
                 old.shape().members().iter().position(|one| one.is_some_and(|one| one.image == image.image));
             let home = old.homes()[slot.unwrap()].unwrap();
-            let how = SealedAs { epoch: image.epoch, sequence: image.sequence, from: Some(image.group.0) };
+            let how = SealedAs { from: Some(image.group.0), ..sealed_as(image.epoch.0, image.sequence) };
             let next = number(fs);
             let made = make(fs, &a_group(next, &[(image.image.0[0], extents[at], home.0)]), &[how]);
-            assert_eq!(made.is_ok(), home.0 != 3, "{made:?}");
+            assert_eq!(made.is_ok(), home.0 != 3 && !is_moved, "{made:?}");
+        }
+        Act::Thaw(at, sequence) => {
+            let home = home_of(fs, extents[at]);
+            say_thawed(fs, extents[at], home, sequence).unwrap();
+            let kept = images(&*fs.view(), extents[at]).unwrap();
+            assert!(kept.at_rest().is_none_or(|image| sequence <= image.sequence));
+        }
+        Act::Adopt(at, home) => {
+            let rests = is_at_rest(fs, extents[at]);
+            let epoch = extent_epoch(fs, extents[at]);
+            let was_home = home_of(fs, extents[at]);
+            let (after, now_home) = take_up(fs, extents[at], epoch, home).unwrap();
+            let adopting = |fs: &Fs| pending(fs).iter().any(|item| matches!(item, WorkItem::Adopt { .. }));
+            assert!(after == epoch || ((rests || adopting(fs)) && now_home == home));
+            assert!(after != epoch || now_home == was_home);
         }
         Act::Cut(size_bytes) => cut_to(fs, ino, size_bytes),
         Act::Fence(at) => drop(fs.run(|txn, _| fence(txn, extents[at]))),
@@ -371,6 +519,10 @@ fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
             assert_eq!(groups(fs), []);
         }
     }
+}
+
+fn home_of(fs: &Fs, of: ExtentId) -> u32 {
+    extent(&*fs.view(), of).unwrap().unwrap().home.0
 }
 
 fn extent_epoch(fs: &Fs, of: ExtentId) -> u64 {

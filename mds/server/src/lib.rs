@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod attr;
 mod callback;
 mod compound;

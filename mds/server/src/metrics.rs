@@ -180,6 +180,11 @@ impl Metrics {
         self.recalls_any.inc();
     }
 
+    /// Extents of which only an image was left have other homes.
+    pub(crate) fn adopted(&self, extents: usize) {
+        self.sealing.adopted.inc_by(extents as u64);
+    }
+
     /// Backups became homes.
     pub(crate) fn promoted(&self, extents: usize) {
         self.promotions.inc_by(extents as u64);

@@ -20,6 +20,7 @@ use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
 use wire_nfs::control::ClusterKey;
 
+use crate::adopt;
 use crate::copies::{Tally, set_of};
 use crate::driver::remember_data_servers;
 use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
@@ -85,7 +86,7 @@ fn standing(server: &Server, now_ms: u64) -> Standing {
     Standing { servers: server.data_servers.places(now_ms).iter().map(one).collect() }
 }
 
-fn dead_long(server: &Server, id: DataServerId, now_ms: u64) -> bool {
+pub(crate) fn dead_long(server: &Server, id: DataServerId, now_ms: u64) -> bool {
     server.data_servers.dead_for_ms(id, now_ms).is_some_and(|dead_ms| BURY_MS <= dead_ms)
 }
 
@@ -224,6 +225,9 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
             Ok(_) | Err(_) => break,
         }
     }
+    if let Pass::Homes(dead) = pass {
+        changed.extend(adopt::adopt(server, dead, records).await);
+    }
     if changed.is_empty() {
         return changed;
     }
@@ -232,7 +236,7 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
         tracing::debug!(%extent, epoch, home, backups = ?record.backups, "other servers keep an extent");
     }
     if let Pass::Homes(_) = pass {
-        tracing::warn!(extents = changed.len(), "backups have taken the place of dead homes");
+        tracing::warn!(extents = changed.len(), "others have taken the place of dead homes");
         recall(server, &changed).await;
         server.metrics.promoted(changed.len());
     }

@@ -1,7 +1,7 @@
-//! Carries out work items: what data servers must still cut, drop or fence. Items live in the replicated store until the
+//! Carries out work items: what data servers must still cut, drop, fence or take up. Items live in the replicated store until the
 //! data server has answered, so a crash only delays them.
 //!
-//! Spec: docs/protocol/control.md §3.
+//! Spec: docs/protocol/control.md §3; docs/protocol/seal.md §9.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{SETTLE_CALLS_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
-use crate::{copies, status};
+use crate::{adopt, copies, status};
 
 /// Between two rounds when nobody calls.
 const ROUND_MS: u64 = 1000;
@@ -150,5 +150,10 @@ async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError>
         }
         WorkItem::Drop { extent, epoch, .. } => known.control.drop_extent(*extent, *epoch).await,
         WorkItem::Fence { extent, epoch, .. } => known.control.fence(*extent, *epoch).await,
+        WorkItem::Adopt { extent, epoch, keep_bytes, .. } => {
+            // Who knows nothing of the image now will be asked to drop the extent soon.
+            let (image, sequence) = adopt::image(server, *extent).ok_or(ControlError::Unknown)?;
+            known.control.adopt(*extent, *epoch, sequence, *keep_bytes, &image).await
+        }
     }
 }

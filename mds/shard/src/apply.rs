@@ -76,6 +76,8 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::MakeGroup(asked) => seal::make_group(txn, asked),
         Command::UseImages(asked) => seal::use_images(txn, asked),
         Command::RehomeImage(asked) => seal::rehome(txn, asked),
+        Command::ThawExtent(asked) => seal::thaw(txn, asked),
+        Command::AdoptExtents(asked) => seal::adopt(txn, asked),
     }
 }
 

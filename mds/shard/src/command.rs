@@ -114,6 +114,10 @@ pub enum Command {
     UseImages(seal::UseImages),
     /// An image of a group is on another data server now.
     RehomeImage(seal::RehomeImage),
+    /// Something lies above an image.
+    ThawExtent(seal::ThawExtent),
+    /// Extents of which only an image is left get another home.
+    AdoptExtents(seal::AdoptExtents),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -143,7 +147,7 @@ pub enum Outcome {
     Inode(Box<mds_namespace::Inode>),
     /// Answer to `Allocate` and `Fence`.
     Extent(mds_namespace::ExtentRecord),
-    /// Answer to `ChangeCopies`: for each change the extent's record afterwards, if it has one.
+    /// Answer to `ChangeCopies` and `AdoptExtents`: for each the extent's record afterwards, if it has one.
     Copies(Vec<Option<mds_namespace::ExtentRecord>>),
     /// Answer to `RegisterDataServer`: the id this uuid has, always the same.
     DataServer(u32),

@@ -6,7 +6,7 @@ use layout::ExtentId;
 use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use mds_namespace::codec;
 use mds_namespace::keys;
-use mds_namespace::sealed::{self, ExtentImage};
+use mds_namespace::sealed::{self, ExtentImage, ExtentImages, Place};
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::superblock;
 use mds_namespace::{
@@ -37,8 +37,8 @@ fn run(input: &[u8]) -> usize {
         4 => stored(&keys::SUPERBLOCK, value, |view| superblock::superblock(view).map(drop)),
         5 => stored(&keys::COUNTERS, value, |view| superblock::counters(view).map(drop)),
         6 => check_key(value),
-        7 => sealed::decode_images(value).is_ok_and(|images| sealed::encode_images(&images) == value),
-        8 => sealed::decode_place(value).is_ok_and(|group| sealed::encode_place(group) == value),
+        7 => sealed::decode_images(value).is_ok_and(|of| sealed::encode_images(&of) == value),
+        8 => sealed::decode_place(value).is_ok_and(|place| sealed::encode_place(place) == value),
         9 => sealed::decode_group(GROUP, value).is_ok_and(|group| group.encode() == value),
         _ => stored(&keys::GROUP_COUNTER, value, |view| sealed::group_counter(view).map(drop)),
     };
@@ -121,12 +121,15 @@ fn sealed_seeds() -> Vec<Vec<u8>> {
     let shape = draft.shape(&[member.sum]).expect("copies have their member's sum");
     let homes = [1, 2].map(|home| Some(layout::DataServerId(home))).to_vec();
     let group = Group::new(shape, homes).expect("each image has a home");
-    let one = |sequence| ExtentImage { image, sequence, epoch: layout::Epoch(3), group: GROUP };
+    let (epoch, content_bytes, root) = (layout::Epoch(3), 9, [1; 32]);
+    let one = |sequence| ExtentImage { image, sequence, epoch, group: GROUP, content_bytes, root };
+    let of = ExtentImages { is_used: true, thawed: 5, cut: epoch, images: vec![one(5), one(6)] };
+    let place = Place { group: GROUP, also: Some(GroupId(6)) };
     vec![
         seed(6, &keys::image(image)),
         seed(6, &keys::extent_images(EXTENT)),
-        seed(7, &sealed::encode_images(&[one(5), one(6)])),
-        seed(8, &sealed::encode_place(GROUP)),
+        seed(7, &sealed::encode_images(&of)),
+        seed(8, &sealed::encode_place(place)),
         seed(9, &group.encode()),
         seed(10, &[&[1, 0, 0, 0, 0, 0, 0, 0], &7_u64.to_be_bytes()[..]].concat()),
     ]
@@ -176,6 +179,7 @@ fn seeds() -> Vec<Vec<u8>> {
         WorkItem::Cut { extent: EXTENT, home, epoch, keep_bytes: 7, fences: true },
         WorkItem::Drop { extent: EXTENT, home, epoch },
         WorkItem::Fence { extent: EXTENT, home, epoch },
+        WorkItem::Adopt { extent: EXTENT, home, epoch, keep_bytes: 7 },
     ] {
         seeds.push(seed(3, &codec::encode_work(&item)));
     }

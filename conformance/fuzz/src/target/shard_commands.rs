@@ -9,6 +9,7 @@ use layout::copies::Copies;
 use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId, Iomode};
 use mds_namespace::op::extent::CopyChange;
+use mds_namespace::op::extent::Adoption;
 use mds_namespace::op::seal::SealedAs;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::{Caller, Durability, Kind, MetaStore, SetAttributes, SetTime, Timestamp, invariants};
@@ -225,7 +226,8 @@ fn extent_is_sealed() -> Vec<Command> {
         };
         let shape = draft.shape(&[]).expect("one copy has no parity");
         let record = Group::new(shape, vec![Some(one)]).expect("the image has a home").encode();
-        let how = SealedAs { epoch: Epoch(3), sequence: u64::from(image), from: None };
+        let (epoch, content_bytes, root) = (Epoch(3), 9, [1; 32]);
+        let how = SealedAs { epoch, sequence: u64::from(image), content_bytes, root, from: None };
         Command::MakeGroup(seal::MakeGroup { record, sealed_as: vec![how] })
     };
     vec![
@@ -234,9 +236,13 @@ fn extent_is_sealed() -> Vec<Command> {
         copies(1, 8),
         copies(2, 9),
         Command::UseImages(seal::UseImages {
-            used: vec![seal::UsedImage { extent, image: [9; 16], server: one }],
+            used: vec![seal::UsedImage { extent, image: [9; 16], server: one, above: 4 }],
         }),
         Command::RehomeImage(seal::RehomeImage { group: 2, slot: 0, from: one, to: two }),
+        Command::ThawExtent(seal::ThawExtent { extent, server: one, sequence: 9 }),
+        Command::AdoptExtents(seal::AdoptExtents {
+            adoptions: vec![Adoption { extent, epoch: Epoch(3), home: two }],
+        }),
     ]
 }
 

@@ -11,15 +11,15 @@ use super::{Broken, ensure};
 use crate::ExtentRecord;
 use crate::keys;
 use crate::op::seal::slot_of;
-use crate::sealed::{self, ExtentImage};
+use crate::sealed::{self, ExtentImages, Place};
 use crate::store::StoreError;
 
 /// All that is kept of sealed extents.
 #[derive(Default)]
 pub(super) struct Sealed {
     groups: BTreeMap<GroupId, Group>,
-    places: BTreeMap<ImageId, GroupId>,
-    images: BTreeMap<ExtentId, Vec<ExtentImage>>,
+    places: BTreeMap<ImageId, Place>,
+    images: BTreeMap<ExtentId, ExtentImages>,
 }
 
 impl Sealed {
@@ -49,14 +49,16 @@ impl Sealed {
         extents: &BTreeMap<ExtentId, ExtentRecord>,
         next_group: u64,
     ) -> Result<(), Broken> {
-        for (&extent, images) in &self.images {
+        for (&extent, of) in &self.images {
             let wrong = |holds, what| ensure(holds, "images of an extent of inode", extent.ino, what);
             let record = extents.get(&extent);
             wrong(record.is_some(), "have no extent")?;
-            for image in images {
+            wrong(record.is_some_and(|record| of.cut <= record.epoch), "were cut at a higher epoch than it")?;
+            for image in &of.images {
                 let newer = record.is_some_and(|record| record.epoch < image.epoch);
                 wrong(!newer, "are of a higher epoch than it")?;
-                wrong(self.places.get(&image.image) == Some(&image.group), "are in another group")?;
+                let place = self.places.get(&image.image).map(|place| place.group);
+                wrong(place == Some(image.group), "are in another group")?;
                 let group = self.groups.get(&image.group);
                 let member = group.is_some_and(|group| {
                     let mut members = group.shape().members().iter().flatten();
@@ -65,9 +67,11 @@ impl Sealed {
                 wrong(member, "are no members of their group")?;
             }
         }
-        for (image, id) in &self.places {
-            let there = self.groups.get(id).is_some_and(|group| slot_of(group, *image).is_some());
-            ensure(there, "group", id.0, "does not have an image that is said to be in it")?;
+        for (image, place) in &self.places {
+            for id in place.groups() {
+                let there = self.groups.get(&id).is_some_and(|group| slot_of(group, *image).is_some());
+                ensure(there, "group", id.0, "does not have an image that is said to be in it")?;
+            }
         }
         self.groups.iter().try_for_each(|(id, group)| self.check_group(*id, group, next_group))
     }
@@ -79,10 +83,11 @@ impl Sealed {
         let apart = homes.iter().collect::<BTreeSet<_>>().len() == homes.len();
         wrong(apart, "has two images on one data server")?;
         let mut images = (0..group.shape().slots()).filter_map(|slot| group.shape().image(slot));
-        wrong(images.all(|(image, _)| self.places.contains_key(&image)), "has an image without a place")?;
+        let placed = |image| self.places.get(&image).is_some_and(|place| place.groups().any(|one| one == id));
+        wrong(images.all(|(image, _)| placed(image)), "has an image whose place is elsewhere")?;
         let living = group.shape().members().iter().flatten().any(|member| {
-            let images = self.images.get(&member.extent).into_iter().flatten();
-            images.into_iter().any(|image| (image.image, image.group) == (member.image, id))
+            let mut images = self.images.get(&member.extent).into_iter().flat_map(|of| &of.images);
+            images.any(|image| (image.image, image.group) == (member.image, id))
         });
         wrong(living, "has no living member")
     }

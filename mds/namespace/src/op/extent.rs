@@ -8,13 +8,15 @@
 use std::ops::ControlFlow;
 
 use layout::copies::{COPIES_MAX, Copies};
-use layout::{Backup, DataServerId, Epoch, ExtentId};
+use layout::{Backup, DataServerId, EXTENT_BYTES, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
 
 use crate::codec;
 use crate::inode::Ino;
 use crate::inode_table;
 use crate::keys;
+use crate::op::seal;
+use crate::sealed;
 use crate::store::{Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
@@ -138,6 +140,10 @@ pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Ex
     if before.epoch != change.epoch || before.copies() == change.copies {
         return Ok(Some(before));
     }
+    // A home that has nothing yet can fill nobody.
+    if let Some(WorkItem::Adopt { .. }) = unfinished(txn, &before)? {
+        return Ok(Some(before));
+    }
     let was = |server: DataServerId| before.backups.iter().find(|backup| backup.server == server);
     let whole = |server| was(server).is_some_and(|backup| !backup.filling);
     let copies = &change.copies;
@@ -157,31 +163,72 @@ pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Ex
         return Ok(Some(before));
     }
     let after = requeue(txn, after)?;
+    dismiss(txn, &before, &after)?;
+    Ok(Some(after))
+}
+
+/// Has those who are not in the set any more forget the extent.
+fn dismiss(txn: &mut dyn Txn, before: &ExtentRecord, after: &ExtentRecord) -> Result<(), FsError> {
     for server in before.servers().filter(|server| after.servers().all(|stays| stays != *server)) {
         let number = superblock::next_work(txn)?;
         let gone = WorkItem::Drop { extent: after.extent, home: server, epoch: after.epoch };
         txn.put(&keys::work(number), &codec::encode_work(&gone))?;
     }
+    Ok(())
+}
+
+/// A new home, alone, for an extent of which only an image is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// The epoch it must still have.
+    pub epoch: Epoch,
+    /// Who is to take it up.
+    pub home: DataServerId,
+}
+
+/// Gives an extent that is at rest another home, which has nothing of it yet but what its group can tell; answers its record
+/// afterwards, `None` if there is none. Nothing changes if the epoch is not the expected one any more, if the extent is not at rest,
+/// or if other work than this is pending for it.
+///
+/// The caller knows that whoever has the extent is gone.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>, FsError> {
+    let Some(before) = extent(txn, asked.extent)? else { return Ok(None) };
+    let images = sealed::images(txn, asked.extent)?;
+    let pending = unfinished(txn, &before)?;
+    let is_whole = match pending {
+        None => before.pending_work.is_none() && images.at_rest().is_some(),
+        // What was cut since it began is said with the work.
+        Some(WorkItem::Adopt { .. }) => images.whole_but_for_cuts().is_some(),
+        Some(WorkItem::Cut { .. } | WorkItem::Drop { .. } | WorkItem::Fence { .. }) => false,
+    };
+    let after = ExtentRecord { home: asked.home, backups: vec![], ..before.clone() };
+    if before.epoch != asked.epoch || before.home == asked.home || !is_whole || !distinct(&after) {
+        return Ok(Some(before));
+    }
+    let after = queue(txn, after, Action::Adopt { keep_bytes: EXTENT_BYTES })?.record;
+    dismiss(txn, &before, &after)?;
     Ok(Some(after))
 }
 
 /// Raises the epoch; unfinished work is done under the new one, by the home there is now.
 fn requeue(txn: &mut dyn Txn, mut record: ExtentRecord) -> Result<ExtentRecord, FsError> {
-    let unfinished = match record.pending_work {
-        Some(number) => item(txn, number)?,
-        None => None,
+    let Some(item) = unfinished(txn, &record)? else {
+        record.epoch = record.epoch.next();
+        put(txn, &record)?;
+        return Ok(record);
     };
-    let action = match unfinished {
-        Some(WorkItem::Fence { .. }) => Action::Fence,
-        Some(WorkItem::Cut { keep_bytes, fences, .. }) => Action::Cut { keep_bytes, fences },
-        Some(WorkItem::Drop { .. }) => Action::Drop,
-        None => {
-            record.epoch = record.epoch.next();
-            put(txn, &record)?;
-            return Ok(record);
-        }
-    };
+    let action = as_action(&item);
     Ok(queue(txn, record, action)?.record)
+}
+
+/// The work that an extent's home has still to do.
+fn unfinished(view: &dyn View, record: &ExtentRecord) -> Result<Option<WorkItem>, FsError> {
+    record.pending_work.map_or(Ok(None), |number| item(view, number))
 }
 
 /// No server keeps an extent twice, and none is number 0.
@@ -199,6 +246,18 @@ pub(crate) enum Action {
     Fence,
     Cut { keep_bytes: u64, fences: bool },
     Drop,
+    Adopt { keep_bytes: u64 },
+}
+
+impl Action {
+    /// Bytes of the extent that stay.
+    pub(crate) fn keep_bytes(self) -> u64 {
+        match self {
+            Self::Fence => EXTENT_BYTES,
+            Self::Cut { keep_bytes, .. } | Self::Adopt { keep_bytes } => keep_bytes,
+            Self::Drop => 0,
+        }
+    }
 }
 
 /// Work that stands in the store.
@@ -224,7 +283,11 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
     record.pending_work = Some(number);
     put(txn, &record)?;
     let ExtentRecord { extent, home, epoch, .. } = record.clone();
+    if let Action::Cut { .. } = asked {
+        seal::note_cut(txn, extent, epoch)?;
+    }
     let item = match action {
+        Action::Adopt { keep_bytes } => WorkItem::Adopt { extent, home, epoch, keep_bytes },
         Action::Fence => WorkItem::Fence { extent, home, epoch },
         Action::Cut { keep_bytes, fences } => WorkItem::Cut { extent, home, epoch, keep_bytes, fences },
         Action::Drop => WorkItem::Drop { extent, home, epoch },
@@ -235,18 +298,29 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
 
 /// The least that does both. A cut refuses no handle, so a fence must not be lost in one. The smaller of two cuts takes no
 /// byte that somebody was promised: while a cut is not done, its truncation is not answered, or the home has no lease and
-/// serves no WRITE.
+/// serves no WRITE. To take an extent up is to fence it.
 fn both(unfinished: &WorkItem, asked: Action) -> Action {
-    match (unfinished, asked) {
-        (WorkItem::Drop { .. }, _) | (_, Action::Drop) => Action::Drop,
-        (WorkItem::Fence { .. }, Action::Fence) => Action::Fence,
-        (WorkItem::Fence { .. }, Action::Cut { keep_bytes, .. }) => Action::Cut { keep_bytes, fences: true },
-        (WorkItem::Cut { keep_bytes, .. }, Action::Fence) => {
-            Action::Cut { keep_bytes: *keep_bytes, fences: true }
+    match (as_action(unfinished), asked) {
+        (Action::Drop, _) | (_, Action::Drop) => Action::Drop,
+        (Action::Fence, Action::Fence) => Action::Fence,
+        (Action::Adopt { keep_bytes }, other) | (other, Action::Adopt { keep_bytes }) => {
+            Action::Adopt { keep_bytes: keep_bytes.min(other.keep_bytes()) }
         }
-        (WorkItem::Cut { keep_bytes, fences, .. }, Action::Cut { keep_bytes: asked, fences: asks }) => {
-            Action::Cut { keep_bytes: asked.min(*keep_bytes), fences: *fences || asks }
+        (Action::Fence, Action::Cut { keep_bytes, .. }) | (Action::Cut { keep_bytes, .. }, Action::Fence) => {
+            Action::Cut { keep_bytes, fences: true }
         }
+        (Action::Cut { keep_bytes, fences }, Action::Cut { keep_bytes: asked, fences: asks }) => {
+            Action::Cut { keep_bytes: asked.min(keep_bytes), fences: fences || asks }
+        }
+    }
+}
+
+fn as_action(item: &WorkItem) -> Action {
+    match *item {
+        WorkItem::Fence { .. } => Action::Fence,
+        WorkItem::Cut { keep_bytes, fences, .. } => Action::Cut { keep_bytes, fences },
+        WorkItem::Drop { .. } => Action::Drop,
+        WorkItem::Adopt { keep_bytes, .. } => Action::Adopt { keep_bytes },
     }
 }
 

@@ -4,7 +4,7 @@
 //! A member is *living* while its extent has it as an image. Older images of an extent stay until its home has said that home and
 //! backups use a newer one; then, or when the extent goes or is cut to nothing, they are dead: kept only for others.
 //!
-//! Spec: docs/protocol/seal.md §2, §3, §6, §7; docs/formats/namespace.md.
+//! Spec: docs/protocol/seal.md §2, §3, §6 to §8; docs/formats/namespace.md.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -17,7 +17,7 @@ use crate::FsError;
 use crate::keys;
 use crate::limits::EXTENT_IMAGES_MAX;
 use crate::op::extent;
-use crate::sealed::{self, ExtentImage};
+use crate::sealed::{self, ExtentImage, ExtentImages, Place};
 use crate::store::{StoreError, Txn, View};
 
 /// How a member of a group was sealed. Beside the group's record, for each member that is not empty.
@@ -27,6 +27,10 @@ pub struct SealedAs {
     pub epoch: Epoch,
     /// Up to which act the image says the extent.
     pub sequence: u64,
+    /// Bytes of the extent that it says, from the start.
+    pub content_bytes: u32,
+    /// What its frames are checked by (docs/formats/image.md §4).
+    pub root: [u8; 32],
     /// The group it is taken from, which is being dissolved; `None` if it was in none.
     pub from: Option<u64>,
 }
@@ -49,16 +53,18 @@ pub fn may_join(
     home: DataServerId,
     sealed_as: &SealedAs,
 ) -> Result<bool, FsError> {
-    let images = sealed::images(view, member.extent)?;
+    let images = sealed::images(view, member.extent)?.images;
     if let Some(from) = sealed_as.from.map(GroupId) {
         let same = |image: &ExtentImage| {
             (image.image, image.sequence, image.group) == (member.image, sealed_as.sequence, from)
         };
         let Some(group) = sealed::group(view, from)? else { return Ok(false) };
+        // One that is in two groups already stays there: a place has room for two.
+        let elsewhere = sealed::place(view, member.image)?.is_none_or(|place| place.also.is_some());
         let slot = slot_of(&group, member.image);
         let there = slot.is_some_and(|slot| group.homes()[slot] == Some(home));
         let alike = slot.and_then(|slot| group.shape().members().get(slot).copied().flatten());
-        return Ok(images.iter().any(same) && there && alike == Some(*member));
+        return Ok(images.iter().any(same) && !elsewhere && there && alike == Some(*member));
     }
     let Some(record) = extent::extent(view, member.extent)? else { return Ok(false) };
     let newest = images.last().map_or(0, |image| image.sequence);
@@ -106,7 +112,7 @@ pub fn make_group(txn: &mut dyn Txn, group: &Group, sealed_as: &[SealedAs]) -> R
     }
     sealed::put_group(txn, group)?;
     for parity in shape.parity() {
-        txn.put(&keys::image(parity.image), &sealed::encode_place(id))?;
+        put_place(txn, parity.image, Place { group: id, also: None })?;
     }
     for ((member, _), sealed_as) in members.iter().zip(sealed_as) {
         join(txn, id, member, sealed_as)?;
@@ -129,20 +135,24 @@ fn apart(homes: &[Option<DataServerId>]) -> bool {
 
 /// Writes down that an image is in a group, and its extent's.
 fn join(txn: &mut dyn Txn, id: GroupId, member: &Member, sealed_as: &SealedAs) -> Result<(), FsError> {
-    let mut images = sealed::images(txn, member.extent)?;
-    match images.iter_mut().find(|image| image.image == member.image) {
+    let mut of = sealed::images(txn, member.extent)?;
+    match of.images.iter_mut().find(|image| image.image == member.image) {
         Some(image) => image.group = id,
         None => {
-            let SealedAs { epoch, sequence, .. } = *sealed_as;
-            images.push(ExtentImage { image: member.image, sequence, epoch, group: id });
+            let SealedAs { epoch, sequence, content_bytes, root, .. } = *sealed_as;
+            of.images.push(ExtentImage { image: member.image, sequence, epoch, group: id, content_bytes, root });
         }
     }
-    sealed::put_images(txn, member.extent, &images)?;
-    Ok(txn.put(&keys::image(member.image), &sealed::encode_place(id))?)
+    sealed::put_images(txn, member.extent, &of)?;
+    put_place(txn, member.image, Place { group: id, also: sealed_as.from.map(GroupId) })
 }
 
-/// The home of an extent says that home and backups use an image: older ones are dead. Nothing changes if the image is not the
-/// extent's (any more), or `server` not its home. Answers whether anything did.
+fn put_place(txn: &mut dyn Txn, image: ImageId, place: Place) -> Result<(), FsError> {
+    Ok(txn.put(&keys::image(image), &sealed::encode_place(place))?)
+}
+
+/// The home of an extent says that home and backups use an image: older ones are dead. `above` is the last act above it, 0 if there
+/// is none. Nothing changes if the image is not the extent's (any more), or `server` not its home. Answers whether anything did.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -151,58 +161,92 @@ pub fn use_image(
     extent: ExtentId,
     image: ImageId,
     server: DataServerId,
+    above: u64,
 ) -> Result<bool, FsError> {
     let home = extent::extent(txn, extent)?.map(|record| record.home);
-    let images = sealed::images(txn, extent)?;
-    match images.iter().position(|one| one.image == image) {
-        Some(at) if 0 < at && home == Some(server) => {
-            keep_only(txn, extent, &images, |one| images[at].sequence <= one.sequence)?;
-            Ok(true)
-        }
-        Some(_) | None => Ok(false),
+    let before = sealed::images(txn, extent)?;
+    let Some(at) = before.images.iter().position(|one| one.image == image) else { return Ok(false) };
+    if home != Some(server) {
+        return Ok(false);
     }
+    let after = ExtentImages { is_used: true, thawed: before.thawed.max(above), ..before.clone() };
+    keep_only(txn, extent, after.clone(), |one| before.images[at].sequence <= one.sequence)?;
+    Ok(0 < at || after != before)
+}
+
+/// The home of an extent is about to answer an act with this sequence, which lies above an image.
+///
+/// # Errors
+/// [`FsError::ContentMoved`] if `server` is not its home.
+pub fn thaw(txn: &mut dyn Txn, extent: ExtentId, server: DataServerId, sequence: u64) -> Result<(), FsError> {
+    if extent::extent(txn, extent)?.is_none_or(|record| record.home != server) {
+        return Err(FsError::ContentMoved);
+    }
+    let mut of = sealed::images(txn, extent)?;
+    if of.thawed < sequence && !of.images.is_empty() {
+        of.thawed = sequence;
+        sealed::put_images(txn, extent, &of)?;
+    }
+    Ok(())
+}
+
+/// Bytes of an extent are to be cut at this epoch: its images do not say that.
+pub(crate) fn note_cut(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Result<(), FsError> {
+    let mut of = sealed::images(txn, extent)?;
+    if of.images.is_empty() || epoch <= of.cut {
+        return Ok(());
+    }
+    of.cut = epoch;
+    Ok(sealed::put_images(txn, extent, &of)?)
 }
 
 /// All images of an extent are dead: it is gone.
 pub(crate) fn forget(txn: &mut dyn Txn, extent: ExtentId) -> Result<(), FsError> {
-    let images = sealed::images(txn, extent)?;
-    keep_only(txn, extent, &images, |_| false)
+    let of = sealed::images(txn, extent)?;
+    keep_only(txn, extent, of, |_| false)
 }
 
 /// The images of an extent that were sealed below an epoch are dead: its home and backups have cut it to nothing at that epoch.
 pub(crate) fn forget_below(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Result<(), FsError> {
-    let images = sealed::images(txn, extent)?;
-    keep_only(txn, extent, &images, |image| epoch <= image.epoch)
+    let mut of = sealed::images(txn, extent)?;
+    // Of those that stay nobody has said that all use the oldest.
+    of.is_used &= of.images.first().is_some_and(|image| epoch <= image.epoch);
+    keep_only(txn, extent, of, |image| epoch <= image.epoch)
 }
 
+/// Writes down the images that stay.
 fn keep_only(
     txn: &mut dyn Txn,
     extent: ExtentId,
-    images: &[ExtentImage],
+    mut of: ExtentImages,
     stays: impl Fn(&ExtentImage) -> bool,
 ) -> Result<(), FsError> {
-    let (kept, gone): (Vec<ExtentImage>, Vec<ExtentImage>) = images.iter().partition(|image| stays(image));
-    if gone.is_empty() {
-        return Ok(());
-    }
-    sealed::put_images(txn, extent, &kept)?;
+    let gone: Vec<ExtentImage> = of.images.extract_if(.., |image| !stays(image)).collect();
+    sealed::put_images(txn, extent, &of)?;
     for image in gone {
         bury(txn, image.group)?;
     }
     Ok(())
 }
 
-/// Removes a group that has no living member.
+/// Removes a group that has no living member. An image that another group has stays in that.
 fn bury(txn: &mut dyn Txn, id: GroupId) -> Result<(), FsError> {
     let Some(group) = sealed::group(txn, id)? else { return Ok(()) };
     if !living(txn, &group)?.is_empty() {
         return Ok(());
     }
     for slot in 0..group.shape().slots() {
-        if let Some((image, _)) = group.shape().image(slot)
-            && sealed::place(txn, image)? == Some(id)
-        {
-            txn.delete(&keys::image(image))?;
+        let Some((image, _)) = group.shape().image(slot) else { continue };
+        let Some(place) = sealed::place(txn, image)? else { continue };
+        match place {
+            Place { group, also: Some(other) } if group == id => {
+                put_place(txn, image, Place { group: other, also: None })?;
+            }
+            Place { group, also: Some(also) } if also == id => {
+                put_place(txn, image, Place { group, also: None })?;
+            }
+            Place { group, also: None } if group == id => txn.delete(&keys::image(image))?,
+            Place { .. } => {}
         }
     }
     Ok(txn.delete(&keys::group(id))?)
@@ -216,7 +260,7 @@ pub fn living(view: &dyn View, group: &Group) -> Result<Vec<(usize, ExtentImage)
     let mut living = Vec::new();
     for (slot, member) in group.shape().members().iter().enumerate() {
         let Some(member) = member else { continue };
-        let images = sealed::images(view, member.extent)?;
+        let images = sealed::images(view, member.extent)?.images;
         let here = |image: &&ExtentImage| (image.image, image.group) == (member.image, group.shape().group());
         living.extend(images.iter().find(here).map(|image| (slot, *image)));
     }

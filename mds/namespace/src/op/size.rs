@@ -54,14 +54,9 @@ fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64) -> Result<Truncatio
         // Cut also where nothing is left: a DROP would fence the client that cuts, which may go on writing.
         let keep_bytes = size_bytes.saturating_sub(record.extent.first_byte());
         let queued = extent::queue(txn, record, Action::Cut { keep_bytes, fences: false })?;
-        match queued.action {
-            Action::Cut { keep_bytes: 0, .. } | Action::Drop => {
-                truncation.dropped.push((queued.number, queued.record));
-            }
-            Action::Cut { keep_bytes, .. } => {
-                truncation.cut = Some((queued.number, queued.record, keep_bytes));
-            }
-            Action::Fence => unreachable!("a truncation asks for more than a fence"),
+        match queued.action.keep_bytes() {
+            0 => truncation.dropped.push((queued.number, queued.record)),
+            keep_bytes => truncation.cut = Some((queued.number, queued.record, keep_bytes)),
         }
     }
     Ok(truncation)

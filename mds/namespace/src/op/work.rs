@@ -59,7 +59,10 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
             record.pending_work = rest(txn, &item)?;
             extent::put(txn, &record)?;
             // docs/protocol/seal.md §7: nothing of what was sealed before can be read any more.
-            if let WorkItem::Cut { keep_bytes: 0, .. } | WorkItem::Drop { .. } = item {
+            if let WorkItem::Cut { keep_bytes: 0, .. }
+            | WorkItem::Adopt { keep_bytes: 0, .. }
+            | WorkItem::Drop { .. } = item
+            {
                 seal::forget_below(txn, item.extent(), item.epoch())?;
             }
         }

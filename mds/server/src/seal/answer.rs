@@ -1,22 +1,22 @@
-//! What data servers are answered about their images: IMAGES and GROUP.
+//! What data servers are answered about their images: IMAGES, GROUP and THAW.
 //!
 //! INVARIANT: no image is given up that a group has, may get, or is being made with: what is under way is looked at first,
 //! then the log's state, which is never an old one.
-//! Spec: docs/protocol/seal.md §2, §5.
+//! Spec: docs/protocol/seal.md §2, §5, §8.
 
 use bytes::Bytes;
-use layout::ec::{Group, ImageId, ImageSum, Member};
+use layout::ec::{Group, GroupId, ImageId, ImageRef, ImageSum, Member};
 use layout::limits::IMAGE_BYTES_MAX;
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::limits::EXTENT_IMAGES_MAX;
 use mds_namespace::op::seal::{SealedAs, may_join, slot_of};
 use mds_namespace::sealed;
 use mds_namespace::{FsError, View, op};
-use mds_shard::command::seal::{UseImages, UsedImage};
-use mds_shard::{Command, ProposeError};
-use wire_nfs::control::Refusal;
+use mds_shard::command::seal::{ThawExtent, UseImages, UsedImage};
+use mds_shard::{Command, Outcome, ProposeError};
+use wire_nfs::control::{Nothing, Refusal};
 use wire_nfs::control::groups::{AskGroup, GroupSlot};
-use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing};
+use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw};
 
 use super::pool::Candidate;
 use crate::server::Server;
@@ -98,7 +98,18 @@ fn can_be(shown: &ShownImage) -> bool {
     shown.image != [0; 16]
         && u64::from(shown.file_bytes) <= IMAGE_BYTES_MAX
         && (0 < shown.extent.ino) == of_extent
-        && (0 < shown.sequence || !of_extent)
+        && (0 < shown.sequence || shown.standing != Standing::Unused)
+        && (shown.standing != Standing::Unused || fits(shown))
+}
+
+/// Whether there can be such an image of an extent.
+fn fits(shown: &ShownImage) -> bool {
+    image_ref(ImageId(shown.image), shown.content_bytes, shown.file_bytes, shown.root).check().is_ok()
+}
+
+/// An image as a journal names it.
+pub(crate) fn image_ref(image: ImageId, content_bytes: u32, file_bytes: u32, root: [u8; 32]) -> ImageRef {
+    ImageRef { image, content_bytes, file_bytes, root }
 }
 
 /// Returns when a view shows everything that any node may have answered before; refuses where another leads.
@@ -124,21 +135,24 @@ pub(super) fn judge(
     let image = ImageId(shown.image);
     let extent = ExtentId { ino: shown.extent.ino, index: shown.extent.index };
     if shown.standing == Standing::Used {
-        let images = sealed::images(view, extent)?;
-        let older = images.iter().position(|one| one.image == image).unwrap_or(0);
-        let used = UsedImage { extent, image: image.0, server: caller };
-        return Ok(if 0 < older { Verdict::Used(used) } else { Verdict::Word(ImageWord::Keep) });
+        let of = sealed::images(view, extent)?;
+        let at = of.images.iter().position(|one| one.image == image);
+        let used = UsedImage { extent, image: image.0, server: caller, above: shown.sequence };
+        let is_news = at.is_some_and(|at| 0 < at || !of.is_used || of.thawed < shown.sequence);
+        return Ok(if is_news { Verdict::Used(used) } else { Verdict::Word(ImageWord::Keep) });
     }
     if under_way.remaking {
         return Ok(Verdict::Word(ImageWord::Wait));
     }
-    if let Some(id) = sealed::place(view, image)? {
-        let group =
-            sealed::group(view, id)?.ok_or_else(|| FsError::Store("an image's group is gone".into()))?;
+    if let Some(place) = sealed::place(view, image)? {
+        let mut is_here = false;
+        for id in place.groups() {
+            is_here |= is_at(&placed(view, id)?, image, caller);
+        }
         return Ok(Verdict::Word(match () {
-            () if !is_at(&group, image, caller) && under_way.making => ImageWord::Wait,
-            () if !is_at(&group, image, caller) => ImageWord::Delete,
-            () if is_to_be_used(view, &group, image, caller)? => ImageWord::Use,
+            () if !is_here && under_way.making => ImageWord::Wait,
+            () if !is_here => ImageWord::Delete,
+            () if is_to_be_used(view, &placed(view, place.group)?, image, caller)? => ImageWord::Use,
             () => ImageWord::Keep,
         }));
     }
@@ -149,13 +163,20 @@ pub(super) fn judge(
         return Ok(Verdict::Word(ImageWord::Delete));
     }
     let (bytes, sum) = (u64::from(shown.file_bytes), ImageSum(shown.sum));
-    let sealed_as = SealedAs { epoch: Epoch(shown.epoch), sequence: shown.sequence, from: None };
+    let (content_bytes, root) = (shown.content_bytes, shown.root);
+    let (epoch, sequence) = (Epoch(shown.epoch), shown.sequence);
+    let sealed_as = SealedAs { epoch, sequence, content_bytes, root, from: None };
     let candidate = Candidate { member: Member { image, extent, bytes, sum }, home: caller, sealed_as };
     if may_join(view, &candidate.member, caller, &sealed_as)? {
         return Ok(Verdict::Wait(candidate));
     }
     let waits = may_join_later(view, &candidate)?;
     Ok(Verdict::Word(if waits { ImageWord::Wait } else { ImageWord::Delete }))
+}
+
+/// A group that a place names.
+fn placed(view: &dyn View, id: GroupId) -> Result<Group, FsError> {
+    sealed::group(view, id)?.ok_or_else(|| FsError::Store("an image's group is gone".into()))
 }
 
 fn is_at(group: &Group, image: ImageId, server: DataServerId) -> bool {
@@ -173,7 +194,7 @@ fn is_to_be_used(
 ) -> Result<bool, FsError> {
     let member = slot_of(group, image).and_then(|slot| group.shape().members().get(slot).copied().flatten());
     let Some(member) = member else { return Ok(false) };
-    let images = sealed::images(view, member.extent)?;
+    let images = sealed::images(view, member.extent)?.images;
     let Some(newest) = images.last().filter(|newest| newest.image == image) else { return Ok(false) };
     let record = op::extent::extent(view, member.extent)?;
     Ok(record.is_some_and(|record| {
@@ -185,7 +206,7 @@ fn is_to_be_used(
 fn may_join_later(view: &dyn View, candidate: &Candidate) -> Result<bool, FsError> {
     let Candidate { member, home, sealed_as } = candidate;
     let Some(record) = op::extent::extent(view, member.extent)? else { return Ok(false) };
-    let images = sealed::images(view, member.extent)?;
+    let images = sealed::images(view, member.extent)?.images;
     let newest = images.last().map_or(0, |image| image.sequence);
     let blocked = record.pending_work.is_some() || images.len() == EXTENT_IMAGES_MAX;
     Ok((record.home, record.epoch) == (*home, sealed_as.epoch) && newest < sealed_as.sequence && blocked)
@@ -200,8 +221,25 @@ pub(crate) async fn group(server: &Server, ask: &AskGroup) -> Result<GroupSlot, 
     let image = ImageId(ask.image);
     let view = server.view().map_err(|_| Refusal::Busy)?;
     let found = sealed::place(view.namespace(), image)
-        .and_then(|id| id.map_or(Ok(None), |id| sealed::group(view.namespace(), id)));
+        .and_then(|place| place.map_or(Ok(None), |place| sealed::group(view.namespace(), place.group)));
     let group = found.map_err(|_| Refusal::Busy)?.ok_or(Refusal::NoImage)?;
     let slot = slot_of(&group, image).and_then(|slot| u32::try_from(slot).ok()).ok_or(Refusal::NoImage)?;
     Ok(GroupSlot { record: Bytes::from(group.encode()), slot })
+}
+
+/// A home is about to answer an act that lies above an image.
+///
+/// # Errors
+/// `NotHome` if it is not; `NotLeader`; `Busy` if it cannot be noted now.
+pub(crate) async fn thaw(server: &Server, ask: &Thaw) -> Result<Nothing, Refusal> {
+    let extent = ExtentId { ino: ask.extent.ino, index: ask.extent.index };
+    let thawed = ThawExtent { extent, server: DataServerId(ask.server), sequence: ask.sequence };
+    match server.shard.propose(None, Command::ThawExtent(thawed)).await {
+        Ok(Outcome::Done) => Ok(Nothing),
+        Ok(_) => Err(Refusal::NotHome),
+        Err(ProposeError::NotLeader { leader }) => {
+            Err(Refusal::NotLeader { leader: leader.map(|(_, address)| address).unwrap_or_default() })
+        }
+        Err(_) => Err(Refusal::Busy),
+    }
 }

@@ -143,7 +143,8 @@ fn dissolve(server: &Server, group: &Group, alive: &[(usize, ExtentImage)]) {
             continue;
         };
         let from = Some(group.shape().group().0);
-        let sealed_as = SealedAs { epoch: image.epoch, sequence: image.sequence, from };
+        let ExtentImage { epoch, sequence, content_bytes, root, .. } = *image;
+        let sealed_as = SealedAs { epoch, sequence, content_bytes, root, from };
         pool.wait(Candidate { member, home, sealed_as }, now_ms);
     }
 }

@@ -200,7 +200,8 @@ mod tests {
     fn candidate(image: u8, home: u32) -> Candidate {
         let extent = ExtentId { ino: u64::from(image), index: 0 };
         let member = Member { image: ImageId([image; 16]), extent, bytes: 1000, sum: ImageSum([image; 32]) };
-        let sealed_as = SealedAs { epoch: Epoch(1), sequence: 5, from: None };
+        let (epoch, content_bytes, root) = (Epoch(1), 900, [1; 32]);
+        let sealed_as = SealedAs { epoch, sequence: 5, content_bytes, root, from: None };
         Candidate { member, home: DataServerId(home), sealed_as }
     }
 

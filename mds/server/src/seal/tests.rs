@@ -162,6 +162,42 @@ async fn a_group_that_is_half_dead_is_dissolved() {
     assert_eq!(fleet.word(2, second).await, ImageWord::Use, "where it was, in another group");
 }
 
+/// An extent that is all in an image is taken up by another when its home is gone for long; one that was written since is not.
+/// Spec: docs/protocol/seal.md §8, §9.
+#[tokio::test]
+async fn an_extent_at_rest_is_taken_up_by_another() {
+    let fleet = Fleet::start(4, |settings| {
+        settings.seal = true;
+        settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);
+        settings.data_server_lease_ms = 500;
+    })
+    .await;
+    let [one, two] = fleet.file([1, 1]).await;
+    let (first, second) = (shown(7, one, 5), shown(8, two, 5));
+    fleet.word(1, first).await;
+    fleet.word(1, second).await;
+    until!(groups(&fleet).len() == 2);
+    for image in [first, second] {
+        assert_eq!(fleet.word(1, fleet::used(image)).await, ImageWord::Keep);
+    }
+    assert_eq!(fleet.thaw(2, two, 6).await, Err(Refusal::NotHome));
+    assert_eq!(fleet.thaw(1, two, 6).await, Ok(()));
+    fleet.silence(1);
+    until!(!fleet.adopted().is_empty());
+    let (by, asked) = fleet.adopted()[0];
+    assert_eq!((asked.extent.index, asked.epoch, asked.sequence, asked.keep_bytes), (0, 2, 5, 64 << 20));
+    let image = layout::ec::ImageRef::decode(&asked.image).unwrap();
+    assert_eq!((image.image.0, image.content_bytes, image.file_bytes), ([7; 16], 900, 1000));
+    let record = |extent| {
+        let view = fleet.server().view().unwrap();
+        mds_namespace::op::extent::extent(view.namespace(), extent).unwrap().unwrap()
+    };
+    until!(record(one).pending_work.is_none());
+    assert_eq!((record(one).home.0, record(two).home.0), (by, 1), "of the other there may be more");
+    assert!(fleet.adopted().iter().all(|(_, asked)| asked.extent.index == 0));
+    assert_eq!(fleet.word(1, first).await, ImageWord::Keep, "its group has it there");
+}
+
 /// While sealing is off nothing waits for a group, but what is in one stays.
 #[tokio::test]
 async fn nothing_waits_while_sealing_is_off() {
@@ -176,5 +212,5 @@ async fn nothing_waits_while_sealing_is_off() {
     let wrong = wire_nfs::control::images::ShownImage { standing: Standing::Parity, ..shown(7, one, 5) };
     assert_eq!(fleet.words(1, vec![wrong]).await, Err(Refusal::Invalid));
     let place = sealed::place(fleet.server().view().unwrap().namespace(), layout::ec::ImageId([7; 16]));
-    assert_eq!(place, Ok(Some(GroupId(1))));
+    assert_eq!(place.unwrap().map(|place| place.group), Some(GroupId(1)));
 }

@@ -1,16 +1,16 @@
 //! Sealed extents: groups are made, images used and moved.
 //!
-//! Spec: docs/protocol/seal.md §2, §3, §6.
+//! Spec: docs/protocol/seal.md §2, §3, §6, §8, §9.
 
 use ::layout::DataServerId;
 use ::layout::ec::{Group, GroupId, ImageId};
-use mds_namespace::op::seal;
+use mds_namespace::op::{extent, seal};
 use mds_namespace::{FsError, Txn};
 
 use super::data::all_known;
-use crate::command::seal::{MakeGroup, RehomeImage, UseImages};
+use crate::command::seal::{AdoptExtents, MakeGroup, RehomeImage, ThawExtent, UseImages};
 use crate::command::{Outcome, Refusal};
-use crate::limits::USED_IMAGES_MAX;
+use crate::limits::{COPY_CHANGES_MAX, USED_IMAGES_MAX};
 
 pub(super) fn take_group(txn: &mut dyn Txn) -> Result<Outcome, Refusal> {
     Ok(Outcome::Group(seal::take_group(txn)?.0))
@@ -29,7 +29,7 @@ pub(super) fn use_images(txn: &mut dyn Txn, asked: &UseImages) -> Result<Outcome
         return Err(Refusal::TableFull);
     }
     for used in &asked.used {
-        seal::use_image(txn, used.extent, ImageId(used.image), used.server)?;
+        seal::use_image(txn, used.extent, ImageId(used.image), used.server, used.above)?;
     }
     Ok(Outcome::Done)
 }
@@ -39,4 +39,21 @@ pub(super) fn rehome(txn: &mut dyn Txn, asked: &RehomeImage) -> Result<Outcome, 
     let slot = usize::try_from(asked.slot).map_err(|_| FsError::Invalid)?;
     seal::rehome(txn, GroupId(asked.group), slot, asked.from, asked.to)?;
     Ok(Outcome::Done)
+}
+
+pub(super) fn thaw(txn: &mut dyn Txn, asked: &ThawExtent) -> Result<Outcome, Refusal> {
+    seal::thaw(txn, asked.extent, asked.server, asked.sequence)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn adopt(txn: &mut dyn Txn, asked: &AdoptExtents) -> Result<Outcome, Refusal> {
+    if COPY_CHANGES_MAX < asked.adoptions.len() {
+        return Err(Refusal::TableFull);
+    }
+    let mut records = Vec::with_capacity(asked.adoptions.len());
+    for adoption in &asked.adoptions {
+        all_known(txn, [adoption.home])?;
+        records.push(extent::adopt(txn, adoption)?);
+    }
+    Ok(Outcome::Copies(records))
 }

@@ -1,8 +1,9 @@
-//! Commands about sealed extents: groups are made, images used and moved.
+//! Commands about sealed extents: groups are made, images used and moved; extents thawed, and taken up when only an image is left.
 //!
-//! Spec: docs/protocol/seal.md §2, §3, §6.
+//! Spec: docs/protocol/seal.md §2, §3, §6, §8, §9.
 
 use layout::{DataServerId, ExtentId};
+use mds_namespace::op::extent::Adoption;
 use mds_namespace::op::seal::SealedAs;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,8 @@ pub struct UsedImage {
     pub image: [u8; 16],
     /// Who says so.
     pub server: DataServerId,
+    /// The last act above the image; 0 if there is none.
+    pub above: u64,
 }
 
 /// Images that are in use now: older ones of their extents are dead. Each stands for itself: what came too late changes nothing.
@@ -46,4 +49,22 @@ pub struct RehomeImage {
     pub from: DataServerId,
     /// Where it is.
     pub to: DataServerId,
+}
+
+/// The home of an extent is about to answer an act that lies above an image. Refused with `ContentMoved` if another is its home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThawExtent {
+    /// Which extent.
+    pub extent: ExtentId,
+    /// Who says so.
+    pub server: DataServerId,
+    /// The act's sequence, or a lower one.
+    pub sequence: u64,
+}
+
+/// Extents of which only an image is left get another home. Each stands for itself: what does not fit (any more) changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdoptExtents {
+    /// At most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).
+    pub adoptions: Vec<Adoption>,
 }

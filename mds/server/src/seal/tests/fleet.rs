@@ -1,5 +1,5 @@
 //! A metadata server on a network in memory, with data servers that hold nothing: they register, renew their leases, and say
-//! of each ENCODE and REBUILD that it is done.
+//! of each ENCODE, REBUILD and ADOPT that it is done.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -11,7 +11,7 @@ use env::memory::{SeededEntropy, net::MemoryNet};
 use env::os::OsClock;
 use env::{BoxFuture, Env};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Service, serve};
-use layout::ec::{CodecId, Draft, Group, ImageId, ImageSum, Member, Profile};
+use layout::ec::{CodecId, Draft, Group, ImageId, ImageRef, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::seal::SealedAs;
 use mds_namespace::store::mem::MemStore;
@@ -23,10 +23,10 @@ use mds_shard::command::seal::MakeGroup;
 use mds_shard::{Command, Outcome};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use wire_nfs::control::extent::ExtentName;
+use wire_nfs::control::extent::{ExtentName, KnownEpoch};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
-use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing};
+use wire_nfs::control::images::{Adopt, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw};
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
@@ -48,6 +48,7 @@ struct Asked {
     encoded: usize,
     last_parity: [u8; 16],
     rebuilt: Vec<(u32, u32)>,
+    adopted: Vec<(u32, Adopt)>,
     fails: bool,
     silent: BTreeSet<u32>,
 }
@@ -60,6 +61,10 @@ struct DataServer {
 
 impl Service for DataServer {
     fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        if call.header.program == wire_nfs::v3::PROGRAM {
+            // The probe: whether clients would be answered.
+            return Box::pin(std::future::ready(Answer::Reply(accepted_success(call.header.xid))));
+        }
         let args = call.args.rest();
         let mut gates = self.gates.lock();
         let nonce = [9; 32];
@@ -99,6 +104,13 @@ impl DataServer {
                 Group::decode(&ask.record).unwrap();
                 asked.rebuilt.push((self.id, ask.slot));
                 put_reply(&mut w, &Ok(Nothing));
+            }
+            Procedure::Adopt => {
+                let ask: Adopt = decode_args(args).unwrap();
+                ImageRef::decode(&ask.image).unwrap();
+                let reply = if asked.fails { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
+                asked.adopted.push((self.id, ask));
+                put_reply(&mut w, &reply);
             }
             _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
         }
@@ -162,6 +174,7 @@ impl Fleet {
         let (net, clock) = (env.net.clone(), env.clock.clone());
         let listening = serve(net, clock, address(0), Arc::new(service), Limits::default()).await.unwrap();
         let control = listening.local_addr().to_string();
+        let [high, low] = listening.local_addr().port().to_be_bytes();
         self._services.push(listening);
         let hello = greeting(ClusterKey::new(KEY), PROGRAM, NodeKind::Data, env.entropy.clone());
         let to = self.metadata.control_address();
@@ -171,7 +184,7 @@ impl Fleet {
         let register = Register {
             uuid: uuid(id),
             instance: 1,
-            addresses: vec!["192.0.2.1.8.1".into()],
+            addresses: vec![format!("192.0.2.1.{high}.{low}")],
             control,
             capacity_bytes: CAPACITY_BYTES,
             used_bytes: 0,
@@ -290,7 +303,8 @@ impl Fleet {
             parity: vec![],
         };
         let record = Group::new(draft.shape(&[]).unwrap(), vec![Some(DataServerId(1))]).unwrap().encode();
-        let sealed_as = vec![SealedAs { epoch: Epoch(1), sequence, from: None }];
+        let (epoch, content_bytes, root) = (Epoch(1), 9, [image; 32]);
+        let sealed_as = vec![SealedAs { epoch, sequence, content_bytes, root, from: None }];
         self.server().propose(Command::MakeGroup(MakeGroup { record, sealed_as })).await.unwrap();
     }
 
@@ -304,6 +318,15 @@ impl Fleet {
 
     pub(super) fn rebuilt(&self) -> Vec<(u32, u32)> {
         self.asked.lock().rebuilt.clone()
+    }
+
+    pub(super) fn adopted(&self) -> Vec<(u32, Adopt)> {
+        self.asked.lock().adopted.clone()
+    }
+
+    pub(super) async fn thaw(&self, id: u32, extent: ExtentId, sequence: u64) -> Result<(), Refusal> {
+        let extent = ExtentName { ino: extent.ino, index: extent.index };
+        self.ask::<Nothing>(id, Procedure::Thaw, &Thaw { server: id, extent, sequence }).await.map(drop)
     }
 
     pub(super) fn break_encoding(&self, fails: bool) {
@@ -331,9 +354,9 @@ pub(super) fn shown(image: u8, extent: ExtentId, sequence: u64) -> ShownImage {
     }
 }
 
-/// The same image, in use.
+/// The same image, in use, and nothing above it.
 pub(super) fn used(shown: ShownImage) -> ShownImage {
-    ShownImage { standing: Standing::Used, ..shown }
+    ShownImage { standing: Standing::Used, sequence: 0, ..shown }
 }
 
 /// A parity image.

@@ -6,7 +6,7 @@ use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Prof
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::extent::{allocate, fence};
 use mds_namespace::op::format::{Root, format};
-use mds_namespace::op::seal::{SealedAs, make_group, rehome, take_group};
+use mds_namespace::op::seal::{SealedAs, make_group, rehome, take_group, use_image};
 use mds_namespace::op::{create, move_to_extents, work};
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::{
@@ -70,7 +70,8 @@ impl Store {
         };
         let homes = vec![Some(DataServerId(1)), None, Some(DataServerId(3))];
         let made = Group::new(draft.shape(&[ImageSum([1; 32])]).unwrap(), homes).unwrap();
-        let how = SealedAs { epoch: Epoch(1), sequence, from: None };
+        let (content_bytes, root) = (900, [image; 32]);
+        let how = SealedAs { epoch: Epoch(1), sequence, content_bytes, root, from: None };
         self.change(|txn| make_group(txn, &made, &[how])).unwrap();
         group
     }
@@ -152,8 +153,20 @@ fn an_image_in_use_is_never_given_up() {
         assert_eq!(store.verdict(2, &used(shown(7, extent, 5)), under_way), KEEP);
     }
     store.group(7, extent, 5);
-    assert_eq!(store.verdict(1, &used(shown(7, extent, 5)), IDLE), KEEP, "nothing is older");
+    let is_news = |shown: &ShownImage| matches!(store.verdict(1, shown, IDLE), Verdict::Used(_));
+    let oldest = used(shown(7, extent, 5));
+    assert!(is_news(&oldest), "the log does not say so yet");
+    let note = |above| {
+        let (image, home) = (ImageId([7; 16]), DataServerId(1));
+        store.change(|txn| use_image(txn, extent, image, home, above)).unwrap();
+    };
+    note(0);
+    assert_eq!(store.verdict(1, &oldest, IDLE), KEEP, "it does, and nothing is older");
+    let above = ShownImage { sequence: 9, ..oldest };
+    assert!(is_news(&above));
+    note(9);
+    assert_eq!((store.verdict(1, &above, IDLE), store.verdict(1, &oldest, IDLE)), (KEEP, KEEP));
     store.group(8, extent, 6);
-    assert!(matches!(store.verdict(1, &used(shown(8, extent, 6)), IDLE), Verdict::Used(_)));
-    assert_eq!(store.verdict(1, &used(shown(7, extent, 5)), IDLE), KEEP);
+    assert!(is_news(&used(shown(8, extent, 6))));
+    assert_eq!(store.verdict(1, &oldest, IDLE), KEEP);
 }

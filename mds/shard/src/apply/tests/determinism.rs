@@ -1,6 +1,7 @@
 //! The same entries give the same store, whatever they are and however they are batched.
 
 use mds_namespace::SetAttributes;
+use mds_namespace::op::extent::Adoption;
 use proptest::prelude::*;
 
 use super::*;
@@ -8,7 +9,7 @@ use crate::command::client::RemoveClient;
 use crate::command::layout::{LayoutRecall, LayoutReturn, Returned};
 use crate::command::lock::{Lock, Locker, Range};
 use crate::command::namespace::{Link, Rename, SetAttributesOf};
-use crate::command::seal::{RehomeImage, UseImages, UsedImage};
+use crate::command::seal::{AdoptExtents, RehomeImage, ThawExtent, UseImages, UsedImage};
 
 /// A command from small numbers: few names and clients, so that commands meet each other.
 fn command(kind: u8, a: u64, b: u64) -> Command {
@@ -86,6 +87,19 @@ fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
                 extent: ::layout::ExtentId { ino, index: 0 },
                 image: [u8::try_from(a % 16 + 1).unwrap(); 16],
                 server: ::layout::DataServerId(1),
+                above: a % 20,
+            }],
+        }),
+        20 => Command::ThawExtent(ThawExtent {
+            extent: ::layout::ExtentId { ino, index: 0 },
+            server: ::layout::DataServerId(1),
+            sequence: a,
+        }),
+        21 => Command::AdoptExtents(AdoptExtents {
+            adoptions: vec![Adoption {
+                extent: ::layout::ExtentId { ino, index: 0 },
+                epoch: ::layout::Epoch(a % 3 + 1),
+                home: ::layout::DataServerId(2),
             }],
         }),
         _ => Command::RehomeImage(RehomeImage {
@@ -102,7 +116,7 @@ proptest! {
 
     /// One store gets each entry in a transaction of its own, the other gets batches; both end up equal, and whole.
     #[test]
-    fn batches_do_not_show(numbers in prop::collection::vec((0..22u8, 0..64u64, 0..64u64), 1..120)) {
+    fn batches_do_not_show(numbers in prop::collection::vec((0..24u8, 0..64u64, 0..64u64), 1..120)) {
         let mut single = Stage::new();
         let entries: Vec<Entry> = numbers
             .iter()

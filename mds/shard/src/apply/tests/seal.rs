@@ -2,11 +2,12 @@
 
 use ::layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use ::layout::{DataServerId, Epoch, ExtentId};
+use mds_namespace::op::extent::Adoption;
 use mds_namespace::op::seal::SealedAs;
 use mds_namespace::{FsError, invariants, sealed};
 
 use super::*;
-use crate::command::seal::{MakeGroup, RehomeImage, UseImages, UsedImage};
+use crate::command::seal::{AdoptExtents, MakeGroup, RehomeImage, ThawExtent, UseImages, UsedImage};
 use crate::limits::USED_IMAGES_MAX;
 
 /// A stage with a file of one extent on data server 1, and data servers 2 and 3.
@@ -29,6 +30,11 @@ fn stage() -> (Stage, ExtentId) {
     (stage, ExtentId { ino, index: 0 })
 }
 
+fn how(image: u8) -> SealedAs {
+    let (content_bytes, root) = (9, [image; 32]);
+    SealedAs { epoch: Epoch(1), sequence: u64::from(image), content_bytes, root, from: None }
+}
+
 /// Two copies of an extent's image, the second on this data server.
 fn copies(group: u64, extent: ExtentId, image: u8, second: u32) -> MakeGroup {
     let member = Member { image: ImageId([image; 16]), extent, bytes: 10, sum: ImageSum([1; 32]) };
@@ -41,7 +47,7 @@ fn copies(group: u64, extent: ExtentId, image: u8, second: u32) -> MakeGroup {
     };
     let homes = vec![Some(DataServerId(1)), Some(DataServerId(second))];
     let record = Group::new(draft.shape(&[member.sum]).unwrap(), homes).unwrap().encode();
-    let sealed_as = vec![SealedAs { epoch: Epoch(1), sequence: u64::from(image), from: None }];
+    let sealed_as = vec![how(image)];
     MakeGroup { record, sealed_as }
 }
 
@@ -51,7 +57,7 @@ pub(super) fn one_copy(group: u64, extent: ExtentId, image: u8) -> MakeGroup {
     let (profile, codec) = (Profile::OneCopy, CodecId::Copies);
     let draft = Draft { group: GroupId(group), profile, codec, members: vec![Some(member)], parity: vec![] };
     let record = Group::new(draft.shape(&[]).unwrap(), vec![Some(DataServerId(1))]).unwrap().encode();
-    let sealed_as = vec![SealedAs { epoch: Epoch(1), sequence: u64::from(image), from: None }];
+    let sealed_as = vec![how(image)];
     MakeGroup { record, sealed_as }
 }
 
@@ -74,7 +80,7 @@ fn a_group_lives_as_long_as_its_images_are_used() {
     assert_eq!(stage.refused(rehome), Refusal::ContentMoved);
     let nowhere = RehomeImage { group: 2, slot: 1, from: to, to: DataServerId(9) };
     assert_eq!(stage.refused(Command::RehomeImage(nowhere)), Refusal::Namespace(FsError::Invalid));
-    let used = UsedImage { extent, image: [9; 16], server: DataServerId(1) };
+    let used = UsedImage { extent, image: [9; 16], server: DataServerId(1), above: 0 };
     let many = UseImages { used: vec![used; USED_IMAGES_MAX + 1] };
     assert_eq!(stage.refused(Command::UseImages(many)), Refusal::TableFull);
     let late = UsedImage { image: [5; 16], ..used };
@@ -90,21 +96,27 @@ fn a_group_lives_as_long_as_its_images_are_used() {
 #[test]
 fn commands_have_their_golden_bytes() {
     let extent = ExtentId { ino: 0x81, index: 2 };
-    let how = SealedAs { epoch: Epoch(3), sequence: 0x84, from: Some(5) };
+    let how =
+        SealedAs { epoch: Epoch(3), sequence: 0x84, content_bytes: 7, root: [0xcc; 32], from: Some(5) };
     let server = DataServerId(6);
     for (command, golden) in [
         (Command::TakeGroup, "1d"),
         (
             Command::MakeGroup(MakeGroup { record: vec![0xaa, 0xbb], sealed_as: vec![how] }),
-            "1e02aabb010384010105",
+            &format!("1e02aabb0103840107{}0105", "cc".repeat(32)),
         ),
         (
-            Command::UseImages(UseImages { used: vec![UsedImage { extent, image: [0xee; 16], server }] }),
-            "1f01810102eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee06",
+            Command::UseImages(UseImages { used: vec![UsedImage { extent, image: [0xee; 16], server, above: 4 }] }),
+            "1f01810102eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee0604",
         ),
         (
             Command::RehomeImage(RehomeImage { group: 7, slot: 8, from: server, to: DataServerId(9) }),
             "2007080609",
+        ),
+        (Command::ThawExtent(ThawExtent { extent, server, sequence: 5 }), "218101020605"),
+        (
+            Command::AdoptExtents(AdoptExtents { adoptions: vec![Adoption { extent, epoch: Epoch(3), home: server }] }),
+            "22018101020306",
         ),
     ] {
         let bytes = postcard::to_allocvec(&command).unwrap();

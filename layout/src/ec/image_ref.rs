@@ -1,17 +1,18 @@
 //! What an IMAGE record says beside its header: which image stands for the extent, and how to know it.
 //!
-//! The same 64 bytes travel to backups.
+//! The same 64 bytes travel to backups, and to a server that takes up an extent of which only the image is left.
 //!
 //! INVARIANT: `decode` reads back what `encode` writes, and takes no lengths that an image cannot have.
 //! Spec: docs/formats/journal.md §2; docs/formats/image.md §4.
 
-use layout::ec::ImageId;
-
-use crate::limits::{EXTENT_BYTES, IMAGE_FRAME_BYTES};
+use super::ImageId;
+use crate::limits::IMAGE_FRAME_BYTES;
 
 /// Bytes of an encoded [`ImageRef`].
 pub const IMAGE_REF_BYTES: usize = 64;
 
+/// Bytes of an extent, as 32-bit lengths count them.
+const EXTENT_BYTES: u32 = 64 << 20;
 /// Header and footer of an image's file.
 const FILE_ENDS_BYTES: u32 = 128;
 /// What a frame's entry in the index takes.
