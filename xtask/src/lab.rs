@@ -8,6 +8,7 @@ mod basic;
 pub(crate) mod bench_parts;
 mod crash;
 mod ds_failover;
+mod ec;
 mod guest;
 mod kernels;
 mod long;
@@ -46,6 +47,8 @@ enum Group {
     Crash,
     /// A data server killed under fio, its disk lost as well.
     DsFailover,
+    /// Files at rest are erasure-coded; two of six data servers lost with their disks, twice.
+    Ec,
     /// Real programs on the mount.
     Programs,
     /// pjdfstest, compared with a checked-in list.
@@ -146,6 +149,7 @@ impl Lab {
             Group::Basic => basic::SCENARIOS,
             Group::Crash => crash::SCENARIOS,
             Group::DsFailover => ds_failover::SCENARIOS,
+            Group::Ec => ec::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
             Group::Posix => posix::SCENARIOS,
             Group::Long => long::SCENARIOS,

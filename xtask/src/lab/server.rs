@@ -20,6 +20,9 @@ use super::kernels::Kernel;
 use super::metrics::Metrics;
 use crate::process::workspace;
 
+/// How a cluster is told to seal soon, so that nobody waits for it for minutes.
+const CODED: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"4+2\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\n";
+
 /// Which server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Kind {
@@ -31,6 +34,8 @@ pub(crate) enum Kind {
     ShoalOneCopy,
     /// `shoal serve` with six data servers.
     ShoalSix,
+    /// A metadata server and six data servers, a process each, that seal what rests for two seconds into 4+2 groups.
+    ShoalCoded,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
@@ -51,6 +56,7 @@ impl Kind {
             Self::ShoalSplit => "shoal-split",
             Self::ShoalOneCopy => "shoal-one-copy",
             Self::ShoalSix => "shoal-six",
+            Self::ShoalCoded => "shoal-coded",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
@@ -71,6 +77,7 @@ impl Kind {
             Self::ShoalSplit => Some(Arrangement { split: true, ..whole }),
             Self::ShoalOneCopy => Some(Arrangement { options: "hot_copies = 1", ..whole }),
             Self::ShoalSix => Some(Arrangement { data_servers: 6, ..whole }),
+            Self::ShoalCoded => Some(Arrangement { split: true, data_servers: 6, options: CODED }),
             Self::Knfsd | Self::KnfsdPlain | Self::Ganesha | Self::GaneshaDurable => None,
         }
     }
