@@ -65,6 +65,8 @@ fn play(stage: &mut Stage) -> Result<()> {
     let mut order: Vec<usize> = (1..=DATA_SERVERS).collect();
     shuffle(&mut order, stage.seed.max(1));
     for (round, pair) in order[..4].chunks_exact(2).enumerate() {
+        // What was written meanwhile has two copies until it is sealed.
+        wait(stage, "sealed", SEAL_SECONDS_MAX, is_sealed)?;
         lose(stage, round, pair).with_context(|| format!("data servers {pair:?}, seed {}", stage.seed))?;
     }
     Ok(())
@@ -96,7 +98,9 @@ fn lose(stage: &mut Stage, round: usize, pair: &[usize]) -> Result<()> {
     let repaired = wait(stage, "repaired", REPAIR_SECONDS_MAX, is_whole)?;
     stage::remount(&stage.a)?;
     check(&stage.a).context("after the repair")?;
-    stage.a.run_within(&format!("cmp -n 104857600 /mnt/c/new-{round} /mnt/lab/random"), 120)?;
+    for earlier in 0..=round {
+        stage.a.run_within(&format!("cmp -n 104857600 /mnt/c/new-{earlier} /mnt/lab/random"), 120)?;
+    }
     println!(
         "  data servers {pair:?} lost with their disks: all read in {read_s:.0} s without them, whole again after {repaired:.0} s"
     );
