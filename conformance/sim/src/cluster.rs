@@ -1,16 +1,19 @@
 //! The nodes of a run: three metadata servers, data servers, clients; and the loop that lets time pass.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ds_server::{DataServer, DsConfig};
 use env::Env;
 use env::memory::{Crash, SeededEntropy};
+use layout::DataServerId;
 use mds_namespace::MetaStore;
 use mds_namespace::store::mem::MemStore;
 use mds_server::export::Export;
 use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer};
+use mds_shard::StateView;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
@@ -19,6 +22,7 @@ use crate::chance::Chance;
 use crate::clock::SimClock;
 use crate::disk::SimDisk;
 use crate::limits::TICK_NS;
+use crate::loss;
 use crate::node::Process;
 use crate::planted::{Planted, PlantedStore};
 use crate::stream::SimNet;
@@ -27,8 +31,8 @@ use crate::world::{Act, NodeId, World};
 
 /// Replicas of the metadata.
 pub(crate) const METADATA_NODES: usize = 3;
-/// Data servers.
-pub(crate) const DATA_NODES: usize = 2;
+/// Data servers, and how many there are if extents are sealed: enough for 4+2.
+const DATA_NODES: (usize, usize) = (2, 6);
 /// Clients' lease: short, so that runs see it run out.
 pub(crate) const LEASE_MS: u64 = 12_000;
 /// Time until a process that failed is started again.
@@ -81,6 +85,8 @@ pub(crate) struct Cluster {
     pub(crate) failures: Vec<String>,
     /// Starts that are due: when, and which node.
     restarts: Vec<(u64, NodeId)>,
+    /// Numbers of data servers that were lost with their disks.
+    pub(crate) lost: BTreeSet<DataServerId>,
 }
 
 impl Cluster {
@@ -94,6 +100,7 @@ impl Cluster {
             chance: Chance::new(seed, "cluster"),
             failures: Vec::new(),
             restarts: Vec::new(),
+            lost: BTreeSet::new(),
         }
     }
 
@@ -109,10 +116,45 @@ impl Cluster {
             let phase_ns = self.chance.below(TICK_NS);
             self.world.after(phase_ns, node, Act::Tick);
         }
-        for _ in 0..DATA_NODES {
+        for _ in 0..self.data_nodes() {
             let node = self.add(Serves::Data { slot: Arc::new(Mutex::new(Running::Nothing)) });
             self.start_process(node);
         }
+    }
+
+    /// How many data servers there are, behind the metadata servers.
+    pub(crate) fn data_nodes(&self) -> usize {
+        if self.seals { DATA_NODES.1 } else { DATA_NODES.0 }
+    }
+
+    /// Takes data servers and their disks away for good, if every byte survives that; they start again empty when they are
+    /// started. Says whether it did.
+    pub(crate) fn lose(&mut self, nodes: &[NodeId]) -> bool {
+        let Some(state) = self.newest_state() else { return false };
+        let number = |node: &NodeId| loss::number_of(&state, crate::address(*node, CONTROL_PORT));
+        let Some(numbers) = nodes.iter().map(number).collect::<Option<Vec<DataServerId>>>() else {
+            return false;
+        };
+        let gone: BTreeSet<DataServerId> = self.lost.iter().copied().chain(numbers).collect();
+        if !loss::is_survived(state.namespace(), &gone) {
+            return false;
+        }
+        self.lost = gone;
+        for node in nodes {
+            self.end_process(*node, Some(Crash::Drop));
+            self.world.note(*node, "disk lost", &[]);
+            self.nodes[*node].disk.replace();
+        }
+        true
+    }
+
+    /// What the metadata server knows that has applied most, if all are up: so nobody was promised anything that it does not know.
+    fn newest_state(&self) -> Option<StateView> {
+        let applied = |node| self.status(node).map(|status| (status.applied_index, node));
+        let all: Vec<(u64, NodeId)> = (0..METADATA_NODES).map(applied).collect::<Option<_>>()?;
+        let (_, node) = all.into_iter().max()?;
+        let Serves::Metadata { store, .. } = &self.nodes[node].serves else { return None };
+        Some(StateView::new(store.view().ok()?))
     }
 
     fn add(&mut self, serves: Serves) -> NodeId {

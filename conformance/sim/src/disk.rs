@@ -34,12 +34,9 @@ pub(crate) struct SimDisk {
 
 impl SimDisk {
     pub(crate) fn new(world: World, node: NodeId, seed: u64) -> Self {
-        let memory = MemoryDisk::new();
-        // One turn: so much of a sync as must come before its time is done in the first poll.
-        memory.set_turns(0, 1);
         let chance = Chance::new(seed, &format!("disk {node}"));
         let manner = Manner { write_ns_max: 100_000, sync_ns_max: 1_000_000, lies: false };
-        Self { world, node, memory, shared: Arc::new(Mutex::new((manner, chance))) }
+        Self { world, node, memory: empty(), shared: Arc::new(Mutex::new((manner, chance))) }
     }
 
     /// The disk for a process that ends with the next crash.
@@ -61,6 +58,11 @@ impl SimDisk {
         self.memory.crash(crash);
     }
 
+    /// Another disk, with nothing on it, takes its place.
+    pub(crate) fn replace(&mut self) {
+        self.memory = empty();
+    }
+
     fn sleep(&self, pick: impl FnOnce(&Manner) -> u64) -> crate::world::Sleep {
         let ns = {
             let (manner, chance) = &mut *self.shared.lock();
@@ -69,6 +71,13 @@ impl SimDisk {
         };
         self.world.sleep(ns, self.node)
     }
+}
+
+fn empty() -> MemoryDisk {
+    let memory = MemoryDisk::new();
+    // One turn: so much of a sync as must come before its time is done in the first poll.
+    memory.set_turns(0, 1);
+    memory
 }
 
 impl Disk for SimDisk {

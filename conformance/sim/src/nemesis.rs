@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use env::memory::Crash;
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, DATA_NODES, METADATA_NODES};
+use crate::cluster::{Cluster, METADATA_NODES};
 use crate::record::Record;
 use crate::world::NodeId;
 
@@ -70,7 +70,7 @@ impl Nemesis {
             self.mend(cluster, mend);
         }
         cluster.world.lock().network.mend_all();
-        for node in 0..METADATA_NODES + DATA_NODES {
+        for node in 0..METADATA_NODES + cluster.data_nodes() {
             cluster.disk(node).memory().set_capacity(u64::MAX);
             cluster.start_process(node);
         }
@@ -121,7 +121,8 @@ impl Nemesis {
             0..14 => self.kill(cluster),
             14..26 => self.power_cut(cluster),
             26..31 => self.all_down(cluster),
-            31..39 => self.data_server_down(cluster),
+            31..39 if cluster.data_nodes() < 3 || self.chance.percent(50) => self.data_server_down(cluster),
+            31..39 => self.data_servers_lost(cluster),
             39..49 => self.part(cluster, true),
             49..59 => self.part(cluster, false),
             59..67 => self.part_client(cluster),
@@ -180,11 +181,31 @@ impl Nemesis {
     }
 
     fn data_server_down(&mut self, cluster: &mut Cluster) -> &'static str {
-        let node = METADATA_NODES + self.chance.index(DATA_NODES);
+        let node = METADATA_NODES + self.chance.index(cluster.data_nodes());
         let crash = self.chance.percent(60).then(|| self.crash());
         cluster.end_process(node, crash);
         self.later(cluster, SECOND_NS / 10, 15 * SECOND_NS, Mend::Start(node));
         "data server down"
+    }
+
+    /// One or two data servers lose their disks, and come back with empty ones.
+    fn data_servers_lost(&mut self, cluster: &mut Cluster) -> &'static str {
+        let count = cluster.data_nodes();
+        let one = self.chance.index(count);
+        let other = (one + 1 + self.chance.index(count - 1)) % count;
+        let nodes = [METADATA_NODES + one, METADATA_NODES + other];
+        let nodes = if self.chance.percent(60) { &nodes[..] } else { &nodes[..1] };
+        if !cluster.lose(nodes) {
+            return "data servers not lost: too much hangs on them";
+        }
+        for node in nodes {
+            self.later(cluster, SECOND_NS, 40 * SECOND_NS, Mend::Start(*node));
+        }
+        if nodes.len() == 1 {
+            "data server lost with its disk"
+        } else {
+            "two data servers lost with their disks"
+        }
     }
 
     /// Cuts a metadata server off, from its like or from everybody, both ways or one.
@@ -205,7 +226,8 @@ impl Nemesis {
     }
 
     fn part_client(&mut self, cluster: &mut Cluster) -> &'static str {
-        let client = self.chance.between((METADATA_NODES + DATA_NODES) as u64, self.nodes as u64) as NodeId;
+        let servers = METADATA_NODES + cluster.data_nodes();
+        let client = self.chance.between(servers as u64, self.nodes as u64) as NodeId;
         let at_ns = cluster.world.now_ns() + self.chance.between(1, 40) * SECOND_NS;
         for other in 0..METADATA_NODES {
             for (from, to) in [(client, other), (other, client)] {
@@ -217,7 +239,7 @@ impl Nemesis {
     }
 
     fn slow_disk(&mut self, cluster: &mut Cluster) -> &'static str {
-        let node = self.chance.index(METADATA_NODES + DATA_NODES);
+        let node = self.chance.index(METADATA_NODES + cluster.data_nodes());
         let sync_ns_max = self.chance.between(20_000_000, 2 * SECOND_NS);
         cluster.disk(node).set_manner(|manner| {
             manner.sync_ns_max = sync_ns_max;
@@ -241,7 +263,7 @@ impl Nemesis {
     }
 
     fn full_disk(&mut self, cluster: &mut Cluster) -> &'static str {
-        let node = self.chance.index(METADATA_NODES + DATA_NODES);
+        let node = self.chance.index(METADATA_NODES + cluster.data_nodes());
         cluster.disk(node).memory().set_capacity(0);
         self.later(cluster, SECOND_NS, 15 * SECOND_NS, Mend::Room(node));
         if node < METADATA_NODES {

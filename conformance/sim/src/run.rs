@@ -13,7 +13,7 @@ use crate::check::names::Directory;
 use crate::check::{locks, state};
 use crate::client::session::Client;
 use crate::client::{content, workload};
-use crate::cluster::{Cluster, DATA_NODES, LEASE_MS, METADATA_NODES, metadata_addresses};
+use crate::cluster::{Cluster, LEASE_MS, METADATA_NODES, metadata_addresses};
 use crate::event_log::EventLog;
 use crate::nemesis::Nemesis;
 use crate::planted::Planted;
@@ -144,7 +144,8 @@ impl<'a> Stage<'a> {
         self.cluster.run_until(START_NS);
         let clients = self.start_clients();
         let end_ns = START_NS + (self.arguments.minutes * 60.0 * SECOND_NS as f64) as u64;
-        let nodes = METADATA_NODES + DATA_NODES + self.arguments.clients;
+        let servers = METADATA_NODES + self.cluster.data_nodes();
+        let nodes = servers + self.arguments.clients;
         let mut nemesis = Nemesis::new(self.arguments.seed, nodes, START_NS + SECOND_NS);
         while !self.arguments.calm && nemesis.next_ns() < end_ns {
             self.cluster.run_until(nemesis.next_ns());
@@ -165,7 +166,7 @@ impl<'a> Stage<'a> {
             return;
         }
         // All leases run out, and what hangs on them goes.
-        for node in METADATA_NODES + DATA_NODES..nodes {
+        for node in servers..nodes {
             self.cluster.end_process(node, None);
         }
         self.cluster.run_until(self.world.now_ns() + 2 * LEASE_MS * 1_000_000 + CALM_NS);
@@ -240,7 +241,9 @@ impl<'a> Stage<'a> {
             broken.extend(state::sound(store).err().map(|what| format!("tree of replica {number}: {what}")));
             if broken.is_empty() {
                 broken.extend(
-                    state::nothing_left(store).err().map(|what| format!("left in replica {number}: {what}")),
+                    state::nothing_left(store, &self.cluster.lost)
+                        .err()
+                        .map(|what| format!("left in replica {number}: {what}")),
                 );
             }
         }

@@ -13,11 +13,11 @@ use layout::{Epoch, ExtentId};
 use crate::control::{Controlled, detached};
 use crate::error::{ChangeError, ReadError};
 use crate::extent::{Base, Extent};
-use layout::ec::ImageRef;
 use crate::limits::{EXTENT_BYTES, WRITE_BYTES_MAX};
 use crate::pieces::{Pieces, Source};
 use crate::record::{Act, Kind, SEQUENCE_END};
 use crate::store::Store;
+use layout::ec::ImageRef;
 
 /// Times that a look at an extent is taken again because the record of its image was moved.
 const MOVES_MAX: usize = 8;

@@ -7,10 +7,10 @@ use layout::Epoch;
 use layout::ec::ImageId;
 use wal::AppendError;
 
-use layout::ec::ImageRefError;
 use crate::image_source::ImageReadError;
 use crate::record::RecordError;
 use crate::superblock::SuperblockError;
+use layout::ec::ImageRefError;
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]

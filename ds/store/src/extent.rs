@@ -10,10 +10,10 @@ use layout::{Epoch, ExtentId};
 use tokio::sync::oneshot;
 use wal::Location;
 
-use layout::ec::{IMAGE_REF_BYTES, ImageRef};
 use crate::limits::EXTENT_BYTES;
 use crate::pieces::{Piece, Pieces, RECORD_WEIGHT_BYTES, Shift, Source};
 use crate::record::{Act, Kind};
+use layout::ec::{IMAGE_REF_BYTES, ImageRef};
 
 /// What an IMAGE record counts for in its segment.
 const IMAGE_WEIGHT_BYTES: u64 = RECORD_WEIGHT_BYTES + IMAGE_REF_BYTES as u64;

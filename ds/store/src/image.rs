@@ -14,10 +14,10 @@ use layout::{Epoch, ExtentId};
 use crate::control::{Controlled, detached};
 use crate::error::{ChangeError, ReadError};
 use crate::extent::Base;
-use layout::ec::{ImageRef, ImageRefError};
 use crate::limits::EXTENT_BYTES;
 use crate::record::{Act, Kind, SEQUENCE_END};
 use crate::store::Store;
+use layout::ec::{ImageRef, ImageRefError};
 
 /// Times that the record of an image is looked for again because it was moved.
 const MOVES_MAX: usize = 8;

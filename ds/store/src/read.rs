@@ -12,11 +12,11 @@ use wal::Location;
 
 use crate::error::ReadError;
 use crate::extent::Base;
-use layout::ec::ImageRef;
 use crate::image_source::ImageReadError;
 use crate::limits::{EXTENT_BYTES, READ_PIECES_MAX, READS_IN_FLIGHT_MAX};
 use crate::pieces::Step;
 use crate::store::Store;
+use layout::ec::ImageRef;
 
 const ZEROS_BYTES: usize = 64 << 10;
 static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];

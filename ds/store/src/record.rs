@@ -7,8 +7,8 @@ use bytes::Bytes;
 use layout::{Epoch, ExtentId};
 use wal::{Record, RecordHeader};
 
-use layout::ec::IMAGE_REF_BYTES;
 use crate::limits::{EXTENT_BYTES, WRITE_BYTES_MAX};
+use layout::ec::IMAGE_REF_BYTES;
 
 const OFFSET_BITS: u32 = 27;
 const ROLE_HOME: u8 = 0;

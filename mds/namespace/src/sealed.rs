@@ -129,9 +129,14 @@ pub fn decode_images(value: &[u8]) -> Result<ExtentImages, StoreError> {
         return Err(StoreError::Corrupt("length of an extent's images"));
     }
     let images: Vec<ExtentImage> = entries.iter().map(decode_image).collect();
-    let wrong = |image: &ExtentImage| image.image == ImageId([0; 16]) || EXTENT_BYTES < u64::from(image.content_bytes);
+    let wrong = |image: &ExtentImage| {
+        image.image == ImageId([0; 16]) || EXTENT_BYTES < u64::from(image.content_bytes)
+    };
     let padded = entries.iter().any(|entry| entry[44..48] != [0; 4]);
-    if padded || images.iter().any(wrong) || images.windows(2).any(|pair| pair[1].sequence <= pair[0].sequence) {
+    if padded
+        || images.iter().any(wrong)
+        || images.windows(2).any(|pair| pair[1].sequence <= pair[0].sequence)
+    {
         return Err(StoreError::Corrupt("images of an extent"));
     }
     Ok(ExtentImages { is_used: head[2] == 1, thawed: u64_at(head, 8), cut: Epoch(u64_at(head, 16)), images })

@@ -296,7 +296,11 @@ fn a_member_of_two_groups_goes_back_to_the_older_one() {
     assert_eq!((groups(&fs), place(&fs, 1)), (vec![1, 2], vec![2, 1]));
     let third = number(&mut fs);
     let again = SealedAs { from: Some(2), ..taken };
-    assert_eq!(make(&mut fs, &a_group(third, &[(1, one, 1)]), &[again]), Err(FsError::ContentMoved), "a third");
+    assert_eq!(
+        make(&mut fs, &a_group(third, &[(1, one, 1)]), &[again]),
+        Err(FsError::ContentMoved),
+        "a third"
+    );
     make(&mut fs, &a_group(third, &[(3, one, 1)]), &[sealed_as(1, 20)]).unwrap();
     assert!(say_used(&mut fs, one, 3, 1));
     assert_eq!((groups(&fs), place(&fs, 1), place(&fs, 102)), (vec![1, 3], vec![1], vec![]));
@@ -330,7 +334,8 @@ fn an_extent_is_at_rest_until_somebody_writes_or_cuts() {
     assert!(!is_at_rest(&fs, one));
     assert!(say_used(&mut fs, one, 3, 1) && is_at_rest(&fs, one));
     // Something came above it before it was said to be used.
-    let above = |fs: &mut Fs, sequence| fs.run(|txn, _| use_image(txn, two, image(2), id(2), sequence)).unwrap();
+    let above =
+        |fs: &mut Fs, sequence| fs.run(|txn, _| use_image(txn, two, image(2), id(2), sequence)).unwrap();
     assert!(above(&mut fs, 12) && !is_at_rest(&fs, two));
     assert!(!above(&mut fs, 0) && !is_at_rest(&fs, two));
     cut_to(&mut fs, one.ino, 5);
@@ -484,7 +489,9 @@ fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
             let _ = fs.run(|txn, _| rehome(txn, GroupId(number), slot, from, id(to)));
         }
         Act::Dissolve(at) => {
-            let Some(image) = images(&*fs.view(), extents[at]).unwrap().images.first().copied() else { return };
+            let Some(image) = images(&*fs.view(), extents[at]).unwrap().images.first().copied() else {
+                return;
+            };
             let is_moved = sealed::place(&*fs.view(), image.image).unwrap().unwrap().also.is_some();
             let old = group(&*fs.view(), image.group).unwrap().unwrap();
             let slot =

@@ -34,7 +34,9 @@ pub struct IoRight {
 }
 
 impl StateView {
-    pub(crate) fn new(view: Box<dyn View + Send>) -> Self {
+    /// A snapshot of a shard's store, for whoever has only the store.
+    #[must_use]
+    pub fn new(view: Box<dyn View + Send>) -> Self {
         Self { view }
     }
 

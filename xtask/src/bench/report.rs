@@ -167,7 +167,14 @@ impl Series {
         let server_peak_mib = self.rounds.iter().filter_map(|figure| figure.server_peak_mib).max();
         let server_cpu_s = of(|figure| figure.server_cpu_s);
         let value = of(|figure| figure.value);
-        Figure { value, server_cpu_s, disk_flushes, server_peak_mib, spent: Vec::new(), round_trips: Vec::new() }
+        Figure {
+            value,
+            server_cpu_s,
+            disk_flushes,
+            server_peak_mib,
+            spent: Vec::new(),
+            round_trips: Vec::new(),
+        }
     }
 }
 

@@ -79,7 +79,9 @@ mod tests {
         let said: Vec<(&str, u64, u64, u64)> =
             between.iter().map(|one| (&*one.op, one.count, one.round_trip_ms, one.whole_ms)).collect();
         assert_eq!(said, [("WRITE", 4, 80, 90), ("OPEN", 4, 4, 8)]);
-        assert!(line(&between).starts_with("WRITE 4 x 20000 us on the way and in the server, 22500 us in all"));
+        assert!(
+            line(&between).starts_with("WRITE 4 x 20000 us on the way and in the server, 22500 us in all")
+        );
     }
 
     /// The mount was made anew in between: counters began again.

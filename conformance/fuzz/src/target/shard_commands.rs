@@ -8,8 +8,8 @@
 use layout::copies::Copies;
 use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId, Iomode};
-use mds_namespace::op::extent::CopyChange;
 use mds_namespace::op::extent::Adoption;
+use mds_namespace::op::extent::CopyChange;
 use mds_namespace::op::seal::SealedAs;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::{Caller, Durability, Kind, MetaStore, SetAttributes, SetTime, Timestamp, invariants};

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use layout::DataServerId;
 use mds_namespace::store::KEY_SPACE_END;
-use mds_namespace::{MetaStore, invariants, keys};
+use mds_namespace::{MetaStore, codec, invariants, keys};
 use mds_shard::key;
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -27,8 +28,13 @@ pub(crate) fn sound(store: &dyn MetaStore) -> Result<(), String> {
 }
 
 /// No orphan, no work undone, no state of clients that are gone.
-pub(crate) fn nothing_left(store: &dyn MetaStore) -> Result<(), String> {
-    let pairs = pairs(store)?;
+/// What servers that are gone for good were to do stays, as long as nobody says that they are.
+pub(crate) fn nothing_left(store: &dyn MetaStore, gone: &BTreeSet<DataServerId>) -> Result<(), String> {
+    let mut pairs = pairs(store)?;
+    pairs.retain(|key, value| {
+        let is_work = key.first() == Some(&keys::TAG_WORK);
+        !is_work || codec::decode_work(value).map_or(true, |item| !gone.contains(&item.home()))
+    });
     let left = |what: &str, is: &dyn Fn(&[u8]) -> bool| {
         let count = pairs.keys().filter(|key| is(key)).count();
         if count == 0 { Ok(()) } else { Err(format!("{count} {what} left")) }

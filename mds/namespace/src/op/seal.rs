@@ -140,7 +140,14 @@ fn join(txn: &mut dyn Txn, id: GroupId, member: &Member, sealed_as: &SealedAs) -
         Some(image) => image.group = id,
         None => {
             let SealedAs { epoch, sequence, content_bytes, root, .. } = *sealed_as;
-            of.images.push(ExtentImage { image: member.image, sequence, epoch, group: id, content_bytes, root });
+            of.images.push(ExtentImage {
+                image: member.image,
+                sequence,
+                epoch,
+                group: id,
+                content_bytes,
+                root,
+            });
         }
     }
     sealed::put_images(txn, member.extent, &of)?;

@@ -14,9 +14,9 @@ use mds_namespace::sealed;
 use mds_namespace::{FsError, View, op};
 use mds_shard::command::seal::{ThawExtent, UseImages, UsedImage};
 use mds_shard::{Command, Outcome, ProposeError};
-use wire_nfs::control::{Nothing, Refusal};
 use wire_nfs::control::groups::{AskGroup, GroupSlot};
 use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw};
+use wire_nfs::control::{Nothing, Refusal};
 
 use super::pool::Candidate;
 use crate::server::Server;

@@ -161,10 +161,7 @@ fn images_have_their_golden_bytes() {
              0000000c 0000000d {sum} {root}"
         ),
     );
-    check(
-        &Thaw { server: 3, extent, sequence: 0xb },
-        "00000003 0102030405060708 00000009 000000000000000b",
-    );
+    check(&Thaw { server: 3, extent, sequence: 0xb }, "00000003 0102030405060708 00000009 000000000000000b");
     check(
         &Adopt { extent, epoch: 0xa, sequence: 0xb, keep_bytes: 0xc, image: [0xdd; 64] },
         &format!("0102030405060708 00000009 000000000000000a 000000000000000b 0000000c {}", "dd".repeat(64)),

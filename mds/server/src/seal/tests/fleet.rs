@@ -108,7 +108,8 @@ impl DataServer {
             Procedure::Adopt => {
                 let ask: Adopt = decode_args(args).unwrap();
                 ImageRef::decode(&ask.image).unwrap();
-                let reply = if asked.fails { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
+                let reply =
+                    if asked.fails { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
                 asked.adopted.push((self.id, ask));
                 put_reply(&mut w, &reply);
             }

@@ -96,8 +96,7 @@ fn a_group_lives_as_long_as_its_images_are_used() {
 #[test]
 fn commands_have_their_golden_bytes() {
     let extent = ExtentId { ino: 0x81, index: 2 };
-    let how =
-        SealedAs { epoch: Epoch(3), sequence: 0x84, content_bytes: 7, root: [0xcc; 32], from: Some(5) };
+    let how = SealedAs { epoch: Epoch(3), sequence: 0x84, content_bytes: 7, root: [0xcc; 32], from: Some(5) };
     let server = DataServerId(6);
     for (command, golden) in [
         (Command::TakeGroup, "1d"),
@@ -106,7 +105,9 @@ fn commands_have_their_golden_bytes() {
             &format!("1e02aabb0103840107{}0105", "cc".repeat(32)),
         ),
         (
-            Command::UseImages(UseImages { used: vec![UsedImage { extent, image: [0xee; 16], server, above: 4 }] }),
+            Command::UseImages(UseImages {
+                used: vec![UsedImage { extent, image: [0xee; 16], server, above: 4 }],
+            }),
             "1f01810102eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee0604",
         ),
         (
@@ -115,7 +116,9 @@ fn commands_have_their_golden_bytes() {
         ),
         (Command::ThawExtent(ThawExtent { extent, server, sequence: 5 }), "218101020605"),
         (
-            Command::AdoptExtents(AdoptExtents { adoptions: vec![Adoption { extent, epoch: Epoch(3), home: server }] }),
+            Command::AdoptExtents(AdoptExtents {
+                adoptions: vec![Adoption { extent, epoch: Epoch(3), home: server }],
+            }),
             "22018101020306",
         ),
     ] {
