@@ -9,7 +9,7 @@ use std::sync::Arc;
 use client::control::ControlError;
 use futures_util::{StreamExt, stream};
 use layout::DataServerId;
-use mds_namespace::{WorkItem, op};
+use mds_namespace::{FsError, WorkItem, op};
 use mds_shard::Command;
 use mds_shard::command::data::WorkDone;
 use tokio::sync::Notify;
@@ -103,25 +103,20 @@ pub(crate) async fn drive(server: Arc<Server>) {
 
 /// One batch. True if there is more that can be done at once.
 async fn round(server: &Server, wanted: impl Fn(&WorkItem) -> bool) -> bool {
-    let Ok(view) = server.view() else { return false };
-    let items = match view.work(WORK_BATCH_MAX) {
+    let items = match possible(server, wanted) {
         Ok(items) => items,
         Err(error) => {
             tracing::error!(%error, "work items cannot be read");
             return false;
         }
     };
-    drop(view);
     let full = items.len() == WORK_BATCH_MAX;
     let mut by_home: BTreeMap<DataServerId, Vec<(u64, WorkItem)>> = BTreeMap::new();
-    for (number, item) in items.into_iter().filter(|(_, item)| wanted(item)) {
+    for (number, item) in items {
         by_home.entry(item.home()).or_default().push((number, item));
     }
     let mut done = Vec::new();
     for (home, items) in by_home {
-        if !server.data_servers.is_up(home, server.now_ms()) {
-            continue;
-        }
         for (number, item) in items {
             match carry_out(server, &item).await {
                 Ok(()) => done.push(number),
@@ -137,6 +132,25 @@ async fn round(server: &Server, wanted: impl Fn(&WorkItem) -> bool) -> bool {
     }
     let finished = server.propose(Command::WorkDone(WorkDone { items: done })).await.is_ok();
     full && finished
+}
+
+/// The oldest items that are wanted and whose data servers are up, at most a batch. Those of servers that are away may be many, and must not be in
+/// the way.
+fn possible(server: &Server, wanted: impl Fn(&WorkItem) -> bool) -> Result<Vec<(u64, WorkItem)>, FsError> {
+    let view = server.view().map_err(|_| FsError::Store("no view".to_owned()))?;
+    let now_ms = server.now_ms();
+    let (mut found, mut after) = (Vec::new(), 0);
+    loop {
+        let page = op::work::pending(view.namespace(), after, WORK_BATCH_MAX)?;
+        let whole = page.len() < WORK_BATCH_MAX;
+        after = page.last().map_or(after, |(number, _)| *number);
+        let is_possible = |item: &WorkItem| wanted(item) && server.data_servers.is_up(item.home(), now_ms);
+        let room = WORK_BATCH_MAX - found.len();
+        found.extend(page.into_iter().filter(|(_, item)| is_possible(item)).take(room));
+        if whole || found.len() == WORK_BATCH_MAX {
+            return Ok(found);
+        }
+    }
 }
 
 async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError> {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use layout::ec::GroupId;
 use mds_namespace::op::seal::groups_from;
 use mds_namespace::sealed;
+use mds_shard::Command;
+use mds_shard::command::data::{Allocate, Fence};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::groups::AskGroup;
 use wire_nfs::control::images::{ImageWord, Standing};
@@ -196,6 +198,30 @@ async fn an_extent_at_rest_is_taken_up_by_another() {
     assert_eq!((record(one).home.0, record(two).home.0), (by, 1), "of the other there may be more");
     assert!(fleet.adopted().iter().all(|(_, asked)| asked.extent.index == 0));
     assert_eq!(fleet.word(1, first).await, ImageWord::Keep, "its group has it there");
+}
+
+/// Work for a server that is away does not keep others waiting, however much it is.
+#[tokio::test]
+async fn much_work_for_a_dead_server_is_in_nobodys_way() {
+    let fleet = Fleet::start(2, |settings| settings.data_server_lease_ms = 500).await;
+    let [one, two] = fleet.file([1, 2]).await;
+    let propose = async |command| fleet.server().propose(command).await.unwrap();
+    fleet.silence(1);
+    until!(!fleet.server().data_servers.is_up(layout::DataServerId(1), fleet.server().now_ms()));
+    for index in 2..crate::limits::WORK_BATCH_MAX as u32 + 3 {
+        let extent = layout::ExtentId { index, ..one };
+        let (home, backups) = (layout::DataServerId(1), vec![]);
+        propose(Command::Allocate(Allocate { extent, home, backups })).await;
+        propose(Command::Fence(Fence { extent })).await;
+    }
+    propose(Command::Fence(Fence { extent: two })).await;
+    until!({
+        let view = fleet.server().view().unwrap();
+        let record = mds_namespace::op::extent::extent(view.namespace(), two).unwrap().unwrap();
+        record.pending_work.is_none()
+    });
+    let left = mds_namespace::op::work::pending(fleet.server().view().unwrap().namespace(), 0, usize::MAX);
+    assert_eq!(left.unwrap().len(), crate::limits::WORK_BATCH_MAX + 1);
 }
 
 /// While sealing is off nothing waits for a group, but what is in one stays.

@@ -1,5 +1,5 @@
 //! A metadata server on a network in memory, with data servers that hold nothing: they register, renew their leases, and say
-//! of each ENCODE, REBUILD and ADOPT that it is done.
+//! of each ENCODE, REBUILD, ADOPT and FENCE that it is done.
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use mds_shard::command::seal::MakeGroup;
 use mds_shard::{Command, Outcome};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use wire_nfs::control::extent::{ExtentName, KnownEpoch};
+use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
 use wire_nfs::control::images::{Adopt, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw};
@@ -112,6 +112,10 @@ impl DataServer {
                     if asked.fails { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
                 asked.adopted.push((self.id, ask));
                 put_reply(&mut w, &reply);
+            }
+            Procedure::Fence => {
+                let ask: AtEpoch = decode_args(args).unwrap();
+                put_reply(&mut w, &Ok(KnownEpoch { epoch: ask.epoch }));
             }
             _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
         }
