@@ -14,6 +14,9 @@ use crate::guest::random;
 /// A mount that has not moved for so long after the server came back is stuck.
 const STUCK_SECONDS: u64 = 60;
 
+/// What was promised in all rounds is read within this.
+const VERIFY_SECONDS_MAX: u64 = 300;
+
 /// In the order they are played.
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     group: "crash",
@@ -76,7 +79,9 @@ fn one(
         bail!("the writer failed: {said}");
     }
     stage::remount(&stage.a)?;
-    stage.a.run(&stage.a.op(&format!("verify {dir} {}", logs.join(" ")))?)?;
+    let verify = stage.a.op(&format!("verify {dir} {}", logs.join(" ")))?;
+    let verified = stage.a.run_within(&verify, VERIFY_SECONDS_MAX);
+    verified.with_context(|| stage.a.blocked_tasks())?;
     Ok(back)
 }
 
