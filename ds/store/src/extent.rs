@@ -29,6 +29,8 @@ pub(crate) struct Base {
     pub(crate) at: Location,
     /// What that record says, once somebody wanted to know.
     pub(crate) image: Option<Box<ImageRef>>,
+    /// Since it came into use, or this start if that was later, it was told that something lies above it.
+    pub(crate) thawed: bool,
 }
 
 /// What is known of an extent.
@@ -146,7 +148,8 @@ impl Extent {
                 }
                 if self.base.as_ref().is_none_or(|base| base.sequence < act.sequence) {
                     let (sequence, content_bytes) = (act.sequence, act.offset);
-                    self.move_base(Some(Base { sequence, content_bytes, at, image: None }), shifts);
+                    let base = Base { sequence, content_bytes, at, image: None, thawed: false };
+                    self.move_base(Some(base), shifts);
                 }
             }
         }

@@ -31,6 +31,7 @@ mod space;
 mod store;
 mod superblock;
 mod sync;
+mod thaw;
 mod write;
 
 pub use control::ExtentSize;

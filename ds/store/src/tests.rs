@@ -8,6 +8,7 @@ mod images;
 mod model;
 mod ripe;
 mod space;
+mod thaw;
 
 use std::sync::Arc;
 

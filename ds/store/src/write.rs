@@ -127,6 +127,13 @@ impl Ticket {
         self.admitted.act.sequence
     }
 
+    /// The sequence of the image that it would lie above, if nobody was told yet that something does: see
+    /// [`Store::thawed`]. A WRITE that came before the image did lies above it too, and says nothing here.
+    #[must_use]
+    pub fn above_image(&self) -> Option<u64> {
+        self.admitted.above
+    }
+
     /// Writes the bytes, as many as were announced.
     ///
     /// # Errors
@@ -226,6 +233,8 @@ struct Admitted {
     act: Act,
     generation: usize,
     number: u64,
+    /// The image below, if it is not thawed.
+    above: Option<u64>,
 }
 
 impl Admitted {
@@ -254,10 +263,12 @@ impl Admitted {
         known.sequence = known.sequence.max(sequence);
         let generation = known.generation;
         known.writers[generation] += 1;
+        let frozen = known.base.as_ref().filter(|base| !base.thawed);
+        let above = frozen.map(|base| base.sequence);
         let act = Act { kind: Kind::Write, extent, epoch, sequence, offset, length };
         drop(shard);
         let number = room.inner.in_flight.begin();
-        Ok(Self { room, act, generation, number })
+        Ok(Self { room, act, generation, number, above })
     }
 
     /// The record lies at `at`.

@@ -92,6 +92,11 @@ impl Images {
         ImageRef { image, content_bytes, file_bytes, root }
     }
 
+    /// What an image says.
+    pub(crate) fn content(&self, image: ImageId) -> Option<Bytes> {
+        self.contents.lock().get(&image).cloned()
+    }
+
     pub(crate) fn forget(&self, image: ImageId) {
         self.contents.lock().remove(&image);
     }
@@ -120,7 +125,7 @@ impl Bed {
         self.store = Store::open(&env_of(&self.disk, 2), &config(16 << 20), images).await.unwrap();
     }
 
-    async fn write(&self, ino: u64, offset: u32, fill: u8, length: usize) {
+    pub(crate) async fn write(&self, ino: u64, offset: u32, fill: u8, length: usize) {
         let epoch = self.store.size(extent(ino)).epoch.max(Epoch(1));
         for at in (0..length).step_by(16 << 10) {
             let (offset, data) = (offset + at as u32, bytes(fill, (length - at).min(16 << 10)));
