@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod compact;
 mod control;
 mod copy;

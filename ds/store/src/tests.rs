@@ -1,5 +1,6 @@
 //! The store against arrays of bytes, over a disk in memory that crashes.
 
+mod adopt;
 mod copies;
 mod crash;
 mod cut;

@@ -56,6 +56,20 @@ enum Step {
     Use {
         ino: u64,
     },
+    /// Somebody was told that something lies above the image.
+    Thaw {
+        ino: u64,
+    },
+    /// All that is left is an image.
+    Adopt {
+        ino: u64,
+        sequence: u64,
+        keep: u32,
+    },
+    /// An adoption is asked for once more.
+    AdoptAgain {
+        ino: u64,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -75,6 +89,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => ino().prop_map(|ino| Step::Churn { ino }),
         2 => ino().prop_map(|ino| Step::Seal { ino }),
         3 => ino().prop_map(|ino| Step::Use { ino }),
+        1 => ino().prop_map(|ino| Step::Thaw { ino }),
+        1 => (ino(), 1u64..200, prop_oneof![0..SPAN, Just(crate::limits::EXTENT_BYTES)])
+            .prop_map(|(ino, sequence, keep)| Step::Adopt { ino, sequence, keep }),
+        1 => ino().prop_map(|ino| Step::AdoptAgain { ino }),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -93,6 +111,10 @@ struct File {
     sealed: Option<(u64, ImageRef)>,
     /// One was used.
     imaged: bool,
+    /// The sequence of the image of which it was told, since the store was opened, that something lies above.
+    thawed: Option<u64>,
+    /// The last adoption that is still to be remembered.
+    adopted: Option<(Epoch, u64, u32, ImageRef)>,
 }
 
 struct Run {
@@ -119,7 +141,17 @@ impl Run {
         let (disk, runtime, images) = (MemoryDisk::new(), runtime(), Arc::new(Images::default()));
         let store = runtime.block_on(reopen(&disk, 0, &images));
         let (now, since_sync) = (vec![0; SPAN as usize], vec![]);
-        let file = File { now, since_sync, epoch: 1, fence: 1, cut: (0, 0), sealed: None, imaged: false };
+        let file = File {
+            now,
+            since_sync,
+            epoch: 1,
+            fence: 1,
+            cut: (0, 0),
+            sealed: None,
+            imaged: false,
+            thawed: None,
+            adopted: None,
+        };
         let files = (1..=EXTENTS).map(|ino| (ino, file.clone())).collect();
         Self { disk, store, images, runtime, files, fill: 0, opened: 0 }
     }
@@ -140,7 +172,14 @@ impl Run {
         let (fill, epoch) = (self.fill, self.handle(ino));
         let stability = if synced { Stability::Synced } else { Stability::Unstable };
         let data = bytes(fill, length as usize);
-        self.runtime.block_on(self.store.write(extent(ino), epoch, offset, data, stability)).unwrap();
+        let thawed = self.files[&ino].thawed;
+        self.runtime.block_on(async {
+            let below = self.store.imaged().into_iter().find(|(one, _)| *one == extent(ino));
+            let ticket = self.store.admit(extent(ino), epoch, offset, length).await.unwrap();
+            let frozen = below.map(|(_, image)| image).filter(|image| thawed != Some(*image));
+            assert_eq!(ticket.above_image(), frozen, "above an image, and nobody was told");
+            ticket.write(data, stability).await.unwrap();
+        });
         let range = offset as usize..(offset + length) as usize;
         self.change(ino, |file| file.now[range].fill(fill));
         if synced {
@@ -156,7 +195,10 @@ impl Run {
         }
         self.store = self.runtime.block_on(reopen(&self.disk, self.opened, &self.images));
         self.store.inner.index.check();
-        self.files.values_mut().for_each(|file| file.fence = file.epoch);
+        self.files.values_mut().for_each(|file| {
+            file.fence = file.epoch;
+            file.thawed = None;
+        });
     }
 
     /// One of the epochs whose handles are good.
@@ -195,6 +237,7 @@ impl Run {
                     file.now.fill(0);
                     // Its file is gone, and no extent has its name again.
                     file.sealed = None;
+                    file.adopted = None;
                 });
                 // A DROP of an extent that was never heard of has nothing to sync.
                 if self.store.size(extent(ino)).epoch == epoch {
@@ -233,6 +276,9 @@ impl Run {
             Step::Crash { kind, seed } => self.crash(kind, seed),
             Step::Seal { ino } => self.seal(ino),
             Step::Use { ino } => self.use_image(ino),
+            Step::Thaw { ino } => self.thaw(ino),
+            Step::Adopt { ino, sequence, keep } => self.adopt(ino, sequence, keep),
+            Step::AdoptAgain { ino } => self.adopt_again(ino),
             Step::Churn { ino } => {
                 // Fills segments and kills them again, so that compaction has work.
                 (0..6).for_each(|_| self.write(ino, 0, SPAN, false));
@@ -272,6 +318,59 @@ impl Run {
         });
         self.files.get_mut(&ino).unwrap().imaged = true;
         self.synced();
+    }
+
+    fn thaw(&mut self, ino: u64) {
+        let below = self.store.imaged().into_iter().find(|(one, _)| *one == extent(ino));
+        if let Some((_, image)) = below {
+            self.store.thawed(extent(ino), image);
+            self.files.get_mut(&ino).unwrap().thawed = Some(image);
+        }
+    }
+
+    fn adopt_again(&mut self, ino: u64) {
+        let Some((epoch, sequence, keep, image)) = self.files[&ino].adopted else { return };
+        let before = self.store.sequence(extent(ino));
+        let again = self.store.adopt(extent(ino), epoch, sequence, keep, &image);
+        let known = self.runtime.block_on(again).unwrap();
+        assert_eq!(known, Epoch(self.files[&ino].epoch), "it is not done twice");
+        assert_eq!(self.store.sequence(extent(ino)), before);
+    }
+
+    fn adopt(&mut self, ino: u64, sequence: u64, keep: u32) {
+        self.fill = self.fill.wrapping_add(1).max(1);
+        let (fill, epoch) = (self.fill, self.next_epoch(ino));
+        let content = vec![fill; 1 + sequence as usize * 200];
+        let image = self.images.put(content.clone());
+        let adopted = self.store.adopt(extent(ino), epoch, sequence, keep, &image);
+        assert_eq!(self.runtime.block_on(adopted).unwrap(), epoch);
+        self.fenced(ino, epoch);
+        self.change(ino, |file| {
+            file.now.fill(0);
+            let end = content.len().min(keep as usize);
+            file.now[..end].fill(fill);
+            // Handles from before are refused; an image that was made before is one of another epoch.
+            file.cut = (0, 0);
+            file.sealed = None;
+            file.imaged = true;
+            file.adopted = Some((epoch, sequence, keep, image));
+        });
+        self.synced();
+    }
+
+    /// Where nothing lies above an image, it says all that the extent is.
+    fn check_above(&self, ino: u64) {
+        let Some((_, sequence)) = self.store.imaged().into_iter().find(|(one, _)| *one == extent(ino)) else {
+            return;
+        };
+        if self.store.above_image(extent(ino), sequence).expect("nobody is at work") != 0 {
+            return;
+        }
+        let shown = self.runtime.block_on(self.store.image(extent(ino))).unwrap();
+        let (_, image) = shown.expect("it shows");
+        let mut content = self.images.content(image.image).unwrap().to_vec();
+        content.resize(SPAN as usize, 0);
+        assert!(content == self.files[&ino].now, "extent {ino}: something lies above its image");
     }
 
     fn crash(&mut self, kind: u8, seed: u64) {
@@ -315,6 +414,7 @@ proptest! {
         let mut run = Run::new();
         for step in steps {
             run.step(step);
+            (1..=EXTENTS).for_each(|ino| run.check_above(ino));
         }
         run.check();
     }
