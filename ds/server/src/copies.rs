@@ -88,6 +88,17 @@ impl CopyTable {
         gone.changed.notify_waiters();
     }
 
+    /// The extent was not ours below `epoch`, or is not any more: what was known of its copies then is worth nothing.
+    pub(crate) fn forget_below(&self, extent: ExtentId, epoch: Epoch) {
+        let mut known = self.known.lock();
+        let is_old = |entry: &Arc<ExtentCopies>| entry.state.lock().epoch < epoch;
+        let Some(gone) = known.get(&extent).cloned().filter(is_old) else { return };
+        known.remove(&extent);
+        drop(known);
+        gone.state.lock().deposed = true;
+        gone.changed.notify_waiters();
+    }
+
     /// Takes note of copies. Extents that never had a backup need none.
     fn tell(&self, extent: ExtentId, told: &Told) -> Option<Arc<ExtentCopies>> {
         let mut known = self.known.lock();
@@ -188,6 +199,16 @@ pub(crate) async fn ready(
 ) -> Result<Option<Arc<ExtentCopies>>, SettleError> {
     let Some(copies) = core.copies.tell(handle.extent, &Told::by_handle(handle)) else { return Ok(None) };
     copies.opened(core).await.map(|()| Some(copies))
+}
+
+/// A metadata server has said that somebody else is home, when `epoch` was the highest that was known here: every handle up to that
+/// is refused. We may be home again at a higher one.
+pub(crate) async fn depose(core: &Core, extent: ExtentId, epoch: Epoch) {
+    tracing::warn!(%extent, "another data server is home now");
+    core.copies.forget_below(extent, epoch.next());
+    if let Err(error) = core.store.fence(extent, epoch.next()).await {
+        core.note(&error);
+    }
 }
 
 /// The copies to settle before a COMMIT under this handle is answered. Where none are known nothing was written since we

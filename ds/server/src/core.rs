@@ -19,6 +19,7 @@ use crate::lease::Lease;
 use crate::limits::{PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX};
 use crate::metrics::Metrics;
 use crate::seal::shown::Shown;
+use crate::thaw::Thaws;
 
 /// Shared by the services and the registrar.
 pub(crate) struct Core {
@@ -40,6 +41,8 @@ pub(crate) struct Core {
     clients: AtomicU32,
     /// Copies of extents that we are home of.
     pub(crate) copies: CopyTable,
+    /// What metadata servers are being told of extents that clients come back to.
+    pub(crate) thaws: Thaws,
     identity: RwLock<Option<Identity>>,
     /// The journal failed: no more bytes should be sent here.
     journal_failed: AtomicBool,
@@ -66,6 +69,7 @@ impl Core {
             seal_idle_ms: AtomicU32::new(0),
             clients: AtomicU32::new(0),
             copies: CopyTable::default(),
+            thaws: Thaws::default(),
             env,
             store,
             lease: Lease::default(),

@@ -27,6 +27,7 @@ mod registrar;
 mod replica;
 mod seal;
 mod status;
+mod thaw;
 mod universal_address;
 
 pub use driver::{DataServer, DsConfig, StartError};

@@ -32,6 +32,19 @@ pub const BACKUP_PAUSE_MS: u64 = 50;
 /// How long a WRITE or COMMIT waits for the backups of its extent before it is answered JUKEBOX.
 pub const SETTLE_MS_MAX: u64 = 12_000;
 
+/// Extents of which a metadata server is being told at a time that something lies above their image; a WRITE to a further one is
+/// answered JUKEBOX.
+pub const THAWS_MAX: usize = 4_096;
+
+/// Of these, calls that are under way.
+pub const THAW_CALLS_MAX: usize = 64;
+
+/// Pause before such a call is made again.
+pub const THAW_PAUSE_MS: u64 = 50;
+
+/// Times that a WRITE meets another image than the one it was waiting for, before it is answered JUKEBOX.
+pub const THAW_IMAGES_MAX: usize = 8;
+
 /// How long a CUT waits for them before it is answered BUSY.
 pub const CUT_SETTLE_MS_MAX: u64 = 6_000;
 

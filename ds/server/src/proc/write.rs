@@ -3,18 +3,18 @@
 //! The data go from the call's buffer into the journal, and to the backups, as they are. An answer says FILE_SYNC for everything that
 //! was asked to be stable: there is no half-stable here.
 //!
-//! Spec: RFC 1813 §3.3.7; docs/protocol/replicate.md §2.
+//! Spec: RFC 1813 §3.3.7; docs/protocol/replicate.md §2; docs/protocol/seal.md §8.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ds_store::{ChangeError, Stability};
+use ds_store::{ChangeError, Stability, Ticket};
 use layout::{DsHandle, Iomode};
 use wire_nfs::v3::{Nfsstat3, StableHow, WccData, write};
 
 use crate::core::Core;
-use crate::limits::SETTLE_MS_MAX;
-use crate::{access, copies, status};
+use crate::limits::{SETTLE_MS_MAX, THAW_IMAGES_MAX};
+use crate::{access, copies, status, thaw};
 
 /// Carries out a WRITE.
 ///
@@ -49,8 +49,7 @@ async fn keep(
 ) -> Result<(), Nfsstat3> {
     let before = copies::ready(core, handle).await.map_err(status::of_settling)?;
     let length = u32::try_from(data.len()).map_err(|_| Nfsstat3::Inval)?;
-    let ticket = core.store.admit(handle.extent, handle.epoch, offset, length).await;
-    let ticket = ticket.map_err(|error| failed(core, &error))?;
+    let ticket = admit(core, handle, offset, length).await?;
     let sequence = ticket.sequence();
     let stable = stability == Stability::Synced;
     // Only now: a backup that joined before the sequence was given must get the record.
@@ -70,6 +69,18 @@ async fn keep(
         Some(kept) if stable => kept.settle(core, sequence, SETTLE_MS_MAX).await.map_err(status::of_settling),
         _ => Ok(()),
     }
+}
+
+/// Gives a WRITE its place, once a metadata server knows that something lies above the image below it, if there is one.
+async fn admit(core: &Arc<Core>, handle: &DsHandle, offset: u32, length: u32) -> Result<Ticket, Nfsstat3> {
+    for _ in 0..THAW_IMAGES_MAX {
+        let ticket = core.store.admit(handle.extent, handle.epoch, offset, length).await;
+        let ticket = ticket.map_err(|error| failed(core, &error))?;
+        // Not sooner: an image may come into use until a WRITE has its place.
+        let Some(image) = ticket.above_image() else { return Ok(ticket) };
+        thaw::wait(core, handle.extent, image, ticket).await.map_err(status::of_settling)?;
+    }
+    Err(Nfsstat3::Jukebox)
 }
 
 fn failed(core: &Core, error: &ChangeError) -> Nfsstat3 {

@@ -208,7 +208,7 @@ async fn question(core: &Arc<Core>, image: ImageId, now_ms: u64, says: &mut usiz
                 later(SHOW_PERIOD_MS);
                 return None;
             };
-            Some(of_extent(&sealing, Standing::Unused, sealing.epoch, sum))
+            Some(of_extent(&sealing, Standing::Unused, (sealing.epoch, sealing.sequence), sum))
         }
         Ok(true) if entry.noted => {
             later(SHOW_PERIOD_MS);
@@ -216,7 +216,13 @@ async fn question(core: &Arc<Core>, image: ImageId, now_ms: u64, says: &mut usiz
         }
         Ok(true) => {
             let epoch = said(core, image, &entry, &sealing, now_ms, says).await?;
-            Some(of_extent(&sealing, Standing::Used, epoch, sum.unwrap_or(ImageSum([0; 32]))))
+            // Only now: whatever is admitted from here on is told with THAW.
+            let Some(above) = above(core, &sealing).await else {
+                later(SEAL_PERIOD_MS);
+                return None;
+            };
+            let sum = sum.unwrap_or(ImageSum([0; 32]));
+            Some(of_extent(&sealing, Standing::Used, (epoch, above), sum))
         }
     }
 }
@@ -250,6 +256,15 @@ async fn said(
     }
 }
 
+/// The last act above an image that is in use, 0 for none; `None` if it is not in use any more, or something is under way.
+async fn above(core: &Core, sealing: &Sealing) -> Option<u64> {
+    let (sequence, used) = core.store.image(sealing.extent).await.ok()??;
+    if used.image != sealing.image.image {
+        return None;
+    }
+    core.store.above_image(sealing.extent, sequence)
+}
+
 fn parity(image: ImageId, payload_bytes: u32, sum: ImageSum) -> Question {
     let shown = ShownImage {
         image: image.0,
@@ -265,13 +280,18 @@ fn parity(image: ImageId, payload_bytes: u32, sum: ImageSum) -> Question {
     Question { shown, sealing: None }
 }
 
-fn of_extent(sealing: &Sealing, standing: Standing, epoch: Epoch, sum: ImageSum) -> Question {
+fn of_extent(
+    sealing: &Sealing,
+    standing: Standing,
+    (epoch, sequence): (Epoch, u64),
+    sum: ImageSum,
+) -> Question {
     let shown = ShownImage {
         image: sealing.image.image.0,
         standing,
         extent: ExtentName { ino: sealing.extent.ino, index: sealing.extent.index },
         epoch: epoch.0,
-        sequence: sealing.sequence,
+        sequence,
         content_bytes: sealing.image.content_bytes,
         file_bytes: sealing.image.file_bytes,
         sum: sum.0,

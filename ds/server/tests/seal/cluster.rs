@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use client::control::greeting;
 use ds_server::{DataServer, DsConfig};
+use ds_store::ImageRef;
 use env::memory::net::MemoryNet;
 use env::memory::{Crash, ManualClock, MemoryDisk, SeededEntropy};
 use env::{BoxFuture, Env};
@@ -16,10 +17,10 @@ use layout::ec::{Draft, Group, GroupId, ImageId, ImageSum, Member, Profile, Shap
 use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::copies::{AskCopies, CopySet, Directory, KeptBy, Listed, Word};
-use wire_nfs::control::extent::{Cut, ExtentName, KnownEpoch};
+use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
-use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing};
+use wire_nfs::control::images::{Adopt, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
     ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, decode_reply,
@@ -43,6 +44,31 @@ pub(crate) struct Record {
     pub(crate) epoch: u64,
     /// Its images in groups, by sequence; the last one is the newest.
     pub(crate) images: BTreeMap<u64, ImageId>,
+    /// The highest sequence of all THAWs and USEDs.
+    pub(crate) thawed: u64,
+    /// The epoch of the last CUT.
+    pub(crate) cut: u64,
+}
+
+/// What becomes of THAWs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Thaws {
+    /// They are noted and answered.
+    #[default]
+    Answered,
+    /// They are noted, and answered later.
+    Held,
+    /// They are neither noted nor answered.
+    Lost,
+    /// They are refused.
+    Refused(Refusing),
+}
+
+/// Why THAWs are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusing {
+    NotHome,
+    Busy,
 }
 
 /// The metadata server's state.
@@ -54,6 +80,13 @@ pub(crate) struct Log {
     pub(crate) waiting: BTreeMap<ImageId, (u32, ShownImage)>,
     /// Images that homes have said to be in use everywhere.
     pub(crate) used: BTreeSet<ImageId>,
+    /// With which sequence, the last time.
+    pub(crate) used_at: BTreeMap<ImageId, u64>,
+    /// All that were shown by homes that had just made them.
+    pub(crate) shown: BTreeMap<ImageId, ShownImage>,
+    /// THAWs that came, lost ones too.
+    pub(crate) thaws: Vec<(ExtentId, u64)>,
+    pub(crate) thaws_are: Thaws,
     /// Words that were given.
     pub(crate) said: Vec<(ImageId, ImageWord)>,
     making: BTreeSet<ImageId>,
@@ -116,9 +149,12 @@ impl Log {
                 return ImageWord::Wait;
             }
             self.used.insert(image);
+            self.used_at.insert(image, shown.sequence);
             let record = self.extents.get_mut(&id(shown.extent)).unwrap();
+            record.thawed = record.thawed.max(shown.sequence);
             // What is older is dead now.
-            record.images.retain(|sequence, _| shown.sequence <= *sequence);
+            let place = record.images.iter().find(|(_, one)| **one == image).map(|(sequence, _)| *sequence);
+            record.images.retain(|sequence, _| place.is_none_or(|place| place <= *sequence));
             self.drop_dead_groups();
             return ImageWord::Keep;
         }
@@ -137,9 +173,35 @@ impl Log {
         let newer = |record: &Record| record.images.range(shown.sequence..).next().is_some();
         if shown.standing == Standing::Unused && at_epoch && !record.is_some_and(newer) {
             self.waiting.insert(image, (server, *shown));
+            self.shown.insert(image, *shown);
             return ImageWord::Wait;
         }
         ImageWord::Delete
+    }
+
+    fn thaw(&mut self, thaw: &Thaw) -> Result<Nothing, Refusal> {
+        let extent = id(thaw.extent);
+        self.thaws.push((extent, thaw.sequence));
+        match self.thaws_are {
+            Thaws::Refused(Refusing::NotHome) => return Err(Refusal::NotHome),
+            Thaws::Refused(Refusing::Busy) => return Err(Refusal::Busy),
+            Thaws::Lost => return Ok(Nothing),
+            Thaws::Answered | Thaws::Held => {}
+        }
+        let record = self.extents.get_mut(&extent).filter(|record| record.home == thaw.server);
+        let record = record.ok_or(Refusal::NotHome)?;
+        record.thawed = record.thawed.max(thaw.sequence);
+        Ok(Nothing)
+    }
+
+    /// The image that is all there is of an extent, if there is one, and its sequence.
+    pub(crate) fn at_rest(&self, extent: ExtentId) -> Option<(u64, ImageRef)> {
+        let record = &self.extents[&extent];
+        let (sequence, image) = record.images.first_key_value()?;
+        let shown = &self.shown[image];
+        let rests = self.used.contains(image) && record.thawed <= *sequence && record.cut <= shown.epoch;
+        let &ShownImage { content_bytes, file_bytes, root, .. } = shown;
+        rests.then_some((*sequence, ImageRef { image: *image, content_bytes, file_bytes, root }))
     }
 
     /// Groups that hold no extent's image any more.
@@ -208,6 +270,7 @@ impl Metadata {
             Procedure::Images | Procedure::Group if log.is_silent => {
                 put_reply::<Nothing>(&mut w, &Err(Refusal::Busy));
             }
+            Procedure::Thaw => put_reply(&mut w, &log.thaw(&decode_args(args).unwrap())),
             Procedure::Group => put_reply(&mut w, &log.group(&decode_args(args).unwrap())),
             Procedure::Images => {
                 let ask: ShowImages = decode_args(args).unwrap();
@@ -228,7 +291,17 @@ impl Service for Metadata {
         let body = self.answer(call.header.procedure, call.args.rest(), connection.id());
         let mut w = accepted_success(call.header.xid);
         w.append(body);
-        Box::pin(std::future::ready(Answer::Reply(w)))
+        let (log, is_thaw) = (Arc::clone(&self.log), call.header.procedure == Procedure::Thaw.number());
+        let is_lost = is_thaw && log.lock().unwrap().thaws_are == Thaws::Lost;
+        Box::pin(async move {
+            if is_lost {
+                std::future::pending::<()>().await;
+            }
+            while is_thaw && log.lock().unwrap().thaws_are == Thaws::Held {
+                tokio::task::yield_now().await;
+            }
+            Answer::Reply(w)
+        })
     }
 }
 
@@ -357,7 +430,7 @@ impl Cluster {
     pub(crate) fn place(&self, extent: ExtentId, home: u32, backups: &[u32]) {
         let backup = |server: &u32| KeptBy { server: *server, since: 1, filling: false };
         let backups = backups.iter().map(backup).collect();
-        let record = Record { home, backups, epoch: 1, images: BTreeMap::new() };
+        let record = Record { home, backups, epoch: 1, images: BTreeMap::new(), thawed: 0, cut: 0 };
         self.log.lock().unwrap().extents.insert(extent, record);
     }
 
@@ -399,13 +472,23 @@ impl Cluster {
     }
 
     pub(crate) async fn write(&self, extent: ExtentId, at: usize, data: &[u8]) {
+        self.try_write(extent, at, data).await.unwrap();
+    }
+
+    pub(crate) async fn try_write(
+        &self,
+        extent: ExtentId,
+        at: usize,
+        data: &[u8],
+    ) -> Result<(), v3::Nfsstat3> {
         for (number, piece) in data.chunks(1 << 20).enumerate() {
             let (home, file) = self.handle(extent);
             let offset = extent.first_byte() + (at + (number << 20)) as u64;
             let (stable, data) = (StableHow::FileSync, Bytes::copy_from_slice(piece));
             let args = write::Args { file, offset, stable, data };
-            self.ask::<write::ResOk, v3::WccData>(home, v3::Procedure::Write, &args).await.unwrap();
+            self.ask::<write::ResOk, v3::WccData>(home, v3::Procedure::Write, &args).await?;
         }
+        Ok(())
     }
 
     pub(crate) async fn commit(&self, extent: ExtentId) {
@@ -453,11 +536,42 @@ impl Cluster {
     pub(crate) async fn cut(&self, extent: ExtentId, keep_bytes: u32) {
         let set = {
             let mut log = self.log.lock().unwrap();
-            log.extents.get_mut(&extent).unwrap().epoch += 1;
+            let record = log.extents.get_mut(&extent).unwrap();
+            record.epoch += 1;
+            record.cut = record.epoch;
             log.set(extent)
         };
         let cut = Cut { extent: set.extent, epoch: set.epoch, keep_bytes, copies: Some(set.clone()) };
         self.control::<KnownEpoch>(set.home, Procedure::Cut, &cut).await.unwrap();
+    }
+
+    /// The entry of the log that makes another server the home of an extent at rest, and what it is told.
+    pub(crate) fn adoption(&self, extent: ExtentId, server: u32, keep_bytes: u32) -> Adopt {
+        let mut log = self.log.lock().unwrap();
+        let (sequence, image) = log.at_rest(extent).expect("it is at rest");
+        let record = log.extents.get_mut(&extent).unwrap();
+        record.epoch += 1;
+        (record.home, record.backups) = (server, Vec::new());
+        let (epoch, image) = (record.epoch, image.encode());
+        let extent = ExtentName { ino: extent.ino, index: extent.index };
+        Adopt { extent, epoch, sequence, keep_bytes, image }
+    }
+
+    pub(crate) async fn adopt(&self, server: u32, adopt: &Adopt) -> Result<u64, Refusal> {
+        self.control::<KnownEpoch>(server, Procedure::Adopt, adopt).await.map(|known| known.epoch)
+    }
+
+    /// A FENCE at an epoch that is known: nothing is refused that was not before.
+    pub(crate) async fn fence(&self, server: u32, extent: ExtentId, epoch: u64) {
+        let extent = ExtentName { ino: extent.ino, index: extent.index };
+        self.control::<KnownEpoch>(server, Procedure::Fence, &AtEpoch { extent, epoch }).await.unwrap();
+    }
+
+    /// Lets everybody have their turns, for less than a call may take.
+    pub(crate) async fn turns(&self) {
+        for _ in 0..10_000 {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until there is something in the log.
@@ -623,6 +737,12 @@ impl Cluster {
         }
         let is_filling = |record: &Record| record.backups.iter().any(|one| one.filling);
         self.until("filled", |log| (!log.extents.values().any(is_filling)).then_some(())).await;
+    }
+
+    /// Waits until the backups of one extent are filled.
+    pub(crate) async fn settle_sets_of(&self, extent: ExtentId) {
+        let is_filling = |record: &Record| record.backups.iter().any(|one| one.filling);
+        self.until("filled", |log| (!is_filling(&log.extents[&extent])).then_some(())).await;
     }
 
     /// The home loses power; its backup is home, and it is filled anew as the backup when it is back.
