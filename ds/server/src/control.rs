@@ -18,7 +18,7 @@ use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{EncodeGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
-use wire_nfs::control::images::{EndImage, PutImage, ReadImage};
+use wire_nfs::control::images::{Adopt, EndImage, PutImage, ReadImage};
 use wire_nfs::control::replicate::{Attach, Flush, Replicate};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
@@ -30,7 +30,7 @@ use crate::core::Core;
 use crate::images::{encode, rebuild, serve};
 use crate::limits::CUT_SETTLE_MS_MAX;
 use crate::replica::id;
-use crate::{copies, replica};
+use crate::{adopt, copies, replica};
 
 /// Answers on the control port.
 pub(crate) struct ControlService {
@@ -178,6 +178,7 @@ async fn carry_out(
         Procedure::EndImage => respond(args, async |ask: EndImage| serve::end(core, ask).await).await,
         Procedure::Encode => respond(args, async |ask: EncodeGroup| encode::run(core, ask).await).await,
         Procedure::Rebuild => respond(args, async |ask: GroupSlot| rebuild::run(core, ask).await).await,
+        Procedure::Adopt => respond(args, async |ask: Adopt| adopt::run(core, &ask).await).await,
         Procedure::Size => respond(args, async |ask: SizeOf| Ok(sizes(core, &ask))).await,
         Procedure::Stat => respond(args, async |_: Nothing| Ok(stat(core))).await,
         Procedure::Null
@@ -188,8 +189,7 @@ async fn carry_out(
         | Procedure::Copies
         | Procedure::Images
         | Procedure::Group
-        | Procedure::Thaw
-        | Procedure::Adopt => return None,
+        | Procedure::Thaw => return None,
     })
 }
 

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod adopt;
 mod control;
 mod copies;
 mod core;

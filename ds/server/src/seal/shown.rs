@@ -71,6 +71,11 @@ impl Shown {
         self.look.store(true, Ordering::Relaxed);
     }
 
+    /// It is something else to us by now, if it is here.
+    pub(crate) fn look_at(&self, image: ImageId) {
+        self.with(image, |entry| (entry.due_ms, entry.said, entry.noted) = (0, None, false));
+    }
+
     /// An image has just been made of an extent.
     pub(super) fn sealed(&self, sealed: &Sealed) {
         let Some(sealing) = sealing(&sealed.info) else { return };
