@@ -230,6 +230,23 @@ async fn a_power_cut_at_any_step_of_an_adoption() {
     }
 }
 
+/// What is torn from the log is its end.
+#[tokio::test]
+async fn what_says_that_it_was_done_is_the_last_in_the_log() {
+    for keep in [EXTENT_BYTES, 10_000] {
+        let bed = Bed::new().await;
+        let image = bed.images.put(vec![9; 30_000]);
+        bed.store.adopt(ONE, Epoch(4), 70, keep, &image).await.unwrap();
+        bed.store.close().await.unwrap();
+        let mut kinds = Vec::new();
+        let mut visit = |header: &wal::RecordHeader, _: wal::Location| kinds.push((header.kind, header.epoch));
+        let config = wal::WalConfig { segment_bytes: 64 * KIB, ..wal::WalConfig::new(bed.store.uuid()) };
+        let disk = Arc::new(bed.disk.clone());
+        wal::Wal::open(disk, "/store/journal".as_ref(), config, &mut visit).await.unwrap();
+        assert_eq!(kinds, [(5, 4), (3, 4)]);
+    }
+}
+
 /// A record of each is there, and that of the cut is not: as after a crash between the two.
 #[tokio::test]
 async fn an_image_alone_is_no_adoption() {
