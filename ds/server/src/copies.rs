@@ -81,6 +81,12 @@ impl CopyTable {
         self.known.lock().get(&extent).cloned()
     }
 
+    /// The extents that we are believed to be home of, as far as they have, or had, backups.
+    pub(crate) fn extents(&self) -> Vec<ExtentId> {
+        let known = self.known.lock();
+        known.iter().filter(|(_, entry)| !entry.state.lock().deposed).map(|(extent, _)| *extent).collect()
+    }
+
     /// The extent is not ours any more, or gone.
     pub(crate) fn forget(&self, extent: ExtentId) {
         let Some(gone) = self.known.lock().remove(&extent) else { return };

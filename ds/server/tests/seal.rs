@@ -368,7 +368,7 @@ impl Chance {
 /// always what was written last.
 #[tokio::test]
 async fn whatever_happens_in_whatever_order() {
-    let mut used = 0;
+    let (mut used, mut adopted) = (0, 0);
     for seed in 0..SEEDS {
         let mut cluster = Cluster::new(4).await;
         let mut seen = std::collections::BTreeSet::new();
@@ -387,12 +387,30 @@ async fn whatever_happens_in_whatever_order() {
         for model in &models {
             cluster.commit(model.extent).await;
         }
+        if seed % 2 == 1 {
+            for model in &models {
+                cluster.seal(model.extent).await;
+                cluster.put_into_use(model.extent).await;
+            }
+            models[0].write(&cluster, 0, &noise(1, seed as usize)).await;
+        }
         cluster.lose(1);
         for model in &models {
             model.check(&cluster, &format!("seed {seed}, at the end")).await;
         }
+        // And the other one. An extent of which somebody said that its image is all of it goes on elsewhere.
+        cluster.lose(2);
+        for model in &models {
+            if cluster.log.lock().unwrap().at_rest(model.extent).is_some() {
+                let adopt = cluster.adoption(model.extent, 3, 64 << 20);
+                cluster.adopt(3, &adopt).await.unwrap();
+                model.check(&cluster, &format!("seed {seed}, adopted")).await;
+                adopted += 1;
+            }
+        }
     }
     assert!(SEEDS as usize <= used, "{used} images came into use");
+    assert!(0 < adopted && adopted < 2 * SEEDS, "{adopted}");
 }
 
 const SEEDS: u64 = 8;

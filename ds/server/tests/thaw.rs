@@ -19,6 +19,7 @@ use futures_util::future::join_all;
 use layout::ec::{ImageId, Profile};
 use model::{FRAME, Model, noise};
 use wire_nfs::control::copies::KeptBy;
+use wire_nfs::control::images::ImageWord;
 use wire_nfs::control::{Nothing, Procedure};
 use wire_nfs::v3::Nfsstat3;
 
@@ -194,6 +195,47 @@ async fn a_used_image_is_shown_with_what_lies_above_it() {
     assert!(sequence < cluster.log.lock().unwrap().used_at[&again]);
     assert!(cluster.log.lock().unwrap().at_rest(model.extent).is_none());
     model.check(&cluster, "above").await;
+}
+
+/// The home dies before it could say that the image is in use. Its backup has no file of it, and says so.
+#[tokio::test]
+async fn a_home_that_was_a_backup_shows_what_it_uses() {
+    let mut cluster = Cluster::new(6).await;
+    let mut model = Model::new(&cluster, 1, 1, &[2]).await;
+    let image = cluster.sealed(model.extent).await;
+    cluster.group(Profile::TwoPlusOne, &[image], &[5]).await;
+    cluster.until_so("in use", || cluster.count(1, "shoal_images_used") == 1).await;
+    assert!(!cluster.log.lock().unwrap().used.contains(&image), "nobody knows yet");
+    cluster.lose(1);
+    let set = {
+        let mut log = cluster.log.lock().unwrap();
+        let record = log.extents.get_mut(&model.extent).unwrap();
+        record.epoch += 1;
+        record.backups = vec![KeptBy { server: 3, since: record.epoch, filling: true }];
+        log.set(model.extent)
+    };
+    cluster.control::<Nothing>(2, Procedure::Keep, &set).await.unwrap();
+    cluster.used(image).await;
+    assert_eq!(cluster.log.lock().unwrap().used_at[&image], 0, "an overlay is nothing above it");
+    assert!(cluster.log.lock().unwrap().at_rest(model.extent).is_some());
+    assert!(cluster.files(2).await.is_empty() && cluster.log.lock().unwrap().waiting.is_empty());
+    // It is made again there, and is shown as what it is.
+    let group = *cluster.log.lock().unwrap().groups.keys().next().unwrap();
+    cluster.rebuild(group, 0, 2).await.unwrap();
+    model.write(&cluster, 0, &noise(8, model.bytes.len())).await;
+    let words = |log: &cluster::Log| log.said.iter().filter(|(one, _)| *one == image).count();
+    let before = words(&cluster.log.lock().unwrap());
+    cluster.until("shown as unused", |log| (before < words(log)).then_some(())).await;
+    model.check(&cluster, "in the end").await;
+    assert!(
+        cluster
+            .log
+            .lock()
+            .unwrap()
+            .said
+            .iter()
+            .all(|(one, word)| (one, word) != (&image, &ImageWord::Delete))
+    );
 }
 
 async fn check_adopted(cluster: &mut Cluster, model: &mut Model, home: u32, image: ImageId) {

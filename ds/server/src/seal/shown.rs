@@ -44,6 +44,8 @@ struct Entry {
     said: Option<Epoch>,
     /// A metadata server knows that.
     noted: bool,
+    /// It is in use, and not here.
+    absent: bool,
 }
 
 /// What the file says, once and for all.
@@ -118,8 +120,8 @@ impl Shown {
         self.with(image, |entry| entry.due_ms = until_ms);
     }
 
-    /// Takes note of what is in the directory now.
-    fn look(&self, core: &Core) {
+    /// Takes note of what is in the directory now, and of what is in use without being there.
+    fn look(&self, core: &Core, absent: &[Sealing]) {
         let (mut here, mut after) = (BTreeSet::new(), None);
         loop {
             let some = core.images.dir.list(after);
@@ -130,9 +132,19 @@ impl Shown {
             }
         }
         let mut entries = self.entries.lock();
-        entries.retain(|image, _| here.contains(image));
+        let absent = absent.iter().filter(|one| !here.contains(&one.image.image));
+        let absent: HashMap<ImageId, Sealing> = absent.map(|one| (one.image.image, *one)).collect();
+        entries.retain(|image, _| here.contains(image) || absent.contains_key(image));
         for image in here {
-            entries.entry(image).or_default();
+            let entry = entries.entry(image).or_default();
+            if std::mem::take(&mut entry.absent) {
+                // Now there is a file to say what it is.
+                entry.facts = None;
+            }
+        }
+        for (image, sealing) in absent {
+            let entry = entries.entry(image).or_default();
+            (entry.facts, entry.absent) = (Some(Facts::Extent(sealing, None)), true);
         }
     }
 
@@ -156,6 +168,20 @@ fn sealing(info: &ds_image::ImageInfo) -> Option<Sealing> {
     Some(Sealing { extent, epoch, sequence, image })
 }
 
+/// The images in use, but not here, of extents that we may be home of: of a home that was a backup a moment ago, no metadata server
+/// may have heard yet that it uses an image.
+async fn in_use_elsewhere(core: &Core) -> Vec<Sealing> {
+    let mut found = Vec::new();
+    for extent in core.copies.extents() {
+        // One that cannot be read is somebody else's trouble.
+        let Ok(Some((sequence, image))) = core.store.image(extent).await else { continue };
+        if !core.images.dir.contains(image.image) {
+            found.push(Sealing { extent, epoch: Epoch(0), sequence, image });
+        }
+    }
+    found
+}
+
 /// Shows images, for ever.
 pub(crate) async fn run(core: Arc<Core>) {
     let mut whole_ms = 0;
@@ -167,7 +193,8 @@ pub(crate) async fn run(core: Arc<Core>) {
         let now_ms = core.env.clock.monotonic_ms();
         if core.shown.look.swap(false, Ordering::Relaxed) || whole_ms <= now_ms {
             whole_ms = now_ms + SHOW_PERIOD_MS;
-            core.shown.look(&core);
+            let absent = in_use_elsewhere(&core).await;
+            core.shown.look(&core, &absent);
         }
         round(&core, now_ms).await;
     }
@@ -205,6 +232,10 @@ async fn question(core: &Arc<Core>, image: ImageId, now_ms: u64, says: &mut usiz
     match used {
         Err(_) => {
             later(SHOW_PERIOD_MS);
+            None
+        }
+        Ok(false) if entry.absent => {
+            core.shown.entries.lock().remove(&image);
             None
         }
         Ok(false) => {
