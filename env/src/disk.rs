@@ -107,6 +107,9 @@ pub trait File: Send + Sync {
     /// The file's length in bytes.
     fn len(&self) -> BoxFuture<'static, io::Result<u64>>;
 
+    /// The room that the file takes of the disk, in bytes: what was written or reserved, and not given back.
+    fn stored_bytes(&self) -> BoxFuture<'static, io::Result<u64>>;
+
     /// Starts writing a range back to the device without waiting for it. Best effort and no promise: it only makes
     /// a later sync shorter.
     fn start_writeback(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>>;

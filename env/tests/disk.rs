@@ -157,3 +157,29 @@ async fn room() {
     })
     .await;
 }
+
+/// Room that is reserved counts before anything is written there, and no longer when it was given back.
+#[tokio::test]
+async fn stored_bytes_are_those_of_the_room_taken() {
+    on_each_disk(async |disk, dir| {
+        let file = create(&disk, &dir).await;
+        // A file system may take a few blocks of its own.
+        let stores = async |bytes: u64| {
+            let stored = file.stored_bytes().await.unwrap();
+            assert!((bytes..=bytes + (64 << 10)).contains(&stored), "{stored} for {bytes}");
+        };
+        stores(0).await;
+        file.allocate(0, 4 << 20).await.unwrap();
+        stores(4 << 20).await;
+        file.write_at(vec![pattern(1 << 20, 7)], 0).await.unwrap();
+        stores(4 << 20).await;
+        file.punch(1 << 20, 3 << 20).await.unwrap();
+        stores(1 << 20).await;
+        assert_eq!(file.len().await.unwrap(), 4 << 20);
+        file.allocate(2 << 20, 2 << 20).await.unwrap();
+        stores(3 << 20).await;
+        file.set_len(1 << 19).await.unwrap();
+        stores(1 << 19).await;
+    })
+    .await;
+}

@@ -189,6 +189,10 @@ impl File for SimFile {
         self.file.len()
     }
 
+    fn stored_bytes(&self) -> BoxFuture<'static, io::Result<u64>> {
+        self.file.stored_bytes()
+    }
+
     fn start_writeback(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
         self.file.start_writeback(offset, len)
     }

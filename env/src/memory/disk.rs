@@ -90,6 +90,7 @@ enum FaultOn {
     Write,
     Sync,
     Read,
+    Allocate,
 }
 
 impl Default for MemoryDisk {
@@ -186,6 +187,11 @@ impl MemoryDisk {
         self.lock().faults.push(Fault { on: FaultOn::Read, after, kind });
     }
 
+    /// Lets `after` more reservations of room succeed and fails the next one, once.
+    pub fn fail_allocate(&self, after: u64, kind: io::ErrorKind) {
+        self.lock().faults.push(Fault { on: FaultOn::Allocate, after, kind });
+    }
+
     /// Flips bits of a file behind its owner's back, durably: byte at `offset` becomes itself XOR `mask`.
     ///
     /// # Panics
@@ -232,7 +238,7 @@ impl DiskState {
 
     /// Counts an operation against faults and power.
     fn admit(&mut self, on: FaultOn) -> io::Result<()> {
-        if on != FaultOn::Read
+        if matches!(on, FaultOn::Write | FaultOn::Sync)
             && let Some(left) = &mut self.power_left
         {
             if *left == 0 {

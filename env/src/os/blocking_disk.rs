@@ -159,6 +159,11 @@ impl File for BlockingFile {
         Box::pin(async move { Ok(file.metadata()?.len()) })
     }
 
+    fn stored_bytes(&self) -> BoxFuture<'static, io::Result<u64>> {
+        let file = Arc::clone(&self.file);
+        Box::pin(async move { Ok(file_calls::stored_bytes(&file.metadata()?)) })
+    }
+
     fn start_writeback(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
         self.run(move |file| file_calls::start_writeback(file.as_raw_fd(), offset, len))
     }

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
@@ -204,6 +205,11 @@ pub(super) fn punch(fd: RawFd, offset: u64, len: u64) -> io::Result<()> {
     let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
     // SAFETY: no memory is passed.
     check_unit(unsafe { libc::fallocate(fd, mode, file_offset(offset)?, file_offset(len)?) })
+}
+
+/// Room that a file takes: the system counts it in 512 bytes whatever the size of a block.
+pub(super) fn stored_bytes(known: &fs::Metadata) -> u64 {
+    known.blocks() * 512
 }
 
 /// Starts writeback of a range.

@@ -171,6 +171,10 @@ impl File for PromptFile {
         self.threads.len()
     }
 
+    fn stored_bytes(&self) -> BoxFuture<'static, io::Result<u64>> {
+        self.threads.stored_bytes()
+    }
+
     fn start_writeback(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
         self.threads.start_writeback(offset, len)
     }

@@ -131,6 +131,10 @@ impl File for UringFile {
         self.base.len()
     }
 
+    fn stored_bytes(&self) -> BoxFuture<'static, io::Result<u64>> {
+        self.base.stored_bytes()
+    }
+
     fn start_writeback(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
         self.base.start_writeback(offset, len)
     }

@@ -134,8 +134,11 @@ impl File for MemoryFile {
     fn allocate(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
         let file = self.clone();
         Box::pin(async move {
-            let id = file.id;
-            file.lock_writable()?.grow(id, offset + len)
+            let mut state = file.lock_writable()?;
+            state.admit(FaultOn::Allocate)?;
+            state.grow(file.id, offset + len)?;
+            state.file(file.id).reserve(offset, len);
+            Ok(())
         })
     }
 
@@ -149,6 +152,14 @@ impl File for MemoryFile {
         Box::pin(async move {
             let mut state = file.lock()?;
             Ok(state.file(file.id).len())
+        })
+    }
+
+    fn stored_bytes(&self) -> BoxFuture<'static, io::Result<u64>> {
+        let file = self.clone();
+        Box::pin(async move {
+            let mut state = file.lock()?;
+            Ok(state.file(file.id).stored_bytes())
         })
     }
 

@@ -1,6 +1,7 @@
 //! The bytes of one file in memory: what readers see, what is durable, and which ranges differ.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +21,9 @@ pub(super) struct FileState {
     unsynced: Vec<(u64, u64, u64)>,
     /// Writes so far.
     writes: u64,
+    /// Pages that were reserved, in ranges that do not overlap. What becomes of them in a crash makes no difference to bytes, so they
+    /// stay.
+    reserved: Vec<Range<u64>>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -106,14 +110,38 @@ impl FileState {
     pub(super) fn set_len(&mut self, len: u64) {
         if len < self.seen.len {
             self.seen.cut(len);
+            self.give_back(&(len.div_ceil(PAGE_BYTES as u64)..u64::MAX));
         }
         self.seen.len = len;
+    }
+
+    /// Takes room for a range.
+    pub(super) fn reserve(&mut self, offset: u64, len: u64) {
+        let pages = offset / PAGE_BYTES as u64..(offset + len).div_ceil(PAGE_BYTES as u64);
+        self.give_back(&pages);
+        self.reserved.push(pages);
+    }
+
+    /// Room of the pages that are written or reserved.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        let reserved: u64 = self.reserved.iter().map(|range| range.end - range.start).sum();
+        let is_extra = |page: &&u64| self.reserved.iter().all(|range| !range.contains(page));
+        let written = self.seen.pages.keys().filter(is_extra).count() as u64;
+        (reserved + written) * PAGE_BYTES as u64
+    }
+
+    fn give_back(&mut self, pages: &Range<u64>) {
+        let parts = std::mem::take(&mut self.reserved)
+            .into_iter()
+            .flat_map(|old| [old.start..old.end.min(pages.start), old.start.max(pages.end)..old.end]);
+        self.reserved = parts.filter(|part| part.start < part.end).collect();
     }
 
     pub(super) fn punch(&mut self, offset: u64, len: u64) {
         let end = (offset + len).min(self.seen.len);
         let whole = offset.div_ceil(PAGE_BYTES as u64)..end / PAGE_BYTES as u64;
         self.seen.pages.retain(|page, _| !whole.contains(page));
+        self.give_back(&whole);
         self.note_unsynced(offset, end.saturating_sub(offset));
     }
 
