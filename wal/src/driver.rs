@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::batch::{Batch, Place};
 use crate::error::AppendError;
 use crate::files::Ready;
+use crate::format::footer::footer_bytes;
 use crate::format::header::SegmentHeader;
 use crate::limits::{BLOCK_BYTES, EARLY_WRITE_BYTES, RECORD_HEADER_BYTES, WRITE_BYTES_MAX, WRITEBACK_BYTES};
 use crate::queue::{Item, Want};
@@ -39,7 +40,8 @@ pub(crate) struct Writer {
     spare: Option<JoinHandle<io::Result<Ready>>>,
     write: Option<Write>,
     sync: Option<Sync>,
-    roll: Option<BoxFuture<'static, io::Result<Ready>>>,
+    /// Room on its way; nothing is written meanwhile.
+    room: Option<BoxFuture<'static, io::Result<Room>>>,
 }
 
 /// The segment that takes records.
@@ -56,6 +58,19 @@ struct Active {
     entries: Vec<u8>,
     /// The header block, until it is written with the first batch.
     header: Option<Bytes>,
+    /// The room behind `next` was given back, and is to be taken again before anything is written there: a write that found none
+    /// would end the log.
+    trimmed: bool,
+}
+
+/// What became of the room that was asked for.
+enum Room {
+    /// There is a file for the next segment.
+    Segment(Ready),
+    /// The active segment has all its room again.
+    Tail,
+    /// Given back, as this item wished.
+    Trimmed(Item),
 }
 
 struct Write {
@@ -78,7 +93,7 @@ enum Event {
     Arrived,
     Written(io::Result<()>),
     Synced(io::Result<()>),
-    Rolled(io::Result<Ready>),
+    Roomed(io::Result<Room>),
 }
 
 impl Writer {
@@ -93,7 +108,7 @@ impl Writer {
             spare: None,
             write: None,
             sync: None,
-            roll: None,
+            room: None,
         }
     }
 
@@ -110,7 +125,7 @@ impl Writer {
                 Event::Arrived => Ok(()),
                 Event::Written(result) => result.map(|()| self.on_written()),
                 Event::Synced(result) => result.map(|()| self.on_synced()),
-                Event::Rolled(result) => self.on_rolled(result),
+                Event::Roomed(result) => self.on_room(result),
             };
             if let Err(error) = outcome {
                 self.fail(AppendError::Failed(Arc::new(error)));
@@ -124,12 +139,12 @@ impl Writer {
     }
 
     fn is_over(&self) -> bool {
-        let idle = self.write.is_none() && self.sync.is_none() && self.roll.is_none();
+        let idle = self.write.is_none() && self.sync.is_none() && self.room.is_none();
         idle && self.pending.is_empty() && self.shared.queue.is_over()
     }
 
     async fn next_event(&mut self) -> Event {
-        let (write, sync, roll) = (&mut self.write, &mut self.sync, &mut self.roll);
+        let (write, sync, room) = (&mut self.write, &mut self.sync, &mut self.room);
         tokio::select! {
             biased;
             result = async { (&mut write.as_mut().expect("guarded").done).await }, if write.is_some() => {
@@ -138,8 +153,8 @@ impl Writer {
             result = async { (&mut sync.as_mut().expect("guarded").done).await }, if sync.is_some() => {
                 Event::Synced(result)
             }
-            result = async { roll.as_mut().expect("guarded").await }, if roll.is_some() => {
-                Event::Rolled(result)
+            result = async { room.as_mut().expect("guarded").await }, if room.is_some() => {
+                Event::Roomed(result)
             }
             () = self.shared.queue.arrived() => Event::Arrived,
         }
@@ -167,7 +182,7 @@ impl Writer {
 
     fn start_write(&mut self) {
         self.shared.queue.take(&mut self.pending);
-        while self.write.is_none() && self.roll.is_none() {
+        while self.write.is_none() && self.room.is_none() {
             if self.pending.is_empty() || (self.sync.is_some() && !self.is_early_write_due()) {
                 return;
             }
@@ -175,6 +190,9 @@ impl Writer {
             let Some(front) = self.pending.front().and_then(|item| item.records.front()) else { return };
             let payload_len = front.header.payload_len;
             let Some(active) = &self.active else { return self.start_roll() };
+            if active.trimmed {
+                return self.start_regrow();
+            }
             let batch = Batch::new(active.place(self.sealing.is_empty()));
             if batch.fits(payload_len) {
                 self.write_batch(batch);
@@ -184,14 +202,18 @@ impl Writer {
         }
     }
 
-    /// Takes syncs and rolls from the front; everything before them is written.
+    /// Takes what has no records from the front; everything before is written.
     fn take_control_items(&mut self) {
-        while self.pending.front().is_some_and(|item| item.records.is_empty()) {
+        while self.room.is_none() && self.pending.front().is_some_and(|item| item.records.is_empty()) {
             let Some(item) = self.pending.pop_front() else { return };
-            if item.want == Want::Rolled {
-                self.seal_active();
+            match item.want {
+                Want::Trimmed => self.start_trim(item),
+                Want::Rolled => {
+                    self.seal_active();
+                    self.unsynced.push(item);
+                }
+                Want::Written | Want::Synced => self.unsynced.push(item),
             }
-            self.unsynced.push(item);
         }
     }
 
@@ -211,7 +233,7 @@ impl Writer {
                 records += 1;
             }
             // A roll ends the batch: it seals what is written before it.
-            if !item.records.is_empty() || item.want == Want::Rolled {
+            if !item.records.is_empty() || matches!(item.want, Want::Rolled | Want::Trimmed) {
                 self.pending.push_front(item);
                 break;
             }
@@ -235,6 +257,7 @@ impl Writer {
         count(&tally.written_bytes, laid.end - offset);
         active.entries.extend_from_slice(&laid.entries);
         active.next = laid.end;
+        active.segment.fill(laid.end);
         let (file, segment) = (&active.segment.file, active.segment.seq);
         let all_want_sync = items.iter().all(|item| item.want == Want::Synced) && !items.is_empty();
         let nothing_else = self.pending.is_empty() && self.sealing.is_empty() && active.segment.is_named();
@@ -255,7 +278,7 @@ impl Writer {
             item.room = None;
             match item.want {
                 Want::Written => item.resolve(Ok(())),
-                Want::Synced | Want::Rolled => self.unsynced.push(item),
+                Want::Synced | Want::Rolled | Want::Trimmed => self.unsynced.push(item),
             }
         }
         self.note_written(write.segment, write.end);
@@ -334,31 +357,73 @@ impl Writer {
     fn start_roll(&mut self) {
         let files = self.shared.files.clone();
         let spare = self.spare.take();
-        self.roll = Some(Box::pin(async move {
+        self.room = Some(Box::pin(async move {
             // A file made ahead may have failed for want of room that is there by now: try once more.
             if let Some(spare) = spare
                 && let Ok(Ok(ready)) = spare.await
             {
-                return Ok(ready);
+                return Ok(Room::Segment(ready));
             }
-            files.make_ready().await
+            files.make_ready().await.map(Room::Segment)
         }));
     }
 
-    fn on_rolled(&mut self, result: io::Result<Ready>) -> io::Result<()> {
-        self.roll = None;
+    /// Takes the room of the active segment's end again.
+    fn start_regrow(&mut self) {
+        let Some(active) = &self.active else { return };
+        let (segment, next) = (Arc::clone(&active.segment), active.next);
+        self.room = Some(Box::pin(async move {
+            segment.file.allocate(next, segment.file_bytes - next).await?;
+            segment.note_whole();
+            Ok(Room::Tail)
+        }));
+    }
+
+    /// Gives back what was made ready, if nobody needs it now.
+    fn start_trim(&mut self, item: Item) {
+        let is_needed = self.pending.iter().any(|item| !item.records.is_empty());
+        if is_needed || 0 < self.shared.config.recycle_max {
+            return item.resolve(Ok(()));
+        }
+        let files = self.shared.files.clone();
+        let spare = self.spare.take();
+        let tail = self.active.as_mut().map(|active| {
+            active.trimmed = true;
+            // Its footer's room stays: sealing needs none.
+            let footer = footer_bytes((active.entries.len() / RECORD_HEADER_BYTES) as u64);
+            (Arc::clone(&active.segment), active.next, active.segment.file_bytes - footer)
+        });
+        self.room = Some(Box::pin(async move {
+            if let Some(spare) = spare
+                && let Ok(Ok(ready)) = spare.await
+            {
+                // Left over, it still counts, and the next opening removes it.
+                let _ = files.discard(ready).await;
+            }
+            if let Some((segment, start, end)) = tail {
+                segment.give_back(start, end).await?;
+            }
+            Ok(Room::Trimmed(item))
+        }));
+    }
+
+    fn on_room(&mut self, result: io::Result<Room>) -> io::Result<()> {
+        self.room = None;
         match result {
-            Ok(ready) => {
+            Ok(Room::Segment(ready)) => {
                 self.shared.files.used_ready();
                 self.activate(ready);
-                Ok(())
             }
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
-                self.fail_for_want_of_room();
-                Ok(())
+            Ok(Room::Tail) => {
+                if let Some(active) = &mut self.active {
+                    active.trimmed = false;
+                }
             }
-            Err(error) => Err(error),
+            Ok(Room::Trimmed(item)) => item.resolve(Ok(())),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => self.fail_for_want_of_room(),
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Fails those whose records wait; nothing of what was written is in doubt.
@@ -395,6 +460,7 @@ impl Writer {
             writeback: 0,
             entries: Vec::new(),
             header: Some(header.encode().into()),
+            trimmed: false,
         });
     }
 }

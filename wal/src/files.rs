@@ -154,9 +154,16 @@ impl Files {
         Ok(file)
     }
 
-    /// Takes note that a file made ready is a segment now.
+    /// Takes note that a file made ready is a segment now, or gone.
     pub(crate) fn used_ready(&self) {
         self.state.ready_bytes.fetch_sub(self.segment_bytes, Ordering::Relaxed);
+    }
+
+    /// Removes a file made ready that is not needed after all. Its number stays used.
+    pub(crate) async fn discard(&self, ready: Ready) -> io::Result<()> {
+        self.disk.remove(&self.path(Name::Segment(ready.seq))).await?;
+        self.used_ready();
+        Ok(())
     }
 
     /// Puts a segment's file out of the log: kept for reuse, or removed. Durable when it returns.

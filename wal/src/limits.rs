@@ -48,6 +48,9 @@ pub const EARLY_WRITE_BYTES: u64 = 1 << 20;
 /// Writeback is started each time this much was written.
 pub const WRITEBACK_BYTES: u64 = 8 << 20;
 
+/// Less room than this is not worth a call to give it back.
+pub const PUNCH_BYTES_MIN: u64 = 64 << 10;
+
 /// What recovery reads at once.
 pub const SCAN_READ_BYTES: u64 = 1 << 20;
 

@@ -21,6 +21,8 @@ pub(crate) enum Want {
     Synced,
     /// As `Synced`, and the segment that takes records is sealed.
     Rolled,
+    /// Nothing: room that was made ready is given back, if nobody needs it by then.
+    Trimmed,
 }
 
 /// A record with its checksums, made by the appending task so that the writer has less to do.

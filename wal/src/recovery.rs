@@ -20,7 +20,7 @@ use crate::format::checksum::crc32c;
 use crate::format::footer::{TRAILER_BYTES, Trailer, decode_trailer, footer_bytes};
 use crate::format::header::{Decoded, SegmentHeader};
 use crate::format::record::StoredHeader;
-use crate::limits::{BLOCK_BYTES, RECORD_HEADER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_SEQ_MAX};
+use crate::limits::{BLOCK_BYTES, PUNCH_BYTES_MIN, RECORD_HEADER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_SEQ_MAX};
 use crate::record::{Location, RecordHeader};
 use crate::sealing::Sealing;
 use crate::shared::Segment;
@@ -124,6 +124,7 @@ async fn find(files: &Files, config: &WalConfig, seq: u64) -> Result<Found, Open
     let trailer = last_block.len().checked_sub(TRAILER_BYTES);
     let trailer = trailer.and_then(|at| decode_trailer(&last_block[at..], seq, file_bytes));
     let segment = Arc::new(Segment::new(seq, file, file_bytes, true));
+    segment.note_room().await?;
     Ok(Found { segment, header, trailer, last_block })
 }
 
@@ -168,6 +169,11 @@ impl Recovery<'_> {
         {
             let end = u64::from(trailer.end_blocks) * BLOCK_BYTES;
             self.keep(found, Kept { headers, end, damaged: false });
+            // A crash may have come between its footer and what is done then.
+            let segment = &found.segment;
+            if self.config.recycle_max == 0 && PUNCH_BYTES_MIN <= segment.gap_bytes() {
+                segment.give_back(end, segment.file_bytes - footer_bytes(u64::from(trailer.records))).await?;
+            }
             return Ok(());
         }
         let end = found.trailer.map(|trailer| u64::from(trailer.end_blocks) * BLOCK_BYTES);
@@ -273,6 +279,7 @@ impl Recovery<'_> {
             segment.add_record(&header.span());
             (self.visitor)(&header.user, header.location());
         }
+        segment.fill(kept.end + footer_bytes(kept.headers.len() as u64));
         self.out.report.records += kept.headers.len() as u64;
         self.out.previous = (
             segment.seq,

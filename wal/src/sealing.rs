@@ -9,9 +9,6 @@ use crate::format::footer;
 use crate::limits::BLOCK_BYTES;
 use crate::shared::{Segment, Shared, count};
 
-/// Gaps before a footer smaller than this are not worth a call.
-const PUNCH_BYTES_MIN: u64 = 64 << 10;
-
 /// A full segment on its way to being sealed.
 #[derive(Clone)]
 pub(crate) struct Sealing {
@@ -28,14 +25,9 @@ impl Sealing {
         let bytes = footer::encode(self.segment.seq, &self.entries, end_blocks);
         let offset = self.segment.file_bytes - bytes.len() as u64;
         assert!(self.end <= offset, "every record left room for its entry");
-        let file = &self.segment.file;
-        file.write_at(vec![bytes.into()], offset).await?;
-        let gap = offset - self.end;
-        if !keep_room && PUNCH_BYTES_MIN <= gap {
-            // Only room is at stake, and not every file system can.
-            let _ = file.punch(self.end, gap).await;
-        }
-        Ok(())
+        self.segment.fill(self.end + bytes.len() as u64);
+        self.segment.file.write_at(vec![bytes.into()], offset).await?;
+        if keep_room { Ok(()) } else { self.segment.give_back(self.end, offset).await }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the handle, the writer and the readers of one log share: the segment table and the counters.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +10,7 @@ use env::File;
 use crate::config::WalConfig;
 use crate::files::Files;
 use crate::format::record::Span;
+use crate::limits::PUNCH_BYTES_MIN;
 use crate::queue::Queue;
 use crate::record::Location;
 use crate::wal::{Counters, SegmentStat};
@@ -29,6 +31,8 @@ pub(crate) struct Segment {
     pub(crate) file_bytes: u64,
     used_bytes: AtomicU64,
     live_bytes: AtomicU64,
+    filled_bytes: AtomicU64,
+    stored_bytes: AtomicU64,
     sealed: AtomicBool,
     named: AtomicBool,
 }
@@ -41,6 +45,8 @@ impl Segment {
             file_bytes,
             used_bytes: AtomicU64::new(0),
             live_bytes: AtomicU64::new(0),
+            filled_bytes: AtomicU64::new(0),
+            stored_bytes: AtomicU64::new(file_bytes),
             sealed: AtomicBool::new(false),
             named: AtomicBool::new(is_named),
         }
@@ -61,6 +67,37 @@ impl Segment {
         self.live_bytes.fetch_add(span.bytes(), Ordering::Relaxed);
     }
 
+    /// Takes note of how much of the file holds something.
+    pub(crate) fn fill(&self, filled_bytes: u64) {
+        self.filled_bytes.store(filled_bytes, Ordering::Relaxed);
+    }
+
+    /// Room that holds nothing.
+    pub(crate) fn gap_bytes(&self) -> u64 {
+        let (stored, filled) = (&self.stored_bytes, &self.filled_bytes);
+        stored.load(Ordering::Relaxed).saturating_sub(filled.load(Ordering::Relaxed))
+    }
+
+    /// Takes note that the file has all its room.
+    pub(crate) fn note_whole(&self) {
+        self.stored_bytes.store(self.file_bytes, Ordering::Relaxed);
+    }
+
+    /// Gives back the file's room from `start` to `end`, if that is worth a call.
+    pub(crate) async fn give_back(&self, start: u64, end: u64) -> io::Result<()> {
+        if PUNCH_BYTES_MIN <= end.saturating_sub(start) {
+            // Only room is at stake, and not every file system can.
+            let _ = self.file.punch(start, end - start).await;
+        }
+        self.note_room().await
+    }
+
+    /// Asks the system how much room the file takes.
+    pub(crate) async fn note_room(&self) -> io::Result<()> {
+        self.stored_bytes.store(self.file.stored_bytes().await?, Ordering::Relaxed);
+        Ok(())
+    }
+
     pub(crate) fn mark_sealed(&self) {
         self.sealed.store(true, Ordering::Release);
     }
@@ -74,6 +111,7 @@ impl Segment {
             seq: self.seq,
             bytes: self.used_bytes.load(Ordering::Relaxed),
             live_bytes: self.live_bytes.load(Ordering::Relaxed),
+            filled_bytes: self.filled_bytes.load(Ordering::Relaxed),
             sealed: self.is_sealed(),
         }
     }
@@ -117,7 +155,8 @@ impl Shared {
     }
 
     pub(crate) fn disk_bytes(&self) -> u64 {
-        let segments: u64 = self.table().values().map(|segment| segment.file_bytes).sum();
+        let segments: u64 =
+            self.table().values().map(|segment| segment.stored_bytes.load(Ordering::Relaxed)).sum();
         segments + self.files.spare_bytes()
     }
 }

@@ -79,6 +79,8 @@ pub struct SegmentStat {
     pub bytes: u64,
     /// Bytes of records not marked dead.
     pub live_bytes: u64,
+    /// Bytes of its file that hold something: header block, batches with their padding, footer.
+    pub filled_bytes: u64,
     /// It takes no more records and is durable.
     pub sealed: bool,
 }
@@ -262,6 +264,16 @@ impl Wal {
         self.push(VecDeque::new(), Want::Rolled, 0, None)?.await.map(|_| ())
     }
 
+    /// Gives back room that was made ready for what comes next: the file of the next segment, and the end of the one that takes
+    /// records. What is appended next takes room again, before it is written. Does nothing if somebody waits to append, or if
+    /// segments are kept for reuse.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn trim(&self) -> Result<(), AppendError> {
+        self.push(VecDeque::new(), Want::Trimmed, 0, None)?.await.map(|_| ())
+    }
+
     /// Reads a part of a record's payload. Every byte returned has been checked.
     ///
     /// # Errors
@@ -306,10 +318,7 @@ impl Wal {
         Ok(shared.files.retire(seq, segment.file_bytes).await?)
     }
 
-    /// Bytes the log's files take, those kept for reuse too.
-    ///
-    /// # Units
-    /// Bytes of file length; a sealed segment's gap before its footer counts although it may take no room.
+    /// Bytes the log's files take of the disk, those kept for reuse or made ready too.
     pub fn disk_bytes(&self) -> u64 {
         self.shared().disk_bytes()
     }

@@ -73,7 +73,7 @@ struct Promises {
 
 const LENGTHS: [usize; 7] = [330, 5, 9000, 0, 33_000, 1200, 4096];
 
-/// Appends, syncs, rolls, drops and reopens, until done or the power goes.
+/// Appends, syncs, trims, rolls, drops and reopens, until done or the power goes.
 async fn script(disk: &MemoryDisk, config: WalConfig, promises: &mut Promises) -> Option<()> {
     let disk: Arc<dyn Disk> = Arc::new(disk.mount());
     let mut segments: BTreeMap<u64, u64> = BTreeMap::new();
@@ -89,6 +89,9 @@ async fn script(disk: &MemoryDisk, config: WalConfig, promises: &mut Promises) -
             segments.insert(locations[1].segment, position + 2);
             if durability == Durability::Synced {
                 promises.synced = promises.appended;
+            }
+            if position.is_multiple_of(8) {
+                wal.trim().await.ok()?;
             }
         }
         wal.sync().await.ok()?;
@@ -143,7 +146,7 @@ async fn crash_everywhere(config: WalConfig, crash: Crash) {
 
 #[tokio::test]
 async fn synced_records_survive_a_crash_at_every_operation() {
-    for config in [config(64 << 10), recycling()] {
+    for config in [config(64 << 10), config(512 << 10), recycling()] {
         for crash in [Crash::Drop, Crash::Keep, Crash::Tear { seed: 1 }, Crash::Tear { seed: 2 }] {
             crash_everywhere(config, crash).await;
         }
@@ -162,10 +165,12 @@ proptest! {
         turns in (0_u32..12, 0_u32..40),
         seed in any::<u64>(),
         recycle in any::<bool>(),
+        large in any::<bool>(),
+        trim in 1_usize..20,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let config = if recycle { recycling() } else { config(64 << 10) };
+            let config = if recycle { recycling() } else { config(if large { 1 << 20 } else { 64 << 10 }) };
             let disk = MemoryDisk::new();
             disk.create_dir_all(Path::new(DIR)).await.unwrap();
             let opened = open(&disk, config).await;
@@ -178,6 +183,9 @@ proptest! {
                 let Ok(appended) =
                     opened.wal.enqueue(vec![record(index as u64, *len)], durability).await else { break };
                 waiting.push((index, *sync, appended));
+                if index % trim == 0 && opened.wal.trim().await.is_err() {
+                    break;
+                }
                 if index % together == 0 {
                     for (index, sync, appended) in waiting.drain(..) {
                         if appended.await.is_ok() && sync {
