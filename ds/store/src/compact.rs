@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 
 use layout::ExtentId;
-use wal::{AppendError, Durability, Record};
+use wal::{AppendError, Durability, Location, Record};
 
 use crate::extent::Keep;
 use crate::limits::{COPIES_MAX, RELOCATE_BYTES_MAX};
@@ -86,7 +86,7 @@ impl Inner {
             return Ok(());
         }
         let records = acts.iter().map(|act| act.record(vec![])).collect();
-        let places = self.wal.append_batch(records, Durability::Written).await?;
+        let places = self.append_copies(records).await?;
         for (act, at) in acts.iter().zip(places) {
             let mut shard = self.index.shard(act.extent);
             let known = shard.get_mut(&act.extent).expect("only compaction forgets");
@@ -139,13 +139,20 @@ impl Inner {
         }
         let weight = batch.bytes as u64 + batch.acts.len() as u64 * RECORD_WEIGHT_BYTES;
         tracing::debug!(segment, copies = batch.acts.len(), weight, "moving live records");
-        let places = self.wal.append_batch(batch.records, Durability::Written).await?;
+        let places = self.append_copies(batch.records).await?;
         assert!(places.len() == batch.acts.len(), "each record has its place");
+        self.copied_bytes.fetch_add(weight, Ordering::Relaxed);
         for (act, at) in batch.acts.iter().zip(&places) {
             self.index.relocate(act, segment, *at);
             self.note_segment(at.segment);
         }
         Ok(places.len())
+    }
+
+    async fn append_copies(&self, records: Vec<Record>) -> Result<Vec<Location>, AppendError> {
+        // Before they are appended: they must at no time be taken for somebody else's.
+        self.copied_records.fetch_add(records.len() as u64, Ordering::Relaxed);
+        self.wal.append_batch(records, Durability::Written).await
     }
 
     fn unreadable(&self, segment: u64, error: wal::ReadError) -> EmptyError {

@@ -25,6 +25,7 @@ pub mod limits;
 mod pieces;
 mod read;
 mod record;
+mod rest;
 mod ripe;
 mod seal;
 mod segments;

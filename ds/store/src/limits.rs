@@ -45,6 +45,24 @@ pub const COPIES_MAX: usize = 4096;
 /// How often the compactor looks when nobody wakes it.
 pub const COMPACT_PERIOD_MS: u64 = 1_000;
 
+/// The journal rests when nobody but compaction has appended for so long.
+pub const JOURNAL_REST_MS: u64 = 5_000;
+
+/// At rest a segment is emptied if at most one part in so many is alive: so what is copied is at most half of what comes back.
+pub const REST_LIVE_PARTS: u64 = 3;
+
+/// Less than this is not worth emptying a segment for.
+pub const REST_GAIN_BYTES_MIN: u64 = 256 << 10;
+
+/// A small segment: one that may be mostly dead and yet not worth it.
+pub const SMALL_SEGMENT_BYTES: u64 = REST_GAIN_BYTES_MIN * REST_LIVE_PARTS / (REST_LIVE_PARTS - 1);
+
+/// Small segments that may stay at rest, however much of them is alive: each start leaves one.
+pub const SMALL_SEGMENTS_MAX: usize = 8;
+
+/// Bytes that compaction copies in a second at rest, on average.
+pub const REST_COPY_BYTES_PER_SECOND: u64 = 32 << 20;
+
 /// Most extents that are named as ripe at a time.
 pub const RIPE_MAX: usize = 1024;
 
@@ -61,4 +79,7 @@ pub const RIPE_RESEAL_RESTS: u64 = 10;
 pub const RIPE_BACKUP_RESTS: u64 = 10;
 
 const _: () = assert!(EXTENT_BYTES as u64 == layout::EXTENT_BYTES, "the layout's extent");
+// A segment full of the smallest records, packed as compaction packs them, is alive for more than a half by their weight (72 bytes of
+// 128): only where less counts as worth it can a copy not be copied again for its own sake.
+const _: () = assert!(2 < REST_LIVE_PARTS, "what was just copied is not worth copying");
 const _: () = assert!(WRITE_BYTES_MAX <= RELOCATE_BYTES_MAX, "compaction can hold a whole record");

@@ -91,6 +91,10 @@ pub(crate) struct Inner {
     /// Room promised to WRITEs that are not in the index yet.
     pub(crate) reserved_bytes: AtomicU64,
     pub(crate) bad_blocks: AtomicU64,
+    /// Records that compaction appended.
+    pub(crate) copied_records: AtomicU64,
+    /// Their weight.
+    pub(crate) copied_bytes: AtomicU64,
     /// Times that compaction found nothing worth doing.
     pub(crate) rests: AtomicU64,
     /// The journal is full, and compaction cannot help: what is dead lies too thinly spread.
@@ -144,6 +148,8 @@ impl Store {
             in_flight: InFlight::default(),
             reserved_bytes: AtomicU64::new(0),
             bad_blocks: AtomicU64::new(0),
+            copied_records: AtomicU64::new(0),
+            copied_bytes: AtomicU64::new(0),
             rests: AtomicU64::new(0),
             nothing_to_gain: AtomicBool::new(false),
             compacted: Notify::new(),
@@ -237,13 +243,19 @@ impl Inner {
         }
     }
 
+    /// Whether a WRITE has room and is not in the index yet, or waits for room.
+    pub(crate) fn has_writers(&self) -> bool {
+        0 < self.reserved_bytes.load(Ordering::Relaxed)
+    }
+
     /// What compaction chooses from.
     pub(crate) fn segment_uses(&self) -> Vec<SegmentUse> {
         let stats = self.wal.segments();
         let segments = self.index.segments();
         let uses = stats.iter().map(|stat| {
             let (live_bytes, stuck) = segments.of(stat.seq);
-            SegmentUse { segment: stat.seq, bytes: stat.bytes, live_bytes, sealed: stat.sealed, stuck }
+            let wal::SegmentStat { seq: segment, bytes, filled_bytes, sealed, .. } = *stat;
+            SegmentUse { segment, bytes, filled_bytes, live_bytes, sealed, stuck }
         });
         uses.collect()
     }

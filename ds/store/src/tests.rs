@@ -7,6 +7,7 @@ mod cut;
 mod damage;
 mod images;
 mod model;
+mod rest;
 mod ripe;
 mod space;
 mod thaw;
