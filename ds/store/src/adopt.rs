@@ -12,7 +12,7 @@ use layout::{Epoch, ExtentId};
 use crate::control::{Controlled, detached};
 use crate::error::ChangeError;
 use crate::extent::Extent;
-use crate::image_ref::ImageRef;
+use layout::ec::ImageRef;
 use crate::limits::EXTENT_BYTES;
 use crate::record::{Act, Kind, SEQUENCE_END};
 use crate::store::Store;
