@@ -68,6 +68,12 @@ fn play(stage: &mut Stage) -> Result<()> {
     let of = |name: &str| metrics.sum(name, &[]) as u64;
     let (journal, live) = (of("shoal_journal_bytes"), of("shoal_journal_live_bytes"));
     println!("  sealed after {took:.0} s: journals take {journal} bytes, {live} of them alive");
+    let (living, dead) = (of("shoal_group_living_bytes"), of("shoal_group_dead_bytes"));
+    println!(
+        "  images take {} bytes in {} groups: {living} of extents, {dead} dead, the rest parity",
+        of("shoal_image_bytes"),
+        of("shoal_groups")
+    );
     println!("  {stored} bytes stored for {logical}, {share:.3} each");
     ensure!(share <= STORED_MAX, "{share:.3} bytes are stored for each, {STORED_MAX} allowed");
     let mut order: Vec<usize> = (1..=DATA_SERVERS).collect();
