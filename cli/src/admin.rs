@@ -3,7 +3,9 @@
 mod get;
 
 use comfy_table::{CellAlignment, Table, presets};
-use mds_server::report::{DataServerLine, Status};
+use env::Clock;
+use env::os::OsClock;
+use mds_server::report::{DataServerLine, ScrubStatus, Status};
 
 use crate::args::{Admin, AdminCommand, AdminDs};
 use crate::http::MountLine;
@@ -55,6 +57,7 @@ fn status(status: &Status) -> Table {
         ("Work waiting", status.work_items.to_string()),
         ("Copies of data", copies(status)),
         ("Sealed", sealed(status)),
+        ("Scrub", scrub(&status.scrub, OsClock::new().wall_ms())),
         ("May be lost", tolerated(status)),
     ];
     for (name, value) in rows {
@@ -93,6 +96,7 @@ fn sealed(status: &Status) -> String {
     for (count, what) in [
         (images_waiting, "images wait for a group"),
         (images_away, "images away"),
+        (&status.images_missing, "images missing"),
         (images_remade, "being made again"),
         (groups_unreadable, "groups NOT READABLE in part"),
     ] {
@@ -101,6 +105,29 @@ fn sealed(status: &Status) -> String {
         }
     }
     text
+}
+
+/// How far the data servers are with reading all they keep.
+fn scrub(scrub: &ScrubStatus, now_unix_ms: u64) -> String {
+    if scrub.servers == 0 {
+        return "off, or not known here".to_owned();
+    }
+    let place = if scrub.percent == 100 { "at rest".to_owned() } else { format!("{} % of round", scrub.percent) };
+    let ended = match scrub.ended_unix_ms {
+        0 => "no whole round yet".to_owned(),
+        at => format!("last whole round ended {} ago", ago(now_unix_ms.saturating_sub(at) / 1_000)),
+    };
+    let bad = if scrub.bad == 0 { "0 bad".to_owned() } else { format!("{} BAD", scrub.bad) };
+    format!("{place}, {ended}, {bad}")
+}
+
+fn ago(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }
 
 fn tolerated(status: &Status) -> String {
@@ -184,6 +211,17 @@ mod tests {
         assert_eq!(readable("10.77.0.11.11.233"), "10.77.0.11:3049");
         assert_eq!(readable("::1.11.233"), "[::1]:3049");
         assert_eq!(readable("what.300.1"), "what.300.1");
+    }
+
+    #[test]
+    fn the_scrub_is_told_in_a_line() {
+        let at = |percent, ended_unix_ms, bad| ScrubStatus { servers: 3, percent, ended_unix_ms, bad };
+        let now_ms = 10_000_000_000;
+        assert_eq!(scrub(&at(42, 0, 0), now_ms), "42 % of round, no whole round yet, 0 bad");
+        let ended = "at rest, last whole round ended 3 h ago, 2 BAD";
+        assert_eq!(scrub(&at(100, now_ms - 3 * 3_600_000, 2), now_ms), ended);
+        assert_eq!(scrub(&ScrubStatus::default(), now_ms), "off, or not known here");
+        assert_eq!([ago(5), ago(600), ago(200_000)], ["5 s", "10 min", "2 days"]);
     }
 
     #[test]

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// MiB per second that are sealed unless somebody says otherwise.
 const SEAL_MIB_PER_S: u32 = 64;
+const SCRUB_DAYS: u32 = 7;
+const SCRUB_MIB_PER_S: u32 = 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -144,6 +146,12 @@ pub(crate) struct Ds {
     /// MiB per second of data that rests which are sealed while no client waits; a quarter of it otherwise.
     #[arg(long, value_name = "MIB", default_value_t = SEAL_MIB_PER_S, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) seal_mib_per_s: u32,
+    /// Days in which all data are read once and compared with their checksums; 0: never.
+    #[arg(long, value_name = "DAYS", default_value_t = SCRUB_DAYS, value_parser = clap::value_parser!(u32).range(0..=3_650))]
+    pub(crate) scrub_days: u32,
+    /// MiB per second that are read for that at most; a quarter of it while clients wait.
+    #[arg(long, value_name = "MIB", default_value_t = SCRUB_MIB_PER_S, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) scrub_mib_per_s: u32,
     /// Zone it stands in (a building, a power supply). Copies of data are kept in different zones where there are some.
     #[arg(long, value_name = "NAME", value_parser = parse_place)]
     pub(crate) zone: Option<String>,

@@ -1,6 +1,6 @@
-//! Control calls to a data server: fence, cut, drop, size, keep, stat, encode, rebuild, adopt, on an authenticated connection.
+//! Control calls to a data server: fence, cut, drop, size, keep, stat, encode, rebuild, adopt, have, on an authenticated connection.
 //!
-//! Spec: docs/protocol/control.md §1, §3 to §5; docs/protocol/seal.md §3, §6, §9.
+//! Spec: docs/protocol/control.md §1, §3 to §5; docs/protocol/seal.md §3, §6, §9, §10.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use env::{BoxFuture, Entropy, Env};
 use env_transport::{CallError, Connection, Limits, RpcClient};
-use layout::ec::{Draft, Group, ImageRef, Shape};
+use layout::ec::{Draft, Group, ImageId, ImageRef, Shape};
 use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
-use wire_nfs::control::images::Adopt;
+use wire_nfs::control::images::{Adopt, HadImages, HaveImages, HeldImage};
 use wire_nfs::control::{
     ClusterKey, Handshake, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
 };
@@ -168,6 +168,30 @@ impl DsControl {
         let args =
             Adopt { extent: name(extent), epoch: epoch.0, sequence, keep_bytes, image: image.encode() };
         self.call::<KnownEpoch>(Procedure::Adopt, &args).await.map(drop)
+    }
+
+    /// Asks the data server `server` whether it has files of images, with these lengths; one answer for each, false if it surely
+    /// has not.
+    ///
+    /// # Errors
+    /// [`ControlError`]; `Refused(Busy)` if it is not that server, or cannot tell now.
+    pub async fn have(
+        &self,
+        server: DataServerId,
+        images: &[(ImageId, u64)],
+    ) -> Result<Vec<bool>, ControlError> {
+        let held = |(image, bytes): &(ImageId, u64)| {
+            let file_bytes = u32::try_from(*bytes).map_err(|_| ControlError::Refused(Refusal::Invalid))?;
+            Ok(HeldImage { image: image.0, file_bytes })
+        };
+        let images: Vec<HeldImage> = images.iter().map(held).collect::<Result<_, ControlError>>()?;
+        let asked = images.len();
+        let had: HadImages = self.call(Procedure::Have, &HaveImages { server: server.0, images }).await?;
+        if had.have.len() == asked {
+            Ok(had.have)
+        } else {
+            Err(ControlError::Garbage(XdrError::Invalid { field: "have" }))
+        }
     }
 
     async fn call<R: Decode>(&self, procedure: Procedure, args: &impl Encode) -> Result<R, ControlError> {

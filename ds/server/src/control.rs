@@ -18,7 +18,7 @@ use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{EncodeGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
-use wire_nfs::control::images::{Adopt, EndImage, PutImage, ReadImage};
+use wire_nfs::control::images::{Adopt, EndImage, HaveImages, PutImage, ReadImage};
 use wire_nfs::control::replicate::{Attach, Flush, Replicate};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
@@ -27,7 +27,7 @@ use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog
 use wire_xdr::{Decode, Encode, Writer, XdrError};
 
 use crate::core::Core;
-use crate::images::{encode, rebuild, serve};
+use crate::images::{encode, have, rebuild, serve};
 use crate::limits::CUT_SETTLE_MS_MAX;
 use crate::replica::id;
 use crate::{adopt, copies, replica};
@@ -179,6 +179,7 @@ async fn carry_out(
         Procedure::Encode => respond(args, async |ask: EncodeGroup| encode::run(core, ask).await).await,
         Procedure::Rebuild => respond(args, async |ask: GroupSlot| rebuild::run(core, ask).await).await,
         Procedure::Adopt => respond(args, async |ask: Adopt| adopt::run(core, &ask).await).await,
+        Procedure::Have => respond(args, async |ask: HaveImages| have::run(core, ask).await).await,
         Procedure::Size => respond(args, async |ask: SizeOf| Ok(sizes(core, &ask))).await,
         Procedure::Stat => respond(args, async |_: Nothing| Ok(stat(core))).await,
         Procedure::Null

@@ -18,6 +18,7 @@ use crate::images::Images;
 use crate::lease::Lease;
 use crate::limits::{PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX};
 use crate::metrics::Metrics;
+use crate::scrub::ScrubMetrics;
 use crate::seal::shown::Shown;
 use crate::thaw::Thaws;
 
@@ -35,6 +36,8 @@ pub(crate) struct Core {
     pub(crate) images: Arc<Images>,
     /// What metadata servers were shown of them.
     pub(crate) shown: Shown,
+    /// How far the scrub is.
+    pub(crate) scrub: ScrubMetrics,
     /// How long an extent rests before it is sealed; 0: sealing is off.
     seal_idle_ms: AtomicU32,
     /// Requests of clients under way.
@@ -61,8 +64,10 @@ impl Core {
         metrics: Metrics,
         directory: Arc<Directory>,
         images: Arc<Images>,
+        scrub: ScrubMetrics,
     ) -> Self {
         Self {
+            scrub,
             directory,
             images,
             shown: Shown::default(),
@@ -172,7 +177,7 @@ impl Core {
         self.metrics.set_usage(&store);
         let (reads, writes, read_bytes, written_bytes) = self.metrics.counts();
         let failed = self.journal_failed.load(Ordering::Relaxed);
-        Usage {
+        let mut usage = Usage {
             capacity_bytes: store.capacity_bytes,
             used_bytes: if failed { store.capacity_bytes } else { store.used_bytes },
             journal_bytes: store.journal_bytes,
@@ -184,7 +189,10 @@ impl Core {
             written_bytes,
             flushes: store.flushes,
             bad_blocks: store.bad_blocks,
-        }
+            ..Usage::default()
+        };
+        self.scrub.tell(&mut usage);
+        usage
     }
 }
 

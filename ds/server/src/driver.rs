@@ -22,6 +22,7 @@ use crate::images::{ImageMetrics, Images, Source};
 use crate::limits::{control_port, data_port};
 use crate::metrics::Metrics;
 use crate::registrar::{self, SelfPortrait};
+use crate::scrub::{self, ScrubMetrics};
 use crate::{seal, universal_address};
 
 /// How a data server is set up.
@@ -43,6 +44,10 @@ pub struct DsConfig {
     pub capacity_bytes: u64,
     /// Bytes per second of extents that rest which are written as images, while no client waits.
     pub seal_bytes_per_s: u64,
+    /// How long a walk through all data, to compare them with their checksums, should take; 0: there is none.
+    pub scrub_period_ms: u64,
+    /// Bytes per second that it reads at most.
+    pub scrub_bytes_per_s: u64,
     /// Opens a store although durable records of it are damaged.
     pub accept_damage: bool,
     /// What is lost together with it; copies of an extent are kept apart by it.
@@ -79,7 +84,7 @@ pub struct DataServer {
     core: Arc<Core>,
     data: Server,
     control: Server,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 4],
 }
 
 impl DataServer {
@@ -98,7 +103,8 @@ impl DataServer {
         let counters = ImageMetrics::new(registry);
         let images = Images::open(&env, &config.dir, Arc::clone(&directory), counters).await?;
         let store = Store::open(&env, &store_config, Arc::new(Source(Arc::clone(&images)))).await?;
-        let core = Arc::new(Core::new(env.clone(), store, Metrics::new(registry), directory, images));
+        let (metrics, scrub) = (Metrics::new(registry), ScrubMetrics::new(registry));
+        let core = Arc::new(Core::new(env.clone(), store, metrics, directory, images, scrub));
         core.note_images();
         let data_service = Arc::new(DataService::new(Arc::clone(&core)));
         let data = listen(&env, config.listen, data_service, data_port()).await?;
@@ -110,7 +116,13 @@ impl DataServer {
             registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
         let sealer = seal::run(Arc::clone(&core), config.seal_bytes_per_s);
         let shows = seal::shown::run(Arc::clone(&core));
-        let tasks = [tokio::spawn(registrar), tokio::spawn(sealer), tokio::spawn(shows)];
+        let scrub = scrub::Settings {
+            period_ms: config.scrub_period_ms,
+            bytes_per_s_max: config.scrub_bytes_per_s,
+        };
+        let scrubs = scrub::run(Arc::clone(&core), scrub, config.dir);
+        let tasks =
+            [tokio::spawn(registrar), tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs)];
         Ok(Self { core, data, control, tasks })
     }
 

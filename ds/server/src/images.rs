@@ -9,8 +9,9 @@
 
 pub(crate) mod encode;
 mod groups;
+pub(crate) mod have;
 mod lru;
-mod mend;
+pub(crate) mod mend;
 mod metrics;
 mod outlet;
 pub(crate) mod rebuild;
@@ -40,7 +41,8 @@ use crate::directory::Directory;
 use crate::limits::{
     FRAMES_KEPT_BYTES, IMAGE_BYTES_IN_FLIGHT_MAX, IMAGE_WORKS_MAX, IMAGES_OPEN_BYTES, LOST_KNOWN_MAX,
 };
-use groups::{Groups, NoGroup};
+use groups::Groups;
+pub(crate) use groups::{Found, NoGroup};
 use lru::Lru;
 pub(crate) use metrics::ImageMetrics;
 use rebuilt::RebuiltBytes;
@@ -198,6 +200,24 @@ impl Images {
         // It may have been opened again meanwhile.
         self.close(image);
         deleted
+    }
+
+    /// The group of an image that is, or should be, here, as a metadata server says now, and the slot that is ours: one of two copies
+    /// has the same name.
+    pub(crate) async fn group_of(&self, image: ImageId) -> Result<Found, NoGroup> {
+        let now_ms = self.env.clock.monotonic_ms();
+        let mut found = self.groups.ask(&self.directory, image, now_ms).await?;
+        let (shape, homes) = (found.group.shape(), found.group.homes());
+        let ours = |slot: &usize| {
+            homes[*slot] == self.directory.own() && shape.image(*slot).is_some_and(|(one, _)| one == image)
+        };
+        found.slot = (0..shape.slots()).find(ours).unwrap_or(found.slot);
+        Ok(found)
+    }
+
+    /// The right to make an image again: only so many are made at a time.
+    pub(crate) async fn turn_to_work(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+        self.works.acquire().await.ok()
     }
 
     /// Bytes of the file of an image that is here.

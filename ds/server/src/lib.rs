@@ -2,7 +2,8 @@
 //!
 //! Thin over `ds-store`: a request's handle says which extent, at which epoch, for reading or writing; no lookup is needed
 //! to authorise it. A metadata server gives the lease without which nothing is served, and fences through the control port.
-//! Extents that rest are sealed as images, which groups of servers protect (`seal`, `images`).
+//! Extents that rest are sealed as images, which groups of servers protect (`seal`, `images`). All that is kept is read again and again
+//! and compared with its checksums (`scrub`).
 //!
 //! INVARIANT: every request is answered, or its connection is dropped; none is served without a lease. What is answered as stable
 //! is on stable storage here and on every backup of the extent.
@@ -26,6 +27,7 @@ mod metrics;
 mod proc;
 mod registrar;
 mod replica;
+mod scrub;
 mod seal;
 mod status;
 mod thaw;

@@ -146,6 +146,30 @@ pub const MENDED_KNOWN_MAX: usize = 1_024;
 /// Bad frames of one image that are mended; one with more is left to be made again.
 pub const MEND_FRAMES_MAX: usize = 256;
 
+/// How long a round of the scrub should take, unless somebody says otherwise.
+pub const SCRUB_PERIOD_MS: u64 = 7 * 86_400_000;
+
+/// Bytes per second that the scrub reads at most, unless somebody says otherwise.
+pub const SCRUB_BYTES_PER_S: u64 = 20 << 20;
+
+/// The scrub is never slower than this: a round of little data ends early.
+pub const SCRUB_BYTES_PER_S_MIN: u64 = 64 << 10;
+
+/// While clients wait, the scrub goes at one part in so many of its pace.
+pub const SCRUB_BUSY_PARTS: u64 = 4;
+
+/// How often the scrub looks whether the next round is due.
+pub const SCRUB_LOOK_MS: u64 = 60_000;
+
+/// What is bad and could not be made good is looked at again after so long.
+pub const SCRUB_AGAIN_MS: u64 = 600_000;
+
+/// Bad images and extents that are looked at again before the next round; others wait for that.
+pub const SCRUB_AGAIN_MAX: usize = 1_024;
+
+/// How often it is noted how far the scrub is.
+pub const SCRUB_NOTE_MS: u64 = 10_000;
+
 /// Pause before a metadata server that could not be reached, or did not know what to do with us, is called again.
 pub const REGISTER_PAUSE_MS: u64 = 200;
 
@@ -168,6 +192,7 @@ const RECORD_BYTES_MAX: usize = {
 /// Bytes of records of other homes under way, over all connections.
 const REPLICATE_BYTES_IN_FLIGHT_MAX: usize = 128 << 20;
 
+const _: () = assert!(SCRUB_BYTES_PER_S_MIN <= SCRUB_BYTES_PER_S, "the scrub's default is no less than its least");
 const _: () = assert!(TRANSFER_BYTES_MAX <= BACKUP_WINDOW_BYTES, "every record gets its turn");
 const _: () = assert!(
     ds_store::limits::WRITE_BYTES_MAX <= wire_nfs::control::limits::RECORD_DATA_BYTES_MAX,

@@ -63,6 +63,14 @@ pub const SMALL_SEGMENTS_MAX: usize = 8;
 /// Bytes that compaction copies in a second at rest, on average.
 pub const REST_COPY_BYTES_PER_SECOND: u64 = 32 << 20;
 
+/// Extents that a scrub is named at a time.
+pub const CHECK_EXTENTS_MAX: usize = 4096;
+
+/// Bytes of an extent that a scrub reads at a time, and the pieces they may lie in.
+pub const CHECK_BYTES_MAX: u32 = 1 << 20;
+/// See [`CHECK_BYTES_MAX`].
+pub const CHECK_PIECES_MAX: usize = 256;
+
 /// Most extents that are named as ripe at a time.
 pub const RIPE_MAX: usize = 1024;
 

@@ -14,7 +14,8 @@ mod record;
 use crate::data_server::DataServerId;
 use crate::ec::codec::CodecId;
 use crate::ec::profile::Profile;
-use crate::ec::sums::ImageSum;
+use crate::ec::footer::TRAILER_BYTES;
+use crate::ec::sums::{ImageSum, list_bytes};
 use crate::extent::ExtentId;
 use crate::limits::IMAGE_BYTES_MAX;
 
@@ -183,6 +184,22 @@ impl Draft {
         longest.next_multiple_of(self.codec.column_bytes() as u64)
     }
 
+    /// Bytes of a parity image's file: its payload, and what follows it (docs/formats/group.md §5). A copy is the member.
+    ///
+    /// # Units
+    /// Bytes.
+    #[must_use]
+    pub fn parity_file_bytes(&self) -> u64 {
+        let payload = self.payload_bytes();
+        if self.codec == CodecId::Copies {
+            return payload;
+        }
+        let of_members: u64 =
+            self.members.iter().map(|member| list_bytes(member.map_or(0, |one| one.bytes))).sum();
+        let of_parity = self.profile.parity() as u64 * list_bytes(payload);
+        payload + of_members + of_parity + (shape_bytes(self.profile) + TRAILER_BYTES) as u64
+    }
+
     /// The group this is, once the sums of its parity are known.
     ///
     /// # Errors
@@ -277,6 +294,18 @@ impl Shape {
             Some(member) => member.map_or(0, |member| member.bytes),
             None => self.payload_bytes(),
         }
+    }
+
+    /// Bytes of the file of the image in a slot; 0 for an empty member.
+    ///
+    /// # Units
+    /// Bytes.
+    ///
+    /// # Panics
+    /// If there is no such slot.
+    #[must_use]
+    pub fn file_bytes(&self, slot: usize) -> u64 {
+        if slot < self.profile().data() { self.bytes(slot) } else { self.draft.parity_file_bytes() }
     }
 
     /// The image in a slot and its sum; `None` for an empty member, and for slots there are not.

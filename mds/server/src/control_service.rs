@@ -214,6 +214,7 @@ async fn register_one(
     }
     server.copies.look.notify_one();
     server.copies.changed.notify_waiters();
+    server.sealing.count.notify_one();
     let mut nonce = [0; 16];
     server.env.entropy.fill(&mut nonce);
     Ok(Registered {

@@ -30,7 +30,7 @@ use crate::limits::{
     START_LEADER_MS_MAX, WORK_BATCH_MAX,
 };
 use crate::metrics::Metrics;
-use crate::report::{DataServerLine, ExportLine, Status};
+use crate::report::{DataServerLine, ExportLine, ScrubStatus, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
@@ -151,6 +151,7 @@ impl MetadataServer {
             tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),
             tokio::spawn(seal::sealer::drive(Arc::clone(&server))),
             tokio::spawn(seal::mend::drive(Arc::clone(&server))),
+            tokio::spawn(seal::presence::drive(Arc::clone(&server))),
         ];
         Ok(Self { server, nfs, control, tasks, thread: None })
     }
@@ -180,6 +181,7 @@ impl MetadataServer {
         let tally = *server.copies.tally.lock();
         let groups = *server.sealing.tally.lock();
         let (images_waiting, images_remade) = server.sealing.under_way();
+        let is_up = |id: &DataServerId| server.data_servers.is_up(*id, now_ms);
         Status {
             seal: server.config.seal,
             erasure_code: seal::profile(server, now_ms)
@@ -191,6 +193,8 @@ impl MetadataServer {
             images_waiting,
             images_away: groups.away,
             images_remade,
+            images_missing: server.sealing.missing(),
+            scrub: ScrubStatus::of(all.iter().filter(|(id, _)| is_up(id)).map(|(_, known)| &known.usage)),
             hot_copies: server.config.hot_copies,
             losses_survived: tally.losses_survived.min(groups.losses_survived),
             extents: tally.extents,
@@ -206,8 +210,7 @@ impl MetadataServer {
             sessions: server.front.sessions.lock().len() as u64,
             inodes: view.and_then(|v| op::statfs::inodes(v.namespace()).ok()).unwrap_or(0),
             data_servers: all.len() as u64,
-            data_servers_up: all.iter().filter(|(id, _)| server.data_servers.is_up(*id, now_ms)).count()
-                as u64,
+            data_servers_up: all.iter().filter(|(id, _)| is_up(id)).count() as u64,
             space_total_bytes,
             space_free_bytes,
             work_items: view.and_then(|v| v.work(WORK_BATCH_MAX).ok()).map_or(0, |items| items.len() as u64),

@@ -68,6 +68,12 @@ pub const GROUPS_SCAN_MAX: usize = 64;
 pub const REMAKES_AT_ONCE_MAX: usize = 4;
 /// Lost images that one look takes note of; those of groups that can lose least.
 pub const LOST_IMAGES_MAX: usize = 1024;
+/// Between two looks for images that are not where they should be, each at so many groups as are looked at in one go.
+pub const HAVE_PAUSE_MS: u64 = 1_000;
+/// How long a walk through all groups that has come to its end rests, unless a data server registers.
+pub const HAVE_REST_MS: u64 = 600_000;
+/// Images that were found missing and wait to be made again. The walk stands still while there are as many.
+pub const MISSING_MAX: usize = 1024;
 /// Pause before the log is asked again whether it has decided.
 pub const DECIDED_RETRY_MS: u64 = 500;
 /// Attempts of I/O in band on an extent whose home moves or cannot be reached, before it answers DELAY.

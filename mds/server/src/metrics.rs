@@ -226,6 +226,11 @@ impl Metrics {
         self.sealing.remade.inc();
     }
 
+    /// A data server does not have an image any more.
+    pub(crate) fn image_missing(&self) {
+        self.sealing.missing.inc();
+    }
+
     /// Data servers were told what images are good for.
     pub(crate) fn answered(&self, words: &[ImageWord]) {
         for word in words {

@@ -1,6 +1,7 @@
 //! What the metadata server tells its administrators: plain values, ready to be shown or sent.
 
 use serde::{Deserialize, Serialize};
+use wire_nfs::control::heartbeat::{SCRUB_OFF, Usage};
 
 /// The state of a metadata server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +60,42 @@ pub struct Status {
     pub images_waiting: u64,
     /// Images on data servers that are not up.
     pub images_away: u64,
-    /// Images that are being made again elsewhere; known to the leader only.
+    /// Images that are being made again; known to the leader only.
     pub images_remade: u64,
+    /// Images that data servers which are up do not have any more, and that wait to be made again; known to the leader only.
+    pub images_missing: u64,
+    /// What data servers that are up say of their scrubs; known to the leader only.
+    pub scrub: ScrubStatus,
+}
+
+/// How data servers get on with comparing all they keep with its checksums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubStatus {
+    /// Data servers that scrub.
+    pub servers: u64,
+    /// Per cent of their rounds that are done, on average.
+    pub percent: u32,
+    /// When the last whole round of that one ended where it is longest ago, milliseconds since 1970; 0: some have not ended any.
+    pub ended_unix_ms: u64,
+    /// Bad things that were found and could not be made good.
+    pub bad: u64,
+}
+
+impl ScrubStatus {
+    /// What these data servers say together.
+    pub(crate) fn of<'a>(all: impl Iterator<Item = &'a Usage>) -> Self {
+        let (mut sum, mut status) = (0, Self { ended_unix_ms: u64::MAX, ..Self::default() });
+        for usage in all.filter(|usage| usage.scrub_percent != SCRUB_OFF) {
+            status.servers += 1;
+            sum += u64::from(usage.scrub_percent);
+            status.ended_unix_ms = status.ended_unix_ms.min(usage.scrub_ended_unix_ns / 1_000_000);
+            status.bad = status.bad.saturating_add(usage.scrub_bad);
+        }
+        match sum.checked_div(status.servers) {
+            Some(percent) => Self { percent: u32::try_from(percent).unwrap_or(100).min(100), ..status },
+            None => Self::default(),
+        }
+    }
 }
 
 /// One export.
@@ -103,4 +138,24 @@ pub struct DataServerLine {
     pub journal_bytes: u64,
     /// Milliseconds since it was last heard of.
     pub silent_ms: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scrubs_are_told_together() {
+        let usage = |scrub_percent, ended_ms: u64, scrub_bad| Usage {
+            scrub_percent,
+            scrub_ended_unix_ns: ended_ms * 1_000_000,
+            scrub_bad,
+            ..Usage::default()
+        };
+        let all = [usage(40, 9_000, 1), usage(SCRUB_OFF, 1, 7), usage(100, 5_000, 2)];
+        let expected = ScrubStatus { servers: 2, percent: 70, ended_unix_ms: 5_000, bad: 3 };
+        assert_eq!(ScrubStatus::of(all.iter()), expected);
+        assert_eq!(ScrubStatus::of(all[1..2].iter()), ScrubStatus::default());
+        assert_eq!(ScrubStatus::of([usage(9, 0, 0), all[0]].iter()).ended_unix_ms, 0, "one has not ended any");
+    }
 }

@@ -1,4 +1,5 @@
-//! Sealed extents: which images wait for a group, making groups, making lost images again, and the words data servers get.
+//! Sealed extents: which images wait for a group, making groups, making lost images again, finding out that some are missing, and the
+//! words data servers get.
 //!
 //! What is decided is in the log; here is what the leader knows besides, and what it has under way. A new leader begins with
 //! nothing: images are shown to it again.
@@ -8,7 +9,10 @@
 pub(crate) mod answer;
 pub(crate) mod mend;
 mod pool;
+pub(crate) mod presence;
 pub(crate) mod sealer;
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use layout::DataServerId;
 use layout::ec::members::{Labels, Server as Site};
@@ -53,6 +57,10 @@ pub(crate) struct Sealing {
     call: Notify,
     /// As of the last whole look.
     pub(crate) tally: Mutex<Tally>,
+    /// Has data servers be asked at once whether they have their images.
+    pub(crate) count: Notify,
+    /// Images that were found missing, and are not being made again yet.
+    missing: AtomicU64,
     /// Since when this node leads, by the monotonic clock.
     leading_since_ms: Mutex<Option<u64>>,
 }
@@ -62,6 +70,11 @@ impl Sealing {
     pub(crate) fn under_way(&self) -> (u64, u64) {
         let pool = self.pool.lock();
         (pool.waiting() as u64, pool.remaking() as u64)
+    }
+
+    /// Images that data servers which are up do not have any more, and that are not being made again yet.
+    pub(crate) fn missing(&self) -> u64 {
+        self.missing.load(Ordering::Relaxed)
     }
 
     /// Takes note of whether this node leads. What a leader knew before is old when it leads again.

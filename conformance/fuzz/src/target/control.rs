@@ -9,7 +9,7 @@ use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Si
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat};
 use wire_nfs::control::images::{
-    Adopt, EndImage, ImageData, ImageWords, PutImage, ReadImage, ShowImages, Thaw,
+    Adopt, EndImage, HadImages, HaveImages, ImageData, ImageWords, PutImage, ReadImage, ShowImages, Thaw,
 };
 use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::register::{Register, Registered};
@@ -100,6 +100,8 @@ const MESSAGES: &[Message] = &[
     reply::<EncodedGroup>(),
     args::<Thaw>(),
     args::<Adopt>(),
+    args::<HaveImages>(),
+    reply::<HadImages>(),
 ];
 
 fn run(input: &[u8]) -> usize {

@@ -162,6 +162,8 @@ async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, 
         cluster_key,
         capacity_bytes: 1 << 30,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
+        scrub_period_ms: 0,
+        scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
     };

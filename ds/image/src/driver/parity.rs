@@ -5,6 +5,7 @@
 //! Spec: docs/formats/group.md §4, §5.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,7 @@ use layout::ec::footer::{Footer, FooterError, TRAILER_BYTES, Trailer};
 use layout::ec::{ImageId, ImageSum, Shape, Sums};
 
 use super::bytes::ImageBytes;
-use super::image::BadFrame;
+use super::image::{BadFrame, Progress};
 use crate::error::{FrameFault, OpenError, ReadError};
 use crate::format::FormatError;
 use crate::identity::ParityInfo;
@@ -129,7 +130,15 @@ impl ParityImage {
     }
 
     /// Reads everything again and verifies it. Answers the bad blocks; what surrounds them was checked when it was opened.
-    pub async fn verify(&self) -> Vec<BadFrame> {
+    ///
+    /// `progress` is called after each [`WALK_READ_BYTES`], and waited for: what it waits is the walk's pace.
+    pub async fn verify<F>(&self, mut progress: impl FnMut(Progress) -> F + Send) -> Vec<BadFrame>
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let ParityInfo { payload_bytes, file_bytes: bytes, .. } = *self.info();
+        let around = bytes - payload_bytes;
+        progress(Progress { bytes_done: around, bytes, bad_frames: 0 }).await;
         let blocks = self.info().payload_bytes.div_ceil(RAW_BLOCK_BYTES);
         let step = WALK_READ_BYTES / RAW_BLOCK_BYTES;
         let mut bad = Vec::new();
@@ -144,6 +153,8 @@ impl ParityImage {
                 }
                 tokio::task::yield_now().await;
             }
+            let bytes_done = around + (last * RAW_BLOCK_BYTES).min(payload_bytes);
+            progress(Progress { bytes_done, bytes, bad_frames: bad.len() }).await;
         }
         bad
     }

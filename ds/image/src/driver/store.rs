@@ -175,6 +175,36 @@ impl ImageStore {
         Ok(ImageReceiver::new(draft, image, assembly))
     }
 
+    /// As [`receive`](Self::receive), for an image that is here: what comes takes its place, and not before it was verified.
+    /// Its file may be damaged, or gone.
+    ///
+    /// # Errors
+    /// Any [`CreateError`]; `Busy` also if there is no such image.
+    pub async fn replace(&self, image: ImageId, image_bytes: u64) -> Result<ImageReceiver, CreateError> {
+        let assembly = Assembly::new(image_bytes)?;
+        let draft = Draft::begin(&self.inner, header::check_id(image)?, false).await?;
+        Ok(ImageReceiver::new(draft, image, assembly))
+    }
+
+    /// Bytes of the image's file, as the disk says now; `None` if it surely has no such file. What the directory held
+    /// when it was opened does not count.
+    ///
+    /// # Errors
+    /// What the disk said: it may be there.
+    pub async fn on_disk(&self, image: ImageId) -> io::Result<Option<u64>> {
+        match self.inner.disk.open(&self.inner.path(image), OpenMode::READ).await {
+            Ok(file) => file.len().await.map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether somebody is writing, receiving, repairing or deleting it.
+    #[must_use]
+    pub fn is_claimed(&self, image: ImageId) -> bool {
+        self.inner.lock().claimed.contains(&image)
+    }
+
     /// Opens an image for reading: its header, index and footer are read and checked.
     ///
     /// # Errors
@@ -230,7 +260,8 @@ impl ImageStore {
         }
     }
 
-    /// Removes an image; durable when it returns. Who has it open can read on.
+    /// Removes an image; durable when it returns. Who has it open can read on. One whose file has gone by itself is removed
+    /// like any other.
     ///
     /// # Errors
     /// Any [`DeleteError`].
@@ -244,9 +275,13 @@ impl ImageStore {
             state.claimed.insert(image);
             (Claim { inner: Arc::clone(&self.inner), image }, image_bytes)
         };
-        if let Err(error) = self.inner.disk.remove(&self.inner.path(image)).await {
-            self.inner.insert(image, image_bytes);
-            return Err(error.into());
+        match self.inner.disk.remove(&self.inner.path(image)).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                self.inner.insert(image, image_bytes);
+                return Err(error.into());
+            }
         }
         Ok(self.inner.disk.sync_dir(&self.inner.dir).await?)
     }

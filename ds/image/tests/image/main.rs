@@ -8,6 +8,7 @@ mod damage;
 mod directory;
 mod forged;
 mod golden;
+mod gone;
 mod hostile;
 mod parity;
 mod receive;

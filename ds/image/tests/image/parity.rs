@@ -92,7 +92,14 @@ async fn parity_is_taken_in_and_given_out() {
     let opened = store.open_any(id(3)).await.unwrap();
     let StoredImage::Parity(image) = &opened else { panic!("{opened:?}") };
     assert_eq!((image.info(), image.shape()), (&info, &shape));
-    assert!(image.verify().await.is_empty());
+    let mut steps = Vec::new();
+    let mut note = |progress: ds_image::Progress| {
+        steps.push((progress.bytes_done, progress.bad_frames));
+        std::future::ready(())
+    };
+    assert!(image.verify(&mut note).await.is_empty());
+    assert!(2 <= steps.len() && steps.windows(2).all(|pair| pair[0] < pair[1]));
+    assert_eq!(steps.last(), Some(&(parity.len() as u64, 0)));
     assert_eq!(image.file_sum().await.unwrap(), ImageSum::of(&parity));
     for (at, length) in [(0, parity.len()), (70_000, 10), (65_530, 200_000), (parity.len() - 90, 90)] {
         let read = opened.read_raw(at as u64, u32::try_from(length).unwrap()).await.unwrap().concat();
@@ -140,7 +147,7 @@ async fn altered_parity_is_refused_and_found() {
     let bad = opened.read_raw(65_000, 1_000).await;
     assert!(matches!(bad, Err(ReadError::Damaged { frame: 1, .. })), "{bad:?}");
     let StoredImage::Parity(image) = opened else { panic!("parity") };
-    assert_eq!(image.verify().await.iter().map(|bad| bad.frame).collect::<Vec<_>>(), [1]);
+    assert_eq!(image.verify(|_| std::future::ready(())).await.iter().map(|bad| bad.frame).collect::<Vec<_>>(), [1]);
 
     for cut in [64, 100, parity.len() - 64, parity.len() - 1] {
         put_file(&disk, &path(3), &parity[..cut]).await;

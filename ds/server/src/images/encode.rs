@@ -10,9 +10,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use layout::DataServerId;
 use layout::ec::encode::EncodeError;
-use layout::ec::footer::TRAILER_BYTES;
-use layout::ec::sums::list_bytes;
-use layout::ec::{CodecId, Draft, Encoded, Encoder, Window, group};
+use layout::ec::{Draft, Encoded, Encoder, Window};
 use layout::limits::WINDOW_BYTES_MAX;
 use wire_nfs::control::Refusal;
 use wire_nfs::control::groups::{EncodeGroup, EncodedGroup};
@@ -32,7 +30,7 @@ pub(crate) async fn run(core: &Arc<Core>, ask: EncodeGroup) -> Result<EncodedGro
     if homes.len() != draft.profile.data() || parity.len() != draft.profile.parity() {
         return Err(Refusal::Invalid);
     }
-    let file_bytes = parity_file_bytes(&draft);
+    let file_bytes = draft.parity_file_bytes();
     core.has_room(file_bytes)?;
     draft.parity.iter().for_each(|image| images.touch(*image));
     let mut outlets = Vec::with_capacity(parity.len());
@@ -110,16 +108,4 @@ fn wrong(draft: &Draft, error: &EncodeError) -> Refusal {
         EncodeError::Altered { .. } => Refusal::NoImage,
         EncodeError::Group(_) | EncodeError::Window { .. } | EncodeError::Cover => Refusal::Invalid,
     }
-}
-
-/// Bytes of a parity image's file: its payload, and what follows it.
-pub(super) fn parity_file_bytes(draft: &Draft) -> u64 {
-    let payload = draft.payload_bytes();
-    if draft.codec == CodecId::Copies {
-        return payload;
-    }
-    let of_members: u64 =
-        draft.members.iter().map(|member| list_bytes(member.map_or(0, |one| one.bytes))).sum();
-    let of_parity = draft.profile.parity() as u64 * list_bytes(payload);
-    payload + of_members + of_parity + (group::shape_bytes(draft.profile) + TRAILER_BYTES) as u64
 }

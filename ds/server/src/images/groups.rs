@@ -24,7 +24,7 @@ pub(crate) struct Found {
 
 /// Why there is no group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoGroup {
+pub(crate) enum NoGroup {
     /// Nobody could be asked.
     Unknown,
     /// There is none.

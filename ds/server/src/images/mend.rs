@@ -1,4 +1,4 @@
-//! Writes the bad frames of an image here anew, from its group. Beside what was asked for, one at a time.
+//! Writes the bad frames of an image here anew, from its group: beside what was asked for, one at a time; and for the scrub.
 //!
 //! INVARIANT: the image that replaces a damaged one has its root; every frame in it was compared with its hash.
 //! Spec: docs/formats/image.md §6; docs/formats/group.md §6.
@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ds_image::{Image, ImageId, StoredImage};
+use ds_image::{BadFrame, Image, ImageId, StoredImage};
 use ds_store::ImageRef;
 
+use super::groups::Found;
 use super::remote::Trouble;
 use super::{Images, joined};
 use crate::limits::{MEND_AGAIN_MS, MEND_FRAMES_MAX, MENDED_KNOWN_MAX, MENDING_MAX};
@@ -69,19 +70,29 @@ async fn run(images: &Arc<Images>, image: &ImageRef) -> Result<usize, String> {
         return Err("another image of the same name".to_owned());
     }
     let walked = damaged.verify(|_| std::future::ready(())).await.map_err(|error| error.to_string())?;
-    let now_ms = images.env.clock.monotonic_ms();
-    let asked = images.groups.ask(&images.directory, image.image, now_ms).await;
-    let found = asked.map_err(|none| format!("no group: {none:?}"))?;
+    let found = images.group_of(image.image).await.map_err(|none| format!("no group: {none:?}"))?;
+    frames(images, &found, &damaged, &walked).await
+}
+
+/// Writes these frames anew; answers how many they are.
+pub(crate) async fn frames(
+    images: &Arc<Images>,
+    found: &Found,
+    damaged: &Image,
+    walked: &[BadFrame],
+) -> Result<usize, String> {
+    if MEND_FRAMES_MAX < walked.len() {
+        return Err(format!("{} bad frames", walked.len()));
+    }
     let bytes = images.rebuilding(&found.group, found.slot, &Arc::new(Trouble::default()));
     let whole = damaged.through(bytes);
     let mut given = BTreeMap::new();
-    for bad in walked.iter().take(MEND_FRAMES_MAX) {
+    for bad in walked {
         given.insert(bad.frame, frame(&whole, bad.frame).await?);
     }
-    if given.len() < walked.len() {
-        return Err(format!("{} bad frames", walked.len()));
-    }
-    images.dir.repair(image.image, &given).await.map_err(|error| error.to_string())?;
+    let image = damaged.info().identity.image;
+    images.dir.repair(image, &given).await.map_err(|error| error.to_string())?;
+    images.close(image);
     Ok(given.len())
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use ds_image::limits::RAW_BLOCK_BYTES;
-use ds_image::{ImageId, ImageReceiver, ImageSum};
+use ds_image::{CreateError, ImageId, ImageReceiver, ImageSum};
 use layout::DataServerId;
 use wire_nfs::control::images::{EndImage, PutImage};
 use wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX;
@@ -45,7 +45,7 @@ enum To {
 }
 
 impl Outlet {
-    /// Begins an image of `file_bytes`.
+    /// Begins an image of `file_bytes`. One that is here already is only compared.
     pub(super) async fn begin(
         images: &Arc<Images>,
         server: DataServerId,
@@ -57,14 +57,28 @@ impl Outlet {
         } else if images.dir.contains(image) {
             To::Nowhere
         } else {
-            let receiver = images.dir.receive(image, file_bytes).await;
-            To::Here(receiver.map_err(|error| {
-                tracing::warn!(%image, %error, "an image cannot be made here");
-                OutletError::Here
-            })?)
+            To::Here(begun(image, images.dir.receive(image, file_bytes).await)?)
         };
+        Ok(Self::to(images, image, file_bytes, to))
+    }
+
+    /// Begins an image of `file_bytes` here. One that is here already is no good, and its place is taken.
+    pub(super) async fn begin_anew(
+        images: &Arc<Images>,
+        image: ImageId,
+        file_bytes: u64,
+    ) -> Result<Self, OutletError> {
+        let receiver = if images.dir.contains(image) {
+            images.dir.replace(image, file_bytes).await
+        } else {
+            images.dir.receive(image, file_bytes).await
+        };
+        Ok(Self::to(images, image, file_bytes, To::Here(begun(image, receiver)?)))
+    }
+
+    fn to(images: &Arc<Images>, image: ImageId, file_bytes: u64, to: To) -> Self {
         let (pending, sum, images) = (BytesMut::new(), blake3::Hasher::new(), Arc::clone(images));
-        Ok(Self { images, image, file_bytes, pending, put_bytes: 0, sum, to })
+        Self { images, image, file_bytes, pending, put_bytes: 0, sum, to }
     }
 
     /// Takes the next bytes.
@@ -127,6 +141,13 @@ impl Outlet {
             receiver.abandon().await;
         }
     }
+}
+
+fn begun(image: ImageId, receiver: Result<ImageReceiver, CreateError>) -> Result<ImageReceiver, OutletError> {
+    receiver.map_err(|error| {
+        tracing::warn!(%image, %error, "an image cannot be made here");
+        OutletError::Here
+    })
 }
 
 impl Images {

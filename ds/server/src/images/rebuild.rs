@@ -1,7 +1,8 @@
 //! REBUILD: makes an image of a group here again, from as many others as it takes.
 //!
-//! INVARIANT: an image is there only if its sum, and those of all that it was made of, are the group's.
-//! Spec: docs/protocol/seal.md §6; docs/formats/group.md §6.
+//! INVARIANT: an image is there only if its sum, and those of all that it was made of, are the group's. One that is damaged stays as
+//! it is until its better self is on stable storage.
+//! Spec: docs/protocol/seal.md §6, §10; docs/formats/group.md §6.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -10,13 +11,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use layout::ec::rebuild::RebuildError;
-use layout::ec::{CodecId, Group, Repair, Shape};
+use layout::ec::{CodecId, Group, Repair};
 use layout::limits::WINDOW_BYTES_MAX;
 use wire_nfs::control::groups::GroupSlot;
 use wire_nfs::control::{Nothing, Refusal};
 
 use super::Images;
-use super::encode::parity_file_bytes;
 use super::outlet::{Outlet, OutletError};
 use super::rebuilt;
 use super::remote::NoBytes;
@@ -53,14 +53,19 @@ pub(crate) async fn run(core: &Arc<Core>, ask: GroupSlot) -> Result<Nothing, Ref
         {
             return Ok(Nothing);
         }
-        // It is of no use to anybody as it is.
-        images.delete(image).await.map_err(|_| Refusal::Io)?;
     }
-    core.has_room(file_bytes(group.shape(), slot))?;
+    make_again(core, &group, slot).await.map(|()| Nothing)
+}
+
+/// Makes an image of a group again, in the place of the one that is here, if there is any.
+pub(crate) async fn make_again(core: &Core, group: &Group, slot: usize) -> Result<(), Refusal> {
+    let images = &core.images;
+    let (image, _) = group.shape().image(slot).ok_or(Refusal::Invalid)?;
+    core.has_room(group.shape().file_bytes(slot))?;
     let (mut bad, mut may_pass) = (HashSet::new(), false);
     let made = loop {
-        match attempt(images, &group, slot, &bad).await {
-            Ok(()) => break Ok(Nothing),
+        match attempt(images, group, slot, &bad).await {
+            Ok(()) => break Ok(()),
             Err(Failed::Slot(slot, why)) => {
                 may_pass |= why == NoBytes::Unreachable;
                 bad.insert(slot);
@@ -78,10 +83,6 @@ pub(crate) async fn run(core: &Arc<Core>, ask: GroupSlot) -> Result<Nothing, Ref
     made
 }
 
-fn file_bytes(shape: &Shape, slot: usize) -> u64 {
-    if slot < shape.profile().data() { shape.bytes(slot) } else { parity_file_bytes(shape.draft()) }
-}
-
 async fn attempt(
     images: &Arc<Images>,
     group: &Group,
@@ -96,8 +97,7 @@ async fn attempt(
         Failed::End(Refusal::NoImage)
     })?;
     let Some((image, _)) = shape.image(slot) else { return Err(Failed::End(Refusal::Invalid)) };
-    let own = images.directory.own().ok_or(Failed::End(Refusal::Busy))?;
-    let mut outlet = Outlet::begin(images, own, image, file_bytes(shape, slot)).await?;
+    let mut outlet = Outlet::begin_anew(images, image, shape.file_bytes(slot)).await?;
     match make(images, group, slot, repair, &mut outlet).await {
         Ok(()) => {
             outlet.end().await?;

@@ -68,6 +68,17 @@ impl Question {
 }
 
 impl Shown {
+    /// A bad image was deleted: its extent may be sealed again.
+    pub(crate) fn forget(&self, core: &Core, image: ImageId) {
+        self.entries.lock().remove(&image);
+        let mut waiting = self.waiting.lock();
+        let of_it = waiting.iter().find(|(_, (one, _))| *one == image).map(|(extent, _)| *extent);
+        if let Some(extent) = of_it {
+            waiting.remove(&extent);
+            core.store.put_off(extent, 0);
+        }
+    }
+
     /// Files have come or gone.
     pub(crate) fn look_again(&self) {
         self.look.store(true, Ordering::Relaxed);

@@ -320,6 +320,9 @@ pub(crate) struct Cluster {
     pub(crate) log: Arc<Mutex<Log>>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) seal_bytes_per_s: u64,
+    /// A server that is started scrubs in so long, and so fast at most; 0: not at all.
+    pub(crate) scrub_period_ms: u64,
+    pub(crate) scrub_bytes_per_s: u64,
     starts: u64,
     groups: u64,
     ticker: tokio::task::JoinHandle<()>,
@@ -355,7 +358,7 @@ impl Cluster {
         let metadata = serve(net_of, clock_of, any_address(), service, Limits::default()).await.unwrap();
         let (nodes, seal_bytes_per_s) = (Vec::new(), 1 << 30);
         let mut cluster =
-            Self { clock, net, metadata, log, nodes, seal_bytes_per_s, starts: 0, groups: 0, ticker };
+            Self { clock, net, metadata, log, nodes, seal_bytes_per_s, scrub_period_ms: 0, scrub_bytes_per_s: 1 << 30, starts: 0, groups: 0, ticker };
         for number in 0..count as usize {
             let node = cluster.start(number, MemoryDisk::new()).await;
             cluster.nodes.push(node);
@@ -376,6 +379,8 @@ impl Cluster {
             listen: SocketAddr::from(([127, 0, 0, 1], 4_001 + port)),
             control: SocketAddr::from(([127, 0, 0, 1], 5_001 + port)),
             seal_bytes_per_s: self.seal_bytes_per_s,
+            scrub_period_ms: self.scrub_period_ms,
+            scrub_bytes_per_s: self.scrub_bytes_per_s,
             ..bed::config(vec![self.metadata.local_addr()])
         };
         let mut registry = Registry::default();

@@ -26,6 +26,7 @@ pub(super) struct SealingMetrics {
     pub(super) failed: Counter,
     pub(super) remade: Counter,
     pub(super) adopted: Counter,
+    pub(super) missing: Counter,
     pub(super) words: Family<WordLabels, Counter>,
 }
 
@@ -47,7 +48,9 @@ impl SealingMetrics {
         registry.register("shoal_images_waiting", "Images that wait for a group", m.waiting.clone());
         registry.register("shoal_groups_made", "Groups made", m.made.clone());
         registry.register("shoal_groups_failed", "Groups that could not be made", m.failed.clone());
-        registry.register("shoal_images_remade", "Images made again elsewhere", m.remade.clone());
+        registry.register("shoal_images_remade", "Images made again", m.remade.clone());
+        let what = "Times that a data server said it does not have an image any more";
+        registry.register("shoal_images_missing", what, m.missing.clone());
         let what = "Extents of which only an image was left and that others took up";
         registry.register("shoal_extents_adopted", what, m.adopted.clone());
         registry.register("shoal_image_words", "What data servers were told about images", m.words.clone());

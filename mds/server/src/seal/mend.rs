@@ -165,6 +165,27 @@ fn start(server: &Arc<Server>, (_, id, slot): Lost) {
     }
 }
 
+/// Begins to make an image again where it should be: its data server is up and does not have it any more. False if that must wait.
+pub(super) fn start_in_place(server: &Arc<Server>, id: GroupId, slot: usize, on: DataServerId) -> bool {
+    let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
+    else {
+        return true;
+    };
+    // It may have found another place meanwhile.
+    let Some((image, _)) = group.shape().image(slot) else { return true };
+    if group.homes()[slot] != Some(on) || !server.data_servers.is_up(on, server.now_ms()) {
+        return true;
+    }
+    let mut pool = server.sealing.pool.lock();
+    if REMAKES_AT_ONCE_MAX <= pool.remaking() {
+        return false;
+    }
+    if pool.begin_remake((id, slot), image, on) {
+        tokio::spawn(remake(Arc::clone(server), group, slot, on));
+    }
+    true
+}
+
 /// Where an image is to be made again: on its extent's home if that may hold it, else where it fits best.
 fn target(server: &Server, group: &Group, slot: usize) -> Option<DataServerId> {
     let sites = sites(server, server.now_ms());
@@ -196,6 +217,10 @@ async fn remake(server: Arc<Server>, group: Group, slot: usize, on: DataServerId
         None => Err(client::control::ControlError::Unknown),
     };
     match (made, group.homes()[slot]) {
+        (Ok(()), Some(from)) if from == on => {
+            tracing::info!(group = %id, slot, server = on.0, "an image is made again where it was");
+            server.metrics.remade();
+        }
         (Ok(()), Some(from)) => {
             tracing::info!(group = %id, slot, server = on.0, "an image is made again");
             let moved =

@@ -31,12 +31,22 @@ pub struct Usage {
     pub flushes: u64,
     /// Reads refused because a checksum did not match.
     pub bad_blocks: u64,
+    /// Per cent of the scrub's round that are done, 100 between two; [`SCRUB_OFF`].
+    pub scrub_percent: u32,
+    /// Wall clock when the last whole round ended, nanoseconds since 1970; 0: none did.
+    pub scrub_ended_unix_ns: u64,
+    /// What the scrub found and could not repair.
+    pub scrub_bad: u64,
 }
+
+/// Nothing is scrubbed.
+pub const SCRUB_OFF: u32 = u32::MAX;
 
 xdr_struct! {
     Usage {
         capacity_bytes, used_bytes, journal_bytes, live_bytes, extents,
-        reads, writes, read_bytes, written_bytes, flushes, bad_blocks
+        reads, writes, read_bytes, written_bytes, flushes, bad_blocks,
+        scrub_percent, scrub_ended_unix_ns, scrub_bad
     }
 }
 

@@ -3,9 +3,9 @@
 //! is left.
 //!
 //! What an image is, and what its bytes mean, is `layout`'s and `ds-image`'s. Data are not copied: they are a part of the
-//! message they came in.
+//! message they came in. HAVE: whether images are where they are thought to be.
 //!
-//! Spec: docs/protocol/seal.md §2, §3, §5, §8, §9.
+//! Spec: docs/protocol/seal.md §2, §3, §5, §8 to §10.
 
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
@@ -255,3 +255,55 @@ pub struct Adopt {
 }
 
 xdr_struct! { Adopt { extent, epoch, sequence, keep_bytes, image } }
+
+/// An image that a data server is thought to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldImage {
+    /// Which one.
+    pub image: ImageName,
+    /// Bytes of its file, parity's footer included.
+    pub file_bytes: u32,
+}
+
+xdr_struct! { HeldImage { image, file_bytes } }
+
+/// Arguments of HAVE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaveImages {
+    /// Who is asked; another data server is `Busy`.
+    pub server: u32,
+    /// At most [`limits::IMAGES_MAX`].
+    pub images: Vec<HeldImage>,
+}
+
+impl Decode for HaveImages {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self { server: r.u32()?, images: list(r, limits::IMAGES_MAX)? })
+    }
+}
+
+impl Encode for HaveImages {
+    fn encode(&self, w: &mut Writer) {
+        w.u32(self.server);
+        put_list(w, &self.images);
+    }
+}
+
+/// Body of HAVE's reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HadImages {
+    /// One for each that was asked for, in order: false if its file is surely not there, or has another length.
+    pub have: Vec<bool>,
+}
+
+impl Decode for HadImages {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self { have: list(r, limits::IMAGES_MAX)? })
+    }
+}
+
+impl Encode for HadImages {
+    fn encode(&self, w: &mut Writer) {
+        put_list(w, &self.have);
+    }
+}

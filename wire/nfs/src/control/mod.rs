@@ -82,6 +82,8 @@ pub enum Procedure {
     Thaw = 22,
     /// A metadata server makes the callee the home of an extent of which only the image is left.
     Adopt = 23,
+    /// A metadata server asks whether the files of images are there.
+    Have = 24,
 }
 
 impl Procedure {
@@ -113,6 +115,7 @@ impl Procedure {
             21 => Self::Rebuild,
             22 => Self::Thaw,
             23 => Self::Adopt,
+            24 => Self::Have,
             _ => return None,
         })
     }

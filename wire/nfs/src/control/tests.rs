@@ -166,6 +166,11 @@ fn images_have_their_golden_bytes() {
         &Adopt { extent, epoch: 0xa, sequence: 0xb, keep_bytes: 0xc, image: [0xdd; 64] },
         &format!("0102030405060708 00000009 000000000000000a 000000000000000b 0000000c {}", "dd".repeat(64)),
     );
+    let held = HeldImage { image, file_bytes: 0xd };
+    check(&HaveImages { server: 3, images: vec![held] }, &format!("00000003 00000001 {name} 0000000d"));
+    check(&HadImages { have: vec![true, false] }, "00000002 00000001 00000000");
+    let many = HaveImages { server: 3, images: vec![held; limits::IMAGES_MAX + 1] };
+    assert!(decode_args::<HaveImages>(encoded(&many)).is_err(), "too many images");
     for (number, standing) in (1u32..).zip([Standing::Unused, Standing::Parity, Standing::Used]) {
         assert_eq!(encoded(&standing)[..], number.to_be_bytes());
         assert_eq!(decode_args::<Standing>(encoded(&standing)), Ok(standing));
@@ -224,12 +229,20 @@ fn register_and_heartbeat_have_their_golden_bytes() {
             .replace('\n', "")
             .as_str(),
     );
-    let usage = Usage { capacity_bytes: 1, bad_blocks: 0xb, ..Usage::default() };
+    let usage = Usage {
+        capacity_bytes: 1,
+        bad_blocks: 0xb,
+        scrub_percent: 0x2a,
+        scrub_ended_unix_ns: 0xc,
+        scrub_bad: 0xd,
+        ..Usage::default()
+    };
     let zeros = "0000000000000000".repeat(9);
     check(
         &Heartbeat { server: 5, uuid: [0x22; 16], usage, directory: 6 },
         &format!(
-            "00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b 0000000000000006"
+            "00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b 0000002a \
+             000000000000000c 000000000000000d 0000000000000006"
         ),
     );
     check(&Renewed { lease_ms: 6000, seal_idle_ms: 7, directory: None }, "00001770 00000007 00000000");

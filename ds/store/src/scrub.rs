@@ -1,0 +1,151 @@
+//! Reads live data of the journal only to compare them with their checksums: for a scrub that walks through all extents.
+//!
+//! Records without data are not read again: what they say is in the index, and their headers were checked when the store was opened.
+//!
+//! INVARIANT: what is called bad was live, and where it is said to be, when it was read and afterwards.
+//! Spec: docs/protocol/seal.md §10.
+
+use std::collections::BinaryHeap;
+use std::sync::atomic::Ordering;
+
+use layout::ExtentId;
+use wal::Location;
+
+use crate::error::ReadError;
+use crate::image_ref::ImageRef;
+use crate::limits::{CHECK_BYTES_MAX, CHECK_EXTENTS_MAX, CHECK_PIECES_MAX};
+use crate::pieces::Source;
+use crate::store::Store;
+
+/// Bytes of an extent that the journal says and does not give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadRun {
+    /// First byte, from the extent's start. Of an image's record, 0.
+    pub offset: u32,
+    /// How many; of an image's record, all that the image says.
+    pub length: u32,
+    /// The act that said them.
+    pub sequence: u64,
+}
+
+/// What a look at a part of an extent found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Bytes that were read.
+    pub bytes: u64,
+    /// What is bad.
+    pub bad: Vec<BadRun>,
+    /// Where to go on; nothing is left if there is no such place.
+    pub next: Option<u32>,
+}
+
+/// A run of data, and where it lies.
+#[derive(Clone, Copy)]
+struct Place {
+    run: BadRun,
+    at: Location,
+    skip: u32,
+}
+
+impl Place {
+    /// Whether these bytes begin with those.
+    fn holds(&self, other: &Self) -> bool {
+        let begins = |one: &Self| (one.at, one.skip, one.run.offset, one.run.sequence);
+        begins(self) == begins(other) && other.run.length <= self.run.length
+    }
+}
+
+impl Store {
+    /// The lowest extents above `after` of which the journal says anything, in order; at most
+    /// [`CHECK_EXTENTS_MAX`]. None are left if there are none.
+    #[must_use]
+    pub fn extents_after(&self, after: Option<ExtentId>) -> Vec<ExtentId> {
+        let mut lowest: BinaryHeap<ExtentId> = BinaryHeap::with_capacity(CHECK_EXTENTS_MAX + 1);
+        self.inner.index.for_each(|extent, known| {
+            let counts = 0 < known.pieces.data_bytes() || known.base.is_some();
+            if !counts || after.is_some_and(|after| extent <= after) {
+                return;
+            }
+            if lowest.len() < CHECK_EXTENTS_MAX || lowest.peek().is_some_and(|highest| extent < *highest) {
+                lowest.push(extent);
+            }
+            if CHECK_EXTENTS_MAX < lowest.len() {
+                lowest.pop();
+            }
+        });
+        lowest.into_sorted_vec()
+    }
+
+    /// Reads some of the extent's data from `from` on, and the record of its image if that is the start.
+    ///
+    /// # Units
+    /// `from` counts bytes from the start of the extent.
+    pub async fn check(&self, extent: ExtentId, from: u32) -> Checked {
+        let mut checked = Checked::default();
+        if from == 0 {
+            self.check_image_record(extent, &mut checked).await;
+        }
+        let (places, next) = self.places(extent, from);
+        checked.next = next;
+        for place in places {
+            checked.bytes += u64::from(place.run.length);
+            let range = place.skip..place.skip + place.run.length;
+            let Err(error) = self.inner.wal.read(place.at, range).await else { continue };
+            // What was moved, or written over, meanwhile is not there any more: no damage.
+            if self.places(extent, place.run.offset).0.first().is_some_and(|again| again.holds(&place)) {
+                self.note_bad(extent, place.run, &error.into());
+                checked.bad.push(place.run);
+            }
+        }
+        checked
+    }
+
+    /// Which image the extent's record names is remembered; here it is read again.
+    async fn check_image_record(&self, extent: ExtentId, checked: &mut Checked) {
+        let Some(base) = self.base(extent) else { return };
+        checked.bytes += u64::from(base.at.payload_len);
+        let read = self.inner.wal.read(base.at, 0..base.at.payload_len).await;
+        let error: ReadError = match read.map(|payload| ImageRef::decode(&payload)) {
+            Ok(Ok(_)) => return,
+            Ok(Err(error)) => error.into(),
+            Err(error) => error.into(),
+        };
+        if self.base(extent).is_some_and(|again| again.at == base.at) {
+            let run = BadRun { offset: 0, length: base.content_bytes, sequence: base.sequence };
+            self.note_bad(extent, run, &error);
+            checked.bad.push(run);
+        }
+    }
+
+    fn note_bad(&self, extent: ExtentId, run: BadRun, error: &ReadError) {
+        self.inner.bad_blocks.fetch_add(1, Ordering::Relaxed);
+        let BadRun { offset, length, sequence } = run;
+        tracing::error!(%extent, offset, length, sequence, %error, "bytes of the journal are bad");
+    }
+
+    /// The next runs of data from `from` on, whole ones but for the first and the last, and where others follow.
+    fn places(&self, extent: ExtentId, from: u32) -> (Vec<Place>, Option<u32>) {
+        let shard = self.inner.index.shard(extent);
+        let Some(known) = shard.get(&extent) else { return (Vec::new(), None) };
+        let (mut places, mut left) = (Vec::new(), CHECK_BYTES_MAX);
+        for (offset, piece) in known.pieces.iter() {
+            let Source::Data { at, skip } = piece.source else { continue };
+            let end = offset + piece.length;
+            let start = offset.max(from);
+            if end <= start {
+                continue;
+            }
+            if left == 0 || places.len() == CHECK_PIECES_MAX {
+                return (places, Some(start));
+            }
+            let length = (end - start).min(left);
+            left -= length;
+            let run = BadRun { offset: start, length, sequence: piece.sequence };
+            places.push(Place { run, at, skip: skip + (start - offset) });
+            if start + length < end {
+                return (places, Some(start + length));
+            }
+        }
+        (places, None)
+    }
+}
