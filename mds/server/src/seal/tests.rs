@@ -1,6 +1,20 @@
 //! The words for images, and a metadata server with data servers that only know control calls.
 
+/// Asks until it is so, for as long as a loaded machine may need.
+macro_rules! until {
+    ($so:expr) => {
+        for round in 0.. {
+            if $so {
+                break;
+            }
+            assert!(round < 600, "it does not become so");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+}
+
 mod fleet;
+mod presence;
 mod words;
 
 use std::time::Duration;
@@ -15,19 +29,6 @@ use wire_nfs::control::groups::AskGroup;
 use wire_nfs::control::images::{ImageWord, Standing};
 
 use fleet::{Fleet, shown};
-
-/// Asks until it is so, for as long as a loaded machine may need.
-macro_rules! until {
-    ($so:expr) => {
-        for round in 0.. {
-            if $so {
-                break;
-            }
-            assert!(round < 600, "it does not become so");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-}
 
 fn groups(fleet: &Fleet) -> Vec<layout::ec::Group> {
     let view = fleet.server().view().unwrap();

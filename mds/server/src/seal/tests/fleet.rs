@@ -1,7 +1,7 @@
 //! A metadata server on a network in memory, with data servers that hold nothing: they register, renew their leases, and say
 //! of each ENCODE, REBUILD, ADOPT and FENCE that it is done.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -26,7 +26,9 @@ use prometheus_client::registry::Registry;
 use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
-use wire_nfs::control::images::{Adopt, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw};
+use wire_nfs::control::images::{
+    Adopt, HadImages, HaveImages, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw,
+};
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
@@ -51,6 +53,10 @@ struct Asked {
     adopted: Vec<(u32, Adopt)>,
     fails: bool,
     silent: BTreeSet<u32>,
+    /// How often each was asked what it has.
+    counted: BTreeMap<u32, usize>,
+    /// Images that a data server lost, and whether it cannot tell.
+    lost: BTreeMap<u32, (BTreeSet<[u8; 16]>, bool)>,
 }
 
 struct DataServer {
@@ -101,8 +107,10 @@ impl DataServer {
             }
             Procedure::Rebuild => {
                 let ask: GroupSlot = decode_args(args).unwrap();
-                Group::decode(&ask.record).unwrap();
+                let group = Group::decode(&ask.record).unwrap();
+                let (image, _) = group.shape().image(ask.slot as usize).unwrap();
                 asked.rebuilt.push((self.id, ask.slot));
+                asked.lost.entry(self.id).or_default().0.remove(&image.0);
                 put_reply(&mut w, &Ok(Nothing));
             }
             Procedure::Adopt => {
@@ -116,6 +124,15 @@ impl DataServer {
             Procedure::Fence => {
                 let ask: AtEpoch = decode_args(args).unwrap();
                 put_reply(&mut w, &Ok(KnownEpoch { epoch: ask.epoch }));
+            }
+            Procedure::Have => {
+                let ask: HaveImages = decode_args(args).unwrap();
+                assert_eq!(ask.server, self.id);
+                *asked.counted.entry(self.id).or_default() += 1;
+                let (lost, cannot_tell) = asked.lost.get(&self.id).cloned().unwrap_or_default();
+                let have = ask.images.iter().map(|one| !lost.contains(&one.image)).collect();
+                let reply = if cannot_tell { Err(Refusal::Busy) } else { Ok(HadImages { have }) };
+                put_reply(&mut w, &reply);
             }
             _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
         }
@@ -336,6 +353,29 @@ impl Fleet {
 
     pub(super) fn break_encoding(&self, fails: bool) {
         self.asked.lock().fails = fails;
+    }
+
+    /// A data server loses an image, or cannot tell any more.
+    pub(super) fn lose_image(&self, id: u32, image: [u8; 16], cannot_tell: bool) {
+        let mut asked = self.asked.lock();
+        let (lost, tells) = asked.lost.entry(id).or_default();
+        lost.insert(image);
+        *tells = cannot_tell;
+    }
+
+    /// Has all data servers be asked at once what they have, and returns when this one was.
+    pub(super) async fn count_images(&self, id: u32) {
+        let counted = || self.asked.lock().counted.get(&id).copied().unwrap_or(0);
+        let before = counted();
+        for round in 0.. {
+            // The walk may have been at its end.
+            self.server().sealing.count.notify_one();
+            self.server().env.clock.sleep_ms(50).await;
+            if before < counted() {
+                return;
+            }
+            assert!(round < 600, "nobody asks");
+        }
     }
 
     /// Lets a lease run out.
