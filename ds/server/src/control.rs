@@ -19,7 +19,7 @@ use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch
 use wire_nfs::control::groups::{EncodeGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
 use wire_nfs::control::images::{Adopt, EndImage, HaveImages, PutImage, ReadImage};
-use wire_nfs::control::replicate::{Attach, Flush, Replicate};
+use wire_nfs::control::replicate::{Attach, Flush, ReadData, Replicate};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
 };
@@ -130,6 +130,7 @@ async fn carry_out(
             | Procedure::ReadImage
             | Procedure::PutImage
             | Procedure::EndImage
+            | Procedure::ReadData
     );
     let may = match kind {
         NodeKind::Metadata => !by_neighbour,
@@ -173,6 +174,7 @@ async fn carry_out(
             respond(args, async |record: Replicate| replica::replicate(core, record).await).await
         }
         Procedure::Flush => respond(args, async |ask: Flush| replica::flush(core, ask).await).await,
+        Procedure::ReadData => respond(args, async |ask: ReadData| replica::read_data(core, ask).await).await,
         Procedure::ReadImage => respond(args, async |ask: ReadImage| serve::read(core, ask).await).await,
         Procedure::PutImage => respond(args, async |ask: PutImage| serve::put(core, ask).await).await,
         Procedure::EndImage => respond(args, async |ask: EndImage| serve::end(core, ask).await).await,

@@ -1,12 +1,14 @@
-//! The backup's side: taking up an extent, keeping records of its home, making them durable.
+//! The backup's side: taking up an extent, keeping records of its home, making them durable, giving back what the home has lost.
 //!
 //! INVARIANT: a record is taken only from a home that attached to this start of ours, and at no epoch below the extent's.
-//! Spec: docs/protocol/replicate.md §1; docs/protocol/seal.md §4.
+//! Spec: docs/protocol/replicate.md §1; docs/protocol/seal.md §4, §10.
 
+use bytes::BytesMut;
 use ds_store::{ChangeError, ImageRef, Stability};
 use layout::{Epoch, ExtentId};
 use wire_nfs::control::extent::ExtentName;
-use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, Replicate};
+use wire_nfs::control::limits::RECORD_DATA_BYTES_MAX;
+use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate};
 use wire_nfs::control::{Nothing, Refusal};
 
 use crate::core::Core;
@@ -57,6 +59,30 @@ pub(crate) async fn flush(core: &Core, ask: Flush) -> Result<Nothing, Refusal> {
     same_start(core, ask.instance)?;
     core.store.flush().await.map_err(|e| refusal(core, &e))?;
     Ok(Nothing)
+}
+
+/// Bytes of an extent for its home, whose journal has lost them.
+pub(crate) async fn read_data(core: &Core, ask: ReadData) -> Result<HeldData, Refusal> {
+    let (extent, length) = (id(ask.extent), ask.length);
+    if length == 0 || RECORD_DATA_BYTES_MAX < length as usize {
+        return Err(Refusal::Invalid);
+    }
+    if Epoch(ask.epoch) < core.store.size(extent).epoch {
+        return Err(Refusal::Stale);
+    }
+    let _room = core.read_room.acquire_many(length).await.map_err(|_| Refusal::Busy)?;
+    let sequence = core.store.lowest_sequence(extent, ask.offset, length).ok_or(Refusal::Invalid)?;
+    let mut data = BytesMut::with_capacity(length as usize);
+    while data.len() < length as usize {
+        let got = u32::try_from(data.len()).expect("no more than was asked for");
+        let pieces = core.store.peek(extent, ask.offset + got, length - got).await.map_err(|_| Refusal::Io)?;
+        pieces.iter().for_each(|piece| data.extend_from_slice(piece));
+    }
+    // What was cut meanwhile reads as zeros.
+    match core.store.lowest_sequence(extent, ask.offset, length) {
+        Some(again) if sequence <= again => Ok(HeldData { sequence, data: data.freeze() }),
+        Some(_) | None => Err(Refusal::Busy),
+    }
 }
 
 fn same_start(core: &Core, instance: u64) -> Result<(), Refusal> {

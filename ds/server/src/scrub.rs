@@ -1,13 +1,14 @@
 //! The scrub: reads all images and all data of the journal again and again, slowly, compares them with their checksums, and has bad
 //! ones made good.
 //!
-//! `plan` decides what is next and when, `progress` and `note` keep how far it is, `image` looks after one image. Data of the journal
-//! are only looked at: what is bad there is counted and told.
+//! `plan` decides what is next and when, `progress` and `note` keep how far it is, `image` looks after one image, `journal` after what
+//! the journal says of one extent.
 //!
 //! INVARIANT: nothing that was found to be bad is passed over: it is made good, or counted as bad and told with its place.
 //! Spec: docs/protocol/seal.md §10.
 
 mod image;
+mod journal;
 mod metrics;
 mod note;
 mod plan;
@@ -120,18 +121,6 @@ impl Scrub {
         self.core.scrub.found.inc_by(outcome.repaired + outcome.bad);
         self.core.scrub.repaired.inc_by(outcome.repaired);
         outcome
-    }
-
-    /// Reads what the journal says of an extent. The store tells what is bad of it.
-    async fn extent(&self, extent: ExtentId) -> Outcome {
-        let (mut next, mut bad) = (Some(0), 0);
-        while let Some(from) = next {
-            let checked = self.core.store.check(extent, from).await;
-            bad += checked.bad.len() as u64;
-            next = checked.next;
-            self.passed(checked.bytes).await;
-        }
-        Outcome { repaired: 0, bad }
     }
 }
 

@@ -303,25 +303,28 @@ async fn a_bad_image_in_no_group_is_given_up_and_sealed_again() {
     check(&cluster, 1).await;
 }
 
+/// The file of the journal, and the place in it, where these bytes begin: data begin at a block of the file.
+async fn place_of(cluster: &Cluster, server: u32, wanted: &[u8]) -> (PathBuf, usize) {
+    let dir = Path::new("/ds/journal");
+    let disk = cluster.nodes[server as usize - 1].disk.clone();
+    for name in Disk::list(&disk, dir).await.unwrap() {
+        let path = dir.join(name);
+        let file = bytes_of(cluster, server, &path).await;
+        if let Some(block) = file.chunks(4096).position(|block| block == &wanted[..4096]) {
+            return (path, block * 4096);
+        }
+    }
+    panic!("they are in the journal");
+}
+
 #[tokio::test]
 async fn bad_data_of_the_journal_are_found_and_told() {
     let mut cluster = Cluster::new(2).await;
     cluster.log.lock().unwrap().seal_idle_ms = 0;
     for index in 1..=3 {
-        written(&cluster, index, 1, &[2]).await;
+        written(&cluster, index, 1, &[]).await;
     }
-    // The data begin at a block of the file.
-    let disk = cluster.nodes[0].disk.clone();
-    let dir = Path::new("/ds/journal");
-    let mut place = None;
-    for name in Disk::list(&disk, dir).await.unwrap() {
-        let path = dir.join(name);
-        let file = bytes_of(&cluster, 1, &path).await;
-        let wanted = &content(2)[..4096];
-        let found = file.chunks(4096).position(|block| block == wanted);
-        place = place.or(found.map(|block| (path, block * 4096)));
-    }
-    let (path, at) = place.unwrap();
+    let (path, at) = place_of(&cluster, 1, &content(2)).await;
     scrub(&mut cluster, 1).await;
     a_whole_round(&cluster, 1).await;
     assert_eq!((cluster.count(1, "shoal_scrub_found"), usage(&cluster, 1).bad_blocks), (0, 0));
@@ -336,6 +339,48 @@ async fn bad_data_of_the_journal_are_found_and_told() {
     cluster.write(extent(2), FRAME, &content(2)).await;
     cluster.until_so("good again", || usage(&cluster, 1).scrub_bad == 0).await;
     check(&cluster, 2).await;
+}
+
+#[tokio::test]
+async fn bad_data_of_the_journal_come_back_from_a_backup() {
+    let mut cluster = Cluster::new(3).await;
+    cluster.log.lock().unwrap().seal_idle_ms = 0;
+    for index in 1..=3 {
+        written(&cluster, index, 1, &[3, 2]).await;
+    }
+    // A part of it is of another act.
+    let piece = noise(99, 9_000);
+    cluster.write(extent(2), 2 * FRAME, &piece).await;
+    let mut expected = content(2);
+    expected[FRAME..FRAME + 9_000].copy_from_slice(&piece);
+    let whole = async |cluster: &Cluster, what: &str| {
+        let read = cluster.read(extent(2), FRAME, expected.len()).await;
+        assert!(read.as_ref() == Ok(&expected), "{what}: {:?}", read.err());
+    };
+    let (path, at) = place_of(&cluster, 1, &content(2)).await;
+    let (first_backup, there) = place_of(&cluster, 3, &content(2)).await;
+    scrub(&mut cluster, 1).await;
+    for block in [2, 40] {
+        flip(&cluster, 1, &path, at + block * 4096 + 5);
+        // One backup is as bad: then there is the other one.
+        flip(&cluster, 3, &first_backup, there + block * 4096 + 5);
+    }
+    cluster.until_so("made good", || cluster.count(1, "shoal_scrub_repaired") == 2).await;
+    whole(&cluster, "here").await;
+    a_whole_round(&cluster, 1).await;
+    assert_eq!((usage(&cluster, 1).scrub_bad, cluster.count(1, "shoal_scrub_repaired")), (0, 2));
+    // For good: the segment with the bad record goes.
+    while place_of(&cluster, 1, &content(2)).await.0 == path {
+        pass(&cluster, 500).await;
+    }
+    cluster.scrub_period_ms = 0;
+    cluster.restart(1).await;
+    whole(&cluster, "after a restart").await;
+    cluster.crash(1, Crash::Drop).await;
+    whole(&cluster, "after a crash").await;
+    cluster.commit(extent(2)).await;
+    [2, 3].iter().for_each(|server| cluster.lose(*server));
+    whole(&cluster, "alone").await;
 }
 
 /// When the round began, as the file says.

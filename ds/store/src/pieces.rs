@@ -1,6 +1,6 @@
 //! Which journal record says each byte of one extent: an interval map with sequences.
 //!
-//! Records may be laid over in any order: at each byte the highest sequence wins. So replaying a journal whose records were
+//! Records may be laid over in any order: at each byte the highest sequence wins, and of copies the last one. So replaying a journal whose records were
 //! moved about by compaction gives the same map as writing it did.
 //!
 //! An image covers the whole extent, so only the youngest one can show; which one that is, the extent knows.
@@ -50,6 +50,17 @@ impl Piece {
         Self { length, source, ..*self }
     }
 
+    /// Whether it shows where both are. Of two copies of the same bytes the later one may have been made because the other went
+    /// bad.
+    fn hides(&self, old: &Self) -> bool {
+        match (self.source, old.source) {
+            (Source::Data { at, .. }, Source::Data { at: before, .. }) if self.sequence == old.sequence => {
+                (before.segment, before.offset) < (at.segment, at.offset)
+            }
+            _ => old.sequence < self.sequence,
+        }
+    }
+
     /// What it counts for in its segment: what a copy of it would take.
     pub(crate) fn weight(&self) -> u64 {
         match self.source {
@@ -84,15 +95,15 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    /// Lays `piece` over the map at `offset`: it shows wherever nothing of the same or a higher sequence is. Tells how
-    /// the segments' weights changed.
+    /// Lays `piece` over the map at `offset`: it shows wherever nothing of the same or a higher sequence is, and in the place of
+    /// an earlier copy of its bytes. Tells how the segments' weights changed.
     pub(crate) fn overlay(&mut self, offset: u32, piece: Piece, shifts: &mut Vec<Shift>) {
         assert!(0 < piece.length && offset.checked_add(piece.length).is_some_and(|end| end <= EXTENT_BYTES));
         let end = offset + piece.length;
         let mut cursor = offset;
         for (at, old) in self.overlapping(offset, end) {
             let (low, high) = (at.max(offset), (at + old.length).min(end));
-            if piece.sequence <= old.sequence {
+            if !piece.hides(&old) {
                 if cursor < low {
                     self.insert(cursor, piece.part(cursor - offset, low - cursor), shifts);
                 }

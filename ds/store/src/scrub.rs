@@ -1,4 +1,5 @@
-//! Reads live data of the journal only to compare them with their checksums: for a scrub that walks through all extents.
+//! Reads live data of the journal only to compare them with their checksums, for a scrub that walks through all extents; and says again
+//! what went bad, when somebody else had it.
 //!
 //! Records without data are not read again: what they say is in the index, and their headers were checked when the store was opened.
 //!
@@ -8,13 +9,16 @@
 use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering;
 
-use layout::ExtentId;
+use bytes::Bytes;
+use layout::{Epoch, ExtentId};
 use wal::Location;
 
-use crate::error::ReadError;
+use crate::control::{Controlled, detached};
+use crate::error::{ChangeError, ReadError};
 use crate::image_ref::ImageRef;
-use crate::limits::{CHECK_BYTES_MAX, CHECK_EXTENTS_MAX, CHECK_PIECES_MAX};
-use crate::pieces::Source;
+use crate::limits::{CHECK_BYTES_MAX, CHECK_EXTENTS_MAX, CHECK_PIECES_MAX, EXTENT_BYTES};
+use crate::pieces::{Piece, Source};
+use crate::record::{Act, Kind};
 use crate::store::Store;
 
 /// Bytes of an extent that the journal says and does not give.
@@ -26,6 +30,8 @@ pub struct BadRun {
     pub length: u32,
     /// The act that said them.
     pub sequence: u64,
+    /// It is the record that names the extent's image.
+    pub is_image_record: bool,
 }
 
 /// What a look at a part of an extent found.
@@ -100,6 +106,78 @@ impl Store {
         checked
     }
 
+    /// The lowest sequence of the records that say these bytes; `None` if one of them is in a hole, or was never said.
+    ///
+    /// # Units
+    /// `offset` counts bytes from the start of the extent.
+    #[must_use]
+    pub fn lowest_sequence(&self, extent: ExtentId, offset: u32, length: u32) -> Option<u64> {
+        let end = offset.checked_add(length)?;
+        let shard = self.inner.index.shard(extent);
+        let (mut cursor, mut lowest) = (offset, None::<u64>);
+        for (at, piece) in shard.get(&extent)?.pieces.iter() {
+            if at + piece.length <= cursor || piece.source == Source::Hole {
+                continue;
+            }
+            if cursor < at || end <= cursor {
+                break;
+            }
+            lowest = Some(lowest.map_or(piece.sequence, |lowest| lowest.min(piece.sequence)));
+            cursor = at + piece.length;
+        }
+        lowest.filter(|_| end <= cursor)
+    }
+
+    /// Says bytes again that a record of this sequence said, and that cannot be read any more: they came from who has them. What
+    /// was written or cut since stays as it is. They are on stable storage when it returns, and every WRITE that had its place before
+    /// has landed. The segment with the bad record is emptied as soon as it is complete.
+    ///
+    /// # Units
+    /// `offset` counts bytes from the start of the extent.
+    /// # Errors
+    /// [`ChangeError::Range`] if nothing of this sequence is there; otherwise as [`fence`](Self::fence).
+    pub async fn restore(
+        &self,
+        extent: ExtentId,
+        offset: u32,
+        sequence: u64,
+        data: Bytes,
+    ) -> Result<(), ChangeError> {
+        let length = u32::try_from(data.len()).map_err(|_| ChangeError::Range)?;
+        if length == 0 || CHECK_BYTES_MAX < length || offset.checked_add(length).is_none_or(|end| EXTENT_BYTES < end) {
+            return Err(ChangeError::Range);
+        }
+        if !self.inner.index.shard(extent).contains_key(&extent) {
+            return Err(ChangeError::Range);
+        }
+        let inner = self.inner.clone();
+        detached(async move {
+            let controlled = Controlled::begin(&inner, extent, Epoch::default(), false).await?;
+            let (epoch, segments) = {
+                let mut shard = inner.index.shard(extent);
+                let known = shard.get_mut(&extent).expect("a controlled extent is not forgotten");
+                let inside = |at: u32, piece: &Piece| at < offset + length && offset < at + piece.length;
+                let of_it = |(at, piece): &(u32, Piece)| {
+                    let is_data = matches!(piece.source, Source::Data { .. });
+                    is_data && piece.sequence == sequence && inside(*at, piece)
+                };
+                let segments: Vec<u64> = known.pieces.iter().filter(of_it).map(|(_, piece)| piece.segment).collect();
+                (known.epoch, segments)
+            };
+            if segments.is_empty() {
+                return Err(ChangeError::Range);
+            }
+            let act = Act { kind: Kind::Write, extent, epoch, sequence, offset, length };
+            controlled.append_records(vec![act], vec![act.record(vec![data])]).await?;
+            let mut known = inner.index.segments();
+            segments.into_iter().for_each(|segment| known.relieve(segment));
+            drop(known);
+            inner.wake.notify_one();
+            Ok(())
+        })
+        .await
+    }
+
     /// Which image the extent's record names is remembered; here it is read again.
     async fn check_image_record(&self, extent: ExtentId, checked: &mut Checked) {
         let Some(base) = self.base(extent) else { return };
@@ -111,7 +189,8 @@ impl Store {
             Err(error) => error.into(),
         };
         if self.base(extent).is_some_and(|again| again.at == base.at) {
-            let run = BadRun { offset: 0, length: base.content_bytes, sequence: base.sequence };
+            let (length, sequence) = (base.content_bytes, base.sequence);
+            let run = BadRun { offset: 0, length, sequence, is_image_record: true };
             self.note_bad(extent, run, &error);
             checked.bad.push(run);
         }
@@ -119,7 +198,7 @@ impl Store {
 
     fn note_bad(&self, extent: ExtentId, run: BadRun, error: &ReadError) {
         self.inner.bad_blocks.fetch_add(1, Ordering::Relaxed);
-        let BadRun { offset, length, sequence } = run;
+        let BadRun { offset, length, sequence, .. } = run;
         tracing::error!(%extent, offset, length, sequence, %error, "bytes of the journal are bad");
     }
 
@@ -140,7 +219,8 @@ impl Store {
             }
             let length = (end - start).min(left);
             left -= length;
-            let run = BadRun { offset: start, length, sequence: piece.sequence };
+            let sequence = piece.sequence;
+            let run = BadRun { offset: start, length, sequence, is_image_record: false };
             places.push(Place { run, at, skip: skip + (start - offset) });
             if start + length < end {
                 return (places, Some(start + length));

@@ -14,6 +14,7 @@ struct Segment {
     live_bytes: i64,
     records: HashMap<ExtentId, u32>,
     stuck: bool,
+    bad: bool,
 }
 
 /// All segments that hold a record of ours.
@@ -69,6 +70,18 @@ impl Segments {
     /// The segment cannot be emptied.
     pub(crate) fn stick(&mut self, segment: u64) {
         self.by_number.entry(segment).or_default().stuck = true;
+    }
+
+    /// What could not be read in the segment is elsewhere now: it can be emptied, and should be.
+    pub(crate) fn relieve(&mut self, segment: u64) {
+        if let Some(known) = self.by_number.get_mut(&segment) {
+            (known.stuck, known.bad) = (false, true);
+        }
+    }
+
+    /// Whether there was something in the segment that could not be read, and is elsewhere now.
+    pub(crate) fn is_bad(&self, segment: u64) -> bool {
+        self.by_number.get(&segment).is_some_and(|known| known.bad)
     }
 
     /// The segment is gone.

@@ -1,6 +1,6 @@
 //! Which segment to give back next: a decision over numbers, no I/O.
 //!
-//! A segment with next to no live bytes goes at once. Otherwise the one with the smallest live share is emptied by copying, but only
+//! A segment with a bad record that is not needed goes first, one with next to no live bytes at once. Otherwise the one with the smallest live share is emptied by copying, but only
 //! if enough of the journal is dead to be worth it, or room is short.
 //!
 //! At rest less is asked for, because nobody is disturbed: see [`choose_at_rest`].
@@ -32,6 +32,8 @@ pub(crate) struct SegmentUse {
     pub(crate) sealed: bool,
     /// A checksum failed while it was being emptied: it must stay for what else it holds.
     pub(crate) stuck: bool,
+    /// A record in it is bad, and nobody needs it any more: the next start should not meet it.
+    pub(crate) bad: bool,
 }
 
 /// How much room there is.
@@ -85,6 +87,9 @@ pub(crate) fn choose(segments: &[SegmentUse], journal_bytes: u64, room: Room) ->
     // Shares are compared as fractions of 2^16 of the segment's own size.
     let share = |one: &SegmentUse| (one.live_bytes << 16) / one.bytes.max(1);
     let free = segments.iter().filter(|one| one.sealed && !one.stuck);
+    if let Some(bad) = free.clone().find(|one| one.bad) {
+        return Choice::Empty { segment: bad.segment };
+    }
     let Some(best) = free.min_by_key(|one| (share(one), one.segment)) else { return Choice::Rest };
     let live: u64 = segments.iter().map(|one| one.live_bytes).sum();
     let dead = journal_bytes.saturating_sub(live);
@@ -132,7 +137,7 @@ mod tests {
     const ROOM: Room = Room { journal_bytes_max: 3200, segment_bytes: 100 };
 
     fn segment(segment: u64, live_bytes: u64) -> SegmentUse {
-        SegmentUse { segment, bytes: 100, filled_bytes: 112, live_bytes, sealed: true, stuck: false }
+        SegmentUse { segment, bytes: 100, filled_bytes: 112, live_bytes, sealed: true, stuck: false, bad: false }
     }
 
     fn chosen(segments: &[SegmentUse]) -> Option<u64> {
@@ -151,6 +156,14 @@ mod tests {
         assert_eq!(chosen(&[segment(1, 90), active]), None);
         let stuck = SegmentUse { stuck: true, ..segment(2, 0) };
         assert_eq!(chosen(&[stuck]), None);
+    }
+
+    #[test]
+    fn a_segment_with_a_bad_record_goes_first() {
+        let bad = SegmentUse { bad: true, ..segment(2, 99) };
+        assert_eq!(chosen(&[segment(1, 0), bad]), Some(2));
+        assert_eq!(chosen(&[segment(1, 90), SegmentUse { stuck: true, ..bad }]), None);
+        assert_eq!(chosen(&[segment(1, 90), SegmentUse { sealed: false, ..bad }]), None);
     }
 
     #[test]

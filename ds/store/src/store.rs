@@ -255,7 +255,8 @@ impl Inner {
         let uses = stats.iter().map(|stat| {
             let (live_bytes, stuck) = segments.of(stat.seq);
             let wal::SegmentStat { seq: segment, bytes, filled_bytes, sealed, .. } = *stat;
-            SegmentUse { segment, bytes, filled_bytes, live_bytes, sealed, stuck }
+            let bad = segments.is_bad(segment);
+            SegmentUse { segment, bytes, filled_bytes, live_bytes, sealed, stuck, bad }
         });
         uses.collect()
     }

@@ -9,6 +9,7 @@ mod images;
 mod model;
 mod rest;
 mod ripe;
+mod scrub;
 mod space;
 mod thaw;
 

@@ -13,7 +13,7 @@ use wire_nfs::control::images::{
 };
 use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::register::{Register, Registered};
-use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, Replicate};
+use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate};
 use wire_nfs::control::{Nothing, decode_args, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 
@@ -102,6 +102,8 @@ const MESSAGES: &[Message] = &[
     args::<Adopt>(),
     args::<HaveImages>(),
     reply::<HadImages>(),
+    args::<ReadData>(),
+    reply::<HeldData>(),
 ];
 
 fn run(input: &[u8]) -> usize {

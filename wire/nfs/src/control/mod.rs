@@ -84,6 +84,8 @@ pub enum Procedure {
     Adopt = 23,
     /// A metadata server asks whether the files of images are there.
     Have = 24,
+    /// A home fetches bytes of an extent that its journal has lost.
+    ReadData = 25,
 }
 
 impl Procedure {
@@ -116,6 +118,7 @@ impl Procedure {
             22 => Self::Thaw,
             23 => Self::Adopt,
             24 => Self::Have,
+            25 => Self::ReadData,
             _ => return None,
         })
     }

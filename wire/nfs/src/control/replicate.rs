@@ -113,3 +113,40 @@ pub struct Flush {
 }
 
 xdr_struct! { Flush { instance } }
+
+/// Arguments of READ_DATA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadData {
+    /// Of which extent.
+    pub extent: ExtentName,
+    /// The epoch of the set as the caller knows it.
+    pub epoch: u64,
+    /// From the extent's start.
+    pub offset: u32,
+    /// How many bytes, at most [`limits::RECORD_DATA_BYTES_MAX`].
+    pub length: u32,
+}
+
+xdr_struct! { ReadData { extent, epoch, offset, length } }
+
+/// Body of READ_DATA's reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldData {
+    /// The lowest sequence of the records that say the bytes.
+    pub sequence: u64,
+    /// As many as were asked for.
+    pub data: Bytes,
+}
+
+impl Decode for HeldData {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self { sequence: r.u64()?, data: r.opaque(limits::RECORD_DATA_BYTES_MAX)? })
+    }
+}
+
+impl Encode for HeldData {
+    fn encode(&self, w: &mut Writer) {
+        w.u64(self.sequence);
+        w.opaque_bytes(self.data.clone());
+    }
+}

@@ -94,6 +94,16 @@ fn records_have_their_golden_bytes() {
     check(&Attach { extent, epoch: 2 }, "0102030405060708 00000009 0000000000000002");
     check(&Attached { instance: 1, sequence: 2 }, "0000000000000001 0000000000000002");
     check(&Flush { instance: 1 }, "0000000000000001");
+    check(
+        &ReadData { extent, epoch: 2, offset: 3, length: 4 },
+        "0102030405060708 00000009 0000000000000002 00000003 00000004",
+    );
+    check(
+        &HeldData { sequence: 2, data: Bytes::from_static(b"data!") },
+        "0000000000000002 00000005 6461746121000000",
+    );
+    let long = HeldData { sequence: 2, data: vec![0; limits::RECORD_DATA_BYTES_MAX + 1].into() };
+    assert!(decode_args::<HeldData>(encoded(&long)).is_err(), "too many bytes");
     let data = Bytes::from_static(b"data!");
     let write = Replicate {
         instance: 1,
@@ -386,8 +396,8 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..24 {
+    for number in 0..26 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(24), None);
+    assert_eq!(Procedure::from_number(26), None);
 }
