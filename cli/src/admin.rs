@@ -112,7 +112,8 @@ fn scrub(scrub: &ScrubStatus, now_unix_ms: u64) -> String {
     if scrub.servers == 0 {
         return "off, or not known here".to_owned();
     }
-    let place = if scrub.percent == 100 { "at rest".to_owned() } else { format!("{} % of round", scrub.percent) };
+    let place =
+        if scrub.percent == 100 { "at rest".to_owned() } else { format!("{} % of round", scrub.percent) };
     let ended = match scrub.ended_unix_ms {
         0 => "no whole round yet".to_owned(),
         at => format!("last whole round ended {} ago", ago(now_unix_ms.saturating_sub(at) / 1_000)),

@@ -116,10 +116,8 @@ impl DataServer {
             registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
         let sealer = seal::run(Arc::clone(&core), config.seal_bytes_per_s);
         let shows = seal::shown::run(Arc::clone(&core));
-        let scrub = scrub::Settings {
-            period_ms: config.scrub_period_ms,
-            bytes_per_s_max: config.scrub_bytes_per_s,
-        };
+        let scrub =
+            scrub::Settings { period_ms: config.scrub_period_ms, bytes_per_s_max: config.scrub_bytes_per_s };
         let scrubs = scrub::run(Arc::clone(&core), scrub, config.dir);
         let tasks =
             [tokio::spawn(registrar), tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs)];

@@ -192,7 +192,8 @@ const RECORD_BYTES_MAX: usize = {
 /// Bytes of records of other homes under way, over all connections.
 const REPLICATE_BYTES_IN_FLIGHT_MAX: usize = 128 << 20;
 
-const _: () = assert!(SCRUB_BYTES_PER_S_MIN <= SCRUB_BYTES_PER_S, "the scrub's default is no less than its least");
+const _: () =
+    assert!(SCRUB_BYTES_PER_S_MIN <= SCRUB_BYTES_PER_S, "the scrub's default is no less than its least");
 const _: () = assert!(TRANSFER_BYTES_MAX <= BACKUP_WINDOW_BYTES, "every record gets its turn");
 const _: () = assert!(
     ds_store::limits::WRITE_BYTES_MAX <= wire_nfs::control::limits::RECORD_DATA_BYTES_MAX,

@@ -75,7 +75,8 @@ pub(crate) async fn read_data(core: &Core, ask: ReadData) -> Result<HeldData, Re
     let mut data = BytesMut::with_capacity(length as usize);
     while data.len() < length as usize {
         let got = u32::try_from(data.len()).expect("no more than was asked for");
-        let pieces = core.store.peek(extent, ask.offset + got, length - got).await.map_err(|_| Refusal::Io)?;
+        let pieces =
+            core.store.peek(extent, ask.offset + got, length - got).await.map_err(|_| Refusal::Io)?;
         pieces.iter().for_each(|piece| data.extend_from_slice(piece));
     }
     // What was cut meanwhile reads as zeros.

@@ -47,7 +47,10 @@ fn content(index: u32) -> Vec<u8> {
 }
 
 async fn check(cluster: &Cluster, index: u32) {
-    assert!(cluster.read(extent(index), FRAME, 3 * FRAME + 100).await == Ok(content(index)), "extent {index}");
+    assert!(
+        cluster.read(extent(index), FRAME, 3 * FRAME + 100).await == Ok(content(index)),
+        "extent {index}"
+    );
 }
 
 /// Two extents, homes 1 and 2, in a 2+1 group whose parity is on 4; both in use.
@@ -105,8 +108,19 @@ async fn every_part_of_an_image_is_made_good() {
     let end = whole.len();
     scrub(&mut cluster, 1).await;
     // Magic, identity and checksum of the header; frames; the index; root, lengths and checksum of the footer.
-    let places =
-        [0, 20, 62, 64 + 10, 64 + 2 * FRAME + 5, end - 64 - 35, end - 64 - 3, end - 60, end - 50, end - 20, end - 1];
+    let places = [
+        0,
+        20,
+        62,
+        64 + 10,
+        64 + 2 * FRAME + 5,
+        end - 64 - 35,
+        end - 64 - 3,
+        end - 60,
+        end - 50,
+        end - 20,
+        end - 1,
+    ];
     for (number, at) in (0..).zip(places) {
         flip(&cluster, 1, &path, at);
         let repaired = || number < cluster.count(1, "shoal_scrub_repaired");
@@ -127,7 +141,8 @@ async fn every_part_of_a_parity_image_is_made_good() {
     let (mut cluster, images, group) = sealed().await;
     let path = only_file(&cluster, 4).await;
     let whole = bytes_of(&cluster, 4, &path).await;
-    let payload = usize::try_from(cluster.log.lock().unwrap().groups[&group].shape().payload_bytes()).unwrap();
+    let payload =
+        usize::try_from(cluster.log.lock().unwrap().groups[&group].shape().payload_bytes()).unwrap();
     let end = whole.len();
     scrub(&mut cluster, 4).await;
     // Blocks of the payload; lists, shape and trailer.
@@ -240,7 +255,8 @@ async fn a_server_tells_what_it_has_and_gets_back_what_it_has_not() {
         let path = only_file(&cluster, server).await;
         let whole = bytes_of(&cluster, server, &path).await;
         let (image, _) = record.shape().image(slot).unwrap();
-        let held = HeldImage { image: image.0, file_bytes: u32::try_from(record.shape().file_bytes(slot)).unwrap() };
+        let held =
+            HeldImage { image: image.0, file_bytes: u32::try_from(record.shape().file_bytes(slot)).unwrap() };
         assert_eq!(held.file_bytes as usize, whole.len());
         let longer = HeldImage { file_bytes: held.file_bytes + 1, ..held };
         let other = HeldImage { image: [9; 16], ..held };
@@ -295,9 +311,7 @@ async fn a_bad_image_in_no_group_is_given_up_and_sealed_again() {
     cluster.log.lock().unwrap().waiting.clear();
     flip(&cluster, 1, &path, 70);
     cluster.until_so("given up", || cluster.count(1, "shoal_scrub_repaired") == 1).await;
-    let again = cluster.until("sealed again", |log| {
-        log.waiting.keys().find(|one| **one != image).copied()
-    });
+    let again = cluster.until("sealed again", |log| log.waiting.keys().find(|one| **one != image).copied());
     let again = again.await;
     assert_eq!(cluster.files(1).await, [format!("{again}.img")]);
     check(&cluster, 1).await;
@@ -404,7 +418,10 @@ async fn a_restart_goes_on_where_it_was() {
     cluster.until_so("half of it", || 50 <= usage(&cluster, 1).scrub_percent).await;
     let before = (began_unix_ns(&cluster, 1).await, cluster.count(1, "shoal_scrub_checked_bytes"));
     cluster.crash(1, Crash::Drop).await;
-    assert!(30 <= usage(&cluster, 1).scrub_percent, "what was checked in ten seconds may be forgotten, and no more");
+    assert!(
+        30 <= usage(&cluster, 1).scrub_percent,
+        "what was checked in ten seconds may be forgotten, and no more"
+    );
     cluster.until_so("the round ends", || 0 < usage(&cluster, 1).scrub_ended_unix_ns).await;
     assert_eq!(began_unix_ns(&cluster, 1).await, before.0, "it is the same round");
     let after = cluster.count(1, "shoal_scrub_checked_bytes");

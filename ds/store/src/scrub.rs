@@ -10,12 +10,12 @@ use std::collections::BinaryHeap;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use layout::ec::ImageRef;
 use layout::{Epoch, ExtentId};
 use wal::Location;
 
 use crate::control::{Controlled, detached};
 use crate::error::{ChangeError, ReadError};
-use crate::image_ref::ImageRef;
 use crate::limits::{CHECK_BYTES_MAX, CHECK_EXTENTS_MAX, CHECK_PIECES_MAX, EXTENT_BYTES};
 use crate::pieces::{Piece, Source};
 use crate::record::{Act, Kind};
@@ -144,7 +144,10 @@ impl Store {
         data: Bytes,
     ) -> Result<(), ChangeError> {
         let length = u32::try_from(data.len()).map_err(|_| ChangeError::Range)?;
-        if length == 0 || CHECK_BYTES_MAX < length || offset.checked_add(length).is_none_or(|end| EXTENT_BYTES < end) {
+        if length == 0
+            || CHECK_BYTES_MAX < length
+            || offset.checked_add(length).is_none_or(|end| EXTENT_BYTES < end)
+        {
             return Err(ChangeError::Range);
         }
         if !self.inner.index.shard(extent).contains_key(&extent) {
@@ -161,7 +164,8 @@ impl Store {
                     let is_data = matches!(piece.source, Source::Data { .. });
                     is_data && piece.sequence == sequence && inside(*at, piece)
                 };
-                let segments: Vec<u64> = known.pieces.iter().filter(of_it).map(|(_, piece)| piece.segment).collect();
+                let segments: Vec<u64> =
+                    known.pieces.iter().filter(of_it).map(|(_, piece)| piece.segment).collect();
                 (known.epoch, segments)
             };
             if segments.is_empty() {

@@ -13,8 +13,8 @@ mod record;
 
 use crate::data_server::DataServerId;
 use crate::ec::codec::CodecId;
-use crate::ec::profile::Profile;
 use crate::ec::footer::TRAILER_BYTES;
+use crate::ec::profile::Profile;
 use crate::ec::sums::{ImageSum, list_bytes};
 use crate::extent::ExtentId;
 use crate::limits::IMAGE_BYTES_MAX;

@@ -156,6 +156,10 @@ mod tests {
         let expected = ScrubStatus { servers: 2, percent: 70, ended_unix_ms: 5_000, bad: 3 };
         assert_eq!(ScrubStatus::of(all.iter()), expected);
         assert_eq!(ScrubStatus::of(all[1..2].iter()), ScrubStatus::default());
-        assert_eq!(ScrubStatus::of([usage(9, 0, 0), all[0]].iter()).ended_unix_ms, 0, "one has not ended any");
+        assert_eq!(
+            ScrubStatus::of([usage(9, 0, 0), all[0]].iter()).ended_unix_ms,
+            0,
+            "one has not ended any"
+        );
     }
 }

@@ -30,7 +30,9 @@ async fn the_disk_is_asked_and_not_the_directory() {
     Disk::remove(&disk, &path(1)).await.unwrap();
     assert!(store.contains(id(1)), "nobody told the directory");
     assert_eq!(store.on_disk(id(1)).await.unwrap(), None);
-    assert!(matches!(store.open_any(id(1)).await, Err(OpenError::Io(error)) if error.kind() == ErrorKind::NotFound));
+    assert!(
+        matches!(store.open_any(id(1)).await, Err(OpenError::Io(error)) if error.kind() == ErrorKind::NotFound)
+    );
     store.delete(id(1)).await.unwrap();
     assert_eq!(store.usage(), ImageUsage::default());
 }
@@ -71,7 +73,9 @@ async fn what_is_not_the_image_takes_no_place() {
     let damaged = file_bytes(&disk, &path(1)).await;
     let mut bent = whole.clone();
     bent[66] ^= 1;
-    for (file, sum) in [(&other, ImageSum::of(&other)), (&bent, ImageSum::of(&bent)), (&whole, ImageSum([0; 32]))] {
+    for (file, sum) in
+        [(&other, ImageSum::of(&other)), (&bent, ImageSum::of(&bent)), (&whole, ImageSum([0; 32]))]
+    {
         assert!(replace(&store, 1, file, sum).await.is_err());
         assert_eq!(file_bytes(&disk, &path(1)).await, damaged, "what is left of it stays");
     }

@@ -147,7 +147,10 @@ async fn altered_parity_is_refused_and_found() {
     let bad = opened.read_raw(65_000, 1_000).await;
     assert!(matches!(bad, Err(ReadError::Damaged { frame: 1, .. })), "{bad:?}");
     let StoredImage::Parity(image) = opened else { panic!("parity") };
-    assert_eq!(image.verify(|_| std::future::ready(())).await.iter().map(|bad| bad.frame).collect::<Vec<_>>(), [1]);
+    assert_eq!(
+        image.verify(|_| std::future::ready(())).await.iter().map(|bad| bad.frame).collect::<Vec<_>>(),
+        [1]
+    );
 
     for cut in [64, 100, parity.len() - 64, parity.len() - 1] {
         put_file(&disk, &path(3), &parity[..cut]).await;

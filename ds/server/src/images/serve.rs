@@ -155,7 +155,9 @@ pub(super) async fn file_sum(image: &StoredImage) -> Result<ImageSum, ReadError>
 pub(super) async fn is_slot(image: &StoredImage, sum: ImageSum) -> bool {
     match image {
         StoredImage::Extent(image) => image.sum().await.is_ok_and(|found| found == sum),
-        StoredImage::Parity(image) => image.info().sum == sum && image.verify(|_| std::future::ready(())).await.is_empty(),
+        StoredImage::Parity(image) => {
+            image.info().sum == sum && image.verify(|_| std::future::ready(())).await.is_empty()
+        }
     }
 }
 

@@ -8,7 +8,9 @@
 use std::io;
 
 use ds_image::limits::FRAME_BYTES;
-use ds_image::{BadFrame, FrameFault, Image, ImageId, OpenError, ParityImage, Progress, StoredImage, VerifyError};
+use ds_image::{
+    BadFrame, FrameFault, Image, ImageId, OpenError, ParityImage, Progress, StoredImage, VerifyError,
+};
 
 use super::Scrub;
 use super::plan::Outcome;
@@ -116,14 +118,12 @@ impl Scrub {
             self.passed(progress.bytes_done.saturating_sub(before))
         };
         let trouble = match dir.open_any(image).await {
-            Ok(StoredImage::Extent(found)) => {
-                match found.verify(&mut pace).await {
-                    Ok(bad) if bad.is_empty() => None,
-                    Ok(bad) => Some(Trouble::Frames(found, bad)),
-                    Err(VerifyError::Format(error)) => Some(Trouble::Structure(error.to_string())),
-                    Err(VerifyError::Io(error)) => Some(OpenError::Io(error).into()),
-                }
-            }
+            Ok(StoredImage::Extent(found)) => match found.verify(&mut pace).await {
+                Ok(bad) if bad.is_empty() => None,
+                Ok(bad) => Some(Trouble::Frames(found, bad)),
+                Err(VerifyError::Format(error)) => Some(Trouble::Structure(error.to_string())),
+                Err(VerifyError::Io(error)) => Some(OpenError::Io(error).into()),
+            },
             Ok(StoredImage::Parity(found)) => {
                 let bad = found.verify(&mut pace).await;
                 if bad.is_empty() { None } else { Some(Trouble::Blocks(found, bad)) }

@@ -84,7 +84,8 @@ impl Scrub {
         let name = ExtentName { ino: extent.ino, index: extent.index };
         let args = ReadData { extent: name, epoch: set.epoch, offset: run.offset, length: run.length };
         for backup in &set.backups {
-            let neighbour = self.core.directory.neighbour(&self.core.env, layout::DataServerId(backup.server));
+            let neighbour =
+                self.core.directory.neighbour(&self.core.env, layout::DataServerId(backup.server));
             let Some(neighbour) = neighbour else { continue };
             let asked =
                 neighbour.link.ask_within::<HeldData>(Procedure::ReadData, &args, IMAGE_CALL_MS_MAX).await;

@@ -83,6 +83,8 @@ pub(crate) struct Plan {
     progress: Progress,
     /// What is bad: how many things, and when it is looked at again.
     again: BTreeMap<Target, (u64, u64)>,
+    /// The last step was to look at something again.
+    took_again: bool,
     owed_us: u64,
 }
 
@@ -90,7 +92,7 @@ impl Plan {
     pub(crate) fn new(settings: Settings, progress: Progress) -> Self {
         let bytes_per_s_max = settings.bytes_per_s_max.max(SCRUB_BYTES_PER_S_MIN);
         let settings = Settings { bytes_per_s_max, ..settings };
-        Self { settings, progress, again: BTreeMap::new(), owed_us: 0 }
+        Self { settings, progress, again: BTreeMap::new(), took_again: false, owed_us: 0 }
     }
 
     /// How far it is.
@@ -108,12 +110,23 @@ impl Plan {
         u32::try_from(parts.min(99)).expect("at most 99")
     }
 
-    /// Decides what to do now.
+    /// Decides what to do now. What is looked at again takes turns with what comes next: neither waits for the other's end.
     pub(crate) fn step(&mut self, now: Now, stock: &mut impl Stock) -> Step {
         self.anchor(now.unix_ns);
-        if let Some(target) = self.again.iter().find(|(_, (_, due_ms))| *due_ms <= now.ms).map(|(one, _)| *one) {
+        let due = self.again.iter().map(|(target, (_, due_ms))| (*due_ms, *target)).min();
+        let due = due.filter(|(due_ms, _)| *due_ms <= now.ms).map(|(_, target)| target);
+        let is_its_turn = !std::mem::take(&mut self.took_again);
+        if let Some(target) = due.filter(|_| is_its_turn) {
+            self.took_again = true;
             return Step::Check(target);
         }
+        match (self.next(now, stock), due) {
+            (Step::Rest { .. }, Some(target)) => Step::Check(target),
+            (step, _) => step,
+        }
+    }
+
+    fn next(&mut self, now: Now, stock: &mut impl Stock) -> Step {
         loop {
             match self.progress.place {
                 Place::Between => {

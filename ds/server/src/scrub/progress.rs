@@ -91,7 +91,8 @@ impl Progress {
     }
 
     fn numbers(&self) -> [u64; 7] {
-        let Self { began_unix_ns, ended_unix_ns, checked_bytes, found, repaired, bad, bad_before, .. } = *self;
+        let Self { began_unix_ns, ended_unix_ns, checked_bytes, found, repaired, bad, bad_before, .. } =
+            *self;
         [began_unix_ns, ended_unix_ns, checked_bytes, found, repaired, bad, bad_before]
     }
 
@@ -177,7 +178,10 @@ mod tests {
         let journal = Place::Journal(Some(ExtentId { ino: 0x0102, index: 0x0304 }));
         let bytes = Progress { place: journal, ..sample() }.encode(STORE);
         assert_eq!(bytes[10..16], [2, 0, 0, 0, 0, 0]);
-        assert_eq!(bytes[32..64], [[0; 16].as_slice(), &[0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 0, 0, 0, 0]].concat());
+        assert_eq!(
+            bytes[32..64],
+            [[0; 16].as_slice(), &[0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 3, 4, 0, 0, 0, 0]].concat()
+        );
     }
 
     #[test]
@@ -208,7 +212,10 @@ mod tests {
             assert!(Progress::decode(&bytes[..at], STORE).is_err(), "{at}");
         }
         let longer = [&bytes[..], &[0]].concat();
-        assert_eq!(Progress::decode(&longer, STORE), Err(ProgressError::Length { bytes: PROGRESS_BYTES + 1 }));
+        assert_eq!(
+            Progress::decode(&longer, STORE),
+            Err(ProgressError::Length { bytes: PROGRESS_BYTES + 1 })
+        );
     }
 
     #[test]

@@ -357,8 +357,19 @@ impl Cluster {
         let (net_of, clock_of) = (env.net.clone(), env.clock.clone());
         let metadata = serve(net_of, clock_of, any_address(), service, Limits::default()).await.unwrap();
         let (nodes, seal_bytes_per_s) = (Vec::new(), 1 << 30);
-        let mut cluster =
-            Self { clock, net, metadata, log, nodes, seal_bytes_per_s, scrub_period_ms: 0, scrub_bytes_per_s: 1 << 30, starts: 0, groups: 0, ticker };
+        let mut cluster = Self {
+            clock,
+            net,
+            metadata,
+            log,
+            nodes,
+            seal_bytes_per_s,
+            scrub_period_ms: 0,
+            scrub_bytes_per_s: 1 << 30,
+            starts: 0,
+            groups: 0,
+            ticker,
+        };
         for number in 0..count as usize {
             let node = cluster.start(number, MemoryDisk::new()).await;
             cluster.nodes.push(node);

@@ -52,7 +52,10 @@ async fn all_that_lives_is_read_and_nothing_else() {
     assert!(CHECK_BYTES_MAX < length);
     for number in 0..60 {
         let part = pattern(number, PART as usize);
-        store.write(extent(1), Epoch(1), u32::from(number) * PART, vec![part.into()], Stability::Synced).await.unwrap();
+        store
+            .write(extent(1), Epoch(1), u32::from(number) * PART, vec![part.into()], Stability::Synced)
+            .await
+            .unwrap();
     }
     store.write(extent(1), Epoch(1), 50, bytes(9, 100), Stability::Synced).await.unwrap();
     store.write(extent(2), Epoch(1), 7, bytes(9, 100), Stability::Synced).await.unwrap();
@@ -112,7 +115,8 @@ async fn bytes_that_went_bad_are_said_again_under_what_came_since() {
     store.inner.index.check();
     let summary = store.inner.index.summary();
     for seed in 2..4 {
-        let disk = disk.after_crash(if seed == 2 { env::memory::Crash::Drop } else { env::memory::Crash::Keep });
+        let disk =
+            disk.after_crash(if seed == 2 { env::memory::Crash::Drop } else { env::memory::Crash::Keep });
         let again = Store::open(&env_of(&disk, seed), &config(16 << 20), no_images()).await;
         // Nothing was closed: what the disk has lost of a segment without a footer is damage, and is not hidden.
         if let Ok(again) = again {
@@ -123,7 +127,10 @@ async fn bytes_that_went_bad_are_said_again_under_what_came_since() {
     drop(store);
     let store = open(&disk, 4).await;
     assert_eq!(store.inner.index.summary(), summary);
-    assert!(read_all(&store, extent(1), 1_000, 40_000).await == expected, "the copy is read, not the bad record");
+    assert!(
+        read_all(&store, extent(1), 1_000, 40_000).await == expected,
+        "the copy is read, not the bad record"
+    );
     assert_eq!(bad_of(&store, extent(1)).await.1, []);
 }
 
@@ -160,7 +167,10 @@ async fn the_lowest_sequence_of_bytes() {
         store.write(extent(1), Epoch(1), at, bytes(9, length), Stability::Unstable).await.unwrap();
     }
     let lowest = |offset, length| store.lowest_sequence(extent(1), offset, length);
-    assert_eq!([lowest(100, 200), lowest(150, 100), lowest(260, 40), lowest(160, 1)], [Some(1), Some(3), Some(2), Some(3)]);
+    assert_eq!(
+        [lowest(100, 200), lowest(150, 100), lowest(260, 40), lowest(160, 1)],
+        [Some(1), Some(3), Some(2), Some(3)]
+    );
     assert_eq!([lowest(99, 10), lowest(290, 11), lowest(400, 1), lowest(100, u32::MAX)], [None; 4]);
     store.cut(extent(1), Epoch(2), 280).await.unwrap();
     assert_eq!([lowest(260, 20), lowest(260, 21)], [Some(2), None], "a hole is nobody's");

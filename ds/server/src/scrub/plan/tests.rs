@@ -76,8 +76,10 @@ fn a_round_goes_through_everything_in_order_and_over_the_whole_period() {
     let stock = 100 * 640 * MIB;
     assert_eq!(plan.percent(stock), 0);
     let (checked, took_ms) = round(&mut plan, &mut store, &mut now_ms, 640 * MIB, stock);
-    let expected: Vec<Target> =
-        (1..=40).map(|n| Target::Image(image(n))).chain((1..=60).map(|n| Target::Extent(extent(n)))).collect();
+    let expected: Vec<Target> = (1..=40)
+        .map(|n| Target::Image(image(n)))
+        .chain((1..=60).map(|n| Target::Extent(extent(n))))
+        .collect();
     assert_eq!(checked, expected);
     assert!((DAY_MS - DAY_MS / 50..=DAY_MS + 1).contains(&took_ms), "{took_ms}");
     assert_eq!((plan.progress().place, plan.percent(stock)), (Place::Between, 100));
@@ -133,7 +135,8 @@ fn it_stands_back_for_clients_and_makes_up_for_it() {
     assert!((4_900..=5_100).contains(&late_ms), "as much in half the time: {late_ms}");
     let bound_busy_ms = plan.passed(at(20_000_000).unix_ns, 20 * MIB, stock, true);
     assert_eq!(bound_busy_ms, 4_000);
-    let no_time_ms: u64 = (0..1_000).map(|_| plan.passed(at(20_000_000).unix_ns, 20 * MIB / 10_000, stock, false)).sum();
+    let no_time_ms: u64 =
+        (0..1_000).map(|_| plan.passed(at(20_000_000).unix_ns, 20 * MIB / 10_000, stock, false)).sum();
     assert!((99..=101).contains(&no_time_ms), "small pieces are counted too: {no_time_ms}");
 }
 
@@ -179,7 +182,11 @@ fn what_is_bad_is_counted_once_and_looked_at_again() {
     assert_eq!(counts(&plan), (6, 5, 1));
     assert_eq!(plan.step(at(3 * SCRUB_AGAIN_MS), &mut store), Step::Check(first));
     plan.done(first, good(), at(3 * SCRUB_AGAIN_MS));
-    assert_eq!((counts(&plan), plan.progress().known_bad()), ((6, 6, 0), 0), "it is gone, or was written over");
+    assert_eq!(
+        (counts(&plan), plan.progress().known_bad()),
+        ((6, 6, 0), 0),
+        "it is gone, or was written over"
+    );
     assert!(matches!(plan.step(at(4 * SCRUB_AGAIN_MS), &mut store), Step::Rest { .. }));
 }
 
@@ -221,4 +228,21 @@ fn what_is_remembered_to_be_bad_is_bounded() {
         plan.done(Target::Extent(extent(ino)), bad(1), at(0));
     }
     assert_eq!((plan.again.len(), plan.progress().bad), (SCRUB_AGAIN_MAX, 2 * SCRUB_AGAIN_MAX as u64));
+}
+
+#[test]
+fn what_stays_bad_does_not_keep_the_round_from_its_end() {
+    let mut plan = Plan::new(settings(DAY_MS, 20), Progress::default());
+    let mut store = store(60, 0);
+    assert_eq!(plan.step(at(0), &mut store), Step::Begin);
+    let (mut now_ms, mut seen) = (0, BTreeMap::<Target, u32>::new());
+    // Each look takes so long that all that is bad is due again before it was looked at once.
+    while let Step::Check(target) = plan.step(at(now_ms), &mut store) {
+        *seen.entry(target).or_default() += 1;
+        now_ms += SCRUB_AGAIN_MS / 3;
+        plan.done(target, bad(1), at(now_ms));
+    }
+    assert_eq!((seen.len(), plan.progress().place, plan.progress().bad), (60, Place::Between, 60));
+    assert!(100 < seen.values().sum::<u32>(), "nor is it forgotten");
+    assert!(seen.values().all(|count| *count < 10), "each has its turn: {seen:?}");
 }
