@@ -26,6 +26,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 const START_NS: u64 = 5 * SECOND_NS;
 /// Time that clients go on after the last fault.
 const CALM_NS: u64 = 8 * SECOND_NS;
+/// And if the last fault took servers for good: an extent of which only an image is left waits so long for its next home.
+const CALM_LOST_NS: u64 = 25 * SECOND_NS;
 /// Time within which all that is under way must end when nothing is wrong any more.
 const END_NS_MAX: u64 = 180 * SECOND_NS;
 
@@ -153,7 +155,8 @@ impl<'a> Stage<'a> {
         }
         self.cluster.run_until(end_ns);
         nemesis.rest(&mut self.cluster);
-        self.cluster.run_until(self.world.now_ns() + CALM_NS);
+        let calm_ns = if self.cluster.lost.is_empty() { CALM_NS } else { CALM_LOST_NS };
+        self.cluster.run_until(self.world.now_ns() + calm_ns);
         self.whistle.stop.store(true, Ordering::Relaxed);
         if !self.run_while("clients go on", |stage| 0 < stage.whistle.running.load(Ordering::Relaxed)) {
             return;
