@@ -393,6 +393,11 @@ async fn whatever_happens_in_whatever_order() {
                 cluster.put_into_use(model.extent).await;
             }
             models[0].write(&cluster, 0, &noise(1, seed as usize)).await;
+        } else {
+            // Before any image says it, and not told with THAW.
+            cluster.seal(models[1].extent).await;
+            models[1].write(&cluster, 0, &noise(1, 100)).await;
+            cluster.put_into_use(models[1].extent).await;
         }
         cluster.lose(1);
         for model in &models {

@@ -226,6 +226,11 @@ async fn a_home_that_was_a_backup_shows_what_it_uses() {
     let words = |log: &cluster::Log| log.said.iter().filter(|(one, _)| *one == image).count();
     let before = words(&cluster.log.lock().unwrap());
     cluster.until("shown as unused", |log| (before < words(log)).then_some(())).await;
+    let (asked, made) = {
+        let log = cluster.log.lock().unwrap();
+        (log.asked[&image], log.shown[&image])
+    };
+    assert_eq!(asked, made, "as the file says");
     model.check(&cluster, "in the end").await;
     assert!(
         cluster

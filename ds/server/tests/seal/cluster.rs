@@ -84,6 +84,8 @@ pub(crate) struct Log {
     pub(crate) used_at: BTreeMap<ImageId, u64>,
     /// All that were shown by homes that had just made them.
     pub(crate) shown: BTreeMap<ImageId, ShownImage>,
+    /// What was shown of them last, by whomever.
+    pub(crate) asked: BTreeMap<ImageId, ShownImage>,
     /// THAWs that came, lost ones too.
     pub(crate) thaws: Vec<(ExtentId, u64)>,
     pub(crate) thaws_are: Thaws,
@@ -278,6 +280,7 @@ impl Metadata {
                     ask.images.iter().map(|shown| log.word(ask.server, shown)).collect();
                 let said = ask.images.iter().zip(&words).map(|(shown, word)| (ImageId(shown.image), *word));
                 log.said.extend(said);
+                log.asked.extend(ask.images.iter().map(|shown| (ImageId(shown.image), *shown)));
                 put_reply(&mut w, &Ok(ImageWords { words }));
             }
             other => panic!("a data server does not call {other:?}"),

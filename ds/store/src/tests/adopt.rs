@@ -239,7 +239,8 @@ async fn what_says_that_it_was_done_is_the_last_in_the_log() {
         bed.store.adopt(ONE, Epoch(4), 70, keep, &image).await.unwrap();
         bed.store.close().await.unwrap();
         let mut kinds = Vec::new();
-        let mut visit = |header: &wal::RecordHeader, _: wal::Location| kinds.push((header.kind, header.epoch));
+        let mut visit =
+            |header: &wal::RecordHeader, _: wal::Location| kinds.push((header.kind, header.epoch));
         let config = wal::WalConfig { segment_bytes: 64 * KIB, ..wal::WalConfig::new(bed.store.uuid()) };
         let disk = Arc::new(bed.disk.clone());
         wal::Wal::open(disk, "/store/journal".as_ref(), config, &mut visit).await.unwrap();
