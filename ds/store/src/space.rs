@@ -192,7 +192,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn large(segment: u64, filled_bytes: u64, live_bytes: u64) -> SegmentUse {
-        SegmentUse { segment, bytes: filled_bytes, filled_bytes, live_bytes, sealed: true, stuck: false }
+        SegmentUse { segment, bytes: filled_bytes, filled_bytes, live_bytes, sealed: true, stuck: false, bad: false }
     }
 
     #[test]
