@@ -142,6 +142,7 @@ async fn carry_out(
         return Some(refused(Refusal::WrongPeer));
     }
     Some(match procedure {
+        _ if by_neighbour => by_a_neighbour(core, procedure, args).await?,
         Procedure::Fence => {
             respond(args, async |ask: AtEpoch| {
                 known(core, core.store.fence(id(ask.extent), Epoch(ask.epoch)).await)
@@ -169,6 +170,23 @@ async fn carry_out(
             })
             .await
         }
+        Procedure::Encode => respond(args, async |ask: EncodeGroup| encode::run(core, ask).await).await,
+        Procedure::Rebuild => respond(args, async |ask: GroupSlot| rebuild::run(core, ask).await).await,
+        Procedure::Adopt => respond(args, async |ask: Adopt| adopt::run(core, &ask).await).await,
+        Procedure::Have => respond(args, async |ask: HaveImages| have::run(core, ask).await).await,
+        Procedure::Size => respond(args, async |ask: SizeOf| Ok(sizes(core, &ask))).await,
+        Procedure::Stat => respond(args, async |_: Nothing| Ok(stat(core))).await,
+        _ => return None,
+    })
+}
+
+/// What another data server asks, of us as its backup or of our images.
+async fn by_a_neighbour(
+    core: &Arc<Core>,
+    procedure: Procedure,
+    args: Bytes,
+) -> Option<Result<Writer, XdrError>> {
+    Some(match procedure {
         Procedure::Attach => respond(args, async |ask: Attach| replica::attach(core, ask).await).await,
         Procedure::Replicate => {
             respond(args, async |record: Replicate| replica::replicate(core, record).await).await
@@ -178,21 +196,7 @@ async fn carry_out(
         Procedure::ReadImage => respond(args, async |ask: ReadImage| serve::read(core, ask).await).await,
         Procedure::PutImage => respond(args, async |ask: PutImage| serve::put(core, ask).await).await,
         Procedure::EndImage => respond(args, async |ask: EndImage| serve::end(core, ask).await).await,
-        Procedure::Encode => respond(args, async |ask: EncodeGroup| encode::run(core, ask).await).await,
-        Procedure::Rebuild => respond(args, async |ask: GroupSlot| rebuild::run(core, ask).await).await,
-        Procedure::Adopt => respond(args, async |ask: Adopt| adopt::run(core, &ask).await).await,
-        Procedure::Have => respond(args, async |ask: HaveImages| have::run(core, ask).await).await,
-        Procedure::Size => respond(args, async |ask: SizeOf| Ok(sizes(core, &ask))).await,
-        Procedure::Stat => respond(args, async |_: Nothing| Ok(stat(core))).await,
-        Procedure::Null
-        | Procedure::Hello
-        | Procedure::Auth
-        | Procedure::Register
-        | Procedure::Heartbeat
-        | Procedure::Copies
-        | Procedure::Images
-        | Procedure::Group
-        | Procedure::Thaw => return None,
+        _ => return None,
     })
 }
 

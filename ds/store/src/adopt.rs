@@ -12,10 +12,10 @@ use layout::{Epoch, ExtentId};
 use crate::control::{Controlled, detached};
 use crate::error::ChangeError;
 use crate::extent::Extent;
-use layout::ec::ImageRef;
 use crate::limits::EXTENT_BYTES;
 use crate::record::{Act, Kind, SEQUENCE_END};
 use crate::store::Store;
+use layout::ec::ImageRef;
 
 /// Where an adoption goes.
 struct Place {

@@ -137,7 +137,15 @@ mod tests {
     const ROOM: Room = Room { journal_bytes_max: 3200, segment_bytes: 100 };
 
     fn segment(segment: u64, live_bytes: u64) -> SegmentUse {
-        SegmentUse { segment, bytes: 100, filled_bytes: 112, live_bytes, sealed: true, stuck: false, bad: false }
+        SegmentUse {
+            segment,
+            bytes: 100,
+            filled_bytes: 112,
+            live_bytes,
+            sealed: true,
+            stuck: false,
+            bad: false,
+        }
     }
 
     fn chosen(segments: &[SegmentUse]) -> Option<u64> {
@@ -192,7 +200,15 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     fn large(segment: u64, filled_bytes: u64, live_bytes: u64) -> SegmentUse {
-        SegmentUse { segment, bytes: filled_bytes, filled_bytes, live_bytes, sealed: true, stuck: false, bad: false }
+        SegmentUse {
+            segment,
+            bytes: filled_bytes,
+            filled_bytes,
+            live_bytes,
+            sealed: true,
+            stuck: false,
+            bad: false,
+        }
     }
 
     #[test]

@@ -181,8 +181,7 @@ impl Plan {
         let progress = &mut self.progress;
         progress.found += found;
         progress.repaired += better;
-        let now_bad = |before: u64| (before + found).saturating_sub(better);
-        progress.bad = now_bad(progress.bad);
+        progress.bad = (progress.bad + found).saturating_sub(better);
         if known.is_some() {
             progress.bad_before = progress.bad_before.saturating_sub(better);
         }
