@@ -2,7 +2,10 @@
 
 mod contest;
 mod cpu;
-mod flushes;
+mod disk;
+mod ec;
+mod meter;
+mod mounted;
 mod plot;
 mod report;
 mod round_trips;
@@ -22,6 +25,8 @@ use self::report::Report;
 pub(crate) enum Bench {
     /// Measures all servers in interleaved rounds with a guest as the client.
     Lab(Contest),
+    /// Measures erasure coding: the codec, repair, GlusterFS beside us, and what sealing costs.
+    Ec(ec::Ec),
     /// Draws what `lab --json` wrote.
     Plot {
         /// The JSON file.
@@ -39,6 +44,7 @@ impl Bench {
     pub(crate) fn run(self) -> Result<()> {
         match self {
             Self::Lab(contest) => contest.run(),
+            Self::Ec(bench) => bench.run(),
             Self::Plot { file, out } => {
                 let report: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
                 Ok(std::fs::write(out, plot::draw(&report))?)

@@ -103,6 +103,9 @@ impl Lab {
             }
             return Ok(());
         }
+        if !matches!(self.server.mounting(), server::Mounting::Nfs(_)) {
+            bail!("the lab mounts NFS servers; {} is for the bench", self.server.label());
+        }
         if sandbox::is_inside() {
             return run::inside(&self);
         }

@@ -29,13 +29,22 @@ const LAB: [&str; 15] = [
     "debian-archive-keyring",
 ];
 /// The rivals.
-const BENCH: [&str; 3] = ["nfs-ganesha", "nfs-ganesha-vfs", "nfs-kernel-server"];
+const BENCH: [&str; 7] = [
+    "nfs-ganesha",
+    "nfs-ganesha-vfs",
+    "nfs-kernel-server",
+    "glusterfs-server",
+    "glusterfs-client",
+    "nfs-ganesha-gluster",
+    "fuse3",
+];
 /// Units these packages bring: none may stay enabled that was not there before.
-const UNITS: [(&str, &[&str]); 4] = [
+const UNITS: [(&str, &[&str]); 5] = [
     ("rpcbind", &["rpcbind.service", "rpcbind.socket"]),
     ("nfs-common", &["nfs-client.target", "rpc-statd.service"]),
     ("nfs-ganesha", &["nfs-ganesha.service", "nfs-ganesha-lock.service"]),
     ("nfs-kernel-server", &["nfs-server.service", "nfs-blkmap.service"]),
+    ("glusterfs-server", &["glusterd.service", "glustereventsd.service"]),
 ];
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 

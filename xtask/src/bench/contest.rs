@@ -6,12 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use super::report::{Figure, Report};
-use super::{cpu, flushes, plot, round_trips, spent};
+use super::meter::Meter;
+use super::mounted::Mounted;
+use super::plot;
+use super::report::Report;
 use crate::lab::bench_parts::{self, Guest, Kernel, Kind, Plan, Server, Setup};
-use crate::process;
 
 /// How long random reads go on.
 const RANDOM_SECONDS: u64 = 5;
@@ -93,11 +94,7 @@ impl Contest {
     }
 
     fn measure(&self, folder: &Path, kernel: &Kernel) -> Result<Report> {
-        let plan =
-            Plan { name: "a".to_owned(), address: "10.77.0.2".to_owned(), memory_mib: 1024, disk: None };
-        let guest = Guest::boot(folder, kernel, plan)?;
-        // nfs-ganesha 4.3 answers GET_DIR_DELEGATION so that newer clients fail: nobody is asked for any.
-        guest.run("p=/sys/module/nfsv4/parameters/directory_delegations; [ ! -e $p ] || echo N >$p")?;
+        let guest = client(folder, kernel)?;
         let mut report = Report::new(kernel.version.clone(), self.rounds, self.mib, self.files);
         for round in 0..self.rounds {
             for turn in 0..self.server.len() {
@@ -111,10 +108,11 @@ impl Contest {
                 };
                 let data = setup.data.clone();
                 let mut server = Server::start(kind, setup)?;
-                let play =
-                    Play { contest: self, folder, guest: &guest, server: &server, kind, report: &mut report };
+                let mounted = Mounted::new(&guest, kind.mounting(), folder);
+                let meter = Meter { folder, mounted: &mounted, kind, report: &mut report };
+                let play = Play { contest: self, mounted: &mounted, server: &server, meter };
                 let outcome = play.all().with_context(|| format!("round {round}, {kind:?}"));
-                let _ = guest.run("mountpoint -q /mnt/c && umount -f /mnt/c; true");
+                mounted.end();
                 server.kill();
                 drop(server);
                 let _ = std::fs::remove_dir_all(data);
@@ -125,38 +123,49 @@ impl Contest {
     }
 }
 
+/// The guest that is everybody's client.
+///
+/// # Errors
+/// When it does not boot.
+pub(super) fn client(folder: &Path, kernel: &Kernel) -> Result<Guest> {
+    let plan = Plan { name: "a".to_owned(), address: "10.77.0.2".to_owned(), memory_mib: 1024, disk: None };
+    let guest = Guest::boot(folder, kernel, plan)?;
+    // nfs-ganesha 4.3 answers GET_DIR_DELEGATION so that newer clients fail: nobody is asked for any.
+    guest.run("p=/sys/module/nfsv4/parameters/directory_delegations; [ ! -e $p ] || echo N >$p")?;
+    Ok(guest)
+}
+
 /// One server in one round.
 struct Play<'a> {
     contest: &'a Contest,
-    folder: &'a Path,
-    guest: &'a Guest,
+    mounted: &'a Mounted<'a>,
     server: &'a Server,
-    kind: Kind,
-    report: &'a mut Report,
+    meter: Meter<'a>,
 }
 
 impl Play<'_> {
     fn all(mut self) -> Result<()> {
-        self.guest.run("mkdir -p /mnt/c")?;
-        bench_parts::mount(self.guest)?;
+        self.mounted.mount()?;
+        let at = |name: &str| self.mounted.path(name);
+        let (large, one, four) = (at("large"), at("one"), at("four"));
         let per_job = self.contest.files / 4;
         let mib = self.contest.mib as f64;
         if self.wants(&PHASES[..3]) {
             let bytes = self.contest.mib << 20;
-            self.phase(0, |seconds| mib / seconds, &format!("time-write /mnt/c/large {bytes}"))?;
-            self.cold()?;
-            self.phase(1, |seconds| mib / seconds, "time-read /mnt/c/large")?;
-            self.cold()?;
-            self.phase(2, |rate| rate, &format!("time-random /mnt/c/large {RANDOM_SECONDS}"))?;
-            self.guest.run("rm /mnt/c/large")?;
+            self.phase(0, |seconds| mib / seconds, &format!("time-write {large} {bytes}"))?;
+            self.meter.cold(self.server)?;
+            self.phase(1, |seconds| mib / seconds, &format!("time-read {large}"))?;
+            self.meter.cold(self.server)?;
+            self.phase(2, |rate| rate, &format!("time-random {large} {RANDOM_SECONDS}"))?;
+            self.mounted.run(&format!("rm {large}"), 120)?;
         }
         if self.wants(&PHASES[3..]) {
             let files = self.contest.files as f64;
-            let one = format!("/mnt/c/one {} 4096", self.contest.files);
-            let four = format!("/mnt/c/four {per_job} 4096 --jobs 4");
+            let one = format!("{one} {} 4096", self.contest.files);
+            let four = format!("{four} {per_job} 4096 --jobs 4");
             self.phase(3, |seconds| files / seconds, &format!("create {one}"))?;
             self.phase(4, |seconds| files / seconds, &format!("create {four}"))?;
-            self.cold()?;
+            self.meter.cold(self.server)?;
             self.phase(5, |seconds| files / seconds, &format!("stat {one}"))?;
             self.phase(6, |seconds| files / seconds, &format!("unlink {one}"))?;
             self.phase(7, |seconds| files / seconds, &format!("unlink {four}"))?;
@@ -170,53 +179,6 @@ impl Play<'_> {
     }
 
     fn phase(&mut self, number: usize, figure: impl Fn(f64) -> f64, act: &str) -> Result<()> {
-        let (name, unit) = PHASES[number];
-        let processes = self.server.processes();
-        let flushed = flushes::of_disk(self.folder);
-        let counted = self.server.metrics()?;
-        let sent = round_trips::parse(&self.guest.run(round_trips::STATISTICS)?);
-        let before = cpu::seconds(&processes);
-        let said = self.guest.run_within(&self.guest.op(act)?, 900)?;
-        let server_cpu_s = cpu::seconds(&processes) - before;
-        let disk_flushes = flushes::of_disk(self.folder).zip(flushed).map(|(after, before)| after - before);
-        let Ok(seen) = said.trim().parse::<f64>() else { bail!("{act} said {said:?}") };
-        let value = figure(seen);
-        let resident = processes.iter().filter_map(|pid| cpu::peak_resident_kib(*pid)).max();
-        let flushes = disk_flushes.map_or_else(String::new, |count| format!(", {count} disk flushes"));
-        println!(
-            "{:11} {name:29} {value:9.1} {unit:6} server CPU {server_cpu_s:6.2} s{flushes}",
-            self.kind.label()
-        );
-        let spent = match (counted, self.server.metrics()?) {
-            (Some(before), Some(after)) => spent::between(&before, &after),
-            _ => Vec::new(),
-        };
-        if !spent.is_empty() {
-            println!("            in the server: {}", spent::line(&spent));
-        }
-        let answered = round_trips::parse(&self.guest.run(round_trips::STATISTICS)?);
-        let round_trips = round_trips::between(&sent, &answered);
-        if !round_trips.is_empty() {
-            println!("            to the client: {}", round_trips::line(&round_trips));
-        }
-        let figure = Figure {
-            value,
-            server_cpu_s,
-            disk_flushes,
-            server_peak_mib: resident.map(|kib| kib / 1024),
-            spent,
-            round_trips,
-        };
-        self.report.add(self.kind.label(), name, unit, figure);
-        Ok(())
-    }
-
-    /// Nothing of the files stays in anybody's memory: not the client's, the server's, nor this machine's.
-    fn cold(&self) -> Result<()> {
-        self.guest.run_within("umount /mnt/c; sync; echo 3 >/proc/sys/vm/drop_caches", 200)?;
-        self.server.drop_caches()?;
-        process::words("sync")?;
-        std::fs::write("/proc/sys/vm/drop_caches", "3").context("this machine's page cache")?;
-        bench_parts::mount(self.guest)
+        self.meter.phase(self.server, PHASES[number], figure, act)
     }
 }

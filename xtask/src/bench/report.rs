@@ -15,6 +15,9 @@ pub(super) struct Figure {
     pub(super) server_cpu_s: f64,
     /// Flushes of the whole disk meanwhile.
     pub(super) disk_flushes: Option<u64>,
+    /// What reached the disk of it, and of whoever else writes there.
+    #[serde(default)]
+    pub(super) disk_mib: Option<f64>,
     /// Largest resident memory of a server process so far.
     pub(super) server_peak_mib: Option<u64>,
     /// What the server's own clocks say, where it has any.
@@ -151,19 +154,12 @@ fn or_dash(text: Option<String>) -> String {
 impl Series {
     /// The median of each figure by itself.
     pub(super) fn median(&self) -> Figure {
-        let of = |pick: fn(&Figure) -> f64| {
-            let mut values: Vec<f64> = self.rounds.iter().map(pick).collect();
-            values.sort_by(f64::total_cmp);
-            let middle = values.len() / 2;
-            match values.len() {
-                0 => f64::NAN,
-                count if count.is_multiple_of(2) => f64::midpoint(values[middle - 1], values[middle]),
-                _ => values[middle],
-            }
-        };
+        let of = |pick: fn(&Figure) -> f64| middle(self.rounds.iter().map(pick).collect());
         let mut flushes: Vec<u64> = self.rounds.iter().filter_map(|figure| figure.disk_flushes).collect();
         flushes.sort_unstable();
         let disk_flushes = flushes.get(flushes.len() / 2).copied();
+        let written = self.rounds.iter().filter_map(|figure| figure.disk_mib).collect();
+        let disk_mib = Some(middle(written)).filter(|mib| mib.is_finite());
         let server_peak_mib = self.rounds.iter().filter_map(|figure| figure.server_peak_mib).max();
         let server_cpu_s = of(|figure| figure.server_cpu_s);
         let value = of(|figure| figure.value);
@@ -171,10 +167,22 @@ impl Series {
             value,
             server_cpu_s,
             disk_flushes,
+            disk_mib,
             server_peak_mib,
             spent: Vec::new(),
             round_trips: Vec::new(),
         }
+    }
+}
+
+/// The median; not a number of nothing.
+pub(super) fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => f64::NAN,
+        count if count.is_multiple_of(2) => f64::midpoint(values[middle - 1], values[middle]),
+        _ => values[middle],
     }
 }
 
@@ -195,6 +203,7 @@ mod tests {
                         value,
                         server_cpu_s: 1.0,
                         disk_flushes: None,
+                        disk_mib: None,
                         server_peak_mib: None,
                         spent: Vec::new(),
                         round_trips: Vec::new(),

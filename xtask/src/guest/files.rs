@@ -17,6 +17,9 @@ pub(crate) struct Files {
     /// How many at once, COUNT files each.
     #[arg(long, default_value_t = 1)]
     jobs: u64,
+    /// Fsync each file before it is closed.
+    #[arg(long)]
+    sync: bool,
 }
 
 impl Files {
@@ -28,7 +31,10 @@ impl Files {
             let path = this.path(job, number);
             let mut file = File::create(&path).with_context(|| format!("create {}", path.display()))?;
             file.write_all(&this.content(job, number))?;
-            // The close is what counts, and an error of it must not get lost: fsync before it would be another test.
+            if this.sync {
+                file.sync_all().with_context(|| format!("fsync {}", path.display()))?;
+            }
+            // The close is what counts otherwise, and an error of it must not get lost.
             close(file).with_context(|| format!("close {}", path.display()))
         })
     }

@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+pub(crate) use super::ec::{is_sealed, is_whole};
 pub(crate) use super::guest::{Guest, Plan};
 pub(crate) use super::kernels::Kernel;
 pub(crate) use super::metrics::Metrics;
+pub(crate) use super::network::SERVER;
 pub(crate) use super::sandbox::{enter, is_inside, leave};
-pub(crate) use super::server::{Kind, Server, Setup};
+pub(crate) use super::server::gluster::VOLUME;
+pub(crate) use super::server::shoal::Shoal;
+pub(crate) use super::server::{Kind, Mounting, Server, Setup};
 use super::{kernels, network, sandbox, server, stage};
 use crate::tools;
 
@@ -32,10 +36,10 @@ pub(crate) fn settle(cache: Option<&Path>, kernel: &str) -> Result<(PathBuf, Ker
     Ok((folder, kernels::fetch(&kernels::cache_folder(cache)?, kernels::release(kernel)?)?))
 }
 
-/// Mounts the server with version 4.2.
+/// Mounts an NFS server at `/mnt/c` with this version.
 ///
 /// # Errors
 /// When the guest refuses.
-pub(crate) fn mount(guest: &Guest) -> Result<()> {
-    stage::mount(guest, "vers=4.2")
+pub(crate) fn mount(guest: &Guest, version: &str) -> Result<()> {
+    stage::mount(guest, &format!("vers={version}"))
 }

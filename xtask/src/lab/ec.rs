@@ -166,7 +166,7 @@ fn shoal(server: &mut Server) -> Result<&mut Shoal> {
 }
 
 /// Everything is in groups, and every journal, of homes and of backups, lets images stand for all of it.
-fn is_sealed(metrics: &Metrics) -> Result<(), String> {
+pub(crate) fn is_sealed(metrics: &Metrics) -> Result<(), String> {
     let of = |name: &str| metrics.sum(name, &[]);
     let (groups, waiting) = (of("shoal_groups"), of("shoal_images_waiting"));
     let live = of("shoal_journal_live_bytes");
@@ -179,7 +179,7 @@ fn is_sealed(metrics: &Metrics) -> Result<(), String> {
 }
 
 /// No image is on a server that is away, and every extent has its copies.
-fn is_whole(metrics: &Metrics) -> Result<(), String> {
+pub(crate) fn is_whole(metrics: &Metrics) -> Result<(), String> {
     let gauges = [
         "shoal_images_away",
         "shoal_groups_unreadable",

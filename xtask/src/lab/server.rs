@@ -4,6 +4,7 @@
 //! its data below the run's folder, on this machine's disk.
 
 mod ganesha;
+pub(in crate::lab) mod gluster;
 mod knfsd;
 pub(in crate::lab) mod shoal;
 
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use self::ganesha::Export;
 use self::shoal::Arrangement;
 use super::kernels::Kernel;
 use super::metrics::Metrics;
@@ -22,6 +24,9 @@ use crate::process::workspace;
 
 /// How a cluster is told to seal soon, so that nobody waits for it for minutes.
 const CODED: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"4+2\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\n";
+
+/// The same for the bench: large writes are over before sealing begins, and what is lost is not made again while it reads.
+const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"4+2\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 3600000\n";
 
 /// Which server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -36,6 +41,10 @@ pub(crate) enum Kind {
     ShoalSix,
     /// A metadata server and six data servers, a process each, that seal what rests for two seconds into 4+2 groups.
     ShoalCoded,
+    /// The same, sealed when it has rested for 20 seconds, and nothing made again elsewhere: beside other erasure codes.
+    ShoalEc,
+    /// The same processes without sealing.
+    ShoalUnsealed,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
@@ -46,6 +55,23 @@ pub(crate) enum Kind {
     /// The same over a folder whose names are durable when they are answered, as ours are: on an ext4 of its own, with a
     /// journal and the attribute `dirsync`.
     GaneshaDurable,
+    /// GlusterFS disperse 4+2 over six bricks; its FUSE client runs in the guest. For the bench.
+    GlusterEc,
+    /// The same with the FUSE client on this machine's own kernel, and no guest at all. For the bench.
+    GlusterEcHere,
+    /// The same volume by nfs-ganesha (FSAL GLUSTER) and NFSv4.1.
+    GaneshaGlusterEc,
+}
+
+/// How a server is mounted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mounting {
+    /// By the guest's NFS client, with this option `vers`.
+    Nfs(&'static str),
+    /// By GlusterFS's client in the guest.
+    FuseInGuest,
+    /// By GlusterFS's client on this machine.
+    FuseHere,
 }
 
 impl Kind {
@@ -57,10 +83,25 @@ impl Kind {
             Self::ShoalOneCopy => "shoal-one-copy",
             Self::ShoalSix => "shoal-six",
             Self::ShoalCoded => "shoal-coded",
+            Self::ShoalEc => "shoal-ec",
+            Self::ShoalUnsealed => "shoal-unsealed",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
             Self::GaneshaDurable => "ganesha-durable",
+            Self::GlusterEc => "gluster-ec",
+            Self::GlusterEcHere => "gluster-ec-here",
+            Self::GaneshaGlusterEc => "ganesha-gluster-ec",
+        }
+    }
+
+    /// How clients reach it.
+    pub(crate) fn mounting(self) -> Mounting {
+        match self {
+            Self::GlusterEc => Mounting::FuseInGuest,
+            Self::GlusterEcHere => Mounting::FuseHere,
+            Self::GaneshaGlusterEc => Mounting::Nfs("4.1"),
+            _ => Mounting::Nfs("4.2"),
         }
     }
 
@@ -78,7 +119,17 @@ impl Kind {
             Self::ShoalOneCopy => Some(Arrangement { options: "hot_copies = 1", ..whole }),
             Self::ShoalSix => Some(Arrangement { data_servers: 6, ..whole }),
             Self::ShoalCoded => Some(Arrangement { split: true, data_servers: 6, options: CODED }),
-            Self::Knfsd | Self::KnfsdPlain | Self::Ganesha | Self::GaneshaDurable => None,
+            Self::ShoalEc => Some(Arrangement { split: true, data_servers: 6, options: CODED_CALM }),
+            Self::ShoalUnsealed => {
+                Some(Arrangement { split: true, data_servers: 6, options: "seal = \"off\"" })
+            }
+            Self::Knfsd
+            | Self::KnfsdPlain
+            | Self::Ganesha
+            | Self::GaneshaDurable
+            | Self::GlusterEc
+            | Self::GlusterEcHere
+            | Self::GaneshaGlusterEc => None,
         }
     }
 }
@@ -104,6 +155,7 @@ pub(crate) enum Server {
     Shoal(shoal::Shoal),
     Knfsd(knfsd::Knfsd),
     Ganesha(ganesha::Ganesha),
+    Gluster(gluster::Gluster),
     /// Between two servers: the old one's addresses must be free before the next takes them.
     Ended,
 }
@@ -121,8 +173,10 @@ impl Server {
         Ok(match kind {
             Kind::Knfsd => Self::Knfsd(knfsd::Knfsd::start(setup, true)?),
             Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
-            Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, false)?),
-            Kind::GaneshaDurable => Self::Ganesha(ganesha::Ganesha::start(setup, true)?),
+            Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, Export::Folder)?),
+            Kind::GaneshaDurable => Self::Ganesha(ganesha::Ganesha::start(setup, Export::DurableFolder)?),
+            Kind::GlusterEc | Kind::GlusterEcHere => Self::Gluster(gluster::Gluster::start(setup, false)?),
+            Kind::GaneshaGlusterEc => Self::Gluster(gluster::Gluster::start(setup, true)?),
             _ => bail!("{kind:?} is neither ours nor a rival"),
         })
     }
@@ -133,8 +187,22 @@ impl Server {
             Self::Shoal(server) => server.kill(),
             Self::Knfsd(server) => server.guest.kill(),
             Self::Ganesha(server) => server.kill(),
+            Self::Gluster(server) => server.kill(),
             Self::Ended => {}
         }
+    }
+
+    /// Kills one of the servers that keep data, for as long as the cluster lives; numbers begin at 1.
+    ///
+    /// # Errors
+    /// When it has no such server of its own.
+    pub(crate) fn lose_data_server(&mut self, number: usize) -> Result<()> {
+        match self {
+            Self::Shoal(server) => server.kill_data_server(number),
+            Self::Gluster(server) => server.kill_brick(number)?,
+            Self::Knfsd(_) | Self::Ganesha(_) | Self::Ended => bail!("this server is one process"),
+        }
+        Ok(())
     }
 
     /// Starts it again over what it had stored.
@@ -146,6 +214,7 @@ impl Server {
             Self::Shoal(server) => server.resume(),
             Self::Knfsd(server) => server.resume(),
             Self::Ganesha(server) => server.resume(),
+            Self::Gluster(server) => server.resume(),
             Self::Ended => bail!("there is no server to resume"),
         }
     }
@@ -157,7 +226,7 @@ impl Server {
     pub(crate) fn metrics(&self) -> Result<Option<Metrics>> {
         match self {
             Self::Shoal(server) => server.metrics().map(Some),
-            Self::Knfsd(_) | Self::Ganesha(_) | Self::Ended => Ok(None),
+            Self::Knfsd(_) | Self::Ganesha(_) | Self::Gluster(_) | Self::Ended => Ok(None),
         }
     }
 
@@ -165,7 +234,7 @@ impl Server {
     pub(crate) fn data_addresses(&self) -> &'static [&'static str] {
         match self {
             Self::Shoal(server) => server.data_addresses(),
-            Self::Knfsd(_) | Self::Ganesha(_) | Self::Ended => &[],
+            Self::Knfsd(_) | Self::Ganesha(_) | Self::Gluster(_) | Self::Ended => &[],
         }
     }
 
@@ -175,6 +244,7 @@ impl Server {
             Self::Shoal(server) => server.process_ids(),
             Self::Knfsd(server) => vec![server.guest.process_id()],
             Self::Ganesha(server) => server.process_id().into_iter().collect(),
+            Self::Gluster(server) => server.process_ids(),
             Self::Ended => Vec::new(),
         }
     }
@@ -185,6 +255,7 @@ impl Server {
             Self::Shoal(server) => server.log(),
             Self::Knfsd(server) => server.log(),
             Self::Ganesha(server) => server.log(),
+            Self::Gluster(server) => server.log(),
             Self::Ended => PathBuf::new(),
         }
     }

@@ -1,11 +1,11 @@
-//! nfs-ganesha over a folder of this machine (FSAL VFS), in the sandbox.
+//! nfs-ganesha over a folder of this machine (FSAL VFS) or a GlusterFS volume (FSAL GLUSTER), in the sandbox.
 
 use std::path::PathBuf;
 use std::process::{Child, Command};
 
 use anyhow::{Context, Result};
 
-use super::{Setup, wait_for_port};
+use super::{Setup, gluster, wait_for_port};
 use crate::lab::network;
 use crate::process;
 
@@ -14,40 +14,35 @@ const CONFIG: &str = include_str!("../../../../conformance/lab/ganesha.conf");
 /// Size of the file system whose names are durable.
 const DURABLE_BYTES: u64 = 8 << 30;
 
+/// What is exported.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Export {
+    /// A folder.
+    Folder,
+    /// A folder whose file system commits each new or removed name before the call returns.
+    DurableFolder,
+    /// A GlusterFS volume that runs already, and has this machine's fixed places and the address in hand.
+    Volume,
+}
+
 /// The daemon.
 #[derive(Debug)]
 pub(crate) struct Ganesha {
     setup: Setup,
+    export: Export,
     child: Option<Child>,
 }
 
 impl Ganesha {
-    /// Starts it. With `names_durable` the file system commits each new or removed name before the call returns.
-    pub(super) fn start(mut setup: Setup, names_durable: bool) -> Result<Self> {
-        let exported = setup.data.join("exported");
-        std::fs::create_dir_all(&exported)?;
-        if names_durable {
-            // This machine's own file system may have no journal, and then `dirsync` writes without a flush.
-            setup.capacity_bytes.get_or_insert(DURABLE_BYTES);
-        }
-        if let Some(bytes) = setup.capacity_bytes {
-            let disk = setup.data.join("disk.img");
-            process::output(Command::new("fallocate").arg("-l").arg(bytes.to_string()).arg(&disk))?;
-            process::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk))?;
-            process::output(Command::new("mount").args(["-o", "loop"]).arg(&disk).arg(&exported))?;
-        }
-        if names_durable {
-            process::output(Command::new("chattr").arg("+D").arg(&exported)).context("no dirsync")?;
-        }
-        // The daemon keeps its clients' names there; this machine's own folder stays as it is.
-        process::words("mount -t tmpfs tmpfs /var/lib/nfs")?;
-        std::fs::create_dir_all("/var/lib/nfs/ganesha")?;
-        process::words("mount -t tmpfs tmpfs /run")?;
-        std::fs::create_dir_all("/run/ganesha")?;
-        network::add_address(network::SERVER)?;
-        let config = CONFIG.replace("@EXPORTED@", &exported.display().to_string());
+    pub(super) fn start(mut setup: Setup, export: Export) -> Result<Self> {
+        let (path, fsal) = if export == Export::Volume {
+            (PathBuf::from("/"), gluster::FSAL.replace("@HOST@", network::SERVER))
+        } else {
+            (make_folder(&mut setup, export)?, "Name = VFS;".to_owned())
+        };
+        let config = CONFIG.replace("@EXPORTED@", &path.display().to_string()).replace("@FSAL@", &fsal);
         std::fs::write(setup.data.join("ganesha.conf"), config)?;
-        let mut server = Self { setup, child: None };
+        let mut server = Self { setup, export, child: None };
         server.resume()?;
         Ok(server)
     }
@@ -78,9 +73,38 @@ impl Ganesha {
     }
 }
 
+/// The exported folder, and what else the daemon needs of this machine.
+fn make_folder(setup: &mut Setup, export: Export) -> Result<PathBuf> {
+    let exported = setup.data.join("exported");
+    std::fs::create_dir_all(&exported)?;
+    if export == Export::DurableFolder {
+        // This machine's own file system may have no journal, and then `dirsync` writes without a flush.
+        setup.capacity_bytes.get_or_insert(DURABLE_BYTES);
+    }
+    if let Some(bytes) = setup.capacity_bytes {
+        let disk = setup.data.join("disk.img");
+        process::output(Command::new("fallocate").arg("-l").arg(bytes.to_string()).arg(&disk))?;
+        process::output(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disk))?;
+        process::output(Command::new("mount").args(["-o", "loop"]).arg(&disk).arg(&exported))?;
+    }
+    if export == Export::DurableFolder {
+        process::output(Command::new("chattr").arg("+D").arg(&exported)).context("no dirsync")?;
+    }
+    // The daemon keeps its clients' names there; this machine's own folder stays as it is.
+    process::words("mount -t tmpfs tmpfs /var/lib/nfs")?;
+    std::fs::create_dir_all("/var/lib/nfs/ganesha")?;
+    process::words("mount -t tmpfs tmpfs /run")?;
+    std::fs::create_dir_all("/run/ganesha")?;
+    network::add_address(network::SERVER)?;
+    Ok(exported)
+}
+
 impl Drop for Ganesha {
     fn drop(&mut self) {
         self.kill();
+        if self.export == Export::Volume {
+            return;
+        }
         let _ = network::drop_address(network::SERVER);
         for mount in ["/run", "/var/lib/nfs"] {
             let _ = process::words(&format!("umount {mount}"));

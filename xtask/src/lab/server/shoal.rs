@@ -172,7 +172,10 @@ impl Shoal {
 
     pub(super) fn metrics(&self) -> Result<Metrics> {
         let addresses = if self.arrangement.split { self.data_addresses() } else { &[] };
-        let texts = [network::SERVER].iter().chain(addresses).map(|address| read_metrics(address));
+        // A data server that was killed has none.
+        let runs = |(at, _): &(usize, &&str)| self.children[at + 1].is_some();
+        let alive = addresses.iter().enumerate().filter(runs).map(|(_, address)| address);
+        let texts = [network::SERVER].iter().chain(alive).map(|address| read_metrics(address));
         Ok(Metrics::parse(&texts.collect::<Result<Vec<_>>>()?.join("\n")))
     }
 }
