@@ -13,6 +13,8 @@ use crate::process;
 
 /// By then an act has ended.
 const ACT_SECONDS_MAX: u64 = 900;
+/// What our data servers count themselves.
+const FLUSHES: &str = "shoal_flushes_total";
 
 /// One server in one round.
 #[derive(Debug)]
@@ -43,14 +45,16 @@ impl Meter<'_> {
         let (cpu_after, flushed) = (cpu::seconds(&processes), Disk::of(self.folder));
         process::words("sync")?;
         let written = Disk::of(self.folder);
-        let spent = match (counted, server.metrics()?) {
-            (Some(before), Some(after)) => spent::between(&before, &after),
-            _ => Vec::new(),
-        };
+        let (mut spent, mut own_flushes) = (Vec::new(), None);
+        if let (Some(before), Some(after)) = (counted, server.metrics()?) {
+            spent = spent::between(&before, &after);
+            own_flushes = Some((after.sum(FLUSHES, &[]) - before.sum(FLUSHES, &[])) as u64);
+        }
         let measured = Figure {
             value,
             server_cpu_s: cpu_after - cpu_before,
             disk_flushes: flushed.zip(disk_before).map(|(after, before)| after.flushes - before.flushes),
+            own_flushes,
             disk_mib: written.zip(disk_before).map(|(after, before)| {
                 (after.written_bytes - before.written_bytes) as f64 / f64::from(1 << 20)
             }),
@@ -69,9 +73,10 @@ impl Meter<'_> {
 
     fn print(&self, (name, unit): (&str, &str), seen: &Figure) {
         let flushes = seen.disk_flushes.map_or_else(String::new, |count| format!(", {count} disk flushes"));
+        let own = seen.own_flushes.map_or_else(String::new, |count| format!(" ({count} of the data servers)"));
         let written = seen.disk_mib.map_or_else(String::new, |mib| format!(", {mib:.0} MiB to disk"));
         let (server, value, cpu_s) = (self.kind.label(), seen.value, seen.server_cpu_s);
-        println!("{server:15} {name:36} {value:9.1} {unit:6} server CPU {cpu_s:6.2} s{flushes}{written}");
+        println!("{server:15} {name:36} {value:9.1} {unit:6} server CPU {cpu_s:6.2} s{flushes}{own}{written}");
         if !seen.spent.is_empty() {
             println!("                in the server: {}", spent::line(&seen.spent));
         }

@@ -15,6 +15,9 @@ pub(super) struct Figure {
     pub(super) server_cpu_s: f64,
     /// Flushes of the whole disk meanwhile.
     pub(super) disk_flushes: Option<u64>,
+    /// Those of its data servers by their own count, where they tell.
+    #[serde(default)]
+    pub(super) own_flushes: Option<u64>,
     /// What reached the disk of it, and of whoever else writes there.
     #[serde(default)]
     pub(super) disk_mib: Option<f64>,
@@ -155,9 +158,13 @@ impl Series {
     /// The median of each figure by itself.
     pub(super) fn median(&self) -> Figure {
         let of = |pick: fn(&Figure) -> f64| middle(self.rounds.iter().map(pick).collect());
-        let mut flushes: Vec<u64> = self.rounds.iter().filter_map(|figure| figure.disk_flushes).collect();
-        flushes.sort_unstable();
-        let disk_flushes = flushes.get(flushes.len() / 2).copied();
+        let count = |pick: fn(&Figure) -> Option<u64>| {
+            let mut counts: Vec<u64> = self.rounds.iter().filter_map(pick).collect();
+            counts.sort_unstable();
+            counts.get(counts.len() / 2).copied()
+        };
+        let disk_flushes = count(|figure| figure.disk_flushes);
+        let own_flushes = count(|figure| figure.own_flushes);
         let written = self.rounds.iter().filter_map(|figure| figure.disk_mib).collect();
         let disk_mib = Some(middle(written)).filter(|mib| mib.is_finite());
         let server_peak_mib = self.rounds.iter().filter_map(|figure| figure.server_peak_mib).max();
@@ -167,6 +174,7 @@ impl Series {
             value,
             server_cpu_s,
             disk_flushes,
+            own_flushes,
             disk_mib,
             server_peak_mib,
             spent: Vec::new(),
@@ -203,6 +211,7 @@ mod tests {
                         value,
                         server_cpu_s: 1.0,
                         disk_flushes: None,
+                        own_flushes: None,
                         disk_mib: None,
                         server_peak_mib: None,
                         spent: Vec::new(),

@@ -20,30 +20,36 @@ pub(super) struct Spent {
 
 /// Operations between two readings, the longest first; without those that took less than a hundredth of the longest.
 pub(super) fn between(before: &Metrics, after: &Metrics) -> Vec<Spent> {
-    let mut spent = Vec::new();
-    for (labels, count) in after.series(COUNT) {
-        let earlier = |name: &str| before.of(name, labels);
-        let count = count - earlier(COUNT);
-        if 0.0 < count {
-            let seconds = after.of(SECONDS, labels) - earlier(SECONDS);
-            add(&mut spent, operation(labels), count as u64, seconds);
+    let earlier = sums(before);
+    let mut spent = sums(after);
+    for op in &mut spent {
+        if let Some(then) = earlier.iter().find(|then| then.op == op.op) {
+            op.count = op.count.saturating_sub(then.count);
+            op.seconds -= then.seconds;
         }
     }
+    spent.retain(|op| 0 < op.count);
     spent.sort_by(|a: &Spent, b| b.seconds.total_cmp(&a.seconds));
     let least = spent.first().map_or(0.0, |longest| longest.seconds / 100.0);
     spent.retain(|op| least <= op.seconds);
     spent
 }
 
-/// Several data servers have the same operations.
-fn add(spent: &mut Vec<Spent>, op: String, count: u64, seconds: f64) {
-    match spent.iter_mut().find(|known| known.op == op) {
-        Some(known) => {
-            known.count += count;
-            known.seconds += seconds;
+/// Several data servers have the same operations; as processes of their own, under the same labels.
+fn sums(metrics: &Metrics) -> Vec<Spent> {
+    let mut sums: Vec<Spent> = Vec::new();
+    let counts = metrics.series(COUNT).map(|(labels, count)| (operation(labels), count as u64, 0.0));
+    let times = metrics.series(SECONDS).map(|(labels, seconds)| (operation(labels), 0, seconds));
+    for (op, count, seconds) in counts.chain(times) {
+        match sums.iter_mut().find(|known| known.op == op) {
+            Some(known) => {
+                known.count += count;
+                known.seconds += seconds;
+            }
+            None => sums.push(Spent { op, count, seconds }),
         }
-        None => spent.push(Spent { op, count, seconds }),
     }
+    sums
 }
 
 fn operation(labels: &str) -> String {
@@ -82,5 +88,10 @@ mod tests {
         assert_eq!(line(&spent), "mds OPEN 4 x 500000 us");
         let all = between(&Metrics::default(), &after);
         assert_eq!(all[0], Spent { op: "ds WRITE".to_owned(), count: 9, seconds: 12.0 });
+        let same = |count: u32| {
+            let one = format!("{COUNT}{{role=\"ds\"}} {count}\n{SECONDS}{{role=\"ds\"}} {count}\n");
+            Metrics::parse(&one.repeat(2))
+        };
+        assert_eq!(between(&same(2), &same(5)), [Spent { op: "ds ?".to_owned(), count: 6, seconds: 6.0 }]);
     }
 }

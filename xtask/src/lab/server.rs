@@ -55,10 +55,10 @@ pub(crate) enum Kind {
     /// The same over a folder whose names are durable when they are answered, as ours are: on an ext4 of its own, with a
     /// journal and the attribute `dirsync`.
     GaneshaDurable,
-    /// GlusterFS disperse 4+2 over six bricks; its FUSE client runs in the guest. For the bench.
+    /// GlusterFS disperse 4+2 over six bricks, by its FUSE client on this machine's own kernel. For the bench.
     GlusterEc,
-    /// The same with the FUSE client on this machine's own kernel, and no guest at all. For the bench.
-    GlusterEcHere,
+    /// The same with the FUSE client in the guest. For the bench.
+    GlusterEcGuest,
     /// The same volume by nfs-ganesha (FSAL GLUSTER) and NFSv4.1.
     GaneshaGlusterEc,
 }
@@ -90,7 +90,7 @@ impl Kind {
             Self::Ganesha => "ganesha",
             Self::GaneshaDurable => "ganesha-durable",
             Self::GlusterEc => "gluster-ec",
-            Self::GlusterEcHere => "gluster-ec-here",
+            Self::GlusterEcGuest => "gluster-ec-guest",
             Self::GaneshaGlusterEc => "ganesha-gluster-ec",
         }
     }
@@ -98,8 +98,8 @@ impl Kind {
     /// How clients reach it.
     pub(crate) fn mounting(self) -> Mounting {
         match self {
-            Self::GlusterEc => Mounting::FuseInGuest,
-            Self::GlusterEcHere => Mounting::FuseHere,
+            Self::GlusterEc => Mounting::FuseHere,
+            Self::GlusterEcGuest => Mounting::FuseInGuest,
             Self::GaneshaGlusterEc => Mounting::Nfs("4.1"),
             _ => Mounting::Nfs("4.2"),
         }
@@ -128,7 +128,7 @@ impl Kind {
             | Self::Ganesha
             | Self::GaneshaDurable
             | Self::GlusterEc
-            | Self::GlusterEcHere
+            | Self::GlusterEcGuest
             | Self::GaneshaGlusterEc => None,
         }
     }
@@ -175,7 +175,7 @@ impl Server {
             Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
             Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, Export::Folder)?),
             Kind::GaneshaDurable => Self::Ganesha(ganesha::Ganesha::start(setup, Export::DurableFolder)?),
-            Kind::GlusterEc | Kind::GlusterEcHere => Self::Gluster(gluster::Gluster::start(setup, false)?),
+            Kind::GlusterEc | Kind::GlusterEcGuest => Self::Gluster(gluster::Gluster::start(setup, false)?),
             Kind::GaneshaGlusterEc => Self::Gluster(gluster::Gluster::start(setup, true)?),
             _ => bail!("{kind:?} is neither ours nor a rival"),
         })

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,6 +12,8 @@ use serde::Serialize;
 
 use crate::guest::random;
 
+/// The unit of `st_blocks`.
+const BLOCK_BYTES: u64 = 512;
 const PIECE_BYTES: usize = 1 << 20;
 const LOOPBACK_MIB: u64 = 2048;
 
@@ -44,6 +47,21 @@ impl Machine {
     pub(super) fn bound_mib_s(self) -> f64 {
         self.disk_write_mib_s.min(self.loopback_mib_s)
     }
+
+    /// The same where it reads so many bytes for each that it writes, all of them from this disk and over loopback.
+    pub(super) fn reading_bound_mib_s(self, read_per_byte: f64) -> f64 {
+        self.bound_mib_s().min(self.disk_read_mib_s / read_per_byte).min(self.loopback_mib_s / read_per_byte)
+    }
+}
+
+/// What the files in a folder take on the disk.
+pub(super) fn disk_bytes(folder: &Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let bytes = |entry: std::fs::DirEntry| {
+        let found = entry.metadata().ok()?;
+        Some(if found.is_dir() { disk_bytes(&entry.path()) } else { found.blocks() * BLOCK_BYTES })
+    };
+    entries.filter_map(Result::ok).filter_map(bytes).sum()
 }
 
 fn piece() -> Vec<u8> {

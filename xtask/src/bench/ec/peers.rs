@@ -1,5 +1,5 @@
-//! GlusterFS disperse 4+2 by FUSE and by NFS, and us: the same acts on the same machine and disk, with the same guest as the
-//! client but where the name ends in `here`.
+//! GlusterFS disperse 4+2 by FUSE and by NFS, and us: the same acts on the same machine and disk. NFS has the guest as its
+//! client; the FUSE client codes in user space and would pay for the guest's emulated processor, so it runs on this machine.
 
 use std::time::Duration;
 
@@ -33,9 +33,9 @@ const SETTLE: Duration = Duration::from_secs(10);
 /// Which two of six are killed in the first round; the next in the next.
 const LOST: [usize; 2] = [1, 4];
 
-const ABOUT: &str = "One client guest (user-mode Linux); the client of gluster-ec-here is this machine's own kernel. The CPU \
-     seconds of gluster-ec leave out its FUSE client, which does the coding, in the guest; those of the others hold it. Ours \
-     keeps two copies when a write is answered and is sealed into 4+2 before it is read.";
+const ABOUT: &str = "The NFS client is a guest (user-mode Linux), so its processor is emulated; gluster-ec's FUSE client runs on \
+     this machine's own kernel, which favours it. It does the coding, and its CPU seconds count as its servers' (those of \
+     gluster-ec-guest do not). Ours keeps two copies when a write is answered and is sealed into 4+2 before it is read.";
 
 pub(super) fn measure(ground: &Ground<'_>, kinds: &[Kind]) -> Result<Report> {
     let report = Report::new(ground.kernel.version.clone(), ground.rounds, ground.mib, ground.files);
