@@ -51,7 +51,12 @@ pub(crate) struct Ec {
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
     /// The peers.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "shoal-ec,gluster-ec,ganesha-gluster-ec")]
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "shoal-ec,shoal-unsealed,gluster-ec,ganesha-gluster-ec"
+    )]
     server: Vec<Kind>,
     /// The client's kernel.
     #[arg(long, default_value = "7.2")]

@@ -73,10 +73,13 @@ impl Meter<'_> {
 
     fn print(&self, (name, unit): (&str, &str), seen: &Figure) {
         let flushes = seen.disk_flushes.map_or_else(String::new, |count| format!(", {count} disk flushes"));
-        let own = seen.own_flushes.map_or_else(String::new, |count| format!(" ({count} of the data servers)"));
+        let own =
+            seen.own_flushes.map_or_else(String::new, |count| format!(" ({count} of the data servers)"));
         let written = seen.disk_mib.map_or_else(String::new, |mib| format!(", {mib:.0} MiB to disk"));
         let (server, value, cpu_s) = (self.kind.label(), seen.value, seen.server_cpu_s);
-        println!("{server:15} {name:36} {value:9.1} {unit:6} server CPU {cpu_s:6.2} s{flushes}{own}{written}");
+        println!(
+            "{server:15} {name:36} {value:9.1} {unit:6} server CPU {cpu_s:6.2} s{flushes}{own}{written}"
+        );
         if !seen.spent.is_empty() {
             println!("                in the server: {}", spent::line(&seen.spent));
         }

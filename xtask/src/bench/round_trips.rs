@@ -47,7 +47,7 @@ pub(super) fn between(before: &[RoundTrips], after: &[RoundTrips]) -> Vec<RoundT
             })
         })
         .collect();
-    all.sort_by(|a, b| b.whole_ms.cmp(&a.whole_ms));
+    all.sort_by_key(|op| std::cmp::Reverse(op.whole_ms));
     let least = all.first().map_or(0, |longest| longest.whole_ms / 100);
     all.retain(|op| least < op.whole_ms);
     all

@@ -24,11 +24,6 @@ impl Metrics {
         })
     }
 
-    /// The value of the series with exactly these labels; 0 if there is none.
-    pub(crate) fn of(&self, name: &str, labels: &str) -> f64 {
-        self.series(name).find(|(own, _)| *own == labels).map_or(0.0, |(_, value)| value)
-    }
-
     /// The sum of a counter over all series that hold every one of `labels` (each as `key="value"`).
     pub(crate) fn sum(&self, name: &str, labels: &[&str]) -> f64 {
         let of_name = |series: &str| {

@@ -84,11 +84,13 @@ impl Play<'_> {
         let mib = self.ground.mib as f64;
         let rate = move |seconds: f64| mib / seconds;
         self.phase(WRITE, rate, &format!("time-write {large} {}", self.ground.mib << 20))?;
-        if matches!(self.server, Server::Shoal(_)) {
+        if self.meter.kind == Kind::ShoalEc {
             let seconds = wait(self.server, "sealed", is_sealed)?;
             println!("                sealed after {seconds:.0} s");
         }
-        for (lost, phase) in READ.into_iter().enumerate() {
+        // Two plain copies do not promise to survive two losses.
+        let losses = if self.meter.kind == Kind::ShoalUnsealed { 0 } else { READ.len() - 1 };
+        for (lost, phase) in READ.into_iter().take(1 + losses).enumerate() {
             if let Some(first) = lost.checked_sub(1).map(|at| LOST[at]) {
                 self.server.lose_data_server((first + round - 1) % 6 + 1)?;
                 std::thread::sleep(SETTLE);
@@ -130,10 +132,8 @@ pub(super) fn aims(report: &Report) -> Vec<Aim> {
         if let Some(create) = of(server, CREATE) {
             aims.extend(per_create(server, &create, report.small_files));
         }
-        if let Some(flushes) =
-            of(server, COMMITS).and_then(|commits| Some((commits.disk_flushes?, commits.value)))
-        {
-            aims.extend(per_commit(server, flushes, is_ours));
+        if let Some(commits) = of(server, COMMITS) {
+            aims.extend(per_commit(server, &commits, is_ours));
         }
     }
     aims
@@ -148,12 +148,14 @@ fn per_create(server: &str, create: &Figure, files: u64) -> Vec<Aim> {
     flushes.into_iter().chain(kib).collect()
 }
 
-fn per_commit(server: &str, (flushes, commits_per_s): (u64, f64), is_ours: bool) -> Vec<Aim> {
+/// By the data servers' own count where there is one: the disk's has everybody's.
+fn per_commit(server: &str, commits: &Figure, is_ours: bool) -> Vec<Aim> {
+    let Some(flushes) = commits.own_flushes.or(commits.disk_flushes) else { return Vec::new() };
     let flushes_per_s = flushes as f64 / SECONDS as f64;
     let what = format!("commits per flush, {COMMITTERS} at once, {server}");
-    let seen = commits_per_s / flushes_per_s;
+    let seen = commits.value / flushes_per_s;
     vec![
-        Aim::beside(format!("commits a second, {COMMITTERS} at once, {server}"), commits_per_s),
+        Aim::beside(format!("commits a second, {COMMITTERS} at once, {server}"), commits.value),
         Aim::beside(format!("flushes a second meanwhile, {server}"), flushes_per_s),
         if is_ours { Aim::at_least(what, seen, 10.0) } else { Aim::beside(what, seen) },
     ]
