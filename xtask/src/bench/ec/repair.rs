@@ -1,7 +1,7 @@
 //! Repair: everything is sealed in 4+2 groups on six data servers, one is lost with its disk, an empty one comes in its place.
 //!
-//! A group has an image on each of the six, so all that is made again is written by one server: what bounds it is that server's
-//! disk, and the loopback that four times as much is read over. Both are measured in the same round.
+//! A full group has an image on each of the six, so nearly all that is made again is written by one server: what bounds it is that
+//! server's disk, and the loopback that four times as much is read over. Both are measured in the same round.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ const DATA_SERVERS: usize = 6;
 const READ_PER_BYTE: f64 = 4.0;
 /// The loss is to be many images, not a few: so many large files are written.
 const LARGE_FILES: u64 = 2;
+const IMAGE_BYTES: &str = "shoal_image_bytes";
 const LOOK: Duration = Duration::from_millis(50);
 const MIB: f64 = (1 << 20) as f64;
 
@@ -67,13 +68,14 @@ fn lose(
     }
     let sealed_s = wait(server, "sealed", is_sealed)?;
     let Server::Shoal(shoal) = server else { bail!("only ours is repaired") };
-    let lost_bytes = image_bytes(shoal, number)?;
+    let lost_bytes = shoal.data_server_metrics(number)?.sum(IMAGE_BYTES, &[]);
+    let all_bytes = image_bytes(shoal)?;
     ensure!(0.0 < lost_bytes, "data server {number} has no image");
     shoal.kill_data_server(number);
     let lost = Instant::now();
     shoal.wipe_data_server(number)?;
     shoal.start_one(number)?;
-    let (first, whole) = watch(shoal, number, lost_bytes, lost)?;
+    let (first, whole) = watch(shoal, all_bytes, lost)?;
     wait(server, "whole", is_whole)?;
     let repair_s = (whole - first).as_secs_f64();
     let repair_mib_s = lost_bytes / MIB / repair_s;
@@ -99,26 +101,30 @@ fn lose(
     Ok(round)
 }
 
-fn image_bytes(shoal: &Shoal, number: usize) -> Result<f64> {
-    Ok(shoal.data_server_metrics(number)?.sum("shoal_image_bytes", &[]))
+/// Image files of all servers.
+fn image_bytes(shoal: &Shoal) -> Result<f64> {
+    let of = |number| Ok(shoal.data_server_metrics(number)?.sum(IMAGE_BYTES, &[]));
+    (1..=DATA_SERVERS).map(of).sum()
 }
 
-/// When the first byte was made again, and when as many were as had been lost, since the loss.
-fn watch(shoal: &Shoal, number: usize, lost_bytes: f64, lost: Instant) -> Result<(Duration, Duration)> {
-    let folder = shoal.data_folder(number).join("images");
-    let mut first = None;
+/// When the first byte was made again, and when as many images were there as before, since the loss.
+fn watch(shoal: &Shoal, all_bytes: f64, lost: Instant) -> Result<(Duration, Duration)> {
+    let on_disk = || {
+        (1..=DATA_SERVERS).map(|number| disk_bytes(&shoal.data_folder(number).join("images"))).sum::<u64>()
+    };
+    let (left, mut first) = (on_disk(), None);
     while lost.elapsed() < Duration::from_secs(WAIT_SECONDS_MAX) {
         std::thread::sleep(LOOK);
         let now = lost.elapsed();
-        if first.is_none() && disk_bytes(&folder) == 0 {
+        if first.is_none() && on_disk() <= left {
             continue;
         }
         let first = *first.get_or_insert(now);
-        if lost_bytes <= image_bytes(shoal, number)? {
+        if all_bytes <= image_bytes(shoal)? {
             return Ok((first, now));
         }
     }
-    bail!("data server {number} does not have its images again after {WAIT_SECONDS_MAX} s")
+    bail!("of {all_bytes} bytes of images {} are there after {WAIT_SECONDS_MAX} s", image_bytes(shoal)?)
 }
 
 pub(super) fn aims(rounds: &[Round]) -> Vec<Aim> {
