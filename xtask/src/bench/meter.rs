@@ -1,6 +1,7 @@
 //! One phase under measurement: the act on the mount, and beside it what the servers, the disk and both ends' clocks count.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -8,13 +9,15 @@ use super::disk::Disk;
 use super::mounted::Mounted;
 use super::report::{Figure, Report};
 use super::{cpu, round_trips, spent};
-use crate::lab::bench_parts::{Kind, Server};
+use crate::lab::bench_parts::{Kind, Metrics, Server};
 use crate::process;
 
 /// By then an act has ended.
 const ACT_SECONDS_MAX: u64 = 900;
 /// What our data servers count themselves.
 const FLUSHES: &str = "shoal_flushes_total";
+/// They do so with each heartbeat, a third of a lease of 3 s.
+const COUNTS_RENEWED: Duration = Duration::from_millis(1500);
 
 /// One server in one round.
 #[derive(Debug)]
@@ -36,7 +39,7 @@ impl Meter<'_> {
         act: &str,
     ) -> Result<()> {
         let processes = server.processes();
-        let counted = server.metrics()?;
+        let counted = renewed_metrics(server)?;
         let sent = self.mounted.round_trips()?;
         // What others left unwritten is theirs, and what this act leaves unwritten is its own.
         process::words("sync")?;
@@ -46,7 +49,7 @@ impl Meter<'_> {
         process::words("sync")?;
         let written = Disk::of(self.folder);
         let (mut spent, mut own_flushes) = (Vec::new(), None);
-        if let (Some(before), Some(after)) = (counted, server.metrics()?) {
+        if let (Some(before), Some(after)) = (counted, renewed_metrics(server)?) {
             spent = spent::between(&before, &after);
             own_flushes = Some((after.sum(FLUSHES, &[]) - before.sum(FLUSHES, &[])) as u64);
         }
@@ -96,4 +99,12 @@ impl Meter<'_> {
         std::fs::write("/proc/sys/vm/drop_caches", "3").context("this machine's page cache")?;
         self.mounted.mount()
     }
+}
+
+/// Its counters, where it has any, as of now.
+fn renewed_metrics(server: &Server) -> Result<Option<Metrics>> {
+    if matches!(server, Server::Shoal(_)) {
+        std::thread::sleep(COUNTS_RENEWED);
+    }
+    server.metrics()
 }
