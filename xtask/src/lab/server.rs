@@ -23,10 +23,10 @@ use super::metrics::Metrics;
 use crate::process::workspace;
 
 /// How a cluster is told to seal soon, so that nobody waits for it for minutes.
-const CODED: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"4+2\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\n";
+const CODED: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"4+2\"\ngroup_wait_ms = 30000\nrepair_grace_ms = 5000\n";
 
 /// The same for the bench: large writes are over before sealing begins, and what is lost is not made again while it reads.
-const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"4+2\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 3600000\n";
+const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"4+2\"\ngroup_wait_ms = 30000\nrepair_grace_ms = 3600000\n";
 
 /// Which server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
