@@ -125,6 +125,11 @@ async fn find(files: &Files, config: &WalConfig, seq: u64) -> Result<Found, Open
     let trailer = trailer.and_then(|at| decode_trailer(&last_block[at..], seq, file_bytes));
     let segment = Arc::new(Segment::new(seq, file, file_bytes, true));
     segment.note_room().await?;
+    if config.recycle_max == 0 && PUNCH_BYTES_MIN <= segment.behind_bytes() {
+        // A crash took the file's length back, but not its room.
+        segment.file.set_len(file_bytes).await?;
+        segment.note_room().await?;
+    }
     Ok(Found { segment, header, trailer, last_block })
 }
 

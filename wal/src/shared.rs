@@ -78,6 +78,11 @@ impl Segment {
         stored.load(Ordering::Relaxed).saturating_sub(filled.load(Ordering::Relaxed))
     }
 
+    /// Room behind the file's end.
+    pub(crate) fn behind_bytes(&self) -> u64 {
+        self.stored_bytes.load(Ordering::Relaxed).saturating_sub(self.file_bytes)
+    }
+
     /// Takes note that the file has all its room.
     pub(crate) fn note_whole(&self) {
         self.stored_bytes.store(self.file_bytes, Ordering::Relaxed);

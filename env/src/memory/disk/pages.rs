@@ -108,7 +108,7 @@ impl FileState {
 
     /// A length change reaches the disk with the next sync, as the file system's journal would have it.
     pub(super) fn set_len(&mut self, len: u64) {
-        if len < self.seen.len {
+        if len <= self.seen.len {
             self.seen.cut(len);
             self.give_back(&(len.div_ceil(PAGE_BYTES as u64)..u64::MAX));
         }
