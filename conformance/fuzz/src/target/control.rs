@@ -3,6 +3,7 @@
 //! Input: a word whose first byte chooses the message, then the message.
 
 use bytes::Bytes;
+use wire_nfs::control::admin::{DrainServer, RemoveServer, Ruling, Verified, Verify};
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Sizes};
@@ -104,6 +105,11 @@ const MESSAGES: &[Message] = &[
     reply::<HadImages>(),
     args::<ReadData>(),
     reply::<HeldData>(),
+    args::<RemoveServer>(),
+    args::<DrainServer>(),
+    args::<Verify>(),
+    reply::<Ruling>(),
+    reply::<Verified>(),
 ];
 
 fn run(input: &[u8]) -> usize {

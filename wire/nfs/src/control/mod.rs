@@ -1,11 +1,13 @@
 //! The control protocol between metadata servers and data servers: procedure numbers, refusals, and how a reply begins.
 //!
 //! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent` is what it is told,
-//! `copies` and `replicate` are how further copies of an extent are kept, `images` and `groups` how extents are sealed.
+//! `copies` and `replicate` are how further copies of an extent are kept, `images` and `groups` how extents are sealed, `admin` is
+//! what administrators ask.
 //! Nothing here sends or waits: env-transport carries these bodies.
 //!
-//! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md.
+//! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md; docs/protocol/admin.md.
 
+pub mod admin;
 pub mod auth;
 pub mod copies;
 pub mod extent;
@@ -86,6 +88,12 @@ pub enum Procedure {
     Have = 24,
     /// A home fetches bytes of an extent that its journal has lost.
     ReadData = 25,
+    /// An administrator has a data server forgotten that is gone for good.
+    DsRemove = 28,
+    /// An administrator has everything moved away from a data server.
+    DsDrain = 29,
+    /// An administrator asks where the extents of a file are.
+    Verify = 30,
 }
 
 impl Procedure {
@@ -119,6 +127,9 @@ impl Procedure {
             23 => Self::Adopt,
             24 => Self::Have,
             25 => Self::ReadData,
+            28 => Self::DsRemove,
+            29 => Self::DsDrain,
+            30 => Self::Verify,
             _ => return None,
         })
     }

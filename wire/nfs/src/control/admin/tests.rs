@@ -1,0 +1,71 @@
+//! Golden bytes of what administrators ask.
+
+use super::*;
+use crate::control::tests::check;
+use crate::control::{decode_args, encoded};
+
+fn holder(server: u32, state: HolderState) -> Holder {
+    Holder { server, state }
+}
+
+#[test]
+fn admin_messages_have_their_golden_bytes() {
+    check(&RemoveServer { server: 7 }, "00000007");
+    check(&DrainServer { server: 7, drain: true }, "00000007 00000001");
+    check(&Ruling { done: false, words: "no".to_owned() }, "00000000 00000002 6e6f0000");
+    check(&Verify { path: b"/a/b".to_vec(), from: 9 }, "00000004 2f612f62 00000009");
+    let nowhere = Verified { words: "gone".to_owned(), ..Verified::default() };
+    check(&nowhere, "00000004 676f6e65 0000000000000000 00000000 00000000 00000000 00000000");
+    let image = VerifiedImage {
+        image: [0xee; 16],
+        sequence: 5,
+        group: 6,
+        data: 2,
+        parity: 1,
+        slot: 0,
+        holders: vec![
+            holder(3, HolderState::Draining),
+            holder(0, HolderState::Up),
+            holder(5, HolderState::Down),
+        ],
+    };
+    let extent = VerifiedExtent {
+        index: 8,
+        state: ExtentState::AtRest,
+        epoch: 9,
+        home: holder(3, HolderState::Up),
+        backups: vec![holder(4, HolderState::Filling)],
+        image: Some(image),
+        survives: Some(1),
+        whole: true,
+    };
+    let file = Verified {
+        words: String::new(),
+        size_bytes: 0x0102,
+        inline: false,
+        copies: 2,
+        extents: vec![extent],
+        next: Some(9),
+    };
+    check(
+        &file,
+        "00000000 0000000000000102 00000000 00000002 00000001 \
+         00000008 00000003 0000000000000009 00000003 00000001 00000001 00000004 00000003 \
+         00000001 eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee 0000000000000005 0000000000000006 \
+         00000002 00000001 00000000 00000003 00000003 00000004 00000000 00000001 00000005 00000002 \
+         00000001 00000001 00000001 00000001 00000009",
+    );
+}
+
+#[test]
+fn what_is_too_long_or_unknown_is_refused() {
+    let long = |bytes| Ruling { done: true, words: "x".repeat(bytes) };
+    assert!(decode_args::<Ruling>(encoded(&long(limits::WORDS_BYTES_MAX))).is_ok());
+    assert!(decode_args::<Ruling>(encoded(&long(limits::WORDS_BYTES_MAX + 1))).is_err());
+    let path = |bytes| Verify { path: vec![b'/'; bytes], from: 0 };
+    assert!(decode_args::<Verify>(encoded(&path(limits::PATH_BYTES_MAX))).is_ok());
+    assert!(decode_args::<Verify>(encoded(&path(limits::PATH_BYTES_MAX + 1))).is_err());
+    assert_eq!((ExtentState::from_u32(4), HolderState::from_u32(0)), (None, None));
+    let not_text = bytes::Bytes::from_static(b"\0\0\0\x01\0\0\0\x01\xff\0\0\0");
+    assert_eq!(decode_args::<Ruling>(not_text), Err(XdrError::Invalid { field: "words" }));
+}
