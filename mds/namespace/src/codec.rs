@@ -32,6 +32,7 @@ const WORK_DROP: u8 = 2;
 const WORK_FENCE: u8 = 3;
 const WORK_CUT_AND_FENCE: u8 = 4;
 const WORK_ADOPT: u8 = 5;
+const WORK_YIELD: u8 = 6;
 
 /// The value of an inode.
 #[must_use]
@@ -215,6 +216,7 @@ pub fn encode_work(item: &WorkItem) -> [u8; WORK_BYTES] {
         WorkItem::Drop { .. } => (WORK_DROP, 0),
         WorkItem::Fence { .. } => (WORK_FENCE, 0),
         WorkItem::Adopt { keep_bytes, .. } => (WORK_ADOPT, *keep_bytes),
+        WorkItem::Yield { keep_bytes, .. } => (WORK_YIELD, *keep_bytes),
     };
     let mut out = [0; WORK_BYTES];
     out[0] = VERSION;
@@ -247,6 +249,7 @@ pub fn decode_work(value: &[u8]) -> Result<WorkItem, StoreError> {
         WORK_DROP => Ok(WorkItem::Drop { extent, home, epoch }),
         WORK_FENCE => Ok(WorkItem::Fence { extent, home, epoch }),
         WORK_ADOPT => Ok(WorkItem::Adopt { extent, home, epoch, keep_bytes: u64_at(value, 28) }),
+        WORK_YIELD => Ok(WorkItem::Yield { extent, home, epoch, keep_bytes: u64_at(value, 28) }),
         _ => Err(StoreError::Corrupt("work item kind")),
     }
 }

@@ -241,7 +241,12 @@ impl Census {
             if let Some(number) = record.pending_work {
                 let item = self.work.get(&number);
                 let fits = item.is_some_and(|item| {
-                    (item.extent(), item.home(), item.epoch()) == (record.extent, record.home, record.epoch)
+                    let its = (item.extent(), item.epoch()) == (record.extent, record.epoch);
+                    its && match item {
+                        // Who gives way keeps nothing any more.
+                        WorkItem::Yield { home, .. } => record.servers().all(|server| server != *home),
+                        _ => item.home() == record.home,
+                    }
                 });
                 ensure(fits, "extent of inode", ino, "waits for work that is not there")?;
             }

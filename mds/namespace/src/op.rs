@@ -8,6 +8,8 @@ pub mod create;
 pub mod exclusive;
 pub mod extent;
 pub mod format;
+pub mod hand_over;
+pub mod held;
 pub mod inline;
 pub mod link;
 pub mod lookup;

@@ -1,7 +1,7 @@
 //! What data servers must still do for the namespace: work items, kept until they report back.
 //!
-//! INVARIANT: an extent has at most one work item for its home. A later one replaces the earlier and asks for at least as
-//! much. Further items of an extent are drops, for servers that no longer keep it.
+//! INVARIANT: an extent has at most one work item that it waits for: its home's, or one of the home before. A later one replaces
+//! the earlier and asks for at least as much. Further items of an extent are drops, for servers that no longer keep it.
 
 use layout::{DataServerId, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,20 @@ pub enum WorkItem {
         /// Bytes that stay, counted from the start of the extent.
         keep_bytes: u64,
     },
+    /// Stop serving an extent that another home is to serve, and forget it. The only item of an extent that is not its home's.
+    ///
+    /// Spec: docs/protocol/admin.md §4.
+    Yield {
+        /// Which extent.
+        extent: ExtentId,
+        /// The data server that was home.
+        home: DataServerId,
+        /// Handles below this epoch are refused from now on.
+        epoch: Epoch,
+        /// Bytes that stay at the new home, counted from the start of the extent: striking this item off leaves a
+        /// [`Cut`](Self::Cut) for it if that is not all of them.
+        keep_bytes: u64,
+    },
 }
 
 impl WorkItem {
@@ -66,7 +80,8 @@ impl WorkItem {
             Self::Cut { home, .. }
             | Self::Drop { home, .. }
             | Self::Fence { home, .. }
-            | Self::Adopt { home, .. } => *home,
+            | Self::Adopt { home, .. }
+            | Self::Yield { home, .. } => *home,
         }
     }
 
@@ -77,7 +92,8 @@ impl WorkItem {
             Self::Cut { extent, .. }
             | Self::Drop { extent, .. }
             | Self::Fence { extent, .. }
-            | Self::Adopt { extent, .. } => *extent,
+            | Self::Adopt { extent, .. }
+            | Self::Yield { extent, .. } => *extent,
         }
     }
 
@@ -88,7 +104,8 @@ impl WorkItem {
             Self::Cut { epoch, .. }
             | Self::Drop { epoch, .. }
             | Self::Fence { epoch, .. }
-            | Self::Adopt { epoch, .. } => *epoch,
+            | Self::Adopt { epoch, .. }
+            | Self::Yield { epoch, .. } => *epoch,
         }
     }
 }

@@ -138,6 +138,7 @@ fn extent_records_and_work_items_are_as_drawn() {
         (WorkItem::Fence { extent, home, epoch }, "03", "0000000000000000"),
         (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77, fences: true }, "04", "0000000000000077"),
         (WorkItem::Adopt { extent, home, epoch, keep_bytes: 0x77 }, "05", "0000000000000077"),
+        (WorkItem::Yield { extent, home, epoch, keep_bytes: 0x77 }, "06", "0000000000000077"),
     ] {
         let bytes = codec::encode_work(&item);
         let expected = format!("01{code}00000c0d0e0f000102030405060708090a0b0000000000001011{keep}");

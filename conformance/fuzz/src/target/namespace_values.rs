@@ -180,6 +180,7 @@ fn seeds() -> Vec<Vec<u8>> {
         WorkItem::Drop { extent: EXTENT, home, epoch },
         WorkItem::Fence { extent: EXTENT, home, epoch },
         WorkItem::Adopt { extent: EXTENT, home, epoch, keep_bytes: 7 },
+        WorkItem::Yield { extent: EXTENT, home, epoch, keep_bytes: 7 },
     ] {
         seeds.push(seed(3, &codec::encode_work(&item)));
     }

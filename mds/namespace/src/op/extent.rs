@@ -140,10 +140,23 @@ pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Ex
     if before.epoch != change.epoch || before.copies() == change.copies {
         return Ok(Some(before));
     }
-    // A home that has nothing yet can fill nobody.
-    if let Some(WorkItem::Adopt { .. }) = unfinished(txn, &before)? {
-        return Ok(Some(before));
+    match unfinished(txn, &before)? {
+        // A home that has nothing yet can fill nobody.
+        Some(WorkItem::Adopt { .. }) => return Ok(Some(before)),
+        // Who is still to forget the extent must not get it meanwhile.
+        Some(WorkItem::Yield { home, .. }) if change.copies.servers().contains(&home) => {
+            return Ok(Some(before));
+        }
+        _ => {}
     }
+    let Some(after) = changed(&before, change) else { return Ok(Some(before)) };
+    let after = requeue(txn, after)?;
+    dismiss(txn, &before, &after)?;
+    Ok(Some(after))
+}
+
+/// The record with other copies, its epoch and work as they were; `None` if bytes could be lost.
+pub(super) fn changed(before: &ExtentRecord, change: &CopyChange) -> Option<ExtentRecord> {
     let was = |server: DataServerId| before.backups.iter().find(|backup| backup.server == server);
     let whole = |server| was(server).is_some_and(|backup| !backup.filling);
     let copies = &change.copies;
@@ -159,22 +172,31 @@ pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Ex
         backups: copies.backups.iter().map(backup).collect(),
         ..before.clone()
     };
-    if !home_fits || !backups_fit || !distinct(&after) {
-        return Ok(Some(before));
-    }
-    let after = requeue(txn, after)?;
-    dismiss(txn, &before, &after)?;
-    Ok(Some(after))
+    (home_fits && backups_fit && distinct(&after)).then_some(after)
 }
 
 /// Has those who are not in the set any more forget the extent.
-fn dismiss(txn: &mut dyn Txn, before: &ExtentRecord, after: &ExtentRecord) -> Result<(), FsError> {
+pub(super) fn dismiss(
+    txn: &mut dyn Txn,
+    before: &ExtentRecord,
+    after: &ExtentRecord,
+) -> Result<(), FsError> {
     for server in before.servers().filter(|server| after.servers().all(|stays| stays != *server)) {
-        let number = superblock::next_work(txn)?;
-        let gone = WorkItem::Drop { extent: after.extent, home: server, epoch: after.epoch };
-        txn.put(&keys::work(number), &codec::encode_work(&gone))?;
+        drop_at(txn, after.extent, server, after.epoch)?;
     }
     Ok(())
+}
+
+/// Has a server that nobody waits for forget an extent.
+pub(super) fn drop_at(
+    txn: &mut dyn Txn,
+    extent: ExtentId,
+    home: DataServerId,
+    epoch: Epoch,
+) -> Result<(), FsError> {
+    let number = superblock::next_work(txn)?;
+    let gone = WorkItem::Drop { extent, home, epoch };
+    Ok(txn.put(&keys::work(number), &codec::encode_work(&gone))?)
 }
 
 /// A new home, alone, for an extent of which only an image is left.
@@ -204,7 +226,9 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
         None => before.pending_work.is_none() && images.at_rest().is_some(),
         // What was cut since it began is said with the work.
         Some(WorkItem::Adopt { .. }) => images.whole_but_for_cuts().is_some(),
-        Some(WorkItem::Cut { .. } | WorkItem::Drop { .. } | WorkItem::Fence { .. }) => false,
+        Some(
+            WorkItem::Cut { .. } | WorkItem::Drop { .. } | WorkItem::Fence { .. } | WorkItem::Yield { .. },
+        ) => false,
     };
     let after = ExtentRecord { home: asked.home, backups: vec![], ..before.clone() };
     if before.epoch != asked.epoch || before.home == asked.home || !is_whole || !distinct(&after) {
@@ -226,7 +250,7 @@ fn requeue(txn: &mut dyn Txn, mut record: ExtentRecord) -> Result<ExtentRecord, 
     Ok(queue(txn, record, action)?.record)
 }
 
-/// The work that an extent's home has still to do.
+/// The work that an extent waits for.
 fn unfinished(view: &dyn View, record: &ExtentRecord) -> Result<Option<WorkItem>, FsError> {
     record.pending_work.map_or(Ok(None), |number| item(view, number))
 }
@@ -247,6 +271,8 @@ pub(crate) enum Action {
     Cut { keep_bytes: u64, fences: bool },
     Drop,
     Adopt { keep_bytes: u64 },
+    /// Asked of `by`, which was home before.
+    Yield { by: DataServerId, keep_bytes: u64 },
 }
 
 impl Action {
@@ -254,7 +280,9 @@ impl Action {
     pub(crate) fn keep_bytes(self) -> u64 {
         match self {
             Self::Fence => EXTENT_BYTES,
-            Self::Cut { keep_bytes, .. } | Self::Adopt { keep_bytes } => keep_bytes,
+            Self::Cut { keep_bytes, .. } | Self::Adopt { keep_bytes } | Self::Yield { keep_bytes, .. } => {
+                keep_bytes
+            }
             Self::Drop => 0,
         }
     }
@@ -275,6 +303,9 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
     if let Some(number) = record.pending_work {
         if let Some(unfinished) = item(txn, number)? {
             action = both(&unfinished, asked);
+            if let (WorkItem::Yield { home, .. }, Action::Drop) = (&unfinished, action) {
+                drop_at(txn, record.extent, *home, record.epoch.next())?;
+            }
         }
         txn.delete(&keys::work(number))?;
     }
@@ -291,6 +322,7 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
         Action::Fence => WorkItem::Fence { extent, home, epoch },
         Action::Cut { keep_bytes, fences } => WorkItem::Cut { extent, home, epoch, keep_bytes, fences },
         Action::Drop => WorkItem::Drop { extent, home, epoch },
+        Action::Yield { by, keep_bytes } => WorkItem::Yield { extent, home: by, epoch, keep_bytes },
     };
     txn.put(&keys::work(number), &codec::encode_work(&item))?;
     Ok(Queued { number, record, action })
@@ -298,11 +330,14 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
 
 /// The least that does both. A cut refuses no handle, so a fence must not be lost in one. The smaller of two cuts takes no
 /// byte that somebody was promised: while a cut is not done, its truncation is not answered, or the home has no lease and
-/// serves no WRITE. To take an extent up is to fence it.
+/// serves no WRITE. To take an extent up is to fence it, and so is to yield it: no handle was given out since that was asked.
 fn both(unfinished: &WorkItem, asked: Action) -> Action {
     match (as_action(unfinished), asked) {
         (Action::Drop, _) | (_, Action::Drop) => Action::Drop,
         (Action::Fence, Action::Fence) => Action::Fence,
+        (Action::Yield { by, keep_bytes }, other) | (other, Action::Yield { by, keep_bytes }) => {
+            Action::Yield { by, keep_bytes: keep_bytes.min(other.keep_bytes()) }
+        }
         (Action::Adopt { keep_bytes }, other) | (other, Action::Adopt { keep_bytes }) => {
             Action::Adopt { keep_bytes: keep_bytes.min(other.keep_bytes()) }
         }
@@ -321,6 +356,7 @@ fn as_action(item: &WorkItem) -> Action {
         WorkItem::Cut { keep_bytes, fences, .. } => Action::Cut { keep_bytes, fences },
         WorkItem::Drop { .. } => Action::Drop,
         WorkItem::Adopt { keep_bytes, .. } => Action::Adopt { keep_bytes },
+        WorkItem::Yield { home, keep_bytes, .. } => Action::Yield { by: home, keep_bytes },
     }
 }
 

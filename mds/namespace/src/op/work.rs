@@ -4,7 +4,9 @@
 
 use std::ops::ControlFlow;
 
-use crate::FsError;
+use layout::EXTENT_BYTES;
+
+use crate::{ExtentRecord, FsError};
 use crate::codec;
 use crate::keys;
 use crate::op::extent;
@@ -43,7 +45,8 @@ pub fn pending(view: &dyn View, after: u64, items_max: usize) -> Result<Vec<(u64
     }
 }
 
-/// Strikes finished items off and lets their extents be used again; of a cut that fences too, the fence is left to do.
+/// Strikes finished items off and lets their extents be used again; of a cut that fences too, the fence is left to do, and of a
+/// home's giving way a cut that was asked for meanwhile.
 /// Numbers that are not there (done before, or replaced by later work) are passed over.
 ///
 /// # Errors
@@ -56,7 +59,7 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
         if let Some(mut record) = extent::extent(txn, item.extent())?
             && record.pending_work == Some(number)
         {
-            record.pending_work = rest(txn, &item)?;
+            record.pending_work = rest(txn, &record, &item)?;
             extent::put(txn, &record)?;
             // docs/protocol/seal.md §7: nothing of what was sealed before can be read any more.
             if let WorkItem::Cut { keep_bytes: 0, .. }
@@ -71,9 +74,15 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
 }
 
 /// Queues what an item leaves to do once it is done: the number of the new item, if there is one.
-fn rest(txn: &mut dyn Txn, item: &WorkItem) -> Result<Option<u64>, FsError> {
-    let WorkItem::Cut { extent, home, epoch, fences: true, .. } = *item else { return Ok(None) };
+fn rest(txn: &mut dyn Txn, record: &ExtentRecord, item: &WorkItem) -> Result<Option<u64>, FsError> {
+    let left = match *item {
+        WorkItem::Cut { extent, home, epoch, fences: true, .. } => WorkItem::Fence { extent, home, epoch },
+        WorkItem::Yield { extent, epoch, keep_bytes, .. } if keep_bytes < EXTENT_BYTES => {
+            WorkItem::Cut { extent, home: record.home, epoch, keep_bytes, fences: false }
+        }
+        _ => return Ok(None),
+    };
     let number = superblock::next_work(txn)?;
-    txn.put(&keys::work(number), &codec::encode_work(&WorkItem::Fence { extent, home, epoch }))?;
+    txn.put(&keys::work(number), &codec::encode_work(&left))?;
     Ok(Some(number))
 }

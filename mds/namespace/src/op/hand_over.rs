@@ -1,0 +1,51 @@
+//! A home that is alive gives an extent to one of its backups.
+//!
+//! INVARIANT: until the old home has said that it serves the extent no more, or surely has no lease and gets none before it was told, the
+//! extent has pending work, and no handle for the new home is given out.
+//!
+//! Spec: docs/protocol/admin.md §4.
+
+use layout::EXTENT_BYTES;
+
+use crate::op::extent::{self, Action, CopyChange};
+use crate::op::work;
+use crate::store::Txn;
+use crate::work::WorkItem;
+use crate::{ExtentRecord, FsError};
+
+/// Makes a backup that holds everything the home, and has the old home yield; answers the record afterwards, `None` if there is none.
+/// Nothing changes if the epoch is not the expected one any more, if work is pending, if bytes could be lost, or if the old
+/// home would stay in the set.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<ExtentRecord>, FsError> {
+    let Some(before) = extent::extent(txn, change.extent)? else { return Ok(None) };
+    let fits = before.epoch == change.epoch
+        && before.pending_work.is_none()
+        && !change.copies.servers().contains(&before.home);
+    let Some(after) = extent::changed(&before, change).filter(|_| fits) else { return Ok(Some(before)) };
+    let old = before.home;
+    let asked = Action::Yield { by: old, keep_bytes: EXTENT_BYTES };
+    let after = extent::queue(txn, after, asked)?.record;
+    let others = ExtentRecord { home: after.home, ..before };
+    extent::dismiss(txn, &others, &after)?;
+    Ok(Some(after))
+}
+
+/// Waits no longer for homes that were to yield: they are dead, and drop the extent before they get a lease. Items that are not there, or
+/// are others, are passed over.
+///
+/// The caller knows that these servers hold no lease and get none before their work was looked at again.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn wait_no_longer(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
+    for &number in numbers {
+        if let Some(WorkItem::Yield { extent, home, epoch, .. }) = extent::item(txn, number)? {
+            extent::drop_at(txn, extent, home, epoch)?;
+            work::done(txn, &[number])?;
+        }
+    }
+    Ok(())
+}

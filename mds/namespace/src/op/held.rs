@@ -1,0 +1,83 @@
+//! What a data server still holds, looked for over the whole store, and forgetting what it was to do.
+//!
+//! Spec: docs/protocol/admin.md §2.
+
+use std::ops::ControlFlow;
+
+use layout::{DataServerId, ExtentId};
+
+use crate::FsError;
+use crate::codec;
+use crate::keys;
+use crate::op::work;
+use crate::sealed;
+use crate::store::{StoreError, Txn, View};
+
+/// What a data server holds by the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Extents that it is home of.
+    pub homes: u64,
+    /// Extents that it is a backup of.
+    pub backups: u64,
+    /// Images of groups.
+    pub images: u64,
+}
+
+/// Counts what a data server holds. Looks at every extent and every group.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn held(view: &dyn View, server: DataServerId) -> Result<Held, FsError> {
+    let (mut held, mut failed) = (Held::default(), None);
+    let first = keys::extent(ExtentId { ino: 0, index: 0 });
+    view.range(&first, &[keys::TAG_EXTENT + 1], &mut |key, value| {
+        let id = keys::extent_of(key).ok_or(StoreError::Corrupt("extent key"));
+        match id.and_then(|id| codec::decode_extent(id, value)) {
+            Ok(record) => {
+                held.homes += u64::from(record.home == server);
+                held.backups += u64::from(record.backups.iter().any(|one| one.server == server));
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    view.range(&[keys::TAG_GROUP], &[keys::TAG_GROUP + 1], &mut |key, value| {
+        let id = keys::number_of(key).ok_or(StoreError::Corrupt("group key"));
+        match id.and_then(|id| sealed::decode_group(layout::ec::GroupId(id), value)) {
+            Ok(group) => {
+                held.images += group.homes().iter().filter(|home| **home == Some(server)).count() as u64;
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failed.map_or(Ok(held), |error| Err(error.into()))
+}
+
+/// Strikes off what a data server that is gone for good was to do, at most `items_max` items. True if that was all.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn strike_off(txn: &mut dyn Txn, server: DataServerId, items_max: usize) -> Result<bool, FsError> {
+    let mut after = 0;
+    let mut struck = 0;
+    loop {
+        let page = work::pending(txn, after, items_max)?;
+        let Some((last, _)) = page.last() else { return Ok(true) };
+        after = *last;
+        let its = page.iter().filter(|(_, item)| item.home() == server).map(|(number, _)| *number);
+        let its: Vec<u64> = its.take(items_max - struck).collect();
+        struck += its.len();
+        work::done(txn, &its)?;
+        if struck == items_max {
+            return Ok(false);
+        }
+    }
+}
