@@ -26,7 +26,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 14] = [
+const FAMILIES: [(&str, &[Field]); 16] = [
     ("client", &[Field::U64]),
     ("owner", &[Field::Rest]),
     ("tally", &[Field::U64]),
@@ -39,6 +39,8 @@ const FAMILIES: [(&str, &[Field]); 14] = [
     ("locker", &[Field::U64, Field::U64, Field::Rest]),
     ("layout", &[Field::U64, Field::U64]),
     ("server", &[Field::U32]),
+    ("draining", &[Field::U32]),
+    ("removed", &[Field::Rest]),
     ("counters", &[]),
     ("applied", &[]),
 ];

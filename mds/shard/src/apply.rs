@@ -3,6 +3,7 @@
 //!
 //! INVARIANT: a refused command has written nothing.
 
+mod admin;
 mod client;
 mod data;
 mod layout;
@@ -78,6 +79,10 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::RehomeImage(asked) => seal::rehome(txn, asked),
         Command::ThawExtent(asked) => seal::thaw(txn, asked),
         Command::AdoptExtents(asked) => seal::adopt(txn, asked),
+        Command::RemoveDataServer(asked) => admin::remove(txn, asked),
+        Command::DrainDataServer(asked) => admin::drain(txn, asked),
+        Command::HandOver(asked) => admin::hand_over(txn, asked),
+        Command::WaitNoLonger(asked) => admin::wait_no_longer(txn, asked),
     }
 }
 

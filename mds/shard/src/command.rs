@@ -4,6 +4,7 @@
 //! the same log gives the same store on every replica. Encoded with postcard behind a version byte
 //! (docs/formats/raft_log.md).
 
+pub mod admin;
 pub mod client;
 pub mod data;
 pub mod layout;
@@ -118,6 +119,15 @@ pub enum Command {
     ThawExtent(seal::ThawExtent),
     /// Extents of which only an image is left get another home.
     AdoptExtents(seal::AdoptExtents),
+
+    /// A data server is gone for good.
+    RemoveDataServer(admin::RemoveDataServer),
+    /// What a data server has is to move away, or may stay.
+    DrainDataServer(admin::DrainDataServer),
+    /// Homes that are alive give extents to backups.
+    HandOver(admin::HandOver),
+    /// Homes that were to give way are dead.
+    WaitNoLonger(admin::WaitNoLonger),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -147,10 +157,12 @@ pub enum Outcome {
     Inode(Box<mds_namespace::Inode>),
     /// Answer to `Allocate` and `Fence`.
     Extent(mds_namespace::ExtentRecord),
-    /// Answer to `ChangeCopies` and `AdoptExtents`: for each the extent's record afterwards, if it has one.
+    /// Answer to `ChangeCopies`, `AdoptExtents` and `HandOver`: for each the extent's record afterwards, if it has one.
     Copies(Vec<Option<mds_namespace::ExtentRecord>>),
     /// Answer to `RegisterDataServer`: the id this uuid has, always the same.
     DataServer(u32),
+    /// Answer to `RemoveDataServer`.
+    Removal(admin::Removal),
     /// Answer to `TakeGroup`: the number, which nobody else has or gets.
     Group(u64),
     /// Answer to `LayoutGet` and `LayoutPlace`.

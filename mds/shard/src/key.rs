@@ -21,6 +21,9 @@ pub const CLIENTS: &[u8] = b"state/client/";
 /// All data servers.
 pub const SERVERS: &[u8] = b"state/server/";
 
+/// All data servers that everything is to move away from.
+pub const DRAINING: &[u8] = b"state/draining/";
+
 /// Bytes of a stateid's identity.
 pub const OTHER_BYTES: usize = 12;
 
@@ -164,6 +167,24 @@ pub fn server(id: u32) -> Vec<u8> {
     join(SERVERS, &[&id.to_be_bytes()])
 }
 
+/// Everything is to move away from a data server.
+#[must_use]
+pub fn draining(id: u32) -> Vec<u8> {
+    join(DRAINING, &[&id.to_be_bytes()])
+}
+
+/// The data server in a key made by [`draining`].
+#[must_use]
+pub fn parse_draining(key: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(key.strip_prefix(DRAINING)?.try_into().ok()?))
+}
+
+/// A data server that was removed, by the identity of its store.
+#[must_use]
+pub fn removed(uuid: &[u8; 16]) -> Vec<u8> {
+    join(b"state/removed/", &[uuid])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,6 +199,9 @@ mod tests {
         assert_eq!(parse_of(&of), Some((9, StateKind::Lock, 3, other)));
         assert_eq!(parse_of(&of[..of.len() - 1]), None);
         assert_eq!(parse_layout(&layout(5, 6)), Some((5, 6)));
+        assert_eq!(draining(7), b"state/draining/\0\0\0\x07");
+        assert_eq!((parse_draining(&draining(7)), parse_draining(b"state/draining/")), (Some(7), None));
+        assert_eq!(removed(b"0123456789abcdef"), b"state/removed/0123456789abcdef");
     }
 
     #[test]

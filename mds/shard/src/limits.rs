@@ -30,6 +30,9 @@ pub const COPY_CHANGES_MAX: usize = 256;
 /// Images that one command says are in use.
 pub const USED_IMAGES_MAX: usize = 256;
 
+/// Work items of a data server that is removed which one command strikes off.
+pub const WORK_STRUCK_MAX: usize = 65_536;
+
 /// Addresses of one data server.
 pub const SERVER_ADDRESSES_MAX: usize = 16;
 

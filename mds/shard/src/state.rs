@@ -44,6 +44,18 @@ pub(crate) fn read<T: Value>(view: &dyn View, key: &[u8]) -> Result<Option<T>, R
     Ok(view.get(key)?.map(|bytes| T::decode(&bytes)).transpose()?)
 }
 
+/// The data servers that everything is to move away from.
+pub(crate) fn draining(view: &dyn View) -> Result<Vec<u32>, Refusal> {
+    let (mut found, mut corrupt) = (Vec::new(), false);
+    view.range(key::DRAINING, &key::after(key::DRAINING), &mut |key, _| {
+        let id = key::parse_draining(key);
+        corrupt |= id.is_none();
+        found.extend(id);
+        if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if corrupt { Err(StoreError::Corrupt("key of a draining data server").into()) } else { Ok(found) }
+}
+
 /// All values whose keys begin with `prefix`.
 pub(crate) fn list<T: Value>(view: &dyn View, prefix: &[u8]) -> Result<Vec<T>, Refusal> {
     let mut found = Vec::new();

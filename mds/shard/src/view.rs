@@ -247,6 +247,14 @@ impl StateView {
         state::list(self.namespace(), key::SERVERS)
     }
 
+    /// The data servers that everything is to move away from, by number.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn draining(&self) -> Result<Vec<u32>, Refusal> {
+        state::draining(self.namespace())
+    }
+
     /// One data server.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use mds_namespace::store::mem::MemStore;
 use mds_namespace::{Caller, Durability, Kind, MetaStore, SetAttributes, SetTime, Timestamp, invariants};
 use mds_shard::apply::apply;
 use mds_shard::command::{
-    Command, Entry, StateidValue, client, data, layout as layouts, lock, namespace, open, seal,
+    Command, Entry, StateidValue, admin, client, data, layout as layouts, lock, namespace, open, seal,
 };
 use mds_shard::record::{StateKind, other};
 
@@ -243,6 +243,16 @@ fn extent_is_sealed() -> Vec<Command> {
         Command::AdoptExtents(seal::AdoptExtents {
             adoptions: vec![Adoption { extent, epoch: Epoch(3), home: two }],
         }),
+        Command::DrainDataServer(admin::DrainDataServer { server: one, drain: true }),
+        Command::HandOver(admin::HandOver {
+            changes: vec![CopyChange {
+                extent,
+                epoch: Epoch(4),
+                copies: Copies { home: two, backups: vec![] },
+            }],
+        }),
+        Command::WaitNoLonger(admin::WaitNoLonger { items: vec![1, 2, 3] }),
+        Command::RemoveDataServer(admin::RemoveDataServer { server: one }),
     ]
 }
 

@@ -104,6 +104,10 @@ pub(super) fn register(txn: &mut dyn Txn, asked: &RegisterDataServer) -> Result<
     if SERVER_ADDRESSES_MAX < asked.addresses.len() {
         return Err(Refusal::TableFull);
     }
+    // docs/protocol/admin.md §2: what is on its disk may be of files that are gone.
+    if txn.get(&key::removed(&asked.uuid))?.is_some() {
+        return Err(FsError::NotPermitted.into());
+    }
     let servers: Vec<DataServer> = state::list(txn, key::SERVERS)?;
     let known = servers.iter().find(|server| server.uuid == asked.uuid).map(|server| server.id);
     let id = match known {

@@ -1,5 +1,6 @@
 //! Tests of the commands on a store in memory, without a log.
 
+mod admin;
 mod client;
 mod data;
 mod determinism;

@@ -1,11 +1,14 @@
 //! The same entries give the same store, whatever they are and however they are batched.
 
+use ::layout::copies::Copies;
 use mds_namespace::SetAttributes;
-use mds_namespace::op::extent::Adoption;
+use mds_namespace::op::extent::{Adoption, CopyChange};
 use proptest::prelude::*;
 
 use super::*;
+use crate::command::admin::{DrainDataServer, HandOver, RemoveDataServer, WaitNoLonger};
 use crate::command::client::RemoveClient;
+use crate::command::data::ChangeCopies;
 use crate::command::layout::{LayoutRecall, LayoutReturn, Returned};
 use crate::command::lock::{Lock, Locker, Range};
 use crate::command::namespace::{Link, Rename, SetAttributesOf};
@@ -75,6 +78,15 @@ fn command(kind: u8, a: u64, b: u64) -> Command {
     }
 }
 
+fn server(number: u64) -> u32 {
+    u32::try_from(number % 3 + 1).unwrap()
+}
+
+fn change(ino: Ino, number: u64, copies: Copies) -> CopyChange {
+    let extent = ::layout::ExtentId { ino, index: u32::try_from(number % 3).unwrap() };
+    CopyChange { extent, epoch: ::layout::Epoch(number / 3 % 4 + 1), copies }
+}
+
 fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
     match kind {
         17 => Command::TakeGroup,
@@ -102,6 +114,21 @@ fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
                 home: ::layout::DataServerId(2),
             }],
         }),
+        24 => Command::RemoveDataServer(RemoveDataServer { server: ::layout::DataServerId(server(a)) }),
+        25 => {
+            let server = ::layout::DataServerId(server(a));
+            Command::DrainDataServer(DrainDataServer { server, drain: !b.is_multiple_of(3) })
+        }
+        26 | 27 => {
+            let backup = (::layout::DataServerId(2), b.is_multiple_of(3));
+            let copies = Copies { home: ::layout::DataServerId(1), backups: vec![backup] };
+            Command::ChangeCopies(ChangeCopies { changes: vec![change(ino, a, copies)] })
+        }
+        28 => {
+            let copies = Copies { home: ::layout::DataServerId(2), backups: vec![] };
+            Command::HandOver(HandOver { changes: vec![change(ino, a, copies)] })
+        }
+        29 => Command::WaitNoLonger(WaitNoLonger { items: vec![a % 8, b % 8] }),
         _ => Command::RehomeImage(RehomeImage {
             group: b % 8 + 1,
             slot: 0,
@@ -116,7 +143,7 @@ proptest! {
 
     /// One store gets each entry in a transaction of its own, the other gets batches; both end up equal, and whole.
     #[test]
-    fn batches_do_not_show(numbers in prop::collection::vec((0..24u8, 0..64u64, 0..64u64), 1..120)) {
+    fn batches_do_not_show(numbers in prop::collection::vec((0..30u8, 0..64u64, 0..64u64), 1..120)) {
         let mut single = Stage::new();
         let entries: Vec<Entry> = numbers
             .iter()

@@ -1,0 +1,67 @@
+//! Data servers are removed and drained, and homes that are alive hand extents over.
+//!
+//! Spec: docs/protocol/admin.md §2 to §4.
+
+use mds_namespace::op::held::{Held, held, strike_off};
+use mds_namespace::op::hand_over;
+use mds_namespace::{FsError, Txn};
+
+use super::data::all_known;
+use crate::command::admin::{DrainDataServer, HandOver, Removal, RemoveDataServer, WaitNoLonger};
+use crate::command::{Outcome, Refusal};
+use crate::key;
+use crate::limits::{COPY_CHANGES_MAX, WORK_STRUCK_MAX};
+use crate::record::DataServer;
+use crate::state;
+
+pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveDataServer) -> Result<Outcome, Refusal> {
+    let id = asked.server;
+    let gone: DataServer = state::read(txn, &key::server(id.0))?.ok_or(FsError::NotFound)?;
+    let holds = held(txn, id)?;
+    if holds != Held::default() {
+        return Ok(Outcome::Removal(Removal::Holds(holds)));
+    }
+    if !strike_off(txn, id, WORK_STRUCK_MAX)? {
+        return Ok(Outcome::Removal(Removal::Again));
+    }
+    txn.delete(&key::server(id.0))?;
+    txn.delete(&key::draining(id.0))?;
+    txn.put(&key::removed(&gone.uuid), &id.0.to_be_bytes())?;
+    Ok(Outcome::Removal(Removal::Done))
+}
+
+pub(super) fn drain(txn: &mut dyn Txn, asked: &DrainDataServer) -> Result<Outcome, Refusal> {
+    let id = asked.server;
+    all_known(txn, [id]).map_err(|_| FsError::NotFound)?;
+    if !asked.drain {
+        txn.delete(&key::draining(id.0))?;
+        return Ok(Outcome::Done);
+    }
+    let draining = state::draining(txn)?;
+    let servers: Vec<DataServer> = state::list(txn, key::SERVERS)?;
+    if !servers.iter().any(|one| one.id != id.0 && !draining.contains(&one.id)) {
+        return Err(FsError::NotPermitted.into());
+    }
+    txn.put(&key::draining(id.0), &[])?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn hand_over(txn: &mut dyn Txn, asked: &HandOver) -> Result<Outcome, Refusal> {
+    if COPY_CHANGES_MAX < asked.changes.len() {
+        return Err(Refusal::TableFull);
+    }
+    let mut records = Vec::with_capacity(asked.changes.len());
+    for change in &asked.changes {
+        all_known(txn, change.copies.servers())?;
+        records.push(hand_over::hand_over(txn, change)?);
+    }
+    Ok(Outcome::Copies(records))
+}
+
+pub(super) fn wait_no_longer(txn: &mut dyn Txn, asked: &WaitNoLonger) -> Result<Outcome, Refusal> {
+    if COPY_CHANGES_MAX < asked.items.len() {
+        return Err(Refusal::TableFull);
+    }
+    hand_over::wait_no_longer(txn, &asked.items)?;
+    Ok(Outcome::Done)
+}

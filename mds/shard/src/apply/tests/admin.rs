@@ -1,0 +1,165 @@
+//! Data servers are drained and removed; homes that are alive hand over.
+
+use ::layout::copies::Copies;
+use ::layout::{DataServerId, Epoch, ExtentId};
+use mds_namespace::op::extent::{CopyChange, extent};
+use mds_namespace::op::held::Held;
+use mds_namespace::{FsError, WorkItem, invariants};
+
+use super::*;
+use crate::command::admin::{DrainDataServer, HandOver, Removal, RemoveDataServer, WaitNoLonger};
+use crate::command::data::{ChangeCopies, WorkDone};
+use crate::limits::COPY_CHANGES_MAX;
+
+fn register(stage: &mut Stage, uuid: u8) -> Outcome {
+    stage.run(Command::RegisterDataServer(RegisterDataServer {
+        uuid: [uuid; 16],
+        addresses: vec![],
+        control: String::new(),
+        capacity_bytes: 1,
+        zone: String::new(),
+        rack: String::new(),
+        host: String::new(),
+    }))
+}
+
+/// A stage with a file of two extents on data server 1, and data servers 2 and 3.
+fn stage() -> (Stage, ExtentId) {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let ino = stage.create(client, "o", "f").inode.ino;
+    stage.spread(ino, 2);
+    for (uuid, id) in [(6, 2), (7, 3)] {
+        assert_eq!(register(&mut stage, uuid), Outcome::DataServer(id));
+    }
+    (stage, ExtentId { ino, index: 0 })
+}
+
+fn drain(server: u32, drain: bool) -> Command {
+    Command::DrainDataServer(DrainDataServer { server: DataServerId(server), drain })
+}
+
+fn remove(server: u32) -> Command {
+    Command::RemoveDataServer(RemoveDataServer { server: DataServerId(server) })
+}
+
+fn change(extent: ExtentId, epoch: u64, home: u32, backups: &[(u32, bool)]) -> CopyChange {
+    let backups = backups.iter().map(|(server, filling)| (DataServerId(*server), *filling)).collect();
+    CopyChange { extent, epoch: Epoch(epoch), copies: Copies { home: DataServerId(home), backups } }
+}
+
+fn moved(stage: &mut Stage, extent: ExtentId) {
+    let changes = vec![change(extent, 1, 1, &[(2, true)]), change(extent, 2, 1, &[(2, false)])];
+    for change in changes {
+        stage.run(Command::ChangeCopies(ChangeCopies { changes: vec![change] }));
+    }
+    stage.run(Command::HandOver(HandOver { changes: vec![change(extent, 3, 2, &[])] }));
+}
+
+#[test]
+fn the_last_server_that_stays_is_not_drained() {
+    let (mut stage, _) = stage();
+    assert_eq!(stage.refused(drain(9, true)), Refusal::Namespace(FsError::NotFound));
+    assert_eq!(stage.run(drain(3, true)), Outcome::Done);
+    assert_eq!(stage.run(drain(1, true)), Outcome::Done);
+    assert_eq!(stage.run(drain(1, true)), Outcome::Done, "twice is once");
+    assert_eq!(stage.refused(drain(2, true)), Refusal::Namespace(FsError::NotPermitted));
+    assert_eq!(stage.view().draining().unwrap(), [1, 3]);
+    assert_eq!(stage.run(drain(3, false)), Outcome::Done);
+    assert_eq!(stage.run(drain(2, true)), Outcome::Done);
+    assert_eq!(stage.view().draining().unwrap(), [1, 2]);
+}
+
+#[test]
+fn a_server_is_removed_when_it_holds_nothing_and_never_comes_back() {
+    let (mut stage, extent) = stage();
+    let holds = Held { homes: 2, backups: 0, images: 0 };
+    let before = stage.dump();
+    assert_eq!(stage.run(remove(1)), Outcome::Removal(Removal::Holds(holds)));
+    assert_eq!(stage.dump(), before);
+    assert_eq!(stage.refused(remove(9)), Refusal::Namespace(FsError::NotFound));
+    stage.run(drain(1, true));
+    moved(&mut stage, extent);
+    moved(&mut stage, ExtentId { index: 1, ..extent });
+    let work = stage.view().work(9).unwrap();
+    assert!(work.iter().all(|(_, item)| matches!(item, WorkItem::Yield { home: DataServerId(1), .. })));
+    assert_eq!(work.len(), 2);
+    assert_eq!(stage.run(remove(1)), Outcome::Removal(Removal::Done));
+    assert_eq!(stage.view().work(9).unwrap(), [], "it will do nothing any more");
+    let record = |stage: &Stage| extent_of(stage, extent);
+    assert_eq!((record(&stage).home, record(&stage).pending_work), (DataServerId(2), None));
+    assert_eq!(stage.view().data_servers().unwrap().len(), 2);
+    assert_eq!(stage.view().draining().unwrap(), []);
+    assert_eq!(stage.refused(remove(1)), Refusal::Namespace(FsError::NotFound));
+    // Not under the old number, nor as a new one with what is on its disk.
+    let again = RegisterDataServer {
+        uuid: [5; 16],
+        addresses: vec![],
+        control: String::new(),
+        capacity_bytes: 1,
+        zone: String::new(),
+        rack: String::new(),
+        host: String::new(),
+    };
+    let refused = stage.refused(Command::RegisterDataServer(again));
+    assert_eq!(refused, Refusal::Namespace(FsError::NotPermitted));
+    assert_eq!(register(&mut stage, 8), Outcome::DataServer(4), "a number is used once");
+    invariants::check(stage.view().namespace()).unwrap();
+}
+
+fn extent_of(stage: &Stage, id: ExtentId) -> mds_namespace::ExtentRecord {
+    extent(stage.view().namespace(), id).unwrap().unwrap()
+}
+
+/// Spec: docs/protocol/admin.md §4.
+#[test]
+fn no_layout_names_the_new_home_before_the_old_one_gave_way() {
+    let (mut stage, extent) = stage();
+    let client = stage.client("b");
+    let opened = stage.open(client, "o", BOTH, name_target("f"));
+    let get = layout_get(client, extent.ino, true, opened.stateid);
+    moved(&mut stage, extent);
+    assert_eq!(stage.refused(get.clone()), Refusal::Busy);
+    let number = extent_of(&stage, extent).pending_work.unwrap();
+    stage.run(Command::WorkDone(WorkDone { items: vec![number] }));
+    let Outcome::Layout(answer) = stage.run(get) else { panic!("refused") };
+    assert_eq!((answer.extent.home, answer.extent.epoch), (DataServerId(2), Epoch(4)));
+    stage.check();
+}
+
+#[test]
+fn a_dead_home_is_not_waited_for() {
+    let (mut stage, extent) = stage();
+    moved(&mut stage, extent);
+    let number = extent_of(&stage, extent).pending_work.unwrap();
+    assert_eq!(stage.run(Command::WaitNoLonger(WaitNoLonger { items: vec![number] })), Outcome::Done);
+    assert_eq!(extent_of(&stage, extent).pending_work, None);
+    let work = stage.view().work(9).unwrap();
+    assert!(matches!(work[..], [(_, WorkItem::Drop { home: DataServerId(1), .. })]));
+    let many = WaitNoLonger { items: vec![0; COPY_CHANGES_MAX + 1] };
+    assert_eq!(stage.refused(Command::WaitNoLonger(many)), Refusal::TableFull);
+    let many = HandOver { changes: vec![change(extent, 9, 2, &[]); COPY_CHANGES_MAX + 1] };
+    assert_eq!(stage.refused(Command::HandOver(many)), Refusal::TableFull);
+    let unknown = HandOver { changes: vec![change(extent, 4, 9, &[])] };
+    assert_eq!(stage.refused(Command::HandOver(unknown)), Refusal::Namespace(FsError::Invalid));
+}
+
+/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+#[test]
+fn commands_have_their_golden_bytes() {
+    let (extent, server) = (ExtentId { ino: 0x81, index: 2 }, DataServerId(6));
+    for (command, golden) in [
+        (Command::RemoveDataServer(RemoveDataServer { server }), "2306"),
+        (Command::DrainDataServer(DrainDataServer { server, drain: true }), "240601"),
+        (
+            Command::HandOver(HandOver { changes: vec![change(extent, 3, 4, &[(5, true)])] }),
+            "25018101020304010501",
+        ),
+        (Command::WaitNoLonger(WaitNoLonger { items: vec![7, 0x81] }), "2602078101"),
+    ] {
+        let bytes = postcard::to_allocvec(&command).unwrap();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden, "{command:?}");
+        assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
+    }
+}

@@ -1,0 +1,49 @@
+//! What administrators have done with data servers, and homes that are alive handing extents over.
+//!
+//! Spec: docs/protocol/admin.md.
+
+use layout::DataServerId;
+use mds_namespace::op::extent::CopyChange;
+use mds_namespace::op::held::Held;
+use serde::{Deserialize, Serialize};
+
+/// Forgets a data server that is gone for good. The proposer knows that it holds no lease and gets none. `NotFound` if it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemoveDataServer {
+    /// Which one.
+    pub server: DataServerId,
+}
+
+/// What became of a [`RemoveDataServer`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is forgotten.
+    Done,
+    /// It was to do more than one command strikes off: propose it again.
+    Again,
+    /// It holds something: nothing was changed.
+    Holds(Held),
+}
+
+/// Has everything moved away from a data server, or ends that. `NotFound` if it is not known, `NotPermitted` if no other would be left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainDataServer {
+    /// Which one.
+    pub server: DataServerId,
+    /// False: what it has may stay.
+    pub drain: bool,
+}
+
+/// Makes backups homes whose homes are alive. Each change stands for itself: one that does not fit (any more) changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOver {
+    /// The changes, at most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).
+    pub changes: Vec<CopyChange>,
+}
+
+/// Homes that were to give way are dead: they drop the extents before they get a lease, and nobody waits for that.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitNoLonger {
+    /// Numbers of the work items, at most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).
+    pub items: Vec<u64>,
+}
