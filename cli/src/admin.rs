@@ -1,6 +1,8 @@
-//! `shoal admin`: asks the metrics port of a running metadata server and prints tables.
+//! `shoal admin`: asks the metrics port of a running metadata server and prints tables; has the control port do something.
 
+mod act;
 mod get;
+mod verify;
 
 use comfy_table::{CellAlignment, Table, presets};
 use env::Clock;
@@ -15,14 +17,27 @@ use crate::output::bytes;
 ///
 /// # Errors
 /// If the server cannot be reached, or answers something else.
-pub(crate) fn run(admin: &Admin) -> anyhow::Result<()> {
+pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
     let at = admin.at;
-    let table = match admin.what {
-        AdminCommand::Status => status(&get::json(at, "/status")?),
-        AdminCommand::Exports => exports(&get::json::<Vec<MountLine>>(at, "/exports")?),
-        AdminCommand::Ds(AdminDs::List) => data_servers(&get::json::<Vec<DataServerLine>>(at, "/ds")?),
-    };
-    println!("{table}");
+    match &admin.what {
+        AdminCommand::Status => println!("{}", status(&get::json(at, "/status")?)),
+        AdminCommand::Exports => println!("{}", exports(&get::json::<Vec<MountLine>>(at, "/exports")?)),
+        AdminCommand::Ds(AdminDs::List) => {
+            println!("{}", data_servers(&get::json::<Vec<DataServerLine>>(at, "/ds")?));
+        }
+        AdminCommand::Ds(AdminDs::Drain { id }) => act::drain(&admin, *id, true).await?,
+        AdminCommand::Ds(AdminDs::Undrain { id }) => act::drain(&admin, *id, false).await?,
+        AdminCommand::Ds(AdminDs::Remove { id }) => act::remove(&admin, *id).await?,
+        AdminCommand::Verify { path, json } => {
+            let file = act::verify(&admin, path).await?;
+            if *json {
+                println!("{}", verify::json(path, &file)?);
+            } else {
+                println!("{}", verify::words(path, &file));
+                println!("{}", verify::table(&file));
+            }
+        }
+    }
     Ok(())
 }
 
@@ -163,18 +178,13 @@ fn data_servers(lines: &[DataServerLine]) -> Table {
         "Last seen",
     ]);
     for line in lines {
-        let state = match (line.up, line.full) {
-            (true, false) => "up",
-            (true, true) => "full",
-            (false, _) => "DOWN",
-        };
         let seen = line.silent_ms.map_or_else(
             || "not since start".to_owned(),
             |ms| format!("{}.{} s ago", ms / 1000, ms % 1000 / 100),
         );
         table.add_row([
             line.id.to_string(),
-            state.to_owned(),
+            state(line),
             line.addresses.iter().map(|address| readable(address)).collect::<Vec<_>>().join(", "),
             line.control.clone(),
             bytes(line.used_bytes),
@@ -190,6 +200,25 @@ fn data_servers(lines: &[DataServerLine]) -> Table {
         }
     }
     table
+}
+
+fn state(line: &DataServerLine) -> String {
+    let mut state = match (line.up, line.full) {
+        (true, false) => "up",
+        (true, true) => "full",
+        (false, _) => "DOWN",
+    }
+    .to_owned();
+    if line.draining {
+        state += match (line.extents_left, line.images_left) {
+            (Some(0), Some(0)) => ", empty: may be removed",
+            (Some(extents), Some(images)) => {
+                return state + &format!(", draining, {extents} extents and {images} images left");
+            }
+            _ => ", draining",
+        };
+    }
+    state
 }
 
 /// A universal address as people write it: `10.0.0.1.11.233` is `10.0.0.1:3049` (RFC 5665 §5.2.3.3).
@@ -238,8 +267,18 @@ mod tests {
             capacity_bytes: 20 << 30,
             used_bytes: 1536,
             journal_bytes: 0,
+            draining: false,
+            extents_left: None,
+            images_left: None,
             silent_ms: Some(12_345),
         };
+        let draining = |extents_left, images_left| {
+            let line = DataServerLine { up: true, draining: true, extents_left, images_left, ..line.clone() };
+            state(&line)
+        };
+        assert_eq!(draining(None, Some(1)), "up, draining");
+        assert_eq!(draining(Some(3), Some(0)), "up, draining, 3 extents and 0 images left");
+        assert_eq!(draining(Some(0), Some(0)), "up, empty: may be removed");
         let text = data_servers(&[line]).to_string();
         for word in ["DOWN", "127.0.0.1:3049", "1.5 KiB", "20.0 GiB", "12.3 s ago"] {
             assert!(text.contains(word), "{word}: {text}");

@@ -37,7 +37,7 @@ pub(crate) enum Command {
     Mds(Mds),
     /// Run one data server.
     Ds(Ds),
-    /// Ask a running cluster.
+    /// Ask a running cluster, or have it changed.
     Admin(Admin),
     /// Print what is on a disk, readably. Nothing is changed; the server that owns it should be stopped.
     Inspect(Inspect),
@@ -112,6 +112,10 @@ pub(crate) struct Mds {
     /// the same list on each. Fixed when the first starts. Without it this is the only one.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) members: Vec<(u64, SocketAddr)>,
+    /// Control addresses of all replicas, as `1=IP:PORT,2=IP:PORT,3=IP:PORT`: data servers and `shoal admin` that ask one which does
+    /// not lead are told where to go. Without it they try the others in turn.
+    #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
+    pub(crate) controls: Vec<(u64, SocketAddr)>,
     /// Configuration file (TOML). Every key is optional.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -190,9 +194,15 @@ pub(crate) enum DiskPreference {
 
 #[derive(Args, Debug)]
 pub(crate) struct Admin {
-    /// Metrics address of a metadata server.
+    /// Metrics address of a metadata server: for what is only looked at.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9049", global = true)]
     pub(crate) at: SocketAddr,
+    /// Control address of a metadata server, or of several: for `verify` and what changes something.
+    #[arg(long, value_name = "IP:PORT,..", value_delimiter = ',', default_value = "127.0.0.1:2050", global = true)]
+    pub(crate) control: Vec<SocketAddr>,
+    /// File with the cluster key: for `verify` and what changes something.
+    #[arg(long, value_name = "FILE", default_value = "shoal-data/cluster.key", global = true)]
+    pub(crate) cluster_key: PathBuf,
     #[command(subcommand)]
     pub(crate) what: AdminCommand,
 }
@@ -206,12 +216,35 @@ pub(crate) enum AdminCommand {
     /// Data servers.
     #[command(subcommand)]
     Ds(AdminDs),
+    /// Where each extent of a file is, and how many losses it survives.
+    Verify {
+        /// Path from the root of the file system, such as /a/b.
+        path: String,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum AdminDs {
     /// Each data server with its address, state and space.
     List,
+    /// Move everything away from a data server, with clients running; `ds list` says how much is left.
+    Drain {
+        /// Its number.
+        id: u32,
+    },
+    /// Let a data server keep what it has, and give it new data again.
+    Undrain {
+        /// Its number.
+        id: u32,
+    },
+    /// Forget a data server that is gone for good. Refused while it runs or holds something.
+    Remove {
+        /// Its number.
+        id: u32,
+    },
 }
 
 #[derive(Args, Debug)]

@@ -31,7 +31,7 @@ fn main() -> ExitCode {
         Command::Serve(serve) => run(serve::run(serve)),
         Command::Mds(mds) => run(mds::run(mds)),
         Command::Ds(ds) => run(ds::run(ds)),
-        Command::Admin(admin) => admin::run(&admin),
+        Command::Admin(admin) => run(admin::run(admin)),
         Command::Inspect(inspect) => inspect::run(&inspect),
     };
     match result {

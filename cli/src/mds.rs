@@ -36,6 +36,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
         cluster_key: key::load_or_make(&mds.cluster_key, &OsEntropy)?,
         node: mds.id,
         members: mds.members.iter().map(|(id, address)| (*id, address.to_string())).collect(),
+        controls: mds.controls.iter().map(|(id, address)| (*id, address.to_string())).collect(),
     };
     let mut registry = Registry::default();
     let what = || "opening the metadata store and looking for a leader".to_owned();

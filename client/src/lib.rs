@@ -1,4 +1,4 @@
-//! What a client of data servers does: the pNFS data path, and the control calls of a metadata server.
+//! What a client of data servers does: the pNFS data path, and the control calls of a metadata server. And what an administrator asks.
 //!
 //! The metadata server uses the data path for I/O in band; the NFSv3 gateway and the FUSE client are fronts of the same.
 //! Knows no layout policy: a caller brings a [`Route`], and gets an error that says whether it should fetch a new layout.
@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod control;
 pub mod data_path;
 pub mod limits;

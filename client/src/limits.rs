@@ -12,6 +12,10 @@ pub const CONTROL_MS_MAX: u64 = 10_000;
 pub const ENCODE_MS_MAX: u64 = 300_000;
 /// How long an image may take that is made again from up to eight others.
 pub const REBUILD_MS_MAX: u64 = 300_000;
+/// How long what an administrator asks may take: extents may have to be counted.
+pub const ADMIN_MS_MAX: u64 = 120_000;
+/// Metadata servers that are asked one after the other which of them leads.
+pub const ADMIN_CALLS_MAX: usize = 16;
 /// Pause before a call that was answered JUKEBOX is made again.
 pub const JUKEBOX_PAUSE_MS: u64 = 200;
 /// How often a call that was answered JUKEBOX is made again.

@@ -7,11 +7,15 @@
 //! INVARIANT: only a backup that holds everything (is not being filled) ever becomes home.
 //! Spec: docs/protocol/replicate.md.
 
+mod leave;
+
 use serde::{Deserialize, Serialize};
 
 use crate::data_server::DataServerId;
 use crate::epoch::Epoch;
 use crate::limits::EXTENT_BYTES;
+
+pub use leave::leave;
 
 /// Backups of one extent at most.
 pub const BACKUPS_MAX: usize = 2;

@@ -80,6 +80,8 @@ impl Cluster {
             cluster_key: setup.key.clone(),
             node: FRONT_NODE,
             members: members.clone(),
+            // Only the first replica has a front.
+            controls: vec![(FRONT_NODE, plan.control_target().to_string())],
         };
         let what = || "opening the metadata store".to_owned();
         let replicas = Replicas::start(&folder, &members, &setup.key, setup.disk).await?;

@@ -396,6 +396,8 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
 fn metadata_config(node: NodeId, seals: bool) -> MdsConfig {
     let members =
         (0..METADATA_NODES).map(|member| (member as u64 + 1, crate::address(member, RAFT_PORT).to_string()));
+    let controls = (0..METADATA_NODES)
+        .map(|member| (member as u64 + 1, crate::address(member, CONTROL_PORT).to_string()));
     MdsConfig {
         dir: "/metadata".into(),
         listen: crate::address(node, NFS_PORT),
@@ -415,6 +417,7 @@ fn metadata_config(node: NodeId, seals: bool) -> MdsConfig {
         cluster_key: ClusterKey::new(KEY),
         node: node as u64 + 1,
         members: members.collect(),
+        controls: controls.collect(),
     }
 }
 

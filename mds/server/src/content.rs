@@ -15,7 +15,7 @@ use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX};
 use crate::server::Server;
-use crate::{copies, flexfile, status};
+use crate::{copies, drain, flexfile, status};
 
 /// The client tag of the metadata server's own handles.
 const OWN_TAG: u32 = 0;
@@ -265,6 +265,9 @@ pub(crate) async fn move_to_extents(server: &Server, ino: Ino) -> Result<(), Nfs
 /// An earlier move was cut short and may have left bytes behind that are no longer the file's: they must not show up
 /// when the file grows.
 async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Result<(), Nfsstat4> {
+    if drain::is_yielding(server.view()?.namespace(), record) {
+        return Err(Nfsstat4::Delay);
+    }
     let fence = Command::Fence(Fence { extent: record.extent });
     let Outcome::Extent(fenced) = server.propose(fence).await? else {
         return Err(Nfsstat4::Serverfault);

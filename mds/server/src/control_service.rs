@@ -1,6 +1,7 @@
-//! What data servers call: register, heartbeat, words about copies and about images, behind the cluster key.
+//! What data servers call: register, heartbeat, words about copies and about images; and what administrators call. Behind the cluster
+//! key.
 //!
-//! Spec: docs/protocol/control.md §1, §2; docs/protocol/replicate.md §3; docs/protocol/seal.md §2, §5.
+//! Spec: docs/protocol/control.md §1, §2; docs/protocol/replicate.md §3; docs/protocol/seal.md §2, §5; docs/protocol/admin.md §1.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::Known;
 use crate::server::Server;
-use crate::{copies, probe, seal, work};
+use crate::{admin, copies, probe, seal, work};
 
 /// The service on the control port.
 pub(crate) struct ControlService {
@@ -127,6 +128,15 @@ impl Service for ControlService {
                 })
                 .await
             }),
+            Some(Procedure::DsRemove) => Box::pin(async move {
+                reply(header.xid, args, |ask| async move { admin::remove(&server, &peer, ask).await }).await
+            }),
+            Some(Procedure::DsDrain) => Box::pin(async move {
+                reply(header.xid, args, |ask| async move { admin::drain(&server, &peer, ask).await }).await
+            }),
+            Some(Procedure::Verify) => Box::pin(async move {
+                reply(header.xid, args, |ask| async move { admin::verify(&server, &peer, &ask).await }).await
+            }),
             Some(Procedure::Null) => answer(accepted_success(header.xid)),
             _ => answer(proc_unavail(header.xid)),
         }
@@ -173,12 +183,16 @@ async fn register_one(
     });
     let id = match server.shard.propose(None, command).await {
         Ok(Outcome::DataServer(id)) => DataServerId(id),
-        Ok(_) => return Err(Refusal::Invalid),
-        Err(mds_shard::ProposeError::NotLeader { leader }) => {
-            return Err(Refusal::NotLeader {
-                leader: leader.map(|(_, address)| address).unwrap_or_default(),
-            });
+        Ok(outcome) => {
+            let refused = match outcome {
+                Outcome::Refused(refusal) => refusal.to_string(),
+                other => format!("{other:?}"),
+            };
+            // docs/protocol/admin.md §2: one that was removed.
+            tracing::warn!(control = %register.control, refused, "a data server may not register");
+            return Err(Refusal::Invalid);
         }
+        Err(mds_shard::ProposeError::NotLeader { leader }) => return Err(server.not_leader(leader)),
         Err(_) => return Err(Refusal::Busy),
     };
     let known = Known {
@@ -198,6 +212,8 @@ async fn register_one(
         broken_ms: None,
         answered_ms: None,
         condemned: false,
+        removing: false,
+        draining: is_draining(&server, id),
     };
     tracing::info!(server = id.0, addresses = ?known.addresses, "data server registered");
     server.data_servers.put(id, known);
@@ -209,7 +225,7 @@ async fn register_one(
         tracing::warn!(server = id.0, "data server cannot be told what it missed: no lease yet");
         return Err(Refusal::Busy);
     }
-    if !server.data_servers.grant(id, server.now_ms()) {
+    if !is_known(&server, id) || !server.data_servers.grant(id, server.now_ms()) {
         return Err(Refusal::Busy);
     }
     server.copies.look.notify_one();
@@ -226,18 +242,27 @@ async fn register_one(
     })
 }
 
+/// Whether everything is to move away from it, by the log.
+fn is_draining(server: &Server, id: DataServerId) -> bool {
+    server.view().ok().and_then(|view| view.draining().ok()).is_some_and(|all| all.contains(&id.0))
+}
+
+/// Whether it was not removed since it began to register.
+fn is_known(server: &Server, id: DataServerId) -> bool {
+    server.view().ok().and_then(|view| view.data_server(id.0).ok()).flatten().is_some()
+}
+
 async fn copies(server: &Server, peer: Result<Peer, Refusal>, ask: &AskCopies) -> Result<CopySet, Refusal> {
     data_server(peer)?;
     leading(server)?;
     copies::hear(server, ask).await
 }
 
-fn leading(server: &Server) -> Result<(), Refusal> {
+pub(crate) fn leading(server: &Server) -> Result<(), Refusal> {
     if server.shard.is_leader() {
         return Ok(());
     }
-    let leader = server.shard.leader().map(|(_, address)| address).unwrap_or_default();
-    Err(Refusal::NotLeader { leader })
+    Err(server.not_leader(server.shard.leader()))
 }
 
 async fn heartbeat(

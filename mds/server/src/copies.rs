@@ -6,7 +6,9 @@
 //! INVARIANT: a home is replaced only while it surely holds no lease and can get none.
 //! Spec: docs/protocol/replicate.md §3, §4.
 
-use layout::ExtentId;
+use std::collections::{BTreeMap, BTreeSet};
+
+use layout::{DataServerId, ExtentId};
 use layout::copies::{Wish, plan};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{ExtentRecord, op};
@@ -19,6 +21,7 @@ use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::v4::Nfsstat4;
 
+use crate::drain::Handing;
 use crate::limits::FAILOVER_WAIT_MS_MAX;
 use crate::server::Server;
 use crate::status;
@@ -50,6 +53,12 @@ pub(crate) struct Copies {
     pub(crate) look: Notify,
     /// As of the last whole look.
     pub(crate) tally: Mutex<Tally>,
+    /// What each server that is to be empty still keeps, as of the last whole look: extents.
+    pub(crate) left: Mutex<BTreeMap<DataServerId, u64>>,
+    /// Homes hand over now.
+    pub(crate) handing: Handing,
+    /// Extents whose layouts are being recalled because they get another home: no new ones meanwhile.
+    pub(crate) moving: Mutex<BTreeSet<ExtentId>>,
 }
 
 /// The copies of an extent as data servers are told them.
@@ -91,6 +100,23 @@ pub(crate) async fn served(server: &Server, extent: ExtentId) -> Result<Option<E
         let waits = if usable { record.pending_work.is_some() } else { heir };
         if !waits || deadline_ms <= now_ms {
             return Ok(Some(record));
+        }
+        tokio::select! {
+            () = changed => {}
+            () = server.env.clock.sleep_ms(LOOK_MS) => {}
+        }
+    }
+}
+
+/// Returns when layouts of the extent may be given out again, or it takes too long.
+pub(crate) async fn still(server: &Server, extent: ExtentId) {
+    let deadline_ms = server.now_ms() + FAILOVER_WAIT_MS_MAX;
+    loop {
+        let changed = server.copies.changed.notified();
+        tokio::pin!(changed);
+        changed.as_mut().enable();
+        if !server.copies.moving.lock().contains(&extent) || deadline_ms <= server.now_ms() {
+            return;
         }
         tokio::select! {
             () = changed => {}

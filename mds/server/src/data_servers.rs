@@ -62,6 +62,10 @@ pub(crate) struct Known {
     pub(crate) answered_ms: Option<u64>,
     /// Its extents are being given to others: it gets no lease.
     pub(crate) condemned: bool,
+    /// It is being removed: it gets no lease.
+    pub(crate) removing: bool,
+    /// By the log, what it has is to move away: it gets nothing new.
+    pub(crate) draining: bool,
 }
 
 impl Known {
@@ -123,6 +127,7 @@ impl DataServers {
         for known in all.values_mut() {
             (known.renewed_ms, known.answered_ms, known.broken_ms) = (None, None, None);
             (known.suspect_ms, known.full_ms, known.condemned) = (None, None, false);
+            known.removing = false;
         }
         self.since_ms.store(now_ms, Ordering::Release);
         self.term.store(term, Ordering::Release);
@@ -153,6 +158,7 @@ impl DataServers {
         if let Some(before) = all.get(&id) {
             known.renewed_ms = known.renewed_ms.or(before.renewed_ms);
             known.condemned = before.condemned;
+            known.removing = before.removing;
             known.broken_ms = before.broken_ms;
             if known.addresses == before.addresses {
                 known.answered_ms = before.answered_ms;
@@ -166,7 +172,7 @@ impl DataServers {
     pub(crate) fn grant(&self, id: DataServerId, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&id) {
-            Some(known) if !known.condemned => {
+            Some(known) if !known.condemned && !known.removing => {
                 known.renewed_ms = Some(now_ms);
                 true
             }
@@ -191,6 +197,49 @@ impl DataServers {
         if let Some(known) = self.known.write().get_mut(&id) {
             known.condemned = false;
         }
+    }
+
+    /// From now on until [`end_removal`](Self::end_removal) the server gets no lease. False if it holds one, or may.
+    pub(crate) fn begin_removal(&self, id: DataServerId, now_ms: u64) -> bool {
+        let mut all = self.known.write();
+        match all.get_mut(&id) {
+            Some(known) if self.is_dead_for(known, now_ms).is_some() => {
+                known.removing = true;
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// It stays.
+    pub(crate) fn end_removal(&self, id: DataServerId) {
+        if let Some(known) = self.known.write().get_mut(&id) {
+            known.removing = false;
+        }
+    }
+
+    /// It is in the log no more.
+    pub(crate) fn forget(&self, id: DataServerId) {
+        self.known.write().remove(&id);
+    }
+
+    /// By the log, what it has is to move away, or may stay.
+    pub(crate) fn set_draining(&self, id: DataServerId, draining: bool) {
+        if let Some(known) = self.known.write().get_mut(&id) {
+            known.draining = draining;
+        }
+    }
+
+    /// True if what it has is to move away.
+    #[must_use]
+    pub(crate) fn is_draining(&self, id: DataServerId) -> bool {
+        self.known.read().get(&id).is_some_and(|known| known.draining)
+    }
+
+    /// All that are to be empty, by id.
+    #[must_use]
+    pub(crate) fn draining(&self) -> Vec<DataServerId> {
+        self.known.read().iter().filter(|(_, known)| known.draining).map(|(id, _)| *id).collect()
     }
 
     /// A home could not reach it.
@@ -250,13 +299,13 @@ impl DataServers {
     #[must_use]
     pub(crate) fn places(&self, now_ms: u64) -> Vec<Place> {
         let place = |(id, known): (&DataServerId, &Known)| {
-            let up = self.lives(known, now_ms) && !known.condemned;
+            let up = self.lives(known, now_ms) && !known.condemned && !known.removing;
             let suspect = known.suspect_ms.is_some_and(|since_ms| now_ms < since_ms + SUSPECT_MS);
             Place {
                 id: *id,
                 domain: known.domain.clone(),
                 free_bytes: known.usage.free_bytes(),
-                fit: up && known.full_ms.is_none() && !suspect,
+                fit: up && known.full_ms.is_none() && !suspect && !known.draining,
                 up,
                 dead: self.is_dead_for(known, now_ms).is_some(),
             }
@@ -286,7 +335,7 @@ impl DataServers {
     pub(crate) fn renew(&self, id: DataServerId, uuid: [u8; 16], usage: Usage, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&id) {
-            Some(known) if known.uuid == uuid && !known.condemned => {
+            Some(known) if known.uuid == uuid && !known.condemned && !known.removing => {
                 let free_bytes = usage.free_bytes();
                 known.usage = usage;
                 known.renewed_ms = Some(now_ms);
@@ -374,7 +423,7 @@ impl DataServers {
                 id: *id,
                 free_bytes: known.usage.free_bytes(),
                 capacity_bytes: known.usage.capacity_bytes,
-                up: self.lives(known, now_ms) && known.full_ms.is_none(),
+                up: self.lives(known, now_ms) && known.full_ms.is_none() && !known.draining,
             })
             .collect();
         // Consecutive extents of a file go to consecutive servers; files begin at different ones.

@@ -55,6 +55,8 @@ pub struct MdsConfig {
     pub node: u64,
     /// All replicas; empty means that this one is alone.
     pub members: Vec<(u64, String)>,
+    /// Control addresses of replicas, as far as they are known: whoever asks one that does not lead is told that of the leader.
+    pub controls: Vec<(u64, String)>,
 }
 
 /// Why a metadata server does not start.
@@ -228,6 +230,7 @@ impl MetadataServer {
     pub fn data_servers(&self) -> Vec<DataServerLine> {
         let now_ms = self.server.now_ms();
         let servers = &self.server.data_servers;
+        let draining = self.server.view().ok().and_then(|view| view.draining().ok()).unwrap_or_default();
         let line = |(id, known): (DataServerId, Known)| DataServerLine {
             id: id.0,
             uuid: hex(&known.uuid),
@@ -239,6 +242,9 @@ impl MetadataServer {
             capacity_bytes: known.usage.capacity_bytes,
             used_bytes: known.usage.used_bytes,
             journal_bytes: known.usage.journal_bytes,
+            draining: draining.contains(&id.0),
+            extents_left: self.server.copies.left.lock().get(&id).copied(),
+            images_left: self.server.sealing.left.lock().get(&id).copied(),
             silent_ms: known.renewed_ms.map(|renewed_ms| now_ms.saturating_sub(renewed_ms)),
             addresses: known.addresses,
             control: known.control_address,
@@ -339,6 +345,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
         members: config.members.clone(),
+        controls: config.controls.iter().cloned().collect(),
         shard,
         env,
     })
@@ -350,6 +357,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
 /// When the store cannot be read.
 pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartError> {
     let view = server.shard.view().map_err(|e| StartError::Store(e.to_string()))?;
+    let draining = view.draining().map_err(|e| StartError::Store(e.to_string()))?;
     for known in view.data_servers().map_err(|e| StartError::Store(e.to_string()))? {
         let Ok(address) = known.control.parse() else { continue };
         server.data_servers.put(
@@ -367,6 +375,8 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
                 broken_ms: None,
                 answered_ms: None,
                 condemned: false,
+                removing: false,
+                draining: draining.contains(&known.id),
             },
         );
     }

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod adopt;
 mod attr;
 mod callback;
@@ -16,6 +17,7 @@ mod context;
 mod control_service;
 mod copies;
 mod data_servers;
+mod drain;
 mod driver;
 pub mod export;
 mod export_tree;

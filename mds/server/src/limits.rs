@@ -52,6 +52,12 @@ pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
 pub const COPIES_SCAN_MAX: usize = 1024;
 /// Homes that are asked at once to fill backups of theirs; each extent counts.
 pub const FILLS_AT_ONCE_MAX: usize = 16;
+/// Extents that have a backup filled at once because a server is to be empty.
+pub const DRAIN_FILLS_MAX: usize = 32;
+/// Extents whose homes hand over in one go.
+pub const HAND_OVERS_MAX: usize = 64;
+/// How long clients may take to give layouts back before a home hands over.
+pub const HAND_OVER_RECALL_MS_MAX: u64 = 3_000;
 /// Images that wait for a group; further ones are shown again later.
 pub const IMAGES_WAITING_MAX: usize = 16_384;
 /// A waiting image that was not shown for this long is forgotten. Data servers show theirs every minute.

@@ -62,6 +62,7 @@ pub(crate) struct Metrics {
     recalls: Counter,
     recalls_any: Counter,
     promotions: Counter,
+    hand_overs: Counter,
     extents_degraded: Gauge<u64, AtomicU64>,
     extents_filling: Gauge<u64, AtomicU64>,
     extents_unserved: Gauge<u64, AtomicU64>,
@@ -88,6 +89,7 @@ impl Metrics {
             recalls: Counter::default(),
             recalls_any: Counter::default(),
             promotions: Counter::default(),
+            hand_overs: Counter::default(),
             extents_degraded: Gauge::default(),
             extents_filling: Gauge::default(),
             extents_unserved: Gauge::default(),
@@ -114,6 +116,8 @@ impl Metrics {
         registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
         let what = "Times a client was asked to give back layouts of its choice";
         registry.register("shoal_recalls_any", what, m.recalls_any.clone());
+        let what = "Extents that a home which is to be empty gave to a backup";
+        registry.register("shoal_hand_overs", what, m.hand_overs.clone());
         registry.register(
             "shoal_promotions",
             "Extents whose dead home a backup replaced",
@@ -188,6 +192,11 @@ impl Metrics {
     /// Backups became homes.
     pub(crate) fn promoted(&self, extents: usize) {
         self.promotions.inc_by(extents as u64);
+    }
+
+    /// Homes that are alive gave extents to backups.
+    pub(crate) fn handed_over(&self, extents: usize) {
+        self.hand_overs.inc_by(extents as u64);
     }
 
     /// How the copies of extents are.

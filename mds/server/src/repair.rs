@@ -6,7 +6,7 @@
 //!
 //! Spec: docs/protocol/replicate.md §4.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -21,6 +21,7 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::control::ClusterKey;
 
 use crate::adopt;
+use crate::drain::{self, Draining};
 use crate::copies::{Tally, set_of};
 use crate::driver::remember_data_servers;
 use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
@@ -36,8 +37,8 @@ const REST_MS: u64 = 5_000;
 /// What a look at all extents goes by.
 #[derive(Clone, Default, PartialEq, Eq)]
 struct Standing {
-    /// Servers, and for each whether it is up, dead, dead for long, fit for more.
-    servers: Vec<(DataServerId, bool, bool, bool, bool)>,
+    /// Servers, and for each whether it is up, dead, dead for long, fit for more, to be empty.
+    servers: Vec<(DataServerId, [bool; 5])>,
 }
 
 /// What a look found.
@@ -81,8 +82,11 @@ pub(crate) async fn drive(server: Arc<Server>, key: ClusterKey) {
 }
 
 fn standing(server: &Server, now_ms: u64) -> Standing {
-    let one =
-        |place: &Place| (place.id, place.up, place.dead, dead_long(server, place.id, now_ms), place.fit);
+    let draining = server.data_servers.draining();
+    let one = |place: &Place| {
+        let long = dead_long(server, place.id, now_ms);
+        (place.id, [place.up, place.dead, long, place.fit, draining.contains(&place.id)])
+    };
     Standing { servers: server.data_servers.places(now_ms).iter().map(one).collect() }
 }
 
@@ -122,6 +126,8 @@ enum Pass<'a> {
 /// Walks over all extents; `None` if the store cannot be read.
 async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
     let mut look = Look { tally: Tally { losses_survived: u64::MAX, ..Tally::default() }, unfinished: false };
+    let mut draining = Draining::begin(server);
+    let mut left: BTreeMap<DataServerId, u64> = draining.leaving().iter().map(|id| (*id, 0)).collect();
     let mut from = ExtentId { ino: 0, index: 0 };
     let mut fills = Vec::new();
     loop {
@@ -135,14 +141,17 @@ async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
             Some(index) => ExtentId { ino: last.extent.ino, index },
             None => ExtentId { ino: last.extent.ino.checked_add(1)?, index: 0 },
         };
-        let changed = change(server, pass, &records).await;
+        let changed = change(server, pass, &mut draining, &records).await;
         look.unfinished |= !changed.is_empty();
         if matches!(pass, Pass::Backups) {
             let places = server.data_servers.places(server.now_ms());
             for record in &records {
                 count(server, &places, record, &mut look);
+                for id in record.servers() {
+                    left.entry(id).and_modify(|count| *count += 1);
+                }
                 let is_filled = record.backups.iter().any(|backup| backup.filling);
-                if is_filled && fills.len() < FILLS_AT_ONCE_MAX {
+                if is_filled && fills.len() < FILLS_AT_ONCE_MAX && !yields(server, record) {
                     fills.push(record.clone());
                 }
             }
@@ -157,7 +166,18 @@ async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
             u64::from(wanted(server, &server.data_servers.places(server.now_ms()))) - 1;
     }
     join_all(fills.iter().map(|record| fill(server, record))).await;
+    if matches!(pass, Pass::Backups) {
+        look.unfinished |= left.values().any(|count| 0 < *count);
+        *server.copies.left.lock() = left;
+        drain::hand_over(server, draining.hands);
+    }
     Some(look)
+}
+
+/// Whether the home before is still to give way.
+fn yields(server: &Server, record: &ExtentRecord) -> bool {
+    let view = record.pending_work.and_then(|_| server.view().ok());
+    view.is_some_and(|view| drain::is_yielding(view.namespace(), record))
 }
 
 /// As many copies as there are wished and servers to hold them: one server can hold one.
@@ -183,7 +203,12 @@ fn count(server: &Server, places: &[Place], record: &ExtentRecord, look: &mut Lo
 }
 
 /// Plans for these extents, and has the log make it so. Answers what was changed.
-async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) -> Vec<ExtentRecord> {
+async fn change(
+    server: &Arc<Server>,
+    pass: Pass<'_>,
+    draining: &mut Draining,
+    records: &[ExtentRecord],
+) -> Vec<ExtentRecord> {
     let now_ms = server.now_ms();
     let places = server.data_servers.places(now_ms);
     let copies = usize::try_from(server.config.hot_copies).unwrap_or(1);
@@ -191,7 +216,7 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
         .iter()
         .map(|place| Place { dead: place.dead && dead_long(server, place.id, now_ms), ..place.clone() })
         .collect();
-    let planned = |record: &ExtentRecord| -> Option<Set> {
+    let mut planned = |record: &ExtentRecord| -> Option<Set> {
         let now = record.copies();
         let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index));
         match pass {
@@ -200,9 +225,11 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
             }
             Pass::Homes(_) => None,
             Pass::Backups => {
-                let next = plan(&now, &buried, &Wish { copies, lost: None, bury: true }, turn)?;
                 // Homes are not for this pass: whoever is not condemned may hold a lease.
-                (next.home == now.home).then_some(next)
+                match plan(&now, &buried, &Wish { copies, lost: None, bury: true }, turn) {
+                    Some(next) => (next.home == now.home).then_some(next),
+                    None => draining.next(record, &places, copies, turn),
+                }
             }
         }
     };
@@ -227,6 +254,7 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
     }
     if let Pass::Homes(dead) = pass {
         changed.extend(adopt::adopt(server, dead, records).await);
+        drain::wait_no_longer(server, dead, records).await;
     }
     if changed.is_empty() {
         return changed;
@@ -237,7 +265,7 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
     }
     if let Pass::Homes(_) = pass {
         tracing::warn!(extents = changed.len(), "others have taken the place of dead homes");
-        recall(server, &changed).await;
+        recall(server, changed.iter().map(|record| record.extent.ino).collect()).await;
         server.metrics.promoted(changed.len());
     }
     server.copies.changed.notify_waiters();
@@ -245,9 +273,9 @@ async fn change(server: &Arc<Server>, pass: Pass<'_>, records: &[ExtentRecord]) 
     changed
 }
 
-/// Asks for the layouts of these extents back: they name a server that is dead. Before those are woken who wait for new ones.
-async fn recall(server: &Arc<Server>, records: &[ExtentRecord]) {
-    let files: BTreeSet<u64> = records.iter().map(|record| record.extent.ino).collect();
+/// Asks for the layouts of these files back: they name a server that is dead, or about to give way. Before those are woken who wait for
+/// new ones.
+pub(crate) async fn recall(server: &Arc<Server>, files: BTreeSet<u64>) {
     let recalls = files.into_iter().filter_map(|ino| {
         let held = server.view().ok()?.layouts_of(ino).ok()?;
         let what = LayoutRecall { ino, iomode: None, except_client: None };
@@ -256,9 +284,13 @@ async fn recall(server: &Arc<Server>, records: &[ExtentRecord]) {
     join_all(recalls).await;
 }
 
-/// Has a home fill its backups.
+/// Has a home fill its backups, if it is so still.
 async fn fill(server: &Server, record: &ExtentRecord) {
     let now_ms = server.now_ms();
+    let now = server.view().ok().and_then(|view| op::extent::extent(view.namespace(), record.extent).ok());
+    if now.flatten().is_none_or(|now| (now.home, now.epoch) != (record.home, record.epoch)) {
+        return;
+    }
     if !server.data_servers.is_up(record.home, now_ms) {
         return;
     }

@@ -136,6 +136,15 @@ pub struct DataServerLine {
     pub used_bytes: u64,
     /// Bytes of its journal files.
     pub journal_bytes: u64,
+    /// What it has is to move away.
+    #[serde(default)]
+    pub draining: bool,
+    /// Extents that a draining server keeps, as of the leader's last look; `None` before it, and on other replicas.
+    #[serde(default)]
+    pub extents_left: Option<u64>,
+    /// Images of groups that are on a draining server, as of the leader's last look; `None` before it, and on other replicas.
+    #[serde(default)]
+    pub images_left: Option<u64>,
     /// Milliseconds since it was last heard of.
     pub silent_ms: Option<u64>,
 }

@@ -12,6 +12,7 @@ mod pool;
 pub(crate) mod presence;
 pub(crate) mod sealer;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use layout::DataServerId;
@@ -61,6 +62,8 @@ pub(crate) struct Sealing {
     pub(crate) count: Notify,
     /// Images that were found missing, and are not being made again yet.
     missing: AtomicU64,
+    /// What each server that is to be empty still has, as of the last whole look: images.
+    pub(crate) left: Mutex<BTreeMap<DataServerId, u64>>,
     /// Since when this node leads, by the monotonic clock.
     leading_since_ms: Mutex<Option<u64>>,
 }
@@ -106,8 +109,8 @@ fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
     let site = |place: layout::copies::Place| Site {
         id: place.id,
         labels: Labels { zone: place.domain.zone, rack: place.domain.rack, host: place.domain.host },
-        // One that is full keeps what it has, and gets no parity.
-        free_bytes: if server.data_servers.is_full(place.id) { 0 } else { place.free_bytes },
+        // One that is full, or to be empty, keeps what it has, and gets no parity.
+        free_bytes: if server.data_servers.is_full(place.id) || server.data_servers.is_draining(place.id) { 0 } else { place.free_bytes },
         up: place.up && !server.data_servers.is_broken(place.id),
     };
     server.data_servers.places(now_ms).into_iter().map(site).collect()

@@ -1,6 +1,6 @@
 //! The metadata server as operations see it: the shard, sessions, exports, data servers and what drives them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -9,10 +9,11 @@ use client::DataPath;
 use env::Env;
 use layout::ec::Profile;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
-use mds_namespace::{Content, Ino, Inode, Kind, op};
+use mds_namespace::{Content, Ino, Inode, Kind, WorkItem, op};
 use mds_shard::command::data::Written;
 use mds_shard::{Command, Origin, Outcome, ProposeError, Shard, StateView};
 use parking_lot::Mutex;
+use wire_nfs::control::Refusal;
 use wire_nfs::v4::attr::Fsid;
 use wire_nfs::v4::{Filehandle, Nfsstat4, Verifier};
 
@@ -118,6 +119,8 @@ pub(crate) struct Server {
     pub(crate) movers: Movers,
     /// All replicas: number and address; empty if this one is alone.
     pub(crate) members: Vec<(u64, String)>,
+    /// Control addresses of replicas, as far as they are known.
+    pub(crate) controls: BTreeMap<u64, String>,
 }
 
 impl Server {
@@ -133,6 +136,14 @@ impl Server {
     /// DELAY if this node cannot read now.
     pub(crate) fn view(&self) -> Result<StateView, Nfsstat4> {
         self.shard.view().map_err(|e| status::of_propose(&e))
+    }
+
+    /// Refuses what only the leader may do. Members know each other by the addresses of their log; nobody else is to be sent there.
+    ///
+    /// Spec: docs/protocol/admin.md §1.
+    pub(crate) fn not_leader(&self, leader: Option<(u64, String)>) -> Refusal {
+        let control = leader.and_then(|(id, _)| self.controls.get(&id).cloned());
+        Refusal::NotLeader { leader: control.unwrap_or_default() }
     }
 
     /// Puts a command of the server's own through the log.
@@ -276,19 +287,32 @@ impl Server {
     /// # Errors
     /// DELAY if a data server that serves clients could not be told; the client asks again.
     pub(crate) async fn settle_cuts(&self, ino: Ino, size_bytes: u64) -> Result<(), Nfsstat4> {
-        let first = ExtentId::of(ino, size_bytes).map_or(u32::MAX, |extent| extent.index);
-        let mut items = Vec::new();
-        {
-            let view = self.view()?;
-            let records = op::extent::extents(view.namespace(), ino, first, usize::MAX)
-                .map_err(|e| status::of_namespace(&e))?;
-            for number in records.iter().filter_map(|record| record.pending_work) {
-                let item =
-                    op::extent::item(view.namespace(), number).map_err(|e| status::of_namespace(&e))?;
-                items.extend(item.map(|item| (number, item)));
+        // Once more where a home gave way first: the cut is the next one's work.
+        for _ in 0..2 {
+            let items = self.cuts(ino, size_bytes)?;
+            let more = items.iter().any(|(_, item)| matches!(item, WorkItem::Yield { .. }));
+            if !items.is_empty() {
+                work::settle(self, items).await?;
+            }
+            if !more {
+                return Ok(());
             }
         }
-        if items.is_empty() { Ok(()) } else { work::settle(self, items).await }
+        Err(Nfsstat4::Delay)
+    }
+
+    /// What homes must do before a truncation is answered.
+    fn cuts(&self, ino: Ino, size_bytes: u64) -> Result<Vec<(u64, WorkItem)>, Nfsstat4> {
+        let first = ExtentId::of(ino, size_bytes).map_or(u32::MAX, |extent| extent.index);
+        let mut items = Vec::new();
+        let view = self.view()?;
+        let records = op::extent::extents(view.namespace(), ino, first, usize::MAX)
+            .map_err(|e| status::of_namespace(&e))?;
+        for number in records.iter().filter_map(|record| record.pending_work) {
+            let item = op::extent::item(view.namespace(), number).map_err(|e| status::of_namespace(&e))?;
+            items.extend(item.map(|item| (number, item)));
+        }
+        Ok(items)
     }
 }
 

@@ -17,7 +17,7 @@ use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{SETTLE_CALLS_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
-use crate::{adopt, copies, status};
+use crate::{adopt, copies, drain, status};
 
 /// Between two rounds when nobody calls.
 const ROUND_MS: u64 = 1000;
@@ -163,6 +163,10 @@ async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError>
             known.control.cut(*extent, *epoch, *keep_bytes, set).await
         }
         WorkItem::Drop { extent, epoch, .. } => known.control.drop_extent(*extent, *epoch).await,
+        WorkItem::Yield { extent, epoch, .. } => {
+            drain::fence_set(server, *extent, *epoch).await?;
+            known.control.drop_extent(*extent, *epoch).await
+        }
         WorkItem::Fence { extent, epoch, .. } => known.control.fence(*extent, *epoch).await,
         WorkItem::Adopt { extent, epoch, keep_bytes, .. } => {
             // Who knows nothing of the image now will be asked to drop the extent soon.

@@ -113,6 +113,7 @@ struct Keepers {
 /// Finds out who keeps an extent. Waits a little for a backup to take the place of a dead home: a client that is refused
 /// would stay away for minutes.
 async fn keepers(cx: &Context, extent: ExtentId, client: u64) -> Result<Keepers, Nfsstat4> {
+    copies::still(&cx.server, extent).await;
     if let Some(record) = copies::served(&cx.server, extent).await? {
         // A backup that is being filled is given up if it has no room.
         let whole = record.backups.iter().filter(|backup| !backup.filling).map(|backup| backup.server);

@@ -113,13 +113,11 @@ pub(crate) fn image_ref(image: ImageId, content_bytes: u32, file_bytes: u32, roo
 }
 
 /// Returns when a view shows everything that any node may have answered before; refuses where another leads.
-async fn in_force(server: &Server) -> Result<(), Refusal> {
+pub(crate) async fn in_force(server: &Server) -> Result<(), Refusal> {
     match server.shard.read_barrier().await {
         Ok(()) if server.shard.is_leader() => Ok(()),
         Ok(()) => Err(Refusal::Busy),
-        Err(ProposeError::NotLeader { leader }) => {
-            Err(Refusal::NotLeader { leader: leader.map(|(_, address)| address).unwrap_or_default() })
-        }
+        Err(ProposeError::NotLeader { leader }) => Err(server.not_leader(leader)),
         Err(_) => Err(Refusal::Busy),
     }
 }
@@ -237,9 +235,7 @@ pub(crate) async fn thaw(server: &Server, ask: &Thaw) -> Result<Nothing, Refusal
     match server.shard.propose(None, Command::ThawExtent(thawed)).await {
         Ok(Outcome::Done) => Ok(Nothing),
         Ok(_) => Err(Refusal::NotHome),
-        Err(ProposeError::NotLeader { leader }) => {
-            Err(Refusal::NotLeader { leader: leader.map(|(_, address)| address).unwrap_or_default() })
-        }
+        Err(ProposeError::NotLeader { leader }) => Err(server.not_leader(leader)),
         Err(_) => Err(Refusal::Busy),
     }
 }

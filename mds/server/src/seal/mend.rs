@@ -5,6 +5,7 @@
 //!
 //! Spec: docs/protocol/seal.md §6, §7.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use layout::DataServerId;
@@ -29,6 +30,9 @@ const AGAIN_MS: u64 = 2_000;
 const REST_MS: u64 = 10_000;
 /// And so many times as long as a look takes: of very many groups, looking must not be all there is done.
 const REST_PARTS: u64 = 20;
+
+/// Above what any group can lose: images that are where they should not be, but can be read.
+const UNHURRIED: usize = 1 << 16;
 
 /// An image that is to be made again: what its group can still lose, the group, the slot.
 type Lost = (usize, GroupId, usize);
@@ -60,15 +64,18 @@ pub(crate) async fn drive(server: Arc<Server>) {
     }
 }
 
-/// Servers, and for each whether it is up and whether it is gone.
-fn standing(server: &Server, now_ms: u64) -> Vec<(DataServerId, bool, bool)> {
-    let up = |id| server.data_servers.is_up(id, now_ms);
-    server.data_servers.all().iter().map(|(id, _)| (*id, up(*id), is_gone(server, *id, now_ms))).collect()
+/// Servers, and for each whether it is up, whether it is gone, and whether it is to be empty.
+fn standing(server: &Server, now_ms: u64) -> Vec<(DataServerId, [bool; 3])> {
+    let servers = &server.data_servers;
+    let one = |id| [servers.is_up(id, now_ms), is_gone(server, id, now_ms), servers.is_draining(id)];
+    servers.all().iter().map(|(id, _)| (*id, one(*id))).collect()
 }
 
 /// Looks at all groups; `None` if the store cannot be read.
 async fn look(server: &Server) -> Option<(Tally, Vec<Lost>)> {
     let (mut tally, mut lost) = (Tally::default(), Vec::new());
+    let mut left: BTreeMap<DataServerId, u64> =
+        server.data_servers.draining().into_iter().map(|id| (id, 0)).collect();
     let mut from = GroupId(0);
     loop {
         let groups = {
@@ -78,6 +85,9 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>)> {
                 let alive = living(view.namespace(), group).ok()?;
                 count(server, group, &alive, &mut tally);
                 lost.extend(missing(server, group));
+                for id in group.homes().iter().flatten() {
+                    left.entry(*id).and_modify(|count| *count += 1);
+                }
                 if server.config.seal {
                     dissolve(server, group, &alive);
                 }
@@ -92,6 +102,7 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>)> {
         }
         tokio::task::yield_now().await;
     }
+    *server.sealing.left.lock() = left;
     Some((tally, lost))
 }
 
@@ -116,7 +127,7 @@ fn bytes(group: &Group, alive: &[(usize, ExtentImage)]) -> (u64, u64) {
     (alive.iter().map(|(slot, _)| of(*slot)).sum(), all)
 }
 
-/// The images of a group that are to be made again, if that can be done.
+/// The images of a group that are to be made again, if that can be done. Those of servers that are to be empty are in no danger, and come last.
 fn missing(server: &Server, group: &Group) -> Vec<Lost> {
     let now_ms = server.now_ms();
     let gone = |id: DataServerId| is_gone(server, id, now_ms);
@@ -126,8 +137,15 @@ fn missing(server: &Server, group: &Group) -> Vec<Lost> {
         return Vec::new();
     }
     let Some(left) = group.losses_left(gone) else { return Vec::new() };
-    let slots = group.homes().iter().enumerate().filter(|(_, home)| home.is_some_and(gone));
-    slots.map(|(slot, _)| (left, group.shape().group(), slot)).collect()
+    let one = |(slot, home): (usize, &Option<DataServerId>)| {
+        let urgency = match *home {
+            Some(id) if gone(id) => left,
+            Some(id) if server.data_servers.is_draining(id) && !away(id) => left + UNHURRIED,
+            Some(_) | None => return None,
+        };
+        Some((urgency, group.shape().group(), slot))
+    };
+    group.homes().iter().enumerate().filter_map(one).collect()
 }
 
 /// Lets the living members of a group that is half dead wait for another one.

@@ -64,6 +64,7 @@ impl Rig {
             cluster_key: ClusterKey::new([3; 32]),
             node: 1,
             members: Vec::new(),
+            controls: Vec::new(),
         };
         let _: &Path = config.dir.as_path();
         let server = MetadataServer::start(self.env.clone(), config, &mut Registry::default()).await;

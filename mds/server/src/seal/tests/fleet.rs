@@ -179,6 +179,7 @@ impl Fleet {
             cluster_key: ClusterKey::new(KEY),
             node: 1,
             members: Vec::new(),
+            controls: Vec::new(),
         };
         let store = Arc::new(MemStore::new());
         let metadata =

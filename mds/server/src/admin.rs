@@ -1,0 +1,145 @@
+//! What administrators ask: a data server is forgotten, everything is moved away from one, a file is looked at.
+//!
+//! INVARIANT: a data server that is being removed holds no lease and gets none until the log has said whether it is.
+//! Spec: docs/protocol/admin.md.
+
+mod verify;
+
+use layout::DataServerId;
+use mds_namespace::FsError;
+use mds_namespace::op::held::Held;
+use mds_shard::command::admin::{DrainDataServer, Removal, RemoveDataServer};
+use mds_shard::{Command, Outcome, ProposeError, Refusal as Refused};
+use wire_nfs::control::admin::{DrainServer, RemoveServer, Ruling, Verified, Verify};
+use wire_nfs::control::auth::Peer;
+use wire_nfs::control::{NodeKind, Refusal};
+
+use crate::control_service::leading;
+use crate::server::Server;
+
+/// Looks at a file.
+///
+/// # Errors
+/// `WrongPeer`, `NotLeader`, `Busy`.
+pub(crate) async fn verify(
+    server: &Server,
+    peer: &Result<Peer, Refusal>,
+    ask: &Verify,
+) -> Result<Verified, Refusal> {
+    may_ask(server, peer)?;
+    verify::run(server, ask).await
+}
+
+/// Forgets a data server that is gone for good.
+///
+/// # Errors
+/// `WrongPeer`, `NotLeader`; `Busy` if it cannot be told whether it is done.
+pub(crate) async fn remove(
+    server: &Server,
+    peer: &Result<Peer, Refusal>,
+    ask: RemoveServer,
+) -> Result<Ruling, Refusal> {
+    may_ask(server, peer)?;
+    let (id, now_ms) = (DataServerId(ask.server), server.now_ms());
+    if server.data_servers.one(id).is_none() {
+        return Ok(no(format!("no data server {id} is known")));
+    }
+    if !server.data_servers.begin_removal(id, now_ms) {
+        return Ok(no(if server.data_servers.is_up(id, now_ms) {
+            format!("data server {id} runs and has a lease: stop it first, if it is gone for good")
+        } else {
+            format!("data server {id} may still have a lease: ask again in a few seconds")
+        }));
+    }
+    let ruling = forget(server, id).await;
+    match &ruling {
+        Ok(ruling) if ruling.done => {
+            tracing::warn!(server = id.0, "an administrator has a data server forgotten");
+            server.data_servers.forget(id);
+            server.copies.look.notify_one();
+        }
+        Ok(_) => server.data_servers.end_removal(id),
+        // It may yet be carried out: until somebody asks again, or another node leads, it gets no lease.
+        Err(_) => {}
+    }
+    ruling
+}
+
+async fn forget(server: &Server, id: DataServerId) -> Result<Ruling, Refusal> {
+    loop {
+        match server.shard.propose(None, Command::RemoveDataServer(RemoveDataServer { server: id })).await {
+            Ok(Outcome::Removal(Removal::Again)) => {}
+            Ok(Outcome::Removal(Removal::Holds(held))) => return Ok(no(holds(id, held))),
+            // One that was removed meanwhile is removed.
+            Ok(
+                Outcome::Removal(Removal::Done) | Outcome::Refused(Refused::Namespace(FsError::NotFound)),
+            ) => {
+                let words = format!("data server {id} is forgotten; its number is not used again");
+                return Ok(Ruling { done: true, words });
+            }
+            Ok(outcome) => return Ok(no(format!("not done: {outcome:?}"))),
+            Err(error) => return Err(undone(server, error)),
+        }
+    }
+}
+
+fn holds(id: DataServerId, held: Held) -> String {
+    let Held { homes, backups, images } = held;
+    format!(
+        "data server {id} is home of {homes} extents and backup of {backups}, and has {images} images: if it will not come back, \
+         what can be made again elsewhere is made so soon; else start it, drain it and wait until it is empty"
+    )
+}
+
+/// Has everything moved away from a data server, or ends that.
+///
+/// # Errors
+/// `WrongPeer`, `NotLeader`, `Busy`.
+pub(crate) async fn drain(
+    server: &Server,
+    peer: &Result<Peer, Refusal>,
+    ask: DrainServer,
+) -> Result<Ruling, Refusal> {
+    may_ask(server, peer)?;
+    let (id, drain) = (DataServerId(ask.server), ask.drain);
+    let command = Command::DrainDataServer(DrainDataServer { server: id, drain });
+    let words = match server.shard.propose(None, command).await {
+        Ok(Outcome::Done) if drain => {
+            format!("what data server {id} has moves away; `shoal admin ds list` says how much is left")
+        }
+        Ok(Outcome::Done) => format!("data server {id} keeps what it has, and gets new data again"),
+        Ok(Outcome::Refused(Refused::Namespace(FsError::NotFound))) => {
+            return Ok(no(format!("no data server {id} is known")));
+        }
+        Ok(Outcome::Refused(Refused::Namespace(FsError::NotPermitted))) => {
+            return Ok(no(format!("no other data server would be left but those that are draining: not {id}")));
+        }
+        Ok(outcome) => return Ok(no(format!("not done: {outcome:?}"))),
+        Err(error) => return Err(undone(server, error)),
+    };
+    tracing::info!(server = id.0, drain, "an administrator has a data server drained, or not");
+    server.data_servers.set_draining(id, drain);
+    server.copies.look.notify_one();
+    Ok(Ruling { done: true, words })
+}
+
+/// Administrators ask the leader, once it knows as much of leases as it must.
+fn may_ask(server: &Server, peer: &Result<Peer, Refusal>) -> Result<(), Refusal> {
+    if peer.as_ref().map_err(Clone::clone)?.kind != NodeKind::Administrator {
+        return Err(Refusal::WrongPeer);
+    }
+    leading(server)?;
+    let begun = server.shard.leading_term() == Some(server.data_servers.term());
+    if begun { Ok(()) } else { Err(Refusal::Busy) }
+}
+
+fn undone(server: &Server, error: ProposeError) -> Refusal {
+    match error {
+        ProposeError::NotLeader { leader } => server.not_leader(leader),
+        _ => Refusal::Busy,
+    }
+}
+
+fn no(words: String) -> Ruling {
+    Ruling { done: false, words }
+}
