@@ -109,6 +109,29 @@ async fn a_dead_home_s_image_is_computed() {
     assert_eq!(cluster.rebuild(group, 2, 3).await, Ok(()));
 }
 
+/// Of a server that is to be empty: nobody else could give this one back.
+#[tokio::test]
+async fn an_image_that_can_be_read_is_moved_as_it_is() {
+    let (mut cluster, models, images, group) = sealed().await;
+    cluster.lose(4);
+    assert!(cluster.rebuild(group, 1, 3).await.is_ok(), "its home is alive");
+    assert_eq!(cluster.files(3).await, [format!("{}.img", images[1])]);
+    for model in &models {
+        model.check(&cluster, "after one was moved").await;
+    }
+}
+
+#[tokio::test]
+async fn an_image_that_is_moved_and_is_not_right_is_computed() {
+    let (mut cluster, models, images, group) = sealed().await;
+    let file = format!("{}.img", images[0]);
+    cluster.nodes[0].disk.corrupt(format!("/ds/images/{file}").as_ref(), 70_000, 8);
+    cluster.rebuild(group, 0, 3).await.unwrap();
+    assert_eq!(cluster.files(3).await, [file]);
+    cluster.lose(1);
+    models[0].check(&cluster, "from where it was made again").await;
+}
+
 #[tokio::test]
 async fn too_few_are_an_error_and_no_wrong_bytes() {
     let (mut cluster, mut models, _, group) = sealed().await;

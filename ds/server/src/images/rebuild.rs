@@ -1,4 +1,4 @@
-//! REBUILD: makes an image of a group here again, from as many others as it takes.
+//! REBUILD: makes an image of a group here again: as it is where it was, or from as many others as it takes.
 //!
 //! INVARIANT: an image is there only if its sum, and those of all that it was made of, are the group's. One that is damaged stays as
 //! it is until its better self is on stable storage.
@@ -14,6 +14,7 @@ use layout::ec::rebuild::RebuildError;
 use layout::ec::{CodecId, Group, Repair};
 use layout::limits::WINDOW_BYTES_MAX;
 use wire_nfs::control::groups::GroupSlot;
+use wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX;
 use wire_nfs::control::{Nothing, Refusal};
 
 use super::Images;
@@ -54,6 +55,12 @@ pub(crate) async fn run(core: &Arc<Core>, ask: GroupSlot) -> Result<Nothing, Ref
             return Ok(Nothing);
         }
     }
+    if copy(core, &group, slot).await? {
+        tracing::info!(%image, group = %group.shape().group(), "moved here");
+        images.touch(image);
+        core.note_images();
+        return Ok(Nothing);
+    }
     make_again(core, &group, slot).await.map(|()| Nothing)
 }
 
@@ -81,6 +88,46 @@ pub(crate) async fn make_again(core: &Core, group: &Group, slot: usize) -> Resul
     images.touch(image);
     core.note_images();
     made
+}
+
+/// Copies the image from where it was, if it can be read there: of a server that is to be empty. True if it is here and right.
+async fn copy(core: &Core, group: &Group, slot: usize) -> Result<bool, Refusal> {
+    let (images, shape) = (&core.images, group.shape());
+    let Some(from) = group.homes()[slot].filter(|from| images.directory.own() != Some(*from)) else {
+        return Ok(false);
+    };
+    let (image, sum) = shape.image(slot).ok_or(Refusal::Invalid)?;
+    let (bytes, mut hash) = (shape.file_bytes(slot), blake3::Hasher::new());
+    core.has_room(bytes)?;
+    let Ok(mut outlet) = Outlet::begin_anew(images, image, bytes).await else { return Ok(false) };
+    let mut at = 0;
+    while at < bytes {
+        let range = at..bytes.min(at + IMAGE_DATA_BYTES_MAX as u64);
+        let Ok(data) = images.fetch(from, image, range.clone()).await else { break };
+        // The sum of parity is that of its payload.
+        let summed = usize::try_from(shape.bytes(slot).saturating_sub(at)).unwrap_or(usize::MAX);
+        hash.update(&data[..data.len().min(summed)]);
+        if outlet.put(&data).await.is_err() {
+            break;
+        }
+        at = range.end;
+        tokio::task::yield_now().await;
+    }
+    if at < bytes || hash.finalize().as_bytes() != &sum.0 {
+        outlet.abandon().await;
+        return Ok(false);
+    }
+    if outlet.end().await.is_err() {
+        return Ok(false);
+    }
+    match images.dir.open_any(image).await {
+        Ok(found) if serve::is_slot(&found, sum).await => Ok(true),
+        Ok(_) | Err(_) => {
+            // A footer that is not right. Whoever asks next finds nothing here.
+            images.delete(image).await.map_err(|_| Refusal::Io)?;
+            Ok(false)
+        }
+    }
 }
 
 async fn attempt(

@@ -453,7 +453,8 @@ impl Cluster {
         self.log.lock().unwrap().extents.insert(extent, record);
     }
 
-    fn handle(&self, extent: ExtentId) -> (u32, Fh3) {
+    /// Whom to ask for an extent, and with what.
+    pub(crate) fn handle(&self, extent: ExtentId) -> (u32, Fh3) {
         let log = self.log.lock().unwrap();
         let record = &log.extents[&extent];
         let mut backups = [None; 2];
@@ -508,6 +509,18 @@ impl Cluster {
             self.ask::<write::ResOk, v3::WccData>(home, v3::Procedure::Write, &args).await?;
         }
         Ok(())
+    }
+
+    /// A WRITE with a handle from before, which may be refused.
+    pub(crate) async fn write_with(
+        &self,
+        (home, file): (u32, Fh3),
+        extent: ExtentId,
+        data: &[u8],
+    ) -> Result<(), v3::Nfsstat3> {
+        let (stable, data) = (StableHow::FileSync, Bytes::copy_from_slice(data));
+        let args = write::Args { file, offset: extent.first_byte(), stable, data };
+        self.ask::<write::ResOk, v3::WccData>(home, v3::Procedure::Write, &args).await.map(drop)
     }
 
     pub(crate) async fn commit(&self, extent: ExtentId) {

@@ -8,16 +8,16 @@ macro_rules! until {
                 break;
             }
             assert!(round < 600, "it does not become so");
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
 }
 
+mod admin;
+mod drain;
 mod fleet;
 mod presence;
 mod words;
-
-use std::time::Duration;
 
 use layout::ec::GroupId;
 use mds_namespace::op::seal::groups_from;

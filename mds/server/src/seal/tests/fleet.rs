@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use client::admin::AdminControl;
 use client::control::greeting;
 use env::memory::{SeededEntropy, net::MemoryNet};
 use env::os::OsClock;
@@ -23,6 +24,8 @@ use mds_shard::command::seal::MakeGroup;
 use mds_shard::{Command, Outcome};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use wire_nfs::control::admin::Ruling;
+use wire_nfs::control::copies::{AskCopies, CopySet, Word};
 use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
@@ -38,7 +41,7 @@ use wire_rpc::{Credential, accepted_success};
 use wire_xdr::{Decode, Encode, Writer};
 
 use crate::driver::{MdsConfig, MetadataServer};
-use crate::report::Status;
+use crate::report::{DataServerLine, Status};
 use crate::server::{Server, Settings};
 
 const KEY: [u8; 32] = [3; 32];
@@ -52,6 +55,10 @@ struct Asked {
     rebuilt: Vec<(u32, u32)>,
     adopted: Vec<(u32, Adopt)>,
     fails: bool,
+    /// What each was told about extents: FENCE, DROP and KEEP.
+    told: Vec<(u32, Procedure, ExtentName, u64)>,
+    /// These say that they are busy when they are to drop something.
+    busy: BTreeSet<u32>,
     silent: BTreeSet<u32>,
     /// How often each was asked what it has.
     counted: BTreeMap<u32, usize>,
@@ -121,9 +128,17 @@ impl DataServer {
                 asked.adopted.push((self.id, ask));
                 put_reply(&mut w, &reply);
             }
-            Procedure::Fence => {
+            Procedure::Fence | Procedure::Drop => {
                 let ask: AtEpoch = decode_args(args).unwrap();
-                put_reply(&mut w, &Ok(KnownEpoch { epoch: ask.epoch }));
+                let busy = procedure == Procedure::Drop && asked.busy.contains(&self.id);
+                asked.told.push((self.id, procedure, ask.extent, ask.epoch));
+                let reply = if busy { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
+                put_reply(&mut w, &reply);
+            }
+            Procedure::Keep => {
+                let ask: CopySet = decode_args(args).unwrap();
+                asked.told.push((self.id, procedure, ask.extent, ask.epoch));
+                put_reply(&mut w, &Ok(Nothing));
             }
             Procedure::Have => {
                 let ask: HaveImages = decode_args(args).unwrap();
@@ -350,6 +365,72 @@ impl Fleet {
     pub(super) async fn thaw(&self, id: u32, extent: ExtentId, sequence: u64) -> Result<(), Refusal> {
         let extent = ExtentName { ino: extent.ino, index: extent.index };
         self.ask::<Nothing>(id, Procedure::Thaw, &Thaw { server: id, extent, sequence }).await.map(drop)
+    }
+
+    /// What data servers were told about an extent: who, what, at which epoch.
+    pub(super) fn told(&self, extent: ExtentId) -> Vec<(u32, Procedure, u64)> {
+        let asked = self.asked.lock();
+        let of = asked.told.iter().filter(|one| (one.2.ino, one.2.index) == (extent.ino, extent.index));
+        of.map(|(id, procedure, _, epoch)| (*id, *procedure, *epoch)).collect()
+    }
+
+    /// A data server does not drop anything now.
+    pub(super) fn keep_busy(&self, id: u32, busy: bool) {
+        let mut asked = self.asked.lock();
+        if busy {
+            asked.busy.insert(id);
+        } else {
+            asked.busy.remove(&id);
+        }
+    }
+
+    /// A home says that a backup holds everything, or is asked who keeps an extent.
+    pub(super) async fn say(
+        &self,
+        id: u32,
+        extent: ExtentId,
+        word: Word,
+        (backup, since): (u32, u64),
+    ) -> Result<CopySet, Refusal> {
+        let extent = ExtentName { ino: extent.ino, index: extent.index };
+        self.ask(id, Procedure::Copies, &AskCopies { server: id, extent, word, backup, since }).await
+    }
+
+    /// What an administrator asks with.
+    pub(super) fn admin(&self) -> AdminControl {
+        let env = &self.metadata.server.env;
+        AdminControl::new(env, vec![self.metadata.control_address()], &ClusterKey::new(KEY))
+    }
+
+    /// A procedure that data servers have no business with.
+    pub(super) async fn ask_as_data_server(
+        &self,
+        id: u32,
+        procedure: Procedure,
+        args: &impl Encode,
+    ) -> Result<(), Refusal> {
+        self.ask::<Ruling>(id, procedure, args).await.map(drop)
+    }
+
+    /// A data server registers again.
+    pub(super) async fn register_again(&self, id: u32) -> Result<u32, Refusal> {
+        let register = Register {
+            uuid: uuid(id),
+            instance: 2,
+            addresses: vec!["192.0.2.1.8.1".to_owned()],
+            control: "192.0.2.1:2049".to_owned(),
+            capacity_bytes: CAPACITY_BYTES,
+            used_bytes: 0,
+            zone: String::new(),
+            rack: String::new(),
+            host: format!("h{id}"),
+        };
+        self.ask::<Registered>(id, Procedure::Register, &register).await.map(|registered| registered.server)
+    }
+
+    /// The data servers as `ds list` shows them.
+    pub(super) fn listed(&self) -> Vec<DataServerLine> {
+        self.metadata.data_servers()
     }
 
     pub(super) fn break_encoding(&self, fails: bool) {
