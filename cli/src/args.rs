@@ -198,7 +198,13 @@ pub(crate) struct Admin {
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9049", global = true)]
     pub(crate) at: SocketAddr,
     /// Control address of a metadata server, or of several: for `verify` and what changes something.
-    #[arg(long, value_name = "IP:PORT,..", value_delimiter = ',', default_value = "127.0.0.1:2050", global = true)]
+    #[arg(
+        long,
+        value_name = "IP:PORT,..",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:2050",
+        global = true
+    )]
     pub(crate) control: Vec<SocketAddr>,
     /// File with the cluster key: for `verify` and what changes something.
     #[arg(long, value_name = "FILE", default_value = "shoal-data/cluster.key", global = true)]

@@ -88,6 +88,32 @@ fn pages_answer(at: SocketAddr) {
     assert_eq!(run(&["admin", "--at", &at, "ds", "list"]).matches(" up ").count(), 3);
 }
 
+/// What needs the cluster key, against the control port.
+fn administrators_act(cluster: &Cluster, dir: &Path) {
+    let (at, control) = (cluster.metrics.to_string(), cluster.control.to_string());
+    let key = dir.join("cluster.key").display().to_string();
+    let wrong = dir.join("wrong.key");
+    std::fs::write(&wrong, "0f".repeat(32)).unwrap();
+    let with = |key: &str, rest: &[&str]| {
+        let head = ["admin", "--at", &at, "--control", &control, "--cluster-key", key];
+        head.iter().chain(rest).map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let done = |rest: &[&str]| run(&with(&key, rest).iter().map(String::as_str).collect::<Vec<_>>());
+    let not_done =
+        |key: &str, rest: &[&str]| refused(&with(key, rest).iter().map(String::as_str).collect::<Vec<_>>());
+    let stranger = not_done(&wrong.display().to_string(), &["ds", "drain", "3"]);
+    assert!(stranger.contains("cannot be reached"), "{stranger}");
+    assert!(!run(&["admin", "--at", &at, "ds", "list"]).contains("draining"));
+    assert!(not_done(&key, &["ds", "drain", "9"]).contains("no data server 9"));
+    assert!(not_done(&key, &["ds", "remove", "3"]).contains("has a lease"));
+    assert!(not_done(&key, &["verify", "/none"]).contains("/none: no such file"));
+    assert!(done(&["ds", "drain", "3"]).contains("moves away"));
+    let list = run(&["admin", "--at", &at, "ds", "list"]);
+    assert!(list.contains("up, draining") || list.contains("up, empty"), "{list}");
+    assert!(done(&["ds", "undrain", "3"]).contains("keeps what it has"));
+    assert!(!run(&["admin", "--at", &at, "ds", "list"]).contains("up, "));
+}
+
 fn inspect_reads(dir: &Path) {
     let at = |rest: &str| dir.join(rest).display().to_string();
     let log = run(&["inspect", "raft-log", &at("mds/1/log")]);
@@ -107,6 +133,7 @@ async fn a_cluster_serves_stops_and_comes_back() {
     let mut cluster = Cluster::start(dir.path(), &["--ds", "3"]);
     let first = exchange_id(cluster.nfs, b"one client").await;
     pages_answer(cluster.metrics);
+    administrators_act(&cluster, dir.path());
 
     let second = refused(&["serve", "--dir", &dir.path().display().to_string()]);
     assert!(second.contains("in use by another shoal (process "), "{second}");

@@ -7,6 +7,7 @@ mod agent;
 mod basic;
 pub(crate) mod bench_parts;
 mod crash;
+mod drain;
 mod ds_failover;
 mod ec;
 mod guest;
@@ -47,6 +48,8 @@ enum Group {
     Crash,
     /// A data server killed under fio, its disk lost as well.
     DsFailover,
+    /// Data servers are emptied under a client that writes, removed and replaced.
+    Drain,
     /// Files at rest are erasure-coded; two of six data servers lost with their disks, twice.
     Ec,
     /// Real programs on the mount.
@@ -152,6 +155,7 @@ impl Lab {
             Group::Basic => basic::SCENARIOS,
             Group::Crash => crash::SCENARIOS,
             Group::DsFailover => ds_failover::SCENARIOS,
+            Group::Drain => drain::SCENARIOS,
             Group::Ec => ec::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
             Group::Posix => posix::SCENARIOS,

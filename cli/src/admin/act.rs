@@ -38,7 +38,8 @@ pub(super) async fn verify(admin: &Admin, path: &str) -> anyhow::Result<Verified
 }
 
 fn control(admin: &Admin) -> anyhow::Result<AdminControl> {
-    let key = key::load(&admin.cluster_key).context("--cluster-key FILE names the key that the servers use")?;
+    let key =
+        key::load(&admin.cluster_key).context("--cluster-key FILE names the key that the servers use")?;
     let env = machine::environment("admin", DiskPreference::Blocking)?;
     Ok(AdminControl::new(&env, admin.control.clone(), &key))
 }

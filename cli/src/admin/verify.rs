@@ -21,14 +21,26 @@ pub(super) fn words(path: &str, file: &Verified) -> String {
         Some(Some(count)) => format!("survives {count} more losses"),
     };
     let unwell = file.extents.iter().filter(|extent| !extent.whole).count();
-    let well = if unwell == 0 { "all as it should be".to_owned() } else { format!("{unwell} not as they should be") };
+    let well = if unwell == 0 {
+        "all as it should be".to_owned()
+    } else {
+        format!("{unwell} not as they should be")
+    };
     format!("{path}: {size}, {count} extents, {} copies wished, {survives}, {well}", file.copies)
 }
 
 /// One row for each extent.
 pub(super) fn table(file: &Verified) -> Table {
-    let mut table =
-        empty_table(&["Extent", "State", "Home", "Backups", "Group", "Images on", "Survives", "As it should be"]);
+    let mut table = empty_table(&[
+        "Extent",
+        "State",
+        "Home",
+        "Backups",
+        "Group",
+        "Images on",
+        "Survives",
+        "As it should be",
+    ]);
     for extent in &file.extents {
         let backups = extent.backups.iter().map(holder).collect::<Vec<_>>().join(", ");
         let image = extent.image.as_ref();
@@ -37,7 +49,9 @@ pub(super) fn table(file: &Verified) -> Table {
             state(extent.state).to_owned(),
             holder(&extent.home),
             backups,
-            image.map_or_else(String::new, |image| format!("{} ({}+{})", image.group, image.data, image.parity)),
+            image.map_or_else(String::new, |image| {
+                format!("{} ({}+{})", image.group, image.data, image.parity)
+            }),
             image.map_or_else(String::new, images),
             extent.survives.map_or_else(|| "NOT READABLE".to_owned(), |count| count.to_string()),
             if extent.whole { "yes" } else { "NO" }.to_owned(),
@@ -182,7 +196,8 @@ mod tests {
             survives: Some(0),
             whole: false,
         };
-        let mut file = Verified { size_bytes: 1 << 20, copies: 2, extents: vec![extent], ..Verified::default() };
+        let mut file =
+            Verified { size_bytes: 1 << 20, copies: 2, extents: vec![extent], ..Verified::default() };
         let text = table(&file).to_string();
         for word in ["at rest", "3 (draining)", "4 (being filled)", "6 (2+1)", "[3] - 5 (DOWN)", "NO"] {
             assert!(text.contains(word), "{word}: {text}");

@@ -35,12 +35,14 @@ pub(crate) struct Cluster {
     child: Child,
     pub(crate) nfs: SocketAddr,
     pub(crate) metrics: SocketAddr,
+    pub(crate) control: SocketAddr,
 }
 
 impl Cluster {
     /// Starts one on free ports and waits until it says that it is up.
     pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
-        let metrics = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (metrics, control) = (free(), free());
         let mut command = shoal();
         command.arg("serve").arg("--dir").arg(dir).args([
             "--port",
@@ -48,7 +50,7 @@ impl Cluster {
             "--ds-port",
             "0",
             "--control-port",
-            "0",
+            &control.port().to_string(),
         ]);
         command.args(["--capacity", "256M", "--metrics-port", &metrics.port().to_string()]).args(more);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -57,7 +59,7 @@ impl Cluster {
         std::thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
-        let mut cluster = Self { child, nfs: metrics, metrics };
+        let mut cluster = Self { child, nfs: metrics, metrics, control };
         let mut mount = None;
         loop {
             let line = lines.recv_timeout(START_TIMEOUT).expect("it starts");

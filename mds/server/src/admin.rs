@@ -71,9 +71,7 @@ async fn forget(server: &Server, id: DataServerId) -> Result<Ruling, Refusal> {
             Ok(Outcome::Removal(Removal::Again)) => {}
             Ok(Outcome::Removal(Removal::Holds(held))) => return Ok(no(holds(id, held))),
             // One that was removed meanwhile is removed.
-            Ok(
-                Outcome::Removal(Removal::Done) | Outcome::Refused(Refused::Namespace(FsError::NotFound)),
-            ) => {
+            Ok(Outcome::Removal(Removal::Done) | Outcome::Refused(Refused::Namespace(FsError::NotFound))) => {
                 let words = format!("data server {id} is forgotten; its number is not used again");
                 return Ok(Ruling { done: true, words });
             }
@@ -112,7 +110,9 @@ pub(crate) async fn drain(
             return Ok(no(format!("no data server {id} is known")));
         }
         Ok(Outcome::Refused(Refused::Namespace(FsError::NotPermitted))) => {
-            return Ok(no(format!("no other data server would be left but those that are draining: not {id}")));
+            return Ok(no(format!(
+                "no other data server would be left but those that are draining: not {id}"
+            )));
         }
         Ok(outcome) => return Ok(no(format!("not done: {outcome:?}"))),
         Err(error) => return Err(undone(server, error)),

@@ -8,8 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use layout::{DataServerId, ExtentId};
 use layout::copies::{Wish, plan};
+use layout::{DataServerId, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{ExtentRecord, op};
 use mds_shard::command::data::ChangeCopies;

@@ -21,8 +21,8 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::control::ClusterKey;
 
 use crate::adopt;
-use crate::drain::{self, Draining};
 use crate::copies::{Tally, set_of};
+use crate::drain::{self, Draining};
 use crate::driver::remember_data_servers;
 use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
 use crate::server::Server;

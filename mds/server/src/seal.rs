@@ -110,7 +110,11 @@ fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
         id: place.id,
         labels: Labels { zone: place.domain.zone, rack: place.domain.rack, host: place.domain.host },
         // One that is full, or to be empty, keeps what it has, and gets no parity.
-        free_bytes: if server.data_servers.is_full(place.id) || server.data_servers.is_draining(place.id) { 0 } else { place.free_bytes },
+        free_bytes: if server.data_servers.is_full(place.id) || server.data_servers.is_draining(place.id) {
+            0
+        } else {
+            place.free_bytes
+        },
         up: place.up && !server.data_servers.is_broken(place.id),
     };
     server.data_servers.places(now_ms).into_iter().map(site).collect()

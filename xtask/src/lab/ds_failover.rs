@@ -103,7 +103,8 @@ fn one(stage: &mut Stage, round: u32, pause: Duration, wipe: bool) -> Result<f64
     Ok(stall)
 }
 
-fn shoal(server: &mut Server) -> Result<&mut Shoal> {
+/// Our own server, which has processes to choose from.
+pub(super) fn shoal(server: &mut Server) -> Result<&mut Shoal> {
     match server {
         Server::Shoal(shoal) => Ok(shoal),
         _ => bail!("this server has no processes to choose from"),
@@ -138,7 +139,7 @@ fn kill_busy(server: &mut Server, before: &[f64], round: u32, wipe: bool) -> Res
 }
 
 /// The longest write or flush in fio's report, seconds.
-fn longest(report: &str) -> Result<f64> {
+pub(super) fn longest(report: &str) -> Result<f64> {
     let json = report.find('{').map(|at| &report[at..]).context("fio says nothing")?;
     let report: serde_json::Value = serde_json::from_str(json).context("fio's report")?;
     let jobs = report["jobs"].as_array().context("fio's report has no jobs")?;

@@ -150,7 +150,7 @@ async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, 
         cluster_key: cluster_key.clone(),
         node: 1,
         members: Vec::new(),
-            controls: Vec::new(),
+        controls: Vec::new(),
     };
     let metadata = MetadataServer::start(env.clone(), config, &mut Registry::default()).await;
     let metadata = metadata.expect("the metadata server starts");

@@ -176,11 +176,7 @@ pub(super) fn changed(before: &ExtentRecord, change: &CopyChange) -> Option<Exte
 }
 
 /// Has those who are not in the set any more forget the extent.
-pub(super) fn dismiss(
-    txn: &mut dyn Txn,
-    before: &ExtentRecord,
-    after: &ExtentRecord,
-) -> Result<(), FsError> {
+pub(super) fn dismiss(txn: &mut dyn Txn, before: &ExtentRecord, after: &ExtentRecord) -> Result<(), FsError> {
     for server in before.servers().filter(|server| after.servers().all(|stays| stays != *server)) {
         drop_at(txn, after.extent, server, after.epoch)?;
     }
@@ -268,11 +264,19 @@ fn distinct(record: &ExtentRecord) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Fence,
-    Cut { keep_bytes: u64, fences: bool },
+    Cut {
+        keep_bytes: u64,
+        fences: bool,
+    },
     Drop,
-    Adopt { keep_bytes: u64 },
+    Adopt {
+        keep_bytes: u64,
+    },
     /// Asked of `by`, which was home before.
-    Yield { by: DataServerId, keep_bytes: u64 },
+    Yield {
+        by: DataServerId,
+        keep_bytes: u64,
+    },
 }
 
 impl Action {

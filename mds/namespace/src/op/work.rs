@@ -6,7 +6,6 @@ use std::ops::ControlFlow;
 
 use layout::EXTENT_BYTES;
 
-use crate::{ExtentRecord, FsError};
 use crate::codec;
 use crate::keys;
 use crate::op::extent;
@@ -14,6 +13,7 @@ use crate::op::seal;
 use crate::store::{StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
+use crate::{ExtentRecord, FsError};
 
 /// Lists work items with a number above `after` (0: all), oldest first, at most `items_max`.
 ///

@@ -109,7 +109,8 @@ impl Seen<'_> {
             ExtentState::Sealed => of_copies.zip(of_group).map(|(copies, group)| copies.min(group)),
         };
         let image = image.map(|(image, group)| self.image(&image, &group));
-        let wanted = usize::try_from(self.server.config.hot_copies).unwrap_or(1).min(self.places.len()).max(1);
+        let wanted =
+            usize::try_from(self.server.config.hot_copies).unwrap_or(1).min(self.places.len()).max(1);
         let well = |holder: &Holder| holder.state == HolderState::Up;
         let whole = record.pending_work.is_none()
             && well(&home)

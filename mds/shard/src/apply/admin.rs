@@ -2,8 +2,8 @@
 //!
 //! Spec: docs/protocol/admin.md §2 to §4.
 
-use mds_namespace::op::held::{Held, held, strike_off};
 use mds_namespace::op::hand_over;
+use mds_namespace::op::held::{Held, held, strike_off};
 use mds_namespace::{FsError, Txn};
 
 use super::data::all_known;

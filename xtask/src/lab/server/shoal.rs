@@ -162,6 +162,22 @@ impl Shoal {
         Ok(Metrics::parse(&read_metrics(DATA_ADDRESSES[number - 1])?))
     }
 
+    /// Runs `shoal admin` against the metadata server; what it printed.
+    ///
+    /// # Errors
+    /// With what it said if it was refused.
+    pub(crate) fn administer(&self, arguments: &[&str]) -> Result<String> {
+        let at = |port: u16| format!("{}:{port}", network::SERVER);
+        let mut command = Command::new(&self.setup.shoal);
+        command.args(["admin", "--at", &at(METRICS_PORT), "--control", &at(2050)]);
+        command.arg("--cluster-key").arg(self.setup.data.join("key")).args(arguments);
+        let output = command.output()?;
+        if !output.status.success() {
+            bail!("shoal admin {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     pub(super) fn process_ids(&self) -> Vec<u32> {
         self.children.iter().flatten().map(Child::id).collect()
     }

@@ -51,7 +51,11 @@ async fn a_server_is_removed_when_it_is_gone_and_empty() {
     });
     assert!(words.contains("home of 1 extents and backup of 0, and has 0 images"), "{words}");
     // It may come back: it was not removed.
-    assert_eq!(fleet.register_again(1).await, Err(Refusal::Busy), "no lease before it answers where clients call");
+    assert_eq!(
+        fleet.register_again(1).await,
+        Err(Refusal::Busy),
+        "no lease before it answers where clients call"
+    );
     let again = admin.remove(3).await.unwrap();
     assert!(!again.done && again.words.contains("no data server"), "{}", again.words);
 }
@@ -102,7 +106,9 @@ async fn a_file_is_verified() {
     assert_eq!((draining.home.state, draining.whole), (HolderState::Draining, false));
     fleet.silence(2);
     until!(admin.verify(b"/file").await.unwrap().extents[1].survives.is_none());
-    for (path, words) in [("/none", "no such file"), ("/", "regular"), ("file", "begins with /"), ("/file/a", "directory")] {
+    for (path, words) in
+        [("/none", "no such file"), ("/", "regular"), ("file", "begins with /"), ("/file/a", "directory")]
+    {
         let file = admin.verify(path.as_bytes()).await.unwrap();
         assert!(file.words.contains(words) && file.extents.is_empty(), "{path}: {}", file.words);
     }

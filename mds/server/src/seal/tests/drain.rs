@@ -41,12 +41,18 @@ async fn a_server_becomes_empty_while_it_runs() {
     until!(record(&fleet, one).home.0 == next && record(&fleet, one).pending_work.is_none());
     let after = record(&fleet, one);
     assert!(after.backups.is_empty());
-    assert!(fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()), "it never went away");
+    assert!(
+        fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()),
+        "it never went away"
+    );
     let told = fleet.told(one);
     let at = |by: u32, what: Procedure| told.iter().position(|one| *one == (by, what, after.epoch.0));
     let (fence, drop) = (at(next, Procedure::Fence).unwrap(), at(1, Procedure::Drop).unwrap());
     assert!(fence < drop, "the old home forgets when nobody listens to it any more: {told:?}");
-    assert!(at(next, Procedure::Keep).is_none_or(|keep| drop < keep), "nobody is home beside another: {told:?}");
+    assert!(
+        at(next, Procedure::Keep).is_none_or(|keep| drop < keep),
+        "nobody is home beside another: {told:?}"
+    );
     assert_eq!(fleet.say(1, one, Word::Ask, (0, 0)).await, Err(Refusal::NotHome));
     until!(left(&fleet, 1) == (Some(0), Some(0)));
     assert_eq!(record(&fleet, two).home.0, 2, "it was not asked to move");
@@ -55,7 +61,8 @@ async fn a_server_becomes_empty_while_it_runs() {
     assert!(places.iter().all(|place| place.fit == (place.id.0 != 1)));
     for index in 0..8 {
         let extent = ExtentId { ino: 99, index };
-        let (home, backups) = fleet.server().data_servers.place(extent, None, 2, fleet.server().now_ms()).unwrap();
+        let (home, backups) =
+            fleet.server().data_servers.place(extent, None, 2, fleet.server().now_ms()).unwrap();
         assert!(home.0 != 1 && !backups.contains(&DataServerId(1)));
     }
     assert!(fleet.admin().drain(1, false).await.unwrap().done);
@@ -69,7 +76,8 @@ async fn no_handle_of_the_next_home_before_the_old_one_gave_way() {
     fleet.keep_busy(1, true);
     let next = filled_elsewhere(&fleet, 1, one).await;
     until!(record(&fleet, one).home.0 == next);
-    let dropped = || fleet.told(one).iter().filter(|(by, what, _)| (*by, *what) == (1, Procedure::Drop)).count();
+    let dropped =
+        || fleet.told(one).iter().filter(|(by, what, _)| (*by, *what) == (1, Procedure::Drop)).count();
     until!(2 < dropped());
     let waiting = record(&fleet, one);
     assert!(waiting.pending_work.is_some());
