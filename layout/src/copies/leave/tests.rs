@@ -83,6 +83,8 @@ proptest! {
         let places = places(count, &leaving);
         let wanted = wished.min(places.iter().filter(|place| !ids.contains(&place.id)).count());
         let mut now = copies(home, &backups);
+        // Whom nobody leaves is not filled up here.
+        let moves = now.servers().iter().any(|id| ids.contains(id));
         for _ in 0..12 {
             let Some(next) = leave(&now, &places, &ids, wished, rotation) else { break };
             let whole = |set: &Copies| 1 + set.backups.iter().filter(|(_, filling)| !filling).count();
@@ -98,6 +100,6 @@ proptest! {
             now.backups.iter_mut().for_each(|(_, filling)| *filling = false);
         }
         prop_assert!(now.servers().iter().all(|id| !ids.contains(id)), "{:?}", now);
-        prop_assert!(wanted <= now.servers().len());
+        prop_assert!(!moves || wanted <= now.servers().len());
     }
 }
