@@ -184,12 +184,8 @@ async fn register_one(
     let id = match server.shard.propose(None, command).await {
         Ok(Outcome::DataServer(id)) => DataServerId(id),
         Ok(outcome) => {
-            let refused = match outcome {
-                Outcome::Refused(refusal) => refusal.to_string(),
-                other => format!("{other:?}"),
-            };
             // docs/protocol/admin.md §2: one that was removed.
-            tracing::warn!(control = %register.control, refused, "a data server may not register");
+            tracing::warn!(control = %register.control, ?outcome, "a data server may not register");
             return Err(Refusal::Invalid);
         }
         Err(mds_shard::ProposeError::NotLeader { leader }) => return Err(server.not_leader(leader)),
