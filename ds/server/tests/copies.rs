@@ -528,6 +528,38 @@ async fn a_cut_reaches_the_backup() {
     assert!(bytes[BLOCK..2 * BLOCK].iter().all(|byte| *byte == 5), "written after the cut");
 }
 
+/// A home that was replaced lost nothing but its lease, was told to forget the extent, and has a lease again: a handle from before moves
+/// it to nothing, least of all to tell the next home, which nobody has shown the new epoch, that it has nothing.
+#[tokio::test]
+async fn a_home_of_before_leaves_the_next_one_alone() {
+    let cluster = Cluster::new(2).await;
+    assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
+    let file = cluster.handle();
+    {
+        let mut log = cluster.log.lock().unwrap();
+        (log.home, log.backups, log.epoch) = (DataServerId(2), vec![], log.epoch.next());
+    }
+    let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
+    let control = cluster.nodes[0].server.as_ref().unwrap().control_address();
+    let control = DsControl::new(&env, control, &cluster_key());
+    control.drop_extent(EXTENT, Epoch(2)).await.unwrap();
+    for stable in [StableHow::Unstable, StableHow::FileSync] {
+        let mut w = Writer::new();
+        write::Args { file: file.clone(), offset: START, stable, data: Bytes::from(vec![5; BLOCK]) }
+            .encode(&mut w);
+        let (number, nobody) = (v3::Procedure::Write.as_u32(), Credential::None);
+        let client = &cluster.nodes[0].client;
+        let mut reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 60_000).await.unwrap();
+        match v3::Res::<write::ResOk, v3::WccData>::decode(&mut reply).unwrap() {
+            v3::Res::Fail(status, _) => assert_eq!(status, v3::Nfsstat3::Stale),
+            v3::Res::Ok(done) => panic!("{done:?}"),
+        }
+    }
+    cluster.clock.advance_ms(5_000);
+    let bytes = cluster.read().await;
+    assert!(bytes[3 * BLOCK..4 * BLOCK].iter().all(|byte| *byte == 9), "what was promised");
+}
+
 async fn settle_slowly(done: impl Fn() -> bool) {
     for _ in 0..2_000_000 {
         if done() {

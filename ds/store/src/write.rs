@@ -69,6 +69,14 @@ impl Store {
         Ok(Ticket { admitted: Admitted::new(room, extent, epoch, offset, length, None)? })
     }
 
+    /// Whether a request at this epoch may be served: for whoever does something before it is admitted.
+    ///
+    /// # Errors
+    /// [`ChangeError::Stale`].
+    pub fn check_epoch(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
+        self.inner.check_epoch(extent, epoch)
+    }
+
     /// Takes in a WRITE that the extent's home has given its place, `sequence`. What is older than what is there does not
     /// show, whatever comes first.
     ///

@@ -90,6 +90,12 @@ fn yielding(view: &dyn View, record: &ExtentRecord) -> Option<(u64, DataServerId
     }
 }
 
+/// Whether the home that an extent has now is up.
+pub(crate) fn is_home_up(server: &Server, extent: ExtentId) -> bool {
+    let record = server.view().ok().and_then(|view| read(view.namespace(), extent).ok()).flatten();
+    record.is_some_and(|record| server.data_servers.is_up(record.home, server.now_ms()))
+}
+
 /// Has everybody of the set that is up refuse what the home before says: what it forgets from now on must not reach those who keep the
 /// extent.
 ///

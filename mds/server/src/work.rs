@@ -162,7 +162,14 @@ async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError>
             let set = record.flatten().map(|record| copies::set_of(&record));
             known.control.cut(*extent, *epoch, *keep_bytes, set).await
         }
-        WorkItem::Drop { extent, epoch, .. } => known.control.drop_extent(*extent, *epoch).await,
+        WorkItem::Drop { extent, epoch, .. } => {
+            // Whoever keeps the extent now refuses what a home of before may say once it has forgotten it. One that is away is told when
+            // it is home and shown a handle.
+            if drain::is_home_up(server, *extent) {
+                drain::fence_set(server, *extent, *epoch).await?;
+            }
+            known.control.drop_extent(*extent, *epoch).await
+        }
         WorkItem::Yield { extent, epoch, .. } => {
             drain::fence_set(server, *extent, *epoch).await?;
             known.control.drop_extent(*extent, *epoch).await

@@ -22,6 +22,8 @@ pub(crate) async fn run(core: &Arc<Core>, args: &commit::Args) -> Result<commit:
     let (key, own) = core.serving_key()?;
     let handle = access::open(&key, own, &args.file, Iomode::ReadWrite)?;
     let verf = core.verifier();
+    // First, as for a WRITE.
+    core.store.check_epoch(handle.extent, handle.epoch).map_err(|error| status::of_change(&error))?;
     let kept = copies::to_commit(core, &handle);
     let sequence = core.store.sequence(handle.extent);
     let everywhere = async {
