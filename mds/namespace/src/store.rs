@@ -111,6 +111,48 @@ pub trait View {
     }
 }
 
+/// As [`View::range`], for a visit that may fail: the first error ends the scan, and is the answer.
+///
+/// # Errors
+/// What `visit` says, or [`StoreError::Engine`].
+pub fn scan<E: From<StoreError>>(
+    view: &dyn View,
+    from: &[u8],
+    to: &[u8],
+    mut visit: impl FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, E>,
+) -> Result<(), E> {
+    let mut failed = None;
+    view.range(from, to, &mut |key, value| {
+        visit(key, value).unwrap_or_else(|error| {
+            failed = Some(error);
+            ControlFlow::Break(())
+        })
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// The first `values_max` values of a range, read by `decode` from key and value.
+///
+/// # Errors
+/// What `decode` says, or [`StoreError::Engine`].
+pub fn list<T, E: From<StoreError>>(
+    view: &dyn View,
+    from: &[u8],
+    to: &[u8],
+    values_max: usize,
+    decode: impl Fn(&[u8], &[u8]) -> Result<T, E>,
+) -> Result<Vec<T>, E> {
+    let mut values = Vec::new();
+    scan(view, from, to, |key, value| {
+        if values.len() == values_max {
+            return Ok(ControlFlow::Break(()));
+        }
+        values.push(decode(key, value)?);
+        Ok::<_, E>(ControlFlow::Continue(()))
+    })?;
+    Ok(values)
+}
+
 /// A writing transaction.
 pub trait Txn: View {
     /// Writes a pair, over any older value.

@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use layout::state::LayoutRecord;
-use mds_namespace::{FsError, Ino, StoreError, View};
+use mds_namespace::{FsError, Ino, StoreError, View, store};
 
 use crate::apply::lock_ranges::{self, Span};
 use crate::command::lock::Conflict;
@@ -46,31 +46,15 @@ pub(crate) fn read<T: Value>(view: &dyn View, key: &[u8]) -> Result<Option<T>, R
 
 /// The data servers that everything is to move away from.
 pub(crate) fn draining(view: &dyn View) -> Result<Vec<u32>, Refusal> {
-    let (mut found, mut corrupt) = (Vec::new(), false);
-    view.range(key::DRAINING, &key::after(key::DRAINING), &mut |key, _| {
+    store::list(view, key::DRAINING, &key::after(key::DRAINING), usize::MAX, |key, _| {
         let id = key::parse_draining(key);
-        corrupt |= id.is_none();
-        found.extend(id);
-        if corrupt { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    if corrupt { Err(StoreError::Corrupt("key of a draining data server").into()) } else { Ok(found) }
+        id.ok_or_else(|| StoreError::Corrupt("key of a draining data server").into())
+    })
 }
 
 /// All values whose keys begin with `prefix`.
 pub(crate) fn list<T: Value>(view: &dyn View, prefix: &[u8]) -> Result<Vec<T>, Refusal> {
-    let mut found = Vec::new();
-    let mut failed = None;
-    view.range(prefix, &key::after(prefix), &mut |_, bytes| match T::decode(bytes) {
-        Ok(value) => {
-            found.push(value);
-            ControlFlow::Continue(())
-        }
-        Err(error) => {
-            failed = Some(error);
-            ControlFlow::Break(())
-        }
-    })?;
-    failed.map_or(Ok(found), |error| Err(error.into()))
+    Ok(store::list(view, prefix, &key::after(prefix), usize::MAX, |_, bytes| T::decode(bytes))?)
 }
 
 /// State of one kind that a client has, at most `limit` of it.

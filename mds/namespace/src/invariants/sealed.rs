@@ -10,7 +10,7 @@ use layout::ec::{Group, GroupId, ImageId};
 use super::{Broken, ensure};
 use crate::ExtentRecord;
 use crate::keys;
-use crate::op::seal::slot_of;
+use crate::op::seal::{decode_group, slot_of};
 use crate::sealed::{self, ExtentImages, Place};
 use crate::store::StoreError;
 
@@ -27,8 +27,8 @@ impl Sealed {
     pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         match key.first() {
             Some(&keys::TAG_GROUP) => {
-                let id = keys::number_of(key).map(GroupId).ok_or(StoreError::Corrupt("group key"))?;
-                self.groups.insert(id, sealed::decode_group(id, value)?);
+                let group = decode_group(key, value)?;
+                self.groups.insert(group.shape().group(), group);
             }
             Some(&keys::TAG_IMAGE) => {
                 let image = keys::image_of(key).ok_or(StoreError::Corrupt("image key"))?;

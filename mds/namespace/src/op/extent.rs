@@ -5,8 +5,6 @@
 //!
 //! Spec: docs/protocol/control.md; docs/formats/namespace.md.
 
-use std::ops::ControlFlow;
-
 use layout::copies::{COPIES_MAX, Copies};
 use layout::{Backup, DataServerId, EXTENT_BYTES, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
@@ -17,7 +15,7 @@ use crate::inode_table;
 use crate::keys;
 use crate::op::seal;
 use crate::sealed;
-use crate::store::{Txn, View};
+use crate::store::{self, StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
@@ -48,30 +46,12 @@ pub fn extents(
 }
 
 fn list(view: &dyn View, from: &[u8], to: &[u8], records_max: usize) -> Result<Vec<ExtentRecord>, FsError> {
-    let mut records = Vec::new();
-    let mut failed = None;
-    view.range(from, to, &mut |key, value| {
-        if records.len() == records_max {
-            return ControlFlow::Break(());
-        }
-        let decoded = keys::extent_of(key)
-            .ok_or(crate::StoreError::Corrupt("extent key"))
-            .and_then(|id| codec::decode_extent(id, value));
-        match decoded {
-            Ok(record) => {
-                records.push(record);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(records),
-    }
+    Ok(store::list(view, from, to, records_max, decode)?)
+}
+
+/// Reads an extent's record from its key and value.
+pub(super) fn decode(key: &[u8], value: &[u8]) -> Result<ExtentRecord, StoreError> {
+    codec::decode_extent(keys::extent_of(key).ok_or(StoreError::Corrupt("extent key"))?, value)
 }
 
 /// Lists extent records of all files from one on, in order, at most `records_max`.

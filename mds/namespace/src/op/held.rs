@@ -7,11 +7,9 @@ use std::ops::ControlFlow;
 use layout::{DataServerId, ExtentId};
 
 use crate::FsError;
-use crate::codec;
 use crate::keys;
-use crate::op::work;
-use crate::sealed;
-use crate::store::{StoreError, Txn, View};
+use crate::op::{extent, seal, work};
+use crate::store::{Txn, View, scan};
 
 /// What a data server holds by the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,36 +27,20 @@ pub struct Held {
 /// # Errors
 /// [`FsError::Store`].
 pub fn held(view: &dyn View, server: DataServerId) -> Result<Held, FsError> {
-    let (mut held, mut failed) = (Held::default(), None);
+    let mut held = Held::default();
     let first = keys::extent(ExtentId { ino: 0, index: 0 });
-    view.range(&first, &[keys::TAG_EXTENT + 1], &mut |key, value| {
-        let id = keys::extent_of(key).ok_or(StoreError::Corrupt("extent key"));
-        match id.and_then(|id| codec::decode_extent(id, value)) {
-            Ok(record) => {
-                held.homes += u64::from(record.home == server);
-                held.backups += u64::from(record.backups.iter().any(|one| one.server == server));
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
+    scan(view, &first, &[keys::TAG_EXTENT + 1], |key, value| {
+        let record = extent::decode(key, value)?;
+        held.homes += u64::from(record.home == server);
+        held.backups += u64::from(record.backups.iter().any(|one| one.server == server));
+        Ok::<_, FsError>(ControlFlow::Continue(()))
     })?;
-    view.range(&[keys::TAG_GROUP], &[keys::TAG_GROUP + 1], &mut |key, value| {
-        let id = keys::number_of(key).ok_or(StoreError::Corrupt("group key"));
-        match id.and_then(|id| sealed::decode_group(layout::ec::GroupId(id), value)) {
-            Ok(group) => {
-                held.images += group.homes().iter().filter(|home| **home == Some(server)).count() as u64;
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
+    scan(view, &[keys::TAG_GROUP], &[keys::TAG_GROUP + 1], |key, value| {
+        let group = seal::decode_group(key, value)?;
+        held.images += group.homes().iter().filter(|home| **home == Some(server)).count() as u64;
+        Ok::<_, FsError>(ControlFlow::Continue(()))
     })?;
-    failed.map_or(Ok(held), |error| Err(error.into()))
+    Ok(held)
 }
 
 /// Strikes off what a data server that is gone for good was to do, at most `items_max` items. True if that was all.

@@ -7,7 +7,6 @@
 //! Spec: docs/protocol/seal.md §2, §3, §6 to §8; docs/formats/namespace.md.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use layout::ec::{Group, GroupId, ImageId, Member};
 use layout::{DataServerId, Epoch, ExtentId};
@@ -18,7 +17,7 @@ use crate::keys;
 use crate::limits::EXTENT_IMAGES_MAX;
 use crate::op::extent;
 use crate::sealed::{self, ExtentImage, ExtentImages, Place};
-use crate::store::{StoreError, Txn, View};
+use crate::store::{self, StoreError, Txn, View};
 
 /// How a member of a group was sealed. Beside the group's record, for each member that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,26 +306,10 @@ pub fn rehome(
 /// # Errors
 /// [`FsError::Store`].
 pub fn groups_from(view: &dyn View, from: GroupId, groups_max: usize) -> Result<Vec<Group>, FsError> {
-    let mut groups = Vec::new();
-    let mut failed = None;
-    view.range(&keys::group(from), &[keys::TAG_GROUP + 1], &mut |key, value| {
-        if groups.len() == groups_max {
-            return ControlFlow::Break(());
-        }
-        let id = keys::number_of(key).map(GroupId).ok_or(StoreError::Corrupt("group key"));
-        match id.and_then(|id| sealed::decode_group(id, value)) {
-            Ok(group) => {
-                groups.push(group);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(groups),
-    }
+    Ok(store::list(view, &keys::group(from), &[keys::TAG_GROUP + 1], groups_max, decode_group)?)
+}
+
+/// Reads a group's record from its key and value.
+pub(crate) fn decode_group(key: &[u8], value: &[u8]) -> Result<Group, StoreError> {
+    sealed::decode_group(GroupId(keys::number_of(key).ok_or(StoreError::Corrupt("group key"))?), value)
 }

@@ -2,15 +2,13 @@
 //!
 //! Spec: docs/protocol/control.md.
 
-use std::ops::ControlFlow;
-
 use layout::EXTENT_BYTES;
 
 use crate::codec;
 use crate::keys;
 use crate::op::extent;
 use crate::op::seal;
-use crate::store::{StoreError, Txn, View};
+use crate::store::{self, StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
@@ -20,29 +18,11 @@ use crate::{ExtentRecord, FsError};
 /// # Errors
 /// [`FsError::Store`].
 pub fn pending(view: &dyn View, after: u64, items_max: usize) -> Result<Vec<(u64, WorkItem)>, FsError> {
-    let mut items = Vec::new();
-    let mut failed = None;
     let (from, to) = (keys::work(after.saturating_add(1)), [keys::TAG_WORK + 1]);
-    view.range(&from, &to, &mut |key, value| {
-        if items.len() == items_max {
-            return ControlFlow::Break(());
-        }
-        let number = keys::number_of(key).ok_or(StoreError::Corrupt("work item key"));
-        match number.and_then(|number| Ok((number, codec::decode_work(value)?))) {
-            Ok(item) => {
-                items.push(item);
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        }
-    })?;
-    match failed {
-        Some(error) => Err(error.into()),
-        None => Ok(items),
-    }
+    store::list(view, &from, &to, items_max, |key, value| {
+        let number = keys::number_of(key).ok_or(StoreError::Corrupt("work item key"))?;
+        Ok((number, codec::decode_work(value)?))
+    })
 }
 
 /// Strikes finished items off and lets their extents be used again; of a cut that fences too, the fence is left to do, and of a
