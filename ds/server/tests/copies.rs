@@ -8,31 +8,29 @@
 
 mod bed;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use bed::{EXTENT, START, any_address, cluster_key, connect, handle_key, settle};
+use bed::roster::Roster;
+use bed::{EXTENT, START, any_address, cluster_key, connect, env_of, handle_key, settle, tick};
 use bytes::Bytes;
 use client::control::DsControl;
 use ds_server::{DataServer, DsConfig};
+use env::BoxFuture;
 use env::memory::net::MemoryNet;
-use env::memory::{Crash, ManualClock, MemoryDisk, SeededEntropy};
-use env::{BoxFuture, Env};
+use env::memory::{Crash, ManualClock, MemoryDisk};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
 use layout::copies::{Domain, Place, Wish, plan};
 use layout::{Backup, DataServerId, DsHandle, Epoch, Iomode, NamedBackup, handle};
 use prometheus_client::registry::Registry;
-use wire_nfs::control::copies::{AskCopies, CopySet, Directory, KeptBy, Listed, Word};
+use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
 use wire_nfs::control::extent::ExtentName;
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
-use wire_nfs::control::register::{Register, Registered, SealedKey};
-use wire_nfs::control::{ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply};
+use wire_nfs::control::{Procedure, Refusal, decode_args, put_reply};
 use wire_nfs::v3::{self, Fh3, StableHow, commit, read, write};
 use wire_rpc::{Credential, accepted_success};
 use wire_xdr::{Decode, Encode, Writer};
 
-const LEASE_MS: u32 = 600_000;
 const BLOCK: usize = 4096;
 const BLOCKS: usize = 12;
 
@@ -42,8 +40,7 @@ struct Log {
     backups: Vec<Backup>,
     epoch: Epoch,
     alive: BTreeSet<u32>,
-    addresses: HashMap<u32, String>,
-    ids: HashMap<[u8; 16], u32>,
+    roster: Roster,
 }
 
 impl Log {
@@ -53,7 +50,7 @@ impl Log {
             let (id, domain) = (DataServerId(*id), Domain::default());
             Place { id, domain, free_bytes: 1 << 30, fit: up, up, dead: !up }
         };
-        self.addresses.keys().map(place).collect()
+        self.roster.addresses.keys().map(place).collect()
     }
 
     fn replan(&mut self, copies: usize, lost: Option<DataServerId>) {
@@ -103,53 +100,20 @@ impl Log {
         }
         Ok(self.set())
     }
-
-    fn directory(&self) -> Directory {
-        let listed = |(id, at): (&u32, &String)| Listed { server: *id, control: at.clone() };
-        Directory {
-            version: self.addresses.len() as u64,
-            servers: self.addresses.iter().map(listed).collect(),
-        }
-    }
 }
 
 struct Metadata {
     log: Arc<Mutex<Log>>,
-    gates: Mutex<HashMap<u64, ControlGate>>,
 }
 
 impl Metadata {
     fn answer(&self, procedure: u32, args: Bytes, connection: u64) -> Writer {
-        let mut gates = self.gates.lock().unwrap();
-        let gate = gates
-            .entry(connection)
-            .or_insert_with(|| ControlGate::new(&cluster_key(), PROGRAM, NodeKind::Metadata, [8; 32]));
-        if let Some(reply) = gate.handshake(procedure, args.clone()) {
-            return reply.unwrap();
-        }
-        let secret = gate.peer().unwrap().secret.clone();
         let mut log = self.log.lock().unwrap();
+        if let Some(w) = log.roster.answer(procedure, &args, connection) {
+            return w;
+        }
         let mut w = Writer::new();
         match Procedure::from_number(procedure).unwrap() {
-            Procedure::Register => {
-                let register: Register = decode_args(args).unwrap();
-                let next = u32::try_from(log.ids.len()).unwrap() + 1;
-                let id = *log.ids.entry(register.uuid).or_insert(next);
-                log.addresses.insert(id, register.control);
-                let key = SealedKey::seal(&secret, [3; 16], &bed::metadata::HANDLE_KEY);
-                let directory = log.directory();
-                put_reply(
-                    &mut w,
-                    &Ok(Registered { server: id, lease_ms: LEASE_MS, key, seal_idle_ms: 0, directory }),
-                );
-            }
-            Procedure::Heartbeat => {
-                let _: Heartbeat = decode_args(args).unwrap();
-                put_reply(
-                    &mut w,
-                    &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms: 0, directory: Some(log.directory()) }),
-                );
-            }
             Procedure::Copies => put_reply(&mut w, &log.hear(&decode_args(args).unwrap())),
             other => panic!("a data server does not call {other:?}"),
         }
@@ -196,21 +160,11 @@ impl Cluster {
             backups: vec![Backup { server: DataServerId(2), since: Epoch::FIRST, filling: false }],
             epoch: Epoch::FIRST,
             alive: (1..=count).collect(),
-            addresses: HashMap::new(),
-            ids: HashMap::new(),
+            roster: Roster::default(),
         }));
-        let ticking = clock.clone();
-        // Time passes while everybody waits.
-        let ticker = tokio::spawn(async move {
-            loop {
-                for _ in 0..300 {
-                    tokio::task::yield_now().await;
-                }
-                ticking.advance_ms(10);
-            }
-        });
+        let ticker = tick(&clock, 300);
         let env = env_of(&clock, &MemoryDisk::new(), &net, 99);
-        let service = Arc::new(Metadata { log: Arc::clone(&log), gates: Mutex::default() });
+        let service = Arc::new(Metadata { log: Arc::clone(&log) });
         let (net_of, clock_of) = (env.net.clone(), env.clock.clone());
         let metadata = serve(net_of, clock_of, any_address(), service, Limits::default()).await.unwrap();
         let mut cluster = Self { clock, net, metadata, log, nodes: Vec::new(), starts: 0, ticker };
@@ -327,15 +281,6 @@ impl Cluster {
         let mut bytes = read.data.to_vec();
         bytes.resize(BLOCK * BLOCKS, 0);
         bytes
-    }
-}
-
-fn env_of(clock: &ManualClock, disk: &MemoryDisk, net: &MemoryNet, seed: u64) -> Env {
-    Env {
-        clock: Arc::new(clock.clone()),
-        entropy: Arc::new(SeededEntropy::new(seed)),
-        disk: Arc::new(disk.clone()),
-        net: Arc::new(net.clone()),
     }
 }
 

@@ -334,7 +334,7 @@ async fn place_of(cluster: &Cluster, server: u32, wanted: &[u8]) -> (PathBuf, us
 #[tokio::test]
 async fn bad_data_of_the_journal_are_found_and_told() {
     let mut cluster = Cluster::new(2).await;
-    cluster.log.lock().unwrap().seal_idle_ms = 0;
+    cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
     for index in 1..=3 {
         written(&cluster, index, 1, &[]).await;
     }
@@ -358,7 +358,7 @@ async fn bad_data_of_the_journal_are_found_and_told() {
 #[tokio::test]
 async fn bad_data_of_the_journal_come_back_from_a_backup() {
     let mut cluster = Cluster::new(3).await;
-    cluster.log.lock().unwrap().seal_idle_ms = 0;
+    cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
     for index in 1..=3 {
         written(&cluster, index, 1, &[3, 2]).await;
     }
@@ -406,7 +406,7 @@ async fn began_unix_ns(cluster: &Cluster, server: u32) -> u64 {
 #[tokio::test]
 async fn a_restart_goes_on_where_it_was() {
     let mut cluster = Cluster::new(2).await;
-    cluster.log.lock().unwrap().seal_idle_ms = 0;
+    cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
     for index in 1..=12 {
         written(&cluster, index, 1, &[]).await;
     }
@@ -438,7 +438,7 @@ async fn a_restart_goes_on_where_it_was() {
 #[tokio::test]
 async fn the_pace_is_kept() {
     let mut cluster = Cluster::new(2).await;
-    cluster.log.lock().unwrap().seal_idle_ms = 0;
+    cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
     for index in 1..=10 {
         written(&cluster, index, 1, &[]).await;
     }

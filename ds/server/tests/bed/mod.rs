@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
 pub(crate) mod metadata;
+pub(crate) mod roster;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +39,29 @@ pub(crate) fn handle_key() -> HandleKey {
     HandleKey::new(metadata::HANDLE_KEY)
 }
 
+/// What a node stands on.
+pub(crate) fn env_of(clock: &ManualClock, disk: &MemoryDisk, net: &MemoryNet, seed: u64) -> Env {
+    Env {
+        clock: Arc::new(clock.clone()),
+        entropy: Arc::new(SeededEntropy::new(seed)),
+        disk: Arc::new(disk.clone()),
+        net: Arc::new(net.clone()),
+    }
+}
+
+/// Lets time pass while everybody waits: 10 ms for every so many turns.
+pub(crate) fn tick(clock: &ManualClock, turns: u32) -> tokio::task::JoinHandle<()> {
+    let ticking = clock.clone();
+    tokio::spawn(async move {
+        loop {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            ticking.advance_ms(10);
+        }
+    })
+}
+
 pub(crate) struct Bed {
     pub(crate) clock: ManualClock,
     pub(crate) disk: MemoryDisk,
@@ -51,15 +75,6 @@ pub(crate) struct Bed {
 
 pub(crate) fn any_address() -> SocketAddr {
     "127.0.0.1:0".parse().unwrap()
-}
-
-fn env_of(clock: &ManualClock, disk: &MemoryDisk, net: &MemoryNet, seed: u64) -> Env {
-    Env {
-        clock: Arc::new(clock.clone()),
-        entropy: Arc::new(SeededEntropy::new(seed)),
-        disk: Arc::new(disk.clone()),
-        net: Arc::new(net.clone()),
-    }
 }
 
 pub(crate) fn config(metadata_servers: Vec<SocketAddr>) -> DsConfig {

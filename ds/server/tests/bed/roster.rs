@@ -1,0 +1,70 @@
+//! What modelled metadata servers with a log of their own have in common: the handshake, who has registered, and leases that last.
+
+use std::collections::{BTreeMap, HashMap};
+
+use bytes::Bytes;
+use wire_nfs::control::copies::{Directory, Listed};
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
+use wire_nfs::control::register::{Register, Registered, SealedKey};
+use wire_nfs::control::{ControlGate, NodeKind, PROGRAM, Procedure, decode_args, put_reply};
+use wire_xdr::Writer;
+
+use super::cluster_key;
+use super::metadata::HANDLE_KEY;
+
+/// Leases outlive every test.
+const LEASE_MS: u32 = 600_000;
+
+/// Data servers, numbered as they come.
+#[derive(Default)]
+pub(crate) struct Roster {
+    gates: HashMap<u64, ControlGate>,
+    pub(crate) addresses: BTreeMap<u32, String>,
+    ids: HashMap<[u8; 16], u32>,
+    /// How long extents rest before they are sealed; 0: never.
+    pub(crate) seal_idle_ms: u32,
+}
+
+impl Roster {
+    /// Answers the handshake, REGISTER and HEARTBEAT; `None` for whatever else is asked by who has proved who it is.
+    pub(crate) fn answer(&mut self, procedure: u32, args: &Bytes, connection: u64) -> Option<Writer> {
+        let gate = self
+            .gates
+            .entry(connection)
+            .or_insert_with(|| ControlGate::new(&cluster_key(), PROGRAM, NodeKind::Metadata, [8; 32]));
+        if let Some(reply) = gate.handshake(procedure, args.clone()) {
+            return Some(reply.unwrap());
+        }
+        let secret = gate.peer().unwrap().secret.clone();
+        let (mut w, seal_idle_ms) = (Writer::new(), self.seal_idle_ms);
+        match Procedure::from_number(procedure).unwrap() {
+            Procedure::Register => {
+                let register: Register = decode_args(args.clone()).unwrap();
+                let next = u32::try_from(self.ids.len()).unwrap() + 1;
+                let server = *self.ids.entry(register.uuid).or_insert(next);
+                self.addresses.insert(server, register.control);
+                let key = SealedKey::seal(&secret, [3; 16], &HANDLE_KEY);
+                let directory = self.directory();
+                put_reply(
+                    &mut w,
+                    &Ok(Registered { server, lease_ms: LEASE_MS, key, seal_idle_ms, directory }),
+                );
+            }
+            Procedure::Heartbeat => {
+                let _: Heartbeat = decode_args(args.clone()).unwrap();
+                let directory = Some(self.directory());
+                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms, directory }));
+            }
+            _ => return None,
+        }
+        Some(w)
+    }
+
+    fn directory(&self) -> Directory {
+        let listed = |(id, at): (&u32, &String)| Listed { server: *id, control: at.clone() };
+        Directory {
+            version: self.addresses.len() as u64,
+            servers: self.addresses.iter().map(listed).collect(),
+        }
+    }
+}
