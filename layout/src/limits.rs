@@ -27,6 +27,8 @@ pub const WINDOW_BYTES_MAX: usize = 1 << 20;
 pub const GROUP_WAITING_MAX: usize = 512;
 /// Images of one group, made in time, are at least this long in percent of the first one; the first one, of them.
 pub const GROUP_LENGTH_PERCENT: u64 = 95;
+/// Two short groups are made into one if the longer one's parity is at most so many times as long as the other's.
+pub const JOIN_PARITY_PARTS: u64 = 4;
 
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(COLUMN_BYTES), "blocks are whole columns");
 const _: () = assert!(WINDOW_BYTES_MAX.is_multiple_of(BLOCK_BYTES), "windows are whole blocks");

@@ -7,12 +7,15 @@
 //! Such sets of servers are a matroid (a laminar one): whoever adds a server that fits, in any order, gets as many as there
 //! can be. So the members can be chosen first, for their age and length, and the parity always finds its place after.
 //!
-//! Images of like length go together: parity is as long as the longest. An image that waited too long takes what there
-//! is: others no longer than it, and empty members for the rest.
+//! Images of like length go together: parity is as long as the longest. Among those the servers with most of them waiting come
+//! first, so that no server is left with a queue of its own in the end: taking the longest queues makes as many full groups as can
+//! be. An image that waited too long takes what there is: others no longer than it, and empty members for the rest; the longest
+//! begins, for it can take all others. What is short in spite of all that is joined later ([`join`]).
 //!
 //! INVARIANT: the same arguments give the same answer.
 //! Spec: docs/formats/group.md §7; for matroids Oxley, Matroid Theory §1.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::data_server::DataServerId;
@@ -100,7 +103,10 @@ pub fn choose(profile: Profile, waiting: &[Waiting], servers: &[Server], rotatio
     let cluster = Cluster::new(profile, servers, rotation);
     let homes: Vec<Option<usize>> = waiting.iter().map(|image| cluster.find(image.home)).collect();
     let queue = Queue { waiting, homes };
-    (0..waiting.len()).find_map(|first| queue.around(profile, &cluster, first))
+    let mut order: Vec<usize> = (0..waiting.len()).collect();
+    let late_bytes = |at: &usize| waiting[*at].overdue.then_some(waiting[*at].bytes);
+    order.sort_by_key(|at| Reverse(late_bytes(at)));
+    order.into_iter().find_map(|first| queue.around(profile, &cluster, first))
 }
 
 /// Chooses a data server for one image of a group whose other images are on `kept`: for repair, or to empty a server.
@@ -264,8 +270,8 @@ impl Queue<'_> {
         None
     }
 
-    /// Up to `members` images on as many servers, the first one among them: spread widest, then likest in length, then
-    /// oldest. With the images' places in the queue, their servers'.
+    /// Up to `members` images on as many servers, the first one among them: spread widest, then likest in length, then from
+    /// the server where most wait, then oldest. With the images' places in the queue, their servers'.
     fn pick(
         &self,
         cluster: &Cluster,
@@ -275,16 +281,22 @@ impl Queue<'_> {
     ) -> (Vec<usize>, Vec<usize>) {
         let (mut picked, mut chosen) = (vec![first], vec![home]);
         let anchor = &self.waiting[first];
+        let mut queued = vec![0_usize; cluster.sites.len()];
+        for (at, home) in self.homes.iter().enumerate() {
+            home.filter(|_| goes_with(anchor, &self.waiting[at]))
+                .into_iter()
+                .for_each(|home| queued[home] += 1);
+        }
         while picked.len() < members {
             let places = cluster.places(&chosen);
             let keys = self.homes.iter().enumerate().filter_map(|(at, home)| {
                 let home =
                     home.filter(|home| !chosen.contains(home) && goes_with(anchor, &self.waiting[at]))?;
                 let counts = counts(&cluster.sites[home].place, &places);
-                let distance = self.waiting[at].bytes.abs_diff(anchor.bytes);
-                fits(&counts, caps).then_some((counts, distance, at, home))
+                let unlike = unlike(anchor, &self.waiting[at]);
+                fits(&counts, caps).then_some((counts, unlike, Reverse(queued[home]), at, home))
             });
-            let Some((_, _, at, home)) = keys.min() else { break };
+            let Some((_, _, _, at, home)) = keys.min() else { break };
             picked.push(at);
             chosen.push(home);
         }
@@ -301,6 +313,12 @@ fn goes_with(first: &Waiting, other: &Waiting) -> bool {
     not_longer && (not_shorter || first.overdue)
 }
 
+/// How unlike two images are in length, in steps of what may differ within a group.
+fn unlike(first: &Waiting, other: &Waiting) -> u64 {
+    let step = u128::from(first.bytes) * u128::from(100 - GROUP_LENGTH_PERCENT) / 100;
+    u64::try_from(u128::from(first.bytes.abs_diff(other.bytes)) / (step + 1)).unwrap_or(u64::MAX)
+}
+
 /// How many of these places are in the zone, rack and host of one.
 fn counts(place: &Place, places: &[Place]) -> [usize; 3] {
     let count = |level: usize| places.iter().filter(|other| other[level] == place[level]).count();
@@ -311,6 +329,10 @@ fn counts(place: &Place, places: &[Place]) -> [usize; 3] {
 fn fits(counts: &[usize; 3], caps: &Caps) -> bool {
     counts.iter().zip(caps).all(|(count, cap)| count < cap)
 }
+
+mod join;
+
+pub use join::{Joined, Short, join};
 
 #[cfg(test)]
 mod tests;

@@ -64,6 +64,14 @@ pub const IMAGES_WAITING_MAX: usize = 16_384;
 pub const SHOWN_AGAIN_MS_MAX: u64 = 300_000;
 /// Groups whose parity is being made at once.
 pub const GROUPS_AT_ONCE_MAX: usize = 4;
+/// Pairs of short groups that are being made into one at once.
+pub const JOINS_AT_ONCE_MAX: usize = 2;
+/// Short groups that one look takes note of; all pairs of them are compared.
+pub const SHORT_GROUPS_MAX: usize = 256;
+/// Images that wait too long make a short group when no further one came for this part of their wait,
+pub const GROUP_LULL_PARTS: u64 = 4;
+/// or when they have waited so many times as long.
+pub const GROUP_WAIT_TIMES_MAX: u64 = 4;
 /// How long images of a group that came to nothing wait before the next attempt; twice as long each time,
 pub const GROUP_RETRY_MS: u64 = 5_000;
 /// up to this.

@@ -7,6 +7,7 @@
 //! Spec: docs/protocol/seal.md.
 
 pub(crate) mod answer;
+mod join;
 pub(crate) mod mend;
 mod pool;
 pub(crate) mod presence;

@@ -275,3 +275,48 @@ proptest! {
         }
     }
 }
+
+fn short(homes: &[u32], mib: u64) -> Short {
+    Short { homes: homes.iter().copied().map(DataServerId).collect(), longest_bytes: mib * MIB }
+}
+
+/// The queue of one server must not be what is left.
+#[test]
+fn the_longest_queues_go_first() {
+    let mut waiting = one_each([1, 2, 3, 4, 5, 5, 5, 6, 6, 6, 1, 2]);
+    let mut groups = 0;
+    while let Some(choice) = choose(Profile::FourPlusTwo, &waiting, &hosts(6), groups) {
+        let taken: Vec<usize> = choice.members.iter().flatten().copied().collect();
+        waiting =
+            waiting.iter().enumerate().filter(|(at, _)| !taken.contains(at)).map(|(_, one)| *one).collect();
+        groups += 1;
+    }
+    assert_eq!((groups, waiting.len()), (3, 0));
+}
+
+#[test]
+fn of_what_is_overdue_the_longest_takes_the_others() {
+    let mut waiting =
+        [image(1, 1, 8 * MIB), image(2, 2, 64 * MIB), image(3, 3, 64 * MIB), image(4, 4, 64 * MIB)];
+    waiting.iter_mut().for_each(|one| one.overdue = true);
+    let choice = choose(Profile::FourPlusTwo, &waiting, &hosts(6), 0).unwrap();
+    assert_eq!(choice.members, [Some(1), Some(2), Some(3), Some(0)]);
+}
+
+#[test]
+fn short_groups_become_one() {
+    let joined = |groups: &[Short]| join(Profile::FourPlusTwo, groups, &hosts(6), 0);
+    let full = joined(&[short(&[1, 2], 64), short(&[3], 64), short(&[3, 4], 64)]).unwrap();
+    assert_eq!((full.pair, ids(&full.parity)), ([0, 2], vec![5, 6]));
+    assert_eq!(joined(&[short(&[1, 2], 64), short(&[2, 3], 64)]), None, "two on one server");
+    assert_eq!(joined(&[short(&[1, 2, 3], 64), short(&[4, 5], 64)]), None, "too many");
+    assert_eq!(joined(&[short(&[1], 64), short(&[2], 15)]), None, "it does not pay");
+    assert_eq!(joined(&[short(&[1], 64), short(&[2], 16)]).map(|one| one.pair), Some([0, 1]));
+    assert_eq!(joined(&[short(&[1], 64), short(&[9], 64)]), None, "one is away");
+    assert_eq!(joined(&[short(&[1], 64), short(&[], 64)]), None);
+    // Members would lie three in a rack, where two can be lost: better two groups.
+    let racks: Vec<Server> =
+        (0..9).map(|at| server(at, "", &format!("rack{}", at / 3), &format!("host{at}"))).collect();
+    assert_eq!(join(Profile::FourPlusTwo, &[short(&[0, 1], 1), short(&[2, 3], 1)], &racks, 0), None);
+    assert!(join(Profile::FourPlusTwo, &[short(&[0, 1], 1), short(&[6, 3], 1)], &racks, 0).is_some());
+}

@@ -1,5 +1,5 @@
 //! Looks at all groups: counts them, has images of servers that are gone made again, and lets living members of groups that are
-//! half dead wait for another one.
+//! half dead wait for another one; short ones are joined.
 //!
 //! Runs where this node leads, whether sealing is on or not. Groups that can lose least come first.
 //!
@@ -12,12 +12,12 @@ use layout::DataServerId;
 use layout::ec::members;
 use layout::ec::{Group, GroupId};
 use mds_namespace::op;
-use mds_namespace::op::seal::{SealedAs, groups_from, living};
+use mds_namespace::op::seal::{groups_from, living};
 use mds_namespace::sealed::{self, ExtentImage};
 use mds_shard::Command;
 use mds_shard::command::seal::RehomeImage;
 
-use super::pool::Candidate;
+use super::join::{self, Shorts};
 use super::{Tally, decided, is_gone, sites};
 use crate::limits::{GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX};
 use crate::server::Server;
@@ -52,14 +52,16 @@ pub(crate) async fn drive(server: Arc<Server>) {
             continue;
         }
         known = standing;
-        let Some((tally, lost)) = look(&server).await else { continue };
+        let Some((tally, lost, shorts)) = look(&server).await else { continue };
         server.metrics.set_groups(&tally);
         *server.sealing.tally.lock() = tally;
         for one in &lost {
             start(&server, *one);
         }
         let looked_ms = server.now_ms();
-        let pause_ms = if lost.is_empty() { REST_MS } else { AGAIN_MS };
+        // What is in danger goes first.
+        let joins = lost.is_empty() && shorts.join(&server);
+        let pause_ms = if lost.is_empty() && !joins { REST_MS } else { AGAIN_MS };
         next_ms = looked_ms + pause_ms.max(REST_PARTS * (looked_ms - now_ms));
     }
 }
@@ -72,8 +74,8 @@ fn standing(server: &Server, now_ms: u64) -> Vec<(DataServerId, [bool; 3])> {
 }
 
 /// Looks at all groups; `None` if the store cannot be read.
-async fn look(server: &Server) -> Option<(Tally, Vec<Lost>)> {
-    let (mut tally, mut lost) = (Tally::default(), Vec::new());
+async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
+    let (mut tally, mut lost, mut shorts) = (Tally::default(), Vec::new(), Shorts::new(server));
     let mut left: BTreeMap<DataServerId, u64> =
         server.data_servers.draining().into_iter().map(|id| (id, 0)).collect();
     let mut from = GroupId(0);
@@ -88,8 +90,12 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>)> {
                 for id in group.homes().iter().flatten() {
                     left.entry(*id).and_modify(|count| *count += 1);
                 }
-                if server.config.seal {
+                let (living_bytes, all_bytes) = bytes(group, &alive);
+                if !server.config.seal {
+                } else if 2 * living_bytes <= all_bytes {
                     dissolve(server, group, &alive);
+                } else {
+                    shorts.note(group, &alive);
                 }
             }
             groups
@@ -103,7 +109,7 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>)> {
         tokio::task::yield_now().await;
     }
     *server.sealing.left.lock() = left;
-    Some((tally, lost))
+    Some((tally, lost, shorts))
 }
 
 fn count(server: &Server, group: &Group, alive: &[(usize, ExtentImage)], tally: &mut Tally) {
@@ -148,22 +154,12 @@ fn missing(server: &Server, group: &Group) -> Vec<Lost> {
     group.homes().iter().enumerate().filter_map(one).collect()
 }
 
-/// Lets the living members of a group that is half dead wait for another one.
+/// Lets the living members of a group wait for another one.
 fn dissolve(server: &Server, group: &Group, alive: &[(usize, ExtentImage)]) {
-    let (living_bytes, all_bytes) = bytes(group, alive);
-    if all_bytes < 2 * living_bytes {
-        return;
-    }
     let now_ms = server.now_ms();
     let mut pool = server.sealing.pool.lock();
-    for (slot, image) in alive {
-        let (Some(member), Some(home)) = (group.shape().members()[*slot], group.homes()[*slot]) else {
-            continue;
-        };
-        let from = Some(group.shape().group().0);
-        let ExtentImage { epoch, sequence, content_bytes, root, .. } = *image;
-        let sealed_as = SealedAs { epoch, sequence, content_bytes, root, from };
-        pool.wait(Candidate { member, home, sealed_as }, now_ms);
+    for candidate in join::candidates(group, alive) {
+        pool.wait(candidate, now_ms);
     }
 }
 

@@ -10,7 +10,10 @@ use layout::ec::members::{self, Server as Site, Waiting};
 use layout::ec::{GroupId, ImageId, Member, Profile};
 use mds_namespace::op::seal::SealedAs;
 
-use crate::limits::{GROUP_RETRY_MS, GROUP_RETRY_MS_MAX, IMAGES_WAITING_MAX, SHOWN_AGAIN_MS_MAX};
+use crate::limits::{
+    GROUP_LULL_PARTS, GROUP_RETRY_MS, GROUP_RETRY_MS_MAX, GROUP_WAIT_TIMES_MAX, IMAGES_WAITING_MAX,
+    SHOWN_AGAIN_MS_MAX,
+};
 
 /// An image that may become a member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub(super) struct Pool {
     remaking: BTreeMap<(GroupId, usize), (ImageId, DataServerId)>,
     groups: usize,
     rotation: u64,
+    /// When an image last began to wait.
+    newest_ms: u64,
 }
 
 impl Pool {
@@ -90,6 +95,7 @@ impl Pool {
         } else if self.waiting.len() < IMAGES_WAITING_MAX {
             let place = Place { candidate, since_ms: now_ms, shown_ms: now_ms, failures: 0, next_ms: now_ms };
             self.waiting.insert(image, place);
+            self.newest_ms = now_ms;
         }
     }
 
@@ -104,13 +110,17 @@ impl Pool {
         self.waiting.retain(|_, place| now_ms < place.shown_ms.saturating_add(SHOWN_AGAIN_MS_MAX));
         let mut queue: Vec<&Place> = self.waiting.values().filter(|place| place.next_ms <= now_ms).collect();
         queue.sort_by_key(|place| (place.failures, place.since_ms, place.candidate.member.image));
+        // While others come, better wait for them than pay a whole parity for few.
+        let lull = self.newest_ms.saturating_add(group_wait_ms / GROUP_LULL_PARTS) <= now_ms;
+        let times = if lull { 1 } else { GROUP_WAIT_TIMES_MAX };
+        let overdue_ms = group_wait_ms.saturating_mul(times);
         let waiting: Vec<Waiting> = queue
             .iter()
             .map(|place| Waiting {
                 image: place.candidate.member.image,
                 home: place.candidate.home,
                 bytes: place.candidate.member.bytes,
-                overdue: place.since_ms.saturating_add(group_wait_ms) <= now_ms,
+                overdue: place.since_ms.saturating_add(overdue_ms) <= now_ms,
             })
             .collect();
         let choice = members::choose(profile, &waiting, sites, self.rotation)?;
@@ -130,6 +140,33 @@ impl Pool {
         })
     }
 
+    /// Takes members of other groups for a new one. `None` if a group is being made with one of them.
+    pub(super) fn join(
+        &mut self,
+        profile: Profile,
+        members: Vec<Candidate>,
+        parity: Vec<DataServerId>,
+    ) -> Option<Making> {
+        if members.iter().any(|one| self.making.contains(&one.member.image)) {
+            return None;
+        }
+        self.rotation = self.rotation.wrapping_add(1);
+        self.groups += 1;
+        for one in &members {
+            self.waiting.remove(&one.member.image);
+            self.making.insert(one.member.image);
+        }
+        let empty = profile.data().saturating_sub(members.len());
+        let members = members.into_iter().map(Some).chain(std::iter::repeat_n(None, empty)).collect();
+        // If it comes to nothing, they are where they were.
+        Some(Making { profile, members, parity, places: Vec::new() })
+    }
+
+    /// Moves by one with each group.
+    pub(super) fn rotation(&self) -> u64 {
+        self.rotation
+    }
+
     /// Parity is about to be made under this name.
     pub(super) fn begin_parity(&mut self, image: ImageId) {
         self.making.insert(image);
@@ -147,9 +184,11 @@ impl Pool {
         for image in parity {
             self.making.remove(image);
         }
+        for one in making.members.iter().flatten() {
+            self.making.remove(&one.member.image);
+        }
         for place in &making.places {
             let image = place.candidate.member.image;
-            self.making.remove(&image);
             if stays(&place.candidate) && self.waiting.len() < IMAGES_WAITING_MAX {
                 let pause_ms = (GROUP_RETRY_MS << place.failures.min(16)).min(GROUP_RETRY_MS_MAX);
                 let failures = place.failures.saturating_add(1);
@@ -240,6 +279,36 @@ mod tests {
         let full = take(&mut pool, 50_002).unwrap();
         assert_eq!((images(&full), full.parity.clone()), (vec![Some(2), Some(4)], vec![DataServerId(3)]));
         assert_eq!(pool.waiting(), 1);
+    }
+
+    #[test]
+    fn while_others_come_a_short_group_waits() {
+        let mut pool = Pool::default();
+        pool.wait(candidate(1, 1), 0);
+        pool.wait(candidate(2, 1), WAIT_MS - 1);
+        assert!(take(&mut pool, WAIT_MS).is_none());
+        let lull_ms = WAIT_MS / GROUP_LULL_PARTS;
+        let short = take(&mut pool, WAIT_MS - 1 + lull_ms).unwrap();
+        assert_eq!(images(&short), [Some(1), None]);
+        for step in 2..=4 * GROUP_WAIT_TIMES_MAX {
+            pool.wait(candidate(3 + u8::try_from(step).unwrap(), 1), step * lull_ms);
+        }
+        let short = take(&mut pool, WAIT_MS - 1 + GROUP_WAIT_TIMES_MAX * WAIT_MS).unwrap();
+        assert_eq!(images(&short)[1], None, "but not for ever");
+    }
+
+    #[test]
+    fn what_is_joined_is_not_taken_and_does_not_wait_if_that_fails() {
+        let mut pool = Pool::default();
+        pool.wait(candidate(1, 1), 0);
+        let all = vec![candidate(1, 1), candidate(2, 2)];
+        let parity = vec![DataServerId(3)];
+        let joined = pool.join(Profile::TwoPlusOne, all.clone(), parity.clone()).unwrap();
+        assert_eq!((images(&joined), pool.waiting(), pool.groups()), (vec![Some(1), Some(2)], 0, 1));
+        assert!(pool.join(Profile::TwoPlusOne, all.clone(), parity.clone()).is_none());
+        pool.end(&joined, &[], |_| true, 0);
+        assert_eq!((pool.waiting(), pool.groups(), pool.is_making(ImageId([1; 16]))), (0, 0, false));
+        assert!(pool.join(Profile::TwoPlusOne, all, parity).is_some());
     }
 
     #[test]

@@ -71,7 +71,7 @@ fn next(server: &Server) -> Option<Making> {
 }
 
 /// Makes one group, or lets its members wait on.
-async fn make(server: Arc<Server>, making: Making) {
+pub(super) async fn make(server: Arc<Server>, making: Making) {
     let codec = making.profile.codec();
     let parity: Vec<ImageId> = match making.members.first().copied().flatten() {
         // A copy is the member itself.

@@ -16,6 +16,7 @@ macro_rules! until {
 mod admin;
 mod drain;
 mod fleet;
+mod join;
 mod presence;
 mod words;
 
