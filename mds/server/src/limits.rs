@@ -78,8 +78,12 @@ pub const GROUP_RETRY_MS: u64 = 5_000;
 pub const GROUP_RETRY_MS_MAX: u64 = 300_000;
 /// Groups looked at in one go.
 pub const GROUPS_SCAN_MAX: usize = 64;
-/// Images that are made again at once.
-pub const REMAKES_AT_ONCE_MAX: usize = 4;
+/// Images that are made again at once,
+pub const REMAKES_AT_ONCE_MAX: usize = 16;
+/// on one data server: as many as it works on.
+pub const REMAKES_EACH_MAX: usize = 2;
+/// Images whose data servers have enough to do that are passed over, when it is time for another one.
+pub const REMAKES_LOOK_MAX: usize = 64;
 /// Lost images that one look takes note of; those of groups that can lose least.
 pub const LOST_IMAGES_MAX: usize = 1024;
 /// Between two looks for images that are not where they should be, each at so many groups as are looked at in one go.

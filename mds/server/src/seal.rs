@@ -57,6 +57,8 @@ pub(crate) struct Sealing {
     pool: Mutex<Pool>,
     /// Told when there is something to do.
     call: Notify,
+    /// Told when an image was made again, or was not: there is room for another one.
+    remade: Notify,
     /// As of the last whole look.
     pub(crate) tally: Mutex<Tally>,
     /// Has data servers be asked at once whether they have their images.

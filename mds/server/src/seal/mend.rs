@@ -5,7 +5,7 @@
 //!
 //! Spec: docs/protocol/seal.md §6, §7.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use layout::DataServerId;
@@ -19,7 +19,7 @@ use mds_shard::command::seal::RehomeImage;
 
 use super::join::{self, Shorts};
 use super::{Tally, decided, is_gone, sites};
-use crate::limits::{GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX};
+use crate::limits::{GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_EACH_MAX, REMAKES_LOOK_MAX};
 use crate::server::Server;
 
 /// Between two looks at the servers.
@@ -39,13 +39,18 @@ type Lost = (usize, GroupId, usize);
 
 /// Runs for as long as the server lives.
 pub(crate) async fn drive(server: Arc<Server>) {
-    let (mut known, mut next_ms) = (Vec::new(), 0);
+    let (mut known, mut next_ms, mut queue) = (Vec::new(), 0, VecDeque::new());
     loop {
-        server.env.clock.sleep_ms(ROUND_MS).await;
+        tokio::select! {
+            () = server.sealing.remade.notified() => {}
+            () = server.env.clock.sleep_ms(ROUND_MS) => {}
+        }
         if !server.sealing.leads(server.shard.is_leader(), server.now_ms()) {
             known.clear();
+            queue.clear();
             continue;
         }
+        start_some(&server, &mut queue);
         let now_ms = server.now_ms();
         let standing = standing(&server, now_ms);
         if standing == known && now_ms < next_ms {
@@ -55,14 +60,13 @@ pub(crate) async fn drive(server: Arc<Server>) {
         let Some((tally, lost, shorts)) = look(&server).await else { continue };
         server.metrics.set_groups(&tally);
         *server.sealing.tally.lock() = tally;
-        for one in &lost {
-            start(&server, *one);
-        }
         let looked_ms = server.now_ms();
         // What is in danger goes first.
         let joins = lost.is_empty() && shorts.join(&server);
         let pause_ms = if lost.is_empty() && !joins { REST_MS } else { AGAIN_MS };
         next_ms = looked_ms + pause_ms.max(REST_PARTS * (looked_ms - now_ms));
+        queue = lost.into();
+        start_some(&server, &mut queue);
     }
 }
 
@@ -163,20 +167,40 @@ fn dissolve(server: &Server, group: &Group, alive: &[(usize, ExtentImage)]) {
     }
 }
 
-/// Begins to make an image again, if it is not being made already and not too many others are.
-fn start(server: &Arc<Server>, (_, id, slot): Lost) {
-    if REMAKES_AT_ONCE_MAX <= server.sealing.pool.lock().remaking() {
-        return;
+/// Begins to make images again, as many as may be at once. Those of a queue that was made a moment ago: what has changed since is left
+/// to the next look.
+fn start_some(server: &Arc<Server>, queue: &mut VecDeque<Lost>) {
+    let mut behind = VecDeque::new();
+    while server.sealing.pool.lock().remaking() < REMAKES_AT_ONCE_MAX && behind.len() < REMAKES_LOOK_MAX {
+        let Some(one) = queue.pop_front() else { break };
+        if !start(server, one) {
+            behind.push_back(one);
+        }
     }
+    behind.append(queue);
+    *queue = behind;
+}
+
+/// Begins to make an image again, if it is not being made already. False if its data server has enough to do.
+fn start(server: &Arc<Server>, (_, id, slot): Lost) -> bool {
     let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
     else {
-        return;
+        return true;
     };
-    let Some((image, _)) = group.shape().image(slot) else { return };
-    let Some(on) = target(server, &group, slot) else { return };
-    if server.sealing.pool.lock().begin_remake((id, slot), image, on) {
+    // It may have been made meanwhile.
+    if !missing(server, &group).iter().any(|lost| lost.2 == slot) {
+        return true;
+    }
+    let Some((image, _)) = group.shape().image(slot) else { return true };
+    let Some(on) = target(server, &group, slot) else { return true };
+    let mut pool = server.sealing.pool.lock();
+    if REMAKES_EACH_MAX <= pool.remaking_on(on) {
+        return false;
+    }
+    if pool.begin_remake((id, slot), image, on) {
         tokio::spawn(remake(Arc::clone(server), group, slot, on));
     }
+    true
 }
 
 /// Begins to make an image again where it should be: its data server is up and does not have it any more. False if that must wait.
@@ -191,7 +215,7 @@ pub(super) fn start_in_place(server: &Arc<Server>, id: GroupId, slot: usize, on:
         return true;
     }
     let mut pool = server.sealing.pool.lock();
-    if REMAKES_AT_ONCE_MAX <= pool.remaking() {
+    if REMAKES_AT_ONCE_MAX <= pool.remaking() || REMAKES_EACH_MAX <= pool.remaking_on(on) {
         return false;
     }
     if pool.begin_remake((id, slot), image, on) {
@@ -248,4 +272,5 @@ async fn remake(server: Arc<Server>, group: Group, slot: usize, on: DataServerId
         }
     }
     server.sealing.pool.lock().end_remake(id, slot);
+    server.sealing.remade.notify_one();
 }

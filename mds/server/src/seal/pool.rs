@@ -74,6 +74,11 @@ impl Pool {
         self.remaking.len()
     }
 
+    /// How many of them on one data server.
+    pub(super) fn remaking_on(&self, on: DataServerId) -> usize {
+        self.remaking.values().filter(|one| one.1 == on).count()
+    }
+
     /// How many groups are being made.
     pub(super) fn groups(&self) -> usize {
         self.groups
@@ -346,6 +351,7 @@ mod tests {
         let (group, image, on) = (GroupId(1), ImageId([1; 16]), DataServerId(4));
         assert!(pool.begin_remake((group, 0), image, on));
         assert!(!pool.begin_remake((group, 0), image, DataServerId(5)));
+        assert_eq!((pool.remaking_on(on), pool.remaking_on(DataServerId(5))), (1, 0));
         assert!(pool.is_remaking(image, on) && !pool.is_remaking(image, DataServerId(5)));
         pool.end_remake(group, 0);
         assert!(!pool.is_remaking(image, on) && pool.remaking() == 0);
