@@ -119,6 +119,10 @@ fn sealed(status: &Status) -> String {
             text += &format!(", {count} {what}");
         }
     }
+    if status.repair_left_bytes != 0 {
+        let eta = status.repair_eta_s.map(|eta_s| format!(" (about {})", ago(eta_s))).unwrap_or_default();
+        text += &format!(", {} to make again{eta}", bytes(status.repair_left_bytes));
+    }
     text
 }
 

@@ -150,6 +150,9 @@ pub(crate) struct Ds {
     /// MiB per second of data that rests which are sealed while no client waits; a quarter of it otherwise.
     #[arg(long, value_name = "MIB", default_value_t = SEAL_MIB_PER_S, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) seal_mib_per_s: u32,
+    /// MiB per second of images of lost data servers that are made again here; 0: as fast as it goes.
+    #[arg(long, value_name = "MIB", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub(crate) repair_mib_per_s: u32,
     /// Days in which all data are read once and compared with their checksums; 0: never.
     #[arg(long, value_name = "DAYS", default_value_t = SCRUB_DAYS, value_parser = clap::value_parser!(u32).range(0..=3_650))]
     pub(crate) scrub_days: u32,

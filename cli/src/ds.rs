@@ -43,6 +43,7 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
         cluster_key: key::load(&ds.cluster_key)?,
         capacity_bytes,
         seal_bytes_per_s: u64::from(ds.seal_mib_per_s) << 20,
+        repair_bytes_per_s: u64::from(ds.repair_mib_per_s) << 20,
         scrub_period_ms: u64::from(ds.scrub_days) * 86_400_000,
         scrub_bytes_per_s: u64::from(ds.scrub_mib_per_s) << 20,
         accept_damage: ds.accept_damage,

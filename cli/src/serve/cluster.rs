@@ -172,6 +172,7 @@ async fn start_data_server(
         cluster_key: setup.key.clone(),
         capacity_bytes,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
+        repair_bytes_per_s: 0,
         scrub_period_ms: ds_server::limits::SCRUB_PERIOD_MS,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: setup.accept_damage,

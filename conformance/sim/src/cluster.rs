@@ -431,6 +431,7 @@ fn data_config(node: NodeId) -> DsConfig {
         cluster_key: ClusterKey::new(KEY),
         capacity_bytes: 1 << 30,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
+        repair_bytes_per_s: 0,
         scrub_period_ms: 0,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,

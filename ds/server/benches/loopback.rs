@@ -75,6 +75,7 @@ async fn run(dir: &std::path::Path) {
         cluster_key: key,
         capacity_bytes: 16 << 30,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
+        repair_bytes_per_s: 0,
         scrub_period_ms: 0,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,

@@ -18,7 +18,7 @@ use crate::control::ControlService;
 use crate::core::Core;
 use crate::directory::Directory;
 use crate::front::DataService;
-use crate::images::{ImageMetrics, Images, Source};
+use crate::images::{ImageMetrics, Images, Source, Throttle};
 use crate::limits::{control_port, data_port};
 use crate::metrics::Metrics;
 use crate::registrar::{self, SelfPortrait};
@@ -44,6 +44,8 @@ pub struct DsConfig {
     pub capacity_bytes: u64,
     /// Bytes per second of extents that rest which are written as images, while no client waits.
     pub seal_bytes_per_s: u64,
+    /// Bytes per second of images that are made again here; 0: as fast as it goes.
+    pub repair_bytes_per_s: u64,
     /// How long a walk through all data, to compare them with their checksums, should take; 0: there is none.
     pub scrub_period_ms: u64,
     /// Bytes per second that it reads at most.
@@ -101,7 +103,8 @@ impl DataServer {
         };
         let directory = Arc::new(Directory::new(config.cluster_key.clone()));
         let counters = ImageMetrics::new(registry);
-        let images = Images::open(&env, &config.dir, Arc::clone(&directory), counters).await?;
+        let repair = Throttle::new(config.repair_bytes_per_s);
+        let images = Images::open(&env, &config.dir, Arc::clone(&directory), counters, repair).await?;
         let store = Store::open(&env, &store_config, Arc::new(Source(Arc::clone(&images)))).await?;
         let (metrics, scrub) = (Metrics::new(registry), ScrubMetrics::new(registry));
         let core = Arc::new(Core::new(env.clone(), store, metrics, directory, images, scrub));

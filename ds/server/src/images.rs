@@ -18,6 +18,7 @@ pub(crate) mod rebuild;
 mod rebuilt;
 mod remote;
 pub(crate) mod serve;
+mod throttle;
 
 use std::collections::HashMap;
 use std::io;
@@ -48,6 +49,7 @@ pub(crate) use metrics::ImageMetrics;
 use rebuilt::RebuiltBytes;
 use remote::{NoBytes, RemoteBytes, Trouble};
 use serve::Receiving;
+pub(crate) use throttle::Throttle;
 
 /// About what an open image of an extent takes in memory.
 const MAP_BYTES: usize = 64 << 10;
@@ -72,6 +74,8 @@ pub(crate) struct Images {
     read_room: Semaphore,
     /// Groups being encoded and images being made again.
     works: Semaphore,
+    /// Bytes of images that are made again.
+    repair: Throttle,
     mending: Mutex<mend::Mending>,
     touched: Mutex<Touched>,
 }
@@ -122,6 +126,7 @@ impl Images {
         dir: &Path,
         directory: Arc<Directory>,
         metrics: ImageMetrics,
+        repair: Throttle,
     ) -> Result<Arc<Self>, StoreError> {
         let dir = ImageStore::open(Arc::clone(&env.disk), &dir.join("images")).await?;
         Ok(Arc::new(Self {
@@ -137,6 +142,7 @@ impl Images {
             receiving: Mutex::default(),
             read_room: Semaphore::new(IMAGE_BYTES_IN_FLIGHT_MAX as usize),
             works: Semaphore::new(IMAGE_WORKS_MAX),
+            repair,
             mending: Mutex::default(),
             touched: Mutex::default(),
         }))

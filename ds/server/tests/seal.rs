@@ -14,7 +14,7 @@ mod model;
 
 use cluster::Cluster;
 use env::memory::Crash;
-use env::{Disk, OpenMode};
+use env::{Clock, Disk, OpenMode};
 use layout::ec::{ImageId, Profile};
 use model::{FRAME, Model, noise};
 use wire_nfs::control::copies::KeptBy;
@@ -107,6 +107,25 @@ async fn a_dead_home_s_image_is_computed() {
     models[1].check(&cluster, "the other one").await;
     // Parity, too.
     assert_eq!(cluster.rebuild(group, 2, 3).await, Ok(()));
+}
+
+#[tokio::test]
+async fn repair_keeps_its_pace() {
+    let mut cluster = Cluster::new(4).await;
+    cluster.repair_bytes_per_s = 64 << 10;
+    cluster.restart(3).await;
+    let one = Model::new(&cluster, 1, 1, &[2]).await;
+    let image = cluster.sealed(one.extent).await;
+    let group = cluster.group(Profile::TwoPlusOne, &[image], &[4]).await;
+    cluster.lose(1);
+    let began_ms = cluster.clock.monotonic_ms();
+    cluster.rebuild(group, 0, 3).await.unwrap();
+    let took_ms = cluster.clock.monotonic_ms() - began_ms;
+    let name = format!("/ds/images/{image}.img");
+    let disk = &cluster.nodes[2].disk;
+    let file = disk.open(name.as_ref(), OpenMode::READ).await.unwrap();
+    let bytes = file.len().await.unwrap();
+    assert!(128 << 10 < bytes && bytes * 1_000 / (64 << 10) <= took_ms, "{bytes} bytes in {took_ms} ms");
 }
 
 /// Of a server that is to be empty: nobody else could give this one back.

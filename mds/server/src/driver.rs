@@ -183,6 +183,7 @@ impl MetadataServer {
         let tally = *server.copies.tally.lock();
         let groups = *server.sealing.tally.lock();
         let (images_waiting, images_remade) = server.sealing.under_way();
+        let repair = *server.sealing.progress.lock();
         let is_up = |id: &DataServerId| server.data_servers.is_up(*id, now_ms);
         Status {
             seal: server.config.seal,
@@ -195,6 +196,8 @@ impl MetadataServer {
             images_waiting,
             images_away: groups.away,
             images_remade,
+            repair_left_bytes: repair.left_bytes(),
+            repair_eta_s: repair.eta_s(now_ms),
             images_missing: server.sealing.missing(),
             scrub: ScrubStatus::of(all.iter().filter(|(id, _)| is_up(id)).map(|(_, known)| &known.usage)),
             hot_copies: server.config.hot_copies,

@@ -213,6 +213,7 @@ impl Metrics {
         self.sealing.dead_bytes.set(tally.dead_bytes);
         self.sealing.away.set(tally.away);
         self.sealing.unreadable.set(tally.unreadable);
+        self.sealing.lost_bytes.set(tally.lost_bytes);
     }
 
     /// How many images wait for a group.

@@ -62,6 +62,10 @@ pub struct Status {
     pub images_away: u64,
     /// Images that are being made again; known to the leader only.
     pub images_remade: u64,
+    /// Bytes of images that are still to be made again elsewhere; known to the leader only.
+    pub repair_left_bytes: u64,
+    /// Seconds until they are, if it goes on as it has; `None` if nobody can tell yet.
+    pub repair_eta_s: Option<u64>,
     /// Images that data servers which are up do not have any more, and that wait to be made again; known to the leader only.
     pub images_missing: u64,
     /// What data servers that are up say of their scrubs; known to the leader only.

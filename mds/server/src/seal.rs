@@ -11,6 +11,7 @@ mod join;
 pub(crate) mod mend;
 mod pool;
 pub(crate) mod presence;
+mod progress;
 pub(crate) mod sealer;
 
 use std::collections::BTreeMap;
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use crate::limits::DECIDED_RETRY_MS;
 use crate::server::Server;
 use pool::Pool;
+use progress::Progress;
 
 /// How groups are, as of the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,14 +42,16 @@ pub(crate) struct Tally {
     pub(crate) away: u64,
     /// Groups with more images away than they can do without.
     pub(crate) unreadable: u64,
+    /// Bytes of images that are to be made again.
+    pub(crate) lost_bytes: u64,
     /// The fewest images that any group can still lose; `u64::MAX` without groups.
     pub(crate) losses_survived: u64,
 }
 
 impl Default for Tally {
     fn default() -> Self {
-        let (groups, living_bytes, dead_bytes, away, unreadable) = (0, 0, 0, 0, 0);
-        Self { groups, living_bytes, dead_bytes, away, unreadable, losses_survived: u64::MAX }
+        let (groups, living_bytes, dead_bytes, lost_bytes, away, unreadable) = (0, 0, 0, 0, 0, 0);
+        Self { groups, living_bytes, dead_bytes, away, unreadable, lost_bytes, losses_survived: u64::MAX }
     }
 }
 
@@ -57,6 +61,8 @@ pub(crate) struct Sealing {
     pool: Mutex<Pool>,
     /// Told when there is something to do.
     call: Notify,
+    /// How far that is.
+    pub(crate) progress: Mutex<Progress>,
     /// Told when an image was made again, or was not: there is room for another one.
     remade: Notify,
     /// As of the last whole look.

@@ -110,6 +110,7 @@ async fn copy(core: &Core, group: &Group, slot: usize) -> Result<bool, Refusal> 
         if outlet.put(&data).await.is_err() {
             break;
         }
+        images.repair.pass(&*images.env.clock, range.end - at).await;
         at = range.end;
         tokio::task::yield_now().await;
     }
@@ -178,6 +179,7 @@ async fn make(
         made.resize(window.bytes, 0);
         repair.push(&brought, &mut [&mut made[..]]).map_err(|_| Failed::End(Refusal::Invalid))?;
         outlet.put(&made[..window.len_of(shape.bytes(slot))]).await?;
+        images.repair.pass(&*images.env.clock, window.bytes as u64).await;
         tokio::task::yield_now().await;
     }
     let repaired = repair.finish().map_err(|error| match error {

@@ -87,6 +87,7 @@ pub(crate) fn config(metadata_servers: Vec<SocketAddr>) -> DsConfig {
         cluster_key: cluster_key(),
         capacity_bytes: 256 << 20,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
+        repair_bytes_per_s: 0,
         scrub_period_ms: 0,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,

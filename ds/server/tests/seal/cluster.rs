@@ -50,6 +50,8 @@ pub(crate) struct Cluster {
     pub(crate) log: Arc<Mutex<Log>>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) seal_bytes_per_s: u64,
+    /// Of a server that is started; 0: as fast as it goes.
+    pub(crate) repair_bytes_per_s: u64,
     /// A server that is started scrubs in so long, and so fast at most; 0: not at all.
     pub(crate) scrub_period_ms: u64,
     pub(crate) scrub_bytes_per_s: u64,
@@ -86,6 +88,7 @@ impl Cluster {
             log,
             nodes,
             seal_bytes_per_s,
+            repair_bytes_per_s: 0,
             scrub_period_ms: 0,
             scrub_bytes_per_s: 1 << 30,
             starts: 0,
@@ -112,6 +115,7 @@ impl Cluster {
             listen: SocketAddr::from(([127, 0, 0, 1], 4_001 + port)),
             control: SocketAddr::from(([127, 0, 0, 1], 5_001 + port)),
             seal_bytes_per_s: self.seal_bytes_per_s,
+            repair_bytes_per_s: self.repair_bytes_per_s,
             scrub_period_ms: self.scrub_period_ms,
             scrub_bytes_per_s: self.scrub_bytes_per_s,
             ..bed::config(vec![self.metadata.local_addr()])

@@ -21,6 +21,7 @@ pub(super) struct SealingMetrics {
     pub(super) dead_bytes: Gauge<u64, AtomicU64>,
     pub(super) away: Gauge<u64, AtomicU64>,
     pub(super) unreadable: Gauge<u64, AtomicU64>,
+    pub(super) lost_bytes: Gauge<u64, AtomicU64>,
     pub(super) waiting: Gauge<u64, AtomicU64>,
     pub(super) made: Counter,
     pub(super) failed: Counter,
@@ -45,6 +46,8 @@ impl SealingMetrics {
         registry.register("shoal_images_away", "Images on data servers that are not up", m.away.clone());
         let what = "Groups with more images away than they can do without";
         registry.register("shoal_groups_unreadable", what, m.unreadable.clone());
+        let what = "Bytes of images that are to be made again";
+        registry.register("shoal_repair_left_bytes", what, m.lost_bytes.clone());
         registry.register("shoal_images_waiting", "Images that wait for a group", m.waiting.clone());
         registry.register("shoal_groups_made", "Groups made", m.made.clone());
         registry.register("shoal_groups_failed", "Groups that could not be made", m.failed.clone());

@@ -19,7 +19,9 @@ use mds_shard::command::seal::RehomeImage;
 
 use super::join::{self, Shorts};
 use super::{Tally, decided, is_gone, sites};
-use crate::limits::{GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_EACH_MAX, REMAKES_LOOK_MAX};
+use crate::limits::{
+    GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_EACH_MAX, REMAKES_LOOK_MAX,
+};
 use crate::server::Server;
 
 /// Between two looks at the servers.
@@ -60,6 +62,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
         let Some((tally, lost, shorts)) = look(&server).await else { continue };
         server.metrics.set_groups(&tally);
         *server.sealing.tally.lock() = tally;
+        server.sealing.progress.lock().found(tally.lost_bytes, server.now_ms());
         let looked_ms = server.now_ms();
         // What is in danger goes first.
         let joins = lost.is_empty() && shorts.join(&server);
@@ -90,7 +93,9 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
             for group in &groups {
                 let alive = living(view.namespace(), group).ok()?;
                 count(server, group, &alive, &mut tally);
-                lost.extend(missing(server, group));
+                let gone = missing(server, group);
+                tally.lost_bytes += gone.iter().map(|one| group.shape().file_bytes(one.2)).sum::<u64>();
+                lost.extend(gone);
                 for id in group.homes().iter().flatten() {
                     left.entry(*id).and_modify(|count| *count += 1);
                 }
@@ -254,6 +259,9 @@ async fn remake(server: Arc<Server>, group: Group, slot: usize, on: DataServerId
         Some(known) => known.control.rebuild(&group, slot).await,
         None => Err(client::control::ControlError::Unknown),
     };
+    if made.is_ok() {
+        server.sealing.progress.lock().made(group.shape().file_bytes(slot));
+    }
     match (made, group.homes()[slot]) {
         (Ok(()), Some(from)) if from == on => {
             tracing::info!(group = %id, slot, server = on.0, "an image is made again where it was");
