@@ -24,6 +24,8 @@ const SMALL: (u64, u64) = (100, 100);
 const SEAL_SECONDS_MAX: u64 = 240;
 /// By then the images of two lost servers are somewhere else.
 const REPAIR_SECONDS_MAX: u64 = 300;
+/// By then short groups are joined where that saves parity.
+const JOIN_SECONDS_MAX: f32 = 60.0;
 /// Bytes on disk for each byte of files that nothing can squeeze: 1.5 is the code's own.
 const STORED_MAX: f64 = 1.55;
 
@@ -62,7 +64,7 @@ fn play(stage: &mut Stage) -> Result<()> {
     write_files(stage)?;
     let logical = logical_bytes(stage)?;
     let took = wait(stage, "sealed", SEAL_SECONDS_MAX, is_sealed)?;
-    let stored = stored_bytes(stage)?;
+    let (stored, joined_s) = settled_bytes(stage, logical)?;
     let share = stored as f64 / logical as f64;
     let metrics = stage.metrics()?;
     let of = |name: &str| metrics.sum(name, &[]) as u64;
@@ -74,7 +76,7 @@ fn play(stage: &mut Stage) -> Result<()> {
         of("shoal_image_bytes"),
         of("shoal_groups")
     );
-    println!("  {stored} bytes stored for {logical}, {share:.3} each");
+    println!("  {stored} bytes stored for {logical}, {share:.3} each, {joined_s:.0} s later");
     ensure!(share <= STORED_MAX, "{share:.3} bytes are stored for each, {STORED_MAX} allowed");
     let mut order: Vec<usize> = (1..=DATA_SERVERS).collect();
     shuffle(&mut order, stage.seed.max(1));
@@ -145,6 +147,19 @@ fn logical_bytes(stage: &Stage) -> Result<u64> {
 fn stored_bytes(stage: &mut Stage) -> Result<u64> {
     let shoal = shoal(&mut stage.server)?;
     (1..=DATA_SERVERS).map(|number| disk_bytes(&shoal.data_folder(number))).sum()
+}
+
+/// The same, once it is little enough: groups that missed each other are joined some seconds later. And after how many seconds.
+fn settled_bytes(stage: &mut Stage, logical: u64) -> Result<(u64, f32)> {
+    let began = Instant::now();
+    loop {
+        let stored = stored_bytes(stage)?;
+        let took_s = began.elapsed().as_secs_f32();
+        if stored as f64 <= STORED_MAX * logical as f64 || JOIN_SECONDS_MAX < took_s {
+            return Ok((stored, took_s));
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
 }
 
 fn disk_bytes(folder: &Path) -> Result<u64> {
