@@ -36,6 +36,15 @@ pub struct NamedBackup {
     pub filling: bool,
 }
 
+/// As what a data server is shown a handle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// The extent's home: it has the bytes.
+    Home,
+    /// A reader: it reads the extent's image from its group, and only while the extent is at rest.
+    Reader,
+}
+
 /// What the bearer of a handle may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DsHandle {
@@ -49,7 +58,9 @@ pub struct DsHandle {
     pub client_tag: u32,
     /// Size of the file when the handle was made: below it a READ meets a hole, not the end of the file.
     pub size_hint_bytes: u64,
-    /// The one data server that may be shown it.
+    /// As what it is shown. A reader's is for READ, and names no backups.
+    pub role: Role,
+    /// The one data server that may be shown it: the home, or the reader.
     pub home: DataServerId,
     /// Where the home keeps further copies; those that are there come first.
     pub backups: [Option<NamedBackup>; BACKUPS_MAX],
@@ -113,11 +124,16 @@ pub enum HandleError {
 }
 
 /// Seals a handle.
+///
+/// # Panics
+/// If a reader's handle may write or names backups.
 #[must_use]
 pub fn seal(key: &HandleKey, handle: &DsHandle) -> SealedHandle {
+    assert!(fits(handle), "a reader only reads");
     let mut bytes = [0; HANDLE_BYTES];
     bytes[0] = VERSION;
     bytes[1] = u8::try_from(handle.mode.as_u32()).expect("an iomode is 1 or 2");
+    bytes[3] = u8::from(handle.role == Role::Reader);
     bytes[4..8].copy_from_slice(&handle.client_tag.to_be_bytes());
     bytes[8..16].copy_from_slice(&handle.extent.ino.to_be_bytes());
     bytes[16..20].copy_from_slice(&handle.extent.index.to_be_bytes());
@@ -153,10 +169,16 @@ pub fn open(key: &HandleKey, bytes: &[u8]) -> Result<DsHandle, HandleError> {
     }
     let mode = Iomode::from_u32(u32::from(bytes[1])).ok_or(HandleError::Fields)?;
     let home = DataServerId(u32_at(bytes, HOME_AT));
-    if bytes[3] != 0 || home.0 == 0 {
+    let role = match bytes[3] {
+        0 => Role::Home,
+        1 => Role::Reader,
+        _ => return Err(HandleError::Fields),
+    };
+    if home.0 == 0 {
         return Err(HandleError::Fields);
     }
-    Ok(DsHandle {
+    let handle = DsHandle {
+        role,
         home,
         backups: backups_of(bytes)?,
         extent: ExtentId { ino: u64_at(bytes, 8), index: u32_at(bytes, 16) },
@@ -164,7 +186,13 @@ pub fn open(key: &HandleKey, bytes: &[u8]) -> Result<DsHandle, HandleError> {
         mode,
         client_tag: u32_at(bytes, 4),
         size_hint_bytes: u64_at(bytes, 28),
-    })
+    };
+    if fits(&handle) { Ok(handle) } else { Err(HandleError::Fields) }
+}
+
+/// A reader neither writes nor has backups.
+fn fits(handle: &DsHandle) -> bool {
+    handle.role == Role::Home || !handle.mode.writes() && handle.backups == [None; BACKUPS_MAX]
 }
 
 /// Those that are there come first, each once, and only those are being filled.

@@ -24,7 +24,7 @@ pub use copies::Backup;
 pub use data_server::DataServerId;
 pub use epoch::Epoch;
 pub use extent::{ExtentId, Pieces, pieces};
-pub use handle::{DsHandle, HandleError, HandleKey, NamedBackup, SealedHandle};
+pub use handle::{DsHandle, HandleError, HandleKey, NamedBackup, Role, SealedHandle};
 pub use iomode::Iomode;
 pub use limits::{EXTENT_BYTES, FILE_BYTES_MAX};
 pub use placement::Candidate;

@@ -15,6 +15,7 @@ fn sample() -> DsHandle {
         mode: Iomode::ReadWrite,
         client_tag: 0xdead_beef,
         size_hint_bytes: 0x0000_0000_0c80_0000,
+        role: Role::Home,
         home: DataServerId(5),
         backups: [
             Some(NamedBackup { server: DataServerId(6), filling: false }),
@@ -75,12 +76,35 @@ fn genuine_nonsense_is_refused() {
         (1, 3),
         (2, 4),
         (3, 1),
+        (3, 2),
         (HOME_AT + 3, 0),
         (HOME_AT + 3, 6),
         (BACKUPS_AT + 3, 0),
         (MAC_AT - 1, 0),
     ] {
         let mut bytes = seal(&key(), &sample()).0;
+        bytes[at] = value;
+        let mac = mac_of(&key(), &bytes[..MAC_AT]);
+        bytes[MAC_AT..].copy_from_slice(&mac);
+        assert_eq!(open(&key(), &bytes), Err(HandleError::Fields));
+    }
+}
+
+/// The second example of docs/formats/ds_handle.md.
+#[test]
+fn a_reader_only_reads() {
+    let home = sample();
+    let reader = DsHandle { role: Role::Reader, mode: Iomode::Read, backups: [None; BACKUPS_MAX], ..home };
+    let sealed = seal(&key(), &reader);
+    assert_eq!(
+        hex(&sealed.0[..MAC_AT]),
+        "02010001deadbeef000100000000002a00000003010203040506070800000000\
+         0c800000000000050000000000000000"
+    );
+    assert_eq!(hex(&sealed.0[MAC_AT..]), "b9cb19c13f1a01abc1275a3fdb55e7c7");
+    assert_eq!(open(&key(), sealed.as_ref()), Ok(reader));
+    for (at, value) in [(1, 2), (3, 2), (BACKUPS_AT + 3, 6)] {
+        let mut bytes = sealed.0;
         bytes[at] = value;
         let mac = mac_of(&key(), &bytes[..MAC_AT]);
         bytes[MAC_AT..].copy_from_slice(&mac);
@@ -107,7 +131,7 @@ proptest! {
         let mode = if write { Iomode::ReadWrite } else { Iomode::Read };
         let handle = DsHandle {
             extent: ExtentId { ino, index }, epoch: Epoch(epoch), mode, client_tag, size_hint_bytes: size,
-            home: DataServerId(1), backups: [None; BACKUPS_MAX],
+            role: if write { Role::Home } else { Role::Reader }, home: DataServerId(1), backups: [None; BACKUPS_MAX],
         };
         prop_assert_eq!(open(&key(), &seal(&key(), &handle).0), Ok(handle));
     }

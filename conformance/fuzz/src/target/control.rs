@@ -10,7 +10,8 @@ use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Si
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat};
 use wire_nfs::control::images::{
-    Adopt, EndImage, HadImages, HaveImages, ImageData, ImageWords, PutImage, ReadImage, ShowImages, Thaw,
+    Adopt, AskAtRest, AtRest, EndImage, HadImages, HaveImages, ImageData, ImageWords, PutImage, ReadImage,
+    ShowImages, Thaw,
 };
 use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::register::{Register, Registered};
@@ -110,6 +111,8 @@ const MESSAGES: &[Message] = &[
     args::<Verify>(),
     reply::<Ruling>(),
     reply::<Verified>(),
+    args::<AskAtRest>(),
+    reply::<AtRest>(),
 ];
 
 fn run(input: &[u8]) -> usize {

@@ -4,7 +4,7 @@
 //! a bit of it to be changed.
 
 use layout::handle::{HANDLE_BYTES, device_id, device_of, open, seal};
-use layout::{DsHandle, Epoch, ExtentId, HandleKey, Iomode, NamedBackup};
+use layout::{DsHandle, Epoch, ExtentId, HandleKey, Iomode, NamedBackup, Role};
 
 use super::{MemoryBound, Shape, Target};
 
@@ -46,9 +46,12 @@ fn check_sealed(key: &HandleKey, fields: &[u8; FIELD_BYTES]) -> usize {
         mode: if fields[20].is_multiple_of(2) { Iomode::Read } else { Iomode::ReadWrite },
         client_tag: word(21),
         size_hint_bytes: double(25),
+        role: Role::Home,
         home: layout::DataServerId(1),
         backups: backups(fields[20]),
     };
+    let reads = !handle.mode.writes() && handle.backups == [None; 2] && fields[35].is_multiple_of(2);
+    let handle = DsHandle { role: if reads { Role::Reader } else { Role::Home }, ..handle };
     let sealed = seal(key, &handle);
     assert_eq!(open(key, sealed.as_ref()), Ok(handle));
     let mut altered = sealed.0;
@@ -84,12 +87,16 @@ fn seeds() -> Vec<Vec<u8>> {
         mode: Iomode::ReadWrite,
         client_tag: 4,
         size_hint_bytes: 5,
+        role: Role::Home,
         home: layout::DataServerId(1),
         backups: backups(14),
     };
-    let sealed = seal(&HandleKey::new([7; 32]), &handle);
+    let key = HandleKey::new([7; 32]);
+    let sealed = seal(&key, &handle);
+    let reader = DsHandle { role: Role::Reader, mode: Iomode::Read, backups: [None; 2], ..handle };
     vec![
         [&[0], sealed.as_ref()].concat(),
+        [&[0], seal(&key, &reader).as_ref()].concat(),
         [&[1_u8][..], &[9; FIELD_BYTES]].concat(),
         [&[2_u8][..], &device_id(layout::DataServerId(3), 1)].concat(),
     ]

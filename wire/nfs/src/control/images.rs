@@ -3,9 +3,9 @@
 //! is left.
 //!
 //! What an image is, and what its bytes mean, is `layout`'s and `ds-image`'s. Data are not copied: they are a part of the
-//! message they came in. HAVE: whether images are where they are thought to be.
+//! message they came in. HAVE: whether images are where they are thought to be. AT_REST: whether a reader may answer from an image.
 //!
-//! Spec: docs/protocol/seal.md §2, §3, §5, §8 to §10.
+//! Spec: docs/protocol/seal.md §2, §3, §5, §8 to §11.
 
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
@@ -255,6 +255,28 @@ pub struct Adopt {
 }
 
 xdr_struct! { Adopt { extent, epoch, sequence, keep_bytes, image } }
+
+/// Arguments of AT_REST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskAtRest {
+    /// Which extent.
+    pub extent: ExtentName,
+    /// The epoch that it must have.
+    pub epoch: u64,
+}
+
+xdr_struct! { AskAtRest { extent, epoch } }
+
+/// Body of AT_REST's reply: what an extent is made of, and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtRest {
+    /// Bytes of the file, by the log.
+    pub size_bytes: u64,
+    /// The image that says every byte of the extent: the payload of an IMAGE record (docs/formats/journal.md §2).
+    pub image: [u8; limits::IMAGE_RECORD_DATA_BYTES],
+}
+
+xdr_struct! { AtRest { size_bytes, image } }
 
 /// An image that a data server is thought to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

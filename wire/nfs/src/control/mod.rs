@@ -88,6 +88,8 @@ pub enum Procedure {
     Have = 24,
     /// A home fetches bytes of an extent that its journal has lost.
     ReadData = 25,
+    /// A data server asks whether an extent is at rest, and which image says all of it.
+    AtRest = 26,
     /// An administrator has a data server forgotten that is gone for good.
     DsRemove = 28,
     /// An administrator has everything moved away from a data server.
@@ -127,6 +129,7 @@ impl Procedure {
             23 => Self::Adopt,
             24 => Self::Have,
             25 => Self::ReadData,
+            26 => Self::AtRest,
             28 => Self::DsRemove,
             29 => Self::DsDrain,
             30 => Self::Verify,
