@@ -53,6 +53,7 @@ impl Bench {
             mode: Iomode::ReadWrite,
             client_tag: 0,
             size_hint_bytes: 0,
+            role: layout::Role::Home,
             home: layout::DataServerId(metadata::SERVER),
             backups: [None; 2],
         };

@@ -43,7 +43,7 @@ pub(crate) fn within(extent: ExtentId, offset: u64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use layout::{EXTENT_BYTES, Epoch};
+    use layout::{EXTENT_BYTES, Epoch, Role};
 
     use super::*;
 
@@ -68,6 +68,7 @@ mod tests {
             mode: Iomode::Read,
             client_tag: 3,
             size_hint_bytes: 4,
+            role: Role::Home,
             home: own,
             backups: [None; 2],
         };

@@ -16,7 +16,7 @@ use crate::copies::CopyTable;
 use crate::directory::Directory;
 use crate::images::Images;
 use crate::lease::Lease;
-use crate::limits::{PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX};
+use crate::limits::{PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX};
 use crate::metrics::Metrics;
 use crate::scrub::ScrubMetrics;
 use crate::seal::shown::Shown;
@@ -46,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) copies: CopyTable,
     /// What metadata servers are being told of extents that clients come back to.
     pub(crate) thaws: Thaws,
+    /// Questions that are under way about extents that we read for clients and are not home of.
+    pub(crate) rest_calls: Semaphore,
     identity: RwLock<Option<Identity>>,
     /// The journal failed: no more bytes should be sent here.
     journal_failed: AtomicBool,
@@ -75,6 +77,7 @@ impl Core {
             clients: AtomicU32::new(0),
             copies: CopyTable::default(),
             thaws: Thaws::default(),
+            rest_calls: Semaphore::new(REST_CALLS_MAX),
             env,
             store,
             lease: Lease::default(),

@@ -246,8 +246,8 @@ impl Images {
         NoBytes::Absent
     }
 
-    /// Content of an image that the journal names.
-    async fn content(
+    /// Content of an image that the journal names, or the log: `length` bytes from `offset` on, all of them within it.
+    pub(crate) async fn content(
         self: &Arc<Self>,
         image: &ImageRef,
         offset: u32,

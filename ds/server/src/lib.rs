@@ -25,6 +25,7 @@ pub mod limits;
 mod link;
 mod metrics;
 mod proc;
+mod reader;
 mod registrar;
 mod replica;
 mod scrub;

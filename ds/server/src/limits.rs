@@ -42,6 +42,15 @@ pub const THAW_CALLS_MAX: usize = 64;
 /// Pause before such a call is made again.
 pub const THAW_PAUSE_MS: u64 = 50;
 
+/// Questions to a metadata server, one for each READ that a reader answers, that are under way at a time. Further READs wait.
+pub const REST_CALLS_MAX: usize = 64;
+
+/// How long a READ waits for the answer before it is answered JUKEBOX.
+pub const REST_MS_MAX: u64 = 4_000;
+
+/// Pause before such a question is asked again.
+pub const REST_PAUSE_MS: u64 = 100;
+
 /// Times that a WRITE meets another image than the one it was waiting for, before it is answered JUKEBOX.
 pub const THAW_IMAGES_MAX: usize = 8;
 

@@ -35,8 +35,16 @@ pub(crate) fn of_read(error: &ReadError) -> Nfsstat3 {
     match error {
         ReadError::Stale { .. } => Nfsstat3::Stale,
         ReadError::Range => Nfsstat3::Inval,
-        ReadError::Image { error: ImageReadError::Unavailable, .. } => Nfsstat3::Jukebox,
-        ReadError::Log(_) | ReadError::Image { .. } | ReadError::ImageRecord(_) => Nfsstat3::Io,
+        ReadError::Image { error, .. } => of_image(*error),
+        ReadError::Log(_) | ReadError::ImageRecord(_) => Nfsstat3::Io,
+    }
+}
+
+/// The status of a READ whose image gave no bytes.
+pub(crate) fn of_image(error: ImageReadError) -> Nfsstat3 {
+    match error {
+        ImageReadError::Unavailable => Nfsstat3::Jukebox,
+        ImageReadError::Damaged => Nfsstat3::Io,
     }
 }
 

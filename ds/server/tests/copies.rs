@@ -22,7 +22,7 @@ use env::memory::net::MemoryNet;
 use env::memory::{Crash, ManualClock, MemoryDisk};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
 use layout::copies::{Domain, Place, Wish, plan};
-use layout::{Backup, DataServerId, DsHandle, Epoch, Iomode, NamedBackup, handle};
+use layout::{Backup, DataServerId, DsHandle, Epoch, Iomode, NamedBackup, Role, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
 use wire_nfs::control::extent::ExtentName;
@@ -240,6 +240,7 @@ impl Cluster {
             mode: Iomode::ReadWrite,
             client_tag: 1,
             size_hint_bytes: 0,
+            role: Role::Home,
             home: log.home,
             backups,
         };

@@ -10,14 +10,14 @@
 //! Spec: RFC 1813 §3.3.6; RFC 8435 §6.
 
 use bytes::Bytes;
-use layout::Iomode;
+use layout::{Iomode, Role};
 use tokio::sync::SemaphorePermit;
 use wire_nfs::v3::{Nfsstat3, read};
 
 use crate::access;
 use crate::core::Core;
 use crate::limits::{READ_WAIT_MS_MAX, TRANSFER_BYTES_MAX};
-use crate::status;
+use crate::{reader, status};
 
 /// The bytes of an answer.
 pub(crate) struct Answer {
@@ -38,6 +38,9 @@ pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfssta
     let room = ds_store::limits::EXTENT_BYTES - offset;
     let count = args.count.min(TRANSFER_BYTES_MAX).min(room);
     let _permit = turn(core, count).await?;
+    if handle.role == Role::Reader {
+        return reader::read(core, &handle, offset, count).await;
+    }
     let found = core.store.read(extent, handle.epoch, offset, count).await;
     let found = found.map_err(|error| status::of_read(&error))?;
     let held_end = if found.end == 0 { 0 } else { extent.first_byte() + u64::from(found.end) };

@@ -17,7 +17,7 @@ use env::Env;
 use env::memory::net::MemoryNet;
 use env::memory::{ManualClock, MemoryDisk, SeededEntropy};
 use env_transport::{CallError, Limits, RpcClient};
-use layout::{DataServerId, DsHandle, Epoch, ExtentId, HandleKey, Iomode, handle};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, HandleKey, Iomode, Role, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::v3::{self, Fh3, Nfsstat3, Procedure, StableHow, commit, read, write};
@@ -186,7 +186,8 @@ fn result<O: Decode, F: Decode>(reply: Result<Reader, CallError>) -> Result<O, N
 pub(crate) fn handle_of(extent: ExtentId, epoch: u64, mode: Iomode, size_hint_bytes: u64) -> Fh3 {
     let (home, backups) = (DataServerId(metadata::SERVER), [None; 2]);
     let epoch = Epoch(epoch);
-    let open = DsHandle { extent, epoch, mode, client_tag: 1, size_hint_bytes, home, backups };
+    let role = Role::Home;
+    let open = DsHandle { extent, epoch, mode, client_tag: 1, size_hint_bytes, role, home, backups };
     Fh3::new(Bytes::copy_from_slice(&handle::seal(&handle_key(), &open).0)).unwrap()
 }
 
@@ -201,6 +202,7 @@ pub(crate) fn route(server: &DataServer, epoch: u64) -> Route {
         mode: Iomode::ReadWrite,
         client_tag: 1,
         size_hint_bytes: 0,
+        role: Role::Home,
         home: DataServerId(metadata::SERVER),
         backups: [None; 2],
     };

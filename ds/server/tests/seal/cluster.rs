@@ -12,7 +12,7 @@ use env::memory::net::MemoryNet;
 use env::memory::{Crash, ManualClock, MemoryDisk};
 use env_transport::{CallError, Limits, RpcClient, Server, serve};
 use layout::ec::{Draft, Group, GroupId, ImageId, ImageSum, Member, Profile, Shape};
-use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, handle};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, Role, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::copies::{CopySet, KeptBy};
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch};
@@ -190,6 +190,7 @@ impl Cluster {
             mode: Iomode::ReadWrite,
             client_tag: 1,
             size_hint_bytes: 0,
+            role: Role::Home,
             home: DataServerId(record.home),
             backups,
         };
@@ -271,6 +272,41 @@ impl Cluster {
             }
         }
         Ok(all)
+    }
+
+    /// What a client shows a data server that is not the extent's home.
+    pub(crate) fn reader_handle(&self, extent: ExtentId, reader: u32) -> (u32, Fh3) {
+        let epoch = Epoch(self.log.lock().unwrap().extents[&extent].epoch);
+        let open = DsHandle {
+            extent,
+            epoch,
+            mode: Iomode::Read,
+            client_tag: 1,
+            size_hint_bytes: 0,
+            role: Role::Reader,
+            home: DataServerId(reader),
+            backups: [None; 2],
+        };
+        let sealed = handle::seal(&handle_key(), &open);
+        (reader, Fh3::new(Bytes::copy_from_slice(&sealed.0)).unwrap())
+    }
+
+    /// One READ with a handle; the bytes, and whether the file ends there.
+    pub(crate) async fn read_with(
+        &self,
+        (server, file): (u32, Fh3),
+        offset: u64,
+        count: u32,
+    ) -> Result<(Vec<u8>, bool), v3::Nfsstat3> {
+        let args = read::Args { file, offset, count };
+        let read = self.ask::<read::ResOk, Option<v3::Fattr3>>(server, v3::Procedure::Read, &args).await?;
+        Ok((read.data.to_vec(), read.eof))
+    }
+
+    /// A COMMIT with a handle.
+    pub(crate) async fn commit_with(&self, (server, file): (u32, Fh3)) -> Result<(), v3::Nfsstat3> {
+        let args = commit::Args { file, offset: 0, count: 0 };
+        self.ask::<commit::ResOk, v3::WccData>(server, v3::Procedure::Commit, &args).await.map(drop)
     }
 
     /// A call to a data server, as a metadata server makes it.

@@ -12,7 +12,9 @@ use layout::{DataServerId, ExtentId};
 use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::groups::{AskGroup, GroupSlot};
-use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw};
+use wire_nfs::control::images::{
+    AskAtRest, AtRest, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw,
+};
 use wire_nfs::control::{Nothing, Procedure, Refusal, decode_args, put_reply};
 use wire_rpc::accepted_success;
 use wire_xdr::Writer;
@@ -76,6 +78,8 @@ pub(crate) struct Log {
     pub(crate) said: Vec<(ImageId, ImageWord)>,
     pub(crate) making: BTreeSet<ImageId>,
     pub(crate) is_silent: bool,
+    /// Of every file.
+    pub(crate) size_bytes: u64,
     pub(crate) roster: Roster,
 }
 
@@ -187,6 +191,14 @@ impl Log {
         rests.then_some((*sequence, ImageRef { image: *image, content_bytes, file_bytes, root }))
     }
 
+    /// What a reader is told of an extent.
+    pub(crate) fn tell_reader(&self, ask: &AskAtRest) -> Result<AtRest, Refusal> {
+        let extent = id(ask.extent);
+        let has_epoch = self.extents.get(&extent).is_some_and(|record| record.epoch == ask.epoch);
+        let (_, image) = has_epoch.then(|| self.at_rest(extent)).flatten().ok_or(Refusal::Stale)?;
+        Ok(AtRest { size_bytes: self.size_bytes, image: image.encode() })
+    }
+
     /// Groups that hold no extent's image any more.
     pub(crate) fn drop_dead_groups(&mut self) {
         let extents = &self.extents;
@@ -225,10 +237,11 @@ impl Metadata {
         let mut w = Writer::new();
         match Procedure::from_number(procedure).unwrap() {
             Procedure::Copies => put_reply(&mut w, &log.hear(&decode_args(args).unwrap())),
-            Procedure::Images | Procedure::Group if log.is_silent => {
+            Procedure::Images | Procedure::Group | Procedure::AtRest if log.is_silent => {
                 put_reply::<Nothing>(&mut w, &Err(Refusal::Busy));
             }
             Procedure::Thaw => put_reply(&mut w, &log.thaw(&decode_args(args).unwrap())),
+            Procedure::AtRest => put_reply(&mut w, &log.tell_reader(&decode_args(args).unwrap())),
             Procedure::Group => put_reply(&mut w, &log.group(&decode_args(args).unwrap())),
             Procedure::Images => {
                 let ask: ShowImages = decode_args(args).unwrap();
