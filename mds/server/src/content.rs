@@ -7,13 +7,14 @@
 
 use bytes::{Bytes, BytesMut};
 use client::{DataPathError, Route};
-use layout::{DataServerId, DsHandle, ExtentId, Iomode, pieces};
+use layout::{DataServerId, DsHandle, ExtentId, Iomode, Role, pieces};
 use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, op};
 use mds_shard::command::data::{Allocate, Fence, MoveToExtents, WriteInline, Written};
 use mds_shard::{Command, Origin, Outcome, Refusal};
 use wire_nfs::v4::Nfsstat4;
 
-use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX};
+use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX, READER_WAIT_MS_MAX};
+use crate::seal::readers;
 use crate::server::Server;
 use crate::{copies, drain, flexfile, status};
 
@@ -67,6 +68,9 @@ async fn read_extent(
 ) -> Result<Bytes, Nfsstat4> {
     let bytes = len_usize(len);
     for _ in 0..HOME_MOVED_RETRIES_MAX {
+        if let Some(data) = by_reader(server, extent, offset, len, size_bytes).await {
+            return Ok(data);
+        }
         let Some(record) = copies::served(server, extent).await? else {
             return Ok(Bytes::from(vec![0; bytes]));
         };
@@ -76,13 +80,46 @@ async fn read_extent(
         let route = route(server, &record, Iomode::Read, size_bytes)?;
         let read = at_home(server, &record, server.data_path.read(&route, offset, len)).await?;
         let Some((segments, _)) = read else { continue };
-        let mut data = BytesMut::with_capacity(bytes);
-        segments.iter().for_each(|segment| data.extend_from_slice(segment));
-        // The file is longer than what the data server holds: the rest is a hole.
-        data.resize(bytes, 0);
-        return Ok(data.freeze());
+        return Ok(filled(&segments, bytes));
     }
     Err(Nfsstat4::Delay)
+}
+
+/// So many bytes: the file is longer than what the data server holds, the rest is a hole.
+fn filled(segments: &[Bytes], bytes: usize) -> Bytes {
+    let mut data = BytesMut::with_capacity(bytes);
+    segments.iter().for_each(|segment| data.extend_from_slice(segment));
+    data.resize(bytes, 0);
+    data.freeze()
+}
+
+/// Reads what is at rest through its group while its home cannot be used. `None` if the home can, or nobody else could.
+async fn by_reader(
+    server: &Server,
+    extent: ExtentId,
+    offset: u64,
+    len: u64,
+    size_bytes: u64,
+) -> Option<Bytes> {
+    let (record, reader) = readers::stand_in(server, None, extent)?;
+    let known = server.data_servers.one(reader)?;
+    let handle = flexfile::reader_handle(&own_handle(&record, Iomode::Read, size_bytes), reader);
+    let route = Route::new(known.data_address()?, layout::handle::seal(&server.handle_key, &handle));
+    let read = tokio::select! {
+        read = server.data_path.read(&route, offset, len) => read,
+        () = copies::moved(server, &record) => return None,
+        () = server.env.clock.sleep_ms(READER_WAIT_MS_MAX) => return None,
+    };
+    match read {
+        Ok((segments, _)) => Some(filled(&segments, len_usize(len))),
+        Err(error) => {
+            tracing::info!(server = reader.0, %extent, %error, "a reader cannot be used in band");
+            if matches!(error, DataPathError::Unreachable(_)) {
+                server.data_servers.mark_broken(reader, server.now_ms());
+            }
+            None
+        }
+    }
 }
 
 /// What I/O at an extent's home came to; `None` if it is to be tried again, at another home or at this one.
@@ -296,17 +333,23 @@ fn route(
     if !server.data_servers.is_up(record.home, server.now_ms()) {
         return Err(server.away(record.home));
     }
-    let handle = DsHandle {
+    let handle = own_handle(record, mode, size_hint_bytes);
+    let address = known.data_address().ok_or(Nfsstat4::Serverfault)?;
+    Ok(Route::new(address, layout::handle::seal(&server.handle_key, &handle)))
+}
+
+/// The metadata server's own handle for an extent's home.
+fn own_handle(record: &ExtentRecord, mode: Iomode, size_hint_bytes: u64) -> DsHandle {
+    DsHandle {
         extent: record.extent,
         epoch: record.epoch,
         mode,
         client_tag: OWN_TAG,
         size_hint_bytes,
+        role: Role::Home,
         home: record.home,
         backups: flexfile::named(record),
-    };
-    let address = known.data_address().ok_or(Nfsstat4::Serverfault)?;
-    Ok(Route::new(address, layout::handle::seal(&server.handle_key, &handle)))
+    }
 }
 
 fn of_data_path(server: &Server, record: &ExtentRecord, error: &DataPathError) -> Nfsstat4 {

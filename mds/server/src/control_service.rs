@@ -20,7 +20,7 @@ use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::groups::AskGroup;
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
-use wire_nfs::control::images::{ShowImages, Thaw};
+use wire_nfs::control::images::{AskAtRest, ShowImages, Thaw};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
     self, ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
@@ -125,6 +125,13 @@ impl Service for ControlService {
                 reply(header.xid, args, |ask: Thaw| async move {
                     data_server(peer)?;
                     seal::answer::thaw(&server, &ask).await
+                })
+                .await
+            }),
+            Some(Procedure::AtRest) => Box::pin(async move {
+                reply(header.xid, args, |ask: AskAtRest| async move {
+                    data_server(peer)?;
+                    seal::readers::at_rest(&server, &ask).await
                 })
                 .await
             }),

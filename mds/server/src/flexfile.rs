@@ -1,11 +1,14 @@
-//! Our layouts and data servers in the words of the flexible-files layout type: one mirror, one data server, NFSv3.
+//! Our layouts and data servers in the words of the flexible-files layout type: mirrors of one data server each, NFSv3.
 //!
-//! Spec: RFC 8435 §4, §5; docs/formats/ds_handle.md.
+//! Layouts for writing have one mirror, the home: a client writes to all there are. Those for reading an extent at rest have a reader
+//! as a second one, at a lower efficiency; if the home cannot be used now they have nothing else.
+//!
+//! Spec: RFC 8435 §4, §5; docs/formats/ds_handle.md; docs/protocol/seal.md §11.
 
 use bytes::Bytes;
 use layout::copies::BACKUPS_MAX;
 use layout::handle::{device_id, device_of, seal};
-use layout::{DsHandle, Iomode, NamedBackup};
+use layout::{DataServerId, DsHandle, Iomode, NamedBackup, Role};
 use mds_namespace::ExtentRecord;
 use mds_shard::command::layout::LayoutAnswer;
 use wire_nfs::flexfiles::{DataServer, DeviceAddr, DeviceVersion, FfLayout, Mirror, encode_body};
@@ -13,6 +16,7 @@ use wire_nfs::v4::{DeviceId, Filehandle, Stateid};
 
 use crate::data_servers::net_address;
 use crate::limits::TRANSFER_BYTES_MAX;
+use crate::seal::readers;
 use crate::server::Server;
 
 /// Users that data servers see. The handle decides what may be done; these only have to differ from each other and
@@ -22,42 +26,68 @@ const READER_ID: u32 = 65_532;
 /// How often clients send LAYOUTSTATS, seconds; 0 leaves it to them.
 const STATS_HINT_S: u32 = 0;
 
+/// How clients are to prefer the home to a reader. What Linux knows of a mirror it keeps, so each has the same in all layouts.
+const HOME_EFFICIENCY: u32 = 2;
+const READER_EFFICIENCY: u32 = 1;
+
+/// A layout for an extent.
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
+    /// The home is one of its mirrors.
+    pub(crate) names_home: bool,
+}
+
 /// The body of a layout for an extent. `None` if it cannot be made: its data server is not known.
 pub(crate) fn layout_body(
     server: &Server,
     client: u64,
     answer: &LayoutAnswer,
     iomode: Iomode,
-) -> Option<Bytes> {
-    let home = answer.extent.home;
-    let known = server.data_servers.one(home)?;
+) -> Option<Body> {
+    let record = &answer.extent;
     let [.., t0, t1, t2, t3] = client.to_be_bytes();
-    let handle = DsHandle {
-        extent: answer.extent.extent,
-        epoch: answer.extent.epoch,
+    let home = DsHandle {
+        extent: record.extent,
+        epoch: record.epoch,
         mode: iomode,
         client_tag: u32::from_be_bytes([t0, t1, t2, t3]),
         size_hint_bytes: answer.inode.size_bytes,
-        home,
-        backups: named(&answer.extent),
+        role: Role::Home,
+        home: record.home,
+        backups: named(record),
     };
-    let handle = seal(&server.handle_key, &handle);
-    let id = if iomode.writes() { WRITER_ID } else { READER_ID };
+    let stands_by = if iomode.writes() { None } else { readers::reader(server, Some(client), record) };
+    let names_home = stands_by.is_none() || readers::is_usable(server, Some(client), record.home);
+    let mut mirrors = Vec::with_capacity(2);
+    if names_home {
+        mirrors.push(mirror(server, &home, HOME_EFFICIENCY)?);
+    }
+    if let Some(reader) = stands_by {
+        mirrors.push(mirror(server, &reader_handle(&home, reader), READER_EFFICIENCY)?);
+    }
+    let body = FfLayout { stripe_unit_bytes: 0, mirrors, flags: 0, stats_collect_hint_s: STATS_HINT_S };
+    Some(Body { bytes: body.to_body().ok()?, names_home })
+}
+
+/// What a reader is shown in place of the home.
+pub(crate) fn reader_handle(home: &DsHandle, reader: DataServerId) -> DsHandle {
+    DsHandle { role: Role::Reader, mode: Iomode::Read, home: reader, backups: [None; BACKUPS_MAX], ..*home }
+}
+
+/// A mirror of the one data server that may be shown the handle. `None` if it is not known.
+fn mirror(server: &Server, handle: &DsHandle, efficiency: u32) -> Option<Mirror> {
+    let known = server.data_servers.one(handle.home)?;
+    let sealed = seal(&server.handle_key, handle);
+    let id = if handle.mode.writes() { WRITER_ID } else { READER_ID };
     let data_server = DataServer {
-        device: DeviceId(device_id(home, known.generation())),
-        efficiency: 1,
+        device: DeviceId(device_id(handle.home, known.generation())),
+        efficiency,
         stateid: Stateid::ANONYMOUS,
-        filehandles: vec![Filehandle::new(Bytes::copy_from_slice(&handle.0)).ok()?],
+        filehandles: vec![Filehandle::new(Bytes::copy_from_slice(&sealed.0)).ok()?],
         user: DataServer::decimal(id),
         group: DataServer::decimal(id),
     };
-    let body = FfLayout {
-        stripe_unit_bytes: 0,
-        mirrors: vec![Mirror { data_servers: vec![data_server] }],
-        flags: 0,
-        stats_collect_hint_s: STATS_HINT_S,
-    };
-    body.to_body().ok()
+    Some(Mirror { data_servers: vec![data_server] })
 }
 
 /// An extent's backups as handles name them.

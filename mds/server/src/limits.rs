@@ -48,6 +48,9 @@ pub const BURY_MS: u64 = 10_000;
 pub const SUSPECT_MS: u64 = 10_000;
 /// How long I/O in band and LAYOUTGET wait for a backup to take the place of a dead home.
 pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
+
+/// How long a READ in band waits for a reader before it waits for a home.
+pub const READER_WAIT_MS_MAX: u64 = 5_000;
 /// Extents looked at in one go when servers come or go.
 pub const COPIES_SCAN_MAX: usize = 1024;
 /// Homes that are asked at once to fill backups of theirs; each extent counts.

@@ -54,6 +54,7 @@ pub(crate) struct Metrics {
     read_bytes: Counter,
     written_bytes: Counter,
     layouts_granted: Counter,
+    reader_layouts: Counter,
     layout_read_bytes: Counter,
     layout_written_bytes: Counter,
     layouts_out: Gauge<u64, AtomicU64>,
@@ -81,6 +82,7 @@ impl Metrics {
             read_bytes: direction("read"),
             written_bytes: direction("write"),
             layouts_granted: Counter::default(),
+            reader_layouts: Counter::default(),
             layout_read_bytes: Counter::default(),
             layout_written_bytes: Counter::default(),
             layouts_out: Gauge::default(),
@@ -100,6 +102,8 @@ impl Metrics {
         registry.register("shoal_nfs_request_seconds", "Time an NFS operation took", m.latencies.clone());
         registry.register("shoal_data_bytes", "File data carried, bytes", data_bytes.clone());
         registry.register("shoal_layouts_granted", "Layout segments granted", m.layouts_granted.clone());
+        let what = "Layout segments that name a reader alone: their homes could not be used";
+        registry.register("shoal_reader_layouts", what, m.reader_layouts.clone());
         registry.register(
             "shoal_layout_read_bytes",
             "Bytes clients say they read through layouts",
@@ -157,9 +161,12 @@ impl Metrics {
         self.written_bytes.inc_by(bytes as u64);
     }
 
-    /// A layout segment was granted.
-    pub(crate) fn layout_granted(&self) {
+    /// A layout segment was granted, of the home or of a reader alone.
+    pub(crate) fn layout_granted(&self, names_home: bool) {
         self.layouts_granted.inc();
+        if !names_home {
+            self.reader_layouts.inc();
+        }
     }
 
     /// A client told what it did through layouts.

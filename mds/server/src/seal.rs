@@ -12,6 +12,7 @@ pub(crate) mod mend;
 mod pool;
 pub(crate) mod presence;
 mod progress;
+pub(crate) mod readers;
 pub(crate) mod sealer;
 
 use std::collections::BTreeMap;

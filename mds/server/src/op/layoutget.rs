@@ -1,10 +1,11 @@
-//! LAYOUTGET: one segment, one mirror, one data server: the extent's home.
+//! LAYOUTGET: one segment, one mirror: the extent's home. For reading what is at rest, a reader as well, or alone while the home cannot
+//! be used.
 //!
 //! Refusals are LAYOUTUNAVAILABLE, which sends a client to I/O in band.
 //! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE would reach the application as errors, so they are
 //! not used, but for iomode ANY, which no client of that kind sends.
 //!
-//! Spec: RFC 8881 §18.43, §12.5.3; RFC 8435.
+//! Spec: RFC 8881 §18.43, §12.5.3; RFC 8435; docs/protocol/seal.md §11.
 
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode};
 use mds_namespace::{Content, Inode, Kind};
@@ -17,6 +18,7 @@ use wire_nfs::v4::{Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};
 
 use crate::context::{Context, Failure, OpResult};
+use crate::seal::readers;
 use crate::{content, copies, flexfile, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
@@ -50,13 +52,14 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         length: EXTENT_BYTES,
         iomode: args.iomode,
         layout_type: LayoutType::FLEX_FILES,
-        body,
+        body: body.bytes,
     };
-    cx.server.metrics.layout_granted();
+    cx.server.metrics.layout_granted(body.names_home);
     Ok(ResOk {
         // Written files come back at CLOSE, so that their size is known and they can be sealed. Layouts for reading
         // stay with the client: opening the file again costs nothing.
-        return_on_close: iomode.writes(),
+        // One that names a reader alone is given back: the home is better when it can be used again.
+        return_on_close: iomode.writes() || !body.names_home,
         stateid: cx.put_stateid(answer.stateid),
         layouts: vec![layout],
     })
@@ -84,6 +87,11 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(try_later());
     }
     let client = cx.client()?;
+    let stand_in = || readers::stand_in(&cx.server, Some(client), extent);
+    if !iomode.writes() && stand_in().is_some_and(|(record, _)| record.pending_work.is_none()) {
+        // Nobody waits for a home to read what its group can tell.
+        return Ok(Prepared { extent, new_servers: None });
+    }
     let Keepers { home, writes_to, new_servers } = match keepers(cx, extent, client).await {
         Err(_) if !iomode.writes() => return Err(Nfsstat4::Layoutunavailable.into()),
         found => found?,

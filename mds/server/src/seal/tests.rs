@@ -18,6 +18,7 @@ mod drain;
 mod fleet;
 mod join;
 mod presence;
+mod readers;
 mod words;
 
 use layout::ec::GroupId;

@@ -30,7 +30,8 @@ use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
 use wire_nfs::control::images::{
-    Adopt, HadImages, HaveImages, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw,
+    Adopt, AskAtRest, AtRest, HadImages, HaveImages, ImageWord, ImageWords, ShowImages, ShownImage, Standing,
+    Thaw,
 };
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
@@ -319,6 +320,12 @@ impl Fleet {
 
     pub(super) async fn group(&self, ask: AskGroup) -> Result<GroupSlot, Refusal> {
         self.ask(1, Procedure::Group, &ask).await
+    }
+
+    /// A reader asks whether it may answer.
+    pub(super) async fn at_rest(&self, id: u32, extent: ExtentId, epoch: u64) -> Result<AtRest, Refusal> {
+        let extent = ExtentName { ino: extent.ino, index: extent.index };
+        self.ask(id, Procedure::AtRest, &AskAtRest { extent, epoch }).await
     }
 
     pub(super) async fn seal_idle_ms(&self) -> u32 {

@@ -1,0 +1,102 @@
+//! Readers: data servers that answer READs of an extent at rest, from its group, while its home does not.
+//!
+//! Clients get one as the second mirror of a layout for reading, or as the only one if the home cannot be used now. A reader asks
+//! before each answer; what it is told is the log's state at some moment after it asked.
+//!
+//! INVARIANT: an image is named here only if it said every byte that was ever promised of the extent when the question came, or later.
+//! Spec: docs/protocol/seal.md §8, §11.
+
+use layout::ec::{Group, ImageId, ImageRef};
+use layout::{DataServerId, Epoch, ExtentId};
+use mds_namespace::op::seal::slot_of;
+use mds_namespace::sealed;
+use mds_namespace::{ExtentRecord, FsError, View, op};
+use wire_nfs::control::Refusal;
+use wire_nfs::control::images::{AskAtRest, AtRest};
+
+use super::answer::{image_ref, in_force};
+use crate::server::Server;
+
+/// A reader asks whether it may answer.
+///
+/// # Errors
+/// `Stale` if the extent is not at rest at this epoch; `NotLeader`, `Busy`.
+pub(crate) async fn at_rest(server: &Server, ask: &AskAtRest) -> Result<AtRest, Refusal> {
+    in_force(server).await?;
+    let extent = ExtentId { ino: ask.extent.ino, index: ask.extent.index };
+    let view = server.view().map_err(|_| Refusal::Busy)?;
+    let record = op::extent::extent(view.namespace(), extent).map_err(|_| Refusal::Busy)?;
+    if record.is_none_or(|record| record.epoch != Epoch(ask.epoch)) {
+        return Err(Refusal::Stale);
+    }
+    let (image, _) = image(view.namespace(), extent).map_err(|_| Refusal::Busy)?.ok_or(Refusal::Stale)?;
+    let inode = view.inode(extent.ino).map_err(|_| Refusal::Stale)?;
+    Ok(AtRest { size_bytes: inode.size_bytes, image: image.encode() })
+}
+
+/// The image that is all there is of an extent, and its group; `None` if the extent is not at rest.
+fn image(view: &dyn View, extent: ExtentId) -> Result<Option<(ImageRef, Group)>, FsError> {
+    let images = sealed::images(view, extent)?;
+    let Some(image) = images.at_rest() else { return Ok(None) };
+    let Some(group) = sealed::group(view, image.group)? else { return Ok(None) };
+    let file_bytes = slot_of(&group, image.image).map(|slot| group.shape().bytes(slot));
+    let Some(file_bytes) = file_bytes.and_then(|bytes| u32::try_from(bytes).ok()) else { return Ok(None) };
+    Ok(Some((image_ref(image.image, image.content_bytes, file_bytes, image.root), group)))
+}
+
+/// Whether a data server is up, answers, and could be reached by this client lately.
+pub(crate) fn is_usable(server: &Server, client: Option<u64>, id: DataServerId) -> bool {
+    let (servers, now_ms) = (&server.data_servers, server.now_ms());
+    let is_excluded = || client.is_some_and(|client| servers.is_excluded(client, id, now_ms));
+    servers.is_up(id, now_ms) && !servers.is_broken(id) && !is_excluded()
+}
+
+/// Who may answer READs of an extent in place of its home; `None` if it is not at rest, or there is nobody.
+pub(crate) fn reader(server: &Server, client: Option<u64>, record: &ExtentRecord) -> Option<DataServerId> {
+    let view = server.view().ok()?;
+    let (image, group) = image(view.namespace(), record.extent).ok()??;
+    let usable = |id: &DataServerId| *id != record.home && is_usable(server, client, *id);
+    by_place(record, image.image, &group).into_iter().find(usable).or_else(|| {
+        // Nobody of the group: anyone can read from what is left of it.
+        let all = server.data_servers.all();
+        let from = turn(record, all.len());
+        all.iter().cycle().skip(from).take(all.len()).map(|(id, _)| *id).find(usable)
+    })
+}
+
+/// The servers of a group, the best reader of an image first: who has the whole image, then who is not in the extent's set, which may
+/// be lost together. The rest in turn, so that the readers of many extents are many.
+fn by_place(record: &ExtentRecord, image: ImageId, group: &Group) -> Vec<DataServerId> {
+    let (shape, slots) = (group.shape(), group.shape().slots());
+    let from = turn(record, slots);
+    let has = |slot: usize| shape.image(slot).is_some_and(|(one, _)| one == image);
+    let mut ranked: Vec<_> = (0..slots)
+        .filter_map(|slot| {
+            let id = group.homes()[slot]?;
+            let in_set = record.servers().any(|one| one == id);
+            Some(((!has(slot), in_set, (slot + slots - from) % slots), id))
+        })
+        .collect();
+    ranked.sort_unstable_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, id)| id).collect()
+}
+
+/// With which of so many an extent begins: another one for each, the same one each time.
+fn turn(record: &ExtentRecord, count: usize) -> usize {
+    let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index)) % count.max(1) as u64;
+    usize::try_from(turn).expect("less than a count")
+}
+
+/// Who answers READs of an extent whose home cannot be used now.
+pub(crate) fn stand_in(
+    server: &Server,
+    client: Option<u64>,
+    extent: ExtentId,
+) -> Option<(ExtentRecord, DataServerId)> {
+    let record = op::extent::extent(server.view().ok()?.namespace(), extent).ok()??;
+    if is_usable(server, client, record.home) {
+        return None;
+    }
+    let reader = reader(server, client, &record)?;
+    Some((record, reader))
+}
