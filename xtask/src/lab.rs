@@ -7,6 +7,7 @@ mod agent;
 mod basic;
 pub(crate) mod bench_parts;
 mod crash;
+mod degraded;
 mod drain;
 mod ds_failover;
 mod ec;
@@ -50,6 +51,8 @@ enum Group {
     DsFailover,
     /// Data servers are emptied under a client that writes, removed and replaced.
     Drain,
+    /// A sealed file is read while its home and backups are dead.
+    Degraded,
     /// Files at rest are erasure-coded; two of six data servers lost with their disks, twice.
     Ec,
     /// Real programs on the mount.
@@ -155,6 +158,7 @@ impl Lab {
             Group::Basic => basic::SCENARIOS,
             Group::Crash => crash::SCENARIOS,
             Group::DsFailover => ds_failover::SCENARIOS,
+            Group::Degraded => degraded::SCENARIOS,
             Group::Drain => drain::SCENARIOS,
             Group::Ec => ec::SCENARIOS,
             Group::Programs => programs::SCENARIOS,

@@ -100,7 +100,7 @@ fn one(stage: &mut Stage, process: usize, id: u32) -> Result<()> {
 }
 
 /// The number that the cluster gave the data server at this address.
-fn number(stage: &mut Stage, address: &str) -> Result<Option<u32>> {
+pub(super) fn number(stage: &mut Stage, address: &str) -> Result<Option<u32>> {
     let shoal = shoal(&mut stage.server)?;
     let mut found = None;
     wait(LEASE_SECONDS_MAX, || {

@@ -210,7 +210,7 @@ pub(crate) fn is_whole(metrics: &Metrics) -> Result<(), String> {
 }
 
 /// Waits until the metrics have been as wished for a while: gauges are renewed every few seconds. Returns how long that took.
-fn wait(
+pub(super) fn wait(
     stage: &Stage,
     what: &str,
     seconds_max: u64,
