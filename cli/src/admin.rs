@@ -7,7 +7,8 @@ mod verify;
 use comfy_table::{CellAlignment, Table, presets};
 use env::Clock;
 use env::os::OsClock;
-use mds_server::report::{DataServerLine, ScrubStatus, Status};
+use mds_server::report::{BalanceStatus, DataServerLine, ScrubStatus, Status};
+use wire_nfs::control::admin::Route;
 
 use crate::args::{Admin, AdminCommand, AdminDs};
 use crate::http::MountLine;
@@ -28,6 +29,12 @@ pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
         AdminCommand::Ds(AdminDs::Drain { id }) => act::drain(&admin, *id, true).await?,
         AdminCommand::Ds(AdminDs::Undrain { id }) => act::drain(&admin, *id, false).await?,
         AdminCommand::Ds(AdminDs::Remove { id }) => act::remove(&admin, *id).await?,
+        AdminCommand::Rebalance { dry_run } => {
+            let routes = act::rebalance(&admin, *dry_run).await?;
+            if !routes.is_empty() {
+                println!("{}", moves(&routes));
+            }
+        }
         AdminCommand::Verify { path, json } => {
             let file = act::verify(&admin, path).await?;
             if *json {
@@ -72,6 +79,7 @@ fn status(status: &Status) -> Table {
         ("Work waiting", status.work_items.to_string()),
         ("Copies of data", copies(status)),
         ("Sealed", sealed(status)),
+        ("Rebalance", rebalance(&status.rebalance)),
         ("Scrub", scrub(&status.scrub, OsClock::new().wall_ms())),
         ("May be lost", tolerated(status)),
     ];
@@ -126,6 +134,39 @@ fn sealed(status: &Status) -> String {
     text
 }
 
+/// How far data are on their way to where each data server has its share.
+fn rebalance(balance: &BalanceStatus) -> String {
+    let BalanceStatus { on, waits, moves, images, extents, left_bytes, left_s, .. } = balance;
+    match (on, waits.as_str(), moves) {
+        (false, ..) => "off, or not known here".to_owned(),
+        (true, "", false) => "nothing to move".to_owned(),
+        (true, "", true) => {
+            format!(
+                "{} to move, {images} images and {extents} extents now, about {}",
+                bytes(*left_bytes),
+                ago(*left_s)
+            )
+        }
+        (true, why, _) => format!("waits: {why}"),
+    }
+}
+
+/// What would be moved.
+fn moves(routes: &[Route]) -> Table {
+    let mut table = table(&["From", "To", "Images", "Extents", "Bytes"]);
+    for Route { from, to, images, extents, bytes: moved } in routes {
+        let cells =
+            [from.to_string(), to.to_string(), images.to_string(), extents.to_string(), bytes(*moved)];
+        table.add_row(cells);
+    }
+    for at in 0..5 {
+        if let Some(column) = table.column_mut(at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
 /// How far the data servers are with reading all they keep.
 fn scrub(scrub: &ScrubStatus, now_unix_ms: u64) -> String {
     if scrub.servers == 0 {
@@ -177,10 +218,14 @@ fn data_servers(lines: &[DataServerLine]) -> Table {
         "Control",
         "Used",
         "Capacity",
+        "Full",
+        "Share",
         "Journal",
         "Zone/rack/host",
         "Last seen",
     ]);
+    let sum = |of: fn(&DataServerLine) -> u64| lines.iter().map(of).sum::<u64>();
+    let (used, capacity) = (sum(|line| line.used_bytes), sum(|line| line.capacity_bytes));
     for line in lines {
         let seen = line.silent_ms.map_or_else(
             || "not since start".to_owned(),
@@ -193,17 +238,24 @@ fn data_servers(lines: &[DataServerLine]) -> Table {
             line.control.clone(),
             bytes(line.used_bytes),
             bytes(line.capacity_bytes),
+            percent(line.used_bytes, line.capacity_bytes),
+            format!("{} of {}", percent(line.used_bytes, used), percent(line.capacity_bytes, capacity)),
             bytes(line.journal_bytes),
             line.domain.clone(),
             seen,
         ]);
     }
-    for column in [0, 4, 5, 6] {
+    for column in [0, 4, 5, 6, 7, 8] {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     table
+}
+
+/// What a part is of a whole, to the nearest.
+fn percent(part: u64, whole: u64) -> String {
+    format!("{} %", (u128::from(part) * 200 / u128::from(whole.max(1))).div_ceil(2))
 }
 
 fn state(line: &DataServerLine) -> String {
@@ -256,6 +308,25 @@ mod tests {
         assert_eq!(scrub(&at(100, now_ms - 3 * 3_600_000, 2), now_ms), ended);
         assert_eq!(scrub(&ScrubStatus::default(), now_ms), "off, or not known here");
         assert_eq!([ago(5), ago(600), ago(200_000)], ["5 s", "10 min", "2 days"]);
+    }
+
+    #[test]
+    fn data_on_their_way_are_told_in_a_line() {
+        let on = BalanceStatus { on: true, ..BalanceStatus::default() };
+        assert_eq!(rebalance(&BalanceStatus::default()), "off, or not known here");
+        assert_eq!(rebalance(&on), "nothing to move");
+        let waits = BalanceStatus { waits: "a data server is down".to_owned(), moves: true, ..on.clone() };
+        assert_eq!(rebalance(&waits), "waits: a data server is down");
+        let moves =
+            BalanceStatus { moves: true, images: 3, extents: 1, left_bytes: 3 << 29, left_s: 150, ..on };
+        assert_eq!(rebalance(&moves), "1.5 GiB to move, 3 images and 1 extents now, about 2 min");
+        let text =
+            super::moves(&[Route { from: 1, to: 7, images: 2, extents: 0, bytes: 1 << 20 }]).to_string();
+        assert!(text.contains("1.0 MiB") && text.contains('7'), "{text}");
+        assert_eq!(
+            [percent(0, 0), percent(1, 3), percent(2, 3), percent(9, 9)],
+            ["0 %", "33 %", "67 %", "100 %"]
+        );
     }
 
     #[test]

@@ -225,6 +225,12 @@ pub(crate) enum AdminCommand {
     /// Data servers.
     #[command(subcommand)]
     Ds(AdminDs),
+    /// Move data until each data server has its share of it.
+    Rebalance {
+        /// Only say what would be moved.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Where each extent of a file is, and how many losses it survives.
     Verify {
         /// Path from the root of the file system, such as /a/b.

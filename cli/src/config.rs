@@ -48,6 +48,8 @@ pub(crate) struct Cluster {
     pub(crate) group_wait_ms: u32,
     /// Milliseconds that a data server may be dead before its sealed extents are made again elsewhere.
     pub(crate) repair_grace_ms: u32,
+    /// Whether data move by themselves until each data server has its share.
+    pub(crate) rebalance: Switch,
 }
 
 /// On or off.
@@ -94,6 +96,7 @@ impl Default for Cluster {
             erasure_code: Code::default(),
             group_wait_ms: 30_000,
             repair_grace_ms: 60_000,
+            rebalance: Switch::On,
         }
     }
 }

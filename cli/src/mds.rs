@@ -92,5 +92,7 @@ pub(crate) fn settings(cluster: &Cluster) -> Settings {
         erasure_code: cluster.erasure_code.0,
         group_wait_ms: u64::from(cluster.group_wait_ms),
         repair_grace_ms: u64::from(cluster.repair_grace_ms),
+        rebalance: cluster.rebalance == Switch::On,
+        ..Settings::default()
     }
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use env::Env;
 use env_transport::{Limits, RpcClient};
-use wire_nfs::control::admin::{DrainServer, RemoveServer, Ruling, Verified, Verify};
+use wire_nfs::control::admin::{DrainServer, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify};
 use wire_nfs::control::{ClusterKey, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
@@ -42,6 +42,14 @@ impl AdminControl {
     /// [`ControlError`].
     pub async fn drain(&self, server: u32, drain: bool) -> Result<Ruling, ControlError> {
         self.call(Procedure::DsDrain, &DrainServer { server, drain }).await
+    }
+
+    /// Has data moved until each data server has its share, or asks what would be moved.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn rebalance(&self, dry_run: bool) -> Result<Rebalanced, ControlError> {
+        self.call(Procedure::Rebalance, &Rebalance { dry_run }).await
     }
 
     /// Asks where the extents of a file are: all of them.

@@ -8,14 +8,17 @@
 //! Spec: docs/protocol/replicate.md.
 
 mod leave;
+mod shift;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data_server::DataServerId;
 use crate::epoch::Epoch;
 use crate::limits::EXTENT_BYTES;
+use crate::placement::{Candidate, choose};
 
 pub use leave::leave;
+pub use shift::{Shift, Step, surplus};
 
 /// Backups of one extent at most.
 pub const BACKUPS_MAX: usize = 2;
@@ -77,7 +80,8 @@ pub struct Place {
     pub dead: bool,
 }
 
-/// Chooses `count` servers for copies beside those on `taken`: the farthest from what is chosen, then the freest, then in turn.
+/// Chooses `count` servers for copies beside those on `taken`: the farthest from what is chosen, of equal ones in turn, more often those with more
+/// room.
 /// Fewer if there are no more that are fit.
 ///
 /// `rotation` moves by one with each extent placed.
@@ -94,22 +98,22 @@ pub fn choose_backups(
         .iter()
         .filter(|place| place.fit && !taken.contains(&place.id) && 0 < place.free_bytes)
         .collect();
-    left.sort_unstable_by_key(|place| place.id);
-    while chosen.len() < count && !left.is_empty() {
-        let turns = left.len();
-        let first = usize::try_from(rotation % turns as u64).expect("below the number of servers");
-        let score = |at: usize| {
-            let place = left[at];
+    while chosen.len() < count {
+        let rank = |place: &Place| {
             let apart = with.iter().map(|other| place.domain.distance(&other.domain)).min().unwrap_or(3);
-            // Eighths of the freest: nearly equal ones take turns.
-            let freest = left.iter().map(|one| one.free_bytes).max().unwrap_or(1).max(1);
-            let room = u128::from(place.free_bytes) * 8 / u128::from(freest);
-            (EXTENT_BYTES <= place.free_bytes, apart, room, turns - (at + turns - first) % turns)
+            (EXTENT_BYTES <= place.free_bytes, apart)
         };
-        let best = (0..turns).max_by_key(|at| score(*at)).expect("there is one");
-        let place = left.remove(best);
-        with.push(place);
-        chosen.push(place.id);
+        let best = left.iter().map(|place| rank(place)).max();
+        let equal: Vec<Candidate> = left
+            .iter()
+            .filter(|place| Some(rank(place)) == best)
+            .map(|place| Candidate { id: place.id, free_bytes: place.free_bytes, up: true })
+            .collect();
+        // The fuller ones get fewer, not none: else an empty one that comes would get all that is new.
+        let Some(id) = choose(&equal, rotation) else { break };
+        let at = left.iter().position(|place| place.id == id).expect("it was one of them");
+        with.push(left.remove(at));
+        chosen.push(id);
     }
     chosen
 }

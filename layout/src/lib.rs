@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod balance;
 pub mod copies;
 mod data_server;
 pub mod ec;

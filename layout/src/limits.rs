@@ -29,7 +29,12 @@ pub const GROUP_WAITING_MAX: usize = 512;
 pub const GROUP_LENGTH_PERCENT: u64 = 95;
 /// Two short groups are made into one if the longer one's parity is at most so many times as long as the other's.
 pub const JOIN_PARITY_PARTS: u64 = 4;
+/// Data begin to move when the fullest data server and the emptiest one differ by more than this, in thousandths of their capacity.
+pub const BALANCE_BEGIN_PERMILLE: u64 = 50;
+/// Once begun, they move until the difference is no more than this, or nothing can be moved.
+pub const BALANCE_END_PERMILLE: u64 = 10;
 
+const _: () = assert!(BALANCE_END_PERMILLE < BALANCE_BEGIN_PERMILLE, "what has ended does not begin at once");
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(COLUMN_BYTES), "blocks are whole columns");
 const _: () = assert!(WINDOW_BYTES_MAX.is_multiple_of(BLOCK_BYTES), "windows are whole blocks");
 const _: () = assert!(BLOCK_BYTES.is_power_of_two() && 1024 <= BLOCK_BYTES, "a block is a subtree of BLAKE3");

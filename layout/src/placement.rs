@@ -1,4 +1,4 @@
-//! Which data server becomes the home of a new extent.
+//! Which data server becomes the home of a new extent, or one of equal ones its backup.
 //!
 //! More free space, more extents; equal ones take turns. Does not know what a server is doing, only whether it is up
 //! and how much room it says it has.
@@ -19,8 +19,6 @@ pub struct Candidate {
     pub id: DataServerId,
     /// Bytes it can still take.
     pub free_bytes: u64,
-    /// Bytes it can hold in all.
-    pub capacity_bytes: u64,
     /// It has a lease and takes writes.
     pub up: bool,
 }

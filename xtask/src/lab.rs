@@ -18,6 +18,7 @@ mod metrics;
 mod network;
 mod posix;
 mod programs;
+mod rebalance;
 mod run;
 mod sandbox;
 mod scenario;
@@ -53,6 +54,8 @@ enum Group {
     Drain,
     /// A sealed file is read while its home and backups are dead.
     Degraded,
+    /// A data server is added under a client that writes, and gets its share.
+    Rebalance,
     /// Files at rest are erasure-coded; two of six data servers lost with their disks, twice.
     Ec,
     /// Real programs on the mount.
@@ -160,6 +163,7 @@ impl Lab {
             Group::DsFailover => ds_failover::SCENARIOS,
             Group::Degraded => degraded::SCENARIOS,
             Group::Drain => drain::SCENARIOS,
+            Group::Rebalance => rebalance::SCENARIOS,
             Group::Ec => ec::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
             Group::Posix => posix::SCENARIOS,

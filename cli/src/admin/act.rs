@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use client::admin::AdminControl;
 use client::control::ControlError;
 use wire_nfs::control::Refusal;
-use wire_nfs::control::admin::{Ruling, Verified};
+use wire_nfs::control::admin::{Route, Ruling, Verified};
 
 use crate::args::{Admin, DiskPreference};
 use crate::{key, machine};
@@ -23,6 +23,16 @@ pub(super) async fn drain(admin: &Admin, id: u32, drain: bool) -> anyhow::Result
 /// If nobody answers, or it is refused: in words.
 pub(super) async fn remove(admin: &Admin, id: u32) -> anyhow::Result<()> {
     heed(control(admin)?.remove(id).await.map_err(|error| unasked(admin, &error))?)
+}
+
+/// Has data moved until each data server has its share, or asks what would be moved.
+///
+/// # Errors
+/// If nobody answers, or it is refused: in words.
+pub(super) async fn rebalance(admin: &Admin, dry_run: bool) -> anyhow::Result<Vec<Route>> {
+    let answer = control(admin)?.rebalance(dry_run).await.map_err(|error| unasked(admin, &error))?;
+    heed(Ruling { done: answer.done, words: answer.words })?;
+    Ok(answer.routes)
 }
 
 /// Asks where a file is.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn place(id: u32, host: &str) -> Place {
+pub(super) fn place(id: u32, host: &str) -> Place {
     let domain = Domain { host: host.to_owned(), ..Domain::default() };
     Place { id: DataServerId(id), domain, free_bytes: 1 << 40, fit: true, up: true, dead: false }
 }
@@ -17,7 +17,7 @@ fn dead(id: u32) -> Place {
     Place { fit: false, up: false, dead: true, ..place(id, "") }
 }
 
-fn copies(home: u32, backups: &[(u32, bool)]) -> Copies {
+pub(super) fn copies(home: u32, backups: &[(u32, bool)]) -> Copies {
     Copies {
         home: DataServerId(home),
         backups: backups.iter().map(|(id, f)| (DataServerId(*id), *f)).collect(),
@@ -42,6 +42,21 @@ fn copies_stand_apart() {
     };
     let places = [zone(place(1, "a"), "x"), zone(place(2, "b"), "x"), zone(place(3, "a"), "y")];
     assert_eq!(choose_backups(&places, &ids(&[1]), 2, 0), ids(&[3, 2]), "another zone before another host");
+}
+
+/// One at 90 % gets fewer than one at 10 %, an empty one not everything, a full one nothing.
+#[test]
+fn who_has_less_room_gets_fewer_copies() {
+    let mut places: Vec<Place> = (1..=5).map(|id| place(id, "")).collect();
+    for (place, percent) in places.iter_mut().zip([50, 10, 90, 100, 0]) {
+        place.free_bytes = (1 << 40) * percent / 100;
+    }
+    let mut counts = [0; 6];
+    for rotation in 0..1000 {
+        counts[choose_backups(&places, &ids(&[1]), 1, rotation)[0].0 as usize] += 1;
+    }
+    assert!(counts[3] <= counts[4] && 4 * counts[2] < counts[3] && 0 < counts[2], "{counts:?}");
+    assert!(counts[4] < 600 && counts[1] + counts[5] == 0, "{counts:?}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::*;
 const GIB: u64 = 1 << 30;
 
 fn server(id: u32, free_bytes: u64) -> Candidate {
-    Candidate { id: DataServerId(id), free_bytes, capacity_bytes: 100 * GIB, up: true }
+    Candidate { id: DataServerId(id), free_bytes, up: true }
 }
 
 fn count_over(candidates: &[Candidate], turns: u64) -> BTreeMap<u32, u64> {

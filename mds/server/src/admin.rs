@@ -10,10 +10,11 @@ use mds_namespace::FsError;
 use mds_namespace::op::held::Held;
 use mds_shard::command::admin::{DrainDataServer, Removal, RemoveDataServer};
 use mds_shard::{Command, Outcome, ProposeError, Refusal as Refused};
-use wire_nfs::control::admin::{DrainServer, RemoveServer, Ruling, Verified, Verify};
+use wire_nfs::control::admin::{DrainServer, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify};
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::{NodeKind, Refusal};
 
+use crate::balance;
 use crate::control_service::leading;
 use crate::server::Server;
 
@@ -121,6 +122,19 @@ pub(crate) async fn drain(
     server.data_servers.set_draining(id, drain);
     server.copies.look.notify_one();
     Ok(Ruling { done: true, words })
+}
+
+/// Has data moved until each data server has its share, or says what would be.
+///
+/// # Errors
+/// `WrongPeer`, `NotLeader`, `Busy`.
+pub(crate) async fn rebalance(
+    server: &Server,
+    peer: &Result<Peer, Refusal>,
+    ask: Rebalance,
+) -> Result<Rebalanced, Refusal> {
+    may_ask(server, peer)?;
+    Ok(balance::asked(server, ask.dry_run).await)
 }
 
 /// Administrators ask the leader, once it knows as much of leases as it must.

@@ -144,6 +144,10 @@ impl Service for ControlService {
             Some(Procedure::Verify) => Box::pin(async move {
                 reply(header.xid, args, |ask| async move { admin::verify(&server, &peer, &ask).await }).await
             }),
+            Some(Procedure::Rebalance) => Box::pin(async move {
+                reply(header.xid, args, |ask| async move { admin::rebalance(&server, &peer, ask).await })
+                    .await
+            }),
             Some(Procedure::Null) => answer(accepted_success(header.xid)),
             _ => answer(proc_unavail(header.xid)),
         }

@@ -422,7 +422,6 @@ impl DataServers {
             .map(|(id, known)| Candidate {
                 id: *id,
                 free_bytes: known.usage.free_bytes(),
-                capacity_bytes: known.usage.capacity_bytes,
                 up: self.lives(known, now_ms) && known.full_ms.is_none() && !known.draining,
             })
             .collect();

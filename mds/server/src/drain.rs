@@ -1,4 +1,5 @@
-//! Moving extents away from data servers that are to be empty: what is next for each, and homes that hand over while clients run.
+//! Moving extents away from data servers that are to be empty: what is next for each; and homes that hand over while clients run, for
+//! whatever reason.
 //!
 //! `layout::copies::leave` decides, `repair` walks over the extents and asks here. Others are filled as any backup is; a home hands over by
 //! one command, and no handle of the next one is given out before it has yielded, which the log sees to.
@@ -200,7 +201,7 @@ async fn run(moving: Moving, changes: Vec<CopyChange>) {
         .filter_map(|(change, after)| after.filter(|after| after.epoch == change.epoch.next()))
         .filter(|after| after.pending_work.is_some())
         .collect();
-    tracing::info!(extents = changed.len(), "homes that are to be empty hand over");
+    tracing::info!(extents = changed.len(), "homes hand over");
     server.metrics.handed_over(changed.len());
     let items: Vec<(u64, WorkItem)> = {
         let Ok(view) = server.view() else { return };

@@ -34,7 +34,7 @@ use crate::report::{DataServerLine, ExportLine, ScrubStatus, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
-use crate::{reaper, repair, seal, work};
+use crate::{balance, reaper, repair, seal, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -154,6 +154,7 @@ impl MetadataServer {
             tokio::spawn(seal::sealer::drive(Arc::clone(&server))),
             tokio::spawn(seal::mend::drive(Arc::clone(&server))),
             tokio::spawn(seal::presence::drive(Arc::clone(&server))),
+            tokio::spawn(balance::drive(Arc::clone(&server))),
         ];
         Ok(Self { server, nfs, control, tasks, thread: None })
     }
@@ -199,6 +200,7 @@ impl MetadataServer {
             repair_left_bytes: repair.left_bytes(),
             repair_eta_s: repair.eta_s(now_ms),
             images_missing: server.sealing.missing(),
+            rebalance: server.balancing.status(server),
             scrub: ScrubStatus::of(all.iter().filter(|(id, _)| is_up(id)).map(|(_, known)| &known.usage)),
             hot_copies: server.config.hot_copies,
             losses_survived: tally.losses_survived.min(groups.losses_survived),
@@ -344,6 +346,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         work: work::Work::default(),
         copies: crate::copies::Copies::default(),
         sealing: crate::seal::Sealing::default(),
+        balancing: balance::Balancing::default(),
         metrics: Metrics::new(registry),
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),

@@ -10,6 +10,7 @@
 mod admin;
 mod adopt;
 mod attr;
+mod balance;
 mod callback;
 mod compound;
 mod content;

@@ -61,6 +61,22 @@ pub const DRAIN_FILLS_MAX: usize = 32;
 pub const HAND_OVERS_MAX: usize = 64;
 /// How long clients may take to give layouts back before a home hands over.
 pub const HAND_OVER_RECALL_MS_MAX: u64 = 3_000;
+/// Images that move at once so that data servers hold their shares.
+pub const BALANCE_IMAGES_MAX: usize = 2;
+/// Extents that have a copy or their home moved at once for that.
+pub const BALANCE_EXTENTS_MAX: usize = 8;
+/// Images, and extents, that one plan names.
+pub const BALANCE_PLAN_MAX: usize = 1024;
+/// No more begins to move than makes so many bytes per second.
+pub const BALANCE_BYTES_PER_S: u64 = 64 << 20;
+/// Between two looks when nothing is to be moved, or something could not be.
+pub const BALANCE_REST_MS: u64 = 10_000;
+/// Between two looks at whether homes are where their images are.
+pub const FOLLOW_REST_MS: u64 = 600_000;
+/// An extent that has not moved by then stays, or is tried again later.
+pub const BALANCE_MOVE_MS_MAX: u64 = 120_000;
+/// Nothing begins to move for so long after data servers came or went.
+pub const BALANCE_CALM_MS: u64 = 10_000;
 /// Images that wait for a group; further ones are shown again later.
 pub const IMAGES_WAITING_MAX: usize = 16_384;
 /// A waiting image that was not shown for this long is forgotten. Data servers show theirs every minute.

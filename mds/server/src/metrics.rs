@@ -64,6 +64,9 @@ pub(crate) struct Metrics {
     recalls_any: Counter,
     promotions: Counter,
     hand_overs: Counter,
+    moves: Counter,
+    moved_bytes: Counter,
+    move_bytes: Gauge<u64, AtomicU64>,
     extents_degraded: Gauge<u64, AtomicU64>,
     extents_filling: Gauge<u64, AtomicU64>,
     extents_unserved: Gauge<u64, AtomicU64>,
@@ -92,6 +95,9 @@ impl Metrics {
             recalls_any: Counter::default(),
             promotions: Counter::default(),
             hand_overs: Counter::default(),
+            moves: Counter::default(),
+            moved_bytes: Counter::default(),
+            move_bytes: Gauge::default(),
             extents_degraded: Gauge::default(),
             extents_filling: Gauge::default(),
             extents_unserved: Gauge::default(),
@@ -120,7 +126,13 @@ impl Metrics {
         registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
         let what = "Times a client was asked to give back layouts of its choice";
         registry.register("shoal_recalls_any", what, m.recalls_any.clone());
-        let what = "Extents that a home which is to be empty gave to a backup";
+        let what = "Images and extents moved so that data servers hold their shares";
+        registry.register("shoal_rebalance_moves", what, m.moves.clone());
+        let what = "Bytes moved so that data servers hold their shares";
+        registry.register("shoal_rebalance_moved_bytes", what, m.moved_bytes.clone());
+        let what = "Bytes that are to move so that data servers hold their shares";
+        registry.register("shoal_rebalance_left_bytes", what, m.move_bytes.clone());
+        let what = "Extents that a home which runs gave to a backup";
         registry.register("shoal_hand_overs", what, m.hand_overs.clone());
         registry.register(
             "shoal_promotions",
@@ -204,6 +216,17 @@ impl Metrics {
     /// Homes that are alive gave extents to backups.
     pub(crate) fn handed_over(&self, extents: usize) {
         self.hand_overs.inc_by(extents as u64);
+    }
+
+    /// An image or an extent was moved so that data servers hold their shares.
+    pub(crate) fn balanced(&self, bytes: u64) {
+        self.moves.inc();
+        self.moved_bytes.inc_by(bytes);
+    }
+
+    /// Bytes that are still to be moved for that.
+    pub(crate) fn set_balance(&self, left_bytes: u64) {
+        self.move_bytes.set(left_bytes);
     }
 
     /// How the copies of extents are.

@@ -70,6 +70,30 @@ pub struct Status {
     pub images_missing: u64,
     /// What data servers that are up say of their scrubs; known to the leader only.
     pub scrub: ScrubStatus,
+    /// What moves so that data servers hold their shares; known to the leader only.
+    #[serde(default)]
+    pub rebalance: BalanceStatus,
+}
+
+/// Data that move so that each data server holds its share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BalanceStatus {
+    /// They may.
+    pub on: bool,
+    /// Why nothing begins to move now; empty if it may.
+    pub waits: String,
+    /// Something is to move.
+    pub moves: bool,
+    /// Images on their way or waiting.
+    pub images: u64,
+    /// Extents on their way or waiting.
+    pub extents: u64,
+    /// Bytes that are still to move.
+    pub left_bytes: u64,
+    /// Bytes moved since it began, this time or the last.
+    pub done_bytes: u64,
+    /// Seconds that the rest takes, at the speed so far.
+    pub left_s: u64,
 }
 
 /// How data servers get on with comparing all they keep with its checksums.

@@ -74,6 +74,8 @@ pub(crate) struct Sealing {
     missing: AtomicU64,
     /// What each server that is to be empty still has, as of the last whole look: images.
     pub(crate) left: Mutex<BTreeMap<DataServerId, u64>>,
+    /// Bytes of the images that groups have on each server, as of the last whole look.
+    pub(crate) held: Mutex<BTreeMap<DataServerId, u64>>,
     /// Since when this node leads, by the monotonic clock.
     leading_since_ms: Mutex<Option<u64>>,
 }
@@ -107,7 +109,7 @@ impl Sealing {
 
 /// Whether a server has been dead for so long that its images are made again elsewhere. A new leader has heard of nobody: it waits
 /// as long itself.
-fn is_gone(server: &Server, id: DataServerId, now_ms: u64) -> bool {
+pub(crate) fn is_gone(server: &Server, id: DataServerId, now_ms: u64) -> bool {
     let Some(since_ms) = *server.sealing.leading_since_ms.lock() else { return false };
     let led_ms = now_ms.saturating_sub(since_ms).saturating_sub(server.data_servers.lease_ms());
     let dead_ms = server.data_servers.dead_for_ms(id, now_ms);

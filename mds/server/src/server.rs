@@ -18,12 +18,13 @@ use wire_nfs::v4::attr::Fsid;
 use wire_nfs::v4::{Filehandle, Nfsstat4, Verifier};
 
 use crate::attr::FileSystemFacts;
+use crate::balance::Balancing;
 use crate::copies::Copies;
 use crate::data_servers::DataServers;
 use crate::export::Exports;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
-use crate::limits::{SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
+use crate::limits::{BALANCE_CALM_MS, SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
 use crate::metrics::Metrics;
 use crate::pin::Pins;
 use crate::recall::Recalls;
@@ -58,6 +59,10 @@ pub struct Settings {
     pub group_wait_ms: u64,
     /// How long a data server may be dead before its images are made again elsewhere.
     pub repair_grace_ms: u64,
+    /// Data move by themselves until each data server has its share.
+    pub rebalance: bool,
+    /// How long nothing begins to move for that after data servers came or went.
+    pub rebalance_calm_ms: u64,
 }
 
 impl Default for Settings {
@@ -75,6 +80,8 @@ impl Default for Settings {
             erasure_code: None,
             group_wait_ms: 30_000,
             repair_grace_ms: 60_000,
+            rebalance: true,
+            rebalance_calm_ms: BALANCE_CALM_MS,
         }
     }
 }
@@ -111,6 +118,8 @@ pub(crate) struct Server {
     pub(crate) copies: Copies,
     /// Images that wait for groups, and what is under way with them.
     pub(crate) sealing: Sealing,
+    /// What moves so that data servers hold their shares.
+    pub(crate) balancing: Balancing,
     /// Counters.
     pub(crate) metrics: Metrics,
     /// Verifier of WRITE and COMMIT in band: one value for ever, since nothing is ever unstable here.

@@ -28,6 +28,9 @@ const CODED: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"4+2\"\
 /// The same for the bench: large writes are over before sealing begins, and what is lost is not made again while it reads.
 const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"4+2\"\ngroup_wait_ms = 30000\nrepair_grace_ms = 3600000\n";
 
+/// The same with smaller groups, for a cluster that a data server is added to.
+const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\n";
+
 /// Which server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Kind {
@@ -45,6 +48,8 @@ pub(crate) enum Kind {
     ShoalEc,
     /// The same processes without sealing.
     ShoalUnsealed,
+    /// A metadata server and three data servers that seal into 2+1 groups; a fourth one is started later.
+    ShoalGrowing,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
@@ -85,6 +90,7 @@ impl Kind {
             Self::ShoalCoded => "shoal-coded",
             Self::ShoalEc => "shoal-ec",
             Self::ShoalUnsealed => "shoal-unsealed",
+            Self::ShoalGrowing => "shoal-growing",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
@@ -118,10 +124,13 @@ impl Kind {
             Self::ShoalSplit => Some(Arrangement { split: true, ..whole }),
             Self::ShoalOneCopy => Some(Arrangement { options: "hot_copies = 1", ..whole }),
             Self::ShoalSix => Some(Arrangement { data_servers: 6, ..whole }),
-            Self::ShoalCoded => Some(Arrangement { split: true, data_servers: 6, options: CODED }),
-            Self::ShoalEc => Some(Arrangement { split: true, data_servers: 6, options: CODED_CALM }),
+            Self::ShoalCoded => Some(Arrangement { split: true, data_servers: 6, options: CODED, ..whole }),
+            Self::ShoalEc => Some(Arrangement { split: true, data_servers: 6, options: CODED_CALM, ..whole }),
             Self::ShoalUnsealed => {
-                Some(Arrangement { split: true, data_servers: 6, options: "seal = \"off\"" })
+                Some(Arrangement { split: true, data_servers: 6, options: "seal = \"off\"", ..whole })
+            }
+            Self::ShoalGrowing => {
+                Some(Arrangement { split: true, data_servers: 4, late: 1, options: CODED_SMALL })
             }
             Self::Knfsd
             | Self::KnfsdPlain

@@ -3,7 +3,7 @@
 //! Input: a word whose first byte chooses the message, then the message.
 
 use bytes::Bytes;
-use wire_nfs::control::admin::{DrainServer, RemoveServer, Ruling, Verified, Verify};
+use wire_nfs::control::admin::{DrainServer, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify};
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Sizes};
@@ -113,6 +113,8 @@ const MESSAGES: &[Message] = &[
     reply::<Verified>(),
     args::<AskAtRest>(),
     reply::<AtRest>(),
+    args::<Rebalance>(),
+    reply::<Rebalanced>(),
 ];
 
 fn run(input: &[u8]) -> usize {

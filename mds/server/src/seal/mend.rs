@@ -19,8 +19,10 @@ use mds_shard::command::seal::RehomeImage;
 
 use super::join::{self, Shorts};
 use super::{Tally, decided, is_gone, sites};
+use crate::balance::ImageMove;
 use crate::limits::{
-    GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_EACH_MAX, REMAKES_LOOK_MAX,
+    BALANCE_IMAGES_MAX, GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_EACH_MAX,
+    REMAKES_LOOK_MAX,
 };
 use crate::server::Server;
 
@@ -85,6 +87,7 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
     let (mut tally, mut lost, mut shorts) = (Tally::default(), Vec::new(), Shorts::new(server));
     let mut left: BTreeMap<DataServerId, u64> =
         server.data_servers.draining().into_iter().map(|id| (id, 0)).collect();
+    let mut held = BTreeMap::new();
     let mut from = GroupId(0);
     loop {
         let groups = {
@@ -96,12 +99,12 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
                 let gone = missing(server, group);
                 tally.lost_bytes += gone.iter().map(|one| group.shape().file_bytes(one.2)).sum::<u64>();
                 lost.extend(gone);
+                hold(group, &mut held);
                 for id in group.homes().iter().flatten() {
                     left.entry(*id).and_modify(|count| *count += 1);
                 }
-                let (living_bytes, all_bytes) = bytes(group, &alive);
                 if !server.config.seal {
-                } else if 2 * living_bytes <= all_bytes {
+                } else if is_half_dead(group, &alive) {
                     dissolve(server, group, &alive);
                 } else {
                     shorts.note(group, &alive);
@@ -118,7 +121,23 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
         tokio::task::yield_now().await;
     }
     *server.sealing.left.lock() = left;
+    *server.sealing.held.lock() = held;
     Some((tally, lost, shorts))
+}
+
+/// Adds the bytes of a group's images to those of the servers that have them.
+pub(crate) fn hold(group: &Group, held: &mut BTreeMap<DataServerId, u64>) {
+    for (slot, home) in group.homes().iter().enumerate() {
+        if let Some(home) = home {
+            *held.entry(*home).or_default() += group.shape().file_bytes(slot);
+        }
+    }
+}
+
+/// Whether at least half of the members' bytes are dead: such a group is dissolved.
+pub(crate) fn is_half_dead(group: &Group, alive: &[(usize, ExtentImage)]) -> bool {
+    let (living_bytes, all_bytes) = bytes(group, alive);
+    2 * living_bytes <= all_bytes
 }
 
 fn count(server: &Server, group: &Group, alive: &[(usize, ExtentImage)], tally: &mut Tally) {
@@ -203,9 +222,42 @@ fn start(server: &Arc<Server>, (_, id, slot): Lost) -> bool {
         return false;
     }
     if pool.begin_remake((id, slot), image, on) {
-        tokio::spawn(remake(Arc::clone(server), group, slot, on));
+        spawn(server, group, slot, on);
     }
     true
+}
+
+fn spawn(server: &Arc<Server>, group: Group, slot: usize, on: DataServerId) {
+    let server = Arc::clone(server);
+    tokio::spawn(async move { remake(&server, group, slot, on).await });
+}
+
+/// Has an image that is where it should be made again somewhere else. Whether it is there then; nothing happens if things are not as they were
+/// when that was decided, or others are being made again already.
+pub(crate) async fn relocate(server: &Server, one: &ImageMove) -> bool {
+    let ImageMove { group: id, slot, from, to, .. } = *one;
+    let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
+    else {
+        return false;
+    };
+    let sites = sites(server, server.now_ms());
+    let site = sites.iter().find(|site| site.id == to);
+    let fits = site.is_some_and(|site| site.up && group.shape().file_bytes(slot) <= site.free_bytes);
+    let alone = !group.homes().contains(&Some(to));
+    let Some((image, _)) = group.shape().image(slot) else { return false };
+    if group.homes()[slot] != Some(from) || !fits || !alone {
+        return false;
+    }
+    {
+        let mut pool = server.sealing.pool.lock();
+        if BALANCE_IMAGES_MAX <= pool.remaking()
+            || pool.is_making(image)
+            || !pool.begin_remake((id, slot), image, to)
+        {
+            return false;
+        }
+    }
+    remake(server, group, slot, to).await
 }
 
 /// Begins to make an image again where it should be: its data server is up and does not have it any more. False if that must wait.
@@ -224,7 +276,7 @@ pub(super) fn start_in_place(server: &Arc<Server>, id: GroupId, slot: usize, on:
         return false;
     }
     if pool.begin_remake((id, slot), image, on) {
-        tokio::spawn(remake(Arc::clone(server), group, slot, on));
+        spawn(server, group, slot, on);
     }
     true
 }
@@ -253,7 +305,8 @@ fn target(server: &Server, group: &Group, slot: usize) -> Option<DataServerId> {
     })
 }
 
-async fn remake(server: Arc<Server>, group: Group, slot: usize, on: DataServerId) {
+/// Whether it was made, and the log says that it is there.
+async fn remake(server: &Server, group: Group, slot: usize, on: DataServerId) -> bool {
     let id = group.shape().group();
     let made = match server.data_servers.one(on) {
         Some(known) => known.control.rebuild(&group, slot).await,
@@ -262,23 +315,28 @@ async fn remake(server: Arc<Server>, group: Group, slot: usize, on: DataServerId
     if made.is_ok() {
         server.sealing.progress.lock().made(group.shape().file_bytes(slot));
     }
-    match (made, group.homes()[slot]) {
+    let done = match (made, group.homes()[slot]) {
         (Ok(()), Some(from)) if from == on => {
             tracing::info!(group = %id, slot, server = on.0, "an image is made again where it was");
             server.metrics.remade();
+            true
         }
         (Ok(()), Some(from)) => {
             tracing::info!(group = %id, slot, server = on.0, "an image is made again");
             let moved =
                 RehomeImage { group: id.0, slot: u32::try_from(slot).expect("few slots"), from, to: on };
-            decided(&server, Command::RehomeImage(moved)).await;
+            decided(server, Command::RehomeImage(moved)).await;
             server.metrics.remade();
+            let now = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten());
+            now.is_some_and(|now| now.homes()[slot] == Some(on))
         }
-        (Ok(()), None) => {}
+        (Ok(()), None) => false,
         (Err(error), _) => {
             tracing::warn!(group = %id, slot, server = on.0, %error, "an image is not made again");
+            false
         }
-    }
+    };
     server.sealing.pool.lock().end_remake(id, slot);
     server.sealing.remade.notify_one();
+    done
 }

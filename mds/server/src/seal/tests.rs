@@ -14,6 +14,7 @@ macro_rules! until {
 }
 
 mod admin;
+mod balance;
 mod drain;
 mod fleet;
 mod join;

@@ -1,4 +1,4 @@
-//! DS_REMOVE, DS_DRAIN and VERIFY: what administrators ask of the leading metadata server.
+//! DS_REMOVE, DS_DRAIN, VERIFY and REBALANCE: what administrators ask of the leading metadata server.
 //!
 //! Spec: docs/protocol/admin.md.
 
@@ -241,6 +241,57 @@ impl Encode for Verified {
         w.u32(self.copies);
         put_list(w, &self.extents);
         self.next.encode(w);
+    }
+}
+
+/// Arguments of REBALANCE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rebalance {
+    /// Nothing is moved: it is only asked what would be.
+    pub dry_run: bool,
+}
+
+xdr_struct! { Rebalance { dry_run } }
+
+/// What moves from one data server to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Where it is.
+    pub from: u32,
+    /// Where it should be.
+    pub to: u32,
+    /// Images of groups.
+    pub images: u64,
+    /// Copies of extents.
+    pub extents: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+}
+
+xdr_struct! { Route { from, to, images, extents, bytes } }
+
+/// Body of REBALANCE's reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rebalanced {
+    /// It has begun, or what would be moved is known.
+    pub done: bool,
+    /// For a person.
+    pub words: String,
+    /// What would be moved; at most [`limits::ROUTES_MAX`].
+    pub routes: Vec<Route>,
+}
+
+impl Decode for Rebalanced {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        Ok(Self { done: r.bool()?, words: words(r)?, routes: list(r, limits::ROUTES_MAX)? })
+    }
+}
+
+impl Encode for Rebalanced {
+    fn encode(&self, w: &mut Writer) {
+        w.bool(self.done);
+        w.string(&self.words);
+        put_list(w, &self.routes);
     }
 }
 

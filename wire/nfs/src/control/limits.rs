@@ -47,6 +47,9 @@ pub const PATH_BYTES_MAX: usize = 4096;
 /// Most extents in one reply to VERIFY.
 pub const VERIFY_EXTENTS_MAX: usize = 256;
 
+/// Most routes in one reply to REBALANCE.
+pub const ROUTES_MAX: usize = 256;
+
 /// READ_IMAGE's reply and PUT_IMAGE's call never take more than this many bytes.
 pub const IMAGE_CALL_BYTES_MAX: usize = IMAGE_DATA_BYTES_MAX + 4096;
 
@@ -63,6 +66,7 @@ const IMAGES_BYTES_MAX: usize = 256 + IMAGES_MAX * 128;
 const GROUP_CALL_BYTES_MAX: usize = 256 + GROUP_BYTES_MAX + 2 * (4 + 4 * GROUP_SLOTS_MAX);
 const VERIFIED_BYTES_MAX: usize = 1024 + VERIFY_EXTENTS_MAX * (128 + 8 * (BACKUPS_MAX + GROUP_SLOTS_MAX));
 const _: () = assert!(VERIFIED_BYTES_MAX < CONTROL_BYTES_MAX, "a full VERIFY reply fits");
+const _: () = assert!(1024 + ROUTES_MAX * 32 < CONTROL_BYTES_MAX, "a full REBALANCE reply fits");
 const _: () = assert!(IMAGES_BYTES_MAX < CONTROL_BYTES_MAX, "a full IMAGES fits");
 const _: () = assert!(GROUP_CALL_BYTES_MAX < CONTROL_BYTES_MAX, "a full ENCODE fits");
 const _: () = assert!(DIRECTORY_BYTES_MAX < CONTROL_BYTES_MAX, "a full directory fits");

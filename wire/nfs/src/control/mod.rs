@@ -96,6 +96,8 @@ pub enum Procedure {
     DsDrain = 29,
     /// An administrator asks where the extents of a file are.
     Verify = 30,
+    /// An administrator has data moved until each data server has its share.
+    Rebalance = 31,
 }
 
 impl Procedure {
@@ -133,6 +135,7 @@ impl Procedure {
             28 => Self::DsRemove,
             29 => Self::DsDrain,
             30 => Self::Verify,
+            31 => Self::Rebalance,
             _ => return None,
         })
     }

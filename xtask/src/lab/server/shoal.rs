@@ -25,13 +25,15 @@ pub(crate) struct Arrangement {
     /// Each server is a process of its own.
     pub(crate) split: bool,
     pub(crate) data_servers: usize,
+    /// So many of them, the last ones, are not started with the others.
+    pub(crate) late: usize,
     /// Lines for the section `[cluster]` of the configuration.
     pub(crate) options: &'static str,
 }
 
 impl Arrangement {
     /// `shoal serve` with three data servers.
-    pub(crate) const WHOLE: Self = Self { split: false, data_servers: 3, options: "" };
+    pub(crate) const WHOLE: Self = Self { split: false, data_servers: 3, late: 0, options: "" };
 
     fn addresses(self) -> &'static [&'static str] {
         &DATA_ADDRESSES[..self.data_servers]
@@ -67,7 +69,7 @@ impl Shoal {
     }
 
     pub(super) fn resume(&mut self) -> Result<()> {
-        for number in 0..self.children.len() {
+        for number in 0..self.children.len() - self.arrangement.late {
             self.start_one(number)?;
         }
         Ok(())

@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::admin::Ruling;
 use wire_nfs::control::copies::{AskCopies, CopySet, Word};
-use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
+use wire_nfs::control::extent::{AtEpoch, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
 use wire_nfs::control::images::{
@@ -65,6 +65,10 @@ struct Asked {
     counted: BTreeMap<u32, usize>,
     /// Images that a data server lost, and whether it cannot tell.
     lost: BTreeMap<u32, (BTreeSet<[u8; 16]>, bool)>,
+    /// How full some of them say they are.
+    usage: BTreeMap<u32, Usage>,
+    /// How large each says its extents are.
+    held_bytes: u32,
 }
 
 struct DataServer {
@@ -149,6 +153,13 @@ impl DataServer {
                 let have = ask.images.iter().map(|one| !lost.contains(&one.image)).collect();
                 let reply = if cannot_tell { Err(Refusal::Busy) } else { Ok(HadImages { have }) };
                 put_reply(&mut w, &reply);
+            }
+            Procedure::Size => {
+                let ask: SizeOf = decode_args(args).unwrap();
+                let (held_bytes, epoch) = (asked.held_bytes, 1);
+                let size =
+                    ExtentSize { end_bytes: held_bytes, held_bytes, epoch, mtime_unix_ns: 0, change: 1 };
+                put_reply(&mut w, &Ok(Sizes { sizes: vec![size; ask.extents.len()] }));
             }
             _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
         }
@@ -236,13 +247,31 @@ impl Fleet {
         self.beat(id);
     }
 
+    /// One more data server comes.
+    pub(super) async fn join(&mut self, id: u32) {
+        let env = self.server().env.clone();
+        self.add(&env, id).await;
+    }
+
+    /// What a data server says of how full it is from now on.
+    pub(super) fn fills(&self, id: u32, capacity_bytes: u64, live_bytes: u64) {
+        let usage = Usage { capacity_bytes, used_bytes: live_bytes, live_bytes, ..Usage::default() };
+        self.asked.lock().usage.insert(id, usage);
+    }
+
+    /// What homes say of how large their extents are.
+    pub(super) fn extents_hold(&self, bytes: u32) {
+        self.asked.lock().held_bytes = bytes;
+    }
+
     /// Renews a lease for as long as the data server is not silent.
     fn beat(&self, id: u32) {
         let server = Arc::clone(&self.metadata.server);
         let asked = Arc::clone(&self.asked);
         tokio::spawn(async move {
-            let usage = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
+            let empty = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
             while !asked.lock().silent.contains(&id) {
+                let usage = asked.lock().usage.get(&id).copied().unwrap_or(empty);
                 server.data_servers.renew(DataServerId(id), uuid(id), usage, server.now_ms());
                 server.env.clock.sleep_ms(50).await;
             }
@@ -351,6 +380,39 @@ impl Fleet {
         let (epoch, content_bytes, root) = (Epoch(1), 9, [image; 32]);
         let sealed_as = vec![SealedAs { epoch, sequence, content_bytes, root, from: None }];
         self.server().propose(Command::MakeGroup(MakeGroup { record, sealed_as })).await.unwrap();
+    }
+
+    /// Makes a group of two images, on the homes of their extents, and its parity on a third server.
+    pub(super) async fn make_three(&self, images: [(u8, ExtentId, u32); 2], parity: u32, bytes: u64) {
+        let Outcome::Group(number) = self.server().propose(Command::TakeGroup).await.unwrap() else {
+            panic!("no number")
+        };
+        let member = |(image, extent, _): (u8, ExtentId, u32)| {
+            Some(Member { image: ImageId([image; 16]), extent, bytes, sum: ImageSum([1; 32]) })
+        };
+        let profile = Profile::TwoPlusOne;
+        let draft = Draft {
+            group: layout::ec::GroupId(number),
+            profile,
+            codec: profile.codec(),
+            members: images.into_iter().map(member).collect(),
+            parity: vec![ImageId([100 + images[0].0; 16])],
+        };
+        let homes = images.iter().map(|(_, _, home)| *home).chain([parity]).map(|id| Some(DataServerId(id)));
+        let shape = draft.shape(&[ImageSum([2; 32])]).unwrap();
+        let record = Group::new(shape, homes.collect()).unwrap().encode();
+        let sealed_as = |(image, ..): &(u8, ExtentId, u32)| SealedAs {
+            epoch: Epoch(1),
+            sequence: 5,
+            content_bytes: 900,
+            root: [*image; 32],
+            from: None,
+        };
+        let sealed_as = images.iter().map(sealed_as).collect();
+        self.server().propose(Command::MakeGroup(MakeGroup { record, sealed_as })).await.unwrap();
+        for (image, extent, home) in images {
+            assert_eq!(self.word(home, used(shown(image, extent, 5))).await, ImageWord::Keep);
+        }
     }
 
     pub(super) fn encoded(&self) -> usize {

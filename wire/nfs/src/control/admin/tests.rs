@@ -58,6 +58,19 @@ fn admin_messages_have_their_golden_bytes() {
 }
 
 #[test]
+fn rebalancing_has_its_golden_bytes() {
+    check(&Rebalance { dry_run: true }, "00000001");
+    let routes = vec![Route { from: 1, to: 4, images: 2, extents: 3, bytes: 0x0506 }];
+    check(
+        &Rebalanced { done: true, words: "so".to_owned(), routes: routes.clone() },
+        "00000001 00000002 736f0000 00000001 00000001 00000004 0000000000000002 0000000000000003 0000000000000506",
+    );
+    let many = |count| Rebalanced { routes: vec![routes[0]; count], ..Rebalanced::default() };
+    assert!(decode_args::<Rebalanced>(encoded(&many(limits::ROUTES_MAX))).is_ok());
+    assert!(decode_args::<Rebalanced>(encoded(&many(limits::ROUTES_MAX + 1))).is_err());
+}
+
+#[test]
 fn what_is_too_long_or_unknown_is_refused() {
     let long = |bytes| Ruling { done: true, words: "x".repeat(bytes) };
     assert!(decode_args::<Ruling>(encoded(&long(limits::WORDS_BYTES_MAX))).is_ok());

@@ -1,0 +1,365 @@
+//! Moves data until each data server has its fair share: when one was added, or some grew fuller than others.
+//!
+//! `layout::balance` decides, `look` brings it what there is, `sets` moves copies of extents, `seal::mend` images. Runs where this node leads. What
+//! it knows is in memory: another leader looks anew. Repair comes first: nothing begins to move while anything is missing.
+//!
+//! Spec: docs/protocol/admin.md §6.
+
+mod look;
+mod sets;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use layout::balance::{Holder, difference_permille};
+use layout::ec::GroupId;
+use layout::ec::members::Labels;
+use layout::limits::BALANCE_BEGIN_PERMILLE;
+use layout::{DataServerId, ExtentId};
+use mds_namespace::op::extent::CopyChange;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use wire_nfs::control::admin::{Rebalanced, Route};
+use wire_nfs::control::limits::ROUTES_MAX;
+
+use crate::limits::{
+    BALANCE_BYTES_PER_S, BALANCE_EXTENTS_MAX, BALANCE_IMAGES_MAX, BALANCE_REST_MS, FOLLOW_REST_MS,
+};
+use crate::report::BalanceStatus;
+use crate::seal::{is_gone, mend};
+use crate::server::Server;
+
+/// The one reason to wait that passes by itself so soon that a plan is kept.
+const FILLS: &str = "copies are being filled";
+/// Between two looks at what is under way.
+const ROUND_MS: u64 = 500;
+
+/// An image that is to move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ImageMove {
+    pub(crate) group: GroupId,
+    pub(crate) slot: usize,
+    pub(crate) from: DataServerId,
+    pub(crate) to: DataServerId,
+    pub(crate) bytes: u64,
+}
+
+/// A copy of an extent that is to move; of none when its image says all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SetMove {
+    extent: ExtentId,
+    from: DataServerId,
+    to: DataServerId,
+    bytes: u64,
+}
+
+/// What is to move, as of one look.
+#[derive(Debug, Default)]
+struct Plan {
+    images: VecDeque<ImageMove>,
+    sets: VecDeque<SetMove>,
+    /// Sets with copies that nobody wished for.
+    surplus: Vec<CopyChange>,
+    /// All that should move, more than one plan may name.
+    routes: BTreeMap<(u32, u32), Route>,
+}
+
+impl Plan {
+    fn is_empty(&self) -> bool {
+        self.images.is_empty() && self.sets.is_empty() && self.surplus.is_empty()
+    }
+
+    /// Takes note of a move.
+    fn count(&mut self, (from, to): (DataServerId, DataServerId), bytes: u64, images: u64) {
+        let none = Route { from: from.0, to: to.0, images: 0, extents: 0, bytes: 0 };
+        let route = self.routes.entry((from.0, to.0)).or_insert(none);
+        route.images += images;
+        route.extents += 1 - images;
+        route.bytes += bytes;
+    }
+}
+
+/// What the driver and requests share.
+#[derive(Default)]
+pub(crate) struct Balancing {
+    state: Mutex<State>,
+    call: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    plan: Plan,
+    sets: sets::Sets,
+    /// Images on their way.
+    images: usize,
+    /// Something moved since the last look, or was to.
+    under_way: bool,
+    /// An administrator wants it, whatever the configuration says.
+    asked: bool,
+    /// Why nothing may begin.
+    waits: Option<&'static str>,
+    /// Servers as they were, and since when.
+    standing: Vec<(DataServerId, [bool; 2])>,
+    standing_since_ms: u64,
+    /// Not before these times: the next look, the next look at homes and images, the next move.
+    look_ms: u64,
+    follow_ms: u64,
+    move_ms: u64,
+    /// Since when something is under way, and bytes moved since.
+    began_ms: u64,
+    done_bytes: u64,
+    /// Bytes that were to move at the last look, less what has moved since.
+    left_bytes: u64,
+}
+
+/// Runs for as long as the server lives.
+pub(crate) async fn drive(server: Arc<Server>) {
+    loop {
+        tokio::select! {
+            () = server.balancing.call.notified() => {}
+            () = server.env.clock.sleep_ms(ROUND_MS) => {}
+        }
+        let leads = server.shard.leading_term() == Some(server.data_servers.term());
+        if !leads {
+            *server.balancing.state.lock() = State::default();
+            continue;
+        }
+        let waits = trouble(&server);
+        let wanted = {
+            let mut state = server.balancing.state.lock();
+            state.waits = waits;
+            server.config.rebalance || state.asked
+        };
+        sets::advance(&server).await;
+        if wanted && waits.is_none() {
+            step(&server).await;
+        } else if !wanted || waits != Some(FILLS) {
+            // What is under way ends by itself.
+            server.balancing.state.lock().plan = Plan::default();
+        }
+        tell(&server);
+    }
+}
+
+/// Why nothing may begin to move now.
+fn trouble(server: &Server) -> Option<&'static str> {
+    let now_ms = server.now_ms();
+    let servers = &server.data_servers;
+    let standing: Vec<(DataServerId, [bool; 2])> = servers
+        .all()
+        .iter()
+        .map(|(id, known)| (*id, [servers.is_up(*id, now_ms) && !servers.is_broken(*id), known.draining]))
+        .collect();
+    let mut state = server.balancing.state.lock();
+    if state.standing != standing {
+        (state.standing_since_ms, state.standing) = (now_ms, standing.clone());
+    }
+    if standing.iter().any(|(id, [up, _])| !up && !is_gone(server, *id, now_ms)) {
+        return Some("a data server is down");
+    }
+    if now_ms < state.standing_since_ms + server.config.rebalance_calm_ms {
+        return Some("data servers have just come or gone");
+    }
+    let left = |id: &DataServerId| {
+        let extents = server.copies.left.lock().get(id).copied();
+        extents != Some(0) || server.sealing.left.lock().get(id).copied() != Some(0)
+    };
+    if standing.iter().any(|(id, [_, draining])| *draining && left(id)) {
+        return Some("a data server is being emptied");
+    }
+    let copies = *server.copies.tally.lock();
+    if 0 < copies.degraded || 0 < copies.unserved {
+        return Some("copies are missing");
+    }
+    let groups = *server.sealing.tally.lock();
+    let remade = server.sealing.under_way().1;
+    if 0 < groups.away || 0 < server.sealing.missing() || (state.images as u64) < remade {
+        return Some("images are missing");
+    }
+    // Those that are filled because they move are none of it.
+    ((state.sets.len() as u64) < copies.filling).then_some(FILLS)
+}
+
+/// The servers that have a part in it, and what they hold beside these images.
+fn holders(server: &Server, images: &BTreeMap<DataServerId, u64>) -> Vec<Holder> {
+    let now_ms = server.now_ms();
+    let servers = &server.data_servers;
+    let places = servers.places(now_ms);
+    let holder = |place: &layout::copies::Place| {
+        let known = servers.one(place.id).filter(|known| place.up && !known.draining)?;
+        let domain = place.domain.clone();
+        Some(Holder {
+            id: place.id,
+            labels: Labels { zone: domain.zone, rack: domain.rack, host: domain.host },
+            capacity_bytes: known.usage.capacity_bytes,
+            held_bytes: images.get(&place.id).copied().unwrap_or(0) + known.usage.live_bytes,
+            takes: place.fit && !servers.is_broken(place.id),
+        })
+    };
+    places.iter().filter_map(holder).collect()
+}
+
+/// Looks if it is time to, and begins what may begin.
+async fn step(server: &Arc<Server>) {
+    let now_ms = server.now_ms();
+    let begun = {
+        let state = server.balancing.state.lock();
+        let idle = state.plan.is_empty() && state.images == 0 && state.sets.is_empty();
+        (idle && state.look_ms <= now_ms).then(|| (state.under_way || state.asked, state.follow_ms <= now_ms))
+    };
+    if let Some((begun, follow)) = begun {
+        let held = server.sealing.held.lock().clone();
+        let differs = BALANCE_BEGIN_PERMILLE < difference_permille(&holders(server, &held));
+        let found =
+            if begun || follow || differs { look::look(server, begun).await } else { Some(Plan::default()) };
+        keep(server, found, begun || follow || differs);
+    }
+    let surplus = std::mem::take(&mut server.balancing.state.lock().plan.surplus);
+    sets::change(server, surplus).await;
+    while let Some(next) = next(server) {
+        let server = Arc::clone(server);
+        tokio::spawn(async move { move_image(server, next).await });
+    }
+}
+
+/// Takes a plan.
+fn keep(server: &Server, found: Option<Plan>, looked: bool) {
+    let now_ms = server.now_ms();
+    let mut state = server.balancing.state.lock();
+    let Some(plan) = found else {
+        state.look_ms = now_ms + BALANCE_REST_MS;
+        return;
+    };
+    if plan.is_empty() {
+        if state.under_way {
+            let bytes = state.done_bytes;
+            tracing::info!(bytes, "no data server is much fuller than another any more, as far as can be");
+        }
+        (state.under_way, state.asked, state.look_ms) = (false, false, now_ms + BALANCE_REST_MS);
+    } else {
+        if !state.under_way {
+            (state.began_ms, state.done_bytes, state.under_way) = (now_ms, 0, true);
+            let bytes: u64 = plan.routes.values().map(|route| route.bytes).sum();
+            tracing::info!(
+                bytes,
+                homes = plan.sets.len(),
+                "data move from fuller data servers to emptier ones"
+            );
+        }
+        // What was moved is seen in the heartbeats that come after.
+        state.look_ms = now_ms + server.data_servers.lease_ms();
+    }
+    if looked {
+        state.follow_ms = now_ms + FOLLOW_REST_MS;
+    }
+    state.left_bytes = plan.routes.values().map(|route| route.bytes).sum();
+    state.plan = plan;
+}
+
+/// The next image that begins to move; copies of extents begin on the way.
+fn next(server: &Server) -> Option<ImageMove> {
+    let now_ms = server.now_ms();
+    let mut state = server.balancing.state.lock();
+    // Half a second ahead: nobody looks in between.
+    let until_ms = now_ms + ROUND_MS;
+    while state.move_ms <= until_ms && state.sets.len() < BALANCE_EXTENTS_MAX {
+        let Some(one) = state.plan.sets.pop_front() else { break };
+        state.sets.begin(one, now_ms);
+        pay(&mut state, one.bytes, now_ms);
+    }
+    if until_ms < state.move_ms || BALANCE_IMAGES_MAX <= state.images {
+        return None;
+    }
+    let one = state.plan.images.pop_front()?;
+    state.images += 1;
+    pay(&mut state, one.bytes, now_ms);
+    Some(one)
+}
+
+/// What begins now has the next ones wait.
+fn pay(state: &mut State, bytes: u64, now_ms: u64) {
+    state.move_ms = state.move_ms.max(now_ms) + bytes * 1000 / BALANCE_BYTES_PER_S;
+}
+
+async fn move_image(server: Arc<Server>, one: ImageMove) {
+    let moved = mend::relocate(&server, &one).await;
+    let follow = if moved { look::follow(&server, one.group, one.slot) } else { None };
+    {
+        let mut state = server.balancing.state.lock();
+        state.images = state.images.saturating_sub(1);
+        done(&server, &mut state, one.bytes, moved);
+        if let Some(follow) = follow {
+            state.plan.sets.push_front(follow);
+        }
+    }
+    server.balancing.call.notify_one();
+}
+
+/// Something has moved, or has not.
+fn done(server: &Server, state: &mut State, bytes: u64, moved: bool) {
+    if moved {
+        state.done_bytes += bytes;
+        server.metrics.balanced(bytes);
+    } else {
+        // Not at once again.
+        state.look_ms = server.now_ms() + BALANCE_REST_MS;
+    }
+    state.left_bytes = state.left_bytes.saturating_sub(bytes);
+}
+
+fn tell(server: &Server) {
+    let status = server.balancing.status(server);
+    server.metrics.set_balance(status.left_bytes);
+}
+
+impl Balancing {
+    /// How it stands, for administrators.
+    pub(crate) fn status(&self, server: &Server) -> BalanceStatus {
+        let state = self.state.lock();
+        let on = server.shard.is_leader() && (server.config.rebalance || state.asked);
+        let (images, sets) =
+            (state.plan.images.len() + state.images, state.plan.sets.len() + state.sets.len());
+        let now_ms = server.now_ms();
+        let took_ms = now_ms.saturating_sub(state.began_ms).max(1);
+        let bytes_per_s = match state.done_bytes {
+            0 => BALANCE_BYTES_PER_S,
+            bytes => (bytes.saturating_mul(1000) / took_ms).max(1),
+        };
+        BalanceStatus {
+            on,
+            waits: state.waits.filter(|_| on).unwrap_or_default().to_owned(),
+            moves: state.under_way,
+            images: images as u64,
+            extents: sets as u64,
+            left_bytes: if state.under_way { state.left_bytes } else { 0 },
+            done_bytes: state.done_bytes,
+            left_s: if state.under_way { state.left_bytes / bytes_per_s } else { 0 },
+        }
+    }
+}
+
+/// An administrator wants data moved, or to know what would be.
+pub(crate) async fn asked(server: &Server, dry_run: bool) -> Rebalanced {
+    let waits = server.balancing.state.lock().waits;
+    if let Some(waits) = waits {
+        return Rebalanced { done: false, words: format!("not now: {waits}"), routes: Vec::new() };
+    }
+    if !dry_run {
+        {
+            let mut state = server.balancing.state.lock();
+            (state.asked, state.look_ms) = (true, 0);
+        }
+        server.balancing.call.notify_one();
+        let words =
+            "data move until nothing helps any more; `shoal admin status` says how far it is".to_owned();
+        return Rebalanced { done: true, words, routes: Vec::new() };
+    }
+    let Some(plan) = look::look(server, true).await else {
+        let words = "what there is cannot be read now".to_owned();
+        return Rebalanced { done: false, words, routes: Vec::new() };
+    };
+    let routes: Vec<Route> =
+        plan.routes.into_values().filter(|route| 0 < route.bytes).take(ROUTES_MAX).collect();
+    let words = if routes.is_empty() { "nothing would be moved" } else { "this would be moved" };
+    Rebalanced { done: true, words: words.to_owned(), routes }
+}

@@ -1,0 +1,140 @@
+//! Copies of extents that are on their way from one data server to another.
+//!
+//! `layout::copies::shift` says what is next; others fill what is to be filled, and homes hand over as they do for a server that is to be empty.
+//!
+//! Spec: docs/protocol/admin.md §4, §6.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use layout::ExtentId;
+use layout::copies::{Shift, Step};
+use mds_namespace::op::extent::{CopyChange, extent};
+use mds_namespace::sealed;
+use mds_shard::Command;
+use mds_shard::command::data::ChangeCopies;
+use mds_shard::limits::COPY_CHANGES_MAX;
+
+use super::{Balancing, SetMove, done};
+use crate::drain;
+use crate::limits::BALANCE_MOVE_MS_MAX;
+use crate::server::Server;
+
+/// Those under way, and since when.
+#[derive(Debug, Default)]
+pub(super) struct Sets {
+    moving: BTreeMap<ExtentId, (SetMove, u64)>,
+}
+
+impl Sets {
+    pub(super) fn len(&self) -> usize {
+        self.moving.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.moving.is_empty()
+    }
+
+    /// One begins; one that is under way already stays as it is.
+    pub(super) fn begin(&mut self, one: SetMove, now_ms: u64) {
+        self.moving.entry(one.extent).or_insert((one, now_ms));
+    }
+}
+
+impl Balancing {
+    /// Whether a copy of an extent is on its way.
+    pub(super) fn moves(&self, extent: ExtentId) -> bool {
+        self.state.lock().sets.moving.contains_key(&extent)
+    }
+}
+
+/// Does what is next for each of them.
+pub(super) async fn advance(server: &Arc<Server>) {
+    let moving: Vec<(SetMove, u64)> = server.balancing.state.lock().sets.moving.values().copied().collect();
+    let (mut changes, mut hands) = (Vec::new(), Vec::new());
+    for (one, since_ms) in moving {
+        let (step, change) = next(server, &one);
+        match (step, change) {
+            (Step::Change(copies), Some(CopyChange { extent, epoch, .. })) => {
+                changes.push((CopyChange { extent, epoch, copies }, one));
+            }
+            (Step::Done, _) => end(server, &one, true),
+            (Step::Never, _) => end(server, &one, false),
+            (Step::Wait | Step::Change(_), _) => {
+                // What it leaves behind is found by the next look.
+                if since_ms + BALANCE_MOVE_MS_MAX < server.now_ms() {
+                    tracing::info!(extent = %one.extent, "an extent does not move");
+                    end(server, &one, false);
+                }
+            }
+        }
+    }
+    let mut same_home = Vec::new();
+    for (change, one) in changes {
+        if home(server, one.extent) == Some(change.copies.home) {
+            same_home.push(change);
+        } else {
+            hands.push(change);
+        }
+    }
+    change(server, same_home).await;
+    drain::hand_over(server, hands);
+}
+
+fn home(server: &Server, id: ExtentId) -> Option<layout::DataServerId> {
+    extent(server.view().ok()?.namespace(), id).ok()?.map(|record| record.home)
+}
+
+/// What is next for one, and its copies as they are.
+fn next(server: &Server, one: &SetMove) -> (Step, Option<CopyChange>) {
+    let Ok(view) = server.view() else { return (Step::Wait, None) };
+    let (Ok(record), Ok(images)) =
+        (extent(view.namespace(), one.extent), sealed::images(view.namespace(), one.extent))
+    else {
+        return (Step::Wait, None);
+    };
+    let Some(record) = record else { return (Step::Done, None) };
+    if record.pending_work.is_some() {
+        return (Step::Wait, None);
+    }
+    let rests = images.at_rest().is_some();
+    if one.bytes == 0 && !rests {
+        // A client came back to it: it stays where it is.
+        return (Step::Never, None);
+    }
+    let copies = usize::try_from(server.config.hot_copies).unwrap_or(1);
+    let places = server.data_servers.places(server.now_ms());
+    // With fewer servers, fewer copies are wished.
+    let copies = copies.min(places.len());
+    let shift = Shift { from: one.from, to: one.to, copies, rests };
+    let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index));
+    let step = shift.next(&record.copies(), &places, turn);
+    let now = CopyChange { extent: record.extent, epoch: record.epoch, copies: record.copies() };
+    (step, Some(now))
+}
+
+fn end(server: &Server, one: &SetMove, moved: bool) {
+    let mut state = server.balancing.state.lock();
+    state.sets.moving.remove(&one.extent);
+    done(server, &mut state, one.bytes, moved);
+}
+
+/// Has other servers keep extents, with the same homes.
+pub(super) async fn change(server: &Server, changes: Vec<CopyChange>) {
+    if changes.is_empty() {
+        return;
+    }
+    for some in changes.chunks(COPY_CHANGES_MAX) {
+        // Who was up in an earlier term may be dead by what another node knows.
+        if server.shard.leading_term() != Some(server.data_servers.term()) {
+            return;
+        }
+        let asked = ChangeCopies { changes: some.to_vec() };
+        if server.propose(Command::ChangeCopies(asked)).await.is_err() {
+            break;
+        }
+    }
+    server.copies.changed.notify_waiters();
+    server.copies.look.notify_one();
+    server.work.wake();
+}
