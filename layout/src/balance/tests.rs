@@ -138,7 +138,7 @@ proptest! {
         for looks in 0.. {
             prop_assert!(looks < 400, "it does not end");
             let Some(mut balance) = Balance::new(now.clone(), begun) else { break };
-            let first_away = *first_away.get_or_insert(away(&balance));
+            let first_away = *first_away.get_or_insert_with(|| away(&balance));
             let before = balance.clone();
             let moves = round(&mut balance, &mut after, 1);
             moved += moves.iter().map(|one| one.bytes).sum::<u64>();

@@ -62,6 +62,32 @@ impl ControlService {
             None => Err(Refusal::NotAuthenticated),
         }
     }
+
+    /// What an administrator asks.
+    fn administer(
+        &self,
+        xid: u32,
+        procedure: Procedure,
+        args: Bytes,
+        peer: Result<Peer, Refusal>,
+    ) -> BoxFuture<'static, Answer> {
+        let server = Arc::clone(&self.server);
+        match procedure {
+            Procedure::DsRemove => Box::pin(async move {
+                reply(xid, args, |ask| async move { admin::remove(&server, &peer, ask).await }).await
+            }),
+            Procedure::DsDrain => Box::pin(async move {
+                reply(xid, args, |ask| async move { admin::drain(&server, &peer, ask).await }).await
+            }),
+            Procedure::Verify => Box::pin(async move {
+                reply(xid, args, |ask| async move { admin::verify(&server, &peer, &ask).await }).await
+            }),
+            Procedure::Rebalance => Box::pin(async move {
+                reply(xid, args, |ask| async move { admin::rebalance(&server, &peer, ask).await }).await
+            }),
+            _ => Box::pin(std::future::ready(Answer::Reply(proc_unavail(xid)))),
+        }
+    }
 }
 
 struct HandshakeReply {
@@ -85,14 +111,9 @@ impl Service for ControlService {
             if handshake.shut {
                 tracing::warn!(peer = %connection.peer(), "a peer failed the control handshake");
             }
-            return match handshake.reply {
-                Ok(body) => {
-                    let mut reply = accepted_success(header.xid);
-                    reply.append(body);
-                    answer(reply)
-                }
-                Err(_) => answer(garbage_args(header.xid)),
-            };
+            return answer(
+                handshake.reply.map_or_else(|_| garbage_args(header.xid), |body| success(header.xid, body)),
+            );
         }
         let peer = self.peer(connection);
         let server = Arc::clone(&self.server);
@@ -135,19 +156,12 @@ impl Service for ControlService {
                 })
                 .await
             }),
-            Some(Procedure::DsRemove) => Box::pin(async move {
-                reply(header.xid, args, |ask| async move { admin::remove(&server, &peer, ask).await }).await
-            }),
-            Some(Procedure::DsDrain) => Box::pin(async move {
-                reply(header.xid, args, |ask| async move { admin::drain(&server, &peer, ask).await }).await
-            }),
-            Some(Procedure::Verify) => Box::pin(async move {
-                reply(header.xid, args, |ask| async move { admin::verify(&server, &peer, &ask).await }).await
-            }),
-            Some(Procedure::Rebalance) => Box::pin(async move {
-                reply(header.xid, args, |ask| async move { admin::rebalance(&server, &peer, ask).await })
-                    .await
-            }),
+            Some(
+                procedure @ (Procedure::DsRemove
+                | Procedure::DsDrain
+                | Procedure::Verify
+                | Procedure::Rebalance),
+            ) => self.administer(header.xid, procedure, args, peer),
             Some(Procedure::Null) => answer(accepted_success(header.xid)),
             _ => answer(proc_unavail(header.xid)),
         }
@@ -156,6 +170,12 @@ impl Service for ControlService {
     fn closed(&self, connection_id: u64) {
         self.gates.lock().remove(&connection_id);
     }
+}
+
+fn success(xid: u32, body: wire_xdr::Writer) -> wire_xdr::Writer {
+    let mut reply = accepted_success(xid);
+    reply.append(body);
+    reply
 }
 
 /// Decodes arguments, runs the procedure and encodes what it answers.

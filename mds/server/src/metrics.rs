@@ -103,7 +103,13 @@ impl Metrics {
             extents_unserved: Gauge::default(),
             sealing: SealingMetrics::new(registry),
         };
-        let m = &metrics;
+        metrics.register(registry, &data_bytes);
+        metrics.register_data(registry);
+        metrics
+    }
+
+    fn register(&self, registry: &mut Registry, data_bytes: &Family<DirectionLabels, Counter>) {
+        let m = self;
         registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
         registry.register("shoal_nfs_request_seconds", "Time an NFS operation took", m.latencies.clone());
         registry.register("shoal_data_bytes", "File data carried, bytes", data_bytes.clone());
@@ -126,6 +132,11 @@ impl Metrics {
         registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
         let what = "Times a client was asked to give back layouts of its choice";
         registry.register("shoal_recalls_any", what, m.recalls_any.clone());
+    }
+
+    /// What becomes of extents and images.
+    fn register_data(&self, registry: &mut Registry) {
+        let m = self;
         let what = "Images and extents moved so that data servers hold their shares";
         registry.register("shoal_rebalance_moves", what, m.moves.clone());
         let what = "Bytes moved so that data servers hold their shares";
@@ -154,7 +165,6 @@ impl Metrics {
             "Extents that no data server serves now",
             m.extents_unserved.clone(),
         );
-        metrics
     }
 
     /// An operation ended.

@@ -15,6 +15,8 @@ use crate::guest::random;
 
 /// Data servers of the split server.
 const DATA_SERVERS: usize = 3;
+/// A client writes by then.
+const BEGIN_MAX: Duration = Duration::from_secs(60);
 /// No operation of the application may take longer.
 const STALL_SECONDS_MAX: f64 = 30.0;
 /// By then a lost server's extents have their copies again.
@@ -80,8 +82,10 @@ fn one(stage: &mut Stage, round: u32, pause: Duration, wipe: bool) -> Result<f64
     let write = Ask { script: format!("{job} --do_verify=0 2>&1"), uid: None, timeout_s: 180 };
     let (reply, killed) = std::thread::scope(|scope| {
         let fio = scope.spawn(|| a.ask(&write));
-        std::thread::sleep(pause);
-        let killed = kill_busy(server, &before, round, wipe);
+        let killed = under_way(server, &before).and_then(|()| {
+            std::thread::sleep(pause);
+            kill_busy(server, &before, round, wipe)
+        });
         (fio.join(), killed)
     });
     let number = killed?;
@@ -121,13 +125,27 @@ fn written_to(shoal: &Shoal, number: usize) -> Result<f64> {
     Ok(shoal.data_server_metrics(number)?.sum("shoal_data_bytes_total", &["direction=\"write\""]))
 }
 
+/// Waits until clients write: a client on a busy machine may take its time to begin.
+fn under_way(server: &mut Server, before: &[f64]) -> Result<()> {
+    let shoal = shoal(server)?;
+    let began = Instant::now();
+    while began.elapsed() < BEGIN_MAX {
+        for (number, before) in (1..).zip(before) {
+            if *before < written_to(shoal, number)? {
+                return Ok(());
+            }
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bail!("no client has written anything in {BEGIN_MAX:?}")
+}
+
 /// Kills one of the data servers that clients have written most to since `before`: it is home of what is being written.
 fn kill_busy(server: &mut Server, before: &[f64], round: u32, wipe: bool) -> Result<usize> {
     let shoal = shoal(server)?;
     let since = |(number, before): (usize, &f64)| Ok((number, written_to(shoal, number)? - before));
     let since = (1..).zip(before).map(since).collect::<Result<Vec<_>>>()?;
     let most = since.iter().map(|(_, bytes)| *bytes).fold(0.0, f64::max);
-    ensure!(0.0 < most, "no client has written anything");
     let busy: Vec<usize> =
         since.iter().filter(|(_, bytes)| most / 2.0 < *bytes).map(|(one, _)| *one).collect();
     let number = busy[round as usize % busy.len()];

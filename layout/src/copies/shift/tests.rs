@@ -98,7 +98,7 @@ proptest! {
                 Step::Never => break,
                 Step::Wait => now.backups.iter_mut().for_each(|(_, filling)| *filling = false),
                 Step::Change(next) => {
-                    let whole = now.backups.iter().any(|one| *one == (next.home, false));
+                    let whole = now.backups.contains(&(next.home, false));
                     prop_assert!(next.home == now.home || (whole && !next.servers().contains(&now.home)));
                     prop_assert!(next.servers().len() <= COPIES_MAX);
                     now = next;
