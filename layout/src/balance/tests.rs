@@ -161,7 +161,7 @@ proptest! {
             prop_assert!(group.zone <= was.zone.max(1) && group.rack <= was.rack.max(1) && group.host <= was.host.max(1));
         }
         // Looked at anew, from what each really holds.
-        if let Some(mut again) = Balance::new(now, true) {
+        if let Some(mut again) = Balance::new(now, begun) {
             prop_assert_eq!(round(&mut again, &mut after, 1), vec![]);
         }
     }
