@@ -29,7 +29,7 @@ const CODED: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"4+2\"\
 const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"4+2\"\ngroup_wait_ms = 30000\nrepair_grace_ms = 3600000\n";
 
 /// The same with smaller groups, for a cluster that a data server is added to.
-const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\n";
+const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\nrebalance = \"on\"\n";
 
 /// Which server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
