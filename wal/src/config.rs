@@ -14,6 +14,9 @@ pub struct WalConfig {
     /// Dropped segments kept for reuse. Above 0, new segments are also filled with zeros once, so that a flush never
     /// changes file system metadata: for small, frequent, durable records. With 0 they are only allocated.
     pub recycle_max: usize,
+    /// Shows records of which only the payload is bad, and takes a segment whose header block or footer is bad as it is, if all its
+    /// records are there: such places are listed as `partial`, not as `corrupt`. Only where no segment is kept for reuse.
+    pub shows_damaged: bool,
     /// Payload bytes that may wait to be written.
     pub queue_bytes_max: usize,
 }
@@ -25,6 +28,7 @@ impl WalConfig {
             store_id,
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             recycle_max: 0,
+            shows_damaged: false,
             queue_bytes_max: QUEUE_BYTES_DEFAULT,
         }
     }
@@ -34,5 +38,6 @@ impl WalConfig {
         (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes)
             && self.segment_bytes.is_multiple_of(BLOCK_BYTES)
             && (1..=u32::MAX as usize).contains(&self.queue_bytes_max)
+            && !(self.shows_damaged && 0 < self.recycle_max)
     }
 }

@@ -62,6 +62,8 @@ pub enum ReadError {
 pub enum Damage {
     /// A segment's first block.
     SegmentHeader,
+    /// The end of a segment, which repeats the headers of its records.
+    Footer,
     /// A record's header: wrong checksum, or another record than asked for.
     RecordHeader,
     /// The table of payload checksums.
@@ -76,6 +78,7 @@ impl std::fmt::Display for Damage {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
             Self::SegmentHeader => "segment header",
+            Self::Footer => "footer",
             Self::RecordHeader => "record header",
             Self::Table => "checksum table",
             Self::Payload => "payload",

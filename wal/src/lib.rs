@@ -7,6 +7,7 @@
 //! Format: docs/formats/record.md.
 
 mod batch;
+mod check;
 mod config;
 mod driver;
 mod error;

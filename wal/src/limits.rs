@@ -54,6 +54,9 @@ pub const PUNCH_BYTES_MIN: u64 = 64 << 10;
 /// What recovery reads at once.
 pub const SCAN_READ_BYTES: u64 = 1 << 20;
 
+/// What a look at the headers of a sealed segment reads at once.
+pub const CHECK_READ_BYTES: u64 = 32 << 10;
+
 /// How far behind an unreadable place recovery looks for records that prove it was once written.
 pub const SCAN_GAP_BYTES: u64 = WRITE_BYTES_MAX + PAYLOAD_BYTES_MAX as u64;
 

@@ -45,6 +45,8 @@ struct Found {
     trailer: Option<Trailer>,
     /// The file's last block, which the trailer came from.
     last_block: Bytes,
+    /// There is, or was, a footer: so all of it was durable.
+    is_ended: bool,
 }
 
 /// Records of one segment after judgement.
@@ -130,7 +132,10 @@ async fn find(files: &Files, config: &WalConfig, seq: u64) -> Result<Found, Open
         segment.file.set_len(file_bytes).await?;
         segment.note_room().await?;
     }
-    Ok(Found { segment, header, trailer, last_block })
+    // Records leave the last block to the footer.
+    let is_footer_bad = config.shows_damaged && last_block.iter().any(|byte| *byte != 0);
+    let is_ended = trailer.is_some() || is_footer_bad;
+    Ok(Found { segment, header, trailer, last_block, is_ended })
 }
 
 /// Reads a footer's record headers; `None` if they do not check out.
@@ -155,7 +160,7 @@ async fn footer_headers(found: &Found, trailer: &Trailer) -> io::Result<Option<V
 impl Recovery<'_> {
     async fn run(&mut self, found: &[Found]) -> Result<(), OpenError> {
         // A footer is written when all before it is durable: what is older than any footer was durable.
-        let sealed = found.iter().rposition(|found| found.trailer.is_some()).map_or(0, |last| last + 1);
+        let sealed = found.iter().rposition(|found| found.is_ended).map_or(0, |last| last + 1);
         for (index, one) in found[..sealed].iter().enumerate() {
             self.recover_durable(one, found.get(index + 1)).await?;
         }
@@ -166,9 +171,7 @@ impl Recovery<'_> {
 
     /// A segment that was durable as a whole.
     async fn recover_durable(&mut self, found: &Found, next: Option<&Found>) -> Result<(), OpenError> {
-        if found.header.is_none() {
-            self.report(found, 0, BLOCK_BYTES, Damage::SegmentHeader);
-        }
+        self.note_header(found);
         if let Some(trailer) = &found.trailer
             && let Some(headers) = footer_headers(found, trailer).await?
         {
@@ -181,8 +184,13 @@ impl Recovery<'_> {
             }
             return Ok(());
         }
+        if found.is_ended && self.config.shows_damaged {
+            let end = found.segment.file_bytes;
+            self.report(found, end.saturating_sub(BLOCK_BYTES), end, Damage::Footer);
+        }
         let end = found.trailer.map(|trailer| u64::from(trailer.end_blocks) * BLOCK_BYTES);
-        let scan = self.scan(found, end.or_else(|| expected_end(found, next))).await?;
+        let end = end.or_else(|| expected_end(found, next));
+        let scan = self.scan(found, end, self.config.shows_damaged).await?;
         let (kept, _) = self.judge(found, scan, u64::MAX);
         self.seal(found, kept).await
     }
@@ -191,7 +199,7 @@ impl Recovery<'_> {
     async fn recover_tail(&mut self, tail: &[Found]) -> Result<(), OpenError> {
         let mut scans = Vec::new();
         for (index, one) in tail.iter().enumerate() {
-            scans.push(self.scan(one, expected_end(one, tail.get(index + 1))).await?);
+            scans.push(self.scan(one, expected_end(one, tail.get(index + 1)), false).await?);
         }
         // How much of each was durable: all, if a younger one says so, else what it says itself.
         let mut durable: Vec<u64> = scans.iter().map(|scan| scan.durable).collect();
@@ -214,8 +222,8 @@ impl Recovery<'_> {
                 self.out.report.cut = Some((one.segment.seq, offset));
                 is_cut = true;
             }
-            if one.header.is_none() && durable > 0 {
-                self.report(one, 0, BLOCK_BYTES, Damage::SegmentHeader);
+            if durable > 0 {
+                self.note_header(one);
             }
             if kept.headers.is_empty() && !kept.damaged {
                 // Before anything is sealed: a crash in between must find the cut again, and nothing behind it.
@@ -230,10 +238,16 @@ impl Recovery<'_> {
         Ok(())
     }
 
-    async fn scan(&mut self, found: &Found, expected_end: Option<u64>) -> Result<Scan, OpenError> {
+    async fn scan(
+        &mut self,
+        found: &Found,
+        expected_end: Option<u64>,
+        is_durable: bool,
+    ) -> Result<Scan, OpenError> {
         let file: &dyn File = &*found.segment.file;
         self.out.report.segments_scanned += 1;
-        Ok(Scan::run(file, found.segment.seq, found.segment.file_bytes, expected_end).await?)
+        let Segment { seq, file_bytes, .. } = *found.segment;
+        Ok(Scan::run(file, seq, file_bytes, expected_end, is_durable).await?)
     }
 
     /// Sorts what a scan found: what is bad below `durable` is damage, the first bad place above it is the cut.
@@ -245,6 +259,16 @@ impl Recovery<'_> {
                     kept.end = header.span().end.next_multiple_of(BLOCK_BYTES);
                     kept.headers.push(header);
                 }
+                Entry::Damaged(header, what) if header.offset < durable => {
+                    let span = header.span();
+                    self.report(found, span.start, span.end, what);
+                    kept.damaged = true;
+                    kept.end = span.end.next_multiple_of(BLOCK_BYTES);
+                    if self.is_partial(what) {
+                        kept.headers.push(header);
+                    }
+                }
+                Entry::Damaged(header, _) => return (kept, Some(header.offset)),
                 Entry::Bad { start, end, what } if start < durable => {
                     self.report(found, start, end, what);
                     kept.damaged = true;
@@ -256,8 +280,26 @@ impl Recovery<'_> {
         (kept, None)
     }
 
+    /// Whether no record is missing where this is bad.
+    fn is_partial(&self, what: Damage) -> bool {
+        let has_all = match what {
+            Damage::SegmentHeader | Damage::Footer | Damage::Table | Damage::Payload => true,
+            Damage::RecordHeader | Damage::Missing => false,
+        };
+        self.config.shows_damaged && has_all
+    }
+
+    fn note_header(&mut self, found: &Found) {
+        if found.header.is_none() {
+            self.report(found, 0, BLOCK_BYTES, Damage::SegmentHeader);
+        }
+    }
+
     fn report(&mut self, found: &Found, offset: u64, end: u64, what: Damage) {
-        self.out.report.corrupt.push(Corruption { segment: found.segment.seq, offset, end, what });
+        let is_partial = self.is_partial(what);
+        let RecoveryReport { corrupt, partial, .. } = &mut self.out.report;
+        let places = if is_partial { partial } else { corrupt };
+        places.push(Corruption { segment: found.segment.seq, offset, end, what });
     }
 
     /// Makes a scanned segment's records durable and final, then keeps it.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 use env::Disk;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::check;
 use crate::config::WalConfig;
 use crate::driver::Writer;
 use crate::error::{AppendError, Damage, DropError, OpenError, ReadError};
@@ -55,6 +57,9 @@ pub struct RecoveryReport {
     pub cut: Option<(u64, u64)>,
     /// Places that once were durable and no longer check out. Their records were not shown.
     pub corrupt: Vec<Corruption>,
+    /// Places that once were durable and no longer check out, where no record is missing: bad payload, which reads refuse, and
+    /// what a segment has twice. Their segments should be emptied. See [`WalConfig::shows_damaged`].
+    pub partial: Vec<Corruption>,
 }
 
 /// A place that was durable and is damaged.
@@ -137,8 +142,9 @@ impl Wal {
         let files = Files::new(disk, dir, &config);
         let recovered = recover(&files, &config, visitor).await?;
         let report = recovered.report;
-        if report.cut.is_some() || !report.corrupt.is_empty() {
-            tracing::warn!(dir = %dir.display(), cut = ?report.cut, corrupt = ?report.corrupt, "log recovered");
+        let RecoveryReport { cut, corrupt, partial, .. } = &report;
+        if cut.is_some() || !corrupt.is_empty() || !partial.is_empty() {
+            tracing::warn!(dir = %dir.display(), ?cut, ?corrupt, ?partial, "log recovered");
         }
         let shared = Arc::new(Shared::new(config, files, recovered.segments));
         tokio::spawn(Writer::new(Arc::clone(&shared), recovered.previous).run());
@@ -294,6 +300,20 @@ impl Wal {
     /// dropped. Call it once per record.
     pub fn mark_dead(&self, location: Location) {
         self.shared().mark_dead(location);
+    }
+
+    /// Compares what surrounds the payloads of a sealed segment with what it should be: its header block, its footer, and the header of
+    /// each record with that in the footer. Tells what is bad, and how many bytes were read. Nothing is wrong with a segment that is
+    /// gone, or that still takes records.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub async fn check_segment(&self, seq: u64) -> io::Result<(Vec<Corruption>, u64)> {
+        let Some(segment) = self.shared().segment(seq).filter(|segment| segment.is_sealed()) else {
+            return Ok((Vec::new(), 0));
+        };
+        let checked = check::segment(&segment, &self.shared().config).await;
+        if self.shared().segment(seq).is_none() { Ok((Vec::new(), 0)) } else { checked }
     }
 
     /// All segments, oldest first.

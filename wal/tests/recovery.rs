@@ -421,3 +421,56 @@ async fn cut_short_files_do_no_harm() {
         assert!(lost == 0 || !opened.report.corrupt.is_empty(), "{len}: {lost} lost");
     }
 }
+
+/// Three records in one segment, closed; where the last record's header is, and how long the file is.
+async fn closed_log(config: WalConfig) -> (MemoryDisk, u64, u64) {
+    let disk = MemoryDisk::new();
+    let opened = open(&disk, config).await;
+    let mut last = 0;
+    for position in 0..3 {
+        let record = record(position, 9_000);
+        last = opened.wal.append_durable(record).await.unwrap().offset;
+    }
+    opened.wal.close().await.unwrap();
+    let length = disk.open(&path(1), OpenMode::READ).await.unwrap().len().await.unwrap();
+    (disk, last, length)
+}
+
+fn showing() -> WalConfig {
+    WalConfig { shows_damaged: true, ..config(64 << 10) }
+}
+
+#[tokio::test]
+async fn behind_a_bad_footer_nothing_is_a_torn_tail() {
+    for (config, is_damage) in [(showing(), true), (config(64 << 10), false)] {
+        let (disk, last, length) = closed_log(config).await;
+        disk.corrupt(&path(1), last + 3, 1);
+        disk.corrupt(&path(1), length - 1, 1);
+        let Opened { seen, report, .. } = open(&disk, config).await;
+        assert_eq!(seen.len(), 2);
+        assert_eq!((report.corrupt.len(), report.cut.is_some()), (usize::from(is_damage), !is_damage), "{report:?}");
+        assert_eq!(report.partial.len(), usize::from(is_damage), "the footer");
+    }
+    assert!(!WalConfig { recycle_max: 1, ..showing() }.is_valid(), "what a reused file had before is no footer");
+}
+
+#[tokio::test]
+async fn a_record_with_bad_payload_is_shown_and_not_read() {
+    let (disk, last, length) = closed_log(showing()).await;
+    for at in [40, length - 1, last + 5_000] {
+        disk.corrupt(&path(1), at, 1);
+    }
+    let Opened { wal, seen, report } = open(&disk, showing()).await;
+    assert_eq!((seen.len(), &report.corrupt[..], report.cut), (3, &[][..], None));
+    let mut what: Vec<Damage> = report.partial.iter().map(|one| one.what).collect();
+    what.sort_by_key(ToString::to_string);
+    assert_eq!(what, [Damage::Footer, Damage::Payload, Damage::SegmentHeader]);
+    let read = wal.read_record(seen[2].1).await;
+    assert!(matches!(read, Err(ReadError::Corrupt { what: Damage::Payload, .. })));
+    assert!(wal.read_record(seen[1].1).await.is_ok());
+    // It is found again until its segment is dropped.
+    let (bad, _) = wal.check_segment(1).await.unwrap();
+    assert_eq!(bad.iter().map(|one| one.what).collect::<Vec<_>>(), [Damage::SegmentHeader, Damage::Footer]);
+    wal.drop_segment(1).await.unwrap();
+    assert_eq!(wal.check_segment(1).await.unwrap(), (vec![], 0));
+}

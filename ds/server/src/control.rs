@@ -19,7 +19,7 @@ use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch
 use wire_nfs::control::groups::{EncodeGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
 use wire_nfs::control::images::{Adopt, EndImage, HaveImages, PutImage, ReadImage};
-use wire_nfs::control::replicate::{Attach, Flush, ReadData, Replicate};
+use wire_nfs::control::replicate::{Attach, Flush, ReadData, Replicate, SayAgain};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
 };
@@ -131,6 +131,7 @@ async fn carry_out(
             | Procedure::PutImage
             | Procedure::EndImage
             | Procedure::ReadData
+            | Procedure::SayAgain
     );
     let may = match kind {
         NodeKind::Metadata => !by_neighbour,
@@ -193,6 +194,7 @@ async fn by_a_neighbour(
         }
         Procedure::Flush => respond(args, async |ask: Flush| replica::flush(core, ask).await).await,
         Procedure::ReadData => respond(args, async |ask: ReadData| replica::read_data(core, ask).await).await,
+        Procedure::SayAgain => respond(args, async |ask: SayAgain| replica::say_again(core, ask).await).await,
         Procedure::ReadImage => respond(args, async |ask: ReadImage| serve::read(core, ask).await).await,
         Procedure::PutImage => respond(args, async |ask: PutImage| serve::put(core, ask).await).await,
         Procedure::EndImage => respond(args, async |ask: EndImage| serve::end(core, ask).await).await,

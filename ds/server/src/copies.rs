@@ -25,7 +25,7 @@ use crate::core::Core;
 use crate::limits::{COPIES_KNOWN_MAX, SETTLE_MS_MAX};
 use crate::replica::id;
 use call::Heard;
-pub(crate) use image::{Asked, ask};
+pub(crate) use image::{Asked, ask, ask_as_backup};
 use member::Member;
 
 /// Why copies are not what they should be.

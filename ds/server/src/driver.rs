@@ -107,6 +107,9 @@ impl DataServer {
         let images = Images::open(&env, &config.dir, Arc::clone(&directory), counters, repair).await?;
         let store = Store::open(&env, &store_config, Arc::new(Source(Arc::clone(&images)))).await?;
         let (metrics, scrub) = (Metrics::new(registry), ScrubMetrics::new(registry));
+        // Nothing was lost with these, and the segments they are in are emptied by now, or soon.
+        scrub.found.inc_by(store.found_bad_at_start());
+        scrub.repaired.inc_by(store.found_bad_at_start());
         let core = Arc::new(Core::new(env.clone(), store, metrics, directory, images, scrub));
         core.note_images();
         let data_service = Arc::new(DataService::new(Arc::clone(&core)));

@@ -54,6 +54,9 @@ pub const REST_PAUSE_MS: u64 = 100;
 /// Times that a WRITE meets another image than the one it was waiting for, before it is answered JUKEBOX.
 pub const THAW_IMAGES_MAX: usize = 8;
 
+/// How long a backup waits for its home to say an extent again.
+pub const SAY_AGAIN_MS_MAX: u64 = SETTLE_MS_MAX + 8_000;
+
 /// How long a CUT waits for them before it is answered BUSY.
 pub const CUT_SETTLE_MS_MAX: u64 = 6_000;
 
@@ -175,6 +178,9 @@ pub const SCRUB_AGAIN_MS: u64 = 600_000;
 
 /// Bad images and extents that are looked at again before the next round; others wait for that.
 pub const SCRUB_AGAIN_MAX: usize = 1_024;
+
+/// How long the scrub waits for a segment of the journal with a bad header or footer to be emptied.
+pub const SCRUB_EMPTY_MS_MAX: u64 = 10_000;
 
 /// How often it is noted how far the scrub is.
 pub const SCRUB_NOTE_MS: u64 = 10_000;

@@ -3,14 +3,19 @@
 //! INVARIANT: a record is taken only from a home that attached to this start of ours, and at no epoch below the extent's.
 //! Spec: docs/protocol/replicate.md §1; docs/protocol/seal.md §4, §10.
 
-use bytes::BytesMut;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
 use ds_store::{ChangeError, ImageRef, Stability};
-use layout::{Epoch, ExtentId};
+use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::limits::RECORD_DATA_BYTES_MAX;
-use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate};
+use wire_nfs::control::replicate::{
+    Act, Attach, Attached, Flush, HeldData, ReadData, Replicate, SayAgain,
+};
 use wire_nfs::control::{Nothing, Refusal};
 
+use crate::copies::{self, Asked};
 use crate::core::Core;
 
 pub(crate) async fn attach(core: &Core, ask: Attach) -> Result<Attached, Refusal> {
@@ -61,14 +66,19 @@ pub(crate) async fn flush(core: &Core, ask: Flush) -> Result<Nothing, Refusal> {
     Ok(Nothing)
 }
 
-/// Bytes of an extent for its home, whose journal has lost them.
+/// Bytes of an extent for its home, whose journal has lost them; or which image it uses.
 pub(crate) async fn read_data(core: &Core, ask: ReadData) -> Result<HeldData, Refusal> {
     let (extent, length) = (id(ask.extent), ask.length);
-    if length == 0 || RECORD_DATA_BYTES_MAX < length as usize {
+    if RECORD_DATA_BYTES_MAX < length as usize {
         return Err(Refusal::Invalid);
     }
     if Epoch(ask.epoch) < core.store.size(extent).epoch {
         return Err(Refusal::Stale);
+    }
+    if length == 0 {
+        let used = core.store.image(extent).await.map_err(|_| Refusal::Io)?;
+        let (sequence, image) = used.ok_or(Refusal::Invalid)?;
+        return Ok(HeldData { sequence, data: Bytes::copy_from_slice(&image.encode()) });
     }
     let _room = core.read_room.acquire_many(length).await.map_err(|_| Refusal::Busy)?;
     let sequence = core.store.lowest_sequence(extent, ask.offset, length).ok_or(Refusal::Invalid)?;
@@ -84,6 +94,36 @@ pub(crate) async fn read_data(core: &Core, ask: ReadData) -> Result<HeldData, Re
         Some(again) if sequence <= again => Ok(HeldData { sequence, data: data.freeze() }),
         Some(_) | None => Err(Refusal::Busy),
     }
+}
+
+/// The home's side: something that a backup took is bad there. Everything is said to it again, if all of it can be read here: a backup
+/// that was told a part would have lost what the home wants from it.
+pub(crate) async fn say_again(core: &Arc<Core>, ask: SayAgain) -> Result<Nothing, Refusal> {
+    let extent = id(ask.extent);
+    let set = match copies::ask(core, extent).await {
+        Asked::Home(set) => set,
+        Asked::NotHome => return Err(Refusal::NotHome),
+        Asked::Unknown => return Err(Refusal::Busy),
+    };
+    let is_backup = set.backups.iter().any(|one| one.server == ask.server && !one.filling);
+    if set.epoch != ask.epoch || !is_backup {
+        return Err(Refusal::Stale);
+    }
+    let mut next = Some(0);
+    while let Some(from) = next {
+        let checked = core.store.check(extent, from).await;
+        if !checked.bad.is_empty() {
+            return Err(Refusal::Io);
+        }
+        next = checked.next;
+    }
+    let kept = copies::keep(core, &set).ok_or(Refusal::Busy)?;
+    kept.say_again(core, DataServerId(ask.server)).await.map_err(|error| {
+        tracing::warn!(%extent, backup = ask.server, ?error, "a backup is not told everything again yet");
+        Refusal::Busy
+    })?;
+    tracing::info!(%extent, backup = ask.server, "a backup was told everything again");
+    Ok(Nothing)
 }
 
 fn same_start(core: &Core, instance: u64) -> Result<(), Refusal> {

@@ -2,7 +2,7 @@
 //! ones made good.
 //!
 //! `plan` decides what is next and when, `progress` and `note` keep how far it is, `image` looks after one image, `journal` after what
-//! the journal says of one extent.
+//! the journal says of one extent, `structure` after what surrounds that.
 //!
 //! INVARIANT: nothing that was found to be bad is passed over: it is made good, or counted as bad and told with its place.
 //! Spec: docs/protocol/seal.md §10.
@@ -13,6 +13,7 @@ mod metrics;
 mod note;
 mod plan;
 mod progress;
+mod structure;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -54,6 +55,9 @@ pub(crate) async fn run(core: Arc<Core>, settings: Settings, dir: PathBuf) {
                 false
             }
             Step::Begin | Step::End => {
+                if step == Step::End {
+                    scrub.structure().await;
+                }
                 scrub.tell(step);
                 true
             }
@@ -118,9 +122,13 @@ impl Scrub {
             Target::Image(image) => self.image(image).await,
             Target::Extent(extent) => self.extent(extent).await,
         };
+        self.count(outcome);
+        outcome
+    }
+
+    fn count(&self, outcome: Outcome) {
         self.core.scrub.found.inc_by(outcome.repaired + outcome.bad);
         self.core.scrub.repaired.inc_by(outcome.repaired);
-        outcome
     }
 }
 

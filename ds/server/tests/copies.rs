@@ -88,7 +88,7 @@ impl Log {
             return Err(Refusal::NotHome);
         }
         match ask.word {
-            Word::Ask | Word::Seal => {}
+            Word::Ask | Word::Seal | Word::Who => {}
             Word::Lost => self.replan(2, Some(DataServerId(ask.backup))),
             Word::Filled => {
                 let fits = |one: &&mut Backup| one.server.0 == ask.backup && one.since.0 == ask.since;

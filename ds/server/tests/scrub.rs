@@ -397,6 +397,65 @@ async fn bad_data_of_the_journal_come_back_from_a_backup() {
     whole(&cluster, "alone").await;
 }
 
+#[tokio::test]
+async fn bad_data_of_a_backup_are_said_again_by_the_home() {
+    let mut cluster = Cluster::new(3).await;
+    cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
+    for index in 1..=3 {
+        written(&cluster, index, 1, &[2]).await;
+    }
+    let (path, at) = place_of(&cluster, 2, &content(2)).await;
+    let (own, there) = place_of(&cluster, 1, &content(2)).await;
+    scrub(&mut cluster, 2).await;
+    // The home is as bad in another place: what the backup has is not taken away before that is good again.
+    flip(&cluster, 1, &own, there + 30 * 4096);
+    flip(&cluster, 2, &path, at + 2 * 4096 + 5);
+    cluster.until_so("found", || 0 < usage(&cluster, 2).scrub_bad).await;
+    a_whole_round(&cluster, 2).await;
+    assert_eq!(cluster.count(2, "shoal_scrub_repaired"), 0, "the home cannot say all of it");
+    scrub(&mut cluster, 1).await;
+    cluster.until_so("made good at home", || cluster.count(1, "shoal_scrub_repaired") == 1).await;
+    cluster.until_so("made good", || usage(&cluster, 2).scrub_bad == 0).await;
+    a_whole_round(&cluster, 2).await;
+    assert_eq!((usage(&cluster, 1).scrub_bad, usage(&cluster, 2).scrub_bad), (0, 0));
+    check(&cluster, 2).await;
+    cluster.lose(1);
+    check(&cluster, 2).await;
+}
+
+#[tokio::test]
+async fn a_bad_record_of_an_image_is_made_good_at_home_and_on_a_backup() {
+    for server in [1, 2] {
+        let (mut cluster, images, _) = sealed().await;
+        cluster.write(extent(1), 2 * FRAME, &noise(77, 5_000)).await;
+        let mut expected = content(1);
+        expected[FRAME..FRAME + 5_000].copy_from_slice(&noise(77, 5_000));
+        scrub(&mut cluster, server).await;
+        a_whole_round(&cluster, server).await;
+        // Nobody has looked into it since the start.
+        let dir = Path::new("/ds/journal");
+        let disk = cluster.nodes[server as usize - 1].disk.clone();
+        let mut flipped = 0;
+        for name in Disk::list(&disk, dir).await.unwrap() {
+            let path = dir.join(name);
+            let file = bytes_of(&cluster, server, &path).await;
+            let found = file.windows(16).position(|window| window == images[0].0);
+            if let Some(at) = found {
+                flip(&cluster, server, &path, at + 24);
+                flipped += 1;
+            }
+        }
+        assert_eq!(flipped, 1);
+        cluster.restart(server).await;
+        cluster.until_so("made good", || 0 < cluster.count(server, "shoal_scrub_repaired")).await;
+        a_whole_round(&cluster, server).await;
+        assert_eq!(usage(&cluster, server).scrub_bad, 0);
+        cluster.lose(3 - server);
+        let read = cluster.read(extent(1), FRAME, expected.len()).await;
+        assert!(read.as_ref() == Ok(&expected), "{:?}", read.err());
+    }
+}
+
 /// When the round began, as the file says.
 async fn began_unix_ns(cluster: &Cluster, server: u32) -> u64 {
     let file = bytes_of(cluster, server, Path::new("/ds/scrub")).await;

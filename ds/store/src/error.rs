@@ -12,6 +12,10 @@ use crate::record::RecordError;
 use crate::superblock::SuperblockError;
 use layout::ec::ImageRefError;
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -26,6 +30,12 @@ pub enum OpenError {
     /// The superblock does not check.
     #[error(transparent)]
     Superblock(#[from] SuperblockError),
+    /// The superblock and its copy are both right, and of different stores: files were mixed up.
+    #[error("superblock and superblock.copy are of different stores; the first says {}", hex(uuid))]
+    TwoStores {
+        /// Of the first one.
+        uuid: [u8; 16],
+    },
     /// There is a journal, and no superblock that says whose.
     #[error("a journal without a superblock")]
     Headless,

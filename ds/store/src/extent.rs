@@ -141,6 +141,13 @@ impl Extent {
             Kind::Cut | Kind::Drop => {
                 self.pieces.overlay(act.offset, piece(act.length, Source::Hole), shifts)
             }
+            // A copy: the one before may have gone bad.
+            Kind::Image if let Some(before) = self.place_of_copied(act, at) => {
+                self.relocate_image(act, before, at, shifts);
+                if let Some(base) = &mut self.base {
+                    base.image = None;
+                }
+            }
             Kind::Image => {
                 self.pieces.overlay(0, piece(act.offset, Source::Image), shifts);
                 if 0 < act.length {
@@ -233,6 +240,13 @@ impl Extent {
             }
             Kind::Image => self.relocate_image(act, from, at, shifts),
         }
+    }
+
+    /// The segment of an earlier record of the same image.
+    fn place_of_copied(&self, act: &Act, at: Location) -> Option<u64> {
+        let before = self.base.as_ref().filter(|base| base.sequence == act.sequence)?;
+        let is_before = (before.at.segment, before.at.offset) < (at.segment, at.offset);
+        (is_before && before.content_bytes == act.offset).then_some(before.at.segment)
     }
 
     fn relocate_image(&mut self, act: &Act, from: u64, at: Location, shifts: &mut Vec<Shift>) {

@@ -32,6 +32,7 @@ mod seal;
 mod segments;
 mod space;
 mod store;
+mod structure;
 mod superblock;
 mod sync;
 mod thaw;

@@ -32,6 +32,8 @@ pub struct BadRun {
     pub sequence: u64,
     /// It is the record that names the extent's image.
     pub is_image_record: bool,
+    /// The segment of the journal with the record.
+    pub segment: u64,
 }
 
 /// What a look at a part of an extent found.
@@ -182,6 +184,44 @@ impl Store {
         .await
     }
 
+    /// Says an image again that a record of this sequence named, and that cannot be read any more. The segment with the bad record is
+    /// emptied as soon as it is complete.
+    ///
+    /// # Errors
+    /// [`ChangeError::Range`] if no image of this sequence is in use, or one of another length; otherwise as [`fence`](Self::fence).
+    pub async fn restore_image(
+        &self,
+        extent: ExtentId,
+        sequence: u64,
+        image: &ImageRef,
+    ) -> Result<(), ChangeError> {
+        if image.check().is_err() || self.base(extent).is_none() {
+            return Err(ChangeError::Range);
+        }
+        let (inner, image) = (self.inner.clone(), *image);
+        detached(async move {
+            let controlled = Controlled::begin(&inner, extent, Epoch::default(), false).await?;
+            let (epoch, segment) = {
+                let shard = inner.index.shard(extent);
+                let known = shard.get(&extent).expect("a controlled extent is not forgotten");
+                let is_it = |base: &&crate::extent::Base| {
+                    base.sequence == sequence && base.content_bytes == image.content_bytes
+                };
+                let base = known.base.as_ref().filter(is_it).ok_or(ChangeError::Range)?;
+                (known.epoch, base.at.segment)
+            };
+            let offset = image.content_bytes;
+            let act =
+                Act { kind: Kind::Image, extent, epoch, sequence, offset, length: EXTENT_BYTES - offset };
+            let record = act.record(vec![Bytes::copy_from_slice(&image.encode())]);
+            controlled.append_records(vec![act], vec![record]).await?;
+            inner.index.segments().relieve(segment);
+            inner.wake.notify_one();
+            Ok(())
+        })
+        .await
+    }
+
     /// Which image the extent's record names is remembered; here it is read again.
     async fn check_image_record(&self, extent: ExtentId, checked: &mut Checked) {
         let Some(base) = self.base(extent) else { return };
@@ -194,7 +234,7 @@ impl Store {
         };
         if self.base(extent).is_some_and(|again| again.at == base.at) {
             let (length, sequence) = (base.content_bytes, base.sequence);
-            let run = BadRun { offset: 0, length, sequence, is_image_record: true };
+            let run = BadRun { offset: 0, length, sequence, is_image_record: true, segment: base.at.segment };
             self.note_bad(extent, run, &error);
             checked.bad.push(run);
         }
@@ -224,7 +264,8 @@ impl Store {
             let length = (end - start).min(left);
             left -= length;
             let sequence = piece.sequence;
-            let run = BadRun { offset: start, length, sequence, is_image_record: false };
+            let segment = at.segment;
+            let run = BadRun { offset: start, length, sequence, is_image_record: false, segment };
             places.push(Place { run, at, skip: skip + (start - offset) });
             if start + length < end {
                 return (places, Some(start + length));

@@ -4,12 +4,11 @@
 //! Spec: docs/formats/journal.md.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use bytes::Bytes;
-use env::{Disk, Env, OpenMode};
+use env::Env;
 use layout::ExtentId;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -24,7 +23,8 @@ use crate::index::Index;
 use crate::limits::{RECYCLE_MAX, SEGMENT_BYTES_DEFAULT, SEGMENTS_MIN};
 use crate::record::{Act, RecordError};
 use crate::space::{Room, SegmentUse};
-use crate::superblock::{SUPERBLOCK_BYTES, Superblock};
+use crate::structure::load_or_format;
+use crate::superblock::Superblock;
 use crate::sync::{InFlight, Stamps};
 
 /// How a store is opened.
@@ -107,7 +107,10 @@ pub(crate) struct Inner {
     pub(crate) closing: AtomicBool,
     compactor: Mutex<Option<JoinHandle<()>>>,
     newest_segment: AtomicU64,
-    uuid: [u8; 16],
+    pub(crate) dir: PathBuf,
+    pub(crate) superblock: Superblock,
+    /// Places that were bad when it was opened.
+    pub(crate) found_bad: u64,
     instance: u64,
 }
 
@@ -127,8 +130,13 @@ impl Store {
         if capacity_bytes / SEGMENTS_MIN < segment_bytes {
             return Err(OpenError::Config { capacity_bytes, segment_bytes });
         }
-        let superblock = load_or_format(env, dir).await?;
-        let log = WalConfig { segment_bytes, recycle_max: RECYCLE_MAX, ..WalConfig::new(superblock.uuid) };
+        let (superblock, bad_superblocks) = load_or_format(env, dir).await?;
+        let log = WalConfig {
+            segment_bytes,
+            recycle_max: RECYCLE_MAX,
+            shows_damaged: true,
+            ..WalConfig::new(superblock.uuid)
+        };
         let mut replay = Replay::default();
         let mut visit = |header: &RecordHeader, at: Location| replay.visit(header, at);
         let (wal, report) = Wal::open(env.disk.clone(), &dir.join("journal"), log, &mut visit).await?;
@@ -157,9 +165,12 @@ impl Store {
             closing: AtomicBool::new(false),
             compactor: Mutex::new(None),
             newest_segment: AtomicU64::new(0),
-            uuid: superblock.uuid,
+            dir: dir.clone(),
+            superblock,
+            found_bad: (bad_superblocks + report.partial.len()) as u64,
             instance: env.entropy.u64(),
         });
+        inner.empty_bad(&report.partial);
         tracing::info!(records = report.records, segments = report.segments, cut = ?report.cut, "store opened");
         let compactor = driver::run(Arc::downgrade(&inner), inner.wake.clone(), env.clock.clone());
         *inner.compactor.lock() = Some(tokio::spawn(compactor));
@@ -169,7 +180,7 @@ impl Store {
     /// The store's identity, made when it was formatted.
     #[must_use]
     pub fn uuid(&self) -> [u8; 16] {
-        self.inner.uuid
+        self.inner.superblock.uuid
     }
 
     /// Random for each opening: the write verifier. Bytes that were written UNSTABLE and not committed under another
@@ -297,29 +308,4 @@ impl Replay {
         }
         Ok(index)
     }
-}
-
-async fn load_or_format(env: &Env, dir: &Path) -> Result<Superblock, OpenError> {
-    let disk: &dyn Disk = &*env.disk;
-    let (path, journal) = (dir.join("superblock"), dir.join("journal"));
-    disk.create_dir_all(dir).await?;
-    if disk.exists(&path).await? {
-        let file = disk.open(&path, OpenMode::READ).await?;
-        // One byte more than a superblock: a longer file is not one.
-        let bytes = file.read_at(0, SUPERBLOCK_BYTES + 1).await?;
-        return Ok(Superblock::decode(&bytes)?);
-    }
-    disk.create_dir_all(&journal).await?;
-    if !disk.list(&journal).await?.is_empty() {
-        return Err(OpenError::Headless);
-    }
-    let mut uuid = [0; 16];
-    env.entropy.fill(&mut uuid);
-    let superblock = Superblock { uuid, formatted_unix_ns: env.clock.wall_ns() };
-    let fresh = dir.join("superblock.new");
-    let file = disk.open(&fresh, OpenMode { truncate: true, ..OpenMode::CREATE }).await?;
-    file.write_at_and_sync(vec![Bytes::copy_from_slice(&superblock.encode())], 0).await?;
-    disk.rename(&fresh, &path).await?;
-    disk.sync_dir(dir).await?;
-    Ok(superblock)
 }

@@ -11,6 +11,7 @@ mod rest;
 mod ripe;
 mod scrub;
 mod space;
+mod structure;
 mod thaw;
 
 use std::sync::Arc;

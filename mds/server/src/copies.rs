@@ -140,18 +140,19 @@ pub(crate) async fn moved(server: &Server, record: &ExtentRecord) {
     }
 }
 
-/// A home says how a backup is, or asks who keeps its extent. Answers the copies in force.
+/// A home says how a backup is, or asks who keeps its extent; a backup asks who is home. Answers the copies in force.
 ///
 /// # Errors
 /// `NotHome` if the asker is not; `Busy` if nothing can be changed now.
 pub(crate) async fn hear(server: &Server, ask: &AskCopies) -> Result<CopySet, Refusal> {
     let extent = ExtentId { ino: ask.extent.ino, index: ask.extent.index };
     let record = lookup(server, extent).map_err(|_| Refusal::Busy)?.ok_or(Refusal::NotHome)?;
-    if record.home.0 != ask.server {
+    let is_backup = record.backups.iter().any(|backup| backup.server.0 == ask.server);
+    if record.home.0 != ask.server && !(ask.word == Word::Who && is_backup) {
         return Err(Refusal::NotHome);
     }
     let change = match ask.word {
-        Word::Ask => None,
+        Word::Ask | Word::Who => None,
         Word::Seal if record.pending_work.is_some() => return Err(Refusal::Busy),
         Word::Seal if record.backups.iter().any(|backup| backup.filling) => return Err(Refusal::Busy),
         Word::Seal => None,

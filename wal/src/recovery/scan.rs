@@ -16,6 +16,8 @@ use crate::limits::{BLOCK_BYTES, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, SCAN_G
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Entry {
     Good(StoredHeader),
+    /// Its header is right, and something behind it is not.
+    Damaged(StoredHeader, Damage),
     /// From `start` to `end`, where something good begins or the segment ends.
     Bad {
         start: u64,
@@ -34,18 +36,20 @@ pub(super) struct Scan {
 }
 
 impl Scan {
-    /// Reads segment `seq` up to `expected_end`, or until no record follows.
+    /// Reads segment `seq` up to `expected_end`, or until no record follows. With `is_durable` all of it was: whatever is not zero
+    /// behind its records was a record or the footer.
     pub(super) async fn run(
         file: &dyn File,
         seq: u64,
         file_bytes: u64,
         expected_end: Option<u64>,
+        is_durable: bool,
     ) -> io::Result<Self> {
         let window = Window { file, start: 0, bytes: Bytes::new() };
         // A file shorter than it should be reads as nothing there: records are missing.
         let limit = expected_end.unwrap_or(file_bytes);
         let scan = Self { entries: Vec::new(), durable: 0, earlier_durable: false };
-        let mut scanner = Scanner { window, seq, limit, scan };
+        let mut scanner = Scanner { window, seq, limit, is_durable, scan };
         let mut at = BLOCK_BYTES;
         while at < limit {
             at = match scanner.step(at, expected_end.is_some()).await? {
@@ -70,6 +74,7 @@ struct Scanner<'a> {
     window: Window<'a>,
     seq: u64,
     limit: u64,
+    is_durable: bool,
     scan: Scan,
 }
 
@@ -81,7 +86,7 @@ impl Scanner<'_> {
             self.scan.note(&header);
             match self.damage(&header).await? {
                 None => self.scan.entries.push(Entry::Good(header)),
-                Some(what) => self.scan.bad(at, header.span().end, what),
+                Some(what) => self.scan.entries.push(Entry::Damaged(header, what)),
             }
             return Ok(Some(header.span().end));
         }
@@ -100,8 +105,17 @@ impl Scanner<'_> {
             self.scan.bad(at, self.limit, Damage::Missing);
         } else if at < block_end {
             self.scan.bad(at, block_end, Damage::RecordHeader);
+        } else if self.is_durable && self.holds_something(at).await? {
+            self.scan.bad(at, at + BLOCK_BYTES, Damage::RecordHeader);
         }
         Ok(None)
+    }
+
+    /// Whether a block that begins with no record is not zeros, and no part of a footer either.
+    async fn holds_something(&mut self, at: u64) -> io::Result<bool> {
+        let bytes = self.window.bytes(at, BLOCK_BYTES).await?;
+        let is_footer = StoredHeader::decode(&bytes, self.seq).is_some_and(|header| header.offset != at);
+        Ok(!is_footer && bytes.iter().any(|byte| *byte != 0))
     }
 
     /// The header at `at`, if there is one that belongs there.

@@ -15,7 +15,7 @@ use wire_nfs::control::images::{
 };
 use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::register::{Register, Registered};
-use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate};
+use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate, SayAgain};
 use wire_nfs::control::{Nothing, decode_args, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 
@@ -115,6 +115,7 @@ const MESSAGES: &[Message] = &[
     reply::<AtRest>(),
     args::<Rebalance>(),
     reply::<Rebalanced>(),
+    args::<SayAgain>(),
 ];
 
 fn run(input: &[u8]) -> usize {

@@ -35,7 +35,36 @@ pub(crate) async fn ask(core: &Core, extent: ExtentId) -> Asked {
     }
 }
 
+/// Asks for the set in force, as one of its backups.
+pub(crate) async fn ask_as_backup(core: &Core, extent: ExtentId) -> Option<CopySet> {
+    match call::tell(core, extent, Word::Who, DataServerId(0), Epoch(0)).await {
+        Heard::Set(set) => Some(set),
+        Heard::NotHome | Heard::Nothing => None,
+    }
+}
+
 impl ExtentCopies {
+    /// Says everything to a backup again, above what it has, and waits until that is on its stable storage.
+    ///
+    /// # Errors
+    /// Any [`SettleError`]; `Late` also if it is none of the set.
+    pub(crate) async fn say_again(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        backup: DataServerId,
+    ) -> Result<(), SettleError> {
+        self.opened(core).await?;
+        let is_told = {
+            let mut state = self.state.lock();
+            let member = state.members.iter_mut().find(|one| one.server == backup);
+            member.map(super::Member::say_again).is_some()
+        };
+        if !is_told {
+            return Err(SettleError::Late);
+        }
+        self.settle(core, core.store.sequence(self.id), SETTLE_MS_MAX).await
+    }
+
     /// Has every backup say the image in place of everything up to `sequence`, if the set still has this epoch.
     ///
     /// # Errors

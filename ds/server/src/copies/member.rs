@@ -183,6 +183,11 @@ impl Member {
         }
     }
 
+    /// Something that it took is bad there.
+    pub(crate) fn say_again(&mut self) {
+        self.overlay.get_or_insert(0);
+    }
+
     /// An overlay begins: everything known to be missing by now is part of it.
     pub(crate) fn begin_overlay(&mut self) {
         self.missing_from = None;

@@ -1,32 +1,35 @@
-//! What the journal says of one extent: reading it, and fetching bad bytes from a backup.
+//! What the journal says of one extent: reading it, fetching bad bytes from a backup, and, as a backup, having the home say all again.
 //!
 //! INVARIANT: bytes are said again only if a backup of the set in force gave them, which had everything up to the last sequence, from
 //! records that are no older than the bad one.
 //! Spec: docs/protocol/seal.md §10.
 
-use ds_store::BadRun;
-use layout::{Epoch, ExtentId};
-use wire_nfs::control::Procedure;
+use ds_store::{BadRun, ImageRef};
+use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::ExtentName;
-use wire_nfs::control::replicate::{HeldData, ReadData};
+use wire_nfs::control::replicate::{HeldData, ReadData, SayAgain};
+use wire_nfs::control::{Nothing, Procedure};
 
 use super::Scrub;
 use super::plan::Outcome;
 use crate::copies::{self, Asked};
-use crate::limits::{IMAGE_CALL_MS_MAX, SETTLE_MS_MAX};
+use crate::limits::{IMAGE_CALL_MS_MAX, SAY_AGAIN_MS_MAX, SETTLE_MS_MAX};
+use crate::link::AskError;
 
 /// Why a run is as bad as before.
 #[derive(Debug, thiserror::Error)]
 enum NotRestored {
-    #[error("it is the record of an image")]
-    ImageRecord,
-    #[error("another data server is home, or nobody tells who is")]
-    NotHome,
+    #[error("nobody tells who keeps the extent")]
+    Unknown,
+    #[error("this server is not of its set, so nobody needs it")]
+    NotOurs,
     #[error("a backup is being filled, or does not have everything")]
     Unsettled,
     #[error("no backup gives the bytes")]
     Nobody,
+    #[error("the home does not say them again: {0}")]
+    Home(AskError),
     #[error("{0}")]
     Change(#[from] ds_store::ChangeError),
     #[error("it is still bad")]
@@ -56,33 +59,90 @@ impl Scrub {
     }
 
     async fn restore(&self, extent: ExtentId, run: BadRun) -> Result<(), NotRestored> {
-        if run.is_image_record {
-            return Err(NotRestored::ImageRecord);
-        }
         let core = &self.core;
-        let Asked::Home(set) = copies::ask(core, extent).await else { return Err(NotRestored::NotHome) };
+        if !self.is_bad(extent, run).await {
+            // What made another run good made this one good.
+            return Ok(());
+        }
+        // Which image a record named may still be remembered.
+        let known = core.store.image(extent).await.ok().flatten();
+        if let Some((_, image)) = known.filter(|(sequence, _)| run.is_image_record && *sequence == run.sequence) {
+            core.store.restore_image(extent, run.sequence, &image).await?;
+        } else {
+            match copies::ask(core, extent).await {
+                Asked::Home(set) => self.restore_at_home(extent, run, &set).await?,
+                Asked::NotHome => self.have_said_again(extent, run).await?,
+                Asked::Unknown => return Err(NotRestored::Unknown),
+            }
+        }
+        if self.is_bad(extent, run).await {
+            return Err(NotRestored::StillBad);
+        }
+        let BadRun { offset, length, is_image_record, .. } = run;
+        tracing::info!(%extent, offset, length, is_image_record, "bytes of the journal are good again");
+        Ok(())
+    }
+
+    async fn is_bad(&self, extent: ExtentId, run: BadRun) -> bool {
+        let BadRun { offset, length, .. } = run;
+        let from = if run.is_image_record { 0 } else { offset.max(1) };
+        let again = self.core.store.check(extent, from).await;
+        let overlaps = |one: &BadRun| one.offset < offset + length && offset < one.offset + one.length;
+        again.bad.iter().any(|one| one.is_image_record == run.is_image_record && overlaps(one))
+    }
+
+    /// Fetches what is bad from a backup that has everything.
+    async fn restore_at_home(
+        &self,
+        extent: ExtentId,
+        run: BadRun,
+        set: &CopySet,
+    ) -> Result<(), NotRestored> {
+        let core = &self.core;
         if set.backups.iter().any(|one| one.filling) {
             return Err(NotRestored::Unsettled);
         }
-        let kept = copies::keep(core, &set).ok_or(NotRestored::Nobody)?;
+        let kept = copies::keep(core, set).ok_or(NotRestored::Nobody)?;
         kept.opened(core).await.map_err(|_| NotRestored::Unsettled)?;
         let settled = kept.settle(core, core.store.sequence(extent), SETTLE_MS_MAX).await;
         settled.map_err(|_| NotRestored::Unsettled)?;
         if !kept.is_at_epoch(Epoch(set.epoch)) {
             return Err(NotRestored::Unsettled);
         }
-        let data = self.fetch(extent, &set, run).await.ok_or(NotRestored::Nobody)?;
-        core.store.restore(extent, run.offset, run.sequence, data).await?;
-        let BadRun { offset, length, .. } = run;
-        tracing::info!(%extent, offset, length, "bytes of the journal are good again: a backup had them");
-        let again = core.store.check(extent, offset.max(1)).await;
-        let is_it = |one: &BadRun| one.offset < offset + length && offset < one.offset + one.length;
-        if again.bad.iter().any(is_it) { Err(NotRestored::StillBad) } else { Ok(()) }
+        let data = self.fetch(extent, set, run).await.ok_or(NotRestored::Nobody)?;
+        if run.is_image_record {
+            let image = ImageRef::decode(&data).map_err(|_| NotRestored::Nobody)?;
+            core.store.restore_image(extent, run.sequence, &image).await?;
+        } else {
+            core.store.restore(extent, run.offset, run.sequence, data).await?;
+        }
+        Ok(())
+    }
+
+    /// As a backup: the home says everything again, above what is bad.
+    async fn have_said_again(&self, extent: ExtentId, run: BadRun) -> Result<(), NotRestored> {
+        let core = &self.core;
+        let set = copies::ask_as_backup(core, extent).await.ok_or(NotRestored::NotOurs)?;
+        let own = core.server().ok_or(NotRestored::Unknown)?;
+        let kept = set.backups.iter().find(|one| one.server == own.0).ok_or(NotRestored::NotOurs)?;
+        if kept.filling {
+            return Err(NotRestored::Unsettled);
+        }
+        let home = core.directory.neighbour(&core.env, DataServerId(set.home)).ok_or(NotRestored::Unknown)?;
+        let args = SayAgain { extent: set.extent, epoch: set.epoch, server: own.0 };
+        let said = home.link.ask_within::<Nothing>(Procedure::SayAgain, &args, SAY_AGAIN_MS_MAX).await;
+        said.map_err(|error| {
+            home.link.disconnect_if_silent(&error);
+            NotRestored::Home(error)
+        })?;
+        core.store.relieve(&[run.segment]);
+        Ok(())
     }
 
     async fn fetch(&self, extent: ExtentId, set: &CopySet, run: BadRun) -> Option<bytes::Bytes> {
         let name = ExtentName { ino: extent.ino, index: extent.index };
-        let args = ReadData { extent: name, epoch: set.epoch, offset: run.offset, length: run.length };
+        let length = if run.is_image_record { 0 } else { run.length };
+        let args = ReadData { extent: name, epoch: set.epoch, offset: run.offset, length };
         for backup in &set.backups {
             let neighbour =
                 self.core.directory.neighbour(&self.core.env, layout::DataServerId(backup.server));
@@ -90,7 +150,7 @@ impl Scrub {
             let asked =
                 neighbour.link.ask_within::<HeldData>(Procedure::ReadData, &args, IMAGE_CALL_MS_MAX).await;
             match asked {
-                Ok(held) if held.data.len() == run.length as usize && run.sequence <= held.sequence => {
+                Ok(held) if run.sequence <= held.sequence && fits(&run, &held) => {
                     return Some(held.data);
                 }
                 Ok(held) => {
@@ -104,4 +164,13 @@ impl Scrub {
         }
         None
     }
+}
+
+/// Whether it is what was asked for.
+fn fits(run: &BadRun, held: &HeldData) -> bool {
+    if !run.is_image_record {
+        return held.data.len() == run.length as usize;
+    }
+    // A newer image says the same, with what lies above the one that is looked for.
+    ImageRef::decode(&held.data).is_ok_and(|image| image.content_bytes == run.length)
 }

@@ -200,6 +200,16 @@ impl Plan {
         }
     }
 
+    /// Something was found that is no target of its own, when the round had ended.
+    pub(crate) fn note(&mut self, outcome: Outcome) {
+        let Outcome { repaired, bad } = outcome;
+        let progress = &mut self.progress;
+        progress.found += repaired + bad;
+        progress.repaired += repaired;
+        progress.bad += bad;
+        progress.bad_before += bad;
+    }
+
     fn begin(&mut self, unix_ns: u64) {
         let Progress { ended_unix_ns, bad, .. } = self.progress;
         let began_unix_ns = unix_ns.max(1);

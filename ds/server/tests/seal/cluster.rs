@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use client::control::greeting;
-use ds_server::{DataServer, DsConfig};
+use ds_server::{DataServer, DsConfig, StartError};
 use env::memory::net::MemoryNet;
+use env::Clock;
 use env::memory::{Crash, ManualClock, MemoryDisk};
 use env_transport::{CallError, Limits, RpcClient, Server, serve};
 use layout::ec::{Draft, Group, GroupId, ImageId, ImageSum, Member, Profile, Shape};
@@ -107,6 +108,41 @@ impl Cluster {
     }
 
     async fn start(&mut self, number: usize, disk: MemoryDisk) -> Node {
+        let node = self.start_on(number, disk).await;
+        settle(|| node.server.as_ref().is_some_and(DataServer::is_serving)).await;
+        node
+    }
+
+    /// A server without a disk of before: it gets the next id.
+    pub(crate) async fn join(&mut self) -> u32 {
+        let node = self.start(self.nodes.len(), MemoryDisk::new()).await;
+        self.nodes.push(node);
+        u32::try_from(self.nodes.len()).unwrap()
+    }
+
+    pub(crate) async fn stop(&mut self, id: u32) {
+        self.nodes[id as usize - 1].server.take().unwrap().stop().await.unwrap();
+    }
+
+    /// Starts one that was stopped, on whatever its disk has.
+    pub(crate) async fn try_start(&mut self, id: u32) -> Result<(), StartError> {
+        let number = id as usize - 1;
+        let disk = self.nodes[number].disk.clone();
+        self.nodes[number] = self.try_start_on(number, disk).await?;
+        let server = self.nodes[number].server.as_ref();
+        settle(|| server.is_some_and(DataServer::is_serving)).await;
+        Ok(())
+    }
+
+    pub(crate) fn now_unix_ns(&self) -> u64 {
+        self.clock.wall_ns()
+    }
+
+    async fn start_on(&mut self, number: usize, disk: MemoryDisk) -> Node {
+        self.try_start_on(number, disk).await.unwrap()
+    }
+
+    async fn try_start_on(&mut self, number: usize, disk: MemoryDisk) -> Result<Node, StartError> {
         self.starts += 1;
         let env = env_of(&self.clock, &disk, &self.net, self.starts);
         let port = u16::try_from(number).unwrap();
@@ -121,12 +157,11 @@ impl Cluster {
             ..bed::config(vec![self.metadata.local_addr()])
         };
         let mut registry = Registry::default();
-        let server = DataServer::start(env.clone(), config, &mut registry).await.unwrap();
-        settle(|| server.is_serving()).await;
+        let server = DataServer::start(env.clone(), config, &mut registry).await?;
         let client = connect(&env, server.address());
         let control = connect(&env, server.control_address());
         let hello = greeting(cluster_key(), PROGRAM, NodeKind::Metadata, env.entropy.clone());
-        Node { disk, server: Some(server), client, control: control.with_hello(hello), registry }
+        Ok(Node { disk, server: Some(server), client, control: control.with_hello(hello), registry })
     }
 
     /// Stops it without a word, and starts it on what its disk still has.

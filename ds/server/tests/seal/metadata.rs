@@ -100,10 +100,13 @@ impl Log {
 
     pub(crate) fn hear(&mut self, ask: &AskCopies) -> Result<CopySet, Refusal> {
         let extent = id(ask.extent);
-        let record = self.extents.get_mut(&extent).filter(|record| record.home == ask.server);
-        let record = record.ok_or(Refusal::NotHome)?;
+        let may = |record: &Record| {
+            let is_backup = record.backups.iter().any(|one| one.server == ask.server);
+            record.home == ask.server || (ask.word == Word::Who && is_backup)
+        };
+        let record = self.extents.get_mut(&extent).filter(|record| may(record)).ok_or(Refusal::NotHome)?;
         match ask.word {
-            Word::Ask | Word::Seal => {}
+            Word::Ask | Word::Seal | Word::Who => {}
             Word::Lost => {
                 record.backups.retain(|one| one.server != ask.backup);
                 record.epoch += 1;

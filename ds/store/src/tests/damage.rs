@@ -8,7 +8,7 @@ use env::{Disk, OpenMode};
 use super::*;
 use crate::OpenError;
 
-async fn journal_files(disk: &MemoryDisk) -> Vec<(PathBuf, u64)> {
+pub(super) async fn journal_files(disk: &MemoryDisk) -> Vec<(PathBuf, u64)> {
     let dir = Path::new("/store/journal");
     let mut files = Vec::new();
     for name in disk.list(dir).await.unwrap() {
@@ -59,22 +59,6 @@ async fn a_damaged_record_keeps_its_segment() {
     }
     assert!(store.read(extent(1), Epoch(1), 0, 40_000).await.is_err(), "not zeros");
     assert_eq!(read_all(&store, extent(1), 24_000, 10_000).await, [9; 10_000]);
-}
-
-#[tokio::test]
-async fn a_damaged_superblock_or_a_lost_one_is_refused() {
-    let disk = MemoryDisk::new();
-    let store = open(&disk, 1).await;
-    store.write(extent(1), Epoch(1), 0, bytes(9, 100), Stability::Synced).await.unwrap();
-    store.close().await.unwrap();
-    drop(store);
-    let path = Path::new("/store/superblock");
-    disk.corrupt(path, 20, 1);
-    let opened = Store::open(&env_of(&disk, 2), &config(16 << 20), no_images()).await;
-    assert!(matches!(opened.err(), Some(OpenError::Superblock(_))));
-    disk.remove(path).await.unwrap();
-    let opened = Store::open(&env_of(&disk, 2), &config(16 << 20), no_images()).await;
-    assert!(matches!(opened.err(), Some(OpenError::Headless)));
 }
 
 #[tokio::test]

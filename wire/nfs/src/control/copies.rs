@@ -50,7 +50,7 @@ impl Encode for CopySet {
     }
 }
 
-/// What a home says of a backup.
+/// What a home says of a backup, or is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     /// Nothing: it only wants to know the copies.
@@ -61,6 +61,8 @@ pub enum Word {
     Filled,
     /// Nothing: the home is about to seal the extent, and wants to know whether it may, and at which epoch.
     Seal,
+    /// Nothing: a backup, or the home, wants to know who is home.
+    Who,
 }
 
 impl Decode for Word {
@@ -70,6 +72,7 @@ impl Decode for Word {
             1 => Self::Lost,
             2 => Self::Filled,
             3 => Self::Seal,
+            4 => Self::Who,
             value => return Err(XdrError::BadDiscriminant { what: "word about a backup", value }),
         })
     }
@@ -82,6 +85,7 @@ impl Encode for Word {
             Self::Lost => 1,
             Self::Filled => 2,
             Self::Seal => 3,
+            Self::Who => 4,
         });
     }
 }
@@ -89,13 +93,13 @@ impl Encode for Word {
 /// Arguments of COPIES.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AskCopies {
-    /// Who asks: the extent's home.
+    /// Who asks: the extent's home; with [`Word::Who`], a backup of it too.
     pub server: u32,
     /// Which extent.
     pub extent: ExtentName,
     /// What is said.
     pub word: Word,
-    /// Of which backup; 0 with [`Word::Ask`] and [`Word::Seal`].
+    /// Of which backup; 0 with [`Word::Ask`], [`Word::Seal`] and [`Word::Who`].
     pub backup: u32,
     /// The backup's `since`.
     pub since: u64,

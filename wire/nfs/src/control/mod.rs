@@ -90,6 +90,8 @@ pub enum Procedure {
     ReadData = 25,
     /// A data server asks whether an extent is at rest, and which image says all of it.
     AtRest = 26,
+    /// A backup has its home say all of an extent again.
+    SayAgain = 27,
     /// An administrator has a data server forgotten that is gone for good.
     DsRemove = 28,
     /// An administrator has everything moved away from a data server.
@@ -132,6 +134,7 @@ impl Procedure {
             24 => Self::Have,
             25 => Self::ReadData,
             26 => Self::AtRest,
+            27 => Self::SayAgain,
             28 => Self::DsRemove,
             29 => Self::DsDrain,
             30 => Self::Verify,

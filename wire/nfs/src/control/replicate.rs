@@ -123,18 +123,31 @@ pub struct ReadData {
     pub epoch: u64,
     /// From the extent's start.
     pub offset: u32,
-    /// How many bytes, at most [`limits::RECORD_DATA_BYTES_MAX`].
+    /// How many bytes, at most [`limits::RECORD_DATA_BYTES_MAX`]; none: which image is in use.
     pub length: u32,
 }
 
 xdr_struct! { ReadData { extent, epoch, offset, length } }
+
+/// Arguments of SAY_AGAIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SayAgain {
+    /// Which extent.
+    pub extent: ExtentName,
+    /// The epoch of the set as the caller knows it.
+    pub epoch: u64,
+    /// The caller: a backup of that set.
+    pub server: u32,
+}
+
+xdr_struct! { SayAgain { extent, epoch, server } }
 
 /// Body of READ_DATA's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldData {
     /// The lowest sequence of the records that say the bytes.
     pub sequence: u64,
-    /// As many as were asked for.
+    /// As many as were asked for; or the payload of the IMAGE record.
     pub data: Bytes,
 }
 

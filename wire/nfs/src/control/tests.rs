@@ -78,7 +78,7 @@ fn copies_have_their_golden_bytes() {
     assert!(decode_args::<CopySet>(encoded(&many)).is_err(), "three backups");
     let ask = AskCopies { server: 3, extent, word: Word::Filled, backup: 5, since: 0xa };
     check(&ask, "00000003 0102030405060708 00000009 00000002 00000005 000000000000000a");
-    for (number, word) in (0u32..).zip([Word::Ask, Word::Lost, Word::Filled, Word::Seal]) {
+    for (number, word) in (0u32..).zip([Word::Ask, Word::Lost, Word::Filled, Word::Seal, Word::Who]) {
         assert_eq!(encoded(&word)[..], number.to_be_bytes());
     }
     let listed = Listed { server: 3, control: "h:1".into() };
@@ -94,6 +94,7 @@ fn records_have_their_golden_bytes() {
     check(&Attach { extent, epoch: 2 }, "0102030405060708 00000009 0000000000000002");
     check(&Attached { instance: 1, sequence: 2 }, "0000000000000001 0000000000000002");
     check(&Flush { instance: 1 }, "0000000000000001");
+    check(&SayAgain { extent, epoch: 2, server: 3 }, "0102030405060708 00000009 0000000000000002 00000003");
     check(
         &ReadData { extent, epoch: 2, offset: 3, length: 4 },
         "0102030405060708 00000009 0000000000000002 00000003 00000004",
