@@ -48,9 +48,8 @@ impl Look<'_> {
 
     async fn header_block(&mut self, config: &WalConfig) -> io::Result<()> {
         let block = self.read(0, BLOCK_BYTES).await?;
-        let is_it = |header: SegmentHeader| {
-            header.seq == self.segment.seq && header.store_id == config.store_id
-        };
+        let is_it =
+            |header: SegmentHeader| header.seq == self.segment.seq && header.store_id == config.store_id;
         let good = matches!(SegmentHeader::decode(&block), Decoded::Header(header) if is_it(header));
         if !good {
             self.note(0..BLOCK_BYTES, Damage::SegmentHeader);

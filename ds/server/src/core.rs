@@ -18,7 +18,7 @@ use crate::images::Images;
 use crate::lease::Lease;
 use crate::limits::{PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX};
 use crate::metrics::Metrics;
-use crate::scrub::ScrubMetrics;
+use crate::scrub::{ScrubMetrics, Wanted};
 use crate::seal::shown::Shown;
 use crate::thaw::Thaws;
 
@@ -38,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) shown: Shown,
     /// How far the scrub is.
     pub(crate) scrub: ScrubMetrics,
+    /// What it is to look at next.
+    pub(crate) wanted: Wanted,
     /// How long an extent rests before it is sealed; 0: sealing is off.
     seal_idle_ms: AtomicU32,
     /// Requests of clients under way.
@@ -70,6 +72,7 @@ impl Core {
     ) -> Self {
         Self {
             scrub,
+            wanted: Wanted::default(),
             directory,
             images,
             shown: Shown::default(),

@@ -26,6 +26,9 @@ pub const CONTROL_CALL_MS_MAX: u64 = 2_000;
 /// A backup that has not answered for so long is replaced.
 pub const BACKUP_STALL_MS_MAX: u64 = 1_500;
 
+/// Pause before a backup is told again what our own journal did not give: the scrub is at it meanwhile.
+pub const UNREADABLE_PAUSE_MS: u64 = 500;
+
 /// Pause before a call to a backup, or about one, is made again.
 pub const BACKUP_PAUSE_MS: u64 = 50;
 

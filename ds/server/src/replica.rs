@@ -10,9 +10,7 @@ use ds_store::{ChangeError, ImageRef, Stability};
 use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::limits::RECORD_DATA_BYTES_MAX;
-use wire_nfs::control::replicate::{
-    Act, Attach, Attached, Flush, HeldData, ReadData, Replicate, SayAgain,
-};
+use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate, SayAgain};
 use wire_nfs::control::{Nothing, Refusal};
 
 use crate::copies::{self, Asked};

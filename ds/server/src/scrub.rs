@@ -14,6 +14,7 @@ mod note;
 mod plan;
 mod progress;
 mod structure;
+mod wanted;
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -29,6 +30,7 @@ pub(crate) use metrics::ScrubMetrics;
 use note::Note;
 pub(crate) use plan::Settings;
 use plan::{Now, Outcome, Plan, Step, Stock, Target};
+pub(crate) use wanted::Wanted;
 
 /// The scrub of a server.
 struct Scrub {
@@ -47,11 +49,17 @@ pub(crate) async fn run(core: Arc<Core>, settings: Settings, dir: PathBuf) {
     let (mut listed, mut noted_ms) = (Listed::default(), 0);
     loop {
         let now = scrub.now();
+        for extent in scrub.core.wanted.take() {
+            scrub.plan.lock().look_at(Target::Extent(extent), now);
+        }
         let step = scrub.plan.lock().step(now, &mut Here { core: &scrub.core, listed: &mut listed });
         let due = match step {
             Step::Rest { ms } => {
                 scrub.show();
-                scrub.core.env.clock.sleep_ms(ms).await;
+                tokio::select! {
+                    () = scrub.core.env.clock.sleep_ms(ms) => {}
+                    () = scrub.core.wanted.came() => {}
+                }
                 false
             }
             Step::Begin | Step::End => {

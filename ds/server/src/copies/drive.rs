@@ -17,7 +17,9 @@ use super::call::{self, Heard, Line};
 use super::member::{Fault, Found, Member, Step};
 use super::{ExtentCopies, Told};
 use crate::core::Core;
-use crate::limits::{BACKUP_PAUSE_MS, FILL_BYTES_PER_S, FILL_RECORDS_IN_FLIGHT_MAX, TRANSFER_BYTES_MAX};
+use crate::limits::{
+    BACKUP_PAUSE_MS, FILL_BYTES_PER_S, FILL_RECORDS_IN_FLIGHT_MAX, TRANSFER_BYTES_MAX, UNREADABLE_PAUSE_MS,
+};
 
 /// Whom records go to.
 #[derive(Clone, Copy)]
@@ -115,7 +117,14 @@ impl ExtentCopies {
             Ok(()) => Went::Well,
             Err(fault) => {
                 self.with(server, |member| member.failed(step, fault, began_ms));
-                if fault == Fault::Restarted { Went::Well } else { Went::Wrong }
+                match fault {
+                    Fault::Restarted => Went::Well,
+                    Fault::Unreadable => {
+                        core.env.clock.sleep_ms(UNREADABLE_PAUSE_MS).await;
+                        Went::Wrong
+                    }
+                    Fault::Silent | Fault::Outdated | Fault::Full => Went::Wrong,
+                }
             }
         }
     }
@@ -153,7 +162,8 @@ impl ExtentCopies {
         let Some(Some(instance)) = begun else { return Ok(()) };
         core.store.landed(self.id).await.map_err(|error| stuck(core, &error))?;
         let target = Target { server, instance, epoch };
-        let runs = core.store.runs_since(self.id, from).await.map_err(|error| unreadable(self.id, &error))?;
+        let runs =
+            core.store.runs_since(self.id, from).await.map_err(|error| unreadable(core, self.id, &error))?;
         self.send_all(core, target, runs).await?;
         self.with(server, |member| member.caught_up(from));
         Ok(())
@@ -174,7 +184,8 @@ impl ExtentCopies {
         let Some(Some(instance)) = begun else { return Ok(()) };
         let target = Target { server, instance, epoch };
         let free = core.store.rise(self.id, floor).await.map_err(|error| stuck(core, &error))?;
-        let all = core.store.overlay(self.id, free).await.map_err(|error| unreadable(self.id, &error))?;
+        let all =
+            core.store.overlay(self.id, free).await.map_err(|error| unreadable(core, self.id, &error))?;
         let bytes: u64 = all.above.iter().map(|run| u64::from(run.length)).sum();
         self.send_all(core, target, all.above).await?;
         for run in all.beneath {
@@ -239,7 +250,7 @@ impl ExtentCopies {
         while bytes.len() < length as usize {
             let got = u32::try_from(bytes.len()).expect("no more than a run");
             let found = core.store.peek(self.id, offset + got, length - got).await;
-            let found = found.map_err(|error| unreadable(self.id, &error))?;
+            let found = found.map_err(|error| unreadable(core, self.id, &error))?;
             found.iter().for_each(|piece| bytes.extend_from_slice(piece));
         }
         Ok(bytes.freeze())
@@ -280,7 +291,9 @@ fn stuck(core: &Core, error: &ds_store::ChangeError) -> Fault {
     Fault::Silent
 }
 
-fn unreadable(extent: ExtentId, error: &ds_store::ReadError) -> Fault {
+/// It is no fault of the backup's, which may have just these bytes.
+fn unreadable(core: &Core, extent: ExtentId, error: &ds_store::ReadError) -> Fault {
     tracing::error!(%extent, %error, "a backup cannot be told bytes that cannot be read");
-    Fault::Silent
+    core.wanted.want(extent);
+    Fault::Unreadable
 }

@@ -245,6 +245,7 @@ impl Member {
             }
             Fault::Full => self.full = true,
             Fault::Restarted => self.detach(),
+            Fault::Unreadable => {}
             Fault::Silent => {
                 self.detach();
                 self.failing_since_ms.get_or_insert(began_ms);
@@ -304,6 +305,8 @@ pub(crate) enum Fault {
     Outdated,
     /// The backup has no room.
     Full,
+    /// Our own journal does not give what it is to be told.
+    Unreadable,
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@
 //! Spec: RFC 1813 §3.3.6; RFC 8435 §6.
 
 use bytes::Bytes;
+use ds_store::ReadError;
 use layout::{Iomode, Role};
 use tokio::sync::SemaphorePermit;
 use wire_nfs::v3::{Nfsstat3, read};
@@ -42,7 +43,12 @@ pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfssta
         return reader::read(core, &handle, offset, count).await;
     }
     let found = core.store.read(extent, handle.epoch, offset, count).await;
-    let found = found.map_err(|error| status::of_read(&error))?;
+    let found = found.map_err(|error| {
+        if matches!(error, ReadError::Log(_) | ReadError::ImageRecord(_)) {
+            core.wanted.want(extent);
+        }
+        status::of_read(&error)
+    })?;
     let held_end = if found.end == 0 { 0 } else { extent.first_byte() + u64::from(found.end) };
     let believed_end = match found.cut {
         None => handle.size_hint_bytes,

@@ -1,7 +1,7 @@
 //! What the journal says of one extent: reading it, fetching bad bytes from a backup, and, as a backup, having the home say all again.
 //!
-//! INVARIANT: bytes are said again only if a backup of the set in force gave them, which had everything up to the last sequence, from
-//! records that are no older than the bad one.
+//! INVARIANT: bytes are said again only if a backup of the set in force gave them, which is not being filled, from records that are no older
+//! than the bad one. Where they are younger they are those of an overlay, or of acts that were not promised.
 //! Spec: docs/protocol/seal.md §10.
 
 use ds_store::{BadRun, ImageRef};
@@ -14,7 +14,7 @@ use wire_nfs::control::{Nothing, Procedure};
 use super::Scrub;
 use super::plan::Outcome;
 use crate::copies::{self, Asked};
-use crate::limits::{IMAGE_CALL_MS_MAX, SAY_AGAIN_MS_MAX, SETTLE_MS_MAX};
+use crate::limits::{IMAGE_CALL_MS_MAX, SAY_AGAIN_MS_MAX};
 use crate::link::AskError;
 
 /// Why a run is as bad as before.
@@ -24,7 +24,7 @@ enum NotRestored {
     Unknown,
     #[error("this server is not of its set, so nobody needs it")]
     NotOurs,
-    #[error("a backup is being filled, or does not have everything")]
+    #[error("a backup is being filled, or the set changes")]
     Unsettled,
     #[error("no backup gives the bytes")]
     Nobody,
@@ -66,7 +66,9 @@ impl Scrub {
         }
         // Which image a record named may still be remembered.
         let known = core.store.image(extent).await.ok().flatten();
-        if let Some((_, image)) = known.filter(|(sequence, _)| run.is_image_record && *sequence == run.sequence) {
+        if let Some((_, image)) =
+            known.filter(|(sequence, _)| run.is_image_record && *sequence == run.sequence)
+        {
             core.store.restore_image(extent, run.sequence, &image).await?;
         } else {
             match copies::ask(core, extent).await {
@@ -91,21 +93,14 @@ impl Scrub {
         again.bad.iter().any(|one| one.is_image_record == run.is_image_record && overlaps(one))
     }
 
-    /// Fetches what is bad from a backup that has everything.
-    async fn restore_at_home(
-        &self,
-        extent: ExtentId,
-        run: BadRun,
-        set: &CopySet,
-    ) -> Result<(), NotRestored> {
+    /// Fetches what is bad from a backup that has it.
+    async fn restore_at_home(&self, extent: ExtentId, run: BadRun, set: &CopySet) -> Result<(), NotRestored> {
         let core = &self.core;
         if set.backups.iter().any(|one| one.filling) {
             return Err(NotRestored::Unsettled);
         }
         let kept = copies::keep(core, set).ok_or(NotRestored::Nobody)?;
-        kept.opened(core).await.map_err(|_| NotRestored::Unsettled)?;
-        let settled = kept.settle(core, core.store.sequence(extent), SETTLE_MS_MAX).await;
-        settled.map_err(|_| NotRestored::Unsettled)?;
+        // Not that it has everything: what lacks these bytes may just be the reason that it does not. Its sequences tell.
         if !kept.is_at_epoch(Epoch(set.epoch)) {
             return Err(NotRestored::Unsettled);
         }

@@ -200,6 +200,13 @@ impl Plan {
         }
     }
 
+    /// Somebody found this bad: it is next, unless it is known to be bad and is looked at again anyway.
+    pub(crate) fn look_at(&mut self, target: Target, now: Now) {
+        if self.again.len() < SCRUB_AGAIN_MAX {
+            self.again.entry(target).or_insert((0, now.ms));
+        }
+    }
+
     /// Something was found that is no target of its own, when the round had ended.
     pub(crate) fn note(&mut self, outcome: Outcome) {
         let Outcome { repaired, bad } = outcome;

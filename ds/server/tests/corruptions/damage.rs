@@ -52,7 +52,8 @@ impl Budget {
             let name = damage.path.file_stem().unwrap().to_str().unwrap();
             let found = log.groups.iter().find(|(_, group)| {
                 let shape = group.shape();
-                (0..shape.slots()).any(|slot| shape.image(slot).is_some_and(|(one, _)| one.to_string() == name))
+                (0..shape.slots())
+                    .any(|slot| shape.image(slot).is_some_and(|(one, _)| one.to_string() == name))
             });
             // One that is in no group is not needed: the journal has the bytes.
             let Some((number, group)) = found else { return true };
@@ -101,8 +102,10 @@ impl Damage {
             7..58 => dice.pick(&places::segments(cluster, server).await).clone(),
             _ => {
                 let files = places::paths_in(cluster, server, "/ds/images").await;
-                let files: Vec<PathBuf> =
-                    files.into_iter().filter(|path| path.extension().is_some_and(|one| one == "img")).collect();
+                let files: Vec<PathBuf> = files
+                    .into_iter()
+                    .filter(|path| path.extension().is_some_and(|one| one == "img"))
+                    .collect();
                 if files.is_empty() {
                     return None;
                 }
@@ -130,9 +133,11 @@ impl Damage {
             false => (at / BLOCK * BLOCK, (at / BLOCK * BLOCK + BLOCK).min(whole.len())),
         };
         let before = whole.slice(start..end);
-        let after: Vec<u8> = before.iter().map(|byte| byte ^ u8::try_from(1 + dice.below(255)).unwrap()).collect();
+        let after: Vec<u8> =
+            before.iter().map(|byte| byte ^ u8::try_from(1 + dice.below(255)).unwrap()).collect();
         let changed = places.iter().filter(|one| one.start < end && start < one.end);
-        let changed = changed.map(|one| Place { start: one.start.max(start), end: one.end.min(end), ..one.clone() });
+        let changed =
+            changed.map(|one| Place { start: one.start.max(start), end: one.end.min(end), ..one.clone() });
         Some(Self { server, path, part, start, before, after, changed: changed.collect() })
     }
 

@@ -41,9 +41,8 @@ pub(crate) fn number_of(path: &Path) -> Option<u64> {
 impl Record {
     fn at(bytes: &[u8], segment: u64, at: usize) -> Option<Self> {
         let head = bytes.get(at..at + HEADER)?;
-        let is_it = &head[..4] == b"WREC"
-            && u64_at(head, 32) == segment
-            && u32_at(head, 48) as usize * 8 == at;
+        let is_it =
+            &head[..4] == b"WREC" && u64_at(head, 32) == segment && u32_at(head, 48) as usize * 8 == at;
         if !is_it {
             return None;
         }

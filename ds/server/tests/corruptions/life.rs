@@ -15,7 +15,7 @@ const FRAME: usize = 64 << 10;
 /// How often a scrub begins here.
 const PERIOD_MS: u64 = 1_000;
 /// Most corruptions in one life.
-const LIFE_MAX: u64 = 60;
+pub(crate) const LIFE_MAX: u64 = 60;
 /// Rounds of the scrub after which nothing may be left to find.
 const ROUNDS_MAX: usize = 8;
 
@@ -28,19 +28,41 @@ pub(crate) struct Life {
     /// How many may be lost in the end.
     losses: usize,
     made: u64,
+    /// The corruptions of the last epoch.
+    last: Vec<String>,
     next_index: u32,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("of {:?}, after {} corruptions: {:#?}", self.living, self.made, self.last);
+        }
+    }
 }
 
 impl Life {
     pub(crate) async fn begin(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let (profile, servers) =
-            *dice.pick(&[(Profile::TwoPlusOne, 4), (Profile::TwoPlusOne, 5), (Profile::FourPlusTwo, 6), (Profile::TwoCopies, 3)]);
+        let (profile, servers) = *dice.pick(&[
+            (Profile::TwoPlusOne, 4),
+            (Profile::TwoPlusOne, 5),
+            (Profile::FourPlusTwo, 6),
+            (Profile::TwoCopies, 3),
+        ]);
         let cluster = Cluster::new(servers).await;
         let losses = 1;
         let living = (1..=servers).collect();
-        let mut life =
-            Self { cluster, dice, files: BTreeMap::new(), living, losses, made: 0, next_index: 1 };
+        let mut life = Self {
+            cluster,
+            dice,
+            files: BTreeMap::new(),
+            living,
+            losses,
+            made: 0,
+            last: Vec::new(),
+            next_index: 1,
+        };
         life.seal_groups(profile).await;
         // What is hot from now on stays so; and everybody scrubs.
         life.cluster.log.lock().unwrap().roster.seal_idle_ms = 0;
@@ -151,6 +173,11 @@ impl Life {
         let servers: BTreeSet<u32> = all.iter().map(|one| one.server).collect();
         let down: Vec<u32> = servers.into_iter().filter(|_| self.dice.is_one_in(2)).collect();
         let before = self.found();
+        self.last = all
+            .iter()
+            .map(|one| format!("{one}{}", if down.contains(&one.server) { ", while it is down" } else { "" }))
+            .collect();
+        tracing::info!("{:#?}", self.last);
         for damage in all.iter().filter(|one| !down.contains(&one.server)) {
             damage.apply(&self.cluster);
         }
@@ -201,7 +228,10 @@ impl Life {
             match read {
                 Ok(read) => {
                     assert!(read[..bytes.len()] == bytes[..], "wrong bytes of {one}");
-                    assert!(read[bytes.len()..].iter().all(|byte| *byte == 0), "bytes behind the end of {one}");
+                    assert!(
+                        read[bytes.len()..].iter().all(|byte| *byte == 0),
+                        "bytes behind the end of {one}"
+                    );
                 }
                 Err(_) => refused += 1,
             }

@@ -66,7 +66,10 @@ async fn all_that_lives_is_read_and_nothing_else() {
     flip(&disk, &pattern(41, PART as usize), 20_000).await;
     let (_, bad) = bad_of(&store, extent(1)).await;
     let segment = bad[0].segment;
-    assert_eq!(bad, [BadRun { offset: 41 * PART, length: PART, sequence: 42, is_image_record: false, segment }]);
+    assert_eq!(
+        bad,
+        [BadRun { offset: 41 * PART, length: PART, sequence: 42, is_image_record: false, segment }]
+    );
     assert_eq!(store.usage().bad_blocks, 1);
     // What was written over may be as bad as it likes, where no block is shared.
     for (at, length) in [(5 * PART, 8_192), (5 * PART + 8_192, PART - 8_192)] {

@@ -19,7 +19,9 @@ async fn try_open(disk: &MemoryDisk) -> Result<Store, OpenError> {
 /// A store of eight extents, closed, and the one segment of its journal.
 async fn closed() -> (MemoryDisk, PathBuf, u64) {
     let disk = MemoryDisk::new();
-    let store = Store::open(&env_of(&disk, 1), &crate::StoreConfig::new("/store", 64 << 20), no_images()).await.unwrap();
+    let store = Store::open(&env_of(&disk, 1), &crate::StoreConfig::new("/store", 64 << 20), no_images())
+        .await
+        .unwrap();
     for ino in 1..=8 {
         store.write(extent(ino), Epoch(1), 0, bytes(9, 30_000), Stability::Synced).await.unwrap();
     }
@@ -54,7 +56,11 @@ async fn one_of_two_superblocks_is_enough() {
         for is_gone in [true, false] {
             let (disk, ..) = closed().await;
             let path = Path::new(name);
-            if is_gone { disk.remove(path).await.unwrap() } else { disk.corrupt(path, 20, 1) }
+            if is_gone {
+                disk.remove(path).await.unwrap()
+            } else {
+                disk.corrupt(path, 20, 1)
+            }
             let store = try_open(&disk).await.unwrap();
             all_are_there(&store).await;
             let is_old = is_gone && name == SUPERBLOCKS[1];
@@ -130,7 +136,8 @@ async fn payload_that_is_bad_without_a_footer_is_refused_to_readers_and_fetched_
     // The third record's: header and table are right.
     let file = disk.open(&path, env::OpenMode::READ).await.unwrap();
     let third = file.read_at(0, 1 << 20).await.unwrap();
-    let third = third.chunks(4096).enumerate().filter(|(_, block)| block.starts_with(b"WREC")).nth(2).unwrap().0;
+    let third =
+        third.chunks(4096).enumerate().filter(|(_, block)| block.starts_with(b"WREC")).nth(2).unwrap().0;
     disk.corrupt(&path, third as u64 * 4096 + 5_000, 1);
     let store = try_open(&disk).await.unwrap();
     assert!(store.read(extent(3), Epoch(1), 0, 30_000).await.is_err());
