@@ -404,11 +404,13 @@ async fn bad_data_of_a_backup_are_said_again_by_the_home() {
     for index in 1..=3 {
         written(&cluster, index, 1, &[2]).await;
     }
+    let piece = noise(99, 40_000);
+    cluster.write(extent(2), 8 * FRAME, &piece).await;
     let (path, at) = place_of(&cluster, 2, &content(2)).await;
-    let (own, there) = place_of(&cluster, 1, &content(2)).await;
+    let (own, there) = place_of(&cluster, 1, &piece).await;
     scrub(&mut cluster, 2).await;
-    // The home is as bad in another place: what the backup has is not taken away before that is good again.
-    flip(&cluster, 1, &own, there + 30 * 4096);
+    // The home is as bad in another record: what the backup has is not taken away before that is good again.
+    flip(&cluster, 1, &own, there + 5_000);
     flip(&cluster, 2, &path, at + 2 * 4096 + 5);
     cluster.until_so("found", || 0 < usage(&cluster, 2).scrub_bad).await;
     a_whole_round(&cluster, 2).await;
@@ -421,6 +423,7 @@ async fn bad_data_of_a_backup_are_said_again_by_the_home() {
     check(&cluster, 2).await;
     cluster.lose(1);
     check(&cluster, 2).await;
+    assert_eq!(cluster.read(extent(2), 8 * FRAME, piece.len()).await, Ok(piece));
 }
 
 #[tokio::test]
