@@ -45,7 +45,7 @@ impl Budget {
         let file = (server, damage.path.clone());
         let parts: BTreeSet<Part> = damage.changed.iter().map(|place| place.part).collect();
         if parts.contains(&Part::Superblock) {
-            return *self.superblocks.entry(server).or_insert(damage.path.clone()) == damage.path;
+            return *self.superblocks.entry(server).or_insert_with(|| damage.path.clone()) == damage.path;
         }
         if damage.path.extension().is_some_and(|ending| ending == "img") {
             let log = cluster.log.lock().unwrap();

@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use client::control::greeting;
 use ds_server::{DataServer, DsConfig, StartError};
-use env::Clock;
 use env::memory::net::MemoryNet;
 use env::memory::{Crash, ManualClock, MemoryDisk};
 use env_transport::{CallError, Limits, RpcClient, Server, serve};
@@ -26,6 +25,8 @@ use wire_xdr::{Decode, Encode, Writer};
 
 use crate::bed::{self, any_address, cluster_key, connect, env_of, handle_key, settle, tick};
 
+#[path = "looks.rs"]
+mod looks;
 #[path = "metadata.rs"]
 mod metadata;
 
@@ -108,7 +109,7 @@ impl Cluster {
     }
 
     async fn start(&mut self, number: usize, disk: MemoryDisk) -> Node {
-        let node = self.start_on(number, disk).await;
+        let node = self.try_start_on(number, disk).await.unwrap();
         settle(|| node.server.as_ref().is_some_and(DataServer::is_serving)).await;
         node
     }
@@ -132,14 +133,6 @@ impl Cluster {
         let server = self.nodes[number].server.as_ref();
         settle(|| server.is_some_and(DataServer::is_serving)).await;
         Ok(())
-    }
-
-    pub(crate) fn now_unix_ns(&self) -> u64 {
-        self.clock.wall_ns()
-    }
-
-    async fn start_on(&mut self, number: usize, disk: MemoryDisk) -> Node {
-        self.try_start_on(number, disk).await.unwrap()
     }
 
     async fn try_start_on(&mut self, number: usize, disk: MemoryDisk) -> Result<Node, StartError> {
@@ -601,25 +594,5 @@ impl Cluster {
         let mut log = self.log.lock().unwrap();
         log.groups.get_mut(&group).unwrap().rehome(slot, DataServerId(server)).unwrap();
         Ok(())
-    }
-
-    pub(crate) fn journal_bytes(&self, server: u32) -> u64 {
-        self.nodes[server as usize - 1].server.as_ref().unwrap().usage().live_bytes
-    }
-
-    /// A counter of a server.
-    pub(crate) fn count(&self, server: u32, name: &str) -> u64 {
-        let mut page = String::new();
-        let registry = &self.nodes[server as usize - 1].registry;
-        prometheus_client::encoding::text::encode(&mut page, registry).unwrap();
-        let lines = page.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix("_total "));
-        lines.map(|value| value.parse::<u64>().unwrap()).sum()
-    }
-
-    /// Files of images on a server's disk.
-    pub(crate) async fn files(&self, server: u32) -> Vec<String> {
-        let disk = &self.nodes[server as usize - 1].disk;
-        let names = env::Disk::list(disk, "/ds/images".as_ref()).await.unwrap();
-        names.into_iter().filter(|name| name.ends_with(".img")).collect()
     }
 }
