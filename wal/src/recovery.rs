@@ -132,8 +132,10 @@ async fn find(files: &Files, config: &WalConfig, seq: u64) -> Result<Found, Open
         segment.file.set_len(file_bytes).await?;
         segment.note_room().await?;
     }
-    // Records leave the last block to the footer.
-    let is_footer_bad = config.shows_damaged && last_block.iter().any(|byte| *byte != 0);
+    // Records leave the last block to the footer. A crash may take back a file's length: then its last block is any.
+    let whole_bytes = header.map_or(config.segment_bytes, |header| header.segment_bytes);
+    let is_whole = file_bytes == whole_bytes;
+    let is_footer_bad = config.shows_damaged && is_whole && last_block.iter().any(|byte| *byte != 0);
     let is_ended = trailer.is_some() || is_footer_bad;
     Ok(Found { segment, header, trailer, last_block, is_ended })
 }
