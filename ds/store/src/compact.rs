@@ -11,7 +11,7 @@ use wal::{AppendError, Durability, Location, Record};
 
 use crate::extent::Keep;
 use crate::limits::{COPIES_MAX, RELOCATE_BYTES_MAX};
-use crate::pieces::{RECORD_WEIGHT_BYTES, Source};
+use crate::pieces::{Piece, RECORD_WEIGHT_BYTES, Source};
 use crate::record::{Act, Kind};
 use crate::store::Inner;
 
@@ -112,7 +112,12 @@ impl Inner {
             for (offset, piece) in keep.data {
                 let Source::Data { at, skip } = piece.source else { continue };
                 let read = self.wal.read(at, skip..skip + piece.length).await;
-                let data = read.map_err(|error| self.unreadable(segment, error))?;
+                let data = match read {
+                    Ok(data) => data,
+                    // Said again, or written over, meanwhile.
+                    Err(_) if !self.keeps(extent, segment, records, at) => continue,
+                    Err(error) => return Err(self.unreadable(segment, error)),
+                };
                 let (sequence, length) = (piece.sequence, piece.length);
                 let act = Act { kind: Kind::Write, extent, epoch, sequence, offset, length };
                 batch.push(act, act.record(vec![data]));
@@ -131,6 +136,13 @@ impl Inner {
         let shard = self.index.shard(extent);
         let known = shard.get(&extent)?;
         Some((known.keep(extent, segment, records)?, known.epoch))
+    }
+
+    /// Whether data of the record at this place must still be copied.
+    fn keeps(&self, extent: ExtentId, segment: u64, records: u32, place: Location) -> bool {
+        let is_it = |piece: &Piece| matches!(piece.source, Source::Data { at, .. } if at == place);
+        self.keep(extent, segment, records)
+            .is_some_and(|(keep, _)| keep.data.iter().any(|(_, piece)| is_it(piece)))
     }
 
     async fn write_copies(&self, segment: u64, batch: Batch) -> Result<usize, EmptyError> {

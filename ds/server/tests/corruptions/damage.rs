@@ -99,7 +99,13 @@ impl Damage {
         let path = match dice.below(100) {
             0..4 => Path::new(*dice.pick(&["/ds/superblock", "/ds/superblock.copy"])).to_owned(),
             4..7 => Path::new("/ds/scrub").to_owned(),
-            7..58 => dice.pick(&places::segments(cluster, server).await).clone(),
+            7..58 => {
+                let segments = places::segments(cluster, server).await;
+                if segments.is_empty() {
+                    return None;
+                }
+                dice.pick(&segments).clone()
+            }
             _ => {
                 let files = places::paths_in(cluster, server, "/ds/images").await;
                 let files: Vec<PathBuf> = files
