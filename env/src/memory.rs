@@ -6,5 +6,5 @@ mod entropy;
 pub mod net;
 
 pub use clock::ManualClock;
-pub use disk::{Crash, DiskCounts, MemoryDisk};
+pub use disk::{Crash, CrashPoint, DiskCounts, MemoryDisk, Operation, Reached};
 pub use entropy::SeededEntropy;

@@ -7,6 +7,7 @@
 //! INVARIANT: bytes covered by a sync that answered `Ok` survive every crash.
 //! INVARIANT: a handle opened before a crash answers errors after it.
 
+mod crash_point;
 mod file;
 mod pages;
 
@@ -15,6 +16,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use self::crash_point::Ahead;
+pub use self::crash_point::{CrashPoint, Operation, Reached};
 use self::file::MemoryFile;
 use self::pages::FileState;
 use super::entropy::splitmix64;
@@ -75,6 +78,8 @@ struct DiskState {
     turns: (u32, u32),
     /// Writes and syncs left before the power goes; `None`: it stays on.
     power_left: Option<u64>,
+    /// What changes the disk is counted, and one of these operations may be the last.
+    ahead: Ahead,
 }
 
 #[derive(Debug, Clone)]
@@ -119,6 +124,7 @@ impl MemoryDisk {
             faults: Vec::new(),
             turns: (1, 1),
             power_left: None,
+            ahead: Ahead::default(),
         };
         Self { state: Arc::new(Mutex::new(state)), mounted: None }
     }
@@ -141,11 +147,13 @@ impl MemoryDisk {
         state.generation += 1;
         state.power_left = None;
         state.faults.clear();
+        let lost = state.ahead.crash();
         let mut seed = match crash {
             Crash::Tear { seed } => seed,
             Crash::Drop | Crash::Keep => 0,
         };
-        for file in state.files.values_mut() {
+        for (id, file) in &mut state.files {
+            lost.iter().filter(|lost| lost.file == *id).for_each(|lost| file.lose(&lost.writes));
             file.crash(|| match crash {
                 Crash::Drop => false,
                 Crash::Keep => true,
@@ -259,6 +267,45 @@ impl DiskState {
         }
     }
 
+    /// Finds or makes a file; answers its number and the generation of its handle.
+    fn open(&mut self, path: &Path, mode: OpenMode) -> io::Result<(u64, u64)> {
+        let id = match self.names.get(path) {
+            Some(_) if mode.create && mode.exclusive => {
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is there"));
+            }
+            Some(id) => *id,
+            None if mode.create => {
+                let known = path.parent().is_some_and(|dir| self.dirs.contains_key(dir));
+                if !known {
+                    return Err(absent(path));
+                }
+                let id = self.file_next;
+                self.file_next += 1;
+                self.files.insert(id, FileState::default());
+                self.names.insert(path.to_path_buf(), id);
+                id
+            }
+            None => return Err(absent(path)),
+        };
+        if mode.truncate {
+            self.files.get_mut(&id).ok_or_else(|| absent(path))?.set_len(0);
+        }
+        Ok((id, self.generation))
+    }
+
+    /// Makes the names in a directory durable.
+    fn sync_dir(&mut self, dir: &Path) -> io::Result<()> {
+        if !self.dirs.contains_key(dir) {
+            return Err(absent(dir));
+        }
+        self.admit(FaultOn::Sync)?;
+        let inside = self.names.iter().filter(|(path, _)| in_dir(path, dir));
+        let inside: Vec<(PathBuf, u64)> = inside.map(|(path, id)| (path.clone(), *id)).collect();
+        self.durable_names.retain(|path, _| !in_dir(path, dir));
+        self.durable_names.extend(inside);
+        Ok(())
+    }
+
     /// Drops files that no name leads to, now or after a crash, and that nobody can have open.
     fn forget_nameless(&mut self) {
         let (names, durable) = (&self.names, &self.durable_names);
@@ -278,30 +325,12 @@ impl Disk for MemoryDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> BoxFuture<'static, io::Result<Arc<dyn File>>> {
         let (disk, path) = (self.clone(), path.to_path_buf());
         Box::pin(async move {
-            let mut state = disk.lock_alive()?;
-            let id = match state.names.get(&path) {
-                Some(_) if mode.create && mode.exclusive => {
-                    return Err(io::Error::new(io::ErrorKind::AlreadyExists, "the file is there"));
-                }
-                Some(id) => *id,
-                None if mode.create => {
-                    let known = path.parent().is_some_and(|dir| state.dirs.contains_key(dir));
-                    if !known {
-                        return Err(absent(&path));
-                    }
-                    let id = state.file_next;
-                    state.file_next += 1;
-                    state.files.insert(id, FileState::default());
-                    state.names.insert(path.clone(), id);
-                    id
-                }
-                None => return Err(absent(&path)),
+            let (id, generation) = {
+                let will_change =
+                    mode.truncate || mode.create && !disk.lock_alive()?.names.contains_key(&path);
+                let operation = if will_change { Operation::Name } else { Operation::Look };
+                disk.act(operation, &path, |state| state.open(&path, mode)).await?
             };
-            if mode.truncate {
-                state.files.get_mut(&id).ok_or_else(|| absent(&path))?.set_len(0);
-            }
-            let generation = state.generation;
-            drop(state);
             let file: Arc<dyn File> = Arc::new(MemoryFile::new(disk, id, generation, mode.write));
             Ok(file)
         })
@@ -309,18 +338,22 @@ impl Disk for MemoryDisk {
 
     fn remove(&self, path: &Path) -> BoxFuture<'static, io::Result<()>> {
         let (disk, path) = (self.clone(), path.to_path_buf());
-        Box::pin(
-            async move { disk.lock_alive()?.names.remove(&path).map(|_| ()).ok_or_else(|| absent(&path)) },
-        )
+        Box::pin(async move {
+            let remove =
+                |state: &mut DiskState| state.names.remove(&path).map(drop).ok_or_else(|| absent(&path));
+            disk.act(Operation::Name, &path, remove).await
+        })
     }
 
     fn rename(&self, from: &Path, to: &Path) -> BoxFuture<'static, io::Result<()>> {
         let (disk, from, to) = (self.clone(), from.to_path_buf(), to.to_path_buf());
         Box::pin(async move {
-            let mut state = disk.lock_alive()?;
-            let id = state.names.remove(&from).ok_or_else(|| absent(&from))?;
-            state.names.insert(to, id);
-            Ok(())
+            let rename = |state: &mut DiskState| {
+                let id = state.names.remove(&from).ok_or_else(|| absent(&from))?;
+                state.names.insert(to.clone(), id);
+                Ok(())
+            };
+            disk.act(Operation::Name, &from, rename).await
         })
     }
 
@@ -353,22 +386,7 @@ impl Disk for MemoryDisk {
 
     fn sync_dir(&self, dir: &Path) -> BoxFuture<'static, io::Result<()>> {
         let (disk, dir) = (self.clone(), dir.to_path_buf());
-        Box::pin(async move {
-            let mut state = disk.lock_alive()?;
-            if !state.dirs.contains_key(&dir) {
-                return Err(absent(&dir));
-            }
-            state.admit(FaultOn::Sync)?;
-            let inside: Vec<(PathBuf, u64)> = state
-                .names
-                .iter()
-                .filter(|(path, _)| in_dir(path, &dir))
-                .map(|(path, id)| (path.clone(), *id))
-                .collect();
-            state.durable_names.retain(|path, _| !in_dir(path, &dir));
-            state.durable_names.extend(inside);
-            Ok(())
-        })
+        Box::pin(async move { disk.act(Operation::SyncNames, &dir, |state| state.sync_dir(&dir)).await })
     }
 
     fn exists(&self, path: &Path) -> BoxFuture<'static, io::Result<bool>> {

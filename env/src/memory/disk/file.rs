@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 
 use bytes::Bytes;
 
-use super::{DiskState, FaultOn, FileState, MemoryDisk};
+use super::{DiskState, FaultOn, FileState, MemoryDisk, Operation};
 use crate::{BoxFuture, File};
 
 #[derive(Clone)]
@@ -36,30 +36,48 @@ impl MemoryFile {
         self.lock()
     }
 
-    fn write(&self, data: &[Bytes], offset: u64) -> io::Result<()> {
-        let mut state = self.lock_writable()?;
-        state.admit(FaultOn::Write)?;
-        let bytes: u64 = data.iter().map(|part| part.len() as u64).sum();
-        state.counts.writes += 1;
-        state.counts.write_bytes += bytes;
-        state.grow(self.id, offset + bytes)?;
-        let file = state.file(self.id);
-        let mut at = offset;
-        for part in data {
-            file.write(at, part);
-            at += part.len() as u64;
-        }
-        Ok(())
+    async fn write(&self, data: &[Bytes], offset: u64) -> io::Result<()> {
+        drop(self.lock_writable()?);
+        self.act(Operation::Write, |state| {
+            state.admit(FaultOn::Write)?;
+            let bytes: u64 = data.iter().map(|part| part.len() as u64).sum();
+            state.counts.writes += 1;
+            state.counts.write_bytes += bytes;
+            state.grow(self.id, offset + bytes)?;
+            let file = state.file(self.id);
+            let mut at = offset;
+            for part in data {
+                file.write(at, part);
+                at += part.len() as u64;
+            }
+            Ok(())
+        })
+        .await
     }
 
     async fn sync(&self) -> io::Result<()> {
         let writes = self.lock()?.file(self.id).writes();
         self.take_turns(|turns| turns.1).await;
-        let mut state = self.lock()?;
-        state.admit(FaultOn::Sync)?;
-        state.counts.syncs += 1;
-        state.file(self.id).sync(writes);
-        Ok(())
+        self.act(Operation::Sync, |state| {
+            state.admit(FaultOn::Sync)?;
+            state.counts.syncs += 1;
+            state.file(self.id).sync(writes);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Carries out an operation, unless the power goes.
+    async fn act<T>(
+        &self,
+        operation: Operation,
+        act: impl FnOnce(&mut DiskState) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let done = self.lock()?.reach(operation, Some(self.id), act);
+        match done {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
     }
 
     /// Lets others run, as a real write or sync does.
@@ -70,10 +88,13 @@ impl MemoryFile {
         }
     }
 
-    fn change(&self, change: impl FnOnce(&mut FileState)) -> io::Result<()> {
-        let mut state = self.lock_writable()?;
-        change(state.file(self.id));
-        Ok(())
+    async fn change(&self, change: impl FnOnce(&mut FileState)) -> io::Result<()> {
+        drop(self.lock_writable()?);
+        self.act(Operation::Room, |state| {
+            change(state.file(self.id));
+            Ok(())
+        })
+        .await
     }
 }
 
@@ -101,7 +122,7 @@ impl File for MemoryFile {
         let file = self.clone();
         Box::pin(async move {
             file.take_turns(|turns| turns.0).await;
-            file.write(&data, offset)
+            file.write(&data, offset).await
         })
     }
 
@@ -109,7 +130,7 @@ impl File for MemoryFile {
         let file = self.clone();
         Box::pin(async move {
             file.take_turns(|turns| turns.0).await;
-            file.write(&data, offset)?;
+            file.write(&data, offset).await?;
             file.sync().await
         })
     }
@@ -117,12 +138,14 @@ impl File for MemoryFile {
     fn read_at(&self, offset: u64, len: usize) -> BoxFuture<'static, io::Result<Bytes>> {
         let file = self.clone();
         Box::pin(async move {
-            let mut state = file.lock()?;
-            state.admit(FaultOn::Read)?;
-            let bytes = state.file(file.id).read(offset, len);
-            state.counts.reads += 1;
-            state.counts.read_bytes += bytes.len() as u64;
-            Ok(bytes)
+            file.act(Operation::Look, |state| {
+                state.admit(FaultOn::Read)?;
+                let bytes = state.file(file.id).read(offset, len);
+                state.counts.reads += 1;
+                state.counts.read_bytes += bytes.len() as u64;
+                Ok(bytes)
+            })
+            .await
         })
     }
 
@@ -134,17 +157,20 @@ impl File for MemoryFile {
     fn allocate(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
         let file = self.clone();
         Box::pin(async move {
-            let mut state = file.lock_writable()?;
-            state.admit(FaultOn::Allocate)?;
-            state.grow(file.id, offset + len)?;
-            state.file(file.id).reserve(offset, len);
-            Ok(())
+            drop(file.lock_writable()?);
+            file.act(Operation::Room, |state| {
+                state.admit(FaultOn::Allocate)?;
+                state.grow(file.id, offset + len)?;
+                state.file(file.id).reserve(offset, len);
+                Ok(())
+            })
+            .await
         })
     }
 
     fn set_len(&self, len: u64) -> BoxFuture<'static, io::Result<()>> {
         let file = self.clone();
-        Box::pin(async move { file.change(|state| state.set_len(len)) })
+        Box::pin(async move { file.change(|state| state.set_len(len)).await })
     }
 
     fn len(&self) -> BoxFuture<'static, io::Result<u64>> {
@@ -169,6 +195,6 @@ impl File for MemoryFile {
 
     fn punch(&self, offset: u64, len: u64) -> BoxFuture<'static, io::Result<()>> {
         let file = self.clone();
-        Box::pin(async move { file.change(|state| state.punch(offset, len)) })
+        Box::pin(async move { file.change(|state| state.punch(offset, len)).await })
     }
 }

@@ -165,6 +165,11 @@ impl FileState {
         }
     }
 
+    /// No crash leaves anything of these writes any more, whatever it does with others.
+    pub(super) fn lose(&mut self, writes: &Range<u64>) {
+        self.unsynced.retain(|(number, ..)| !writes.contains(number));
+    }
+
     /// Leaves the durable image and those unsynced sectors that `survives` is true for.
     pub(super) fn crash(&mut self, mut survives: impl FnMut() -> bool) {
         for (_, offset, len) in std::mem::take(&mut self.unsynced) {
