@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 #![allow(clippy::unwrap_used, reason = "only tests use it")]
 
+pub(crate) mod life;
 pub(crate) mod metadata;
 pub(crate) mod roster;
 

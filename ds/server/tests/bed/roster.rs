@@ -1,18 +1,18 @@
 //! What modelled metadata servers with a log of their own have in common: the handshake, who has registered, and leases that last.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
-use wire_nfs::control::{ControlGate, NodeKind, PROGRAM, Procedure, decode_args, put_reply};
+use wire_nfs::control::{ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply};
 use wire_xdr::Writer;
 
 use super::cluster_key;
 use super::metadata::HANDLE_KEY;
 
-/// Leases outlive every test.
+/// Leases outlive every test, unless it says otherwise.
 const LEASE_MS: u32 = 600_000;
 
 /// Data servers, numbered as they come.
@@ -20,9 +20,13 @@ const LEASE_MS: u32 = 600_000;
 pub(crate) struct Roster {
     gates: HashMap<u64, ControlGate>,
     pub(crate) addresses: BTreeMap<u32, String>,
-    ids: HashMap<[u8; 16], u32>,
+    pub(crate) ids: HashMap<[u8; 16], u32>,
     /// How long extents rest before they are sealed; 0: never.
     pub(crate) seal_idle_ms: u32,
+    /// How long leases are, if not very long.
+    pub(crate) lease_ms: Option<u32>,
+    /// Servers that have something to do before they get a lease.
+    pub(crate) held: BTreeSet<u32>,
 }
 
 impl Roster {
@@ -37,23 +41,29 @@ impl Roster {
         }
         let secret = gate.peer().unwrap().secret.clone();
         let (mut w, seal_idle_ms) = (Writer::new(), self.seal_idle_ms);
+        let lease_ms = self.lease_ms.unwrap_or(LEASE_MS);
         match Procedure::from_number(procedure).unwrap() {
             Procedure::Register => {
                 let register: Register = decode_args(args.clone()).unwrap();
                 let next = u32::try_from(self.ids.len()).unwrap() + 1;
                 let server = *self.ids.entry(register.uuid).or_insert(next);
                 self.addresses.insert(server, register.control);
+                if self.held.contains(&server) {
+                    put_reply::<Registered>(&mut w, &Err(Refusal::Busy));
+                    return Some(w);
+                }
                 let key = SealedKey::seal(&secret, [3; 16], &HANDLE_KEY);
                 let directory = self.directory();
-                put_reply(
-                    &mut w,
-                    &Ok(Registered { server, lease_ms: LEASE_MS, key, seal_idle_ms, directory }),
-                );
+                put_reply(&mut w, &Ok(Registered { server, lease_ms, key, seal_idle_ms, directory }));
             }
             Procedure::Heartbeat => {
-                let _: Heartbeat = decode_args(args.clone()).unwrap();
+                let beat: Heartbeat = decode_args(args.clone()).unwrap();
+                if self.held.contains(&beat.server) {
+                    put_reply::<Renewed>(&mut w, &Err(Refusal::RegisterAgain));
+                    return Some(w);
+                }
                 let directory = Some(self.directory());
-                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms, directory }));
+                put_reply(&mut w, &Ok(Renewed { lease_ms, seal_idle_ms, directory }));
             }
             _ => return None,
         }

@@ -13,7 +13,7 @@ use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::groups::{AskGroup, GroupSlot};
 use wire_nfs::control::images::{
-    AskAtRest, AtRest, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw,
+    Adopt, AskAtRest, AtRest, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw,
 };
 use wire_nfs::control::{Nothing, Procedure, Refusal, decode_args, put_reply};
 use wire_rpc::accepted_success;
@@ -56,6 +56,15 @@ pub(crate) enum Refusing {
     Busy,
 }
 
+/// What an extent's home is still to do, before it may be sealed or a handle given out.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Work {
+    /// To forget what is behind so many bytes.
+    Cut(u32),
+    /// To take it up from its image.
+    Adopt(Adopt),
+}
+
 /// The metadata server's state.
 #[derive(Default)]
 pub(crate) struct Log {
@@ -77,9 +86,14 @@ pub(crate) struct Log {
     /// Words that were given.
     pub(crate) said: Vec<(ImageId, ImageWord)>,
     pub(crate) making: BTreeSet<ImageId>,
+    /// Images that are being made again, and where.
+    pub(crate) remaking: BTreeSet<(u32, ImageId)>,
     pub(crate) is_silent: bool,
     /// Of every file.
     pub(crate) size_bytes: u64,
+    pub(crate) pending: BTreeMap<ExtentId, Work>,
+    /// Servers that are to forget extents, at which epochs.
+    pub(crate) owed: BTreeMap<u32, BTreeMap<ExtentId, u64>>,
     pub(crate) roster: Roster,
 }
 
@@ -105,18 +119,26 @@ impl Log {
             record.home == ask.server || (ask.word == Word::Who && is_backup)
         };
         let record = self.extents.get_mut(&extent).filter(|record| may(record)).ok_or(Refusal::NotHome)?;
-        match ask.word {
-            Word::Ask | Word::Seal | Word::Who => {}
-            Word::Lost => {
-                record.backups.retain(|one| one.server != ask.backup);
+        // What was said of an earlier stay as a backup is no news.
+        let fits = |one: &KeptBy| one.server == ask.backup && (ask.since == 0 || one.since == ask.since);
+        let found = record.backups.iter().position(fits);
+        match (ask.word, found) {
+            (Word::Seal, _)
+                if self.pending.contains_key(&extent) || record.backups.iter().any(|one| one.filling) =>
+            {
+                return Err(Refusal::Busy);
+            }
+            (Word::Ask | Word::Seal | Word::Who, _) | (_, None) => {}
+            (Word::Lost, Some(found)) => {
+                record.backups.remove(found);
+                record.epoch += 1;
+                self.owed.entry(ask.backup).or_default().insert(extent, record.epoch);
+            }
+            (Word::Filled, Some(found)) if record.backups[found].filling => {
+                record.backups[found].filling = false;
                 record.epoch += 1;
             }
-            Word::Filled => {
-                for one in record.backups.iter_mut().filter(|one| one.server == ask.backup) {
-                    one.filling = false;
-                }
-                record.epoch += 1;
-            }
+            (Word::Filled, Some(_)) => {}
         }
         Ok(self.set(extent))
     }
@@ -147,6 +169,9 @@ impl Log {
             record.images.retain(|sequence, _| place.is_none_or(|place| place <= *sequence));
             self.drop_dead_groups();
             return ImageWord::Keep;
+        }
+        if self.remaking.contains(&(server, image)) {
+            return ImageWord::Wait;
         }
         if let Some((group, slots)) = self.places(image) {
             let here = |slot: &usize| group.homes()[*slot] == Some(DataServerId(server));
