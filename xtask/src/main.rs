@@ -9,6 +9,7 @@
 mod bench;
 mod ci;
 mod deps;
+mod faults;
 mod fuzz;
 mod guest;
 mod lab;
@@ -50,6 +51,8 @@ enum Act {
     Tools(tools::Tools),
     /// Fuzzes what takes bytes from a wire or a disk.
     Fuzz(fuzz::Fuzz),
+    /// Crashes, kills and corrupts data servers in memory, and looks for what was lost.
+    Faults(faults::Faults),
     /// Runs whole clusters in simulated time, from seeds, with all that can go wrong.
     Sim(sim::Sim),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
@@ -84,6 +87,7 @@ fn act() -> Result<()> {
         Act::Deps => deps::run(),
         Act::Tools(tools) => tools.run(),
         Act::Fuzz(fuzz) => fuzz.run(),
+        Act::Faults(faults) => faults.run(),
         Act::Sim(sim) => sim.run(),
         Act::Lab(lab) => lab.run(),
         Act::Bench(bench) => bench.run(),
