@@ -54,7 +54,7 @@ impl Faults {
     /// # Errors
     /// When they cannot be built, or a round failed.
     pub(crate) fn run(&self) -> Result<()> {
-        let suites = self.suite.map_or(Suite::ALL.to_vec(), |suite| vec![suite]);
+        let suites = self.suite.map_or_else(|| Suite::ALL.to_vec(), |suite| vec![suite]);
         let (mut passed, mut failed) = (0, 0);
         for suite in suites {
             let (good, bad) = self.run_one(suite)?;

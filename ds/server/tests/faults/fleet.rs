@@ -15,7 +15,7 @@ use env::memory::{Crash, ManualClock, MemoryDisk};
 use env::{Clock, Env};
 use env_transport::{Limits, RpcClient, Server, serve};
 use layout::ec::Profile;
-use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, handle};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, Role, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::copies::KeptBy;
 use wire_nfs::control::{NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
@@ -353,6 +353,7 @@ impl Fleet {
             extent,
             epoch,
             mode: Iomode::ReadWrite,
+            role: Role::Home,
             client_tag: 1,
             size_hint_bytes: 0,
             home,

@@ -3,6 +3,8 @@
 //! A deadline makes short groups, and members die. Parity of a group costs the same however many members it has, so two groups
 //! that fit into one are made into one. Re-encoding reads all members and writes parity anew: so it is done only where parity
 //! that goes is a good part of what is written.
+//!
+//! Spec: docs/protocol/seal.md §7; docs/formats/group.md §7.
 
 use super::{Cluster, Server, counts, fits};
 use crate::data_server::DataServerId;
