@@ -150,10 +150,11 @@ async fn footer_headers(found: &Found, trailer: &Trailer) -> io::Result<Option<V
     } else {
         segment.file.read_at(segment.file_bytes - footer_len, entries_len).await?
     };
-    if bytes.len() != entries_len || crc32c(&bytes) != trailer.entries_crc {
+    let end = u64::from(trailer.end_blocks) * BLOCK_BYTES;
+    // What lies behind the end is given back: not the header block.
+    if bytes.len() != entries_len || crc32c(&bytes) != trailer.entries_crc || end < BLOCK_BYTES {
         return Ok(None);
     }
-    let end = u64::from(trailer.end_blocks) * BLOCK_BYTES;
     let entries = bytes.chunks_exact(RECORD_HEADER_BYTES);
     let headers = entries.map(|entry| StoredHeader::decode(entry, segment.seq));
     Ok(headers.map(|header| header.filter(|header| header.span().end <= end)).collect())

@@ -9,6 +9,7 @@ use env::File;
 
 use crate::error::Damage;
 use crate::format::checksum;
+use crate::format::footer::footer_bytes;
 use crate::format::record::StoredHeader;
 use crate::limits::{BLOCK_BYTES, RECORD_ALIGN_BYTES, RECORD_HEADER_BYTES, SCAN_GAP_BYTES, SCAN_READ_BYTES};
 
@@ -105,10 +106,15 @@ impl Scanner<'_> {
             self.scan.bad(at, self.limit, Damage::Missing);
         } else if at < block_end {
             self.scan.bad(at, block_end, Damage::RecordHeader);
-        } else if self.is_durable && self.holds_something(at).await? {
+        } else if self.is_durable && at < self.footer_at() && self.holds_something(at).await? {
             self.scan.bad(at, at + BLOCK_BYTES, Damage::RecordHeader);
         }
         Ok(None)
+    }
+
+    /// Where the footer of what was found would begin. A crash may have left any part of it, and then no record is missing.
+    fn footer_at(&self) -> u64 {
+        self.limit.saturating_sub(footer_bytes(self.scan.entries.len() as u64))
     }
 
     /// Whether a block that begins with no record is not zeros, and no part of a footer either.

@@ -157,7 +157,8 @@ impl Model {
         put_files(&disk, Path::new(JOURNAL), files).await;
         let mut seen: Vec<(RecordHeader, Location)> = Vec::new();
         let mut visitor = |header: &RecordHeader, location: Location| seen.push((*header, location));
-        let config = WalConfig { segment_bytes: SEGMENT_BYTES as u64, ..WalConfig::new(STORE_ID) };
+        let segment_bytes = SEGMENT_BYTES as u64;
+        let config = WalConfig { segment_bytes, shows_damaged: true, ..WalConfig::new(STORE_ID) };
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let (wal, _) = Wal::open(disk, Path::new(JOURNAL), config, &mut visitor).await.ok()?;
         let mut model = Self { extents: BTreeMap::new() };
