@@ -35,6 +35,8 @@ pub(crate) enum SettleError {
     Deposed,
     /// A backup has no room.
     NoSpace,
+    /// A backup says another image above this one, since everything was said to it again.
+    OtherImage,
     /// It takes longer than a caller should wait.
     Late,
 }

@@ -19,7 +19,8 @@ use crate::core::Core;
 pub(crate) async fn attach(core: &Core, ask: Attach) -> Result<Attached, Refusal> {
     let extent = id(ask.extent);
     let sequence = core.store.attach(extent, Epoch(ask.epoch)).await.map_err(|e| refusal(core, &e))?;
-    tracing::debug!(%extent, epoch = ask.epoch, sequence, "a backup now");
+    let server = core.directory.own().map(|own| own.0);
+    tracing::debug!(server, %extent, epoch = ask.epoch, sequence, "a backup now");
     // Only now is it sure that whoever attaches is home: it may be one that was deposed, and we its heir, who owes backups what was
     // written since.
     core.copies.forget(extent);
@@ -36,7 +37,7 @@ pub(crate) async fn replicate(core: &Core, record: Replicate) -> Result<Nothing,
             core.store.write_at(extent, epoch, sequence, record.offset, record.data, stability).await
         }
         Act::Cut => core.store.cut_at(extent, epoch, sequence, record.offset).await,
-        Act::Image => image(core, extent, epoch, sequence, &record).await,
+        Act::Image => return image(core, extent, epoch, sequence, &record).await,
     };
     taken.map_err(|e| refusal(core, &e))?;
     core.metrics.kept(bytes);
@@ -44,18 +45,29 @@ pub(crate) async fn replicate(core: &Core, record: Replicate) -> Result<Nothing,
 }
 
 /// The home says that an image stands for everything up to a sequence.
+///
+/// NO_IMAGE if it does not show here: another image lies above it, since everything was said again (docs/protocol/replicate.md §2). A home that took
+/// that for an answer would have the other image's group go, and this journal is what its heir reads.
 async fn image(
     core: &Core,
     extent: ExtentId,
     epoch: Epoch,
     sequence: u64,
     record: &Replicate,
-) -> Result<(), ChangeError> {
-    let image = ImageRef::decode(&record.data).map_err(|_| ChangeError::Range)?;
+) -> Result<Nothing, Refusal> {
+    let image = ImageRef::decode(&record.data).map_err(|_| Refusal::Invalid)?;
     if image.content_bytes != record.offset {
-        return Err(ChangeError::Range);
+        return Err(Refusal::Invalid);
     }
-    core.store.use_image(extent, epoch, sequence, &image).await
+    core.store.use_image(extent, epoch, sequence, &image).await.map_err(|e| refusal(core, &e))?;
+    let shows = core.store.image(extent).await.map_err(|_| Refusal::Io)?;
+    if shows.is_some_and(|(above, other)| sequence < above && other.image != image.image) {
+        return Err(Refusal::NoImage);
+    }
+    core.metrics.kept(record.data.len() as u64);
+    let server = core.directory.own().map(|own| own.0);
+    tracing::debug!(server, %extent, image = %image.image, sequence, "a backup that was told an image");
+    Ok(Nothing)
 }
 
 pub(crate) async fn flush(core: &Core, ask: Flush) -> Result<Nothing, Refusal> {

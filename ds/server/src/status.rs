@@ -26,7 +26,7 @@ pub(crate) fn of_settling(error: SettleError) -> Nfsstat3 {
     match error {
         SettleError::Deposed => Nfsstat3::Stale,
         SettleError::NoSpace => Nfsstat3::Nospc,
-        SettleError::Late => Nfsstat3::Jukebox,
+        SettleError::Late | SettleError::OtherImage => Nfsstat3::Jukebox,
     }
 }
 

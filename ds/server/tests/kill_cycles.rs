@@ -23,6 +23,8 @@ mod leader;
 mod metadata;
 #[path = "faults/rounds.rs"]
 mod rounds;
+#[path = "corruptions/tell.rs"]
+mod tell;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -42,10 +44,11 @@ const LIFE: u64 = 25;
 
 #[test]
 fn kill_cycles() {
+    tell::begin();
     let (rounds, seed) = (rounds::rounds(25), rounds::seed());
     let mut tally = Tally::default();
     let (mut acts, mut io_errors, mut failed) = (0, 0, Vec::new());
-    for life in 0..rounds.div_ceil(LIFE) {
+    for life in rounds::first_life()..rounds.div_ceil(LIFE) {
         let seed = seed * 1_000 + life;
         let cycles = LIFE.min(rounds - life * LIFE);
         // One that fails does not keep the others from being tried.
@@ -68,8 +71,18 @@ fn kill_cycles() {
     eprintln!("kill-cycles: {passed} passed, {} failed", failed.len());
     assert!(
         failed.is_empty(),
-        "seeds {failed:?}, each as SHOAL_FAULT_SEED with its last three digits as the life"
+        "seeds {failed:?}: the last three digits are the life, to begin with by SHOAL_FAULT_LIFE"
     );
+}
+
+/// Lives in which something was found: in the first one an image was put into use below what its backup had been told since, and the
+/// backup, home later, went on with one whose group was gone.
+#[test]
+fn lives_that_failed_once() {
+    for seed in [3001] {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(one_life(seed, LIFE, &mut Tally::default()));
+    }
 }
 
 /// A cluster from its first start to its end.

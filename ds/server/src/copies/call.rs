@@ -186,6 +186,7 @@ fn fault(server: DataServerId, error: &AskError) -> Fault {
         AskError::Refused(Refusal::AttachAgain) => Fault::Restarted,
         AskError::Refused(Refusal::Stale) => Fault::Outdated,
         AskError::Refused(Refusal::NoSpace) => Fault::Full,
+        AskError::Refused(Refusal::NoImage) => Fault::OtherImage,
         _ => Fault::Silent,
     };
     tracing::debug!(server = server.0, %error, ?fault, "a backup did not do it");

@@ -118,7 +118,7 @@ impl ExtentCopies {
             Err(fault) => {
                 self.with(server, |member| member.failed(step, fault, began_ms));
                 match fault {
-                    Fault::Restarted => Went::Well,
+                    Fault::Restarted | Fault::OtherImage => Went::Well,
                     Fault::Unreadable => {
                         core.env.clock.sleep_ms(UNREADABLE_PAUSE_MS).await;
                         Went::Wrong

@@ -68,13 +68,15 @@ impl ExtentCopies {
     /// Has every backup say the image in place of everything up to `sequence`, if the set still has this epoch.
     ///
     /// # Errors
-    /// Any [`SettleError`]; `Late` also if a backup did not do it, is being filled, or the set is another one.
+    /// Any [`SettleError`]; `Late` also if a backup did not do it, is being filled, or the set is another one; `OtherImage` if one
+    /// goes on with another image, to which everything is said again if `is_used`: the journal here says this one.
     pub(crate) async fn say_image(
         self: &Arc<Self>,
         core: &Arc<Core>,
         epoch: Epoch,
         sequence: u64,
         image: &ImageRef,
+        is_used: bool,
     ) -> Result<(), SettleError> {
         self.opened(core).await?;
         // They have all that the image stands for, so whoever of them becomes home gives sequences above it.
@@ -89,15 +91,20 @@ impl ExtentCopies {
         let faults = backups.iter().zip(&said).filter_map(|((server, _), said)| Some((server, said.err()?)));
         let faults: Vec<(&DataServerId, Fault)> = faults.collect();
         if !faults.is_empty() {
+            let is_other = faults.iter().any(|(_, fault)| *fault == Fault::OtherImage);
             let mut state = self.state.lock();
             for (server, fault) in faults {
                 // One that was started again is attached anew, and then told again.
                 let member = state.members.iter_mut().find(|one| one.server == *server);
-                member.into_iter().for_each(|one| one.failed(Step::Rest, fault, began_ms));
+                let Some(member) = member else { continue };
+                member.failed(Step::Rest, fault, began_ms);
+                if is_used && fault == Fault::OtherImage {
+                    member.say_again();
+                }
             }
             drop(state);
             self.kick(core);
-            return Err(SettleError::Late);
+            return Err(if is_other { SettleError::OtherImage } else { SettleError::Late });
         }
         if self.backups_at(epoch)? == backups { Ok(()) } else { Err(SettleError::Late) }
     }

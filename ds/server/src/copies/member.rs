@@ -246,6 +246,9 @@ impl Member {
             Fault::Full => self.full = true,
             Fault::Restarted => self.detach(),
             Fault::Unreadable => {}
+            // What the journal here says is hidden there: only saying everything again, above it, helps.
+            Fault::OtherImage if matches!(step, Step::Delta { .. }) => self.say_again(),
+            Fault::OtherImage => {}
             Fault::Silent => {
                 self.detach();
                 self.failing_since_ms.get_or_insert(began_ms);
@@ -305,6 +308,8 @@ pub(crate) enum Fault {
     Outdated,
     /// The backup has no room.
     Full,
+    /// The backup's journal says another image above the one it was told.
+    OtherImage,
     /// Our own journal does not give what it is to be told.
     Unreadable,
 }

@@ -456,7 +456,13 @@ async fn begin(core: &Arc<Core>, sealing: &Sealing) -> u64 {
             }
         }
         Err(NotUsed::Later) => SHOW_WAITING_MS,
-        Err(NotUsed::NotHome | NotUsed::Outdated) => SHOW_PERIOD_MS,
+        Err(NotUsed::NotHome) => SHOW_PERIOD_MS,
+        Err(NotUsed::Outdated) => {
+            // It never will be: the extent may be sealed again.
+            core.shown.wait_is_over(sealing);
+            core.store.put_off(sealing.extent, 0);
+            SHOW_PERIOD_MS
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use ds_store::ImageRef;
 use layout::{Epoch, ExtentId};
 use wire_nfs::control::copies::CopySet;
 
-use crate::copies::{self, Asked};
+use crate::copies::{self, Asked, SettleError};
 use crate::core::Core;
 
 /// Why an image was not put into use.
@@ -44,7 +44,7 @@ pub(super) async fn begin(core: &Arc<Core>, sealing: &Sealing) -> Result<Epoch, 
     if Epoch(set.epoch) != *epoch {
         return Err(NotUsed::Outdated);
     }
-    say(core, &set, *sequence, image).await?;
+    say(core, &set, *sequence, image, false).await?;
     let used = core.store.use_image(*extent, *epoch, *sequence, image).await;
     used.map_err(|error| {
         core.note(&error);
@@ -52,7 +52,8 @@ pub(super) async fn begin(core: &Arc<Core>, sealing: &Sealing) -> Result<Epoch, 
         NotUsed::Later
     })?;
     core.images.metrics.used.inc();
-    tracing::debug!(%extent, image = %image.image, sequence, "in use");
+    let server = core.directory.own().map(|own| own.0);
+    tracing::debug!(server, %extent, image = %image.image, sequence, "in use");
     Ok(*epoch)
 }
 
@@ -63,7 +64,7 @@ pub(super) async fn confirm(core: &Arc<Core>, extent: ExtentId, image: &ImageRef
     let Some((sequence, used)) = used.filter(|(_, used)| used.image == image.image) else {
         return Err(NotUsed::Outdated);
     };
-    say(core, &set, sequence, &used).await?;
+    say(core, &set, sequence, &used, true).await?;
     Ok(Epoch(set.epoch))
 }
 
@@ -77,10 +78,20 @@ async fn home(core: &Core, extent: ExtentId) -> Result<CopySet, NotUsed> {
     }
 }
 
-async fn say(core: &Arc<Core>, set: &CopySet, sequence: u64, image: &ImageRef) -> Result<(), NotUsed> {
+async fn say(
+    core: &Arc<Core>,
+    set: &CopySet,
+    sequence: u64,
+    image: &ImageRef,
+    is_used: bool,
+) -> Result<(), NotUsed> {
     let Some(kept) = copies::keep(core, set) else { return Ok(()) };
-    kept.say_image(core, Epoch(set.epoch), sequence, image).await.map_err(|error| {
+    kept.say_image(core, Epoch(set.epoch), sequence, image, is_used).await.map_err(|error| {
         tracing::debug!(image = %image.image, ?error, "not every backup says the image");
-        NotUsed::Later
+        match error {
+            // What is below the other one there will never show: the extent is sealed anew, above it.
+            SettleError::OtherImage if !is_used => NotUsed::Outdated,
+            _ => NotUsed::Later,
+        }
     })
 }

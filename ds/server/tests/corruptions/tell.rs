@@ -1,4 +1,4 @@
-//! Prints what servers log, if `SHOAL_FAULT_LOG` is set: to see why a life failed.
+//! Prints what servers log, if `SHOAL_FAULT_LOG` is set (to `debug`: more): to see why a life failed.
 
 use std::fmt::Write;
 
@@ -21,7 +21,8 @@ impl Visit for Line {
 
 impl Subscriber for Tell {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO
+        let more = std::env::var_os("SHOAL_FAULT_LOG").is_some_and(|value| value == "debug");
+        *metadata.level() <= if more { Level::DEBUG } else { Level::INFO }
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

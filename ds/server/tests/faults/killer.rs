@@ -177,6 +177,7 @@ impl Killer {
 
     /// Kills these, and starts them again before anybody was replaced for it.
     async fn bounce(&self, ids: &[u32]) {
+        tracing::debug!(?ids, "killed");
         for id in ids {
             self.fleet.kill(*id, self.crash());
         }
@@ -199,6 +200,7 @@ impl Killer {
     }
 
     async fn wipe(&mut self, victim: u32) {
+        tracing::debug!(victim, "killed, and its disk is lost");
         self.fleet.kill(victim, self.crash());
         let new = self.fleet.lose(victim);
         self.old.remove(&victim);
@@ -213,6 +215,7 @@ impl Killer {
         let may: Vec<u32> = self.old.keys().copied().filter(may).collect();
         let Some(victim) = (!may.is_empty()).then(|| self.pick(&may)) else { return };
         let old = self.old.remove(&victim).unwrap();
+        tracing::debug!(victim, "killed, replaced, and comes back with an old disk");
         self.fleet.kill(victim, Crash::Drop);
         self.leader.distrust(&self.fleet, victim);
         self.leader.declare_dead(&self.fleet, victim);
@@ -239,6 +242,7 @@ impl Killer {
     async fn whole_set(&mut self) {
         let Some(set) = self.resting() else { return };
         let set: Vec<u32> = set.into_iter().filter(|id| self.fleet.running(*id).is_some()).collect();
+        tracing::debug!(?set, "killed, and all replaced");
         for id in &set {
             self.fleet.kill(*id, self.crash());
         }

@@ -10,6 +10,11 @@ pub(crate) fn seed() -> u64 {
     number("SHOAL_FAULT_SEED").unwrap_or(1)
 }
 
+/// `SHOAL_FAULT_LIFE`, or 0: lives before it are left out.
+pub(crate) fn first_life() -> u64 {
+    number("SHOAL_FAULT_LIFE").unwrap_or(0)
+}
+
 /// Whether somebody asked for so many rounds, and wants to see how it goes.
 pub(crate) fn is_long() -> bool {
     number("SHOAL_FAULT_ROUNDS").is_some()
