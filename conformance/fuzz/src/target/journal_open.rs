@@ -148,6 +148,8 @@ struct Model {
 struct Extent {
     epoch: u64,
     change: u64,
+    /// Its newest record is a DROP: the store may forget it with the segment that has all of its records.
+    tombstone: bool,
     said: Vec<Said>,
 }
 
@@ -174,6 +176,9 @@ impl Model {
         let extent = self.extents.entry(ExtentId { ino: header.stream, index: header.sub }).or_default();
         let (sequence, start) = (header.position >> OFFSET_BITS, header.position & ((1 << OFFSET_BITS) - 1));
         extent.epoch = extent.epoch.max(header.epoch);
+        if extent.change <= sequence {
+            extent.tombstone = header.kind == 4;
+        }
         extent.change = extent.change.max(sequence);
         let mut say = |start, end, source| extent.said.push(Said { sequence, start, end, source });
         match header.kind {
@@ -261,13 +266,18 @@ const WRITTEN: ExtentId = ExtentId { ino: 1, index: 0 };
 
 async fn write(store: &Store, model: &mut Model, at: u32) {
     let before = store.size(WRITTEN);
+    if is_forgotten(store, WRITTEN) {
+        if let Some(extent) = model.extents.remove(&WRITTEN) {
+            assert!(extent.tombstone || (extent.epoch, extent.change) == (0, 0), "{extent:?}");
+        }
+    }
     let data = Bytes::from_static(b"written now");
     let written = store.write(WRITTEN, before.epoch, at, vec![data.clone()], Stability::Synced).await;
     if written.is_ok() {
         let (sequence, start) = (before.change + 1, u64::from(at));
         let said = Said { sequence, start, end: start + 11, source: Source::Data(Some(data)) };
         let extent = model.extents.entry(WRITTEN).or_default();
-        extent.change = sequence;
+        (extent.change, extent.tombstone) = (sequence, false);
         extent.said.push(said);
     }
 }
@@ -276,7 +286,7 @@ async fn write(store: &Store, model: &mut Model, at: u32) {
 async fn seal(store: &Store, model: &mut Model) {
     let Ok(sequence) = store.mark(WRITTEN).await else { return };
     let extent = model.extents.entry(WRITTEN).or_default();
-    extent.change = sequence;
+    (extent.change, extent.tombstone) = (sequence, false);
     let (image, content_bytes) = (ImageId([9; 16]), 160);
     let named = ImageRef { image, content_bytes, file_bytes: 200, root: [1; 32] };
     let before = store.size(WRITTEN);
@@ -288,9 +298,18 @@ async fn seal(store: &Store, model: &mut Model) {
     extent.said.push(Said { sequence, start: 160, end: layout::EXTENT_BYTES, source: Source::Hole });
 }
 
+/// Whether the store knows nothing of an extent.
+fn is_forgotten(store: &Store, id: ExtentId) -> bool {
+    let size = store.size(id);
+    (size.epoch, size.change, size.end_bytes) == (Epoch(0), 0, 0)
+}
+
 async fn check_extents(store: &Store, model: &Model) {
     for (id, extent) in &model.extents {
         let size = store.size(*id);
+        if extent.tombstone && is_forgotten(store, *id) {
+            continue;
+        }
         assert_eq!((size.epoch, size.change), (Epoch(extent.epoch), extent.change), "{id:?}");
         if extent.is_ambiguous() {
             continue;
