@@ -154,7 +154,7 @@ async fn carry_out(
         Procedure::Drop => {
             respond(args, async |ask: AtEpoch| {
                 let dropped = known(core, core.store.drop_extent(id(ask.extent), Epoch(ask.epoch)).await)?;
-                let server = core.directory.own().map(|own| own.0);
+                let server = core.server().map(|own| own.0);
                 tracing::debug!(server, extent = %id(ask.extent), asked = ask.epoch, known = dropped.epoch, "dropped");
                 // One from an earlier stay changed nothing: we may be home again, and owe backups what was written since.
                 if dropped.epoch == ask.epoch {

@@ -18,11 +18,12 @@ use crate::control::ControlService;
 use crate::core::Core;
 use crate::directory::Directory;
 use crate::front::DataService;
-use crate::images::{ImageMetrics, Images, Source, Throttle};
+use crate::images::{ImageMetrics, Images, Source};
 use crate::limits::{control_port, data_port};
 use crate::metrics::Metrics;
 use crate::registrar::{self, SelfPortrait};
 use crate::scrub::{self, ScrubMetrics};
+use crate::throttle::Throttle;
 use crate::{seal, universal_address};
 
 /// How a data server is set up.

@@ -18,7 +18,6 @@ pub(crate) mod rebuild;
 mod rebuilt;
 mod remote;
 pub(crate) mod serve;
-mod throttle;
 
 use std::collections::HashMap;
 use std::io;
@@ -42,6 +41,7 @@ use crate::directory::Directory;
 use crate::limits::{
     FRAMES_KEPT_BYTES, IMAGE_BYTES_IN_FLIGHT_MAX, IMAGE_WORKS_MAX, IMAGES_OPEN_BYTES, LOST_KNOWN_MAX,
 };
+use crate::throttle::Throttle;
 use groups::Groups;
 pub(crate) use groups::{Found, NoGroup};
 use lru::Lru;
@@ -49,7 +49,6 @@ pub(crate) use metrics::ImageMetrics;
 use rebuilt::RebuiltBytes;
 use remote::{NoBytes, RemoteBytes, Trouble};
 use serve::Receiving;
-pub(crate) use throttle::Throttle;
 
 /// About what an open image of an extent takes in memory.
 const MAP_BYTES: usize = 64 << 10;

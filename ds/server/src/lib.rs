@@ -32,6 +32,7 @@ mod scrub;
 mod seal;
 mod status;
 mod thaw;
+mod throttle;
 mod universal_address;
 
 pub use driver::{DataServer, DsConfig, StartError};

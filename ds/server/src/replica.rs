@@ -19,7 +19,7 @@ use crate::core::Core;
 pub(crate) async fn attach(core: &Core, ask: Attach) -> Result<Attached, Refusal> {
     let extent = id(ask.extent);
     let sequence = core.store.attach(extent, Epoch(ask.epoch)).await.map_err(|e| refusal(core, &e))?;
-    let server = core.directory.own().map(|own| own.0);
+    let server = core.server().map(|own| own.0);
     tracing::debug!(server, %extent, epoch = ask.epoch, sequence, "a backup now");
     // Only now is it sure that whoever attaches is home: it may be one that was deposed, and we its heir, who owes backups what was
     // written since.
@@ -65,7 +65,7 @@ async fn image(
         return Err(Refusal::NoImage);
     }
     core.metrics.kept(record.data.len() as u64);
-    let server = core.directory.own().map(|own| own.0);
+    let server = core.server().map(|own| own.0);
     tracing::debug!(server, %extent, image = %image.image, sequence, "a backup that was told an image");
     Ok(Nothing)
 }

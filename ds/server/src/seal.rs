@@ -22,6 +22,7 @@ use crate::limits::{
     SEAL_AGAIN_MS, SEAL_BUSY_PARTS, SEAL_PERIOD_MS, SEAL_READ_BYTES, SEAL_RETRY_MS, SEAL_ROUND_MAX,
     SETTLE_MS_MAX,
 };
+use crate::throttle::Throttle;
 
 /// What came of sealing an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,13 +39,13 @@ enum Outcome {
 
 /// Seals what rests, for ever.
 pub(crate) async fn run(core: Arc<Core>, bytes_per_s: u64) {
-    let mut pace = Pace { bytes_per_s: bytes_per_s.max(1), owed_us: 0 };
+    let pace = Throttle::new(bytes_per_s.max(1));
     loop {
         core.env.clock.sleep_ms(SEAL_PERIOD_MS).await;
         core.images.forget_unfinished();
         let Some(idle_ms) = core.seal_idle_ms().filter(|_| core.serving_key().is_ok()) else { continue };
         for ripe in core.store.ripe(core.env.clock.monotonic_ms(), idle_ms, SEAL_ROUND_MAX) {
-            let outcome = seal(&core, &ripe, &mut pace).await;
+            let outcome = seal(&core, &ripe, &pace).await;
             let wait_ms = match outcome {
                 Outcome::Sealed | Outcome::NotHome => SEAL_AGAIN_MS,
                 Outcome::GivenUp => idle_ms,
@@ -55,7 +56,7 @@ pub(crate) async fn run(core: Arc<Core>, bytes_per_s: u64) {
     }
 }
 
-async fn seal(core: &Arc<Core>, ripe: &Ripe, pace: &mut Pace) -> Outcome {
+async fn seal(core: &Arc<Core>, ripe: &Ripe, pace: &Throttle) -> Outcome {
     let extent = ripe.extent;
     if core.shown.waits(extent).is_some_and(|sequence| core.store.is_at(extent, sequence)) {
         return Outcome::Sealed;
@@ -118,7 +119,7 @@ async fn write(
     identity: Identity,
     runs: &[Run],
     end: u32,
-    pace: &mut Pace,
+    pace: &Throttle,
 ) -> Result<Option<Sealed>, String> {
     let writer = core.images.dir.create(identity).await.map_err(|error| error.to_string())?;
     let mut writer = writer;
@@ -148,7 +149,7 @@ async fn fill(
     writer: &mut ImageWriter,
     identity: Identity,
     runs: &[Run],
-    pace: &mut Pace,
+    pace: &Throttle,
 ) -> Result<(), String> {
     for run in runs {
         let (mut at, end) = (run.offset, run.offset + run.length);
@@ -162,27 +163,15 @@ async fn fill(
             let bytes: usize = data.iter().map(Bytes::len).sum();
             writer.write(at, data).await.map_err(|error| error.to_string())?;
             at += u32::try_from(bytes).expect("no more than was asked for");
-            pace.pass(core, bytes as u64).await;
+            pass(core, pace, bytes as u64).await;
         }
     }
     Ok(())
 }
 
-/// Holds sealing to its bytes per second.
-struct Pace {
-    bytes_per_s: u64,
-    owed_us: u64,
-}
-
-impl Pace {
-    async fn pass(&mut self, core: &Core, bytes: u64) {
-        let stands_back = core.is_busy() && !core.is_pressed();
-        let parts = if stands_back { SEAL_BUSY_PARTS } else { 1 };
-        self.owed_us += bytes.saturating_mul(1_000_000 * parts) / self.bytes_per_s;
-        let owed_ms = self.owed_us / 1_000;
-        if 0 < owed_ms {
-            core.env.clock.sleep_ms(owed_ms).await;
-            self.owed_us %= 1_000;
-        }
-    }
+/// Waits for what was read to be paid for: more dearly while clients have work, so that sealing stands back.
+async fn pass(core: &Core, pace: &Throttle, bytes: u64) {
+    let stands_back = core.is_busy() && !core.is_pressed();
+    let parts = if stands_back { SEAL_BUSY_PARTS } else { 1 };
+    pace.pass(&*core.env.clock, bytes.saturating_mul(parts)).await;
 }

@@ -25,7 +25,7 @@ mod journal;
 mod life;
 #[path = "corruptions/places.rs"]
 mod places;
-#[path = "corruptions/tell.rs"]
+#[path = "faults/tell.rs"]
 mod tell;
 
 use std::collections::BTreeMap;

@@ -23,7 +23,7 @@ mod leader;
 mod metadata;
 #[path = "faults/rounds.rs"]
 mod rounds;
-#[path = "corruptions/tell.rs"]
+#[path = "faults/tell.rs"]
 mod tell;
 
 use std::sync::Arc;

@@ -25,6 +25,7 @@ use wire_nfs::control::limits::ROUTES_MAX;
 use crate::limits::{
     BALANCE_BYTES_PER_S, BALANCE_EXTENTS_MAX, BALANCE_IMAGES_MAX, BALANCE_REST_MS, FOLLOW_REST_MS,
 };
+use crate::progress::Progress;
 use crate::report::BalanceStatus;
 use crate::seal::{is_gone, mend};
 use crate::server::Server;
@@ -105,11 +106,7 @@ struct State {
     look_ms: u64,
     follow_ms: u64,
     move_ms: u64,
-    /// Since when something is under way, and bytes moved since.
-    began_ms: u64,
-    done_bytes: u64,
-    /// Bytes that were to move at the last look, less what has moved since.
-    left_bytes: u64,
+    progress: Progress,
 }
 
 /// Runs for as long as the server lives.
@@ -230,18 +227,18 @@ fn keep(server: &Server, found: Option<Plan>, looked: bool) {
         state.look_ms = now_ms + BALANCE_REST_MS;
         return;
     };
+    let left_bytes = plan.routes.values().map(|route| route.bytes).sum();
     if plan.is_empty() {
         if state.under_way {
-            let bytes = state.done_bytes;
+            let bytes = state.progress.done_bytes();
             tracing::info!(bytes, "no data server is much fuller than another any more, as far as can be");
         }
         (state.under_way, state.asked, state.look_ms) = (false, false, now_ms + BALANCE_REST_MS);
     } else {
         if !state.under_way {
-            (state.began_ms, state.done_bytes, state.under_way) = (now_ms, 0, true);
-            let bytes: u64 = plan.routes.values().map(|route| route.bytes).sum();
+            state.under_way = true;
             tracing::info!(
-                bytes,
+                bytes = left_bytes,
                 homes = plan.sets.len(),
                 "data move from fuller data servers to emptier ones"
             );
@@ -252,7 +249,7 @@ fn keep(server: &Server, found: Option<Plan>, looked: bool) {
     if looked {
         state.follow_ms = now_ms + FOLLOW_REST_MS;
     }
-    state.left_bytes = plan.routes.values().map(|route| route.bytes).sum();
+    state.progress.found(left_bytes, now_ms);
     state.plan = plan;
 }
 
@@ -298,13 +295,13 @@ async fn move_image(server: Arc<Server>, one: ImageMove) {
 /// Something has moved, or has not.
 fn done(server: &Server, state: &mut State, bytes: u64, moved: bool) {
     if moved {
-        state.done_bytes += bytes;
+        state.progress.done(bytes);
         server.metrics.balanced(bytes);
     } else {
         // Not at once again.
         state.look_ms = server.now_ms() + BALANCE_REST_MS;
+        state.progress.given_up(bytes);
     }
-    state.left_bytes = state.left_bytes.saturating_sub(bytes);
 }
 
 fn tell(server: &Server) {
@@ -319,21 +316,18 @@ impl Balancing {
         let on = server.shard.is_leader() && (server.config.rebalance || state.asked);
         let (images, sets) =
             (state.plan.images.len() + state.images, state.plan.sets.len() + state.sets.len());
-        let now_ms = server.now_ms();
-        let took_ms = now_ms.saturating_sub(state.began_ms).max(1);
-        let bytes_per_s = match state.done_bytes {
-            0 => BALANCE_BYTES_PER_S,
-            bytes => (bytes.saturating_mul(1000) / took_ms).max(1),
-        };
+        let left_bytes = state.progress.left_bytes();
+        // Before anything has moved: as fast as it may.
+        let eta_s = || state.progress.eta_s(server.now_ms()).unwrap_or(left_bytes / BALANCE_BYTES_PER_S);
         BalanceStatus {
             on,
             waits: state.waits.filter(|_| on).unwrap_or_default().to_owned(),
             moves: state.under_way,
             images: images as u64,
             extents: sets as u64,
-            left_bytes: if state.under_way { state.left_bytes } else { 0 },
-            done_bytes: state.done_bytes,
-            left_s: if state.under_way { state.left_bytes / bytes_per_s } else { 0 },
+            left_bytes: if state.under_way { left_bytes } else { 0 },
+            done_bytes: state.progress.done_bytes(),
+            left_s: if state.under_way { eta_s() } else { 0 },
         }
     }
 }

@@ -18,9 +18,7 @@ use mds_shard::command::data::RegisterDataServer;
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
-use wire_nfs::control::groups::AskGroup;
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
-use wire_nfs::control::images::{AskAtRest, ShowImages, Thaw};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
     self, ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
@@ -63,29 +61,53 @@ impl ControlService {
         }
     }
 
-    /// What an administrator asks.
-    fn administer(
+    /// Runs the procedure of a peer that has, or has not, shown that it knows the key.
+    fn dispatch(
         &self,
         xid: u32,
         procedure: Procedure,
         args: Bytes,
         peer: Result<Peer, Refusal>,
     ) -> BoxFuture<'static, Answer> {
-        let server = Arc::clone(&self.server);
+        let (server, key) = (Arc::clone(&self.server), self.key.clone());
         match procedure {
-            Procedure::DsRemove => Box::pin(async move {
-                reply(xid, args, |ask| async move { admin::remove(&server, &peer, ask).await }).await
-            }),
-            Procedure::DsDrain => Box::pin(async move {
-                reply(xid, args, |ask| async move { admin::drain(&server, &peer, ask).await }).await
-            }),
-            Procedure::Verify => Box::pin(async move {
-                reply(xid, args, |ask| async move { admin::verify(&server, &peer, &ask).await }).await
-            }),
-            Procedure::Rebalance => Box::pin(async move {
-                reply(xid, args, |ask| async move { admin::rebalance(&server, &peer, ask).await }).await
-            }),
-            _ => Box::pin(std::future::ready(Answer::Reply(proc_unavail(xid)))),
+            Procedure::Register => Box::pin(reply(xid, args, |ask| register_one(server, key, peer, ask))),
+            Procedure::Heartbeat => {
+                Box::pin(reply(xid, args, async move |beat| heartbeat(&server, peer, &beat).await))
+            }
+            Procedure::Copies => {
+                Box::pin(reply(xid, args, async move |ask| copies(&server, peer, &ask).await))
+            }
+            Procedure::Images => Box::pin(reply(xid, args, async move |ask| {
+                data_server(peer)?;
+                seal::answer::images(&server, &ask).await
+            })),
+            Procedure::Group => Box::pin(reply(xid, args, async move |ask| {
+                data_server(peer)?;
+                seal::answer::group(&server, &ask).await
+            })),
+            Procedure::Thaw => Box::pin(reply(xid, args, async move |ask| {
+                data_server(peer)?;
+                seal::answer::thaw(&server, &ask).await
+            })),
+            Procedure::AtRest => Box::pin(reply(xid, args, async move |ask| {
+                data_server(peer)?;
+                seal::readers::at_rest(&server, &ask).await
+            })),
+            Procedure::DsRemove => {
+                Box::pin(reply(xid, args, async move |ask| admin::remove(&server, &peer, ask).await))
+            }
+            Procedure::DsDrain => {
+                Box::pin(reply(xid, args, async move |ask| admin::drain(&server, &peer, ask).await))
+            }
+            Procedure::Verify => {
+                Box::pin(reply(xid, args, async move |ask| admin::verify(&server, &peer, &ask).await))
+            }
+            Procedure::Rebalance => {
+                Box::pin(reply(xid, args, async move |ask| admin::rebalance(&server, &peer, ask).await))
+            }
+            Procedure::Null => now(accepted_success(xid)),
+            _ => now(proc_unavail(xid)),
         }
     }
 }
@@ -98,78 +120,34 @@ struct HandshakeReply {
 impl Service for ControlService {
     fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
         let header = call.header;
-        let answer =
-            |writer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(Answer::Reply(writer))) };
         if header.program != PROGRAM {
-            return answer(prog_unavail(header.xid));
+            return now(prog_unavail(header.xid));
         }
         if header.version != VERSION {
-            return answer(prog_mismatch(header.xid, VERSION, VERSION));
+            return now(prog_mismatch(header.xid, VERSION, VERSION));
         }
         let args = call.args.rest();
         if let Some(handshake) = self.handshake(header.procedure, args.clone(), connection) {
             if handshake.shut {
                 tracing::warn!(peer = %connection.peer(), "a peer failed the control handshake");
             }
-            return answer(
-                handshake.reply.map_or_else(|_| garbage_args(header.xid), |body| success(header.xid, body)),
-            );
+            return now(handshake
+                .reply
+                .map_or_else(|_| garbage_args(header.xid), |body| success(header.xid, body)));
         }
-        let peer = self.peer(connection);
-        let server = Arc::clone(&self.server);
-        let key = self.key.clone();
         match Procedure::from_number(header.procedure) {
-            Some(Procedure::Register) => Box::pin(async move {
-                reply(header.xid, args, |register| register_one(server, key, peer, register)).await
-            }),
-            Some(Procedure::Heartbeat) => Box::pin(async move {
-                reply(header.xid, args, |beat| async move { heartbeat(&server, peer, &beat).await }).await
-            }),
-            Some(Procedure::Copies) => Box::pin(async move {
-                reply(header.xid, args, |ask| async move { copies(&server, peer, &ask).await }).await
-            }),
-            Some(Procedure::Images) => Box::pin(async move {
-                reply(header.xid, args, |ask: ShowImages| async move {
-                    data_server(peer)?;
-                    seal::answer::images(&server, &ask).await
-                })
-                .await
-            }),
-            Some(Procedure::Group) => Box::pin(async move {
-                reply(header.xid, args, |ask: AskGroup| async move {
-                    data_server(peer)?;
-                    seal::answer::group(&server, &ask).await
-                })
-                .await
-            }),
-            Some(Procedure::Thaw) => Box::pin(async move {
-                reply(header.xid, args, |ask: Thaw| async move {
-                    data_server(peer)?;
-                    seal::answer::thaw(&server, &ask).await
-                })
-                .await
-            }),
-            Some(Procedure::AtRest) => Box::pin(async move {
-                reply(header.xid, args, |ask: AskAtRest| async move {
-                    data_server(peer)?;
-                    seal::readers::at_rest(&server, &ask).await
-                })
-                .await
-            }),
-            Some(
-                procedure @ (Procedure::DsRemove
-                | Procedure::DsDrain
-                | Procedure::Verify
-                | Procedure::Rebalance),
-            ) => self.administer(header.xid, procedure, args, peer),
-            Some(Procedure::Null) => answer(accepted_success(header.xid)),
-            _ => answer(proc_unavail(header.xid)),
+            Some(procedure) => self.dispatch(header.xid, procedure, args, self.peer(connection)),
+            None => now(proc_unavail(header.xid)),
         }
     }
 
     fn closed(&self, connection_id: u64) {
         self.gates.lock().remove(&connection_id);
     }
+}
+
+fn now(writer: wire_xdr::Writer) -> BoxFuture<'static, Answer> {
+    Box::pin(std::future::ready(Answer::Reply(writer)))
 }
 
 fn success(xid: u32, body: wire_xdr::Writer) -> wire_xdr::Writer {

@@ -32,6 +32,7 @@ mod op;
 mod op_table;
 mod pin;
 mod probe;
+mod progress;
 mod reaper;
 mod recall;
 mod recall_any;

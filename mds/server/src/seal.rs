@@ -11,7 +11,6 @@ mod join;
 pub(crate) mod mend;
 mod pool;
 pub(crate) mod presence;
-mod progress;
 pub(crate) mod readers;
 pub(crate) mod sealer;
 
@@ -26,9 +25,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::limits::DECIDED_RETRY_MS;
+use crate::progress::Progress;
 use crate::server::Server;
 use pool::Pool;
-use progress::Progress;
 
 /// How groups are, as of the last look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

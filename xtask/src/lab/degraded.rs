@@ -40,15 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 fn second_mirror(stage: &mut Stage) -> Result<()> {
-    stage.new_server_of(Kind::ShoalEc, None)?;
-    stage.mount_both("vers=4.2")?;
-    let outcome = play(stage);
-    if outcome.is_err() {
-        println!("  {}", stage.a.blocked_tasks());
-    }
-    stage.unmount_both();
-    stage.new_server(None)?;
-    outcome
+    stage.with_server_of(Kind::ShoalEc, None, play)
 }
 
 fn play(stage: &mut Stage) -> Result<()> {

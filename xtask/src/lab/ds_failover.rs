@@ -32,15 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 fn rounds(stage: &mut Stage) -> Result<()> {
-    stage.new_server_of(Kind::ShoalSplit, None)?;
-    stage.mount_both("vers=4.2")?;
-    let outcome = all(stage);
-    if outcome.is_err() {
-        println!("  {}", stage.a.blocked_tasks());
-    }
-    stage.unmount_both();
-    stage.new_server(None)?;
-    outcome
+    stage.with_server_of(Kind::ShoalSplit, None, all)
 }
 
 fn all(stage: &mut Stage) -> Result<()> {

@@ -49,15 +49,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 fn two_lost_twice(stage: &mut Stage) -> Result<()> {
-    stage.new_server_of(Kind::ShoalCoded, None)?;
-    stage.mount_both("vers=4.2")?;
-    let outcome = play(stage);
-    if outcome.is_err() {
-        println!("  {}", stage.a.blocked_tasks());
-    }
-    stage.unmount_both();
-    stage.new_server(None)?;
-    outcome
+    stage.with_server_of(Kind::ShoalCoded, None, play)
 }
 
 fn play(stage: &mut Stage) -> Result<()> {

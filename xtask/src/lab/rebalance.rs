@@ -43,15 +43,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 fn one_more(stage: &mut Stage) -> Result<()> {
-    stage.new_server_of(Kind::ShoalGrowing, Some(CAPACITY_BYTES))?;
-    stage.mount_both("vers=4.2")?;
-    let outcome = play(stage);
-    if outcome.is_err() {
-        println!("  {}", stage.a.blocked_tasks());
-    }
-    stage.unmount_both();
-    stage.new_server(None)?;
-    outcome
+    stage.with_server_of(Kind::ShoalGrowing, Some(CAPACITY_BYTES), play)
 }
 
 fn play(stage: &mut Stage) -> Result<()> {

@@ -83,6 +83,28 @@ impl Stage {
         Ok(())
     }
 
+    /// Plays on a server of another kind than the run's, of `capacity_bytes` at most, mounted in both guests; the run's own follows. Tells what is blocked
+    /// when it went wrong.
+    ///
+    /// # Errors
+    /// What `play` says, or when a server does not come up or cannot be mounted.
+    pub(crate) fn with_server_of(
+        &mut self,
+        kind: Kind,
+        capacity_bytes: Option<u64>,
+        play: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        self.new_server_of(kind, capacity_bytes)?;
+        self.mount_both("vers=4.2")?;
+        let outcome = play(self);
+        if outcome.is_err() {
+            println!("  {}", self.a.blocked_tasks());
+        }
+        self.unmount_both();
+        self.new_server(None)?;
+        outcome
+    }
+
     /// Both guests.
     pub(crate) fn guests(&self) -> [&Guest; 2] {
         [&self.a, &self.b]

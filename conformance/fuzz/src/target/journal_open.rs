@@ -266,10 +266,10 @@ const WRITTEN: ExtentId = ExtentId { ino: 1, index: 0 };
 
 async fn write(store: &Store, model: &mut Model, at: u32) {
     let before = store.size(WRITTEN);
-    if is_forgotten(store, WRITTEN) {
-        if let Some(extent) = model.extents.remove(&WRITTEN) {
-            assert!(extent.tombstone || (extent.epoch, extent.change) == (0, 0), "{extent:?}");
-        }
+    if is_forgotten(store, WRITTEN)
+        && let Some(extent) = model.extents.remove(&WRITTEN)
+    {
+        assert!(extent.tombstone || (extent.epoch, extent.change) == (0, 0), "{extent:?}");
     }
     let data = Bytes::from_static(b"written now");
     let written = store.write(WRITTEN, before.epoch, at, vec![data.clone()], Stability::Synced).await;

@@ -52,7 +52,7 @@ pub(super) async fn begin(core: &Arc<Core>, sealing: &Sealing) -> Result<Epoch, 
         NotUsed::Later
     })?;
     core.images.metrics.used.inc();
-    let server = core.directory.own().map(|own| own.0);
+    let server = core.server().map(|own| own.0);
     tracing::debug!(server, %extent, image = %image.image, sequence, "in use");
     Ok(*epoch)
 }

@@ -103,10 +103,9 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
                 for id in group.homes().iter().flatten() {
                     left.entry(*id).and_modify(|count| *count += 1);
                 }
-                if !server.config.seal {
-                } else if is_half_dead(group, &alive) {
+                if server.config.seal && is_half_dead(group, &alive) {
                     dissolve(server, group, &alive);
-                } else {
+                } else if server.config.seal {
                     shorts.note(group, &alive);
                 }
             }
@@ -215,21 +214,22 @@ fn start(server: &Arc<Server>, (_, id, slot): Lost) -> bool {
     if !missing(server, &group).iter().any(|lost| lost.2 == slot) {
         return true;
     }
-    let Some((image, _)) = group.shape().image(slot) else { return true };
     let Some(on) = target(server, &group, slot) else { return true };
-    let mut pool = server.sealing.pool.lock();
-    if REMAKES_EACH_MAX <= pool.remaking_on(on) {
-        return false;
-    }
-    if pool.begin_remake((id, slot), image, on) {
-        spawn(server, group, slot, on);
-    }
-    true
+    begin(server, group, slot, on)
 }
 
-fn spawn(server: &Arc<Server>, group: Group, slot: usize, on: DataServerId) {
-    let server = Arc::clone(server);
-    tokio::spawn(async move { remake(&server, group, slot, on).await });
+/// Has an image made again on a data server, unless that is done already. False if it, or all of them, have enough to do.
+fn begin(server: &Arc<Server>, group: Group, slot: usize, on: DataServerId) -> bool {
+    let Some((image, _)) = group.shape().image(slot) else { return true };
+    let mut pool = server.sealing.pool.lock();
+    if REMAKES_AT_ONCE_MAX <= pool.remaking() || REMAKES_EACH_MAX <= pool.remaking_on(on) {
+        return false;
+    }
+    if pool.begin_remake((group.shape().group(), slot), image, on) {
+        let server = Arc::clone(server);
+        tokio::spawn(async move { remake(&server, group, slot, on).await });
+    }
+    true
 }
 
 /// Has an image that is where it should be made again somewhere else. Whether it is there then; nothing happens if things are not as they were
@@ -267,18 +267,10 @@ pub(super) fn start_in_place(server: &Arc<Server>, id: GroupId, slot: usize, on:
         return true;
     };
     // It may have found another place meanwhile.
-    let Some((image, _)) = group.shape().image(slot) else { return true };
-    if group.homes()[slot] != Some(on) || !server.data_servers.is_up(on, server.now_ms()) {
+    if group.homes().get(slot) != Some(&Some(on)) || !server.data_servers.is_up(on, server.now_ms()) {
         return true;
     }
-    let mut pool = server.sealing.pool.lock();
-    if REMAKES_AT_ONCE_MAX <= pool.remaking() || REMAKES_EACH_MAX <= pool.remaking_on(on) {
-        return false;
-    }
-    if pool.begin_remake((id, slot), image, on) {
-        spawn(server, group, slot, on);
-    }
-    true
+    begin(server, group, slot, on)
 }
 
 /// Where an image is to be made again: on its extent's home if that may hold it, else where it fits best.
@@ -313,7 +305,7 @@ async fn remake(server: &Server, group: Group, slot: usize, on: DataServerId) ->
         None => Err(client::control::ControlError::Unknown),
     };
     if made.is_ok() {
-        server.sealing.progress.lock().made(group.shape().file_bytes(slot));
+        server.sealing.progress.lock().done(group.shape().file_bytes(slot));
     }
     let done = match (made, group.homes()[slot]) {
         (Ok(()), Some(from)) if from == on => {

@@ -56,6 +56,8 @@ struct Asked {
     rebuilt: Vec<(u32, u32)>,
     adopted: Vec<(u32, Adopt)>,
     fails: bool,
+    /// The ENCODE of this number, and those after it, fail.
+    encoding_fails_from: Option<usize>,
     /// What each was told about extents: FENCE, DROP and KEEP.
     told: Vec<(u32, Procedure, ExtentName, u64)>,
     /// These say that they are busy when they are to drop something.
@@ -114,7 +116,9 @@ impl DataServer {
                 asked.last_parity = draft.parity[0].0;
                 let sums = vec![ImageSum([1; 32]); draft.parity.len()];
                 let shape = Bytes::from(draft.shape(&sums).unwrap().encode());
-                let reply = if asked.fails { Err(Refusal::NoImage) } else { Ok(EncodedGroup { shape }) };
+                let fails =
+                    asked.fails || asked.encoding_fails_from.is_some_and(|from| from <= asked.encoded);
+                let reply = if fails { Err(Refusal::NoImage) } else { Ok(EncodedGroup { shape }) };
                 put_reply(&mut w, &reply);
             }
             Procedure::Rebuild => {
@@ -502,8 +506,14 @@ impl Fleet {
         self.metadata.data_servers()
     }
 
+    /// Data servers make no parity from the `from`th time on that they are asked.
+    pub(super) fn break_encoding_from(&self, from: usize) {
+        self.asked.lock().encoding_fails_from = Some(from);
+    }
+
     pub(super) fn break_encoding(&self, fails: bool) {
-        self.asked.lock().fails = fails;
+        let mut asked = self.asked.lock();
+        (asked.fails, asked.encoding_fails_from) = (fails, None);
     }
 
     /// A data server loses an image, or cannot tell any more.
