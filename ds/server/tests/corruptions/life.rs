@@ -199,7 +199,7 @@ impl Life {
         let mut needed = 0;
         for damage in &all {
             let outcome = damage.outcome(&self.cluster).await;
-            needed += u64::from(outcome == "as it was" && damage.part != Part::ScrubNote);
+            needed += u64::from(outcome == "as it was" && damage.is_in_use());
             tally.count(damage.part.name(), outcome);
             self.made += 1;
         }

@@ -72,6 +72,8 @@ pub(crate) struct Running {
 struct Place {
     disk: MemoryDisk,
     running: Option<Arc<Running>>,
+    /// How often it was killed.
+    kills: u64,
     /// Its disk is gone: it never comes back.
     is_lost: bool,
 }
@@ -137,7 +139,7 @@ impl Fleet {
         let service = Arc::new(Metadata::new(Arc::clone(&log)));
         let served = serve(env.net.clone(), env.clock.clone(), any_address(), service, Limits::default());
         let metadata = served.await.unwrap();
-        let empty = || Place { disk: empty_disk(), running: None, is_lost: false };
+        let empty = || Place { disk: empty_disk(), running: None, kills: 0, is_lost: false };
         let places = Mutex::new((0..shape.servers).map(|_| empty()).collect());
         let (chance, starts) = (Mutex::new(Chance::new(seed)), AtomicU64::new(seed << 20));
         let (doing, groups, inos) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0));
@@ -192,6 +194,10 @@ impl Fleet {
         self.places.lock().unwrap().get(id as usize - 1)?.running.clone()
     }
 
+    fn kills(&self, id: u32) -> u64 {
+        self.places.lock().unwrap()[id as usize - 1].kills
+    }
+
     pub(crate) fn is_lost(&self, id: u32) -> bool {
         self.places.lock().unwrap()[id as usize - 1].is_lost
     }
@@ -211,6 +217,7 @@ impl Fleet {
         let (disk, running) = {
             let mut places = self.places.lock().unwrap();
             let place = &mut places[id as usize - 1];
+            place.kills += 1;
             (place.disk.clone(), place.running.take())
         };
         if let Some(running) = running {
@@ -229,7 +236,7 @@ impl Fleet {
         let place = &mut places[id as usize - 1];
         assert!(place.running.is_none());
         (place.disk, place.is_lost) = (empty_disk(), true);
-        places.push(Place { disk: empty_disk(), running: None, is_lost: false });
+        places.push(Place { disk: empty_disk(), running: None, kills: 0, is_lost: false });
         u32::try_from(places.len()).unwrap()
     }
 
@@ -242,9 +249,14 @@ impl Fleet {
                 log.roster.held.insert(id);
             }
         }
+        let kills = self.kills(id);
         for _ in 0..20 {
             for _ in 0..100 {
                 tokio::task::yield_now().await;
+            }
+            // Whoever has killed it meanwhile has plans for it, and another may have started it.
+            if self.kills(id) != kills || self.running(id).is_some() {
+                return;
             }
             let disk = self.disk(id);
             let start = self.attempt(id, &disk);
@@ -260,6 +272,7 @@ impl Fleet {
                 () = off => None,
             };
             match started {
+                Some(Ok(running)) if self.kills(id) != kills => return running.life.end(),
                 Some(Ok(running)) => {
                     self.places.lock().unwrap()[id as usize - 1].running = Some(Arc::new(running));
                     return;
