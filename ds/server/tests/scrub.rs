@@ -459,6 +459,34 @@ async fn a_bad_record_of_an_image_is_made_good_at_home_and_on_a_backup() {
     }
 }
 
+/// A backup that was told everything again has the image above acts that another backup has below it. As a home it hides none of those.
+/// Found by `cargo xtask faults corruptions` (seed 20023).
+#[tokio::test]
+async fn a_home_that_was_told_again_leaves_other_backups_their_acts() {
+    let mut cluster = Cluster::new(4).await;
+    let one = written(&cluster, 1, 1, &[2, 3]).await;
+    let image = cluster.sealed(one).await;
+    cluster.group(Profile::TwoPlusOne, &[image], &[4]).await;
+    cluster.used(image).await;
+    let above = noise(77, 40_000);
+    cluster.write(one, 2 * FRAME, &above).await;
+    let (path, at) = place_of(&cluster, 2, &above).await;
+    scrub(&mut cluster, 2).await;
+    flip(&cluster, 2, &path, at + 9);
+    cluster.until_so("said again", || cluster.count(2, "shoal_scrub_repaired") == 1).await;
+    a_whole_round(&cluster, 2).await;
+    // Both have the same last act, so nothing is said again when another one is home.
+    cluster.write(one, 0, &noise(78, 100)).await;
+    cluster.lose(1);
+    cluster.log.lock().unwrap().used.clear();
+    cluster.restart(2).await;
+    cluster.settle_sets().await;
+    cluster.used(image).await;
+    cluster.lose(2);
+    let read = cluster.read(one, 2 * FRAME, above.len()).await;
+    assert!(read.as_ref() == Ok(&above), "{:?}", read.err());
+}
+
 /// When the round began, as the file says.
 async fn began_unix_ns(cluster: &Cluster, server: u32) -> u64 {
     let file = bytes_of(cluster, server, Path::new("/ds/scrub")).await;

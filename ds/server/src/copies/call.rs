@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ds_store::ImageRef;
+use layout::ec::ImageId;
 use layout::{DataServerId, Epoch, ExtentId};
 use tokio::sync::oneshot;
 use wire_nfs::control::copies::{AskCopies, CopySet, Word};
 use wire_nfs::control::extent::ExtentName;
-use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, Replicate};
+use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate};
 use wire_nfs::control::{Nothing, Procedure, Refusal};
 
 use super::ExtentCopies;
@@ -179,6 +180,25 @@ pub(super) async fn flush(core: &Core, server: DataServerId, instance: u64) -> R
         .ask_within::<Nothing>(Procedure::Flush, &Flush { instance }, BACKUP_STALL_MS_MAX)
         .await;
     answer.map(drop).map_err(|error| fault(server, &error))
+}
+
+/// The image that a backup uses, if any.
+pub(super) async fn used_image(
+    core: &Core,
+    extent: ExtentId,
+    server: DataServerId,
+    epoch: Epoch,
+) -> Result<Option<ImageId>, Fault> {
+    let neighbour = core.directory.neighbour(&core.env, server).ok_or(Fault::Silent)?;
+    let args = ReadData { extent: name(extent), epoch: epoch.0, offset: 0, length: 0 };
+    let answer = neighbour.link.ask_within::<HeldData>(Procedure::ReadData, &args, BACKUP_STALL_MS_MAX).await;
+    match answer {
+        Ok(held) => ImageRef::decode(&held.data).map(|used| Some(used.image)).map_err(|_| Fault::Silent),
+        Err(AskError::Refused(Refusal::Invalid)) => Ok(None),
+        // It cannot read its own record: its scrub asks for everything again.
+        Err(AskError::Refused(Refusal::Io)) => Err(Fault::Unreadable),
+        Err(error) => Err(fault(server, &error)),
+    }
 }
 
 fn fault(server: DataServerId, error: &AskError) -> Fault {

@@ -164,7 +164,13 @@ impl ExtentCopies {
         let target = Target { server, instance, epoch };
         let runs =
             core.store.runs_since(self.id, from).await.map_err(|error| unreadable(core, self.id, &error))?;
-        self.send_all(core, target, runs).await?;
+        // Data first: the rest may hide older acts of the backup that say the same.
+        let (data, rest): (Vec<Run>, Vec<Run>) =
+            runs.into_iter().partition(|run| matches!(run.said, Said::Data));
+        self.send_all(core, target, data).await?;
+        for run in rest {
+            self.send_run(core, target, run).await?;
+        }
         self.with(server, |member| member.caught_up(from));
         Ok(())
     }

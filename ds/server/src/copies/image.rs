@@ -1,12 +1,13 @@
 //! Images and the copies of an extent: the set in force before one is sealed, and having every backup say an image.
 //!
-//! INVARIANT: what [`ExtentCopies::say_image`] has answered is on the stable storage of every backup of the set of that epoch.
+//! INVARIANT: what [`ExtentCopies::say_image`] and [`ExtentCopies::use_image`] have answered is on the stable storage of every backup of the set of that epoch.
 //! Spec: docs/protocol/seal.md §1, §4.
 
 use std::sync::Arc;
 
 use ds_store::ImageRef;
 use futures_util::future::join_all;
+use layout::ec::ImageId;
 use layout::{DataServerId, Epoch, ExtentId};
 use wire_nfs::control::copies::{CopySet, Word};
 
@@ -69,14 +70,13 @@ impl ExtentCopies {
     ///
     /// # Errors
     /// Any [`SettleError`]; `Late` also if a backup did not do it, is being filled, or the set is another one; `OtherImage` if one
-    /// goes on with another image, to which everything is said again if `is_used`: the journal here says this one.
+    /// goes on with another image.
     pub(crate) async fn say_image(
         self: &Arc<Self>,
         core: &Arc<Core>,
         epoch: Epoch,
         sequence: u64,
         image: &ImageRef,
-        is_used: bool,
     ) -> Result<(), SettleError> {
         self.opened(core).await?;
         // They have all that the image stands for, so whoever of them becomes home gives sequences above it.
@@ -98,15 +98,66 @@ impl ExtentCopies {
                 let member = state.members.iter_mut().find(|one| one.server == *server);
                 let Some(member) = member else { continue };
                 member.failed(Step::Rest, fault, began_ms);
-                if is_used && fault == Fault::OtherImage {
-                    member.say_again();
-                }
             }
             drop(state);
             self.kick(core);
             return Err(if is_other { SettleError::OtherImage } else { SettleError::Late });
         }
         if self.backups_at(epoch)? == backups { Ok(()) } else { Err(SettleError::Late) }
+    }
+
+    /// Sees that every backup uses the image that the journal here uses, if the set still has this epoch. Whoever does not is told everything again.
+    ///
+    /// The IMAGE is not sent: its sequence here may be one that an overlay gave to this server when it was a backup, and another backup then has acts
+    /// below it that the image has not.
+    ///
+    /// # Errors
+    /// As [`say_image`](Self::say_image).
+    pub(crate) async fn use_image(
+        self: &Arc<Self>,
+        core: &Arc<Core>,
+        epoch: Epoch,
+        sequence: u64,
+        image: ImageId,
+    ) -> Result<(), SettleError> {
+        self.opened(core).await?;
+        self.settle(core, sequence, SETTLE_MS_MAX).await?;
+        let backups = self.backups_at(epoch)?;
+        let asks = backups.iter().map(async |(server, instance)| {
+            let used = call::used_image(core, self.id, *server, epoch).await?;
+            // What it says may be a record that it has not made durable yet.
+            call::flush(core, *server, *instance).await.map(|()| used == Some(image))
+        });
+        let began_ms = core.env.clock.monotonic_ms();
+        let answers = join_all(asks).await;
+        let mut error = None;
+        {
+            let mut state = self.state.lock();
+            for ((server, _), answer) in backups.iter().zip(answers) {
+                let Some(member) = state.members.iter_mut().find(|one| one.server == *server) else {
+                    continue;
+                };
+                match answer {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        member.say_again();
+                        error = Some(SettleError::OtherImage);
+                    }
+                    Err(fault) => {
+                        member.failed(Step::Rest, fault, began_ms);
+                        error.get_or_insert(SettleError::Late);
+                    }
+                }
+            }
+        }
+        match error {
+            Some(error) => {
+                self.kick(core);
+                Err(error)
+            }
+            None if self.backups_at(epoch)? == backups => Ok(()),
+            None => Err(SettleError::Late),
+        }
     }
 
     /// Whether the set known here is the one of this epoch.

@@ -310,7 +310,7 @@ pub(crate) enum Fault {
     Full,
     /// The backup's journal says another image above the one it was told.
     OtherImage,
-    /// Our own journal does not give what it is to be told.
+    /// A journal, ours or the backup's, does not give what is asked of it; its scrub sees to that.
     Unreadable,
 }
 

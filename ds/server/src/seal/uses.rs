@@ -44,7 +44,10 @@ pub(super) async fn begin(core: &Arc<Core>, sealing: &Sealing) -> Result<Epoch, 
     if Epoch(set.epoch) != *epoch {
         return Err(NotUsed::Outdated);
     }
-    say(core, &set, *sequence, image, false).await?;
+    if let Some(kept) = copies::keep(core, &set) {
+        let said = kept.say_image(core, *epoch, *sequence, image).await;
+        said.map_err(|error| not_said(image, error, NotUsed::Outdated))?;
+    }
     let used = core.store.use_image(*extent, *epoch, *sequence, image).await;
     used.map_err(|error| {
         core.note(&error);
@@ -57,15 +60,19 @@ pub(super) async fn begin(core: &Arc<Core>, sealing: &Sealing) -> Result<Epoch, 
     Ok(*epoch)
 }
 
-/// Has all backups say the image that the journal here uses already. Answers the epoch of the set.
+/// Sees that all backups use the image that the journal here uses already. Answers the epoch of the set.
 pub(super) async fn confirm(core: &Arc<Core>, extent: ExtentId, image: &ImageRef) -> Result<Epoch, NotUsed> {
     let set = home(core, extent).await?;
+    let epoch = Epoch(set.epoch);
     let used = core.store.image(extent).await.map_err(|_| NotUsed::Later)?;
-    let Some((sequence, used)) = used.filter(|(_, used)| used.image == image.image) else {
+    let Some((sequence, _)) = used.filter(|(_, used)| used.image == image.image) else {
         return Err(NotUsed::Outdated);
     };
-    say(core, &set, sequence, &used, true).await?;
-    Ok(Epoch(set.epoch))
+    if let Some(kept) = copies::keep(core, &set) {
+        let used = kept.use_image(core, epoch, sequence, image.image).await;
+        used.map_err(|error| not_said(image, error, NotUsed::Later))?;
+    }
+    Ok(epoch)
 }
 
 /// The set, if we are home of it and no backup is being filled.
@@ -78,20 +85,9 @@ async fn home(core: &Core, extent: ExtentId) -> Result<CopySet, NotUsed> {
     }
 }
 
-async fn say(
-    core: &Arc<Core>,
-    set: &CopySet,
-    sequence: u64,
-    image: &ImageRef,
-    is_used: bool,
-) -> Result<(), NotUsed> {
-    let Some(kept) = copies::keep(core, set) else { return Ok(()) };
-    kept.say_image(core, Epoch(set.epoch), sequence, image, is_used).await.map_err(|error| {
-        tracing::debug!(image = %image.image, ?error, "not every backup says the image");
-        match error {
-            // What is below the other one there will never show: the extent is sealed anew, above it.
-            SettleError::OtherImage if !is_used => NotUsed::Outdated,
-            _ => NotUsed::Later,
-        }
-    })
+/// What it means that not every backup says an image: `other` if one goes on with another.
+fn not_said(image: &ImageRef, error: SettleError, other: NotUsed) -> NotUsed {
+    tracing::debug!(image = %image.image, ?error, "not every backup says the image");
+    // What is below the other one there will never show.
+    if error == SettleError::OtherImage { other } else { NotUsed::Later }
 }
