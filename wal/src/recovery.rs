@@ -265,10 +265,11 @@ impl Recovery<'_> {
                 Entry::Damaged(header, what) if header.offset < durable => {
                     let span = header.span();
                     self.report(found, span.start, span.end, what);
-                    kept.damaged = true;
                     kept.end = span.end.next_multiple_of(BLOCK_BYTES);
                     if self.is_partial(what) {
                         kept.headers.push(header);
+                    } else {
+                        kept.damaged = true;
                     }
                 }
                 Entry::Damaged(header, _) => return (kept, Some(header.offset)),
@@ -307,8 +308,8 @@ impl Recovery<'_> {
 
     /// Makes a scanned segment's records durable and final, then keeps it.
     async fn seal(&mut self, found: &Found, kept: Kept) -> Result<(), OpenError> {
-        // A damaged one gets no footer: the damage is to be found again until its owner drops the segment. So does one
-        // that lost its end, and with it the room for a footer.
+        // One that lost records gets no footer: that is to be found again until its owner drops the segment. Nor does one
+        // that lost its end, and with it the room for a footer. Bad payload is found whenever it is read.
         let room = kept.end + footer_bytes(kept.headers.len() as u64) <= found.segment.file_bytes;
         if !kept.damaged && room {
             let entries: Vec<u8> = kept.headers.iter().flat_map(StoredHeader::encode).collect();
