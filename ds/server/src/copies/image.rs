@@ -160,6 +160,12 @@ impl ExtentCopies {
         }
     }
 
+    /// Whether a backup surely has everything that was said so far, on stable storage.
+    pub(crate) fn has_all(&self, core: &Core, backup: DataServerId) -> bool {
+        let sequence = core.store.sequence(self.id);
+        self.state.lock().members.iter().any(|one| one.server == backup && one.is_stable(sequence))
+    }
+
     /// Whether the set known here is the one of this epoch.
     pub(crate) fn is_at_epoch(&self, epoch: Epoch) -> bool {
         self.state.lock().epoch == epoch

@@ -1,7 +1,7 @@
 //! What the journal says of one extent: reading it, fetching bad bytes from a backup, and, as a backup, having the home say all again.
 //!
-//! INVARIANT: bytes are said again only if a backup of the set in force gave them, which is not being filled, from records that are no older
-//! than the bad one. Where they are younger they are those of an overlay, or of acts that were not promised.
+//! INVARIANT: bytes are said again only if a backup of the set in force gave them, which is not being filled, and either its records are no older
+//! than the bad one, or it has everything that was ever said. Where they are younger they are those of an overlay, or of acts that were not promised.
 //! Spec: docs/protocol/seal.md §10.
 
 use ds_store::{BadRun, ImageRef};
@@ -13,7 +13,7 @@ use wire_nfs::control::{Nothing, Procedure};
 
 use super::Scrub;
 use super::plan::Outcome;
-use crate::copies::{self, Asked};
+use crate::copies::{self, Asked, ExtentCopies};
 use crate::limits::{IMAGE_CALL_MS_MAX, SAY_AGAIN_MS_MAX};
 use crate::link::AskError;
 
@@ -104,7 +104,7 @@ impl Scrub {
         if !kept.is_at_epoch(Epoch(set.epoch)) {
             return Err(NotRestored::Unsettled);
         }
-        let data = self.fetch(extent, set, run).await.ok_or(NotRestored::Nobody)?;
+        let data = self.fetch(extent, &kept, set, run).await.ok_or(NotRestored::Nobody)?;
         if run.is_image_record {
             let image = ImageRef::decode(&data).map_err(|_| NotRestored::Nobody)?;
             core.store.restore_image(extent, run.sequence, &image).await?;
@@ -134,7 +134,13 @@ impl Scrub {
         Ok(())
     }
 
-    async fn fetch(&self, extent: ExtentId, set: &CopySet, run: BadRun) -> Option<bytes::Bytes> {
+    async fn fetch(
+        &self,
+        extent: ExtentId,
+        kept: &ExtentCopies,
+        set: &CopySet,
+        run: BadRun,
+    ) -> Option<bytes::Bytes> {
         let name = ExtentName { ino: extent.ino, index: extent.index };
         let length = if run.is_image_record { 0 } else { run.length };
         let args = ReadData { extent: name, epoch: set.epoch, offset: run.offset, length };
@@ -142,10 +148,12 @@ impl Scrub {
             let neighbour =
                 self.core.directory.neighbour(&self.core.env, layout::DataServerId(backup.server));
             let Some(neighbour) = neighbour else { continue };
+            // A home that was told everything again when it was a backup has the same bytes at higher sequences than other backups.
+            let has_all = kept.has_all(&self.core, DataServerId(backup.server));
             let asked =
                 neighbour.link.ask_within::<HeldData>(Procedure::ReadData, &args, IMAGE_CALL_MS_MAX).await;
             match asked {
-                Ok(held) if run.sequence <= held.sequence && fits(&run, &held) => {
+                Ok(held) if (run.sequence <= held.sequence || has_all) && fits(&run, &held) => {
                     return Some(held.data);
                 }
                 Ok(held) => {
