@@ -96,7 +96,7 @@ impl Default for Cluster {
             erasure_code: Code::default(),
             group_wait_ms: 30_000,
             repair_grace_ms: 60_000,
-            rebalance: Switch::default(),
+            rebalance: Switch::On,
         }
     }
 }
@@ -318,14 +318,14 @@ mod tests {
     }
 
     #[test]
-    fn sealing_and_rebalancing_are_off_and_take_their_options() {
+    fn sealing_is_off_and_rebalancing_on_and_take_their_options() {
         let defaults = parse("", "f").unwrap().cluster;
         assert_eq!((defaults.seal, defaults.erasure_code), (Switch::Off, Code(None)));
         let text = "[cluster]\nseal = \"on\"\nerasure_code = \"4+2\"\ngroup_wait_ms = 0\n";
         let given = parse(text, "f").unwrap().cluster;
         assert_eq!((given.seal, given.erasure_code), (Switch::On, Code(Some(Profile::FourPlusTwo))));
-        let given = parse("[cluster]\nrebalance = \"on\"\n", "f").unwrap().cluster;
-        assert_eq!((defaults.rebalance, given.rebalance), (Switch::Off, Switch::On));
+        let given = parse("[cluster]\nrebalance = \"off\"\n", "f").unwrap().cluster;
+        assert_eq!((defaults.rebalance, given.rebalance), (Switch::On, Switch::Off));
         let message = refused("[cluster]\nerasure_code = \"4+3\"\n");
         assert!(message.starts_with("shoal.toml:2:") && message.contains("expected \"auto\""), "{message}");
         let message = refused("[cluster]\nseal = \"onn\"\n");
