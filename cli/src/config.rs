@@ -53,11 +53,10 @@ pub(crate) struct Cluster {
 }
 
 /// On or off.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Switch {
     /// Not done.
-    #[default]
     Off,
     /// Done.
     On,
@@ -91,7 +90,7 @@ impl Default for Cluster {
             layouts_kept: 16_384,
             data_server_wait_seconds: 20,
             hot_copies: 2,
-            seal: Switch::default(),
+            seal: Switch::On,
             seal_idle_ms: 30_000,
             erasure_code: Code::default(),
             group_wait_ms: 30_000,
@@ -318,12 +317,12 @@ mod tests {
     }
 
     #[test]
-    fn sealing_is_off_and_rebalancing_on_and_take_their_options() {
+    fn sealing_and_rebalancing_are_on_and_take_their_options() {
         let defaults = parse("", "f").unwrap().cluster;
-        assert_eq!((defaults.seal, defaults.erasure_code), (Switch::Off, Code(None)));
-        let text = "[cluster]\nseal = \"on\"\nerasure_code = \"4+2\"\ngroup_wait_ms = 0\n";
+        assert_eq!((defaults.seal, defaults.erasure_code), (Switch::On, Code(None)));
+        let text = "[cluster]\nseal = \"off\"\nerasure_code = \"4+2\"\ngroup_wait_ms = 0\n";
         let given = parse(text, "f").unwrap().cluster;
-        assert_eq!((given.seal, given.erasure_code), (Switch::On, Code(Some(Profile::FourPlusTwo))));
+        assert_eq!((given.seal, given.erasure_code), (Switch::Off, Code(Some(Profile::FourPlusTwo))));
         let given = parse("[cluster]\nrebalance = \"off\"\n", "f").unwrap().cluster;
         assert_eq!((defaults.rebalance, given.rebalance), (Switch::On, Switch::Off));
         let message = refused("[cluster]\nerasure_code = \"4+3\"\n");
