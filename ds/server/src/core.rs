@@ -1,7 +1,7 @@
 //! What all requests of a data server share: the store, the lease, the handle key, the counters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use ds_store::{ChangeError, Store};
 use env::Env;
@@ -16,7 +16,7 @@ use crate::copies::CopyTable;
 use crate::directory::Directory;
 use crate::images::Images;
 use crate::lease::Lease;
-use crate::limits::{PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX};
+use crate::limits::{CLIENT_LINGERS_MS, PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX};
 use crate::metrics::Metrics;
 use crate::scrub::{ScrubMetrics, Wanted};
 use crate::seal::shown::Shown;
@@ -44,6 +44,8 @@ pub(crate) struct Core {
     seal_idle_ms: AtomicU32,
     /// Requests of clients under way.
     clients: AtomicU32,
+    /// A client counts as waiting until then, by the monotonic clock.
+    client_until_ms: AtomicU64,
     /// Copies of extents that we are home of.
     pub(crate) copies: CopyTable,
     /// What metadata servers are being told of extents that clients come back to.
@@ -78,6 +80,7 @@ impl Core {
             shown: Shown::default(),
             seal_idle_ms: AtomicU32::new(0),
             clients: AtomicU32::new(0),
+            client_until_ms: AtomicU64::new(0),
             copies: CopyTable::default(),
             thaws: Thaws::default(),
             rest_calls: Semaphore::new(REST_CALLS_MAX),
@@ -110,12 +113,13 @@ impl Core {
     /// A request of a client is under way as long as what this answers is there.
     pub(crate) fn client(&self) -> UnderWay<'_> {
         self.clients.fetch_add(1, Ordering::Relaxed);
-        UnderWay(&self.clients)
+        UnderWay(self)
     }
 
-    /// Whether clients wait for something.
+    /// Whether clients wait for something, or did a moment ago: between two requests of a busy client there is nothing.
     pub(crate) fn is_busy(&self) -> bool {
-        self.clients.load(Ordering::Relaxed) != 0
+        let now_ms = self.env.clock.monotonic_ms();
+        self.clients.load(Ordering::Relaxed) != 0 || now_ms < self.client_until_ms.load(Ordering::Relaxed)
     }
 
     /// Whether the journal needs what sealing gives back more than clients need the disk.
@@ -203,10 +207,12 @@ impl Core {
 }
 
 /// Counts a client's request.
-pub(crate) struct UnderWay<'a>(&'a AtomicU32);
+pub(crate) struct UnderWay<'a>(&'a Core);
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        let until_ms = self.0.env.clock.monotonic_ms().saturating_add(CLIENT_LINGERS_MS);
+        self.0.client_until_ms.store(until_ms, Ordering::Relaxed);
+        self.0.clients.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -90,6 +90,9 @@ pub const SEAL_RETRY_MS: u64 = 30_000;
 /// An extent that is somebody else's is left alone for so long; so is one that was sealed and waits for its group.
 pub const SEAL_AGAIN_MS: u64 = 600_000;
 
+/// For so long after a client's last request the server counts as busy.
+pub const CLIENT_LINGERS_MS: u64 = 100;
+
 /// While clients wait, sealing goes at one part in so many of its pace.
 pub const SEAL_BUSY_PARTS: u64 = 4;
 
