@@ -52,6 +52,53 @@ fn layout_golden_bytes() {
     assert_eq!(decode_body(&body), Ok(layout()));
 }
 
+/// Two data servers share the mirror in turns of 64 MiB. Spec: RFC 8435 §5.1, §6.
+#[test]
+fn striped_layout_golden_bytes() {
+    let one = |device: &[u8; 16], filehandle: &'static [u8]| DataServer {
+        device: DeviceId(*device),
+        user: DataServer::decimal(65_533),
+        group: DataServer::decimal(65_533),
+        ..server(filehandle)
+    };
+    let data_servers = vec![one(b"AAAAAAAAAAAAAAAA", b"even"), one(b"BBBBBBBBBBBBBBBB", b"odd")];
+    let striped = FfLayout {
+        stripe_unit_bytes: 64 << 20,
+        mirrors: vec![Mirror { data_servers }],
+        flags: 0,
+        ..layout()
+    };
+    let head: &[u8] = &[
+        0, 0, 0, 0, 4, 0, 0, 0, // stripe unit
+        0, 0, 0, 1, // one mirror
+        0, 0, 0, 2, // two data servers
+    ];
+    let even: &[u8] = &[
+        0, 0, 0, 9, // efficiency
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // stateid
+        0, 0, 0, 1, // one handle
+        0, 0, 0, 4, b'e', b'v', b'e', b'n', // the handle
+        0, 0, 0, 5, b'6', b'5', b'5', b'3', b'3', 0, 0, 0, // user
+        0, 0, 0, 5, b'6', b'5', b'5', b'3', b'3', 0, 0, 0, // group
+    ];
+    let odd: &[u8] = &[
+        0, 0, 0, 9, // efficiency
+        0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // stateid
+        0, 0, 0, 1, // one handle
+        0, 0, 0, 3, b'o', b'd', b'd', 0, // the handle
+        0, 0, 0, 5, b'6', b'5', b'5', b'3', b'3', 0, 0, 0, // user
+        0, 0, 0, 5, b'6', b'5', b'5', b'3', b'3', 0, 0, 0, // group
+    ];
+    let tail: &[u8] = &[
+        0, 0, 0, 0, // flags
+        0, 0, 0, 60, // hint
+    ];
+    let golden = [head, b"AAAAAAAAAAAAAAAA", even, b"BBBBBBBBBBBBBBBB", odd, tail].concat();
+    let body = striped.to_body().unwrap();
+    assert_eq!(body, golden);
+    assert_eq!(decode_body(&body), Ok(striped));
+}
+
 /// Spec: RFC 8435 §4.1: addresses, then versions.
 #[test]
 fn device_golden_bytes() {
