@@ -204,8 +204,12 @@ fn exports(lines: &[MountLine]) -> Table {
     let mut table = table(&["Path", "Access", "Squash", "Clients", "pNFS", "Mount with"]);
     for MountLine { export, mount } in lines {
         let clients = if export.clients.is_empty() { "all".to_owned() } else { export.clients.join(", ") };
-        let pnfs = if export.pnfs { "yes" } else { "no" };
-        table.add_row([&export.path, &export.access, &export.squash, &clients, pnfs, mount]);
+        let pnfs = match (export.pnfs, export.stripes) {
+            (false, _) => "no".to_owned(),
+            (true, 1) => "yes".to_owned(),
+            (true, stripes) => format!("up to {stripes} stripes"),
+        };
+        table.add_row([&export.path, &export.access, &export.squash, &clients, &pnfs, mount]);
     }
     table
 }

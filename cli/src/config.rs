@@ -6,6 +6,7 @@ use std::path::Path;
 
 use layout::ec::Profile;
 use mds_server::export::{Anonymous, Export, Network, Squash};
+use mds_server::limits::STRIPES_MAX;
 use serde::Deserialize;
 
 /// The whole file.
@@ -117,6 +118,8 @@ pub(crate) struct ExportTable {
     clients: Vec<String>,
     #[serde(default = "yes")]
     pnfs: bool,
+    #[serde(default = "one")]
+    stripes: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -134,6 +137,10 @@ fn nobody() -> u32 {
 
 fn yes() -> bool {
     true
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// Why a configuration is refused: a message that names file, line, what was expected and what is close.
@@ -187,6 +194,7 @@ impl ExportTable {
             anonymous: Anonymous { uid: self.anonymous_uid, gid: self.anonymous_gid },
             clients,
             pnfs: self.pnfs,
+            stripes: self.stripes,
         })
     }
 }
@@ -228,6 +236,9 @@ fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
         }
         if config.exports[..index].iter().any(|other| other.path == export.path) {
             return wrong("exported twice; expected one [[export]] for each path");
+        }
+        if !export.stripes.is_power_of_two() || STRIPES_MAX < export.stripes {
+            return wrong(&format!("stripes = {}: expected 1, 2, 4 or {STRIPES_MAX}", export.stripes));
         }
         export.to_export().map_err(|e| {
             let first = export.clients.iter().find(|c| c.parse::<Network>().is_err());
@@ -333,10 +344,18 @@ mod tests {
 
     #[test]
     fn exports_take_their_options() {
-        let text = "[[export]]\npath = \"/p\"\nread_only = true\nsquash = \"all\"\nanonymous_uid = 5\npnfs = false\n";
+        let text = "[[export]]\npath = \"/p\"\nread_only = true\nsquash = \"all\"\nanonymous_uid = 5\npnfs = false\nstripes = 4\n";
         let list = exports(&parse(text, "f").unwrap()).unwrap();
         assert_eq!(list[0].squash, Squash::All);
         assert_eq!(list[0].anonymous.uid, 5);
         assert!(list[0].read_only && !list[0].pnfs);
+        assert_eq!(list[0].stripes, 4);
+        let list = exports(&parse("[[export]]\npath = \"/\"\n", "f").unwrap()).unwrap();
+        assert_eq!(list[0].stripes, 1, "stripes are off");
+        for stripes in [0, 3, 16] {
+            let message = refused(&format!("[[export]]\npath = \"/\"\nstripes = {stripes}\n"));
+            assert!(message.starts_with("shoal.toml:2:"), "{message}");
+            assert!(message.ends_with(&format!("stripes = {stripes}: expected 1, 2, 4 or 8")), "{message}");
+        }
     }
 }

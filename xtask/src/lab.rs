@@ -25,6 +25,7 @@ mod scenario;
 mod server;
 mod side_by_side;
 mod stage;
+mod stripes;
 
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,8 @@ enum Group {
     Degraded,
     /// A data server is added under a client that writes, and gets its share.
     Rebalance,
+    /// An export with stripes: which kernels get them, and a home killed under them.
+    Stripes,
     /// Files at rest are erasure-coded; two of six data servers lost with their disks, twice.
     Ec,
     /// Real programs on the mount.
@@ -165,6 +168,7 @@ impl Lab {
             Group::Drain => drain::SCENARIOS,
             Group::Rebalance => rebalance::SCENARIOS,
             Group::Ec => ec::SCENARIOS,
+            Group::Stripes => stripes::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
             Group::Posix => posix::SCENARIOS,
             Group::Long => long::SCENARIOS,

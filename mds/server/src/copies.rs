@@ -108,6 +108,11 @@ pub(crate) async fn served(server: &Server, extent: ExtentId) -> Result<Option<E
     }
 }
 
+/// Whether layouts of the extent are being recalled because it gets another home.
+pub(crate) fn is_moving(server: &Server, extent: ExtentId) -> bool {
+    server.copies.moving.lock().contains(&extent)
+}
+
 /// Returns when layouts of the extent may be given out again, or it takes too long.
 pub(crate) async fn still(server: &Server, extent: ExtentId) {
     let deadline_ms = server.now_ms() + FAILOVER_WAIT_MS_MAX;
@@ -115,7 +120,7 @@ pub(crate) async fn still(server: &Server, extent: ExtentId) {
         let changed = server.copies.changed.notified();
         tokio::pin!(changed);
         changed.as_mut().enable();
-        if !server.copies.moving.lock().contains(&extent) || deadline_ms <= server.now_ms() {
+        if !is_moving(server, extent) || deadline_ms <= server.now_ms() {
             return;
         }
         tokio::select! {

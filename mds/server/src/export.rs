@@ -27,6 +27,9 @@ pub struct Export {
     pub clients: Vec<Network>,
     /// Layouts are given out; else all I/O goes through the metadata server.
     pub pnfs: bool,
+    /// Extents that one segment of a layout may have, for clients that can: a power of two up to
+    /// [`STRIPES_MAX`](crate::limits::STRIPES_MAX). 1: no stripes.
+    pub stripes: u32,
 }
 
 /// Which users an export maps to nobody.
@@ -128,6 +131,7 @@ impl Export {
             anonymous: Anonymous::default(),
             clients: Vec::new(),
             pnfs: true,
+            stripes: 1,
         }
     }
 
@@ -170,6 +174,7 @@ impl Export {
             squash: squash.to_owned(),
             clients: self.clients.iter().map(ToString::to_string).collect(),
             pnfs: self.pnfs,
+            stripes: self.stripes,
         }
     }
 

@@ -1,16 +1,16 @@
-//! Our layouts and data servers in the words of the flexible-files layout type: mirrors of one data server each, NFSv3.
+//! Our layouts and data servers in the words of the flexible-files layout type: mirrors of data servers of NFSv3, one for each extent.
 //!
 //! Layouts for writing have one mirror, the home: a client writes to all there are. Those for reading an extent at rest have a reader
-//! as a second one, at a lower efficiency; if the home cannot be used now they have nothing else.
+//! as a second one, at a lower efficiency; if the home cannot be used now they have nothing else. A segment of several extents has
+//! the homes of all of them in the first mirror, and readers of all in the second, or none.
 //!
 //! Spec: RFC 8435 §4, §5; docs/formats/ds_handle.md; docs/protocol/seal.md §11.
 
 use bytes::Bytes;
 use layout::copies::BACKUPS_MAX;
 use layout::handle::{device_id, device_of, seal};
-use layout::{DataServerId, DsHandle, Iomode, NamedBackup, Role};
+use layout::{DataServerId, DsHandle, EXTENT_BYTES, Iomode, NamedBackup, Role};
 use mds_namespace::ExtentRecord;
-use mds_shard::command::layout::LayoutAnswer;
 use wire_nfs::flexfiles::{DataServer, DeviceAddr, DeviceVersion, FfLayout, Mirror, encode_body};
 use wire_nfs::v4::{DeviceId, Filehandle, Stateid};
 
@@ -30,42 +30,54 @@ const STATS_HINT_S: u32 = 0;
 const HOME_EFFICIENCY: u32 = 2;
 const READER_EFFICIENCY: u32 = 1;
 
-/// A layout for an extent.
+/// A layout for an extent, or for several.
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
     /// The home is one of its mirrors.
     pub(crate) names_home: bool,
 }
 
-/// The body of a layout for an extent. `None` if it cannot be made: its data server is not known.
+/// The body of a layout for an extent, or for several that follow each other. `None` if it cannot be made: a data server is not known, or
+/// some of several have a reader and others have not.
 pub(crate) fn layout_body(
     server: &Server,
     client: u64,
-    answer: &LayoutAnswer,
+    records: &[ExtentRecord],
+    size_bytes: u64,
     iomode: Iomode,
 ) -> Option<Body> {
-    let record = &answer.extent;
     let [.., t0, t1, t2, t3] = client.to_be_bytes();
-    let home = DsHandle {
+    let home = |record: &ExtentRecord| DsHandle {
         extent: record.extent,
         epoch: record.epoch,
         mode: iomode,
         client_tag: u32::from_be_bytes([t0, t1, t2, t3]),
-        size_hint_bytes: answer.inode.size_bytes,
+        size_hint_bytes: size_bytes,
         role: Role::Home,
         home: record.home,
         backups: named(record),
     };
-    let stands_by = if iomode.writes() { None } else { readers::reader(server, Some(client), record) };
-    let names_home = stands_by.is_none() || readers::is_usable(server, Some(client), record.home);
+    let homes: Vec<DsHandle> = records.iter().map(home).collect();
+    let reader = |(record, home): (&ExtentRecord, &DsHandle)| {
+        let id = if iomode.writes() { None } else { readers::reader(server, Some(client), record) };
+        id.map(|id| reader_handle(home, id))
+    };
+    let stand_by: Vec<DsHandle> = records.iter().zip(&homes).filter_map(reader).collect();
+    if !stand_by.is_empty() && stand_by.len() != homes.len() {
+        // All mirrors have as many data servers.
+        return None;
+    }
+    let usable = |record: &ExtentRecord| readers::is_usable(server, Some(client), record.home);
+    let names_home = stand_by.is_empty() || records.iter().all(usable);
     let mut mirrors = Vec::with_capacity(2);
     if names_home {
-        mirrors.push(mirror(server, &home, HOME_EFFICIENCY)?);
+        mirrors.push(mirror(server, &homes, HOME_EFFICIENCY)?);
     }
-    if let Some(reader) = stands_by {
-        mirrors.push(mirror(server, &reader_handle(&home, reader), READER_EFFICIENCY)?);
+    if !stand_by.is_empty() {
+        mirrors.push(mirror(server, &stand_by, READER_EFFICIENCY)?);
     }
-    let body = FfLayout { stripe_unit_bytes: 0, mirrors, flags: 0, stats_collect_hint_s: STATS_HINT_S };
+    let stripe_unit_bytes = if records.len() == 1 { 0 } else { EXTENT_BYTES };
+    let body = FfLayout { stripe_unit_bytes, mirrors, flags: 0, stats_collect_hint_s: STATS_HINT_S };
     Some(Body { bytes: body.to_body().ok()?, names_home })
 }
 
@@ -74,20 +86,25 @@ pub(crate) fn reader_handle(home: &DsHandle, reader: DataServerId) -> DsHandle {
     DsHandle { role: Role::Reader, mode: Iomode::Read, home: reader, backups: [None; BACKUPS_MAX], ..*home }
 }
 
-/// A mirror of the one data server that may be shown the handle. `None` if it is not known.
-fn mirror(server: &Server, handle: &DsHandle, efficiency: u32) -> Option<Mirror> {
+/// A mirror of the data servers that may be shown these handles. `None` if one is not known.
+fn mirror(server: &Server, handles: &[DsHandle], efficiency: u32) -> Option<Mirror> {
+    let data_servers = handles.iter().map(|handle| data_server(server, handle, efficiency));
+    Some(Mirror { data_servers: data_servers.collect::<Option<_>>()? })
+}
+
+/// The one data server that may be shown a handle. `None` if it is not known.
+fn data_server(server: &Server, handle: &DsHandle, efficiency: u32) -> Option<DataServer> {
     let known = server.data_servers.one(handle.home)?;
     let sealed = seal(&server.handle_key, handle);
     let id = if handle.mode.writes() { WRITER_ID } else { READER_ID };
-    let data_server = DataServer {
+    Some(DataServer {
         device: DeviceId(device_id(handle.home, known.generation())),
         efficiency,
         stateid: Stateid::ANONYMOUS,
         filehandles: vec![Filehandle::new(Bytes::copy_from_slice(&sealed.0)).ok()?],
         user: DataServer::decimal(id),
         group: DataServer::decimal(id),
-    };
-    Some(Mirror { data_servers: vec![data_server] })
+    })
 }
 
 /// An extent's backups as handles name them.

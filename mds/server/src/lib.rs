@@ -43,6 +43,7 @@ pub mod server;
 mod service;
 mod shard_thread;
 mod status;
+mod stripes;
 mod work;
 
 pub use driver::{MdsConfig, MetadataServer, StartError};

@@ -49,6 +49,10 @@ pub const SUSPECT_MS: u64 = 10_000;
 /// How long I/O in band and LAYOUTGET wait for a backup to take the place of a dead home.
 pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
 
+/// Extents of one striped segment. With handles of 64 bytes and two mirrors 16 would not fit into the 4096 bytes that clients read.
+pub const STRIPES_MAX: u32 = 8;
+/// What LAYOUTGET's answer has around the body of a segment, bytes, and some more.
+pub const LAYOUT_FRAME_BYTES: usize = 64;
 /// How long a READ in band waits for a reader before it waits for a home.
 pub const READER_WAIT_MS_MAX: u64 = 5_000;
 /// Extents looked at in one go when servers come or go.

@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
     written_bytes: Counter,
     layouts_granted: Counter,
     reader_layouts: Counter,
+    striped_layouts: Counter,
     layout_read_bytes: Counter,
     layout_written_bytes: Counter,
     layouts_out: Gauge<u64, AtomicU64>,
@@ -86,6 +87,7 @@ impl Metrics {
             written_bytes: direction("write"),
             layouts_granted: Counter::default(),
             reader_layouts: Counter::default(),
+            striped_layouts: Counter::default(),
             layout_read_bytes: Counter::default(),
             layout_written_bytes: Counter::default(),
             layouts_out: Gauge::default(),
@@ -116,6 +118,8 @@ impl Metrics {
         registry.register("shoal_layouts_granted", "Layout segments granted", m.layouts_granted.clone());
         let what = "Layout segments that name a reader alone: their homes could not be used";
         registry.register("shoal_reader_layouts", what, m.reader_layouts.clone());
+        let what = "Layout segments of several extents";
+        registry.register("shoal_striped_layouts", what, m.striped_layouts.clone());
         registry.register(
             "shoal_layout_read_bytes",
             "Bytes clients say they read through layouts",
@@ -183,9 +187,10 @@ impl Metrics {
         self.written_bytes.inc_by(bytes as u64);
     }
 
-    /// A layout segment was granted, of the home or of a reader alone.
-    pub(crate) fn layout_granted(&self, names_home: bool) {
+    /// A layout segment was granted, of the home or of a reader alone, of one extent or of several.
+    pub(crate) fn layout_granted(&self, names_home: bool, striped: bool) {
         self.layouts_granted.inc();
+        self.striped_layouts.inc_by(u64::from(striped));
         if !names_home {
             self.reader_layouts.inc();
         }

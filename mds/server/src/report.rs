@@ -139,6 +139,8 @@ pub struct ExportLine {
     pub clients: Vec<String>,
     /// Layouts are given out.
     pub pnfs: bool,
+    /// Extents that one segment of a layout may have.
+    pub stripes: u32,
 }
 
 /// One data server.

@@ -31,6 +31,9 @@ const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"
 /// The same with smaller groups, for a cluster that a data server is added to.
 const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\nrebalance = \"on\"\n";
 
+/// An export whose layouts may have four extents in a segment.
+const STRIPED: &str = "[[export]]\npath = \"/\"\nstripes = 4\n";
+
 /// Which server.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Kind {
@@ -50,6 +53,8 @@ pub(crate) enum Kind {
     ShoalUnsealed,
     /// A metadata server and three data servers that seal into 2+1 groups; a fourth one is started later.
     ShoalGrowing,
+    /// A metadata server and four data servers, a process each, whose export has four stripes.
+    ShoalStriped,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
@@ -91,6 +96,7 @@ impl Kind {
             Self::ShoalEc => "shoal-ec",
             Self::ShoalUnsealed => "shoal-unsealed",
             Self::ShoalGrowing => "shoal-growing",
+            Self::ShoalStriped => "shoal-striped",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
@@ -131,6 +137,9 @@ impl Kind {
             }
             Self::ShoalGrowing => {
                 Some(Arrangement { split: true, data_servers: 4, late: 1, options: CODED_SMALL })
+            }
+            Self::ShoalStriped => {
+                Some(Arrangement { split: true, data_servers: 4, options: STRIPED, ..whole })
             }
             Self::Knfsd
             | Self::KnfsdPlain

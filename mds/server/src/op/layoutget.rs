@@ -1,5 +1,5 @@
 //! LAYOUTGET: one segment, one mirror: the extent's home. For reading what is at rest, a reader as well, or alone while the home cannot
-//! be used.
+//! be used. Where the export has stripes, and the client takes them, the segment may be a run of extents.
 //!
 //! Refusals are LAYOUTUNAVAILABLE, which sends a client to I/O in band.
 //! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE would reach the application as errors, so they are
@@ -7,6 +7,7 @@
 //!
 //! Spec: RFC 8881 §18.43, §12.5.3; RFC 8435; docs/protocol/seal.md §11.
 
+use futures_util::future::join;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode};
 use mds_namespace::{Content, Inode, Kind};
 use mds_shard::command::layout::{LayoutAnswer, LayoutGet, LayoutPlace};
@@ -18,8 +19,12 @@ use wire_nfs::v4::{Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};
 
 use crate::context::{Context, Failure, OpResult};
+use crate::flexfile::Body;
+use crate::handle::FileHandle;
 use crate::seal::readers;
-use crate::{content, copies, flexfile, status};
+use crate::server::Server;
+use crate::stripes::{Asked, Run};
+use crate::{content, copies, flexfile, status, stripes};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
@@ -43,18 +48,17 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
     let prepared = prepare(cx, &args, &inode, iomode).await?;
-    let extent = prepared.extent;
-    let answer = grant(cx, prepared, &inode, iomode, stateid).await?;
-    let body = flexfile::layout_body(&cx.server, cx.client()?, &answer, iomode)
-        .ok_or(Nfsstat4::Layoutunavailable)?;
-    let layout = Layout {
-        offset: extent.first_byte(),
-        length: EXTENT_BYTES,
-        iomode: args.iomode,
-        layout_type: LayoutType::FLEX_FILES,
-        body: body.bytes,
-    };
-    cx.server.metrics.layout_granted(body.names_home);
+    let asked = Asked { client: cx.client()?, extent: prepared.extent, iomode, bytes_max: args.maxcount };
+    let run = run_to_grant(cx, handle, &args, &inode, &asked)?;
+    let granted = grant(cx, prepared, &inode, iomode, stateid);
+    // Beside each other: each entry of the log costs a flush.
+    let (granted, ()) = join(granted, stripes::place(&cx.server, &asked, run)).await;
+    let answer = granted?;
+    let Segment { offset, length, body } =
+        segment(&cx.server, &asked, run, &answer).ok_or(Nfsstat4::Layoutunavailable)?;
+    cx.server.metrics.layout_granted(body.names_home, EXTENT_BYTES < length);
+    let layout_type = LayoutType::FLEX_FILES;
+    let layout = Layout { offset, length, iomode: args.iomode, layout_type, body: body.bytes };
     Ok(ResOk {
         // Written files come back at CLOSE, so that their size is known and they can be sealed. Layouts for reading
         // stay with the client: opening the file again costs nothing.
@@ -63,6 +67,43 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         stateid: cx.put_stateid(answer.stateid),
         layouts: vec![layout],
     })
+}
+
+/// The extents that the segment is to have, if there may be several.
+fn run_to_grant(
+    cx: &Context,
+    handle: FileHandle,
+    args: &Args,
+    inode: &Inode,
+    asked: &Asked,
+) -> Result<Option<Run>, Failure> {
+    let stripes = cx.export(handle)?.map_or(1, |export| export.stripes);
+    if inode.content != Content::Extents {
+        return Ok(None);
+    }
+    // LAYOUTGET inside an OPEN asks for everything, which says nothing of how far the file will reach.
+    let asked_bytes = if args.length == LENGTH_TO_END { 0 } else { args.length };
+    let end_bytes = inode.size_bytes.max(args.offset.saturating_add(asked_bytes));
+    Ok(stripes::choose(&cx.server, asked, stripes, end_bytes))
+}
+
+/// What is granted.
+struct Segment {
+    /// Where it begins in the file, bytes.
+    offset: u64,
+    length: u64,
+    body: Body,
+}
+
+/// The run if it can be had, or the one extent.
+fn segment(server: &Server, asked: &Asked, run: Option<Run>, answer: &LayoutAnswer) -> Option<Segment> {
+    if let Some((run, body)) = run.and_then(|run| stripes::grant(server, asked, run, answer)) {
+        let (offset, length) = run.range();
+        return Some(Segment { offset, length, body });
+    }
+    let (record, size_bytes) = (std::slice::from_ref(&answer.extent), answer.inode.size_bytes);
+    let body = flexfile::layout_body(server, asked.client, record, size_bytes, asked.iomode)?;
+    Some(Segment { offset: asked.extent.first_byte(), length: EXTENT_BYTES, body })
 }
 
 /// What to ask the shard for.

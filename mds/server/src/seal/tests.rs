@@ -20,6 +20,7 @@ mod fleet;
 mod join;
 mod presence;
 mod readers;
+mod stripes;
 mod words;
 
 use layout::ec::GroupId;

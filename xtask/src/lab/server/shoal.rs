@@ -27,7 +27,7 @@ pub(crate) struct Arrangement {
     pub(crate) data_servers: usize,
     /// So many of them, the last ones, are not started with the others.
     pub(crate) late: usize,
-    /// Lines for the section `[cluster]` of the configuration.
+    /// Lines for the section `[cluster]` of the configuration, and sections after it.
     pub(crate) options: &'static str,
 }
 

@@ -14,6 +14,7 @@ use env::{BoxFuture, Env};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Service, serve};
 use layout::ec::{CodecId, Draft, Group, ImageId, ImageRef, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId};
+use mds_namespace::op::extent::extents;
 use mds_namespace::op::seal::SealedAs;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::{Caller, ROOT_INO, SetAttributes};
@@ -21,7 +22,7 @@ use mds_shard::command::client::{ConfirmClient, ExchangeId};
 use mds_shard::command::data::{Allocate, MoveToExtents};
 use mds_shard::command::open::{How, Open, Share, Target};
 use mds_shard::command::seal::MakeGroup;
-use mds_shard::{Command, Outcome};
+use mds_shard::{Command, Outcome, StateidValue};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::admin::Ruling;
@@ -180,6 +181,13 @@ pub(super) struct Fleet {
     _directory: tempfile::TempDir,
 }
 
+/// A file that a client has open.
+pub(super) struct Opened {
+    pub(super) client: u64,
+    pub(super) ino: u64,
+    pub(super) stateid: StateidValue,
+}
+
 fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], port))
 }
@@ -302,44 +310,57 @@ impl Fleet {
 
     /// A file whose first extents have these homes.
     pub(super) async fn file(&self, homes: [u32; 2]) -> [ExtentId; 2] {
-        let (owner, principal) = (b"owner".to_vec(), b"who".to_vec());
+        let ino = self.opened("", &homes).await.ino;
+        [0, 1].map(|index| ExtentId { ino, index })
+    }
+
+    /// The same, open for a client that calls itself so. Each is a client, and a file, of its own.
+    pub(super) async fn opened(&self, implementation: &str, homes: &[u32]) -> Opened {
+        let server = self.server();
+        let (owner, principal) = ([b"owner ", implementation.as_bytes()].concat(), b"who".to_vec());
         let exchange = ExchangeId {
             owner: owner.clone(),
             verifier: [1; 8],
             principal: principal.clone(),
             update: false,
-            implementation: String::new(),
+            implementation: implementation.to_owned(),
         };
-        let Outcome::Client(known) = self.server().propose(Command::ExchangeId(exchange)).await.unwrap()
-        else {
+        let Outcome::Client(known) = server.propose(Command::ExchangeId(exchange)).await.unwrap() else {
             panic!("no client")
         };
         let client = known.client;
         let confirm = ConfirmClient { client, sequence: known.sequence, principal };
-        self.server().propose(Command::ConfirmClient(confirm)).await.unwrap();
+        server.propose(Command::ConfirmClient(confirm)).await.unwrap();
         let open = Open {
             client,
-            owner,
             caller: Caller::default(),
             share: Share { access: 3, deny: 0 },
             target: Target::Create {
                 directory: ROOT_INO,
-                name: b"file".to_vec(),
+                name: [b"file ", implementation.as_bytes()].concat(),
                 how: How::Unchecked,
                 attributes: SetAttributes { mode: Some(0o644), ..SetAttributes::default() },
             },
+            owner,
         };
-        let Outcome::Opened(entry) = self.server().propose(Command::Open(open)).await.unwrap() else {
+        let Outcome::Opened(entry) = server.propose(Command::Open(open)).await.unwrap() else {
             panic!("no file")
         };
         let (ino, change) = (entry.inode.ino, entry.inode.change);
-        self.server().propose(Command::MoveToExtents(MoveToExtents { ino, change })).await.unwrap();
-        let extents = [0, 1].map(|index| ExtentId { ino, index });
-        for (extent, home) in extents.into_iter().zip(homes) {
-            let allocate = Allocate { extent, home: DataServerId(home), backups: vec![] };
-            self.server().propose(Command::Allocate(allocate)).await.unwrap();
+        server.propose(Command::MoveToExtents(MoveToExtents { ino, change })).await.unwrap();
+        for (index, home) in (0..).zip(homes) {
+            let extent = ExtentId { ino, index };
+            let allocate = Allocate { extent, home: DataServerId(*home), backups: vec![] };
+            server.propose(Command::Allocate(allocate)).await.unwrap();
         }
-        extents
+        Opened { client, ino, stateid: entry.stateid }
+    }
+
+    /// The homes of a file's extents, in order.
+    pub(super) fn homes(&self, ino: u64) -> Vec<u32> {
+        let view = self.server().view().unwrap();
+        let records = extents(view.namespace(), ino, 0, 99).unwrap();
+        records.iter().map(|record| record.home.0).collect()
     }
 
     pub(super) async fn words(&self, id: u32, images: Vec<ShownImage>) -> Result<Vec<ImageWord>, Refusal> {

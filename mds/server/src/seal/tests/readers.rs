@@ -3,8 +3,6 @@
 //! Spec: docs/protocol/seal.md §11.
 
 use layout::{DataServerId, ExtentId, Iomode, Role, handle};
-use mds_shard::StateidValue;
-use mds_shard::command::layout::LayoutAnswer;
 use wire_nfs::flexfiles::{FfLayout, decode_body};
 
 use super::fleet::{Fleet, shown, used};
@@ -31,9 +29,7 @@ fn mirrors(fleet: &Fleet, client: u64, extent: ExtentId, iomode: Iomode) -> (Vec
         let record = mds_namespace::op::extent::extent(view.namespace(), extent).unwrap().unwrap();
         (record, view.inode(extent.ino).unwrap())
     };
-    let stateid = StateidValue { seqid: 1, other: [0; 12] };
-    let answer = LayoutAnswer { stateid, extent: record, inode };
-    let body = flexfile::layout_body(server, client, &answer, iomode).unwrap();
+    let body = flexfile::layout_body(server, client, &[record], inode.size_bytes, iomode).unwrap();
     let layout: FfLayout = decode_body(&body.bytes).unwrap();
     let mut all: Vec<_> =
         layout.mirrors.into_iter().map(|mut mirror| mirror.data_servers.remove(0)).collect();
