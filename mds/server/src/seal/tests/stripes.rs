@@ -20,6 +20,8 @@ const ANSWER_BYTES: u32 = 4096;
 async fn fleet(count: u32) -> Fleet {
     Fleet::start(count, |settings| {
         settings.seal = true;
+        // Nothing is to move because one server is full.
+        settings.rebalance = false;
         settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);
     })
     .await
