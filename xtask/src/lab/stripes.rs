@@ -160,7 +160,8 @@ fn while_one_dies(
         let dead = shoal(server).and_then(|shoal| {
             loop {
                 let now = Counters::of_data_servers(|number| shoal.data_server_metrics(number))?;
-                let busy = (1..).zip(bytes(&now).iter().zip(before)).find(|(_, (now, before))| before < now);
+                let now = bytes(&now);
+                let busy = (1..).zip(now.iter().zip(before)).find(|(_, (now, before))| before < now);
                 if let Some((number, _)) = busy {
                     shoal.kill_data_server(number);
                     return Ok(number);

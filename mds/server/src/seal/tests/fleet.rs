@@ -337,7 +337,7 @@ impl Fleet {
             share: Share { access: 3, deny: 0 },
             target: Target::Create {
                 directory: ROOT_INO,
-                name: [b"file ", implementation.as_bytes()].concat(),
+                name: [b"file", implementation.as_bytes()].concat(),
                 how: How::Unchecked,
                 attributes: SetAttributes { mode: Some(0o644), ..SetAttributes::default() },
             },
