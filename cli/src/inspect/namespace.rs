@@ -146,7 +146,8 @@ fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String> {
                 format!(" backup {}{}", backup.server, if backup.filling { " (being filled)" } else { "" })
             };
             let backups: String = record.backups.iter().map(kept).collect();
-            format!("data server {}{backups} epoch {}{work}", record.home.0, record.epoch.0)
+            let code = record.code.map_or_else(String::new, |code| format!(" code {code}"));
+            format!("data server {}{backups} epoch {}{code}{work}", record.home.0, record.epoch.0)
         }
         Some(&keys::TAG_GROUP) => group(&sealed::decode_group(GroupId(number()?), value).map_err(corrupt)?),
         Some(&keys::TAG_IMAGE) => {

@@ -3,6 +3,7 @@
 //! Lengths are checked before anything is taken apart: a value that no version wrote is an error, never a panic.
 
 use layout::copies::BACKUPS_MAX;
+use layout::ec::Profile;
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 
 use crate::ExtentRecord;
@@ -21,8 +22,12 @@ pub const EXTENT_BYTES: usize = BACKUPS_AT + BACKUPS_MAX * BACKUP_BYTES;
 pub const WORK_BYTES: usize = 36;
 
 const VERSION: u8 = 1;
-/// Of extent records: version 1 knew no backups.
-const EXTENT_VERSION: u8 = 2;
+/// Of extent records: version 1 knew no backups, version 2 no code.
+const EXTENT_VERSION: u8 = 3;
+/// The oldest that is still read.
+const EXTENT_VERSION_CODELESS: u8 = 2;
+/// Where the code stands in the byte of the flags of backups.
+const CODE_SHIFT: u32 = 4;
 const BACKUPS_AT: usize = 24;
 const BACKUP_BYTES: usize = 12;
 const CONTENT_INLINE: u8 = 1;
@@ -169,6 +174,7 @@ pub fn encode_extent(record: &ExtentRecord) -> [u8; EXTENT_BYTES] {
         put_u32(&mut out, at, backup.server.0);
         put_u64(&mut out, at + 4, backup.since.0);
     }
+    out[3] |= code_number(record.code) << CODE_SHIFT;
     put_u32(&mut out, 4, record.home.0);
     put_u64(&mut out, 8, record.epoch.0);
     put_u64(&mut out, 16, record.pending_work.unwrap_or(0));
@@ -181,17 +187,19 @@ pub fn encode_extent(record: &ExtentRecord) -> [u8; EXTENT_BYTES] {
 /// [`StoreError::Corrupt`] for a value no version wrote.
 pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, StoreError> {
     let value: &[u8; EXTENT_BYTES] = value.try_into().map_err(|_| StoreError::Corrupt("extent length"))?;
-    if value[0] != EXTENT_VERSION {
-        return Err(StoreError::Corrupt("extent version"));
-    }
+    let (filling, code) = match value[0] {
+        EXTENT_VERSION => (value[3] & ((1 << CODE_SHIFT) - 1), value[3] >> CODE_SHIFT),
+        EXTENT_VERSION_CODELESS => (value[3], 0),
+        _ => return Err(StoreError::Corrupt("extent version")),
+    };
     let count = usize::from(value[2]);
-    if BACKUPS_MAX < count || value[3] >> count != 0 {
+    if BACKUPS_MAX < count || filling >> count != 0 {
         return Err(StoreError::Corrupt("extent backups"));
     }
     let backups = (0..count).map(|place| {
         let at = BACKUPS_AT + place * BACKUP_BYTES;
         let (server, since) = (DataServerId(u32_at(value, at)), Epoch(u64_at(value, at + 4)));
-        Backup { server, since, filling: value[3] >> place & 1 == 1 }
+        Backup { server, since, filling: filling >> place & 1 == 1 }
     });
     let pending_work = match value[1] {
         0 => None,
@@ -204,7 +212,26 @@ pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, Sto
         backups: backups.collect(),
         epoch: Epoch(u64_at(value, 8)),
         pending_work,
+        code: code_of(code)?,
     })
+}
+
+/// The number of an extent's code; 0 is none of its own. Numbers are never given to another one.
+const fn code_number(code: Option<Profile>) -> u8 {
+    match code {
+        None => 0,
+        Some(Profile::OneCopy) => 1,
+        Some(Profile::TwoCopies) => 2,
+        Some(Profile::TwoPlusOne) => 3,
+        Some(Profile::FourPlusTwo) => 4,
+        Some(Profile::SixPlusThree) => 5,
+        Some(Profile::EightPlusFour) => 6,
+    }
+}
+
+fn code_of(number: u8) -> Result<Option<Profile>, StoreError> {
+    let mut all = std::iter::once(None).chain(Profile::ALL.map(Some));
+    all.find(|code| code_number(*code) == number).ok_or(StoreError::Corrupt("code of an extent"))
 }
 
 /// The value of a work item; its key holds the number.

@@ -1,6 +1,7 @@
 //! Where one extent of a file lives, and under which epoch it may be written.
 
 use layout::copies::Copies;
+use layout::ec::Profile;
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,9 @@ pub struct ExtentRecord {
     pub epoch: Epoch,
     /// The work item its home must carry out before new handles may be given out.
     pub pending_work: Option<u64>,
+    /// The erasure code that it is to be sealed under: that of the export it was made through, if that has one of its own; `None` is the
+    /// cluster's. Never changes.
+    pub code: Option<Profile>,
 }
 
 impl ExtentRecord {

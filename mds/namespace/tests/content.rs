@@ -6,6 +6,7 @@
 mod fixture;
 
 use fixture::{Fs, mode, root, user};
+use layout::ec::Profile;
 use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
 use mds_namespace::op::extent::{allocate, extent, extents, fence};
 use mds_namespace::op::move_to_extents::move_to_extents;
@@ -40,7 +41,7 @@ fn file_in_extents(fs: &mut Fs, size_bytes: u64) -> Ino {
     let change = fs.inode(ino).change;
     fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
     for index in 0..u32::try_from(size_bytes.div_ceil(EXTENT_BYTES)).unwrap() {
-        fs.run(|txn, _| allocate(txn, ExtentId { ino, index }, HOME, &[])).unwrap();
+        fs.run(|txn, _| allocate(txn, ExtentId { ino, index }, HOME, &[], None)).unwrap();
     }
     let grown = Grown { end_bytes: Some(size_bytes), ..Grown::default() };
     fs.run(|txn, now| grow(txn, ino, &grown, now)).unwrap();
@@ -111,13 +112,21 @@ fn content_moves_once_and_only_as_it_was_copied() {
     let change = write(&mut fs, ino, 0, b"bytes").unwrap().change;
     let id = ExtentId { ino, index: 0 };
     assert_eq!(fs.run(|txn, _| move_to_extents(txn, ino, change)), Err(FsError::NoSuchExtent));
-    let made = fs.run(|txn, _| allocate(txn, id, HOME, &[])).unwrap();
+    let code = Some(Profile::FourPlusTwo);
+    let made = fs.run(|txn, _| allocate(txn, id, HOME, &[], code)).unwrap();
     assert_eq!(
         made,
-        ExtentRecord { extent: id, home: HOME, backups: vec![], epoch: Epoch::FIRST, pending_work: None }
+        ExtentRecord {
+            extent: id,
+            home: HOME,
+            backups: vec![],
+            epoch: Epoch::FIRST,
+            pending_work: None,
+            code
+        }
     );
-    // A second home is not given.
-    assert_eq!(fs.run(|txn, _| allocate(txn, id, DataServerId(9), &[])).unwrap(), made);
+    // A second home is not given, nor another code.
+    assert_eq!(fs.run(|txn, _| allocate(txn, id, DataServerId(9), &[], None)).unwrap(), made);
     assert_eq!(fs.run(|txn, _| move_to_extents(txn, ino, change - 1)), Err(FsError::ContentMoved));
     let inode = fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
     assert_eq!((inode.content, inode.change, inode.size_bytes), (Content::Extents, change, 5));
@@ -125,7 +134,7 @@ fn content_moves_once_and_only_as_it_was_copied() {
     assert_eq!(write(&mut fs, ino, 0, b"x"), Err(FsError::ContentMoved));
     assert_eq!(read(&fs, ino, 0, 1), Err(FsError::ContentMoved));
     let fifo = fs.given("fifo", Kind::Fifo, 0o644, USER, USER);
-    let refused = fs.run(|txn, _| allocate(txn, ExtentId { ino: fifo, index: 0 }, HOME, &[]));
+    let refused = fs.run(|txn, _| allocate(txn, ExtentId { ino: fifo, index: 0 }, HOME, &[], None));
     assert_eq!(refused, Err(FsError::WrongKind));
 }
 
@@ -177,7 +186,8 @@ fn a_truncation_cuts_one_extent_in_part_and_the_rest_whole() {
     fs.run(|txn, _| work::done(txn, &numbers)).unwrap();
     assert_eq!(pending(&fs), []);
     assert_eq!(record(&fs, ino, 3), ExtentRecord { pending_work: None, ..truncated.dropped[1].1.clone() });
-    let again = fs.run(|txn, _| allocate(txn, ExtentId { ino, index: 3 }, DataServerId(9), &[])).unwrap();
+    let again =
+        fs.run(|txn, _| allocate(txn, ExtentId { ino, index: 3 }, DataServerId(9), &[], None)).unwrap();
     assert_eq!((again.home, again.epoch), (HOME, Epoch(2)));
     // At a boundary there is nothing to cut.
     let truncated = truncate(&mut fs, ino, EXTENT_BYTES).unwrap();

@@ -36,7 +36,7 @@ fn given() -> (Fs, ExtentId) {
     let change = fs.inode(ino).change;
     fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
     let extent = ExtentId { ino, index: 0 };
-    fs.run(|txn, _| allocate(txn, extent, id(1), &[id(2)])).unwrap();
+    fs.run(|txn, _| allocate(txn, extent, id(1), &[id(2)], None)).unwrap();
     let grown = Grown { end_bytes: Some(EXTENT_BYTES), ..Grown::default() };
     fs.run(|txn, now| grow(txn, ino, &grown, now)).unwrap();
     (fs, extent)
@@ -65,13 +65,13 @@ fn a_new_extent_is_whole_everywhere() {
     let made = record(&fs, extent);
     assert_eq!(made.backups, [Backup { server: id(2), since: Epoch::FIRST, filling: false }]);
     assert_eq!(
-        fs.run(|txn, _| allocate(txn, extent, id(7), &[id(8)])).unwrap(),
+        fs.run(|txn, _| allocate(txn, extent, id(7), &[id(8)], None)).unwrap(),
         made,
         "it stays where it is"
     );
     for (home, backups) in [(1, [1, 2]), (3, [2, 2]), (0, [2, 3]), (1, [0, 3])] {
         let other = ExtentId { ino: extent.ino, index: 9 };
-        let wrong = fs.run(|txn, _| allocate(txn, other, id(home), &backups.map(id)));
+        let wrong = fs.run(|txn, _| allocate(txn, other, id(home), &backups.map(id), None));
         assert_eq!(wrong, Err(FsError::Invalid), "{home} {backups:?}");
     }
     assert_eq!(all_from(&*fs.view(), ExtentId { ino: 0, index: 0 }, 9).unwrap(), [made]);

@@ -1,7 +1,7 @@
 //! Golden bytes of keys and values (docs/formats/namespace.md), and what their readers do with bad ones.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
-use layout::ec::{GroupId, ImageId};
+use layout::ec::{GroupId, ImageId, Profile};
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};
 use mds_namespace::op::format::{Root, format};
@@ -112,22 +112,23 @@ fn a_directory_entry_is_as_drawn() {
 fn extent_records_and_work_items_are_as_drawn() {
     let extent = ExtentId { ino: INO, index: 0x0809_0a0b };
     let (home, epoch) = (DataServerId(0x0c0d_0e0f), Epoch(0x1011));
-    let record = ExtentRecord { extent, home, backups: vec![], epoch, pending_work: Some(0x1213) };
+    let record =
+        ExtentRecord { extent, home, backups: vec![], epoch, pending_work: Some(0x1213), code: None };
     let bytes = codec::encode_extent(&record);
-    assert_eq!(hex(&bytes), format!("020100000c0d0e0f00000000000010110000000000001213{}", "00".repeat(24)));
+    assert_eq!(hex(&bytes), format!("030100000c0d0e0f00000000000010110000000000001213{}", "00".repeat(24)));
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), record);
     let idle = ExtentRecord { pending_work: None, ..record };
     let bytes = codec::encode_extent(&idle);
-    assert_eq!(hex(&bytes), format!("020000000c0d0e0f00000000000010110000000000000000{}", "00".repeat(24)));
+    assert_eq!(hex(&bytes), format!("030000000c0d0e0f00000000000010110000000000000000{}", "00".repeat(24)));
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), idle);
     let backup =
         |server, since, filling| Backup { server: DataServerId(server), since: Epoch(since), filling };
     let kept = ExtentRecord { backups: vec![backup(0x21, 1, false), backup(0x22, 0x1011, true)], ..idle };
     let bytes = codec::encode_extent(&kept);
     let backups = "000000210000000000000001000000220000000000001011";
-    assert_eq!(hex(&bytes), format!("020002020c0d0e0f00000000000010110000000000000000{backups}"));
+    assert_eq!(hex(&bytes), format!("030002020c0d0e0f00000000000010110000000000000000{backups}"));
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), kept);
-    for (at, wrong) in [(0, 1), (2, 3), (3, 4)] {
+    for (at, wrong) in [(0, 1), (2, 3), (3, 4), (3, 0x72)] {
         let mut bytes = bytes;
         bytes[at] = wrong;
         assert!(codec::decode_extent(extent, &bytes).is_err(), "{at}");
@@ -203,6 +204,27 @@ fn groups_and_images_are_as_drawn() {
     assert!(sealed::group_counter(&*txn).is_err());
 }
 
+/// Version 2 knew no codes; who reads it sees an extent without one.
+#[test]
+fn extents_say_their_code_and_older_records_none() {
+    let extent = ExtentId { ino: INO, index: 1 };
+    let backups = vec![Backup { server: DataServerId(3), since: Epoch(4), filling: true }];
+    let (home, epoch) = (DataServerId(2), Epoch(5));
+    let plain = ExtentRecord { extent, home, backups, epoch, pending_work: None, code: None };
+    let rest = format!("00000002{:016x}{:016x}00000003{:016x}{}", 5, 0, 4, "00".repeat(12));
+    let codes = Profile::ALL.map(Some);
+    for (code, number) in std::iter::once(None).chain(codes).zip(["01", "11", "21", "31", "41", "51", "61"]) {
+        let record = ExtentRecord { code, ..plain.clone() };
+        let bytes = codec::encode_extent(&record);
+        assert_eq!(hex(&bytes), format!("030001{number}{rest}"));
+        assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), record);
+        let mut older = bytes;
+        older[0] = 2;
+        let read = codec::decode_extent(extent, &older);
+        assert_eq!(read.ok(), (code.is_none()).then(|| plain.clone()), "{code:?}");
+    }
+}
+
 #[test]
 fn the_superblock_and_the_counters_are_as_drawn() {
     let store = MemStore::new();
@@ -222,8 +244,14 @@ fn the_superblock_and_the_counters_are_as_drawn() {
 #[test]
 fn values_cut_short_or_grown_are_refused() {
     let extent = ExtentId { ino: 1, index: 0 };
-    let record =
-        ExtentRecord { extent, home: DataServerId(1), backups: vec![], epoch: Epoch(1), pending_work: None };
+    let record = ExtentRecord {
+        extent,
+        home: DataServerId(1),
+        backups: vec![],
+        epoch: Epoch(1),
+        pending_work: None,
+        code: None,
+    };
     let item = WorkItem::Drop { extent, home: DataServerId(1), epoch: Epoch(1) };
     let values = [
         codec::encode_inode(&inode()).to_vec(),

@@ -39,7 +39,7 @@ fn given() -> (Fs, ExtentId) {
     let change = fs.inode(ino).change;
     fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
     let extent = ExtentId { ino, index: 0 };
-    fs.run(|txn, _| allocate(txn, extent, id(1), &[id(2), id(3)])).unwrap();
+    fs.run(|txn, _| allocate(txn, extent, id(1), &[id(2), id(3)], None)).unwrap();
     let grown = Grown { end_bytes: Some(EXTENT_BYTES), ..Grown::default() };
     fs.run(|txn, now| grow(txn, ino, &grown, now)).unwrap();
     (fs, extent)
@@ -181,7 +181,7 @@ fn what_a_server_holds_is_counted_and_its_work_struck_off() {
     assert_eq!(of(&fs, 1), Held::default());
     for index in 1..4 {
         let other = ExtentId { index, ..extent };
-        fs.run(|txn, _| allocate(txn, other, id(1), &[id(2)])).unwrap();
+        fs.run(|txn, _| allocate(txn, other, id(1), &[id(2)], None)).unwrap();
         change(&mut fs, other, copies(1, &[]));
         change(&mut fs, other, copies(1, &[(2, true)]));
     }

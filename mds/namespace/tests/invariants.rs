@@ -89,6 +89,7 @@ fn what_stands_beside_inodes_and_fits_none() {
             backups: vec![],
             epoch: Epoch(1),
             pending_work,
+            code: None,
         })
     };
     assert_eq!(put(&keys::extent(extent(2)), &record(2, None)), "has no file");
@@ -127,7 +128,7 @@ fn broken_group(damage: impl FnOnce(&mut dyn Txn, &Group)) -> &'static str {
     what(broken(|txn| {
         let id = ExtentId { ino: 3, index: 0 };
         change_inode(txn, 3, |inode| inode.content = mds_namespace::Content::Extents);
-        extent::allocate(txn, id, DataServerId(1), &[]).unwrap();
+        extent::allocate(txn, id, DataServerId(1), &[], None).unwrap();
         let group = seal::take_group(txn).unwrap();
         let member = Member { image: ImageId([9; 16]), extent: id, bytes: 10, sum: ImageSum([1; 32]) };
         let (profile, codec) = (Profile::OneCopy, CodecId::Copies);

@@ -259,8 +259,10 @@ fn perform(fs: &mut Fs, file: &mut File, act: &Act) {
             }
         }
         Act::Allocate(index) => {
-            fs.run(|txn, _| extent::allocate(txn, ExtentId { ino, index }, DataServerId(index + 1), &[]))
-                .unwrap();
+            fs.run(|txn, _| {
+                extent::allocate(txn, ExtentId { ino, index }, DataServerId(index + 1), &[], None)
+            })
+            .unwrap();
         }
         Act::Grow(end_bytes) => {
             let grown = Grown { end_bytes: Some(end_bytes), ..Grown::default() };

@@ -38,7 +38,7 @@ fn given() -> (Fs, [ExtentId; 2]) {
     fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
     let extents = [0, 1].map(|index| ExtentId { ino, index });
     for (extent, home) in extents.into_iter().zip([1, 2]) {
-        fs.run(|txn, _| allocate(txn, extent, id(home), &[id(home + 10)])).unwrap();
+        fs.run(|txn, _| allocate(txn, extent, id(home), &[id(home + 10)], None)).unwrap();
     }
     let grown = Grown { end_bytes: Some(2 * EXTENT_BYTES), ..Grown::default() };
     fs.run(|txn, now| grow(txn, ino, &grown, now)).unwrap();

@@ -61,7 +61,7 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::SetAttributes(asked) => names::set_attributes(txn, now, asked),
         Command::WriteInline(asked) => data::write_inline(txn, now, asked),
         Command::MoveToExtents(asked) => data::move_to_extents(txn, asked),
-        Command::Allocate(asked) => data::allocate(txn, asked),
+        Command::Allocate(asked) => data::allocate(txn, asked, None),
         Command::Written(asked) => data::written(txn, now, asked),
         Command::WorkDone(asked) => data::work_done(txn, asked),
         Command::Fence(asked) => data::fence(txn, asked),
@@ -71,7 +71,7 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::LayoutCommit(asked) => layout::commit(txn, now, asked),
         Command::LayoutRecall(asked) => layout::recall(txn, asked),
         Command::Format(asked) => data::format(txn, now, asked),
-        Command::LayoutPlace(asked) => layout::place(txn, asked),
+        Command::LayoutPlace(asked) => layout::place(txn, asked, None),
         Command::ChangeCopies(asked) => data::change_copies(txn, asked),
         Command::TakeGroup => seal::take_group(txn),
         Command::MakeGroup(asked) => seal::make_group(txn, asked),
@@ -83,6 +83,7 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::DrainDataServer(asked) => admin::drain(txn, asked),
         Command::HandOver(asked) => admin::hand_over(txn, asked),
         Command::WaitNoLonger(asked) => admin::wait_no_longer(txn, asked),
+        Command::UnderCode(asked) => data::under_code(txn, asked),
     }
 }
 

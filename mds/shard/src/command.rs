@@ -128,6 +128,9 @@ pub enum Command {
     HandOver(admin::HandOver),
     /// Homes that were to give way are dead.
     WaitNoLonger(admin::WaitNoLonger),
+
+    /// `Allocate` or `LayoutPlace`, for an export that has an erasure code of its own.
+    UnderCode(data::UnderCode),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -155,7 +158,7 @@ pub enum Outcome {
     Attributes(Box<namespace::AttributesAnswer>),
     /// Answer to `WriteInline`, `Written`, `LayoutCommit`: the inode afterwards.
     Inode(Box<mds_namespace::Inode>),
-    /// Answer to `Allocate` and `Fence`.
+    /// Answer to `Allocate` (under a code as well) and `Fence`.
     Extent(mds_namespace::ExtentRecord),
     /// Answer to `ChangeCopies`, `AdoptExtents` and `HandOver`: for each the extent's record afterwards, if it has one.
     Copies(Vec<Option<mds_namespace::ExtentRecord>>),
@@ -165,7 +168,7 @@ pub enum Outcome {
     Removal(admin::Removal),
     /// Answer to `TakeGroup`: the number, which nobody else has or gets.
     Group(u64),
-    /// Answer to `LayoutGet` and `LayoutPlace`.
+    /// Answer to `LayoutGet` and `LayoutPlace` (under a code as well).
     Layout(layout::LayoutAnswer),
     /// Answer to `LayoutReturn`: the stateid if any of the layout stays.
     LayoutReturned(Option<StateidValue>),

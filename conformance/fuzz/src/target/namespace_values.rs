@@ -157,7 +157,9 @@ fn seeds() -> Vec<Vec<u8>> {
     let entry = codec::DirentRef { ino: INO, file_type: mds_namespace::FileType::Regular, name: b"name" };
     let (home, epoch) = (layout::DataServerId(4), layout::Epoch(5));
     let backup = layout::Backup { server: home, since: epoch, filling: true };
-    let record = ExtentRecord { extent: EXTENT, home, backups: vec![backup], epoch, pending_work: Some(6) };
+    let code = Some(layout::ec::Profile::FourPlusTwo);
+    let record =
+        ExtentRecord { extent: EXTENT, home, backups: vec![backup], epoch, pending_work: Some(6), code };
     let seed = |choice: u8, value: &[u8]| [&[choice], value].concat();
     let mut superblock = vec![2];
     superblock.extend_from_slice(b"SHO");

@@ -6,6 +6,7 @@
 //! Spec: docs/protocol/control.md; docs/formats/namespace.md.
 
 use layout::copies::{COPIES_MAX, Copies};
+use layout::ec::Profile;
 use layout::{Backup, DataServerId, EXTENT_BYTES, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
 
@@ -63,7 +64,7 @@ pub fn all_from(view: &dyn View, from: ExtentId, records_max: usize) -> Result<V
 }
 
 /// Gives an extent a home and backups, or answers those it has. There is nothing to hold yet, so the backups hold
-/// everything. Does not move the file's content.
+/// everything. A code is the extent's for good. Does not move the file's content.
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`].
@@ -72,6 +73,7 @@ pub fn allocate(
     id: ExtentId,
     home: DataServerId,
     backups: &[DataServerId],
+    code: Option<Profile>,
 ) -> Result<ExtentRecord, FsError> {
     inode_table::regular(txn, id.ino)?;
     if let Some(record) = extent(txn, id)? {
@@ -79,7 +81,7 @@ pub fn allocate(
     }
     let since = Epoch::FIRST;
     let backups = backups.iter().map(|server| Backup { server: *server, since, filling: false }).collect();
-    let record = ExtentRecord { extent: id, home, backups, epoch: Epoch::FIRST, pending_work: None };
+    let record = ExtentRecord { extent: id, home, backups, epoch: Epoch::FIRST, pending_work: None, code };
     if !distinct(&record) {
         return Err(FsError::Invalid);
     }

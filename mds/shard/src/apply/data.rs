@@ -2,15 +2,17 @@
 //!
 //! Spec: docs/protocol/control.md.
 
+use layout::ec::Profile;
 use layout::{DataServerId, ExtentId, FILE_BYTES_MAX};
 use mds_namespace::op::format::Root;
 use mds_namespace::op::size::{self, Grown};
 use mds_namespace::op::{extent, format as format_op, inline, move_to_extents as move_op, work};
 use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
 
-use super::table;
+use super::{layout as layouts, table};
 use crate::command::data::{
-    Allocate, ChangeCopies, Fence, Format, MoveToExtents, RegisterDataServer, WorkDone, WriteInline, Written,
+    Allocate, ChangeCopies, Fence, Format, MoveToExtents, Placing, RegisterDataServer, UnderCode, WorkDone,
+    WriteInline, Written,
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;
@@ -37,13 +39,25 @@ pub(super) fn settled(record: ExtentRecord) -> Result<ExtentRecord, Refusal> {
     if record.pending_work.is_some() { Err(Refusal::Busy) } else { Ok(record) }
 }
 
-pub(super) fn allocate(txn: &mut dyn Txn, asked: &Allocate) -> Result<Outcome, Refusal> {
+/// The code is for an extent that is made; `None` is the cluster's.
+pub(super) fn allocate(
+    txn: &mut dyn Txn,
+    asked: &Allocate,
+    code: Option<Profile>,
+) -> Result<Outcome, Refusal> {
     if FILE_BYTES_MAX <= asked.extent.first_byte() {
         return Err(FsError::TooLarge.into());
     }
     all_known(txn, std::iter::once(asked.home).chain(asked.backups.iter().copied()))?;
-    let record = extent::allocate(txn, asked.extent, asked.home, &asked.backups)?;
+    let record = extent::allocate(txn, asked.extent, asked.home, &asked.backups, code)?;
     Ok(Outcome::Extent(settled(record)?))
+}
+
+pub(super) fn under_code(txn: &mut dyn Txn, asked: &UnderCode) -> Result<Outcome, Refusal> {
+    match &asked.what {
+        Placing::Allocate(allocate_asked) => allocate(txn, allocate_asked, Some(asked.code)),
+        Placing::Layout(place) => layouts::place(txn, place, Some(asked.code)),
+    }
 }
 
 pub(super) fn all_known(

@@ -72,7 +72,11 @@ pub(super) fn get(txn: &mut dyn Txn, asked: &LayoutGet) -> Result<Outcome, Refus
     Ok(Outcome::Layout(LayoutAnswer { stateid: stateid(&granted), extent, inode }))
 }
 
-pub(super) fn place(txn: &mut dyn Txn, asked: &LayoutPlace) -> Result<Outcome, Refusal> {
+pub(super) fn place(
+    txn: &mut dyn Txn,
+    asked: &LayoutPlace,
+    code: Option<::layout::ec::Profile>,
+) -> Result<Outcome, Refusal> {
     let extent = asked.get.extent;
     let inode = inode_table::regular(txn, extent.ino)?;
     if inode.content == Content::Inline {
@@ -83,7 +87,8 @@ pub(super) fn place(txn: &mut dyn Txn, asked: &LayoutPlace) -> Result<Outcome, R
         }
         move_to_extents::move_to_extents(txn, extent.ino, inode.change)?;
     }
-    data::allocate(txn, &Allocate { extent, home: asked.home, backups: asked.backups.clone() })?;
+    let allocate = Allocate { extent, home: asked.home, backups: asked.backups.clone() };
+    data::allocate(txn, &allocate, code)?;
     get(txn, &asked.get)
 }
 

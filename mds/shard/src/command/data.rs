@@ -2,10 +2,14 @@
 //!
 //! Spec: docs/protocol/control.md.
 
+use layout::ec::Profile;
 use layout::{DataServerId, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{Caller, Ino};
 use serde::{Deserialize, Serialize};
+
+use super::Command;
+use super::layout::LayoutPlace;
 
 /// WRITE into an inline file; refused with `ContentMoved` if the file has extents or would grow past the limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +43,37 @@ pub struct Allocate {
     pub home: DataServerId,
     /// The backups the proposer chose.
     pub backups: Vec<DataServerId>,
+}
+
+/// Gives an extent a home and backups through an export that has an erasure code of its own. An extent that is there already keeps the
+/// code it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnderCode {
+    /// The export's, in the log by its name.
+    pub code: Profile,
+    /// What is to be done.
+    pub what: Placing,
+}
+
+/// What gives an extent a home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Placing {
+    /// For I/O through the metadata server.
+    Allocate(Allocate),
+    /// LAYOUTGET.
+    Layout(LayoutPlace),
+}
+
+impl Placing {
+    /// The command, for an export with this code; `None` if it has none of its own.
+    #[must_use]
+    pub fn under(self, code: Option<Profile>) -> Command {
+        match (code, self) {
+            (Some(code), what) => Command::UnderCode(UnderCode { code, what }),
+            (None, Self::Allocate(asked)) => Command::Allocate(asked),
+            (None, Self::Layout(asked)) => Command::LayoutPlace(asked),
+        }
+    }
 }
 
 /// Changes who keeps extents: a backup becomes home, goes, comes, or holds everything now. Each change stands for itself: one

@@ -53,7 +53,7 @@ impl Store {
         let (ino, change) = (made.inode.ino, made.inode.change);
         store.change(|txn| move_to_extents::move_to_extents(txn, ino, change)).unwrap();
         let extent = ExtentId { ino, index: 0 };
-        store.change(|txn| allocate(txn, extent, DataServerId(1), &[])).unwrap();
+        store.change(|txn| allocate(txn, extent, DataServerId(1), &[], None)).unwrap();
         (store, extent)
     }
 

@@ -1,10 +1,12 @@
 //! Content, extents, data servers.
 
+use ::layout::ec::Profile;
 use ::layout::{DataServerId, ExtentId};
 use mds_namespace::{FsError, INLINE_BYTES_MAX, SetAttributes, WorkItem};
 
 use super::*;
-use crate::command::data::{Fence, WorkDone, WriteInline, Written};
+use crate::command::data::{Fence, Placing, UnderCode, WorkDone, WriteInline, Written};
+use crate::command::layout::LayoutPlace;
 use crate::command::namespace::SetAttributesOf;
 
 #[test]
@@ -135,6 +137,70 @@ fn data_server_keeps_its_number() {
     let ino = stage.create(client, "o", "f").inode.ino;
     let unknown = Allocate { extent: ExtentId { ino, index: 0 }, home: DataServerId(9), backups: vec![] };
     assert_eq!(stage.refused(Command::Allocate(unknown)), Refusal::Namespace(FsError::Invalid));
+}
+
+/// Spec: docs/formats/namespace.md: the code is the one the extent was made under.
+#[test]
+fn an_extent_keeps_the_code_it_was_made_under() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let opened = stage.create(client, "o", "f");
+    let ino = opened.inode.ino;
+    stage.spread(ino, 1);
+    let (home, backups) = (DataServerId(1), vec![]);
+    let allocate = |index| Allocate { extent: ExtentId { ino, index }, home, backups: backups.clone() };
+    let place = |index| {
+        let Command::LayoutGet(get) = layout_get(client, ino, true, opened.stateid) else { unreachable!() };
+        let get = crate::command::layout::LayoutGet { extent: ExtentId { ino, index }, ..get };
+        LayoutPlace { get, home, backups: backups.clone() }
+    };
+    let under = |code, what| Command::UnderCode(UnderCode { code, what });
+    let mut code = |command| match stage.run(command) {
+        Outcome::Extent(record) => record.code,
+        Outcome::Layout(answer) => answer.extent.code,
+        outcome => panic!("{outcome:?}"),
+    };
+    let (two, four) = (Profile::TwoPlusOne, Profile::FourPlusTwo);
+    assert_eq!(code(under(four, Placing::Allocate(allocate(0)))), None, "it was there before");
+    assert_eq!(code(under(four, Placing::Allocate(allocate(1)))), Some(four));
+    assert_eq!(code(under(two, Placing::Allocate(allocate(1)))), Some(four), "another export");
+    assert_eq!(code(Command::Allocate(allocate(1))), Some(four), "one without a code");
+    assert_eq!(code(under(two, Placing::Layout(place(2)))), Some(two));
+    assert_eq!(code(Command::LayoutPlace(place(2))), Some(two));
+    assert_eq!(code(Command::LayoutPlace(place(3))), None);
+    stage.check();
+}
+
+/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+#[test]
+fn commands_under_a_code_have_their_golden_bytes() {
+    let (extent, home) = (ExtentId { ino: 0x81, index: 2 }, DataServerId(6));
+    let stateid = StateidValue { seqid: 3, other: [0xaa; 12] };
+    let iomode = ::layout::Iomode::Read;
+    let get = crate::command::layout::LayoutGet { client: 4, extent, iomode, stateid };
+    let allocate = Allocate { extent, home, backups: vec![DataServerId(7)] };
+    let place = LayoutPlace { get, home, backups: vec![] };
+    let plain = postcard::to_allocvec(&Command::LayoutPlace(place.clone())).unwrap();
+    let plain: String = plain[1..].iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(plain, format!("048101020003{}0600", "aa".repeat(12)));
+    let (four, wide) = (Profile::FourPlusTwo, Profile::EightPlusFour);
+    for (command, golden) in [
+        (UnderCode { code: four, what: Placing::Allocate(allocate) }, "2703342b3200810102060107".to_owned()),
+        (UnderCode { code: wide, what: Placing::Layout(place) }, format!("2703382b3401{plain}")),
+    ] {
+        let command = Command::UnderCode(command);
+        let bytes = postcard::to_allocvec(&command).unwrap();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, golden, "{command:?}");
+        assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
+    }
+    let mut unknown = postcard::to_allocvec(&Command::UnderCode(UnderCode {
+        code: four,
+        what: Placing::Allocate(Allocate { extent, home, backups: vec![] }),
+    }))
+    .unwrap();
+    unknown[4] = b'3';
+    assert!(postcard::from_bytes::<Command>(&unknown).is_err(), "4+3 is no code");
 }
 
 #[test]
