@@ -7,7 +7,7 @@ mod verify;
 use comfy_table::{CellAlignment, Table, presets};
 use env::Clock;
 use env::os::OsClock;
-use mds_server::report::{BalanceStatus, DataServerLine, ScrubStatus, Status};
+use mds_server::report::{BalanceStatus, DataServerLine, NarrowCode, ScrubStatus, Status};
 use wire_nfs::control::admin::Route;
 
 use crate::args::{Admin, AdminCommand, AdminDs};
@@ -127,11 +127,27 @@ fn sealed(status: &Status) -> String {
             text += &format!(", {count} {what}");
         }
     }
+    if status.seal {
+        text.extend(status.codes_narrow.iter().map(|code| format!("; {}", narrow(code))));
+    }
     if status.repair_left_bytes != 0 {
         let eta = status.repair_eta_s.map(|eta_s| format!(" (about {})", ago(eta_s))).unwrap_or_default();
         text += &format!(", {} to make again{eta}", bytes(status.repair_left_bytes));
     }
     text
+}
+
+/// What comes of a code that there are too few data servers for.
+fn narrow(narrow: &NarrowCode) -> String {
+    let NarrowCode { code, servers_full, servers_least, servers, images_waiting } = narrow;
+    if servers < servers_least {
+        format!(
+            "{code} NOT POSSIBLE with {servers} data servers ({servers_least} at least, {servers_full} for full groups): \
+             {images_waiting} images wait, their data stay as copies"
+        )
+    } else {
+        format!("{code} only as short groups: {servers} data servers, {servers_full} for full ones")
+    }
 }
 
 /// How far data are on their way to where each data server has its share.
@@ -201,7 +217,7 @@ fn tolerated(status: &Status) -> String {
 }
 
 fn exports(lines: &[MountLine]) -> Table {
-    let mut table = table(&["Path", "Access", "Squash", "Clients", "pNFS", "Mount with"]);
+    let mut table = table(&["Path", "Access", "Squash", "Clients", "pNFS", "Code", "Mount with"]);
     for MountLine { export, mount } in lines {
         let clients = if export.clients.is_empty() { "all".to_owned() } else { export.clients.join(", ") };
         let pnfs = match (export.pnfs, export.stripes) {
@@ -209,7 +225,8 @@ fn exports(lines: &[MountLine]) -> Table {
             (true, 1) => "yes".to_owned(),
             (true, stripes) => format!("up to {stripes} stripes"),
         };
-        table.add_row([&export.path, &export.access, &export.squash, &clients, &pnfs, mount]);
+        let code = export.erasure_code.as_deref().unwrap_or("the cluster's");
+        table.add_row([&export.path, &export.access, &export.squash, &clients, &pnfs, code, mount]);
     }
     table
 }
@@ -294,6 +311,9 @@ fn readable(universal: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use layout::ec::Profile;
+    use mds_server::export::Export;
+
     use super::*;
 
     #[test]
@@ -312,6 +332,34 @@ mod tests {
         assert_eq!(scrub(&at(100, now_ms - 3 * 3_600_000, 2), now_ms), ended);
         assert_eq!(scrub(&ScrubStatus::default(), now_ms), "off, or not known here");
         assert_eq!([ago(5), ago(600), ago(200_000)], ["5 s", "10 min", "2 days"]);
+    }
+
+    #[test]
+    fn a_code_that_needs_more_servers_stands_out() {
+        let code = NarrowCode {
+            code: "8+4".to_owned(),
+            servers_full: 12,
+            servers_least: 5,
+            servers: 4,
+            images_waiting: 7,
+        };
+        let words = narrow(&code);
+        assert!(
+            words.starts_with("8+4 NOT POSSIBLE with 4 data servers (5 at least, 12 for full"),
+            "{words}"
+        );
+        assert!(words.contains("7 images wait"), "{words}");
+        let short = narrow(&NarrowCode { servers: 5, ..code });
+        assert_eq!(short, "8+4 only as short groups: 5 data servers, 12 for full ones");
+    }
+
+    #[test]
+    fn exports_show_their_code() {
+        let line = |export: Export| MountLine { export: export.line(), mount: "mount".to_owned() };
+        let own =
+            Export { path: "/own".to_owned(), code: Some(Profile::SixPlusThree), ..Export::everything() };
+        let text = exports(&[line(own), line(Export::everything())]).to_string();
+        assert!(text.contains("6+3") && text.contains("the cluster's"), "{text}");
     }
 
     #[test]

@@ -81,6 +81,23 @@ impl TryFrom<String> for Code {
     }
 }
 
+/// A profile; `"auto"` is the cluster's to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct ExportCode(Profile);
+
+impl TryFrom<String> for ExportCode {
+    type Error = String;
+
+    fn try_from(given: String) -> Result<Self, String> {
+        given.parse().map(Self).map_err(|_| {
+            format!(
+                "erasure_code = \"{given}\" of an export: expected 1+0, 1+1, 2+1, 4+2, 6+3 or 8+4, or no such line: then it is the cluster's"
+            )
+        })
+    }
+}
+
 impl Default for Cluster {
     fn default() -> Self {
         Self {
@@ -120,6 +137,7 @@ pub(crate) struct ExportTable {
     pnfs: bool,
     #[serde(default = "one")]
     stripes: u32,
+    erasure_code: Option<ExportCode>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -195,6 +213,7 @@ impl ExportTable {
             clients,
             pnfs: self.pnfs,
             stripes: self.stripes,
+            code: self.erasure_code.map(|code| code.0),
         })
     }
 }
@@ -357,5 +376,19 @@ mod tests {
             assert!(message.starts_with("shoal.toml:2:"), "{message}");
             assert!(message.ends_with(&format!("stripes = {stripes}: expected 1, 2, 4 or 8")), "{message}");
         }
+    }
+
+    #[test]
+    fn an_export_may_have_a_code_of_its_own() {
+        let text = "[cluster]\nerasure_code = \"2+1\"\n[[export]]\npath = \"/a\"\nerasure_code = \"4+2\"\n[[export]]\npath = \"/b\"\n";
+        let codes: Vec<_> = exports(&parse(text, "f").unwrap()).unwrap().iter().map(|one| one.code).collect();
+        assert_eq!(codes, [Some(Profile::FourPlusTwo), None]);
+        for wrong in ["4+3", "auto", "4 + 2", ""] {
+            let message = refused(&format!("[[export]]\npath = \"/\"\nerasure_code = \"{wrong}\"\n"));
+            let named = message.starts_with("shoal.toml:3:") && message.contains(&format!("\"{wrong}\""));
+            assert!(named && message.contains("4+2, 6+3 or 8+4, or no such line"), "{message}");
+        }
+        let message = refused("[[export]]\npath = \"/\"\nerasure_cod = \"4+2\"\n");
+        assert!(message.contains("did you mean `erasure_code`"), "{message}");
     }
 }

@@ -2,7 +2,9 @@
 
 use comfy_table::Table;
 use serde::Serialize;
-use wire_nfs::control::admin::{ExtentState, Holder, HolderState, Verified, VerifiedExtent, VerifiedImage};
+use wire_nfs::control::admin::{
+    ExtentState, Holder, HolderState, NamedCode, Verified, VerifiedExtent, VerifiedImage,
+};
 
 use super::table as empty_table;
 use crate::output::bytes;
@@ -36,6 +38,7 @@ pub(super) fn table(file: &Verified) -> Table {
         "State",
         "Home",
         "Backups",
+        "Code",
         "Group",
         "Images on",
         "Survives",
@@ -49,6 +52,7 @@ pub(super) fn table(file: &Verified) -> Table {
             state(extent.state).to_owned(),
             holder(&extent.home),
             backups,
+            extent.code.map_or_else(|| "the cluster's".to_owned(), code),
             image.map_or_else(String::new, |image| {
                 format!("{} ({}+{})", image.group, image.data, image.parity)
             }),
@@ -66,6 +70,10 @@ fn state(state: ExtentState) -> &'static str {
         ExtentState::Sealed => "sealed",
         ExtentState::AtRest => "at rest",
     }
+}
+
+fn code(code: NamedCode) -> String {
+    format!("{}+{}", code.data, code.parity)
 }
 
 fn holder(holder: &Holder) -> String {
@@ -104,6 +112,8 @@ struct Extent {
     epoch: u64,
     home: At,
     backups: Vec<At>,
+    /// What it is to be sealed under; null is the cluster's.
+    code: Option<String>,
     image: Option<Image>,
     survives: Option<u32>,
     whole: bool,
@@ -160,6 +170,7 @@ fn extent_of(extent: &VerifiedExtent) -> Extent {
         epoch: extent.epoch,
         home: at(&extent.home),
         backups: extent.backups.iter().map(at).collect(),
+        code: extent.code.map(code),
         image,
         survives: extent.survives,
         whole: extent.whole,
@@ -195,17 +206,20 @@ mod tests {
             image: Some(image),
             survives: Some(0),
             whole: false,
+            code: Some(NamedCode { data: 8, parity: 4 }),
         };
         let mut file =
             Verified { size_bytes: 1 << 20, copies: 2, extents: vec![extent], ..Verified::default() };
         let text = table(&file).to_string();
-        for word in ["at rest", "3 (draining)", "4 (being filled)", "6 (2+1)", "[3] - 5 (DOWN)", "NO"] {
+        for word in ["at rest", "3 (draining)", "4 (being filled)", "8+4", "6 (2+1)", "[3] - 5 (DOWN)", "NO"]
+        {
             assert!(text.contains(word), "{word}: {text}");
         }
         assert!(words("/a", &file).contains("survives 0 more losses, 1 not as they should be"));
         let json: serde_json::Value = serde_json::from_str(&json("/a", &file).unwrap()).unwrap();
         assert_eq!(json["extents"][0]["image"]["holders"][2]["state"], "down");
         assert_eq!(json["extents"][0]["survives"], 0);
+        assert_eq!(json["extents"][0]["code"], "8+4");
         file.extents[0].survives = None;
         assert!(words("/a", &file).contains("CANNOT BE READ"));
         assert!(table(&file).to_string().contains("NOT READABLE"));

@@ -7,9 +7,10 @@
 
 use bytes::{Bytes, BytesMut};
 use client::{DataPathError, Route};
+use layout::ec::Profile;
 use layout::{DataServerId, DsHandle, ExtentId, Iomode, Role, pieces};
 use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, op};
-use mds_shard::command::data::{Allocate, Fence, MoveToExtents, WriteInline, Written};
+use mds_shard::command::data::{Allocate, Fence, MoveToExtents, Placing, WriteInline, Written};
 use mds_shard::{Command, Origin, Outcome, Refusal};
 use wire_nfs::v4::Nfsstat4;
 
@@ -143,7 +144,7 @@ async fn at_home<T>(
     }
 }
 
-/// Writes bytes; they are on stable storage when this returns.
+/// Writes bytes; they are on stable storage when this returns. `code` is for extents that this makes.
 ///
 /// # Errors
 /// As [`read`], and NOSPC if the home is full.
@@ -152,8 +153,8 @@ pub(crate) async fn write(
     origin: Option<Origin>,
     caller: Caller,
     ino: Ino,
-    offset_bytes: u64,
-    data: Bytes,
+    (offset_bytes, data): (u64, Bytes),
+    code: Option<Profile>,
 ) -> Result<Inode, Nfsstat4> {
     let end = offset_bytes + data.len() as u64;
     for _ in 0..CONTENT_MOVED_RETRIES_MAX {
@@ -166,11 +167,11 @@ pub(crate) async fn write(
                 caller: caller.clone(),
             }),
             Content::Inline => {
-                move_to_extents(server, ino).await?;
+                move_to_extents(server, ino, code).await?;
                 continue;
             }
             Content::Extents => {
-                match write_extents(server, ino, offset_bytes, &data, inode.size_bytes).await {
+                match write_extents(server, ino, (offset_bytes, &data), inode.size_bytes, code).await {
                     Err(Nfsstat4::Stale) => continue,
                     written => written?,
                 }
@@ -190,14 +191,14 @@ pub(crate) async fn write(
 async fn write_extents(
     server: &Server,
     ino: Ino,
-    offset_bytes: u64,
-    data: &Bytes,
+    (offset_bytes, data): (u64, &Bytes),
     size_bytes: u64,
+    code: Option<Profile>,
 ) -> Result<(), Nfsstat4> {
     for (extent, offset, len) in pieces(ino, offset_bytes, data.len() as u64) {
         let from = usize::try_from(offset - offset_bytes).expect("within the data");
         let len = usize::try_from(len).expect("within the data");
-        write_extent(server, extent, offset, &data.slice(from..from + len), size_bytes).await?;
+        write_extent(server, extent, (offset, &data.slice(from..from + len)), size_bytes, code).await?;
     }
     Ok(())
 }
@@ -205,14 +206,14 @@ async fn write_extents(
 async fn write_extent(
     server: &Server,
     extent: ExtentId,
-    offset: u64,
-    data: &Bytes,
+    (offset, data): (u64, &Bytes),
     size_bytes: u64,
+    code: Option<Profile>,
 ) -> Result<(), Nfsstat4> {
     for _ in 0..HOME_MOVED_RETRIES_MAX {
         let record = match copies::served(server, extent).await? {
             Some(record) => record,
-            None => home_of(server, extent, None).await?,
+            None => home_of(server, extent, None, code).await?,
         };
         if record.pending_work.is_some() {
             return Err(Nfsstat4::Delay);
@@ -242,7 +243,7 @@ pub(crate) fn choose_servers(
         .ok_or_else(|| if server.data_servers.any_up(now_ms) { Nfsstat4::Nospc } else { Nfsstat4::Delay })
 }
 
-/// The record of an extent; one that has no home gets one.
+/// The record of an extent; one that has no home gets one, and this code.
 ///
 /// # Errors
 /// NOSPC if no data server that is up has room, DELAY if none is up.
@@ -250,6 +251,7 @@ pub(crate) async fn home_of(
     server: &Server,
     extent: ExtentId,
     client: Option<u64>,
+    code: Option<Profile>,
 ) -> Result<ExtentRecord, Nfsstat4> {
     let known =
         op::extent::extent(server.view()?.namespace(), extent).map_err(|e| status::of_namespace(&e))?;
@@ -257,17 +259,22 @@ pub(crate) async fn home_of(
         return Ok(record);
     }
     let (home, backups) = choose_servers(server, extent, client)?;
-    match server.propose(Command::Allocate(Allocate { extent, home, backups })).await? {
+    let allocate = Placing::Allocate(Allocate { extent, home, backups });
+    match server.propose(allocate.under(code)).await? {
         Outcome::Extent(record) => Ok(record),
         _ => Err(Nfsstat4::Serverfault),
     }
 }
 
-/// Moves a small file's bytes to a data server, so that layouts can be given.
+/// Moves a small file's bytes to a data server, so that layouts can be given. `code` is for the extent that this makes.
 ///
 /// # Errors
 /// As [`write`].
-pub(crate) async fn move_to_extents(server: &Server, ino: Ino) -> Result<(), Nfsstat4> {
+pub(crate) async fn move_to_extents(
+    server: &Server,
+    ino: Ino,
+    code: Option<Profile>,
+) -> Result<(), Nfsstat4> {
     let _one_at_a_time = server.movers.lock(ino).await;
     for _ in 0..CONTENT_MOVED_RETRIES_MAX {
         let (inode, data, before) = {
@@ -286,7 +293,7 @@ pub(crate) async fn move_to_extents(server: &Server, ino: Ino) -> Result<(), Nfs
             forget_earlier_attempt(server, &record).await?;
         }
         if !data.is_empty() {
-            write_extents(server, ino, 0, &Bytes::from(data), inode.size_bytes).await?;
+            write_extents(server, ino, (0, &Bytes::from(data)), inode.size_bytes, code).await?;
         }
         let command = Command::MoveToExtents(MoveToExtents { ino, change: inode.change });
         let outcome = server.shard.propose(None, command).await.map_err(|e| status::of_propose(&e))?;

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use env_transport::Connection;
+use layout::ec::Profile;
 use mds_namespace::{Caller, Inode};
 use mds_shard::{Command, Origin, Outcome, StateView, StateidValue};
 use wire_nfs::v4::attr::{encode_fattr4, numbers};
@@ -134,6 +135,14 @@ impl Context {
         }
         let export = self.server.exports.option(handle.export).ok_or(Nfsstat4::Stale)?;
         if export.admits(self.peer) { Ok(Some(export)) } else { Err(Nfsstat4::Access) }
+    }
+
+    /// The erasure code of what is made through the export of a handle; `None` is the cluster's.
+    ///
+    /// # Errors
+    /// As [`Self::export`].
+    pub(crate) fn code(&self, handle: FileHandle) -> Result<Option<Profile>, Nfsstat4> {
+        Ok(self.export(handle)?.and_then(|export| export.code))
     }
 
     /// The attributes of an object that were asked for. Sizes of files that others write through layouts are fresh.

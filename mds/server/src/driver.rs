@@ -190,6 +190,7 @@ impl MetadataServer {
             seal: server.config.seal,
             erasure_code: seal::profile(server, now_ms)
                 .map_or_else(String::new, |profile| profile.to_string()),
+            codes_narrow: seal::narrow(server, now_ms),
             groups: groups.groups,
             groups_unreadable: groups.unreadable,
             sealed_bytes: groups.living_bytes,

@@ -7,6 +7,7 @@
 
 use std::net::IpAddr;
 
+use layout::ec::Profile;
 use mds_namespace::Caller;
 
 use crate::handle::ExportId;
@@ -30,6 +31,8 @@ pub struct Export {
     /// Extents that one segment of a layout may have, for clients that can: a power of two up to
     /// [`STRIPES_MAX`](crate::limits::STRIPES_MAX). 1: no stripes.
     pub stripes: u32,
+    /// The code that files made through it are sealed under; `None`: the cluster's.
+    pub code: Option<Profile>,
 }
 
 /// Which users an export maps to nobody.
@@ -132,6 +135,7 @@ impl Export {
             clients: Vec::new(),
             pnfs: true,
             stripes: 1,
+            code: None,
         }
     }
 
@@ -175,6 +179,7 @@ impl Export {
             clients: self.clients.iter().map(ToString::to_string).collect(),
             pnfs: self.pnfs,
             stripes: self.stripes,
+            erasure_code: self.code.map(|code| code.to_string()),
         }
     }
 

@@ -81,7 +81,7 @@ pub const FOLLOW_REST_MS: u64 = 600_000;
 pub const BALANCE_MOVE_MS_MAX: u64 = 120_000;
 /// Nothing begins to move for so long after data servers came or went.
 pub const BALANCE_CALM_MS: u64 = 10_000;
-/// Images that wait for a group; further ones are shown again later.
+/// Images of one code that wait for a group; further ones are shown again later.
 pub const IMAGES_WAITING_MAX: usize = 16_384;
 /// A waiting image that was not shown for this long is forgotten. Data servers show theirs every minute.
 pub const SHOWN_AGAIN_MS_MAX: u64 = 300_000;
@@ -89,7 +89,7 @@ pub const SHOWN_AGAIN_MS_MAX: u64 = 300_000;
 pub const GROUPS_AT_ONCE_MAX: usize = 4;
 /// Pairs of short groups that are being made into one at once.
 pub const JOINS_AT_ONCE_MAX: usize = 2;
-/// Short groups that one look takes note of; all pairs of them are compared.
+/// Short groups of one code that one look takes note of; all pairs of them are compared.
 pub const SHORT_GROUPS_MAX: usize = 256;
 /// Images that wait too long make a short group when no further one came for this part of their wait,
 pub const GROUP_LULL_PARTS: u64 = 4;

@@ -48,6 +48,9 @@ pub struct Status {
     pub seal: bool,
     /// The code that new groups are made with; empty if there are too few data servers for one.
     pub erasure_code: String,
+    /// Codes that there are too few data servers for: the cluster's, those of exports, and those of images that wait.
+    #[serde(default)]
+    pub codes_narrow: Vec<NarrowCode>,
     /// Groups of images.
     pub groups: u64,
     /// Groups with more images away than they can do without.
@@ -73,6 +76,21 @@ pub struct Status {
     /// What moves so that data servers hold their shares; known to the leader only.
     #[serde(default)]
     pub rebalance: BalanceStatus,
+}
+
+/// A code that there are too few data servers for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NarrowCode {
+    /// `k+m`.
+    pub code: String,
+    /// Data servers that a full group is on.
+    pub servers_full: u64,
+    /// Data servers that the shortest group is on: with fewer nothing is sealed under the code.
+    pub servers_least: u64,
+    /// Data servers there are.
+    pub servers: u64,
+    /// Images under it that wait for a group; known to the leader only.
+    pub images_waiting: u64,
 }
 
 /// Data that move so that each data server holds its share.
@@ -141,6 +159,9 @@ pub struct ExportLine {
     pub pnfs: bool,
     /// Extents that one segment of a layout may have.
     pub stripes: u32,
+    /// The code that files made through it are sealed under; `None`: the cluster's.
+    #[serde(default)]
+    pub erasure_code: Option<String>,
 }
 
 /// One data server.

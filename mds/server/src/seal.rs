@@ -14,7 +14,7 @@ pub(crate) mod presence;
 pub(crate) mod readers;
 pub(crate) mod sealer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use layout::DataServerId;
@@ -26,6 +26,7 @@ use tokio::sync::Notify;
 
 use crate::limits::DECIDED_RETRY_MS;
 use crate::progress::Progress;
+use crate::report::NarrowCode;
 use crate::server::Server;
 use pool::Pool;
 
@@ -131,15 +132,43 @@ fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
     server.data_servers.places(now_ms).into_iter().map(site).collect()
 }
 
-/// The code that new groups are made with; `None` if there are too few data servers for one that is good enough. Those in the log
-/// count: a new leader has heard of few yet.
+/// The code of extents that have none of their own; `None` if there are too few data servers for one that is good enough.
 pub(crate) fn profile(server: &Server, now_ms: u64) -> Option<Profile> {
     if server.config.erasure_code.is_some() {
         return server.config.erasure_code;
     }
+    let (present, known) = counts(server, now_ms)?;
+    chosen(present, known, server.config.hot_copies)
+}
+
+/// Data servers that are not gone, and all. Those in the log count: a new leader has heard of few yet.
+fn counts(server: &Server, now_ms: u64) -> Option<(usize, usize)> {
     let known = server.view().ok()?.data_servers().ok()?;
     let present = known.iter().filter(|one| !is_gone(server, DataServerId(one.id), now_ms)).count();
-    chosen(present, known.len(), server.config.hot_copies)
+    Some((present, known.len()))
+}
+
+/// The codes that are asked for by name and that there are too few data servers for. The one that is chosen by their number is never
+/// among them.
+pub(crate) fn narrow(server: &Server, now_ms: u64) -> Vec<NarrowCode> {
+    let Some((present, _)) = counts(server, now_ms).filter(|_| server.config.seal) else { return Vec::new() };
+    let cluster = server.config.erasure_code;
+    let waiting = server.sealing.pool.lock().waiting_by_code();
+    let of_exports = server.exports.iter().filter_map(|(_, export)| export.code);
+    let of_images = waiting.keys().copied().flatten();
+    let codes: BTreeSet<Profile> = cluster.into_iter().chain(of_exports).chain(of_images).collect();
+    let one = |code: Profile| NarrowCode {
+        code: code.to_string(),
+        servers_full: code.images() as u64,
+        servers_least: 1 + code.parity() as u64,
+        servers: present as u64,
+        images_waiting: waiting
+            .iter()
+            .filter(|(own, _)| own.or(cluster) == Some(code))
+            .map(|(_, count)| count)
+            .sum(),
+    };
+    codes.into_iter().filter(|code| present < code.images()).map(one).collect()
 }
 
 /// The widest code for which there are data servers, unless it survives fewer losses than the hot copies do: servers that are

@@ -11,6 +11,7 @@
 //! Spec: RFC 8435 §5, §6; docs/request.md, "Striped segments".
 
 use futures_util::future::join_all;
+use layout::ec::Profile;
 use layout::{EXTENT_BYTES, ExtentId, Iomode};
 use mds_namespace::{ExtentRecord, View, op};
 use mds_shard::command::layout::LayoutAnswer;
@@ -33,6 +34,8 @@ pub(crate) struct Asked {
     pub(crate) iomode: Iomode,
     /// What the answer may take, bytes.
     pub(crate) bytes_max: u32,
+    /// The erasure code of extents that this makes; `None` is the cluster's.
+    pub(crate) code: Option<Profile>,
 }
 
 /// Extents that follow each other in a file.
@@ -112,7 +115,7 @@ pub(crate) fn choose(server: &Server, asked: &Asked, stripes: u32, end_bytes: u6
 pub(crate) async fn place(server: &Server, asked: &Asked, run: Option<Run>) {
     let Some(run) = run.filter(|_| asked.iomode.writes()) else { return };
     let others = run.extents().filter(|extent| *extent != asked.extent);
-    let homes = others.map(|extent| content::home_of(server, extent, Some(asked.client)));
+    let homes = others.map(|extent| content::home_of(server, extent, Some(asked.client), asked.code));
     for status in join_all(homes).await.into_iter().filter_map(Result::err) {
         tracing::debug!(extent = %asked.extent, status = status.name(), "an extent of a run got no home");
     }

@@ -12,7 +12,7 @@ use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{Caller, Content, ExtentRecord, FsError, Inode, ROOT_INO, View};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{
-    ExtentState, Holder, HolderState, Verified, VerifiedExtent, VerifiedImage, Verify,
+    ExtentState, Holder, HolderState, NamedCode, Verified, VerifiedExtent, VerifiedImage, Verify,
 };
 use wire_nfs::control::limits::VERIFY_EXTENTS_MAX;
 
@@ -63,6 +63,10 @@ fn resolve(view: &dyn View, path: &[u8]) -> Result<Result<Inode, &'static str>, 
         found = Some(inode);
     }
     Ok(found.filter(Inode::is_regular).ok_or("not a regular file"))
+}
+
+fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 struct Seen<'a> {
@@ -126,12 +130,14 @@ impl Seen<'_> {
             image,
             survives: survives.and_then(|count| u32::try_from(count).ok()),
             whole,
+            code: record
+                .code
+                .map(|code| NamedCode { data: small(code.data()), parity: small(code.parity()) }),
         })
     }
 
     fn image(&self, image: &ExtentImage, group: &Group) -> VerifiedImage {
         let profile = group.shape().profile();
-        let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         // An empty member counts as zeros, and is never lost.
         let empty = Holder { server: 0, state: HolderState::Up };
         let holder = |home: &Option<DataServerId>| home.map_or(empty, |id| self.holder(id, false));

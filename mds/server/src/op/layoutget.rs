@@ -10,6 +10,7 @@
 use futures_util::future::join;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode};
 use mds_namespace::{Content, Inode, Kind};
+use mds_shard::command::data::Placing;
 use mds_shard::command::layout::{LayoutAnswer, LayoutGet, LayoutPlace};
 use mds_shard::{Command, Outcome, Refusal, StateidValue};
 use wire_nfs::v4::attr::LayoutType;
@@ -48,9 +49,15 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
     let prepared = prepare(cx, &args, &inode, iomode).await?;
-    let asked = Asked { client: cx.client()?, extent: prepared.extent, iomode, bytes_max: args.maxcount };
+    let asked = Asked {
+        client: cx.client()?,
+        extent: prepared.extent,
+        iomode,
+        bytes_max: args.maxcount,
+        code: cx.code(handle)?,
+    };
     let run = run_to_grant(cx, handle, &args, &inode, &asked)?;
-    let granted = grant(cx, prepared, &inode, iomode, stateid);
+    let granted = grant(cx, prepared, &inode, &asked, stateid);
     // Beside each other: each entry of the log costs a flush.
     let (granted, ()) = join(granted, stripes::place(&cx.server, &asked, run)).await;
     let answer = granted?;
@@ -177,17 +184,19 @@ async fn grant(
     cx: &Context,
     prepared: Prepared,
     inode: &Inode,
-    iomode: Iomode,
+    asked: &Asked,
     stateid: StateidValue,
 ) -> Result<LayoutAnswer, Failure> {
-    let get = LayoutGet { client: cx.client()?, extent: prepared.extent, iomode, stateid };
+    let Asked { client, extent, iomode, code, .. } = *asked;
+    let get = LayoutGet { client, extent, iomode, stateid };
     let placed = prepared.new_servers.map(|(home, backups)| LayoutPlace { get: get.clone(), home, backups });
-    let command = placed.map_or_else(|| Command::LayoutGet(get.clone()), Command::LayoutPlace);
+    let command =
+        placed.map_or_else(|| Command::LayoutGet(get.clone()), |placed| Placing::Layout(placed).under(code));
     let mut outcome = cx.server.shard.propose(cx.origin(), command).await;
     if let Ok(Outcome::Refused(Refusal::ContentMoved)) = outcome {
         // It has bytes beside its inode.
-        content::move_to_extents(&cx.server, inode.ino).await?;
-        content::home_of(&cx.server, prepared.extent, Some(get.client)).await?;
+        content::move_to_extents(&cx.server, inode.ino, code).await?;
+        content::home_of(&cx.server, extent, Some(client), code).await?;
         outcome = cx.server.shard.propose(cx.origin(), Command::LayoutGet(get)).await;
     }
     match outcome.map_err(|e| status::of_propose(&e))? {

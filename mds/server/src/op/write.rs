@@ -26,7 +26,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         return Err(Nfsstat4::Fbig.into());
     }
     if count > 0 {
-        content::write(&cx.server, cx.origin(), caller, handle.ino, args.offset, data).await?;
+        let code = cx.code(handle)?;
+        content::write(&cx.server, cx.origin(), caller, handle.ino, (args.offset, data), code).await?;
         cx.server.metrics.data_written(count);
     }
     Ok(ResOk {

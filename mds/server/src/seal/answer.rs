@@ -164,7 +164,8 @@ pub(super) fn judge(
     let (content_bytes, root) = (shown.content_bytes, shown.root);
     let (epoch, sequence) = (Epoch(shown.epoch), shown.sequence);
     let sealed_as = SealedAs { epoch, sequence, content_bytes, root, from: None };
-    let candidate = Candidate { member: Member { image, extent, bytes, sum }, home: caller, sealed_as };
+    let code = op::extent::extent(view, extent)?.and_then(|record| record.code);
+    let candidate = Candidate { member: Member { image, extent, bytes, sum }, home: caller, sealed_as, code };
     if may_join(view, &candidate.member, caller, &sealed_as)? {
         return Ok(Verdict::Wait(candidate));
     }
@@ -202,7 +203,7 @@ fn is_to_be_used(
 
 /// Whether all that keeps an image from a group may pass: work that is pending, or images that are to be used first.
 fn may_join_later(view: &dyn View, candidate: &Candidate) -> Result<bool, FsError> {
-    let Candidate { member, home, sealed_as } = candidate;
+    let Candidate { member, home, sealed_as, .. } = candidate;
     let Some(record) = op::extent::extent(view, member.extent)? else { return Ok(false) };
     let images = sealed::images(view, member.extent)?.images;
     let newest = images.last().map_or(0, |image| image.sequence);

@@ -18,6 +18,7 @@ use mds_shard::Command;
 use mds_shard::command::seal::RehomeImage;
 
 use super::join::{self, Shorts};
+use super::pool::Candidate;
 use super::{Tally, decided, is_gone, sites};
 use crate::balance::ImageMove;
 use crate::limits::{
@@ -104,9 +105,9 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
                     left.entry(*id).and_modify(|count| *count += 1);
                 }
                 if server.config.seal && is_half_dead(group, &alive) {
-                    dissolve(server, group, &alive);
+                    dissolve(server, join::candidates(view.namespace(), group, &alive).ok()?);
                 } else if server.config.seal {
-                    shorts.note(group, &alive);
+                    shorts.note(view.namespace(), group, &alive).ok()?;
                 }
             }
             groups
@@ -182,10 +183,10 @@ fn missing(server: &Server, group: &Group) -> Vec<Lost> {
 }
 
 /// Lets the living members of a group wait for another one.
-fn dissolve(server: &Server, group: &Group, alive: &[(usize, ExtentImage)]) {
+fn dissolve(server: &Server, alive: Vec<Candidate>) {
     let now_ms = server.now_ms();
     let mut pool = server.sealing.pool.lock();
-    for candidate in join::candidates(group, alive) {
+    for candidate in alive {
         pool.wait(candidate, now_ms);
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Candidate {
     pub(super) home: DataServerId,
     /// How it was sealed.
     pub(super) sealed_as: SealedAs,
+    /// The code of its extent; `None` is the cluster's.
+    pub(super) code: Option<Profile>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,14 @@ struct Place {
     next_ms: u64,
 }
 
+/// The images that wait for others of one code.
+#[derive(Debug, Default)]
+struct Queue {
+    places: BTreeMap<ImageId, Place>,
+    /// When an image last began to wait.
+    newest_ms: u64,
+}
+
 /// Members of a group that is to be made, and the data servers of its parity.
 #[derive(Clone, Debug)]
 pub(super) struct Making {
@@ -52,21 +62,26 @@ pub(super) struct Making {
 /// The images of this leader.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    waiting: BTreeMap<ImageId, Place>,
+    /// By the code of their extents. Each has its own bound: images of a code that there are too few servers for are in nobody's way.
+    waiting: BTreeMap<Option<Profile>, Queue>,
     /// Members and parity of groups that are being made.
     making: BTreeSet<ImageId>,
     /// Images that are being made again, and where.
     remaking: BTreeMap<(GroupId, usize), (ImageId, DataServerId)>,
     groups: usize,
     rotation: u64,
-    /// When an image last began to wait.
-    newest_ms: u64,
 }
 
 impl Pool {
     /// How many images wait.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.values().map(|queue| queue.places.len()).sum()
+    }
+
+    /// How many images wait, by the code of their extents; `None` is the cluster's.
+    pub(super) fn waiting_by_code(&self) -> BTreeMap<Option<Profile>, u64> {
+        let some = self.waiting.iter().filter(|(_, queue)| !queue.places.is_empty());
+        some.map(|(code, queue)| (*code, queue.places.len() as u64)).collect()
     }
 
     /// How many images are being made again.
@@ -95,28 +110,61 @@ impl Pool {
         if self.making.contains(&image) {
             return;
         }
-        if let Some(place) = self.waiting.get_mut(&image) {
+        let queue = self.waiting.entry(candidate.code).or_default();
+        if let Some(place) = queue.places.get_mut(&image) {
             (place.candidate, place.shown_ms) = (candidate, now_ms);
-        } else if self.waiting.len() < IMAGES_WAITING_MAX {
+        } else if queue.places.len() < IMAGES_WAITING_MAX {
             let place = Place { candidate, since_ms: now_ms, shown_ms: now_ms, failures: 0, next_ms: now_ms };
-            self.waiting.insert(image, place);
-            self.newest_ms = now_ms;
+            queue.places.insert(image, place);
+            queue.newest_ms = now_ms;
         }
     }
 
-    /// Takes the images of the next group, if there are any that should wait no longer.
+    /// Takes the images of the next group, if there are any that should wait no longer. Those whose extents have no code of their own
+    /// go under the cluster's, or wait if that is `None`.
     pub(super) fn take(
         &mut self,
-        profile: Profile,
+        cluster: Option<Profile>,
         sites: &[Site],
         now_ms: u64,
         group_wait_ms: u64,
     ) -> Option<Making> {
-        self.waiting.retain(|_, place| now_ms < place.shown_ms.saturating_add(SHOWN_AGAIN_MS_MAX));
-        let mut queue: Vec<&Place> = self.waiting.values().filter(|place| place.next_ms <= now_ms).collect();
-        queue.sort_by_key(|place| (place.failures, place.since_ms, place.candidate.member.image));
+        for queue in self.waiting.values_mut() {
+            queue.places.retain(|_, place| now_ms < place.shown_ms.saturating_add(SHOWN_AGAIN_MS_MAX));
+        }
+        // The code whose turn it is by its first image comes first, and if nothing comes of that, the next one.
+        let mut turns: BTreeMap<Profile, Turn> = BTreeMap::new();
+        for (own, queue) in &self.waiting {
+            let first = queue.places.values().filter(|place| place.next_ms <= now_ms).map(turn).min();
+            if let Some((profile, first)) = own.or(cluster).zip(first) {
+                turns.entry(profile).and_modify(|turn| *turn = first.min(*turn)).or_insert(first);
+            }
+        }
+        let mut turns: Vec<(Turn, Profile)> = turns.into_iter().map(|(code, turn)| (turn, code)).collect();
+        turns.sort_unstable();
+        turns.into_iter().find_map(|(_, profile)| {
+            let codes: &[Option<Profile>] =
+                if cluster == Some(profile) { &[Some(profile), None] } else { &[Some(profile)] };
+            self.take_under(profile, codes, sites, now_ms, group_wait_ms)
+        })
+    }
+
+    /// Takes the images of the next group under one code, of extents that have one of these.
+    fn take_under(
+        &mut self,
+        profile: Profile,
+        codes: &[Option<Profile>],
+        sites: &[Site],
+        now_ms: u64,
+        group_wait_ms: u64,
+    ) -> Option<Making> {
+        let queues: Vec<&Queue> = codes.iter().filter_map(|code| self.waiting.get(code)).collect();
+        let places = queues.iter().flat_map(|queue| queue.places.values());
+        let mut queue: Vec<&Place> = places.filter(|place| place.next_ms <= now_ms).collect();
+        queue.sort_by_key(|place| turn(place));
         // While others come, better wait for them than pay a whole parity for few.
-        let lull = self.newest_ms.saturating_add(group_wait_ms / GROUP_LULL_PARTS) <= now_ms;
+        let newest_ms = queues.iter().map(|queue| queue.newest_ms).max().unwrap_or(0);
+        let lull = newest_ms.saturating_add(group_wait_ms / GROUP_LULL_PARTS) <= now_ms;
         let times = if lull { 1 } else { GROUP_WAIT_TIMES_MAX };
         let overdue_ms = group_wait_ms.saturating_mul(times);
         let waiting: Vec<Waiting> = queue
@@ -133,9 +181,7 @@ impl Pool {
         self.rotation = self.rotation.wrapping_add(1);
         self.groups += 1;
         for place in places.iter().flatten() {
-            let image = place.candidate.member.image;
-            self.waiting.remove(&image);
-            self.making.insert(image);
+            self.begin(&place.candidate);
         }
         Some(Making {
             profile,
@@ -158,13 +204,21 @@ impl Pool {
         self.rotation = self.rotation.wrapping_add(1);
         self.groups += 1;
         for one in &members {
-            self.waiting.remove(&one.member.image);
-            self.making.insert(one.member.image);
+            self.begin(one);
         }
         let empty = profile.data().saturating_sub(members.len());
         let members = members.into_iter().map(Some).chain(std::iter::repeat_n(None, empty)).collect();
         // If it comes to nothing, they are where they were.
         Some(Making { profile, members, parity, places: Vec::new() })
+    }
+
+    /// A group is being made with an image.
+    fn begin(&mut self, one: &Candidate) {
+        let image = one.member.image;
+        if let Some(queue) = self.waiting.get_mut(&one.code) {
+            queue.places.remove(&image);
+        }
+        self.making.insert(image);
     }
 
     /// Moves by one with each group.
@@ -194,10 +248,11 @@ impl Pool {
         }
         for place in &making.places {
             let image = place.candidate.member.image;
-            if stays(&place.candidate) && self.waiting.len() < IMAGES_WAITING_MAX {
+            let queue = self.waiting.entry(place.candidate.code).or_default();
+            if stays(&place.candidate) && queue.places.len() < IMAGES_WAITING_MAX {
                 let pause_ms = (GROUP_RETRY_MS << place.failures.min(16)).min(GROUP_RETRY_MS_MAX);
                 let failures = place.failures.saturating_add(1);
-                self.waiting.insert(image, Place { failures, next_ms: now_ms + pause_ms, ..*place });
+                queue.places.insert(image, Place { failures, next_ms: now_ms + pause_ms, ..*place });
             }
         }
     }
@@ -234,6 +289,14 @@ impl Pool {
     }
 }
 
+/// Which image's turn it is: that of the least.
+type Turn = (u32, u64, ImageId);
+
+/// Those that came to nothing go behind the others, then those that wait longest are first.
+fn turn(place: &Place) -> Turn {
+    (place.failures, place.since_ms, place.candidate.member.image)
+}
+
 #[cfg(test)]
 mod tests {
     use layout::ec::{ImageSum, members::Labels};
@@ -246,7 +309,7 @@ mod tests {
         let member = Member { image: ImageId([image; 16]), extent, bytes: 1000, sum: ImageSum([image; 32]) };
         let (epoch, content_bytes, root) = (Epoch(1), 900, [1; 32]);
         let sealed_as = SealedAs { epoch, sequence: 5, content_bytes, root, from: None };
-        Candidate { member, home: DataServerId(home), sealed_as }
+        Candidate { member, home: DataServerId(home), sealed_as, code: None }
     }
 
     fn sites(count: u32) -> Vec<Site> {
@@ -262,7 +325,7 @@ mod tests {
     const WAIT_MS: u64 = 30_000;
 
     fn take(pool: &mut Pool, now_ms: u64) -> Option<Making> {
-        pool.take(Profile::TwoPlusOne, &sites(3), now_ms, WAIT_MS)
+        pool.take(Some(Profile::TwoPlusOne), &sites(3), now_ms, WAIT_MS)
     }
 
     #[test]
@@ -331,6 +394,71 @@ mod tests {
         assert!(take(&mut pool, 100 + GROUP_RETRY_MS - 1).is_none());
         let again = take(&mut pool, 100 + GROUP_RETRY_MS).unwrap();
         assert_eq!(images(&again), [Some(3), Some(1)]);
+    }
+
+    fn under(code: Profile, image: u8, home: u32) -> Candidate {
+        Candidate { code: Some(code), ..candidate(image, home) }
+    }
+
+    /// All groups that are made at once: code, and members.
+    fn groups(
+        pool: &mut Pool,
+        cluster: Option<Profile>,
+        servers: u32,
+        now_ms: u64,
+    ) -> Vec<(Profile, Vec<Option<u8>>)> {
+        let next = || pool.take(cluster, &sites(servers), now_ms, WAIT_MS);
+        std::iter::from_fn(next).map(|making| (making.profile, images(&making))).collect()
+    }
+
+    #[test]
+    fn images_of_different_codes_are_in_different_groups() {
+        let (two, copies) = (Profile::TwoPlusOne, Profile::TwoCopies);
+        let mut pool = Pool::default();
+        // Each code alone has no full group but for what the cluster's is: image 4 has that by name.
+        pool.wait(under(copies, 1, 1), 0);
+        pool.wait(under(Profile::FourPlusTwo, 2, 2), 0);
+        pool.wait(candidate(3, 2), 0);
+        pool.wait(under(two, 4, 3), 0);
+        let made = groups(&mut pool, Some(two), 6, 0);
+        assert_eq!(made, [(copies, vec![Some(1)]), (two, vec![Some(3), Some(4)])]);
+        assert_eq!(pool.waiting(), 1);
+        let late = groups(&mut pool, Some(two), 6, WAIT_MS);
+        assert_eq!(late, [(Profile::FourPlusTwo, vec![Some(2), None, None, None])]);
+    }
+
+    #[test]
+    fn a_code_that_nothing_can_be_made_of_is_in_no_others_way() {
+        let (two, wide) = (Profile::TwoPlusOne, Profile::EightPlusFour);
+        let mut pool = Pool::default();
+        for image in 1..=3 {
+            pool.wait(under(wide, image, u32::from(image)), 0);
+        }
+        // Of what is full, and shown later, nothing waits: of others there may.
+        pool.wait(candidate(4, 1), 10);
+        pool.wait(under(two, 5, 2), 20);
+        assert_eq!(groups(&mut pool, None, 3, 20 + WAIT_MS), [(two, vec![Some(5), None])]);
+        assert_eq!(pool.waiting_by_code()[&None], 1, "there is no code for it");
+        pool.wait(candidate(6, 3), 30 + WAIT_MS);
+        assert_eq!(groups(&mut pool, Some(two), 3, 40 + WAIT_MS), [(two, vec![Some(4), Some(6)])]);
+        assert_eq!((pool.waiting(), pool.waiting_by_code()[&Some(wide)]), (3, 3));
+        // Others of its code that come keep it waiting, and none else.
+        pool.wait(under(two, 7, 1), 100_000);
+        pool.wait(under(wide, 8, 1), 100_000 + WAIT_MS - 1);
+        assert_eq!(groups(&mut pool, Some(two), 3, 100_000 + WAIT_MS), [(two, vec![Some(7), None])]);
+    }
+
+    #[test]
+    fn full_queues_are_full_for_their_code_only() {
+        let mut pool = Pool::default();
+        for number in 0..IMAGES_WAITING_MAX + 2 {
+            let mut one = under(Profile::EightPlusFour, 1, 1);
+            one.member.image.0[..8].copy_from_slice(&(number as u64 + 1).to_be_bytes());
+            pool.wait(one, 0);
+        }
+        pool.wait(candidate(200, 1), 0);
+        let expected = BTreeMap::from([(None, 1), (Some(Profile::EightPlusFour), IMAGES_WAITING_MAX as u64)]);
+        assert_eq!(pool.waiting_by_code(), expected);
     }
 
     #[test]

@@ -16,8 +16,9 @@ use mds_shard::command::seal::MakeGroup;
 use mds_shard::{Command, Outcome};
 
 use super::pool::{Candidate, Making};
-use super::{decided, new_image, profile, sites};
+use super::{decided, narrow, new_image, profile, sites};
 use crate::limits::GROUPS_AT_ONCE_MAX;
+use crate::report::NarrowCode;
 use crate::server::Server;
 
 /// Between two looks at what waits.
@@ -42,14 +43,17 @@ enum Failed {
 
 /// Runs for as long as the server lives.
 pub(crate) async fn drive(server: Arc<Server>) {
+    let mut told = Vec::new();
     loop {
         tokio::select! {
             () = server.sealing.call.notified() => {}
             () = server.env.clock.sleep_ms(ROUND_MS) => {}
         }
         if !server.sealing.leads(server.shard.is_leader(), server.now_ms()) || !server.config.seal {
+            told.clear();
             continue;
         }
+        tell(&narrow(&server, server.now_ms()), &mut told);
         while let Some(making) = next(&server) {
             tokio::spawn(make(Arc::clone(&server), making));
         }
@@ -65,9 +69,30 @@ fn next(server: &Server) -> Option<Making> {
             return None;
         }
     }
-    let (profile, sites) = (profile(server, now_ms)?, sites(server, now_ms));
+    let (cluster, sites) = (profile(server, now_ms), sites(server, now_ms));
     let mut pool = server.sealing.pool.lock();
-    pool.take(profile, &sites, now_ms, server.config.group_wait_ms)
+    pool.take(cluster, &sites, now_ms, server.config.group_wait_ms)
+}
+
+/// Says which codes there are too few data servers for, once for each number of servers.
+fn tell(narrow: &[NarrowCode], told: &mut Vec<NarrowCode>) {
+    let alike =
+        |one: &NarrowCode, other: &NarrowCode| (&one.code, one.servers) == (&other.code, other.servers);
+    for one in narrow.iter().filter(|one| !told.iter().any(|other| alike(one, other))) {
+        let NarrowCode { code, servers_full, servers_least, servers, .. } = one;
+        if servers < servers_least {
+            tracing::warn!(
+                %code, servers, servers_least,
+                "too few data servers for this erasure code: what is to be sealed under it stays as copies"
+            );
+        } else {
+            tracing::warn!(
+                %code, servers, servers_full,
+                "too few data servers for full groups of this erasure code: groups stay short and take more room"
+            );
+        }
+    }
+    *told = narrow.to_vec();
 }
 
 /// Makes one group, or lets its members wait on.

@@ -23,7 +23,7 @@ mod readers;
 mod stripes;
 mod words;
 
-use layout::ec::GroupId;
+use layout::ec::{GroupId, Profile};
 use mds_namespace::op::seal::groups_from;
 use mds_namespace::sealed;
 use mds_shard::Command;
@@ -227,6 +227,20 @@ async fn much_work_for_a_dead_server_is_in_nobodys_way() {
     });
     let left = mds_namespace::op::work::pending(fleet.server().view().unwrap().namespace(), 0, usize::MAX);
     assert_eq!(left.unwrap().len(), crate::limits::WORK_BATCH_MAX + 1);
+}
+
+/// WRITE through the metadata server makes extents as LAYOUTGET does.
+#[tokio::test]
+async fn an_extent_that_is_made_in_band_has_the_code_too() {
+    let fleet = Fleet::start(1, |_| {}).await;
+    let [one, _] = fleet.file([1, 1]).await;
+    let extent = layout::ExtentId { index: 2, ..one };
+    for (given, has) in
+        [(Some(Profile::FourPlusTwo), Some(Profile::FourPlusTwo)), (None, Some(Profile::FourPlusTwo))]
+    {
+        let record = crate::content::home_of(fleet.server(), extent, None, given).await.unwrap();
+        assert_eq!(record.code, has);
+    }
 }
 
 /// While sealing is off nothing waits for a group, but what is in one stays.

@@ -154,6 +154,17 @@ impl Encode for VerifiedImage {
     }
 }
 
+/// An erasure code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamedCode {
+    /// Members of a group.
+    pub data: u32,
+    /// Parity images of a group.
+    pub parity: u32,
+}
+
+xdr_struct! { NamedCode { data, parity } }
+
 /// One extent of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedExtent {
@@ -173,6 +184,8 @@ pub struct VerifiedExtent {
     pub survives: Option<u32>,
     /// Everything is as it should be.
     pub whole: bool,
+    /// The code it is to be sealed under, if that is not the cluster's.
+    pub code: Option<NamedCode>,
 }
 
 impl Decode for VerifiedExtent {
@@ -186,6 +199,7 @@ impl Decode for VerifiedExtent {
             image: Option::decode(r)?,
             survives: Option::decode(r)?,
             whole: r.bool()?,
+            code: Option::decode(r)?,
         })
     }
 }
@@ -200,6 +214,7 @@ impl Encode for VerifiedExtent {
         self.image.encode(w);
         self.survives.encode(w);
         w.bool(self.whole);
+        self.code.encode(w);
     }
 }
 

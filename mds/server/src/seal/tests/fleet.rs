@@ -19,7 +19,7 @@ use mds_namespace::op::seal::SealedAs;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::{Caller, ROOT_INO, SetAttributes};
 use mds_shard::command::client::{ConfirmClient, ExchangeId};
-use mds_shard::command::data::{Allocate, MoveToExtents};
+use mds_shard::command::data::{Allocate, MoveToExtents, Placing};
 use mds_shard::command::open::{How, Open, Share, Target};
 use mds_shard::command::seal::MakeGroup;
 use mds_shard::{Command, Outcome, StateidValue};
@@ -308,7 +308,7 @@ impl Fleet {
         self.metadata.status()
     }
 
-    /// A file whose first extents have these homes.
+    /// A file whose first extents have these homes, made through an export without a code.
     pub(super) async fn file(&self, homes: [u32; 2]) -> [ExtentId; 2] {
         let ino = self.opened("", &homes).await.ino;
         [0, 1].map(|index| ExtentId { ino, index })
@@ -361,6 +361,21 @@ impl Fleet {
         let view = self.server().view().unwrap();
         let records = extents(view.namespace(), ino, 0, 99).unwrap();
         records.iter().map(|record| record.home.0).collect()
+    }
+
+    /// Two more extents of a file that has some up to this one, made through an export with a code of its own.
+    pub(super) async fn more(&self, last: ExtentId, homes: [u32; 2], code: Profile) -> [ExtentId; 2] {
+        let next = {
+            let view = self.server().view().unwrap();
+            let known = mds_namespace::op::extent::extents(view.namespace(), last.ino, 0, usize::MAX);
+            u32::try_from(known.unwrap().len()).unwrap()
+        };
+        let extents = [0, 1].map(|more| ExtentId { index: next + more, ..last });
+        for (extent, home) in extents.into_iter().zip(homes) {
+            let allocate = Placing::Allocate(Allocate { extent, home: DataServerId(home), backups: vec![] });
+            self.server().propose(allocate.under(Some(code))).await.unwrap();
+        }
+        extents
     }
 
     pub(super) async fn words(&self, id: u32, images: Vec<ShownImage>) -> Result<Vec<ImageWord>, Refusal> {

@@ -29,7 +29,7 @@ async fn fleet(count: u32) -> Fleet {
 
 fn asked(file: &Opened, index: u32, iomode: Iomode) -> Asked {
     let extent = ExtentId { ino: file.ino, index };
-    Asked { client: file.client, extent, iomode, bytes_max: ANSWER_BYTES }
+    Asked { client: file.client, extent, iomode, bytes_max: ANSWER_BYTES, code: None }
 }
 
 fn range(run: Option<Run>) -> Option<(u64, u64)> {
@@ -66,7 +66,8 @@ async fn writing_gets_homes_for_the_whole_run() {
     let fleet = fleet(4).await;
     let file = fleet.opened(KERNEL, &[1, 2, 3]).await;
     let server = fleet.server();
-    let asked = asked(&file, 2, Iomode::ReadWrite);
+    let code = Some(Profile::FourPlusTwo);
+    let asked = Asked { code, ..asked(&file, 2, Iomode::ReadWrite) };
     assert_eq!(stripes::choose(server, &asked, 1, 0), None, "the export has no stripes");
     let run = stripes::choose(server, &asked, 8, 0);
     assert_eq!(range(run), Some((0, 4)));
@@ -74,6 +75,12 @@ async fn writing_gets_homes_for_the_whole_run() {
     stripes::place(server, &asked, run).await;
     let homes = fleet.homes(file.ino);
     assert_eq!((homes.len(), &homes[..3]), (4, &[1, 2, 3][..]));
+    let codes: Vec<_> = {
+        let view = server.view().unwrap();
+        let records = mds_namespace::op::extent::extents(view.namespace(), file.ino, 0, 9).unwrap();
+        records.iter().map(|record| record.code).collect()
+    };
+    assert_eq!(codes, [None, None, None, code], "the export's, for what is new");
     let answer = get(&fleet, &file, &asked).await;
     let (run, body) = stripes::grant(server, &asked, run.unwrap(), &answer).unwrap();
     assert_eq!(range(Some(run)), Some((0, 4)));

@@ -38,6 +38,7 @@ fn admin_messages_have_their_golden_bytes() {
         image: Some(image),
         survives: Some(1),
         whole: true,
+        code: Some(NamedCode { data: 4, parity: 2 }),
     };
     let file = Verified {
         words: String::new(),
@@ -53,7 +54,7 @@ fn admin_messages_have_their_golden_bytes() {
          00000008 00000003 0000000000000009 00000003 00000001 00000001 00000004 00000003 \
          00000001 eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee 0000000000000005 0000000000000006 \
          00000002 00000001 00000000 00000003 00000003 00000004 00000000 00000001 00000005 00000002 \
-         00000001 00000001 00000001 00000001 00000009",
+         00000001 00000001 00000001 00000001 00000004 00000002 00000001 00000009",
     );
 }
 
