@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// MiB per second that are sealed unless somebody says otherwise.
-const SEAL_MIB_PER_S: u32 = 64;
+const SEAL_MIB_PER_S: u32 = 32;
 const SCRUB_DAYS: u32 = 7;
 const SCRUB_MIB_PER_S: u32 = 20;
 

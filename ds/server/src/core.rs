@@ -16,11 +16,14 @@ use crate::copies::CopyTable;
 use crate::directory::Directory;
 use crate::images::Images;
 use crate::lease::Lease;
-use crate::limits::{CLIENT_LINGERS_MS, PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX};
+use crate::limits::{
+    CLIENT_LINGERS_MS, PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX, SEAL_BUSY_PARTS,
+};
 use crate::metrics::Metrics;
 use crate::scrub::{ScrubMetrics, Wanted};
 use crate::seal::shown::Shown;
 use crate::thaw::Thaws;
+use crate::throttle::Throttle;
 
 /// Shared by the services and the registrar.
 pub(crate) struct Core {
@@ -38,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) shown: Shown,
     /// How far the scrub is.
     pub(crate) scrub: ScrubMetrics,
+    /// Bytes of extents that are sealed and of parity that is made.
+    seal_pace: Throttle,
     /// What it is to look at next.
     pub(crate) wanted: Wanted,
     /// How long an extent rests before it is sealed; 0: sealing is off.
@@ -71,8 +76,10 @@ impl Core {
         directory: Arc<Directory>,
         images: Arc<Images>,
         scrub: ScrubMetrics,
+        seal_pace: Throttle,
     ) -> Self {
         Self {
+            seal_pace,
             scrub,
             wanted: Wanted::default(),
             directory,
@@ -120,6 +127,16 @@ impl Core {
     pub(crate) fn is_busy(&self) -> bool {
         let now_ms = self.env.clock.monotonic_ms();
         self.clients.load(Ordering::Relaxed) != 0 || now_ms < self.client_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// Waits for what sealing has made, or taken from journals, to be paid for: more dearly while clients have work, so that it stands
+    /// back. A store that runs out of room does not wait.
+    pub(crate) async fn seal_pass(&self, bytes: u64) {
+        if self.is_pressed() {
+            return;
+        }
+        let parts = if self.is_busy() { SEAL_BUSY_PARTS } else { 1 };
+        self.seal_pace.pass(&*self.env.clock, bytes.saturating_mul(parts)).await;
     }
 
     /// Whether the journal needs what sealing gives back more than clients need the disk.

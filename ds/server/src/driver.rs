@@ -111,7 +111,8 @@ impl DataServer {
         // Nothing was lost with these, and the segments they are in are emptied by now, or soon.
         scrub.found.inc_by(store.found_bad_at_start());
         scrub.repaired.inc_by(store.found_bad_at_start());
-        let core = Arc::new(Core::new(env.clone(), store, metrics, directory, images, scrub));
+        let seal_pace = Throttle::new(config.seal_bytes_per_s.max(1));
+        let core = Arc::new(Core::new(env.clone(), store, metrics, directory, images, scrub, seal_pace));
         core.note_images();
         let data_service = Arc::new(DataService::new(Arc::clone(&core)));
         let data = listen(&env, config.listen, data_service, data_port()).await?;
@@ -121,7 +122,7 @@ impl DataServer {
         tracing::info!(data = ?portrait.addresses, control = %portrait.control, "data server listens");
         let registrar =
             registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
-        let sealer = seal::run(Arc::clone(&core), config.seal_bytes_per_s);
+        let sealer = seal::run(Arc::clone(&core));
         let shows = seal::shown::run(Arc::clone(&core));
         let scrub =
             scrub::Settings { period_ms: config.scrub_period_ms, bytes_per_s_max: config.scrub_bytes_per_s };

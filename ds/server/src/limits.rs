@@ -75,8 +75,9 @@ pub const FILL_BYTES_PER_S: u64 = 64 << 20;
 /// Extents whose backups are remembered; beyond, those are forgotten that have nothing under way.
 pub const COPIES_KNOWN_MAX: usize = 16_384;
 
-/// Bytes per second of extents that are sealed, unless somebody says otherwise.
-pub const SEAL_BYTES_PER_S: u64 = 64 << 20;
+/// Bytes per second of extents that are sealed, and of parity that is made, unless somebody says otherwise. With this, writing on a
+/// machine that has all of a cluster's servers on two processors costs less than a fifth of its speed (docs/bench.md).
+pub const SEAL_BYTES_PER_S: u64 = 32 << 20;
 
 /// How often this server looks for extents to seal, and for images to show.
 pub const SEAL_PERIOD_MS: u64 = 1_000;
@@ -96,7 +97,7 @@ pub const CLIENT_LINGERS_MS: u64 = 100;
 /// While clients wait, sealing goes at one part in so many of its pace.
 pub const SEAL_BUSY_PARTS: u64 = 4;
 
-/// A store with less than one part in so many free seals at its full pace, whoever waits.
+/// A store with less than one part in so many free seals as fast as it can, whoever waits: images need less room than journals.
 pub const PRESSED_PARTS: u64 = 4;
 
 /// Bytes of an extent that sealing holds at a time.

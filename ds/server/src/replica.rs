@@ -29,6 +29,8 @@ pub(crate) async fn attach(core: &Core, ask: Attach) -> Result<Attached, Refusal
 
 pub(crate) async fn replicate(core: &Core, record: Replicate) -> Result<Nothing, Refusal> {
     same_start(core, record.instance)?;
+    // The home's client waits for this as well.
+    let _client = core.client();
     let (extent, epoch, sequence) = (id(record.extent), Epoch(record.epoch), record.sequence);
     let stability = if record.stable { Stability::Synced } else { Stability::Unstable };
     let bytes = record.data.len() as u64;
@@ -72,6 +74,7 @@ async fn image(
 
 pub(crate) async fn flush(core: &Core, ask: Flush) -> Result<Nothing, Refusal> {
     same_start(core, ask.instance)?;
+    let _client = core.client();
     core.store.flush().await.map_err(|e| refusal(core, &e))?;
     Ok(Nothing)
 }

@@ -19,10 +19,8 @@ use layout::{Epoch, ExtentId};
 use crate::copies::{self, Asked};
 use crate::core::Core;
 use crate::limits::{
-    SEAL_AGAIN_MS, SEAL_BUSY_PARTS, SEAL_PERIOD_MS, SEAL_READ_BYTES, SEAL_RETRY_MS, SEAL_ROUND_MAX,
-    SETTLE_MS_MAX,
+    SEAL_AGAIN_MS, SEAL_PERIOD_MS, SEAL_READ_BYTES, SEAL_RETRY_MS, SEAL_ROUND_MAX, SETTLE_MS_MAX,
 };
-use crate::throttle::Throttle;
 
 /// What came of sealing an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,14 +36,13 @@ enum Outcome {
 }
 
 /// Seals what rests, for ever.
-pub(crate) async fn run(core: Arc<Core>, bytes_per_s: u64) {
-    let pace = Throttle::new(bytes_per_s.max(1));
+pub(crate) async fn run(core: Arc<Core>) {
     loop {
         core.env.clock.sleep_ms(SEAL_PERIOD_MS).await;
         core.images.forget_unfinished();
         let Some(idle_ms) = core.seal_idle_ms().filter(|_| core.serving_key().is_ok()) else { continue };
         for ripe in core.store.ripe(core.env.clock.monotonic_ms(), idle_ms, SEAL_ROUND_MAX) {
-            let outcome = seal(&core, &ripe, &pace).await;
+            let outcome = seal(&core, &ripe).await;
             let wait_ms = match outcome {
                 Outcome::Sealed | Outcome::NotHome => SEAL_AGAIN_MS,
                 Outcome::GivenUp => idle_ms,
@@ -56,7 +53,7 @@ pub(crate) async fn run(core: Arc<Core>, bytes_per_s: u64) {
     }
 }
 
-async fn seal(core: &Arc<Core>, ripe: &Ripe, pace: &Throttle) -> Outcome {
+async fn seal(core: &Arc<Core>, ripe: &Ripe) -> Outcome {
     let extent = ripe.extent;
     if core.shown.waits(extent).is_some_and(|sequence| core.store.is_at(extent, sequence)) {
         return Outcome::Sealed;
@@ -75,7 +72,7 @@ async fn seal(core: &Arc<Core>, ripe: &Ripe, pace: &Throttle) -> Outcome {
     let mut image = [0; 16];
     core.env.entropy.fill(&mut image);
     let identity = Identity { image: ImageId(image), extent, epoch: Epoch(set.epoch), sequence };
-    let sealed = match write(core, identity, &runs, end, pace).await {
+    let sealed = match write(core, identity, &runs, end).await {
         Ok(Some(sealed)) => sealed,
         Ok(None) => {
             core.images.metrics.given_up.inc();
@@ -114,17 +111,11 @@ async fn mark(core: &Arc<Core>, extent: ExtentId, set: &wire_nfs::control::copie
 }
 
 /// Writes the image; `None` if a client came back.
-async fn write(
-    core: &Core,
-    identity: Identity,
-    runs: &[Run],
-    end: u32,
-    pace: &Throttle,
-) -> Result<Option<Sealed>, String> {
+async fn write(core: &Core, identity: Identity, runs: &[Run], end: u32) -> Result<Option<Sealed>, String> {
     let writer = core.images.dir.create(identity).await.map_err(|error| error.to_string())?;
     let mut writer = writer;
     let is_at = || core.store.is_at(identity.extent, identity.sequence);
-    match fill(core, &mut writer, identity, runs, pace).await {
+    match fill(core, &mut writer, identity, runs).await {
         Ok(()) if is_at() => {}
         Ok(()) => {
             writer.abandon().await;
@@ -144,13 +135,7 @@ async fn write(
     Ok(None)
 }
 
-async fn fill(
-    core: &Core,
-    writer: &mut ImageWriter,
-    identity: Identity,
-    runs: &[Run],
-    pace: &Throttle,
-) -> Result<(), String> {
+async fn fill(core: &Core, writer: &mut ImageWriter, identity: Identity, runs: &[Run]) -> Result<(), String> {
     for run in runs {
         let (mut at, end) = (run.offset, run.offset + run.length);
         while at < end {
@@ -163,15 +148,8 @@ async fn fill(
             let bytes: usize = data.iter().map(Bytes::len).sum();
             writer.write(at, data).await.map_err(|error| error.to_string())?;
             at += u32::try_from(bytes).expect("no more than was asked for");
-            pass(core, pace, bytes as u64).await;
+            core.seal_pass(bytes as u64).await;
         }
     }
     Ok(())
-}
-
-/// Waits for what was read to be paid for: more dearly while clients have work, so that sealing stands back.
-async fn pass(core: &Core, pace: &Throttle, bytes: u64) {
-    let stands_back = core.is_busy() && !core.is_pressed();
-    let parts = if stands_back { SEAL_BUSY_PARTS } else { 1 };
-    pace.pass(&*core.env.clock, bytes.saturating_mul(parts)).await;
 }

@@ -37,7 +37,7 @@ pub(crate) async fn run(core: &Arc<Core>, ask: EncodeGroup) -> Result<EncodedGro
     for (server, image) in parity.iter().zip(&draft.parity) {
         outlets.push(Outlet::begin(images, *server, *image, file_bytes).await?);
     }
-    let encoded = encode(images, &draft, &homes, &mut outlets).await;
+    let encoded = encode(core, &draft, &homes, &mut outlets).await;
     let encoded = match encoded {
         Ok(encoded) => encoded,
         Err(refusal) => {
@@ -57,7 +57,7 @@ pub(crate) async fn run(core: &Arc<Core>, ask: EncodeGroup) -> Result<EncodedGro
 
 /// Puts all of the parity images' files; the caller ends them.
 async fn encode(
-    images: &Arc<Images>,
+    core: &Core,
     draft: &Draft,
     homes: &[DataServerId],
     outlets: &mut [Outlet],
@@ -65,12 +65,13 @@ async fn encode(
     let mut encoder = Encoder::new(draft.clone(), WINDOW_BYTES_MAX).map_err(|_| Refusal::Invalid)?;
     let mut parity = vec![Vec::new(); outlets.len()];
     while let Some(window) = encoder.window() {
-        let data = members(images, draft, homes, window).await?;
+        let data = members(&core.images, draft, homes, window).await?;
         let data: Vec<&[u8]> = data.iter().map(|bytes| &bytes[..]).collect();
         parity.iter_mut().for_each(|bytes| bytes.resize(window.bytes, 0));
         let mut made: Vec<&mut [u8]> = parity.iter_mut().map(Vec::as_mut_slice).collect();
         encoder.push(&data, &mut made).map_err(|error| wrong(draft, &error))?;
         put_all(outlets, &parity).await?;
+        core.seal_pass(parity.iter().map(|bytes| bytes.len() as u64).sum()).await;
     }
     let encoded = encoder.finish().map_err(|error| wrong(draft, &error))?;
     if !encoded.footers.is_empty() {
