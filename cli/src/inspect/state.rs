@@ -6,8 +6,8 @@ use layout::LayoutRecord;
 use mds_namespace::FsError;
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, LockRecord, OpenRecord, OwnerClients, Shares, StateidTarget, StoredClient, Tally,
-    Value,
+    Counters, DataServer, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateidTarget,
+    StoredClient, StoredSession, Tally, Value,
 };
 
 use super::words;
@@ -19,6 +19,8 @@ enum Field {
     U32,
     /// A stateid's identity.
     Other,
+    /// A session's id.
+    Session,
     /// Kind of state, one byte.
     Kind,
     /// Owner: all the rest.
@@ -26,7 +28,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 16] = [
+const FAMILIES: [(&str, &[Field]); 18] = [
     ("client", &[Field::U64]),
     ("owner", &[Field::Rest]),
     ("tally", &[Field::U64]),
@@ -38,6 +40,8 @@ const FAMILIES: [(&str, &[Field]); 16] = [
     ("lock", &[Field::U64, Field::Other]),
     ("locker", &[Field::U64, Field::U64, Field::Rest]),
     ("layout", &[Field::U64, Field::U64]),
+    ("session", &[Field::Session]),
+    ("slot", &[Field::Session, Field::U32]),
     ("server", &[Field::U32]),
     ("draining", &[Field::U32]),
     ("removed", &[Field::Rest]),
@@ -76,6 +80,7 @@ fn take(field: Field, rest: &mut &[u8]) -> Option<String> {
         Field::U64 => 8,
         Field::U32 => 4,
         Field::Other => key::OTHER_BYTES,
+        Field::Session => 16,
         Field::Kind => 1,
         Field::Rest => rest.len(),
     };
@@ -85,7 +90,7 @@ fn take(field: Field, rest: &mut &[u8]) -> Option<String> {
         Field::U64 | Field::U32 => {
             bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)).to_string()
         }
-        Field::Other => words::hex(bytes),
+        Field::Other | Field::Session => words::hex(bytes),
         Field::Kind => match bytes[0] {
             1 => "open".to_owned(),
             2 => "lock".to_owned(),
@@ -109,6 +114,8 @@ pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String>
         "lock" => lock(value),
         "layout" => show::<LayoutRecord>(value),
         "server" => server(value),
+        "session" => show::<StoredSession>(value),
+        "slot" => show::<SlotRecord>(value),
         "counters" => show::<Counters>(value),
         // A stateid's identity, a raw log position, or nothing.
         _ => Ok(words::hex(value)),
@@ -170,6 +177,8 @@ mod tests {
         assert_eq!(key_in_words(&key::opener(1, 2, b"me")), "state/opener/1/2/\"me\"");
         assert_eq!(key_in_words(key::COUNTERS), "state/counters");
         assert_eq!(key_in_words(&key::server(7)), "state/server/7");
+        let slot = key_in_words(&key::slot(b"0123456789abcdef", 9));
+        assert_eq!(slot, "state/slot/30313233343536373839616263646566/9");
         assert!(key_in_words(&key::client(1)[..15]).starts_with("state/? "));
     }
 

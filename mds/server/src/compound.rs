@@ -76,8 +76,7 @@ async fn in_session(
         op_count: header.op_count,
         fingerprint: fingerprint(&cx.principal, header.op_count, &operations),
     };
-    let now_ms = cx.server.now_ms();
-    let verdict = cx.server.front.sessions.lock().sequence(&args, &arrival, now_ms);
+    let verdict = cx.server.sequence(&args, &arrival).await;
     let mut w = Writer::new();
     let admitted = match verdict {
         Verdict::Execute(admitted) => admitted,
@@ -86,13 +85,8 @@ async fn in_session(
             w.raw_bytes(reply);
             return Ok(w);
         }
-        Verdict::Reject(status) => {
-            let mut reply = ReplyWriter::begin(&mut w, &header.tag);
-            reply.op_status(&mut w, Op::Sequence.as_u32(), status);
-            reply.finish(&mut w, status);
-            cx.server.metrics.operation(Op::Sequence.name(), status.name(), 0.0);
-            return Ok(w);
-        }
+        Verdict::Reject(status) => return Ok(refuse_sequence(cx, header, status)),
+        Verdict::Unknown => return Ok(refuse_sequence(cx, header, Nfsstat4::Badsession)),
     };
     let completion = Completion { server: Arc::clone(&cx.server), token: Some(admitted.token) };
     cx.session = Some(InSession {
@@ -100,12 +94,30 @@ async fn in_session(
         client: admitted.token.client,
         slot: admitted.token.slot,
         sequence: admitted.token.sequence,
+        request: arrival.fingerprint,
+        tenure: admitted.token.tenure,
+        again: admitted.again,
     });
     let mut reply = ReplyWriter::begin(&mut w, &header.tag);
     let status = rest_of_compound(cx, header, &admitted, Reader::new(operations), &mut reply, &mut w).await;
+    if let Some(status) = cx.disowned.get() {
+        // Nothing is answered that another node may answer otherwise.
+        drop(completion);
+        return Ok(refuse_sequence(cx, header, *status));
+    }
     reply.finish(&mut w, status);
     completion.complete(admitted.cache.then_some(&w));
     Ok(w)
+}
+
+/// The reply to a compound whose SEQUENCE is refused: the client's slot is as before.
+fn refuse_sequence(cx: &Context, header: &CompoundHeader, status: Nfsstat4) -> Writer {
+    let mut w = Writer::new();
+    let mut reply = ReplyWriter::begin(&mut w, &header.tag);
+    reply.op_status(&mut w, Op::Sequence.as_u32(), status);
+    reply.finish(&mut w, status);
+    cx.server.metrics.operation(Op::Sequence.name(), status.name(), 0.0);
+    w
 }
 
 async fn rest_of_compound(
@@ -127,6 +139,7 @@ async fn rest_of_compound(
     result.finish(w, Nfsstat4::Ok);
     let room = Room { bytes_max: admitted.reply_bytes_max, overflow: admitted.reply_overflow };
     if 1 < header.op_count && cx.server.shard.read_barrier().await.is_err() {
+        put_off_if_again(cx, Nfsstat4::Delay);
         return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
     }
     for operation in 1..header.op_count {
@@ -140,10 +153,21 @@ async fn rest_of_compound(
             },
         };
         if !status.is_ok() {
+            put_off_if_again(cx, status);
             return status;
         }
     }
     Nfsstat4::Ok
+}
+
+/// A client that an operation puts off asks with a new request. If another node may have carried this one out, that would be a second
+/// time: then the request is put off as a whole, and stays the same.
+fn put_off_if_again(cx: &Context, status: Nfsstat4) {
+    let again = cx.session.is_some_and(|session| session.again);
+    if again && status == Nfsstat4::Delay && !matches!(cx.recorded(), Ok(Some(_))) {
+        // It may be disowned for another reason already.
+        let _ = cx.disowned.set(Nfsstat4::Delay);
+    }
 }
 
 /// The row of an operation that may run here and now.
@@ -241,7 +265,8 @@ fn refuse_next(request: &mut Reader, reply: &mut ReplyWriter, w: &mut Writer, st
     }
 }
 
-/// Completes the slot, also if the request is dropped or panics half-way.
+/// Completes the slot. If the request is dropped or panics half-way, a command of it may still be carried out: then the session is
+/// given up, and who takes it up next finds out.
 struct Completion {
     server: Arc<Server>,
     token: Option<SlotToken>,
@@ -258,7 +283,7 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
-            self.server.front.sessions.lock().complete(token, None);
+            self.server.front.sessions.lock().disown(token);
         }
     }
 }

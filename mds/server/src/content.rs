@@ -11,9 +11,10 @@ use layout::ec::Profile;
 use layout::{DataServerId, DsHandle, ExtentId, Iomode, Role, pieces};
 use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, op};
 use mds_shard::command::data::{Allocate, Fence, MoveToExtents, Placing, WriteInline, Written};
-use mds_shard::{Command, Origin, Outcome, Refusal};
+use mds_shard::{Command, Outcome, Refusal};
 use wire_nfs::v4::Nfsstat4;
 
+use crate::context::Context;
 use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX, READER_WAIT_MS_MAX};
 use crate::seal::readers;
 use crate::server::Server;
@@ -149,13 +150,13 @@ async fn at_home<T>(
 /// # Errors
 /// As [`read`], and NOSPC if the home is full.
 pub(crate) async fn write(
-    server: &Server,
-    origin: Option<Origin>,
+    cx: &Context,
     caller: Caller,
     ino: Ino,
     (offset_bytes, data): (u64, Bytes),
     code: Option<Profile>,
 ) -> Result<Inode, Nfsstat4> {
+    let server = &*cx.server;
     let end = offset_bytes + data.len() as u64;
     for _ in 0..CONTENT_MOVED_RETRIES_MAX {
         let inode = server.view()?.inode(ino).map_err(|e| status::of_refusal(&e))?;
@@ -178,7 +179,7 @@ pub(crate) async fn write(
                 Command::Written(Written { ino, end_bytes: end, caller: Some(caller.clone()) })
             }
         };
-        match server.shard.propose(origin.clone(), command).await.map_err(|e| status::of_propose(&e))? {
+        match cx.submit(command).await? {
             Outcome::Inode(inode) => return Ok(*inode),
             Outcome::Refused(Refusal::ContentMoved) => {}
             Outcome::Refused(refusal) => return Err(status::of_refusal(&refusal)),

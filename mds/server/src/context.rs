@@ -5,12 +5,12 @@
 //! Spec: RFC 8881 §2.6.3.1.1, §16.2.3.1.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use env_transport::Connection;
 use layout::ec::Profile;
 use mds_namespace::{Caller, Inode};
-use mds_shard::{Command, Origin, Outcome, StateView, StateidValue};
+use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, StateView, StateidValue};
 use wire_nfs::v4::attr::{encode_fattr4, numbers};
 use wire_nfs::v4::{Bitmap, Fattr4, Nfsstat4, Stateid};
 use wire_xdr::{Decode, Reader, Writer};
@@ -60,6 +60,12 @@ pub(crate) struct InSession {
     pub(crate) slot: u32,
     /// Sequence id on the slot.
     pub(crate) sequence: u32,
+    /// Fingerprint of the request.
+    pub(crate) request: u64,
+    /// The tenure in which this node has the session.
+    pub(crate) tenure: u32,
+    /// Another node may have carried the request out: what is recorded of it stands.
+    pub(crate) again: bool,
 }
 
 /// One COMPOUND under way.
@@ -92,6 +98,9 @@ pub(crate) struct Context {
     pub(crate) saved: Option<FileHandle>,
     /// Saved stateid.
     pub(crate) saved_stateid: Option<StateidValue>,
+    /// What SEQUENCE is answered instead of the compound: it cannot be known here what became of a command, or the request is not
+    /// this node's (docs/protocol/sessions.md §4).
+    pub(crate) disowned: OnceLock<Nfsstat4>,
 }
 
 impl Context {
@@ -238,10 +247,47 @@ impl Context {
     /// # Errors
     /// The status of a refusal, or DELAY if the log is not to be had now.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
+        match self.submit(command).await? {
+            Outcome::Refused(refusal) => Err(status::of_refusal(&refusal)),
+            outcome => Ok(outcome),
+        }
+    }
+
+    /// The same; a refusal is an outcome.
+    ///
+    /// An operation submits one command. It may submit another only after a refusal with `ContentMoved`, which is not recorded.
+    ///
+    /// # Errors
+    /// DELAY if the log is not to be had now. If it cannot be known whether the command was or will be carried out, or
+    /// the request is no longer this node's, the compound is not answered either: the client resends it.
+    pub(crate) async fn submit(&self, command: Command) -> Result<Outcome, Nfsstat4> {
+        let disown = |status| {
+            if self.session.is_some() {
+                // The first is as good as any other.
+                let _ = self.disowned.set(status);
+            }
+            status
+        };
         match self.server.shard.propose(self.origin(), command).await {
-            Ok(Outcome::Refused(refusal)) => Err(status::of_refusal(&refusal)),
+            Ok(Outcome::Refused(Refusal::UnknownSession)) => Err(disown(Nfsstat4::Badsession)),
+            Ok(Outcome::Refused(Refusal::Superseded)) => Err(disown(Nfsstat4::Delay)),
+            Ok(Outcome::Refused(Refusal::FalseRetry)) => Err(disown(Nfsstat4::SeqFalseRetry)),
             Ok(outcome) => Ok(outcome),
+            Err(error @ (ProposeError::Timeout | ProposeError::Stopped(_))) => {
+                Err(disown(status::of_propose(&error)))
+            }
             Err(error) => Err(status::of_propose(&error)),
+        }
+    }
+
+    /// What this operation came to, if another node has carried it out: its checks must not look at what it has changed itself.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn recorded(&self) -> Result<Option<Outcome>, Nfsstat4> {
+        match self.origin().filter(|_| self.session.is_some_and(|session| session.again)) {
+            Some(origin) => self.view()?.recorded(&origin).map_err(|e| status::of_refusal(&e)),
+            None => Ok(None),
         }
     }
 
@@ -253,6 +299,8 @@ impl Context {
             slot: session.slot,
             sequence: session.sequence,
             operation: self.operation,
+            request: session.request,
+            tenure: session.tenure,
         })
     }
 

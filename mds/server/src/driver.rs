@@ -339,7 +339,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         handles: HandleMaker::new(&superblock.handle_key),
         handle_key: HandleKey::new(superblock.handle_key),
         file_system: superblock.file_system,
-        front: Front::new(env.entropy.u64(), config.settings.lease_ms),
+        front: Front::new(config.settings.lease_ms),
         data_servers: DataServers::new(config.settings.data_server_lease_ms, started_ms),
         data_path: DataPath::new(&env),
         recalls: crate::recall::Recalls::default(),

@@ -1,27 +1,49 @@
-//! Sessions and the connections they are bound to: the front's memory, gone after a restart.
+//! What this node has of sessions: slots, replies, and the connections they are bound to.
 //!
-//! Clients make new sessions then and keep all their state, which is in the shard.
+//! The sessions themselves are in the replicated state. One that is not here is taken up with the first request for it; one
+//! that another node may have taken up since is given up before it is used again.
 //!
-//! Spec: RFC 8881 §2.10.
+//! INVARIANT: a request is judged by a slot of this node only while no other node can have judged one on it since.
+//! Spec: RFC 8881 §2.10; docs/protocol/sessions.md §3.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use env_transport::Connection;
+use mds_shard::command::session::TakeUpSession;
+use mds_shard::{Command, Outcome, Refusal};
 use parking_lot::Mutex;
-use wire_session::server::{ConnectionId, Sessions};
+use wire_nfs::v4::ops::sequence;
+use wire_nfs::v4::{Nfsstat4, SessionId};
+use wire_session::server::{Arrival, ConnectionId, Past, Sessions, SlotSeen, Verdict};
+
+use crate::server::Server;
+use crate::status;
 
 /// Sessions and connections.
 pub(crate) struct Front {
     /// The table of sessions. Never held over an await.
     pub(crate) sessions: Mutex<Sessions>,
     connections: Mutex<HashMap<u64, Connection>>,
+    /// The term in which this node leads and has looked which sessions are still its own; 0 before the first.
+    term: AtomicU64,
+    looking: tokio::sync::Mutex<()>,
+    /// One lock for each session that is being taken up: at most one for each request that is being executed.
+    taking: Mutex<HashMap<SessionId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Front {
-    /// No sessions. `boot` must be random.
+    /// No sessions.
     #[must_use]
-    pub(crate) fn new(boot: u64, lease_ms: u64) -> Self {
-        Self { sessions: Mutex::new(Sessions::new(boot, lease_ms)), connections: Mutex::default() }
+    pub(crate) fn new(lease_ms: u64) -> Self {
+        Self {
+            sessions: Mutex::new(Sessions::new(lease_ms)),
+            connections: Mutex::default(),
+            term: AtomicU64::new(0),
+            looking: tokio::sync::Mutex::default(),
+            taking: Mutex::default(),
+        }
     }
 
     /// Remembers a connection, for callbacks.
@@ -40,5 +62,100 @@ impl Front {
     pub(crate) fn closed(&self, connection_id: u64) {
         self.connections.lock().remove(&connection_id);
         self.sessions.lock().connection_closed(ConnectionId(connection_id));
+    }
+
+    fn has(&self, session: SessionId) -> bool {
+        self.sessions.lock().session(session).is_some()
+    }
+
+    async fn turn_to_take(&self, session: SessionId) -> tokio::sync::OwnedMutexGuard<()> {
+        let lock = {
+            let mut taking = self.taking.lock();
+            taking.retain(|_, lock| 1 < Arc::strong_count(lock));
+            Arc::clone(taking.entry(session).or_default())
+        };
+        lock.lock_owned().await
+    }
+}
+
+impl Server {
+    /// SEQUENCE: what to do with a request, by this node's slots, or by what the state knows of them.
+    pub(crate) async fn sequence(&self, args: &sequence::Args, arrival: &Arrival) -> Verdict {
+        // Twice at most: a session that is taken up is here, unless it is lost again at once.
+        for _ in 0..2 {
+            if let Err(status) = self.keep_own_sessions().await {
+                return Verdict::Reject(status);
+            }
+            let verdict = self.front.sessions.lock().sequence(args, arrival, self.now_ms());
+            if verdict != Verdict::Unknown {
+                return verdict;
+            }
+            if let Err(status) = self.hold_session(args.session).await {
+                return Verdict::Reject(status);
+            }
+        }
+        Verdict::Reject(Nfsstat4::Delay)
+    }
+
+    /// Gives up sessions that others took up while this node did not lead.
+    ///
+    /// # Errors
+    /// DELAY if this node does not lead: its slots prove nothing.
+    async fn keep_own_sessions(&self) -> Result<(), Nfsstat4> {
+        let front = &self.front;
+        let term = self.shard.leading_term().ok_or(Nfsstat4::Delay)?;
+        if front.term.load(Ordering::Acquire) == term {
+            return Ok(());
+        }
+        let _turn = front.looking.lock().await;
+        if front.term.load(Ordering::Acquire) == term {
+            return Ok(());
+        }
+        self.shard.read_barrier().await.map_err(|e| status::of_propose(&e))?;
+        let view = self.view()?;
+        let own = |id: SessionId, tenure| {
+            view.session(&id.0).is_ok_and(|found| found.is_some_and(|session| session.tenure == tenure))
+        };
+        front.sessions.lock().keep_only(own);
+        front.term.store(term, Ordering::Release);
+        Ok(())
+    }
+
+    /// Makes sure that a session is here: takes it up if the state has it.
+    ///
+    /// # Errors
+    /// BADSESSION if there is no such session, DELAY if it cannot be had now.
+    pub(crate) async fn hold_session(&self, session: SessionId) -> Result<(), Nfsstat4> {
+        self.keep_own_sessions().await?;
+        if self.front.has(session) {
+            return Ok(());
+        }
+        let _turn = self.front.turn_to_take(session).await;
+        if self.front.has(session) {
+            return Ok(());
+        }
+        // A name that nobody knows is not worth an entry of the log.
+        self.shard.read_barrier().await.map_err(|e| status::of_propose(&e))?;
+        let known = self.view()?.session(&session.0).map_err(|e| status::of_refusal(&e))?;
+        if known.is_none() {
+            return Err(Nfsstat4::Badsession);
+        }
+        let command = Command::TakeUpSession(TakeUpSession { session: session.0 });
+        let taken = match self.shard.propose(None, command).await {
+            Ok(Outcome::SessionTakenUp(taken)) => taken,
+            Ok(Outcome::Refused(Refusal::NoSuchSession)) => return Err(Nfsstat4::Badsession),
+            Ok(_) => return Err(Nfsstat4::Serverfault),
+            Err(error) => return Err(status::of_propose(&error)),
+        };
+        let seen = taken.slots.iter().map(|mark| SlotSeen {
+            slot: mark.slot,
+            sequence: mark.sequence,
+            fingerprint: mark.request,
+        });
+        let seen: Vec<SlotSeen> = seen.collect();
+        tracing::info!(client = taken.record.client, tenure = taken.tenure, "session taken up");
+        let past = Past::Elsewhere(&seen);
+        let put = self.front.sessions.lock().put(&taken.record, taken.tenure, past, self.now_ms());
+        put.map_err(|e| e.status())
     }
 }

@@ -83,6 +83,7 @@ impl NfsService {
             current_stateid: None,
             saved: None,
             saved_stateid: None,
+            disowned: std::sync::OnceLock::new(),
         }
     }
 }

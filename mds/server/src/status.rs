@@ -50,10 +50,16 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Nfsstat4 {
         Refusal::OpenMode => Nfsstat4::Openmode,
         Refusal::LocksHeld => Nfsstat4::LocksHeld,
         Refusal::LockDenied(_) => Nfsstat4::Denied,
-        Refusal::BadRange | Refusal::BadShare => Nfsstat4::Inval,
+        Refusal::BadRange | Refusal::BadShare | Refusal::BadSession => Nfsstat4::Inval,
+        Refusal::UnknownSession | Refusal::NoSuchSession => Nfsstat4::Badsession,
+        Refusal::FalseRetry => Nfsstat4::SeqFalseRetry,
         Refusal::NoGrace => Nfsstat4::NoGrace,
         Refusal::Recalled => Nfsstat4::Recallconflict,
-        Refusal::Busy | Refusal::ContentMoved | Refusal::NoSuchExtent | Refusal::TableFull => Nfsstat4::Delay,
+        Refusal::Busy
+        | Refusal::ContentMoved
+        | Refusal::NoSuchExtent
+        | Refusal::TableFull
+        | Refusal::Superseded => Nfsstat4::Delay,
     }
 }
 

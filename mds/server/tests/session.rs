@@ -83,32 +83,6 @@ async fn a_retry_is_replayed_and_runs_nothing() {
     assert_eq!(again.status, Nfsstat4::Exist, "a new request does run");
 }
 
-/// After a restart the session is gone, the client id is not: a new session, and the client goes on.
-/// Spec: RFC 8881 §2.10.13; docs/adr/0002-state-in-raft.md.
-#[tokio::test]
-async fn a_restart_loses_the_session_but_not_the_client() {
-    let mut rig = Rig::start().await;
-    let mut client = rig.client(b"survivor").await;
-    client
-        .compound(|c| {
-            c.op(Op::Putrootfh, &putrootfh::Args);
-            c.op(Op::Create, &mkdir(b"kept"));
-        })
-        .await
-        .ok(2);
-    rig.restart().await;
-    let lost = client.compound(|c| c.op(Op::Putrootfh, &putrootfh::Args)).await;
-    assert_eq!(lost.status, Nfsstat4::Badsession);
-    client.create_session().await;
-    client
-        .compound(|c| {
-            c.op(Op::Putrootfh, &putrootfh::Args);
-            c.op(Op::Lookup, &lookup::Args { name: Bytes::from_static(b"kept") });
-        })
-        .await
-        .ok(2);
-}
-
 /// What may stand outside of a session, alone, and what may not.
 /// Origin: pynfs 4.1 SEQ10, COMP1, DESCID.
 /// Spec: RFC 8881 §2.10.6.3, §15.1.11, §18.46.3.

@@ -1,7 +1,7 @@
 //! Carrying out commands: one file for each family. Deterministic: all replicas run this on equal stores and must come
 //! out equal, so nothing here reads a clock, draws a number or iterates in an unordered way.
 //!
-//! INVARIANT: a refused command has written nothing.
+//! INVARIANT: a refused command has written nothing, but that it was refused if it names the request behind it.
 
 mod admin;
 mod client;
@@ -10,14 +10,17 @@ mod layout;
 mod lock;
 pub mod lock_ranges;
 mod names;
+mod once;
 mod open;
 mod seal;
+mod session;
 mod staged;
 mod table;
 
 use mds_namespace::{FsError, Timestamp, Txn};
 
 use crate::command::{Command, Entry, Outcome, Refusal};
+use once::Known;
 use staged::Staged;
 
 /// The store failed: the replica must stop, for it cannot know what it holds.
@@ -25,14 +28,33 @@ use staged::Staged;
 #[error("store failed while a command was applied: {0}")]
 pub struct StoreFailed(pub String);
 
-/// Carries out one entry in an open transaction.
+/// Carries out one entry in an open transaction, if it was not carried out before.
 ///
 /// # Errors
 /// [`StoreFailed`] if the store fails. A command that may not be carried out is an `Ok(Outcome::Refused)`.
 pub fn apply(txn: &mut dyn Txn, entry: &Entry) -> Result<Outcome, StoreFailed> {
     let now = Timestamp::from_unix_ns(entry.now_unix_ns);
+    let Some(origin) = &entry.origin else {
+        return try_to(txn, |staged| carry_out(staged, now, &entry.command));
+    };
+    let slot = match once::look(txn, origin) {
+        Ok(Known::Before(outcome)) => return Ok(outcome),
+        Ok(Known::New(slot)) => slot,
+        Err(Refusal::Namespace(FsError::Store(error))) => return Err(StoreFailed(error)),
+        Err(refusal) => return Ok(Outcome::Refused(refusal)),
+    };
+    let outcome = try_to(txn, |staged| carry_out(staged, now, &entry.command))?;
+    once::record(txn, origin, slot, &outcome).map_err(|error| StoreFailed(error.to_string()))?;
+    Ok(outcome)
+}
+
+/// Does what it is told, or nothing.
+fn try_to(
+    txn: &mut dyn Txn,
+    act: impl FnOnce(&mut Staged<'_>) -> Result<Outcome, Refusal>,
+) -> Result<Outcome, StoreFailed> {
     let mut staged = Staged::new(txn);
-    match carry_out(&mut staged, now, &entry.command) {
+    match act(&mut staged) {
         Ok(outcome) => {
             staged.write_through().map_err(|error| StoreFailed(error.to_string()))?;
             Ok(outcome)
@@ -84,6 +106,10 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::HandOver(asked) => admin::hand_over(txn, asked),
         Command::WaitNoLonger(asked) => admin::wait_no_longer(txn, asked),
         Command::UnderCode(asked) => data::under_code(txn, asked),
+        Command::CreateSession(asked) => session::create(txn, asked),
+        Command::DestroySession(asked) => session::destroy(txn, asked),
+        Command::TakeUpSession(asked) => session::take_up(txn, asked),
+        Command::SetCallback(asked) => session::set_callback(txn, asked),
     }
 }
 

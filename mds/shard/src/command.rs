@@ -12,10 +12,12 @@ pub mod lock;
 pub mod namespace;
 pub mod open;
 pub mod seal;
+pub mod session;
 
 use serde::{Deserialize, Serialize};
 
-/// Names the request that caused a command, so that a resent request can be recognised (RFC 8881 §2.10.6).
+/// Names the request that caused a command: what the request came to is recorded with its effect, and a request that is
+/// resent to whatever server gets what is recorded (docs/protocol/sessions.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Session id.
@@ -26,6 +28,10 @@ pub struct Origin {
     pub sequence: u32,
     /// Position of the operation within its compound.
     pub operation: u32,
+    /// Fingerprint of the whole request: another request under the same sequence is no retry.
+    pub request: u64,
+    /// The tenure in which the proposer has the session.
+    pub tenure: u32,
 }
 
 /// One entry of the log.
@@ -44,7 +50,7 @@ pub struct Entry {
 pub enum Command {
     /// EXCHANGE_ID.
     ExchangeId(client::ExchangeId),
-    /// CREATE_SESSION: confirms the client and moves its sequence.
+    /// Confirms the client and moves its sequence: what CREATE_SESSION was before sessions were kept.
     ConfirmClient(client::ConfirmClient),
     /// RECLAIM_COMPLETE.
     ReclaimComplete(client::ReclaimComplete),
@@ -131,10 +137,22 @@ pub enum Command {
 
     /// `Allocate` or `LayoutPlace`, for an export that has an erasure code of its own.
     UnderCode(data::UnderCode),
+
+    /// CREATE_SESSION: confirms the client, moves its sequence, and makes a session.
+    CreateSession(session::CreateSession),
+    /// DESTROY_SESSION.
+    DestroySession(session::DestroySession),
+    /// A server goes on with a session that another one had, or itself before it lost sight of it.
+    TakeUpSession(session::TakeUpSession),
+    /// BACKCHANNEL_CTL.
+    SetCallback(session::SetCallback),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Outcomes are recorded (docs/formats/state.md): a variant is never removed or moved, a new one goes to the end, and fields
+/// change only with the version of [`SlotRecord`](crate::record::SlotRecord). The same holds for [`Refusal`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Refused; nothing was changed.
     Refused(Refusal),
@@ -174,6 +192,10 @@ pub enum Outcome {
     LayoutReturned(Option<StateidValue>),
     /// Answer to `LayoutRecall`: who to call, with which stateids.
     Recalls(Vec<layout::Recall>),
+    /// Answer to `CreateSession`.
+    SessionCreated(Box<session::SessionCreated>),
+    /// Answer to `TakeUpSession`.
+    SessionTakenUp(Box<session::SessionTakenUp>),
 }
 
 /// The value of a stateid: sequence and identity (RFC 8881 §8.2).
@@ -186,7 +208,7 @@ pub struct StateidValue {
 }
 
 /// Why a command was refused. The front maps each to one NFS status (`mds/server/src/status.rs`).
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
     /// The namespace said no.
     #[error("{0}")]
@@ -254,4 +276,19 @@ pub enum Refusal {
     /// A per-client or per-file table is full (RESOURCE / DELAY).
     #[error("a table is full")]
     TableFull,
+    /// The session of the request is not known (BADSESSION).
+    #[error("session of the request is not known")]
+    UnknownSession,
+    /// The client has moved on, or another server has the session: whoever proposed this came too late.
+    #[error("a straggler of a request that is over")]
+    Superseded,
+    /// Another request was carried out under this sequence (SEQ_FALSE_RETRY).
+    #[error("another request had this sequence")]
+    FalseRetry,
+    /// A session with bounds that nobody negotiates (INVAL).
+    #[error("bad session")]
+    BadSession,
+    /// The session that the command is about is not known (BADSESSION).
+    #[error("no such session")]
+    NoSuchSession,
 }

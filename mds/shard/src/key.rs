@@ -161,6 +161,37 @@ pub fn parse_layout(key: &[u8]) -> Option<(Ino, u64)> {
     Some((u64::from_be_bytes(*ino), u64::from_be_bytes(client.try_into().ok()?)))
 }
 
+/// All sessions of a client, oldest first: a session's id begins with its client and the sequence that made it.
+#[must_use]
+pub fn sessions_of(client: u64) -> Vec<u8> {
+    join(b"state/session/", &[&client.to_be_bytes()])
+}
+
+/// A session.
+#[must_use]
+pub fn session(id: &[u8; 16]) -> Vec<u8> {
+    join(b"state/session/", &[id])
+}
+
+/// What is recorded under all slots of a session.
+#[must_use]
+pub fn slots(session: &[u8; 16]) -> Vec<u8> {
+    join(b"state/slot/", &[session])
+}
+
+/// What is recorded under a slot.
+#[must_use]
+pub fn slot(session: &[u8; 16], slot: u32) -> Vec<u8> {
+    join(b"state/slot/", &[session, &slot.to_be_bytes()])
+}
+
+/// The slot in a key made by [`slot()`].
+#[must_use]
+pub fn parse_slot(key: &[u8]) -> Option<([u8; 16], u32)> {
+    let (session, slot) = key.strip_prefix(b"state/slot/")?.split_first_chunk::<16>()?;
+    Some((*session, u32::from_be_bytes(slot.try_into().ok()?)))
+}
+
 /// One data server.
 #[must_use]
 pub fn server(id: u32) -> Vec<u8> {
@@ -202,6 +233,11 @@ mod tests {
         assert_eq!(draining(7), b"state/draining/\0\0\0\x07");
         assert_eq!((parse_draining(&draining(7)), parse_draining(b"state/draining/")), (Some(7), None));
         assert_eq!(removed(b"0123456789abcdef"), b"state/removed/0123456789abcdef");
+        let id = *b"\0\0\0\0\0\0\0\x07abcdefgh";
+        assert_eq!(session(&id), b"state/session/\0\0\0\0\0\0\0\x07abcdefgh");
+        assert!(session(&id).starts_with(&sessions_of(7)));
+        assert_eq!(slot(&id, 9), b"state/slot/\0\0\0\0\0\0\0\x07abcdefgh\0\0\0\x09");
+        assert_eq!((parse_slot(&slot(&id, 9)), parse_slot(&slots(&id))), (Some((id, 9)), None));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! `command` says what can be done, `apply` does it (deterministic, no clock, no entropy, no I/O but the store),
 //! `view` reads, `raft` keeps the replicas alike, and [`Shard`] is the door to all of it. Knows NFS's nouns (clients,
-//! opens, locks, layouts) but none of its wire formats; sessions belong to the front.
+//! sessions, opens, locks, layouts) but none of its wire formats; slots and replies in memory belong to the front.
 //!
 //! INVARIANT: an outcome is handed out only after its log entry is durable on a majority.
 

@@ -3,6 +3,15 @@
 /// Clients, confirmed or not.
 pub const CLIENTS_MAX: usize = 65_536;
 
+/// Operations of one request whose outcomes are recorded: as many as a compound has.
+pub const RECORDED_PER_SLOT_MAX: usize = wire_session::limits::OPERATIONS_MAX as usize;
+
+/// Bytes of one recorded outcome. The longest that a reply needs is a lock that is in the way, with its owner.
+pub const RECORDED_BYTES_MAX: usize = 1_536;
+
+/// Sessions of one client: one more, and the oldest goes.
+pub const SESSIONS_PER_CLIENT_MAX: usize = wire_session::limits::SESSIONS_PER_CLIENT_MAX;
+
 /// Opens of one client.
 pub const OPENS_PER_CLIENT_MAX: u32 = 262_144;
 
@@ -116,5 +125,7 @@ const _: () = assert!(OWNER_BYTES_MAX + 64 < SNAPSHOT_KEY_BYTES_MAX, "an owner f
 const _: () =
     assert!(2 * ENTRY_BYTES_MAX < MESSAGE_BYTES_MAX && 2 * SNAPSHOT_CHUNK_BYTES < MESSAGE_BYTES_MAX);
 const _: () = assert!(ELECTION_HEARTBEATS_MIN < ELECTION_HEARTBEATS_MAX);
+const _: () = assert!(OWNER_BYTES_MAX + 64 < RECORDED_BYTES_MAX, "a denied lock is recorded whole");
+const _: () = assert!(RECORDED_PER_SLOT_MAX * (RECORDED_BYTES_MAX + 8) + 32 < SNAPSHOT_VALUE_BYTES_MAX);
 const _: () = assert!(LOG_ENTRIES_KEPT < CHECKPOINT_LOG_ENTRIES);
 const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);

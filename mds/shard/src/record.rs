@@ -3,6 +3,8 @@
 //! Bytes that do not decode are an error of the store, never a panic: they were written by another version or by a
 //! broken disk.
 
+mod session;
+
 use layout::state::LayoutRecord;
 use mds_namespace::{FsError, Ino};
 use serde::de::DeserializeOwned;
@@ -13,6 +15,8 @@ use crate::apply::lock_ranges::HeldRange;
 use crate::command::StateidValue;
 use crate::command::open::Share;
 use crate::key::OTHER_BYTES;
+
+pub use session::{Recorded, SlotRecord, StoredSession};
 
 /// Version of every value below.
 pub const VALUE_VERSION: u8 = 1;
@@ -267,7 +271,18 @@ macro_rules! postcard_values {
     )+};
 }
 
-postcard_values!(Counters, StoredClient, OwnerClients, Tally, OpenRecord, Shares, LockRecord, LayoutRecord);
+postcard_values!(
+    Counters,
+    StoredClient,
+    OwnerClients,
+    Tally,
+    OpenRecord,
+    Shares,
+    LockRecord,
+    LayoutRecord,
+    StoredSession,
+    SlotRecord
+);
 
 impl Value for DataServer {
     /// Version 1 had no failure domain.

@@ -12,10 +12,11 @@ use mds_namespace::{Ino, Inode, StoreError, Superblock, View, WorkItem, inode_ta
 use crate::apply::lock_ranges;
 use crate::command::lock::{Conflict, Range};
 use crate::command::open::Share;
-use crate::command::{Refusal, StateidValue};
+use crate::command::{Origin, Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::record::{
-    DataServer, LockRecord, OpenRecord, OwnerClients, Shares, StateKind, StateidTarget, StoredClient, Tally,
+    DataServer, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateKind, StateidTarget,
+    StoredClient, StoredSession, Tally,
 };
 use crate::state;
 
@@ -96,6 +97,25 @@ impl StateView {
     /// The store's.
     pub fn clients_of_owner(&self, owner: &[u8]) -> Result<OwnerClients, Refusal> {
         Ok(state::read(self.namespace(), &key::owner(owner))?.unwrap_or_default())
+    }
+
+    /// A session; with [`Shard::read_barrier`](crate::Shard::read_barrier) before it, whether there is such a session.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn session(&self, id: &[u8; 16]) -> Result<Option<StoredSession>, Refusal> {
+        state::read(self.namespace(), &key::session(id))
+    }
+
+    /// What is recorded of an operation of a request; `None` if nothing is, or of another request.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn recorded(&self, origin: &Origin) -> Result<Option<Outcome>, Refusal> {
+        let slot: Option<SlotRecord> =
+            state::read(self.namespace(), &key::slot(&origin.session, origin.slot))?;
+        let same = slot.filter(|slot| slot.sequence == origin.sequence && slot.request == origin.request);
+        Ok(same.and_then(|slot| slot.of(origin.operation).cloned()))
     }
 
     /// How much state a client has.

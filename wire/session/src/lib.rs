@@ -1,7 +1,8 @@
 //! Sessions of NFSv4.1 and NFSv4.2: client ids, slots, the reply cache, leases, and the server's calls to the client.
 //!
 //! Sans-io: requests and time come in, verdicts go out. Client records are decided here and kept by `mds-shard`, because they
-//! outlive a server; sessions are kept here, and a restart loses them (clients then make new ones and keep their state).
+//! outlive a server, and so are sessions; what one server has of a session is kept here: slots, replies, connections. A server that takes a
+//! session over begins with what the state knows of its slots.
 //! Nothing here runs an operation, sends a byte, or waits.
 //!
 //! `server` is what answers; `requester` is the other end of a slot table, which a server needs for its callbacks.

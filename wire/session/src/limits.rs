@@ -35,6 +35,10 @@ pub const SEQUENCE_REPLY_BYTES: u32 = RPC_REPLY_HEADER_BYTES + 56;
 /// Bytes at the beginning and at the end of a compound by which a retry is known.
 pub const FINGERPRINT_BYTES: usize = 192;
 
+/// Numbers by which the first request on a slot may be ahead of the last one that left something in the replicated state. A
+/// slot that was only read through for longer gets SEQ_MISORDERED after a failover.
+pub const SEQUENCE_AHEAD_MAX: u32 = u32::MAX / 2;
+
 /// Sessions of one client. Linux has one.
 pub const SESSIONS_PER_CLIENT_MAX: usize = 64;
 /// Sessions of one server.

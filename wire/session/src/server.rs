@@ -1,7 +1,7 @@
 //! The side that answers: the metadata server.
 //!
 //! `client_id` decides EXCHANGE_ID and the confirmation of client ids; `sessions` is the table of sessions, built from
-//! `slot` and `channel`; `lease` knows when a client was last heard; `backchannel` calls clients.
+//! `slot` and `channel`, and `record` is what of a session outlives a server; `lease` knows when a client was last heard; `backchannel` calls clients.
 //!
 //! Spec: RFC 8881 §2.10.
 
@@ -9,6 +9,7 @@ pub mod backchannel;
 pub mod channel;
 pub mod client_id;
 pub mod lease;
+pub mod record;
 pub mod reply_cache;
 pub mod session;
 pub mod sessions;
@@ -20,5 +21,6 @@ pub use client_id::{
     decide_exchange,
 };
 pub use lease::Leases;
+pub use record::{CallbackCredential, ChannelBounds, SessionRecord};
 pub use session::{ConnectionId, Session, SlotToken};
-pub use sessions::{Admitted, Arrival, CreateError, DestroyError, Sessions, Verdict};
+pub use sessions::{Admitted, Arrival, CreateError, DestroyError, Past, Sessions, SlotSeen, Verdict};

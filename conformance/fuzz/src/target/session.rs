@@ -16,7 +16,8 @@ use wire_session::limits::{REPLY_CACHE_BYTES_MAX, SESSIONS_PER_CLIENT_MAX, SLOTS
 use wire_session::server::channel::negotiate;
 use wire_session::server::slot::fingerprint;
 use wire_session::server::{
-    Admitted, Arrival, CallbackOutcome, CallbackToken, ConnectionId, Sessions, SlotToken, Verdict,
+    Admitted, Arrival, CallbackOutcome, CallbackToken, ConnectionId, Past, SessionRecord, Sessions,
+    SlotToken, Verdict,
 };
 use wire_xdr::{Decode, Reader};
 
@@ -63,7 +64,7 @@ struct Bed {
 
 fn run(input: &[u8]) -> usize {
     let mut bed = Bed {
-        sessions: Sessions::new(0x5eed, LEASE_MS),
+        sessions: Sessions::new(LEASE_MS),
         alive: Vec::new(),
         slots: BTreeMap::new(),
         tokens: Vec::new(),
@@ -106,21 +107,26 @@ impl Bed {
 
     fn create(&mut self, client: u64, connection: ConnectionId, again: u8, r: &mut Reader) -> bool {
         let Ok(mut args) = create_session::Args::decode(r) else { return false };
-        let Ok(negotiated) = negotiate(&args) else { return true };
+        let Ok(mut negotiated) = negotiate(&args) else { return true };
         assert!((1..=SLOTS_MAX).contains(&negotiated.fore.requests_max));
         self.create_sequence += u32::from(!again.is_multiple_of(4));
         (args.clientid, args.sequence) = (client, self.create_sequence);
-        let before = self.sessions.created(client, args.sequence).cloned();
-        let Ok(created) = self.sessions.create(&args, negotiated, 1, connection, self.now_ms) else {
-            return true;
-        };
-        self.valid += 1;
-        if let Some(before) = before {
-            assert_eq!(created, before, "the same request again has the same answer");
+        if self.sessions.fit(&mut negotiated).is_err() {
             return true;
         }
-        assert!(!self.alive.iter().any(|(id, _)| *id == created.session), "a session id is never used twice");
-        self.alive.push((created.session, client));
+        let record = SessionRecord::new(&args, &negotiated, 1, 7);
+        assert!(record.is_sound());
+        let id = record.session();
+        let known = self.alive.iter().any(|(one, _)| *one == id);
+        // What the state keeps is what was negotiated; a session that is here stays as it is.
+        if self.sessions.put(&record, 1, Past::None, self.now_ms).is_err() {
+            return true;
+        }
+        self.sessions.bind_creator(id, connection, record.back_wanted);
+        self.valid += 1;
+        if !known {
+            self.alive.push((id, client));
+        }
         assert!(self.alive.iter().filter(|(_, one)| *one == client).count() <= SESSIONS_PER_CLIENT_MAX);
         true
     }
@@ -169,6 +175,7 @@ impl Bed {
                 self.valid += 1;
             }
             Verdict::Reject(status) => assert_ne!(status, Nfsstat4::Ok),
+            Verdict::Unknown => assert!(!self.alive.iter().any(|(id, _)| *id == args.session)),
         }
     }
 
@@ -208,7 +215,8 @@ impl Bed {
 
     fn destroy(&mut self, which: u8, connection: ConnectionId) {
         let Some((session, _)) = self.pick(which) else { return };
-        if self.sessions.destroy(session, connection).is_ok() {
+        if self.sessions.may_destroy(session, connection).is_ok() {
+            self.sessions.end(session);
             self.forget(|id, _| id == session);
         }
     }

@@ -15,9 +15,12 @@ use mds_namespace::store::mem::MemStore;
 use mds_namespace::{Caller, Durability, Kind, MetaStore, SetAttributes, SetTime, Timestamp, invariants};
 use mds_shard::apply::apply;
 use mds_shard::command::{
-    Command, Entry, StateidValue, admin, client, data, layout as layouts, lock, namespace, open, seal,
+    Command, Entry, Origin, StateidValue, admin, client, data, layout as layouts, lock, namespace, open,
+    seal, session,
 };
 use mds_shard::record::{StateKind, other};
+
+use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord, session_id};
 
 use super::shard_records::{entry, entry_bytes};
 use super::{MemoryBound, Shape, Target};
@@ -95,7 +98,18 @@ pub(super) fn commands() -> Vec<Entry> {
     let commands =
         [client_begins(), file_is_made(), content_moves(), extent_is_sealed(), names_change(), all_ends()]
             .concat();
-    (1..).zip(commands).map(|(second, command)| at(second, command)).collect()
+    let entries = (1..).zip(commands).map(|(second, command)| at(second, command));
+    let mut live = false;
+    let asked = (1..).zip(entries).map(|(sequence, entry)| {
+        let was_live = live;
+        match entry.command {
+            Command::TakeUpSession(_) => live = true,
+            Command::DestroySession(_) => live = false,
+            _ => {}
+        }
+        if was_live && live { in_session(sequence, entry) } else { entry }
+    });
+    asked.collect()
 }
 
 fn client_begins() -> Vec<Command> {
@@ -110,9 +124,47 @@ fn client_begins() -> Vec<Command> {
         }),
         Command::ConfirmClient(client::ConfirmClient { client: CLIENT, sequence: 1, principal }),
         Command::ReclaimComplete(client::ReclaimComplete { client: CLIENT }),
+        Command::CreateSession(session::CreateSession {
+            record: session_record(),
+            principal: b"who".to_vec(),
+        }),
+        Command::TakeUpSession(session::TakeUpSession { session: session_record().id }),
+        Command::SetCallback(session::SetCallback {
+            session: session_record().id,
+            program: 9,
+            credential: CallbackCredential::None,
+        }),
         server_registers(1),
         server_registers(2),
     ]
+}
+
+pub(super) fn session_record() -> SessionRecord {
+    let bounds = ChannelBounds {
+        request_bytes_max: 4096,
+        response_bytes_max: 4096,
+        response_cached_bytes_max: 4096,
+        operations_max: 8,
+        requests_max: 8,
+    };
+    SessionRecord {
+        id: session_id(CLIENT, 2, 7),
+        client: CLIENT,
+        sequence: 2,
+        minor_version: 1,
+        fore: bounds,
+        back: bounds,
+        back_wanted: true,
+        program: 1,
+        credential: None,
+    }
+}
+
+/// The same, asked in the session: what is carried out is recorded.
+fn in_session(sequence: u32, entry: Entry) -> Entry {
+    let (session, tenure) = (session_record().id, 2);
+    let origin = Origin { session, slot: sequence % 8, sequence, operation: 1, request: 5, tenure };
+    Entry { origin: Some(origin), ..entry }
 }
 
 fn server_registers(number: u8) -> Command {
@@ -314,6 +366,7 @@ fn all_ends() -> Vec<Command> {
             stateid: StateidValue { seqid: 2, ..stateid(StateKind::Lock, 2) },
         }),
         Command::Close(open::Close { client: CLIENT, ino: FILE, stateid: StateidValue { seqid: 3, ..open } }),
+        Command::DestroySession(session::DestroySession { session: session_record().id }),
         Command::RemoveClient(client::RemoveClient { client: CLIENT, only_if_idle: false }),
         Command::Format(format()),
     ]

@@ -4,11 +4,11 @@
 
 use layout::state::LayoutRecord;
 use mds_shard::HeldRange;
-use mds_shard::command::Entry;
+use mds_shard::command::{Entry, Outcome, Refusal, StateidValue};
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, LockRecord, OpenRecord, OwnerClients, Shares, StateidTarget, StoredClient, Tally,
-    Value,
+    Counters, DataServer, LockRecord, OpenRecord, OwnerClients, Recorded, Shares, SlotRecord, StateidTarget,
+    StoredClient, StoredSession, Tally, Value,
 };
 use wire_session::server::client_id::ClientRecord;
 
@@ -26,7 +26,7 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) -> usize {
     let Some((choice, bytes)) = input.split_first() else { return 0 };
-    let valid = match choice % 12 {
+    let valid = match choice % 14 {
         0 => check::<Counters>(bytes),
         1 => check::<StoredClient>(bytes),
         2 => check::<OwnerClients>(bytes),
@@ -38,7 +38,9 @@ fn run(input: &[u8]) -> usize {
         8 => check::<DataServer>(bytes),
         9 => check::<StateidTarget>(bytes),
         10 => check_entry(bytes),
-        _ => check_key(bytes),
+        11 => check_key(bytes),
+        12 => check::<StoredSession>(bytes),
+        _ => check::<SlotRecord>(bytes),
     };
     usize::from(valid)
 }
@@ -128,6 +130,16 @@ fn seeds() -> Vec<Vec<u8>> {
         seed.insert(0, number);
     }
     seeds.extend(shard_commands::commands().iter().map(|entry| [&[10][..], &entry_bytes(entry)].concat()));
+    let session = StoredSession { record: shard_commands::session_record(), tenure: 3 };
+    seeds.push([&[12][..], &session.encode()].concat());
+    let outcomes = [
+        Outcome::Done,
+        Outcome::Refused(Refusal::StaleClient),
+        Outcome::Stateid(StateidValue { seqid: 1, other }),
+        Outcome::Group(300),
+    ];
+    let outcomes = (0..).zip(outcomes).map(|(operation, outcome)| Recorded { operation, outcome }).collect();
+    seeds.push([&[13][..], &SlotRecord { sequence: 9, request: 300, outcomes }.encode()].concat());
     seeds.push([&[11][..], &key::of(1, mds_shard::record::StateKind::Open, 2, &other)].concat());
     seeds.push([&[11][..], &key::layout(2, 1)].concat());
     seeds

@@ -5,6 +5,7 @@
 use std::ops::ControlFlow;
 
 use layout::{DataServerId, ExtentId};
+use serde::{Deserialize, Serialize};
 
 use crate::FsError;
 use crate::keys;
@@ -12,7 +13,7 @@ use crate::op::{extent, seal, work};
 use crate::store::{Txn, View, scan};
 
 /// What a data server holds by the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// Extents that it is home of.
     pub homes: u64,

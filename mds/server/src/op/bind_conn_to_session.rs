@@ -8,6 +8,7 @@ use wire_session::server::ConnectionId;
 use crate::context::{Context, OpResult};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    cx.server.hold_session(args.session).await?;
     let now_ms = cx.server.now_ms();
     let connection = ConnectionId(cx.connection.id());
     Ok(cx.server.front.sessions.lock().bind(&args, connection, now_ms)?)

@@ -18,6 +18,11 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let client = cx.client()?;
     let stateid = cx.resolve(args.open_stateid)?;
+    if cx.recorded()?.is_some() {
+        // It was good once, or it would not have come to a command.
+        cx.current_stateid = None;
+        return Ok(ResOk { open_stateid: Stateid::INVALID });
+    }
     cx.view()?.open(client, handle.ino, stateid).map_err(|e| status::of_refusal(&e))?;
     let close = Close { client, ino: handle.ino, stateid };
     cx.server.propose_behind(cx.origin(), Command::Close(close)).await;

@@ -1,30 +1,41 @@
-//! CREATE_SESSION: confirms a client id and makes a session for it.
+//! CREATE_SESSION: confirms a client id and makes a session for it, in the replicated state.
 //!
-//! Spec: RFC 8881 §18.36.
+//! A retry, at whatever node, is answered with the session that was made.
+//!
+//! Spec: RFC 8881 §18.36; docs/protocol/sessions.md §1.
 
-use mds_shard::command::client::ConfirmClient;
+use mds_shard::command::session::{CreateSession, SessionCreated};
 use mds_shard::{Command, Outcome};
-use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::create_session::{Args, ResOk};
-use wire_session::server::ConnectionId;
+use wire_nfs::v4::{Nfsstat4, SessionId};
 use wire_session::server::channel::negotiate;
+use wire_session::server::{ConnectionId, Past, SessionRecord};
 
 use crate::context::{Context, OpResult};
 use crate::reaper;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
-    let negotiated = negotiate(&args).map_err(|e| e.status())?;
-    let command =
-        ConfirmClient { client: args.clientid, sequence: args.sequence, principal: cx.principal.clone() };
-    let Outcome::Confirmed(confirmed) = cx.propose(Command::ConfirmClient(command)).await? else {
+    let mut negotiated = negotiate(&args).map_err(|e| e.status())?;
+    cx.server.front.sessions.lock().fit(&mut negotiated).map_err(|e| e.status())?;
+    let random = u32::try_from(cx.server.env.entropy.u64() >> 32).expect("the upper half has 32 bits");
+    let record = SessionRecord::new(&args, &negotiated, cx.minor_version, random);
+    let command = CreateSession { record, principal: cx.principal.clone() };
+    // No origin: the sequence of CREATE_SESSION itself tells a retry.
+    let Outcome::SessionCreated(created) = cx.server.propose(Command::CreateSession(command)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
-    for dropped in confirmed.dropped {
+    let SessionCreated { record, tenure, replay, ended, dropped } = *created;
+    for dropped in dropped {
         reaper::client_gone(&cx.server, &dropped).await;
     }
+    if replay {
+        cx.server.hold_session(record.session()).await?;
+    } else {
+        let mut sessions = cx.server.front.sessions.lock();
+        ended.into_iter().for_each(|oldest| sessions.end(SessionId(oldest)));
+        sessions.put(&record, tenure, Past::None, cx.server.now_ms()).map_err(|e| e.status())?;
+    }
     let connection = ConnectionId(cx.connection.id());
-    let now_ms = cx.server.now_ms();
-    let mut sessions = cx.server.front.sessions.lock();
-    let made = sessions.create(&args, negotiated, cx.minor_version, connection, now_ms);
-    Ok(made.map_err(|e| e.status())?)
+    cx.server.front.sessions.lock().bind_creator(record.session(), connection, record.back_wanted);
+    Ok(record.created())
 }

@@ -14,11 +14,6 @@ use crate::context::{Context, OpResult};
 use crate::reaper;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
-    // Bound before the condition, so that the lock is not held over what follows.
-    let sessions = cx.server.front.sessions.lock().sessions_of(args.clientid).count();
-    if sessions != 0 {
-        return Err(Nfsstat4::ClientidBusy.into());
-    }
     let command = RemoveClient { client: args.clientid, only_if_idle: true };
     let Outcome::Removed(removed) = cx.propose(Command::RemoveClient(command)).await? else {
         return Err(Nfsstat4::Serverfault.into());

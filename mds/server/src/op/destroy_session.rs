@@ -2,6 +2,8 @@
 //!
 //! Spec: RFC 8881 §18.37.
 
+use mds_shard::Command;
+use mds_shard::command::session::DestroySession;
 use wire_nfs::v4::ops::destroy_session::{Args, ResOk};
 use wire_session::server::ConnectionId;
 
@@ -9,7 +11,9 @@ use crate::context::{Context, OpResult};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let connection = ConnectionId(cx.connection.id());
-    let destroyed = cx.server.front.sessions.lock().destroy(args.session, connection);
-    destroyed.map_err(|e| e.status())?;
+    let may = cx.server.front.sessions.lock().may_destroy(args.session, connection);
+    may.map_err(|e| e.status())?;
+    cx.propose(Command::DestroySession(DestroySession { session: args.session.0 })).await?;
+    cx.server.front.sessions.lock().end(args.session);
     Ok(ResOk)
 }

@@ -10,10 +10,8 @@ use mds_shard::command::client::ExchangeId;
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::exchange_id::{Args, ImplId, ResOk, StateProtectAsked, StateProtectGranted, flags};
-use wire_session::server::ClientRecord;
 
 use crate::context::{Context, OpResult};
-use crate::status;
 
 /// Longest implementation name kept, bytes.
 const IMPLEMENTATION_BYTES_MAX: usize = 256;
@@ -24,13 +22,6 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     }
     if matches!(args.state_protect, StateProtectAsked::Ssv(_)) {
         return Err(Nfsstat4::EncrAlgUnsupp.into());
-    }
-    let owner_sessions = sessions_of_owner(cx, &args.owner_id)?;
-    if let Some(record) = owner_sessions
-        && record.principal != cx.principal
-    {
-        // RFC 8881 §18.35.5 case 3: the owner belongs to somebody else who is using it.
-        return Err(Nfsstat4::ClidInuse.into());
     }
     let implementation = args.impl_id.first().map(implementation).unwrap_or_default();
     let command = ExchangeId {
@@ -66,17 +57,6 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
             date: wire_nfs::v4::Nfstime4::default(),
         }],
     })
-}
-
-/// The confirmed record of a client owner, if it has sessions: only the front knows those.
-fn sessions_of_owner(cx: &Context, owner: &[u8]) -> Result<Option<ClientRecord>, Nfsstat4> {
-    let view = cx.view()?;
-    let clients = view.clients_of_owner(owner).map_err(|e| status::of_refusal(&e))?;
-    let Some(client) = clients.confirmed else { return Ok(None) };
-    if cx.server.front.sessions.lock().sessions_of(client).next().is_none() {
-        return Ok(None);
-    }
-    Ok(view.client(client).map_err(|e| status::of_refusal(&e))?.map(|stored| stored.record))
 }
 
 fn implementation(id: &ImplId) -> String {

@@ -44,23 +44,14 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         cx.writer_at(handle)?;
     }
     let stateid = cx.resolve(args.stateid)?;
-    let inode = cx.inode(&cx.view()?, handle)?;
-    if inode.kind != Kind::Regular {
-        return Err(Nfsstat4::Layoutunavailable.into());
-    }
-    let prepared = prepare(cx, &args, &inode, iomode).await?;
-    let asked = Asked {
-        client: cx.client()?,
-        extent: prepared.extent,
-        iomode,
-        bytes_max: args.maxcount,
-        code: cx.code(handle)?,
+    let Granted { answer, asked, run } = match cx.recorded()? {
+        // Of a run nothing is recorded: the one extent is what was asked for.
+        Some(outcome) => {
+            let answer = granted(outcome)?;
+            Granted { asked: asked(cx, handle, &args, answer.extent.extent, iomode)?, answer, run: None }
+        }
+        None => ask(cx, handle, &args, iomode, stateid).await?,
     };
-    let run = run_to_grant(cx, handle, &args, &inode, &asked)?;
-    let granted = grant(cx, prepared, &inode, &asked, stateid);
-    // Beside each other: each entry of the log costs a flush.
-    let (granted, ()) = join(granted, stripes::place(&cx.server, &asked, run)).await;
-    let answer = granted?;
     let Segment { offset, length, body } =
         segment(&cx.server, &asked, run, &answer).ok_or(Nfsstat4::Layoutunavailable)?;
     cx.server.metrics.layout_granted(body.names_home, EXTENT_BYTES < length);
@@ -74,6 +65,44 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         stateid: cx.put_stateid(answer.stateid),
         layouts: vec![layout],
     })
+}
+
+/// What the shard has granted, and the extents that the segment is to have, if there may be several.
+struct Granted {
+    answer: LayoutAnswer,
+    asked: Asked,
+    run: Option<Run>,
+}
+
+fn asked(
+    cx: &Context,
+    handle: FileHandle,
+    args: &Args,
+    extent: ExtentId,
+    iomode: Iomode,
+) -> Result<Asked, Nfsstat4> {
+    Ok(Asked { client: cx.client()?, extent, iomode, bytes_max: args.maxcount, code: cx.code(handle)? })
+}
+
+/// Asks the shard, after all that has to be looked at before.
+async fn ask(
+    cx: &Context,
+    handle: FileHandle,
+    args: &Args,
+    iomode: Iomode,
+    stateid: StateidValue,
+) -> Result<Granted, Failure> {
+    let inode = cx.inode(&cx.view()?, handle)?;
+    if inode.kind != Kind::Regular {
+        return Err(Nfsstat4::Layoutunavailable.into());
+    }
+    let prepared = prepare(cx, args, &inode, iomode).await?;
+    let asked = asked(cx, handle, args, prepared.extent, iomode)?;
+    let run = run_to_grant(cx, handle, args, &inode, &asked)?;
+    let granted = grant(cx, prepared, &inode, &asked, stateid);
+    // Beside each other: each entry of the log costs a flush.
+    let (granted, ()) = join(granted, stripes::place(&cx.server, &asked, run)).await;
+    Ok(Granted { answer: granted?, asked, run })
 }
 
 /// The extents that the segment is to have, if there may be several.
@@ -192,14 +221,18 @@ async fn grant(
     let placed = prepared.new_servers.map(|(home, backups)| LayoutPlace { get: get.clone(), home, backups });
     let command =
         placed.map_or_else(|| Command::LayoutGet(get.clone()), |placed| Placing::Layout(placed).under(code));
-    let mut outcome = cx.server.shard.propose(cx.origin(), command).await;
-    if let Ok(Outcome::Refused(Refusal::ContentMoved)) = outcome {
+    let mut outcome = cx.submit(command).await?;
+    if outcome == Outcome::Refused(Refusal::ContentMoved) {
         // It has bytes beside its inode.
         content::move_to_extents(&cx.server, inode.ino, code).await?;
         content::home_of(&cx.server, extent, Some(client), code).await?;
-        outcome = cx.server.shard.propose(cx.origin(), Command::LayoutGet(get)).await;
+        outcome = cx.submit(Command::LayoutGet(get)).await?;
     }
-    match outcome.map_err(|e| status::of_propose(&e))? {
+    granted(outcome)
+}
+
+fn granted(outcome: Outcome) -> Result<LayoutAnswer, Failure> {
+    match outcome {
         Outcome::Layout(answer) => Ok(answer),
         Outcome::Refused(refusal) => match status::of_refusal(&refusal) {
             // The extent is being cut or fenced, or its record is gone since: soon over.

@@ -33,8 +33,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         range: Range { offset_bytes: args.offset, length_bytes: args.length },
         locker,
     };
-    let outcome = cx.server.shard.propose(cx.origin(), Command::Lock(lock)).await;
-    match outcome.map_err(|e| status::of_propose(&e))? {
+    match cx.submit(Command::Lock(lock)).await? {
         Outcome::Stateid(stateid) => Ok(ResOk { lock_stateid: cx.put_stateid(stateid) }),
         Outcome::Refused(Refusal::LockDenied(conflict)) => Err(denied(&conflict)),
         Outcome::Refused(refusal) => Err(status::of_refusal(&refusal).into()),

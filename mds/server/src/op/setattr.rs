@@ -28,7 +28,7 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
     let caller = cx.writer_at(handle)?;
     let attributes = attr::to_set(&args.attributes)?;
     let mut by_write_open = false;
-    if attributes.size_bytes.is_some() {
+    if attributes.size_bytes.is_some() && cx.recorded()?.is_none() {
         by_write_open = shows_write_open(cx, handle.ino, args.stateid)?;
         cx.server.recall_for_truncation(handle.ino, cx.session.map(|s| s.client)).await;
     }

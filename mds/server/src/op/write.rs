@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 8881 §18.32.
 
+use mds_shard::Outcome;
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::write::{Args, ResOk, StableHow};
 
@@ -9,11 +10,13 @@ use super::read::{check_kind, check_right};
 use crate::content;
 use crate::context::{Context, OpResult};
 use crate::limits::TRANSFER_BYTES_MAX;
+use crate::status;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let caller = cx.writer_at(handle)?;
-    {
+    let recorded = cx.recorded()?;
+    if recorded.is_none() {
         let view = cx.view()?;
         let inode = cx.inode(&view, handle)?;
         check_kind(&inode)?;
@@ -25,9 +28,13 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if layout::FILE_BYTES_MAX < end {
         return Err(Nfsstat4::Fbig.into());
     }
-    if count > 0 {
+    if let Some(Outcome::Refused(refusal)) = &recorded {
+        return Err(status::of_refusal(refusal).into());
+    }
+    // Bytes that were written before are not written again: others may have written there since.
+    if count > 0 && recorded.is_none() {
         let code = cx.code(handle)?;
-        content::write(&cx.server, cx.origin(), caller, handle.ino, (args.offset, data), code).await?;
+        content::write(cx, caller, handle.ino, (args.offset, data), code).await?;
         cx.server.metrics.data_written(count);
     }
     Ok(ResOk {

@@ -117,7 +117,7 @@ impl Ops<'_> {
 pub(crate) struct Reply {
     pub(crate) status: Nfsstat4,
     pub(crate) count: u32,
-    reader: Reader,
+    pub(crate) reader: Reader,
 }
 
 impl Reply {
@@ -180,6 +180,11 @@ impl Client {
 
     /// Sends a compound with the sequence used last.
     pub(crate) async fn again(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
+        self.flagged(write).await.1
+    }
+
+    /// The same, and what SEQUENCE says of the client's state.
+    pub(crate) async fn flagged(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> (u32, Reply) {
         let args = sequence::Args {
             session: self.session,
             sequenceid: self.sequence,
@@ -194,10 +199,10 @@ impl Client {
             })
             .await;
         if reply.status != Nfsstat4::Ok && reply.count == 1 {
-            return reply;
+            return (0, reply);
         }
-        let _: sequence::ResOk = reply.next(Op::Sequence);
-        reply
+        let result: sequence::ResOk = reply.next(Op::Sequence);
+        (result.status_flags, reply)
     }
 
     pub(crate) async fn exchange_id(&mut self) -> exchange_id::ResOk {

@@ -10,7 +10,7 @@ use wire_session::server::client_id::{
     decide_exchange,
 };
 
-use super::{layout, open, table};
+use super::{layout, open, session, table};
 use crate::command::client::{
     ClientAnswer, ConfirmClient, Confirmed, ExchangeId, ReclaimComplete, RemoveClient, RemovedClient,
 };
@@ -59,13 +59,15 @@ fn put_owner(txn: &mut dyn Txn, owner: &[u8], clients: &OwnerClients) -> Result<
     }
 }
 
+/// Whether a client has sessions, opens, locks or layouts.
 fn holds_state(view: &dyn View, client: u64) -> Result<bool, Refusal> {
-    let from = key::of_client(client);
     let mut found = false;
-    view.range(&from, &key::after(&from), &mut |_, _| {
-        found = true;
-        std::ops::ControlFlow::Break(())
-    })?;
+    for from in [key::sessions_of(client), key::of_client(client)] {
+        view.range(&from, &key::after(&from), &mut |_, _| {
+            found = true;
+            std::ops::ControlFlow::Break(())
+        })?;
+    }
     Ok(found)
 }
 
@@ -142,12 +144,20 @@ fn check_room(view: &dyn View) -> Result<(), Refusal> {
 }
 
 pub(super) fn confirm(txn: &mut dyn Txn, asked: &ConfirmClient) -> Result<Outcome, Refusal> {
-    let before = stored(txn, asked.client)?.ok_or(Refusal::StaleClient)?;
-    let record = match decide_confirm(&before.record, asked.sequence, &asked.principal) {
+    confirm_client(txn, asked.client, asked.sequence, &asked.principal).map(Outcome::Confirmed)
+}
+
+/// CREATE_SESSION's effect on the client record.
+pub(super) fn confirm_client(
+    txn: &mut dyn Txn,
+    client: u64,
+    sequence: u32,
+    principal: &[u8],
+) -> Result<Confirmed, Refusal> {
+    let before = stored(txn, client)?.ok_or(Refusal::StaleClient)?;
+    let record = match decide_confirm(&before.record, sequence, principal) {
         ConfirmDecision::Refuse(error) => return Err(error.into()),
-        ConfirmDecision::Replay => {
-            return Ok(Outcome::Confirmed(Confirmed { replay: true, dropped: Vec::new() }));
-        }
+        ConfirmDecision::Replay => return Ok(Confirmed { replay: true, dropped: Vec::new() }),
         ConfirmDecision::Confirm { record } => record,
     };
     let mut dropped = Vec::new();
@@ -157,10 +167,10 @@ pub(super) fn confirm(txn: &mut dyn Txn, asked: &ConfirmClient) -> Result<Outcom
         if let Some(older) = of_owner.confirmed {
             dropped.push(remove_client(txn, older)?);
         }
-        put_owner(txn, &record.owner, &OwnerClients { confirmed: Some(asked.client), unconfirmed: None })?;
+        put_owner(txn, &record.owner, &OwnerClients { confirmed: Some(client), unconfirmed: None })?;
     }
-    table::put(txn, &key::client(asked.client), &StoredClient { record, ..before })?;
-    Ok(Outcome::Confirmed(Confirmed { replay: false, dropped }))
+    table::put(txn, &key::client(client), &StoredClient { record, ..before })?;
+    Ok(Confirmed { replay: false, dropped })
 }
 
 pub(super) fn reclaim_complete(txn: &mut dyn Txn, asked: &ReclaimComplete) -> Result<Outcome, Refusal> {
@@ -182,7 +192,7 @@ pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveClient) -> Result<Outcome,
     Ok(Outcome::Removed(remove_client(txn, asked.client)?))
 }
 
-/// Removes a client and all it holds.
+/// Removes a client and all it holds, its sessions included.
 fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusal> {
     let mut removed = RemovedClient { client, wrote: Vec::new() };
     let Some(stored) = stored(txn, client)? else { return Ok(removed) };
@@ -200,6 +210,7 @@ fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusa
     assert!(locks.is_empty(), "locks go with the opens they are under");
     // What was open without a name is gone with its last open.
     removed.wrote.retain(|ino| mds_namespace::inode_table::inode(txn, *ino).is_ok());
+    session::remove_all(txn, client)?;
     txn.delete(&key::tally(client))?;
     txn.delete(&key::client(client))?;
     let mut of_owner: OwnerClients = state::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();

@@ -7,8 +7,10 @@ mod determinism;
 mod layout;
 mod lock;
 mod names;
+mod once;
 mod open;
 mod seal;
+mod session;
 
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::transfer::{self, Pairs};
@@ -19,7 +21,7 @@ use crate::command::data::{Allocate, Format, MoveToExtents, RegisterDataServer};
 use crate::command::layout::{LayoutAnswer, LayoutGet};
 use crate::command::namespace::Remove;
 use crate::command::open::{Close, How, Open, Opened, Share, Target};
-use crate::command::{Command, Entry, Outcome, Refusal, StateidValue};
+use crate::command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
 use crate::{StateView, state};
 
 const ROOT: Caller = Caller { uid: 0, gid: 0, gids: Vec::new() };
@@ -52,14 +54,20 @@ impl Stage {
         stage
     }
 
-    /// Carries a command out; a refused one must have written nothing.
-    fn run(&mut self, command: Command) -> Outcome {
+    /// Carries a command out, which may name its request.
+    fn asked(&mut self, origin: Option<Origin>, command: Command) -> Outcome {
         self.now_unix_ns += 1_000_000_000;
-        let before = self.dump();
-        let entry = Entry { now_unix_ns: self.now_unix_ns, origin: None, command };
+        let entry = Entry { now_unix_ns: self.now_unix_ns, origin, command };
         let mut txn = self.store.begin().unwrap();
         let outcome = super::apply(&mut *txn, &entry).unwrap();
         txn.commit(Durability::Memory).unwrap();
+        outcome
+    }
+
+    /// Carries a command out; a refused one must have written nothing.
+    fn run(&mut self, command: Command) -> Outcome {
+        let before = self.dump();
+        let outcome = self.asked(None, command);
         if matches!(outcome, Outcome::Refused(_)) {
             assert_eq!(self.dump(), before, "a refused command has written");
         }

@@ -15,7 +15,7 @@ pub struct RemoveDataServer {
 }
 
 /// What became of a [`RemoveDataServer`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removal {
     /// It is forgotten.
     Done,

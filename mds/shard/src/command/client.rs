@@ -22,7 +22,7 @@ pub struct ExchangeId {
 }
 
 /// Answer to [`ExchangeId`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientAnswer {
     /// The client id.
     pub client: u64,
@@ -47,7 +47,7 @@ pub struct ConfirmClient {
 }
 
 /// Answer to [`ConfirmClient`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmed {
     /// True if this sequence was confirmed before: the front replays the session it made then, or makes a new one
     /// after a restart.
@@ -73,7 +73,7 @@ pub struct RemoveClient {
 }
 
 /// Answer to [`RemoveClient`].
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedClient {
     /// The client id that is gone.
     pub client: u64,

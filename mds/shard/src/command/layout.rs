@@ -38,7 +38,7 @@ pub struct LayoutPlace {
 }
 
 /// Answer to [`LayoutGet`] and [`LayoutPlace`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutAnswer {
     /// The layout stateid.
     pub stateid: StateidValue,
@@ -112,7 +112,7 @@ pub struct LayoutRecall {
 }
 
 /// One recall to send.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recall {
     /// To whom.
     pub client: u64,

@@ -50,7 +50,7 @@ pub enum Locker {
 }
 
 /// What stands in the way of a lock (`LOCK4denied`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// The conflicting range.
     pub range: Range,
@@ -59,6 +59,7 @@ pub struct Conflict {
     /// Its client.
     pub client: u64,
     /// Its lock-owner.
+    #[serde(with = "serde_bytes")]
     pub owner: Vec<u8>,
 }
 

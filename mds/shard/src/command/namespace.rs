@@ -52,7 +52,7 @@ pub struct Remove {
 }
 
 /// Answer to [`Create`], [`Link`] and [`Remove`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryAnswer {
     /// The object concerned, afterwards.
     pub inode: Inode,
@@ -78,7 +78,7 @@ pub struct Rename {
 }
 
 /// Answer to [`Rename`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Renamed {
     /// Old directory's change counter.
     pub from: DirectoryChange,
@@ -100,7 +100,7 @@ pub struct SetAttributesOf {
 }
 
 /// Answer to [`SetAttributesOf`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttributesAnswer {
     /// The inode afterwards.
     pub inode: Inode,

@@ -76,7 +76,7 @@ pub enum How {
 }
 
 /// Answer to [`Open`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// The open stateid.
     pub stateid: StateidValue,

@@ -5,13 +5,20 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::command::{Entry, Origin, Outcome};
+use crate::command::{Command, Entry, Origin, Outcome};
 use crate::limits::ENTRY_BYTES_MAX;
 
 /// Version of the encoding of [`Entry`] (docs/formats/raft_log.md).
-pub(crate) const ENTRY_VERSION: u8 = 2;
+pub(crate) const ENTRY_VERSION: u8 = 3;
+
+/// The version before: its origins named no sessions that anybody kept, and nothing looked at them.
+const ENTRY_VERSION_UNKEPT: u8 = 2;
+
+/// Session, slot, sequence, operation.
+type OriginUnkept = ([u8; 16], u32, u32, u32);
 
 /// The number that `Command::Close` is encoded as.
 const CLOSE_VARIANT: u32 = 6;
@@ -54,12 +61,20 @@ impl EncodedEntry {
 
     pub(crate) fn decode(&self) -> Result<Entry, EntryError> {
         match self.0.split_first() {
-            Some((&ENTRY_VERSION, rest)) => match postcard::take_from_bytes(rest) {
-                Ok((entry, [])) => Ok(entry),
-                Ok(_) | Err(_) => Err(EntryError::Garbled),
-            },
+            Some((&ENTRY_VERSION, rest)) => whole(rest),
+            Some((&ENTRY_VERSION_UNKEPT, rest)) => {
+                let (now_unix_ns, _, command): (u64, Option<OriginUnkept>, Command) = whole(rest)?;
+                Ok(Entry { now_unix_ns, origin: None, command })
+            }
             version => Err(EntryError::Version(version.map(|(first, _)| *first))),
         }
+    }
+}
+
+fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EntryError> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) | Err(_) => Err(EntryError::Garbled),
     }
 }
 
@@ -107,10 +122,12 @@ impl<'de> Deserialize<'de> for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{Command, StateidValue, lock, open};
+    use crate::command::{StateidValue, lock, open};
 
     fn encoded(command: Command) -> EncodedEntry {
-        let origin = Some(Origin { session: [7; 16], slot: 300, sequence: 70_000, operation: 3 });
+        let (slot, sequence, operation, tenure) = (300, 70_000, 3, 129);
+        let origin = Origin { session: [7; 16], slot, sequence, operation, request: u64::MAX, tenure };
+        let origin = Some(origin);
         EncodedEntry::encode(&Entry { now_unix_ns: u64::MAX, origin, command }).unwrap()
     }
 
@@ -125,7 +142,7 @@ mod tests {
         ] {
             assert!(!encoded(other).is_unhurried());
         }
-        for garbled in [&[][..], &[ENTRY_VERSION], &[ENTRY_VERSION, 1, 2], &[9, 1, 0, 6]] {
+        for garbled in [&[][..], &[ENTRY_VERSION], &[ENTRY_VERSION, 1, 2], &[9, 1, 0, 6], &[2, 1, 0, 6]] {
             assert!(!EncodedEntry(Bytes::copy_from_slice(garbled)).is_unhurried());
         }
     }

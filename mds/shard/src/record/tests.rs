@@ -1,6 +1,16 @@
 //! Golden bytes of docs/formats/state.md, and bytes that are no value.
 
+use layout::ec::Profile;
+use layout::{Backup, DataServerId, Epoch, ExtentId};
+use mds_namespace::{Content, DirectoryChange, ExtentRecord, Inode, Kind, Timestamp};
+use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord};
+
 use super::*;
+use crate::command::layout::LayoutAnswer;
+use crate::command::lock::{Conflict, Range};
+use crate::command::namespace::{EntryAnswer, Renamed};
+use crate::command::open::Opened;
+use crate::command::{Outcome, Refusal};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -71,6 +81,102 @@ fn values_have_the_documented_bytes() {
         reclaim_complete: false,
     };
     check(&client, "0107016f080808080808080801700101016900");
+}
+
+#[test]
+fn sessions_have_the_documented_bytes() {
+    let bounds = |requests_max| ChannelBounds {
+        request_bytes_max: 300,
+        response_bytes_max: 2,
+        response_cached_bytes_max: 3,
+        operations_max: 4,
+        requests_max,
+    };
+    let record = SessionRecord {
+        id: *b"0123456789abcdef",
+        client: 7,
+        sequence: 1,
+        minor_version: 2,
+        fore: bounds(64),
+        back: bounds(16),
+        back_wanted: true,
+        program: 128,
+        credential: Some(CallbackCredential::Sys {
+            stamp: 1,
+            machine_name: b"m".to_vec(),
+            uid: 2,
+            gid: 3,
+            gids: vec![4],
+        }),
+    };
+    let bytes = "01303132333435363738396162636465660701\
+                 02ac0202030440ac020203041001800101010101\
+                 6d0203010405";
+    check(&StoredSession { record, tenure: 5 }, &bytes.replace(' ', ""));
+    let stateid = StateidValue { seqid: 1, other: *b"abcdefghijkl" };
+    let outcomes = vec![
+        Recorded { operation: 2, outcome: Outcome::Stateid(stateid) },
+        Recorded { operation: 3, outcome: Outcome::Refused(Refusal::Namespace(FsError::NotFound)) },
+        Recorded { operation: 4, outcome: Outcome::Refused(Refusal::NoSuchSession) },
+    ];
+    let slot = SlotRecord { sequence: 300, request: 128, outcomes };
+    check(&slot, "01ac028001030206016162636465666768696a6b6c0300000004001a");
+}
+
+/// What is recorded of OPEN, CREATE, RENAME, LAYOUTGET and LOCK: whoever changes what is in an answer changes the version.
+#[test]
+fn outcomes_have_their_bytes() {
+    let inode = Inode {
+        ino: 300,
+        generation: 1,
+        kind: Kind::Regular,
+        mode: 0o644,
+        nlink: 1,
+        uid: 2,
+        gid: 3,
+        size_bytes: 4,
+        used_bytes: 5,
+        change: 6,
+        atime: Timestamp { seconds: -1, nanos: 7 },
+        mtime: Timestamp { seconds: 1, nanos: 8 },
+        ctime: Timestamp { seconds: 2, nanos: 9 },
+        parent: 0,
+        content: Content::Extents,
+    };
+    let stateid = StateidValue { seqid: 1, other: *b"abcdefghijkl" };
+    let directory = DirectoryChange { before: 10, after: 11 };
+    let opened = Opened { stateid, inode: inode.clone(), directory, created: true, truncated: None };
+    let extent = ExtentRecord {
+        extent: ExtentId { ino: 300, index: 1 },
+        home: DataServerId(2),
+        backups: vec![Backup { server: DataServerId(3), filling: true }],
+        epoch: Epoch(4),
+        pending_work: Some(5),
+        code: Some(Profile::FourPlusTwo),
+    };
+    let conflict = Conflict {
+        range: Range { offset_bytes: 1, length_bytes: 2 },
+        exclusive: true,
+        client: 3,
+        owner: b"o".to_vec(),
+    };
+    let state = "016162636465666768696a6b6c";
+    let file = "ac020100a4030102030405060107020804090001";
+    for (outcome, bytes) in [
+        (Outcome::Opened(Box::new(opened)), format!("05{state}{file}0a0b0100")),
+        (Outcome::Entry(Box::new(EntryAnswer { inode: inode.clone(), directory })), format!("07{file}0a0b")),
+        (Outcome::Renamed(Renamed { from: directory, to: directory }), "080a0b0a0b".to_owned()),
+        (Outcome::Inode(Box::new(inode.clone())), format!("0a{file}")),
+        (
+            Outcome::Layout(LayoutAnswer { stateid, extent, inode }),
+            format!("10{state}ac02010201030104010501{}{file}", "03342b32"),
+        ),
+        (Outcome::LayoutReturned(None), "1100".to_owned()),
+        (Outcome::Refused(Refusal::LockDenied(conflict)), "000d01020103016f".to_owned()),
+    ] {
+        let slot = SlotRecord { sequence: 1, request: 2, outcomes: vec![Recorded { operation: 3, outcome }] };
+        check(&slot, &format!("0101020103{bytes}"));
+    }
 }
 
 #[test]

@@ -117,6 +117,13 @@ impl Backchannel {
         self.connections.retain(|bound| *bound != connection);
     }
 
+    /// Another server may have called the client: which numbers its slots have got to is not known here. RFC 8881 §18.46.3 has a flag for
+    /// just this, on which the client makes a new session.
+    pub(super) fn lose_count(&mut self) {
+        self.wanted = true;
+        self.fault = true;
+    }
+
     /// BACKCHANNEL_CTL.
     pub(super) fn set_program(&mut self, program: u32, credential: Option<CallbackSec>) {
         self.program = program;

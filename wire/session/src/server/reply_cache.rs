@@ -15,6 +15,11 @@ use crate::limits::REPLY_CACHE_BYTES_MAX;
 pub enum Reply {
     /// There was none.
     Never,
+    /// The session was taken up: another server may have answered, under this number or a later one.
+    Elsewhere {
+        /// The slot's number is that of a request that has left something in the replicated state; else it says nothing.
+        recorded: bool,
+    },
     /// It is being executed.
     InProgress,
     /// It was answered, and the answer was not kept.
@@ -30,13 +35,19 @@ pub struct Reservations {
 }
 
 impl Reservations {
-    /// Promises room for as many of `slots` replies as there is room for, and says for how many; 0 if for none.
-    pub fn reserve(&mut self, slots: u32, reply_bytes_max: u32) -> u32 {
+    /// For how many of `slots` replies there is room.
+    #[must_use]
+    pub fn room(&self, slots: u32, reply_bytes_max: u32) -> u32 {
         if reply_bytes_max == 0 {
             return slots;
         }
         let room = (REPLY_CACHE_BYTES_MAX - self.reserved_bytes) / u64::from(reply_bytes_max);
-        let granted = u32::try_from(room).map_or(slots, |room| room.min(slots));
+        u32::try_from(room).map_or(slots, |room| room.min(slots))
+    }
+
+    /// Promises room for as many of `slots` replies as there is room for, and says for how many; 0 if for none.
+    pub fn reserve(&mut self, slots: u32, reply_bytes_max: u32) -> u32 {
+        let granted = self.room(slots, reply_bytes_max);
         self.reserved_bytes += u64::from(granted) * u64::from(reply_bytes_max);
         assert!(self.reserved_bytes <= REPLY_CACHE_BYTES_MAX, "only the room there was is promised");
         granted

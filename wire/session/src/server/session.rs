@@ -4,8 +4,13 @@
 
 use wire_nfs::v4::{Nfsstat4, SessionId, ops::create_session::ChannelAttrs};
 
-use super::{backchannel::Backchannel, channel::Negotiated, sessions::Arrival, slot::Slot};
-use crate::limits::{CONNECTIONS_PER_SESSION_MAX, RPC_REPLY_HEADER_BYTES, SEQUENCE_REPLY_BYTES, SLOTS_MAX};
+use super::{
+    backchannel::Backchannel,
+    record::{CallbackCredential, SessionRecord},
+    sessions::Arrival,
+    slot::Slot,
+};
+use crate::limits::{CONNECTIONS_PER_SESSION_MAX, RPC_REPLY_HEADER_BYTES, SEQUENCE_REPLY_BYTES};
 
 /// Names a connection of the server; whoever accepts connections gives each a number of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +27,8 @@ pub struct SlotToken {
     pub slot: u32,
     /// The sequence on that slot.
     pub sequence: u32,
+    /// The tenure in which it was admitted.
+    pub tenure: u32,
 }
 
 /// A session.
@@ -29,6 +36,7 @@ pub struct SlotToken {
 pub struct Session {
     id: SessionId,
     client: u64,
+    tenure: u32,
     minor_version: u32,
     fore: ChannelAttrs,
     back: ChannelAttrs,
@@ -38,22 +46,19 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn new(
-        id: SessionId,
-        client: u64,
-        minor_version: u32,
-        program: u32,
-        negotiated: Negotiated,
-    ) -> Self {
-        let Negotiated { fore, back, back_wanted: _, credential } = negotiated;
-        assert!((1..=SLOTS_MAX).contains(&fore.requests_max), "attributes are negotiated before");
+    /// A session from its record, which is sound, and one slot for each that it has.
+    pub(super) fn new(record: &SessionRecord, tenure: u32, slots: Vec<Slot>) -> Self {
+        let (fore, back) = (record.fore.attrs(), record.back.attrs());
+        assert!(slots.len() == fore.requests_max as usize, "each slot of the record is there");
+        let credential = record.credential.as_ref().map(CallbackCredential::sec);
         Self {
-            id,
-            client,
-            minor_version,
+            id: record.session(),
+            client: record.client,
+            tenure,
+            minor_version: record.minor_version,
             connections: Vec::new(),
-            slots: (0..fore.requests_max).map(|_| Slot::new()).collect(),
-            backchannel: Backchannel::new(&back, program, credential, minor_version),
+            slots,
+            backchannel: Backchannel::new(&back, record.program, credential, record.minor_version),
             fore,
             back,
         }
@@ -69,6 +74,12 @@ impl Session {
     #[must_use]
     pub fn client(&self) -> u64 {
         self.client
+    }
+
+    /// Which taking-up this is: a server with a lower number has it no longer.
+    #[must_use]
+    pub fn tenure(&self) -> u32 {
+        self.tenure
     }
 
     /// The minor version of the COMPOUND that made it.

@@ -1,14 +1,14 @@
 //! The table of all sessions of a server.
 //!
 //! The front keeps one behind one lock, and never holds the lock over anything that waits: a call here is a few look-ups.
-//! Client ids are confirmed elsewhere before a session is made here.
+//! Client ids are confirmed and sessions made in the replicated state; what is here is what this server has of them: slots,
+//! replies, connections. A session that another server had is taken up with what the state knows of it.
 //!
 //! Life of a request: [`Sessions::sequence`] admits it, the front executes it, [`Sessions::complete`] ends it. An admitted
 //! request must be completed even if its connection is gone, else its slot stays busy for good.
 //!
-//! INVARIANT: a session id is never used twice, not even after a restart (it begins with a number drawn at the start).
 //! INVARIANT: a client with a request being executed is never expired.
-//! Spec: RFC 8881 §2.10, §18.34, §18.36, §18.37, §18.46.
+//! Spec: RFC 8881 §2.10, §18.34, §18.36, §18.37, §18.46; docs/protocol/sessions.md.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,6 @@ use wire_nfs::v4::{
     Nfsstat4, SessionId,
     ops::{
         bind_conn_to_session::{self, DirectionAsked, DirectionGranted},
-        create_session,
         sequence::{self, status_flags},
     },
 };
@@ -26,9 +25,10 @@ use super::{
     backchannel::{CallbackCall, CallbackOutcome, CallbackToken, CallbackVerdict},
     channel::Negotiated,
     lease::Leases,
+    record::SessionRecord,
     reply_cache::Reservations,
     session::{ConnectionId, Session, SlotToken},
-    slot::SlotVerdict,
+    slot::{Slot, SlotVerdict},
 };
 use crate::limits::{SESSIONS_MAX, SESSIONS_PER_CLIENT_MAX};
 
@@ -54,6 +54,8 @@ pub enum Verdict {
     Replay(Bytes),
     /// SEQUENCE gets this status and the compound ends.
     Reject(Nfsstat4),
+    /// The session is not here. BADSESSION, unless the replicated state has it: then take it up, and ask again.
+    Unknown,
 }
 
 /// A request that is to be executed.
@@ -61,6 +63,8 @@ pub enum Verdict {
 pub struct Admitted {
     /// To complete it with.
     pub token: SlotToken,
+    /// Another server may have carried it out: what is recorded of it stands.
+    pub again: bool,
     /// The result of SEQUENCE.
     pub result: sequence::ResOk,
     /// Minor version of the session; a compound of another one is refused by the front.
@@ -79,6 +83,9 @@ pub enum CreateError {
     /// The client has as many as it may have, or the server has. Nobody's fault.
     #[error("no room for another session")]
     Full,
+    /// The record is none that this program makes.
+    #[error("record of a session with bounds that nobody negotiates")]
+    Unsound,
 }
 
 impl CreateError {
@@ -87,6 +94,7 @@ impl CreateError {
     pub fn status(self) -> Nfsstat4 {
         match self {
             Self::Full => Nfsstat4::Delay,
+            Self::Unsound => Nfsstat4::Serverfault,
         }
     }
 }
@@ -94,9 +102,6 @@ impl CreateError {
 /// Why a session is not ended. The client's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DestroyError {
-    /// There is no such session.
-    #[error("no such session")]
-    NoSession,
     /// The request came over a connection that has nothing to do with the session.
     #[error("connection is not bound to the session")]
     NotBound,
@@ -107,7 +112,6 @@ impl DestroyError {
     #[must_use]
     pub fn status(self) -> Nfsstat4 {
         match self {
-            Self::NoSession => Nfsstat4::Badsession,
             Self::NotBound => Nfsstat4::ConnNotBoundToSession,
         }
     }
@@ -121,15 +125,31 @@ struct Client {
     flags: u32,
     /// Requests being executed.
     running: usize,
-    /// The answer to the last CREATE_SESSION.
-    created: Option<create_session::ResOk>,
+}
+
+/// The last request on a slot that left something in the replicated state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotSeen {
+    /// The slot.
+    pub slot: u32,
+    /// The request's sequence.
+    pub sequence: u32,
+    /// The request's fingerprint.
+    pub fingerprint: u64,
+}
+
+/// What came before a session is put into the table.
+#[derive(Clone, Copy, Debug)]
+pub enum Past<'a> {
+    /// Nothing: it was made just now.
+    None,
+    /// Another server had it; this is what the replicated state knows of its slots.
+    Elsewhere(&'a [SlotSeen]),
 }
 
 /// All sessions of a server.
 #[derive(Debug)]
 pub struct Sessions {
-    boot: u64,
-    serial: u64,
     sessions: BTreeMap<SessionId, Session>,
     clients: BTreeMap<u64, Client>,
     bound: BTreeMap<ConnectionId, Vec<SessionId>>,
@@ -138,12 +158,10 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// No sessions. `boot` must be random: it tells this start of the server from all others.
+    /// No sessions.
     #[must_use]
-    pub fn new(boot: u64, lease_ms: u64) -> Self {
+    pub fn new(lease_ms: u64) -> Self {
         Self {
-            boot,
-            serial: 0,
             sessions: BTreeMap::new(),
             clients: BTreeMap::new(),
             bound: BTreeMap::new(),
@@ -155,7 +173,7 @@ impl Sessions {
     /// SEQUENCE at the beginning of a compound.
     pub fn sequence(&mut self, args: &sequence::Args, arrival: &Arrival, now_ms: u64) -> Verdict {
         let Some(session) = self.sessions.get_mut(&args.session) else {
-            return Verdict::Reject(Nfsstat4::Badsession);
+            return Verdict::Unknown;
         };
         if let Err(status) = session.check_bounds(args.slotid, args.highest_slotid, arrival, args.cache_this)
         {
@@ -185,7 +203,9 @@ impl Sessions {
                 session: args.session,
                 slot: args.slotid,
                 sequence: args.sequenceid,
+                tenure: session.tenure(),
             },
+            again: verdict == SlotVerdict::Again,
             result: sequence::ResOk {
                 session: args.session,
                 sequenceid: args.sequenceid,
@@ -206,9 +226,10 @@ impl Sessions {
     /// `reply` is the compound's reply from its status on, for a retry; `None`, or one that is longer than
     /// the session keeps, is not kept. It should be a copy: bytes that share a large buffer keep all of it.
     ///
-    /// A session that ended meanwhile is no error.
+    /// A session that ended, or went elsewhere, meanwhile is no error.
     pub fn complete(&mut self, token: SlotToken, reply: Option<Bytes>) {
-        let Some(session) = self.sessions.get_mut(&token.session) else { return };
+        let found = self.sessions.get_mut(&token.session);
+        let Some(session) = found.filter(|session| session.tenure() == token.tenure) else { return };
         let bytes_max = session.reply_bound(true).0;
         let kept = reply.filter(|reply| reply.len() <= bytes_max);
         if session.slots[token.slot as usize].complete(token.sequence, kept) {
@@ -218,62 +239,80 @@ impl Sessions {
         }
     }
 
-    /// The answer to the last CREATE_SESSION of a client, if it had this sequence; for a retry of it.
-    #[must_use]
-    pub fn created(&self, client: u64, sequence: u32) -> Option<&create_session::ResOk> {
-        self.clients.get(&client)?.created.as_ref().filter(|created| created.sequence == sequence)
-    }
-
-    /// Makes a session of a client that is confirmed, from arguments that were negotiated.
-    ///
-    /// Done again with the same client and sequence it answers as before. After a restart that answer is lost, and a
-    /// session is made.
+    /// Cuts what was negotiated to what there is room for. Whether the client has too many sessions is not asked: the replicated
+    /// state ends its oldest then.
     ///
     /// # Errors
     /// [`CreateError::Full`].
-    pub fn create(
-        &mut self,
-        args: &create_session::Args,
-        mut negotiated: Negotiated,
-        minor_version: u32,
-        connection: ConnectionId,
-        now_ms: u64,
-    ) -> Result<create_session::ResOk, CreateError> {
-        if let Some(created) = self.created(args.clientid, args.sequence) {
-            return Ok(created.clone());
+    pub fn fit(&self, negotiated: &mut Negotiated) -> Result<(), CreateError> {
+        let fore = &mut negotiated.fore;
+        fore.requests_max = self.reservations.room(fore.requests_max, fore.response_cached_bytes_max);
+        if fore.requests_max == 0 || SESSIONS_MAX <= self.sessions.len() {
+            return Err(CreateError::Full);
         }
-        let count = self.clients.get(&args.clientid).map_or(0, |client| client.sessions.len());
+        Ok(())
+    }
+
+    /// Puts a session of the replicated state into the table. One that is here in an older tenure is replaced, with all
+    /// that it had: requests being executed go on, and their replies are not kept. One that is here in this tenure, or a later one, stays.
+    ///
+    /// # Errors
+    /// [`CreateError`]; DELAY, and the client asks again.
+    pub fn put(
+        &mut self,
+        record: &SessionRecord,
+        tenure: u32,
+        past: Past<'_>,
+        now_ms: u64,
+    ) -> Result<(), CreateError> {
+        if !record.is_sound() {
+            return Err(CreateError::Unsound);
+        }
+        let id = record.session();
+        match self.sessions.get(&id) {
+            Some(here) if tenure <= here.tenure() => return Ok(()),
+            Some(_) => self.end(id),
+            None => {}
+        }
+        let count = self.clients.get(&record.client).map_or(0, |client| client.sessions.len());
         if SESSIONS_PER_CLIENT_MAX <= count || SESSIONS_MAX <= self.sessions.len() {
             return Err(CreateError::Full);
         }
-        let cached_bytes_max = negotiated.fore.response_cached_bytes_max;
-        let slots = self.reservations.reserve(negotiated.fore.requests_max, cached_bytes_max);
-        if slots == 0 {
+        let (slots_max, cached_bytes_max) = (record.fore.requests_max, record.fore.response_cached_bytes_max);
+        if self.reservations.room(slots_max, cached_bytes_max) < slots_max {
             return Err(CreateError::Full);
         }
-        negotiated.fore.requests_max = slots;
-        let id = self.fresh_id();
-        let back_wanted = negotiated.back_wanted;
-        let mut session = Session::new(id, args.clientid, minor_version, args.cb_program, negotiated);
-        session.bind_fore(connection);
-        if back_wanted {
-            session.backchannel.bind(connection);
+        self.reservations.reserve(slots_max, cached_bytes_max);
+        let mut slots: Vec<Slot> = (0..slots_max)
+            .map(|_| if matches!(past, Past::None) { Slot::new() } else { Slot::taken_up(None) })
+            .collect();
+        if let Past::Elsewhere(seen) = past {
+            for one in seen {
+                if let Some(slot) = slots.get_mut(one.slot as usize) {
+                    *slot = Slot::taken_up(Some((one.sequence, one.fingerprint)));
+                }
+            }
         }
-        remember_bound(&mut self.bound, connection, id);
-        let result = create_session::ResOk {
-            session: id,
-            sequence: args.sequence,
-            // Neither PERSIST nor RDMA is given.
-            flags: if back_wanted { create_session::flags::CONN_BACK_CHAN } else { 0 },
-            fore: session.fore().clone(),
-            back: session.back().clone(),
-        };
+        let mut session = Session::new(record, tenure, slots);
+        if record.back_wanted && matches!(past, Past::Elsewhere(_)) {
+            session.backchannel.lose_count();
+        }
         self.sessions.insert(id, session);
-        let client = self.clients.entry(args.clientid).or_default();
-        client.sessions.push(id);
-        client.created = Some(result.clone());
-        self.leases.renew(args.clientid, now_ms);
-        Ok(result)
+        self.clients.entry(record.client).or_default().sessions.push(id);
+        self.leases.renew(record.client, now_ms);
+        Ok(())
+    }
+
+    /// Binds the connection of a CREATE_SESSION: to the fore channel, and to the backchannel if that is wanted.
+    pub fn bind_creator(&mut self, session: SessionId, connection: ConnectionId, back: bool) {
+        let Some(found) = self.sessions.get_mut(&session) else { return };
+        if !found.bind_fore(connection) {
+            return;
+        }
+        if back {
+            found.backchannel.bind(connection);
+        }
+        remember_bound(&mut self.bound, connection, session);
     }
 
     /// BIND_CONN_TO_SESSION. Both channels are given wherever the client takes both.
@@ -303,24 +342,45 @@ impl Sessions {
         Ok(bind_conn_to_session::ResOk { session: args.session, direction, rdma_mode: false })
     }
 
-    /// DESTROY_SESSION over a connection. Requests that are being executed go on; their replies are not kept.
+    /// Whether DESTROY_SESSION may come over this connection. If so the session goes from the replicated state, and then from
+    /// here, by [`end`](Self::end).
     ///
     /// # Errors
     /// [`DestroyError`]. A session whose connections are all gone may be ended over any connection: a client that came back and
-    /// wants to leave should not have to bind first.
-    pub fn destroy(&mut self, session: SessionId, connection: ConnectionId) -> Result<(), DestroyError> {
-        let found = self.sessions.get(&session).ok_or(DestroyError::NoSession)?;
+    /// wants to leave should not have to bind first. Nor is one bound that is not here.
+    pub fn may_destroy(&self, session: SessionId, connection: ConnectionId) -> Result<(), DestroyError> {
+        let Some(found) = self.sessions.get(&session) else { return Ok(()) };
         let mut bound = found.connections().iter().chain(found.backchannel().connections());
         if bound.clone().next().is_some() && !bound.any(|one| *one == connection) {
             return Err(DestroyError::NotBound);
         }
-        let client = found.client();
-        let running = found.running();
+        Ok(())
+    }
+
+    /// A session is not here any more: it was destroyed, or another server has it. Requests that are being executed go on; their
+    /// replies are not kept.
+    pub fn end(&mut self, session: SessionId) {
+        let Some(found) = self.sessions.get(&session) else { return };
+        let (client, running) = (found.client(), found.running());
         self.remove(session);
         let client = self.clients.get_mut(&client).expect("a session has a client");
         client.sessions.retain(|one| *one != session);
         client.running -= running;
-        Ok(())
+    }
+
+    /// Ends the session that a request was admitted to, if it is still that one: see [`end`](Self::end).
+    pub fn disown(&mut self, token: SlotToken) {
+        if self.sessions.get(&token.session).is_some_and(|session| session.tenure() == token.tenure) {
+            self.end(token.session);
+        }
+    }
+
+    /// Ends all sessions but those that somebody else says are this server's, by name and tenure.
+    pub fn keep_only(&mut self, keep: impl Fn(SessionId, u32) -> bool) {
+        let here = self.sessions.iter().map(|(id, session)| (*id, session.tenure()));
+        let gone: Vec<SessionId> =
+            here.filter(|(id, tenure)| !keep(*id, *tenure)).map(|(id, _)| id).collect();
+        gone.into_iter().for_each(|id| self.end(id));
     }
 
     /// A client is gone or has restarted: all its sessions end.
@@ -435,14 +495,6 @@ impl Sessions {
     #[must_use]
     pub fn reply_cache_reserved_bytes(&self) -> u64 {
         self.reservations.reserved_bytes()
-    }
-
-    fn fresh_id(&mut self) -> SessionId {
-        self.serial += 1;
-        let mut id = [0; 16];
-        id[..8].copy_from_slice(&self.boot.to_be_bytes());
-        id[8..].copy_from_slice(&self.serial.to_be_bytes());
-        SessionId(id)
     }
 
     fn remove(&mut self, id: SessionId) {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wire_nfs::v4::Nfsstat4;
 
 use super::reply_cache::Reply;
-use crate::limits::FINGERPRINT_BYTES;
+use crate::limits::{FINGERPRINT_BYTES, SEQUENCE_AHEAD_MAX};
 
 /// A slot, server side.
 #[derive(Debug)]
@@ -24,6 +24,9 @@ pub struct Slot {
 pub enum SlotVerdict {
     /// It is new: execute it, then complete the slot.
     Execute,
+    /// Another server may have carried it out: execute it; whatever of it is recorded has its result, without effect. Then
+    /// complete the slot.
+    Again,
     /// It is a retry: answer this.
     Replay(Bytes),
     /// SEQUENCE gets this status; the slot is as before.
@@ -43,9 +46,20 @@ impl Slot {
         Self { sequence: 0, fingerprint: 0, reply: Reply::Never }
     }
 
+    /// A slot of a session that is taken up. `seen` is the number and fingerprint of the last request that left something in the
+    /// replicated state, if there is one: of requests that changed nothing no server knows but the one that answered them.
+    #[must_use]
+    pub fn taken_up(seen: Option<(u32, u64)>) -> Self {
+        let (sequence, fingerprint) = seen.unwrap_or_default();
+        Self { sequence, fingerprint, reply: Reply::Elsewhere { recorded: seen.is_some() } }
+    }
+
     /// Admits, replays or refuses a request. `fingerprint` is equal for a request and its true retries.
     pub fn admit(&mut self, sequence: u32, fingerprint: u64) -> SlotVerdict {
         let step = sequence.wrapping_sub(self.sequence);
+        if let Reply::Elsewhere { recorded } = self.reply {
+            return self.admit_first(sequence, fingerprint, recorded.then_some(step));
+        }
         if step == 1 && self.reply != Reply::InProgress {
             self.sequence = sequence;
             self.fingerprint = fingerprint;
@@ -64,6 +78,22 @@ impl Slot {
             (0, Reply::InProgress) => SlotVerdict::Reject(Nfsstat4::Delay),
             _ => SlotVerdict::Reject(Nfsstat4::SeqMisordered),
         }
+    }
+
+    /// The first request since the session was taken up. `step` is how far it is ahead of the recorded one.
+    ///
+    /// Spec: docs/protocol/sessions.md §3.
+    fn admit_first(&mut self, sequence: u32, fingerprint: u64, step: Option<u32>) -> SlotVerdict {
+        match step {
+            Some(0) if fingerprint != self.fingerprint => {
+                return SlotVerdict::Reject(Nfsstat4::SeqFalseRetry);
+            }
+            // Half of the number space is before.
+            Some(step) if SEQUENCE_AHEAD_MAX < step => return SlotVerdict::Reject(Nfsstat4::SeqMisordered),
+            Some(_) | None => {}
+        }
+        *self = Self { sequence, fingerprint, reply: Reply::InProgress };
+        if step == Some(0) { SlotVerdict::Again } else { SlotVerdict::Execute }
     }
 
     /// The request is answered. `reply` is kept for retries. Says whether this request was being executed: if not, nothing

@@ -15,7 +15,7 @@ use crate::command::namespace::{Link, Rename, SetAttributesOf};
 use crate::command::seal::{AdoptExtents, RehomeImage, ThawExtent, UseImages, UsedImage};
 
 /// A command from small numbers: few names and clients, so that commands meet each other.
-fn command(kind: u8, a: u64, b: u64) -> Command {
+pub(super) fn command(kind: u8, a: u64, b: u64) -> Command {
     let name = |number: u64| format!("n{}", number % 4).into_bytes();
     let (client, ino) = (a % 4 + 1, b % 6 + 1);
     let stateid = |kind: u8| StateidValue {

@@ -28,14 +28,20 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn command_bytes() {
-    let origin = Origin { session: *b"0123456789abcdef", slot: 2, sequence: 300, operation: 4 };
+    let session = *b"0123456789abcdef";
+    let origin = Origin { session, slot: 2, sequence: 300, operation: 4, request: 128, tenure: 1 };
     let command = Command::WorkDone(WorkDone { items: vec![1, 128] });
     let entry = Entry { now_unix_ns: 1_700_000_000_000_000_000, origin: Some(origin), command };
     let encoded = EncodedEntry::encode(&entry).unwrap();
     let expected =
-        concat!("02", "8080a8b1e39fe7cb17", "01", "30313233343536373839616263646566", "02", "ac02", "04");
-    assert_eq!(hex(&encoded.0), format!("{expected}{}", "1302018001"));
-    assert_eq!(encoded.decode(), Ok(entry));
+        concat!("03", "8080a8b1e39fe7cb17", "01", "30313233343536373839616263646566", "02", "ac02", "04");
+    assert_eq!(hex(&encoded.0), format!("{expected}8001011302018001"));
+    assert_eq!(encoded.decode().as_ref(), Ok(&entry));
+    // The version before had origins that nothing looked at: they must not be looked at when its log is read again.
+    let before = [&[2][..], &encoded.0[1..31], &encoded.0[34..]].concat();
+    assert_eq!(hex(&before[..32]), format!("02{}13", &expected[2..]));
+    let before = EncodedEntry(before.into()).decode();
+    assert_eq!(before, Ok(Entry { origin: None, ..entry }));
 
     let open = Open {
         client: 5,
@@ -51,7 +57,7 @@ fn command_bytes() {
     };
     let entry = Entry { now_unix_ns: 1, origin: None, command: Command::Open(open) };
     let encoded = EncodedEntry::encode(&entry).unwrap();
-    let expected = "0201000405036f776ee807640104030001010166020707070707070707\
+    let expected = "0301000405036f776ee807640104030001010166020707070707070707\
                     01a4030000000000";
     assert_eq!(hex(&encoded.0), expected.replace(' ', ""));
     assert_eq!(encoded.decode(), Ok(entry));

@@ -67,6 +67,36 @@ fn another_request_under_an_old_number() {
     assert_eq!(slot.admit(1, 7), SlotVerdict::Replay(REPLY));
 }
 
+/// Spec: docs/protocol/sessions.md §3.
+#[test]
+fn the_first_request_after_a_taking_up() {
+    let fresh = || Slot::taken_up(None);
+    for sequence in [0, 1, 77, u32::MAX] {
+        assert_eq!(fresh().admit(sequence, 7), SlotVerdict::Execute, "nothing is known of this slot");
+    }
+    let recorded = || Slot::taken_up(Some((5, 7)));
+    assert_eq!(recorded().admit(5, 7), SlotVerdict::Again);
+    assert_eq!(recorded().admit(5, 8), rejected(Nfsstat4::SeqFalseRetry));
+    assert_eq!(recorded().admit(4, 7), rejected(Nfsstat4::SeqMisordered));
+    for later in [6, 9, 5 + SEQUENCE_AHEAD_MAX] {
+        assert_eq!(recorded().admit(later, 7), SlotVerdict::Execute);
+    }
+    assert_eq!(recorded().admit(6 + SEQUENCE_AHEAD_MAX, 7), rejected(Nfsstat4::SeqMisordered));
+    let round = || Slot::taken_up(Some((u32::MAX, 7)));
+    assert_eq!(round().admit(0, 7), SlotVerdict::Execute);
+    assert_eq!(round().admit(u32::MAX - 1, 7), rejected(Nfsstat4::SeqMisordered));
+    // A request that is refused leaves the slot as it was; one that is executed makes it a slot like any other.
+    let mut slot = recorded();
+    assert_eq!(slot.admit(4, 7), rejected(Nfsstat4::SeqMisordered));
+    assert!(!slot.complete(5, Some(REPLY)), "nothing of this server runs");
+    assert_eq!(slot.admit(5, 7), SlotVerdict::Again);
+    assert_eq!(slot.admit(5, 7), rejected(Nfsstat4::Delay));
+    assert!(slot.complete(5, Some(REPLY)));
+    assert_eq!(slot.admit(5, 7), SlotVerdict::Replay(REPLY));
+    assert_eq!(slot.admit(7, 7), rejected(Nfsstat4::SeqMisordered));
+    assert_eq!(slot.admit(6, 7), SlotVerdict::Execute);
+}
+
 #[test]
 fn the_sequence_goes_round() {
     let mut slot = Slot { sequence: u32::MAX, fingerprint: 0, reply: Reply::Uncached };

@@ -1,0 +1,286 @@
+//! A request whose answer is lost with its server, resent on the same session to the one that takes its place.
+//!
+//! Spec: docs/protocol/sessions.md.
+
+#![allow(missing_docs, reason = "a test binary")]
+
+mod rig;
+
+use bytes::Bytes;
+use rig::{Client, Ops, Rig};
+use wire_nfs::v4::ops::create::{self, ObjectType};
+use wire_nfs::v4::ops::open::{Claim, CreateHow, OpenHow, share};
+use wire_nfs::v4::ops::sequence::status_flags;
+use wire_nfs::v4::ops::write::StableHow;
+use wire_nfs::v4::ops::{
+    bind_conn_to_session, close, getfh, link, lock, lookup, open, putfh, putrootfh, read, remove, rename,
+    savefh, setattr, write,
+};
+use wire_nfs::v4::owner::StateOwner;
+use wire_nfs::v4::{Fattr4, Filehandle, Nfsstat4, Op, Stateid};
+
+const ROOT: putrootfh::Args = putrootfh::Args;
+
+fn bytes(name: &'static str) -> Bytes {
+    Bytes::from_static(name.as_bytes())
+}
+
+fn mkdir(c: &mut Ops<'_>, name: &'static str) {
+    c.op(Op::Putrootfh, &ROOT);
+    let args =
+        create::Args { object: ObjectType::Directory, name: bytes(name), attributes: Fattr4::default() };
+    c.op(Op::Create, &args);
+}
+
+fn remove(c: &mut Ops<'_>, name: &'static str) {
+    c.op(Op::Putrootfh, &ROOT);
+    c.op(Op::Remove, &remove::Args { name: bytes(name) });
+}
+
+fn open_file(client: &Client, name: &'static str) -> open::Args {
+    open::Args {
+        seqid: 0,
+        share_access: share::ACCESS_BOTH,
+        share_deny: 0,
+        owner: StateOwner { clientid: client.clientid, owner: bytes("opener") },
+        how: OpenHow::Create(CreateHow::Guarded(Fattr4::default())),
+        claim: Claim::Null(bytes(name)),
+    }
+}
+
+/// Sends a compound, restarts the server as if its answer had been lost, sends it again: the answer is the same.
+async fn lost(rig: &mut Rig, client: &mut Client, write: impl Fn(&mut Ops<'_>)) -> rig::Reply {
+    let mut first = client.compound(&write).await;
+    let (status, count, body) = (first.status, first.count, first.reader.rest());
+    rig.restart().await;
+    let mut second = client.again(&write).await;
+    assert_eq!((second.status, second.count, second.reader.rest()), (status, count, body.clone()));
+    // And once more: now it is in the new server's own reply cache.
+    let third = client.again(&write).await;
+    assert_eq!((third.status, third.count), (status, count));
+    client.again(&write).await
+}
+
+#[tokio::test]
+async fn names_are_changed_once() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.client(b"once").await;
+    lost(&mut rig, &mut client, |c| mkdir(c, "a")).await.ok(2);
+    let exists = client.compound(|c| mkdir(c, "a")).await;
+    assert_eq!(exists.status, Nfsstat4::Exist, "a new request does run");
+    let refused = lost(&mut rig, &mut client, |c| mkdir(c, "a")).await;
+    assert_eq!(refused.status, Nfsstat4::Exist);
+    lost(&mut rig, &mut client, |c| {
+        c.op(Op::Putrootfh, &ROOT);
+        c.op(Op::Savefh, &savefh::Args);
+        c.op(Op::Rename, &rename::Args { old_name: bytes("a"), new_name: bytes("b") });
+    })
+    .await
+    .ok(3);
+    lost(&mut rig, &mut client, |c| remove(c, "b")).await.ok(2);
+    let gone = client.compound(|c| remove(c, "b")).await;
+    assert_eq!(gone.status, Nfsstat4::Noent);
+    // A refusal stays one, though the name is there by then.
+    let mut other = rig.client(b"other").await;
+    let first = client.compound(|c| remove(c, "c")).await;
+    assert_eq!(first.status, Nfsstat4::Noent);
+    other.compound(|c| mkdir(c, "c")).await.ok(2);
+    rig.restart().await;
+    assert_eq!(client.again(|c| remove(c, "c")).await.status, Nfsstat4::Noent);
+    client.compound(|c| remove(c, "c")).await.ok(2);
+}
+
+/// Two operations of one compound that change something, each once.
+#[tokio::test]
+async fn each_operation_of_a_compound_is_carried_out_once() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.client(b"two").await;
+    let both = |c: &mut Ops<'_>| {
+        mkdir(c, "a");
+        mkdir(c, "b");
+    };
+    lost(&mut rig, &mut client, both).await.ok(4);
+    // The second is refused; the first is not undone, nor done again.
+    let half = |c: &mut Ops<'_>| {
+        remove(c, "a");
+        mkdir(c, "b");
+        mkdir(c, "never");
+    };
+    let reply = lost(&mut rig, &mut client, half).await;
+    assert_eq!((reply.status, reply.count), (Nfsstat4::Exist, 5));
+    let never = client
+        .compound(|c| {
+            c.op(Op::Putrootfh, &ROOT);
+            c.op(Op::Lookup, &lookup::Args { name: bytes("never") });
+        })
+        .await;
+    assert_eq!(never.status, Nfsstat4::Noent);
+}
+
+async fn opened(rig: &mut Rig, client: &mut Client, name: &'static str) -> (Filehandle, Stateid) {
+    let args = open_file(client, name);
+    let mut reply = lost(rig, client, |c| {
+        c.op(Op::Putrootfh, &ROOT);
+        c.op(Op::Open, &args);
+        c.op(Op::Getfh, &getfh::Args);
+    })
+    .await
+    .ok(3);
+    let _: putrootfh::ResOk = reply.next(Op::Putrootfh);
+    let open: open::ResOk = reply.next(Op::Open);
+    let file: getfh::ResOk = reply.next(Op::Getfh);
+    (file.filehandle, open.stateid)
+}
+
+#[tokio::test]
+async fn files_are_opened_and_locked_once() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.client(b"locks").await;
+    let (filehandle, stateid) = opened(&mut rig, &mut client, "f").await;
+    let put = putfh::Args { filehandle };
+    let guarded = open_file(&client, "f");
+    let exists = client
+        .compound(|c| {
+            c.op(Op::Putrootfh, &ROOT);
+            c.op(Op::Open, &guarded);
+        })
+        .await;
+    assert_eq!(exists.status, Nfsstat4::Exist, "a new request does run");
+    let owner = StateOwner { clientid: client.clientid, owner: bytes("locker") };
+    let locks = lock::Args {
+        lock_type: lock::LockType::Write,
+        reclaim: false,
+        offset: 0,
+        length: 10,
+        locker: lock::Locker::New { open_seqid: 0, open_stateid: stateid, lock_seqid: 0, owner },
+    };
+    let mut reply = lost(&mut rig, &mut client, |c| {
+        c.op(Op::Putfh, &put);
+        c.op(Op::Lock, &locks);
+    })
+    .await
+    .ok(2);
+    let _: putfh::ResOk = reply.next(Op::Putfh);
+    let locked: lock::ResOk = reply.next(Op::Lock);
+    assert_eq!(locked.lock_stateid.seqid, 1, "locked once");
+}
+
+/// What another client has written since is not written over by a request that is resent.
+#[tokio::test]
+async fn bytes_are_written_once() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.client(b"writes").await;
+    let (filehandle, stateid) = opened(&mut rig, &mut client, "f").await;
+    let put = putfh::Args { filehandle };
+    let writes = write::Args { stateid, offset: 0, stable: StableHow::FileSync, data: bytes("one") };
+    let one = |c: &mut Ops<'_>| {
+        c.op(Op::Putfh, &put);
+        c.op(Op::Write, &writes);
+    };
+    lost(&mut rig, &mut client, one).await.ok(2);
+    client.compound(one).await.ok(2);
+    let mut other = rig.client(b"other").await;
+    let over = write::Args { stateid: Stateid::ANONYMOUS, data: bytes("two"), ..writes.clone() };
+    other
+        .compound(|c| {
+            c.op(Op::Putfh, &put);
+            c.op(Op::Write, &over);
+        })
+        .await
+        .ok(2);
+    rig.restart().await;
+    client.again(one).await.ok(2);
+    let reads = read::Args { stateid, offset: 0, count: 10 };
+    let mut reply = client
+        .compound(|c| {
+            c.op(Op::Putfh, &put);
+            c.op(Op::Read, &reads);
+        })
+        .await
+        .ok(2);
+    let _: putfh::ResOk = reply.next(Op::Putfh);
+    let found: read::ResOk = reply.next(Op::Read);
+    assert_eq!(found.data, bytes("two"));
+}
+
+/// SETATTR, LINK, and CLOSE, whose open is gone when it is asked for again.
+#[tokio::test]
+async fn a_file_is_closed_once() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.client(b"state").await;
+    let (filehandle, stateid) = opened(&mut rig, &mut client, "f").await;
+    let put = putfh::Args { filehandle };
+    lost(&mut rig, &mut client, |c| {
+        c.op(Op::Putfh, &put);
+        c.op(Op::Setattr, &setattr::Args { stateid, attributes: Fattr4::default() });
+    })
+    .await
+    .ok(2);
+    lost(&mut rig, &mut client, |c| {
+        c.op(Op::Putfh, &put);
+        c.op(Op::Savefh, &savefh::Args);
+        c.op(Op::Putrootfh, &ROOT);
+        c.op(Op::Link, &link::Args { name: bytes("g") });
+    })
+    .await
+    .ok(4);
+    let closes = close::Args { seqid: 0, open_stateid: stateid };
+    let close = |c: &mut Ops<'_>| {
+        c.op(Op::Putfh, &put);
+        c.op(Op::Close, &closes);
+    };
+    lost(&mut rig, &mut client, close).await.ok(2);
+    assert_eq!(client.compound(close).await.status, Nfsstat4::BadStateid);
+}
+
+/// Another request under the number of one that was carried out is no retry, and runs nothing.
+/// Spec: RFC 8881 §2.10.6.1.3.1.
+#[tokio::test]
+async fn a_false_retry_is_known_after_a_restart() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.client(b"false").await;
+    client.compound(|c| mkdir(c, "a")).await.ok(2);
+    rig.restart().await;
+    assert_eq!(client.again(|c| mkdir(c, "b")).await.status, Nfsstat4::SeqFalseRetry);
+    client.compound(|c| mkdir(c, "b")).await.ok(2);
+}
+
+/// The session is there after a restart, wherever its slots have got to; of its backchannel's slots nothing is known.
+/// Spec: RFC 8881 §2.10.13, §18.34.
+#[tokio::test]
+async fn a_session_outlives_its_server() {
+    let mut rig = Rig::start().await;
+    let mut client = rig.client(b"survivor").await;
+    let session = client.session;
+    for _ in 0..5 {
+        // Nothing of these is in the log.
+        client.compound(|c| c.op(Op::Putrootfh, &ROOT)).await.ok(1);
+    }
+    rig.restart().await;
+    client.sequence += 1;
+    let (flags, reply) = client.flagged(|c| c.op(Op::Putrootfh, &ROOT)).await;
+    reply.ok(1);
+    let down = status_flags::CB_PATH_DOWN | status_flags::CB_PATH_DOWN_SESSION;
+    assert_eq!(flags, down | status_flags::BACKCHANNEL_FAULT);
+    rig.restart().await;
+    let bind = bind_conn_to_session::Args {
+        session,
+        direction: bind_conn_to_session::DirectionAsked::BackOrBoth,
+        rdma_mode: false,
+    };
+    assert_eq!(client.bare(|c| c.op(Op::BindConnToSession, &bind)).await.status, Nfsstat4::Ok);
+    client.sequence += 1;
+    let (flags, reply) = client.flagged(|c| c.op(Op::Putrootfh, &ROOT)).await;
+    reply.ok(1);
+    assert_eq!(flags, status_flags::BACKCHANNEL_FAULT, "how far its slots are nobody knows");
+    // CREATE_SESSION's own retry gives the same one.
+    rig.restart().await;
+    client.create_sequence -= 1;
+    assert_eq!(client.create_session().await.session, session);
+    client.sequence = 100;
+    client.compound(|c| mkdir(c, "a")).await.ok(2);
+    assert_eq!(client.destroy_session().await, Nfsstat4::Ok);
+    rig.restart().await;
+    assert_eq!(client.compound(|c| mkdir(c, "b")).await.status, Nfsstat4::Badsession);
+    assert_eq!(client.destroy_session().await, Nfsstat4::Badsession);
+}

@@ -1,0 +1,96 @@
+//! Exactly once: a command that names its request is carried out the first time only, and answers the same every time.
+//!
+//! INVARIANT: what a command of a request came to is recorded in the transaction that has its effect.
+//! INVARIANT: once a slot has a record of a sequence, or its session was taken up, nothing that was asked before is carried out.
+//! Spec: docs/protocol/sessions.md §2.
+
+use mds_namespace::{FsError, Txn, View};
+use postcard::ser_flavors::Size;
+
+use super::table;
+use crate::command::{Origin, Outcome, Refusal};
+use crate::key;
+use crate::limits::{RECORDED_BYTES_MAX, RECORDED_PER_SLOT_MAX};
+use crate::record::{Recorded, SlotRecord, StoredSession};
+use crate::state;
+
+/// What is known of the request that a command names.
+pub(super) enum Known {
+    /// This operation of it was carried out, and came to this.
+    Before(Outcome),
+    /// This operation was not. What is recorded of it so far, or of nothing yet.
+    New(SlotRecord),
+}
+
+/// Looks a command's request up.
+///
+/// # Errors
+/// `UnknownSession`, `Superseded`, `FalseRetry`: the command must not be carried out.
+pub(super) fn look(view: &dyn View, origin: &Origin) -> Result<Known, Refusal> {
+    let session: StoredSession =
+        state::read(view, &key::session(&origin.session))?.ok_or(Refusal::UnknownSession)?;
+    if session.record.fore.requests_max <= origin.slot {
+        return Err(Refusal::UnknownSession);
+    }
+    if session.tenure != origin.tenure {
+        return Err(Refusal::Superseded);
+    }
+    let fresh = || SlotRecord { sequence: origin.sequence, request: origin.request, outcomes: Vec::new() };
+    let Some(recorded) = state::read::<SlotRecord>(view, &key::slot(&origin.session, origin.slot))? else {
+        return Ok(Known::New(fresh()));
+    };
+    match origin.sequence.wrapping_sub(recorded.sequence) {
+        0 if recorded.request != origin.request => Err(Refusal::FalseRetry),
+        0 => match recorded.of(origin.operation) {
+            Some(outcome) => Ok(Known::Before(outcome.clone())),
+            None if RECORDED_PER_SLOT_MAX <= recorded.outcomes.len() => Err(Refusal::TableFull),
+            None => Ok(Known::New(recorded)),
+        },
+        // Half of the number space is before.
+        ahead if ahead <= wire_session::limits::SEQUENCE_AHEAD_MAX => Ok(Known::New(fresh())),
+        _ => Err(Refusal::Superseded),
+    }
+}
+
+/// Records what a command came to, unless its session went with it or it is to be looked at again.
+pub(super) fn record(
+    txn: &mut dyn Txn,
+    origin: &Origin,
+    mut slot: SlotRecord,
+    outcome: &Outcome,
+) -> Result<(), FsError> {
+    if *outcome == Outcome::Refused(Refusal::ContentMoved)
+        || txn.get(&key::session(&origin.session))?.is_none()
+    {
+        return Ok(());
+    }
+    slot.outcomes.push(Recorded { operation: origin.operation, outcome: cut(outcome) });
+    table::put(txn, &key::slot(&origin.session, origin.slot), &slot).map_err(|refusal| match refusal {
+        Refusal::Namespace(error) => error,
+        refusal => FsError::Store(refusal.to_string()),
+    })
+}
+
+/// What the reply needs of an outcome. What else is in it is work that stands in the store by itself.
+fn cut(outcome: &Outcome) -> Outcome {
+    let cut = match outcome {
+        Outcome::Opened(opened) => {
+            let mut opened = opened.clone();
+            opened.truncated = None;
+            Outcome::Opened(opened)
+        }
+        Outcome::Attributes(answer) => {
+            let mut answer = answer.clone();
+            answer.truncated = None;
+            Outcome::Attributes(answer)
+        }
+        Outcome::Removed(removed) => {
+            let mut removed = removed.clone();
+            removed.wrote = Vec::new();
+            Outcome::Removed(removed)
+        }
+        whole => whole.clone(),
+    };
+    let bytes = postcard::serialize_with_flavor(&cut, Size::default()).unwrap_or(usize::MAX);
+    if bytes <= RECORDED_BYTES_MAX { cut } else { Outcome::Done }
+}
