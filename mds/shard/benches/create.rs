@@ -1,21 +1,25 @@
 //! How fast one replica on a real disk carries out CREATE, beside what the disk itself needs for a flush.
 //!
-//! Prints proposals per second and latencies at 1, 16 and 64 concurrent proposers. Takes the directory to use as its
+//! Prints proposals per second and latencies at 1, 16 and 64 concurrent proposers, without an origin and in a session, where what a
+//! command came to is recorded with it. Takes the directory to use as its
 //! argument; without one, a temporary directory.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use env::memory::net::MemoryNet;
 use env::os::{OsClock, OsEntropy, Preference, open_disk};
 use env::{Env, OpenMode};
 use mds_namespace::{Caller, Kind, ROOT_INO, SetAttributes};
+use mds_shard::command::client::ExchangeId;
 use mds_shard::command::data::Format;
 use mds_shard::command::namespace::Create;
+use mds_shard::command::session::CreateSession;
 use mds_shard::command::{Command, Outcome};
-use mds_shard::{NodeConfig, Shard};
+use mds_shard::{NodeConfig, Origin, Shard};
+use wire_session::server::record::{ChannelBounds, SessionRecord, session_id};
 
 const FLUSHES: usize = 400;
 const SECONDS_EACH: u64 = 3;
@@ -76,9 +80,48 @@ async fn fill(env: &Env, dir: &Path) {
         root_mode: 0o755,
     });
     shard.propose(None, format).await.expect("formats");
+    let session = session(&shard).await;
+    let sequence = Arc::new(AtomicU32::new(1));
     for proposers in [1, 16, 64] {
-        measure(env, &shard, proposers).await;
+        measure(env, &shard, proposers, None).await;
+        measure(env, &shard, proposers, Some((session, Arc::clone(&sequence)))).await;
     }
+}
+
+/// A session with a slot for each proposer.
+async fn session(shard: &Shard) -> [u8; 16] {
+    let principal = b"bench".to_vec();
+    let exchange = ExchangeId {
+        owner: b"bench".to_vec(),
+        verifier: [1; 8],
+        principal: principal.clone(),
+        update: false,
+        implementation: String::new(),
+    };
+    let known = shard.propose(None, Command::ExchangeId(exchange)).await;
+    let Ok(Outcome::Client(client)) = known else { panic!("{known:?}") };
+    let bounds = ChannelBounds {
+        request_bytes_max: 1 << 20,
+        response_bytes_max: 1 << 20,
+        response_cached_bytes_max: 4096,
+        operations_max: 8,
+        requests_max: 64,
+    };
+    let record = SessionRecord {
+        id: session_id(client.client, client.sequence, 1),
+        client: client.client,
+        sequence: client.sequence,
+        minor_version: 2,
+        fore: bounds,
+        back: ChannelBounds { requests_max: 1, ..bounds },
+        back_wanted: false,
+        program: 0,
+        credential: None,
+    };
+    let id = record.id;
+    let made = shard.propose(None, Command::CreateSession(CreateSession { record, principal })).await;
+    assert!(matches!(made, Ok(Outcome::SessionCreated(_))), "{made:?}");
+    id
 }
 
 /// A block overwritten in place and flushed, again and again.
@@ -96,19 +139,30 @@ async fn flushes(env: &Env, dir: &Path) {
     report("disk: 4 KiB write + flush", &mut times, 0);
 }
 
-async fn measure(env: &Env, shard: &Shard, proposers: usize) {
+async fn measure(env: &Env, shard: &Shard, proposers: usize, session: Option<([u8; 16], Arc<AtomicU32>)>) {
+    let how = if session.is_some() { "in a session" } else { "without origin" };
     let next = Arc::new(AtomicU64::new(0));
     let flushes = shard.status().log_flushes;
     let end = env.clock.monotonic_ns() + SECONDS_EACH * 1_000_000_000;
     let tasks: Vec<_> = (0..proposers)
         .map(|proposer| {
-            let (env, shard, next) = (env.clone(), shard.clone(), Arc::clone(&next));
+            let (env, shard, next, session) =
+                (env.clone(), shard.clone(), Arc::clone(&next), session.clone());
             tokio::spawn(async move {
                 let mut times = Vec::new();
                 while env.clock.monotonic_ns() < end {
-                    let name = format!("{proposers}-{proposer}-{}", next.fetch_add(1, Ordering::Relaxed));
+                    let name =
+                        format!("{proposers}-{proposer}-{how}-{}", next.fetch_add(1, Ordering::Relaxed));
+                    let origin = session.as_ref().map(|(session, sequence)| Origin {
+                        session: *session,
+                        slot: u32::try_from(proposer).expect("few"),
+                        sequence: sequence.fetch_add(1, Ordering::Relaxed),
+                        operation: 1,
+                        request: 0,
+                        tenure: 1,
+                    });
                     let began = env.clock.monotonic_ns();
-                    let outcome = shard.propose(None, create(name)).await;
+                    let outcome = shard.propose(origin, create(name)).await;
                     times.push(env.clock.monotonic_ns() - began);
                     assert!(matches!(outcome, Ok(Outcome::Entry(_))), "{outcome:?}");
                 }
@@ -121,7 +175,7 @@ async fn measure(env: &Env, shard: &Shard, proposers: usize) {
         times.extend(task.await.expect("a proposer"));
     }
     let flushes = shard.status().log_flushes - flushes;
-    report(&format!("create, {proposers} proposers"), &mut times, flushes);
+    report(&format!("create {how}, {proposers} proposers"), &mut times, flushes);
 }
 
 fn create(name: String) -> Command {
