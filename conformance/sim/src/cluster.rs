@@ -386,9 +386,11 @@ pub(crate) fn metadata_addresses() -> Vec<SocketAddr> {
 fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<dyn MetaStore> {
     match planted {
         Planted::ReplicaForgets if node != 1 => Arc::clone(store) as Arc<dyn MetaStore>,
-        Planted::StaleViews | Planted::ReplicaForgets | Planted::EntryStays | Planted::LocksHidden => {
-            Arc::new(PlantedStore::new(Arc::clone(store), planted))
-        }
+        Planted::StaleViews
+        | Planted::ReplicaForgets
+        | Planted::EntryStays
+        | Planted::LocksHidden
+        | Planted::RecordsForgotten => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
         Planted::Nothing | Planted::SyncLies | Planted::RunsTwice => Arc::clone(store) as Arc<dyn MetaStore>,
     }
 }

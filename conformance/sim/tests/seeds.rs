@@ -80,6 +80,12 @@ fn a_request_that_runs_twice_is_found() {
     found("runs-twice", "0.2", 1..6, "names of directory");
 }
 
+/// Without records a request that is resent after its server died runs a second time.
+#[test]
+fn records_that_are_forgotten_are_found() {
+    found("records-forgotten", "0.4", 1..9, "names of directory");
+}
+
 #[test]
 fn a_replica_that_forgets_is_found() {
     found("replica-forgets", "0.2", 1..6, "replicas:");

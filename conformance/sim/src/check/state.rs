@@ -43,6 +43,8 @@ pub(crate) fn nothing_left(store: &dyn MetaStore, gone: &BTreeSet<DataServerId>)
     left("orphans", &|key| key.first() == Some(&keys::TAG_ORPHAN))?;
     left("work items", &|key| key.first() == Some(&keys::TAG_WORK))?;
     left("clients", &begins(key::CLIENTS))?;
+    left("sessions", &begins(b"state/session/"))?;
+    left("records of slots", &begins(b"state/slot/"))?;
     left("opens", &begins(b"state/open/"))?;
     left("open-owners", &begins(b"state/opener/"))?;
     left("share reservations", &begins(b"state/shares/"))?;

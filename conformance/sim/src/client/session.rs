@@ -1,8 +1,8 @@
 //! A client's session: slots, resends, and what to do when the server that it talked to is gone.
 //!
 //! A client knows all metadata servers and asks one after the other: addresses do not move between them yet. A request that got no
-//! answer is sent again on its slot, over a new connection, while its session lives. If the session is lost first, nobody
-//! can tell whether the request ran.
+//! answer is sent again on its slot, over a new connection and to another server if need be, while its session lives: sessions
+//! outlive servers. Only if the client's lease runs out is the session lost, and nobody can tell whether the request ran.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ use crate::record::Record;
 const NFS: u32 = 100_003;
 const SLOTS: u32 = 8;
 const CALL_MS: u64 = 4_000;
-/// Times that a request is sent before its server is given up.
+/// Times that requests are sent in vain before their server is given up.
 const SENDS_MAX: u32 = 3;
 /// Times in a row that a server asks for patience before another one is tried.
 const DELAYS_MAX: u32 = 8;
@@ -43,15 +43,25 @@ pub(crate) enum Called {
 /// A session as it is used.
 #[derive(Clone)]
 struct Live {
-    rpc: RpcClient,
     session: SessionId,
     serial: u64,
+}
+
+/// Where a session's requests go.
+#[derive(Clone)]
+struct Route {
+    rpc: RpcClient,
+    number: u64,
 }
 
 struct State {
     server: usize,
     live: Option<Live>,
+    /// There is one while there is a session.
+    route: Option<Route>,
     serial: u64,
+    /// Counts what may have made a server forget replies, or another one take the session up.
+    disturbed: u64,
     slots: RequesterSlots,
     clientid: u64,
     delays: u32,
@@ -83,7 +93,9 @@ impl Client {
         let state = State {
             server: number % servers.len(),
             live: None,
+            route: None,
             serial: 0,
+            disturbed: 0,
             slots: RequesterSlots::new(SLOTS),
             clientid: 0,
             delays: 0,
@@ -163,32 +175,41 @@ impl Client {
             cache_this: true,
         };
         let mut may_have_run = false;
-        let unless = |may_have_run: bool| may_have_run.then_some(Called::Unknown);
+        let unless = |may_have_run: bool| {
+            may_have_run.then(|| {
+                self.record.count("fate unknown");
+                Called::Unknown
+            })
+        };
         for sends in 1.. {
+            let Some((route, disturbed)) = self.route(live.serial) else { return unless(may_have_run) };
             let sent_ns = self.now_ns();
-            let answer = self.send(live, in_session(&args, operations, count)).await;
+            let answer = self.send(&route, in_session(&args, operations, count)).await;
             match answer {
-                Ok(bytes) => match self.judge(live, &args, &bytes) {
+                Ok((bytes, connection)) => match self.judge(live, &args, &bytes) {
                     Judged::Answered => {
                         self.renewed(sent_ns);
-                        self.send_again(live, &args, operations, count, &bytes).await;
+                        if may_have_run {
+                            self.record.count("answered when sent again");
+                        }
+                        let first = First { route, disturbed, connection, bytes: &bytes };
+                        self.send_again(&first, &args, operations, count).await;
                         self.give_back(live, taken);
                         let mut reply = Reply::begin(&bytes)?;
                         let _: sequence::ResOk = reply.next(Op::Sequence).ok()?;
                         return Some(Called::Reply(reply));
                     }
-                    Judged::Later => self.pause(100).await,
+                    Judged::Later => {
+                        // It may be that the server does not know what became of it.
+                        may_have_run = true;
+                        self.disturb(live.serial, (sends % DELAYS_MAX == 0).then_some(route.number));
+                        self.pause(100).await;
+                    }
                     Judged::SessionGone => return unless(may_have_run),
                 },
                 Err(error) => {
                     may_have_run |= !matches!(error, CallError::Connect { .. } | CallError::Hello { .. });
-                    if self.state.lock().serial != live.serial {
-                        return unless(may_have_run);
-                    }
-                    if SENDS_MAX <= sends {
-                        self.leave(live.serial, true);
-                        return unless(may_have_run);
-                    }
+                    self.disturb(live.serial, (sends % SENDS_MAX == 0).then_some(route.number));
                     self.record.count("request sent again");
                     self.pause(200).await;
                 }
@@ -197,20 +218,48 @@ impl Client {
         None
     }
 
-    async fn send(&self, live: &Live, request: Writer) -> Result<Bytes, CallError> {
-        let connection = live.rpc.connection().await?;
+    /// Where to send a request of this session, and how often it was disturbed; `None` if it is lost.
+    fn route(&self, serial: u64) -> Option<(Route, u64)> {
+        let state = self.state.lock();
+        let route = state.route.clone().filter(|_| state.serial == serial)?;
+        Some((route, state.disturbed))
+    }
+
+    /// Something went wrong with a request. The session goes to the next server if it still is on the given route.
+    fn disturb(&self, serial: u64, leaves: Option<u64>) {
+        let mut state = self.state.lock();
+        state.disturbed += 1;
+        let here = state.route.as_ref().map(|route| route.number);
+        if state.serial != serial || leaves.is_none() || here != leaves {
+            return;
+        }
+        state.server = (state.server + 1) % self.servers.len();
+        let rpc = self.rpc_to(self.servers[state.server]);
+        let number = state.disturbed;
+        state.route = Some(Route { rpc, number });
+        drop(state);
+        self.record.count("session moved on");
+    }
+
+    fn rpc_to(&self, server: SocketAddr) -> RpcClient {
+        RpcClient::new(Arc::clone(&self.env.net), Arc::clone(&self.env.clock), server, Limits::default())
+    }
+
+    /// An answer, and the connection that it came on.
+    async fn send(&self, route: &Route, request: Writer) -> Result<(Bytes, u64), CallError> {
+        let connection = route.rpc.connection().await?;
         let answer = connection.call(NFS, 4, 1, &credential(), request, CALL_MS).await;
         if matches!(answer, Err(CallError::Timeout)) {
             // RFC 8881 §2.9.2: nothing is sent twice on one connection.
             connection.close();
         }
-        answer.map(|mut reader| reader.rest())
+        answer.map(|mut reader| (reader.rest(), connection.id()))
     }
 
     fn judge(&self, live: &Live, args: &sequence::Args, bytes: &Bytes) -> Judged {
         let Some(mut reply) = Reply::begin(bytes) else {
             self.record.broken("a reply that no client can read".to_owned());
-            self.leave(live.serial, false);
+            self.leave(live.serial);
             return Judged::SessionGone;
         };
         match reply.status(Op::Sequence) {
@@ -226,33 +275,40 @@ impl Client {
                         status.name()
                     ));
                 }
-                self.leave(live.serial, false);
+                self.leave(live.serial);
                 Judged::SessionGone
             }
         }
     }
 
-    /// Now and then sends what was answered once more: the answer must be the same, and nothing may run twice.
-    async fn send_again(
-        &self,
-        live: &Live,
-        args: &sequence::Args,
-        operations: &Bytes,
-        count: u32,
-        bytes: &Bytes,
-    ) {
-        if !self.chance.lock().percent(3) {
+    /// Now and then sends what was answered once more: nothing may run twice, and the answer must be the same, unless a server that had
+    /// it is gone: then what only reads is read again.
+    async fn send_again(&self, first: &First<'_>, args: &sequence::Args, operations: &Bytes, count: u32) {
+        let (again, late) = {
+            let mut chance = self.chance.lock();
+            (chance.percent(3), chance.percent(30))
+        };
+        if !again {
             return;
         }
-        let again = self.send(live, in_session(args, operations, count)).await;
-        let Ok(again) = again else { return };
+        if late {
+            // By then the server may have died and come back.
+            self.pause(4_000).await;
+        }
+        let again = self.send(&first.route, in_session(args, operations, count)).await;
+        let Ok((again, connection)) = again else { return };
         let session_gone =
             Reply::begin(&again).is_some_and(|mut reply| reply.status(Op::Sequence) != Nfsstat4::Ok);
         if session_gone {
             return;
         }
         self.record.count("request sent twice");
-        if again != *bytes {
+        if again == *first.bytes || connection != first.connection {
+            return;
+        }
+        // Another worker's request may be what disturbed the session, and it may still wait for its answer.
+        self.env.clock.sleep_ms(u64::from(SENDS_MAX) * CALL_MS).await;
+        if self.state.lock().disturbed == first.disturbed {
             self.record
                 .broken(format!("client {}: a request that was sent twice had two answers", self.number));
         }
@@ -280,24 +336,25 @@ impl Client {
         let mut state = self.state.lock();
         state.delays += 1;
         let enough = DELAYS_MAX < state.delays;
-        drop(state);
+        let here = state.route.as_ref().map(|route| route.number).filter(|_| enough);
         if enough {
-            self.leave(serial, true);
+            state.delays = 0;
         }
+        drop(state);
+        self.disturb(serial, here);
     }
 
-    /// Gives a session up; and its server.
-    fn leave(&self, serial: u64, server_too: bool) {
+    /// Gives a session up.
+    fn leave(&self, serial: u64) {
         let mut state = self.state.lock();
         if state.serial != serial || state.live.is_none() {
             return;
         }
         state.live = None;
+        state.route = None;
         state.delays = 0;
         state.serial += 1;
-        if server_too {
-            state.server = (state.server + 1) % self.servers.len();
-        }
+        state.disturbed += 1;
         drop(state);
         self.record.count("session lost");
         self.freed.notify_waiters();
@@ -321,8 +378,7 @@ impl Client {
     }
 
     async fn try_session(&self, server: SocketAddr) -> Option<()> {
-        let limits = Limits::default();
-        let rpc = RpcClient::new(Arc::clone(&self.env.net), Arc::clone(&self.env.clock), server, limits);
+        let rpc = self.rpc_to(server);
         let known: exchange_id::ResOk =
             self.ask(&rpc, Op::ExchangeId, bare(Op::ExchangeId, &self.identity())).await?;
         let args = create_session::Args {
@@ -346,7 +402,9 @@ impl Client {
             state.clientid = known.clientid;
             state.serial += 1;
             state.slots = RequesterSlots::new(SLOTS);
-            state.live = Some(Live { rpc, session: created.session, serial: state.serial });
+            state.disturbed += 1;
+            state.live = Some(Live { session: created.session, serial: state.serial });
+            state.route = Some(Route { rpc, number: state.disturbed });
         }
         self.record.count("session made");
         if known.flags & exchange_id::flags::CONFIRMED_R == 0 {
@@ -383,6 +441,14 @@ impl Client {
             }
         }
     }
+}
+
+/// The first answer to a request, and how it came.
+struct First<'a> {
+    route: Route,
+    disturbed: u64,
+    connection: u64,
+    bytes: &'a Bytes,
 }
 
 enum Judged {

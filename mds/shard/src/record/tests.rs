@@ -149,7 +149,7 @@ fn outcomes_have_their_bytes() {
     let extent = ExtentRecord {
         extent: ExtentId { ino: 300, index: 1 },
         home: DataServerId(2),
-        backups: vec![Backup { server: DataServerId(3), filling: true }],
+        backups: vec![Backup { server: DataServerId(3), since: Epoch(6), filling: true }],
         epoch: Epoch(4),
         pending_work: Some(5),
         code: Some(Profile::FourPlusTwo),
@@ -162,6 +162,7 @@ fn outcomes_have_their_bytes() {
     };
     let state = "016162636465666768696a6b6c";
     let file = "ac020100a4030102030405060107020804090001";
+    let code = "0103342b32";
     for (outcome, bytes) in [
         (Outcome::Opened(Box::new(opened)), format!("05{state}{file}0a0b0100")),
         (Outcome::Entry(Box::new(EntryAnswer { inode: inode.clone(), directory })), format!("07{file}0a0b")),
@@ -169,7 +170,7 @@ fn outcomes_have_their_bytes() {
         (Outcome::Inode(Box::new(inode.clone())), format!("0a{file}")),
         (
             Outcome::Layout(LayoutAnswer { stateid, extent, inode }),
-            format!("10{state}ac02010201030104010501{}{file}", "03342b32"),
+            format!("10{state}ac02010201030601040105{code}{file}"),
         ),
         (Outcome::LayoutReturned(None), "1100".to_owned()),
         (Outcome::Refused(Refusal::LockDenied(conflict)), "000d01020103016f".to_owned()),
