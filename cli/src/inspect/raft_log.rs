@@ -2,12 +2,10 @@
 //!
 //! Spec: docs/formats/raft_log.md.
 
-use mds_shard::command::Entry;
+use mds_shard::{Entry, EntryError};
 use wal::RecordHeader;
 
 use super::words;
-
-const ENTRY_VERSION: u8 = 2;
 
 /// One line about a record. Its payload is read only for entries.
 pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> String {
@@ -33,12 +31,11 @@ fn unreadable() -> String {
 }
 
 fn command(payload: &[u8]) -> String {
-    let Some((&version, rest)) = payload.split_first() else { return "empty command".to_owned() };
-    if version != ENTRY_VERSION {
-        return format!("command of version {version}");
-    }
-    match postcard::take_from_bytes::<Entry>(rest) {
-        Ok((entry, [])) => words::command(&entry),
-        Ok(_) | Err(_) => format!("command that does not decode, {} bytes", payload.len()),
+    match Entry::decode(payload) {
+        Ok(entry) => words::command(&entry),
+        Err(EntryError::Version(version)) => {
+            format!("command of version {}", version.map_or_else(|| "none".to_owned(), |v| v.to_string()))
+        }
+        Err(_) => format!("command that does not decode, {} bytes", payload.len()),
     }
 }

@@ -19,6 +19,7 @@ use openraft::impls::leader_id_std::LeaderId;
 use openraft::impls::{BasicNode, BoxedErrorSource, InlineBatch, OneshotResponder, TokioRuntime};
 use openraft::vote::RaftLeaderId;
 
+pub use entry::EntryError;
 pub(crate) use entry::{Answer, EncodedEntry};
 
 /// What a node of a shard is called.

@@ -25,7 +25,7 @@ const CLOSE_VARIANT: u32 = 6;
 
 /// Why bytes are no entry, or an entry has no bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum EntryError {
+pub enum EntryError {
     /// It is longer than a log entry may be.
     #[error("entry of {0} bytes is too long")]
     TooLong(usize),
@@ -60,11 +60,21 @@ impl EncodedEntry {
     }
 
     pub(crate) fn decode(&self) -> Result<Entry, EntryError> {
-        match self.0.split_first() {
+        Entry::decode(&self.0)
+    }
+}
+
+impl Entry {
+    /// What the payload of an entry's record in the log says (docs/formats/raft_log.md).
+    ///
+    /// # Errors
+    /// [`EntryError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, EntryError> {
+        match bytes.split_first() {
             Some((&ENTRY_VERSION, rest)) => whole(rest),
             Some((&ENTRY_VERSION_UNKEPT, rest)) => {
                 let (now_unix_ns, _, command): (u64, Option<OriginUnkept>, Command) = whole(rest)?;
-                Ok(Entry { now_unix_ns, origin: None, command })
+                Ok(Self { now_unix_ns, origin: None, command })
             }
             version => Err(EntryError::Version(version.map(|(first, _)| *first))),
         }
