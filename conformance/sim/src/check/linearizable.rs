@@ -132,22 +132,22 @@ fn with_choices<M: Model>(
 }
 
 fn explain<A: Debug, R: Debug>(acts: &[Acted<A, R>], done: &[u64], state: &impl Debug) -> String {
-    let seconds = |ns: u64| ns as f64 / 1e9;
-    let mut text = format!("no order goes further than to {state:?}; what is left begins with");
-    let left: Vec<&Acted<A, R>> =
-        acts.iter().enumerate().filter(|(at, _)| !is_done(done, *at)).map(|(_, act)| act).collect();
-    for act in left
-        .iter()
-        .filter(|act| act.answer.is_some())
-        .take(6)
-        .chain(left.iter().filter(|act| act.answer.is_none()).take(4))
-    {
-        let Acted { client, asked_ns, answer, act } = act;
-        let answer = match answer {
-            Some((ns, answer)) => format!("{answer:?} at {:.6}", seconds(*ns)),
-            None => "?".to_owned(),
-        };
-        text += &format!("\n    client {client} at {:.6}: {act:?} -> {answer}", seconds(*asked_ns));
-    }
+    let mut text = format!("no order goes further than to {state:?}, behind");
+    let (placed, left): (Vec<_>, Vec<_>) = acts.iter().enumerate().partition(|(at, _)| is_done(done, *at));
+    placed.iter().rev().take(8).rev().for_each(|(_, act)| text += &line(act));
+    text += "\n  what is left begins with";
+    let answered = left.iter().filter(|(_, act)| act.answer.is_some()).take(6);
+    let open = left.iter().filter(|(_, act)| act.answer.is_none()).take(4);
+    answered.chain(open).for_each(|(_, act)| text += &line(act));
     text
+}
+
+fn line<A: Debug, R: Debug>(acted: &Acted<A, R>) -> String {
+    let seconds = |ns: u64| ns as f64 / 1e9;
+    let Acted { client, asked_ns, answer, act } = acted;
+    let answer = match answer {
+        Some((ns, answer)) => format!("{answer:?} at {:.6}", seconds(*ns)),
+        None => "?".to_owned(),
+    };
+    format!("\n    client {client} at {:.6}: {act:?} -> {answer}", seconds(*asked_ns))
 }

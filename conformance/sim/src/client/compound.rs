@@ -74,6 +74,8 @@ fn header(count: u32) -> Writer {
 pub(crate) struct Reply {
     pub(crate) status: Nfsstat4,
     pub(crate) count: u32,
+    /// An earlier send of the request may have been carried out, at a server that never answered it.
+    pub(crate) sent_before: bool,
     reader: Reader,
 }
 
@@ -82,7 +84,7 @@ impl Reply {
     pub(crate) fn begin(bytes: &Bytes) -> Option<Self> {
         let mut reader = Reader::new(bytes.clone());
         let header = ReplyHeader::decode(&mut reader).ok()?;
-        Some(Self { status: header.status, count: header.op_count, reader })
+        Some(Self { status: header.status, count: header.op_count, sent_before: false, reader })
     }
 
     /// The status of the next result.

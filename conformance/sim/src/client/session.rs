@@ -196,6 +196,7 @@ impl Client {
                         self.send_again(&first, &args, operations, count).await;
                         self.give_back(live, taken);
                         let mut reply = Reply::begin(&bytes)?;
+                        reply.sent_before = may_have_run;
                         let _: sequence::ResOk = reply.next(Op::Sequence).ok()?;
                         return Some(Called::Reply(reply));
                     }
