@@ -9,6 +9,22 @@ use serde::{Deserialize, Serialize};
 /// Inode number: the owning shard in the top 16 bits, a sequence below (docs/formats/namespace.md).
 pub type Ino = u64;
 
+/// Bits of an inode number below its shard.
+pub const SEQUENCE_BITS: u32 = 48;
+
+/// The shard that an inode number belongs to.
+#[must_use]
+pub const fn shard_of(ino: Ino) -> u16 {
+    let [high, low, ..] = ino.to_be_bytes();
+    u16::from_be_bytes([high, low])
+}
+
+/// The first number of a shard: of inodes, work items and groups.
+#[must_use]
+pub const fn first_of_shard(shard: u16) -> u64 {
+    ((shard as u64) << SEQUENCE_BITS) + 1
+}
+
 /// The root directory of a file system: shard 0, sequence 1.
 pub const ROOT_INO: Ino = 1;
 

@@ -147,6 +147,17 @@ pub fn extent_of(key: &[u8]) -> Option<ExtentId> {
     Some(ExtentId { ino, index: u32::from_be_bytes(key[9..].try_into().ok()?) })
 }
 
+/// The inode number of a key that an act on several shards may write: inode, directory entry, target of a symlink, orphan.
+#[must_use]
+pub fn ino_of_name_key(key: &[u8]) -> Option<Ino> {
+    let bytes = match *key.first()? {
+        TAG_INODE | TAG_SYMLINK | TAG_ORPHAN => 9,
+        TAG_DIRENT => 17,
+        _ => return None,
+    };
+    (key.len() == bytes).then(|| u64::from_be_bytes(*key[1..].first_chunk().expect("eight bytes at least")))
+}
+
 fn of_extent(tag: u8, id: ExtentId) -> [u8; 13] {
     let mut key = [0; 13];
     key[0] = tag;

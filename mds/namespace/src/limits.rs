@@ -21,6 +21,9 @@ pub const LINKS_MAX: u32 = 1_000_000;
 /// Most directories between an object and the root that an operation will walk; deeper trees can't be made.
 pub const DEPTH_MAX: u32 = 1 << 20;
 
+/// Keys that an act on several shards may write in one of them: a rename in one directory pair and what it replaces are ten.
+pub const PART_WRITES_MAX: usize = 32;
+
 /// Cookies tried for one name before a directory is called full: the low byte of a cookie.
 pub const COOKIES_PER_NAME: u64 = 256;
 

@@ -24,3 +24,4 @@ pub mod setattr;
 pub mod size;
 pub mod statfs;
 pub mod work;
+pub mod write_part;

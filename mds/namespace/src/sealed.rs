@@ -10,9 +10,11 @@ use layout::ec::{Group, GroupId, ImageId};
 use layout::{EXTENT_BYTES, Epoch, ExtentId};
 
 use crate::codec::{put_u64, u32_at, u64_at};
+use crate::inode::{first_of_shard, shard_of};
 use crate::keys;
 use crate::limits::EXTENT_IMAGES_MAX;
 use crate::store::{StoreError, Txn, View};
+use crate::superblock;
 
 /// Bytes of the images of an extent before the first one.
 const IMAGES_HEAD_BYTES: usize = 24;
@@ -228,10 +230,10 @@ pub(crate) fn put_group(txn: &mut dyn Txn, group: &Group) -> Result<(), StoreErr
     txn.put(&keys::group(group.shape().group()), &group.encode())
 }
 
-/// Takes the next number of a group, of shard 0.
+/// Takes the next number of a group, of this shard.
 pub(crate) fn next_group(txn: &mut dyn Txn) -> Result<GroupId, StoreError> {
     let next = group_counter(txn)?;
-    assert!(next < 1 << 48, "the sequence of a shard fits below its number");
+    assert!(shard_of(next) == shard_of(next + 1), "the sequence of a shard fits below its number");
     let mut out = [0; GROUP_COUNTER_BYTES];
     out[0] = VERSION;
     put_u64(&mut out, 8, next + 1);
@@ -244,9 +246,9 @@ pub(crate) fn next_group(txn: &mut dyn Txn) -> Result<GroupId, StoreError> {
 /// # Errors
 /// [`StoreError`].
 pub fn group_counter(view: &dyn View) -> Result<u64, StoreError> {
-    let mut found = Ok(1);
-    view.read(&keys::GROUP_COUNTER, &mut |value| found = decode_group_counter(value))?;
-    found
+    let mut found = None;
+    view.read(&keys::GROUP_COUNTER, &mut |value| found = Some(decode_group_counter(value)))?;
+    found.unwrap_or_else(|| Ok(first_of_shard(superblock::shard(view)?)))
 }
 
 fn decode_group_counter(value: &[u8]) -> Result<u64, StoreError> {

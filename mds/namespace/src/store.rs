@@ -6,8 +6,10 @@
 //! INVARIANT: a transaction dropped without `commit` leaves nothing behind.
 
 pub mod disk;
+pub mod draft;
 pub mod mem;
 mod overlay;
+pub mod spread;
 pub mod transfer;
 
 use std::ops::ControlFlow;
@@ -108,6 +110,20 @@ pub trait View {
     /// As [`MetaStore::waits`].
     fn waits(&self) -> bool {
         true
+    }
+}
+
+impl<V: View + ?Sized> View for &V {
+    fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        (**self).read(key, visit)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        (**self).range(from, to, visit)
+    }
+
+    fn waits(&self) -> bool {
+        (**self).waits()
     }
 }
 

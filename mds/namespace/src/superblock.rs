@@ -3,7 +3,7 @@
 //! INVARIANT: counters only grow, but for the count of inodes.
 
 use crate::codec::{put_u64, u64_at};
-use crate::inode::Ino;
+use crate::inode::{Ino, shard_of};
 use crate::keys;
 use crate::store::{StoreError, Txn, View};
 
@@ -90,7 +90,7 @@ fn checked(value: &[u8]) -> Result<&[u8; SUPERBLOCK_BYTES], StoreError> {
 /// What comes next, and how much there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
-    /// Sequence part of the next inode number.
+    /// The next inode number.
     pub next_inode: u64,
     /// Number of the next work item.
     pub next_work: u64,
@@ -126,15 +126,43 @@ fn decode_counters(value: &[u8]) -> Result<Counters, StoreError> {
     Ok(Counters { next_inode: u64_at(value, 4), next_work: u64_at(value, 12), inodes: u64_at(value, 20) })
 }
 
-/// Takes the next inode number of shard 0 and counts the inode.
+/// Takes the next inode number of this shard and counts the inode.
 pub(crate) fn next_ino(txn: &mut dyn Txn) -> Result<Ino, StoreError> {
     let mut counters = counters(txn)?;
     let ino = counters.next_inode;
-    assert!(ino < 1 << 48, "the sequence of a shard fits below its number");
     counters.next_inode += 1;
+    assert!(shard_of(ino) == shard_of(counters.next_inode), "the sequence of a shard fits below its number");
     counters.inodes += 1;
     put_counters(txn, &counters)?;
     Ok(ino)
+}
+
+/// The shard that this store is.
+///
+/// # Errors
+/// As [`superblock`].
+pub fn shard(view: &dyn View) -> Result<u16, StoreError> {
+    Ok(shard_of(counters(view)?.next_inode))
+}
+
+/// Sets `count` inode numbers aside for whoever asks, and answers the first. Those that are not used are lost.
+///
+/// # Errors
+/// As [`superblock`].
+pub fn reserve_inodes(txn: &mut dyn Txn, count: u32) -> Result<Ino, StoreError> {
+    let mut counters = counters(txn)?;
+    let first = counters.next_inode;
+    counters.next_inode += u64::from(count);
+    assert!(shard_of(first) == shard_of(counters.next_inode), "the sequence of a shard fits below its number");
+    put_counters(txn, &counters)?;
+    Ok(first)
+}
+
+/// Counts an inode that came by another way than [`next_ino`].
+pub(crate) fn inode_came(txn: &mut dyn Txn) -> Result<(), StoreError> {
+    let mut counters = counters(txn)?;
+    counters.inodes += 1;
+    put_counters(txn, &counters)
 }
 
 /// Takes the next work item number.

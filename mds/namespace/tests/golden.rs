@@ -4,7 +4,7 @@
 use layout::ec::{GroupId, ImageId, Profile};
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};
-use mds_namespace::op::format::{Root, format};
+use mds_namespace::op::format::{Root, format, format_shard};
 use mds_namespace::op::seal;
 use mds_namespace::sealed::{self, ExtentImage, ExtentImages, Place};
 use mds_namespace::store::mem::MemStore;
@@ -197,9 +197,12 @@ fn groups_and_images_are_as_drawn() {
     assert!(sealed::decode_place(&[2; 24]).is_err() && sealed::decode_place(&[1; 23]).is_err());
     let store = MemStore::new();
     let mut txn = store.begin().unwrap();
-    assert_eq!(sealed::group_counter(&*txn), Ok(1));
-    assert_eq!(seal::take_group(&mut *txn), Ok(GroupId(1)));
-    assert_eq!(hex(&txn.get(&keys::GROUP_COUNTER).unwrap().unwrap()), "01000000000000000000000000000002");
+    assert_eq!(sealed::group_counter(&*txn), Err(StoreError::NotFormatted));
+    let keys_of = Superblock { file_system: [1; 16], handle_key: [2; 32], cookie_key: [3; 32] };
+    format_shard(&mut *txn, &keys_of, 2).unwrap();
+    assert_eq!(counters(&*txn).map(|counters| counters.next_inode), Ok(0x0002_0000_0000_0001));
+    assert_eq!(seal::take_group(&mut *txn), Ok(GroupId(0x0002_0000_0000_0001)));
+    assert_eq!(hex(&txn.get(&keys::GROUP_COUNTER).unwrap().unwrap()), "01000000000000000002000000000002");
     txn.put(&keys::GROUP_COUNTER, &[2; 16]).unwrap();
     assert!(sealed::group_counter(&*txn).is_err());
 }

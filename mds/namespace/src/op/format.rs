@@ -2,9 +2,9 @@
 //!
 //! Spec: docs/formats/namespace.md.
 
-use crate::inode::{Content, Inode, Kind, MODE_MASK, ROOT_INO, Timestamp};
+use crate::inode::{Content, Inode, Kind, MODE_MASK, ROOT_INO, Timestamp, first_of_shard};
 use crate::inode_table;
-use crate::store::Txn;
+use crate::store::{Txn, View};
 use crate::superblock::{self, Counters, Superblock};
 use crate::{FsError, StoreError};
 
@@ -19,6 +19,28 @@ pub struct Root {
     pub mode: u32,
 }
 
+/// Makes the empty store of a shard other than the one with the root.
+///
+/// # Errors
+/// [`FsError::Exists`] if it is one already, [`FsError::Invalid`] for shard 0.
+pub fn format_shard(txn: &mut dyn Txn, superblock: &Superblock, shard: u16) -> Result<(), FsError> {
+    check_empty(txn)?;
+    if shard == 0 {
+        return Err(FsError::Invalid);
+    }
+    let first = first_of_shard(shard);
+    superblock::put_superblock(txn, superblock)?;
+    Ok(superblock::put_counters(txn, &Counters { next_inode: first, next_work: first, inodes: 0 })?)
+}
+
+fn check_empty(view: &dyn View) -> Result<(), FsError> {
+    match superblock::superblock(view) {
+        Ok(_) => Err(FsError::Exists),
+        Err(StoreError::NotFormatted) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Makes an empty file system and answers its root.
 ///
 /// # Errors
@@ -29,11 +51,7 @@ pub fn format(
     root: Root,
     now: Timestamp,
 ) -> Result<Inode, FsError> {
-    match superblock::superblock(txn) {
-        Ok(_) => return Err(FsError::Exists),
-        Err(StoreError::NotFormatted) => {}
-        Err(error) => return Err(error.into()),
-    }
+    check_empty(txn)?;
     if root.mode & !MODE_MASK != 0 {
         return Err(FsError::Invalid);
     }
