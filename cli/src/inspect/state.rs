@@ -6,8 +6,8 @@ use layout::LayoutRecord;
 use mds_namespace::FsError;
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateidTarget,
-    StoredClient, StoredSession, Tally, Value,
+    Counters, DataServer, Governor, Intent, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord,
+    StateidTarget, StoredClient, StoredSession, Tally, Value,
 };
 
 use super::words;
@@ -28,7 +28,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 18] = [
+const FAMILIES: [(&str, &[Field]); 20] = [
     ("client", &[Field::U64]),
     ("owner", &[Field::Rest]),
     ("tally", &[Field::U64]),
@@ -45,6 +45,8 @@ const FAMILIES: [(&str, &[Field]); 18] = [
     ("server", &[Field::U32]),
     ("draining", &[Field::U32]),
     ("removed", &[Field::Rest]),
+    ("intent", &[Field::U64, Field::U64]),
+    ("governor", &[]),
     ("counters", &[]),
     ("applied", &[]),
 ];
@@ -116,6 +118,8 @@ pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String>
         "server" => server(value),
         "session" => show::<StoredSession>(value),
         "slot" => show::<SlotRecord>(value),
+        "intent" => show::<Intent>(value),
+        "governor" => show::<Governor>(value),
         "counters" => show::<Counters>(value),
         // A stateid's identity, a raw log position, or nothing.
         _ => Ok(words::hex(value)),
@@ -176,6 +180,9 @@ mod tests {
         );
         assert_eq!(key_in_words(&key::opener(1, 2, b"me")), "state/opener/1/2/\"me\"");
         assert_eq!(key_in_words(key::COUNTERS), "state/counters");
+        assert_eq!(key_in_words(key::GOVERNOR), "state/governor");
+        let id = mds_shard::command::governor::IntentId { term: 3, number: 4 };
+        assert_eq!(key_in_words(&key::intent(id)), "state/intent/3/4");
         assert_eq!(key_in_words(&key::server(7)), "state/server/7");
         let slot = key_in_words(&key::slot(b"0123456789abcdef", 9));
         assert_eq!(slot, "state/slot/30313233343536373839616263646566/9");

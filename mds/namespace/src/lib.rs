@@ -25,8 +25,8 @@ pub mod work;
 pub use error::FsError;
 pub use extent_record::ExtentRecord;
 pub use inode::{
-    Caller, Content, DirectoryChange, FileType, Ino, Inode, Kind, ROOT_INO, SetAttributes, SetTime, Timestamp,
-    shard_of,
+    Caller, Content, DirectoryChange, FileType, Ino, Inode, Kind, ROOT_INO, SetAttributes, SetTime,
+    Timestamp, shard_of,
 };
 pub use limits::INLINE_BYTES_MAX;
 pub use store::{Durability, MetaStore, StoreError, Txn, View};

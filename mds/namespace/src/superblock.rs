@@ -153,7 +153,10 @@ pub fn reserve_inodes(txn: &mut dyn Txn, count: u32) -> Result<Ino, StoreError> 
     let mut counters = counters(txn)?;
     let first = counters.next_inode;
     counters.next_inode += u64::from(count);
-    assert!(shard_of(first) == shard_of(counters.next_inode), "the sequence of a shard fits below its number");
+    assert!(
+        shard_of(first) == shard_of(counters.next_inode),
+        "the sequence of a shard fits below its number"
+    );
     put_counters(txn, &counters)?;
     Ok(first)
 }

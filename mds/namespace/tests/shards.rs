@@ -169,8 +169,7 @@ fn run(stage: &mut Stage, step: &Step, now: Timestamp) -> Option<Result<(), FsEr
             let shard = if *file { shard_of(directory) } else { *shard };
             let attributes = SetAttributes { mode: Some(0o755), ..SetAttributes::default() };
             stage.act(shard, |txn: &mut dyn Txn| {
-                let object =
-                    NewObject { kind, symlink_target: b"", attributes: &attributes, verifier: None };
+                let object = NewObject { kind, symlink_target: b"", attributes: &attributes, verifier: None };
                 create(txn, &ROOT, directory, &new, &object, now).map(|made| Some(made.inode))
             })
         }

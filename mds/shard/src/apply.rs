@@ -6,6 +6,7 @@
 mod admin;
 mod client;
 mod data;
+mod governor;
 mod layout;
 mod lock;
 pub mod lock_ranges;
@@ -34,8 +35,13 @@ pub struct StoreFailed(pub String);
 /// [`StoreFailed`] if the store fails. A command that may not be carried out is an `Ok(Outcome::Refused)`.
 pub fn apply(txn: &mut dyn Txn, entry: &Entry) -> Result<Outcome, StoreFailed> {
     let now = Timestamp::from_unix_ns(entry.now_unix_ns);
+    match governor::check(txn, entry) {
+        Ok(()) => {}
+        Err(Refusal::Namespace(FsError::Store(error))) => return Err(StoreFailed(error)),
+        Err(refusal) => return Ok(Outcome::Refused(refusal)),
+    }
     let Some(origin) = &entry.origin else {
-        return try_to(txn, |staged| carry_out(staged, now, &entry.command));
+        return try_to(txn, |staged| carry_out(staged, now, entry));
     };
     let slot = match once::look(txn, origin) {
         Ok(Known::Before(outcome)) => return Ok(outcome),
@@ -43,7 +49,7 @@ pub fn apply(txn: &mut dyn Txn, entry: &Entry) -> Result<Outcome, StoreFailed> {
         Err(Refusal::Namespace(FsError::Store(error))) => return Err(StoreFailed(error)),
         Err(refusal) => return Ok(Outcome::Refused(refusal)),
     };
-    let outcome = try_to(txn, |staged| carry_out(staged, now, &entry.command))?;
+    let outcome = try_to(txn, |staged| carry_out(staged, now, entry))?;
     once::record(txn, origin, slot, &outcome).map_err(|error| StoreFailed(error.to_string()))?;
     Ok(outcome)
 }
@@ -64,8 +70,8 @@ fn try_to(
     }
 }
 
-fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Outcome, Refusal> {
-    match command {
+fn carry_out(txn: &mut dyn Txn, now: Timestamp, entry: &Entry) -> Result<Outcome, Refusal> {
+    match &entry.command {
         Command::ExchangeId(asked) => client::exchange_id(txn, asked),
         Command::ConfirmClient(asked) => client::confirm(txn, asked),
         Command::ReclaimComplete(asked) => client::reclaim_complete(txn, asked),
@@ -110,6 +116,15 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, command: &Command) -> Result<Out
         Command::DestroySession(asked) => session::destroy(txn, asked),
         Command::TakeUpSession(asked) => session::take_up(txn, asked),
         Command::SetCallback(asked) => session::set_callback(txn, asked),
+        Command::FormatShard(asked) => governor::format_shard(txn, asked),
+        Command::Govern(_) => governor::govern(txn, entry.governor),
+        Command::ReserveInodes(asked) => governor::reserve(txn, asked),
+        Command::Intend(asked) => governor::intend(txn, asked),
+        Command::Carry(asked) => governor::carry(txn, asked),
+        Command::Settle(asked) => governor::settle(txn, asked),
+        Command::Reap(asked) => governor::reap(txn, asked),
+        Command::ForgetClient(asked) => governor::forget(txn, asked),
+        Command::ForgetSession(asked) => governor::forget_session(txn, asked),
     }
 }
 

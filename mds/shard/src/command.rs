@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod client;
 pub mod data;
+pub mod governor;
 pub mod layout;
 pub mod lock;
 pub mod namespace;
@@ -14,6 +15,7 @@ pub mod open;
 pub mod seal;
 pub mod session;
 
+use mds_namespace::Ino;
 use serde::{Deserialize, Serialize};
 
 /// Names the request that caused a command: what the request came to is recorded with its effect, and a request that is
@@ -41,6 +43,8 @@ pub struct Entry {
     pub now_unix_ns: u64,
     /// The client request behind it, if there is one.
     pub origin: Option<Origin>,
+    /// The term in which its proposer governs all shards; 0 in shard 0, which it leads (docs/protocol/shards.md §2).
+    pub governor: u64,
     /// What to do.
     pub command: Command,
 }
@@ -146,6 +150,25 @@ pub enum Command {
     TakeUpSession(session::TakeUpSession),
     /// BACKCHANNEL_CTL.
     SetCallback(session::SetCallback),
+
+    /// The first entry of a shard other than 0.
+    FormatShard(governor::FormatShard),
+    /// Another node governs, or the same in another term.
+    Govern(governor::Govern),
+    /// Sets inode numbers aside.
+    ReserveInodes(governor::ReserveInodes),
+    /// An act on several shards becomes real.
+    Intend(governor::Intend),
+    /// This shard's part of an act that another one keeps.
+    Carry(governor::Carry),
+    /// An act on several shards is done everywhere.
+    Settle(governor::Settle),
+    /// A file that may have lost its last name goes.
+    Reap(governor::Reap),
+    /// A client that is gone has nothing here any more.
+    ForgetClient(governor::ForgetClient),
+    /// Nor has a session.
+    ForgetSession(governor::ForgetSession),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -196,6 +219,8 @@ pub enum Outcome {
     SessionCreated(Box<session::SessionCreated>),
     /// Answer to `TakeUpSession`.
     SessionTakenUp(Box<session::SessionTakenUp>),
+    /// Answer to `ReserveInodes`: the first of them.
+    Reserved(Ino),
 }
 
 /// The value of a stateid: sequence and identity (RFC 8881 §8.2).

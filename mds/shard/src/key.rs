@@ -2,8 +2,10 @@
 //!
 //! INVARIANT: numbers are big-endian, so that keys sort as their fields do.
 
-use mds_namespace::Ino;
+use mds_namespace::store::spread::Belongs;
+use mds_namespace::{Ino, keys};
 
+use crate::command::governor::IntentId;
 use crate::record::StateKind;
 
 /// Everything of this crate lies under this prefix.
@@ -14,6 +16,12 @@ pub const COUNTERS: &[u8] = b"state/counters";
 
 /// Last applied log position.
 pub const APPLIED: &[u8] = b"state/applied";
+
+/// Who governs this shard; absent in shard 0.
+pub const GOVERNOR: &[u8] = b"state/governor";
+
+/// All acts on several shards that this one keeps.
+pub const INTENTS: &[u8] = b"state/intent/";
 
 /// All clients.
 pub const CLIENTS: &[u8] = b"state/client/";
@@ -34,6 +42,38 @@ fn join(word: &[u8], fields: &[&[u8]]) -> Vec<u8> {
         key.extend_from_slice(field);
     }
     key
+}
+
+/// Words of keys that go on with an inode number.
+const OF_INODES: [&[u8]; 6] =
+    [b"state/open/", b"state/opener/", b"state/shares/", b"state/lock/", b"state/locker/", b"state/layout/"];
+
+/// The shard that a key, or all keys that begin with it, belong to.
+///
+/// Spec: docs/formats/state.md; docs/formats/namespace.md.
+#[must_use]
+pub fn belongs(key: &[u8]) -> Belongs {
+    let numbered = |rest: &[u8]| {
+        let high = rest.first_chunk::<2>().filter(|_| 8 <= rest.len());
+        high.map_or(Belongs::ToAny, |high| Belongs::To(u16::from_be_bytes(*high)))
+    };
+    if let Some(rest) = OF_INODES.iter().find_map(|word| key.strip_prefix(*word)) {
+        return numbered(rest);
+    }
+    if let Some(other) = key.strip_prefix(b"state/stateid/") {
+        return other
+            .get(2..4)
+            .map_or(Belongs::ToAny, |high| Belongs::To(u16::from_be_bytes([high[0], high[1]])));
+    }
+    let of_each: [&[u8]; 4] = [b"state/of/", b"state/slot/", b"state/tally/", INTENTS];
+    if of_each.iter().any(|word| key.starts_with(word)) {
+        return Belongs::ToAny;
+    }
+    match key.split_first() {
+        Some((&keys::TAG_SUPER | b's', _)) => Belongs::To(0),
+        Some((&keys::TAG_IMAGE, _)) | None => Belongs::ToAny,
+        Some((_, rest)) => numbered(rest),
+    }
 }
 
 /// The first key behind all that begin with `prefix`.
@@ -179,6 +219,12 @@ pub fn slots(session: &[u8; 16]) -> Vec<u8> {
     join(b"state/slot/", &[session])
 }
 
+/// What is recorded under all slots of all sessions of a client.
+#[must_use]
+pub fn slots_of_client(client: u64) -> Vec<u8> {
+    join(b"state/slot/", &[&client.to_be_bytes()])
+}
+
 /// What is recorded under a slot.
 #[must_use]
 pub fn slot(session: &[u8; 16], slot: u32) -> Vec<u8> {
@@ -190,6 +236,19 @@ pub fn slot(session: &[u8; 16], slot: u32) -> Vec<u8> {
 pub fn parse_slot(key: &[u8]) -> Option<([u8; 16], u32)> {
     let (session, slot) = key.strip_prefix(b"state/slot/")?.split_first_chunk::<16>()?;
     Some((*session, u32::from_be_bytes(slot.try_into().ok()?)))
+}
+
+/// An act on several shards that this one keeps.
+#[must_use]
+pub fn intent(id: IntentId) -> Vec<u8> {
+    join(INTENTS, &[&id.term.to_be_bytes(), &id.number.to_be_bytes()])
+}
+
+/// The act in a key made by [`intent`].
+#[must_use]
+pub fn parse_intent(key: &[u8]) -> Option<IntentId> {
+    let (term, number) = key.strip_prefix(INTENTS)?.split_first_chunk::<8>()?;
+    Some(IntentId { term: u64::from_be_bytes(*term), number: u64::from_be_bytes(number.try_into().ok()?) })
 }
 
 /// One data server.

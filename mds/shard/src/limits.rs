@@ -12,6 +12,15 @@ pub const RECORDED_BYTES_MAX: usize = 1_536;
 /// Sessions of one client: one more, and the oldest goes.
 pub const SESSIONS_PER_CLIENT_MAX: usize = wire_session::limits::SESSIONS_PER_CLIENT_MAX;
 
+/// Acts on several shards that one of them keeps at a time.
+pub const INTENTS_MAX: usize = 64;
+
+/// Bytes of keys and values of one act on several shards, without those of the shard that keeps it.
+pub const INTENT_BYTES_MAX: usize = 64 << 10;
+
+/// Inode numbers set aside at a time.
+pub const RESERVED_INODES_MAX: u32 = 1_024;
+
 /// Opens of one client.
 pub const OPENS_PER_CLIENT_MAX: u32 = 262_144;
 

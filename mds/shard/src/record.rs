@@ -3,6 +3,7 @@
 //! Bytes that do not decode are an error of the store, never a panic: they were written by another version or by a
 //! broken disk.
 
+mod governor;
 mod session;
 
 use layout::state::LayoutRecord;
@@ -16,6 +17,7 @@ use crate::command::StateidValue;
 use crate::command::open::Share;
 use crate::key::OTHER_BYTES;
 
+pub use governor::{Governor, Intent};
 pub use session::{Recorded, SlotRecord, StoredSession};
 
 /// Version of every value below.
@@ -281,7 +283,9 @@ postcard_values!(
     LockRecord,
     LayoutRecord,
     StoredSession,
-    SlotRecord
+    SlotRecord,
+    Governor,
+    Intent
 );
 
 impl Value for DataServer {

@@ -260,7 +260,7 @@ impl Shard {
     /// See [`ProposeError`]. A command that was carried out and refused is an `Ok(Outcome::Refused)`.
     pub async fn propose(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
         let Ok(_permit) = self.inner.proposals.try_acquire() else { return Err(ProposeError::Unavailable) };
-        let entry = Entry { now_unix_ns: self.stamp(), origin, command };
+        let entry = Entry { now_unix_ns: self.stamp(), origin, governor: 0, command };
         let encoded = EncodedEntry::encode(&entry).map_err(|_| ProposeError::TooLong)?;
         tokio::select! {
             biased;

@@ -10,13 +10,14 @@ use mds_namespace::op::work;
 use mds_namespace::{Ino, Inode, StoreError, Superblock, View, WorkItem, inode_table};
 
 use crate::apply::lock_ranges;
+use crate::command::governor::IntentId;
 use crate::command::lock::{Conflict, Range};
 use crate::command::open::Share;
 use crate::command::{Origin, Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::record::{
-    DataServer, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateKind, StateidTarget,
-    StoredClient, StoredSession, Tally,
+    DataServer, Intent, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateKind, StateidTarget,
+    StoredClient, StoredSession, Tally, Value,
 };
 use crate::state;
 
@@ -45,6 +46,18 @@ impl StateView {
     #[must_use]
     pub fn namespace(&self) -> &dyn View {
         &*self.view
+    }
+
+    /// Acts on several shards that this one keeps, in the order in which they began.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn intents(&self) -> Result<Vec<(IntentId, Intent)>, Refusal> {
+        let to = key::after(key::INTENTS);
+        mds_namespace::store::list(self.namespace(), key::INTENTS, &to, usize::MAX, |key, bytes| {
+            let id = key::parse_intent(key).ok_or(StoreError::Corrupt("key of an intent"))?;
+            Ok((id, Intent::decode(bytes)?))
+        })
     }
 
     /// Identity and keys of the file system; `None` before it is formatted.

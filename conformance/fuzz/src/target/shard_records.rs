@@ -3,12 +3,13 @@
 //! Input: a byte that chooses the kind, then the bytes.
 
 use layout::state::LayoutRecord;
+use mds_namespace::store::draft::{Part, Write};
 use mds_shard::HeldRange;
 use mds_shard::command::{Entry, Outcome, Refusal, StateidValue};
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, LockRecord, OpenRecord, OwnerClients, Recorded, Shares, SlotRecord, StateidTarget,
-    StoredClient, StoredSession, Tally, Value,
+    Counters, DataServer, Governor, Intent, LockRecord, OpenRecord, OwnerClients, Recorded, Shares,
+    SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
 };
 use wire_session::server::client_id::ClientRecord;
 
@@ -26,7 +27,7 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) -> usize {
     let Some((choice, bytes)) = input.split_first() else { return 0 };
-    let valid = match choice % 14 {
+    let valid = match choice % 16 {
         0 => check::<Counters>(bytes),
         1 => check::<StoredClient>(bytes),
         2 => check::<OwnerClients>(bytes),
@@ -40,6 +41,8 @@ fn run(input: &[u8]) -> usize {
         10 => check_entry(bytes),
         11 => check_key(bytes),
         12 => check::<StoredSession>(bytes),
+        14 => check::<Governor>(bytes),
+        15 => check::<Intent>(bytes),
         _ => check::<SlotRecord>(bytes),
     };
     usize::from(valid)
@@ -141,6 +144,9 @@ fn seeds() -> Vec<Vec<u8>> {
     let outcomes = (0..).zip(outcomes).map(|(operation, outcome)| Recorded { operation, outcome }).collect();
     seeds.push([&[13][..], &SlotRecord { sequence: 9, request: 300, outcomes }.encode()].concat());
     seeds.push([&[11][..], &key::of(1, mds_shard::record::StateKind::Open, 2, &other)].concat());
+    seeds.push([&[14][..], &Governor { term: 7 }.encode()].concat());
+    let writes = vec![Write { key: b"i1234567".to_vec(), value: Some(vec![1, 2]) }];
+    seeds.push([&[15][..], &Intent { parts: vec![Part { shard: 3, writes }] }.encode()].concat());
     seeds.push([&[11][..], &key::layout(2, 1)].concat());
     seeds
 }

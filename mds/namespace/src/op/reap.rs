@@ -53,6 +53,14 @@ pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError
     Ok(work)
 }
 
+/// Whether a file has lost its last name, and is still there.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn is_orphan(view: &dyn View, ino: Ino) -> Result<bool, FsError> {
+    Ok(view.get(&keys::orphan(ino))?.is_some())
+}
+
 /// Lists files without a name, with a number above `after` (0: all), at most `files_max`.
 ///
 /// # Errors

@@ -24,6 +24,14 @@ pub struct Write {
     pub value: Option<Vec<u8>>,
 }
 
+impl Write {
+    /// Bytes of key and value.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, Vec::len)
+    }
+}
+
 /// What one shard is to write.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
@@ -67,8 +75,9 @@ impl<'a> Draft<'a> {
             if key == keys::COUNTERS {
                 continue;
             }
-            let ino = keys::ino_of_name_key(&key)
-                .ok_or_else(|| StoreError::Engine("an act on several shards wrote a foreign key".to_owned()))?;
+            let ino = keys::ino_of_name_key(&key).ok_or_else(|| {
+                StoreError::Engine("an act on several shards wrote a foreign key".to_owned())
+            })?;
             parts.entry(shard_of(ino)).or_default().push(Write { key, value });
         }
         Ok(parts.into_iter().map(|(shard, writes)| Part { shard, writes }).collect())

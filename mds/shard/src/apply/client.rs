@@ -192,10 +192,9 @@ pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveClient) -> Result<Outcome,
     Ok(Outcome::Removed(remove_client(txn, asked.client)?))
 }
 
-/// Removes a client and all it holds, its sessions included.
-fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusal> {
+/// Removes what a client holds in this shard.
+pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusal> {
     let mut removed = RemovedClient { client, wrote: Vec::new() };
-    let Some(stored) = stored(txn, client)? else { return Ok(removed) };
     for (ino, _) in state::of_kind(txn, client, StateKind::Layout, usize::MAX)? {
         let held = state::read(txn, &key::layout(ino, client))?.ok_or(Refusal::BadStateid)?;
         if layout::revoke(txn, ino, client, &held)? {
@@ -210,8 +209,15 @@ fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusa
     assert!(locks.is_empty(), "locks go with the opens they are under");
     // What was open without a name is gone with its last open.
     removed.wrote.retain(|ino| mds_namespace::inode_table::inode(txn, *ino).is_ok());
-    session::remove_all(txn, client)?;
     txn.delete(&key::tally(client))?;
+    Ok(removed)
+}
+
+/// Removes a client and all it holds, its sessions included.
+fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusal> {
+    let Some(stored) = stored(txn, client)? else { return Ok(RemovedClient { client, wrote: Vec::new() }) };
+    let removed = drop_held(txn, client)?;
+    session::remove_all(txn, client)?;
     txn.delete(&key::client(client))?;
     let mut of_owner: OwnerClients = state::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();
     of_owner.confirmed = of_owner.confirmed.filter(|id| *id != client);

@@ -44,7 +44,7 @@ fn stateid(record: &LayoutRecord) -> StateidValue {
 }
 
 pub(super) fn get(txn: &mut dyn Txn, asked: &LayoutGet) -> Result<Outcome, Refusal> {
-    table::confirmed_client(txn, asked.client)?;
+    table::check_client(txn, asked.client)?;
     let ino = asked.extent.ino;
     let held = record(txn, ino, asked.client)?;
     let shown = match StateKind::of_number(asked.stateid.other[0]) {

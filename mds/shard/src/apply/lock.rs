@@ -17,7 +17,7 @@ use crate::record::{LockRecord, OpenRecord, StateKind, StateidTarget};
 use crate::state::{self, READ, WRITE};
 
 pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> {
-    table::confirmed_client(txn, asked.client)?;
+    table::check_client(txn, asked.client)?;
     let span = Span::of(asked.range).ok_or(Refusal::BadRange)?;
     let (open, owner, held) = locker(txn, asked)?;
     // RFC 8881 §18.10.3: a read lock needs an open for reading, a write lock one for writing.

@@ -7,7 +7,7 @@
 use mds_namespace::{FsError, Txn, View};
 use postcard::ser_flavors::Size;
 
-use super::table;
+use super::{governor, table};
 use crate::command::{Origin, Outcome, Refusal};
 use crate::key;
 use crate::limits::{RECORDED_BYTES_MAX, RECORDED_PER_SLOT_MAX};
@@ -27,13 +27,10 @@ pub(super) enum Known {
 /// # Errors
 /// `UnknownSession`, `Superseded`, `FalseRetry`: the command must not be carried out.
 pub(super) fn look(view: &dyn View, origin: &Origin) -> Result<Known, Refusal> {
-    let session: StoredSession =
-        state::read(view, &key::session(&origin.session))?.ok_or(Refusal::UnknownSession)?;
-    if session.record.fore.requests_max <= origin.slot {
+    if governor::is_first(view)? {
+        check_session(view, origin)?;
+    } else if wire_session::limits::SLOTS_MAX <= origin.slot {
         return Err(Refusal::UnknownSession);
-    }
-    if session.tenure != origin.tenure {
-        return Err(Refusal::Superseded);
     }
     let fresh = || SlotRecord { sequence: origin.sequence, request: origin.request, outcomes: Vec::new() };
     let Some(recorded) = state::read::<SlotRecord>(view, &key::slot(&origin.session, origin.slot))? else {
@@ -52,6 +49,16 @@ pub(super) fn look(view: &dyn View, origin: &Origin) -> Result<Known, Refusal> {
     }
 }
 
+/// Only shard 0 has sessions: the others take the governor's word.
+fn check_session(view: &dyn View, origin: &Origin) -> Result<(), Refusal> {
+    let session: StoredSession =
+        state::read(view, &key::session(&origin.session))?.ok_or(Refusal::UnknownSession)?;
+    if session.record.fore.requests_max <= origin.slot {
+        return Err(Refusal::UnknownSession);
+    }
+    if session.tenure == origin.tenure { Ok(()) } else { Err(Refusal::Superseded) }
+}
+
 /// Records what a command came to, unless its session went with it or it is to be looked at again.
 pub(super) fn record(
     txn: &mut dyn Txn,
@@ -59,9 +66,8 @@ pub(super) fn record(
     mut slot: SlotRecord,
     outcome: &Outcome,
 ) -> Result<(), FsError> {
-    if *outcome == Outcome::Refused(Refusal::ContentMoved)
-        || txn.get(&key::session(&origin.session))?.is_none()
-    {
+    let is_gone = txn.get(key::GOVERNOR)?.is_none() && txn.get(&key::session(&origin.session))?.is_none();
+    if *outcome == Outcome::Refused(Refusal::ContentMoved) || is_gone {
         return Ok(());
     }
     slot.outcomes.push(Recorded { operation: origin.operation, outcome: cut(outcome) });

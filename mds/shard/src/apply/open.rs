@@ -29,7 +29,7 @@ struct Found {
 }
 
 pub(super) fn open(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Outcome, Refusal> {
-    table::confirmed_client(txn, asked.client)?;
+    table::check_client(txn, asked.client)?;
     table::check_owner(&asked.owner)?;
     check_share(asked.share)?;
     let found = find(txn, now, asked)?;

@@ -4,6 +4,7 @@
 use layout::state::LayoutRecord;
 use mds_namespace::{Ino, Txn, View};
 
+use super::governor;
 use crate::command::Refusal;
 use crate::key::{self, OTHER_BYTES};
 use crate::limits::{
@@ -22,6 +23,11 @@ pub(super) fn put<T: Value>(txn: &mut dyn Txn, key: &[u8], value: &T) -> Result<
 pub(super) fn confirmed_client(view: &dyn View, client: u64) -> Result<StoredClient, Refusal> {
     let stored: Option<StoredClient> = state::read(view, &key::client(client))?;
     stored.filter(|stored| stored.record.confirmed).ok_or(Refusal::StaleClient)
+}
+
+/// A client that may hold state in this shard. Only shard 0 knows clients: the others take the governor's word.
+pub(super) fn check_client(view: &dyn View, client: u64) -> Result<(), Refusal> {
+    if governor::is_first(view)? { confirmed_client(view, client).map(drop) } else { Ok(()) }
 }
 
 /// Owners come from the wire; the front's decoder has the same bound.
@@ -55,7 +61,7 @@ fn enter(txn: &mut dyn Txn, kind: StateKind, client: u64, ino: Ino) -> Result<[u
     *count += 1;
     put(txn, &key::tally(client), &tally)?;
     let mut counters = counters(txn)?;
-    let other = record::other(kind, 0, counters.other);
+    let other = record::other(kind, governor::shard(txn)?, counters.other);
     counters.other += 1;
     put(txn, key::COUNTERS, &counters)?;
     put(txn, &key::stateid(&other), &StateidTarget { kind, ino, client })?;

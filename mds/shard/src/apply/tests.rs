@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod data;
 mod determinism;
+mod governor;
 mod layout;
 mod lock;
 mod names;
@@ -37,11 +38,17 @@ fn user(uid: u32) -> Caller {
 struct Stage {
     store: MemStore,
     now_unix_ns: u64,
+    /// Who proposes.
+    governor: u64,
 }
 
 impl Stage {
+    fn empty() -> Self {
+        Self { store: MemStore::new(), now_unix_ns: 1_000_000_000, governor: 0 }
+    }
+
     fn new() -> Self {
-        let mut stage = Self { store: MemStore::new(), now_unix_ns: 1_000_000_000 };
+        let mut stage = Self::empty();
         let format = Command::Format(Format {
             file_system: [1; 16],
             handle_key: [2; 32],
@@ -57,7 +64,8 @@ impl Stage {
     /// Carries a command out, which may name its request.
     fn asked(&mut self, origin: Option<Origin>, command: Command) -> Outcome {
         self.now_unix_ns += 1_000_000_000;
-        let entry = Entry { now_unix_ns: self.now_unix_ns, origin, command };
+        let (now_unix_ns, governor) = (self.now_unix_ns, self.governor);
+        let entry = Entry { now_unix_ns, origin, governor, command };
         let mut txn = self.store.begin().unwrap();
         let outcome = super::apply(&mut *txn, &entry).unwrap();
         txn.commit(Durability::Memory).unwrap();

@@ -54,9 +54,9 @@ impl EncodedEntry {
     pub(crate) fn is_unhurried(&self) -> bool {
         let Some((&ENTRY_VERSION, rest)) = self.0.split_first() else { return false };
         // Only the head: an entry may be long, and this is asked of each.
-        let head: Result<(u64, Option<Origin>, u32), _> =
+        let head: Result<(u64, Option<Origin>, u64, u32), _> =
             postcard::take_from_bytes(rest).map(|(head, _)| head);
-        head.is_ok_and(|(_, _, variant)| variant == CLOSE_VARIANT)
+        head.is_ok_and(|(_, _, _, variant)| variant == CLOSE_VARIANT)
     }
 
     pub(crate) fn decode(&self) -> Result<Entry, EntryError> {
@@ -74,7 +74,7 @@ impl Entry {
             Some((&ENTRY_VERSION, rest)) => whole(rest),
             Some((&ENTRY_VERSION_UNKEPT, rest)) => {
                 let (now_unix_ns, _, command): (u64, Option<OriginUnkept>, Command) = whole(rest)?;
-                Ok(Self { now_unix_ns, origin: None, command })
+                Ok(Self { now_unix_ns, origin: None, governor: 0, command })
             }
             version => Err(EntryError::Version(version.map(|(first, _)| *first))),
         }
@@ -138,7 +138,7 @@ mod tests {
         let (slot, sequence, operation, tenure) = (300, 70_000, 3, 129);
         let origin = Origin { session: [7; 16], slot, sequence, operation, request: u64::MAX, tenure };
         let origin = Some(origin);
-        EncodedEntry::encode(&Entry { now_unix_ns: u64::MAX, origin, command }).unwrap()
+        EncodedEntry::encode(&Entry { now_unix_ns: u64::MAX, origin, governor: 0, command }).unwrap()
     }
 
     #[test]

@@ -151,6 +151,7 @@ proptest! {
             .map(|(&(kind, a, b), at)| Entry {
                 now_unix_ns: at * 1_000_000_000,
                 origin: None,
+                governor: 0,
                 command: command(kind, a, b),
             })
             .collect();

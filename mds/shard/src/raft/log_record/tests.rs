@@ -31,17 +31,17 @@ fn command_bytes() {
     let session = *b"0123456789abcdef";
     let origin = Origin { session, slot: 2, sequence: 300, operation: 4, request: 128, tenure: 1 };
     let command = Command::WorkDone(WorkDone { items: vec![1, 128] });
-    let entry = Entry { now_unix_ns: 1_700_000_000_000_000_000, origin: Some(origin), command };
+    let entry = Entry { now_unix_ns: 1_700_000_000_000_000_000, origin: Some(origin), governor: 5, command };
     let encoded = EncodedEntry::encode(&entry).unwrap();
     let expected =
         concat!("03", "8080a8b1e39fe7cb17", "01", "30313233343536373839616263646566", "02", "ac02", "04");
-    assert_eq!(hex(&encoded.0), format!("{expected}8001011302018001"));
+    assert_eq!(hex(&encoded.0), format!("{expected}800101051302018001"));
     assert_eq!(encoded.decode().as_ref(), Ok(&entry));
     // The version before had origins that nothing looked at: they must not be looked at when its log is read again.
-    let before = [&[2][..], &encoded.0[1..31], &encoded.0[34..]].concat();
+    let before = [&[2][..], &encoded.0[1..31], &encoded.0[35..]].concat();
     assert_eq!(hex(&before[..32]), format!("02{}13", &expected[2..]));
     let before = EncodedEntry(before.into()).decode();
-    assert_eq!(before, Ok(Entry { origin: None, ..entry }));
+    assert_eq!(before, Ok(Entry { origin: None, governor: 0, ..entry }));
 
     let open = Open {
         client: 5,
@@ -55,9 +55,9 @@ fn command_bytes() {
             attributes: mds_namespace::SetAttributes { mode: Some(0o644), ..Default::default() },
         },
     };
-    let entry = Entry { now_unix_ns: 1, origin: None, command: Command::Open(open) };
+    let entry = Entry { now_unix_ns: 1, origin: None, governor: 0, command: Command::Open(open) };
     let encoded = EncodedEntry::encode(&entry).unwrap();
-    let expected = "0301000405036f776ee807640104030001010166020707070707070707\
+    let expected = "030100000405036f776ee807640104030001010166020707070707070707\
                     01a4030000000000";
     assert_eq!(hex(&encoded.0), expected.replace(' ', ""));
     assert_eq!(encoded.decode(), Ok(entry));
@@ -65,8 +65,12 @@ fn command_bytes() {
 
 #[test]
 fn damaged_commands_are_errors() {
-    let entry =
-        Entry { now_unix_ns: 9, origin: None, command: Command::WorkDone(WorkDone { items: vec![1, 2] }) };
+    let entry = Entry {
+        now_unix_ns: 9,
+        origin: None,
+        governor: 0,
+        command: Command::WorkDone(WorkDone { items: vec![1, 2] }),
+    };
     let bytes = EncodedEntry::encode(&entry).unwrap().0;
     for end in 0..bytes.len() {
         assert!(EncodedEntry(bytes.slice(..end)).decode().is_err(), "cut at {end}");
@@ -78,7 +82,7 @@ fn damaged_commands_are_errors() {
     newer[0] += 1;
     assert!(EncodedEntry(newer.into()).decode().is_err());
     // A count that promises more than there is.
-    let lie = [&bytes[..4], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
+    let lie = [&bytes[..5], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
     assert!(EncodedEntry(lie.into()).decode().is_err());
     let huge = Command::WriteInline(crate::command::data::WriteInline {
         ino: 1,
@@ -86,7 +90,9 @@ fn damaged_commands_are_errors() {
         data: vec![0; crate::limits::ENTRY_BYTES_MAX],
         caller: mds_namespace::Caller::default(),
     });
-    assert!(EncodedEntry::encode(&Entry { now_unix_ns: 0, origin: None, command: huge }).is_err());
+    assert!(
+        EncodedEntry::encode(&Entry { now_unix_ns: 0, origin: None, governor: 0, command: huge }).is_err()
+    );
 }
 
 #[test]

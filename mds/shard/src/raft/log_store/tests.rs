@@ -24,8 +24,12 @@ async fn open_with(disk: &MemoryDisk, clock: &Arc<ManualClock>) -> LogStore {
 fn close_entry(index: u64) -> RaftEntry {
     let stateid = crate::StateidValue { seqid: 1, other: [1; 12] };
     let close = crate::command::open::Close { client: 1, ino: 2, stateid };
-    let entry =
-        crate::command::Entry { now_unix_ns: 1 << 60, origin: None, command: crate::Command::Close(close) };
+    let entry = crate::command::Entry {
+        now_unix_ns: 1 << 60,
+        origin: None,
+        governor: 0,
+        command: crate::Command::Close(close),
+    };
     let payload = EntryPayload::Normal(EncodedEntry::encode(&entry).unwrap());
     RaftEntry { log_id: log_id(1, index), payload }
 }

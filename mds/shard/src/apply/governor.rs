@@ -1,0 +1,132 @@
+//! Which node may say anything to this shard, and this shard's part in acts on several.
+//!
+//! INVARIANT: behind the entry with which a node governs, nothing of those that governed before is carried out.
+//! INVARIANT: an act whose intent is kept here has this shard's part written.
+//! Spec: docs/protocol/shards.md.
+
+use mds_namespace::op::write_part::write_part;
+use mds_namespace::op::{format, reap};
+use mds_namespace::{FsError, Superblock, Txn, View, superblock};
+
+use super::open::reap_if_gone;
+use super::{client, table};
+use crate::command::governor::{
+    Carry, ForgetClient, ForgetSession, FormatShard, Intend, Reap, ReserveInodes, Settle,
+};
+use crate::command::{Command, Entry, Outcome, Refusal};
+use crate::key;
+use crate::limits::{INTENT_BYTES_MAX, INTENTS_MAX, RESERVED_INODES_MAX};
+use crate::record::{Governor, Intent};
+use crate::state;
+
+/// Whether this store is that of shard 0, which keeps clients and sessions and is governed by whoever leads it.
+pub(super) fn is_first(view: &dyn View) -> Result<bool, Refusal> {
+    Ok(view.get(key::GOVERNOR)?.is_none())
+}
+
+/// The shard that this store is.
+pub(super) fn shard(view: &dyn View) -> Result<u16, Refusal> {
+    if is_first(view)? { Ok(0) } else { Ok(superblock::shard(view)?) }
+}
+
+/// Whether whoever proposed an entry may.
+///
+/// # Errors
+/// `Superseded` if it may not, or no more.
+pub(super) fn check(view: &dyn View, entry: &Entry) -> Result<(), Refusal> {
+    let stored: Option<Governor> = state::read(view, key::GOVERNOR)?;
+    let may = match (stored, &entry.command) {
+        (None, _) => entry.governor == 0 || matches!(entry.command, Command::FormatShard(_)),
+        (Some(stored), Command::Govern(_)) => stored.term <= entry.governor,
+        (Some(stored), _) => stored.term == entry.governor,
+    };
+    if may { Ok(()) } else { Err(Refusal::Superseded) }
+}
+
+pub(super) fn format_shard(txn: &mut dyn Txn, asked: &FormatShard) -> Result<Outcome, Refusal> {
+    let FormatShard { shard, file_system, handle_key, cookie_key } = *asked;
+    match format::format_shard(txn, &Superblock { file_system, handle_key, cookie_key }, shard) {
+        Ok(()) => table::put(txn, key::GOVERNOR, &Governor { term: 0 })?,
+        Err(FsError::Exists) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Outcome::Done)
+}
+
+/// The entry's term was found not to be an old one.
+pub(super) fn govern(txn: &mut dyn Txn, term: u64) -> Result<Outcome, Refusal> {
+    if !is_first(txn)? {
+        table::put(txn, key::GOVERNOR, &Governor { term })?;
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) fn reserve(txn: &mut dyn Txn, asked: &ReserveInodes) -> Result<Outcome, Refusal> {
+    if !(1..=RESERVED_INODES_MAX).contains(&asked.count) {
+        return Err(FsError::Invalid.into());
+    }
+    Ok(Outcome::Reserved(superblock::reserve_inodes(txn, asked.count)?))
+}
+
+pub(super) fn intend(txn: &mut dyn Txn, asked: &Intend) -> Result<Outcome, Refusal> {
+    let own = shard(txn)?;
+    let (here, elsewhere): (Vec<_>, Vec<_>) = asked.parts.iter().partition(|part| part.shard == own);
+    for part in here {
+        write_part(txn, &part.writes)?;
+    }
+    let intent = Intent { parts: elsewhere.into_iter().cloned().collect() };
+    let at = key::intent(asked.id);
+    if txn.get(&at)?.is_none() && INTENTS_MAX <= state::list::<Intent>(txn, key::INTENTS)?.len() {
+        return Err(Refusal::TableFull);
+    }
+    let bytes: usize = intent.parts.iter().flat_map(|part| &part.writes).map(|write| write.bytes()).sum();
+    if INTENT_BYTES_MAX < bytes {
+        return Err(FsError::Invalid.into());
+    }
+    table::put(txn, &at, &intent)?;
+    Ok((*asked.outcome).clone())
+}
+
+pub(super) fn carry(txn: &mut dyn Txn, asked: &Carry) -> Result<Outcome, Refusal> {
+    write_part(txn, &asked.writes)?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn settle(txn: &mut dyn Txn, asked: &Settle) -> Result<Outcome, Refusal> {
+    txn.delete(&key::intent(asked.id))?;
+    Ok(Outcome::Done)
+}
+
+pub(super) fn reap(txn: &mut dyn Txn, asked: &Reap) -> Result<Outcome, Refusal> {
+    if reap::is_orphan(txn, asked.ino)? {
+        reap_if_gone(txn, asked.ino)?;
+    }
+    Ok(Outcome::Done)
+}
+
+pub(super) fn forget(txn: &mut dyn Txn, asked: &ForgetClient) -> Result<Outcome, Refusal> {
+    if is_first(txn)? {
+        return Err(FsError::Invalid.into());
+    }
+    let removed = client::drop_held(txn, asked.client)?;
+    delete_all(txn, &key::slots_of_client(asked.client))?;
+    Ok(Outcome::Removed(removed))
+}
+
+pub(super) fn forget_session(txn: &mut dyn Txn, asked: &ForgetSession) -> Result<Outcome, Refusal> {
+    if is_first(txn)? {
+        return Err(FsError::Invalid.into());
+    }
+    delete_all(txn, &key::slots(&asked.session))?;
+    Ok(Outcome::Done)
+}
+
+fn delete_all(txn: &mut dyn Txn, prefix: &[u8]) -> Result<(), Refusal> {
+    let found = mds_namespace::store::list(txn, prefix, &key::after(prefix), usize::MAX, |key, _| {
+        Ok::<_, FsError>(key.to_vec())
+    })?;
+    for key in found {
+        txn.delete(&key)?;
+    }
+    Ok(())
+}
