@@ -14,7 +14,7 @@ mod names;
 mod once;
 mod open;
 mod seal;
-mod session;
+pub(crate) mod session;
 mod staged;
 mod table;
 

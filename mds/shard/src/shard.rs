@@ -259,8 +259,22 @@ impl Shard {
     /// # Errors
     /// See [`ProposeError`]. A command that was carried out and refused is an `Ok(Outcome::Refused)`.
     pub async fn propose(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
+        self.propose_as(0, origin, command).await
+    }
+
+    /// As [`propose`](Self::propose), to a shard other than the first, from the node that governs all in this term
+    /// (docs/protocol/shards.md §2).
+    ///
+    /// # Errors
+    /// As [`propose`](Self::propose).
+    pub async fn propose_as(
+        &self,
+        governor: u64,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
         let Ok(_permit) = self.inner.proposals.try_acquire() else { return Err(ProposeError::Unavailable) };
-        let entry = Entry { now_unix_ns: self.stamp(), origin, governor: 0, command };
+        let entry = Entry { now_unix_ns: self.stamp(), origin, governor, command };
         let encoded = EncodedEntry::encode(&entry).map_err(|_| ProposeError::TooLong)?;
         tokio::select! {
             biased;

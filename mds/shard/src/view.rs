@@ -10,11 +10,14 @@ use mds_namespace::op::work;
 use mds_namespace::{Ino, Inode, StoreError, Superblock, View, WorkItem, inode_table};
 
 use crate::apply::lock_ranges;
+use crate::apply::session::marks;
 use crate::command::governor::IntentId;
 use crate::command::lock::{Conflict, Range};
 use crate::command::open::Share;
+use crate::command::session::SlotMark;
 use crate::command::{Origin, Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
+use crate::raft::machine::Applied;
 use crate::record::{
     DataServer, Intent, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateKind, StateidTarget,
     StoredClient, StoredSession, Tally, Value,
@@ -125,10 +128,31 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn recorded(&self, origin: &Origin) -> Result<Option<Outcome>, Refusal> {
-        let slot: Option<SlotRecord> =
-            state::read(self.namespace(), &key::slot(&origin.session, origin.slot))?;
-        let same = slot.filter(|slot| slot.sequence == origin.sequence && slot.request == origin.request);
-        Ok(same.and_then(|slot| slot.of(origin.operation).cloned()))
+        let key = key::slot(&origin.session, origin.slot);
+        let end = [&key[..], &[0]].concat();
+        // Each shard has the last request that it did something for.
+        let slots = mds_namespace::store::list(self.namespace(), &key, &end, usize::MAX, |_, bytes| {
+            SlotRecord::decode(bytes)
+        })?;
+        let mut same =
+            slots.iter().filter(|slot| slot.sequence == origin.sequence && slot.request == origin.request);
+        Ok(same.find_map(|slot| slot.of(origin.operation)).cloned())
+    }
+
+    /// The last request of each slot of a session of which this shard has something recorded.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn slots(&self, session: &[u8; 16]) -> Result<Vec<SlotMark>, Refusal> {
+        marks(self.namespace(), session)
+    }
+
+    /// Highest time that any entry carried, nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn clock_unix_ns(&self) -> Result<u64, Refusal> {
+        Ok(Applied::load(self.namespace())?.clock_unix_ns)
     }
 
     /// How much state a client has.

@@ -9,7 +9,7 @@ use mds_namespace::op::size::{self, Grown};
 use mds_namespace::op::{extent, format as format_op, inline, move_to_extents as move_op, work};
 use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
 
-use super::{layout as layouts, table};
+use super::{governor, layout as layouts, table};
 use crate::command::data::{
     Allocate, ChangeCopies, Fence, Format, MoveToExtents, Placing, RegisterDataServer, UnderCode, WorkDone,
     WriteInline, Written,
@@ -64,6 +64,10 @@ pub(super) fn all_known(
     view: &dyn View,
     servers: impl IntoIterator<Item = DataServerId>,
 ) -> Result<(), Refusal> {
+    // Only shard 0 knows data servers: the others take the governor's word.
+    if !governor::is_first(view)? {
+        return Ok(());
+    }
     for id in servers {
         if server(view, id.0)?.is_none() {
             return Err(FsError::Invalid.into());

@@ -69,7 +69,7 @@ pub(super) fn set_callback(txn: &mut dyn Txn, asked: &SetCallback) -> Result<Out
 }
 
 /// Slots of a session under which something is recorded.
-fn marks(view: &dyn View, session: &[u8; 16]) -> Result<Vec<SlotMark>, Refusal> {
+pub(crate) fn marks(view: &dyn View, session: &[u8; 16]) -> Result<Vec<SlotMark>, Refusal> {
     let from = key::slots(session);
     Ok(mds_namespace::store::list(view, &from, &key::after(&from), usize::MAX, |key, bytes| {
         let SlotRecord { sequence, request, .. } = SlotRecord::decode(bytes)?;
