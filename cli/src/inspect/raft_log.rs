@@ -10,7 +10,11 @@ use super::words;
 /// One line about a record. Its payload is read only for entries.
 pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> String {
     let &RecordHeader { kind, role, epoch: term, position: index, .. } = header;
-    match (kind, role) {
+    let line = match (kind, role) {
+        (5, 0..=2) => {
+            let entry = RecordHeader { kind: 1, ..*header };
+            return format!("renewed {}", describe(&entry, payload));
+        }
         (1, 0) => format!("entry {index} term {term}: blank"),
         (1, 1) => format!(
             "entry {index} term {term}: {}",
@@ -23,6 +27,10 @@ pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u
         (3, 1) => format!("truncate: entries behind {index} are void"),
         (4, 0) => format!("purge: entries up to {index} term {term} are in the store"),
         _ => format!("kind {kind} role {role}? term {term} index {index}"),
+    };
+    match header.stream {
+        0 => line,
+        shard => format!("shard {shard}: {line}"),
     }
 }
 

@@ -84,6 +84,16 @@ pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 /// Segments of the log kept for reuse: as many as fill between two checkpoints.
 pub const LOG_SEGMENTS_RECYCLED: usize = 5;
 
+/// Segments that a group may need behind the log's head before its store is checkpointed and its log cut; at twice that, what is
+/// left of it is written again at the head. More is allowed while more than that is in force.
+pub const LOG_LAG_SEGMENTS: u64 = 6;
+
+/// Payload bytes of one write of what is renewed (one entry more, if it alone is larger).
+pub const RENEW_BYTES_MAX: usize = 4 << 20;
+
+/// Entries of one write of what is renewed.
+pub const RENEW_RECORDS_MAX: usize = 4_096;
+
 /// Commands applied in one store transaction.
 pub const APPLY_ENTRIES_MAX: usize = 1_024;
 
@@ -136,5 +146,6 @@ const _: () =
 const _: () = assert!(ELECTION_HEARTBEATS_MIN < ELECTION_HEARTBEATS_MAX);
 const _: () = assert!(OWNER_BYTES_MAX + 64 < RECORDED_BYTES_MAX, "a denied lock is recorded whole");
 const _: () = assert!(RECORDED_PER_SLOT_MAX * (RECORDED_BYTES_MAX + 8) + 32 < SNAPSHOT_VALUE_BYTES_MAX);
+const _: () = assert!(RENEW_RECORDS_MAX <= wal::limits::BATCH_RECORDS_MAX, "one write takes them");
 const _: () = assert!(LOG_ENTRIES_KEPT < CHECKPOINT_LOG_ENTRIES);
 const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);

@@ -6,6 +6,8 @@
 
 pub(crate) mod entry;
 pub(crate) mod log_record;
+mod log_replay;
+mod log_state;
 pub(crate) mod log_store;
 pub(crate) mod machine;
 pub(crate) mod message;

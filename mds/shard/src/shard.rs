@@ -25,7 +25,7 @@ use crate::limits::{
     ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, LOG_ENTRIES_KEPT, MEMBERS_MAX, PROPOSALS_MAX,
     PROPOSE_MS_MAX, PROPOSE_RETRIES_MAX, RECOVERY_MS_MAX, REPLICATE_ENTRIES_MAX,
 };
-use crate::raft::log_store::LogStore;
+use crate::raft::log_store::{LogStore, SharedLog};
 use crate::raft::machine::{Machine, MachineState};
 use crate::raft::network::{self, Network};
 use crate::raft::service::RaftService;
@@ -150,6 +150,7 @@ struct Inner {
     raft: Raft,
     /// Answers the other members, if there are any.
     server: Option<Server>,
+    shared: SharedLog,
     log: LogStore,
     machine: Arc<MachineState>,
     /// Highest time given to an entry here.
@@ -191,10 +192,10 @@ impl Shard {
     ) -> Result<Self, StartError> {
         check(&config)?;
         env.disk.create_dir_all(dir).await?;
-        let log =
-            LogStore::open(Arc::clone(&env.disk), Arc::clone(&env.clock), &dir.join("log"), config.store_id)
-                .await
-                .map_err(|error| StartError::Log(error.to_string()))?;
+        let (disk, clock) = (Arc::clone(&env.disk), Arc::clone(&env.clock));
+        let shared = SharedLog::open(disk, clock, &dir.join("log"), config.store_id, 1).await;
+        let shared = shared.map_err(|error| StartError::Log(error.to_string()))?;
+        let log = shared.group(0);
         let machine = Arc::new(MachineState::new(store));
         let raft = Raft::new(
             config.id,
@@ -211,6 +212,7 @@ impl Shard {
             config,
             raft,
             server,
+            shared,
             log,
             machine,
             clock_unix_ns: AtomicU64::new(0),
@@ -408,7 +410,7 @@ impl Shard {
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied_index: self.inner.machine.applied_index.load(Ordering::Acquire),
             cut_index: metrics.purged.map_or(0, |id| id.index()),
-            log_flushes: self.inner.log.flushes(),
+            log_flushes: self.inner.shared.flushes(),
             store_bytes: self.inner.machine.store.bytes_on_disk(),
         }
     }
@@ -434,7 +436,7 @@ impl Shard {
         if let Err(error) = self.inner.machine.checkpoint().await {
             tracing::error!(%error, "the last checkpoint failed; the log repeats it");
         }
-        if let Err(error) = self.inner.log.close().await {
+        if let Err(error) = self.inner.shared.close().await {
             tracing::error!(%error, "the log did not close cleanly");
         }
     }

@@ -14,6 +14,7 @@ const KIND_ENTRY: u8 = 1;
 const KIND_VOTE: u8 = 2;
 const KIND_TRUNCATE: u8 = 3;
 const KIND_PURGE: u8 = 4;
+const KIND_RENEWED: u8 = 5;
 
 const PAYLOAD_BLANK: u8 = 0;
 const PAYLOAD_COMMAND: u8 = 1;
@@ -24,6 +25,8 @@ const PAYLOAD_MEMBERSHIP: u8 = 2;
 pub(crate) enum LogEvent {
     /// An entry; its content is the payload.
     Entry(LogId),
+    /// An entry that is in force already, written again.
+    Renewed(LogId),
     /// The vote is this now.
     Vote(Vote),
     /// Entries behind this index are void; all are for `None`.
@@ -40,7 +43,7 @@ pub(crate) struct UnknownRecord {
     role: u8,
 }
 
-pub(crate) fn entry_record(entry: &RaftEntry) -> Record {
+pub(crate) fn entry_record(stream: u64, entry: &RaftEntry) -> Record {
     let (role, payload) = match &entry.payload {
         EntryPayload::Blank => (PAYLOAD_BLANK, Vec::new()),
         EntryPayload::Normal(encoded) => (PAYLOAD_COMMAND, vec![encoded.0.clone()]),
@@ -49,6 +52,7 @@ pub(crate) fn entry_record(entry: &RaftEntry) -> Record {
     Record {
         kind: KIND_ENTRY,
         role,
+        stream,
         epoch: entry.log_id.committed_leader_id().term,
         position: entry.log_id.index(),
         payload,
@@ -56,28 +60,36 @@ pub(crate) fn entry_record(entry: &RaftEntry) -> Record {
     }
 }
 
-pub(crate) fn vote_record(vote: &Vote) -> Record {
+/// An entry again, of a group that would keep old segments from going.
+pub(crate) fn renewed_record(stream: u64, entry: &RaftEntry) -> Record {
+    Record { kind: KIND_RENEWED, ..entry_record(stream, entry) }
+}
+
+pub(crate) fn vote_record(stream: u64, vote: &Vote) -> Record {
     Record {
         kind: KIND_VOTE,
         role: u8::from(vote.committed),
+        stream,
         epoch: vote.leader_id.term,
         position: vote.leader_id.voted_for,
         ..Record::default()
     }
 }
 
-pub(crate) fn truncate_record(last_kept: Option<u64>) -> Record {
+pub(crate) fn truncate_record(stream: u64, last_kept: Option<u64>) -> Record {
     Record {
         kind: KIND_TRUNCATE,
         role: u8::from(last_kept.is_some()),
+        stream,
         position: last_kept.unwrap_or(0),
         ..Record::default()
     }
 }
 
-pub(crate) fn purge_record(upto: &LogId) -> Record {
+pub(crate) fn purge_record(stream: u64, upto: &LogId) -> Record {
     Record {
         kind: KIND_PURGE,
+        stream,
         epoch: upto.committed_leader_id().term,
         position: upto.index(),
         ..Record::default()
@@ -88,6 +100,9 @@ pub(crate) fn event(header: &RecordHeader) -> Result<LogEvent, UnknownRecord> {
     match (header.kind, header.role) {
         (KIND_ENTRY, PAYLOAD_BLANK..=PAYLOAD_MEMBERSHIP) => {
             Ok(LogEvent::Entry(log_id(header.epoch, header.position)))
+        }
+        (KIND_RENEWED, PAYLOAD_BLANK..=PAYLOAD_MEMBERSHIP) => {
+            Ok(LogEvent::Renewed(log_id(header.epoch, header.position)))
         }
         (KIND_VOTE, committed @ 0..=1) => {
             let leader_id = LeaderId { term: header.epoch, voted_for: header.position };
@@ -102,7 +117,7 @@ pub(crate) fn event(header: &RecordHeader) -> Result<LogEvent, UnknownRecord> {
 
 /// The entry that a record holds; `None` if the bytes are no such entry.
 pub(crate) fn entry(header: &RecordHeader, payload: Bytes) -> Option<RaftEntry> {
-    let LogEvent::Entry(log_id) = event(header).ok()? else { return None };
+    let (LogEvent::Entry(log_id) | LogEvent::Renewed(log_id)) = event(header).ok()? else { return None };
     let payload = match header.role {
         PAYLOAD_BLANK if payload.is_empty() => EntryPayload::Blank,
         PAYLOAD_COMMAND => EntryPayload::Normal(EncodedEntry(payload)),

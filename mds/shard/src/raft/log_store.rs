@@ -1,25 +1,33 @@
-//! Raft's log on the log engine: what is not yet cut is also kept in memory, so that nothing is read back but at start.
+//! Raft's logs of all groups of a node on one log engine: what is not yet cut is also kept in memory, so that nothing is
+//! read back but at start.
 //!
-//! INVARIANT: `entries` holds every index behind `purged`, without holes.
-//! INVARIANT: segments go oldest first, and only once a vote and a purge record lie behind them.
+//! Records of all groups share the engine's writes and flushes. [`SharedLog`] is the node's, [`LogStore`] the handle of one group.
+//!
+//! INVARIANT: segments go oldest first, and only when no group needs them.
+//! INVARIANT: what changes a group's log is queued in the order in which it changes the group's state.
 
-use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use env::{Clock, Disk};
 use openraft::entry::RaftEntry as _;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use parking_lot::Mutex;
-use wal::{AppendError, Durability, Location, RecordHeader, Wal, WalConfig};
+use wal::{AppendError, Appended, Durability, Location, Record, Wal, WalConfig};
 
-use super::log_record::{self, LogEvent, UnknownRecord};
+use super::log_record;
+use super::log_replay::{GroupReplay, Replay, ReplayError};
+use super::log_state::State;
 use super::unhurried::{self, Unhurried};
 use super::{LogId, RaftEntry, Types, Vote};
-use crate::limits::{LOG_SEGMENT_BYTES, LOG_SEGMENTS_RECYCLED, REPLICATE_BYTES_MAX};
+use crate::limits::{
+    LOG_LAG_SEGMENTS, LOG_SEGMENT_BYTES, LOG_SEGMENTS_RECYCLED, RENEW_BYTES_MAX, RENEW_RECORDS_MAX,
+    REPLICATE_BYTES_MAX,
+};
 
 /// Why the log cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -29,217 +37,242 @@ pub(crate) enum LogOpenError {
     #[error(transparent)]
     Read(#[from] wal::ReadError),
     #[error(transparent)]
-    Unknown(#[from] UnknownRecord),
+    Replay(#[from] ReplayError),
     #[error("segment {segment} is damaged from {offset} to {end}: acknowledged entries may be lost")]
     Damaged { segment: u64, offset: u64, end: u64 },
-    #[error("entry {found} follows entry {last}")]
-    Hole { last: u64, found: u64 },
-    #[error("entry {index} does not decode")]
-    Garbled { index: u64 },
+    #[error("shard {shard}: entry {index} does not decode")]
+    Garbled { shard: u64, index: u64 },
 }
 
-/// The log of one replica. Clones are the same log.
+/// The log of a node, for all its groups. Clones are the same log.
 #[derive(Clone)]
-pub(crate) struct LogStore {
+pub(crate) struct SharedLog {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
     wal: Wal,
-    state: Arc<Mutex<State>>,
+    groups: Vec<Arc<Group>>,
+    /// No record that is queued from now on lies in an older segment.
+    head: AtomicU64,
     unhurried: Unhurried,
 }
 
-#[derive(Default)]
-struct State {
-    vote: Option<Vote>,
-    purged: Option<LogId>,
-    entries: VecDeque<Held>,
-    /// Payload bytes of `entries`.
-    bytes: u64,
+struct Group {
+    number: u64,
+    state: Mutex<State>,
+    /// Held while records are queued and the state is changed to match.
+    order: tokio::sync::Mutex<()>,
 }
 
-struct Held {
-    entry: RaftEntry,
-    bytes: u64,
-    /// The segment it lies in, once it is known.
-    segment: Option<u64>,
+/// The log of one group. Clones are the same log.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: SharedLog,
+    group: Arc<Group>,
 }
 
-impl State {
-    fn next_index(&self) -> Option<u64> {
-        let last = self.entries.back().map(|held| held.entry.log_id.index());
-        last.or_else(|| self.purged.map(|purged| purged.index())).map(|last| last + 1)
-    }
-
-    fn first_index(&self) -> Option<u64> {
-        self.entries.front().map(|held| held.entry.log_id.index())
-    }
-
-    fn push(&mut self, entry: RaftEntry, segment: Option<u64>) {
-        let index = entry.log_id.index();
-        assert!(self.next_index().is_none_or(|next| next == index), "the log has no holes");
-        let bytes = match &entry.payload {
-            openraft::EntryPayload::Normal(encoded) => encoded.0.len() as u64,
-            openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
-        };
-        self.bytes += bytes;
-        self.entries.push_back(Held { entry, bytes, segment });
-    }
-
-    fn truncate(&mut self, last_kept: Option<u64>) {
-        while self.entries.back().is_some_and(|held| last_kept < Some(held.entry.log_id.index())) {
-            let held = self.entries.pop_back().expect("there is a last one");
-            self.bytes -= held.bytes;
-        }
-    }
-
-    fn purge(&mut self, upto: LogId) {
-        while self.entries.front().is_some_and(|held| held.entry.log_id.index() <= upto.index()) {
-            let held = self.entries.pop_front().expect("there is a first one");
-            self.bytes -= held.bytes;
-        }
-        self.purged = self.purged.max(Some(upto));
-    }
-
-    fn slice(&self, range: &impl RangeBounds<u64>) -> impl Iterator<Item = &Held> {
-        let base = self.first_index().unwrap_or(0);
-        let from = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(start) => start.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let to = match range.end_bound() {
-            Bound::Included(end) => end.saturating_add(1),
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => u64::MAX,
-        };
-        let len = self.entries.len();
-        let place = |index: u64| usize::try_from(index.saturating_sub(base)).map_or(len, |at| at.min(len));
-        let (from, to) = (place(from), place(to));
-        self.entries.range(from.min(to)..to)
-    }
-
-    fn note_segment(&mut self, index: u64, term: u64, segment: u64) {
-        let Some(first) = self.first_index() else { return };
-        let Some(at) = index.checked_sub(first).and_then(|at| usize::try_from(at).ok()) else { return };
-        if let Some(held) = self.entries.get_mut(at)
-            && held.entry.log_id.committed_leader_id().term == term
-        {
-            held.segment = Some(segment);
-        }
-    }
-}
-
-/// What is left to read when all headers have been seen.
-#[derive(Default)]
-struct Replay {
-    vote: Option<Vote>,
-    purged: Option<LogId>,
-    entries: VecDeque<(LogId, Location)>,
-    failed: Option<LogOpenError>,
-}
-
-impl Replay {
-    fn visit(&mut self, header: &RecordHeader, location: Location) {
-        if self.failed.is_none()
-            && let Err(error) = self.follow(header, location)
-        {
-            self.failed = Some(error);
-        }
-    }
-
-    fn follow(&mut self, header: &RecordHeader, location: Location) -> Result<(), LogOpenError> {
-        match log_record::event(header)? {
-            LogEvent::Vote(vote) => self.vote = Some(vote),
-            LogEvent::Truncate(last_kept) => self.entries.retain(|(id, _)| Some(id.index()) <= last_kept),
-            LogEvent::Purge(upto) => {
-                self.entries.retain(|(id, _)| upto.index() < id.index());
-                self.purged = self.purged.max(Some(upto));
-            }
-            LogEvent::Entry(id) => {
-                let last = self
-                    .entries
-                    .back()
-                    .map(|(id, _)| id.index())
-                    .or_else(|| self.purged.map(|id| id.index()));
-                // With nothing before it the log may begin anywhere: older segments are gone, and the purge record
-                // that says so comes later.
-                if let Some(last) = last
-                    && last + 1 != id.index()
-                {
-                    return Err(LogOpenError::Hole { last, found: id.index() });
-                }
-                self.entries.push_back((id, location));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl LogStore {
-    /// Opens the log in `dir`, reads back what is in force.
+impl SharedLog {
+    /// Opens the log in `dir` for groups 0 to `groups - 1`, reads back what is in force.
     pub(crate) async fn open(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         dir: &Path,
         store_id: [u8; 16],
+        groups: usize,
     ) -> Result<Self, LogOpenError> {
         let config = WalConfig {
             segment_bytes: LOG_SEGMENT_BYTES,
             recycle_max: LOG_SEGMENTS_RECYCLED,
             ..WalConfig::new(store_id)
         };
-        let mut replay = Replay::default();
+        let mut replay = Replay::new(groups);
         let (wal, report) =
             Wal::open(disk, dir, config, &mut |header, location| replay.visit(header, location)).await?;
         if let Some(damage) = report.corrupt.first() {
             let (segment, offset, end) = (damage.segment, damage.offset, damage.end);
             return Err(LogOpenError::Damaged { segment, offset, end });
         }
-        if let Some(error) = replay.failed {
-            return Err(error);
+        let mut all = Vec::with_capacity(groups);
+        for (number, replay) in (0..).zip(replay.finish()?) {
+            let state = Mutex::new(read_back(&wal, number, replay).await?);
+            all.push(Arc::new(Group { number, state, order: tokio::sync::Mutex::new(()) }));
         }
-        let mut state = State { vote: replay.vote, purged: replay.purged, ..State::default() };
-        for (id, location) in replay.entries {
-            let (header, payload) = wal.read_record(location).await?;
-            let entry = log_record::entry(&header, payload)
-                .ok_or_else(|| LogOpenError::Garbled { index: id.index() })?;
-            state.push(entry, Some(location.segment));
-        }
-        Ok(Self { wal, state: Arc::new(Mutex::new(state)), unhurried: Unhurried::new(clock) })
+        let head = AtomicU64::new(wal.segments().last().map_or(0, |segment| segment.seq));
+        let inner = Inner { wal, groups: all, head, unhurried: Unhurried::new(clock) };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Payload bytes and number of entries not yet cut.
-    pub(crate) fn uncut(&self) -> (u64, u64) {
-        let state = self.state.lock();
-        (state.bytes, state.entries.len() as u64)
+    /// The log of one group.
+    ///
+    /// # Panics
+    /// If the log was not opened for it.
+    pub(crate) fn group(&self, number: usize) -> LogStore {
+        LogStore { log: self.clone(), group: Arc::clone(&self.inner.groups[number]) }
     }
 
     /// Syncs with the device so far.
     pub(crate) fn flushes(&self) -> u64 {
-        self.wal.counters().flushes
+        self.inner.wal.counters().flushes
+    }
+
+    /// Bytes of the log on disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.inner.wal.disk_bytes()
     }
 
     /// Seals the log and stops it.
     pub(crate) async fn close(&self) -> io::Result<()> {
-        self.wal.close().await.map_err(failed)
+        self.inner.wal.close().await.map_err(failed)
     }
 
-    /// Drops the segments that hold only what is cut.
-    async fn drop_segments(&self, anchor: u64) {
-        let live = {
-            let state = self.state.lock();
-            // Where the first entry lies may not be known yet: then nothing goes until the next purge.
-            state.entries.front().map_or(anchor, |held| held.segment.unwrap_or(0))
-        };
-        for segment in self.wal.segments() {
-            if anchor.min(live) <= segment.seq || !segment.sealed {
+    /// Segments behind the head that a group may need before it counts as lagging: more when much is in force, so that what is
+    /// renewed is never more than what is new.
+    fn lag_max(&self) -> u64 {
+        let bytes: u64 = self.inner.groups.iter().map(|group| group.state.lock().bytes).sum();
+        LOG_LAG_SEGMENTS + 2 * bytes.div_ceil(LOG_SEGMENT_BYTES)
+    }
+
+    /// Groups that need segments far behind the head, and whether so far that they are to be renewed.
+    pub(crate) fn lagging(&self) -> Vec<(usize, bool)> {
+        let head = self.inner.head.load(Ordering::Acquire);
+        if head < LOG_LAG_SEGMENTS {
+            return Vec::new();
+        }
+        let lag_max = self.lag_max();
+        let lag = |group: &Arc<Group>| head.saturating_sub(group.state.lock().needs().unwrap_or(head));
+        let lags = self.inner.groups.iter().map(lag).enumerate();
+        lags.filter(|(_, lag)| lag_max <= *lag).map(|(at, lag)| (at, 2 * lag_max <= lag)).collect()
+    }
+
+    async fn enqueue(&self, records: Vec<Record>, durability: Durability) -> io::Result<Appended> {
+        self.inner.wal.enqueue(records, durability).await.map_err(failed)
+    }
+
+    fn note_head(&self, locations: &[Location]) {
+        if let Some(last) = locations.last() {
+            self.inner.head.fetch_max(last.segment, Ordering::AcqRel);
+        }
+    }
+
+    /// Drops the segments that no group needs.
+    pub(crate) async fn drop_segments(&self) {
+        let needs = self.inner.groups.iter().filter_map(|group| group.state.lock().needs()).min();
+        let Some(needs) = needs else { return };
+        for segment in self.inner.wal.segments() {
+            if needs <= segment.seq || !segment.sealed {
                 break;
             }
-            if let Err(error) = self.wal.drop_segment(segment.seq).await {
-                // It is tried again at the next purge.
-                tracing::warn!(segment = segment.seq, %error, "a log segment could not be dropped");
-                break;
+            match self.inner.wal.drop_segment(segment.seq).await {
+                Ok(()) => {}
+                // Another group's purge was faster.
+                Err(wal::DropError::NoSegment { .. }) => {}
+                Err(error) => {
+                    // It is tried again at the next purge.
+                    tracing::warn!(segment = segment.seq, %error, "a log segment could not be dropped");
+                    break;
+                }
             }
         }
     }
+}
+
+/// Reads the payloads of what is in force.
+async fn read_back(wal: &Wal, shard: u64, replay: GroupReplay) -> Result<State, LogOpenError> {
+    let GroupReplay { vote, purged, entries, vote_at, purge_at } = replay;
+    let mut state = State { vote, purged, vote_at, purge_at, ..State::default() };
+    for (index, (_, location)) in entries {
+        let (header, payload) = wal.read_record(location).await?;
+        let entry =
+            log_record::entry(&header, payload).ok_or(LogOpenError::Garbled { shard, index })?;
+        state.push(entry, location.segment);
+    }
+    Ok(state)
+}
+
+impl LogStore {
+    /// Payload bytes and number of entries not yet cut.
+    pub(crate) fn uncut(&self) -> (u64, u64) {
+        let state = self.group.state.lock();
+        (state.bytes, state.entries.len() as u64)
+    }
+
+    /// Writes all that is in force of this group again, at the log's head, so that it needs no older segment.
+    pub(crate) async fn renew(&self) -> io::Result<()> {
+        let stream = self.group.number;
+        let order = self.group.order.lock().await;
+        let (facts, entries) = {
+            let state = self.group.state.lock();
+            let vote = state.vote.iter().map(|vote| log_record::vote_record(stream, vote));
+            let purge = state.purged.iter().map(|upto| log_record::purge_record(stream, upto));
+            let entries: Vec<RaftEntry> = state.entries.iter().map(|held| held.entry.clone()).collect();
+            (vote.chain(purge).collect::<Vec<_>>(), entries)
+        };
+        let mut queued = vec![self.log.enqueue(facts, Durability::Written).await?];
+        for part in parts(&entries) {
+            let records = part.iter().map(|entry| log_record::renewed_record(stream, entry)).collect();
+            queued.push(self.log.enqueue(records, Durability::Written).await?);
+        }
+        let synced = self.log.enqueue(Vec::new(), Durability::Synced).await?;
+        drop(order);
+        let mut places = Vec::new();
+        for part in queued {
+            places.push(part.await.map_err(failed)?);
+        }
+        synced.await.map_err(failed)?;
+        self.note_renewed(&entries, places);
+        self.log.drop_segments().await;
+        Ok(())
+    }
+
+    /// A renewal is durable: its facts' places, then its entries'.
+    fn note_renewed(&self, entries: &[RaftEntry], places: Vec<Vec<Location>>) {
+        let mut places = places.into_iter();
+        let facts_at = places.next().and_then(|facts| facts.first().map(|location| location.segment));
+        let mut state = self.group.state.lock();
+        // Newer facts lie in no older segment, and said so or will.
+        if state.vote.is_some() {
+            state.vote_at = state.vote_at.max(facts_at);
+        }
+        if state.purged.is_some() {
+            state.purge_at = state.purge_at.max(facts_at);
+        }
+        for (entry, location) in entries.iter().zip(places.flatten()) {
+            state.note_segment(entry.log_id, location.segment);
+        }
+    }
+
+    /// Queues records and changes the state, in one order with whatever else changes them.
+    async fn queue(
+        &self,
+        records: Vec<Record>,
+        durability: Durability,
+        change: impl FnOnce(&mut State, u64),
+    ) -> io::Result<Appended> {
+        let _order = self.group.order.lock().await;
+        let head = self.log.inner.head.load(Ordering::Acquire);
+        let queued = self.log.enqueue(records, durability).await?;
+        change(&mut self.group.state.lock(), head);
+        Ok(queued)
+    }
+}
+
+/// Runs of entries, each small enough for one write.
+fn parts(entries: &[RaftEntry]) -> Vec<&[RaftEntry]> {
+    let (mut all, mut begin, mut bytes) = (Vec::new(), 0, 0);
+    for (at, entry) in entries.iter().enumerate() {
+        if RENEW_RECORDS_MAX <= at - begin || RENEW_BYTES_MAX <= bytes {
+            all.push(&entries[begin..at]);
+            (begin, bytes) = (at, 0);
+        }
+        if let openraft::EntryPayload::Normal(encoded) = &entry.payload {
+            bytes += encoded.0.len();
+        }
+    }
+    if begin < entries.len() {
+        all.push(&entries[begin..]);
+    }
+    all
 }
 
 pub(super) fn failed(error: AppendError) -> io::Error {
@@ -256,16 +289,16 @@ impl RaftLogReader<Types> for LogStore {
         &mut self,
         range: R,
     ) -> io::Result<Vec<RaftEntry>> {
-        Ok(self.state.lock().slice(&range).map(|held| held.entry.clone()).collect())
+        Ok(self.group.state.lock().slice(&range).map(|held| held.entry.clone()).collect())
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        Ok(self.state.lock().vote)
+        Ok(self.group.state.lock().vote)
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<RaftEntry>> {
         let mut room = REPLICATE_BYTES_MAX;
-        let state = self.state.lock();
+        let state = self.group.state.lock();
         let mut entries = Vec::new();
         for held in state.slice(&(start..end)) {
             if !entries.is_empty() && room < held.bytes {
@@ -282,7 +315,7 @@ impl RaftLogStorage<Types> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
-        let state = self.state.lock();
+        let state = self.group.state.lock();
         let last = state.entries.back().map(|held| held.entry.log_id).or(state.purged);
         Ok(LogState { last_purged_log_id: state.purged, last_log_id: last })
     }
@@ -292,9 +325,17 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        let queued = self.wal.enqueue(vec![log_record::vote_record(vote)], Durability::Synced).await;
-        queued.map_err(failed)?.await.map_err(failed)?;
-        self.state.lock().vote = Some(*vote);
+        let record = log_record::vote_record(self.group.number, vote);
+        // A renewal meanwhile must not write the vote before behind this one.
+        let _order = self.group.order.lock().await;
+        let queued = self.log.enqueue(vec![record], Durability::Synced).await?;
+        let locations = queued.await.map_err(failed)?;
+        self.log.note_head(&locations);
+        let mut state = self.group.state.lock();
+        state.vote = Some(*vote);
+        if let Some(location) = locations.first() {
+            state.note_vote(location.segment);
+        }
         Ok(())
     }
 
@@ -304,33 +345,30 @@ impl RaftLogStorage<Types> for LogStore {
         I::IntoIter: Send,
     {
         let entries: Vec<RaftEntry> = entries.into_iter().collect();
-        let records = entries.iter().map(log_record::entry_record).collect();
+        let stream = self.group.number;
+        let records = entries.iter().map(|entry| log_record::entry_record(stream, entry)).collect();
         let is_unhurried = Unhurried::are(&entries);
         let durability = if is_unhurried { Durability::Written } else { Durability::Synced };
-        let queued = self.wal.enqueue(records, durability).await.map_err(failed)?;
         let ids: Vec<LogId> = entries.iter().map(RaftEntry::log_id).collect();
-        {
-            let mut state = self.state.lock();
-            for entry in entries {
-                state.push(entry, None);
-            }
-        }
-        // The engine goes on meanwhile; appends under way at the same time share one flush.
-        let state = Arc::clone(&self.state);
+        let push = |state: &mut State, head| entries.into_iter().for_each(|entry| state.push(entry, head));
+        let queued = self.queue(records, durability, push).await?;
+        // The engine goes on meanwhile; appends under way at the same time, of any group, share one flush.
         let mut callbacks = Vec::new();
         if is_unhurried {
-            self.unhurried.put(callback, &self.wal);
+            self.log.inner.unhurried.put(callback, &self.log.inner.wal);
         } else {
             // They lie before these entries in the log, so this flush covers them.
-            callbacks = self.unhurried.take();
+            callbacks = self.log.inner.unhurried.take();
             callbacks.push(callback);
         }
+        let own = self.clone();
         tokio::spawn(async move {
             let flushed = queued.await;
             if let Ok(locations) = &flushed {
-                let mut state = state.lock();
+                own.log.note_head(locations);
+                let mut state = own.group.state.lock();
                 for (id, location) in ids.iter().zip(locations) {
-                    state.note_segment(id.index(), id.committed_leader_id().term, location.segment);
+                    state.note_segment(*id, location.segment);
                 }
             }
             unhurried::tell(callbacks, &flushed.map(drop).map_err(failed));
@@ -340,31 +378,60 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> io::Result<()> {
         let last_kept = last_log_id.map(|id| id.index());
-        let record = log_record::truncate_record(last_kept);
-        let queued = self.wal.enqueue(vec![record], Durability::Synced).await.map_err(failed)?;
-        self.state.lock().truncate(last_kept);
-        queued.await.map(drop).map_err(failed)
+        let record = log_record::truncate_record(self.group.number, last_kept);
+        let _order = self.group.order.lock().await;
+        let queued = self.log.enqueue(vec![record], Durability::Synced).await?;
+        // Only when the record is durable: else what is voided could lose segments before it is void.
+        queued.await.map_err(failed)?;
+        self.group.state.lock().truncate(last_kept);
+        Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
-        // The vote goes along, so that older segments hold nothing that is still needed.
-        let vote = self.state.lock().vote;
-        let records =
-            vote.iter().map(log_record::vote_record).chain([log_record::purge_record(&upto)]).collect();
-        let queued = self.wal.enqueue(records, Durability::Synced).await.map_err(failed)?;
-        self.state.lock().purge(upto);
-        let log = self.clone();
+        let stream = self.group.number;
+        let (pin, queued) = {
+            let _order = self.group.order.lock().await;
+            // The vote goes along, so that older segments hold nothing that is still needed.
+            let vote = self.group.state.lock().vote;
+            let vote = vote.iter().map(|vote| log_record::vote_record(stream, vote));
+            let records = vote.chain([log_record::purge_record(stream, &upto)]).collect();
+            let queued = self.log.enqueue(records, Durability::Synced).await?;
+            let mut state = self.group.state.lock();
+            let pin = state.needs();
+            state.purge(upto);
+            state.pins.extend(pin);
+            drop(state);
+            (pin, queued)
+        };
+        let own = self.clone();
         // Nobody waits for room; the engine must not either.
         tokio::spawn(async move {
             match queued.await {
-                Ok(locations) => {
-                    let anchor = locations.first().map_or(0, |location| location.segment);
-                    log.drop_segments(anchor).await;
-                }
+                Ok(locations) => own.purged(&locations, pin).await,
                 Err(error) => tracing::error!(%error, "the log could not be cut"),
             }
         });
         Ok(())
+    }
+}
+
+impl LogStore {
+    /// A purge is durable: what it pinned is free.
+    async fn purged(&self, locations: &[Location], pin: Option<u64>) {
+        self.log.note_head(locations);
+        {
+            let mut state = self.group.state.lock();
+            if let Some(at) = pin.and_then(|pin| state.pins.iter().position(|held| *held == pin)) {
+                state.pins.swap_remove(at);
+            }
+            if let Some(location) = locations.first() {
+                state.note_purge(location.segment);
+                if state.vote.is_some() {
+                    state.note_vote(location.segment);
+                }
+            }
+        }
+        self.log.drop_segments().await;
     }
 }
 

@@ -109,8 +109,14 @@ fn records_come_back() {
     ];
     for (role, payload) in (0..).zip(payloads) {
         let before = RaftEntry { log_id: log_id(3, 7), payload };
-        let record = entry_record(&before);
+        let record = entry_record(9, &before);
         assert_eq!((record.kind, record.role, record.epoch, record.position), (1, role, 3, 7));
+        assert_eq!((record.stream, record.sub), (9, 0));
+        let renewed = renewed_record(9, &before);
+        assert_eq!(event(&header(&renewed)), Ok(LogEvent::Renewed(log_id(3, 7))));
+        assert_eq!(Record { kind: 1, ..renewed.clone() }.payload, record.payload);
+        let again = entry(&header(&renewed), renewed.payload.concat().into()).unwrap();
+        assert_eq!(format!("{again:?}"), format!("{before:?}"));
         let bytes = record.payload.concat();
         if role == 2 {
             assert_eq!(hex(&bytes), "01020102020103613a310203623a32");
@@ -120,19 +126,20 @@ fn records_come_back() {
     }
     let vote = Vote { leader_id: LeaderId { term: 4, voted_for: 2 }, committed: true };
     for (record, expected) in [
-        (vote_record(&vote), LogEvent::Vote(vote)),
-        (truncate_record(None), LogEvent::Truncate(None)),
-        (truncate_record(Some(9)), LogEvent::Truncate(Some(9))),
-        (purge_record(&log_id(2, 5)), LogEvent::Purge(log_id(2, 5))),
+        (vote_record(9, &vote), LogEvent::Vote(vote)),
+        (truncate_record(9, None), LogEvent::Truncate(None)),
+        (truncate_record(9, Some(9)), LogEvent::Truncate(Some(9))),
+        (purge_record(9, &log_id(2, 5)), LogEvent::Purge(log_id(2, 5))),
     ] {
         assert_eq!(event(&header(&record)), Ok(expected));
         assert!(record.payload.is_empty());
+        assert_eq!(record.stream, 9);
     }
 }
 
 #[test]
 fn foreign_records_are_errors() {
-    for (kind, role) in [(0, 0), (1, 3), (2, 2), (3, 2), (4, 1), (9, 0)] {
+    for (kind, role) in [(0, 0), (1, 3), (2, 2), (3, 2), (4, 1), (5, 3), (9, 0)] {
         let record = Record { kind, role, ..Record::default() };
         assert_eq!(event(&header(&record)), Err(UnknownRecord { kind, role }));
     }

@@ -17,7 +17,15 @@ async fn open(disk: &MemoryDisk) -> LogStore {
 
 async fn open_with(disk: &MemoryDisk, clock: &Arc<ManualClock>) -> LogStore {
     let clock: Arc<dyn Clock> = clock.clone();
-    LogStore::open(Arc::new(disk.clone()), clock, Path::new("/log"), STORE_ID).await.unwrap()
+    open_groups(disk, clock, 1).await.unwrap().group(0)
+}
+
+async fn open_groups(
+    disk: &MemoryDisk,
+    clock: Arc<dyn Clock>,
+    groups: usize,
+) -> Result<SharedLog, LogOpenError> {
+    SharedLog::open(Arc::new(disk.clone()), clock, Path::new("/log"), STORE_ID, groups).await
 }
 
 /// The entry of a CLOSE.
@@ -77,7 +85,7 @@ async fn log_survives_crashes() {
     assert_eq!(shown(&mut log).await, expected);
     assert_eq!(log.read_vote().await.unwrap(), Some(vote(2)));
     log.purge(log_id(1, 2)).await.unwrap();
-    log.wal.sync().await.unwrap();
+    log.log.inner.wal.sync().await.unwrap();
     disk.crash(Crash::Drop);
     let mut log = open(&disk).await;
     assert_eq!(shown(&mut log).await, expected[3..]);
@@ -129,19 +137,19 @@ async fn segments_are_dropped() {
     for index in 0..40 {
         log.blocking_append(entries(1, index..index + 1, bytes)).await.unwrap();
     }
-    let before = log.wal.segments().len();
+    let before = log.log.inner.wal.segments().len();
     assert!(2 < before);
     for upto in [20, 39] {
         log.purge(log_id(1, upto)).await.unwrap();
     }
-    log.wal.sync().await.unwrap();
+    log.log.inner.wal.sync().await.unwrap();
     for _ in 0..10_000 {
-        if log.wal.segments().len() <= 2 {
+        if log.log.inner.wal.segments().len() <= 2 {
             break;
         }
         tokio::task::yield_now().await;
     }
-    assert!(log.wal.segments().len() <= 2, "{:?}", log.wal.segments());
+    assert!(log.log.inner.wal.segments().len() <= 2, "{:?}", log.log.inner.wal.segments());
     disk.crash(Crash::Drop);
     let mut log = open(&disk).await;
     assert_eq!(log.read_vote().await.unwrap(), Some(vote(1)));
@@ -154,19 +162,34 @@ async fn broken_logs_are_refused() {
     for (records, what) in [
         (
             vec![
-                log_record::entry_record(&entries(1, 0..1, 1)[0]),
-                log_record::entry_record(&entries(1, 2..3, 1)[0]),
+                log_record::entry_record(0, &entries(1, 0..1, 1)[0]),
+                log_record::entry_record(0, &entries(1, 2..3, 1)[0]),
             ],
             "hole",
         ),
         (vec![wal::Record { kind: 77, ..wal::Record::default() }], "kind"),
+        (vec![log_record::vote_record(1, &vote(1))], "another group"),
+        (
+            vec![
+                log_record::entry_record(0, &entries(1, 0..1, 1)[0]),
+                log_record::renewed_record(0, &entries(2, 0..1, 1)[0]),
+            ],
+            "renewed with another term",
+        ),
+        (
+            vec![
+                log_record::renewed_record(0, &entries(1, 3..4, 1)[0]),
+                log_record::renewed_record(0, &entries(1, 5..6, 1)[0]),
+            ],
+            "hole in what is renewed",
+        ),
     ] {
         let disk = MemoryDisk::new();
         let log = open(&disk).await;
-        log.wal.append_batch(records, Durability::Synced).await.unwrap();
+        log.log.inner.wal.append_batch(records, Durability::Synced).await.unwrap();
         disk.crash(Crash::Drop);
         let clock = Arc::new(ManualClock::new(0));
-        let opened = LogStore::open(Arc::new(disk), clock, Path::new("/log"), STORE_ID).await;
+        let opened = open_groups(&disk, clock, 1).await;
         assert!(opened.is_err(), "{what}");
     }
 }
@@ -178,15 +201,15 @@ async fn close_waits_for_the_next_flush() {
     let (disk, clock) = (MemoryDisk::new(), Arc::new(ManualClock::new(0)));
     let mut log = open_with(&disk, &clock).await;
     log.blocking_append(entries(1, 0..1, 10)).await.unwrap();
-    let before = log.flushes();
+    let before = log.log.flushes();
     let mut own = log.clone();
     let first = tokio::spawn(async move { own.blocking_append([close_entry(1)]).await });
     settle().await;
     assert!(!first.is_finished());
-    assert_eq!(log.flushes(), before);
+    assert_eq!(log.log.flushes(), before);
     log.blocking_append(entries(1, 2..3, 10)).await.unwrap();
     first.await.unwrap().unwrap();
-    assert_eq!(log.flushes(), before + 1);
+    assert_eq!(log.log.flushes(), before + 1);
 
     let mut own = log.clone();
     let second = tokio::spawn(async move { own.blocking_append([close_entry(3)]).await });
@@ -196,10 +219,24 @@ async fn close_waits_for_the_next_flush() {
     assert!(!second.is_finished());
     clock.advance_ms(1);
     second.await.unwrap().unwrap();
-    assert_eq!(log.flushes(), before + 2);
+    assert_eq!(log.log.flushes(), before + 2);
     disk.crash(Crash::Drop);
     let mut log = open(&disk).await;
     assert_eq!(shown(&mut log).await.len(), 4);
+}
+
+/// Any group's flush covers what another group's entries wait for.
+#[tokio::test]
+async fn close_rides_with_another_group() {
+    let disk = MemoryDisk::new();
+    let log = open_groups(&disk, Arc::new(ManualClock::new(0)), 2).await.unwrap();
+    let mut first = log.group(0);
+    let close = tokio::spawn(async move { first.blocking_append([close_entry(0)]).await });
+    settle().await;
+    assert!(!close.is_finished());
+    log.group(1).blocking_append(entries(1, 0..1, 10)).await.unwrap();
+    close.await.unwrap().unwrap();
+    assert_eq!(log.flushes(), 1);
 }
 
 /// When the disk fails, those who wait for the next flush hear of it as well.
@@ -215,3 +252,5 @@ async fn close_hears_of_a_failed_flush() {
     assert!(log.blocking_append(entries(1, 2..3, 10)).await.is_err());
     assert!(close.await.unwrap().is_err());
 }
+
+mod groups;

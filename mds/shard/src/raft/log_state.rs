@@ -1,0 +1,111 @@
+//! One group's log in memory: what is not yet cut, and which segments of the shared log it still needs.
+//!
+//! INVARIANT: `entries` holds every index behind `purged`, without holes.
+//! INVARIANT: `needs` is never above the oldest segment that a restart would have to read for this group.
+
+use std::collections::VecDeque;
+use std::ops::{Bound, RangeBounds};
+
+use super::{LogId, RaftEntry, Vote};
+
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) vote: Option<Vote>,
+    pub(super) purged: Option<LogId>,
+    pub(super) entries: VecDeque<Held>,
+    /// Payload bytes of `entries`.
+    pub(super) bytes: u64,
+    /// Segment of the last durable vote's record.
+    pub(super) vote_at: Option<u64>,
+    /// Segment of the last durable purge's record.
+    pub(super) purge_at: Option<u64>,
+    /// What was needed before purges that are not durable yet.
+    pub(super) pins: Vec<u64>,
+}
+
+pub(super) struct Held {
+    pub(super) entry: RaftEntry,
+    pub(super) bytes: u64,
+    /// The segment it lies in; until that is known, one that is not younger.
+    pub(super) segment: u64,
+}
+
+impl State {
+    pub(super) fn next_index(&self) -> Option<u64> {
+        let last = self.entries.back().map(|held| held.entry.log_id.index());
+        last.or_else(|| self.purged.map(|purged| purged.index())).map(|last| last + 1)
+    }
+
+    pub(super) fn first_index(&self) -> Option<u64> {
+        self.entries.front().map(|held| held.entry.log_id.index())
+    }
+
+    pub(super) fn push(&mut self, entry: RaftEntry, segment: u64) {
+        let index = entry.log_id.index();
+        assert!(self.next_index().is_none_or(|next| next == index), "the log has no holes");
+        let bytes = match &entry.payload {
+            openraft::EntryPayload::Normal(encoded) => encoded.0.len() as u64,
+            openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
+        };
+        self.bytes += bytes;
+        self.entries.push_back(Held { entry, bytes, segment });
+    }
+
+    pub(super) fn truncate(&mut self, last_kept: Option<u64>) {
+        while self.entries.back().is_some_and(|held| last_kept < Some(held.entry.log_id.index())) {
+            let held = self.entries.pop_back().expect("there is a last one");
+            self.bytes -= held.bytes;
+        }
+    }
+
+    pub(super) fn purge(&mut self, upto: LogId) {
+        while self.entries.front().is_some_and(|held| held.entry.log_id.index() <= upto.index()) {
+            let held = self.entries.pop_front().expect("there is a first one");
+            self.bytes -= held.bytes;
+        }
+        self.purged = self.purged.max(Some(upto));
+    }
+
+    pub(super) fn slice(&self, range: &impl RangeBounds<u64>) -> impl Iterator<Item = &Held> {
+        let base = self.first_index().unwrap_or(0);
+        let from = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(start) => start.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(end) => end.saturating_add(1),
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => u64::MAX,
+        };
+        let len = self.entries.len();
+        let place = |index: u64| usize::try_from(index.saturating_sub(base)).map_or(len, |at| at.min(len));
+        let (from, to) = (place(from), place(to));
+        self.entries.range(from.min(to)..to)
+    }
+
+    /// Takes note of where an entry's record lies, if that entry is still in force.
+    pub(super) fn note_segment(&mut self, id: LogId, segment: u64) {
+        let Some(first) = self.first_index() else { return };
+        let Some(at) = id.index().checked_sub(first).and_then(|at| usize::try_from(at).ok()) else { return };
+        if let Some(held) = self.entries.get_mut(at)
+            && held.entry.log_id == id
+        {
+            held.segment = held.segment.max(segment);
+        }
+    }
+
+    pub(super) fn note_vote(&mut self, segment: u64) {
+        self.vote_at = self.vote_at.max(Some(segment));
+    }
+
+    pub(super) fn note_purge(&mut self, segment: u64) {
+        self.purge_at = self.purge_at.max(Some(segment));
+    }
+
+    /// The oldest segment that a restart needs for this group; none if it needs nothing.
+    pub(super) fn needs(&self) -> Option<u64> {
+        let first = self.entries.front().map(|held| held.segment);
+        [first, self.vote_at, self.purge_at].into_iter().flatten().chain(self.pins.iter().copied()).min()
+    }
+}
