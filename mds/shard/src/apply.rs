@@ -125,6 +125,7 @@ fn carry_out(txn: &mut dyn Txn, now: Timestamp, entry: &Entry) -> Result<Outcome
         Command::Reap(asked) => governor::reap(txn, asked),
         Command::ForgetClient(asked) => governor::forget(txn, asked),
         Command::ForgetSession(asked) => governor::forget_session(txn, asked),
+        Command::FixShards(asked) => admin::fix_shards(txn, *asked),
     }
 }
 

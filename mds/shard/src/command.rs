@@ -169,6 +169,8 @@ pub enum Command {
     ForgetClient(governor::ForgetClient),
     /// Nor has a session.
     ForgetSession(governor::ForgetSession),
+    /// How many shards the cluster has.
+    FixShards(admin::FixShards),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.

@@ -1,23 +1,29 @@
-//! One shard of the metadata: a replicated state machine over the namespace and the protocol state of its clients.
+//! Shards of the metadata, each a replicated state machine over the namespace and the protocol state of its clients.
 //!
 //! `command` says what can be done, `apply` does it (deterministic, no clock, no entropy, no I/O but the store),
-//! `view` reads, `raft` keeps the replicas alike, and [`Shard`] is the door to all of it. Knows NFS's nouns (clients,
+//! `view` reads, `raft` keeps the replicas alike, and [`Shard`] is the door to one of them; [`Node`] holds those of one node, which share
+//! a log, connections and a heartbeat. Knows NFS's nouns (clients,
 //! sessions, opens, locks, layouts) but none of its wire formats; slots and replies in memory belong to the front.
 //!
 //! INVARIANT: an outcome is handed out only after its log entry is durable on a majority.
 
 pub mod apply;
 pub mod command;
+mod host;
 pub mod key;
 pub mod limits;
+mod liveness;
+mod node;
 mod raft;
 pub mod record;
 mod shard;
+mod spread;
 mod state;
 mod view;
 
 pub use apply::lock_ranges::HeldRange;
 pub use command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
+pub use node::{Node, NodeStatus};
 pub use raft::EntryError;
 pub use shard::{NodeConfig, ProposeError, Shard, StartError, Status};
 pub use view::{IoRight, StateView};

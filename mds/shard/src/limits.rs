@@ -116,6 +116,42 @@ pub const ELECTION_HEARTBEATS_MIN: u64 = 4;
 /// Heartbeats after which it does for sure.
 pub const ELECTION_HEARTBEATS_MAX: u64 = 8;
 
+/// Shards of a cluster.
+pub const SHARDS_MAX: usize = 1_024;
+
+/// Shards of a node that stand for election at once.
+pub const ELECTIONS_MAX: usize = 32;
+
+/// Heartbeats for which a node that starts listens before it stands for election anywhere but in shard 0.
+pub const LISTEN_HEARTBEATS: u64 = 3;
+
+/// Milliseconds after which a shard that had nothing to do hibernates, by default.
+pub const HIBERNATE_MS_DEFAULT: u64 = 3_000;
+
+/// Checkpoints that are begun between two looks at whether some are due.
+pub const CHECKPOINTS_BEGUN_MAX: usize = 4;
+
+/// Looks at whether checkpoints are due between two looks at which shards lag.
+pub const LOG_LAG_POLLS: u64 = 10;
+
+/// Milliseconds between two handovers of a shard to the node that should lead it.
+pub const SPREAD_POLL_MS: u64 = 200;
+
+/// Milliseconds for which a node must have been alive before it is handed anything.
+pub const SPREAD_ALIVE_MS: u64 = 5_000;
+
+/// Milliseconds after which a handover is tried again.
+pub const SPREAD_RETRY_MS: u64 = 10_000;
+
+/// Milliseconds that a planned stop waits for its shards to be led by others.
+pub const HAND_OVER_MS_MAX: u64 = 2_000;
+
+/// Stores of shards that are opened, or closed, at once.
+pub const STORES_AT_ONCE: usize = 16;
+
+/// Least bytes of a shard's store kept in memory.
+pub const STORE_CACHE_BYTES_MIN: usize = 1 << 20;
+
 /// Times a proposal is tried again when it met a leader that cannot lead just now. Nothing was done then.
 pub const PROPOSE_RETRIES_MAX: u32 = 20;
 

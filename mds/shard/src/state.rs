@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use layout::state::LayoutRecord;
-use mds_namespace::{FsError, Ino, StoreError, View, store};
+use mds_namespace::{FsError, Ino, StoreError, View, store, superblock};
 
 use crate::apply::lock_ranges::{self, Span};
 use crate::command::lock::Conflict;
@@ -42,6 +42,19 @@ impl From<StoreError> for Refusal {
 
 pub(crate) fn read<T: Value>(view: &dyn View, key: &[u8]) -> Result<Option<T>, Refusal> {
     Ok(view.get(key)?.map(|bytes| T::decode(&bytes)).transpose()?)
+}
+
+/// How many shards the cluster has. A file system from before that was said has one.
+pub(crate) fn shards(view: &dyn View) -> Result<Option<u32>, Refusal> {
+    if let Some(bytes) = view.get(key::SHARDS)? {
+        let shards = bytes.as_slice().try_into().map(u32::from_be_bytes);
+        return Ok(Some(shards.map_err(|_| StoreError::Corrupt("number of shards"))?));
+    }
+    match superblock::superblock(view) {
+        Ok(_) => Ok(Some(1)),
+        Err(StoreError::NotFormatted) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The data servers that everything is to move away from.

@@ -83,6 +83,14 @@ impl StateView {
         Ok(self.superblock()?.is_some())
     }
 
+    /// How many shards the cluster has; none if that is not said yet.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn shards(&self) -> Result<Option<u32>, Refusal> {
+        state::shards(self.namespace())
+    }
+
     /// An inode.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use mds_namespace::op::held::{Held, held, strike_off};
 use mds_namespace::{FsError, Txn};
 
 use super::data::all_known;
-use crate::command::admin::{DrainDataServer, HandOver, Removal, RemoveDataServer, WaitNoLonger};
+use crate::command::admin::{DrainDataServer, FixShards, HandOver, Removal, RemoveDataServer, WaitNoLonger};
 use crate::command::{Outcome, Refusal};
 use crate::key;
 use crate::limits::{COPY_CHANGES_MAX, WORK_STRUCK_MAX};
@@ -64,4 +64,15 @@ pub(super) fn wait_no_longer(txn: &mut dyn Txn, asked: &WaitNoLonger) -> Result<
     }
     hand_over::wait_no_longer(txn, &asked.items)?;
     Ok(Outcome::Done)
+}
+
+pub(super) fn fix_shards(txn: &mut dyn Txn, asked: FixShards) -> Result<Outcome, Refusal> {
+    match state::shards(txn)? {
+        Some(made) if made != asked.shards => Err(FsError::Exists.into()),
+        Some(_) => Ok(Outcome::Done),
+        None => {
+            txn.put(key::SHARDS, &asked.shards.to_be_bytes())?;
+            Ok(Outcome::Done)
+        }
+    }
 }

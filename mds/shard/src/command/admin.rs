@@ -47,3 +47,10 @@ pub struct WaitNoLonger {
     /// Numbers of the work items, at most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).
     pub items: Vec<u64>,
 }
+
+/// Says how many shards the cluster has, once and for all. `Exists` if it was said otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FixShards {
+    /// At least 1.
+    pub shards: u32,
+}

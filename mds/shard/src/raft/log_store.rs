@@ -183,8 +183,7 @@ async fn read_back(wal: &Wal, shard: u64, replay: GroupReplay) -> Result<State, 
     let mut state = State { vote, purged, vote_at, purge_at, ..State::default() };
     for (index, (_, location)) in entries {
         let (header, payload) = wal.read_record(location).await?;
-        let entry =
-            log_record::entry(&header, payload).ok_or(LogOpenError::Garbled { shard, index })?;
+        let entry = log_record::entry(&header, payload).ok_or(LogOpenError::Garbled { shard, index })?;
         state.push(entry, location.segment);
     }
     Ok(state)

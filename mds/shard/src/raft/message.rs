@@ -1,7 +1,7 @@
 //! What members say to each other: procedures of the Raft program and their bodies (docs/protocol/raft.md).
 //!
-//! Arguments and results are one opaque each, holding postcard of the engine's own message. Length is bounded before
-//! anything is allocated.
+//! Arguments are the number of a shard, and one opaque which holds postcard of the engine's own message; results one such opaque.
+//! Length is bounded before anything is allocated.
 //!
 //! Spec: docs/protocol/control.md §1 for what precedes them on a connection.
 
@@ -14,6 +14,9 @@ use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 use super::{SnapshotMeta, Vote};
 use crate::limits::MESSAGE_BYTES_MAX;
 
+/// The version of the Raft program that is spoken here.
+pub(crate) const RAFT_VERSION: u32 = 4;
+
 /// A procedure of the Raft program. 0 to 2 belong to the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -24,6 +27,7 @@ pub(crate) enum RaftProcedure {
     SnapshotChunk = 6,
     SnapshotInstall = 7,
     TransferLeader = 8,
+    NodeHeartbeat = 9,
 }
 
 impl RaftProcedure {
@@ -35,6 +39,7 @@ impl RaftProcedure {
             6 => Self::SnapshotChunk,
             7 => Self::SnapshotInstall,
             8 => Self::TransferLeader,
+            9 => Self::NodeHeartbeat,
             _ => return None,
         })
     }
@@ -95,12 +100,20 @@ fn decode_body<T: DeserializeOwned>(body: &Body) -> Result<T, BodyError> {
     }
 }
 
-pub(crate) fn encode_args<T: Serialize>(message: &T) -> Writer {
+pub(crate) fn encode_args<T: Serialize>(shard: u32, message: &T) -> Writer {
     let mut w = Writer::new();
+    w.u32(shard);
     encode_body(message).encode(&mut w);
     w
 }
 
+/// The shard that arguments are for, and what is left of them.
+pub(crate) fn decode_shard(bytes: Bytes) -> Result<(u32, Bytes), BodyError> {
+    let mut r = Reader::new(bytes);
+    Ok((r.u32()?, r.rest()))
+}
+
+/// The message in what [`decode_shard`] left.
 pub(crate) fn decode_args<T: DeserializeOwned>(bytes: Bytes) -> Result<T, BodyError> {
     let mut r = Reader::new(bytes);
     let body = Body::decode(&mut r)?;
@@ -120,14 +133,19 @@ pub(crate) fn decode_result<T: DeserializeOwned>(bytes: Bytes) -> Result<T, Body
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::liveness::{Beat, BeatReply, Led};
 
     #[test]
     fn bodies_come_back_and_garbage_does_not() {
         let chunk = SnapshotChunk { transfer: 7, offset_bytes: 1 << 40, bytes: vec![1, 2, 3] };
-        let args = encode_args(&chunk).into_bytes();
-        assert_eq!(decode_args::<SnapshotChunk>(args.clone()), Ok(chunk.clone()));
+        let args = encode_args(300, &chunk).into_bytes();
+        let decoded = |args: Bytes| {
+            let (shard, rest) = decode_shard(args)?;
+            Ok::<_, BodyError>((shard, decode_args::<SnapshotChunk>(rest)?))
+        };
+        assert_eq!(decoded(args.clone()), Ok((300, chunk.clone())));
         for end in 0..args.len() {
-            assert!(decode_args::<SnapshotChunk>(args.slice(..end)).is_err(), "cut at {end}");
+            assert!(decoded(args.slice(..end)).is_err(), "cut at {end}");
         }
         let huge = Bytes::from_static(&[0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0]);
         assert!(matches!(decode_args::<SnapshotChunk>(huge), Err(BodyError::Xdr(_))));
@@ -138,5 +156,25 @@ mod tests {
         encode_result::<SnapshotChunk>(&mut w, Err(Refusal::NotAuthenticated));
         let refused = decode_result::<SnapshotChunk>(w.into_bytes());
         assert_eq!(refused, Err(BodyError::Refused(Refusal::NotAuthenticated)));
+    }
+
+    #[test]
+    fn heartbeat_bytes() {
+        let leads = vec![
+            Led { shard: 3, term: 200, hibernates: true },
+            Led { shard: 255, term: 1, hibernates: false },
+        ];
+        let beat = Beat { from: 2, start: 0x1_0000, version: 7, leads: Some(leads) };
+        let hex = |writer: Writer| -> String {
+            writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let expected = "000000000000000f0280800407010203c80101ff01010000";
+        assert_eq!(hex(encode_args(0, &beat)), expected);
+        let beat = Beat { leads: None, ..beat };
+        assert_eq!(hex(encode_args(0, &beat)), "00000000000000060280800407000000");
+        let reply = BeatReply { start: 9, version: 7, refused: vec![3, 300] };
+        let mut w = Writer::new();
+        encode_result(&mut w, Ok(&reply));
+        assert_eq!(hex(w), "000000000000000609070203ac020000");
     }
 }

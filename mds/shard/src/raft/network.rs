@@ -1,11 +1,14 @@
-//! The way to the other members: one connection for log entries, one for heartbeats, one for snapshots to each.
+//! The ways to the other nodes: one connection for log entries, one for heartbeats and votes, one for snapshots to each, and all
+//! shards share them.
 //!
 //! Every fresh connection opens with the handshake of docs/protocol/control.md §1, so that entries go to nobody but who
 //! holds the cluster key. Messages are those of docs/protocol/raft.md.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use env::{BoxFuture, Env};
@@ -17,27 +20,97 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse,
 };
 use openraft::raft::{TransferLeaderRequest, TransferLeaderResponse};
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire_nfs::control::auth::{Auth, Handshake, Hello};
-use wire_nfs::control::{ClusterKey, NodeKind, Procedure, RAFT_PROGRAM, VERSION, decode_reply};
+use wire_nfs::control::{ClusterKey, NodeKind, Procedure, RAFT_PROGRAM, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
-use super::message::{RaftProcedure, SnapshotChunk, SnapshotInstall, decode_result, encode_args};
+use super::message::{
+    RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, decode_result, encode_args,
+};
 use super::snapshot::{Encoder, SnapshotData};
 use super::{NodeId, Snapshot, Types, Vote, off_thread};
 use crate::limits::{MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX};
+use crate::liveness::{Beat, BeatReply};
 
 /// The bounds of a connection between members.
 pub(crate) fn limits() -> Limits {
     Limits { record_bytes_max: MESSAGE_BYTES_MAX + 4096, idle_ms_max: 0, ..Limits::default() }
 }
 
-/// Makes the ways to other members.
+/// The ways from this node to the others, for all shards: each other node has three connections.
+pub(crate) struct Links {
+    env: Env,
+    key: [u8; 32],
+    nodes: Mutex<HashMap<SocketAddr, Arc<Link>>>,
+    /// Calls made so far.
+    calls: AtomicU64,
+}
+
+/// The connections to one other node. Each carries calls of all shards at once, and none waits for another's answer.
+struct Link {
+    /// Heartbeats and votes: nothing long goes before them.
+    vital: RpcClient,
+    /// Log entries.
+    entries: RpcClient,
+    /// Snapshots.
+    bulk: RpcClient,
+}
+
+/// One of a link's connections.
+#[derive(Clone, Copy)]
+enum Which {
+    Vital,
+    Entries,
+    Bulk,
+}
+
+impl Links {
+    pub(crate) fn new(env: Env, key: [u8; 32]) -> Self {
+        Self { env, key, nodes: Mutex::default(), calls: AtomicU64::new(0) }
+    }
+
+    /// Calls made to other nodes so far.
+    pub(crate) fn calls(&self) -> u64 {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    fn to(&self, addr: SocketAddr) -> Arc<Link> {
+        let client = || {
+            let (net, clock) = (Arc::clone(&self.env.net), Arc::clone(&self.env.clock));
+            RpcClient::new(net, clock, addr, limits()).with_hello(greeting(self.env.clone(), self.key))
+        };
+        let mut nodes = self.nodes.lock();
+        let link = nodes
+            .entry(addr)
+            .or_insert_with(|| Arc::new(Link { vital: client(), entries: client(), bulk: client() }));
+        Arc::clone(link)
+    }
+
+    /// Sends a heartbeat that stands for all shards. After a time without an answer connections are opened anew: whoever was
+    /// unreachable for some seconds would else be called only when TCP tries again.
+    pub(crate) async fn beat(&self, addr: SocketAddr, beat: &Beat, timeout_ms: u64) -> Option<BeatReply> {
+        let link = self.to(addr);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let args = encode_args(0, beat);
+        let procedure = RaftProcedure::NodeHeartbeat as u32;
+        let none = &Credential::None;
+        let called = link.vital.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, timeout_ms).await;
+        if matches!(called, Err(CallError::Timeout)) {
+            [&link.vital, &link.entries, &link.bulk].into_iter().for_each(RpcClient::disconnect);
+        }
+        let mut reader = called.ok()?;
+        decode_result(reader.rest()).ok()
+    }
+}
+
+/// Makes the ways of one shard to the other members.
 pub(crate) struct Network {
-    pub(crate) env: Env,
-    pub(crate) key: [u8; 32],
+    pub(crate) links: Arc<Links>,
+    pub(crate) shard: u32,
 }
 
 impl RaftNetworkFactory<Types> for Network {
@@ -45,11 +118,8 @@ impl RaftNetworkFactory<Types> for Network {
 
     async fn new_client(&mut self, _target: NodeId, node: &BasicNode) -> Peer {
         let addr: Option<SocketAddr> = node.addr.parse().ok();
-        let client = addr.map(|addr| {
-            let (net, clock) = (Arc::clone(&self.env.net), Arc::clone(&self.env.clock));
-            RpcClient::new(net, clock, addr, limits()).with_hello(greeting(self.env.clone(), self.key))
-        });
-        Peer { client, env: self.env.clone() }
+        let link = addr.map(|addr| self.links.to(addr));
+        Peer { link, links: Arc::clone(&self.links), shard: self.shard }
     }
 }
 
@@ -77,8 +147,9 @@ async fn exchange<R: Decode>(
     let mut w = Writer::new();
     args.encode(&mut w);
     let timeout_ms = env_transport::CONNECT_MS_MAX;
-    let mut reader =
-        connection.call(RAFT_PROGRAM, VERSION, procedure.number(), &Credential::None, w, timeout_ms).await?;
+    let mut reader = connection
+        .call(RAFT_PROGRAM, RAFT_VERSION, procedure.number(), &Credential::None, w, timeout_ms)
+        .await?;
     decode_reply::<R>(reader.rest())?.map_err(refused)
 }
 
@@ -86,27 +157,36 @@ fn refused(reason: impl fmt::Display) -> CallError {
     CallError::Hello { reason: reason.to_string() }
 }
 
-/// The way to one other member.
+/// The way of one shard to one other member.
 pub(crate) struct Peer {
     /// None if its address is no address: then it is never reached.
-    client: Option<RpcClient>,
-    env: Env,
+    link: Option<Arc<Link>>,
+    links: Arc<Links>,
+    shard: u32,
 }
 
 impl Peer {
     async fn call<R: DeserializeOwned>(
         &self,
         procedure: RaftProcedure,
+        which: Which,
         message: &impl Serialize,
         timeout: Duration,
     ) -> Result<R, RPCError<Types>> {
-        let Some(client) = &self.client else {
+        let Some(link) = &self.link else {
             return Err(RPCError::Unreachable(Unreachable::from_string("the member has no valid address")));
         };
+        self.links.calls.fetch_add(1, Ordering::Relaxed);
+        let client = match which {
+            Which::Vital => &link.vital,
+            Which::Entries => &link.entries,
+            Which::Bulk => &link.bulk,
+        };
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
-        let args = encode_args(message);
-        let called =
-            client.call(RAFT_PROGRAM, VERSION, procedure as u32, &Credential::None, args, timeout_ms).await;
+        let args = encode_args(self.shard, message);
+        let called = client
+            .call(RAFT_PROGRAM, RAFT_VERSION, procedure as u32, &Credential::None, args, timeout_ms)
+            .await;
         let mut reader = called.map_err(|error| match error {
             CallError::Connect { .. } | CallError::Hello { .. } => {
                 RPCError::Unreachable(Unreachable::new(&error))
@@ -129,7 +209,7 @@ impl Peer {
             return Err(StreamingError::Network(error));
         };
         let timeout = Duration::from_millis(SNAPSHOT_CALL_MS_MAX);
-        let transfer = self.env.entropy.u64();
+        let transfer = self.links.env.entropy.u64();
         let mut offset_bytes = 0;
         let mut encoder = Encoder::new(view);
         loop {
@@ -142,10 +222,10 @@ impl Peer {
             let Some(bytes) = chunk.map_err(|error| Unreachable::new(&error))? else { break };
             let part = SnapshotChunk { transfer, offset_bytes, bytes: bytes.to_vec() };
             offset_bytes += bytes.len() as u64;
-            let () = self.call(RaftProcedure::SnapshotChunk, &part, timeout).await?;
+            let () = self.call(RaftProcedure::SnapshotChunk, Which::Bulk, &part, timeout).await?;
         }
         let install = SnapshotInstall { transfer, vote, meta: snapshot.meta };
-        let vote = self.call(RaftProcedure::SnapshotInstall, &install, timeout).await?;
+        let vote = self.call(RaftProcedure::SnapshotInstall, Which::Bulk, &install, timeout).await?;
         Ok(SnapshotResponse { vote })
     }
 }
@@ -158,7 +238,8 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        self.call(RaftProcedure::AppendEntries, &rpc, option.soft_ttl()).await
+        let which = if rpc.entries.is_empty() { Which::Vital } else { Which::Entries };
+        self.call(RaftProcedure::AppendEntries, which, &rpc, option.soft_ttl()).await
     }
 
     async fn vote(
@@ -166,7 +247,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.call(RaftProcedure::Vote, &rpc, option.soft_ttl()).await
+        self.call(RaftProcedure::Vote, Which::Vital, &rpc, option.soft_ttl()).await
     }
 
     async fn pre_vote(
@@ -174,7 +255,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.call(RaftProcedure::PreVote, &rpc, option.soft_ttl()).await
+        self.call(RaftProcedure::PreVote, Which::Vital, &rpc, option.soft_ttl()).await
     }
 
     async fn full_snapshot(
@@ -195,6 +276,6 @@ impl RaftNetworkV2<Types> for Peer {
         req: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        self.call(RaftProcedure::TransferLeader, &req, option.soft_ttl()).await
+        self.call(RaftProcedure::TransferLeader, Which::Vital, &req, option.soft_ttl()).await
     }
 }

@@ -10,25 +10,37 @@ use std::sync::Arc;
 use bytes::Bytes;
 use env::{BoxFuture, Env};
 use env_transport::{Answer, Call, Connection, Service};
+use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire_nfs::control::auth::ControlGate;
-use wire_nfs::control::{ClusterKey, NodeKind, RAFT_PROGRAM, Refusal, VERSION};
+use wire_nfs::control::{ClusterKey, NodeKind, RAFT_PROGRAM, Refusal};
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 
-use super::message::{RaftProcedure, SnapshotChunk, SnapshotInstall, decode_args, encode_result};
+use super::message::{
+    RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, decode_args, decode_shard, encode_result,
+};
 use super::snapshot::Receiver;
-use super::{Raft, Snapshot, Vote};
+use super::{Raft, Snapshot, Types, Vote};
+use crate::host::Host;
 
-/// Answers the other members.
+type VoteRequest = openraft::raft::VoteRequest<Types>;
+type VoteResponse = openraft::raft::VoteResponse<Types>;
+
+/// Answers the other nodes, for all shards.
 pub(crate) struct RaftService {
-    member: Arc<Member>,
+    env: Env,
+    /// By their numbers.
+    members: Vec<Arc<Member>>,
+    host: Arc<Host>,
     key: ClusterKey,
     gates: Mutex<HashMap<u64, ControlGate>>,
 }
 
-struct Member {
+/// One shard's replica here.
+pub(crate) struct Member {
+    shard: usize,
     raft: Raft,
     env: Env,
     /// Where a snapshot gathers.
@@ -38,9 +50,9 @@ struct Member {
 }
 
 impl RaftService {
-    pub(crate) fn new(raft: Raft, env: Env, key: [u8; 32], snapshot_path: PathBuf) -> Self {
-        let member = Member { raft, env, snapshot_path, incoming: tokio::sync::Mutex::new(None) };
-        Self { member: Arc::new(member), key: ClusterKey::new(key), gates: Mutex::default() }
+    pub(crate) fn new(env: Env, key: [u8; 32], host: Arc<Host>, members: Vec<Member>) -> Self {
+        let members = members.into_iter().map(Arc::new).collect();
+        Self { env, members, host, key: ClusterKey::new(key), gates: Mutex::default() }
     }
 
     /// Answers a procedure of the handshake; else says whether the caller may go on.
@@ -48,7 +60,7 @@ impl RaftService {
         let mut gates = self.gates.lock();
         let gate = gates.entry(connection.id()).or_insert_with(|| {
             let mut nonce = [0; 32];
-            self.member.env.entropy.fill(&mut nonce);
+            self.env.entropy.fill(&mut nonce);
             ControlGate::new(&self.key, RAFT_PROGRAM, NodeKind::Metadata, nonce)
         });
         // Numbers from 3 on are other procedures in the control program.
@@ -68,6 +80,27 @@ impl RaftService {
     }
 }
 
+impl RaftService {
+    /// Has the shard that is meant answer.
+    fn dispatch(&self, xid: u32, procedure: RaftProcedure, args: Bytes) -> BoxFuture<'static, Answer> {
+        let answer =
+            |writer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(Answer::Reply(writer))) };
+        let Ok((shard, args)) = decode_shard(args) else { return answer(garbage_args(xid)) };
+        if procedure == RaftProcedure::NodeHeartbeat {
+            let host = Arc::clone(&self.host);
+            return Box::pin(reply(xid, args, async move |beat| host.heard(&beat)));
+        }
+        match self.members.get(shard as usize) {
+            Some(member) => Box::pin(Arc::clone(member).answer(xid, procedure, args, Arc::clone(&self.host))),
+            None => {
+                let mut reply = accepted_success(xid);
+                encode_result::<()>(&mut reply, Err(Refusal::Invalid));
+                answer(reply)
+            }
+        }
+    }
+}
+
 enum Gate {
     /// The reply's body; `None` if the arguments do not decode.
     Handshake(Option<wire_xdr::Writer>),
@@ -83,8 +116,8 @@ impl Service for RaftService {
         if call.header.program != RAFT_PROGRAM {
             return answer(prog_unavail(xid));
         }
-        if call.header.version != VERSION {
-            return answer(prog_mismatch(xid, VERSION, VERSION));
+        if call.header.version != RAFT_VERSION {
+            return answer(prog_mismatch(xid, RAFT_VERSION, RAFT_VERSION));
         }
         let args = call.args.rest();
         match self.gate(call.header.procedure, args.clone(), connection) {
@@ -100,7 +133,7 @@ impl Service for RaftService {
                 answer(reply)
             }
             Gate::Open => match RaftProcedure::from_number(call.header.procedure) {
-                Some(procedure) => Box::pin(Arc::clone(&self.member).answer(xid, procedure, args)),
+                Some(procedure) => self.dispatch(xid, procedure, args),
                 None => answer(proc_unavail(xid)),
             },
         }
@@ -112,19 +145,40 @@ impl Service for RaftService {
 }
 
 impl Member {
-    async fn answer(self: Arc<Self>, xid: u32, procedure: RaftProcedure, args: Bytes) -> Answer {
+    pub(crate) fn new(shard: usize, raft: Raft, env: Env, snapshot_path: PathBuf) -> Self {
+        Self { shard, raft, env, snapshot_path, incoming: tokio::sync::Mutex::new(None) }
+    }
+
+    /// As the engine answers, but that a leader which hibernates is not voted out while it is alive: nothing else renews what the engine
+    /// knows of it.
+    async fn pre_vote(&self, host: &Host, asked: VoteRequest) -> Option<VoteResponse> {
+        if host.has_other_leader(self.shard, asked.vote.leader_id.voted_for) {
+            let own = self.raft.server_metrics().borrow_watched().vote;
+            return Some(VoteResponse::new(own, None, false));
+        }
+        self.raft.pre_vote(asked).await.ok()
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        xid: u32,
+        procedure: RaftProcedure,
+        args: Bytes,
+        host: Arc<Host>,
+    ) -> Answer {
         let raft = &self.raft;
         match procedure {
             RaftProcedure::AppendEntries => {
                 reply(xid, args, async |rpc| raft.append_entries(rpc).await.ok()).await
             }
             RaftProcedure::Vote => reply(xid, args, async |rpc| raft.vote(rpc).await.ok()).await,
-            RaftProcedure::PreVote => reply(xid, args, async |rpc| raft.pre_vote(rpc).await.ok()).await,
+            RaftProcedure::PreVote => reply(xid, args, async |rpc| self.pre_vote(&host, rpc).await).await,
             RaftProcedure::SnapshotChunk => reply(xid, args, async |part| self.chunk(part).await).await,
             RaftProcedure::SnapshotInstall => reply(xid, args, async |asked| self.install(asked).await).await,
             RaftProcedure::TransferLeader => {
                 reply(xid, args, async |rpc| raft.handle_transfer_leader(rpc).await.ok()).await
             }
+            RaftProcedure::NodeHeartbeat => Answer::Reply(proc_unavail(xid)),
         }
     }
 

@@ -1,0 +1,102 @@
+//! What the shards of a node share: the log, the ways to other nodes, and who is alive.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use env::Env;
+use parking_lot::Mutex;
+
+use crate::liveness::{Beat, BeatReply, Facts, Liveness, Setup, Switch};
+use crate::raft::log_store::SharedLog;
+use crate::raft::network::Links;
+use crate::shard::NodeConfig;
+
+/// Shared by a node's shards. Holds none of them.
+pub(crate) struct Host {
+    pub(crate) env: Env,
+    pub(crate) config: NodeConfig,
+    pub(crate) log: SharedLog,
+    pub(crate) links: Arc<Links>,
+    liveness: Mutex<Liveness>,
+    /// Heartbeats between nodes, sent and received.
+    beats: AtomicU64,
+}
+
+impl Host {
+    pub(crate) fn new(env: Env, config: NodeConfig, log: SharedLog) -> Self {
+        let setup = Setup {
+            me: config.id,
+            // Zero is what nobody was heard to have.
+            start: env.entropy.u64() | 1,
+            members: config.members.iter().map(|(id, _)| *id).collect(),
+            shards: config.shards,
+            heartbeat_ms: config.heartbeat_ms,
+            hibernate_ms: config.hibernate_ms,
+        };
+        let liveness = Mutex::new(Liveness::new(setup, env.clock.monotonic_ms()));
+        let links = Arc::new(Links::new(env.clone(), config.cluster_key));
+        Self { env, config, log, links, liveness, beats: AtomicU64::new(0) }
+    }
+
+    /// Now, for liveness.
+    ///
+    /// # Units
+    /// Milliseconds, monotonic.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.env.clock.monotonic_ms()
+    }
+
+    /// A heartbeat of another node came.
+    pub(crate) fn heard(&self, beat: &Beat) -> Option<BeatReply> {
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        Some(self.liveness.lock().heard(self.now_ms(), beat))
+    }
+
+    /// See [`Liveness::has_other_leader`].
+    pub(crate) fn has_other_leader(&self, shard: usize, candidate: u64) -> bool {
+        self.liveness.lock().has_other_leader(self.now_ms(), shard, candidate)
+    }
+
+    /// See [`Liveness::is_held`].
+    pub(crate) fn is_held(&self, shard: usize) -> bool {
+        self.liveness.lock().is_held(self.now_ms(), shard)
+    }
+
+    /// See [`Liveness::is_alive`].
+    pub(crate) fn is_alive(&self, node: u64) -> bool {
+        self.liveness.lock().is_alive(node, self.now_ms())
+    }
+
+    /// See [`Liveness::wake`].
+    pub(crate) fn wake(&self, shard: usize) -> Option<Switch> {
+        self.liveness.lock().wake(self.now_ms(), shard)
+    }
+
+    /// See [`Liveness::advance`].
+    pub(crate) fn advance(&self, facts: &[Facts]) -> Vec<Switch> {
+        self.liveness.lock().advance(self.now_ms(), facts)
+    }
+
+    /// See [`Liveness::hibernating`].
+    pub(crate) fn hibernating(&self) -> usize {
+        self.liveness.lock().hibernating()
+    }
+
+    /// Heartbeats between nodes, sent and received, so far.
+    pub(crate) fn beats(&self) -> u64 {
+        self.beats.load(Ordering::Relaxed)
+    }
+
+    /// Sends the heartbeat to another node, and takes in what it answers.
+    pub(crate) async fn beat(&self, node: u64, addr: std::net::SocketAddr) {
+        let (beat, lease_ms) = {
+            let liveness = self.liveness.lock();
+            (liveness.beat_for(node), liveness.lease_ms())
+        };
+        let sent_ms = self.now_ms();
+        self.beats.fetch_add(1, Ordering::Relaxed);
+        if let Some(reply) = self.links.beat(addr, &beat, lease_ms).await {
+            self.liveness.lock().answered(self.now_ms(), node, sent_ms, &reply);
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Which shards of a node have running clocks: what was heard from the other nodes, and when, decides it. No clock, no network, no engine
+//! here: times are handed in, switches come out (docs/protocol/raft.md §Heartbeats between nodes).
+//!
+//! A shard's *clock* is its engine's: a leader's sends heartbeats, a follower's calls elections. A shard that has nothing to do
+//! *hibernates*: its clocks stand still everywhere, and one heartbeat between two nodes stands for all such shards. Shard 0 is not
+//! here: it always runs.
+//!
+//! INVARIANT: a follower's clock stands still only while a node is heard that says it leads the shard, in the term the follower knows,
+//! or while it waits for its turn to stand for election.
+//! INVARIANT: nothing here is needed for safety: whoever is elected, and whatever is read, the engine decides by majorities.
+
+mod beat;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(crate) use beat::{Beat, BeatReply, Led};
+
+use crate::limits::{ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ELECTIONS_MAX, LISTEN_HEARTBEATS};
+
+/// What a node's liveness is set up with. Times in milliseconds.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// This node.
+    pub(crate) me: u64,
+    /// Tells this start of the node from others.
+    pub(crate) start: u64,
+    /// All nodes, this one too; every shard has a replica on each.
+    pub(crate) members: Vec<u64>,
+    /// Shards, shard 0 included.
+    pub(crate) shards: usize,
+    pub(crate) heartbeat_ms: u64,
+    /// Without anything to do for this long a shard hibernates; 0: never.
+    pub(crate) hibernate_ms: u64,
+}
+
+/// What a shard's engine says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) term: u64,
+    pub(crate) leader: Option<u64>,
+    /// This node leads.
+    pub(crate) leads: bool,
+    /// A leader's: a majority has answered it not long ago.
+    pub(crate) holds_lease: bool,
+    /// A leader's: all that are alive have all entries, and they are applied here.
+    pub(crate) is_settled: bool,
+    /// When it last had something to do.
+    pub(crate) active_ms: u64,
+}
+
+/// How far a leader is on its way to sleep.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Sleep {
+    #[default]
+    Awake,
+    /// Says so in the list of this version; its clock runs until all that are alive know it.
+    Drowsy {
+        version: u64,
+    },
+    Asleep {
+        version: u64,
+    },
+    /// Its clock runs again; the others are told once the engine has heard from a majority, or after a while.
+    Waking {
+        since_ms: u64,
+    },
+}
+
+impl Sleep {
+    fn is_listed_asleep(self) -> bool {
+        !matches!(self, Self::Awake)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Group {
+    facts: Facts,
+    /// Whether its clock runs.
+    runs: bool,
+    sleep: Sleep,
+    /// Since when its clock should run, if it does not.
+    wanted_ms: Option<u64>,
+    /// When it was let stand for election, and the term before, if it has no leader since.
+    stood: Option<(u64, u64)>,
+    /// Nothing before this time puts it to sleep.
+    quiet_from_ms: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Peer {
+    heard_ms: Option<u64>,
+    start: u64,
+    /// What it says it leads.
+    leads: BTreeMap<usize, Led>,
+    leads_version: u64,
+    /// The version of our list that it has.
+    acked: u64,
+    /// When the heartbeat was sent which it answered last.
+    acked_sent_ms: u64,
+    /// Of our list: what it does not agree to.
+    refused: BTreeSet<usize>,
+    /// As of the last look.
+    was_alive: bool,
+}
+
+/// A shard's clock is to be started or stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Switch {
+    pub(crate) shard: usize,
+    pub(crate) runs: bool,
+    /// It stands still because this node leads it and it hibernates.
+    pub(crate) hibernates: bool,
+}
+
+/// The liveness of a node's shards.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    setup: Setup,
+    began_ms: u64,
+    groups: Vec<Group>,
+    peers: BTreeMap<u64, Peer>,
+    /// Of our list of shards led here.
+    version: u64,
+    listed: BTreeMap<usize, Led>,
+}
+
+impl Liveness {
+    pub(crate) fn new(setup: Setup, now_ms: u64) -> Self {
+        let others = setup.members.iter().filter(|member| **member != setup.me);
+        let peers = others.map(|member| (*member, Peer::default())).collect();
+        let groups = vec![Group { quiet_from_ms: now_ms, ..Group::default() }; setup.shards];
+        Self { setup, began_ms: now_ms, groups, peers, version: 1, listed: BTreeMap::new() }
+    }
+
+    /// How long a node may be silent before it counts as dead.
+    pub(crate) fn lease_ms(&self) -> u64 {
+        self.setup.heartbeat_ms * ELECTION_HEARTBEATS_MAX
+    }
+
+    /// Whether another node was heard of not long ago.
+    pub(crate) fn is_alive(&self, node: u64, now_ms: u64) -> bool {
+        node == self.setup.me
+            || self
+                .peers
+                .get(&node)
+                .and_then(|peer| peer.heard_ms)
+                .is_some_and(|heard_ms| now_ms < heard_ms + self.lease_ms())
+    }
+
+    /// A heartbeat came.
+    pub(crate) fn heard(&mut self, now_ms: u64, beat: &Beat) -> BeatReply {
+        let groups = &self.groups;
+        let Some(peer) = self.peers.get_mut(&beat.from) else {
+            return BeatReply { start: self.setup.start, version: 0, refused: Vec::new() };
+        };
+        peer.meet(beat.start, now_ms);
+        if let Some(leads) = &beat.leads {
+            let known = leads.iter().filter(|led| (1..groups.len()).contains(&(led.shard as usize)));
+            peer.leads = known.map(|led| (led.shard as usize, *led)).collect();
+            peer.leads_version = beat.version;
+        }
+        let agrees = |shard: usize, led: &Led| {
+            let facts = groups[shard].facts;
+            facts.leader == Some(beat.from) && facts.term == led.term
+        };
+        let refused = peer.leads.iter().filter(|(shard, led)| !agrees(**shard, led));
+        let refused = refused.map(|(_, led)| led.shard).collect();
+        BeatReply { start: self.setup.start, version: peer.leads_version, refused }
+    }
+
+    /// A heartbeat of ours, sent at `sent_ms`, was answered.
+    pub(crate) fn answered(&mut self, now_ms: u64, node: u64, sent_ms: u64, reply: &BeatReply) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.meet(reply.start, now_ms);
+        peer.acked = reply.version;
+        peer.acked_sent_ms = peer.acked_sent_ms.max(sent_ms);
+        peer.refused = reply.refused.iter().map(|shard| *shard as usize).collect();
+    }
+
+    /// The heartbeat for another node, now.
+    pub(crate) fn beat_for(&self, node: u64) -> Beat {
+        let is_known = self.peers.get(&node).is_some_and(|peer| peer.acked == self.version);
+        let leads = (!is_known).then(|| self.listed.values().copied().collect());
+        Beat { from: self.setup.me, start: self.setup.start, version: self.version, leads }
+    }
+
+    /// A proposal or a read came for a shard that hibernates: its clock runs again.
+    pub(crate) fn wake(&mut self, now_ms: u64, shard: usize) -> Option<Switch> {
+        let group = self.groups.get_mut(shard)?;
+        group.facts.active_ms = now_ms;
+        group.quiet_from_ms = now_ms;
+        if group.sleep.is_listed_asleep() {
+            group.sleep = Sleep::Waking { since_ms: now_ms };
+        }
+        let is_new = !std::mem::replace(&mut group.runs, true);
+        is_new.then_some(Switch { shard, runs: true, hibernates: false })
+    }
+
+    /// Whether a majority agrees that this node leads a shard that hibernates.
+    pub(crate) fn is_held(&self, now_ms: u64, shard: usize) -> bool {
+        let Some(group) = self.groups.get(shard) else { return false };
+        let Sleep::Asleep { version } = group.sleep else { return false };
+        let agrees = |peer: &&Peer| {
+            version <= peer.acked
+                && !peer.refused.contains(&shard)
+                && now_ms < peer.acked_sent_ms + self.lease_ms()
+        };
+        self.is_majority(1 + self.peers.values().filter(agrees).count())
+    }
+
+    /// Whether a candidate is to be told that the shard has a leader: one that is alive and hibernates.
+    pub(crate) fn has_other_leader(&self, now_ms: u64, shard: usize, candidate: u64) -> bool {
+        if self.is_held(now_ms, shard) {
+            return true;
+        }
+        let claim = self.claim(now_ms, shard);
+        claim.is_some_and(|(node, led)| node != candidate && led.hibernates)
+    }
+
+    /// How many shards that are led here hibernate.
+    pub(crate) fn hibernating(&self) -> usize {
+        let hibernate = |group: &&Group| matches!(group.sleep, Sleep::Asleep { .. });
+        self.groups.iter().filter(hibernate).count()
+    }
+
+    /// Takes in what the engines say and how late it is; says which clocks to start and stop.
+    pub(crate) fn advance(&mut self, now_ms: u64, facts: &[Facts]) -> Vec<Switch> {
+        let came_back = self.look_at_peers(now_ms);
+        for (group, facts) in self.groups.iter_mut().zip(facts).skip(1) {
+            if !facts.leads || facts.term != group.facts.term {
+                group.sleep = Sleep::Awake;
+            }
+            group.facts = *facts;
+            if facts.leader.is_some() && group.stood.is_some_and(|(_, term)| term < facts.term) {
+                group.stood = None;
+            }
+        }
+        let mut switches = Vec::new();
+        for shard in 1..self.groups.len() {
+            let is_leader = self.groups[shard].facts.leads;
+            let runs =
+                if is_leader { self.lead(now_ms, shard, came_back) } else { self.follow(now_ms, shard) };
+            let group = &mut self.groups[shard];
+            if runs != group.runs {
+                group.runs = runs;
+                switches.push(Switch { shard, runs, hibernates: is_leader && !runs });
+            }
+        }
+        self.list();
+        switches
+    }
+
+    /// Whether a node came back, or was started anew, since the last look.
+    fn look_at_peers(&mut self, now_ms: u64) -> bool {
+        let lease_ms = self.lease_ms();
+        let mut came_back = false;
+        for peer in self.peers.values_mut() {
+            let is_alive = peer.heard_ms.is_some_and(|heard_ms| now_ms < heard_ms + lease_ms);
+            came_back |= is_alive && !peer.was_alive;
+            peer.was_alive = is_alive;
+        }
+        came_back
+    }
+
+    fn is_majority(&self, nodes: usize) -> bool {
+        self.setup.members.len() < 2 * nodes
+    }
+
+    /// Whether the clock of a shard led here runs.
+    fn lead(&mut self, now_ms: u64, shard: usize, came_back: bool) -> bool {
+        let (hibernate_ms, lease_ms) = (self.setup.hibernate_ms, self.lease_ms());
+        let alive = self.peers.values().filter(|peer| peer.was_alive);
+        let is_enough = self.is_majority(1 + alive.clone().count());
+        let is_refused = alive.clone().any(|peer| peer.refused.contains(&shard));
+        let acked = alive.map(|peer| peer.acked).min().unwrap_or(u64::MAX);
+        let next = self.version + 1;
+        let group = &mut self.groups[shard];
+        let facts = group.facts;
+        let quiet_ms = now_ms.saturating_sub(facts.active_ms.max(group.quiet_from_ms));
+        let is_idle = 0 < hibernate_ms && hibernate_ms <= quiet_ms;
+        group.sleep = match group.sleep {
+            Sleep::Awake if is_idle && facts.is_settled && is_enough => Sleep::Drowsy { version: next },
+            Sleep::Waking { since_ms } if facts.holds_lease || since_ms + lease_ms <= now_ms => Sleep::Awake,
+            Sleep::Drowsy { version } | Sleep::Asleep { version }
+                if !is_idle || !is_enough || came_back || (is_refused && version <= acked) =>
+            {
+                group.quiet_from_ms = now_ms;
+                Sleep::Waking { since_ms: now_ms }
+            }
+            Sleep::Drowsy { version } if version <= acked && facts.is_settled => Sleep::Asleep { version },
+            as_before => as_before,
+        };
+        group.wanted_ms = None;
+        group.stood = None;
+        !matches!(group.sleep, Sleep::Asleep { .. })
+    }
+
+    /// Whether the clock of a shard that is not led here runs.
+    fn follow(&mut self, now_ms: u64, shard: usize) -> bool {
+        let facts = self.groups[shard].facts;
+        let claim = self.claim(now_ms, shard);
+        let agrees = |node, led: Led| facts.leader == Some(node) && facts.term == led.term;
+        if let Some((node, led)) = claim
+            && led.hibernates
+            && agrees(node, led)
+        {
+            let group = &mut self.groups[shard];
+            (group.wanted_ms, group.stood) = (None, None);
+            return false;
+        }
+        if self.groups[shard].runs {
+            return true;
+        }
+        let wanted_ms = *self.groups[shard].wanted_ms.get_or_insert(now_ms);
+        let heartbeat_ms = self.setup.heartbeat_ms;
+        let wait_ms = match claim {
+            // Its leader is there, and its heartbeats come again: the clock runs once they have had time to.
+            Some(_) => heartbeat_ms * ELECTION_HEARTBEATS_MIN,
+            None => self.rank(now_ms, shard) * self.lease_ms(),
+        };
+        let listened_ms = if self.peers.is_empty() { 0 } else { heartbeat_ms * LISTEN_HEARTBEATS };
+        if now_ms < wanted_ms + wait_ms || now_ms < self.began_ms + listened_ms {
+            return false;
+        }
+        if claim.is_none() && !self.peers.is_empty() {
+            if ELECTIONS_MAX <= self.standing(now_ms) {
+                return false;
+            }
+            self.groups[shard].stood = Some((now_ms, facts.term));
+        }
+        self.groups[shard].wanted_ms = None;
+        true
+    }
+
+    /// Shards that were let stand for election not long ago and have no leader yet.
+    fn standing(&self, now_ms: u64) -> usize {
+        let lease_ms = self.lease_ms();
+        let stands = |group: &&Group| group.stood.is_some_and(|(stood_ms, _)| now_ms < stood_ms + lease_ms);
+        self.groups.iter().filter(stands).count()
+    }
+
+    /// The node that is alive and says that it leads the shard, in no older term than is known here.
+    fn claim(&self, now_ms: u64, shard: usize) -> Option<(u64, Led)> {
+        let term = self.groups.get(shard)?.facts.term;
+        let alive = self.peers.iter().filter(|(node, _)| self.is_alive(**node, now_ms));
+        let claims = alive.filter_map(|(node, peer)| Some((*node, *peer.leads.get(&shard)?)));
+        claims.filter(|(_, led)| term <= led.term).max_by_key(|(_, led)| led.term)
+    }
+
+    /// How many nodes are before this one in a shard's line: its preferred leader is first, and who is dead does not count.
+    fn rank(&self, now_ms: u64, shard: usize) -> u64 {
+        // Who has had no time to be heard of yet is not dead.
+        let is_young = now_ms < self.began_ms + self.lease_ms();
+        let line = line(&self.setup.members, shard);
+        let before = line.take_while(|node| *node != self.setup.me);
+        before.filter(|node| is_young || self.is_alive(*node, now_ms)).count() as u64
+    }
+
+    /// Makes the list of what is led here anew; another version, if it is another.
+    fn list(&mut self) {
+        let led = |(shard, group): (usize, &Group)| {
+            let hibernates = group.sleep.is_listed_asleep();
+            let number = u32::try_from(shard).expect("shards are few");
+            group.facts.leads.then_some((shard, Led { shard: number, term: group.facts.term, hibernates }))
+        };
+        let listed: BTreeMap<usize, Led> = self.groups.iter().enumerate().skip(1).filter_map(led).collect();
+        if listed != self.listed {
+            self.listed = listed;
+            self.version += 1;
+        }
+    }
+}
+
+impl Peer {
+    /// It was heard of; what is known of an earlier start of it is void.
+    fn meet(&mut self, start: u64, now_ms: u64) {
+        if self.start != start {
+            *self = Self { start, ..Self::default() };
+        }
+        self.heard_ms = self.heard_ms.max(Some(now_ms));
+    }
+}
+
+/// The nodes in the order in which they should lead a shard.
+pub(crate) fn line(members: &[u64], shard: usize) -> impl Iterator<Item = u64> {
+    let first = shard % members.len().max(1);
+    members[first..].iter().chain(&members[..first]).copied()
+}
+
+#[cfg(test)]
+mod tests;

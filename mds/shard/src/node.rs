@@ -1,0 +1,242 @@
+//! A node: replicas of all shards on one log, one listener and one set of connections to the other nodes.
+//!
+//! Clones are the same node. It stops when `stop` is called; dropping every clone, and every shard, without `stop` is a crash, and loses
+//! nothing that was acknowledged.
+
+mod drive;
+mod hand_over;
+mod upkeep;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use env::Env;
+use env_transport::Server;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use mds_namespace::MetaStore;
+use mds_namespace::store::disk::DiskStore;
+use tokio::sync::watch;
+
+use crate::host::Host;
+use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE};
+use crate::raft::log_store::SharedLog;
+use crate::raft::network;
+use crate::raft::service::{Member, RaftService};
+use crate::shard::{NodeConfig, Shard, StartError};
+use crate::view::StateView;
+
+/// How a node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Shards of the cluster.
+    pub shards: u64,
+    /// Shards that this node leads.
+    pub led: u64,
+    /// Those of them that hibernate.
+    pub hibernating: u64,
+    /// Shards of which no leader is known.
+    pub leaderless: u64,
+    /// Syncs of the log with the device so far.
+    pub log_flushes: u64,
+    /// Bytes of the log on disk.
+    pub log_bytes: u64,
+    /// Heartbeats between this node and the others, sent and received, so far.
+    pub beats: u64,
+    /// Calls to other nodes so far, heartbeats too.
+    pub calls: u64,
+}
+
+struct Inner {
+    host: Arc<Host>,
+    shards: Vec<Shard>,
+    /// Answers the other nodes, if there are any.
+    server: Option<Server>,
+    stopped: watch::Sender<bool>,
+}
+
+/// All replicas of a node.
+#[derive(Clone)]
+pub struct Node {
+    inner: Arc<Inner>,
+}
+
+/// The directory of a shard's replica: shard 0 has the node's own.
+fn shard_dir(dir: &Path, shard: usize) -> PathBuf {
+    if shard == 0 { dir.to_path_buf() } else { dir.join(format!("shard-{shard:04}")) }
+}
+
+impl Node {
+    /// Opens or makes the replicas in `dir`, and joins the other nodes. Returns when everything that was acknowledged
+    /// before is applied (one member), or when the replicas take part (several).
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(env: Env, dir: &Path, config: NodeConfig) -> Result<Self, StartError> {
+        check(&config)?;
+        // Before anything is made for shards that a store of another number of them does not have.
+        let first = open_store(&env, dir, 0, &config).await?;
+        check_shards(&*first, &config)?;
+        let others = stream::iter(1..config.shards).map(|shard| open_store(&env, dir, shard, &config));
+        let mut stores = vec![first];
+        stores.extend(others.buffered(STORES_AT_ONCE).try_collect::<Vec<_>>().await?);
+        Self::start_on(env, stores, dir, config).await
+    }
+
+    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for simulations.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start_on(
+        env: Env,
+        stores: Vec<Arc<dyn MetaStore>>,
+        dir: &Path,
+        config: NodeConfig,
+    ) -> Result<Self, StartError> {
+        check(&config)?;
+        if stores.len() != config.shards {
+            return Err(StartError::Config("one store for each shard"));
+        }
+        check_shards(&*stores[0], &config)?;
+        env.disk.create_dir_all(dir).await?;
+        let (disk, clock) = (Arc::clone(&env.disk), Arc::clone(&env.clock));
+        let log = SharedLog::open(disk, clock, &dir.join("log"), config.store_id, config.shards).await;
+        let log = log.map_err(|error| StartError::Log(error.to_string()))?;
+        let host = Arc::new(Host::new(env, config, log));
+        let mut shards = Vec::with_capacity(stores.len());
+        for (number, store) in stores.into_iter().enumerate() {
+            shards.push(Shard::open(Arc::clone(&host), number, store).await?);
+        }
+        let server = listen(&host, dir, &shards).await?;
+        let node =
+            Self { inner: Arc::new(Inner { host, shards, server, stopped: watch::Sender::new(false) }) };
+        node.begin().await?;
+        Ok(node)
+    }
+
+    /// Has the replicas take part, and what drives them run.
+    async fn begin(&self) -> Result<(), StartError> {
+        let Inner { shards, stopped, .. } = &*self.inner;
+        let all = stream::iter(shards).map(Shard::initialize);
+        all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
+        if 1 < shards.len() {
+            tokio::spawn(drive::liveness(Arc::downgrade(&self.inner), stopped.subscribe()));
+        }
+        let all = stream::iter(shards).map(Shard::recover);
+        all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
+        tokio::spawn(upkeep::checkpoints(Arc::downgrade(&self.inner), stopped.subscribe()));
+        if 1 < self.inner.host.config.members.len() && 1 < shards.len() {
+            tokio::spawn(hand_over::spread(Arc::downgrade(&self.inner), stopped.subscribe()));
+        }
+        Ok(())
+    }
+
+    /// The replica of a shard.
+    #[must_use]
+    pub fn shard(&self, number: usize) -> Option<&Shard> {
+        self.inner.shards.get(number)
+    }
+
+    /// All replicas, by their shards' numbers.
+    #[must_use]
+    pub fn shards(&self) -> &[Shard] {
+        &self.inner.shards
+    }
+
+    /// How the node is.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        let Inner { host, shards, .. } = &*self.inner;
+        let hibernating = host.hibernating();
+        let led = shards.iter().filter(|shard| shard.is_leader()).count() as u64;
+        let leaderless = shards.iter().filter(|shard| shard.leader().is_none()).count() as u64;
+        NodeStatus {
+            shards: shards.len() as u64,
+            led,
+            hibernating: hibernating as u64,
+            leaderless,
+            log_flushes: host.log.flushes(),
+            log_bytes: host.log.disk_bytes(),
+            beats: host.beats(),
+            calls: host.links.calls(),
+        }
+    }
+
+    /// Stops: shards led here are handed over, then everything is made durable.
+    pub async fn stop(&self) {
+        let Inner { host, shards, server, stopped } = &*self.inner;
+        if stopped.send_replace(true) {
+            return;
+        }
+        hand_over::all(host, shards).await;
+        if let Some(server) = server {
+            server.shutdown().await;
+        }
+        let halts = stream::iter(shards).map(Shard::halt);
+        halts.buffer_unordered(STORES_AT_ONCE).collect::<()>().await;
+        if let Err(error) = host.log.close().await {
+            tracing::error!(%error, "the log did not close cleanly");
+        }
+    }
+}
+
+async fn open_store(
+    env: &Env,
+    dir: &Path,
+    shard: usize,
+    config: &NodeConfig,
+) -> Result<Arc<dyn MetaStore>, StartError> {
+    let dir = shard_dir(dir, shard);
+    env.disk.create_dir_all(&dir).await?;
+    // Shard 0 has what concerns all; the others share the rest alike.
+    let share = match (config.shards, shard) {
+        (1, _) => config.cache_bytes,
+        (_, 0) => config.cache_bytes / 2,
+        (shards, _) => (config.cache_bytes / 2 / (shards - 1)).max(STORE_CACHE_BYTES_MIN),
+    };
+    let path = dir.join("state.redb");
+    let opened = tokio::task::spawn_blocking(move || DiskStore::open(&path, share)).await;
+    Ok(Arc::new(opened.map_err(std::io::Error::other)??))
+}
+
+async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option<Server>, StartError> {
+    let (env, config) = (&host.env, &host.config);
+    if config.members.len() == 1 {
+        return Ok(None);
+    }
+    let own = config.members.iter().find(|(id, _)| *id == config.id);
+    let addr = own.and_then(|(_, addr)| addr.parse().ok()).ok_or(StartError::Config("own address"))?;
+    let mut members = Vec::with_capacity(shards.len());
+    for (number, shard) in shards.iter().enumerate() {
+        let dir = shard_dir(dir, number);
+        env.disk.create_dir_all(&dir).await?;
+        members.push(Member::new(number, shard.raft(), env.clone(), dir.join("snapshot.part")));
+    }
+    let service = RaftService::new(env.clone(), config.cluster_key, Arc::clone(host), members);
+    let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
+    Ok(Some(env_transport::serve(net, clock, addr, Arc::new(service), network::limits()).await?))
+}
+
+fn check(config: &NodeConfig) -> Result<(), StartError> {
+    if config.members.is_empty() || MEMBERS_MAX < config.members.len() {
+        return Err(StartError::Config("number of members"));
+    }
+    if !config.members.iter().any(|(id, _)| *id == config.id) {
+        return Err(StartError::Config("this node is no member"));
+    }
+    if config.heartbeat_ms == 0 || config.checkpoint_ms == 0 {
+        return Err(StartError::Config("a time of zero"));
+    }
+    if config.shards == 0 || SHARDS_MAX < config.shards {
+        return Err(StartError::Config("number of shards"));
+    }
+    Ok(())
+}
+
+/// How many shards there are is fixed when a cluster is made.
+fn check_shards(store: &dyn MetaStore, config: &NodeConfig) -> Result<(), StartError> {
+    let made = StateView::new(store.view()?).shards().map_err(|error| StartError::Log(error.to_string()))?;
+    match made.map(|made| made as usize) {
+        Some(made) if made != config.shards => Err(StartError::Shards { made, asked: config.shards }),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,36 @@
+//! Drives liveness: asks the engines how they are, sends heartbeats, starts and stops clocks.
+
+use std::sync::{Arc, Weak};
+
+use tokio::sync::watch;
+
+use super::Inner;
+use crate::liveness::Facts;
+
+/// Runs until the node stops or is dropped.
+pub(super) async fn liveness(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let Some(inner) = node.upgrade() else { return };
+        let host = &inner.host;
+        let sleep = host.env.clock.sleep_ms(host.config.heartbeat_ms);
+        let mut alive: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
+        alive.retain(|id| host.is_alive(*id));
+        let facts: Vec<Facts> = inner.shards.iter().map(|shard| shard.facts(&alive)).collect();
+        for switch in host.advance(&facts) {
+            inner.shards[switch.shard].set_clock(switch.runs, switch.hibernates);
+        }
+        for (id, addr) in &host.config.members {
+            if *id != host.config.id
+                && let Ok(addr) = addr.parse()
+            {
+                let (host, id) = (Arc::clone(host), *id);
+                tokio::spawn(async move { host.beat(id, addr).await });
+            }
+        }
+        drop(inner);
+        tokio::select! {
+            () = sleep => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}

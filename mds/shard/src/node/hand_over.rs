@@ -1,0 +1,53 @@
+//! Who leads is handed over: to the node that should lead a shard when it is back, and to others before a planned stop.
+
+use std::sync::{Arc, Weak};
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::watch;
+
+use super::Inner;
+use crate::host::Host;
+use crate::limits::{HAND_OVER_MS_MAX, SPREAD_POLL_MS, STORES_AT_ONCE};
+use crate::liveness::line;
+use crate::shard::Shard;
+use crate::spread::{Led, Spread};
+
+/// Hands single shards over to the nodes that should lead them, slowly. Runs until the node stops or is dropped.
+pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+    let mut spread = None;
+    loop {
+        let Some(inner) = node.upgrade() else { return };
+        let host = &inner.host;
+        let sleep = host.env.clock.sleep_ms(SPREAD_POLL_MS);
+        let members: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
+        let now_ms = host.now_ms();
+        let spread = spread.get_or_insert_with(|| Spread::new(host.config.id, members.clone()));
+        let alive: Vec<u64> = members.iter().copied().filter(|id| host.is_alive(*id)).collect();
+        let own = |shard: usize| line(&members, shard).next() == Some(host.config.id);
+        let others = inner.shards.iter().enumerate().skip(1).filter(|(number, _)| !own(*number));
+        let led = others.filter(|(_, shard)| shard.leads_engine());
+        let led = led.map(|(number, shard)| Led { shard: number, caught_up: shard.caught_up() });
+        if let Some((shard, to)) = spread.next(now_ms, &alive, led) {
+            tracing::debug!(shard, to, "leadership is handed to the node that should have it");
+            inner.shards[shard].transfer(to).await;
+        }
+        drop(inner);
+        tokio::select! {
+            () = sleep => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}
+
+/// Hands everything that is led here to others, as far as some of them have caught up, within a bounded time.
+pub(super) async fn all(host: &Arc<Host>, shards: &[Shard]) {
+    if host.config.members.len() == 1 {
+        return;
+    }
+    let led = shards.iter().filter(|shard| shard.leads_engine());
+    let handed = stream::iter(led).map(Shard::give_up).buffer_unordered(STORES_AT_ONCE).collect::<()>();
+    tokio::select! {
+        () = handed => {}
+        () = host.env.clock.sleep_ms(HAND_OVER_MS_MAX) => tracing::warn!("stopping with shards still led here"),
+    }
+}

@@ -1,0 +1,90 @@
+//! Checkpoints of the stores when enough has happened since the last, so that a restart repeats little and the log can be cut; and shards
+//! that would keep the log from being cut are renewed.
+
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::watch;
+
+use super::Inner;
+use crate::limits::{
+    CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, CHECKPOINT_POLL_MS, CHECKPOINTS_BEGUN_MAX, LOG_LAG_POLLS,
+};
+use crate::shard::Shard;
+
+/// One shard's last checkpoint.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    applied: u64,
+    waited_ms: u64,
+}
+
+/// Runs until the node stops or is dropped.
+pub(super) async fn checkpoints(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+    let (mut lasts, mut polls, mut first) = (Vec::new(), 0_u64, 0);
+    loop {
+        let Some(inner) = node.upgrade() else { return };
+        let sleep = inner.host.env.clock.sleep_ms(CHECKPOINT_POLL_MS);
+        lasts.resize(inner.shards.len(), Last::default());
+        if !begin_due(&inner, &mut lasts, &mut first).await {
+            return;
+        }
+        polls += 1;
+        if polls.is_multiple_of(LOG_LAG_POLLS) {
+            renew_lagging(&inner).await;
+        }
+        drop(inner);
+        tokio::select! {
+            () = sleep => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}
+
+/// Begins checkpoints that are due, some at a time, each shard in its turn. False if an engine has stopped.
+async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) -> bool {
+    let (mut begun, shards) = (0, inner.shards.len());
+    let from = *first;
+    for at in (from..from + shards).map(|at| at % shards) {
+        let (shard, last) = (&inner.shards[at], &mut lasts[at]);
+        let applied = shard.applied_index();
+        let fresh = applied.saturating_sub(last.applied);
+        if 0 < fresh && is_due(shard, fresh, last.waited_ms) && begun < CHECKPOINTS_BEGUN_MAX {
+            if shard.checkpoint().await.is_err() {
+                return false;
+            }
+            *last = Last { applied, waited_ms: 0 };
+            begun += 1;
+            if begun == CHECKPOINTS_BEGUN_MAX {
+                *first = at + 1;
+            }
+        }
+        last.waited_ms += CHECKPOINT_POLL_MS;
+    }
+    true
+}
+
+fn is_due(shard: &Shard, fresh: u64, waited_ms: u64) -> bool {
+    let config = shard.node_config();
+    config.checkpoint_ms <= waited_ms
+        || CHECKPOINT_LOG_ENTRIES <= fresh
+        || CHECKPOINT_LOG_BYTES <= shard.uncut_bytes() && config.log_entries_kept < fresh
+}
+
+/// Frees old segments of shards that have been idle for long (docs/formats/raft_log.md, Renewal).
+async fn renew_lagging(inner: &Inner) {
+    for (at, is_far) in inner.host.log.lagging() {
+        let Some(shard) = inner.shards.get(at) else { continue };
+        let outcome = if is_far { shard.renew_log().await } else { shard.cut_log().await };
+        if let Err(error) = outcome {
+            tracing::warn!(shard = at, %error, "its part of the log could not be freed");
+        }
+    }
+}
+
+impl Shard {
+    /// Index of the last applied entry.
+    fn applied_index(&self) -> u64 {
+        self.machine().applied_index.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,228 @@
+//! A shard as its node drives it: opened, begun, asked how it is, its clock started and stopped, handed over, ended.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::liveness::Facts;
+
+impl Shard {
+    /// Opens the replica. It answers others from now on, but its clock stands still unless it is shard 0's.
+    pub(crate) async fn open(
+        host: Arc<Host>,
+        number: usize,
+        store: Arc<dyn MetaStore>,
+    ) -> Result<Self, StartError> {
+        let log = host.log.group(number);
+        let machine = Arc::new(MachineState::new(store));
+        let shard = u32::try_from(number).map_err(|_| StartError::Config("number of shards"))?;
+        let raft = Raft::new(
+            host.config.id,
+            Arc::new(engine_config(&host.config, number)?),
+            Network { links: Arc::clone(&host.links), shard },
+            log.clone(),
+            Machine::new(Arc::clone(&machine)),
+        )
+        .await
+        .map_err(|error| StartError::Raft(error.to_string()))?;
+        let inner = Inner {
+            active_ms: AtomicU64::new(host.now_ms()),
+            host,
+            number,
+            raft,
+            log,
+            machine,
+            clock_unix_ns: AtomicU64::new(0),
+            hibernates: AtomicBool::new(false),
+            proposals: Semaphore::new(PROPOSALS_MAX),
+        };
+        Ok(Self { inner: Arc::new(inner), node: None })
+    }
+
+    /// Begins the life of the members if they are new.
+    pub(crate) async fn initialize(&self) -> Result<(), StartError> {
+        let Inner { raft, host, .. } = &*self.inner;
+        let failed = |error: &dyn fmt::Display| StartError::Raft(error.to_string());
+        if !raft.is_initialized().await.map_err(|error| failed(&error))? {
+            let members = host.config.members.iter().map(|(id, addr)| (*id, BasicNode::new(addr)));
+            let begun = raft.initialize(members.collect::<std::collections::BTreeMap<_, _>>()).await;
+            // Another member may have been faster: then this one has its vote or entries already.
+            if let Err(error @ RaftError::Fatal(_)) = begun {
+                return Err(failed(&error));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for what was acknowledged if this is the only replica.
+    pub(crate) async fn recover(&self) -> Result<(), StartError> {
+        let Inner { raft, host, .. } = &*self.inner;
+        if 1 < host.config.members.len() {
+            return Ok(());
+        }
+        // An entry of its own behind all others: once it is applied, so are they.
+        let recovered = async {
+            loop {
+                match raft.write_blank().await {
+                    Ok(_) => return Ok(()),
+                    Err(RaftError::APIError(_)) => {
+                        host.env.clock.sleep_ms(host.config.heartbeat_ms / 10 + 1).await;
+                    }
+                    Err(error @ RaftError::Fatal(_)) => return Err(StartError::Raft(error.to_string())),
+                }
+            }
+        };
+        tokio::select! {
+            recovered = recovered => recovered,
+            () = host.env.clock.sleep_ms(RECOVERY_MS_MAX) => {
+                Err(StartError::Raft("no recovery in time".to_owned()))
+            }
+        }
+    }
+
+    pub(crate) fn raft(&self) -> Raft {
+        self.inner.raft.clone()
+    }
+
+    pub(crate) fn machine(&self) -> &MachineState {
+        &self.inner.machine
+    }
+
+    pub(crate) fn node_config(&self) -> &NodeConfig {
+        &self.inner.host.config
+    }
+
+    /// Payload bytes of its log that are not cut.
+    pub(crate) fn uncut_bytes(&self) -> u64 {
+        self.inner.log.uncut().0
+    }
+
+    pub(super) fn note_activity(&self) {
+        self.inner.active_ms.store(self.inner.host.now_ms(), Ordering::Release);
+    }
+
+    /// What liveness wants to know. `alive` are the nodes that are.
+    pub(crate) fn facts(&self, alive: &[u64]) -> Facts {
+        let server = self.inner.raft.server_metrics();
+        let server = server.borrow_watched();
+        let leads = server.state == ServerState::Leader;
+        let mut facts = Facts {
+            term: server.vote.leader_id.term,
+            leader: server.current_leader,
+            leads,
+            active_ms: self.inner.active_ms.load(Ordering::Acquire),
+            ..Facts::default()
+        };
+        drop(server);
+        if leads && !self.inner.hibernates.load(Ordering::Acquire) {
+            facts.is_settled = self.is_settled(alive);
+            facts.holds_lease = self.is_leader();
+        }
+        facts
+    }
+
+    /// Whether all nodes that are alive have all entries, and everything is applied.
+    fn is_settled(&self, alive: &[u64]) -> bool {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let applied = metrics.last_applied.map(|id| id.index());
+        let has_all = self.caught_up_of(&metrics);
+        metrics.last_log_index == applied
+            && alive.iter().all(|id| *id == self.inner.host.config.id || has_all.contains(id))
+    }
+
+    /// Other nodes that have all entries of this leader.
+    pub(crate) fn caught_up(&self) -> Vec<u64> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        self.caught_up_of(&metrics)
+    }
+
+    fn caught_up_of(&self, metrics: &openraft::RaftMetrics<Types>) -> Vec<u64> {
+        let Some(replication) = &metrics.replication else { return Vec::new() };
+        let has_all =
+            |matched: &Option<crate::raft::LogId>| matched.map(|id| id.index()) == metrics.last_log_index;
+        let others = replication.iter().filter(|(id, _)| **id != self.inner.host.config.id);
+        others.filter(|(_, matched)| has_all(matched)).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether its engine leads, whether a majority is there or not.
+    pub(crate) fn leads_engine(&self) -> bool {
+        self.inner.raft.server_metrics().borrow_watched().state == ServerState::Leader
+    }
+
+    /// Starts or stops its clock.
+    pub(crate) fn set_clock(&self, runs: bool, hibernates: bool) {
+        self.inner.raft.runtime_config().tick(runs);
+        self.inner.hibernates.store(hibernates, Ordering::Release);
+    }
+
+    /// Ends hibernation, if this leads and hibernates: its clock runs, and a majority is asked whether it still leads.
+    pub(super) async fn wake(&self) {
+        if !self.inner.hibernates.load(Ordering::Acquire) {
+            return;
+        }
+        self.note_activity();
+        if let Some(switch) = self.inner.host.wake(self.inner.number) {
+            self.set_clock(switch.runs, switch.hibernates);
+        }
+        // Its lease has run out; nothing is taken before a majority has answered.
+        if let Err(error) = self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
+            tracing::debug!(shard = self.inner.number, %error, "woken, but no majority answers");
+        }
+    }
+
+    /// Makes a checkpoint and lets the whole log before it be cut, though members that are away then need a snapshot.
+    pub(crate) async fn cut_log(&self) -> std::io::Result<()> {
+        let applied = self.inner.machine.applied_index.load(Ordering::Acquire);
+        let trigger = self.inner.raft.trigger();
+        trigger.snapshot().await.map_err(std::io::Error::other)?;
+        trigger.purge_log(applied).await.map_err(std::io::Error::other)
+    }
+
+    /// Writes what is in force of its log again, at the head.
+    pub(crate) async fn renew_log(&self) -> std::io::Result<()> {
+        self.inner.log.renew().await
+    }
+
+    /// Hands leadership to another node, which may or may not take it.
+    pub(crate) async fn transfer(&self, to: u64) {
+        self.wake().await;
+        self.note_activity();
+        if let Err(error) = self.inner.raft.trigger().transfer_leader(to).await {
+            tracing::warn!(shard = self.inner.number, %error, "leadership is not handed over");
+        }
+    }
+
+    /// Hands leadership to a node that is alive and has all entries, if there is one, and waits until it is gone. The caller bounds the time.
+    pub(crate) async fn give_up(&self) {
+        let Inner { host, raft, .. } = &*self.inner;
+        if !self.leads_engine() {
+            return;
+        }
+        let caught_up = self.caught_up();
+        let members: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
+        let line = crate::liveness::line(&members, self.inner.number);
+        let able: Vec<u64> = line.filter(|id| caught_up.contains(id)).collect();
+        // Who is not known to be alive may be so all the same: with one shard there are no heartbeats between nodes.
+        let alive = able.iter().find(|id| host.is_alive(**id)).or(able.first());
+        let Some(to) = alive else { return };
+        self.transfer(*to).await;
+        let mut watched = raft.server_metrics();
+        let me = host.config.id;
+        let gone = watched.wait_until(|server| server.current_leader.is_some_and(|leader| leader != me));
+        tokio::select! {
+            _ = gone => {}
+            () = host.env.clock.sleep_ms(host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX) => {}
+        }
+    }
+
+    /// Ends the replica; what it applied is durable.
+    pub(crate) async fn halt(&self) {
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::error!(%error, "the raft engine did not stop cleanly");
+        }
+        if let Err(error) = self.inner.machine.checkpoint().await {
+            tracing::error!(%error, "the last checkpoint failed; the log repeats it");
+        }
+    }
+}

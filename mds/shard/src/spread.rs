@@ -1,0 +1,110 @@
+//! Which shard's leadership to hand over next, so that each node leads the shards whose numbers say so. Sans-io.
+//!
+//! INVARIANT: a shard is handed over only to a node that is alive, was so for a while, and has all entries.
+
+use std::collections::BTreeMap;
+
+use crate::limits::{SPREAD_ALIVE_MS, SPREAD_RETRY_MS};
+use crate::liveness::line;
+
+/// A shard led here.
+#[derive(Clone, Debug)]
+pub(crate) struct Led {
+    pub(crate) shard: usize,
+    /// Nodes that have all its entries.
+    pub(crate) caught_up: Vec<u64>,
+}
+
+/// What was seen so far.
+#[derive(Debug)]
+pub(crate) struct Spread {
+    me: u64,
+    members: Vec<u64>,
+    /// Since when each other node has been alive.
+    alive_since_ms: BTreeMap<u64, u64>,
+    /// When a shard was last handed over, or tried to be.
+    tried_ms: BTreeMap<usize, u64>,
+}
+
+impl Spread {
+    pub(crate) fn new(me: u64, members: Vec<u64>) -> Self {
+        Self { me, members, alive_since_ms: BTreeMap::new(), tried_ms: BTreeMap::new() }
+    }
+
+    /// The next shard to hand over, and to whom: at most one each time this is asked.
+    pub(crate) fn next(
+        &mut self,
+        now_ms: u64,
+        alive: &[u64],
+        led: impl Iterator<Item = Led>,
+    ) -> Option<(usize, u64)> {
+        self.alive_since_ms.retain(|node, _| alive.contains(node));
+        for node in alive {
+            self.alive_since_ms.entry(*node).or_insert(now_ms);
+        }
+        self.tried_ms.retain(|_, tried_ms| now_ms < *tried_ms + SPREAD_RETRY_MS);
+        let (me, settled) = (self.me, |node: u64| {
+            self.alive_since_ms.get(&node).is_some_and(|since_ms| since_ms + SPREAD_ALIVE_MS <= now_ms)
+        });
+        let due = led.filter(|led| !self.tried_ms.contains_key(&led.shard)).find_map(|led| {
+            // The first in line of those that are alive; nobody behind this node.
+            let mut line = line(&self.members, led.shard).take_while(|node| *node != me);
+            let to = line.find(|node| settled(*node))?;
+            led.caught_up.contains(&to).then_some((led.shard, to))
+        });
+        if let Some((shard, _)) = due {
+            self.tried_ms.insert(shard, now_ms);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn led(shards: &[usize], caught_up: &[u64]) -> Vec<Led> {
+        shards.iter().map(|shard| Led { shard: *shard, caught_up: caught_up.to_vec() }).collect()
+    }
+
+    fn handed(spread: &mut Spread, now_ms: u64, alive: &[u64], all: &[Led]) -> Option<(usize, u64)> {
+        spread.next(now_ms, alive, all.iter().cloned())
+    }
+
+    #[test]
+    fn goes_to_who_should_have_it_one_at_a_time() {
+        let mut spread = Spread::new(1, vec![1, 2, 3]);
+        // Shard 3 is this node's own; 1 is node 2's, 2 node 3's.
+        let all = led(&[1, 2, 3, 4], &[2, 3]);
+        assert_eq!(handed(&mut spread, 0, &[1, 2, 3], &all), None, "they have only just come");
+        let settled_ms = SPREAD_ALIVE_MS;
+        assert_eq!(handed(&mut spread, settled_ms, &[1, 2, 3], &all), Some((1, 2)));
+        assert_eq!(handed(&mut spread, settled_ms, &[1, 2, 3], &all), Some((2, 3)));
+        assert_eq!(handed(&mut spread, settled_ms, &[1, 2, 3], &all), Some((4, 2)));
+        assert_eq!(handed(&mut spread, settled_ms, &[1, 2, 3], &all), None);
+        // It did not work: again, later.
+        let later_ms = settled_ms + SPREAD_RETRY_MS;
+        assert_eq!(handed(&mut spread, later_ms - 1, &[1, 2, 3], &all), None);
+        assert_eq!(handed(&mut spread, later_ms, &[1, 2, 3], &all), Some((1, 2)));
+    }
+
+    #[test]
+    fn not_to_the_dead_the_late_or_those_behind() {
+        let mut spread = Spread::new(1, vec![1, 2, 3]);
+        let settled_ms = SPREAD_ALIVE_MS;
+        assert_eq!(handed(&mut spread, 0, &[1, 3], &led(&[1, 2], &[2, 3])), None);
+        // Node 2 is dead, and for shard 1 node 3 is next; shard 2 is node 3's, which lacks entries, and then this node's.
+        assert_eq!(handed(&mut spread, settled_ms, &[1, 3], &led(&[1, 2], &[2])), None);
+        assert_eq!(handed(&mut spread, settled_ms, &[1, 3], &led(&[2, 3], &[3])), Some((2, 3)));
+        // Who was away has to be back for a while.
+        assert_eq!(handed(&mut spread, settled_ms + 1, &[1, 2, 3], &led(&[1], &[2])), None);
+        assert_eq!(handed(&mut spread, settled_ms + 2, &[1, 3], &led(&[1], &[2])), None);
+        let back_ms = settled_ms + 3;
+        assert_eq!(handed(&mut spread, back_ms, &[1, 2, 3], &led(&[1], &[2])), None);
+        assert_eq!(handed(&mut spread, back_ms + SPREAD_ALIVE_MS - 1, &[1, 2, 3], &led(&[1], &[2])), None);
+        assert_eq!(
+            handed(&mut spread, back_ms + SPREAD_ALIVE_MS, &[1, 2, 3], &led(&[1], &[2])),
+            Some((1, 2))
+        );
+    }
+}

@@ -1,0 +1,376 @@
+//! Three nodes with eight shards each, in one process: kills, partitions, hibernation, and a planned stop.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::scene::{create, env_with, format, has, runtime};
+use env::memory::net::MemoryNet;
+use env::memory::{Crash, MemoryDisk};
+use env::net::{Listener, Net, Stream};
+use env::os::OsClock;
+use env::{BoxFuture, Clock};
+use mds_namespace::MetaStore;
+use mds_namespace::store::mem::MemStore;
+use mds_shard::command::Outcome;
+use mds_shard::command::admin::FixShards;
+use mds_shard::{Command, Node, NodeConfig, NodeStatus, ProposeError, StartError};
+use tokio::runtime::Runtime;
+
+const MEMBERS: usize = 3;
+const SHARDS: usize = 8;
+const HIBERNATE_MS: u64 = 600;
+/// Long enough for anything here, on a machine that does other things as well.
+const PATIENCE_MS: u64 = 60_000;
+
+struct Place {
+    disk: MemoryDisk,
+    stores: Vec<Arc<MemStore>>,
+    running: Option<(Runtime, Node)>,
+}
+
+/// The network as one node has it: who is cut off reaches nobody, and is reached by nobody.
+struct NetOf {
+    own: SocketAddr,
+    net: MemoryNet,
+    alone: Arc<Mutex<BTreeSet<SocketAddr>>>,
+}
+
+impl Net for NetOf {
+    fn listen(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
+        self.net.listen(addr)
+    }
+
+    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Stream>> {
+        let alone = self.alone.lock().unwrap();
+        if addr != self.own && (alone.contains(&addr) || alone.contains(&self.own)) {
+            return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
+        }
+        self.net.connect(addr)
+    }
+}
+
+fn address(at: usize) -> SocketAddr {
+    format!("10.0.0.{}:1", at + 1).parse().unwrap()
+}
+
+struct Cluster {
+    net: MemoryNet,
+    alone: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    places: Vec<Place>,
+    clock: OsClock,
+    main: Runtime,
+}
+
+fn config(at: usize) -> NodeConfig {
+    NodeConfig {
+        id: at as u64 + 1,
+        members: (1..=MEMBERS).map(|id| (id as u64, format!("10.0.0.{id}:1"))).collect(),
+        cluster_key: [4; 32],
+        log_entries_kept: 10,
+        checkpoint_ms: 300,
+        shards: SHARDS,
+        hibernate_ms: HIBERNATE_MS,
+        ..NodeConfig::single([1; 16])
+    }
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let place = |_| Place {
+            disk: MemoryDisk::new(),
+            stores: (0..SHARDS).map(|_| Arc::new(MemStore::new())).collect(),
+            running: None,
+        };
+        let places = (0..MEMBERS).map(place).collect();
+        let mut cluster = Self {
+            net: MemoryNet::new(),
+            alone: Arc::default(),
+            places,
+            clock: OsClock::new(),
+            main: runtime(),
+        };
+        (0..MEMBERS).for_each(|at| cluster.start(at));
+        cluster
+    }
+
+    fn start(&mut self, at: usize) {
+        let place = &mut self.places[at];
+        let runtime = runtime();
+        let net = NetOf { own: address(at), net: self.net.clone(), alone: Arc::clone(&self.alone) };
+        let env = env_with(Arc::new(place.disk.clone()), Arc::new(net));
+        let stores = place.stores.iter().map(|store| Arc::clone(store) as Arc<dyn MetaStore>).collect();
+        let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config(at))).unwrap();
+        place.running = Some((runtime, node));
+    }
+
+    fn kill(&mut self, at: usize) {
+        let place = &mut self.places[at];
+        let (runtime, node) = place.running.take().unwrap();
+        place.disk.crash(Crash::Drop);
+        runtime.shutdown_timeout(Duration::from_secs(10));
+        drop(node);
+        place.stores.iter().for_each(|store| store.crash());
+    }
+
+    /// Cuts a node off from the others, or ends that.
+    fn set_alone(&self, at: usize, is_alone: bool) {
+        let mut alone = self.alone.lock().unwrap();
+        alone.clear();
+        if is_alone {
+            alone.insert(address(at));
+            (0..MEMBERS).for_each(|at| self.net.cut(address(at)));
+        }
+    }
+
+    fn stop(&mut self, at: usize) {
+        let (runtime, node) = self.places[at].running.take().unwrap();
+        runtime.block_on(node.stop());
+        runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+
+    fn node(&self, at: usize) -> &Node {
+        &self.places[at].running.as_ref().unwrap().1
+    }
+
+    fn up(&self) -> Vec<usize> {
+        (0..MEMBERS).filter(|at| self.places[*at].running.is_some()).collect()
+    }
+
+    /// Proposes to whichever node leads the shard; what may have been done already counts.
+    fn propose(&self, shard: usize, command: &Command) {
+        let end_ms = self.clock.monotonic_ms() + PATIENCE_MS;
+        loop {
+            for at in self.up() {
+                let (runtime, node) = self.places[at].running.as_ref().unwrap();
+                let shard = node.shard(shard).unwrap();
+                if !shard.is_leader() {
+                    continue;
+                }
+                let limit_ms = 1_500;
+                let outcome = runtime.block_on(async {
+                    tokio::select! {
+                        outcome = shard.propose(None, command.clone()) => outcome,
+                        () = self.clock.sleep_ms(limit_ms) => Err(ProposeError::Timeout),
+                    }
+                });
+                match outcome {
+                    Ok(outcome) => {
+                        let is_done = matches!(outcome, Outcome::Done | Outcome::Entry(_));
+                        let was_done = matches!(&outcome, Outcome::Refused(refusal)
+                            if refusal.to_string() == mds_namespace::FsError::Exists.to_string());
+                        assert!(is_done || was_done, "{outcome:?}");
+                        return;
+                    }
+                    Err(ProposeError::Stopped(error)) => panic!("{error}"),
+                    Err(_) => {}
+                }
+            }
+            assert!(self.clock.monotonic_ms() < end_ms, "nobody leads shard {shard}");
+            self.rest(20);
+        }
+    }
+
+    fn rest(&self, ms: u64) {
+        self.main.block_on(async { self.clock.sleep_ms(ms).await });
+    }
+
+    fn wait_until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+        let end_ms = self.clock.monotonic_ms() + PATIENCE_MS;
+        while !is_so(self) {
+            let statuses: Vec<NodeStatus> = self.up().iter().map(|at| self.node(*at).status()).collect();
+            assert!(self.clock.monotonic_ms() < end_ms, "not in time: {what}: {statuses:?}");
+            self.rest(20);
+        }
+    }
+
+    fn create(&self, names: &[String]) {
+        for shard in 0..SHARDS {
+            for name in names {
+                self.propose(shard, &create(&format!("{name}-of-{shard}")));
+            }
+        }
+    }
+
+    /// All replicas of all shards come to hold the same, and everything that was acknowledged.
+    fn assert_alike(&self, names: &[String]) {
+        for shard in 0..SHARDS {
+            self.propose(shard, &create("last"));
+        }
+        self.wait_until("replicas have applied alike", |cluster| {
+            (0..SHARDS).all(|shard| {
+                let applied = |at: usize| cluster.node(at).shard(shard).unwrap().status().applied_index;
+                cluster.up().into_iter().map(applied).collect::<BTreeSet<_>>().len() == 1
+            })
+        });
+        for shard in 0..SHARDS {
+            for at in self.up() {
+                let replica = self.node(at).shard(shard).unwrap();
+                for name in names {
+                    assert!(has(replica, &format!("{name}-of-{shard}")), "{name}, shard {shard}, node {at}");
+                }
+                let other = (shard + 1) % SHARDS;
+                assert!(!has(replica, &format!("{}-of-{other}", names[0])), "shards do not mix");
+            }
+            // What the stores hold, but where the log was when: byte by byte.
+            let dumps: BTreeSet<Vec<_>> = self.up().into_iter().map(|at| self.dump(at, shard)).collect();
+            assert_eq!(dumps.len(), 1, "shard {shard}");
+        }
+    }
+
+    fn dump(&self, at: usize, shard: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let view = self.places[at].stores[shard].view().unwrap();
+        let mut pairs = Vec::new();
+        view.range(&[], &[0xff; 8], &mut |key, value| {
+            pairs.push((key.to_vec(), value.to_vec()));
+            std::ops::ControlFlow::Continue(())
+        })
+        .unwrap();
+        pairs
+    }
+
+    fn hibernating(&self) -> u64 {
+        self.up().into_iter().map(|at| self.node(at).status().hibernating).sum()
+    }
+}
+
+fn formatted() -> Cluster {
+    let cluster = Cluster::new();
+    cluster.propose(0, &Command::FixShards(FixShards { shards: SHARDS as u32 }));
+    (0..SHARDS).for_each(|shard| cluster.propose(shard, &format()));
+    cluster
+}
+
+fn names(round: &str) -> Vec<String> {
+    (0..3).map(|at| format!("{round}-{at}")).collect()
+}
+
+/// Nodes are killed and cut off, one after another, while every shard is written to.
+#[test]
+fn kills_and_partitions_leave_replicas_alike() {
+    let mut cluster = formatted();
+    let mut all = Vec::new();
+    for round in 0..6 {
+        let at = round % MEMBERS;
+        let fresh = names(&format!("round-{round}"));
+        if round % 2 == 0 {
+            cluster.kill(at);
+            cluster.create(&fresh);
+            cluster.start(at);
+        } else {
+            cluster.set_alone(at, true);
+            cluster.create(&fresh);
+            cluster.set_alone(at, false);
+        }
+        all.extend(fresh);
+        let after = names(&format!("after-{round}"));
+        cluster.create(&after);
+        all.extend(after);
+    }
+    cluster.assert_alike(&all);
+}
+
+/// Idle shards hibernate; a proposal and a read wake them, and a node's death does.
+#[test]
+fn idle_shards_hibernate_and_wake() {
+    let mut cluster = formatted();
+    let asleep = SHARDS as u64 - 1;
+    cluster.wait_until("all but shard 0 hibernate", |cluster| cluster.hibernating() == asleep);
+    let leaders: Vec<usize> = (0..SHARDS).map(|shard| leader_of(&cluster, shard)).collect();
+    // Leading goes on: the others have said so.
+    for (shard, at) in leaders.iter().enumerate().skip(1) {
+        let (runtime, node) = cluster.places[*at].running.as_ref().unwrap();
+        let shard = node.shard(shard).unwrap();
+        assert!(shard.is_leader(), "a majority agrees");
+        let term = shard.status().term;
+        runtime.block_on(shard.read_barrier()).unwrap();
+        assert_eq!(shard.status().term, term, "no election");
+    }
+    cluster.wait_until("they are awake", |cluster| cluster.hibernating() == 0);
+    cluster.wait_until("they hibernate again", |cluster| cluster.hibernating() == asleep);
+    cluster.create(&names("woken"));
+    cluster.wait_until("they hibernate again", |cluster| cluster.hibernating() == asleep);
+    cluster.kill(1);
+    cluster.create(&names("killed"));
+    cluster.wait_until("two nodes hibernate", |cluster| cluster.hibernating() == asleep);
+    cluster.start(1);
+    cluster.wait_until("three nodes hibernate", |cluster| cluster.hibernating() == asleep);
+    let all: Vec<String> = [names("woken"), names("killed")].concat();
+    cluster.assert_alike(&all);
+}
+
+fn leader_of(cluster: &Cluster, shard: usize) -> usize {
+    let mut leader = None;
+    cluster.wait_until("it has a leader", |cluster| {
+        leader = cluster.up().into_iter().find(|at| cluster.node(*at).shard(shard).unwrap().is_leader());
+        leader.is_some()
+    });
+    leader.unwrap()
+}
+
+/// Before a planned stop everything is handed over, and a node that is back is given what it should lead.
+#[test]
+fn leaders_are_handed_over_and_back() {
+    let mut cluster = formatted();
+    let should_lead = |shard: usize| shard % MEMBERS;
+    cluster.wait_until("each shard is led by whom it should be", |cluster| {
+        (1..SHARDS).all(|shard| cluster.node(should_lead(shard)).shard(shard).unwrap().is_leader())
+    });
+    let terms: Vec<u64> =
+        (0..SHARDS).map(|shard| cluster.node(0).shard(shard).unwrap().status().term).collect();
+    cluster.stop(1);
+    // Nobody waited for an election to time out: they were led on before the stop was over.
+    for shard in (0..SHARDS).filter(|shard| should_lead(*shard) == 1) {
+        let leader = cluster.node(0).shard(shard).unwrap().leader();
+        assert!(leader.is_some_and(|(id, _)| id != 2), "shard {shard}");
+        assert!(terms[shard] < cluster.node(0).shard(shard).unwrap().status().term);
+    }
+    cluster.create(&names("stopped"));
+    cluster.start(1);
+    cluster.wait_until("it has what it should lead", |cluster| {
+        (1..SHARDS).all(|shard| cluster.node(should_lead(shard)).shard(shard).unwrap().is_leader())
+    });
+    cluster.assert_alike(&names("stopped"));
+}
+
+/// The number of shards is fixed when a cluster is made.
+#[test]
+fn number_of_shards_is_fixed() {
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    let start = |shards: usize| {
+        let disk = Arc::new(env::os::BlockingDisk::start("test").unwrap());
+        let config = NodeConfig { shards, hibernate_ms: 50, ..NodeConfig::single([1; 16]) };
+        runtime.block_on(Node::start(crate::scene::env_on(disk), dir.path(), config))
+    };
+    let node = start(4).unwrap();
+    runtime.block_on(async {
+        let fix = Command::FixShards(FixShards { shards: 4 });
+        let first = node.shard(0).unwrap();
+        assert_eq!(first.propose(None, fix).await, Ok(Outcome::Done));
+        for shard in node.shards() {
+            assert_eq!(shard.propose(None, format()).await, Ok(Outcome::Done));
+        }
+        let other = Command::FixShards(FixShards { shards: 5 });
+        assert!(matches!(first.propose(None, other).await, Ok(Outcome::Refused(_))));
+        node.shard(3).unwrap().propose(None, create("kept")).await.unwrap();
+        let other = node.shard(1).unwrap().propose(None, format()).await;
+        assert!(matches!(other, Ok(Outcome::Done | Outcome::Refused(_))), "{other:?}");
+        let status = node.status();
+        assert_eq!((status.shards, status.led, status.leaderless), (4, 4, 0));
+        node.stop().await;
+    });
+    drop(node);
+    for shards in [1, 3, 5] {
+        let refused = start(shards).err().unwrap();
+        assert!(matches!(refused, StartError::Shards { made: 4, .. }), "{refused}");
+        assert!(!dir.path().join("shard-0004").exists());
+    }
+    let node = start(4).unwrap();
+    assert!(has(node.shard(3).unwrap(), "kept"));
+    assert!(!has(node.shard(2).unwrap(), "kept"));
+    runtime.block_on(node.stop());
+}
