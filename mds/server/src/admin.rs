@@ -68,7 +68,7 @@ pub(crate) async fn remove(
 
 async fn forget(server: &Server, id: DataServerId) -> Result<Ruling, Refusal> {
     loop {
-        match server.shard.propose(None, Command::RemoveDataServer(RemoveDataServer { server: id })).await {
+        match server.shards.propose(None, Command::RemoveDataServer(RemoveDataServer { server: id })).await {
             Ok(Outcome::Removal(Removal::Again)) => {}
             Ok(Outcome::Removal(Removal::Holds(held))) => return Ok(no(holds(id, held))),
             // One that was removed meanwhile is removed.
@@ -102,7 +102,7 @@ pub(crate) async fn drain(
     may_ask(server, peer)?;
     let (id, drain) = (DataServerId(ask.server), ask.drain);
     let command = Command::DrainDataServer(DrainDataServer { server: id, drain });
-    let words = match server.shard.propose(None, command).await {
+    let words = match server.shards.propose(None, command).await {
         Ok(Outcome::Done) if drain => {
             format!("what data server {id} has moves away; `shoal admin ds list` says how much is left")
         }
@@ -143,7 +143,7 @@ fn may_ask(server: &Server, peer: &Result<Peer, Refusal>) -> Result<(), Refusal>
         return Err(Refusal::WrongPeer);
     }
     leading(server)?;
-    let begun = server.shard.leading_term() == Some(server.data_servers.term());
+    let begun = server.shards.leading_term() == Some(server.data_servers.term());
     if begun { Ok(()) } else { Err(Refusal::Busy) }
 }
 

@@ -43,7 +43,7 @@ pub(crate) async fn adopt(
     let mut changed = Vec::new();
     for some in adoptions.chunks(COPY_CHANGES_MAX) {
         // Who was dead in an earlier term may have got a lease of another node since.
-        if server.shard.leading_term() != Some(server.data_servers.term()) {
+        if server.shards.leading_term() != Some(server.data_servers.term()) {
             break;
         }
         let asked = AdoptExtents { adoptions: some.to_vec() };

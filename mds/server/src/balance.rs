@@ -116,7 +116,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
             () = server.balancing.call.notified() => {}
             () = server.env.clock.sleep_ms(ROUND_MS) => {}
         }
-        let leads = server.shard.leading_term() == Some(server.data_servers.term());
+        let leads = server.shards.leading_term() == Some(server.data_servers.term());
         if !leads {
             *server.balancing.state.lock() = State::default();
             continue;
@@ -313,7 +313,7 @@ impl Balancing {
     /// How it stands, for administrators.
     pub(crate) fn status(&self, server: &Server) -> BalanceStatus {
         let state = self.state.lock();
-        let on = server.shard.is_leader() && (server.config.rebalance || state.asked);
+        let on = server.shards.is_leader() && (server.config.rebalance || state.asked);
         let (images, sets) =
             (state.plan.images.len() + state.images, state.plan.sets.len() + state.sets.len());
         let left_bytes = state.progress.left_bytes();

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use mds_namespace::Ino;
 use wire_nfs::v4::compound::{CompoundHeader, ReplyWriter, decode_op, encode_refusal};
 use wire_nfs::v4::ops::sequence;
 use wire_nfs::v4::{Bitmap, Nfsstat4, Op};
@@ -138,12 +139,16 @@ async fn rest_of_compound(
     admitted.result.encode(w);
     result.finish(w, Nfsstat4::Ok);
     let room = Room { bytes_max: admitted.reply_bytes_max, overflow: admitted.reply_overflow };
-    if 1 < header.op_count && cx.server.shard.read_barrier().await.is_err() {
+    if 1 < header.op_count && cx.server.shards.read_barrier().await.is_err() {
         put_off_if_again(cx, Nfsstat4::Delay);
         return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
     }
     for operation in 1..header.op_count {
         cx.operation = operation;
+        if cx.server.shards.pass(&under_hand(cx)).await.is_err() {
+            put_off_if_again(cx, Nfsstat4::Delay);
+            return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
+        }
         let status = match decode_op(&mut request) {
             Err(_) => refuse(reply, w, Op::Illegal, Nfsstat4::Badxdr),
             Ok(Err(_)) => refuse(reply, w, Op::Illegal, Nfsstat4::OpIllegal),
@@ -158,6 +163,11 @@ async fn rest_of_compound(
         }
     }
     Nfsstat4::Ok
+}
+
+/// What an operation may look at: an act on several shards that changes it is waited for.
+fn under_hand(cx: &Context) -> Vec<Ino> {
+    [cx.current, cx.saved].into_iter().flatten().map(|handle| handle.ino).collect()
 }
 
 /// A client that an operation puts off asks with a new request. If another node may have carried this one out, that would be a second

@@ -297,7 +297,7 @@ pub(crate) async fn move_to_extents(
             write_extents(server, ino, (0, &Bytes::from(data)), inode.size_bytes, code).await?;
         }
         let command = Command::MoveToExtents(MoveToExtents { ino, change: inode.change });
-        let outcome = server.shard.propose(None, command).await.map_err(|e| status::of_propose(&e))?;
+        let outcome = server.shards.propose(None, command).await.map_err(|e| status::of_propose(&e))?;
         match outcome {
             Outcome::Refused(Refusal::ContentMoved) => {}
             Outcome::Refused(refusal) => return Err(status::of_refusal(&refusal)),

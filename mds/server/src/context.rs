@@ -268,7 +268,7 @@ impl Context {
             }
             status
         };
-        match self.server.shard.propose(self.origin(), command).await {
+        match self.server.shards.propose(self.origin(), command).await {
             Ok(Outcome::Refused(Refusal::UnknownSession)) => Err(disown(Nfsstat4::Badsession)),
             Ok(Outcome::Refused(Refusal::Superseded)) => Err(disown(Nfsstat4::Delay)),
             Ok(Outcome::Refused(Refusal::FalseRetry)) => Err(disown(Nfsstat4::SeqFalseRetry)),

@@ -190,7 +190,7 @@ async fn register_one(
         rack: register.rack.clone(),
         host: register.host.clone(),
     });
-    let id = match server.shard.propose(None, command).await {
+    let id = match server.shards.propose(None, command).await {
         Ok(Outcome::DataServer(id)) => DataServerId(id),
         Ok(outcome) => {
             // docs/protocol/admin.md §2: one that was removed.
@@ -264,10 +264,10 @@ async fn copies(server: &Server, peer: Result<Peer, Refusal>, ask: &AskCopies) -
 }
 
 pub(crate) fn leading(server: &Server) -> Result<(), Refusal> {
-    if server.shard.is_leader() {
+    if server.shards.is_leader() {
         return Ok(());
     }
-    Err(server.not_leader(server.shard.leader()))
+    Err(server.not_leader(server.shards.leader()))
 }
 
 async fn heartbeat(

@@ -134,7 +134,7 @@ pub(crate) async fn wait_no_longer(
     };
     for some in items.chunks(COPY_CHANGES_MAX) {
         // Who was dead in an earlier term may have got a lease of another node since.
-        if server.shard.leading_term() != Some(server.data_servers.term()) {
+        if server.shards.leading_term() != Some(server.data_servers.term()) {
             break;
         }
         let asked = WaitNoLonger { items: some.to_vec() };
@@ -190,7 +190,7 @@ async fn run(moving: Moving, changes: Vec<CopyChange>) {
     let files: BTreeSet<u64> = changes.iter().map(|change| change.extent.ino).collect();
     recall(server, files.clone()).await;
     given_back(server, &files).await;
-    if server.shard.leading_term() != Some(server.data_servers.term()) {
+    if server.shards.leading_term() != Some(server.data_servers.term()) {
         return;
     }
     let asked = HandOver { changes: changes.clone() };

@@ -34,6 +34,7 @@ use crate::report::{DataServerLine, ExportLine, ScrubStatus, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
+use crate::shards::Shards;
 use crate::{balance, reaper, repair, seal, work};
 
 /// How a metadata server is set up.
@@ -140,6 +141,7 @@ impl MetadataServer {
     ) -> Result<Self, StartError> {
         format_once(&env, &shard).await?;
         let server = Arc::new(make(env.clone(), shard, &config, registry)?);
+        govern(&server).await?;
         remember_data_servers(&server, &config.cluster_key)?;
         make_export_paths(&server).await?;
         let nfs =
@@ -175,7 +177,7 @@ impl MetadataServer {
     #[must_use]
     pub fn status(&self) -> Status {
         let server = &self.server;
-        let shard = server.shard.status();
+        let shard = server.shards.status();
         let now_ms = server.now_ms();
         let all = server.data_servers.all();
         let (space_total_bytes, space_free_bytes) = server.data_servers.space(now_ms);
@@ -265,7 +267,7 @@ impl MetadataServer {
         for task in &self.tasks {
             task.abort();
         }
-        self.server.shard.stop().await;
+        self.server.shards.stop().await;
     }
 }
 
@@ -281,6 +283,16 @@ fn node_config(config: &MdsConfig) -> NodeConfig {
         node.members = config.members.clone();
     }
     node
+}
+
+/// Takes all shards, if this replica leads the first: nothing is served before.
+///
+/// Several shards have one replica so far: then it always does.
+async fn govern(server: &Server) -> Result<(), StartError> {
+    match server.shards.govern().await {
+        Ok(()) | Err(ProposeError::NotLeader { .. }) => Ok(()),
+        Err(error) => Err(StartError::Store(error.to_string())),
+    }
 }
 
 /// Waits for a leader; the first one of a new file system makes its root and keys.
@@ -353,7 +365,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         movers: crate::server::Movers::default(),
         members: config.members.clone(),
         controls: config.controls.iter().cloned().collect(),
-        shard,
+        shards: Shards::new(env.clone(), shard),
         env,
     })
 }
@@ -363,7 +375,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
 /// # Errors
 /// When the store cannot be read.
 pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartError> {
-    let view = server.shard.view().map_err(|e| StartError::Store(e.to_string()))?;
+    let view = server.shards.view().map_err(|e| StartError::Store(e.to_string()))?;
     let draining = view.draining().map_err(|e| StartError::Store(e.to_string()))?;
     for known in view.data_servers().map_err(|e| StartError::Store(e.to_string()))? {
         let Ok(address) = known.control.parse() else { continue };
@@ -392,7 +404,7 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
 
 /// Directories that are exported but not there yet are made, so that a new cluster can be mounted at once.
 async fn make_export_paths(server: &Server) -> Result<(), StartError> {
-    if !server.shard.is_leader() {
+    if !server.shards.is_leader() {
         return Ok(());
     }
     for (_, export) in server.exports.iter() {
@@ -410,7 +422,7 @@ async fn make_export_paths(server: &Server) -> Result<(), StartError> {
 
 async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Inode, StartError> {
     let root = Caller::default();
-    let view = server.shard.view().map_err(|e| StartError::Store(e.to_string()))?;
+    let view = server.shards.view().map_err(|e| StartError::Store(e.to_string()))?;
     match op::lookup::find(view.namespace(), &root, directory, name) {
         Ok(Some(inode)) => return Ok(inode),
         Ok(None) => {}

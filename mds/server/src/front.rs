@@ -103,7 +103,7 @@ impl Server {
     /// DELAY if this node does not lead: its slots prove nothing.
     async fn keep_own_sessions(&self) -> Result<(), Nfsstat4> {
         let front = &self.front;
-        let term = self.shard.leading_term().ok_or(Nfsstat4::Delay)?;
+        let term = self.shards.leading_term().ok_or(Nfsstat4::Delay)?;
         if front.term.load(Ordering::Acquire) == term {
             return Ok(());
         }
@@ -111,7 +111,7 @@ impl Server {
         if front.term.load(Ordering::Acquire) == term {
             return Ok(());
         }
-        self.shard.read_barrier().await.map_err(|e| status::of_propose(&e))?;
+        self.shards.read_barrier().await.map_err(|e| status::of_propose(&e))?;
         let view = self.view()?;
         let own = |id: SessionId, tenure| {
             view.session(&id.0).is_ok_and(|found| found.is_some_and(|session| session.tenure == tenure))
@@ -135,13 +135,13 @@ impl Server {
             return Ok(());
         }
         // A name that nobody knows is not worth an entry of the log.
-        self.shard.read_barrier().await.map_err(|e| status::of_propose(&e))?;
+        self.shards.read_barrier().await.map_err(|e| status::of_propose(&e))?;
         let known = self.view()?.session(&session.0).map_err(|e| status::of_refusal(&e))?;
         if known.is_none() {
             return Err(Nfsstat4::Badsession);
         }
         let command = Command::TakeUpSession(TakeUpSession { session: session.0 });
-        let taken = match self.shard.propose(None, command).await {
+        let taken = match self.shards.propose(None, command).await {
             Ok(Outcome::SessionTakenUp(taken)) => taken,
             Ok(Outcome::Refused(Refusal::NoSuchSession)) => return Err(Nfsstat4::Badsession),
             Ok(_) => return Err(Nfsstat4::Serverfault),

@@ -42,6 +42,7 @@ mod seal;
 pub mod server;
 mod service;
 mod shard_thread;
+mod shards;
 mod status;
 mod stripes;
 mod work;

@@ -123,3 +123,9 @@ pub const HOME_MOVED_RETRIES_MAX: u32 = 8;
 pub const PROBE_EVERY_MS: u64 = 5_000;
 /// How long it may take to answer.
 pub const PROBE_MS_MAX: u64 = 700;
+
+/// How often it is looked up what a command about names is, when the names change meanwhile.
+pub const NAME_PLANS_MAX: u32 = 16;
+
+/// Inode numbers of a shard that are set aside at a time.
+pub const INODES_RESERVED: u32 = 64;

@@ -19,7 +19,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
     let mut led = false;
     let mut asked = Asked::default();
     loop {
-        let leads = server.shard.is_leader();
+        let leads = server.shards.is_leader();
         if leads && !led {
             restart_leases(&server);
         }

@@ -57,7 +57,7 @@ pub(crate) async fn drive(server: Arc<Server>, key: ClusterKey) {
             () = server.copies.look.notified() => next_ms = 0,
             () = server.env.clock.sleep_ms(ROUND_MS) => {}
         }
-        let Some(term) = server.shard.leading_term() else {
+        let Some(term) = server.shards.leading_term() else {
             known = Standing::default();
             continue;
         };
@@ -243,7 +243,7 @@ async fn change(
     let mut changed = Vec::new();
     for changes in changes.chunks(COPY_CHANGES_MAX) {
         // Who was dead in an earlier term may have got a lease of another node since.
-        if server.shard.leading_term() != Some(server.data_servers.term()) {
+        if server.shards.leading_term() != Some(server.data_servers.term()) {
             break;
         }
         let asked = ChangeCopies { changes: changes.to_vec() };

@@ -19,7 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use layout::DataServerId;
 use layout::ec::members::{Labels, Server as Site};
-use layout::ec::{ImageId, Profile};
+use layout::ec::{GroupId, ImageId, Profile};
+use mds_namespace::shard_of;
 use mds_shard::{Command, Outcome, ProposeError};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -181,18 +182,19 @@ fn chosen(present: usize, known: usize, hot_copies: u32) -> Option<Profile> {
 
 /// Puts a command through the log, and returns when it has been carried out, was refused, or cannot be carried out any more; or when
 /// another node leads, which then has the word.
-async fn decided(server: &Server, command: Command) {
-    match server.shard.propose(None, command).await {
+async fn decided(server: &Server, group: GroupId, command: Command) {
+    let shard = shard_of(group.0);
+    match server.shards.propose(None, command).await {
         Ok(Outcome::Refused(refusal)) => tracing::debug!(%refusal, "a command about groups was refused"),
         Ok(_) | Err(ProposeError::NotLeader { .. } | ProposeError::TooLong) => {}
         // It may yet be carried out. Whatever comes behind it in the log tells that it was, or never will be.
-        Err(_) => while behind(server).await.is_err() {},
+        Err(_) => while behind(server, shard).await.is_err() {},
     }
 }
 
-/// Puts something harmless into the log.
-async fn behind(server: &Server) -> Result<(), ()> {
-    match server.shard.propose(None, Command::TakeGroup).await {
+/// Puts something harmless into the log of a shard.
+async fn behind(server: &Server, shard: u16) -> Result<(), ()> {
+    match server.shards.to(shard, None, Command::TakeGroup).await {
         Ok(_) | Err(ProposeError::NotLeader { .. } | ProposeError::Stopped(_)) => Ok(()),
         Err(_) => {
             server.env.clock.sleep_ms(DECIDED_RETRY_MS).await;

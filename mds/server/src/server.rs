@@ -11,7 +11,7 @@ use layout::ec::Profile;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
 use mds_namespace::{Content, Ino, Inode, Kind, WorkItem, op};
 use mds_shard::command::data::Written;
-use mds_shard::{Command, Origin, Outcome, ProposeError, Shard, StateView};
+use mds_shard::{Command, Origin, Outcome, ProposeError, StateView};
 use parking_lot::Mutex;
 use wire_nfs::control::Refusal;
 use wire_nfs::v4::attr::Fsid;
@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::pin::Pins;
 use crate::recall::Recalls;
 use crate::seal::Sealing;
+use crate::shards::Shards;
 use crate::status;
 use crate::work::{self, Work};
 
@@ -91,7 +92,7 @@ pub(crate) struct Server {
     /// Clock, entropy, network.
     pub(crate) env: Env,
     /// Replicated state.
-    pub(crate) shard: Shard,
+    pub(crate) shards: Shards,
     /// What may be mounted.
     pub(crate) exports: Exports,
     /// Times and sizes.
@@ -144,7 +145,7 @@ impl Server {
     /// # Errors
     /// DELAY if this node cannot read now.
     pub(crate) fn view(&self) -> Result<StateView, Nfsstat4> {
-        self.shard.view().map_err(|e| status::of_propose(&e))
+        self.shards.view().map_err(|e| status::of_propose(&e))
     }
 
     /// Refuses what only the leader may do. Members know each other by the addresses of their log; nobody else is to be sent there.
@@ -160,7 +161,7 @@ impl Server {
     /// # Errors
     /// The status of a refusal, or DELAY.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
-        match self.shard.propose(None, command).await {
+        match self.shards.propose(None, command).await {
             Ok(Outcome::Refused(refusal)) => Err(status::of_refusal(&refusal)),
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(status::of_propose(&error)),
@@ -170,8 +171,8 @@ impl Server {
     /// Gives a command its place in the log and does not wait for the outcome. What is proposed after this returns comes
     /// behind it.
     pub(crate) async fn propose_behind(&self, origin: Option<Origin>, command: Command) {
-        let shard = self.shard.clone();
-        let mut proposal = Box::pin(async move { shard.propose(origin, command).await });
+        let shards = self.shards.clone();
+        let mut proposal = Box::pin(async move { shards.propose(origin, command).await });
         // Polled once here: that is when the log's queue takes it.
         match futures_util::poll!(proposal.as_mut()) {
             Poll::Ready(outcome) => note_behind(&outcome),
@@ -196,7 +197,7 @@ impl Server {
         let servers = u64::try_from(self.data_servers.all().len()).unwrap_or(u64::MAX);
         let copies = u64::from(self.config.hot_copies).min(servers).max(1);
         let (space_total_bytes, space_free_bytes) = (total / copies, free / copies);
-        let files_used = op::statfs::inodes(view.namespace()).map_err(|e| status::of_namespace(&e))?;
+        let files_used = self.shards.inodes(view).map_err(|e| status::of_propose(&e))?;
         let half = |at: usize| u64::from_be_bytes(*self.file_system[at..].first_chunk().expect("16 bytes"));
         Ok(FileSystemFacts {
             fsid: Fsid { major: half(0), minor: half(8) },

@@ -91,7 +91,7 @@ pub(crate) async fn settle_all_of(server: &Server, home: DataServerId) -> Result
 /// Runs rounds for as long as the server lives.
 pub(crate) async fn drive(server: Arc<Server>) {
     loop {
-        let more = server.shard.is_leader() && round(&server, |_| true).await;
+        let more = server.shards.is_leader() && round(&server, |_| true).await;
         if !more {
             tokio::select! {
                 () = server.work.call.notified() => {}

@@ -26,6 +26,12 @@ pub const INTENTS: &[u8] = b"state/intent/";
 /// How many shards the cluster has, in shard 0.
 pub const SHARDS: &[u8] = b"state/shards";
 
+/// How much state each client has.
+pub const TALLIES: &[u8] = b"state/tally/";
+
+/// What is recorded under slots.
+pub const SLOTS: &[u8] = b"state/slot/";
+
 /// All clients.
 pub const CLIENTS: &[u8] = b"state/client/";
 
@@ -68,7 +74,7 @@ pub fn belongs(key: &[u8]) -> Belongs {
             .get(2..4)
             .map_or(Belongs::ToAny, |high| Belongs::To(u16::from_be_bytes([high[0], high[1]])));
     }
-    let of_each: [&[u8]; 4] = [b"state/of/", b"state/slot/", b"state/tally/", INTENTS];
+    let of_each: [&[u8]; 4] = [b"state/of/", SLOTS, TALLIES, INTENTS];
     if of_each.iter().any(|word| key.starts_with(word)) {
         return Belongs::ToAny;
     }
@@ -104,7 +110,7 @@ pub fn owner(owner: &[u8]) -> Vec<u8> {
 /// How much state a client has.
 #[must_use]
 pub fn tally(client: u64) -> Vec<u8> {
-    join(b"state/tally/", &[&client.to_be_bytes()])
+    join(TALLIES, &[&client.to_be_bytes()])
 }
 
 /// From a stateid's identity to what it names.
@@ -219,25 +225,25 @@ pub fn session(id: &[u8; 16]) -> Vec<u8> {
 /// What is recorded under all slots of a session.
 #[must_use]
 pub fn slots(session: &[u8; 16]) -> Vec<u8> {
-    join(b"state/slot/", &[session])
+    join(SLOTS, &[session])
 }
 
 /// What is recorded under all slots of all sessions of a client.
 #[must_use]
 pub fn slots_of_client(client: u64) -> Vec<u8> {
-    join(b"state/slot/", &[&client.to_be_bytes()])
+    join(SLOTS, &[&client.to_be_bytes()])
 }
 
 /// What is recorded under a slot.
 #[must_use]
 pub fn slot(session: &[u8; 16], slot: u32) -> Vec<u8> {
-    join(b"state/slot/", &[session, &slot.to_be_bytes()])
+    join(SLOTS, &[session, &slot.to_be_bytes()])
 }
 
 /// The slot in a key made by [`slot()`].
 #[must_use]
 pub fn parse_slot(key: &[u8]) -> Option<([u8; 16], u32)> {
-    let (session, slot) = key.strip_prefix(b"state/slot/")?.split_first_chunk::<16>()?;
+    let (session, slot) = key.strip_prefix(SLOTS)?.split_first_chunk::<16>()?;
     Some((*session, u32::from_be_bytes(slot.try_into().ok()?)))
 }
 

@@ -45,6 +45,12 @@ impl StateView {
         Self { view }
     }
 
+    /// The store itself.
+    #[must_use]
+    pub fn into_store_view(self) -> Box<dyn View + Send> {
+        self.view
+    }
+
     /// The store itself, for the read-only acts of `mds_namespace` (lookup, access, readdir, inline reads, extents).
     #[must_use]
     pub fn namespace(&self) -> &dyn View {
@@ -153,6 +159,28 @@ impl StateView {
     /// The store's.
     pub fn slots(&self, session: &[u8; 16]) -> Result<Vec<SlotMark>, Refusal> {
         marks(self.namespace(), session)
+    }
+
+    /// Clients that have anything in this shard: state, or outcomes of their requests.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn clients_with_state(&self) -> Result<Vec<u64>, Refusal> {
+        let mut clients = std::collections::BTreeSet::new();
+        for prefix in [key::TALLIES, key::SLOTS] {
+            let found = mds_namespace::store::list(
+                self.namespace(),
+                prefix,
+                &key::after(prefix),
+                usize::MAX,
+                |key, _| {
+                    let client = key[prefix.len()..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
+                    client.ok_or(StoreError::Corrupt("key of a client's state"))
+                },
+            )?;
+            clients.extend(found);
+        }
+        Ok(clients.into_iter().collect())
     }
 
     /// Highest time that any entry carried, nanoseconds since 1970.

@@ -126,7 +126,7 @@ pub(super) async fn change(server: &Server, changes: Vec<CopyChange>) {
     }
     for some in changes.chunks(COPY_CHANGES_MAX) {
         // Who was up in an earlier term may be dead by what another node knows.
-        if server.shard.leading_term() != Some(server.data_servers.term()) {
+        if server.shards.leading_term() != Some(server.data_servers.term()) {
             return;
         }
         let asked = ChangeCopies { changes: some.to_vec() };

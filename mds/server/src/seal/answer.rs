@@ -114,8 +114,8 @@ pub(crate) fn image_ref(image: ImageId, content_bytes: u32, file_bytes: u32, roo
 
 /// Returns when a view shows everything that any node may have answered before; refuses where another leads.
 pub(crate) async fn in_force(server: &Server) -> Result<(), Refusal> {
-    match server.shard.read_barrier().await {
-        Ok(()) if server.shard.is_leader() => Ok(()),
+    match server.shards.read_barrier().await {
+        Ok(()) if server.shards.is_leader() => Ok(()),
         Ok(()) => Err(Refusal::Busy),
         Err(ProposeError::NotLeader { leader }) => Err(server.not_leader(leader)),
         Err(_) => Err(Refusal::Busy),
@@ -233,7 +233,7 @@ pub(crate) async fn group(server: &Server, ask: &AskGroup) -> Result<GroupSlot, 
 pub(crate) async fn thaw(server: &Server, ask: &Thaw) -> Result<Nothing, Refusal> {
     let extent = ExtentId { ino: ask.extent.ino, index: ask.extent.index };
     let thawed = ThawExtent { extent, server: DataServerId(ask.server), sequence: ask.sequence };
-    match server.shard.propose(None, Command::ThawExtent(thawed)).await {
+    match server.shards.propose(None, Command::ThawExtent(thawed)).await {
         Ok(Outcome::Done) => Ok(Nothing),
         Ok(_) => Err(Refusal::NotHome),
         Err(ProposeError::NotLeader { leader }) => Err(server.not_leader(leader)),

@@ -11,7 +11,7 @@ use layout::ec::members::{self, Server as Site, Short};
 use layout::ec::{Group, Profile};
 use mds_namespace::op::seal::SealedAs;
 use mds_namespace::sealed::ExtentImage;
-use mds_namespace::{FsError, View, op};
+use mds_namespace::{FsError, View, op, shard_of};
 
 use super::pool::Candidate;
 use super::sealer;
@@ -44,8 +44,8 @@ pub(super) struct Shorts {
     /// The code of extents that have none of their own.
     cluster: Option<Profile>,
     seals: bool,
-    /// By code, [`SHORT_GROUPS_MAX`] of each at most.
-    found: BTreeMap<Profile, Vec<Vec<Candidate>>>,
+    /// By shard and code, [`SHORT_GROUPS_MAX`] of each at most.
+    found: BTreeMap<(u16, Profile), Vec<Vec<Candidate>>>,
 }
 
 impl Shorts {
@@ -63,13 +63,14 @@ impl Shorts {
         alive: &[(usize, ExtentImage)],
     ) -> Result<(), FsError> {
         let profile = group.shape().profile();
-        let noted = self.found.get(&profile).map_or(0, Vec::len);
+        let kind = (shard_of(group.shape().group().0), profile);
+        let noted = self.found.get(&kind).map_or(0, Vec::len);
         if !self.seals || alive.is_empty() || profile.data() <= alive.len() || SHORT_GROUPS_MAX <= noted {
             return Ok(());
         }
         let all = candidates(view, group, alive)?;
         if all.iter().all(|one| one.code.or(self.cluster) == Some(profile)) {
-            self.found.entry(profile).or_default().push(all);
+            self.found.entry(kind).or_default().push(all);
         }
         Ok(())
     }
@@ -79,10 +80,10 @@ impl Shorts {
         let sites = sites(server, server.now_ms());
         let mut turns: VecDeque<_> = self.found.into_iter().collect();
         let mut begun = 0;
-        while let Some((profile, mut found)) = turns.pop_front() {
+        while let Some(((shard, profile), mut found)) = turns.pop_front() {
             if begun < JOINS_AT_ONCE_MAX && join_two(server, profile, &mut found, &sites) {
                 begun += 1;
-                turns.push_back((profile, found));
+                turns.push_back(((shard, profile), found));
             }
         }
         0 < begun

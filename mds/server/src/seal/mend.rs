@@ -50,7 +50,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
             () = server.sealing.remade.notified() => {}
             () = server.env.clock.sleep_ms(ROUND_MS) => {}
         }
-        if !server.sealing.leads(server.shard.is_leader(), server.now_ms()) {
+        if !server.sealing.leads(server.shards.is_leader(), server.now_ms()) {
             known.clear();
             queue.clear();
             continue;
@@ -318,7 +318,7 @@ async fn remake(server: &Server, group: Group, slot: usize, on: DataServerId) ->
             tracing::info!(group = %id, slot, server = on.0, "an image is made again");
             let moved =
                 RehomeImage { group: id.0, slot: u32::try_from(slot).expect("few slots"), from, to: on };
-            decided(server, Command::RehomeImage(moved)).await;
+            decided(server, id, Command::RehomeImage(moved)).await;
             server.metrics.remade();
             let now = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten());
             now.is_some_and(|now| now.homes()[slot] == Some(on))

@@ -9,6 +9,7 @@ use layout::DataServerId;
 use layout::ec::members::{self, Server as Site, Waiting};
 use layout::ec::{GroupId, ImageId, Member, Profile};
 use mds_namespace::op::seal::SealedAs;
+use mds_namespace::shard_of;
 
 use crate::limits::{
     GROUP_LULL_PARTS, GROUP_RETRY_MS, GROUP_RETRY_MS_MAX, GROUP_WAIT_TIMES_MAX, IMAGES_WAITING_MAX,
@@ -26,6 +27,20 @@ pub(super) struct Candidate {
     pub(super) sealed_as: SealedAs,
     /// The code of its extent; `None` is the cluster's.
     pub(super) code: Option<Profile>,
+}
+
+/// What images of one group have in common: the shard that keeps their extents, and the code of these.
+type Kind = (u16, Option<Profile>);
+
+impl Candidate {
+    fn kind(&self) -> Kind {
+        (self.shard(), self.code)
+    }
+
+    /// The shard that keeps its extent, and will keep its group.
+    pub(super) fn shard(&self) -> u16 {
+        shard_of(self.member.extent.ino)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +77,8 @@ pub(super) struct Making {
 /// The images of this leader.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    /// By the code of their extents. Each has its own bound: images of a code that there are too few servers for are in nobody's way.
-    waiting: BTreeMap<Option<Profile>, Queue>,
+    /// By the shard and the code of their extents. Each has its own bound: images of a code that there are too few servers for are in nobody's way.
+    waiting: BTreeMap<Kind, Queue>,
     /// Members and parity of groups that are being made.
     making: BTreeSet<ImageId>,
     /// Images that are being made again, and where.
@@ -80,8 +95,11 @@ impl Pool {
 
     /// How many images wait, by the code of their extents; `None` is the cluster's.
     pub(super) fn waiting_by_code(&self) -> BTreeMap<Option<Profile>, u64> {
-        let some = self.waiting.iter().filter(|(_, queue)| !queue.places.is_empty());
-        some.map(|(code, queue)| (*code, queue.places.len() as u64)).collect()
+        let mut by_code = BTreeMap::new();
+        for ((_, code), queue) in self.waiting.iter().filter(|(_, queue)| !queue.places.is_empty()) {
+            *by_code.entry(*code).or_default() += queue.places.len() as u64;
+        }
+        by_code
     }
 
     /// How many images are being made again.
@@ -110,7 +128,7 @@ impl Pool {
         if self.making.contains(&image) {
             return;
         }
-        let queue = self.waiting.entry(candidate.code).or_default();
+        let queue = self.waiting.entry(candidate.kind()).or_default();
         if let Some(place) = queue.places.get_mut(&image) {
             (place.candidate, place.shown_ms) = (candidate, now_ms);
         } else if queue.places.len() < IMAGES_WAITING_MAX {
@@ -133,32 +151,33 @@ impl Pool {
             queue.places.retain(|_, place| now_ms < place.shown_ms.saturating_add(SHOWN_AGAIN_MS_MAX));
         }
         // The code whose turn it is by its first image comes first, and if nothing comes of that, the next one.
-        let mut turns: BTreeMap<Profile, Turn> = BTreeMap::new();
-        for (own, queue) in &self.waiting {
+        let mut turns: BTreeMap<(u16, Profile), Turn> = BTreeMap::new();
+        for ((shard, own), queue) in &self.waiting {
             let first = queue.places.values().filter(|place| place.next_ms <= now_ms).map(turn).min();
             if let Some((profile, first)) = own.or(cluster).zip(first) {
-                turns.entry(profile).and_modify(|turn| *turn = first.min(*turn)).or_insert(first);
+                turns.entry((*shard, profile)).and_modify(|turn| *turn = first.min(*turn)).or_insert(first);
             }
         }
-        let mut turns: Vec<(Turn, Profile)> = turns.into_iter().map(|(code, turn)| (turn, code)).collect();
+        let mut turns: Vec<(Turn, (u16, Profile))> =
+            turns.into_iter().map(|(kind, turn)| (turn, kind)).collect();
         turns.sort_unstable();
-        turns.into_iter().find_map(|(_, profile)| {
-            let codes: &[Option<Profile>] =
-                if cluster == Some(profile) { &[Some(profile), None] } else { &[Some(profile)] };
-            self.take_under(profile, codes, sites, now_ms, group_wait_ms)
+        turns.into_iter().find_map(|(_, (shard, profile))| {
+            let both = [(shard, Some(profile)), (shard, None)];
+            let kinds = if cluster == Some(profile) { &both[..] } else { &both[..1] };
+            self.take_under(profile, kinds, sites, now_ms, group_wait_ms)
         })
     }
 
-    /// Takes the images of the next group under one code, of extents that have one of these.
+    /// Takes the images of the next group under one code, of these kinds.
     fn take_under(
         &mut self,
         profile: Profile,
-        codes: &[Option<Profile>],
+        kinds: &[Kind],
         sites: &[Site],
         now_ms: u64,
         group_wait_ms: u64,
     ) -> Option<Making> {
-        let queues: Vec<&Queue> = codes.iter().filter_map(|code| self.waiting.get(code)).collect();
+        let queues: Vec<&Queue> = kinds.iter().filter_map(|kind| self.waiting.get(kind)).collect();
         let places = queues.iter().flat_map(|queue| queue.places.values());
         let mut queue: Vec<&Place> = places.filter(|place| place.next_ms <= now_ms).collect();
         queue.sort_by_key(|place| turn(place));
@@ -215,7 +234,7 @@ impl Pool {
     /// A group is being made with an image.
     fn begin(&mut self, one: &Candidate) {
         let image = one.member.image;
-        if let Some(queue) = self.waiting.get_mut(&one.code) {
+        if let Some(queue) = self.waiting.get_mut(&one.kind()) {
             queue.places.remove(&image);
         }
         self.making.insert(image);
@@ -248,7 +267,7 @@ impl Pool {
         }
         for place in &making.places {
             let image = place.candidate.member.image;
-            let queue = self.waiting.entry(place.candidate.code).or_default();
+            let queue = self.waiting.entry(place.candidate.kind()).or_default();
             if stays(&place.candidate) && queue.places.len() < IMAGES_WAITING_MAX {
                 let pause_ms = (GROUP_RETRY_MS << place.failures.min(16)).min(GROUP_RETRY_MS_MAX);
                 let failures = place.failures.saturating_add(1);

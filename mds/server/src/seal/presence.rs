@@ -49,7 +49,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
             () = server.sealing.count.notified() => walk.begin_anew(),
             () = server.env.clock.sleep_ms(HAVE_PAUSE_MS) => {}
         }
-        if server.shard.is_leader() {
+        if server.shards.is_leader() {
             walk.step(&server).await;
         } else {
             walk = Walk::default();

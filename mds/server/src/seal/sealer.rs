@@ -49,7 +49,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
             () = server.sealing.call.notified() => {}
             () = server.env.clock.sleep_ms(ROUND_MS) => {}
         }
-        if !server.sealing.leads(server.shard.is_leader(), server.now_ms()) || !server.config.seal {
+        if !server.sealing.leads(server.shards.is_leader(), server.now_ms()) || !server.config.seal {
             told.clear();
             continue;
         }
@@ -136,7 +136,9 @@ async fn attempt(
     if !making.members.iter().flatten().all(|one| may_wait(server, one)) {
         return Err(Failed::Moved);
     }
-    let group = match server.propose(Command::TakeGroup).await {
+    // They are of one shard, and the group is of that.
+    let shard = making.members.iter().flatten().next().map_or(0, Candidate::shard);
+    let group = match server.shards.to(shard, None, Command::TakeGroup).await {
         Ok(Outcome::Group(number)) => GroupId(number),
         Ok(_) | Err(_) => return Err(Failed::Log),
     };
@@ -149,7 +151,7 @@ async fn attempt(
     homes.extend(making.parity.iter().copied().map(Some));
     let record = Group::new(shape, homes)?.encode();
     let sealed_as = making.members.iter().flatten().map(|one| one.sealed_as).collect();
-    decided(server, Command::MakeGroup(MakeGroup { record, sealed_as })).await;
+    decided(server, group, Command::MakeGroup(MakeGroup { record, sealed_as })).await;
     let made = server.view().ok().and_then(|view| sealed::group(view.namespace(), group).ok().flatten());
     if made.is_some() { Ok(group) } else { Err(Failed::Log) }
 }

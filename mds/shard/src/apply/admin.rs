@@ -7,6 +7,7 @@ use mds_namespace::op::held::{Held, held, strike_off};
 use mds_namespace::{FsError, Txn};
 
 use super::data::all_known;
+use super::governor;
 use crate::command::admin::{DrainDataServer, FixShards, HandOver, Removal, RemoveDataServer, WaitNoLonger};
 use crate::command::{Outcome, Refusal};
 use crate::key;
@@ -16,7 +17,11 @@ use crate::state;
 
 pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveDataServer) -> Result<Outcome, Refusal> {
     let id = asked.server;
-    let gone: DataServer = state::read(txn, &key::server(id.0))?.ok_or(FsError::NotFound)?;
+    let gone: Option<DataServer> = state::read(txn, &key::server(id.0))?;
+    // Only shard 0 knows data servers; the others are asked first, and let go of what is theirs.
+    if gone.is_none() && governor::is_first(txn)? {
+        return Err(FsError::NotFound.into());
+    }
     let holds = held(txn, id)?;
     if holds != Held::default() {
         return Ok(Outcome::Removal(Removal::Holds(holds)));
@@ -24,9 +29,11 @@ pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveDataServer) -> Result<Outc
     if !strike_off(txn, id, WORK_STRUCK_MAX)? {
         return Ok(Outcome::Removal(Removal::Again));
     }
-    txn.delete(&key::server(id.0))?;
-    txn.delete(&key::draining(id.0))?;
-    txn.put(&key::removed(&gone.uuid), &id.0.to_be_bytes())?;
+    if let Some(gone) = gone {
+        txn.delete(&key::server(id.0))?;
+        txn.delete(&key::draining(id.0))?;
+        txn.put(&key::removed(&gone.uuid), &id.0.to_be_bytes())?;
+    }
     Ok(Outcome::Removal(Removal::Done))
 }
 

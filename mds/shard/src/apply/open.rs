@@ -109,6 +109,13 @@ fn find(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Found, Refusa
             }
             Ok(Found { inode, directory: DirectoryChange::default(), created: false, truncate: false })
         }
+        Target::Foreign { ino, truncate, made } => {
+            let inode = inode_table::inode(txn, *ino)?;
+            if !made {
+                check_open(&inode, &asked.caller, read, write)?;
+            }
+            Ok(Found { inode, directory: DirectoryChange::default(), created: *made, truncate: *truncate })
+        }
         Target::Create { directory, name, how, attributes } => {
             let Some(inode) = lookup::find(txn, &asked.caller, *directory, name)? else {
                 return make(txn, now, asked, *directory, name, how, attributes);

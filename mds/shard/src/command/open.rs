@@ -62,6 +62,15 @@ pub enum Target {
         /// True for CLAIM_PREVIOUS.
         reclaim: bool,
     },
+    /// CLAIM_NULL for a name in the directory of another shard: the governor has looked it up, and nobody changes it meanwhile.
+    Foreign {
+        /// The file.
+        ino: Ino,
+        /// It is to be cut to nothing.
+        truncate: bool,
+        /// It was made by the same request (EXCLUSIVE4, EXCLUSIVE4_1), so it may be opened whatever its mode.
+        made: bool,
+    },
 }
 
 /// How a file is created.

@@ -1,0 +1,366 @@
+//! All shards as one: reads find each key where it belongs, commands go to the shard of what they change, and what changes several is
+//! one act.
+//!
+//! INVARIANT: only a node that governs in the term in which it leads shard 0 proposes anything to the others.
+//! Spec: docs/protocol/shards.md.
+
+mod act;
+mod govern;
+mod locks;
+mod names;
+mod route;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use env::Env;
+use mds_namespace::store::spread::SpreadView;
+use mds_namespace::{Ino, StoreError};
+use mds_shard::command::client::RemovedClient;
+use mds_shard::command::governor::{ForgetClient, ForgetSession};
+use mds_shard::command::session::SlotMark;
+use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, Shard, StateView, Status, key};
+use parking_lot::{Mutex, RwLock};
+
+use locks::{Guard, InodeLocks};
+use route::{Route, Share};
+
+/// The shards of a cluster, as this node has them. Clones are the same shards.
+#[derive(Clone)]
+pub(crate) struct Shards {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    env: Env,
+    /// By number; there is a first one.
+    all: Arc<[Shard]>,
+    /// The term in which this node governs; 0 before the first.
+    term: AtomicU64,
+    /// Of this term.
+    locks: RwLock<InodeLocks>,
+    /// Whoever moves a directory to another one has this.
+    moves_directories: tokio::sync::Mutex<()>,
+    /// Inode numbers set aside, by shard.
+    reserved: Mutex<HashMap<u16, Range<Ino>>>,
+    /// One fetches more of them at a time.
+    reserving: tokio::sync::Mutex<()>,
+    /// Acts begun in this term.
+    begun: AtomicU64,
+}
+
+impl Shards {
+    /// Of the first shard and the others of its node. Nobody governs yet.
+    #[must_use]
+    pub(crate) fn new(env: Env, first: Shard) -> Self {
+        let others = first.node().map_or(&[][..], |node| node.shards().get(1..).unwrap_or(&[]));
+        let all: Arc<[Shard]> = std::iter::once(&first).chain(others).cloned().collect();
+        let inner = Inner {
+            env,
+            all,
+            term: AtomicU64::new(0),
+            locks: RwLock::default(),
+            moves_directories: tokio::sync::Mutex::default(),
+            reserved: Mutex::default(),
+            reserving: tokio::sync::Mutex::default(),
+            begun: AtomicU64::new(0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How many there are.
+    fn count(&self) -> u16 {
+        u16::try_from(self.inner.all.len()).expect("shards are counted by 16 bits")
+    }
+
+    fn first(&self) -> &Shard {
+        &self.inner.all[0]
+    }
+
+    fn is_one(&self) -> bool {
+        self.inner.all.len() == 1
+    }
+
+    fn others(&self) -> Range<u16> {
+        1..self.count()
+    }
+
+    fn locks(&self) -> InodeLocks {
+        self.inner.locks.read().clone()
+    }
+
+    /// A snapshot of each shard, taken when it is first looked at.
+    ///
+    /// # Errors
+    /// [`ProposeError::Stopped`] if a store fails.
+    pub(crate) fn view(&self) -> Result<StateView, ProposeError> {
+        if self.is_one() {
+            return self.first().view();
+        }
+        let all = Arc::clone(&self.inner.all);
+        let take = move |number: u16| {
+            let view = all[usize::from(number)].view();
+            view.map(StateView::into_store_view).map_err(|error| StoreError::Engine(error.to_string()))
+        };
+        Ok(StateView::new(Box::new(SpreadView::new(self.count(), Box::new(take), key::belongs))))
+    }
+
+    /// Inodes there are, orphans included. `view` is one of all shards.
+    ///
+    /// # Errors
+    /// The stores'.
+    pub(crate) fn inodes(&self, view: &StateView) -> Result<u64, ProposeError> {
+        let count = |view: &StateView| {
+            let counted = mds_namespace::op::statfs::inodes(view.namespace());
+            counted.map_err(|error| ProposeError::Stopped(error.to_string()))
+        };
+        let others = self.others().map(|shard| count(&self.inner.all[usize::from(shard)].view()?));
+        std::iter::once(count(view)).chain(others).sum()
+    }
+
+    /// Returns when a view taken from now on shows everything acknowledged before this call.
+    ///
+    /// # Errors
+    /// As [`Shard::read_barrier`].
+    pub(crate) async fn read_barrier(&self) -> Result<(), ProposeError> {
+        for shard in self.inner.all.iter() {
+            shard.read_barrier().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits while an act on several shards changes any of these inodes.
+    ///
+    /// # Errors
+    /// [`ProposeError::NotLeader`] if this node governs no more.
+    pub(crate) async fn pass(&self, inodes: &[Ino]) -> Result<(), ProposeError> {
+        let may = self.is_one() || self.locks().pass(inodes).await;
+        if may { Ok(()) } else { Err(ProposeError::NotLeader { leader: None }) }
+    }
+
+    /// Whether this node leads, and so governs: as far as it knows.
+    #[must_use]
+    pub(crate) fn is_leader(&self) -> bool {
+        self.first().is_leader()
+    }
+
+    /// The term in which this node leads shard 0, as far as it knows.
+    #[must_use]
+    pub(crate) fn leading_term(&self) -> Option<u64> {
+        self.first().leading_term()
+    }
+
+    /// The number and address of the node that leads shard 0, if known.
+    #[must_use]
+    pub(crate) fn leader(&self) -> Option<(u64, String)> {
+        self.first().leader()
+    }
+
+    /// How shard 0 is.
+    #[must_use]
+    pub(crate) fn status(&self) -> Status {
+        self.first().status()
+    }
+
+    /// Puts a command into the log of the shard that it is for, or carries out an act on several.
+    ///
+    /// # Errors
+    /// As [`Shard::propose`].
+    pub(crate) async fn propose(
+        &self,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        if self.is_one() {
+            return self.first().propose(origin, command).await;
+        }
+        match route::of(&command) {
+            Route::One(shard, inodes) => {
+                let guard = self.enter(inodes).await?;
+                self.under(guard, shard, origin, command).await
+            }
+            Route::Names => self.about_names(origin, command).await,
+            Route::Cluster => self.about_cluster(origin, command).await,
+            Route::Several(shares) => self.in_shares(origin, shares).await,
+            Route::Each => {
+                let mut outcome = Outcome::Done;
+                for shard in 0..self.count() {
+                    outcome = self.to(shard, origin.clone(), command.clone()).await?;
+                }
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// Puts a command into the log of a shard. Nothing is locked: it changes no inode, or its caller has locked it.
+    ///
+    /// # Errors
+    /// As [`Shard::propose`].
+    pub(crate) async fn to(
+        &self,
+        shard: u16,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        // A number that no shard has comes from a handle or a stateid that nobody gave out.
+        let Some(replica) = self.inner.all.get(usize::from(shard)) else {
+            return Ok(Outcome::Refused(Refusal::Namespace(mds_namespace::FsError::Stale)));
+        };
+        if shard == 0 {
+            return replica.propose(origin, command).await;
+        }
+        replica.propose_as(self.inner.term.load(Ordering::Acquire), origin, command).await
+    }
+
+    async fn enter(&self, inodes: Vec<Ino>) -> Result<Guard, ProposeError> {
+        self.locks().enter(inodes).await.ok_or(ProposeError::NotLeader { leader: None })
+    }
+
+    /// Proposes under a guard. If it cannot be known what became of the command, its inodes stay under way until the shard has answered
+    /// another one.
+    async fn under(
+        &self,
+        guard: Guard,
+        shard: u16,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        let outcome = self.to(shard, origin, command).await;
+        if matches!(outcome, Err(ProposeError::Timeout)) {
+            let shards = self.clone();
+            tokio::spawn(async move {
+                shards.until_answered(shard).await;
+                drop(guard);
+            });
+        }
+        outcome
+    }
+
+    /// What a shard is to do of a list; the answers in the order of the list.
+    async fn in_shares(&self, origin: Option<Origin>, shares: Vec<Share>) -> Result<Outcome, ProposeError> {
+        let mut records = Vec::new();
+        let mut outcome = Outcome::Done;
+        for Share { shard, command, places } in shares {
+            outcome = self.to(shard, origin.clone(), command).await?;
+            match &mut outcome {
+                Outcome::Refused(_) => return Ok(outcome),
+                Outcome::Copies(found) => records.extend(places.into_iter().zip(std::mem::take(found))),
+                _ => {}
+            }
+        }
+        if let Outcome::Copies(_) = outcome {
+            records.sort_by_key(|(place, _)| *place);
+            return Ok(Outcome::Copies(records.into_iter().map(|(_, record)| record).collect()));
+        }
+        Ok(outcome)
+    }
+
+    /// A command about clients, sessions and data servers: shard 0 has them, and the others what hangs on them.
+    async fn about_cluster(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
+        if let Command::RemoveClient(asked) = &command
+            && asked.only_if_idle
+            && self.holds_elsewhere(asked.client)?
+        {
+            return Ok(Outcome::Refused(Refusal::ClientBusy));
+        }
+        if let Command::RemoveDataServer(_) = &command {
+            for shard in self.others() {
+                let outcome = self.to(shard, None, command.clone()).await?;
+                if outcome != Outcome::Removal(mds_shard::command::admin::Removal::Done) {
+                    return Ok(outcome);
+                }
+            }
+        }
+        let ends = match &command {
+            Command::DestroySession(asked) => Some(asked.session),
+            _ => None,
+        };
+        let takes_up = match &command {
+            Command::TakeUpSession(asked) => Some(asked.session),
+            _ => None,
+        };
+        let mut outcome = self.to(0, origin, command).await?;
+        match &mut outcome {
+            Outcome::Refused(_) => {}
+            Outcome::Removed(removed) => self.forget(removed).await?,
+            Outcome::SessionCreated(made) => {
+                for removed in &mut made.dropped {
+                    self.forget(removed).await?;
+                }
+            }
+            Outcome::SessionTakenUp(taken) => {
+                for shard in self.others().filter(|_| takes_up.is_some()) {
+                    let view = self.inner.all[usize::from(shard)].view()?;
+                    let found = view.slots(&taken.record.id);
+                    let found = found.map_err(|error| ProposeError::Stopped(error.to_string()))?;
+                    found.into_iter().for_each(|mark| merge(&mut taken.slots, mark));
+                }
+            }
+            _ => {
+                for shard in self.others().filter(|_| ends.is_some()) {
+                    let session = ends.expect("it ends one");
+                    self.to(shard, None, Command::ForgetSession(ForgetSession { session })).await?;
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    fn holds_elsewhere(&self, client: u64) -> Result<bool, ProposeError> {
+        for shard in self.others() {
+            let view = self.inner.all[usize::from(shard)].view()?;
+            let tally = view.tally(client).map_err(|error| ProposeError::Stopped(error.to_string()))?;
+            if tally != mds_shard::record::Tally::default() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A client is gone from shard 0; now from the others.
+    async fn forget(&self, removed: &mut RemovedClient) -> Result<(), ProposeError> {
+        for shard in self.others() {
+            let forget = Command::ForgetClient(ForgetClient { client: removed.client });
+            if let Outcome::Removed(here) = self.to(shard, None, forget).await? {
+                removed.wrote.extend(here.wrote);
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops, with the node: everything is durable.
+    pub(crate) async fn stop(&self) {
+        self.locks().end();
+        self.first().stop().await;
+    }
+}
+
+/// Of a slot the request counts that came last, whichever shard it was for.
+fn merge(slots: &mut Vec<SlotMark>, mark: SlotMark) {
+    match slots.iter_mut().find(|one| one.slot == mark.slot) {
+        Some(one) => {
+            let ahead = mark.sequence.wrapping_sub(one.sequence);
+            if ahead != 0 && ahead <= wire_session::limits::SEQUENCE_AHEAD_MAX {
+                *one = mark;
+            }
+        }
+        None => slots.push(mark),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_request_of_a_slot_counts() {
+        let mark = |slot, sequence| SlotMark { slot, sequence, request: u64::from(sequence) };
+        let mut slots = vec![mark(0, 5), mark(1, u32::MAX)];
+        for one in [mark(0, 4), mark(2, 9), mark(1, 0), mark(0, 5)] {
+            merge(&mut slots, one);
+        }
+        assert_eq!(slots, [mark(0, 5), mark(1, 0), mark(2, 9)]);
+    }
+}

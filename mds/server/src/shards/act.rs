@@ -1,0 +1,197 @@
+//! Acts on several shards: worked out on a view of all, made real by one entry, carried to the others.
+//!
+//! INVARIANT: from the entry that makes an act real until every shard has its part, its inodes are locked.
+//! Spec: docs/protocol/shards.md §4.
+
+use std::sync::atomic::Ordering;
+
+use mds_namespace::op::create::{self, NewObject};
+use mds_namespace::op::rename::{self, Place};
+use mds_namespace::op::{link, remove};
+use mds_namespace::store::draft::{Draft, Part};
+use mds_namespace::{FsError, Ino, Inode, Timestamp, shard_of};
+use mds_shard::command::governor::{Carry, Intend, IntentId, Reap, ReserveInodes, Settle};
+use mds_shard::command::namespace::{EntryAnswer, Renamed};
+use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal};
+
+use super::Shards;
+use super::locks::Guard;
+use super::names::ActPlan;
+use crate::limits::INODES_RESERVED;
+
+/// What an act comes to.
+struct Worked {
+    parts: Vec<Part>,
+    outcome: Outcome,
+    /// A file that may have lost its last name.
+    orphan: Option<Ino>,
+}
+
+impl Shards {
+    /// Carries an act out; its inodes are locked. Goes on by itself if whoever asked does not wait.
+    pub(super) async fn act(
+        &self,
+        guard: Guard,
+        plan: ActPlan,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        let shards = self.clone();
+        let act = tokio::spawn(async move {
+            let outcome = shards.carry_out(&plan, origin, &command).await;
+            match &outcome {
+                // It may be real, and not be carried to all: whoever governs next ends it, and until then nobody may look.
+                Err(ProposeError::Timeout | ProposeError::Stopped(_) | ProposeError::NotLeader { .. }) => {
+                    shards.locks().end();
+                    shards.govern_again();
+                }
+                Ok(_) | Err(ProposeError::Unavailable | ProposeError::TooLong) => {}
+            }
+            drop(guard);
+            outcome
+        });
+        act.await.unwrap_or_else(|error| Err(ProposeError::Stopped(error.to_string())))
+    }
+
+    async fn carry_out(
+        &self,
+        plan: &ActPlan,
+        origin: Option<Origin>,
+        command: &Command,
+    ) -> Result<Outcome, ProposeError> {
+        let reserved = match plan.makes_in {
+            Some(shard) => Some(self.reserved(shard).await?),
+            None => None,
+        };
+        let worked = match self.work_out(plan, origin.as_ref(), command, reserved)? {
+            Ok(worked) => worked,
+            Err(outcome) => return Ok(outcome),
+        };
+        let id = IntentId {
+            term: self.inner.term.load(Ordering::Acquire),
+            number: self.inner.begun.fetch_add(1, Ordering::AcqRel),
+        };
+        let others: Vec<Part> =
+            worked.parts.iter().filter(|part| part.shard != plan.coordinator).cloned().collect();
+        let intend = Intend { id, parts: worked.parts, outcome: Box::new(worked.outcome) };
+        let outcome = self.to(plan.coordinator, origin, Command::Intend(intend)).await?;
+        if matches!(outcome, Outcome::Refused(_)) {
+            return Ok(outcome);
+        }
+        let parts = others.into_iter().map(|part| self.carry(part.shard, Carry { writes: part.writes }));
+        futures_util::future::try_join_all(parts).await?;
+        self.afterwards(plan.coordinator, id, worked.orphan);
+        Ok(outcome)
+    }
+
+    /// What nobody waits for.
+    fn afterwards(&self, coordinator: u16, id: IntentId, orphan: Option<Ino>) {
+        let shards = self.clone();
+        tokio::spawn(async move {
+            // An intent that stays is ended once more by the next governor, an orphan found by it.
+            let _ = shards.to(coordinator, None, Command::Settle(Settle { id })).await;
+            if let Some(ino) = orphan {
+                let _ = shards.propose(None, Command::Reap(Reap { ino })).await;
+            }
+        });
+    }
+
+    /// Works an act out, unless it was done before or is refused.
+    fn work_out(
+        &self,
+        plan: &ActPlan,
+        origin: Option<&Origin>,
+        command: &Command,
+        reserved: Option<Ino>,
+    ) -> Result<Result<Worked, Outcome>, ProposeError> {
+        let stopped = |error: &dyn std::fmt::Display| ProposeError::Stopped(error.to_string());
+        let view = self.view()?;
+        if let Some(origin) = origin
+            && let Some(outcome) = view.recorded(origin).map_err(|error| stopped(&error))?
+        {
+            return Ok(Err(outcome));
+        }
+        let now = self.time(plan)?;
+        let mut draft = Draft::new(view.namespace(), reserved).map_err(|error| stopped(&error))?;
+        match work_out(&mut draft, command, now) {
+            Ok((outcome, orphan)) => {
+                let parts = draft.parts().map_err(|error| stopped(&error))?;
+                Ok(Ok(Worked { parts, outcome, orphan }))
+            }
+            Err(FsError::Store(error)) => Err(ProposeError::Stopped(error)),
+            Err(error) => Ok(Err(Outcome::Refused(Refusal::from(error)))),
+        }
+    }
+
+    /// Never before what any of the shards has seen.
+    fn time(&self, plan: &ActPlan) -> Result<Timestamp, ProposeError> {
+        let mut unix_ns = self.inner.env.clock.wall_ns();
+        for ino in &plan.inodes {
+            let Some(shard) = self.inner.all.get(usize::from(shard_of(*ino))) else { continue };
+            let clock = shard.view()?.clock_unix_ns();
+            unix_ns = unix_ns.max(clock.map_err(|error| ProposeError::Stopped(error.to_string()))?);
+        }
+        Ok(Timestamp::from_unix_ns(unix_ns))
+    }
+
+    /// A number of a shard for a new inode.
+    async fn reserved(&self, shard: u16) -> Result<Ino, ProposeError> {
+        let take = || self.inner.reserved.lock().get_mut(&shard).and_then(Iterator::next);
+        if let Some(ino) = take() {
+            return Ok(ino);
+        }
+        let _turn = self.inner.reserving.lock().await;
+        if let Some(ino) = take() {
+            return Ok(ino);
+        }
+        let reserve = Command::ReserveInodes(ReserveInodes { count: INODES_RESERVED });
+        match self.to(shard, None, reserve).await? {
+            Outcome::Reserved(first) => {
+                self.inner.reserved.lock().insert(shard, first + 1..first + u64::from(INODES_RESERVED));
+                Ok(first)
+            }
+            _ => Err(ProposeError::NotLeader { leader: None }),
+        }
+    }
+}
+
+/// The same operations that one shard runs, and what they answer.
+fn work_out(
+    draft: &mut Draft<'_>,
+    command: &Command,
+    now: Timestamp,
+) -> Result<(Outcome, Option<Ino>), FsError> {
+    let entry = |inode: Inode, directory| {
+        let orphan = (inode.nlink == 0 && inode.is_regular()).then_some(inode.ino);
+        (Outcome::Entry(Box::new(EntryAnswer { inode, directory })), orphan)
+    };
+    match command {
+        Command::Create(asked) => {
+            let new = NewObject {
+                kind: asked.kind,
+                symlink_target: &asked.symlink_target,
+                attributes: &asked.attributes,
+                verifier: None,
+            };
+            let made = create::create(draft, &asked.caller, asked.directory, &asked.name, &new, now)?;
+            Ok(entry(made.inode, made.directory))
+        }
+        Command::Link(asked) => {
+            let made = link::link(draft, &asked.caller, asked.ino, asked.directory, &asked.name, now)?;
+            Ok(entry(made.inode, made.directory))
+        }
+        Command::Remove(asked) => {
+            let gone = remove::remove(draft, &asked.caller, asked.directory, &asked.name, now)?;
+            Ok(entry(gone.inode, gone.directory))
+        }
+        Command::Rename(asked) => {
+            let from = Place { directory: asked.from_directory, name: &asked.from_name };
+            let to = Place { directory: asked.to_directory, name: &asked.to_name };
+            let renamed = rename::rename(draft, &asked.caller, from, to, now)?;
+            let orphan = renamed.replaced.filter(|replaced| replaced.nlink == 0 && replaced.is_regular());
+            let answer = Renamed { from: renamed.from, to: renamed.to };
+            Ok((Outcome::Renamed(answer), orphan.map(|orphan| orphan.ino)))
+        }
+        _ => Err(FsError::Invalid),
+    }
+}

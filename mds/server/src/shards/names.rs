@@ -1,0 +1,196 @@
+//! Commands about names: whether they are one shard's, or an act on several.
+//!
+//! Spec: docs/protocol/shards.md §1, §4.
+
+use mds_namespace::op::{exclusive, lookup};
+use mds_namespace::{Caller, Ino, Inode, Kind, inode_table, shard_of};
+use mds_shard::command::open::{How, Open, Target};
+use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, StateView};
+
+use super::Shards;
+use crate::limits::NAME_PLANS_MAX;
+
+/// What a command about names is, as the names stand now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    /// One shard's, which may change these inodes.
+    One { shard: u16, inodes: Vec<Ino> },
+    /// An OPEN of a name that leads to another shard.
+    Foreign { directory: Ino, ino: Ino },
+    /// An act on several.
+    Act(ActPlan),
+}
+
+/// An act on several shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ActPlan {
+    /// The shard that keeps the intent.
+    pub(super) coordinator: u16,
+    /// What may change.
+    pub(super) inodes: Vec<Ino>,
+    /// Where something is made.
+    pub(super) makes_in: Option<u16>,
+    /// A directory gets another parent.
+    pub(super) moves_directory: bool,
+}
+
+impl Shards {
+    pub(super) async fn about_names(
+        &self,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        for _ in 0..NAME_PLANS_MAX {
+            let plan = self.plan(&command)?;
+            let moves = match &plan {
+                Plan::Act(act) if act.moves_directory => Some(self.inner.moves_directories.lock().await),
+                _ => None,
+            };
+            let locks = self.locks();
+            let guard = match &plan {
+                Plan::One { inodes, .. } => locks.enter(inodes.clone()).await,
+                Plan::Foreign { directory, ino } => locks.enter(vec![*directory, *ino]).await,
+                Plan::Act(act) => locks.lock(act.inodes.clone()).await,
+            };
+            let guard = guard.ok_or(ProposeError::NotLeader { leader: None })?;
+            // What was looked up before nothing could change any more.
+            if self.plan(&command)? != plan {
+                continue;
+            }
+            return match plan {
+                Plan::One { shard, .. } => self.under(guard, shard, origin, command).await,
+                Plan::Foreign { ino, .. } => {
+                    let Command::Open(open) = command else { return Err(ProposeError::Unavailable) };
+                    let (directory, open) = match self.foreign(open, ino)? {
+                        Ok(found) => found,
+                        Err(refusal) => return Ok(Outcome::Refused(refusal)),
+                    };
+                    let outcome = self.under(guard, shard_of(ino), origin, Command::Open(open)).await?;
+                    Ok(with_directory(outcome, &directory))
+                }
+                Plan::Act(act) => {
+                    let outcome = self.act(guard, act, origin, command).await;
+                    drop(moves);
+                    outcome
+                }
+            };
+        }
+        Err(ProposeError::Unavailable)
+    }
+
+    fn plan(&self, command: &Command) -> Result<Plan, ProposeError> {
+        let view = self.view()?;
+        // What is wrong with the names is for the shard of the directory to say.
+        let found = |directory: Ino, name: &[u8]| {
+            lookup::find(view.namespace(), &Caller::default(), directory, name).ok().flatten()
+        };
+        Ok(match command {
+            Command::Create(asked) if asked.kind == Kind::Directory => {
+                let makes_in = self.shard_for(asked.directory, &asked.name);
+                if makes_in == shard_of(asked.directory) {
+                    one(asked.directory, None)
+                } else {
+                    act(asked.directory, vec![asked.directory], Some(makes_in))
+                }
+            }
+            Command::Create(asked) => one(asked.directory, None),
+            Command::Open(asked) => match &asked.target {
+                Target::Name { directory, name } | Target::Create { directory, name, .. } => {
+                    let inode = found(*directory, name);
+                    match inode.filter(|inode| shard_of(inode.ino) != shard_of(*directory)) {
+                        Some(inode) => Plan::Foreign { directory: *directory, ino: inode.ino },
+                        None => one(*directory, found(*directory, name)),
+                    }
+                }
+                Target::Handle { ino, .. } | Target::Foreign { ino, .. } => one(*ino, None),
+            },
+            Command::Remove(asked) => match found(asked.directory, &asked.name) {
+                Some(inode) if shard_of(inode.ino) != shard_of(asked.directory) => {
+                    act(asked.directory, vec![asked.directory, inode.ino], None)
+                }
+                inode => one(asked.directory, inode),
+            },
+            Command::Link(asked) => {
+                if shard_of(asked.ino) == shard_of(asked.directory) {
+                    Plan::One { shard: shard_of(asked.directory), inodes: vec![asked.directory, asked.ino] }
+                } else {
+                    act(asked.directory, vec![asked.directory, asked.ino], None)
+                }
+            }
+            Command::Rename(asked) => {
+                let (from, to) = (asked.from_directory, asked.to_directory);
+                let (source, target) = (found(from, &asked.from_name), found(to, &asked.to_name));
+                let moves_directory = from != to && source.as_ref().is_some_and(Inode::is_directory);
+                let objects = [source, target].into_iter().flatten().map(|inode| inode.ino);
+                let inodes: Vec<Ino> = [from, to].into_iter().chain(objects).collect();
+                let here = inodes.iter().all(|ino| shard_of(*ino) == shard_of(from));
+                // The way from a directory to the root leads through many shards.
+                if here && !moves_directory {
+                    Plan::One { shard: shard_of(from), inodes }
+                } else {
+                    let coordinator = shard_of(from);
+                    Plan::Act(ActPlan { coordinator, inodes, makes_in: None, moves_directory })
+                }
+            }
+            _ => one(mds_namespace::ROOT_INO, None),
+        })
+    }
+
+    /// The shard that a new directory is placed on.
+    fn shard_for(&self, parent: Ino, name: &[u8]) -> u16 {
+        let mut hash = blake3::Hasher::new();
+        hash.update(&parent.to_be_bytes()).update(name);
+        let drawn =
+            u64::from_be_bytes(*hash.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"));
+        u16::try_from(drawn % u64::from(self.count())).expect("below the number of shards")
+    }
+
+    /// The command for the shard of a file that a name in another shard leads to, and the directory.
+    fn foreign(&self, mut open: Open, ino: Ino) -> Result<Result<(Inode, Open), Refusal>, ProposeError> {
+        let view = self.view()?;
+        let found = look(&view, &open, ino);
+        Ok(found.map(|(directory, target)| {
+            open.target = target;
+            (directory, open)
+        }))
+    }
+}
+
+fn look(view: &StateView, open: &Open, ino: Ino) -> Result<(Inode, Target), Refusal> {
+    let (Target::Name { directory, name } | Target::Create { directory, name, .. }) = &open.target else {
+        return Err(Refusal::Busy);
+    };
+    let store = view.namespace();
+    // With the caller's own rights, as the shard would have.
+    lookup::lookup(store, &open.caller, *directory, name)?;
+    let (mut truncate, mut made) = (false, false);
+    if let Target::Create { how, attributes, .. } = &open.target {
+        match how {
+            How::Unchecked => truncate = attributes.size_bytes == Some(0),
+            How::Exclusive(verifier) if exclusive::verifier(store, ino)? == Some(*verifier) => made = true,
+            How::Guarded | How::Exclusive(_) => return Err(mds_namespace::FsError::Exists.into()),
+        }
+    }
+    Ok((inode_table::inode(store, *directory)?, Target::Foreign { ino, truncate, made }))
+}
+
+/// The shard of the file cannot tell of the directory, which was not changed.
+fn with_directory(outcome: Outcome, directory: &Inode) -> Outcome {
+    match outcome {
+        Outcome::Opened(mut opened) => {
+            opened.directory =
+                mds_namespace::DirectoryChange { before: directory.change, after: directory.change };
+            Outcome::Opened(opened)
+        }
+        other => other,
+    }
+}
+
+fn one(directory: Ino, inode: Option<Inode>) -> Plan {
+    let inodes = std::iter::once(directory).chain(inode.map(|inode| inode.ino)).collect();
+    Plan::One { shard: shard_of(directory), inodes }
+}
+
+fn act(directory: Ino, inodes: Vec<Ino>, makes_in: Option<u16>) -> Plan {
+    Plan::Act(ActPlan { coordinator: shard_of(directory), inodes, makes_in, moves_directory: false })
+}
