@@ -7,7 +7,7 @@ mod verify;
 use comfy_table::{CellAlignment, Table, presets};
 use env::Clock;
 use env::os::OsClock;
-use mds_server::report::{BalanceStatus, DataServerLine, NarrowCode, ScrubStatus, Status};
+use mds_server::report::{BalanceStatus, DataServerLine, NarrowCode, ScrubStatus, ShardsStatus, Status};
 use wire_nfs::control::admin::Route;
 
 use crate::args::{Admin, AdminCommand, AdminDs};
@@ -71,6 +71,7 @@ fn status(status: &Status) -> Table {
         ("Metadata replicas", replicas),
         ("This replica, leader", format!("{}, {leader}", status.node)),
         ("Applied log entries", status.applied_index.to_string()),
+        ("Shards", shards(&status.shards)),
         ("Clients, sessions", format!("{}, {}", status.clients, status.sessions)),
         ("Inodes", status.inodes.to_string()),
         ("Data servers up", format!("{} of {}", status.data_servers_up, status.data_servers)),
@@ -87,6 +88,15 @@ fn status(status: &Status) -> Table {
         table.add_row([name.to_owned(), value]);
     }
     table
+}
+
+fn shards(shards: &ShardsStatus) -> String {
+    let ShardsStatus { all, led, hibernating, leaderless, log_flushes, .. } = shards;
+    let mut text = format!("{all}, {led} led here ({hibernating} hibernate), {log_flushes} log flushes");
+    if *leaderless != 0 {
+        text += &format!(", {leaderless} WITHOUT A LEADER");
+    }
+    text
 }
 
 fn copies(status: &Status) -> String {

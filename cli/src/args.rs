@@ -116,6 +116,13 @@ pub(crate) struct Mds {
     /// not lead are told where to go. Without it they try the others in turn.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) controls: Vec<(u64, SocketAddr)>,
+    /// Shards of the cluster, the same number on each replica. Fixed when the first starts; without it as many as there were then, and
+    /// one for a new cluster. So far all names live in the first; others are empty.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) shards: Option<u32>,
+    /// Milliseconds after which a shard without anything to do hibernates; 0: never.
+    #[arg(long, value_name = "MS", default_value_t = mds_shard::limits::HIBERNATE_MS_DEFAULT)]
+    pub(crate) hibernate_ms: u64,
     /// Configuration file (TOML). Every key is optional.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -32,7 +32,11 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
         listen,
         control,
         exports: config::exports(&config)?,
-        settings: settings(&config.cluster),
+        settings: Settings {
+            shards: mds.shards.unwrap_or(0),
+            hibernate_ms: mds.hibernate_ms,
+            ..settings(&config.cluster)
+        },
         cluster_key: key::load_or_make(&mds.cluster_key, &OsEntropy)?,
         node: mds.id,
         members: mds.members.iter().map(|(id, address)| (*id, address.to_string())).collect(),

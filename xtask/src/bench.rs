@@ -4,6 +4,7 @@ mod contest;
 mod cpu;
 mod disk;
 mod ec;
+mod idle_shards;
 mod meter;
 mod mounted;
 mod plot;
@@ -27,6 +28,8 @@ pub(crate) enum Bench {
     Lab(Contest),
     /// Measures erasure coding: the codec, repair, GlusterFS beside us, and what sealing costs.
     Ec(ec::Ec),
+    /// Measures what many shards cost that have nothing to do.
+    IdleShards(idle_shards::IdleShards),
     /// Draws what `lab --json` wrote.
     Plot {
         /// The JSON file.
@@ -45,6 +48,7 @@ impl Bench {
         match self {
             Self::Lab(contest) => contest.run(),
             Self::Ec(bench) => bench.run(),
+            Self::IdleShards(bench) => bench.run(),
             Self::Plot { file, out } => {
                 let report: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
                 Ok(std::fs::write(out, plot::draw(&report))?)

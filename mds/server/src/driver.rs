@@ -11,6 +11,7 @@ use env_transport::{Limits, serve};
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
 use mds_namespace::{Caller, Inode, Kind, MetaStore, ROOT_INO, SetAttributes, op, superblock};
+use mds_shard::command::admin::FixShards;
 use mds_shard::command::data::Format;
 use mds_shard::command::namespace::Create;
 use mds_shard::{Command, NodeConfig, Outcome, ProposeError, Shard};
@@ -29,8 +30,8 @@ use crate::limits::{
     CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_PER_CONNECTION_MAX, REQUEST_BYTES_MAX,
     START_LEADER_MS_MAX, WORK_BATCH_MAX,
 };
-use crate::metrics::Metrics;
-use crate::report::{DataServerLine, ExportLine, ScrubStatus, Status};
+use crate::metrics::{Metrics, shards};
+use crate::report::{DataServerLine, ExportLine, ScrubStatus, ShardsStatus, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
@@ -181,6 +182,7 @@ impl MetadataServer {
         let now_ms = server.now_ms();
         let all = server.data_servers.all();
         let (space_total_bytes, space_free_bytes) = server.data_servers.space(now_ms);
+        let node = server.shard.node().map(mds_shard::Node::status).unwrap_or_default();
         let view = server.view().ok();
         let view = view.as_ref();
         let tally = *server.copies.tally.lock();
@@ -216,6 +218,15 @@ impl MetadataServer {
             leader: shard.leader,
             members: server.members.clone(),
             applied_index: shard.applied_index,
+            shards: ShardsStatus {
+                all: node.shards,
+                led: node.led,
+                hibernating: node.hibernating,
+                leaderless: node.leaderless,
+                log_flushes: node.log_flushes,
+                beats: node.beats,
+                calls: node.calls,
+            },
             clients: view.and_then(|v| v.clients().ok()).map_or(0, |clients| clients.len() as u64),
             sessions: server.front.sessions.lock().len() as u64,
             inodes: view.and_then(|v| op::statfs::inodes(v.namespace()).ok()).unwrap_or(0),
@@ -279,6 +290,8 @@ fn node_config(config: &MdsConfig) -> NodeConfig {
     let mut node = NodeConfig::single([0; 16]);
     node.id = config.node;
     node.cluster_key = *config.cluster_key.as_bytes();
+    node.shards = config.settings.shards as usize;
+    node.hibernate_ms = config.settings.hibernate_ms;
     if !config.members.is_empty() {
         node.members = config.members.clone();
     }
@@ -309,7 +322,7 @@ async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
             Err(_) => false,
         };
         if formatted && (ready || shard.leader().is_some()) {
-            return Ok(());
+            return check_shards(shard);
         }
         if ready {
             propose_format(env, shard).await?;
@@ -319,7 +332,22 @@ async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
     }
 }
 
+/// A replica that was new learns only from the others how many shards there are.
+fn check_shards(shard: &Shard) -> Result<(), StartError> {
+    let store = |error: &dyn std::fmt::Display| StartError::Store(error.to_string());
+    let made = shard.view().map_err(|e| store(&e))?.shards().map_err(|e| store(&e))?;
+    let (made, asked) = (made.map_or(1, |made| made as usize), shard.node().map_or(1, |node| node.shards().len()));
+    if made == asked { Ok(()) } else { Err(mds_shard::StartError::Shards { made, asked }.into()) }
+}
+
 async fn propose_format(env: &Env, shard: &Shard) -> Result<(), StartError> {
+    let shards = shard.node().map_or(1, |node| node.shards().len());
+    let fix = FixShards { shards: u32::try_from(shards).unwrap_or(u32::MAX) };
+    match shard.propose(None, Command::FixShards(fix)).await {
+        Ok(Outcome::Refused(_)) | Err(ProposeError::NotLeader { .. }) => return Ok(()),
+        Ok(_) => {}
+        Err(error) => return Err(StartError::Store(error.to_string())),
+    }
     let mut format = Format {
         file_system: [0; 16],
         handle_key: [0; 32],
@@ -360,7 +388,10 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         copies: crate::copies::Copies::default(),
         sealing: crate::seal::Sealing::default(),
         balancing: balance::Balancing::default(),
-        metrics: Metrics::new(registry),
+        metrics: {
+            shards::register(registry, &shard);
+            Metrics::new(registry)
+        },
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
         members: config.members.clone(),

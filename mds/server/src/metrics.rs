@@ -4,6 +4,7 @@
 //! proves that pNFS keeps it off.
 
 mod sealing;
+pub(crate) mod shards;
 
 use std::sync::atomic::AtomicU64;
 

@@ -16,6 +16,9 @@ pub struct Status {
     pub members: Vec<(u64, String)>,
     /// Last applied log entry.
     pub applied_index: u64,
+    /// Shards of the cluster, and what this node has to do with them.
+    #[serde(default)]
+    pub shards: ShardsStatus,
     /// Clients known.
     pub clients: u64,
     /// Sessions open on this node.
@@ -76,6 +79,25 @@ pub struct Status {
     /// What moves so that data servers hold their shares; known to the leader only.
     #[serde(default)]
     pub rebalance: BalanceStatus,
+}
+
+/// Shards, as a node sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardsStatus {
+    /// How many there are.
+    pub all: u64,
+    /// Those that this node leads.
+    pub led: u64,
+    /// Those of them that hibernate.
+    pub hibernating: u64,
+    /// Those of which this node knows no leader.
+    pub leaderless: u64,
+    /// Syncs of this node's log with the device.
+    pub log_flushes: u64,
+    /// Heartbeats between this node and the others.
+    pub beats: u64,
+    /// Calls of this node to others, heartbeats too.
+    pub calls: u64,
 }
 
 /// A code that there are too few data servers for.

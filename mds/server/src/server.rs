@@ -64,6 +64,10 @@ pub struct Settings {
     pub rebalance: bool,
     /// How long nothing begins to move for that after data servers came or went.
     pub rebalance_calm_ms: u64,
+    /// Shards of the cluster, fixed when it is made; 0: as many as it was made with, and one if it is new.
+    pub shards: u32,
+    /// After this time without anything to do a shard hibernates; 0: never.
+    pub hibernate_ms: u64,
 }
 
 impl Default for Settings {
@@ -83,6 +87,8 @@ impl Default for Settings {
             repair_grace_ms: 60_000,
             rebalance: true,
             rebalance_calm_ms: BALANCE_CALM_MS,
+            shards: 0,
+            hibernate_ms: mds_shard::limits::HIBERNATE_MS_DEFAULT,
         }
     }
 }

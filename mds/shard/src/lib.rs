@@ -23,7 +23,7 @@ mod view;
 
 pub use apply::lock_ranges::HeldRange;
 pub use command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
-pub use node::{Node, NodeStatus};
+pub use node::{Node, NodeStatus, NodeWatch};
 pub use raft::EntryError;
 pub use shard::{NodeConfig, ProposeError, Shard, StartError, Status};
 pub use view::{IoRight, StateView};

@@ -134,6 +134,9 @@ pub const CHECKPOINTS_BEGUN_MAX: usize = 4;
 /// Looks at whether checkpoints are due between two looks at which shards lag.
 pub const LOG_LAG_POLLS: u64 = 10;
 
+/// Shards whose old segments are freed at each of these looks.
+pub const LAGGING_FREED_MAX: usize = 8;
+
 /// Milliseconds between two handovers of a shard to the node that should lead it.
 pub const SPREAD_POLL_MS: u64 = 200;
 

@@ -8,7 +8,7 @@ mod hand_over;
 mod upkeep;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use env::Env;
 use env_transport::Server;
@@ -71,12 +71,15 @@ impl Node {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(env: Env, dir: &Path, config: NodeConfig) -> Result<Self, StartError> {
+    pub async fn start(env: Env, dir: &Path, mut config: NodeConfig) -> Result<Self, StartError> {
         check(&config)?;
         // Before anything is made for shards that a store of another number of them does not have.
         let first = open_store(&env, dir, 0, &config).await?;
-        check_shards(&*first, &config)?;
-        let others = stream::iter(1..config.shards).map(|shard| open_store(&env, dir, shard, &config));
+        config.shards = settle_shards(&*first, &config)?;
+        let others = stream::iter(1..config.shards).map(|shard| {
+            let (env, dir, config) = (env.clone(), dir.to_owned(), config.clone());
+            async move { open_store(&env, &dir, shard, &config).await }
+        });
         let mut stores = vec![first];
         stores.extend(others.buffered(STORES_AT_ONCE).try_collect::<Vec<_>>().await?);
         Self::start_on(env, stores, dir, config).await
@@ -90,13 +93,14 @@ impl Node {
         env: Env,
         stores: Vec<Arc<dyn MetaStore>>,
         dir: &Path,
-        config: NodeConfig,
+        mut config: NodeConfig,
     ) -> Result<Self, StartError> {
         check(&config)?;
+        let first = stores.first().ok_or(StartError::Config("one store for each shard"))?;
+        config.shards = settle_shards(&**first, &config)?;
         if stores.len() != config.shards {
             return Err(StartError::Config("one store for each shard"));
         }
-        check_shards(&*stores[0], &config)?;
         env.disk.create_dir_all(dir).await?;
         let (disk, clock) = (Arc::clone(&env.disk), Arc::clone(&env.clock));
         let log = SharedLog::open(disk, clock, &dir.join("log"), config.store_id, config.shards).await;
@@ -116,12 +120,12 @@ impl Node {
     /// Has the replicas take part, and what drives them run.
     async fn begin(&self) -> Result<(), StartError> {
         let Inner { shards, stopped, .. } = &*self.inner;
-        let all = stream::iter(shards).map(Shard::initialize);
+        let all = stream::iter(shards.clone()).map(|shard| async move { shard.initialize().await });
         all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
         if 1 < shards.len() {
             tokio::spawn(drive::liveness(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
-        let all = stream::iter(shards).map(Shard::recover);
+        let all = stream::iter(shards.clone()).map(|shard| async move { shard.recover().await });
         all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
         tokio::spawn(upkeep::checkpoints(Arc::downgrade(&self.inner), stopped.subscribe()));
         if 1 < self.inner.host.config.members.len() && 1 < shards.len() {
@@ -161,6 +165,12 @@ impl Node {
         }
     }
 
+    /// A way to ask how the node is that does not keep it.
+    #[must_use]
+    pub fn watch(&self) -> NodeWatch {
+        NodeWatch { inner: Arc::downgrade(&self.inner) }
+    }
+
     /// Stops: shards led here are handed over, then everything is made durable.
     pub async fn stop(&self) {
         let Inner { host, shards, server, stopped } = &*self.inner;
@@ -171,7 +181,7 @@ impl Node {
         if let Some(server) = server {
             server.shutdown().await;
         }
-        let halts = stream::iter(shards).map(Shard::halt);
+        let halts = stream::iter(shards.clone()).map(|shard| async move { shard.halt().await });
         halts.buffer_unordered(STORES_AT_ONCE).collect::<()>().await;
         if let Err(error) = host.log.close().await {
             tracing::error!(%error, "the log did not close cleanly");
@@ -189,7 +199,7 @@ async fn open_store(
     env.disk.create_dir_all(&dir).await?;
     // Shard 0 has what concerns all; the others share the rest alike.
     let share = match (config.shards, shard) {
-        (1, _) => config.cache_bytes,
+        (0 | 1, _) => config.cache_bytes,
         (_, 0) => config.cache_bytes / 2,
         (shards, _) => (config.cache_bytes / 2 / (shards - 1)).max(STORE_CACHE_BYTES_MIN),
     };
@@ -226,17 +236,33 @@ fn check(config: &NodeConfig) -> Result<(), StartError> {
     if config.heartbeat_ms == 0 || config.checkpoint_ms == 0 {
         return Err(StartError::Config("a time of zero"));
     }
-    if config.shards == 0 || SHARDS_MAX < config.shards {
+    if SHARDS_MAX < config.shards {
         return Err(StartError::Config("number of shards"));
     }
     Ok(())
 }
 
-/// How many shards there are is fixed when a cluster is made.
-fn check_shards(store: &dyn MetaStore, config: &NodeConfig) -> Result<(), StartError> {
+/// How many shards there are: it is fixed when a cluster is made.
+fn settle_shards(store: &dyn MetaStore, config: &NodeConfig) -> Result<usize, StartError> {
     let made = StateView::new(store.view()?).shards().map_err(|error| StartError::Log(error.to_string()))?;
-    match made.map(|made| made as usize) {
-        Some(made) if made != config.shards => Err(StartError::Shards { made, asked: config.shards }),
-        Some(_) | None => Ok(()),
+    match (made.map(|made| made as usize), config.shards) {
+        (Some(made), asked) if asked != 0 && asked != made => Err(StartError::Shards { made, asked }),
+        (Some(made), _) if !(1..=SHARDS_MAX).contains(&made) => Err(StartError::Config("number of shards")),
+        (Some(made), _) => Ok(made),
+        (None, asked) => Ok(asked.max(1)),
+    }
+}
+
+/// Asks a node how it is, without keeping it.
+#[derive(Clone)]
+pub struct NodeWatch {
+    inner: Weak<Inner>,
+}
+
+impl NodeWatch {
+    /// How the node is; none if it is gone.
+    #[must_use]
+    pub fn status(&self) -> Option<NodeStatus> {
+        Some(Node { inner: self.inner.upgrade()? }.status())
     }
 }

@@ -46,7 +46,7 @@ pub struct NodeConfig {
     pub store_id: [u8; 16],
     /// Bytes of the stores kept in memory.
     pub cache_bytes: usize,
-    /// Shards of the cluster: fixed when it is made.
+    /// Shards of the cluster: fixed when it is made; 0: as many as it was made with, and one if it is new.
     pub shards: usize,
     /// After this time without anything to do a shard hibernates, in milliseconds; 0: never. Shard 0 never does.
     pub hibernate_ms: u64,

@@ -11,8 +11,8 @@ pub(crate) use super::metrics::Metrics;
 pub(crate) use super::network::SERVER;
 pub(crate) use super::sandbox::{enter, is_inside, leave};
 pub(crate) use super::server::gluster::VOLUME;
-pub(crate) use super::server::shoal::Shoal;
-pub(crate) use super::server::{Kind, Mounting, Server, Setup};
+pub(crate) use super::server::shoal::{Shoal, read_metrics_at};
+pub(crate) use super::server::{Kind, Mounting, Server, Setup, build_shoal, shoal_program};
 use super::{kernels, network, sandbox, server, stage};
 use crate::tools;
 

@@ -44,8 +44,10 @@ pub(super) async fn all(host: &Arc<Host>, shards: &[Shard]) {
     if host.config.members.len() == 1 {
         return;
     }
-    let led = shards.iter().filter(|shard| shard.leads_engine());
-    let handed = stream::iter(led).map(Shard::give_up).buffer_unordered(STORES_AT_ONCE).collect::<()>();
+    let mut led = shards.to_vec();
+    led.retain(Shard::leads_engine);
+    let handed = stream::iter(led).map(|shard| async move { shard.give_up().await });
+    let handed = handed.buffer_unordered(STORES_AT_ONCE).collect::<()>();
     tokio::select! {
         () = handed => {}
         () = host.env.clock.sleep_ms(HAND_OVER_MS_MAX) => tracing::warn!("stopping with shards still led here"),

@@ -8,7 +8,8 @@ use tokio::sync::watch;
 
 use super::Inner;
 use crate::limits::{
-    CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, CHECKPOINT_POLL_MS, CHECKPOINTS_BEGUN_MAX, LOG_LAG_POLLS,
+    CHECKPOINT_LOG_BYTES, CHECKPOINT_LOG_ENTRIES, CHECKPOINT_POLL_MS, CHECKPOINTS_BEGUN_MAX, LAGGING_FREED_MAX,
+    LOG_LAG_POLLS,
 };
 use crate::shard::Shard;
 
@@ -73,9 +74,11 @@ fn is_due(shard: &Shard, fresh: u64, waited_ms: u64) -> bool {
 
 /// Frees old segments of shards that have been idle for long (docs/formats/raft_log.md, Renewal).
 async fn renew_lagging(inner: &Inner) {
-    for (at, is_far) in inner.host.log.lagging() {
+    for (at, is_far) in inner.host.log.lagging().into_iter().take(LAGGING_FREED_MAX) {
         let Some(shard) = inner.shards.get(at) else { continue };
-        let outcome = if is_far { shard.renew_log().await } else { shard.cut_log().await };
+        // Without entries there is nothing to cut, and hardly anything to renew.
+        let is_cut = shard.uncut_entries() == 0;
+        let outcome = if is_far || is_cut { shard.renew_log().await } else { shard.cut_log().await };
         if let Err(error) = outcome {
             tracing::warn!(shard = at, %error, "its part of the log could not be freed");
         }

@@ -96,6 +96,11 @@ impl Shard {
         self.inner.log.uncut().0
     }
 
+    /// Entries of its log that are not cut.
+    pub(crate) fn uncut_entries(&self) -> u64 {
+        self.inner.log.uncut().1
+    }
+
     pub(super) fn note_activity(&self) {
         self.inner.active_ms.store(self.inner.host.now_ms(), Ordering::Release);
     }
@@ -143,6 +148,15 @@ impl Shard {
             |matched: &Option<crate::raft::LogId>| matched.map(|id| id.index()) == metrics.last_log_index;
         let others = replication.iter().filter(|(id, _)| **id != self.inner.host.config.id);
         others.filter(|(_, matched)| has_all(matched)).map(|(id, _)| *id).collect()
+    }
+
+    /// Whether a member has answered this leader's heartbeats not long ago.
+    fn answers(&self, id: u64) -> bool {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let lease = Duration::from_millis(self.inner.host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);
+        let acked = metrics.heartbeat.as_ref().and_then(|acked| acked.get(&id).copied().flatten());
+        acked.is_some_and(|acked| acked.elapsed() < lease)
     }
 
     /// Whether its engine leads, whether a majority is there or not.
@@ -199,14 +213,12 @@ impl Shard {
         if !self.leads_engine() {
             return;
         }
+        self.wake().await;
         let caught_up = self.caught_up();
         let members: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
-        let line = crate::liveness::line(&members, self.inner.number);
-        let able: Vec<u64> = line.filter(|id| caught_up.contains(id)).collect();
-        // Who is not known to be alive may be so all the same: with one shard there are no heartbeats between nodes.
-        let alive = able.iter().find(|id| host.is_alive(**id)).or(able.first());
-        let Some(to) = alive else { return };
-        self.transfer(*to).await;
+        let mut line = crate::liveness::line(&members, self.inner.number);
+        let Some(to) = line.find(|id| caught_up.contains(id) && self.answers(*id)) else { return };
+        self.transfer(to).await;
         let mut watched = raft.server_metrics();
         let me = host.config.id;
         let gone = watched.wait_until(|server| server.current_leader.is_some_and(|leader| leader != me));

@@ -1,7 +1,7 @@
 //! Our own server with three data servers on addresses of their own: `shoal serve`, or a process for each.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -199,7 +199,14 @@ impl Shoal {
 }
 
 fn read_metrics(address: &str) -> Result<String> {
-    let target = format!("{address}:{METRICS_PORT}").parse()?;
+    read_metrics_at(format!("{address}:{METRICS_PORT}").parse()?)
+}
+
+/// What a metrics port says.
+///
+/// # Errors
+/// If nobody answers there, or says that it cannot.
+pub(crate) fn read_metrics_at(target: SocketAddr) -> Result<String> {
     let mut stream =
         TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("no metrics port")?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
