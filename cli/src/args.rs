@@ -117,7 +117,7 @@ pub(crate) struct Mds {
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) controls: Vec<(u64, SocketAddr)>,
     /// Shards of the cluster, the same number on each replica. Fixed when the first starts; without it as many as there were then, and
-    /// one for a new cluster. So far all names live in the first; others are empty.
+    /// one for a new cluster. Directories are spread over them; with several replicas all are in the first, so far.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shards: Option<u32>,
     /// Milliseconds after which a shard without anything to do hibernates; 0: never.

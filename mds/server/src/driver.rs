@@ -182,7 +182,7 @@ impl MetadataServer {
         let now_ms = server.now_ms();
         let all = server.data_servers.all();
         let (space_total_bytes, space_free_bytes) = server.data_servers.space(now_ms);
-        let node = server.shard.node().map(mds_shard::Node::status).unwrap_or_default();
+        let node = server.shards.node().map(mds_shard::Node::status).unwrap_or_default();
         let view = server.view().ok();
         let view = view.as_ref();
         let tally = *server.copies.tally.lock();
@@ -229,7 +229,7 @@ impl MetadataServer {
             },
             clients: view.and_then(|v| v.clients().ok()).map_or(0, |clients| clients.len() as u64),
             sessions: server.front.sessions.lock().len() as u64,
-            inodes: view.and_then(|v| op::statfs::inodes(v.namespace()).ok()).unwrap_or(0),
+            inodes: view.and_then(|v| server.shards.inodes(v).ok()).unwrap_or(0),
             data_servers: all.len() as u64,
             data_servers_up: all.iter().filter(|(id, _)| is_up(id)).count() as u64,
             space_total_bytes,
@@ -336,7 +336,8 @@ async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
 fn check_shards(shard: &Shard) -> Result<(), StartError> {
     let store = |error: &dyn std::fmt::Display| StartError::Store(error.to_string());
     let made = shard.view().map_err(|e| store(&e))?.shards().map_err(|e| store(&e))?;
-    let (made, asked) = (made.map_or(1, |made| made as usize), shard.node().map_or(1, |node| node.shards().len()));
+    let (made, asked) =
+        (made.map_or(1, |made| made as usize), shard.node().map_or(1, |node| node.shards().len()));
     if made == asked { Ok(()) } else { Err(mds_shard::StartError::Shards { made, asked }.into()) }
 }
 
@@ -396,7 +397,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         movers: crate::server::Movers::default(),
         members: config.members.clone(),
         controls: config.controls.iter().cloned().collect(),
-        shards: Shards::new(env.clone(), shard),
+        shards: Shards::new(env.clone(), shard, config.members.len()),
         env,
     })
 }

@@ -21,7 +21,7 @@ use mds_namespace::{Ino, StoreError};
 use mds_shard::command::client::RemovedClient;
 use mds_shard::command::governor::{ForgetClient, ForgetSession};
 use mds_shard::command::session::SlotMark;
-use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, Shard, StateView, Status, key};
+use mds_shard::{Command, Node, Origin, Outcome, ProposeError, Refusal, Shard, StateView, Status, key};
 use parking_lot::{Mutex, RwLock};
 
 use locks::{Guard, InodeLocks};
@@ -53,9 +53,12 @@ struct Inner {
 
 impl Shards {
     /// Of the first shard and the others of its node. Nobody governs yet.
+    ///
+    /// With several replicas the others are led by any of them, and commands do not go from node to node yet: then only the first is used.
     #[must_use]
-    pub(crate) fn new(env: Env, first: Shard) -> Self {
+    pub(crate) fn new(env: Env, first: Shard, replicas: usize) -> Self {
         let others = first.node().map_or(&[][..], |node| node.shards().get(1..).unwrap_or(&[]));
+        let others = if replicas <= 1 { others } else { &[] };
         let all: Arc<[Shard]> = std::iter::once(&first).chain(others).cloned().collect();
         let inner = Inner {
             env,
@@ -77,6 +80,11 @@ impl Shards {
 
     fn first(&self) -> &Shard {
         &self.inner.all[0]
+    }
+
+    /// The node that has them.
+    pub(crate) fn node(&self) -> Option<&Node> {
+        self.first().node()
     }
 
     fn is_one(&self) -> bool {

@@ -7,6 +7,7 @@
 mod rig;
 
 use bytes::Bytes;
+use mds_server::export::Export;
 use rig::{Client, Ops, Rig};
 use wire_nfs::v4::ops::create::{self, ObjectType};
 use wire_nfs::v4::ops::open::{Claim, CreateHow, OpenHow, share};
@@ -20,6 +21,34 @@ use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{Fattr4, Filehandle, Nfsstat4, Op, Stateid};
 
 const ROOT: putrootfh::Args = putrootfh::Args;
+
+/// The same on one shard and on several.
+macro_rules! on_one_and_several {
+    ($($name:ident),+) => {
+        mod one_shard {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Rig::start().await).await;
+            })+
+        }
+        mod several_shards {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(super::Rig::with(vec![super::Export::everything()], 5).await).await;
+            })+
+        }
+    };
+}
+
+on_one_and_several!(
+    names_are_changed_once,
+    each_operation_of_a_compound_is_carried_out_once,
+    files_are_opened_and_locked_once,
+    bytes_are_written_once,
+    a_file_is_closed_once,
+    a_false_retry_is_known_after_a_restart,
+    a_session_outlives_its_server
+);
 
 fn bytes(name: &'static str) -> Bytes {
     Bytes::from_static(name.as_bytes())
@@ -61,9 +90,7 @@ async fn lost(rig: &mut Rig, client: &mut Client, write: impl Fn(&mut Ops<'_>)) 
     client.again(&write).await
 }
 
-#[tokio::test]
-async fn names_are_changed_once() {
-    let mut rig = Rig::start().await;
+async fn names_are_changed_once(mut rig: Rig) {
     let mut client = rig.client(b"once").await;
     lost(&mut rig, &mut client, |c| mkdir(c, "a")).await.ok(2);
     let exists = client.compound(|c| mkdir(c, "a")).await;
@@ -91,9 +118,7 @@ async fn names_are_changed_once() {
 }
 
 /// Two operations of one compound that change something, each once.
-#[tokio::test]
-async fn each_operation_of_a_compound_is_carried_out_once() {
-    let mut rig = Rig::start().await;
+async fn each_operation_of_a_compound_is_carried_out_once(mut rig: Rig) {
     let mut client = rig.client(b"two").await;
     let both = |c: &mut Ops<'_>| {
         mkdir(c, "a");
@@ -132,9 +157,7 @@ async fn opened(rig: &mut Rig, client: &mut Client, name: &'static str) -> (File
     (file.filehandle, open.stateid)
 }
 
-#[tokio::test]
-async fn files_are_opened_and_locked_once() {
-    let mut rig = Rig::start().await;
+async fn files_are_opened_and_locked_once(mut rig: Rig) {
     let mut client = rig.client(b"locks").await;
     let (filehandle, stateid) = opened(&mut rig, &mut client, "f").await;
     let put = putfh::Args { filehandle };
@@ -166,9 +189,7 @@ async fn files_are_opened_and_locked_once() {
 }
 
 /// What another client has written since is not written over by a request that is resent.
-#[tokio::test]
-async fn bytes_are_written_once() {
-    let mut rig = Rig::start().await;
+async fn bytes_are_written_once(mut rig: Rig) {
     let mut client = rig.client(b"writes").await;
     let (filehandle, stateid) = opened(&mut rig, &mut client, "f").await;
     let put = putfh::Args { filehandle };
@@ -204,9 +225,7 @@ async fn bytes_are_written_once() {
 }
 
 /// SETATTR, LINK, and CLOSE, whose open is gone when it is asked for again.
-#[tokio::test]
-async fn a_file_is_closed_once() {
-    let mut rig = Rig::start().await;
+async fn a_file_is_closed_once(mut rig: Rig) {
     let mut client = rig.client(b"state").await;
     let (filehandle, stateid) = opened(&mut rig, &mut client, "f").await;
     let put = putfh::Args { filehandle };
@@ -235,9 +254,7 @@ async fn a_file_is_closed_once() {
 
 /// Another request under the number of one that was carried out is no retry, and runs nothing.
 /// Spec: RFC 8881 §2.10.6.1.3.1.
-#[tokio::test]
-async fn a_false_retry_is_known_after_a_restart() {
-    let mut rig = Rig::start().await;
+async fn a_false_retry_is_known_after_a_restart(mut rig: Rig) {
     let mut client = rig.client(b"false").await;
     client.compound(|c| mkdir(c, "a")).await.ok(2);
     rig.restart().await;
@@ -247,9 +264,7 @@ async fn a_false_retry_is_known_after_a_restart() {
 
 /// The session is there after a restart, wherever its slots have got to; of its backchannel's slots nothing is known.
 /// Spec: RFC 8881 §2.10.13, §18.34.
-#[tokio::test]
-async fn a_session_outlives_its_server() {
-    let mut rig = Rig::start().await;
+async fn a_session_outlives_its_server(mut rig: Rig) {
     let mut client = rig.client(b"survivor").await;
     let session = client.session;
     for _ in 0..5 {

@@ -69,7 +69,10 @@ impl IdleShards {
         build_shoal()?;
         let dir = self.dir.clone().unwrap_or_else(|| workspace().join("target/idle-shards"));
         println!("{} shards on {NODES} metadata servers, idle for {} s", self.shards, self.seconds);
-        println!("{:22} {:>8} {:>9} {:>9} {:>8} {:>9}", "", "CPU %", "calls/s", "beats/s", "flushes", "RSS MiB");
+        println!(
+            "{:22} {:>8} {:>9} {:>9} {:>8} {:>9}",
+            "", "CPU %", "calls/s", "beats/s", "flushes", "RSS MiB"
+        );
         let mut worst: f64 = 0.0;
         for (label, hibernate_ms) in [("hibernating", 3_000), ("hibernation off", 0)] {
             let dir = dir.join(label.replace(' ', "-"));
@@ -187,7 +190,6 @@ fn settle(nodes: &[Node], shards: u32, hibernates: bool) -> Result<()> {
 }
 
 fn metrics(node: &Node) -> Result<Metrics> {
-    let text = read_metrics_at(node.metrics)
-        .with_context(|| format!("metrics of {}", node.metrics))?;
+    let text = read_metrics_at(node.metrics).with_context(|| format!("metrics of {}", node.metrics))?;
     Ok(Metrics::parse(&text))
 }

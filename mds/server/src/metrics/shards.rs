@@ -27,7 +27,8 @@ impl std::fmt::Debug for Shards {
 impl Collector for Shards {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Some(status) = self.node.status() else { return Ok(()) };
-        let NodeStatus { shards, led, hibernating, leaderless, log_flushes, log_bytes, beats, calls } = status;
+        let NodeStatus { shards, led, hibernating, leaderless, log_flushes, log_bytes, beats, calls } =
+            status;
         for (name, help, value) in [
             ("shoal_shards", "Shards of the cluster", shards),
             ("shoal_shards_led", "Shards that this node leads", led),

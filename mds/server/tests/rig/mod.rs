@@ -30,14 +30,20 @@ pub(crate) struct Rig {
     pub(crate) server: Option<MetadataServer>,
     pub(crate) directory: tempfile::TempDir,
     exports: Vec<Export>,
+    shards: u32,
 }
 
 impl Rig {
     pub(crate) async fn start() -> Self {
-        Self::with_exports(vec![Export::everything()]).await
+        Self::with(vec![Export::everything()], 1).await
     }
 
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) async fn with_exports(exports: Vec<Export>) -> Self {
+        Self::with(exports, 1).await
+    }
+
+    pub(crate) async fn with(exports: Vec<Export>, shards: u32) -> Self {
         let env = Env {
             clock: Arc::new(OsClock::new()),
             entropy: Arc::new(SeededEntropy::new(7)),
@@ -45,7 +51,7 @@ impl Rig {
             net: Arc::new(MemoryNet::new()),
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut rig = Self { env, server: None, directory, exports };
+        let mut rig = Self { env, server: None, directory, exports, shards };
         rig.restart().await;
         rig
     }
@@ -60,7 +66,7 @@ impl Rig {
             listen: address(2049),
             control: address(2050),
             exports: self.exports.clone(),
-            settings: Settings::default(),
+            settings: Settings { shards: self.shards, ..Settings::default() },
             cluster_key: ClusterKey::new([3; 32]),
             node: 1,
             members: Vec::new(),
@@ -226,7 +232,7 @@ impl Client {
             request_bytes_max: 1 << 20,
             response_bytes_max: 1 << 20,
             response_cached_bytes_max: 8192,
-            operations_max: 8,
+            operations_max: 16,
             requests_max: 16,
             rdma_ird: Vec::new(),
         };
@@ -253,6 +259,7 @@ impl Client {
         result
     }
 
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) async fn destroy_session(&mut self) -> Nfsstat4 {
         let args = destroy_session::Args { session: self.session };
         self.bare(|c| c.op(Op::DestroySession, &args)).await.status
