@@ -46,7 +46,7 @@ impl Chance {
         let mut word = self.0;
         word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((word ^ (word >> 31)) % bound as u64).unwrap()
+        usize::try_from((word ^ (word >> 31)) % bound as u64).expect("below the bound")
     }
 
     fn path(&mut self) -> Path {

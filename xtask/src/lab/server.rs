@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Shoal,
     /// The same as four processes: `shoal mds` and three `shoal ds`.
     ShoalSplit,
+    /// As `shoal-split`, with eight shards of the namespace.
+    ShoalShards,
     /// `shoal serve` with each piece of data on one data server: as durable as servers that know no second copy.
     ShoalOneCopy,
     /// `shoal serve` with six data servers.
@@ -90,6 +92,7 @@ impl Kind {
         match self {
             Self::Shoal => "shoal",
             Self::ShoalSplit => "shoal-split",
+            Self::ShoalShards => "shoal-shards",
             Self::ShoalOneCopy => "shoal-one-copy",
             Self::ShoalSix => "shoal-six",
             Self::ShoalCoded => "shoal-coded",
@@ -128,6 +131,7 @@ impl Kind {
         match self {
             Self::Shoal => Some(whole),
             Self::ShoalSplit => Some(Arrangement { split: true, ..whole }),
+            Self::ShoalShards => Some(Arrangement { split: true, shards: Some("8"), ..whole }),
             Self::ShoalOneCopy => Some(Arrangement { options: "hot_copies = 1", ..whole }),
             Self::ShoalSix => Some(Arrangement { data_servers: 6, ..whole }),
             Self::ShoalCoded => Some(Arrangement { split: true, data_servers: 6, options: CODED, ..whole }),
@@ -136,7 +140,7 @@ impl Kind {
                 Some(Arrangement { split: true, data_servers: 6, options: "seal = \"off\"", ..whole })
             }
             Self::ShoalGrowing => {
-                Some(Arrangement { split: true, data_servers: 4, late: 1, options: CODED_SMALL })
+                Some(Arrangement { split: true, data_servers: 4, late: 1, options: CODED_SMALL, ..whole })
             }
             Self::ShoalStriped => {
                 Some(Arrangement { split: true, data_servers: 4, options: STRIPED, ..whole })
