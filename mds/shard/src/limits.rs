@@ -140,6 +140,9 @@ pub const LAGGING_FREED_MAX: usize = 8;
 /// Milliseconds between two handovers of a shard to the node that should lead it.
 pub const SPREAD_POLL_MS: u64 = 200;
 
+/// Milliseconds until it is looked again when nothing was to be handed over.
+pub const SPREAD_IDLE_MS: u64 = 1_000;
+
 /// Milliseconds for which a node must have been alive before it is handed anything.
 pub const SPREAD_ALIVE_MS: u64 = 5_000;
 

@@ -21,7 +21,7 @@ use crate::command::{Command, Entry, Origin, Outcome};
 use crate::host::Host;
 use crate::limits::{
     APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, HIBERNATE_MS_DEFAULT,
-    LOG_ENTRIES_KEPT, PROPOSALS_MAX, PROPOSE_MS_MAX, PROPOSE_RETRIES_MAX, RECOVERY_MS_MAX,
+    LOG_ENTRIES_KEPT, LOG_SEGMENT_BYTES, PROPOSALS_MAX, PROPOSE_MS_MAX, PROPOSE_RETRIES_MAX, RECOVERY_MS_MAX,
     REPLICATE_ENTRIES_MAX,
 };
 use crate::node::Node;
@@ -54,6 +54,8 @@ pub struct NodeConfig {
     pub checkpoint_ms: u64,
     /// Log entries kept behind a checkpoint for members that were away; one that was away for longer gets a snapshot.
     pub log_entries_kept: u64,
+    /// Size of a segment of the log: it must hold the longest entry.
+    pub log_segment_bytes: u64,
     /// Time between heartbeats of a leader, in milliseconds; elections start after 4 to 8 of them.
     pub heartbeat_ms: u64,
 }
@@ -82,6 +84,7 @@ impl NodeConfig {
             hibernate_ms: HIBERNATE_MS_DEFAULT,
             checkpoint_ms: 5_000,
             log_entries_kept: LOG_ENTRIES_KEPT,
+            log_segment_bytes: LOG_SEGMENT_BYTES,
             heartbeat_ms: 100,
         }
     }

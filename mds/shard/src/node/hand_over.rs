@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::Inner;
 use crate::host::Host;
-use crate::limits::{HAND_OVER_MS_MAX, SPREAD_POLL_MS, STORES_AT_ONCE};
+use crate::limits::{HAND_OVER_MS_MAX, SPREAD_IDLE_MS, SPREAD_POLL_MS, STORES_AT_ONCE};
 use crate::liveness::line;
 use crate::shard::Shard;
 use crate::spread::{Led, Spread};
@@ -18,7 +18,6 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
     loop {
         let Some(inner) = node.upgrade() else { return };
         let host = &inner.host;
-        let sleep = host.env.clock.sleep_ms(SPREAD_POLL_MS);
         let members: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
         let now_ms = host.now_ms();
         let spread = spread.get_or_insert_with(|| Spread::new(host.config.id, members.clone()));
@@ -27,10 +26,14 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
         let others = inner.shards.iter().enumerate().skip(1).filter(|(number, _)| !own(*number));
         let led = others.filter(|(_, shard)| shard.leads_engine());
         let led = led.map(|(number, shard)| Led { shard: number, caught_up: shard.caught_up() });
-        if let Some((shard, to)) = spread.next(now_ms, &alive, led) {
+        let due = spread.next(now_ms, &alive, led);
+        if let Some((shard, to)) = due {
             tracing::debug!(shard, to, "leadership is handed to the node that should have it");
             inner.shards[shard].transfer(to).await;
         }
+        // Nothing to do now: that will not change at once.
+        let sleep_ms = if due.is_some() { SPREAD_POLL_MS } else { SPREAD_IDLE_MS };
+        let sleep = host.env.clock.sleep_ms(sleep_ms);
         drop(inner);
         tokio::select! {
             () = sleep => {}

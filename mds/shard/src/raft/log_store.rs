@@ -25,7 +25,7 @@ use super::log_state::State;
 use super::unhurried::{self, Unhurried};
 use super::{LogId, RaftEntry, Types, Vote};
 use crate::limits::{
-    LOG_LAG_SEGMENTS, LOG_SEGMENT_BYTES, LOG_SEGMENTS_RECYCLED, RENEW_BYTES_MAX, RENEW_RECORDS_MAX,
+    LOG_LAG_SEGMENTS, LOG_SEGMENTS_RECYCLED, RENEW_BYTES_MAX, RENEW_RECORDS_MAX,
     REPLICATE_BYTES_MAX,
 };
 
@@ -53,6 +53,7 @@ pub(crate) struct SharedLog {
 struct Inner {
     wal: Wal,
     groups: Vec<Arc<Group>>,
+    segment_bytes: u64,
     /// No record that is queued from now on lies in an older segment.
     head: AtomicU64,
     unhurried: Unhurried,
@@ -79,13 +80,11 @@ impl SharedLog {
         clock: Arc<dyn Clock>,
         dir: &Path,
         store_id: [u8; 16],
+        segment_bytes: u64,
         groups: usize,
     ) -> Result<Self, LogOpenError> {
-        let config = WalConfig {
-            segment_bytes: LOG_SEGMENT_BYTES,
-            recycle_max: LOG_SEGMENTS_RECYCLED,
-            ..WalConfig::new(store_id)
-        };
+        let recycle_max = LOG_SEGMENTS_RECYCLED;
+        let config = WalConfig { segment_bytes, recycle_max, ..WalConfig::new(store_id) };
         let mut replay = Replay::new(groups);
         let (wal, report) =
             Wal::open(disk, dir, config, &mut |header, location| replay.visit(header, location)).await?;
@@ -99,7 +98,7 @@ impl SharedLog {
             all.push(Arc::new(Group { number, state, order: tokio::sync::Mutex::new(()) }));
         }
         let head = AtomicU64::new(wal.segments().last().map_or(0, |segment| segment.seq));
-        let inner = Inner { wal, groups: all, head, unhurried: Unhurried::new(clock) };
+        let inner = Inner { wal, groups: all, segment_bytes, head, unhurried: Unhurried::new(clock) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -130,7 +129,7 @@ impl SharedLog {
     /// renewed is never more than what is new.
     fn lag_max(&self) -> u64 {
         let bytes: u64 = self.inner.groups.iter().map(|group| group.state.lock().bytes).sum();
-        LOG_LAG_SEGMENTS + 2 * bytes.div_ceil(LOG_SEGMENT_BYTES)
+        LOG_LAG_SEGMENTS + 2 * bytes.div_ceil(self.inner.segment_bytes)
     }
 
     /// Groups that need segments far behind the head, and whether so far that they are to be renewed.

@@ -374,3 +374,62 @@ fn number_of_shards_is_fixed() {
     assert!(!has(node.shard(2).unwrap(), "kept"));
     runtime.block_on(node.stop());
 }
+
+/// A shard that is idle for long does not keep the log from being cut, and loses nothing by it.
+#[test]
+fn idle_shards_do_not_pin_the_log() {
+    let runtime = runtime();
+    let disk = MemoryDisk::new();
+    let stores: Vec<Arc<MemStore>> = (0..SHARDS).map(|_| Arc::new(MemStore::new())).collect();
+    let segment_bytes = 64 << 10;
+    let start = || {
+        let env = env_with(Arc::new(disk.clone()), Arc::new(MemoryNet::new()));
+        let stores = stores.iter().map(|store| Arc::clone(store) as Arc<dyn MetaStore>).collect();
+        let config = NodeConfig {
+            shards: SHARDS,
+            hibernate_ms: 100,
+            checkpoint_ms: 200,
+            log_segment_bytes: segment_bytes,
+            ..NodeConfig::single([1; 16])
+        };
+        runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config)).unwrap()
+    };
+    let node = start();
+    let clock = OsClock::new();
+    let busy = node.shard(5).unwrap().clone();
+    runtime.block_on(async {
+        let fix = Command::FixShards(FixShards { shards: SHARDS as u32 });
+        node.shard(0).unwrap().propose(None, fix).await.unwrap();
+        for shard in node.shards() {
+            shard.propose(None, format()).await.unwrap();
+            shard.propose(None, create("early")).await.unwrap();
+        }
+        // As much as 60 segments hold, while the others do nothing.
+        let (mut at, mut longest) = (0, 0);
+        let end_ms = clock.monotonic_ms() + PATIENCE_MS;
+        while at < 6_000 || 30 * segment_bytes < node.status().log_bytes {
+            assert!(clock.monotonic_ms() < end_ms, "not cut: {:?}", node.status());
+            let batch = (at..at + 10).map(|at| busy.propose(None, create(&format!("{at:0200}"))));
+            for outcome in futures_util::future::join_all(batch).await.into_iter().collect::<Vec<_>>() {
+                outcome.unwrap();
+            }
+            at += 10;
+            longest = longest.max(node.status().log_bytes);
+            clock.sleep_ms(5).await;
+        }
+        println!("{at} proposals, log at most {} segments", longest / segment_bytes);
+        disk.crash(Crash::Drop);
+    });
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    drop((node, busy));
+    stores.iter().for_each(|store| store.crash());
+    let runtime = crate::scene::runtime();
+    let env = env_with(Arc::new(disk.clone()), Arc::new(MemoryNet::new()));
+    let dyn_stores = stores.iter().map(|store| Arc::clone(store) as Arc<dyn MetaStore>).collect();
+    let config =
+        NodeConfig { shards: SHARDS, log_segment_bytes: segment_bytes, ..NodeConfig::single([1; 16]) };
+    let node = runtime.block_on(Node::start_on(env, dyn_stores, Path::new("/node"), config)).unwrap();
+    assert!(node.shards().iter().all(|shard| has(shard, "early")));
+    assert!(has(node.shard(5).unwrap(), &format!("{:0200}", 5_999)));
+    runtime.block_on(node.stop());
+}

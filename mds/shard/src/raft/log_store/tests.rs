@@ -6,7 +6,7 @@ use openraft::impls::leader_id_std::LeaderId;
 use openraft::storage::RaftLogStorageExt;
 
 use super::*;
-use crate::limits::UNHURRIED_MS_MAX;
+use crate::limits::{LOG_SEGMENT_BYTES, UNHURRIED_MS_MAX};
 use crate::raft::{EncodedEntry, log_id};
 
 const STORE_ID: [u8; 16] = [3; 16];
@@ -25,7 +25,7 @@ async fn open_groups(
     clock: Arc<dyn Clock>,
     groups: usize,
 ) -> Result<SharedLog, LogOpenError> {
-    SharedLog::open(Arc::new(disk.clone()), clock, Path::new("/log"), STORE_ID, groups).await
+    SharedLog::open(Arc::new(disk.clone()), clock, Path::new("/log"), STORE_ID, LOG_SEGMENT_BYTES, groups).await
 }
 
 /// The entry of a CLOSE.
