@@ -161,6 +161,9 @@ pub const STORE_CACHE_BYTES_MIN: usize = 1 << 20;
 /// Times a proposal is tried again when it met a leader that cannot lead just now. Nothing was done then.
 pub const PROPOSE_RETRIES_MAX: u32 = 20;
 
+/// Times that a replica which follows looks for the leader again, to have it propose something: some elections long.
+pub const FORWARD_RETRIES_MAX: u32 = 100;
+
 /// Milliseconds that a single replica may take to apply its log at start.
 pub const RECOVERY_MS_MAX: u64 = 300_000;
 

@@ -104,8 +104,7 @@ impl Node {
         env.disk.create_dir_all(dir).await?;
         let (disk, clock) = (Arc::clone(&env.disk), Arc::clone(&env.clock));
         let (log_dir, segment_bytes) = (dir.join("log"), config.log_segment_bytes);
-        let log =
-            SharedLog::open(disk, clock, &log_dir, config.store_id, segment_bytes, config.shards).await;
+        let log = SharedLog::open(disk, clock, &log_dir, config.store_id, segment_bytes, config.shards).await;
         let log = log.map_err(|error| StartError::Log(error.to_string()))?;
         let host = Arc::new(Host::new(env, config, log));
         let mut shards = Vec::with_capacity(stores.len());
@@ -221,7 +220,7 @@ async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option
     for (number, shard) in shards.iter().enumerate() {
         let dir = shard_dir(dir, number);
         env.disk.create_dir_all(&dir).await?;
-        members.push(Member::new(number, shard.raft(), env.clone(), dir.join("snapshot.part")));
+        members.push(Member::new(shard.clone(), env.clone(), dir.join("snapshot.part")));
     }
     let service = RaftService::new(env.clone(), config.cluster_key, Arc::clone(host), members);
     let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));

@@ -5,6 +5,7 @@
 //! INVARIANT: the log is cut only up to what the last durable checkpoint of the store contains.
 
 pub(crate) mod entry;
+pub(crate) mod forward;
 pub(crate) mod log_record;
 mod log_replay;
 mod log_state;

@@ -20,9 +20,9 @@ use tokio::sync::Semaphore;
 use crate::command::{Command, Entry, Origin, Outcome};
 use crate::host::Host;
 use crate::limits::{
-    APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, HIBERNATE_MS_DEFAULT,
-    LOG_ENTRIES_KEPT, LOG_SEGMENT_BYTES, PROPOSALS_MAX, PROPOSE_MS_MAX, PROPOSE_RETRIES_MAX, RECOVERY_MS_MAX,
-    REPLICATE_ENTRIES_MAX,
+    APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ENTRY_BYTES_MAX,
+    FORWARD_RETRIES_MAX, HIBERNATE_MS_DEFAULT, LOG_ENTRIES_KEPT, LOG_SEGMENT_BYTES, PROPOSALS_MAX,
+    PROPOSE_MS_MAX, PROPOSE_RETRIES_MAX, RECOVERY_MS_MAX, REPLICATE_ENTRIES_MAX,
 };
 use crate::node::Node;
 use crate::raft::log_store::LogStore;
@@ -31,6 +31,7 @@ use crate::raft::network::Network;
 use crate::raft::{EncodedEntry, Raft, Types};
 use crate::view::StateView;
 
+mod forward;
 mod group;
 
 /// Who a node is, and how its replica behaves.
@@ -226,7 +227,8 @@ impl Shard {
         self.inner.number
     }
 
-    /// Puts a command into the log and answers what it came to, once it is durable on a majority and applied here.
+    /// Puts a command into the log and answers what it came to, once it is durable on a majority and applied here. Of shards other than 0
+    /// any replica takes it: one that follows has the leader propose it.
     ///
     /// # Errors
     /// See [`ProposeError`]. A command that was carried out and refused is an `Ok(Outcome::Refused)`.
@@ -249,19 +251,27 @@ impl Shard {
         self.note_activity();
         let entry = Entry { now_unix_ns: self.stamp(), origin, governor, command };
         let encoded = EncodedEntry::encode(&entry).map_err(|_| ProposeError::TooLong)?;
+        let written = async {
+            match self.inner.number {
+                // Whoever leads it serves clients: they go there themselves.
+                0 => self.write(encoded).await.map(|(outcome, _)| outcome),
+                _ => self.write_anywhere(encoded).await,
+            }
+        };
         tokio::select! {
             biased;
-            outcome = self.write(encoded) => outcome,
+            outcome = written => outcome,
             () = self.inner.host.env.clock.sleep_ms(PROPOSE_MS_MAX) => Err(ProposeError::Timeout),
         }
     }
 
-    async fn write(&self, encoded: EncodedEntry) -> Result<Outcome, ProposeError> {
+    /// Proposes here; the outcome, and where it is in the log.
+    async fn write(&self, encoded: EncodedEntry) -> Result<(Outcome, u64), ProposeError> {
         let mut retries = 0;
         loop {
             self.wake().await;
             match self.inner.raft.client_write(encoded.clone()).await {
-                Ok(written) => return Ok(written.data.0),
+                Ok(written) => return Ok((written.data.0, written.log_id.index())),
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                     self.not_leading(&forward, &mut retries).await?;
                 }
@@ -312,7 +322,8 @@ impl Shard {
         view.map(StateView::new).map_err(|error| ProposeError::Stopped(error.to_string()))
     }
 
-    /// Returns when a view taken from now on shows everything acknowledged before this call.
+    /// Returns when a view taken from now on shows everything acknowledged before this call. Of shards other than 0 any replica may be
+    /// asked.
     ///
     /// # Errors
     /// See [`ProposeError`].
@@ -322,9 +333,15 @@ impl Shard {
             return Ok(());
         }
         self.note_activity();
+        let passed = async {
+            match self.inner.number {
+                0 => self.linearize().await,
+                _ => self.linearize_anywhere().await,
+            }
+        };
         tokio::select! {
             biased;
-            passed = self.linearize() => passed,
+            passed = passed => passed,
             () = self.inner.host.env.clock.sleep_ms(PROPOSE_MS_MAX) => Err(ProposeError::Timeout),
         }
     }

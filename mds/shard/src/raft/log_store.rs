@@ -25,8 +25,7 @@ use super::log_state::State;
 use super::unhurried::{self, Unhurried};
 use super::{LogId, RaftEntry, Types, Vote};
 use crate::limits::{
-    LOG_LAG_SEGMENTS, LOG_SEGMENTS_RECYCLED, RENEW_BYTES_MAX, RENEW_RECORDS_MAX,
-    REPLICATE_BYTES_MAX,
+    LOG_LAG_SEGMENTS, LOG_SEGMENTS_RECYCLED, RENEW_BYTES_MAX, RENEW_RECORDS_MAX, REPLICATE_BYTES_MAX,
 };
 
 /// Why the log cannot be opened.

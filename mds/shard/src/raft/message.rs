@@ -28,6 +28,8 @@ pub(crate) enum RaftProcedure {
     SnapshotInstall = 7,
     TransferLeader = 8,
     NodeHeartbeat = 9,
+    Propose = 11,
+    ReadIndex = 12,
 }
 
 impl RaftProcedure {
@@ -40,6 +42,8 @@ impl RaftProcedure {
             7 => Self::SnapshotInstall,
             8 => Self::TransferLeader,
             9 => Self::NodeHeartbeat,
+            11 => Self::Propose,
+            12 => Self::ReadIndex,
             _ => return None,
         })
     }
@@ -176,5 +180,29 @@ mod tests {
         let mut w = Writer::new();
         encode_result(&mut w, Ok(&reply));
         assert_eq!(hex(w), "000000000000000609070203ac020000");
+    }
+
+    #[test]
+    fn forwarded_bytes() {
+        use crate::command::Outcome;
+        use crate::raft::forward::{AskIndex, Proposal, Proposed, ReadIndex};
+        let hex = |writer: Writer| -> String {
+            writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        assert_eq!(hex(encode_args(5, &Proposal { entry: vec![3, 1, 2] })), "000000050000000403030102");
+        assert_eq!(hex(encode_args(5, &AskIndex)), "0000000500000000");
+        for (proposed, expected) in [
+            (Proposed::Done { index: 300, outcome: Outcome::Done }, "000000000000000400ac0201"),
+            (Proposed::NotLeading, "000000000000000101000000"),
+            (Proposed::Refused, "000000000000000102000000"),
+            (Proposed::Unknown, "000000000000000103000000"),
+        ] {
+            let mut w = Writer::new();
+            encode_result(&mut w, Ok(&proposed));
+            assert_eq!(hex(w), expected);
+        }
+        let mut w = Writer::new();
+        encode_result(&mut w, Ok(&ReadIndex { index: Some(7) }));
+        assert_eq!(hex(w), "000000000000000201070000");
     }
 }

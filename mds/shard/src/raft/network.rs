@@ -107,6 +107,37 @@ impl Links {
     }
 }
 
+/// Why another node did not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAsked {
+    /// It was not reached: it knows nothing of it.
+    NotSent,
+    /// It may have heard it.
+    Unknown,
+}
+
+impl Links {
+    /// Asks the replica of a shard on another node.
+    pub(crate) async fn ask<R: DeserializeOwned>(
+        &self,
+        addr: SocketAddr,
+        shard: u32,
+        procedure: RaftProcedure,
+        message: &impl Serialize,
+        timeout_ms: u64,
+    ) -> Result<R, NotAsked> {
+        let link = self.to(addr);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let (args, procedure, none) = (encode_args(shard, message), procedure as u32, &Credential::None);
+        let called = link.entries.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, timeout_ms).await;
+        let mut reader = called.map_err(|error| match error {
+            CallError::Connect { .. } | CallError::Hello { .. } => NotAsked::NotSent,
+            _ => NotAsked::Unknown,
+        })?;
+        decode_result(reader.rest()).map_err(|_| NotAsked::Unknown)
+    }
+}
+
 /// Makes the ways of one shard to the other members.
 pub(crate) struct Network {
     pub(crate) links: Arc<Links>,

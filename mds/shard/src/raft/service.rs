@@ -18,12 +18,14 @@ use wire_nfs::control::auth::ControlGate;
 use wire_nfs::control::{ClusterKey, NodeKind, RAFT_PROGRAM, Refusal};
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 
+use super::forward::AskIndex;
 use super::message::{
     RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, decode_args, decode_shard, encode_result,
 };
 use super::snapshot::Receiver;
 use super::{Raft, Snapshot, Types, Vote};
 use crate::host::Host;
+use crate::shard::Shard;
 
 type VoteRequest = openraft::raft::VoteRequest<Types>;
 type VoteResponse = openraft::raft::VoteResponse<Types>;
@@ -41,6 +43,7 @@ pub(crate) struct RaftService {
 /// One shard's replica here.
 pub(crate) struct Member {
     shard: usize,
+    replica: Shard,
     raft: Raft,
     env: Env,
     /// Where a snapshot gathers.
@@ -145,8 +148,9 @@ impl Service for RaftService {
 }
 
 impl Member {
-    pub(crate) fn new(shard: usize, raft: Raft, env: Env, snapshot_path: PathBuf) -> Self {
-        Self { shard, raft, env, snapshot_path, incoming: tokio::sync::Mutex::new(None) }
+    pub(crate) fn new(replica: Shard, env: Env, snapshot_path: PathBuf) -> Self {
+        let (shard, raft) = (replica.number(), replica.raft());
+        Self { shard, replica, raft, env, snapshot_path, incoming: tokio::sync::Mutex::new(None) }
     }
 
     /// As the engine answers, but that a leader which hibernates is not voted out while it is alive: nothing else renews what the engine
@@ -177,6 +181,12 @@ impl Member {
             RaftProcedure::SnapshotInstall => reply(xid, args, async |asked| self.install(asked).await).await,
             RaftProcedure::TransferLeader => {
                 reply(xid, args, async |rpc| raft.handle_transfer_leader(rpc).await.ok()).await
+            }
+            RaftProcedure::Propose => {
+                reply(xid, args, async |proposal| Some(self.replica.take_proposal(proposal).await)).await
+            }
+            RaftProcedure::ReadIndex => {
+                reply(xid, args, async |AskIndex| Some(self.replica.read_index().await)).await
             }
             RaftProcedure::NodeHeartbeat => Answer::Reply(proc_unavail(xid)),
         }

@@ -311,6 +311,51 @@ fn leader_of(cluster: &Cluster, shard: usize) -> usize {
     leader.unwrap()
 }
 
+/// Any replica takes a proposal and a read of a shard other than 0, and has applied it when it answers.
+#[test]
+fn followers_propose_and_read_through_the_leader() {
+    let mut cluster = formatted();
+    let each = |cluster: &Cluster, round: &str| {
+        for shard in 1..SHARDS {
+            for at in cluster.up() {
+                let (runtime, node) = cluster.places[at].running.as_ref().unwrap();
+                let (replica, name) = (node.shard(shard).unwrap(), format!("{round}-{at}"));
+                runtime.block_on(async {
+                    let outcome = replica.propose(None, create(&name)).await;
+                    assert!(
+                        matches!(outcome, Ok(Outcome::Entry(_))),
+                        "shard {shard}, node {at}: {outcome:?}"
+                    );
+                    assert!(has(replica, &name), "it is applied where it was proposed");
+                    let again = replica.propose(None, create(&name)).await;
+                    assert!(matches!(again, Ok(Outcome::Refused(_))), "{again:?}");
+                });
+            }
+            // Whatever anybody acknowledged is seen by all after a barrier.
+            for at in cluster.up() {
+                let (runtime, node) = cluster.places[at].running.as_ref().unwrap();
+                let replica = node.shard(shard).unwrap();
+                runtime.block_on(replica.read_barrier()).unwrap();
+                for other in cluster.up() {
+                    assert!(has(replica, &format!("{round}-{other}")), "shard {shard}, node {at}");
+                }
+            }
+        }
+    };
+    each(&cluster, "awake");
+    cluster.wait_until("all but shard 0 hibernate", |cluster| cluster.hibernating() == SHARDS as u64 - 1);
+    each(&cluster, "hibernating");
+    cluster.kill(2);
+    each(&cluster, "two-left");
+    // Of shard 0 only who leads takes any.
+    let follower = (leader_of(&cluster, 0) + 1) % 2;
+    let (runtime, node) = cluster.places[follower].running.as_ref().unwrap();
+    let refused = runtime.block_on(node.shard(0).unwrap().propose(None, create("late")));
+    if leader_of(&cluster, 0) != follower {
+        assert!(matches!(refused, Err(ProposeError::NotLeader { .. })), "{refused:?}");
+    }
+}
+
 /// Before a planned stop everything is handed over, and a node that is back is given what it should lead.
 #[test]
 fn leaders_are_handed_over_and_back() {

@@ -1,0 +1,105 @@
+//! Proposals and reads at a replica that follows: the leader is asked, and this replica waits until it has applied as much.
+//!
+//! For shards other than 0, which the governor's node need not lead (docs/protocol/shards.md §2).
+//!
+//! INVARIANT: an entry is sent again only when it is known that nothing was done.
+
+use openraft::async_runtime::WatchReceiver;
+
+use super::*;
+use crate::raft::forward::{AskIndex, Proposal, Proposed, ReadIndex};
+use crate::raft::message::RaftProcedure;
+use crate::raft::network::NotAsked;
+
+impl Shard {
+    /// Proposes here if this replica leads, else where it is led. The outcome is applied here when it is answered.
+    pub(super) async fn write_anywhere(&self, encoded: EncodedEntry) -> Result<Outcome, ProposeError> {
+        for _ in 0..FORWARD_RETRIES_MAX {
+            let leader = match self.write(encoded.clone()).await {
+                Err(ProposeError::NotLeader { leader }) => leader,
+                written => return written.map(|(outcome, _)| outcome),
+            };
+            if let Some((_, addr)) = leader {
+                let proposal = Proposal { entry: encoded.0.to_vec() };
+                match self.ask(&addr, RaftProcedure::Propose, &proposal).await {
+                    Ok(Proposed::Done { index, outcome }) => {
+                        self.applied(index).await?;
+                        return Ok(outcome);
+                    }
+                    Ok(Proposed::Refused) => return Err(ProposeError::Unavailable),
+                    Ok(Proposed::Unknown) | Err(NotAsked::Unknown) => return Err(ProposeError::Timeout),
+                    Ok(Proposed::NotLeading) | Err(NotAsked::NotSent) => {}
+                }
+            }
+            self.pause().await;
+        }
+        Err(ProposeError::NotLeader { leader: None })
+    }
+
+    /// A read barrier here if this replica leads, else by the leader's word.
+    pub(super) async fn linearize_anywhere(&self) -> Result<(), ProposeError> {
+        for _ in 0..FORWARD_RETRIES_MAX {
+            let leader = match self.linearize().await {
+                Err(ProposeError::NotLeader { leader }) => leader,
+                passed => return passed,
+            };
+            if let Some((_, addr)) = leader
+                && let Ok(ReadIndex { index: Some(index) }) =
+                    self.ask(&addr, RaftProcedure::ReadIndex, &AskIndex).await
+            {
+                return self.applied(index).await;
+            }
+            self.pause().await;
+        }
+        Err(ProposeError::NotLeader { leader: None })
+    }
+
+    async fn pause(&self) {
+        let Host { env, config, .. } = &*self.inner.host;
+        env.clock.sleep_ms(config.heartbeat_ms / 2 + 1).await;
+    }
+
+    async fn ask<R: serde::de::DeserializeOwned>(
+        &self,
+        addr: &str,
+        procedure: RaftProcedure,
+        message: &impl serde::Serialize,
+    ) -> Result<R, NotAsked> {
+        let addr = addr.parse().map_err(|_| NotAsked::NotSent)?;
+        let shard = u32::try_from(self.inner.number).map_err(|_| NotAsked::NotSent)?;
+        self.inner.host.links.ask(addr, shard, procedure, message, PROPOSE_MS_MAX).await
+    }
+
+    /// Waits until the log is applied here up to a place. The caller bounds the time.
+    async fn applied(&self, index: u64) -> Result<(), ProposeError> {
+        if index <= self.inner.machine.applied_index.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let mut metrics = self.inner.raft.data_metrics();
+        let applied = metrics.wait_until(|data| Some(index) <= data.last_applied.map(|id| id.index())).await;
+        applied.map(drop).map_err(|_| ProposeError::Stopped("the engine has stopped".to_owned()))
+    }
+
+    /// Proposes what another node's replica was asked to.
+    pub(crate) async fn take_proposal(&self, proposal: Proposal) -> Proposed {
+        let Ok(_permit) = self.inner.proposals.try_acquire() else { return Proposed::Refused };
+        let encoded = EncodedEntry(proposal.entry.into());
+        // What goes into the log is applied by all: it must be an entry.
+        if ENTRY_BYTES_MAX < encoded.0.len() || encoded.decode().is_err() {
+            return Proposed::Refused;
+        }
+        self.note_activity();
+        match self.write(encoded).await {
+            Ok((outcome, index)) => Proposed::Done { index, outcome },
+            Err(ProposeError::NotLeader { .. }) => Proposed::NotLeading,
+            Err(_) => Proposed::Unknown,
+        }
+    }
+
+    /// How far another node's replica must be for a read.
+    pub(crate) async fn read_index(&self) -> ReadIndex {
+        self.note_activity();
+        let passed = self.linearize().await.is_ok();
+        ReadIndex { index: passed.then(|| self.inner.machine.applied_index.load(Ordering::Acquire)) }
+    }
+}
