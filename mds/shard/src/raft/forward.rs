@@ -18,7 +18,7 @@ pub(crate) struct Proposal {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Proposed {
     /// It is applied, at this place of the log.
-    Done { index: u64, outcome: Outcome },
+    Done { index: u64, outcome: Box<Outcome> },
     /// The callee does not lead: nothing was done.
     NotLeading,
     /// Too many proposals wait, or the entry is none: nothing was done.

@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(hex(encode_args(5, &Proposal { entry: vec![3, 1, 2] })), "000000050000000403030102");
         assert_eq!(hex(encode_args(5, &AskIndex)), "0000000500000000");
         for (proposed, expected) in [
-            (Proposed::Done { index: 300, outcome: Outcome::Done }, "000000000000000400ac0201"),
+            (Proposed::Done { index: 300, outcome: Box::new(Outcome::Done) }, "000000000000000400ac0201"),
             (Proposed::NotLeading, "000000000000000101000000"),
             (Proposed::Refused, "000000000000000102000000"),
             (Proposed::Unknown, "000000000000000103000000"),

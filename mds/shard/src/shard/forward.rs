@@ -24,7 +24,7 @@ impl Shard {
                 match self.ask(&addr, RaftProcedure::Propose, &proposal).await {
                     Ok(Proposed::Done { index, outcome }) => {
                         self.applied(index).await?;
-                        return Ok(outcome);
+                        return Ok(*outcome);
                     }
                     Ok(Proposed::Refused) => return Err(ProposeError::Unavailable),
                     Ok(Proposed::Unknown) | Err(NotAsked::Unknown) => return Err(ProposeError::Timeout),
@@ -90,7 +90,7 @@ impl Shard {
         }
         self.note_activity();
         match self.write(encoded).await {
-            Ok((outcome, index)) => Proposed::Done { index, outcome },
+            Ok((outcome, index)) => Proposed::Done { index, outcome: Box::new(outcome) },
             Err(ProposeError::NotLeader { .. }) => Proposed::NotLeading,
             Err(_) => Proposed::Unknown,
         }
