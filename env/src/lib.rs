@@ -4,9 +4,11 @@
 //! entropy comes from a seed, disks lose what was not synced. Everything above takes an [`Env`] and cannot tell
 //! which one it got. Nothing here knows NFS, a log or a shard.
 
+pub mod addresses;
 pub mod clock;
 pub mod disk;
 pub mod entropy;
+mod frames;
 pub mod limits;
 pub mod memory;
 pub mod net;
@@ -16,6 +18,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use addresses::{Addresses, ServiceAddress};
 pub use clock::Clock;
 pub use disk::{Disk, File, OpenMode};
 pub use entropy::Entropy;

@@ -30,4 +30,7 @@ pub const WRITE_BUFFERS_MAX: usize = 1024;
 /// Bytes of one `read` or `write` call (the kernel's own cap is just under 2 GiB).
 pub const TRANSFER_BYTES_MAX: usize = 1 << 30;
 
+/// Connections that a guard keeps open for its server. What comes beyond ends with the server as any connection does.
+pub const GUARDED_SOCKETS_MAX: usize = 4096;
+
 const _: () = assert!(RING_IN_FLIGHT_MAX < 2 * RING_ENTRIES as usize, "completions fit the ring");

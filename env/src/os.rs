@@ -1,18 +1,26 @@
 //! Back ends that talk to the machine. The only module of the workspace that holds `unsafe`.
 
+mod addresses;
 mod allocator;
 mod blocking_disk;
 mod clock;
 mod entropy;
 mod file_calls;
+mod guard;
+mod guard_line;
+mod interfaces;
+mod netlink;
 mod open_disk;
 mod prompt_disk;
+mod raw_packets;
+mod silence;
 mod thread_pool;
 pub mod tokio_net;
 mod uring_disk;
 mod uring_operation;
 mod uring_ring;
 
+pub use addresses::{GuardLine, OsAddresses, PlaceError, run_guard};
 pub use allocator::keep_large_buffers;
 pub use blocking_disk::BlockingDisk;
 pub use clock::OsClock;

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::GuardLine;
 use crate::BoxFuture;
 use crate::net::{Listener, Net, Stream, StreamRead, StreamWrite};
 
@@ -26,30 +27,38 @@ const KEEPALIVE: [(libc::c_int, libc::c_int); 3] =
     [(libc::TCP_KEEPIDLE, 30), (libc::TCP_KEEPINTVL, 10), (libc::TCP_KEEPCNT, 3)];
 
 /// The machine's TCP. Needs a tokio runtime with I/O.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct TokioNet;
+#[derive(Clone, Default)]
+pub struct TokioNet {
+    guard: GuardLine,
+}
 
 impl TokioNet {
     /// Opens nothing yet.
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    /// As [`new`](Self::new); connections that are accepted at service addresses outlive this process for a moment.
+    pub fn guarded(guard: GuardLine) -> Self {
+        Self { guard }
     }
 }
 
 impl Net for TokioNet {
     fn listen(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
+        let guard = self.guard.clone();
         Box::pin(async move {
             let socket = socket(addr)?;
             socket.set_reuseaddr(true)?;
             socket.bind(addr)?;
             let listener = socket.listen(BACKLOG)?;
             let local = listener.local_addr()?;
-            Ok(Box::new(TcpDoor { listener, local }) as Box<dyn Listener>)
+            Ok(Box::new(TcpDoor { listener, local, guard }) as Box<dyn Listener>)
         })
     }
 
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Stream>> {
-        Box::pin(async move { stream(socket(addr)?.connect(addr).await?) })
+        Box::pin(async move { stream(socket(addr)?.connect(addr).await?, &GuardLine::default()) })
     }
 }
 
@@ -70,16 +79,18 @@ fn socket(addr: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
-fn stream(stream: TcpStream) -> io::Result<Stream> {
+fn stream(stream: TcpStream, guard: &GuardLine) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
     let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
-    let (read, write) = stream.into_split();
-    Ok(Stream { local, peer, read: Box::new(TcpRead(read)), write: Box::new(TcpWrite(write)) })
+    let guarded = guard.guard(local.ip(), stream.as_fd());
+    let (half, write) = stream.into_split();
+    Ok(Stream { local, peer, read: Box::new(TcpRead { half, guarded }), write: Box::new(TcpWrite(write)) })
 }
 
 struct TcpDoor {
     listener: TcpListener,
     local: SocketAddr,
+    guard: GuardLine,
 }
 
 impl Listener for TcpDoor {
@@ -88,11 +99,25 @@ impl Listener for TcpDoor {
     }
 
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Stream>> {
-        Box::pin(async move { stream(self.listener.accept().await?.0) })
+        Box::pin(async move { stream(self.listener.accept().await?.0, &self.guard) })
     }
 }
 
-struct TcpRead(OwnedReadHalf);
+struct TcpRead {
+    half: OwnedReadHalf,
+    /// Another process has a duplicate of the socket.
+    guarded: bool,
+}
+
+impl Drop for TcpRead {
+    fn drop(&mut self) {
+        if self.guarded {
+            // The other half does the same for what is sent; then the guard sees that the socket is over, and lets it go.
+            // SAFETY: the descriptor is open while the half lives. An error is the connection's end, which is what is wanted.
+            let _ = unsafe { libc::shutdown(self.half.as_ref().as_raw_fd(), libc::SHUT_RD) };
+        }
+    }
+}
 
 impl StreamRead for TcpRead {
     fn poll_read(
@@ -103,7 +128,7 @@ impl StreamRead for TcpRead {
     ) -> Poll<io::Result<usize>> {
         // The future holds nothing between polls, so one per poll reads straight into the buffer's room.
         let mut room = buffer.limit(bytes_max);
-        pin!(self.0.read_buf(&mut room)).poll(context)
+        pin!(self.half.read_buf(&mut room)).poll(context)
     }
 }
 
