@@ -7,6 +7,7 @@ use env::Env;
 use parking_lot::Mutex;
 
 use crate::liveness::{Beat, BeatReply, Facts, Liveness, Setup, Switch};
+use crate::raft::callers::Callers;
 use crate::raft::log_store::SharedLog;
 use crate::raft::network::Links;
 use crate::shard::NodeConfig;
@@ -17,6 +18,8 @@ pub(crate) struct Host {
     pub(crate) config: NodeConfig,
     pub(crate) log: SharedLog,
     pub(crate) links: Arc<Links>,
+    /// Who is connected to the leader's service addresses.
+    pub(crate) callers: Arc<Callers>,
     liveness: Mutex<Liveness>,
     /// Heartbeats between nodes, sent and received.
     beats: AtomicU64,
@@ -35,7 +38,8 @@ impl Host {
         };
         let liveness = Mutex::new(Liveness::new(setup, env.clock.monotonic_ms()));
         let links = Arc::new(Links::new(env.clone(), config.cluster_key));
-        Self { env, config, log, links, liveness, beats: AtomicU64::new(0) }
+        let callers = Arc::new(Callers::new());
+        Self { env, config, log, links, callers, liveness, beats: AtomicU64::new(0) }
     }
 
     /// Now, for liveness.

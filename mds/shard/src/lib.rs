@@ -25,5 +25,6 @@ pub use apply::lock_ranges::HeldRange;
 pub use command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
 pub use node::{Node, NodeStatus, NodeWatch};
 pub use raft::EntryError;
+pub use raft::callers::Caller;
 pub use shard::{NodeConfig, ProposeError, Shard, StartError, Status};
 pub use view::{IoRight, StateView};

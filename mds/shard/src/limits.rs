@@ -170,6 +170,33 @@ pub const RECOVERY_MS_MAX: u64 = 300_000;
 /// Milliseconds between two looks at whether a checkpoint is due.
 pub const CHECKPOINT_POLL_MS: u64 = 100;
 
+/// Connections of clients that a leader tells the other members of.
+pub const CALLERS_MAX: usize = 4_096;
+
+/// How long telling a member of them may take.
+pub const CALLERS_CALL_MS_MAX: u64 = 1_000;
+
+/// How often they are told although nothing has changed: a member may have been away.
+pub const CALLERS_AGAIN_MS: u64 = 1_000;
+
+/// How long a machine may take to refuse a connection to a leader that died there.
+pub const PROBE_MS_MAX: u64 = 500;
+
+/// Pauses before each attempt at such a connection.
+pub const PROBE_PAUSES_MS: [u64; 8] = [0, 2, 5, 10, 20, 40, 80, 160];
+
+/// How often it is looked whether a member that waits for the death of leaders has stopped.
+pub const WATCH_MS: u64 = 1_000;
+
+/// Times that a member stands for election after the death of a leader, before elections take their own time.
+pub const SUCCESSION_TRIES_MAX: u32 = 3;
+
+/// Between the death of a leader and the first election: the other members are to know of it too.
+pub const SUCCESSION_MS: u64 = 20;
+
+/// Between two members that stand for election after it, so that they do not take votes from each other.
+pub const SUCCESSION_STEP_MS: u64 = 150;
+
 /// Proposals waiting for their outcome; further ones are turned away.
 pub const PROPOSALS_MAX: usize = 16_384;
 
@@ -194,3 +221,4 @@ const _: () = assert!(RECORDED_PER_SLOT_MAX * (RECORDED_BYTES_MAX + 8) + 32 < SN
 const _: () = assert!(RENEW_RECORDS_MAX <= wal::limits::BATCH_RECORDS_MAX, "one write takes them");
 const _: () = assert!(LOG_ENTRIES_KEPT < CHECKPOINT_LOG_ENTRIES);
 const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);
+const _: () = assert!(CALLERS_MAX * 48 < MESSAGE_BYTES_MAX, "all callers fit one message");

@@ -7,6 +7,7 @@ mod drive;
 mod hand_over;
 mod upkeep;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -15,13 +16,14 @@ use env_transport::Server;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mds_namespace::MetaStore;
 use mds_namespace::store::disk::DiskStore;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::host::Host;
-use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE};
+use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE, WATCH_MS};
 use crate::raft::log_store::SharedLog;
 use crate::raft::network;
 use crate::raft::service::{Member, RaftService};
+use crate::raft::succession;
 use crate::shard::{NodeConfig, Shard, StartError};
 use crate::view::StateView;
 
@@ -129,10 +131,36 @@ impl Node {
         let all = stream::iter(shards.clone()).map(|shard| async move { shard.recover().await });
         all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
         tokio::spawn(upkeep::checkpoints(Arc::downgrade(&self.inner), stopped.subscribe()));
+        self.tell_members();
         if 1 < self.inner.host.config.members.len() && 1 < shards.len() {
             tokio::spawn(hand_over::spread(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
         Ok(())
+    }
+
+    /// Begins to tell the other members of callers, once there are some to tell of.
+    fn tell_members(&self) {
+        let Inner { host, stopped, .. } = &*self.inner;
+        for (_, address) in host.config.members.iter().filter(|(id, _)| *id != host.config.id) {
+            let Ok(address) = address.parse::<SocketAddr>() else { continue };
+            let telling =
+                Arc::clone(&host.callers).tell_member(host.env.clone(), Arc::clone(&host.links), address);
+            let (mut stopped, node) = (stopped.subscribe(), Arc::downgrade(&self.inner));
+            let clock = Arc::clone(&host.env.clock);
+            tokio::spawn(async move {
+                let gone = async {
+                    while 0 < node.strong_count() {
+                        clock.sleep_ms(WATCH_MS).await;
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    _ = stopped.wait_for(|stopped| *stopped) => {}
+                    () = telling => {}
+                    () = gone => {}
+                }
+            });
+        }
     }
 
     /// The replica of a shard.
@@ -222,7 +250,13 @@ async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option
         env.disk.create_dir_all(&dir).await?;
         members.push(Member::new(shard.clone(), env.clone(), dir.join("snapshot.part")));
     }
-    let service = RaftService::new(env.clone(), config.cluster_key, Arc::clone(host), members);
+    let ended = Arc::new(Notify::new());
+    // Of shard 0: whoever leads it is the governor. The others take their turns when their leader's node is silent.
+    if let Some(first) = shards.first() {
+        let watch = succession::watch(env.clone(), config.clone(), first.raft(), Arc::downgrade(&ended));
+        tokio::spawn(watch);
+    }
+    let service = RaftService::new(env.clone(), config.cluster_key, Arc::clone(host), members, ended);
     let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
     Ok(Some(env_transport::serve(net, clock, addr, Arc::new(service), network::limits()).await?))
 }

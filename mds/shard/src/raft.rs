@@ -4,6 +4,7 @@
 //!
 //! INVARIANT: the log is cut only up to what the last durable checkpoint of the store contains.
 
+pub(crate) mod callers;
 pub(crate) mod entry;
 pub(crate) mod forward;
 pub(crate) mod log_record;
@@ -16,6 +17,7 @@ pub(crate) mod network;
 mod off_thread;
 pub(crate) mod service;
 pub(crate) mod snapshot;
+pub(crate) mod succession;
 mod unhurried;
 
 use openraft::impls::leader_id_std::LeaderId;

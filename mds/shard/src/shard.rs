@@ -33,6 +33,7 @@ use crate::view::StateView;
 
 mod forward;
 mod group;
+mod leading;
 
 /// Who a node is, and how its replica behaves.
 #[derive(Clone)]
@@ -365,30 +366,6 @@ impl Shard {
                 Err(error @ RaftError::Fatal(_)) => return Err(ProposeError::Stopped(error.to_string())),
             }
         }
-    }
-
-    /// Whether this replica leads, as far as it knows: a majority has answered it not long ago.
-    #[must_use]
-    pub fn is_leader(&self) -> bool {
-        let Ok(leader) = self.inner.raft.as_leader() else { return false };
-        // The engine keeps real time by itself; a leader that hears from nobody for this long has a successor.
-        let lease = Duration::from_millis(self.inner.host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);
-        self.inner.host.config.members.len() == 1
-            || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease)
-            || self.inner.hibernates.load(Ordering::Acquire) && self.inner.host.is_held(self.inner.number)
-    }
-
-    /// The term in which this replica leads, as far as it knows. Another number: others may have led meanwhile.
-    #[must_use]
-    pub fn leading_term(&self) -> Option<u64> {
-        self.is_leader().then(|| self.inner.raft.metrics().borrow_watched().current_term)
-    }
-
-    /// The leader's number and address, if known.
-    #[must_use]
-    pub fn leader(&self) -> Option<(u64, String)> {
-        let leader = self.inner.raft.metrics().borrow_watched().current_leader?;
-        Some((leader, self.address_of(leader)))
     }
 
     /// How the shard is.

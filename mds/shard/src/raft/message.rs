@@ -28,6 +28,7 @@ pub(crate) enum RaftProcedure {
     SnapshotInstall = 7,
     TransferLeader = 8,
     NodeHeartbeat = 9,
+    Callers = 10,
     Propose = 11,
     ReadIndex = 12,
 }
@@ -42,6 +43,7 @@ impl RaftProcedure {
             7 => Self::SnapshotInstall,
             8 => Self::TransferLeader,
             9 => Self::NodeHeartbeat,
+            10 => Self::Callers,
             11 => Self::Propose,
             12 => Self::ReadIndex,
             _ => return None,

@@ -28,12 +28,13 @@ use wire_nfs::control::{ClusterKey, NodeKind, Procedure, RAFT_PROGRAM, decode_re
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
+use super::callers::Told;
 use super::message::{
     RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, decode_result, encode_args,
 };
 use super::snapshot::{Encoder, SnapshotData};
 use super::{NodeId, Snapshot, Types, Vote, off_thread};
-use crate::limits::{MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX};
+use crate::limits::{CALLERS_CALL_MS_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX};
 use crate::liveness::{Beat, BeatReply};
 
 /// The bounds of a connection between members.
@@ -135,6 +136,17 @@ impl Links {
             _ => NotAsked::Unknown,
         })?;
         decode_result(reader.rest()).map_err(|_| NotAsked::Unknown)
+    }
+
+    /// Tells another node of callers; one that cannot be told now is told again.
+    pub(crate) async fn tell(&self, addr: SocketAddr, told: &Told) {
+        let link = self.to(addr);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let (args, procedure) = (encode_args(0, told), RaftProcedure::Callers as u32);
+        let none = &Credential::None;
+        // One of an older version does not need to know.
+        let _ =
+            link.entries.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, CALLERS_CALL_MS_MAX).await;
     }
 }
 

@@ -14,6 +14,7 @@ use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
 use wire_nfs::control::auth::ControlGate;
 use wire_nfs::control::{ClusterKey, NodeKind, RAFT_PROGRAM, Refusal};
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
@@ -37,6 +38,8 @@ pub(crate) struct RaftService {
     members: Vec<Arc<Member>>,
     host: Arc<Host>,
     key: ClusterKey,
+    /// Rung when the connection of a member ends.
+    ended: Arc<Notify>,
     gates: Mutex<HashMap<u64, ControlGate>>,
 }
 
@@ -53,9 +56,15 @@ pub(crate) struct Member {
 }
 
 impl RaftService {
-    pub(crate) fn new(env: Env, key: [u8; 32], host: Arc<Host>, members: Vec<Member>) -> Self {
+    pub(crate) fn new(
+        env: Env,
+        key: [u8; 32],
+        host: Arc<Host>,
+        members: Vec<Member>,
+        ended: Arc<Notify>,
+    ) -> Self {
         let members = members.into_iter().map(Arc::new).collect();
-        Self { env, members, host, key: ClusterKey::new(key), gates: Mutex::default() }
+        Self { env, members, host, key: ClusterKey::new(key), ended, gates: Mutex::default() }
     }
 
     /// Answers a procedure of the handshake; else says whether the caller may go on.
@@ -92,6 +101,13 @@ impl RaftService {
         if procedure == RaftProcedure::NodeHeartbeat {
             let host = Arc::clone(&self.host);
             return Box::pin(reply(xid, args, async move |beat| host.heard(&beat)));
+        }
+        if procedure == RaftProcedure::Callers {
+            let host = Arc::clone(&self.host);
+            return Box::pin(reply(xid, args, async move |told| {
+                host.callers.hear(told);
+                Some(())
+            }));
         }
         match self.members.get(shard as usize) {
             Some(member) => Box::pin(Arc::clone(member).answer(xid, procedure, args, Arc::clone(&self.host))),
@@ -143,7 +159,10 @@ impl Service for RaftService {
     }
 
     fn closed(&self, connection_id: u64) {
-        self.gates.lock().remove(&connection_id);
+        let gate = self.gates.lock().remove(&connection_id);
+        if gate.is_some_and(|gate| gate.peer().is_ok_and(|peer| peer.kind == NodeKind::Metadata)) {
+            self.ended.notify_one();
+        }
     }
 }
 
@@ -188,7 +207,7 @@ impl Member {
             RaftProcedure::ReadIndex => {
                 reply(xid, args, async |AskIndex| Some(self.replica.read_index().await)).await
             }
-            RaftProcedure::NodeHeartbeat => Answer::Reply(proc_unavail(xid)),
+            RaftProcedure::NodeHeartbeat | RaftProcedure::Callers => Answer::Reply(proc_unavail(xid)),
         }
     }
 

@@ -11,7 +11,7 @@ use env::memory::{Crash, MemoryDisk};
 use env::os::OsClock;
 use mds_namespace::store::mem::MemStore;
 use mds_shard::command::{Command, Outcome};
-use mds_shard::{NodeConfig, ProposeError, Shard};
+use mds_shard::{Caller, NodeConfig, ProposeError, Shard};
 use tokio::runtime::Runtime;
 
 const MEMBERS: u64 = 3;
@@ -29,6 +29,7 @@ struct Cluster {
     nodes: Vec<Node>,
     /// Who led last.
     leader: usize,
+    heartbeat_ms: u64,
 }
 
 impl Cluster {
@@ -37,9 +38,13 @@ impl Cluster {
     }
 
     fn with_stranger(stranger: Option<usize>) -> Self {
+        Self::with(stranger, 100)
+    }
+
+    fn with(stranger: Option<usize>, heartbeat_ms: u64) -> Self {
         let node = |_| Node { disk: MemoryDisk::new(), store: Arc::new(MemStore::new()), running: None };
         let nodes = (0..MEMBERS).map(node).collect();
-        let mut cluster = Self { stranger, net: Arc::new(MemoryNet::new()), nodes, leader: 0 };
+        let mut cluster = Self { stranger, net: Arc::new(MemoryNet::new()), nodes, leader: 0, heartbeat_ms };
         (0..cluster.nodes.len()).for_each(|at| cluster.start(at));
         cluster
     }
@@ -50,6 +55,7 @@ impl Cluster {
             members: (1..=MEMBERS).map(|id| (id, format!("10.0.0.{id}:1"))).collect(),
             cluster_key: if self.stranger == Some(at) { [5; 32] } else { [4; 32] },
             log_entries_kept: 10,
+            heartbeat_ms: self.heartbeat_ms,
             ..NodeConfig::single([1; 16])
         };
         let node = &mut self.nodes[at];
@@ -208,4 +214,66 @@ fn stranger_is_kept_out() {
     cluster.create(&names("file", 20));
     assert_eq!(cluster.shard(2).status().applied_index, 0);
     assert!(cluster.shard(2).leader().is_none());
+}
+
+/// A leader whose process is gone is followed at once: members that are refused at its address do not wait for its lease.
+#[test]
+fn dead_leader_is_followed_before_its_lease_is_over() {
+    // A lease of 8 s, and elections 4 s after it at the earliest.
+    let mut cluster = Cluster::with(None, 1_000);
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let dead = cluster.leader;
+    cluster.kill(dead);
+    let clock = OsClock::new();
+    let began_ms = clock.monotonic_ms();
+    while !(0..cluster.nodes.len()).any(|at| at != dead && cluster.shard(at).is_leader()) {
+        assert!(clock.monotonic_ms() < began_ms + 6_000, "nobody leads before the lease is over");
+        std::thread::yield_now();
+    }
+}
+
+/// A leader that stops has another one lead first, without a lease running out.
+#[test]
+fn leader_hands_over() {
+    let mut cluster = Cluster::with(None, 1_000);
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let first = cluster.leader;
+    let (runtime, shard) = cluster.nodes[first].running.as_ref().unwrap();
+    let term = shard.leading_term().unwrap();
+    assert!(runtime.block_on(shard.hand_over()), "nobody took over");
+    assert!(!shard.is_leader());
+    cluster.create(&names("after", 5));
+    assert_ne!(cluster.leader, first);
+    assert!(cluster.shard(cluster.leader).leading_term().is_some_and(|now| term < now));
+}
+
+/// What a leader knows of its clients' connections the others know too, also one that comes back without a memory of it.
+#[test]
+fn members_hear_of_callers() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let caller =
+        |port| Caller { service: ([10, 0, 0, 100], 2049).into(), client: ([10, 0, 0, 7], port).into() };
+    let leader = cluster.leader;
+    let term = cluster.shard(leader).leading_term().unwrap();
+    cluster.shard(leader).tell_callers(term, vec![caller(700), caller(701)]);
+    let heard = |cluster: &Cluster, at: usize, callers: &[Caller]| {
+        let clock = OsClock::new();
+        let began_ms = clock.monotonic_ms();
+        while cluster.shard(at).callers() != callers {
+            assert!(
+                clock.monotonic_ms() < began_ms + 10_000,
+                "member {at} has heard {:?}",
+                cluster.shard(at).callers()
+            );
+            std::thread::yield_now();
+        }
+    };
+    let other = (leader + 1) % cluster.nodes.len();
+    heard(&cluster, other, &[caller(700), caller(701)]);
+    cluster.shard(leader).tell_callers(term, vec![caller(701)]);
+    heard(&cluster, other, &[caller(701)]);
+    cluster.kill(other);
+    cluster.start(other);
+    heard(&cluster, other, &[caller(701)]);
 }

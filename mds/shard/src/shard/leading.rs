@@ -1,0 +1,71 @@
+//! What has to do with who leads: whether this replica does, in which term, news of it, and handing it over.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use openraft::async_runtime::{Instant as _, WatchReceiver};
+
+use super::Shard;
+use crate::limits::ELECTION_HEARTBEATS_MAX;
+use crate::raft::callers::Caller;
+
+impl Shard {
+    /// Whether this replica leads, as far as it knows: a majority has answered it not long ago.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        let Ok(leader) = self.inner.raft.as_leader() else { return false };
+        // The engine keeps real time by itself; a leader that hears from nobody for this long has a successor.
+        let lease = Duration::from_millis(self.inner.host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);
+        self.inner.host.config.members.len() == 1
+            || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease)
+            || self.inner.hibernates.load(Ordering::Acquire) && self.inner.host.is_held(self.inner.number)
+    }
+
+    /// The term in which this replica leads, as far as it knows. Another number: others may have led meanwhile.
+    #[must_use]
+    pub fn leading_term(&self) -> Option<u64> {
+        self.is_leader().then(|| self.inner.raft.metrics().borrow_watched().current_term)
+    }
+
+    /// The leader's number and address, if known.
+    #[must_use]
+    pub fn leader(&self) -> Option<(u64, String)> {
+        let leader = self.inner.raft.metrics().borrow_watched().current_leader?;
+        Some((leader, self.address_of(leader)))
+    }
+
+    /// Returns when something about who leads may have changed, or the engine has stopped. A lease that runs out is no change.
+    pub async fn leader_changed(&self) {
+        let mut metrics = self.inner.raft.server_metrics();
+        let (leader, vote) = (metrics.borrow_watched().current_leader, metrics.borrow_watched().vote);
+        // The first news may be old.
+        while metrics.changed().await.is_ok() {
+            let now = metrics.borrow_watched();
+            if (now.current_leader, &now.vote) != (leader, &vote) {
+                return;
+            }
+        }
+    }
+
+    /// Has another replica lead, one that has all entries; false if this one still leads after a while.
+    pub async fn hand_over(&self) -> bool {
+        self.give_up().await;
+        !self.leads_engine()
+    }
+
+    /// Tells the other members who is connected to the service addresses here, if this replica leads in `term`; and goes on telling.
+    pub fn tell_callers(&self, term: u64, callers: Vec<Caller>) {
+        self.inner.host.callers.tell(term, callers);
+    }
+
+    /// Stops telling them.
+    pub fn stop_telling_callers(&self) {
+        self.inner.host.callers.fall_silent();
+    }
+
+    /// Who was connected to the service addresses, as the last leader told this member.
+    #[must_use]
+    pub fn callers(&self) -> Vec<Caller> {
+        self.inner.host.callers.heard()
+    }
+}
