@@ -70,6 +70,7 @@ fn status(status: &Status) -> Table {
         ("File system", status.file_system.clone()),
         ("Metadata replicas", replicas),
         ("This replica, leader", format!("{}, {leader}", status.node)),
+        ("Service addresses", services(status)),
         ("Applied log entries", status.applied_index.to_string()),
         ("Shards", shards(&status.shards)),
         ("Clients, sessions", format!("{}, {}", status.clients, status.sessions)),
@@ -97,6 +98,17 @@ fn shards(shards: &ShardsStatus) -> String {
         text += &format!(", {leaderless} WITHOUT A LEADER");
     }
     text
+}
+
+fn services(status: &Status) -> String {
+    let place = |(address, at): &(String, Option<u64>)| match at {
+        Some(replica) => format!("{address} at {replica}"),
+        None => format!("{address} nowhere"),
+    };
+    match &status.service_addresses[..] {
+        [] => "none".to_owned(),
+        all => all.iter().map(place).collect::<Vec<_>>().join(", "),
+    }
 }
 
 fn copies(status: &Status) -> String {

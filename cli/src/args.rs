@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use env::ServiceAddress;
 
 /// MiB per second that are sealed unless somebody says otherwise.
 const SEAL_MIB_PER_S: u32 = 32;
@@ -35,6 +36,9 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Run one metadata server.
     Mds(Mds),
+    /// Takes the service addresses of the process that started it away when that ends.
+    #[command(hide = true)]
+    MdsGuard(MdsGuard),
     /// Run one data server.
     Ds(Ds),
     /// Ask a running cluster, or have it changed.
@@ -123,12 +127,29 @@ pub(crate) struct Mds {
     /// Milliseconds after which a shard without anything to do hibernates; 0: never.
     #[arg(long, value_name = "MS", default_value_t = mds_shard::limits::HIBERNATE_MS_DEFAULT)]
     pub(crate) hibernate_ms: u64,
+    /// Addresses that clients mount, as ADDRESS/BITS, the same on each replica: the one that leads has them. Needs CAP_NET_ADMIN and
+    /// CAP_NET_RAW. In the configuration file: service_addresses.
+    #[arg(long, value_name = "IP/BITS,..", value_delimiter = ',')]
+    pub(crate) service_address: Vec<ServiceAddress>,
+    /// Network interface of the service addresses. Without it the one that has another address in their network.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service_interface: Option<String>,
     /// Configuration file (TOML). Every key is optional.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// How to reach the disk.
     #[arg(long, value_enum, default_value_t = DiskPreference::Auto)]
     pub(crate) disk: DiskPreference,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct MdsGuard {
+    /// As of `shoal mds`.
+    #[arg(long, value_name = "IP/BITS,..", value_delimiter = ',', required = true)]
+    pub(crate) service_address: Vec<ServiceAddress>,
+    /// As of `shoal mds`.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service_interface: Option<String>,
 }
 
 #[derive(Args, Debug)]

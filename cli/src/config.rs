@@ -4,10 +4,14 @@
 
 use std::path::Path;
 
+use env::ServiceAddress;
 use layout::ec::Profile;
 use mds_server::export::{Anonymous, Export, Network, Squash};
 use mds_server::limits::STRIPES_MAX;
 use serde::Deserialize;
+
+/// Service addresses of a cluster.
+pub(crate) const SERVICE_ADDRESSES_MAX: usize = 64;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -51,6 +55,26 @@ pub(crate) struct Cluster {
     pub(crate) repair_grace_ms: u32,
     /// Whether data move by themselves until each data server has its share.
     pub(crate) rebalance: Switch,
+    /// Addresses that follow the leading metadata server.
+    pub(crate) service_addresses: Vec<Service>,
+    /// The network interface that they belong on.
+    pub(crate) service_interface: Option<String>,
+}
+
+/// A service address as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Service(pub(crate) ServiceAddress);
+
+impl TryFrom<String> for Service {
+    type Error = String;
+
+    fn try_from(given: String) -> Result<Self, String> {
+        given
+            .parse()
+            .map(Self)
+            .map_err(|error: env::addresses::BadServiceAddress| format!("service_addresses: {error}"))
+    }
 }
 
 /// On or off.
@@ -114,6 +138,8 @@ impl Default for Cluster {
             group_wait_ms: 30_000,
             repair_grace_ms: 60_000,
             rebalance: Switch::On,
+            service_addresses: Vec::new(),
+            service_interface: None,
         }
     }
 }
@@ -241,6 +267,12 @@ fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
             return Err(ConfigError(format!("{at}: {key} = {value}: expected {least} to {most}")));
         }
     }
+    if SERVICE_ADDRESSES_MAX < c.service_addresses.len() {
+        let at = place(text, "service_addresses", name);
+        return Err(ConfigError(format!(
+            "{at}: service_addresses: expected {SERVICE_ADDRESSES_MAX} at most"
+        )));
+    }
     for (index, export) in config.exports.iter().enumerate() {
         let wrong = |why: &str| {
             let at = place(text, &format!("\"{}\"", export.path), name);
@@ -359,6 +391,21 @@ mod tests {
         assert!(message.starts_with("shoal.toml:2:") && message.contains("expected \"auto\""), "{message}");
         let message = refused("[cluster]\nseal = \"onn\"\n");
         assert!(message.contains("did you mean `on`"), "{message}");
+    }
+
+    #[test]
+    fn service_addresses_are_off_and_are_checked() {
+        assert!(parse("", "f").unwrap().cluster.service_addresses.is_empty());
+        let text = "[cluster]\nservice_addresses = [\"10.0.0.100/24\", \"fd00::5/64\"]\nservice_interface = \"eth1\"\n";
+        let cluster = parse(text, "f").unwrap().cluster;
+        let written: Vec<String> = cluster.service_addresses.iter().map(|one| one.0.to_string()).collect();
+        assert_eq!(written, ["10.0.0.100/24", "fd00::5/64"]);
+        assert_eq!(cluster.service_interface.as_deref(), Some("eth1"));
+        let message = refused("[cluster]\n\nservice_addresses = [\"10.0.0.100\"]\n");
+        assert!(message.starts_with("shoal.toml:3:") && message.contains("ADDRESS/BITS"), "{message}");
+        let many = vec!["\"10.0.0.1/24\""; SERVICE_ADDRESSES_MAX + 1].join(",");
+        let message = refused(&format!("[cluster]\nservice_addresses = [{many}]\n"));
+        assert!(message.contains("at most"), "{message}");
     }
 
     #[test]

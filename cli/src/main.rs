@@ -15,6 +15,7 @@ mod mds;
 mod output;
 mod ports;
 mod serve;
+mod service;
 mod stop;
 
 use std::process::ExitCode;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Serve(serve) => run(serve::run(serve)),
         Command::Mds(mds) => run(mds::run(mds)),
+        Command::MdsGuard(guard) => service::guard(&guard),
         Command::Ds(ds) => run(ds::run(ds)),
         Command::Admin(admin) => run(admin::run(admin)),
         Command::Inspect(inspect) => inspect::run(&inspect),

@@ -1,10 +1,11 @@
 //! `shoal mds`: one metadata server as a process of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use env::os::OsEntropy;
+use env::os::tokio_net::TokioNet;
 use mds_server::{MdsConfig, MetadataServer, server::Settings};
 use prometheus_client::registry::Registry;
 
@@ -14,7 +15,7 @@ use crate::http::{self, Pages};
 use crate::output::{mount_command, waiting};
 use crate::ports::Wanted;
 use crate::stop::Stop;
-use crate::{directory, key, machine, ports};
+use crate::{directory, key, machine, ports, service};
 
 /// Runs until it is told to stop.
 ///
@@ -25,7 +26,9 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     let config = mds.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
     let _lock = directory::lock(&mds.dir)?;
     let (listen, control, metrics) = settle(&mds)?;
-    let env = machine::metadata_environment("mds", mds.disk)?;
+    let (service, guard) = service::prepare(&mds, &config.cluster)?;
+    let mut env = machine::metadata_environment("mds", mds.disk)?;
+    env.net = Arc::new(TokioNet::guarded(guard));
     let clock = Arc::clone(&env.clock);
     let mds_config = MdsConfig {
         dir: mds.dir.clone(),
@@ -41,6 +44,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
         node: mds.id,
         members: mds.members.iter().map(|(id, address)| (*id, address.to_string())).collect(),
         controls: mds.controls.iter().map(|(id, address)| (*id, address.to_string())).collect(),
+        service: service.clone(),
     };
     let mut registry = Registry::default();
     let what = || "opening the metadata store and looking for a leader".to_owned();
@@ -54,7 +58,13 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     let metrics = http::serve(metrics, pages).await?;
     println!("Metadata server {} is up.\n\n  Mount it:", mds.id);
     for export in server.exports() {
-        println!("    {}", mount_command(server.nfs_address(), &export.path));
+        let own = [server.nfs_address().ip()];
+        let at = service.iter().flat_map(|service| service.addresses.iter().map(|address| address.ip));
+        let at: Vec<IpAddr> = at.collect();
+        for ip in if at.is_empty() { &own[..] } else { &at[..] } {
+            let nfs = SocketAddr::new(*ip, server.nfs_address().port());
+            println!("    {}", mount_command(nfs, &export.path));
+        }
     }
     println!("  Data servers: shoal ds --mds {}", server.control_address());
     println!("  Metrics:      http://{}/metrics\n", metrics.address());

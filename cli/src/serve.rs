@@ -27,6 +27,9 @@ use plan::Plan;
 pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals()?;
     let config = serve.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
+    if !config.cluster.service_addresses.is_empty() {
+        anyhow::bail!("service_addresses are for `shoal mds`: the replicas of `shoal serve` are one process");
+    }
     let _lock = directory::lock(&serve.dir)?;
     let dir = serve.dir.canonicalize().with_context(|| serve.dir.display().to_string())?;
     let made = Made::load(&dir)?;

@@ -82,6 +82,7 @@ impl Cluster {
             members: members.clone(),
             // Only the first replica has a front.
             controls: vec![(FRONT_NODE, plan.control_target().to_string())],
+            service: None,
         };
         let what = || "opening the metadata store".to_owned();
         let replicas = Replicas::start(&folder, &members, &setup.key, setup.disk).await?;

@@ -420,6 +420,7 @@ fn metadata_config(node: NodeId, seals: bool) -> MdsConfig {
         node: node as u64 + 1,
         members: members.collect(),
         controls: controls.collect(),
+        service: None,
     }
 }
 

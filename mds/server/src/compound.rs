@@ -101,10 +101,10 @@ async fn in_session(
     });
     let mut reply = ReplyWriter::begin(&mut w, &header.tag);
     let status = rest_of_compound(cx, header, &admitted, Reader::new(operations), &mut reply, &mut w).await;
-    if let Some(status) = cx.disowned.get() {
+    if let Some(status) = cx.disowned.get().copied() {
         // Nothing is answered that another node may answer otherwise.
         drop(completion);
-        return Ok(refuse_sequence(cx, header, *status));
+        return Ok(refuse_sequence(cx, header, status));
     }
     reply.finish(&mut w, status);
     completion.complete(admitted.cache.then_some(&w));
@@ -112,12 +112,13 @@ async fn in_session(
 }
 
 /// The reply to a compound whose SEQUENCE is refused: the client's slot is as before.
-fn refuse_sequence(cx: &Context, header: &CompoundHeader, status: Nfsstat4) -> Writer {
+fn refuse_sequence(cx: &mut Context, header: &CompoundHeader, status: Nfsstat4) -> Writer {
     let mut w = Writer::new();
     let mut reply = ReplyWriter::begin(&mut w, &header.tag);
     reply.op_status(&mut w, Op::Sequence.as_u32(), status);
     reply.finish(&mut w, status);
     cx.server.metrics.operation(Op::Sequence.name(), status.name(), 0.0);
+    cx.put_off = status == Nfsstat4::Delay;
     w
 }
 

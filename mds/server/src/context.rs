@@ -101,9 +101,19 @@ pub(crate) struct Context {
     /// What SEQUENCE is answered instead of the compound: it cannot be known here what became of a command, or the request is not
     /// this node's (docs/protocol/sessions.md §4).
     pub(crate) disowned: OnceLock<Nfsstat4>,
+    /// SEQUENCE was answered with DELAY.
+    pub(crate) put_off: bool,
 }
 
 impl Context {
+    /// As it was before the request was looked at.
+    pub(crate) fn rewind(&mut self) {
+        self.session = None;
+        (self.operation, self.operation_count, self.minor_version) = (0, 0, 0);
+        (self.current, self.current_stateid, self.saved, self.saved_stateid) = (None, None, None, None);
+        (self.disowned, self.put_off) = (OnceLock::new(), false);
+    }
+
     /// The current filehandle.
     ///
     /// # Errors

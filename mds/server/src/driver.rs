@@ -21,6 +21,8 @@ use wire_nfs::control::ClusterKey;
 use wire_nfs::control::heartbeat::Usage;
 use wire_nfs::v4::Verifier;
 
+use crate::addresses::ServiceAddresses;
+use crate::addresses::drive::{self, Service};
 use crate::control_service::{ControlService, RECORD_BYTES_MAX};
 use crate::data_servers::{DataServers, Known};
 use crate::export::{Export, Exports};
@@ -59,6 +61,8 @@ pub struct MdsConfig {
     pub members: Vec<(u64, String)>,
     /// Control addresses of replicas, as far as they are known: whoever asks one that does not lead is told that of the leader.
     pub controls: Vec<(u64, String)>,
+    /// Addresses that follow the leader, if there are any. Connections at them are taken only where NFS listens at all addresses.
+    pub service: Option<ServiceAddresses>,
 }
 
 /// Why a metadata server does not start.
@@ -158,6 +162,7 @@ impl MetadataServer {
             tokio::spawn(seal::mend::drive(Arc::clone(&server))),
             tokio::spawn(seal::presence::drive(Arc::clone(&server))),
             tokio::spawn(balance::drive(Arc::clone(&server))),
+            tokio::spawn(drive::drive(Arc::clone(&server))),
         ];
         Ok(Self { server, nfs, control, tasks, thread: None })
     }
@@ -217,6 +222,7 @@ impl MetadataServer {
             node: shard.id,
             leader: shard.leader,
             members: server.members.clone(),
+            service_addresses: service_addresses(server, shard.leader),
             applied_index: shard.applied_index,
             shards: ShardsStatus {
                 all: node.shards,
@@ -273,6 +279,16 @@ impl MetadataServer {
 
     /// Stops: no new requests, running ones end, everything is durable.
     pub async fn stop(&self) {
+        // In this order: clients hear nothing, and the next leader wakes them up.
+        if let Some(service) = &self.server.service {
+            service.leave().await;
+        }
+        if 1 < self.server.members.len()
+            && self.server.shards.is_leader()
+            && !self.server.shards.hand_over().await
+        {
+            tracing::warn!("no other replica took the lead over");
+        }
         self.nfs.shutdown().await;
         self.control.shutdown().await;
         for task in &self.tasks {
@@ -280,6 +296,14 @@ impl MetadataServer {
         }
         self.server.shards.stop().await;
     }
+}
+
+/// Which service address is at which replica, as far as it can be told from here.
+fn service_addresses(server: &Server, leader: Option<u64>) -> Vec<(String, Option<u64>)> {
+    let places = server.service.as_ref().map(Service::places).unwrap_or_default();
+    let own = server.shards.status().id;
+    let at = |here| if here { Some(own) } else { leader.filter(|leader| *leader != own) };
+    places.into_iter().map(|(address, here)| (address.to_string(), at(here))).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -397,6 +421,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         movers: crate::server::Movers::default(),
         members: config.members.clone(),
         controls: config.controls.iter().cloned().collect(),
+        service: config.service.clone().map(Service::new),
         shards: Shards::new(env.clone(), shard, config.members.len()),
         env,
     })

@@ -7,6 +7,8 @@
 //! Spec: RFC 8881 §2.10; docs/protocol/sessions.md §3.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,10 +48,21 @@ impl Front {
         }
     }
 
-    /// Remembers a connection, for callbacks.
-    pub(crate) fn seen(&self, connection: &Connection) {
-        let mut connections = self.connections.lock();
-        connections.entry(connection.id()).or_insert_with(|| connection.clone());
+    /// Remembers a connection, for callbacks; whether it is a new one.
+    pub(crate) fn seen(&self, connection: &Connection) -> bool {
+        match self.connections.lock().entry(connection.id()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert(connection.clone());
+                true
+            }
+        }
+    }
+
+    /// Both ends of each connection that was heard of: ours, and the client's.
+    #[must_use]
+    pub(crate) fn ends(&self) -> Vec<(SocketAddr, SocketAddr)> {
+        self.connections.lock().values().map(|one| (one.local(), one.peer())).collect()
     }
 
     /// The connection a callback may use.

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod addresses;
 mod admin;
 mod adopt;
 mod attr;
@@ -47,4 +48,5 @@ mod status;
 mod stripes;
 mod work;
 
+pub use addresses::ServiceAddresses;
 pub use driver::{MdsConfig, MetadataServer, StartError};

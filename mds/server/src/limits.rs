@@ -6,6 +6,27 @@ pub const COMPOUND_OPERATIONS_MAX: u32 = 64;
 pub const REQUEST_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// Largest READ or WRITE served in band, and the transfer size told to clients.
 pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+/// How often it is looked whether service addresses belong here; news of an election come at once.
+pub const ADDRESS_LOOK_MS: u64 = 50;
+/// How often it is looked whether those that should be here still are.
+pub const ADDRESS_PRESENT_MS: u64 = 250;
+/// When the network is told of an address, counted from when it was taken. Neighbours on Linux ignore news within a second of the last
+/// (`locktime`), and some of it may be lost.
+pub const ADDRESS_ANNOUNCED_AT_MS: [u64; 7] = [0, 50, 150, 400, 1_100, 2_200, 4_000];
+/// An address goes by itself after so long, unless it is renewed: nothing stays where everything has died.
+pub const ADDRESS_VALID_S: u32 = 5;
+/// How often it is renewed.
+pub const ADDRESS_RENEW_MS: u64 = 1_000;
+/// A process that was silent for so long loses its addresses: by then another one may lead.
+pub const ADDRESS_LEASE_MS: u32 = 1_000;
+/// How long a new leader waits for its read barrier before it looks again whether it leads.
+pub const ADDRESS_BARRIER_MS_MAX: u64 = 500;
+/// For so long after it took over, a leader counts clients of the one before as its own when it tells the other members.
+pub const CALLERS_KEPT_MS: u64 = 30_000;
+/// Between two attempts at a request that this node can neither answer nor refuse now.
+pub const PUT_OFF_MS: u64 = 20;
+/// How long it tries.
+pub const PUT_OFF_MS_MAX: u64 = 10_000;
 /// Client connections at once.
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Requests of one connection that run at the same time.

@@ -8,6 +8,7 @@ pub(crate) mod shards;
 
 use std::sync::atomic::AtomicU64;
 
+use env::ServiceAddress;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -31,6 +32,16 @@ struct OperationLabels {
 struct LatencyLabels {
     role: &'static str,
     op: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AddressLabels {
+    address: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ReclaimLabels {
+    what: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -72,6 +83,8 @@ pub(crate) struct Metrics {
     extents_degraded: Gauge<u64, AtomicU64>,
     extents_filling: Gauge<u64, AtomicU64>,
     extents_unserved: Gauge<u64, AtomicU64>,
+    addresses: Family<AddressLabels, Gauge<u64, AtomicU64>>,
+    reclaims: Family<ReclaimLabels, Counter>,
     sealing: SealingMetrics,
 }
 
@@ -104,6 +117,8 @@ impl Metrics {
             extents_degraded: Gauge::default(),
             extents_filling: Gauge::default(),
             extents_unserved: Gauge::default(),
+            addresses: Family::default(),
+            reclaims: Family::default(),
             sealing: SealingMetrics::new(registry),
         };
         metrics.register(registry, &data_bytes);
@@ -133,6 +148,10 @@ impl Metrics {
         );
         registry.register("shoal_layouts_out", "Files with a layout, by client", m.layouts_out.clone());
         registry.register("shoal_clients", "Clients with a lease", m.clients.clone());
+        let what = "Service addresses of the cluster; 1: it is at this replica";
+        registry.register("shoal_service_address", what, m.addresses.clone());
+        let what = "Opens and locks that clients asked for anew as after a restart that lost them";
+        registry.register("shoal_reclaims", what, m.reclaims.clone());
         registry.register("shoal_replays", "Requests answered from a reply cache", m.replays.clone());
         registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
         let what = "Times a client was asked to give back layouts of its choice";
@@ -212,6 +231,19 @@ impl Metrics {
     /// A request was answered from the reply cache.
     pub(crate) fn replayed(&self) {
         self.replays.inc();
+    }
+
+    /// Which service addresses are here.
+    pub(crate) fn set_addresses(&self, places: impl Iterator<Item = (ServiceAddress, bool)>) {
+        for (address, here) in places {
+            let labels = AddressLabels { address: address.ip.to_string() };
+            self.addresses.get_or_create(&labels).set(u64::from(here));
+        }
+    }
+
+    /// A client reclaims what it held: "open" or "lock".
+    pub(crate) fn reclaimed(&self, what: &'static str) {
+        self.reclaims.get_or_create(&ReclaimLabels { what }).inc();
     }
 
     /// A client was asked to give back layouts of its choice.

@@ -14,6 +14,9 @@ pub struct Status {
     pub leader: Option<u64>,
     /// All replicas: number and address.
     pub members: Vec<(u64, String)>,
+    /// Service addresses, and the replica that has each, if that is known.
+    #[serde(default)]
+    pub service_addresses: Vec<(String, Option<u64>)>,
     /// Last applied log entry.
     pub applied_index: u64,
     /// Shards of the cluster, and what this node has to do with them.

@@ -17,6 +17,7 @@ use wire_nfs::control::Refusal;
 use wire_nfs::v4::attr::Fsid;
 use wire_nfs::v4::{Filehandle, Nfsstat4, Verifier};
 
+use crate::addresses::drive::Service;
 use crate::attr::FileSystemFacts;
 use crate::balance::Balancing;
 use crate::copies::Copies;
@@ -135,6 +136,8 @@ pub(crate) struct Server {
     pub(crate) movers: Movers,
     /// All replicas: number and address; empty if this one is alone.
     pub(crate) members: Vec<(u64, String)>,
+    /// Service addresses, if there are any.
+    pub(crate) service: Option<Service>,
     /// Control addresses of replicas, as far as they are known.
     pub(crate) controls: BTreeMap<u64, String>,
 }

@@ -14,6 +14,7 @@ use wire_rpc::{
 
 use crate::compound;
 use crate::context::Context;
+use crate::limits::{PUT_OFF_MS, PUT_OFF_MS_MAX};
 use crate::server::Server;
 
 /// NFS (RFC 8881 §16).
@@ -51,7 +52,9 @@ impl Service for NfsService {
             NULL => answer(accepted_success(xid)),
             COMPOUND => match identity(&call.header.credential) {
                 Some((caller, principal)) => {
-                    self.server.front.seen(connection);
+                    if self.server.front.seen(connection) {
+                        self.connections_changed();
+                    }
                     let context = self.context(&call, connection.clone(), caller, principal);
                     Box::pin(run(xid, context, call.args))
                 }
@@ -63,10 +66,17 @@ impl Service for NfsService {
 
     fn closed(&self, connection_id: u64) {
         self.server.front.closed(connection_id);
+        self.connections_changed();
     }
 }
 
 impl NfsService {
+    fn connections_changed(&self) {
+        if let Some(service) = &self.server.service {
+            service.changed.notify_one();
+        }
+    }
+
     fn context(&self, call: &Call, connection: Connection, caller: Caller, principal: Vec<u8>) -> Context {
         Context {
             server: Arc::clone(&self.server),
@@ -84,19 +94,38 @@ impl NfsService {
             saved: None,
             saved_stateid: None,
             disowned: std::sync::OnceLock::new(),
+            put_off: false,
         }
     }
 }
 
 async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
-    match compound::run(&mut context, args).await {
-        Ok(body) => {
+    let began_ms = context.server.now_ms();
+    loop {
+        let Ok(body) = compound::run(&mut context, args.clone()).await else {
+            return Answer::Reply(garbage_args(xid));
+        };
+        if !context.put_off || !may_come_back(&context, began_ms) {
             let mut reply = accepted_success(xid);
             reply.append(body);
-            Answer::Reply(reply)
+            return Answer::Reply(reply);
         }
-        Err(_) => Answer::Reply(garbage_args(xid)),
+        context.server.env.clock.sleep_ms(PUT_OFF_MS).await;
+        if !context.connection.is_open() {
+            return Answer::None;
+        }
+        context.rewind();
     }
+}
+
+/// Whether a request that would be put off as a whole is better kept, and run again as if the client had resent it.
+///
+/// QUIRK(linux): a client whose SEQUENCE is answered with DELAY waits for 15 s (`lab failover`). At a service address either this node can
+/// answer in a moment, or the address goes to one that can, and the client resends on a new connection.
+fn may_come_back(context: &Context, began_ms: u64) -> bool {
+    let service = context.server.service.as_ref();
+    service.is_some_and(|service| service.has(context.connection.local().ip()))
+        && context.server.now_ms() < began_ms + PUT_OFF_MS_MAX
 }
 
 /// The user behind a credential, and the principal as bytes. `None` for flavours that are not spoken.

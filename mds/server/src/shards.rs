@@ -21,7 +21,7 @@ use mds_namespace::{Ino, StoreError};
 use mds_shard::command::client::RemovedClient;
 use mds_shard::command::governor::{ForgetClient, ForgetSession};
 use mds_shard::command::session::SlotMark;
-use mds_shard::{Command, Node, Origin, Outcome, ProposeError, Refusal, Shard, StateView, Status, key};
+use mds_shard::{Caller, Command, Origin, Outcome, ProposeError, Refusal, Shard, StateView, Status, key};
 use parking_lot::{Mutex, RwLock};
 
 use locks::{Guard, InodeLocks};
@@ -80,11 +80,6 @@ impl Shards {
 
     fn first(&self) -> &Shard {
         &self.inner.all[0]
-    }
-
-    /// The node that has them.
-    pub(crate) fn node(&self) -> Option<&Node> {
-        self.first().node()
     }
 
     fn is_one(&self) -> bool {
@@ -164,6 +159,37 @@ impl Shards {
     #[must_use]
     pub(crate) fn leader(&self) -> Option<(u64, String)> {
         self.first().leader()
+    }
+
+    /// The node that all shards are of, if they were started as one.
+    pub(crate) fn node(&self) -> Option<&mds_shard::Node> {
+        self.first().node()
+    }
+
+    /// See [`Shard::leader_changed`]; of shard 0.
+    pub(crate) async fn leader_changed(&self) {
+        self.first().leader_changed().await;
+    }
+
+    /// See [`Shard::hand_over`]; of shard 0.
+    pub(crate) async fn hand_over(&self) -> bool {
+        self.first().hand_over().await
+    }
+
+    /// See [`Shard::tell_callers`].
+    pub(crate) fn tell_callers(&self, term: u64, callers: Vec<Caller>) {
+        self.first().tell_callers(term, callers);
+    }
+
+    /// See [`Shard::stop_telling_callers`].
+    pub(crate) fn stop_telling_callers(&self) {
+        self.first().stop_telling_callers();
+    }
+
+    /// See [`Shard::callers`].
+    #[must_use]
+    pub(crate) fn callers(&self) -> Vec<Caller> {
+        self.first().callers()
     }
 
     /// How shard 0 is.

@@ -151,6 +151,7 @@ async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, 
         node: 1,
         members: Vec::new(),
         controls: Vec::new(),
+        service: None,
     };
     let metadata = MetadataServer::start(env.clone(), config, &mut Registry::default()).await;
     let metadata = metadata.expect("the metadata server starts");

@@ -17,6 +17,7 @@ use crate::status;
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     if args.reclaim {
+        cx.server.metrics.reclaimed("lock");
         // Locks outlive every restart here, so there is never one to reclaim.
         return Err(Nfsstat4::NoGrace.into());
     }

@@ -28,6 +28,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let creates = matches!(args.how, OpenHow::Create(_));
     let writes = access & share::ACCESS_WRITE != 0;
     let caller = if creates || writes { cx.writer_at(at)? } else { cx.caller_at(at)? };
+    if matches!(args.claim, Claim::Previous(_)) {
+        cx.server.metrics.reclaimed("open");
+    }
     let (target, attrs_set) = target(at, &args.claim, &args.how)?;
     let open = Open {
         client: cx.client()?,

@@ -11,7 +11,7 @@ use env::os::OsClock;
 use env_transport::{Limits, RpcClient};
 use mds_server::export::Export;
 use mds_server::server::Settings;
-use mds_server::{MdsConfig, MetadataServer};
+use mds_server::{MdsConfig, MetadataServer, ServiceAddresses};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::v4::compound::{ReplyHeader, RequestWriter, decode_op_reply};
@@ -31,6 +31,7 @@ pub(crate) struct Rig {
     pub(crate) directory: tempfile::TempDir,
     exports: Vec<Export>,
     shards: u32,
+    service: Option<ServiceAddresses>,
 }
 
 impl Rig {
@@ -43,7 +44,16 @@ impl Rig {
         Self::with(exports, 1).await
     }
 
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
+    pub(crate) async fn with_service(service: ServiceAddresses) -> Self {
+        Self::made(vec![Export::everything()], 1, Some(service)).await
+    }
+
     pub(crate) async fn with(exports: Vec<Export>, shards: u32) -> Self {
+        Self::made(exports, shards, None).await
+    }
+
+    async fn made(exports: Vec<Export>, shards: u32, service: Option<ServiceAddresses>) -> Self {
         let env = Env {
             clock: Arc::new(OsClock::new()),
             entropy: Arc::new(SeededEntropy::new(7)),
@@ -51,7 +61,7 @@ impl Rig {
             net: Arc::new(MemoryNet::new()),
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut rig = Self { env, server: None, directory, exports, shards };
+        let mut rig = Self { env, server: None, directory, exports, shards, service };
         rig.restart().await;
         rig
     }
@@ -71,6 +81,7 @@ impl Rig {
             node: 1,
             members: Vec::new(),
             controls: Vec::new(),
+            service: self.service.clone(),
         };
         let _: &Path = config.dir.as_path();
         let server = MetadataServer::start(self.env.clone(), config, &mut Registry::default()).await;

@@ -219,6 +219,7 @@ impl Fleet {
             node: 1,
             members: Vec::new(),
             controls: Vec::new(),
+            service: None,
         };
         let store = Arc::new(MemStore::new());
         let metadata =

@@ -1,0 +1,72 @@
+//! Service addresses of a metadata server: taken when it leads, announced, given up in silence when it stops.
+
+#[allow(dead_code, reason = "what the other programs use of it")]
+mod rig;
+
+use std::sync::Arc;
+
+use env::memory::{MemoryAddresses, Said};
+use env::{Addresses, ServiceAddress};
+use mds_server::ServiceAddresses;
+use rig::Rig;
+
+fn own() -> ServiceAddress {
+    "192.0.2.1/24".parse().expect("an address")
+}
+
+/// Waits until something was done.
+async fn wait(rig: &Rig, addresses: &MemoryAddresses, what: Said) -> Vec<Said> {
+    let mut said = Vec::new();
+    for _ in 0..1_000 {
+        said.extend(addresses.said());
+        if said.contains(&what) {
+            return said;
+        }
+        rig.env.clock.sleep_ms(10).await;
+    }
+    panic!("{what:?} was not done: {said:?}");
+}
+
+#[tokio::test]
+async fn the_leader_has_the_addresses_until_it_stops() {
+    let addresses = MemoryAddresses::default();
+    let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(addresses.clone()) };
+    let mut rig = Rig::with_service(service).await;
+    let said = wait(&rig, &addresses, Said::Announced(own())).await;
+    assert_eq!(said[..2], [Said::Added(own()), Said::Announced(own())]);
+    let server = rig.server.as_ref().expect("it runs");
+    // The status follows the act by a moment.
+    for _ in 0..100 {
+        if addresses.lease_ms() != 0 {
+            break;
+        }
+        rig.env.clock.sleep_ms(10).await;
+    }
+    assert_ne!(addresses.lease_ms(), 0, "the guard knows that it lives");
+    assert_eq!(server.status().service_addresses, [(own().to_string(), Some(1))]);
+    // A client that is connected to the address is served, and keeps its session through a restart.
+    let mut client = rig.client(b"client").await;
+    let _ = addresses.said();
+    rig.restart().await;
+    let said = addresses.said();
+    let at = |what| said.iter().position(|one| *one == what);
+    let (gone, ended) = (at(Said::Removed(own())), at(Said::Ended(own().ip)));
+    assert!(gone.is_some() && gone < ended, "first the address goes, then its connections: {said:?}");
+    client.compound(|_| {}).await.ok(0);
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_taken_or_is_lost_is_tried_again() {
+    let addresses = MemoryAddresses::default();
+    addresses.refuse(true);
+    let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(addresses.clone()) };
+    let rig = Rig::with_service(service).await;
+    rig.env.clock.sleep_ms(200).await;
+    assert!(!addresses.said().contains(&Said::Added(own())));
+    addresses.refuse(false);
+    wait(&rig, &addresses, Said::Announced(own())).await;
+    // Somebody takes it away.
+    addresses.remove(own()).expect("it is there");
+    let _ = addresses.said();
+    wait(&rig, &addresses, Said::Added(own())).await;
+}
