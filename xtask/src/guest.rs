@@ -9,6 +9,7 @@ mod files;
 mod lock;
 mod mapping;
 mod overwrite;
+mod steady;
 mod timed;
 mod verifier;
 
@@ -40,6 +41,14 @@ pub(crate) enum GuestOp {
     Mapping { file: PathBuf },
     /// Takes an fcntl write lock on bytes START..START+LENGTH of FILE and holds it.
     Lock(lock::Lock),
+    /// Makes, renames and removes a small file in DIR every 10 ms until STOP exists; prints acts and the longest, milliseconds.
+    Gaps { dir: PathBuf, stop: PathBuf },
+    /// Holds files in DIR open and locked, and uses them, until STOP exists; makes READY when it has them.
+    Hold { dir: PathBuf, ready: PathBuf, stop: PathBuf },
+    /// Tries to get the locks of `hold` until STOP exists; fails if it gets one.
+    Contend { dir: PathBuf, stop: PathBuf },
+    /// Gets the locks of `hold`, which has let go of them.
+    Obtain { dir: PathBuf },
     /// Writes FILE over, block by block in order, again and again, until the file STOP exists.
     Overwrite { file: PathBuf, stop: PathBuf },
     /// Reads FILE again and again for some seconds while `overwrite` runs elsewhere.
@@ -74,6 +83,10 @@ impl GuestOp {
             Self::Direct { file } => direct::exercise(&file),
             Self::Mapping { file } => mapping::exercise(&file),
             Self::Lock(lock) => lock.hold(),
+            Self::Gaps { dir, stop } => steady::gaps(&dir, &stop),
+            Self::Hold { dir, ready, stop } => steady::hold(&dir, &ready, &stop),
+            Self::Contend { dir, stop } => steady::contend(&dir, &stop),
+            Self::Obtain { dir } => steady::obtain(&dir),
             Self::Overwrite { file, stop } => overwrite::overwrite(&file, &stop),
             Self::Watch { file, seconds } => overwrite::watch(&file, seconds),
             Self::TimeWrite { file, bytes } => timed::write(&file, bytes),

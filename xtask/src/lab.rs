@@ -11,6 +11,7 @@ mod degraded;
 mod drain;
 mod ds_failover;
 mod ec;
+mod failover;
 mod guest;
 mod kernels;
 mod long;
@@ -51,6 +52,8 @@ enum Group {
     Crash,
     /// A data server killed under fio, its disk lost as well.
     DsFailover,
+    /// The metadata server that clients are mounted from killed, cut off, or stopped, under programs that hold locks.
+    Failover,
     /// Data servers are emptied under a client that writes, removed and replaced.
     Drain,
     /// A sealed file is read while its home and backups are dead.
@@ -80,7 +83,7 @@ pub(crate) struct Lab {
     /// 6.1, 6.12, 7.2 or all.
     #[arg(long, default_value = DEFAULT_KERNEL)]
     kernel: String,
-    /// How often the crash and ds-failover scenarios kill.
+    /// How often the crash, ds-failover and failover scenarios kill.
     #[arg(long, default_value_t = 10)]
     rounds: u32,
     /// Only scenarios whose name holds this; may be given again.
@@ -165,6 +168,7 @@ impl Lab {
             Group::Crash => crash::SCENARIOS,
             Group::DsFailover => ds_failover::SCENARIOS,
             Group::Degraded => degraded::SCENARIOS,
+            Group::Failover => failover::SCENARIOS,
             Group::Drain => drain::SCENARIOS,
             Group::Rebalance => rebalance::SCENARIOS,
             Group::Ec => ec::SCENARIOS,

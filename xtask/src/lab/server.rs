@@ -6,6 +6,7 @@
 mod ganesha;
 pub(in crate::lab) mod gluster;
 mod knfsd;
+pub(in crate::lab) mod replicas;
 pub(in crate::lab) mod shoal;
 
 use std::net::TcpStream;
@@ -57,6 +58,8 @@ pub(crate) enum Kind {
     ShoalGrowing,
     /// A metadata server and four data servers, a process each, whose export has four stripes.
     ShoalStriped,
+    /// Three metadata servers with a service address and three data servers, each in a network namespace of its own.
+    ShoalReplicas,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
     Knfsd,
     /// The same without layouts.
@@ -100,6 +103,7 @@ impl Kind {
             Self::ShoalUnsealed => "shoal-unsealed",
             Self::ShoalGrowing => "shoal-growing",
             Self::ShoalStriped => "shoal-striped",
+            Self::ShoalReplicas => "shoal-replicas",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
             Self::Ganesha => "ganesha",
@@ -122,7 +126,7 @@ impl Kind {
 
     /// Whether it is this project's.
     pub(crate) fn is_ours(self) -> bool {
-        self.arrangement().is_some()
+        self.arrangement().is_some() || self == Self::ShoalReplicas
     }
 
     /// How ours are arranged.
@@ -145,7 +149,8 @@ impl Kind {
             Self::ShoalStriped => {
                 Some(Arrangement { split: true, data_servers: 4, options: STRIPED, ..whole })
             }
-            Self::Knfsd
+            Self::ShoalReplicas
+            | Self::Knfsd
             | Self::KnfsdPlain
             | Self::Ganesha
             | Self::GaneshaDurable
@@ -175,6 +180,7 @@ pub(crate) struct Setup {
 #[derive(Debug)]
 pub(crate) enum Server {
     Shoal(shoal::Shoal),
+    Replicas(replicas::Replicas),
     Knfsd(knfsd::Knfsd),
     Ganesha(ganesha::Ganesha),
     Gluster(gluster::Gluster),
@@ -193,6 +199,7 @@ impl Server {
             return shoal::Shoal::start(setup, arrangement).map(Self::Shoal);
         }
         Ok(match kind {
+            Kind::ShoalReplicas => Self::Replicas(replicas::Replicas::start(setup)?),
             Kind::Knfsd => Self::Knfsd(knfsd::Knfsd::start(setup, true)?),
             Kind::KnfsdPlain => Self::Knfsd(knfsd::Knfsd::start(setup, false)?),
             Kind::Ganesha => Self::Ganesha(ganesha::Ganesha::start(setup, Export::Folder)?),
@@ -207,6 +214,7 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         match self {
             Self::Shoal(server) => server.kill(),
+            Self::Replicas(server) => server.kill(),
             Self::Knfsd(server) => server.guest.kill(),
             Self::Ganesha(server) => server.kill(),
             Self::Gluster(server) => server.kill(),
@@ -222,7 +230,9 @@ impl Server {
         match self {
             Self::Shoal(server) => server.kill_data_server(number),
             Self::Gluster(server) => server.kill_brick(number)?,
-            Self::Knfsd(_) | Self::Ganesha(_) | Self::Ended => bail!("this server is one process"),
+            Self::Replicas(_) | Self::Knfsd(_) | Self::Ganesha(_) | Self::Ended => {
+                bail!("this server has no data server to lose")
+            }
         }
         Ok(())
     }
@@ -234,6 +244,7 @@ impl Server {
     pub(crate) fn resume(&mut self) -> Result<()> {
         match self {
             Self::Shoal(server) => server.resume(),
+            Self::Replicas(server) => server.resume(),
             Self::Knfsd(server) => server.resume(),
             Self::Ganesha(server) => server.resume(),
             Self::Gluster(server) => server.resume(),
@@ -248,6 +259,7 @@ impl Server {
     pub(crate) fn metrics(&self) -> Result<Option<Metrics>> {
         match self {
             Self::Shoal(server) => server.metrics().map(Some),
+            Self::Replicas(server) => server.metrics().map(Some),
             Self::Knfsd(_) | Self::Ganesha(_) | Self::Gluster(_) | Self::Ended => Ok(None),
         }
     }
@@ -256,6 +268,7 @@ impl Server {
     pub(crate) fn data_addresses(&self) -> &'static [&'static str] {
         match self {
             Self::Shoal(server) => server.data_addresses(),
+            Self::Replicas(_) => replicas::Replicas::data_addresses(),
             Self::Knfsd(_) | Self::Ganesha(_) | Self::Gluster(_) | Self::Ended => &[],
         }
     }
@@ -264,6 +277,7 @@ impl Server {
     pub(crate) fn processes(&self) -> Vec<u32> {
         match self {
             Self::Shoal(server) => server.process_ids(),
+            Self::Replicas(server) => server.process_ids(),
             Self::Knfsd(server) => vec![server.guest.process_id()],
             Self::Ganesha(server) => server.process_id().into_iter().collect(),
             Self::Gluster(server) => server.process_ids(),
@@ -275,6 +289,7 @@ impl Server {
     pub(crate) fn log(&self) -> PathBuf {
         match self {
             Self::Shoal(server) => server.log(),
+            Self::Replicas(server) => server.log(),
             Self::Knfsd(server) => server.log(),
             Self::Ganesha(server) => server.log(),
             Self::Gluster(server) => server.log(),

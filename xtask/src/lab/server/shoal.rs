@@ -203,8 +203,8 @@ impl Shoal {
     }
 }
 
-fn read_metrics(address: &str) -> Result<String> {
-    read_metrics_at(format!("{address}:{METRICS_PORT}").parse()?)
+pub(super) fn read_metrics(address: &str) -> Result<String> {
+    read_page(address, "/metrics")
 }
 
 /// What a metrics port says.
@@ -212,10 +212,20 @@ fn read_metrics(address: &str) -> Result<String> {
 /// # Errors
 /// If nobody answers there, or says that it cannot.
 pub(crate) fn read_metrics_at(target: SocketAddr) -> Result<String> {
+    read_page_at(target, "/metrics")
+}
+
+/// A page of a server's metrics port.
+pub(super) fn read_page(address: &str, path: &str) -> Result<String> {
+    read_page_at(format!("{address}:{METRICS_PORT}").parse()?, path)
+}
+
+fn read_page_at(target: SocketAddr, path: &str) -> Result<String> {
     let mut stream =
         TcpStream::connect_timeout(&target, Duration::from_secs(5)).context("no metrics port")?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: shoal\r\nConnection: close\r\n\r\n")?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: shoal\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     let (head, body) = text.split_once("\r\n\r\n").context("the metrics port speaks no HTTP")?;

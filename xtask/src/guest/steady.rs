@@ -1,0 +1,155 @@
+//! Programs that run on while servers die: one that times small acts, one that holds files open and locked, one that tries to get
+//! those locks. Each runs until a file exists, and fails at the first error that it sees.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Between two acts of `gaps`.
+const ACT_PAUSE: Duration = Duration::from_millis(10);
+/// Between two looks of the others.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+const HELD_FILES: usize = 20;
+const LOCK_BYTES: i64 = 100;
+/// Of the large file: more than metadata servers keep.
+const LARGE_BLOCK_BYTES: usize = 64 << 10;
+const LARGE_BLOCKS: u64 = 64;
+
+/// Small metadata acts and fsyncs, one after another, and beside them blocks that data servers get; prints how many of the former, the
+/// longest, and the longest of the others, in milliseconds.
+pub(super) fn gaps(dir: &Path, stop: &Path) -> Result<()> {
+    let blocks = std::thread::scope(|scope| {
+        let blocks = scope.spawn(|| blocks(&dir.join("blocks"), stop));
+        small_acts(dir, stop)?;
+        blocks.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?
+    })?;
+    println!("{}", blocks.as_millis());
+    Ok(())
+}
+
+/// Writes and flushes a block of a file that is too large to live with the metadata; the longest time that took.
+fn blocks(path: &Path, stop: &Path) -> Result<Duration> {
+    let file = File::create(path).context("create of a large file")?;
+    let (block, mut longest) = (vec![7_u8; LARGE_BLOCK_BYTES], Duration::ZERO);
+    let mut at = 0;
+    while !stop.exists() {
+        let began = Instant::now();
+        file.write_all_at(&block, at % LARGE_BLOCKS * LARGE_BLOCK_BYTES as u64)
+            .context("write of a block")?;
+        file.sync_all().context("fsync of a block")?;
+        longest = longest.max(began.elapsed());
+        at += 1;
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    Ok(longest)
+}
+
+fn small_acts(dir: &Path, stop: &Path) -> Result<()> {
+    let (old, new) = (dir.join("gap"), dir.join("gap-moved"));
+    let (mut acts, mut longest) = (0_u64, Duration::ZERO);
+    while !stop.exists() {
+        let began = Instant::now();
+        match acts % 4 {
+            0 => {
+                let file = File::create(&old).context("create")?;
+                file.write_all_at(&acts.to_be_bytes(), 0).context("write")?;
+                file.sync_all().context("fsync")?;
+            }
+            1 => std::fs::rename(&old, &new).context("rename")?,
+            2 => {
+                let file = File::options().write(true).open(&new).context("open")?;
+                file.write_all_at(&acts.to_be_bytes(), 8).context("write again")?;
+                file.sync_all().context("fsync again")?;
+            }
+            _ => std::fs::remove_file(&new).context("unlink")?,
+        }
+        longest = longest.max(began.elapsed());
+        acts += 1;
+        std::thread::sleep(ACT_PAUSE);
+    }
+    println!("{acts} {}", longest.as_millis());
+    Ok(())
+}
+
+/// Keeps files open and locked, one of them unlinked, and writes and reads them through the descriptors it had from the start.
+pub(super) fn hold(dir: &Path, ready: &Path, stop: &Path) -> Result<()> {
+    let open = |at: usize| {
+        File::options().read(true).write(true).create(true).truncate(true).open(held(dir, at)).context("open")
+    };
+    let files: Vec<File> = (0..HELD_FILES).map(open).collect::<Result<_>>()?;
+    for file in &files {
+        ensure!(lock(file)?, "somebody has a lock already");
+    }
+    let unlinked = File::options().read(true).write(true).create_new(true).open(dir.join("unlinked"))?;
+    std::fs::remove_file(dir.join("unlinked"))?;
+    File::create(ready)?;
+    let mut looks = 0_u64;
+    while !stop.exists() {
+        let at = usize::try_from(looks)? % HELD_FILES;
+        for file in [&files[at], &unlinked] {
+            file.write_all_at(&looks.to_be_bytes(), 0).context("write through an old descriptor")?;
+            file.sync_all().context("fsync through an old descriptor")?;
+            let mut back = [0; 8];
+            file.read_exact_at(&mut back, 0).context("read through an old descriptor")?;
+            ensure!(back == looks.to_be_bytes(), "something else was written");
+        }
+        looks += 1;
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    println!("{looks}");
+    Ok(())
+}
+
+/// Tries to get what `hold` has; prints how often it was refused.
+pub(super) fn contend(dir: &Path, stop: &Path) -> Result<()> {
+    let open = |at: usize| File::options().read(true).write(true).open(held(dir, at)).context("open");
+    let files: Vec<File> = (0..HELD_FILES).map(open).collect::<Result<_>>()?;
+    let mut refused = 0_u64;
+    while !stop.exists() {
+        for (at, file) in files.iter().enumerate() {
+            ensure!(!lock(file)?, "LOST: the lock of file {at} was given to a second client");
+            refused += 1;
+        }
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    println!("{refused}");
+    Ok(())
+}
+
+/// Gets all of them at once; they were let go.
+pub(super) fn obtain(dir: &Path) -> Result<()> {
+    for at in 0..HELD_FILES {
+        let file = File::options().read(true).write(true).open(held(dir, at))?;
+        ensure!(lock(&file)?, "the lock of file {at} is still held");
+    }
+    println!("{HELD_FILES}");
+    Ok(())
+}
+
+fn held(dir: &Path, at: usize) -> PathBuf {
+    dir.join(format!("held-{at}"))
+}
+
+/// Takes a write lock on the first bytes; false if somebody else has one.
+fn lock(file: &File) -> Result<bool> {
+    let request = libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: LOCK_BYTES,
+        l_pid: 0,
+    };
+    // SAFETY: the descriptor is open and the request outlives the call, which only reads it.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &raw const request) } == 0 {
+        return Ok(true);
+    }
+    let error = std::io::Error::last_os_error();
+    match error.raw_os_error() {
+        Some(libc::EAGAIN | libc::EACCES) => Ok(false),
+        _ => bail!("fcntl: {error}"),
+    }
+}

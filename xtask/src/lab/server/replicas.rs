@@ -1,0 +1,242 @@
+//! Three metadata servers and three data servers, each a process in a network namespace of its own, with a service address that follows
+//! the leader.
+//!
+//! INVARIANT: a node's only way to anybody is its link to the bridge.
+
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::shoal::read_metrics;
+use super::{Setup, wait_for_port};
+use crate::lab::metrics::Metrics;
+use crate::lab::network::{self, Node};
+use crate::process;
+
+/// Metadata servers, and as many data servers.
+pub(crate) const NODES: usize = 3;
+const METADATA: [&str; NODES] = ["10.77.0.21", "10.77.0.22", "10.77.0.23"];
+const DATA: [&str; NODES] = ["10.77.0.11", "10.77.0.12", "10.77.0.13"];
+const METRICS_PORT: u16 = 9049;
+const CONFIG: &str = include_str!("../../../../conformance/lab/shoal.toml");
+/// A leader is there by then, whatever has just died.
+const LEADER_SECONDS_MAX: u64 = 30;
+
+/// The six processes.
+#[derive(Debug)]
+pub(crate) struct Replicas {
+    setup: Setup,
+    metadata: Vec<Option<Child>>,
+    data: Vec<Option<Child>>,
+    nodes: Vec<Node>,
+}
+
+impl Replicas {
+    pub(super) fn start(setup: Setup) -> Result<Self> {
+        let config = format!("{CONFIG}service_addresses = [\"{}/24\"]\n", network::SERVER);
+        std::fs::write(setup.folder.join("shoal.toml"), config)?;
+        let mut nodes = Vec::new();
+        for (at, address) in METADATA.iter().enumerate() {
+            nodes.push(Node::make(&format!("m{}", at + 1), address)?);
+        }
+        for (at, address) in DATA.iter().enumerate() {
+            nodes.push(Node::make(&format!("d{}", at + 1), address)?);
+        }
+        let none = || (0..NODES).map(|_| None).collect();
+        let mut server = Self { setup, metadata: none(), data: none(), nodes };
+        server.resume()?;
+        Ok(server)
+    }
+
+    pub(super) fn resume(&mut self) -> Result<()> {
+        // Before any of them runs: the first one makes the key that all have.
+        for number in 1..=NODES {
+            self.spawn_metadata(number)?;
+            if number == 1 {
+                let key = self.setup.data.join("key");
+                wait("a cluster key", || key.exists())?;
+            }
+        }
+        for number in 1..=NODES {
+            self.wait_for_metadata(number)?;
+        }
+        for number in 1..=NODES {
+            let mut child = process::start_logged(&mut self.data_server(number), &self.log())?;
+            wait_for_port(DATA[number - 1], METRICS_PORT, &mut child, &self.log())?;
+            self.data[number - 1] = Some(child);
+        }
+        self.leader().map(drop)
+    }
+
+    /// Starts a metadata server again; returns when it takes part.
+    pub(crate) fn start_metadata(&mut self, number: usize) -> Result<()> {
+        self.spawn_metadata(number)?;
+        self.wait_for_metadata(number)
+    }
+
+    fn spawn_metadata(&mut self, number: usize) -> Result<()> {
+        let log = self.metadata_log(number);
+        let child = process::start_logged(&mut self.metadata_server(number), &log)?;
+        self.metadata[number - 1] = Some(child);
+        Ok(())
+    }
+
+    fn wait_for_metadata(&mut self, number: usize) -> Result<()> {
+        let log = self.metadata_log(number);
+        let child = self.metadata[number - 1].as_mut().context("it was not started")?;
+        wait_for_port(METADATA[number - 1], METRICS_PORT, child, &log)
+    }
+
+    fn metadata_server(&self, number: usize) -> Command {
+        let own = METADATA[number - 1];
+        let all = |port: u16| {
+            let each = METADATA.iter().zip(1..).map(|(address, id)| format!("{id}={address}:{port}"));
+            each.collect::<Vec<_>>().join(",")
+        };
+        let mut command = self.nodes[number - 1].command(&self.setup.shoal);
+        command.arg("mds").arg("--dir").arg(self.setup.data.join(format!("mds{number}")));
+        command.arg("--config").arg(self.setup.folder.join("shoal.toml"));
+        command.arg("--cluster-key").arg(self.setup.data.join("key"));
+        command.args(["--listen", "0.0.0.0:2049", "--control", &format!("{own}:2050")]);
+        command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--id", &number.to_string()]);
+        command.args(["--members", &all(2051), "--controls", &all(2050)]);
+        command
+    }
+
+    fn data_server(&self, number: usize) -> Command {
+        let own = DATA[number - 1];
+        let metadata = METADATA.map(|address| format!("{address}:2050")).join(",");
+        let mut command = self.nodes[NODES + number - 1].command(&self.setup.shoal);
+        command.arg("ds").arg("--dir").arg(self.setup.data.join(format!("ds{number}")));
+        command.arg("--cluster-key").arg(self.setup.data.join("key"));
+        command.args(["--listen", &format!("{own}:3049"), "--control", &format!("{own}:3149")]);
+        command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--mds", &metadata]);
+        command.args(["--host", &format!("d{number}")]);
+        command
+    }
+
+    /// The metadata server that has the service address: numbers begin at 1.
+    pub(crate) fn leader(&self) -> Result<usize> {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(LEADER_SECONDS_MAX) {
+            for number in 1..=NODES {
+                let has = |metrics: Metrics| metrics.sum("shoal_service_address", &[]) == 1.0;
+                if self.metadata[number - 1].is_some() && self.metadata_metrics(number).is_ok_and(has) {
+                    return Ok(number);
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("nobody has the service address after {LEADER_SECONDS_MAX} s")
+    }
+
+    /// The counters of one metadata server.
+    pub(crate) fn metadata_metrics(&self, number: usize) -> Result<Metrics> {
+        Ok(Metrics::parse(&read_metrics(METADATA[number - 1])?))
+    }
+
+    /// Kills a metadata server, and nothing else on its node.
+    pub(crate) fn kill_metadata(&mut self, number: usize) {
+        if let Some(mut child) = self.metadata[number - 1].take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Stops a metadata server in order.
+    pub(crate) fn stop_metadata(&mut self, number: usize) -> Result<()> {
+        let mut child = self.metadata[number - 1].take().context("it does not run")?;
+        process::words(&format!("kill -TERM {}", child.id()))?;
+        let status = child.wait()?;
+        ensure!(status.success(), "metadata server {number} stopped with {status}");
+        Ok(())
+    }
+
+    /// Has a metadata server do nothing at all, or go on.
+    pub(crate) fn hang(&self, number: usize, still: bool) -> Result<()> {
+        let child = self.metadata[number - 1].as_ref().context("it does not run")?;
+        let signal = if still { "STOP" } else { "CONT" };
+        process::words(&format!("kill -{signal} {}", child.id())).map(drop)
+    }
+
+    /// Takes a metadata server's node off the network, or puts it back.
+    pub(crate) fn partition(&self, number: usize, apart: bool) -> Result<()> {
+        self.nodes[number - 1].connect(!apart)
+    }
+
+    /// Whether one that was away has caught up: it names a leader, and has applied what the leader had.
+    pub(crate) fn has_caught_up(&self, number: usize) -> Result<bool> {
+        let leader = self.leader()?;
+        let wanted = self.applied(leader)?;
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(LEADER_SECONDS_MAX) {
+            if self.applied(number).is_ok_and(|applied| wanted <= applied) {
+                return Ok(true);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(false)
+    }
+
+    fn applied(&self, number: usize) -> Result<u64> {
+        let status: serde_json::Value =
+            serde_json::from_str(&super::shoal::read_page(METADATA[number - 1], "/status")?)?;
+        status["applied_index"].as_u64().context("no applied_index")
+    }
+
+    pub(super) fn kill(&mut self) {
+        // All first, then the waiting: nobody is to see the others die.
+        for child in self.metadata.iter_mut().chain(&mut self.data).flatten() {
+            let _ = child.kill();
+        }
+        for child in self.metadata.iter_mut().chain(&mut self.data) {
+            if let Some(mut child) = child.take() {
+                let _ = child.wait();
+            }
+        }
+    }
+
+    pub(super) fn metrics(&self) -> Result<Metrics> {
+        let metadata = METADATA.iter().zip(&self.metadata).filter(|(_, child)| child.is_some());
+        let data = DATA.iter().zip(&self.data).filter(|(_, child)| child.is_some());
+        let texts = metadata.chain(data).map(|(address, _)| read_metrics(address));
+        Ok(Metrics::parse(&texts.collect::<Result<Vec<_>>>()?.join("\n")))
+    }
+
+    pub(super) fn process_ids(&self) -> Vec<u32> {
+        self.metadata.iter().chain(&self.data).flatten().map(Child::id).collect()
+    }
+
+    pub(super) fn data_addresses() -> &'static [&'static str] {
+        &DATA
+    }
+
+    /// What a metadata server says.
+    pub(crate) fn metadata_log(&self, number: usize) -> PathBuf {
+        self.setup.folder.join(format!("mds{number}.log"))
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.setup.folder.join("shoal.log")
+    }
+}
+
+impl Drop for Replicas {
+    fn drop(&mut self) {
+        self.kill();
+        // Guards of servers that were killed end by themselves in a moment; their namespaces must not be in use then.
+        std::thread::sleep(Duration::from_millis(100));
+        self.nodes.iter().for_each(Node::remove);
+    }
+}
+
+fn wait(what: &str, mut there: impl FnMut() -> bool) -> Result<()> {
+    let began = Instant::now();
+    while !there() {
+        ensure!(began.elapsed() < Duration::from_secs(LEADER_SECONDS_MAX), "{what} is not there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
