@@ -381,10 +381,14 @@ impl Peer {
     }
 }
 
-/// The nodes in the order in which they should lead a shard.
+/// The nodes in the order in which they should lead a shard. The first goes by the shard's number, and so does the order of the others:
+/// when one dies, its shards go to all that are left alike.
 pub(crate) fn line(members: &[u64], shard: usize) -> impl Iterator<Item = u64> {
-    let first = shard % members.len().max(1);
-    members[first..].iter().chain(&members[..first]).copied()
+    let count = members.len().max(1);
+    let (first, others) = (shard % count, count - 1);
+    let turn = shard / count;
+    let rest = (0..others).map(move |at| first + 1 + (at + turn) % others);
+    std::iter::once(first).chain(rest).filter_map(move |at| members.get(at % count)).copied()
 }
 
 #[cfg(test)]

@@ -249,6 +249,19 @@ fn all_are_led_in_line_and_then_hibernate() {
 }
 
 #[test]
+fn lines_are_fair() {
+    assert_eq!(line(&[7], 5).collect::<Vec<_>>(), [7]);
+    let lines: Vec<Vec<u64>> = (0..6).map(|shard| line(&[1, 2, 3], shard).collect()).collect();
+    assert_eq!(lines, [[1, 2, 3], [2, 3, 1], [3, 1, 2], [1, 3, 2], [2, 1, 3], [3, 2, 1]]);
+    for members in [&[1, 2, 3, 4, 5][..], &[1, 2, 3, 4, 5, 6, 7], &[1, 2]] {
+        for shard in 0..100 {
+            let all: BTreeSet<u64> = line(members, shard).collect();
+            assert_eq!(all.into_iter().collect::<Vec<_>>(), members, "each once");
+        }
+    }
+}
+
+#[test]
 fn without_hibernation_clocks_run() {
     let mut model = Model::new(3, 8);
     for (liveness, _) in model.nodes.values_mut() {
