@@ -196,7 +196,18 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn tally(&self, client: u64) -> Result<Tally, Refusal> {
-        Ok(state::read(self.namespace(), &key::tally(client))?.unwrap_or_default())
+        let key = key::tally(client);
+        let end = [&key[..], &[0]].concat();
+        // Each shard counts what the client holds there.
+        let of_shards: Vec<Tally> =
+            mds_namespace::store::list(self.namespace(), &key, &end, usize::MAX, |_, bytes| {
+                Tally::decode(bytes)
+            })?;
+        Ok(of_shards.into_iter().fold(Tally::default(), |sum, one| Tally {
+            opens: sum.opens.saturating_add(one.opens),
+            locks: sum.locks.saturating_add(one.locks),
+            layouts: sum.layouts.saturating_add(one.layouts),
+        }))
     }
 
     /// State of one kind that a client has: file and stateid identity, at most `limit` of them.
