@@ -146,7 +146,7 @@ async fn rest_of_compound(
     }
     for operation in 1..header.op_count {
         cx.operation = operation;
-        if cx.server.shards.pass(&under_hand(cx)).await.is_err() {
+        if cx.server.shards.pass(under_hand(cx)).await.is_err() {
             put_off_if_again(cx, Nfsstat4::Delay);
             return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
         }
@@ -167,8 +167,8 @@ async fn rest_of_compound(
 }
 
 /// What an operation may look at: an act on several shards that changes it is waited for.
-fn under_hand(cx: &Context) -> Vec<Ino> {
-    [cx.current, cx.saved].into_iter().flatten().map(|handle| handle.ino).collect()
+fn under_hand(cx: &Context) -> impl Iterator<Item = Ino> + use<> {
+    [cx.current, cx.saved].into_iter().flatten().map(|handle| handle.ino)
 }
 
 /// A client that an operation puts off asks with a new request. If another node may have carried this one out, that would be a second

@@ -23,6 +23,7 @@ use mds_shard::command::governor::{ForgetClient, ForgetSession};
 use mds_shard::command::session::SlotMark;
 use mds_shard::{Caller, Command, Origin, Outcome, ProposeError, Refusal, Shard, StateView, Status, key};
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 
 use locks::{Guard, InodeLocks};
 use route::{Route, Share};
@@ -42,7 +43,7 @@ struct Inner {
     /// Of this term.
     locks: RwLock<InodeLocks>,
     /// Whoever moves a directory to another one has this.
-    moves_directories: tokio::sync::Mutex<()>,
+    moves_directories: Arc<tokio::sync::Mutex<()>>,
     /// Inode numbers set aside, by shard.
     reserved: Mutex<HashMap<u16, Range<Ino>>>,
     /// One fetches more of them at a time.
@@ -65,7 +66,7 @@ impl Shards {
             all,
             term: AtomicU64::new(0),
             locks: RwLock::default(),
-            moves_directories: tokio::sync::Mutex::default(),
+            moves_directories: Arc::default(),
             reserved: Mutex::default(),
             reserving: tokio::sync::Mutex::default(),
             begun: AtomicU64::new(0),
@@ -125,21 +126,25 @@ impl Shards {
 
     /// Returns when a view taken from now on shows everything acknowledged before this call.
     ///
+    /// Shard 0 alone is asked: as long as this node leads that, nobody else proposes to the others, and what they answered is applied
+    /// here.
+    ///
     /// # Errors
     /// As [`Shard::read_barrier`].
     pub(crate) async fn read_barrier(&self) -> Result<(), ProposeError> {
-        for shard in self.inner.all.iter() {
-            shard.read_barrier().await?;
-        }
-        Ok(())
+        self.first().read_barrier().await
     }
 
     /// Waits while an act on several shards changes any of these inodes.
     ///
     /// # Errors
     /// [`ProposeError::NotLeader`] if this node governs no more.
-    pub(crate) async fn pass(&self, inodes: &[Ino]) -> Result<(), ProposeError> {
-        let may = self.is_one() || self.locks().pass(inodes).await;
+    pub(crate) async fn pass(&self, inodes: impl Iterator<Item = Ino>) -> Result<(), ProposeError> {
+        if self.is_one() {
+            return Ok(());
+        }
+        let inodes: Vec<Ino> = inodes.collect();
+        let may = self.locks().pass(&inodes).await;
         if may { Ok(()) } else { Err(ProposeError::NotLeader { leader: None }) }
     }
 
@@ -238,10 +243,9 @@ impl Shards {
         origin: Option<Origin>,
         command: Command,
     ) -> Result<Outcome, ProposeError> {
-        // A number that no shard has comes from a handle or a stateid that nobody gave out.
-        let Some(replica) = self.inner.all.get(usize::from(shard)) else {
-            return Ok(Outcome::Refused(Refusal::Namespace(mds_namespace::FsError::Stale)));
-        };
+        // A number that no shard has comes from a handle or a stateid that nobody gave out: shard 0 does not have it either, and says so.
+        let shard = if shard < self.count() { shard } else { 0 };
+        let replica = &self.inner.all[usize::from(shard)];
         if shard == 0 {
             return replica.propose(origin, command).await;
         }
@@ -252,8 +256,7 @@ impl Shards {
         self.locks().enter(inodes).await.ok_or(ProposeError::NotLeader { leader: None })
     }
 
-    /// Proposes under a guard. If it cannot be known what became of the command, its inodes stay under way until the shard has answered
-    /// another one.
+    /// Proposes under a guard.
     async fn under(
         &self,
         guard: Guard,
@@ -261,13 +264,10 @@ impl Shards {
         origin: Option<Origin>,
         command: Command,
     ) -> Result<Outcome, ProposeError> {
+        let mut under_way = UnderWay { shards: self, shard, guard: Some(guard) };
         let outcome = self.to(shard, origin, command).await;
-        if matches!(outcome, Err(ProposeError::Timeout)) {
-            let shards = self.clone();
-            tokio::spawn(async move {
-                shards.until_answered(shard).await;
-                drop(guard);
-            });
+        if !matches!(outcome, Err(ProposeError::Timeout)) {
+            under_way.guard = None;
         }
         outcome
     }
@@ -307,37 +307,33 @@ impl Shards {
                 }
             }
         }
-        let ends = match &command {
+        let ended = match &command {
             Command::DestroySession(asked) => Some(asked.session),
             _ => None,
         };
-        let takes_up = match &command {
-            Command::TakeUpSession(asked) => Some(asked.session),
-            _ => None,
-        };
         let mut outcome = self.to(0, origin, command).await?;
-        match &mut outcome {
-            Outcome::Refused(_) => {}
-            Outcome::Removed(removed) => self.forget(removed).await?,
-            Outcome::SessionCreated(made) => {
+        match (&mut outcome, ended) {
+            (Outcome::Refused(_), _) => {}
+            (Outcome::Removed(removed), _) => self.forget(removed).await?,
+            (Outcome::SessionCreated(made), _) => {
                 for removed in &mut made.dropped {
                     self.forget(removed).await?;
                 }
             }
-            Outcome::SessionTakenUp(taken) => {
-                for shard in self.others().filter(|_| takes_up.is_some()) {
+            (Outcome::SessionTakenUp(taken), _) => {
+                for shard in self.others() {
                     let view = self.inner.all[usize::from(shard)].view()?;
                     let found = view.slots(&taken.record.id);
                     let found = found.map_err(|error| ProposeError::Stopped(error.to_string()))?;
                     found.into_iter().for_each(|mark| merge(&mut taken.slots, mark));
                 }
             }
-            _ => {
-                for shard in self.others().filter(|_| ends.is_some()) {
-                    let session = ends.expect("it ends one");
+            (_, Some(session)) => {
+                for shard in self.others() {
                     self.to(shard, None, Command::ForgetSession(ForgetSession { session })).await?;
                 }
             }
+            (_, None) => {}
         }
         Ok(outcome)
     }
@@ -371,6 +367,27 @@ impl Shards {
     }
 }
 
+/// A command under way. If nobody waits for its outcome any more, or there was none in time, its inodes stay under way until its shard has
+/// answered another command: it may yet be carried out.
+struct UnderWay<'a> {
+    shards: &'a Shards,
+    shard: u16,
+    /// None once the outcome is known.
+    guard: Option<Guard>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        // Without a runtime there is no server either.
+        let (Some(guard), Ok(runtime)) = (self.guard.take(), Handle::try_current()) else { return };
+        let (shards, shard) = (self.shards.clone(), self.shard);
+        runtime.spawn(async move {
+            shards.until_answered(shard).await;
+            drop(guard);
+        });
+    }
+}
+
 /// Of a slot the request counts that came last, whichever shard it was for.
 fn merge(slots: &mut Vec<SlotMark>, mark: SlotMark) {
     match slots.iter_mut().find(|one| one.slot == mark.slot) {
@@ -385,16 +402,4 @@ fn merge(slots: &mut Vec<SlotMark>, mark: SlotMark) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_request_of_a_slot_counts() {
-        let mark = |slot, sequence| SlotMark { slot, sequence, request: u64::from(sequence) };
-        let mut slots = vec![mark(0, 5), mark(1, u32::MAX)];
-        for one in [mark(0, 4), mark(2, 9), mark(1, 0), mark(0, 5)] {
-            merge(&mut slots, one);
-        }
-        assert_eq!(slots, [mark(0, 5), mark(1, 0), mark(2, 9)]);
-    }
-}
+mod tests;

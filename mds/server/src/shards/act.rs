@@ -13,6 +13,7 @@ use mds_namespace::{FsError, Ino, Inode, Timestamp, shard_of};
 use mds_shard::command::governor::{Carry, Intend, IntentId, Reap, ReserveInodes, Settle};
 use mds_shard::command::namespace::{EntryAnswer, Renamed};
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal};
+use tokio::sync::OwnedMutexGuard;
 
 use super::Shards;
 use super::locks::Guard;
@@ -28,10 +29,10 @@ struct Worked {
 }
 
 impl Shards {
-    /// Carries an act out; its inodes are locked. Goes on by itself if whoever asked does not wait.
+    /// Carries an act out under what it `held` locked. Goes on by itself if whoever asked does not wait.
     pub(super) async fn act(
         &self,
-        guard: Guard,
+        held: (Guard, Option<OwnedMutexGuard<()>>),
         plan: ActPlan,
         origin: Option<Origin>,
         command: Command,
@@ -39,15 +40,7 @@ impl Shards {
         let shards = self.clone();
         let act = tokio::spawn(async move {
             let outcome = shards.carry_out(&plan, origin, &command).await;
-            match &outcome {
-                // It may be real, and not be carried to all: whoever governs next ends it, and until then nobody may look.
-                Err(ProposeError::Timeout | ProposeError::Stopped(_) | ProposeError::NotLeader { .. }) => {
-                    shards.locks().end();
-                    shards.govern_again();
-                }
-                Ok(_) | Err(ProposeError::Unavailable | ProposeError::TooLong) => {}
-            }
-            drop(guard);
+            drop(held);
             outcome
         });
         act.await.unwrap_or_else(|error| Err(ProposeError::Stopped(error.to_string())))
@@ -74,12 +67,22 @@ impl Shards {
         let others: Vec<Part> =
             worked.parts.iter().filter(|part| part.shard != plan.coordinator).cloned().collect();
         let intend = Intend { id, parts: worked.parts, outcome: Box::new(worked.outcome) };
-        let outcome = self.to(plan.coordinator, origin, Command::Intend(intend)).await?;
-        if matches!(outcome, Outcome::Refused(_)) {
-            return Ok(outcome);
-        }
+        let outcome = match self.to(plan.coordinator, origin, Command::Intend(intend)).await {
+            Ok(outcome @ Outcome::Refused(_)) => return Ok(outcome),
+            Ok(outcome) => outcome,
+            Err(error) => {
+                // Only of these it cannot be known whether it is real.
+                if matches!(error, ProposeError::Timeout | ProposeError::Stopped(_)) {
+                    self.falter();
+                }
+                return Err(error);
+            }
+        };
         let parts = others.into_iter().map(|part| self.carry(part.shard, Carry { writes: part.writes }));
-        futures_util::future::try_join_all(parts).await?;
+        if let Err(error) = futures_util::future::try_join_all(parts).await {
+            self.falter();
+            return Err(error);
+        }
         self.afterwards(plan.coordinator, id, worked.orphan);
         Ok(outcome)
     }

@@ -102,8 +102,10 @@ impl Shards {
         Ok(())
     }
 
-    /// Governs again, after an act of which it cannot be known how far it came.
-    pub(super) fn govern_again(&self) {
+    /// Of an act it cannot be known how far it came: nobody may look until whoever governs next has ended it, which is this node again if it
+    /// still leads.
+    pub(super) fn falter(&self) {
+        self.locks().end();
         let shards = self.clone();
         tokio::spawn(async move {
             while shards.is_leader() {

@@ -2,6 +2,8 @@
 //!
 //! Spec: docs/protocol/shards.md §1, §4.
 
+use std::sync::Arc;
+
 use mds_namespace::op::{exclusive, lookup};
 use mds_namespace::{Caller, Ino, Inode, Kind, inode_table, shard_of};
 use mds_shard::command::open::{How, Open, Target};
@@ -43,7 +45,9 @@ impl Shards {
         for _ in 0..NAME_PLANS_MAX {
             let plan = self.plan(&command)?;
             let moves = match &plan {
-                Plan::Act(act) if act.moves_directory => Some(self.inner.moves_directories.lock().await),
+                Plan::Act(act) if act.moves_directory => {
+                    Some(Arc::clone(&self.inner.moves_directories).lock_owned().await)
+                }
                 _ => None,
             };
             let locks = self.locks();
@@ -68,11 +72,7 @@ impl Shards {
                     let outcome = self.under(guard, shard_of(ino), origin, Command::Open(open)).await?;
                     Ok(with_directory(outcome, &directory))
                 }
-                Plan::Act(act) => {
-                    let outcome = self.act(guard, act, origin, command).await;
-                    drop(moves);
-                    outcome
-                }
+                Plan::Act(act) => self.act((guard, moves), act, origin, command).await,
             };
         }
         Err(ProposeError::Unavailable)
@@ -96,10 +96,11 @@ impl Shards {
             Command::Create(asked) => one(asked.directory, None),
             Command::Open(asked) => match &asked.target {
                 Target::Name { directory, name } | Target::Create { directory, name, .. } => {
-                    let inode = found(*directory, name);
-                    match inode.filter(|inode| shard_of(inode.ino) != shard_of(*directory)) {
-                        Some(inode) => Plan::Foreign { directory: *directory, ino: inode.ino },
-                        None => one(*directory, found(*directory, name)),
+                    match found(*directory, name) {
+                        Some(inode) if shard_of(inode.ino) != shard_of(*directory) => {
+                            Plan::Foreign { directory: *directory, ino: inode.ino }
+                        }
+                        inode => one(*directory, inode),
                     }
                 }
                 Target::Handle { ino, .. } | Target::Foreign { ino, .. } => one(*ino, None),

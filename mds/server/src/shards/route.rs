@@ -10,7 +10,6 @@ use mds_namespace::{Ino, ROOT_INO, shard_of};
 use mds_shard::command::admin::{HandOver, WaitNoLonger};
 use mds_shard::command::data::{ChangeCopies, Placing, WorkDone};
 use mds_shard::command::layout::Returned;
-use mds_shard::command::lock::Locker;
 use mds_shard::command::open::Target;
 use mds_shard::command::seal::{AdoptExtents, UseImages};
 use mds_shard::{Command, StateidValue};
@@ -61,9 +60,7 @@ pub(super) fn of(command: &Command) -> Route {
         Command::Create(_) | Command::Link(_) | Command::Remove(_) | Command::Rename(_) => Route::Names,
         Command::OpenDowngrade(asked) => file(asked.ino),
         Command::Close(asked) => file(asked.ino),
-        Command::Lock(asked) => match &asked.locker {
-            Locker::New { .. } | Locker::Existing { .. } => file(asked.ino),
-        },
+        Command::Lock(asked) => file(asked.ino),
         Command::Unlock(asked) => file(asked.ino),
         Command::FreeStateid(asked) => Route::One(of_stateid(asked.stateid), Vec::new()),
         Command::SetAttributes(asked) => file(asked.ino),

@@ -1,0 +1,111 @@
+//! Commands and acts that nobody waits for.
+
+use env::os::{OsClock, OsEntropy, Preference, open_disk};
+use futures_util::poll;
+use mds_namespace::op::lookup;
+use mds_namespace::{Caller as Asker, Kind, ROOT_INO, SetAttributes};
+use mds_shard::NodeConfig;
+use mds_shard::command::data::Format;
+use mds_shard::command::namespace::{Create, Rename};
+
+use super::*;
+
+const SHARDS: usize = 3;
+
+async fn shards(dir: &std::path::Path) -> Shards {
+    let env = Env {
+        clock: Arc::new(OsClock::new()),
+        entropy: Arc::new(OsEntropy),
+        disk: open_disk("test", Preference::Blocking).expect("threads always start").0,
+        net: Arc::new(env::memory::net::MemoryNet::new()),
+    };
+    let config = NodeConfig { shards: SHARDS, ..NodeConfig::single([0; 16]) };
+    let first = Shard::start(env.clone(), dir, config).await.unwrap();
+    let format = Format {
+        file_system: [1; 16],
+        handle_key: [2; 32],
+        cookie_key: [3; 32],
+        root_uid: 0,
+        root_gid: 0,
+        root_mode: 0o777,
+    };
+    let shards = Shards::new(env, first, 1);
+    assert_eq!(shards.to(0, None, Command::Format(format)).await, Ok(Outcome::Done));
+    shards.govern().await.unwrap();
+    shards
+}
+
+fn create(directory: Ino, name: &str, kind: Kind) -> Command {
+    Command::Create(Create {
+        caller: Asker::default(),
+        directory,
+        name: name.as_bytes().to_vec(),
+        kind,
+        symlink_target: if kind == Kind::Symlink { b"target".to_vec() } else { Vec::new() },
+        attributes: SetAttributes { mode: Some(0o755), ..SetAttributes::default() },
+    })
+}
+
+fn is_there(shards: &Shards, directory: Ino, name: &str) -> bool {
+    let view = shards.view().unwrap();
+    lookup::lookup(view.namespace(), &Asker::default(), directory, name.as_bytes()).is_ok()
+}
+
+/// What is in the log already is carried out though nobody waits: until then its inodes are under way.
+#[tokio::test]
+async fn a_command_that_nobody_waits_for_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    for turn in 0..20 {
+        let name = format!("link-{turn}");
+        let mut proposal = Box::pin(shards.propose(None, create(ROOT_INO, &name, Kind::Symlink)));
+        assert!(poll!(proposal.as_mut()).is_pending());
+        drop(proposal);
+        let locked = shards.locks().lock(vec![ROOT_INO]).await.unwrap();
+        let seen = is_there(&shards, ROOT_INO, &name);
+        shards.inner.env.clock.sleep_ms(20).await;
+        assert_eq!(is_there(&shards, ROOT_INO, &name), seen, "{name}: it was changed while it was locked");
+        drop(locked);
+    }
+    shards.stop().await;
+}
+
+/// A directory that moves keeps others from moving until it has, also if nobody waits for it.
+#[tokio::test]
+async fn a_move_that_nobody_waits_for_keeps_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let mut made = Vec::new();
+    for name in ["from", "to"] {
+        match shards.propose(None, create(ROOT_INO, name, Kind::Directory)).await {
+            Ok(Outcome::Entry(entry)) => made.push(entry.inode.ino),
+            other => panic!("{other:?}"),
+        }
+    }
+    let moved = shards.propose(None, create(made[0], "moved", Kind::Directory)).await;
+    assert!(matches!(moved, Ok(Outcome::Entry(_))), "{moved:?}");
+    let rename = Command::Rename(Rename {
+        caller: Asker::default(),
+        from_directory: made[0],
+        from_name: b"moved".to_vec(),
+        to_directory: made[1],
+        to_name: b"moved".to_vec(),
+    });
+    let mut act = Box::pin(shards.propose(None, rename));
+    assert!(poll!(act.as_mut()).is_pending());
+    drop(act);
+    assert!(shards.inner.moves_directories.try_lock().is_err(), "it goes on by itself");
+    let _turn = shards.inner.moves_directories.lock().await;
+    assert!(is_there(&shards, made[1], "moved") && !is_there(&shards, made[0], "moved"));
+    shards.stop().await;
+}
+
+#[test]
+fn the_last_request_of_a_slot_counts() {
+    let mark = |slot, sequence| SlotMark { slot, sequence, request: u64::from(sequence) };
+    let mut slots = vec![mark(0, 5), mark(1, u32::MAX)];
+    for one in [mark(0, 4), mark(2, 9), mark(1, 0), mark(0, 5)] {
+        merge(&mut slots, one);
+    }
+    assert_eq!(slots, [mark(0, 5), mark(1, 0), mark(2, 9)]);
+}
