@@ -10,10 +10,11 @@ use env::memory::{Crash, SeededEntropy};
 use layout::DataServerId;
 use mds_namespace::MetaStore;
 use mds_namespace::store::mem::MemStore;
+use mds_namespace::store::spread::SpreadView;
 use mds_server::export::Export;
 use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer};
-use mds_shard::StateView;
+use mds_shard::{StateView, key};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
@@ -35,6 +36,8 @@ pub(crate) const METADATA_NODES: usize = 3;
 const DATA_NODES: (usize, usize) = (2, 6);
 /// Clients' lease: short, so that runs see it run out.
 pub(crate) const LEASE_MS: u64 = 12_000;
+/// A shard hibernates soon, so that runs see it asleep.
+const HIBERNATE_MS: u64 = 2_000;
 /// Time until a process that failed is started again.
 const RESTART_NS: u64 = 1_000_000_000;
 const NFS_PORT: u16 = 2049;
@@ -63,7 +66,8 @@ struct Node {
 
 enum Serves {
     Metadata {
-        store: Arc<MemStore>,
+        /// One for each shard.
+        stores: Vec<Arc<MemStore>>,
         slot: Slot<MetadataServer>,
     },
     Data {
@@ -79,6 +83,7 @@ pub(crate) struct Cluster {
     seed: u64,
     planted: Planted,
     seals: bool,
+    shards: usize,
     nodes: Vec<Node>,
     chance: Chance,
     /// Why processes did not start, and how often.
@@ -90,12 +95,13 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(world: World, seed: u64, planted: Planted, seals: bool) -> Self {
+    pub(crate) fn new(world: World, seed: u64, planted: Planted, seals: bool, shards: usize) -> Self {
         Self {
             world,
             seed,
             planted,
             seals,
+            shards,
             nodes: Vec::new(),
             chance: Chance::new(seed, "cluster"),
             failures: Vec::new(),
@@ -108,7 +114,7 @@ impl Cluster {
     pub(crate) fn start(&mut self) {
         for _ in 0..METADATA_NODES {
             let serves = Serves::Metadata {
-                store: Arc::new(MemStore::new()),
+                stores: (0..self.shards).map(|_| Arc::default()).collect(),
                 slot: Arc::new(Mutex::new(Running::Nothing)),
             };
             let node = self.add(serves);
@@ -148,13 +154,19 @@ impl Cluster {
         true
     }
 
-    /// What the metadata server knows that has applied most, if all are up: so nobody was promised anything that it does not know.
+    /// Of each shard what the metadata server knows that has applied most, if all are up: so nobody was promised anything that is not in it.
     fn newest_state(&self) -> Option<StateView> {
-        let applied = |node| self.status(node).map(|status| (status.applied_index, node));
-        let all: Vec<(u64, NodeId)> = (0..METADATA_NODES).map(applied).collect::<Option<_>>()?;
-        let (_, node) = all.into_iter().max()?;
-        let Serves::Metadata { store, .. } = &self.nodes[node].serves else { return None };
-        Some(StateView::new(store.view().ok()?))
+        let applied = |node| Some((self.applied(node)?, node));
+        let all: Vec<(Vec<u64>, NodeId)> = (0..METADATA_NODES).map(applied).collect::<Option<_>>()?;
+        let newest = |shard: usize| {
+            let (_, node) = all.iter().max_by_key(|(applied, _)| applied[shard])?;
+            let Serves::Metadata { stores, .. } = &self.nodes[*node].serves else { return None };
+            Some(Arc::clone(&stores[shard]))
+        };
+        let stores: Vec<Arc<MemStore>> = (0..self.shards).map(newest).collect::<Option<_>>()?;
+        let count = u16::try_from(self.shards).ok()?;
+        let take = Box::new(move |shard: u16| stores[usize::from(shard)].view());
+        Some(StateView::new(Box::new(SpreadView::new(count, take, key::belongs))))
     }
 
     fn add(&mut self, serves: Serves) -> NodeId {
@@ -206,12 +218,12 @@ impl Cluster {
         let env = self.env(node);
         let process = Process::new(self.world.now_ns());
         match &self.nodes[node].serves {
-            Serves::Metadata { store, slot } => {
-                let store = planted_store(store, self.planted, node);
+            Serves::Metadata { stores, slot } => {
+                let planted = stores.iter().map(|store| planted_store(store, self.planted, node));
                 process.spawn(serve_metadata(
                     env,
-                    store,
-                    metadata_config(node, self.seals),
+                    planted.collect(),
+                    metadata_config(node, self.seals, self.shards),
                     Arc::clone(slot),
                 ));
             }
@@ -238,8 +250,8 @@ impl Cluster {
         known.process = None;
         // What a process had written and not synced is still the kernel's.
         known.disk.crash(power.unwrap_or(Crash::Keep));
-        if let Serves::Metadata { store, .. } = &known.serves {
-            store.crash();
+        if let Serves::Metadata { stores, .. } = &known.serves {
+            stores.iter().for_each(|store| store.crash());
         }
     }
 
@@ -318,11 +330,19 @@ impl Cluster {
         }
     }
 
+    /// How far each shard's log is applied at a metadata server, if it is up.
+    fn applied(&self, node: NodeId) -> Option<Vec<u64>> {
+        let Serves::Metadata { slot, .. } = &self.nodes[node].serves else { return None };
+        match &*slot.lock() {
+            Running::Up(server) => Some(server.applied_indexes()),
+            _ => None,
+        }
+    }
+
     /// Whether every server is up, and all replicas have applied the same.
     pub(crate) fn is_settled(&self) -> bool {
-        let applied: Vec<Option<u64>> =
-            (0..METADATA_NODES).map(|node| self.status(node).map(|status| status.applied_index)).collect();
-        applied[0].is_some() && applied.iter().all(|index| *index == applied[0])
+        let applied: Vec<Option<Vec<u64>>> = (0..METADATA_NODES).map(|node| self.applied(node)).collect();
+        applied[0].is_some() && applied.iter().all(|indexes| *indexes == applied[0])
     }
 
     pub(crate) fn is_up(&self, node: NodeId) -> bool {
@@ -337,10 +357,12 @@ impl Cluster {
         &self.nodes[node].clock
     }
 
-    /// The replicas' stores.
-    pub(crate) fn stores(&self) -> Vec<&dyn MetaStore> {
+    /// The replicas' stores: of each metadata server those of all shards.
+    pub(crate) fn stores(&self) -> Vec<Vec<&dyn MetaStore>> {
         let stores = self.nodes.iter().filter_map(|node| match &node.serves {
-            Serves::Metadata { store, .. } => Some(&**store as &dyn MetaStore),
+            Serves::Metadata { stores, .. } => {
+                Some(stores.iter().map(|store| &**store as &dyn MetaStore).collect())
+            }
             _ => None,
         });
         stores.collect()
@@ -395,7 +417,7 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
     }
 }
 
-fn metadata_config(node: NodeId, seals: bool) -> MdsConfig {
+fn metadata_config(node: NodeId, seals: bool, shards: usize) -> MdsConfig {
     let members =
         (0..METADATA_NODES).map(|member| (member as u64 + 1, crate::address(member, RAFT_PORT).to_string()));
     let controls = (0..METADATA_NODES)
@@ -414,6 +436,8 @@ fn metadata_config(node: NodeId, seals: bool) -> MdsConfig {
             seal_idle_ms: 1_000,
             group_wait_ms: 500,
             repair_grace_ms: 4_000,
+            shards: u32::try_from(shards).expect("few shards"),
+            hibernate_ms: HIBERNATE_MS,
             ..Settings::default()
         },
         cluster_key: ClusterKey::new(KEY),
@@ -442,11 +466,16 @@ fn data_config(node: NodeId) -> DsConfig {
     }
 }
 
-async fn serve_metadata(env: Env, store: Arc<dyn MetaStore>, config: MdsConfig, slot: Slot<MetadataServer>) {
+async fn serve_metadata(
+    env: Env,
+    stores: Vec<Arc<dyn MetaStore>>,
+    config: MdsConfig,
+    slot: Slot<MetadataServer>,
+) {
     *slot.lock() = Running::Starting;
     // The machine takes a moment to start a program.
     env.clock.sleep_ms(20).await;
-    let started = MetadataServer::start_on(env, store, config, &mut Registry::default()).await;
+    let started = MetadataServer::start_on(env, stores, config, &mut Registry::default()).await;
     *slot.lock() = match started {
         Ok(server) => Running::Up(server),
         Err(error) => Running::Failed(error.to_string()),

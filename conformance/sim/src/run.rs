@@ -22,6 +22,8 @@ use crate::turn;
 use crate::world::World;
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// Shards of a name space that has several.
+const SHARDS: usize = 4;
 /// Time to start in peace.
 const START_NS: u64 = 5 * SECOND_NS;
 /// Time that clients go on after the last fault.
@@ -49,6 +51,9 @@ pub struct Arguments {
     /// No faults at all.
     #[arg(long)]
     pub calm: bool,
+    /// Shards of the name space; 0: one or four, by the seed.
+    #[arg(long, default_value_t = 0)]
+    pub shards: usize,
     /// Extents that rest become images.
     #[arg(long)]
     pub seal: bool,
@@ -128,7 +133,11 @@ struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn new(arguments: &'a Arguments) -> Self {
         let world = World::new(arguments.seed, EventLog::new(arguments.log.is_some()));
-        let cluster = Cluster::new(world.clone(), arguments.seed, arguments.plant, arguments.seal);
+        let shards = match arguments.shards {
+            0 => *Chance::new(arguments.seed, "shards").pick(&[1, SHARDS]),
+            shards => shards,
+        };
+        let cluster = Cluster::new(world.clone(), arguments.seed, arguments.plant, arguments.seal, shards);
         let whistle = workload::Whistle::default();
         Self {
             arguments,
@@ -239,18 +248,17 @@ impl<'a> Stage<'a> {
         if let Err(what) = locks::check(&record.holds, &record.renewed_ns, LEASE_MS * 1_000_000) {
             broken.push(format!("locks: {what}"));
         }
-        for (number, store) in self.cluster.stores().into_iter().enumerate() {
+        let replicas = self.cluster.stores();
+        for (number, stores) in replicas.iter().enumerate() {
             let number = number + 1;
-            broken.extend(state::sound(store).err().map(|what| format!("tree of replica {number}: {what}")));
-            if broken.is_empty() {
-                broken.extend(
-                    state::nothing_left(store, &self.cluster.lost)
-                        .err()
-                        .map(|what| format!("left in replica {number}: {what}")),
-                );
+            broken.extend(state::sound(stores).err().map(|what| format!("tree of replica {number}: {what}")));
+            for (shard, store) in stores.iter().enumerate() {
+                let left = state::nothing_left(*store, &self.cluster.lost).err();
+                let left = left.filter(|_| broken.is_empty());
+                broken.extend(left.map(|what| format!("left in shard {shard} of replica {number}: {what}")));
             }
         }
-        broken.extend(state::alike(&self.cluster.stores()).err().map(|what| format!("replicas: {what}")));
+        broken.extend(state::alike(&replicas).err().map(|what| format!("replicas: {what}")));
         let damage = |failure: &&String| {
             failure.contains("damaged") || failure.contains("decode") || failure.contains("follows entry")
         };
@@ -273,7 +281,7 @@ impl<'a> Stage<'a> {
     }
 
     fn report(&self, broken: &[String]) {
-        let Arguments { seed, minutes, plant, clients, calm, seal, .. } = self.arguments;
+        let Arguments { seed, minutes, plant, clients, calm, seal, shards, .. } = self.arguments;
         let servers = self.cluster.describe();
         let state = self.world.lock();
         let record = self.record.lock();
@@ -295,8 +303,9 @@ impl<'a> Stage<'a> {
             let plant = if *plant == Planted::Nothing { String::new() } else { format!(" --plant {plant}") };
             let calm = if *calm { " --calm" } else { "" };
             let seal = if *seal { " --seal" } else { "" };
+            let shards = if *shards == 0 { String::new() } else { format!(" --shards {shards}") };
             println!(
-                "  again: cargo xtask sim --seed {seed} --minutes {minutes} --clients {clients}{plant}{calm}{seal}"
+                "  again: cargo xtask sim --seed {seed} --minutes {minutes} -- --clients {clients}{plant}{calm}{seal}{shards}"
             );
         }
         if self.arguments.counts {

@@ -72,10 +72,16 @@ pub enum FsError {
     /// The store failed, or holds what no version of this program wrote.
     #[error("store: {0}")]
     Store(String),
+    /// Another node has the store now: ask again.
+    #[error("another node has the store now")]
+    Elsewhere,
 }
 
 impl From<StoreError> for FsError {
     fn from(error: StoreError) -> Self {
-        Self::Store(error.to_string())
+        match error {
+            StoreError::Elsewhere => Self::Elsewhere,
+            error => Self::Store(error.to_string()),
+        }
     }
 }

@@ -11,7 +11,7 @@ use layout::ExtentId;
 
 use crate::codec;
 use crate::directory;
-use crate::inode::{Content, FileType, Ino, Inode, Kind, ROOT_INO};
+use crate::inode::{Content, FileType, Ino, Inode, Kind, ROOT_INO, shard_of};
 use crate::keys;
 use crate::limits::{COOKIES_PER_NAME, INLINE_BYTES_MAX};
 use crate::name;
@@ -48,17 +48,40 @@ fn ensure(holds: bool, subject: &'static str, number: u64, what: &'static str) -
 /// # Errors
 /// [`Broken`] with the first thing found wrong.
 pub fn check(view: &dyn View) -> Result<(), Broken> {
-    let census = Census::take(view)?;
-    let superblock = superblock::superblock(view)?;
-    census.check_counters(&superblock::counters(view)?)?;
-    census.check_entries(&superblock.cookie_key)?;
+    check_shards(&[view])
+}
+
+/// Checks everything, of one name space over several shards; `views` are theirs, by number.
+///
+/// # Errors
+/// [`Broken`] with the first thing found wrong.
+pub fn check_shards(views: &[&dyn View]) -> Result<(), Broken> {
+    let mut census = Census::default();
+    let mut group_counters = Vec::new();
+    for (shard, view) in views.iter().enumerate() {
+        let own = Census::take(*view)?;
+        own.check_counters(&superblock::counters(*view)?)?;
+        if 1 < views.len() {
+            let mut inodes = own.inodes.keys();
+            let stranger = inodes.find(|ino| usize::from(shard_of(**ino)) != shard);
+            ensure(stranger.is_none(), "inode", stranger.copied().unwrap_or(0), "is in another shard")?;
+        }
+        group_counters.push(crate::sealed::group_counter(*view)?);
+        census.take_from(*view)?;
+    }
+    let first = *views.first().ok_or(StoreError::NotFormatted)?;
+    let next_group = |id: u64| {
+        let shard = if views.len() == 1 { 0 } else { usize::from(shard_of(id)) };
+        group_counters.get(shard).copied().unwrap_or(0)
+    };
+    census.check_entries(&superblock::superblock(first)?.cookie_key)?;
     for inode in census.inodes.values() {
         census.check_inode(inode)?;
     }
     census.check_reachable()?;
     census.check_beside()?;
     census.check_extents()?;
-    census.sealed.check(&census.extents, crate::sealed::group_counter(view)?)
+    census.sealed.check(&census.extents, &next_group)
 }
 
 struct Entry {
@@ -90,12 +113,17 @@ struct Census {
 impl Census {
     fn take(view: &dyn View) -> Result<Self, StoreError> {
         let mut census = Self::default();
+        census.take_from(view)?;
+        Ok(census)
+    }
+
+    fn take_from(&mut self, view: &dyn View) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         view.range(&[], KEY_SPACE_END, &mut |key, value| {
-            outcome = census.add(key, value);
+            outcome = self.add(key, value);
             if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        outcome.map(|()| census)
+        outcome
     }
 
     fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {

@@ -34,6 +34,9 @@ pub enum StoreError {
     /// The store has no superblock yet.
     #[error("not formatted")]
     NotFormatted,
+    /// Another node may be changing it now, together with other stores: what is here may be half of something.
+    #[error("another node has the store now")]
+    Elsewhere,
 }
 
 /// How safe a commit is when it returns.

@@ -124,17 +124,17 @@ impl MetadataServer {
         Ok(server)
     }
 
-    /// As [`start`](Self::start), on a store that the caller opened: for simulations.
+    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for simulations.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start_on(
         env: Env,
-        store: Arc<dyn MetaStore>,
+        stores: Vec<Arc<dyn MetaStore>>,
         config: MdsConfig,
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
-        let shard = Shard::start_on(env.clone(), store, &config.dir, node_config(&config)).await?;
+        let shard = Shard::start_on(env.clone(), stores, &config.dir, node_config(&config)).await?;
         Self::serve(env, shard, config, registry).await
     }
 
@@ -155,6 +155,7 @@ impl MetadataServer {
         let control_service = ControlService::new(Arc::clone(&server), config.cluster_key.clone());
         let control = listen(&env, config.control, Arc::new(control_service), RECORD_BYTES_MAX).await?;
         let tasks = vec![
+            tokio::spawn(server.shards.clone().drive()),
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
             tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),
@@ -179,6 +180,12 @@ impl MetadataServer {
         self.control.local_addr()
     }
 
+    /// How far the log of each shard is carried out here: the index of the last entry, by shard.
+    #[must_use]
+    pub fn applied_indexes(&self) -> Vec<u64> {
+        self.server.shards.applied_indexes()
+    }
+
     /// The state, for administrators.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -188,7 +195,7 @@ impl MetadataServer {
         let all = server.data_servers.all();
         let (space_total_bytes, space_free_bytes) = server.data_servers.space(now_ms);
         let node = server.shards.node().map(mds_shard::Node::status).unwrap_or_default();
-        let view = server.view().ok();
+        let view = server.shards.view_anyway().ok();
         let view = view.as_ref();
         let tally = *server.copies.tally.lock();
         let groups = *server.sealing.tally.lock();
@@ -255,7 +262,8 @@ impl MetadataServer {
     pub fn data_servers(&self) -> Vec<DataServerLine> {
         let now_ms = self.server.now_ms();
         let servers = &self.server.data_servers;
-        let draining = self.server.view().ok().and_then(|view| view.draining().ok()).unwrap_or_default();
+        let draining =
+            self.server.shards.view_anyway().ok().and_then(|view| view.draining().ok()).unwrap_or_default();
         let line = |(id, known): (DataServerId, Known)| DataServerLine {
             id: id.0,
             uuid: hex(&known.uuid),
@@ -322,9 +330,7 @@ fn node_config(config: &MdsConfig) -> NodeConfig {
     node
 }
 
-/// Takes all shards, if this replica leads the first: nothing is served before.
-///
-/// Several shards have one replica so far: then it always does.
+/// Takes all shards, if this replica leads the first: nothing is served before. One that comes to lead later does so by itself.
 async fn govern(server: &Server) -> Result<(), StartError> {
     match server.shards.govern().await {
         Ok(()) | Err(ProposeError::NotLeader { .. }) => Ok(()),
@@ -422,7 +428,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         members: config.members.clone(),
         controls: config.controls.iter().cloned().collect(),
         service: config.service.clone().map(Service::new),
-        shards: Shards::new(env.clone(), shard, config.members.len()),
+        shards: Shards::new(env.clone(), shard),
         env,
     })
 }
@@ -432,7 +438,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
 /// # Errors
 /// When the store cannot be read.
 pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartError> {
-    let view = server.shards.view().map_err(|e| StartError::Store(e.to_string()))?;
+    let view = server.shards.view_anyway().map_err(|e| StartError::Store(e.to_string()))?;
     let draining = view.draining().map_err(|e| StartError::Store(e.to_string()))?;
     for known in view.data_servers().map_err(|e| StartError::Store(e.to_string()))? {
         let Ok(address) = known.control.parse() else { continue };

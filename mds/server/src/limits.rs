@@ -150,3 +150,12 @@ pub const NAME_PLANS_MAX: u32 = 16;
 
 /// Inode numbers of a shard that are set aside at a time.
 pub const INODES_RESERVED: u32 = 64;
+
+/// How soon it is looked again whether a node that leads shard 0 may govern.
+pub const GOVERN_LOOK_MS: u64 = 20;
+
+/// Shards that a new governor takes at a time.
+pub const GOVERN_AT_ONCE: usize = 64;
+
+/// What a governor's word to a shard has below the term: it is given anew when the fate of a command is not known, which takes seconds.
+pub const GOVERN_WORD_BITS: u32 = 24;

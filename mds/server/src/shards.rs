@@ -24,6 +24,7 @@ use mds_shard::command::session::SlotMark;
 use mds_shard::{Caller, Command, Origin, Outcome, ProposeError, Refusal, Shard, StateView, Status, key};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 
 use locks::{Guard, InodeLocks};
 use route::{Route, Share};
@@ -38,8 +39,18 @@ struct Inner {
     env: Env,
     /// By number; there is a first one.
     all: Arc<[Shard]>,
-    /// The term in which this node governs; 0 before the first.
+    /// The term that what this node proposes is of; 0 before the first.
     term: AtomicU64,
+    /// The term in which all shards have taken its word and what was begun before is ended; 0 while that is not so.
+    governs: AtomicU64,
+    /// Reigns of this node so far: how often it began to govern.
+    reigns: AtomicU64,
+    /// What its word to each shard carries: the term, and below it how often it gave a shard its word anew in it.
+    words: Box<[AtomicU64]>,
+    /// One begins to govern at a time.
+    beginning: tokio::sync::Mutex<()>,
+    /// This node may have to govern anew.
+    faltered: Notify,
     /// Of this term.
     locks: RwLock<InodeLocks>,
     /// Whoever moves a directory to another one has this.
@@ -54,17 +65,20 @@ struct Inner {
 
 impl Shards {
     /// Of the first shard and the others of its node. Nobody governs yet.
-    ///
-    /// With several replicas the others are led by any of them, and commands do not go from node to node yet: then only the first is used.
     #[must_use]
-    pub(crate) fn new(env: Env, first: Shard, replicas: usize) -> Self {
+    pub(crate) fn new(env: Env, first: Shard) -> Self {
         let others = first.node().map_or(&[][..], |node| node.shards().get(1..).unwrap_or(&[]));
-        let others = if replicas <= 1 { others } else { &[] };
         let all: Arc<[Shard]> = std::iter::once(&first).chain(others).cloned().collect();
+        let words = all.iter().map(|_| AtomicU64::new(0)).collect();
         let inner = Inner {
             env,
             all,
             term: AtomicU64::new(0),
+            governs: AtomicU64::new(0),
+            reigns: AtomicU64::new(0),
+            words,
+            beginning: tokio::sync::Mutex::default(),
+            faltered: Notify::new(),
             locks: RwLock::default(),
             moves_directories: Arc::default(),
             reserved: Mutex::default(),
@@ -81,6 +95,10 @@ impl Shards {
 
     fn first(&self) -> &Shard {
         &self.inner.all[0]
+    }
+
+    fn replica(&self, shard: u16) -> &Shard {
+        &self.inner.all[usize::from(shard)]
     }
 
     fn is_one(&self) -> bool {
@@ -103,12 +121,27 @@ impl Shards {
         if self.is_one() {
             return self.first().view();
         }
-        let all = Arc::clone(&self.inner.all);
+        let term = self.inner.term.load(Ordering::Acquire);
+        // Where it does not lead, another node may be in the middle of an act; where it does, nobody but this node is.
+        Ok(self.spread(move |shards| shards.first().leading_term() == Some(term)))
+    }
+
+    /// The same, also where another node governs: it may show half of an act.
+    ///
+    /// # Errors
+    /// As [`view`](Self::view).
+    pub(crate) fn view_anyway(&self) -> Result<StateView, ProposeError> {
+        if self.is_one() { self.first().view() } else { Ok(self.spread(|_| true)) }
+    }
+
+    fn spread(&self, may: impl Fn(&Self) -> bool + Send + 'static) -> StateView {
+        let shards = self.clone();
         let take = move |number: u16| {
-            let view = all[usize::from(number)].view();
-            view.map(StateView::into_store_view).map_err(|error| StoreError::Engine(error.to_string()))
+            let view = shards.replica(number).view();
+            let view = view.map_err(|error| StoreError::Engine(error.to_string()))?;
+            if may(&shards) { Ok(view.into_store_view()) } else { Err(StoreError::Elsewhere) }
         };
-        Ok(StateView::new(Box::new(SpreadView::new(self.count(), Box::new(take), key::belongs))))
+        StateView::new(Box::new(SpreadView::new(self.count(), Box::new(take), key::belongs)))
     }
 
     /// Inodes there are, orphans included. `view` is one of all shards.
@@ -120,7 +153,7 @@ impl Shards {
             let counted = mds_namespace::op::statfs::inodes(view.namespace());
             counted.map_err(|error| ProposeError::Stopped(error.to_string()))
         };
-        let others = self.others().map(|shard| count(&self.inner.all[usize::from(shard)].view()?));
+        let others = self.others().map(|shard| count(&self.replica(shard).view()?));
         std::iter::once(count(view)).chain(others).sum()
     }
 
@@ -130,9 +163,13 @@ impl Shards {
     /// here.
     ///
     /// # Errors
-    /// As [`Shard::read_barrier`].
+    /// As [`Shard::read_barrier`]; [`ProposeError::NotLeader`] if this node does not govern.
     pub(crate) async fn read_barrier(&self) -> Result<(), ProposeError> {
-        self.first().read_barrier().await
+        self.first().read_barrier().await?;
+        if self.is_one() || self.leading_term().is_some() {
+            return Ok(());
+        }
+        Err(ProposeError::NotLeader { leader: None })
     }
 
     /// Waits while an act on several shards changes any of these inodes.
@@ -148,16 +185,17 @@ impl Shards {
         if may { Ok(()) } else { Err(ProposeError::NotLeader { leader: None }) }
     }
 
-    /// Whether this node leads, and so governs: as far as it knows.
+    /// Whether this node leads shard 0 and governs: as far as it knows.
     #[must_use]
     pub(crate) fn is_leader(&self) -> bool {
-        self.first().is_leader()
+        self.leading_term().is_some()
     }
 
-    /// The term in which this node leads shard 0, as far as it knows.
+    /// The term in which it does.
     #[must_use]
     pub(crate) fn leading_term(&self) -> Option<u64> {
-        self.first().leading_term()
+        let term = self.first().leading_term()?;
+        (self.is_one() || self.inner.governs.load(Ordering::Acquire) == term).then_some(term)
     }
 
     /// The number and address of the node that leads shard 0, if known.
@@ -197,6 +235,11 @@ impl Shards {
         self.first().callers()
     }
 
+    /// How far the log of each is carried out here.
+    pub(crate) fn applied_indexes(&self) -> Vec<u64> {
+        self.inner.all.iter().map(Shard::applied_index).collect()
+    }
+
     /// How shard 0 is.
     #[must_use]
     pub(crate) fn status(&self) -> Status {
@@ -233,7 +276,7 @@ impl Shards {
         }
     }
 
-    /// Puts a command into the log of a shard. Nothing is locked: it changes no inode, or its caller has locked it.
+    /// Puts a command into the log of a shard. Nothing is locked: it changes no inode.
     ///
     /// # Errors
     /// As [`Shard::propose`].
@@ -243,13 +286,33 @@ impl Shards {
         origin: Option<Origin>,
         command: Command,
     ) -> Result<Outcome, ProposeError> {
+        self.within(self.reign(), shard, origin, command).await
+    }
+
+    /// As [`to`](Self::to), for whoever locked something in a reign: nothing is done if that is over.
+    async fn within(
+        &self,
+        reign: u64,
+        shard: u16,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
         // A number that no shard has comes from a handle or a stateid that nobody gave out: shard 0 does not have it either, and says so.
         let shard = if shard < self.count() { shard } else { 0 };
-        let replica = &self.inner.all[usize::from(shard)];
-        if shard == 0 {
-            return replica.propose(origin, command).await;
+        // In this order: a word of a later reign than this is not given.
+        let word = self.inner.words[usize::from(shard)].load(Ordering::Acquire);
+        if self.reign() != reign {
+            return Err(ProposeError::NotLeader { leader: None });
         }
-        replica.propose_as(self.inner.term.load(Ordering::Acquire), origin, command).await
+        match shard {
+            0 => self.first().propose(origin, command).await,
+            _ => self.replica(shard).propose_as(word, origin, command).await,
+        }
+    }
+
+    /// Which reign of this node it is, or was last.
+    fn reign(&self) -> u64 {
+        self.inner.reigns.load(Ordering::Acquire)
     }
 
     async fn enter(&self, inodes: Vec<Ino>) -> Result<Guard, ProposeError> {
@@ -265,7 +328,7 @@ impl Shards {
         command: Command,
     ) -> Result<Outcome, ProposeError> {
         let mut under_way = UnderWay { shards: self, shard, guard: Some(guard) };
-        let outcome = self.to(shard, origin, command).await;
+        let outcome = self.within(under_way.reign(), shard, origin, command).await;
         if !matches!(outcome, Err(ProposeError::Timeout)) {
             under_way.guard = None;
         }
@@ -312,7 +375,19 @@ impl Shards {
             _ => None,
         };
         let mut outcome = self.to(0, origin, command).await?;
-        match (&mut outcome, ended) {
+        let done = self.about_cluster_elsewhere(&mut outcome, ended).await;
+        // It is done in shard 0, whatever became of the rest: nobody may be told that it is not.
+        done.map_err(|_| ProposeError::Timeout)?;
+        Ok(outcome)
+    }
+
+    /// What hangs on it in the other shards.
+    async fn about_cluster_elsewhere(
+        &self,
+        outcome: &mut Outcome,
+        ended: Option<[u8; 16]>,
+    ) -> Result<(), ProposeError> {
+        match (outcome, ended) {
             (Outcome::Refused(_), _) => {}
             (Outcome::Removed(removed), _) => self.forget(removed).await?,
             (Outcome::SessionCreated(made), _) => {
@@ -322,7 +397,7 @@ impl Shards {
             }
             (Outcome::SessionTakenUp(taken), _) => {
                 for shard in self.others() {
-                    let view = self.inner.all[usize::from(shard)].view()?;
+                    let view = self.replica(shard).view()?;
                     let found = view.slots(&taken.record.id);
                     let found = found.map_err(|error| ProposeError::Stopped(error.to_string()))?;
                     found.into_iter().for_each(|mark| merge(&mut taken.slots, mark));
@@ -335,12 +410,12 @@ impl Shards {
             }
             (_, None) => {}
         }
-        Ok(outcome)
+        Ok(())
     }
 
     fn holds_elsewhere(&self, client: u64) -> Result<bool, ProposeError> {
         for shard in self.others() {
-            let view = self.inner.all[usize::from(shard)].view()?;
+            let view = self.replica(shard).view()?;
             let tally = view.tally(client).map_err(|error| ProposeError::Stopped(error.to_string()))?;
             if tally != mds_shard::record::Tally::default() {
                 return Ok(true);
@@ -376,13 +451,19 @@ struct UnderWay<'a> {
     guard: Option<Guard>,
 }
 
+impl UnderWay<'_> {
+    fn reign(&self) -> u64 {
+        self.guard.as_ref().map_or(0, Guard::reign)
+    }
+}
+
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         // Without a runtime there is no server either.
         let (Some(guard), Ok(runtime)) = (self.guard.take(), Handle::try_current()) else { return };
         let (shards, shard) = (self.shards.clone(), self.shard);
         runtime.spawn(async move {
-            shards.until_answered(shard).await;
+            shards.until_answered(guard.reign(), shard).await;
             drop(guard);
         });
     }

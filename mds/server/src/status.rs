@@ -29,6 +29,7 @@ pub(crate) fn of_namespace(error: &FsError) -> Nfsstat4 {
         FsError::CrossDevice => Nfsstat4::Xdev,
         FsError::ContentMoved | FsError::NoSuchExtent | FsError::Busy => Nfsstat4::Delay,
         FsError::Store(_) => Nfsstat4::Serverfault,
+        FsError::Elsewhere => Nfsstat4::Delay,
     }
 }
 

@@ -198,17 +198,17 @@ impl Shard {
         Ok(Self::first_of(Node::start(env, dir, config).await?))
     }
 
-    /// As [`start`](Self::start), on a store that the caller opened: for simulations.
+    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for simulations.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start_on(
         env: Env,
-        store: Arc<dyn MetaStore>,
+        stores: Vec<Arc<dyn MetaStore>>,
         dir: &Path,
         config: NodeConfig,
     ) -> Result<Self, StartError> {
-        Ok(Self::first_of(Node::start_on(env, vec![store], dir, config).await?))
+        Ok(Self::first_of(Node::start_on(env, stores, dir, config).await?))
     }
 
     fn first_of(node: Node) -> Self {
@@ -382,6 +382,12 @@ impl Shard {
             log_flushes: self.inner.host.log.flushes(),
             store_bytes: self.inner.machine.store.bytes_on_disk(),
         }
+    }
+
+    /// Index of the last entry that is applied here.
+    #[must_use]
+    pub fn applied_index(&self) -> u64 {
+        self.inner.machine.applied_index.load(Ordering::Acquire)
     }
 
     /// Makes a checkpoint of the store now and lets the log be cut, without waiting for either.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use layout::DataServerId;
 use mds_namespace::store::KEY_SPACE_END;
-use mds_namespace::{MetaStore, codec, invariants, keys};
+use mds_namespace::{MetaStore, View, codec, invariants, keys};
 use mds_shard::key;
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -22,9 +22,11 @@ fn pairs(store: &dyn MetaStore) -> Result<Pairs, String> {
 }
 
 /// Every inode reachable once, link counts right, what belongs together is together.
-pub(crate) fn sound(store: &dyn MetaStore) -> Result<(), String> {
-    let view = store.view().map_err(|error| error.to_string())?;
-    invariants::check(&*view).map_err(|error| error.to_string())
+pub(crate) fn sound(shards: &[&dyn MetaStore]) -> Result<(), String> {
+    let views = shards.iter().map(|store| store.view()).collect::<Result<Vec<_>, _>>();
+    let views = views.map_err(|error| error.to_string())?;
+    let views: Vec<&dyn View> = views.iter().map(|view| &**view as &dyn View).collect();
+    invariants::check_shards(&views).map_err(|error| error.to_string())
 }
 
 /// No orphan, no work undone, no state of clients that are gone.
@@ -50,12 +52,21 @@ pub(crate) fn nothing_left(store: &dyn MetaStore, gone: &BTreeSet<DataServerId>)
     left("share reservations", &begins(b"state/shares/"))?;
     left("locks", &begins(b"state/lock/"))?;
     left("stateids", &begins(b"state/stateid/"))?;
+    left("acts that were begun", &begins(b"state/intent/"))?;
     left("tallies", &begins(b"state/tally/"))?;
     left("links from clients to state", &begins(b"state/of/"))
 }
 
 /// All replicas hold the same.
-pub(crate) fn alike(stores: &[&dyn MetaStore]) -> Result<(), String> {
+pub(crate) fn alike(replicas: &[Vec<&dyn MetaStore>]) -> Result<(), String> {
+    let shards = replicas.first().map_or(0, Vec::len);
+    (0..shards).try_for_each(|shard| {
+        let stores: Vec<&dyn MetaStore> = replicas.iter().map(|stores| stores[shard]).collect();
+        alike_of_one(&stores).map_err(|what| format!("of shard {shard} {what}"))
+    })
+}
+
+fn alike_of_one(stores: &[&dyn MetaStore]) -> Result<(), String> {
     let all = stores.iter().map(|store| pairs(*store)).collect::<Result<Vec<_>, _>>()?;
     for (number, other) in all.iter().enumerate().skip(1) {
         let first = &all[0];

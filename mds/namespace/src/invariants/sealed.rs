@@ -47,7 +47,7 @@ impl Sealed {
     pub(super) fn check(
         &self,
         extents: &BTreeMap<ExtentId, ExtentRecord>,
-        next_group: u64,
+        next_group: &dyn Fn(u64) -> u64,
     ) -> Result<(), Broken> {
         for (&extent, of) in &self.images {
             let wrong = |holds, what| ensure(holds, "images of an extent of inode", extent.ino, what);
@@ -76,9 +76,9 @@ impl Sealed {
         self.groups.iter().try_for_each(|(id, group)| self.check_group(*id, group, next_group))
     }
 
-    fn check_group(&self, id: GroupId, group: &Group, next_group: u64) -> Result<(), Broken> {
+    fn check_group(&self, id: GroupId, group: &Group, next_group: &dyn Fn(u64) -> u64) -> Result<(), Broken> {
         let wrong = |holds, what| ensure(holds, "group", id.0, what);
-        wrong(0 < id.0 && id.0 < next_group, "is above the next number")?;
+        wrong(0 < id.0 && id.0 < next_group(id.0), "is above the next number")?;
         let homes: Vec<_> = group.homes().iter().flatten().collect();
         let apart = homes.iter().collect::<BTreeSet<_>>().len() == homes.len();
         wrong(apart, "has two images on one data server")?;

@@ -38,8 +38,9 @@ impl Shards {
         command: Command,
     ) -> Result<Outcome, ProposeError> {
         let shards = self.clone();
+        let reign = held.0.reign();
         let act = tokio::spawn(async move {
-            let outcome = shards.carry_out(&plan, origin, &command).await;
+            let outcome = shards.carry_out(reign, &plan, origin, &command).await;
             drop(held);
             outcome
         });
@@ -48,12 +49,13 @@ impl Shards {
 
     async fn carry_out(
         &self,
+        reign: u64,
         plan: &ActPlan,
         origin: Option<Origin>,
         command: &Command,
     ) -> Result<Outcome, ProposeError> {
         let reserved = match plan.makes_in {
-            Some(shard) => Some(self.reserved(shard).await?),
+            Some(shard) => Some(self.reserved(reign, shard).await?),
             None => None,
         };
         let worked = match self.work_out(plan, origin.as_ref(), command, reserved)? {
@@ -67,32 +69,35 @@ impl Shards {
         let others: Vec<Part> =
             worked.parts.iter().filter(|part| part.shard != plan.coordinator).cloned().collect();
         let intend = Intend { id, parts: worked.parts, outcome: Box::new(worked.outcome) };
-        let outcome = match self.to(plan.coordinator, origin, Command::Intend(intend)).await {
+        let outcome = match self.within(reign, plan.coordinator, origin, Command::Intend(intend)).await {
             Ok(outcome @ Outcome::Refused(_)) => return Ok(outcome),
             Ok(outcome) => outcome,
             Err(error) => {
                 // Only of these it cannot be known whether it is real.
                 if matches!(error, ProposeError::Timeout | ProposeError::Stopped(_)) {
-                    self.falter();
+                    self.falter(reign);
                 }
                 return Err(error);
             }
         };
-        let parts = others.into_iter().map(|part| self.carry(part.shard, Carry { writes: part.writes }));
+        let parts =
+            others.into_iter().map(|part| self.carry(reign, part.shard, Carry { writes: part.writes }));
         if let Err(error) = futures_util::future::try_join_all(parts).await {
-            self.falter();
-            return Err(error);
+            tracing::info!(%error, term = id.term, number = id.number, "an act is left to the next governor");
+            self.falter(reign);
+            // It is real: nobody may be told that nothing was done.
+            return Err(ProposeError::Timeout);
         }
-        self.afterwards(plan.coordinator, id, worked.orphan);
+        self.afterwards(reign, plan.coordinator, id, worked.orphan);
         Ok(outcome)
     }
 
     /// What nobody waits for.
-    fn afterwards(&self, coordinator: u16, id: IntentId, orphan: Option<Ino>) {
+    fn afterwards(&self, reign: u64, coordinator: u16, id: IntentId, orphan: Option<Ino>) {
         let shards = self.clone();
         tokio::spawn(async move {
             // An intent that stays is ended once more by the next governor, an orphan found by it.
-            let _ = shards.to(coordinator, None, Command::Settle(Settle { id })).await;
+            let _ = shards.within(reign, coordinator, None, Command::Settle(Settle { id })).await;
             if let Some(ino) = orphan {
                 let _ = shards.propose(None, Command::Reap(Reap { ino })).await;
             }
@@ -138,7 +143,7 @@ impl Shards {
     }
 
     /// A number of a shard for a new inode.
-    async fn reserved(&self, shard: u16) -> Result<Ino, ProposeError> {
+    async fn reserved(&self, reign: u64, shard: u16) -> Result<Ino, ProposeError> {
         let take = || self.inner.reserved.lock().get_mut(&shard).and_then(Iterator::next);
         if let Some(ino) = take() {
             return Ok(ino);
@@ -148,7 +153,7 @@ impl Shards {
             return Ok(ino);
         }
         let reserve = Command::ReserveInodes(ReserveInodes { count: INODES_RESERVED });
-        match self.to(shard, None, reserve).await? {
+        match self.within(reign, shard, None, reserve).await? {
             Outcome::Reserved(first) => {
                 self.inner.reserved.lock().insert(shard, first + 1..first + u64::from(INODES_RESERVED));
                 Ok(first)

@@ -4,13 +4,15 @@
 
 use std::sync::atomic::Ordering;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use mds_namespace::op::reap;
 use mds_namespace::superblock::superblock;
 use mds_shard::command::governor::{Carry, ForgetClient, FormatShard, Govern, Reap, Settle};
-use mds_shard::{Command, Outcome, ProposeError};
+use mds_shard::{Command, Outcome, ProposeError, Refusal};
 
 use super::Shards;
 use super::locks::InodeLocks;
+use crate::limits::{GOVERN_AT_ONCE, GOVERN_LOOK_MS, GOVERN_WORD_BITS};
 
 /// Between two tries of what must be done.
 const AGAIN_MS: u64 = 50;
@@ -24,27 +26,78 @@ impl Shards {
         if self.is_one() {
             return Ok(());
         }
-        let term = self.leading_term().ok_or(ProposeError::NotLeader { leader: None })?;
-        self.first().read_barrier().await?;
-        self.locks().end();
-        self.inner.term.store(term, Ordering::Release);
-        self.inner.reserved.lock().clear();
-        for shard in self.others() {
-            self.format(shard).await?;
-            match self.to(shard, None, Command::Govern(Govern)).await? {
-                Outcome::Done => {}
-                _ => return Err(ProposeError::NotLeader { leader: None }),
-            }
+        let _turn = self.inner.beginning.lock().await;
+        let term = self.first().leading_term().ok_or(ProposeError::NotLeader { leader: None })?;
+        if self.inner.governs.load(Ordering::Acquire) == term {
+            return Ok(());
         }
-        self.end_what_was_begun().await?;
-        self.sweep().await?;
-        self.reap_orphans().await?;
-        *self.inner.locks.write() = InodeLocks::default();
+        self.first().read_barrier().await?;
+        let reign = self.begin_reign(term);
+        // What this node proposed to shard 0 itself is decided before that is looked at.
+        self.within(reign, 0, None, Command::Govern(Govern)).await?;
+        let taken = stream::iter(self.others()).map(|shard| self.take(reign, shard));
+        taken.buffer_unordered(GOVERN_AT_ONCE).try_collect::<()>().await?;
+        self.end_what_was_begun(reign).await?;
+        self.sweep(reign).await?;
+        *self.inner.locks.write() = InodeLocks::new(reign);
+        self.inner.governs.store(term, Ordering::Release);
+        tracing::info!(term, shards = self.count(), "this node governs");
+        tokio::spawn(self.clone().reap_orphans(reign));
         Ok(())
     }
 
-    async fn format(&self, shard: u16) -> Result<(), ProposeError> {
-        let view = self.inner.all[usize::from(shard)].view()?;
+    /// What was locked, set aside and begun before is not of this reign.
+    fn begin_reign(&self, term: u64) -> u64 {
+        self.inner.governs.store(0, Ordering::Release);
+        self.locks().end();
+        let reign = self.inner.reigns.fetch_add(1, Ordering::AcqRel) + 1;
+        self.inner.term.store(term, Ordering::Release);
+        for word in &self.inner.words {
+            let next = word.load(Ordering::Acquire) + 1;
+            word.store(next.max(term << GOVERN_WORD_BITS), Ordering::Release);
+        }
+        self.inner.reserved.lock().clear();
+        reign
+    }
+
+    /// Governs whenever this node comes to lead shard 0, or faltered, for as long as it lives.
+    pub(crate) async fn drive(self) {
+        if self.is_one() {
+            return;
+        }
+        let own = self.first().status().id;
+        loop {
+            let leads = self.leader().is_some_and(|(leader, _)| leader == own);
+            if leads && self.leading_term().is_none() {
+                match self.govern().await {
+                    Ok(()) => {}
+                    Err(ProposeError::Stopped(error)) => tracing::error!(%error, "this node cannot govern"),
+                    Err(error) => tracing::debug!(%error, "this node cannot govern yet"),
+                }
+                self.inner.env.clock.sleep_ms(GOVERN_LOOK_MS).await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = self.inner.faltered.notified() => {}
+                () = self.leader_changed() => {}
+                // A change between the look above and the wait is not told.
+                () = self.inner.env.clock.sleep_ms(10 * GOVERN_LOOK_MS) => {}
+            }
+        }
+    }
+
+    /// Has a shard take this node's word, from the next one that it gives on.
+    async fn take(&self, reign: u64, shard: u16) -> Result<(), ProposeError> {
+        self.format(reign, shard).await?;
+        match self.within(reign, shard, None, Command::Govern(Govern)).await? {
+            Outcome::Done => Ok(()),
+            _ => Err(ProposeError::NotLeader { leader: None }),
+        }
+    }
+
+    async fn format(&self, reign: u64, shard: u16) -> Result<(), ProposeError> {
+        let view = self.replica(shard).view()?;
         if view.is_formatted().map_err(|error| stopped(&error))? {
             return Ok(());
         }
@@ -56,33 +109,34 @@ impl Shards {
             handle_key: keys.handle_key,
             cookie_key: keys.cookie_key,
         };
-        self.to(shard, None, Command::FormatShard(format)).await.map(drop)
+        self.within(reign, shard, None, Command::FormatShard(format)).await.map(drop)
     }
 
-    async fn end_what_was_begun(&self) -> Result<(), ProposeError> {
+    async fn end_what_was_begun(&self, reign: u64) -> Result<(), ProposeError> {
         for shard in 0..self.count() {
-            let intents = self.inner.all[usize::from(shard)].view()?.intents();
+            let intents = self.replica(shard).view()?.intents();
             for (id, intent) in intents.map_err(|error| stopped(&error))? {
                 tracing::info!(shard, term = id.term, number = id.number, "an act that was begun is ended");
                 for part in intent.parts {
-                    self.carry(part.shard, Carry { writes: part.writes }).await?;
+                    self.carry(reign, part.shard, Carry { writes: part.writes }).await?;
                 }
-                self.to(shard, None, Command::Settle(Settle { id })).await?;
+                self.within(reign, shard, None, Command::Settle(Settle { id })).await?;
             }
         }
         Ok(())
     }
 
     /// Clients that shard 0 does not know any more leave the others.
-    async fn sweep(&self) -> Result<(), ProposeError> {
+    async fn sweep(&self, reign: u64) -> Result<(), ProposeError> {
         let view = self.first().view()?;
         let known = view.clients().map_err(|error| stopped(&error))?;
         drop(view);
         for shard in self.others() {
-            let there = self.inner.all[usize::from(shard)].view()?.clients_with_state();
+            let there = self.replica(shard).view()?.clients_with_state();
             for client in there.map_err(|error| stopped(&error))? {
                 if !known.iter().any(|one| one.record.client == client) {
-                    self.to(shard, None, Command::ForgetClient(ForgetClient { client })).await?;
+                    let forget = Command::ForgetClient(ForgetClient { client });
+                    self.within(reign, shard, None, forget).await?;
                 }
             }
         }
@@ -90,62 +144,70 @@ impl Shards {
     }
 
     /// Files that lost their last name with the governor before.
-    async fn reap_orphans(&self) -> Result<(), ProposeError> {
+    async fn reap_orphans(self, reign: u64) {
         for shard in 0..self.count() {
-            let view = self.inner.all[usize::from(shard)].view()?;
-            let orphans = reap::orphans(view.namespace(), 0, usize::MAX).map_err(|error| stopped(&error))?;
-            drop(view);
-            for ino in orphans {
-                self.to(shard, None, Command::Reap(Reap { ino })).await?;
+            let orphans = self.replica(shard).view().and_then(|view| {
+                reap::orphans(view.namespace(), 0, usize::MAX).map_err(|error| stopped(&error))
+            });
+            for ino in orphans.unwrap_or_default() {
+                // One that stays is found by the next governor.
+                if self.reign() != reign || self.propose(None, Command::Reap(Reap { ino })).await.is_err() {
+                    return;
+                }
             }
         }
-        Ok(())
     }
 
     /// Of an act it cannot be known how far it came: nobody may look until whoever governs next has ended it, which is this node again if it
     /// still leads.
-    pub(super) fn falter(&self) {
-        self.locks().end();
-        let shards = self.clone();
-        tokio::spawn(async move {
-            while shards.is_leader() {
-                match shards.govern().await {
-                    Ok(()) | Err(ProposeError::Stopped(_)) => return,
-                    Err(_) => shards.inner.env.clock.sleep_ms(AGAIN_MS).await,
-                }
-            }
-        });
+    pub(super) fn falter(&self, reign: u64) {
+        if self.reign() == reign {
+            self.inner.governs.store(0, Ordering::Release);
+            self.locks().end();
+            self.inner.faltered.notify_one();
+        }
     }
 
     /// Has a shard write its part, however often it takes: the act is real.
     ///
     /// # Errors
     /// If this node governs no more: the next one ends the act.
-    pub(super) async fn carry(&self, shard: u16, carry: Carry) -> Result<(), ProposeError> {
+    pub(super) async fn carry(&self, reign: u64, shard: u16, carry: Carry) -> Result<(), ProposeError> {
         loop {
-            match self.to(shard, None, Command::Carry(carry.clone())).await {
+            match self.within(reign, shard, None, Command::Carry(carry.clone())).await {
                 Ok(Outcome::Done) => return Ok(()),
+                // Another command's word came first.
+                Ok(Outcome::Refused(Refusal::Superseded)) => {}
                 Ok(outcome) => {
                     tracing::error!(shard, ?outcome, "a part of an act is not written");
-                    return Err(ProposeError::NotLeader { leader: None });
+                    return Err(ProposeError::Unavailable);
                 }
                 Err(error @ ProposeError::Stopped(_)) => return Err(error),
-                Err(_) if self.leading_term() != Some(self.inner.term.load(Ordering::Acquire)) => {
-                    return Err(ProposeError::NotLeader { leader: None });
-                }
-                Err(_) => self.inner.env.clock.sleep_ms(AGAIN_MS).await,
+                // It may come yet, after others have written: then it must be refused.
+                Err(ProposeError::Timeout) => self.until_answered(reign, shard).await,
+                Err(_) => {}
             }
+            let term = self.inner.term.load(Ordering::Acquire);
+            if self.reign() != reign || self.first().leading_term() != Some(term) {
+                return Err(ProposeError::NotLeader { leader: None });
+            }
+            self.inner.env.clock.sleep_ms(AGAIN_MS).await;
         }
     }
 
-    /// Returns when a shard has answered a command that comes behind all others so far, or this node governs no more.
-    pub(super) async fn until_answered(&self, shard: u16) {
-        let term = self.inner.term.load(Ordering::Acquire);
-        while self.leading_term() == Some(term) {
-            if self.to(shard, None, Command::Govern(Govern)).await.is_ok() {
-                return;
+    /// Returns when nothing that was proposed to a shard so far can be carried out any more, or the reign is over.
+    pub(super) async fn until_answered(&self, reign: u64, shard: u16) {
+        let word = &self.inner.words[usize::from(shard)];
+        if self.reign() == reign {
+            word.fetch_add(1, Ordering::AcqRel);
+        }
+        loop {
+            match self.within(reign, shard, None, Command::Govern(Govern)).await {
+                // Superseded by a later word, of this node or another one: so is what was proposed before.
+                Ok(_) | Err(ProposeError::Stopped(_)) => return,
+                Err(_) if self.reign() != reign => return,
+                Err(_) => self.inner.env.clock.sleep_ms(AGAIN_MS).await,
             }
-            self.inner.env.clock.sleep_ms(AGAIN_MS).await;
         }
     }
 }

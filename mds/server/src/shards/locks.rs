@@ -11,9 +11,10 @@ use mds_namespace::Ino;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Locks on inodes. Clones are the same locks.
+/// Locks on inodes, of one reign of this node. Clones are the same locks.
 #[derive(Clone, Default)]
 pub(crate) struct InodeLocks {
+    reign: u64,
     inner: Arc<Inner>,
 }
 
@@ -55,7 +56,19 @@ struct Wanted<'a> {
     inodes: &'a [Ino],
 }
 
+impl Guard {
+    /// The reign that it is of.
+    pub(crate) fn reign(&self) -> u64 {
+        self.locks.reign
+    }
+}
+
 impl InodeLocks {
+    /// Nothing is locked.
+    pub(crate) fn new(reign: u64) -> Self {
+        Self { reign, inner: Arc::default() }
+    }
+
     /// A command is under way on these inodes, as soon as none of them is locked.
     pub(crate) async fn enter(&self, mut inodes: Vec<Ino>) -> Option<Guard> {
         inodes.sort_unstable();

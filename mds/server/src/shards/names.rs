@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use mds_namespace::op::{exclusive, lookup};
-use mds_namespace::{Caller, Ino, Inode, Kind, inode_table, shard_of};
+use mds_namespace::{Caller, FsError, Ino, Inode, Kind, inode_table, shard_of};
 use mds_shard::command::open::{How, Open, Target};
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, StateView};
 
@@ -80,9 +80,14 @@ impl Shards {
 
     fn plan(&self, command: &Command) -> Result<Plan, ProposeError> {
         let view = self.view()?;
-        // What is wrong with the names is for the shard of the directory to say.
         let found = |directory: Ino, name: &[u8]| {
-            lookup::find(view.namespace(), &Caller::default(), directory, name).ok().flatten()
+            match lookup::find(view.namespace(), &Caller::default(), directory, name) {
+                Ok(found) => Ok(found),
+                Err(FsError::Elsewhere) => Err(ProposeError::NotLeader { leader: None }),
+                Err(FsError::Store(error)) => Err(ProposeError::Stopped(error)),
+                // What is wrong with the names is for the shard of the directory to say.
+                Err(_) => Ok(None),
+            }
         };
         Ok(match command {
             Command::Create(asked) if asked.kind == Kind::Directory => {
@@ -96,7 +101,7 @@ impl Shards {
             Command::Create(asked) => one(asked.directory, None),
             Command::Open(asked) => match &asked.target {
                 Target::Name { directory, name } | Target::Create { directory, name, .. } => {
-                    match found(*directory, name) {
+                    match found(*directory, name)? {
                         Some(inode) if shard_of(inode.ino) != shard_of(*directory) => {
                             Plan::Foreign { directory: *directory, ino: inode.ino }
                         }
@@ -105,7 +110,7 @@ impl Shards {
                 }
                 Target::Handle { ino, .. } | Target::Foreign { ino, .. } => one(*ino, None),
             },
-            Command::Remove(asked) => match found(asked.directory, &asked.name) {
+            Command::Remove(asked) => match found(asked.directory, &asked.name)? {
                 Some(inode) if shard_of(inode.ino) != shard_of(asked.directory) => {
                     act(asked.directory, vec![asked.directory, inode.ino], None)
                 }
@@ -120,7 +125,7 @@ impl Shards {
             }
             Command::Rename(asked) => {
                 let (from, to) = (asked.from_directory, asked.to_directory);
-                let (source, target) = (found(from, &asked.from_name), found(to, &asked.to_name));
+                let (source, target) = (found(from, &asked.from_name)?, found(to, &asked.to_name)?);
                 let moves_directory = from != to && source.as_ref().is_some_and(Inode::is_directory);
                 let objects = [source, target].into_iter().flatten().map(|inode| inode.ino);
                 let inodes: Vec<Ino> = [from, to].into_iter().chain(objects).collect();

@@ -29,7 +29,7 @@ async fn shards(dir: &std::path::Path) -> Shards {
         root_gid: 0,
         root_mode: 0o777,
     };
-    let shards = Shards::new(env, first, 1);
+    let shards = Shards::new(env, first);
     assert_eq!(shards.to(0, None, Command::Format(format)).await, Ok(Outcome::Done));
     shards.govern().await.unwrap();
     shards

@@ -2,8 +2,6 @@
 //! that would keep the log from being cut are renewed.
 
 use std::sync::Weak;
-use std::sync::atomic::Ordering;
-
 use tokio::sync::watch;
 
 use super::Inner;
@@ -82,12 +80,5 @@ async fn renew_lagging(inner: &Inner) {
         if let Err(error) = outcome {
             tracing::warn!(shard = at, %error, "its part of the log could not be freed");
         }
-    }
-}
-
-impl Shard {
-    /// Index of the last applied entry.
-    fn applied_index(&self) -> u64 {
-        self.machine().applied_index.load(Ordering::Acquire)
     }
 }

@@ -83,10 +83,6 @@ impl Shard {
         self.inner.raft.clone()
     }
 
-    pub(crate) fn machine(&self) -> &MachineState {
-        &self.inner.machine
-    }
-
     pub(crate) fn node_config(&self) -> &NodeConfig {
         &self.inner.host.config
     }

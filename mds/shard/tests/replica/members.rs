@@ -62,7 +62,7 @@ impl Cluster {
         let runtime = runtime();
         let env = env_with(Arc::new(node.disk.clone()), self.net.clone());
         let store = node.store.clone();
-        let shard = runtime.block_on(Shard::start_on(env, store, Path::new("/shard"), config)).unwrap();
+        let shard = runtime.block_on(Shard::start_on(env, vec![store], Path::new("/shard"), config)).unwrap();
         node.running = Some((runtime, shard));
     }
 

@@ -29,7 +29,7 @@ fn power_cuts_lose_nothing_acknowledged() {
         let runtime = runtime();
         let shard = runtime.block_on(async {
             let (env, config) = (env_in_memory(&disk), NodeConfig::single(STORE_ID));
-            let shard = Shard::start_on(env, store.clone(), Path::new("/shard"), config).await.unwrap();
+            let shard = Shard::start_on(env, vec![store.clone()], Path::new("/shard"), config).await.unwrap();
             assert_eq!(shard.propose(None, format()).await, Ok(Outcome::Done));
             for name in &all {
                 assert!(has(&shard, name), "{name} was acknowledged before round {round}");
@@ -66,7 +66,7 @@ fn checkpoint_cuts_the_log() {
     let store = Arc::new(MemStore::new());
     runtime().block_on(async {
         let (env, config) = (env_in_memory(&disk), NodeConfig::single(STORE_ID));
-        let shard = Shard::start_on(env, store.clone(), Path::new("/shard"), config).await.unwrap();
+        let shard = Shard::start_on(env, vec![store.clone()], Path::new("/shard"), config).await.unwrap();
         shard.propose(None, format()).await.unwrap();
         create_all(&shard, &names(0, 100)).await;
         let applied = shard.status().applied_index;
@@ -138,7 +138,7 @@ fn foreign_directory_is_refused() {
     runtime().block_on(async {
         let start = |store_id| {
             let (env, store) = (env_in_memory(&disk), Arc::new(MemStore::new()));
-            Shard::start_on(env, store, Path::new("/shard"), NodeConfig::single(store_id))
+            Shard::start_on(env, vec![store], Path::new("/shard"), NodeConfig::single(store_id))
         };
         start(STORE_ID).await.unwrap().stop().await;
         assert!(start([8; 16]).await.is_err());

@@ -222,8 +222,9 @@ impl Fleet {
             service: None,
         };
         let store = Arc::new(MemStore::new());
-        let metadata =
-            MetadataServer::start_on(env.clone(), store, config, &mut Registry::default()).await.unwrap();
+        let metadata = MetadataServer::start_on(env.clone(), vec![store], config, &mut Registry::default())
+            .await
+            .unwrap();
         let asked: Arc<Mutex<Asked>> = Arc::default();
         let mut fleet = Self { metadata, clients: vec![], asked, _services: vec![], _directory: directory };
         for id in 1..=count {
