@@ -17,7 +17,8 @@ use crate::directory::Directory;
 use crate::images::Images;
 use crate::lease::Lease;
 use crate::limits::{
-    CLIENT_LINGERS_MS, PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX, SEAL_BUSY_PARTS,
+    CLIENT_LINGERS_MS, LEASE_WAIT_MS_MAX, PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX,
+    SEAL_BUSY_PARTS,
 };
 use crate::metrics::Metrics;
 use crate::scrub::{ScrubMetrics, Wanted};
@@ -182,6 +183,33 @@ impl Core {
         }
         let identity = self.identity.read();
         identity.as_ref().map(|one| (one.key.clone(), one.server)).ok_or(Nfsstat3::Jukebox)
+    }
+
+    /// As [`serving_key`](Self::serving_key), for a client's request: one that comes while there is no lease waits a while for it. A client
+    /// that was told to ask again would sit for five seconds first.
+    ///
+    /// # Errors
+    /// JUKEBOX if there is none for too long.
+    pub(crate) async fn serving(&self) -> Result<(HandleKey, DataServerId), Nfsstat3> {
+        if let Ok(found) = self.serving_key() {
+            return Ok(found);
+        }
+        let again = async {
+            loop {
+                let renewed = self.lease.renewed();
+                tokio::pin!(renewed);
+                renewed.as_mut().enable();
+                if let Ok(found) = self.serving_key() {
+                    return found;
+                }
+                renewed.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            found = again => Ok(found),
+            () = self.env.clock.sleep_ms(LEASE_WAIT_MS_MAX) => Err(Nfsstat3::Jukebox),
+        }
     }
 
     /// The write verifier: another one after each start, and after each time without a lease.

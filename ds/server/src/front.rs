@@ -68,7 +68,12 @@ async fn answer(core: &Arc<Core>, header: &CallHeader, args: Reader) -> Writer {
         // Nothing was appended to `w`: a procedure encodes only what succeeded.
         failure(procedure, status).expect("NULL was answered above").encode(&mut w);
     }
-    core.metrics.operation(op, status, core.env.clock.monotonic_ns().saturating_sub(began_ns));
+    let spent_ns = core.env.clock.monotonic_ns().saturating_sub(began_ns);
+    if status == Nfsstat3::Jukebox {
+        // Rare, and to a client a pause of five seconds.
+        tracing::info!(op = op.name(), waited_ms = spent_ns / 1_000_000, "a client is told to ask again later");
+    }
+    core.metrics.operation(op, status, spent_ns);
     w
 }
 

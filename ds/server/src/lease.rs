@@ -5,6 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
+
 /// The lease of one data server. Times are monotonic milliseconds of one clock.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
@@ -12,6 +15,7 @@ pub(crate) struct Lease {
     until_ms: AtomicU64,
     /// Times that it was gained after it had been lost.
     gained: AtomicU64,
+    renewed: Notify,
 }
 
 impl Lease {
@@ -21,6 +25,12 @@ impl Lease {
         if before <= now_ms {
             self.gained.fetch_add(1, Ordering::SeqCst);
         }
+        self.renewed.notify_waiters();
+    }
+
+    /// Returns when it is renewed. Whoever looks whether it holds asks for this first, so that no renewal is missed.
+    pub(crate) fn renewed(&self) -> Notified<'_> {
+        self.renewed.notified()
     }
 
     /// Another number after each time without a lease. Somebody else may have served our extents meanwhile, so what clients

@@ -8,6 +8,9 @@ pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 /// Bytes of READ replies being gathered, over all connections. Further READs wait.
 pub const READ_BYTES_IN_FLIGHT_MAX: u32 = 64 << 20;
 
+/// A request that waited this long for the server's lease to come back is answered JUKEBOX.
+pub const LEASE_WAIT_MS_MAX: u64 = 4_000;
+
 /// A READ that waited this long for its turn is answered JUKEBOX.
 pub const READ_WAIT_MS_MAX: u64 = 4_000;
 

@@ -62,7 +62,7 @@ pub(crate) enum Op {
 impl Op {
     const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Commit, Self::Other];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Read => "READ",
             Self::Write => "WRITE",

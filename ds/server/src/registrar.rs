@@ -15,7 +15,7 @@ use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{ClusterKey, Procedure, Refusal};
 
 use crate::core::Core;
-use crate::limits::{LEASE_MS_MAX, LEASE_MS_MIN, REGISTER_PAUSE_MS};
+use crate::limits::{CONTROL_CALL_MS_MAX, LEASE_MS_MAX, LEASE_MS_MIN, REGISTER_PAUSE_MS};
 use crate::link::{AskError, Link};
 
 /// What a data server says about itself when it registers.
@@ -107,7 +107,9 @@ async fn renew(core: &Core, link: &Link, mut lease_ms: u32) -> AskError {
         let (uuid, usage, directory) = (core.store.uuid(), core.usage(), core.directory.version());
         let heartbeat = Heartbeat { server: server.0, uuid, usage, directory };
         let sent_ms = core.env.clock.monotonic_ms();
-        match link.ask::<Renewed>(Procedure::Heartbeat, &heartbeat).await {
+        // A metadata server that is silent must leave time to ask another one before the lease is over.
+        let ms_max = (u64::from(lease_ms) / 3).min(CONTROL_CALL_MS_MAX);
+        match link.ask_within::<Renewed>(Procedure::Heartbeat, &heartbeat, ms_max).await {
             Ok(renewed) => {
                 lease_ms = renewed.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
                 core.lease.renew(sent_ms, lease_ms, core.env.clock.monotonic_ms());

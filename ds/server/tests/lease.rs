@@ -3,6 +3,7 @@
 mod bed;
 
 use bed::*;
+use ds_server::limits::LEASE_WAIT_MS_MAX;
 use ds_server::{DataServer, StartError};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::{ClusterKey, Refusal};
@@ -52,14 +53,58 @@ async fn without_a_lease_it_is_jukebox() {
     bed.metadata.behave(Behaviour::Silent);
     pass(&bed, u64::from(LEASE_MS) + 50).await;
     assert!(!bed.server.is_serving());
-    assert_eq!(bed.read(rw(1), START, 5).await.unwrap_err(), Nfsstat3::Jukebox);
-    assert_eq!(bed.write(rw(1), START, b"x", StableHow::Unstable).await.unwrap_err(), Nfsstat3::Jukebox);
-    assert_eq!(bed.commit(rw(1)).await.unwrap_err(), Nfsstat3::Jukebox);
+    let asked = async {
+        tokio::join!(
+            bed.read(rw(1), START, 5),
+            bed.write(rw(1), START, b"x", StableHow::Unstable),
+            bed.commit(rw(1))
+        )
+    };
+    let ((read, written, committed), ()) = tokio::join!(asked, pass(&bed, LEASE_WAIT_MS_MAX + 100));
+    assert_eq!(read.unwrap_err(), Nfsstat3::Jukebox);
+    assert_eq!(written.unwrap_err(), Nfsstat3::Jukebox);
+    assert_eq!(committed.unwrap_err(), Nfsstat3::Jukebox);
     // The metadata server is told the truth meanwhile.
     assert_eq!(bed.control().size(&[EXTENT]).await.unwrap()[0].end_bytes, 5);
     bed.metadata.behave(Behaviour::Lease);
     pass(&bed, 3_000).await;
     assert_eq!(&bed.read(rw(1), START, 5).await.unwrap().data[..], b"hello");
+}
+
+/// A client that is told to ask again sits for five seconds: who comes while there is no lease waits for it.
+#[tokio::test]
+async fn a_request_waits_for_the_lease() {
+    let bed = Bed::new().await;
+    bed.write(rw(1), START, b"hello", StableHow::FileSync).await.unwrap();
+    bed.metadata.behave(Behaviour::Silent);
+    pass(&bed, u64::from(LEASE_MS) + 50).await;
+    assert!(!bed.server.is_serving());
+    let again = async {
+        pass(&bed, LEASE_WAIT_MS_MAX / 8).await;
+        bed.metadata.behave(Behaviour::Lease);
+        pass(&bed, LEASE_WAIT_MS_MAX * 3 / 4).await;
+    };
+    let (read, ()) = tokio::join!(bed.read(rw(1), START, 5), again);
+    assert_eq!(&read.unwrap().data[..], b"hello");
+}
+
+/// One that hangs, and does not die, is given up in time.
+#[tokio::test]
+async fn a_silent_metadata_server_leaves_time_for_another() {
+    let bed = Bed::new().await;
+    let other = Metadata::start(&bed.env, cluster_key()).await;
+    let both = vec![bed.metadata.address(), other.address()];
+    let config = ds_server::DsConfig { dir: "/other".into(), ..config(both) };
+    let server = DataServer::start(bed.env.clone(), config, &mut Registry::default()).await.unwrap();
+    pass(&bed, 1_000).await;
+    assert!(server.is_serving());
+    bed.metadata.behave(Behaviour::Silent);
+    for _ in 0..3 * LEASE_MS / 50 {
+        pass(&bed, 50).await;
+        assert!(server.is_serving());
+    }
+    assert_eq!(other.seen(|seen| seen.registers.len()), 1);
+    server.stop().await.unwrap();
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use crate::{access, copies, status};
 /// # Errors
 /// The status that says why not.
 pub(crate) async fn run(core: &Arc<Core>, args: &commit::Args) -> Result<commit::ResOk, Nfsstat3> {
-    let (key, own) = core.serving_key()?;
+    let (key, own) = core.serving().await?;
     let handle = access::open(&key, own, &args.file, Iomode::ReadWrite)?;
     let verf = core.verifier();
     // First, as for a WRITE.

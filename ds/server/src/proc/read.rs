@@ -32,7 +32,7 @@ pub(crate) struct Answer {
 /// # Errors
 /// The status that says why not.
 pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfsstat3> {
-    let (key, own) = core.serving_key()?;
+    let (key, own) = core.serving().await?;
     let handle = access::open(&key, own, &args.file, Iomode::Read)?;
     let extent = handle.extent;
     let offset = access::within(extent, args.offset).ok_or(Nfsstat3::Inval)?;

@@ -21,7 +21,7 @@ use crate::{access, copies, status, thaw};
 /// # Errors
 /// The status that says why not.
 pub(crate) async fn run(core: &Arc<Core>, args: write::Args) -> Result<write::ResOk, Nfsstat3> {
-    let (key, own) = core.serving_key()?;
+    let (key, own) = core.serving().await?;
     let handle = access::open(&key, own, &args.file, Iomode::ReadWrite)?;
     let verf = core.verifier();
     let offset = access::within(handle.extent, args.offset).ok_or(Nfsstat3::Inval)?;
