@@ -71,7 +71,11 @@ async fn answer(core: &Arc<Core>, header: &CallHeader, args: Reader) -> Writer {
     let spent_ns = core.env.clock.monotonic_ns().saturating_sub(began_ns);
     if status == Nfsstat3::Jukebox {
         // Rare, and to a client a pause of five seconds.
-        tracing::info!(op = op.name(), waited_ms = spent_ns / 1_000_000, "a client is told to ask again later");
+        tracing::info!(
+            op = op.name(),
+            waited_ms = spent_ns / 1_000_000,
+            "a client is told to ask again later"
+        );
     }
     core.metrics.operation(op, status, spent_ns);
     w

@@ -71,6 +71,11 @@ impl Host {
         self.liveness.lock().is_alive(node, self.now_ms())
     }
 
+    /// See [`Liveness::is_gone`].
+    pub(crate) fn is_gone(&self, node: u64) {
+        self.liveness.lock().is_gone(node);
+    }
+
     /// See [`Liveness::wake`].
     pub(crate) fn wake(&self, shard: usize) -> Option<Switch> {
         self.liveness.lock().wake(self.now_ms(), shard)

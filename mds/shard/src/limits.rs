@@ -152,6 +152,12 @@ pub const SPREAD_RETRY_MS: u64 = 10_000;
 /// Milliseconds that a planned stop waits for its shards to be led by others.
 pub const HAND_OVER_MS_MAX: u64 = 2_000;
 
+/// How long a leader that is to hand over waits for a node that answers and has all entries.
+pub const HEIR_WAIT_MS_MAX: u64 = 500;
+
+/// How often it looks.
+pub const HEIR_LOOK_MS: u64 = 2;
+
 /// Stores of shards that are opened, or closed, at once.
 pub const STORES_AT_ONCE: usize = 16;
 

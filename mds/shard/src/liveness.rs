@@ -147,6 +147,13 @@ impl Liveness {
                 .is_some_and(|heard_ms| now_ms < heard_ms + self.lease_ms())
     }
 
+    /// A node's process has died: it counts as dead until it is heard of again.
+    pub(crate) fn is_gone(&mut self, node: u64) {
+        if let Some(peer) = self.peers.get_mut(&node) {
+            peer.heard_ms = None;
+        }
+    }
+
     /// A heartbeat came.
     pub(crate) fn heard(&mut self, now_ms: u64, beat: &Beat) -> BeatReply {
         let groups = &self.groups;

@@ -251,11 +251,9 @@ async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option
         members.push(Member::new(shard.clone(), env.clone(), dir.join("snapshot.part")));
     }
     let ended = Arc::new(Notify::new());
-    // Of shard 0: whoever leads it is the governor. The others take their turns when their leader's node is silent.
-    if let Some(first) = shards.first() {
-        let watch = succession::watch(env.clone(), config.clone(), first.raft(), Arc::downgrade(&ended));
-        tokio::spawn(watch);
-    }
+    let rafts = shards.iter().map(Shard::raft).collect();
+    let (of_host, of_rings) = (Arc::downgrade(host), Arc::downgrade(&ended));
+    tokio::spawn(succession::watch(env.clone(), config.clone(), of_host, rafts, of_rings));
     let service = RaftService::new(env.clone(), config.cluster_key, Arc::clone(host), members, ended);
     let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
     Ok(Some(env_transport::serve(net, clock, addr, Arc::new(service), network::limits()).await?))

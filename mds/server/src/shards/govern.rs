@@ -80,7 +80,8 @@ impl Shards {
             tokio::select! {
                 biased;
                 () = self.inner.faltered.notified() => {}
-                () = self.leader_changed() => {}
+                // It also says so when the engine has stopped, and then at once, each time.
+                () = self.leader_changed() => self.inner.env.clock.sleep_ms(1).await,
                 // A change between the look above and the wait is not told.
                 () = self.inner.env.clock.sleep_ms(10 * GOVERN_LOOK_MS) => {}
             }

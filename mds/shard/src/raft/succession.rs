@@ -7,42 +7,83 @@
 //! the votes of a majority that did. Assumed: nothing between members refuses connections in the name of one that lives.
 //! Spec: docs/protocol/raft.md, Succession.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Weak;
 
 use env::Env;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{StreamExt, stream};
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::TransferLeaderRequest;
 use tokio::sync::Notify;
 
-use super::{NodeId, Raft, Vote};
+use super::{NodeId, Raft};
+use crate::host::Host;
 use crate::limits::{
-    PROBE_MS_MAX, PROBE_PAUSES_MS, SUCCESSION_MS, SUCCESSION_STEP_MS, SUCCESSION_TRIES_MAX, WATCH_MS,
+    ELECTIONS_MAX, PROBE_MS_MAX, PROBE_PAUSES_MS, SUCCESSION_MS, SUCCESSION_STEP_MS, SUCCESSION_TRIES_MAX,
+    WATCH_MS,
 };
+use crate::liveness::line;
 use crate::shard::NodeConfig;
 
-/// Looks after each connection of a member that ended, until nobody rings any more.
-pub(crate) async fn watch(env: Env, config: NodeConfig, raft: Raft, ended: Weak<Notify>) {
-    let mut followed = None;
+/// Looks after each connection of a member that ended, until nobody rings any more. `rafts` are the engines of this node's shards, by number.
+pub(crate) async fn watch(
+    env: Env,
+    config: NodeConfig,
+    host: Weak<Host>,
+    rafts: Vec<Raft>,
+    ended: Weak<Notify>,
+) {
+    let mut asked = FuturesUnordered::new();
+    let mut asking = BTreeSet::new();
     while let Some(rings) = ended.upgrade() {
-        // A ring wakes whoever waits, or the next who does: none is lost while a leader is looked at.
+        // A ring wakes whoever waits, or the next who does: none is lost while a leader is followed.
         tokio::select! {
             biased;
-            () = rings.notified() => {}
-            () = env.clock.sleep_ms(WATCH_MS) => continue,
-        }
-        drop(rings);
-        let metrics = raft.metrics().borrow_watched().clone();
-        let Some(leader) = metrics.current_leader.filter(|leader| *leader != config.id) else { continue };
-        // A member has several connections: the others' ends are no further news.
-        if followed == Some(metrics.vote) || !is_gone(&env, &config, leader).await {
-            continue;
-        }
-        followed = Some(metrics.vote);
-        if follow(&env, &config, &raft, leader, metrics.vote).await.is_none() {
-            return;
+            Some((leader, gone)) = asked.next(), if !asked.is_empty() => {
+                asking.remove(&leader);
+                if gone {
+                    if let Some(host) = host.upgrade() {
+                        host.is_gone(leader);
+                    }
+                    follow_all(&env, &config, &rafts, leader).await;
+                }
+            }
+            () = rings.notified() => {
+                // It is not known whose connection ended. A member has several: the others' ends are no further news.
+                for leader in leaders(&config, &rafts) {
+                    if asking.insert(leader) {
+                        let (env, config) = (&env, &config);
+                        asked.push(async move { (leader, is_gone(env, config, leader).await) });
+                    }
+                }
+            }
+            () = env.clock.sleep_ms(WATCH_MS) => {}
         }
     }
+}
+
+/// Other nodes that lead some shard, as far as is known here.
+fn leaders(config: &NodeConfig, rafts: &[Raft]) -> BTreeSet<NodeId> {
+    let known = rafts.iter().filter_map(|raft| raft.server_metrics().borrow_watched().current_leader);
+    known.filter(|leader| *leader != config.id).collect()
+}
+
+/// Follows a node in all shards that it led.
+async fn follow_all(env: &Env, config: &NodeConfig, rafts: &[Raft], gone: NodeId) {
+    let mut follows = Vec::new();
+    for (shard, raft) in rafts.iter().enumerate() {
+        if raft.server_metrics().borrow_watched().current_leader == Some(gone) {
+            follows.push(follow(env, raft, gone, turn(config, shard, gone)));
+        }
+    }
+    if follows.is_empty() {
+        return;
+    }
+    tracing::info!(node = gone, shards = follows.len(), "a node's process is gone: its leases are over");
+    // In the order of their numbers: shard 0 has clients.
+    stream::iter(follows).buffer_unordered(ELECTIONS_MAX).collect::<()>().await;
 }
 
 /// Whether the leader's machine comes to say that nobody listens at its address. A process that is killed does not let go of all it has at
@@ -67,29 +108,32 @@ async fn is_gone(env: &Env, config: &NodeConfig, leader: NodeId) -> bool {
     false
 }
 
-/// Counts the leader's lease as over, and stands for election when it is this member's turn. `None` if the engine has stopped.
-async fn follow(env: &Env, config: &NodeConfig, raft: &Raft, leader: NodeId, vote: Vote) -> Option<()> {
+/// Counts the leader's lease as over, and stands for election when it is this member's turn.
+async fn follow(env: &Env, raft: &Raft, leader: NodeId, place: u64) {
+    let vote = raft.server_metrics().borrow_watched().vote;
     // The engine ends a lease on the leader's own word that another one follows; this names nobody who could.
     let over = TransferLeaderRequest::new(vote, leader, None);
-    raft.handle_transfer_leader(over).await.ok()?.ok();
-    let place = turn(config, leader);
-    tracing::info!(leader, place, "the leader's process is gone: its lease is over");
+    if raft.handle_transfer_leader(over).await.is_err() {
+        return;
+    }
     env.clock.sleep_ms(SUCCESSION_MS + place * SUCCESSION_STEP_MS).await;
     for _ in 0..SUCCESSION_TRIES_MAX {
         // Another one has stood meanwhile, or leads.
-        if raft.metrics().borrow_watched().vote != vote {
+        if raft.server_metrics().borrow_watched().vote != vote {
             break;
         }
-        raft.trigger().elect(true).await.ok()?;
+        if raft.trigger().elect(true).await.is_err() {
+            return;
+        }
         // The others may have been slower to see it. After that elections take their own time.
         env.clock.sleep_ms(SUCCESSION_STEP_MS).await;
     }
-    Some(())
 }
 
 /// How many members stand before this one.
-fn turn(config: &NodeConfig, leader: NodeId) -> u64 {
-    let before = config.members.iter().filter(|(id, _)| *id < config.id && *id != leader);
+fn turn(config: &NodeConfig, shard: usize, gone: NodeId) -> u64 {
+    let members: Vec<NodeId> = config.members.iter().map(|(id, _)| *id).collect();
+    let before = line(&members, shard).take_while(|id| *id != config.id).filter(|id| *id != gone);
     u64::try_from(before.count()).unwrap_or(u64::MAX)
 }
 
@@ -101,8 +145,11 @@ mod tests {
     fn members_stand_in_turn() {
         let members: Vec<(u64, String)> = (1..=3).map(|id| (id, String::new())).collect();
         let of = |id| NodeConfig { id, members: members.clone(), ..NodeConfig::single([0; 16]) };
-        assert_eq!((turn(&of(2), 1), turn(&of(3), 1)), (0, 1));
-        assert_eq!((turn(&of(1), 2), turn(&of(3), 2)), (0, 1));
-        assert_eq!((turn(&of(1), 3), turn(&of(2), 3)), (0, 1));
+        assert_eq!((turn(&of(2), 0, 1), turn(&of(3), 0, 1)), (0, 1));
+        assert_eq!((turn(&of(1), 0, 2), turn(&of(3), 0, 2)), (0, 1));
+        assert_eq!((turn(&of(1), 0, 3), turn(&of(2), 0, 3)), (0, 1));
+        // Each shard has a line of its own.
+        assert_eq!((turn(&of(3), 1, 2), turn(&of(1), 1, 2)), (0, 1));
+        assert_eq!((turn(&of(1), 4, 2), turn(&of(3), 4, 2)), (0, 1));
     }
 }

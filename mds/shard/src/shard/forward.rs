@@ -19,9 +19,9 @@ impl Shard {
                 Err(ProposeError::NotLeader { leader }) => leader,
                 written => return written.map(|(outcome, _)| outcome),
             };
-            if let Some((_, addr)) = leader {
+            if let Some((leader, addr)) = leader {
                 let proposal = Proposal { entry: encoded.0.to_vec() };
-                match self.ask(&addr, RaftProcedure::Propose, &proposal).await {
+                match self.ask_leader(leader, &addr, RaftProcedure::Propose, &proposal).await {
                     Ok(Proposed::Done { index, outcome }) => {
                         self.applied(index).await?;
                         return Ok(*outcome);
@@ -43,9 +43,9 @@ impl Shard {
                 Err(ProposeError::NotLeader { leader }) => leader,
                 passed => return passed,
             };
-            if let Some((_, addr)) = leader
+            if let Some((leader, addr)) = leader
                 && let Ok(ReadIndex { index: Some(index) }) =
-                    self.ask(&addr, RaftProcedure::ReadIndex, &AskIndex).await
+                    self.ask_leader(leader, &addr, RaftProcedure::ReadIndex, &AskIndex).await
             {
                 return self.applied(index).await;
             }
@@ -56,7 +56,28 @@ impl Shard {
 
     async fn pause(&self) {
         let Host { env, config, .. } = &*self.inner.host;
-        env.clock.sleep_ms(config.heartbeat_ms / 2 + 1).await;
+        tokio::select! {
+            biased;
+            () = self.leader_changed() => env.clock.sleep_ms(1).await,
+            () = env.clock.sleep_ms(config.heartbeat_ms / 2 + 1) => {}
+        }
+    }
+
+    /// Asks the leader, for as long as it is known to be that: one that hangs has a successor long before the call has taken its time.
+    async fn ask_leader<R: serde::de::DeserializeOwned>(
+        &self,
+        leader: u64,
+        addr: &str,
+        procedure: RaftProcedure,
+        message: &impl serde::Serialize,
+    ) -> Result<R, NotAsked> {
+        let mut server = self.inner.raft.server_metrics();
+        let another = server.wait_until(|server| server.current_leader != Some(leader));
+        tokio::select! {
+            biased;
+            answer = self.ask(addr, procedure, message) => answer,
+            _ = another => Err(NotAsked::Unknown),
+        }
     }
 
     async fn ask<R: serde::de::DeserializeOwned>(

@@ -210,10 +210,17 @@ impl Shard {
             return;
         }
         self.wake().await;
-        let caught_up = self.caught_up();
-        let members: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
-        let mut line = crate::liveness::line(&members, self.inner.number);
-        let Some(to) = line.find(|id| caught_up.contains(id) && self.answers(*id)) else { return };
+        let began_ms = host.now_ms();
+        let to = loop {
+            if let Some(to) = self.heir() {
+                break to;
+            }
+            // Under load entries are on their way nearly all the time.
+            if began_ms + HEIR_WAIT_MS_MAX <= host.now_ms() {
+                return;
+            }
+            host.env.clock.sleep_ms(HEIR_LOOK_MS).await;
+        };
         self.transfer(to).await;
         let mut watched = raft.server_metrics();
         let me = host.config.id;
@@ -222,6 +229,14 @@ impl Shard {
             _ = gone => {}
             () = host.env.clock.sleep_ms(host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX) => {}
         }
+    }
+
+    /// The node that should lead next: the first in line that answers and has all entries.
+    fn heir(&self) -> Option<u64> {
+        let caught_up = self.caught_up();
+        let members: Vec<u64> = self.inner.host.config.members.iter().map(|(id, _)| *id).collect();
+        let mut line = crate::liveness::line(&members, self.inner.number);
+        line.find(|id| caught_up.contains(id) && self.answers(*id))
     }
 
     /// Ends the replica; what it applied is durable.

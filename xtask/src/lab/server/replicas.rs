@@ -33,6 +33,9 @@ pub(crate) struct Replicas {
     nodes: Vec<Node>,
 }
 
+/// Shards of the name space: each node leads some of them.
+const SHARDS: &str = "8";
+
 impl Replicas {
     pub(super) fn start(setup: Setup) -> Result<Self> {
         let config = format!("{CONFIG}service_addresses = [\"{}/24\"]\n", network::SERVER);
@@ -101,7 +104,7 @@ impl Replicas {
         command.arg("--cluster-key").arg(self.setup.data.join("key"));
         command.args(["--listen", "0.0.0.0:2049", "--control", &format!("{own}:2050")]);
         command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--id", &number.to_string()]);
-        command.args(["--members", &all(2051), "--controls", &all(2050)]);
+        command.args(["--members", &all(2051), "--controls", &all(2050), "--shards", SHARDS]);
         command
     }
 
