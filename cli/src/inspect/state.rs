@@ -28,7 +28,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 20] = [
+const FAMILIES: [(&str, &[Field]); 21] = [
     ("client", &[Field::U64]),
     ("owner", &[Field::Rest]),
     ("tally", &[Field::U64]),
@@ -48,6 +48,7 @@ const FAMILIES: [(&str, &[Field]); 20] = [
     ("intent", &[Field::U64, Field::U64]),
     ("governor", &[]),
     ("counters", &[]),
+    ("shards", &[]),
     ("applied", &[]),
 ];
 
@@ -121,6 +122,10 @@ pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String>
         "intent" => show::<Intent>(value),
         "governor" => show::<Governor>(value),
         "counters" => show::<Counters>(value),
+        "shards" => Ok(value.try_into().map_or_else(
+            |_| words::hex(value),
+            |number| u32::from_be_bytes(number).to_string(),
+        )),
         // A stateid's identity, a raw log position, or nothing.
         _ => Ok(words::hex(value)),
     };
@@ -180,6 +185,8 @@ mod tests {
         );
         assert_eq!(key_in_words(&key::opener(1, 2, b"me")), "state/opener/1/2/\"me\"");
         assert_eq!(key_in_words(key::COUNTERS), "state/counters");
+        assert_eq!(key_in_words(key::SHARDS), "state/shards");
+        assert_eq!(value_in_words(key::SHARDS, &[0, 0, 1, 0]), Ok("256".to_owned()));
         assert_eq!(key_in_words(key::GOVERNOR), "state/governor");
         let id = mds_shard::command::governor::IntentId { term: 3, number: 4 };
         assert_eq!(key_in_words(&key::intent(id)), "state/intent/3/4");

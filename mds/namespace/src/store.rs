@@ -8,7 +8,7 @@
 pub mod disk;
 pub mod draft;
 pub mod mem;
-mod overlay;
+pub mod overlay;
 pub mod spread;
 pub mod transfer;
 
@@ -117,6 +117,20 @@ pub trait View {
 }
 
 impl<V: View + ?Sized> View for &V {
+    fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        (**self).read(key, visit)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        (**self).range(from, to, visit)
+    }
+
+    fn waits(&self) -> bool {
+        (**self).waits()
+    }
+}
+
+impl<V: View + ?Sized> View for &mut V {
     fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
         (**self).read(key, visit)
     }

@@ -35,22 +35,22 @@ pub struct StoreFailed(pub String);
 /// [`StoreFailed`] if the store fails. A command that may not be carried out is an `Ok(Outcome::Refused)`.
 pub fn apply(txn: &mut dyn Txn, entry: &Entry) -> Result<Outcome, StoreFailed> {
     let now = Timestamp::from_unix_ns(entry.now_unix_ns);
-    match governor::check(txn, entry) {
-        Ok(()) => {}
+    let is_first = match governor::check(txn, entry) {
+        Ok(is_first) => is_first,
         Err(Refusal::Namespace(FsError::Store(error))) => return Err(StoreFailed(error)),
         Err(refusal) => return Ok(Outcome::Refused(refusal)),
-    }
+    };
     let Some(origin) = &entry.origin else {
         return try_to(txn, |staged| carry_out(staged, now, entry));
     };
-    let slot = match once::look(txn, origin) {
+    let slot = match once::look(txn, origin, is_first) {
         Ok(Known::Before(outcome)) => return Ok(outcome),
         Ok(Known::New(slot)) => slot,
         Err(Refusal::Namespace(FsError::Store(error))) => return Err(StoreFailed(error)),
         Err(refusal) => return Ok(Outcome::Refused(refusal)),
     };
     let outcome = try_to(txn, |staged| carry_out(staged, now, entry))?;
-    once::record(txn, origin, slot, &outcome).map_err(|error| StoreFailed(error.to_string()))?;
+    once::record(txn, origin, is_first, slot, &outcome).map_err(|error| StoreFailed(error.to_string()))?;
     Ok(outcome)
 }
 

@@ -9,21 +9,24 @@ use std::ops::{Bound, ControlFlow};
 use super::{StoreError, View, Visit};
 
 /// What is to be written: a value, or `None` for a removal.
-pub(super) type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// A snapshot and the writes on top of it.
 #[derive(Debug)]
-pub(super) struct Overlay<B> {
+pub struct Overlay<B> {
     base: B,
     writes: Writes,
 }
 
 impl<B: View> Overlay<B> {
-    pub(super) fn new(base: B) -> Self {
+    /// Nothing is written yet.
+    #[must_use]
+    pub fn new(base: B) -> Self {
         Self { base, writes: Writes::new() }
     }
 
-    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) {
+    /// Writes a value.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
         if let Some(slot) = self.writes.get_mut(key) {
             let bytes = slot.get_or_insert_with(Vec::new);
             bytes.clear();
@@ -33,7 +36,8 @@ impl<B: View> Overlay<B> {
         }
     }
 
-    pub(super) fn delete(&mut self, key: &[u8]) {
+    /// Removes a key.
+    pub fn delete(&mut self, key: &[u8]) {
         if let Some(slot) = self.writes.get_mut(key) {
             *slot = None;
         } else {
@@ -42,8 +46,13 @@ impl<B: View> Overlay<B> {
     }
 
     /// Gives the writes up for the commit, and lets go of the snapshot.
-    pub(super) fn into_writes(self) -> Writes {
+    pub fn into_writes(self) -> Writes {
         self.writes
+    }
+
+    /// Gives the writes up, and what they were to go on top of.
+    pub fn into_parts(self) -> (B, Writes) {
+        (self.base, self.writes)
     }
 }
 

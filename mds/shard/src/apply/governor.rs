@@ -29,18 +29,18 @@ pub(super) fn shard(view: &dyn View) -> Result<u16, Refusal> {
     if is_first(view)? { Ok(0) } else { Ok(superblock::shard(view)?) }
 }
 
-/// Whether whoever proposed an entry may.
+/// Whether whoever proposed an entry may; and whether this is shard 0.
 ///
 /// # Errors
 /// `Superseded` if it may not, or no more.
-pub(super) fn check(view: &dyn View, entry: &Entry) -> Result<(), Refusal> {
+pub(super) fn check(view: &dyn View, entry: &Entry) -> Result<bool, Refusal> {
     let stored: Option<Governor> = state::read(view, key::GOVERNOR)?;
-    let may = match (stored, &entry.command) {
+    let may = match (&stored, &entry.command) {
         (None, _) => entry.governor == 0 || matches!(entry.command, Command::FormatShard(_)),
         (Some(stored), Command::Govern(_)) => stored.term <= entry.governor,
         (Some(stored), _) => stored.term == entry.governor,
     };
-    if may { Ok(()) } else { Err(Refusal::Superseded) }
+    if may { Ok(stored.is_none()) } else { Err(Refusal::Superseded) }
 }
 
 pub(super) fn format_shard(txn: &mut dyn Txn, asked: &FormatShard) -> Result<Outcome, Refusal> {

@@ -7,7 +7,7 @@
 use mds_namespace::{FsError, Txn, View};
 use postcard::ser_flavors::Size;
 
-use super::{governor, table};
+use super::table;
 use crate::command::{Origin, Outcome, Refusal};
 use crate::key;
 use crate::limits::{RECORDED_BYTES_MAX, RECORDED_PER_SLOT_MAX};
@@ -22,12 +22,12 @@ pub(super) enum Known {
     New(SlotRecord),
 }
 
-/// Looks a command's request up.
+/// Looks a command's request up. `is_first`: in shard 0.
 ///
 /// # Errors
 /// `UnknownSession`, `Superseded`, `FalseRetry`: the command must not be carried out.
-pub(super) fn look(view: &dyn View, origin: &Origin) -> Result<Known, Refusal> {
-    if governor::is_first(view)? {
+pub(super) fn look(view: &dyn View, origin: &Origin, is_first: bool) -> Result<Known, Refusal> {
+    if is_first {
         check_session(view, origin)?;
     } else if wire_session::limits::SLOTS_MAX <= origin.slot {
         return Err(Refusal::UnknownSession);
@@ -63,10 +63,11 @@ fn check_session(view: &dyn View, origin: &Origin) -> Result<(), Refusal> {
 pub(super) fn record(
     txn: &mut dyn Txn,
     origin: &Origin,
+    is_first: bool,
     mut slot: SlotRecord,
     outcome: &Outcome,
 ) -> Result<(), FsError> {
-    let is_gone = txn.get(key::GOVERNOR)?.is_none() && txn.get(&key::session(&origin.session))?.is_none();
+    let is_gone = is_first && txn.get(&key::session(&origin.session))?.is_none();
     if *outcome == Outcome::Refused(Refusal::ContentMoved) || is_gone {
         return Ok(());
     }

@@ -2,28 +2,27 @@
 //!
 //! Many commands share a store transaction; a refused one must leave nothing in it.
 
-use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
-
+use mds_namespace::store::Visit;
+use mds_namespace::store::overlay::Overlay;
 use mds_namespace::{Durability, StoreError, Txn, View};
 
 /// A transaction on top of a transaction. Dropped, it leaves nothing.
 pub(super) struct Staged<'a> {
-    base: &'a mut (dyn Txn + 'a),
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    overlay: Overlay<&'a mut (dyn Txn + 'a)>,
 }
 
 impl<'a> Staged<'a> {
     pub(super) fn new(base: &'a mut (dyn Txn + 'a)) -> Self {
-        Self { base, writes: BTreeMap::new() }
+        Self { overlay: Overlay::new(base) }
     }
 
     /// Hands the writes to the transaction below.
     pub(super) fn write_through(self) -> Result<(), StoreError> {
-        for (key, value) in self.writes {
+        let (base, writes) = self.overlay.into_parts();
+        for (key, value) in writes {
             match value {
-                Some(value) => self.base.put(&key, &value)?,
-                None => self.base.delete(&key)?,
+                Some(value) => base.put(&key, &value)?,
+                None => base.delete(&key)?,
             }
         }
         Ok(())
@@ -32,65 +31,22 @@ impl<'a> Staged<'a> {
 
 impl View for Staged<'_> {
     fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
-        match self.writes.get(key) {
-            Some(Some(value)) => {
-                visit(value);
-                Ok(true)
-            }
-            Some(None) => Ok(false),
-            None => self.base.read(key, visit),
-        }
+        self.overlay.read(key, visit)
     }
 
-    fn range(
-        &self,
-        from: &[u8],
-        to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        if to <= from {
-            return Ok(());
-        }
-        let bounds = (Bound::Included(from), Bound::Excluded(to));
-        let mut staged = self.writes.range::<[u8], _>(bounds).peekable();
-        let mut stopped = false;
-        self.base.range(from, to, &mut |key, value| {
-            while let Some((staged_key, staged_value)) = staged.next_if(|(at, _)| at.as_slice() < key) {
-                if let Some(bytes) = staged_value
-                    && visit(staged_key, bytes).is_break()
-                {
-                    stopped = true;
-                    return ControlFlow::Break(());
-                }
-            }
-            let flow = match staged.next_if(|(at, _)| at.as_slice() == key) {
-                Some((_, None)) => ControlFlow::Continue(()),
-                Some((_, Some(bytes))) => visit(key, bytes),
-                None => visit(key, value),
-            };
-            stopped = flow.is_break();
-            flow
-        })?;
-        for (key, value) in staged {
-            if stopped {
-                break;
-            }
-            if let Some(bytes) = value {
-                stopped = visit(key, bytes).is_break();
-            }
-        }
-        Ok(())
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        self.overlay.range(from, to, visit)
     }
 }
 
 impl Txn for Staged<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        self.writes.insert(key.to_vec(), Some(value.to_vec()));
+        self.overlay.put(key, value);
         Ok(())
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        self.writes.insert(key.to_vec(), None);
+        self.overlay.delete(key);
         Ok(())
     }
 
@@ -101,6 +57,8 @@ impl Txn for Staged<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use mds_namespace::MetaStore;
     use mds_namespace::store::mem::MemStore;
 
