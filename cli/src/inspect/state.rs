@@ -122,10 +122,9 @@ pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String>
         "intent" => show::<Intent>(value),
         "governor" => show::<Governor>(value),
         "counters" => show::<Counters>(value),
-        "shards" => Ok(value.try_into().map_or_else(
-            |_| words::hex(value),
-            |number| u32::from_be_bytes(number).to_string(),
-        )),
+        "shards" => Ok(value
+            .try_into()
+            .map_or_else(|_| words::hex(value), |number| u32::from_be_bytes(number).to_string())),
         // A stateid's identity, a raw log position, or nothing.
         _ => Ok(words::hex(value)),
     };

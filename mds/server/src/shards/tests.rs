@@ -6,6 +6,7 @@ use mds_namespace::op::lookup;
 use mds_namespace::{Caller as Asker, Kind, ROOT_INO, SetAttributes};
 use mds_shard::NodeConfig;
 use mds_shard::command::data::Format;
+use mds_shard::command::governor::ReserveInodes;
 use mds_shard::command::namespace::{Create, Rename};
 
 use super::*;
@@ -97,6 +98,47 @@ async fn a_move_that_nobody_waits_for_keeps_its_turn() {
     assert!(shards.inner.moves_directories.try_lock().is_err(), "it goes on by itself");
     let _turn = shards.inner.moves_directories.lock().await;
     assert!(is_there(&shards, made[1], "moved") && !is_there(&shards, made[0], "moved"));
+    shards.stop().await;
+}
+
+/// A command whose fate was given up may be on its way still: when it arrives, others were done in its stead.
+#[tokio::test]
+async fn what_comes_too_late_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let before = shards.inner.words[1].load(Ordering::Acquire);
+    let reserve = || Command::ReserveInodes(ReserveInodes { count: 1 });
+    assert!(matches!(shards.to(1, None, reserve()).await, Ok(Outcome::Reserved(_))));
+    shards.until_answered(shards.reign(), 1).await;
+    let late = shards.replica(1).propose_as(before, None, reserve()).await;
+    assert_eq!(late, Ok(Outcome::Refused(Refusal::Superseded)));
+    assert!(matches!(shards.to(1, None, reserve()).await, Ok(Outcome::Reserved(_))));
+    // Of another shard it says nothing.
+    assert!(matches!(shards.replica(2).propose_as(before, None, reserve()).await, Ok(Outcome::Reserved(_))));
+    shards.stop().await;
+}
+
+/// Whoever locked something before this node began to govern anew changes nothing with it now.
+#[tokio::test]
+async fn a_lock_of_an_earlier_reign_is_worth_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let held = shards.enter(vec![ROOT_INO]).await.unwrap();
+    shards.falter(held.reign());
+    assert!(!shards.is_leader(), "it serves nobody");
+    assert!(shards.enter(vec![ROOT_INO]).await.is_err());
+    assert!(matches!(shards.read_barrier().await, Err(ProposeError::NotLeader { .. })));
+    shards.govern().await.unwrap();
+    assert!(shards.is_leader());
+    let reserve = || Command::ReserveInodes(ReserveInodes { count: 1 });
+    for shard in 0..3 {
+        let late = shards.within(held.reign(), shard, None, reserve()).await;
+        assert!(matches!(late, Err(ProposeError::NotLeader { .. })), "{late:?}");
+    }
+    // It is of other locks than those that there are now.
+    drop(shards.locks().lock(vec![ROOT_INO]).await.unwrap());
+    drop(held);
+    assert!(matches!(shards.to(1, None, reserve()).await, Ok(Outcome::Reserved(_))));
     shards.stop().await;
 }
 
