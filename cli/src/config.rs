@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
     pub(crate) inline_bytes: u32,
     /// Seconds a client may take to return a recalled layout before its handles are fenced.
     pub(crate) recall_seconds: u32,
+    pub(crate) courtesy_seconds: u32,
     /// Layouts a client may hold before it is asked to give back those for reading that it does not use.
     pub(crate) layouts_kept: u32,
     /// Seconds that I/O waits for a data server whose lease has run out, before it fails.
@@ -129,6 +130,7 @@ impl Default for Cluster {
             data_server_lease_seconds: 3,
             inline_bytes: 16 << 10,
             recall_seconds: 30,
+            courtesy_seconds: 86_400,
             layouts_kept: 16_384,
             data_server_wait_seconds: 20,
             hot_copies: 2,
@@ -249,11 +251,12 @@ type NumberRule = (&'static str, u32, u32, u32);
 
 fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
     let c = &config.cluster;
-    let rules: [NumberRule; 10] = [
+    let rules: [NumberRule; 11] = [
         ("lease_seconds", c.lease_seconds, 5, 3600),
         ("data_server_lease_seconds", c.data_server_lease_seconds, 1, 3600),
         ("inline_bytes", c.inline_bytes, 0, 16 << 10),
         ("recall_seconds", c.recall_seconds, 1, 3600),
+        ("courtesy_seconds", c.courtesy_seconds, 0, 30 * 86_400),
         ("layouts_kept", c.layouts_kept, 64, 262_144),
         ("data_server_wait_seconds", c.data_server_wait_seconds, 0, 86_400),
         ("hot_copies", c.hot_copies, 1, 3),

@@ -98,6 +98,7 @@ pub(crate) fn settings(cluster: &Cluster) -> Settings {
         data_server_lease_ms: u64::from(cluster.data_server_lease_seconds) * 1000,
         inline_bytes: u64::from(cluster.inline_bytes),
         recall_ms: u64::from(cluster.recall_seconds) * 1000,
+        courtesy_ms: u64::from(cluster.courtesy_seconds) * 1000,
         layouts_kept: cluster.layouts_kept,
         data_server_wait_ms: u64::from(cluster.data_server_wait_seconds) * 1000,
         hot_copies: cluster.hot_copies,

@@ -36,6 +36,8 @@ pub(crate) const METADATA_NODES: usize = 3;
 const DATA_NODES: (usize, usize) = (2, 6);
 /// Clients' lease: short, so that runs see it run out.
 pub(crate) const LEASE_MS: u64 = 12_000;
+/// What clients hold beyond their leases is kept for so long, if nobody wants it.
+const COURTESY_MS: u64 = 6_000;
 /// A shard hibernates soon, so that runs see it asleep.
 const HIBERNATE_MS: u64 = 2_000;
 /// Time until a process that failed is started again.
@@ -431,6 +433,7 @@ fn metadata_config(node: NodeId, seals: bool, shards: usize) -> MdsConfig {
             lease_ms: LEASE_MS,
             inline_bytes: 8 << 10,
             recall_ms: 5_000,
+            courtesy_ms: COURTESY_MS,
             // Short times, so that much is sealed, used and made again within a run.
             seal: seals,
             seal_idle_ms: 1_000,

@@ -15,7 +15,7 @@ use wire_session::server::{Admitted, Arrival, ConnectionId, SlotToken, Verdict};
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
 use crate::context::{Context, Failure, InSession};
-use crate::limits::COMPOUND_OPERATIONS_MAX;
+use crate::limits::{COMPOUND_OPERATIONS_MAX, SLOW_MS};
 use crate::op_table::{Needs, Row, row};
 use crate::server::Server;
 
@@ -247,6 +247,16 @@ async fn execute(
         "operation"
     );
     let spent_ns = cx.server.env.clock.monotonic_ns().saturating_sub(started_ns);
+    if SLOW_MS * 1_000_000 <= spent_ns {
+        tracing::info!(
+            client = cx.session.map_or(0, |session| session.client),
+            op = row.op.name(),
+            ino = cx.current.map_or(0, |handle| handle.ino),
+            status = status.name(),
+            spent_ms = spent_ns / 1_000_000,
+            "slow operation"
+        );
+    }
     cx.server.metrics.operation(
         row.op.name(),
         status.name(),

@@ -413,6 +413,7 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         front: Front::new(config.settings.lease_ms),
         data_servers: DataServers::new(config.settings.data_server_lease_ms, started_ms),
         data_path: DataPath::new(&env),
+        courtesy: crate::courtesy::Courtesy::default(),
         recalls: crate::recall::Recalls::default(),
         pins: crate::pin::Pins::default(),
         work: work::Work::default(),

@@ -18,6 +18,7 @@ mod content;
 mod context;
 mod control_service;
 mod copies;
+mod courtesy;
 mod data_servers;
 mod drain;
 mod driver;

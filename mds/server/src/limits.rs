@@ -151,6 +151,12 @@ pub const NAME_PLANS_MAX: u32 = 16;
 /// Inode numbers of a shard that are set aside at a time.
 pub const INODES_RESERVED: u32 = 64;
 
+/// Clients whose state is kept beyond their leases.
+pub const COURTESY_CLIENTS_MAX: usize = 1_024;
+
+/// How long it is kept by default, milliseconds: a day.
+pub const COURTESY_MS: u64 = 86_400_000;
+
 /// How soon it is looked again whether a node that leads shard 0 may govern.
 pub const GOVERN_LOOK_MS: u64 = 20;
 
@@ -159,3 +165,6 @@ pub const GOVERN_AT_ONCE: usize = 64;
 
 /// What a governor's word to a shard has below the term: it is given anew when the fate of a command is not known, which takes seconds.
 pub const GOVERN_WORD_BITS: u32 = 24;
+
+/// An operation that takes longer is worth a line in the log, milliseconds.
+pub const SLOW_MS: u64 = 1_000;

@@ -1,4 +1,4 @@
-//! Ends clients whose lease ran out, clears up after clients that are gone, and looks at what the others hold.
+//! Ends clients whose lease ran out (`courtesy.rs` says which), clears up after clients that are gone, and looks at what the others hold.
 //!
 //! Spec: RFC 8881 §8.3, §8.4.2.4.
 
@@ -8,6 +8,7 @@ use mds_shard::command::client::{RemoveClient, RemovedClient};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 
+use crate::courtesy;
 use crate::recall_any::{self, Asked};
 use crate::server::Server;
 
@@ -25,9 +26,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
         }
         led = leads;
         if leads {
-            for client in expired(&server) {
-                expire(&server, client).await;
-            }
+            courtesy::look(&server, expired(&server)).await;
             look_at_layouts(&server, &mut asked);
         }
         server.env.clock.sleep_ms(ROUND_MS).await;
@@ -52,7 +51,8 @@ fn expired(server: &Server) -> Vec<u64> {
     server.front.sessions.lock().expired(server.now_ms())
 }
 
-async fn expire(server: &Server, client: u64) {
+/// Ends a client whose lease ran out.
+pub(crate) async fn expire(server: &Server, client: u64) {
     tracing::info!(client, "lease ran out");
     match server.propose(Command::RemoveClient(RemoveClient { client, only_if_idle: false })).await {
         Ok(Outcome::Removed(removed)) => client_gone(server, &removed).await,

@@ -21,11 +21,12 @@ use crate::addresses::drive::Service;
 use crate::attr::FileSystemFacts;
 use crate::balance::Balancing;
 use crate::copies::Copies;
+use crate::courtesy::Courtesy;
 use crate::data_servers::DataServers;
 use crate::export::Exports;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
-use crate::limits::{BALANCE_CALM_MS, SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
+use crate::limits::{BALANCE_CALM_MS, COURTESY_MS, SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
 use crate::metrics::Metrics;
 use crate::pin::Pins;
 use crate::recall::Recalls;
@@ -65,6 +66,8 @@ pub struct Settings {
     pub rebalance: bool,
     /// How long nothing begins to move for that after data servers came or went.
     pub rebalance_calm_ms: u64,
+    /// How long the state of a client whose lease ran out is kept, if nobody wants it; 0: not at all.
+    pub courtesy_ms: u64,
     /// Shards of the cluster, fixed when it is made; 0: as many as it was made with, and one if it is new.
     pub shards: u32,
     /// After this time without anything to do a shard hibernates; 0: never.
@@ -88,6 +91,7 @@ impl Default for Settings {
             repair_grace_ms: 60_000,
             rebalance: true,
             rebalance_calm_ms: BALANCE_CALM_MS,
+            courtesy_ms: COURTESY_MS,
             shards: 0,
             hibernate_ms: mds_shard::limits::HIBERNATE_MS_DEFAULT,
         }
@@ -116,6 +120,8 @@ pub(crate) struct Server {
     pub(crate) data_servers: DataServers,
     /// Reads and writes on data servers.
     pub(crate) data_path: DataPath,
+    /// Clients whose lease ran out and whose state is kept.
+    pub(crate) courtesy: Courtesy,
     /// Recalls under way.
     pub(crate) recalls: Recalls,
     /// Modification times set by hand.

@@ -14,7 +14,7 @@ use wire_rpc::{
 
 use crate::compound;
 use crate::context::Context;
-use crate::limits::{PUT_OFF_MS, PUT_OFF_MS_MAX};
+use crate::limits::{PUT_OFF_MS, PUT_OFF_MS_MAX, SLOW_MS};
 use crate::server::Server;
 
 /// NFS (RFC 8881 §16).
@@ -106,6 +106,11 @@ async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
             return Answer::Reply(garbage_args(xid));
         };
         if !context.put_off || !may_come_back(&context, began_ms) {
+            let spent_ms = context.server.now_ms().saturating_sub(began_ms);
+            if SLOW_MS <= spent_ms {
+                let client = context.session.map_or(0, |session| session.client);
+                tracing::info!(client, xid, spent_ms, put_off = context.put_off, "slow request");
+            }
             let mut reply = accepted_success(xid);
             reply.append(body);
             return Answer::Reply(reply);

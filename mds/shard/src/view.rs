@@ -327,6 +327,17 @@ impl StateView {
         state::lock_conflict(self.namespace(), ino, span, exclusive, client, owner)
     }
 
+    /// Clients with locks that keep others from a range.
+    ///
+    /// # Errors
+    /// `BadRange`; the store's.
+    pub fn lock_holders(&self, ino: Ino, range: Range, exclusive: bool) -> Result<Vec<u64>, Refusal> {
+        let span = lock_ranges::Span::of(range).ok_or(Refusal::BadRange)?;
+        let mut locks = self.locks_of(ino)?;
+        locks.retain(|lock| lock_ranges::conflict(&lock.ranges, span, exclusive).is_some());
+        Ok(locks.iter().map(|lock| lock.client).collect())
+    }
+
     /// Who has layouts of a file.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         range: Range { offset_bytes: args.offset, length_bytes: args.length },
         locker,
     };
+    cx.server.give_way_to_lock(lock.ino, lock.range, lock.exclusive).await;
     match cx.submit(Command::Lock(lock)).await? {
         Outcome::Stateid(stateid) => Ok(ResOk { lock_stateid: cx.put_stateid(stateid) }),
         Outcome::Refused(Refusal::LockDenied(conflict)) => Err(denied(&conflict)),

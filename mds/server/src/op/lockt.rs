@@ -13,6 +13,8 @@ use crate::status;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
+    let range = Range { offset_bytes: args.offset, length_bytes: args.length };
+    cx.server.give_way_to_lock(handle.ino, range, args.lock_type.is_write()).await;
     let view = cx.view()?;
     match cx.inode(&view, handle)?.kind {
         Kind::Regular => {}
@@ -21,7 +23,6 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
             return Err(Nfsstat4::WrongType.into());
         }
     }
-    let range = Range { offset_bytes: args.offset, length_bytes: args.length };
     let conflict = view
         .lock_conflict(handle.ino, range, args.lock_type.is_write(), cx.client()?, &args.owner.owner)
         .map_err(|e| status::of_refusal(&e))?;

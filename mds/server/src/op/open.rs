@@ -39,6 +39,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         share: Share { access, deny: args.share_deny },
         target,
     };
+    cx.server.give_way_to_open(&open.target, open.share).await;
     let Outcome::Opened(opened) = cx.propose(Command::Open(open)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };

@@ -30,11 +30,12 @@ pub(crate) struct Rig {
     pub(crate) server: Option<MetadataServer>,
     pub(crate) directory: tempfile::TempDir,
     exports: Vec<Export>,
-    shards: u32,
+    settings: Settings,
     service: Option<ServiceAddresses>,
 }
 
 impl Rig {
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) async fn start() -> Self {
         Self::with(vec![Export::everything()], 1).await
     }
@@ -46,14 +47,20 @@ impl Rig {
 
     #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) async fn with_service(service: ServiceAddresses) -> Self {
-        Self::made(vec![Export::everything()], 1, Some(service)).await
+        let settings = Settings { shards: 1, ..Settings::default() };
+        Self::made(vec![Export::everything()], settings, Some(service)).await
+    }
+
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
+    pub(crate) async fn with_settings(settings: Settings) -> Self {
+        Self::made(vec![Export::everything()], settings, None).await
     }
 
     pub(crate) async fn with(exports: Vec<Export>, shards: u32) -> Self {
-        Self::made(exports, shards, None).await
+        Self::made(exports, Settings { shards, ..Settings::default() }, None).await
     }
 
-    async fn made(exports: Vec<Export>, shards: u32, service: Option<ServiceAddresses>) -> Self {
+    async fn made(exports: Vec<Export>, settings: Settings, service: Option<ServiceAddresses>) -> Self {
         let env = Env {
             clock: Arc::new(OsClock::new()),
             entropy: Arc::new(SeededEntropy::new(7)),
@@ -61,7 +68,7 @@ impl Rig {
             net: Arc::new(MemoryNet::new()),
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut rig = Self { env, server: None, directory, exports, shards, service };
+        let mut rig = Self { env, server: None, directory, exports, settings, service };
         rig.restart().await;
         rig
     }
@@ -76,7 +83,7 @@ impl Rig {
             listen: address(2049),
             control: address(2050),
             exports: self.exports.clone(),
-            settings: Settings { shards: self.shards, ..Settings::default() },
+            settings: self.settings,
             cluster_key: ClusterKey::new([3; 32]),
             node: 1,
             members: Vec::new(),
