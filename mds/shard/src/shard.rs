@@ -424,7 +424,9 @@ fn engine_config(config: &NodeConfig, shard: usize) -> Result<Config, StartError
         max_append_entries: Some(APPEND_ENTRIES_MAX),
         // Checkpoints are ours to time: by bytes, entries and age.
         snapshot_policy: SnapshotPolicy::Never,
-        max_in_snapshot_log_to_keep: if followers { config.log_entries_kept } else { 0 },
+        // With followers the log is cut when we say so (`Shard::cut_covered`): this policy may want to cut to a place before one that it
+        // was told of already, which the engine takes for its own fault.
+        max_in_snapshot_log_to_keep: if followers { u64::MAX } else { 0 },
         enable_pre_vote: Some(followers),
         // A leader sends entries to others while it still writes them. If it dies before they are in its own log, they may
         // be committed all the same; leading on in its term it would give their places to other entries.

@@ -16,6 +16,8 @@ use crate::shard::Shard;
 struct Last {
     applied: u64,
     waited_ms: u64,
+    /// Up to where its log was let be cut.
+    cut: u64,
 }
 
 /// Runs until the node stops or is dropped.
@@ -40,19 +42,23 @@ pub(super) async fn checkpoints(node: Weak<Inner>, mut stopped: watch::Receiver<
     }
 }
 
-/// Begins checkpoints that are due, some at a time, each shard in its turn. False if an engine has stopped.
+/// Begins checkpoints that are due, some at a time, each shard in its turn, and lets the logs before those that are done be cut. False if
+/// an engine has stopped.
 async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) -> bool {
     let (mut begun, shards) = (0, inner.shards.len());
     let from = *first;
     for at in (from..from + shards).map(|at| at % shards) {
         let (shard, last) = (&inner.shards[at], &mut lasts[at]);
+        if !shard.cut_covered(&mut last.cut).await {
+            return false;
+        }
         let applied = shard.applied_index();
         let fresh = applied.saturating_sub(last.applied);
         if 0 < fresh && is_due(shard, fresh, last.waited_ms) && begun < CHECKPOINTS_BEGUN_MAX {
             if shard.checkpoint().await.is_err() {
                 return false;
             }
-            *last = Last { applied, waited_ms: 0 };
+            (last.applied, last.waited_ms) = (applied, 0);
             begun += 1;
             if begun == CHECKPOINTS_BEGUN_MAX {
                 *first = at + 1;

@@ -189,6 +189,22 @@ impl Shard {
         trigger.purge_log(applied).await.map_err(std::io::Error::other)
     }
 
+    /// Has the log cut behind the last checkpoint that is durable, but for the entries that are kept for members that were away for a
+    /// moment. `cut` is up to where that was asked for last. False if the engine has stopped.
+    pub(crate) async fn cut_covered(&self, cut: &mut u64) -> bool {
+        let config = self.node_config();
+        if config.members.len() < 2 {
+            return true; // The engine cuts by itself.
+        }
+        let covered = self.inner.raft.data_metrics().borrow_watched().snapshot.map_or(0, |id| id.index());
+        let upto = covered.saturating_sub(config.log_entries_kept);
+        if upto <= *cut {
+            return true;
+        }
+        *cut = upto;
+        self.inner.raft.trigger().purge_log(upto).await.is_ok()
+    }
+
     /// Writes what is in force of its log again, at the head.
     pub(crate) async fn renew_log(&self) -> std::io::Result<()> {
         self.inner.log.renew().await
