@@ -35,7 +35,27 @@ pub unsafe extern "C" fn getrandom(buffer: *mut c_void, length: usize, _flags: u
     isize::try_from(length).unwrap_or(isize::MAX)
 }
 
+/// Has memory come in large pieces, from the kernel once: a run takes and gives back a lot of it.
+#[cfg(target_env = "gnu")]
+fn set_allocator() {
+    const PIECE_BYTES: i32 = 32 << 20;
+    for (what, value) in [
+        // All threads from where the first takes it: elsewhere it grows by a page at a time.
+        (libc::M_ARENA_MAX, 1),
+        (libc::M_TOP_PAD, PIECE_BYTES),
+        (libc::M_MMAP_THRESHOLD, PIECE_BYTES),
+        (libc::M_TRIM_THRESHOLD, i32::MAX),
+    ] {
+        // SAFETY: takes numbers, and there is one thread so far. What it refuses stays as it was.
+        unsafe { libc::mallopt(what, value) };
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn set_allocator() {}
+
 fn main() -> ExitCode {
+    set_allocator();
     let arguments = Arguments::parse();
     conformance_sim::trace(&arguments);
     // A thread that has asked for nothing yet, so that nothing before it counts.
