@@ -3,19 +3,23 @@
 //! Builds `conformance-sim` with every assertion, and gives each seed a process of its own: so a run leaves nothing behind for
 //! the next one, and a seed that panics is one that failed.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod ledger;
+mod player;
+mod series;
+
+use std::collections::BTreeSet;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use self::ledger::{Ledger, Setting};
 use crate::process;
 
 /// One run may take this long: longer is a finding.
 const RUN_SECONDS_MAX: u64 = 600;
-const POLL_MS: u64 = 5;
 
 /// Which seeds, and for how long.
 #[derive(Debug, clap::Args)]
@@ -29,9 +33,18 @@ pub(crate) struct Sim {
     /// Simulated minutes of trouble, for each seed.
     #[arg(long, default_value_t = 5.0)]
     minutes: f64,
-    /// Runs at a time.
-    #[arg(long, default_value_t = 1)]
-    jobs: usize,
+    /// Runs at a time; as many as there are processors, if nothing is said.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Writes down which seeds held, with which code, and passes over those that did: so a series is run in pieces.
+    #[arg(long, value_name = "FILE", requires = "seeds")]
+    resume: Option<PathBuf>,
+    /// With --resume: what held at another commit counts too.
+    #[arg(long, requires = "resume")]
+    any_commit: bool,
+    /// The Raft engine checks every invariant of its state whenever it touches it: the same runs, but slower.
+    #[arg(long)]
+    engine_invariants: bool,
     /// Handed on to the simulator: see `cargo run -p conformance-sim -- --help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     more: Vec<String>,
@@ -44,60 +57,79 @@ fn parse_seeds(text: &str) -> Result<(u64, u64), String> {
     if from < to { Ok((from, to)) } else { Err("A must be below B".to_owned()) }
 }
 
-/// What came of the seeds.
-#[derive(Debug, Default)]
-struct Sum {
-    held: u64,
-    failed: Vec<u64>,
-    acts: u64,
-    undecided: u64,
-    simulated_seconds: u64,
-}
-
 impl Sim {
     /// Runs the seeds; the last line printed says how many held.
     ///
     /// # Errors
-    /// When the simulator cannot be built, or a seed did not hold.
+    /// When the simulator cannot be built, the ledger cannot be read, or a seed did not hold.
     pub(crate) fn run(&self) -> Result<()> {
-        let simulator = build()?;
+        let code = code();
+        let simulator = build(if self.engine_invariants { "sim-engine" } else { "sim" })?;
         if let Some(seed) = self.seed {
             return process::run(&mut self.command(&simulator, seed));
         }
+        // Held open: it stays the same program though another build puts another one in its place.
+        let file = std::fs::File::open(&simulator).with_context(|| simulator.display().to_string())?;
+        let simulator = PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
         let (from, to) = self.seeds.context("no seeds")?;
-        let (next, sum) = (AtomicU64::new(from), Mutex::new(Sum::default()));
+        let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+        let jobs = self.jobs.unwrap_or_else(processors).max(1);
+        let mut ledger = self.resume.as_deref().map(|path| self.open(path, code, from..to)).transpose()?;
+        let held = ledger.as_ref().map_or_else(BTreeSet::new, |ledger| ledger.held().clone());
         let started = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..self.jobs.max(1) {
-                scope.spawn(|| {
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if to <= seed {
-                            return;
-                        }
-                        let text = play(&mut self.command(&simulator, seed), seed);
-                        sum.lock().expect("nobody panics with it").add(seed, &text);
-                    }
-                });
-            }
-        });
-        let sum = sum.into_inner().expect("nobody panics with it");
-        let (held, minutes) = (sum.held, sum.simulated_seconds / 60);
+        let play = |seed| {
+            let mut command = self.command(&simulator, seed);
+            player::play(&mut command, seed, Duration::from_secs(RUN_SECONDS_MAX), &self.again(seed))
+        };
+        let sum = series::run(from..to, &held, jobs, ledger.as_mut(), play, |text| println!("{text}"));
+        println!("{}", sum.word(started.elapsed().as_secs_f64(), 0, jobs));
+        let before = ledger.as_ref().map(Ledger::sums).unwrap_or_default();
         println!(
-            "{held} of {} seeds held: {minutes} simulated minutes, {} acts, {} histories undecided, {:.0} s",
+            "{} of {} seeds held: {} simulated minutes, {} acts, {} histories undecided",
+            sum.held + held.len() as u64,
             to - from,
-            sum.acts,
-            sum.undecided,
-            started.elapsed().as_secs_f64(),
+            (sum.simulated_s + before.simulated_s) / 60,
+            sum.acts + before.acts,
+            sum.undecided + before.undecided,
         );
-        if !sum.failed.is_empty() {
+        if let Some(error) = sum.ledger_error {
+            bail!("{error}");
+        }
+        if 0 < sum.broken {
             bail!(
-                "seeds {:?} did not hold; again, one of them: cargo xtask sim --minutes {} --seed N",
-                sum.failed,
-                self.minutes
+                "{} did not hold: seeds {:?}; again, one of them: {}",
+                sum.broken,
+                sum.named,
+                self.again(sum.named[0])
             );
         }
         Ok(())
+    }
+
+    fn open(&self, path: &Path, code: String, seeds: std::ops::Range<u64>) -> Result<Ledger> {
+        let setting = Setting { code, minutes: self.minutes, more: self.more.clone() };
+        let ledger = Ledger::open(path, setting.clone(), &seeds, self.any_commit)
+            .with_context(|| path.display().to_string())?;
+        let of = seeds.end - seeds.start;
+        println!(
+            "{}: {} of {of} seeds held before, at {}",
+            path.display(),
+            ledger.held().len(),
+            setting.code
+        );
+        for (code, count) in ledger.elsewhere() {
+            let counts = if self.any_commit { "" } else { ", which do not count without --any-commit" };
+            println!("  {count} runs held at {code}{counts}");
+        }
+        Ok(ledger)
+    }
+
+    /// The command that runs a seed again.
+    fn again(&self, seed: u64) -> String {
+        let more: String = self.more.iter().map(|word| format!(" {word}")).collect();
+        let more = if more.is_empty() { more } else { format!(" --{more}") };
+        let engine = if self.engine_invariants { " --engine-invariants" } else { "" };
+        format!("cargo xtask sim --seed {seed} --minutes {}{engine}{more}", self.minutes)
     }
 
     fn command(&self, simulator: &PathBuf, seed: u64) -> Command {
@@ -107,63 +139,34 @@ impl Sim {
     }
 }
 
-impl Sum {
-    fn add(&mut self, seed: u64, text: &str) {
-        let mut words =
-            text.lines().find(|line| line.starts_with("seed ")).unwrap_or_default().split_whitespace();
-        let line: Vec<&str> = words.by_ref().collect();
-        let number = |name: &str| {
-            let at = line.iter().position(|word| *word == name)?;
-            line.get(at + 1)?.parse::<u64>().ok()
-        };
-        self.acts += number("acts").unwrap_or(0);
-        self.undecided += number("undecided").unwrap_or(0);
-        self.simulated_seconds += number("simulated_s").unwrap_or(0);
-        if line.get(2) == Some(&"held") {
-            self.held += 1;
-            return;
-        }
-        self.failed.push(seed);
-        println!("{text}");
-    }
-}
-
-/// Runs one seed; what it printed.
-fn play(command: &mut Command, seed: u64) -> String {
-    let started = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-    let mut child = match started {
-        Ok(child) => child,
-        Err(error) => return format!("seed {seed}: {error}"),
+/// The commit that is run, and a number for what the tree differs from it by. Files that git does not know are not looked at.
+fn code() -> String {
+    let root = process::workspace();
+    let git = |words: &[&str]| process::output(process::command("git", words).current_dir(&root));
+    let (Ok(commit), Ok(changes)) = (git(&["rev-parse", "--short=12", "HEAD"]), git(&["diff", "HEAD"]))
+    else {
+        // Without git nobody knows what it is: nothing is the same.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        return format!("unknown+{:x}", now.as_nanos());
     };
-    let end = Instant::now() + Duration::from_secs(RUN_SECONDS_MAX);
-    // What it prints fits the pipe, but for a panic's long tail: only the end of waiting depends on it.
-    while let Ok(None) = child.try_wait() {
-        if end < Instant::now() {
-            // It is a child of ours and there is nothing it could leave behind.
-            drop(child.kill());
-            drop(child.wait());
-            return format!("seed {seed}: no end after {RUN_SECONDS_MAX} s");
-        }
-        std::thread::sleep(Duration::from_millis(POLL_MS));
-    }
-    match child.wait_with_output() {
-        Ok(done) => {
-            let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-            if done.status.success() {
-                out.into_owned()
-            } else {
-                format!("{out}{}", process::last_lines(&err, 20))
-            }
-        }
-        Err(error) => format!("seed {seed}: {error}"),
+    match changes.as_str() {
+        "" => commit.trim().to_owned(),
+        _ => format!("{}+{:016x}", commit.trim(), number_of(changes.as_bytes())),
     }
 }
 
-fn build() -> Result<PathBuf> {
+/// A number for bytes (FNV-1a): the same for the same.
+fn number_of(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn build(profile: &str) -> Result<PathBuf> {
     let root = process::workspace();
     let mut cargo = Command::new("cargo");
-    cargo.args(["build", "--quiet", "--profile", "sim", "--package", "conformance-sim", "--bin", "sim"]);
+    cargo.args(["build", "--quiet", "--profile", profile, "--package", "conformance-sim", "--bin", "sim"]);
     process::run(cargo.current_dir(&root))?;
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("sim/sim"))
+    Ok(target.join(profile).join("sim"))
 }
