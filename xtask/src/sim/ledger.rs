@@ -140,7 +140,7 @@ fn parse(line: &str) -> Option<(Setting, u64, Outcome)> {
     if LINE_BYTES_MAX < line.len() {
         return None;
     }
-    let words: Vec<&str> = line.strip_suffix('\n')?.split('\t').collect();
+    let words: Vec<&str> = line.trim_end_matches('\n').split('\t').collect();
     let [seed, word, code, minutes, more, simulated_s, acts, undecided, digest, END] = words[..] else {
         return None;
     };

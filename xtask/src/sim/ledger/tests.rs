@@ -68,7 +68,10 @@ fn a_torn_line_counts_for_nothing_and_spoils_no_other() {
     ledger.add(3, &outcome(true)).unwrap();
     ledger.add(4, &outcome(true)).unwrap();
     let whole = std::fs::read(&place.0).unwrap();
-    for cut in 1..=5 {
+    // With its last word it is whole, though the end of the line is gone.
+    std::fs::write(&place.0, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(held(&open(&place, setting("a"), false)), [3, 4]);
+    for cut in 2..=6 {
         std::fs::write(&place.0, &whole[..whole.len() - cut]).unwrap();
         let mut ledger = open(&place, setting("a"), false);
         assert_eq!(held(&ledger), [3], "{cut} bytes are gone");
