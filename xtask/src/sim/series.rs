@@ -163,7 +163,7 @@ fn note(state: &mut State<'_>, seed: u64, outcome: &Outcome) {
         && let Err(error) = ledger.add(seed, outcome)
     {
         // The series goes on: what it finds is worth more than the file.
-        state.sum.ledger_error.get_or_insert(format!("seed {seed}: {error:#}"));
+        state.sum.ledger_error.get_or_insert_with(|| format!("seed {seed}: {error:#}"));
     }
 }
 
