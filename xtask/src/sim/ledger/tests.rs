@@ -1,3 +1,5 @@
+//! What a ledger takes for held, and what an interruption may do to it.
+
 use std::path::PathBuf;
 
 use super::*;
