@@ -5,8 +5,12 @@ mod cpu;
 mod disk;
 mod ec;
 mod idle_shards;
+mod load;
+mod metadata;
 mod meter;
+mod million_files;
 mod mounted;
+mod nodes;
 mod plot;
 mod report;
 mod round_trips;
@@ -30,6 +34,10 @@ pub(crate) enum Bench {
     Ec(ec::Ec),
     /// Measures what many shards cost that have nothing to do.
     IdleShards(idle_shards::IdleShards),
+    /// Measures files made and looked up per second, by shards and replicas, beside nfs-ganesha.
+    Metadata(metadata::Metadata),
+    /// Makes, lists, looks up and removes a million files: time, memory, and bytes on disk for each.
+    MillionFiles(million_files::MillionFiles),
     /// Draws what `lab --json` wrote.
     Plot {
         /// The JSON file.
@@ -49,6 +57,8 @@ impl Bench {
             Self::Lab(contest) => contest.run(),
             Self::Ec(bench) => bench.run(),
             Self::IdleShards(bench) => bench.run(),
+            Self::Metadata(bench) => bench.run(),
+            Self::MillionFiles(bench) => bench.run(),
             Self::Plot { file, out } => {
                 let report: Report = serde_json::from_str(&std::fs::read_to_string(file)?)?;
                 Ok(std::fs::write(out, plot::draw(&report))?)
