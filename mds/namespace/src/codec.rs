@@ -1,19 +1,21 @@
-//! Values of the namespace: fixed layouts, big-endian, each behind a version byte (docs/formats/namespace.md).
+//! Values of the namespace, big-endian, each behind a version byte (docs/formats/namespace.md).
 //!
 //! Lengths are checked before anything is taken apart: a value that no version wrote is an error, never a panic.
+
+mod inode;
 
 use layout::copies::BACKUPS_MAX;
 use layout::ec::Profile;
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 
 use crate::ExtentRecord;
-use crate::inode::{Content, FileType, Ino, Inode, Kind, MODE_MASK, Timestamp};
+use crate::inode::{FileType, Ino};
 use crate::limits::NAME_BYTES_MAX;
 use crate::store::StoreError;
 use crate::work::WorkItem;
 
-/// Bytes of an inode.
-pub const INODE_BYTES: usize = 100;
+pub use self::inode::{INODE_BYTES, decode_inode, encode_inode};
+
 /// Bytes of a directory entry before its name.
 pub const DIRENT_HEAD_BYTES: usize = 10;
 /// Bytes of an extent record.
@@ -30,95 +32,12 @@ const EXTENT_VERSION_CODELESS: u8 = 2;
 const CODE_SHIFT: u32 = 4;
 const BACKUPS_AT: usize = 24;
 const BACKUP_BYTES: usize = 12;
-const CONTENT_INLINE: u8 = 1;
-const CONTENT_EXTENTS: u8 = 2;
 const WORK_CUT: u8 = 1;
 const WORK_DROP: u8 = 2;
 const WORK_FENCE: u8 = 3;
 const WORK_CUT_AND_FENCE: u8 = 4;
 const WORK_ADOPT: u8 = 5;
 const WORK_YIELD: u8 = 6;
-
-/// The value of an inode.
-#[must_use]
-pub fn encode_inode(inode: &Inode) -> [u8; INODE_BYTES] {
-    let (major, minor) = match inode.kind {
-        Kind::Block { major, minor } | Kind::Character { major, minor } => (major, minor),
-        Kind::Regular | Kind::Directory | Kind::Symlink | Kind::Fifo | Kind::Socket => (0, 0),
-    };
-    let mut out = [0; INODE_BYTES];
-    out[0] = VERSION;
-    out[1] = inode.kind.file_type().code();
-    out[2] = match inode.content {
-        Content::Inline => CONTENT_INLINE,
-        Content::Extents => CONTENT_EXTENTS,
-    };
-    put_u32(&mut out, 4, inode.mode);
-    put_u32(&mut out, 8, inode.nlink);
-    put_u32(&mut out, 12, inode.uid);
-    put_u32(&mut out, 16, inode.gid);
-    put_u32(&mut out, 20, inode.generation);
-    put_u64(&mut out, 24, inode.size_bytes);
-    put_u64(&mut out, 32, inode.used_bytes);
-    put_u64(&mut out, 40, inode.change);
-    out[48..56].copy_from_slice(&inode.atime.seconds.to_be_bytes());
-    out[56..64].copy_from_slice(&inode.mtime.seconds.to_be_bytes());
-    out[64..72].copy_from_slice(&inode.ctime.seconds.to_be_bytes());
-    put_u32(&mut out, 72, inode.atime.nanos);
-    put_u32(&mut out, 76, inode.mtime.nanos);
-    put_u32(&mut out, 80, inode.ctime.nanos);
-    put_u32(&mut out, 84, major);
-    put_u32(&mut out, 88, minor);
-    put_u64(&mut out, 92, inode.parent);
-    out
-}
-
-/// Reads the value of inode `ino`.
-///
-/// # Errors
-/// [`StoreError::Corrupt`] for a value no version wrote.
-pub fn decode_inode(ino: Ino, value: &[u8]) -> Result<Inode, StoreError> {
-    let value: &[u8; INODE_BYTES] = value.try_into().map_err(|_| StoreError::Corrupt("inode length"))?;
-    if value[0] != VERSION {
-        return Err(StoreError::Corrupt("inode version"));
-    }
-    let (major, minor) = (u32_at(value, 84), u32_at(value, 88));
-    let kind = match FileType::from_code(value[1]).ok_or(StoreError::Corrupt("inode kind"))? {
-        FileType::Regular => Kind::Regular,
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        FileType::Block => Kind::Block { major, minor },
-        FileType::Character => Kind::Character { major, minor },
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-    };
-    let content = match value[2] {
-        CONTENT_INLINE => Content::Inline,
-        CONTENT_EXTENTS => Content::Extents,
-        _ => return Err(StoreError::Corrupt("inode content")),
-    };
-    let mode = u32_at(value, 4);
-    if mode & !MODE_MASK != 0 {
-        return Err(StoreError::Corrupt("inode mode"));
-    }
-    Ok(Inode {
-        ino,
-        generation: u32_at(value, 20),
-        kind,
-        mode,
-        nlink: u32_at(value, 8),
-        uid: u32_at(value, 12),
-        gid: u32_at(value, 16),
-        size_bytes: u64_at(value, 24),
-        used_bytes: u64_at(value, 32),
-        change: u64_at(value, 40),
-        atime: time_at(value, 48, 72),
-        mtime: time_at(value, 56, 76),
-        ctime: time_at(value, 64, 80),
-        parent: u64_at(value, 92),
-        content,
-    })
-}
 
 /// A directory entry, as its value shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -297,9 +216,4 @@ pub(crate) fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
 /// Reads within an array whose length was checked against the layout.
 pub(crate) fn u64_at<const N: usize>(bytes: &[u8; N], at: usize) -> u64 {
     u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-fn time_at(bytes: &[u8; INODE_BYTES], seconds_at: usize, nanos_at: usize) -> Timestamp {
-    let seconds = u64_at(bytes, seconds_at).cast_signed();
-    Timestamp { seconds, nanos: u32_at(bytes, nanos_at) }
 }

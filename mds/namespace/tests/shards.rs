@@ -250,7 +250,7 @@ fn an_act_may_have_three_parts() {
 fn parts_are_checked() {
     let stage = Stage::new(SHARDS);
     let root = inode_table::inode(&stage.view(), ROOT_INO).unwrap();
-    let good = mds_namespace::codec::encode_inode(&root).to_vec();
+    let good = mds_namespace::codec::encode_inode(&root);
     let of = |key: Vec<u8>, value: &[u8]| Write { key, value: Some(value.to_vec()) };
     let own = keys::inode(1 << 48 | 9).to_vec();
     for bad in [
