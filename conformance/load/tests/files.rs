@@ -102,21 +102,22 @@ async fn files_over_several_shards() {
     all_acts(4, 20, 1_000).await;
 }
 
-/// What is lost is noticed: a load that lists a directory in which somebody removed a name fails.
+/// What is not as it should be ends a load: names that are taken, entries that it did not make.
 #[tokio::test]
-async fn a_missing_file_is_noticed() {
+async fn wrong_answers_are_noticed() {
     let dir = tempfile::tempdir().expect("a folder");
     let env = environment();
     let server = server(&env, dir.path(), 1).await;
     let first = Load::begin(env.clone(), plan(2, 50)).await.expect("sessions");
     let second = Load::begin(env.clone(), plan(2, 10)).await.expect("sessions");
-    for act in [Act::Mkdir, Act::Create] {
+    for act in [Act::Mkdir, Act::Create, Act::List] {
         first.run(act).await.expect("it is done");
     }
     second.run(Act::Mkdir).await.expect("they are there");
+    let more = second.run(Act::List).await.expect_err("50 entries it did not make");
+    assert!(more.to_string().starts_with("50 entries"), "{more}");
     let refused = second.run(Act::Create).await.expect_err("the names are taken");
     assert!(refused.to_string().contains("NFS4ERR_EXIST"), "{refused}");
-    first.run(Act::List).await.expect("all are there");
     server.stop().await;
 }
 

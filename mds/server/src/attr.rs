@@ -89,13 +89,16 @@ pub(crate) struct FileSystemFacts {
     pub(crate) inline_bytes: u64,
     /// Layouts are given out.
     pub(crate) pnfs: bool,
-    /// Bytes all data servers may hold.
+    /// Bytes all data servers may hold; 0 if nobody asked.
     pub(crate) space_total_bytes: u64,
-    /// Bytes free on them.
+    /// Bytes free on them; 0 if nobody asked.
     pub(crate) space_free_bytes: u64,
-    /// Inodes in use.
+    /// Inodes in use; 0 if nobody asked.
     pub(crate) files_used: u64,
 }
+
+/// What has to be summed over all data servers.
+pub(crate) const OF_ALL_SERVERS: Bitmap = Bitmap::of(&[n::SPACE_AVAIL, n::SPACE_FREE, n::SPACE_TOTAL]);
 
 /// Inodes there can still be: bounded by nothing but space, so a round large number.
 const FILES_FREE: u64 = 1 << 40;

@@ -9,10 +9,10 @@ use std::sync::{Arc, OnceLock};
 
 use env_transport::Connection;
 use layout::ec::Profile;
-use mds_namespace::{Caller, Inode};
+use mds_namespace::{Caller, Content, Inode};
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, StateView, StateidValue};
 use wire_nfs::v4::attr::{encode_fattr4, numbers};
-use wire_nfs::v4::{Bitmap, Fattr4, Nfsstat4, Stateid};
+use wire_nfs::v4::{Bitmap, Fattr4, Filehandle, Nfsstat4, Stateid};
 use wire_xdr::{Decode, Reader, Writer};
 
 use crate::attr;
@@ -177,15 +177,22 @@ impl Context {
         if !requested.intersect(&numbers::WRITE_ONLY).is_empty() {
             return Err(Nfsstat4::Inval);
         }
-        let mut inode = self.inode(&self.view()?, handle)?;
-        if !requested.intersect(&MOVED_BY_WRITES).is_empty() {
+        let mut view = self.view()?;
+        let mut inode = self.inode(&view, handle)?;
+        if inode.content == Content::Extents && !requested.intersect(&MOVED_BY_WRITES).is_empty() {
             inode = self.server.refresh_size(inode, self.client()?).await?;
+            view = self.view()?;
         }
         tracing::debug!(ino = inode.ino, size_bytes = inode.size_bytes, change = inode.change, "attributes");
-        let view = self.view()?;
-        let facts = self.server.facts(handle, &view)?;
+        let facts = self.server.facts(handle, &view, requested)?;
         let used_bytes = self.server.used_bytes(&view, &inode)?;
-        let values = attr::values(&facts, &inode, used_bytes, self.server.wire_handle(handle), requested);
+        // The handle costs a MAC: made only if asked for.
+        let wire_handle = if requested.contains(numbers::FILEHANDLE) {
+            self.server.wire_handle(handle)
+        } else {
+            Filehandle::default()
+        };
+        let values = attr::values(&facts, &inode, used_bytes, wire_handle, requested);
         let mut body = Writer::new();
         encode_fattr4(requested, &values, &mut body);
         Fattr4::decode(&mut Reader::new(body.into_bytes())).map_err(|_| Nfsstat4::Serverfault)

@@ -14,11 +14,11 @@ use mds_shard::command::data::Written;
 use mds_shard::{Command, Origin, Outcome, ProposeError, StateView};
 use parking_lot::Mutex;
 use wire_nfs::control::Refusal;
-use wire_nfs::v4::attr::Fsid;
-use wire_nfs::v4::{Filehandle, Nfsstat4, Verifier};
+use wire_nfs::v4::attr::{Fsid, numbers};
+use wire_nfs::v4::{Bitmap, Filehandle, Nfsstat4, Verifier};
 
 use crate::addresses::drive::Service;
-use crate::attr::FileSystemFacts;
+use crate::attr::{self, FileSystemFacts};
 use crate::balance::Balancing;
 use crate::copies::Copies;
 use crate::courtesy::Courtesy;
@@ -202,17 +202,28 @@ impl Server {
             .expect("24 bytes are below the limit")
     }
 
-    /// Facts of the file system, as an export shows them.
+    /// Facts of the file system, as an export shows them; those that must be gathered, only if they are requested.
     ///
     /// # Errors
     /// The store's.
-    pub(crate) fn facts(&self, handle: FileHandle, view: &StateView) -> Result<FileSystemFacts, Nfsstat4> {
-        // Of what the servers hold, clients can use one copy's share.
-        let (total, free) = self.data_servers.space(self.now_ms());
-        let servers = u64::try_from(self.data_servers.all().len()).unwrap_or(u64::MAX);
-        let copies = u64::from(self.config.hot_copies).min(servers).max(1);
-        let (space_total_bytes, space_free_bytes) = (total / copies, free / copies);
-        let files_used = self.shards.inodes(view).map_err(|e| status::of_propose(&e))?;
+    pub(crate) fn facts(
+        &self,
+        handle: FileHandle,
+        view: &StateView,
+        requested: &Bitmap,
+    ) -> Result<FileSystemFacts, Nfsstat4> {
+        let (mut space_total_bytes, mut space_free_bytes, mut files_used) = (0, 0, 0);
+        if !requested.intersect(&attr::OF_ALL_SERVERS).is_empty() {
+            // Of what the servers hold, clients can use one copy's share.
+            let (total, free) = self.data_servers.space(self.now_ms());
+            let servers = u64::try_from(self.data_servers.all().len()).unwrap_or(u64::MAX);
+            let copies = u64::from(self.config.hot_copies).min(servers).max(1);
+            (space_total_bytes, space_free_bytes) = (total / copies, free / copies);
+        }
+        // A look into every shard: for `df`, not for each `stat`.
+        if requested.contains(numbers::FILES_TOTAL) {
+            files_used = self.shards.inodes(view).map_err(|e| status::of_propose(&e))?;
+        }
         let half = |at: usize| u64::from_be_bytes(*self.file_system[at..].first_chunk().expect("16 bytes"));
         Ok(FileSystemFacts {
             fsid: Fsid { major: half(0), minor: half(8) },

@@ -40,7 +40,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<Listing> {
     if matches!(args.cookie, 1 | 2) {
         return Err(Nfsstat4::BadCookie.into());
     }
-    let facts = cx.server.facts(directory, &view)?;
+    let facts = cx.server.facts(directory, &view, &args.requested)?;
     let listing = list(cx, &args, &view, directory, &facts)?;
     Ok(Listing(listing))
 }
