@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use conformance_load::{Act, Load, LoadError, Plan};
 use env::Env;
-use env::memory::{MemoryNet, SeededEntropy};
+use env::memory::{SeededEntropy, net::MemoryNet};
 use env::os::{OsClock, Preference, open_disk};
-use mds_server::{ClusterKey, Export, MdsConfig, MetadataServer, Settings};
+use mds_server::export::Export;
+use mds_server::server::Settings;
+use mds_server::{MdsConfig, MetadataServer};
 use prometheus_client::registry::Registry;
+use wire_nfs::control::ClusterKey;
 
 /// Of the store in file pages, below what the issue of a million files asks for with the log.
 const BYTES_PER_INODE_MAX: u64 = 400;
