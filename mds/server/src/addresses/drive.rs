@@ -99,7 +99,8 @@ pub(crate) async fn drive(server: Arc<Server>) {
         tokio::select! {
             biased;
             () = server.env.clock.sleep_ms(ADDRESS_LOOK_MS) => {}
-            () = server.shards.leader_changed() => {}
+            // It also says so when the engine has stopped, and then at once, each time.
+            () = server.shards.leader_changed() => server.env.clock.sleep_ms(1).await,
             () = service.changed.notified() => {}
         }
     }
