@@ -91,18 +91,18 @@ async fn all_acts(shards: u32, directories: u64, files: u64) {
 }
 
 #[tokio::test]
-async fn thousands_of_files_in_many_directories() {
-    all_acts(1, 40, 2_000).await;
+async fn hundreds_of_files_in_many_directories() {
+    all_acts(1, 40, 600).await;
 }
 
 #[tokio::test]
-async fn thousands_of_names_in_one_directory() {
-    all_acts(1, 1, 2_000).await;
+async fn hundreds_of_names_in_one_directory() {
+    all_acts(1, 1, 600).await;
 }
 
 #[tokio::test]
 async fn files_over_several_shards() {
-    all_acts(4, 20, 300).await;
+    all_acts(4, 12, 200).await;
 }
 
 /// What is not as it should be ends a load: names that are taken, entries that it did not make.
@@ -112,10 +112,11 @@ async fn wrong_answers_are_noticed() {
     let env = environment();
     let server = server(&env, dir.path(), 1).await;
     let first = Load::begin(env.clone(), plan(2, 50)).await.expect("sessions");
-    let second = Load::begin(env.clone(), plan(2, 10)).await.expect("sessions");
     for act in [Act::Mkdir, Act::Create, Act::List] {
         first.run(act).await.expect("it is done");
     }
+    // Its clients have the names of the first load's: they take their places.
+    let second = Load::begin(env.clone(), plan(2, 10)).await.expect("sessions");
     second.run(Act::Mkdir).await.expect("they are there");
     let more = second.run(Act::List).await.expect_err("50 entries it did not make");
     assert!(more.to_string().starts_with("50 entries"), "{more}");
