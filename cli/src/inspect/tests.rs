@@ -227,7 +227,7 @@ fn a_namespace_is_told_pair_by_pair_without_its_keys() {
         assert!(text.contains(&format!("super = file system {}, keys not shown", "ab".repeat(16))), "{text}");
         assert!(!text.contains("cdcd") && !text.contains("efef"), "{text}");
         assert!(text.contains("inode/1 = Directory mode 0755 nlink 2 owner 5:6"), "{text}");
-        assert!(text.contains("inode/9 = BAD: corrupt: inode length"), "{text}");
+        assert!(text.contains("inode/9 = BAD: corrupt: inode version"), "{text}");
         assert_eq!(namespace(file, "counters").0, "counters = next inode 2, next work 1, inodes 1\n");
         assert_eq!(fs::read(file).unwrap(), before, "nothing was changed");
     }

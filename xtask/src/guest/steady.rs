@@ -5,6 +5,8 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -13,6 +15,10 @@ use anyhow::{Context, Result, bail, ensure};
 const ACT_PAUSE: Duration = Duration::from_millis(10);
 /// Between two looks of the others.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// An act that takes longer is looked into.
+const SLOW: Duration = Duration::from_millis(2_500);
+/// Where what was found is written.
+const SLOW_FILE: &str = "/tmp/failover-slow";
 const HELD_FILES: usize = 20;
 const LOCK_BYTES: i64 = 100;
 /// Of the large file: more than metadata servers keep.
@@ -22,9 +28,13 @@ const LARGE_BLOCKS: u64 = 64;
 /// Small metadata acts and fsyncs, one after another, and beside them blocks that data servers get; prints how many of the former, the
 /// longest, and the longest of the others, in milliseconds.
 pub(super) fn gaps(dir: &Path, stop: &Path) -> Result<()> {
+    let (watched, done) = (Watched::default(), AtomicBool::new(false));
     let blocks = std::thread::scope(|scope| {
         let blocks = scope.spawn(|| blocks(&dir.join("blocks"), stop));
-        small_acts(dir, stop)?;
+        scope.spawn(|| watched.watch(&done));
+        let acted = small_acts(dir, stop, &watched);
+        done.store(true, Ordering::Release);
+        acted?;
         blocks.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?
     })?;
     println!("{}", blocks.as_millis());
@@ -48,11 +58,61 @@ fn blocks(path: &Path, stop: &Path) -> Result<Duration> {
     Ok(longest)
 }
 
-fn small_acts(dir: &Path, stop: &Path) -> Result<()> {
+/// The act under way, for whoever wonders what takes so long.
+#[derive(Default)]
+struct Watched {
+    /// Its number and when it began; none between two.
+    act: Mutex<Option<(u64, Instant)>>,
+}
+
+impl Watched {
+    fn begin(&self, act: u64) {
+        *self.act.lock().expect("nobody panics with it") = Some((act, Instant::now()));
+    }
+
+    fn end(&self) {
+        *self.act.lock().expect("nobody panics with it") = None;
+    }
+
+    /// Writes down where the kernel is, once, when an act takes long.
+    fn watch(&self, done: &AtomicBool) {
+        let mut told = None;
+        while !done.load(Ordering::Acquire) {
+            std::thread::sleep(LOOK_PAUSE);
+            let act = *self.act.lock().expect("nobody panics with it");
+            let Some((number, began)) =
+                act.filter(|(number, began)| told != Some(*number) && SLOW < began.elapsed())
+            else {
+                continue;
+            };
+            told = Some(number);
+            let what = ["create, write, fsync", "rename", "open, write, fsync", "unlink"];
+            let what = what[usize::try_from(number % 4).expect("below four")];
+            let text =
+                format!("act {number} ({what}) for {} ms\n{}", began.elapsed().as_millis(), kernel_state());
+            // What is told here is for people: that it cannot be told fails nothing.
+            drop(std::fs::write(SLOW_FILE, text));
+        }
+    }
+}
+
+/// Where this process's threads are in the kernel, which calls wait, and the connections.
+fn kernel_state() -> String {
+    let script = "for t in /proc/[0-9]*/task/[0-9]*; do s=$(cat $t/stack 2>/dev/null | head -8); \
+                  case \"$s\" in *nfs*|*rpc*) echo \"$(cat $t/comm)\"; echo \"$s\";; esac; done; \
+                  mount -t debugfs none /sys/kernel/debug 2>/dev/null; \
+                  for f in /sys/kernel/debug/sunrpc/rpc_clnt/*/tasks /sys/kernel/debug/sunrpc/rpc_xprt/*/info; do echo $f; cat $f; done; \
+                  cat /proc/net/tcp /proc/net/arp; dmesg | tail -5";
+    let asked = std::process::Command::new("sh").args(["-c", script]).output();
+    asked.map_or_else(|error| error.to_string(), |said| String::from_utf8_lossy(&said.stdout).into_owned())
+}
+
+fn small_acts(dir: &Path, stop: &Path, watched: &Watched) -> Result<()> {
     let (old, new) = (dir.join("gap"), dir.join("gap-moved"));
     let (mut acts, mut longest) = (0_u64, Duration::ZERO);
     while !stop.exists() {
         let began = Instant::now();
+        watched.begin(acts);
         match acts % 4 {
             0 => {
                 let file = File::create(&old).context("create")?;
@@ -67,6 +127,7 @@ fn small_acts(dir: &Path, stop: &Path) -> Result<()> {
             }
             _ => std::fs::remove_file(&new).context("unlink")?,
         }
+        watched.end();
         longest = longest.max(began.elapsed());
         acts += 1;
         std::thread::sleep(ACT_PAUSE);

@@ -76,6 +76,10 @@ impl Load {
     pub(super) fn end_round(&self, a: &Guest) -> Result<Longest> {
         a.run("touch /tmp/failover-round")?;
         let said = ended(a, "gaps")?;
+        let slow = a.run("cat /tmp/failover-slow 2>/dev/null; rm -f /tmp/failover-slow")?;
+        if !slow.trim().is_empty() {
+            println!("    looked into in the guest: {slow}");
+        }
         let mut words = said.split_whitespace();
         let mut number = || -> Result<u64> { Ok(words.next().context("a number is missing")?.parse()?) };
         let acts = number()?;
