@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use env::File;
+use env::disk::zero_fill;
 
 use self::scan::{Entry, Scan};
 use crate::config::WalConfig;
@@ -317,6 +318,10 @@ impl Recovery<'_> {
             let sealing = Sealing { segment, entries: entries.into(), end: kept.end };
             found.segment.file.sync_data().await?;
             sealing.write_footer(0 < self.config.recycle_max).await?;
+        } else if !kept.damaged {
+            // Once a younger segment says that this one was whole, what was cut off would look like something lost.
+            let from = kept.headers.last().map_or(BLOCK_BYTES, |last| last.span().end);
+            zero_fill(&*found.segment.file, from, found.segment.file_bytes.saturating_sub(from)).await?;
         }
         found.segment.file.sync_data().await?;
         self.keep(found, kept);

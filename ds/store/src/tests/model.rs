@@ -419,3 +419,29 @@ proptest! {
         run.check();
     }
 }
+
+/// A crash took the end of a segment, and the room for its footer: what was cut there must not look lost once younger segments say that
+/// this one was whole.
+#[test]
+fn a_cut_without_room_for_a_footer_stays_a_cut() {
+    let small = |ino| Step::Write { ino, offset: 0, length: 1, synced: false };
+    let mut run = Run::new();
+    for step in [
+        Step::Cut { ino: 1, keep: 0 },
+        Step::Drop { ino: 1 },
+        Step::Write { ino: 3, offset: 0, length: 13_609, synced: false },
+        Step::Churn { ino: 1 },
+        small(1),
+        Step::Write { ino: 3, offset: 1_025, length: 6_369, synced: false },
+        Step::Cut { ino: 1, keep: 0 },
+        Step::Crash { kind: 2, seed: 1_008_367_396_006_561_769 },
+        small(1),
+        small(1),
+        Step::Crash { kind: 2, seed: 3_210_720_135_381_583_548 },
+        small(1),
+        Step::Restart,
+    ] {
+        run.step(step);
+    }
+    run.check();
+}
