@@ -11,5 +11,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     cx.server.hold_session(args.session).await?;
     let now_ms = cx.server.now_ms();
     let connection = ConnectionId(cx.connection.id());
-    Ok(cx.server.front.sessions.lock().bind(&args, connection, now_ms)?)
+    let bound = cx.server.front.sessions.lock().bind(&args, connection, now_ms);
+    tracing::info!(peer = %cx.connection.peer(), bound = bound.is_ok(), "connection for a session");
+    Ok(bound?)
 }

@@ -25,6 +25,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         return Err(Nfsstat4::Serverfault.into());
     };
     let SessionCreated { record, tenure, replay, ended, dropped } = *created;
+    tracing::info!(client = record.client, replay, ended = ended.is_some(), "session made");
     for dropped in dropped {
         reaper::client_gone(&cx.server, &dropped).await;
     }

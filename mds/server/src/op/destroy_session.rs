@@ -15,5 +15,6 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     may.map_err(|e| e.status())?;
     cx.propose(Command::DestroySession(DestroySession { session: args.session.0 })).await?;
     cx.server.front.sessions.lock().end(args.session);
+    tracing::info!(peer = %cx.connection.peer(), "session ended by its client");
     Ok(ResOk)
 }
