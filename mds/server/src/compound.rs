@@ -103,6 +103,11 @@ async fn in_session(
     let status = rest_of_compound(cx, header, &admitted, Reader::new(operations), &mut reply, &mut w).await;
     if let Some(status) = cx.disowned.get().copied() {
         // Nothing is answered that another node may answer otherwise.
+        tracing::info!(
+            client = admitted.token.client,
+            status = status.name(),
+            "request given up: it is to be sent again"
+        );
         drop(completion);
         return Ok(refuse_sequence(cx, header, status));
     }
@@ -304,6 +309,7 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
+            tracing::debug!(client = token.client, slot = token.slot, "request ended without its answer");
             self.server.front.sessions.lock().disown(token);
         }
     }

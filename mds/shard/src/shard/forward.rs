@@ -76,7 +76,10 @@ impl Shard {
         tokio::select! {
             biased;
             answer = self.ask(addr, procedure, message) => answer,
-            _ = another => Err(NotAsked::Unknown),
+            _ = another => {
+                tracing::info!(shard = self.inner.number, leader, "led by another while it was asked");
+                Err(NotAsked::Unknown)
+            }
         }
     }
 
