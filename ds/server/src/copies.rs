@@ -66,6 +66,8 @@ struct State {
     waiters: u32,
     /// A task is at work.
     driven: bool,
+    /// A backup without room is to be tried again.
+    again_due: bool,
 }
 
 /// What somebody says about the copies.
@@ -182,14 +184,35 @@ impl State {
     }
 
     fn is_idle(&self) -> bool {
-        !self.driven && self.waiters == 0 && !self.raise_due && self.members.iter().all(Member::is_idle)
+        !self.driven
+            && !self.again_due
+            && self.waiters == 0
+            && !self.raise_due
+            && self.members.iter().all(Member::is_idle)
+    }
+
+    /// A backup that is counted on has no room.
+    fn is_full(&self) -> bool {
+        self.members.iter().any(|one| one.full && !one.filling)
+    }
+
+    /// Whether WRITEs may begin, or why they cannot.
+    fn may_begin(&self) -> Option<Result<(), SettleError>> {
+        if self.deposed {
+            return Some(Err(SettleError::Deposed));
+        }
+        if self.opened {
+            return Some(Ok(()));
+        }
+        // It is not asked again at once: whoever waits for that would keep a processor busy.
+        self.is_full().then_some(Err(SettleError::NoSpace))
     }
 
     fn settled(&self, sequence: u64) -> Option<Result<(), SettleError>> {
         if self.deposed {
             return Some(Err(SettleError::Deposed));
         }
-        if self.members.iter().any(|one| one.full && !one.filling) {
+        if self.is_full() {
             return Some(Err(SettleError::NoSpace));
         }
         let stable = self.opened && !self.raise_due && self.members.iter().all(|one| one.is_stable(sequence));
@@ -243,16 +266,14 @@ impl ExtentCopies {
             raise_due: false,
             waiters: 0,
             driven: false,
+            again_due: false,
         };
         Self { id, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// Waits until WRITEs may begin.
     pub(crate) async fn opened(self: &Arc<Self>, core: &Arc<Core>) -> Result<(), SettleError> {
-        self.wait(core, SETTLE_MS_MAX, |state| {
-            if state.deposed { Some(Err(SettleError::Deposed)) } else { state.opened.then_some(Ok(())) }
-        })
-        .await
+        self.wait(core, SETTLE_MS_MAX, State::may_begin).await
     }
 
     /// Waits until every act up to `sequence` is on the stable storage of all backups in force.

@@ -35,6 +35,9 @@ pub const UNREADABLE_PAUSE_MS: u64 = 500;
 /// Pause before a call to a backup, or about one, is made again.
 pub const BACKUP_PAUSE_MS: u64 = 50;
 
+/// Pause before a backup that had no room is asked again.
+pub const BACKUP_FULL_PAUSE_MS: u64 = 1_000;
+
 /// How long a WRITE or COMMIT waits for the backups of its extent before it is answered JUKEBOX.
 pub const SETTLE_MS_MAX: u64 = 12_000;
 

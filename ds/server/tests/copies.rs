@@ -22,7 +22,7 @@ use env::memory::net::MemoryNet;
 use env::memory::{Crash, ManualClock, MemoryDisk};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
 use layout::copies::{Domain, Place, Wish, plan};
-use layout::{Backup, DataServerId, DsHandle, Epoch, Iomode, NamedBackup, Role, handle};
+use layout::{Backup, DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, Role, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
 use wire_nfs::control::extent::ExtentName;
@@ -234,16 +234,7 @@ impl Cluster {
         for (place, one) in backups.iter_mut().zip(&log.backups) {
             *place = Some(NamedBackup { server: one.server, filling: one.filling });
         }
-        let open = DsHandle {
-            extent: EXTENT,
-            epoch: log.epoch,
-            mode: Iomode::ReadWrite,
-            client_tag: 1,
-            size_hint_bytes: 0,
-            role: Role::Home,
-            home: log.home,
-            backups,
-        };
+        let open = DsHandle { home: log.home, backups, ..open_handle(log.epoch) };
         Fh3::new(Bytes::copy_from_slice(&handle::seal(&handle_key(), &open).0)).unwrap()
     }
 
@@ -252,15 +243,7 @@ impl Cluster {
     }
 
     async fn ask<O: Decode, F: Decode>(&self, procedure: v3::Procedure, args: &impl Encode) -> Option<O> {
-        let mut w = Writer::new();
-        args.encode(&mut w);
-        let (number, nobody) = (procedure.as_u32(), Credential::None);
-        let client = &self.at_home().client;
-        let reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 60_000).await;
-        match v3::Res::<O, F>::decode(&mut reply.ok()?).unwrap() {
-            v3::Res::Ok(good) => Some(good),
-            v3::Res::Fail(..) => None,
-        }
+        ask_of::<O, F>(&self.at_home().client, procedure, args).await
     }
 
     async fn write(&self, block: usize, value: u8, stable: StableHow) -> Option<[u8; 8]> {
@@ -282,6 +265,35 @@ impl Cluster {
         let mut bytes = read.data.to_vec();
         bytes.resize(BLOCK * BLOCKS, 0);
         bytes
+    }
+}
+
+/// A handle of the extent that names server 1 alone.
+fn open_handle(epoch: Epoch) -> DsHandle {
+    DsHandle {
+        extent: EXTENT,
+        epoch,
+        mode: Iomode::ReadWrite,
+        client_tag: 1,
+        size_hint_bytes: 0,
+        role: Role::Home,
+        home: DataServerId(1),
+        backups: [None; 2],
+    }
+}
+
+async fn ask_of<O: Decode, F: Decode>(
+    client: &RpcClient,
+    procedure: v3::Procedure,
+    args: &impl Encode,
+) -> Option<O> {
+    let mut w = Writer::new();
+    args.encode(&mut w);
+    let (number, nobody) = (procedure.as_u32(), Credential::None);
+    let reply = client.call(v3::PROGRAM, v3::VERSION, number, &nobody, w, 60_000).await;
+    match v3::Res::<O, F>::decode(&mut reply.ok()?).unwrap() {
+        v3::Res::Ok(good) => Some(good),
+        v3::Res::Fail(..) => None,
     }
 }
 
@@ -504,6 +516,39 @@ async fn a_home_of_before_leaves_the_next_one_alone() {
     cluster.clock.advance_ms(5_000);
     let bytes = cluster.read().await;
     assert!(bytes[3 * BLOCK..4 * BLOCK].iter().all(|byte| *byte == 9), "what was promised");
+}
+
+/// A writer is told that a backup has no room, and may never write again: what the home has and the backup has not is said to it once it
+/// has room, so that what was read before is read after the home's death.
+#[tokio::test]
+async fn a_backup_that_had_no_room_is_told_later() {
+    let mut cluster = Cluster::new(2).await;
+    assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
+    let filler = |turn: u64| ExtentId { ino: EXTENT.ino + 1 + turn / 48, index: 0 };
+    let backup = &cluster.nodes[1];
+    let (mut len, mut turn) = (1 << 20, 0);
+    while BLOCK / 2 <= len {
+        let home = DataServerId(2);
+        let open = DsHandle { extent: filler(turn), home, ..open_handle(Epoch::FIRST) };
+        let file = Fh3::new(Bytes::copy_from_slice(&handle::seal(&handle_key(), &open).0)).unwrap();
+        let (offset, data) = ((turn % 48) << 20, Bytes::from(vec![1; len]));
+        let args = write::Args { file, offset, stable: StableHow::Unstable, data };
+        match ask_of::<write::ResOk, v3::WccData>(&backup.client, v3::Procedure::Write, &args).await {
+            Some(_) => turn += 1,
+            None => len /= 2,
+        }
+    }
+    assert!(cluster.write(5, 7, StableHow::FileSync).await.is_none(), "no room");
+    let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
+    let control = DsControl::new(&env, backup.server.as_ref().unwrap().control_address(), &cluster_key());
+    for number in (0..=turn).step_by(48) {
+        control.drop_extent(filler(number), Epoch(2)).await.unwrap();
+    }
+    let seen = cluster.read().await;
+    assert_eq!(seen[5 * BLOCK], 7, "the home has it");
+    settle_slowly(|| cluster.nodes[1].server.as_ref().unwrap().usage().live_bytes >= 2 * BLOCK as u64).await;
+    cluster.lose(DataServerId(1));
+    assert!(cluster.read().await == seen, "what was seen is what is there");
 }
 
 async fn settle_slowly(done: impl Fn() -> bool) {

@@ -18,7 +18,8 @@ use super::member::{Fault, Found, Member, Step};
 use super::{ExtentCopies, Told};
 use crate::core::Core;
 use crate::limits::{
-    BACKUP_PAUSE_MS, FILL_BYTES_PER_S, FILL_RECORDS_IN_FLIGHT_MAX, TRANSFER_BYTES_MAX, UNREADABLE_PAUSE_MS,
+    BACKUP_FULL_PAUSE_MS, BACKUP_PAUSE_MS, FILL_BYTES_PER_S, FILL_RECORDS_IN_FLIGHT_MAX, TRANSFER_BYTES_MAX,
+    UNREADABLE_PAUSE_MS,
 };
 
 /// Whom records go to.
@@ -59,11 +60,14 @@ impl ExtentCopies {
                     state.members.iter().map(|one| (one.server, one.step(flush, now_ms))).collect();
                 state.opened |= state.members.iter().all(|one| one.instance().is_some());
                 let idle = !state.raise_due && steps.iter().all(|(_, step)| *step == Step::Rest);
-                let full = state.members.iter().any(|one| one.full && !one.filling);
+                let full = state.is_full();
                 if state.deposed || idle || full {
                     state.driven = false;
                     drop(state);
                     self.changed.notify_waiters();
+                    if full {
+                        self.try_again_later(core);
+                    }
                     return;
                 }
                 (steps, state.raise_due.then_some(state.epoch))
@@ -82,6 +86,26 @@ impl ExtentCopies {
                 core.env.clock.sleep_ms(BACKUP_PAUSE_MS).await;
             }
         }
+    }
+
+    /// Who writes is told that a backup has no room, and may never write again. What the backup lacks would stay different there, so it is told
+    /// when it has room.
+    fn try_again_later(self: &Arc<Self>, core: &Arc<Core>) {
+        if std::mem::replace(&mut self.state.lock().again_due, true) {
+            return;
+        }
+        // A server that stops meanwhile is not waited for.
+        let (copies, clock, core) = (Arc::clone(self), Arc::clone(&core.env.clock), Arc::downgrade(core));
+        tokio::spawn(async move {
+            clock.sleep_ms(BACKUP_FULL_PAUSE_MS).await;
+            let Some(core) = core.upgrade() else { return };
+            {
+                let mut state = copies.state.lock();
+                state.again_due = false;
+                state.members.iter_mut().for_each(|one| one.full = false);
+            }
+            copies.kick(&core);
+        });
     }
 
     /// After a restart nobody must write under copies that are no longer in force.

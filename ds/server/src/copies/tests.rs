@@ -87,3 +87,15 @@ fn without_backups_nothing_is_remembered() {
     table.forget(extent);
     assert!(table.find(extent).is_none());
 }
+
+#[test]
+fn who_would_wait_for_a_backup_without_room_is_told() {
+    let mut state = state();
+    state.take(&told(1, &[(7, None, false)]));
+    assert_eq!(state.may_begin(), None, "it is asked what it has");
+    state.members[0].failed(member::Step::Attach, member::Fault::Full, 0);
+    assert_eq!(state.may_begin(), Some(Err(SettleError::NoSpace)));
+    assert_eq!(state.settled(0), Some(Err(SettleError::NoSpace)));
+    state.opened = true;
+    assert_eq!(state.may_begin(), Some(Ok(())), "it may have room when the bytes are there");
+}
