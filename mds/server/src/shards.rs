@@ -240,6 +240,12 @@ impl Shards {
         self.inner.all.iter().map(Shard::applied_index).collect()
     }
 
+    /// Whether other nodes have copies of the shards.
+    #[must_use]
+    pub(crate) fn is_replicated(&self) -> bool {
+        self.first().is_replicated()
+    }
+
     /// How shard 0 is.
     #[must_use]
     pub(crate) fn status(&self) -> Status {

@@ -1,6 +1,7 @@
 //! Acts on several shards: worked out on a view of all, made real by one entry, carried to the others.
 //!
-//! INVARIANT: from the entry that makes an act real until every shard has its part, its inodes are locked.
+//! INVARIANT: from the entry that makes an act real until every shard has its part, its inodes are locked; and until it is settled nobody
+//! changes them, since a governor that finds its intent writes its parts again.
 //! Spec: docs/protocol/shards.md §4.
 
 use std::sync::atomic::Ordering;
@@ -39,17 +40,14 @@ impl Shards {
     ) -> Result<Outcome, ProposeError> {
         let shards = self.clone();
         let reign = held.0.reign();
-        let act = tokio::spawn(async move {
-            let outcome = shards.carry_out(reign, &plan, origin, &command).await;
-            drop(held);
-            outcome
-        });
+        let act = tokio::spawn(async move { shards.carry_out(reign, held, &plan, origin, &command).await });
         act.await.unwrap_or_else(|error| Err(ProposeError::Stopped(error.to_string())))
     }
 
     async fn carry_out(
         &self,
         reign: u64,
+        held: (Guard, Option<OwnedMutexGuard<()>>),
         plan: &ActPlan,
         origin: Option<Origin>,
         command: &Command,
@@ -80,25 +78,39 @@ impl Shards {
                 return Err(error);
             }
         };
-        let parts =
-            others.into_iter().map(|part| self.carry(reign, part.shard, Carry { writes: part.writes }));
+        let parts = others
+            .into_iter()
+            .map(|part| self.insist(reign, part.shard, Command::Carry(Carry { writes: part.writes })));
         if let Err(error) = futures_util::future::try_join_all(parts).await {
             tracing::info!(%error, term = id.term, number = id.number, "an act is left to the next governor");
             self.falter(reign);
             // It is real: nobody may be told that nothing was done.
             return Err(ProposeError::Timeout);
         }
-        self.afterwards(reign, plan.coordinator, id, worked.orphan);
+        held.0.show();
+        self.afterwards(held, plan.coordinator, id, worked.orphan);
         Ok(outcome)
     }
 
-    /// What nobody waits for.
-    fn afterwards(&self, reign: u64, coordinator: u16, id: IntentId, orphan: Option<Ino>) {
+    /// What the client does not wait for. Who wants to change what the act changed does: as long as the intent is there, its parts may be
+    /// written once more.
+    fn afterwards(
+        &self,
+        held: (Guard, Option<OwnedMutexGuard<()>>),
+        coordinator: u16,
+        id: IntentId,
+        orphan: Option<Ino>,
+    ) {
         let shards = self.clone();
         tokio::spawn(async move {
-            // An intent that stays is ended once more by the next governor, an orphan found by it.
-            let _ = shards.within(reign, coordinator, None, Command::Settle(Settle { id })).await;
+            let reign = held.0.reign();
+            if let Err(error) = shards.insist(reign, coordinator, Command::Settle(Settle { id })).await {
+                tracing::debug!(%error, term = id.term, number = id.number, "an act is settled by the next governor");
+                shards.falter(reign);
+            }
+            drop(held);
             if let Some(ino) = orphan {
+                // One that stays is found by the next governor.
                 let _ = shards.propose(None, Command::Reap(Reap { ino })).await;
             }
         });

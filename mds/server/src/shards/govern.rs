@@ -119,9 +119,9 @@ impl Shards {
             for (id, intent) in intents.map_err(|error| stopped(&error))? {
                 tracing::info!(shard, term = id.term, number = id.number, "an act that was begun is ended");
                 for part in intent.parts {
-                    self.carry(reign, part.shard, Carry { writes: part.writes }).await?;
+                    self.insist(reign, part.shard, Command::Carry(Carry { writes: part.writes })).await?;
                 }
-                self.within(reign, shard, None, Command::Settle(Settle { id })).await?;
+                self.insist(reign, shard, Command::Settle(Settle { id })).await?;
             }
         }
         Ok(())
@@ -169,18 +169,18 @@ impl Shards {
         }
     }
 
-    /// Has a shard write its part, however often it takes: the act is real.
+    /// Has a shard do its part of an act that is real, however often it takes.
     ///
     /// # Errors
     /// If this node governs no more: the next one ends the act.
-    pub(super) async fn carry(&self, reign: u64, shard: u16, carry: Carry) -> Result<(), ProposeError> {
+    pub(super) async fn insist(&self, reign: u64, shard: u16, command: Command) -> Result<(), ProposeError> {
         loop {
-            match self.within(reign, shard, None, Command::Carry(carry.clone())).await {
+            match self.within(reign, shard, None, command.clone()).await {
                 Ok(Outcome::Done) => return Ok(()),
                 // Another command's word came first.
                 Ok(Outcome::Refused(Refusal::Superseded)) => {}
                 Ok(outcome) => {
-                    tracing::error!(shard, ?outcome, "a part of an act is not written");
+                    tracing::error!(shard, ?outcome, "a shard does not do its part of an act");
                     return Err(ProposeError::Unavailable);
                 }
                 Err(error @ ProposeError::Stopped(_)) => return Err(error),

@@ -33,6 +33,8 @@ struct Held {
     /// Commands under way.
     under_way: u32,
     locked: bool,
+    /// What the act that locked it has done may be seen already.
+    shown: bool,
     /// Acts that wait for it: commands that come now wait behind them.
     wanted: u32,
 }
@@ -60,6 +62,11 @@ impl Guard {
     /// The reign that it is of.
     pub(crate) fn reign(&self) -> u64 {
         self.locks.reign
+    }
+
+    /// Of an act: what it locked may be looked at again, and is changed by nobody yet.
+    pub(crate) fn show(&self) {
+        self.locks.change(&self.inodes, |one| one.shown = true);
     }
 }
 
@@ -105,9 +112,10 @@ impl InodeLocks {
         has.then(|| Guard { locks: self.clone(), inodes, locks_them: true })
     }
 
-    /// Waits while any of these inodes is locked; false if nobody gets anything any more.
+    /// Waits while any of these inodes is locked and not shown; false if nobody gets anything any more.
     pub(crate) async fn pass(&self, inodes: &[Ino]) -> bool {
-        self.until(|held| inodes.iter().all(|ino| held.get(ino).is_none_or(|one| !one.locked))).await
+        self.until(|held| inodes.iter().all(|ino| held.get(ino).is_none_or(|one| !one.locked || one.shown)))
+            .await
     }
 
     /// Whoever waits or comes gets nothing from now on.
@@ -159,7 +167,7 @@ impl Drop for Guard {
         let locks_them = self.locks_them;
         self.locks.change(&self.inodes, |one| {
             if locks_them {
-                one.locked = false;
+                (one.locked, one.shown) = (false, false);
             } else {
                 one.under_way -= 1;
             }
@@ -196,6 +204,26 @@ mod tests {
         assert!(poll!(late.as_mut()).is_ready());
         drop((late, act));
         assert!(locks.inner.held.lock().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_shown_is_looked_at_and_not_changed() {
+        let locks = InodeLocks::default();
+        let act = locks.lock(vec![1, 2]).await.unwrap();
+        let (mut reader, mut writer) = (Box::pin(locks.pass(&[2])), Box::pin(locks.enter(vec![2])));
+        let mut other = Box::pin(locks.lock(vec![1]));
+        assert!(poll!(reader.as_mut()).is_pending());
+        assert!(poll!(writer.as_mut()).is_pending() && poll!(other.as_mut()).is_pending());
+        act.show();
+        assert!(poll!(reader.as_mut()).is_ready());
+        assert!(poll!(writer.as_mut()).is_pending() && poll!(other.as_mut()).is_pending());
+        drop(act);
+        let std::task::Poll::Ready(Some(next)) = poll!(other.as_mut()) else { panic!("it has it") };
+        assert!(poll!(writer.as_mut()).is_ready());
+        // The next act's doings are not shown because the last one's were.
+        let mut reader = Box::pin(locks.pass(&[1]));
+        assert!(poll!(reader.as_mut()).is_pending());
+        drop(next);
     }
 
     #[tokio::test]

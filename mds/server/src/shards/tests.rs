@@ -71,6 +71,29 @@ async fn a_command_that_nobody_waits_for_is_waited_for() {
     shards.stop().await;
 }
 
+/// A governor that finds an intent writes its parts again: whoever changes what an act changed must not do so before it is settled.
+#[tokio::test]
+async fn nobody_changes_what_an_act_changed_before_it_is_settled() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let mut acts = 0;
+    for turn in 0..20 {
+        let name = format!("directory-{turn}");
+        let made = match shards.propose(None, create(ROOT_INO, &name, Kind::Directory)).await {
+            Ok(Outcome::Entry(entry)) => entry.inode.ino,
+            other => panic!("{other:?}"),
+        };
+        acts += usize::from(mds_namespace::shard_of(made) != 0);
+        // It may be looked at as soon as it is answered.
+        assert!(poll!(Box::pin(shards.pass([ROOT_INO].into_iter()))).is_ready());
+        let _changes = shards.enter(vec![ROOT_INO]).await.unwrap();
+        let intents = shards.first().view().unwrap().intents().unwrap();
+        assert!(intents.is_empty(), "{intents:?}");
+    }
+    assert!(0 < acts, "some are on other shards than the root");
+    shards.stop().await;
+}
+
 /// A directory that moves keeps others from moving until it has, also if nobody waits for it.
 #[tokio::test]
 async fn a_move_that_nobody_waits_for_keeps_its_turn() {
@@ -85,6 +108,8 @@ async fn a_move_that_nobody_waits_for_keeps_its_turn() {
     }
     let moved = shards.propose(None, create(made[0], "moved", Kind::Directory)).await;
     assert!(matches!(moved, Ok(Outcome::Entry(_))), "{moved:?}");
+    // What was made is settled: the move does not wait for it.
+    drop(shards.locks().lock(vec![made[0], made[1]]).await.unwrap());
     let rename = Command::Rename(Rename {
         caller: Asker::default(),
         from_directory: made[0],
