@@ -106,7 +106,8 @@ impl Node {
         env.disk.create_dir_all(dir).await?;
         let (disk, clock) = (Arc::clone(&env.disk), Arc::clone(&env.clock));
         let (log_dir, segment_bytes) = (dir.join("log"), config.log_segment_bytes);
-        let log = SharedLog::open(disk, clock, &log_dir, config.store_id, segment_bytes, config.shards).await;
+        let (store_id, shards, alone) = (config.store_id, config.shards, config.members.len() == 1);
+        let log = SharedLog::open(disk, clock, &log_dir, store_id, segment_bytes, shards, alone).await;
         let log = log.map_err(|error| StartError::Log(error.to_string()))?;
         let host = Arc::new(Host::new(env, config, log));
         let mut shards = Vec::with_capacity(stores.len());

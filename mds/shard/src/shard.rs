@@ -324,6 +324,12 @@ impl Shard {
         view.map(StateView::new).map_err(|error| ProposeError::Stopped(error.to_string()))
     }
 
+    /// Whether other nodes have copies of this shard.
+    #[must_use]
+    pub fn is_replicated(&self) -> bool {
+        1 < self.inner.host.config.members.len()
+    }
+
     /// Returns when a view taken from now on shows everything acknowledged before this call. Of shards other than 0 any replica may be
     /// asked.
     ///

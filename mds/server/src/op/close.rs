@@ -1,8 +1,11 @@
 //! CLOSE: the end of an open.
 //!
-//! Answered when its command has its place in the log, not when the log is flushed: nothing is promised to the client that a
-//! crash could break. An open that comes back with a restart is the client's until it opens again or its lease ends
-//! (docs/adr/0004-close-is-not-waited-for.md).
+//! With one replica it is answered when its command has its place in the log, not when the log is flushed: an open that comes back when the
+//! power was cut is the client's until it opens again or its lease ends (docs/adr/0004-close-is-not-waited-for.md). With several it is
+//! answered when it is committed (docs/adr/0012-close-is-waited-for-by-replicas.md).
+//!
+//! QUIRK(linux): a client that has closed a file and opens it again takes a stateid whose sequence is not 1 for one of several answers that
+//! overtook each other, and waits five seconds for the others, with its slot. So a CLOSE that was answered must not be lost with its leader.
 //!
 //! Spec: RFC 8881 §18.2. Locks under the open go with it, as the RFC allows and Linux expects.
 
@@ -25,7 +28,11 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     }
     cx.view()?.open(client, handle.ino, stateid).map_err(|e| status::of_refusal(&e))?;
     let close = Close { client, ino: handle.ino, stateid };
-    cx.server.propose_behind(cx.origin(), Command::Close(close)).await;
+    if cx.server.shards.is_replicated() {
+        cx.propose(Command::Close(close)).await?;
+    } else {
+        cx.server.propose_behind(cx.origin(), Command::Close(close)).await;
+    }
     cx.current_stateid = None;
     // RFC 8881 §18.2.4: the stateid returned should be one that is never valid.
     Ok(ResOk { open_stateid: Stateid::INVALID })

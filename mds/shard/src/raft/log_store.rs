@@ -55,7 +55,8 @@ struct Inner {
     segment_bytes: u64,
     /// No record that is queued from now on lies in an older segment.
     head: AtomicU64,
-    unhurried: Unhurried,
+    /// None where others have copies of the log: there everything is waited for (docs/adr/0012-close-is-waited-for-by-replicas.md).
+    unhurried: Option<Unhurried>,
 }
 
 struct Group {
@@ -73,7 +74,7 @@ pub(crate) struct LogStore {
 }
 
 impl SharedLog {
-    /// Opens the log in `dir` for groups 0 to `groups - 1`, reads back what is in force.
+    /// Opens the log in `dir` for groups 0 to `groups - 1`, reads back what is in force. `alone` if no other node has copies of it.
     pub(crate) async fn open(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
@@ -81,6 +82,7 @@ impl SharedLog {
         store_id: [u8; 16],
         segment_bytes: u64,
         groups: usize,
+        alone: bool,
     ) -> Result<Self, LogOpenError> {
         let recycle_max = LOG_SEGMENTS_RECYCLED;
         let config = WalConfig { segment_bytes, recycle_max, ..WalConfig::new(store_id) };
@@ -97,7 +99,8 @@ impl SharedLog {
             all.push(Arc::new(Group { number, state, order: tokio::sync::Mutex::new(()) }));
         }
         let head = AtomicU64::new(wal.segments().last().map_or(0, |segment| segment.seq));
-        let inner = Inner { wal, groups: all, segment_bytes, head, unhurried: Unhurried::new(clock) };
+        let unhurried = alone.then(|| Unhurried::new(clock));
+        let inner = Inner { wal, groups: all, segment_bytes, head, unhurried };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -344,19 +347,21 @@ impl RaftLogStorage<Types> for LogStore {
         let entries: Vec<RaftEntry> = entries.into_iter().collect();
         let stream = self.group.number;
         let records = entries.iter().map(|entry| log_record::entry_record(stream, entry)).collect();
-        let is_unhurried = Unhurried::are(&entries);
+        let unhurried = self.log.inner.unhurried.as_ref();
+        let is_unhurried = unhurried.is_some() && Unhurried::are(&entries);
         let durability = if is_unhurried { Durability::Written } else { Durability::Synced };
         let ids: Vec<LogId> = entries.iter().map(RaftEntry::log_id).collect();
         let push = |state: &mut State, head| entries.into_iter().for_each(|entry| state.push(entry, head));
         let queued = self.queue(records, durability, push).await?;
         // The engine goes on meanwhile; appends under way at the same time, of any group, share one flush.
         let mut callbacks = Vec::new();
-        if is_unhurried {
-            self.log.inner.unhurried.put(callback, &self.log.inner.wal);
-        } else {
+        match unhurried {
+            Some(unhurried) if is_unhurried => unhurried.put(callback, &self.log.inner.wal),
             // They lie before these entries in the log, so this flush covers them.
-            callbacks = self.log.inner.unhurried.take();
-            callbacks.push(callback);
+            others => {
+                callbacks = others.map(Unhurried::take).unwrap_or_default();
+                callbacks.push(callback);
+            }
         }
         let own = self.clone();
         tokio::spawn(async move {

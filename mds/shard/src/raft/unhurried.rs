@@ -1,7 +1,7 @@
 //! Entries that nobody waits for: they are written at once, and durable with the next flush that somebody else needs, or
 //! a moment later.
 //!
-//! To close a file is such an entry (docs/adr/0004-close-is-not-waited-for.md). With a flush of its own it would hold up
+//! With one replica, to close a file is such an entry (docs/adr/0004-close-is-not-waited-for.md, 0012). With a flush of its own it would hold up
 //! the next command, which comes while that flush runs and can only be in the one after.
 //!
 //! INVARIANT: the engine is told in the order of the log, and only after a flush that began when the entry was written.

@@ -25,8 +25,16 @@ async fn open_groups(
     clock: Arc<dyn Clock>,
     groups: usize,
 ) -> Result<SharedLog, LogOpenError> {
-    SharedLog::open(Arc::new(disk.clone()), clock, Path::new("/log"), STORE_ID, LOG_SEGMENT_BYTES, groups)
-        .await
+    SharedLog::open(
+        Arc::new(disk.clone()),
+        clock,
+        Path::new("/log"),
+        STORE_ID,
+        LOG_SEGMENT_BYTES,
+        groups,
+        true,
+    )
+    .await
 }
 
 /// The entry of a CLOSE.
