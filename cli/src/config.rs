@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
     pub(crate) inline_bytes: u32,
     /// Seconds a client may take to return a recalled layout before its handles are fenced.
     pub(crate) recall_seconds: u32,
+    /// Seconds that opens and locks of a client behind its lease are kept, as long as nobody wants what they are in the way of.
     pub(crate) courtesy_seconds: u32,
     /// Layouts a client may hold before it is asked to give back those for reading that it does not use.
     pub(crate) layouts_kept: u32,

@@ -1,18 +1,16 @@
 //! A metadata server on a network in memory, with data servers that hold nothing: they register, renew their leases, and say
 //! of each ENCODE, REBUILD, ADOPT and FENCE that it is done.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use client::admin::AdminControl;
 use client::control::greeting;
+use env::Env;
 use env::memory::{SeededEntropy, net::MemoryNet};
 use env::os::OsClock;
-use env::{BoxFuture, Env};
-use env_transport::{Answer, Call, Connection, Limits, RpcClient, Service, serve};
-use layout::ec::{CodecId, Draft, Group, ImageId, ImageRef, ImageSum, Member, Profile};
+use env_transport::{Limits, RpcClient, serve};
+use layout::ec::{CodecId, Draft, Group, ImageId, ImageSum, Member, Profile};
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::extent::extents;
 use mds_namespace::op::seal::SealedAs;
@@ -27,150 +25,27 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::admin::Ruling;
 use wire_nfs::control::copies::{AskCopies, CopySet, Word};
-use wire_nfs::control::extent::{AtEpoch, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
-use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
+use wire_nfs::control::extent::ExtentName;
+use wire_nfs::control::groups::{AskGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
 use wire_nfs::control::images::{
-    Adopt, AskAtRest, AtRest, HadImages, HaveImages, ImageWord, ImageWords, ShowImages, ShownImage, Standing,
-    Thaw,
+    Adopt, AskAtRest, AtRest, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw,
 };
 use wire_nfs::control::register::{Register, Registered};
-use wire_nfs::control::{
-    ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
-    decode_reply, put_reply,
-};
-use wire_rpc::{Credential, accepted_success};
+use wire_nfs::control::{ClusterKey, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
+use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
 use crate::driver::{MdsConfig, MetadataServer};
 use crate::report::{DataServerLine, Status};
 use crate::server::{Server, Settings};
 
+mod data_server;
+
+use data_server::{Asked, DataServer};
+
 const KEY: [u8; 32] = [3; 32];
 const CAPACITY_BYTES: u64 = 1 << 40;
-
-/// What the data servers were asked.
-#[derive(Default)]
-struct Asked {
-    encoded: usize,
-    last_parity: [u8; 16],
-    rebuilt: Vec<(u32, u32)>,
-    adopted: Vec<(u32, Adopt)>,
-    fails: bool,
-    /// The ENCODE of this number, and those after it, fail.
-    encoding_fails_from: Option<usize>,
-    /// What each was told about extents: FENCE, DROP and KEEP.
-    told: Vec<(u32, Procedure, ExtentName, u64)>,
-    /// These say that they are busy when they are to drop something.
-    busy: BTreeSet<u32>,
-    silent: BTreeSet<u32>,
-    /// How often each was asked what it has.
-    counted: BTreeMap<u32, usize>,
-    /// Images that a data server lost, and whether it cannot tell.
-    lost: BTreeMap<u32, (BTreeSet<[u8; 16]>, bool)>,
-    /// How full some of them say they are.
-    usage: BTreeMap<u32, Usage>,
-    /// How large each says its extents are.
-    held_bytes: u32,
-}
-
-struct DataServer {
-    id: u32,
-    asked: Arc<Mutex<Asked>>,
-    gates: Mutex<HashMap<u64, ControlGate>>,
-}
-
-impl Service for DataServer {
-    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
-        if call.header.program == wire_nfs::v3::PROGRAM {
-            // The probe: whether clients would be answered.
-            return Box::pin(std::future::ready(Answer::Reply(accepted_success(call.header.xid))));
-        }
-        let args = call.args.rest();
-        let mut gates = self.gates.lock();
-        let nonce = [9; 32];
-        let gate = gates
-            .entry(connection.id())
-            .or_insert_with(|| ControlGate::new(&ClusterKey::new(KEY), PROGRAM, NodeKind::Data, nonce));
-        let body = match gate.handshake(call.header.procedure, args.clone()) {
-            Some(body) => body.unwrap(),
-            None => self.answer(Procedure::from_number(call.header.procedure).unwrap(), args),
-        };
-        let mut reply = accepted_success(call.header.xid);
-        reply.append(body);
-        Box::pin(std::future::ready(Answer::Reply(reply)))
-    }
-
-    fn closed(&self, _: u64) {}
-}
-
-impl DataServer {
-    fn answer(&self, procedure: Procedure, args: Bytes) -> Writer {
-        let mut w = Writer::new();
-        let mut asked = self.asked.lock();
-        match procedure {
-            Procedure::Encode => {
-                let ask: EncodeGroup = decode_args(args).unwrap();
-                let draft = Draft::decode(&ask.draft).unwrap();
-                assert_eq!(ask.parity[0], self.id, "the first parity server makes it");
-                asked.encoded += 1;
-                asked.last_parity = draft.parity[0].0;
-                let sums = vec![ImageSum([1; 32]); draft.parity.len()];
-                let shape = Bytes::from(draft.shape(&sums).unwrap().encode());
-                let fails =
-                    asked.fails || asked.encoding_fails_from.is_some_and(|from| from <= asked.encoded);
-                let reply = if fails { Err(Refusal::NoImage) } else { Ok(EncodedGroup { shape }) };
-                put_reply(&mut w, &reply);
-            }
-            Procedure::Rebuild => {
-                let ask: GroupSlot = decode_args(args).unwrap();
-                let group = Group::decode(&ask.record).unwrap();
-                let (image, _) = group.shape().image(ask.slot as usize).unwrap();
-                asked.rebuilt.push((self.id, ask.slot));
-                asked.lost.entry(self.id).or_default().0.remove(&image.0);
-                put_reply(&mut w, &Ok(Nothing));
-            }
-            Procedure::Adopt => {
-                let ask: Adopt = decode_args(args).unwrap();
-                ImageRef::decode(&ask.image).unwrap();
-                let reply =
-                    if asked.fails { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
-                asked.adopted.push((self.id, ask));
-                put_reply(&mut w, &reply);
-            }
-            Procedure::Fence | Procedure::Drop => {
-                let ask: AtEpoch = decode_args(args).unwrap();
-                let busy = procedure == Procedure::Drop && asked.busy.contains(&self.id);
-                asked.told.push((self.id, procedure, ask.extent, ask.epoch));
-                let reply = if busy { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
-                put_reply(&mut w, &reply);
-            }
-            Procedure::Keep => {
-                let ask: CopySet = decode_args(args).unwrap();
-                asked.told.push((self.id, procedure, ask.extent, ask.epoch));
-                put_reply(&mut w, &Ok(Nothing));
-            }
-            Procedure::Have => {
-                let ask: HaveImages = decode_args(args).unwrap();
-                assert_eq!(ask.server, self.id);
-                *asked.counted.entry(self.id).or_default() += 1;
-                let (lost, cannot_tell) = asked.lost.get(&self.id).cloned().unwrap_or_default();
-                let have = ask.images.iter().map(|one| !lost.contains(&one.image)).collect();
-                let reply = if cannot_tell { Err(Refusal::Busy) } else { Ok(HadImages { have }) };
-                put_reply(&mut w, &reply);
-            }
-            Procedure::Size => {
-                let ask: SizeOf = decode_args(args).unwrap();
-                let (held_bytes, epoch) = (asked.held_bytes, 1);
-                let size =
-                    ExtentSize { end_bytes: held_bytes, held_bytes, epoch, mtime_unix_ns: 0, change: 1 };
-                put_reply(&mut w, &Ok(Sizes { sizes: vec![size; ask.extents.len()] }));
-            }
-            _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
-        }
-        w
-    }
-}
 
 /// All of them.
 pub(super) struct Fleet {

@@ -1,0 +1,146 @@
+//! The data servers of a [`super::Fleet`]: what they are asked, and what they answer.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use env::BoxFuture;
+use env_transport::{Answer, Call, Connection, Service};
+use layout::ec::{Draft, Group, ImageRef, ImageSum};
+use parking_lot::Mutex;
+use wire_nfs::control::copies::CopySet;
+use wire_nfs::control::extent::{AtEpoch, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
+use wire_nfs::control::groups::{EncodeGroup, EncodedGroup, GroupSlot};
+use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::control::images::{Adopt, HadImages, HaveImages};
+use wire_nfs::control::{
+    ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, decode_args, put_reply,
+};
+use wire_rpc::accepted_success;
+use wire_xdr::Writer;
+
+use super::KEY;
+
+/// What the data servers were asked.
+#[derive(Default)]
+pub(super) struct Asked {
+    pub(super) encoded: usize,
+    pub(super) last_parity: [u8; 16],
+    pub(super) rebuilt: Vec<(u32, u32)>,
+    pub(super) adopted: Vec<(u32, Adopt)>,
+    pub(super) fails: bool,
+    /// The ENCODE of this number, and those after it, fail.
+    pub(super) encoding_fails_from: Option<usize>,
+    /// What each was told about extents: FENCE, DROP and KEEP.
+    pub(super) told: Vec<(u32, Procedure, ExtentName, u64)>,
+    /// These say that they are busy when they are to drop something.
+    pub(super) busy: BTreeSet<u32>,
+    pub(super) silent: BTreeSet<u32>,
+    /// How often each was asked what it has.
+    pub(super) counted: BTreeMap<u32, usize>,
+    /// Images that a data server lost, and whether it cannot tell.
+    pub(super) lost: BTreeMap<u32, (BTreeSet<[u8; 16]>, bool)>,
+    /// How full some of them say they are.
+    pub(super) usage: BTreeMap<u32, Usage>,
+    /// How large each says its extents are.
+    pub(super) held_bytes: u32,
+}
+
+/// A data server that holds nothing.
+pub(super) struct DataServer {
+    pub(super) id: u32,
+    pub(super) asked: Arc<Mutex<Asked>>,
+    pub(super) gates: Mutex<HashMap<u64, ControlGate>>,
+}
+
+impl Service for DataServer {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        if call.header.program == wire_nfs::v3::PROGRAM {
+            // The probe: whether clients would be answered.
+            return Box::pin(std::future::ready(Answer::Reply(accepted_success(call.header.xid))));
+        }
+        let args = call.args.rest();
+        let mut gates = self.gates.lock();
+        let nonce = [9; 32];
+        let gate = gates
+            .entry(connection.id())
+            .or_insert_with(|| ControlGate::new(&ClusterKey::new(KEY), PROGRAM, NodeKind::Data, nonce));
+        let body = match gate.handshake(call.header.procedure, args.clone()) {
+            Some(body) => body.unwrap(),
+            None => self.answer(Procedure::from_number(call.header.procedure).unwrap(), args),
+        };
+        let mut reply = accepted_success(call.header.xid);
+        reply.append(body);
+        Box::pin(std::future::ready(Answer::Reply(reply)))
+    }
+
+    fn closed(&self, _: u64) {}
+}
+
+impl DataServer {
+    fn answer(&self, procedure: Procedure, args: Bytes) -> Writer {
+        let mut w = Writer::new();
+        let mut asked = self.asked.lock();
+        match procedure {
+            Procedure::Encode => {
+                let ask: EncodeGroup = decode_args(args).unwrap();
+                let draft = Draft::decode(&ask.draft).unwrap();
+                assert_eq!(ask.parity[0], self.id, "the first parity server makes it");
+                asked.encoded += 1;
+                asked.last_parity = draft.parity[0].0;
+                let sums = vec![ImageSum([1; 32]); draft.parity.len()];
+                let shape = Bytes::from(draft.shape(&sums).unwrap().encode());
+                let fails =
+                    asked.fails || asked.encoding_fails_from.is_some_and(|from| from <= asked.encoded);
+                let reply = if fails { Err(Refusal::NoImage) } else { Ok(EncodedGroup { shape }) };
+                put_reply(&mut w, &reply);
+            }
+            Procedure::Rebuild => {
+                let ask: GroupSlot = decode_args(args).unwrap();
+                let group = Group::decode(&ask.record).unwrap();
+                let (image, _) = group.shape().image(ask.slot as usize).unwrap();
+                asked.rebuilt.push((self.id, ask.slot));
+                asked.lost.entry(self.id).or_default().0.remove(&image.0);
+                put_reply(&mut w, &Ok(Nothing));
+            }
+            Procedure::Adopt => {
+                let ask: Adopt = decode_args(args).unwrap();
+                ImageRef::decode(&ask.image).unwrap();
+                let reply =
+                    if asked.fails { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
+                asked.adopted.push((self.id, ask));
+                put_reply(&mut w, &reply);
+            }
+            Procedure::Fence | Procedure::Drop => {
+                let ask: AtEpoch = decode_args(args).unwrap();
+                let busy = procedure == Procedure::Drop && asked.busy.contains(&self.id);
+                asked.told.push((self.id, procedure, ask.extent, ask.epoch));
+                let reply = if busy { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
+                put_reply(&mut w, &reply);
+            }
+            Procedure::Keep => {
+                let ask: CopySet = decode_args(args).unwrap();
+                asked.told.push((self.id, procedure, ask.extent, ask.epoch));
+                put_reply(&mut w, &Ok(Nothing));
+            }
+            Procedure::Have => {
+                let ask: HaveImages = decode_args(args).unwrap();
+                assert_eq!(ask.server, self.id);
+                *asked.counted.entry(self.id).or_default() += 1;
+                let (lost, cannot_tell) = asked.lost.get(&self.id).cloned().unwrap_or_default();
+                let have = ask.images.iter().map(|one| !lost.contains(&one.image)).collect();
+                let reply = if cannot_tell { Err(Refusal::Busy) } else { Ok(HadImages { have }) };
+                put_reply(&mut w, &reply);
+            }
+            Procedure::Size => {
+                let ask: SizeOf = decode_args(args).unwrap();
+                let (held_bytes, epoch) = (asked.held_bytes, 1);
+                let size =
+                    ExtentSize { end_bytes: held_bytes, held_bytes, epoch, mtime_unix_ns: 0, change: 1 };
+                put_reply(&mut w, &Ok(Sizes { sizes: vec![size; ask.extents.len()] }));
+            }
+            _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
+        }
+        w
+    }
+}
