@@ -86,6 +86,9 @@ pub(crate) struct Lab {
     /// How often the crash, ds-failover and failover scenarios kill.
     #[arg(long, default_value_t = 10)]
     rounds: u32,
+    /// Of the failover scenario: do only this in each round.
+    #[arg(long, value_enum)]
+    fault: Option<failover::Fault>,
     /// Only scenarios whose name holds this; may be given again.
     #[arg(long)]
     only: Vec<String>,

@@ -40,12 +40,17 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 }];
 
 /// What is done to the cluster in a round.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Fault {
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub(crate) enum Fault {
+    /// kill -9 of the leader.
     KillLeader,
+    /// The leader is cut off, and comes back.
     PartitionLeader,
+    /// The leader hangs (SIGSTOP), and goes on.
     HangLeader,
+    /// kill -9 of a follower.
     KillFollower,
+    /// All are stopped and started, one after another.
     RollingRestart,
 }
 
@@ -89,7 +94,8 @@ fn all(stage: &mut Stage) -> Result<()> {
     let mut tally = Tally::begin(stage)?;
     let mut stalls: Vec<(Fault, Longest)> = Vec::new();
     for round in 0..rounds {
-        let (fault, pause) = (Fault::of(round), Duration::from_millis(500 + random(&mut state) % 1_500));
+        let fault = stage.fault.unwrap_or_else(|| Fault::of(round));
+        let pause = Duration::from_millis(500 + random(&mut state) % 1_500);
         let victim = random(&mut state);
         let stall = one(stage, &load, &mut tally, fault, pause, victim).with_context(|| {
             format!("round {}, seed {seed}: {} after {pause:?}", round + 1, fault.label())

@@ -89,7 +89,7 @@ fn play_kernel(lab: &Lab, kernel: &Kernel, folder: &Path, cache: &Path, seed: u6
         lab.server,
         started.elapsed().as_secs_f32()
     );
-    (stage.rounds, stage.seed) = (lab.rounds, seed);
+    (stage.rounds, stage.seed, stage.fault) = (lab.rounds, seed, lab.fault);
     for scenario in lab.scenarios() {
         rows.push(play(scenario, &mut stage));
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::failover::Fault;
 use super::guest::{Guest, Plan};
 use super::kernels::Kernel;
 use super::metrics::Metrics;
@@ -21,6 +22,8 @@ pub(crate) struct Stage {
     /// The cache folder of the machine (kernels, programs).
     pub(crate) cache: PathBuf,
     pub(crate) rounds: u32,
+    /// What is done in each round of the failover scenario, if it is always the same.
+    pub(crate) fault: Option<Fault>,
     pub(crate) seed: u64,
     /// The scenario's folder on the mount.
     pub(crate) dir: String,
@@ -51,7 +54,20 @@ impl Stage {
         setup.data = folder.join(format!("server-{}-0", kernel.name));
         let server = Server::start(kind, setup.clone())?;
         let dir = String::new();
-        Ok(Self { a, b, server, kind, folder, cache, rounds: 0, seed: 0, dir, setup, servers: 0 })
+        Ok(Self {
+            a,
+            b,
+            server,
+            kind,
+            folder,
+            cache,
+            rounds: 0,
+            fault: None,
+            seed: 0,
+            dir,
+            setup,
+            servers: 0,
+        })
     }
 
     /// Ends the server, removes its data and starts a new one over an empty folder, with `capacity_bytes` at most.
