@@ -73,4 +73,14 @@ impl Record {
             acted.answer = Some((now_ns, answer));
         }
     }
+
+    /// It was refused, and what it wrote may show now and not then.
+    pub(crate) fn doubt_file(&self, place: Place, at: usize) {
+        let mut inner = self.lock();
+        if let Some(acted) = inner.files.get_mut(&place).and_then(|history| history.get_mut(at))
+            && let FileAct::Write { in_doubt, .. } = &mut acted.act
+        {
+            *in_doubt = true;
+        }
+    }
 }

@@ -80,6 +80,12 @@ fn a_request_that_runs_twice_is_found() {
     found("runs-twice", "0.2", 1..6, "names of directory");
 }
 
+/// A file that is opened twice by one OPEN.
+#[test]
+fn an_open_that_is_not_new_is_found() {
+    found("runs-twice", "0.2", 1..6, "seen: client");
+}
+
 /// Without records a request that is resent after its server died runs a second time.
 #[test]
 fn records_that_are_forgotten_are_found() {

@@ -1,5 +1,7 @@
 //! A file as it should be: a few blocks, each of which holds the mark of one write, and a length.
 
+use std::collections::BTreeSet;
+
 use super::linearizable::{Acted, Model};
 
 /// Blocks of a file that clients write.
@@ -11,6 +13,9 @@ pub(crate) enum FileAct {
     Write {
         block: usize,
         mark: u64,
+        /// It was refused when one copy of the bytes may have had it and the other not: it may show now and not then, until another is
+        /// answered (docs/protocol/replicate.md §5).
+        in_doubt: bool,
     },
     Read {
         block: usize,
@@ -62,7 +67,7 @@ impl Model for Blocks {
     ) -> Option<State> {
         let (length, marks) = *state;
         match act {
-            FileAct::Write { block, mark } => {
+            FileAct::Write { block, mark, .. } => {
                 let end = *block as u64 * self.stride_bytes + self.block_bytes;
                 let mut next = (length.max(end), marks);
                 next.1[*block] = *mark;
@@ -112,20 +117,33 @@ impl Block {
 }
 
 impl Model for Block {
-    type State = u64;
+    /// The mark that was written, and those in doubt that may show beside it.
+    type State = (u64, BTreeSet<u64>);
     type Act = FileAct;
     type Answer = FileAnswer;
 
-    fn begin(&self) -> u64 {
-        0
+    fn begin(&self) -> Self::State {
+        (0, BTreeSet::new())
     }
 
-    fn step(&self, mark: &u64, _number: usize, act: &FileAct, answer: Option<&FileAnswer>) -> Option<u64> {
+    fn step(
+        &self,
+        state: &Self::State,
+        _number: usize,
+        act: &FileAct,
+        answer: Option<&FileAnswer>,
+    ) -> Option<Self::State> {
+        let (mark, others) = state;
         match act {
-            FileAct::Write { mark, .. } => Some(*mark),
+            FileAct::Write { mark: new, in_doubt: true, .. } => {
+                let mut others = others.clone();
+                others.insert(*new);
+                Some((*mark, others))
+            }
+            FileAct::Write { mark: new, .. } => Some((*new, BTreeSet::new())),
             FileAct::Read { .. } => match answer? {
-                FileAnswer::End => (*mark == 0).then_some(0),
-                FileAnswer::Mark(seen) => (mark == seen).then_some(*mark),
+                FileAnswer::End => (*mark == 0).then(|| state.clone()),
+                FileAnswer::Mark(seen) => (mark == seen || others.contains(seen)).then(|| state.clone()),
                 FileAnswer::Done | FileAnswer::Length(_) => None,
             },
             FileAct::Cut { .. } | FileAct::Length => None,
@@ -148,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_lost_write_is_found() {
-        let write = |at, mark| acted(at, FileAct::Write { block: 1, mark }, FileAnswer::Done);
+        let write =
+            |at, mark| acted(at, FileAct::Write { block: 1, mark, in_doubt: false }, FileAnswer::Done);
         let read = |at, mark| acted(at, FileAct::Read { block: 1 }, FileAnswer::Mark(mark));
         let mut history = vec![write(1, 5), read(3, 5), write(5, 6), read(7, 6)];
         let whole = Blocks { stride_bytes: 512, block_bytes: 512 };
@@ -157,5 +176,23 @@ mod tests {
         history.push(read(9, 5));
         assert!(matches!(check(&whole, &history), Verdict::Broken(_)));
         assert!(matches!(check(&Block, &Block::history(1, &history)), Verdict::Broken(_)));
+    }
+
+    #[test]
+    fn a_write_in_doubt_may_show_now_and_not_then() {
+        let write =
+            |at, mark| acted(at, FileAct::Write { block: 1, mark, in_doubt: false }, FileAnswer::Done);
+        let read = |at, mark| acted(at, FileAct::Read { block: 1 }, FileAnswer::Mark(mark));
+        let judged = |history: &[_]| check(&Block, &Block::history(1, history));
+        let unknown = Acted { answer: None, ..write(3, 6) };
+        let doubt = Acted { act: FileAct::Write { block: 1, mark: 6, in_doubt: true }, ..unknown.clone() };
+        let mut history = vec![write(1, 5), doubt, read(5, 6), read(7, 5), read(9, 6)];
+        assert!(matches!(judged(&history), Verdict::Holds));
+        history.extend([write(11, 7), read(13, 7)]);
+        assert!(matches!(judged(&history), Verdict::Holds));
+        history.push(read(15, 5));
+        assert!(matches!(judged(&history), Verdict::Broken(_)), "what was answered is gone");
+        let history = [write(1, 5), unknown, read(5, 6), read(7, 5)];
+        assert!(matches!(judged(&history), Verdict::Broken(_)), "what was not answered happens once");
     }
 }

@@ -28,6 +28,11 @@ pub(crate) fn is_cut(place: Place) -> bool {
     place.1 == 0
 }
 
+/// Whether its blocks go to data servers.
+fn is_in_extents(place: Place) -> bool {
+    BLOCK_BYTES < shape(place).stride_bytes
+}
+
 /// A file that a client has open.
 pub(crate) struct Opened {
     pub(crate) handle: Filehandle,
@@ -61,7 +66,7 @@ pub(crate) async fn open_file(client: &Client, name: &str) -> Option<Opened> {
 pub(crate) async fn act(client: &Client, chance: &mut Chance, place: Place, file: &Opened) -> bool {
     let block = chance.index(BLOCKS);
     let act = match chance.below(100) {
-        0..45 => FileAct::Write { block, mark: chance.next() | 1 },
+        0..45 => FileAct::Write { block, mark: chance.next() | 1, in_doubt: false },
         45..50 if is_cut(place) => FileAct::Cut { blocks: block },
         50..56 => FileAct::Length,
         _ => FileAct::Read { block },
@@ -90,6 +95,9 @@ pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: Fi
         }
         Err(status) => {
             client.record.count(format!("content: {} {}", kind(&act), status.name()));
+            if is_in_extents(place) && matches!(status, Nfsstat4::Nospc | Nfsstat4::Delay) {
+                client.record.doubt_file(place, at);
+            }
             status == Nfsstat4::Delay
         }
     }
@@ -98,7 +106,7 @@ pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: Fi
 /// Bytes of extents go to data servers before the command that tells of them: those of a server that dies in between, or is cut off, may
 /// show before and after others' (docs/protocol/sessions.md §5).
 fn may_be_written_twice(place: Place, act: &FileAct) -> bool {
-    matches!(act, FileAct::Write { .. }) && BLOCK_BYTES < shape(place).stride_bytes
+    matches!(act, FileAct::Write { .. }) && is_in_extents(place)
 }
 
 fn kind(act: &FileAct) -> &'static str {
@@ -114,7 +122,7 @@ fn operations(file: &Opened, place: Place, act: &FileAct) -> Operations {
     let at = Operations::at(&file.handle);
     let stride_bytes = shape(place).stride_bytes;
     match act {
-        FileAct::Write { block, mark } => {
+        FileAct::Write { block, mark, .. } => {
             let data = Bytes::from(mark.to_be_bytes().repeat(BLOCK_BYTES as usize / 8));
             let offset = *block as u64 * stride_bytes;
             at.then(

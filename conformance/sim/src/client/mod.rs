@@ -4,5 +4,6 @@ pub(crate) mod compound;
 pub(crate) mod content;
 pub(crate) mod locks;
 pub(crate) mod names;
+mod opens;
 pub(crate) mod session;
 pub(crate) mod workload;

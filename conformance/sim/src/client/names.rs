@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use wire_nfs::v4::attr::{FileType, numbers};
 use wire_nfs::v4::ops::open::{Claim, CreateHow, OpenHow, share};
-use wire_nfs::v4::ops::{close, create, getattr, link, lookup, open, readdir, remove, rename, savefh};
+use wire_nfs::v4::ops::{create, getattr, link, lookup, open, readdir, remove, rename, savefh};
 use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{AttrValues, Bitmap, Fattr4, Filehandle, Nfsstat4, Op, Stateid, Verifier};
 
 use super::compound::{Operations, Reply};
+use super::opens;
 use super::session::{Called, Client};
 use crate::chance::Chance;
 use crate::check::names::{Name, NameAct, NameAnswer};
@@ -108,8 +109,7 @@ pub(crate) async fn act(
         }
     }
     if let Some((handle, stateid)) = open {
-        let args = close::Args { seqid: 0, open_stateid: stateid };
-        drop(client.call(Operations::at(&handle).then(Op::Close, &args)).await);
+        opens::close(client, chance, &handle, stateid).await;
     }
 }
 
