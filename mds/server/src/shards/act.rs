@@ -39,19 +39,18 @@ impl Shards {
         command: Command,
     ) -> Result<Outcome, ProposeError> {
         let shards = self.clone();
-        let reign = held.0.reign();
-        let act = tokio::spawn(async move { shards.carry_out(reign, held, &plan, origin, &command).await });
+        let act = tokio::spawn(async move { shards.carry_out(held, &plan, origin, &command).await });
         act.await.unwrap_or_else(|error| Err(ProposeError::Stopped(error.to_string())))
     }
 
     async fn carry_out(
         &self,
-        reign: u64,
         held: (Guard, Option<OwnedMutexGuard<()>>),
         plan: &ActPlan,
         origin: Option<Origin>,
         command: &Command,
     ) -> Result<Outcome, ProposeError> {
+        let reign = held.0.reign();
         let reserved = match plan.makes_in {
             Some(shard) => Some(self.reserved(reign, shard).await?),
             None => None,
