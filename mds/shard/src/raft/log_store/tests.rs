@@ -17,13 +17,14 @@ async fn open(disk: &MemoryDisk) -> LogStore {
 
 async fn open_with(disk: &MemoryDisk, clock: &Arc<ManualClock>) -> LogStore {
     let clock: Arc<dyn Clock> = clock.clone();
-    open_groups(disk, clock, 1).await.unwrap().group(0)
+    open_groups(disk, clock, 1, true).await.unwrap().group(0)
 }
 
 async fn open_groups(
     disk: &MemoryDisk,
     clock: Arc<dyn Clock>,
     groups: usize,
+    alone: bool,
 ) -> Result<SharedLog, LogOpenError> {
     SharedLog::open(
         Arc::new(disk.clone()),
@@ -32,7 +33,7 @@ async fn open_groups(
         STORE_ID,
         LOG_SEGMENT_BYTES,
         groups,
-        true,
+        alone,
     )
     .await
 }
@@ -198,7 +199,7 @@ async fn broken_logs_are_refused() {
         log.log.inner.wal.append_batch(records, Durability::Synced).await.unwrap();
         disk.crash(Crash::Drop);
         let clock = Arc::new(ManualClock::new(0));
-        let opened = open_groups(&disk, clock, 1).await;
+        let opened = open_groups(&disk, clock, 1, true).await;
         assert!(opened.is_err(), "{what}");
     }
 }
@@ -234,11 +235,20 @@ async fn close_waits_for_the_next_flush() {
     assert_eq!(shown(&mut log).await.len(), 4);
 }
 
+/// Where others have copies of the log, a CLOSE is waited for: it has a flush of its own at once.
+#[tokio::test]
+async fn close_is_flushed_at_once_with_replicas() {
+    let disk = MemoryDisk::new();
+    let log = open_groups(&disk, Arc::new(ManualClock::new(0)), 1, false).await.unwrap();
+    log.group(0).blocking_append([close_entry(0)]).await.unwrap();
+    assert_eq!(log.flushes(), 1);
+}
+
 /// Any group's flush covers what another group's entries wait for.
 #[tokio::test]
 async fn close_rides_with_another_group() {
     let disk = MemoryDisk::new();
-    let log = open_groups(&disk, Arc::new(ManualClock::new(0)), 2).await.unwrap();
+    let log = open_groups(&disk, Arc::new(ManualClock::new(0)), 2, true).await.unwrap();
     let mut first = log.group(0);
     let close = tokio::spawn(async move { first.blocking_append([close_entry(0)]).await });
     settle().await;

@@ -7,7 +7,7 @@ use super::*;
 const GROUPS: usize = 4;
 
 async fn open_all(disk: &MemoryDisk) -> SharedLog {
-    open_groups(disk, Arc::new(ManualClock::new(0)), GROUPS).await.unwrap()
+    open_groups(disk, Arc::new(ManualClock::new(0)), GROUPS, true).await.unwrap()
 }
 
 /// What a group must have after a restart.
@@ -218,6 +218,6 @@ async fn log_of_one_group_is_group_zero() {
     }
     log.group(3).save_vote(&vote(1)).await.unwrap();
     disk.crash(Crash::Drop);
-    let fewer = open_groups(&disk, Arc::new(ManualClock::new(0)), 3).await;
+    let fewer = open_groups(&disk, Arc::new(ManualClock::new(0)), 3, true).await;
     assert!(matches!(fewer, Err(LogOpenError::Replay(ReplayError::NoSuchGroup { shard: 3, shards: 3 }))));
 }
