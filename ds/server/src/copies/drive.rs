@@ -102,7 +102,8 @@ impl ExtentCopies {
             {
                 let mut state = copies.state.lock();
                 state.again_due = false;
-                state.members.iter_mut().for_each(|one| one.full = false);
+                // One without room that is being filled is given up, and not asked again.
+                state.members.iter_mut().filter(|one| !one.filling).for_each(|one| one.full = false);
             }
             copies.kick(&core);
         });
