@@ -44,6 +44,7 @@ on_one_and_several!(
     names_are_changed_once,
     each_operation_of_a_compound_is_carried_out_once,
     files_are_opened_and_locked_once,
+    a_name_that_leads_elsewhere_by_now_is_not_opened_again,
     bytes_are_written_once,
     a_file_is_closed_once,
     a_false_retry_is_known_after_a_restart,
@@ -186,6 +187,64 @@ async fn files_are_opened_and_locked_once(mut rig: Rig) {
     let _: putfh::ResOk = reply.next(Op::Putfh);
     let locked: lock::ResOk = reply.next(Op::Lock);
     assert_eq!(locked.lock_stateid.seqid, 1, "locked once");
+}
+
+/// Which shard an OPEN is for depends on where its name leads, and another client may have changed that.
+async fn a_name_that_leads_elsewhere_by_now_is_not_opened_again(mut rig: Rig) {
+    let mut client = rig.client(b"opens").await;
+    let mut other = rig.client(b"other").await;
+    let open = |args: &open::Args| {
+        let args = args.clone();
+        move |c: &mut Ops<'_>| {
+            c.op(Op::Putrootfh, &ROOT);
+            c.op(Op::Open, &args);
+            c.op(Op::Getfh, &getfh::Args);
+        }
+    };
+    // It led to a file beside the directory, and leads to a directory somewhere else.
+    for name in ["a", "b", "c", "d"] {
+        let opens = open(&open_file(&client, name));
+        let body = client.compound(&opens).await.ok(3).reader.rest();
+        other.compound(|c| remove(c, name)).await.ok(2);
+        other.compound(|c| mkdir(c, name)).await.ok(2);
+        rig.restart().await;
+        assert_eq!(client.again(&opens).await.ok(3).reader.rest(), body, "{name}");
+    }
+    // It led to a file somewhere else, and leads to one beside the directory.
+    for (directory, name) in [("a", "e"), ("b", "f"), ("c", "g"), ("d", "h")] {
+        let made = open_file(&other, name);
+        other
+            .compound(|c| {
+                c.op(Op::Putrootfh, &ROOT);
+                c.op(Op::Lookup, &lookup::Args { name: bytes(directory) });
+                c.op(Op::Open, &made);
+                c.op(Op::Putrootfh, &ROOT);
+                c.op(Op::Lookup, &lookup::Args { name: bytes(directory) });
+                c.op(Op::Savefh, &savefh::Args);
+                c.op(Op::Putrootfh, &ROOT);
+                c.op(Op::Rename, &rename::Args { old_name: bytes(name), new_name: bytes(name) });
+            })
+            .await
+            .ok(8);
+        let opens = open(&open::Args { how: OpenHow::NoCreate, ..open_file(&client, name) });
+        let handle = |mut reply: rig::Reply| {
+            let _: putrootfh::ResOk = reply.next(Op::Putrootfh);
+            let opened: open::ResOk = reply.next(Op::Open);
+            let got: getfh::ResOk = reply.next(Op::Getfh);
+            (opened.stateid, got.filehandle)
+        };
+        let first = handle(client.compound(&opens).await.ok(3));
+        other.compound(|c| remove(c, name)).await.ok(2);
+        other
+            .compound(|c| {
+                c.op(Op::Putrootfh, &ROOT);
+                c.op(Op::Open, &made);
+            })
+            .await
+            .ok(2);
+        rig.restart().await;
+        assert_eq!(handle(client.again(&opens).await.ok(3)), first, "{name}");
+    }
 }
 
 /// What another client has written since is not written over by a request that is resent.

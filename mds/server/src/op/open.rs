@@ -18,6 +18,7 @@ use crate::attr;
 use crate::context::{Context, OpResult};
 use crate::handle::FileHandle;
 use crate::name::Name;
+use crate::status;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let at = cx.current()?;
@@ -39,11 +40,19 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         share: Share { access, deny: args.share_deny },
         target,
     };
-    cx.server.give_way_to_open(&open.target, open.share).await;
-    let Outcome::Opened(opened) = cx.propose(Command::Open(open)).await? else {
-        return Err(Nfsstat4::Serverfault.into());
+    let outcome = match cx.recorded()? {
+        // The name may lead elsewhere by now, to a shard that knows nothing of this request.
+        Some(outcome) => cx.server.shards.opened_before(&open.target, outcome),
+        None => {
+            cx.server.give_way_to_open(&open.target, open.share).await;
+            cx.submit(Command::Open(open)).await?
+        }
     };
-    finish(cx, at, &args, *opened, attrs_set).await
+    match outcome {
+        Outcome::Opened(opened) => finish(cx, at, &args, *opened, attrs_set).await,
+        Outcome::Refused(refusal) => Err(status::of_refusal(&refusal).into()),
+        _ => Err(Nfsstat4::Serverfault.into()),
+    }
 }
 
 /// What the claim and the way of creation mean for the state machine, and which attributes a creation sets.

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use mds_namespace::op::{exclusive, lookup};
-use mds_namespace::{Caller, FsError, Ino, Inode, Kind, inode_table, shard_of};
+use mds_namespace::{Caller, DirectoryChange, FsError, Ino, Inode, Kind, inode_table, shard_of};
 use mds_shard::command::open::{How, Open, Target};
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, StateView};
 
@@ -151,6 +151,21 @@ impl Shards {
         u16::try_from(drawn % u64::from(self.count())).expect("below the number of shards")
     }
 
+    /// What is recorded of an OPEN. A file's shard could not tell of the directory that its name is in.
+    pub(crate) fn opened_before(&self, target: &Target, outcome: Outcome) -> Outcome {
+        let (Target::Name { directory, .. } | Target::Create { directory, .. }) = target else {
+            return outcome;
+        };
+        match &outcome {
+            Outcome::Opened(opened) if opened.directory == DirectoryChange::default() => {
+                let found = self.view().ok().map(|view| inode_table::inode(view.namespace(), *directory));
+                let Some(Ok(directory)) = found else { return outcome };
+                with_directory(outcome, &directory)
+            }
+            _ => outcome,
+        }
+    }
+
     /// The command for the shard of a file that a name in another shard leads to, and the directory.
     fn foreign(&self, mut open: Open, ino: Ino) -> Result<Result<(Inode, Open), Refusal>, ProposeError> {
         let view = self.view()?;
@@ -184,8 +199,7 @@ fn look(view: &StateView, open: &Open, ino: Ino) -> Result<(Inode, Target), Refu
 fn with_directory(outcome: Outcome, directory: &Inode) -> Outcome {
     match outcome {
         Outcome::Opened(mut opened) => {
-            opened.directory =
-                mds_namespace::DirectoryChange { before: directory.change, after: directory.change };
+            opened.directory = DirectoryChange { before: directory.change, after: directory.change };
             Outcome::Opened(opened)
         }
         other => other,
