@@ -2,6 +2,7 @@
 
 mod act;
 mod get;
+mod readmit;
 mod verify;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -10,7 +11,7 @@ use env::os::OsClock;
 use mds_server::report::{BalanceStatus, DataServerLine, NarrowCode, ScrubStatus, ShardsStatus, Status};
 use wire_nfs::control::admin::Route;
 
-use crate::args::{Admin, AdminCommand, AdminDs};
+use crate::args::{Admin, AdminCommand, AdminDs, AdminMds};
 use crate::http::MountLine;
 use crate::output::bytes;
 
@@ -29,6 +30,7 @@ pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
         AdminCommand::Ds(AdminDs::Drain { id }) => act::drain(&admin, *id, true).await?,
         AdminCommand::Ds(AdminDs::Undrain { id }) => act::drain(&admin, *id, false).await?,
         AdminCommand::Ds(AdminDs::Remove { id }) => act::remove(&admin, *id).await?,
+        AdminCommand::Mds(AdminMds::Readmit { id }) => readmit::run(&admin, *id).await?,
         AdminCommand::Rebalance { dry_run } => {
             let routes = act::rebalance(&admin, *dry_run).await?;
             if !routes.is_empty() {

@@ -253,6 +253,9 @@ pub(crate) enum AdminCommand {
     /// Data servers.
     #[command(subcommand)]
     Ds(AdminDs),
+    /// Metadata servers.
+    #[command(subcommand)]
+    Mds(AdminMds),
     /// Move data until each data server has its share of it.
     Rebalance {
         /// Only say what would be moved.
@@ -287,6 +290,16 @@ pub(crate) enum AdminDs {
     Remove {
         /// Its number.
         id: u32,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AdminMds {
+    /// Take a metadata server in again that lost its disk and runs under the same number with an empty directory. Ends when it has
+    /// everything.
+    Readmit {
+        /// Its number: --id of `shoal mds`.
+        id: u64,
     },
 }
 

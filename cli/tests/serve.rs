@@ -107,6 +107,8 @@ fn administrators_act(cluster: &Cluster, dir: &Path) {
     assert!(not_done(&key, &["ds", "drain", "9"]).contains("no data server 9"));
     assert!(not_done(&key, &["ds", "remove", "3"]).contains("has a lease"));
     assert!(not_done(&key, &["verify", "/none"]).contains("/none: no such file"));
+    assert!(not_done(&key, &["mds", "readmit", "9"]).contains("no metadata server has the number 9"));
+    assert!(done(&["mds", "readmit", "1"]).contains("1 of 1 shards have it"));
     assert!(done(&["ds", "drain", "3"]).contains("moves away"));
     let list = run(&["admin", "--at", &at, "ds", "list"]);
     assert!(list.contains("up, draining") || list.contains("up, empty"), "{list}");

@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 
 use env::Env;
 use env_transport::{Limits, RpcClient};
-use wire_nfs::control::admin::{DrainServer, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify};
+use wire_nfs::control::admin::{
+    DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
+};
 use wire_nfs::control::{ClusterKey, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
@@ -50,6 +52,14 @@ impl AdminControl {
     /// [`ControlError`].
     pub async fn rebalance(&self, dry_run: bool) -> Result<Rebalanced, ControlError> {
         self.call(Procedure::Rebalance, &Rebalance { dry_run }).await
+    }
+
+    /// Has a metadata server taken in again that lost its disk, and asks how far that is: to be asked until all shards have it.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn readmit(&self, number: u64) -> Result<Readmitted, ControlError> {
+        self.call(Procedure::MdsReadmit, &Readmit { number }).await
     }
 
     /// Asks where the extents of a file are: all of them.

@@ -52,7 +52,7 @@ enum Group {
     Crash,
     /// A data server killed under fio, its disk lost as well.
     DsFailover,
-    /// The metadata server that clients are mounted from killed, cut off, or stopped, under programs that hold locks.
+    /// The metadata server that clients are mounted from killed, its disk lost, cut off, or stopped, under programs that hold locks.
     Failover,
     /// Data servers are emptied under a client that writes, removed and replaced.
     Drain,

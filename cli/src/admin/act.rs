@@ -47,7 +47,7 @@ pub(super) async fn verify(admin: &Admin, path: &str) -> anyhow::Result<Verified
     Ok(file)
 }
 
-fn control(admin: &Admin) -> anyhow::Result<AdminControl> {
+pub(super) fn control(admin: &Admin) -> anyhow::Result<AdminControl> {
     let key =
         key::load(&admin.cluster_key).context("--cluster-key FILE names the key that the servers use")?;
     let env = machine::environment("admin", DiskPreference::Blocking)?;
@@ -62,7 +62,7 @@ fn heed(ruling: Ruling) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn unasked(admin: &Admin, error: &ControlError) -> anyhow::Error {
+pub(super) fn unasked(admin: &Admin, error: &ControlError) -> anyhow::Error {
     let asked = admin.control.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     match error {
         ControlError::Refused(Refusal::NotLeader { .. }) => {

@@ -26,6 +26,7 @@ use crate::limits::TICK_NS;
 use crate::loss;
 use crate::node::Process;
 use crate::planted::{Planted, PlantedStore};
+use crate::readmission::{self, Readmitting};
 use crate::stream::SimNet;
 use crate::turn;
 use crate::world::{Act, NodeId, World};
@@ -94,6 +95,8 @@ pub(crate) struct Cluster {
     restarts: Vec<(u64, NodeId)>,
     /// Numbers of data servers that were lost with their disks.
     pub(crate) lost: BTreeSet<DataServerId>,
+    /// The metadata server that lost its disk, until it is taken in again.
+    pub(crate) readmitting: Option<Readmitting>,
 }
 
 impl Cluster {
@@ -109,6 +112,7 @@ impl Cluster {
             failures: Vec::new(),
             restarts: Vec::new(),
             lost: BTreeSet::new(),
+            readmitting: None,
         }
     }
 
@@ -154,6 +158,47 @@ impl Cluster {
             self.nodes[*node].disk.replace();
         }
         true
+    }
+
+    /// Takes a metadata server's disk away, if all are there and have theirs; it starts again empty when it is started, and an operator has it
+    /// taken in again. Says whether it did.
+    pub(crate) fn lose_metadata(&mut self, node: NodeId) -> bool {
+        if self.readmitting.is_some() || self.newest_state().is_none() {
+            return false;
+        }
+        self.end_process(node, Some(Crash::Drop));
+        self.world.note(node, "disk lost", &[]);
+        self.nodes[node].disk.replace();
+        if let Serves::Metadata { stores, .. } = &mut self.nodes[node].serves {
+            stores.iter_mut().for_each(|store| *store = Arc::default());
+        }
+        self.readmitting = Some(Readmitting::new(node, self.world.now_ns()));
+        true
+    }
+
+    /// The operator asks whoever leads to take a node in again, and how far it is.
+    fn ask_to_readmit(&mut self) {
+        let now_ns = self.world.now_ns();
+        let Some(readmitting) = &mut self.readmitting else { return };
+        if readmitting.is_done() {
+            self.world.note(readmitting.node, "taken in again", &[]);
+            self.readmitting = None;
+            return;
+        }
+        if !readmitting.is_due(now_ns) {
+            return;
+        }
+        let readmitting = readmitting.clone();
+        if let Some(leader) = self.leader()
+            && let Serves::Metadata { slot, .. } = &self.nodes[leader].serves
+            && let Running::Up(server) = &*slot.lock()
+            && let Some(asked) = server.node()
+            && let Some(process) = &self.nodes[leader].process
+        {
+            process.spawn(async move { readmitting.ask(asked).await });
+            self.world.after(0, leader, Act::Do(Box::new(move |_| vec![leader])));
+        }
+        self.world.after(readmission::ASK_NS, 0, Act::Do(Box::new(|_| Vec::new())));
     }
 
     /// Of each shard what the metadata server knows that has applied most, if all are up: so nobody was promised anything that is not in it.
@@ -270,6 +315,7 @@ impl Cluster {
                 self.restarts.retain(|(_, other)| *other != node);
                 self.start_process(node);
             }
+            self.ask_to_readmit();
             let event = self.world.lock().next(end_ns);
             let Some(event) = event else { break };
             match event.act {
@@ -341,8 +387,11 @@ impl Cluster {
         }
     }
 
-    /// Whether every server is up, and all replicas have applied the same.
+    /// Whether every server is up and in the cluster, and all replicas have applied the same.
     pub(crate) fn is_settled(&self) -> bool {
+        if self.readmitting.is_some() {
+            return false;
+        }
         let applied: Vec<Option<Vec<u64>>> = (0..METADATA_NODES).map(|node| self.applied(node)).collect();
         applied[0].is_some() && applied.iter().all(|indexes| *indexes == applied[0])
     }

@@ -19,6 +19,7 @@ mod nemesis;
 mod network;
 mod node;
 mod planted;
+mod readmission;
 mod record;
 mod run;
 mod stream;

@@ -1,7 +1,7 @@
 //! What goes wrong in a run, and when: all from the seed.
 //!
-//! Never more than the product promises to survive: metadata is on three disks of which none loses what it synced, and what goes
-//! wrong ends again.
+//! Never more than the product promises to survive: metadata is on three disks of which at most one is lost at a time, the others keep what
+//! they synced, and what goes wrong ends again.
 
 use std::io::ErrorKind;
 
@@ -120,9 +120,10 @@ impl Nemesis {
         match self.chance.below(100) {
             0..14 => self.kill(cluster),
             14..26 => self.power_cut(cluster),
-            26..31 => self.all_down(cluster),
-            31..39 if cluster.data_nodes() < 3 || self.chance.percent(50) => self.data_server_down(cluster),
-            31..39 => self.data_servers_lost(cluster),
+            26..30 => self.all_down(cluster),
+            30..33 => self.metadata_server_lost(cluster),
+            33..39 if cluster.data_nodes() < 3 || self.chance.percent(50) => self.data_server_down(cluster),
+            33..39 => self.data_servers_lost(cluster),
             39..49 => self.part(cluster, true),
             49..59 => self.part(cluster, false),
             59..67 => self.part_client(cluster),
@@ -178,6 +179,16 @@ impl Nemesis {
             self.later(cluster, SECOND_NS / 10, 4 * SECOND_NS, Mend::Start(node));
         }
         "all metadata servers down"
+    }
+
+    /// A metadata server loses its disk, and comes back with an empty one.
+    fn metadata_server_lost(&mut self, cluster: &mut Cluster) -> &'static str {
+        let node = self.victim(cluster);
+        if !cluster.lose_metadata(node) {
+            return "metadata server not lost: not all are there";
+        }
+        self.later(cluster, SECOND_NS, 30 * SECOND_NS, Mend::Start(node));
+        "metadata server lost with its disk"
     }
 
     fn data_server_down(&mut self, cluster: &mut Cluster) -> &'static str {

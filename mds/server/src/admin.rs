@@ -1,8 +1,10 @@
-//! What administrators ask: a data server is forgotten, everything is moved away from one, a file is looked at.
+//! What administrators ask: a data server is forgotten, everything is moved away from one, a file is looked at, a metadata server that lost
+//! its disk is taken in again.
 //!
 //! INVARIANT: a data server that is being removed holds no lease and gets none until the log has said whether it is.
 //! Spec: docs/protocol/admin.md.
 
+mod readmit;
 mod verify;
 
 use layout::DataServerId;
@@ -10,7 +12,9 @@ use mds_namespace::FsError;
 use mds_namespace::op::held::Held;
 use mds_shard::command::admin::{DrainDataServer, Removal, RemoveDataServer};
 use mds_shard::{Command, Outcome, ProposeError, Refusal as Refused};
-use wire_nfs::control::admin::{DrainServer, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify};
+use wire_nfs::control::admin::{
+    DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
+};
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::{NodeKind, Refusal};
 
@@ -135,6 +139,19 @@ pub(crate) async fn rebalance(
 ) -> Result<Rebalanced, Refusal> {
     may_ask(server, peer)?;
     Ok(balance::asked(server, ask.dry_run).await)
+}
+
+/// Takes a metadata server in again that lost its disk, and says how far that is.
+///
+/// # Errors
+/// `WrongPeer`, `NotLeader`, `Busy`.
+pub(crate) async fn readmit(
+    server: &Server,
+    peer: &Result<Peer, Refusal>,
+    ask: Readmit,
+) -> Result<Readmitted, Refusal> {
+    may_ask(server, peer)?;
+    readmit::run(server, ask.number).await
 }
 
 /// Administrators ask the leader, once it knows as much of leases as it must.

@@ -106,6 +106,9 @@ impl ControlService {
             Procedure::Rebalance => {
                 Box::pin(reply(xid, args, async move |ask| admin::rebalance(&server, &peer, ask).await))
             }
+            Procedure::MdsReadmit => {
+                Box::pin(reply(xid, args, async move |ask| admin::readmit(&server, &peer, ask).await))
+            }
             Procedure::Null => now(accepted_success(xid)),
             _ => now(proc_unavail(xid)),
         }

@@ -180,6 +180,12 @@ impl MetadataServer {
         self.control.local_addr()
     }
 
+    /// The node that holds the shards' replicas, if it was started as one.
+    #[must_use]
+    pub fn node(&self) -> Option<mds_shard::Node> {
+        self.server.shards.node().cloned()
+    }
+
     /// How far the log of each shard is carried out here: the index of the last entry, by shard.
     #[must_use]
     pub fn applied_indexes(&self) -> Vec<u64> {
@@ -340,8 +346,12 @@ async fn govern(server: &Server) -> Result<(), StartError> {
 
 /// Waits for a leader; the first one of a new file system makes its root and keys.
 async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
-    let deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
+    let mut deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
     loop {
+        if shard.node().is_some_and(|node| !node.status().takes_part) {
+            // A new cluster waits for all its members, and a new directory of an old one until it is taken in.
+            deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
+        }
         if env.clock.monotonic_ms() > deadline_ms {
             return Err(StartError::NoLeader);
         }

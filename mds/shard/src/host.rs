@@ -1,14 +1,18 @@
 //! What the shards of a node share: the log, the ways to other nodes, and who is alive.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use env::Env;
 use parking_lot::Mutex;
+use serde::de::DeserializeOwned;
 
+use crate::limits::IDENTIFY_MS_MAX;
 use crate::liveness::{Beat, BeatReply, Facts, Liveness, Setup, Switch};
+use crate::raft::NodeId;
 use crate::raft::callers::Callers;
 use crate::raft::log_store::SharedLog;
+use crate::raft::message::{AskIdentity, RaftProcedure, To};
 use crate::raft::network::Links;
 use crate::shard::NodeConfig;
 
@@ -16,6 +20,8 @@ use crate::shard::NodeConfig;
 pub(crate) struct Host {
     pub(crate) env: Env,
     pub(crate) config: NodeConfig,
+    /// What this node is called in its shards.
+    pub(crate) id: NodeId,
     pub(crate) log: SharedLog,
     pub(crate) links: Arc<Links>,
     /// Who is connected to the leader's service addresses.
@@ -23,10 +29,12 @@ pub(crate) struct Host {
     liveness: Mutex<Liveness>,
     /// Heartbeats between nodes, sent and received.
     beats: AtomicU64,
+    /// Shard 0 has this node. Others neither hear nor answer heartbeats: what they know of shards counts for nothing.
+    takes_part: AtomicBool,
 }
 
 impl Host {
-    pub(crate) fn new(env: Env, config: NodeConfig, log: SharedLog) -> Self {
+    pub(crate) fn new(env: Env, config: NodeConfig, id: NodeId, log: SharedLog) -> Self {
         let setup = Setup {
             me: config.id,
             // Zero is what nobody was heard to have.
@@ -39,7 +47,19 @@ impl Host {
         let liveness = Mutex::new(Liveness::new(setup, env.clock.monotonic_ms()));
         let links = Arc::new(Links::new(env.clone(), config.cluster_key));
         let callers = Arc::new(Callers::new());
-        Self { env, config, log, links, callers, liveness, beats: AtomicU64::new(0) }
+        let (beats, takes_part) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { env, config, id, log, links, callers, liveness, beats, takes_part }
+    }
+
+    /// Whether shard 0 has this node.
+    pub(crate) fn set_takes_part(&self, takes_part: bool) {
+        self.takes_part.store(takes_part, Ordering::Release);
+    }
+
+    /// Asks another node about itself; none if it does not answer.
+    pub(crate) async fn ask_node<R: DeserializeOwned>(&self, addr: &str, asked: &AskIdentity) -> Option<R> {
+        let addr = addr.parse().ok()?;
+        self.links.ask(addr, To::NODE, RaftProcedure::Identify, asked, IDENTIFY_MS_MAX).await.ok()
     }
 
     /// Now, for liveness.
@@ -50,8 +70,11 @@ impl Host {
         self.env.clock.monotonic_ms()
     }
 
-    /// A heartbeat of another node came.
+    /// A heartbeat of another node came; none while this one takes no part.
     pub(crate) fn heard(&self, beat: &Beat) -> Option<BeatReply> {
+        if !self.takes_part.load(Ordering::Acquire) {
+            return None;
+        }
         self.beats.fetch_add(1, Ordering::Relaxed);
         Some(self.liveness.lock().heard(self.now_ms(), beat))
     }
@@ -98,6 +121,9 @@ impl Host {
 
     /// Sends the heartbeat to another node, and takes in what it answers.
     pub(crate) async fn beat(&self, node: u64, addr: std::net::SocketAddr) {
+        if !self.takes_part.load(Ordering::Acquire) {
+            return;
+        }
         let (beat, lease_ms) = {
             let liveness = self.liveness.lock();
             (liveness.beat_for(node), liveness.lease_ms())

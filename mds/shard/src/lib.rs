@@ -16,6 +16,7 @@ mod liveness;
 mod node;
 mod raft;
 pub mod record;
+mod roster;
 mod shard;
 mod spread;
 mod state;
@@ -23,7 +24,7 @@ mod view;
 
 pub use apply::lock_ranges::HeldRange;
 pub use command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
-pub use node::{Node, NodeStatus, NodeWatch};
+pub use node::{Node, NodeStatus, NodeWatch, Readmission, ReadmitError};
 pub use raft::EntryError;
 pub use raft::callers::Caller;
 pub use shard::{NodeConfig, ProposeError, Shard, StartError, Status};

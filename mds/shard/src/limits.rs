@@ -206,6 +206,27 @@ pub const SUCCESSION_STEP_MS: u64 = 150;
 /// Proposals waiting for their outcome; further ones are turned away.
 pub const PROPOSALS_MAX: usize = 16_384;
 
+/// Between two looks at whether all nodes of a new cluster are there.
+pub const BOOTSTRAP_POLL_MS: u64 = 50;
+
+/// Such looks before an operator is told, and they become rarer.
+pub const BOOTSTRAP_FAST_POLLS: u32 = 100;
+
+/// Between two looks from then on.
+pub const BOOTSTRAP_IDLE_MS: u64 = 1_000;
+
+/// How long a node may take to say who it is.
+pub const IDENTIFY_MS_MAX: u64 = 1_000;
+
+/// Between two looks at whether a shard's members are as they should be.
+pub const RECONCILE_MS: u64 = 1_000;
+
+/// The same while some are not.
+pub const RECONCILE_POLL_MS: u64 = 100;
+
+/// Entries that a node may lack which is to vote from now on.
+pub const LEARNER_LAG_MAX: u64 = 1_000;
+
 /// Bytes of one chunk of a snapshot on the wire.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 1 << 20;
 

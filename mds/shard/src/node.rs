@@ -3,8 +3,10 @@
 //! Clones are the same node. It stops when `stop` is called; dropping every clone, and every shard, without `stop` is a crash, and loses
 //! nothing that was acknowledged.
 
+mod bootstrap;
 mod drive;
 mod hand_over;
+mod readmit;
 mod upkeep;
 
 use std::net::SocketAddr;
@@ -20,12 +22,15 @@ use tokio::sync::{Notify, watch};
 
 use crate::host::Host;
 use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE, WATCH_MS};
+use crate::raft::identity::{self, load_or_make};
 use crate::raft::log_store::SharedLog;
 use crate::raft::network;
 use crate::raft::service::{Member, RaftService};
 use crate::raft::succession;
 use crate::shard::{NodeConfig, Shard, StartError};
 use crate::view::StateView;
+
+pub use readmit::{Readmission, ReadmitError};
 
 /// How a node is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub struct NodeStatus {
     pub hibernating: u64,
     /// Shards of which no leader is known.
     pub leaderless: u64,
+    /// The cluster knows this node. One whose directory is new and that was not taken in takes no part.
+    pub takes_part: bool,
     /// Syncs of the log with the device so far.
     pub log_flushes: u64,
     /// Bytes of the log on disk.
@@ -109,7 +116,12 @@ impl Node {
         let (store_id, shards, alone) = (config.store_id, config.shards, config.members.len() == 1);
         let log = SharedLog::open(disk, clock, &log_dir, store_id, segment_bytes, shards, alone).await;
         let log = log.map_err(|error| StartError::Log(error.to_string()))?;
-        let host = Arc::new(Host::new(env, config, log));
+        // A node alone is nobody else after it lost its disk: there is nobody to whom it promised anything.
+        let id = match alone {
+            true => config.id,
+            false => load_or_make(&*env.disk, &*env.entropy, dir, config.id, log.is_blank()).await?,
+        };
+        let host = Arc::new(Host::new(env, config, id, log));
         let mut shards = Vec::with_capacity(stores.len());
         for (number, store) in stores.into_iter().enumerate() {
             shards.push(Shard::open(Arc::clone(&host), number, store).await?);
@@ -123,9 +135,18 @@ impl Node {
 
     /// Has the replicas take part, and what drives them run.
     async fn begin(&self) -> Result<(), StartError> {
-        let Inner { shards, stopped, .. } = &*self.inner;
-        let all = stream::iter(shards.clone()).map(|shard| async move { shard.initialize().await });
-        all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
+        let Inner { host, shards, stopped, .. } = &*self.inner;
+        let is_alone = host.config.members.len() == 1;
+        if is_alone {
+            let all = stream::iter(shards.clone()).map(|shard| {
+                let host = Arc::clone(host);
+                async move { bootstrap::alone(&host, &shard).await }
+            });
+            all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
+        } else {
+            tokio::spawn(bootstrap::run(Arc::downgrade(&self.inner), stopped.subscribe()));
+            tokio::spawn(readmit::reconcile(Arc::downgrade(&self.inner), stopped.subscribe()));
+        }
         if 1 < shards.len() {
             tokio::spawn(drive::liveness(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
@@ -133,7 +154,7 @@ impl Node {
         all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
         tokio::spawn(upkeep::checkpoints(Arc::downgrade(&self.inner), stopped.subscribe()));
         self.tell_members();
-        if 1 < self.inner.host.config.members.len() && 1 < shards.len() {
+        if !is_alone && 1 < shards.len() {
             tokio::spawn(hand_over::spread(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
         Ok(())
@@ -188,6 +209,7 @@ impl Node {
             led,
             hibernating: hibernating as u64,
             leaderless,
+            takes_part: shards[0].has_this_node(),
             log_flushes: host.log.flushes(),
             log_bytes: host.log.disk_bytes(),
             beats: host.beats(),
@@ -266,6 +288,9 @@ fn check(config: &NodeConfig) -> Result<(), StartError> {
     }
     if !config.members.iter().any(|(id, _)| *id == config.id) {
         return Err(StartError::Config("this node is no member"));
+    }
+    if config.members.iter().any(|(number, _)| !(1..=identity::NUMBER_MAX).contains(number)) {
+        return Err(StartError::Config("number of a member"));
     }
     if config.heartbeat_ms == 0 || config.checkpoint_ms == 0 {
         return Err(StartError::Config("a time of zero"));

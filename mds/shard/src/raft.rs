@@ -7,6 +7,7 @@
 pub(crate) mod callers;
 pub(crate) mod entry;
 pub(crate) mod forward;
+pub(crate) mod identity;
 pub(crate) mod log_record;
 mod log_replay;
 mod log_state;
@@ -27,7 +28,7 @@ use openraft::vote::RaftLeaderId;
 pub use entry::EntryError;
 pub(crate) use entry::{Answer, EncodedEntry};
 
-/// What a node of a shard is called.
+/// What a node is called in a shard: see [`identity`].
 pub(crate) type NodeId = u64;
 
 /// The engine's types.

@@ -26,6 +26,7 @@ use crate::limits::{
     REPLICATE_ENTRIES_MAX,
 };
 use crate::node::Node;
+use crate::raft::identity::number_of;
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Machine, MachineState};
 use crate::raft::network::Network;
@@ -35,6 +36,7 @@ use crate::view::StateView;
 mod forward;
 mod group;
 mod leading;
+mod members;
 
 /// Who a node is, and how its replica behaves.
 #[derive(Clone)]
@@ -293,7 +295,8 @@ impl Shard {
         retries: &mut u32,
     ) -> Result<(), ProposeError> {
         match forward.leader_id {
-            Some(leader) if leader != self.inner.host.config.id => {
+            Some(leader) if leader != self.inner.host.id => {
+                let leader = number_of(leader);
                 Err(ProposeError::NotLeader { leader: Some((leader, self.address_of(leader))) })
             }
             _ if *retries == PROPOSE_RETRIES_MAX => Err(ProposeError::NotLeader { leader: None }),
@@ -310,8 +313,8 @@ impl Shard {
         self.inner.clock_unix_ns.fetch_max(wall, Ordering::AcqRel).max(wall)
     }
 
-    fn address_of(&self, id: u64) -> String {
-        let member = self.inner.host.config.members.iter().find(|(member, _)| *member == id);
+    fn address_of(&self, number: u64) -> String {
+        let member = self.inner.host.config.members.iter().find(|(member, _)| *member == number);
         member.map(|(_, addr)| addr.clone()).unwrap_or_default()
     }
 
@@ -381,7 +384,7 @@ impl Shard {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
         Status {
             id: self.inner.host.config.id,
-            leader: metrics.current_leader,
+            leader: metrics.current_leader.map(number_of),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied_index: self.inner.machine.applied_index.load(Ordering::Acquire),

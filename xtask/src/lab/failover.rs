@@ -1,5 +1,5 @@
-//! The group `failover`: the metadata server that clients are mounted from is killed, cut off the network or stopped, again and again,
-//! under programs that hold opens and locks.
+//! The group `failover`: the metadata server that clients are mounted from is killed, loses its disk, is cut off the network or stopped, again
+//! and again, under programs that hold opens and locks.
 //!
 //! Nobody may see an error, lose a lock or an open, or have to reclaim anything; what is measured is how long a small act takes at most.
 
@@ -33,8 +33,8 @@ const APART: Duration = Duration::from_millis(4_000);
 pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
     group: "failover",
     name: "leader-killed",
-    proves: "the metadata server that clients are mounted from killed, cut off or stopped: stall p50 of 1 s, no error, no lock or open \
-             lost, nothing reclaimed",
+    proves: "the metadata server that clients are mounted from killed, its disk lost, cut off or stopped: stall p50 of 1 s, no \
+             error, no lock or open lost, nothing reclaimed",
     needs: Needs::DataServers,
     play: |stage| stage.with_server_of(Kind::ShoalReplicas, None, all),
 }];
@@ -44,6 +44,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
 pub(crate) enum Fault {
     /// kill -9 of the leader.
     KillLeader,
+    /// kill -9 of the leader, which comes back without its disk and is taken in again.
+    LoseLeader,
     /// The leader is cut off, and comes back.
     PartitionLeader,
     /// The leader hangs (SIGSTOP), and goes on.
@@ -55,16 +57,24 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    const ALL: [Self; 5] =
-        [Self::KillLeader, Self::PartitionLeader, Self::HangLeader, Self::KillFollower, Self::RollingRestart];
+    const ALL: [Self; 6] = [
+        Self::KillLeader,
+        Self::LoseLeader,
+        Self::PartitionLeader,
+        Self::HangLeader,
+        Self::KillFollower,
+        Self::RollingRestart,
+    ];
 
-    /// Ten rounds have each; most kill the leader.
+    /// The first ten rounds have each; most kill the leader. Its disk is lost in one of twenty, early: whatever is done in the rounds
+    /// after it is done to a cluster that has taken one in again.
     fn of(round: u32) -> Self {
-        match round % 10 {
-            2 => Self::KillFollower,
-            4 => Self::PartitionLeader,
-            6 => Self::HangLeader,
-            8 => Self::RollingRestart,
+        match (round % 20, round % 10) {
+            (3, _) => Self::LoseLeader,
+            (_, 2) => Self::KillFollower,
+            (_, 4) => Self::PartitionLeader,
+            (_, 6) => Self::HangLeader,
+            (_, 8) => Self::RollingRestart,
             _ => Self::KillLeader,
         }
     }
@@ -72,6 +82,7 @@ impl Fault {
     fn label(self) -> &'static str {
         match self {
             Self::KillLeader => "kill -9 of the leader",
+            Self::LoseLeader => "leader loses its disk",
             Self::PartitionLeader => "leader cut off",
             Self::HangLeader => "leader hangs (SIGSTOP)",
             Self::KillFollower => "kill -9 of a follower",
@@ -129,19 +140,32 @@ fn one(
     let follower = followers[usize::try_from(victim % followers.len() as u64)?];
     tally.look(server)?;
     match fault {
-        Fault::KillLeader => kill(server, leader)?,
-        Fault::KillFollower => kill(server, follower)?,
+        Fault::KillLeader => {
+            kill(server, tally, leader)?;
+            server.start_metadata(leader)?;
+            catch_up(server, leader)?;
+        }
+        Fault::LoseLeader => {
+            kill(server, tally, leader)?;
+            come_back_empty(server, leader)?;
+            catch_up(server, leader)?;
+        }
+        Fault::KillFollower => {
+            kill(server, tally, follower)?;
+            server.start_metadata(follower)?;
+            catch_up(server, follower)?;
+        }
         Fault::PartitionLeader => {
             server.partition(leader, true)?;
             std::thread::sleep(APART);
             server.partition(leader, false)?;
-            ensure!(server.has_caught_up(leader)?, "metadata server {leader} does not catch up");
+            catch_up(server, leader)?;
         }
         Fault::HangLeader => {
             server.hang(leader, true)?;
             std::thread::sleep(APART);
             server.hang(leader, false)?;
-            ensure!(server.has_caught_up(leader)?, "metadata server {leader} does not catch up");
+            catch_up(server, leader)?;
         }
         Fault::RollingRestart => {
             for number in 1..=NODES {
@@ -149,17 +173,10 @@ fn one(
                 server.stop_metadata(number)?;
                 tally.forget(number);
                 server.start_metadata(number)?;
-                ensure!(server.has_caught_up(number)?, "metadata server {number} does not catch up");
+                catch_up(server, number)?;
                 std::thread::sleep(BETWEEN);
             }
         }
-    }
-    if matches!(fault, Fault::KillLeader | Fault::KillFollower) {
-        let dead = if fault == Fault::KillLeader { leader } else { follower };
-        tally.forget(dead);
-        std::thread::sleep(SETTLE);
-        server.start_metadata(dead)?;
-        ensure!(server.has_caught_up(dead)?, "metadata server {dead} does not catch up");
     }
     std::thread::sleep(Duration::from_millis(500));
     let stall = load.end_round(a)?;
@@ -167,11 +184,28 @@ fn one(
     Ok(stall)
 }
 
-fn kill(server: &mut Replicas, number: usize) -> Result<()> {
+/// Kills one, and lets the others go on without it.
+fn kill(server: &mut Replicas, tally: &mut Tally, number: usize) -> Result<()> {
     let began = Instant::now();
     server.kill_metadata(number);
     let next = server.leader()?;
     println!("    {number} killed; {next} has the address after {} ms", began.elapsed().as_millis());
+    tally.forget(number);
+    std::thread::sleep(SETTLE);
+    Ok(())
+}
+
+/// Takes away the disk of one that was killed, and returns when all shards have it again.
+fn come_back_empty(server: &mut Replicas, number: usize) -> Result<()> {
+    server.wipe_metadata(number)?;
+    let began = Instant::now();
+    server.readmit_metadata(number)?;
+    println!("    {number} without its disk; all shards have it after {} ms", began.elapsed().as_millis());
+    Ok(())
+}
+
+fn catch_up(server: &Replicas, number: usize) -> Result<()> {
+    ensure!(server.has_caught_up(number)?, "metadata server {number} does not catch up");
     Ok(())
 }
 
@@ -236,5 +270,11 @@ mod tests {
     fn ten_rounds_have_each_fault() {
         let seen: Vec<Fault> = (0..10).map(Fault::of).collect();
         assert!(Fault::ALL.iter().all(|fault| seen.contains(fault)));
+    }
+
+    #[test]
+    fn one_round_of_twenty_loses_a_disk() {
+        let count = |wanted| (0..100).map(Fault::of).filter(|fault| *fault == wanted).count();
+        assert_eq!(Fault::ALL.map(count), [55, 5, 10, 10, 10, 10]);
     }
 }

@@ -3,7 +3,9 @@
 //! Input: a word whose first byte chooses the message, then the message.
 
 use bytes::Bytes;
-use wire_nfs::control::admin::{DrainServer, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify};
+use wire_nfs::control::admin::{
+    DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
+};
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Sizes};
@@ -116,6 +118,8 @@ const MESSAGES: &[Message] = &[
     args::<Rebalance>(),
     reply::<Rebalanced>(),
     args::<SayAgain>(),
+    args::<Readmit>(),
+    reply::<Readmitted>(),
 ];
 
 fn run(input: &[u8]) -> usize {

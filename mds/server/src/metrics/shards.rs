@@ -27,13 +27,23 @@ impl std::fmt::Debug for Shards {
 impl Collector for Shards {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Some(status) = self.node.status() else { return Ok(()) };
-        let NodeStatus { shards, led, hibernating, leaderless, log_flushes, log_bytes, beats, calls } =
-            status;
+        let NodeStatus {
+            shards,
+            led,
+            hibernating,
+            leaderless,
+            takes_part,
+            log_flushes,
+            log_bytes,
+            beats,
+            calls,
+        } = status;
         for (name, help, value) in [
             ("shoal_shards", "Shards of the cluster", shards),
             ("shoal_shards_led", "Shards that this node leads", led),
             ("shoal_shards_hibernating", "Shards that this node leads and that hibernate", hibernating),
             ("shoal_shards_leaderless", "Shards of which this node knows no leader", leaderless),
+            ("shoal_node_takes_part", "1 where the cluster knows this node", u64::from(takes_part)),
             ("shoal_raft_log_bytes", "Bytes of the log of all shards on disk", log_bytes),
         ] {
             let gauge = ConstGauge::new(value);

@@ -13,6 +13,7 @@ pub(super) async fn liveness(node: Weak<Inner>, mut stopped: watch::Receiver<boo
         let Some(inner) = node.upgrade() else { return };
         let host = &inner.host;
         let sleep = host.env.clock.sleep_ms(host.config.heartbeat_ms);
+        host.set_takes_part(inner.shards[0].has_this_node());
         let mut alive: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
         alive.retain(|id| host.is_alive(*id));
         let facts: Vec<Facts> = inner.shards.iter().map(|shard| shard.facts(&alive)).collect();

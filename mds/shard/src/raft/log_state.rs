@@ -31,6 +31,11 @@ pub(super) struct Held {
 }
 
 impl State {
+    /// Nothing was ever promised.
+    pub(super) fn is_blank(&self) -> bool {
+        self.vote.is_none() && self.next_index().is_none()
+    }
+
     pub(super) fn next_index(&self) -> Option<u64> {
         let last = self.entries.back().map(|held| held.entry.log_id.index());
         last.or_else(|| self.purged.map(|purged| purged.index())).map(|last| last + 1)

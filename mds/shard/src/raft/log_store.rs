@@ -112,6 +112,11 @@ impl SharedLog {
         LogStore { log: self.clone(), group: Arc::clone(&self.inner.groups[number]) }
     }
 
+    /// Whether no group has anything yet.
+    pub(crate) fn is_blank(&self) -> bool {
+        self.inner.groups.iter().all(|group| group.state.lock().is_blank())
+    }
+
     /// Syncs with the device so far.
     pub(crate) fn flushes(&self) -> u64 {
         self.inner.wal.counters().flushes

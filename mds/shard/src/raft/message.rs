@@ -1,6 +1,6 @@
 //! What members say to each other: procedures of the Raft program and their bodies (docs/protocol/raft.md).
 //!
-//! Arguments are the number of a shard, and one opaque which holds postcard of the engine's own message; results one such opaque.
+//! Arguments are the number of a shard, the name of the node that is meant, and one opaque which holds postcard of the engine's own message; results one such opaque.
 //! Length is bounded before anything is allocated.
 //!
 //! Spec: docs/protocol/control.md §1 for what precedes them on a connection.
@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use wire_nfs::control::{Refusal, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
-use super::{SnapshotMeta, Vote};
+use super::{NodeId, SnapshotMeta, Vote};
 use crate::limits::MESSAGE_BYTES_MAX;
 
 /// The version of the Raft program that is spoken here.
-pub(crate) const RAFT_VERSION: u32 = 4;
+pub(crate) const RAFT_VERSION: u32 = 5;
 
 /// A procedure of the Raft program. 0 to 2 belong to the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub(crate) enum RaftProcedure {
     Callers = 10,
     Propose = 11,
     ReadIndex = 12,
+    Identify = 13,
 }
 
 impl RaftProcedure {
@@ -46,9 +47,40 @@ impl RaftProcedure {
             10 => Self::Callers,
             11 => Self::Propose,
             12 => Self::ReadIndex,
+            13 => Self::Identify,
             _ => return None,
         })
     }
+}
+
+/// Whom a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct To {
+    pub(crate) shard: u32,
+    /// The node that is meant; 0: whoever is at the address.
+    pub(crate) node: NodeId,
+}
+
+impl To {
+    /// The node at the address, about no single shard.
+    pub(crate) const NODE: Self = Self::shard(0);
+
+    /// A shard's replica at the address.
+    pub(crate) const fn shard(shard: u32) -> Self {
+        Self { shard, node: 0 }
+    }
+}
+
+/// Asks a node who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AskIdentity;
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) id: NodeId,
+    /// Shards that have begun, as far as this node knows.
+    pub(crate) begun: Vec<u32>,
 }
 
 /// A part of a snapshot. Parts come in order; the first has offset zero and begins a transfer anew.
@@ -106,20 +138,21 @@ fn decode_body<T: DeserializeOwned>(body: &Body) -> Result<T, BodyError> {
     }
 }
 
-pub(crate) fn encode_args<T: Serialize>(shard: u32, message: &T) -> Writer {
+pub(crate) fn encode_args<T: Serialize>(to: To, message: &T) -> Writer {
     let mut w = Writer::new();
-    w.u32(shard);
+    w.u32(to.shard);
+    w.u64(to.node);
     encode_body(message).encode(&mut w);
     w
 }
 
-/// The shard that arguments are for, and what is left of them.
-pub(crate) fn decode_shard(bytes: Bytes) -> Result<(u32, Bytes), BodyError> {
+/// Whom arguments are for, and what is left of them.
+pub(crate) fn decode_to(bytes: Bytes) -> Result<(To, Bytes), BodyError> {
     let mut r = Reader::new(bytes);
-    Ok((r.u32()?, r.rest()))
+    Ok((To { shard: r.u32()?, node: r.u64()? }, r.rest()))
 }
 
-/// The message in what [`decode_shard`] left.
+/// The message in what [`decode_to`] left.
 pub(crate) fn decode_args<T: DeserializeOwned>(bytes: Bytes) -> Result<T, BodyError> {
     let mut r = Reader::new(bytes);
     let body = Body::decode(&mut r)?;
@@ -144,12 +177,13 @@ mod tests {
     #[test]
     fn bodies_come_back_and_garbage_does_not() {
         let chunk = SnapshotChunk { transfer: 7, offset_bytes: 1 << 40, bytes: vec![1, 2, 3] };
-        let args = encode_args(300, &chunk).into_bytes();
+        let to = To { shard: 300, node: 1 << 60 };
+        let args = encode_args(to, &chunk).into_bytes();
         let decoded = |args: Bytes| {
-            let (shard, rest) = decode_shard(args)?;
-            Ok::<_, BodyError>((shard, decode_args::<SnapshotChunk>(rest)?))
+            let (to, rest) = decode_to(args)?;
+            Ok::<_, BodyError>((to, decode_args::<SnapshotChunk>(rest)?))
         };
-        assert_eq!(decoded(args.clone()), Ok((300, chunk.clone())));
+        assert_eq!(decoded(args.clone()), Ok((to, chunk.clone())));
         for end in 0..args.len() {
             assert!(decoded(args.slice(..end)).is_err(), "cut at {end}");
         }
@@ -174,14 +208,26 @@ mod tests {
         let hex = |writer: Writer| -> String {
             writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
         };
-        let expected = "000000000000000f0280800407010203c80101ff01010000";
-        assert_eq!(hex(encode_args(0, &beat)), expected);
+        let expected = "0000000000000000000000000000000f0280800407010203c80101ff01010000";
+        assert_eq!(hex(encode_args(To::NODE, &beat)), expected);
         let beat = Beat { leads: None, ..beat };
-        assert_eq!(hex(encode_args(0, &beat)), "00000000000000060280800407000000");
+        assert_eq!(hex(encode_args(To::NODE, &beat)), "000000000000000000000000000000060280800407000000");
         let reply = BeatReply { start: 9, version: 7, refused: vec![3, 300] };
         let mut w = Writer::new();
         encode_result(&mut w, Ok(&reply));
         assert_eq!(hex(w), "000000000000000609070203ac020000");
+    }
+
+    #[test]
+    fn identity_bytes() {
+        let hex = |writer: Writer| -> String {
+            writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        assert_eq!(hex(encode_args(To::NODE, &AskIdentity)), "00000000000000000000000000000000");
+        let identity = Identity { id: 0x1_0003, begun: vec![0, 300] };
+        let mut w = Writer::new();
+        encode_result(&mut w, Ok(&identity));
+        assert_eq!(hex(w), "00000000000000078380040200ac0200");
     }
 
     #[test]
@@ -191,8 +237,10 @@ mod tests {
         let hex = |writer: Writer| -> String {
             writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
         };
-        assert_eq!(hex(encode_args(5, &Proposal { entry: vec![3, 1, 2] })), "000000050000000403030102");
-        assert_eq!(hex(encode_args(5, &AskIndex)), "0000000500000000");
+        let to = To { shard: 5, node: 0x0102_0304_0506_0003 };
+        assert_eq!(hex(encode_args(to, &AskIndex)), "00000005010203040506000300000000");
+        let proposal = Proposal { entry: vec![3, 1, 2] };
+        assert_eq!(hex(encode_args(To::shard(5), &proposal)), "0000000500000000000000000000000403030102");
         for (proposed, expected) in [
             (Proposed::Done { index: 300, outcome: Box::new(Outcome::Done) }, "000000000000000400ac0201"),
             (Proposed::NotLeading, "000000000000000101000000"),

@@ -30,7 +30,7 @@ use wire_xdr::{Decode, Encode, Writer};
 
 use super::callers::Told;
 use super::message::{
-    RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, decode_result, encode_args,
+    RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result, encode_args,
 };
 use super::snapshot::{Encoder, SnapshotData};
 use super::{NodeId, Snapshot, Types, Vote, off_thread};
@@ -96,7 +96,7 @@ impl Links {
     pub(crate) async fn beat(&self, addr: SocketAddr, beat: &Beat, timeout_ms: u64) -> Option<BeatReply> {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let args = encode_args(0, beat);
+        let args = encode_args(To::NODE, beat);
         let procedure = RaftProcedure::NodeHeartbeat as u32;
         let none = &Credential::None;
         let called = link.vital.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, timeout_ms).await;
@@ -118,18 +118,18 @@ pub(crate) enum NotAsked {
 }
 
 impl Links {
-    /// Asks the replica of a shard on another node.
+    /// Asks another node, or the replica of a shard there.
     pub(crate) async fn ask<R: DeserializeOwned>(
         &self,
         addr: SocketAddr,
-        shard: u32,
+        to: To,
         procedure: RaftProcedure,
         message: &impl Serialize,
         timeout_ms: u64,
     ) -> Result<R, NotAsked> {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let (args, procedure, none) = (encode_args(shard, message), procedure as u32, &Credential::None);
+        let (args, procedure, none) = (encode_args(to, message), procedure as u32, &Credential::None);
         let called = link.entries.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, timeout_ms).await;
         let mut reader = called.map_err(|error| match error {
             CallError::Connect { .. } | CallError::Hello { .. } => NotAsked::NotSent,
@@ -142,7 +142,7 @@ impl Links {
     pub(crate) async fn tell(&self, addr: SocketAddr, told: &Told) {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let (args, procedure) = (encode_args(0, told), RaftProcedure::Callers as u32);
+        let (args, procedure) = (encode_args(To::NODE, told), RaftProcedure::Callers as u32);
         let none = &Credential::None;
         // One of an older version does not need to know.
         let _ =
@@ -159,10 +159,10 @@ pub(crate) struct Network {
 impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
-    async fn new_client(&mut self, _target: NodeId, node: &BasicNode) -> Peer {
+    async fn new_client(&mut self, target: NodeId, node: &BasicNode) -> Peer {
         let addr: Option<SocketAddr> = node.addr.parse().ok();
         let link = addr.map(|addr| self.links.to(addr));
-        Peer { link, links: Arc::clone(&self.links), shard: self.shard }
+        Peer { link, links: Arc::clone(&self.links), to: To { shard: self.shard, node: target } }
     }
 }
 
@@ -205,7 +205,7 @@ pub(crate) struct Peer {
     /// None if its address is no address: then it is never reached.
     link: Option<Arc<Link>>,
     links: Arc<Links>,
-    shard: u32,
+    to: To,
 }
 
 impl Peer {
@@ -226,7 +226,7 @@ impl Peer {
             Which::Bulk => &link.bulk,
         };
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX).max(1);
-        let args = encode_args(self.shard, message);
+        let args = encode_args(self.to, message);
         let called = client
             .call(RAFT_PROGRAM, RAFT_VERSION, procedure as u32, &Credential::None, args, timeout_ms)
             .await;

@@ -20,11 +20,13 @@ use wire_nfs::control::{ClusterKey, NodeKind, RAFT_PROGRAM, Refusal};
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 
 use super::forward::AskIndex;
+use super::identity::number_of;
 use super::message::{
-    RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, decode_args, decode_shard, encode_result,
+    AskIdentity, Identity, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, decode_args,
+    decode_to, encode_result,
 };
 use super::snapshot::Receiver;
-use super::{Raft, Snapshot, Types, Vote};
+use super::{NodeId, Raft, Snapshot, Types, Vote};
 use crate::host::Host;
 use crate::shard::Shard;
 
@@ -97,7 +99,16 @@ impl RaftService {
     fn dispatch(&self, xid: u32, procedure: RaftProcedure, args: Bytes) -> BoxFuture<'static, Answer> {
         let answer =
             |writer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(Answer::Reply(writer))) };
-        let Ok((shard, args)) = decode_shard(args) else { return answer(garbage_args(xid)) };
+        let Ok((to, args)) = decode_to(args) else { return answer(garbage_args(xid)) };
+        let refuse = |refusal| {
+            let mut reply = accepted_success(xid);
+            encode_result::<()>(&mut reply, Err(refusal));
+            answer(reply)
+        };
+        // It is meant for whoever had this address before.
+        if to.node != 0 && to.node != self.host.id {
+            return refuse(Refusal::WrongPeer);
+        }
         if procedure == RaftProcedure::NodeHeartbeat {
             let host = Arc::clone(&self.host);
             return Box::pin(reply(xid, args, async move |beat| host.heard(&beat)));
@@ -109,15 +120,26 @@ impl RaftService {
                 Some(())
             }));
         }
-        match self.members.get(shard as usize) {
+        if procedure == RaftProcedure::Identify {
+            let (id, members) = (self.host.id, self.members.clone());
+            return Box::pin(reply(xid, args, async move |AskIdentity| begun(id, &members).await));
+        }
+        match self.members.get(to.shard as usize) {
             Some(member) => Box::pin(Arc::clone(member).answer(xid, procedure, args, Arc::clone(&self.host))),
-            None => {
-                let mut reply = accepted_success(xid);
-                encode_result::<()>(&mut reply, Err(Refusal::Invalid));
-                answer(reply)
-            }
+            None => refuse(Refusal::Invalid),
         }
     }
+}
+
+/// Who this node is, and which shards it knows.
+async fn begun(id: NodeId, members: &[Arc<Member>]) -> Option<Identity> {
+    let mut begun = Vec::new();
+    for (number, member) in (0..).zip(members) {
+        if member.replica.has_begun().await.ok()? {
+            begun.push(number);
+        }
+    }
+    Some(Identity { id, begun })
 }
 
 enum Gate {
@@ -175,7 +197,7 @@ impl Member {
     /// As the engine answers, but that a leader which hibernates is not voted out while it is alive: nothing else renews what the engine
     /// knows of it.
     async fn pre_vote(&self, host: &Host, asked: VoteRequest) -> Option<VoteResponse> {
-        if host.has_other_leader(self.shard, asked.vote.leader_id.voted_for) {
+        if host.has_other_leader(self.shard, number_of(asked.vote.leader_id.voted_for)) {
             let own = self.raft.server_metrics().borrow_watched().vote;
             return Some(VoteResponse::new(own, None, false));
         }
@@ -207,7 +229,9 @@ impl Member {
             RaftProcedure::ReadIndex => {
                 reply(xid, args, async |AskIndex| Some(self.replica.read_index().await)).await
             }
-            RaftProcedure::NodeHeartbeat | RaftProcedure::Callers => Answer::Reply(proc_unavail(xid)),
+            RaftProcedure::NodeHeartbeat | RaftProcedure::Callers | RaftProcedure::Identify => {
+                Answer::Reply(proc_unavail(xid))
+            }
         }
     }
 

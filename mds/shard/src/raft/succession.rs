@@ -18,6 +18,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::raft::TransferLeaderRequest;
 use tokio::sync::Notify;
 
+use super::identity::number_of;
 use super::{NodeId, Raft};
 use crate::host::Host;
 use crate::limits::{
@@ -45,7 +46,7 @@ pub(crate) async fn watch(
                 asking.remove(&leader);
                 if gone {
                     if let Some(host) = host.upgrade() {
-                        host.is_gone(leader);
+                        host.is_gone(number_of(leader));
                     }
                     follow_all(&env, &config, &rafts, leader).await;
                 }
@@ -67,7 +68,7 @@ pub(crate) async fn watch(
 /// Other nodes that lead some shard, as far as is known here.
 fn leaders(config: &NodeConfig, rafts: &[Raft]) -> BTreeSet<NodeId> {
     let known = rafts.iter().filter_map(|raft| raft.server_metrics().borrow_watched().current_leader);
-    known.filter(|leader| *leader != config.id).collect()
+    known.filter(|leader| number_of(*leader) != config.id).collect()
 }
 
 /// Follows a node in all shards that it led.
@@ -89,7 +90,11 @@ async fn follow_all(env: &Env, config: &NodeConfig, rafts: &[Raft], gone: NodeId
 /// Whether the leader's machine comes to say that nobody listens at its address. A process that is killed does not let go of all it has at
 /// once: its door may still be open when its connections have ended.
 async fn is_gone(env: &Env, config: &NodeConfig, leader: NodeId) -> bool {
-    let address = config.members.iter().find(|(id, _)| *id == leader).and_then(|(_, at)| at.parse().ok());
+    let address = config
+        .members
+        .iter()
+        .find(|(number, _)| *number == number_of(leader))
+        .and_then(|(_, at)| at.parse().ok());
     let Some(address) = address else { return false };
     for pause_ms in PROBE_PAUSES_MS {
         env.clock.sleep_ms(pause_ms).await;
@@ -133,7 +138,7 @@ async fn follow(env: &Env, raft: &Raft, leader: NodeId, place: u64) {
 /// How many members stand before this one.
 fn turn(config: &NodeConfig, shard: usize, gone: NodeId) -> u64 {
     let members: Vec<NodeId> = config.members.iter().map(|(id, _)| *id).collect();
-    let before = line(&members, shard).take_while(|id| *id != config.id).filter(|id| *id != gone);
+    let before = line(&members, shard).take_while(|id| *id != config.id).filter(|id| *id != number_of(gone));
     u64::try_from(before.count()).unwrap_or(u64::MAX)
 }
 

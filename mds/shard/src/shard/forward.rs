@@ -8,7 +8,8 @@ use openraft::async_runtime::WatchReceiver;
 
 use super::*;
 use crate::raft::forward::{AskIndex, Proposal, Proposed, ReadIndex};
-use crate::raft::message::RaftProcedure;
+use crate::raft::identity::number_of;
+use crate::raft::message::{RaftProcedure, To};
 use crate::raft::network::NotAsked;
 
 impl Shard {
@@ -34,6 +35,15 @@ impl Shard {
             self.pause().await;
         }
         Err(ProposeError::NotLeader { leader: None })
+    }
+
+    /// As [`read_barrier`](Self::read_barrier), and any replica of shard 0 may be asked as well.
+    pub(crate) async fn pass_anywhere(&self) -> Result<(), ProposeError> {
+        tokio::select! {
+            biased;
+            passed = self.linearize_anywhere() => passed,
+            () = self.inner.host.env.clock.sleep_ms(PROPOSE_MS_MAX) => Err(ProposeError::Timeout),
+        }
     }
 
     /// A read barrier here if this replica leads, else by the leader's word.
@@ -72,7 +82,7 @@ impl Shard {
         message: &impl serde::Serialize,
     ) -> Result<R, NotAsked> {
         let mut server = self.inner.raft.server_metrics();
-        let another = server.wait_until(|server| server.current_leader != Some(leader));
+        let another = server.wait_until(|server| server.current_leader.map(number_of) != Some(leader));
         tokio::select! {
             biased;
             answer = self.ask(addr, procedure, message) => answer,
@@ -91,7 +101,7 @@ impl Shard {
     ) -> Result<R, NotAsked> {
         let addr = addr.parse().map_err(|_| NotAsked::NotSent)?;
         let shard = u32::try_from(self.inner.number).map_err(|_| NotAsked::NotSent)?;
-        self.inner.host.links.ask(addr, shard, procedure, message, PROPOSE_MS_MAX).await
+        self.inner.host.links.ask(addr, To::shard(shard), procedure, message, PROPOSE_MS_MAX).await
     }
 
     /// Waits until the log is applied here up to a place. The caller bounds the time.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::liveness::Facts;
+use crate::raft::NodeId;
 
 impl Shard {
     /// Opens the replica. It answers others from now on, but its clock stands still unless it is shard 0's.
@@ -16,7 +17,7 @@ impl Shard {
         let machine = Arc::new(MachineState::new(store));
         let shard = u32::try_from(number).map_err(|_| StartError::Config("number of shards"))?;
         let raft = Raft::new(
-            host.config.id,
+            host.id,
             Arc::new(engine_config(&host.config, number)?),
             Network { links: Arc::clone(&host.links), shard },
             log.clone(),
@@ -36,21 +37,6 @@ impl Shard {
             proposals: Semaphore::new(PROPOSALS_MAX),
         };
         Ok(Self { inner: Arc::new(inner), node: None })
-    }
-
-    /// Begins the life of the members if they are new.
-    pub(crate) async fn initialize(&self) -> Result<(), StartError> {
-        let Inner { raft, host, .. } = &*self.inner;
-        let failed = |error: &dyn fmt::Display| StartError::Raft(error.to_string());
-        if !raft.is_initialized().await.map_err(|error| failed(&error))? {
-            let members = host.config.members.iter().map(|(id, addr)| (*id, BasicNode::new(addr)));
-            let begun = raft.initialize(members.collect::<std::collections::BTreeMap<_, _>>()).await;
-            // Another member may have been faster: then this one has its vote or entries already.
-            if let Err(error @ RaftError::Fatal(_)) = begun {
-                return Err(failed(&error));
-            }
-        }
-        Ok(())
     }
 
     /// Waits for what was acknowledged if this is the only replica.
@@ -108,7 +94,7 @@ impl Shard {
         let leads = server.state == ServerState::Leader;
         let mut facts = Facts {
             term: server.vote.leader_id.term,
-            leader: server.current_leader,
+            leader: server.current_leader.map(number_of),
             leads,
             active_ms: self.inner.active_ms.load(Ordering::Acquire),
             ..Facts::default()
@@ -126,33 +112,42 @@ impl Shard {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let applied = metrics.last_applied.map(|id| id.index());
-        let has_all = self.caught_up_of(&metrics);
+        let has_all: Vec<u64> = self.caught_up_of(&metrics).map(number_of).collect();
         metrics.last_log_index == applied
             && alive.iter().all(|id| *id == self.inner.host.config.id || has_all.contains(id))
     }
 
-    /// Other nodes that have all entries of this leader.
+    /// Other nodes that vote and have all entries of this leader.
     pub(crate) fn caught_up(&self) -> Vec<u64> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
-        self.caught_up_of(&metrics)
+        let voters: Vec<NodeId> = metrics.membership_config.voter_ids().collect();
+        self.caught_up_of(&metrics).filter(|id| voters.contains(id)).map(number_of).collect()
     }
 
-    fn caught_up_of(&self, metrics: &openraft::RaftMetrics<Types>) -> Vec<u64> {
-        let Some(replication) = &metrics.replication else { return Vec::new() };
-        let has_all =
-            |matched: &Option<crate::raft::LogId>| matched.map(|id| id.index()) == metrics.last_log_index;
-        let others = replication.iter().filter(|(id, _)| **id != self.inner.host.config.id);
-        others.filter(|(_, matched)| has_all(matched)).map(|(id, _)| *id).collect()
+    /// Other nodes that have all entries of this leader, whether they vote or not.
+    fn caught_up_of(&self, metrics: &openraft::RaftMetrics<Types>) -> impl Iterator<Item = NodeId> {
+        let last = metrics.last_log_index;
+        let has_all = move |matched: &Option<crate::raft::LogId>| matched.map(|id| id.index()) == last;
+        let (others, me) = (metrics.replication.iter().flatten(), self.inner.host.id);
+        others.filter(move |(id, matched)| **id != me && has_all(matched)).map(|(id, _)| *id)
     }
 
-    /// Whether a member has answered this leader's heartbeats not long ago.
-    fn answers(&self, id: u64) -> bool {
+    /// The voter with this number that has all entries of this leader.
+    fn caught_up_voter(&self, number: u64) -> Option<NodeId> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let voters: Vec<NodeId> = metrics.membership_config.voter_ids().collect();
+        self.caught_up_of(&metrics).find(|id| number_of(*id) == number && voters.contains(id))
+    }
+
+    /// Whether a node has answered this leader's heartbeats not long ago.
+    fn answers(&self, number: u64) -> bool {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let lease = Duration::from_millis(self.inner.host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);
-        let acked = metrics.heartbeat.as_ref().and_then(|acked| acked.get(&id).copied().flatten());
-        acked.is_some_and(|acked| acked.elapsed() < lease)
+        let mut acked = metrics.heartbeat.iter().flatten().filter(|(id, _)| number_of(**id) == number);
+        acked.any(|(_, acked)| acked.is_some_and(|acked| acked.elapsed() < lease))
     }
 
     /// Whether its engine leads, whether a majority is there or not.
@@ -214,6 +209,7 @@ impl Shard {
     pub(crate) async fn transfer(&self, to: u64) {
         self.wake().await;
         self.note_activity();
+        let Some(to) = self.caught_up_voter(to) else { return };
         if let Err(error) = self.inner.raft.trigger().transfer_leader(to).await {
             tracing::warn!(shard = self.inner.number, %error, "leadership is not handed over");
         }
@@ -239,7 +235,7 @@ impl Shard {
         };
         self.transfer(to).await;
         let mut watched = raft.server_metrics();
-        let me = host.config.id;
+        let me = host.id;
         let gone = watched.wait_until(|server| server.current_leader.is_some_and(|leader| leader != me));
         tokio::select! {
             _ = gone => {}

@@ -8,6 +8,7 @@ use openraft::async_runtime::{Instant as _, WatchReceiver};
 use super::Shard;
 use crate::limits::ELECTION_HEARTBEATS_MAX;
 use crate::raft::callers::Caller;
+use crate::raft::identity::number_of;
 
 impl Shard {
     /// Whether this replica leads, as far as it knows: a majority has answered it not long ago.
@@ -30,7 +31,7 @@ impl Shard {
     /// The leader's number and address, if known.
     #[must_use]
     pub fn leader(&self) -> Option<(u64, String)> {
-        let leader = self.inner.raft.metrics().borrow_watched().current_leader?;
+        let leader = number_of(self.inner.raft.metrics().borrow_watched().current_leader?);
         Some((leader, self.address_of(leader)))
     }
 

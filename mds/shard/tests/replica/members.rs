@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::scene::{create, env_with, format, has, runtime};
 use env::Clock;
 use env::memory::net::MemoryNet;
-use env::memory::{Crash, MemoryDisk};
+use env::memory::{Crash, MemoryDisk, SeededEntropy};
 use env::os::OsClock;
 use mds_namespace::store::mem::MemStore;
 use mds_shard::command::{Command, Outcome};
-use mds_shard::{Caller, NodeConfig, ProposeError, Shard};
+use mds_shard::{Caller, NodeConfig, ProposeError, Readmission, Shard};
 use tokio::runtime::Runtime;
 
 const MEMBERS: u64 = 3;
@@ -30,21 +30,20 @@ struct Cluster {
     /// Who led last.
     leader: usize,
     heartbeat_ms: u64,
+    /// How often a member was started: each time it has other luck.
+    starts: u64,
 }
 
 impl Cluster {
     fn new() -> Self {
-        Self::with_stranger(None)
+        Self::with(100)
     }
 
-    fn with_stranger(stranger: Option<usize>) -> Self {
-        Self::with(stranger, 100)
-    }
-
-    fn with(stranger: Option<usize>, heartbeat_ms: u64) -> Self {
+    fn with(heartbeat_ms: u64) -> Self {
         let node = |_| Node { disk: MemoryDisk::new(), store: Arc::new(MemStore::new()), running: None };
         let nodes = (0..MEMBERS).map(node).collect();
-        let mut cluster = Self { stranger, net: Arc::new(MemoryNet::new()), nodes, leader: 0, heartbeat_ms };
+        let net = Arc::new(MemoryNet::new());
+        let mut cluster = Self { stranger: None, net, nodes, leader: 0, heartbeat_ms, starts: 0 };
         (0..cluster.nodes.len()).for_each(|at| cluster.start(at));
         cluster
     }
@@ -60,7 +59,9 @@ impl Cluster {
         };
         let node = &mut self.nodes[at];
         let runtime = runtime();
-        let env = env_with(Arc::new(node.disk.clone()), self.net.clone());
+        let mut env = env_with(Arc::new(node.disk.clone()), self.net.clone());
+        self.starts += 1;
+        env.entropy = Arc::new(SeededEntropy::new(self.starts));
         let store = node.store.clone();
         let shard = runtime.block_on(Shard::start_on(env, vec![store], Path::new("/shard"), config)).unwrap();
         node.running = Some((runtime, shard));
@@ -74,6 +75,27 @@ impl Cluster {
         runtime.shutdown_timeout(Duration::from_secs(10));
         drop(shard);
         node.store.crash();
+    }
+
+    /// A node's disk goes, and another one takes its place.
+    fn lose_disk(&mut self, at: usize) {
+        self.kill(at);
+        let node = &mut self.nodes[at];
+        (node.disk, node.store) = (MemoryDisk::new(), Arc::new(MemStore::new()));
+    }
+
+    /// Asks whoever leads to take a node in again, until all is done.
+    fn readmit(&mut self, at: usize) {
+        for _ in 0..1_000 {
+            self.propose(&format());
+            let (runtime, shard) = self.nodes[self.leader].running.as_ref().unwrap();
+            let readmitted = runtime.block_on(shard.node().unwrap().readmit(at as u64 + 1));
+            if readmitted == Ok(Readmission { shards: 1, done: 1 }) {
+                return;
+            }
+            runtime.block_on(async { OsClock::new().sleep_ms(10).await });
+        }
+        panic!("member {at} was not taken in again");
     }
 
     /// Proposes to whoever leads.
@@ -124,6 +146,11 @@ impl Cluster {
         }
         panic!("member {at} did not catch up");
     }
+}
+
+/// Lets time pass.
+fn pass(ms: u64) {
+    runtime().block_on(async { OsClock::new().sleep_ms(ms).await });
 }
 
 fn names(round: &str, count: usize) -> Vec<String> {
@@ -206,21 +233,105 @@ fn lone_member_acknowledges_nothing() {
     assert!(!has(shard, "late"));
 }
 
+/// A cluster begins when all its members are there, and not before.
+#[test]
+fn a_new_cluster_waits_for_all() {
+    let node = |_| Node { disk: MemoryDisk::new(), store: Arc::new(MemStore::new()), running: None };
+    let nodes = (0..MEMBERS).map(node).collect();
+    let net = Arc::new(MemoryNet::new());
+    let mut cluster = Cluster { stranger: None, net, nodes, leader: 0, heartbeat_ms: 20, starts: 0 };
+    cluster.start(0);
+    cluster.start(1);
+    pass(500);
+    assert!(!cluster.shard(0).node().unwrap().status().takes_part);
+    assert!((0..2).all(|at| cluster.shard(at).leader().is_none()));
+    cluster.start(2);
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    assert!(cluster.shard(cluster.leader).node().unwrap().status().takes_part);
+}
+
+/// What was acknowledged is on two of three. The one of them that loses its disk must not make a majority with the third, which never
+/// heard of it.
+#[test]
+fn who_lost_its_disk_has_no_vote_until_it_is_taken_in() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let keeper = cluster.leader;
+    let (late, lost) = ((keeper + 1) % 3, (keeper + 2) % 3);
+    cluster.kill(late);
+    let acknowledged = names("acknowledged", 20);
+    cluster.create(&acknowledged);
+    cluster.lose_disk(lost);
+    cluster.kill(keeper);
+    cluster.start(late);
+    cluster.start(lost);
+    pass(2_500);
+    for at in [late, lost] {
+        assert!(!cluster.shard(at).is_leader(), "member {at} leads without what was acknowledged");
+    }
+    assert!(!cluster.shard(lost).node().unwrap().status().takes_part);
+    cluster.start(keeper);
+    cluster.create(&names("after", 5));
+    cluster.readmit(lost);
+    // It counts from now on: with the third one gone it makes a majority.
+    cluster.catch_up(lost);
+    let gone = if cluster.leader == keeper { late } else { keeper };
+    cluster.kill(gone);
+    cluster.create(&names("with it", 5));
+    assert!(acknowledged.iter().all(|name| has(cluster.shard(lost), name)));
+    assert!(cluster.shard(lost).node().unwrap().status().takes_part);
+    cluster.start(gone);
+}
+
+/// Each of them in turn, the leader too, and one twice before it is done.
+#[test]
+fn all_lose_their_disks_one_after_another() {
+    let mut cluster = Cluster::new();
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let mut all = Vec::new();
+    for round in 0..4 {
+        let more = names(&format!("round-{round}"), 30);
+        cluster.create(&more);
+        all.extend(more);
+        let lost = if round == 3 { cluster.leader } else { round };
+        cluster.lose_disk(lost);
+        cluster.start(lost);
+        if round == 1 {
+            cluster.propose(&format());
+            let (runtime, shard) = cluster.nodes[cluster.leader].running.as_ref().unwrap();
+            drop(runtime.block_on(shard.node().unwrap().readmit(lost as u64 + 1)));
+            cluster.lose_disk(lost);
+            cluster.start(lost);
+        }
+        cluster.readmit(lost);
+        cluster.catch_up(lost);
+        assert!(all.iter().all(|name| has(cluster.shard(lost), name)), "round {round}");
+    }
+}
+
 /// Who does not hold the cluster key gets no entry, and gives no vote.
 #[test]
 fn stranger_is_kept_out() {
-    let mut cluster = Cluster::with_stranger(Some(2));
+    let mut cluster = Cluster::new();
     assert_eq!(cluster.propose(&format()), Outcome::Done);
-    cluster.create(&names("file", 20));
-    assert_eq!(cluster.shard(2).status().applied_index, 0);
-    assert!(cluster.shard(2).leader().is_none());
+    cluster.kill(2);
+    cluster.stranger = Some(2);
+    cluster.start(2);
+    let first = names("file", 20);
+    cluster.create(&first);
+    assert!(first.iter().all(|name| has(cluster.shard(cluster.leader), name)));
+    assert!(cluster.shard(2).status().applied_index < cluster.shard(cluster.leader).status().applied_index);
+    let leader = cluster.leader;
+    cluster.kill(leader);
+    pass(1_500);
+    assert!(!cluster.shard(1 - leader).is_leader(), "a stranger's vote counts");
 }
 
 /// A leader whose process is gone is followed at once: members that are refused at its address do not wait for its lease.
 #[test]
 fn dead_leader_is_followed_before_its_lease_is_over() {
     // A lease of 8 s, and elections 4 s after it at the earliest.
-    let mut cluster = Cluster::with(None, 1_000);
+    let mut cluster = Cluster::with(1_000);
     assert_eq!(cluster.propose(&format()), Outcome::Done);
     let dead = cluster.leader;
     cluster.kill(dead);
@@ -235,7 +346,7 @@ fn dead_leader_is_followed_before_its_lease_is_over() {
 /// A leader that stops has another one lead first, without a lease running out.
 #[test]
 fn leader_hands_over() {
-    let mut cluster = Cluster::with(None, 1_000);
+    let mut cluster = Cluster::with(1_000);
     assert_eq!(cluster.propose(&format()), Outcome::Done);
     let first = cluster.leader;
     let (runtime, shard) = cluster.nodes[first].running.as_ref().unwrap();

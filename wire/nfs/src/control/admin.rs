@@ -1,4 +1,4 @@
-//! DS_REMOVE, DS_DRAIN, VERIFY and REBALANCE: what administrators ask of the leading metadata server.
+//! DS_REMOVE, DS_DRAIN, VERIFY, REBALANCE and MDS_READMIT: what administrators ask of the leading metadata server.
 //!
 //! Spec: docs/protocol/admin.md.
 
@@ -307,6 +307,41 @@ impl Encode for Rebalanced {
         w.bool(self.done);
         w.string(&self.words);
         put_list(w, &self.routes);
+    }
+}
+
+/// Arguments of MDS_READMIT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readmit {
+    /// Which metadata server.
+    pub number: u64,
+}
+
+xdr_struct! { Readmit { number } }
+
+/// Body of MDS_READMIT's reply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readmitted {
+    /// For a person: why it is not taken in. Empty if it is.
+    pub words: String,
+    /// Shards of the cluster.
+    pub shards: u64,
+    /// Those that have the metadata server as it is now; no more than `shards`.
+    pub done: u64,
+}
+
+impl Decode for Readmitted {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        let read = Self { words: words(r)?, shards: r.u64()?, done: r.u64()? };
+        if read.done <= read.shards { Ok(read) } else { Err(XdrError::Invalid { field: "done" }) }
+    }
+}
+
+impl Encode for Readmitted {
+    fn encode(&self, w: &mut Writer) {
+        w.string(&self.words);
+        w.u64(self.shards);
+        w.u64(self.done);
     }
 }
 

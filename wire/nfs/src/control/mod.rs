@@ -100,6 +100,8 @@ pub enum Procedure {
     Verify = 30,
     /// An administrator has data moved until each data server has its share.
     Rebalance = 31,
+    /// An administrator has a metadata server taken in again that lost its disk.
+    MdsReadmit = 32,
 }
 
 impl Procedure {
@@ -139,6 +141,7 @@ impl Procedure {
             29 => Self::DsDrain,
             30 => Self::Verify,
             31 => Self::Rebalance,
+            32 => Self::MdsReadmit,
             _ => return None,
         })
     }

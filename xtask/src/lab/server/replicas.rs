@@ -23,6 +23,8 @@ const METRICS_PORT: u16 = 9049;
 const CONFIG: &str = include_str!("../../../../conformance/lab/shoal.toml");
 /// A leader is there by then, whatever has just died.
 const LEADER_SECONDS_MAX: u64 = 30;
+/// By then all shards have a metadata server again that lost its disk.
+const READMIT_SECONDS_MAX: u64 = 120;
 
 /// The six processes.
 #[derive(Debug)]
@@ -79,6 +81,52 @@ impl Replicas {
         self.wait_for_metadata(number)
     }
 
+    /// Takes away what a metadata server that was killed had on its disk.
+    pub(crate) fn wipe_metadata(&self, number: usize) -> Result<()> {
+        let folder = self.metadata_folder(number);
+        std::fs::remove_dir_all(&folder).with_context(|| format!("{}", folder.display()))
+    }
+
+    /// Starts a metadata server whose disk was wiped, and has it taken in again; returns when all shards have it and it takes part.
+    pub(crate) fn readmit_metadata(&mut self, number: usize) -> Result<()> {
+        self.spawn_metadata(number)?;
+        self.readmit(number).with_context(|| {
+            let log = self.metadata_log(number);
+            let said = process::tail(&log, 20);
+            format!("metadata server {number} is not taken in again; {} ends with\n{said}\n", log.display())
+        })?;
+        // Its counters' port is bound when it knows a leader: not before it was taken in.
+        self.wait_for_metadata(number)
+    }
+
+    /// Asks until it is done.
+    fn readmit(&mut self, number: usize) -> Result<()> {
+        let (began, limit) = (Instant::now(), Duration::from_secs(READMIT_SECONDS_MAX));
+        loop {
+            let left = limit.saturating_sub(began.elapsed());
+            let asked = self.administer(&["mds", "readmit", &number.to_string()], left);
+            let Err(refused) = asked else { return Ok(()) };
+            let child = self.metadata[number - 1].as_mut().context("it was not started")?;
+            if let Some(status) = child.try_wait()? {
+                bail!("it ended: {status}");
+            }
+            // It is refused as long as the others do not reach it: it has only just been started.
+            if limit <= began.elapsed() {
+                return Err(refused.context(format!("not after {READMIT_SECONDS_MAX} s")));
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Runs `shoal admin` against all metadata servers, for so long at most; what it printed.
+    fn administer(&self, arguments: &[&str], limit: Duration) -> Result<String> {
+        let mut command = Command::new("timeout");
+        command.args(["-s", "KILL", &limit.as_secs().max(1).to_string()]).arg(&self.setup.shoal);
+        command.args(["admin", "--control", &controls()]);
+        command.arg("--cluster-key").arg(self.setup.data.join("key")).args(arguments);
+        process::output(&mut command)
+    }
+
     fn spawn_metadata(&mut self, number: usize) -> Result<()> {
         let log = self.metadata_log(number);
         let child = process::start_logged(&mut self.metadata_server(number), &log)?;
@@ -99,7 +147,7 @@ impl Replicas {
             each.collect::<Vec<_>>().join(",")
         };
         let mut command = self.nodes[number - 1].command(&self.setup.shoal);
-        command.arg("mds").arg("--dir").arg(self.setup.data.join(format!("mds{number}")));
+        command.arg("mds").arg("--dir").arg(self.metadata_folder(number));
         command.arg("--config").arg(self.setup.folder.join("shoal.toml"));
         command.arg("--cluster-key").arg(self.setup.data.join("key"));
         command.args(["--listen", "0.0.0.0:2049", "--control", &format!("{own}:2050")]);
@@ -110,12 +158,11 @@ impl Replicas {
 
     fn data_server(&self, number: usize) -> Command {
         let own = DATA[number - 1];
-        let metadata = METADATA.map(|address| format!("{address}:2050")).join(",");
         let mut command = self.nodes[NODES + number - 1].command(&self.setup.shoal);
         command.arg("ds").arg("--dir").arg(self.setup.data.join(format!("ds{number}")));
         command.arg("--cluster-key").arg(self.setup.data.join("key"));
         command.args(["--listen", &format!("{own}:3049"), "--control", &format!("{own}:3149")]);
-        command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--mds", &metadata]);
+        command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--mds", &controls()]);
         command.args(["--host", &format!("d{number}")]);
         command
     }
@@ -216,6 +263,10 @@ impl Replicas {
         &DATA
     }
 
+    fn metadata_folder(&self, number: usize) -> PathBuf {
+        self.setup.data.join(format!("mds{number}"))
+    }
+
     /// What a metadata server says.
     pub(crate) fn metadata_log(&self, number: usize) -> PathBuf {
         self.setup.folder.join(format!("mds{number}.log"))
@@ -233,6 +284,11 @@ impl Drop for Replicas {
         std::thread::sleep(Duration::from_millis(100));
         self.nodes.iter().for_each(Node::remove);
     }
+}
+
+/// Where data servers and administrators find metadata servers.
+fn controls() -> String {
+    METADATA.map(|address| format!("{address}:2050")).join(",")
 }
 
 fn wait(what: &str, mut there: impl FnMut() -> bool) -> Result<()> {

@@ -1,8 +1,10 @@
 //! What administrators ask, and who may.
 //!
-//! Spec: docs/protocol/admin.md §1, §2, §5.
+//! Spec: docs/protocol/admin.md §1, §2, §5, §7.
 
-use wire_nfs::control::admin::{DrainServer, ExtentState, HolderState, RemoveServer, Verify};
+use wire_nfs::control::admin::{
+    DrainServer, ExtentState, HolderState, Readmit, Readmitted, RemoveServer, Verify,
+};
 use wire_nfs::control::images::ImageWord;
 use wire_nfs::control::{Procedure, Refusal};
 
@@ -17,6 +19,7 @@ async fn data_servers_are_no_administrators() {
     assert_eq!(fleet.ask_as_data_server(2, Procedure::DsRemove, &RemoveServer { server: 1 }).await, refused);
     let verify = Verify { path: b"/file".to_vec(), from: 0 };
     assert_eq!(fleet.ask_as_data_server(2, Procedure::Verify, &verify).await, refused);
+    assert_eq!(fleet.ask_as_data_server(2, Procedure::MdsReadmit, &Readmit { number: 1 }).await, refused);
     assert!(fleet.listed().iter().all(|line| !line.draining));
 }
 
@@ -65,6 +68,17 @@ async fn the_last_one_that_stays_is_not_drained() {
     assert!(!ruling.done && ruling.words.contains("no other data server"), "{}", ruling.words);
     assert!(!admin.drain(7, true).await.unwrap().done);
     assert_eq!(fleet.listed().iter().map(|line| line.draining).collect::<Vec<_>>(), [true, false]);
+}
+
+#[tokio::test]
+async fn who_leads_has_nothing_to_be_taken_in_again_for_and_strangers_are_refused() {
+    let fleet = Fleet::start(1, |_| {}).await;
+    let admin = fleet.admin();
+    let own = admin.readmit(1).await.unwrap();
+    assert_eq!(own, Readmitted { words: String::new(), shards: 1, done: 1 });
+    let stranger = admin.readmit(2).await.unwrap();
+    assert_eq!(stranger.words, "no metadata server has the number 2");
+    assert_eq!(stranger, Readmitted { words: stranger.words.clone(), ..Readmitted::default() });
 }
 
 /// A file of two extents: one hot, one at rest in a group.

@@ -72,10 +72,36 @@ fn rebalancing_has_its_golden_bytes() {
 }
 
 #[test]
+fn readmitting_has_its_golden_bytes() {
+    check(&Readmit { number: 2 }, "0000000000000002");
+    check(
+        &Readmitted { words: String::new(), shards: 0x40, done: 3 },
+        "00000000 0000000000000040 0000000000000003",
+    );
+    let refused = Readmitted { words: "no".to_owned(), ..Readmitted::default() };
+    check(&refused, "00000002 6e6f0000 0000000000000000 0000000000000000");
+}
+
+#[test]
+fn a_metadata_server_is_not_in_more_shards_than_there_are() {
+    let of = |shards, done| Readmitted { shards, done, ..Readmitted::default() };
+    for (shards, done) in [(0, 0), (1, 1), (u64::MAX, u64::MAX)] {
+        assert_eq!(decode_args(encoded(&of(shards, done))), Ok(of(shards, done)));
+    }
+    for (shards, done) in [(0, 1), (64, 65), (1, u64::MAX)] {
+        let wrong = Err(XdrError::Invalid { field: "done" });
+        assert_eq!(decode_args::<Readmitted>(encoded(&of(shards, done))), wrong);
+    }
+}
+
+#[test]
 fn what_is_too_long_or_unknown_is_refused() {
     let long = |bytes| Ruling { done: true, words: "x".repeat(bytes) };
     assert!(decode_args::<Ruling>(encoded(&long(limits::WORDS_BYTES_MAX))).is_ok());
     assert!(decode_args::<Ruling>(encoded(&long(limits::WORDS_BYTES_MAX + 1))).is_err());
+    let long = |bytes| Readmitted { words: "x".repeat(bytes), ..Readmitted::default() };
+    assert!(decode_args::<Readmitted>(encoded(&long(limits::WORDS_BYTES_MAX))).is_ok());
+    assert!(decode_args::<Readmitted>(encoded(&long(limits::WORDS_BYTES_MAX + 1))).is_err());
     let path = |bytes| Verify { path: vec![b'/'; bytes], from: 0 };
     assert!(decode_args::<Verify>(encoded(&path(limits::PATH_BYTES_MAX))).is_ok());
     assert!(decode_args::<Verify>(encoded(&path(limits::PATH_BYTES_MAX + 1))).is_err());

@@ -1,0 +1,40 @@
+//! MDS_READMIT: a metadata server that lost its disk, and was started again with an empty directory, is taken in again.
+//!
+//! The node does it, and goes on with it by itself (`mds_shard`). Here is only what an administrator is told.
+//!
+//! Spec: docs/protocol/admin.md §7.
+
+use mds_shard::{Readmission, ReadmitError};
+use wire_nfs::control::Refusal;
+use wire_nfs::control::admin::Readmitted;
+
+use crate::server::Server;
+
+/// Begins it, or says how far it is if it has begun.
+pub(super) async fn run(server: &Server, number: u64) -> Result<Readmitted, Refusal> {
+    // Shards that were not started as one node have no others to take in.
+    let Some(node) = server.shards.node() else { return Err(Refusal::Busy) };
+    match node.readmit(number).await {
+        Ok(Readmission { shards, done }) => {
+            if done == shards {
+                tracing::info!(
+                    number,
+                    shards,
+                    "all shards have a metadata server that was to be taken in again"
+                );
+            }
+            Ok(Readmitted { words: String::new(), shards, done })
+        }
+        Err(ReadmitError::NotLeader) => Err(server.not_leader(server.shards.leader())),
+        Err(ReadmitError::Unavailable) => Err(Refusal::Busy),
+        Err(ReadmitError::Unknown(number)) => Ok(no(format!("no metadata server has the number {number}"))),
+        Err(ReadmitError::Unreachable(number)) => Ok(no(format!(
+            "metadata server {number} does not answer: start it under its number, with an empty directory if its own is gone, \
+             and ask again"
+        ))),
+    }
+}
+
+fn no(words: String) -> Readmitted {
+    Readmitted { words, ..Readmitted::default() }
+}

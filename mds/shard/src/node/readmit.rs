@@ -1,0 +1,123 @@
+//! A node that lost its disk is taken in again, under its new name.
+//!
+//! Shard 0 is told first that the node is there; then each shard's leader brings its own shard in line, and shard 0 comes last: whoever
+//! leads it must have all others.
+//!
+//! Spec: docs/protocol/raft.md §Taking a node in again.
+
+use std::sync::Weak;
+
+use futures_util::{StreamExt, stream};
+use tokio::sync::watch;
+
+use super::{Inner, Node, bootstrap};
+use crate::limits::{RECONCILE_MS, RECONCILE_POLL_MS, STORES_AT_ONCE};
+use crate::raft::NodeId;
+use crate::shard::Shard;
+
+/// How far a node has come that is taken in again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readmission {
+    /// Shards of the cluster.
+    pub shards: u64,
+    /// Those that have the node as it is now.
+    pub done: u64,
+}
+
+/// Why a node is not taken in again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadmitError {
+    /// It is none of the cluster's.
+    #[error("no metadata server has the number {0}")]
+    Unknown(u64),
+    /// It must run to be taken in.
+    #[error("metadata server {0} does not answer")]
+    Unreachable(u64),
+    /// Another node must be asked.
+    #[error("not the leader")]
+    NotLeader,
+    /// Nothing can be changed without a majority.
+    #[error("no majority of the metadata servers answers")]
+    Unavailable,
+}
+
+impl Node {
+    /// Takes a node in again that lost its disk and was started with an empty directory. Begins it, or says how far it is if it has begun.
+    /// For a node that has everything it changes nothing.
+    ///
+    /// # Errors
+    /// See [`ReadmitError`].
+    pub async fn readmit(&self, number: u64) -> Result<Readmission, ReadmitError> {
+        let Inner { host, shards, .. } = &*self.inner;
+        let member = host.config.members.iter().find(|(member, _)| *member == number);
+        let (_, addr) = member.ok_or(ReadmitError::Unknown(number))?;
+        if !shards[0].is_leader() {
+            return Err(ReadmitError::NotLeader);
+        }
+        if number == host.config.id {
+            return Ok(self.readmission(host.id));
+        }
+        let identity = bootstrap::identify(host, number, addr).await;
+        let id = identity.ok_or(ReadmitError::Unreachable(number))?.id;
+        let members = shards[0].members();
+        if !members.has(id) {
+            tracing::info!(number, "a metadata server without its disk is taken in again");
+            let learned = shards[0].change_members(members.learn(id)).await;
+            learned.map_err(|_| ReadmitError::Unavailable)?;
+        }
+        Ok(self.readmission(id))
+    }
+
+    fn readmission(&self, id: NodeId) -> Readmission {
+        let shards = &self.inner.shards;
+        let done = shards.iter().filter(|shard| shard.members().has_voter(id)).count();
+        Readmission { shards: shards.len() as u64, done: done as u64 }
+    }
+}
+
+/// Brings the shards that are led here in line with shard 0. Runs until the node stops or is dropped.
+pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let Some(inner) = node.upgrade() else { return };
+        let is_done = bring_in_line(&inner).await;
+        let sleep = inner.host.env.clock.sleep_ms(if is_done { RECONCILE_MS } else { RECONCILE_POLL_MS });
+        drop(inner);
+        tokio::select! {
+            () = sleep => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}
+
+/// One step for each shard led here that is not as it should be. True if none is.
+async fn bring_in_line(inner: &Inner) -> bool {
+    let Some((first, others)) = inner.shards.split_first() else { return true };
+    let wanted = first.members().wanted();
+    let led = |shard: &&Shard| shard.leads_engine() && shard.members().next(&wanted).is_some();
+    let due: Vec<Shard> = others.iter().filter(led).cloned().collect();
+    let is_first_due = first.leads_engine() && first.members().next(&wanted).is_some();
+    if due.is_empty() && !is_first_due {
+        return true;
+    }
+    // What is known here of shard 0 may be old.
+    if first.pass_anywhere().await.is_err() {
+        return false;
+    }
+    let wanted = first.members().wanted();
+    let steps = stream::iter(due).map(|shard| {
+        let wanted = &wanted;
+        async move { step(&shard, wanted).await }
+    });
+    steps.buffer_unordered(STORES_AT_ONCE).collect::<()>().await;
+    if is_first_due && others.iter().all(|shard| shard.members().next(&wanted).is_none()) {
+        step(first, &wanted).await;
+    }
+    false
+}
+
+async fn step(shard: &Shard, wanted: &std::collections::BTreeMap<u64, NodeId>) {
+    let Some(change) = shard.members().next(wanted) else { return };
+    if let Err(error) = shard.change_members(change).await {
+        tracing::debug!(shard = shard.number(), %error, "its members were not changed; later again");
+    }
+}

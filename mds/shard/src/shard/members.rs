@@ -1,0 +1,99 @@
+//! Who is in a shard: begun with all nodes, and changed by its leader.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use openraft::ChangeMembers;
+
+use super::*;
+use crate::limits::LEARNER_LAG_MAX;
+use crate::raft::NodeId;
+use crate::raft::identity::number_of;
+use crate::roster::{Change, Members};
+
+impl Shard {
+    /// Whether it has been begun, as far as is known here.
+    pub(crate) async fn has_begun(&self) -> Result<bool, StartError> {
+        let begun = self.inner.raft.is_initialized().await;
+        begun.map_err(|error| StartError::Raft(error.to_string()))
+    }
+
+    /// Begins it with these nodes, unless it has been.
+    ///
+    /// INVARIANT: one node does this for a shard, and only once all others have said that they know nothing of it.
+    pub(crate) async fn initialize(&self, nodes: &[NodeId]) -> Result<(), StartError> {
+        let nodes: BTreeMap<NodeId, BasicNode> = nodes.iter().map(|id| (*id, self.node_at(*id))).collect();
+        match self.inner.raft.initialize(nodes).await {
+            Err(error @ RaftError::Fatal(_)) => Err(StartError::Raft(error.to_string())),
+            // It was begun before this node was started again.
+            Ok(()) | Err(RaftError::APIError(_)) => Ok(()),
+        }
+    }
+
+    fn node_at(&self, id: NodeId) -> BasicNode {
+        BasicNode::new(self.address_of(number_of(id)))
+    }
+
+    /// Who is in it, as far as is known here.
+    pub(crate) fn members(&self) -> Members {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let voters = membership.get_joint_config().iter().filter(|voters| !voters.is_empty());
+        Members { voters: voters.cloned().collect(), learners: membership.learner_ids().collect() }
+    }
+
+    /// Whether this node is in it.
+    pub(crate) fn has_this_node(&self) -> bool {
+        self.members().has(self.inner.host.id)
+    }
+
+    /// Whether all these nodes have nearly all entries of this leader.
+    fn follow_closely(&self, nodes: &BTreeSet<NodeId>) -> bool {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (Some(replication), last) = (&metrics.replication, metrics.last_log_index.unwrap_or(0)) else {
+            return false;
+        };
+        nodes.iter().filter(|id| **id != self.inner.host.id).all(|id| {
+            let matched = replication.get(id).copied().flatten();
+            matched.is_some_and(|matched| last <= matched.index() + LEARNER_LAG_MAX)
+        })
+    }
+
+    /// Makes a change, if it is time for it: who is to vote must follow closely. A leader's alone.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]; nothing, half or all of it was done.
+    pub(crate) async fn change_members(&self, change: Change) -> Result<(), ProposeError> {
+        self.note_activity();
+        self.wake().await;
+        let (changes, retain) = match change {
+            Change::Learn { node, instead_of } => {
+                let learner = ChangeMembers::AddNodes(BTreeMap::from([(node, self.node_at(node))]));
+                (ChangeMembers::Batch(vec![ChangeMembers::RemoveNodes(instead_of), learner]), true)
+            }
+            Change::Vote(voters) => {
+                let new = voters.intersection(&self.members().learners).copied().collect();
+                if !self.follow_closely(&new) {
+                    return Ok(());
+                }
+                (ChangeMembers::ReplaceAllVoters(voters), false)
+            }
+        };
+        let changed = async {
+            match self.inner.raft.change_membership(changes, retain).await {
+                Ok(_) => Ok(()),
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+                    Err(ProposeError::NotLeader { leader: None })
+                }
+                Err(RaftError::APIError(_)) => Err(ProposeError::Unavailable),
+                Err(error @ RaftError::Fatal(_)) => Err(ProposeError::Stopped(error.to_string())),
+            }
+        };
+        tokio::select! {
+            biased;
+            changed = changed => changed,
+            () = self.inner.host.env.clock.sleep_ms(PROPOSE_MS_MAX) => Err(ProposeError::Timeout),
+        }
+    }
+}
