@@ -94,8 +94,10 @@ fn status(status: &Status) -> Table {
 }
 
 fn shards(shards: &ShardsStatus) -> String {
-    let ShardsStatus { all, led, hibernating, leaderless, log_flushes, .. } = shards;
-    let mut text = format!("{all}, {led} led here ({hibernating} hibernate), {log_flushes} log flushes");
+    let ShardsStatus { all, led, voted, hibernating, leaderless, log_flushes, .. } = shards;
+    let mut text = format!(
+        "{all}, {voted} voted in here, {led} led ({hibernating} hibernate), {log_flushes} log flushes"
+    );
     if *leaderless != 0 {
         text += &format!(", {leaderless} WITHOUT A LEADER");
     }

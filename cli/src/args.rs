@@ -113,9 +113,13 @@ pub(crate) struct Mds {
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) id: u64,
     /// Where all replicas, this one included, talk to each other, as `1=IP:PORT,2=IP:PORT,3=IP:PORT`: a port of its own,
-    /// the same list on each. Fixed when the first starts. Without it this is the only one.
+    /// the same list on each. Fixed when the first starts. Without it this is the only one. With --join: this replica's alone.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) members: Vec<(u64, SocketAddr)>,
+    /// Joins a cluster of several replicas that runs: where some of them talk to each other, as in their --members. Shards move to this one
+    /// by themselves. To be kept for later starts.
+    #[arg(long, value_name = "IP:PORT,..", value_delimiter = ',', requires = "members")]
+    pub(crate) join: Vec<SocketAddr>,
     /// Control addresses of all replicas, as `1=IP:PORT,2=IP:PORT,3=IP:PORT`: data servers and `shoal admin` that ask one which does
     /// not lead are told where to go. Without it they try the others in turn.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]

@@ -43,6 +43,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
         cluster_key: key::load_or_make(&mds.cluster_key, &OsEntropy)?,
         node: mds.id,
         members: mds.members.iter().map(|(id, address)| (*id, address.to_string())).collect(),
+        join: mds.join.iter().map(ToString::to_string).collect(),
         controls: mds.controls.iter().map(|(id, address)| (*id, address.to_string())).collect(),
         service: service.clone(),
     };
@@ -84,6 +85,9 @@ fn settle(mds: &Mds) -> anyhow::Result<(SocketAddr, SocketAddr, SocketAddr)> {
     let own = mds.members.iter().find(|(id, _)| *id == mds.id);
     if own.is_none() && !mds.members.is_empty() {
         bail!("--members does not name this replica, --id {}", mds.id);
+    }
+    if !mds.join.is_empty() && mds.members.len() != 1 {
+        bail!("with --join, --members names this replica alone: --members {}=IP:PORT", mds.id);
     }
     let mut own = own.map(|(_, address)| wanted(*address, "this replica", "--members"));
     all.extend(&mut own);

@@ -80,6 +80,7 @@ impl Cluster {
             cluster_key: setup.key.clone(),
             node: FRONT_NODE,
             members: members.clone(),
+            join: Vec::new(),
             // Only the first replica has a front.
             controls: vec![(FRONT_NODE, plan.control_target().to_string())],
             service: None,

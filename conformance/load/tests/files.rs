@@ -32,6 +32,7 @@ async fn server(env: &Env, dir: &Path, shards: u32) -> MetadataServer {
         cluster_key: ClusterKey::new([3; 32]),
         node: 1,
         members: Vec::new(),
+        join: Vec::new(),
         controls: Vec::new(),
         service: None,
     };

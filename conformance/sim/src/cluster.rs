@@ -495,6 +495,7 @@ fn metadata_config(node: NodeId, seals: bool, shards: usize) -> MdsConfig {
         cluster_key: ClusterKey::new(KEY),
         node: node as u64 + 1,
         members: members.collect(),
+        join: Vec::new(),
         controls: controls.collect(),
         service: None,
     }

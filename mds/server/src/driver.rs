@@ -59,6 +59,8 @@ pub struct MdsConfig {
     pub node: u64,
     /// All replicas; empty means that this one is alone.
     pub members: Vec<(u64, String)>,
+    /// A replica that joins a cluster which runs: addresses of some of its replicas. `members` is then this one alone.
+    pub join: Vec<String>,
     /// Control addresses of replicas, as far as they are known: whoever asks one that does not lead is told that of the leader.
     pub controls: Vec<(u64, String)>,
     /// Addresses that follow the leader, if there are any. Connections at them are taken only where NFS listens at all addresses.
@@ -234,12 +236,13 @@ impl MetadataServer {
             file_system: hex(&server.file_system),
             node: shard.id,
             leader: shard.leader,
-            members: server.members.clone(),
+            members: server.shards.node().map_or_else(Vec::new, mds_shard::Node::members),
             service_addresses: service_addresses(server, shard.leader),
             applied_index: shard.applied_index,
             shards: ShardsStatus {
                 all: node.shards,
                 led: node.led,
+                voted: node.voted,
                 hibernating: node.hibernating,
                 leaderless: node.leaderless,
                 log_flushes: node.log_flushes,
@@ -297,7 +300,7 @@ impl MetadataServer {
         if let Some(service) = &self.server.service {
             service.leave().await;
         }
-        if 1 < self.server.members.len()
+        if self.server.shards.is_replicated()
             && self.server.shards.is_leader()
             && !self.server.shards.hand_over().await
         {
@@ -332,6 +335,7 @@ fn node_config(config: &MdsConfig) -> NodeConfig {
     node.hibernate_ms = config.settings.hibernate_ms;
     if !config.members.is_empty() {
         node.members = config.members.clone();
+        node.join = config.join.clone();
     }
     node
 }
@@ -436,7 +440,6 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         },
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
-        members: config.members.clone(),
         controls: config.controls.iter().cloned().collect(),
         service: config.service.clone().map(Service::new),
         shards: Shards::new(env.clone(), shard),

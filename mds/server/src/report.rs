@@ -91,6 +91,9 @@ pub struct ShardsStatus {
     pub all: u64,
     /// Those that this node leads.
     pub led: u64,
+    /// Those in which it votes.
+    #[serde(default)]
+    pub voted: u64,
     /// Those of them that hibernate.
     pub hibernating: u64,
     /// Those of which this node knows no leader.

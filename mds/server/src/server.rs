@@ -140,8 +140,6 @@ pub(crate) struct Server {
     pub(crate) write_verifier: Verifier,
     /// Files whose content is being moved.
     pub(crate) movers: Movers,
-    /// All replicas: number and address; empty if this one is alone.
-    pub(crate) members: Vec<(u64, String)>,
     /// Service addresses, if there are any.
     pub(crate) service: Option<Service>,
     /// Control addresses of replicas, as far as they are known.

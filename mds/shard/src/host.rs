@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use env::Env;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 
-use crate::limits::IDENTIFY_MS_MAX;
 use crate::liveness::{Beat, BeatReply, Facts, Liveness, Setup, Switch};
+use crate::nodes::{Known, Nodes};
 use crate::raft::NodeId;
 use crate::raft::callers::Callers;
 use crate::raft::log_store::SharedLog;
-use crate::raft::message::{AskIdentity, RaftProcedure, To};
 use crate::raft::network::Links;
 use crate::shard::NodeConfig;
 
@@ -22,6 +20,7 @@ pub(crate) struct Host {
     pub(crate) config: NodeConfig,
     /// What this node is called in its shards.
     pub(crate) id: NodeId,
+    pub(crate) nodes: Arc<Nodes>,
     pub(crate) log: SharedLog,
     pub(crate) links: Arc<Links>,
     /// Who is connected to the leader's service addresses.
@@ -47,19 +46,22 @@ impl Host {
         let liveness = Mutex::new(Liveness::new(setup, env.clock.monotonic_ms()));
         let links = Arc::new(Links::new(env.clone(), config.cluster_key));
         let callers = Arc::new(Callers::new());
+        let nodes = Arc::new(Nodes::new(config.members.clone()));
         let (beats, takes_part) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { env, config, id, log, links, callers, liveness, beats, takes_part }
+        Self { env, config, id, nodes, log, links, callers, liveness, beats, takes_part }
+    }
+
+    /// These are the nodes from now on.
+    pub(crate) fn set_nodes(&self, list: Vec<Known>) {
+        let numbers = list.iter().map(|(number, _)| *number).collect();
+        if self.nodes.set(list) {
+            self.liveness.lock().set_members(numbers);
+        }
     }
 
     /// Whether shard 0 has this node.
     pub(crate) fn set_takes_part(&self, takes_part: bool) {
         self.takes_part.store(takes_part, Ordering::Release);
-    }
-
-    /// Asks another node about itself; none if it does not answer.
-    pub(crate) async fn ask_node<R: DeserializeOwned>(&self, addr: &str, asked: &AskIdentity) -> Option<R> {
-        let addr = addr.parse().ok()?;
-        self.links.ask(addr, To::NODE, RaftProcedure::Identify, asked, IDENTIFY_MS_MAX).await.ok()
     }
 
     /// Now, for liveness.

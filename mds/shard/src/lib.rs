@@ -14,6 +14,7 @@ pub mod key;
 pub mod limits;
 mod liveness;
 mod node;
+mod nodes;
 mod raft;
 pub mod record;
 mod roster;

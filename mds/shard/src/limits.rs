@@ -218,6 +218,9 @@ pub const BOOTSTRAP_IDLE_MS: u64 = 1_000;
 /// How long a node may take to say who it is.
 pub const IDENTIFY_MS_MAX: u64 = 1_000;
 
+/// Between two times that a node asks to be taken in.
+pub const JOIN_POLL_MS: u64 = 500;
+
 /// Between two looks at whether a shard's members are as they should be.
 pub const RECONCILE_MS: u64 = 1_000;
 

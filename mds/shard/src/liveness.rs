@@ -24,7 +24,7 @@ pub(crate) struct Setup {
     pub(crate) me: u64,
     /// Tells this start of the node from others.
     pub(crate) start: u64,
-    /// All nodes, this one too; every shard has a replica on each.
+    /// All nodes, this one too; every shard has a replica on each, though not all vote.
     pub(crate) members: Vec<u64>,
     /// Shards, shard 0 included.
     pub(crate) shards: usize,
@@ -130,6 +130,15 @@ impl Liveness {
         let peers = others.map(|member| (*member, Peer::default())).collect();
         let groups = vec![Group { quiet_from_ms: now_ms, ..Group::default() }; setup.shards];
         Self { setup, began_ms: now_ms, groups, peers, version: 1, listed: BTreeMap::new() }
+    }
+
+    /// These are the nodes from now on.
+    pub(crate) fn set_members(&mut self, members: Vec<u64>) {
+        self.peers.retain(|node, _| members.contains(node));
+        for node in members.iter().filter(|node| **node != self.setup.me) {
+            self.peers.entry(*node).or_default();
+        }
+        self.setup.members = members;
     }
 
     /// How long a node may be silent before it counts as dead.

@@ -6,6 +6,7 @@
 mod bootstrap;
 mod drive;
 mod hand_over;
+mod join;
 mod readmit;
 mod upkeep;
 
@@ -41,6 +42,8 @@ pub struct NodeStatus {
     pub led: u64,
     /// Those of them that hibernate.
     pub hibernating: u64,
+    /// Shards in which this node votes; of the others it has replicas too.
+    pub voted: u64,
     /// Shards of which no leader is known.
     pub leaderless: u64,
     /// The cluster knows this node. One whose directory is new and that was not taken in takes no part.
@@ -84,6 +87,9 @@ impl Node {
         check(&config)?;
         // Before anything is made for shards that a store of another number of them does not have.
         let first = open_store(&env, dir, 0, &config).await?;
+        if !config.join.is_empty() && config.shards == 0 && !is_made(&*first)? {
+            config.shards = join::shards_of(&env, &config).await;
+        }
         config.shards = settle_shards(&*first, &config)?;
         let others = stream::iter(1..config.shards).map(|shard| {
             let (env, dir, config) = (env.clone(), dir.to_owned(), config.clone());
@@ -113,10 +119,13 @@ impl Node {
         env.disk.create_dir_all(dir).await?;
         let (disk, clock) = (Arc::clone(&env.disk), Arc::clone(&env.clock));
         let (log_dir, segment_bytes) = (dir.join("log"), config.log_segment_bytes);
-        let (store_id, shards, alone) = (config.store_id, config.shards, config.members.len() == 1);
+        let (store_id, shards, alone) = (config.store_id, config.shards, config.is_alone());
         let log = SharedLog::open(disk, clock, &log_dir, store_id, segment_bytes, shards, alone).await;
         let log = log.map_err(|error| StartError::Log(error.to_string()))?;
         // A node alone is nobody else after it lost its disk: there is nobody to whom it promised anything.
+        if alone && identity::exists(&*env.disk, dir).await? {
+            return Err(StartError::Config("this directory is one of several metadata servers'"));
+        }
         let id = match alone {
             true => config.id,
             false => load_or_make(&*env.disk, &*env.entropy, dir, config.id, log.is_blank()).await?,
@@ -136,7 +145,7 @@ impl Node {
     /// Has the replicas take part, and what drives them run.
     async fn begin(&self) -> Result<(), StartError> {
         let Inner { host, shards, stopped, .. } = &*self.inner;
-        let is_alone = host.config.members.len() == 1;
+        let is_alone = host.config.is_alone();
         if is_alone {
             let all = stream::iter(shards.clone()).map(|shard| {
                 let host = Arc::clone(host);
@@ -144,6 +153,9 @@ impl Node {
             });
             all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
         } else {
+            if !host.config.join.is_empty() {
+                tokio::spawn(join::run(Arc::downgrade(&self.inner), stopped.subscribe()));
+            }
             tokio::spawn(bootstrap::run(Arc::downgrade(&self.inner), stopped.subscribe()));
             tokio::spawn(readmit::reconcile(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
@@ -185,6 +197,12 @@ impl Node {
         }
     }
 
+    /// The nodes of the cluster and where they are, as far as is known here.
+    #[must_use]
+    pub fn members(&self) -> Vec<(u64, String)> {
+        self.inner.host.nodes.all().to_vec()
+    }
+
     /// The replica of a shard.
     #[must_use]
     pub fn shard(&self, number: usize) -> Option<&Shard> {
@@ -204,9 +222,11 @@ impl Node {
         let hibernating = host.hibernating();
         let led = shards.iter().filter(|shard| shard.is_leader()).count() as u64;
         let leaderless = shards.iter().filter(|shard| shard.leader().is_none()).count() as u64;
+        let votes = |shard: &&Shard| shard.status().voters.contains(&host.config.id);
         NodeStatus {
             shards: shards.len() as u64,
             led,
+            voted: shards.iter().filter(votes).count() as u64,
             hibernating: hibernating as u64,
             leaderless,
             takes_part: shards[0].has_this_node(),
@@ -262,7 +282,7 @@ async fn open_store(
 
 async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option<Server>, StartError> {
     let (env, config) = (&host.env, &host.config);
-    if config.members.len() == 1 {
+    if config.is_alone() {
         return Ok(None);
     }
     let own = config.members.iter().find(|(id, _)| *id == config.id);
@@ -276,7 +296,8 @@ async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option
     let ended = Arc::new(Notify::new());
     let rafts = shards.iter().map(Shard::raft).collect();
     let (of_host, of_rings) = (Arc::downgrade(host), Arc::downgrade(&ended));
-    tokio::spawn(succession::watch(env.clone(), config.clone(), of_host, rafts, of_rings));
+    let nodes = Arc::clone(&host.nodes);
+    tokio::spawn(succession::watch(env.clone(), config.id, nodes, of_host, rafts, of_rings));
     let service = RaftService::new(env.clone(), config.cluster_key, Arc::clone(host), members, ended);
     let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
     Ok(Some(env_transport::serve(net, clock, addr, Arc::new(service), network::limits()).await?))
@@ -299,6 +320,12 @@ fn check(config: &NodeConfig) -> Result<(), StartError> {
         return Err(StartError::Config("number of shards"));
     }
     Ok(())
+}
+
+/// Whether the store is a cluster's.
+fn is_made(store: &dyn MetaStore) -> Result<bool, StartError> {
+    let made = StateView::new(store.view()?).shards().map_err(|error| StartError::Log(error.to_string()))?;
+    Ok(made.is_some())
 }
 
 /// How many shards there are: it is fixed when a cluster is made.

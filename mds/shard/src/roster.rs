@@ -1,13 +1,14 @@
 //! Who should be in a shard, and what its leader does next about it. Sans-io.
 //!
-//! Shard 0 says who the nodes are: a node that is to be taken in again is a learner of it, under its new name. In every other shard it
-//! takes the place of the voter with its number, and at last in shard 0.
+//! Shard 0 says who the nodes are. One that is to be taken in again is a learner of it, under its new name: in every other shard it takes the
+//! place of the voter with its number, and at last in shard 0. One that joins is a learner of it with a number of its own.
 //!
-//! INVARIANT: a shard loses a voter only in the change that gives it the one with the same number.
-//! Spec: docs/protocol/raft.md §Taking a node in again.
+//! INVARIANT: a shard has as many voters as before, and a voter goes only in the change that gives it another.
+//! Spec: docs/protocol/raft.md §Taking a node in again, §Joining.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::liveness::line;
 use crate::raft::NodeId;
 use crate::raft::identity::number_of;
 
@@ -20,13 +21,30 @@ pub(crate) struct Members {
     pub(crate) learners: BTreeSet<NodeId>,
 }
 
+/// How a shard should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) voters: BTreeSet<NodeId>,
+    pub(crate) learners: BTreeSet<NodeId>,
+}
+
 /// What a shard's leader does next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Has a node told everything, instead of others with its number.
     Learn { node: NodeId, instead_of: BTreeSet<NodeId> },
-    /// Has these vote.
+    /// Has these vote, instead of nodes that are forgotten: they have other names now.
+    Rename(BTreeSet<NodeId>),
+    /// Has these vote. Those that did are told everything still.
     Vote(BTreeSet<NodeId>),
+    /// Tells these nothing any more.
+    Forget(BTreeSet<NodeId>),
+}
+
+impl Plan {
+    fn has(&self, id: NodeId) -> bool {
+        self.voters.contains(&id) || self.learners.contains(&id)
+    }
 }
 
 impl Members {
@@ -35,35 +53,53 @@ impl Members {
         self.learners.contains(&id) || self.voters.iter().any(|voters| voters.contains(&id))
     }
 
-    /// Whether it votes, and nothing else is under way.
-    pub(crate) fn has_voter(&self, id: NodeId) -> bool {
-        matches!(&self.voters[..], [voters] if voters.contains(&id))
-    }
-
-    /// Of shard 0: the nodes as every shard should have them, by their numbers.
-    pub(crate) fn wanted(&self) -> BTreeMap<u64, NodeId> {
+    /// Of shard 0: how a shard should be. As many vote as in shard 0: those that come first in the shard's line. The others learn, so that
+    /// whoever leads shard 0 has replicas of all.
+    pub(crate) fn plan(&self, shard: usize) -> Plan {
+        let Some(first) = self.voters.last() else {
+            return Plan { voters: BTreeSet::new(), learners: BTreeSet::new() };
+        };
         // Learners last: they take the place of the voter with their number.
-        let voters = self.voters.last().into_iter().flatten();
-        voters.chain(&self.learners).map(|id| (number_of(*id), *id)).collect()
+        let nodes: BTreeMap<u64, NodeId> =
+            first.iter().chain(&self.learners).map(|id| (number_of(*id), *id)).collect();
+        let numbers: Vec<u64> = nodes.keys().copied().collect();
+        let voting: Vec<u64> = match shard {
+            0 => first.iter().map(|id| number_of(*id)).collect(),
+            _ => line(&numbers, shard).take(first.len()).collect(),
+        };
+        let (voters, learners) =
+            nodes.into_iter().partition::<BTreeMap<_, _>, _>(|(number, _)| voting.contains(number));
+        Plan { voters: voters.into_values().collect(), learners: learners.into_values().collect() }
     }
 
-    /// The next thing to do so that the voters are as they should be.
-    pub(crate) fn next(&self, wanted: &BTreeMap<u64, NodeId>) -> Option<Change> {
+    /// Whether all is as it should be.
+    pub(crate) fn is_as(&self, plan: &Plan) -> bool {
+        matches!(&self.voters[..], [voters] if *voters == plan.voters) && self.learners == plan.learners
+    }
+
+    /// The next thing to do so that it is.
+    pub(crate) fn next(&self, plan: &Plan) -> Option<Change> {
         let voters = match &self.voters[..] {
             [voters] => voters,
             // A leader was lost between the two steps of a change.
-            [.., last] => return Some(Change::Vote(last.clone())),
+            [.., last] => return Some(Change::Rename(last.clone())),
             [] => return None,
         };
-        let target: BTreeSet<NodeId> =
-            voters.iter().map(|id| wanted.get(&number_of(*id)).copied().unwrap_or(*id)).collect();
-        if target == *voters {
-            return None;
+        if let Some(node) = plan.voters.iter().chain(&plan.learners).find(|id| !self.has(**id)) {
+            return Some(self.learn(*node));
         }
-        match target.iter().find(|id| !self.has(**id)) {
-            Some(node) => Some(self.learn(*node)),
-            None => Some(Change::Vote(target)),
+        let named: BTreeMap<u64, NodeId> =
+            plan.voters.iter().chain(&plan.learners).map(|id| (number_of(*id), *id)).collect();
+        let renamed: BTreeSet<NodeId> =
+            voters.iter().map(|id| named.get(&number_of(*id)).copied().unwrap_or(*id)).collect();
+        if renamed != *voters {
+            return Some(Change::Rename(renamed));
         }
+        if *voters != plan.voters {
+            return Some(Change::Vote(plan.voters.clone()));
+        }
+        let others: BTreeSet<NodeId> = self.learners.iter().copied().filter(|id| !plan.has(*id)).collect();
+        (!others.is_empty()).then_some(Change::Forget(others))
     }
 
     /// Has a node told everything. Whoever had its number and does not vote is forgotten.
@@ -91,47 +127,72 @@ mod tests {
     const OLD: [NodeId; 3] = [id(1, 7), id(2, 7), id(3, 7)];
     const NEW: [NodeId; 3] = [id(1, 7), id(2, 7), id(3, 9)];
 
+    fn learn(node: NodeId, instead_of: &[NodeId]) -> Option<Change> {
+        Some(Change::Learn { node, instead_of: instead_of.iter().copied().collect() })
+    }
+
     #[test]
     fn a_new_name_takes_the_place_of_the_old_one() {
         let first = members(&[&OLD], &[id(3, 9)]);
-        let wanted = first.wanted();
-        assert_eq!(wanted[&3], id(3, 9));
-        let mut shard = members(&[&OLD], &[]);
-        let learn = Change::Learn { node: id(3, 9), instead_of: BTreeSet::new() };
-        assert_eq!(shard.next(&wanted), Some(learn));
-        shard.learners.insert(id(3, 9));
-        assert_eq!(shard.next(&wanted), Some(Change::Vote(NEW.into())));
-        assert_eq!(
-            first.next(&wanted),
-            Some(Change::Vote(NEW.into())),
-            "shard 0 like the others, when they have it"
-        );
-        assert_eq!(members(&[&OLD, &NEW], &[]).next(&wanted), Some(Change::Vote(NEW.into())), "half done");
+        for shard in 0..4 {
+            let plan = first.plan(shard);
+            assert_eq!((&plan.voters, plan.learners.len()), (&NEW.into(), 0));
+            let steps = [
+                (members(&[&OLD], &[]), learn(id(3, 9), &[])),
+                (members(&[&OLD], &[id(3, 9)]), Some(Change::Rename(NEW.into()))),
+                (members(&[&OLD, &NEW], &[]), Some(Change::Rename(NEW.into()))),
+                (members(&[&NEW], &[id(3, 7)]), Some(Change::Forget([id(3, 7)].into()))),
+                (members(&[&NEW], &[]), None),
+            ];
+            for (shard, step) in steps {
+                assert_eq!(shard.next(&plan), step);
+                assert_eq!(shard.is_as(&plan), step.is_none());
+            }
+        }
         let done = members(&[&NEW], &[]);
-        assert_eq!(done.next(&wanted), None);
-        assert_eq!(done.next(&done.wanted()), None);
-        assert!(
-            done.has_voter(id(3, 9))
-                && !done.has(id(3, 7))
-                && !members(&[&OLD, &NEW], &[]).has_voter(id(3, 9))
-        );
+        assert!(done.is_as(&done.plan(0)) && done.is_as(&done.plan(5)) && !done.has(id(3, 7)));
     }
 
     #[test]
     fn who_loses_its_disk_twice_comes_under_its_last_name() {
-        let first = members(&[&OLD], &[id(3, 9)]);
-        let learn = Change::Learn { node: id(3, 4), instead_of: [id(3, 9)].into() };
-        assert_eq!(first.learn(id(3, 4)), learn);
-        let first = members(&[&OLD], &[id(3, 4)]);
+        let between = members(&[&OLD], &[id(3, 9)]);
+        assert_eq!(Some(between.learn(id(3, 4))), learn(id(3, 4), &[id(3, 9)]));
+        let plan = members(&[&OLD], &[id(3, 4)]).plan(1);
         // A shard that has the name in between, as one that learns or as one that votes.
-        assert_eq!(members(&[&OLD], &[id(3, 9)]).next(&first.wanted()), Some(learn));
-        let plain = Change::Learn { node: id(3, 4), instead_of: BTreeSet::new() };
-        assert_eq!(members(&[&NEW], &[]).next(&first.wanted()), Some(plain));
+        assert_eq!(between.next(&plan), learn(id(3, 4), &[id(3, 9)]));
+        assert_eq!(members(&[&NEW], &[id(3, 7)]).next(&plan), learn(id(3, 4), &[id(3, 7)]));
+    }
+
+    #[test]
+    fn shards_move_to_a_node_that_joins() {
+        let first = members(&[&OLD], &[id(4, 5)]);
+        assert!(first.is_as(&first.plan(0)), "shard 0 stays where it is");
+        let plans: Vec<Plan> = (1..257).map(|shard| first.plan(shard)).collect();
+        for (plan, shard) in plans.iter().zip(1..) {
+            assert_eq!((plan.voters.len(), plan.learners.len()), (3, 1));
+            let lead = line(&[1, 2, 3, 4], shard).next().unwrap();
+            assert!(plan.voters.iter().any(|id| number_of(*id) == lead), "who should lead it votes");
+        }
+        for node in OLD.into_iter().chain([id(4, 5)]) {
+            let votes = plans.iter().filter(|plan| plan.voters.contains(&node)).count();
+            assert!((180..205).contains(&votes), "{votes} of 192");
+        }
+        let plan = plans.iter().find(|plan| plan.learners.contains(&id(1, 7))).unwrap();
+        let mut shard = members(&[&OLD], &[]);
+        assert_eq!(shard.next(plan), learn(id(4, 5), &[]));
+        shard.learners.insert(id(4, 5));
+        assert_eq!(shard.next(plan), Some(Change::Vote(plan.voters.clone())));
+        let shard = Members { voters: vec![plan.voters.clone()], learners: [id(1, 7)].into() };
+        assert_eq!(shard.next(plan), None);
+        // And it loses its disk meanwhile.
+        let plan = members(&[&OLD], &[id(4, 6)]).plan(3);
+        let shard = members(&[&[id(1, 7), id(2, 7), id(4, 5)]], &[id(3, 7), id(4, 6)]);
+        assert_eq!(shard.next(&plan), Some(Change::Rename([id(1, 7), id(2, 7), id(4, 6)].into())));
     }
 
     #[test]
     fn nothing_is_done_with_a_shard_that_has_not_begun() {
-        assert_eq!(Members::default().next(&members(&[&OLD], &[]).wanted()), None);
-        assert_eq!(members(&[&OLD], &[]).next(&BTreeMap::new()), None);
+        assert_eq!(Members::default().next(&members(&[&OLD], &[]).plan(1)), None);
+        assert_eq!(Members::default().plan(1).voters.len(), 0);
     }
 }

@@ -3,6 +3,7 @@
 //! Clones are the same replica. It stops when `stop` is called; dropping every clone, and the node that it is of, without `stop` is a
 //! crash, and loses nothing that was acknowledged.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -45,6 +46,8 @@ pub struct NodeConfig {
     pub id: u64,
     /// All members: number and address, `ip:port`. One member needs no network.
     pub members: Vec<(u64, String)>,
+    /// A node that joins a cluster which runs: addresses of some nodes of it, `ip:port`. `members` is then this one alone.
+    pub join: Vec<String>,
     /// The secret that members prove to each other; unused with one member.
     pub cluster_key: [u8; 32],
     /// Identity of the cluster: a directory of another one is refused.
@@ -76,12 +79,18 @@ impl fmt::Debug for NodeConfig {
 }
 
 impl NodeConfig {
+    /// Whether there are no other nodes, and never will be.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.members.len() == 1 && self.join.is_empty()
+    }
+
     /// A shard with one replica.
     #[must_use]
     pub fn single(store_id: [u8; 16]) -> Self {
         Self {
             id: 1,
             members: vec![(1, String::new())],
+            join: Vec::new(),
             cluster_key: [0; 32],
             store_id,
             cache_bytes: mds_namespace::limits::DISK_CACHE_BYTES_DEFAULT,
@@ -155,6 +164,8 @@ pub struct Status {
     pub id: u64,
     /// The leader's number, if known.
     pub leader: Option<u64>,
+    /// Numbers of the nodes that vote.
+    pub voters: Vec<u64>,
     /// Raft term.
     pub term: u64,
     /// Index of the last log entry.
@@ -314,8 +325,7 @@ impl Shard {
     }
 
     fn address_of(&self, number: u64) -> String {
-        let member = self.inner.host.config.members.iter().find(|(member, _)| *member == number);
-        member.map(|(_, addr)| addr.clone()).unwrap_or_default()
+        self.inner.host.nodes.address(number).unwrap_or_default()
     }
 
     /// A consistent snapshot of what is applied here. Linearizable after [`read_barrier`](Self::read_barrier).
@@ -330,7 +340,7 @@ impl Shard {
     /// Whether other nodes have copies of this shard.
     #[must_use]
     pub fn is_replicated(&self) -> bool {
-        1 < self.inner.host.config.members.len()
+        !self.inner.host.config.is_alone()
     }
 
     /// Returns when a view taken from now on shows everything acknowledged before this call. Of shards other than 0 any replica may be
@@ -339,7 +349,7 @@ impl Shard {
     /// # Errors
     /// See [`ProposeError`].
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
-        if self.inner.host.config.members.len() == 1 {
+        if self.inner.host.config.is_alone() {
             // What this node acknowledged it had applied.
             return Ok(());
         }
@@ -385,6 +395,13 @@ impl Shard {
         Status {
             id: self.inner.host.config.id,
             leader: metrics.current_leader.map(number_of),
+            voters: metrics
+                .membership_config
+                .voter_ids()
+                .map(number_of)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect(),
             term: metrics.current_term,
             last_log_index: metrics.last_log_index.unwrap_or(0),
             applied_index: self.inner.machine.applied_index.load(Ordering::Acquire),
@@ -422,7 +439,7 @@ impl Shard {
 }
 
 fn engine_config(config: &NodeConfig, shard: usize) -> Result<Config, StartError> {
-    let followers = 1 < config.members.len();
+    let followers = !config.is_alone();
     let engine = Config {
         cluster_name: "shoal".to_owned(),
         heartbeat_interval: config.heartbeat_ms,

@@ -19,7 +19,6 @@ pub(crate) struct Led {
 #[derive(Debug)]
 pub(crate) struct Spread {
     me: u64,
-    members: Vec<u64>,
     /// Since when each other node has been alive.
     alive_since_ms: BTreeMap<u64, u64>,
     /// When a shard was last handed over, or tried to be.
@@ -27,14 +26,15 @@ pub(crate) struct Spread {
 }
 
 impl Spread {
-    pub(crate) fn new(me: u64, members: Vec<u64>) -> Self {
-        Self { me, members, alive_since_ms: BTreeMap::new(), tried_ms: BTreeMap::new() }
+    pub(crate) fn new(me: u64) -> Self {
+        Self { me, alive_since_ms: BTreeMap::new(), tried_ms: BTreeMap::new() }
     }
 
     /// The next shard to hand over, and to whom: at most one each time this is asked.
     pub(crate) fn next(
         &mut self,
         now_ms: u64,
+        members: &[u64],
         alive: &[u64],
         led: impl Iterator<Item = Led>,
     ) -> Option<(usize, u64)> {
@@ -48,7 +48,7 @@ impl Spread {
         });
         let due = led.filter(|led| !self.tried_ms.contains_key(&led.shard)).find_map(|led| {
             // The first in line of those that are alive; nobody behind this node.
-            let mut line = line(&self.members, led.shard).take_while(|node| *node != me);
+            let mut line = line(members, led.shard).take_while(|node| *node != me);
             let to = line.find(|node| settled(*node))?;
             led.caught_up.contains(&to).then_some((led.shard, to))
         });
@@ -68,12 +68,12 @@ mod tests {
     }
 
     fn handed(spread: &mut Spread, now_ms: u64, alive: &[u64], all: &[Led]) -> Option<(usize, u64)> {
-        spread.next(now_ms, alive, all.iter().cloned())
+        spread.next(now_ms, &[1, 2, 3], alive, all.iter().cloned())
     }
 
     #[test]
     fn goes_to_who_should_have_it_one_at_a_time() {
-        let mut spread = Spread::new(1, vec![1, 2, 3]);
+        let mut spread = Spread::new(1);
         // Shard 3 is this node's own; 1 is node 2's, 2 node 3's.
         let all = led(&[1, 2, 3, 4], &[2, 3]);
         assert_eq!(handed(&mut spread, 0, &[1, 2, 3], &all), None, "they have only just come");
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn not_to_the_dead_the_late_or_those_behind() {
-        let mut spread = Spread::new(1, vec![1, 2, 3]);
+        let mut spread = Spread::new(1);
         let settled_ms = SPREAD_ALIVE_MS;
         assert_eq!(handed(&mut spread, 0, &[1, 3], &led(&[1, 2], &[2, 3])), None);
         // Node 2 is dead, and for shard 1 node 3 is next; shard 2 is node 3's, which lacks entries, and then this node's.

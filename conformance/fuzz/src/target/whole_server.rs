@@ -150,6 +150,7 @@ async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, 
         cluster_key: cluster_key.clone(),
         node: 1,
         members: Vec::new(),
+        join: Vec::new(),
         controls: Vec::new(),
         service: None,
     };

@@ -87,6 +87,7 @@ impl Rig {
             cluster_key: ClusterKey::new([3; 32]),
             node: 1,
             members: Vec::new(),
+            join: Vec::new(),
             controls: Vec::new(),
             service: self.service.clone(),
         };

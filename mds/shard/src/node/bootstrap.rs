@@ -11,11 +11,12 @@ use tokio::sync::watch;
 
 use super::Inner;
 use crate::host::Host;
-use crate::limits::{BOOTSTRAP_FAST_POLLS, BOOTSTRAP_IDLE_MS, BOOTSTRAP_POLL_MS};
+use crate::limits::{BOOTSTRAP_FAST_POLLS, BOOTSTRAP_IDLE_MS, BOOTSTRAP_POLL_MS, IDENTIFY_MS_MAX};
 use crate::liveness::line;
 use crate::raft::NodeId;
 use crate::raft::identity::number_of;
-use crate::raft::message::{AskIdentity, Identity};
+use crate::raft::message::{AskIdentity, Identity, RaftProcedure, To};
+use crate::raft::network::Links;
 use crate::shard::{Shard, StartError};
 
 /// A node alone has nobody to ask.
@@ -50,6 +51,9 @@ pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
 /// Begins what can be; true if nothing is left to begin and this node takes part.
 async fn begin(inner: &Inner, polls: u32) -> Result<bool, StartError> {
     let Inner { host, shards, .. } = inner;
+    if !host.config.join.is_empty() {
+        return Ok(true);
+    }
     let numbers: Vec<u64> = host.config.members.iter().map(|(number, _)| *number).collect();
     let mut blank = Vec::new();
     for shard in shards {
@@ -84,7 +88,13 @@ async fn begin(inner: &Inner, polls: u32) -> Result<bool, StartError> {
 
 /// Asks a node who it is; none if it does not answer.
 pub(super) async fn identify(host: &Arc<Host>, number: u64, addr: &str) -> Option<Identity> {
-    let identity: Identity = host.ask_node(addr, &AskIdentity).await?;
+    let identity = ask(&host.links, addr).await?;
     // Somebody else's address is in the list.
     (number_of(identity.id) == number).then_some(identity)
+}
+
+/// Asks whoever is at an address who it is.
+pub(super) async fn ask(links: &Links, addr: &str) -> Option<Identity> {
+    let addr = addr.parse().ok()?;
+    links.ask(addr, To::NODE, RaftProcedure::Identify, &AskIdentity, IDENTIFY_MS_MAX).await.ok()
 }

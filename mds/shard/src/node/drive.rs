@@ -14,13 +14,14 @@ pub(super) async fn liveness(node: Weak<Inner>, mut stopped: watch::Receiver<boo
         let host = &inner.host;
         let sleep = host.env.clock.sleep_ms(host.config.heartbeat_ms);
         host.set_takes_part(inner.shards[0].has_this_node());
-        let mut alive: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
+        let nodes = host.nodes.all();
+        let mut alive = host.nodes.numbers();
         alive.retain(|id| host.is_alive(*id));
         let facts: Vec<Facts> = inner.shards.iter().map(|shard| shard.facts(&alive)).collect();
         for switch in host.advance(&facts) {
             inner.shards[switch.shard].set_clock(switch.runs, switch.hibernates);
         }
-        for (id, addr) in &host.config.members {
+        for (id, addr) in &*nodes {
             if *id != host.config.id
                 && let Ok(addr) = addr.parse()
             {

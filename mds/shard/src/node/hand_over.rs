@@ -18,15 +18,15 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
     loop {
         let Some(inner) = node.upgrade() else { return };
         let host = &inner.host;
-        let members: Vec<u64> = host.config.members.iter().map(|(id, _)| *id).collect();
+        let members = host.nodes.numbers();
         let now_ms = host.now_ms();
-        let spread = spread.get_or_insert_with(|| Spread::new(host.config.id, members.clone()));
+        let spread = spread.get_or_insert_with(|| Spread::new(host.config.id));
         let alive: Vec<u64> = members.iter().copied().filter(|id| host.is_alive(*id)).collect();
         let own = |shard: usize| line(&members, shard).next() == Some(host.config.id);
         let others = inner.shards.iter().enumerate().skip(1).filter(|(number, _)| !own(*number));
         let led = others.filter(|(_, shard)| shard.leads_engine());
         let led = led.map(|(number, shard)| Led { shard: number, caught_up: shard.caught_up() });
-        let due = spread.next(now_ms, &alive, led);
+        let due = spread.next(now_ms, &members, &alive, led);
         if let Some((shard, to)) = due {
             tracing::debug!(shard, to, "leadership is handed to the node that should have it");
             inner.shards[shard].transfer(to).await;
@@ -44,7 +44,7 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
 
 /// Hands everything that is led here to others, as far as some of them have caught up, within a bounded time.
 pub(super) async fn all(host: &Arc<Host>, shards: &[Shard]) {
-    if host.config.members.len() == 1 {
+    if host.config.is_alone() {
         return;
     }
     let mut led = shards.to_vec();

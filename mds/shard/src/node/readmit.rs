@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::{Inner, Node, bootstrap};
 use crate::limits::{RECONCILE_MS, RECONCILE_POLL_MS, STORES_AT_ONCE};
 use crate::raft::NodeId;
+use crate::roster::Plan;
 use crate::shard::Shard;
 
 /// How far a node has come that is taken in again.
@@ -49,15 +50,14 @@ impl Node {
     /// See [`ReadmitError`].
     pub async fn readmit(&self, number: u64) -> Result<Readmission, ReadmitError> {
         let Inner { host, shards, .. } = &*self.inner;
-        let member = host.config.members.iter().find(|(member, _)| *member == number);
-        let (_, addr) = member.ok_or(ReadmitError::Unknown(number))?;
+        let addr = host.nodes.address(number).ok_or(ReadmitError::Unknown(number))?;
         if !shards[0].is_leader() {
             return Err(ReadmitError::NotLeader);
         }
         if number == host.config.id {
             return Ok(self.readmission(host.id));
         }
-        let identity = bootstrap::identify(host, number, addr).await;
+        let identity = bootstrap::identify(host, number, &addr).await;
         let id = identity.ok_or(ReadmitError::Unreachable(number))?.id;
         let members = shards[0].members();
         if !members.has(id) {
@@ -70,7 +70,12 @@ impl Node {
 
     fn readmission(&self, id: NodeId) -> Readmission {
         let shards = &self.inner.shards;
-        let done = shards.iter().filter(|shard| shard.members().has_voter(id)).count();
+        let first = shards[0].members();
+        let has = |shard: &&Shard| {
+            let (members, plan) = (shard.members(), first.plan(shard.number()));
+            members.has(id) && members.is_as(&plan)
+        };
+        let done = shards.iter().filter(has).count();
         Readmission { shards: shards.len() as u64, done: done as u64 }
     }
 }
@@ -92,10 +97,16 @@ pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bo
 /// One step for each shard led here that is not as it should be. True if none is.
 async fn bring_in_line(inner: &Inner) -> bool {
     let Some((first, others)) = inner.shards.split_first() else { return true };
-    let wanted = first.members().wanted();
-    let led = |shard: &&Shard| shard.leads_engine() && shard.members().next(&wanted).is_some();
+    let nodes = first.nodes();
+    if !nodes.is_empty() {
+        inner.host.set_nodes(nodes);
+    }
+    let members = first.members();
+    let led = |shard: &&Shard| {
+        shard.leads_engine() && shard.members().next(&members.plan(shard.number())).is_some()
+    };
     let due: Vec<Shard> = others.iter().filter(led).cloned().collect();
-    let is_first_due = first.leads_engine() && first.members().next(&wanted).is_some();
+    let is_first_due = first.leads_engine() && members.next(&members.plan(0)).is_some();
     if due.is_empty() && !is_first_due {
         return true;
     }
@@ -103,20 +114,20 @@ async fn bring_in_line(inner: &Inner) -> bool {
     if first.pass_anywhere().await.is_err() {
         return false;
     }
-    let wanted = first.members().wanted();
+    let members = first.members();
     let steps = stream::iter(due).map(|shard| {
-        let wanted = &wanted;
-        async move { step(&shard, wanted).await }
+        let plan = members.plan(shard.number());
+        async move { step(&shard, &plan).await }
     });
     steps.buffer_unordered(STORES_AT_ONCE).collect::<()>().await;
-    if is_first_due && others.iter().all(|shard| shard.members().next(&wanted).is_none()) {
-        step(first, &wanted).await;
+    if is_first_due && others.iter().all(|shard| shard.members().is_as(&members.plan(shard.number()))) {
+        step(first, &members.plan(0)).await;
     }
     false
 }
 
-async fn step(shard: &Shard, wanted: &std::collections::BTreeMap<u64, NodeId>) {
-    let Some(change) = shard.members().next(wanted) else { return };
+async fn step(shard: &Shard, plan: &Plan) {
+    let Some(change) = shard.members().next(plan) else { return };
     if let Err(error) = shard.change_members(change).await {
         tracing::debug!(shard = shard.number(), %error, "its members were not changed; later again");
     }

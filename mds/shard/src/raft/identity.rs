@@ -37,6 +37,14 @@ fn path(dir: &Path) -> PathBuf {
     dir.join("identity")
 }
 
+/// Whether the node in `dir` has a name.
+///
+/// # Errors
+/// What the disk says.
+pub(crate) async fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
+    disk.exists(&path(dir)).await
+}
+
 /// The name of the node in `dir`; made if there is none. `is_blank`: its log has nothing yet. A log from before there were names is
 /// that of the node whose name is its number.
 ///

@@ -32,6 +32,7 @@ pub(crate) enum RaftProcedure {
     Propose = 11,
     ReadIndex = 12,
     Identify = 13,
+    Join = 14,
 }
 
 impl RaftProcedure {
@@ -48,6 +49,7 @@ impl RaftProcedure {
             11 => Self::Propose,
             12 => Self::ReadIndex,
             13 => Self::Identify,
+            14 => Self::Join,
             _ => return None,
         })
     }
@@ -79,8 +81,28 @@ pub(crate) struct AskIdentity;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) id: NodeId,
+    /// Shards of the cluster.
+    pub(crate) shards: u32,
     /// Shards that have begun, as far as this node knows.
     pub(crate) begun: Vec<u32>,
+}
+
+/// A node asks to be taken in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Join {
+    pub(crate) id: NodeId,
+    /// Where it is, `ip:port`.
+    pub(crate) address: String,
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Joined {
+    Done,
+    /// This one must be asked; empty if nobody is known to lead.
+    Leader(String),
+    /// In words.
+    Refused(String),
 }
 
 /// A part of a snapshot. Parts come in order; the first has offset zero and begins a transfer anew.
@@ -224,10 +246,28 @@ mod tests {
             writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
         };
         assert_eq!(hex(encode_args(To::NODE, &AskIdentity)), "00000000000000000000000000000000");
-        let identity = Identity { id: 0x1_0003, begun: vec![0, 300] };
+        let identity = Identity { id: 0x1_0003, shards: 512, begun: vec![0, 300] };
         let mut w = Writer::new();
         encode_result(&mut w, Ok(&identity));
-        assert_eq!(hex(w), "00000000000000078380040200ac0200");
+        assert_eq!(hex(w), "000000000000000983800480040200ac02000000");
+    }
+
+    #[test]
+    fn join_bytes() {
+        let hex = |writer: Writer| -> String {
+            writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let join = Join { id: 0x1_0004, address: "a:1".to_owned() };
+        assert_eq!(hex(encode_args(To::NODE, &join)), "0000000000000000000000000000000784800403613a3100");
+        for (joined, expected) in [
+            (Joined::Done, "000000000000000100000000"),
+            (Joined::Leader("a:1".to_owned()), "00000000000000050103613a31000000"),
+            (Joined::Refused("no".to_owned()), "000000000000000402026e6f"),
+        ] {
+            let mut w = Writer::new();
+            encode_result(&mut w, Ok(&joined));
+            assert_eq!(hex(w), expected);
+        }
     }
 
     #[test]

@@ -124,6 +124,12 @@ impl RaftService {
             let (id, members) = (self.host.id, self.members.clone());
             return Box::pin(reply(xid, args, async move |AskIdentity| begun(id, &members).await));
         }
+        if procedure == RaftProcedure::Join {
+            let (host, first) = (Arc::clone(&self.host), self.members.first().cloned());
+            return Box::pin(reply(xid, args, async move |asked| {
+                Some(first?.replica.take_in(&host, asked).await)
+            }));
+        }
         match self.members.get(to.shard as usize) {
             Some(member) => Box::pin(Arc::clone(member).answer(xid, procedure, args, Arc::clone(&self.host))),
             None => refuse(Refusal::Invalid),
@@ -139,7 +145,7 @@ async fn begun(id: NodeId, members: &[Arc<Member>]) -> Option<Identity> {
             begun.push(number);
         }
     }
-    Some(Identity { id, begun })
+    Some(Identity { id, shards: u32::try_from(members.len()).ok()?, begun })
 }
 
 enum Gate {
@@ -229,9 +235,10 @@ impl Member {
             RaftProcedure::ReadIndex => {
                 reply(xid, args, async |AskIndex| Some(self.replica.read_index().await)).await
             }
-            RaftProcedure::NodeHeartbeat | RaftProcedure::Callers | RaftProcedure::Identify => {
-                Answer::Reply(proc_unavail(xid))
-            }
+            RaftProcedure::NodeHeartbeat
+            | RaftProcedure::Callers
+            | RaftProcedure::Identify
+            | RaftProcedure::Join => Answer::Reply(proc_unavail(xid)),
         }
     }
 

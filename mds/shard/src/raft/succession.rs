@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use env::Env;
 use futures_util::stream::FuturesUnordered;
@@ -26,12 +26,13 @@ use crate::limits::{
     WATCH_MS,
 };
 use crate::liveness::line;
-use crate::shard::NodeConfig;
+use crate::nodes::Nodes;
 
 /// Looks after each connection of a member that ended, until nobody rings any more. `rafts` are the engines of this node's shards, by number.
 pub(crate) async fn watch(
     env: Env,
-    config: NodeConfig,
+    me: u64,
+    nodes: Arc<Nodes>,
     host: Weak<Host>,
     rafts: Vec<Raft>,
     ended: Weak<Notify>,
@@ -48,15 +49,15 @@ pub(crate) async fn watch(
                     if let Some(host) = host.upgrade() {
                         host.is_gone(number_of(leader));
                     }
-                    follow_all(&env, &config, &rafts, leader).await;
+                    follow_all(&env, me, &nodes, &rafts, leader).await;
                 }
             }
             () = rings.notified() => {
                 // It is not known whose connection ended. A member has several: the others' ends are no further news.
-                for leader in leaders(&config, &rafts) {
+                for leader in leaders(me, &rafts) {
                     if asking.insert(leader) {
-                        let (env, config) = (&env, &config);
-                        asked.push(async move { (leader, is_gone(env, config, leader).await) });
+                        let (env, nodes) = (&env, &nodes);
+                        asked.push(async move { (leader, is_gone(env, nodes, leader).await) });
                     }
                 }
             }
@@ -66,17 +67,18 @@ pub(crate) async fn watch(
 }
 
 /// Other nodes that lead some shard, as far as is known here.
-fn leaders(config: &NodeConfig, rafts: &[Raft]) -> BTreeSet<NodeId> {
+fn leaders(me: u64, rafts: &[Raft]) -> BTreeSet<NodeId> {
     let known = rafts.iter().filter_map(|raft| raft.server_metrics().borrow_watched().current_leader);
-    known.filter(|leader| number_of(*leader) != config.id).collect()
+    known.filter(|leader| number_of(*leader) != me).collect()
 }
 
 /// Follows a node in all shards that it led.
-async fn follow_all(env: &Env, config: &NodeConfig, rafts: &[Raft], gone: NodeId) {
+async fn follow_all(env: &Env, me: u64, nodes: &Nodes, rafts: &[Raft], gone: NodeId) {
+    let nodes = nodes.numbers();
     let mut follows = Vec::new();
     for (shard, raft) in rafts.iter().enumerate() {
         if raft.server_metrics().borrow_watched().current_leader == Some(gone) {
-            follows.push(follow(env, raft, gone, turn(config, shard, gone)));
+            follows.push(follow(env, raft, gone, turn(&nodes, me, shard, number_of(gone))));
         }
     }
     if follows.is_empty() {
@@ -89,12 +91,8 @@ async fn follow_all(env: &Env, config: &NodeConfig, rafts: &[Raft], gone: NodeId
 
 /// Whether the leader's machine comes to say that nobody listens at its address. A process that is killed does not let go of all it has at
 /// once: its door may still be open when its connections have ended.
-async fn is_gone(env: &Env, config: &NodeConfig, leader: NodeId) -> bool {
-    let address = config
-        .members
-        .iter()
-        .find(|(number, _)| *number == number_of(leader))
-        .and_then(|(_, at)| at.parse().ok());
+async fn is_gone(env: &Env, nodes: &Nodes, leader: NodeId) -> bool {
+    let address = nodes.address(number_of(leader)).and_then(|at| at.parse().ok());
     let Some(address) = address else { return false };
     for pause_ms in PROBE_PAUSES_MS {
         env.clock.sleep_ms(pause_ms).await;
@@ -136,9 +134,8 @@ async fn follow(env: &Env, raft: &Raft, leader: NodeId, place: u64) {
 }
 
 /// How many members stand before this one.
-fn turn(config: &NodeConfig, shard: usize, gone: NodeId) -> u64 {
-    let members: Vec<NodeId> = config.members.iter().map(|(id, _)| *id).collect();
-    let before = line(&members, shard).take_while(|id| *id != config.id).filter(|id| *id != number_of(gone));
+fn turn(nodes: &[u64], me: u64, shard: usize, gone: u64) -> u64 {
+    let before = line(nodes, shard).take_while(|node| *node != me).filter(|node| *node != gone);
     u64::try_from(before.count()).unwrap_or(u64::MAX)
 }
 
@@ -148,13 +145,12 @@ mod tests {
 
     #[test]
     fn members_stand_in_turn() {
-        let members: Vec<(u64, String)> = (1..=3).map(|id| (id, String::new())).collect();
-        let of = |id| NodeConfig { id, members: members.clone(), ..NodeConfig::single([0; 16]) };
-        assert_eq!((turn(&of(2), 0, 1), turn(&of(3), 0, 1)), (0, 1));
-        assert_eq!((turn(&of(1), 0, 2), turn(&of(3), 0, 2)), (0, 1));
-        assert_eq!((turn(&of(1), 0, 3), turn(&of(2), 0, 3)), (0, 1));
+        let turn = |me, shard, gone| turn(&[1, 2, 3], me, shard, gone);
+        assert_eq!((turn(2, 0, 1), turn(3, 0, 1)), (0, 1));
+        assert_eq!((turn(1, 0, 2), turn(3, 0, 2)), (0, 1));
+        assert_eq!((turn(1, 0, 3), turn(2, 0, 3)), (0, 1));
         // Each shard has a line of its own.
-        assert_eq!((turn(&of(3), 1, 2), turn(&of(1), 1, 2)), (0, 1));
-        assert_eq!((turn(&of(1), 4, 2), turn(&of(3), 4, 2)), (0, 1));
+        assert_eq!((turn(3, 1, 2), turn(1, 1, 2)), (0, 1));
+        assert_eq!((turn(1, 4, 2), turn(3, 4, 2)), (0, 1));
     }
 }

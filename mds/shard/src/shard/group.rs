@@ -42,7 +42,7 @@ impl Shard {
     /// Waits for what was acknowledged if this is the only replica.
     pub(crate) async fn recover(&self) -> Result<(), StartError> {
         let Inner { raft, host, .. } = &*self.inner;
-        if 1 < host.config.members.len() {
+        if !host.config.is_alone() {
             return Ok(());
         }
         // An entry of its own behind all others: once it is applied, so are they.
@@ -188,7 +188,7 @@ impl Shard {
     /// moment. `cut` is up to where that was asked for last. False if the engine has stopped.
     pub(crate) async fn cut_covered(&self, cut: &mut u64) -> bool {
         let config = self.node_config();
-        if config.members.len() < 2 {
+        if config.is_alone() {
             return true; // The engine cuts by itself.
         }
         let covered = self.inner.raft.data_metrics().borrow_watched().snapshot.map_or(0, |id| id.index());
@@ -246,8 +246,8 @@ impl Shard {
     /// The node that should lead next: the first in line that answers and has all entries.
     fn heir(&self) -> Option<u64> {
         let caught_up = self.caught_up();
-        let members: Vec<u64> = self.inner.host.config.members.iter().map(|(id, _)| *id).collect();
-        let mut line = crate::liveness::line(&members, self.inner.number);
+        let nodes = self.inner.host.nodes.numbers();
+        let mut line = crate::liveness::line(&nodes, self.inner.number);
         line.find(|id| caught_up.contains(id) && self.answers(*id))
     }
 

@@ -17,7 +17,7 @@ impl Shard {
         let Ok(leader) = self.inner.raft.as_leader() else { return false };
         // The engine keeps real time by itself; a leader that hears from nobody for this long has a successor.
         let lease = Duration::from_millis(self.inner.host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);
-        self.inner.host.config.members.len() == 1
+        self.inner.host.config.is_alone()
             || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease)
             || self.inner.hibernates.load(Ordering::Acquire) && self.inner.host.is_held(self.inner.number)
     }

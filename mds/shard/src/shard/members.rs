@@ -1,11 +1,12 @@
 //! Who is in a shard: begun with all nodes, and changed by its leader.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use openraft::ChangeMembers;
 
 use super::*;
 use crate::limits::LEARNER_LAG_MAX;
+use crate::nodes::Known;
 use crate::raft::NodeId;
 use crate::raft::identity::number_of;
 use crate::roster::{Change, Members};
@@ -31,6 +32,16 @@ impl Shard {
 
     fn node_at(&self, id: NodeId) -> BasicNode {
         BasicNode::new(self.address_of(number_of(id)))
+    }
+
+    /// Of shard 0: the nodes and where they are, in the order of their numbers; none if it has not begun.
+    pub(crate) fn nodes(&self) -> Vec<Known> {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let nodes = metrics.membership_config.nodes();
+        let nodes: BTreeMap<u64, String> =
+            nodes.map(|(id, node)| (number_of(*id), node.addr.clone())).collect();
+        nodes.into_iter().collect()
     }
 
     /// Who is in it, as far as is known here.
@@ -65,21 +76,57 @@ impl Shard {
     /// # Errors
     /// See [`ProposeError`]; nothing, half or all of it was done.
     pub(crate) async fn change_members(&self, change: Change) -> Result<(), ProposeError> {
-        self.note_activity();
-        self.wake().await;
-        let (changes, retain) = match change {
+        match change {
             Change::Learn { node, instead_of } => {
-                let learner = ChangeMembers::AddNodes(BTreeMap::from([(node, self.node_at(node))]));
-                (ChangeMembers::Batch(vec![ChangeMembers::RemoveNodes(instead_of), learner]), true)
+                let address = self.node_at(node).addr;
+                self.learn_at(Change::Learn { node, instead_of }, &address).await
             }
-            Change::Vote(voters) => {
+            Change::Forget(nodes) => self.change(ChangeMembers::RemoveNodes(nodes), true).await,
+            Change::Rename(voters) => {
                 let new = voters.intersection(&self.members().learners).copied().collect();
                 if !self.follow_closely(&new) {
                     return Ok(());
                 }
-                (ChangeMembers::ReplaceAllVoters(voters), false)
+                self.change(ChangeMembers::ReplaceAllVoters(voters), false).await
             }
-        };
+            Change::Vote(voters) => {
+                let members = self.members();
+                let new = voters.intersection(&members.learners).copied().collect();
+                if !self.follow_closely(&new) {
+                    return Ok(());
+                }
+                if !voters.contains(&self.inner.host.id)
+                    && let Some(heir) = self.caught_up().into_iter().find(|number| {
+                        voters.iter().any(|id| number_of(*id) == *number && !members.learners.contains(id))
+                    })
+                {
+                    // Whoever leads does not vote itself out: one that stays goes on with it.
+                    self.transfer(heir).await;
+                    return Ok(());
+                }
+                self.change(ChangeMembers::ReplaceAllVoters(voters), true).await
+            }
+        }
+    }
+
+    /// Has a node told everything that is at an address.
+    ///
+    /// # Errors
+    /// As [`change_members`](Self::change_members).
+    pub(crate) async fn learn_at(&self, learn: Change, address: &str) -> Result<(), ProposeError> {
+        let Change::Learn { node, instead_of } = learn else { return Ok(()) };
+        let learner = ChangeMembers::AddNodes(BTreeMap::from([(node, BasicNode::new(address))]));
+        self.change(ChangeMembers::Batch(vec![ChangeMembers::RemoveNodes(instead_of), learner]), true).await
+    }
+
+    /// `retain`: who votes no longer is told everything still.
+    async fn change(
+        &self,
+        changes: ChangeMembers<NodeId, BasicNode>,
+        retain: bool,
+    ) -> Result<(), ProposeError> {
+        self.note_activity();
+        self.wake().await;
         let changed = async {
             match self.inner.raft.change_membership(changes, retain).await {
                 Ok(_) => Ok(()),

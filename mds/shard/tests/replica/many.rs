@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::scene::{create, env_with, format, has, runtime};
 use env::memory::net::MemoryNet;
-use env::memory::{Crash, MemoryDisk};
+use env::memory::{Crash, MemoryDisk, SeededEntropy};
 use env::net::{Listener, Net, Stream};
 use env::os::OsClock;
 use env::{BoxFuture, Clock};
@@ -20,8 +20,8 @@ use mds_shard::command::admin::FixShards;
 use mds_shard::{Command, Node, NodeConfig, NodeStatus, ProposeError, StartError};
 use tokio::runtime::Runtime;
 
-const MEMBERS: usize = 3;
-const SHARDS: usize = 8;
+pub(crate) const MEMBERS: usize = 3;
+pub(crate) const SHARDS: usize = 8;
 const HIBERNATE_MS: u64 = 600;
 /// Long enough for anything here, on a machine that does other things as well.
 const PATIENCE_MS: u64 = 60_000;
@@ -30,6 +30,13 @@ struct Place {
     disk: MemoryDisk,
     stores: Vec<Arc<MemStore>>,
     running: Option<(Runtime, Node)>,
+}
+
+impl Place {
+    fn empty() -> Self {
+        let stores = (0..SHARDS).map(|_| Arc::new(MemStore::new())).collect();
+        Self { disk: MemoryDisk::new(), stores, running: None }
+    }
 }
 
 /// The network as one node has it: who is cut off reaches nobody, and is reached by nobody.
@@ -57,18 +64,28 @@ fn address(at: usize) -> SocketAddr {
     format!("10.0.0.{}:1", at + 1).parse().unwrap()
 }
 
-struct Cluster {
+pub(crate) struct Cluster {
     net: MemoryNet,
     alone: Arc<Mutex<BTreeSet<SocketAddr>>>,
     places: Vec<Place>,
     clock: OsClock,
     main: Runtime,
+    /// How often a node was started: each time it has other luck.
+    starts: u64,
 }
 
 fn config(at: usize) -> NodeConfig {
+    let member = |at: usize| (at as u64 + 1, address(at).to_string());
+    let founders: Vec<(u64, String)> = (0..MEMBERS).map(member).collect();
+    // Whoever comes later knows some of those that are there.
+    let (members, join) = match at < MEMBERS {
+        true => (founders, Vec::new()),
+        false => (vec![member(at)], founders.into_iter().map(|(_, address)| address).collect()),
+    };
     NodeConfig {
         id: at as u64 + 1,
-        members: (1..=MEMBERS).map(|id| (id as u64, format!("10.0.0.{id}:1"))).collect(),
+        members,
+        join,
         cluster_key: [4; 32],
         log_entries_kept: 10,
         checkpoint_ms: 300,
@@ -80,34 +97,58 @@ fn config(at: usize) -> NodeConfig {
 
 impl Cluster {
     fn new() -> Self {
-        let place = |_| Place {
-            disk: MemoryDisk::new(),
-            stores: (0..SHARDS).map(|_| Arc::new(MemStore::new())).collect(),
-            running: None,
-        };
-        let places = (0..MEMBERS).map(place).collect();
+        let places = (0..MEMBERS).map(|_| Place::empty()).collect();
         let mut cluster = Self {
             net: MemoryNet::new(),
             alone: Arc::default(),
             places,
             clock: OsClock::new(),
             main: runtime(),
+            starts: 0,
         };
         (0..MEMBERS).for_each(|at| cluster.start(at));
         cluster
     }
 
-    fn start(&mut self, at: usize) {
+    /// Another node, with nothing yet.
+    pub(crate) fn add(&mut self) -> usize {
+        self.places.push(Place::empty());
+        let at = self.places.len() - 1;
+        self.start(at);
+        at
+    }
+
+    /// A node's disk goes, and another one takes its place.
+    pub(crate) fn lose_disk(&mut self, at: usize) {
+        self.kill(at);
+        self.places[at] = Place::empty();
+        self.start(at);
+    }
+
+    /// Asks whoever leads to take a node in again, until all is done.
+    pub(crate) fn readmit(&self, at: usize) {
+        self.wait_until("a node is taken in again", |cluster| {
+            cluster.up().into_iter().any(|asked| {
+                let (runtime, node) = cluster.places[asked].running.as_ref().unwrap();
+                let so_far = runtime.block_on(node.readmit(at as u64 + 1));
+                so_far.is_ok_and(|so_far| so_far.done == so_far.shards)
+            })
+        });
+    }
+
+    pub(crate) fn start(&mut self, at: usize) {
+        self.starts += 1;
         let place = &mut self.places[at];
         let runtime = runtime();
         let net = NetOf { own: address(at), net: self.net.clone(), alone: Arc::clone(&self.alone) };
-        let env = env_with(Arc::new(place.disk.clone()), Arc::new(net));
+        let mut env = env_with(Arc::new(place.disk.clone()), Arc::new(net));
+        env.entropy = Arc::new(SeededEntropy::new(self.starts));
         let stores = place.stores.iter().map(|store| Arc::clone(store) as Arc<dyn MetaStore>).collect();
         let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config(at))).unwrap();
         place.running = Some((runtime, node));
     }
 
-    fn kill(&mut self, at: usize) {
+    pub(crate) fn kill(&mut self, at: usize) {
         let place = &mut self.places[at];
         let (runtime, node) = place.running.take().unwrap();
         place.disk.crash(Crash::Drop);
@@ -132,12 +173,12 @@ impl Cluster {
         runtime.shutdown_timeout(Duration::from_secs(10));
     }
 
-    fn node(&self, at: usize) -> &Node {
+    pub(crate) fn node(&self, at: usize) -> &Node {
         &self.places[at].running.as_ref().unwrap().1
     }
 
-    fn up(&self) -> Vec<usize> {
-        (0..MEMBERS).filter(|at| self.places[*at].running.is_some()).collect()
+    pub(crate) fn up(&self) -> Vec<usize> {
+        (0..self.places.len()).filter(|at| self.places[*at].running.is_some()).collect()
     }
 
     /// Proposes to whichever node leads the shard; what may have been done already counts.
@@ -178,7 +219,7 @@ impl Cluster {
         self.main.block_on(async { self.clock.sleep_ms(ms).await });
     }
 
-    fn wait_until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let end_ms = self.clock.monotonic_ms() + PATIENCE_MS;
         while !is_so(self) {
             let statuses: Vec<NodeStatus> = self.up().iter().map(|at| self.node(*at).status()).collect();
@@ -187,7 +228,7 @@ impl Cluster {
         }
     }
 
-    fn create(&self, names: &[String]) {
+    pub(crate) fn create(&self, names: &[String]) {
         for shard in 0..SHARDS {
             for name in names {
                 self.propose(shard, &create(&format!("{name}-of-{shard}")));
@@ -196,7 +237,7 @@ impl Cluster {
     }
 
     /// All replicas of all shards come to hold the same, and everything that was acknowledged.
-    fn assert_alike(&self, names: &[String]) {
+    pub(crate) fn assert_alike(&self, names: &[String]) {
         for shard in 0..SHARDS {
             self.propose(shard, &create("last"));
         }
@@ -237,14 +278,14 @@ impl Cluster {
     }
 }
 
-fn formatted() -> Cluster {
+pub(crate) fn formatted() -> Cluster {
     let cluster = Cluster::new();
     cluster.propose(0, &Command::FixShards(FixShards { shards: SHARDS as u32 }));
     (0..SHARDS).for_each(|shard| cluster.propose(shard, &format()));
     cluster
 }
 
-fn names(round: &str) -> Vec<String> {
+pub(crate) fn names(round: &str) -> Vec<String> {
     (0..3).map(|at| format!("{round}-{at}")).collect()
 }
 

@@ -93,6 +93,7 @@ impl Fleet {
             cluster_key: ClusterKey::new(KEY),
             node: 1,
             members: Vec::new(),
+            join: Vec::new(),
             controls: Vec::new(),
             service: None,
         };

@@ -1,0 +1,63 @@
+//! A fourth node joins three, and shards move to it; it, and others, lose their disks.
+
+use crate::many::{Cluster, SHARDS, formatted, names};
+
+/// Numbers of the nodes that should vote, by shard: three in a row from the one that should lead, with shard 0 where it was made.
+const VOTERS: [[u64; 3]; SHARDS] =
+    [[1, 2, 3], [2, 3, 4], [1, 3, 4], [1, 2, 4], [1, 3, 4], [1, 2, 4], [1, 2, 3], [2, 3, 4]];
+
+/// Waits until all nodes know every shard to be where it should.
+fn wait_until_moved(cluster: &Cluster) {
+    cluster.wait_until("shards have moved", |cluster| {
+        cluster.up().into_iter().all(|at| {
+            let shards = cluster.node(at).shards();
+            shards.iter().zip(VOTERS).all(|(shard, voters)| shard.status().voters == voters)
+        })
+    });
+}
+
+#[test]
+fn a_node_joins_and_shards_move_to_it() {
+    let mut cluster = formatted();
+    let mut all = names("before");
+    cluster.create(&all);
+    let fourth = cluster.add();
+    let more = names("meanwhile");
+    cluster.create(&more);
+    all.extend(more);
+    wait_until_moved(&cluster);
+    cluster.wait_until("it leads what it should", |cluster| cluster.node(fourth).status().led == 2);
+    let more = names("moved");
+    cluster.create(&more);
+    all.extend(more);
+    cluster.assert_alike(&all);
+    // One of each shard's three may go, whichever node it is on.
+    for at in 0..4 {
+        cluster.kill(at);
+        let more = names(&format!("without-{at}"));
+        cluster.create(&more);
+        all.extend(more);
+        cluster.start(at);
+        cluster.wait_until("it is back", |cluster| cluster.node(at).status().leaderless == 0);
+    }
+    cluster.assert_alike(&all);
+}
+
+#[test]
+fn nodes_lose_their_disks_and_are_taken_in_again() {
+    let mut cluster = formatted();
+    let fourth = cluster.add();
+    wait_until_moved(&cluster);
+    let mut all = names("before");
+    cluster.create(&all);
+    for at in [fourth, 0, 2] {
+        cluster.lose_disk(at);
+        let more = names(&format!("without-{at}"));
+        cluster.create(&more);
+        all.extend(more);
+        assert!(!cluster.node(at).status().takes_part);
+        cluster.readmit(at);
+    }
+    wait_until_moved(&cluster);
+    cluster.assert_alike(&all);
+}
