@@ -31,8 +31,26 @@ use crate::stream::SimNet;
 use crate::turn;
 use crate::world::{Act, NodeId, World};
 
-/// Replicas of the metadata.
-pub(crate) const METADATA_NODES: usize = 3;
+/// How many metadata servers there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MetadataNodes {
+    /// Those that the cluster is made with; clients and data servers know these.
+    pub(crate) founders: usize,
+    /// With the one that may join later.
+    pub(crate) all: usize,
+}
+
+impl MetadataNodes {
+    /// So many; 0: by the seed. Four are three, and one that joins.
+    pub(crate) fn new(asked: usize, seed: u64) -> Self {
+        let all = match asked {
+            0 => *Chance::new(seed, "metadata servers").pick(&[3, 3, 3, 3, 3, 4, 4, 5]),
+            asked => asked,
+        };
+        Self { founders: if all == 4 { 3 } else { all }, all }
+    }
+}
+
 /// Data servers, and how many there are if extents are sealed: enough for 4+2.
 const DATA_NODES: (usize, usize) = (2, 6);
 /// Clients' lease: short, so that runs see it run out.
@@ -87,6 +105,7 @@ pub(crate) struct Cluster {
     planted: Planted,
     seals: bool,
     shards: usize,
+    metadata: MetadataNodes,
     nodes: Vec<Node>,
     chance: Chance,
     /// Why processes did not start, and how often.
@@ -100,13 +119,21 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    pub(crate) fn new(world: World, seed: u64, planted: Planted, seals: bool, shards: usize) -> Self {
+    pub(crate) fn new(
+        world: World,
+        seed: u64,
+        planted: Planted,
+        seals: bool,
+        shards: usize,
+        metadata: MetadataNodes,
+    ) -> Self {
         Self {
             world,
             seed,
             planted,
             seals,
             shards,
+            metadata,
             nodes: Vec::new(),
             chance: Chance::new(seed, "cluster"),
             failures: Vec::new(),
@@ -116,15 +143,17 @@ impl Cluster {
         }
     }
 
-    /// Adds and starts all servers.
+    /// Adds all servers, and starts them but for the one that joins later.
     pub(crate) fn start(&mut self) {
-        for _ in 0..METADATA_NODES {
+        for number in 0..self.metadata.all {
             let serves = Serves::Metadata {
                 stores: (0..self.shards).map(|_| Arc::default()).collect(),
                 slot: Arc::new(Mutex::new(Running::Nothing)),
             };
             let node = self.add(serves);
-            self.start_process(node);
+            if number < self.metadata.founders {
+                self.start_process(node);
+            }
             let phase_ns = self.chance.below(TICK_NS);
             self.world.after(phase_ns, node, Act::Tick);
         }
@@ -132,6 +161,11 @@ impl Cluster {
             let node = self.add(Serves::Data { slot: Arc::new(Mutex::new(Running::Nothing)) });
             self.start_process(node);
         }
+    }
+
+    /// How many metadata servers there are.
+    pub(crate) fn metadata(&self) -> MetadataNodes {
+        self.metadata
     }
 
     /// How many data servers there are, behind the metadata servers.
@@ -204,7 +238,8 @@ impl Cluster {
     /// Of each shard what the metadata server knows that has applied most, if all are up: so nobody was promised anything that is not in it.
     fn newest_state(&self) -> Option<StateView> {
         let applied = |node| Some((self.applied(node)?, node));
-        let all: Vec<(Vec<u64>, NodeId)> = (0..METADATA_NODES).map(applied).collect::<Option<_>>()?;
+        let there = (0..self.metadata.all).filter(|node| 0 < self.nodes[*node].lives);
+        let all: Vec<(Vec<u64>, NodeId)> = there.map(applied).collect::<Option<_>>()?;
         let newest = |shard: usize| {
             let (_, node) = all.iter().max_by_key(|(applied, _)| applied[shard])?;
             let Serves::Metadata { stores, .. } = &self.nodes[*node].serves else { return None };
@@ -270,11 +305,13 @@ impl Cluster {
                 process.spawn(serve_metadata(
                     env,
                     planted.collect(),
-                    metadata_config(node, self.seals, self.shards),
+                    metadata_config(node, self.metadata, self.seals, self.shards),
                     Arc::clone(slot),
                 ));
             }
-            Serves::Data { slot } => process.spawn(serve_data(env, data_config(node), Arc::clone(slot))),
+            Serves::Data { slot } => {
+                process.spawn(serve_data(env, data_config(node, self.metadata), Arc::clone(slot)));
+            }
             Serves::Nothing => {}
         }
         self.nodes[node].process = Some(process);
@@ -366,7 +403,7 @@ impl Cluster {
 
     /// The metadata server that leads, as far as it knows itself.
     pub(crate) fn leader(&self) -> Option<NodeId> {
-        (0..METADATA_NODES)
+        (0..self.metadata.all)
             .find(|node| self.status(*node).is_some_and(|status| status.leader == Some(*node as u64 + 1)))
     }
 
@@ -392,7 +429,7 @@ impl Cluster {
         if self.readmitting.is_some() {
             return false;
         }
-        let applied: Vec<Option<Vec<u64>>> = (0..METADATA_NODES).map(|node| self.applied(node)).collect();
+        let applied: Vec<Option<Vec<u64>>> = (0..self.metadata.all).map(|node| self.applied(node)).collect();
         applied[0].is_some() && applied.iter().all(|indexes| *indexes == applied[0])
     }
 
@@ -452,8 +489,8 @@ fn failure<T>(slot: &Slot<T>) -> Option<String> {
 }
 
 /// Where clients find the metadata servers.
-pub(crate) fn metadata_addresses() -> Vec<SocketAddr> {
-    (0..METADATA_NODES).map(|node| crate::address(node, NFS_PORT)).collect()
+pub(crate) fn metadata_addresses(metadata: MetadataNodes) -> Vec<SocketAddr> {
+    (0..metadata.founders).map(|node| crate::address(node, NFS_PORT)).collect()
 }
 
 fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<dyn MetaStore> {
@@ -468,10 +505,14 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
     }
 }
 
-fn metadata_config(node: NodeId, seals: bool, shards: usize) -> MdsConfig {
-    let members =
-        (0..METADATA_NODES).map(|member| (member as u64 + 1, crate::address(member, RAFT_PORT).to_string()));
-    let controls = (0..METADATA_NODES)
+fn metadata_config(node: NodeId, metadata: MetadataNodes, seals: bool, shards: usize) -> MdsConfig {
+    let member = |member: usize| (member as u64 + 1, crate::address(member, RAFT_PORT).to_string());
+    let founders = (0..metadata.founders).map(member);
+    let (members, join) = match node < metadata.founders {
+        true => (founders.collect(), Vec::new()),
+        false => (vec![member(node)], founders.map(|(_, address)| address).collect()),
+    };
+    let controls = (0..metadata.founders)
         .map(|member| (member as u64 + 1, crate::address(member, CONTROL_PORT).to_string()));
     MdsConfig {
         dir: "/metadata".into(),
@@ -494,20 +535,20 @@ fn metadata_config(node: NodeId, seals: bool, shards: usize) -> MdsConfig {
         },
         cluster_key: ClusterKey::new(KEY),
         node: node as u64 + 1,
-        members: members.collect(),
-        join: Vec::new(),
+        members,
+        join,
         controls: controls.collect(),
         service: None,
     }
 }
 
-fn data_config(node: NodeId) -> DsConfig {
+fn data_config(node: NodeId, metadata: MetadataNodes) -> DsConfig {
     DsConfig {
         dir: "/data".into(),
         listen: crate::address(node, NFS_PORT),
         control: crate::address(node, CONTROL_PORT),
         advertise: None,
-        metadata_servers: (0..METADATA_NODES).map(|member| crate::address(member, CONTROL_PORT)).collect(),
+        metadata_servers: (0..metadata.founders).map(|member| crate::address(member, CONTROL_PORT)).collect(),
         cluster_key: ClusterKey::new(KEY),
         capacity_bytes: 1 << 30,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,

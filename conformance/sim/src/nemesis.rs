@@ -8,11 +8,13 @@ use std::io::ErrorKind;
 use env::memory::Crash;
 
 use crate::chance::Chance;
-use crate::cluster::{Cluster, METADATA_NODES};
+use crate::cluster::Cluster;
 use crate::record::Record;
 use crate::world::NodeId;
 
 const SECOND_NS: u64 = 1_000_000_000;
+/// By then a metadata server that is to join has been started.
+const JOIN_NS_MAX: u64 = 120 * SECOND_NS;
 
 /// How faults that last come to their end.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +33,8 @@ enum Mend {
 pub(crate) struct Nemesis {
     chance: Chance,
     nodes: usize,
+    /// Metadata servers; they are the first nodes.
+    metadata: usize,
     mends: Vec<(u64, Mend)>,
     next_ns: u64,
     /// Longest time between two faults.
@@ -38,10 +42,16 @@ pub(crate) struct Nemesis {
 }
 
 impl Nemesis {
-    pub(crate) fn new(seed: u64, nodes: usize, from_ns: u64) -> Self {
+    pub(crate) fn new(seed: u64, nodes: usize, cluster: &Cluster, from_ns: u64) -> Self {
         let mut chance = Chance::new(seed, "nemesis");
         let pause_ns_max = chance.between(3, 15) * SECOND_NS;
-        Self { next_ns: from_ns + chance.below(pause_ns_max), chance, nodes, mends: Vec::new(), pause_ns_max }
+        let metadata = cluster.metadata();
+        // Who joins does so in the midst of it all.
+        let joins = (metadata.founders..metadata.all)
+            .map(|node| (from_ns + chance.below(JOIN_NS_MAX), Mend::Start(node)))
+            .collect();
+        let next_ns = from_ns + chance.below(pause_ns_max);
+        Self { next_ns, chance, nodes, metadata: metadata.all, mends: joins, pause_ns_max }
     }
 
     /// When it wants to act next.
@@ -70,7 +80,7 @@ impl Nemesis {
             self.mend(cluster, mend);
         }
         cluster.world.lock().network.mend_all();
-        for node in 0..METADATA_NODES + cluster.data_nodes() {
+        for node in 0..self.metadata + cluster.data_nodes() {
             cluster.disk(node).memory().set_capacity(u64::MAX);
             cluster.start_process(node);
         }
@@ -112,7 +122,7 @@ impl Nemesis {
 
     /// The leader, half of the time, else any.
     fn victim(&mut self, cluster: &Cluster) -> NodeId {
-        let any = self.chance.index(METADATA_NODES);
+        let any = self.chance.index(self.metadata);
         if self.chance.percent(60) { cluster.leader().unwrap_or(any) } else { any }
     }
 
@@ -147,7 +157,7 @@ impl Nemesis {
                 "bad links"
             }
             _ => {
-                let node = self.chance.index(METADATA_NODES);
+                let node = self.chance.index(self.metadata);
                 let off_ns = i64::try_from(self.chance.below(120 * SECOND_NS)).unwrap_or(0) - 60_000_000_000;
                 cluster.clock(node).set_wall_off(off_ns);
                 self.later(cluster, SECOND_NS, 60 * SECOND_NS, Mend::Wall(node));
@@ -173,7 +183,7 @@ impl Nemesis {
 
     fn all_down(&mut self, cluster: &mut Cluster) -> &'static str {
         let power = self.chance.percent(60);
-        for node in 0..METADATA_NODES {
+        for node in 0..self.metadata {
             let crash = self.crash();
             cluster.end_process(node, power.then_some(crash));
             self.later(cluster, SECOND_NS / 10, 4 * SECOND_NS, Mend::Start(node));
@@ -192,7 +202,7 @@ impl Nemesis {
     }
 
     fn data_server_down(&mut self, cluster: &mut Cluster) -> &'static str {
-        let node = METADATA_NODES + self.chance.index(cluster.data_nodes());
+        let node = self.metadata + self.chance.index(cluster.data_nodes());
         let crash = self.chance.percent(60).then(|| self.crash());
         cluster.end_process(node, crash);
         self.later(cluster, SECOND_NS / 10, 15 * SECOND_NS, Mend::Start(node));
@@ -204,7 +214,7 @@ impl Nemesis {
         let count = cluster.data_nodes();
         let one = self.chance.index(count);
         let other = (one + 1 + self.chance.index(count - 1)) % count;
-        let nodes = [METADATA_NODES + one, METADATA_NODES + other];
+        let nodes = [self.metadata + one, self.metadata + other];
         let nodes = if self.chance.percent(60) { &nodes[..] } else { &nodes[..1] };
         if !cluster.lose(nodes) {
             return "data servers not lost: too much hangs on them";
@@ -222,7 +232,7 @@ impl Nemesis {
     /// Cuts a metadata server off, from its like or from everybody, both ways or one.
     fn part(&mut self, cluster: &mut Cluster, both: bool) -> &'static str {
         let node = self.victim(cluster);
-        let end = if self.chance.percent(50) { METADATA_NODES } else { self.nodes };
+        let end = if self.chance.percent(50) { self.metadata } else { self.nodes };
         let (outwards, ns_max) = (self.chance.percent(50), self.chance.between(1, 30) * SECOND_NS);
         let at_ns = cluster.world.now_ns() + ns_max;
         for other in (0..end).filter(|other| *other != node) {
@@ -237,10 +247,10 @@ impl Nemesis {
     }
 
     fn part_client(&mut self, cluster: &mut Cluster) -> &'static str {
-        let servers = METADATA_NODES + cluster.data_nodes();
+        let servers = self.metadata + cluster.data_nodes();
         let client = self.chance.between(servers as u64, self.nodes as u64) as NodeId;
         let at_ns = cluster.world.now_ns() + self.chance.between(1, 40) * SECOND_NS;
-        for other in 0..METADATA_NODES {
+        for other in 0..self.metadata {
             for (from, to) in [(client, other), (other, client)] {
                 cluster.world.lock().network.set_cut(from, to, true);
                 self.mends.push((at_ns, Mend::Join(from, to)));
@@ -250,7 +260,7 @@ impl Nemesis {
     }
 
     fn slow_disk(&mut self, cluster: &mut Cluster) -> &'static str {
-        let node = self.chance.index(METADATA_NODES + cluster.data_nodes());
+        let node = self.chance.index(self.metadata + cluster.data_nodes());
         let sync_ns_max = self.chance.between(20_000_000, 2 * SECOND_NS);
         cluster.disk(node).set_manner(|manner| {
             manner.sync_ns_max = sync_ns_max;
@@ -274,10 +284,10 @@ impl Nemesis {
     }
 
     fn full_disk(&mut self, cluster: &mut Cluster) -> &'static str {
-        let node = self.chance.index(METADATA_NODES + cluster.data_nodes());
+        let node = self.chance.index(self.metadata + cluster.data_nodes());
         cluster.disk(node).memory().set_capacity(0);
         self.later(cluster, SECOND_NS, 15 * SECOND_NS, Mend::Room(node));
-        if node < METADATA_NODES {
+        if node < self.metadata {
             self.later(cluster, 16 * SECOND_NS, 20 * SECOND_NS, Mend::Replace(node));
         }
         "full disk"

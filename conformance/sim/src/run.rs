@@ -13,7 +13,7 @@ use crate::check::names::Directory;
 use crate::check::{locks, state};
 use crate::client::session::Client;
 use crate::client::{content, workload};
-use crate::cluster::{Cluster, LEASE_MS, METADATA_NODES, metadata_addresses};
+use crate::cluster::{Cluster, LEASE_MS, MetadataNodes, metadata_addresses};
 use crate::event_log::EventLog;
 use crate::nemesis::Nemesis;
 use crate::planted::Planted;
@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Shards of the name space; 0: one or four, by the seed.
     #[arg(long, default_value_t = 0)]
     pub shards: usize,
+    /// Metadata servers: 3, 5, or 4, of which one joins later; 0: by the seed.
+    #[arg(long, default_value_t = 0, value_parser = parse_nodes)]
+    pub nodes: usize,
     /// Extents that rest become images.
     #[arg(long)]
     pub seal: bool,
@@ -66,6 +69,13 @@ pub struct Arguments {
     /// Prints what the servers log, from this level on.
     #[arg(long, value_name = "FILTER")]
     pub trace: Option<String>,
+}
+
+fn parse_nodes(text: &str) -> Result<usize, String> {
+    match text {
+        "0" | "3" | "4" | "5" => Ok(text.parse().expect("a digit")),
+        _ => Err("expected 3, 4 or 5, or 0".to_owned()),
+    }
 }
 
 /// What came of a run.
@@ -137,7 +147,9 @@ impl<'a> Stage<'a> {
             0 => *Chance::new(arguments.seed, "shards").pick(&[1, SHARDS]),
             shards => shards,
         };
-        let cluster = Cluster::new(world.clone(), arguments.seed, arguments.plant, arguments.seal, shards);
+        let Arguments { seed, plant, seal, nodes, .. } = *arguments;
+        let metadata = MetadataNodes::new(nodes, seed);
+        let cluster = Cluster::new(world.clone(), seed, plant, seal, shards, metadata);
         let whistle = workload::Whistle::default();
         Self {
             arguments,
@@ -155,9 +167,9 @@ impl<'a> Stage<'a> {
         self.cluster.run_until(START_NS);
         let clients = self.start_clients();
         let end_ns = START_NS + (self.arguments.minutes * 60.0 * SECOND_NS as f64) as u64;
-        let servers = METADATA_NODES + self.cluster.data_nodes();
+        let servers = self.cluster.metadata().all + self.cluster.data_nodes();
         let nodes = servers + self.arguments.clients;
-        let mut nemesis = Nemesis::new(self.arguments.seed, nodes, START_NS + SECOND_NS);
+        let mut nemesis = Nemesis::new(self.arguments.seed, nodes, &self.cluster, START_NS + SECOND_NS);
         while !self.arguments.calm && nemesis.next_ns() < end_ns {
             self.cluster.run_until(nemesis.next_ns());
             nemesis.act(&mut self.cluster, &self.record);
@@ -193,7 +205,8 @@ impl<'a> Stage<'a> {
             self.record.lock().renewed_ns.push(Vec::new());
             let (node, env) = self.cluster.add_client();
             let (record, plant, seed) = (self.record.clone(), self.arguments.plant, self.arguments.seed);
-            let client = Client::new(number, env, metadata_addresses(), record, plant, seed);
+            let client =
+                Client::new(number, env, metadata_addresses(self.cluster.metadata()), record, plant, seed);
             let task = |what: &str| Chance::new(self.arguments.seed, &format!("{what} {number}"));
             self.whistle.running.fetch_add(3, Ordering::Relaxed);
             let (names, content, locks) = (task("names"), task("content"), task("locks"));
@@ -281,7 +294,7 @@ impl<'a> Stage<'a> {
     }
 
     fn report(&self, broken: &[String]) {
-        let Arguments { seed, minutes, plant, clients, calm, seal, shards, .. } = self.arguments;
+        let Arguments { seed, minutes, plant, clients, calm, seal, shards, nodes, .. } = self.arguments;
         let servers = self.cluster.describe();
         let state = self.world.lock();
         let record = self.record.lock();
@@ -304,8 +317,9 @@ impl<'a> Stage<'a> {
             let calm = if *calm { " --calm" } else { "" };
             let seal = if *seal { " --seal" } else { "" };
             let shards = if *shards == 0 { String::new() } else { format!(" --shards {shards}") };
+            let nodes = if *nodes == 0 { String::new() } else { format!(" --nodes {nodes}") };
             println!(
-                "  again: cargo xtask sim --seed {seed} --minutes {minutes} -- --clients {clients}{plant}{calm}{seal}{shards}"
+                "  again: cargo xtask sim --seed {seed} --minutes {minutes} -- --clients {clients}{plant}{calm}{seal}{shards}{nodes}"
             );
         }
         if self.arguments.counts {
