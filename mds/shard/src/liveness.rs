@@ -40,6 +40,8 @@ pub(crate) struct Facts {
     pub(crate) leader: Option<u64>,
     /// This node leads.
     pub(crate) leads: bool,
+    /// This node votes; else it only learns, and stands for no election.
+    pub(crate) votes: bool,
     /// A leader's: a majority has answered it not long ago.
     pub(crate) holds_lease: bool,
     /// A leader's: all that are alive have all entries, and they are applied here.
@@ -324,7 +326,7 @@ impl Liveness {
             (group.wanted_ms, group.stood) = (None, None);
             return false;
         }
-        if self.groups[shard].runs {
+        if self.groups[shard].runs || !facts.votes {
             return true;
         }
         let wanted_ms = *self.groups[shard].wanted_ms.get_or_insert(now_ms);

@@ -124,7 +124,9 @@ impl Node {
         let log = log.map_err(|error| StartError::Log(error.to_string()))?;
         // A node alone is nobody else after it lost its disk: there is nobody to whom it promised anything.
         if alone && identity::exists(&*env.disk, dir).await? {
-            return Err(StartError::Config("this directory is one of several metadata servers'"));
+            return Err(StartError::Config(
+                "the members are missing: this directory is of one of several metadata servers",
+            ));
         }
         let id = match alone {
             true => config.id,

@@ -26,6 +26,8 @@ struct Model {
     /// Cut off from all others.
     alone: BTreeSet<u64>,
     elections: Vec<(u64, usize, u64)>,
+    /// Nodes that have no vote in a shard.
+    learn: BTreeSet<(u64, usize)>,
     lists_sent: usize,
     hibernate_ms: u64,
 }
@@ -40,6 +42,7 @@ impl Model {
             down: BTreeSet::new(),
             alone: BTreeSet::new(),
             elections: Vec::new(),
+            learn: BTreeSet::new(),
             lists_sent: 0,
             hibernate_ms: HIBERNATE_MS,
         };
@@ -129,6 +132,7 @@ impl Model {
                     term: engine.term,
                     leader: engine.leader,
                     leads,
+                    votes: !self.learn.contains(&(node, shard)),
                     holds_lease: leads && engine.runs && self.nodes.len() < 2 * (1 + reached.count()),
                     is_settled: leads,
                     active_ms: engine.active_ms,
@@ -168,7 +172,8 @@ impl Model {
         let engine = self.engine(node, shard);
         let lapsed =
             |engine: Engine| engine.heard_ms.is_none_or(|heard_ms| heard_ms + LEASE_MS / 2 < self.now_ms);
-        if engine.leader == Some(node) || !engine.runs || !lapsed(engine) {
+        let votes = |node: u64| !self.learn.contains(&(node, shard));
+        if engine.leader == Some(node) || !engine.runs || !lapsed(engine) || !votes(node) {
             return;
         }
         let grants = |other: &&u64| {
@@ -179,8 +184,9 @@ impl Model {
                     && lapsed(engines[shard])
                     && !liveness.has_other_leader(self.now_ms, shard, node)
         };
-        let granted: Vec<u64> = self.nodes.keys().filter(grants).copied().collect();
-        if self.nodes.len() < 2 * granted.len() {
+        let granted: Vec<u64> =
+            self.nodes.keys().filter(|node| votes(**node)).filter(grants).copied().collect();
+        if self.nodes.keys().filter(|node| votes(**node)).count() < 2 * granted.len() {
             let term = engine.term + 1;
             self.elections.push((node, shard, term));
             for other in granted {
@@ -296,6 +302,23 @@ fn shards_of_a_node_that_dies_are_led_by_the_next_and_no_others_move() {
     model.pass(HIBERNATE_MS + 3_000);
     assert_eq!((model.running(), model.elections.len()), (0, before + 85));
     model.assert_led();
+}
+
+/// Of four nodes three vote in each shard. When one dies, elections of those that vote do not wait for one that only learns.
+#[test]
+fn who_only_learns_stands_for_no_election() {
+    let mut model = Model::new(4, 256);
+    model.learn = (1..256).map(|shard| (line(&[1, 2, 3, 4], shard).nth(3).unwrap(), shard)).collect();
+    model.pass(2_000);
+    model.assert_led();
+    let before = model.elections.len();
+    model.down.insert(1);
+    let began_ms = model.now_ms;
+    while (1..256).any(|shard| (2..=4).all(|node| !model.leads(node, shard))) {
+        model.pass(HEARTBEAT_MS);
+        assert!(model.now_ms < began_ms + 4 * LEASE_MS, "{} elections", model.elections.len() - before);
+    }
+    assert!(model.elections.iter().all(|(node, shard, _)| !model.learn.contains(&(*node, *shard))));
 }
 
 #[test]

@@ -96,6 +96,14 @@ impl Shard {
             term: server.vote.leader_id.term,
             leader: server.current_leader.map(number_of),
             leads,
+            votes: self
+                .inner
+                .raft
+                .metrics()
+                .borrow_watched()
+                .membership_config
+                .voter_ids()
+                .any(|id| id == self.inner.host.id),
             active_ms: self.inner.active_ms.load(Ordering::Acquire),
             ..Facts::default()
         };
