@@ -45,7 +45,7 @@ impl Shards {
 
     async fn carry_out(
         &self,
-        held: (Guard, Option<OwnedMutexGuard<()>>),
+        mut held: (Guard, Option<OwnedMutexGuard<()>>),
         plan: &ActPlan,
         origin: Option<Origin>,
         command: &Command,
@@ -55,6 +55,8 @@ impl Shards {
             Some(shard) => Some(self.reserved(reign, shard).await?),
             None => None,
         };
+        // Clients know it as soon as they are answered.
+        reserved.into_iter().for_each(|ino| held.0.lock_new(ino));
         let worked = match self.work_out(plan, origin.as_ref(), command, reserved)? {
             Ok(worked) => worked,
             Err(outcome) => return Ok(outcome),

@@ -64,6 +64,12 @@ impl Guard {
         self.locks.reign
     }
 
+    /// Of an act: locks an inode as well that is only being made, so that nobody can know of it.
+    pub(crate) fn lock_new(&mut self, ino: Ino) {
+        self.locks.inner.held.lock().entry(ino).or_default().locked = true;
+        self.inodes.push(ino);
+    }
+
     /// Of an act: what it locked may be looked at again, and is changed by nobody yet.
     pub(crate) fn show(&self) {
         self.locks.change(&self.inodes, |one| one.shown = true);

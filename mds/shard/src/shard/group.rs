@@ -150,7 +150,7 @@ impl Shard {
     }
 
     /// Whether a node has answered this leader's heartbeats not long ago.
-    fn answers(&self, number: u64) -> bool {
+    pub(super) fn answers(&self, number: u64) -> bool {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let lease = Duration::from_millis(self.inner.host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);

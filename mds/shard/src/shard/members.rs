@@ -95,10 +95,12 @@ impl Shard {
                 if !self.follow_closely(&new) {
                     return Ok(());
                 }
+                let stays = |number: &u64| {
+                    let mut old = voters.iter().filter(|id| !members.learners.contains(id));
+                    old.any(|id| number_of(*id) == *number) && self.answers(*number)
+                };
                 if !voters.contains(&self.inner.host.id)
-                    && let Some(heir) = self.caught_up().into_iter().find(|number| {
-                        voters.iter().any(|id| number_of(*id) == *number && !members.learners.contains(id))
-                    })
+                    && let Some(heir) = self.caught_up().into_iter().find(stays)
                 {
                     // Whoever leads does not vote itself out: one that stays goes on with it.
                     self.transfer(heir).await;
