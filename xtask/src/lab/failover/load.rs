@@ -1,6 +1,8 @@
 //! The programs that run while servers die: fio, git, the verifying writer, one that holds locks, one that tries to get them, and one that
 //! times small acts, anew in each round.
 
+use std::fmt;
+
 use anyhow::{Context, Result, ensure};
 
 use super::super::guest::Guest;
@@ -28,6 +30,12 @@ pub(super) struct Longest {
     pub(super) small_ms: u64,
     /// The longest write and flush of a block that data servers keep.
     pub(super) block_ms: u64,
+}
+
+impl fmt::Display for Longest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "longest act {} ms, block {} ms", self.small_ms, self.block_ms)
+    }
 }
 
 /// Programs that run.

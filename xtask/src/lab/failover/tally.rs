@@ -3,12 +3,13 @@
 //! A server's counters go with its process: they are read before it dies, and the last of its requests may be missing. What clients say has
 //! all of them.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::{Context, Result};
 
 use super::super::guest::Guest;
-use super::super::server::replicas::{NODES, Replicas};
+use super::super::server::replicas::Replicas;
 use super::super::stage::Stage;
 use super::replicas;
 
@@ -49,15 +50,15 @@ impl fmt::Display for Counts {
 /// Counting, since it began.
 pub(super) struct Tally {
     counts: Counts,
-    /// Reclaims and client ids that each server had counted when it was last looked at.
-    seen: [(f64, f64); NODES],
+    /// Reclaims and client ids that each server had counted when it was last looked at, by number.
+    seen: BTreeMap<usize, (f64, f64)>,
     clients: (u64, u64),
 }
 
 impl Tally {
     pub(super) fn begin(stage: &mut Stage) -> Result<Self> {
         let clients = of_clients(stage)?;
-        let mut tally = Self { counts: Counts::default(), seen: [(0.0, 0.0); NODES], clients };
+        let mut tally = Self { counts: Counts::default(), seen: BTreeMap::new(), clients };
         let server = replicas(&mut stage.server)?;
         tally.look(server)?;
         // The clients' first ids, and what they said when they mounted.
@@ -67,13 +68,13 @@ impl Tally {
 
     /// Counts what servers that run have seen since.
     pub(super) fn look(&mut self, server: &Replicas) -> Result<()> {
-        for number in 1..=NODES {
+        for number in server.metadata_numbers() {
             let metrics = server.metadata_metrics(number)?;
             let now = (
                 metrics.sum("shoal_reclaims_total", &[]),
                 metrics.sum("shoal_nfs_requests_total", &["op=\"EXCHANGE_ID\""]),
             );
-            let seen = std::mem::replace(&mut self.seen[number - 1], now);
+            let seen = self.seen.insert(number, now).unwrap_or_default();
             self.counts.reclaims += now.0 - seen.0;
             self.counts.server_ids += now.1 - seen.1;
         }
@@ -82,7 +83,7 @@ impl Tally {
 
     /// A server begins to count anew.
     pub(super) fn forget(&mut self, number: usize) {
-        self.seen[number - 1] = (0.0, 0.0);
+        self.seen.remove(&number);
     }
 
     pub(super) fn end(mut self, stage: &mut Stage) -> Result<Counts> {

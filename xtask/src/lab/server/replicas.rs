@@ -1,8 +1,9 @@
 //! Three metadata servers and three data servers, each a process in a network namespace of its own, with a service address that follows
-//! the leader.
+//! the leader. A fourth metadata server may join them.
 //!
 //! INVARIANT: a node's only way to anybody is its link to the bridge.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -15,9 +16,11 @@ use crate::lab::metrics::Metrics;
 use crate::lab::network::{self, Node};
 use crate::process;
 
-/// Metadata servers, and as many data servers.
+/// Metadata servers that the cluster is made with, and as many data servers.
 pub(crate) const NODES: usize = 3;
-const METADATA: [&str; NODES] = ["10.77.0.21", "10.77.0.22", "10.77.0.23"];
+/// The metadata server that may join them.
+pub(crate) const JOINED: usize = NODES + 1;
+const METADATA: [&str; JOINED] = ["10.77.0.21", "10.77.0.22", "10.77.0.23", "10.77.0.24"];
 const DATA: [&str; NODES] = ["10.77.0.11", "10.77.0.12", "10.77.0.13"];
 const METRICS_PORT: u16 = 9049;
 const CONFIG: &str = include_str!("../../../../conformance/lab/shoal.toml");
@@ -26,45 +29,45 @@ const LEADER_SECONDS_MAX: u64 = 30;
 /// By then all shards have a metadata server again that lost its disk.
 const READMIT_SECONDS_MAX: u64 = 120;
 
-/// The six processes.
+/// The processes, and the nodes that they are on.
 #[derive(Debug)]
 pub(crate) struct Replicas {
     setup: Setup,
+    /// Three, or four once another one has joined.
     metadata: Vec<Option<Child>>,
     data: Vec<Option<Child>>,
-    nodes: Vec<Node>,
+    metadata_nodes: Vec<Node>,
+    data_nodes: Vec<Node>,
 }
 
 /// Shards of the name space: each node leads some of them.
-const SHARDS: &str = "8";
+pub(crate) const SHARDS: u32 = 8;
 
 impl Replicas {
     pub(super) fn start(setup: Setup) -> Result<Self> {
         let config = format!("{CONFIG}service_addresses = [\"{}/24\"]\n", network::SERVER);
         std::fs::write(setup.folder.join("shoal.toml"), config)?;
-        let mut nodes = Vec::new();
-        for (at, address) in METADATA.iter().enumerate() {
-            nodes.push(Node::make(&format!("m{}", at + 1), address)?);
-        }
-        for (at, address) in DATA.iter().enumerate() {
-            nodes.push(Node::make(&format!("d{}", at + 1), address)?);
+        let (mut metadata_nodes, mut data_nodes) = (Vec::new(), Vec::new());
+        for number in 1..=NODES {
+            metadata_nodes.push(metadata_node(number)?);
+            data_nodes.push(Node::make(&format!("d{number}"), DATA[number - 1])?);
         }
         let none = || (0..NODES).map(|_| None).collect();
-        let mut server = Self { setup, metadata: none(), data: none(), nodes };
+        let mut server = Self { setup, metadata: none(), data: none(), metadata_nodes, data_nodes };
         server.resume()?;
         Ok(server)
     }
 
     pub(super) fn resume(&mut self) -> Result<()> {
         // Before any of them runs: the first one makes the key that all have.
-        for number in 1..=NODES {
+        for number in self.metadata_numbers() {
             self.spawn_metadata(number)?;
             if number == 1 {
                 let key = self.setup.data.join("key");
                 wait("a cluster key", || key.exists())?;
             }
         }
-        for number in 1..=NODES {
+        for number in self.metadata_numbers() {
             self.wait_for_metadata(number)?;
         }
         for number in 1..=NODES {
@@ -73,6 +76,19 @@ impl Replicas {
             self.data[number - 1] = Some(child);
         }
         self.leader().map(drop)
+    }
+
+    /// Numbers of the metadata servers that there are, whether they run or not.
+    pub(crate) fn metadata_numbers(&self) -> RangeInclusive<usize> {
+        1..=self.metadata.len()
+    }
+
+    /// Has the fourth metadata server join those that run; returns when it knows a leader.
+    pub(crate) fn join_metadata(&mut self) -> Result<()> {
+        ensure!(self.metadata.len() < JOINED, "metadata server {JOINED} has joined already");
+        self.metadata_nodes.push(metadata_node(JOINED)?);
+        self.metadata.push(None);
+        self.start_metadata(JOINED)
     }
 
     /// Starts a metadata server again; returns when it takes part.
@@ -122,7 +138,7 @@ impl Replicas {
     fn administer(&self, arguments: &[&str], limit: Duration) -> Result<String> {
         let mut command = Command::new("timeout");
         command.args(["-s", "KILL", &limit.as_secs().max(1).to_string()]).arg(&self.setup.shoal);
-        command.args(["admin", "--control", &controls()]);
+        command.args(["admin", "--control", &first(2050)]);
         command.arg("--cluster-key").arg(self.setup.data.join("key")).args(arguments);
         process::output(&mut command)
     }
@@ -142,27 +158,28 @@ impl Replicas {
 
     fn metadata_server(&self, number: usize) -> Command {
         let own = METADATA[number - 1];
-        let all = |port: u16| {
-            let each = METADATA.iter().zip(1..).map(|(address, id)| format!("{id}={address}:{port}"));
-            each.collect::<Vec<_>>().join(",")
-        };
-        let mut command = self.nodes[number - 1].command(&self.setup.shoal);
+        let mut command = self.metadata_nodes[number - 1].command(&self.setup.shoal);
         command.arg("mds").arg("--dir").arg(self.metadata_folder(number));
         command.arg("--config").arg(self.setup.folder.join("shoal.toml"));
         command.arg("--cluster-key").arg(self.setup.data.join("key"));
         command.args(["--listen", "0.0.0.0:2049", "--control", &format!("{own}:2050")]);
         command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--id", &number.to_string()]);
-        command.args(["--members", &all(2051), "--controls", &all(2050), "--shards", SHARDS]);
+        command.args(["--controls", &numbered(2050)]);
+        match number {
+            // How many shards there are it is told by those that it joins.
+            JOINED => command.args(["--members", &format!("{number}={own}:2051"), "--join", &first(2051)]),
+            _ => command.args(["--members", &numbered(2051), "--shards", &SHARDS.to_string()]),
+        };
         command
     }
 
     fn data_server(&self, number: usize) -> Command {
         let own = DATA[number - 1];
-        let mut command = self.nodes[NODES + number - 1].command(&self.setup.shoal);
+        let mut command = self.data_nodes[number - 1].command(&self.setup.shoal);
         command.arg("ds").arg("--dir").arg(self.setup.data.join(format!("ds{number}")));
         command.arg("--cluster-key").arg(self.setup.data.join("key"));
         command.args(["--listen", &format!("{own}:3049"), "--control", &format!("{own}:3149")]);
-        command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--mds", &controls()]);
+        command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--mds", &first(2050)]);
         command.args(["--host", &format!("d{number}")]);
         command
     }
@@ -171,7 +188,7 @@ impl Replicas {
     pub(crate) fn leader(&self) -> Result<usize> {
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(LEADER_SECONDS_MAX) {
-            for number in 1..=NODES {
+            for number in self.metadata_numbers() {
                 let has = |metrics: Metrics| metrics.sum("shoal_service_address", &[]) == 1.0;
                 if self.metadata[number - 1].is_some() && self.metadata_metrics(number).is_ok_and(has) {
                     return Ok(number);
@@ -213,7 +230,7 @@ impl Replicas {
 
     /// Takes a metadata server's node off the network, or puts it back.
     pub(crate) fn partition(&self, number: usize, apart: bool) -> Result<()> {
-        self.nodes[number - 1].connect(!apart)
+        self.metadata_nodes[number - 1].connect(!apart)
     }
 
     /// Whether one that was away has caught up: it names a leader, and has applied what the leader had.
@@ -282,13 +299,24 @@ impl Drop for Replicas {
         self.kill();
         // Guards of servers that were killed end by themselves in a moment; their namespaces must not be in use then.
         std::thread::sleep(Duration::from_millis(100));
-        self.nodes.iter().for_each(Node::remove);
+        self.metadata_nodes.iter().chain(&self.data_nodes).for_each(Node::remove);
     }
 }
 
-/// Where data servers and administrators find metadata servers.
-fn controls() -> String {
-    METADATA.map(|address| format!("{address}:2050")).join(",")
+fn metadata_node(number: usize) -> Result<Node> {
+    Node::make(&format!("m{number}"), METADATA[number - 1])
+}
+
+/// A port of each of the first three metadata servers: where others find them, before and after another one has joined.
+fn first(port: u16) -> String {
+    let each = METADATA[..NODES].iter().map(|address| format!("{address}:{port}"));
+    each.collect::<Vec<_>>().join(",")
+}
+
+/// The same with their numbers.
+fn numbered(port: u16) -> String {
+    let each = METADATA[..NODES].iter().zip(1..).map(|(address, id)| format!("{id}={address}:{port}"));
+    each.collect::<Vec<_>>().join(",")
 }
 
 fn wait(what: &str, mut there: impl FnMut() -> bool) -> Result<()> {
