@@ -27,6 +27,7 @@ pub(super) async fn run(server: &Server, number: u64) -> Result<Readmitted, Refu
         }
         Err(ReadmitError::NotLeader) => Err(server.not_leader(server.shards.leader())),
         Err(ReadmitError::Unavailable) => Err(Refusal::Busy),
+        Err(error @ ReadmitError::Shards { .. }) => Ok(no(error.to_string())),
         Err(ReadmitError::Unknown(number)) => Ok(no(format!("no metadata server has the number {number}"))),
         Err(ReadmitError::Unreachable(number)) => Ok(no(format!(
             "metadata server {number} does not answer: start it under its number, with an empty directory if its own is gone, \

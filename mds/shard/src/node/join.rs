@@ -40,12 +40,16 @@ pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
         if inner.shards[0].has_this_node() {
             return;
         }
-        let mut ask = host.config.join.clone();
-        while let Some(addr) = ask.pop() {
-            match join(host, &addr).await {
-                Some(Joined::Leader(leader)) if !host.config.join.contains(&leader) => ask.push(leader),
-                Some(Joined::Refused(words)) => tracing::error!(words, "this node is not taken in"),
-                Some(Joined::Leader(_) | Joined::Done) | None => {}
+        for addr in &host.config.join {
+            let answer = match join(host, addr).await {
+                // Whoever leads may be none of those that this node was told of.
+                Some(Joined::Leader(leader)) if !host.config.join.contains(&leader) => {
+                    join(host, &leader).await
+                }
+                answer => answer,
+            };
+            if let Some(Joined::Refused(words)) = answer {
+                tracing::error!(words, "this node is not taken in");
             }
         }
         let sleep = host.env.clock.sleep_ms(JOIN_POLL_MS);

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::{Inner, Node, bootstrap};
 use crate::limits::{RECONCILE_MS, RECONCILE_POLL_MS, STORES_AT_ONCE};
 use crate::raft::NodeId;
+use crate::raft::message::Identity;
 use crate::roster::Plan;
 use crate::shard::Shard;
 
@@ -31,6 +32,18 @@ pub enum ReadmitError {
     /// It is none of the cluster's.
     #[error("no metadata server has the number {0}")]
     Unknown(u64),
+    /// It was started for a cluster of another number of shards.
+    #[error(
+        "metadata server {number} was started with {has} shards, and the cluster has {all}: start it with --shards {all}"
+    )]
+    Shards {
+        /// The node.
+        number: u64,
+        /// How many it has.
+        has: u64,
+        /// How many there are.
+        all: u64,
+    },
     /// It must run to be taken in.
     #[error("metadata server {0} does not answer")]
     Unreachable(u64),
@@ -58,7 +71,10 @@ impl Node {
             return Ok(self.readmission(host.id));
         }
         let identity = bootstrap::identify(host, number, &addr).await;
-        let id = identity.ok_or(ReadmitError::Unreachable(number))?.id;
+        let Identity { id, shards: has, .. } = identity.ok_or(ReadmitError::Unreachable(number))?;
+        if has as usize != shards.len() {
+            return Err(ReadmitError::Shards { number, has: u64::from(has), all: shards.len() as u64 });
+        }
         let members = shards[0].members();
         if !members.has(id) {
             tracing::info!(number, "a metadata server without its disk is taken in again");

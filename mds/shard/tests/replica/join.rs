@@ -1,5 +1,7 @@
 //! A fourth node joins three, and shards move to it; it, and others, lose their disks.
 
+use mds_shard::ReadmitError;
+
 use crate::many::{Cluster, SHARDS, formatted, names};
 
 /// Numbers of the nodes that should vote, by shard: three in a row from the one that should lead, with shard 0 where it was made.
@@ -60,4 +62,20 @@ fn nodes_lose_their_disks_and_are_taken_in_again() {
     }
     wait_until_moved(&cluster);
     cluster.assert_alike(&all);
+}
+
+#[test]
+fn who_is_not_there_or_made_for_something_else_is_not_taken_in() {
+    let mut cluster = formatted();
+    cluster.lose_disk_and_start_with(2, 1);
+    cluster.wait_until("it is refused", |cluster| {
+        cluster.ask_to_readmit(2) == Some(Err(ReadmitError::Shards { number: 3, has: 1, all: 8 }))
+    });
+    cluster.kill(2);
+    cluster.wait_until("it does not answer", |cluster| {
+        cluster.ask_to_readmit(2) == Some(Err(ReadmitError::Unreachable(3)))
+    });
+    cluster.wait_until("there is none", |cluster| {
+        cluster.ask_to_readmit(7) == Some(Err(ReadmitError::Unknown(8)))
+    });
 }

@@ -17,7 +17,7 @@ use mds_namespace::MetaStore;
 use mds_namespace::store::mem::MemStore;
 use mds_shard::command::Outcome;
 use mds_shard::command::admin::FixShards;
-use mds_shard::{Command, Node, NodeConfig, NodeStatus, ProposeError, StartError};
+use mds_shard::{Command, Node, NodeConfig, NodeStatus, ProposeError, Readmission, ReadmitError, StartError};
 use tokio::runtime::Runtime;
 
 pub(crate) const MEMBERS: usize = 3;
@@ -34,7 +34,11 @@ struct Place {
 
 impl Place {
     fn empty() -> Self {
-        let stores = (0..SHARDS).map(|_| Arc::new(MemStore::new())).collect();
+        Self::of(SHARDS)
+    }
+
+    fn of(shards: usize) -> Self {
+        let stores = (0..shards).map(|_| Arc::new(MemStore::new())).collect();
         Self { disk: MemoryDisk::new(), stores, running: None }
     }
 }
@@ -120,19 +124,30 @@ impl Cluster {
 
     /// A node's disk goes, and another one takes its place.
     pub(crate) fn lose_disk(&mut self, at: usize) {
+        self.lose_disk_and_start_with(at, SHARDS);
+    }
+
+    /// The same, and the node is started for so many shards.
+    pub(crate) fn lose_disk_and_start_with(&mut self, at: usize, shards: usize) {
         self.kill(at);
-        self.places[at] = Place::empty();
+        self.places[at] = Place::of(shards);
         self.start(at);
+    }
+
+    /// What the node that leads shard 0 says to taking a node in again.
+    pub(crate) fn ask_to_readmit(&self, at: usize) -> Option<Result<Readmission, ReadmitError>> {
+        let asked = self.up().into_iter().map(|asked| {
+            let (runtime, node) = self.places[asked].running.as_ref().unwrap();
+            runtime.block_on(node.readmit(at as u64 + 1))
+        });
+        asked.filter(|said| *said != Err(ReadmitError::NotLeader)).next()
     }
 
     /// Asks whoever leads to take a node in again, until all is done.
     pub(crate) fn readmit(&self, at: usize) {
         self.wait_until("a node is taken in again", |cluster| {
-            cluster.up().into_iter().any(|asked| {
-                let (runtime, node) = cluster.places[asked].running.as_ref().unwrap();
-                let so_far = runtime.block_on(node.readmit(at as u64 + 1));
-                so_far.is_ok_and(|so_far| so_far.done == so_far.shards)
-            })
+            let so_far = cluster.ask_to_readmit(at).and_then(Result::ok);
+            so_far.is_some_and(|so_far| so_far.done == so_far.shards)
         });
     }
 
@@ -144,7 +159,8 @@ impl Cluster {
         let mut env = env_with(Arc::new(place.disk.clone()), Arc::new(net));
         env.entropy = Arc::new(SeededEntropy::new(self.starts));
         let stores = place.stores.iter().map(|store| Arc::clone(store) as Arc<dyn MetaStore>).collect();
-        let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config(at))).unwrap();
+        let config = NodeConfig { shards: place.stores.len(), ..config(at) };
+        let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config)).unwrap();
         place.running = Some((runtime, node));
     }
 
