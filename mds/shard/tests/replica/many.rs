@@ -136,11 +136,11 @@ impl Cluster {
 
     /// What the node that leads shard 0 says to taking a node in again.
     pub(crate) fn ask_to_readmit(&self, at: usize) -> Option<Result<Readmission, ReadmitError>> {
-        let asked = self.up().into_iter().map(|asked| {
+        let mut asked = self.up().into_iter().map(|asked| {
             let (runtime, node) = self.places[asked].running.as_ref().unwrap();
             runtime.block_on(node.readmit(at as u64 + 1))
         });
-        asked.filter(|said| *said != Err(ReadmitError::NotLeader)).next()
+        asked.find(|said| *said != Err(ReadmitError::NotLeader))
     }
 
     /// Asks whoever leads to take a node in again, until all is done.
