@@ -192,6 +192,8 @@ struct Inner {
     active_ms: AtomicU64,
     /// This replica leads, and its clock stands still.
     hibernates: AtomicBool,
+    /// This replica votes, as of the last look.
+    votes: AtomicBool,
     proposals: Semaphore,
 }
 

@@ -113,6 +113,7 @@ pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bo
 /// One step for each shard led here that is not as it should be. True if none is.
 async fn bring_in_line(inner: &Inner) -> bool {
     let Some((first, others)) = inner.shards.split_first() else { return true };
+    others.iter().for_each(Shard::look_at_votes);
     let nodes = first.nodes();
     if !nodes.is_empty() {
         inner.host.set_nodes(nodes);

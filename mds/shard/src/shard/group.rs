@@ -34,6 +34,7 @@ impl Shard {
             machine,
             clock_unix_ns: AtomicU64::new(0),
             hibernates: AtomicBool::new(false),
+            votes: AtomicBool::new(true),
             proposals: Semaphore::new(PROPOSALS_MAX),
         };
         Ok(Self { inner: Arc::new(inner), node: None })
@@ -96,14 +97,7 @@ impl Shard {
             term: server.vote.leader_id.term,
             leader: server.current_leader.map(number_of),
             leads,
-            votes: self
-                .inner
-                .raft
-                .metrics()
-                .borrow_watched()
-                .membership_config
-                .voter_ids()
-                .any(|id| id == self.inner.host.id),
+            votes: self.inner.votes.load(Ordering::Acquire),
             active_ms: self.inner.active_ms.load(Ordering::Acquire),
             ..Facts::default()
         };

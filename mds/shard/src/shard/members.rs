@@ -58,6 +58,12 @@ impl Shard {
         self.members().has(self.inner.host.id)
     }
 
+    /// Looks whether this replica votes. That is asked of every shard at each heartbeat.
+    pub(crate) fn look_at_votes(&self) {
+        let votes = self.members().voters.iter().any(|voters| voters.contains(&self.inner.host.id));
+        self.inner.votes.store(votes, Ordering::Release);
+    }
+
     /// Whether all these nodes have nearly all entries of this leader.
     fn follow_closely(&self, nodes: &BTreeSet<NodeId>) -> bool {
         let metrics = self.inner.raft.metrics();
