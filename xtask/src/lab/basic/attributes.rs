@@ -71,30 +71,50 @@ pub(super) fn times(stage: &mut Stage) -> Result<()> {
     stage.a.run(&format!("[ $(stat -c %Y {dir}/f) -gt 4000000000 ]")).map(drop)
 }
 
+/// Bytes by which two looks at the free space may differ while nothing goes on.
+const STILL_BYTES: i64 = 4 << 20;
+
 pub(super) fn df(stage: &mut Stage) -> Result<()> {
     let dir = &stage.dir;
-    let free = |stage: &Stage| -> Result<i64> {
-        Ok(stage.a.run("df -B1 --output=avail /mnt/c | tail -1")?.trim().parse()?)
-    };
     let total: i64 = stage.a.run("df -B1 --output=size /mnt/c | tail -1")?.trim().parse()?;
-    let before = free(stage)?;
+    // Servers still remove and seal what scenarios before this one left.
+    let before = settled(stage)?;
     ensure!(0 < before && before <= total, "{before} of {total} bytes free");
     stage.a.run(&format!("head -c 200M /mnt/lab/random >{dir}/weight; sync {dir}/weight"))?;
-    wait_until("200 MiB less are free", || Ok(free(stage)? < before - (150 << 20)))?;
+    // Copies of 200 MiB first, then, sealed, half as much again as parity: of two copies' space at least 150.
+    wait_for("200 MiB less are free", stage, |free| free < before - (130 << 20))?;
     stage.a.run(&format!("rm {dir}/weight"))?;
-    wait_until("the space is free again", || Ok(before - (60 << 20) < free(stage)?))?;
+    wait_for("the space is free again", stage, |free| before - (60 << 20) < free)?;
     let inodes: i64 = stage.a.run("df --output=itotal /mnt/c | tail -1")?.trim().parse()?;
     ensure!(0 <= inodes, "{inodes} inodes");
     Ok(())
 }
 
-/// Waits half a minute for something that servers do in the background.
-fn wait_until(what: &str, holds: impl Fn() -> Result<bool>) -> Result<()> {
+fn free_bytes(stage: &Stage) -> Result<i64> {
+    Ok(stage.a.run("df -B1 --output=avail /mnt/c | tail -1")?.trim().parse()?)
+}
+
+/// The free space, once it has stood still for two seconds.
+fn settled(stage: &Stage) -> Result<i64> {
+    let (mut last, mut still) = (free_bytes(stage)?, 0);
+    wait_for("the free space stands still", stage, |free| {
+        still = if (free - last).abs() <= STILL_BYTES { still + 1 } else { 0 };
+        last = free;
+        4 <= still
+    })?;
+    Ok(last)
+}
+
+/// Waits half a minute for something that servers do in the background to show in the free space.
+fn wait_for(what: &str, stage: &Stage, mut holds: impl FnMut(i64) -> bool) -> Result<()> {
+    let mut seen = Vec::new();
     for _ in 0..60 {
-        if holds()? {
+        let free = free_bytes(stage)?;
+        if holds(free) {
             return Ok(());
         }
+        seen.push(free >> 20);
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
-    anyhow::bail!("after 30 s it is still not so that {what}")
+    anyhow::bail!("after 30 s it is still not so that {what}; MiB free: {seen:?}")
 }
