@@ -53,6 +53,9 @@ impl openraft::RaftTypeConfig for Types {
 
 /// The engine with our types.
 pub(crate) type Raft = openraft::Raft<Types, machine::Machine>;
+/// Who leads and in which term, as the engine tells it.
+pub(crate) type ServerMetrics =
+    openraft::type_config::alias::WatchReceiverOf<Types, openraft::metrics::RaftServerMetrics<Types>>;
 /// A log position.
 pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 /// A log entry as the engine sees it.

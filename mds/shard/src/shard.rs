@@ -184,6 +184,8 @@ struct Inner {
     host: Arc<Host>,
     number: usize,
     raft: Raft,
+    /// The engine's word on who leads, for who asks often.
+    server: crate::raft::ServerMetrics,
     log: LogStore,
     machine: Arc<MachineState>,
     /// Highest time given to an entry here.

@@ -49,11 +49,16 @@ async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) -> bool
     let from = *first;
     for at in (from..from + shards).map(|at| at % shards) {
         let (shard, last) = (&inner.shards[at], &mut lasts[at]);
+        let applied = shard.applied_index();
+        let fresh = applied.saturating_sub(last.applied);
+        if fresh == 0 && applied.saturating_sub(inner.host.config.log_entries_kept) <= last.cut {
+            // Nothing to keep, nothing to cut: most shards are idle most of the time.
+            last.waited_ms += CHECKPOINT_POLL_MS;
+            continue;
+        }
         if !shard.cut_covered(&mut last.cut).await {
             return false;
         }
-        let applied = shard.applied_index();
-        let fresh = applied.saturating_sub(last.applied);
         if 0 < fresh && is_due(shard, fresh, last.waited_ms) && begun < CHECKPOINTS_BEGUN_MAX {
             if shard.checkpoint().await.is_err() {
                 return false;

@@ -29,6 +29,7 @@ impl Shard {
             active_ms: AtomicU64::new(host.now_ms()),
             host,
             number,
+            server: raft.server_metrics(),
             raft,
             log,
             machine,
@@ -90,8 +91,7 @@ impl Shard {
 
     /// What liveness wants to know. `alive` are the nodes that are.
     pub(crate) fn facts(&self, alive: &[u64]) -> Facts {
-        let server = self.inner.raft.server_metrics();
-        let server = server.borrow_watched();
+        let server = self.inner.server.borrow_watched();
         let leads = server.state == ServerState::Leader;
         let mut facts = Facts {
             term: server.vote.leader_id.term,
@@ -154,7 +154,7 @@ impl Shard {
 
     /// Whether its engine leads, whether a majority is there or not.
     pub(crate) fn leads_engine(&self) -> bool {
-        self.inner.raft.server_metrics().borrow_watched().state == ServerState::Leader
+        self.inner.server.borrow_watched().state == ServerState::Leader
     }
 
     /// Starts or stops its clock.

@@ -60,8 +60,10 @@ impl Shard {
 
     /// Looks whether this replica votes. That is asked of every shard at each heartbeat.
     pub(crate) fn look_at_votes(&self) {
-        let votes = self.members().voters.iter().any(|voters| voters.contains(&self.inner.host.id));
-        self.inner.votes.store(votes, Ordering::Release);
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let mut voters = metrics.membership_config.membership().get_joint_config().iter();
+        self.inner.votes.store(voters.any(|voters| voters.contains(&self.inner.host.id)), Ordering::Release);
     }
 
     /// Whether all these nodes have nearly all entries of this leader.
