@@ -18,8 +18,9 @@ pub const FILE_BYTES_MAX: u64 = layout::FILE_BYTES_MAX;
 /// Most names one file may have.
 pub const LINKS_MAX: u32 = 1_000_000;
 
-/// Most directories between an object and the root that an operation will walk; deeper trees can't be made.
-pub const DEPTH_MAX: u32 = 1 << 20;
+/// Most directories between an object and the root that an operation will walk. Deeper trees can be made, by who makes one directory in
+/// another for long; in them directories are not moved.
+pub const DEPTH_MAX: u32 = 1 << 16;
 
 /// Keys that an act on several shards may write in one of them: a rename in one directory pair and what it replaces are ten.
 pub const PART_WRITES_MAX: usize = 32;

@@ -271,3 +271,19 @@ fn parts_are_checked() {
     let many = vec![of(own, &good); 33];
     assert_eq!(stage.on(1, |txn| write_part(txn, &many)), Err(FsError::Invalid));
 }
+
+/// Two requests of one store may become an act on several while they wait: then nothing is broken, and it is to be asked for again.
+#[test]
+fn a_way_to_the_root_through_another_store_is_no_damage() {
+    let mut stage = Stage::new(SHARDS);
+    let (now, make) = (Timestamp::default(), |at: &[u8], name, file| Step::Make(at.to_vec(), name, file, 1));
+    for step in [make(&[], 0, false), make(&[], 1, false), make(&[0], 0, false), make(&[1], 0, false)] {
+        assert_eq!(run(&mut stage, &step, now), Some(Ok(())));
+    }
+    assert_eq!(run(&mut stage, &make(&[0], 1, true), now), Some(Ok(())));
+    let (a, b) = (walk(&stage, &vec![0]).unwrap(), walk(&stage, &vec![1]).unwrap());
+    for (old, new) in [(b"a", b"b"), (b"b", b"a")] {
+        let (from, to) = (Place { directory: a, name: old }, Place { directory: b, name: new });
+        assert_eq!(stage.on(1, |txn| rename(txn, &ROOT, from, to, now)).err(), Some(FsError::Busy));
+    }
+}

@@ -221,3 +221,25 @@ async fn several_shards_answer_as_one_does() {
 async fn two_shards_answer_as_one_does() {
     alike(9, 2, 250).await;
 }
+
+/// Where the directories lie is drawn by their names: among these are pairs, one in the other's shard and both without the root.
+#[tokio::test]
+async fn a_file_does_not_replace_a_directory_of_another_one() {
+    let mut several = Rig::with(vec![Export::everything()], 2).await;
+    let mut client = several.client(b"client").await;
+    for top in 0..NAMES.len() {
+        let makes = (1..NAMES.len()).map(|below| Step::Mkdir(vec![top], below));
+        for step in [Step::Mkdir(vec![], top), Step::Create(vec![top], 0)].into_iter().chain(makes) {
+            assert_eq!(run(&mut client, &step).await.0, Nfsstat4::Ok, "{step:?}");
+        }
+    }
+    for from in 0..NAMES.len() {
+        for to in (0..NAMES.len()).filter(|to| *to != from) {
+            for below in 1..NAMES.len() {
+                let step = Step::Rename(vec![from], 0, vec![to], below);
+                assert_eq!(run(&mut client, &step).await.0, Nfsstat4::Isdir, "{step:?}");
+            }
+        }
+    }
+    several.restart().await;
+}

@@ -32,7 +32,7 @@ pub(super) struct ActPlan {
     pub(super) inodes: Vec<Ino>,
     /// Where something is made.
     pub(super) makes_in: Option<u16>,
-    /// A directory gets another parent.
+    /// A directory gets another parent, or is replaced from another one.
     pub(super) moves_directory: bool,
 }
 
@@ -126,7 +126,9 @@ impl Shards {
             Command::Rename(asked) => {
                 let (from, to) = (asked.from_directory, asked.to_directory);
                 let (source, target) = (found(from, &asked.from_name)?, found(to, &asked.to_name)?);
-                let moves_directory = from != to && source.as_ref().is_some_and(Inode::is_directory);
+                // A directory that is moved or replaced must not be above the other name.
+                let is_directory = |inode: &Option<Inode>| inode.as_ref().is_some_and(Inode::is_directory);
+                let moves_directory = from != to && (is_directory(&source) || is_directory(&target));
                 let objects = [source, target].into_iter().flatten().map(|inode| inode.ino);
                 let inodes: Vec<Ino> = [from, to].into_iter().chain(objects).collect();
                 let here = inodes.iter().all(|ino| shard_of(*ino) == shard_of(from));
