@@ -43,7 +43,7 @@ pub struct Entry {
     pub now_unix_ns: u64,
     /// The client request behind it, if there is one.
     pub origin: Option<Origin>,
-    /// The term in which its proposer governs all shards; 0 in shard 0, which it leads (docs/protocol/shards.md §2).
+    /// The proposer's word: the term in which it governs in the bits from 24 on, a count below; 0 in shard 0 (docs/protocol/shards.md §2).
     pub governor: u64,
     /// What to do.
     pub command: Command,
@@ -109,7 +109,7 @@ pub enum Command {
     /// A recall is about to be sent: moves the layout stateid forward.
     LayoutRecall(layout::LayoutRecall),
 
-    /// First entry of a new file system: root directory and keys.
+    /// Makes a new file system: root directory and keys.
     Format(data::Format),
 
     /// LAYOUTGET for an extent that may have no home yet.
@@ -151,9 +151,9 @@ pub enum Command {
     /// BACKCHANNEL_CTL.
     SetCallback(session::SetCallback),
 
-    /// The first entry of a shard other than 0.
+    /// The first command of a shard other than 0.
     FormatShard(governor::FormatShard),
-    /// Another node governs, or the same in another term.
+    /// Another node governs, or the same with another word.
     Govern(governor::Govern),
     /// Sets inode numbers aside.
     ReserveInodes(governor::ReserveInodes),

@@ -72,6 +72,16 @@ impl Members {
         Plan { voters: voters.into_values().collect(), learners: learners.into_values().collect() }
     }
 
+    /// Whether a change is between its two steps.
+    pub(crate) fn is_joint(&self) -> bool {
+        1 < self.voters.len()
+    }
+
+    /// Whether all nodes go by the names they should have, whoever is still to vote or to be forgotten.
+    pub(crate) fn has_names_of(&self, plan: &Plan) -> bool {
+        !self.is_joint() && !matches!(self.next(plan), Some(Change::Learn { .. } | Change::Rename(_)))
+    }
+
     /// Whether all is as it should be.
     pub(crate) fn is_as(&self, plan: &Plan) -> bool {
         matches!(&self.voters[..], [voters] if *voters == plan.voters) && self.learners == plan.learners
@@ -81,8 +91,9 @@ impl Members {
     pub(crate) fn next(&self, plan: &Plan) -> Option<Change> {
         let voters = match &self.voters[..] {
             [voters] => voters,
-            // A leader was lost between the two steps of a change.
-            [.., last] => return Some(Change::Rename(last.clone())),
+            // A leader was lost between the two steps of a change. Who does not vote in the end is kept until it is clear that it is to be
+            // forgotten, and whoever leads is not thrown out by itself.
+            [.., last] => return Some(Change::Vote(last.clone())),
             [] => return None,
         };
         if let Some(node) = plan.voters.iter().chain(&plan.learners).find(|id| !self.has(**id)) {
@@ -140,7 +151,7 @@ mod tests {
             let steps = [
                 (members(&[&OLD], &[]), learn(id(3, 9), &[])),
                 (members(&[&OLD], &[id(3, 9)]), Some(Change::Rename(NEW.into()))),
-                (members(&[&OLD, &NEW], &[]), Some(Change::Rename(NEW.into()))),
+                (members(&[&OLD, &NEW], &[]), Some(Change::Vote(NEW.into()))),
                 (members(&[&NEW], &[id(3, 7)]), Some(Change::Forget([id(3, 7)].into()))),
                 (members(&[&NEW], &[]), None),
             ];
@@ -149,6 +160,12 @@ mod tests {
                 assert_eq!(shard.is_as(&plan), step.is_none());
             }
         }
+        // Shard 0 waits for the names in all others, not for who votes.
+        let plan = members(&[&OLD], &[id(3, 9), id(4, 5)]).plan(3);
+        let named = |voters: &[&[NodeId]], learners: &[NodeId]| members(voters, learners).has_names_of(&plan);
+        assert!(named(&[&NEW], &[id(3, 7), id(4, 5)]));
+        assert!(!named(&[&OLD], &[id(3, 9), id(4, 5)]) && !named(&[&OLD], &[id(4, 5)]));
+        assert!(!named(&[&OLD, &NEW], &[id(4, 5)]));
         let done = members(&[&NEW], &[]);
         assert!(done.is_as(&done.plan(0)) && done.is_as(&done.plan(5)) && !done.has(id(3, 7)));
     }

@@ -70,7 +70,7 @@ async fn join(host: &Arc<Host>, addr: &str) -> Option<Joined> {
 
 impl Shard {
     /// Another node asks to be taken in. Of shard 0.
-    pub(crate) async fn take_in(&self, host: &Host, asked: Join) -> Joined {
+    pub(crate) async fn take_in(&self, asked: Join) -> Joined {
         if !self.is_leader() {
             return Joined::Leader(self.leader().map(|(_, addr)| addr).unwrap_or_default());
         }
@@ -78,12 +78,12 @@ impl Shard {
         if members.has(asked.id) {
             return Joined::Done;
         }
-        let number = number_of(asked.id);
-        if host.nodes.address(number).is_some() {
+        let (number, known) = (number_of(asked.id), self.nodes());
+        if known.iter().any(|(known, _)| *known == number) {
             let words = "another metadata server has that number; one that lost its disk is taken in by shoal admin mds readmit";
             return Joined::Refused(words.to_owned());
         }
-        if MEMBERS_MAX <= host.nodes.all().len() {
+        if MEMBERS_MAX <= known.len() {
             return Joined::Refused(format!("a cluster has {MEMBERS_MAX} metadata servers at most"));
         }
         if asked.address.parse::<SocketAddr>().is_err() {

@@ -114,10 +114,7 @@ pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bo
 async fn bring_in_line(inner: &Inner) -> bool {
     let Some((first, others)) = inner.shards.split_first() else { return true };
     others.iter().for_each(Shard::look_at_votes);
-    let nodes = first.nodes();
-    if !nodes.is_empty() {
-        inner.host.set_nodes(nodes);
-    }
+    learn_addresses(inner, first);
     let members = first.members();
     let led = |shard: &&Shard| {
         shard.leads_engine() && shard.members().next(&members.plan(shard.number())).is_some()
@@ -131,16 +128,27 @@ async fn bring_in_line(inner: &Inner) -> bool {
     if first.pass_anywhere().await.is_err() {
         return false;
     }
+    learn_addresses(inner, first);
     let members = first.members();
     let steps = stream::iter(due).map(|shard| {
         let plan = members.plan(shard.number());
         async move { step(&shard, &plan).await }
     });
     steps.buffer_unordered(STORES_AT_ONCE).collect::<()>().await;
-    if is_first_due && others.iter().all(|shard| shard.members().is_as(&members.plan(shard.number()))) {
+    // Shard 0 last: it says who is to be learned under which name. A node that is to vote elsewhere and does not come is not waited for.
+    if is_first_due && others.iter().all(|shard| shard.members().has_names_of(&members.plan(shard.number())))
+    {
         step(first, &members.plan(0)).await;
     }
     false
+}
+
+/// Where the nodes are that shard 0 knows.
+fn learn_addresses(inner: &Inner, first: &Shard) {
+    let nodes = first.nodes();
+    if !nodes.is_empty() {
+        inner.host.set_nodes(nodes);
+    }
 }
 
 async fn step(shard: &Shard, plan: &Plan) {

@@ -3,7 +3,7 @@
 //! A node that lost its disk has forgotten what it promised: which votes it gave, and which entries it said it had. Under the name of before
 //! its word would still count. So a directory that is made anew is somebody else, who is in no shard until the others take it in.
 //!
-//! INVARIANT: the name is durable before anything else of the node is.
+//! INVARIANT: the name is durable before the node's log gets an entry.
 //! Spec: docs/formats/identity.md, docs/protocol/raft.md §Who is who.
 
 use std::io;

@@ -125,10 +125,8 @@ impl RaftService {
             return Box::pin(reply(xid, args, async move |AskIdentity| begun(id, &members).await));
         }
         if procedure == RaftProcedure::Join {
-            let (host, first) = (Arc::clone(&self.host), self.members.first().cloned());
-            return Box::pin(reply(xid, args, async move |asked| {
-                Some(first?.replica.take_in(&host, asked).await)
-            }));
+            let first = self.members.first().cloned();
+            return Box::pin(reply(xid, args, async move |asked| Some(first?.replica.take_in(asked).await)));
         }
         match self.members.get(to.shard as usize) {
             Some(member) => Box::pin(Arc::clone(member).answer(xid, procedure, args, Arc::clone(&self.host))),

@@ -87,6 +87,9 @@ impl Shard {
         match change {
             Change::Learn { node, instead_of } => {
                 let address = self.node_at(node).addr;
+                if address.is_empty() {
+                    return Ok(()); // Shard 0 has not told yet; an address is never changed afterwards.
+                }
                 self.learn_at(Change::Learn { node, instead_of }, &address).await
             }
             Change::Forget(nodes) => self.change(ChangeMembers::RemoveNodes(nodes), true).await,
@@ -119,12 +122,16 @@ impl Shard {
         }
     }
 
-    /// Has a node told everything that is at an address.
+    /// Has a node told everything that is at an address. Not between the two steps of another change: the engine would end that, and keep
+    /// whoever is to be forgotten.
     ///
     /// # Errors
     /// As [`change_members`](Self::change_members).
     pub(crate) async fn learn_at(&self, learn: Change, address: &str) -> Result<(), ProposeError> {
         let Change::Learn { node, instead_of } = learn else { return Ok(()) };
+        if self.members().is_joint() {
+            return Err(ProposeError::Unavailable);
+        }
         let learner = ChangeMembers::AddNodes(BTreeMap::from([(node, BasicNode::new(address))]));
         self.change(ChangeMembers::Batch(vec![ChangeMembers::RemoveNodes(instead_of), learner]), true).await
     }
