@@ -256,6 +256,7 @@ impl Cluster {
         let disk = SimDisk::new(self.world.clone(), node, self.seed);
         disk.set_manner(|manner| {
             manner.lies = self.planted == Planted::SyncLies;
+            manner.hangs = self.planted == Planted::SyncHangs && node == 1;
             manner.sync_ns_max = self.chance.between(300_000, 4_000_000);
         });
         let clock = SimClock::new(self.world.clone(), node);
@@ -280,7 +281,10 @@ impl Cluster {
 
     fn env(&self, node: NodeId) -> Env {
         let known = &self.nodes[node];
-        let mut chance = Chance::new(self.seed, &format!("entropy {node} {}", known.lives));
+        let lost = self.readmitting.as_ref().is_some_and(|readmitting| readmitting.node == node);
+        // Names come from entropy: the first life's name again.
+        let life = if lost && self.planted == Planted::NameKept { 1 } else { known.lives };
+        let mut chance = Chance::new(self.seed, &format!("entropy {node} {life}"));
         Env {
             clock: Arc::new(known.clock.clone()),
             entropy: Arc::new(SeededEntropy::new(chance.next())),
@@ -500,8 +504,13 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::ReplicaForgets
         | Planted::EntryStays
         | Planted::LocksHidden
-        | Planted::RecordsForgotten => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
-        Planted::Nothing | Planted::SyncLies | Planted::RunsTwice => Arc::clone(store) as Arc<dyn MetaStore>,
+        | Planted::RecordsForgotten
+        | Planted::StorePanics => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
+        Planted::Nothing
+        | Planted::SyncLies
+        | Planted::SyncHangs
+        | Planted::NameKept
+        | Planted::RunsTwice => Arc::clone(store) as Arc<dyn MetaStore>,
     }
 }
 

@@ -21,7 +21,13 @@ pub(crate) struct Manner {
     pub(crate) sync_ns_max: u64,
     /// A planted fault: a sync is answered and not done.
     pub(crate) lies: bool,
+    /// A planted fault: one sync in [`HANGS`] takes an hour.
+    pub(crate) hangs: bool,
 }
+
+/// See [`Manner::hangs`].
+const HANGS: u64 = 100;
+const HANG_NS: u64 = 3_600_000_000_000;
 
 /// A disk that outlives the processes on its node.
 #[derive(Clone)]
@@ -35,7 +41,7 @@ pub(crate) struct SimDisk {
 impl SimDisk {
     pub(crate) fn new(world: World, node: NodeId, seed: u64) -> Self {
         let chance = Chance::new(seed, &format!("disk {node}"));
-        let manner = Manner { write_ns_max: 100_000, sync_ns_max: 1_000_000, lies: false };
+        let manner = Manner { write_ns_max: 100_000, sync_ns_max: 1_000_000, lies: false, hangs: false };
         Self { world, node, memory: empty(), shared: Arc::new(Mutex::new((manner, chance))) }
     }
 
@@ -61,6 +67,11 @@ impl SimDisk {
     /// Another disk, with nothing on it, takes its place.
     pub(crate) fn replace(&mut self) {
         self.memory = empty();
+    }
+
+    fn hangs(&self) -> bool {
+        let (manner, chance) = &mut *self.shared.lock();
+        manner.hangs && chance.between(0, HANGS) == 0
     }
 
     fn sleep(&self, pick: impl FnOnce(&Manner) -> u64) -> crate::world::Sleep {
@@ -149,6 +160,9 @@ impl SimFile {
             std::task::Poll::Ready(result) => result,
             std::task::Poll::Pending => sync.await,
         };
+        if self.disk.hangs() {
+            self.disk.world.sleep(HANG_NS, self.disk.node).await;
+        }
         self.disk.world.note(self.disk.node, "sync", &[u64::from(result.is_ok())]);
         result
     }

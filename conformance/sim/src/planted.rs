@@ -28,6 +28,12 @@ pub enum Planted {
     RunsTwice,
     /// Stores forget what requests came to.
     RecordsForgotten,
+    /// A metadata server that lost its disk is called what it was called before.
+    NameKept,
+    /// Syncs of a metadata server's disk stop being answered.
+    SyncHangs,
+    /// A store panics.
+    StorePanics,
 }
 
 impl FromStr for Planted {
@@ -43,6 +49,9 @@ impl FromStr for Planted {
             ("locks-hidden", Self::LocksHidden),
             ("runs-twice", Self::RunsTwice),
             ("records-forgotten", Self::RecordsForgotten),
+            ("name-kept", Self::NameKept),
+            ("sync-hangs", Self::SyncHangs),
+            ("store-panics", Self::StorePanics),
         ];
         let names = || known.map(|(name, _)| name).join(", ");
         known.iter().find(|(known, _)| *known == name).map(|(_, planted)| *planted).ok_or_else(names)
@@ -69,6 +78,8 @@ const STALE_COMMITS: u64 = 40;
 const HIDES: u64 = 4;
 /// One in so many writes is forgotten.
 const FORGETS: u64 = 50;
+/// Commits before a store panics.
+const PANICS_AFTER: u64 = 300;
 
 impl MetaStore for PlantedStore {
     fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
@@ -92,6 +103,7 @@ impl MetaStore for PlantedStore {
     fn begin(&self) -> Result<Box<dyn Txn + '_>, StoreError> {
         let mut shared = self.shared.lock();
         shared.0 += 1;
+        assert!(self.planted != Planted::StorePanics || shared.0 != PANICS_AFTER, "planted");
         Ok(Box::new(PlantedTxn { txn: self.store.begin()?, planted: self.planted, commits: shared.0 }))
     }
 
@@ -168,6 +180,9 @@ impl std::fmt::Display for Planted {
             Self::LocksHidden => "locks-hidden",
             Self::RunsTwice => "runs-twice",
             Self::RecordsForgotten => "records-forgotten",
+            Self::NameKept => "name-kept",
+            Self::SyncHangs => "sync-hangs",
+            Self::StorePanics => "store-panics",
         })
     }
 }

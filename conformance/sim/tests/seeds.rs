@@ -111,3 +111,24 @@ fn a_lock_that_is_granted_twice_is_found() {
 fn a_disk_that_lies_is_found() {
     found("sync-lies", "0.5", 1..6, "names of directory");
 }
+
+/// The leader finds that a follower has forgotten what it said it had: the engine's own assertion, or acknowledged changes that are gone.
+#[test]
+fn a_lost_disk_under_the_old_name_is_found() {
+    found("name-kept", "2", 6..7, "panic: ");
+}
+
+#[test]
+fn a_disk_that_hangs_is_found() {
+    found("sync-hangs", "0.2", 1..6, "replicas differ for");
+}
+
+#[test]
+fn who_waits_for_ever_is_found() {
+    found("store-panics", "0.2", 1..6, "clients go on for");
+}
+
+#[test]
+fn a_panic_is_found() {
+    found("store-panics", "0.2", 1..6, "panic: ");
+}

@@ -289,7 +289,10 @@ impl Client {
             let mut chance = self.chance.lock();
             (chance.percent(3), chance.percent(30))
         };
-        if !again {
+        // What was refused may have been refused by a look, without a record. It is sent again before there is an answer, as any other act: then
+        // it happens when the last one of them does. Nobody sends it again behind its answer.
+        let is_refused = Reply::begin(first.bytes).is_none_or(|reply| reply.status != Nfsstat4::Ok);
+        if !again || is_refused {
             return;
         }
         if late {
