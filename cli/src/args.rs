@@ -124,8 +124,8 @@ pub(crate) struct Mds {
     /// not lead are told where to go. Without it they try the others in turn.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) controls: Vec<(u64, SocketAddr)>,
-    /// Shards of the cluster, the same number on each replica. Fixed when the first starts; without it as many as there were then, and
-    /// one for a new cluster. Directories are spread over them; with several replicas all are in the first, so far.
+    /// Shards of the cluster, the same number on each replica. Fixed when the cluster is made; without it as many as it was made with, and
+    /// one for a new cluster. Directories are spread over them by hash.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shards: Option<u32>,
     /// Milliseconds after which a shard without anything to do hibernates; 0: never.
@@ -342,7 +342,7 @@ pub(crate) struct InspectImage {
 
 #[derive(Args, Debug)]
 pub(crate) struct InspectNamespace {
-    /// The store's file, such as DIR/mds/1/state.redb.
+    /// The store's file, such as DIR/mds/1/state.redb, or DIR/shard-0001/state.redb of a further shard.
     pub(crate) file: PathBuf,
     /// Print only keys that begin with this, for example `inode/` or `dirent/1/`.
     #[arg(long, value_name = "PREFIX", default_value = "")]

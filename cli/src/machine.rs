@@ -51,7 +51,7 @@ fn environment_on(name: &str, preference: Preference) -> std::io::Result<(Env, B
 }
 
 /// The same for a metadata server. Its log syncs small writes one after the other, from a thread that has nothing else to
-/// do meanwhile: unless io_uring is asked for, it makes them itself (docs/adr/0006-the-shard-has-a-thread.md).
+/// do meanwhile: unless io_uring is asked for, it makes them itself (docs/adr/0006-one-thread-for-a-shard.md).
 ///
 /// # Errors
 /// As [`environment`].

@@ -65,7 +65,7 @@ pub(super) fn cut(mut text: String) -> String {
     text
 }
 
-/// A log entry. The keys of a new file system are left out.
+/// A log entry. The keys of a new file system, and of a new shard of one, are left out.
 pub(super) fn command(entry: &Entry) -> String {
     let seconds = entry.now_unix_ns / 1_000_000_000;
     let origin = match &entry.origin {
@@ -81,6 +81,10 @@ pub(super) fn command(entry: &Entry) -> String {
     let what = match &entry.command {
         Command::Format(format) => {
             format!("Format(file system {}, keys not shown)", hex(&format.file_system))
+        }
+        Command::FormatShard(format) => {
+            let (shard, file_system) = (format.shard, hex(&format.file_system));
+            format!("FormatShard(shard {shard}, file system {file_system}, keys not shown)")
         }
         other => once(fields(other)),
     };
@@ -98,7 +102,24 @@ fn once(text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mds_shard::command::data::Format;
+    use mds_shard::command::governor::FormatShard;
+
     use super::*;
+
+    #[test]
+    fn keys_are_not_shown() {
+        let (file_system, handle_key, cookie_key) = ([1; 16], [0xaa; 32], [0xbb; 32]);
+        let (root_uid, root_gid, root_mode) = (0, 0, 0o755);
+        let format = Format { file_system, handle_key, cookie_key, root_uid, root_gid, root_mode };
+        let format_shard = FormatShard { shard: 3, file_system, handle_key, cookie_key };
+        let words = |command| self::command(&Entry { now_unix_ns: 0, origin: None, governor: 0, command });
+        let id = "01".repeat(16);
+        let expected = format!("Format(file system {id}, keys not shown) at 0 s");
+        assert_eq!(words(Command::Format(format)), expected);
+        let expected = format!("FormatShard(shard 3, file system {id}, keys not shown) at 0 s");
+        assert_eq!(words(Command::FormatShard(format_shard)), expected);
+    }
 
     #[test]
     fn byte_strings_are_read_as_text_or_digits() {

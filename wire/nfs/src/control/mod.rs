@@ -29,7 +29,7 @@ pub const PROGRAM: u32 = 0x20C0_0002;
 /// RPC program of the Raft transport, which opens with the same handshake.
 pub const RAFT_PROGRAM: u32 = 0x20C0_0001;
 
-/// The one version of both programs.
+/// The version of the control program, and of the handshake of both.
 pub const VERSION: u32 = 3;
 
 /// A procedure of the control program.
