@@ -91,9 +91,8 @@ impl Members {
     pub(crate) fn next(&self, plan: &Plan) -> Option<Change> {
         let voters = match &self.voters[..] {
             [voters] => voters,
-            // A leader was lost between the two steps of a change. Who does not vote in the end is kept until it is clear that it is to be
-            // forgotten, and whoever leads is not thrown out by itself.
-            [.., last] => return Some(Change::Vote(last.clone())),
+            // A leader was lost between the two steps of a change.
+            [old @ .., last] => return Some(Self::finish(old, last)),
             [] => return None,
         };
         if let Some(node) = plan.voters.iter().chain(&plan.learners).find(|id| !self.has(**id)) {
@@ -111,6 +110,17 @@ impl Members {
         }
         let others: BTreeSet<NodeId> = self.learners.iter().copied().filter(|id| !plan.has(*id)).collect();
         (!others.is_empty()).then_some(Change::Forget(others))
+    }
+
+    /// The second step of a change: names that others have taken over are forgotten (in shard 0 a name that learns would count for more than
+    /// one that votes), and who votes no longer is told everything still.
+    fn finish(old: &[BTreeSet<NodeId>], last: &BTreeSet<NodeId>) -> Change {
+        let numbers: BTreeSet<u64> = last.iter().map(|id| number_of(*id)).collect();
+        let stays = |id: &NodeId| numbers.contains(&number_of(*id));
+        match old.iter().flatten().all(stays) {
+            true => Change::Rename(last.clone()),
+            false => Change::Vote(last.clone()),
+        }
     }
 
     /// Has a node told everything. Whoever had its number and does not vote is forgotten.
@@ -151,7 +161,7 @@ mod tests {
             let steps = [
                 (members(&[&OLD], &[]), learn(id(3, 9), &[])),
                 (members(&[&OLD], &[id(3, 9)]), Some(Change::Rename(NEW.into()))),
-                (members(&[&OLD, &NEW], &[]), Some(Change::Vote(NEW.into()))),
+                (members(&[&OLD, &NEW], &[]), Some(Change::Rename(NEW.into()))),
                 (members(&[&NEW], &[id(3, 7)]), Some(Change::Forget([id(3, 7)].into()))),
                 (members(&[&NEW], &[]), None),
             ];
@@ -199,6 +209,12 @@ mod tests {
         assert_eq!(shard.next(plan), learn(id(4, 5), &[]));
         shard.learners.insert(id(4, 5));
         assert_eq!(shard.next(plan), Some(Change::Vote(plan.voters.clone())));
+        let half = Members { voters: vec![OLD.into(), plan.voters.clone()], learners: BTreeSet::new() };
+        assert_eq!(
+            half.next(plan),
+            Some(Change::Vote(plan.voters.clone())),
+            "who votes no longer is not thrown out"
+        );
         let shard = Members { voters: vec![plan.voters.clone()], learners: [id(1, 7)].into() };
         assert_eq!(shard.next(plan), None);
         // And it loses its disk meanwhile.
