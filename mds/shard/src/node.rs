@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
-use env::{Disk, Env};
+use env::Env;
 use env_transport::Server;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mds_namespace::MetaStore;
@@ -120,14 +120,6 @@ impl Node {
         let (disk, clock) = (Arc::clone(&env.disk), Arc::clone(&env.clock));
         let (log_dir, segment_bytes) = (dir.join("log"), config.log_segment_bytes);
         let (store_id, shards, alone) = (config.store_id, config.shards, config.is_alone());
-        // Under its old name it would vote as if it had never voted, and lead without what it said it had.
-        if !alone && identity::exists(&*disk, dir).await? && is_empty(&*disk, &log_dir).await {
-            return Err(StartError::Log(
-                "it is gone, and with it what this metadata server promised: start it with an empty directory, and have it taken in again \
-                 (shoal admin mds readmit)"
-                    .to_owned(),
-            ));
-        }
         let log = SharedLog::open(disk, clock, &log_dir, store_id, segment_bytes, shards, alone).await;
         let log = log.map_err(|error| StartError::Log(error.to_string()))?;
         // A node alone is nobody else after it lost its disk: there is nobody to whom it promised anything.
@@ -330,11 +322,6 @@ fn check(config: &NodeConfig) -> Result<(), StartError> {
         return Err(StartError::Config("number of shards"));
     }
     Ok(())
-}
-
-/// Whether nothing is in a directory, or it is not there.
-async fn is_empty(disk: &dyn Disk, dir: &Path) -> bool {
-    disk.list(dir).await.is_ok_and(|names| names.is_empty()) || matches!(disk.exists(dir).await, Ok(false))
 }
 
 /// Whether the store is a cluster's.
