@@ -73,6 +73,8 @@ pub(super) fn times(stage: &mut Stage) -> Result<()> {
 
 /// Bytes by which two looks at the free space may differ while nothing goes on.
 const STILL_BYTES: i64 = 4 << 20;
+/// What 200 MiB take once they are sealed in 2+1, of the space that is counted as two copies' share: three halves of them, halved.
+const SEALED_BYTES: i64 = 150 << 20;
 
 pub(super) fn df(stage: &mut Stage) -> Result<()> {
     let dir = &stage.dir;
@@ -81,8 +83,7 @@ pub(super) fn df(stage: &mut Stage) -> Result<()> {
     let before = settled(stage)?;
     ensure!(0 < before && before <= total, "{before} of {total} bytes free");
     stage.a.run(&format!("head -c 200M /mnt/lab/random >{dir}/weight; sync {dir}/weight"))?;
-    // Copies of 200 MiB first, then, sealed, half as much again as parity: of two copies' space at least 150.
-    wait_for("200 MiB less are free", stage, |free| free < before - (130 << 20))?;
+    wait_for("as much less is free", stage, |free| free < before - SEALED_BYTES + STILL_BYTES)?;
     stage.a.run(&format!("rm {dir}/weight"))?;
     wait_for("the space is free again", stage, |free| before - (60 << 20) < free)?;
     let inodes: i64 = stage.a.run("df --output=itotal /mnt/c | tail -1")?.trim().parse()?;
