@@ -112,7 +112,7 @@ fn a_disk_that_lies_is_found() {
     found("sync-lies", "0.5", 1..6, "names of directory");
 }
 
-/// The leader finds that a follower has forgotten what it said it had: the engine's own assertion, or acknowledged changes that are gone.
+/// The leader finds that a follower has forgotten what it said it had: an assertion of the engine.
 #[test]
 fn a_lost_disk_under_the_old_name_is_found() {
     found("name-kept", "2", 6..7, "panic: ");

@@ -109,7 +109,7 @@ fn read(view: &dyn View, caller: &Caller, from: Place<'_>, to: Place<'_>) -> Res
 ///
 /// # Errors
 /// [`FsError::Busy`] if the way to the root leads through another store: what was one store's when it was planned is an act on several by
-/// now (docs/protocol/shards.md §4), and is to be asked for again. [`FsError::TooManyLinks`] if it is too long to be walked.
+/// now (docs/protocol/shards.md §3), and is to be asked for again. [`FsError::TooManyLinks`] if it is too long to be walked.
 fn is_within(view: &dyn View, directory: &Inode, ancestor: Ino) -> Result<bool, FsError> {
     let (mut ino, mut parent) = (directory.ino, directory.parent);
     for _ in 0..DEPTH_MAX {
