@@ -30,6 +30,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         mounting::again,
         "unmounting and mounting again many times leaves nothing behind",
     ),
+    // Before anything that servers go on removing and sealing behind it: it looks at the space of the whole cluster.
+    row("df", Mount, attributes::df, "the size is there, free space shrinks with data and comes back"),
     row(
         "large-file",
         Mount,
@@ -74,7 +76,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
     row("permissions", Mount, attributes::permissions, "another user is denied what the modes deny"),
     row("times", Mount, attributes::times, "times move when they must and can be set"),
-    row("df", Mount, attributes::df, "the size is there, free space shrinks with data and comes back"),
     row("append-two", Mount, sharing::append, "O_APPEND by two guests in turns keeps every record, in order"),
     row("locks", Mount, sharing::locks, "fcntl locks exclude, by range, and a waiter gets its turn"),
     row(
