@@ -16,7 +16,7 @@ use mds_shard::record::Tally;
 use parking_lot::Mutex;
 
 use crate::limits::COURTESY_CLIENTS_MAX;
-use crate::reaper::expire;
+use crate::reaper::{expire, gone_everywhere};
 use crate::server::Server;
 
 /// Clients whose lease has run out and whose state is kept.
@@ -108,6 +108,7 @@ impl Server {
                 tracing::info!(client, "kept beyond its lease, and now in another client's way");
                 self.courtesy.clients.lock().remove(&client);
                 expire(self, client).await;
+                gone_everywhere(self, client).await;
             }
         }
     }

@@ -158,6 +158,7 @@ impl MetadataServer {
         let control = listen(&env, config.control, Arc::new(control_service), RECORD_BYTES_MAX).await?;
         let tasks = vec![
             tokio::spawn(server.shards.clone().drive()),
+            tokio::spawn(server.shards.clone().look_for_left_over()),
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
             tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),

@@ -166,5 +166,20 @@ pub const GOVERN_AT_ONCE: usize = 64;
 /// What a governor's word to a shard has below the term: it is given anew when the fate of a command is not known, which takes seconds.
 pub const GOVERN_WORD_BITS: u32 = 24;
 
+/// Ended clients and sessions that other shards are being told of at once. What ends beyond that is found by the look that follows.
+pub const ENDS_MAX: usize = 1_024;
+
+/// How long a request waits until all shards have forgotten a client that ended for its sake.
+pub const ENDS_WAIT_MS_MAX: u64 = 5_000;
+
+/// Between two looks at what other shards have of clients and sessions that shard 0 does not know.
+pub const LEFT_OVER_LOOK_MS: u64 = 10_000;
+
+/// Of these, how many go from one shard after one look.
+pub const LEFT_OVER_MAX: usize = 256;
+
+/// Files of ended clients that other shards told of, and whose size was not asked for yet.
+pub const WRITTEN_MAX: usize = 65_536;
+
 /// An operation that takes longer is worth a line in the log, milliseconds.
 pub const SLOW_MS: u64 = 1_000;

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use mds_namespace::Ino;
 use mds_shard::command::client::{RemoveClient, RemovedClient};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
@@ -27,6 +28,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
         led = leads;
         if leads {
             courtesy::look(&server, expired(&server)).await;
+            ask_sizes(&server, server.shards.take_written()).await;
             look_at_layouts(&server, &mut asked);
         }
         server.env.clock.sleep_ms(ROUND_MS).await;
@@ -65,11 +67,22 @@ pub(crate) async fn expire(server: &Server, client: u64) {
 /// the data servers.
 pub(crate) async fn client_gone(server: &Server, removed: &RemovedClient) {
     server.front.sessions.lock().drop_client(removed.client);
-    if !removed.wrote.is_empty() {
+    ask_sizes(server, removed.wrote.clone()).await;
+}
+
+/// Returns when a client that is gone is in nobody's way in any shard, or that takes too long.
+pub(crate) async fn gone_everywhere(server: &Server, client: u64) {
+    server.shards.forgotten(client).await;
+    ask_sizes(server, server.shards.take_written()).await;
+}
+
+/// Of files that clients were writing that are gone.
+async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
+    if !wrote.is_empty() {
         server.work.wake();
     }
-    for ino in &removed.wrote {
-        let Ok(inode) = server.view().and_then(|view| view.inode(*ino).map_err(|_| Nfsstat4::Stale)) else {
+    for ino in wrote {
+        let Ok(inode) = server.view().and_then(|view| view.inode(ino).map_err(|_| Nfsstat4::Stale)) else {
             continue;
         };
         if let Err(status) = server.size_from_homes(inode).await {

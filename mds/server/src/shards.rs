@@ -5,6 +5,7 @@
 //! Spec: docs/protocol/shards.md.
 
 mod act;
+mod ends;
 mod govern;
 mod locks;
 mod names;
@@ -18,14 +19,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use env::Env;
 use mds_namespace::store::spread::SpreadView;
 use mds_namespace::{Ino, StoreError};
-use mds_shard::command::client::RemovedClient;
-use mds_shard::command::governor::{ForgetClient, ForgetSession};
-use mds_shard::command::session::SlotMark;
-use mds_shard::{Caller, Command, Origin, Outcome, ProposeError, Refusal, Shard, StateView, Status, key};
+use mds_shard::command::session::{SessionTakenUp, SlotMark};
+use mds_shard::{Caller, Command, Origin, Outcome, ProposeError, Shard, StateView, Status, key};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use ends::Ends;
 use locks::{Guard, InodeLocks};
 use route::{Route, Share};
 
@@ -61,6 +61,8 @@ struct Inner {
     reserving: tokio::sync::Mutex<()>,
     /// Acts begun in this term.
     begun: AtomicU64,
+    /// Clients and sessions that ended.
+    ends: Ends,
 }
 
 impl Shards {
@@ -84,6 +86,7 @@ impl Shards {
             reserved: Mutex::default(),
             reserving: tokio::sync::Mutex::default(),
             begun: AtomicU64::new(0),
+            ends: Ends::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -310,10 +313,15 @@ impl Shards {
         if self.reign() != reign {
             return Err(ProposeError::NotLeader { leader: None });
         }
-        match shard {
-            0 => self.first().propose(origin, command).await,
-            _ => self.replica(shard).propose_as(word, origin, command).await,
+        if shard == 0 {
+            return self.first().propose(origin, command).await;
         }
+        if let Some(origin) = &origin
+            && let Some(refusal) = self.outlived(origin)?
+        {
+            return Ok(Outcome::Refused(refusal));
+        }
+        self.replica(shard).propose_as(word, origin, command).await
     }
 
     /// Which reign of this node it is, or was last.
@@ -362,11 +370,8 @@ impl Shards {
 
     /// A command about clients, sessions and data servers: shard 0 has them, and the others what hangs on them.
     async fn about_cluster(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
-        if let Command::RemoveClient(asked) = &command
-            && asked.only_if_idle
-            && self.holds_elsewhere(asked.client)?
-        {
-            return Ok(Outcome::Refused(Refusal::ClientBusy));
+        if let Some(refusal) = self.busy_elsewhere(&command)? {
+            return Ok(Outcome::Refused(refusal));
         }
         if let Command::RemoveDataServer(_) = &command {
             for shard in self.others() {
@@ -376,67 +381,23 @@ impl Shards {
                 }
             }
         }
-        let ended = match &command {
-            Command::DestroySession(asked) => Some(asked.session),
-            _ => None,
-        };
+        let named = ends::named(&command);
         let mut outcome = self.to(0, origin, command).await?;
-        let done = self.about_cluster_elsewhere(&mut outcome, ended).await;
-        // It is done in shard 0, whatever became of the rest: nobody may be told that it is not.
-        done.map_err(|_| ProposeError::Timeout)?;
+        self.ended(named, &outcome).into_iter().for_each(|ended| self.begin_to_forget(ended));
+        if let Outcome::SessionTakenUp(taken) = &mut outcome {
+            // It is done in shard 0, whatever became of the rest: nobody may be told that it is not.
+            self.slots_elsewhere(taken).map_err(|_| ProposeError::Timeout)?;
+        }
         Ok(outcome)
     }
 
-    /// What hangs on it in the other shards.
-    async fn about_cluster_elsewhere(
-        &self,
-        outcome: &mut Outcome,
-        ended: Option<[u8; 16]>,
-    ) -> Result<(), ProposeError> {
-        match (outcome, ended) {
-            (Outcome::Refused(_), _) => {}
-            (Outcome::Removed(removed), _) => self.forget(removed).await?,
-            (Outcome::SessionCreated(made), _) => {
-                for removed in &mut made.dropped {
-                    self.forget(removed).await?;
-                }
-            }
-            (Outcome::SessionTakenUp(taken), _) => {
-                for shard in self.others() {
-                    let view = self.replica(shard).view()?;
-                    let found = view.slots(&taken.record.id);
-                    let found = found.map_err(|error| ProposeError::Stopped(error.to_string()))?;
-                    found.into_iter().for_each(|mark| merge(&mut taken.slots, mark));
-                }
-            }
-            (_, Some(session)) => {
-                for shard in self.others() {
-                    self.to(shard, None, Command::ForgetSession(ForgetSession { session })).await?;
-                }
-            }
-            (_, None) => {}
-        }
-        Ok(())
-    }
-
-    fn holds_elsewhere(&self, client: u64) -> Result<bool, ProposeError> {
+    /// What the other shards have of a session's slots.
+    fn slots_elsewhere(&self, taken: &mut SessionTakenUp) -> Result<(), ProposeError> {
         for shard in self.others() {
             let view = self.replica(shard).view()?;
-            let tally = view.tally(client).map_err(|error| ProposeError::Stopped(error.to_string()))?;
-            if tally != mds_shard::record::Tally::default() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// A client is gone from shard 0; now from the others.
-    async fn forget(&self, removed: &mut RemovedClient) -> Result<(), ProposeError> {
-        for shard in self.others() {
-            let forget = Command::ForgetClient(ForgetClient { client: removed.client });
-            if let Outcome::Removed(here) = self.to(shard, None, forget).await? {
-                removed.wrote.extend(here.wrote);
-            }
+            let found = view.slots(&taken.record.id);
+            let found = found.map_err(|error| ProposeError::Stopped(error.to_string()))?;
+            found.into_iter().for_each(|mark| merge(&mut taken.slots, mark));
         }
         Ok(())
     }

@@ -243,3 +243,36 @@ async fn a_file_does_not_replace_a_directory_of_another_one() {
     }
     several.restart().await;
 }
+
+/// What a client held in any shard before it restarted is not in its way when it has a session again, and its old session is nobody's.
+#[tokio::test]
+async fn a_client_that_restarts_is_not_in_its_own_way() {
+    let rig = Rig::with(vec![Export::everything()], 5).await;
+    let mut before = rig.client(b"restarts").await;
+    let paths: Vec<Path> = (0..NAMES.len()).flat_map(|one| [vec![one], vec![one, one]]).collect();
+    for path in &paths {
+        let (name, at) = path.split_last().expect("none is the root");
+        assert_eq!(run(&mut before, &Step::Mkdir(at.to_vec(), *name)).await.0, Nfsstat4::Ok);
+    }
+    let alone = |clientid, name| open::Args {
+        share_deny: share::DENY_BOTH,
+        ..opened(clientid, name, OpenHow::Create(CreateHow::Unchecked(Fattr4::default())))
+    };
+    let mut after = Client::new(rig.connect(), b"restarts", 0);
+    after.verifier = Verifier(*b"restart!");
+    for client in [&mut before, &mut after] {
+        if client.clientid == 0 {
+            client.exchange_id().await;
+            client.create_session().await;
+        }
+        for path in &paths {
+            let args = alone(client.clientid, (path[0] + 1) % NAMES.len());
+            let reply = client.compound(|c| {
+                walk(c, path);
+                c.op(Op::Open, &args);
+            });
+            assert_eq!(reply.await.status, Nfsstat4::Ok, "{path:?}");
+        }
+    }
+    assert_eq!(run(&mut before, &Step::Parent(vec![0])).await.0, Nfsstat4::Badsession);
+}

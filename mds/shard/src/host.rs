@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use env::Env;
 use parking_lot::Mutex;
 
+use crate::limits::{ELECTION_HEARTBEATS_MAX, LISTEN_HEARTBEATS};
 use crate::liveness::{Beat, BeatReply, Facts, Liveness, Setup, Switch};
 use crate::nodes::{Known, Nodes};
 use crate::raft::NodeId;
@@ -30,11 +31,18 @@ pub(crate) struct Host {
     beats: AtomicU64,
     /// Shard 0 has this node. Others neither hear nor answer heartbeats: what they know of shards counts for nothing.
     takes_part: AtomicBool,
+    /// Until then a lease may be in force that this node gave before it was started again, and has forgotten; monotonic.
+    given_until_ms: u64,
 }
 
 impl Host {
     pub(crate) fn new(env: Env, config: NodeConfig, id: NodeId, log: SharedLog) -> Self {
+        // Leases are not written down; how long they hold is.
+        let has_given = !config.is_alone() && !log.is_blank();
+        let lease_ms = config.heartbeat_ms * ELECTION_HEARTBEATS_MAX;
+        let given_until_ms = if has_given { env.clock.monotonic_ms() + lease_ms } else { 0 };
         let setup = Setup {
+            listen_ms: if has_given { lease_ms } else { config.heartbeat_ms * LISTEN_HEARTBEATS },
             me: config.id,
             // Zero is what nobody was heard to have.
             start: env.entropy.u64() | 1,
@@ -48,7 +56,7 @@ impl Host {
         let callers = Arc::new(Callers::new());
         let nodes = Arc::new(Nodes::new(config.members.clone()));
         let (beats, takes_part) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { env, config, id, nodes, log, links, callers, liveness, beats, takes_part }
+        Self { env, config, id, nodes, log, links, callers, liveness, beats, takes_part, given_until_ms }
     }
 
     /// These are the nodes from now on.
@@ -62,6 +70,11 @@ impl Host {
     /// Whether shard 0 has this node.
     pub(crate) fn set_takes_part(&self, takes_part: bool) {
         self.takes_part.store(takes_part, Ordering::Release);
+    }
+
+    /// Whether a lease may be in force that this node gave before it was started again: it neither votes nor stands.
+    pub(crate) fn may_have_given_lease(&self) -> bool {
+        self.now_ms() < self.given_until_ms
     }
 
     /// Now, for liveness.

@@ -122,7 +122,8 @@ pub const SHARDS_MAX: usize = 1_024;
 /// Shards of a node that stand for election at once.
 pub const ELECTIONS_MAX: usize = 32;
 
-/// Heartbeats for which a node that starts listens before it stands for election anywhere but in shard 0.
+/// Heartbeats for which a node that starts for the first time listens before it stands for election anywhere but in shard 0. One that has been
+/// there before waits until any lease that it may have given is over.
 pub const LISTEN_HEARTBEATS: u64 = 3;
 
 /// Milliseconds after which a shard that had nothing to do hibernates, by default.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use beat::{Beat, BeatReply, Led};
 
-use crate::limits::{ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ELECTIONS_MAX, LISTEN_HEARTBEATS};
+use crate::limits::{ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ELECTIONS_MAX};
 
 /// What a node's liveness is set up with. Times in milliseconds.
 #[derive(Clone, Debug)]
@@ -31,6 +31,8 @@ pub(crate) struct Setup {
     pub(crate) heartbeat_ms: u64,
     /// Without anything to do for this long a shard hibernates; 0: never.
     pub(crate) hibernate_ms: u64,
+    /// A node that starts listens for so long before it stands for election.
+    pub(crate) listen_ms: u64,
 }
 
 /// What a shard's engine says.
@@ -336,7 +338,7 @@ impl Liveness {
             Some(_) => heartbeat_ms * ELECTION_HEARTBEATS_MIN,
             None => self.rank(now_ms, shard) * self.lease_ms(),
         };
-        let listened_ms = if self.peers.is_empty() { 0 } else { heartbeat_ms * LISTEN_HEARTBEATS };
+        let listened_ms = if self.peers.is_empty() { 0 } else { self.setup.listen_ms };
         if now_ms < wanted_ms + wait_ms || now_ms < self.began_ms + listened_ms {
             return false;
         }

@@ -158,6 +158,7 @@ impl Node {
             if !host.config.join.is_empty() {
                 tokio::spawn(join::run(Arc::downgrade(&self.inner), stopped.subscribe()));
             }
+            tokio::spawn(drive::first_clock(Arc::downgrade(&self.inner), stopped.subscribe()));
             tokio::spawn(bootstrap::run(Arc::downgrade(&self.inner), stopped.subscribe()));
             tokio::spawn(readmit::reconcile(Arc::downgrade(&self.inner), stopped.subscribe()));
         }

@@ -442,7 +442,7 @@ impl Shard {
     }
 }
 
-fn engine_config(config: &NodeConfig, shard: usize) -> Result<Config, StartError> {
+fn engine_config(config: &NodeConfig, ticks: bool) -> Result<Config, StartError> {
     let followers = !config.is_alone();
     let engine = Config {
         cluster_name: "shoal".to_owned(),
@@ -462,7 +462,7 @@ fn engine_config(config: &NodeConfig, shard: usize) -> Result<Config, StartError
         // be committed all the same; leading on in its term it would give their places to other entries.
         enable_leader_restore: Some(!followers),
         // Liveness starts the clocks of all others, each when its turn has come.
-        enable_tick: shard == 0,
+        enable_tick: ticks,
         ..Config::default()
     };
     engine.validate().map_err(|error| StartError::Raft(error.to_string()))

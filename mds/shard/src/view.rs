@@ -5,6 +5,9 @@
 //!
 //! Spec: RFC 8881 §8.2 (stateids), §9.1.2 (what an open allows), §18.11 (LOCKT), §18.48 (TEST_STATEID).
 
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
 use layout::state::LayoutRecord;
 use mds_namespace::op::work;
 use mds_namespace::{Ino, Inode, StoreError, Superblock, View, WorkItem, inode_table};
@@ -166,21 +169,35 @@ impl StateView {
     /// # Errors
     /// The store's.
     pub fn clients_with_state(&self) -> Result<Vec<u64>, Refusal> {
-        let mut clients = std::collections::BTreeSet::new();
-        for prefix in [key::TALLIES, key::SLOTS] {
-            let found = mds_namespace::store::list(
-                self.namespace(),
-                prefix,
-                &key::after(prefix),
-                usize::MAX,
-                |key, _| {
-                    let client = key[prefix.len()..].first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
-                    client.ok_or(StoreError::Corrupt("key of a client's state"))
-                },
-            )?;
-            clients.extend(found);
+        let mut clients = self.distinct::<8>(key::TALLIES)?;
+        clients.append(&mut self.distinct::<8>(key::SLOTS)?);
+        Ok(clients.into_iter().map(u64::from_be_bytes).collect())
+    }
+
+    /// Sessions that have outcomes of their requests in this shard.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn sessions_with_records(&self) -> Result<Vec<[u8; 16]>, Refusal> {
+        Ok(self.distinct::<16>(key::SLOTS)?.into_iter().collect())
+    }
+
+    /// What keys that begin with a word have behind it, each of these once: one seek for each, however many keys have it.
+    fn distinct<const N: usize>(&self, word: &[u8]) -> Result<BTreeSet<[u8; N]>, Refusal> {
+        let (mut from, to) = (word.to_vec(), key::after(word));
+        let mut found = BTreeSet::new();
+        while from < to {
+            let mut next: Option<Vec<u8>> = None;
+            self.view.range(&from, &to, &mut |key, _| {
+                next = Some(key[word.len()..].to_vec());
+                ControlFlow::Break(())
+            })?;
+            let Some(rest) = next else { break };
+            let one: [u8; N] = *rest.first_chunk().ok_or(StoreError::Corrupt("key of a client's state"))?;
+            from = key::after(&[word, &one].concat());
+            found.insert(one);
         }
-        Ok(clients.into_iter().collect())
+        Ok(found)
     }
 
     /// Highest time that any entry carried, nanoseconds since 1970.

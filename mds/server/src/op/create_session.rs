@@ -28,6 +28,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     tracing::info!(client = record.client, replay, ended = ended.is_some(), "session made");
     for dropped in dropped {
         reaper::client_gone(&cx.server, &dropped).await;
+        // RFC 8881 §18.36.4: what the client held before it restarted is not in its way now.
+        reaper::gone_everywhere(&cx.server, dropped.client).await;
     }
     if replay {
         cx.server.hold_session(record.session()).await?;

@@ -34,6 +34,11 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let Outcome::Client(answer) = cx.propose(Command::ExchangeId(command)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
+    // One that is replaced later, when the new one is confirmed, is still there.
+    let is_gone = |client| cx.view().is_ok_and(|view| view.client(client).is_ok_and(|one| one.is_none()));
+    if let Some(evicted) = answer.replaces.filter(|client| is_gone(*client)) {
+        cx.server.front.sessions.lock().drop_client(evicted);
+    }
     let now_ms = cx.server.now_ms();
     cx.server.front.sessions.lock().leases_mut().renew(answer.client, now_ms);
     // The answer must name a role, and no flag that the client does not know, or Linux does not mount.

@@ -7,15 +7,16 @@ use std::sync::atomic::Ordering;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use mds_namespace::op::reap;
 use mds_namespace::superblock::superblock;
-use mds_shard::command::governor::{Carry, ForgetClient, FormatShard, Govern, Reap, Settle};
+use mds_shard::command::governor::{Carry, FormatShard, Govern, Reap, Settle};
 use mds_shard::{Command, Outcome, ProposeError, Refusal};
 
 use super::Shards;
+use super::ends::Ended;
 use super::locks::InodeLocks;
 use crate::limits::{GOVERN_AT_ONCE, GOVERN_LOOK_MS, GOVERN_WORD_BITS};
 
 /// Between two tries of what must be done.
-const AGAIN_MS: u64 = 50;
+pub(super) const AGAIN_MS: u64 = 50;
 
 impl Shards {
     /// Governs, in the term in which this node leads shard 0. Nothing is served before this has returned.
@@ -127,17 +128,12 @@ impl Shards {
         Ok(())
     }
 
-    /// Clients that shard 0 does not know any more leave the others.
+    /// Clients that shard 0 does not know any more leave the others. Records of sessions are in nobody's way: they go later.
     async fn sweep(&self, reign: u64) -> Result<(), ProposeError> {
-        let view = self.first().view()?;
-        let known = view.clients().map_err(|error| stopped(&error))?;
-        drop(view);
         for shard in self.others() {
-            let there = self.replica(shard).view()?.clients_with_state();
-            for client in there.map_err(|error| stopped(&error))? {
-                if !known.iter().any(|one| one.record.client == client) {
-                    let forget = Command::ForgetClient(ForgetClient { client });
-                    self.within(reign, shard, None, forget).await?;
+            for ended in self.left_over(shard)? {
+                if let Ended::Client(_) = ended {
+                    self.forget_in(reign, shard, ended).await?;
                 }
             }
         }
@@ -188,12 +184,17 @@ impl Shards {
                 Err(ProposeError::Timeout) => self.until_answered(reign, shard).await,
                 Err(_) => {}
             }
-            let term = self.inner.term.load(Ordering::Acquire);
-            if self.reign() != reign || self.first().leading_term() != Some(term) {
+            if !self.leads_in(reign) {
                 return Err(ProposeError::NotLeader { leader: None });
             }
             self.inner.env.clock.sleep_ms(AGAIN_MS).await;
         }
+    }
+
+    /// Whether a reign is this one, and this node leads shard 0 in it: as far as it knows.
+    pub(super) fn leads_in(&self, reign: u64) -> bool {
+        let term = self.inner.term.load(Ordering::Acquire);
+        self.reign() == reign && self.first().leading_term() == Some(term)
     }
 
     /// Returns when nothing that was proposed to a shard so far can be carried out any more, or the reign is over.
@@ -213,6 +214,6 @@ impl Shards {
     }
 }
 
-fn stopped(error: &dyn std::fmt::Display) -> ProposeError {
+pub(super) fn stopped(error: &dyn std::fmt::Display) -> ProposeError {
     ProposeError::Stopped(error.to_string())
 }

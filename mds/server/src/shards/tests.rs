@@ -4,16 +4,16 @@ use env::os::{OsClock, OsEntropy, Preference, open_disk};
 use futures_util::poll;
 use mds_namespace::op::lookup;
 use mds_namespace::{Caller as Asker, Kind, ROOT_INO, SetAttributes};
-use mds_shard::NodeConfig;
 use mds_shard::command::data::Format;
 use mds_shard::command::governor::ReserveInodes;
 use mds_shard::command::namespace::{Create, Rename};
+use mds_shard::{NodeConfig, Refusal};
 
 use super::*;
 
 const SHARDS: usize = 3;
 
-async fn shards(dir: &std::path::Path) -> Shards {
+pub(super) async fn shards(dir: &std::path::Path) -> Shards {
     let env = Env {
         clock: Arc::new(OsClock::new()),
         entropy: Arc::new(OsEntropy),
@@ -36,7 +36,7 @@ async fn shards(dir: &std::path::Path) -> Shards {
     shards
 }
 
-fn create(directory: Ino, name: &str, kind: Kind) -> Command {
+pub(super) fn create(directory: Ino, name: &str, kind: Kind) -> Command {
     Command::Create(Create {
         caller: Asker::default(),
         directory,

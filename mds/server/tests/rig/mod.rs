@@ -119,6 +119,8 @@ fn address(port: u16) -> SocketAddr {
 pub(crate) struct Client {
     rpc: RpcClient,
     owner: &'static [u8],
+    /// Another one after each restart of the client.
+    pub(crate) verifier: Verifier,
     pub(crate) credential: Credential,
     pub(crate) clientid: u64,
     pub(crate) create_sequence: u32,
@@ -170,6 +172,7 @@ impl Client {
         Self {
             rpc,
             owner,
+            verifier: Verifier(*b"verifier"),
             credential: Credential::Sys(AuthSys { uid, gid: uid, ..AuthSys::default() }),
             clientid: 0,
             create_sequence: 0,
@@ -232,7 +235,7 @@ impl Client {
 
     pub(crate) async fn exchange_id(&mut self) -> exchange_id::ResOk {
         let args = exchange_id::Args {
-            verifier: Verifier(*b"verifier"),
+            verifier: self.verifier,
             owner_id: Bytes::from_static(self.owner),
             flags: exchange_id::flags::SUPP_MOVED_REFER | exchange_id::flags::BIND_PRINC_STATEID,
             state_protect: StateProtectAsked::None,

@@ -1,6 +1,7 @@
 //! Nodes' liveness against a model of engines and a network that loses what it is told to.
 
 use super::*;
+use crate::limits::LISTEN_HEARTBEATS;
 
 const HEARTBEAT_MS: u64 = 100;
 const HIBERNATE_MS: u64 = 3_000;
@@ -62,6 +63,7 @@ impl Model {
             shards: self.shards,
             heartbeat_ms: HEARTBEAT_MS,
             hibernate_ms: self.hibernate_ms,
+            listen_ms: HEARTBEAT_MS * LISTEN_HEARTBEATS,
         };
         Liveness::new(setup, self.now_ms)
     }

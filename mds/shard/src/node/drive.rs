@@ -36,3 +36,21 @@ pub(super) async fn liveness(node: Weak<Inner>, mut stopped: watch::Receiver<boo
         }
     }
 }
+
+/// Starts shard 0's clock once no lease is in force that this node may have given before it was started again; a leader's at once.
+pub(super) async fn first_clock(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let Some(inner) = node.upgrade() else { return };
+        let (host, first) = (&inner.host, &inner.shards[0]);
+        if !host.may_have_given_lease() || first.leads_engine() {
+            first.set_clock(true, false);
+            return;
+        }
+        let sleep = host.env.clock.sleep_ms(host.config.heartbeat_ms);
+        drop(inner);
+        tokio::select! {
+            () = sleep => {}
+            _ = stopped.wait_for(|stopped| *stopped) => return,
+        }
+    }
+}

@@ -196,6 +196,11 @@ async fn read_back(wal: &Wal, shard: u64, replay: GroupReplay) -> Result<State, 
 }
 
 impl LogStore {
+    /// Up to where the log was cut: what is before is in the store, or nowhere.
+    pub(crate) fn cut_upto(&self) -> Option<LogId> {
+        self.group.state.lock().purged
+    }
+
     /// Payload bytes and number of entries not yet cut.
     pub(crate) fn uncut(&self) -> (u64, u64) {
         let state = self.group.state.lock();

@@ -201,11 +201,24 @@ impl Member {
     /// As the engine answers, but that a leader which hibernates is not voted out while it is alive: nothing else renews what the engine
     /// knows of it.
     async fn pre_vote(&self, host: &Host, asked: VoteRequest) -> Option<VoteResponse> {
-        if host.has_other_leader(self.shard, number_of(asked.vote.leader_id.voted_for)) {
-            let own = self.raft.server_metrics().borrow_watched().vote;
-            return Some(VoteResponse::new(own, None, false));
+        let candidate = number_of(asked.vote.leader_id.voted_for);
+        if host.may_have_given_lease() || host.has_other_leader(self.shard, candidate) {
+            return Some(self.no_vote());
         }
         self.raft.pre_vote(asked).await.ok()
+    }
+
+    /// As the engine answers, but that a node which was started a moment ago may have given a lease that it has forgotten. A leader that hands over,
+    /// or is seen to be gone, has none.
+    async fn vote(&self, host: &Host, asked: VoteRequest) -> Option<VoteResponse> {
+        if host.may_have_given_lease() && !asked.leadership_transfer {
+            return Some(self.no_vote());
+        }
+        self.raft.vote(asked).await.ok()
+    }
+
+    fn no_vote(&self) -> VoteResponse {
+        VoteResponse::new(self.raft.server_metrics().borrow_watched().vote, None, false)
     }
 
     async fn answer(
@@ -220,7 +233,7 @@ impl Member {
             RaftProcedure::AppendEntries => {
                 reply(xid, args, async |rpc| raft.append_entries(rpc).await.ok()).await
             }
-            RaftProcedure::Vote => reply(xid, args, async |rpc| raft.vote(rpc).await.ok()).await,
+            RaftProcedure::Vote => reply(xid, args, async |rpc| self.vote(&host, rpc).await).await,
             RaftProcedure::PreVote => reply(xid, args, async |rpc| self.pre_vote(&host, rpc).await).await,
             RaftProcedure::SnapshotChunk => reply(xid, args, async |part| self.chunk(part).await).await,
             RaftProcedure::SnapshotInstall => reply(xid, args, async |asked| self.install(asked).await).await,

@@ -17,6 +17,7 @@ use mds_namespace::{MetaStore, StoreError, View};
 
 use super::machine::Applied;
 use super::{SnapshotMeta, off_thread};
+use crate::key;
 use crate::limits::{SNAPSHOT_CHUNK_BYTES, SNAPSHOT_KEY_BYTES_MAX, SNAPSHOT_VALUE_BYTES_MAX};
 
 const MAGIC: &[u8; 8] = b"SHOALSNP";
@@ -240,8 +241,12 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Begins anew in file `path`.
+    /// Begins anew in a file at `path`, another than was there: what came before may be on its way into the store.
     pub(crate) async fn begin(disk: Arc<dyn Disk>, path: PathBuf) -> io::Result<Self> {
+        match disk.remove(&path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let mode = OpenMode { truncate: true, ..OpenMode::CREATE };
         let file = disk.open(&path, mode).await?;
         Ok(Self { file, at: 0, decoder: Decoder::new() })
@@ -288,11 +293,23 @@ impl Received {
     }
 }
 
+/// The log position comes last, wherever it stands among the keys: a store that was cut short must not look like a whole one.
 fn replace(
     store: &dyn MetaStore,
     chunks: impl IntoIterator<Item = Result<Pairs, StoreError>>,
 ) -> Result<Applied, StoreError> {
-    transfer::replace(store, chunks)?;
+    let (mut chunks, mut position) = (chunks.into_iter(), None);
+    let position_last = std::iter::from_fn(|| match chunks.next() {
+        Some(Ok(mut pairs)) => {
+            if let Some(at) = pairs.iter().position(|(key, _)| key == key::APPLIED) {
+                position = Some(pairs.remove(at));
+            }
+            Some(Ok(pairs))
+        }
+        Some(Err(error)) => Some(Err(error)),
+        None => position.take().map(|pair| Ok(vec![pair])),
+    });
+    transfer::replace(store, position_last)?;
     Applied::load(&*store.view()?)
 }
 

@@ -19,7 +19,7 @@ use openraft::raft::TransferLeaderRequest;
 use tokio::sync::Notify;
 
 use super::identity::number_of;
-use super::{NodeId, Raft};
+use super::{NodeId, Raft, Vote};
 use crate::host::Host;
 use crate::limits::{
     ELECTIONS_MAX, PROBE_MS_MAX, PROBE_PAUSES_MS, SUCCESSION_MS, SUCCESSION_STEP_MS, SUCCESSION_TRIES_MAX,
@@ -37,7 +37,7 @@ pub(crate) async fn watch(
     rafts: Vec<Raft>,
     ended: Weak<Notify>,
 ) {
-    let mut asked = FuturesUnordered::new();
+    let (mut asked, mut followed) = (FuturesUnordered::new(), FuturesUnordered::new());
     let mut asking = BTreeSet::new();
     while let Some(rings) = ended.upgrade() {
         // A ring wakes whoever waits, or the next who does: none is lost while a leader is followed.
@@ -49,9 +49,11 @@ pub(crate) async fn watch(
                     if let Some(host) = host.upgrade() {
                         host.is_gone(number_of(leader));
                     }
-                    follow_all(&env, me, &nodes, &rafts, leader).await;
+                    // Beside what goes on: what was seen of this one must not grow old behind another one.
+                    followed.push(follow_all(&env, me, &nodes, &rafts, leader));
                 }
             }
+            Some(()) = followed.next(), if !followed.is_empty() => {}
             () = rings.notified() => {
                 // It is not known whose connection ended. A member has several: the others' ends are no further news.
                 for leader in leaders(me, &rafts) {
@@ -77,8 +79,10 @@ async fn follow_all(env: &Env, me: u64, nodes: &Nodes, rafts: &[Raft], gone: Nod
     let nodes = nodes.numbers();
     let mut follows = Vec::new();
     for (shard, raft) in rafts.iter().enumerate() {
-        if raft.server_metrics().borrow_watched().current_leader == Some(gone) {
-            follows.push(follow(env, raft, gone, turn(&nodes, me, shard, number_of(gone))));
+        let server = raft.server_metrics();
+        let server = server.borrow_watched();
+        if server.current_leader == Some(gone) {
+            follows.push(follow(env, raft, (gone, server.vote), turn(&nodes, me, shard, number_of(gone))));
         }
     }
     if follows.is_empty() {
@@ -111,9 +115,11 @@ async fn is_gone(env: &Env, nodes: &Nodes, leader: NodeId) -> bool {
     false
 }
 
-/// Counts the leader's lease as over, and stands for election when it is this member's turn.
-async fn follow(env: &Env, raft: &Raft, leader: NodeId, place: u64) {
-    let vote = raft.server_metrics().borrow_watched().vote;
+/// Counts the lease of a leader as over that had this vote when it was found to be gone, and stands for election when it is this member's turn.
+async fn follow(env: &Env, raft: &Raft, (leader, vote): (NodeId, Vote), place: u64) {
+    if raft.server_metrics().borrow_watched().vote != vote {
+        return; // Another one leads, or the same one, started again.
+    }
     // The engine ends a lease on the leader's own word that another one follows; this names nobody who could.
     let over = TransferLeaderRequest::new(vote, leader, None);
     if raft.handle_transfer_leader(over).await.is_err() {

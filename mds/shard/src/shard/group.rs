@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use mds_namespace::store::transfer;
+
 use super::*;
 use crate::liveness::Facts;
 use crate::raft::NodeId;
+use crate::raft::machine::Applied;
 
 impl Shard {
     /// Opens the replica. It answers others from now on, but its clock stands still unless it is shard 0's.
@@ -16,9 +19,10 @@ impl Shard {
         let log = host.log.group(number);
         let machine = Arc::new(MachineState::new(store));
         let shard = u32::try_from(number).map_err(|_| StartError::Config("number of shards"))?;
+        check_whole(number, &log, &machine)?;
         let raft = Raft::new(
             host.id,
-            Arc::new(engine_config(&host.config, number)?),
+            Arc::new(engine_config(&host.config, number == 0 && !host.may_have_given_lease())?),
             Network { links: Arc::clone(&host.links), shard },
             log.clone(),
             Machine::new(Arc::clone(&machine)),
@@ -253,13 +257,33 @@ impl Shard {
         line.find(|id| caught_up.contains(id) && self.answers(*id))
     }
 
-    /// Ends the replica; what it applied is durable.
+    /// Ends the replica; what it applied is durable. What an engine that failed left in the store may be half of something: the log repeats it, or
+    /// a snapshot is taken again.
     pub(crate) async fn halt(&self) {
+        let failed = self.inner.raft.metrics().borrow_watched().running_state.is_err();
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::error!(%error, "the raft engine did not stop cleanly");
         }
-        if let Err(error) = self.inner.machine.checkpoint().await {
+        if failed {
+            tracing::error!(shard = self.inner.number, "its engine had stopped: no last checkpoint");
+        } else if let Err(error) = self.inner.machine.checkpoint().await {
             tracing::error!(%error, "the last checkpoint failed; the log repeats it");
         }
     }
+}
+
+/// A store that lacks what its log was cut for, or has something and does not say of which position, is half of something: of a snapshot that was
+/// being taken, or another one's.
+fn check_whole(shard: usize, log: &LogStore, machine: &MachineState) -> Result<(), StartError> {
+    let view = machine.store.view()?;
+    let applied = Applied::load(&*view).map_err(|error| StartError::Log(error.to_string()))?;
+    let upto = applied.log_id.map(|id| id.index());
+    let is_blank = upto.is_some() || transfer::export(&*view, None, 1)?.is_empty();
+    if upto < log.cut_upto().map(|id| id.index()) || !is_blank {
+        return Err(StartError::Log(format!(
+            "the store of shard {shard} is not whole: a snapshot was not taken to its end. Start this metadata server with an empty directory, \
+             and have it taken in again (shoal admin mds readmit)"
+        )));
+    }
+    Ok(())
 }

@@ -388,3 +388,17 @@ fn members_hear_of_callers() {
     cluster.start(other);
     heard(&cluster, other, &[caller(701)]);
 }
+
+/// Who was started again may have promised a leader not to vote for another, and has forgotten it.
+#[test]
+fn nobody_leads_while_a_lease_that_was_forgotten_may_be_in_force() {
+    let mut cluster = Cluster::with(200);
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    (0..3).for_each(|at| cluster.kill(at));
+    let clock = OsClock::new();
+    let began_ms = clock.monotonic_ms();
+    (0..3).for_each(|at| cluster.start(at));
+    cluster.propose(&format());
+    let passed_ms = clock.monotonic_ms() - began_ms;
+    assert!(8 * 200 <= passed_ms, "a leader after {passed_ms} ms");
+}

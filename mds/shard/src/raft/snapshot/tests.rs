@@ -84,3 +84,16 @@ fn absurd_lengths_are_errors() {
     assert_eq!(decode(&twice, 1000), Err(SnapshotError::Order));
     assert_eq!(decode(b"SHOALSNP\x02", 1000), Err(SnapshotError::Head));
 }
+
+/// Keys come in order, and the position is not the last of them.
+#[test]
+fn a_store_that_was_cut_short_has_no_position() {
+    let pairs = || vec![(key::APPLIED.to_vec(), vec![1]), (b"state/client/1".to_vec(), vec![2])];
+    let store = store(&[(key::APPLIED, b"old")]);
+    let cut = [Ok(pairs()), Err(StoreError::Engine("gone".to_owned()))];
+    assert!(replace(&store, cut).is_err());
+    assert_eq!(store.view().unwrap().get(key::APPLIED), Ok(None));
+    // This is no position, which is only found when all is there.
+    assert!(replace(&store, [Ok(pairs())]).is_err());
+    assert_eq!(store.view().unwrap().get(key::APPLIED), Ok(Some(vec![1])));
+}

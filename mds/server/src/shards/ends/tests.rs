@@ -1,0 +1,318 @@
+//! Ends that other shards are slow to hear of, or hear of before something that was under way.
+
+use std::sync::atomic::Ordering;
+
+use mds_namespace::{Caller, Kind, ROOT_INO, SetAttributes, shard_of};
+use mds_shard::StateidValue;
+use mds_shard::command::client::{ExchangeId, RemoveClient};
+use mds_shard::command::governor::Govern;
+use mds_shard::command::lock::{Lock, Locker, Range};
+use mds_shard::command::open::{How, Open, Share, Target};
+use mds_shard::command::session::{CreateSession, DestroySession, TakeUpSession};
+use wire_session::limits::SESSIONS_PER_CLIENT_MAX;
+use wire_session::server::record::{ChannelBounds, SessionRecord, session_id};
+
+use super::super::tests::{create, shards};
+use super::*;
+
+/// A client with a session.
+struct Guest {
+    client: u64,
+    session: [u8; 16],
+    sequence: u32,
+}
+
+impl Guest {
+    /// Names a further request on slot 0.
+    fn origin(&mut self) -> Origin {
+        self.sequence += 1;
+        let (session, sequence) = (self.session, self.sequence);
+        Origin { session, slot: 0, sequence, operation: 1, request: u64::from(sequence), tenure: 1 }
+    }
+
+    async fn open(&mut self, shards: &Shards, directory: Ino) -> Result<(Ino, StateidValue), Refusal> {
+        match shards.propose(Some(self.origin()), open(self.client, directory)).await {
+            Ok(Outcome::Opened(opened)) => Ok((opened.inode.ino, opened.stateid)),
+            Ok(Outcome::Refused(refusal)) => Err(refusal),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Opens a file, and nobody else may.
+fn open(client: u64, directory: Ino) -> Command {
+    let attributes = SetAttributes { mode: Some(0o666), ..SetAttributes::default() };
+    Command::Open(Open {
+        client,
+        owner: b"opener".to_vec(),
+        caller: Caller::default(),
+        share: Share { access: 3, deny: 3 },
+        target: Target::Create { directory, name: b"file".to_vec(), how: How::Unchecked, attributes },
+    })
+}
+
+fn lock(client: u64, (ino, open): (Ino, StateidValue)) -> Command {
+    Command::Lock(Lock {
+        client,
+        ino,
+        exclusive: true,
+        range: Range { offset_bytes: 0, length_bytes: 10 },
+        locker: Locker::New { open, owner: b"locker".to_vec() },
+    })
+}
+
+fn remove(client: u64) -> Command {
+    Command::RemoveClient(RemoveClient { client, only_if_idle: false })
+}
+
+fn exchange(owner: &str, principal: &str) -> Command {
+    Command::ExchangeId(ExchangeId {
+        owner: owner.into(),
+        verifier: [7; 8],
+        principal: principal.into(),
+        update: false,
+        implementation: String::new(),
+    })
+}
+
+fn create_session(client: u64, sequence: u32) -> Command {
+    let bounds = ChannelBounds {
+        request_bytes_max: 4096,
+        response_bytes_max: 4096,
+        response_cached_bytes_max: 4096,
+        operations_max: 8,
+        requests_max: 8,
+    };
+    let record = SessionRecord {
+        id: session_id(client, sequence, 9),
+        client,
+        sequence,
+        minor_version: 2,
+        fore: bounds,
+        back: bounds,
+        back_wanted: false,
+        program: 0,
+        credential: None,
+    };
+    Command::CreateSession(CreateSession { record, principal: b"one".to_vec() })
+}
+
+async fn guest(shards: &Shards, owner: &str) -> Guest {
+    let known = shards.propose(None, exchange(owner, "one")).await;
+    let Ok(Outcome::Client(answer)) = known else { panic!("{known:?}") };
+    let made = shards.propose(None, create_session(answer.client, answer.sequence)).await;
+    let Ok(Outcome::SessionCreated(made)) = made else { panic!("{made:?}") };
+    Guest { client: answer.client, session: made.record.id, sequence: 0 }
+}
+
+/// A directory of a shard.
+async fn directory(shards: &Shards, shard: u16) -> Ino {
+    for turn in 0..1_000 {
+        let name = format!("directory-{shard}-{turn}");
+        match shards.propose(None, create(ROOT_INO, &name, Kind::Directory)).await {
+            Ok(Outcome::Entry(entry)) if shard_of(entry.inode.ino) == shard => return entry.inode.ino,
+            Ok(Outcome::Entry(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("none in a thousand");
+}
+
+/// What a shard has of a client: opens and locks, and whether anything at all.
+fn held(shards: &Shards, shard: u16, client: u64) -> (u32, u32, bool) {
+    let view = shards.replica(shard).view().unwrap();
+    let tally = view.tally(client).unwrap();
+    (tally.opens, tally.locks, view.clients_with_state().unwrap().contains(&client))
+}
+
+const NOTHING: (u32, u32, bool) = (0, 0, false);
+
+/// As when the fate of another command is not known: what is proposed until the shard has taken the word is refused.
+fn give_word_anew(shards: &Shards, shard: usize) {
+    shards.inner.words[shard].fetch_add(1, Ordering::AcqRel);
+}
+
+#[tokio::test]
+async fn who_is_refused_for_its_word_is_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let directory = directory(&shards, 1).await;
+    let (mut gone, mut other) = (guest(&shards, "gone").await, guest(&shards, "other").await);
+    let file = gone.open(&shards, directory).await.unwrap();
+    let locked = shards.propose(Some(gone.origin()), lock(gone.client, file)).await;
+    assert!(matches!(locked, Ok(Outcome::Stateid(_))), "{locked:?}");
+    assert_eq!(held(&shards, 1, gone.client), (1, 1, true));
+    give_word_anew(&shards, 1);
+    let removed = shards.propose(None, remove(gone.client)).await;
+    assert!(matches!(removed, Ok(Outcome::Removed(_))), "{removed:?}");
+    shards.inner.env.clock.sleep_ms(2 * AGAIN_MS).await;
+    assert_eq!(held(&shards, 1, gone.client), (1, 1, true), "it cannot be told yet");
+    assert_eq!(shards.to(1, None, Command::Govern(Govern)).await, Ok(Outcome::Done));
+    shards.forgotten(gone.client).await;
+    assert_eq!(held(&shards, 1, gone.client), NOTHING);
+    other.open(&shards, directory).await.unwrap();
+    shards.stop().await;
+}
+
+#[tokio::test]
+async fn a_shard_that_fails_keeps_no_other_from_forgetting() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let (one, two) = (directory(&shards, 1).await, directory(&shards, 2).await);
+    let mut gone = guest(&shards, "gone").await;
+    gone.open(&shards, one).await.unwrap();
+    gone.open(&shards, two).await.unwrap();
+    shards.replica(1).stop().await;
+    let removed = shards.propose(None, remove(gone.client)).await;
+    // It is done in shard 0, and so says the answer.
+    assert!(matches!(removed, Ok(Outcome::Removed(_))), "{removed:?}");
+    shards.forgotten(gone.client).await;
+    assert_eq!(held(&shards, 2, gone.client), NOTHING);
+    shards.first().stop().await;
+}
+
+/// Its session may be in memory yet, and this node may not have been told that it ended.
+#[tokio::test]
+async fn who_ended_is_granted_nothing_in_other_shards() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let directory = directory(&shards, 1).await;
+    let mut gone = guest(&shards, "gone").await;
+    let file = gone.open(&shards, directory).await.unwrap();
+    let untold = shards.first().propose(None, remove(gone.client)).await;
+    assert!(matches!(untold, Ok(Outcome::Removed(_))), "{untold:?}");
+    let late = shards.propose(Some(gone.origin()), lock(gone.client, file)).await;
+    assert_eq!(late, Ok(Outcome::Refused(Refusal::UnknownSession)));
+    // Who asks again for its end is told that there is no such client, and ends what is there.
+    let again = shards.propose(None, remove(gone.client)).await;
+    assert_eq!(again, Ok(Outcome::Refused(Refusal::StaleClient)));
+    shards.forgotten(gone.client).await;
+    assert_eq!(held(&shards, 1, gone.client), NOTHING);
+    shards.stop().await;
+}
+
+#[tokio::test]
+async fn an_earlier_tenure_is_over_in_other_shards_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let directory = directory(&shards, 1).await;
+    let mut guest = guest(&shards, "guest").await;
+    let file = guest.open(&shards, directory).await.unwrap();
+    let taken = Command::TakeUpSession(TakeUpSession { session: guest.session });
+    assert!(matches!(shards.propose(None, taken).await, Ok(Outcome::SessionTakenUp(_))));
+    let late = shards.propose(Some(guest.origin()), lock(guest.client, file)).await;
+    assert_eq!(late, Ok(Outcome::Refused(Refusal::Superseded)));
+    shards.stop().await;
+}
+
+/// What was under way when its client ended, and is carried out after the shard was told.
+#[tokio::test]
+async fn what_comes_late_does_not_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let (one, two) = (directory(&shards, 1).await, directory(&shards, 2).await);
+    let (mut gone, mut other) = (guest(&shards, "gone").await, guest(&shards, "other").await);
+    other.open(&shards, two).await.unwrap();
+    let removed = shards.propose(None, remove(gone.client)).await;
+    assert!(matches!(removed, Ok(Outcome::Removed(_))), "{removed:?}");
+    shards.forgotten(gone.client).await;
+    let mut seen = [None; 3];
+    shards.forget_left_over(&mut seen).await;
+    assert!(seen[1].is_some() && seen[2].is_some(), "nothing is left: {seen:?}");
+    let word = shards.inner.words[1].load(Ordering::Acquire);
+    let late = shards.replica(1).propose_as(word, Some(gone.origin()), open(gone.client, one)).await;
+    let Ok(Outcome::Opened(opened)) = late else { panic!("{late:?}") };
+    let file = (opened.inode.ino, opened.stateid);
+    let late = shards.replica(1).propose_as(word, Some(gone.origin()), lock(gone.client, file)).await;
+    assert!(matches!(late, Ok(Outcome::Stateid(_))), "{late:?}");
+    assert_eq!(held(&shards, 1, gone.client), (1, 1, true));
+    shards.forget_left_over(&mut seen).await;
+    assert_eq!(held(&shards, 1, gone.client), NOTHING);
+    other.open(&shards, one).await.unwrap();
+    assert_eq!(held(&shards, 2, other.client), (1, 0, true), "who is known keeps what it has");
+    shards.stop().await;
+}
+
+#[tokio::test]
+async fn who_holds_something_in_another_shard_is_not_evicted() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let directory = directory(&shards, 1).await;
+    let mut holder = guest(&shards, "owner").await;
+    holder.open(&shards, directory).await.unwrap();
+    let destroy = Command::DestroySession(DestroySession { session: holder.session });
+    assert_eq!(shards.propose(None, destroy).await, Ok(Outcome::Done));
+    let other = shards.propose(None, exchange("owner", "another")).await;
+    assert_eq!(other, Ok(Outcome::Refused(Refusal::ClientInUse)));
+    assert_eq!(held(&shards, 1, holder.client).0, 1);
+    // Nor does it leave before it has given that back.
+    let leave = Command::RemoveClient(RemoveClient { client: holder.client, only_if_idle: true });
+    assert_eq!(shards.propose(None, leave).await, Ok(Outcome::Refused(Refusal::ClientBusy)));
+    shards.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_evicted_is_forgotten_everywhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let directory = directory(&shards, 1).await;
+    let mut idle = guest(&shards, "owner").await;
+    let destroy = Command::DestroySession(DestroySession { session: idle.session });
+    assert_eq!(shards.propose(None, destroy).await, Ok(Outcome::Done));
+    shards.inner.ends.over(Ended::Session(idle.session)).await;
+    // It comes late, holds nothing, and is recorded.
+    let word = shards.inner.words[1].load(Ordering::Acquire);
+    let nobodys = (directory, StateidValue { seqid: 1, other: [0; 12] });
+    let late = shards.replica(1).propose_as(word, Some(idle.origin()), lock(idle.client, nobodys)).await;
+    assert!(matches!(late, Ok(Outcome::Refused(_))), "{late:?}");
+    assert_eq!(held(&shards, 1, idle.client), (0, 0, true));
+    let other = shards.propose(None, exchange("owner", "another")).await;
+    let Ok(Outcome::Client(answer)) = other else { panic!("{other:?}") };
+    assert_eq!(answer.replaces, Some(idle.client));
+    shards.forgotten(idle.client).await;
+    assert_eq!(held(&shards, 1, idle.client), NOTHING);
+    shards.stop().await;
+}
+
+/// The 65th session of a client ends the oldest: what is recorded of that goes, whatever was in the way at that moment.
+#[tokio::test]
+async fn records_of_a_session_end_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let directory = directory(&shards, 1).await;
+    let mut guest = guest(&shards, "guest").await;
+    guest.open(&shards, directory).await.unwrap();
+    let recorded = |shards: &Shards| shards.replica(1).view().unwrap().sessions_with_records().unwrap();
+    assert_eq!(recorded(&shards), [guest.session]);
+    give_word_anew(&shards, 1);
+    for more in 0..SESSIONS_PER_CLIENT_MAX {
+        let sequence = 2 + u32::try_from(more).unwrap();
+        let made = shards.propose(None, create_session(guest.client, sequence)).await;
+        let Ok(Outcome::SessionCreated(made)) = made else { panic!("{made:?}") };
+        assert_eq!(made.ended, (more + 1 == SESSIONS_PER_CLIENT_MAX).then_some(guest.session));
+    }
+    shards.inner.env.clock.sleep_ms(2 * AGAIN_MS).await;
+    assert_eq!(recorded(&shards), [guest.session], "it cannot be told yet");
+    assert_eq!(shards.to(1, None, Command::Govern(Govern)).await, Ok(Outcome::Done));
+    shards.inner.ends.over(Ended::Session(guest.session)).await;
+    assert!(recorded(&shards).is_empty());
+    assert_eq!(held(&shards, 1, guest.client), (1, 0, true), "its client is still there");
+    shards.stop().await;
+}
+
+/// As of a session whose end this node was not told of.
+#[tokio::test]
+async fn records_that_nobody_took_away_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let directory = directory(&shards, 1).await;
+    let mut guest = guest(&shards, "guest").await;
+    guest.open(&shards, directory).await.unwrap();
+    let destroy = Command::DestroySession(DestroySession { session: guest.session });
+    assert_eq!(shards.first().propose(None, destroy).await, Ok(Outcome::Done));
+    assert_eq!(shards.left_over(1), Ok(vec![Ended::Session(guest.session)]));
+    shards.forget_left_over(&mut [None; 3]).await;
+    assert_eq!(shards.left_over(1), Ok(Vec::new()));
+    assert_eq!(held(&shards, 1, guest.client), (1, 0, true));
+    shards.stop().await;
+}
