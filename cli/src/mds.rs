@@ -69,10 +69,20 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     }
     println!("  Data servers: shoal ds --mds {}", server.control_address());
     println!("  Metrics:      http://{}/metrics\n", metrics.address());
-    stop.asked().await;
+    let failed = tokio::select! {
+        biased;
+        () = stop.asked() => None,
+        stopped = server.failed() => Some(stopped),
+    };
     metrics.close();
     waiting(&*clock, || "making everything durable".to_owned(), server.stop()).await;
-    Ok(())
+    match failed {
+        None => Ok(()),
+        Some(stopped) if mds.members.is_empty() => {
+            bail!("{stopped}; there is no other metadata server: start this one again")
+        }
+        Some(stopped) => bail!("{stopped}; the others go on without this one: start it again"),
+    }
 }
 
 /// The addresses of NFS, control and metrics, once it is sure that they and this replica's own are to be had.

@@ -41,15 +41,22 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
     let key = key::load_or_make(&dir.join("cluster.key"), &OsEntropy)?;
     let (disk, capacity, accept_damage) = (serve.disk, serve.capacity, serve.accept_damage);
     let setup = Setup { dir: &dir, config: &config, key, disk, capacity, accept_damage };
-    let cluster = tokio::select! {
+    let mut cluster = tokio::select! {
         biased;
         () = stop.asked() => return Ok(()),
         cluster = Cluster::start(&plan, &setup) => cluster?,
     };
     print!("{}", announcement(&cluster, &plan, &dir));
-    stop.asked().await;
+    let failed = tokio::select! {
+        biased;
+        () = stop.asked() => None,
+        stopped = cluster.failed() => Some(stopped),
+    };
     let clock: Arc<dyn env::Clock> = Arc::new(env::os::OsClock::new());
     waiting(&*clock, || "making everything durable".to_owned(), cluster.stop()).await?;
+    if let Some(stopped) = failed {
+        anyhow::bail!("{stopped}; start it again");
+    }
     println!("Stopped. Everything that was acknowledged is on the disk.");
     Ok(())
 }

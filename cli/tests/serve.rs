@@ -129,6 +129,26 @@ fn inspect_reads(dir: &Path) {
     assert!(refused(&["inspect", "journal", &at("mds")]).contains("no segment files"));
 }
 
+/// The Raft engine stops when the log cannot be written: the process says so and ends, and has what it acknowledged when it is started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_whose_engine_stops_ends() {
+    for replicas in ["1", "3"] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cluster = Cluster::start(dir.path(), &["--ds", "1", "--replicas", replicas]);
+        exchange_id(cluster.nfs, b"one client").await;
+        cluster.fail_writes();
+        let nfs = cluster.nfs;
+        let refused = tokio::spawn(async move { exchange_id(nfs, b"another client").await });
+        let (code, errors) = cluster.wait();
+        assert_eq!(code, Some(1), "{errors}");
+        assert!(errors.contains("shoal: the Raft engine of shard 0 has stopped: "), "{errors}");
+        assert!(refused.await.is_err(), "nobody was told that it was done");
+        let mut cluster = Cluster::start(dir.path(), &[]);
+        exchange_id(cluster.nfs, b"another client").await;
+        assert_eq!(cluster.terminate(), Some(0));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_serves_stops_and_comes_back() {
     let dir = tempfile::tempdir().unwrap();

@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use ds_server::{DataServer, Domain, DsConfig};
 use env::Clock;
 use mds_server::{MdsConfig, MetadataServer};
+use mds_shard::EngineStopped;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 
@@ -131,6 +132,15 @@ impl Cluster {
     /// The metadata server.
     pub(crate) fn metadata(&self) -> &MetadataServer {
         &self.metadata
+    }
+
+    /// Returns when the engine of a metadata replica has stopped though nobody asked it to: all of this is one process.
+    pub(crate) async fn failed(&mut self) -> EngineStopped {
+        tokio::select! {
+            biased;
+            stopped = self.metadata.failed() => stopped,
+            stopped = self.replicas.failed() => stopped,
+        }
     }
 
     /// Where metrics are, if anywhere.

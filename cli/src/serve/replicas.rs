@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use mds_shard::{NodeConfig, Shard};
+use mds_shard::{EngineStopped, NodeConfig, Shard};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
@@ -32,7 +32,7 @@ struct Replica {
 /// Replicas 2 and up.
 pub(crate) struct Replicas {
     all: Arc<Mutex<Vec<Replica>>>,
-    keeper: Option<JoinHandle<()>>,
+    keeper: Option<JoinHandle<Option<EngineStopped>>>,
 }
 
 impl Replicas {
@@ -66,6 +66,18 @@ impl Replicas {
         Ok(Self { all, keeper })
     }
 
+    /// Returns when an engine of one of them has stopped though nobody asked it to.
+    pub(crate) async fn failed(&mut self) -> EngineStopped {
+        if let Some(keeper) = &mut self.keeper {
+            let ended = keeper.await;
+            self.keeper = None;
+            if let Ok(Some(stopped)) = ended {
+                return stopped;
+            }
+        }
+        std::future::pending().await
+    }
+
     /// Stops them; what they hold is durable.
     pub(crate) async fn stop(&self) {
         if let Some(keeper) = &self.keeper {
@@ -83,11 +95,15 @@ async fn open(env: &env::Env, dir: &Path, config: &NodeConfig) -> anyhow::Result
         .with_context(|| format!("metadata replica {} in {}", config.id, dir.display()))
 }
 
-/// Starts a replica again that leads: the first one is up to date then, and quicker to be elected.
-async fn keep_following(all: Arc<Mutex<Vec<Replica>>>) {
+/// Starts a replica again that leads: the first one is up to date then, and quicker to be elected. Ends when the engine of one has stopped.
+async fn keep_following(all: Arc<Mutex<Vec<Replica>>>) -> Option<EngineStopped> {
     loop {
         let mut replicas = all.lock().await;
-        let Some(clock) = replicas.first().map(|replica| Arc::clone(&replica.env.clock)) else { return };
+        let clock = replicas.first().map(|replica| Arc::clone(&replica.env.clock))?;
+        let mut stopped = replicas.iter().filter_map(|replica| replica.shard.node()?.failure());
+        if let Some(stopped) = stopped.next() {
+            return Some(stopped);
+        }
         if let Some(leading) = replicas.iter_mut().find(|replica| replica.shard.is_leader()) {
             tracing::info!(replica = leading.config.id, "leads, but has no front: giving way to the first");
             leading.shard.stop().await;
@@ -95,7 +111,7 @@ async fn keep_following(all: Arc<Mutex<Vec<Replica>>>) {
                 Ok(shard) => leading.shard = shard,
                 Err(error) => {
                     tracing::error!("{error:#}");
-                    return;
+                    return None;
                 }
             }
         }

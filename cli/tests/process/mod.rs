@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 const START_TIMEOUT: Duration = Duration::from_secs(120);
@@ -33,6 +34,9 @@ pub(crate) fn refused(arguments: &[&str]) -> String {
 /// A running `shoal serve`.
 pub(crate) struct Cluster {
     child: Child,
+    /// What it has said on standard error, and who writes that down.
+    errors: Arc<Mutex<String>>,
+    listener: Option<JoinHandle<()>>,
     pub(crate) nfs: SocketAddr,
     pub(crate) metrics: SocketAddr,
     pub(crate) control: SocketAddr,
@@ -43,7 +47,10 @@ impl Cluster {
     pub(crate) fn start(dir: &Path, more: &[&str]) -> Self {
         let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let (metrics, control) = (free(), free());
-        let mut command = shoal();
+        let mut command = Command::new("env");
+        // A write beyond a limit is an error then, and does not end the process.
+        command.args(["--ignore-signal=XFSZ", env!("CARGO_BIN_EXE_shoal"), "--log", "warn"]);
+        command.env_remove("SHOAL_LOG").stderr(Stdio::piped());
         command.arg("serve").arg("--dir").arg(dir).args([
             "--port",
             "0",
@@ -54,12 +61,21 @@ impl Cluster {
         ]);
         command.args(["--capacity", "256M", "--metrics-port", &metrics.port().to_string()]).args(more);
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let stdout = child.stdout.take().unwrap();
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let errors = Arc::<Mutex<String>>::default();
+        let said = Arc::clone(&errors);
+        let listener = std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                eprintln!("{line}");
+                *said.lock().unwrap() += &format!("{line}\n");
+            }
+        });
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line)));
         });
-        let mut cluster = Self { child, nfs: metrics, metrics, control };
+        let listener = Some(listener);
+        let mut cluster = Self { child, errors, listener, nfs: metrics, metrics, control };
         let mut mount = None;
         loop {
             let line = lines.recv_timeout(START_TIMEOUT).expect("it starts");
@@ -77,6 +93,19 @@ impl Cluster {
         let kill = format!("kill -TERM {}", self.child.id());
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         self.child.wait().unwrap().code()
+    }
+
+    /// No write of its to any file succeeds from now on.
+    pub(crate) fn fail_writes(&self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=0"]).status().unwrap().success());
+    }
+
+    /// Waits until it has ended by itself; its exit code, and what it said on standard error.
+    pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        self.listener.take().unwrap().join().unwrap();
+        (code, self.errors.lock().unwrap().clone())
     }
 
     /// Ends it without a word.

@@ -16,7 +16,6 @@ use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer};
 use mds_shard::{StateView, key};
 use parking_lot::Mutex;
-use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 
 use crate::chance::Chance;
@@ -27,6 +26,7 @@ use crate::loss;
 use crate::node::Process;
 use crate::planted::{Planted, PlantedStore};
 use crate::readmission::{self, Readmitting};
+use crate::serve::{Running, Slot, failure, serve_data, serve_metadata, state};
 use crate::stream::SimNet;
 use crate::turn;
 use crate::world::{Act, NodeId, World};
@@ -66,16 +66,6 @@ const CONTROL_PORT: u16 = 2050;
 const RAFT_PORT: u16 = 2051;
 const KEY: [u8; 32] = [3; 32];
 
-/// What runs in a process.
-enum Running<T> {
-    Nothing,
-    Starting,
-    Up(T),
-    Failed(String),
-}
-
-type Slot<T> = Arc<Mutex<Running<T>>>;
-
 /// What a node keeps from one life to the next.
 struct Node {
     process: Option<Process>,
@@ -89,7 +79,7 @@ enum Serves {
     Metadata {
         /// One for each shard.
         stores: Vec<Arc<MemStore>>,
-        slot: Slot<MetadataServer>,
+        slot: Slot<Arc<MetadataServer>>,
     },
     Data {
         slot: Slot<DataServer>,
@@ -108,7 +98,7 @@ pub(crate) struct Cluster {
     metadata: MetadataNodes,
     nodes: Vec<Node>,
     chance: Chance,
-    /// Why processes did not start, and how often.
+    /// Why processes did not start, or ended by themselves, and how often.
     pub(crate) failures: Vec<String>,
     /// Starts that are due: when, and which node.
     restarts: Vec<(u64, NodeId)>,
@@ -311,6 +301,7 @@ impl Cluster {
                     planted.collect(),
                     metadata_config(node, self.metadata, self.seals, self.shards),
                     Arc::clone(slot),
+                    self.planted,
                 ));
             }
             Serves::Data { slot } => {
@@ -476,22 +467,6 @@ impl Cluster {
     }
 }
 
-fn state<T>(slot: &Slot<T>) -> String {
-    match &*slot.lock() {
-        Running::Nothing => "down".to_owned(),
-        Running::Starting => "starting".to_owned(),
-        Running::Up(_) => "up".to_owned(),
-        Running::Failed(error) => error.clone(),
-    }
-}
-
-fn failure<T>(slot: &Slot<T>) -> Option<String> {
-    match &*slot.lock() {
-        Running::Failed(error) => Some(error.clone()),
-        _ => None,
-    }
-}
-
 /// Where clients find the metadata servers.
 pub(crate) fn metadata_addresses(metadata: MetadataNodes) -> Vec<SocketAddr> {
     (0..metadata.founders).map(|node| crate::address(node, NFS_PORT)).collect()
@@ -505,7 +480,8 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::EntryStays
         | Planted::LocksHidden
         | Planted::RecordsForgotten
-        | Planted::StorePanics => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
+        | Planted::StorePanics
+        | Planted::LivesOn => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
         Planted::Nothing
         | Planted::SyncLies
         | Planted::SyncHangs
@@ -567,30 +543,4 @@ fn data_config(node: NodeId, metadata: MetadataNodes) -> DsConfig {
         accept_damage: false,
         domain: ds_server::Domain::default(),
     }
-}
-
-async fn serve_metadata(
-    env: Env,
-    stores: Vec<Arc<dyn MetaStore>>,
-    config: MdsConfig,
-    slot: Slot<MetadataServer>,
-) {
-    *slot.lock() = Running::Starting;
-    // The machine takes a moment to start a program.
-    env.clock.sleep_ms(20).await;
-    let started = MetadataServer::start_on(env, stores, config, &mut Registry::default()).await;
-    *slot.lock() = match started {
-        Ok(server) => Running::Up(server),
-        Err(error) => Running::Failed(error.to_string()),
-    };
-}
-
-async fn serve_data(env: Env, config: DsConfig, slot: Slot<DataServer>) {
-    *slot.lock() = Running::Starting;
-    env.clock.sleep_ms(20).await;
-    let started = DataServer::start(env, config, &mut Registry::default()).await;
-    *slot.lock() = match started {
-        Ok(server) => Running::Up(server),
-        Err(error) => Running::Failed(error.to_string()),
-    };
 }

@@ -22,6 +22,7 @@ mod planted;
 mod readmission;
 mod record;
 mod run;
+mod serve;
 mod stream;
 mod turn;
 mod world;

@@ -34,6 +34,8 @@ pub enum Planted {
     SyncHangs,
     /// A store panics.
     StorePanics,
+    /// The same, and its process lives on.
+    LivesOn,
 }
 
 impl FromStr for Planted {
@@ -52,6 +54,7 @@ impl FromStr for Planted {
             ("name-kept", Self::NameKept),
             ("sync-hangs", Self::SyncHangs),
             ("store-panics", Self::StorePanics),
+            ("lives-on", Self::LivesOn),
         ];
         let names = || known.map(|(name, _)| name).join(", ");
         known.iter().find(|(known, _)| *known == name).map(|(_, planted)| *planted).ok_or_else(names)
@@ -103,7 +106,8 @@ impl MetaStore for PlantedStore {
     fn begin(&self) -> Result<Box<dyn Txn + '_>, StoreError> {
         let mut shared = self.shared.lock();
         shared.0 += 1;
-        assert!(self.planted != Planted::StorePanics || shared.0 != PANICS_AFTER, "planted");
+        let panics = matches!(self.planted, Planted::StorePanics | Planted::LivesOn);
+        assert!(!panics || shared.0 != PANICS_AFTER, "planted");
         Ok(Box::new(PlantedTxn { txn: self.store.begin()?, planted: self.planted, commits: shared.0 }))
     }
 
@@ -183,6 +187,7 @@ impl std::fmt::Display for Planted {
             Self::NameKept => "name-kept",
             Self::SyncHangs => "sync-hangs",
             Self::StorePanics => "store-panics",
+            Self::LivesOn => "lives-on",
         })
     }
 }

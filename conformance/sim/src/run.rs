@@ -330,7 +330,7 @@ impl<'a> Stage<'a> {
                 println!("  undecided: {what}");
             }
             for failure in &self.cluster.failures {
-                println!("  did not start: {failure}");
+                println!("  did not start, or ended: {failure}");
             }
             println!("{servers}");
         }

@@ -125,7 +125,7 @@ fn a_disk_that_hangs_is_found() {
 
 #[test]
 fn who_waits_for_ever_is_found() {
-    found("store-panics", "0.2", 1..6, "clients go on for");
+    found("lives-on", "0.2", 1..6, "clients go on for");
 }
 
 #[test]

@@ -1,4 +1,6 @@
-//! Starts and stops a metadata server: shard, first format, ports, and the tasks that run beside requests.
+//! Starts a metadata server: shard, first format, ports, and the tasks that run beside requests.
+
+mod ending;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -73,6 +75,9 @@ pub enum StartError {
     /// The shard does not start.
     #[error("metadata store: {0}")]
     Shard(#[from] mds_shard::StartError),
+    /// An engine has stopped already.
+    #[error(transparent)]
+    Engine(#[from] mds_shard::EngineStopped),
     /// No leader was found in time.
     #[error("no metadata replica leads after {} s", START_LEADER_MS_MAX / 1000)]
     NoLeader,
@@ -140,7 +145,22 @@ impl MetadataServer {
         Self::serve(env, shard, config, registry).await
     }
 
+    /// Serves, unless an engine stops before it comes to that: then nothing of it may ever come.
     async fn serve(
+        env: Env,
+        shard: Shard,
+        config: MdsConfig,
+        registry: &mut Registry,
+    ) -> Result<Self, StartError> {
+        let node = shard.node().cloned();
+        tokio::select! {
+            biased;
+            served = Self::serve_on(env, shard, config, registry) => served,
+            stopped = ending::failed(node.as_ref()) => Err(stopped.into()),
+        }
+    }
+
+    async fn serve_on(
         env: Env,
         shard: Shard,
         config: MdsConfig,
@@ -293,26 +313,6 @@ impl MetadataServer {
             control: known.control_address,
         };
         servers.all().into_iter().map(line).collect()
-    }
-
-    /// Stops: no new requests, running ones end, everything is durable.
-    pub async fn stop(&self) {
-        // In this order: clients hear nothing, and the next leader wakes them up.
-        if let Some(service) = &self.server.service {
-            service.leave().await;
-        }
-        if self.server.shards.is_replicated()
-            && self.server.shards.is_leader()
-            && !self.server.shards.hand_over().await
-        {
-            tracing::warn!("no other replica took the lead over");
-        }
-        self.nfs.shutdown().await;
-        self.control.shutdown().await;
-        for task in &self.tasks {
-            task.abort();
-        }
-        self.server.shards.stop().await;
     }
 }
 

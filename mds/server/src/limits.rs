@@ -51,6 +51,8 @@ pub const EXCLUSION_MS: u64 = 30_000;
 pub const EXCLUSIONS_MAX: usize = 4096;
 /// Extents fenced in one go when a layout is taken from a client.
 pub const FENCED_EXTENTS_MAX: usize = 256;
+/// How long a stop may take once an engine has stopped by itself: what it leads is handed over, and what can be is made durable.
+pub const FAILED_STOP_MS_MAX: u64 = 5_000;
 /// How long a start waits for a leader.
 pub const START_LEADER_MS_MAX: u64 = 60_000;
 /// Calls to data servers under way at once while a truncation is carried out.

@@ -25,7 +25,7 @@ mod view;
 
 pub use apply::lock_ranges::HeldRange;
 pub use command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
-pub use node::{Node, NodeStatus, NodeWatch, Readmission, ReadmitError};
+pub use node::{EngineStopped, Node, NodeStatus, NodeWatch, Readmission, ReadmitError};
 pub use raft::EntryError;
 pub use raft::callers::Caller;
 pub use shard::{NodeConfig, ProposeError, Shard, StartError, Status};

@@ -5,6 +5,7 @@
 
 mod bootstrap;
 mod drive;
+mod failure;
 mod hand_over;
 mod join;
 mod readmit;
@@ -21,6 +22,7 @@ use mds_namespace::MetaStore;
 use mds_namespace::store::disk::DiskStore;
 use tokio::sync::{Notify, watch};
 
+use self::failure::Failure;
 use crate::host::Host;
 use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE, WATCH_MS};
 use crate::raft::identity::{self, load_or_make};
@@ -31,6 +33,7 @@ use crate::raft::succession;
 use crate::shard::{NodeConfig, Shard, StartError};
 use crate::view::StateView;
 
+pub use failure::EngineStopped;
 pub use readmit::{Readmission, ReadmitError};
 
 /// How a node is.
@@ -64,6 +67,7 @@ struct Inner {
     /// Answers the other nodes, if there are any.
     server: Option<Server>,
     stopped: watch::Sender<bool>,
+    failure: Failure,
 }
 
 /// All replicas of a node.
@@ -138,8 +142,8 @@ impl Node {
             shards.push(Shard::open(Arc::clone(&host), number, store).await?);
         }
         let server = listen(&host, dir, &shards).await?;
-        let node =
-            Self { inner: Arc::new(Inner { host, shards, server, stopped: watch::Sender::new(false) }) };
+        let (stopped, failure) = (watch::Sender::new(false), Failure::default());
+        let node = Self { inner: Arc::new(Inner { host, shards, server, stopped, failure }) };
         node.begin().await?;
         Ok(node)
     }
@@ -248,7 +252,7 @@ impl Node {
 
     /// Stops: shards led here are handed over, then everything is made durable.
     pub async fn stop(&self) {
-        let Inner { host, shards, server, stopped } = &*self.inner;
+        let Inner { host, shards, server, stopped, .. } = &*self.inner;
         if stopped.send_replace(true) {
             return;
         }

@@ -8,6 +8,7 @@ pub(crate) mod callers;
 pub(crate) mod entry;
 pub(crate) mod forward;
 pub(crate) mod identity;
+pub(crate) mod life;
 pub(crate) mod log_record;
 mod log_replay;
 mod log_state;

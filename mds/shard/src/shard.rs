@@ -28,6 +28,7 @@ use crate::limits::{
 };
 use crate::node::Node;
 use crate::raft::identity::number_of;
+use crate::raft::life::Life;
 use crate::raft::log_store::LogStore;
 use crate::raft::machine::{Machine, MachineState};
 use crate::raft::network::Network;
@@ -188,6 +189,9 @@ struct Inner {
     server: crate::raft::ServerMetrics,
     log: LogStore,
     machine: Arc<MachineState>,
+    life: Life,
+    /// It was told to stop.
+    halted: AtomicBool,
     /// Highest time given to an entry here.
     clock_unix_ns: AtomicU64,
     /// When there was last something to do here; monotonic.

@@ -1,5 +1,5 @@
 //! Checkpoints of the stores when enough has happened since the last, so that a restart repeats little and the log can be cut; and shards
-//! that would keep the log from being cut are renewed.
+//! that would keep the log from being cut are renewed. Looks also whether an engine has stopped; its shard is passed over.
 
 use std::sync::Weak;
 use tokio::sync::watch;
@@ -27,9 +27,8 @@ pub(super) async fn checkpoints(node: Weak<Inner>, mut stopped: watch::Receiver<
         let Some(inner) = node.upgrade() else { return };
         let sleep = inner.host.env.clock.sleep_ms(CHECKPOINT_POLL_MS);
         lasts.resize(inner.shards.len(), Last::default());
-        if !begin_due(&inner, &mut lasts, &mut first).await {
-            return;
-        }
+        inner.failure.look(&inner.shards, inner.host.config.is_alone());
+        begin_due(&inner, &mut lasts, &mut first).await;
         polls += 1;
         if polls.is_multiple_of(LOG_LAG_POLLS) {
             renew_lagging(&inner).await;
@@ -42,13 +41,15 @@ pub(super) async fn checkpoints(node: Weak<Inner>, mut stopped: watch::Receiver<
     }
 }
 
-/// Begins checkpoints that are due, some at a time, each shard in its turn, and lets the logs before those that are done be cut. False if
-/// an engine has stopped.
-async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) -> bool {
+/// Begins checkpoints that are due, some at a time, each shard in its turn, and lets the logs before those that are done be cut.
+async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) {
     let (mut begun, shards) = (0, inner.shards.len());
     let from = *first;
     for at in (from..from + shards).map(|at| at % shards) {
         let (shard, last) = (&inner.shards[at], &mut lasts[at]);
+        if shard.has_ended() {
+            continue;
+        }
         let applied = shard.applied_index();
         let fresh = applied.saturating_sub(last.applied);
         if fresh == 0 && applied.saturating_sub(inner.host.config.log_entries_kept) <= last.cut {
@@ -56,12 +57,13 @@ async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) -> bool
             last.waited_ms += CHECKPOINT_POLL_MS;
             continue;
         }
+        // An engine that stops meanwhile keeps nobody else's checkpoints from being made.
         if !shard.cut_covered(&mut last.cut).await {
-            return false;
+            continue;
         }
         if 0 < fresh && is_due(shard, fresh, last.waited_ms) && begun < CHECKPOINTS_BEGUN_MAX {
             if shard.checkpoint().await.is_err() {
-                return false;
+                continue;
             }
             (last.applied, last.waited_ms) = (applied, 0);
             begun += 1;
@@ -71,7 +73,6 @@ async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) -> bool
         }
         last.waited_ms += CHECKPOINT_POLL_MS;
     }
-    true
 }
 
 fn is_due(shard: &Shard, fresh: u64, waited_ms: u64) -> bool {
@@ -83,8 +84,10 @@ fn is_due(shard: &Shard, fresh: u64, waited_ms: u64) -> bool {
 
 /// Frees old segments of shards that have been idle for long (docs/formats/raft_log.md, Renewal).
 async fn renew_lagging(inner: &Inner) {
-    for (at, is_far) in inner.host.log.lagging().into_iter().take(LAGGING_FREED_MAX) {
-        let Some(shard) = inner.shards.get(at) else { continue };
+    let mut lagging = inner.host.log.lagging();
+    lagging.retain(|(at, _)| inner.shards.get(*at).is_some_and(|shard| !shard.has_ended()));
+    for (at, is_far) in lagging.into_iter().take(LAGGING_FREED_MAX) {
+        let shard = &inner.shards[at];
         // Without entries there is nothing to cut, and hardly anything to renew.
         let is_cut = shard.uncut_entries() == 0;
         let outcome = if is_far || is_cut { shard.renew_log().await } else { shard.cut_log().await };

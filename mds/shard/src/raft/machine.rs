@@ -17,6 +17,7 @@ use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, Raf
 use openraft::{EntryPayload, OptionalSend};
 use serde::{Deserialize, Serialize};
 
+use super::life::Part;
 use super::snapshot::SnapshotData;
 use super::{Answer, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, Types, off_thread};
 use crate::apply;
@@ -77,17 +78,18 @@ impl MachineState {
     }
 }
 
-/// The engine's handle on the state machine. Clones are the same machine.
-#[derive(Clone)]
+/// The engine's handle on the state machine.
 pub(crate) struct Machine {
     state: Arc<MachineState>,
+    /// The task that applies entries has this for as long as it runs.
+    _part: Part,
 }
 
 type Waiting = (RaftEntry, Option<ApplyResponder<Types>>);
 
 impl Machine {
-    pub(crate) fn new(state: Arc<MachineState>) -> Self {
-        Self { state }
+    pub(crate) fn new(state: Arc<MachineState>, part: Part) -> Self {
+        Self { state, _part: part }
     }
 
     fn load(&self) -> io::Result<Applied> {
@@ -170,7 +172,7 @@ impl RaftStateMachine<Types> for Machine {
     async fn get_snapshot_builder(&mut self) -> Checkpoint {
         // Taken now, between two batches: the engine has been told of everything up to here, and the checkpoint will
         // hold at least that.
-        Checkpoint { machine: self.clone(), applied: self.load() }
+        Checkpoint { state: Arc::clone(&self.state), applied: self.load() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
@@ -194,7 +196,7 @@ impl RaftStateMachine<Types> for Machine {
 /// Makes a checkpoint of the store, which is what a snapshot is here: its bytes are only read out when a follower
 /// needs them.
 pub(crate) struct Checkpoint {
-    machine: Machine,
+    state: Arc<MachineState>,
     applied: io::Result<Applied>,
 }
 
@@ -203,8 +205,8 @@ impl RaftSnapshotBuilder<Types> for Checkpoint {
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let applied = std::mem::replace(&mut self.applied, Err(io::ErrorKind::Other.into()))?;
-        self.machine.state.checkpoint().await?;
-        let view = self.machine.state.store.view().map_err(io::Error::other)?;
+        self.state.checkpoint().await?;
+        let view = self.state.store.view().map_err(io::Error::other)?;
         Ok(Snapshot { meta: applied.meta(), snapshot: SnapshotData::Held(view) })
     }
 }

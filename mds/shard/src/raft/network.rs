@@ -29,6 +29,7 @@ use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
 use super::callers::Told;
+use super::life::Part;
 use super::message::{
     RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result, encode_args,
 };
@@ -154,6 +155,8 @@ impl Links {
 pub(crate) struct Network {
     pub(crate) links: Arc<Links>,
     pub(crate) shard: u32,
+    /// The engine's core has this for as long as it runs.
+    pub(crate) _part: Part,
 }
 
 impl RaftNetworkFactory<Types> for Network {

@@ -7,6 +7,7 @@ use mds_namespace::store::transfer;
 use super::*;
 use crate::liveness::Facts;
 use crate::raft::NodeId;
+use crate::raft::life::Task;
 use crate::raft::machine::Applied;
 
 impl Shard {
@@ -20,12 +21,13 @@ impl Shard {
         let machine = Arc::new(MachineState::new(store));
         let shard = u32::try_from(number).map_err(|_| StartError::Config("number of shards"))?;
         check_whole(number, &log, &machine)?;
+        let life = Life::default();
         let raft = Raft::new(
             host.id,
             Arc::new(engine_config(&host.config, number == 0 && !host.may_have_given_lease())?),
-            Network { links: Arc::clone(&host.links), shard },
+            Network { links: Arc::clone(&host.links), shard, _part: life.part(Task::Core) },
             log.clone(),
-            Machine::new(Arc::clone(&machine)),
+            Machine::new(Arc::clone(&machine), life.part(Task::Machine)),
         )
         .await
         .map_err(|error| StartError::Raft(error.to_string()))?;
@@ -37,6 +39,8 @@ impl Shard {
             raft,
             log,
             machine,
+            life,
+            halted: AtomicBool::new(false),
             clock_unix_ns: AtomicU64::new(0),
             hibernates: AtomicBool::new(false),
             votes: AtomicBool::new(true),
@@ -69,6 +73,22 @@ impl Shard {
                 Err(StartError::Raft("no recovery in time".to_owned()))
             }
         }
+    }
+
+    /// Whether its engine does nothing any more, told to or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.inner.life.is_over()
+    }
+
+    /// With what its engine has stopped, if it has and was not told to.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let Inner { raft, life, halted, .. } = &*self.inner;
+        if !life.is_over() || halted.load(Ordering::Acquire) {
+            return None;
+        }
+        let stopped = raft.metrics().borrow_watched().running_state.clone();
+        // Of a panic it says nothing.
+        Some(stopped.map_or_else(|error| error.to_string(), |()| "it panicked".to_owned()))
     }
 
     pub(crate) fn raft(&self) -> Raft {
@@ -106,6 +126,10 @@ impl Shard {
             ..Facts::default()
         };
         drop(server);
+        if self.has_ended() {
+            // What it said last is not so any more: others may stand for election.
+            return Facts { leader: None, leads: false, votes: false, ..facts };
+        }
         if leads && !self.inner.hibernates.load(Ordering::Acquire) {
             facts.is_settled = self.is_settled(alive);
             facts.holds_lease = self.is_leader();
@@ -158,7 +182,7 @@ impl Shard {
 
     /// Whether its engine leads, whether a majority is there or not.
     pub(crate) fn leads_engine(&self) -> bool {
-        self.inner.server.borrow_watched().state == ServerState::Leader
+        self.inner.server.borrow_watched().state == ServerState::Leader && !self.has_ended()
     }
 
     /// Starts or stops its clock.
@@ -260,7 +284,8 @@ impl Shard {
     /// Ends the replica; what it applied is durable. What an engine that failed left in the store may be half of something: the log repeats it, or
     /// a snapshot is taken again.
     pub(crate) async fn halt(&self) {
-        let failed = self.inner.raft.metrics().borrow_watched().running_state.is_err();
+        let failed = self.failure().is_some();
+        self.inner.halted.store(true, Ordering::Release);
         if let Err(error) = self.inner.raft.shutdown().await {
             tracing::error!(%error, "the raft engine did not stop cleanly");
         }

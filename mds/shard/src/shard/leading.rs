@@ -14,6 +14,9 @@ impl Shard {
     /// Whether this replica leads, as far as it knows: a majority has answered it not long ago.
     #[must_use]
     pub fn is_leader(&self) -> bool {
+        if self.has_ended() {
+            return false;
+        }
         let Ok(leader) = self.inner.raft.as_leader() else { return false };
         // The engine keeps real time by itself; a leader that hears from nobody for this long has a successor.
         let lease = Duration::from_millis(self.inner.host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::failure::{Fault, FaultyStore};
 use crate::scene::{create, env_with, format, has, runtime};
 use env::memory::net::MemoryNet;
 use env::memory::{Crash, MemoryDisk, SeededEntropy};
@@ -29,6 +30,8 @@ const PATIENCE_MS: u64 = 60_000;
 struct Place {
     disk: MemoryDisk,
     stores: Vec<Arc<MemStore>>,
+    /// How each store fails.
+    faults: Vec<Arc<Fault>>,
     running: Option<(Runtime, Node)>,
 }
 
@@ -39,7 +42,8 @@ impl Place {
 
     fn of(shards: usize) -> Self {
         let stores = (0..shards).map(|_| Arc::new(MemStore::new())).collect();
-        Self { disk: MemoryDisk::new(), stores, running: None }
+        let faults = (0..shards).map(|_| Arc::default()).collect();
+        Self { disk: MemoryDisk::new(), stores, faults, running: None }
     }
 }
 
@@ -114,6 +118,21 @@ impl Cluster {
         cluster
     }
 
+    /// How a node's store of a shard fails.
+    pub(crate) fn fault(&self, at: usize, shard: usize) -> &Fault {
+        &self.places[at].faults[shard]
+    }
+
+    /// A node's disk.
+    pub(crate) fn disk(&self, at: usize) -> &MemoryDisk {
+        &self.places[at].disk
+    }
+
+    /// Runs something where a node's tasks run.
+    pub(crate) fn on<T>(&self, at: usize, future: impl Future<Output = T>) -> T {
+        self.places[at].running.as_ref().unwrap().0.block_on(future)
+    }
+
     /// Another node, with nothing yet.
     pub(crate) fn add(&mut self) -> usize {
         self.places.push(Place::empty());
@@ -158,7 +177,10 @@ impl Cluster {
         let net = NetOf { own: address(at), net: self.net.clone(), alone: Arc::clone(&self.alone) };
         let mut env = env_with(Arc::new(place.disk.clone()), Arc::new(net));
         env.entropy = Arc::new(SeededEntropy::new(self.starts));
-        let stores = place.stores.iter().map(|store| Arc::clone(store) as Arc<dyn MetaStore>).collect();
+        let stores = place.stores.iter().zip(&place.faults).map(|(store, fault)| {
+            Arc::new(FaultyStore { store: Arc::clone(store), fault: Arc::clone(fault) }) as Arc<dyn MetaStore>
+        });
+        let stores = stores.collect();
         let config = NodeConfig { shards: place.stores.len(), ..config(at) };
         let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config)).unwrap();
         place.running = Some((runtime, node));
@@ -183,7 +205,7 @@ impl Cluster {
         }
     }
 
-    fn stop(&mut self, at: usize) {
+    pub(crate) fn stop(&mut self, at: usize) {
         let (runtime, node) = self.places[at].running.take().unwrap();
         runtime.block_on(node.stop());
         runtime.shutdown_timeout(Duration::from_secs(10));
@@ -198,7 +220,7 @@ impl Cluster {
     }
 
     /// Proposes to whichever node leads the shard; what may have been done already counts.
-    fn propose(&self, shard: usize, command: &Command) {
+    pub(crate) fn propose(&self, shard: usize, command: &Command) {
         let end_ms = self.clock.monotonic_ms() + PATIENCE_MS;
         loop {
             for at in self.up() {
@@ -359,7 +381,7 @@ fn idle_shards_hibernate_and_wake() {
     cluster.assert_alike(&all);
 }
 
-fn leader_of(cluster: &Cluster, shard: usize) -> usize {
+pub(crate) fn leader_of(cluster: &Cluster, shard: usize) -> usize {
     let mut leader = None;
     cluster.wait_until("it has a leader", |cluster| {
         leader = cluster.up().into_iter().find(|at| cluster.node(*at).shard(shard).unwrap().is_leader());

@@ -1,0 +1,60 @@
+//! Whether an engine runs: its tasks have parts in its life, and drop them when they end.
+//!
+//! An engine says by itself with what error it stopped. Of a task of it that panics nobody hears: this does, since a panic drops what its task
+//! owns as well.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+#[derive(Debug, Default)]
+struct State {
+    core_ended: AtomicBool,
+    machine_panicked: AtomicBool,
+}
+
+/// The life of an engine. Clones are the same life.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Life {
+    state: Arc<State>,
+}
+
+/// Which task has a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// What decides: without it there is no engine, however it ended.
+    Core,
+    /// What applies entries. If it ends with an error, the core is told and ends too.
+    Machine,
+}
+
+/// What a task owns for as long as it runs, and nobody else.
+#[derive(Debug)]
+pub(crate) struct Part {
+    life: Life,
+    task: Task,
+}
+
+impl Life {
+    /// A task's part in it.
+    pub(crate) fn part(&self, task: Task) -> Part {
+        Part { life: self.clone(), task }
+    }
+
+    /// Whether the engine has ended, or can do nothing any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.state.core_ended.load(Ordering::Acquire) || self.state.machine_panicked.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        let state = &self.life.state;
+        match self.task {
+            Task::Core => state.core_ended.store(true, Ordering::Release),
+            Task::Machine if std::thread::panicking() => {
+                state.machine_panicked.store(true, Ordering::Release)
+            }
+            Task::Machine => {}
+        }
+    }
+}

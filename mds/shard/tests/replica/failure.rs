@@ -1,0 +1,151 @@
+//! An engine of one shard stops by itself: its node says so, the other shards go on there, and others lead what it led.
+
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use env::Clock;
+use env::memory::MemoryDisk;
+use env::os::OsClock;
+use mds_namespace::store::mem::MemStore;
+use mds_namespace::store::{MetaStore, StoreError, Txn, View};
+use mds_shard::{EngineStopped, NodeConfig, ProposeError, Shard};
+
+use crate::many::{Cluster, SHARDS, formatted, leader_of, names};
+use crate::scene::{create, env_in_memory, format, runtime};
+
+/// How a store fails that is written to.
+#[derive(Default)]
+pub(crate) struct Fault(AtomicU8);
+
+impl Fault {
+    const ERROR: u8 = 1;
+    const PANIC: u8 = 2;
+
+    fn set(&self, fault: u8) {
+        self.0.store(fault, Ordering::Relaxed);
+    }
+}
+
+/// A store that fails when it is told to.
+pub(crate) struct FaultyStore {
+    pub(crate) store: Arc<MemStore>,
+    pub(crate) fault: Arc<Fault>,
+}
+
+impl MetaStore for FaultyStore {
+    fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
+        self.store.view()
+    }
+
+    fn begin(&self) -> Result<Box<dyn Txn + '_>, StoreError> {
+        match self.fault.0.load(Ordering::Relaxed) {
+            Fault::ERROR => Err(StoreError::Corrupt("as it was told to be")),
+            Fault::PANIC => panic!("as it was told to"),
+            _ => self.store.begin(),
+        }
+    }
+
+    fn checkpoint(&self) -> Result<(), StoreError> {
+        self.store.checkpoint()
+    }
+
+    fn clear(&self) -> Result<(), StoreError> {
+        self.store.clear()
+    }
+
+    fn bytes_on_disk(&self) -> u64 {
+        self.store.bytes_on_disk()
+    }
+
+    fn waits(&self) -> bool {
+        self.store.waits()
+    }
+}
+
+/// What a node says within the time that a test may take.
+fn failed(cluster: &Cluster, at: usize) -> EngineStopped {
+    let node = cluster.node(at);
+    cluster.wait_until("the node notices", |_| node.failure().is_some());
+    cluster.on(at, node.failed())
+}
+
+/// Of one node a shard's store fails, with an error or a panic. The node tells which shard it was, its other shards have their checkpoints made
+/// and logs cut, and when it stops it hands over what it leads.
+#[test]
+fn one_engine_that_stops_ends_its_node_and_no_other_shard() {
+    for (fault, said) in [(Fault::ERROR, "as it was told to be"), (Fault::PANIC, "it panicked")] {
+        let mut cluster = formatted();
+        let (shard, other) = (3, 4);
+        let at = leader_of(&cluster, shard);
+        assert_eq!(cluster.node(at).failure(), None);
+        cluster.fault(at, shard).set(fault);
+        let replica = cluster.node(at).shard(shard).unwrap().clone();
+        let unknown = cluster.on(at, async { replica.propose(None, create("lost")).await });
+        assert!(matches!(unknown, Err(ProposeError::Stopped(_) | ProposeError::Timeout)), "{unknown:?}");
+        let stopped = failed(&cluster, at);
+        assert_eq!(stopped.shard, shard);
+        assert!(stopped.error.contains(said), "{stopped}");
+        // The others go on there.
+        let cut = |cluster: &Cluster| cluster.node(at).shard(other).unwrap().status().cut_index;
+        let before = cut(&cluster);
+        for name in (0..30).map(|number| format!("more-{number}")) {
+            cluster.propose(other, &create(&name));
+        }
+        cluster.wait_until("another shard's log is cut", |cluster| before + 10 < cut(cluster));
+        let clock = OsClock::new();
+        let began_ms = clock.monotonic_ms();
+        cluster.stop(at);
+        assert!(clock.monotonic_ms() < began_ms + 5_000, "it is stopped at once");
+        cluster.create(&names("after"));
+        // Of the shard whose store failed it has what it had, and gets the rest.
+        cluster.fault(at, shard).set(0);
+        cluster.start(at);
+        cluster.assert_alike(&names("after"));
+    }
+}
+
+/// The log of a node fails, and so all its engines: of shard 0 too, which is led elsewhere after that.
+#[test]
+fn a_log_that_fails_ends_its_node() {
+    let mut cluster = formatted();
+    let at = leader_of(&cluster, 0);
+    cluster.disk(at).fail_sync(0, ErrorKind::Other);
+    let replica = cluster.node(at).shard(0).unwrap().clone();
+    let unknown = cluster.on(at, async { replica.propose(None, create("lost")).await });
+    assert!(unknown.is_err(), "{unknown:?}");
+    failed(&cluster, at);
+    assert!(!cluster.node(at).shard(0).unwrap().is_leader());
+    cluster.stop(at);
+    for shard in 0..SHARDS {
+        assert_ne!(leader_of(&cluster, shard), at);
+    }
+    cluster.create(&names("after"));
+}
+
+/// A node that is alone says so as well; one that is stopped has not failed.
+#[test]
+fn a_node_alone_tells_of_its_engine() {
+    let (store, fault) = (Arc::new(MemStore::new()), Arc::<Fault>::default());
+    runtime().block_on(async {
+        let start = async |disk: &MemoryDisk| {
+            let store = FaultyStore { store: Arc::clone(&store), fault: Arc::clone(&fault) };
+            let config = NodeConfig::single([9; 16]);
+            Shard::start_on(env_in_memory(disk), vec![Arc::new(store)], Path::new("/shard"), config).await
+        };
+        let disk = MemoryDisk::new();
+        let shard = start(&disk).await.unwrap();
+        shard.propose(None, format()).await.unwrap();
+        shard.stop().await;
+        assert_eq!(shard.node().unwrap().failure(), None);
+        drop(shard);
+        let shard = start(&disk).await.unwrap();
+        fault.set(Fault::PANIC);
+        let unknown = shard.propose(None, create("lost")).await;
+        assert!(unknown.is_err(), "{unknown:?}");
+        let stopped = shard.node().unwrap().failed().await;
+        assert_eq!(stopped, EngineStopped { shard: 0, error: "it panicked".to_owned() });
+        shard.stop().await;
+    });
+}
