@@ -122,7 +122,7 @@ impl Node {
         }
         env.disk.create_dir_all(dir).await?;
         let (disk, clock) = (Arc::clone(&env.disk), Arc::clone(&env.clock));
-        let (log_dir, segment_bytes) = (dir.join("log"), config.log_segment_bytes);
+        let (log_dir, segment_bytes) = (identity::log_dir(dir), config.log_segment_bytes);
         let (store_id, shards, alone) = (config.store_id, config.shards, config.is_alone());
         let log = SharedLog::open(disk, clock, &log_dir, store_id, segment_bytes, shards, alone).await;
         let log = log.map_err(|error| StartError::Log(error.to_string()))?;

@@ -3,7 +3,10 @@
 //! A node that lost its disk has forgotten what it promised: which votes it gave, and which entries it said it had. Under the name of before
 //! its word would still count. So a directory that is made anew is somebody else, who is in no shard until the others take it in.
 //!
-//! INVARIANT: the name is durable before the node's log gets an entry.
+//! The name stands twice: in the directory, and with the log, since only the log knows what was promised under it. A directory whose log is gone
+//! is not taken for one whose log has yet to begin.
+//!
+//! INVARIANT: the name is durable, first with the log and then in the directory, before the node's log gets an entry.
 //! Spec: docs/formats/identity.md, docs/protocol/raft.md §Who is who.
 
 use std::io;
@@ -33,6 +36,11 @@ fn new(number: u64, entropy: &dyn Entropy) -> NodeId {
     (entropy.u64() >> 1 & !NUMBER_MAX) | number
 }
 
+/// The folder of a node's log, and with it the second copy of its name.
+pub(crate) fn log_dir(dir: &Path) -> PathBuf {
+    dir.join("log")
+}
+
 fn path(dir: &Path) -> PathBuf {
     dir.join("identity")
 }
@@ -42,14 +50,15 @@ fn path(dir: &Path) -> PathBuf {
 /// # Errors
 /// What the disk says.
 pub(crate) async fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
-    disk.exists(&path(dir)).await
+    Ok(disk.exists(&path(dir)).await? || disk.exists(&path(&log_dir(dir))).await?)
 }
 
 /// The name of the node in `dir`; made if there is none. `is_blank`: its log has nothing yet. A log from before there were names is
 /// that of the node whose name is its number.
 ///
 /// # Errors
-/// What the disk says; [`io::ErrorKind::InvalidData`] if the file is none of ours, or another node's.
+/// What the disk says; [`io::ErrorKind::InvalidData`] if a file is none of ours, or another node's; [`io::ErrorKind::NotFound`] if the log that
+/// was begun under the name is gone.
 pub(crate) async fn load_or_make(
     disk: &dyn Disk,
     entropy: &dyn Entropy,
@@ -57,26 +66,65 @@ pub(crate) async fn load_or_make(
     number: u64,
     is_blank: bool,
 ) -> io::Result<NodeId> {
-    let path = path(dir);
-    if disk.exists(&path).await? {
-        let file = disk.open(&path, OpenMode::READ).await?;
-        let id = decode(&file.read_at(0, BYTES + 1).await?)?;
-        if number_of(id) != number {
-            let what = format!("this directory is of metadata server {}, not of {number}", number_of(id));
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    let log_dir = log_dir(dir);
+    match (read(disk, dir, number).await?, read(disk, &log_dir, number).await?) {
+        (Some(id), Some(of_log)) if id == of_log => Ok(id),
+        (Some(_), Some(_)) => Err(other_log(dir, &log_dir)),
+        (Some(_), None) if is_blank => Err(log_gone(dir, &log_dir, number)),
+        // From before the log had a copy.
+        (Some(id), None) => write(disk, &log_dir, id).await.map(|()| id),
+        // The power went between the two, or the file was lost: what was promised is in the log.
+        (None, Some(id)) => write(disk, dir, id).await.map(|()| id),
+        (None, None) if !is_blank => Ok(number),
+        (None, None) => {
+            let id = new(number, entropy);
+            // In this order: a node that has a name has a log with a copy of it.
+            write(disk, &log_dir, id).await?;
+            write(disk, dir, id).await?;
+            Ok(id)
         }
-        return Ok(id);
     }
-    if !is_blank {
-        return Ok(number);
+}
+
+fn other_log(dir: &Path, log_dir: &Path) -> io::Error {
+    let (dir, log_dir) = (dir.display(), log_dir.display());
+    let what =
+        format!("{log_dir} is the log of another metadata server's life than {dir} is of: it is not used");
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+fn log_gone(dir: &Path, log_dir: &Path, number: u64) -> io::Error {
+    let (dir, log_dir) = (dir.display(), log_dir.display());
+    let what = format!(
+        "the log of this metadata server is gone: {log_dir} has nothing of it. If it is on a disk that is not mounted, mount that. Else what this \
+         server promised the others is forgotten: move {dir} away, start it with an empty directory, and have it taken in again (shoal admin mds \
+         readmit {number})"
+    );
+    io::Error::new(io::ErrorKind::NotFound, what)
+}
+
+/// The name in a directory, if there is one.
+async fn read(disk: &dyn Disk, dir: &Path, number: u64) -> io::Result<Option<NodeId>> {
+    let path = path(dir);
+    if !disk.exists(&path).await? {
+        return Ok(None);
     }
-    let id = new(number, entropy);
+    let file = disk.open(&path, OpenMode::READ).await?;
+    let id = decode(&file.read_at(0, BYTES + 1).await?)?;
+    if number_of(id) != number {
+        let what = format!("this directory is of metadata server {}, not of {number}", number_of(id));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    }
+    Ok(Some(id))
+}
+
+/// Writes a name into a directory, durably.
+async fn write(disk: &dyn Disk, dir: &Path, id: NodeId) -> io::Result<()> {
     let fresh = dir.join("identity.new");
     let file = disk.open(&fresh, OpenMode { truncate: true, ..OpenMode::CREATE }).await?;
     file.write_at_and_sync(vec![encode(id)], 0).await?;
-    disk.rename(&fresh, &path).await?;
-    disk.sync_dir(dir).await?;
-    Ok(id)
+    disk.rename(&fresh, &path(dir)).await?;
+    disk.sync_dir(dir).await
 }
 
 fn encode(id: NodeId) -> Bytes {
@@ -110,15 +158,23 @@ fn checksum(bytes: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use env::memory::{Crash, MemoryDisk, SeededEntropy};
+    use std::time::Duration;
+
+    use env::memory::{Crash, CrashPoint, MemoryDisk, SeededEntropy};
 
     use super::*;
 
     const DIR: &str = "/node";
 
     async fn load(disk: &MemoryDisk, seed: u64, number: u64, is_blank: bool) -> io::Result<NodeId> {
-        disk.create_dir_all(Path::new(DIR)).await.unwrap();
-        load_or_make(disk, &SeededEntropy::new(seed), Path::new(DIR), number, is_blank).await
+        let dir = Path::new(DIR);
+        disk.create_dir_all(&log_dir(dir)).await.unwrap();
+        load_or_make(disk, &SeededEntropy::new(seed), dir, number, is_blank).await
+    }
+
+    async fn remove(disk: &MemoryDisk, dir: &Path) {
+        disk.remove(&path(dir)).await.unwrap();
+        disk.sync_dir(dir).await.unwrap();
     }
 
     #[tokio::test]
@@ -138,7 +194,73 @@ mod tests {
     async fn a_log_from_before_there_were_names_keeps_its_number() {
         let disk = MemoryDisk::new();
         assert_eq!(load(&disk, 1, 3, false).await.unwrap(), 3);
-        assert!(!disk.exists(&path(Path::new(DIR))).await.unwrap());
+        assert!(!exists(&disk, Path::new(DIR)).await.unwrap());
+    }
+
+    /// Its folder was removed, or is on a disk that is not mounted.
+    #[tokio::test]
+    async fn a_directory_whose_log_is_gone_is_refused() {
+        let (disk, dir) = (MemoryDisk::new(), Path::new(DIR));
+        let id = load(&disk, 1, 3, true).await.unwrap();
+        remove(&disk, &log_dir(dir)).await;
+        for _ in 0..2 {
+            let refused = load(&disk, 2, 3, true).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::NotFound);
+            let said = refused.to_string();
+            assert!(said.contains("/node/log has nothing of it") && said.contains("mds readmit 3"), "{said}");
+        }
+        // One from before the log had a copy gets it, and is refused from then on.
+        assert_eq!(load(&disk, 2, 3, false).await.unwrap(), id);
+        assert_eq!(load(&disk, 2, 3, true).await.unwrap(), id);
+        remove(&disk, &log_dir(dir)).await;
+        assert!(load(&disk, 2, 3, true).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_log_knows_whose_it_is() {
+        let (disk, dir) = (MemoryDisk::new(), Path::new(DIR));
+        let id = load(&disk, 1, 3, true).await.unwrap();
+        remove(&disk, dir).await;
+        assert_eq!(load(&disk, 2, 3, false).await.unwrap(), id);
+        // The log of a life before, or of one after.
+        write(&disk, &log_dir(dir), id ^ 1 << 40).await.unwrap();
+        let refused = load(&disk, 2, 3, false).await.unwrap_err();
+        assert!(refused.to_string().contains("another metadata server's life"), "{refused}");
+    }
+
+    /// Whenever the power goes while the name is made, the node starts, and has one name from then on.
+    #[tokio::test]
+    async fn the_power_may_go_at_any_time() {
+        let whole = MemoryDisk::new();
+        load(&whole, 1, 3, true).await.unwrap();
+        assert!(4 <= whole.operations(), "two files, two directories");
+        for operation in 0..whole.operations() {
+            for point in [CrashPoint::Fails, CrashPoint::Before, CrashPoint::After, CrashPoint::Lost] {
+                for crash in [Crash::Drop, Crash::Keep, Crash::Tear { seed: operation }] {
+                    let disk = MemoryDisk::new();
+                    disk.crash_at(operation, point);
+                    let made = tokio::time::timeout(Duration::from_millis(20), load(&disk, 1, 3, true)).await;
+                    disk.crash(crash);
+                    let id = load(&disk, 2, 3, true).await.unwrap();
+                    if let Ok(Ok(made)) = made {
+                        assert_eq!(made, id, "{operation} {point:?}");
+                    }
+                    disk.crash(Crash::Drop);
+                    assert_eq!(load(&disk, 3, 3, true).await.unwrap(), id, "{operation} {point:?}");
+                }
+            }
+        }
+    }
+
+    /// Both copies are the same bytes.
+    #[tokio::test]
+    async fn both_copies_are_alike() {
+        let (disk, dir) = (MemoryDisk::new(), Path::new(DIR));
+        let id = load(&disk, 1, 3, true).await.unwrap();
+        for dir in [dir, &log_dir(dir)] {
+            let file = disk.open(&path(dir), OpenMode::READ).await.unwrap();
+            assert_eq!(file.read_at(0, BYTES + 1).await.unwrap(), encode(id));
+        }
     }
 
     #[test]

@@ -306,7 +306,7 @@ fn check_whole(shard: usize, log: &LogStore, machine: &MachineState) -> Result<(
     let is_blank = upto.is_some() || transfer::export(&*view, None, 1)?.is_empty();
     if upto < log.cut_upto().map(|id| id.index()) || !is_blank {
         return Err(StartError::Log(format!(
-            "the store of shard {shard} is not whole: a snapshot was not taken to its end. Start this metadata server with an empty directory, \
+            "the store of shard {shard} is not whole: it was lost, or a snapshot was not taken to its end. Start this metadata server with an empty directory, \
              and have it taken in again (shoal admin mds readmit)"
         )));
     }

@@ -4,6 +4,7 @@
 
 mod failure;
 mod join;
+mod lost;
 mod many;
 mod members;
 mod restart;

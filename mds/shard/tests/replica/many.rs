@@ -105,22 +105,37 @@ fn config(at: usize) -> NodeConfig {
 
 impl Cluster {
     fn new() -> Self {
+        let mut cluster = Self::asleep();
+        (0..MEMBERS).for_each(|at| cluster.start(at));
+        cluster
+    }
+
+    /// Of which no node was started yet.
+    pub(crate) fn asleep() -> Self {
         let places = (0..MEMBERS).map(|_| Place::empty()).collect();
-        let mut cluster = Self {
+        Self {
             net: MemoryNet::new(),
             alone: Arc::default(),
             places,
             clock: OsClock::new(),
             main: runtime(),
             starts: 0,
-        };
-        (0..MEMBERS).for_each(|at| cluster.start(at));
-        cluster
+        }
     }
 
     /// How a node's store of a shard fails.
     pub(crate) fn fault(&self, at: usize, shard: usize) -> &Fault {
         &self.places[at].faults[shard]
+    }
+
+    /// A node that is down has another disk, with nothing on it.
+    pub(crate) fn empty(&mut self, at: usize) {
+        self.places[at] = Place::empty();
+    }
+
+    /// A node's stores are gone, though not its disk.
+    pub(crate) fn lose_stores(&mut self, at: usize) {
+        self.places[at].stores = Place::empty().stores;
     }
 
     /// A node's disk.
@@ -171,6 +186,11 @@ impl Cluster {
     }
 
     pub(crate) fn start(&mut self, at: usize) {
+        self.try_start(at).unwrap();
+    }
+
+    /// Starts a node that may refuse to.
+    pub(crate) fn try_start(&mut self, at: usize) -> Result<(), StartError> {
         self.starts += 1;
         let place = &mut self.places[at];
         let runtime = runtime();
@@ -182,8 +202,9 @@ impl Cluster {
         });
         let stores = stores.collect();
         let config = NodeConfig { shards: place.stores.len(), ..config(at) };
-        let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config)).unwrap();
+        let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config))?;
         place.running = Some((runtime, node));
+        Ok(())
     }
 
     pub(crate) fn kill(&mut self, at: usize) {
@@ -266,6 +287,12 @@ impl Cluster {
         }
     }
 
+    /// The first commands of all shards.
+    pub(crate) fn format(&self) {
+        self.propose(0, &Command::FixShards(FixShards { shards: SHARDS as u32 }));
+        (0..SHARDS).for_each(|shard| self.propose(shard, &format()));
+    }
+
     pub(crate) fn create(&self, names: &[String]) {
         for shard in 0..SHARDS {
             for name in names {
@@ -318,8 +345,7 @@ impl Cluster {
 
 pub(crate) fn formatted() -> Cluster {
     let cluster = Cluster::new();
-    cluster.propose(0, &Command::FixShards(FixShards { shards: SHARDS as u32 }));
-    (0..SHARDS).for_each(|shard| cluster.propose(shard, &format()));
+    cluster.format();
     cluster
 }
 
