@@ -285,7 +285,7 @@ pub enum Refusal {
     /// A share mode of zero, or a downgrade that is no subset (INVAL).
     #[error("bad share mode")]
     BadShare,
-    /// Reclaim without anything to reclaim (RECLAIM_BAD / NO_GRACE).
+    /// Reclaim of what is not held: there is no grace period in which it could be had.
     #[error("nothing to reclaim")]
     NoGrace,
     /// A truncation or fence of the extent is still being carried out (DELAY / LAYOUTTRYLATER).

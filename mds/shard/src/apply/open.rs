@@ -35,8 +35,8 @@ pub(super) fn open(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Ou
     let found = find(txn, now, asked)?;
     let ino = found.inode.ino;
     let own = table::open_of(txn, ino, asked.client, &asked.owner)?;
-    if matches!(asked.target, Target::Handle { reclaim: true, .. }) && own.is_none() {
-        return Err(Refusal::NoGrace);
+    if matches!(asked.target, Target::Handle { reclaim: true, .. }) {
+        check_reclaim(own.as_ref(), asked.share)?;
     }
     let shares = table::shares(txn, ino)?;
     let others = own.as_ref().map_or_else(|| shares.clone(), |own| table::shares_without(&shares, own));
@@ -80,6 +80,14 @@ fn check_share(share: Share) -> Result<(), Refusal> {
     if valid { Ok(()) } else { Err(Refusal::BadShare) }
 }
 
+/// RFC 8881 §9.11: CLAIM_PREVIOUS asks for what was granted, so nobody looks at the mode of the file. What the open does not have was not
+/// granted, and there is no time in which it would be (§8.4.2.1).
+fn check_reclaim(own: Option<&OpenRecord>, share: Share) -> Result<(), Refusal> {
+    let held = own.map_or_else(Share::default, |own| own.share);
+    let is_held = share.access & !held.access == 0 && share.deny & !held.deny == 0;
+    if is_held { Ok(()) } else { Err(Refusal::NoGrace) }
+}
+
 /// RFC 8881 §9.7: a new open must not want what another denies, nor deny what another has.
 fn check_conflict(others: &Shares, share: Share) -> Result<(), Refusal> {
     let denied = share.access & READ != 0 && 0 < others.deny_read
@@ -103,7 +111,7 @@ fn find(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Found, Refusa
         }
         Target::Handle { ino, reclaim } => {
             let inode = inode_table::inode(txn, *ino)?;
-            // A reclaimed open was granted once; its file may have changed its mode since.
+            // A reclaimed open was granted once (`check_reclaim`); its file may have changed its mode since.
             if !reclaim {
                 check_open(&inode, &asked.caller, read, write)?;
             }

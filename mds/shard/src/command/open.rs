@@ -55,7 +55,7 @@ pub enum Target {
         /// Attributes for a new file; of an existing one only the size applies (UNCHECKED with size 0).
         attributes: SetAttributes,
     },
-    /// CLAIM_FH; also CLAIM_PREVIOUS, for which an existing open of the same owner is simply confirmed again.
+    /// CLAIM_FH; also CLAIM_PREVIOUS, for which an existing open of the same owner is simply confirmed again, if it has what is asked for.
     Handle {
         /// The file.
         ino: Ino,

@@ -157,6 +157,30 @@ fn reclaim_confirms_what_is_held() {
     assert_eq!(stage.refused(open_command(client, "p", ROOT, READ, target)), Refusal::NoGrace);
 }
 
+/// A reclaim asks nobody whether the file may be opened, so it gives nothing that the open has not.
+/// Spec: RFC 8881 §9.11, §8.4.2.1.
+#[test]
+fn reclaim_widens_nothing() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let attributes = SetAttributes { mode: Some(0o444), ..SetAttributes::default() };
+    let target = Target::Create { directory: ROOT_INO, name: b"f".to_vec(), how: How::Guarded, attributes };
+    let made = stage.open(client, "maker", BOTH, target);
+    let ino = made.inode.ino;
+    stage.close(client, ino, made.stateid);
+    let open = |share, target| open_command(client, "o", user(5), share, target);
+    let reclaim = |share| open(share, Target::Handle { ino, reclaim: true });
+    assert!(matches!(stage.run(open(READ, name_target("f"))), Outcome::Opened(_)));
+    assert_eq!(stage.refused(open(WRITE, name_target("f"))), Refusal::Namespace(FsError::AccessDenied));
+    for share in [WRITE, BOTH, Share { access: 1, deny: 2 }] {
+        assert_eq!(stage.refused(reclaim(share)), Refusal::NoGrace, "{share:?}");
+    }
+    let Outcome::Opened(again) = stage.run(reclaim(READ)) else { panic!("refused") };
+    assert_eq!(again.stateid.seqid, 2, "what was refused has changed nothing");
+    assert_eq!(stage.view().open(client, ino, again.stateid).unwrap().share, READ);
+    stage.check();
+}
+
 /// Spec: RFC 8881 §18.18.3.
 #[test]
 fn downgrade_goes_to_what_was_opened() {
