@@ -264,9 +264,17 @@ impl Context {
     /// # Errors
     /// The status of a refusal, or DELAY if the log is not to be had now.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
-        match self.submit(command).await? {
-            Outcome::Refused(refusal) => Err(status::of_refusal(&refusal)),
-            outcome => Ok(outcome),
+        granted(self.submit(command).await?)
+    }
+
+    /// The same for a command whose outcome is not waited for: this returns when it has its place in the log's queue.
+    ///
+    /// # Errors
+    /// As [`Context::propose`], if it has no place there.
+    pub(crate) async fn propose_behind(&self, command: Command) -> Result<(), Nfsstat4> {
+        match self.server.shards.propose_behind(self.origin(), command).await {
+            Some(outcome) => granted(self.known(outcome)?).map(drop),
+            None => Ok(()),
         }
     }
 
@@ -278,6 +286,11 @@ impl Context {
     /// DELAY if the log is not to be had now. If it cannot be known whether the command was or will be carried out, or
     /// the request is no longer this node's, the compound is not answered either: the client resends it.
     pub(crate) async fn submit(&self, command: Command) -> Result<Outcome, Nfsstat4> {
+        self.known(self.server.shards.propose(self.origin(), command).await)
+    }
+
+    /// What is known of a command, or why the compound is not answered.
+    fn known(&self, outcome: Result<Outcome, ProposeError>) -> Result<Outcome, Nfsstat4> {
         let disown = |status| {
             if self.session.is_some() {
                 // The first is as good as any other.
@@ -285,7 +298,7 @@ impl Context {
             }
             status
         };
-        match self.server.shards.propose(self.origin(), command).await {
+        match outcome {
             Ok(Outcome::Refused(Refusal::UnknownSession)) => Err(disown(Nfsstat4::Badsession)),
             Ok(Outcome::Refused(Refusal::Superseded)) => Err(disown(Nfsstat4::Delay)),
             Ok(Outcome::Refused(Refusal::FalseRetry)) => Err(disown(Nfsstat4::SeqFalseRetry)),
@@ -339,6 +352,14 @@ impl Context {
     pub(crate) fn put_stateid(&mut self, stateid: StateidValue) -> Stateid {
         self.current_stateid = Some(stateid);
         wire_stateid(stateid)
+    }
+}
+
+/// What was not refused.
+fn granted(outcome: Outcome) -> Result<Outcome, Nfsstat4> {
+    match outcome {
+        Outcome::Refused(refusal) => Err(status::of_refusal(&refusal)),
+        outcome => Ok(outcome),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::task::Poll;
 
 use bytes::Bytes;
 use client::DataPath;
@@ -11,7 +10,7 @@ use layout::ec::Profile;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
 use mds_namespace::{Content, Ino, Inode, Kind, WorkItem, op};
 use mds_shard::command::data::Written;
-use mds_shard::{Command, Origin, Outcome, ProposeError, StateView};
+use mds_shard::{Command, Outcome, StateView};
 use parking_lot::Mutex;
 use wire_nfs::control::Refusal;
 use wire_nfs::v4::attr::{Fsid, numbers};
@@ -181,18 +180,6 @@ impl Server {
         }
     }
 
-    /// Gives a command its place in the log and does not wait for the outcome. What is proposed after this returns comes
-    /// behind it.
-    pub(crate) async fn propose_behind(&self, origin: Option<Origin>, command: Command) {
-        let shards = self.shards.clone();
-        let mut proposal = Box::pin(async move { shards.propose(origin, command).await });
-        // Polled once here: that is when the log's queue takes it.
-        match futures_util::poll!(proposal.as_mut()) {
-            Poll::Ready(outcome) => note_behind(&outcome),
-            Poll::Pending => drop(tokio::spawn(async move { note_behind(&proposal.await) })),
-        }
-    }
-
     /// The wire form of a handle.
     #[must_use]
     pub(crate) fn wire_handle(&self, handle: FileHandle) -> Filehandle {
@@ -347,16 +334,6 @@ impl Server {
             items.extend(item.map(|item| (number, item)));
         }
         Ok(items)
-    }
-}
-
-fn note_behind(outcome: &Result<Outcome, ProposeError>) {
-    match outcome {
-        Ok(Outcome::Refused(refusal)) => {
-            tracing::info!(%refusal, "a command that was not waited for was refused")
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "a command that was not waited for is lost"),
     }
 }
 

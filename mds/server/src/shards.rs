@@ -5,6 +5,7 @@
 //! Spec: docs/protocol/shards.md.
 
 mod act;
+mod behind;
 mod ends;
 mod govern;
 mod locks;
@@ -370,7 +371,7 @@ impl Shards {
 
     /// A command about clients, sessions and data servers: shard 0 has them, and the others what hangs on them.
     async fn about_cluster(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
-        if let Some(refusal) = self.busy_elsewhere(&command)? {
+        if let Some(refusal) = self.busy_elsewhere(&command).await? {
             return Ok(Outcome::Refused(refusal));
         }
         if let Command::RemoveDataServer(_) = &command {

@@ -31,7 +31,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if cx.server.shards.is_replicated() {
         cx.propose(Command::Close(close)).await?;
     } else {
-        cx.server.propose_behind(cx.origin(), Command::Close(close)).await;
+        cx.propose_behind(Command::Close(close)).await?;
     }
     cx.current_stateid = None;
     // RFC 8881 §18.2.4: the stateid returned should be one that is never valid.

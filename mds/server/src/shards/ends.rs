@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt, stream};
 use mds_namespace::Ino;
 use mds_shard::command::client::ExchangeId;
-use mds_shard::command::governor::{ForgetClient, ForgetSession};
+use mds_shard::command::governor::{ForgetClient, ForgetSession, Govern};
 use mds_shard::record::Tally;
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal};
 use parking_lot::Mutex;
@@ -68,7 +68,7 @@ impl Shards {
     }
 
     /// Why a command is not for shard 0 that asks whether a client is idle there: it is not so in another one.
-    pub(super) fn busy_elsewhere(&self, command: &Command) -> Result<Option<Refusal>, ProposeError> {
+    pub(super) async fn busy_elsewhere(&self, command: &Command) -> Result<Option<Refusal>, ProposeError> {
         let (client, refusal) = match command {
             Command::RemoveClient(asked) if asked.only_if_idle => (Some(asked.client), Refusal::ClientBusy),
             Command::ExchangeId(asked) => (self.in_the_way_of(asked)?, Refusal::ClientInUse),
@@ -77,7 +77,26 @@ impl Shards {
         let Some(client) = client else { return Ok(None) };
         // What is left of one that is gone makes nobody busy.
         let is_known = self.first().view()?.client(client).map_err(|error| stopped(&error))?.is_some();
-        Ok((is_known && self.holds_elsewhere(client)?).then_some(refusal))
+        Ok((is_known && self.holds_elsewhere_still(client).await?).then_some(refusal))
+    }
+
+    /// Whether a client holds anything in another shard when all that it was answered is carried out: a CLOSE may be answered before.
+    async fn holds_elsewhere_still(&self, client: u64) -> Result<bool, ProposeError> {
+        for shard in self.others() {
+            if !self.holds_in(shard, client)? {
+                continue;
+            }
+            if self.is_replicated() {
+                // There CLOSE is waited for.
+                return Ok(true);
+            }
+            // Behind everything that this node has given to the shard so far. The word is as it was, so nothing is refused for it.
+            self.to(shard, None, Command::Govern(Govern)).await?;
+            if self.holds_in(shard, client)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The client of another principal that goes if it holds nothing.
@@ -97,12 +116,16 @@ impl Shards {
     /// Whether a client holds anything in another shard than the first.
     fn holds_elsewhere(&self, client: u64) -> Result<bool, ProposeError> {
         for shard in self.others() {
-            let tally = self.replica(shard).view()?.tally(client).map_err(|error| stopped(&error))?;
-            if tally != Tally::default() {
+            if self.holds_in(shard, client)? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    fn holds_in(&self, shard: u16, client: u64) -> Result<bool, ProposeError> {
+        let tally = self.replica(shard).view()?.tally(client).map_err(|error| stopped(&error))?;
+        Ok(tally != Tally::default())
     }
 
     /// Who ended by a command that `named` one, and came to this in shard 0.

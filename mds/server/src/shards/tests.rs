@@ -1,5 +1,7 @@
 //! Commands and acts that nobody waits for.
 
+pub(super) mod guest;
+
 use env::os::{OsClock, OsEntropy, Preference, open_disk};
 use futures_util::poll;
 use mds_namespace::op::lookup;
