@@ -9,10 +9,10 @@
 //!
 //! Spec: RFC 8881 §18.2. Locks under the open go with it, as the RFC allows and Linux expects.
 
-use mds_shard::Command;
 use mds_shard::command::open::Close;
-use wire_nfs::v4::Stateid;
+use mds_shard::{Command, Outcome};
 use wire_nfs::v4::ops::close::{Args, ResOk};
+use wire_nfs::v4::{Nfsstat4, Stateid};
 
 use crate::context::{Context, OpResult};
 use crate::status;
@@ -21,19 +21,46 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let client = cx.client()?;
     let stateid = cx.resolve(args.open_stateid)?;
-    if cx.recorded()?.is_some() {
-        // It was good once, or it would not have come to a command.
-        cx.current_stateid = None;
-        return Ok(ResOk { open_stateid: Stateid::INVALID });
-    }
-    cx.view()?.open(client, handle.ino, stateid).map_err(|e| status::of_refusal(&e))?;
-    let close = Close { client, ino: handle.ino, stateid };
-    if cx.server.shards.is_replicated() {
-        cx.propose(Command::Close(close)).await?;
+    let is_waited_for = cx.server.shards.is_replicated();
+    if let Some(outcome) = cx.recorded()? {
+        answered(&outcome, is_waited_for)?;
     } else {
-        cx.propose_behind(Command::Close(close)).await?;
+        cx.view()?.open(client, handle.ino, stateid).map_err(|e| status::of_refusal(&e))?;
+        let close = Command::Close(Close { client, ino: handle.ino, stateid });
+        if is_waited_for {
+            cx.propose(close).await?;
+        } else {
+            cx.propose_behind(close).await?;
+        }
     }
     cx.current_stateid = None;
     // RFC 8881 §18.2.4: the stateid returned should be one that is never valid.
     Ok(ResOk { open_stateid: Stateid::INVALID })
+}
+
+/// What a CLOSE was answered, or would have been, that came to this. One that was not waited for had passed its checks and was answered before
+/// it came to anything.
+fn answered(outcome: &Outcome, is_waited_for: bool) -> Result<(), Nfsstat4> {
+    match outcome {
+        Outcome::Refused(refusal) if is_waited_for => Err(status::of_refusal(refusal)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mds_shard::{Refusal, StateidValue};
+
+    use super::*;
+
+    /// Spec: docs/protocol/sessions.md §2.
+    #[test]
+    fn a_refusal_stays_one_if_it_was_waited_for() {
+        // Another OPEN of the owner came between the look and the command.
+        let refused = Outcome::Refused(Refusal::OldStateid);
+        assert_eq!(answered(&refused, true), Err(Nfsstat4::OldStateid));
+        assert_eq!(answered(&refused, false), Ok(()));
+        let done = Outcome::Stateid(StateidValue { seqid: 2, other: [7; 12] });
+        assert_eq!((answered(&done, true), answered(&done, false)), (Ok(()), Ok(())));
+    }
 }
