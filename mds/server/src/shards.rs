@@ -309,13 +309,18 @@ impl Shards {
     ) -> Result<Outcome, ProposeError> {
         // A number that no shard has comes from a handle or a stateid that nobody gave out: shard 0 does not have it either, and says so.
         let shard = if shard < self.count() { shard } else { 0 };
-        // In this order: a word of a later reign than this is not given.
+        // In this order: a word of a later reign than this is not given, nor its term.
         let word = self.inner.words[usize::from(shard)].load(Ordering::Acquire);
+        let term = self.inner.term.load(Ordering::Acquire);
         if self.reign() != reign {
             return Err(ProposeError::NotLeader { leader: None });
         }
         if shard == 0 {
-            return self.first().propose(origin, command).await;
+            // It keeps no word. But who tries again when there was no leader for a moment may have missed another governor.
+            return match term {
+                0 => self.first().propose(origin, command).await,
+                term => self.first().propose_in(term, origin, command).await,
+            };
         }
         if let Some(origin) = &origin
             && let Some(refusal) = self.outlived(origin)?

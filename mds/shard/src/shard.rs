@@ -23,8 +23,7 @@ use crate::host::Host;
 use crate::limits::{
     APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ENTRY_BYTES_MAX,
     FORWARD_RETRIES_MAX, HEIR_LOOK_MS, HEIR_WAIT_MS_MAX, HIBERNATE_MS_DEFAULT, LOG_ENTRIES_KEPT,
-    LOG_SEGMENT_BYTES, PROPOSALS_MAX, PROPOSE_MS_MAX, PROPOSE_RETRIES_MAX, RECOVERY_MS_MAX,
-    REPLICATE_ENTRIES_MAX,
+    LOG_SEGMENT_BYTES, PROPOSALS_MAX, PROPOSE_MS_MAX, RECOVERY_MS_MAX, REPLICATE_ENTRIES_MAX,
 };
 use crate::node::Node;
 use crate::raft::identity::number_of;
@@ -39,6 +38,7 @@ mod forward;
 mod group;
 mod leading;
 mod members;
+mod propose;
 
 /// Who a node is, and how its replica behaves.
 #[derive(Clone)]
@@ -250,88 +250,6 @@ impl Shard {
         self.inner.number
     }
 
-    /// Puts a command into the log and answers what it came to, once it is durable on a majority and applied here. Of shards other than 0
-    /// any replica takes it: one that follows has the leader propose it.
-    ///
-    /// # Errors
-    /// See [`ProposeError`]. A command that was carried out and refused is an `Ok(Outcome::Refused)`.
-    pub async fn propose(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
-        self.propose_as(0, origin, command).await
-    }
-
-    /// As [`propose`](Self::propose), to a shard other than the first, from the node that governs all in this term
-    /// (docs/protocol/shards.md §2).
-    ///
-    /// # Errors
-    /// As [`propose`](Self::propose).
-    pub async fn propose_as(
-        &self,
-        governor: u64,
-        origin: Option<Origin>,
-        command: Command,
-    ) -> Result<Outcome, ProposeError> {
-        let Ok(_permit) = self.inner.proposals.try_acquire() else { return Err(ProposeError::Unavailable) };
-        self.note_activity();
-        let entry = Entry { now_unix_ns: self.stamp(), origin, governor, command };
-        let encoded = EncodedEntry::encode(&entry).map_err(|_| ProposeError::TooLong)?;
-        let written = async {
-            match self.inner.number {
-                // Whoever leads it serves clients: they go there themselves.
-                0 => self.write(encoded).await.map(|(outcome, _)| outcome),
-                _ => self.write_anywhere(encoded).await,
-            }
-        };
-        tokio::select! {
-            biased;
-            outcome = written => outcome,
-            () = self.inner.host.env.clock.sleep_ms(PROPOSE_MS_MAX) => Err(ProposeError::Timeout),
-        }
-    }
-
-    /// Proposes here; the outcome, and where it is in the log.
-    async fn write(&self, encoded: EncodedEntry) -> Result<(Outcome, u64), ProposeError> {
-        let mut retries = 0;
-        loop {
-            self.wake().await;
-            match self.inner.raft.client_write(encoded.clone()).await {
-                Ok(written) => return Ok((written.data.0, written.log_id.index())),
-                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
-                    self.not_leading(&forward, &mut retries).await?;
-                }
-                // The entry went with a leader's term; it may come back with another's.
-                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
-                    return Err(ProposeError::Timeout);
-                }
-                Err(error) => return Err(ProposeError::Stopped(error.to_string())),
-            }
-        }
-    }
-
-    /// Waits if this node may lead again in a moment: an election is on, or a leader's lease has just run out.
-    async fn not_leading(
-        &self,
-        forward: &ForwardToLeader<Types>,
-        retries: &mut u32,
-    ) -> Result<(), ProposeError> {
-        match forward.leader_id {
-            Some(leader) if leader != self.inner.host.id => {
-                let leader = number_of(leader);
-                Err(ProposeError::NotLeader { leader: Some((leader, self.address_of(leader))) })
-            }
-            _ if *retries == PROPOSE_RETRIES_MAX => Err(ProposeError::NotLeader { leader: None }),
-            _ => {
-                *retries += 1;
-                self.inner.host.env.clock.sleep_ms(self.inner.host.config.heartbeat_ms / 2 + 1).await;
-                Ok(())
-            }
-        }
-    }
-
-    fn stamp(&self) -> u64 {
-        let wall = self.inner.host.env.clock.wall_ns();
-        self.inner.clock_unix_ns.fetch_max(wall, Ordering::AcqRel).max(wall)
-    }
-
     fn address_of(&self, number: u64) -> String {
         self.inner.host.nodes.address(number).unwrap_or_default()
     }
@@ -386,7 +304,7 @@ impl Shard {
             match self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
                 Ok(_) => return Ok(()),
                 Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
-                    self.not_leading(&forward, &mut retries).await?;
+                    self.not_leading(&forward, None, &mut retries).await?;
                 }
                 Err(RaftError::APIError(LinearizableReadError::QuorumNotEnough(_))) => {
                     return Err(ProposeError::Unavailable);

@@ -170,6 +170,21 @@ async fn a_lock_of_an_earlier_reign_is_worth_nothing() {
     shards.stop().await;
 }
 
+/// Shard 0 keeps no word: what was found out in a term in which this node led it is not proposed in another one.
+#[tokio::test]
+async fn what_was_found_out_in_another_term_is_not_for_shard_0() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let reserve = || Command::ReserveInodes(ReserveInodes { count: 1 });
+    // As if it led again and had not begun to govern in that term.
+    let term = shards.inner.term.fetch_add(1, Ordering::AcqRel);
+    let late = shards.within(shards.reign(), 0, None, reserve()).await;
+    assert_eq!(late, Err(ProposeError::NotLeader { leader: None }));
+    shards.inner.term.store(term, Ordering::Release);
+    assert!(matches!(shards.within(shards.reign(), 0, None, reserve()).await, Ok(Outcome::Reserved(_))));
+    shards.stop().await;
+}
+
 #[test]
 fn the_last_request_of_a_slot_counts() {
     let mark = |slot, sequence| SlotMark { slot, sequence, request: u64::from(sequence) };

@@ -16,7 +16,7 @@ impl Shard {
     /// Proposes here if this replica leads, else where it is led. The outcome is applied here when it is answered.
     pub(super) async fn write_anywhere(&self, encoded: EncodedEntry) -> Result<Outcome, ProposeError> {
         for _ in 0..FORWARD_RETRIES_MAX {
-            let leader = match self.write(encoded.clone()).await {
+            let leader = match self.write(encoded.clone(), None).await {
                 Err(ProposeError::NotLeader { leader }) => leader,
                 written => return written.map(|(outcome, _)| outcome),
             };
@@ -123,7 +123,7 @@ impl Shard {
             return Proposed::Refused;
         }
         self.note_activity();
-        match self.write(encoded).await {
+        match self.write(encoded, None).await {
             Ok((outcome, index)) => Proposed::Done { index, outcome: Box::new(outcome) },
             Err(ProposeError::NotLeader { .. }) => Proposed::NotLeading,
             Err(_) => Proposed::Unknown,

@@ -358,6 +358,36 @@ fn leader_hands_over() {
     assert!(cluster.shard(cluster.leader).leading_term().is_some_and(|now| term < now));
 }
 
+/// Who led, did not, and leads again has nothing left to say of the first time.
+#[test]
+fn what_belongs_to_a_term_is_not_for_the_next() {
+    let mut cluster = Cluster::with(1_000);
+    assert_eq!(cluster.propose(&format()), Outcome::Done);
+    let first = cluster.leader;
+    let before = cluster.shard(first).leading_term().unwrap();
+    let within = |cluster: &Cluster, term, name| {
+        let (runtime, shard) = cluster.nodes[first].running.as_ref().unwrap();
+        runtime.block_on(shard.propose_in(term, None, create(name)))
+    };
+    assert!(matches!(within(&cluster, before, "in time"), Ok(Outcome::Entry(_))));
+    let mut turn = 0;
+    while turn == 0 || cluster.leader != first {
+        turn += 1;
+        assert!(turn < 100, "it does not get to lead again");
+        let (runtime, shard) = cluster.nodes[cluster.leader].running.as_ref().unwrap();
+        runtime.block_on(shard.hand_over());
+        cluster.create(&[format!("turn-{turn}")]);
+        if turn == 1 {
+            let elsewhere = within(&cluster, before, "late");
+            assert!(matches!(elsewhere, Err(ProposeError::NotLeader { .. })), "{elsewhere:?}");
+        }
+    }
+    let late = within(&cluster, before, "late");
+    assert_eq!(late, Err(ProposeError::NotLeader { leader: None }));
+    let now = cluster.shard(first).leading_term().unwrap();
+    assert!(before < now && matches!(within(&cluster, now, "late"), Ok(Outcome::Entry(_))));
+}
+
 /// What a leader knows of its clients' connections the others know too, also one that comes back without a memory of it.
 #[test]
 fn members_hear_of_callers() {

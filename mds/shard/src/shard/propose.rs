@@ -1,0 +1,142 @@
+//! Puts commands into the log: here, if this replica leads, or leads again in a moment.
+//!
+//! INVARIANT: what belongs to a term has no place in the log of another one.
+
+use openraft::errors::Fatal;
+use openraft::impls::OneshotResponder;
+use openraft::raft::ClientWriteResponse;
+
+use super::*;
+use crate::limits::PROPOSE_RETRIES_MAX;
+
+impl Shard {
+    /// Puts a command into the log and answers what it came to, once it is durable on a majority and applied here. Of shards other than 0
+    /// any replica takes it: one that follows has the leader propose it.
+    ///
+    /// # Errors
+    /// See [`ProposeError`]. A command that was carried out and refused is an `Ok(Outcome::Refused)`.
+    pub async fn propose(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
+        self.put(None, 0, origin, command).await
+    }
+
+    /// As [`propose`](Self::propose), to shard 0, what was found out while this replica led it in a term: in another term others may have
+    /// changed what it was found out from, and it has no place in the log any more.
+    ///
+    /// # Errors
+    /// As [`propose`](Self::propose); [`ProposeError::NotLeader`] if this replica leads in another term, or does not lead.
+    pub async fn propose_in(
+        &self,
+        term: u64,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        self.put(Some(term), 0, origin, command).await
+    }
+
+    /// As [`propose`](Self::propose), to a shard other than the first, from the node that governs all in this term
+    /// (docs/protocol/shards.md §2).
+    ///
+    /// # Errors
+    /// As [`propose`](Self::propose).
+    pub async fn propose_as(
+        &self,
+        governor: u64,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        self.put(None, governor, origin, command).await
+    }
+
+    async fn put(
+        &self,
+        term: Option<u64>,
+        governor: u64,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        let Ok(_permit) = self.inner.proposals.try_acquire() else { return Err(ProposeError::Unavailable) };
+        self.note_activity();
+        let entry = Entry { now_unix_ns: self.stamp(), origin, governor, command };
+        let encoded = EncodedEntry::encode(&entry).map_err(|_| ProposeError::TooLong)?;
+        let written = async {
+            match self.inner.number {
+                // Whoever leads it serves clients: they go there themselves.
+                0 => self.write(encoded, term).await.map(|(outcome, _)| outcome),
+                _ => self.write_anywhere(encoded).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = written => outcome,
+            () = self.inner.host.env.clock.sleep_ms(PROPOSE_MS_MAX) => Err(ProposeError::Timeout),
+        }
+    }
+
+    /// Proposes here, in one term only if that is said; the outcome, and where it is in the log.
+    pub(super) async fn write(
+        &self,
+        encoded: EncodedEntry,
+        term: Option<u64>,
+    ) -> Result<(Outcome, u64), ProposeError> {
+        let mut retries = 0;
+        loop {
+            self.wake().await;
+            match self.write_once(encoded.clone(), term).await {
+                Ok(written) => return Ok((written.data.0, written.log_id.index())),
+                Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                    self.not_leading(&forward, term, &mut retries).await?;
+                }
+                // The entry went with a leader's term; it may come back with another's.
+                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
+                    return Err(ProposeError::Timeout);
+                }
+                Err(error) => return Err(ProposeError::Stopped(error.to_string())),
+            }
+        }
+    }
+
+    /// The engine compares the term when it appends the entry.
+    async fn write_once(
+        &self,
+        encoded: EncodedEntry,
+        term: Option<u64>,
+    ) -> Result<ClientWriteResponse<Types>, RaftError<Types, ClientWriteError<Types>>> {
+        let Some(term) = term else { return self.inner.raft.client_write(encoded).await };
+        let (responder, written) = OneshotResponder::new_pair();
+        let queued = self.inner.raft.write(encoded).with_leader(term).responder(responder).await;
+        queued.map_err(RaftError::Fatal)?;
+        match written.await {
+            Ok(written) => written.map_err(RaftError::APIError),
+            Err(_) => Err(RaftError::Fatal(Fatal::Stopped)),
+        }
+    }
+
+    /// Waits if this node may lead again in a moment, in this term if one is said: an election is on, or a leader's lease has just run out.
+    pub(super) async fn not_leading(
+        &self,
+        forward: &ForwardToLeader<Types>,
+        term: Option<u64>,
+        retries: &mut u32,
+    ) -> Result<(), ProposeError> {
+        let is_over = |term| self.inner.server.borrow_watched().vote.leader_id.term != term;
+        match forward.leader_id {
+            Some(leader) if leader != self.inner.host.id => {
+                let leader = number_of(leader);
+                Err(ProposeError::NotLeader { leader: Some((leader, self.address_of(leader))) })
+            }
+            _ if *retries == PROPOSE_RETRIES_MAX || term.is_some_and(is_over) => {
+                Err(ProposeError::NotLeader { leader: None })
+            }
+            _ => {
+                *retries += 1;
+                self.inner.host.env.clock.sleep_ms(self.inner.host.config.heartbeat_ms / 2 + 1).await;
+                Ok(())
+            }
+        }
+    }
+
+    fn stamp(&self) -> u64 {
+        let wall = self.inner.host.env.clock.wall_ns();
+        self.inner.clock_unix_ns.fetch_max(wall, Ordering::AcqRel).max(wall)
+    }
+}
