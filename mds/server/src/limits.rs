@@ -174,6 +174,9 @@ pub const ENDS_MAX: usize = 1_024;
 /// How long a request waits until all shards have forgotten a client that ended for its sake.
 pub const ENDS_WAIT_MS_MAX: u64 = 5_000;
 
+/// How long a session that is taken up waits for commands of it that are under way in other shards than the first.
+pub const TAKE_UP_WAIT_MS_MAX: u64 = 5_000;
+
 /// Between two looks at what other shards have of clients and sessions that shard 0 does not know.
 pub const LEFT_OVER_LOOK_MS: u64 = 10_000;
 

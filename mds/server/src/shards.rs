@@ -10,6 +10,7 @@ mod ends;
 mod govern;
 mod locks;
 mod names;
+mod requests;
 mod route;
 
 use std::collections::HashMap;
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 
 use ends::Ends;
 use locks::{Guard, InodeLocks};
+use requests::{Request, Requests};
 use route::{Route, Share};
 
 /// The shards of a cluster, as this node has them. Clones are the same shards.
@@ -64,6 +66,8 @@ struct Inner {
     begun: AtomicU64,
     /// Clients and sessions that ended.
     ends: Ends,
+    /// Commands of sessions that are under way in other shards than the first.
+    requests: Requests,
 }
 
 impl Shards {
@@ -88,6 +92,7 @@ impl Shards {
             reserving: tokio::sync::Mutex::default(),
             begun: AtomicU64::new(0),
             ends: Ends::default(),
+            requests: Requests::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -279,7 +284,8 @@ impl Shards {
             Route::Each => {
                 let mut outcome = Outcome::Done;
                 for shard in 0..self.count() {
-                    outcome = self.to(shard, origin.clone(), command.clone()).await?;
+                    let guard = self.enter(Vec::new()).await?;
+                    outcome = self.under(guard, shard, origin.clone(), command.clone()).await?;
                 }
                 Ok(outcome)
             }
@@ -347,10 +353,12 @@ impl Shards {
         origin: Option<Origin>,
         command: Command,
     ) -> Result<Outcome, ProposeError> {
-        let mut under_way = UnderWay { shards: self, shard, guard: Some(guard) };
-        let outcome = self.within(under_way.reign(), shard, origin, command).await;
+        let reign = guard.reign();
+        let request = self.inner.requests.begin(shard, origin.as_ref());
+        let mut under_way = UnderWay { shards: self, shard, held: Some((guard, request)) };
+        let outcome = self.within(reign, shard, origin, command).await;
         if !matches!(outcome, Err(ProposeError::Timeout)) {
-            under_way.guard = None;
+            under_way.held = None;
         }
         outcome
     }
@@ -391,6 +399,7 @@ impl Shards {
         let mut outcome = self.to(0, origin, command).await?;
         self.ended(named, &outcome).into_iter().for_each(|ended| self.begin_to_forget(ended));
         if let Outcome::SessionTakenUp(taken) = &mut outcome {
+            self.decided_elsewhere(&taken.record.id).await?;
             // It is done in shard 0, whatever became of the rest: nobody may be told that it is not.
             self.slots_elsewhere(taken).map_err(|_| ProposeError::Timeout)?;
         }
@@ -415,29 +424,23 @@ impl Shards {
     }
 }
 
-/// A command under way. If nobody waits for its outcome any more, or there was none in time, its inodes stay under way until its shard has
-/// answered another command: it may yet be carried out.
+/// A command under way. If nobody waits for its outcome any more, or there was none in time, its inodes and its session's request stay under
+/// way until its shard has answered another command: it may yet be carried out.
 struct UnderWay<'a> {
     shards: &'a Shards,
     shard: u16,
     /// None once the outcome is known.
-    guard: Option<Guard>,
-}
-
-impl UnderWay<'_> {
-    fn reign(&self) -> u64 {
-        self.guard.as_ref().map_or(0, Guard::reign)
-    }
+    held: Option<(Guard, Option<Request>)>,
 }
 
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         // Without a runtime there is no server either.
-        let (Some(guard), Ok(runtime)) = (self.guard.take(), Handle::try_current()) else { return };
+        let (Some(held), Ok(runtime)) = (self.held.take(), Handle::try_current()) else { return };
         let (shards, shard) = (self.shards.clone(), self.shard);
         runtime.spawn(async move {
-            shards.until_answered(guard.reign(), shard).await;
-            drop(guard);
+            shards.until_answered(held.0.reign(), shard).await;
+            drop(held);
         });
     }
 }

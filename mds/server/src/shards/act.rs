@@ -51,6 +51,8 @@ impl Shards {
         command: &Command,
     ) -> Result<Outcome, ProposeError> {
         let reign = held.0.reign();
+        // If it cannot be known whether the act is real, this node governs anew, and with that it is decided.
+        let _request = self.inner.requests.begin(plan.coordinator, origin.as_ref());
         let reserved = match plan.makes_in {
             Some(shard) => Some(self.reserved(reign, shard).await?),
             None => None,
