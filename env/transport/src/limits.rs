@@ -3,7 +3,8 @@
 /// What one server, or one client, lets happen at most.
 ///
 /// Memory for requests is bounded by `connections_max * record_bytes_max` being received plus `in_flight_bytes_max` being
-/// worked on; memory for answers by `connections_max * write_queue_bytes_max`.
+/// worked on; memory for answers by `connections_max * write_queue_bytes_max`, and those that wait for room in a queue, at most one for each call
+/// under way: a service whose answers are much longer than their calls bounds them itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections of a server; one more is closed at once. Not used by a client, which has one.

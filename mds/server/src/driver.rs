@@ -35,6 +35,7 @@ use crate::limits::{
     START_LEADER_MS_MAX, WORK_BATCH_MAX,
 };
 use crate::metrics::{Metrics, shards};
+use crate::read_room::ReadRoom;
 use crate::report::{DataServerLine, ExportLine, ScrubStatus, ShardsStatus, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
@@ -419,6 +420,8 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
     let superblock = superblock::superblock(view.namespace()).map_err(|e| store(&e))?;
     drop(view);
     let started_ms = env.clock.monotonic_ms();
+    shards::register(registry, &shard);
+    let metrics = Metrics::new(registry);
     Ok(Server {
         exports: Exports::new(config.exports.clone()),
         config: config.settings,
@@ -435,10 +438,8 @@ fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> 
         copies: crate::copies::Copies::default(),
         sealing: crate::seal::Sealing::default(),
         balancing: balance::Balancing::default(),
-        metrics: {
-            shards::register(registry, &shard);
-            Metrics::new(registry)
-        },
+        read_room: ReadRoom::new(env.clock.clone(), metrics.clone()),
+        metrics,
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
         controls: config.controls.iter().cloned().collect(),

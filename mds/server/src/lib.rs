@@ -35,6 +35,7 @@ mod op_table;
 mod pin;
 mod probe;
 mod progress;
+mod read_room;
 mod reaper;
 mod recall;
 mod recall_any;

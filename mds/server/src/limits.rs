@@ -33,6 +33,12 @@ pub const CONNECTIONS_MAX: usize = 4096;
 pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 128;
 /// Request bytes held in memory at the same time, over all connections.
 pub const IN_FLIGHT_BYTES_MAX: usize = 128 << 20;
+/// Bytes that READs answer held in memory at the same time, over all connections, until they are sent.
+pub const READ_ANSWER_BYTES_MAX: usize = 128 << 20;
+/// Of these, what one connection may hold: as much as its queue, and an eighth of all.
+pub const READ_ANSWER_BYTES_PER_CONNECTION_MAX: usize = 16 << 20;
+/// How long a READ waits for room for its answer before it answers DELAY. A client that takes nothing is cut after half a minute.
+pub const READ_ROOM_WAIT_MS_MAX: u64 = 5_000;
 /// Bytes of one READDIR reply, whatever the client asks.
 pub const READDIR_BYTES_MAX: u32 = 1 << 20;
 /// Stateids in one TEST_STATEID.

@@ -65,6 +65,8 @@ pub(crate) struct Metrics {
     latencies: Latencies,
     read_bytes: Counter,
     written_bytes: Counter,
+    read_answer_bytes: Gauge<u64, AtomicU64>,
+    reads_put_off: Counter,
     layouts_granted: Counter,
     reader_layouts: Counter,
     striped_layouts: Counter,
@@ -99,6 +101,8 @@ impl Metrics {
             latencies: Family::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
             read_bytes: direction("read"),
             written_bytes: direction("write"),
+            read_answer_bytes: Gauge::default(),
+            reads_put_off: Counter::default(),
             layouts_granted: Counter::default(),
             reader_layouts: Counter::default(),
             striped_layouts: Counter::default(),
@@ -131,6 +135,10 @@ impl Metrics {
         registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
         registry.register("shoal_nfs_request_seconds", "Time an NFS operation took", m.latencies.clone());
         registry.register("shoal_data_bytes", "File data carried, bytes", data_bytes.clone());
+        let what = "Bytes that reads in band answer and that are not sent yet";
+        registry.register("shoal_read_answer_bytes", what, m.read_answer_bytes.clone());
+        let what = "Reads in band put off since others' answers have to be sent first";
+        registry.register("shoal_reads_put_off", what, m.reads_put_off.clone());
         registry.register("shoal_layouts_granted", "Layout segments granted", m.layouts_granted.clone());
         let what = "Layout segments that name a reader alone: their homes could not be used";
         registry.register("shoal_reader_layouts", what, m.reader_layouts.clone());
@@ -205,6 +213,21 @@ impl Metrics {
     /// File data was written in band.
     pub(crate) fn data_written(&self, bytes: usize) {
         self.written_bytes.inc_by(bytes as u64);
+    }
+
+    /// So many bytes are to be read in band, and answered.
+    pub(crate) fn read_begins(&self, bytes: u32) {
+        self.read_answer_bytes.inc_by(u64::from(bytes));
+    }
+
+    /// They were sent, or will not be.
+    pub(crate) fn read_ended(&self, bytes: u32) {
+        self.read_answer_bytes.dec_by(u64::from(bytes));
+    }
+
+    /// There was no room for what a read would answer.
+    pub(crate) fn read_put_off(&self) {
+        self.reads_put_off.inc();
     }
 
     /// A layout segment was granted, of the home or of a reader alone, of one extent or of several.

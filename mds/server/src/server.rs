@@ -28,6 +28,7 @@ use crate::handle::{ExportId, FileHandle, HandleMaker};
 use crate::limits::{BALANCE_CALM_MS, COURTESY_MS, SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
 use crate::metrics::Metrics;
 use crate::pin::Pins;
+use crate::read_room::ReadRoom;
 use crate::recall::Recalls;
 use crate::seal::Sealing;
 use crate::shards::Shards;
@@ -125,6 +126,8 @@ pub(crate) struct Server {
     pub(crate) recalls: Recalls,
     /// Modification times set by hand.
     pub(crate) pins: Pins,
+    /// Room for what READs answer.
+    pub(crate) read_room: ReadRoom,
     /// Work for data servers.
     pub(crate) work: Work,
     /// Who keeps extents, and what is to be done about it.

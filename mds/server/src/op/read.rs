@@ -22,7 +22,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     };
     let inode = cx.server.refresh_size(inode, cx.client()?).await?;
     let count = u64::from(args.count.min(TRANSFER_BYTES_MAX));
-    let (data, eof) = content::read(&cx.server, &inode, args.offset, count).await?;
+    let answered = inode.size_bytes.saturating_sub(args.offset).min(count);
+    let room = cx.server.read_room.take(cx.connection.id(), answered).await?;
+    let (data, eof) = content::read(&cx.server, &inode, args.offset, count, room).await?;
     cx.server.metrics.data_read(data.len());
     Ok(ResOk { eof, data })
 }
