@@ -109,7 +109,7 @@ fn a_lock_that_is_granted_twice_is_found() {
 
 #[test]
 fn a_disk_that_lies_is_found() {
-    found("sync-lies", "0.5", 1..6, "names of directory");
+    found("sync-lies", "1", 1..6, "names of directory");
 }
 
 /// The leader finds that a follower has forgotten what it said it had: an assertion of the engine.

@@ -271,9 +271,9 @@ impl Client {
                 let known = [Nfsstat4::Badsession, Nfsstat4::Deadsession, Nfsstat4::ConnNotBoundToSession];
                 if !known.contains(&status) {
                     let (client, slot, sequence) = (self.number, args.slotid, args.sequenceid);
+                    let (name, at_s) = (status.name(), self.now_ns() / 1_000_000_000);
                     self.record.broken(format!(
-                        "client {client}: slot {slot} sequence {sequence}: {}",
-                        status.name()
+                        "client {client}: slot {slot} sequence {sequence} at {at_s} s: {name}"
                     ));
                 }
                 self.leave(live.serial);
