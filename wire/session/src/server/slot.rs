@@ -17,6 +17,8 @@ pub struct Slot {
     sequence: u32,
     fingerprint: u64,
     reply: Reply,
+    /// Not every number up to this one was seen here: the session was taken up, and what came first may have been a copy that was long on its way.
+    is_behind: bool,
 }
 
 /// What to do with a request on a slot.
@@ -43,7 +45,7 @@ impl Slot {
     /// A slot that was never used; it expects sequence 1.
     #[must_use]
     pub fn new() -> Self {
-        Self { sequence: 0, fingerprint: 0, reply: Reply::Never }
+        Self { sequence: 0, fingerprint: 0, reply: Reply::Never, is_behind: false }
     }
 
     /// A slot of a session that is taken up. `seen` is the number and fingerprint of the last request that left something in the
@@ -51,7 +53,7 @@ impl Slot {
     #[must_use]
     pub fn taken_up(seen: Option<(u32, u64)>) -> Self {
         let (sequence, fingerprint) = seen.unwrap_or_default();
-        Self { sequence, fingerprint, reply: Reply::Elsewhere { recorded: seen.is_some() } }
+        Self { sequence, fingerprint, reply: Reply::Elsewhere { recorded: seen.is_some() }, is_behind: true }
     }
 
     /// Admits, replays or refuses a request. `fingerprint` is equal for a request and its true retries.
@@ -60,10 +62,14 @@ impl Slot {
         if let Reply::Elsewhere { recorded } = self.reply {
             return self.admit_first(sequence, fingerprint, recorded.then_some(step));
         }
-        if step == 1 && self.reply != Reply::InProgress {
-            self.sequence = sequence;
-            self.fingerprint = fingerprint;
-            self.reply = Reply::InProgress;
+        let is_later = step == 1 || self.is_behind && 0 < step && step <= SEQUENCE_AHEAD_MAX;
+        if is_later && self.reply != Reply::InProgress {
+            *self = Self {
+                sequence,
+                fingerprint,
+                reply: Reply::InProgress,
+                is_behind: self.is_behind && step != 1,
+            };
             return SlotVerdict::Execute;
         }
         match (step, &self.reply) {
@@ -76,6 +82,8 @@ impl Slot {
             (0, Reply::Uncached) => SlotVerdict::Reject(Nfsstat4::RetryUncachedRep),
             // §2.10.6.2 allows DELAY and SEQ_MISORDERED here. With DELAY the client asks again, and by then the reply is there.
             (0, Reply::InProgress) => SlotVerdict::Reject(Nfsstat4::Delay),
+            // The client has the answer of what runs here once more, from the server that had the session before.
+            (_, Reply::InProgress) if is_later && self.is_behind => SlotVerdict::Reject(Nfsstat4::Delay),
             _ => SlotVerdict::Reject(Nfsstat4::SeqMisordered),
         }
     }
@@ -92,7 +100,7 @@ impl Slot {
             Some(step) if SEQUENCE_AHEAD_MAX < step => return SlotVerdict::Reject(Nfsstat4::SeqMisordered),
             Some(_) | None => {}
         }
-        *self = Self { sequence, fingerprint, reply: Reply::InProgress };
+        *self = Self { sequence, fingerprint, reply: Reply::InProgress, is_behind: true };
         if step == Some(0) { SlotVerdict::Again } else { SlotVerdict::Execute }
     }
 

@@ -93,13 +93,35 @@ fn the_first_request_after_a_taking_up() {
     assert_eq!(slot.admit(5, 7), rejected(Nfsstat4::Delay));
     assert!(slot.complete(5, Some(REPLY)));
     assert_eq!(slot.admit(5, 7), SlotVerdict::Replay(REPLY));
-    assert_eq!(slot.admit(7, 7), rejected(Nfsstat4::SeqMisordered));
     assert_eq!(slot.admit(6, 7), SlotVerdict::Execute);
+    assert_eq!(slot.admit(7, 7), rejected(Nfsstat4::SeqMisordered), "a slot like any other");
+    assert!(slot.complete(6, Some(REPLY)));
+    assert_eq!(slot.admit(8, 7), rejected(Nfsstat4::SeqMisordered));
+}
+
+/// What came first after a taking-up was a copy that was long on its way: the client has the answer, from elsewhere, and goes on from there.
+/// Seed 3035 of the simulator. Spec: docs/protocol/sessions.md §3.
+#[test]
+fn a_late_copy_does_not_hold_a_slot_back() {
+    for (seen, next) in [(None, 6), (Some((5, 7)), 6), (Some((3, 7)), 9), (None, 5 + SEQUENCE_AHEAD_MAX)] {
+        let mut slot = Slot::taken_up(seen);
+        assert!(!matches!(slot.admit(5, 7), SlotVerdict::Reject(_)));
+        assert_eq!(slot.admit(next, 8), rejected(Nfsstat4::Delay), "when the copy has run");
+        assert!(slot.complete(5, Some(REPLY)));
+        assert_eq!(slot.admit(4, 7), rejected(Nfsstat4::SeqMisordered));
+        assert_eq!(slot.admit(next, 8), SlotVerdict::Execute);
+        assert_eq!(slot.admit(5, 7), rejected(Nfsstat4::SeqMisordered), "another copy");
+        assert!(slot.complete(next, Some(REPLY)));
+        assert_eq!(slot.admit(next, 8), SlotVerdict::Replay(REPLY));
+        assert_eq!(slot.admit(next + 1, 9), SlotVerdict::Execute);
+        assert!(slot.complete(next + 1, Some(REPLY)));
+        assert_eq!(slot.admit(next + 3, 9), rejected(Nfsstat4::SeqMisordered), "a slot like any other");
+    }
 }
 
 #[test]
 fn the_sequence_goes_round() {
-    let mut slot = Slot { sequence: u32::MAX, fingerprint: 0, reply: Reply::Uncached };
+    let mut slot = Slot { sequence: u32::MAX, fingerprint: 0, reply: Reply::Uncached, is_behind: false };
     assert_eq!(slot.admit(0, 7), SlotVerdict::Execute);
     slot.complete(0, Some(REPLY));
     assert_eq!(slot.admit(0, 7), SlotVerdict::Replay(REPLY));
@@ -186,7 +208,7 @@ proptest! {
         acts in proptest::collection::vec(any_act(), 1..200),
         start in prop_oneof![Just(0u32), Just(u32::MAX - 5)],
     ) {
-        let mut slot = Slot { sequence: start, fingerprint: 0, reply: Reply::Never };
+        let mut slot = Slot { sequence: start, fingerprint: 0, reply: Reply::Never, is_behind: false };
         let mut model = Model { start, ..Model::default() };
         let mut executed = std::collections::BTreeSet::new();
         for act in acts {
