@@ -26,7 +26,8 @@ struct Replica {
     env: env::Env,
     dir: PathBuf,
     config: NodeConfig,
-    shard: Shard,
+    /// None while it is being started again.
+    shard: Option<Shard>,
 }
 
 /// Replicas 2 and up.
@@ -59,7 +60,7 @@ impl Replicas {
             };
             let dir = dir.join(id.to_string());
             let shard = open(&env, &dir, &config).await?;
-            all.push(Replica { env, dir, config, shard });
+            all.push(Replica { env, dir, config, shard: Some(shard) });
         }
         let all = Arc::new(Mutex::new(all));
         let keeper = (1 < members.len()).then(|| tokio::spawn(keep_following(Arc::clone(&all))));
@@ -83,8 +84,8 @@ impl Replicas {
         if let Some(keeper) = &self.keeper {
             keeper.abort();
         }
-        for replica in self.all.lock().await.iter() {
-            replica.shard.stop().await;
+        for shard in self.all.lock().await.iter().filter_map(|replica| replica.shard.as_ref()) {
+            shard.stop().await;
         }
     }
 }
@@ -100,22 +101,32 @@ async fn keep_following(all: Arc<Mutex<Vec<Replica>>>) -> Option<EngineStopped> 
     loop {
         let mut replicas = all.lock().await;
         let clock = replicas.first().map(|replica| Arc::clone(&replica.env.clock))?;
-        let mut stopped = replicas.iter().filter_map(|replica| replica.shard.node()?.failure());
-        if let Some(stopped) = stopped.next() {
+        let shards = replicas.iter().filter_map(|replica| replica.shard.as_ref());
+        if let Some(stopped) = shards.filter_map(|shard| shard.node()?.failure()).next() {
             return Some(stopped);
         }
-        if let Some(leading) = replicas.iter_mut().find(|replica| replica.shard.is_leader()) {
-            tracing::info!(replica = leading.config.id, "leads, but has no front: giving way to the first");
-            leading.shard.stop().await;
-            match open(&leading.env, &leading.dir, &leading.config).await {
-                Ok(shard) => leading.shard = shard,
-                Err(error) => {
-                    tracing::error!("{error:#}");
-                    return None;
-                }
-            }
+        for replica in replicas.iter_mut() {
+            replica.follow().await;
         }
         drop(replicas);
         clock.sleep_ms(LOOK_MS).await;
+    }
+}
+
+impl Replica {
+    /// Stops it if it leads, and starts it if it was stopped.
+    async fn follow(&mut self) {
+        if let Some(leading) = self.shard.take_if(|shard| shard.is_leader()) {
+            tracing::info!(replica = self.config.id, "leads, but has no front: giving way to the first");
+            leading.stop().await;
+            // Its store is open until the last who has it lets go.
+            drop(leading);
+        }
+        if self.shard.is_none() {
+            match open(&self.env, &self.dir, &self.config).await {
+                Ok(shard) => self.shard = Some(shard),
+                Err(error) => tracing::warn!("{error:#}; it is tried again"),
+            }
+        }
     }
 }
