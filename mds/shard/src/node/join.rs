@@ -32,12 +32,12 @@ pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {
     }
 }
 
-/// Asks to be taken in. Runs until shard 0 has this node, or it stops or is dropped.
+/// Asks to be taken in. Runs until shard 0 has this node for good, or it stops or is dropped.
 pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };
         let host = &inner.host;
-        if inner.shards[0].has_this_node() {
+        if inner.shards[0].has_taken_in_this_node() {
             return;
         }
         for addr in &host.config.join {

@@ -58,6 +58,16 @@ impl Shard {
         self.members().has(self.inner.host.id)
     }
 
+    /// Whether this node is in it for good: the entry that says so is applied here. One that is not may be lost with its leader, and nobody
+    /// who follows that one knows of this node.
+    pub(crate) fn has_taken_in_this_node(&self) -> bool {
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = &metrics.membership_config;
+        let is_in = membership.membership().get_node(&self.inner.host.id).is_some();
+        is_in && *membership.log_id() <= metrics.last_applied
+    }
+
     /// Looks whether this replica votes. That is asked of every shard at each heartbeat.
     pub(crate) fn look_at_votes(&self) {
         let metrics = self.inner.raft.metrics();

@@ -2,7 +2,7 @@
 
 use mds_shard::ReadmitError;
 
-use crate::many::{Cluster, SHARDS, formatted, names};
+use crate::many::{Cluster, MEMBERS, SHARDS, formatted, leader_of, names};
 
 /// Numbers of the nodes that should vote, by shard: three in a row from the one that should lead, with shard 0 where it was made.
 const VOTERS: [[u64; 3]; SHARDS] =
@@ -78,4 +78,26 @@ fn who_is_not_there_or_made_for_something_else_is_not_taken_in() {
     cluster.wait_until("there is none", |cluster| {
         cluster.ask_to_readmit(7) == Some(Err(ReadmitError::Unknown(8)))
     });
+}
+
+/// Who takes it in dies before others have heard of it: it asks again. Seed 7012 of the simulator, with four nodes.
+#[test]
+fn a_node_that_only_a_dead_leader_knew_is_taken_in() {
+    let mut cluster = formatted();
+    let leader = leader_of(&cluster, 0);
+    let others: Vec<usize> = (0..MEMBERS).filter(|at| *at != leader).collect();
+    cluster.isolate(&others);
+    let fourth = cluster.add();
+    cluster.wait_until("the leader has told it", |cluster| cluster.node(fourth).status().takes_part);
+    cluster.kill(leader);
+    cluster.isolate(&[]);
+    leader_of(&cluster, 0);
+    let mut all = names("without");
+    cluster.create(&all);
+    cluster.start(leader);
+    wait_until_moved(&cluster);
+    let more = names("moved");
+    cluster.create(&more);
+    all.extend(more);
+    cluster.assert_alike(&all);
 }

@@ -218,10 +218,14 @@ impl Cluster {
 
     /// Cuts a node off from the others, or ends that.
     fn set_alone(&self, at: usize, is_alone: bool) {
-        let mut alone = self.alone.lock().unwrap();
-        alone.clear();
-        if is_alone {
-            alone.insert(address(at));
+        let isolated: Vec<usize> = is_alone.then_some(at).into_iter().collect();
+        self.isolate(&isolated);
+    }
+
+    /// Cuts each of these off from all others, and nobody else.
+    pub(crate) fn isolate(&self, isolated: &[usize]) {
+        *self.alone.lock().unwrap() = isolated.iter().map(|at| address(*at)).collect();
+        if !isolated.is_empty() {
             (0..MEMBERS).for_each(|at| self.net.cut(address(at)));
         }
     }
