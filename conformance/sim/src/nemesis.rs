@@ -62,6 +62,7 @@ impl Nemesis {
     /// Acts, if it is time.
     pub(crate) fn act(&mut self, cluster: &mut Cluster, record: &Record) {
         let now_ns = cluster.world.now_ns();
+        record.trouble(now_ns);
         let due: Vec<Mend> =
             self.mends.iter().filter(|(ns, _)| *ns <= now_ns).map(|(_, mend)| *mend).collect();
         self.mends.retain(|(ns, _)| now_ns < *ns);

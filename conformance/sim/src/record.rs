@@ -30,7 +30,12 @@ pub(crate) struct Inner {
     pub(crate) broken: Vec<String>,
     /// How often what happened.
     pub(crate) counts: BTreeMap<String, u64>,
+    /// When something was last broken, or mended.
+    trouble_ns: u64,
 }
+
+/// Within so long what is broken shows where it matters: connections end.
+const TROUBLE_SHOWS_NS: u64 = 200_000_000;
 
 impl Record {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -39,6 +44,16 @@ impl Record {
 
     pub(crate) fn count(&self, what: impl Into<String>) {
         *self.lock().counts.entry(what.into()).or_default() += 1;
+    }
+
+    /// Something is broken, or mended, now.
+    pub(crate) fn trouble(&self, now_ns: u64) {
+        self.lock().trouble_ns = now_ns;
+    }
+
+    /// Whether there was trouble since, or shortly before.
+    pub(crate) fn was_trouble_since(&self, ns: u64) -> bool {
+        ns <= self.lock().trouble_ns.saturating_add(TROUBLE_SHOWS_NS)
     }
 
     pub(crate) fn broken(&self, what: String) {

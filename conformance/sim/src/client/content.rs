@@ -17,6 +17,9 @@ use crate::record::Place;
 /// Bytes of a block: one mark, repeated.
 pub(crate) const BLOCK_BYTES: u64 = 512;
 
+/// A write that takes so long may have been tried again on its way.
+const SLOW_NS: u64 = 500_000_000;
+
 /// How the blocks of a file lie: together, so that it stays with its metadata, or apart, so that it goes to a data server.
 pub(crate) fn shape(place: Place) -> Blocks {
     let stride_bytes = if place.1.is_multiple_of(2) { BLOCK_BYTES } else { 16 << 10 };
@@ -88,7 +91,10 @@ pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: Fi
         Ok(answer) => {
             client.record.count(format!("content: {}", kind(&act)));
             client.record.end_file(place, at, now_ns, answer);
-            if reply.sent_before && may_be_written_twice(place, &act) {
+            let tried_again = reply.sent_before
+                || client.record.was_trouble_since(asked_ns)
+                || SLOW_NS <= now_ns - asked_ns;
+            if tried_again && may_be_written_twice(place, &act) {
                 client.record.begin_file(place, client.number, asked_ns, act);
             }
             true
@@ -104,7 +110,7 @@ pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: Fi
 }
 
 /// Bytes of extents go to data servers before the command that tells of them: those of a server that dies in between, or is cut off, may
-/// show before and after others' (docs/protocol/sessions.md §5).
+/// show before and after others' (docs/protocol/sessions.md §5). The same holds if their home dies: the metadata server writes them again.
 fn may_be_written_twice(place: Place, act: &FileAct) -> bool {
     matches!(act, FileAct::Write { .. }) && is_in_extents(place)
 }
