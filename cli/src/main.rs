@@ -19,10 +19,14 @@ mod service;
 mod stop;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::args::{Arguments, Command};
+
+/// How long the end of a command waits for what still goes on.
+const END_MAX: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     env::os::keep_large_buffers();
@@ -47,5 +51,8 @@ fn main() -> ExitCode {
 
 fn run(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(command)
+    let outcome = runtime.block_on(command);
+    // What must be done is done; a disk that answers nothing more must not keep a process that failed from saying so.
+    runtime.shutdown_timeout(END_MAX);
+    outcome
 }

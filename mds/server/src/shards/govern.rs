@@ -197,6 +197,13 @@ impl Shards {
         self.reign() == reign && self.first().leading_term() == Some(term)
     }
 
+    /// Whether a reign is over for good: there is another one, or shard 0 is in another term. That a lease has run out does not end it.
+    fn is_over(&self, reign: u64) -> bool {
+        // In this order: the term is this reign's, or a later one's.
+        let term = self.inner.term.load(Ordering::Acquire);
+        self.reign() != reign || self.first().term() != term
+    }
+
     /// Returns when nothing that was proposed to a shard so far can be carried out any more, or the reign is over.
     pub(super) async fn until_answered(&self, reign: u64, shard: u16) {
         let word = &self.inner.words[usize::from(shard)];
@@ -207,7 +214,7 @@ impl Shards {
             match self.within(reign, shard, None, Command::Govern(Govern)).await {
                 // Superseded by a later word, of this node or another one: so is what was proposed before.
                 Ok(_) | Err(ProposeError::Stopped(_)) => return,
-                Err(_) if self.reign() != reign => return,
+                Err(_) if self.is_over(reign) => return,
                 Err(_) => self.inner.env.clock.sleep_ms(AGAIN_MS).await,
             }
         }

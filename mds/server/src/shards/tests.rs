@@ -7,7 +7,7 @@ use futures_util::poll;
 use mds_namespace::op::lookup;
 use mds_namespace::{Caller as Asker, Kind, ROOT_INO, SetAttributes};
 use mds_shard::command::data::Format;
-use mds_shard::command::governor::ReserveInodes;
+use mds_shard::command::governor::{Carry, ReserveInodes};
 use mds_shard::command::namespace::{Create, Rename};
 use mds_shard::{NodeConfig, Refusal};
 
@@ -180,6 +180,14 @@ async fn what_was_found_out_in_another_term_is_not_for_shard_0() {
     let term = shards.inner.term.fetch_add(1, Ordering::AcqRel);
     let late = shards.within(shards.reign(), 0, None, reserve()).await;
     assert_eq!(late, Err(ProposeError::NotLeader { leader: None }));
+    // Whoever waits until it is decided does not wait for ever: it may be what keeps this node from governing.
+    let (reign, clock) = (shards.reign(), shards.inner.env.clock.clone());
+    tokio::select! {
+        () = shards.until_answered(reign, 0) => {}
+        () = clock.sleep_ms(5_000) => panic!("it waits for a term that is over"),
+    }
+    let carry = Command::Carry(Carry { writes: Vec::new() });
+    assert!(matches!(shards.insist(reign, 0, carry).await, Err(ProposeError::NotLeader { .. })));
     shards.inner.term.store(term, Ordering::Release);
     assert!(matches!(shards.within(shards.reign(), 0, None, reserve()).await, Ok(Outcome::Reserved(_))));
     shards.stop().await;

@@ -20,7 +20,7 @@ impl Shard {
         let log = host.log.group(number);
         let machine = Arc::new(MachineState::new(store));
         let shard = u32::try_from(number).map_err(|_| StartError::Config("number of shards"))?;
-        check_whole(number, &log, &machine)?;
+        check_whole(number, &log, &machine, host.config.is_alone())?;
         let life = Life::default();
         let raft = Raft::new(
             host.id,
@@ -200,6 +200,10 @@ impl Shard {
         if let Some(switch) = self.inner.host.wake(self.inner.number) {
             self.set_clock(switch.runs, switch.hibernates);
         }
+        if self.inner.host.config.is_alone() {
+            // Nobody else could lead. Who puts a command into the queue and does not wait for it counts on its being there at once.
+            return;
+        }
         // Its lease has run out; nothing is taken before a majority has answered.
         if let Err(error) = self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
             tracing::debug!(shard = self.inner.number, %error, "woken, but no majority answers");
@@ -299,15 +303,24 @@ impl Shard {
 
 /// A store that lacks what its log was cut for, or has something and does not say of which position, is half of something: of a snapshot that was
 /// being taken, or another one's.
-fn check_whole(shard: usize, log: &LogStore, machine: &MachineState) -> Result<(), StartError> {
+fn check_whole(
+    shard: usize,
+    log: &LogStore,
+    machine: &MachineState,
+    is_alone: bool,
+) -> Result<(), StartError> {
     let view = machine.store.view()?;
     let applied = Applied::load(&*view).map_err(|error| StartError::Log(error.to_string()))?;
     let upto = applied.log_id.map(|id| id.index());
     let is_blank = upto.is_some() || transfer::export(&*view, None, 1)?.is_empty();
     if upto < log.cut_upto().map(|id| id.index()) || !is_blank {
+        let what_to_do = if is_alone {
+            "No other metadata server has what it held: leave everything as it is, and look for the file"
+        } else {
+            "Start this metadata server with an empty directory, and have it taken in again (shoal admin mds readmit)"
+        };
         return Err(StartError::Log(format!(
-            "the store of shard {shard} is not whole: it was lost, or a snapshot was not taken to its end. Start this metadata server with an empty directory, \
-             and have it taken in again (shoal admin mds readmit)"
+            "the store of shard {shard} is not whole: it was lost, or a snapshot was not taken to its end. {what_to_do}"
         )));
     }
     Ok(())

@@ -31,6 +31,12 @@ impl Shard {
         self.is_leader().then(|| self.inner.raft.metrics().borrow_watched().current_term)
     }
 
+    /// The highest term that this replica has heard of: in an earlier one nobody proposes here any more.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.inner.raft.metrics().borrow_watched().current_term
+    }
+
     /// The leader's number and address, if known.
     #[must_use]
     pub fn leader(&self) -> Option<(u64, String)> {
