@@ -414,7 +414,13 @@ async fn propose_format(env: &Env, shard: &Shard) -> Result<(), StartError> {
     }
 }
 
-fn make(env: Env, shard: Shard, config: &MdsConfig, registry: &mut Registry) -> Result<Server, StartError> {
+/// A server of which nothing runs yet.
+pub(crate) fn make(
+    env: Env,
+    shard: Shard,
+    config: &MdsConfig,
+    registry: &mut Registry,
+) -> Result<Server, StartError> {
     let store = |e: &dyn std::fmt::Display| StartError::Store(e.to_string());
     let view = shard.view().map_err(|e| store(&e))?;
     let superblock = superblock::superblock(view.namespace()).map_err(|e| store(&e))?;

@@ -4,6 +4,8 @@
 //! that another node may have taken up since is given up before it is used again.
 //!
 //! INVARIANT: a request is judged by a slot of this node only while no other node can have judged one on it since.
+//! INVARIANT: what ends a session ends it in the state first and here then, and what puts one here looks at the state behind that: none
+//! stays that is over, whichever comes first.
 //! Spec: RFC 8881 §2.10; docs/protocol/sessions.md §3.
 
 use std::collections::HashMap;
@@ -18,7 +20,8 @@ use mds_shard::{Command, Outcome, Refusal};
 use parking_lot::Mutex;
 use wire_nfs::v4::ops::sequence;
 use wire_nfs::v4::{Nfsstat4, SessionId};
-use wire_session::server::{Arrival, ConnectionId, Past, Sessions, SlotSeen, Verdict};
+use wire_session::server::session::Session;
+use wire_session::server::{Arrival, ConnectionId, Past, SessionRecord, Sessions, SlotSeen, Verdict};
 
 use crate::server::Server;
 use crate::status;
@@ -167,8 +170,64 @@ impl Server {
         });
         let seen: Vec<SlotSeen> = seen.collect();
         tracing::info!(client = taken.record.client, tenure = taken.tenure, "session taken up");
-        let past = Past::Elsewhere(&seen);
-        let put = self.front.sessions.lock().put(&taken.record, taken.tenure, past, self.now_ms());
-        put.map_err(|e| e.status())
+        self.put_session(&taken.record, taken.tenure, Past::Elsewhere(&seen))
+    }
+
+    /// Puts a session of the state into memory, unless it is over there by now: between the answer of the log and this it may have ended, or
+    /// gone elsewhere.
+    ///
+    /// # Errors
+    /// BADSESSION if it is over, DELAY if it cannot be had now; it is not here then, at least not in this tenure.
+    pub(crate) fn put_session(
+        &self,
+        record: &SessionRecord,
+        tenure: u32,
+        past: Past<'_>,
+    ) -> Result<(), Nfsstat4> {
+        let id = record.session();
+        let put = self.front.sessions.lock().put(record, tenure, past, self.now_ms());
+        put.map_err(|e| e.status())?;
+        // Behind it: what ends a session changes the state first and this memory then. So either that is seen here, or it finds the session.
+        let found = self.in_state(record);
+        let mut sessions = self.front.sessions.lock();
+        let here = sessions.session(id).map(Session::tenure);
+        let is_ours = here == Some(tenure);
+        match found {
+            Ok(InState { session: Some(now), .. }) if here == Some(now) => Ok(()),
+            Ok(InState { session: None, client }) => {
+                if client {
+                    sessions.end(id);
+                } else {
+                    // Nor does anybody wait for the end of its lease.
+                    sessions.drop_client(record.client);
+                }
+                Err(Nfsstat4::Badsession)
+            }
+            // Another tenure, or it cannot be told: whoever asks again takes it up again.
+            other => {
+                if is_ours {
+                    sessions.end(id);
+                }
+                Err(other.err().unwrap_or(Nfsstat4::Delay))
+            }
+        }
+    }
+
+    fn in_state(&self, record: &SessionRecord) -> Result<InState, Nfsstat4> {
+        let view = self.view()?;
+        let session = view.session(&record.id).map_err(|e| status::of_refusal(&e))?;
+        let client = view.client(record.client).map_err(|e| status::of_refusal(&e))?;
+        Ok(InState { session: session.map(|session| session.tenure), client: client.is_some() })
     }
 }
+
+/// What the state has of a session.
+struct InState {
+    /// Its tenure, if it is there.
+    session: Option<u32>,
+    /// Whether its client is.
+    client: bool,
+}
+
+#[cfg(test)]
+mod tests;

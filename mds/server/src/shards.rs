@@ -459,4 +459,4 @@ fn merge(slots: &mut Vec<SlotMark>, mark: SlotMark) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

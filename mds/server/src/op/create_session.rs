@@ -32,13 +32,19 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         reaper::gone_everywhere(&cx.server, dropped.client).await;
     }
     if replay {
-        cx.server.hold_session(record.session()).await?;
+        cx.server.hold_session(record.session()).await.map_err(in_vain)?;
     } else {
-        let mut sessions = cx.server.front.sessions.lock();
-        ended.into_iter().for_each(|oldest| sessions.end(SessionId(oldest)));
-        sessions.put(&record, tenure, Past::None, cx.server.now_ms()).map_err(|e| e.status())?;
+        if let Some(oldest) = ended {
+            cx.server.front.sessions.lock().end(SessionId(oldest));
+        }
+        cx.server.put_session(&record, tenure, Past::None).map_err(in_vain)?;
     }
     let connection = ConnectionId(cx.connection.id());
     cx.server.front.sessions.lock().bind_creator(record.session(), connection, record.back_wanted);
     Ok(record.created())
+}
+
+/// A session that is over again is no answer to this operation: the client asks again, and is told what has become of it.
+fn in_vain(status: Nfsstat4) -> Nfsstat4 {
+    if status == Nfsstat4::Badsession { Nfsstat4::Delay } else { status }
 }

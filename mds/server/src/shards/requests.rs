@@ -89,6 +89,14 @@ impl Shards {
 }
 
 #[cfg(test)]
+impl Shards {
+    /// A command of a session that is under way in another shard than the first until this is dropped.
+    pub(crate) fn hold_up(&self, origin: &Origin) -> impl Drop + use<> {
+        self.inner.requests.begin(1, Some(origin)).expect("it is not for shard 0")
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use futures_util::poll;
     use mds_shard::command::session::{SessionTakenUp, TakeUpSession};

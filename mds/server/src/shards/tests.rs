@@ -1,6 +1,6 @@
 //! Commands and acts that nobody waits for.
 
-pub(super) mod guest;
+pub(crate) mod guest;
 
 use env::os::{OsClock, OsEntropy, Preference, open_disk};
 use futures_util::poll;

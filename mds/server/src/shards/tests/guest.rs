@@ -10,21 +10,21 @@ use wire_session::server::record::{ChannelBounds, SessionRecord, session_id};
 use super::{Shards, create};
 
 /// A client with a session.
-pub(in super::super) struct Guest {
-    pub(in super::super) client: u64,
-    pub(in super::super) session: [u8; 16],
-    pub(in super::super) sequence: u32,
+pub(crate) struct Guest {
+    pub(crate) client: u64,
+    pub(crate) session: [u8; 16],
+    pub(crate) sequence: u32,
 }
 
 impl Guest {
     /// Names a further request on slot 0.
-    pub(in super::super) fn origin(&mut self) -> Origin {
+    pub(crate) fn origin(&mut self) -> Origin {
         self.sequence += 1;
         let (session, sequence) = (self.session, self.sequence);
         Origin { session, slot: 0, sequence, operation: 1, request: u64::from(sequence), tenure: 1 }
     }
 
-    pub(in super::super) async fn open(
+    pub(crate) async fn open(
         &mut self,
         shards: &Shards,
         directory: Ino,
@@ -38,7 +38,7 @@ impl Guest {
 }
 
 /// Opens a file, and nobody else may.
-pub(in super::super) fn open(client: u64, directory: Ino) -> Command {
+pub(crate) fn open(client: u64, directory: Ino) -> Command {
     let attributes = SetAttributes { mode: Some(0o666), ..SetAttributes::default() };
     Command::Open(Open {
         client,
@@ -49,7 +49,7 @@ pub(in super::super) fn open(client: u64, directory: Ino) -> Command {
     })
 }
 
-pub(in super::super) fn exchange(owner: &str, principal: &str) -> Command {
+pub(crate) fn exchange(owner: &str, principal: &str) -> Command {
     Command::ExchangeId(ExchangeId {
         owner: owner.into(),
         verifier: [7; 8],
@@ -59,7 +59,7 @@ pub(in super::super) fn exchange(owner: &str, principal: &str) -> Command {
     })
 }
 
-pub(in super::super) fn create_session(client: u64, sequence: u32) -> Command {
+pub(crate) fn create_session(client: u64, sequence: u32) -> Command {
     let bounds = ChannelBounds {
         request_bytes_max: 4096,
         response_bytes_max: 4096,
@@ -81,7 +81,7 @@ pub(in super::super) fn create_session(client: u64, sequence: u32) -> Command {
     Command::CreateSession(CreateSession { record, principal: b"one".to_vec() })
 }
 
-pub(in super::super) async fn guest(shards: &Shards, owner: &str) -> Guest {
+pub(crate) async fn guest(shards: &Shards, owner: &str) -> Guest {
     let known = shards.propose(None, exchange(owner, "one")).await;
     let Ok(Outcome::Client(answer)) = known else { panic!("{known:?}") };
     let made = shards.propose(None, create_session(answer.client, answer.sequence)).await;
@@ -90,7 +90,7 @@ pub(in super::super) async fn guest(shards: &Shards, owner: &str) -> Guest {
 }
 
 /// A directory of a shard.
-pub(in super::super) async fn directory(shards: &Shards, shard: u16) -> Ino {
+pub(crate) async fn directory(shards: &Shards, shard: u16) -> Ino {
     for turn in 0..1_000 {
         let name = format!("directory-{shard}-{turn}");
         match shards.propose(None, create(ROOT_INO, &name, Kind::Directory)).await {

@@ -1,0 +1,156 @@
+//! Sessions that end, or go elsewhere, while they are taken up.
+
+use std::path::Path;
+
+use env::Env;
+use env::memory::ManualClock;
+use env::os::{OsClock, OsEntropy, Preference, open_disk};
+use mds_shard::command::data::Format;
+use mds_shard::command::session::DestroySession;
+use mds_shard::{NodeConfig, Shard};
+use prometheus_client::registry::Registry;
+use wire_nfs::control::ClusterKey;
+
+use super::*;
+use crate::driver::{MdsConfig, make};
+use crate::reaper;
+use crate::server::Settings;
+use crate::shards::tests::guest::{Guest, guest};
+
+const SHARDS: usize = 3;
+
+/// A server of which nothing runs but its shards, and its clock, which is not theirs.
+async fn server(dir: &Path) -> (Arc<Server>, ManualClock) {
+    let env = Env {
+        clock: Arc::new(OsClock::new()),
+        entropy: Arc::new(OsEntropy),
+        disk: open_disk("test", Preference::Blocking).expect("threads always start").0,
+        net: Arc::new(env::memory::net::MemoryNet::new()),
+    };
+    let node = NodeConfig { shards: SHARDS, ..NodeConfig::single([0; 16]) };
+    let shard = Shard::start(env.clone(), dir, node).await.unwrap();
+    let format = Format {
+        file_system: [1; 16],
+        handle_key: [2; 32],
+        cookie_key: [3; 32],
+        root_uid: 0,
+        root_gid: 0,
+        root_mode: 0o777,
+    };
+    assert_eq!(shard.propose(None, Command::Format(format)).await, Ok(Outcome::Done));
+    let config = MdsConfig {
+        dir: dir.to_owned(),
+        listen: SocketAddr::from(([192, 0, 2, 1], 2049)),
+        control: SocketAddr::from(([192, 0, 2, 1], 2050)),
+        exports: Vec::new(),
+        settings: Settings::default(),
+        cluster_key: ClusterKey::new([3; 32]),
+        node: 1,
+        members: Vec::new(),
+        join: Vec::new(),
+        controls: Vec::new(),
+        service: None,
+    };
+    let clock = ManualClock::new(0);
+    let env = Env { clock: Arc::new(clock.clone()), ..env };
+    let server = make(env, shard, &config, &mut Registry::default()).unwrap();
+    server.shards.govern().await.unwrap();
+    (Arc::new(server), clock)
+}
+
+fn tenure(server: &Server, guest: &Guest) -> Option<u32> {
+    server.view().unwrap().session(&guest.session).unwrap().map(|session| session.tenure)
+}
+
+/// Returns when a session was taken up so often, as far as the log is concerned.
+async fn until_tenure(server: &Server, guest: &Guest, number: u32) {
+    while tenure(server, guest) != Some(number) {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Begins to take a session up. That goes on when what is returned is dropped: until then a command of an earlier tenure is under way.
+async fn half_taken_up(
+    server: &Arc<Server>,
+    guest: &mut Guest,
+) -> (tokio::task::JoinHandle<Result<(), Nfsstat4>>, impl Drop + use<>) {
+    let held_up = server.shards.hold_up(&guest.origin());
+    let (taker, session) = (Arc::clone(server), SessionId(guest.session));
+    let taking = tokio::spawn(async move { taker.hold_session(session).await });
+    until_tenure(server, guest, 2).await;
+    assert!(!server.front.has(session));
+    (taking, held_up)
+}
+
+#[tokio::test]
+async fn a_session_that_ends_while_it_is_taken_up_is_not_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _clock) = server(dir.path()).await;
+    let mut guest = guest(&server.shards, "one").await;
+    let session = SessionId(guest.session);
+    let (taking, held_up) = half_taken_up(&server, &mut guest).await;
+    let destroy = Command::DestroySession(DestroySession { session: session.0 });
+    assert_eq!(server.propose(destroy).await, Ok(Outcome::Done));
+    server.front.sessions.lock().end(session);
+    drop(held_up);
+    assert_eq!(taking.await.unwrap(), Err(Nfsstat4::Badsession));
+    assert!(!server.front.has(session));
+    server.shards.stop().await;
+}
+
+/// Nor does its lease begin anew.
+#[tokio::test]
+async fn a_session_whose_client_ends_while_it_is_taken_up_is_not_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _clock) = server(dir.path()).await;
+    let mut guest = guest(&server.shards, "one").await;
+    let (taking, held_up) = half_taken_up(&server, &mut guest).await;
+    reaper::expire(&server, guest.client).await;
+    assert_eq!(tenure(&server, &guest), None);
+    drop(held_up);
+    assert_eq!(taking.await.unwrap(), Err(Nfsstat4::Badsession));
+    assert!(!server.front.has(SessionId(guest.session)));
+    assert!(server.front.sessions.lock().expired(u64::MAX).is_empty());
+    server.shards.stop().await;
+}
+
+/// As when this node led, did not, and leads again by the time it puts the session into memory.
+#[tokio::test]
+async fn a_session_that_goes_elsewhere_while_it_is_taken_up_is_not_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _clock) = server(dir.path()).await;
+    let mut guest = guest(&server.shards, "one").await;
+    let session = SessionId(guest.session);
+    let (taking, held_up) = half_taken_up(&server, &mut guest).await;
+    let other = Arc::clone(&server);
+    let again = Command::TakeUpSession(TakeUpSession { session: session.0 });
+    let again = tokio::spawn(async move { other.propose(again).await });
+    until_tenure(&server, &guest, 3).await;
+    drop(held_up);
+    assert_eq!(taking.await.unwrap(), Err(Nfsstat4::Delay));
+    assert!(!server.front.has(session));
+    assert!(matches!(again.await.unwrap(), Ok(Outcome::SessionTakenUp(_))));
+    // Whoever comes next has it.
+    assert_eq!(server.hold_session(session).await, Ok(()));
+    assert_eq!(server.front.sessions.lock().session(session).map(Session::tenure), Some(4));
+    server.shards.stop().await;
+}
+
+/// What is made may be over as well by the time it is put into memory; and what was taken up meanwhile stays.
+#[tokio::test]
+async fn a_session_that_was_made_is_held_in_the_tenure_that_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _clock) = server(dir.path()).await;
+    let guest = guest(&server.shards, "one").await;
+    let session = SessionId(guest.session);
+    let record = server.view().unwrap().session(&guest.session).unwrap().unwrap().record;
+    assert_eq!(server.hold_session(session).await, Ok(()));
+    assert_eq!(server.put_session(&record, 1, Past::None), Ok(()));
+    assert_eq!(server.front.sessions.lock().session(session).map(Session::tenure), Some(2));
+    let destroy = Command::DestroySession(DestroySession { session: session.0 });
+    assert_eq!(server.propose(destroy).await, Ok(Outcome::Done));
+    server.front.sessions.lock().end(session);
+    assert_eq!(server.put_session(&record, 1, Past::None), Err(Nfsstat4::Badsession));
+    assert!(!server.front.has(session));
+    server.shards.stop().await;
+}
