@@ -8,6 +8,8 @@
 //! stays that is over, whichever comes first.
 //! Spec: RFC 8881 §2.10; docs/protocol/sessions.md §3.
 
+mod turn;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
@@ -26,6 +28,8 @@ use wire_session::server::{Arrival, ConnectionId, Past, SessionRecord, Sessions,
 use crate::server::Server;
 use crate::status;
 
+use turn::Turn;
+
 /// Sessions and connections.
 pub(crate) struct Front {
     /// The table of sessions. Never held over an await.
@@ -34,8 +38,8 @@ pub(crate) struct Front {
     /// The term in which this node leads and has looked which sessions are still its own; 0 before the first.
     term: AtomicU64,
     looking: tokio::sync::Mutex<()>,
-    /// One lock for each session that is being taken up: at most one for each request that is being executed.
-    taking: Mutex<HashMap<SessionId, Arc<tokio::sync::Mutex<()>>>>,
+    /// One for each session that is being taken up: at most one for each request that is being executed.
+    taking: Mutex<HashMap<SessionId, Arc<Turn>>>,
 }
 
 impl Front {
@@ -84,13 +88,10 @@ impl Front {
         self.sessions.lock().session(session).is_some()
     }
 
-    async fn turn_to_take(&self, session: SessionId) -> tokio::sync::OwnedMutexGuard<()> {
-        let lock = {
-            let mut taking = self.taking.lock();
-            taking.retain(|_, lock| 1 < Arc::strong_count(lock));
-            Arc::clone(taking.entry(session).or_default())
-        };
-        lock.lock_owned().await
+    fn turn_to_take(&self, session: SessionId) -> Arc<Turn> {
+        let mut taking = self.taking.lock();
+        taking.retain(|_, turn| 1 < Arc::strong_count(turn));
+        Arc::clone(taking.entry(session).or_default())
     }
 }
 
@@ -137,7 +138,8 @@ impl Server {
         Ok(())
     }
 
-    /// Makes sure that a session is here: takes it up if the state has it.
+    /// Makes sure that a session is here: takes it up if the state has it. However many ask at once, nobody waits for one attempt after the
+    /// other: who waited for one that was put off is put off with it.
     ///
     /// # Errors
     /// BADSESSION if there is no such session, DELAY if it cannot be had now.
@@ -146,10 +148,23 @@ impl Server {
         if self.front.has(session) {
             return Ok(());
         }
-        let _turn = self.front.turn_to_take(session).await;
+        let turn = self.front.turn_to_take(session);
+        let taken = turn.take().await;
         if self.front.has(session) {
             return Ok(());
         }
+        if taken.is_in_vain {
+            return Err(Nfsstat4::Delay);
+        }
+        let held = self.take_up(session).await;
+        if held == Err(Nfsstat4::Delay) {
+            taken.put_off();
+        }
+        held
+    }
+
+    /// Takes a session up, if the state has it.
+    async fn take_up(&self, session: SessionId) -> Result<(), Nfsstat4> {
         // A name that nobody knows is not worth an entry of the log.
         self.shards.read_barrier().await.map_err(|e| status::of_propose(&e))?;
         let known = self.view()?.session(&session.0).map_err(|e| status::of_refusal(&e))?;

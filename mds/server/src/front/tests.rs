@@ -1,10 +1,12 @@
-//! Sessions that end, or go elsewhere, while they are taken up.
+//! Sessions that end, or go elsewhere, while they are taken up, or cannot be had.
 
 use std::path::Path;
 
 use env::Env;
 use env::memory::ManualClock;
 use env::os::{OsClock, OsEntropy, Preference, open_disk};
+use futures_util::future::join_all;
+use futures_util::poll;
 use mds_shard::command::data::Format;
 use mds_shard::command::session::DestroySession;
 use mds_shard::{NodeConfig, Shard};
@@ -13,6 +15,7 @@ use wire_nfs::control::ClusterKey;
 
 use super::*;
 use crate::driver::{MdsConfig, make};
+use crate::limits::TAKE_UP_WAIT_MS_MAX;
 use crate::reaper;
 use crate::server::Settings;
 use crate::shards::tests::guest::{Guest, guest};
@@ -152,5 +155,54 @@ async fn a_session_that_was_made_is_held_in_the_tenure_that_it_has() {
     server.front.sessions.lock().end(session);
     assert_eq!(server.put_session(&record, 1, Past::None), Err(Nfsstat4::Badsession));
     assert!(!server.front.has(session));
+    server.shards.stop().await;
+}
+
+/// A client has many requests in a session. While it cannot be taken up, the last of them does not wait for an attempt of each before it.
+#[tokio::test]
+async fn who_waits_for_an_attempt_that_is_put_off_is_put_off_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, clock) = server(dir.path()).await;
+    let (mut guest, other) = (guest(&server.shards, "one").await, guest(&server.shards, "other").await);
+    let session = SessionId(guest.session);
+    let held_up = server.shards.hold_up(&guest.origin());
+    let mut asked: Vec<_> = (0..8).map(|_| Box::pin(server.hold_session(session))).collect();
+    for one in &mut asked {
+        assert!(poll!(one.as_mut()).is_pending());
+    }
+    // Who asks for another session waits for none of them.
+    assert_eq!(server.hold_session(SessionId(other.session)).await, Ok(()));
+    let answered = join_all(asked);
+    let passing = async {
+        loop {
+            clock.advance_ms(TAKE_UP_WAIT_MS_MAX);
+            tokio::task::yield_now().await;
+        }
+    };
+    let answers = tokio::select! {
+        answers = answered => answers,
+        () = passing => unreachable!("it does not end"),
+    };
+    assert_eq!(answers, [Err(Nfsstat4::Delay); 8]);
+    assert_eq!(tenure(&server, &guest), Some(2), "one of them tried");
+    // Who asks then tries again.
+    let (held, ()) = tokio::join!(server.hold_session(session), async { drop(held_up) });
+    assert_eq!(held, Ok(()));
+    assert_eq!(tenure(&server, &guest), Some(3));
+    server.shards.stop().await;
+}
+
+/// What one request is told of a session that is over, or has, is no other's answer: each looks for itself, and that takes no time.
+#[tokio::test]
+async fn who_waits_for_an_attempt_that_comes_to_something_looks_for_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _clock) = server(dir.path()).await;
+    let guest = guest(&server.shards, "one").await;
+    let session = SessionId(guest.session);
+    let held = join_all((0..8).map(|_| server.hold_session(session))).await;
+    assert_eq!(held, [Ok(()); 8]);
+    assert_eq!(tenure(&server, &guest), Some(2), "one of them took it up");
+    let unknown = join_all((0..8).map(|_| server.hold_session(SessionId([9; 16])))).await;
+    assert_eq!(unknown, [Err(Nfsstat4::Badsession); 8]);
     server.shards.stop().await;
 }
