@@ -7,15 +7,17 @@
 //! the votes of a majority that did. Assumed: nothing between members refuses connections in the name of one that lives.
 //! Spec: docs/protocol/raft.md, Succession.
 
-use std::collections::BTreeSet;
+mod passes;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::sync::{Arc, Weak};
 
 use env::Env;
-use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::TransferLeaderRequest;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::identity::number_of;
@@ -23,10 +25,11 @@ use super::{NodeId, Raft, Vote};
 use crate::host::Host;
 use crate::limits::{
     ELECTIONS_MAX, PROBE_MS_MAX, PROBE_PAUSES_MS, SUCCESSION_MS, SUCCESSION_STEP_MS, SUCCESSION_TRIES_MAX,
-    WATCH_MS,
 };
 use crate::liveness::line;
 use crate::nodes::Nodes;
+
+use passes::passes;
 
 /// Looks after each connection of a member that ended, until nobody rings any more. `rafts` are the engines of this node's shards, by number.
 pub(crate) async fn watch(
@@ -37,34 +40,40 @@ pub(crate) async fn watch(
     rafts: Vec<Raft>,
     ended: Weak<Notify>,
 ) {
-    let (mut asked, mut followed) = (FuturesUnordered::new(), FuturesUnordered::new());
-    let mut asking = BTreeSet::new();
-    while let Some(rings) = ended.upgrade() {
-        // A ring wakes whoever waits, or the next who does: none is lost while a leader is followed.
-        tokio::select! {
-            biased;
-            Some((leader, gone)) = asked.next(), if !asked.is_empty() => {
-                asking.remove(&leader);
-                if gone {
-                    if let Some(host) = host.upgrade() {
-                        host.is_gone(number_of(leader));
-                    }
-                    // Beside what goes on: what was seen of this one must not grow old behind another one.
-                    followed.push(follow_all(&env, me, &nodes, &rafts, leader));
-                }
-            }
-            Some(()) = followed.next(), if !followed.is_empty() => {}
-            () = rings.notified() => {
-                // It is not known whose connection ended. A member has several: the others' ends are no further news.
-                for leader in leaders(me, &rafts) {
-                    if asking.insert(leader) {
-                        let (env, nodes) = (&env, &nodes);
-                        asked.push(async move { (leader, is_gone(env, nodes, leader).await) });
-                    }
-                }
-            }
-            () = env.clock.sleep_ms(WATCH_MS) => {}
+    let followed = Followed::default();
+    let pass = async |leader| {
+        if !is_gone(&env, &nodes, leader).await {
+            return;
         }
+        if let Some(host) = host.upgrade() {
+            if host.is_alive(number_of(leader)) {
+                // It was heard of since it was followed, if it was: this is another death.
+                followed.forget(leader);
+            }
+            host.is_gone(number_of(leader));
+        }
+        follow_all(&env, me, &nodes, &rafts, leader, &followed).await;
+    };
+    passes(&env, ended, || leaders(me, &rafts), pass).await;
+}
+
+/// Of each shard the leader that was followed there last, and the vote that it had: it is followed once in that, however many of its
+/// connections end, and however late.
+#[derive(Default)]
+struct Followed {
+    /// By number of the shard.
+    last: Mutex<BTreeMap<usize, (NodeId, Vote)>>,
+}
+
+impl Followed {
+    /// Takes note of a leader that is followed; false if it was before.
+    fn is_first(&self, shard: usize, leader: NodeId, vote: Vote) -> bool {
+        self.last.lock().insert(shard, (leader, vote)) != Some((leader, vote))
+    }
+
+    /// A node is alive after all, or again.
+    fn forget(&self, leader: NodeId) {
+        self.last.lock().retain(|_, (last, _)| *last != leader);
     }
 }
 
@@ -75,13 +84,13 @@ fn leaders(me: u64, rafts: &[Raft]) -> BTreeSet<NodeId> {
 }
 
 /// Follows a node in all shards that it led.
-async fn follow_all(env: &Env, me: u64, nodes: &Nodes, rafts: &[Raft], gone: NodeId) {
+async fn follow_all(env: &Env, me: u64, nodes: &Nodes, rafts: &[Raft], gone: NodeId, followed: &Followed) {
     let nodes = nodes.numbers();
     let mut follows = Vec::new();
     for (shard, raft) in rafts.iter().enumerate() {
         let server = raft.server_metrics();
         let server = server.borrow_watched();
-        if server.current_leader == Some(gone) {
+        if server.current_leader == Some(gone) && followed.is_first(shard, gone, server.vote) {
             follows.push(follow(env, raft, (gone, server.vote), turn(&nodes, me, shard, number_of(gone))));
         }
     }
@@ -158,5 +167,21 @@ mod tests {
         // Each shard has a line of its own.
         assert_eq!((turn(3, 1, 2), turn(1, 1, 2)), (0, 1));
         assert_eq!((turn(1, 4, 2), turn(3, 4, 2)), (0, 1));
+    }
+
+    /// However many passes there are over a node that is dead: a shard is stood for three times at most.
+    #[test]
+    fn a_leader_is_followed_once_in_its_term() {
+        let followed = Followed::default();
+        let vote = |term, leader| Vote::new_committed(term, leader);
+        assert!(followed.is_first(0, 7, vote(3, 7)) && followed.is_first(1, 7, vote(3, 7)));
+        assert!(!followed.is_first(0, 7, vote(3, 7)) && !followed.is_first(1, 7, vote(3, 7)));
+        // It led again, and died again.
+        assert!(followed.is_first(0, 7, vote(5, 7)));
+        assert!(followed.is_first(1, 8, vote(4, 8)));
+        assert!(!followed.is_first(0, 7, vote(5, 7)) && !followed.is_first(1, 8, vote(4, 8)));
+        // It was not dead, and leads on.
+        followed.forget(7);
+        assert!(followed.is_first(0, 7, vote(5, 7)) && !followed.is_first(1, 8, vote(4, 8)));
     }
 }
