@@ -72,8 +72,12 @@ pub const REPLICATE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of one message between members: a full batch of entries with one that is long, and what frames them.
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 
-/// Milliseconds one part of a snapshot, or its installation, may take.
+/// Milliseconds one part of a snapshot may take.
 pub const SNAPSHOT_CALL_MS_MAX: u64 = 120_000;
+
+/// Milliseconds that a follower may take to put a snapshot in place of its store: hundreds of millions of inodes. One that is gone is noticed
+/// long before, by its heartbeats.
+pub const SNAPSHOT_INSTALL_MS_MAX: u64 = 3_600_000;
 
 /// Milliseconds that an entry nobody waits for may stay unflushed when nothing else is.
 pub const UNHURRIED_MS_MAX: u64 = 5;

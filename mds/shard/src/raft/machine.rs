@@ -55,24 +55,48 @@ impl Applied {
     }
 }
 
+/// What a store holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    /// All that its position says.
+    Whole,
+    /// A replacement has begun and not ended well: half of something, of which nothing may be made durable.
+    Torn,
+}
+
+impl Content {
+    fn check(self) -> io::Result<()> {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Torn => {
+                Err(io::Error::other("the store is half of a snapshot that was not taken to its end"))
+            }
+        }
+    }
+}
+
 /// What the machine shares with the facade.
 pub(crate) struct MachineState {
     pub(crate) store: Arc<dyn MetaStore>,
     /// Held while the store is written: by a batch, a checkpoint, a replacement. Waiting for the store's own writer lock
     /// would hold up a thread instead.
-    gate: tokio::sync::Mutex<()>,
+    gate: tokio::sync::Mutex<Content>,
     /// Index of the last applied entry.
     pub(crate) applied_index: AtomicU64,
 }
 
 impl MachineState {
     pub(crate) fn new(store: Arc<dyn MetaStore>) -> Self {
-        Self { store, gate: tokio::sync::Mutex::new(()), applied_index: AtomicU64::new(0) }
+        Self { store, gate: tokio::sync::Mutex::new(Content::Whole), applied_index: AtomicU64::new(0) }
     }
 
     /// Makes everything applied so far durable.
+    ///
+    /// # Errors
+    /// If the disk fails, or the store is half of a snapshot.
     pub(crate) async fn checkpoint(&self) -> io::Result<()> {
-        let _gate = self.gate.lock().await;
+        let content = self.gate.lock().await;
+        content.check()?;
         let store = Arc::clone(&self.store);
         off_thread::run(store.waits(), move || store.checkpoint()).await?.map_err(io::Error::other)
     }
@@ -98,10 +122,11 @@ impl Machine {
     }
 
     async fn apply_batch(&self, batch: Vec<Waiting>) -> io::Result<()> {
-        let gate = self.state.gate.lock().await;
+        let content = self.state.gate.lock().await;
+        content.check()?;
         let (entries, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let outcomes = apply_entries(&*self.state.store, &entries)?;
-        drop(gate);
+        drop(content);
         if let Some(last) = entries.last() {
             self.state.applied_index.store(last.log_id.index(), Ordering::Release);
         }
@@ -176,8 +201,11 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let _gate = self.state.gate.lock().await;
+        let mut content = self.state.gate.lock().await;
+        // Until it is in: also if nobody waits for that any more, since what is on another thread goes on.
+        *content = Content::Torn;
         snapshot.install(Arc::clone(&self.state.store), meta.clone()).await?;
+        *content = Content::Whole;
         let index = meta.last_log_id.map_or(0, |id| id.index());
         self.state.applied_index.store(index, Ordering::Release);
         Ok(())
@@ -208,5 +236,49 @@ impl RaftSnapshotBuilder<Types> for Checkpoint {
         self.state.checkpoint().await?;
         let view = self.state.store.view().map_err(io::Error::other)?;
         Ok(Snapshot { meta: applied.meta(), snapshot: SnapshotData::Held(view) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use env::Disk as _;
+    use env::memory::MemoryDisk;
+    use mds_namespace::store::mem::MemStore;
+
+    use super::*;
+    use crate::raft::life::{Life, Task};
+    use crate::raft::snapshot::{Encoder, Receiver};
+
+    /// A snapshot that a store of one key sends.
+    async fn received(value: &[u8]) -> SnapshotData {
+        let store = MemStore::new();
+        let mut txn = store.begin().unwrap();
+        txn.put(key::APPLIED, value).unwrap();
+        txn.commit(Durability::Memory).unwrap();
+        let (mut encoder, disk) = (Encoder::new(store.view().unwrap()), Arc::new(MemoryDisk::new()));
+        disk.create_dir_all("/d".as_ref()).await.unwrap();
+        let mut receiver = Receiver::begin(disk, PathBuf::from("/d/snapshot")).await.unwrap();
+        while let Some(chunk) = encoder.next_chunk().unwrap() {
+            receiver.chunk(chunk).await.unwrap();
+        }
+        receiver.finish().unwrap()
+    }
+
+    /// A snapshot that cannot be installed has replaced the store all the same: no checkpoint, nothing applied, until one can.
+    #[tokio::test]
+    async fn a_store_that_is_half_of_a_snapshot_is_not_made_durable() {
+        let state = Arc::new(MachineState::new(Arc::new(MemStore::new())));
+        let mut machine = Machine::new(Arc::clone(&state), Life::default().part(Task::Machine));
+        state.checkpoint().await.unwrap();
+        let meta = SnapshotMeta::default();
+        machine.install_snapshot(&meta, received(b"no position").await).await.unwrap_err();
+        let refused = state.checkpoint().await.unwrap_err().to_string();
+        assert!(refused.contains("half of a snapshot"), "{refused}");
+        machine.apply_batch(Vec::new()).await.unwrap_err();
+        let whole = Applied::default();
+        machine.install_snapshot(&whole.meta(), received(&whole.encode()).await).await.unwrap();
+        state.checkpoint().await.unwrap();
     }
 }

@@ -35,7 +35,7 @@ use super::message::{
 };
 use super::snapshot::{Encoder, SnapshotData};
 use super::{NodeId, Snapshot, Types, Vote, off_thread};
-use crate::limits::{CALLERS_CALL_MS_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX};
+use crate::limits::{CALLERS_CALL_MS_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX, SNAPSHOT_INSTALL_MS_MAX};
 use crate::liveness::{Beat, BeatReply};
 
 /// The bounds of a connection between members.
@@ -271,6 +271,7 @@ impl Peer {
             let () = self.call(RaftProcedure::SnapshotChunk, Which::Bulk, &part, timeout).await?;
         }
         let install = SnapshotInstall { transfer, vote, meta: snapshot.meta };
+        let timeout = Duration::from_millis(SNAPSHOT_INSTALL_MS_MAX);
         let vote = self.call(RaftProcedure::SnapshotInstall, Which::Bulk, &install, timeout).await?;
         Ok(SnapshotResponse { vote })
     }
