@@ -21,6 +21,8 @@ const FOLLOWER_HEARTBEAT_MS: u64 = 1_000;
 const CACHE_BYTES: usize = 8 << 20;
 /// How often it is looked who leads.
 const LOOK_MS: u64 = 500;
+/// A replica that does not start is tried again after twice as long each time, up to this.
+const RETRY_MS_MAX: u64 = 60_000;
 
 struct Replica {
     env: env::Env,
@@ -28,6 +30,26 @@ struct Replica {
     config: NodeConfig,
     /// None while it is being started again.
     shard: Option<Shard>,
+    retry: Retry,
+}
+
+/// When a replica that does not start is tried again.
+#[derive(Default)]
+struct Retry {
+    not_before_ms: u64,
+    pause_ms: u64,
+}
+
+impl Retry {
+    fn is_due(&self, now_ms: u64) -> bool {
+        self.not_before_ms <= now_ms
+    }
+
+    /// It did not start.
+    fn failed(&mut self, now_ms: u64) {
+        self.pause_ms = (self.pause_ms * 2).clamp(LOOK_MS, RETRY_MS_MAX);
+        self.not_before_ms = now_ms + self.pause_ms;
+    }
 }
 
 /// Replicas 2 and up.
@@ -60,7 +82,7 @@ impl Replicas {
             };
             let dir = dir.join(id.to_string());
             let shard = open(&env, &dir, &config).await?;
-            all.push(Replica { env, dir, config, shard: Some(shard) });
+            all.push(Replica { env, dir, config, shard: Some(shard), retry: Retry::default() });
         }
         let all = Arc::new(Mutex::new(all));
         let keeper = (1 < members.len()).then(|| tokio::spawn(keep_following(Arc::clone(&all))));
@@ -122,11 +144,37 @@ impl Replica {
             // Its store is open until the last who has it lets go.
             drop(leading);
         }
-        if self.shard.is_none() {
-            match open(&self.env, &self.dir, &self.config).await {
-                Ok(shard) => self.shard = Some(shard),
-                Err(error) => tracing::warn!("{error:#}; it is tried again"),
+        let now_ms = self.env.clock.monotonic_ms();
+        if self.shard.is_some() || !self.retry.is_due(now_ms) {
+            return;
+        }
+        match open(&self.env, &self.dir, &self.config).await {
+            Ok(shard) => {
+                self.shard = Some(shard);
+                self.retry = Retry::default();
+            }
+            Err(error) => {
+                self.retry.failed(now_ms);
+                tracing::warn!("{error:#}; it is tried again in {} ms", self.retry.pause_ms);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_replica_that_does_not_start_is_tried_less_and_less_often() {
+        let (mut retry, mut now_ms, mut pauses_ms) = (Retry::default(), 1_000, Vec::new());
+        for _ in 0..9 {
+            assert!(retry.is_due(now_ms));
+            retry.failed(now_ms);
+            assert!(!retry.is_due(now_ms + retry.pause_ms - 1));
+            now_ms += retry.pause_ms;
+            pauses_ms.push(retry.pause_ms);
+        }
+        assert_eq!(pauses_ms, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]);
     }
 }
