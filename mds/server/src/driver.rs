@@ -168,8 +168,10 @@ impl MetadataServer {
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
         format_once(&env, &shard).await?;
+        until_whole(&env, &shard).await?;
         let server = Arc::new(make(env.clone(), shard, &config, registry)?);
         govern(&server).await?;
+        until_whole(&env, server.shards.first()).await?;
         remember_data_servers(&server, &config.cluster_key)?;
         make_export_paths(&server).await?;
         let nfs =
@@ -345,8 +347,21 @@ fn node_config(config: &MdsConfig) -> NodeConfig {
 /// Takes all shards, if this replica leads the first: nothing is served before. One that comes to lead later does so by itself.
 async fn govern(server: &Server) -> Result<(), StartError> {
     match server.shards.govern().await {
-        Ok(()) | Err(ProposeError::NotLeader { .. }) => Ok(()),
+        Ok(()) | Err(ProposeError::NotLeader { .. } | ProposeError::Unavailable | ProposeError::Timeout) => {
+            Ok(())
+        }
         Err(error) => Err(StartError::Store(error.to_string())),
+    }
+}
+
+/// Waits while the state is being replaced by a snapshot, as it may be on a node that was away for long.
+async fn until_whole(env: &Env, shard: &Shard) -> Result<(), StartError> {
+    loop {
+        match shard.view() {
+            Ok(_) => return Ok(()),
+            Err(ProposeError::Unavailable) => env.clock.sleep_ms(20).await,
+            Err(error) => return Err(StartError::Store(error.to_string())),
+        }
     }
 }
 
@@ -356,6 +371,10 @@ async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
     loop {
         if shard.node().is_some_and(|node| !node.status().takes_part) {
             // A new cluster waits for all its members, and a new directory of an old one until it is taken in.
+            deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
+        }
+        if matches!(shard.view(), Err(ProposeError::Unavailable)) {
+            // A snapshot takes as long as it is large.
             deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
         }
         if env.clock.monotonic_ms() > deadline_ms {
@@ -368,6 +387,7 @@ async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
             Err(_) => false,
         };
         if formatted && (ready || shard.leader().is_some()) {
+            until_whole(env, shard).await?;
             return check_shards(shard);
         }
         if ready {

@@ -128,6 +128,10 @@ impl Server {
         if front.term.load(Ordering::Acquire) == term {
             return Ok(());
         }
+        // Those before may have asked a majority here, in vain and for long.
+        if self.shards.leading_term() != Some(term) {
+            return Err(Nfsstat4::Delay);
+        }
         self.shards.read_barrier().await.map_err(|e| status::of_propose(&e))?;
         let view = self.view()?;
         let own = |id: SessionId, tenure| {

@@ -102,7 +102,7 @@ impl Shards {
         u16::try_from(self.inner.all.len()).expect("shards are counted by 16 bits")
     }
 
-    fn first(&self) -> &Shard {
+    pub(crate) fn first(&self) -> &Shard {
         &self.inner.all[0]
     }
 
@@ -146,8 +146,11 @@ impl Shards {
     fn spread(&self, may: impl Fn(&Self) -> bool + Send + 'static) -> StateView {
         let shards = self.clone();
         let take = move |number: u16| {
-            let view = shards.replica(number).view();
-            let view = view.map_err(|error| StoreError::Engine(error.to_string()))?;
+            let view = shards.replica(number).view().map_err(|error| match error {
+                // It is being replaced by a snapshot.
+                ProposeError::Unavailable => StoreError::Elsewhere,
+                error => StoreError::Engine(error.to_string()),
+            })?;
             if may(&shards) { Ok(view.into_store_view()) } else { Err(StoreError::Elsewhere) }
         };
         StateView::new(Box::new(SpreadView::new(self.count(), Box::new(take), key::belongs)))

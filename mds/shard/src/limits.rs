@@ -76,8 +76,14 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 pub const SNAPSHOT_CALL_MS_MAX: u64 = 120_000;
 
 /// Milliseconds that a follower may take to put a snapshot in place of its store: hundreds of millions of inodes. One that is gone is noticed
-/// long before, by its heartbeats.
+/// long before: by its heartbeats if there are several shards, else by TCP.
 pub const SNAPSHOT_INSTALL_MS_MAX: u64 = 3_600_000;
+
+/// Milliseconds that a call waits for the engine of a shard of which a snapshot is being installed.
+pub const TORN_ANSWER_MS_MAX: u64 = 5;
+
+/// Milliseconds for which a node may lead shard 0 while it installs a snapshot of any shard: until that is in, nothing can be read there.
+pub const TORN_LEAD_MS_MAX: u64 = 2_000;
 
 /// Milliseconds that an entry nobody waits for may stay unflushed when nothing else is.
 pub const UNHURRIED_MS_MAX: u64 = 5;

@@ -29,7 +29,7 @@ use crate::node::Node;
 use crate::raft::identity::number_of;
 use crate::raft::life::Life;
 use crate::raft::log_store::LogStore;
-use crate::raft::machine::{Machine, MachineState};
+use crate::raft::machine::{Machine, MachineState, NoView};
 use crate::raft::network::Network;
 use crate::raft::{EncodedEntry, Raft, Types};
 use crate::view::StateView;
@@ -144,7 +144,7 @@ pub enum ProposeError {
         /// Its number and address, if known.
         leader: Option<(u64, String)>,
     },
-    /// No majority answers, or too many proposals wait; try again.
+    /// No majority answers, too many proposals wait, or a snapshot is being installed; try again.
     #[error("shard is not available")]
     Unavailable,
     /// No outcome within the time a client would wait.
@@ -257,10 +257,19 @@ impl Shard {
     /// A consistent snapshot of what is applied here. Linearizable after [`read_barrier`](Self::read_barrier).
     ///
     /// # Errors
-    /// [`ProposeError::Stopped`] if the store fails.
+    /// [`ProposeError::Stopped`] if the store fails; [`ProposeError::Unavailable`] while it is being replaced by a snapshot, of which nobody may
+    /// see half.
     pub fn view(&self) -> Result<StateView, ProposeError> {
-        let view = self.inner.machine.store.view();
-        view.map(StateView::new).map_err(|error| ProposeError::Stopped(error.to_string()))
+        match self.inner.machine.view() {
+            Ok(view) => Ok(StateView::new(view)),
+            Err(NoView::Torn(_)) => Err(ProposeError::Unavailable),
+            Err(NoView::Store(error)) => Err(ProposeError::Stopped(error.to_string())),
+        }
+    }
+
+    /// Whether this replica's store is being replaced by a snapshot.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.inner.machine.is_torn()
     }
 
     /// Whether other nodes have copies of this shard.

@@ -7,16 +7,17 @@ use tokio::sync::watch;
 
 use super::Inner;
 use crate::host::Host;
-use crate::limits::{HAND_OVER_MS_MAX, SPREAD_IDLE_MS, SPREAD_POLL_MS, STORES_AT_ONCE};
+use crate::limits::{HAND_OVER_MS_MAX, SPREAD_IDLE_MS, SPREAD_POLL_MS, STORES_AT_ONCE, TORN_LEAD_MS_MAX};
 use crate::liveness::line;
 use crate::shard::Shard;
 use crate::spread::{Led, Spread};
 
-/// Hands single shards over to the nodes that should lead them, slowly. Runs until the node stops or is dropped.
+/// Hands single shards over to the nodes that should lead them, slowly; and shard 0 at once if this node cannot govern. Runs until the node stops or is dropped.
 pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
-    let mut spread = None;
+    let (mut spread, mut torn_ms) = (None, None);
     loop {
         let Some(inner) = node.upgrade() else { return };
+        give_up_unfit(&inner, &mut torn_ms).await;
         let host = &inner.host;
         let members = host.nodes.numbers();
         let now_ms = host.now_ms();
@@ -39,6 +40,22 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
             () = sleep => {}
             _ = stopped.wait_for(|stopped| *stopped) => return,
         }
+    }
+}
+
+/// Whoever leads shard 0 reads its own replicas of all others. One that is installing a snapshot of any has another node govern: that may take
+/// long. `torn_ms`: since when.
+async fn give_up_unfit(inner: &Inner, torn_ms: &mut Option<u64>) {
+    if !inner.shards.iter().any(Shard::is_torn) {
+        *torn_ms = None;
+        return;
+    }
+    let now_ms = inner.host.now_ms();
+    let since_ms = *torn_ms.get_or_insert(now_ms);
+    let first = &inner.shards[0];
+    if since_ms + TORN_LEAD_MS_MAX <= now_ms && first.leads_engine() {
+        tracing::info!("a snapshot is being installed here: shard 0 is handed over");
+        first.give_up().await;
     }
 }
 

@@ -55,24 +55,19 @@ impl Applied {
     }
 }
 
-/// What a store holds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Content {
-    /// All that its position says.
-    Whole,
-    /// A replacement has begun and not ended well: half of something, of which nothing may be made durable.
-    Torn,
-}
+/// A store is half of something: its replacement by a snapshot has begun and has not ended, or not well. Nothing of it may be read, or made
+/// durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the store is half of a snapshot that was not taken to its end")]
+pub(crate) struct Torn;
 
-impl Content {
-    fn check(self) -> io::Result<()> {
-        match self {
-            Self::Whole => Ok(()),
-            Self::Torn => {
-                Err(io::Error::other("the store is half of a snapshot that was not taken to its end"))
-            }
-        }
-    }
+/// Why there is no view of a store.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoView {
+    #[error(transparent)]
+    Torn(#[from] Torn),
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What the machine shares with the facade.
@@ -80,14 +75,21 @@ pub(crate) struct MachineState {
     pub(crate) store: Arc<dyn MetaStore>,
     /// Held while the store is written: by a batch, a checkpoint, a replacement. Waiting for the store's own writer lock
     /// would hold up a thread instead.
-    gate: tokio::sync::Mutex<Content>,
+    gate: tokio::sync::Mutex<()>,
+    /// Replacements by a snapshot that have begun, and those that have ended well: odd while the store is torn.
+    replacements: AtomicU64,
     /// Index of the last applied entry.
     pub(crate) applied_index: AtomicU64,
 }
 
 impl MachineState {
     pub(crate) fn new(store: Arc<dyn MetaStore>) -> Self {
-        Self { store, gate: tokio::sync::Mutex::new(Content::Whole), applied_index: AtomicU64::new(0) }
+        Self {
+            store,
+            gate: tokio::sync::Mutex::new(()),
+            replacements: AtomicU64::new(0),
+            applied_index: AtomicU64::new(0),
+        }
     }
 
     /// Makes everything applied so far durable.
@@ -95,10 +97,32 @@ impl MachineState {
     /// # Errors
     /// If the disk fails, or the store is half of a snapshot.
     pub(crate) async fn checkpoint(&self) -> io::Result<()> {
-        let content = self.gate.lock().await;
-        content.check()?;
+        let _gate = self.gate.lock().await;
+        self.check_whole().map_err(io::Error::other)?;
         let store = Arc::clone(&self.store);
         off_thread::run(store.waits(), move || store.checkpoint()).await?.map_err(io::Error::other)
+    }
+
+    /// How many replacements there were, if none is under way or ended badly.
+    fn check_whole(&self) -> Result<u64, Torn> {
+        let replacements = self.replacements.load(Ordering::Acquire);
+        if replacements.is_multiple_of(2) { Ok(replacements) } else { Err(Torn) }
+    }
+
+    /// Whether the store is being replaced by a snapshot, which takes as long as it is large, or that failed.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.check_whole().is_err()
+    }
+
+    /// A consistent view of what is applied.
+    ///
+    /// # Errors
+    /// If the store is torn, or fails.
+    pub(crate) fn view(&self) -> Result<Box<dyn View + Send>, NoView> {
+        let before = self.check_whole()?;
+        let view = self.store.view()?;
+        // A replacement is counted before the store's first change: a view that shows any of it was taken behind that.
+        if self.check_whole()? == before { Ok(view) } else { Err(Torn.into()) }
     }
 }
 
@@ -122,11 +146,11 @@ impl Machine {
     }
 
     async fn apply_batch(&self, batch: Vec<Waiting>) -> io::Result<()> {
-        let content = self.state.gate.lock().await;
-        content.check()?;
+        let gate = self.state.gate.lock().await;
+        self.state.check_whole().map_err(io::Error::other)?;
         let (entries, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let outcomes = apply_entries(&*self.state.store, &entries)?;
-        drop(content);
+        drop(gate);
         if let Some(last) = entries.last() {
             self.state.applied_index.store(last.log_id.index(), Ordering::Release);
         }
@@ -201,11 +225,13 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
-        let mut content = self.state.gate.lock().await;
-        // Until it is in: also if nobody waits for that any more, since what is on another thread goes on.
-        *content = Content::Torn;
+        let _gate = self.state.gate.lock().await;
+        // Torn until it is in: also if nobody waits for that any more, since what is on another thread goes on.
+        if !self.state.is_torn() {
+            self.state.replacements.fetch_add(1, Ordering::AcqRel);
+        }
         snapshot.install(Arc::clone(&self.state.store), meta.clone()).await?;
-        *content = Content::Whole;
+        self.state.replacements.fetch_add(1, Ordering::AcqRel);
         let index = meta.last_log_id.map_or(0, |id| id.index());
         self.state.applied_index.store(index, Ordering::Release);
         Ok(())
@@ -266,7 +292,7 @@ mod tests {
         receiver.finish().unwrap()
     }
 
-    /// A snapshot that cannot be installed has replaced the store all the same: no checkpoint, nothing applied, until one can.
+    /// A snapshot that cannot be installed has replaced the store all the same: nothing is read, applied or made durable, until one can.
     #[tokio::test]
     async fn a_store_that_is_half_of_a_snapshot_is_not_made_durable() {
         let state = Arc::new(MachineState::new(Arc::new(MemStore::new())));
@@ -276,9 +302,11 @@ mod tests {
         machine.install_snapshot(&meta, received(b"no position").await).await.unwrap_err();
         let refused = state.checkpoint().await.unwrap_err().to_string();
         assert!(refused.contains("half of a snapshot"), "{refused}");
+        assert!(matches!(state.view(), Err(NoView::Torn(Torn))));
         machine.apply_batch(Vec::new()).await.unwrap_err();
         let whole = Applied::default();
         machine.install_snapshot(&whole.meta(), received(&whole.encode()).await).await.unwrap();
         state.checkpoint().await.unwrap();
+        assert_eq!(state.view().unwrap().get(key::APPLIED), Ok(Some(whole.encode())));
     }
 }

@@ -28,6 +28,7 @@ use super::message::{
 use super::snapshot::Receiver;
 use super::{NodeId, Raft, Snapshot, Types, Vote};
 use crate::host::Host;
+use crate::limits::TORN_ANSWER_MS_MAX;
 use crate::shard::Shard;
 
 type VoteRequest = openraft::raft::VoteRequest<Types>;
@@ -231,10 +232,15 @@ impl Member {
         let raft = &self.raft;
         match procedure {
             RaftProcedure::AppendEntries => {
-                reply(xid, args, async |rpc| raft.append_entries(rpc).await.ok()).await
+                let append = async |rpc| self.unless_torn(raft.append_entries(rpc)).await?.ok();
+                reply(xid, args, append).await
             }
-            RaftProcedure::Vote => reply(xid, args, async |rpc| self.vote(&host, rpc).await).await,
-            RaftProcedure::PreVote => reply(xid, args, async |rpc| self.pre_vote(&host, rpc).await).await,
+            RaftProcedure::Vote => {
+                reply(xid, args, async |rpc| self.unless_torn(self.vote(&host, rpc)).await?).await
+            }
+            RaftProcedure::PreVote => {
+                reply(xid, args, async |rpc| self.unless_torn(self.pre_vote(&host, rpc)).await?).await
+            }
             RaftProcedure::SnapshotChunk => reply(xid, args, async |part| self.chunk(part).await).await,
             RaftProcedure::SnapshotInstall => reply(xid, args, async |asked| self.install(asked).await).await,
             RaftProcedure::TransferLeader => {
@@ -250,6 +256,19 @@ impl Member {
             | RaftProcedure::Callers
             | RaftProcedure::Identify
             | RaftProcedure::Join => Answer::Reply(proc_unavail(xid)),
+        }
+    }
+
+    /// What the engine answers, if it can: its answers queue behind a snapshot that is being installed, for as long as that takes, and the
+    /// callers' patience is shorter. Calls that wait take places of the connection, which is all shards'. The engine is told all the same.
+    async fn unless_torn<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        if !self.replica.is_torn() {
+            return Some(answer.await);
+        }
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = self.env.clock.sleep_ms(TORN_ANSWER_MS_MAX) => None,
         }
     }
 

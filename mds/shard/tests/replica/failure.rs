@@ -2,8 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 
 use env::Clock;
 use env::memory::MemoryDisk;
@@ -17,14 +16,24 @@ use crate::scene::{create, env_in_memory, format, runtime};
 
 /// How a store fails that is written to.
 #[derive(Default)]
-pub(crate) struct Fault(AtomicU8);
+pub(crate) struct Fault {
+    now: Mutex<u8>,
+    changed: Condvar,
+}
 
 impl Fault {
     const ERROR: u8 = 1;
     const PANIC: u8 = 2;
+    /// Being replaced, it is empty until this is over.
+    pub(crate) const STAYS_EMPTY: u8 = 3;
 
-    fn set(&self, fault: u8) {
-        self.0.store(fault, Ordering::Relaxed);
+    pub(crate) fn set(&self, fault: u8) {
+        *self.now.lock().unwrap() = fault;
+        self.changed.notify_all();
+    }
+
+    fn now(&self) -> u8 {
+        *self.now.lock().unwrap()
     }
 }
 
@@ -40,7 +49,7 @@ impl MetaStore for FaultyStore {
     }
 
     fn begin(&self) -> Result<Box<dyn Txn + '_>, StoreError> {
-        match self.fault.0.load(Ordering::Relaxed) {
+        match self.fault.now() {
             Fault::ERROR => Err(StoreError::Corrupt("as it was told to be")),
             Fault::PANIC => panic!("as it was told to"),
             _ => self.store.begin(),
@@ -52,7 +61,10 @@ impl MetaStore for FaultyStore {
     }
 
     fn clear(&self) -> Result<(), StoreError> {
-        self.store.clear()
+        self.store.clear()?;
+        let Fault { now, changed } = &*self.fault;
+        drop(changed.wait_while(now.lock().unwrap(), |now| *now == Fault::STAYS_EMPTY).unwrap());
+        Ok(())
     }
 
     fn bytes_on_disk(&self) -> u64 {
@@ -60,7 +72,7 @@ impl MetaStore for FaultyStore {
     }
 
     fn waits(&self) -> bool {
-        self.store.waits()
+        self.fault.now() == Fault::STAYS_EMPTY || self.store.waits()
     }
 }
 

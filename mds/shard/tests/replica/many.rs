@@ -1,6 +1,6 @@
 //! Three nodes with eight shards each, in one process: kills, partitions, hibernation, and a planned stop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -52,6 +52,7 @@ struct NetOf {
     own: SocketAddr,
     net: MemoryNet,
     alone: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    connects: Arc<Mutex<BTreeMap<SocketAddr, u64>>>,
 }
 
 impl Net for NetOf {
@@ -64,6 +65,8 @@ impl Net for NetOf {
         if addr != self.own && (alone.contains(&addr) || alone.contains(&self.own)) {
             return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
         }
+        drop(alone);
+        *self.connects.lock().unwrap().entry(addr).or_default() += 1;
         self.net.connect(addr)
     }
 }
@@ -75,6 +78,8 @@ fn address(at: usize) -> SocketAddr {
 pub(crate) struct Cluster {
     net: MemoryNet,
     alone: Arc<Mutex<BTreeSet<SocketAddr>>>,
+    /// Connections made so far, by whom to.
+    connects: Arc<Mutex<BTreeMap<SocketAddr, u64>>>,
     places: Vec<Place>,
     clock: OsClock,
     main: Runtime,
@@ -116,6 +121,7 @@ impl Cluster {
         Self {
             net: MemoryNet::new(),
             alone: Arc::default(),
+            connects: Arc::default(),
             places,
             clock: OsClock::new(),
             main: runtime(),
@@ -136,6 +142,11 @@ impl Cluster {
     /// A node's stores are gone, though not its disk.
     pub(crate) fn lose_stores(&mut self, at: usize) {
         self.places[at].stores = Place::empty().stores;
+    }
+
+    /// Connections that were made to a node so far.
+    pub(crate) fn connects(&self, at: usize) -> u64 {
+        self.connects.lock().unwrap().get(&address(at)).copied().unwrap_or(0)
     }
 
     /// A node's disk.
@@ -194,7 +205,12 @@ impl Cluster {
         self.starts += 1;
         let place = &mut self.places[at];
         let runtime = runtime();
-        let net = NetOf { own: address(at), net: self.net.clone(), alone: Arc::clone(&self.alone) };
+        let net = NetOf {
+            own: address(at),
+            net: self.net.clone(),
+            alone: Arc::clone(&self.alone),
+            connects: Arc::clone(&self.connects),
+        };
         let mut env = env_with(Arc::new(place.disk.clone()), Arc::new(net));
         env.entropy = Arc::new(SeededEntropy::new(self.starts));
         let stores = place.stores.iter().zip(&place.faults).map(|(store, fault)| {
@@ -278,7 +294,7 @@ impl Cluster {
         }
     }
 
-    fn rest(&self, ms: u64) {
+    pub(crate) fn rest(&self, ms: u64) {
         self.main.block_on(async { self.clock.sleep_ms(ms).await });
     }
 

@@ -1,0 +1,91 @@
+//! Snapshots that take long to install: nobody sees half of one, and nobody else waits for it.
+
+use std::collections::BTreeSet;
+
+use env::Clock;
+use env::os::OsClock;
+use mds_shard::ProposeError;
+
+use crate::failure::Fault;
+use crate::many::{Cluster, SHARDS, formatted, leader_of, names};
+use crate::scene::{create, has};
+
+/// Longer than it takes the heartbeats of all shards to fill a connection, if none was answered: 40 a second from each of two nodes, of 256 places.
+const INSTALL_MS: u64 = 12_000;
+
+fn torn(cluster: &Cluster, at: usize) -> BTreeSet<usize> {
+    let view = |shard: usize| cluster.node(at).shard(shard).unwrap().view();
+    (0..SHARDS).filter(|shard| matches!(view(*shard), Err(ProposeError::Unavailable))).collect()
+}
+
+/// A node that was away for so long that it needs snapshots of these shards, which it does not get to the end of.
+fn installing(cluster: &mut Cluster, at: usize, shards: &BTreeSet<usize>) -> Vec<String> {
+    let behind: Vec<u64> =
+        (0..SHARDS).map(|shard| cluster.node(at).shard(shard).unwrap().status().applied_index).collect();
+    cluster.kill(at);
+    let all: Vec<String> = (0..60).map(|number| format!("while-away-{number}")).collect();
+    for shard in shards {
+        for name in &all {
+            cluster.propose(*shard, &create(&format!("{name}-of-{shard}")));
+        }
+    }
+    cluster.wait_until("their logs are cut", |cluster| {
+        let is_cut = |shard: &usize| {
+            let mut up = cluster.up().into_iter();
+            up.all(|at| behind[*shard] < cluster.node(at).shard(*shard).unwrap().status().cut_index)
+        };
+        shards.iter().all(is_cut)
+    });
+    shards.iter().for_each(|shard| cluster.fault(at, *shard).set(Fault::STAYS_EMPTY));
+    cluster.start(at);
+    cluster.wait_until("snapshots are being installed", |cluster| torn(cluster, at) == *shards);
+    all
+}
+
+/// All shards of a node at once, while they are written to.
+#[test]
+fn a_long_install_holds_up_nobody() {
+    let mut cluster = formatted();
+    let (at, shards) = (1, (0..SHARDS).collect());
+    let mut all = installing(&mut cluster, at, &shards);
+    let (clock, connects) = (OsClock::new(), cluster.connects(at));
+    let end_ms = clock.monotonic_ms() + INSTALL_MS;
+    while clock.monotonic_ms() < end_ms {
+        let fresh = names(&format!("meanwhile-{}", all.len()));
+        cluster.create(&fresh);
+        all.extend(fresh);
+        cluster.rest(50);
+    }
+    assert_eq!(torn(&cluster, at), shards, "nobody sees half of a snapshot");
+    // Its heartbeats are answered: nobody takes it for dead, and ends the transfers.
+    assert_eq!(cluster.connects(at), connects, "no connection was made anew");
+    shards.iter().for_each(|shard| cluster.fault(at, *shard).set(0));
+    cluster.wait_until("they are in", |cluster| torn(cluster, at).is_empty());
+    cluster.assert_alike(&all);
+}
+
+/// Whoever leads the first shard reads all others: not while one of its replicas is being replaced.
+#[test]
+fn a_node_that_installs_does_not_lead_the_first_shard() {
+    let mut cluster = formatted();
+    let (at, shard) = (0, 4);
+    let all = installing(&mut cluster, at, &[shard].into());
+    let first = |cluster: &Cluster, at: usize| cluster.node(at).shard(0).unwrap().clone();
+    let before = leader_of(&cluster, 0);
+    assert_ne!(before, at);
+    // The first in line comes to lead it all the same.
+    cluster.wait_until("it leads", |cluster| {
+        let replica = first(cluster, leader_of(cluster, 0));
+        cluster.on(leader_of(cluster, 0), replica.hand_over());
+        first(cluster, at).is_leader()
+    });
+    cluster.wait_until("another one leads", |cluster| {
+        cluster.up().into_iter().any(|other| other != at && first(cluster, other).is_leader())
+    });
+    assert_eq!(torn(&cluster, at), [shard].into());
+    cluster.fault(at, shard).set(0);
+    cluster.wait_until("it is in", |cluster| torn(cluster, at).is_empty());
+    let replica = cluster.node(at).shard(shard).unwrap();
+    cluster.on(at, replica.read_barrier()).unwrap();
+    assert!(all.iter().all(|name| has(replica, &format!("{name}-of-{shard}"))));
+}
