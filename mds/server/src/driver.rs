@@ -12,7 +12,7 @@ use env::Env;
 use env_transport::{Limits, serve};
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
-use mds_namespace::{Caller, Inode, Kind, MetaStore, ROOT_INO, SetAttributes, op, superblock};
+use mds_namespace::{Caller, FsError, Inode, Kind, MetaStore, ROOT_INO, SetAttributes, op, superblock};
 use mds_shard::command::admin::FixShards;
 use mds_shard::command::data::Format;
 use mds_shard::command::namespace::Create;
@@ -21,7 +21,7 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::control::heartbeat::Usage;
-use wire_nfs::v4::Verifier;
+use wire_nfs::v4::{Nfsstat4, Verifier};
 
 use crate::addresses::ServiceAddresses;
 use crate::addresses::drive::{self, Service};
@@ -515,7 +515,14 @@ async fn make_export_paths(server: &Server) -> Result<(), StartError> {
     for (_, export) in server.exports.iter() {
         let mut directory = ROOT_INO;
         for name in export.components() {
-            let inode = step_or_make(server, directory, name.as_bytes()).await?;
+            let inode = loop {
+                match step_or_make(server, directory, name.as_bytes()).await? {
+                    Some(inode) => break inode,
+                    None if server.shards.is_leader() => server.env.clock.sleep_ms(20).await,
+                    // They are there, or whoever leads makes them.
+                    None => return Ok(()),
+                }
+            };
             if inode.kind != Kind::Directory {
                 return Err(StartError::Store(format!("export {}: {name} is no directory", export.path)));
             }
@@ -525,12 +532,14 @@ async fn make_export_paths(server: &Server) -> Result<(), StartError> {
     Ok(())
 }
 
-async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Inode, StartError> {
+/// `None` if it cannot be told now whether it is there.
+async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Option<Inode>, StartError> {
     let root = Caller::default();
     let view = server.shards.view().map_err(|e| StartError::Store(e.to_string()))?;
     match op::lookup::find(view.namespace(), &root, directory, name) {
-        Ok(Some(inode)) => return Ok(inode),
+        Ok(Some(inode)) => return Ok(Some(inode)),
         Ok(None) => {}
+        Err(FsError::Elsewhere) => return Ok(None),
         Err(error) => return Err(StartError::Store(error.to_string())),
     }
     drop(view);
@@ -543,7 +552,8 @@ async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<In
         attributes: SetAttributes { mode: Some(0o755), ..SetAttributes::default() },
     };
     match server.propose(Command::Create(create)).await {
-        Ok(Outcome::Entry(entry)) => Ok(entry.inode),
+        Ok(Outcome::Entry(entry)) => Ok(Some(entry.inode)),
+        Err(Nfsstat4::Delay) => Ok(None),
         Ok(_) => Err(StartError::Store("unexpected outcome".to_owned())),
         Err(status) => Err(StartError::Store(status.name().to_owned())),
     }

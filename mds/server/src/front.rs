@@ -10,6 +10,7 @@
 
 mod turn;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::SocketAddr;
@@ -134,10 +135,18 @@ impl Server {
         }
         self.shards.read_barrier().await.map_err(|e| status::of_propose(&e))?;
         let view = self.view()?;
-        let own = |id: SessionId, tenure| {
-            view.session(&id.0).is_ok_and(|found| found.is_some_and(|session| session.tenure == tenure))
+        let failed = Cell::new(None);
+        let own = |id: SessionId, tenure| match view.session(&id.0) {
+            Ok(found) => found.is_some_and(|session| session.tenure == tenure),
+            Err(error) => {
+                failed.set(Some(status::of_refusal(&error)));
+                true
+            }
         };
         front.sessions.lock().keep_only(own);
+        if let Some(status) = failed.get() {
+            return Err(status);
+        }
         front.term.store(term, Ordering::Release);
         Ok(())
     }

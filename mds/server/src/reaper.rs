@@ -12,21 +12,22 @@ use wire_nfs::v4::Nfsstat4;
 use crate::courtesy;
 use crate::recall_any::{self, Asked};
 use crate::server::Server;
+use crate::status;
 
 /// Between two looks at the leases.
 const ROUND_MS: u64 = 1000;
 
 /// Looks at the leases for as long as the server lives. When this node begins to lead, all leases start in full.
 pub(crate) async fn drive(server: Arc<Server>) {
-    let mut led = false;
+    let mut led = None;
     let mut asked = Asked::default();
     loop {
-        let leads = server.shards.is_leader();
-        if leads && !led {
-            restart_leases(&server);
+        let leads = server.shards.leading_term();
+        // Another node may have led between two terms, and renewed what this one remembers as old.
+        if leads != led {
+            led = leads.filter(|_| restart_leases(&server));
         }
-        led = leads;
-        if leads {
+        if led.is_some() {
             courtesy::look(&server, expired(&server)).await;
             ask_sizes(&server, server.shards.take_written()).await;
             look_at_layouts(&server, &mut asked);
@@ -35,18 +36,20 @@ pub(crate) async fn drive(server: Arc<Server>) {
     }
 }
 
-fn restart_leases(server: &Server) {
+/// False if it cannot be told now whose leases there are.
+fn restart_leases(server: &Server) -> bool {
     let clients = match server.view().map(|view| view.clients()) {
         Ok(Ok(clients)) => clients,
         Ok(Err(error)) => {
             tracing::error!(%error, "clients cannot be read");
-            return;
+            return false;
         }
-        Err(_) => return,
+        Err(_) => return false,
     };
     let now_ms = server.now_ms();
     let ids = clients.iter().map(|client| client.record.client);
     server.front.sessions.lock().leases_mut().restart(ids, now_ms);
+    true
 }
 
 fn expired(server: &Server) -> Vec<u64> {
@@ -82,8 +85,14 @@ async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
         server.work.wake();
     }
     for ino in wrote {
-        let Ok(inode) = server.view().and_then(|view| view.inode(ino).map_err(|_| Nfsstat4::Stale)) else {
-            continue;
+        let inode = match server.view().and_then(|view| view.inode(ino).map_err(|e| status::of_refusal(&e))) {
+            Ok(inode) => inode,
+            Err(Nfsstat4::Delay) => {
+                server.shards.note_written(ino);
+                continue;
+            }
+            // It was removed.
+            Err(_) => continue,
         };
         if let Err(status) = server.size_from_homes(inode).await {
             tracing::warn!(

@@ -26,6 +26,7 @@ use crate::context::wire_stateid;
 use crate::handle::{ExportId, FileHandle};
 use crate::limits::{FENCED_EXTENTS_MAX, RECALLS_MAX};
 use crate::server::Server;
+use crate::status;
 
 /// Between two attempts to reach a client that said DELAY.
 const RETRY_MS: u64 = 100;
@@ -128,7 +129,14 @@ enum Gone {
 }
 
 async fn ask(server: &Server, ino: Ino, recall: &Recall) -> Gone {
-    let Some(args) = arguments(server, ino, recall) else { return Gone::Already };
+    let args = loop {
+        match arguments(server, ino, recall) {
+            Ok(args) => break args,
+            // It cannot be told now what there is.
+            Err(Nfsstat4::Delay) => server.env.clock.sleep_ms(RETRY_MS).await,
+            Err(_) => return Gone::Already,
+        }
+    };
     loop {
         match callback::call(server, recall.client, CbOp::Layoutrecall, &args).await {
             Ok(Nfsstat4::Ok) => return Gone::Promised,
@@ -143,8 +151,8 @@ async fn ask(server: &Server, ino: Ino, recall: &Recall) -> Gone {
     }
 }
 
-fn arguments(server: &Server, ino: Ino, recall: &Recall) -> Option<Args> {
-    let inode = server.view().ok()?.inode(ino).ok()?;
+fn arguments(server: &Server, ino: Ino, recall: &Recall) -> Result<Args, Nfsstat4> {
+    let inode = server.view()?.inode(ino).map_err(|e| status::of_refusal(&e))?;
     // A client knows the file by the handle of the export it came through. With one export there is one; else the recall
     // names the first, and a client that knows the file by another answers that it has no such layout.
     let export = server.exports.iter().next().map_or(ExportId::PSEUDO, |(id, _)| id);
@@ -160,7 +168,7 @@ fn arguments(server: &Server, ino: Ino, recall: &Recall) -> Option<Args> {
         length: LENGTH_TO_END,
         stateid: wire_stateid(recall.stateid),
     });
-    Some(Args { layout_type: LayoutType::FLEX_FILES, iomode, changed: false, scope })
+    Ok(Args { layout_type: LayoutType::FLEX_FILES, iomode, changed: false, scope })
 }
 
 /// Raises the epoch of every extent of a file, so that no handle given out before is served.

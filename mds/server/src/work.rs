@@ -157,15 +157,14 @@ async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError>
     let Some(known) = server.data_servers.one(item.home()) else { return Err(ControlError::Unknown) };
     match item {
         WorkItem::Cut { extent, epoch, keep_bytes, .. } => {
-            let record =
-                server.view().ok().and_then(|view| op::extent::extent(view.namespace(), *extent).ok());
-            let set = record.flatten().map(|record| copies::set_of(&record));
+            // Without the set the home would tell those only that it remembers.
+            let set = drain::record(server, *extent)?.map(|record| copies::set_of(&record));
             known.control.cut(*extent, *epoch, *keep_bytes, set).await
         }
         WorkItem::Drop { extent, epoch, .. } => {
             // Whoever keeps the extent now refuses what a home of before may say once it has forgotten it. One that is away is told when
             // it is home and shown a handle.
-            if drain::is_home_up(server, *extent) {
+            if drain::is_home_up(server, *extent)? {
                 drain::fence_set(server, *extent, *epoch).await?;
             }
             known.control.drop_extent(*extent, *epoch).await

@@ -239,6 +239,11 @@ impl Shards {
         std::mem::take(&mut *self.inner.ends.written.lock())
     }
 
+    /// The size of such a file could not be asked for: it is for whoever takes them next.
+    pub(crate) fn note_written(&self, ino: Ino) {
+        self.inner.ends.note_written(vec![ino]);
+    }
+
     /// Looks now and then, for as long as this node lives, what other shards have of those that shard 0 does not know, and has it
     /// forgotten.
     pub(crate) async fn look_for_left_over(self) {

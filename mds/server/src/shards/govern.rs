@@ -143,10 +143,18 @@ impl Shards {
     /// Files that lost their last name with the governor before.
     async fn reap_orphans(self, reign: u64) {
         for shard in 0..self.count() {
-            let orphans = self.replica(shard).view().and_then(|view| {
-                reap::orphans(view.namespace(), 0, usize::MAX).map_err(|error| stopped(&error))
-            });
-            for ino in orphans.unwrap_or_default() {
+            let orphans = loop {
+                let found = self.replica(shard).view().and_then(|view| {
+                    reap::orphans(view.namespace(), 0, usize::MAX).map_err(|error| stopped(&error))
+                });
+                match found {
+                    Err(ProposeError::Unavailable) if self.reign() == reign => {
+                        self.inner.env.clock.sleep_ms(GOVERN_LOOK_MS).await;
+                    }
+                    found => break found.unwrap_or_default(),
+                }
+            };
+            for ino in orphans {
                 // One that stays is found by the next governor.
                 if self.reign() != reign || self.propose(None, Command::Reap(Reap { ino })).await.is_err() {
                     return;

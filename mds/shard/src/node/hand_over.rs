@@ -14,10 +14,10 @@ use crate::spread::{Led, Spread};
 
 /// Hands single shards over to the nodes that should lead them, slowly; and shard 0 at once if this node cannot govern. Runs until the node stops or is dropped.
 pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
-    let (mut spread, mut torn_ms) = (None, None);
+    let (mut spread, mut unfit) = (None, None);
     loop {
         let Some(inner) = node.upgrade() else { return };
-        give_up_unfit(&inner, &mut torn_ms).await;
+        give_up_unfit(&inner, &mut unfit).await;
         let host = &inner.host;
         let members = host.nodes.numbers();
         let now_ms = host.now_ms();
@@ -43,19 +43,29 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
     }
 }
 
+/// A node that cannot govern, since it installs a snapshot.
+struct Unfit {
+    since_ms: u64,
+    /// Who was asked to lead shard 0 instead. They may be no better off: then it is the next one's turn.
+    asked: Vec<u64>,
+}
+
 /// Whoever leads shard 0 reads its own replicas of all others. One that is installing a snapshot of any has another node govern: that may take
-/// long. `torn_ms`: since when.
-async fn give_up_unfit(inner: &Inner, torn_ms: &mut Option<u64>) {
+/// long.
+async fn give_up_unfit(inner: &Inner, unfit: &mut Option<Unfit>) {
     if !inner.shards.iter().any(Shard::is_torn) {
-        *torn_ms = None;
+        *unfit = None;
         return;
     }
     let now_ms = inner.host.now_ms();
-    let since_ms = *torn_ms.get_or_insert(now_ms);
+    let unfit = unfit.get_or_insert(Unfit { since_ms: now_ms, asked: Vec::new() });
     let first = &inner.shards[0];
-    if since_ms + TORN_LEAD_MS_MAX <= now_ms && first.leads_engine() {
+    if unfit.since_ms + TORN_LEAD_MS_MAX <= now_ms && first.leads_engine() {
         tracing::info!("a snapshot is being installed here: shard 0 is handed over");
-        first.give_up().await;
+        match first.give_up_but(&unfit.asked).await {
+            Some(to) => unfit.asked.push(to),
+            None => unfit.asked.clear(),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use env::{BoxFuture, Env};
@@ -28,9 +29,11 @@ use super::message::{
 use super::snapshot::Receiver;
 use super::{NodeId, Raft, Snapshot, Types, Vote};
 use crate::host::Host;
-use crate::limits::TORN_ANSWER_MS_MAX;
+use crate::limits::{TORN_ANSWER_MS_MAX, TORN_TELL_MS};
 use crate::shard::Shard;
 
+type AppendEntriesRequest = openraft::raft::AppendEntriesRequest<Types>;
+type AppendEntriesResponse = openraft::raft::AppendEntriesResponse<Types>;
 type VoteRequest = openraft::raft::VoteRequest<Types>;
 type VoteResponse = openraft::raft::VoteResponse<Types>;
 
@@ -56,6 +59,10 @@ pub(crate) struct Member {
     snapshot_path: PathBuf,
     /// The transfer under way; a later one takes its place.
     incoming: tokio::sync::Mutex<Option<(u64, Receiver)>>,
+    /// Snapshots that the engine was given to install.
+    installs: AtomicU32,
+    /// When the engine was last told of a heartbeat while it could not answer.
+    told_ms: AtomicU64,
 }
 
 impl RaftService {
@@ -196,7 +203,16 @@ impl Service for RaftService {
 impl Member {
     pub(crate) fn new(replica: Shard, env: Env, snapshot_path: PathBuf) -> Self {
         let (shard, raft) = (replica.number(), replica.raft());
-        Self { shard, replica, raft, env, snapshot_path, incoming: tokio::sync::Mutex::new(None) }
+        Self {
+            shard,
+            replica,
+            raft,
+            env,
+            snapshot_path,
+            incoming: tokio::sync::Mutex::new(None),
+            installs: AtomicU32::new(0),
+            told_ms: AtomicU64::new(0),
+        }
     }
 
     /// As the engine answers, but that a leader which hibernates is not voted out while it is alive: nothing else renews what the engine
@@ -232,14 +248,13 @@ impl Member {
         let raft = &self.raft;
         match procedure {
             RaftProcedure::AppendEntries => {
-                let append = async |rpc| self.unless_torn(raft.append_entries(rpc)).await?.ok();
-                reply(xid, args, append).await
+                reply(xid, args, async |rpc| self.append_entries(rpc).await).await
             }
             RaftProcedure::Vote => {
-                reply(xid, args, async |rpc| self.unless_torn(self.vote(&host, rpc)).await?).await
+                reply(xid, args, async |rpc| self.unless_busy(self.vote(&host, rpc)).await?).await
             }
             RaftProcedure::PreVote => {
-                reply(xid, args, async |rpc| self.unless_torn(self.pre_vote(&host, rpc)).await?).await
+                reply(xid, args, async |rpc| self.unless_busy(self.pre_vote(&host, rpc)).await?).await
             }
             RaftProcedure::SnapshotChunk => reply(xid, args, async |part| self.chunk(part).await).await,
             RaftProcedure::SnapshotInstall => reply(xid, args, async |asked| self.install(asked).await).await,
@@ -259,10 +274,28 @@ impl Member {
         }
     }
 
-    /// What the engine answers, if it can: its answers queue behind a snapshot that is being installed, for as long as that takes, and the
-    /// callers' patience is shorter. Calls that wait take places of the connection, which is all shards'. The engine is told all the same.
-    async fn unless_torn<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
-        if !self.replica.is_torn() {
+    /// As the engine answers. While it cannot, it is told of some heartbeats only, from which it knows that there is a leader: it keeps its answers
+    /// to all of them.
+    async fn append_entries(&self, rpc: AppendEntriesRequest) -> Option<AppendEntriesResponse> {
+        if self.is_busy() && rpc.entries.is_empty() {
+            let (now_ms, told_ms) = (self.env.clock.monotonic_ms(), self.told_ms.load(Ordering::Relaxed));
+            if now_ms < told_ms + TORN_TELL_MS {
+                return None;
+            }
+            self.told_ms.store(now_ms, Ordering::Relaxed);
+        }
+        self.unless_busy(self.raft.append_entries(rpc)).await?.ok()
+    }
+
+    /// Whether the engine's answers queue behind a snapshot that is being installed: for as long as that takes, also if nobody waits for it any more.
+    fn is_busy(&self) -> bool {
+        0 < self.installs.load(Ordering::Relaxed) || self.replica.is_torn()
+    }
+
+    /// What the engine answers, if it can: the callers' patience is shorter than an installation, and calls that wait take places of the
+    /// connection, which is all shards'. The engine is told all the same.
+    async fn unless_busy<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        if !self.is_busy() {
             return Some(answer.await);
         }
         tokio::select! {
@@ -296,12 +329,29 @@ impl Member {
             return None;
         }
         let snapshot = Snapshot { meta: asked.meta, snapshot: refuse(receiver.finish())? };
+        let _installing = Installing::new(&self.installs);
         let installed = self.raft.install_full_snapshot(asked.vote, snapshot).await.ok()?;
         // It is in the store now; a file that stays is overwritten by the next transfer.
         if let Err(error) = self.env.disk.remove(&self.snapshot_path).await {
             tracing::warn!(%error, "a received snapshot could not be removed");
         }
         Some(installed.vote)
+    }
+}
+
+/// Counts until it is dropped.
+struct Installing<'a>(&'a AtomicU32);
+
+impl<'a> Installing<'a> {
+    fn new(installs: &'a AtomicU32) -> Self {
+        installs.fetch_add(1, Ordering::Relaxed);
+        Self(installs)
+    }
+}
+
+impl Drop for Installing<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -251,19 +251,24 @@ impl Shard {
 
     /// Hands leadership to a node that is alive and has all entries, if there is one, and waits until it is gone. The caller bounds the time.
     pub(crate) async fn give_up(&self) {
+        self.give_up_but(&[]).await;
+    }
+
+    /// The same, but not to these nodes. Who was asked to lead.
+    pub(crate) async fn give_up_but(&self, but: &[u64]) -> Option<u64> {
         let Inner { host, raft, .. } = &*self.inner;
         if !self.leads_engine() {
-            return;
+            return None;
         }
         self.wake().await;
         let began_ms = host.now_ms();
         let to = loop {
-            if let Some(to) = self.heir() {
+            if let Some(to) = self.heir(but) {
                 break to;
             }
             // Under load entries are on their way nearly all the time.
             if began_ms + HEIR_WAIT_MS_MAX <= host.now_ms() {
-                return;
+                return None;
             }
             host.env.clock.sleep_ms(HEIR_LOOK_MS).await;
         };
@@ -275,14 +280,15 @@ impl Shard {
             _ = gone => {}
             () = host.env.clock.sleep_ms(host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX) => {}
         }
+        Some(to)
     }
 
-    /// The node that should lead next: the first in line that answers and has all entries.
-    fn heir(&self) -> Option<u64> {
+    /// The node that should lead next: the first in line that answers and has all entries, and is none of these.
+    fn heir(&self, but: &[u64]) -> Option<u64> {
         let caught_up = self.caught_up();
         let nodes = self.inner.host.nodes.numbers();
         let mut line = crate::liveness::line(&nodes, self.inner.number);
-        line.find(|id| caught_up.contains(id) && self.answers(*id))
+        line.find(|id| !but.contains(id) && caught_up.contains(id) && self.answers(*id))
     }
 
     /// Ends the replica; what it applied is durable. What an engine that failed left in the store may be half of something: the log repeats it, or
@@ -295,6 +301,8 @@ impl Shard {
         }
         if failed {
             tracing::error!(shard = self.inner.number, "its engine had stopped: no last checkpoint");
+        } else if self.is_torn() {
+            tracing::info!(shard = self.inner.number, "a snapshot was being installed: it is sent again");
         } else if let Err(error) = self.inner.machine.checkpoint().await {
             tracing::error!(%error, "the last checkpoint failed; the log repeats it");
         }

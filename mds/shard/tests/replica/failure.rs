@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use env::Clock;
 use env::memory::MemoryDisk;
@@ -63,7 +64,10 @@ impl MetaStore for FaultyStore {
     fn clear(&self) -> Result<(), StoreError> {
         self.store.clear()?;
         let Fault { now, changed } = &*self.fault;
-        drop(changed.wait_while(now.lock().unwrap(), |now| *now == Fault::STAYS_EMPTY).unwrap());
+        // So long that a test that waits for it has failed, and ends.
+        let patience = Duration::from_secs(90);
+        let stays = |now: &mut u8| *now == Fault::STAYS_EMPTY;
+        drop(changed.wait_timeout_while(now.lock().unwrap(), patience, stays).unwrap());
         Ok(())
     }
 

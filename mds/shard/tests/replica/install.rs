@@ -1,6 +1,7 @@
 //! Snapshots that take long to install: nobody sees half of one, and nobody else waits for it.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use env::Clock;
 use env::os::OsClock;
@@ -12,6 +13,8 @@ use crate::scene::{create, has};
 
 /// Longer than it takes the heartbeats of all shards to fill a connection, if none was answered: 40 a second from each of two nodes, of 256 places.
 const INSTALL_MS: u64 = 12_000;
+/// A stop takes much less.
+const STOP_MS_MAX: u64 = 20_000;
 
 fn torn(cluster: &Cluster, at: usize) -> BTreeSet<usize> {
     let view = |shard: usize| cluster.node(at).shard(shard).unwrap().view();
@@ -64,28 +67,61 @@ fn a_long_install_holds_up_nobody() {
     cluster.assert_alike(&all);
 }
 
-/// Whoever leads the first shard reads all others: not while one of its replicas is being replaced.
+/// Whoever leads the first shard reads all others: not while one of its replicas is being replaced. Of two such nodes none counts on the other.
 #[test]
 fn a_node_that_installs_does_not_lead_the_first_shard() {
     let mut cluster = formatted();
-    let (at, shard) = (0, 4);
-    let all = installing(&mut cluster, at, &[shard].into());
+    let torn_of = [(0, BTreeSet::from([4])), (1, BTreeSet::from([5]))];
+    let all = torn_of.each_ref().map(|(at, shards)| installing(&mut cluster, *at, shards));
     let first = |cluster: &Cluster, at: usize| cluster.node(at).shard(0).unwrap().clone();
-    let before = leader_of(&cluster, 0);
-    assert_ne!(before, at);
     // The first in line comes to lead it all the same.
-    cluster.wait_until("it leads", |cluster| {
-        let replica = first(cluster, leader_of(cluster, 0));
-        cluster.on(leader_of(cluster, 0), replica.hand_over());
-        first(cluster, at).is_leader()
+    cluster.wait_until("one leads that installs", |cluster| {
+        let leader = leader_of(cluster, 0);
+        cluster.on(leader, first(cluster, leader).hand_over());
+        first(cluster, 0).is_leader() || first(cluster, 1).is_leader()
     });
-    cluster.wait_until("another one leads", |cluster| {
-        cluster.up().into_iter().any(|other| other != at && first(cluster, other).is_leader())
+    cluster.wait_until("the third leads", |cluster| first(cluster, 2).is_leader());
+    cluster.rest(3_000);
+    assert!(first(&cluster, 2).is_leader(), "and goes on");
+    for ((at, shards), names) in torn_of.iter().zip(all) {
+        assert_eq!(torn(&cluster, *at), *shards);
+        shards.iter().for_each(|shard| cluster.fault(*at, *shard).set(0));
+        cluster.wait_until("it is in", |cluster| torn(cluster, *at).is_empty());
+        for shard in shards {
+            let replica = cluster.node(*at).shard(*shard).unwrap();
+            cluster.on(*at, replica.read_barrier()).unwrap();
+            assert!(names.iter().all(|name| has(replica, &format!("{name}-of-{shard}"))));
+        }
+    }
+}
+
+/// A planned stop does not wait until a snapshot is in.
+#[test]
+fn a_node_that_installs_stops_at_once() {
+    let mut cluster = formatted();
+    let (at, shard) = (2, 3);
+    let all = installing(&mut cluster, at, &[shard].into());
+    let clock = OsClock::new();
+    let began_ms = clock.monotonic_ms();
+    let (node, stopped) = (cluster.node(at), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // So that a stop that does wait ends as well, too late.
+            while !stopped.load(Ordering::Relaxed) && clock.monotonic_ms() < began_ms + STOP_MS_MAX {
+                std::thread::yield_now();
+            }
+            cluster.fault(at, shard).set(0);
+        });
+        cluster.on(at, node.stop());
+        stopped.store(true, Ordering::Relaxed);
     });
-    assert_eq!(torn(&cluster, at), [shard].into());
-    cluster.fault(at, shard).set(0);
-    cluster.wait_until("it is in", |cluster| torn(cluster, at).is_empty());
+    assert!(clock.monotonic_ms() < began_ms + STOP_MS_MAX);
+    cluster.kill(at);
+    cluster.start(at);
+    cluster.wait_until("it has it after all", |cluster| {
+        let replica = cluster.node(at).shard(shard).unwrap();
+        cluster.on(at, replica.read_barrier()).is_ok() && replica.view().is_ok()
+    });
     let replica = cluster.node(at).shard(shard).unwrap();
-    cluster.on(at, replica.read_barrier()).unwrap();
     assert!(all.iter().all(|name| has(replica, &format!("{name}-of-{shard}"))));
 }
