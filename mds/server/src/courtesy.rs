@@ -22,37 +22,57 @@ use crate::server::Server;
 /// Clients whose lease has run out and whose state is kept.
 #[derive(Default)]
 pub(crate) struct Courtesy {
-    clients: Mutex<BTreeSet<u64>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// The term in which this node leads and has begun all leases anew.
+    term: Option<u64>,
+    clients: BTreeSet<u64>,
 }
 
 impl Courtesy {
+    /// All leases were begun anew in a term; `None` if they do not count: this node does not lead, or cannot tell whose there are.
+    pub(crate) fn begin(&self, term: Option<u64>) {
+        *self.kept.lock() = Kept { term, clients: BTreeSet::new() };
+    }
+
+    /// In which term leases were begun anew.
+    pub(crate) fn term(&self) -> Option<u64> {
+        self.kept.lock().term
+    }
+
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.clients.lock().len()
+        self.kept.lock().clients.len()
     }
 
     fn has(&self, client: u64) -> bool {
-        self.clients.lock().contains(&client)
+        self.kept.lock().clients.contains(&client)
     }
 }
 
 /// Decides about all clients whose lease has run out.
 pub(crate) async fn look(server: &Arc<Server>, expired: Vec<u64>) {
     let now_ms = server.now_ms();
-    server.courtesy.clients.lock().retain(|client| expired.contains(client));
+    server.courtesy.kept.lock().clients.retain(|client| expired.contains(client));
     let silent_ms = |client| server.front.sessions.lock().leases_mut().silent_ms(client, now_ms).unwrap_or(0);
     let kept_ms = server.config.lease_ms.saturating_add(server.config.courtesy_ms);
     for client in expired {
+        if !server.leases_count() {
+            return;
+        }
         let is_late = kept_ms <= silent_ms(client);
         if !is_late && server.courtesy.has(client) {
             continue;
         }
         if is_late || server.courtesy.count() == COURTESY_CLIENTS_MAX || !holds_something(server, client) {
-            server.courtesy.clients.lock().remove(&client);
+            server.courtesy.kept.lock().clients.remove(&client);
             expire(server, client).await;
         } else {
             tracing::info!(client, "lease ran out: what it holds is kept until somebody wants it");
-            server.courtesy.clients.lock().insert(client);
+            server.courtesy.kept.lock().clients.insert(client);
         }
     }
 }
@@ -64,6 +84,13 @@ fn holds_something(server: &Server, client: u64) -> bool {
 }
 
 impl Server {
+    /// Whether it counts here that a lease has run out. In another term than that in which they were begun it does not: another node may have
+    /// led and renewed them.
+    fn leases_count(&self) -> bool {
+        let term = self.shards.leading_term();
+        term.is_some() && term == self.courtesy.term()
+    }
+
     /// Somebody wants to lock a range of a file: clients that are kept out of courtesy and are in the way go.
     pub(crate) async fn give_way_to_lock(self: &Arc<Self>, ino: Ino, range: Range, exclusive: bool) {
         if self.courtesy.count() == 0 {
@@ -104,12 +131,48 @@ impl Server {
             holders.into_iter().filter(|client| self.courtesy.has(*client)).collect();
         for client in holders {
             // It may have come back since the last look.
-            if self.front.sessions.lock().expired(self.now_ms()).contains(&client) {
+            if self.leases_count() && self.front.sessions.lock().expired(self.now_ms()).contains(&client) {
                 tracing::info!(client, "kept beyond its lease, and now in another client's way");
-                self.courtesy.clients.lock().remove(&client);
+                self.courtesy.kept.lock().clients.remove(&client);
                 expire(self, client).await;
                 gone_everywhere(self, client).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wire_nfs::v4::SessionId;
+
+    use super::*;
+    use crate::front::tests::server;
+    use crate::shards::tests::guest::guest;
+
+    /// Another node may have led meanwhile, to which the client came back: what this one remembers of its lease is of an earlier term.
+    #[tokio::test]
+    async fn a_lease_of_another_term_ends_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (server, clock) = server(dir.path()).await;
+        let guest = guest(&server.shards, "one").await;
+        server.hold_session(SessionId(guest.session)).await.unwrap();
+        let is_known = || server.view().unwrap().client(guest.client).unwrap().is_some();
+        let term = server.shards.leading_term();
+        clock.advance_ms(server.config.lease_ms + server.config.courtesy_ms + 1);
+        assert!(server.front.sessions.lock().expired(server.now_ms()).contains(&guest.client));
+        for other in [None, term.map(|term| term - 1)] {
+            server.courtesy.begin(other);
+            look(&server, vec![guest.client]).await;
+            server.courtesy.kept.lock().clients.insert(guest.client);
+            server.give_way(vec![guest.client]).await;
+            assert!(is_known(), "{other:?}");
+        }
+        server.courtesy.begin(term);
+        server.give_way(vec![guest.client]).await;
+        assert!(is_known(), "it is not kept out of courtesy");
+        server.courtesy.kept.lock().clients.insert(guest.client);
+        server.give_way(vec![guest.client]).await;
+        assert!(!is_known());
+        server.shards.stop().await;
     }
 }

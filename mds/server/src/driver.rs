@@ -553,7 +553,8 @@ async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Op
     };
     match server.propose(Command::Create(create)).await {
         Ok(Outcome::Entry(entry)) => Ok(Some(entry.inode)),
-        Err(Nfsstat4::Delay) => Ok(None),
+        // It was made meanwhile, or may yet be.
+        Err(Nfsstat4::Delay | Nfsstat4::Exist) => Ok(None),
         Ok(_) => Err(StartError::Store("unexpected outcome".to_owned())),
         Err(status) => Err(StartError::Store(status.name().to_owned())),
     }

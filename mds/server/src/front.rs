@@ -258,4 +258,4 @@ struct InState {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

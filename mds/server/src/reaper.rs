@@ -19,15 +19,13 @@ const ROUND_MS: u64 = 1000;
 
 /// Looks at the leases for as long as the server lives. When this node begins to lead, all leases start in full.
 pub(crate) async fn drive(server: Arc<Server>) {
-    let mut led = None;
     let mut asked = Asked::default();
     loop {
-        let leads = server.shards.leading_term();
-        // Another node may have led between two terms, and renewed what this one remembers as old.
-        if leads != led {
-            led = leads.filter(|_| restart_leases(&server));
+        let term = server.shards.leading_term();
+        if term != server.courtesy.term() {
+            server.courtesy.begin(term.filter(|_| restart_leases(&server)));
         }
-        if led.is_some() {
+        if server.courtesy.term().is_some() {
             courtesy::look(&server, expired(&server)).await;
             ask_sizes(&server, server.shards.take_written()).await;
             look_at_layouts(&server, &mut asked);

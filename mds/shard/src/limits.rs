@@ -82,11 +82,15 @@ pub const SNAPSHOT_INSTALL_MS_MAX: u64 = 3_600_000;
 /// Milliseconds that a call waits for the engine of a shard of which a snapshot is being installed.
 pub const TORN_ANSWER_MS_MAX: u64 = 5;
 
-/// Milliseconds between two heartbeats of which such an engine is told: it keeps an answer to each. Shorter than its patience with a leader.
+/// Milliseconds between two heartbeats of which such an engine is told: it keeps an answer to each. If heartbeats are short, four of them
+/// at most: its patience with a leader is 12.
 pub const TORN_TELL_MS: u64 = 500;
 
 /// Milliseconds for which a node may lead shard 0 while it installs a snapshot of any shard: until that is in, nothing can be read there.
 pub const TORN_LEAD_MS_MAX: u64 = 2_000;
+
+/// Milliseconds until such a node asks the others again to lead shard 0, when all have given it back.
+pub const TORN_AGAIN_MS: u64 = 30_000;
 
 /// Milliseconds that an entry nobody waits for may stay unflushed when nothing else is.
 pub const UNHURRIED_MS_MAX: u64 = 5;

@@ -23,7 +23,7 @@ use crate::shards::tests::guest::{Guest, guest};
 const SHARDS: usize = 3;
 
 /// A server of which nothing runs but its shards, and its clock, which is not theirs.
-async fn server(dir: &Path) -> (Arc<Server>, ManualClock) {
+pub(crate) async fn server(dir: &Path) -> (Arc<Server>, ManualClock) {
     let env = Env {
         clock: Arc::new(OsClock::new()),
         entropy: Arc::new(OsEntropy),

@@ -7,7 +7,9 @@ use tokio::sync::watch;
 
 use super::Inner;
 use crate::host::Host;
-use crate::limits::{HAND_OVER_MS_MAX, SPREAD_IDLE_MS, SPREAD_POLL_MS, STORES_AT_ONCE, TORN_LEAD_MS_MAX};
+use crate::limits::{
+    HAND_OVER_MS_MAX, SPREAD_IDLE_MS, SPREAD_POLL_MS, STORES_AT_ONCE, TORN_AGAIN_MS, TORN_LEAD_MS_MAX,
+};
 use crate::liveness::line;
 use crate::shard::Shard;
 use crate::spread::{Led, Spread};
@@ -45,9 +47,10 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
 
 /// A node that cannot govern, since it installs a snapshot.
 struct Unfit {
-    since_ms: u64,
     /// Who was asked to lead shard 0 instead. They may be no better off: then it is the next one's turn.
     asked: Vec<u64>,
+    /// When they are asked again.
+    again_ms: u64,
 }
 
 /// Whoever leads shard 0 reads its own replicas of all others. One that is installing a snapshot of any has another node govern: that may take
@@ -58,13 +61,15 @@ async fn give_up_unfit(inner: &Inner, unfit: &mut Option<Unfit>) {
         return;
     }
     let now_ms = inner.host.now_ms();
-    let unfit = unfit.get_or_insert(Unfit { since_ms: now_ms, asked: Vec::new() });
+    let unfit = unfit.get_or_insert(Unfit { asked: Vec::new(), again_ms: now_ms + TORN_LEAD_MS_MAX });
     let first = &inner.shards[0];
-    if unfit.since_ms + TORN_LEAD_MS_MAX <= now_ms && first.leads_engine() {
+    if unfit.again_ms <= now_ms && first.leads_engine() {
         tracing::info!("a snapshot is being installed here: shard 0 is handed over");
         match first.give_up_but(&unfit.asked).await {
             Some(to) => unfit.asked.push(to),
-            None => unfit.asked.clear(),
+            None if unfit.asked.is_empty() => {}
+            // None of those that are there is better off.
+            None => *unfit = Unfit { asked: Vec::new(), again_ms: now_ms + TORN_AGAIN_MS },
         }
     }
 }

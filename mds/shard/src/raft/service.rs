@@ -279,7 +279,8 @@ impl Member {
     async fn append_entries(&self, rpc: AppendEntriesRequest) -> Option<AppendEntriesResponse> {
         if self.is_busy() && rpc.entries.is_empty() {
             let (now_ms, told_ms) = (self.env.clock.monotonic_ms(), self.told_ms.load(Ordering::Relaxed));
-            if now_ms < told_ms + TORN_TELL_MS {
+            let patience_ms = 4 * self.replica.node_config().heartbeat_ms;
+            if now_ms < told_ms + TORN_TELL_MS.min(patience_ms) {
                 return None;
             }
             self.told_ms.store(now_ms, Ordering::Relaxed);
