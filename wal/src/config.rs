@@ -17,6 +17,9 @@ pub struct WalConfig {
     /// Shows records of which only the payload is bad, and takes a segment whose header block or footer is bad as it is, if all its
     /// records are there: such places are listed as `partial`, not as `corrupt`. Only where no segment is kept for reuse.
     pub shows_damaged: bool,
+    /// Once a record of a stream found no room, no later one of that stream is taken until the log is opened again: what is on disk of a
+    /// stream is the beginning of what was appended to it. For streams in which a record means nothing without those before it.
+    pub keeps_order: bool,
     /// Payload bytes that may wait to be written.
     pub queue_bytes_max: usize,
 }
@@ -29,6 +32,7 @@ impl WalConfig {
             segment_bytes: SEGMENT_BYTES_DEFAULT,
             recycle_max: 0,
             shows_damaged: false,
+            keeps_order: false,
             queue_bytes_max: QUEUE_BYTES_DEFAULT,
         }
     }

@@ -5,9 +5,10 @@
 //!
 //! INVARIANT: a waiter is told "synced" only after a sync that started when its bytes, and all earlier ones, were
 //! written.
+//! INVARIANT: with `keeps_order`, no record is written of a stream of which an earlier one was refused.
 //! INVARIANT: a footer is written only after its segment and all older ones were synced.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 
@@ -30,6 +31,8 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     /// Taken from the queue, oldest first.
     pending: VecDeque<Item>,
+    /// Streams of which a record found no room; only with `keeps_order`.
+    ended_streams: BTreeSet<u64>,
     /// Written, waiting for a sync.
     unsynced: Vec<Item>,
     active: Option<Active>,
@@ -101,6 +104,7 @@ impl Writer {
         Self {
             shared,
             pending: VecDeque::new(),
+            ended_streams: BTreeSet::new(),
             unsynced: Vec::new(),
             active: None,
             sealing: Vec::new(),
@@ -180,8 +184,23 @@ impl Writer {
         })
     }
 
-    fn start_write(&mut self) {
+    /// Takes what was queued, but for records of streams that have ended.
+    fn take_queued(&mut self) {
+        let old = self.pending.len();
         self.shared.queue.take(&mut self.pending);
+        if !self.ended_streams.is_empty() {
+            for item in self.pending.split_off(old) {
+                if item.records.iter().any(|record| self.ended_streams.contains(&record.header.stream)) {
+                    self.refuse(item);
+                } else {
+                    self.pending.push_back(item);
+                }
+            }
+        }
+    }
+
+    fn start_write(&mut self) {
+        self.take_queued();
         while self.write.is_none() && self.room.is_none() {
             if self.pending.is_empty() || (self.sync.is_some() && !self.is_early_write_due()) {
                 return;
@@ -437,8 +456,16 @@ impl Writer {
             for location in &item.locations {
                 self.shared.mark_dead(*location);
             }
-            item.resolve(Err(AppendError::NoSpace));
+            self.refuse(item);
         }
+    }
+
+    /// Says that there is no room. Of all its streams nothing more is taken if order is to be kept: the next one might find some.
+    fn refuse(&mut self, item: Item) {
+        if self.shared.config.keeps_order {
+            self.ended_streams.extend(item.records.iter().map(|record| record.header.stream));
+        }
+        item.resolve(Err(AppendError::NoSpace));
     }
 
     fn activate(&mut self, ready: Ready) {

@@ -213,7 +213,7 @@ impl Recovery<'_> {
                 break;
             }
         }
-        let mut keep = Vec::new();
+        let (mut keep, mut gone) = (Vec::new(), Vec::new());
         let mut is_cut = false;
         for ((one, scan), durable) in tail.iter().zip(scans).zip(durable) {
             let is_absent = one.header.is_none() && durable == 0;
@@ -230,11 +230,15 @@ impl Recovery<'_> {
                 self.note_header(one);
             }
             if kept.headers.is_empty() && !kept.damaged {
-                // Before anything is sealed: a crash in between must find the cut again, and nothing behind it.
-                self.files.retire(one.segment.seq, one.segment.file_bytes).await?;
+                gone.push(one);
             } else {
                 keep.push((one, kept));
             }
+        }
+        // Before anything is sealed, the youngest first: a crash in between must find the cut again, and nothing behind it. By its header each
+        // segment says how far the one before it went, so without that one the cut would not show.
+        for one in gone.into_iter().rev() {
+            self.files.retire(one.segment.seq, one.segment.file_bytes).await?;
         }
         for (one, kept) in keep {
             self.seal(one, kept).await?;

@@ -294,3 +294,31 @@ async fn out_of_space_is_an_error_and_no_more() {
     let (_, seen) = open(&disk, config(64 << 10)).await;
     assert_eq!(seen.len(), count + 1);
 }
+
+/// Of a stream of which a record found no room there is nothing behind it, though there is room again; others go on.
+#[tokio::test]
+async fn what_is_on_disk_of_a_stream_is_its_beginning() {
+    let disk = MemoryDisk::with_capacity(200 << 10);
+    let ordered = WalConfig { keeps_order: true, ..config(64 << 10) };
+    let (wal, _) = open(&disk, ordered).await;
+    let mut last = 0;
+    let full = loop {
+        match wal.append_durable(record(last, 6000)).await {
+            Ok(_) => last += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, AppendError::NoSpace));
+    disk.set_capacity(1 << 20);
+    assert!(matches!(wal.append(record(last + 1, 1)).await, Err(AppendError::NoSpace)));
+    let other = Record { stream: 4, ..record(7, 100) };
+    wal.append_durable(other).await.unwrap();
+    assert!(matches!(wal.append(record(last + 2, 1)).await, Err(AppendError::NoSpace)));
+    drop(wal);
+    disk.crash(Crash::Drop);
+    let (wal, seen) = open(&disk, ordered).await;
+    let own = seen.iter().filter(|(header, _)| header.stream == 3).map(|(header, _)| header.position);
+    assert_eq!(own.collect::<Vec<_>>(), (0..last).collect::<Vec<_>>());
+    assert_eq!(seen.len() as u64, last + 1);
+    wal.append_durable(record(last, 6000)).await.unwrap();
+}

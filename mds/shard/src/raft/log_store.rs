@@ -85,7 +85,9 @@ impl SharedLog {
         alone: bool,
     ) -> Result<Self, LogOpenError> {
         let recycle_max = LOG_SEGMENTS_RECYCLED;
-        let config = WalConfig { segment_bytes, recycle_max, ..WalConfig::new(store_id) };
+        // An entry, or a cut, that found no room and one behind it that did would be a hole: the log could not be opened again.
+        let keeps_order = true;
+        let config = WalConfig { segment_bytes, recycle_max, keeps_order, ..WalConfig::new(store_id) };
         let mut replay = Replay::new(groups);
         let (wal, report) =
             Wal::open(disk, dir, config, &mut |header, location| replay.visit(header, location)).await?;

@@ -204,6 +204,30 @@ async fn broken_logs_are_refused() {
     }
 }
 
+/// A store that is ahead of its log has that cut at the start. If there is no room to say so, no entry may follow: the log would have a
+/// hole, and never be opened again.
+#[tokio::test]
+async fn nothing_follows_a_cut_that_found_no_room() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk).await;
+    log.blocking_append(entries(1, 0..5, 100)).await.unwrap();
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    disk.set_capacity(0);
+    log.purge(log_id(1, 8)).await.unwrap();
+    settle().await;
+    disk.set_capacity(1 << 30);
+    log.blocking_append(entries(1, 9..10, 100)).await.unwrap_err();
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 4)));
+    log.purge(log_id(1, 8)).await.unwrap();
+    log.blocking_append(entries(1, 9..10, 100)).await.unwrap();
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    assert_eq!(shown(&mut log).await, [(1, 9)]);
+}
+
 /// A CLOSE rides with the flush of the next entry; with none it gets its own a moment later. The engine is not told
 /// before.
 #[tokio::test]
