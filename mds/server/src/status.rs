@@ -58,6 +58,7 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Nfsstat4 {
         Refusal::Recalled => Nfsstat4::Recallconflict,
         Refusal::Busy
         | Refusal::ContentMoved
+        | Refusal::NamesMoved
         | Refusal::NoSuchExtent
         | Refusal::TableFull
         | Refusal::Superseded => Nfsstat4::Delay,

@@ -70,8 +70,9 @@ fn try_to(
     }
 }
 
-fn carry_out(txn: &mut dyn Txn, now: Timestamp, entry: &Entry) -> Result<Outcome, Refusal> {
+fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outcome, Refusal> {
     match &entry.command {
+        Command::Bound(asked) => names::bound(txn, now, asked),
         Command::ExchangeId(asked) => client::exchange_id(txn, asked),
         Command::ConfirmClient(asked) => client::confirm(txn, asked),
         Command::ReclaimComplete(asked) => client::reclaim_complete(txn, asked),

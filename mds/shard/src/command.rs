@@ -171,6 +171,8 @@ pub enum Command {
     ForgetSession(governor::ForgetSession),
     /// How many shards the cluster has.
     FixShards(admin::FixShards),
+    /// `Open`, `Create`, `Link`, `Remove` or `Rename` where there are several shards.
+    Bound(governor::Bound),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -318,4 +320,7 @@ pub enum Refusal {
     /// The session that the command is about is not known (BADSESSION).
     #[error("no such session")]
     NoSuchSession,
+    /// A name leads to another inode than when the command was planned: look again and retry.
+    #[error("names moved")]
+    NamesMoved,
 }

@@ -45,6 +45,16 @@ impl<B: View> Overlay<B> {
         }
     }
 
+    /// What is to be written.
+    pub fn writes(&self) -> &Writes {
+        &self.writes
+    }
+
+    /// What it goes on top of.
+    pub fn base(&self) -> &B {
+        &self.base
+    }
+
     /// Gives the writes up for the commit, and lets go of the snapshot.
     pub fn into_writes(self) -> Writes {
         self.writes

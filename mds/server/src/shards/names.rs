@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use mds_namespace::op::{exclusive, lookup};
 use mds_namespace::{Caller, DirectoryChange, FsError, Ino, Inode, Kind, inode_table, shard_of};
+use mds_shard::command::governor::Bound;
 use mds_shard::command::open::{How, Open, Target};
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, StateView};
 
@@ -62,7 +63,18 @@ impl Shards {
                 continue;
             }
             return match plan {
-                Plan::One { shard, .. } => self.under(guard, shard, origin, command).await,
+                // There are no acts to be kept away.
+                Plan::One { shard, .. } if self.count() == 1 => {
+                    self.under(guard, shard, origin, command).await
+                }
+                Plan::One { shard, inodes } => {
+                    // What is in the log and not carried out yet was not seen: a name may lead elsewhere by then.
+                    let bound = Bound::to(inodes, command.clone());
+                    match self.under(guard, shard, origin.clone(), bound).await {
+                        Ok(Outcome::Refused(Refusal::NamesMoved)) => continue,
+                        outcome => outcome,
+                    }
+                }
                 Plan::Foreign { ino, .. } => {
                     let Command::Open(open) = command else { return Err(ProposeError::Unavailable) };
                     let (directory, open) = match self.foreign(open, ino)? {
@@ -78,7 +90,7 @@ impl Shards {
         Err(ProposeError::Unavailable)
     }
 
-    fn plan(&self, command: &Command) -> Result<Plan, ProposeError> {
+    pub(super) fn plan(&self, command: &Command) -> Result<Plan, ProposeError> {
         let view = self.view()?;
         let found = |directory: Ino, name: &[u8]| {
             match lookup::find(view.namespace(), &Caller::default(), directory, name) {

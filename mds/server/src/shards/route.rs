@@ -125,6 +125,7 @@ pub(super) fn of(command: &Command) -> Route {
         | Command::Intend(_)
         | Command::Carry(_)
         | Command::Settle(_)
+        | Command::Bound(_)
         | Command::ForgetClient(_)
         | Command::ForgetSession(_) => Route::One(shard_of(ROOT_INO), Vec::new()),
     }

@@ -8,9 +8,10 @@ use mds_namespace::op::lookup;
 use mds_namespace::{Caller as Asker, Kind, ROOT_INO, SetAttributes};
 use mds_shard::command::data::Format;
 use mds_shard::command::governor::{Carry, ReserveInodes};
-use mds_shard::command::namespace::{Create, Rename};
+use mds_shard::command::namespace::{Create, Remove, Rename};
 use mds_shard::{NodeConfig, Refusal};
 
+use super::names::Plan;
 use super::*;
 
 const SHARDS: usize = 3;
@@ -70,6 +71,40 @@ async fn a_command_that_nobody_waits_for_is_waited_for() {
         assert_eq!(is_there(&shards, ROOT_INO, &name), seen, "{name}: it was changed while it was locked");
         drop(locked);
     }
+    shards.stop().await;
+}
+
+/// What is in the log and not carried out yet is not seen by who plans the next command: when that is carried out, its name leads to another
+/// inode than the one that it keeps acts away from.
+#[tokio::test]
+async fn a_command_is_planned_anew_when_its_name_leads_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let mut planned_anew = 0;
+    for turn in 0..20 {
+        let names = ["from", "to"].map(|name| format!("{name}-{turn}"));
+        for name in &names {
+            assert!(matches!(
+                shards.propose(None, create(ROOT_INO, name, Kind::Symlink)).await,
+                Ok(Outcome::Entry(_))
+            ));
+        }
+        let [from_name, to_name] = names.clone().map(String::into_bytes);
+        let (from_directory, to_directory, caller) = (ROOT_INO, ROOT_INO, Asker::default());
+        let rename = Rename { caller, from_directory, from_name, to_directory, to_name: to_name.clone() };
+        let remove = Remove { caller: Asker::default(), directory: ROOT_INO, name: to_name };
+        let mut first = Box::pin(shards.propose(None, Command::Rename(rename)));
+        let mut second = Box::pin(shards.propose(None, Command::Remove(remove.clone())));
+        assert!(poll!(first.as_mut()).is_pending() && poll!(second.as_mut()).is_pending());
+        let plan = shards.plan(&Command::Remove(remove)).unwrap();
+        let (renamed, removed) = futures_util::join!(first, second);
+        assert!(matches!(renamed, Ok(Outcome::Renamed(_))), "{renamed:?}");
+        let Ok(Outcome::Entry(removed)) = removed else { panic!("{removed:?}") };
+        planned_anew +=
+            usize::from(!matches!(plan, Plan::One { inodes, .. } if inodes.contains(&removed.inode.ino)));
+        assert!(names.iter().all(|name| !is_there(&shards, ROOT_INO, name)));
+    }
+    assert!(0 < planned_anew, "some were planned on what was there before");
     shards.stop().await;
 }
 

@@ -9,11 +9,29 @@ use mds_namespace::op::{
 };
 use mds_namespace::{FsError, Kind, Timestamp, Txn};
 
-use super::open::reap_if_gone;
+use super::open::{open, reap_if_gone};
+use super::staged::Staged;
+use crate::command::governor::{AboutNames, Bound};
 use crate::command::namespace::{
     AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf,
 };
 use crate::command::{Outcome, Refusal};
+
+/// INVARIANT: of the inodes that are there, only those are changed that the command is bound to.
+pub(super) fn bound(staged: &mut Staged<'_>, now: Timestamp, asked: &Bound) -> Result<Outcome, Refusal> {
+    let outcome = match &asked.what {
+        AboutNames::Open(asked) => open(staged, now, asked),
+        AboutNames::Create(asked) => create(staged, now, asked),
+        AboutNames::Link(asked) => link(staged, now, asked),
+        AboutNames::Remove(asked) => remove(staged, now, asked),
+        AboutNames::Rename(asked) => rename(staged, now, asked),
+    }?;
+    // An act on several shards may have looked at any other one, and is about to write what it made of it.
+    match staged.changes_inode_but(&asked.inodes)? {
+        true => Err(Refusal::NamesMoved),
+        false => Ok(outcome),
+    }
+}
 
 pub(super) fn create(txn: &mut dyn Txn, now: Timestamp, asked: &Create) -> Result<Outcome, Refusal> {
     // Regular files come from OPEN.

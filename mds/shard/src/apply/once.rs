@@ -68,7 +68,8 @@ pub(super) fn record(
     outcome: &Outcome,
 ) -> Result<(), FsError> {
     let is_gone = is_first && txn.get(&key::session(&origin.session))?.is_none();
-    if *outcome == Outcome::Refused(Refusal::ContentMoved) || is_gone {
+    let looks_again = matches!(outcome, Outcome::Refused(Refusal::ContentMoved | Refusal::NamesMoved));
+    if looks_again || is_gone {
         return Ok(());
     }
     slot.outcomes.push(Recorded { operation: origin.operation, outcome: cut(outcome) });

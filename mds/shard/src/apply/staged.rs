@@ -2,9 +2,10 @@
 //!
 //! Many commands share a store transaction; a refused one must leave nothing in it.
 
+use mds_namespace::keys::{self, TAG_INODE};
 use mds_namespace::store::Visit;
 use mds_namespace::store::overlay::Overlay;
-use mds_namespace::{Durability, StoreError, Txn, View};
+use mds_namespace::{Durability, Ino, StoreError, Txn, View};
 
 /// A transaction on top of a transaction. Dropped, it leaves nothing.
 pub(super) struct Staged<'a> {
@@ -14,6 +15,17 @@ pub(super) struct Staged<'a> {
 impl<'a> Staged<'a> {
     pub(super) fn new(base: &'a mut (dyn Txn + 'a)) -> Self {
         Self { overlay: Overlay::new(base) }
+    }
+
+    /// Whether an inode that is there already would be changed or removed, but for these.
+    pub(super) fn changes_inode_but(&self, inodes: &[Ino]) -> Result<bool, StoreError> {
+        for key in self.overlay.writes().range(vec![TAG_INODE]..vec![TAG_INODE + 1]).map(|(key, _)| key) {
+            let is_bound = keys::ino_of_name_key(key).is_some_and(|ino| inodes.contains(&ino));
+            if !is_bound && self.overlay.base().get(key)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Hands the writes to the transaction below.

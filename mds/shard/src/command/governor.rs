@@ -6,7 +6,9 @@ use mds_namespace::Ino;
 use mds_namespace::store::draft::{Part, Write};
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
+use super::namespace::{Create, Link, Remove, Rename};
+use super::open::Open;
+use super::{Command, Outcome};
 
 /// The first entry of a shard other than the one with the root.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,48 @@ pub struct FormatShard {
 /// A node governs, in the term that the entry carries: entries of an earlier term that come behind this are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Govern;
+
+/// A command about names, bound to the inodes that it may change: the directories, and what the names led to when it was planned. Those are what its
+/// proposer keeps acts on several shards away from. If by now a name leads to another inode, and the command would change that, it is refused
+/// with `NamesMoved`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bound {
+    /// Inodes that may be changed, besides those that it makes.
+    pub inodes: Vec<Ino>,
+    /// What is to be done.
+    pub what: AboutNames,
+}
+
+/// What is done to names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AboutNames {
+    /// OPEN.
+    Open(Open),
+    /// CREATE.
+    Create(Create),
+    /// LINK.
+    Link(Link),
+    /// REMOVE.
+    Remove(Remove),
+    /// RENAME.
+    Rename(Rename),
+}
+
+impl Bound {
+    /// The command bound to these inodes; another one as it is.
+    #[must_use]
+    pub fn to(inodes: Vec<Ino>, command: Command) -> Command {
+        let what = match command {
+            Command::Open(asked) => AboutNames::Open(asked),
+            Command::Create(asked) => AboutNames::Create(asked),
+            Command::Link(asked) => AboutNames::Link(asked),
+            Command::Remove(asked) => AboutNames::Remove(asked),
+            Command::Rename(asked) => AboutNames::Rename(asked),
+            other => return other,
+        };
+        Command::Bound(Self { inodes, what })
+    }
+}
 
 /// Sets inode numbers aside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

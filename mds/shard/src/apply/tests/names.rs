@@ -3,7 +3,8 @@
 use mds_namespace::{FsError, Kind, SetAttributes};
 
 use super::*;
-use crate::command::namespace::{Create, Link, SetAttributesOf};
+use crate::command::governor::Bound;
+use crate::command::namespace::{Create, Link, Rename, SetAttributesOf};
 
 #[test]
 fn create_makes_no_regular_file() {
@@ -56,4 +57,64 @@ fn size_is_set_through_an_open() {
     assert_eq!(stage.refused(set(false)), Refusal::Namespace(FsError::AccessDenied));
     let Outcome::Attributes(answer) = stage.run(set(true)) else { panic!("refused") };
     assert_eq!((answer.inode.size_bytes, answer.truncated), (9, None));
+}
+
+/// What a proposer keeps acts on several shards away from is all that may be changed: a name may lead elsewhere by the time the command is
+/// carried out.
+#[test]
+fn a_command_changes_what_it_is_bound_to() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let session = stage.session(client);
+    let mut file = |name: &str| {
+        let opened = stage.create(client, name, name);
+        stage.close(client, opened.inode.ino, opened.stateid);
+        opened.inode.ino
+    };
+    let (first, second) = (file("f"), file("g"));
+    let name = |name: &str| name.as_bytes().to_vec();
+    let directory = ROOT_INO;
+    let rename = |from: &str, to: &str| -> Command {
+        let (from_name, to_name) = (name(from), name(to));
+        let (from_directory, to_directory) = (directory, directory);
+        Command::Rename(Rename { caller: ROOT, from_directory, from_name, to_directory, to_name })
+    };
+    let remove = Command::Remove(Remove { caller: ROOT, directory, name: name("f") });
+    let link = Command::Link(Link { caller: ROOT, ino: second, directory, name: name("h") });
+    let attributes = SetAttributes { size_bytes: Some(0), ..SetAttributes::default() };
+    let cut = Target::Create { directory, name: name("f"), how: How::Unchecked, attributes };
+    let cut = open_command(client, "o", ROOT, BOTH, cut);
+    assert!(matches!(stage.run(rename("g", "f")), Outcome::Renamed(_)), "f is the second now");
+    let origin = Some(Stage::origin(session, 0, 1));
+    for command in [remove.clone(), link.clone(), cut, rename("f", "i")] {
+        let bound = Bound::to(vec![directory, first], command);
+        assert_eq!(stage.refused(bound.clone()), Refusal::NamesMoved, "{bound:?}");
+        // It is no answer: the next try is no retry.
+        assert_eq!(stage.asked(origin.clone(), bound), Outcome::Refused(Refusal::NamesMoved));
+        assert_eq!(stage.view().recorded(origin.as_ref().unwrap()).unwrap(), None);
+    }
+    // Neither may a directory be changed that it does not name, but what it makes it may.
+    let make = create_target("new", How::Guarded);
+    let make = open_command(client, "o", ROOT, BOTH, make);
+    assert_eq!(stage.refused(Bound::to(vec![second], make.clone())), Refusal::NamesMoved);
+    assert!(matches!(stage.run(Bound::to(vec![directory], make)), Outcome::Opened(_)));
+    for command in [link, remove] {
+        let done = stage.run(Bound::to(vec![directory, second], command));
+        assert!(matches!(done, Outcome::Entry(_)), "{done:?}");
+    }
+    assert_eq!(stage.view().inode(second).unwrap().nlink, 1);
+    stage.check();
+}
+
+/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+#[test]
+fn bound_commands_have_their_golden_bytes() {
+    let remove = Remove { caller: ROOT, directory: 3, name: b"f".to_vec() };
+    let plain = postcard::to_allocvec(&Command::Remove(remove.clone())).unwrap();
+    let bound = Bound::to(vec![3, 0x81], Command::Remove(remove));
+    let bytes = postcard::to_allocvec(&bound).unwrap();
+    assert_eq!(bytes[..6], [0x36, 2, 3, 0x81, 1, 3], "{bytes:x?}");
+    assert_eq!(bytes[6..], plain[1..]);
+    assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), bound);
+    assert_eq!(Bound::to(vec![3], Command::TakeGroup), Command::TakeGroup);
 }
