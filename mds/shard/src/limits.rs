@@ -111,6 +111,10 @@ pub const RENEW_BYTES_MAX: usize = 4 << 20;
 /// Entries of one write of what is renewed.
 pub const RENEW_RECORDS_MAX: usize = 4_096;
 
+/// Milliseconds after which no further command is applied before other tasks of the thread have had their turn: half of the time between two
+/// heartbeats.
+pub const APPLY_MS_MAX: u64 = 50;
+
 /// Commands applied in one store transaction.
 pub const APPLY_ENTRIES_MAX: usize = 1_024;
 

@@ -198,7 +198,18 @@ pub(crate) fn lock_conflict(
     owner: &[u8],
 ) -> Result<Option<Conflict>, Refusal> {
     let locks: Vec<LockRecord> = list(view, &key::locks(ino))?;
-    Ok(locks.iter().filter(|lock| lock.client != client || lock.owner != owner).find_map(|lock| {
+    Ok(conflict_among(&locks, span, exclusive, client, owner))
+}
+
+/// The first of a file's locks that is another owner's and in the way.
+pub(crate) fn conflict_among(
+    locks: &[LockRecord],
+    span: Span,
+    exclusive: bool,
+    client: u64,
+    owner: &[u8],
+) -> Option<Conflict> {
+    locks.iter().filter(|lock| lock.client != client || lock.owner != owner).find_map(|lock| {
         let held = lock_ranges::conflict(&lock.ranges, span, exclusive)?;
         Some(Conflict {
             range: held.range(),
@@ -206,5 +217,5 @@ pub(crate) fn lock_conflict(
             client: lock.client,
             owner: lock.owner.clone(),
         })
-    }))
+    })
 }

@@ -17,7 +17,7 @@ use crate::command::client::{
 use crate::command::{Outcome, Refusal};
 use crate::key;
 use crate::limits::CLIENTS_MAX;
-use crate::record::{OpenRecord, OwnerClients, StateKind, StoredClient};
+use crate::record::{LockRecord, OpenRecord, OwnerClients, StateKind, StoredClient};
 use crate::state;
 
 impl From<ExchangeError> for Refusal {
@@ -201,12 +201,15 @@ pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient,
             removed.wrote.push(ino);
         }
     }
+    // First, so that no open has to look for those under it among all locks of its file.
+    for (ino, other) in state::of_kind(txn, client, StateKind::Lock, usize::MAX)? {
+        let held: LockRecord = state::read(txn, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
+        table::drop_lock(txn, ino, &held)?;
+    }
     for (ino, other) in state::of_kind(txn, client, StateKind::Open, usize::MAX)? {
         let held: OpenRecord = state::read(txn, &key::open(ino, &other))?.ok_or(Refusal::BadStateid)?;
         open::remove_open(txn, ino, &held)?;
     }
-    let locks = state::of_kind(txn, client, StateKind::Lock, 1)?;
-    assert!(locks.is_empty(), "locks go with the opens they are under");
     // What was open without a name is gone with its last open.
     removed.wrote.retain(|ino| mds_namespace::inode_table::inode(txn, *ino).is_ok());
     txn.delete(&key::tally(client))?;

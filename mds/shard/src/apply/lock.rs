@@ -25,8 +25,9 @@ pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> 
     if open.share.access & needed == 0 {
         return Err(Refusal::OpenMode);
     }
-    if let Some(conflict) = state::lock_conflict(txn, asked.ino, span, asked.exclusive, asked.client, &owner)?
-    {
+    // There may be many: they are read once.
+    let locks: Vec<LockRecord> = state::list(txn, &key::locks(asked.ino))?;
+    if let Some(conflict) = state::conflict_among(&locks, span, asked.exclusive, asked.client, &owner) {
         return Err(Refusal::LockDenied(conflict));
     }
     let lock = match held {
@@ -39,20 +40,15 @@ pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> 
             table::put_lock(txn, asked.ino, &lock)?;
             lock
         }
-        None => {
-            let locks: Vec<LockRecord> = state::list(txn, &key::locks(asked.ino))?;
-            if LOCKS_PER_FILE_MAX <= locks.len() {
-                return Err(Refusal::TableFull);
-            }
-            table::add_lock(txn, asked.ino, asked.client, |other| LockRecord {
-                other,
-                seqid: 1,
-                client: asked.client,
-                owner,
-                open: open.other,
-                ranges: lock_ranges::lock(&[], span, asked.exclusive),
-            })?
-        }
+        None if LOCKS_PER_FILE_MAX <= locks.len() => return Err(Refusal::TableFull),
+        None => table::add_lock(txn, asked.ino, asked.client, |other| LockRecord {
+            other,
+            seqid: 1,
+            client: asked.client,
+            owner,
+            open: open.other,
+            ranges: lock_ranges::lock(&[], span, asked.exclusive),
+        })?,
     };
     Ok(Outcome::Stateid(lock.stateid()))
 }

@@ -1,6 +1,6 @@
 //! The state machine as the engine sees it: applies entries to the store in batches, checkpoints it, replaces it.
 //!
-//! A batch is one transaction, visible at once and durable with the next checkpoint; what a crash takes back is in the
+//! A batch is one transaction, as long as it does not take long, visible at once and durable with the next checkpoint; what a crash takes back is in the
 //! log, which is cut only up to a checkpoint.
 //!
 //! INVARIANT: an outcome is answered after the transaction that holds it is committed.
@@ -10,6 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use env::Clock;
 use futures_util::{Stream, StreamExt};
 use mds_namespace::{Durability, MetaStore, StoreError, View};
 use openraft::entry::RaftEntry as _;
@@ -23,7 +24,7 @@ use super::{Answer, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, 
 use crate::apply;
 use crate::command::Outcome;
 use crate::key;
-use crate::limits::APPLY_ENTRIES_MAX;
+use crate::limits::{APPLY_ENTRIES_MAX, APPLY_MS_MAX};
 use crate::record::VALUE_VERSION;
 
 /// Up to where the log is in the store, and what must go on from there.
@@ -73,6 +74,7 @@ pub(crate) enum NoView {
 /// What the machine shares with the facade.
 pub(crate) struct MachineState {
     pub(crate) store: Arc<dyn MetaStore>,
+    clock: Arc<dyn Clock>,
     /// Held while the store is written: by a batch, a checkpoint, a replacement. Waiting for the store's own writer lock
     /// would hold up a thread instead.
     gate: tokio::sync::Mutex<()>,
@@ -83,9 +85,10 @@ pub(crate) struct MachineState {
 }
 
 impl MachineState {
-    pub(crate) fn new(store: Arc<dyn MetaStore>) -> Self {
+    pub(crate) fn new(store: Arc<dyn MetaStore>, clock: Arc<dyn Clock>) -> Self {
         Self {
             store,
+            clock,
             gate: tokio::sync::Mutex::new(()),
             replacements: AtomicU64::new(0),
             applied_index: AtomicU64::new(0),
@@ -145,27 +148,40 @@ impl Machine {
         Applied::load(&*view).map_err(io::Error::other)
     }
 
+    /// Applies entries, in as many transactions as it takes; others of this thread have their turn in between.
     async fn apply_batch(&self, batch: Vec<Waiting>) -> io::Result<()> {
-        let gate = self.state.gate.lock().await;
-        self.state.check_whole().map_err(io::Error::other)?;
         let (entries, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-        let outcomes = apply_entries(&*self.state.store, &entries)?;
-        drop(gate);
-        if let Some(last) = entries.last() {
-            self.state.applied_index.store(last.log_id.index(), Ordering::Release);
-        }
-        assert!(outcomes.len() == waiting.len(), "every entry has an outcome");
-        for (outcome, waiting) in outcomes.into_iter().zip(waiting) {
-            if let Some(waiting) = waiting {
-                waiting.send(Answer(outcome));
+        let (mut left, mut waiting) = (entries.as_slice(), waiting.into_iter());
+        loop {
+            let gate = self.state.gate.lock().await;
+            self.state.check_whole().map_err(io::Error::other)?;
+            let outcomes = apply_entries(&*self.state.store, left, &*self.state.clock)?;
+            drop(gate);
+            let (applied, behind) = left.split_at(outcomes.len());
+            if let Some(last) = applied.last() {
+                self.state.applied_index.store(last.log_id.index(), Ordering::Release);
             }
+            for (outcome, waiting) in outcomes.into_iter().zip(waiting.by_ref()) {
+                if let Some(waiting) = waiting {
+                    waiting.send(Answer(outcome));
+                }
+            }
+            left = behind;
+            if left.is_empty() {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
         }
-        Ok(())
     }
 }
 
-/// Applies entries in one transaction.
-fn apply_entries(store: &dyn MetaStore, entries: &[RaftEntry]) -> io::Result<Vec<Outcome>> {
+/// Applies entries in one transaction: all, or one at least and as many as there is time for.
+fn apply_entries(
+    store: &dyn MetaStore,
+    entries: &[RaftEntry],
+    clock: &dyn Clock,
+) -> io::Result<Vec<Outcome>> {
+    let until_ms = clock.monotonic_ms() + APPLY_MS_MAX;
     let mut txn = store.begin().map_err(io::Error::other)?;
     let mut applied = Applied::load(&*txn).map_err(io::Error::other)?;
     let mut outcomes = Vec::with_capacity(entries.len());
@@ -185,6 +201,10 @@ fn apply_entries(store: &dyn MetaStore, entries: &[RaftEntry]) -> io::Result<Vec
         };
         applied.log_id = Some(entry.log_id());
         outcomes.push(outcome);
+        // The engine's heartbeats are sent and answered on this thread.
+        if until_ms <= clock.monotonic_ms() {
+            break;
+        }
     }
     txn.put(key::APPLIED, &applied.encode()).map_err(io::Error::other)?;
     txn.commit(Durability::Memory).map_err(io::Error::other)?;
@@ -270,12 +290,50 @@ mod tests {
     use std::path::PathBuf;
 
     use env::Disk as _;
-    use env::memory::MemoryDisk;
+    use env::memory::{ManualClock, MemoryDisk};
     use mds_namespace::store::mem::MemStore;
 
     use super::*;
     use crate::raft::life::{Life, Task};
+    use crate::raft::log_id;
     use crate::raft::snapshot::{Encoder, Receiver};
+
+    /// A clock that goes on by half of what commands may take whenever it is looked at.
+    struct Ticking(ManualClock);
+
+    impl Clock for Ticking {
+        fn monotonic_ns(&self) -> u64 {
+            self.0.advance_ms(APPLY_MS_MAX.div_ceil(2));
+            self.0.monotonic_ns()
+        }
+
+        fn wall_ns(&self) -> u64 {
+            self.0.wall_ns()
+        }
+
+        fn sleep_ms(&self, ms: u64) -> env::BoxFuture<'static, ()> {
+            self.0.sleep_ms(ms)
+        }
+    }
+
+    /// Commands that take long do not hold up what else runs on the thread: others have their turn in between.
+    #[tokio::test]
+    async fn others_have_their_turn_while_commands_take_long() {
+        let state =
+            Arc::new(MachineState::new(Arc::new(MemStore::new()), Arc::new(Ticking(ManualClock::new(0)))));
+        let machine = Machine::new(Arc::clone(&state), Life::default().part(Task::Machine));
+        let entry = |index| RaftEntry { log_id: log_id(1, index), payload: EntryPayload::Blank };
+        let entries: Vec<_> = (1..=5).map(entry).collect();
+        assert_eq!(apply_entries(&*state.store, &entries, &*state.clock).unwrap().len(), 2);
+        let seen = tokio::spawn({
+            let state = Arc::clone(&state);
+            async move { state.applied_index.load(Ordering::Acquire) }
+        });
+        machine.apply_batch(entries.into_iter().map(|entry| (entry, None)).collect()).await.unwrap();
+        assert_eq!(seen.await.unwrap(), 2, "it ran behind the first two");
+        assert_eq!(state.applied_index.load(Ordering::Acquire), 5);
+        assert_eq!(machine.load().unwrap().log_id, Some(log_id(1, 5)));
+    }
 
     /// A snapshot that a store of one key sends.
     async fn received(value: &[u8]) -> SnapshotData {
@@ -295,7 +353,7 @@ mod tests {
     /// A snapshot that cannot be installed has replaced the store all the same: nothing is read, applied or made durable, until one can.
     #[tokio::test]
     async fn a_store_that_is_half_of_a_snapshot_is_not_made_durable() {
-        let state = Arc::new(MachineState::new(Arc::new(MemStore::new())));
+        let state = Arc::new(MachineState::new(Arc::new(MemStore::new()), Arc::new(ManualClock::new(0))));
         let mut machine = Machine::new(Arc::clone(&state), Life::default().part(Task::Machine));
         state.checkpoint().await.unwrap();
         let meta = SnapshotMeta::default();

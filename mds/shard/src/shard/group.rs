@@ -18,7 +18,7 @@ impl Shard {
         store: Arc<dyn MetaStore>,
     ) -> Result<Self, StartError> {
         let log = host.log.group(number);
-        let machine = Arc::new(MachineState::new(store));
+        let machine = Arc::new(MachineState::new(store, Arc::clone(&host.env.clock)));
         let shard = u32::try_from(number).map_err(|_| StartError::Config("number of shards"))?;
         check_whole(number, &log, &machine, host.config.is_alone())?;
         let life = Life::default();
