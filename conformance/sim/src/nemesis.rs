@@ -100,10 +100,7 @@ impl Nemesis {
                 manner.write_ns_max = 100_000;
             }),
             Mend::Room(node) => cluster.disk(node).memory().set_capacity(u64::MAX),
-            Mend::Links => {
-                let quality = &mut cluster.world.lock().network.quality;
-                (quality.lost_per_million, quality.late_per_million) = (0, 0);
-            }
+            Mend::Links => cluster.world.lock().network.mend_quality(),
             Mend::Wall(node) => cluster.clock(node).set_wall_off(0),
         }
     }

@@ -32,6 +32,8 @@ pub(crate) struct Quality {
 pub(crate) struct Network {
     chance: Chance,
     pub(crate) quality: Quality,
+    /// What the seed drew: how good they are when nothing is wrong.
+    quality_drawn: Quality,
     hosts: Vec<Host>,
     /// Ordered pairs of nodes between which nothing passes.
     cut: BTreeSet<(NodeId, NodeId)>,
@@ -99,6 +101,7 @@ impl Network {
         Self {
             chance,
             quality,
+            quality_drawn: quality,
             hosts: Vec::new(),
             cut: BTreeSet::new(),
             doors: BTreeMap::new(),
@@ -124,6 +127,11 @@ impl Network {
         } else {
             self.cut.remove(&(from, to));
         }
+    }
+
+    /// Links lose as much as when the run began.
+    pub(crate) fn mend_quality(&mut self) {
+        self.quality = self.quality_drawn;
     }
 
     pub(crate) fn mend_all(&mut self) {
