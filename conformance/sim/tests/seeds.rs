@@ -33,7 +33,7 @@ fn seeds_hold() {
 #[test]
 fn a_leader_that_restarts_gives_no_place_twice() {
     for seed in [7, 23] {
-        let (held, text) = run(seed, "1", &["--shards", "1"]);
+        let (held, text) = run(seed, "1", &["--shards", "1", "--nodes", "3"]);
         assert!(held, "{text}");
     }
 }
@@ -43,7 +43,7 @@ fn a_leader_that_restarts_gives_no_place_twice() {
 #[test]
 fn data_survive_that_leaders_and_homes_change() {
     for (seed, minutes) in [(1, "1.5"), (9, "1"), (119, "1.8")] {
-        let (held, text) = run(seed, minutes, &["--shards", "1"]);
+        let (held, text) = run(seed, minutes, &["--shards", "1", "--nodes", "3"]);
         assert!(held, "{text}");
     }
 }
