@@ -8,10 +8,19 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::check::content::{FileAct, FileAnswer};
 use crate::check::linearizable::Acted;
 use crate::check::locks::Hold;
+use crate::check::moves::{MoveAct, MoveAnswer};
 use crate::check::names::{NameAct, NameAnswer};
 
 /// A directory that clients share for a while: when, and which.
 pub(crate) type Place = (u64, u64);
+
+/// What was done in a group of directories.
+#[derive(Default)]
+pub(crate) struct Moves {
+    /// The directories' numbers.
+    pub(crate) parents: Vec<u64>,
+    pub(crate) acts: Vec<Acted<MoveAct, MoveAnswer>>,
+}
 
 /// Everything that clients saw. Clones are the same record.
 #[derive(Clone, Default)]
@@ -23,6 +32,7 @@ pub(crate) struct Record {
 pub(crate) struct Inner {
     pub(crate) names: BTreeMap<Place, Vec<Acted<NameAct, NameAnswer>>>,
     pub(crate) files: BTreeMap<Place, Vec<Acted<FileAct, FileAnswer>>>,
+    pub(crate) moves: BTreeMap<Place, Moves>,
     pub(crate) holds: Vec<Hold>,
     /// For each client, when it sent what was answered.
     pub(crate) renewed_ns: Vec<Vec<u64>>,
@@ -72,6 +82,32 @@ impl Record {
 
     pub(crate) fn end_name(&self, place: Place, at: usize, now_ns: u64, answer: NameAnswer) {
         if let Some(acted) = self.lock().names.get_mut(&place).and_then(|history| history.get_mut(at)) {
+            acted.answer = Some((now_ns, answer));
+        }
+    }
+
+    /// A client knows the directories of a group: the same as all others.
+    pub(crate) fn begin_group(&self, place: Place, parents: Vec<u64>) {
+        let mut inner = self.lock();
+        let group = inner.moves.entry(place).or_default();
+        if group.parents.is_empty() {
+            group.parents = parents;
+        } else if group.parents != parents {
+            let what = format!("the directories of group {place:?} are {:?} and {parents:?}", group.parents);
+            drop(inner);
+            self.broken(what);
+        }
+    }
+
+    pub(crate) fn begin_move(&self, place: Place, client: usize, asked_ns: u64, act: MoveAct) -> usize {
+        let mut inner = self.lock();
+        let history = &mut inner.moves.entry(place).or_default().acts;
+        history.push(Acted { client, asked_ns, answer: None, act });
+        history.len() - 1
+    }
+
+    pub(crate) fn end_move(&self, place: Place, at: usize, now_ns: u64, answer: MoveAnswer) {
+        if let Some(acted) = self.lock().moves.get_mut(&place).and_then(|group| group.acts.get_mut(at)) {
             acted.answer = Some((now_ns, answer));
         }
     }

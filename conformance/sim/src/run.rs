@@ -9,6 +9,7 @@ use tracing_subscriber::fmt::time::FormatTime;
 use crate::chance::Chance;
 use crate::check::content::{BLOCKS, Block};
 use crate::check::linearizable::{Acted, Model, Verdict, check};
+use crate::check::moves::Group;
 use crate::check::names::Directory;
 use crate::check::{locks, state};
 use crate::client::session::Client;
@@ -208,17 +209,19 @@ impl<'a> Stage<'a> {
             let client =
                 Client::new(number, env, metadata_addresses(self.cluster.metadata()), record, plant, seed);
             let task = |what: &str| Chance::new(self.arguments.seed, &format!("{what} {number}"));
-            self.whistle.running.fetch_add(3, Ordering::Relaxed);
+            self.whistle.running.fetch_add(4, Ordering::Relaxed);
             let (names, content, locks) = (task("names"), task("content"), task("locks"));
             let whistle = || self.whistle.clone();
             let tasks = (
                 workload::work_on_names(client.clone(), names, whistle(), think_ms),
                 workload::work_on_content(client.clone(), content, whistle(), think_ms),
                 workload::work_on_locks(client.clone(), locks, whistle(), think_ms),
+                workload::work_on_moves(client.clone(), task("moves"), whistle()),
             );
             self.cluster.spawn(node, tasks.0);
             self.cluster.spawn(node, tasks.1);
             self.cluster.spawn(node, tasks.2);
+            self.cluster.spawn(node, tasks.3);
             clients.push((node, client));
         }
         clients
@@ -246,6 +249,10 @@ impl<'a> Stage<'a> {
         broken.extend(record.broken.iter().map(|what| format!("seen: {what}")));
         for (place, history) in &record.names {
             self.judge_history(&Directory, history, &format!("names of directory {place:?}"), &mut broken);
+        }
+        for (place, group) in &record.moves {
+            let model = Group { parents: group.parents.clone() };
+            self.judge_history(&model, &group.acts, &format!("moves in group {place:?}"), &mut broken);
         }
         for (place, history) in &record.files {
             if content::is_cut(*place) {
@@ -299,6 +306,7 @@ impl<'a> Stage<'a> {
         let state = self.world.lock();
         let record = self.record.lock();
         let acts: usize = record.names.values().map(Vec::len).sum::<usize>()
+            + record.moves.values().map(|group| group.acts.len()).sum::<usize>()
             + record.files.values().map(Vec::len).sum::<usize>()
             + record.holds.len();
         println!(

@@ -80,6 +80,18 @@ fn a_request_that_runs_twice_is_found() {
     found("runs-twice", "0.2", 1..6, "names of directory");
 }
 
+/// A directory is in two places at once, or comes back.
+#[test]
+fn a_move_that_leaves_something_behind_is_found() {
+    found("entry-stays", "0.4", 1..9, "moves in group");
+}
+
+/// A RENAME to another directory, a LINK or a REMOVE that is done once more.
+#[test]
+fn a_move_that_runs_twice_is_found() {
+    found("runs-twice", "0.4", 1..9, "moves in group");
+}
+
 /// A file that is opened twice by one OPEN.
 #[test]
 fn an_open_that_is_not_new_is_found() {

@@ -3,5 +3,6 @@
 pub(crate) mod content;
 pub(crate) mod linearizable;
 pub(crate) mod locks;
+pub(crate) mod moves;
 pub(crate) mod names;
 pub(crate) mod state;

@@ -3,6 +3,7 @@
 pub(crate) mod compound;
 pub(crate) mod content;
 pub(crate) mod locks;
+pub(crate) mod moves;
 pub(crate) mod names;
 mod opens;
 pub(crate) mod session;

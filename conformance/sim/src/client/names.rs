@@ -17,7 +17,7 @@ use crate::record::Place;
 /// Names in each directory.
 pub(crate) const NAMES: u64 = 5;
 
-fn text(name: Name) -> Bytes {
+pub(super) fn text(name: Name) -> Bytes {
     Bytes::from(format!("name-{name}"))
 }
 
@@ -25,11 +25,11 @@ fn name_of(text: &[u8]) -> Option<Name> {
     std::str::from_utf8(text).ok()?.strip_prefix("name-")?.parse().ok()
 }
 
-fn identity() -> getattr::Args {
+pub(super) fn identity() -> getattr::Args {
     getattr::Args { requested: Bitmap::of(&[numbers::TYPE, numbers::FILEID]) }
 }
 
-fn mode(bits: u32) -> Fattr4 {
+pub(super) fn mode(bits: u32) -> Fattr4 {
     Fattr4::from_values(&AttrValues { mode: Some(bits), ..AttrValues::default() })
 }
 
@@ -241,12 +241,16 @@ fn read(reply: &mut Reply, act: &NameAct, opened: &mut Opened) -> Result<NameAns
             plain(reply.status(Op::Rename))
         }
         NameAct::Link(..) => {
-            let reached = reply.skip(&[Op::Putfh, Op::Savefh, Op::Putfh]);
-            plain(reached.err().unwrap_or_else(|| reply.status(Op::Link)))
+            match reply.skip(&[Op::Putfh, Op::Savefh, Op::Putfh]) {
+                Ok(()) => plain(reply.status(Op::Link)),
+                // docs/protocol/sessions.md §5: it may have been carried out when it was sent before, and its file be gone since.
+                Err(status) if reply.sent_before => Err(status),
+                Err(status) => plain(status),
+            }
         }
         NameAct::List => {
             reply.skip(&[Op::Putfh])?;
-            listed(&reply.next(Op::Readdir)?)
+            Ok(NameAnswer::Listed(listed(&reply.next(Op::Readdir)?)?))
         }
     }
 }
@@ -261,14 +265,15 @@ fn plain(status: Nfsstat4) -> Result<NameAnswer, Nfsstat4> {
     }
 }
 
-fn found(reply: &mut Reply) -> Result<(u64, bool), Nfsstat4> {
+pub(super) fn found(reply: &mut Reply) -> Result<(u64, bool), Nfsstat4> {
     let attributes: getattr::ResOk = reply.next(Op::Getattr)?;
     let values = attributes.attributes.to_values().map_err(|_| Nfsstat4::Badxdr)?;
     let id = values.fileid.ok_or(Nfsstat4::Badxdr)?;
     Ok((id, values.file_type == Some(FileType::Directory)))
 }
 
-fn listed(list: &readdir::ResOk) -> Result<NameAnswer, Nfsstat4> {
+/// The names of a directory, and the numbers of what they lead to.
+pub(super) fn listed(list: &readdir::ResOk) -> Result<Vec<(Name, u64)>, Nfsstat4> {
     let mut names = Vec::new();
     for entry in &list.entries {
         let values = entry.attributes.to_values().map_err(|_| Nfsstat4::Badxdr)?;
@@ -276,5 +281,5 @@ fn listed(list: &readdir::ResOk) -> Result<NameAnswer, Nfsstat4> {
         names.push((name, values.fileid.ok_or(Nfsstat4::Badxdr)?));
     }
     names.sort_unstable();
-    if list.eof { Ok(NameAnswer::Listed(names)) } else { Err(Nfsstat4::Toosmall) }
+    if list.eof { Ok(names) } else { Err(Nfsstat4::Toosmall) }
 }

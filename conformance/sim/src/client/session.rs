@@ -1,8 +1,9 @@
 //! A client's session: slots, resends, and what to do when the server that it talked to is gone.
 //!
-//! A client knows all metadata servers and asks one after the other: addresses do not move between them yet. A request that got no
-//! answer is sent again on its slot, over a new connection and to another server if need be, while its session lives: sessions
-//! outlive servers. Only if the client's lease runs out is the session lost, and nobody can tell whether the request ran.
+//! A client knows the metadata servers that the cluster was made with, by their own addresses, and asks one after the other. Service addresses,
+//! which move between servers (docs/protocol/addresses.md), are not simulated. A request that got no answer is sent again on its slot, over a
+//! new connection and to another server if need be, while its session lives: sessions outlive servers. Only if the client's lease runs out
+//! is the session lost, and nobody can tell whether the request ran.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -7,7 +7,7 @@ use wire_nfs::v4::Filehandle;
 
 use super::locks::Lockable;
 use super::session::Client;
-use super::{content, locks, names};
+use super::{content, locks, moves, names};
 use crate::chance::Chance;
 use crate::check::content::{BLOCKS, FileAct};
 use crate::record::Place;
@@ -18,6 +18,13 @@ const SHIFT_NS: u64 = 12_000_000_000;
 const DIRECTORIES: u64 = 3;
 const FILES: u64 = 4;
 const LOCKED_FILES: u64 = 3;
+/// Time after which clients go on to a fresh group of directories, and time between two bursts in it.
+const GROUP_NS: u64 = 30_000_000_000;
+const BURST_NS: u64 = 1_500_000_000;
+/// Time within which all clients begin a burst, in milliseconds.
+const BURST_MS_MAX: u64 = 30;
+/// What a client does in a burst at most.
+const BURST_ACTS_MAX: u64 = 4;
 
 /// Says when to stop, and how many have.
 #[derive(Clone, Default)]
@@ -103,45 +110,77 @@ pub(crate) async fn work_on_locks(client: Arc<Client>, mut chance: Chance, whist
     whistle.running.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// Looks at everything that was ever acknowledged.
-pub(crate) async fn look_at_all(client: Arc<Client>, whistle: Whistle) {
-    let (directories, files): (Vec<Place>, Vec<Place>) = {
-        let record = client.record.lock();
-        (record.names.keys().copied().collect(), record.files.keys().copied().collect())
-    };
-    for place in directories {
-        let mut looked = false;
-        for _ in 0..20 {
-            let Some(handle) = names::directory(&client, &directory_name(place)).await else { continue };
-            looked = names::list(&client, place, &handle).await;
-            if looked {
-                break;
-            }
-            client.pause(500).await;
+/// Moves, until the whistle.
+pub(crate) async fn work_on_moves(client: Arc<Client>, mut chance: Chance, whistle: Whistle) {
+    let mut held: Option<moves::Group> = None;
+    while !whistle.blown() {
+        // All at the same time: what is done alone shows little.
+        let wait_ns = BURST_NS - client.now_ns() % BURST_NS;
+        client.env.clock.sleep_ms(wait_ns / 1_000_000 + chance.below(BURST_MS_MAX)).await;
+        let place = (client.now_ns() / GROUP_NS, 0);
+        if held.as_ref().is_none_or(|held| held.place() != place) {
+            held = moves::group(&client, place).await;
         }
-        if !looked {
-            client.record.broken(format!("{} cannot be read when all is quiet", directory_name(place)));
-        }
-    }
-    for place in files {
-        let mut looked = false;
-        for _ in 0..20 {
-            let Some(file) = content::open_file(&client, &file_name(place)).await else { continue };
-            let before = client.record.lock().counts.get("content: read").copied().unwrap_or(0);
-            for block in 0..BLOCKS {
-                content::record(&client, place, &file, FileAct::Read { block }).await;
-            }
-            let after = client.record.lock().counts.get("content: read").copied().unwrap_or(0);
-            looked = after == before + BLOCKS as u64;
-            if looked {
-                content::record(&client, place, &file, FileAct::Length).await;
-                break;
-            }
-            client.pause(500).await;
-        }
-        if !looked {
-            client.record.broken(format!("{} cannot be read when all is quiet", file_name(place)));
+        let Some(group) = &mut held else { continue };
+        for _ in 0..chance.between(1, BURST_ACTS_MAX + 1) {
+            moves::burst(&client, &mut chance, group).await;
         }
     }
     whistle.running.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// What is looked at when all is quiet.
+#[derive(Debug)]
+enum Sight {
+    Directory(Place),
+    Group(Place),
+    File(Place),
+}
+
+/// Looks at everything that was ever acknowledged.
+pub(crate) async fn look_at_all(client: Arc<Client>, whistle: Whistle) {
+    let sights: Vec<Sight> = {
+        let record = client.record.lock();
+        let directories = record.names.keys().map(|place| Sight::Directory(*place));
+        let groups = record.moves.keys().map(|place| Sight::Group(*place));
+        let files = record.files.keys().map(|place| Sight::File(*place));
+        directories.chain(groups).chain(files).collect()
+    };
+    for sight in sights {
+        let mut looked = false;
+        for _ in 0..20 {
+            looked = match sight {
+                Sight::Directory(place) => look_at_directory(&client, place).await,
+                Sight::Group(place) => moves::look(&client, place).await,
+                Sight::File(place) => look_at_file(&client, place).await,
+            };
+            if looked {
+                break;
+            }
+            client.pause(500).await;
+        }
+        if !looked {
+            client.record.broken(format!("{sight:?} cannot be read when all is quiet"));
+        }
+    }
+    whistle.running.fetch_sub(1, Ordering::Relaxed);
+}
+
+async fn look_at_directory(client: &Client, place: Place) -> bool {
+    let Some(handle) = names::directory(client, &directory_name(place)).await else { return false };
+    names::list(client, place, &handle).await
+}
+
+async fn look_at_file(client: &Client, place: Place) -> bool {
+    let Some(file) = content::open_file(client, &file_name(place)).await else { return false };
+    let read = || client.record.lock().counts.get("content: read").copied().unwrap_or(0);
+    let before = read();
+    for block in 0..BLOCKS {
+        content::record(client, place, &file, FileAct::Read { block }).await;
+    }
+    if read() != before + BLOCKS as u64 {
+        return false;
+    }
+    content::record(client, place, &file, FileAct::Length).await;
+    true
 }
