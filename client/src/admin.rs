@@ -9,6 +9,7 @@ use env_transport::{Limits, RpcClient};
 use wire_nfs::control::admin::{
     DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
 };
+use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::{ClusterKey, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
@@ -60,6 +61,14 @@ impl AdminControl {
     /// [`ControlError`].
     pub async fn readmit(&self, number: u64) -> Result<Readmitted, ControlError> {
         self.call(Procedure::MdsReadmit, &Readmit { number }).await
+    }
+
+    /// Says what the cluster exports.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn set_exports(&self, asked: &SetExports) -> Result<ExportsRuling, ControlError> {
+        self.call(Procedure::ExportsSet, asked).await
     }
 
     /// Asks where the extents of a file are: all of them.

@@ -8,6 +8,7 @@ use wire_nfs::control::admin::{
 };
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::{AskCopies, CopySet};
+use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat};
@@ -120,6 +121,8 @@ const MESSAGES: &[Message] = &[
     args::<SayAgain>(),
     args::<Readmit>(),
     reply::<Readmitted>(),
+    args::<SetExports>(),
+    reply::<ExportsRuling>(),
 ];
 
 fn run(input: &[u8]) -> usize {

@@ -50,6 +50,21 @@ pub const VERIFY_EXTENTS_MAX: usize = 256;
 /// Most routes in one reply to REBALANCE.
 pub const ROUTES_MAX: usize = 256;
 
+/// Most exports of a cluster.
+pub const EXPORTS_MAX: usize = 1024;
+
+/// Most bytes of an export's path.
+pub const EXPORT_PATH_BYTES_MAX: usize = 1024;
+
+/// Most bytes of all exports in one EXPORTS_SET.
+pub const EXPORTS_BYTES_MAX: usize = 96 << 10;
+
+/// Most networks of clients of one export.
+pub const EXPORT_CLIENTS_MAX: usize = 2048;
+
+/// Longest network of clients as text: an IPv6 address and a prefix length.
+pub const NETWORK_BYTES_MAX: usize = 44;
+
 /// READ_IMAGE's reply and PUT_IMAGE's call never take more than this many bytes.
 pub const IMAGE_CALL_BYTES_MAX: usize = IMAGE_DATA_BYTES_MAX + 4096;
 
@@ -67,6 +82,8 @@ const GROUP_CALL_BYTES_MAX: usize = 256 + GROUP_BYTES_MAX + 2 * (4 + 4 * GROUP_S
 const VERIFIED_BYTES_MAX: usize = 1024 + VERIFY_EXTENTS_MAX * (128 + 8 * (BACKUPS_MAX + GROUP_SLOTS_MAX));
 const _: () = assert!(VERIFIED_BYTES_MAX < CONTROL_BYTES_MAX, "a full VERIFY reply fits");
 const _: () = assert!(1024 + ROUTES_MAX * 32 < CONTROL_BYTES_MAX, "a full REBALANCE reply fits");
+const _: () = assert!(EXPORTS_BYTES_MAX + 256 < CONTROL_BYTES_MAX, "all exports fit one EXPORTS_SET");
+const _: () = assert!(EXPORTS_BYTES_MAX <= EXPORT_CLIENTS_MAX * 48, "what fits is not refused for its count");
 const _: () = assert!(IMAGES_BYTES_MAX < CONTROL_BYTES_MAX, "a full IMAGES fits");
 const _: () = assert!(GROUP_CALL_BYTES_MAX < CONTROL_BYTES_MAX, "a full ENCODE fits");
 const _: () = assert!(DIRECTORY_BYTES_MAX < CONTROL_BYTES_MAX, "a full directory fits");

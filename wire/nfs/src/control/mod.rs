@@ -1,8 +1,8 @@
 //! The control protocol between metadata servers and data servers: procedure numbers, refusals, and how a reply begins.
 //!
 //! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent` is what it is told,
-//! `copies` and `replicate` are how further copies of an extent are kept, `images` and `groups` how extents are sealed, `admin` is
-//! what administrators ask.
+//! `copies` and `replicate` are how further copies of an extent are kept, `images` and `groups` how extents are sealed, `admin` and `exports`
+//! are what administrators ask.
 //! Nothing here sends or waits: env-transport carries these bodies.
 //!
 //! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md; docs/protocol/admin.md.
@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod auth;
 pub mod copies;
+pub mod exports;
 pub mod extent;
 pub mod groups;
 pub mod heartbeat;
@@ -102,6 +103,8 @@ pub enum Procedure {
     Rebalance = 31,
     /// An administrator has a metadata server taken in again that lost its disk.
     MdsReadmit = 32,
+    /// An administrator says what the cluster exports.
+    ExportsSet = 33,
 }
 
 impl Procedure {
@@ -142,6 +145,7 @@ impl Procedure {
             30 => Self::Verify,
             31 => Self::Rebalance,
             32 => Self::MdsReadmit,
+            33 => Self::ExportsSet,
             _ => return None,
         })
     }
