@@ -127,6 +127,7 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::ForgetClient(asked) => governor::forget(txn, asked),
         Command::ForgetSession(asked) => governor::forget_session(txn, asked),
         Command::FixShards(asked) => admin::fix_shards(txn, *asked),
+        Command::SetExports(asked) => admin::set_exports(txn, asked),
     }
 }
 

@@ -171,6 +171,8 @@ pub enum Command {
     ForgetSession(governor::ForgetSession),
     /// How many shards the cluster has.
     FixShards(admin::FixShards),
+    /// What the cluster exports.
+    SetExports(admin::SetExports),
     /// `Open`, `Create`, `Link`, `Remove` or `Rename` where there are several shards.
     Bound(governor::Bound),
 }
@@ -225,6 +227,8 @@ pub enum Outcome {
     SessionTakenUp(Box<session::SessionTakenUp>),
     /// Answer to `ReserveInodes`: the first of them.
     Reserved(Ino),
+    /// Answer to `SetExports`.
+    Exports(admin::ExportsSet),
 }
 
 /// The value of a stateid: sequence and identity (RFC 8881 §8.2).

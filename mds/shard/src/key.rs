@@ -23,6 +23,9 @@ pub const GOVERNOR: &[u8] = b"state/governor";
 /// All acts on several shards that this one keeps.
 pub const INTENTS: &[u8] = b"state/intent/";
 
+/// What the cluster exports, in shard 0.
+pub const EXPORTS: &[u8] = b"state/exports";
+
 /// How many shards the cluster has, in shard 0.
 pub const SHARDS: &[u8] = b"state/shards";
 

@@ -9,6 +9,7 @@
 
 pub mod apply;
 pub mod command;
+pub mod export;
 mod host;
 pub mod key;
 pub mod limits;

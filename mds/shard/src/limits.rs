@@ -54,6 +54,24 @@ pub const WORK_STRUCK_MAX: usize = 65_536;
 /// Addresses of one data server.
 pub const SERVER_ADDRESSES_MAX: usize = 16;
 
+/// Exports of a cluster.
+pub const EXPORTS_MAX: usize = wire_nfs::control::limits::EXPORTS_MAX;
+
+/// Bytes of all exports: paths, 64 for each, and 48 for each network of clients. All of them fit one call of an administrator.
+pub const EXPORTS_BYTES_MAX: usize = wire_nfs::control::limits::EXPORTS_BYTES_MAX;
+
+/// Bytes of the path of an export: no client could name a longer one.
+pub const EXPORT_PATH_BYTES_MAX: usize = wire_nfs::control::limits::EXPORT_PATH_BYTES_MAX;
+
+/// Paths that were exported once and still have their ids; of more, the oldest are forgotten, and get others if they are exported again.
+pub const EXPORTS_REMOVED_MAX: usize = 1_024;
+
+/// Bytes of these paths.
+pub const EXPORTS_REMOVED_BYTES_MAX: usize = 64 << 10;
+
+/// Extents of one striped segment. With handles of 64 bytes and two mirrors 16 would not fit into the 4096 bytes that clients read.
+pub const STRIPES_MAX: u32 = 8;
+
 /// Bytes of an owner: client owner, open-owner, lock-owner (NFS4_OPAQUE_LIMIT).
 pub const OWNER_BYTES_MAX: usize = 1_024;
 
@@ -273,4 +291,6 @@ const _: () = assert!(RECORDED_PER_SLOT_MAX * (RECORDED_BYTES_MAX + 8) + 32 < SN
 const _: () = assert!(RENEW_RECORDS_MAX <= wal::limits::BATCH_RECORDS_MAX, "one write takes them");
 const _: () = assert!(LOG_ENTRIES_KEPT < CHECKPOINT_LOG_ENTRIES);
 const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);
+const _: () = assert!(EXPORTS_BYTES_MAX + 64 < ENTRY_BYTES_MAX, "one command sets them");
+const _: () = assert!(EXPORTS_MAX + EXPORTS_REMOVED_MAX < u16::MAX as usize, "each has an id");
 const _: () = assert!(CALLERS_MAX * 48 < MESSAGE_BYTES_MAX, "all callers fit one message");

@@ -3,6 +3,7 @@
 //! Bytes that do not decode are an error of the store, never a panic: they were written by another version or by a
 //! broken disk.
 
+mod exports;
 mod governor;
 mod session;
 
@@ -17,6 +18,7 @@ use crate::command::StateidValue;
 use crate::command::open::Share;
 use crate::key::OTHER_BYTES;
 
+pub use exports::ExportList;
 pub use governor::{Governor, Intent};
 pub use session::{Recorded, SlotRecord, StoredSession};
 

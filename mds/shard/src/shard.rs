@@ -267,6 +267,13 @@ impl Shard {
         }
     }
 
+    /// Moves whenever what the cluster exports may have changed here: behind the entry, or the snapshot, that changed it. For whoever keeps
+    /// what a view said of it.
+    #[must_use]
+    pub fn exports_moved(&self) -> u64 {
+        self.inner.machine.exports_moved.load(Ordering::Acquire)
+    }
+
     /// Whether this replica's store is being replaced by a snapshot.
     pub(crate) fn is_torn(&self) -> bool {
         self.inner.machine.is_torn()

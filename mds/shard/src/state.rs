@@ -14,7 +14,7 @@ use crate::apply::lock_ranges::{self, Span};
 use crate::command::lock::Conflict;
 use crate::command::{Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
-use crate::record::{LockRecord, OpenRecord, StateKind, Value};
+use crate::record::{ExportList, LockRecord, OpenRecord, StateKind, Value};
 use crate::view::IoRight;
 
 /// Access bit of a share mode: read.
@@ -55,6 +55,11 @@ pub(crate) fn shards(view: &dyn View) -> Result<Option<u32>, Refusal> {
         Err(StoreError::NotFormatted) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What the cluster exports; version 0 before that was said.
+pub(crate) fn exports(view: &dyn View) -> Result<ExportList, Refusal> {
+    Ok(read(view, key::EXPORTS)?.unwrap_or_default())
 }
 
 /// The data servers that everything is to move away from.

@@ -22,8 +22,8 @@ use crate::command::{Origin, Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::raft::machine::Applied;
 use crate::record::{
-    DataServer, Intent, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateKind, StateidTarget,
-    StoredClient, StoredSession, Tally, Value,
+    DataServer, ExportList, Intent, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateKind,
+    StateidTarget, StoredClient, StoredSession, Tally, Value,
 };
 use crate::state;
 
@@ -98,6 +98,14 @@ impl StateView {
     /// The store's.
     pub fn shards(&self) -> Result<Option<u32>, Refusal> {
         state::shards(self.namespace())
+    }
+
+    /// What the cluster exports; of version 0, and nothing, before that was said.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn exports(&self) -> Result<ExportList, Refusal> {
+        state::exports(self.namespace())
     }
 
     /// An inode.

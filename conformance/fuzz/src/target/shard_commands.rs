@@ -21,6 +21,7 @@ use mds_shard::command::{
     Command, Entry, Origin, Outcome, StateidValue, admin, client, data, governor, layout as layouts, lock,
     namespace, open, seal, session,
 };
+use mds_shard::export::Export;
 use mds_shard::record::{StateKind, other};
 
 use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord, session_id};
@@ -338,6 +339,7 @@ fn extent_is_sealed() -> Vec<Command> {
         }),
         Command::WaitNoLonger(admin::WaitNoLonger { items: vec![1, 2, 3] }),
         Command::RemoveDataServer(admin::RemoveDataServer { server: one }),
+        Command::SetExports(admin::SetExports { replaces: 0, exports: vec![Export::everything()] }),
     ]
 }
 

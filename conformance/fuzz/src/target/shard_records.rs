@@ -6,10 +6,11 @@ use layout::state::LayoutRecord;
 use mds_namespace::store::draft::{Part, Write};
 use mds_shard::HeldRange;
 use mds_shard::command::{Entry, Outcome, Refusal, StateidValue};
+use mds_shard::export::Export;
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, Governor, Intent, LockRecord, OpenRecord, OwnerClients, Recorded, Shares,
-    SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
+    Counters, DataServer, ExportList, Governor, Intent, LockRecord, OpenRecord, OwnerClients, Recorded,
+    Shares, SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
 };
 use wire_session::server::client_id::ClientRecord;
 
@@ -27,7 +28,7 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) -> usize {
     let Some((choice, bytes)) = input.split_first() else { return 0 };
-    let valid = match choice % 16 {
+    let valid = match choice % 17 {
         0 => check::<Counters>(bytes),
         1 => check::<StoredClient>(bytes),
         2 => check::<OwnerClients>(bytes),
@@ -43,6 +44,7 @@ fn run(input: &[u8]) -> usize {
         12 => check::<StoredSession>(bytes),
         14 => check::<Governor>(bytes),
         15 => check::<Intent>(bytes),
+        16 => check::<ExportList>(bytes),
         _ => check::<SlotRecord>(bytes),
     };
     usize::from(valid)
@@ -147,6 +149,8 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.push([&[14][..], &Governor { term: 7 }.encode()].concat());
     let writes = vec![Write { key: b"i1234567".to_vec(), value: Some(vec![1, 2]) }];
     seeds.push([&[15][..], &Intent { parts: vec![Part { shard: 3, writes }] }.encode()].concat());
+    let exports = ExportList::default().replaced_by(&[Export::everything()]).expect("ids are left");
+    seeds.push([&[16][..], &exports.encode()].concat());
     seeds.push([&[11][..], &key::layout(2, 1)].concat());
     seeds
 }

@@ -49,6 +49,7 @@ pub(super) fn of(command: &Command) -> Route {
         | Command::FixShards(_)
         | Command::RemoveDataServer(_)
         | Command::DrainDataServer(_)
+        | Command::SetExports(_)
         | Command::CreateSession(_)
         | Command::DestroySession(_)
         | Command::TakeUpSession(_)

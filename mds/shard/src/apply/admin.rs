@@ -1,15 +1,18 @@
-//! Data servers are removed and drained, and homes that are alive hand extents over.
+//! Data servers are removed and drained, homes that are alive hand extents over, and exports are set.
 //!
-//! Spec: docs/protocol/admin.md §2 to §4.
+//! Spec: docs/protocol/admin.md §2 to §4, §8.
 
 use mds_namespace::op::hand_over;
 use mds_namespace::op::held::{Held, held, strike_off};
 use mds_namespace::{FsError, Txn};
 
 use super::data::all_known;
-use super::governor;
-use crate::command::admin::{DrainDataServer, FixShards, HandOver, Removal, RemoveDataServer, WaitNoLonger};
+use super::{governor, table};
+use crate::command::admin::{
+    DrainDataServer, ExportsSet, FixShards, HandOver, Removal, RemoveDataServer, SetExports, WaitNoLonger,
+};
 use crate::command::{Outcome, Refusal};
+use crate::export;
 use crate::key;
 use crate::limits::{COPY_CHANGES_MAX, WORK_STRUCK_MAX};
 use crate::record::DataServer;
@@ -82,4 +85,20 @@ pub(super) fn fix_shards(txn: &mut dyn Txn, asked: FixShards) -> Result<Outcome,
             Ok(Outcome::Done)
         }
     }
+}
+
+pub(super) fn set_exports(txn: &mut dyn Txn, asked: &SetExports) -> Result<Outcome, Refusal> {
+    if !governor::is_first(txn)? || export::check(asked.exports.iter()).is_err() {
+        return Err(FsError::Invalid.into());
+    }
+    let before = state::exports(txn)?;
+    if before.lists(&asked.exports) {
+        return Ok(Outcome::Exports(ExportsSet::Done(before.version)));
+    }
+    if before.version != asked.replaces {
+        return Ok(Outcome::Exports(ExportsSet::Changed(before.version)));
+    }
+    let after = before.replaced_by(&asked.exports).ok_or(Refusal::TableFull)?;
+    table::put(txn, key::EXPORTS, &after)?;
+    Ok(Outcome::Exports(ExportsSet::Done(after.version)))
 }

@@ -4,6 +4,7 @@ mod admin;
 mod client;
 mod data;
 mod determinism;
+mod exports;
 mod governor;
 mod layout;
 mod lock;

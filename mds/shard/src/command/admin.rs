@@ -7,6 +7,8 @@ use mds_namespace::op::extent::CopyChange;
 use mds_namespace::op::held::Held;
 use serde::{Deserialize, Serialize};
 
+use crate::export::Export;
+
 /// Forgets a data server that is gone for good. The proposer knows that it holds no lease and gets none. `NotFound` if it is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveDataServer {
@@ -53,4 +55,24 @@ pub struct WaitNoLonger {
 pub struct FixShards {
     /// At least 1.
     pub shards: u32,
+}
+
+/// Says what the cluster exports. Nothing is done if that is exported already: whoever asks again gets the same answer.
+///
+/// Refused as `Invalid` if there can be no such list, as `TableFull` if ids have run out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetExports {
+    /// The version of the list that these take the place of; 0: there is none yet.
+    pub replaces: u64,
+    /// The exports, and no others.
+    pub exports: Vec<Export>,
+}
+
+/// What became of a [`SetExports`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExportsSet {
+    /// This version of the list is these exports.
+    Done(u64),
+    /// Others are exported, in this version: somebody else was first, and nothing was changed.
+    Changed(u64),
 }

@@ -82,6 +82,8 @@ pub(crate) struct MachineState {
     replacements: AtomicU64,
     /// Index of the last applied entry.
     pub(crate) applied_index: AtomicU64,
+    /// Counts what may have changed the list of exports, behind it.
+    pub(crate) exports_moved: AtomicU64,
 }
 
 impl MachineState {
@@ -92,6 +94,7 @@ impl MachineState {
             gate: tokio::sync::Mutex::new(()),
             replacements: AtomicU64::new(0),
             applied_index: AtomicU64::new(0),
+            exports_moved: AtomicU64::new(0),
         }
     }
 
@@ -157,6 +160,9 @@ impl Machine {
             self.state.check_whole().map_err(io::Error::other)?;
             let outcomes = apply_entries(&*self.state.store, left, &*self.state.clock)?;
             drop(gate);
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Exports(_))) {
+                self.state.exports_moved.fetch_add(1, Ordering::AcqRel);
+            }
             let (applied, behind) = left.split_at(outcomes.len());
             if let Some(last) = applied.last() {
                 self.state.applied_index.store(last.log_id.index(), Ordering::Release);
@@ -252,6 +258,7 @@ impl RaftStateMachine<Types> for Machine {
         }
         snapshot.install(Arc::clone(&self.state.store), meta.clone()).await?;
         self.state.replacements.fetch_add(1, Ordering::AcqRel);
+        self.state.exports_moved.fetch_add(1, Ordering::AcqRel);
         let index = meta.last_log_id.map_or(0, |id| id.index());
         self.state.applied_index.store(index, Ordering::Release);
         Ok(())

@@ -7,8 +7,9 @@ use mds_namespace::op::held::Held;
 use mds_namespace::{FsError, WorkItem, invariants};
 
 use super::*;
-use crate::command::admin::{DrainDataServer, HandOver, Removal, RemoveDataServer, WaitNoLonger};
+use crate::command::admin::{DrainDataServer, HandOver, Removal, RemoveDataServer, SetExports, WaitNoLonger};
 use crate::command::data::{ChangeCopies, WorkDone};
+use crate::export::Export;
 use crate::limits::COPY_CHANGES_MAX;
 
 fn register(stage: &mut Stage, uuid: u8) -> Outcome {
@@ -156,6 +157,10 @@ fn commands_have_their_golden_bytes() {
             "25018101020304010501",
         ),
         (Command::WaitNoLonger(WaitNoLonger { items: vec![7, 0x81] }), "2602078101"),
+        (
+            Command::SetExports(SetExports { replaces: 3, exports: vec![Export::everything()] }),
+            "360301012f0000feff03feff0300010100",
+        ),
     ] {
         let bytes = postcard::to_allocvec(&command).unwrap();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -6,13 +6,14 @@ use mds_namespace::op::extent::{Adoption, CopyChange};
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::admin::{DrainDataServer, HandOver, RemoveDataServer, WaitNoLonger};
+use crate::command::admin::{DrainDataServer, HandOver, RemoveDataServer, SetExports, WaitNoLonger};
 use crate::command::client::RemoveClient;
 use crate::command::data::ChangeCopies;
 use crate::command::layout::{LayoutRecall, LayoutReturn, Returned};
 use crate::command::lock::{Lock, Locker, Range};
 use crate::command::namespace::{Link, Rename, SetAttributesOf};
 use crate::command::seal::{AdoptExtents, RehomeImage, ThawExtent, UseImages, UsedImage};
+use crate::export::Export;
 
 /// A command from small numbers: few names and clients, so that commands meet each other.
 pub(super) fn command(kind: u8, a: u64, b: u64) -> Command {
@@ -128,6 +129,12 @@ fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
             let copies = Copies { home: ::layout::DataServerId(2), backups: vec![] };
             Command::HandOver(HandOver { changes: vec![change(ino, a, copies)] })
         }
+        30 => Command::SetExports(SetExports {
+            replaces: a % 4,
+            exports: (0..=b % 3)
+                .map(|n| Export { path: format!("/{}", a % 3 + n), ..Export::everything() })
+                .collect(),
+        }),
         29 => Command::WaitNoLonger(WaitNoLonger { items: vec![a % 8, b % 8] }),
         _ => Command::RehomeImage(RehomeImage {
             group: b % 8 + 1,
@@ -143,7 +150,7 @@ proptest! {
 
     /// One store gets each entry in a transaction of its own, the other gets batches; both end up equal, and whole.
     #[test]
-    fn batches_do_not_show(numbers in prop::collection::vec((0..30u8, 0..64u64, 0..64u64), 1..120)) {
+    fn batches_do_not_show(numbers in prop::collection::vec((0..31u8, 0..64u64, 0..64u64), 1..120)) {
         let mut single = Stage::new();
         let entries: Vec<Entry> = numbers
             .iter()

@@ -113,7 +113,7 @@ fn bound_commands_have_their_golden_bytes() {
     let plain = postcard::to_allocvec(&Command::Remove(remove.clone())).unwrap();
     let bound = Bound::to(vec![3, 0x81], Command::Remove(remove));
     let bytes = postcard::to_allocvec(&bound).unwrap();
-    assert_eq!(bytes[..6], [0x36, 2, 3, 0x81, 1, 3], "{bytes:x?}");
+    assert_eq!(bytes[..6], [0x37, 2, 3, 0x81, 1, 3], "{bytes:x?}");
     assert_eq!(bytes[6..], plain[1..]);
     assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), bound);
     assert_eq!(Bound::to(vec![3], Command::TakeGroup), Command::TakeGroup);

@@ -1,0 +1,260 @@
+//! One export: a directory of the namespace, and who may do what through it.
+//!
+//! Plain values, and what they say of a caller and an address. Which exports there are is a record of shard 0
+//! ([`ExportList`](crate::record::ExportList)).
+//!
+//! INVARIANT: the fields are stored in their order (docs/formats/state.md): they change only with the record's version.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use layout::ec::Profile;
+use mds_namespace::Caller;
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{EXPORT_PATH_BYTES_MAX, EXPORTS_BYTES_MAX, EXPORTS_MAX, STRIPES_MAX};
+
+/// One export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Export {
+    /// Absolute path in the namespace, `/` for all of it. No `.`, `..` or empty components.
+    pub path: String,
+    /// Refuses every change with ROFS.
+    pub read_only: bool,
+    /// Which users become nobody.
+    pub squash: Squash,
+    /// What a squashed user becomes.
+    pub anonymous: Anonymous,
+    /// Who may use it; empty means everybody.
+    pub clients: Vec<Network>,
+    /// Layouts are given out; else all I/O goes through the metadata server.
+    pub pnfs: bool,
+    /// Extents that one segment of a layout may have, for clients that can: a power of two up to
+    /// [`STRIPES_MAX`]. 1: no stripes.
+    pub stripes: u32,
+    /// The code that files made through it are sealed under; `None`: the cluster's.
+    pub code: Option<Profile>,
+}
+
+/// Which users an export maps to nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Squash {
+    /// Nobody is mapped.
+    None,
+    /// User 0 and group 0 are mapped.
+    Root,
+    /// Everybody is mapped.
+    All,
+}
+
+/// The identity of squashed users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anonymous {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Default for Anonymous {
+    fn default() -> Self {
+        Self { uid: 65534, gid: 65534 }
+    }
+}
+
+/// An address prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "(IpAddr, u8)", try_from = "(IpAddr, u8)")]
+pub struct Network {
+    address: IpAddr,
+    prefix_bits: u8,
+}
+
+/// Why a network is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NetworkError {
+    /// Not an IP address.
+    #[error("`{0}` is not an IP address; expected for example 10.0.0.0/8, 192.0.2.7 or fd00::/8")]
+    Address(String),
+    /// A prefix length that does not fit.
+    #[error("`{0}` is not a prefix length for this address (0 to 32 for IPv4, 0 to 128 for IPv6)")]
+    Prefix(String),
+}
+
+impl From<Network> for (IpAddr, u8) {
+    fn from(network: Network) -> Self {
+        (network.address, network.prefix_bits)
+    }
+}
+
+impl TryFrom<(IpAddr, u8)> for Network {
+    type Error = NetworkError;
+
+    fn try_from((address, prefix_bits): (IpAddr, u8)) -> Result<Self, NetworkError> {
+        if prefix_bits <= bits_max(address) {
+            Ok(Self { address, prefix_bits })
+        } else {
+            Err(NetworkError::Prefix(prefix_bits.to_string()))
+        }
+    }
+}
+
+fn bits_max(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+impl std::str::FromStr for Network {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, NetworkError> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
+        let address: IpAddr = address.parse().map_err(|_| NetworkError::Address(address.to_owned()))?;
+        let prefix_bits = match prefix {
+            None => bits_max(address),
+            Some(p) => p.parse().map_err(|_| NetworkError::Prefix(p.to_owned()))?,
+        };
+        Self::try_from((address, prefix_bits))
+    }
+}
+
+impl std::fmt::Display for Network {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_bits)
+    }
+}
+
+impl Network {
+    /// True if the address lies in the network. An IPv4 address mapped into IPv6 counts as IPv4.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(network), IpAddr::V4(a)) => {
+                let shift = 32 - u32::from(self.prefix_bits);
+                shift == 32 || network.to_bits() >> shift == a.to_bits() >> shift
+            }
+            (IpAddr::V6(network), IpAddr::V6(a)) => {
+                let shift = 128 - u32::from(self.prefix_bits);
+                shift == 128 || network.to_bits() >> shift == a.to_bits() >> shift
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+impl Export {
+    /// The whole tree, read and write, root is root: what serves when nothing is configured. With AUTH_SYS a client
+    /// says itself who its users are, so squashing root by default would hinder the newcomer and hold off nobody.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self {
+            path: "/".to_owned(),
+            read_only: false,
+            squash: Squash::None,
+            anonymous: Anonymous::default(),
+            clients: Vec::new(),
+            pnfs: true,
+            stripes: 1,
+            code: None,
+        }
+    }
+
+    /// True if a client at this address may use the export.
+    #[must_use]
+    pub fn admits(&self, address: IpAddr) -> bool {
+        self.clients.is_empty() || self.clients.iter().any(|network| network.contains(address))
+    }
+
+    /// Whom a caller counts as.
+    #[must_use]
+    pub fn squash(&self, mut caller: Caller) -> Caller {
+        match self.squash {
+            Squash::None => caller,
+            Squash::All => Caller { uid: self.anonymous.uid, gid: self.anonymous.gid, gids: Vec::new() },
+            Squash::Root => {
+                if caller.uid == 0 {
+                    caller.uid = self.anonymous.uid;
+                }
+                if caller.gid == 0 {
+                    caller.gid = self.anonymous.gid;
+                }
+                caller.gids.retain(|gid| *gid != 0);
+                caller
+            }
+        }
+    }
+
+    /// The components of the path.
+    pub fn components(&self) -> impl Iterator<Item = &str> {
+        self.path.split('/').filter(|component| !component.is_empty())
+    }
+
+    /// What it counts towards [`EXPORTS_BYTES_MAX`]: no less than it takes in the store and on the wire.
+    fn bytes(&self) -> usize {
+        64 + self.path.len() + 48 * self.clients.len()
+    }
+}
+
+/// Why a list of exports is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExportsError {
+    /// No export at all, or too many.
+    #[error("{0} exports: expected 1 to {EXPORTS_MAX}")]
+    Count(usize),
+    /// Together they are too long.
+    #[error(
+        "the exports are too long together: paths, 64 bytes for each export and 48 for each of its clients are {EXPORTS_BYTES_MAX} bytes at most"
+    )]
+    Bytes,
+    /// A path that is none.
+    #[error(
+        "export path \"{0}\": expected an absolute path of at most {EXPORT_PATH_BYTES_MAX} bytes, without empty components, `.` and `..`"
+    )]
+    Path(String),
+    /// One path has two exports.
+    #[error("export path \"{0}\": exported twice")]
+    Twice(String),
+    /// A number of stripes that there is not.
+    #[error("export path \"{path}\": stripes = {stripes}: expected 1, 2, 4 or {STRIPES_MAX}")]
+    Stripes {
+        /// Of which export.
+        path: String,
+        /// How many.
+        stripes: u32,
+    },
+}
+
+/// Whether a list may be what a cluster exports.
+///
+/// # Errors
+/// [`ExportsError`]: the first thing that is wrong.
+pub fn check<'a>(exports: impl ExactSizeIterator<Item = &'a Export>) -> Result<(), ExportsError> {
+    let count = exports.len();
+    if !(1..=EXPORTS_MAX).contains(&count) {
+        return Err(ExportsError::Count(count));
+    }
+    let (mut paths, mut bytes) = (BTreeSet::new(), 0);
+    for export in exports {
+        let Export { path, stripes, .. } = export;
+        if !is_path(path) {
+            return Err(ExportsError::Path(path.chars().take(EXPORT_PATH_BYTES_MAX).collect()));
+        }
+        if !paths.insert(path) {
+            return Err(ExportsError::Twice(path.clone()));
+        }
+        if !stripes.is_power_of_two() || STRIPES_MAX < *stripes {
+            return Err(ExportsError::Stripes { path: path.clone(), stripes: *stripes });
+        }
+        bytes += export.bytes();
+    }
+    if EXPORTS_BYTES_MAX < bytes { Err(ExportsError::Bytes) } else { Ok(()) }
+}
+
+fn is_path(path: &str) -> bool {
+    let Some(below) = path.strip_prefix('/').filter(|_| path.len() <= EXPORT_PATH_BYTES_MAX) else {
+        return false;
+    };
+    below.is_empty() || below.split('/').all(|name| !["", ".", ".."].contains(&name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! What the cluster exports: a list in shard 0, and an id for each path, which filehandles carry.
+//!
+//! INVARIANT: an id is given once: the path that it was given to has it for as long as the cluster lives, exported or not, and no
+//! other path ever gets it.
+//! Spec: docs/formats/state.md.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Value, read_postcard, write_postcard};
+use crate::export::{self, Export};
+use crate::limits::{EXPORTS_REMOVED_BYTES_MAX, EXPORTS_REMOVED_MAX};
+
+/// What the cluster exports. The default is what it is before anything was said: version 0, and no exports.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportList {
+    /// How often it was changed; 1 is the first list.
+    pub version: u64,
+    /// The next id: all below were given.
+    next: u16,
+    /// The exports with their ids, in the order in which they were listed.
+    pub exports: Vec<(u16, Export)>,
+    /// Ids of paths that are exported no longer, and these; what was removed last comes last.
+    removed: Vec<(u16, String)>,
+}
+
+impl ExportList {
+    /// The list that follows, with these exports and no others: a path that was exported before has the id that it had then. They were
+    /// [checked](export::check). `None` if ids have run out.
+    #[must_use]
+    pub fn replaced_by(&self, exports: &[Export]) -> Option<Self> {
+        let Self { version, mut next, exports: before, mut removed } = self.clone();
+        let mut after = Vec::with_capacity(exports.len());
+        for export in exports {
+            let listed = before.iter().find(|(_, one)| one.path == export.path).map(|(id, _)| *id);
+            let id = match (listed, removed.iter().position(|(_, path)| *path == export.path)) {
+                (Some(id), _) => id,
+                (None, Some(at)) => removed.remove(at).0,
+                (None, None) => {
+                    // The highest number means the tree above all exports.
+                    let following = next.checked_add(1)?;
+                    std::mem::replace(&mut next, following)
+                }
+            };
+            after.push((id, export.clone()));
+        }
+        let kept: BTreeSet<u16> = after.iter().map(|(id, _)| *id).collect();
+        let gone = before.into_iter().filter(|(id, _)| !kept.contains(id));
+        removed.extend(gone.map(|(id, export)| (id, export.path)));
+        forget_oldest(&mut removed);
+        Some(Self { version: version.checked_add(1)?, next, exports: after, removed })
+    }
+
+    /// Whether these are the exports, in this order.
+    #[must_use]
+    pub fn lists(&self, exports: &[Export]) -> bool {
+        self.exports.iter().map(|(_, export)| export).eq(exports)
+    }
+
+    fn is_sound(&self) -> bool {
+        let listed = self.exports.iter().map(|(id, export)| (*id, &export.path));
+        let all = listed.chain(self.removed.iter().map(|(id, path)| (*id, path)));
+        let (mut ids, mut paths) = (BTreeSet::new(), BTreeSet::new());
+        export::check(self.exports.iter().map(|(_, export)| export)).is_ok()
+            && all.into_iter().all(|(id, path)| id < self.next && ids.insert(id) && paths.insert(path))
+    }
+}
+
+/// Of a path that was forgotten only the id is gone for good: if it is exported again it gets another one.
+fn forget_oldest(removed: &mut Vec<(u16, String)>) {
+    let mut bytes: usize = removed.iter().map(|(_, path)| path.len()).sum();
+    let mut forgotten = 0;
+    for (_, path) in &*removed {
+        if removed.len() - forgotten <= EXPORTS_REMOVED_MAX && bytes <= EXPORTS_REMOVED_BYTES_MAX {
+            break;
+        }
+        bytes -= path.len();
+        forgotten += 1;
+    }
+    removed.drain(..forgotten);
+}
+
+impl Value for ExportList {
+    fn write(&self, bytes: Vec<u8>) -> Vec<u8> {
+        write_postcard(self, bytes)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        read_postcard(bytes).filter(Self::is_sound)
+    }
+}
+
+#[cfg(test)]
+mod tests;
