@@ -1,9 +1,10 @@
 //! What administrators ask: a data server is forgotten, everything is moved away from one, a file is looked at, a metadata server that lost
-//! its disk is taken in again.
+//! its disk is taken in again, exports are set.
 //!
 //! INVARIANT: a data server that is being removed holds no lease and gets none until the log has said whether it is.
 //! Spec: docs/protocol/admin.md.
 
+mod exports;
 mod readmit;
 mod verify;
 
@@ -16,6 +17,7 @@ use wire_nfs::control::admin::{
     DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
 };
 use wire_nfs::control::auth::Peer;
+use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::{NodeKind, Refusal};
 
 use crate::balance;
@@ -152,6 +154,19 @@ pub(crate) async fn readmit(
 ) -> Result<Readmitted, Refusal> {
     may_ask(server, peer)?;
     readmit::run(server, ask.number).await
+}
+
+/// Says what the cluster exports.
+///
+/// # Errors
+/// `WrongPeer`, `NotLeader`, `Busy`.
+pub(crate) async fn set_exports(
+    server: &Server,
+    peer: &Result<Peer, Refusal>,
+    ask: SetExports,
+) -> Result<ExportsRuling, Refusal> {
+    may_ask(server, peer)?;
+    exports::run(server, ask).await
 }
 
 /// Administrators ask the leader, once it knows as much of leases as it must.

@@ -148,11 +148,12 @@ impl Context {
     ///
     /// # Errors
     /// STALE if the export is gone, ACCESS if this client may not use it.
-    pub(crate) fn export(&self, handle: FileHandle) -> Result<Option<&Export>, Nfsstat4> {
+    pub(crate) fn export(&self, handle: FileHandle) -> Result<Option<Arc<Export>>, Nfsstat4> {
         if handle.export == ExportId::PSEUDO {
             return Ok(None);
         }
-        let export = self.server.exports.option(handle.export).ok_or(Nfsstat4::Stale)?;
+        let exports = self.server.exports();
+        let export = exports.option(handle.export).map(Arc::clone).ok_or(Nfsstat4::Stale)?;
         if export.admits(self.peer) { Ok(Some(export)) } else { Err(Nfsstat4::Access) }
     }
 

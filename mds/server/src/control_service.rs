@@ -109,6 +109,9 @@ impl ControlService {
             Procedure::MdsReadmit => {
                 Box::pin(reply(xid, args, async move |ask| admin::readmit(&server, &peer, ask).await))
             }
+            Procedure::ExportsSet => {
+                Box::pin(reply(xid, args, async move |ask| admin::set_exports(&server, &peer, ask).await))
+            }
             Procedure::Null => now(accepted_success(xid)),
             _ => now(proc_unavail(xid)),
         }

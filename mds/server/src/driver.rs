@@ -12,22 +12,22 @@ use env::Env;
 use env_transport::{Limits, serve};
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
-use mds_namespace::{Caller, FsError, Inode, Kind, MetaStore, ROOT_INO, SetAttributes, op, superblock};
+use mds_namespace::{MetaStore, superblock};
 use mds_shard::command::admin::FixShards;
 use mds_shard::command::data::Format;
-use mds_shard::command::namespace::Create;
 use mds_shard::{Command, NodeConfig, Outcome, ProposeError, Shard};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::control::heartbeat::Usage;
-use wire_nfs::v4::{Nfsstat4, Verifier};
+use wire_nfs::v4::Verifier;
 
 use crate::addresses::ServiceAddresses;
 use crate::addresses::drive::{self, Service};
+use crate::cluster_exports::{self, ClusterExports, SetError};
 use crate::control_service::{ControlService, RECORD_BYTES_MAX};
 use crate::data_servers::{DataServers, Known};
-use crate::export::{Export, Exports};
+use crate::export::Export;
 use crate::front::Front;
 use crate::handle::HandleMaker;
 use crate::limits::{
@@ -52,7 +52,7 @@ pub struct MdsConfig {
     pub listen: SocketAddr,
     /// Address for data servers.
     pub control: SocketAddr,
-    /// What may be mounted; empty means everything.
+    /// What may be mounted, as far as this node's configuration says it (docs/admin.md §3); empty means everything.
     pub exports: Vec<Export>,
     /// Times and sizes.
     pub settings: Settings,
@@ -88,6 +88,9 @@ pub enum StartError {
     /// The store cannot be read or written.
     #[error("metadata store: {0}")]
     Store(String),
+    /// What is to be exported cannot be.
+    #[error("exports: {0}")]
+    Exports(String),
     /// A port cannot be used.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -96,6 +99,12 @@ pub enum StartError {
         /// Why.
         error: std::io::Error,
     },
+}
+
+impl From<SetError> for StartError {
+    fn from(error: SetError) -> Self {
+        Self::Exports(error.to_string())
+    }
 }
 
 /// A running metadata server.
@@ -173,7 +182,7 @@ impl MetadataServer {
         govern(&server).await?;
         until_whole(&env, server.shards.first()).await?;
         remember_data_servers(&server, &config.cluster_key)?;
-        make_export_paths(&server).await?;
+        cluster_exports::begin(&server).await?;
         let nfs =
             listen(&env, config.listen, Arc::new(NfsService::new(Arc::clone(&server))), REQUEST_BYTES_MAX)
                 .await?;
@@ -190,6 +199,7 @@ impl MetadataServer {
             tokio::spawn(seal::presence::drive(Arc::clone(&server))),
             tokio::spawn(balance::drive(Arc::clone(&server))),
             tokio::spawn(drive::drive(Arc::clone(&server))),
+            tokio::spawn(cluster_exports::drive(Arc::clone(&server))),
         ];
         Ok(Self { server, nfs, control, tasks, thread: None })
     }
@@ -263,6 +273,8 @@ impl MetadataServer {
             members: server.shards.node().map_or_else(Vec::new, mds_shard::Node::members),
             service_addresses: service_addresses(server, shard.leader),
             applied_index: shard.applied_index,
+            exports: server.exports().iter().count() as u64,
+            exports_version: server.exports().version(),
             shards: ShardsStatus {
                 all: node.shards,
                 led: node.led,
@@ -287,7 +299,7 @@ impl MetadataServer {
     /// What may be mounted.
     #[must_use]
     pub fn exports(&self) -> Vec<ExportLine> {
-        self.server.exports.iter().map(|(_, export)| export.line()).collect()
+        self.server.exports().lines()
     }
 
     /// The data servers.
@@ -449,7 +461,7 @@ pub(crate) fn make(
     shards::register(registry, &shard);
     let metrics = Metrics::new(registry);
     Ok(Server {
-        exports: Exports::new(config.exports.clone()),
+        exports: ClusterExports::new(config.exports.clone()).map_err(SetError::from)?,
         config: config.settings,
         handles: HandleMaker::new(&superblock.handle_key),
         handle_key: HandleKey::new(superblock.handle_key),
@@ -505,59 +517,6 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
         );
     }
     Ok(())
-}
-
-/// Directories that are exported but not there yet are made, so that a new cluster can be mounted at once.
-async fn make_export_paths(server: &Server) -> Result<(), StartError> {
-    if !server.shards.is_leader() {
-        return Ok(());
-    }
-    for (_, export) in server.exports.iter() {
-        let mut directory = ROOT_INO;
-        for name in export.components() {
-            let inode = loop {
-                match step_or_make(server, directory, name.as_bytes()).await? {
-                    Some(inode) => break inode,
-                    None if server.shards.is_leader() => server.env.clock.sleep_ms(20).await,
-                    // They are there, or whoever leads makes them.
-                    None => return Ok(()),
-                }
-            };
-            if inode.kind != Kind::Directory {
-                return Err(StartError::Store(format!("export {}: {name} is no directory", export.path)));
-            }
-            directory = inode.ino;
-        }
-    }
-    Ok(())
-}
-
-/// `None` if it cannot be told now whether it is there.
-async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Option<Inode>, StartError> {
-    let root = Caller::default();
-    let view = server.shards.view().map_err(|e| StartError::Store(e.to_string()))?;
-    match op::lookup::find(view.namespace(), &root, directory, name) {
-        Ok(Some(inode)) => return Ok(Some(inode)),
-        Ok(None) => {}
-        Err(FsError::Elsewhere) => return Ok(None),
-        Err(error) => return Err(StartError::Store(error.to_string())),
-    }
-    drop(view);
-    let create = Create {
-        caller: root,
-        directory,
-        name: name.to_vec(),
-        kind: Kind::Directory,
-        symlink_target: Vec::new(),
-        attributes: SetAttributes { mode: Some(0o755), ..SetAttributes::default() },
-    };
-    match server.propose(Command::Create(create)).await {
-        Ok(Outcome::Entry(entry)) => Ok(Some(entry.inode)),
-        // It was made meanwhile, or may yet be.
-        Err(Nfsstat4::Delay | Nfsstat4::Exist) => Ok(None),
-        Ok(_) => Err(StartError::Store("unexpected outcome".to_owned())),
-        Err(status) => Err(StartError::Store(status.name().to_owned())),
-    }
 }
 
 async fn listen(

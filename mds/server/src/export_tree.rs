@@ -19,7 +19,7 @@ use crate::status;
 /// # Errors
 /// The store's.
 pub(crate) fn root(server: &Server, view: &StateView) -> Result<FileHandle, Nfsstat4> {
-    let export = server.exports.at_path(&[]).unwrap_or(ExportId::PSEUDO);
+    let export = server.exports().at_path(&[]).unwrap_or(ExportId::PSEUDO);
     let inode = view.inode(ROOT_INO).map_err(|e| status::of_refusal(&e))?;
     Ok(FileHandle { export, generation: inode.generation, ino: inode.ino })
 }
@@ -35,10 +35,11 @@ pub(crate) fn step_down(
     child: &Inode,
 ) -> Result<FileHandle, Nfsstat4> {
     let at = |export| FileHandle { export, generation: child.generation, ino: child.ino };
-    if only_root(&server.exports) {
+    let exports = server.exports();
+    if only_root(&exports) {
         return Ok(at(directory.export));
     }
-    let places = places(&server.exports, view);
+    let places = places(&exports, view);
     if let Some(place) = places.iter().find(|place| place.ino == child.ino && place.export.is_some()) {
         return Ok(at(place.export.expect("found by having one")));
     }
@@ -63,10 +64,11 @@ pub(crate) fn step_up(
     }
     let parent = view.inode(inode.parent).map_err(|e| status::of_refusal(&e))?;
     let at = |export| FileHandle { export, generation: parent.generation, ino: parent.ino };
-    if only_root(&server.exports) {
+    let exports = server.exports();
+    if only_root(&exports) {
         return Ok(at(directory.export));
     }
-    let places = places(&server.exports, view);
+    let places = places(&exports, view);
     let leaves = places.iter().any(|place| place.ino == inode.ino && place.export == Some(directory.export));
     if !leaves && directory.export != ExportId::PSEUDO {
         return Ok(at(directory.export));
@@ -86,10 +88,11 @@ pub(crate) fn step_up(
 
 /// True if a READDIR of this directory may show the entry.
 pub(crate) fn visible(server: &Server, view: &StateView, directory: FileHandle) -> Visible {
-    if directory.export != ExportId::PSEUDO || only_root(&server.exports) {
+    let exports = server.exports();
+    if directory.export != ExportId::PSEUDO || only_root(&exports) {
         return Visible::All;
     }
-    Visible::Only(places(&server.exports, view).into_iter().map(|place| place.ino).collect())
+    Visible::Only(places(&exports, view).into_iter().map(|place| place.ino).collect())
 }
 
 /// Which entries of a directory a client sees.

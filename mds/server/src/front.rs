@@ -134,6 +134,11 @@ impl Server {
             return Err(Nfsstat4::Delay);
         }
         self.shards.read_barrier().await.map_err(|e| status::of_propose(&e))?;
+        // Which export is meant by a handle the cluster says, and not this node's configuration.
+        self.begin_to_export().await.map_err(|error| {
+            tracing::warn!(%error, "nothing is served: it cannot be said what is exported");
+            Nfsstat4::Delay
+        })?;
         let view = self.view()?;
         let failed = Cell::new(None);
         let own = |id: SessionId, tenure| match view.session(&id.0) {

@@ -23,7 +23,7 @@ pub const HANDLE_BYTES: usize = 24;
 const VERSION: u8 = 1;
 const MAC_AT: usize = 16;
 
-/// Index of an export in the configuration; `PSEUDO` is the read-only tree that leads to the exports.
+/// Number of an export: its path has it for as long as the cluster lives. `PSEUDO` is the read-only tree that leads to the exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExportId(pub u16);
 

@@ -78,8 +78,8 @@ pub const SUSPECT_MS: u64 = 10_000;
 /// How long I/O in band and LAYOUTGET wait for a backup to take the place of a dead home.
 pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
 
-/// Extents of one striped segment. With handles of 64 bytes and two mirrors 16 would not fit into the 4096 bytes that clients read.
-pub const STRIPES_MAX: u32 = 8;
+/// Extents of one striped segment.
+pub const STRIPES_MAX: u32 = mds_shard::limits::STRIPES_MAX;
 /// What LAYOUTGET's answer has around the body of a segment, bytes, and some more.
 pub const LAYOUT_FRAME_BYTES: usize = 64;
 /// How long a READ in band waits for a reader before it waits for a home.
@@ -152,6 +152,13 @@ pub const HOME_MOVED_RETRIES_MAX: u32 = 8;
 pub const PROBE_EVERY_MS: u64 = 5_000;
 /// How long it may take to answer.
 pub const PROBE_MS_MAX: u64 = 700;
+
+/// How often it is looked whether the log has something to say of what the cluster exports.
+pub const EXPORTS_LOOK_MS: u64 = 1_000;
+/// How long it may take to make the directories of exports and to set them.
+pub const EXPORTS_SET_MS_MAX: u64 = 10_000;
+/// How often exports are set anew when somebody else was first.
+pub const EXPORTS_SET_TRIES_MAX: u32 = 16;
 
 /// How often it is looked up what a command about names is, when the names change meanwhile.
 pub const NAME_PLANS_MAX: u32 = 16;

@@ -155,7 +155,7 @@ fn arguments(server: &Server, ino: Ino, recall: &Recall) -> Result<Args, Nfsstat
     let inode = server.view()?.inode(ino).map_err(|e| status::of_refusal(&e))?;
     // A client knows the file by the handle of the export it came through. With one export there is one; else the recall
     // names the first, and a client that knows the file by another answers that it has no such layout.
-    let export = server.exports.iter().next().map_or(ExportId::PSEUDO, |(id, _)| id);
+    let export = server.exports().iter().next().map_or(ExportId::PSEUDO, |(id, _)| id);
     let filehandle: Filehandle = server.wire_handle(FileHandle { export, generation: inode.generation, ino });
     let iomode = match recall.iomode {
         Some(Iomode::Read) => WireIomode::Read,

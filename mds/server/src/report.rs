@@ -19,6 +19,12 @@ pub struct Status {
     pub service_addresses: Vec<(String, Option<u64>)>,
     /// Last applied log entry.
     pub applied_index: u64,
+    /// What is exported, and how often that was changed.
+    #[serde(default)]
+    pub exports: u64,
+    /// The version of the list of exports; 0 before the cluster has one.
+    #[serde(default)]
+    pub exports_version: u64,
     /// Shards of the cluster, and what this node has to do with them.
     #[serde(default)]
     pub shards: ShardsStatus,
@@ -175,12 +181,18 @@ impl ScrubStatus {
 /// One export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportLine {
+    /// The number that filehandles carry; the path has it for ever.
+    #[serde(default)]
+    pub id: Option<u16>,
     /// Path to mount.
     pub path: String,
     /// `rw` or `ro`.
     pub access: String,
     /// Who becomes nobody: `none`, `root` or `all`.
     pub squash: String,
+    /// User and group that they become.
+    #[serde(default)]
+    pub anonymous: Option<(u32, u32)>,
     /// Who may use it; empty means everybody.
     pub clients: Vec<String>,
     /// Layouts are given out.

@@ -155,7 +155,8 @@ pub(crate) fn narrow(server: &Server, now_ms: u64) -> Vec<NarrowCode> {
     let Some((present, _)) = counts(server, now_ms).filter(|_| server.config.seal) else { return Vec::new() };
     let cluster = server.config.erasure_code;
     let waiting = server.sealing.pool.lock().waiting_by_code();
-    let of_exports = server.exports.iter().filter_map(|(_, export)| export.code);
+    let exports = server.exports();
+    let of_exports = exports.iter().filter_map(|(_, export)| export.code);
     let of_images = waiting.keys().copied().flatten();
     let codes: BTreeSet<Profile> = cluster.into_iter().chain(of_exports).chain(of_images).collect();
     let one = |code: Profile| NarrowCode {

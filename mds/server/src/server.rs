@@ -19,10 +19,10 @@ use wire_nfs::v4::{Bitmap, Filehandle, Nfsstat4, Verifier};
 use crate::addresses::drive::Service;
 use crate::attr::{self, FileSystemFacts};
 use crate::balance::Balancing;
+use crate::cluster_exports::ClusterExports;
 use crate::copies::Copies;
 use crate::courtesy::Courtesy;
 use crate::data_servers::DataServers;
-use crate::export::Exports;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
 use crate::limits::{BALANCE_CALM_MS, COURTESY_MS, SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
@@ -105,7 +105,7 @@ pub(crate) struct Server {
     /// Replicated state.
     pub(crate) shards: Shards,
     /// What may be mounted.
-    pub(crate) exports: Exports,
+    pub(crate) exports: ClusterExports,
     /// Times and sizes.
     pub(crate) config: Settings,
     /// Makes and checks filehandles.
@@ -218,7 +218,7 @@ impl Server {
             lease_seconds: u32::try_from(self.config.lease_ms / 1000).unwrap_or(u32::MAX),
             inline_bytes: self.config.inline_bytes,
             pnfs: handle.export == ExportId::PSEUDO
-                || self.exports.option(handle.export).is_some_and(|export| export.pnfs),
+                || self.exports().option(handle.export).is_some_and(|export| export.pnfs),
             space_total_bytes,
             space_free_bytes,
             files_used,

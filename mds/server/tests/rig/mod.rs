@@ -29,7 +29,7 @@ pub(crate) struct Rig {
     pub(crate) env: Env,
     pub(crate) server: Option<MetadataServer>,
     pub(crate) directory: tempfile::TempDir,
-    exports: Vec<Export>,
+    pub(crate) exports: Vec<Export>,
     settings: Settings,
     service: Option<ServiceAddresses>,
 }

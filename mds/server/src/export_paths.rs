@@ -1,0 +1,97 @@
+//! Directories that are exported but not there yet are made, so that what is exported can be mounted at once.
+
+use mds_namespace::{Caller, FsError, Inode, Kind, ROOT_INO, SetAttributes, op};
+use mds_shard::command::namespace::Create;
+use mds_shard::{Command, Outcome, ProposeError};
+use wire_nfs::v4::Nfsstat4;
+
+use crate::export::Export;
+use crate::server::Server;
+
+/// Between two looks at a directory of which it cannot be told now whether it is there.
+const AGAIN_MS: u64 = 20;
+
+/// Why a directory is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PathError {
+    /// Something else has its name.
+    #[error("export {path}: {name} is no directory")]
+    NoDirectory {
+        /// Of the export.
+        path: String,
+        /// Of what is in the way.
+        name: String,
+    },
+    /// It could not be looked up or made.
+    #[error("export {path}: {why}")]
+    NotMade {
+        /// Of the export.
+        path: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// Makes those of the exports' directories that are not there, if this node leads; else they are there, or whoever leads makes them.
+///
+/// # Errors
+/// [`PathError`], of the first that cannot be made.
+pub(crate) async fn make<'a>(
+    server: &Server,
+    exports: impl Iterator<Item = &'a Export>,
+) -> Result<(), PathError> {
+    if !server.shards.is_leader() {
+        return Ok(());
+    }
+    for export in exports {
+        let mut directory = ROOT_INO;
+        for name in export.components() {
+            let inode = loop {
+                let made = step_or_make(server, directory, name.as_bytes()).await;
+                match made.map_err(|why| PathError::NotMade { path: export.path.clone(), why })? {
+                    Some(inode) => break inode,
+                    None if server.shards.is_leader() => server.env.clock.sleep_ms(AGAIN_MS).await,
+                    None => return Ok(()),
+                }
+            };
+            if inode.kind != Kind::Directory {
+                let (path, name) = (export.path.clone(), name.to_owned());
+                return Err(PathError::NoDirectory { path, name });
+            }
+            directory = inode.ino;
+        }
+    }
+    Ok(())
+}
+
+/// `None` if it cannot be told now whether it is there; an error in words.
+async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Option<Inode>, String> {
+    let root = Caller::default();
+    let view = match server.shards.view() {
+        Ok(view) => view,
+        Err(ProposeError::Unavailable) => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    match op::lookup::find(view.namespace(), &root, directory, name) {
+        Ok(Some(inode)) => return Ok(Some(inode)),
+        Ok(None) => {}
+        Err(FsError::Elsewhere) => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    }
+    drop(view);
+    let create = Create {
+        caller: root,
+        directory,
+        name: name.to_vec(),
+        kind: Kind::Directory,
+        symlink_target: Vec::new(),
+        attributes: SetAttributes { mode: Some(0o755), ..SetAttributes::default() },
+    };
+    match server.propose(Command::Create(create)).await {
+        Ok(Outcome::Entry(entry)) => Ok(Some(entry.inode)),
+        // It was made meanwhile, or may yet be.
+        Err(Nfsstat4::Delay | Nfsstat4::Exist) => Ok(None),
+        Ok(_) => Err("unexpected outcome".to_owned()),
+        Err(status) => Err(status.name().to_owned()),
+    }
+}
