@@ -1,6 +1,7 @@
 //! `shoal admin`: asks the metrics port of a running metadata server and prints tables; has the control port do something.
 
 mod act;
+mod exports;
 mod get;
 mod readmit;
 mod verify;
@@ -11,7 +12,7 @@ use env::os::OsClock;
 use mds_server::report::{BalanceStatus, DataServerLine, NarrowCode, ScrubStatus, ShardsStatus, Status};
 use wire_nfs::control::admin::Route;
 
-use crate::args::{Admin, AdminCommand, AdminDs, AdminMds};
+use crate::args::{Admin, AdminCommand, AdminDs, AdminExports, AdminMds};
 use crate::http::MountLine;
 use crate::output::bytes;
 
@@ -23,7 +24,12 @@ pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
     let at = admin.at;
     match &admin.what {
         AdminCommand::Status => println!("{}", status(&get::json(at, "/status")?)),
-        AdminCommand::Exports => println!("{}", exports(&get::json::<Vec<MountLine>>(at, "/exports")?)),
+        AdminCommand::Exports { what: None | Some(AdminExports::List) } => {
+            println!("{}", exports::table(&get::json::<Vec<MountLine>>(at, "/exports")?));
+        }
+        AdminCommand::Exports { what: Some(AdminExports::Set { config, if_version }) } => {
+            exports::set(&admin, config, *if_version).await?;
+        }
         AdminCommand::Ds(AdminDs::List) => {
             println!("{}", data_servers(&get::json::<Vec<DataServerLine>>(at, "/ds")?));
         }
@@ -73,6 +79,7 @@ fn status(status: &Status) -> Table {
         ("Metadata replicas", replicas),
         ("This replica, leader", format!("{}, {leader}", status.node)),
         ("Service addresses", services(status)),
+        ("Exports", exported(status)),
         ("Applied log entries", status.applied_index.to_string()),
         ("Shards", shards(&status.shards)),
         ("Clients, sessions", format!("{}, {}", status.clients, status.sessions)),
@@ -102,6 +109,13 @@ fn shards(shards: &ShardsStatus) -> String {
         text += &format!(", {leaderless} WITHOUT A LEADER");
     }
     text
+}
+
+fn exported(status: &Status) -> String {
+    match status.exports_version {
+        0 => "not known here yet".to_owned(),
+        version => format!("{}, version {version}", status.exports),
+    }
 }
 
 fn services(status: &Status) -> String {
@@ -242,21 +256,6 @@ fn tolerated(status: &Status) -> String {
     }
 }
 
-fn exports(lines: &[MountLine]) -> Table {
-    let mut table = table(&["Path", "Access", "Squash", "Clients", "pNFS", "Code", "Mount with"]);
-    for MountLine { export, mount } in lines {
-        let clients = if export.clients.is_empty() { "all".to_owned() } else { export.clients.join(", ") };
-        let pnfs = match (export.pnfs, export.stripes) {
-            (false, _) => "no".to_owned(),
-            (true, 1) => "yes".to_owned(),
-            (true, stripes) => format!("up to {stripes} stripes"),
-        };
-        let code = export.erasure_code.as_deref().unwrap_or("the cluster's");
-        table.add_row([&export.path, &export.access, &export.squash, &clients, &pnfs, code, mount]);
-    }
-    table
-}
-
 fn data_servers(lines: &[DataServerLine]) -> Table {
     let mut table = table(&[
         "Id",
@@ -337,9 +336,6 @@ fn readable(universal: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use layout::ec::Profile;
-    use mds_server::export::Export;
-
     use super::*;
 
     #[test]
@@ -377,15 +373,6 @@ mod tests {
         assert!(words.contains("7 images wait"), "{words}");
         let short = narrow(&NarrowCode { servers: 5, ..code });
         assert_eq!(short, "8+4 only as short groups: 5 data servers, 12 for full ones");
-    }
-
-    #[test]
-    fn exports_show_their_code() {
-        let line = |export: Export| MountLine { export: export.line(), mount: "mount".to_owned() };
-        let own =
-            Export { path: "/own".to_owned(), code: Some(Profile::SixPlusThree), ..Export::everything() };
-        let text = exports(&[line(own), line(Export::everything())]).to_string();
-        assert!(text.contains("6+3") && text.contains("the cluster's"), "{text}");
     }
 
     #[test]

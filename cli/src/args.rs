@@ -138,7 +138,8 @@ pub(crate) struct Mds {
     /// Network interface of the service addresses. Without it the one that has another address in their network.
     #[arg(long, value_name = "NAME")]
     pub(crate) service_interface: Option<String>,
-    /// Configuration file (TOML). Every key is optional.
+    /// Configuration file (TOML). Every key is optional. Of several replicas the first one says what a new cluster exports; afterwards
+    /// `shoal admin exports set` does.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     /// How to reach the disk.
@@ -253,7 +254,10 @@ pub(crate) enum AdminCommand {
     /// Metadata replicas, clients, layouts, data servers, space.
     Status,
     /// What may be mounted, and how.
-    Exports,
+    Exports {
+        #[command(subcommand)]
+        what: Option<AdminExports>,
+    },
     /// Data servers.
     #[command(subcommand)]
     Ds(AdminDs),
@@ -294,6 +298,22 @@ pub(crate) enum AdminDs {
     Remove {
         /// Its number.
         id: u32,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AdminExports {
+    /// Each export with its number, its options, and the command that mounts it. What `exports` alone does.
+    List,
+    /// Have the cluster export what the [[export]] tables of a configuration file say, and nothing else: at all metadata servers, at once.
+    /// Handles of what is exported no longer are stale.
+    Set {
+        /// Configuration file (TOML). Nothing but its exports is looked at; without any, / is exported.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only if this version is in force; `admin status` shows it.
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u64>,
     },
 }
 

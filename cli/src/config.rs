@@ -219,6 +219,15 @@ pub(crate) fn exports(config: &Config) -> Result<Vec<Export>, ConfigError> {
     config.exports.iter().map(ExportTable::to_export).collect()
 }
 
+/// The same for a cluster: without any, the whole tree is exported.
+///
+/// # Errors
+/// As [`exports`].
+pub(crate) fn exports_or_everything(config: &Config) -> Result<Vec<Export>, ConfigError> {
+    let exports = exports(config)?;
+    Ok(if exports.is_empty() { vec![Export::everything()] } else { exports })
+}
+
 impl ExportTable {
     fn to_export(&self) -> Result<Export, ConfigError> {
         let clients = self
@@ -300,7 +309,9 @@ fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
             ConfigError(format!("{}: {e}", place(text, first.map_or("clients", String::as_str), name)))
         })?;
     }
-    Ok(())
+    // What has no line of its own: how long paths are, and all of it.
+    mds_server::export::check(exports_or_everything(config)?.iter())
+        .map_err(|error| ConfigError(format!("{name}: {error}")))
 }
 
 /// `FILE:LINE` of the first line that holds a word; `FILE` if none does.

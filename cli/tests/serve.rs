@@ -114,6 +114,41 @@ fn administrators_act(cluster: &Cluster, dir: &Path) {
     assert!(list.contains("up, draining") || list.contains("up, empty"), "{list}");
     assert!(done(&["ds", "undrain", "3"]).contains("keeps what it has"));
     assert!(!run(&["admin", "--at", &at, "ds", "list"]).contains("up, "));
+    exports_are_set(dir, &at, done, |rest| not_done(&key, rest));
+}
+
+fn exports_are_set(
+    dir: &Path,
+    at: &str,
+    done: impl Fn(&[&str]) -> String,
+    not_done: impl Fn(&[&str]) -> String,
+) {
+    let file = dir.join("exports.toml").display().to_string();
+    let set = ["exports", "set", "--config", &file];
+    assert!(not_done(&set).contains("exports.toml: cannot be read"));
+    std::fs::write(&file, "[[export]]\npath = \"/\"\nreadonly = true\n").unwrap();
+    assert!(not_done(&set).contains("did you mean `read_only`"));
+    std::fs::write(&file, "[[export]]\npath = \"/made/here\"\nsquash = \"root\"\n[[export]]\npath = \"/\"\n")
+        .unwrap();
+    let words = done(&set);
+    assert!(words.contains("version 2") && words.contains("/made/here is exported now"), "{words}");
+    assert!(words.contains("its own configuration file counts"), "{words}");
+    for list in [&["exports"][..], &["exports", "list"]] {
+        let list = run(&[&["admin", "--at", at], list].concat());
+        let row =
+            |path: &str| list.lines().find(|line| line.split_whitespace().nth(1) == Some(path)).unwrap();
+        assert!(row("/made/here").contains("root to 65534:65534"), "{list}");
+        assert!(
+            row("/made/here").trim_start().starts_with("1 ") && row("/").trim_start().starts_with("0 "),
+            "{list}"
+        );
+    }
+    assert!(run(&["admin", "--at", at, "status"]).contains("2, version 2"));
+    let other = [&set[..], &["--if-version", "1"]].concat();
+    std::fs::write(&file, "").unwrap();
+    assert!(not_done(&other).contains("version 2 is in force"));
+    assert!(done(&set).contains("/made/here is exported no longer"));
+    assert!(run(&["admin", "exports", "set", "--help"]).contains("[[export]] tables"));
 }
 
 fn inspect_reads(dir: &Path) {
@@ -177,5 +212,6 @@ async fn a_cluster_serves_stops_and_comes_back() {
     cluster.kill();
     let mut cluster = Cluster::start(dir.path(), &["--ds", "4"]);
     assert!(page(cluster.metrics, "/status").contains("\"data_servers_up\":4"));
+    assert!(page(cluster.metrics, "/exports").contains("\"id\":0,\"path\":\"/\""));
     assert_eq!(cluster.terminate(), Some(0));
 }

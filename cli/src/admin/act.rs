@@ -54,7 +54,7 @@ pub(super) fn control(admin: &Admin) -> anyhow::Result<AdminControl> {
     Ok(AdminControl::new(&env, admin.control.clone(), &key))
 }
 
-fn heed(ruling: Ruling) -> anyhow::Result<()> {
+pub(super) fn heed(ruling: Ruling) -> anyhow::Result<()> {
     if !ruling.done {
         bail!("{}", ruling.words);
     }

@@ -6,8 +6,8 @@ use layout::LayoutRecord;
 use mds_namespace::FsError;
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, Governor, Intent, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord,
-    StateidTarget, StoredClient, StoredSession, Tally, Value,
+    Counters, DataServer, ExportList, Governor, Intent, LockRecord, OpenRecord, OwnerClients, Shares,
+    SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
 };
 
 use super::words;
@@ -28,7 +28,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 21] = [
+const FAMILIES: [(&str, &[Field]); 22] = [
     ("client", &[Field::U64]),
     ("owner", &[Field::Rest]),
     ("tally", &[Field::U64]),
@@ -49,6 +49,7 @@ const FAMILIES: [(&str, &[Field]); 21] = [
     ("governor", &[]),
     ("counters", &[]),
     ("shards", &[]),
+    ("exports", &[]),
     ("applied", &[]),
 ];
 
@@ -122,6 +123,7 @@ pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String>
         "intent" => show::<Intent>(value),
         "governor" => show::<Governor>(value),
         "counters" => show::<Counters>(value),
+        "exports" => show::<ExportList>(value),
         "shards" => Ok(value
             .try_into()
             .map_or_else(|_| words::hex(value), |number| u32::from_be_bytes(number).to_string())),
@@ -185,6 +187,7 @@ mod tests {
         assert_eq!(key_in_words(&key::opener(1, 2, b"me")), "state/opener/1/2/\"me\"");
         assert_eq!(key_in_words(key::COUNTERS), "state/counters");
         assert_eq!(key_in_words(key::SHARDS), "state/shards");
+        assert_eq!(key_in_words(key::EXPORTS), "state/exports");
         assert_eq!(value_in_words(key::SHARDS, &[0, 0, 1, 0]), Ok("256".to_owned()));
         assert_eq!(key_in_words(key::GOVERNOR), "state/governor");
         let id = mds_shard::command::governor::IntentId { term: 3, number: 4 };

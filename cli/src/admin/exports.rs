@@ -1,0 +1,81 @@
+//! `shoal admin exports`: what the cluster exports, shown as a table, or set from a configuration file.
+
+use std::path::Path;
+
+use comfy_table::Table;
+use mds_server::export::entry::entry;
+use wire_nfs::control::admin::Ruling;
+use wire_nfs::control::exports::SetExports;
+
+use super::act::{control, heed, unasked};
+use super::table as empty;
+use crate::args::Admin;
+use crate::config;
+use crate::http::MountLine;
+
+/// Has the cluster export what a file says.
+///
+/// # Errors
+/// If the file or its exports are no good, nobody answers, or it is refused: in words.
+pub(super) async fn set(admin: &Admin, file: &Path, if_version: Option<u64>) -> anyhow::Result<()> {
+    let exports = config::exports_or_everything(&config::load(file)?)?;
+    let asked = SetExports { replaces: if_version, exports: exports.iter().map(entry).collect() };
+    let ruling = control(admin)?.set_exports(&asked).await.map_err(|error| unasked(admin, &error))?;
+    heed(Ruling { done: ruling.done, words: ruling.words })
+}
+
+/// All of them.
+pub(super) fn table(lines: &[MountLine]) -> Table {
+    let mut table = empty(&["Id", "Path", "Access", "Squash", "Clients", "pNFS", "Code", "Mount with"]);
+    for MountLine { export, mount } in lines {
+        let id = export.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        let squash = match (export.squash.as_str(), export.anonymous) {
+            ("none", _) | (_, None) => export.squash.clone(),
+            (squash, Some((uid, gid))) => format!("{squash} to {uid}:{gid}"),
+        };
+        let clients = if export.clients.is_empty() { "all".to_owned() } else { export.clients.join(", ") };
+        let pnfs = match (export.pnfs, export.stripes) {
+            (false, _) => "no".to_owned(),
+            (true, 1) => "yes".to_owned(),
+            (true, stripes) => format!("up to {stripes} stripes"),
+        };
+        let code = export.erasure_code.as_deref().unwrap_or("the cluster's");
+        table.add_row([&id, &export.path, &export.access, &squash, &clients, &pnfs, code, mount]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use layout::ec::Profile;
+    use mds_server::export::{Export, Squash};
+    use mds_server::handle::ExportId;
+    use mds_server::report::ExportLine;
+
+    use super::*;
+
+    #[test]
+    fn exports_show_their_number_and_their_options() {
+        let line = |id, export: Export| MountLine {
+            export: ExportLine::of(ExportId(id), &export),
+            mount: "mount".to_owned(),
+        };
+        let own = Export {
+            path: "/own".to_owned(),
+            squash: Squash::Root,
+            code: Some(Profile::SixPlusThree),
+            ..Export::everything()
+        };
+        let text = table(&[line(317, own), line(0, Export::everything())]).to_string();
+        for word in ["317", "6+3", "the cluster's", "root to 65534:65534", "none"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+        // What a server of before says is read as well.
+        let old: ExportLine = serde_json::from_str(
+            r#"{"path":"/","access":"rw","squash":"all","clients":[],"pnfs":true,"stripes":1}"#,
+        )
+        .unwrap();
+        let text = table(&[MountLine { export: old, mount: String::new() }]).to_string();
+        assert!(text.contains(" -") && text.contains("all"), "{text}");
+    }
+}
