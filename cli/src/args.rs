@@ -308,7 +308,7 @@ pub(crate) enum AdminExports {
     /// Have the cluster export what the [[export]] tables of a configuration file say, and nothing else: at all metadata servers, at once.
     /// Handles of what is exported no longer are stale.
     Set {
-        /// Configuration file (TOML). Nothing but its exports is looked at; without any, / is exported.
+        /// Configuration file (TOML). Nothing but its exports is used; without any, / is exported.
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
         /// Only if this version is in force; `admin status` shows it.

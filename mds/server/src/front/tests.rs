@@ -85,6 +85,18 @@ async fn half_taken_up(
     (taking, held_up)
 }
 
+/// Nobody is served by a node that cannot say which export a handle means.
+#[tokio::test]
+async fn a_cluster_has_exports_before_a_session_is_held() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _clock) = server(dir.path()).await;
+    assert_eq!(server.exports().version(), 0);
+    let guest = guest(&server.shards, "one").await;
+    assert_eq!(server.hold_session(SessionId(guest.session)).await, Ok(()));
+    assert_eq!(server.exports().version(), 1);
+    server.shards.stop().await;
+}
+
 #[tokio::test]
 async fn a_session_that_ends_while_it_is_taken_up_is_not_held() {
     let dir = tempfile::tempdir().unwrap();

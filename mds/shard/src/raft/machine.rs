@@ -369,8 +369,10 @@ mod tests {
         assert!(refused.contains("half of a snapshot"), "{refused}");
         assert!(matches!(state.view(), Err(NoView::Torn(Torn))));
         machine.apply_batch(Vec::new()).await.unwrap_err();
+        assert_eq!(state.exports_moved.load(Ordering::Acquire), 0);
         let whole = Applied::default();
         machine.install_snapshot(&whole.meta(), received(&whole.encode()).await).await.unwrap();
+        assert_eq!(state.exports_moved.load(Ordering::Acquire), 1, "what is exported may be in it");
         state.checkpoint().await.unwrap();
         assert_eq!(state.view().unwrap().get(key::APPLIED), Ok(Some(whole.encode())));
     }
