@@ -24,6 +24,13 @@ const SHARDS: usize = 3;
 
 /// A server of which nothing runs but its shards, and its clock, which is not theirs.
 pub(crate) async fn server(dir: &Path) -> (Arc<Server>, ManualClock) {
+    let (server, clock) = server_without_exports(dir).await;
+    server.begin_to_export().await.unwrap();
+    (server, clock)
+}
+
+/// The same, of a cluster that exports nothing yet.
+async fn server_without_exports(dir: &Path) -> (Arc<Server>, ManualClock) {
     let env = Env {
         clock: Arc::new(OsClock::new()),
         entropy: Arc::new(OsEntropy),
@@ -89,7 +96,7 @@ async fn half_taken_up(
 #[tokio::test]
 async fn a_cluster_has_exports_before_a_session_is_held() {
     let dir = tempfile::tempdir().unwrap();
-    let (server, _clock) = server(dir.path()).await;
+    let (server, _clock) = server_without_exports(dir.path()).await;
     assert_eq!(server.exports().version(), 0);
     let guest = guest(&server.shards, "one").await;
     assert_eq!(server.hold_session(SessionId(guest.session)).await, Ok(()));
