@@ -305,7 +305,7 @@ pub(crate) enum AdminDs {
 pub(crate) enum AdminExports {
     /// Each export with its number, its options, and the command that mounts it. What `exports` alone does.
     List,
-    /// Have the cluster export what the [[export]] tables of a configuration file say, and nothing else: at all metadata servers, at once.
+    /// Have the cluster export what the `[[export]]` tables of a configuration file say, and nothing else: at all metadata servers, at once.
     /// Handles of what is exported no longer are stale.
     Set {
         /// Configuration file (TOML). Nothing but its exports is used; without any, / is exported.

@@ -129,8 +129,9 @@ fn a_log_that_fails_ends_its_node() {
     let at = leader_of(&cluster, 0);
     cluster.disk(at).fail_sync(0, ErrorKind::Other);
     let replica = cluster.node(at).shard(0).unwrap().clone();
-    let unknown = cluster.on(at, async { replica.propose(None, create("lost")).await });
-    assert!(unknown.is_err(), "{unknown:?}");
+    let outcome = cluster.on(at, async { replica.propose(None, create("lost")).await });
+    // The two others may have it on stable storage before this one's log has failed: then it is done.
+    assert!(matches!(outcome, Ok(mds_shard::Outcome::Entry(_)) | Err(_)), "{outcome:?}");
     failed(&cluster, at);
     assert!(!cluster.node(at).shard(0).unwrap().is_leader());
     cluster.stop(at);
