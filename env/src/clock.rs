@@ -14,6 +14,12 @@ pub trait Clock: Send + Sync {
     /// Nanoseconds since an arbitrary start.
     fn monotonic_ns(&self) -> u64;
 
+    /// For how long the machine was suspended so far, of which monotonic time knows nothing: exact to a millisecond, and only what the
+    /// system itself was told of. A lease that one holds has gone on meanwhile.
+    fn suspended_ms(&self) -> u64 {
+        0
+    }
+
     /// Milliseconds since the Unix epoch.
     fn wall_ms(&self) -> u64 {
         self.wall_ns() / 1_000_000

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ds_server::{DataServer, DsConfig};
-use env::Env;
 use env::memory::{Crash, SeededEntropy};
+use env::{Clock as _, Env};
 use layout::DataServerId;
 use mds_namespace::MetaStore;
 use mds_namespace::store::mem::MemStore;
@@ -19,12 +19,12 @@ use parking_lot::Mutex;
 use wire_nfs::control::ClusterKey;
 
 use crate::chance::Chance;
-use crate::clock::SimClock;
+use crate::clock::{Rate, SimClock};
 use crate::disk::SimDisk;
 use crate::limits::TICK_NS;
 use crate::loss;
 use crate::node::Process;
-use crate::planted::{Planted, PlantedStore};
+use crate::planted::{Planted, PlantedStore, lose_rest};
 use crate::readmission::{self, Readmitting};
 use crate::serve::{Running, Slot, failure, serve_data, serve_metadata, state};
 use crate::stream::SimNet;
@@ -249,9 +249,25 @@ impl Cluster {
             manner.hangs = self.planted == Planted::SyncHangs && node == 1;
             manner.sync_ns_max = self.chance.between(300_000, 4_000_000);
         });
-        let clock = SimClock::new(self.world.clone(), node);
+        let clock = SimClock::new(self.world.clone(), node, self.rate(node, &serves));
         self.nodes.push(Node { process: None, disk, clock, serves, lives: 0 });
         node
+    }
+
+    /// What is planted.
+    pub(crate) fn planted(&self) -> Planted {
+        self.planted
+    }
+
+    /// How fast a node's clock goes. Clients' show simulated time: what they saw is judged by it.
+    fn rate(&self, node: NodeId, serves: &Serves) -> Rate {
+        let mut chance = Chance::new(self.seed, &format!("rate {node}"));
+        match serves {
+            Serves::Metadata { .. } | Serves::Data { .. } if Chance::new(self.seed, "rates").percent(80) => {
+                *chance.pick(&Rate::ALLOWED)
+            }
+            _ => Rate::EVEN,
+        }
     }
 
     /// Adds a client's node and gives its environment.
@@ -292,7 +308,7 @@ impl Cluster {
         self.world.lock().power_on(node);
         self.world.note(node, "start", &[self.nodes[node].lives]);
         let env = self.env(node);
-        let process = Process::new(self.world.now_ns());
+        let process = Process::new(self.nodes[node].clock.monotonic_ns());
         match &self.nodes[node].serves {
             Serves::Metadata { stores, slot } => {
                 let planted = stores.iter().map(|store| planted_store(store, self.planted, node));
@@ -382,7 +398,7 @@ impl Cluster {
         let known = &mut self.nodes[node];
         let Some(process) = &mut known.process else { return };
         turn::begin(now_ns, node);
-        process.run(now_ns);
+        process.run(known.clock.monotonic_ns());
         let failed = match &known.serves {
             Serves::Metadata { slot, .. } => failure(slot),
             Serves::Data { slot } => failure(slot),
@@ -440,6 +456,14 @@ impl Cluster {
         &self.nodes[node].clock
     }
 
+    /// All replicas lose what is in small files: what is planted, not what goes wrong.
+    pub(crate) fn lose_rest(&self) {
+        for node in &self.nodes {
+            let Serves::Metadata { stores, .. } = &node.serves else { continue };
+            stores.iter().for_each(|store| lose_rest(store).expect("a store in memory"));
+        }
+    }
+
     /// The replicas' stores: of each metadata server those of all shards.
     pub(crate) fn stores(&self) -> Vec<Vec<&dyn MetaStore>> {
         let stores = self.nodes.iter().filter_map(|node| match &node.serves {
@@ -479,12 +503,18 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::ReplicaForgets
         | Planted::EntryStays
         | Planted::LocksHidden
+        | Planted::InlineForgotten
+        | Planted::OrphansStay
+        | Planted::RecordsStay
+        | Planted::OpensStay
         | Planted::RecordsForgotten
         | Planted::StorePanics
         | Planted::LivesOn => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
         Planted::Nothing
         | Planted::SyncLies
         | Planted::SyncHangs
+        | Planted::SlowClock
+        | Planted::RestLost
         | Planted::NameKept
         | Planted::RunsTwice => Arc::clone(store) as Arc<dyn MetaStore>,
     }

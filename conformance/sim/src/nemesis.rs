@@ -8,13 +8,17 @@ use std::io::ErrorKind;
 use env::memory::Crash;
 
 use crate::chance::Chance;
+use crate::clock::Rate;
 use crate::cluster::Cluster;
+use crate::planted::Planted;
 use crate::record::Record;
 use crate::world::NodeId;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// By then a metadata server that is to join has been started.
 const JOIN_NS_MAX: u64 = 120 * SECOND_NS;
+/// For so long a clock goes slowly: by then clients that wait for an answer to what changes something have asked others.
+const SLOW_NS: u64 = 20 * SECOND_NS;
 
 /// How faults that last come to their end.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,7 @@ enum Mend {
     Room(NodeId),
     Links,
     Wall(NodeId),
+    Rate(NodeId, Rate),
 }
 
 /// The source of all trouble.
@@ -102,6 +107,7 @@ impl Nemesis {
             Mend::Room(node) => cluster.disk(node).memory().set_capacity(u64::MAX),
             Mend::Links => cluster.world.lock().network.mend_quality(),
             Mend::Wall(node) => cluster.clock(node).set_wall_off(0),
+            Mend::Rate(node, rate) => drop(cluster.clock(node).set_rate(rate)),
         }
     }
 
@@ -125,6 +131,9 @@ impl Nemesis {
     }
 
     fn strike(&mut self, cluster: &mut Cluster) -> &'static str {
+        if cluster.planted() == Planted::SlowClock {
+            return self.slow_leader(cluster);
+        }
         match self.chance.below(100) {
             0..14 => self.kill(cluster),
             14..26 => self.power_cut(cluster),
@@ -225,6 +234,23 @@ impl Nemesis {
         } else {
             "two data servers lost with their disks"
         }
+    }
+
+    /// A leader is cut off from its like, and its clock goes slowly meanwhile: what it was told counts as new for very long. Nothing else happens,
+    /// so that clients are there to see it.
+    fn slow_leader(&mut self, cluster: &mut Cluster) -> &'static str {
+        let Some(leader) = cluster.leader() else { return "nobody leads" };
+        let at_ns = cluster.world.now_ns() + SLOW_NS;
+        for other in (0..self.metadata).filter(|other| *other != leader) {
+            for (from, to) in [(leader, other), (other, leader)] {
+                cluster.world.lock().network.set_cut(from, to, true);
+                self.mends.push((at_ns, Mend::Join(from, to)));
+            }
+        }
+        let rate = cluster.clock(leader).set_rate(Rate::SLOW);
+        self.mends.push((at_ns, Mend::Rate(leader, rate)));
+        self.next_ns = at_ns + self.pause_ns_max;
+        "slow clock of a leader that is cut off"
     }
 
     /// Cuts a metadata server off, from its like or from everybody, both ways or one.

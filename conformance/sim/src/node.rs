@@ -25,7 +25,7 @@ struct Idle {
 }
 
 impl Process {
-    /// A process that begins at `now_ns`.
+    /// A process that begins when the node's clock shows this.
     pub(crate) fn new(now_ns: u64) -> Self {
         let idle = Arc::new(Idle::default());
         let told = Arc::clone(&idle);
@@ -48,7 +48,7 @@ impl Process {
         drop(self.runtime.spawn(task));
     }
 
-    /// Runs all tasks until none can go on at this time.
+    /// Runs all tasks until none can go on at this time, which is what the node's clock shows.
     pub(crate) fn run(&mut self, now_ns: u64) {
         let step = Duration::from_nanos(now_ns - self.clock_ns);
         self.clock_ns = now_ns;

@@ -1,12 +1,16 @@
 //! Bugs that are planted on purpose, to see that the checkers find them. Nothing in the product knows of them: they sit in what
 //! the product stands on (disk, store, clock) or in the client.
 
+use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use mds_namespace::keys;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::{Durability, MetaStore, StoreError, Txn, View, Visit};
 use parking_lot::Mutex;
+
+use crate::event_log::digest_of;
 
 /// What is planted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +36,18 @@ pub enum Planted {
     NameKept,
     /// Syncs of a metadata server's disk stop being answered.
     SyncHangs,
+    /// The clock of a metadata server that leads and is cut off goes much slower than the others'.
+    SlowClock,
+    /// Stores forget some writes of what is in small files.
+    InlineForgotten,
+    /// Stores have nothing in small files any more, once clients have stopped and nobody looks.
+    RestLost,
+    /// Stores forget that nobody has a file open any more that has no name.
+    OrphansStay,
+    /// Stores forget that records of slots were removed.
+    RecordsStay,
+    /// Stores forget that files were closed.
+    OpensStay,
     /// A store panics.
     StorePanics,
     /// The same, and its process lives on.
@@ -53,6 +69,12 @@ impl FromStr for Planted {
             ("records-forgotten", Self::RecordsForgotten),
             ("name-kept", Self::NameKept),
             ("sync-hangs", Self::SyncHangs),
+            ("slow-clock", Self::SlowClock),
+            ("inline-forgotten", Self::InlineForgotten),
+            ("rest-lost", Self::RestLost),
+            ("orphans-stay", Self::OrphansStay),
+            ("records-stay", Self::RecordsStay),
+            ("opens-stay", Self::OpensStay),
             ("store-panics", Self::StorePanics),
             ("lives-on", Self::LivesOn),
         ];
@@ -81,6 +103,8 @@ const STALE_COMMITS: u64 = 40;
 const HIDES: u64 = 4;
 /// One in so many writes is forgotten.
 const FORGETS: u64 = 50;
+/// Of one in so many what was removed stays.
+const STAYS: u64 = 4;
 /// Commits before a store panics.
 const PANICS_AFTER: u64 = 300;
 
@@ -128,6 +152,31 @@ impl MetaStore for PlantedStore {
     }
 }
 
+/// One in so many, the same ones in all replicas.
+fn is_chosen(bytes: &[u8], one_in: u64) -> bool {
+    (digest_of(bytes) >> 32).is_multiple_of(one_in)
+}
+
+/// The inode number in a key behind this word.
+fn ino_behind<'a>(key: &'a [u8], word: &[u8]) -> Option<&'a [u8]> {
+    key.strip_prefix(word)?.get(..8)
+}
+
+/// Has nothing but zeros in small files from now on.
+pub(crate) fn lose_rest(store: &MemStore) -> Result<(), StoreError> {
+    let (from, to) = ([keys::TAG_INLINE], [keys::TAG_INLINE + 1]);
+    let mut files = Vec::new();
+    store.view()?.range(&from, &to, &mut |key, value| {
+        files.push((key.to_vec(), vec![0; value.len()]));
+        ControlFlow::Continue(())
+    })?;
+    let mut txn = store.begin()?;
+    for (key, zeros) in files {
+        txn.put(&key, &zeros)?;
+    }
+    txn.commit(Durability::Memory)
+}
+
 struct PlantedTxn<'a> {
     txn: Box<dyn Txn + 'a>,
     planted: Planted,
@@ -150,19 +199,36 @@ impl View for PlantedTxn<'_> {
 
 impl Txn for PlantedTxn<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let inode = key.first() == Some(&mds_namespace::keys::TAG_INODE);
+        let inode = key.first() == Some(&keys::TAG_INODE);
         if self.planted == Planted::ReplicaForgets && inode && self.commits.is_multiple_of(FORGETS) {
             return Ok(());
         }
         if self.planted == Planted::RecordsForgotten && key.starts_with(b"state/slot/") {
             return Ok(());
         }
+        let inline = key.first() == Some(&keys::TAG_INLINE);
+        if self.planted == Planted::InlineForgotten && inline && is_chosen(value, FORGETS) {
+            return Ok(());
+        }
         self.txn.put(key, value)
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        let entry = key.first() == Some(&mds_namespace::keys::TAG_DIRENT);
+        let entry = key.first() == Some(&keys::TAG_DIRENT);
         if self.planted == Planted::EntryStays && entry && self.commits.is_multiple_of(FORGETS) {
+            return Ok(());
+        }
+        if self.planted == Planted::RecordsStay && key.starts_with(b"state/slot/") && is_chosen(key, STAYS) {
+            return Ok(());
+        }
+        if self.planted == Planted::OrphansStay
+            && let Some(ino) = ino_behind(key, b"state/shares/")
+            && self.txn.read(&[&[keys::TAG_ORPHAN], ino].concat(), &mut |_| {})?
+        {
+            return Ok(());
+        }
+        let of_open = ino_behind(key, b"state/open/").or(ino_behind(key, b"state/opener/"));
+        if self.planted == Planted::OpensStay && of_open.is_some_and(|ino| is_chosen(ino, STAYS)) {
             return Ok(());
         }
         self.txn.delete(key)
@@ -186,6 +252,12 @@ impl std::fmt::Display for Planted {
             Self::RecordsForgotten => "records-forgotten",
             Self::NameKept => "name-kept",
             Self::SyncHangs => "sync-hangs",
+            Self::SlowClock => "slow-clock",
+            Self::InlineForgotten => "inline-forgotten",
+            Self::RestLost => "rest-lost",
+            Self::OrphansStay => "orphans-stay",
+            Self::RecordsStay => "records-stay",
+            Self::OpensStay => "opens-stay",
             Self::StorePanics => "store-panics",
             Self::LivesOn => "lives-on",
         })

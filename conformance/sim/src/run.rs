@@ -13,7 +13,8 @@ use crate::check::moves::Group;
 use crate::check::names::Directory;
 use crate::check::{locks, state};
 use crate::client::session::Client;
-use crate::client::{content, workload};
+use crate::client::{content, watch, workload};
+use crate::clock::Rate;
 use crate::cluster::{Cluster, LEASE_MS, MetadataNodes, metadata_addresses};
 use crate::event_log::EventLog;
 use crate::nemesis::Nemesis;
@@ -25,6 +26,8 @@ use crate::world::World;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Shards of a name space that has several.
 const SHARDS: usize = 4;
+/// Most time between two looks of a client that only looks.
+const WATCH_MS: u64 = 600;
 /// Time to start in peace.
 const START_NS: u64 = 5 * SECOND_NS;
 /// Time that clients go on after the last fault.
@@ -169,7 +172,7 @@ impl<'a> Stage<'a> {
         let clients = self.start_clients();
         let end_ns = START_NS + (self.arguments.minutes * 60.0 * SECOND_NS as f64) as u64;
         let servers = self.cluster.metadata().all + self.cluster.data_nodes();
-        let nodes = servers + self.arguments.clients;
+        let nodes = servers + clients.len();
         let mut nemesis = Nemesis::new(self.arguments.seed, nodes, &self.cluster, START_NS + SECOND_NS);
         while !self.arguments.calm && nemesis.next_ns() < end_ns {
             self.cluster.run_until(nemesis.next_ns());
@@ -182,6 +185,9 @@ impl<'a> Stage<'a> {
         self.whistle.stop.store(true, Ordering::Relaxed);
         if !self.run_while("clients go on", |stage| 0 < stage.whistle.running.load(Ordering::Relaxed)) {
             return;
+        }
+        if self.arguments.plant == Planted::RestLost {
+            self.cluster.lose_rest();
         }
         self.whistle.running.fetch_add(1, Ordering::Relaxed);
         let (node, client) = clients.into_iter().next().expect("there is one");
@@ -203,11 +209,7 @@ impl<'a> Stage<'a> {
         let think_ms = chance.between(60, 200);
         let mut clients = Vec::new();
         for number in 0..self.arguments.clients {
-            self.record.lock().renewed_ns.push(Vec::new());
-            let (node, env) = self.cluster.add_client();
-            let (record, plant, seed) = (self.record.clone(), self.arguments.plant, self.arguments.seed);
-            let client =
-                Client::new(number, env, metadata_addresses(self.cluster.metadata()), record, plant, seed);
+            let (node, client) = self.start_client(number);
             let task = |what: &str| Chance::new(self.arguments.seed, &format!("{what} {number}"));
             self.whistle.running.fetch_add(4, Ordering::Relaxed);
             let (names, content, locks) = (task("names"), task("content"), task("locks"));
@@ -224,7 +226,21 @@ impl<'a> Stage<'a> {
             self.cluster.spawn(node, tasks.3);
             clients.push((node, client));
         }
+        if self.arguments.plant == Planted::SlowClock {
+            let (node, client) = self.start_client(clients.len());
+            self.whistle.running.fetch_add(1, Ordering::Relaxed);
+            self.cluster.spawn(node, watch::watch(client.clone(), self.whistle.clone(), WATCH_MS));
+            clients.push((node, client));
+        }
         clients
+    }
+
+    fn start_client(&mut self, number: usize) -> (usize, std::sync::Arc<Client>) {
+        self.record.lock().renewed_ns.push(Vec::new());
+        let (node, env) = self.cluster.add_client();
+        let (record, plant, seed) = (self.record.clone(), self.arguments.plant, self.arguments.seed);
+        let servers = metadata_addresses(self.cluster.metadata());
+        (node, Client::new(number, env, servers, record, plant, seed))
     }
 
     /// Lets time pass until it is no longer so; it is a breach if that takes too long.
@@ -265,7 +281,9 @@ impl<'a> Stage<'a> {
                 self.judge_history(&Block, &Block::history(block, history), &what, &mut broken);
             }
         }
-        if let Err(what) = locks::check(&record.holds, &record.renewed_ns, LEASE_MS * 1_000_000) {
+        // A client that counts on its lease to the end allows for a server's clock that goes faster than its own.
+        let lease_ns = Rate::shortest_ns(LEASE_MS * 1_000_000);
+        if let Err(what) = locks::check(&record.holds, &record.renewed_ns, lease_ns) {
             broken.push(format!("locks: {what}"));
         }
         let replicas = self.cluster.stores();

@@ -58,10 +58,16 @@ fn the_same_seed_is_the_same_run() {
 
 /// What is planted is found, by the checker that it is planted for, with one of these seeds.
 fn found(plant: &str, minutes: &str, seeds: std::ops::Range<u64>, by: &str) {
+    found_with(plant, minutes, seeds, by, "");
+}
+
+/// The same, where several checkers' lines begin with `by`.
+fn found_with(plant: &str, minutes: &str, seeds: std::ops::Range<u64>, by: &str, words: &str) {
+    let is_it = |line: &str| line.trim_start().starts_with(by) && line.contains(words);
     let mut texts = String::new();
     for seed in seeds {
         let (held, text) = run(seed, minutes, &["--plant", plant]);
-        if !held && text.lines().any(|line| line.trim_start().starts_with(by)) {
+        if !held && text.lines().any(is_it) {
             assert!(text.contains(&format!("again: cargo xtask sim --seed {seed}")), "{text}");
             return;
         }
@@ -92,10 +98,9 @@ fn a_move_that_runs_twice_is_found() {
     found("runs-twice", "0.4", 1..9, "moves in group");
 }
 
-/// A file that is opened twice by one OPEN.
 #[test]
 fn an_open_that_is_not_new_is_found() {
-    found("runs-twice", "0.2", 1..6, "seen: client");
+    found_with("opens-stay", "0.2", 1..6, "seen: client", "closed and opened again has the stateid");
 }
 
 /// Without records a request that is resent after its server died runs a second time.
@@ -117,6 +122,33 @@ fn an_entry_that_stays_is_found() {
 #[test]
 fn a_lock_that_is_granted_twice_is_found() {
     found("locks-hidden", "0.2", 1..6, "locks: granted twice");
+}
+
+/// It reads alone for much longer than it may.
+#[test]
+fn a_leader_with_a_slow_clock_is_found() {
+    found("slow-clock", "1", 1..9, "names of directory");
+}
+
+#[test]
+fn a_write_that_is_forgotten_is_found() {
+    found("inline-forgotten", "0.2", 1..6, "content of file");
+}
+
+/// Nobody but the last look at all can see it: it happens when clients have stopped.
+#[test]
+fn what_is_lost_when_all_is_quiet_is_found() {
+    found("rest-lost", "0.1", 1..6, "content of file");
+}
+
+#[test]
+fn a_file_without_a_name_that_stays_is_found() {
+    found_with("orphans-stay", "0.2", 1..6, "left in shard", "orphans left");
+}
+
+#[test]
+fn state_of_clients_that_stays_is_found() {
+    found_with("records-stay", "0.2", 1..6, "left in shard", "records of slots left");
 }
 
 #[test]

@@ -173,12 +173,22 @@ impl Core {
         self.identity.read().as_ref().map(|identity| identity.server)
     }
 
+    /// Now, as leases count: they go on while this machine is suspended.
+    ///
+    /// # Units
+    /// Milliseconds, monotonic.
+    pub(crate) fn lease_now_ms(&self) -> u64 {
+        // In this order: a suspension between the two ends a lease.
+        let now_ms = self.env.clock.monotonic_ms();
+        now_ms + self.env.clock.suspended_ms()
+    }
+
     /// The handle key and who we are, if a request may be served now.
     ///
     /// # Errors
     /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its layout is not.
     pub(crate) fn serving_key(&self) -> Result<(HandleKey, DataServerId), Nfsstat3> {
-        if !self.lease.holds(self.env.clock.monotonic_ms()) {
+        if !self.lease.holds(self.lease_now_ms()) {
             return Err(Nfsstat3::Jukebox);
         }
         let identity = self.identity.read();

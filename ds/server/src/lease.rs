@@ -1,6 +1,7 @@
 //! Whether this server may serve: the lease that metadata servers give it.
 //!
-//! INVARIANT: a lease counts from when the call that renewed it was *sent*, so it ends here before it ends there.
+//! INVARIANT: a lease counts from when the call that renewed it was *sent*, and ends before its whole time is over, so it ends here before it
+//! ends there, by clocks that go at somewhat different rates.
 //! Spec: docs/protocol/control.md §2.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-/// The lease of one data server. Times are monotonic milliseconds of one clock.
+use crate::limits::LEASE_MARGIN_PARTS;
+
+/// The lease of one data server. Times are monotonic milliseconds of one clock, with those for which the machine was suspended.
 #[derive(Debug, Default)]
 pub(crate) struct Lease {
     /// First millisecond at which it does not hold any more.
@@ -21,7 +24,7 @@ pub(crate) struct Lease {
 impl Lease {
     /// A call sent at `sent_ms` was answered with a lease of `lease_ms`.
     pub(crate) fn renew(&self, sent_ms: u64, lease_ms: u32, now_ms: u64) {
-        let before = self.until_ms.fetch_max(sent_ms.saturating_add(u64::from(lease_ms)), Ordering::SeqCst);
+        let before = self.until_ms.fetch_max(sent_ms.saturating_add(used_ms(lease_ms)), Ordering::SeqCst);
         if before <= now_ms {
             self.gained.fetch_add(1, Ordering::SeqCst);
         }
@@ -50,6 +53,11 @@ impl Lease {
     }
 }
 
+/// So much of a lease is used.
+pub(crate) fn used_ms(lease_ms: u32) -> u64 {
+    u64::from(lease_ms - lease_ms / LEASE_MARGIN_PARTS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,12 +66,15 @@ mod tests {
     fn a_lease_counts_from_when_it_was_asked_for() {
         let lease = Lease::default();
         assert!(!lease.holds(0));
-        lease.renew(1_000, 500, 1_001);
-        assert!(lease.holds(1_499) && !lease.holds(1_500));
-        lease.renew(900, 500, 1_100);
-        assert!(lease.holds(1_499), "a late answer to an older call takes nothing away");
+        lease.renew(1_000, 800, 1_001);
+        assert!(
+            lease.holds(1_599) && !lease.holds(1_600),
+            "a quarter is left for clocks that go faster than this one"
+        );
+        lease.renew(900, 800, 1_100);
+        assert!(lease.holds(1_599), "a late answer to an older call takes nothing away");
         assert_eq!(lease.term(), 0);
-        lease.renew(1_490, 500, 1_501);
+        lease.renew(1_590, 800, 1_601);
         assert_eq!(
             lease.term(),
             1,
@@ -71,7 +82,7 @@ mod tests {
         );
         lease.revoke();
         assert!(!lease.holds(1_000));
-        lease.renew(1_600, 500, 1_601);
+        lease.renew(1_800, 800, 1_801);
         assert_eq!(lease.term(), 2);
     }
 }

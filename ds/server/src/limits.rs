@@ -206,6 +206,10 @@ pub const LEASE_MS_MIN: u32 = 100;
 /// See [`LEASE_MS_MIN`].
 pub const LEASE_MS_MAX: u32 = 600_000;
 
+/// One of so many parts of a lease is not used: clocks of metadata servers may go faster than this server's, by a third
+/// (docs/protocol/raft.md, What reads assume of clocks).
+pub const LEASE_MARGIN_PARTS: u32 = 4;
+
 /// RPC and NFS headers around the data of a WRITE.
 const HEADER_BYTES_MAX: usize = 2048;
 

@@ -15,6 +15,7 @@ use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{ClusterKey, Procedure, Refusal};
 
 use crate::core::Core;
+use crate::lease::used_ms;
 use crate::limits::{CONTROL_CALL_MS_MAX, LEASE_MS_MAX, LEASE_MS_MIN, REGISTER_PAUSE_MS};
 use crate::link::{AskError, Link};
 
@@ -86,7 +87,7 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<u
         rack: portrait.domain.rack.clone(),
         host: portrait.domain.host.clone(),
     };
-    let sent_ms = core.env.clock.monotonic_ms();
+    let sent_ms = core.lease_now_ms();
     let registered: Registered = link.ask(Procedure::Register, &register).await?;
     let peer = link.peer().ok_or(AskError::Seal)?;
     let key = registered.key.open(&peer.secret).map_err(|_| AskError::Seal)?;
@@ -94,7 +95,7 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<u
     let lease_ms = registered.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
     core.set_seal_idle_ms(registered.seal_idle_ms);
     core.directory.replace(registered.directory);
-    core.lease.renew(sent_ms, lease_ms, core.env.clock.monotonic_ms());
+    core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
     tracing::info!(server = registered.server, lease_ms, "registered");
     Ok(lease_ms)
 }
@@ -102,17 +103,17 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<u
 /// Heartbeats until one fails. A call that got no answer is made again while the lease holds.
 async fn renew(core: &Core, link: &Link, mut lease_ms: u32) -> AskError {
     loop {
-        core.env.clock.sleep_ms(u64::from(lease_ms) / 3).await;
+        core.env.clock.sleep_ms(used_ms(lease_ms) / 3).await;
         let Some(server) = core.server() else { return AskError::Seal };
         let (uuid, usage, directory) = (core.store.uuid(), core.usage(), core.directory.version());
         let heartbeat = Heartbeat { server: server.0, uuid, usage, directory };
-        let sent_ms = core.env.clock.monotonic_ms();
+        let sent_ms = core.lease_now_ms();
         // A metadata server that is silent must leave time to ask another one before the lease is over.
-        let ms_max = (u64::from(lease_ms) / 3).min(CONTROL_CALL_MS_MAX);
+        let ms_max = (used_ms(lease_ms) / 3).min(CONTROL_CALL_MS_MAX);
         match link.ask_within::<Renewed>(Procedure::Heartbeat, &heartbeat, ms_max).await {
             Ok(renewed) => {
                 lease_ms = renewed.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
-                core.lease.renew(sent_ms, lease_ms, core.env.clock.monotonic_ms());
+                core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
                 core.set_seal_idle_ms(renewed.seal_idle_ms);
                 if let Some(directory) = renewed.directory {
                     core.directory.replace(directory);

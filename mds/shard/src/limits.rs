@@ -155,6 +155,14 @@ pub const ELECTION_HEARTBEATS_MIN: u64 = 4;
 /// Heartbeats after which it does for sure.
 pub const ELECTION_HEARTBEATS_MAX: u64 = 8;
 
+/// Heartbeats after which a leader whose heartbeats no majority has answered no longer reads alone. Fewer than
+/// [`ELECTION_HEARTBEATS_MAX`], for which followers elect nobody else: so the clock of a follower may go faster than a leader's, by a third. Linux
+/// lets those who set clocks make them faster or slower by a tenth: two of them differ by less than a quarter.
+pub const LEASE_HEARTBEATS: u64 = 6;
+
+/// Milliseconds for which a machine is suspended at least, if it is: clocks that are read one after the other differ by less.
+pub const SUSPENDED_MS_MIN: u64 = 5;
+
 /// Shards of a cluster.
 pub const SHARDS_MAX: usize = 1_024;
 
@@ -286,6 +294,7 @@ const _: () = assert!(OWNER_BYTES_MAX + 64 < SNAPSHOT_KEY_BYTES_MAX, "an owner f
 const _: () =
     assert!(2 * ENTRY_BYTES_MAX < MESSAGE_BYTES_MAX && 2 * SNAPSHOT_CHUNK_BYTES < MESSAGE_BYTES_MAX);
 const _: () = assert!(ELECTION_HEARTBEATS_MIN < ELECTION_HEARTBEATS_MAX);
+const _: () = assert!(LEASE_HEARTBEATS < ELECTION_HEARTBEATS_MAX, "a lease ends before others are elected");
 const _: () = assert!(OWNER_BYTES_MAX + 64 < RECORDED_BYTES_MAX, "a denied lock is recorded whole");
 const _: () = assert!(RECORDED_PER_SLOT_MAX * (RECORDED_BYTES_MAX + 8) + 32 < SNAPSHOT_VALUE_BYTES_MAX);
 const _: () = assert!(RENEW_RECORDS_MAX <= wal::limits::BATCH_RECORDS_MAX, "one write takes them");

@@ -37,8 +37,11 @@ use crate::view::StateView;
 mod forward;
 mod group;
 mod leading;
+mod lease;
 mod members;
 mod propose;
+
+use lease::Lease;
 
 /// Who a node is, and how its replica behaves.
 #[derive(Clone)]
@@ -190,6 +193,7 @@ struct Inner {
     log: LogStore,
     machine: Arc<MachineState>,
     life: Life,
+    lease: Lease,
     /// It was told to stop.
     halted: AtomicBool,
     /// Highest time given to an entry here.
@@ -312,7 +316,8 @@ impl Shard {
     async fn linearize(&self) -> Result<(), ProposeError> {
         self.wake().await;
         // Within its lease a leader cannot have a successor, and needs to ask nobody.
-        if self.inner.raft.ensure_linearizable(ReadPolicy::LeaseRead).await.is_ok() {
+        let by_lease = self.inner.lease.read(&*self.inner.host.env.clock);
+        if self.inner.raft.ensure_linearizable(by_lease).await.is_ok() {
             return Ok(());
         }
         let mut retries = 0;

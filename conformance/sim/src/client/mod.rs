@@ -7,4 +7,5 @@ pub(crate) mod moves;
 pub(crate) mod names;
 mod opens;
 pub(crate) mod session;
+pub(crate) mod watch;
 pub(crate) mod workload;

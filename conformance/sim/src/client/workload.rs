@@ -13,9 +13,9 @@ use crate::check::content::{BLOCKS, FileAct};
 use crate::record::Place;
 
 /// Time after which clients go on to fresh directories and files, so that no history grows too long to judge.
-const SHIFT_NS: u64 = 12_000_000_000;
+pub(super) const SHIFT_NS: u64 = 12_000_000_000;
 /// Directories, and files, that are in use at a time.
-const DIRECTORIES: u64 = 3;
+pub(super) const DIRECTORIES: u64 = 3;
 const FILES: u64 = 4;
 const LOCKED_FILES: u64 = 3;
 /// Time after which clients go on to a fresh group of directories, and time between two bursts in it.
@@ -46,7 +46,7 @@ struct Shared {
     known: Vec<(u64, Filehandle)>,
 }
 
-fn directory_name(place: Place) -> String {
+pub(super) fn directory_name(place: Place) -> String {
     format!("directory-{}-{}", place.0, place.1)
 }
 

@@ -33,6 +33,7 @@ impl Shard {
         .map_err(|error| StartError::Raft(error.to_string()))?;
         let inner = Inner {
             active_ms: AtomicU64::new(host.now_ms()),
+            lease: Lease::new(&*host.env.clock, host.config.heartbeat_ms),
             host,
             number,
             server: raft.server_metrics(),

@@ -1,12 +1,10 @@
 //! What has to do with who leads: whether this replica does, in which term, news of it, and handing it over.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 
 use super::Shard;
-use crate::limits::ELECTION_HEARTBEATS_MAX;
 use crate::raft::callers::Caller;
 use crate::raft::identity::number_of;
 
@@ -18,10 +16,10 @@ impl Shard {
             return false;
         }
         let Ok(leader) = self.inner.raft.as_leader() else { return false };
-        // The engine keeps real time by itself; a leader that hears from nobody for this long has a successor.
-        let lease = Duration::from_millis(self.inner.host.config.heartbeat_ms * ELECTION_HEARTBEATS_MAX);
+        // Who governs uses what it has read only while this says that it leads: as for reads, it is said only while there is no successor.
+        let age_max = self.inner.lease.age_max(&*self.inner.host.env.clock);
         self.inner.host.config.is_alone()
-            || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < lease)
+            || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < age_max)
             || self.inner.hibernates.load(Ordering::Acquire) && self.inner.host.is_held(self.inner.number)
     }
 

@@ -5,6 +5,7 @@
 mod failure;
 mod install;
 mod join;
+mod lease;
 mod lost;
 mod many;
 mod members;
