@@ -506,7 +506,6 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::InlineForgotten
         | Planted::OrphansStay
         | Planted::RecordsStay
-        | Planted::OpensStay
         | Planted::RecordsForgotten
         | Planted::StorePanics
         | Planted::LivesOn => Arc::new(PlantedStore::new(Arc::clone(store), planted)),

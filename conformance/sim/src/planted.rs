@@ -10,6 +10,7 @@ use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::{Durability, MetaStore, StoreError, Txn, View, Visit};
 use parking_lot::Mutex;
 
+use crate::chance::Chance;
 use crate::event_log::digest_of;
 
 /// What is planted.
@@ -42,12 +43,10 @@ pub enum Planted {
     InlineForgotten,
     /// Stores have nothing in small files any more, once clients have stopped and nobody looks.
     RestLost,
-    /// Stores forget that nobody has a file open any more that has no name.
+    /// Stores forget that nobody has a file open any more: without a name it stays.
     OrphansStay,
     /// Stores forget that records of slots were removed.
     RecordsStay,
-    /// Stores forget that files were closed.
-    OpensStay,
     /// A store panics.
     StorePanics,
     /// The same, and its process lives on.
@@ -74,7 +73,6 @@ impl FromStr for Planted {
             ("rest-lost", Self::RestLost),
             ("orphans-stay", Self::OrphansStay),
             ("records-stay", Self::RecordsStay),
-            ("opens-stay", Self::OpensStay),
             ("store-panics", Self::StorePanics),
             ("lives-on", Self::LivesOn),
         ];
@@ -154,7 +152,7 @@ impl MetaStore for PlantedStore {
 
 /// One in so many, the same ones in all replicas.
 fn is_chosen(bytes: &[u8], one_in: u64) -> bool {
-    (digest_of(bytes) >> 32).is_multiple_of(one_in)
+    Chance::new(digest_of(bytes), "chosen").below(one_in) == 0
 }
 
 /// The inode number in a key behind this word.
@@ -221,14 +219,8 @@ impl Txn for PlantedTxn<'_> {
         if self.planted == Planted::RecordsStay && key.starts_with(b"state/slot/") && is_chosen(key, STAYS) {
             return Ok(());
         }
-        if self.planted == Planted::OrphansStay
-            && let Some(ino) = ino_behind(key, b"state/shares/")
-            && self.txn.read(&[&[keys::TAG_ORPHAN], ino].concat(), &mut |_| {})?
-        {
-            return Ok(());
-        }
-        let of_open = ino_behind(key, b"state/open/").or(ino_behind(key, b"state/opener/"));
-        if self.planted == Planted::OpensStay && of_open.is_some_and(|ino| is_chosen(ino, STAYS)) {
+        let of_shares = ino_behind(key, b"state/shares/");
+        if self.planted == Planted::OrphansStay && of_shares.is_some_and(|ino| is_chosen(ino, STAYS)) {
             return Ok(());
         }
         self.txn.delete(key)
@@ -257,7 +249,6 @@ impl std::fmt::Display for Planted {
             Self::RestLost => "rest-lost",
             Self::OrphansStay => "orphans-stay",
             Self::RecordsStay => "records-stay",
-            Self::OpensStay => "opens-stay",
             Self::StorePanics => "store-panics",
             Self::LivesOn => "lives-on",
         })

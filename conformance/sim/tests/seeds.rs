@@ -98,9 +98,10 @@ fn a_move_that_runs_twice_is_found() {
     found("runs-twice", "0.4", 1..9, "moves in group");
 }
 
+/// A file that is opened twice by one OPEN.
 #[test]
 fn an_open_that_is_not_new_is_found() {
-    found_with("opens-stay", "0.2", 1..6, "seen: client", "closed and opened again has the stateid");
+    found_with("runs-twice", "0.2", 1..6, "seen: client", "closed and opened again has the stateid");
 }
 
 /// Without records a request that is resent after its server died runs a second time.

@@ -194,6 +194,8 @@ struct Inner {
     machine: Arc<MachineState>,
     life: Life,
     lease: Lease,
+    /// The term in which this replica last began to hand over what it led.
+    handed_over: AtomicU64,
     /// It was told to stop.
     halted: AtomicBool,
     /// Highest time given to an entry here.

@@ -41,6 +41,7 @@ impl Shard {
             log,
             machine,
             life,
+            handed_over: AtomicU64::new(0),
             halted: AtomicBool::new(false),
             clock_unix_ns: AtomicU64::new(0),
             hibernates: AtomicBool::new(false),
@@ -245,6 +246,8 @@ impl Shard {
         self.wake().await;
         self.note_activity();
         let Some(to) = self.caught_up_voter(to) else { return };
+        // Followers are about to be told that they may vote: there is no lease in this term any more, whether somebody follows or not.
+        self.inner.handed_over.store(self.engine_term(), Ordering::Release);
         if let Err(error) = self.inner.raft.trigger().transfer_leader(to).await {
             tracing::warn!(shard = self.inner.number, %error, "leadership is not handed over");
         }

@@ -12,7 +12,7 @@ impl Shard {
     /// Whether this replica leads, as far as it knows: a majority has answered it not long ago.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        if self.has_ended() {
+        if self.has_ended() || self.inner.handed_over.load(Ordering::Acquire) == self.engine_term() {
             return false;
         }
         let Ok(leader) = self.inner.raft.as_leader() else { return false };
@@ -21,6 +21,11 @@ impl Shard {
         self.inner.host.config.is_alone()
             || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < age_max)
             || self.inner.hibernates.load(Ordering::Acquire) && self.inner.host.is_held(self.inner.number)
+    }
+
+    /// The term of the vote that its engine goes by.
+    pub(super) fn engine_term(&self) -> u64 {
+        self.inner.server.borrow_watched().vote.leader_id.term
     }
 
     /// The term in which this replica leads, as far as it knows. Another number: others may have led meanwhile.
