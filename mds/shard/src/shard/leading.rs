@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use openraft::async_runtime::{Instant as _, WatchReceiver};
 
-use super::Shard;
+use super::{Inner, Shard};
 use crate::raft::callers::Caller;
 use crate::raft::identity::number_of;
 
@@ -12,26 +12,34 @@ impl Shard {
     /// Whether this replica leads, as far as it knows: a majority has answered it not long ago.
     #[must_use]
     pub fn is_leader(&self) -> bool {
-        if self.has_ended() || self.inner.handed_over.load(Ordering::Acquire) == self.engine_term() {
-            return false;
-        }
-        let Ok(leader) = self.inner.raft.as_leader() else { return false };
-        // Who governs uses what it has read only while this says that it leads: as for reads, it is said only while there is no successor.
-        let age_max = self.inner.lease.age_max(&*self.inner.host.env.clock);
-        self.inner.host.config.is_alone()
-            || leader.last_quorum_acked().is_some_and(|acked| acked.elapsed() < age_max)
-            || self.inner.hibernates.load(Ordering::Acquire) && self.inner.host.is_held(self.inner.number)
-    }
-
-    /// The term of the vote that its engine goes by.
-    pub(super) fn engine_term(&self) -> u64 {
-        self.inner.server.borrow_watched().vote.leader_id.term
+        self.leading_term().is_some()
     }
 
     /// The term in which this replica leads, as far as it knows. Another number: others may have led meanwhile.
     #[must_use]
     pub fn leading_term(&self) -> Option<u64> {
-        self.is_leader().then(|| self.inner.raft.metrics().borrow_watched().current_term)
+        let Inner { host, raft, .. } = &*self.inner;
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let (vote, acked) = (metrics.vote, metrics.last_quorum_acked);
+        drop(metrics);
+        // The engine says who leads in two places, one after the other: what the later one says counts.
+        let leads = self.leads_engine() && self.inner.server.borrow_watched().vote == vote;
+        let term = vote.leader_id.term;
+        if !leads || self.inner.handed_over.load(Ordering::Acquire) == term {
+            return None;
+        }
+        // Who governs uses what it has read only while this says that it leads: as for reads, it is said only while there is no successor.
+        let age_max = self.inner.lease.age_max(&*host.env.clock);
+        let holds = host.config.is_alone()
+            || acked.is_some_and(|acked| acked.elapsed() < age_max)
+            || self.inner.hibernates.load(Ordering::Acquire) && host.is_held(self.inner.number);
+        holds.then_some(term)
+    }
+
+    /// The term of the vote that its engine goes by.
+    pub(super) fn engine_term(&self) -> u64 {
+        self.inner.server.borrow_watched().vote.leader_id.term
     }
 
     /// The highest term that this replica has heard of: in an earlier one nobody proposes here any more.
