@@ -6,14 +6,13 @@
 use std::collections::BTreeSet;
 
 use wire_nfs::v4::attr::numbers;
-use wire_nfs::v4::ops::open::{Claim, CreateHow, OpenHow, share};
 use wire_nfs::v4::ops::{
     close, create, getattr, link, lookup, lookupp, open, putfh, readdir, remove, rename,
 };
 use wire_nfs::v4::{Bitmap, Filehandle, Nfsstat4, Op, Stateid, Verifier};
 
 use super::compound::{Operations, Reply};
-use super::names::{directory, found, identity, listed, mode, owner, text};
+use super::names::{directory, found, identity, listed, mode, open_anew, owner, text};
 use super::session::{Called, Client};
 use crate::chance::Chance;
 use crate::check::moves::{MoveAct, MoveAnswer, Spot};
@@ -270,14 +269,7 @@ fn operations(client: &Client, group: &Group, act: &MoveAct) -> Option<Operation
             at(*directory)?.then(Op::Create, &args).then(Op::Getattr, &identity()).then_handle()
         }
         MoveAct::Create((directory, name)) => {
-            let args = open::Args {
-                seqid: 0,
-                share_access: share::ACCESS_BOTH,
-                share_deny: share::DENY_NONE,
-                owner: owner(client, "moves"),
-                how: OpenHow::Create(CreateHow::Guarded(mode(0o666))),
-                claim: Claim::Null(text(*name)),
-            };
+            let args = open_anew(owner(client, "moves"), *name);
             // Closed at once: a file that loses its last name is soon gone.
             let close = close::Args { seqid: 0, open_stateid: Stateid::CURRENT };
             let opened = at(*directory)?.then(Op::Open, &args).then(Op::Getattr, &identity());

@@ -4,12 +4,9 @@ use std::path::Path;
 
 use env::Env;
 use env::memory::ManualClock;
-use env::os::{OsClock, OsEntropy, Preference, open_disk};
 use futures_util::future::join_all;
 use futures_util::poll;
-use mds_shard::command::data::Format;
 use mds_shard::command::session::DestroySession;
-use mds_shard::{NodeConfig, Shard};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 
@@ -18,9 +15,8 @@ use crate::driver::{MdsConfig, make};
 use crate::limits::TAKE_UP_WAIT_MS_MAX;
 use crate::reaper;
 use crate::server::Settings;
+use crate::shards::tests::first_shard;
 use crate::shards::tests::guest::{Guest, guest};
-
-const SHARDS: usize = 3;
 
 /// A server of which nothing runs but its shards, and its clock, which is not theirs.
 pub(crate) async fn server(dir: &Path) -> (Arc<Server>, ManualClock) {
@@ -31,23 +27,7 @@ pub(crate) async fn server(dir: &Path) -> (Arc<Server>, ManualClock) {
 
 /// The same, of a cluster that exports nothing yet.
 async fn server_without_exports(dir: &Path) -> (Arc<Server>, ManualClock) {
-    let env = Env {
-        clock: Arc::new(OsClock::new()),
-        entropy: Arc::new(OsEntropy),
-        disk: open_disk("test", Preference::Blocking).expect("threads always start").0,
-        net: Arc::new(env::memory::net::MemoryNet::new()),
-    };
-    let node = NodeConfig { shards: SHARDS, ..NodeConfig::single([0; 16]) };
-    let shard = Shard::start(env.clone(), dir, node).await.unwrap();
-    let format = Format {
-        file_system: [1; 16],
-        handle_key: [2; 32],
-        cookie_key: [3; 32],
-        root_uid: 0,
-        root_gid: 0,
-        root_mode: 0o777,
-    };
-    assert_eq!(shard.propose(None, Command::Format(format)).await, Ok(Outcome::Done));
+    let (env, shard) = first_shard(dir).await;
     let config = MdsConfig {
         dir: dir.to_owned(),
         listen: SocketAddr::from(([192, 0, 2, 1], 2049)),

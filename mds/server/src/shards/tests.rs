@@ -16,7 +16,8 @@ use super::*;
 
 const SHARDS: usize = 3;
 
-pub(super) async fn shards(dir: &std::path::Path) -> Shards {
+/// A node alone with several shards that nobody governs yet: formatted, as a server makes it.
+pub(crate) async fn first_shard(dir: &std::path::Path) -> (Env, Shard) {
     let env = Env {
         clock: Arc::new(OsClock::new()),
         entropy: Arc::new(OsEntropy),
@@ -33,8 +34,13 @@ pub(super) async fn shards(dir: &std::path::Path) -> Shards {
         root_gid: 0,
         root_mode: 0o777,
     };
+    assert_eq!(first.propose(None, Command::Format(format)).await, Ok(Outcome::Done));
+    (env, first)
+}
+
+pub(super) async fn shards(dir: &std::path::Path) -> Shards {
+    let (env, first) = first_shard(dir).await;
     let shards = Shards::new(env, first);
-    assert_eq!(shards.to(0, None, Command::Format(format)).await, Ok(Outcome::Done));
     shards.govern().await.unwrap();
     shards
 }

@@ -1,5 +1,8 @@
 //! A metadata server on a network in memory, and a client that speaks compounds to it.
 
+#[allow(dead_code, reason = "each test binary has its own part of the rig")]
+pub(crate) mod data;
+
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;

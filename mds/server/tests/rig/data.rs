@@ -1,0 +1,144 @@
+//! A data server that only registers, and files whose bytes are to be on it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use client::control::greeting;
+use env::BoxFuture;
+use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::register::{Register, Registered};
+use wire_nfs::control::{ClusterKey, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
+use wire_nfs::v4::attr::LayoutType;
+use wire_nfs::v4::layout::{Iomode, LENGTH_TO_END};
+use wire_nfs::v4::ops::open::{Claim, CreateHow, OpenHow, share};
+use wire_nfs::v4::ops::{getfh, layoutget, lookup, open, putfh, putrootfh};
+use wire_nfs::v4::owner::StateOwner;
+use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Op, Stateid};
+use wire_rpc::{Credential, accepted_success};
+use wire_xdr::{Decode, Encode, Writer};
+
+use super::{Client, Rig};
+
+const EXTENT_BYTES: u64 = 64 << 20;
+
+pub(crate) fn key() -> ClusterKey {
+    ClusterKey::new([3; 32])
+}
+
+/// Answers whatever it is asked with nothing: a data server whose NFS port is probed.
+struct Mute;
+
+impl Service for Mute {
+    fn call(&self, call: Call, _: &Connection) -> BoxFuture<'static, Answer> {
+        Box::pin(std::future::ready(Answer::Reply(accepted_success(call.header.xid))))
+    }
+
+    fn closed(&self, _: u64) {}
+}
+
+/// A data server that only registers and says once that it lives. It does so for as long as the value is kept.
+pub(crate) async fn data_server(rig: &Rig) -> Server {
+    let at = SocketAddr::from(([192, 0, 2, 9], 2049));
+    let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
+    let listening = serve(net, clock, at, Arc::new(Mute), Limits::default()).await.expect("a port");
+    let hello = greeting(key(), PROGRAM, NodeKind::Data, rig.env.entropy.clone());
+    let to = rig.server.as_ref().expect("it runs").control_address();
+    let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
+    let rpc = RpcClient::new(net, clock, to, Limits::default()).with_hello(hello);
+    let register = Register {
+        uuid: [1; 16],
+        instance: 1,
+        addresses: vec!["192.0.2.9.8.1".to_owned()],
+        control: "192.0.2.9:2049".to_owned(),
+        capacity_bytes: 1 << 40,
+        used_bytes: 0,
+        zone: String::new(),
+        rack: String::new(),
+        host: String::new(),
+    };
+    let usage = Usage { capacity_bytes: 1 << 40, ..Usage::default() };
+    for _ in 0..600 {
+        // A new leader waits for leases that another may have given.
+        if let Ok(Registered { server, .. }) = ask(&rpc, Procedure::Register, &register).await {
+            let beat = Heartbeat { server, uuid: [1; 16], usage, directory: 0 };
+            if ask::<Renewed>(&rpc, Procedure::Heartbeat, &beat).await.is_ok() {
+                return listening;
+            }
+        }
+        rig.env.clock.sleep_ms(50).await;
+    }
+    panic!("it gets no lease");
+}
+
+async fn ask<R: Decode>(rpc: &RpcClient, procedure: Procedure, args: &impl Encode) -> Result<R, Refusal> {
+    let mut w = Writer::new();
+    args.encode(&mut w);
+    let reply = rpc.call(PROGRAM, VERSION, procedure.number(), &Credential::None, w, 10_000).await;
+    decode_reply(reply.expect("an answer").rest()).expect("a reply")
+}
+
+fn name(text: &'static str) -> Bytes {
+    Bytes::from_static(text.as_bytes())
+}
+
+/// Opens a file through an export, and makes it if need be.
+pub(crate) async fn open_through(
+    client: &mut Client,
+    export: &'static str,
+    file: &'static str,
+) -> (Filehandle, Stateid) {
+    let attributes = Fattr4::from_values(&AttrValues { mode: Some(0o666), ..AttrValues::default() });
+    let args = open::Args {
+        seqid: 0,
+        share_access: share::ACCESS_BOTH,
+        share_deny: share::DENY_NONE,
+        owner: StateOwner { clientid: client.clientid, owner: name("owner") },
+        how: OpenHow::Create(CreateHow::Unchecked(attributes)),
+        claim: Claim::Null(name(file)),
+    };
+    let mut reply = client
+        .compound(|c| {
+            c.op(Op::Putrootfh, &putrootfh::Args);
+            c.op(Op::Lookup, &lookup::Args { name: name(export) });
+            c.op(Op::Open, &args);
+            c.op(Op::Getfh, &getfh::Args);
+        })
+        .await
+        .ok(4);
+    let _: putrootfh::ResOk = reply.next(Op::Putrootfh);
+    let _: lookup::ResOk = reply.next(Op::Lookup);
+    let opened: open::ResOk = reply.next(Op::Open);
+    let at: getfh::ResOk = reply.next(Op::Getfh);
+    (at.filehandle, Stateid { seqid: 0, ..opened.stateid })
+}
+
+/// Gets a layout of one extent.
+pub(crate) async fn layout_of(
+    client: &mut Client,
+    (handle, stateid): &(Filehandle, Stateid),
+    index: u64,
+    iomode: Iomode,
+) -> Stateid {
+    let args = layoutget::Args {
+        signal_layout_avail: false,
+        layout_type: LayoutType::FLEX_FILES,
+        iomode,
+        offset: index * EXTENT_BYTES,
+        length: LENGTH_TO_END,
+        min_length: 4096,
+        stateid: *stateid,
+        maxcount: 4096,
+    };
+    let mut reply = client
+        .compound(|c| {
+            c.op(Op::Putfh, &putfh::Args { filehandle: handle.clone() });
+            c.op(Op::Layoutget, &args);
+        })
+        .await;
+    assert_eq!(reply.status, Nfsstat4::Ok, "LAYOUTGET");
+    let _: putfh::ResOk = reply.next(Op::Putfh);
+    let got: layoutget::ResOk = reply.next(Op::Layoutget);
+    got.stateid
+}
