@@ -2,17 +2,20 @@
 //! nfs-ganesha on the same disk, under the same client, in interleaved rounds; beside it what a flush of that disk takes.
 
 mod flush;
+mod profile;
 mod report;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
 use self::flush::Flush;
+use self::profile::{Sampler, Samples};
 use self::report::{Figures, Report};
 use super::cpu;
 use super::disk::Disk;
-use super::load::{self, Load, Plan};
+use super::load::{self, Load, Measured, Plan};
 use super::nodes::{Arrangement, Node, Nodes};
 use crate::lab::bench_parts::{self, Kernel, Kind, SERVER, Server, Setup};
 
@@ -44,6 +47,9 @@ pub(crate) struct Metadata {
     /// Without nfs-ganesha, and so without root.
     #[arg(long)]
     no_rivals: bool,
+    /// Instead of measuring: where the processor time of ours goes while files are made, by `perf`.
+    #[arg(long, conflicts_with_all = ["json", "rounds"])]
+    profile: bool,
     /// Write all figures there.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -80,7 +86,7 @@ impl Metadata {
             bench_parts::leave(0);
         }
         load::build()?;
-        if self.no_rivals {
+        if self.no_rivals || self.profile {
             bench_parts::build_shoal()?;
             let folder = crate::process::workspace().join("target/bench-metadata");
             std::fs::create_dir_all(&folder)?;
@@ -101,6 +107,9 @@ impl Metadata {
     }
 
     fn measure(&self, folder: &Path, kernel: Option<&Kernel>) -> Result<()> {
+        if self.profile {
+            return self.look(folder);
+        }
         let contenders = self.contenders();
         let mut report = Report::new(self.rounds, self.seconds, self.sessions, self.directories);
         for round in 0..self.rounds {
@@ -124,6 +133,43 @@ impl Metadata {
             std::fs::write(path, text).with_context(|| format!("{}", path.display()))?;
         }
         Ok(())
+    }
+
+    fn look(&self, folder: &Path) -> Result<()> {
+        for (nodes, shards) in
+            self.nodes.iter().flat_map(|nodes| self.shards.iter().map(|shards| (*nodes, *shards)))
+        {
+            let data = folder.join("profile");
+            let (samples, figures) = self.sampled(nodes, shards, &data, folder)?;
+            let label = Contender::Ours { nodes, shards }.label();
+            println!("{}\n  {:.0} creates/s meanwhile\n", samples.table(&label), figures.per_second);
+            std::fs::remove_dir_all(&data)?;
+        }
+        Ok(())
+    }
+
+    fn sampled(&self, nodes: usize, shards: u32, data: &Path, folder: &Path) -> Result<(Samples, Measured)> {
+        let ours = Nodes::start(data, Arrangement { nodes, shards, hibernate_ms: 3_000 })?;
+        ours.settle(shards, None)?;
+        let processes: Vec<u32> = ours.iter().map(Node::process).collect();
+        let mut load = Load::start(&self.plan(ours.addresses()))?;
+        load.step()?;
+        let sampler = Sampler::start(&processes, folder)?;
+        let create = load.step();
+        let samples = sampler.stop()?;
+        let create = create.with_context(|| format!("their logs end:\n{}", ours.log_ends()))?;
+        Ok((samples, create))
+    }
+
+    fn plan(&self, servers: Vec<SocketAddr>) -> Plan {
+        Plan {
+            servers,
+            sessions: self.sessions,
+            directories: self.directories,
+            files: FILES_MAX,
+            seconds: Some(self.seconds),
+            acts: ACTS,
+        }
     }
 
     fn one(
@@ -171,15 +217,8 @@ impl Metadata {
         folder: &Path,
         own_flushes: &dyn Fn() -> Result<f64>,
     ) -> Result<Figures> {
-        let plan = Plan {
-            servers: servers.iter().map(|server| server.parse()).collect::<Result<_, _>>()?,
-            sessions: self.sessions,
-            directories: self.directories,
-            files: FILES_MAX,
-            seconds: Some(self.seconds),
-            acts: ACTS,
-        };
-        let mut load = Load::start(&plan)?;
+        let servers = servers.iter().map(|server| server.parse()).collect::<Result<_, _>>()?;
+        let mut load = Load::start(&self.plan(servers))?;
         load.step()?;
         // What others, and the making of directories, left unwritten is none of what follows.
         crate::process::words("sync")?;
