@@ -515,6 +515,7 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::SlowClock
         | Planted::RestLost
         | Planted::NameKept
+        | Planted::AnswersForgotten
         | Planted::RunsTwice => Arc::clone(store) as Arc<dyn MetaStore>,
     }
 }

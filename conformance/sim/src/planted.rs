@@ -31,6 +31,8 @@ pub enum Planted {
     LocksHidden,
     /// A request that is sent again runs again.
     RunsTwice,
+    /// Servers do not know a request again whose answer they have given.
+    AnswersForgotten,
     /// Stores forget what requests came to.
     RecordsForgotten,
     /// A metadata server that lost its disk is called what it was called before.
@@ -65,6 +67,7 @@ impl FromStr for Planted {
             ("entry-stays", Self::EntryStays),
             ("locks-hidden", Self::LocksHidden),
             ("runs-twice", Self::RunsTwice),
+            ("answers-forgotten", Self::AnswersForgotten),
             ("records-forgotten", Self::RecordsForgotten),
             ("name-kept", Self::NameKept),
             ("sync-hangs", Self::SyncHangs),
@@ -241,6 +244,7 @@ impl std::fmt::Display for Planted {
             Self::EntryStays => "entry-stays",
             Self::LocksHidden => "locks-hidden",
             Self::RunsTwice => "runs-twice",
+            Self::AnswersForgotten => "answers-forgotten",
             Self::RecordsForgotten => "records-forgotten",
             Self::NameKept => "name-kept",
             Self::SyncHangs => "sync-hangs",

@@ -104,6 +104,12 @@ fn an_open_that_is_not_new_is_found() {
     found_with("runs-twice", "0.2", 1..6, "seen: client", "closed and opened again has the stateid");
 }
 
+/// What is sent again behind its answer is carried out again, and so has another answer.
+#[test]
+fn an_answer_that_is_forgotten_is_found() {
+    found_with("answers-forgotten", "0.2", 1..6, "seen: client", "had two answers");
+}
+
 /// Without records a request that is resent after its server died runs a second time.
 #[test]
 fn records_that_are_forgotten_are_found() {

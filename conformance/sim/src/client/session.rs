@@ -34,6 +34,9 @@ const SENDS_MAX: u32 = 3;
 /// Times in a row that a server asks for patience before another one is tried.
 const DELAYS_MAX: u32 = 8;
 
+/// Where a reply says its sequence and slot: behind status, tag (none), count, operation, status, session.
+const SLOT_SEQUENCE: std::ops::Range<usize> = 36..44;
+
 /// What came of a request.
 pub(crate) enum Called {
     Reply(Reply),
@@ -300,8 +303,11 @@ impl Client {
             // By then the server may have died and come back.
             self.pause(4_000).await;
         }
-        let again = self.send(&first.route, in_session(args, operations, count)).await;
-        let Ok((again, connection)) = again else { return };
+        let again = match self.planted {
+            Planted::AnswersForgotten => self.send_anew(first, args, operations, count).await,
+            _ => self.send(&first.route, in_session(args, operations, count)).await.ok(),
+        };
+        let Some((again, connection)) = again else { return };
         let session_gone =
             Reply::begin(&again).is_some_and(|mut reply| reply.status(Op::Sequence) != Nfsstat4::Ok);
         if session_gone {
@@ -317,6 +323,32 @@ impl Client {
             self.record
                 .broken(format!("client {}: a request that was sent twice had two answers", self.number));
         }
+    }
+
+    /// Planted: the same as a new request, whose answer says the slot and the sequence of the old one. As if the server had not known it again.
+    async fn send_anew(
+        &self,
+        first: &First<'_>,
+        args: &sequence::Args,
+        operations: &Bytes,
+        count: u32,
+    ) -> Option<(Bytes, u64)> {
+        // In a box: to have a slot may take a session, and that takes requests.
+        let (live, taken) = Box::pin(self.take_slot()).await;
+        let anew = sequence::Args { sequenceid: taken.sequence, slotid: taken.slot, ..args.clone() };
+        let sent = match live.session == args.session {
+            true => self.send(&first.route, in_session(&anew, operations, count)).await.ok(),
+            false => None,
+        };
+        if sent.is_none() {
+            // Nobody knows how far the slot is.
+            self.leave(live.serial);
+        }
+        self.give_back(&live, taken);
+        let (again, connection) = sent?;
+        let mut again = again.to_vec();
+        again.get_mut(SLOT_SEQUENCE)?.copy_from_slice(first.bytes.get(SLOT_SEQUENCE)?);
+        Some((again.into(), connection))
     }
 
     fn renewed(&self, sent_ns: u64) {
