@@ -134,7 +134,8 @@ impl Sim {
 
     fn command(&self, simulator: &PathBuf, seed: u64) -> Command {
         let mut command = Command::new(simulator);
-        command.args(["--seed", &seed.to_string(), "--minutes", &self.minutes.to_string()]).args(&self.more);
+        command.args(["--seed", &seed.to_string(), "--minutes", &self.minutes.to_string()]);
+        command.args(self.engine_invariants.then_some("--engine-invariants")).args(&self.more);
         command
     }
 }

@@ -67,6 +67,9 @@ pub struct Arguments {
     /// Prints counts of what happened.
     #[arg(long)]
     pub counts: bool,
+    /// This was built so that the engine looks at its own invariants: said in the line that repeats a run.
+    #[arg(long, hide = true)]
+    pub engine_invariants: bool,
     /// Writes the event log here.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
@@ -344,8 +347,9 @@ impl<'a> Stage<'a> {
             let seal = if *seal { " --seal" } else { "" };
             let shards = if *shards == 0 { String::new() } else { format!(" --shards {shards}") };
             let nodes = if *nodes == 0 { String::new() } else { format!(" --nodes {nodes}") };
+            let engine = if self.arguments.engine_invariants { " --engine-invariants" } else { "" };
             println!(
-                "  again: cargo xtask sim --seed {seed} --minutes {minutes} -- --clients {clients}{plant}{calm}{seal}{shards}{nodes}"
+                "  again: cargo xtask sim --seed {seed} --minutes {minutes}{engine} -- --clients {clients}{plant}{calm}{seal}{shards}{nodes}"
             );
         }
         if self.arguments.counts {

@@ -335,7 +335,7 @@ impl Client {
     ) -> Option<(Bytes, u64)> {
         // In a box: to have a slot may take a session, and that takes requests.
         let (live, taken) = Box::pin(self.take_slot()).await;
-        let anew = sequence::Args { sequenceid: taken.sequence, slotid: taken.slot, ..args.clone() };
+        let anew = sequence::Args { sequenceid: taken.sequence, slotid: taken.slot, ..*args };
         let sent = match live.session == args.session {
             true => self.send(&first.route, in_session(&anew, operations, count)).await.ok(),
             false => None,
