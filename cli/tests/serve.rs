@@ -148,7 +148,7 @@ fn exports_are_set(
     std::fs::write(&file, "").unwrap();
     assert!(not_done(&other).contains("version 2 is in force"));
     assert!(done(&set).contains("/made/here is exported no longer"));
-    assert!(run(&["admin", "exports", "set", "--help"]).contains("[[export]] tables"));
+    assert!(run(&["admin", "exports", "set", "--help"]).contains("`[[export]]` tables"));
 }
 
 fn inspect_reads(dir: &Path) {
