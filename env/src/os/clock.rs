@@ -47,16 +47,17 @@ impl Clock for OsClock {
     }
 }
 
-/// Two clocks cannot be read at once: who was interrupted in between reads them again, so often at most.
+/// Two clocks cannot be read at once: who was interrupted in between reads them again, so often at most. What is read is never too small, so
+/// the smallest counts.
 const READS_MAX: u32 = 5;
 const APART_NS_MAX: u64 = 500_000;
 
 fn suspended_ms() -> u64 {
-    let mut suspended_ns = 0;
+    let mut suspended_ns = u64::MAX;
     for _ in 0..READS_MAX {
         let before_ns = read_ns(libc::CLOCK_MONOTONIC);
         let boot_ns = read_ns(libc::CLOCK_BOOTTIME);
-        suspended_ns = boot_ns.saturating_sub(before_ns);
+        suspended_ns = suspended_ns.min(boot_ns.saturating_sub(before_ns));
         if read_ns(libc::CLOCK_MONOTONIC) - before_ns < APART_NS_MAX {
             break;
         }

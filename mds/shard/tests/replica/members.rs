@@ -227,10 +227,11 @@ fn lone_member_acknowledges_nothing() {
             // Once its lease is over it takes nothing more.
             () = async { while shard.is_leader() { tokio::task::yield_now().await } } => {}
         }
-        // The engine goes by what followers promised, which is longer: until then it takes it, and it has no outcome.
+        // The engine goes by what followers promised, which is longer: until then it takes it, and it has no outcome. What it does not take is
+        // tried again for a second.
         let outcome = loop {
             let later = shard.propose(None, create("later"));
-            if let Ok(outcome) = tokio::time::timeout(Duration::from_millis(100), later).await {
+            if let Ok(outcome) = tokio::time::timeout(Duration::from_secs(3), later).await {
                 break outcome;
             }
         };
