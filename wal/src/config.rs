@@ -18,7 +18,8 @@ pub struct WalConfig {
     /// records are there: such places are listed as `partial`, not as `corrupt`. Only where no segment is kept for reuse.
     pub shows_damaged: bool,
     /// Once a record of a stream found no room, no later one of that stream is taken until the log is opened again: what is on disk of a
-    /// stream is the beginning of what was appended to it. For streams in which a record means nothing without those before it.
+    /// stream is the beginning of what was appended to it. For streams in which a record means nothing without those before it. What is
+    /// appended aside does not count ([`Wal::enqueue_aside`](crate::Wal::enqueue_aside)).
     pub keeps_order: bool,
     /// Payload bytes that may wait to be written.
     pub queue_bytes_max: usize,

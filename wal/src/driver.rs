@@ -460,9 +460,10 @@ impl Writer {
         }
     }
 
-    /// Says that there is no room. Of all its streams nothing more is taken if order is to be kept: the next one might find some.
+    /// Says that there is no room. Of all its streams nothing more is taken if order is to be kept: the next one might find some. What is aside
+    /// leaves no hole.
     fn refuse(&mut self, item: Item) {
-        if self.shared.config.keeps_order {
+        if self.shared.config.keeps_order && !item.is_aside {
             self.ended_streams.extend(item.records.iter().map(|record| record.header.stream));
         }
         item.resolve(Err(AppendError::NoSpace));

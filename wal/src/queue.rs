@@ -52,6 +52,8 @@ pub(crate) struct Item {
     pub(crate) locations: Vec<Location>,
     pub(crate) reply: oneshot::Sender<Result<Vec<Location>, AppendError>>,
     pub(crate) payload_bytes: u64,
+    /// The records behind these mean the same without them.
+    pub(crate) is_aside: bool,
     /// The item's room in the queue; given back when its records are with the operating system.
     pub(crate) room: Option<OwnedSemaphorePermit>,
 }

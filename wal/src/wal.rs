@@ -165,6 +165,28 @@ impl Wal {
         records: Vec<Record>,
         durability: Durability,
     ) -> Result<Appended, AppendError> {
+        self.enqueue_as(false, records, durability).await
+    }
+
+    /// As [`enqueue`](Self::enqueue), of records without which those behind them mean the same: with
+    /// [`keeps_order`](WalConfig::keeps_order) too, others of their streams may follow if there is no room for these.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; nothing was queued then.
+    pub async fn enqueue_aside(
+        &self,
+        records: Vec<Record>,
+        durability: Durability,
+    ) -> Result<Appended, AppendError> {
+        self.enqueue_as(true, records, durability).await
+    }
+
+    async fn enqueue_as(
+        &self,
+        is_aside: bool,
+        records: Vec<Record>,
+        durability: Durability,
+    ) -> Result<Appended, AppendError> {
         let want = match durability {
             Durability::Written => Want::Written,
             Durability::Synced => Want::Synced,
@@ -175,7 +197,7 @@ impl Wal {
             let payload_len = u32::try_from(payload_len(&record)).expect("checked above");
             Summed::new(record, payload_len)
         });
-        self.push(summed.collect(), want, payload_bytes, Some(room))
+        self.push(summed.collect(), want, is_aside, payload_bytes, Some(room))
     }
 
     /// The payload bytes of records that are each small enough.
@@ -210,12 +232,13 @@ impl Wal {
         &self,
         records: VecDeque<Summed>,
         want: Want,
+        is_aside: bool,
         payload_bytes: u64,
         room: Option<OwnedSemaphorePermit>,
     ) -> Result<Appended, AppendError> {
         let (sender, reply) = oneshot::channel();
         let locations = Vec::with_capacity(records.len());
-        let item = Item { records, want, locations, reply: sender, payload_bytes, room };
+        let item = Item { records, want, locations, reply: sender, payload_bytes, is_aside, room };
         self.shared().queue.push(item)?;
         Ok(Appended { reply })
     }
@@ -259,7 +282,7 @@ impl Wal {
     /// # Errors
     /// See [`AppendError`].
     pub async fn sync(&self) -> Result<(), AppendError> {
-        self.push(VecDeque::new(), Want::Synced, 0, None)?.await.map(|_| ())
+        self.push(VecDeque::new(), Want::Synced, false, 0, None)?.await.map(|_| ())
     }
 
     /// Seals the segment that takes records; the next append starts another. Returns when the sealed one is durable.
@@ -267,7 +290,7 @@ impl Wal {
     /// # Errors
     /// See [`AppendError`].
     pub async fn roll(&self) -> Result<(), AppendError> {
-        self.push(VecDeque::new(), Want::Rolled, 0, None)?.await.map(|_| ())
+        self.push(VecDeque::new(), Want::Rolled, false, 0, None)?.await.map(|_| ())
     }
 
     /// Gives back room that was made ready for what comes next: the file of the next segment, and the end of the one that takes
@@ -277,7 +300,7 @@ impl Wal {
     /// # Errors
     /// See [`AppendError`].
     pub async fn trim(&self) -> Result<(), AppendError> {
-        self.push(VecDeque::new(), Want::Trimmed, 0, None)?.await.map(|_| ())
+        self.push(VecDeque::new(), Want::Trimmed, false, 0, None)?.await.map(|_| ())
     }
 
     /// Reads a part of a record's payload. Every byte returned has been checked.
@@ -353,7 +376,7 @@ impl Wal {
     /// # Errors
     /// See [`AppendError`].
     pub async fn close(&self) -> Result<(), AppendError> {
-        let rolled = self.push(VecDeque::new(), Want::Rolled, 0, None)?;
+        let rolled = self.push(VecDeque::new(), Want::Rolled, false, 0, None)?;
         self.shared().queue.end(AppendError::Closed);
         rolled.await.map(|_| ())
     }

@@ -295,6 +295,25 @@ async fn out_of_space_is_an_error_and_no_more() {
     assert_eq!(seen.len(), count + 1);
 }
 
+/// What is appended aside finds no room, and others of its stream follow when there is room again.
+#[tokio::test]
+async fn what_is_aside_may_find_no_room() {
+    let disk = MemoryDisk::with_capacity(200 << 10);
+    let (wal, _) = open(&disk, WalConfig { keeps_order: true, ..config(64 << 10) }).await;
+    let aside = async |position| {
+        let records = vec![record(position, 6000)];
+        wal.enqueue_aside(records, Durability::Synced).await.unwrap().await
+    };
+    let mut last = 0;
+    while aside(last).await.is_ok() {
+        last += 1;
+    }
+    assert!(matches!(aside(last).await, Err(AppendError::NoSpace)));
+    disk.set_capacity(1 << 20);
+    wal.append_durable(record(last + 1, 6000)).await.unwrap();
+    assert_eq!(aside(last).await.unwrap().len(), 1);
+}
+
 /// Of a stream of which a record found no room there is nothing behind it, though there is room again; others go on.
 #[tokio::test]
 async fn what_is_on_disk_of_a_stream_is_its_beginning() {

@@ -3,7 +3,7 @@
 //! INVARIANT: `entries` holds every index behind `purged`, without holes.
 //! INVARIANT: `needs` is never above the oldest segment that a restart would have to read for this group.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, RangeBounds};
 
 use super::{LogId, RaftEntry, Vote};
@@ -19,8 +19,10 @@ pub(super) struct State {
     pub(super) vote_at: Option<u64>,
     /// Segment of the last durable purge's record.
     pub(super) purge_at: Option<u64>,
-    /// What was needed before purges that are not durable yet.
-    pub(super) pins: Vec<u64>,
+    /// Purges so far.
+    pub(super) purges: u64,
+    /// What was needed before purges that are not durable yet: their numbers, and the segments.
+    pub(super) pins: BTreeMap<u64, u64>,
 }
 
 pub(super) struct Held {
@@ -104,6 +106,20 @@ impl State {
         self.vote_at = self.vote_at.max(Some(segment));
     }
 
+    /// Pins what is needed now, for a purge that begins; its number.
+    pub(super) fn pin(&mut self) -> u64 {
+        self.purges += 1;
+        if let Some(segment) = self.needs() {
+            self.pins.insert(self.purges, segment);
+        }
+        self.purges
+    }
+
+    /// A purge is durable, and says all that those before it did.
+    pub(super) fn unpin(&mut self, number: u64) {
+        self.pins.retain(|other, _| number < *other);
+    }
+
     pub(super) fn note_purge(&mut self, segment: u64) {
         self.purge_at = self.purge_at.max(Some(segment));
     }
@@ -111,6 +127,6 @@ impl State {
     /// The oldest segment that a restart needs for this group; none if it needs nothing.
     pub(super) fn needs(&self) -> Option<u64> {
         let first = self.entries.front().map(|held| held.segment);
-        [first, self.vote_at, self.purge_at].into_iter().flatten().chain(self.pins.iter().copied()).min()
+        [first, self.vote_at, self.purge_at].into_iter().flatten().chain(self.pins.values().copied()).min()
     }
 }

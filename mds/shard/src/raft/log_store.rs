@@ -157,6 +157,11 @@ impl SharedLog {
         self.inner.wal.enqueue(records, durability).await.map_err(failed)
     }
 
+    /// The same, of what the log says already, or need not say.
+    async fn enqueue_aside(&self, records: Vec<Record>, durability: Durability) -> io::Result<Appended> {
+        self.inner.wal.enqueue_aside(records, durability).await.map_err(failed)
+    }
+
     fn note_head(&self, locations: &[Location]) {
         if let Some(last) = locations.last() {
             self.inner.head.fetch_max(last.segment, Ordering::AcqRel);
@@ -220,10 +225,10 @@ impl LogStore {
             let entries: Vec<RaftEntry> = state.entries.iter().map(|held| held.entry.clone()).collect();
             (vote.chain(purge).collect::<Vec<_>>(), entries)
         };
-        let mut queued = vec![self.log.enqueue(facts, Durability::Written).await?];
+        let mut queued = vec![self.log.enqueue_aside(facts, Durability::Written).await?];
         for part in parts(&entries) {
             let records = part.iter().map(|entry| log_record::renewed_record(stream, entry)).collect();
-            queued.push(self.log.enqueue(records, Durability::Written).await?);
+            queued.push(self.log.enqueue_aside(records, Durability::Written).await?);
         }
         let synced = self.log.enqueue(Vec::new(), Durability::Synced).await?;
         drop(order);
@@ -403,26 +408,37 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         let stream = self.group.number;
-        let (pin, queued) = {
-            let _order = self.group.order.lock().await;
-            // The vote goes along, so that older segments hold nothing that is still needed.
-            let vote = self.group.state.lock().vote;
-            let vote = vote.iter().map(|vote| log_record::vote_record(stream, vote));
-            let records = vote.chain([log_record::purge_record(stream, &upto)]).collect();
-            let queued = self.log.enqueue(records, Durability::Synced).await?;
-            let mut state = self.group.state.lock();
-            let pin = state.needs();
-            state.purge(upto);
-            state.pins.extend(pin);
-            drop(state);
-            (pin, queued)
+        let order = self.group.order.lock().await;
+        let (vote, is_within) = {
+            let state = self.group.state.lock();
+            (state.vote, state.next_index().is_some_and(|next| upto.index() < next))
         };
+        // The vote goes along, so that older segments hold nothing that is still needed.
+        let vote = vote.iter().map(|vote| log_record::vote_record(stream, vote));
+        let records = vote.chain([log_record::purge_record(stream, &upto)]).collect();
+        let queued = match is_within {
+            true => self.log.enqueue_aside(records, Durability::Synced).await?,
+            false => self.log.enqueue(records, Durability::Synced).await?,
+        };
+        let number = {
+            let mut state = self.group.state.lock();
+            let number = state.pin();
+            state.purge(upto);
+            number
+        };
+        drop(order);
         let own = self.clone();
+        if !is_within {
+            // What follows would leave a hole without it.
+            let locations = queued.await.map_err(failed)?;
+            own.purged(&locations, number).await;
+            return Ok(());
+        }
         // Nobody waits for room; the engine must not either.
         tokio::spawn(async move {
             match queued.await {
-                Ok(locations) => own.purged(&locations, pin).await,
-                Err(error) => tracing::error!(%error, "the log could not be cut"),
+                Ok(locations) => own.purged(&locations, number).await,
+                Err(error) => tracing::warn!(%error, "the log is not cut yet"),
             }
         });
         Ok(())
@@ -431,13 +447,11 @@ impl RaftLogStorage<Types> for LogStore {
 
 impl LogStore {
     /// A purge is durable: what it pinned is free.
-    async fn purged(&self, locations: &[Location], pin: Option<u64>) {
+    async fn purged(&self, locations: &[Location], number: u64) {
         self.log.note_head(locations);
         {
             let mut state = self.group.state.lock();
-            if let Some(at) = pin.and_then(|pin| state.pins.iter().position(|held| *held == pin)) {
-                state.pins.swap_remove(at);
-            }
+            state.unpin(number);
             if let Some(location) = locations.first() {
                 state.note_purge(location.segment);
                 if state.vote.is_some() {

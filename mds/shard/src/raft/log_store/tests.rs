@@ -214,8 +214,7 @@ async fn nothing_follows_a_cut_that_found_no_room() {
     disk.crash(Crash::Drop);
     let mut log = open(&disk).await;
     disk.set_capacity(0);
-    log.purge(log_id(1, 8)).await.unwrap();
-    settle().await;
+    log.purge(log_id(1, 8)).await.unwrap_err();
     disk.set_capacity(1 << 30);
     log.blocking_append(entries(1, 9..10, 100)).await.unwrap_err();
     disk.crash(Crash::Drop);
@@ -226,6 +225,35 @@ async fn nothing_follows_a_cut_that_found_no_room() {
     disk.crash(Crash::Drop);
     let mut log = open(&disk).await;
     assert_eq!(shown(&mut log).await, [(1, 9)]);
+}
+
+/// A cut of what is there, and a renewal, that found no room are nothing that others would miss: they are tried again when there is some, and
+/// then nothing is pinned.
+#[tokio::test]
+async fn a_cut_that_found_no_room_is_made_good_by_the_next() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk).await;
+    let bytes = 1 << 20;
+    for index in 0..40 {
+        log.blocking_append(entries(1, index..index + 1, bytes)).await.unwrap();
+    }
+    disk.set_capacity(0);
+    // It fills what the segment has room for.
+    log.renew().await.unwrap_err();
+    log.purge(log_id(1, 20)).await.unwrap();
+    settle().await;
+    disk.set_capacity(1 << 30);
+    log.renew().await.unwrap();
+    log.blocking_append(entries(1, 40..41, bytes)).await.unwrap();
+    log.purge(log_id(1, 30)).await.unwrap();
+    log.purge(log_id(1, 40)).await.unwrap();
+    log.log.inner.wal.sync().await.unwrap();
+    settle().await;
+    assert!(log.log.inner.wal.segments().len() <= 2, "{:?}", log.log.inner.wal.segments());
+    disk.crash(Crash::Drop);
+    let mut log = open(&disk).await;
+    assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 40)));
+    log.blocking_append(entries(1, 41..42, 10)).await.unwrap();
 }
 
 /// A CLOSE rides with the flush of the next entry; with none it gets its own a moment later. The engine is not told
