@@ -149,7 +149,10 @@ impl Server {
     }
 
     async fn make_and_set(&self, replaces: Option<u64>, exports: &[Export]) -> Result<u64, SetError> {
-        export_paths::make(self, exports.iter()).await?;
+        if !export_paths::make(self, exports.iter()).await? {
+            // It might lead again by now, and nobody would make them any more.
+            return Err(SetError::Propose(ProposeError::NotLeader { leader: None }));
+        }
         let mut before = replaces.unwrap_or_else(|| self.exports().version());
         for _ in 0..EXPORTS_SET_TRIES_MAX {
             let command = SetExports { replaces: before, exports: exports.to_vec() };
@@ -222,7 +225,8 @@ pub(crate) async fn begin(server: &Server) -> Result<(), SetError> {
     }
     let exports = server.exports();
     if exports.version() != 0 {
-        export_paths::make(server, exports.iter().map(|(_, export)| export)).await?;
+        // If this node does not lead they are there, or whoever leads makes them.
+        let _ = export_paths::make(server, exports.iter().map(|(_, export)| export)).await?;
         server.tell_difference();
     }
     Ok(())
@@ -232,6 +236,8 @@ async fn begin_alone(server: &Server) -> Result<(), SetError> {
     let deadline_ms = server.now_ms() + START_LEADER_MS_MAX;
     loop {
         match server.set_exports(None, &server.exports.own).await {
+            // Many directories take long. The next try goes on from there.
+            Err(SetError::Late) if server.now_ms() < deadline_ms => {}
             // It comes to lead in a moment: nobody else does.
             Err(SetError::Propose(error)) if server.now_ms() < deadline_ms && may_pass(&error) => {
                 server.env.clock.sleep_ms(AGAIN_MS).await;

@@ -32,16 +32,16 @@ pub(crate) enum PathError {
     },
 }
 
-/// Makes those of the exports' directories that are not there, if this node leads; else they are there, or whoever leads makes them.
+/// Makes those of the exports' directories that are not there, if this node leads. False if it does not, or does no more.
 ///
 /// # Errors
 /// [`PathError`], of the first that cannot be made.
 pub(crate) async fn make<'a>(
     server: &Server,
     exports: impl Iterator<Item = &'a Export>,
-) -> Result<(), PathError> {
+) -> Result<bool, PathError> {
     if !server.shards.is_leader() {
-        return Ok(());
+        return Ok(false);
     }
     for export in exports {
         let mut directory = ROOT_INO;
@@ -51,7 +51,7 @@ pub(crate) async fn make<'a>(
                 match made.map_err(|why| PathError::NotMade { path: export.path.clone(), why })? {
                     Some(inode) => break inode,
                     None if server.shards.is_leader() => server.env.clock.sleep_ms(AGAIN_MS).await,
-                    None => return Ok(()),
+                    None => return Ok(false),
                 }
             };
             if inode.kind != Kind::Directory {
@@ -61,7 +61,7 @@ pub(crate) async fn make<'a>(
             directory = inode.ino;
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// `None` if it cannot be told now whether it is there; an error in words.

@@ -6,12 +6,15 @@ use env::Env;
 use env::memory::ManualClock;
 use futures_util::future::join_all;
 use futures_util::poll;
+use mds_shard::ProposeError;
 use mds_shard::command::session::DestroySession;
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 
 use super::*;
+use crate::cluster_exports::SetError;
 use crate::driver::{MdsConfig, make};
+use crate::export::Export;
 use crate::limits::TAKE_UP_WAIT_MS_MAX;
 use crate::reaper;
 use crate::server::Settings;
@@ -81,6 +84,21 @@ async fn a_cluster_has_exports_before_a_session_is_held() {
     let guest = guest(&server.shards, "one").await;
     assert_eq!(server.hold_session(SessionId(guest.session)).await, Ok(()));
     assert_eq!(server.exports().version(), 1);
+    server.shards.stop().await;
+}
+
+/// Who cannot make what is exported does not say that it is exported, though shard 0 would take its word.
+#[tokio::test]
+async fn who_governs_no_more_sets_no_exports() {
+    let dir = tempfile::tempdir().unwrap();
+    let (server, _clock) = server(dir.path()).await;
+    let exports = [Export { path: "/made/here".to_owned(), ..Export::everything() }];
+    server.shards.falter_now();
+    let set = server.set_exports(None, &exports).await;
+    assert!(matches!(set, Err(SetError::Propose(ProposeError::NotLeader { .. }))), "{set:?}");
+    assert_eq!(server.exports().version(), 1);
+    server.shards.govern().await.unwrap();
+    assert_eq!(server.set_exports(None, &exports).await.unwrap(), 2);
     server.shards.stop().await;
 }
 

@@ -173,6 +173,12 @@ impl Shards {
         }
     }
 
+    /// This node governs no more, until it governs again.
+    #[cfg(test)]
+    pub(crate) fn falter_now(&self) {
+        self.falter(self.reign());
+    }
+
     /// Has a shard do its part of an act that is real, however often it takes.
     ///
     /// # Errors
