@@ -84,6 +84,9 @@ pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: Fi
     let at = client.record.begin_file(place, client.number, asked_ns, act.clone());
     let Called::Reply(mut reply) = client.call(operations).await else {
         client.record.count("content: unknown");
+        if may_be_written_twice(place, &act) {
+            client.record.begin_file(place, client.number, asked_ns, act);
+        }
         return true;
     };
     let now_ns = client.now_ns();
