@@ -72,7 +72,7 @@ impl Sampler {
         }
         self.child.wait()?;
         let mut script = Command::new("perf");
-        script.args(["script", "--no-inline", "--fields", "pid,sym", "--input"]).arg(&self.file);
+        script.args(["script", "--no-inline", "--fields", "pid,ip,sym", "--input"]).arg(&self.file);
         let text = process::output(&mut script).with_context(|| said)?;
         std::fs::remove_file(&self.file)?;
         Ok(Samples::parse(&text))
@@ -123,25 +123,25 @@ impl Samples {
 mod tests {
     use super::*;
 
-    /// As `perf script --fields pid,sym` prints it.
+    /// As `perf script --fields pid,ip,sym` prints it.
     const SCRIPT: &str = "\
   70 
-\tmalloc
-\t<mds_shard::apply::Machine>::apply
-\topenraft::core::raft_core::RaftCore::run_main
-\tmain
+\t          1f0a3 malloc
+\t          1f0a3 <mds_shard::apply::Machine>::apply
+\t          1f0a3 openraft::core::raft_core::RaftCore::run_main
+\t          1f0a3 main
 
   70 
-\ttcp_sendmsg
-\ttokio::net::TcpStream::poll_write
-\tmain
+\t          1f0a3 tcp_sendmsg
+\t          1f0a3 tokio::net::TcpStream::poll_write
+\t          1f0a3 main
 
   71 
-\topenraft::engine::Engine::handle
-\tmain
+\t          1f0a3 openraft::engine::Engine::handle
+\t          1f0a3 main
 
   70 
-\tnative_queued_spin_lock_slowpath
+\t          1f0a3 native_queued_spin_lock_slowpath
 
 ";
 
