@@ -13,7 +13,7 @@ use layout::Iomode;
 use mds_namespace::{Ino, op};
 use mds_shard::command::data::Fence;
 use mds_shard::command::layout::{LayoutRecall, LayoutReturn, Recall, Returned};
-use mds_shard::{Command, Outcome};
+use mds_shard::{Command, Outcome, StateidValue};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wire_nfs::v4::attr::LayoutType;
@@ -53,6 +53,10 @@ impl Recalls {
         Some(Arc::clone(waiting.entry((client, ino)).or_default()))
     }
 
+    fn is_under_way(&self, client: u64, ino: Ino) -> bool {
+        self.waiting.lock().contains_key(&(client, ino))
+    }
+
     fn end(&self, client: u64, ino: Ino) {
         self.waiting.lock().remove(&(client, ino));
     }
@@ -70,6 +74,23 @@ impl Server {
         };
         if others {
             self.recall(LayoutRecall { ino, iomode: Some(Iomode::ReadWrite), except_client }).await;
+        }
+    }
+
+    /// A client asked for a layout of which the log says that it is recalled from it, and was refused. Who followed that up may be gone, with
+    /// the server that led before; then somebody does from now on, or the client would be refused for ever.
+    pub(crate) async fn take_up_recall(self: &Arc<Self>, client: u64, ino: Ino) {
+        if self.recalls.is_under_way(client, ino) {
+            return;
+        }
+        let Ok(Ok(Some(held))) = self.view().map(|view| view.layout(ino, client)) else { return };
+        if held.recall_seqid == Some(held.seqid) {
+            let stateid = StateidValue { seqid: held.seqid, other: held.other };
+            let recall = Recall { client, stateid, iomode: held.held() };
+            tokio::spawn(follow(Arc::clone(self), ino, recall));
+        } else if held.recall_seqid.is_some() {
+            // It gave a part of it back since, which moved the sequence on.
+            self.recall(LayoutRecall { ino, iomode: None, except_client: None }).await;
         }
     }
 

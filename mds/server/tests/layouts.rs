@@ -7,13 +7,14 @@ mod rig;
 
 use bytes::Bytes;
 use mds_server::export::Export;
-use rig::data::{data_server, layout_of, open_through};
+use mds_server::server::Settings;
+use rig::data::{ask_for_layout, data_server, layout_of, open_through, register};
 use rig::{Client, Rig};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{Iomode, LENGTH_TO_END};
 use wire_nfs::v4::ops::layoutreturn::{self, ReturnFile, ReturnScope};
-use wire_nfs::v4::ops::{putfh, sequence::status_flags};
-use wire_nfs::v4::{Filehandle, Nfsstat4, Op, Stateid};
+use wire_nfs::v4::ops::{putfh, sequence::status_flags, setattr};
+use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Op, Stateid};
 
 /// Gives back what was got to read; what SEQUENCE says, and the status.
 async fn give_back(client: &mut Client, filehandle: &Filehandle, stateid: Stateid) -> (u32, Nfsstat4) {
@@ -59,5 +60,41 @@ async fn layouts_outlive_a_restart() {
         let revoked = status_flags::RECALLABLE_STATE_REVOKED | status_flags::RESTART_RECLAIM_NEEDED;
         assert_eq!(flags & revoked, 0, "{name}");
         assert_eq!(give_back(&mut client, &handle, stateid).await.1, Nfsstat4::BadStateid, "{name}");
+    }
+}
+
+/// A recall whose server died before the client heard of it is followed up by the next one, when the client asks for a layout: else it would be
+/// refused for ever, and Linux asks for ever. This client never gives it back: it is revoked.
+/// Spec: RFC 8881 §12.5.5.2, §18.43.3.
+#[tokio::test]
+async fn a_recall_is_followed_up_after_a_restart() {
+    let files = Export { path: "/files".to_owned(), ..Export::everything() };
+    let settings = Settings { shards: 1, recall_ms: 100, ..Settings::default() };
+    let mut rig = Rig::made(vec![Export::everything(), files], settings, None).await;
+    let _data_server = data_server(&rig).await;
+    let (mut holder, mut other) = (rig.client(b"holder").await, rig.client(b"other").await);
+    let (handle, open) = open_through(&mut holder, "files", "file").await;
+    layout_of(&mut holder, &(handle.clone(), open), 0, Iomode::ReadWrite).await;
+    let (_, others_open) = open_through(&mut other, "files", "file").await;
+    let attributes = Fattr4::from_values(&AttrValues { size: Some(0), ..AttrValues::default() });
+    let cut = setattr::Args { stateid: others_open, attributes };
+    let reply = other
+        .compound(|c| {
+            c.op(Op::Putfh, &putfh::Args { filehandle: handle.clone() });
+            c.op(Op::Setattr, &cut);
+        })
+        .await;
+    assert_eq!(reply.status, Nfsstat4::Ok);
+    let mut refused = 0;
+    let asked =
+        async |holder: &mut Client| ask_for_layout(holder, (&handle, &open), 0, Iomode::ReadWrite).await;
+    assert_eq!(asked(&mut holder).await, Err(Nfsstat4::Recallconflict));
+    rig.restart().await;
+    register(&rig).await;
+    // Then it has none any more. Long before the data server's lease ends, which would refuse it, too.
+    while asked(&mut holder).await == Err(Nfsstat4::Recallconflict) {
+        refused += 1;
+        assert!(refused < 60, "nobody follows it up");
+        rig.env.clock.sleep_ms(20).await;
     }
 }

@@ -228,6 +228,9 @@ async fn grant(
         content::home_of(&cx.server, extent, Some(client), code).await?;
         outcome = cx.submit(Command::LayoutGet(get)).await?;
     }
+    if outcome == Outcome::Refused(Refusal::Recalled) {
+        cx.server.take_up_recall(client, inode.ino).await;
+    }
     granted(outcome)
 }
 

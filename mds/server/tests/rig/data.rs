@@ -43,6 +43,12 @@ pub(crate) async fn data_server(rig: &Rig) -> Server {
     let at = SocketAddr::from(([192, 0, 2, 9], 2049));
     let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
     let listening = serve(net, clock, at, Arc::new(Mute), Limits::default()).await.expect("a port");
+    register(rig).await;
+    listening
+}
+
+/// Registers it, and says once that it lives.
+pub(crate) async fn register(rig: &Rig) {
     let hello = greeting(key(), PROGRAM, NodeKind::Data, rig.env.entropy.clone());
     let to = rig.server.as_ref().expect("it runs").control_address();
     let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
@@ -64,7 +70,7 @@ pub(crate) async fn data_server(rig: &Rig) -> Server {
         if let Ok(Registered { server, .. }) = ask(&rpc, Procedure::Register, &register).await {
             let beat = Heartbeat { server, uuid: [1; 16], usage, directory: 0 };
             if ask::<Renewed>(&rpc, Procedure::Heartbeat, &beat).await.is_ok() {
-                return listening;
+                return;
             }
         }
         rig.env.clock.sleep_ms(50).await;
@@ -121,6 +127,17 @@ pub(crate) async fn layout_of(
     index: u64,
     iomode: Iomode,
 ) -> Stateid {
+    let got = ask_for_layout(client, (handle, stateid), index, iomode).await;
+    got.expect("LAYOUTGET")
+}
+
+/// The same, or what it was refused with.
+pub(crate) async fn ask_for_layout(
+    client: &mut Client,
+    (handle, stateid): (&Filehandle, &Stateid),
+    index: u64,
+    iomode: Iomode,
+) -> Result<Stateid, Nfsstat4> {
     let args = layoutget::Args {
         signal_layout_avail: false,
         layout_type: LayoutType::FLEX_FILES,
@@ -137,8 +154,10 @@ pub(crate) async fn layout_of(
             c.op(Op::Layoutget, &args);
         })
         .await;
-    assert_eq!(reply.status, Nfsstat4::Ok, "LAYOUTGET");
+    if reply.status != Nfsstat4::Ok {
+        return Err(reply.status);
+    }
     let _: putfh::ResOk = reply.next(Op::Putfh);
     let got: layoutget::ResOk = reply.next(Op::Layoutget);
-    got.stateid
+    Ok(got.stateid)
 }

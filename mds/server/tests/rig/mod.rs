@@ -63,7 +63,11 @@ impl Rig {
         Self::made(exports, Settings { shards, ..Settings::default() }, None).await
     }
 
-    async fn made(exports: Vec<Export>, settings: Settings, service: Option<ServiceAddresses>) -> Self {
+    pub(crate) async fn made(
+        exports: Vec<Export>,
+        settings: Settings,
+        service: Option<ServiceAddresses>,
+    ) -> Self {
         let env = Env {
             clock: Arc::new(OsClock::new()),
             entropy: Arc::new(SeededEntropy::new(7)),
@@ -95,8 +99,16 @@ impl Rig {
             service: self.service.clone(),
         };
         let _: &Path = config.dir.as_path();
-        let server = MetadataServer::start(self.env.clone(), config, &mut Registry::default()).await;
-        self.server = Some(server.expect("the server starts"));
+        let mut tries = 0;
+        // What follows recalls up at the one that was stopped keeps its store open for a moment.
+        self.server = loop {
+            tries += 1;
+            match MetadataServer::start(self.env.clone(), config.clone(), &mut Registry::default()).await {
+                Ok(server) => break Some(server),
+                Err(error) => assert!(tries < 100, "the server starts: {error:?}"),
+            }
+            self.env.clock.sleep_ms(20).await;
+        };
     }
 
     pub(crate) fn connect(&self) -> RpcClient {
