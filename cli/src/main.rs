@@ -30,6 +30,7 @@ const END_MAX: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     env::os::keep_large_buffers();
+    env::os::raise_descriptor_limit();
     let arguments = Arguments::parse();
     output::start_log(arguments.log.as_deref());
     let result = match arguments.command {

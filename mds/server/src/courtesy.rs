@@ -67,7 +67,13 @@ pub(crate) async fn look(server: &Arc<Server>, expired: Vec<u64>) {
         if !is_late && server.courtesy.has(client) {
             continue;
         }
-        if is_late || server.courtesy.count() == COURTESY_CLIENTS_MAX || !holds_something(server, client) {
+        let goes =
+            is_late || server.courtesy.count() == COURTESY_CLIENTS_MAX || !holds_something(server, client);
+        // To end those before it may have taken long: it may have come back meanwhile.
+        if goes && !server.front.sessions.lock().expired(server.now_ms()).contains(&client) {
+            continue;
+        }
+        if goes {
             server.courtesy.kept.lock().clients.remove(&client);
             expire(server, client).await;
         } else {

@@ -82,9 +82,31 @@ impl Members {
         !self.is_joint() && !matches!(self.next(plan), Some(Change::Learn { .. } | Change::Rename(_)))
     }
 
-    /// Whether all is as it should be.
-    pub(crate) fn is_as(&self, plan: &Plan) -> bool {
-        matches!(&self.voters[..], [voters] if *voters == plan.voters) && self.learners == plan.learners
+    /// Whether a node goes by this name here, and by no other.
+    pub(crate) fn has_only_name(&self, id: NodeId) -> bool {
+        let is_other = |other: &NodeId| number_of(*other) == number_of(id) && *other != id;
+        self.has(id) && !self.voters.iter().flatten().any(is_other)
+    }
+
+    /// Whether a node has in this shard what it should have, whatever others have.
+    pub(crate) fn is_as_for(&self, plan: &Plan, id: NodeId) -> bool {
+        let votes = self.voters.last().is_some_and(|voters| voters.contains(&id));
+        !self.is_joint() && self.has_only_name(id) && (votes || !plan.voters.contains(&id))
+    }
+
+    /// These voters, where those that learn under a name that is not ready yet vote on under the one they have.
+    pub(crate) fn renamed(
+        &self,
+        voters: &BTreeSet<NodeId>,
+        is_ready: impl Fn(NodeId) -> bool,
+    ) -> BTreeSet<NodeId> {
+        let last = self.voters.last();
+        let now = |number| last.into_iter().flatten().find(|id| number_of(**id) == number).copied();
+        let name = |id: &NodeId| match self.learners.contains(id) && !is_ready(*id) {
+            true => now(number_of(*id)).unwrap_or(*id),
+            false => *id,
+        };
+        voters.iter().map(name).collect()
     }
 
     /// The next thing to do so that it is.
@@ -145,6 +167,10 @@ mod tests {
         }
     }
 
+    fn is_as(members: &Members, plan: &Plan) -> bool {
+        matches!(&members.voters[..], [voters] if *voters == plan.voters) && members.learners == plan.learners
+    }
+
     const OLD: [NodeId; 3] = [id(1, 7), id(2, 7), id(3, 7)];
     const NEW: [NodeId; 3] = [id(1, 7), id(2, 7), id(3, 9)];
 
@@ -167,7 +193,7 @@ mod tests {
             ];
             for (shard, step) in steps {
                 assert_eq!(shard.next(&plan), step);
-                assert_eq!(shard.is_as(&plan), step.is_none());
+                assert_eq!(is_as(&shard, &plan), step.is_none());
             }
         }
         // Shard 0 waits for the names in all others, not for who votes.
@@ -177,7 +203,7 @@ mod tests {
         assert!(!named(&[&OLD], &[id(3, 9), id(4, 5)]) && !named(&[&OLD], &[id(4, 5)]));
         assert!(!named(&[&OLD, &NEW], &[id(4, 5)]));
         let done = members(&[&NEW], &[]);
-        assert!(done.is_as(&done.plan(0)) && done.is_as(&done.plan(5)) && !done.has(id(3, 7)));
+        assert!(is_as(&done, &done.plan(0)) && is_as(&done, &done.plan(5)) && !done.has(id(3, 7)));
     }
 
     #[test]
@@ -193,7 +219,7 @@ mod tests {
     #[test]
     fn shards_move_to_a_node_that_joins() {
         let first = members(&[&OLD], &[id(4, 5)]);
-        assert!(first.is_as(&first.plan(0)), "shard 0 stays where it is");
+        assert!(is_as(&first, &first.plan(0)), "shard 0 stays where it is");
         let plans: Vec<Plan> = (1..257).map(|shard| first.plan(shard)).collect();
         for (plan, shard) in plans.iter().zip(1..) {
             assert_eq!((plan.voters.len(), plan.learners.len()), (3, 1));
@@ -221,6 +247,23 @@ mod tests {
         let plan = members(&[&OLD], &[id(4, 6)]).plan(3);
         let shard = members(&[&[id(1, 7), id(2, 7), id(4, 5)]], &[id(3, 7), id(4, 6)]);
         assert_eq!(shard.next(&plan), Some(Change::Rename([id(1, 7), id(2, 7), id(4, 6)].into())));
+    }
+
+    /// Of two that are to be taken in again one does not come: the other has its vote back.
+    #[test]
+    fn who_does_not_come_keeps_nobody_else_from_its_vote() {
+        let (third, second) = (id(3, 9), id(2, 8));
+        let shard = members(&[&OLD], &[third, second]);
+        let Some(Change::Rename(both)) = shard.next(&shard.plan(0)) else { panic!("both are to vote") };
+        assert_eq!(both, [id(1, 7), second, third].into());
+        let one = shard.renamed(&both, |id| id == third);
+        assert_eq!(one, NEW.into());
+        assert_eq!(shard.renamed(&both, |_| false), OLD.into());
+        let after = Members { voters: vec![one], learners: [second].into() };
+        assert!(after.is_as_for(&after.plan(0), third) && !after.is_as_for(&after.plan(0), second));
+        assert!(after.has_only_name(third) && !after.has_only_name(second));
+        let half = members(&[&OLD, &NEW], &[]);
+        assert!(!half.is_as_for(&half.plan(0), third), "the old name still votes");
     }
 
     #[test]

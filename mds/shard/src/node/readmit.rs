@@ -14,7 +14,7 @@ use super::{Inner, Node, bootstrap};
 use crate::limits::{RECONCILE_MS, RECONCILE_POLL_MS, STORES_AT_ONCE};
 use crate::raft::NodeId;
 use crate::raft::message::Identity;
-use crate::roster::Plan;
+use crate::roster::{Change, Plan};
 use crate::shard::Shard;
 
 /// How far a node has come that is taken in again.
@@ -89,7 +89,7 @@ impl Node {
         let first = shards[0].members();
         let has = |shard: &&Shard| {
             let (members, plan) = (shard.members(), first.plan(shard.number()));
-            members.has(id) && members.is_as(&plan)
+            members.is_as_for(&plan, id)
         };
         let done = shards.iter().filter(has).count();
         Readmission { shards: shards.len() as u64, done: done as u64 }
@@ -135,12 +135,27 @@ async fn bring_in_line(inner: &Inner) -> bool {
         async move { step(&shard, &plan).await }
     });
     steps.buffer_unordered(STORES_AT_ONCE).collect::<()>().await;
-    // Shard 0 last: it says who is to be learned under which name. A node that is to vote elsewhere and does not come is not waited for.
-    if is_first_due && others.iter().all(|shard| shard.members().has_names_of(&members.plan(shard.number())))
-    {
-        step(first, &members.plan(0)).await;
+    // Shard 0 last: it says who is to be learned under which name.
+    if is_first_due {
+        step_of_first(first, others).await;
     }
     false
+}
+
+/// In shard 0 a node goes by its new name when it does so in all others. Who does not come, or is to vote elsewhere and does not come, keeps
+/// only itself from that.
+async fn step_of_first(first: &Shard, others: &[Shard]) {
+    let members = first.members();
+    let Some(change) = members.next(&members.plan(0)) else { return };
+    let is_known = |id| others.iter().all(|shard| shard.members().has_only_name(id));
+    let has_names = |shard: &Shard| shard.members().has_names_of(&members.plan(shard.number()));
+    let change = match change {
+        change if members.is_joint() => change,
+        Change::Rename(voters) => Change::Rename(members.renamed(&voters, is_known)),
+        change if others.iter().all(has_names) => change,
+        _ => return,
+    };
+    make(first, change).await;
 }
 
 /// Where the nodes are that shard 0 knows.
@@ -152,7 +167,12 @@ fn learn_addresses(inner: &Inner, first: &Shard) {
 }
 
 async fn step(shard: &Shard, plan: &Plan) {
-    let Some(change) = shard.members().next(plan) else { return };
+    if let Some(change) = shard.members().next(plan) {
+        make(shard, change).await;
+    }
+}
+
+async fn make(shard: &Shard, change: Change) {
     if let Err(error) = shard.change_members(change).await {
         tracing::debug!(shard = shard.number(), %error, "its members were not changed; later again");
     }

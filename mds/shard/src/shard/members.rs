@@ -89,7 +89,20 @@ impl Shard {
         })
     }
 
-    /// Makes a change, if it is time for it: who is to vote must follow closely. A leader's alone.
+    /// Whether these nodes may begin to vote now: they are there and follow closely, and so is a majority of all that would vote then. What a dead
+    /// node has followed says nothing of whether it comes back.
+    fn may_begin_to_vote(&self, new: &BTreeSet<NodeId>, voters: &BTreeSet<NodeId>) -> bool {
+        // Nodes of one shard have no heartbeats but its own.
+        let is_alive = |id: &&NodeId| {
+            let number = number_of(**id);
+            self.inner.host.is_alive(number) || self.answers(number)
+        };
+        voters.len() < 2 * voters.iter().filter(is_alive).count()
+            && new.iter().all(|id| is_alive(&id))
+            && self.follow_closely(new)
+    }
+
+    /// Makes a change, if it is time for it: who is to vote must be there and follow closely. A leader's alone.
     ///
     /// # Errors
     /// See [`ProposeError`]; nothing, half or all of it was done.
@@ -104,8 +117,14 @@ impl Shard {
             }
             Change::Forget(nodes) => self.change(ChangeMembers::RemoveNodes(nodes), true).await,
             Change::Rename(voters) => {
-                let new = voters.intersection(&self.members().learners).copied().collect();
-                if !self.follow_closely(&new) {
+                let members = self.members();
+                let is_ready = |id: NodeId| self.may_begin_to_vote(&BTreeSet::from([id]), &voters);
+                let voters = match members.is_joint() {
+                    // A change that was begun is ended.
+                    true => voters,
+                    false => members.renamed(&voters, is_ready),
+                };
+                if members.voters.last() == Some(&voters) && !members.is_joint() {
                     return Ok(());
                 }
                 self.change(ChangeMembers::ReplaceAllVoters(voters), false).await
@@ -113,7 +132,7 @@ impl Shard {
             Change::Vote(voters) => {
                 let members = self.members();
                 let new = voters.intersection(&members.learners).copied().collect();
-                if !self.follow_closely(&new) {
+                if !members.is_joint() && !self.may_begin_to_vote(&new, &voters) {
                     return Ok(());
                 }
                 let stays = |number: &u64| {

@@ -101,3 +101,36 @@ fn a_node_that_only_a_dead_leader_knew_is_taken_in() {
     all.extend(more);
     cluster.assert_alike(&all);
 }
+
+/// Where shards should be there is a node that is dead, and has followed all until it died: it gets no vote before it is back. Else a shard would
+/// give up a member that is there for one that is not, and might have no majority.
+#[test]
+fn who_is_dead_gets_no_vote() {
+    let mut cluster = formatted();
+    cluster.add();
+    wait_until_moved(&cluster);
+    let mut all = names("before");
+    cluster.create(&all);
+    cluster.kill(2);
+    // By then it counts as dead.
+    cluster.rest(1_500);
+    let fifth = cluster.add();
+    let voters = |cluster: &Cluster| -> Vec<Vec<u64>> {
+        cluster.node(fifth).shards().iter().map(|shard| shard.status().voters).collect()
+    };
+    cluster.wait_until("the fifth has votes", |cluster| {
+        voters(cluster).iter().filter(|voters| voters.contains(&5)).count() >= 2
+    });
+    cluster.rest(3_000);
+    for (shard, (now, before)) in voters(&cluster).iter().zip(VOTERS).enumerate() {
+        assert!(before.contains(&3) || !now.contains(&3), "shard {shard}: {before:?}, {now:?}");
+    }
+    let more = names("without");
+    cluster.create(&more);
+    all.extend(more);
+    cluster.start(2);
+    cluster.wait_until("it votes where it did not", |cluster| {
+        voters(cluster).iter().zip(VOTERS).any(|(now, before)| now.contains(&3) && !before.contains(&3))
+    });
+    cluster.assert_alike(&all);
+}
