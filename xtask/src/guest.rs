@@ -41,7 +41,8 @@ pub(crate) enum GuestOp {
     Mapping { file: PathBuf },
     /// Takes an fcntl write lock on bytes START..START+LENGTH of FILE and holds it.
     Lock(lock::Lock),
-    /// Makes, renames and removes a small file in DIR every 10 ms until STOP exists; prints acts and the longest, milliseconds.
+    /// Makes, renames and removes small files in the directories of DIR, one of each shard, an act every 10 ms, until STOP exists; prints acts, shards, and
+    /// the longest, milliseconds.
     Gaps { dir: PathBuf, stop: PathBuf },
     /// Holds files in DIR open and locked, and uses them, until STOP exists; makes READY when it has them.
     Hold { dir: PathBuf, ready: PathBuf, stop: PathBuf },

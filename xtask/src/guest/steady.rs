@@ -1,9 +1,10 @@
 //! Programs that run on while servers die: one that times small acts, one that holds files open and locked, one that tries to get
 //! those locks. Each runs until a file exists, and fails at the first error that it sees.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirEntryExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// Between two acts of `gaps`.
+/// Between two acts of `gaps`, wherever they are.
 const ACT_PAUSE: Duration = Duration::from_millis(10);
 /// Between two looks of the others.
 const LOOK_PAUSE: Duration = Duration::from_millis(50);
+/// An inode number has its shard above these bits (docs/formats/namespace.md).
+const SHARD_SHIFT: u32 = 48;
 /// An act that takes longer is looked into.
 const SLOW: Duration = Duration::from_millis(2_500);
 /// Where what was found is written.
@@ -25,20 +28,46 @@ const LOCK_BYTES: i64 = 100;
 const LARGE_BLOCK_BYTES: usize = 64 << 10;
 const LARGE_BLOCKS: u64 = 64;
 
-/// Small metadata acts and fsyncs, one after another, and beside them blocks that data servers get; prints how many of the former, the
+/// Small metadata acts and fsyncs, in a directory of each shard, and beside them blocks that data servers get; prints how many of the former, in how many shards, the
 /// longest, and the longest of the others, in milliseconds.
 pub(super) fn gaps(dir: &Path, stop: &Path) -> Result<()> {
-    let (watched, done) = (Watched::default(), AtomicBool::new(false));
-    let blocks = std::thread::scope(|scope| {
+    let places: Vec<(PathBuf, Watched)> =
+        one_of_each_shard(dir)?.into_iter().map(|place| (place, Watched::default())).collect();
+    let (pause, done) = (ACT_PAUSE * u32::try_from(places.len())?, AtomicBool::new(false));
+    std::thread::scope(|scope| {
         let blocks = scope.spawn(|| blocks(&dir.join("blocks"), stop));
-        scope.spawn(|| watched.watch(&done));
-        let acted = small_acts(dir, stop, &watched);
+        scope.spawn(|| watch(&places, &done));
+        let acting: Vec<_> = places
+            .iter()
+            .map(|(place, watched)| scope.spawn(move || small_acts(place, stop, pause, watched)))
+            .collect();
+        // All of them have ended before anything is said of one.
+        let acted: Vec<_> = acting.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         done.store(true, Ordering::Release);
-        acted?;
-        blocks.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?
-    })?;
-    println!("{}", blocks.as_millis());
-    Ok(())
+        let acted: Vec<(u64, Duration)> =
+            acted.into_iter().map(|acted| acted.map_err(panicked)?).collect::<Result<_>>()?;
+        let acts: u64 = acted.iter().map(|(acts, _)| acts).sum();
+        let longest = acted.iter().map(|(_, longest)| *longest).max().unwrap_or_default();
+        let blocks = blocks.join().map_err(panicked)??;
+        println!("{acts} {} {} {}", places.len(), longest.as_millis(), blocks.as_millis());
+        Ok(())
+    })
+}
+
+fn panicked(_: Box<dyn std::any::Any + Send>) -> anyhow::Error {
+    anyhow::anyhow!("a thread panicked")
+}
+
+/// Of the directories in `dir` one of each shard.
+fn one_of_each_shard(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut of_shards = BTreeMap::new();
+    for entry in std::fs::read_dir(dir).context("list of the directories")? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            of_shards.entry(entry.ino() >> SHARD_SHIFT).or_insert_with(|| entry.path());
+        }
+    }
+    Ok(of_shards.into_values().collect())
 }
 
 /// Writes and flushes a block of a file that is too large to live with the metadata; the longest time that took.
@@ -74,22 +103,25 @@ impl Watched {
         *self.act.lock().expect("nobody panics with it") = None;
     }
 
-    /// Writes down where the kernel is, once, when an act takes long.
-    fn watch(&self, done: &AtomicBool) {
-        let mut told = None;
-        while !done.load(Ordering::Acquire) {
-            std::thread::sleep(LOOK_PAUSE);
-            let act = *self.act.lock().expect("nobody panics with it");
-            let Some((number, began)) =
-                act.filter(|(number, began)| told != Some(*number) && SLOW < began.elapsed())
-            else {
-                continue;
-            };
-            told = Some(number);
+    /// The act under way, if it takes long and nobody was told yet.
+    fn slow(&self, told: Option<u64>) -> Option<(u64, Instant)> {
+        let act = *self.act.lock().expect("nobody panics with it");
+        act.filter(|(number, began)| told != Some(*number) && SLOW < began.elapsed())
+    }
+}
+
+/// Writes down where the kernel is, once, when an act takes long.
+fn watch(places: &[(PathBuf, Watched)], done: &AtomicBool) {
+    let mut told = vec![None; places.len()];
+    while !done.load(Ordering::Acquire) {
+        std::thread::sleep(LOOK_PAUSE);
+        for ((place, watched), told) in places.iter().zip(&mut told) {
+            let Some((number, began)) = watched.slow(*told) else { continue };
+            *told = Some(number);
             let what = ["create, write, fsync", "rename", "open, write, fsync", "unlink"];
             let what = what[usize::try_from(number % 4).expect("below four")];
-            let text =
-                format!("act {number} ({what}) for {} ms\n{}", began.elapsed().as_millis(), kernel_state());
+            let (place, took_ms) = (place.display(), began.elapsed().as_millis());
+            let text = format!("act {number} in {place} ({what}) for {took_ms} ms\n{}", kernel_state());
             // What is told here is for people: that it cannot be told fails nothing.
             drop(std::fs::write(SLOW_FILE, text));
         }
@@ -105,7 +137,8 @@ fn kernel_state() -> String {
     asked.map_or_else(|error| error.to_string(), |said| String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
-fn small_acts(dir: &Path, stop: &Path, watched: &Watched) -> Result<()> {
+/// How many acts, and how long the longest took.
+fn small_acts(dir: &Path, stop: &Path, pause: Duration, watched: &Watched) -> Result<(u64, Duration)> {
     let (old, new) = (dir.join("gap"), dir.join("gap-moved"));
     let (mut acts, mut longest) = (0_u64, Duration::ZERO);
     while !stop.exists() {
@@ -128,10 +161,9 @@ fn small_acts(dir: &Path, stop: &Path, watched: &Watched) -> Result<()> {
         watched.end();
         longest = longest.max(began.elapsed());
         acts += 1;
-        std::thread::sleep(ACT_PAUSE);
+        std::thread::sleep(pause);
     }
-    println!("{acts} {}", longest.as_millis());
-    Ok(())
+    Ok((acts, longest))
 }
 
 /// Keeps files open and locked, one of them unlinked, and writes and reads them through the descriptors it had from the start.

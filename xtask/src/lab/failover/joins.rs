@@ -6,13 +6,15 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::super::server::replicas::{JOINED, NODES, Replicas, SHARDS};
 use super::super::stage::Stage;
 use super::load::{Load, Longest};
 use super::tally::Tally;
-use super::{SETTLE, is_bounded, kill_and_start, pause, round, under_load};
+use super::{
+    SETTLE, STALL_P50_MS_MAX, is_over, kill_and_start, nothing_was_reclaimed, pause, round, under_load,
+};
 use crate::process;
 
 /// Eight shards have 24 votes, and each of four nodes a quarter of them.
@@ -44,7 +46,11 @@ impl Step {
 
 pub(super) fn play(stage: &mut Stage) -> Result<()> {
     let (stalls, reclaimed) = under_load(stage, steps)?;
-    is_bounded(stalls.iter().map(|stall| stall.small_ms).collect(), &reclaimed)
+    nothing_was_reclaimed(&reclaimed)?;
+    let mut longest: Vec<u64> = stalls.iter().map(|stall| stall.small_ms).collect();
+    longest.sort_unstable();
+    let over = is_over("one joins, two are killed", STALL_P50_MS_MAX, &longest);
+    over.map_or(Ok(()), |over| bail!("acts took too long: {over}"))
 }
 
 fn steps(stage: &mut Stage, load: &Load, tally: &mut Tally) -> Result<Vec<Longest>> {

@@ -6,6 +6,7 @@ use std::fmt;
 use anyhow::{Context, Result, ensure};
 
 use super::super::guest::Guest;
+use super::super::server::replicas::SHARDS;
 use super::super::stage::{self, Stage};
 
 /// Where they work.
@@ -15,6 +16,8 @@ const STOP: &str = "/tmp/failover-stop";
 /// The writer's log, outside the mount.
 const PROMISES: &str = "/tmp/failover-promised";
 const VERIFY_SECONDS_MAX: u64 = 300;
+/// Of the timed program: as many as it takes for one in each shard, by the hash of their names.
+const DIRECTORIES: u32 = 64;
 /// A round has so many acts at least, or nothing was measured.
 const ACTS_MIN: u64 = 20;
 /// Programs that end, end within this.
@@ -46,7 +49,8 @@ impl Load {
     pub(super) fn start(stage: &Stage) -> Result<Self> {
         let (a, b) = (&stage.a, &stage.b);
         a.run(&format!(
-            "rm -rf /tmp/failover-*; mkdir -p {DIR}/fio {DIR}/git {DIR}/promise {DIR}/held {DIR}/gaps"
+            "rm -rf /tmp/failover-*; mkdir -p {DIR}/fio {DIR}/git {DIR}/promise {DIR}/held {DIR}/gaps; \
+             cd {DIR}/gaps; mkdir $(seq {DIRECTORIES})"
         ))?;
         b.run("rm -rf /tmp/failover-*")?;
         let seed = stage.seed;
@@ -92,6 +96,8 @@ impl Load {
         let mut number = || -> Result<u64> { Ok(words.next().context("a number is missing")?.parse()?) };
         let acts = number()?;
         ensure!(ACTS_MIN <= acts, "only {acts} acts");
+        let shards = number()?;
+        ensure!(shards == u64::from(SHARDS), "acts in {shards} shards only");
         Ok(Longest { small_ms: number()?, block_ms: number()? })
     }
 
