@@ -21,7 +21,9 @@ use crate::format::checksum::crc32c;
 use crate::format::footer::{TRAILER_BYTES, Trailer, decode_trailer, footer_bytes};
 use crate::format::header::{Decoded, SegmentHeader};
 use crate::format::record::StoredHeader;
-use crate::limits::{BLOCK_BYTES, PUNCH_BYTES_MIN, RECORD_HEADER_BYTES, SEGMENT_BYTES_MAX, SEGMENT_SEQ_MAX};
+use crate::limits::{
+    BLOCK_BYTES, PUNCH_BYTES_MIN, RECORD_HEADER_BYTES, SCAN_READ_BYTES, SEGMENT_BYTES_MAX, SEGMENT_SEQ_MAX,
+};
 use crate::record::{Location, RecordHeader};
 use crate::sealing::Sealing;
 use crate::shared::Segment;
@@ -53,13 +55,20 @@ struct Found {
 /// Records of one segment after judgement.
 struct Kept {
     headers: Vec<StoredHeader>,
-    end: u64,
+    /// Behind the last of them, and behind all that was found.
+    last_end: u64,
+    found_end: u64,
     damaged: bool,
 }
 
 impl Kept {
     fn nothing() -> Self {
-        Self { headers: Vec::new(), end: BLOCK_BYTES, damaged: false }
+        Self { headers: Vec::new(), last_end: BLOCK_BYTES, found_end: BLOCK_BYTES, damaged: false }
+    }
+
+    /// Where its batches end.
+    fn end(&self) -> u64 {
+        self.last_end.next_multiple_of(BLOCK_BYTES)
     }
 }
 
@@ -180,7 +189,7 @@ impl Recovery<'_> {
             && let Some(headers) = footer_headers(found, trailer).await?
         {
             let end = u64::from(trailer.end_blocks) * BLOCK_BYTES;
-            self.keep(found, Kept { headers, end, damaged: false });
+            self.keep(found, Kept { headers, last_end: end, found_end: end, damaged: false });
             // A crash may have come between its footer and what is done then.
             let segment = &found.segment;
             if self.config.recycle_max == 0 && PUNCH_BYTES_MIN <= segment.gap_bytes() {
@@ -241,6 +250,10 @@ impl Recovery<'_> {
             self.files.retire(one.segment.seq, one.segment.file_bytes).await?;
         }
         for (one, kept) in keep {
+            // One that lost records gets no footer, and keeps what may be of use to somebody.
+            if !kept.damaged {
+                clear_behind(one, &kept, !self.config.shows_damaged).await?;
+            }
             self.seal(one, kept).await?;
         }
         Ok(())
@@ -261,16 +274,13 @@ impl Recovery<'_> {
     /// Sorts what a scan found: what is bad below `durable` is damage, the first bad place above it is the cut.
     fn judge(&mut self, found: &Found, scan: Scan, durable: u64) -> (Kept, Option<u64>) {
         let mut kept = Kept::nothing();
+        kept.found_end = scan.entries.iter().map(Entry::end).fold(BLOCK_BYTES, u64::max);
         for entry in scan.entries {
             match entry {
-                Entry::Good(header) => {
-                    kept.end = header.span().end.next_multiple_of(BLOCK_BYTES);
-                    kept.headers.push(header);
-                }
+                Entry::Good(header) => kept.headers.push(header),
                 Entry::Damaged(header, what) if header.offset < durable => {
                     let span = header.span();
                     self.report(found, span.start, span.end, what);
-                    kept.end = span.end.next_multiple_of(BLOCK_BYTES);
                     if self.is_partial(what) {
                         kept.headers.push(header);
                     } else {
@@ -281,10 +291,10 @@ impl Recovery<'_> {
                 Entry::Bad { start, end, what } if start < durable => {
                     self.report(found, start, end, what);
                     kept.damaged = true;
-                    kept.end = end.next_multiple_of(BLOCK_BYTES);
                 }
                 Entry::Bad { start, .. } => return (kept, Some(start)),
             }
+            kept.last_end = entry.end();
         }
         (kept, None)
     }
@@ -315,11 +325,11 @@ impl Recovery<'_> {
     async fn seal(&mut self, found: &Found, kept: Kept) -> Result<(), OpenError> {
         // One that lost records gets no footer: that is to be found again until its owner drops the segment. Nor does one
         // that lost its end, and with it the room for a footer. Bad payload is found whenever it is read.
-        let room = kept.end + footer_bytes(kept.headers.len() as u64) <= found.segment.file_bytes;
+        let room = kept.end() + footer_bytes(kept.headers.len() as u64) <= found.segment.file_bytes;
         if !kept.damaged && room {
             let entries: Vec<u8> = kept.headers.iter().flat_map(StoredHeader::encode).collect();
             let segment = Arc::clone(&found.segment);
-            let sealing = Sealing { segment, entries: entries.into(), end: kept.end };
+            let sealing = Sealing { segment, entries: entries.into(), end: kept.end() };
             found.segment.file.sync_data().await?;
             sealing.write_footer(0 < self.config.recycle_max).await?;
         } else if !kept.damaged {
@@ -339,15 +349,40 @@ impl Recovery<'_> {
             segment.add_record(&header.span());
             (self.visitor)(&header.user, header.location());
         }
-        segment.fill(kept.end + footer_bytes(kept.headers.len() as u64));
+        segment.fill(kept.end() + footer_bytes(kept.headers.len() as u64));
         self.out.report.records += kept.headers.len() as u64;
         self.out.previous = (
             segment.seq,
-            u32::try_from(kept.end / BLOCK_BYTES).expect("files are at most SEGMENT_BYTES_MAX"),
+            u32::try_from(kept.end() / BLOCK_BYTES).expect("files are at most SEGMENT_BYTES_MAX"),
         );
         segment.mark_sealed();
         self.out.segments.insert(segment.seq, segment);
     }
+}
+
+/// What was cut off goes for good, before anything says where the segment ends. Of a torn footer only that may be left, or that there was one:
+/// then all before it was a record. Blocks of zeros are left alone: they may have no room on a full disk.
+async fn clear_behind(found: &Found, kept: &Kept, is_reused: bool) -> io::Result<()> {
+    let Segment { file, file_bytes, .. } = &*found.segment;
+    // Files that are not reused hold nothing else, and parts of a write that no record begins with count as well.
+    let end = if is_reused { kept.found_end } else { *file_bytes };
+    let end = end.next_multiple_of(BLOCK_BYTES).min(*file_bytes);
+    let mut at = kept.last_end;
+    while at < end {
+        let window_end = (at + SCAN_READ_BYTES).next_multiple_of(BLOCK_BYTES).min(end);
+        let window = usize::try_from(window_end - at).expect("a window fits memory");
+        let mut rest = &*file.read_at(at, window).await?;
+        while !rest.is_empty() {
+            let block_end = (at + 1).next_multiple_of(BLOCK_BYTES);
+            let (block, behind) = rest.split_at(rest.len().min((block_end - at) as usize));
+            if block.iter().any(|byte| *byte != 0) {
+                zero_fill(&**file, at, block.len() as u64).await?;
+            }
+            (at, rest) = (block_end, behind);
+        }
+        at = window_end;
+    }
+    Ok(())
 }
 
 /// Where a segment's batches end, as the next segment says.

@@ -153,6 +153,52 @@ async fn synced_records_survive_a_crash_at_every_operation() {
     }
 }
 
+/// Many small records, the last ones torn; then an opening that is torn as well, after any of its operations: the next one finds what the first
+/// would have. Seed 8966 of the simulator.
+#[tokio::test]
+async fn an_interrupted_opening_finds_the_same_again() {
+    for config in [config(64 << 10), config(512 << 10), recycling(), showing()] {
+        let mut cuts = 0;
+        for seed in 0..24 {
+            let disk = MemoryDisk::new();
+            let opened = open(&disk, config).await;
+            opened
+                .wal
+                .append_batch((0..20).map(|at| record(at, 330)).collect(), Durability::Synced)
+                .await
+                .unwrap();
+            for more in 1..4 {
+                let batch =
+                    (20 * more..20 * more + 20).map(|at| record(at, 100 + 40 * more as usize)).collect();
+                opened.wal.append_batch(batch, Durability::Written).await.unwrap();
+            }
+            disk.crash(Crash::Tear { seed });
+            let whole = open(&disk.after_crash(Crash::Keep), config).await;
+            cuts += u64::from(whole.report.cut.is_some());
+            let mut is_done = false;
+            for step in 0.. {
+                let torn = disk.after_crash(Crash::Keep);
+                torn.cut_power_after(step);
+                let mounted: Arc<dyn Disk> = Arc::new(torn.mount());
+                is_done |= Wal::open(mounted, Path::new(DIR), config, &mut |_, _| {}).await.is_ok();
+                torn.crash(Crash::Tear { seed: seed + 1_000 * step });
+                let again = open(&torn, config).await;
+                let context = format!("seed {seed}, power cut after {step} operations: {:?}", again.report);
+                assert_eq!(again.report.corrupt, [], "{context}");
+                // A torn footer is one that was.
+                let mut partial = again.report.partial.iter();
+                assert!(partial.all(|bad| bad.what == Damage::Footer), "{context}");
+                assert_eq!(again.positions(), whole.positions(), "{context}");
+                again.check().await;
+                if is_done {
+                    break;
+                }
+            }
+        }
+        assert!(10 < cuts, "only {cuts} were torn");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 

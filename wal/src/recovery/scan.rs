@@ -27,6 +27,15 @@ pub(super) enum Entry {
     },
 }
 
+impl Entry {
+    pub(super) fn end(&self) -> u64 {
+        match self {
+            Self::Good(header) | Self::Damaged(header, _) => header.span().end,
+            Self::Bad { end, .. } => *end,
+        }
+    }
+}
+
 /// A segment that was read.
 pub(super) struct Scan {
     pub(super) entries: Vec<Entry>,
