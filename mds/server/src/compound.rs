@@ -150,7 +150,7 @@ async fn rest_of_compound(
         return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
     }
     for operation in 1..header.op_count {
-        cx.operation = operation;
+        (cx.operation, cx.may_repeat) = (operation, false);
         if cx.server.shards.pass(under_hand(cx)).await.is_err() {
             put_off_if_again(cx, Nfsstat4::Delay);
             return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
@@ -176,11 +176,11 @@ fn under_hand(cx: &Context) -> impl Iterator<Item = Ino> + use<> {
     [cx.current, cx.saved].into_iter().flatten().map(|handle| handle.ino)
 }
 
-/// A client that an operation puts off asks with a new request. If another node may have carried this one out, that would be a second
+/// A client that an operation puts off asks with a new request. If another node has carried this one out, or may have, that would be a second
 /// time: then the request is put off as a whole, and stays the same.
 fn put_off_if_again(cx: &Context, status: Nfsstat4) {
     let again = cx.session.is_some_and(|session| session.again);
-    if again && status == Nfsstat4::Delay && !matches!(cx.recorded(), Ok(Some(_))) {
+    if again && status == Nfsstat4::Delay && !cx.may_repeat {
         // It may be disowned for another reason already.
         let _ = cx.disowned.set(Nfsstat4::Delay);
     }

@@ -101,6 +101,9 @@ pub(crate) struct Context {
     /// What SEQUENCE is answered instead of the compound: it cannot be known here what became of a command, or the request is not
     /// this node's (docs/protocol/sessions.md §4).
     pub(crate) disowned: OnceLock<Nfsstat4>,
+    /// The running operation may be carried out once more: it has done what it does, and doing it again changes nothing
+    /// (docs/protocol/sessions.md §5).
+    pub(crate) may_repeat: bool,
     /// SEQUENCE was answered with DELAY.
     pub(crate) put_off: bool,
 }
@@ -111,7 +114,7 @@ impl Context {
         self.session = None;
         (self.operation, self.operation_count, self.minor_version) = (0, 0, 0);
         (self.current, self.current_stateid, self.saved, self.saved_stateid) = (None, None, None, None);
-        (self.disowned, self.put_off) = (OnceLock::new(), false);
+        (self.disowned, self.may_repeat, self.put_off) = (OnceLock::new(), false, false);
     }
 
     /// The current filehandle.

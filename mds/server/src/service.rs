@@ -94,6 +94,7 @@ impl NfsService {
             saved: None,
             saved_stateid: None,
             disowned: std::sync::OnceLock::new(),
+            may_repeat: false,
             put_off: false,
         }
     }

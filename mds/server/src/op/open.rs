@@ -99,6 +99,7 @@ async fn finish(
         && !opened.created
         && attributes.mask.contains(numbers::SIZE)
     {
+        cx.may_repeat = true;
         cx.server.settle_cuts(opened.inode.ino, opened.inode.size_bytes).await?;
     }
     cx.put_current(cx.handle_of(at, &opened.inode));

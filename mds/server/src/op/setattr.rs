@@ -42,7 +42,10 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
     }
     match attributes_size {
         // Also when nothing was cut: this may be the second time, after the first was put off.
-        Some(size_bytes) => cx.server.settle_cuts(answer.inode.ino, size_bytes).await,
+        Some(size_bytes) => {
+            cx.may_repeat = true;
+            cx.server.settle_cuts(answer.inode.ino, size_bytes).await
+        }
         None => Ok(()),
     }
 }
