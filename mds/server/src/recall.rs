@@ -89,8 +89,8 @@ impl Server {
             let recall = Recall { client, stateid, iomode: held.held() };
             tokio::spawn(follow(Arc::clone(self), ino, recall));
         } else if held.recall_seqid.is_some() {
-            // It gave a part of it back since, which moved the sequence on.
-            self.recall(LayoutRecall { ino, iomode: None, except_client: None }).await;
+            // It gave a part of it back since, which moved the sequence on. Of the others only those are asked that hold as much.
+            self.recall(LayoutRecall { ino, iomode: held.held(), except_client: None }).await;
         }
     }
 
@@ -108,64 +108,97 @@ impl Server {
 async fn follow(server: Arc<Server>, ino: Ino, recall: Recall) {
     let Some(returned) = server.recalls.begin(recall.client, ino) else { return };
     server.metrics.recalled();
-    let deadline = server.env.clock.sleep_ms(server.config.recall_ms);
-    let gone = tokio::select! {
-        gone = ask(&server, ino, &recall) => gone,
-        () = deadline => Gone::Never,
-    };
-    let given_back = match gone {
-        Gone::Already => false,
-        Gone::Promised => {
-            let late = server.env.clock.sleep_ms(server.config.recall_ms);
-            tokio::select! {
-                () = returned.notified() => true,
-                () = late => false,
+    let given_back = async {
+        loop {
+            returned.notified().await;
+            if !is_out(&server, ino, &recall) {
+                break;
             }
         }
-        Gone::Never => false,
     };
+    let answer = tokio::select! {
+        biased;
+        () = given_back => None,
+        answer = answered(&server, ino, &recall) => Some(answer),
+    };
+    if let Some(answer) = answer {
+        take_back(&server, ino, &recall, answer).await;
+    }
+    // Not before it is taken back, or a LAYOUTGET in between would have it followed up once more.
     server.recalls.end(recall.client, ino);
-    if given_back {
-        return;
-    }
-    let revoke = LayoutReturn { client: recall.client, what: Returned::Revoked { ino } };
-    let revoked = server.propose(Command::LayoutReturn(revoke)).await;
-    if gone != Gone::Already {
-        tracing::warn!(client = recall.client, ino, "layout not returned in time: revoked and fenced");
-        fence_file(&server, ino).await;
-    }
-    if let Err(status) = revoked {
-        tracing::debug!(client = recall.client, ino, status = status.name(), "nothing was left to revoke");
+}
+
+/// Whether what was recalled has still not come back, as far as can be told now.
+fn is_out(server: &Server, ino: Ino, recall: &Recall) -> bool {
+    match server.view().map(|view| view.layout(ino, recall.client)) {
+        Ok(Ok(held)) => {
+            held.is_some_and(|held| held.other == recall.stateid.other && held.recall_seqid.is_some())
+        }
+        Ok(Err(_)) | Err(_) => true,
     }
 }
 
+/// What the client says; if it is to come, after the time that it has for that.
+async fn answered(server: &Server, ino: Ino, recall: &Recall) -> Answer {
+    let deadline = server.env.clock.sleep_ms(server.config.recall_ms);
+    let answer = tokio::select! {
+        answer = ask(server, ino, recall) => answer,
+        () = deadline => Answer::None,
+    };
+    if answer == Answer::Promised {
+        server.env.clock.sleep_ms(server.config.recall_ms).await;
+    }
+    answer
+}
+
+async fn take_back(server: &Server, ino: Ino, recall: &Recall, answer: Answer) {
+    let what = Returned::Recalled { ino, other: recall.stateid.other };
+    let revoke = LayoutReturn { client: recall.client, what };
+    match server.propose(Command::LayoutReturn(revoke)).await {
+        Ok(_) if answer == Answer::HoldsNone => {}
+        Ok(_) => {
+            tracing::warn!(client = recall.client, ino, "layout not returned in time: revoked and fenced");
+            fence_file(server, ino).await;
+        }
+        Err(status) => {
+            tracing::debug!(
+                client = recall.client,
+                ino,
+                status = status.name(),
+                "nothing was left to revoke"
+            );
+        }
+    }
+}
+
+/// What a client says to a recall.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Gone {
-    /// The client holds none.
-    Already,
+enum Answer {
+    /// It holds none.
+    HoldsNone,
     /// It will return it.
     Promised,
-    /// It cannot be asked.
-    Never,
+    /// Nothing, or nothing that helps.
+    None,
 }
 
-async fn ask(server: &Server, ino: Ino, recall: &Recall) -> Gone {
+async fn ask(server: &Server, ino: Ino, recall: &Recall) -> Answer {
     let args = loop {
         match arguments(server, ino, recall) {
             Ok(args) => break args,
             // It cannot be told now what there is.
             Err(Nfsstat4::Delay) => server.env.clock.sleep_ms(RETRY_MS).await,
-            Err(_) => return Gone::Already,
+            Err(_) => return Answer::HoldsNone,
         }
     };
     loop {
         match callback::call(server, recall.client, CbOp::Layoutrecall, &args).await {
-            Ok(Nfsstat4::Ok) => return Gone::Promised,
-            Ok(Nfsstat4::NomatchingLayout | Nfsstat4::BadStateid) => return Gone::Already,
+            Ok(Nfsstat4::Ok) => return Answer::Promised,
+            Ok(Nfsstat4::NomatchingLayout | Nfsstat4::BadStateid) => return Answer::HoldsNone,
             Ok(Nfsstat4::Delay) | Err(CallbackError::Busy) => server.env.clock.sleep_ms(RETRY_MS).await,
             Ok(status) => {
                 tracing::warn!(client = recall.client, ino, status = status.name(), "recall refused");
-                return Gone::Never;
+                return Answer::None;
             }
             Err(CallbackError::NoPath) => server.env.clock.sleep_ms(RETRY_MS).await,
         }

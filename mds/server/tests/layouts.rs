@@ -6,6 +6,7 @@
 mod rig;
 
 use bytes::Bytes;
+use env_transport::Server;
 use mds_server::export::Export;
 use mds_server::server::Settings;
 use rig::data::{ask_for_layout, data_server, layout_of, open_through, register};
@@ -63,18 +64,23 @@ async fn layouts_outlive_a_restart() {
     }
 }
 
-/// A recall whose server died before the client heard of it is followed up by the next one, when the client asks for a layout: else it would be
-/// refused for ever, and Linux asks for ever. This client never gives it back: it is revoked.
-/// Spec: RFC 8881 §12.5.5.2, §18.43.3.
-#[tokio::test]
-async fn a_recall_is_followed_up_after_a_restart() {
+/// A client has a file's layout for writing, another one has cut the file: the layout is recalled. The first cannot be called back.
+struct Recalled {
+    rig: Rig,
+    _data_server: Server,
+    holder: Client,
+    file: (Filehandle, Stateid),
+    held: Stateid,
+}
+
+async fn recalled(recall_ms: u64) -> Recalled {
     let files = Export { path: "/files".to_owned(), ..Export::everything() };
-    let settings = Settings { shards: 1, recall_ms: 100, ..Settings::default() };
-    let mut rig = Rig::made(vec![Export::everything(), files], settings, None).await;
+    let settings = Settings { shards: 1, recall_ms, ..Settings::default() };
+    let rig = Rig::made(vec![Export::everything(), files], settings, None).await;
     let _data_server = data_server(&rig).await;
     let (mut holder, mut other) = (rig.client(b"holder").await, rig.client(b"other").await);
     let (handle, open) = open_through(&mut holder, "files", "file").await;
-    layout_of(&mut holder, &(handle.clone(), open), 0, Iomode::ReadWrite).await;
+    let held = layout_of(&mut holder, &(handle.clone(), open), 0, Iomode::ReadWrite).await;
     let (_, others_open) = open_through(&mut other, "files", "file").await;
     let attributes = Fattr4::from_values(&AttrValues { size: Some(0), ..AttrValues::default() });
     let cut = setattr::Args { stateid: others_open, attributes };
@@ -85,16 +91,41 @@ async fn a_recall_is_followed_up_after_a_restart() {
         })
         .await;
     assert_eq!(reply.status, Nfsstat4::Ok);
-    let mut refused = 0;
-    let asked =
-        async |holder: &mut Client| ask_for_layout(holder, (&handle, &open), 0, Iomode::ReadWrite).await;
-    assert_eq!(asked(&mut holder).await, Err(Nfsstat4::Recallconflict));
+    Recalled { rig, _data_server, holder, file: (handle, open), held }
+}
+
+async fn ask(holder: &mut Client, (handle, open): &(Filehandle, Stateid)) -> Result<Stateid, Nfsstat4> {
+    ask_for_layout(holder, (handle, open), 0, Iomode::ReadWrite).await
+}
+
+/// A recall whose server died before the client heard of it is followed up by the next one, when the client asks for a layout: else it would be
+/// refused for ever, and Linux asks for ever. This client never gives it back: it is revoked.
+/// Spec: RFC 8881 §12.5.5.2, §18.43.3.
+#[tokio::test]
+async fn a_recall_is_followed_up_after_a_restart() {
+    let Recalled { mut rig, mut holder, file, _data_server, .. } = recalled(100).await;
+    assert_eq!(ask(&mut holder, &file).await, Err(Nfsstat4::Recallconflict));
     rig.restart().await;
     register(&rig).await;
+    let mut refused = 0;
     // Then it has none any more. Long before the data server's lease ends, which would refuse it, too.
-    while asked(&mut holder).await == Err(Nfsstat4::Recallconflict) {
+    while ask(&mut holder, &file).await == Err(Nfsstat4::Recallconflict) {
         refused += 1;
         assert!(refused < 60, "nobody follows it up");
         rig.env.clock.sleep_ms(20).await;
     }
+}
+
+/// A client that gives back what was recalled, though it could not be told so, keeps what it gets next.
+/// Spec: RFC 8881 §12.5.5.2.1.
+#[tokio::test]
+async fn what_a_client_gets_next_is_not_taken_back() {
+    const RECALL_MS: u64 = 150;
+    let Recalled { rig, mut holder, file, held, _data_server } = recalled(RECALL_MS).await;
+    let (_, status) = give_back(&mut holder, &file.0, held).await;
+    assert_eq!(status, Nfsstat4::Ok);
+    let next = ask(&mut holder, &file).await.expect("it has none");
+    rig.env.clock.sleep_ms(3 * RECALL_MS).await;
+    let (flags, status) = give_back(&mut holder, &file.0, next).await;
+    assert_eq!((flags & status_flags::RECALLABLE_STATE_REVOKED, status), (0, Nfsstat4::Ok));
 }

@@ -77,7 +77,9 @@ pub(super) fn of(command: &Command) -> Route {
         Command::LayoutGet(asked) => extent(asked.extent),
         Command::LayoutPlace(asked) => extent(asked.get.extent),
         Command::LayoutReturn(asked) => match &asked.what {
-            Returned::File { ino, .. } | Returned::Revoked { ino } => file(*ino),
+            Returned::File { ino, .. } | Returned::Revoked { ino } | Returned::Recalled { ino, .. } => {
+                file(*ino)
+            }
             Returned::All { .. } => Route::Each,
         },
         Command::LayoutCommit(asked) => file(asked.ino),

@@ -113,6 +113,13 @@ pub(super) fn give_back(txn: &mut dyn Txn, asked: &LayoutReturn) -> Result<Outco
             }
             Ok(Outcome::LayoutReturned(None))
         }
+        Returned::Recalled { ino, other } => {
+            let held = named(txn, *ino, client, other)?;
+            // Else what was asked for came back, and the rest may be kept.
+            held.recall_seqid.ok_or(Refusal::BadStateid)?;
+            revoke(txn, *ino, client, &held)?;
+            Ok(Outcome::LayoutReturned(None))
+        }
     }
 }
 

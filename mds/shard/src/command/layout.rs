@@ -81,6 +81,13 @@ pub enum Returned {
         /// The file.
         ino: Ino,
     },
+    /// The server takes back what it recalled and the client did not return. A layout that the client got since is another one, and stays.
+    Recalled {
+        /// The file.
+        ino: Ino,
+        /// The layout that was recalled.
+        other: [u8; 12],
+    },
 }
 
 /// LAYOUTCOMMIT.

@@ -73,7 +73,13 @@ pub(super) fn command(kind: u8, a: u64, b: u64) -> Command {
         }
         13 => Command::MoveToExtents(MoveToExtents { ino, change: a % 8 }),
         14 => layout_get(client, ino, a.is_multiple_of(2), stateid(1)),
-        16 => Command::LayoutReturn(LayoutReturn { client, what: Returned::Revoked { ino } }),
+        16 => {
+            let what = match b % 3 {
+                0 => Returned::Recalled { ino, other: stateid(3).other },
+                _ => Returned::Revoked { ino },
+            };
+            Command::LayoutReturn(LayoutReturn { client, what })
+        }
         15 => Command::LayoutRecall(LayoutRecall { ino, iomode: None, except_client: None }),
         _ => sealing(kind, ino, a, b),
     }

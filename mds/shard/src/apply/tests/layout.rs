@@ -163,3 +163,51 @@ fn revoked_layout_raises_epochs() {
     assert!(work.iter().all(|(_, item)| before.epoch < item.epoch()));
     stage.check();
 }
+
+/// What was recalled and does not come back is taken away; what its client got instead of it, or kept of it, is not.
+/// Spec: RFC 8881 §12.5.5.2.
+#[test]
+fn only_what_was_recalled_is_taken_back() {
+    let mut stage = Stage::new();
+    let file = file(&mut stage, "a");
+    let take_back = |stateid: StateidValue| {
+        let what = Returned::Recalled { ino: file.ino, other: stateid.other };
+        Command::LayoutReturn(LayoutReturn { client: file.client, what })
+    };
+    let recall = file.recall(Some(Iomode::ReadWrite), None);
+    let first = stage.layout_get(file.client, file.ino, true, file.open).stateid;
+    assert_eq!(stage.refused(take_back(first)), Refusal::BadStateid, "nobody recalled it");
+    stage.run(recall.clone());
+    stage.run(file.give_back(None, true, first));
+    stage.layout_get(file.client, file.ino, false, file.open);
+    let second = stage.layout_get(file.client, file.ino, true, file.open).stateid;
+    assert_eq!(stage.refused(take_back(first)), Refusal::BadStateid, "it came back");
+    stage.run(recall.clone());
+    assert_eq!(stage.refused(take_back(first)), Refusal::BadStateid, "another one is recalled");
+    stage.run(file.give_back(Some(Iomode::ReadWrite), true, second));
+    assert_eq!(stage.refused(take_back(second)), Refusal::BadStateid, "what is left may be kept");
+    let whole = stage.layout_get(file.client, file.ino, true, file.open).stateid;
+    stage.run(recall);
+    stage.run(file.give_back(Some(Iomode::Read), true, whole));
+    assert_eq!(stage.view().work(10).unwrap(), []);
+    assert_eq!(
+        stage.run(take_back(whole)),
+        Outcome::LayoutReturned(None),
+        "the part that was asked for is out"
+    );
+    assert_eq!(stage.refused(take_back(whole)), Refusal::BadStateid);
+    assert_eq!(stage.view().layout(file.ino, file.client).unwrap(), None);
+    assert_eq!(stage.view().work(10).unwrap().len(), 2, "what could be written through it is fenced");
+    stage.check();
+}
+
+/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+#[test]
+fn taking_back_has_its_golden_bytes() {
+    let what = Returned::Recalled { ino: 0x81, other: [0xaa; 12] };
+    let command = Command::LayoutReturn(LayoutReturn { client: 4, what });
+    let bytes = postcard::to_allocvec(&command).unwrap();
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, format!("1704038101{}", "aa".repeat(12)));
+    assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
+}
