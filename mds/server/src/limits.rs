@@ -63,6 +63,8 @@ pub const FAILED_STOP_MS_MAX: u64 = 5_000;
 pub const START_LEADER_MS_MAX: u64 = 60_000;
 /// Calls to data servers under way at once while a truncation is carried out.
 pub const SETTLE_CALLS_MAX: usize = 32;
+/// Work items carried out by such calls that one command strikes off: their numbers fit a log entry, and it is applied in some ten milliseconds.
+pub const SETTLE_PART_MAX: usize = 4_096;
 /// Files whose modification time was set by hand while they are written through a layout.
 pub const PINS_MAX: usize = 4096;
 /// Extents of such a file; a longer one is not pinned. As many as one question to a data server may name.

@@ -8,7 +8,7 @@ use client::DataPath;
 use env::Env;
 use layout::ec::Profile;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
-use mds_namespace::{Content, Ino, Inode, Kind, WorkItem, op};
+use mds_namespace::{Content, ExtentRecord, Ino, Inode, Kind, WorkItem, op};
 use mds_shard::command::data::Written;
 use mds_shard::{Command, Outcome, StateView};
 use parking_lot::Mutex;
@@ -272,16 +272,28 @@ impl Server {
         if written_by_others { self.size_from_homes(inode).await } else { Ok(inode) }
     }
 
+    /// Whether data servers have still to do something to what [`size_from_homes`](Self::size_from_homes) asks for.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub(crate) fn has_pending_work_at_end(&self, inode: &Inode) -> Result<bool, Nfsstat4> {
+        Ok(self.extents_at_end(inode)?.iter().any(|record| record.pending_work.is_some()))
+    }
+
+    /// The extents that may hold bytes behind the end of a file, or its last ones.
+    fn extents_at_end(&self, inode: &Inode) -> Result<Vec<ExtentRecord>, Nfsstat4> {
+        let last = ExtentId::of(inode.ino, inode.size_bytes).map_or(0, |extent| extent.index);
+        op::extent::extents(self.view()?.namespace(), inode.ino, last, SIZE_QUERIES_MAX)
+            .map_err(|e| status::of_namespace(&e))
+    }
+
     /// Asks the data servers how long a file is, and writes it down if it grew.
     ///
     /// # Errors
     /// The shard's.
     pub(crate) async fn size_from_homes(&self, inode: Inode) -> Result<Inode, Nfsstat4> {
-        let last = ExtentId::of(inode.ino, inode.size_bytes).map_or(0, |extent| extent.index);
-        let records = op::extent::extents(self.view()?.namespace(), inode.ino, last, SIZE_QUERIES_MAX)
-            .map_err(|e| status::of_namespace(&e))?;
         let mut end_bytes = inode.size_bytes;
-        for record in records.iter().filter(|record| record.pending_work.is_none()) {
+        for record in self.extents_at_end(&inode)?.iter().filter(|record| record.pending_work.is_none()) {
             let Some(known) = self.data_servers.one(record.home) else { continue };
             match known.control.size(&[record.extent]).await {
                 Ok(sizes) => {

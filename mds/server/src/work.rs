@@ -3,7 +3,7 @@
 //!
 //! Spec: docs/protocol/control.md §3; docs/protocol/seal.md §9.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use client::control::ControlError;
@@ -12,10 +12,11 @@ use layout::DataServerId;
 use mds_namespace::{FsError, WorkItem, op};
 use mds_shard::Command;
 use mds_shard::command::data::WorkDone;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wire_nfs::v4::Nfsstat4;
 
-use crate::limits::{SETTLE_CALLS_MAX, WORK_BATCH_MAX};
+use crate::limits::{SETTLE_CALLS_MAX, SETTLE_PART_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
 use crate::{adopt, copies, drain, status};
 
@@ -26,6 +27,8 @@ const ROUND_MS: u64 = 1000;
 #[derive(Default)]
 pub(crate) struct Work {
     call: Notify,
+    /// Data servers that are being told what they missed.
+    settling: Mutex<BTreeSet<DataServerId>>,
 }
 
 impl Work {
@@ -34,17 +37,44 @@ impl Work {
         self.call.notify_one();
     }
 
+    /// Nobody else tells this data server what it missed until this is dropped; `None` if somebody does.
+    fn settle_alone(&self, home: DataServerId) -> Option<Settling<'_>> {
+        self.settling.lock().insert(home).then(|| Settling { work: self, home })
+    }
+
     /// Does what waits for one data server now.
     pub(crate) async fn run_for(&self, server: &Server, home: DataServerId) {
         round(server, |item| item.home() == home).await;
     }
 }
 
-/// Carries out these items now, side by side, whether their data servers hold a lease or not.
+/// A data server is being told what it missed.
+struct Settling<'a> {
+    work: &'a Work,
+    home: DataServerId,
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.work.settling.lock().remove(&self.home);
+    }
+}
+
+/// Carries out these items now, side by side, whether their data servers hold a lease or not. A data server that was away may have missed hundreds
+/// of thousands: what is done of them is struck off in parts.
 ///
 /// # Errors
 /// DELAY if a data server that holds a lease could not be told.
 pub(crate) async fn settle(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<(), Nfsstat4> {
+    let mut refused = false;
+    for part in items.chunks(SETTLE_PART_MAX) {
+        refused |= settle_part(server, part.to_vec()).await?;
+    }
+    if refused { Err(Nfsstat4::Delay) } else { Ok(()) }
+}
+
+/// As many items as one command strikes off. True if a data server that holds a lease could not be told of one.
+async fn settle_part(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<bool, Nfsstat4> {
     let calls = items.into_iter().map(|(number, item)| async move {
         let done = carry_out(server, &item).await;
         if let Err(error) = &done {
@@ -66,15 +96,17 @@ pub(crate) async fn settle(server: &Server, items: Vec<(u64, WorkItem)>) -> Resu
         // What is done may leave more to do: a cut that was also a fence.
         server.work.wake();
     }
-    if refused { Err(Nfsstat4::Delay) } else { Ok(()) }
+    Ok(refused)
 }
 
 /// Everything that one data server must still do. It must be done before the server is given a lease: clients may hold
 /// handles that a cut left good.
 ///
 /// # Errors
-/// DELAY if it could not be told.
+/// DELAY if it could not be told, or is being told.
 pub(crate) async fn settle_all_of(server: &Server, home: DataServerId) -> Result<(), Nfsstat4> {
+    // It asks again every two seconds, however long it takes: to begin anew each time would only make that longer.
+    let Some(_settling) = server.work.settle_alone(home) else { return Err(Nfsstat4::Delay) };
     let view = server.view()?;
     let items = view.work(usize::MAX).map_err(|e| status::of_refusal(&e))?;
     drop(view);

@@ -18,8 +18,10 @@ mod balance;
 mod drain;
 mod fleet;
 mod join;
+mod missed;
 mod presence;
 mod readers;
+mod sizes;
 mod stripes;
 mod words;
 

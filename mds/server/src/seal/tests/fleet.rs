@@ -415,6 +415,27 @@ impl Fleet {
         self.ask::<Registered>(id, Procedure::Register, &register).await.map(|registered| registered.server)
     }
 
+    /// A data server that was silent registers where it was, and lives on.
+    pub(super) async fn come_back(&self, id: u32) -> Result<(), Refusal> {
+        let at = self._services[id as usize - 1].local_addr();
+        let [high, low] = at.port().to_be_bytes();
+        let register = Register {
+            uuid: uuid(id),
+            instance: 2,
+            addresses: vec![format!("192.0.2.1.{high}.{low}")],
+            control: at.to_string(),
+            capacity_bytes: CAPACITY_BYTES,
+            used_bytes: 0,
+            zone: String::new(),
+            rack: String::new(),
+            host: format!("h{id}"),
+        };
+        self.ask::<Registered>(id, Procedure::Register, &register).await?;
+        self.asked.lock().silent.remove(&id);
+        self.beat(id);
+        Ok(())
+    }
+
     /// The data servers as `ds list` shows them.
     pub(super) fn listed(&self) -> Vec<DataServerLine> {
         self.metadata.data_servers()

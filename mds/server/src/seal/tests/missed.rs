@@ -1,0 +1,39 @@
+//! What a data server missed while it was away.
+
+use futures_util::{StreamExt, stream};
+use layout::{DataServerId, ExtentId};
+use mds_namespace::{Caller, ROOT_INO};
+use mds_shard::Command;
+use mds_shard::command::data::Allocate;
+use mds_shard::command::namespace::Remove;
+
+use super::fleet::Fleet;
+use crate::limits::SETTLE_PART_MAX;
+use crate::reaper;
+
+/// More than one command strikes off: it is told of all of them, and then has its lease again.
+/// Spec: docs/protocol/control.md §3.
+#[tokio::test]
+async fn a_server_that_missed_much_comes_back() {
+    let extents = u32::try_from(SETTLE_PART_MAX).unwrap() + 100;
+    let fleet = Fleet::start(2, |_| ()).await;
+    let file = fleet.opened("long", &[1]).await;
+    let allocated = (1..extents).map(|index| {
+        let extent = ExtentId { ino: file.ino, index };
+        let allocate = Allocate { extent, home: DataServerId(1), backups: vec![] };
+        fleet.server().propose(Command::Allocate(allocate))
+    });
+    let allocated: Vec<_> = stream::iter(allocated).buffer_unordered(256).collect().await;
+    assert!(allocated.iter().all(Result::is_ok));
+    fleet.silence(1);
+    let is_up = || fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms());
+    until!(!is_up());
+    let remove = Remove { caller: Caller::default(), directory: ROOT_INO, name: b"filelong".to_vec() };
+    fleet.server().propose(Command::Remove(remove)).await.unwrap();
+    reaper::expire(fleet.server(), file.client).await;
+    let left = || fleet.server().view().unwrap().work(usize::MAX).unwrap().len();
+    assert_eq!(left(), extents as usize);
+    until!(fleet.come_back(1).await.is_ok());
+    assert_eq!(left(), 0, "it has its lease when it was told of all");
+    until!(is_up());
+}
