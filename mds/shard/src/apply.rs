@@ -34,39 +34,59 @@ pub struct StoreFailed(pub String);
 /// # Errors
 /// [`StoreFailed`] if the store fails. A command that may not be carried out is an `Ok(Outcome::Refused)`.
 pub fn apply(txn: &mut dyn Txn, entry: &Entry) -> Result<Outcome, StoreFailed> {
+    let outcome = apply_within(txn, entry, usize::MAX)?;
+    Ok(outcome.expect("no command writes as many keys as there are numbers"))
+}
+
+/// As [`apply`], if the command writes no more than so many keys. Else nothing is done, and there is no outcome.
+///
+/// # Errors
+/// As [`apply`].
+pub(crate) fn apply_within(
+    txn: &mut dyn Txn,
+    entry: &Entry,
+    keys_max: usize,
+) -> Result<Option<Outcome>, StoreFailed> {
     let now = Timestamp::from_unix_ns(entry.now_unix_ns);
     let is_first = match governor::check(txn, entry) {
         Ok(is_first) => is_first,
         Err(Refusal::Namespace(FsError::Store(error))) => return Err(StoreFailed(error)),
-        Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        Err(refusal) => return Ok(Some(Outcome::Refused(refusal))),
     };
     let Some(origin) = &entry.origin else {
-        return try_to(txn, |staged| carry_out(staged, now, entry));
+        return try_to(txn, keys_max, |staged| carry_out(staged, now, entry));
     };
     let slot = match once::look(txn, origin, is_first) {
-        Ok(Known::Before(outcome)) => return Ok(outcome),
+        Ok(Known::Before(outcome)) => return Ok(Some(outcome)),
         Ok(Known::New(slot)) => slot,
         Err(Refusal::Namespace(FsError::Store(error))) => return Err(StoreFailed(error)),
-        Err(refusal) => return Ok(Outcome::Refused(refusal)),
+        Err(refusal) => return Ok(Some(Outcome::Refused(refusal))),
     };
-    let outcome = try_to(txn, |staged| carry_out(staged, now, entry))?;
+    let Some(outcome) = try_to(txn, keys_max, |staged| carry_out(staged, now, entry))? else {
+        return Ok(None);
+    };
     once::record(txn, origin, is_first, slot, &outcome).map_err(|error| StoreFailed(error.to_string()))?;
-    Ok(outcome)
+    Ok(Some(outcome))
 }
 
-/// Does what it is told, or nothing.
+/// Does what it is told, or nothing; `None` if that would be more than so many keys.
 fn try_to(
     txn: &mut dyn Txn,
+    keys_max: usize,
     act: impl FnOnce(&mut Staged<'_>) -> Result<Outcome, Refusal>,
-) -> Result<Outcome, StoreFailed> {
-    let mut staged = Staged::new(txn);
-    match act(&mut staged) {
+) -> Result<Option<Outcome>, StoreFailed> {
+    let mut staged = Staged::new(txn, keys_max);
+    let acted = act(&mut staged);
+    if staged.is_full() {
+        return Ok(None);
+    }
+    match acted {
         Ok(outcome) => {
             staged.write_through().map_err(|error| StoreFailed(error.to_string()))?;
-            Ok(outcome)
+            Ok(Some(outcome))
         }
         Err(Refusal::Namespace(FsError::Store(error))) => Err(StoreFailed(error)),
-        Err(refusal) => Ok(Outcome::Refused(refusal)),
+        Err(refusal) => Ok(Some(Outcome::Refused(refusal))),
     }
 }
 

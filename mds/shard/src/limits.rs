@@ -133,6 +133,10 @@ pub const RENEW_RECORDS_MAX: usize = 4_096;
 /// heartbeats.
 pub const APPLY_MS_MAX: u64 = 50;
 
+/// Keys that one command writes on the thread that sends heartbeats, some ten milliseconds. One that writes more (the end of a client that holds
+/// much, or of a file of many extents; a truncation of one) is carried out on another.
+pub const APPLY_KEYS_MAX: usize = 4_096;
+
 /// Commands applied in one store transaction.
 pub const APPLY_ENTRIES_MAX: usize = 1_024;
 

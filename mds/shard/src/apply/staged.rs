@@ -10,11 +10,25 @@ use mds_namespace::{Durability, Ino, StoreError, Txn, View};
 /// A transaction on top of a transaction. Dropped, it leaves nothing.
 pub(super) struct Staged<'a> {
     overlay: Overlay<&'a mut (dyn Txn + 'a)>,
+    /// Keys that it may write.
+    keys_max: usize,
+    /// More were to be written: it is to be dropped, whatever the command came to.
+    is_full: bool,
 }
 
 impl<'a> Staged<'a> {
-    pub(super) fn new(base: &'a mut (dyn Txn + 'a)) -> Self {
-        Self { overlay: Overlay::new(base) }
+    pub(super) fn new(base: &'a mut (dyn Txn + 'a), keys_max: usize) -> Self {
+        Self { overlay: Overlay::new(base), keys_max, is_full: false }
+    }
+
+    /// Whether more keys were to be written than may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        self.is_full |= self.keys_max <= self.overlay.writes().len();
+        if self.is_full { Err(StoreError::Engine("a command writes too much".to_owned())) } else { Ok(()) }
     }
 
     /// Whether an inode that is there already would be changed or removed, but for these.
@@ -53,11 +67,13 @@ impl View for Staged<'_> {
 
 impl Txn for Staged<'_> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.make_room()?;
         self.overlay.put(key, value);
         Ok(())
     }
 
     fn delete(&mut self, key: &[u8]) -> Result<(), StoreError> {
+        self.make_room()?;
         self.overlay.delete(key);
         Ok(())
     }
@@ -102,7 +118,7 @@ mod tests {
             staged.put(b"i", b"new").unwrap();
             staged.delete(b"zz").unwrap();
         };
-        let mut staged = Staged::new(&mut *txn);
+        let mut staged = Staged::new(&mut *txn, usize::MAX);
         write(&mut staged);
         let shown = seen(&staged, b"a", b"z", 99);
         let keys: Vec<_> = shown.iter().map(|(key, _)| key[0]).collect();
@@ -115,7 +131,7 @@ mod tests {
         drop(staged);
         assert_eq!(seen(&*txn, b"a", b"z", 99), before);
 
-        let mut staged = Staged::new(&mut *txn);
+        let mut staged = Staged::new(&mut *txn, usize::MAX);
         write(&mut staged);
         staged.write_through().unwrap();
         assert_eq!(seen(&*txn, b"a", b"z", 99), shown);

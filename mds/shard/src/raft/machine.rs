@@ -1,7 +1,7 @@
 //! The state machine as the engine sees it: applies entries to the store in batches, checkpoints it, replaces it.
 //!
 //! A batch is one transaction, as long as it does not take long, visible at once and durable with the next checkpoint; what a crash takes back is in the
-//! log, which is cut only up to a checkpoint.
+//! log, which is cut only up to a checkpoint. A command that writes much is carried out on another thread, so that heartbeats go on.
 //!
 //! INVARIANT: an outcome is answered after the transaction that holds it is committed.
 //! INVARIANT: the applied position is written in the same transaction as what was applied.
@@ -24,7 +24,7 @@ use super::{Answer, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, 
 use crate::apply;
 use crate::command::Outcome;
 use crate::key;
-use crate::limits::{APPLY_ENTRIES_MAX, APPLY_MS_MAX};
+use crate::limits::{APPLY_ENTRIES_MAX, APPLY_KEYS_MAX, APPLY_MS_MAX};
 use crate::record::VALUE_VERSION;
 
 /// Up to where the log is in the store, and what must go on from there.
@@ -151,15 +151,18 @@ impl Machine {
         Applied::load(&*view).map_err(io::Error::other)
     }
 
-    /// Applies entries, in as many transactions as it takes; others of this thread have their turn in between.
+    /// Applies entries, in as many transactions as it takes; others of this thread have their turn in between, and while a command that writes
+    /// much is carried out on another one.
     async fn apply_batch(&self, batch: Vec<Waiting>) -> io::Result<()> {
         let (entries, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let (mut left, mut waiting) = (entries.as_slice(), waiting.into_iter());
+        let mut is_long = false;
         loop {
             let gate = self.state.gate.lock().await;
             self.state.check_whole().map_err(io::Error::other)?;
-            let outcomes = apply_entries(&*self.state.store, left, &*self.state.clock)?;
+            let batch = if is_long { self.apply_beside(left).await? } else { self.apply_here(left)? };
             drop(gate);
+            let Batch { outcomes, is_long: is_next_long } = batch;
             if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Exports(_))) {
                 self.state.exports_moved.fetch_add(1, Ordering::AcqRel);
             }
@@ -172,25 +175,49 @@ impl Machine {
                     waiting.send(Answer(outcome));
                 }
             }
-            left = behind;
+            (left, is_long) = (behind, is_next_long);
             if left.is_empty() {
                 return Ok(());
             }
             tokio::task::yield_now().await;
         }
     }
+
+    fn apply_here(&self, entries: &[RaftEntry]) -> io::Result<Batch> {
+        let store = &*self.state.store;
+        // A store in memory belongs to a test or a simulation, which has one thread.
+        let keys_max = if store.waits() { APPLY_KEYS_MAX } else { usize::MAX };
+        apply_entries(store, entries, &*self.state.clock, keys_max)
+    }
+
+    /// Applies the first of these entries on a thread of its own.
+    async fn apply_beside(&self, entries: &[RaftEntry]) -> io::Result<Batch> {
+        let (store, clock) = (Arc::clone(&self.state.store), Arc::clone(&self.state.clock));
+        let first: Vec<RaftEntry> = entries.iter().take(1).cloned().collect();
+        let apply = move || apply_entries(&*store, &first, &*clock, usize::MAX);
+        off_thread::run(self.state.store.waits(), apply).await?
+    }
 }
 
-/// Applies entries in one transaction: all, or one at least and as many as there is time for.
+/// What was applied in one transaction.
+struct Batch {
+    outcomes: Vec<Outcome>,
+    /// The command behind these writes more than may be written here.
+    is_long: bool,
+}
+
+/// Applies entries in one transaction: all, or as many as there is time for and come before one that writes more than so many keys. One at least,
+/// if that does not.
 fn apply_entries(
     store: &dyn MetaStore,
     entries: &[RaftEntry],
     clock: &dyn Clock,
-) -> io::Result<Vec<Outcome>> {
+    keys_max: usize,
+) -> io::Result<Batch> {
     let until_ms = clock.monotonic_ms() + APPLY_MS_MAX;
     let mut txn = store.begin().map_err(io::Error::other)?;
     let mut applied = Applied::load(&*txn).map_err(io::Error::other)?;
-    let mut outcomes = Vec::with_capacity(entries.len());
+    let mut batch = Batch { outcomes: Vec::with_capacity(entries.len()), is_long: false };
     for entry in entries {
         let outcome = match &entry.payload {
             EntryPayload::Blank => Outcome::Done,
@@ -200,21 +227,29 @@ fn apply_entries(
             }
             EntryPayload::Normal(encoded) => {
                 let mut command = encoded.decode().map_err(io::Error::other)?;
-                applied.clock_unix_ns = applied.clock_unix_ns.max(command.now_unix_ns);
-                command.now_unix_ns = applied.clock_unix_ns;
-                apply::apply(&mut *txn, &command).map_err(io::Error::other)?
+                command.now_unix_ns = applied.clock_unix_ns.max(command.now_unix_ns);
+                let outcome = apply::apply_within(&mut *txn, &command, keys_max).map_err(io::Error::other)?;
+                let Some(outcome) = outcome else {
+                    batch.is_long = true;
+                    break;
+                };
+                applied.clock_unix_ns = command.now_unix_ns;
+                outcome
             }
         };
         applied.log_id = Some(entry.log_id());
-        outcomes.push(outcome);
+        batch.outcomes.push(outcome);
         // The engine's heartbeats are sent and answered on this thread.
         if until_ms <= clock.monotonic_ms() {
             break;
         }
     }
+    if batch.outcomes.is_empty() {
+        return Ok(batch);
+    }
     txn.put(key::APPLIED, &applied.encode()).map_err(io::Error::other)?;
     txn.commit(Durability::Memory).map_err(io::Error::other)?;
-    Ok(outcomes)
+    Ok(batch)
 }
 
 impl RaftStateMachine<Types> for Machine {
@@ -298,9 +333,13 @@ mod tests {
 
     use env::Disk as _;
     use env::memory::{ManualClock, MemoryDisk};
+    use mds_namespace::Txn;
     use mds_namespace::store::mem::MemStore;
 
     use super::*;
+    use crate::command::data::Format;
+    use crate::command::{Command, Entry};
+    use crate::raft::EncodedEntry;
     use crate::raft::life::{Life, Task};
     use crate::raft::log_id;
     use crate::raft::snapshot::{Encoder, Receiver};
@@ -331,7 +370,7 @@ mod tests {
         let machine = Machine::new(Arc::clone(&state), Life::default().part(Task::Machine));
         let entry = |index| RaftEntry { log_id: log_id(1, index), payload: EntryPayload::Blank };
         let entries: Vec<_> = (1..=5).map(entry).collect();
-        assert_eq!(apply_entries(&*state.store, &entries, &*state.clock).unwrap().len(), 2);
+        assert_eq!(machine.apply_here(&entries).unwrap().outcomes.len(), 2);
         let seen = tokio::spawn({
             let state = Arc::clone(&state);
             async move { state.applied_index.load(Ordering::Acquire) }
@@ -340,6 +379,68 @@ mod tests {
         assert_eq!(seen.await.unwrap(), 2, "it ran behind the first two");
         assert_eq!(state.applied_index.load(Ordering::Acquire), 5);
         assert_eq!(machine.load().unwrap().log_id, Some(log_id(1, 5)));
+    }
+
+    /// A store whose calls may wait for a device.
+    struct Slow(MemStore);
+
+    impl MetaStore for Slow {
+        fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
+            self.0.view()
+        }
+
+        fn begin(&self) -> Result<Box<dyn Txn + '_>, StoreError> {
+            self.0.begin()
+        }
+
+        fn checkpoint(&self) -> Result<(), StoreError> {
+            self.0.checkpoint()
+        }
+
+        fn clear(&self) -> Result<(), StoreError> {
+            self.0.clear()
+        }
+
+        fn bytes_on_disk(&self) -> u64 {
+            0
+        }
+    }
+
+    /// A command that would write more than it may here leaves nothing, not even its time, and is carried out on another thread, behind those before
+    /// it.
+    #[tokio::test]
+    async fn what_writes_much_is_carried_out_beside() {
+        let clock = Arc::new(ManualClock::new(0));
+        let state = Arc::new(MachineState::new(Arc::new(Slow(MemStore::new())), clock));
+        let machine = Machine::new(Arc::clone(&state), Life::default().part(Task::Machine));
+        let command = Command::Format(Format {
+            file_system: [1; 16],
+            handle_key: [2; 32],
+            cookie_key: [3; 32],
+            root_uid: 0,
+            root_gid: 0,
+            root_mode: 0o777,
+        });
+        let format = Entry { now_unix_ns: 7, origin: None, governor: 0, command };
+        let format = EntryPayload::Normal(EncodedEntry::encode(&format).unwrap());
+        let entries: Vec<_> = (1..)
+            .zip([EntryPayload::Blank, format, EntryPayload::Blank])
+            .map(|(index, payload)| RaftEntry { log_id: log_id(1, index), payload })
+            .collect();
+        let here = |entries: &[RaftEntry]| apply_entries(&*state.store, entries, &*state.clock, 2).unwrap();
+        let batch = here(&entries);
+        assert_eq!((batch.outcomes.len(), batch.is_long), (1, true));
+        let before = Applied { log_id: Some(log_id(1, 1)), ..Applied::default() };
+        assert_eq!(machine.load().unwrap(), before);
+        let batch = here(&entries[1..]);
+        assert_eq!((batch.outcomes.len(), batch.is_long), (0, true));
+        assert_eq!(machine.load().unwrap(), before);
+        let batch = machine.apply_beside(&entries[1..]).await.unwrap();
+        assert_eq!((batch.outcomes, batch.is_long), (vec![Outcome::Done], false));
+        let after = Applied { log_id: Some(log_id(1, 2)), clock_unix_ns: 7, ..Applied::default() };
+        assert_eq!(machine.load().unwrap(), after);
+        let batch = here(&entries[2..]);
+        assert_eq!((batch.outcomes.len(), batch.is_long), (1, false));
     }
 
     /// A snapshot that a store of one key sends.
