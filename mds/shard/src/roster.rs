@@ -109,6 +109,25 @@ impl Members {
         voters.iter().map(name).collect()
     }
 
+    /// Who votes next on the way to these voters: of those that are new whoever is ready. Who is to go makes room for them, first those that are not
+    /// there; the others stay until their own successors are ready.
+    pub(crate) fn voting(
+        &self,
+        voters: &BTreeSet<NodeId>,
+        is_ready: impl Fn(NodeId) -> bool,
+        is_there: impl Fn(NodeId) -> bool,
+    ) -> BTreeSet<NodeId> {
+        let Some(now) = self.voters.last() else { return BTreeSet::new() };
+        let mut next: BTreeSet<NodeId> =
+            voters.iter().copied().filter(|id| now.contains(id) || is_ready(*id)).collect();
+        let numbers: BTreeSet<u64> = next.iter().map(|id| number_of(*id)).collect();
+        let goes = |id: &NodeId| !voters.contains(id) && !numbers.contains(&number_of(*id));
+        let mut going: Vec<NodeId> = now.iter().copied().filter(goes).collect();
+        going.sort_by_key(|id| !is_there(*id));
+        next.extend(going.into_iter().take(voters.len().saturating_sub(numbers.len())));
+        next
+    }
+
     /// The next thing to do so that it is.
     pub(crate) fn next(&self, plan: &Plan) -> Option<Change> {
         let voters = match &self.voters[..] {
@@ -264,6 +283,26 @@ mod tests {
         assert!(after.has_only_name(third) && !after.has_only_name(second));
         let half = members(&[&OLD, &NEW], &[]);
         assert!(!half.is_as_for(&half.plan(0), third), "the old name still votes");
+    }
+
+    /// Of two that are to vote one is not there: the other votes in the place of whoever is not there.
+    #[test]
+    fn who_is_ready_votes_whoever_is_not() {
+        let [first, third, fourth, fifth] = [id(1, 7), id(3, 7), id(4, 5), id(5, 6)];
+        let (second, anew) = (id(2, 7), id(2, 8));
+        let shard = members(&[&[first, third, fourth]], &[anew, fifth]);
+        let plan = BTreeSet::from([first, anew, fifth]);
+        let all = |_| true;
+        assert_eq!(shard.voting(&plan, all, all), plan);
+        assert_eq!(shard.voting(&plan, |_| false, all), shard.voters[0]);
+        assert_eq!(shard.voting(&plan, |id| id == anew, |id| id != third), [first, anew, fourth].into());
+        assert_eq!(shard.voting(&plan, |id| id == anew, |id| id != fourth), [first, anew, third].into());
+        // The one whose disk is lost goes for one that joined, though it comes under its new name one day.
+        let shard = members(&[&[first, second, fourth]], &[anew, third, fifth]);
+        let plan = BTreeSet::from([first, anew, fifth]);
+        assert_eq!(shard.voting(&plan, |id| id == fifth, |id| id != second), [first, fourth, fifth].into());
+        // Its new name takes its own place, not another one's.
+        assert_eq!(shard.voting(&plan, |id| id == anew, all), [first, anew, fourth].into());
     }
 
     #[test]

@@ -167,9 +167,15 @@ fn learn_addresses(inner: &Inner, first: &Shard) {
 }
 
 async fn step(shard: &Shard, plan: &Plan) {
-    if let Some(change) = shard.members().next(plan) {
-        make(shard, change).await;
-    }
+    let members = shard.members();
+    let Some(change) = members.next(plan) else { return };
+    let is_none_ready = |to| members.voters.last() == Some(&shard.renamed(&members, to));
+    let change = match change {
+        // Who does not come under its new name keeps nobody from voting who is there.
+        Change::Rename(to) if !members.is_joint() && is_none_ready(&to) => Change::Vote(plan.voters.clone()),
+        change => change,
+    };
+    make(shard, change).await;
 }
 
 async fn make(shard: &Shard, change: Change) {

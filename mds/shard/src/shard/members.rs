@@ -76,30 +76,41 @@ impl Shard {
         self.inner.votes.store(voters.any(|voters| voters.contains(&self.inner.host.id)), Ordering::Release);
     }
 
-    /// Whether all these nodes have nearly all entries of this leader.
-    fn follow_closely(&self, nodes: &BTreeSet<NodeId>) -> bool {
+    /// Whether a node has nearly all entries of this leader.
+    fn follow_closely(&self, id: NodeId) -> bool {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let (Some(replication), last) = (&metrics.replication, metrics.last_log_index.unwrap_or(0)) else {
             return false;
         };
-        nodes.iter().filter(|id| **id != self.inner.host.id).all(|id| {
-            let matched = replication.get(id).copied().flatten();
-            matched.is_some_and(|matched| last <= matched.index() + LEARNER_LAG_MAX)
-        })
+        let matched = replication.get(&id).copied().flatten();
+        matched.is_some_and(|matched| last <= matched.index() + LEARNER_LAG_MAX)
     }
 
-    /// Whether these nodes may begin to vote now: they are there and follow closely, and so is a majority of all that would vote then. What a dead
-    /// node has followed says nothing of whether it comes back.
-    fn may_begin_to_vote(&self, new: &BTreeSet<NodeId>, voters: &BTreeSet<NodeId>) -> bool {
-        // Nodes of one shard have no heartbeats but its own.
-        let is_alive = |id: &&NodeId| {
-            let number = number_of(**id);
-            self.inner.host.is_alive(number) || self.answers(number)
-        };
-        voters.len() < 2 * voters.iter().filter(is_alive).count()
-            && new.iter().all(|id| is_alive(&id))
-            && self.follow_closely(new)
+    /// Whether a node is there. Nodes of one shard have no heartbeats but its own.
+    fn is_there(&self, number: u64) -> bool {
+        self.inner.host.is_alive(number) || self.answers(number)
+    }
+
+    /// Whether a voter is there, under the name that it has here.
+    fn votes_on(&self, members: &Members, voter: NodeId) -> bool {
+        let is_new_name = |id: &NodeId| number_of(*id) == number_of(voter) && *id != voter;
+        self.is_there(number_of(voter)) && !members.learners.iter().any(is_new_name)
+    }
+
+    /// Whether a node may begin to vote now: it is there and follows closely. What a dead node has followed says nothing of whether it comes back.
+    fn is_ready(&self, id: NodeId) -> bool {
+        self.is_there(number_of(id)) && self.follow_closely(id)
+    }
+
+    /// Whether a majority of these is there.
+    fn most_are_there(&self, members: &Members, voters: &BTreeSet<NodeId>) -> bool {
+        voters.len() < 2 * voters.iter().filter(|id| self.votes_on(members, **id)).count()
+    }
+
+    /// These voters under the names that they can vote under now.
+    pub(crate) fn renamed(&self, members: &Members, voters: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        members.renamed(voters, |id| self.is_ready(id))
     }
 
     /// Makes a change, if it is time for it: who is to vote must be there and follow closely. A leader's alone.
@@ -118,21 +129,27 @@ impl Shard {
             Change::Forget(nodes) => self.change(ChangeMembers::RemoveNodes(nodes), true).await,
             Change::Rename(voters) => {
                 let members = self.members();
-                let is_ready = |id: NodeId| self.may_begin_to_vote(&BTreeSet::from([id]), &voters);
-                let voters = match members.is_joint() {
+                if members.is_joint() {
                     // A change that was begun is ended.
-                    true => voters,
-                    false => members.renamed(&voters, is_ready),
-                };
-                if members.voters.last() == Some(&voters) && !members.is_joint() {
+                    return self.change(ChangeMembers::ReplaceAllVoters(voters), false).await;
+                }
+                let voters = self.renamed(&members, &voters);
+                if members.voters.last() == Some(&voters) || !self.most_are_there(&members, &voters) {
                     return Ok(());
                 }
                 self.change(ChangeMembers::ReplaceAllVoters(voters), false).await
             }
             Change::Vote(voters) => {
                 let members = self.members();
-                let new = voters.intersection(&members.learners).copied().collect();
-                if !members.is_joint() && !self.may_begin_to_vote(&new, &voters) {
+                let voters = match members.is_joint() {
+                    true => voters,
+                    false => {
+                        members.voting(&voters, |id| self.is_ready(id), |id| self.votes_on(&members, id))
+                    }
+                };
+                if !members.is_joint()
+                    && (members.voters.last() == Some(&voters) || !self.most_are_there(&members, &voters))
+                {
                     return Ok(());
                 }
                 let stays = |number: &u64| {

@@ -134,3 +134,29 @@ fn who_is_dead_gets_no_vote() {
     });
     cluster.assert_alike(&all);
 }
+
+/// One that is taken in again goes away before it votes: the shards that should move from it to one that joins do not wait for it.
+#[test]
+fn who_does_not_come_back_keeps_no_shard_from_moving() {
+    let mut cluster = formatted();
+    cluster.add();
+    wait_until_moved(&cluster);
+    let mut all = names("before");
+    cluster.create(&all);
+    cluster.lose_disk(1);
+    cluster
+        .wait_until("it is to be taken in again", |cluster| matches!(cluster.ask_to_readmit(1), Some(Ok(_))));
+    cluster.kill(1);
+    // By then it counts as dead.
+    cluster.rest(1_500);
+    let fifth = cluster.add();
+    let voters = |cluster: &Cluster, shard: usize| cluster.node(fifth).shards()[shard].status().voters;
+    assert_eq!(VOTERS[3], [1, 2, 4]);
+    cluster.wait_until("the fifth votes for it", |cluster| voters(cluster, 3) == [1, 4, 5]);
+    let more = names("without");
+    cluster.create(&more);
+    all.extend(more);
+    cluster.start(1);
+    cluster.readmit(1);
+    cluster.assert_alike(&all);
+}
