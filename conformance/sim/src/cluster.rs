@@ -507,6 +507,7 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::OrphansStay
         | Planted::RecordsStay
         | Planted::RecordsForgotten
+        | Planted::IntentsStay
         | Planted::StorePanics
         | Planted::LivesOn => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
         Planted::Nothing

@@ -49,6 +49,8 @@ pub enum Planted {
     OrphansStay,
     /// Stores forget that records of slots were removed.
     RecordsStay,
+    /// Stores forget that what was begun over several shards has ended.
+    IntentsStay,
     /// A store panics.
     StorePanics,
     /// The same, and its process lives on.
@@ -76,6 +78,7 @@ impl FromStr for Planted {
             ("rest-lost", Self::RestLost),
             ("orphans-stay", Self::OrphansStay),
             ("records-stay", Self::RecordsStay),
+            ("intents-stay", Self::IntentsStay),
             ("store-panics", Self::StorePanics),
             ("lives-on", Self::LivesOn),
         ];
@@ -222,6 +225,10 @@ impl Txn for PlantedTxn<'_> {
         if self.planted == Planted::RecordsStay && key.starts_with(b"state/slot/") && is_chosen(key, STAYS) {
             return Ok(());
         }
+        if self.planted == Planted::IntentsStay && key.starts_with(b"state/intent/") && is_chosen(key, STAYS)
+        {
+            return Ok(());
+        }
         let of_shares = ino_behind(key, b"state/shares/");
         if self.planted == Planted::OrphansStay && of_shares.is_some_and(|ino| is_chosen(ino, STAYS)) {
             return Ok(());
@@ -253,6 +260,7 @@ impl std::fmt::Display for Planted {
             Self::RestLost => "rest-lost",
             Self::OrphansStay => "orphans-stay",
             Self::RecordsStay => "records-stay",
+            Self::IntentsStay => "intents-stay",
             Self::StorePanics => "store-panics",
             Self::LivesOn => "lives-on",
         })

@@ -116,6 +116,12 @@ fn records_that_are_forgotten_are_found() {
     found("records-forgotten", "0.4", 1..9, "names of directory");
 }
 
+/// A RENAME, LINK or REMOVE among several directories runs a second time.
+#[test]
+fn records_of_moves_that_are_forgotten_are_found() {
+    found("records-forgotten", "0.4", 1..13, "moves in group");
+}
+
 #[test]
 fn a_replica_that_forgets_is_found() {
     found("replica-forgets", "0.2", 1..6, "replicas:");
@@ -151,6 +157,12 @@ fn what_is_lost_when_all_is_quiet_is_found() {
 #[test]
 fn a_file_without_a_name_that_stays_is_found() {
     found_with("orphans-stay", "0.2", 1..6, "left in shard", "orphans left");
+}
+
+/// An act over several shards, of which its shard forgets that it ended.
+#[test]
+fn an_act_that_stays_is_found() {
+    found_with("intents-stay", "0.2", 1..9, "left in shard", "acts that were begun");
 }
 
 #[test]
