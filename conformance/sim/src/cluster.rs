@@ -246,6 +246,7 @@ impl Cluster {
         let disk = SimDisk::new(self.world.clone(), node, self.seed);
         disk.set_manner(|manner| {
             manner.lies = self.planted == Planted::SyncLies;
+            manner.rots = self.planted == Planted::BitRots && node == 1;
             manner.hangs = self.planted == Planted::SyncHangs && node == 1;
             manner.sync_ns_max = self.chance.between(300_000, 4_000_000);
         });
@@ -512,6 +513,7 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::LivesOn => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
         Planted::Nothing
         | Planted::SyncLies
+        | Planted::BitRots
         | Planted::SyncHangs
         | Planted::SlowClock
         | Planted::RestLost

@@ -23,7 +23,12 @@ pub(crate) struct Manner {
     pub(crate) lies: bool,
     /// A planted fault: one sync in [`HANGS`] takes an hour.
     pub(crate) hangs: bool,
+    /// A planted fault: where much is read, as at a start, one bit is wrong.
+    pub(crate) rots: bool,
 }
+
+/// See [`Manner::rots`].
+const ROTS_BYTES_MIN: usize = 64 << 10;
 
 /// See [`Manner::hangs`].
 const HANGS: u64 = 100;
@@ -41,7 +46,8 @@ pub(crate) struct SimDisk {
 impl SimDisk {
     pub(crate) fn new(world: World, node: NodeId, seed: u64) -> Self {
         let chance = Chance::new(seed, &format!("disk {node}"));
-        let manner = Manner { write_ns_max: 100_000, sync_ns_max: 1_000_000, lies: false, hangs: false };
+        let (write_ns_max, sync_ns_max) = (100_000, 1_000_000);
+        let manner = Manner { write_ns_max, sync_ns_max, lies: false, hangs: false, rots: false };
         Self { world, node, memory: empty(), shared: Arc::new(Mutex::new((manner, chance))) }
     }
 
@@ -67,6 +73,16 @@ impl SimDisk {
     /// Another disk, with nothing on it, takes its place.
     pub(crate) fn replace(&mut self) {
         self.memory = empty();
+    }
+
+    fn read(&self, bytes: Bytes) -> Bytes {
+        if !self.shared.lock().0.rots || bytes.len() < ROTS_BYTES_MIN {
+            return bytes;
+        }
+        let used = bytes.iter().rposition(|byte| *byte != 0).unwrap_or(0);
+        let mut rotten = bytes.to_vec();
+        rotten[used / 2] ^= 1;
+        rotten.into()
     }
 
     fn hangs(&self) -> bool {
@@ -183,7 +199,8 @@ impl File for SimFile {
     }
 
     fn read_at(&self, offset: u64, len: usize) -> BoxFuture<'static, io::Result<Bytes>> {
-        self.file.read_at(offset, len)
+        let file = self.clone();
+        Box::pin(async move { Ok(file.disk.read(file.file.read_at(offset, len).await?)) })
     }
 
     fn sync_data(&self) -> BoxFuture<'static, io::Result<()>> {

@@ -37,6 +37,8 @@ pub enum Planted {
     RecordsForgotten,
     /// A metadata server that lost its disk is called what it was called before.
     NameKept,
+    /// What a metadata server reads of its log when it starts has a wrong bit.
+    BitRots,
     /// Syncs of a metadata server's disk stop being answered.
     SyncHangs,
     /// The clock of a metadata server that leads and is cut off goes much slower than the others'.
@@ -72,6 +74,7 @@ impl FromStr for Planted {
             ("answers-forgotten", Self::AnswersForgotten),
             ("records-forgotten", Self::RecordsForgotten),
             ("name-kept", Self::NameKept),
+            ("bit-rots", Self::BitRots),
             ("sync-hangs", Self::SyncHangs),
             ("slow-clock", Self::SlowClock),
             ("inline-forgotten", Self::InlineForgotten),
@@ -254,6 +257,7 @@ impl std::fmt::Display for Planted {
             Self::AnswersForgotten => "answers-forgotten",
             Self::RecordsForgotten => "records-forgotten",
             Self::NameKept => "name-kept",
+            Self::BitRots => "bit-rots",
             Self::SyncHangs => "sync-hangs",
             Self::SlowClock => "slow-clock",
             Self::InlineForgotten => "inline-forgotten",

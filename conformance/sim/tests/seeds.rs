@@ -48,6 +48,13 @@ fn data_survive_that_leaders_and_homes_change() {
     }
 }
 
+/// A MKDIR that was begun over two shards was answered with DELAY, and ended by the next governor.
+#[test]
+fn what_is_put_off_is_not_done() {
+    let (held, text) = run(8822, "1.2", &[]);
+    assert!(held, "{text}");
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     let (first, again) = (run(5, "0.3", &[]).1, run(5, "0.3", &["--trace", "warn", "--counts"]).1);
@@ -168,6 +175,12 @@ fn an_act_that_stays_is_found() {
 #[test]
 fn state_of_clients_that_stays_is_found() {
     found_with("records-stay", "0.2", 1..6, "left in shard", "records of slots left");
+}
+
+/// A server that finds its log damaged does not start.
+#[test]
+fn a_log_that_rots_is_found() {
+    found_with("bit-rots", "0.2", 1..9, "start:", "is damaged");
 }
 
 /// In most seeds the engine finds it before any client does.
