@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use mds_namespace::Ino;
+use mds_shard::Outcome;
 use wire_nfs::v4::compound::{CompoundHeader, ReplyWriter, decode_op, encode_refusal};
 use wire_nfs::v4::ops::sequence;
 use wire_nfs::v4::{Bitmap, Nfsstat4, Op};
@@ -18,6 +19,7 @@ use crate::context::{Context, Failure, InSession};
 use crate::limits::{COMPOUND_OPERATIONS_MAX, SLOW_MS};
 use crate::op_table::{Needs, Row, row};
 use crate::server::Server;
+use crate::status;
 
 /// What a reply may come to.
 #[derive(Clone, Copy)]
@@ -180,9 +182,22 @@ fn under_hand(cx: &Context) -> impl Iterator<Item = Ino> + use<> {
 /// time: then the request is put off as a whole, and stays the same.
 fn put_off_if_again(cx: &Context, status: Nfsstat4) {
     let again = cx.session.is_some_and(|session| session.again);
-    if again && status == Nfsstat4::Delay && !cx.may_repeat {
+    if again
+        && status == Nfsstat4::Delay
+        && !cx.may_repeat
+        && !was_put_off(cx.recorded().ok().flatten().as_ref())
+    {
         // It may be disowned for another reason already.
         let _ = cx.disowned.set(Nfsstat4::Delay);
+    }
+}
+
+/// Whether an operation came to DELAY when it was carried out. It did nothing then; and as long as its request stays the same, so does what is
+/// recorded of it.
+fn was_put_off(recorded: Option<&Outcome>) -> bool {
+    match recorded {
+        Some(Outcome::Refused(refusal)) => status::of_refusal(refusal) == Nfsstat4::Delay,
+        Some(_) | None => false,
     }
 }
 
@@ -312,5 +327,26 @@ impl Drop for Completion {
             tracing::debug!(client = token.client, slot = token.slot, "request ended without its answer");
             self.server.front.sessions.lock().disown(token);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mds_namespace::FsError;
+    use mds_shard::Refusal;
+
+    use super::*;
+
+    /// What is put off as a whole is asked for again as it was, and what is recorded of it does not change: it would be put off for ever. An operation
+    /// that did something is not answered DELAY, whatever comes behind it.
+    #[test]
+    fn only_what_came_to_delay_is_put_off_by_itself() {
+        let refused = [Refusal::TableFull, Refusal::Busy, Refusal::Namespace(FsError::Busy)];
+        for refusal in refused {
+            assert!(was_put_off(Some(&Outcome::Refused(refusal))));
+        }
+        assert!(!was_put_off(Some(&Outcome::Refused(Refusal::Namespace(FsError::Exists)))));
+        assert!(!was_put_off(Some(&Outcome::Done)));
+        assert!(!was_put_off(None), "it may have been carried out, and be recorded later");
     }
 }
