@@ -2,6 +2,8 @@
 //!
 //! Spec: RFC 8881 §2.10.3.1, §20.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use wire_nfs::v4::callback::compound::{CB_PROGRAM_VERSION, PROC_CB_COMPOUND, decode_cb_op_reply};
 use wire_nfs::v4::callback::sequence;
@@ -27,9 +29,10 @@ pub(crate) enum CallbackError {
     Busy,
 }
 
-/// Calls a client and returns the status of the operation.
+/// Calls a client and returns the status of the operation. What was begun goes on if nobody waits for it any more: the slot that it is made on
+/// is free when it is answered, and no sooner.
 pub(crate) async fn call(
-    server: &Server,
+    server: &Arc<Server>,
     client: u64,
     op: CbOp,
     args: &impl Encode,
@@ -42,19 +45,23 @@ pub(crate) async fn call(
             None => return Err(CallbackError::NoPath),
         }
     };
-    let outcome = exchange(server, &begun, op, args).await;
-    let verdict = server.front.sessions.lock().finish_callback(begun.token, outcome);
-    match verdict {
-        CallbackVerdict::Answered(status) => Ok(status),
-        CallbackVerdict::Again => Err(CallbackError::Busy),
-        CallbackVerdict::Broken => Err(CallbackError::NoPath),
+    let mut request = Writer::new();
+    encode_callback(&mut request, &begun, op, args);
+    let server = Arc::clone(server);
+    let exchanged = tokio::spawn(async move {
+        let outcome = exchange(&server, &begun, op, request).await;
+        server.front.sessions.lock().finish_callback(begun.token, outcome)
+    });
+    match exchanged.await {
+        Ok(CallbackVerdict::Answered(status)) => Ok(status),
+        Ok(CallbackVerdict::Again) => Err(CallbackError::Busy),
+        // The server stops, where the task does not end by itself.
+        Ok(CallbackVerdict::Broken) | Err(_) => Err(CallbackError::NoPath),
     }
 }
 
-async fn exchange(server: &Server, call: &CallbackCall, op: CbOp, args: &impl Encode) -> CallbackOutcome {
+async fn exchange(server: &Server, call: &CallbackCall, op: CbOp, request: Writer) -> CallbackOutcome {
     let Some(connection) = server.front.connection(call.connection) else { return CallbackOutcome::Lost };
-    let mut request = Writer::new();
-    encode_callback(&mut request, call, op, args);
     let credential = credential(&call.credential);
     let reply = connection
         .call_back(call.program, CB_PROGRAM_VERSION, PROC_CB_COMPOUND, &credential, request, ANSWER_MS)

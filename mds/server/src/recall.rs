@@ -45,6 +45,13 @@ impl Recalls {
         }
     }
 
+    /// A client returned the layouts of all files, or parts of them.
+    pub(crate) fn returned_all(&self, client: u64) {
+        let waiting = self.waiting.lock();
+        let of_client = waiting.iter().filter(|((whose, _), _)| *whose == client);
+        of_client.for_each(|(_, returned)| returned.notify_one());
+    }
+
     fn begin(&self, client: u64, ino: Ino) -> Option<Arc<Notify>> {
         let mut waiting = self.waiting.lock();
         if waiting.len() == RECALLS_MAX || waiting.contains_key(&(client, ino)) {
@@ -121,11 +128,16 @@ async fn follow(server: Arc<Server>, ino: Ino, recall: Recall) {
         () = given_back => None,
         answer = answered(&server, ino, &recall) => Some(answer),
     };
-    if let Some(answer) = answer {
-        take_back(&server, ino, &recall, answer).await;
-    }
-    // Not before it is taken back, or a LAYOUTGET in between would have it followed up once more.
+    let revoked = match answer {
+        Some(answer) => take_back(&server, ino, &recall, answer).await,
+        None => false,
+    };
+    // Not before it is taken back, or a LAYOUTGET in between would have it followed up once more; and no later, or the next recall would not be
+    // followed.
     server.recalls.end(recall.client, ino);
+    if revoked {
+        fence_file(&server, ino).await;
+    }
 }
 
 /// Whether what was recalled has still not come back, as far as can be told now.
@@ -139,7 +151,7 @@ fn is_out(server: &Server, ino: Ino, recall: &Recall) -> bool {
 }
 
 /// What the client says; if it is to come, after the time that it has for that.
-async fn answered(server: &Server, ino: Ino, recall: &Recall) -> Answer {
+async fn answered(server: &Arc<Server>, ino: Ino, recall: &Recall) -> Answer {
     let deadline = server.env.clock.sleep_ms(server.config.recall_ms);
     let answer = tokio::select! {
         answer = ask(server, ino, recall) => answer,
@@ -151,14 +163,15 @@ async fn answered(server: &Server, ino: Ino, recall: &Recall) -> Answer {
     answer
 }
 
-async fn take_back(server: &Server, ino: Ino, recall: &Recall, answer: Answer) {
+/// Takes what was recalled from the client. True if it was still out, and the client may be using it.
+async fn take_back(server: &Server, ino: Ino, recall: &Recall, answer: Answer) -> bool {
     let what = Returned::Recalled { ino, other: recall.stateid.other };
     let revoke = LayoutReturn { client: recall.client, what };
     match server.propose(Command::LayoutReturn(revoke)).await {
-        Ok(_) if answer == Answer::HoldsNone => {}
+        Ok(_) if answer == Answer::HoldsNone => false,
         Ok(_) => {
             tracing::warn!(client = recall.client, ino, "layout not returned in time: revoked and fenced");
-            fence_file(server, ino).await;
+            true
         }
         Err(status) => {
             tracing::debug!(
@@ -167,6 +180,7 @@ async fn take_back(server: &Server, ino: Ino, recall: &Recall, answer: Answer) {
                 status = status.name(),
                 "nothing was left to revoke"
             );
+            false
         }
     }
 }
@@ -182,7 +196,7 @@ enum Answer {
     None,
 }
 
-async fn ask(server: &Server, ino: Ino, recall: &Recall) -> Answer {
+async fn ask(server: &Arc<Server>, ino: Ino, recall: &Recall) -> Answer {
     let args = loop {
         match arguments(server, ino, recall) {
             Ok(args) => break args,

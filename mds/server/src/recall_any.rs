@@ -78,7 +78,7 @@ pub(crate) fn ask_if_many(server: &Arc<Server>, asked: &mut Asked, client: u64, 
     }
 }
 
-async fn ask(server: &Server, client: u64, keep: u32) {
+async fn ask(server: &Arc<Server>, client: u64, keep: u32) {
     let args = Args { objects_to_keep: keep, kinds: Bitmap::of(&[kinds::FLEX_FILES_READ]) };
     server.metrics.recalled_any();
     match callback::call(server, client, CbOp::RecallAny, &args).await {

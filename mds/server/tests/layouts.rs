@@ -5,10 +5,13 @@
 
 mod rig;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use env_transport::Server;
 use mds_server::export::Export;
 use mds_server::server::Settings;
+use rig::callbacks::Callbacks;
 use rig::data::{ask_for_layout, data_server, layout_of, open_through, register};
 use rig::{Client, Rig};
 use wire_nfs::v4::attr::LayoutType;
@@ -64,6 +67,42 @@ async fn layouts_outlive_a_restart() {
     }
 }
 
+/// A client that gives a layout back before it answers the callback that asks for it, time after time, can be called as often as one likes.
+/// Spec: RFC 8881 §2.10.6.1, §12.5.5.2.
+#[tokio::test]
+async fn a_layout_that_comes_before_its_recall_is_answered_costs_no_slot() {
+    // More than a backchannel has slots.
+    const ROUNDS: u32 = 20;
+    let files = Export { path: "/files".to_owned(), ..Export::everything() };
+    let rig = Rig::with_exports(vec![Export::everything(), files]).await;
+    let _data_server = data_server(&rig).await;
+    let callbacks = Callbacks::new();
+    let connection = rig.connect().with_service(Arc::new(callbacks.clone()));
+    let mut holder = rig.client_on(connection, b"holder").await;
+    let mut other = rig.client(b"other").await;
+    let file = open_through(&mut holder, "files", "file").await;
+    let (_, others_open) = open_through(&mut other, "files", "file").await;
+    for round in 1..=ROUNDS {
+        // Until the work of the last cut is done there is none to be had.
+        let held = loop {
+            match ask(&mut holder, &file).await {
+                Ok(held) => break held,
+                Err(Nfsstat4::Layouttrylater) => rig.env.clock.sleep_ms(5).await,
+                Err(status) => panic!("round {round}: {}", status.name()),
+            }
+        };
+        cut(&mut other, &file.0, others_open).await;
+        let mut waited = 0;
+        while callbacks.came() < round {
+            waited += 1;
+            assert!(waited < 600, "round {round}: the holder is not called");
+            rig.env.clock.sleep_ms(5).await;
+        }
+        assert_eq!(give_back(&mut holder, &file.0, held).await.1, Nfsstat4::Ok);
+        callbacks.answer_one();
+    }
+}
+
 /// A client has a file's layout for writing, another one has cut the file: the layout is recalled. The first cannot be called back.
 struct Recalled {
     rig: Rig,
@@ -82,16 +121,21 @@ async fn recalled(recall_ms: u64) -> Recalled {
     let (handle, open) = open_through(&mut holder, "files", "file").await;
     let held = layout_of(&mut holder, &(handle.clone(), open), 0, Iomode::ReadWrite).await;
     let (_, others_open) = open_through(&mut other, "files", "file").await;
+    cut(&mut other, &handle, others_open).await;
+    Recalled { rig, _data_server, holder, file: (handle, open), held }
+}
+
+/// Cuts a file to nothing.
+async fn cut(client: &mut Client, filehandle: &Filehandle, stateid: Stateid) {
     let attributes = Fattr4::from_values(&AttrValues { size: Some(0), ..AttrValues::default() });
-    let cut = setattr::Args { stateid: others_open, attributes };
-    let reply = other
+    let cut = setattr::Args { stateid, attributes };
+    let reply = client
         .compound(|c| {
-            c.op(Op::Putfh, &putfh::Args { filehandle: handle.clone() });
+            c.op(Op::Putfh, &putfh::Args { filehandle: filehandle.clone() });
             c.op(Op::Setattr, &cut);
         })
         .await;
     assert_eq!(reply.status, Nfsstat4::Ok);
-    Recalled { rig, _data_server, holder, file: (handle, open), held }
 }
 
 async fn ask(holder: &mut Client, (handle, open): &(Filehandle, Stateid)) -> Result<Stateid, Nfsstat4> {

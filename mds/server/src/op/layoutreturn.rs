@@ -41,12 +41,17 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
             Returned::File { ino: handle.ino, iomode, whole, stateid: cx.resolve(file.stateid)? }
         }
     };
+    let returns_all = matches!(what, Returned::All { .. });
     let Outcome::LayoutReturned(left) =
         cx.propose(Command::LayoutReturn(LayoutReturn { client, what })).await?
     else {
         return Err(Nfsstat4::Serverfault.into());
     };
-    cx.server.recalls.returned(client, handle.ino);
+    if returns_all {
+        cx.server.recalls.returned_all(client);
+    } else {
+        cx.server.recalls.returned(client, handle.ino);
+    }
     if left.is_none() {
         cx.server.pins.forget(client, handle.ino);
     }

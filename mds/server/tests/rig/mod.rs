@@ -1,6 +1,8 @@
 //! A metadata server on a network in memory, and a client that speaks compounds to it.
 
 #[allow(dead_code, reason = "each test binary has its own part of the rig")]
+pub(crate) mod callbacks;
+#[allow(dead_code, reason = "each test binary has its own part of the rig")]
 pub(crate) mod data;
 
 use std::net::SocketAddr;
@@ -118,7 +120,12 @@ impl Rig {
 
     /// A client with a session.
     pub(crate) async fn client(&self, owner: &'static [u8]) -> Client {
-        let mut client = Client::new(self.connect(), owner, 0);
+        self.client_on(self.connect(), owner).await
+    }
+
+    /// The same, on a connection of its own.
+    pub(crate) async fn client_on(&self, connection: RpcClient, owner: &'static [u8]) -> Client {
+        let mut client = Client::new(connection, owner, 0);
         client.exchange_id().await;
         client.create_session().await;
         client.compound(|c| c.op(Op::ReclaimComplete, &reclaim_complete::Args { one_fs: false })).await.ok(1);

@@ -1,0 +1,74 @@
+//! A client's end of callbacks: says OK to each, as soon as it is let.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use env::BoxFuture;
+use env_transport::{Answer, Call, Connection, Service};
+use tokio::sync::Semaphore;
+use wire_nfs::v4::callback::compound::{CbCompoundHeader, decode_cb_op};
+use wire_nfs::v4::callback::sequence;
+use wire_nfs::v4::{CbOp, Nfsstat4};
+use wire_rpc::accepted_success;
+use wire_xdr::{Decode, Encode};
+
+/// Clones are the same.
+#[derive(Clone)]
+pub(crate) struct Callbacks(Arc<Inner>);
+
+struct Inner {
+    came: AtomicU32,
+    may_answer: Semaphore,
+}
+
+impl Callbacks {
+    /// None came, and none may be answered.
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Inner { came: AtomicU32::new(0), may_answer: Semaphore::new(0) }))
+    }
+
+    /// How many came so far.
+    pub(crate) fn came(&self) -> u32 {
+        self.0.came.load(Ordering::SeqCst)
+    }
+
+    /// One is answered.
+    pub(crate) fn answer_one(&self) {
+        self.0.may_answer.add_permits(1);
+    }
+}
+
+impl Service for Callbacks {
+    fn call(&self, mut call: Call, _: &Connection) -> BoxFuture<'static, Answer> {
+        let header = CbCompoundHeader::decode(&mut call.args).expect("a header");
+        assert_eq!(header.op_count, 2, "CB_SEQUENCE and one more");
+        assert_eq!(decode_cb_op(&mut call.args), Ok(Ok(CbOp::Sequence)));
+        let asked = sequence::Args::decode(&mut call.args).expect("its arguments");
+        let op = decode_cb_op(&mut call.args).expect("a number").expect("an operation");
+        self.0.came.fetch_add(1, Ordering::SeqCst);
+        let inner = Arc::clone(&self.0);
+        Box::pin(async move {
+            inner.may_answer.acquire().await.expect("never closed").forget();
+            let sequenced = sequence::ResOk {
+                session: asked.session,
+                sequenceid: asked.sequenceid,
+                slotid: asked.slotid,
+                highest_slotid: asked.highest_slotid,
+                target_highest_slotid: asked.highest_slotid,
+            };
+            let mut reply = accepted_success(call.header.xid);
+            reply.u32(Nfsstat4::Ok.as_u32());
+            reply.opaque(&Bytes::new());
+            reply.u32(header.op_count);
+            reply.u32(CbOp::Sequence.as_u32());
+            reply.u32(Nfsstat4::Ok.as_u32());
+            sequenced.encode(&mut reply);
+            reply.u32(op.as_u32());
+            reply.u32(Nfsstat4::Ok.as_u32());
+            Answer::Reply(reply)
+        })
+    }
+
+    fn closed(&self, _: u64) {}
+}
