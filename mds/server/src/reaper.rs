@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use mds_namespace::{Ino, Inode};
+use mds_namespace::Ino;
 use mds_shard::command::client::{RemoveClient, RemovedClient};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
@@ -92,7 +92,7 @@ async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
             // It was removed.
             Err(_) => continue,
         };
-        match take_size(server, inode).await {
+        match server.whole_size_from_homes(inode).await {
             Ok(()) => {}
             Err(Nfsstat4::Delay) => server.shards.note_written(ino),
             Err(status) => {
@@ -102,23 +102,6 @@ async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
                     "size of a file written by a lost client is not known"
                 );
             }
-        }
-    }
-}
-
-/// Writes down how long a file is now.
-///
-/// # Errors
-/// DELAY while its end is still to be fenced: until then it may grow.
-async fn take_size(server: &Server, mut inode: Inode) -> Result<(), Nfsstat4> {
-    loop {
-        if server.has_pending_work_at_end(&inode)? {
-            return Err(Nfsstat4::Delay);
-        }
-        let size_bytes = inode.size_bytes;
-        inode = server.size_from_homes(inode).await?;
-        if inode.size_bytes == size_bytes {
-            return Ok(());
         }
     }
 }

@@ -9,7 +9,7 @@ use env::Env;
 use layout::ec::Profile;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
 use mds_namespace::{Content, ExtentRecord, Ino, Inode, Kind, WorkItem, op};
-use mds_shard::command::data::Written;
+use mds_shard::command::data::Measured;
 use mds_shard::{Command, Outcome, StateView};
 use parking_lot::Mutex;
 use wire_nfs::control::Refusal;
@@ -272,33 +272,67 @@ impl Server {
         if written_by_others { self.size_from_homes(inode).await } else { Ok(inode) }
     }
 
-    /// Whether data servers have still to do something to what [`size_from_homes`](Self::size_from_homes) asks for.
+    /// Asks the data servers how long a file is, as far as one answer may take, and writes it down if it grew.
     ///
     /// # Errors
     /// The shard's.
-    pub(crate) fn has_pending_work_at_end(&self, inode: &Inode) -> Result<bool, Nfsstat4> {
-        Ok(self.extents_at_end(inode)?.iter().any(|record| record.pending_work.is_some()))
+    async fn size_from_homes(&self, inode: Inode) -> Result<Inode, Nfsstat4> {
+        let records = self.extents_from(inode.ino, last_index(&inode))?;
+        let settled = records.iter().filter(|record| record.pending_work.is_none());
+        let Some(measured) = self.measure(settled).await.filter(|it| inode.size_bytes < it.end_bytes) else {
+            return Ok(inode);
+        };
+        match self.propose(Command::Measured(measured)).await {
+            Ok(Outcome::Inode(inode)) => Ok(*inode),
+            Ok(_) => Err(Nfsstat4::Serverfault),
+            // It was cut meanwhile, or that cannot be told, which the view says.
+            Err(Nfsstat4::Delay) => self.view()?.inode(inode.ino).map_err(|e| status::of_refusal(&e)),
+            Err(status) => Err(status),
+        }
     }
 
-    /// The extents that may hold bytes behind the end of a file, or its last ones.
-    fn extents_at_end(&self, inode: &Inode) -> Result<Vec<ExtentRecord>, Nfsstat4> {
-        let last = ExtentId::of(inode.ino, inode.size_bytes).map_or(0, |extent| extent.index);
-        op::extent::extents(self.view()?.namespace(), inode.ino, last, SIZE_QUERIES_MAX)
+    /// Asks the data servers how long a file is, to its last extent, and writes it down if it grew. What somebody writes meanwhile may count.
+    ///
+    /// # Errors
+    /// DELAY while data servers have still to do something to one of the extents, or if it was cut meanwhile. The shard's.
+    pub(crate) async fn whole_size_from_homes(&self, inode: Inode) -> Result<(), Nfsstat4> {
+        let (mut next, mut last) = (last_index(&inode), None);
+        loop {
+            let records = self.extents_from(inode.ino, next)?;
+            if records.iter().any(|record| record.pending_work.is_some()) {
+                return Err(Nfsstat4::Delay);
+            }
+            // Whatever a later extent has is behind what an earlier one has.
+            last = self.measure(records.iter()).await.or(last);
+            match records.last().and_then(|record| record.extent.index.checked_add(1)) {
+                Some(index) if records.len() == SIZE_QUERIES_MAX => next = index,
+                Some(_) | None => break,
+            }
+        }
+        match last.filter(|measured| inode.size_bytes < measured.end_bytes) {
+            Some(measured) => self.propose(Command::Measured(measured)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Some extents of a file, from one on.
+    fn extents_from(&self, ino: Ino, first: u32) -> Result<Vec<ExtentRecord>, Nfsstat4> {
+        op::extent::extents(self.view()?.namespace(), ino, first, SIZE_QUERIES_MAX)
             .map_err(|e| status::of_namespace(&e))
     }
 
-    /// Asks the data servers how long a file is, and writes it down if it grew.
-    ///
-    /// # Errors
-    /// The shard's.
-    pub(crate) async fn size_from_homes(&self, inode: Inode) -> Result<Inode, Nfsstat4> {
-        let mut end_bytes = inode.size_bytes;
-        for record in self.extents_at_end(&inode)?.iter().filter(|record| record.pending_work.is_none()) {
+    /// Asks the homes of these extents, which ascend, where what they have ends; the last that has anything counts. A home that does not answer
+    /// is passed over.
+    async fn measure(&self, records: impl Iterator<Item = &ExtentRecord>) -> Option<Measured> {
+        let mut last = None;
+        for record in records {
             let Some(known) = self.data_servers.one(record.home) else { continue };
             match known.control.size(&[record.extent]).await {
                 Ok(sizes) => {
                     if let Some(size) = sizes.first().filter(|size| 0 < size.end_bytes) {
-                        end_bytes = end_bytes.max(record.extent.first_byte() + u64::from(size.end_bytes));
+                        let (extent, epoch) = (record.extent, record.epoch);
+                        let end_bytes = extent.first_byte() + u64::from(size.end_bytes);
+                        last = Some(Measured { extent, epoch, end_bytes });
                     }
                 }
                 Err(error) => {
@@ -306,13 +340,7 @@ impl Server {
                 }
             }
         }
-        if end_bytes == inode.size_bytes {
-            return Ok(inode);
-        }
-        match self.propose(Command::Written(Written { ino: inode.ino, end_bytes, caller: None })).await? {
-            Outcome::Inode(inode) => Ok(*inode),
-            _ => Err(Nfsstat4::Serverfault),
-        }
+        last
     }
 
     /// Carries a truncation to the data servers before it is answered: a client may write on through the layouts it has,
@@ -350,6 +378,11 @@ impl Server {
         }
         Ok(items)
     }
+}
+
+/// Of the extent that a file ends in.
+fn last_index(inode: &Inode) -> u32 {
+    ExtentId::of(inode.ino, inode.size_bytes).map_or(0, |extent| extent.index)
 }
 
 /// One async lock for each file whose content is being moved.

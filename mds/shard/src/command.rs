@@ -175,6 +175,8 @@ pub enum Command {
     SetExports(admin::SetExports),
     /// `Open`, `Create`, `Link`, `Remove` or `Rename` where there are several shards.
     Bound(governor::Bound),
+    /// A home was asked how much it has of an extent.
+    Measured(data::Measured),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -203,7 +205,7 @@ pub enum Outcome {
     Renamed(namespace::Renamed),
     /// Answer to `SetAttributes`.
     Attributes(Box<namespace::AttributesAnswer>),
-    /// Answer to `WriteInline`, `Written`, `LayoutCommit`: the inode afterwards.
+    /// Answer to `WriteInline`, `Written`, `Measured`, `LayoutCommit`: the inode afterwards.
     Inode(Box<mds_namespace::Inode>),
     /// Answer to `Allocate` (under a code as well) and `Fence`.
     Extent(mds_namespace::ExtentRecord),

@@ -74,6 +74,7 @@ pub(super) fn of(command: &Command) -> Route {
         },
         Command::Written(asked) => file(asked.ino),
         Command::Fence(asked) => extent(asked.extent),
+        Command::Measured(asked) => extent(asked.extent),
         Command::LayoutGet(asked) => extent(asked.extent),
         Command::LayoutPlace(asked) => extent(asked.get.extent),
         Command::LayoutReturn(asked) => match &asked.what {

@@ -11,8 +11,8 @@ use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
 
 use super::{governor, layout as layouts, table};
 use crate::command::data::{
-    Allocate, ChangeCopies, Fence, Format, MoveToExtents, Placing, RegisterDataServer, UnderCode, WorkDone,
-    WriteInline, Written,
+    Allocate, ChangeCopies, Fence, Format, Measured, MoveToExtents, Placing, RegisterDataServer, UnderCode,
+    WorkDone, WriteInline, Written,
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;
@@ -96,6 +96,18 @@ pub(super) fn written(txn: &mut dyn Txn, now: Timestamp, asked: &Written) -> Res
     let grown = Grown { end_bytes: Some(asked.end_bytes), mtime: None, caller: asked.caller.as_ref() };
     let inode = size::grow(txn, asked.ino, &grown, now)?;
     Ok(Outcome::Inode(Box::new(inode)))
+}
+
+pub(super) fn measured(txn: &mut dyn Txn, now: Timestamp, asked: &Measured) -> Result<Outcome, Refusal> {
+    let Measured { extent: id, epoch, end_bytes } = *asked;
+    if id.end_byte() < end_bytes {
+        return Err(FsError::Invalid.into());
+    }
+    if extent::extent(txn, id)?.is_none_or(|record| record.epoch != epoch) {
+        return Err(Refusal::ContentMoved);
+    }
+    let grown = Grown { end_bytes: Some(end_bytes), mtime: None, caller: None };
+    Ok(Outcome::Inode(Box::new(size::grow(txn, id.ino, &grown, now)?)))
 }
 
 pub(super) fn work_done(txn: &mut dyn Txn, asked: &WorkDone) -> Result<Outcome, Refusal> {

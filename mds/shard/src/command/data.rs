@@ -3,7 +3,7 @@
 //! Spec: docs/protocol/control.md.
 
 use layout::ec::Profile;
-use layout::{DataServerId, ExtentId};
+use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{Caller, Ino};
 use serde::{Deserialize, Serialize};
@@ -93,6 +93,18 @@ pub struct Written {
     pub end_bytes: u64,
     /// Who wrote, if known: set-id bits are cleared unless it is the superuser.
     pub caller: Option<Caller>,
+}
+
+/// The home of an extent was asked where what it has of it ends. If the extent was cut or fenced since, that says nothing any more:
+/// [`ContentMoved`](crate::Refusal::ContentMoved).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// The extent.
+    pub extent: ExtentId,
+    /// Its epoch before the home was asked.
+    pub epoch: Epoch,
+    /// The file is at least this long, in bytes from its beginning. Within the extent.
+    pub end_bytes: u64,
 }
 
 /// A work item is finished (done twice is fine).

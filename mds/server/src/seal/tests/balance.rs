@@ -165,7 +165,7 @@ async fn copies_of_extents_move_where_nothing_is_sealed() {
         settings.rebalance_calm_ms = 300;
     })
     .await;
-    fleet.extents_hold(u32::try_from(PIECE_BYTES).unwrap());
+    fleet.extents_hold(0, u32::try_from(PIECE_BYTES).unwrap());
     // What each holds is what the log says it keeps.
     let weigh = |fleet: &Fleet| {
         let records = records(fleet);

@@ -149,9 +149,10 @@ impl Fleet {
         self.asked.lock().usage.insert(id, usage);
     }
 
-    /// What homes say of how large their extents are.
-    pub(super) fn extents_hold(&self, bytes: u32) {
-        self.asked.lock().held_bytes = bytes;
+    /// What homes say of how large their extents are, from one on; those before have nothing.
+    pub(super) fn extents_hold(&self, from_index: u32, bytes: u32) {
+        let mut asked = self.asked.lock();
+        (asked.held_from, asked.held_bytes) = (from_index, bytes);
     }
 
     /// Renews a lease for as long as the data server is not silent.

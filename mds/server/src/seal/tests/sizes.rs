@@ -12,7 +12,7 @@ use crate::reaper;
 /// Spec: RFC 8881 §12.5.4, §18.42.3.
 #[tokio::test]
 async fn what_a_lost_client_wrote_counts() {
-    const EXTENTS: u32 = 20;
+    const EXTENTS: u32 = 40;
     let fleet = Fleet::start(2, |_| ()).await;
     let homes: Vec<u32> = (0..EXTENTS).map(|index| index % 2 + 1).collect();
     let file = fleet.opened("lost", &homes).await;
@@ -22,7 +22,8 @@ async fn what_a_lost_client_wrote_counts() {
         let get = LayoutGet { client, extent, iomode: Iomode::ReadWrite, stateid };
         fleet.server().propose(Command::LayoutGet(get)).await.unwrap();
     }
-    fleet.extents_hold(5000);
+    // Far more extents before it than are asked for at once.
+    fleet.extents_hold(EXTENTS - 1, 5000);
     reaper::expire(fleet.server(), client).await;
     let last = ExtentId { ino: file.ino, index: EXTENTS - 1 };
     until!(fleet.server().view().unwrap().inode(file.ino).unwrap().size_bytes == last.first_byte() + 5000);

@@ -5,7 +5,7 @@ use ::layout::{DataServerId, ExtentId};
 use mds_namespace::{FsError, INLINE_BYTES_MAX, SetAttributes, WorkItem};
 
 use super::*;
-use crate::command::data::{Fence, Placing, UnderCode, WorkDone, WriteInline, Written};
+use crate::command::data::{Fence, Measured, Placing, UnderCode, WorkDone, WriteInline, Written};
 use crate::command::layout::LayoutPlace;
 use crate::command::namespace::SetAttributesOf;
 
@@ -110,6 +110,46 @@ fn truncation_leaves_the_fence_before_it_to_be_done() {
         stage.check();
     }
     assert_eq!(kinds, ["cut", "fence"]);
+}
+
+/// A file that was cut is not as long again as it was because somebody asked before the cut how long it is.
+#[test]
+fn what_was_measured_before_a_cut_does_not_count() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let ino = stage.create(client, "o", "f").inode.ino;
+    stage.spread(ino, 1);
+    let extent = ExtentId { ino, index: 0 };
+    let record = mds_namespace::op::extent::extent(stage.view().namespace(), extent).unwrap();
+    let epoch = record.expect("it was spread").epoch;
+    let measured = |end_bytes| Command::Measured(Measured { extent, epoch, end_bytes });
+    let Outcome::Inode(inode) = stage.run(measured(5000)) else { panic!("refused") };
+    assert_eq!(inode.size_bytes, 5000);
+    let Outcome::Inode(inode) = stage.run(measured(4000)) else { panic!("refused") };
+    assert_eq!(inode.size_bytes, 5000, "it does not get shorter");
+    let beyond = stage.refused(measured(extent.end_byte() + 1));
+    assert_eq!(beyond, Refusal::Namespace(FsError::Invalid), "the extent is no longer than this");
+    stage.run(Command::SetAttributes(SetAttributesOf {
+        caller: ROOT,
+        ino,
+        attributes: SetAttributes { size_bytes: Some(100), ..SetAttributes::default() },
+        by_write_open: false,
+    }));
+    assert_eq!(stage.refused(measured(5000)), Refusal::ContentMoved);
+    assert_eq!(stage.view().inode(ino).unwrap().size_bytes, 100);
+    let missing = Measured { extent: ExtentId { ino, index: 9 }, epoch, end_bytes: 1 };
+    assert_eq!(stage.refused(Command::Measured(missing)), Refusal::ContentMoved);
+    stage.check();
+}
+
+/// The log keeps commands (docs/formats/raft_log.md).
+#[test]
+fn measured_has_its_golden_bytes() {
+    let extent = ExtentId { ino: 0x81, index: 2 };
+    let command = Command::Measured(Measured { extent, epoch: ::layout::Epoch(3), end_bytes: 0x82 });
+    let bytes = postcard::to_allocvec(&command).unwrap();
+    assert_eq!(bytes, [0x38, 0x81, 1, 2, 3, 0x82, 1]);
+    assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
 }
 
 #[test]

@@ -44,6 +44,8 @@ pub(super) struct Asked {
     pub(super) usage: BTreeMap<u32, Usage>,
     /// How large each says its extents are.
     pub(super) held_bytes: u32,
+    /// Of those below this index each says that there is nothing.
+    pub(super) held_from: u32,
 }
 
 /// A data server that holds nothing.
@@ -134,10 +136,11 @@ impl DataServer {
             }
             Procedure::Size => {
                 let ask: SizeOf = decode_args(args).unwrap();
-                let (held_bytes, epoch) = (asked.held_bytes, 1);
-                let size =
-                    ExtentSize { end_bytes: held_bytes, held_bytes, epoch, mtime_unix_ns: 0, change: 1 };
-                put_reply(&mut w, &Ok(Sizes { sizes: vec![size; ask.extents.len()] }));
+                let size = |extent: &ExtentName| {
+                    let held_bytes = if extent.index < asked.held_from { 0 } else { asked.held_bytes };
+                    ExtentSize { end_bytes: held_bytes, held_bytes, epoch: 1, mtime_unix_ns: 0, change: 1 }
+                };
+                put_reply(&mut w, &Ok(Sizes { sizes: ask.extents.iter().map(size).collect() }));
             }
             _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
         }
