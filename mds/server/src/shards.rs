@@ -22,10 +22,11 @@ use env::Env;
 use mds_namespace::store::spread::SpreadView;
 use mds_namespace::{Ino, StoreError};
 use mds_shard::command::session::{SessionTakenUp, SlotMark};
+use mds_shard::limits::INTENTS_MAX;
 use mds_shard::{Caller, Command, Origin, Outcome, ProposeError, Shard, StateView, Status, key};
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use ends::Ends;
 use locks::{Guard, InodeLocks};
@@ -64,6 +65,8 @@ struct Inner {
     reserving: tokio::sync::Mutex<()>,
     /// Acts begun in this term.
     begun: AtomicU64,
+    /// Room for acts that are not settled, by the shard that keeps them.
+    unsettled: Box<[Arc<Semaphore>]>,
     /// Clients and sessions that ended.
     ends: Ends,
     /// Commands of sessions that are under way in other shards than the first.
@@ -77,6 +80,7 @@ impl Shards {
         let others = first.node().map_or(&[][..], |node| node.shards().get(1..).unwrap_or(&[]));
         let all: Arc<[Shard]> = std::iter::once(&first).chain(others).cloned().collect();
         let words = all.iter().map(|_| AtomicU64::new(0)).collect();
+        let unsettled = all.iter().map(|_| Arc::new(Semaphore::new(INTENTS_MAX))).collect();
         let inner = Inner {
             env,
             all,
@@ -91,6 +95,7 @@ impl Shards {
             reserved: Mutex::default(),
             reserving: tokio::sync::Mutex::default(),
             begun: AtomicU64::new(0),
+            unsettled,
             ends: Ends::default(),
             requests: Requests::default(),
         };

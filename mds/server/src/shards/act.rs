@@ -4,6 +4,7 @@
 //! changes them, since a governor that finds its intent writes its parts again.
 //! Spec: docs/protocol/shards.md §4.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mds_namespace::op::create::{self, NewObject};
@@ -14,7 +15,7 @@ use mds_namespace::{FsError, Ino, Inode, Timestamp, shard_of};
 use mds_shard::command::governor::{Carry, Intend, IntentId, Reap, ReserveInodes, Settle};
 use mds_shard::command::namespace::{EntryAnswer, Renamed};
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal};
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
 use super::Shards;
 use super::locks::Guard;
@@ -51,6 +52,9 @@ impl Shards {
         command: &Command,
     ) -> Result<Outcome, ProposeError> {
         let reign = held.0.reign();
+        // The shard keeps so many, and would refuse more.
+        let room = Arc::clone(&self.inner.unsettled[usize::from(plan.coordinator)]).acquire_owned().await;
+        let room = room.map_err(|_| ProposeError::Unavailable)?;
         // If it cannot be known whether the act is real, this node governs anew, and with that it is decided.
         let _request = self.inner.requests.begin(plan.coordinator, origin.as_ref());
         let reserved = match plan.makes_in {
@@ -91,7 +95,7 @@ impl Shards {
             return Err(ProposeError::Timeout);
         }
         held.0.show();
-        self.afterwards(held, plan.coordinator, id, worked.orphan);
+        self.afterwards((held, room), plan.coordinator, id, worked.orphan);
         Ok(outcome)
     }
 
@@ -99,14 +103,14 @@ impl Shards {
     /// written once more.
     fn afterwards(
         &self,
-        held: (Guard, Option<OwnedMutexGuard<()>>),
+        held: ((Guard, Option<OwnedMutexGuard<()>>), OwnedSemaphorePermit),
         coordinator: u16,
         id: IntentId,
         orphan: Option<Ino>,
     ) {
         let shards = self.clone();
         tokio::spawn(async move {
-            let reign = held.0.reign();
+            let reign = held.0.0.reign();
             if let Err(error) = shards.insist(reign, coordinator, Command::Settle(Settle { id })).await {
                 tracing::debug!(%error, term = id.term, number = id.number, "an act is settled by the next governor");
                 shards.falter(reign);

@@ -157,7 +157,7 @@ impl Shards {
     }
 
     /// The shard that a new directory is placed on.
-    fn shard_for(&self, parent: Ino, name: &[u8]) -> u16 {
+    pub(super) fn shard_for(&self, parent: Ino, name: &[u8]) -> u16 {
         let mut hash = blake3::Hasher::new();
         hash.update(&parent.to_be_bytes()).update(name);
         let drawn =

@@ -114,6 +114,28 @@ async fn a_command_is_planned_anew_when_its_name_leads_elsewhere() {
     shards.stop().await;
 }
 
+/// An act for which its shard has no room waits until another is settled, and is not refused.
+#[tokio::test]
+async fn an_act_waits_for_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let shards = shards(dir.path()).await;
+    let room = Arc::clone(&shards.inner.unsettled[0]);
+    let all = u32::try_from(INTENTS_MAX).unwrap();
+    let others = room.acquire_many(all).await.unwrap();
+    let elsewhere = (0..).map(|number| format!("d{number}"));
+    let name = elsewhere.into_iter().find(|name| shards.shard_for(ROOT_INO, name.as_bytes()) != 0).unwrap();
+    let mut act = Box::pin(shards.propose(None, create(ROOT_INO, &name, Kind::Directory)));
+    for _ in 0..20 {
+        assert!(poll!(act.as_mut()).is_pending());
+        shards.inner.env.clock.sleep_ms(5).await;
+    }
+    drop(others);
+    assert!(matches!(act.await, Ok(Outcome::Entry(_))));
+    // Until it is settled.
+    drop(room.acquire_many(all).await.unwrap());
+    shards.stop().await;
+}
+
 /// A governor that finds an intent writes its parts again: whoever changes what an act changed must not do so before it is settled.
 #[tokio::test]
 async fn nobody_changes_what_an_act_changed_before_it_is_settled() {
