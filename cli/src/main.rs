@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("shoal: {error:#}");
+            eprintln!("shoal: {}", output::reasons(&error));
             ExitCode::FAILURE
         }
     }

@@ -33,6 +33,19 @@ pub(crate) fn start_log(filter: Option<&str>) {
         .init();
 }
 
+/// An error and its causes, one behind the other. Some errors say their cause themselves; it is not said twice.
+pub(crate) fn reasons(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| {
+        if said.is_empty() {
+            cause
+        } else if said.contains(&cause) {
+            said
+        } else {
+            format!("{said}: {cause}")
+        }
+    })
+}
+
 /// Bytes as people write them: `20.0 GiB`.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -93,7 +106,19 @@ pub(crate) async fn waiting<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, mount_command};
+    use super::{bytes, mount_command, reasons};
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("store: {0}")]
+        struct Told(#[from] std::fmt::Error);
+        let cause = std::fmt::Error.to_string();
+        let told = anyhow::Error::new(Told(std::fmt::Error)).context("/data");
+        assert_eq!(reasons(&told), format!("/data: store: {cause}"));
+        let untold = anyhow::Error::new(std::fmt::Error).context("store").context("/data");
+        assert_eq!(reasons(&untold), format!("/data: store: {cause}"));
+    }
 
     #[test]
     fn mount_commands_name_only_an_unusual_port() {

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
 
 use crate::args::DiskPreference;
-use crate::machine;
+use crate::{machine, output};
 
 /// Heartbeat interval of replicas that should follow: ten times that of the one that should lead.
 const FOLLOWER_HEARTBEAT_MS: u64 = 1_000;
@@ -155,7 +155,8 @@ impl Replica {
             }
             Err(error) => {
                 self.retry.failed(now_ms);
-                tracing::warn!("{error:#}; it is tried again in {} ms", self.retry.pause_ms);
+                let (why, pause_ms) = (output::reasons(&error), self.retry.pause_ms);
+                tracing::warn!("{why}; it is tried again in {pause_ms} ms");
             }
         }
     }
