@@ -65,8 +65,16 @@ async fn keep(core: &Core, link: &Arc<Link>, portrait: &SelfPortrait, complained
             Ok(lease_ms) => lease_ms,
             Err(error) => return error,
         };
-        *complained = false;
         core.directory.use_metadata(link);
+        let Some(lease_ms) = lease_ms else {
+            if !*complained {
+                tracing::warn!("no lease yet: what was missed has still to be done");
+                *complained = true;
+            }
+            core.env.clock.sleep_ms(REGISTER_PAUSE_MS).await;
+            continue;
+        };
+        *complained = false;
         match renew(core, link, lease_ms).await {
             AskError::Refused(Refusal::RegisterAgain) => core.lease.revoke(),
             error => return error,
@@ -74,7 +82,8 @@ async fn keep(core: &Core, link: &Arc<Link>, portrait: &SelfPortrait, complained
     }
 }
 
-async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<u32, AskError> {
+/// Registers; how long the lease lasts, if it is given one.
+async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<Option<u32>, AskError> {
     let usage = core.usage();
     let register = Register {
         uuid: core.store.uuid(),
@@ -92,12 +101,15 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<u
     let peer = link.peer().ok_or(AskError::Seal)?;
     let key = registered.key.open(&peer.secret).map_err(|_| AskError::Seal)?;
     core.identify(DataServerId(registered.server), HandleKey::new(key));
-    let lease_ms = registered.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
     core.set_seal_idle_ms(registered.seal_idle_ms);
     core.directory.replace(registered.directory);
+    if registered.lease_ms == 0 {
+        return Ok(None);
+    }
+    let lease_ms = registered.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
     core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
     tracing::info!(server = registered.server, lease_ms, "registered");
-    Ok(lease_ms)
+    Ok(Some(lease_ms))
 }
 
 /// Heartbeats until one fails. A call that got no answer is made again while the lease holds.

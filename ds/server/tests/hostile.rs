@@ -94,7 +94,7 @@ async fn the_control_port_wants_the_cluster_key() {
         ReplyStatus::ProcUnavail
     );
     assert_eq!(rejected(call(&client, v3::PROGRAM, 3, 0, &Nothing).await), ReplyStatus::ProgUnavail);
-    let mismatch = ReplyStatus::ProgMismatch { low: 3, high: 3 };
+    let mismatch = ReplyStatus::ProgMismatch { low: control::VERSION, high: control::VERSION };
     assert_eq!(rejected(call(&client, control::PROGRAM, 1, 0, &Nothing).await), mismatch);
 
     let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]));

@@ -71,6 +71,25 @@ async fn without_a_lease_it_is_jukebox() {
     assert_eq!(&bed.read(rw(1), START, 5).await.unwrap().data[..], b"hello");
 }
 
+/// One that has missed something knows who it is before it does that, since a cut with backups takes it; it serves behind it, and asks
+/// for its lease again and again.
+/// Spec: docs/protocol/control.md §2.
+#[tokio::test]
+async fn it_knows_who_it_is_before_it_has_a_lease() {
+    let bed = Bed::new().await;
+    bed.metadata.behave(Behaviour::RefuseHeartbeat(Refusal::RegisterAgain));
+    pass(&bed, u64::from(LEASE_MS)).await;
+    bed.metadata.behave(Behaviour::NoLeaseYet);
+    let registers = bed.metadata.seen(|seen| seen.registers.len());
+    pass(&bed, 2 * u64::from(LEASE_MS)).await;
+    assert!(!bed.server.is_serving());
+    assert_eq!(bed.server.server().unwrap().0, 4);
+    assert!(registers + 2 < bed.metadata.seen(|seen| seen.registers.len()), "it asks again");
+    bed.metadata.behave(Behaviour::Lease);
+    pass(&bed, 3_000).await;
+    assert!(bed.server.is_serving());
+}
+
 /// A client that is told to ask again sits for five seconds: who comes while there is no lease waits for it.
 #[tokio::test]
 async fn a_request_waits_for_the_lease() {

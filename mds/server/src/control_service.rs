@@ -234,7 +234,8 @@ async fn register_one(
     // Cuts come before the lease: handles from before them are still good.
     if work::settle_all_of(&server, id).await.is_err() {
         tracing::warn!(server = id.0, "data server cannot be told what it missed: no lease yet");
-        return Err(Refusal::Busy);
+        // A cut is done with its backups: it has to know first who it is, and where they are.
+        return Ok(registered(&server, &peer, id, 0));
     }
     if !is_known(&server, id) || !server.data_servers.grant(id, server.now_ms()) {
         return Err(Refusal::Busy);
@@ -242,15 +243,19 @@ async fn register_one(
     server.copies.look.notify_one();
     server.copies.changed.notify_waiters();
     server.sealing.count.notify_one();
+    Ok(registered(&server, &peer, id, lease_ms(&server)))
+}
+
+fn registered(server: &Server, peer: &Peer, id: DataServerId, lease_ms: u32) -> Registered {
     let mut nonce = [0; 16];
     server.env.entropy.fill(&mut nonce);
-    Ok(Registered {
+    Registered {
         server: id.0,
-        lease_ms: lease_ms(&server),
+        lease_ms,
         key: SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes()),
-        seal_idle_ms: seal_idle_ms(&server),
+        seal_idle_ms: seal_idle_ms(server),
         directory: server.data_servers.directory(),
-    })
+    }
 }
 
 /// Whether everything is to move away from it, by the log.

@@ -23,6 +23,8 @@ pub(crate) const LEASE_MS: u32 = 3_000;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Behaviour {
     Lease,
+    /// REGISTER says who it is, and gives no lease yet.
+    NoLeaseYet,
     Refuse(Refusal),
     /// REGISTER is fine, HEARTBEAT is not.
     RefuseHeartbeat(Refusal),
@@ -93,16 +95,20 @@ impl Fake {
         assert_eq!(peer.kind, NodeKind::Data);
         let behaviour = self.behaviour.lock().unwrap().clone();
         let mut w = Writer::new();
-        match (Procedure::from_number(procedure).unwrap(), behaviour) {
+        match (Procedure::from_number(procedure).unwrap(), behaviour.clone()) {
             (_, Behaviour::Silent) => return None,
-            (Procedure::Register, Behaviour::Lease | Behaviour::RefuseHeartbeat(_)) => {
+            (
+                Procedure::Register,
+                Behaviour::Lease | Behaviour::NoLeaseYet | Behaviour::RefuseHeartbeat(_),
+            ) => {
+                let lease_ms = if matches!(behaviour, Behaviour::NoLeaseYet) { 0 } else { LEASE_MS };
                 self.seen.lock().unwrap().registers.push(decode_args(args).unwrap());
                 let key = SealedKey::seal(&peer.secret, [3; 16], &HANDLE_KEY);
                 put_reply(
                     &mut w,
                     &Ok(Registered {
                         server: SERVER,
-                        lease_ms: LEASE_MS,
+                        lease_ms,
                         key,
                         seal_idle_ms: 0,
                         directory: Directory::default(),
@@ -115,6 +121,9 @@ impl Fake {
             }
             (_, Behaviour::Refuse(refusal)) | (Procedure::Heartbeat, Behaviour::RefuseHeartbeat(refusal)) => {
                 put_reply::<Renewed>(&mut w, &Err(refusal));
+            }
+            (Procedure::Heartbeat, Behaviour::NoLeaseYet) => {
+                put_reply::<Renewed>(&mut w, &Err(Refusal::RegisterAgain));
             }
             (procedure, _) => panic!("a data server does not call {procedure:?}"),
         }

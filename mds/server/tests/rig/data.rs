@@ -67,7 +67,8 @@ pub(crate) async fn register(rig: &Rig) {
     let usage = Usage { capacity_bytes: 1 << 40, ..Usage::default() };
     for _ in 0..600 {
         // A new leader waits for leases that another may have given.
-        if let Ok(Registered { server, .. }) = ask(&rpc, Procedure::Register, &register).await {
+        if let Ok(Registered { server, lease_ms: 1.., .. }) = ask(&rpc, Procedure::Register, &register).await
+        {
             let beat = Heartbeat { server, uuid: [1; 16], usage, directory: 0 };
             if ask::<Renewed>(&rpc, Procedure::Heartbeat, &beat).await.is_ok() {
                 return;

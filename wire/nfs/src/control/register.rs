@@ -85,7 +85,7 @@ impl Encode for Register {
 pub struct Registered {
     /// The data server's id, for good.
     pub server: u32,
-    /// How long the lease lasts from the moment REGISTER was sent.
+    /// How long the lease lasts from the moment REGISTER was sent; 0: there is none yet, and it is to register again.
     pub lease_ms: u32,
     /// The key for data-server handles.
     pub key: SealedKey,

@@ -155,6 +155,11 @@ impl Fleet {
         (asked.held_from, asked.held_bytes) = (from_index, bytes);
     }
 
+    /// From now on no home says how large its extents are.
+    pub(super) fn sizes_cannot_be_told(&self) {
+        self.asked.lock().sizes_unknown = true;
+    }
+
     /// Renews a lease for as long as the data server is not silent.
     fn beat(&self, id: u32) {
         let server = Arc::clone(&self.metadata.server);
@@ -431,7 +436,10 @@ impl Fleet {
             rack: String::new(),
             host: format!("h{id}"),
         };
-        self.ask::<Registered>(id, Procedure::Register, &register).await?;
+        let registered = self.ask::<Registered>(id, Procedure::Register, &register).await?;
+        if registered.lease_ms == 0 {
+            return Err(Refusal::Busy);
+        }
         self.asked.lock().silent.remove(&id);
         self.beat(id);
         Ok(())
