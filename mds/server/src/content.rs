@@ -8,9 +8,9 @@
 use bytes::{Bytes, BytesMut};
 use client::{DataPathError, Route};
 use layout::ec::Profile;
-use layout::{DataServerId, DsHandle, ExtentId, Iomode, Role, pieces};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, Role, pieces};
 use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, op};
-use mds_shard::command::data::{Allocate, Fence, MoveToExtents, Placing, WriteInline, Written};
+use mds_shard::command::data::{Allocate, Fence, MoveToExtents, Placing, WriteInline, WrittenAt};
 use mds_shard::{Command, Outcome, Refusal};
 use wire_nfs::v4::Nfsstat4;
 
@@ -174,11 +174,12 @@ pub(crate) async fn write(
                 continue;
             }
             Content::Extents => {
-                match write_extents(server, ino, (offset_bytes, &data), inode.size_bytes, code).await {
+                let written = write_extents(server, ino, (offset_bytes, &data), inode.size_bytes, code).await;
+                let extents = match written {
                     Err(Nfsstat4::Stale) => continue,
                     written => written?,
-                }
-                Command::Written(Written { ino, end_bytes: end, caller: Some(caller.clone()) })
+                };
+                Command::WrittenAt(WrittenAt { ino, end_bytes: end, caller: caller.clone(), extents })
             }
         };
         match cx.submit(command).await? {
@@ -191,28 +192,32 @@ pub(crate) async fn write(
     Err(Nfsstat4::Delay)
 }
 
+/// The extents that were written, each with the epoch at which it was.
 async fn write_extents(
     server: &Server,
     ino: Ino,
     (offset_bytes, data): (u64, &Bytes),
     size_bytes: u64,
     code: Option<Profile>,
-) -> Result<(), Nfsstat4> {
+) -> Result<Vec<(u32, Epoch)>, Nfsstat4> {
+    let mut extents = Vec::new();
     for (extent, offset, len) in pieces(ino, offset_bytes, data.len() as u64) {
         let from = usize::try_from(offset - offset_bytes).expect("within the data");
         let len = usize::try_from(len).expect("within the data");
-        write_extent(server, extent, (offset, &data.slice(from..from + len)), size_bytes, code).await?;
+        let piece = data.slice(from..from + len);
+        extents.push((extent.index, write_extent(server, extent, (offset, &piece), size_bytes, code).await?));
     }
-    Ok(())
+    Ok(extents)
 }
 
+/// The epoch at which it was written.
 async fn write_extent(
     server: &Server,
     extent: ExtentId,
     (offset, data): (u64, &Bytes),
     size_bytes: u64,
     code: Option<Profile>,
-) -> Result<(), Nfsstat4> {
+) -> Result<Epoch, Nfsstat4> {
     for _ in 0..HOME_MOVED_RETRIES_MAX {
         let record = match copies::served(server, extent).await? {
             Some(record) => record,
@@ -224,7 +229,7 @@ async fn write_extent(
         let route = route(server, &record, Iomode::ReadWrite, size_bytes)?;
         let write = server.data_path.write_durable(&route, offset, data.clone());
         if at_home(server, &record, write).await?.is_some() {
-            return Ok(());
+            return Ok(record.epoch);
         }
     }
     Err(Nfsstat4::Delay)

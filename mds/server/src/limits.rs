@@ -201,5 +201,11 @@ pub const LEFT_OVER_MAX: usize = 256;
 /// Files of ended clients that other shards told of, and whose size was not asked for yet.
 pub const WRITTEN_MAX: usize = 65_536;
 
+/// How long a LAYOUTCOMMIT of a recalled layout waits for data servers to say how much of it is there.
+pub const COMMITTED_END_MS_MAX: u64 = 1_000;
+
+/// How long whoever ends clients waits for the sizes of the files that they wrote; the others are asked for later.
+pub const SIZES_WAIT_MS_MAX: u64 = 5_000;
+
 /// An operation that takes longer is worth a line in the log, milliseconds.
 pub const SLOW_MS: u64 = 1_000;

@@ -10,6 +10,7 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 
 use crate::courtesy;
+use crate::limits::SIZES_WAIT_MS_MAX;
 use crate::recall_any::{self, Asked};
 use crate::server::Server;
 use crate::status;
@@ -77,22 +78,23 @@ pub(crate) async fn gone_everywhere(server: &Server, client: u64) {
     ask_sizes(server, server.shards.take_written()).await;
 }
 
-/// Of files that clients were writing that are gone.
+/// Of files that clients were writing that are gone. Those that it takes too long for are asked for later.
 async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
-    if !wrote.is_empty() {
-        server.work.wake();
+    if wrote.is_empty() {
+        return;
     }
+    server.work.wake();
+    let mut late = server.env.clock.sleep_ms(SIZES_WAIT_MS_MAX);
     for ino in wrote {
-        let inode = match server.view().and_then(|view| view.inode(ino).map_err(|e| status::of_refusal(&e))) {
-            Ok(inode) => inode,
-            Err(Nfsstat4::Delay) => {
-                server.shards.note_written(ino);
-                continue;
+        let asked = tokio::select! {
+            biased;
+            () = &mut late => {
+                late = Box::pin(std::future::ready(()));
+                Err(Nfsstat4::Delay)
             }
-            // It was removed.
-            Err(_) => continue,
+            asked = ask_size(server, ino) => asked,
         };
-        match server.whole_size_from_homes(inode).await {
+        match asked {
             Ok(()) => {}
             Err(Nfsstat4::Delay) => server.shards.note_written(ino),
             Err(status) => {
@@ -103,6 +105,15 @@ async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
                 );
             }
         }
+    }
+}
+
+async fn ask_size(server: &Server, ino: Ino) -> Result<(), Nfsstat4> {
+    match server.view().and_then(|view| view.inode(ino).map_err(|e| status::of_refusal(&e))) {
+        Ok(inode) => server.whole_size_from_homes(inode).await,
+        Err(Nfsstat4::Delay) => Err(Nfsstat4::Delay),
+        // It was removed.
+        Err(_) => Ok(()),
     }
 }
 

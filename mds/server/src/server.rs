@@ -8,8 +8,8 @@ use client::DataPath;
 use env::Env;
 use layout::ec::Profile;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, HandleKey};
-use mds_namespace::{Content, ExtentRecord, Ino, Inode, Kind, WorkItem, op};
-use mds_shard::command::data::Measured;
+use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, Kind, WorkItem, op};
+use mds_shard::command::data::{Measured, Written};
 use mds_shard::{Command, Outcome, StateView};
 use parking_lot::Mutex;
 use wire_nfs::control::Refusal;
@@ -25,7 +25,7 @@ use crate::courtesy::Courtesy;
 use crate::data_servers::DataServers;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
-use crate::limits::{BALANCE_CALM_MS, COURTESY_MS, SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
+use crate::limits::{BALANCE_CALM_MS, COMMITTED_END_MS_MAX, COURTESY_MS, SIZE_QUERIES_MAX, USED_EXTENTS_MAX};
 use crate::metrics::Metrics;
 use crate::pin::Pins;
 use crate::read_room::ReadRoom;
@@ -279,7 +279,8 @@ impl Server {
     async fn size_from_homes(&self, inode: Inode) -> Result<Inode, Nfsstat4> {
         let records = self.extents_from(inode.ino, last_index(&inode))?;
         let settled = records.iter().filter(|record| record.pending_work.is_none());
-        let Some(measured) = self.measure(settled).await.filter(|it| inode.size_bytes < it.end_bytes) else {
+        let measured = self.measure(settled).await.last;
+        let Some(measured) = measured.filter(|it| inode.size_bytes < it.end_bytes) else {
             return Ok(inode);
         };
         match self.propose(Command::Measured(measured)).await {
@@ -294,24 +295,61 @@ impl Server {
     /// Asks the data servers how long a file is, to its last extent, and writes it down if it grew. What somebody writes meanwhile may count.
     ///
     /// # Errors
-    /// DELAY while data servers have still to do something to one of the extents, or if it was cut meanwhile. The shard's.
+    /// DELAY while data servers have still to do something to one of the extents and are not there, or if it was cut meanwhile. The shard's.
     pub(crate) async fn whole_size_from_homes(&self, inode: Inode) -> Result<(), Nfsstat4> {
-        let (mut next, mut last) = (last_index(&inode), None);
+        match self.measure_settled(&inode).await?.last.filter(|last| inode.size_bytes < last.end_bytes) {
+            Some(last) => self.propose(Command::Measured(last)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// What homes have of a file from its end on, once they did what they have to do to it.
+    async fn measure_settled(&self, inode: &Inode) -> Result<Whole, Nfsstat4> {
+        self.settle_cuts(inode.ino, inode.size_bytes).await?;
+        let (mut next, mut whole) = (last_index(inode), Whole::default());
         loop {
             let records = self.extents_from(inode.ino, next)?;
             if records.iter().any(|record| record.pending_work.is_some()) {
                 return Err(Nfsstat4::Delay);
             }
+            let page = self.measure(records.iter()).await;
             // Whatever a later extent has is behind what an earlier one has.
-            last = self.measure(records.iter()).await.or(last);
+            whole = Whole { last: page.last.or(whole.last), silent: whole.silent + page.silent };
             match records.last().and_then(|record| record.extent.index.checked_add(1)) {
                 Some(index) if records.len() == SIZE_QUERIES_MAX => next = index,
-                Some(_) | None => break,
+                Some(_) | None => return Ok(whole),
             }
         }
-        match last.filter(|measured| inode.size_bytes < measured.end_bytes) {
-            Some(measured) => self.propose(Command::Measured(measured)).await.map(drop),
-            None => Ok(()),
+    }
+
+    /// A client whose layout is being recalled says that it wrote up to `end_bytes`. If the file was cut since, what its homes have says how far
+    /// that counts. If they do not say so soon, the client's word counts: what was committed is not lost because a data server is away.
+    ///
+    /// # Errors
+    /// The shard's.
+    pub(crate) async fn committed_end(
+        &self,
+        inode: Inode,
+        end_bytes: u64,
+        caller: Caller,
+    ) -> Result<Inode, Nfsstat4> {
+        let ino = inode.ino;
+        let late = self.env.clock.sleep_ms(COMMITTED_END_MS_MAX);
+        let measured = tokio::select! {
+            biased;
+            measured = self.measure_settled(&inode) => measured,
+            () = late => Err(Nfsstat4::Delay),
+        };
+        let command = match measured {
+            Ok(Whole { last, silent: 0 }) => match last.filter(|last| inode.size_bytes < last.end_bytes) {
+                Some(last) => Command::Measured(last),
+                None => return Ok(inode),
+            },
+            Ok(_) | Err(_) => Command::Written(Written { ino, end_bytes, caller: Some(caller) }),
+        };
+        match self.propose(command).await? {
+            Outcome::Inode(inode) => Ok(*inode),
+            _ => Err(Nfsstat4::Serverfault),
         }
     }
 
@@ -321,26 +359,29 @@ impl Server {
             .map_err(|e| status::of_namespace(&e))
     }
 
-    /// Asks the homes of these extents, which ascend, where what they have ends; the last that has anything counts. A home that does not answer
-    /// is passed over.
-    async fn measure(&self, records: impl Iterator<Item = &ExtentRecord>) -> Option<Measured> {
-        let mut last = None;
+    /// Asks the homes of these extents, which ascend, where what they have ends.
+    async fn measure(&self, records: impl Iterator<Item = &ExtentRecord>) -> Whole {
+        let mut whole = Whole::default();
         for record in records {
-            let Some(known) = self.data_servers.one(record.home) else { continue };
+            let Some(known) = self.data_servers.one(record.home) else {
+                whole.silent += 1;
+                continue;
+            };
             match known.control.size(&[record.extent]).await {
                 Ok(sizes) => {
                     if let Some(size) = sizes.first().filter(|size| 0 < size.end_bytes) {
                         let (extent, epoch) = (record.extent, record.epoch);
                         let end_bytes = extent.first_byte() + u64::from(size.end_bytes);
-                        last = Some(Measured { extent, epoch, end_bytes });
+                        whole.last = Some(Measured { extent, epoch, end_bytes });
                     }
                 }
                 Err(error) => {
+                    whole.silent += 1;
                     tracing::warn!(server = record.home.0, %error, "data server did not tell a size")
                 }
             }
         }
-        last
+        whole
     }
 
     /// Carries a truncation to the data servers before it is answered: a client may write on through the layouts it has,
@@ -378,6 +419,15 @@ impl Server {
         }
         Ok(items)
     }
+}
+
+/// What homes of extents say.
+#[derive(Default)]
+struct Whole {
+    /// Of the last extent that has anything.
+    last: Option<Measured>,
+    /// How many did not answer.
+    silent: usize,
 }
 
 /// Of the extent that a file ends in.

@@ -112,6 +112,7 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::MoveToExtents(asked) => data::move_to_extents(txn, asked),
         Command::Allocate(asked) => data::allocate(txn, asked, None),
         Command::Written(asked) => data::written(txn, now, asked),
+        Command::WrittenAt(asked) => data::written_at(txn, now, asked),
         Command::Measured(asked) => data::measured(txn, now, asked),
         Command::WorkDone(asked) => data::work_done(txn, asked),
         Command::Fence(asked) => data::fence(txn, asked),

@@ -177,6 +177,8 @@ pub enum Command {
     Bound(governor::Bound),
     /// A home was asked how much it has of an extent.
     Measured(data::Measured),
+    /// Bytes reached data servers through the metadata server.
+    WrittenAt(data::WrittenAt),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -205,7 +207,7 @@ pub enum Outcome {
     Renamed(namespace::Renamed),
     /// Answer to `SetAttributes`.
     Attributes(Box<namespace::AttributesAnswer>),
-    /// Answer to `WriteInline`, `Written`, `Measured`, `LayoutCommit`: the inode afterwards.
+    /// Answer to `WriteInline`, `Written`, `WrittenAt`, `Measured`, `LayoutCommit`: the inode afterwards.
     Inode(Box<mds_namespace::Inode>),
     /// Answer to `Allocate` (under a code as well) and `Fence`.
     Extent(mds_namespace::ExtentRecord),

@@ -293,6 +293,12 @@ fn content_moves() -> Vec<Command> {
             },
         }),
         Command::Written(data::Written { ino: FILE, end_bytes: 9000, caller: None }),
+        Command::WrittenAt(data::WrittenAt {
+            ino: FILE,
+            end_bytes: 9600,
+            caller: Caller::default(),
+            extents: vec![(0, Epoch(1))],
+        }),
         Command::Measured(data::Measured { extent, epoch: Epoch(1), end_bytes: 9500 }),
         Command::Fence(data::Fence { extent }),
         Command::WorkDone(data::WorkDone { items: vec![0, 1] }),

@@ -23,9 +23,9 @@ pub(crate) fn resize(
     size_bytes: u64,
 ) -> Result<Option<Truncation>, FsError> {
     assert!(inode.is_regular() && size_bytes <= FILE_BYTES_MAX);
-    let shrinks = size_bytes < inode.size_bytes;
+    let grows = inode.size_bytes < size_bytes;
     inode.size_bytes = size_bytes;
-    if !shrinks {
+    if grows {
         return Ok(None);
     }
     match inode.content {
@@ -45,8 +45,8 @@ pub(crate) fn resize(
     }
 }
 
-/// Queues the work of a truncation. All records behind the end are cut, also those that seem to hold nothing:
-/// a client may have written there without saying so yet.
+/// Queues the work of a truncation. All records behind the end are cut, also those that seem to hold nothing, and also if the file seems to be as
+/// short as that: a client may have written there without saying so yet.
 fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64) -> Result<Truncation, FsError> {
     let mut truncation = Truncation::default();
     let Ok(first_index) = u32::try_from(size_bytes / EXTENT_BYTES) else { return Ok(truncation) };

@@ -34,10 +34,17 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         stateid: cx.resolve(args.stateid)?,
         end_bytes,
         mtime,
-        caller,
+        caller: caller.clone(),
     };
     let Outcome::Inode(inode) = cx.propose(Command::LayoutCommit(commit)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
-    Ok(ResOk { new_size: end_bytes.map(|_| inode.size_bytes) })
+    let Some(end_bytes) = end_bytes else { return Ok(ResOk { new_size: None }) };
+    // The layout is being recalled, and the file may have been cut.
+    let inode = if inode.size_bytes < end_bytes {
+        cx.server.committed_end(*inode, end_bytes, caller).await?
+    } else {
+        *inode
+    };
+    Ok(ResOk { new_size: Some(inode.size_bytes) })
 }

@@ -5,7 +5,7 @@
 //! Spec: RFC 8881 §18.16, §9.
 
 use bytes::Bytes;
-use mds_namespace::{DirectoryChange, SetAttributes};
+use mds_namespace::{Caller, DirectoryChange, Ino, SetAttributes, op};
 use mds_shard::command::open::{How, Open, Opened, Share, Target};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::attr::numbers;
@@ -45,6 +45,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         Some(outcome) => cx.server.shards.opened_before(&open.target, outcome),
         None => {
             cx.server.give_way_to_open(&open.target, open.share).await;
+            if let Some(ino) = cuts(cx, &open.target)? {
+                cx.server.recall_for_truncation(ino, Some(open.client)).await;
+            }
             cx.submit(Command::Open(open)).await?
         }
     };
@@ -53,6 +56,17 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         Outcome::Refused(refusal) => Err(status::of_refusal(&refusal).into()),
         _ => Err(Nfsstat4::Serverfault.into()),
     }
+}
+
+/// The file that an OPEN cuts to nothing, if there is one: UNCHECKED with a size of zero (RFC 8881 §18.16.3).
+fn cuts(cx: &Context, target: &Target) -> Result<Option<Ino>, Nfsstat4> {
+    let Target::Create { directory, name, how: How::Unchecked, attributes } = target else { return Ok(None) };
+    if attributes.size_bytes != Some(0) {
+        return Ok(None);
+    }
+    // Whether the caller may look there, the OPEN says.
+    let found = op::lookup::find(cx.view()?.namespace(), &Caller::default(), *directory, name);
+    Ok(found.ok().flatten().map(|inode| inode.ino))
 }
 
 /// What the claim and the way of creation mean for the state machine, and which attributes a creation sets.

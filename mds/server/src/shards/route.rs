@@ -75,6 +75,7 @@ pub(super) fn of(command: &Command) -> Route {
         Command::Written(asked) => file(asked.ino),
         Command::Fence(asked) => extent(asked.extent),
         Command::Measured(asked) => extent(asked.extent),
+        Command::WrittenAt(asked) => file(asked.ino),
         Command::LayoutGet(asked) => extent(asked.extent),
         Command::LayoutPlace(asked) => extent(asked.get.extent),
         Command::LayoutReturn(asked) => match &asked.what {

@@ -3,7 +3,7 @@
 //! Spec: docs/protocol/control.md.
 
 use layout::ec::Profile;
-use layout::{DataServerId, ExtentId, FILE_BYTES_MAX};
+use layout::{DataServerId, Epoch, ExtentId, FILE_BYTES_MAX};
 use mds_namespace::op::format::Root;
 use mds_namespace::op::size::{self, Grown};
 use mds_namespace::op::{extent, format as format_op, inline, move_to_extents as move_op, work};
@@ -12,7 +12,7 @@ use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
 use super::{governor, layout as layouts, table};
 use crate::command::data::{
     Allocate, ChangeCopies, Fence, Format, Measured, MoveToExtents, Placing, RegisterDataServer, UnderCode,
-    WorkDone, WriteInline, Written,
+    WorkDone, WriteInline, Written, WrittenAt,
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;
@@ -98,14 +98,26 @@ pub(super) fn written(txn: &mut dyn Txn, now: Timestamp, asked: &Written) -> Res
     Ok(Outcome::Inode(Box::new(inode)))
 }
 
+pub(super) fn written_at(txn: &mut dyn Txn, now: Timestamp, asked: &WrittenAt) -> Result<Outcome, Refusal> {
+    for (index, epoch) in &asked.extents {
+        check_epoch(txn, ExtentId { ino: asked.ino, index: *index }, *epoch)?;
+    }
+    let grown = Grown { end_bytes: Some(asked.end_bytes), mtime: None, caller: Some(&asked.caller) };
+    Ok(Outcome::Inode(Box::new(size::grow(txn, asked.ino, &grown, now)?)))
+}
+
+/// Whether an extent is as it was when somebody looked at it.
+fn check_epoch(view: &dyn View, id: ExtentId, epoch: Epoch) -> Result<(), Refusal> {
+    let record = extent::extent(view, id)?;
+    if record.is_some_and(|record| record.epoch == epoch) { Ok(()) } else { Err(Refusal::ContentMoved) }
+}
+
 pub(super) fn measured(txn: &mut dyn Txn, now: Timestamp, asked: &Measured) -> Result<Outcome, Refusal> {
     let Measured { extent: id, epoch, end_bytes } = *asked;
     if id.end_byte() < end_bytes {
         return Err(FsError::Invalid.into());
     }
-    if extent::extent(txn, id)?.is_none_or(|record| record.epoch != epoch) {
-        return Err(Refusal::ContentMoved);
-    }
+    check_epoch(txn, id, epoch)?;
     let grown = Grown { end_bytes: Some(end_bytes), mtime: None, caller: None };
     Ok(Outcome::Inode(Box::new(size::grow(txn, id.ino, &grown, now)?)))
 }

@@ -157,7 +157,9 @@ pub(super) fn revoke(txn: &mut dyn Txn, ino: u64, client: u64, held: &LayoutReco
 pub(super) fn commit(txn: &mut dyn Txn, now: Timestamp, asked: &LayoutCommit) -> Result<Outcome, Refusal> {
     let held = named(txn, asked.ino, asked.client, &asked.stateid.other)?;
     decide::check_commit(&held, asked.stateid.seqid)?;
-    let grown = Grown { end_bytes: asked.end_bytes, mtime: asked.mtime, caller: Some(&asked.caller) };
+    // What it wrote may have been cut off since: that is why layouts are recalled by who cuts a file. Whoever asks for this looks at the homes.
+    let end_bytes = asked.end_bytes.filter(|_| held.recall_seqid.is_none());
+    let grown = Grown { end_bytes, mtime: asked.mtime, caller: Some(&asked.caller) };
     let inode = size::grow(txn, asked.ino, &grown, now)?;
     Ok(Outcome::Inode(Box::new(inode)))
 }

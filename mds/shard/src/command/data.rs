@@ -84,7 +84,7 @@ pub struct ChangeCopies {
     pub changes: Vec<CopyChange>,
 }
 
-/// Bytes reached data servers through the metadata server.
+/// Bytes reached data servers through the metadata server: what [`WrittenAt`] was before it named epochs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Written {
     /// The file.
@@ -93,6 +93,20 @@ pub struct Written {
     pub end_bytes: u64,
     /// Who wrote, if known: set-id bits are cleared unless it is the superuser.
     pub caller: Option<Caller>,
+}
+
+/// Bytes reached data servers through the metadata server. If one of the extents was cut, fenced or moved since, some may be gone again:
+/// [`ContentMoved`](crate::Refusal::ContentMoved), and they are to be written once more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WrittenAt {
+    /// The file.
+    pub ino: Ino,
+    /// The file is at least this long now.
+    pub end_bytes: u64,
+    /// Who wrote: set-id bits are cleared unless it is the superuser.
+    pub caller: Caller,
+    /// Index of each extent that was written, and the epoch at which it was.
+    pub extents: Vec<(u32, Epoch)>,
 }
 
 /// The home of an extent was asked where what it has of it ends. If the extent was cut or fenced since, that says nothing any more:

@@ -5,7 +5,7 @@ use ::layout::{DataServerId, ExtentId};
 use mds_namespace::{FsError, INLINE_BYTES_MAX, SetAttributes, WorkItem};
 
 use super::*;
-use crate::command::data::{Fence, Measured, Placing, UnderCode, WorkDone, WriteInline, Written};
+use crate::command::data::{Fence, Measured, Placing, UnderCode, WorkDone, WriteInline, Written, WrittenAt};
 use crate::command::layout::LayoutPlace;
 use crate::command::namespace::SetAttributesOf;
 
@@ -140,6 +140,53 @@ fn what_was_measured_before_a_cut_does_not_count() {
     let missing = Measured { extent: ExtentId { ino, index: 9 }, epoch, end_bytes: 1 };
     assert_eq!(stage.refused(Command::Measured(missing)), Refusal::ContentMoved);
     stage.check();
+}
+
+/// A WRITE whose bytes a cut may have taken off again is not carried out: they are written once more.
+#[test]
+fn what_was_written_before_a_cut_is_written_again() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let ino = stage.create(client, "o", "f").inode.ino;
+    stage.spread(ino, 2);
+    let epochs = |stage: &Stage| {
+        let records = mds_namespace::op::extent::extents(stage.view().namespace(), ino, 0, 2).unwrap();
+        records.iter().map(|record| (record.extent.index, record.epoch)).collect::<Vec<_>>()
+    };
+    let end_bytes = ExtentId { ino, index: 0 }.end_byte() + 10;
+    let written = |extents| Command::WrittenAt(WrittenAt { ino, end_bytes, caller: user(5), extents });
+    let before = epochs(&stage);
+    let cut = SetAttributesOf {
+        caller: ROOT,
+        ino,
+        attributes: SetAttributes { size_bytes: Some(0), ..SetAttributes::default() },
+        by_write_open: false,
+    };
+    stage.run(Command::SetAttributes(cut));
+    assert_eq!(stage.refused(written(before.clone())), Refusal::ContentMoved);
+    assert_eq!(
+        stage.refused(written(vec![(9, before[0].1)])),
+        Refusal::ContentMoved,
+        "there is no such extent"
+    );
+    assert_eq!(stage.view().inode(ino).unwrap().size_bytes, 0);
+    let now = epochs(&stage);
+    assert_ne!(now, before, "also where the file was as short as that already");
+    assert_eq!(stage.refused(written(vec![now[0], before[1]])), Refusal::ContentMoved);
+    let Outcome::Inode(inode) = stage.run(written(now)) else { panic!("refused") };
+    assert_eq!(inode.size_bytes, end_bytes);
+    stage.check();
+}
+
+/// The log keeps commands (docs/formats/raft_log.md).
+#[test]
+fn written_at_has_its_golden_bytes() {
+    let extents = vec![(2, ::layout::Epoch(3))];
+    let caller = Caller { uid: 4, gid: 5, gids: vec![] };
+    let command = Command::WrittenAt(WrittenAt { ino: 0x81, end_bytes: 0x82, caller, extents });
+    let bytes = postcard::to_allocvec(&command).unwrap();
+    assert_eq!(bytes, [0x39, 0x81, 1, 0x82, 1, 4, 5, 0, 1, 2, 3]);
+    assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
 }
 
 /// The log keeps commands (docs/formats/raft_log.md).

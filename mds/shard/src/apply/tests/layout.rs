@@ -5,6 +5,7 @@ use ::layout::Iomode;
 use super::*;
 use crate::command::layout::{LayoutCommit, LayoutRecall, LayoutReturn, Recall, Returned};
 use crate::command::lock::FreeStateid;
+use crate::command::namespace::SetAttributesOf;
 
 struct File {
     client: u64,
@@ -121,6 +122,28 @@ fn commit_moves_the_size_forward_only() {
     assert!(first.change < second.change && first.mtime < second.mtime);
     let Outcome::Inode(third) = stage.run(file.commit(None, held)) else { panic!("refused") };
     assert!(second.change < third.change);
+}
+
+/// Linux commits what it wrote when a layout is recalled. Whoever had it recalled may have cut the file by then.
+#[test]
+fn a_commit_that_a_recall_provokes_does_not_undo_a_cut() {
+    let mut stage = Stage::new();
+    let writer = file(&mut stage, "a");
+    let held = stage.layout_get(writer.client, writer.ino, true, writer.open).stateid;
+    let Outcome::Inode(before) = stage.run(writer.commit(Some(1 << 20), held)) else { panic!("refused") };
+    assert_eq!(before.size_bytes, 1 << 20);
+    stage.run(writer.recall(Some(Iomode::ReadWrite), None));
+    let cut = SetAttributesOf {
+        caller: ROOT,
+        ino: writer.ino,
+        attributes: SetAttributes { size_bytes: Some(7), ..SetAttributes::default() },
+        by_write_open: false,
+    };
+    stage.run(Command::SetAttributes(cut));
+    let Outcome::Inode(after) = stage.run(writer.commit(Some(1 << 20), held)) else { panic!("refused") };
+    assert_eq!(after.size_bytes, 7);
+    assert!(before.change < after.change, "it was written to all the same");
+    stage.check();
 }
 
 /// Spec: RFC 8881 §12.5.5.2, §20.3.

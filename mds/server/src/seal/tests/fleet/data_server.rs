@@ -44,6 +44,8 @@ pub(super) struct Asked {
     pub(super) usage: BTreeMap<u32, Usage>,
     /// How large each says its extents are.
     pub(super) held_bytes: u32,
+    /// None can say how large anything is.
+    pub(super) sizes_unknown: bool,
     /// Of those below this index each says that there is nothing.
     pub(super) held_from: u32,
 }
@@ -140,7 +142,8 @@ impl DataServer {
                     let held_bytes = if extent.index < asked.held_from { 0 } else { asked.held_bytes };
                     ExtentSize { end_bytes: held_bytes, held_bytes, epoch: 1, mtime_unix_ns: 0, change: 1 }
                 };
-                put_reply(&mut w, &Ok(Sizes { sizes: ask.extents.iter().map(size).collect() }));
+                let sizes = Sizes { sizes: ask.extents.iter().map(size).collect() };
+                put_reply(&mut w, &if asked.sizes_unknown { Err(Refusal::Busy) } else { Ok(sizes) });
             }
             _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
         }
