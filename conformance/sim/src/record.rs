@@ -23,9 +23,11 @@ pub(crate) struct Moves {
 }
 
 /// Everything that clients saw. Clones are the same record.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Record {
     inner: Arc<Mutex<Inner>>,
+    /// Clients cut files whose bytes are at data servers, too.
+    pub(crate) cuts: bool,
 }
 
 #[derive(Default)]
@@ -48,6 +50,11 @@ pub(crate) struct Inner {
 const TROUBLE_SHOWS_NS: u64 = 200_000_000;
 
 impl Record {
+    /// Nothing was seen yet.
+    pub(crate) fn new(cuts: bool) -> Self {
+        Self { inner: Arc::default(), cuts }
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock()
     }

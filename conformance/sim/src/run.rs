@@ -64,6 +64,9 @@ pub struct Arguments {
     /// Extents that rest become images.
     #[arg(long)]
     pub seal: bool,
+    /// Clients cut files whose bytes are at data servers, too.
+    #[arg(long)]
+    pub cuts: bool,
     /// Prints counts of what happened.
     #[arg(long)]
     pub counts: bool,
@@ -162,7 +165,7 @@ impl<'a> Stage<'a> {
             arguments,
             world,
             cluster,
-            record: Record::default(),
+            record: Record::new(arguments.cuts),
             whistle,
             stuck: Vec::new(),
             too_hard: Vec::new(),
@@ -274,7 +277,7 @@ impl<'a> Stage<'a> {
             self.judge_history(&model, &group.acts, &format!("moves in group {place:?}"), &mut broken);
         }
         for (place, history) in &record.files {
-            if content::is_cut(*place) {
+            if content::is_cut(*place, self.arguments.cuts) {
                 let model = content::shape(*place);
                 self.judge_history(&model, history, &format!("content of file {place:?}"), &mut broken);
                 continue;
@@ -322,7 +325,7 @@ impl<'a> Stage<'a> {
     }
 
     fn report(&self, broken: &[String]) {
-        let Arguments { seed, minutes, plant, clients, calm, seal, shards, nodes, .. } = self.arguments;
+        let Arguments { seed, minutes, plant, clients, calm, seal, cuts, shards, nodes, .. } = self.arguments;
         let servers = self.cluster.describe();
         let state = self.world.lock();
         let record = self.record.lock();
@@ -345,11 +348,12 @@ impl<'a> Stage<'a> {
             let plant = if *plant == Planted::Nothing { String::new() } else { format!(" --plant {plant}") };
             let calm = if *calm { " --calm" } else { "" };
             let seal = if *seal { " --seal" } else { "" };
+            let cuts = if *cuts { " --cuts" } else { "" };
             let shards = if *shards == 0 { String::new() } else { format!(" --shards {shards}") };
             let nodes = if *nodes == 0 { String::new() } else { format!(" --nodes {nodes}") };
             let engine = if self.arguments.engine_invariants { " --engine-invariants" } else { "" };
             println!(
-                "  again: cargo xtask sim --seed {seed} --minutes {minutes}{engine} -- --clients {clients}{plant}{calm}{seal}{shards}{nodes}"
+                "  again: cargo xtask sim --seed {seed} --minutes {minutes}{engine} -- --clients {clients}{plant}{calm}{seal}{cuts}{shards}{nodes}"
             );
         }
         if self.arguments.counts {

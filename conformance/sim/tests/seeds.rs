@@ -55,6 +55,22 @@ fn what_is_put_off_is_not_done() {
     assert!(held, "{text}");
 }
 
+/// A file was cut while a WRITE to it was on its way to a data server, which cut what it had of it; the WRITE made the file longer again, and was
+/// answered.
+#[test]
+fn what_a_cut_takes_off_a_write_is_written_again() {
+    let (held, text) = run(44, "0.4", &["--cuts"]);
+    assert!(held, "{text}");
+}
+
+/// A data server came back that had missed a cut of an extent with a backup. It could not carry that out before it knew who it is, and was told
+/// that only behind it.
+#[test]
+fn a_data_server_that_missed_a_cut_comes_back() {
+    let (held, text) = run(16, "1", &["--cuts"]);
+    assert!(held, "{text}");
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     let (first, again) = (run(5, "0.3", &[]).1, run(5, "0.3", &["--trace", "warn", "--counts"]).1);

@@ -26,9 +26,9 @@ pub(crate) fn shape(place: Place) -> Blocks {
     Blocks { stride_bytes, block_bytes: BLOCK_BYTES }
 }
 
-/// Whether clients cut it too.
-pub(crate) fn is_cut(place: Place) -> bool {
-    place.1 == 0
+/// Whether clients cut it too: one that stays with its metadata, and if it is asked for one that does not.
+pub(crate) fn is_cut(place: Place, cuts: bool) -> bool {
+    place.1 == 0 || cuts && place.1 == 1
 }
 
 /// Whether its blocks go to data servers.
@@ -70,7 +70,7 @@ pub(crate) async fn act(client: &Client, chance: &mut Chance, place: Place, file
     let block = chance.index(BLOCKS);
     let act = match chance.below(100) {
         0..45 => FileAct::Write { block, mark: chance.next() | 1, in_doubt: false },
-        45..50 if is_cut(place) => FileAct::Cut { blocks: block },
+        45..50 if is_cut(place, client.record.cuts) => FileAct::Cut { blocks: block },
         50..56 => FileAct::Length,
         _ => FileAct::Read { block },
     };
