@@ -7,6 +7,7 @@
 //! Spec: docs/protocol/addresses.md §2.
 
 pub(crate) mod drive;
+mod remembered;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -21,7 +21,8 @@ pub const ADDRESS_RENEW_MS: u64 = 1_000;
 pub const ADDRESS_LEASE_MS: u32 = 1_000;
 /// How long a new leader waits for its read barrier before it looks again whether it leads.
 pub const ADDRESS_BARRIER_MS_MAX: u64 = 500;
-/// For so long after it took over, a leader counts clients of the one before as its own when it tells the other members.
+/// For so long after it took over, a leader counts clients of the one before as its own when it tells the other members; and a node
+/// remembers a client whose connection to it is gone.
 pub const CALLERS_KEPT_MS: u64 = 30_000;
 /// Between two attempts at a request that this node can neither answer nor refuse now.
 pub const PUT_OFF_MS: u64 = 20;

@@ -221,6 +221,11 @@ impl Shards {
         self.first().leader()
     }
 
+    /// See [`Shard::another_leads`]; of shard 0.
+    pub(crate) fn another_leads(&self) -> bool {
+        self.first().another_leads()
+    }
+
     /// The node that all shards are of, if they were started as one.
     pub(crate) fn node(&self) -> Option<&mds_shard::Node> {
         self.first().node()

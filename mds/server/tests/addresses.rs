@@ -70,3 +70,27 @@ async fn an_address_that_cannot_be_taken_or_is_lost_is_tried_again() {
     let _ = addresses.said();
     wait(&rig, &addresses, Said::Added(own())).await;
 }
+
+#[tokio::test]
+async fn clients_are_woken_up_by_a_node_that_lost_an_address_and_takes_it_again() {
+    let addresses = MemoryAddresses::default();
+    let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(addresses.clone()) };
+    let rig = Rig::with_service(service).await;
+    wait(&rig, &addresses, Said::Announced(own())).await;
+    let client = rig.client(b"client").await;
+    // It has been looked at.
+    rig.env.clock.sleep_ms(200).await;
+    assert!(!addresses.said().iter().any(|said| matches!(said, Said::Tickled(..))), "it is connected");
+    // As a guard does: the address goes, then the connections.
+    addresses.remove(own()).expect("it is there");
+    drop(client);
+    wait(&rig, &addresses, Said::Added(own())).await;
+    let service = rig.server.as_ref().expect("it runs").nfs_address();
+    for _ in 0..300 {
+        if addresses.said().iter().any(|said| matches!(said, Said::Tickled(at, _) if *at == service)) {
+            return;
+        }
+        rig.env.clock.sleep_ms(10).await;
+    }
+    panic!("the client that was connected is not woken up");
+}

@@ -1,6 +1,7 @@
 //! Drives the service addresses of a node: they are where the leader is, once it can answer.
 //!
-//! Whoever takes them over wakes up the clients that were connected to the node before. The leader tells the others who they are.
+//! Whoever takes them wakes up the clients that were connected before: to another node, whose leader told this one who they are, or to
+//! this node itself.
 //!
 //! Spec: docs/protocol/addresses.md.
 
@@ -14,6 +15,7 @@ use mds_shard::Caller;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
+use super::remembered::Remembered;
 use super::{Act, Holder, ServiceAddresses};
 use crate::limits::{
     ADDRESS_BARRIER_MS_MAX, ADDRESS_LEASE_MS, ADDRESS_LOOK_MS, ADDRESS_PRESENT_MS, ADDRESS_VALID_S,
@@ -74,25 +76,30 @@ struct Lead {
     since_ms: u64,
 }
 
+/// What a look goes by.
+#[derive(Default)]
+struct Looks {
+    holder: Holder,
+    lead: Lead,
+    /// Connections to service addresses that are here, at this look.
+    own: BTreeSet<Caller>,
+    remembered: Remembered,
+    present_ms: u64,
+}
+
 /// Keeps the addresses where they belong, for as long as the server lives.
 pub(crate) async fn drive(server: Arc<Server>) {
     let Some(service) = &server.service else { return };
-    let (mut holder, mut lead) = (Holder::default(), Lead::default());
-    let mut present_ms = 0;
+    let mut looks = Looks::default();
     loop {
         let leaving = service.leaving.load(Ordering::Acquire);
-        let wanted: &[ServiceAddress] =
-            if !leaving && may_serve(&server, &mut lead).await { &service.given.addresses } else { &[] };
-        let now_ms = server.now_ms();
-        if holder.held().count() != 0 && present_ms + ADDRESS_PRESENT_MS <= now_ms {
-            present_ms = now_ms;
-            notice_lost(service, &mut holder);
-        }
-        for act in holder.look(wanted, now_ms) {
-            carry_out(&server, service, &mut holder, act);
-        }
-        keep(&server, service, &holder, &lead);
-        if leaving && holder.held().count() == 0 {
+        let wanted: &[ServiceAddress] = if !leaving && may_serve(&server, &mut looks.lead).await {
+            &service.given.addresses
+        } else {
+            &[]
+        };
+        look(&server, service, &mut looks, wanted);
+        if leaving && looks.holder.held().count() == 0 {
             service.left.send_replace(true);
             return;
         }
@@ -104,6 +111,20 @@ pub(crate) async fn drive(server: Arc<Server>) {
             () = service.changed.notified() => {}
         }
     }
+}
+
+fn look(server: &Server, service: &Service, looks: &mut Looks, wanted: &[ServiceAddress]) {
+    let now_ms = server.now_ms();
+    // Before any connection is ended.
+    note_callers(server, service, looks, now_ms);
+    if looks.holder.held().count() != 0 && looks.present_ms + ADDRESS_PRESENT_MS <= now_ms {
+        looks.present_ms = now_ms;
+        notice_lost(service, &mut looks.holder);
+    }
+    for act in looks.holder.look(wanted, now_ms) {
+        carry_out(server, service, looks, act);
+    }
+    keep(server, service, looks);
 }
 
 /// Whether this node leads, and knows everything that was acknowledged before it did.
@@ -145,32 +166,32 @@ fn notice_lost(service: &Service, holder: &mut Holder) {
     }
 }
 
-fn carry_out(server: &Server, service: &Service, holder: &mut Holder, act: Act) {
+fn carry_out(server: &Server, service: &Service, looks: &mut Looks, act: Act) {
     let door = &service.given.door;
     match act {
         Act::Take(address) => match door.add(address, ADDRESS_VALID_S) {
             Ok(()) => tracing::info!(%address, "service address is here"),
             Err(error) => {
                 tracing::error!(%address, %error, "a service address cannot be taken");
-                holder.lost(address);
+                looks.holder.lost(address);
             }
         },
         Act::Renew(address) => {
             if let Err(error) = door.add(address, ADDRESS_VALID_S) {
                 tracing::error!(%address, %error, "a service address cannot be renewed");
-                holder.lost(address);
+                looks.holder.lost(address);
             }
         }
         Act::Announce(address) => {
             if let Err(error) = door.announce(address) {
                 tracing::warn!(%address, %error, "a service address cannot be announced");
             }
-            wake_clients(server, service, address);
+            wake_clients(server, service, looks, address);
         }
         Act::GiveUp(address) => {
             if let Err(error) = door.remove(address) {
                 tracing::error!(%address, %error, "a service address cannot be given up");
-                holder.stays(address, server.now_ms());
+                looks.holder.stays(address, server.now_ms());
                 return;
             }
             let ended = door.end_connections(address.ip);
@@ -179,15 +200,24 @@ fn carry_out(server: &Server, service: &Service, holder: &mut Holder, act: Act) 
     }
 }
 
-/// Makes the clients that were connected to another node notice that they are not any more.
-fn wake_clients(server: &Server, service: &Service, address: ServiceAddress) {
-    let own: BTreeSet<Caller> = own_callers(server, service).collect();
-    let gone = server.shards.callers().into_iter();
-    for caller in gone.filter(|caller| caller.service.ip() == address.ip && !own.contains(caller)) {
+/// Makes the clients that were connected to another node, or to this one before it lost the address, notice that they are not any more.
+fn wake_clients(server: &Server, service: &Service, looks: &Looks, address: ServiceAddress) {
+    let gone: BTreeSet<Caller> =
+        server.shards.callers().into_iter().chain(looks.remembered.callers()).collect();
+    for caller in gone.difference(&looks.own).filter(|caller| caller.service.ip() == address.ip) {
         if let Err(error) = service.given.door.tickle(caller.service, caller.client) {
             tracing::warn!(client = %caller.client, %error, "a client cannot be told that its connection is gone");
         }
     }
+}
+
+/// Looks who is connected.
+fn note_callers(server: &Server, service: &Service, looks: &mut Looks, now_ms: u64) {
+    looks.own = own_callers(server, service).collect();
+    let here: BTreeSet<IpAddr> = looks.holder.held().map(|address| address.ip).collect();
+    // Another leader has the addresses, and has woken them up.
+    let is_elsewhere = server.shards.another_leads();
+    looks.remembered.note(&looks.own, |ip| is_elsewhere || here.contains(&ip), now_ms);
 }
 
 /// The connections to service addresses that are here.
@@ -199,18 +229,20 @@ fn own_callers(server: &Server, service: &Service) -> impl Iterator<Item = Calle
 }
 
 /// Tells the guard that this process lives, the other members who is connected, and the rest of the server what is here.
-fn keep(server: &Server, service: &Service, holder: &Holder, lead: &Lead) {
-    let held: BTreeSet<ServiceAddress> = holder.held().collect();
+fn keep(server: &Server, service: &Service, looks: &Looks) {
+    let held: BTreeSet<ServiceAddress> = looks.holder.held().collect();
     service.given.door.keep(if held.is_empty() { 0 } else { ADDRESS_LEASE_MS });
     server
         .metrics
         .set_addresses(service.given.addresses.iter().map(|address| (*address, held.contains(address))));
     *service.held.lock() = held;
-    let Some(term) = lead.ready else { return server.shards.stop_telling_callers() };
-    let mut callers: BTreeSet<Caller> = own_callers(server, service).collect();
+    let Some(term) = looks.lead.ready else { return server.shards.stop_telling_callers() };
     // Clients that have not come yet: the next leader, if this one dies soon, is to know them too.
-    if server.now_ms() < lead.since_ms + CALLERS_KEPT_MS {
-        callers.extend(server.shards.callers());
+    let mut gone: BTreeSet<Caller> = looks.remembered.callers().collect();
+    if server.now_ms() < looks.lead.since_ms + CALLERS_KEPT_MS {
+        gone.extend(server.shards.callers());
     }
-    server.shards.tell_callers(term, callers.into_iter().collect());
+    // If they are too many for the message, those that are connected come first.
+    let told = looks.own.iter().chain(gone.difference(&looks.own)).copied().collect();
+    server.shards.tell_callers(term, told);
 }

@@ -55,6 +55,13 @@ impl Shard {
         Some((leader, self.address_of(leader)))
     }
 
+    /// Whether another replica leads, as far as this one knows.
+    #[must_use]
+    pub fn another_leads(&self) -> bool {
+        let leader = self.inner.raft.metrics().borrow_watched().current_leader;
+        leader.is_some_and(|leader| number_of(leader) != self.inner.host.config.id)
+    }
+
     /// Returns when something about who leads may have changed, or the engine has stopped. A lease that runs out is no change.
     pub async fn leader_changed(&self) {
         let mut metrics = self.inner.raft.server_metrics();
