@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use env::{Addresses, ServiceAddress};
 
-use crate::limits::{ADDRESS_ANNOUNCED_AT_MS, ADDRESS_RENEW_MS};
+use crate::limits::{ADDRESS_ANNOUNCED_AT_MS, ADDRESS_OUTLIVED_MS, ADDRESS_RENEW_AGAIN_MS, ADDRESS_RENEW_MS};
 
 /// What a metadata server needs to have service addresses.
 #[derive(Clone)]
@@ -50,7 +50,16 @@ pub(crate) enum Act {
 struct Held {
     since_ms: u64,
     announced: usize,
+    /// When it was last taken or renewed.
     renewed_ms: u64,
+    /// When that is tried next.
+    renew_ms: u64,
+}
+
+impl Held {
+    fn since(now_ms: u64, announced: usize) -> Self {
+        Self { since_ms: now_ms, announced, renewed_ms: now_ms, renew_ms: now_ms + ADDRESS_RENEW_MS }
+    }
 }
 
 /// The addresses that are here.
@@ -68,10 +77,10 @@ impl Holder {
         for address in wanted {
             let held = self.held.entry(*address).or_insert_with(|| {
                 acts.push(Act::Take(*address));
-                Held { since_ms: now_ms, announced: 0, renewed_ms: now_ms }
+                Held::since(now_ms, 0)
             });
-            if held.renewed_ms + ADDRESS_RENEW_MS <= now_ms {
-                held.renewed_ms = now_ms;
+            if held.renew_ms <= now_ms {
+                held.renew_ms = now_ms + ADDRESS_RENEW_MS;
                 acts.push(Act::Renew(*address));
             }
             let due = ADDRESS_ANNOUNCED_AT_MS.partition_point(|at_ms| held.since_ms + at_ms <= now_ms);
@@ -89,10 +98,26 @@ impl Holder {
         self.held.remove(&address);
     }
 
+    /// An address was renewed.
+    pub(crate) fn renewed(&mut self, address: ServiceAddress, now_ms: u64) {
+        if let Some(held) = self.held.get_mut(&address) {
+            held.renewed_ms = now_ms;
+        }
+    }
+
+    /// An address could not be renewed. It is here until its time is over, and to be given up like any other; the renewal is tried again
+    /// soon.
+    pub(crate) fn not_renewed(&mut self, address: ServiceAddress, now_ms: u64) {
+        let Some(held) = self.held.get_mut(&address) else { return };
+        held.renew_ms = now_ms + ADDRESS_RENEW_AGAIN_MS;
+        if held.renewed_ms + ADDRESS_OUTLIVED_MS <= now_ms {
+            self.lost(address);
+        }
+    }
+
     /// An address could not be given up: that is tried again at the next look.
     pub(crate) fn stays(&mut self, address: ServiceAddress, now_ms: u64) {
-        let done = ADDRESS_ANNOUNCED_AT_MS.len();
-        self.held.insert(address, Held { since_ms: now_ms, announced: done, renewed_ms: now_ms });
+        self.held.insert(address, Held::since(now_ms, ADDRESS_ANNOUNCED_AT_MS.len()));
     }
 
     /// Those that are here.
@@ -149,6 +174,28 @@ mod tests {
         assert_eq!(holder.look(&[], 40), [Act::GiveUp(own)]);
         holder.stays(own, 40);
         assert_eq!(holder.look(&[], 60), [Act::GiveUp(own)]);
+    }
+
+    #[test]
+    fn what_cannot_be_renewed_is_here_until_its_time_is_over() {
+        let (mut holder, own) = (Holder::default(), address(100));
+        holder.look(&[own], 0);
+        let (mut tries, mut now_ms) = (0, 0);
+        while holder.held().count() != 0 {
+            now_ms += 50;
+            if holder.look(&[own], now_ms).contains(&Act::Renew(own)) {
+                tries += 1;
+                holder.not_renewed(own, now_ms);
+            }
+        }
+        assert_eq!(now_ms, ADDRESS_OUTLIVED_MS);
+        assert_eq!(tries, 1 + (ADDRESS_OUTLIVED_MS - ADDRESS_RENEW_MS) / ADDRESS_RENEW_AGAIN_MS);
+        // One that comes in between counts.
+        assert_eq!(holder.look(&[own], 10_000), [Act::Take(own), Act::Announce(own)]);
+        holder.look(&[own], 14_000);
+        holder.renewed(own, 14_000);
+        holder.not_renewed(own, 19_000);
+        assert_eq!(holder.look(&[], 19_050), [Act::GiveUp(own)]);
     }
 
     #[test]

@@ -17,6 +17,12 @@ pub const ADDRESS_ANNOUNCED_AT_MS: [u64; 7] = [0, 50, 150, 400, 1_100, 2_200, 4_
 pub const ADDRESS_VALID_S: u32 = 5;
 /// How often it is renewed.
 pub const ADDRESS_RENEW_MS: u64 = 1_000;
+/// How soon that is tried again when it failed. Not before it was looked whether the address is still here: one that is not is to be taken
+/// and announced.
+pub const ADDRESS_RENEW_AGAIN_MS: u64 = 250;
+const _: () = assert!(ADDRESS_PRESENT_MS <= ADDRESS_RENEW_AGAIN_MS);
+/// One that was not renewed for so long has gone by itself: the kernel takes up to a second longer than it was told.
+pub const ADDRESS_OUTLIVED_MS: u64 = ADDRESS_VALID_S as u64 * 1_000 + 1_000;
 /// A process that was silent for so long loses its addresses: by then another one may lead.
 pub const ADDRESS_LEASE_MS: u32 = 1_000;
 /// How long a new leader waits for its read barrier before it looks again whether it leads.

@@ -94,3 +94,24 @@ async fn clients_are_woken_up_by_a_node_that_lost_an_address_and_takes_it_again(
     }
     panic!("the client that was connected is not woken up");
 }
+
+#[tokio::test]
+async fn an_address_that_cannot_be_renewed_is_still_here_and_given_up_at_the_end() {
+    let addresses = MemoryAddresses::default();
+    let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(addresses.clone()) };
+    let rig = Rig::with_service(service).await;
+    wait(&rig, &addresses, Said::Announced(own())).await;
+    addresses.refuse(true);
+    // Renewals fail, more than once.
+    rig.env.clock.sleep_ms(1_600).await;
+    let server = rig.server.as_ref().expect("it runs");
+    assert_ne!(addresses.lease_ms(), 0, "the guard is to take it away if this process hangs");
+    assert_eq!(server.status().service_addresses, [(own().to_string(), Some(1))]);
+    addresses.refuse(false);
+    wait(&rig, &addresses, Said::Added(own())).await;
+    addresses.refuse(true);
+    rig.env.clock.sleep_ms(1_600).await;
+    let _ = addresses.said();
+    server.stop().await;
+    assert!(addresses.said().contains(&Said::Removed(own())));
+}

@@ -176,12 +176,13 @@ fn carry_out(server: &Server, service: &Service, looks: &mut Looks, act: Act) {
                 looks.holder.lost(address);
             }
         },
-        Act::Renew(address) => {
-            if let Err(error) = door.add(address, ADDRESS_VALID_S) {
+        Act::Renew(address) => match door.add(address, ADDRESS_VALID_S) {
+            Ok(()) => looks.holder.renewed(address, server.now_ms()),
+            Err(error) => {
                 tracing::error!(%address, %error, "a service address cannot be renewed");
-                looks.holder.lost(address);
+                looks.holder.not_renewed(address, server.now_ms());
             }
-        }
+        },
         Act::Announce(address) => {
             if let Err(error) = door.announce(address) {
                 tracing::warn!(%address, %error, "a service address cannot be announced");
