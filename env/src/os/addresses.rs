@@ -6,7 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::guard::{self, Place};
 use super::interfaces::{self, Interface};
@@ -54,6 +54,8 @@ pub enum PlaceError {
     Io(#[from] io::Error),
 }
 
+/// Where an address belongs. An interface that is made anew (hot-plug, the network's restart) has another number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Site {
     address: ServiceAddress,
     interface: u32,
@@ -78,7 +80,9 @@ impl GuardLine {
 
 /// This machine's.
 pub struct OsAddresses {
-    sites: Vec<Site>,
+    sites: Mutex<Vec<Site>>,
+    /// The interface that was named, if one was.
+    interface: Option<String>,
     guard: GuardLine,
     /// Never waited for: it ends after this process, or lets go of everything when it is killed.
     process: Mutex<Option<Child>>,
@@ -111,7 +115,12 @@ impl OsAddresses {
             }
         };
         let ips = Arc::new(addresses.iter().map(|address| address.ip).collect());
-        Ok(Self { sites, guard: GuardLine { line, ips }, process: Mutex::new(process) })
+        Ok(Self {
+            sites: Mutex::new(sites),
+            interface: interface.map(str::to_owned),
+            guard: GuardLine { line, ips },
+            process: Mutex::new(process),
+        })
     }
 
     /// What [`TokioNet`](super::tokio_net::TokioNet) tells of connections that it accepts.
@@ -126,28 +135,67 @@ impl OsAddresses {
         self.process.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(Child::id)
     }
 
-    fn site(&self, address: ServiceAddress) -> io::Result<&Site> {
-        self.sites.iter().find(|site| site.address == address).ok_or_else(|| io::ErrorKind::NotFound.into())
+    fn lock(&self) -> MutexGuard<'_, Vec<Site>> {
+        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn site(&self, address: ServiceAddress) -> io::Result<Site> {
+        let sites = self.lock();
+        sites
+            .iter()
+            .find(|site| site.address == address)
+            .copied()
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Looks where an address belongs now.
+    fn look_again(&self, address: ServiceAddress) -> Result<Site, PlaceError> {
+        let all = interfaces::all()?;
+        let before = self.site(address)?;
+        let now = before.again(&all, self.interface.as_deref())?;
+        if before.interface != now.interface {
+            // Its interface may have another name now, and the address still be on it.
+            let _ = before.remove();
+        }
+        self.lock().iter_mut().filter(|site| site.address == address).for_each(|site| *site = now);
+        Ok(now)
     }
 }
 
 impl Site {
+    fn of(address: ServiceAddress, found: &Interface) -> Result<Self, PlaceError> {
+        let not_ethernet = || PlaceError::NotEthernet { address, name: found.name.clone() };
+        Ok(Self { address, interface: found.index, mac: found.mac.ok_or_else(not_ethernet)? })
+    }
+
+    /// The same interface as long as it is there: another one in the network is none the better, and the address may be on this one.
+    fn again(self, all: &[Interface], name: Option<&str>) -> Result<Self, PlaceError> {
+        let is_same =
+            |one: &&Interface| one.index == self.interface && name.is_none_or(|name| one.name == name);
+        let found = match all.iter().find(is_same) {
+            Some(same) => same,
+            None => find(all, self.address, name)?,
+        };
+        Self::of(self.address, found)
+    }
+
     fn remove(&self) -> io::Result<bool> {
         match netlink::remove(self.interface, self.address) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(false),
+            Err(error) if is_not_there(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
 
+/// The address is not on the interface, or has gone with it.
+fn is_not_there(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::ENODEV)
+}
+
 fn sites(addresses: &[ServiceAddress], interface: Option<&str>) -> Result<Vec<Site>, PlaceError> {
     let all = interfaces::all()?;
-    let site = |address: &ServiceAddress| {
-        let found = find(&all, *address, interface)?;
-        let not_ethernet = || PlaceError::NotEthernet { address: *address, name: found.name.clone() };
-        Ok(Site { address: *address, interface: found.index, mac: found.mac.ok_or_else(not_ethernet)? })
-    };
+    let site = |address: &ServiceAddress| Site::of(*address, find(&all, *address, interface)?);
     addresses.iter().map(site).collect()
 }
 
@@ -181,7 +229,12 @@ pub fn run_guard(addresses: &[ServiceAddress], interface: Option<&str>) -> Resul
 
 impl Addresses for OsAddresses {
     fn add(&self, address: ServiceAddress, valid_s: u32) -> io::Result<()> {
-        netlink::add(self.site(address)?.interface, address, valid_s)
+        let Err(error) = netlink::add(self.site(address)?.interface, address, valid_s) else { return Ok(()) };
+        // The next call finds it there. Not this one: whoever renews an address must see that it has gone, and announce it again.
+        match self.look_again(address) {
+            Ok(_) | Err(PlaceError::Io(_)) => Err(error),
+            Err(why) => Err(io::Error::other(format!("{error}; {why}"))),
+        }
     }
 
     fn remove(&self, address: ServiceAddress) -> io::Result<bool> {
@@ -193,11 +246,12 @@ impl Addresses for OsAddresses {
         let has = |site: &&Site| {
             all.iter().any(|one| one.index == site.interface && one.addresses.contains(&site.address.ip))
         };
-        Ok(self.sites.iter().filter(has).map(|site| site.address).collect())
+        Ok(self.lock().iter().filter(has).map(|site| site.address).collect())
     }
 
     fn announce(&self, address: ServiceAddress) -> io::Result<()> {
-        let site = self.site(address)?;
+        // Its hardware address may be another one too.
+        let site = self.look_again(address).or_else(|_| self.site(address))?;
         let mut frames = frames::announcements(address.ip, site.mac).into_iter();
         frames.try_for_each(|frame| raw_packets::frame(site.interface, &frame))
     }
@@ -243,5 +297,65 @@ mod tests {
         assert!(error.contains("service_interface"), "{error}");
         // The address itself, left over from a predecessor, shows nothing.
         assert!(find(&all[..1], "10.0.0.5/24".parse().unwrap(), None).is_err());
+    }
+
+    #[test]
+    fn an_interface_that_was_made_anew_is_found_again() {
+        let address: ServiceAddress = "10.0.0.100/24".parse().unwrap();
+        let mut all = [interface("eth0", 2, "10.0.0.5"), interface("eth1", 3, "10.0.0.6")];
+        let site = Site::of(address, &all[1]).unwrap();
+        // Another one in the network is no reason to move.
+        assert_eq!(site.again(&all, None).unwrap(), site);
+        all[1].mac = Some([4; 6]);
+        assert_eq!(site.again(&all, None).unwrap(), Site { mac: [4; 6], ..site });
+        all[1].index = 7;
+        assert_eq!(site.again(&all, Some("eth1")).unwrap(), Site { interface: 7, mac: [4; 6], ..site });
+        assert_eq!(site.again(&all, None).unwrap().interface, 2, "nothing names one");
+        // Its number is there, under another name.
+        (all[1].name, all[1].index) = ("old".to_owned(), 3);
+        let error = site.again(&all, Some("eth1")).unwrap_err().to_string();
+        assert!(error.contains("eth1") && error.contains("eth0, old"), "{error}");
+    }
+
+    /// A pair of interfaces; false if there can be none here.
+    fn make_pair() -> bool {
+        [
+            "link add v0 type veth peer name v1",
+            "addr add 10.9.0.5/24 dev v0",
+            "link set v0 up",
+            "link set v1 up",
+        ]
+        .iter()
+        .all(|words| Command::new("ip").args(words.split(' ')).status().is_ok_and(|status| status.success()))
+    }
+
+    /// The whole of it, where this may be done: in a network of the thread's own.
+    #[test]
+    fn an_address_comes_back_on_an_interface_that_was_made_anew_and_the_guard_finds_it_there() {
+        let whole = || {
+            // SAFETY: no memory is handed over; this thread alone has another network from here on.
+            if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 || !make_pair() {
+                return;
+            }
+            let address: ServiceAddress = "10.9.0.100/24".parse().unwrap();
+            let door = OsAddresses::new(&[address], Some("v0"), None).unwrap();
+            let before = (door.site(address).unwrap().interface, address);
+            door.add(address, 60).unwrap();
+            assert_eq!(door.present().unwrap(), [address]);
+            assert!(Command::new("ip").args(["link", "del", "v0"]).status().unwrap().success());
+            assert!(!door.remove(address).unwrap(), "it has gone with its interface");
+            let error = door.add(address, 60).unwrap_err().to_string();
+            assert!(error.contains("no network interface `v0`"), "{error}");
+            assert!(make_pair());
+            assert!(door.add(address, 60).is_err() && door.present().unwrap().is_empty());
+            door.add(address, 60).unwrap();
+            assert_eq!(door.present().unwrap(), [address]);
+            door.announce(address).unwrap();
+            let (server, line) = guard_line::pair().unwrap();
+            drop(server);
+            guard::run(&line, &[before]).unwrap();
+            assert_eq!(door.present().unwrap(), []);
+        };
+        std::thread::spawn(whole).join().unwrap();
     }
 }

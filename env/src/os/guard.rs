@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 
 use super::OsClock;
 use super::guard_line::{self, Word};
-use super::{netlink, silence};
+use super::{interfaces, netlink, silence};
 use crate::addresses::ServiceAddress;
 use crate::clock::Clock;
 use crate::limits::GUARDED_SOCKETS_MAX;
@@ -62,12 +62,22 @@ pub(super) fn run(line: &OwnedFd, places: &[Place]) -> io::Result<()> {
 
 fn give_up(places: &[Place], held: &mut Vec<OwnedFd>) {
     for (interface, address) in places {
-        // It may not be here, or have gone by itself.
-        let _ = netlink::remove(*interface, *address);
+        if netlink::remove(*interface, *address).is_err() {
+            remove_anywhere(*address);
+        }
     }
     for socket in held.drain(..) {
         // One that cannot be ended in silence is closed, and has no address to speak from.
         let _ = silence::end(socket.as_fd());
+    }
+}
+
+/// An address that is not where it was when the guard began has gone by itself, or is on an interface that was made anew.
+fn remove_anywhere(address: ServiceAddress) {
+    let all = interfaces::all().unwrap_or_default();
+    for interface in all.iter().filter(|interface| interface.addresses.contains(&address.ip)) {
+        // There is nobody to tell.
+        let _ = netlink::remove(interface.index, address);
     }
 }
 

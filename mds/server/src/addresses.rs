@@ -8,6 +8,7 @@
 
 pub(crate) mod drive;
 mod remembered;
+mod untaken;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -118,6 +119,11 @@ impl Holder {
     /// An address could not be given up: that is tried again at the next look.
     pub(crate) fn stays(&mut self, address: ServiceAddress, now_ms: u64) {
         self.held.insert(address, Held::since(now_ms, ADDRESS_ANNOUNCED_AT_MS.len()));
+    }
+
+    /// Whether an address is here.
+    pub(crate) fn has(&self, address: ServiceAddress) -> bool {
+        self.held.contains_key(&address)
     }
 
     /// Those that are here.

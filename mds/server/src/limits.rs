@@ -23,6 +23,10 @@ pub const ADDRESS_RENEW_AGAIN_MS: u64 = 250;
 const _: () = assert!(ADDRESS_PRESENT_MS <= ADDRESS_RENEW_AGAIN_MS);
 /// One that was not renewed for so long has gone by itself: the kernel takes up to a second longer than it was told.
 pub const ADDRESS_OUTLIVED_MS: u64 = ADDRESS_VALID_S as u64 * 1_000 + 1_000;
+/// A leader that cannot take its service addresses for so long has another node lead.
+pub const ADDRESS_UNTAKEN_MS_MAX: u64 = 5_000;
+/// When all others that can lead were asked to and have given the lead back, they are asked again after so long.
+pub const ADDRESS_PASS_ON_AGAIN_MS: u64 = 30_000;
 /// A process that was silent for so long loses its addresses: by then another one may lead.
 pub const ADDRESS_LEASE_MS: u32 = 1_000;
 /// How long a new leader waits for its read barrier before it looks again whether it leads.

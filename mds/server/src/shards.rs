@@ -241,6 +241,11 @@ impl Shards {
         self.first().hand_over().await
     }
 
+    /// See [`Shard::hand_over_but`]; of shard 0.
+    pub(crate) async fn hand_over_but(&self, but: &[u64]) -> Option<u64> {
+        self.first().hand_over_but(but).await
+    }
+
     /// See [`Shard::tell_callers`].
     pub(crate) fn tell_callers(&self, term: u64, callers: Vec<Caller>) {
         self.first().tell_callers(term, callers);

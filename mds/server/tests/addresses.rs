@@ -3,15 +3,81 @@
 #[allow(dead_code, reason = "what the other programs use of it")]
 mod rig;
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
-use env::memory::{MemoryAddresses, Said};
-use env::{Addresses, ServiceAddress};
-use mds_server::ServiceAddresses;
+use env::memory::net::MemoryNet;
+use env::memory::{MemoryAddresses, Said, SeededEntropy};
+use env::os::OsClock;
+use env::{Addresses, Env, ServiceAddress};
+use mds_server::export::Export;
+use mds_server::server::Settings;
+use mds_server::{MdsConfig, MetadataServer, ServiceAddresses};
+use prometheus_client::registry::Registry;
 use rig::Rig;
+use wire_nfs::control::ClusterKey;
 
 fn own() -> ServiceAddress {
     "192.0.2.1/24".parse().expect("an address")
+}
+
+/// A node of three; of its own it has a directory, service addresses and chance.
+async fn node(env: &Env, number: u8, directory: &Path, door: &MemoryAddresses) -> MetadataServer {
+    let at = |node: u8, port: u16| SocketAddr::from(([192, 0, 2, 10 + node], port));
+    let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(door.clone()) };
+    let config = MdsConfig {
+        dir: directory.join(number.to_string()),
+        listen: at(number, 2049),
+        control: at(number, 2050),
+        exports: vec![Export::everything()],
+        settings: Settings { shards: 1, ..Settings::default() },
+        cluster_key: ClusterKey::new([3; 32]),
+        node: number.into(),
+        members: (1..=3).map(|node| (node.into(), at(node, 2051).to_string())).collect(),
+        join: Vec::new(),
+        controls: Vec::new(),
+        service: Some(service),
+    };
+    let env = Env { entropy: Arc::new(SeededEntropy::new(number.into())), ..env.clone() };
+    MetadataServer::start(env, config, &mut Registry::default()).await.expect("it starts")
+}
+
+/// Waits until one of these has taken the address: which.
+async fn taken_by(env: &Env, doors: &[MemoryAddresses], wait_ms: u64) -> Option<usize> {
+    for _ in 0..wait_ms / 10 {
+        let taken = doors.iter().position(|door| door.said().contains(&Said::Announced(own())));
+        if taken.is_some() {
+            return taken;
+        }
+        env.clock.sleep_ms(10).await;
+    }
+    None
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_take_the_address_has_another_node_lead() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let env = Env {
+        clock: Arc::new(OsClock::new()),
+        entropy: Arc::new(SeededEntropy::new(7)),
+        disk: env::os::open_disk("test", env::os::Preference::Blocking).expect("threads always start").0,
+        net: Arc::new(MemoryNet::new()),
+    };
+    let doors: [MemoryAddresses; 3] = Default::default();
+    let start = |number: u8| node(&env, number, directory.path(), &doors[usize::from(number) - 1]);
+    let (one, two, three) = tokio::join!(start(1), start(2), start(3));
+    let first = taken_by(&env, &doors, 60_000).await.expect("one of them leads");
+    // Its interface has gone.
+    doors[first].refuse(true);
+    doors[first].remove(own()).expect("it is there");
+    env.clock.sleep_ms(1_000).await;
+    doors.iter().for_each(|door| drop(door.said()));
+    let next = taken_by(&env, &doors, 20_000).await.expect("another one leads");
+    assert_ne!(next, first);
+    for server in [one, two, three] {
+        server.stop().await;
+    }
 }
 
 /// Waits until something was done.
@@ -62,7 +128,7 @@ async fn an_address_that_cannot_be_taken_or_is_lost_is_tried_again() {
     let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(addresses.clone()) };
     let rig = Rig::with_service(service).await;
     rig.env.clock.sleep_ms(200).await;
-    assert!(!addresses.said().contains(&Said::Added(own())));
+    assert_eq!(addresses.said(), [], "nothing is announced that is not here");
     addresses.refuse(false);
     wait(&rig, &addresses, Said::Announced(own())).await;
     // Somebody takes it away.

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::remembered::Remembered;
+use super::untaken::Untaken;
 use super::{Act, Holder, ServiceAddresses};
 use crate::limits::{
     ADDRESS_BARRIER_MS_MAX, ADDRESS_LEASE_MS, ADDRESS_LOOK_MS, ADDRESS_PRESENT_MS, ADDRESS_VALID_S,
@@ -28,6 +29,8 @@ pub(crate) struct Service {
     given: ServiceAddresses,
     ips: BTreeSet<IpAddr>,
     held: Mutex<BTreeSet<ServiceAddress>>,
+    /// An address belongs here and could not be taken.
+    is_untaken: AtomicBool,
     /// Connections came or went.
     pub(crate) changed: Notify,
     leaving: AtomicBool,
@@ -42,6 +45,7 @@ impl Service {
             given,
             ips,
             held: Mutex::default(),
+            is_untaken: AtomicBool::new(false),
             changed: Notify::new(),
             leaving: AtomicBool::new(false),
             left: watch::Sender::new(false),
@@ -90,15 +94,22 @@ struct Looks {
 /// Keeps the addresses where they belong, for as long as the server lives.
 pub(crate) async fn drive(server: Arc<Server>) {
     let Some(service) = &server.service else { return };
+    // Beside each other: looks do not wait while the lead is handed over.
+    tokio::select! {
+        biased;
+        () = keep_in_place(&server, service) => {}
+        () = pass_on(&server, service) => {}
+    }
+}
+
+/// Looks again and again, until the server leaves.
+async fn keep_in_place(server: &Server, service: &Service) {
     let mut looks = Looks::default();
     loop {
         let leaving = service.leaving.load(Ordering::Acquire);
-        let wanted: &[ServiceAddress] = if !leaving && may_serve(&server, &mut looks.lead).await {
-            &service.given.addresses
-        } else {
-            &[]
-        };
-        look(&server, service, &mut looks, wanted);
+        let wanted: &[ServiceAddress] =
+            if !leaving && may_serve(server, &mut looks.lead).await { &service.given.addresses } else { &[] };
+        look(server, service, &mut looks, wanted);
         if leaving && looks.holder.held().count() == 0 {
             service.left.send_replace(true);
             return;
@@ -124,7 +135,25 @@ fn look(server: &Server, service: &Service, looks: &mut Looks, wanted: &[Service
     for act in looks.holder.look(wanted, now_ms) {
         carry_out(server, service, looks, act);
     }
+    let is_untaken = wanted.iter().any(|address| !looks.holder.has(*address));
+    service.is_untaken.store(is_untaken, Ordering::Release);
     keep(server, service, looks);
+}
+
+/// Has another node lead while addresses that belong here cannot be taken.
+async fn pass_on(server: &Server, service: &Service) {
+    let mut untaken = Untaken::default();
+    loop {
+        server.env.clock.sleep_ms(ADDRESS_LOOK_MS).await;
+        let is_untaken = service.is_untaken.load(Ordering::Acquire) && server.shards.is_replicated();
+        let Some(but) = untaken.look(is_untaken, server.now_ms()) else { continue };
+        tracing::warn!("service addresses cannot be taken here: shard 0 is handed over");
+        let to = server.shards.hand_over_but(but).await;
+        if to.is_none() {
+            tracing::warn!("there is no other node that could lead and was not asked");
+        }
+        untaken.asked(to, server.now_ms());
+    }
 }
 
 /// Whether this node leads, and knows everything that was acknowledged before it did.
@@ -183,6 +212,8 @@ fn carry_out(server: &Server, service: &Service, looks: &mut Looks, act: Act) {
                 looks.holder.not_renewed(address, server.now_ms());
             }
         },
+        // It could not be taken.
+        Act::Announce(address) if !looks.holder.has(address) => {}
         Act::Announce(address) => {
             if let Err(error) = door.announce(address) {
                 tracing::warn!(%address, %error, "a service address cannot be announced");

@@ -81,6 +81,11 @@ impl Shard {
         !self.leads_engine()
     }
 
+    /// The same, but none of these; who was asked to lead.
+    pub async fn hand_over_but(&self, but: &[u64]) -> Option<u64> {
+        self.give_up_but(but).await
+    }
+
     /// Tells the other members who is connected to the service addresses here, if this replica leads in `term`; and goes on telling.
     pub fn tell_callers(&self, term: u64, callers: Vec<Caller>) {
         self.inner.host.callers.tell(term, callers);
