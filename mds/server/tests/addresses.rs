@@ -11,11 +11,12 @@ use env::memory::net::MemoryNet;
 use env::memory::{MemoryAddresses, Said, SeededEntropy};
 use env::os::OsClock;
 use env::{Addresses, Env, ServiceAddress};
+use env_transport::{Limits, RpcClient};
 use mds_server::export::Export;
 use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer, ServiceAddresses};
 use prometheus_client::registry::Registry;
-use rig::Rig;
+use rig::{Client, Rig};
 use wire_nfs::control::ClusterKey;
 
 fn own() -> ServiceAddress {
@@ -28,7 +29,8 @@ async fn node(env: &Env, number: u8, directory: &Path, door: &MemoryAddresses) -
     let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(door.clone()) };
     let config = MdsConfig {
         dir: directory.join(number.to_string()),
-        listen: at(number, 2049),
+        // At the service address, as if the node had it; ports tell them apart.
+        listen: SocketAddr::new(own().ip, 2048 + u16::from(number)),
         control: at(number, 2050),
         exports: vec![Export::everything()],
         settings: Settings { shards: 1, ..Settings::default() },
@@ -40,7 +42,23 @@ async fn node(env: &Env, number: u8, directory: &Path, door: &MemoryAddresses) -
         service: Some(service),
     };
     let env = Env { entropy: Arc::new(SeededEntropy::new(number.into())), ..env.clone() };
-    MetadataServer::start(env, config, &mut Registry::default()).await.expect("it starts")
+    for _ in 0..100 {
+        // One that was stopped may keep its store open for a moment.
+        match MetadataServer::start(env.clone(), config.clone(), &mut Registry::default()).await {
+            Ok(server) => return server,
+            Err(_) => env.clock.sleep_ms(20).await,
+        }
+    }
+    panic!("node {number} does not start");
+}
+
+fn new_env() -> Env {
+    Env {
+        clock: Arc::new(OsClock::new()),
+        entropy: Arc::new(SeededEntropy::new(7)),
+        disk: env::os::open_disk("test", env::os::Preference::Blocking).expect("threads always start").0,
+        net: Arc::new(MemoryNet::new()),
+    }
 }
 
 /// Waits until one of these has taken the address: which.
@@ -58,12 +76,7 @@ async fn taken_by(env: &Env, doors: &[MemoryAddresses], wait_ms: u64) -> Option<
 #[tokio::test]
 async fn a_leader_that_cannot_take_the_address_has_another_node_lead() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let env = Env {
-        clock: Arc::new(OsClock::new()),
-        entropy: Arc::new(SeededEntropy::new(7)),
-        disk: env::os::open_disk("test", env::os::Preference::Blocking).expect("threads always start").0,
-        net: Arc::new(MemoryNet::new()),
-    };
+    let env = new_env();
     let doors: [MemoryAddresses; 3] = Default::default();
     let start = |number: u8| node(&env, number, directory.path(), &doors[usize::from(number) - 1]);
     let (one, two, three) = tokio::join!(start(1), start(2), start(3));
@@ -78,6 +91,47 @@ async fn a_leader_that_cannot_take_the_address_has_another_node_lead() {
     for server in [one, two, three] {
         server.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_leader_whose_lease_was_over_and_that_nobody_followed_wakes_its_clients_up() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let env = new_env();
+    let doors: [MemoryAddresses; 3] = Default::default();
+    let start = |number: u8| node(&env, number, directory.path(), &doors[usize::from(number) - 1]);
+    let (one, two, three) = tokio::join!(start(1), start(2), start(3));
+    let leader = taken_by(&env, &doors, 60_000).await.expect("one of them leads");
+    let mut others = vec![(1, one), (2, two), (3, three)];
+    let leads = others.remove(leader).1;
+    let rpc = RpcClient::new(env.net.clone(), env.clock.clone(), leads.nfs_address(), Limits::default());
+    let mut client = Client::new(rpc, b"client", 0);
+    client.exchange_id().await;
+    env.clock.sleep_ms(200).await;
+    // Nobody answers it, and nobody is there to be elected.
+    let mut away = Vec::new();
+    for (number, server) in others {
+        server.stop().await;
+        drop(server);
+        away.push(number);
+    }
+    let done = |what: Said| wait_at(&env, &doors[leader], move |said| *said == what);
+    done(Said::Ended(own().ip)).await;
+    drop(client);
+    let (_second, _third) = tokio::join!(start(away[0]), start(away[1]));
+    done(Said::Added(own())).await;
+    let service = leads.nfs_address();
+    wait_at(&env, &doors[leader], |said| matches!(said, Said::Tickled(at, _) if *at == service)).await;
+}
+
+/// Waits until something was done at one of several.
+async fn wait_at(env: &Env, door: &MemoryAddresses, is_it: impl Fn(&Said) -> bool) {
+    for _ in 0..1_000 {
+        if door.said().iter().any(&is_it) {
+            return;
+        }
+        env.clock.sleep_ms(10).await;
+    }
+    panic!("it was not done");
 }
 
 /// Waits until something was done.
