@@ -97,6 +97,18 @@ pub const SNAPSHOT_CALL_MS_MAX: u64 = 120_000;
 /// long before: by its heartbeats if there are several shards, else by TCP.
 pub const SNAPSHOT_INSTALL_MS_MAX: u64 = 3_600_000;
 
+/// Milliseconds for which a node that is sent a snapshot, or was, may answer nothing before the log behind it is not kept any more.
+pub const SNAPSHOT_SILENT_MS_MAX: u64 = 10_000;
+
+/// Milliseconds for which the log behind a snapshot that is in is kept for a node that takes up nothing more of it.
+pub const SNAPSHOT_FOLLOW_MS_MAX: u64 = 30_000;
+
+/// Log bytes that a node keeps for those that it sends snapshots to; its shards share them. They are kept in memory too.
+pub const HELD_LOG_BYTES_MAX: u64 = 512 << 20;
+
+/// Log entries, likewise.
+pub const HELD_LOG_ENTRIES_MAX: u64 = 2_000_000;
+
 /// Milliseconds that a call waits for the engine of a shard of which a snapshot is being installed.
 pub const TORN_ANSWER_MS_MAX: u64 = 5;
 
@@ -303,6 +315,8 @@ const _: () = assert!(OWNER_BYTES_MAX + 64 < RECORDED_BYTES_MAX, "a denied lock 
 const _: () = assert!(RECORDED_PER_SLOT_MAX * (RECORDED_BYTES_MAX + 8) + 32 < SNAPSHOT_VALUE_BYTES_MAX);
 const _: () = assert!(RENEW_RECORDS_MAX <= wal::limits::BATCH_RECORDS_MAX, "one write takes them");
 const _: () = assert!(LOG_ENTRIES_KEPT < CHECKPOINT_LOG_ENTRIES);
+const _: () = assert!(CHECKPOINT_LOG_ENTRIES < HELD_LOG_ENTRIES_MAX);
+const _: () = assert!(CHECKPOINT_LOG_BYTES < HELD_LOG_BYTES_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);
 const _: () = assert!(EXPORTS_BYTES_MAX + 64 < ENTRY_BYTES_MAX, "one command sets them");
 const _: () = assert!(EXPORTS_MAX + EXPORTS_REMOVED_MAX < u16::MAX as usize, "each has an id");

@@ -7,6 +7,7 @@
 pub(crate) mod callers;
 pub(crate) mod entry;
 pub(crate) mod forward;
+pub(crate) mod hold;
 pub(crate) mod identity;
 pub(crate) mod life;
 pub(crate) mod log_record;

@@ -34,6 +34,7 @@ use crate::raft::network::Network;
 use crate::raft::{EncodedEntry, Raft, Types};
 use crate::view::StateView;
 
+mod cut;
 mod forward;
 mod group;
 mod leading;

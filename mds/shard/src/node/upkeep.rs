@@ -79,7 +79,12 @@ fn is_due(shard: &Shard, fresh: u64, waited_ms: u64) -> bool {
     let config = shard.node_config();
     config.checkpoint_ms <= waited_ms
         || CHECKPOINT_LOG_ENTRIES <= fresh
-        || CHECKPOINT_LOG_BYTES <= shard.uncut_bytes() && config.log_entries_kept < fresh
+        || is_long(shard) && config.log_entries_kept < fresh
+}
+
+/// Whether its log is so long that a checkpoint, behind which it can be cut, is worth it.
+fn is_long(shard: &Shard) -> bool {
+    CHECKPOINT_LOG_BYTES <= shard.uncut_bytes() && !shard.is_held()
 }
 
 /// Frees old segments of shards that have been idle for long (docs/formats/raft_log.md, Renewal).

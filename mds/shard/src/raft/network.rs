@@ -29,6 +29,7 @@ use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
 use super::callers::Told;
+use super::hold::Holds;
 use super::life::Part;
 use super::message::{
     RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result, encode_args,
@@ -48,6 +49,8 @@ pub(crate) struct Links {
     env: Env,
     key: [u8; 32],
     nodes: Mutex<HashMap<SocketAddr, Arc<Link>>>,
+    /// What logs keep for nodes that a snapshot is sent to.
+    pub(crate) holds: Arc<Holds>,
     /// Calls made so far.
     calls: AtomicU64,
 }
@@ -72,7 +75,7 @@ enum Which {
 
 impl Links {
     pub(crate) fn new(env: Env, key: [u8; 32]) -> Self {
-        Self { env, key, nodes: Mutex::default(), calls: AtomicU64::new(0) }
+        Self { env, key, nodes: Mutex::default(), holds: Arc::default(), calls: AtomicU64::new(0) }
     }
 
     /// Calls made to other nodes so far.
@@ -212,6 +215,10 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    fn now_ms(&self) -> u64 {
+        self.links.env.clock.monotonic_ms()
+    }
+
     async fn call<R: DeserializeOwned>(
         &self,
         procedure: RaftProcedure,
@@ -241,6 +248,8 @@ impl Peer {
                 RPCError::Network(NetworkError::new(&error))
             }
         })?;
+        // Also if it refuses: while it installs a snapshot it answers nothing else.
+        self.links.holds.heard(self.to, self.now_ms());
         decode_result(reader.rest()).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
 
@@ -256,6 +265,8 @@ impl Peer {
         };
         let timeout = Duration::from_millis(SNAPSHOT_CALL_MS_MAX);
         let transfer = self.links.env.entropy.u64();
+        let upto = snapshot.meta.last_log_id.map_or(0, |id| id.index());
+        let holding = self.links.holds.begin(self.to, transfer, upto, self.now_ms());
         let mut offset_bytes = 0;
         let mut encoder = Encoder::new(view);
         loop {
@@ -273,6 +284,7 @@ impl Peer {
         let install = SnapshotInstall { transfer, vote, meta: snapshot.meta };
         let timeout = Duration::from_millis(SNAPSHOT_INSTALL_MS_MAX);
         let vote = self.call(RaftProcedure::SnapshotInstall, Which::Bulk, &install, timeout).await?;
+        holding.installed(self.now_ms());
         Ok(SnapshotResponse { vote })
     }
 }

@@ -101,16 +101,6 @@ impl Shard {
         &self.inner.host.config
     }
 
-    /// Payload bytes of its log that are not cut.
-    pub(crate) fn uncut_bytes(&self) -> u64 {
-        self.inner.log.uncut().0
-    }
-
-    /// Entries of its log that are not cut.
-    pub(crate) fn uncut_entries(&self) -> u64 {
-        self.inner.log.uncut().1
-    }
-
     pub(super) fn note_activity(&self) {
         self.inner.active_ms.store(self.inner.host.now_ms(), Ordering::Release);
     }
@@ -210,35 +200,6 @@ impl Shard {
         if let Err(error) = self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
             tracing::debug!(shard = self.inner.number, %error, "woken, but no majority answers");
         }
-    }
-
-    /// Makes a checkpoint and lets the whole log before it be cut, though members that are away then need a snapshot.
-    pub(crate) async fn cut_log(&self) -> std::io::Result<()> {
-        let applied = self.inner.machine.applied_index.load(Ordering::Acquire);
-        let trigger = self.inner.raft.trigger();
-        trigger.snapshot().await.map_err(std::io::Error::other)?;
-        trigger.purge_log(applied).await.map_err(std::io::Error::other)
-    }
-
-    /// Has the log cut behind the last checkpoint that is durable, but for the entries that are kept for members that were away for a
-    /// moment. `cut` is up to where that was asked for last. False if the engine has stopped.
-    pub(crate) async fn cut_covered(&self, cut: &mut u64) -> bool {
-        let config = self.node_config();
-        if config.is_alone() {
-            return true; // The engine cuts by itself.
-        }
-        let covered = self.inner.raft.data_metrics().borrow_watched().snapshot.map_or(0, |id| id.index());
-        let upto = covered.saturating_sub(config.log_entries_kept);
-        if upto <= *cut {
-            return true;
-        }
-        *cut = upto;
-        self.inner.raft.trigger().purge_log(upto).await.is_ok()
-    }
-
-    /// Writes what is in force of its log again, at the head.
-    pub(crate) async fn renew_log(&self) -> std::io::Result<()> {
-        self.inner.log.renew().await
     }
 
     /// Hands leadership to another node, which may or may not take it.

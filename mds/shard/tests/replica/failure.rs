@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ use crate::scene::{create, env_in_memory, format, runtime};
 pub(crate) struct Fault {
     now: Mutex<u8>,
     changed: Condvar,
+    /// How often the store was emptied: once for each snapshot.
+    emptied: AtomicU64,
 }
 
 impl Fault {
@@ -31,6 +34,10 @@ impl Fault {
     pub(crate) fn set(&self, fault: u8) {
         *self.now.lock().unwrap() = fault;
         self.changed.notify_all();
+    }
+
+    pub(crate) fn emptied(&self) -> u64 {
+        self.emptied.load(Ordering::Relaxed)
     }
 
     fn now(&self) -> u8 {
@@ -63,7 +70,8 @@ impl MetaStore for FaultyStore {
 
     fn clear(&self) -> Result<(), StoreError> {
         self.store.clear()?;
-        let Fault { now, changed } = &*self.fault;
+        self.fault.emptied.fetch_add(1, Ordering::Relaxed);
+        let Fault { now, changed, .. } = &*self.fault;
         // So long that a test that waits for it has failed, and ends.
         let patience = Duration::from_secs(90);
         let stays = |now: &mut u8| *now == Fault::STAYS_EMPTY;

@@ -125,3 +125,61 @@ fn a_node_that_installs_stops_at_once() {
     let replica = cluster.node(at).shard(shard).unwrap();
     assert!(all.iter().all(|name| has(replica, &format!("{name}-of-{shard}"))));
 }
+
+/// Creates so much that the log would be cut several times.
+fn create_much(cluster: &Cluster, shard: usize, round: &str) -> Vec<String> {
+    let all: Vec<String> = (0..60).map(|number| format!("{round}-{number}")).collect();
+    for name in &all {
+        cluster.propose(shard, &create(&format!("{name}-of-{shard}")));
+        cluster.rest(10);
+    }
+    all
+}
+
+/// What comes while a snapshot is installed is kept until the node has taken it up: it needs no other one, however long the first took.
+#[test]
+fn one_snapshot_is_enough_however_long_it_takes() {
+    let mut cluster = formatted();
+    let (at, shard) = (2, 4);
+    let mut all = installing(&mut cluster, at, &[shard].into());
+    all.extend(create_much(&cluster, shard, "meanwhile"));
+    // Longer than between two checkpoints.
+    cluster.rest(1_000);
+    cluster.fault(at, shard).set(0);
+    all.extend(create_much(&cluster, shard, "behind"));
+    cluster.wait_until("it has all", |cluster| {
+        let replica = cluster.node(at).shard(shard).unwrap();
+        cluster.on(at, replica.read_barrier()).is_ok() && replica.view().is_ok()
+    });
+    let replica = cluster.node(at).shard(shard).unwrap();
+    assert!(all.iter().all(|name| has(replica, &format!("{name}-of-{shard}"))));
+    assert_eq!(cluster.fault(at, shard).emptied(), 1, "it was sent one snapshot");
+    wait_until_cut(&cluster, shard);
+}
+
+/// A node that is cut off while it is sent a snapshot keeps nobody's log from being cut.
+#[test]
+fn who_is_cut_off_holds_no_log() {
+    let mut cluster = formatted();
+    let (at, shard) = (2, 4);
+    installing(&mut cluster, at, &[shard].into());
+    create_much(&cluster, shard, "meanwhile");
+    let leader = leader_of(&cluster, shard);
+    let tail = |cluster: &Cluster| {
+        let status = cluster.node(leader).shard(shard).unwrap().status();
+        status.applied_index - status.cut_index
+    };
+    cluster.rest(1_000);
+    assert!(60 <= tail(&cluster), "it is held: {}", tail(&cluster));
+    cluster.isolate(&[at]);
+    wait_until_cut(&cluster, shard);
+    cluster.fault(at, shard).set(0);
+}
+
+/// Waits until whoever leads a shard keeps no more of its log than it has to.
+fn wait_until_cut(cluster: &Cluster, shard: usize) {
+    cluster.wait_until("the log is cut", |cluster| {
+        let status = cluster.node(leader_of(cluster, shard)).shard(shard).unwrap().status();
+        status.applied_index <= status.cut_index + 10
+    });
+}
