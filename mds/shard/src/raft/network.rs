@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use env::{BoxFuture, Env};
 use env_transport::{CallError, Connection, Hello as Greeting, Limits, RpcClient};
+use mds_namespace::View;
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
 use openraft::impls::BasicNode;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
@@ -263,10 +264,24 @@ impl Peer {
             let error = NetworkError::from_string("a received snapshot is not passed on");
             return Err(StreamingError::Network(error));
         };
-        let timeout = Duration::from_millis(SNAPSHOT_CALL_MS_MAX);
         let transfer = self.links.env.entropy.u64();
         let upto = snapshot.meta.last_log_id.map_or(0, |id| id.index());
         let holding = self.links.holds.begin(self.to, transfer, upto, self.now_ms());
+        self.send_parts(view, transfer).await?;
+        let install = SnapshotInstall { transfer, vote, meta: snapshot.meta };
+        let timeout = Duration::from_millis(SNAPSHOT_INSTALL_MS_MAX);
+        let vote = self.call(RaftProcedure::SnapshotInstall, Which::Bulk, &install, timeout).await?;
+        holding.installed(self.now_ms());
+        Ok(SnapshotResponse { vote })
+    }
+
+    /// The view goes with the last part: the store uses no page again that it shows, and the installation may take long.
+    async fn send_parts(
+        &self,
+        view: Box<dyn View + Send>,
+        transfer: u64,
+    ) -> Result<(), StreamingError<Types>> {
+        let timeout = Duration::from_millis(SNAPSHOT_CALL_MS_MAX);
         let mut offset_bytes = 0;
         let mut encoder = Encoder::new(view);
         loop {
@@ -276,16 +291,11 @@ impl Peer {
             });
             let (given_back, chunk) = read.await.map_err(|error| Unreachable::new(&error))?;
             encoder = given_back;
-            let Some(bytes) = chunk.map_err(|error| Unreachable::new(&error))? else { break };
+            let Some(bytes) = chunk.map_err(|error| Unreachable::new(&error))? else { return Ok(()) };
             let part = SnapshotChunk { transfer, offset_bytes, bytes: bytes.to_vec() };
             offset_bytes += bytes.len() as u64;
             let () = self.call(RaftProcedure::SnapshotChunk, Which::Bulk, &part, timeout).await?;
         }
-        let install = SnapshotInstall { transfer, vote, meta: snapshot.meta };
-        let timeout = Duration::from_millis(SNAPSHOT_INSTALL_MS_MAX);
-        let vote = self.call(RaftProcedure::SnapshotInstall, Which::Bulk, &install, timeout).await?;
-        holding.installed(self.now_ms());
-        Ok(SnapshotResponse { vote })
     }
 }
 

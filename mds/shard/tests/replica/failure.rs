@@ -10,7 +10,7 @@ use env::Clock;
 use env::memory::MemoryDisk;
 use env::os::OsClock;
 use mds_namespace::store::mem::MemStore;
-use mds_namespace::store::{MetaStore, StoreError, Txn, View};
+use mds_namespace::store::{MetaStore, StoreError, Txn, View, Visit};
 use mds_shard::{EngineStopped, NodeConfig, ProposeError, Shard};
 
 use crate::many::{Cluster, SHARDS, formatted, leader_of, names};
@@ -23,6 +23,8 @@ pub(crate) struct Fault {
     changed: Condvar,
     /// How often the store was emptied: once for each snapshot.
     emptied: AtomicU64,
+    /// Views of the store that are there.
+    views: AtomicU64,
 }
 
 impl Fault {
@@ -40,8 +42,38 @@ impl Fault {
         self.emptied.load(Ordering::Relaxed)
     }
 
+    pub(crate) fn views(&self) -> u64 {
+        self.views.load(Ordering::Relaxed)
+    }
+
     fn now(&self) -> u8 {
         *self.now.lock().unwrap()
+    }
+}
+
+/// A view that is counted.
+struct Counted {
+    view: Box<dyn View + Send>,
+    fault: Arc<Fault>,
+}
+
+impl View for Counted {
+    fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError> {
+        self.view.read(key, visit)
+    }
+
+    fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
+        self.view.range(from, to, visit)
+    }
+
+    fn waits(&self) -> bool {
+        self.view.waits()
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.fault.views.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -53,7 +85,9 @@ pub(crate) struct FaultyStore {
 
 impl MetaStore for FaultyStore {
     fn view(&self) -> Result<Box<dyn View + Send>, StoreError> {
-        self.store.view()
+        let view = self.store.view()?;
+        self.fault.views.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::new(Counted { view, fault: Arc::clone(&self.fault) }))
     }
 
     fn begin(&self) -> Result<Box<dyn Txn + '_>, StoreError> {

@@ -157,6 +157,18 @@ fn one_snapshot_is_enough_however_long_it_takes() {
     wait_until_cut(&cluster, shard);
 }
 
+/// Who sends a snapshot does not keep what it read it from while it is installed: the store uses nothing again that is shown there.
+#[test]
+fn an_installation_keeps_no_view_of_who_sent_it() {
+    let mut cluster = formatted();
+    let (at, shard) = (2, 4);
+    installing(&mut cluster, at, &[shard].into());
+    let leader = leader_of(&cluster, shard);
+    cluster.wait_until("its store is not viewed", |cluster| cluster.fault(leader, shard).views() == 0);
+    assert_eq!(torn(&cluster, at), [shard].into());
+    cluster.fault(at, shard).set(0);
+}
+
 /// A node that is cut off while it is sent a snapshot keeps nobody's log from being cut.
 #[test]
 fn who_is_cut_off_holds_no_log() {
