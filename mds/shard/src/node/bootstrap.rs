@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: a shard is begun by the node that should lead it, and only after all others have said that they know nothing of it: what was
 //! once promised is known to a majority, and so to one of them.
+//! INVARIANT: nothing is begun while a node that answers has another number of shards: what is in a node's log of a shard that the cluster does
+//! not have would keep the node from ever starting with the right number.
 //! Spec: docs/protocol/raft.md §The beginning.
 
 use std::sync::{Arc, Weak};
@@ -26,12 +28,18 @@ pub(super) async fn alone(host: &Host, shard: &Shard) -> Result<(), StartError> 
 
 /// Begins the shards that this node should lead. Runs until they have begun and the cluster knows this node, or it stops or is dropped.
 pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
-    let mut polls = 0;
+    let (mut polls, mut said) = (0, None);
     loop {
         let Some(inner) = node.upgrade() else { return };
         match begin(&inner, polls).await {
-            Ok(true) => return,
-            Ok(false) => {}
+            Ok(Begun::All) => return,
+            Ok(Begun::NotYet) => {}
+            Ok(Begun::Refused(words)) => {
+                if said.as_ref() != Some(&words) {
+                    tracing::error!(words, "nothing is begun");
+                }
+                said = Some(words);
+            }
             Err(error) => {
                 tracing::error!(%error, "the engine has stopped");
                 return;
@@ -48,11 +56,20 @@ pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Begins what can be; true if nothing is left to begin and this node takes part.
-async fn begin(inner: &Inner, polls: u32) -> Result<bool, StartError> {
+/// How far the beginning has come.
+enum Begun {
+    /// Nothing is left to begin, and this node takes part.
+    All,
+    NotYet,
+    /// In words.
+    Refused(String),
+}
+
+/// Begins what can be.
+async fn begin(inner: &Inner, polls: u32) -> Result<Begun, StartError> {
     let Inner { host, shards, .. } = inner;
     if !host.config.join.is_empty() {
-        return Ok(true);
+        return Ok(Begun::All);
     }
     let numbers: Vec<u64> = host.config.members.iter().map(|(number, _)| *number).collect();
     let mut blank = Vec::new();
@@ -63,10 +80,13 @@ async fn begin(inner: &Inner, polls: u32) -> Result<bool, StartError> {
         }
     }
     if blank.is_empty() && shards[0].has_this_node() {
-        return Ok(true);
+        return Ok(Begun::All);
     }
     let others = host.config.members.iter().filter(|(number, _)| *number != host.config.id);
     let known = join_all(others.map(|(number, addr)| identify(host, *number, addr))).await;
+    if let Some(words) = differs(shards.len(), shards[0].has_this_node(), known.iter().flatten()) {
+        return Ok(Begun::Refused(words));
+    }
     let is_first_asked_often = polls == BOOTSTRAP_FAST_POLLS;
     if is_first_asked_often && known.iter().flatten().any(|identity| identity.begun.contains(&0)) {
         let number = host.config.id;
@@ -74,7 +94,9 @@ async fn begin(inner: &Inner, polls: u32) -> Result<bool, StartError> {
     } else if is_first_asked_often {
         tracing::warn!("the cluster begins when all its metadata servers are there");
     }
-    let Some(known) = known.into_iter().collect::<Option<Vec<Identity>>>() else { return Ok(false) };
+    let Some(known) = known.into_iter().collect::<Option<Vec<Identity>>>() else {
+        return Ok(Begun::NotYet);
+    };
     let mut nodes: Vec<NodeId> = known.iter().map(|identity| identity.id).collect();
     nodes.push(host.id);
     for shard in blank {
@@ -83,7 +105,23 @@ async fn begin(inner: &Inner, polls: u32) -> Result<bool, StartError> {
             shard.initialize(&nodes).await?;
         }
     }
-    Ok(false)
+    Ok(Begun::NotYet)
+}
+
+/// Why nothing can be begun, if one of these nodes has another number of shards than this one. What a cluster has that this node is not in cannot be
+/// changed; of nodes that are to make one any may be wrong.
+fn differs<'a>(shards: usize, takes_part: bool, known: impl Iterator<Item = &'a Identity>) -> Option<String> {
+    let others: Vec<&Identity> = known.filter(|identity| identity.shards as usize != shards).collect();
+    let made = others.iter().find(|identity| !takes_part && !identity.begun.is_empty());
+    if let Some(made) = made {
+        let refused = StartError::Shards { made: made.shards as usize, asked: shards };
+        return Some(refused.to_string());
+    }
+    let Identity { id, shards: has, .. } = others.first()?;
+    let number = number_of(*id);
+    Some(format!(
+        "metadata server {number} was started with {has} shards, and this one with {shards}: the cluster begins when all have the same number"
+    ))
 }
 
 /// Asks a node who it is; none if it does not answer.
@@ -97,4 +135,22 @@ pub(super) async fn identify(host: &Arc<Host>, number: u64, addr: &str) -> Optio
 pub(super) async fn ask(links: &Links, addr: &str) -> Option<Identity> {
     let addr = addr.parse().ok()?;
     links.ask(addr, To::NODE, RaftProcedure::Identify, &AskIdentity, IDENTIFY_MS_MAX).await.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_another_number_of_shards_is_named() {
+        let identity = |id, shards, begun: &[u32]| Identity { id, shards, begun: begun.to_vec() };
+        let said = |takes_part, known: &[Identity]| differs(8, takes_part, known.iter());
+        assert_eq!(said(false, &[]), None);
+        assert_eq!(said(false, &[identity(0x1_0002, 8, &[]), identity(0x1_0003, 8, &[0])]), None);
+        let made = StartError::Shards { made: 4, asked: 8 }.to_string();
+        assert_eq!(said(false, &[identity(0x1_0002, 16, &[]), identity(0x1_0003, 4, &[0])]), Some(made));
+        let words = "metadata server 3 was started with 4 shards, and this one with 8: the cluster begins when all have the same number";
+        assert_eq!(said(false, &[identity(0x1_0003, 4, &[])]).as_deref(), Some(words));
+        assert_eq!(said(true, &[identity(0x1_0003, 4, &[0])]).as_deref(), Some(words));
+    }
 }

@@ -41,9 +41,15 @@ impl Place {
     }
 
     fn of(shards: usize) -> Self {
-        let stores = (0..shards).map(|_| Arc::new(MemStore::new())).collect();
-        let faults = (0..shards).map(|_| Arc::default()).collect();
-        Self { disk: MemoryDisk::new(), stores, faults, running: None }
+        let mut place =
+            Self { disk: MemoryDisk::new(), stores: Vec::new(), faults: Vec::new(), running: None };
+        place.set_shards(shards);
+        place
+    }
+
+    fn set_shards(&mut self, shards: usize) {
+        self.stores.resize_with(shards, || Arc::new(MemStore::new()));
+        self.faults.resize_with(shards, Arc::default);
     }
 }
 
@@ -137,6 +143,11 @@ impl Cluster {
     /// A node that is down has another disk, with nothing on it.
     pub(crate) fn empty(&mut self, at: usize) {
         self.places[at] = Place::empty();
+    }
+
+    /// A node that is down is started for so many shards from now on, in the same directory.
+    pub(crate) fn set_shards(&mut self, at: usize, shards: usize) {
+        self.places[at].set_shards(shards);
     }
 
     /// A node's stores are gone, though not its disk.
@@ -505,45 +516,6 @@ fn leaders_are_handed_over_and_back() {
         (1..SHARDS).all(|shard| cluster.node(should_lead(shard)).shard(shard).unwrap().is_leader())
     });
     cluster.assert_alike(&names("stopped"));
-}
-
-/// The number of shards is fixed when a cluster is made.
-#[test]
-fn number_of_shards_is_fixed() {
-    let dir = tempfile::tempdir().unwrap();
-    let runtime = runtime();
-    let start = |shards: usize| {
-        let disk = Arc::new(env::os::BlockingDisk::start("test").unwrap());
-        let config = NodeConfig { shards, hibernate_ms: 50, ..NodeConfig::single([1; 16]) };
-        runtime.block_on(Node::start(crate::scene::env_on(disk), dir.path(), config))
-    };
-    let node = start(4).unwrap();
-    runtime.block_on(async {
-        let fix = Command::FixShards(FixShards { shards: 4 });
-        let first = node.shard(0).unwrap();
-        assert_eq!(first.propose(None, fix).await, Ok(Outcome::Done));
-        for shard in node.shards() {
-            assert_eq!(shard.propose(None, format()).await, Ok(Outcome::Done));
-        }
-        let other = Command::FixShards(FixShards { shards: 5 });
-        assert!(matches!(first.propose(None, other).await, Ok(Outcome::Refused(_))));
-        node.shard(3).unwrap().propose(None, create("kept")).await.unwrap();
-        let other = node.shard(1).unwrap().propose(None, format()).await;
-        assert!(matches!(other, Ok(Outcome::Done | Outcome::Refused(_))), "{other:?}");
-        let status = node.status();
-        assert_eq!((status.shards, status.led, status.leaderless), (4, 4, 0));
-        node.stop().await;
-    });
-    drop(node);
-    for shards in [1, 3, 5] {
-        let refused = start(shards).err().unwrap();
-        assert!(matches!(refused, StartError::Shards { made: 4, .. }), "{refused}");
-        assert!(!dir.path().join("shard-0004").exists());
-    }
-    let node = start(4).unwrap();
-    assert!(has(node.shard(3).unwrap(), "kept"));
-    assert!(!has(node.shard(2).unwrap(), "kept"));
-    runtime.block_on(node.stop());
 }
 
 /// A shard that is idle for long does not keep the log from being cut, and loses nothing by it.
