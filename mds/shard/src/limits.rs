@@ -282,6 +282,9 @@ pub const BOOTSTRAP_IDLE_MS: u64 = 1_000;
 /// How long a node may take to say who it is.
 pub const IDENTIFY_MS_MAX: u64 = 1_000;
 
+/// How long it may take to be taken in: whoever leads asks back, and the nodes write it down.
+pub const JOIN_MS_MAX: u64 = 3 * IDENTIFY_MS_MAX;
+
 /// Between two times that a node asks to be taken in.
 pub const JOIN_POLL_MS: u64 = 500;
 

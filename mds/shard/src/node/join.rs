@@ -8,11 +8,13 @@ use std::sync::{Arc, Weak};
 use env::Env;
 use tokio::sync::watch;
 
+use super::readmit::ReadmitError;
 use super::{Inner, bootstrap};
 use crate::host::Host;
-use crate::limits::{IDENTIFY_MS_MAX, JOIN_POLL_MS, MEMBERS_MAX};
+use crate::limits::{JOIN_MS_MAX, JOIN_POLL_MS, MEMBERS_MAX};
+use crate::nodes::Known;
 use crate::raft::identity::number_of;
-use crate::raft::message::{Join, Joined, RaftProcedure, To};
+use crate::raft::message::{Identity, Join, Joined, RaftProcedure, To};
 use crate::raft::network::Links;
 use crate::shard::{NodeConfig, Shard};
 
@@ -65,37 +67,112 @@ async fn join(host: &Arc<Host>, addr: &str) -> Option<Joined> {
     let own = host.config.members.iter().find(|(number, _)| *number == host.config.id);
     let asked = Join { id: host.id, address: own?.1.clone() };
     let addr = addr.parse().ok()?;
-    host.links.ask(addr, To::NODE, RaftProcedure::Join, &asked, IDENTIFY_MS_MAX).await.ok()
+    host.links.ask(addr, To::NODE, RaftProcedure::Join, &asked, JOIN_MS_MAX).await.ok()
 }
 
 impl Shard {
     /// Another node asks to be taken in. Of shard 0.
     pub(crate) async fn take_in(&self, asked: Join) -> Joined {
-        if !self.is_leader() {
-            return Joined::Leader(self.leader().map(|(_, addr)| addr).unwrap_or_default());
+        if let Err(answer) = self.may_take_in(&asked) {
+            return answer;
         }
-        let members = self.members();
-        if members.has(asked.id) {
-            return Joined::Done;
+        let Join { id, address } = &asked;
+        let number = number_of(*id);
+        // What is written down of where it is is never changed afterwards.
+        let identity = bootstrap::ask(self.links(), address).await;
+        if let Err(words) = is_there(&asked, identity, self.node_config().shards) {
+            return Joined::Refused(words);
         }
-        let (number, known) = (number_of(asked.id), self.nodes());
-        if known.iter().any(|(known, _)| *known == number) {
-            let words = "another metadata server has that number; one that lost its disk is taken in by shoal admin mds readmit";
-            return Joined::Refused(words.to_owned());
+        if let Err(answer) = self.may_take_in(&asked) {
+            return answer;
         }
-        if MEMBERS_MAX <= known.len() {
-            return Joined::Refused(format!("a cluster has {MEMBERS_MAX} metadata servers at most"));
-        }
-        if asked.address.parse::<SocketAddr>().is_err() {
-            return Joined::Refused("its address is none".to_owned());
-        }
-        tracing::info!(number, address = asked.address, "a metadata server joins");
-        match self.learn_at(members.learn(asked.id), &asked.address).await {
+        tracing::info!(number, address, "a metadata server joins");
+        match self.learn_at(self.members().learn(*id), address).await {
             Ok(()) => Joined::Done,
             Err(error) => {
                 tracing::warn!(number, %error, "it has not joined yet");
                 Joined::Leader(String::new())
             }
         }
+    }
+
+    /// Whether there is a place for a node here, and nothing against it as far as is known without asking it; else what it is answered.
+    fn may_take_in(&self, asked: &Join) -> Result<(), Joined> {
+        if !self.is_leader() {
+            return Err(Joined::Leader(self.leader().map(|(_, addr)| addr).unwrap_or_default()));
+        }
+        if self.members().has(asked.id) {
+            return Err(Joined::Done);
+        }
+        let (number, known) = (number_of(asked.id), self.nodes());
+        if known.iter().any(|(known, _)| *known == number) {
+            let words = "another metadata server has that number; one that lost its disk is taken in by shoal admin mds readmit";
+            return Err(Joined::Refused(words.to_owned()));
+        }
+        if MEMBERS_MAX <= known.len() {
+            return Err(Joined::Refused(format!("a cluster has {MEMBERS_MAX} metadata servers at most")));
+        }
+        if !may_be_reached(&asked.address, &known) {
+            let words = format!("others do not reach it at its address {}", asked.address);
+            return Err(Joined::Refused(words));
+        }
+        Ok(())
+    }
+}
+
+/// Whether other machines may reach this address at all. Nodes of one machine, for a trial, have none but its own.
+fn may_be_reached(address: &str, known: &[Known]) -> bool {
+    let is_loopback = |address: &str| address.parse().is_ok_and(|addr: SocketAddr| addr.ip().is_loopback());
+    address.parse().is_ok_and(|addr: SocketAddr| !addr.ip().is_unspecified() && addr.port() != 0)
+        && (!is_loopback(address) || known.iter().all(|(_, known)| is_loopback(known)))
+}
+
+/// Whether the node that asks is the one that answers at its address, and was started for this cluster; else what is wrong, in words.
+fn is_there(asked: &Join, answers: Option<Identity>, shards: usize) -> Result<(), String> {
+    let (number, address) = (number_of(asked.id), &asked.address);
+    let Some(Identity { id, shards: has, .. }) = answers else {
+        return Err(format!("nobody answers at its address {address}"));
+    };
+    if id != asked.id {
+        let other = number_of(id);
+        return Err(format!(
+            "at its address {address} another metadata server answers, with the number {other}"
+        ));
+    }
+    if has as usize != shards {
+        let differs = ReadmitError::Shards { number, has: u64::from(has), all: shards as u64 };
+        return Err(differs.to_string());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_others_do_not_reach_are_none() {
+        let known = |addr: &str| vec![(1, addr.to_owned())];
+        let (far, here) = (known("10.0.0.1:1"), known("127.0.0.1:1"));
+        for address in ["10.0.0.2:1", "[fd00::1]:1"] {
+            assert!(may_be_reached(address, &far) && may_be_reached(address, &here), "{address}");
+        }
+        for address in ["", "somewhere:1", "10.0.0.2", "10.0.0.2:0", "0.0.0.0:1", "[::]:1"] {
+            assert!(!may_be_reached(address, &far) && !may_be_reached(address, &here), "{address}");
+        }
+        for address in ["127.0.0.1:2", "[::1]:2"] {
+            assert!(!may_be_reached(address, &far) && may_be_reached(address, &here), "{address}");
+        }
+    }
+
+    #[test]
+    fn who_joins_answers_at_its_address() {
+        let asked = Join { id: 0x1_0004, address: "10.0.0.4:1".to_owned() };
+        let answers = |id, shards| is_there(&asked, Some(Identity { id, shards, begun: Vec::new() }), 8);
+        assert_eq!(answers(0x1_0004, 8), Ok(()));
+        assert!(is_there(&asked, None, 8).unwrap_err().contains("nobody answers at its address 10.0.0.4:1"));
+        assert!(answers(0x1_0003, 8).unwrap_err().contains("another metadata server"));
+        assert!(answers(0x2_0004, 8).unwrap_err().contains("another metadata server"));
+        assert!(answers(0x1_0004, 4).unwrap_err().contains("start it with --shards 8"));
     }
 }

@@ -9,6 +9,7 @@ use crate::liveness::Facts;
 use crate::raft::NodeId;
 use crate::raft::life::Task;
 use crate::raft::machine::Applied;
+use crate::raft::network::Links;
 
 impl Shard {
     /// Opens the replica. It answers others from now on, but its clock stands still unless it is shard 0's.
@@ -99,6 +100,11 @@ impl Shard {
 
     pub(crate) fn node_config(&self) -> &NodeConfig {
         &self.inner.host.config
+    }
+
+    /// The ways to the other nodes.
+    pub(crate) fn links(&self) -> &Links {
+        &self.inner.host.links
     }
 
     pub(super) fn note_activity(&self) {

@@ -80,6 +80,25 @@ fn who_is_not_there_or_made_for_something_else_is_not_taken_in() {
     });
 }
 
+/// A node says that it is where nobody is, or another node: it is not taken in before it says where it is.
+#[test]
+fn who_does_not_answer_at_its_address_is_not_taken_in() {
+    for says in ["10.0.0.9:1", "10.0.0.1:1", "0.0.0.0:1"] {
+        let mut cluster = formatted();
+        let fourth = cluster.add_at(says.parse().ok());
+        // Longer than it takes to be taken in.
+        cluster.rest(2_000);
+        assert!(cluster.node(0).members().iter().all(|(number, _)| *number != 4), "{says}");
+        cluster.kill(fourth);
+        cluster.set_right(fourth);
+        cluster.start(fourth);
+        wait_until_moved(&cluster);
+        let all = names("joined");
+        cluster.create(&all);
+        cluster.assert_alike(&all);
+    }
+}
+
 /// Who takes it in dies before others have heard of it: it asks again. Seed 7012 of the simulator, with four nodes.
 #[test]
 fn a_node_that_only_a_dead_leader_knew_is_taken_in() {

@@ -32,6 +32,8 @@ struct Place {
     stores: Vec<Arc<MemStore>>,
     /// How each store fails.
     faults: Vec<Arc<Fault>>,
+    /// Where it says that it is, if that is wrong.
+    says: Option<SocketAddr>,
     running: Option<(Runtime, Node)>,
 }
 
@@ -41,8 +43,13 @@ impl Place {
     }
 
     fn of(shards: usize) -> Self {
-        let mut place =
-            Self { disk: MemoryDisk::new(), stores: Vec::new(), faults: Vec::new(), running: None };
+        let mut place = Self {
+            disk: MemoryDisk::new(),
+            stores: Vec::new(),
+            faults: Vec::new(),
+            says: None,
+            running: None,
+        };
         place.set_shards(shards);
         place
     }
@@ -62,8 +69,9 @@ struct NetOf {
 }
 
 impl Net for NetOf {
-    fn listen(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
-        self.net.listen(addr)
+    /// Where it is, whatever it says.
+    fn listen(&self, _addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
+        self.net.listen(self.own)
     }
 
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Stream>> {
@@ -172,10 +180,20 @@ impl Cluster {
 
     /// Another node, with nothing yet.
     pub(crate) fn add(&mut self) -> usize {
-        self.places.push(Place::empty());
+        self.add_at(None)
+    }
+
+    /// The same, and it says that it is somewhere else.
+    pub(crate) fn add_at(&mut self, says: Option<SocketAddr>) -> usize {
+        self.places.push(Place { says, ..Place::empty() });
         let at = self.places.len() - 1;
         self.start(at);
         at
+    }
+
+    /// A node that is down says where it is from now on.
+    pub(crate) fn set_right(&mut self, at: usize) {
+        self.places[at].says = None;
     }
 
     /// A node's disk goes, and another one takes its place.
@@ -228,7 +246,10 @@ impl Cluster {
             Arc::new(FaultyStore { store: Arc::clone(store), fault: Arc::clone(fault) }) as Arc<dyn MetaStore>
         });
         let stores = stores.collect();
-        let config = NodeConfig { shards: place.stores.len(), ..config(at) };
+        let mut config = NodeConfig { shards: place.stores.len(), ..config(at) };
+        if let (Some(says), Some((_, address))) = (place.says, config.members.get_mut(0)) {
+            *address = says.to_string();
+        }
         let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config))?;
         place.running = Some((runtime, node));
         Ok(())
