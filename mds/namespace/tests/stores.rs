@@ -189,3 +189,43 @@ fn a_store_moves_in_chunks_of_any_size() {
         assert_eq!(range(&*target.view().unwrap(), b"", &[0xff], usize::MAX), whole);
     }
 }
+
+/// Whoever dies while a store is made leaves none, however early that is: a file under its name is whole from the first moment on.
+#[test]
+fn a_store_is_there_as_a_whole_or_not_at_all() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        std::thread::scope(|scope| {
+            let seen = scope.spawn(|| {
+                loop {
+                    if let Ok(seen) = std::fs::read(&path) {
+                        return seen;
+                    }
+                }
+            });
+            let store = DiskStore::open(&path, DISK_CACHE_BYTES_DEFAULT).unwrap();
+            assert!(seen.join().unwrap().starts_with(b"redb"));
+            assert!(DiskStore::open(&path, DISK_CACHE_BYTES_DEFAULT).is_err(), "one has it");
+            drop(store);
+        });
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+    }
+}
+
+/// What is left of a store that was not made to its end is in nobody's way, nor is an empty file.
+#[test]
+fn a_store_that_was_not_made_to_its_end_is_made_anew() {
+    for (name, left) in [("store.new", vec![0; 10_000]), ("store.new", Vec::new()), ("store", Vec::new())] {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join(name), left).unwrap();
+        let open = || DiskStore::open(&dir.path().join("store"), DISK_CACHE_BYTES_DEFAULT).unwrap();
+        let store = open();
+        let mut txn = store.begin().unwrap();
+        txn.put(b"k", b"v").unwrap();
+        txn.commit(Durability::Synced).unwrap();
+        drop(store);
+        assert_eq!(open().view().unwrap().get(b"k").unwrap(), Some(b"v".to_vec()));
+        assert!(!dir.path().join("store.new").exists());
+    }
+}

@@ -3,8 +3,13 @@
 //! Commits with [`Durability::Memory`] are seen at once and reach the disk with the next synced one; after a crash the
 //! file is as the last synced commit left it. Synced commits record the allocator's state, so that a start after a
 //! crash does not walk the whole file.
+//!
+//! INVARIANT: a file under its own name is a whole store. One that is being made has another name, and is made anew by the next start.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
@@ -40,10 +45,25 @@ impl DiskStore {
     /// # Errors
     /// [`StoreError::Engine`] if the file can't be opened or is no store.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
-        let database = Database::builder().set_cache_size(cache_bytes).create(path).map_err(engine)?;
-        let store = Self { database, path: path.to_path_buf(), writer: Mutex::new(()) };
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes);
+        let fresh = if is_there(path)? { None } else { lock_fresh(path)? };
+        let is_fresh = fresh.is_some();
+        let database = match fresh {
+            Some(file) => builder.create_file(file),
+            None => builder.open(path),
+        };
+        let store =
+            Self { database: database.map_err(engine)?, path: path.to_path_buf(), writer: Mutex::new(()) };
         // A view needs the table to be there.
         store.write(Durability::Synced, |txn| txn.open_table(TABLE).map(drop).map_err(engine))?;
+        if is_fresh {
+            fs::rename(fresh_path(path), path).map_err(engine)?;
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            File::open(dir.unwrap_or_else(|| Path::new(".")))
+                .and_then(|dir| dir.sync_all())
+                .map_err(engine)?;
+        }
         Ok(store)
     }
 
@@ -69,6 +89,37 @@ impl DiskStore {
         let txn = self.database.begin_read().map_err(engine)?;
         Ok(DiskView(txn.open_table(TABLE).map_err(engine)?))
     }
+}
+
+/// Whether there is a store at `path`. An empty file is none.
+fn is_there(path: &Path) -> Result<bool, StoreError> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(0 < metadata.len()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(engine(error)),
+    }
+}
+
+/// Where a store is made that is to be at `path`.
+fn fresh_path(path: &Path) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(".new");
+    name.into()
+}
+
+/// An empty file to make a store in, which nobody else has; none if another process has just made one.
+fn lock_fresh(path: &Path) -> Result<Option<File>, StoreError> {
+    let fresh = fresh_path(path);
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&fresh);
+    let file = file.map_err(engine)?;
+    // Whoever makes a store there has it locked, under its new name too.
+    file.try_lock().map_err(|error| engine(format!("{} is in use: {error}", fresh.display())))?;
+    if is_there(path)? {
+        fs::remove_file(&fresh).map_err(engine)?;
+        return Ok(None);
+    }
+    file.set_len(0).map_err(engine)?;
+    Ok(Some(file))
 }
 
 impl MetaStore for DiskStore {
