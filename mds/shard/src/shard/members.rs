@@ -46,11 +46,24 @@ impl Shard {
 
     /// Who is in it, as far as is known here.
     pub(crate) fn members(&self) -> Members {
+        self.members_if_applied().0
+    }
+
+    /// Who is in it for good: the entry that says so is applied here. `None` while it is not: until it is committed those who were in it before
+    /// count, too, and it may be lost with its leader.
+    pub(crate) fn members_for_good(&self) -> Option<Members> {
+        let (members, is_applied) = self.members_if_applied();
+        is_applied.then_some(members)
+    }
+
+    fn members_if_applied(&self) -> (Members, bool) {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
-        let membership = metrics.membership_config.membership();
-        let voters = membership.get_joint_config().iter().filter(|voters| !voters.is_empty());
-        Members { voters: voters.cloned().collect(), learners: membership.learner_ids().collect() }
+        let stored = &metrics.membership_config;
+        let voters = stored.membership().get_joint_config().iter().filter(|voters| !voters.is_empty());
+        let learners = stored.membership().learner_ids().collect();
+        let members = Members { voters: voters.cloned().collect(), learners };
+        (members, *stored.log_id() <= metrics.last_applied)
     }
 
     /// Whether this node is in it.

@@ -292,16 +292,18 @@ impl Cluster {
         (0..self.places.len()).filter(|at| self.places[*at].running.is_some()).collect()
     }
 
-    /// Proposes to whichever node leads the shard; what may have been done already counts.
+    /// Proposes to whichever node leads the shard; what may have been done already counts. To shards but the first every node may propose, and has to
+    /// where nobody says that it leads: a leader that hibernates may not be sure, and only what comes for its shard wakes it up.
     pub(crate) fn propose(&self, shard: usize, command: &Command) {
         let end_ms = self.clock.monotonic_ms() + PATIENCE_MS;
         loop {
-            for at in self.up() {
+            let leads = |at: &usize| self.node(*at).shard(shard).unwrap().is_leader();
+            let takes_part = |at: &usize| self.node(*at).status().takes_part;
+            let leader = self.up().into_iter().find(leads);
+            let any = self.up().into_iter().find(takes_part).filter(|_| shard != 0);
+            if let Some(at) = leader.or(any) {
                 let (runtime, node) = self.places[at].running.as_ref().unwrap();
                 let shard = node.shard(shard).unwrap();
-                if !shard.is_leader() {
-                    continue;
-                }
                 let limit_ms = 1_500;
                 let outcome = runtime.block_on(async {
                     tokio::select! {
