@@ -158,6 +158,27 @@ fn growth_is_recorded_and_never_shrinks() {
     assert_eq!(fs.run(|txn, now| grow(txn, inline, &grown, now)), Err(FsError::ContentMoved));
 }
 
+/// What seems to be cut already may not be: a client wrote there and has not said so. While it is being cut that is not begun anew.
+#[test]
+fn a_truncation_to_the_same_size_cuts_too_but_once_at_a_time() {
+    let mut fs = Fs::new();
+    let ino = file_in_extents(&mut fs, 2 * EXTENT_BYTES);
+    let numbers = |fs: &Fs| pending(fs).iter().map(|(number, _)| *number).collect::<Vec<_>>();
+    assert!(truncate(&mut fs, ino, 10).is_some());
+    let first = numbers(&fs);
+    assert_eq!(truncate(&mut fs, ino, 10), None);
+    assert_eq!(numbers(&fs), first);
+    let done = first[0];
+    fs.run(|txn, _| work::done(txn, &[done])).unwrap();
+    let again = truncate(&mut fs, ino, 10).unwrap();
+    assert_eq!(
+        (again.cut.map(|(_, record, keep)| (record.extent.index, keep)), again.dropped),
+        (Some((0, 10)), vec![])
+    );
+    assert_eq!(numbers(&fs).len(), 2);
+    assert!(truncate(&mut fs, ino, 5).is_some(), "less is to stay");
+}
+
 #[test]
 fn a_truncation_cuts_one_extent_in_part_and_the_rest_whole() {
     let mut fs = Fs::new();

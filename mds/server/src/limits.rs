@@ -218,5 +218,8 @@ pub const COMMITTED_END_MS_MAX: u64 = 1_000;
 /// How long whoever ends clients waits for the sizes of the files that they wrote; the others are asked for later.
 pub const SIZES_WAIT_MS_MAX: u64 = 5_000;
 
+/// How long one of them may take.
+pub const SIZE_WAIT_MS_MAX: u64 = 1_000;
+
 /// An operation that takes longer is worth a line in the log, milliseconds.
 pub const SLOW_MS: u64 = 1_000;

@@ -10,7 +10,7 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 
 use crate::courtesy;
-use crate::limits::SIZES_WAIT_MS_MAX;
+use crate::limits::{SIZE_WAIT_MS_MAX, SIZES_WAIT_MS_MAX};
 use crate::recall_any::{self, Asked};
 use crate::server::Server;
 use crate::status;
@@ -78,25 +78,29 @@ pub(crate) async fn gone_everywhere(server: &Server, client: u64) {
     ask_sizes(server, server.shards.take_written()).await;
 }
 
-/// Of files that clients were writing that are gone. Those that it takes too long for are asked for later.
+/// Of files that clients were writing that are gone. Those that it takes too long for are asked for later: first those whose turn did not come,
+/// behind them those of which a data server says nothing.
 async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
     if wrote.is_empty() {
         return;
     }
     server.work.wake();
-    let mut late = server.env.clock.sleep_ms(SIZES_WAIT_MS_MAX);
+    let end_ms = server.now_ms() + SIZES_WAIT_MS_MAX;
+    let mut tried = Vec::new();
     for ino in wrote {
+        if end_ms <= server.now_ms() {
+            server.shards.note_written(ino);
+            continue;
+        }
+        let late = server.env.clock.sleep_ms(SIZE_WAIT_MS_MAX);
         let asked = tokio::select! {
             biased;
-            () = &mut late => {
-                late = Box::pin(std::future::ready(()));
-                Err(Nfsstat4::Delay)
-            }
             asked = ask_size(server, ino) => asked,
+            () = late => Err(Nfsstat4::Delay),
         };
         match asked {
             Ok(()) => {}
-            Err(Nfsstat4::Delay) => server.shards.note_written(ino),
+            Err(Nfsstat4::Delay) => tried.push(ino),
             Err(status) => {
                 tracing::warn!(
                     ino,
@@ -106,6 +110,7 @@ async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
             }
         }
     }
+    tried.into_iter().for_each(|ino| server.shards.note_written(ino));
 }
 
 async fn ask_size(server: &Server, ino: Ino) -> Result<(), Nfsstat4> {

@@ -7,14 +7,14 @@
 
 use layout::EXTENT_BYTES;
 
-use crate::FsError;
 use crate::inode::{Caller, Content, Ino, Inode, Timestamp};
 use crate::inode_table;
 use crate::limits::FILE_BYTES_MAX;
 use crate::op::extent::{self, Action};
 use crate::op::inline;
-use crate::store::Txn;
-use crate::work::Truncation;
+use crate::store::{Txn, View};
+use crate::work::{Truncation, WorkItem};
+use crate::{ExtentRecord, FsError};
 
 /// Sets the length. Permissions, kind and bound were checked; the caller writes `inode` and its times.
 pub(crate) fn resize(
@@ -23,7 +23,7 @@ pub(crate) fn resize(
     size_bytes: u64,
 ) -> Result<Option<Truncation>, FsError> {
     assert!(inode.is_regular() && size_bytes <= FILE_BYTES_MAX);
-    let grows = inode.size_bytes < size_bytes;
+    let (grows, seems_cut) = (inode.size_bytes < size_bytes, inode.size_bytes == size_bytes);
     inode.size_bytes = size_bytes;
     if grows {
         return Ok(None);
@@ -39,7 +39,7 @@ pub(crate) fn resize(
         }
         Content::Extents => {
             inode.used_bytes = inode.used_bytes.min(size_bytes);
-            let truncation = cut_extents(txn, inode.ino, size_bytes)?;
+            let truncation = cut_extents(txn, inode.ino, size_bytes, seems_cut)?;
             Ok((truncation != Truncation::default()).then_some(truncation))
         }
     }
@@ -47,12 +47,16 @@ pub(crate) fn resize(
 
 /// Queues the work of a truncation. All records behind the end are cut, also those that seem to hold nothing, and also if the file seems to be as
 /// short as that: a client may have written there without saying so yet.
-fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64) -> Result<Truncation, FsError> {
+fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64, seems_cut: bool) -> Result<Truncation, FsError> {
     let mut truncation = Truncation::default();
     let Ok(first_index) = u32::try_from(size_bytes / EXTENT_BYTES) else { return Ok(truncation) };
     for record in extent::extents(txn, ino, first_index, usize::MAX)? {
         // Cut also where nothing is left: a DROP would fence the client that cuts, which may go on writing.
         let keep_bytes = size_bytes.saturating_sub(record.extent.first_byte());
+        // Who was put off asks again: what is under way goes on, and is not begun anew.
+        if seems_cut && is_being_cut(txn, &record, keep_bytes)? {
+            continue;
+        }
         let queued = extent::queue(txn, record, Action::Cut { keep_bytes, fences: false })?;
         match queued.action.keep_bytes() {
             0 => truncation.dropped.push((queued.number, queued.record)),
@@ -60,6 +64,13 @@ fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64) -> Result<Truncatio
         }
     }
     Ok(truncation)
+}
+
+/// Whether no more than this is to stay of an extent in any case.
+fn is_being_cut(view: &dyn View, record: &ExtentRecord, keep_bytes: u64) -> Result<bool, FsError> {
+    let Some(number) = record.pending_work else { return Ok(false) };
+    let item = extent::item(view, number)?;
+    Ok(matches!(item, Some(WorkItem::Cut { keep_bytes: kept, .. }) if kept <= keep_bytes))
 }
 
 /// What is known of bytes that reached data servers.

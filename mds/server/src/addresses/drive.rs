@@ -152,7 +152,8 @@ async fn pass_on(server: &Server, service: &Service) {
         if to.is_none() {
             tracing::warn!("there is no other node that could lead and was not asked");
         }
-        untaken.asked(to, server.now_ms());
+        let has_some = !service.held.lock().is_empty();
+        untaken.asked(to, has_some, server.now_ms());
     }
 }
 
