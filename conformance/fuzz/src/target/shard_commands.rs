@@ -297,9 +297,9 @@ fn content_moves() -> Vec<Command> {
             ino: FILE,
             end_bytes: 9600,
             caller: Caller::default(),
-            extents: vec![(0, Epoch(1))],
+            extents: vec![(0, Epoch(2))],
         }),
-        Command::Measured(data::Measured { extent, epoch: Epoch(1), end_bytes: 9500 }),
+        Command::Measured(data::Measured { extent, epoch: Epoch(2), end_bytes: 9500 }),
         Command::Fence(data::Fence { extent }),
         Command::WorkDone(data::WorkDone { items: vec![0, 1] }),
     ]

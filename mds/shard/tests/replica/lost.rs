@@ -79,6 +79,8 @@ fn a_node_without_its_stores_needs_its_whole_log() {
     }
     let cut = |cluster: &Cluster| cluster.node(1).shard(1).unwrap().status().cut_index;
     cluster.wait_until("the log is cut", |cluster| 0 < cut(cluster));
+    // Nobody is told when that is on disk; before, the log is whole.
+    cluster.rest(300);
     cluster.kill(1);
     cluster.lose_stores(1);
     let refused = cluster.try_start(1).unwrap_err().to_string();

@@ -318,7 +318,7 @@ fn the_mac_has_its_golden_bytes() {
     let hello = gate.hello(handshake.hello().clone()).unwrap();
     let (_, auth) = handshake.on_hello(hello).unwrap();
     let mut input = b"shoal caller\0\0\0\0".to_vec();
-    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 1]);
+    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 1]);
     input.extend_from_slice(&[1; 32]);
     input.extend_from_slice(&[2; 32]);
     input.extend_from_slice(&[0; 12]);
