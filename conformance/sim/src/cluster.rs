@@ -519,6 +519,9 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::RestLost
         | Planted::NameKept
         | Planted::AnswersForgotten
+        | Planted::StaleSizes
+        | Planted::GrownTruncation
+        | Planted::OldEof
         | Planted::RunsTwice => Arc::clone(store) as Arc<dyn MetaStore>,
     }
 }

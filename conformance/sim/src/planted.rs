@@ -57,6 +57,19 @@ pub enum Planted {
     StorePanics,
     /// The same, and its process lives on.
     LivesOn,
+    /// Linux hosts are told no sizes but those that the log has.
+    StaleSizes,
+    /// A truncation that does not shorten a file as the log has it cuts nothing.
+    GrownTruncation,
+    /// A file ends for its readers where it ended when they were granted their layout.
+    OldEof,
+}
+
+impl Planted {
+    /// Whether only Linux hosts can see it.
+    pub(crate) fn needs_linux(self) -> bool {
+        matches!(self, Self::StaleSizes | Self::GrownTruncation | Self::OldEof)
+    }
 }
 
 impl FromStr for Planted {
@@ -84,6 +97,9 @@ impl FromStr for Planted {
             ("intents-stay", Self::IntentsStay),
             ("store-panics", Self::StorePanics),
             ("lives-on", Self::LivesOn),
+            ("stale-sizes", Self::StaleSizes),
+            ("grown-truncation", Self::GrownTruncation),
+            ("old-eof", Self::OldEof),
         ];
         let names = || known.map(|(name, _)| name).join(", ");
         known.iter().find(|(known, _)| *known == name).map(|(_, planted)| *planted).ok_or_else(names)
@@ -267,6 +283,9 @@ impl std::fmt::Display for Planted {
             Self::IntentsStay => "intents-stay",
             Self::StorePanics => "store-panics",
             Self::LivesOn => "lives-on",
+            Self::StaleSizes => "stale-sizes",
+            Self::GrownTruncation => "grown-truncation",
+            Self::OldEof => "old-eof",
         })
     }
 }

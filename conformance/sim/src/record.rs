@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::check::content::{FileAct, FileAnswer};
 use crate::check::linearizable::Acted;
+use crate::check::linux::{Log, Shared};
 use crate::check::locks::Hold;
 use crate::check::moves::{MoveAct, MoveAnswer};
 use crate::check::names::{NameAct, NameAnswer};
@@ -36,6 +37,9 @@ pub(crate) struct Inner {
     pub(crate) files: BTreeMap<Place, Vec<Acted<FileAct, FileAnswer>>>,
     pub(crate) moves: BTreeMap<Place, Moves>,
     pub(crate) holds: Vec<Hold>,
+    /// Files of Linux hosts, by number.
+    pub(crate) linux_logs: BTreeMap<u64, Log>,
+    pub(crate) linux_shared: BTreeMap<u64, Shared>,
     /// For each client, when it sent what was answered.
     pub(crate) renewed_ns: Vec<Vec<u64>>,
     /// What must not be, found while running.
@@ -44,6 +48,18 @@ pub(crate) struct Inner {
     pub(crate) counts: BTreeMap<String, u64>,
     /// When something was last broken, or mended.
     trouble_ns: u64,
+}
+
+impl Inner {
+    /// A log that Linux hosts append to.
+    pub(crate) fn linux_log(&mut self, number: u64) -> &mut Log {
+        self.linux_logs.entry(number).or_default()
+    }
+
+    /// A file that Linux hosts share.
+    pub(crate) fn linux_shared(&mut self, number: u64) -> &mut Shared {
+        self.linux_shared.entry(number).or_default()
+    }
 }
 
 /// Within so long what is broken shows where it matters: connections end.

@@ -12,8 +12,9 @@ use crate::check::linearizable::{Acted, Model, Verdict, check};
 use crate::check::moves::Group;
 use crate::check::names::Directory;
 use crate::check::{locks, state};
+use crate::client::backchannel::Backchannel;
 use crate::client::session::Client;
-use crate::client::{content, watch, workload};
+use crate::client::{content, linux, watch, workload};
 use crate::clock::Rate;
 use crate::cluster::{Cluster, LEASE_MS, MetadataNodes, metadata_addresses};
 use crate::event_log::EventLog;
@@ -67,6 +68,9 @@ pub struct Arguments {
     /// Clients cut files whose bytes are at data servers, too.
     #[arg(long)]
     pub cuts: bool,
+    /// Two Linux hosts with layouts beside the other clients.
+    #[arg(long)]
+    pub linux: bool,
     /// Prints counts of what happened.
     #[arg(long)]
     pub counts: bool,
@@ -238,15 +242,55 @@ impl<'a> Stage<'a> {
             self.cluster.spawn(node, watch::watch(client.clone(), self.whistle.clone(), WATCH_MS));
             clients.push((node, client));
         }
+        if self.has_linux() {
+            self.start_hosts(&mut clients);
+        }
         clients
     }
 
+    fn has_linux(&self) -> bool {
+        self.arguments.linux || self.arguments.plant.needs_linux()
+    }
+
+    fn start_hosts(&mut self, clients: &mut Vec<(usize, std::sync::Arc<Client>)>) {
+        let seed = self.arguments.seed;
+        let board = linux::board::Board::new(seed);
+        let wire = linux::wire::Wire::new(self.arguments.plant);
+        for number in 0..linux::HOSTS {
+            let callbacks = linux::callbacks::Callbacks::default();
+            let (node, client) = self.start_client_that(clients.len(), Some(callbacks.clone()));
+            self.whistle.running.fetch_add(linux::tasks(number), Ordering::Relaxed);
+            let boot = linux::Boot {
+                client: client.clone(),
+                callbacks,
+                wire: wire.of_another_host().into(),
+                board: board.clone(),
+                number,
+                seed,
+                whistle: self.whistle.clone(),
+            };
+            self.cluster.spawn(node, linux::boot(boot));
+            clients.push((node, client));
+        }
+    }
+
     fn start_client(&mut self, number: usize) -> (usize, std::sync::Arc<Client>) {
+        self.start_client_that(number, None)
+    }
+
+    /// A client that answers the servers' calls, if it can.
+    fn start_client_that(
+        &mut self,
+        number: usize,
+        callbacks: Option<linux::callbacks::Callbacks>,
+    ) -> (usize, std::sync::Arc<Client>) {
         self.record.lock().renewed_ns.push(Vec::new());
         let (node, env) = self.cluster.add_client();
         let (record, plant, seed) = (self.record.clone(), self.arguments.plant, self.arguments.seed);
         let servers = metadata_addresses(self.cluster.metadata());
-        (node, Client::new(number, env, servers, record, plant, seed))
+        let serves = |callbacks| Backchannel::new(std::sync::Arc::new(callbacks), env.clock.clone());
+        let backchannel = callbacks.map(serves);
+        (node, Client::new(number, env, servers, record, plant, seed, backchannel))
     }
 
     /// Lets time pass until it is no longer so; it is a breach if that takes too long.
@@ -286,6 +330,12 @@ impl<'a> Stage<'a> {
                 let what = format!("content of file {place:?}, block {block}");
                 self.judge_history(&Block, &Block::history(block, history), &what, &mut broken);
             }
+        }
+        for (number, log) in &record.linux_logs {
+            broken.extend(log.judge().into_iter().map(|what| format!("linux: log {number}: {what}")));
+        }
+        for (number, shared) in &record.linux_shared {
+            broken.extend(shared.judge().map(|what| format!("linux: shared file {number}: {what}")));
         }
         // A client that counts on its lease to the end allows for a server's clock that goes faster than its own.
         let lease_ns = Rate::shortest_ns(LEASE_MS * 1_000_000);
@@ -332,7 +382,9 @@ impl<'a> Stage<'a> {
         let acts: usize = record.names.values().map(Vec::len).sum::<usize>()
             + record.moves.values().map(|group| group.acts.len()).sum::<usize>()
             + record.files.values().map(Vec::len).sum::<usize>()
-            + record.holds.len();
+            + record.holds.len()
+            + record.linux_logs.values().map(|log| log.appended.len() + log.looks.len()).sum::<usize>()
+            + record.linux_shared.values().map(|shared| shared.turns.len()).sum::<usize>();
         println!(
             "seed {seed}: {} simulated_s {} events {} acts {acts} undecided {} digest {:016x}",
             if broken.is_empty() { "held" } else { "BROKEN" },
@@ -348,12 +400,13 @@ impl<'a> Stage<'a> {
             let plant = if *plant == Planted::Nothing { String::new() } else { format!(" --plant {plant}") };
             let calm = if *calm { " --calm" } else { "" };
             let seal = if *seal { " --seal" } else { "" };
+            let linux = if self.arguments.linux { " --linux" } else { "" };
             let cuts = if *cuts { " --cuts" } else { "" };
             let shards = if *shards == 0 { String::new() } else { format!(" --shards {shards}") };
             let nodes = if *nodes == 0 { String::new() } else { format!(" --nodes {nodes}") };
             let engine = if self.arguments.engine_invariants { " --engine-invariants" } else { "" };
             println!(
-                "  again: cargo xtask sim --seed {seed} --minutes {minutes}{engine} -- --clients {clients}{plant}{calm}{seal}{cuts}{shards}{nodes}"
+                "  again: cargo xtask sim --seed {seed} --minutes {minutes}{engine} -- --clients {clients}{plant}{calm}{seal}{cuts}{linux}{shards}{nodes}"
             );
         }
         if self.arguments.counts {

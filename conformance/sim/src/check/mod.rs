@@ -2,6 +2,7 @@
 
 pub(crate) mod content;
 pub(crate) mod linearizable;
+pub(crate) mod linux;
 pub(crate) mod locks;
 pub(crate) mod moves;
 pub(crate) mod names;

@@ -21,6 +21,7 @@ use wire_rpc::{AuthSys, Credential};
 use wire_session::requester::{RequesterSlots, Taken};
 use wire_xdr::{Decode, Writer};
 
+use super::backchannel::Backchannel;
 use super::compound::{Operations, Reply, bare, in_session};
 use crate::chance::Chance;
 use crate::planted::Planted;
@@ -78,6 +79,8 @@ pub(crate) struct Client {
     pub(crate) record: Record,
     pub(crate) planted: Planted,
     servers: Vec<SocketAddr>,
+    /// It lets itself be called, and never sends again what was answered: a Linux.
+    backchannel: Option<Backchannel>,
     state: Mutex<State>,
     /// Held by the worker who makes a session.
     making: tokio::sync::Mutex<()>,
@@ -93,6 +96,7 @@ impl Client {
         record: Record,
         planted: Planted,
         seed: u64,
+        backchannel: Option<Backchannel>,
     ) -> Arc<Self> {
         let state = State {
             server: number % servers.len(),
@@ -110,6 +114,7 @@ impl Client {
             record,
             planted,
             servers,
+            backchannel,
             state: Mutex::new(state),
             making: tokio::sync::Mutex::new(()),
             freed: tokio::sync::Notify::new(),
@@ -247,7 +252,12 @@ impl Client {
     }
 
     fn rpc_to(&self, server: SocketAddr) -> RpcClient {
-        RpcClient::new(Arc::clone(&self.env.net), Arc::clone(&self.env.clock), server, Limits::default())
+        let (net, clock) = (Arc::clone(&self.env.net), Arc::clone(&self.env.clock));
+        let rpc = RpcClient::new(net, clock, server, Limits::default());
+        match &self.backchannel {
+            Some(backchannel) => backchannel.equip(rpc),
+            None => rpc,
+        }
     }
 
     /// An answer, and the connection that it came on.
@@ -296,7 +306,7 @@ impl Client {
         // What was refused may have been refused by a look, without a record. It is sent again before there is an answer, as any other act: then
         // it happens when the last one of them does. Nobody sends it again behind its answer.
         let is_refused = Reply::begin(first.bytes).is_none_or(|reply| reply.status != Nfsstat4::Ok);
-        if !again || is_refused {
+        if !again || is_refused || self.backchannel.is_some() {
             return;
         }
         if late {
@@ -415,13 +425,14 @@ impl Client {
     }
 
     async fn try_session(&self, server: SocketAddr) -> Option<()> {
+        self.bind_to(None);
         let rpc = self.rpc_to(server);
         let known: exchange_id::ResOk =
             self.ask(&rpc, Op::ExchangeId, bare(Op::ExchangeId, &self.identity())).await?;
         let args = create_session::Args {
             clientid: known.clientid,
             sequence: known.sequenceid,
-            flags: 0,
+            flags: if self.backchannel.is_some() { create_session::flags::CONN_BACK_CHAN } else { 0 },
             fore: channel(1 << 20, SLOTS),
             back: channel(4096, 1),
             cb_program: 0x4000_0000,
@@ -431,6 +442,7 @@ impl Client {
         let created: create_session::ResOk =
             self.ask(&rpc, Op::CreateSession, bare(Op::CreateSession, &args)).await?;
         self.renewed(sent_ns);
+        self.bind_to(Some(created.session));
         {
             let mut state = self.state.lock();
             if state.clientid != 0 && state.clientid != known.clientid {
@@ -455,6 +467,12 @@ impl Client {
             drop(self.exchange(&live, taken, &complete.0, complete.1).await);
         }
         Some(())
+    }
+
+    fn bind_to(&self, session: Option<SessionId>) {
+        if let Some(backchannel) = &self.backchannel {
+            backchannel.belongs_to(session);
+        }
     }
 
     fn identity(&self) -> exchange_id::Args {

@@ -34,8 +34,14 @@ pub(crate) struct Whistle {
 }
 
 impl Whistle {
-    fn blown(&self) -> bool {
+    /// Whether it is time to stop.
+    pub(super) fn blown(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// A task has stopped.
+    pub(super) fn end(&self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
