@@ -58,13 +58,19 @@ impl ExtentCopies {
                 let (flush, now_ms) = (0 < state.waiters, core.env.clock.monotonic_ms());
                 let steps: Vec<(DataServerId, Step)> =
                     state.members.iter().map(|one| (one.server, one.step(flush, now_ms))).collect();
-                state.opened |= state.members.iter().all(|one| one.instance().is_some());
+                let opens = !state.opened && state.members.iter().all(|one| one.instance().is_some());
+                state.opened |= opens;
                 let idle = !state.raise_due && steps.iter().all(|(_, step)| *step == Step::Rest);
                 let full = state.is_full();
                 if state.deposed || idle || full {
                     state.driven = false;
+                    let is_news = opens || full || state.deposed;
                     drop(state);
-                    self.changed.notify_waiters();
+                    // A waiter that is woken kicks again: without news it would wait for records in flight by
+                    // keeping a processor busy. Their answers wake it.
+                    if is_news {
+                        self.changed.notify_waiters();
+                    }
                     if full {
                         self.try_again_later(core);
                     }
