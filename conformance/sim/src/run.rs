@@ -254,7 +254,7 @@ impl<'a> Stage<'a> {
 
     fn start_hosts(&mut self, clients: &mut Vec<(usize, std::sync::Arc<Client>)>) {
         let seed = self.arguments.seed;
-        let board = linux::board::Board::new(seed);
+        let board = linux::board::Board::new(seed, linux::HOSTS * linux::APPENDERS);
         let wire = linux::wire::Wire::new(self.arguments.plant);
         for number in 0..linux::HOSTS {
             let callbacks = linux::callbacks::Callbacks::default();

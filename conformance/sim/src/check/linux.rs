@@ -81,7 +81,9 @@ impl Log {
                 ));
             }
             if let Some((mark, times)) = times.iter().find(|(_, times)| 1 < **times) {
-                return Err(format!("appends are doubled: client {host} finds record {mark:x} {times} times"));
+                return Err(format!(
+                    "appends are doubled: client {host} finds record {mark:x} {times} times"
+                ));
             }
             if let Some(at) = found.iter().position(Option::is_none) {
                 let offset = at as u64 * RECORD_BYTES;
@@ -121,7 +123,9 @@ impl Log {
                 return Err(format!("a direct read got no bytes and no end of file: {read:?}"));
             }
             if read.to < end {
-                return Err(format!("a direct read ended early: {read:?} where {end} bytes were there before"));
+                return Err(format!(
+                    "a direct read ended early: {read:?} where {end} bytes were there before"
+                ));
             }
         }
         Ok(())
@@ -134,16 +138,36 @@ pub(crate) type Run = (u64, u64, u8);
 /// What an actor did with a shared file, and saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SharedAct {
-    Write { offset: u64, len: u64, mark: u8 },
+    Write {
+        offset: u64,
+        len: u64,
+        mark: u8,
+    },
     /// At the end, as far as the host knew that.
-    Append { offset: u64, len: u64, mark: u8 },
-    Cut { size: u64 },
+    Append {
+        offset: u64,
+        len: u64,
+        mark: u8,
+    },
+    Cut {
+        size: u64,
+    },
     /// The size that stat(2), or an open(2), showed.
-    Size { size: u64 },
+    Size {
+        size: u64,
+    },
     /// It got so many bytes of those asked for.
-    Read { offset: u64, asked: u64, got: u64, runs: Vec<Run>, direct: bool },
+    Read {
+        offset: u64,
+        asked: u64,
+        got: u64,
+        runs: Vec<Run>,
+        direct: bool,
+    },
     /// A direct read got nothing, and no end of file.
-    Nothing { offset: u64 },
+    Nothing {
+        offset: u64,
+    },
 }
 
 /// One act, and whose.
@@ -253,18 +277,24 @@ impl Content {
                 continue;
             }
             return Err(match (right, seen) {
-                (0, seen) => format!("old bytes are back: {what} finds {seen} at {at}, where zeros are right"),
-                (right, 0) => format!("bytes are lost: {what} finds zeros at {at}, where {right} was written"),
-                (right, seen) => format!("other bytes: {what} finds {seen} at {at}, where {right} was written"),
+                (0, seen) => {
+                    format!("old bytes are back: {what} finds {seen} at {at}, where zeros are right")
+                }
+                (right, 0) => {
+                    format!("bytes are lost: {what} finds zeros at {at}, where {right} was written")
+                }
+                (right, seen) => {
+                    format!("other bytes: {what} finds {seen} at {at}, where {right} was written")
+                }
             });
         }
         match got.cmp(&expected) {
             std::cmp::Ordering::Less => {
                 Err(format!("{what} ended early: {got} bytes at {offset} of {expected} that are there"))
             }
-            std::cmp::Ordering::Greater => {
-                Err(format!("a cut is undone: {what} gets {got} bytes at {offset} of {expected} that are there"))
-            }
+            std::cmp::Ordering::Greater => Err(format!(
+                "a cut is undone: {what} gets {got} bytes at {offset} of {expected} that are there"
+            )),
             std::cmp::Ordering::Equal => Ok(()),
         }
     }

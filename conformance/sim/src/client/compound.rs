@@ -11,6 +11,8 @@ use wire_xdr::{Decode, Encode, Reader, Writer};
 pub(crate) struct Operations {
     writer: Writer,
     count: u32,
+    /// The server need not keep the answer.
+    uncached: bool,
 }
 
 impl Operations {
@@ -37,6 +39,17 @@ impl Operations {
 
     pub(crate) fn then_handle(self) -> Self {
         self.then(Op::Getfh, &getfh::Args)
+    }
+
+    /// The answer may be too large to be kept, and need not be: it is the same if it is read again.
+    pub(crate) fn uncached(mut self) -> Self {
+        self.uncached = true;
+        self
+    }
+
+    /// Whether the server is asked to keep the answer.
+    pub(crate) fn is_cached(&self) -> bool {
+        !self.uncached
     }
 
     /// The operations as they are sent, and how many they are.

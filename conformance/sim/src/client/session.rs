@@ -139,10 +139,11 @@ impl Client {
     /// Sends operations until there is an answer, or it cannot be known any more what became of them. What a server puts off
     /// before it did anything is sent again.
     pub(crate) async fn call(&self, operations: Operations) -> Called {
+        let cached = operations.is_cached();
         let (operations, count) = operations.finish();
         loop {
             let (live, taken) = self.take_slot().await;
-            match self.exchange(&live, taken, &operations, count).await {
+            match self.exchange(&live, taken, (&operations, count), cached).await {
                 Some(Called::Reply(reply)) if reply.status == Nfsstat4::Delay && reply.count <= 2 => {
                     self.put_off(live.serial);
                     self.pause(100).await;
@@ -175,13 +176,19 @@ impl Client {
     }
 
     /// `None`: it certainly did not run.
-    async fn exchange(&self, live: &Live, taken: Taken, operations: &Bytes, count: u32) -> Option<Called> {
+    async fn exchange(
+        &self,
+        live: &Live,
+        taken: Taken,
+        (operations, count): (&Bytes, u32),
+        cached: bool,
+    ) -> Option<Called> {
         let args = sequence::Args {
             session: live.session,
             sequenceid: taken.sequence,
             slotid: taken.slot,
             highest_slotid: taken.slot_highest,
-            cache_this: true,
+            cache_this: cached,
         };
         let mut may_have_run = false;
         let unless = |may_have_run: bool| {
@@ -464,7 +471,7 @@ impl Client {
                 let mut state = self.state.lock();
                 (state.live.clone()?, state.slots.take()?)
             };
-            drop(self.exchange(&live, taken, &complete.0, complete.1).await);
+            drop(self.exchange(&live, taken, (&complete.0, complete.1), true).await);
         }
         Some(())
     }

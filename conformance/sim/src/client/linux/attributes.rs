@@ -151,7 +151,13 @@ impl Attributes {
     }
 
     /// SETATTR was answered: `nfs_setattr_update_inode`.
-    pub(crate) fn set(&mut self, size: Option<u64>, told: Told, around: Around, generations: &mut Generations) {
+    pub(crate) fn set(
+        &mut self,
+        size: Option<u64>,
+        told: Told,
+        around: Around,
+        generations: &mut Generations,
+    ) {
         let told = Told { generation: generations.next(), ..told };
         self.generation = told.generation;
         self.size = size.unwrap_or(self.size);

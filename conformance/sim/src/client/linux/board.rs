@@ -23,6 +23,8 @@ struct Inner {
     turn: Turn,
     is_taken: bool,
     logs: BTreeMap<u64, LogUse>,
+    /// Processes that append, and have not stopped.
+    appenders: usize,
 }
 
 /// A turn with a shared file.
@@ -44,11 +46,12 @@ struct LogUse {
 }
 
 impl Board {
-    pub(crate) fn new(seed: u64) -> Self {
+    /// For so many processes that append.
+    pub(crate) fn new(seed: u64, appenders: usize) -> Self {
         let mut chance = Chance::new(seed, "board");
         let actor = chance.index(ACTORS.len());
         let turn = Turn { file: 0, number: 0, actor, changed_by: None, is_last: false };
-        let inner = Inner { chance, turn, is_taken: false, logs: BTreeMap::new() };
+        let inner = Inner { chance, turn, is_taken: false, logs: BTreeMap::new(), appenders };
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -98,11 +101,20 @@ impl Board {
         self.inner.lock().logs.entry(log).or_default().appending -= 1;
     }
 
+    /// A process appends no more, to any log.
+    pub(crate) fn stop_appending(&self) {
+        self.inner.lock().appenders -= 1;
+    }
+
+    /// Whether all have stopped.
+    pub(crate) fn appenders_stopped(&self) -> bool {
+        self.inner.lock().appenders == 0
+    }
+
     /// A log before this one that all have closed, and this host has not read: it is about to.
     pub(crate) fn take_unread(&self, host: usize, before: u64) -> Option<u64> {
         let mut inner = self.inner.lock();
-        let is_unread =
-            |(_, log): &(&u64, &mut LogUse)| log.appending == 0 && !log.read_by.contains(&host);
+        let is_unread = |(_, log): &(&u64, &mut LogUse)| log.appending == 0 && !log.read_by.contains(&host);
         let (number, log) = inner.logs.range_mut(..before).find(is_unread)?;
         log.read_by.push(host);
         Some(*number)
@@ -115,7 +127,7 @@ mod tests {
 
     #[test]
     fn a_turn_is_taken_once() {
-        let board = Board::new(1);
+        let board = Board::new(1, 1);
         let first = board.inner.lock().turn;
         assert_eq!(board.take_turn((first.actor + 1) % ACTORS.len()), None);
         let taken = board.take_turn(first.actor).unwrap();
@@ -127,7 +139,7 @@ mod tests {
 
     #[test]
     fn files_follow_each_other() {
-        let board = Board::new(1);
+        let board = Board::new(1, 1);
         for number in 0..TURNS {
             let taken = board.take_turn(board.inner.lock().turn.actor).unwrap();
             assert_eq!((taken.file, taken.number, taken.is_last), (0, number, number + 1 == TURNS));
@@ -138,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_log_is_read_when_all_have_closed_it() {
-        let board = Board::new(1);
+        let board = Board::new(1, 1);
         board.begin_append(3);
         assert_eq!(board.take_unread(0, 9), None);
         board.end_append(3);

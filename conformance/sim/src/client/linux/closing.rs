@@ -55,7 +55,8 @@ impl Host {
         for _ in 0..TRIES_MAX {
             let mut operations = Operations::at(&inode.handle);
             if let Some((iomode, layout)) = returns {
-                operations = operations.then(Op::Layoutreturn, &pnfs::layoutreturn(iomode, layout, Vec::new()));
+                operations =
+                    operations.then(Op::Layoutreturn, &pnfs::layoutreturn(iomode, layout, Vec::new()));
             }
             let generation = self.generation();
             let args = close::Args { seqid: 0, open_stateid: stateid };

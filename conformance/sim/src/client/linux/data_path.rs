@@ -109,7 +109,13 @@ impl Host {
         let Some((target, end)) = self.target(&segment, offset).await else {
             // `pnfs_read_done_resend_to_mds`: I/O goes in band for as long as the device is left alone.
             inode.layouts.lock().refuse_until(true, self.now_ns() + super::host::UNAVAILABLE_NS);
-            self.layout_failed(inode, &segment, wire_nfs::v4::DeviceId::default(), (Nfsstat4::Nxio, Op::Write)).await;
+            self.layout_failed(
+                inode,
+                &segment,
+                wire_nfs::v4::DeviceId::default(),
+                (Nfsstat4::Nxio, Op::Write),
+            )
+            .await;
             return false;
         };
         let writing = {
@@ -182,7 +188,9 @@ impl Host {
                     self.wire.written_in_band(&inode.handle, writing.end());
                     let attributes = attributes.map(|told| told.attributes).unwrap_or_default();
                     let told = self.told(&inode.handle, generation, &attributes);
-                    self.update(inode, |known, around, generations| known.completed(told, around, generations));
+                    self.update(inode, |known, around, generations| {
+                        known.completed(told, around, generations)
+                    });
                     let count = usize::try_from(written.count).unwrap_or(usize::MAX);
                     inode.cache.lock().written(writing.number, count, None);
                     return true;
@@ -262,7 +270,13 @@ impl Host {
         let segment = inode.layouts.lock().find(offset, false).cloned()?;
         let Some((target, end)) = self.target(&segment, offset).await else {
             inode.layouts.lock().refuse_until(false, self.now_ns() + super::host::UNAVAILABLE_NS);
-            self.layout_failed(inode, &segment, wire_nfs::v4::DeviceId::default(), (Nfsstat4::Nxio, Op::Read)).await;
+            self.layout_failed(
+                inode,
+                &segment,
+                wire_nfs::v4::DeviceId::default(),
+                (Nfsstat4::Nxio, Op::Read),
+            )
+            .await;
             return None;
         };
         let asked = len.min(end - offset).min(READ_BYTES_MAX);
@@ -286,7 +300,8 @@ impl Host {
         let asked = len.min(READ_BYTES_MAX / 4);
         let count = u32::try_from(asked).expect("at most 1 MiB");
         let args = read::Args { stateid: inode.io_stateid(), offset, count };
-        let mut reply = self.call(Operations::at(&inode.handle).then(Op::Read, &args)).await?;
+        let operations = Operations::at(&inode.handle).then(Op::Read, &args).uncached();
+        let mut reply = self.call(operations).await?;
         match reply.skip(&[Op::Putfh]).and_then(|()| reply.next::<read::ResOk>(Op::Read)) {
             Ok(read) => {
                 self.count("READ in band");

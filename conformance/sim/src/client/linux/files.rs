@@ -74,9 +74,15 @@ impl Host {
     }
 
     /// One OPEN. `None`: nobody can tell what became of it.
-    async fn try_open(&self, name: &str, access: u32, truncate: Truncate) -> Option<Result<Arc<Inode>, Nfsstat4>> {
+    async fn try_open(
+        &self,
+        name: &str,
+        access: u32,
+        truncate: Truncate,
+    ) -> Option<Result<Arc<Inode>, Nfsstat4>> {
         let size = (truncate == Truncate::ByOpen).then_some(0);
-        let attributes = Fattr4::from_values(&AttrValues { mode: Some(0o666), size, ..AttrValues::default() });
+        let attributes =
+            Fattr4::from_values(&AttrValues { mode: Some(0o666), size, ..AttrValues::default() });
         let owner = names::owner(&self.client, "linux");
         let clientid = owner.clientid;
         let args = open::Args {
@@ -100,7 +106,8 @@ impl Host {
             .then_handle()
             .then(Op::Getattr, &getattr::Args { requested });
         if with_layout {
-            operations = operations.then(Op::Layoutget, &pnfs::inside_open(access & share::ACCESS_WRITE != 0));
+            operations =
+                operations.then(Op::Layoutget, &pnfs::inside_open(access & share::ACCESS_WRITE != 0));
         }
         let mut reply = self.call(operations).await?;
         let opened = match opened(&mut reply) {
@@ -270,7 +277,8 @@ impl Host {
             let time_modify_set = (!by_open).then_some(SetTime::Server);
             let values = AttrValues { size: changes, time_modify_set, ..AttrValues::default() };
             let values = self.wire.to_set(&inode.handle, values);
-            let args = setattr::Args { stateid: inode.io_stateid(), attributes: Fattr4::from_values(&values) };
+            let args =
+                setattr::Args { stateid: inode.io_stateid(), attributes: Fattr4::from_values(&values) };
             let generation = self.generation();
             let operations = Operations::at(&inode.handle).then(Op::Setattr, &args);
             let Some(mut reply) = self.call(operations.then(Op::Getattr, &asked())).await else {
@@ -283,11 +291,17 @@ impl Host {
                 .map(|_| reply.next::<getattr::ResOk>(Op::Getattr));
             match told {
                 Ok(attributes) => {
-                    self.count(if changes.is_some() { "SETATTR of a size" } else { "SETATTR without a size" });
+                    self.count(if changes.is_some() {
+                        "SETATTR of a size"
+                    } else {
+                        "SETATTR without a size"
+                    });
                     self.wire.set_size(&inode.handle, changes);
                     let attributes = attributes.map(|told| told.attributes).unwrap_or_default();
                     let told = self.told(&inode.handle, generation, &attributes);
-                    self.update(inode, |known, around, generations| known.set(changes, told, around, generations));
+                    self.update(inode, |known, around, generations| {
+                        known.set(changes, told, around, generations)
+                    });
                     if changes.is_some() {
                         inode.cache.lock().truncate(size);
                     }
@@ -345,8 +359,6 @@ fn opened(reply: &mut Reply) -> Result<Opened, Nfsstat4> {
     let values = told.attributes.to_values().map_err(|_| Nfsstat4::Badxdr)?;
     let hints = values.mdsthreshold.map(|threshold| threshold.hints).unwrap_or_default();
     let ours = hints.iter().find(|hint| hint.layout_type == LayoutType::FLEX_FILES);
-    let thresholds = ours.map_or([0; 2], |hint| {
-        [hint.read_size.unwrap_or(0), hint.write_size.unwrap_or(0)]
-    });
+    let thresholds = ours.map_or([0; 2], |hint| [hint.read_size.unwrap_or(0), hint.write_size.unwrap_or(0)]);
     Ok(Opened { stateid: opened.stateid, handle, attributes: told.attributes, thresholds })
 }

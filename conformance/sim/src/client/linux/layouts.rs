@@ -105,9 +105,8 @@ impl Layouts {
         if self.stateid.is_some_and(|known| known.other != granted.stateid.other) {
             self.segments.clear();
         }
-        let is_late = |known: &Stateid| {
-            known.other == granted.stateid.other && granted.stateid.seqid < known.seqid
-        };
+        let is_late =
+            |known: &Stateid| known.other == granted.stateid.other && granted.stateid.seqid < known.seqid;
         if !self.stateid.as_ref().is_some_and(is_late) {
             self.stateid = Some(granted.stateid);
         }

@@ -63,6 +63,7 @@ pub(crate) async fn append(
         }
         board.end_append(log);
     }
+    board.stop_appending();
     whistle.end();
 }
 
@@ -125,7 +126,7 @@ pub(crate) async fn read(host: Arc<Host>, number: usize, board: Board, whistle: 
     let mut tailed: Option<(u64, File, u64)> = None;
     let mut is_over = false;
     while !is_over {
-        is_over = whistle.blown();
+        is_over = whistle.blown() && board.appenders_stopped();
         host.client.pause(LOOK_MS_MAX).await;
         let before = if is_over { u64::MAX } else { host.now_ns() / LOG_NS };
         while let Some(log) = board.take_unread(number, before) {

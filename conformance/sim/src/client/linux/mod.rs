@@ -30,7 +30,7 @@ use crate::chance::Chance;
 /// Linux hosts of a run.
 pub(crate) const HOSTS: usize = 2;
 /// Processes of each host that append to logs.
-const APPENDERS: usize = 4;
+pub(crate) const APPENDERS: usize = 4;
 /// And those that look at them, and read them.
 const LOOKERS: usize = 2;
 

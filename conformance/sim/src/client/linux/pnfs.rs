@@ -9,7 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use wire_nfs::flexfiles::{DataServer, DeviceAddr, FfLayoutReturn, IoError, Transport, decode_body, encode_body};
+use wire_nfs::flexfiles::{
+    DataServer, DeviceAddr, FfLayoutReturn, IoError, Transport, decode_body, encode_body,
+};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{DeviceError, Iomode, LENGTH_TO_END, LayoutUpdate};
 use wire_nfs::v4::ops::layoutreturn::{ReturnFile, ReturnScope};
@@ -57,7 +59,13 @@ pub(crate) fn inside_open(writes: bool) -> layoutget::Args {
 
 impl Host {
     /// Makes sure of a segment for these bytes, or says where else they go: `pnfs_update_layout`.
-    pub(crate) async fn layout(self: &Arc<Self>, inode: &Inode, offset: u64, len: u64, writes: bool) -> Through {
+    pub(crate) async fn layout(
+        self: &Arc<Self>,
+        inode: &Inode,
+        offset: u64,
+        len: u64,
+        writes: bool,
+    ) -> Through {
         for _ in 0..TRIES_MAX {
             {
                 let layouts = inode.layouts.lock();
@@ -99,7 +107,8 @@ impl Host {
         }
         let (from, to) = (offset / PAGE_BYTES * PAGE_BYTES, (offset + len).next_multiple_of(PAGE_BYTES));
         let size = inode.size();
-        let min_length = if writes || from + PAGE_BYTES <= size { PAGE_BYTES } else { size.saturating_sub(from) };
+        let min_length =
+            if writes || from + PAGE_BYTES <= size { PAGE_BYTES } else { size.saturating_sub(from) };
         let stateid = held.unwrap_or_else(|| inode.io_stateid());
         let args = layoutget::Args {
             signal_layout_avail: false,
@@ -153,7 +162,9 @@ impl Host {
             }
             Nfsstat4::Io | Nfsstat4::Access | Nfsstat4::Stale | Nfsstat4::Badiomode => {
                 let (size, name) = (inode.size(), status.name());
-                self.client.record.broken(format!("LAYOUTGET of a file of {size} bytes: {name} reaches the application"));
+                self.client
+                    .record
+                    .broken(format!("LAYOUTGET of a file of {size} bytes: {name} reaches the application"));
                 return Some(Through::Nothing);
             }
             Nfsstat4::OldStateid => {}
@@ -243,7 +254,9 @@ impl Host {
                     // What its GETATTR says is taken if it says anything; its status is ignored.
                     let attributes = attributes.map(|told| told.attributes).unwrap_or_default();
                     let told = self.told(&inode.handle, generation, &attributes);
-                    self.update(inode, |known, around, generations| known.completed(told, around, generations));
+                    self.update(inode, |known, around, generations| {
+                        known.completed(told, around, generations)
+                    });
                     self.count("LAYOUTCOMMIT");
                     return;
                 }
@@ -266,7 +279,13 @@ impl Host {
     }
 
     /// A data server failed a client: LAYOUTRETURN says so, and the next LAYOUTGET gives another layout.
-    pub(crate) async fn layout_failed(&self, inode: &Inode, segment: &Segment, device: DeviceId, failed: (Nfsstat4, Op)) {
+    pub(crate) async fn layout_failed(
+        &self,
+        inode: &Inode,
+        segment: &Segment,
+        device: DeviceId,
+        failed: (Nfsstat4, Op),
+    ) {
         self.count(&format!("a data server's {}: {}", failed.1.name(), failed.0.name()));
         {
             let mut layouts = inode.layouts.lock();
