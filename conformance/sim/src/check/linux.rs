@@ -1,10 +1,11 @@
-//! What processes on Linux hosts may count on: appended records stay, sizes do not go back, cuts stay cut, and direct reads end where the
-//! file does.
+//! What processes on Linux hosts may count on: appended records stay, sizes do not go back, cuts
+//! stay cut, and direct reads end where the file does.
 //!
-//! Logs only grow: processes of one host append to them, and others look. Shared files have one actor at a time, who is on any host, so what they
-//! hold is known byte for byte.
+//! Logs only grow: processes of one host append to them, and others look. Shared files have one
+//! actor at a time, on any host, so their content is known byte for byte.
 //!
-//! INVARIANT: nothing is judged of a file of which the clients themselves cannot know what became of a request.
+//! INVARIANT: nothing is judged of a file of which the clients themselves cannot know what became
+//! of a request.
 
 use std::collections::BTreeMap;
 
@@ -49,7 +50,8 @@ pub(crate) struct Log {
     pub(crate) appended: Vec<Appended>,
     pub(crate) looks: Vec<Look>,
     pub(crate) direct: Vec<DirectRead>,
-    /// What hosts found in it when all had closed it: the mark of each record, `None` for bytes that are no record.
+    /// What hosts found in it when all had closed it: the mark of each record, `None` for bytes
+    /// that are no record.
     pub(crate) found: Vec<(usize, Vec<Option<u64>>)>,
     pub(crate) doubtful: bool,
 }
@@ -102,7 +104,8 @@ impl Log {
         self.appended.iter().filter(counts).map(|record| record.offset + RECORD_BYTES).max().unwrap_or(0)
     }
 
-    /// Who opens a log sees all that was written on its host, and all that was closed anywhere.
+    /// A process that opens a log sees all that was written on its host, and all that was closed
+    /// anywhere.
     fn sizes(&self) -> Result<(), String> {
         for look in &self.looks {
             let end = self.end(look.host, look.asked_ns);
@@ -113,7 +116,7 @@ impl Log {
         Ok(())
     }
 
-    /// Who reads directly gets to the end of all that was closed.
+    /// A direct reader gets to the end of all that was closed.
     fn direct_reads(&self) -> Result<(), String> {
         for read in &self.direct {
             let closed = |record: &&Appended| record.closed_ns.is_some_and(|ns| ns <= read.asked_ns);

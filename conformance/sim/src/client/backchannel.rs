@@ -1,4 +1,5 @@
-//! The backchannel of a client that lets itself be called: who answers, and which connections carry its session's callbacks.
+//! The backchannel of a client that lets itself be called: who answers, and which connections carry
+//! its session's callbacks.
 //!
 //! Spec: RFC 8881 §2.10.3.1, §18.34.
 
@@ -53,7 +54,8 @@ impl Backchannel {
     }
 }
 
-/// What the server says to it is left to the next request: it says the same of a session that is gone.
+/// What the server says to it is left to the next request: it says the same of a session that is
+/// gone.
 async fn bind(connection: &Connection, clock: &dyn Clock, session: SessionId) -> Result<(), CallError> {
     let args = Args { session, direction: DirectionAsked::ForeOrBoth, rdma_mode: false };
     for _ in 0..BINDS_MAX {

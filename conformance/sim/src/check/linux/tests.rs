@@ -36,7 +36,7 @@ fn a_lost_append_is_found() {
     assert_eq!(log.judge(), Vec::<String>::new(), "it was never closed");
     log.doubtful = true;
     log.found[1].1.clear();
-    assert_eq!(log.judge(), Vec::<String>::new(), "nobody can tell");
+    assert_eq!(log.judge(), Vec::<String>::new(), "its fate is unknown");
 }
 
 #[test]

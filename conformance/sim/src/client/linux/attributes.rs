@@ -1,11 +1,12 @@
 //! The attributes of a file that a Linux host caches, and which replies it believes.
 //!
-//! Keeps what decides over the size: `i_size`, the change attribute, the generation of the newest attributes taken, and which
-//! of them are known to be stale. Sends nothing.
+//! Keeps what decides over the size: `i_size`, the change attribute, the generation of the newest
+//! attributes taken, and which of them are known to be stale. Sends nothing.
 //!
-//! QUIRK(linux): `nfs_update_inode` takes the size of any reply that passes the comparison if it is larger, or if the file has
-//! neither dirty pages nor pages that wait for COMMIT. The comparison is by when the RPC began; where the server calls its
-//! change attribute monotonic, a reply with a larger one passes however old it is.
+//! QUIRK(linux): `nfs_update_inode` takes the size of any reply that passes the comparison if it is
+//! larger, or if the file has neither dirty pages nor pages that wait for COMMIT. The comparison is
+//! by when the RPC began; where the server calls its change attribute monotonic, a reply with a
+//! larger one passes however old it is.
 
 use wire_nfs::v4::attr::ChangeAttrType;
 use wire_nfs::v4::{AttrValues, Fattr4};
@@ -129,7 +130,8 @@ impl Attributes {
         }
     }
 
-    /// A data server took a WRITE up to here: `nfs_writeback_update_inode`, whose attributes flexible files leave out.
+    /// A data server took a WRITE up to here: `nfs_writeback_update_inode`, whose attributes
+    /// flexible files leave out.
     pub(crate) fn written(&mut self, end: u64, around: Around, generations: &mut Generations) {
         self.stale.change = true;
         self.stale.times = true;
@@ -141,8 +143,8 @@ impl Attributes {
         self.refresh(told, around, generations);
     }
 
-    /// The metadata server answered a WRITE or LAYOUTCOMMIT: `nfs_post_op_update_inode_force_wcc`. The barrier is set when the
-    /// answer is there, so a size that was sampled before is taken.
+    /// The metadata server answered a WRITE or LAYOUTCOMMIT: `nfs_post_op_update_inode_force_wcc`.
+    /// The barrier is set when the answer is there, so a size that was sampled before is taken.
     pub(crate) fn completed(&mut self, told: Told, around: Around, generations: &mut Generations) {
         let told = Told { generation: generations.next(), ..told };
         self.stale.change = true;

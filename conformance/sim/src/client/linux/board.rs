@@ -1,4 +1,4 @@
-//! Who may do what when: what the processes of all hosts agree on, beside the file system.
+//! Turns and logs: what the processes of all hosts agree on, beside the file system.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,7 +33,7 @@ pub(crate) struct Turn {
     pub(crate) file: u64,
     pub(crate) number: u64,
     pub(crate) actor: usize,
-    /// Who changed the file last.
+    /// The actor that changed the file last.
     pub(crate) changed_by: Option<usize>,
     pub(crate) is_last: bool,
 }
@@ -55,7 +55,7 @@ impl Board {
         Self { inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// The turn, if it is this actor's and nobody has taken it.
+    /// The turn, if it is this actor's and is not taken.
     pub(crate) fn take_turn(&self, actor: usize) -> Option<Turn> {
         let mut inner = self.inner.lock();
         if inner.is_taken || inner.turn.actor != actor {
@@ -70,7 +70,8 @@ impl Board {
         self.inner.lock().turn.file
     }
 
-    /// Who takes the turn behind this one: known before, since what must be written by then depends on it.
+    /// Draws the actor of the next turn. It is known in advance, since it decides what must be
+    /// synced.
     pub(crate) fn draw_next(&self) -> usize {
         self.inner.lock().chance.index(ACTORS.len())
     }

@@ -1,7 +1,8 @@
-//! The page cache of a file, as far as the server sees it: bytes that processes wrote and that are not stable yet.
+//! The page cache of a file, as far as the server sees it: bytes that processes wrote and that are
+//! not stable yet.
 //!
-//! A piece is dirty, under way in a WRITE, or written unstable and waiting for COMMIT; then it is forgotten. Clean pages are not
-//! kept: what is not here is read from the servers.
+//! A piece is dirty, under way in a WRITE, or written unstable and waiting for COMMIT; then it is
+//! forgotten. Clean pages are not kept: what is not here is read from the servers.
 //!
 //! INVARIANT: pieces do not overlap, and none is empty.
 
@@ -70,7 +71,8 @@ impl Cache {
         !self.pieces.is_empty()
     }
 
-    /// Whether a WRITE of some of these bytes is under way: who writes them again waits for its answer.
+    /// Whether a WRITE of some of these bytes is under way: who writes them again waits for its
+    /// answer.
     pub(crate) fn is_under_way(&self, offset: u64, len: u64) -> bool {
         let under_way = |(at, piece): (&u64, &Piece)| {
             offset < at + piece.bytes.len() as u64 && matches!(piece.state, State::UnderWay(_))
@@ -123,8 +125,8 @@ impl Cache {
         Some(Writing { number, offset, bytes })
     }
 
-    /// A WRITE is no longer under way. Its first `count` bytes are unstable at a server, or stable if that is `None`; what follows
-    /// is dirty again.
+    /// A WRITE is no longer under way. Its first `count` bytes are unstable at a server, or stable
+    /// if that is `None`; what follows is dirty again.
     pub(crate) fn written(&mut self, number: u64, count: usize, unstable: Option<(Target, Verifier)>) {
         let of_it = |piece: &Piece| piece.state == State::UnderWay(number);
         let Some(offset) = self.pieces.iter().find(|(_, piece)| of_it(piece)).map(|(at, _)| *at) else {
@@ -159,8 +161,8 @@ impl Cache {
         all
     }
 
-    /// A COMMIT was answered with this verifier: what was written under another one is dirty again. `None`: it failed, and all
-    /// is. Says how many pieces are dirty again.
+    /// A COMMIT was answered with this verifier: what was written under another one is dirty again.
+    /// `None`: it failed, and all is. Says how many pieces are dirty again.
     pub(crate) fn committed(&mut self, what: &Uncommitted, verifier: Option<Verifier>) -> usize {
         let mut again = 0;
         self.pieces.retain(|_, piece| match &piece.state {

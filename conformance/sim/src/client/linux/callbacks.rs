@@ -1,6 +1,7 @@
 //! What a Linux host answers when the metadata server calls it.
 //!
-//! A recall is answered with OK at once; then what is under way ends, and LAYOUTCOMMIT and LAYOUTRETURN follow.
+//! A recall is answered with OK at once; then what is under way ends, and LAYOUTCOMMIT and
+//! LAYOUTRETURN follow.
 //!
 //! Spec: RFC 8881 §20.3, §20.9.
 

@@ -1,4 +1,5 @@
-//! close(2): writeback, LAYOUTCOMMIT, and CLOSE with the layouts that go back, once the last process of the host is through.
+//! close(2): writeback, LAYOUTCOMMIT, and CLOSE with the layouts that go back, once the last
+//! process of the host is through.
 //!
 //! Spec: RFC 8881 §18.2, §18.18, §18.44.
 

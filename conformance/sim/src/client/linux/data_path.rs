@@ -100,14 +100,16 @@ impl Host {
         self.sleep_ms(PAUSE_MS).await;
     }
 
-    /// Writes the dirty bytes at an offset, or some of them, through the layout. False if it cannot be done so now.
+    /// Writes the dirty bytes at an offset, or some of them, through the layout. False if it cannot
+    /// be done so now.
     pub(crate) async fn write_layout(&self, inode: &Inode, offset: u64) -> bool {
         let Some(segment) = inode.layouts.lock().find(offset, true).cloned() else { return false };
         if 1 < segment.mirrors() {
             self.client.record.broken("a layout for writing has several mirrors: not modelled".to_owned());
         }
         let Some((target, end)) = self.target(&segment, offset).await else {
-            // `pnfs_read_done_resend_to_mds`: I/O goes in band for as long as the device is left alone.
+            // `pnfs_read_done_resend_to_mds`: I/O goes in band for as long as the device is left
+            // alone.
             inode.layouts.lock().refuse_until(true, self.now_ns() + super::host::UNAVAILABLE_NS);
             self.layout_failed(
                 inode,
@@ -161,7 +163,8 @@ impl Host {
         inode.cache.lock().written(writing.number, count, unstable);
     }
 
-    /// Writes the dirty bytes at an offset in band. False if the application must be told that it failed.
+    /// Writes the dirty bytes at an offset in band. False if the application must be told that it
+    /// failed.
     pub(crate) async fn write_band(self: &Arc<Self>, inode: &Inode, offset: u64) -> bool {
         let Some(writing) = inode.cache.lock().take_dirty(offset, offset + (64 << 10)) else { return true };
         for _ in 0..TRIES_MAX {
@@ -232,8 +235,8 @@ impl Host {
         0 < again
     }
 
-    /// Reads from the servers. `whole`: what a server has not up to the end of a request are zeros, as for the page cache, which goes by
-    /// `i_size`; otherwise an end of file is believed.
+    /// Reads from the servers. `whole`: what a server has not up to the end of a request are zeros,
+    /// as for the page cache, which goes by `i_size`; otherwise an end of file is believed.
     pub(crate) async fn read_servers(
         self: &Arc<Self>,
         inode: &Inode,

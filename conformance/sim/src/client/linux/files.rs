@@ -1,9 +1,12 @@
-//! What processes of a Linux host do with files: open, close, read, write, append, truncate, stat, fsync.
+//! What processes of a Linux host do with files: open, close, read, write, append, truncate, stat,
+//! fsync.
 //!
-//! Keeps to close-to-open: attributes come with OPEN and with CLOSE, and what was written goes to the servers before CLOSE. Processes of
-//! one host share an open of the server; CLOSE is sent when the last of them is through.
+//! Keeps to close-to-open: attributes come with OPEN and with CLOSE, and what was written goes to
+//! the servers before CLOSE. Processes of one host share an open of the server; CLOSE is sent when
+//! the last of them is through.
 //!
-//! QUIRK(linux): `nfs_setattr` leaves the size out if it equals `i_size`, and flushes before it is sent; no LAYOUTCOMMIT comes first.
+//! QUIRK(linux): `nfs_setattr` leaves the size out if it equals `i_size`, and flushes before it is
+//! sent; no LAYOUTCOMMIT comes first.
 //!
 //! Spec: RFC 8881 §18.2, §18.16, §18.30.
 
@@ -67,13 +70,14 @@ impl Host {
         }
         drop(turn);
         if truncate != Truncate::No {
-            // What the kernel does behind every OPEN with O_TRUNC; nothing is sent if the file is empty.
+            // What the kernel does behind every OPEN with O_TRUNC; nothing is sent if the file is
+            // empty.
             self.truncate(&inode, 0, true).await;
         }
         Some(File { inode, access })
     }
 
-    /// One OPEN. `None`: nobody can tell what became of it.
+    /// One OPEN. `None`: its fate is unknown.
     async fn try_open(
         &self,
         name: &str,
@@ -316,7 +320,8 @@ impl Host {
         false
     }
 
-    /// `ls -l`: the names of the directory with the attributes of their files, which are taken as those of any other reply.
+    /// `ls -l`: the names of the directory with the attributes of their files, which are taken as
+    /// those of any other reply.
     pub(crate) async fn list(&self) {
         let (mut cookie, mut verifier) = (0, Verifier::default());
         loop {

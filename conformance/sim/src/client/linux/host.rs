@@ -1,6 +1,8 @@
-//! A Linux host: its session, its inodes, and the data servers it knows. Its processes share all of it.
+//! A Linux host: its session, its inodes, and the data servers it knows. Its processes share all of
+//! it.
 //!
-//! Mounts nothing: what a mount asks for once (the directory, how change attributes are to be read) it asks for when it begins.
+//! Mounts nothing: what a mount asks for once (the directory, how change attributes are to be read)
+//! it asks for when it begins.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +26,8 @@ use crate::client::session::{Called, Client};
 
 /// The directory that the hosts work in.
 const DIRECTORY: &str = "linux";
-/// For how long a client keeps off a layout, or a device, that it was refused: 120 s in the kernel, at a lease of 90.
+/// For how long a client keeps off a layout, or a device, that it was refused: 120 s in the kernel,
+/// at a lease of 90.
 pub(crate) const UNAVAILABLE_NS: u64 = 8_000_000_000;
 /// Replies that wait for the processor, in a hundred, and how long at most.
 const STALLED: u64 = 3;
@@ -70,7 +73,7 @@ pub(crate) struct Inode {
     pub(crate) getting: tokio::sync::Mutex<()>,
     /// Held by LAYOUTCOMMIT.
     pub(crate) committing: tokio::sync::Mutex<()>,
-    /// Nobody can tell any more what the file holds: a request was lost with its session, or written bytes were.
+    /// The host cannot know what the file holds: a request, or bytes it wrote, were lost.
     doubtful: AtomicBool,
 }
 
@@ -170,7 +173,8 @@ impl Host {
         self.generations.lock().next()
     }
 
-    /// Sends operations until they are answered; `None` if nobody can tell what became of them.
+    /// Sends operations until they are answered; `None` if their fate is unknown: the session is
+    /// lost.
     pub(crate) async fn call(&self, operations: Operations) -> Option<Reply> {
         let Called::Reply(reply) = self.client.call(operations).await else {
             self.count("fate unknown");
@@ -186,7 +190,7 @@ impl Host {
         Some(reply)
     }
 
-    /// Nobody can tell any more what a file holds: it is not judged on.
+    /// The host cannot know what a file holds: the checkers pass it over.
     pub(crate) fn doubt(&self, inode: &Inode, why: &str) {
         inode.doubtful.store(true, Ordering::Relaxed);
         self.count(&format!("a file is in doubt: {why}"));

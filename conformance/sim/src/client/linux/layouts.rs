@@ -1,6 +1,8 @@
-//! The layouts of a file that a Linux host holds: segments, their stateid, and what LAYOUTCOMMIT has still to tell.
+//! The layouts of a file that a Linux host holds: segments, their stateid, and what LAYOUTCOMMIT
+//! has still to tell.
 //!
-//! Sends nothing: `pnfs` does. A layout for reading is kept over CLOSE and while the file grows; nothing else is forgotten.
+//! Sends nothing: `pnfs` does. A layout for reading is kept over CLOSE and while the file grows;
+//! nothing else is forgotten.
 //!
 //! Spec: RFC 8881 §12.5; RFC 8435 §5.
 
@@ -43,7 +45,8 @@ impl Segment {
         self.body.mirrors.len()
     }
 
-    /// Who has this byte, in each mirror, best first; and where what one data server has of it ends.
+    /// Who has this byte, in each mirror, best first; and where what one data server has of it
+    /// ends.
     pub(crate) fn servers(&self, offset: u64) -> (Vec<&DataServer>, u64) {
         let unit = self.body.stripe_unit_bytes;
         let of_mirror = |servers: &'_ [DataServer]| match unit {
@@ -99,8 +102,8 @@ impl Layouts {
         self.stateid
     }
 
-    /// LAYOUTGET was answered. A stateid with another name means that the server knows no older segments. False if it
-    /// cannot be used.
+    /// LAYOUTGET was answered. A stateid with another name means that the server knows no older
+    /// segments. False if it cannot be used.
     pub(crate) fn granted(&mut self, granted: &layoutget::ResOk) -> bool {
         if self.stateid.is_some_and(|known| known.other != granted.stateid.other) {
             self.segments.clear();
@@ -178,7 +181,8 @@ impl Layouts {
         }
     }
 
-    /// Whether the segment that a byte was written by wants LAYOUTCOMMIT. The last one decides if it is gone.
+    /// Whether the segment that a byte was written by wants LAYOUTCOMMIT. The last one decides if
+    /// it is gone.
     pub(crate) fn wants_commit(&self, offset: u64) -> bool {
         let of_byte = self.segments.iter().find(|s| s.iomode == Iomode::ReadWrite && s.covers(offset));
         of_byte.or(self.segments.last()).is_none_or(Segment::wants_commit)

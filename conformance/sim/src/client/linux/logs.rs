@@ -1,4 +1,5 @@
-//! Processes of one host append records to a log, each by open, append and close; others open it, look, and read it.
+//! Processes of one host append records to a log, each by open, append and close; others open it,
+//! look, and read it.
 
 use std::sync::Arc;
 
@@ -96,7 +97,8 @@ async fn close(host: &Arc<Host>, (number, process): (usize, usize), log: u64, fi
     own.filter(|one| one.closed_ns.is_none()).for_each(|one| one.closed_ns = Some(now_ns));
 }
 
-/// A process on the host that appends: it opens the log and syncs it, asks for its size, or lists the directory.
+/// A process on the host that appends: it opens the log and syncs it, asks for its size, or lists
+/// the directory.
 pub(crate) async fn look(host: Arc<Host>, number: usize, mut chance: Chance, whistle: Whistle) {
     while !whistle.blown() {
         host.client.pause(LOOK_MS_MAX).await;
@@ -121,7 +123,8 @@ pub(crate) async fn look(host: Arc<Host>, number: usize, mut chance: Chance, whi
     whistle.end();
 }
 
-/// A process on the other host: `tail -f` with O_DIRECT, through one open. Reads whole logs when they are no longer appended to.
+/// A process on the other host: `tail -f` with O_DIRECT, through one open. Reads whole logs when
+/// they are no longer appended to.
 pub(crate) async fn read(host: Arc<Host>, number: usize, board: Board, whistle: Whistle) {
     let mut tailed: Option<(u64, File, u64)> = None;
     let mut is_over = false;

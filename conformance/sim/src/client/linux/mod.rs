@@ -1,7 +1,9 @@
-//! Modelled Linux hosts: what the stock client keeps of files and layouts, what it sends when, and what it believes.
+//! Modelled Linux hosts: what the stock client keeps of files and layouts, what it sends when, and
+//! what it believes.
 //!
-//! Modelled: sizes (`attributes`), dirty and uncommitted bytes (`cache`), layouts (`layouts`), and on these what system calls do. Not modelled:
-//! clean pages and rewriting them whole, delegations, locks, mirrors to write, mmap, a host that crashes.
+//! Modelled: sizes (`attributes`), dirty and uncommitted bytes (`cache`), layouts (`layouts`), and
+//! on these what system calls do. Not modelled: clean pages and rewriting them whole, delegations,
+//! locks, mirrors to write, mmap, a host that crashes.
 
 mod attributes;
 pub(crate) mod board;

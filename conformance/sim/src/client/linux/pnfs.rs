@@ -1,7 +1,8 @@
 //! How a Linux host gets layouts, tells what was written under them, and gives them back.
 //!
-//! QUIRK(linux): LAYOUTCOMMIT is sent at fsync, before CLOSE, before GETATTR asks for attributes and before LAYOUTRETURN; not before OPEN,
-//! and not before SETATTR: then it still names the end that the file had before it was cut.
+//! QUIRK(linux): LAYOUTCOMMIT is sent at fsync, before CLOSE, before GETATTR asks for attributes
+//! and before LAYOUTRETURN; not before OPEN, and not before SETATTR: then it still names the end
+//! that the file had before it was cut.
 //!
 //! Spec: RFC 8881 §18.40, §18.42 to §18.44; RFC 8435 §4, §5, §9.
 
@@ -183,7 +184,8 @@ impl Host {
         None
     }
 
-    /// Where a segment's byte is, at the best of its mirrors that can be used; and where what is there ends.
+    /// Where a segment's byte is, at the best of its mirrors that can be used; and where what is
+    /// there ends.
     pub(crate) async fn target(&self, segment: &Segment, offset: u64) -> Option<(Target, u64)> {
         let (servers, end) = segment.servers(offset);
         for server in servers {
@@ -269,7 +271,8 @@ impl Host {
         }
     }
 
-    /// A recall was answered with OK. What is covered by the layout is written and committed under it, and it goes back.
+    /// A recall was answered with OK. What is covered by the layout is written and committed under
+    /// it, and it goes back.
     pub(crate) async fn give_back(self: Arc<Self>, inode: Arc<Inode>, iomode: Iomode) {
         while inode.cache.lock().is_writing() {
             self.sleep_ms(1).await;
@@ -278,7 +281,8 @@ impl Host {
         self.return_layout(&inode, iomode, Vec::new()).await;
     }
 
-    /// A data server failed a client: LAYOUTRETURN says so, and the next LAYOUTGET gives another layout.
+    /// A data server failed a client: LAYOUTRETURN says so, and the next LAYOUTGET gives another
+    /// layout.
     pub(crate) async fn layout_failed(
         &self,
         inode: &Inode,

@@ -1,8 +1,8 @@
-//! A file that has one actor at a time, who is on any host: written, appended to, cut by ftruncate and O_TRUNC, with holes, and read through the
-//! cache and around it.
+//! A file that has one actor at a time, who is on any host: written, appended to, cut by ftruncate
+//! and O_TRUNC, with holes, and read through the cache and around it.
 //!
-//! Whoever acts next on another host opens the file anew, as close-to-open wants; what was changed was closed, synced or data-synced before. Processes of
-//! one host share its cache, and go on without either.
+//! An actor on another host opens the file again, as close-to-open wants; changes were closed,
+//! synced or data-synced before. Processes of one host share its cache, and go on without either.
 
 use std::sync::Arc;
 
@@ -209,7 +209,7 @@ impl Actor {
     /// Through the cache, from the beginning, and around the far side of a hole.
     async fn read(&mut self, turn: Turn, file: &File) {
         for offset in [0, FAR - SIDE_BYTES] {
-            // QUIRK(linux): reads that begin at `i_size` or behind it ask nobody.
+            // QUIRK(linux): a read that begins at `i_size` or behind it sends nothing.
             let asked = READ_BYTES.min(2 * SIDE_BYTES + READ_BYTES * u64::from(offset == 0));
             match self.host.read(file, offset, asked).await {
                 Some(bytes) => self.note_read(turn, file, (offset, asked), &bytes, false),

@@ -1,7 +1,9 @@
-//! Faults of servers as Linux hosts would see them, planted on the wire: in what hosts send, and in what they are answered.
+//! Faults of servers as Linux hosts would see them, planted on the wire: in what hosts send, and in
+//! what they are answered.
 //!
-//! The product is not changed. What an older server knew of a file's size (its log: SETATTR, LAYOUTCOMMIT, WRITE in band, and what came
-//! with the layouts when they went back) is kept here, and answers are made to look as if nothing else were known.
+//! The product is not changed. What an older server knew of a file's size (its log: SETATTR,
+//! LAYOUTCOMMIT, WRITE in band, and what came with the layouts when they went back) is kept here,
+//! and answers are made to look as if nothing else were known.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -70,7 +72,8 @@ impl Wire {
         self.logged.lock().remove(handle);
     }
 
-    /// The attributes that a SETATTR is to set. `grown-truncation`: what does not shorten the file as the log has it cuts nothing.
+    /// The attributes that a SETATTR is to set. `grown-truncation`: what does not shorten the file
+    /// as the log has it cuts nothing.
     pub(crate) fn to_set(&self, handle: &Filehandle, values: AttrValues) -> AttrValues {
         let known = self.logged.lock().get(handle).copied();
         match (values.size, known) {
@@ -96,7 +99,8 @@ impl Wire {
         }
     }
 
-    /// What a data server read. `old-eof`: the file ends where it ended when the layout was granted.
+    /// What a data server read. `old-eof`: the file ends where it ended when the layout was
+    /// granted.
     pub(crate) fn read(&self, handle: &Filehandle, offset: u64, data: Bytes, eof: bool) -> (Bytes, bool) {
         let end = self.granted.lock().get(handle).copied().filter(|_| self.planted == Planted::OldEof);
         match end {

@@ -1,6 +1,7 @@
 //! Writeback of a Linux host: what is dirty is written, what was written unstable is committed.
 //!
-//! QUIRK(linux): `nfs_wb_all`, which close(2), fdatasync(2) and `nfs_setattr` call, commits and sends no LAYOUTCOMMIT.
+//! QUIRK(linux): `nfs_wb_all`, which close(2), fdatasync(2) and `nfs_setattr` call, commits and
+//! sends no LAYOUTCOMMIT.
 
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use super::pnfs::Through;
 const ROUNDS_MAX: u32 = 200;
 
 impl Host {
-    /// Writes everything that is dirty, and waits for the answers. False if something could not be written: then it is forgotten, as
-    /// the kernel does, and the file is in doubt.
+    /// Writes everything that is dirty, and waits for the answers. False if something could not be
+    /// written: then it is forgotten, as the kernel does, and the file is in doubt.
     pub(crate) async fn flush(self: &Arc<Self>, inode: &Inode) -> bool {
         for _ in 0..ROUNDS_MAX {
             let Some(offset) = inode.cache.lock().first_dirty(0) else {
