@@ -79,6 +79,14 @@ fn the_same_seed_is_the_same_run() {
     assert_ne!(digest, word_behind(&run(6, "0.3", &[]).1, "digest"));
 }
 
+#[test]
+fn the_same_seed_is_the_same_run_with_linux_hosts() {
+    let (first, again) = (run(5, "0.3", &["--linux"]).1, run(5, "0.3", &["--linux", "--counts"]).1);
+    let digest = word_behind(&first, "digest");
+    assert_eq!(digest, word_behind(&again, "digest"));
+    assert_ne!(digest, word_behind(&run(5, "0.3", &[]).1, "digest"), "the hosts do something");
+}
+
 /// What is planted is found, by the checker that it is planted for, with one of these seeds.
 fn found(plant: &str, minutes: &str, seeds: std::ops::Range<u64>, by: &str) {
     found_with(plant, minutes, seeds, by, "");
@@ -219,6 +227,24 @@ fn a_disk_that_hangs_is_found() {
 #[test]
 fn who_waits_for_ever_is_found() {
     found("lives-on", "0.2", 1..6, "clients go on for");
+}
+
+/// A size behind what a data server has acknowledged: `i_size` goes back, and the next append lands on
+/// acknowledged bytes.
+#[test]
+fn sizes_that_only_the_log_knows_are_found() {
+    found_with("stale-sizes", "0.4", 1..5, "linux: log", "appends are lost");
+}
+
+/// It is compared with a size that lags behind the data servers.
+#[test]
+fn a_truncation_that_cuts_nothing_is_found() {
+    found_with("grown-truncation", "0.4", 1..9, "linux: shared file", "a cut is undone");
+}
+
+#[test]
+fn an_end_of_file_as_old_as_the_layout_is_found() {
+    found_with("old-eof", "0.4", 1..5, "linux:", "a direct read ended early");
 }
 
 #[test]
