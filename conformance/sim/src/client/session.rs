@@ -222,6 +222,11 @@ impl Client {
                         self.disturb(live.serial, (sends % DELAYS_MAX == 0).then_some(route.number));
                         self.pause(100).await;
                     }
+                    // It only reads: it is sent again as a new request.
+                    Judged::NotKept => {
+                        self.give_back(live, taken);
+                        return None;
+                    }
                     Judged::SessionGone => return unless(may_have_run),
                 },
                 Err(error) => {
@@ -287,6 +292,7 @@ impl Client {
         match reply.status(Op::Sequence) {
             Nfsstat4::Ok => Judged::Answered,
             Nfsstat4::Delay => Judged::Later,
+            Nfsstat4::RetryUncachedRep if !args.cache_this => Judged::NotKept,
             status => {
                 self.record.count(format!("SEQUENCE {}", status.name()));
                 let known = [Nfsstat4::Badsession, Nfsstat4::Deadsession, Nfsstat4::ConnNotBoundToSession];
@@ -516,6 +522,7 @@ struct First<'a> {
 enum Judged {
     Answered,
     Later,
+    NotKept,
     SessionGone,
 }
 
