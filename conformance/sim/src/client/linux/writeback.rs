@@ -16,13 +16,12 @@ impl Host {
     /// written: then it is forgotten, as the kernel does, and the file is in doubt.
     pub(crate) async fn flush(self: &Arc<Self>, inode: &Inode) -> bool {
         for _ in 0..ROUNDS_MAX {
-            let Some(offset) = inode.cache.lock().first_dirty(0) else {
-                if !inode.cache.lock().is_writing() {
-                    return true;
-                }
+            // Another process may be writing this one's bytes: its WRITE is waited for, however
+            // long it takes.
+            while inode.cache.lock().first_dirty(0).is_none() && inode.cache.lock().is_writing() {
                 self.sleep_ms(1).await;
-                continue;
-            };
+            }
+            let Some(offset) = inode.cache.lock().first_dirty(0) else { return true };
             let wrote = match self.layout(inode, offset, 1, true).await {
                 Through::Layout => {
                     self.write_layout(inode, offset).await;
@@ -34,10 +33,6 @@ impl Host {
             if !wrote {
                 break;
             }
-        }
-        if inode.cache.lock().first_dirty(0).is_none() {
-            // Others write on.
-            return true;
         }
         self.doubt(inode, "bytes could not be written");
         inode.cache.lock().truncate(0);
