@@ -142,7 +142,8 @@ mod tests {
     fn files_follow_each_other() {
         let board = Board::new(1, 1);
         for number in 0..TURNS {
-            let taken = board.take_turn(board.inner.lock().turn.actor).unwrap();
+            let actor = board.inner.lock().turn.actor;
+            let taken = board.take_turn(actor).unwrap();
             assert_eq!((taken.file, taken.number, taken.is_last), (0, number, number + 1 == TURNS));
             board.pass_turn(taken, 0, false);
         }
