@@ -23,6 +23,7 @@ mod images;
 mod lease;
 pub mod limits;
 mod link;
+mod metadata;
 mod metrics;
 mod proc;
 mod reader;

@@ -94,6 +94,10 @@ impl ControlService {
                 data_server(peer)?;
                 seal::readers::at_rest(&server, &ask).await
             })),
+            Procedure::FileEnd => Box::pin(reply(xid, args, async move |ask| {
+                data_server(peer)?;
+                seal::readers::file_end(&server, &ask).await
+            })),
             Procedure::DsRemove => {
                 Box::pin(reply(xid, args, async move |ask| admin::remove(&server, &peer, ask).await))
             }

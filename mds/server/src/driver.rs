@@ -41,7 +41,7 @@ use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
 use crate::shards::Shards;
-use crate::{balance, reaper, repair, seal, work};
+use crate::{balance, reaper, repair, seal, size, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -193,6 +193,7 @@ impl MetadataServer {
             tokio::spawn(server.shards.clone().look_for_left_over()),
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
+            tokio::spawn(size::settle::drive(Arc::clone(&server))),
             tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),
             tokio::spawn(seal::sealer::drive(Arc::clone(&server))),
             tokio::spawn(seal::mend::drive(Arc::clone(&server))),
@@ -471,7 +472,7 @@ pub(crate) fn make(
         data_path: DataPath::new(&env),
         courtesy: crate::courtesy::Courtesy::default(),
         recalls: crate::recall::Recalls::default(),
-        pins: crate::pin::Pins::default(),
+        settling: size::settle::Settling::default(),
         work: work::Work::default(),
         copies: crate::copies::Copies::default(),
         sealing: crate::seal::Sealing::default(),

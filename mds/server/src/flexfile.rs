@@ -11,7 +11,7 @@ use layout::copies::BACKUPS_MAX;
 use layout::handle::{device_id, device_of, seal};
 use layout::{DataServerId, DsHandle, EXTENT_BYTES, Iomode, NamedBackup, Role};
 use mds_namespace::ExtentRecord;
-use wire_nfs::flexfiles::{DataServer, DeviceAddr, DeviceVersion, FfLayout, Mirror, encode_body};
+use wire_nfs::flexfiles::{DataServer, DeviceAddr, DeviceVersion, FfLayout, Mirror, encode_body, flags};
 use wire_nfs::v4::{DeviceId, Filehandle, Stateid};
 
 use crate::data_servers::net_address;
@@ -77,7 +77,7 @@ pub(crate) fn layout_body(
         mirrors.push(mirror(server, &stand_by, READER_EFFICIENCY)?);
     }
     let stripe_unit_bytes = if records.len() == 1 { 0 } else { EXTENT_BYTES };
-    let body = FfLayout { stripe_unit_bytes, mirrors, flags: 0, stats_collect_hint_s: STATS_HINT_S };
+    let body = FfLayout { stripe_unit_bytes, mirrors, flags: flags::NO_LAYOUTCOMMIT, stats_collect_hint_s: STATS_HINT_S };
     Some(Body { bytes: body.to_body().ok()?, names_home })
 }
 

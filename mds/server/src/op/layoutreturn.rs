@@ -3,7 +3,7 @@
 //! Spec: RFC 8881 §18.44; RFC 8435 §9.
 
 use layout::Iomode;
-use mds_shard::command::layout::{LayoutReturn, Returned};
+use mds_shard::command::layout::{LayoutGiveBack, LayoutReturn, Returned};
 use mds_shard::{Command, Outcome};
 use wire_nfs::flexfiles::FfLayoutReturn;
 use wire_nfs::v4::attr::LayoutType;
@@ -13,6 +13,7 @@ use wire_nfs::v4::{Nfsstat4, Stateid};
 
 use crate::context::{Context, OpResult, wire_stateid};
 use crate::op::layouterror;
+use crate::size::settle::before_return;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
@@ -42,9 +43,17 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         }
     };
     let returns_all = matches!(what, Returned::All { .. });
-    let Outcome::LayoutReturned(left) =
-        cx.propose(Command::LayoutReturn(LayoutReturn { client, what })).await?
-    else {
+    let settlement = match &what {
+        // What it wrote is on data servers: they say how long the file is, before nobody asks them any more.
+        Returned::File { iomode, whole: true, .. } if *iomode != Some(Iomode::Read) => {
+            if cx.recorded()?.is_none() { before_return(&cx.server, handle.ino, client).await } else { None }
+        }
+        _ => None,
+    };
+    let settles = settlement.is_some();
+    let what = LayoutReturn { client, what };
+    let command = Command::LayoutGiveBack(LayoutGiveBack { what, settlement });
+    let Outcome::LayoutReturned(left) = cx.propose(command).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
     if returns_all {
@@ -52,8 +61,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     } else {
         cx.server.recalls.returned(client, handle.ino);
     }
-    if left.is_none() {
-        cx.server.pins.forget(client, handle.ino);
+    if !settles {
+        cx.server.settling.wake();
     }
     cx.current_stateid = left;
     Ok(ResOk { stateid: left.map(wire_stateid) })

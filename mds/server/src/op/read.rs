@@ -20,7 +20,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         check_right(cx, &inode, args.stateid, false)?;
         inode
     };
-    let inode = cx.server.refresh_size(inode, cx.client()?).await?;
+    let inode = cx.server.derived(inode).await?;
     let count = u64::from(args.count.min(TRANSFER_BYTES_MAX));
     let answered = inode.size_bytes.saturating_sub(args.offset).min(count);
     let room = cx.server.read_room.take(cx.connection.id(), answered).await?;

@@ -105,6 +105,8 @@ pub enum Procedure {
     MdsReadmit = 32,
     /// An administrator says what the cluster exports.
     ExportsSet = 33,
+    /// A data server asks where a file ends.
+    FileEnd = 34,
 }
 
 impl Procedure {
@@ -146,6 +148,7 @@ impl Procedure {
             31 => Self::Rebalance,
             32 => Self::MdsReadmit,
             33 => Self::ExportsSet,
+            34 => Self::FileEnd,
             _ => return None,
         })
     }
