@@ -471,6 +471,7 @@ pub(crate) fn make(
         data_path: DataPath::new(&env),
         courtesy: crate::courtesy::Courtesy::default(),
         recalls: crate::recall::Recalls::default(),
+        revoked: crate::revoked::Revoked::default(),
         pins: crate::pin::Pins::default(),
         work: work::Work::default(),
         copies: crate::copies::Copies::default(),

@@ -69,6 +69,7 @@ pub(crate) async fn expire(server: &Server, client: u64) {
 /// the data servers.
 pub(crate) async fn client_gone(server: &Server, removed: &RemovedClient) {
     server.front.sessions.lock().drop_client(removed.client);
+    server.revoked.forget(removed.client);
     ask_sizes(server, removed.wrote.clone()).await;
 }
 

@@ -59,9 +59,18 @@ fn list(
     }
     let caller = cx.caller_at(directory)?;
     let limit = PageLimit { entries_max: usize::MAX, bytes_max, entry_overhead_bytes: ENTRY_BYTES_MIN };
-    let page = readdir::readdir(view.namespace(), &caller, directory.ino, args.cookie, &limit)
-        .map_err(|e| status::of_namespace(&e))?;
     let visible = export_tree::visible(&cx.server, view, directory);
+    let mut cookie = args.cookie;
+    let page = loop {
+        let page = readdir::readdir(view.namespace(), &caller, directory.ino, cookie, &limit)
+            .map_err(|e| status::of_namespace(&e))?;
+        let shows_any = page.entries.iter().any(|entry| visible.shows(entry.ino));
+        match page.entries.last() {
+            // All of it is hidden: what the client may see comes later.
+            Some(last) if !shows_any && !page.end => cookie = last.cookie,
+            Some(_) | None => break page,
+        }
+    };
     let mut w = Writer::with_capacity(bytes_max.min(64 << 10));
     Verifier::default().encode(&mut w);
     let (mut entries, mut names_bytes, mut full) = (0, 0, !page.end);
@@ -108,12 +117,16 @@ fn values(
         }
         Err(refusal) => return Err(status::of_refusal(&refusal)),
     };
-    // The handle costs a MAC: made only if asked for.
-    let handle = if requested.contains(numbers::FILEHANDLE) {
-        cx.server.wire_handle(export_tree::step_down(&cx.server, view, directory, &inode)?)
-    } else {
-        Filehandle::default()
-    };
+    let (mut facts, mut handle) = (*facts, Filehandle::default());
+    if requested.contains(numbers::FILEHANDLE) || requested.contains(numbers::FSID) {
+        let child = export_tree::step_down(&cx.server, view, directory, &inode)?;
+        // An entry that is another export's root has that one's identity: else a client would take it for a directory of this one.
+        facts.fsid = cx.server.fsid(child.export);
+        // The handle costs a MAC: made only if asked for.
+        if requested.contains(numbers::FILEHANDLE) {
+            handle = cx.server.wire_handle(child);
+        }
+    }
     let used_bytes = cx.server.used_bytes(view, &inode)?;
-    Ok(attr::values(facts, &inode, used_bytes, handle, requested))
+    Ok(attr::values(&facts, &inode, used_bytes, handle, requested))
 }
