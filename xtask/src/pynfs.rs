@@ -107,7 +107,11 @@ impl Pynfs {
         let mut suite = self.interpreter(&self.suite.join("nfs4.1"))?;
         suite.args(["-u", "testserver.py", &format!("{SERVER}:/"), "--maketree", "--showomit"]);
         suite.args(["--minorversion", "2"]);
-        if self.tests.is_empty() { suite.args(FLAGS) } else { suite.args(&self.tests) };
+        if self.tests.is_empty() {
+            suite.args(FLAGS)
+        } else {
+            suite.args(&self.tests)
+        };
         let mut child = process::start_logged(&mut suite, log)?;
         let began = Instant::now();
         while child.try_wait()?.is_none() {

@@ -60,7 +60,11 @@ impl Expected {
         let mut all = BTreeMap::new();
         for other in &list.other {
             ensure!(!other.reason.is_empty(), "conformance/lab/pynfs.toml: {} without a reason", other.code);
-            ensure!(other.result != Verdict::Pass, "conformance/lab/pynfs.toml: {} is not in `pass`", other.code);
+            ensure!(
+                other.result != Verdict::Pass,
+                "conformance/lab/pynfs.toml: {} is not in `pass`",
+                other.code
+            );
         }
         let passes = list.pass.into_iter().map(|code| (code, Verdict::Pass));
         for (code, verdict) in passes.chain(list.other.into_iter().map(|other| (other.code, other.result))) {
@@ -75,7 +79,9 @@ impl Expected {
     pub(super) fn differences(&self, seen: &Seen, whole: bool) -> Vec<String> {
         let other = seen.iter().filter_map(|(code, (verdict, said))| match self.0.get(code) {
             Some(listed) if listed == verdict => None,
-            Some(listed) => Some(format!("{code}: {}, listed as {}: {said}", verdict.label(), listed.label())),
+            Some(listed) => {
+                Some(format!("{code}: {}, listed as {}: {said}", verdict.label(), listed.label()))
+            }
             None => Some(format!("{code}: {}, and not listed: {said}", verdict.label())),
         });
         let missing = self.0.keys().filter(|code| whole && !seen.contains_key(*code));
