@@ -1,9 +1,11 @@
-//! `cargo xtask pynfs`: the public pynfs suite against our server, compared with the checked-in list of results.
+//! `cargo xtask pynfs`: the public pynfs suite against our server, compared with the checked-in
+//! list of results.
 //!
-//! The suite is a copy outside this workspace that the caller names. It runs beside the server, in a network namespace of its
-//! own, and needs no guest and no kernel.
+//! The suite is a copy outside this workspace that the caller names. It runs beside the server, in
+//! a network namespace of its own, and needs no guest and no kernel.
 //!
-//! INVARIANT: the judgement covers every test that was asked for: one that is not listed, or listed and did not run, fails it.
+//! INVARIANT: the judgement covers every test that was asked for: one that is not listed, or listed
+//! and did not run, fails it.
 
 mod expected;
 
@@ -19,7 +21,8 @@ use crate::process;
 
 /// What the results in the list are for.
 const FLAGS: [&str; 4] = ["all", "flex", "pnfs", "xattr"];
-/// The suite waits out a lease and ten seconds in eight tests, and five minutes for an answer that does not come.
+/// The suite waits out a lease and ten seconds in eight tests, and five minutes for an answer that
+/// does not come.
 const SUITE_SECONDS_MAX: u64 = 40 * 60;
 const LIST: &str = include_str!("../../conformance/lab/pynfs.toml");
 
@@ -69,7 +72,8 @@ impl Pynfs {
             .map(drop)
     }
 
-    /// The interpreter, in a folder of the suite. The suite's own scripts start `python3`, so its folder comes first on the path.
+    /// The interpreter, in a folder of the suite. The suite's own scripts start `python3`, so its
+    /// folder comes first on the path.
     fn interpreter(&self, folder: &Path) -> Result<Command> {
         let mut command = Command::new(&self.python);
         command.current_dir(folder).env("PYTHONDONTWRITEBYTECODE", "1");

@@ -2,7 +2,8 @@
 //!
 //! The loop knows no operation but SEQUENCE. Whatever happens to an operation, its slot is completed.
 //!
-//! INVARIANT: a SEQUENCE that moved its slot is answered OK: whatever it can be refused for is checked before.
+//! INVARIANT: a SEQUENCE that moved its slot is answered OK: whatever it can be refused for is
+//! checked before.
 //!
 //! Spec: RFC 8881 §2.10.6, §15.1, §16.2.
 

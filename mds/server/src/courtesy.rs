@@ -110,7 +110,8 @@ impl Server {
 
     /// Another principal wants the name of a client: if only courtesy keeps that one, it goes.
     ///
-    /// Spec: RFC 8881 §18.35.4, case 3 (the client in the way has no state, or its lease has expired).
+    /// Spec: RFC 8881 §18.35.4, case 3 (the client in the way has no state, or its lease has
+    /// expired).
     pub(crate) async fn give_way_to_principal(self: &Arc<Self>, owner: &[u8], principal: &[u8]) {
         if self.courtesy.count() == 0 {
             return;

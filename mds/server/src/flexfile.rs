@@ -20,7 +20,8 @@ use crate::seal::readers;
 use crate::server::Server;
 
 /// Users that data servers see. The handle decides what may be done; these only have to differ from each other and
-/// from root, so that a layout for reading never carries the id of one for writing (RFC 8435 §2.2). The group is the same for both (§5.1).
+/// from root, so that a layout for reading never carries the id of one for writing (RFC 8435 §2.2).
+/// The group is the same for both (§5.1).
 const WRITER_ID: u32 = 65_533;
 const READER_ID: u32 = 65_532;
 const GROUP_ID: u32 = 65_533;

@@ -91,7 +91,8 @@ pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
 
 /// Extents of one striped segment.
 pub const STRIPES_MAX: u32 = mds_shard::limits::STRIPES_MAX;
-/// What LAYOUTGET's answer has for a segment of one extent, with a home and a reader, bytes at most.
+/// What LAYOUTGET's answer has for a segment of one extent, with a home and a reader, bytes at
+/// most.
 pub const LAYOUT_BYTES_MAX: u32 = 384;
 /// Revoked layouts that clients have not freed yet and that are remembered.
 pub const REVOKED_MAX: usize = 4096;

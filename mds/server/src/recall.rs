@@ -197,8 +197,9 @@ enum Answer {
     None,
 }
 
-/// Asks by the handle of one export after the other. A client knows a file by the handle of the export it came through, and says to any other
-/// that it has no such layout. Through which one that was is not in the log, and after a failover in no memory either.
+/// Asks by the handle of one export after the other. A client knows a file by the handle of the
+/// export it came through, and says to any other that it has no such layout. Through which one that
+/// was is not in the log, and after a failover in no memory either.
 async fn ask(server: &Arc<Server>, ino: Ino, recall: &Recall) -> Answer {
     let exports = server.exports();
     for (export, _) in exports.iter() {

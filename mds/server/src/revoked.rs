@@ -1,11 +1,15 @@
-//! Layouts that were taken from clients: what SEQUENCE, TEST_STATEID and FREE_STATEID say of them until the client frees them.
+//! Layouts that were taken from clients: what SEQUENCE, TEST_STATEID and FREE_STATEID say of them
+//! until the client frees them.
 //!
-//! They are remembered in memory, so the next leader knows nothing of them: there they are bad stateids. Opens and locks are never taken one
-//! by one: they go with their client, which is told by STALE_CLIENTID. So EXPIRED_ALL_STATE_REVOKED and ADMIN_STATE_REVOKED are never raised.
+//! They are remembered in memory, so the next leader knows nothing of them: there they are bad
+//! stateids. Opens and locks are never taken one by one: they go with their client, which is told
+//! by STALE_CLIENTID. So EXPIRED_ALL_STATE_REVOKED and ADMIN_STATE_REVOKED are never raised.
 //!
-//! QUIRK(linux): for RECALLABLE_STATE_REVOKED it drops the layouts of all files, and the LAYOUTCOMMITs that it still owes with them; for
-//! EXPIRED_SOME_STATE_REVOKED it tests opens, locks and delegations; and by neither does it ever free a layout's stateid, so that the flag
-//! would stay. It finds out by a bad stateid. So a client that says it is a Linux, or nothing, is not told.
+//! QUIRK(linux): for RECALLABLE_STATE_REVOKED it drops the layouts of all files, and the
+//! LAYOUTCOMMITs that it still owes with them; for EXPIRED_SOME_STATE_REVOKED it tests opens, locks
+//! and delegations; and by neither does it ever free a layout's stateid, so that the flag would
+//! stay. It finds out by a bad stateid. So a client that says it is a Linux, or nothing, is not
+//! told.
 //!
 //! Spec: RFC 8881 §8.3, §12.5.5.2, §18.38.3, §18.46.3, §18.48.3.
 

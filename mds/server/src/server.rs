@@ -193,8 +193,9 @@ impl Server {
             .expect("24 bytes are below the limit")
     }
 
-    /// Identity of what is seen through an export. Each has its own, so that a client that comes to one file through two of them has two files:
-    /// handles, rights and options differ. The first one's is the file system's.
+    /// Identity of what is seen through an export. Each has its own, so that a client that comes to
+    /// one file through two of them has two files: handles, rights and options differ. The first
+    /// one's is the file system's.
     ///
     /// Spec: RFC 8881 §5.8.1.9, §7.3.
     pub(crate) fn fsid(&self, export: ExportId) -> Fsid {

@@ -65,7 +65,8 @@ fn shown(got: &layoutget::ResOk) -> FfLayout {
     decode_body(&got.layouts[0].body).expect("it decodes")
 }
 
-/// What cannot be granted as asked is not granted at all: the first one that is has the first stateid.
+/// What cannot be granted as asked is not granted at all: the first one that is has the first
+/// stateid.
 /// Spec: RFC 8881 §18.43.3.
 #[tokio::test]
 async fn a_layout_is_as_long_as_needed_and_no_larger_than_there_is_room_for() {
@@ -110,8 +111,8 @@ async fn layouts_to_read_and_to_write_differ_in_the_user_only() {
     assert_eq!(users[0].1, users[1].1);
 }
 
-/// A data server that failed a client once is kept from it for a while. That is no property of the file, and Linux is not to stay away from
-/// layouts for two minutes.
+/// A data server that failed a client once is kept from it for a while. That is no property of the
+/// file, and Linux is not to stay away from layouts for two minutes.
 /// Spec: RFC 8881 §18.43.3.
 #[tokio::test]
 async fn a_data_server_that_failed_does_not_make_layouts_unavailable() {
@@ -150,7 +151,8 @@ async fn give_back(client: &mut Client, handle: &Filehandle, stateid: Stateid) -
     reply.await.status
 }
 
-/// To give all layouts back no file needs to be named; to give those of a file system or of a file back, one of it.
+/// To give all layouts back no file needs to be named; to give those of a file system or of a file
+/// back, one of it.
 /// Spec: RFC 8881 §18.44.1.
 #[tokio::test]
 async fn all_layouts_are_given_back_without_a_filehandle() {
@@ -190,7 +192,8 @@ async fn resize(client: &mut Client, handle: &Filehandle, stateid: Stateid) {
     reply.await.ok(2);
 }
 
-/// A client finds its layout by the handle through which it has the file, whichever export that is of.
+/// A client finds its layout by the handle through which it has the file, whichever export that is
+/// of.
 /// Spec: RFC 8881 §20.3.3.
 #[tokio::test]
 async fn a_recall_names_the_handle_that_the_client_knows() {
@@ -279,7 +282,8 @@ async fn a_layout_that_was_taken_is_told_of_until_it_is_freed() {
     assert_eq!(free(&mut holder, held).await, Nfsstat4::BadStateid);
 }
 
-/// A Linux would drop the layouts of all files, and what it owes for them; and never free the stateid.
+/// A Linux would drop the layouts of all files, and what it owes for them; and never free the
+/// stateid.
 #[tokio::test]
 async fn a_linux_finds_out_by_itself() {
     let rig = rig().await;

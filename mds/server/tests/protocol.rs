@@ -1,4 +1,5 @@
-//! What the protocol says of single operations and of what refuses them, against the real server on a network in memory.
+//! What the protocol says of single operations and of what refuses them, against the real server on
+//! a network in memory.
 
 #![allow(missing_docs, reason = "a test binary")]
 
@@ -35,7 +36,8 @@ async fn make(client: &mut Client, object: ObjectType, text: &str) {
     made.await.ok(2);
 }
 
-/// As many operations as a session was granted are carried out; with one more the request is refused and its slot stays where it is.
+/// As many operations as a session was granted are carried out; with one more the request is
+/// refused and its slot stays where it is.
 /// Spec: RFC 8881 §2.10.6.1.3, §18.46.3.
 #[tokio::test]
 async fn a_session_carries_as_many_operations_as_it_was_granted() {
@@ -54,7 +56,8 @@ async fn a_session_carries_as_many_operations_as_it_was_granted() {
     client.again(roots(1)).await.ok(1);
 }
 
-/// A compound of another minor version than its session's is refused, and its slot stays where it is.
+/// A compound of another minor version than its session's is refused, and its slot stays where it
+/// is.
 /// Spec: RFC 8881 §2.10.6.1.3, §18.46.3.
 #[tokio::test]
 async fn another_minor_version_does_not_move_the_slot() {
@@ -75,7 +78,8 @@ async fn another_minor_version_does_not_move_the_slot() {
     client.compound(|c| c.op(Op::Putrootfh, &putrootfh::Args)).await.ok(1);
 }
 
-/// NULL says yes to a credential that is understood, and to no other: success would be read as the reply that sets up a context.
+/// NULL says yes to a credential that is understood, and to no other: success would be read as the
+/// reply that sets up a context.
 /// Spec: RFC 5531 §9; RFC 2203 §5.2.3.
 #[tokio::test]
 async fn null_with_a_credential_that_is_not_spoken_is_refused() {
@@ -195,7 +199,8 @@ async fn attributes(client: &mut Client, path: Option<&str>) -> AttrValues {
     got.attributes.to_values().expect("they decode")
 }
 
-/// Each export is a file system of its own: a client that reaches a file through two of them has two files. A listing says so, too.
+/// Each export is a file system of its own: a client that reaches a file through two of them has
+/// two files. A listing says so, too.
 /// Spec: RFC 8881 §5.8.1.9, §7.3.
 #[tokio::test]
 async fn each_export_has_an_identity_of_its_own() {
@@ -214,7 +219,8 @@ async fn each_export_has_an_identity_of_its_own() {
         let entry = entries.iter().find(|entry| *entry.name == *text.as_bytes()).expect("it is listed");
         assert_eq!(entry.attributes.to_values().expect("they decode").fsid, fsid, "{text}");
     }
-    // The only one, or the first, has what it always had: handles of clients that are mounted stay where they are.
+    // The only one, or the first, has what it always had: handles of clients that are mounted stay
+    // where they are.
     let alone = Rig::start().await;
     let mut client = alone.client(b"alone").await;
     let fsid = attributes(&mut client, None).await.fsid.expect("asked for");

@@ -74,8 +74,8 @@ impl Expected {
         Ok(Self(all))
     }
 
-    /// One line for each test that came to something else than is listed. Of a run of the whole suite, also for each that is listed
-    /// and did not run.
+    /// One line for each test that came to something else than is listed. Of a run of the whole
+    /// suite, also for each that is listed and did not run.
     pub(super) fn differences(&self, seen: &Seen, whole: bool) -> Vec<String> {
         let other = seen.iter().filter_map(|(code, (verdict, said))| match self.0.get(code) {
             Some(listed) if listed == verdict => None,
@@ -102,8 +102,8 @@ pub(super) fn counts(seen: &Seen) -> String {
     )
 }
 
-/// Reads what the suite printed at its end: a line for each test (code, name, verdict), indented ones below it that say more. Tests that
-/// were not asked for are left out.
+/// Reads what the suite printed at its end: a line for each test (code, name, verdict), indented
+/// ones below it that say more. Tests that were not asked for are left out.
 pub(super) fn read(said: &str) -> Seen {
     let mut seen = Seen::new();
     let mut last = None;
@@ -114,7 +114,8 @@ pub(super) fn read(said: &str) -> Seen {
         } else if !line.starts_with(' ') {
             last = None;
         } else if let Some((code, text)) = last.as_ref().map(|code| (code, line.trim())) {
-            // Only the first says what is wrong; it is also where one that was not asked for is told from one that was left out.
+            // Only the first says what is wrong; it is also where one that was not asked for is
+            // told from one that was left out.
             if text.starts_with("Failed runfilter") {
                 seen.remove(code);
             } else if let Some((_, said)) = seen.get_mut(code).filter(|(_, said)| said.is_empty()) {

@@ -2,8 +2,9 @@
 //! be used. Where the export has stripes, and the client takes them, the segment may be a run of extents.
 //!
 //! Refusals are LAYOUTUNAVAILABLE, which sends a client to I/O in band.
-//! QUIRK(linux): after LAYOUTUNAVAILABLE it stays in band for two minutes, after BADLAYOUT for one I/O. So what is over soon is BADLAYOUT, where
-//! the RFC has LAYOUTTRYLATER: that makes an I/O wait that can be served in band.
+//! QUIRK(linux): after LAYOUTUNAVAILABLE it stays in band for two minutes, after BADLAYOUT for one
+//! I/O. So what is over soon is BADLAYOUT, where the RFC has LAYOUTTRYLATER: that makes an I/O wait
+//! that can be served in band.
 //! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE would reach the application as errors, so they are
 //! not used, but for iomode ANY, which no client of that kind sends.
 //!
@@ -110,8 +111,8 @@ async fn ask(
     Ok(Granted { answer: granted?, asked, run })
 }
 
-/// RFC 8881 §18.43.3: a segment shorter than the client can use is BADLAYOUT, one larger than it has room for is TOOSMALL. Of a file that is
-/// read nothing is needed behind its end.
+/// RFC 8881 §18.43.3: a segment shorter than the client can use is BADLAYOUT, one larger than it
+/// has room for is TOOSMALL. Of a file that is read nothing is needed behind its end.
 fn check_bounds(args: &Args, inode: &Inode, iomode: Iomode) -> Result<(), Nfsstat4> {
     if args.maxcount < LAYOUT_BYTES_MAX {
         return Err(Nfsstat4::Toosmall);

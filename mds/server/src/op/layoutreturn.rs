@@ -34,8 +34,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         ReturnScope::Fsid => {
             cx.current()?;
             if cx.server.exports().iter().nth(1).is_some() {
-                // A layout does not say through which export, so of which fsid, it was got. What stays here too long is asked back one by
-                // one; what went too early would be used without this server knowing.
+                // A layout does not say through which export, so of which fsid, it was got. What
+                // stays here too long is asked back one by one; what went too early would be used
+                // without this server knowing.
                 return Ok(ResOk { stateid: None });
             }
             Returned::All { iomode }

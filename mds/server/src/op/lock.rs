@@ -44,8 +44,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
 }
 
 /// A table that is full does not empty by itself: DELAY would have the client ask for ever.
-/// QUIRK(linux): no status of version 4 becomes ENOLCK. Of those that LOCK and LOCKU may answer (RFC 8881 §15.2) SERVERFAULT reaches the
-/// application at once, as EREMOTEIO.
+/// QUIRK(linux): no status of version 4 becomes ENOLCK. Of those that LOCK and LOCKU may answer
+/// (RFC 8881 §15.2) SERVERFAULT reaches the application at once, as EREMOTEIO.
 pub(crate) fn refused(refusal: &Refusal) -> Nfsstat4 {
     match refusal {
         Refusal::TableFull => Nfsstat4::Serverfault,

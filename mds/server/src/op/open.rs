@@ -1,7 +1,7 @@
 //! OPEN: by name or by handle, with or without creation. Makes the file current and answers an open stateid.
 //!
-//! No delegations are given. Nothing is lost in a restart, so a reclaim finds the open it had, and gets no more than that; behind
-//! RECLAIM_COMPLETE it is refused.
+//! No delegations are given. Nothing is lost in a restart, so a reclaim finds the open it had, and
+//! gets no more than that; behind RECLAIM_COMPLETE it is refused.
 //!
 //! Spec: RFC 8881 §18.16, §9.
 

@@ -120,7 +120,8 @@ fn values(
     let (mut facts, mut handle) = (*facts, Filehandle::default());
     if requested.contains(numbers::FILEHANDLE) || requested.contains(numbers::FSID) {
         let child = export_tree::step_down(&cx.server, view, directory, &inode)?;
-        // An entry that is another export's root has that one's identity: else a client would take it for a directory of this one.
+        // An entry that is another export's root has that one's identity: else a client would take
+        // it for a directory of this one.
         facts.fsid = cx.server.fsid(child.export);
         // The handle costs a MAC: made only if asked for.
         if requested.contains(numbers::FILEHANDLE) {

@@ -1,4 +1,5 @@
-//! A client's end of callbacks: says OK to each, as soon as it is let; or that it has no such layout, if it knows the file by another handle.
+//! A client's end of callbacks: says OK to each, as soon as it is let; or that it has no such
+//! layout, if it knows the file by another handle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -143,7 +143,8 @@ impl Session {
         arrival: &Arrival,
         cache: bool,
     ) -> Result<(), Nfsstat4> {
-        // The slot must not move for a compound that is refused: its client would never get beyond it.
+        // The slot must not move for a compound that is refused: its client would never get beyond
+        // it.
         if self.minor_version != arrival.minor_version {
             return Err(Nfsstat4::MinorVersMismatch);
         }
