@@ -43,7 +43,7 @@ async fn make(client: &mut Client, object: ObjectType, text: &str) {
 async fn a_session_carries_as_many_operations_as_it_was_granted() {
     let rig = Rig::start().await;
     let mut client = Client::new(rig.connect(), b"many", 0);
-    client.operations_max = 1_000;
+    client.operations_max = 100;
     client.exchange_id().await;
     let granted = client.create_session().await.fore.operations_max;
     let roots = |count: u32| {
