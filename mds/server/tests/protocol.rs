@@ -8,12 +8,13 @@ mod rig;
 use bytes::Bytes;
 use env_transport::CallError;
 use mds_server::export::Export;
+use rig::data::open_through;
 use rig::{Client, Rig};
 use wire_nfs::v4::attr::numbers;
 use wire_nfs::v4::ops::create::{self, ObjectType};
 use wire_nfs::v4::ops::open::{Claim, DelegationType, OpenHow, share};
 use wire_nfs::v4::ops::readdir::{self, Entry};
-use wire_nfs::v4::ops::{getattr, lookup, lookupp, open, putrootfh, sequence};
+use wire_nfs::v4::ops::{getattr, lookup, lookupp, open, putfh, putrootfh, sequence};
 use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{AttrValues, Bitmap, Fattr4, Nfsstat4, Op, Verifier};
 use wire_rpc::{AuthStat, Credential, OpaqueAuth, ReplyStatus};
@@ -120,19 +121,20 @@ async fn nothing_lies_above_a_symbolic_link() {
 /// Spec: RFC 8881 §18.51.3.
 #[tokio::test]
 async fn nothing_is_reclaimed_behind_reclaim_complete() {
-    let rig = Rig::start().await;
+    let rig = Rig::with_exports(vec![Export::everything(), at("/files")]).await;
     let mut client = rig.client(b"late").await;
-    let args = |claim| open::Args {
+    // What it claims is what it has.
+    let (filehandle, _) = open_through(&mut client, "files", "file").await;
+    let previous = open::Args {
         seqid: 0,
-        share_access: share::ACCESS_READ,
+        share_access: share::ACCESS_BOTH,
         share_deny: share::DENY_NONE,
         owner: StateOwner { clientid: client.clientid, owner: Bytes::from_static(b"owner") },
         how: OpenHow::NoCreate,
-        claim,
+        claim: Claim::Previous(DelegationType::None),
     };
-    let previous = args(Claim::Previous(DelegationType::None));
     let reply = client.compound(|c| {
-        c.op(Op::Putrootfh, &putrootfh::Args);
+        c.op(Op::Putfh, &putfh::Args { filehandle });
         c.op(Op::Open, &previous);
     });
     assert_eq!(reply.await.status, Nfsstat4::NoGrace);
