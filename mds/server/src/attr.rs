@@ -300,7 +300,8 @@ fn parse_owner(text: &[u8]) -> Result<u32, Nfsstat4> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Nfsstat4::Badowner);
     }
-    text.parse().map_err(|_| Nfsstat4::Badowner)
+    // POSIX chown takes this number for "leave it", so no system can have such a user.
+    text.parse().ok().filter(|id| *id != u32::MAX).ok_or(Nfsstat4::Badowner)
 }
 
 fn parse_time(at: wire_nfs::v4::attr::SetTime) -> Result<SetTime, Nfsstat4> {
@@ -319,8 +320,8 @@ mod tests {
 
     #[test]
     fn owners_are_plain_decimal_numbers() {
-        assert_eq!(parse_owner(b"1000"), Ok(1000));
-        for bad in [b"".as_slice(), b"alice", b"1000@example", b"-1", b"+1", b"4294967296"] {
+        assert_eq!((parse_owner(b"1000"), parse_owner(b"4294967294")), (Ok(1000), Ok(u32::MAX - 1)));
+        for bad in [b"".as_slice(), b"alice", b"1000@example", b"-1", b"+1", b"4294967295", b"4294967296"] {
             assert_eq!(parse_owner(bad), Err(Nfsstat4::Badowner));
         }
     }

@@ -473,6 +473,7 @@ pub(crate) fn make(
         courtesy: crate::courtesy::Courtesy::default(),
         recalls: crate::recall::Recalls::default(),
         settling: size::settle::Settling::default(),
+        revoked: crate::revoked::Revoked::default(),
         work: work::Work::default(),
         copies: crate::copies::Copies::default(),
         sealing: crate::seal::Sealing::default(),

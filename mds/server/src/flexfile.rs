@@ -21,8 +21,10 @@ use crate::server::Server;
 
 /// Users that data servers see. The handle decides what may be done; these only have to differ from each other and
 /// from root, so that a layout for reading never carries the id of one for writing (RFC 8435 §2.2).
+/// The group is the same for both (§5.1).
 const WRITER_ID: u32 = 65_533;
 const READER_ID: u32 = 65_532;
+const GROUP_ID: u32 = 65_533;
 /// How often clients send LAYOUTSTATS, seconds; 0 leaves it to them.
 const STATS_HINT_S: u32 = 0;
 
@@ -103,7 +105,7 @@ fn data_server(server: &Server, handle: &DsHandle, efficiency: u32) -> Option<Da
         stateid: Stateid::ANONYMOUS,
         filehandles: vec![Filehandle::new(Bytes::copy_from_slice(&sealed.0)).ok()?],
         user: DataServer::decimal(id),
-        group: DataServer::decimal(id),
+        group: DataServer::decimal(GROUP_ID),
     })
 }
 

@@ -42,6 +42,7 @@ mod recall;
 mod recall_any;
 mod repair;
 pub mod report;
+mod revoked;
 mod seal;
 pub mod server;
 mod service;

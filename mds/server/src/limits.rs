@@ -1,7 +1,5 @@
 //! Every bound of the metadata server's front, in one place.
 
-/// Operations in one COMPOUND; more is TOO_MANY_OPS. Linux asks for 8.
-pub const COMPOUND_OPERATIONS_MAX: u32 = 64;
 /// A whole request record: a 1 MiB WRITE and its headers.
 pub const REQUEST_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// Largest READ or WRITE served in band, and the transfer size told to clients.
@@ -93,6 +91,11 @@ pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
 
 /// Extents of one striped segment.
 pub const STRIPES_MAX: u32 = mds_shard::limits::STRIPES_MAX;
+/// What LAYOUTGET's answer has for a segment of one extent, with a home and a reader, bytes at
+/// most.
+pub const LAYOUT_BYTES_MAX: u32 = 384;
+/// Revoked layouts that clients have not freed yet and that are remembered.
+pub const REVOKED_MAX: usize = 4096;
 /// What LAYOUTGET's answer has around the body of a segment, bytes, and some more.
 pub const LAYOUT_FRAME_BYTES: usize = 64;
 /// How long a READ in band waits for a reader before it waits for a home.

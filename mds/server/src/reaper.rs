@@ -65,6 +65,7 @@ pub(crate) async fn expire(server: &Server, client: u64) {
 /// the data servers.
 pub(crate) fn client_gone(server: &Server, removed: &RemovedClient) {
     server.front.sessions.lock().drop_client(removed.client);
+    server.revoked.forget(removed.client);
     // Its handles are fenced first.
     server.work.wake();
     if !removed.wrote.is_empty() {

@@ -28,6 +28,7 @@ use crate::limits::{BALANCE_CALM_MS, COURTESY_MS};
 use crate::metrics::Metrics;
 use crate::read_room::ReadRoom;
 use crate::recall::Recalls;
+use crate::revoked::Revoked;
 use crate::seal::Sealing;
 use crate::shards::Shards;
 use crate::size::settle::Settling;
@@ -125,6 +126,8 @@ pub(crate) struct Server {
     pub(crate) recalls: Recalls,
     /// Files whose size is to be settled.
     pub(crate) settling: Settling,
+    /// Layouts that were taken from clients.
+    pub(crate) revoked: Revoked,
     /// Room for what READs answer.
     pub(crate) read_room: ReadRoom,
     /// Work for data servers.
@@ -189,6 +192,16 @@ impl Server {
             .expect("24 bytes are below the limit")
     }
 
+    /// Identity of what is seen through an export. Each has its own, so that a client that comes to
+    /// one file through two of them has two files: handles, rights and options differ. The first
+    /// one's is the file system's.
+    ///
+    /// Spec: RFC 8881 §5.8.1.9, §7.3.
+    pub(crate) fn fsid(&self, export: ExportId) -> Fsid {
+        let half = |at: usize| u64::from_be_bytes(*self.file_system[at..].first_chunk().expect("16 bytes"));
+        Fsid { major: half(0), minor: half(8) ^ u64::from(export.0) }
+    }
+
     /// Facts of the file system, as an export shows them; those that must be gathered, only if they are requested.
     ///
     /// # Errors
@@ -211,9 +224,8 @@ impl Server {
         if requested.contains(numbers::FILES_TOTAL) {
             files_used = self.shards.inodes(view).map_err(|e| status::of_propose(&e))?;
         }
-        let half = |at: usize| u64::from_be_bytes(*self.file_system[at..].first_chunk().expect("16 bytes"));
         Ok(FileSystemFacts {
-            fsid: Fsid { major: half(0), minor: half(8) },
+            fsid: self.fsid(handle.export),
             lease_seconds: u32::try_from(self.config.lease_ms / 1000).unwrap_or(u32::MAX),
             inline_bytes: self.config.inline_bytes,
             pnfs: handle.export == ExportId::PSEUDO

@@ -32,6 +32,9 @@ const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"
 /// The same with smaller groups, for a cluster that a data server is added to.
 const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\nrebalance = \"on\"\n";
 
+/// A lease that a suite can wait out: the shortest one that pynfs takes.
+const SHORT_LEASE: &str = "lease_seconds = 12\n";
+
 /// An export whose layouts may have four extents in a segment.
 const STRIPED: &str = "[[export]]\npath = \"/\"\nstripes = 4\n";
 
@@ -46,6 +49,8 @@ pub(crate) enum Kind {
     ShoalShards,
     /// `shoal serve` with each piece of data on one data server: as durable as servers that know no second copy.
     ShoalOneCopy,
+    /// `shoal serve` with a lease of 12 s.
+    ShoalShortLease,
     /// `shoal serve` with six data servers.
     ShoalSix,
     /// A metadata server and six data servers, a process each, that seal what rests for two seconds into 4+2 groups.
@@ -97,6 +102,7 @@ impl Kind {
             Self::ShoalSplit => "shoal-split",
             Self::ShoalShards => "shoal-shards",
             Self::ShoalOneCopy => "shoal-one-copy",
+            Self::ShoalShortLease => "shoal-short-lease",
             Self::ShoalSix => "shoal-six",
             Self::ShoalCoded => "shoal-coded",
             Self::ShoalEc => "shoal-ec",
@@ -137,6 +143,7 @@ impl Kind {
             Self::ShoalSplit => Some(Arrangement { split: true, ..whole }),
             Self::ShoalShards => Some(Arrangement { split: true, shards: Some("8"), ..whole }),
             Self::ShoalOneCopy => Some(Arrangement { options: "hot_copies = 1", ..whole }),
+            Self::ShoalShortLease => Some(Arrangement { options: SHORT_LEASE, ..whole }),
             Self::ShoalSix => Some(Arrangement { data_servers: 6, ..whole }),
             Self::ShoalCoded => Some(Arrangement { split: true, data_servers: 6, options: CODED, ..whole }),
             Self::ShoalEc => Some(Arrangement { split: true, data_servers: 6, options: CODED_CALM, ..whole }),

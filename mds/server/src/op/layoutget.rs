@@ -1,7 +1,10 @@
 //! LAYOUTGET: one segment, one mirror: the extent's home. For reading what is at rest, a reader as well, or alone while the home cannot
 //! be used. Where the export has stripes, and the client takes them, the segment may be a run of extents.
 //!
-//! Refusals are LAYOUTUNAVAILABLE, which sends a client to I/O in band for two minutes; BADLAYOUT sends only this I/O there.
+//! Refusals are LAYOUTUNAVAILABLE, which sends a client to I/O in band.
+//! QUIRK(linux): after LAYOUTUNAVAILABLE it stays in band for two minutes, after BADLAYOUT for one
+//! I/O. So what is over soon is BADLAYOUT, where the RFC has LAYOUTTRYLATER: that makes an I/O wait
+//! that can be served in band.
 //! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE would reach the application as errors, so they are
 //! not used, but for iomode ANY, which no client of that kind sends.
 //!
@@ -21,6 +24,7 @@ use wire_xdr::{Encode, Writer};
 use crate::context::{Context, Failure, OpResult};
 use crate::flexfile::Body;
 use crate::handle::FileHandle;
+use crate::limits::LAYOUT_BYTES_MAX;
 use crate::seal::readers;
 use crate::server::Server;
 use crate::size::measure;
@@ -51,7 +55,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         None => ask(cx, handle, &args, iomode, Shown { stateid, drops_set_id }).await?,
     };
     let Segment { offset, length, body } =
-        segment(&cx.server, &asked, run, &answer).ok_or(Nfsstat4::Layoutunavailable)?;
+        segment(&cx.server, &asked, run, &answer).ok_or(Nfsstat4::Badlayout)?;
     cx.server.metrics.layout_granted(body.names_home, EXTENT_BYTES < length);
     let layout_type = LayoutType::FLEX_FILES;
     let layout = Layout { offset, length, iomode: args.iomode, layout_type, body: body.bytes };
@@ -109,6 +113,8 @@ async fn ask(
     if inode.kind != Kind::Regular {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
+    // Before anything is granted that the client would not hear of.
+    check_bounds(args, &inode, iomode)?;
     let prepared = prepare(cx, args, &inode, iomode).await?;
     let asked = asked(cx, handle, args, prepared.extent, iomode)?;
     let run = run_to_grant(cx, handle, args, &inode, &asked)?;
@@ -116,6 +122,18 @@ async fn ask(
     // Beside each other: each entry of the log costs a flush.
     let (granted, ()) = join(granted, stripes::place(&cx.server, &asked, run)).await;
     Ok(Granted { answer: granted?, asked, run })
+}
+
+/// RFC 8881 §18.43.3: a segment shorter than the client can use is BADLAYOUT, one larger than it
+/// has room for is TOOSMALL. Of a file that is read nothing is needed behind its end.
+fn check_bounds(args: &Args, inode: &Inode, iomode: Iomode) -> Result<(), Nfsstat4> {
+    if args.maxcount < LAYOUT_BYTES_MAX {
+        return Err(Nfsstat4::Toosmall);
+    }
+    let needed = args.offset.saturating_add(args.min_length);
+    let needed = if iomode.writes() { needed } else { needed.min(inode.size_bytes) };
+    let room = EXTENT_BYTES - args.offset % EXTENT_BYTES;
+    if args.offset.saturating_add(room) < needed { Err(Nfsstat4::Badlayout) } else { Ok(()) }
 }
 
 /// The extents that the segment is to have, if there may be several.
@@ -187,13 +205,13 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(Nfsstat4::Badlayout.into());
     }
     let Keepers { home, writes_to, new_servers } = match keepers(cx, extent, client).await {
-        Err(_) if !iomode.writes() => return Err(Nfsstat4::Layoutunavailable.into()),
+        Err(_) if !iomode.writes() => return Err(Nfsstat4::Badlayout.into()),
         found => found?,
     };
     let now_ms = cx.server.now_ms();
     let servers = &cx.server.data_servers;
     if !servers.is_up(home, now_ms) || servers.is_excluded(client, home, now_ms) {
-        return Err(Nfsstat4::Layoutunavailable.into());
+        return Err(Nfsstat4::Badlayout.into());
     }
     if iomode.writes() && writes_to.iter().any(|server| servers.is_full(*server)) {
         // A new layout on a full server, or one with a full backup, would only send the client round again: this reaches the

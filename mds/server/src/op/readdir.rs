@@ -67,8 +67,18 @@ fn page(cx: &Context, args: &Args, view: &StateView, directory: FileHandle) -> R
         bytes_max: bytes_max(args),
         entry_overhead_bytes: ENTRY_BYTES_MIN,
     };
-    readdir::readdir(view.namespace(), &caller, directory.ino, args.cookie, &limit)
-        .map_err(|e| status::of_namespace(&e))
+    let visible = export_tree::visible(&cx.server, view, directory);
+    let mut cookie = args.cookie;
+    loop {
+        let page = readdir::readdir(view.namespace(), &caller, directory.ino, cookie, &limit)
+            .map_err(|e| status::of_namespace(&e))?;
+        let shows_any = page.entries.iter().any(|entry| visible.shows(entry.ino));
+        match page.entries.last() {
+            // All of it is hidden: what the client may see comes later.
+            Some(last) if !shows_any && !page.end => cookie = last.cookie,
+            Some(_) | None => return Ok(page),
+        }
+    }
 }
 
 /// The files of a page that clients write straight to data servers, as they are now.
@@ -146,11 +156,16 @@ fn values(
         }
         Err(refusal) => return Err(status::of_refusal(&refusal)),
     };
-    // The handle costs a MAC: made only if asked for.
-    let handle = if requested.contains(numbers::FILEHANDLE) {
-        cx.server.wire_handle(export_tree::step_down(&cx.server, view, directory, &inode)?)
-    } else {
-        Filehandle::default()
-    };
-    Ok(attr::values(facts, &inode, handle, requested))
+    let (mut facts, mut handle) = (*facts, Filehandle::default());
+    if requested.contains(numbers::FILEHANDLE) || requested.contains(numbers::FSID) {
+        let child = export_tree::step_down(&cx.server, view, directory, &inode)?;
+        // An entry that is another export's root has that one's identity: else a client would take
+        // it for a directory of this one.
+        facts.fsid = cx.server.fsid(child.export);
+        // The handle costs a MAC: made only if asked for.
+        if requested.contains(numbers::FILEHANDLE) {
+            handle = cx.server.wire_handle(child);
+        }
+    }
+    Ok(attr::values(&facts, &inode, handle, requested))
 }
