@@ -179,6 +179,8 @@ pub enum Command {
     Measured(data::Measured),
     /// Bytes reached data servers through the metadata server.
     WrittenAt(data::WrittenAt),
+    /// `RegisterDataServer` of one that has a name.
+    RegisterNamed(data::RegisterNamed),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
