@@ -48,6 +48,7 @@ pub mod server;
 mod service;
 mod shard_thread;
 mod shards;
+mod slow;
 mod status;
 mod stripes;
 mod work;

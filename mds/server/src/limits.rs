@@ -221,5 +221,11 @@ pub const SIZES_WAIT_MS_MAX: u64 = 5_000;
 /// How long one of them may take.
 pub const SIZE_WAIT_MS_MAX: u64 = 1_000;
 
+/// How long a metadata server that does not lead waits for the leader's report, milliseconds.
+pub const REPORT_MS_MAX: u64 = 5_000;
+
+/// Parts of a report that are asked for.
+pub const REPORT_PARTS_MAX: usize = 64;
+
 /// An operation that takes longer is worth a line in the log, milliseconds.
 pub const SLOW_MS: u64 = 1_000;

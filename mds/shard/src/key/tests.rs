@@ -40,7 +40,8 @@ fn after_is_behind_all_keys_of_the_prefix() {
 
 const STORES: u16 = 3;
 
-/// Two files in each of three shards, of two extents each, all with work that waits; the home is server 7.
+/// Two files in each of three shards, of two extents each, all with work that waits; the home is
+/// server 7.
 fn stores() -> (Vec<MemStore>, Vec<ExtentId>) {
     let mut ids = Vec::new();
     let stores = (0..u64::from(STORES)).map(|shard| {
