@@ -27,9 +27,11 @@ pub struct SpreadView<'a> {
 }
 
 impl<'a> SpreadView<'a> {
-    /// Takes no snapshot yet. `belongs` answers where a key is; one that belongs to a store that there is not is nowhere.
+    /// Takes no snapshot yet. `belongs` answers where a key is; one that belongs to a store that
+    /// there is not is nowhere.
     ///
-    /// INVARIANT: if `belongs` answers a store for a key, every key that begins with that key is in that store.
+    /// INVARIANT: if `belongs` answers a store for a key, every key that begins with that key is in
+    /// that store.
     #[must_use]
     pub fn new(stores: u16, take: TakeView<'a>, belongs: fn(&[u8]) -> Belongs) -> Self {
         Self { views: (0..stores).map(|_| OnceCell::new()).collect(), take, belongs }
@@ -67,8 +69,8 @@ impl View for SpreadView<'_> {
 
     /// In the order of stores, and of keys within each: keys that belong to a store by the number they begin with come in order.
     fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
-        // `to` is no key of the range, and may be of another kind that belongs elsewhere. What all keys
-        // of the range share is what the two bounds share.
+        // `to` is no key of the range, and may be of another kind that belongs elsewhere. What all
+        // keys of the range share is what the two bounds share.
         let shared = from.iter().zip(to).take_while(|(one, other)| one == other).count();
         let among = match (self.belongs)(&from[..shared]) {
             Belongs::To(number) => number..number.saturating_add(1),
