@@ -31,6 +31,7 @@ mod registrar;
 mod replica;
 mod scrub;
 mod seal;
+mod slow;
 mod status;
 mod thaw;
 mod throttle;

@@ -22,6 +22,7 @@ use crate::context::{Context, Failure, InSession};
 use crate::limits::SLOW_MS;
 use crate::op_table::{Needs, Row, row};
 use crate::server::Server;
+use crate::slow;
 use crate::status;
 
 /// What a reply may come to.
@@ -232,7 +233,8 @@ async fn execute(
     }
     let started_ns = cx.server.env.clock.monotonic_ns();
     let result = reply.begin_op(w, row.op.as_u32());
-    let status = match (row.run)(cx, request, w).await {
+    let (outcome, waited) = slow::noting((row.run)(cx, request, w)).await;
+    let status = match outcome {
         Ok(()) if room.bytes_max < w.len() => {
             result.fail(w, room.overflow);
             room.overflow
@@ -266,12 +268,15 @@ async fn execute(
     );
     let spent_ns = cx.server.env.clock.monotonic_ns().saturating_sub(started_ns);
     if SLOW_MS * 1_000_000 <= spent_ns {
+        let (waited_ms, what) = waited.map_or((0, "-".to_owned()), |(ms, wait)| (ms, wait.to_string()));
         tracing::info!(
             client = cx.session.map_or(0, |session| session.client),
             op = row.op.name(),
             ino = cx.current.map_or(0, |handle| handle.ino),
             status = status.name(),
             spent_ms = spent_ns / 1_000_000,
+            waited_ms,
+            waited_for = %what,
             "slow operation"
         );
     }

@@ -19,6 +19,7 @@ use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX, READER_WA
 use crate::read_room::Room;
 use crate::seal::readers;
 use crate::server::Server;
+use crate::slow::{self, Wait};
 use crate::{copies, drain, flexfile, status};
 
 /// The client tag of the metadata server's own handles.
@@ -132,8 +133,9 @@ async fn at_home<T>(
     record: &ExtentRecord,
     io: impl Future<Output = Result<T, DataPathError>>,
 ) -> Result<Option<T>, Nfsstat4> {
+    let wait = Wait::new("I/O in band").of(record.extent).at(record.home);
     let done = tokio::select! {
-        done = io => done,
+        done = slow::waited(server, wait, io) => done,
         () = copies::moved(server, record) => return Ok(None),
     };
     match done {

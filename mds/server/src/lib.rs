@@ -49,6 +49,7 @@ mod service;
 mod shard_thread;
 mod shards;
 mod size;
+mod slow;
 mod status;
 mod stripes;
 mod work;

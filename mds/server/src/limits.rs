@@ -212,5 +212,11 @@ pub const LEFT_OVER_LOOK_MS: u64 = 10_000;
 /// Of these, how many go from one shard after one look.
 pub const LEFT_OVER_MAX: usize = 256;
 
+/// How long a metadata server that does not lead waits for the leader's report, milliseconds.
+pub const REPORT_MS_MAX: u64 = 5_000;
+
+/// Parts of a report that are asked for.
+pub const REPORT_PARTS_MAX: usize = 64;
+
 /// An operation that takes longer is worth a line in the log, milliseconds.
 pub const SLOW_MS: u64 = 1_000;

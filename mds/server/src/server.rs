@@ -1,7 +1,8 @@
 //! The metadata server as operations see it: the shard, sessions, exports, data servers and what drives them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use client::DataPath;
@@ -28,10 +29,12 @@ use crate::limits::{BALANCE_CALM_MS, COURTESY_MS};
 use crate::metrics::Metrics;
 use crate::read_room::ReadRoom;
 use crate::recall::Recalls;
+use crate::report::mount_addresses;
 use crate::revoked::Revoked;
 use crate::seal::Sealing;
 use crate::shards::Shards;
 use crate::size::settle::Settling;
+use crate::slow::{self, Wait};
 use crate::status;
 use crate::work::Work;
 
@@ -148,6 +151,8 @@ pub(crate) struct Server {
     pub(crate) service: Option<Service>,
     /// Control addresses of replicas, as far as they are known.
     pub(crate) controls: BTreeMap<u64, String>,
+    /// Where clients mount, once that is known.
+    pub(crate) mounts: OnceLock<Vec<SocketAddr>>,
 }
 
 impl Server {
@@ -155,6 +160,25 @@ impl Server {
     #[must_use]
     pub(crate) fn now_ms(&self) -> u64 {
         self.env.clock.monotonic_ms()
+    }
+
+    /// NFS listens here now.
+    pub(crate) fn set_mounts(&self, listens: SocketAddr) {
+        let places = self.service.as_ref().map(Service::places).unwrap_or_default();
+        let service: Vec<IpAddr> = places.iter().map(|(address, _)| address.ip).collect();
+        let control = self.controls.get(&self.shards.status().id).and_then(|address| address.parse().ok());
+        let mut mounts = mount_addresses(&service, listens, control);
+        if mounts.is_empty() {
+            mounts.push(listens);
+        }
+        // It listens once.
+        let _ = self.mounts.set(mounts);
+    }
+
+    /// Where clients mount, the best address first.
+    pub(crate) fn mounts(&self) -> Vec<SocketAddr> {
+        let unknown = || vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)];
+        self.mounts.get().cloned().unwrap_or_else(unknown)
     }
 
     /// A consistent snapshot of the store.
@@ -178,7 +202,8 @@ impl Server {
     /// # Errors
     /// The status of a refusal, or DELAY.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
-        match self.shards.propose(None, command).await {
+        let proposed = self.shards.propose(None, command);
+        match slow::waited(self, Wait::new("a majority of the metadata replicas"), proposed).await {
             Ok(Outcome::Refused(refusal)) => Err(status::of_refusal(&refusal)),
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(status::of_propose(&error)),

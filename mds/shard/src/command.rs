@@ -187,6 +187,8 @@ pub enum Command {
     SettleSize(mds_namespace::op::settle::Settlement),
     /// SETATTR of a modification time, of a file whose size is not settled.
     SetTimesNoting(namespace::SetTimesNoting),
+    /// `RegisterDataServer` of one that has a name.
+    RegisterNamed(data::RegisterNamed),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.

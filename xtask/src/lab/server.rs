@@ -45,7 +45,7 @@ pub(crate) enum Kind {
     Shoal,
     /// The same as four processes: `shoal mds` and three `shoal ds`.
     ShoalSplit,
-    /// As `shoal-split`, with eight shards of the namespace.
+    /// As `shoal-split`: new clusters have one shard (docs/admin.md §3).
     ShoalShards,
     /// `shoal serve` with each piece of data on one data server: as durable as servers that know no second copy.
     ShoalOneCopy,
@@ -141,7 +141,7 @@ impl Kind {
         match self {
             Self::Shoal => Some(whole),
             Self::ShoalSplit => Some(Arrangement { split: true, ..whole }),
-            Self::ShoalShards => Some(Arrangement { split: true, shards: Some("8"), ..whole }),
+            Self::ShoalShards => Some(Arrangement { split: true, ..whole }),
             Self::ShoalOneCopy => Some(Arrangement { options: "hot_copies = 1", ..whole }),
             Self::ShoalShortLease => Some(Arrangement { options: SHORT_LEASE, ..whole }),
             Self::ShoalSix => Some(Arrangement { data_servers: 6, ..whole }),

@@ -45,6 +45,7 @@ pub(super) fn of(command: &Command) -> Route {
         | Command::ReclaimComplete(_)
         | Command::RemoveClient(_)
         | Command::RegisterDataServer(_)
+        | Command::RegisterNamed(_)
         | Command::Format(_)
         | Command::FixShards(_)
         | Command::RemoveDataServer(_)

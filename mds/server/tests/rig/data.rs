@@ -111,6 +111,7 @@ pub(crate) async fn register(rig: &Rig) {
         zone: String::new(),
         rack: String::new(),
         host: String::new(),
+        name: String::new(),
     };
     let usage = Usage { capacity_bytes: 1 << 40, ..Usage::default() };
     for _ in 0..600 {
