@@ -32,6 +32,9 @@ const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"
 /// The same with smaller groups, for a cluster that a data server is added to.
 const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\nrebalance = \"on\"\n";
 
+/// A cluster that seals what has rested for a second, into small groups, so that files are sealed while they are in use.
+const SEALING: &str = "seal = \"on\"\nseal_idle_ms = 1000\nerasure_code = \"2+1\"\ngroup_wait_ms = 1000\nrepair_grace_ms = 5000\n";
+
 /// An export whose layouts may have four extents in a segment.
 const STRIPED: &str = "[[export]]\npath = \"/\"\nstripes = 4\n";
 
@@ -58,6 +61,10 @@ pub(crate) enum Kind {
     ShoalGrowing,
     /// A metadata server and four data servers, a process each, whose export has four stripes.
     ShoalStriped,
+    /// `shoal serve` with four data servers that seal what rests for a second into 2+1 groups.
+    ShoalSealing,
+    /// `shoal serve` with each piece of data on three data servers.
+    ShoalThreeCopies,
     /// Three metadata servers with a service address and three data servers, each in a network namespace of its own.
     ShoalReplicas,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
@@ -103,6 +110,8 @@ impl Kind {
             Self::ShoalUnsealed => "shoal-unsealed",
             Self::ShoalGrowing => "shoal-growing",
             Self::ShoalStriped => "shoal-striped",
+            Self::ShoalSealing => "shoal-sealing",
+            Self::ShoalThreeCopies => "shoal-three-copies",
             Self::ShoalReplicas => "shoal-replicas",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
@@ -149,6 +158,8 @@ impl Kind {
             Self::ShoalStriped => {
                 Some(Arrangement { split: true, data_servers: 4, options: STRIPED, ..whole })
             }
+            Self::ShoalSealing => Some(Arrangement { data_servers: 4, options: SEALING, ..whole }),
+            Self::ShoalThreeCopies => Some(Arrangement { options: "hot_copies = 3", ..whole }),
             Self::ShoalReplicas
             | Self::Knfsd
             | Self::KnfsdPlain
