@@ -46,7 +46,7 @@ pub(crate) struct Fsx {
     dir: PathBuf,
     #[arg(long)]
     seed: u64,
-    /// No file is begun after this.
+    /// No file is begun after this, and one guest alone ends the file it has.
     #[arg(long)]
     seconds: u64,
     /// So many operations at most, the ending of the last file not counted.
@@ -126,13 +126,11 @@ impl Fsx {
                 history,
             };
             street.show(&self.dir.join(format!("fsx-{}", one.seed)));
-            let generator = Generator::new(one.seed, weights, self.guests(), left);
-            let (all, own) = one.play(generator, &mut turns)?;
-            (drawn, performed, files) = (drawn + all, performed + own, files + 1);
-            let more = || {
-                began.elapsed() < Duration::from_secs(self.seconds)
-                    && self.operations.is_none_or(|most| drawn < most)
-            };
+            let mut generator = Generator::new(one.seed, weights, self.guests(), left);
+            let in_time = || began.elapsed() < Duration::from_secs(self.seconds);
+            performed += one.play(&mut generator, &mut turns, &in_time)?;
+            (drawn, files) = (drawn + generator.drawn(), files + 1);
+            let more = || in_time() && self.operations.is_none_or(|most| drawn < most);
             if !turns.agree(more)? {
                 return Ok((performed, files));
             }
@@ -166,15 +164,20 @@ struct OneFile<'a> {
 }
 
 impl OneFile<'_> {
-    /// Performs what is this guest's; returns how many operations there were, and how many of them its own.
-    fn play(&mut self, mut generator: Generator, turns: &mut Turns) -> Result<(u64, u64)> {
+    /// Performs what is this guest's; returns how many operations that were.
+    fn play(
+        &mut self,
+        generator: &mut Generator,
+        turns: &mut Turns,
+        in_time: &dyn Fn() -> bool,
+    ) -> Result<u64> {
         self.history.restart(&format!("seed {}", self.seed))?;
-        let (mut all, mut own) = (0, 0);
+        let mut performed = 0;
         while let Some(step) = generator.next(self.model.size()) {
             let is_own = step.guest == turns.guest;
             if is_own {
                 turns.take()?;
-                own += 1;
+                performed += 1;
             } else if turns.is_holding() {
                 if self.sharing == Some(Sharing::HandOver) {
                     self.subject.close()?;
@@ -183,15 +186,18 @@ impl OneFile<'_> {
             }
             self.history.begin(&step, self.model.size(), is_own)?;
             if is_own {
-                self.perform(&step).map_err(|error| self.explain(&step, &error))?;
+                self.perform(&step).map_err(|error| self.explain(&step, generator.drawn(), &error))?;
                 self.history.end();
             }
             self.model.apply(step.operation, step.number);
-            all += 1;
+            // Two guests would have to agree on that.
+            if self.sharing.is_none() && !in_time() {
+                generator.end();
+            }
         }
         // The other guest may have removed the file by now.
         let _ = self.subject.close();
-        Ok((all, own))
+        Ok(performed)
     }
 
     fn perform(&mut self, step: &operation::Step) -> Result<()> {
@@ -204,14 +210,15 @@ impl OneFile<'_> {
         if locks { self.subject.unlock() } else { Ok(()) }
     }
 
-    fn explain(&mut self, step: &operation::Step, error: &anyhow::Error) -> anyhow::Error {
+    fn explain(&mut self, step: &operation::Step, drawn: u64, error: &anyhow::Error) -> anyhow::Error {
         anyhow!(
-            "seed {}, operation {}, {}: {error:#}\n{}the last operations:\n{}",
+            "seed {}, operation {}, {}: {error:#}\n{}the last operations:\n{}again: --seed {} --operations {drawn}",
             self.seed,
             step.number,
             step.operation,
             self.subject.describe(&self.model),
-            self.history.report()
+            self.history.report(),
+            self.seed
         )
     }
 }

@@ -282,8 +282,7 @@ fn keep_log(stage: &Stage, command: &Command) -> String {
 /// How it is played again.
 fn again(stage: &Stage, name: &str) -> String {
     format!(
-        "again: cargo xtask lab fsx --only {name} --kernel {} --seed SEED --operations NUMBER (the seed and operation of the \
-         report, one more operation than its number)",
+        "again: cargo xtask lab fsx --only {name} --kernel {} with the seed and operations of the report",
         stage.a.kernel.name
     )
 }

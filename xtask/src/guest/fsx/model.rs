@@ -74,6 +74,12 @@ impl Model {
         bytes
     }
 
+    /// Whether anything was written in `range`, or near it.
+    pub(super) fn has_data(&self, range: Range) -> bool {
+        let end = (range.at + range.bytes).div_ceil(CHUNK_BYTES);
+        self.chunks.range(range.at / CHUNK_BYTES..end).next().is_some()
+    }
+
     /// Applies operation `number`.
     pub(super) fn apply(&mut self, operation: Operation, number: u32) {
         match operation {

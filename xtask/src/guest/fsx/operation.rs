@@ -362,6 +362,7 @@ pub(super) struct Generator {
     number: u32,
     /// Operations to draw before the ending.
     left: u64,
+    drawn: u64,
     guest: u8,
     turn: u64,
     /// What remains to do when all are drawn, the last first.
@@ -385,7 +386,17 @@ impl Generator {
         }
         ending.push((0, Operation::CheckAll));
         let weights = weights.clone();
-        Self { draw, weights, shape, guests, number: 0, left, guest: 0, turn: 0, ending }
+        Self { draw, weights, shape, guests, number: 0, left, drawn: 0, guest: 0, turn: 0, ending }
+    }
+
+    /// Ends the file early: only the ending is left.
+    pub(super) fn end(&mut self) {
+        self.left = 0;
+    }
+
+    /// How many operations were drawn: with so many at most, the ones up to here are the same.
+    pub(super) fn drawn(&self) -> u64 {
+        self.drawn
     }
 
     /// The next operation on a file that has `size` bytes; none when the file is removed.
@@ -394,6 +405,7 @@ impl Generator {
             (0, Operation::Create)
         } else if 0 < self.left {
             self.left -= 1;
+            self.drawn += 1;
             let kind = self.weights.draw(&mut self.draw);
             (self.next_guest(), self.draw.operation(kind, &self.shape, size))
         } else {
