@@ -110,6 +110,7 @@ impl Model {
             | Operation::Fsync
             | Operation::Fdatasync
             | Operation::Reopen
+            | Operation::Close
             | Operation::Evict
             | Operation::DropCaches
             | Operation::SeekEnd

@@ -47,6 +47,7 @@ pub(super) enum Kind {
     Fsync,
     Fdatasync,
     Reopen,
+    Close,
     Evict,
     DropCaches,
     SeekEnd,
@@ -71,7 +72,8 @@ impl Kind {
             Self::OpenTruncate => 1,
             Self::Fsync => 2,
             Self::Fdatasync => 2,
-            Self::Reopen => 4,
+            Self::Reopen => 3,
+            Self::Close => 2,
             Self::Evict => 3,
             Self::DropCaches => 1,
             Self::SeekEnd => 3,
@@ -151,6 +153,8 @@ pub(super) enum Operation {
     Fdatasync,
     /// Closes all descriptors and opens.
     Reopen,
+    /// Closes all descriptors; the next operation opens what it needs.
+    Close,
     /// Has the client forget the clean pages of this file.
     Evict,
     /// Has the client forget everything that is clean.
@@ -190,6 +194,7 @@ impl fmt::Display for Operation {
             Self::Fsync => f.write_str("fsync"),
             Self::Fdatasync => f.write_str("fdatasync"),
             Self::Reopen => f.write_str("close, open"),
+            Self::Close => f.write_str("close"),
             Self::Evict => f.write_str("fadvise(DONTNEED)"),
             Self::DropCaches => f.write_str("drop_caches"),
             Self::SeekEnd => f.write_str("lseek(SEEK_END)"),
@@ -317,6 +322,7 @@ impl Draw {
             Kind::Fsync => Operation::Fsync,
             Kind::Fdatasync => Operation::Fdatasync,
             Kind::Reopen => Operation::Reopen,
+            Kind::Close => Operation::Close,
             Kind::Evict => Operation::Evict,
             Kind::DropCaches => Operation::DropCaches,
             Kind::SeekEnd => Operation::SeekEnd,

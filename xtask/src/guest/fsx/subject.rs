@@ -73,6 +73,7 @@ impl Subject {
                 self.close()?;
                 self.plain().map(drop)
             }
+            Operation::Close => self.close(),
             Operation::Evict => self.evict(),
             Operation::DropCaches => std::fs::write("/proc/sys/vm/drop_caches", "3").context("drop_caches"),
             Operation::SeekEnd => {
@@ -104,6 +105,22 @@ impl Subject {
     pub(super) fn close(&mut self) -> Result<()> {
         let open = [self.plain.take(), self.append.take(), self.direct.take()];
         open.into_iter().flatten().try_for_each(close)
+    }
+
+    /// Opens the file if it is not open: an open, as close-to-open has it, shows what another client closed.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub(super) fn open(&mut self) -> Result<()> {
+        self.plain().map(drop)
+    }
+
+    /// Has the client ask for the size.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub(super) fn learn_size(&mut self) -> Result<()> {
+        self.plain()?.metadata().context("fstat").map(drop)
     }
 
     /// Takes a write lock on the whole file, after waiting for it if need be.

@@ -71,18 +71,19 @@ impl Turns {
         self.holding
     }
 
-    /// Waits for this guest's turn.
+    /// Waits for this guest's turn; whether the other guest had it until now.
     ///
     /// # Errors
     /// When the other guest has ended.
-    pub(super) fn take(&mut self) -> Result<()> {
-        if !self.holding {
-            match self.receive()? {
-                GO => self.holding = true,
-                other => bail!("the other guest sent {other:?} instead of the turn"),
-            }
+    pub(super) fn take(&mut self) -> Result<bool> {
+        if self.holding {
+            return Ok(false);
         }
-        Ok(())
+        match self.receive()? {
+            GO => self.holding = true,
+            other => bail!("the other guest sent {other:?} instead of the turn"),
+        }
+        Ok(true)
     }
 
     /// Gives the turn to the other guest.
@@ -141,7 +142,8 @@ mod tests {
         let second = std::thread::spawn(move || {
             let mut turns = Turns::accept(&listener).unwrap();
             assert!(!turns.is_holding());
-            turns.take().unwrap();
+            assert!(turns.take().unwrap());
+            assert!(!turns.take().unwrap());
             turns.give().unwrap();
             assert!(turns.agree(|| panic!("guest 0 decides")).unwrap());
             turns.take().unwrap();
