@@ -99,6 +99,9 @@ pub(crate) struct Lab {
     /// Of the group fsx: so many operations at most in each arrangement.
     #[arg(long)]
     operations: Option<u64>,
+    /// Of the group fsx: how often a kind of operation is drawn, as `truncate=0,append=30`.
+    #[arg(long, value_delimiter = ',')]
+    weights: Vec<String>,
     /// Of the group fsx: a lie of the model, which must be found.
     #[arg(long, value_enum)]
     plant: Option<Plant>,
@@ -173,12 +176,13 @@ impl Lab {
 
     fn fsx_bounds(&self) -> fsx::Bounds {
         let Self { minutes, operations, plant, .. } = *self;
+        let weights = self.weights.clone();
         let scenarios = self.scenarios();
         let played = |scenario: &&&Scenario| {
             scenario.group == "fsx" && (scenario.needs == Needs::Mount || self.server.is_ours())
         };
         let arrangements = scenarios.iter().filter(played).count() as u64;
-        fsx::Bounds { minutes, operations, plant, arrangements }
+        fsx::Bounds { minutes, operations, plant, weights, arrangements }
     }
 
     fn releases(&self) -> Result<Vec<&'static Release>> {

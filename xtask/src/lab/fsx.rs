@@ -29,19 +29,21 @@ const TURNS_AT: &str = "10.77.0.3:7701";
 const SEEDS_APART: u64 = 1_000_000;
 
 /// What the command line says.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
     /// For all arrangements together.
     pub(super) minutes: Option<u64>,
     pub(super) operations: Option<u64>,
     pub(super) plant: Option<Plant>,
+    /// `KIND=NUMBER` beyond those of the arrangement.
+    pub(super) weights: Vec<String>,
     /// How many arrangements are played.
     pub(super) arrangements: u64,
 }
 
 impl Bounds {
     /// For each arrangement.
-    fn seconds(self) -> u64 {
+    fn seconds(&self) -> u64 {
         self.minutes.unwrap_or(MINUTES) * 60 / self.arrangements.max(1)
     }
 }
@@ -234,8 +236,9 @@ struct Command {
 
 fn commands(stage: &Stage, name: &str, arrangement: Arrangement, seconds: u64) -> Result<Vec<Command>> {
     let mut options = format!(" --seconds {seconds} --neighbours {}", arrangement.neighbours);
-    if !arrangement.weights.is_empty() {
-        options += &format!(" --weights {}", arrangement.weights);
+    let asked = stage.fsx.weights.iter().map(String::as_str);
+    for weight in [arrangement.weights].into_iter().filter(|own| !own.is_empty()).chain(asked) {
+        options += &format!(" --weights {weight}");
     }
     if let Some(operations) = stage.fsx.operations {
         options += &format!(" --operations {operations}");
