@@ -6,6 +6,7 @@ mod blocks;
 mod commits;
 mod direct;
 mod files;
+mod fsx;
 mod lock;
 mod mapping;
 mod overwrite;
@@ -14,6 +15,7 @@ mod timed;
 mod verifier;
 
 pub(crate) use self::blocks::next as random;
+pub(crate) use self::fsx::Plant;
 
 use std::path::PathBuf;
 
@@ -37,6 +39,8 @@ pub(crate) enum GuestOp {
     Compare { file: PathBuf, stamps: Vec<u64> },
     /// Writes and reads FILE with O_DIRECT.
     Direct { file: PathBuf },
+    /// Exercises files in DIR with random operations and compares them with a model.
+    Fsx(fsx::Fsx),
     /// Changes FILE through a shared mapping.
     Mapping { file: PathBuf },
     /// Takes an fcntl write lock on bytes START..START+LENGTH of FILE and holds it.
@@ -82,6 +86,7 @@ impl GuestOp {
             Self::Fill { file, bytes, stamp } => blocks::fill(&file, bytes, stamp),
             Self::Compare { file, stamps } => blocks::compare(&file, &stamps),
             Self::Direct { file } => direct::exercise(&file),
+            Self::Fsx(fsx) => fsx.run(),
             Self::Mapping { file } => mapping::exercise(&file),
             Self::Lock(lock) => lock.hold(),
             Self::Gaps { dir, stop } => steady::gaps(&dir, &stop),

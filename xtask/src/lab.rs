@@ -12,6 +12,7 @@ mod drain;
 mod ds_failover;
 mod ec;
 mod failover;
+mod fsx;
 mod guest;
 mod kernels;
 mod long;
@@ -36,9 +37,10 @@ use clap::ValueEnum;
 pub(crate) use self::agent::serve as serve_guest;
 use self::kernels::Release;
 pub(crate) use self::sandbox::leave;
-use self::scenario::Scenario;
+use self::scenario::{Needs, Scenario};
 use self::server::Kind;
 pub(crate) use self::server::{build_shoal, shoal_program};
+use crate::guest::Plant;
 use crate::{process, tools};
 
 const DEFAULT_KERNEL: &str = "7.2";
@@ -64,6 +66,8 @@ enum Group {
     Stripes,
     /// Files at rest are erasure-coded; two of six data servers lost with their disks, twice.
     Ec,
+    /// Random operations compared with a model, in several arrangements.
+    Fsx,
     /// Real programs on the mount.
     Programs,
     /// pjdfstest, compared with a checked-in list.
@@ -89,6 +93,18 @@ pub(crate) struct Lab {
     /// Of the failover scenario: do only this in each round.
     #[arg(long, value_enum)]
     fault: Option<failover::Fault>,
+    /// Of the group fsx: how long all its arrangements take together, 3 by default.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Of the group fsx: so many operations at most in each arrangement.
+    #[arg(long)]
+    operations: Option<u64>,
+    /// Of the group fsx: how often a kind of operation is drawn, as `truncate=0,append=30`.
+    #[arg(long, value_delimiter = ',')]
+    weights: Vec<String>,
+    /// Of the group fsx: a lie of the model, which must be found.
+    #[arg(long, value_enum)]
+    plant: Option<Plant>,
     /// Only scenarios whose name holds this; may be given again.
     #[arg(long)]
     only: Vec<String>,
@@ -158,6 +174,17 @@ impl Lab {
         Ok(())
     }
 
+    fn fsx_bounds(&self) -> fsx::Bounds {
+        let Self { minutes, operations, plant, .. } = *self;
+        let weights = self.weights.clone();
+        let scenarios = self.scenarios();
+        let played = |scenario: &&&Scenario| {
+            scenario.group == "fsx" && (scenario.needs == Needs::Mount || self.server.is_ours())
+        };
+        let arrangements = scenarios.iter().filter(played).count() as u64;
+        fsx::Bounds { minutes, operations, plant, weights, arrangements }
+    }
+
     fn releases(&self) -> Result<Vec<&'static Release>> {
         if self.kernel == "all" || self.groups.contains(&Group::Kernels) {
             return Ok(kernels::RELEASES.iter().collect());
@@ -176,6 +203,7 @@ impl Lab {
             Group::Rebalance => rebalance::SCENARIOS,
             Group::Ec => ec::SCENARIOS,
             Group::Stripes => stripes::SCENARIOS,
+            Group::Fsx => fsx::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
             Group::Posix => posix::SCENARIOS,
             Group::Long => long::SCENARIOS,

@@ -111,7 +111,7 @@ impl Fault {
     }
 }
 
-fn replicas(server: &mut Server) -> Result<&mut Replicas> {
+pub(super) fn replicas(server: &mut Server) -> Result<&mut Replicas> {
     match server {
         Server::Replicas(replicas) => Ok(replicas),
         _ => bail!("this server has no replicas"),

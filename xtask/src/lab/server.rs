@@ -34,6 +34,8 @@ const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"
 
 /// A lease that a suite can wait out: the shortest one that pynfs takes.
 const SHORT_LEASE: &str = "lease_seconds = 12\n";
+/// A cluster that seals what has rested for a second, into small groups, so that files are sealed while they are in use.
+const SEALING: &str = "seal = \"on\"\nseal_idle_ms = 1000\nerasure_code = \"2+1\"\ngroup_wait_ms = 1000\nrepair_grace_ms = 5000\n";
 
 /// An export whose layouts may have four extents in a segment.
 const STRIPED: &str = "[[export]]\npath = \"/\"\nstripes = 4\n";
@@ -63,6 +65,10 @@ pub(crate) enum Kind {
     ShoalGrowing,
     /// A metadata server and four data servers, a process each, whose export has four stripes.
     ShoalStriped,
+    /// `shoal serve` with four data servers that seal what rests for a second into 2+1 groups.
+    ShoalSealing,
+    /// `shoal serve` with each piece of data on three data servers.
+    ShoalThreeCopies,
     /// Three metadata servers with a service address and three data servers, each in a network namespace of its own.
     ShoalReplicas,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
@@ -109,6 +115,8 @@ impl Kind {
             Self::ShoalUnsealed => "shoal-unsealed",
             Self::ShoalGrowing => "shoal-growing",
             Self::ShoalStriped => "shoal-striped",
+            Self::ShoalSealing => "shoal-sealing",
+            Self::ShoalThreeCopies => "shoal-three-copies",
             Self::ShoalReplicas => "shoal-replicas",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
@@ -156,6 +164,8 @@ impl Kind {
             Self::ShoalStriped => {
                 Some(Arrangement { split: true, data_servers: 4, options: STRIPED, ..whole })
             }
+            Self::ShoalSealing => Some(Arrangement { data_servers: 4, options: SEALING, ..whole }),
+            Self::ShoalThreeCopies => Some(Arrangement { options: "hot_copies = 3", ..whole }),
             Self::ShoalReplicas
             | Self::Knfsd
             | Self::KnfsdPlain

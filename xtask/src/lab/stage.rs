@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::failover::Fault;
+use super::fsx;
 use super::guest::{Guest, Plan};
 use super::kernels::Kernel;
 use super::metrics::Metrics;
@@ -25,6 +26,8 @@ pub(crate) struct Stage {
     /// What is done in each round of the failover scenario, if it is always the same.
     pub(crate) fault: Option<Fault>,
     pub(crate) seed: u64,
+    /// How long the exerciser runs.
+    pub(crate) fsx: fsx::Bounds,
     /// The scenario's folder on the mount.
     pub(crate) dir: String,
     setup: Setup,
@@ -64,6 +67,7 @@ impl Stage {
             rounds: 0,
             fault: None,
             seed: 0,
+            fsx: fsx::Bounds::default(),
             dir,
             setup,
             servers: 0,

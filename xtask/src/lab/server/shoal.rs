@@ -149,6 +149,11 @@ impl Shoal {
         }
     }
 
+    /// Kills the metadata server of several processes.
+    pub(crate) fn kill_metadata_server(&mut self) {
+        self.kill_data_server(0);
+    }
+
     /// Takes away what a data server that was killed had on its disk.
     pub(crate) fn wipe_data_server(&self, number: usize) -> Result<()> {
         std::fs::remove_dir_all(self.data_folder(number)).map_err(Into::into)
