@@ -14,5 +14,8 @@ size() { stat -c %s "$@"; }
 # same FILE COUNT [SKIP]: whether the file holds exactly those bytes of $NOISE.
 same() { noise "$2" "${3:-0}" | cmp -s - "$1" && echo same || echo different; }
 
+# unheld: waits until the names are gone that an NFS client gives to removed files while they are open.
+unheld() { for _ in $(seq 200); do ls -A | grep -q '^\.nfs' || return 0; sleep 0.05; done; }
+
 # await FILE COUNT: waits until the file has so many bytes, or gives up after some seconds.
 await() { for _ in $(seq 200); do [ "$(stat -c %s "$1" 2>/dev/null || echo 0)" -ge "$2" ] && return; sleep 0.05; done; }

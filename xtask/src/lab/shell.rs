@@ -10,6 +10,8 @@ mod line;
 mod player;
 mod verdict;
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, Result, bail};
 
 use self::line::Line;
@@ -90,11 +92,12 @@ fn play(stage: &mut Stage, topic: &Topic) -> Result<()> {
     let lines: Vec<Line> = line::parse(topic.table)?.into_iter().filter(wanted).collect();
     stage.mount_reference().context("knfsd, the reference")?;
     let player = Player::prepare(stage, topic.name)?;
-    let mut failed = Vec::new();
+    let (mut failed, mut longest) = (Vec::new(), (Duration::ZERO, ""));
     for (number, line) in lines.iter().enumerate() {
+        let started = Instant::now();
         let tested = player.play(line, Mounted::Tested)?;
+        longest = longest.max((started.elapsed(), line.name.as_str()));
         let reference = player.play(line, Mounted::Reference)?;
-        let stuck = tested.is_stuck() || reference.is_stuck();
         let faults = verdict::compare(line, &tested, &reference);
         if !faults.is_empty() {
             println!("  {} {}: {}", stage.a.kernel.name, line.name, faults.join("\n      "));
@@ -103,16 +106,13 @@ fn play(stage: &mut Stage, topic: &Topic) -> Result<()> {
             }
             failed.push(line.name.as_str());
         }
-        if stuck {
+        if tested.is_stuck() || reference.is_stuck() {
             bail!("{} is stuck; {} lines after it were not played", line.name, lines.len() - number - 1);
         }
     }
     player.clear();
-    println!(
-        "  {} of {} lines agree with their table and with knfsd",
-        lines.len() - failed.len(),
-        lines.len()
-    );
+    let (agree, seconds) = (lines.len() - failed.len(), longest.0.as_secs_f32());
+    println!("  {agree} of {} lines agree; {} took longest, {seconds:.1} s", lines.len(), longest.1);
     if !failed.is_empty() {
         bail!("{} of {} lines: {}", failed.len(), lines.len(), failed.join(" "));
     }
