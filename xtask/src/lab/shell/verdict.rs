@@ -45,7 +45,7 @@ pub(super) fn compare(line: &Line, tested: &Outcome, reference: &Outcome) -> Vec
     let mut faults = against_table("", line, tested);
     if line.knfsd_differs.is_none() {
         faults.extend(against_table("knfsd's own ", line, reference));
-        faults.extend(against_reference(tested, reference));
+        faults.extend(against_reference(line, tested, reference));
     }
     if !faults.is_empty() {
         // Often the reason, and alike on both servers where the table is wrong.
@@ -66,15 +66,21 @@ fn against_table(whose: &str, line: &Line, outcome: &Outcome) -> Vec<String> {
     output.into_iter().chain(exit).collect()
 }
 
-fn against_reference(tested: &Outcome, reference: &Outcome) -> Vec<String> {
+/// What the reference did otherwise. What the table has said already is not said again.
+fn against_reference(line: &Line, tested: &Outcome, reference: &Outcome) -> Vec<String> {
     let codes = |outcome: &Outcome| format!("{:?}", outcome.codes());
-    let pairs = [
-        ("output", reference.stdout(), tested.stdout()),
-        ("errors", reference.stderr(), tested.stderr()),
-        ("exit codes", codes(reference), codes(tested)),
-        ("files", reference.files.clone(), tested.files.clone()),
-        ("files in the second guest", reference.files_from_afar.clone(), tested.files_from_afar.clone()),
-    ];
+    let by_table =
+        against_table("", line, reference).is_empty() && !against_table("", line, tested).is_empty();
+    let mut pairs = vec![("errors", reference.stderr(), tested.stderr())];
+    if !by_table {
+        pairs.push(("output", reference.stdout(), tested.stdout()));
+        pairs.push(("exit codes", codes(reference), codes(tested)));
+    }
+    pairs.push(("files", reference.files.clone(), tested.files.clone()));
+    if tested.files != tested.files_from_afar || reference.files != reference.files_from_afar {
+        let (expected, found) = (reference.files_from_afar.clone(), tested.files_from_afar.clone());
+        pairs.push(("files in the second guest", expected, found));
+    }
     let differing = pairs.into_iter().filter_map(|(what, expected, found)| {
         first_difference(&expected, &found).map(|difference| format!("{what}, by knfsd: {difference}"))
     });
@@ -162,9 +168,20 @@ mod tests {
         assert!(spoilt(|bad| bad.steps[0].stderr.push_str("dd: I/O error"))[0].starts_with("errors, by"));
         assert!(spoilt(|bad| bad.files.push_str("./g"))[0].starts_with("files, by"));
         assert!(spoilt(|bad| bad.files_from_afar.clear())[0].starts_with("files in the second guest"));
-        assert_eq!(spoilt(|bad| bad.steps[0].code = Some(1)).len(), 2);
+        assert_eq!(spoilt(|bad| bad.steps[0].code = Some(1)).len(), 1);
         let stuck = spoilt(|bad| bad.steps[0].code = None);
         assert!(stuck[0].contains("did not end"), "{stuck:?}");
+    }
+
+    #[test]
+    fn what_both_guests_see_alike_is_said_once() {
+        let good = outcome("ok\n");
+        let mut bad = outcome("other\n");
+        bad.files = "./f f 600\n".to_owned();
+        bad.files_from_afar.clone_from(&bad.files);
+        let faults = compare(&line("ok"), &bad, &good);
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[0].starts_with("output, by the table") && faults[1].starts_with("files, by knfsd"));
     }
 
     #[test]
