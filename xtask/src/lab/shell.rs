@@ -92,12 +92,13 @@ fn play(stage: &mut Stage, topic: &Topic) -> Result<()> {
     let lines: Vec<Line> = line::parse(topic.table)?.into_iter().filter(wanted).collect();
     stage.mount_reference().context("knfsd, the reference")?;
     let player = Player::prepare(stage, topic.name)?;
-    let (mut failed, mut longest) = (Vec::new(), (Duration::ZERO, ""));
+    let (mut failed, mut longest) = (Vec::new(), (Duration::ZERO, Duration::ZERO, ""));
     for (number, line) in lines.iter().enumerate() {
         let started = Instant::now();
         let tested = player.play(line, Mounted::Tested)?;
-        longest = longest.max((started.elapsed(), line.name.as_str()));
+        let took = started.elapsed();
         let reference = player.play(line, Mounted::Reference)?;
+        longest = longest.max((took, started.elapsed() - took, line.name.as_str()));
         let faults = verdict::compare(line, &tested, &reference);
         if !faults.is_empty() {
             println!("  {} {}: {}", stage.a.kernel.name, line.name, faults.join("\n      "));
@@ -111,8 +112,12 @@ fn play(stage: &mut Stage, topic: &Topic) -> Result<()> {
         }
     }
     player.clear();
-    let (agree, seconds) = (lines.len() - failed.len(), longest.0.as_secs_f32());
-    println!("  {agree} of {} lines agree; {} took longest, {seconds:.1} s", lines.len(), longest.1);
+    let (took, knfsd) = (longest.0.as_secs_f32(), longest.1.as_secs_f32());
+    let (agree, name) = (lines.len() - failed.len(), longest.2);
+    println!(
+        "  {agree} of {} lines agree; {name} took longest, {took:.1} s (knfsd {knfsd:.1} s)",
+        lines.len()
+    );
     if !failed.is_empty() {
         bail!("{} of {} lines: {}", failed.len(), lines.len(), failed.join(" "));
     }

@@ -48,8 +48,8 @@ pub(super) fn compare(line: &Line, tested: &Outcome, reference: &Outcome) -> Vec
         faults.extend(against_reference(line, tested, reference));
     }
     if !faults.is_empty() {
-        // Often the reason, and alike on both servers where the table is wrong.
-        faults.extend(tested.stderr().lines().next().map(|said| format!("on standard error: {}", cut(said))));
+        // Often the reason. Of a traceback the last row says it.
+        faults.extend(tested.stderr().lines().last().map(|said| format!("on standard error: {}", cut(said))));
     }
     faults
 }
