@@ -9,7 +9,7 @@ use crate::lab::guest::Guest;
 use crate::lab::stage::{REFERENCE_MOUNT, Stage};
 
 /// A script that has not ended by then is stuck.
-const STEP_SECONDS_MAX: u64 = 120;
+const STEP_SECONDS_MAX: u64 = 240;
 /// Bytes of the file that scripts take their data from.
 const NOISE_BYTES: usize = 8 << 20;
 const PRELUDE: &str = include_str!("../../../../conformance/lab/shell/prelude.sh");
