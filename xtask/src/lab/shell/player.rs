@@ -42,6 +42,18 @@ impl<'a> Player<'a> {
         Ok(Self { stage, topic })
     }
 
+    /// Writes a line's scripts, which both plays read. Files, so that bash's own messages name the same place in both.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub(super) fn write_scripts(&self, line: &Line) -> Result<()> {
+        for (number, (_, script)) in line.steps().enumerate() {
+            let path = self.stage.folder.join(format!("shell/{}-{number}.sh", line.name));
+            std::fs::write(path, format!(". /mnt/lab/shell/prelude.sh\n{script}\n"))?;
+        }
+        Ok(())
+    }
+
     /// Plays a line in a new folder of one mount.
     ///
     /// # Errors
@@ -49,26 +61,24 @@ impl<'a> Player<'a> {
     pub(super) fn play(&self, line: &Line, mounted: Mounted) -> Result<Outcome> {
         let folder = self.folder(line, mounted);
         let mut steps = Vec::new();
-        for (number, (guest, script)) in line.steps().enumerate() {
-            let said = self.step(guest, &format!("{}-{number}", line.name), script, &folder)?;
+        let guests = self.guests(mounted);
+        for (number, (guest, _)) in line.steps().enumerate() {
+            let said = step(guests[guest], &format!("{}-{number}", line.name), &folder)?;
             let stuck = said.code.is_none();
             steps.push(said);
             if stuck {
                 return Ok(Outcome { steps, files: String::new(), files_from_afar: String::new() });
             }
         }
-        let [files, files_from_afar] = self.stage.guests().map(|guest| look(guest, &folder));
+        let [files, files_from_afar] = guests.map(|guest| look(guest, &folder));
         Ok(Outcome { steps, files: files?, files_from_afar: files_from_afar? })
     }
 
-    fn step(&self, guest: usize, name: &str, script: &str, folder: &str) -> Result<Said> {
-        // A file, so that bash's own messages name the same line of the same file on both mounts.
-        let path = self.stage.folder.join(format!("shell/{name}.sh"));
-        std::fs::write(path, format!(". /mnt/lab/shell/prelude.sh\n{script}\n"))?;
-        let command = format!("mkdir -p {folder} && cd {folder} && exec bash /mnt/lab/shell/{name}.sh");
-        let ask = Ask { script: command, uid: None, timeout_s: STEP_SECONDS_MAX };
-        let reply = self.stage.guests()[guest].ask(&ask)?;
-        Ok(Said { code: reply.code, stdout: reply.stdout, stderr: reply.stderr })
+    /// The first and the second guest of a play. The reference has them the other way round, so that both plays of a line
+    /// run at the same time and no guest waits for the other play's programs.
+    fn guests(&self, mounted: Mounted) -> [&Guest; 2] {
+        let [a, b] = self.stage.guests();
+        if mounted == Mounted::Tested { [a, b] } else { [b, a] }
     }
 
     fn folder(&self, line: &Line, mounted: Mounted) -> String {
@@ -94,6 +104,12 @@ impl<'a> Player<'a> {
     pub(super) fn clear(&self) {
         let _ = self.stage.a.run(&format!("rm -rf {REFERENCE_MOUNT}/{}", self.topic));
     }
+}
+
+fn step(guest: &Guest, name: &str, folder: &str) -> Result<Said> {
+    let script = format!("mkdir -p {folder} && cd {folder} && exec bash /mnt/lab/shell/{name}.sh");
+    let reply = guest.ask(&Ask { script, uid: None, timeout_s: STEP_SECONDS_MAX })?;
+    Ok(Said { code: reply.code, stdout: reply.stdout, stderr: reply.stderr })
 }
 
 fn look(guest: &Guest, folder: &str) -> Result<String> {
