@@ -8,6 +8,7 @@ mod direct;
 mod files;
 mod fsx;
 mod lock;
+mod look;
 mod mapping;
 mod overwrite;
 mod steady;
@@ -43,6 +44,8 @@ pub(crate) enum GuestOp {
     Fsx(fsx::Fsx),
     /// Changes FILE through a shared mapping.
     Mapping { file: PathBuf },
+    /// Prints a row for each name in DIR: kind, mode, owner, size, links and a sum of its bytes.
+    Look { dir: PathBuf },
     /// Takes an fcntl write lock on bytes START..START+LENGTH of FILE and holds it.
     Lock(lock::Lock),
     /// Makes, renames and removes small files in the directories of DIR, one of each shard, an act every 10 ms, until STOP exists; prints acts, shards, and
@@ -88,6 +91,7 @@ impl GuestOp {
             Self::Direct { file } => direct::exercise(&file),
             Self::Fsx(fsx) => fsx.run(),
             Self::Mapping { file } => mapping::exercise(&file),
+            Self::Look { dir } => look::look(&dir),
             Self::Lock(lock) => lock.hold(),
             Self::Gaps { dir, stop } => steady::gaps(&dir, &stop),
             Self::Hold { dir, ready, stop } => steady::hold(&dir, &ready, &stop),

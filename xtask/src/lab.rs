@@ -25,6 +25,7 @@ mod run;
 mod sandbox;
 mod scenario;
 mod server;
+mod shell;
 mod side_by_side;
 mod stage;
 mod stripes;
@@ -70,6 +71,8 @@ enum Group {
     Fsx,
     /// Real programs on the mount.
     Programs,
+    /// Small programs of every day, line by line, compared with their tables and with knfsd beside the server.
+    Shell,
     /// pjdfstest, compared with a checked-in list.
     Posix,
     /// What takes minutes: memory under much data, 100,000 names, a silent data server.
@@ -105,7 +108,7 @@ pub(crate) struct Lab {
     /// Of the group fsx: a lie of the model, which must be found.
     #[arg(long, value_enum)]
     plant: Option<Plant>,
-    /// Only scenarios whose name holds this; may be given again.
+    /// Only scenarios, or lines of the group shell, whose name holds this; may be given again.
     #[arg(long)]
     only: Vec<String>,
     /// Whose server.
@@ -134,6 +137,9 @@ impl Lab {
         if self.list {
             for scenario in self.scenarios() {
                 println!("{:9} {:22} {}", scenario.group, scenario.name, scenario.proves);
+                for line in shell::line_names(scenario) {
+                    println!("{:11} {line}", "");
+                }
             }
             return Ok(());
         }
@@ -159,7 +165,12 @@ impl Lab {
 
     /// All that needs the machine's own network: packages, kernels, programs.
     fn prepare(&self) -> Result<()> {
-        tools::ensure(!self.server.is_ours())?;
+        let knfsd = self.server == Kind::KnfsdPlain;
+        tools::ensure(!self.server.is_ours() && !knfsd)?;
+        // The reference of the lines is knfsd.
+        if knfsd || self.groups.contains(&Group::Shell) {
+            tools::ensure_for_shell()?;
+        }
         let cache = kernels::cache_folder(self.cache.as_deref())?;
         for release in self.releases()? {
             let kernel = kernels::fetch(&cache, release)?;
@@ -205,12 +216,16 @@ impl Lab {
             Group::Stripes => stripes::SCENARIOS,
             Group::Fsx => fsx::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
+            Group::Shell => shell::SCENARIOS,
             Group::Posix => posix::SCENARIOS,
             Group::Long => long::SCENARIOS,
             Group::Kernels => &[],
         });
         let wanted = |scenario: &&Scenario| {
-            self.only.is_empty() || self.only.iter().any(|part| scenario.name.contains(part.as_str()))
+            let named = |name: &str| self.only.iter().any(|part| name.contains(part.as_str()));
+            self.only.is_empty()
+                || named(scenario.name)
+                || shell::line_names(scenario).iter().any(|name| named(name))
         };
         tables.flatten().filter(wanted).collect()
     }

@@ -5,7 +5,7 @@
 
 mod ganesha;
 pub(in crate::lab) mod gluster;
-mod knfsd;
+pub(in crate::lab) mod knfsd;
 pub(in crate::lab) mod replicas;
 pub(in crate::lab) mod shoal;
 
