@@ -10,9 +10,9 @@
 use bytes::Bytes;
 use layout::DsHandle;
 use layout::ec::ImageRef;
+use wire_nfs::control::Procedure;
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::images::{AskAtRest, AtRest};
-use wire_nfs::control::Procedure;
 use wire_nfs::v3::Nfsstat3;
 
 use crate::core::Core;

@@ -97,9 +97,7 @@ pub fn decode_granted(value: &[u8]) -> Result<Option<Seen>, StoreError> {
         value.try_into().map_err(|_| StoreError::Corrupt("granted extent length"))?;
     match (value[0], value[1]) {
         (VERSION, 0) => Ok(None),
-        (VERSION, IS_SEEN) => {
-            Ok(Some(Seen { held_bytes: u32_at(value, 4), change: u64_at(value, 8) }))
-        }
+        (VERSION, IS_SEEN) => Ok(Some(Seen { held_bytes: u32_at(value, 4), change: u64_at(value, 8) })),
         _ => Err(StoreError::Corrupt("granted extent version")),
     }
 }

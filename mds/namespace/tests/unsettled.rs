@@ -10,8 +10,8 @@ use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
 use mds_namespace::op::extent::{allocate, extent, fence};
 use mds_namespace::op::move_to_extents::move_to_extents;
 use mds_namespace::op::remove::remove;
-use mds_namespace::op::settle::{Settlement, epochs, grant, note, settle, turn};
 use mds_namespace::op::setattr::set_attributes;
+use mds_namespace::op::settle::{Settlement, epochs, grant, note, settle, turn};
 use mds_namespace::op::{reap, work};
 use mds_namespace::unsettled::{
     all_after, decode_granted, decode_unsettled, encode_granted, encode_unsettled, granted, unsettled,
@@ -80,8 +80,10 @@ fn a_truncation_of_an_unsettled_file_cuts_whatever_its_inode_says() {
         let mut fs = Fs::new();
         let ino = written(&mut fs);
         assert_eq!(fs.inode(ino).size_bytes, 0);
-        let truncated = truncate(&mut fs, ino, size_bytes).unwrap_or_else(|| panic!("{size_bytes}: nothing cut"));
-        let kept = truncated.cut.map_or(0, |(_, record, keep)| u64::from(record.extent.index) * EXTENT_BYTES + keep);
+        let truncated =
+            truncate(&mut fs, ino, size_bytes).unwrap_or_else(|| panic!("{size_bytes}: nothing cut"));
+        let kept =
+            truncated.cut.map_or(0, |(_, record, keep)| u64::from(record.extent.index) * EXTENT_BYTES + keep);
         assert_eq!((kept, truncated.dropped.len()), (size_bytes, 1 + usize::from(size_bytes == 0)));
         assert_eq!(fs.inode(ino).size_bytes, size_bytes);
     }
@@ -95,7 +97,10 @@ fn a_settled_file_grows_by_itself() {
     let all = measured(&fs, ino, 1_000);
     let inode = fs.run(|txn, now| settle(txn, &all, now)).unwrap().unwrap();
     assert_eq!((inode.size_bytes, inode.used_bytes, inode.change), (1_000, 77, 0x1234_5678_9abc));
-    assert_eq!((inode.mtime, inode.ctime, inode.mode), (Timestamp { seconds: 5, nanos: 6 }, fs.last(), 0o755));
+    assert_eq!(
+        (inode.mtime, inode.ctime, inode.mode),
+        (Timestamp { seconds: 5, nanos: 6 }, fs.last(), 0o755)
+    );
     assert_eq!((unsettled(&*fs.view(), ino).unwrap(), granted(&*fs.view(), ino).unwrap()), (None, vec![]));
     assert_eq!(truncate(&mut fs, ino, 5_000), None);
 }
@@ -151,10 +156,7 @@ fn what_was_seen_first_counts() {
     let again = [Granted { index: 1, seen: Some(Seen { change: 9, held_bytes: 900 }) }];
     fs.run(|txn, _| grant(txn, ino, &again, false)).unwrap();
     assert_eq!(granted(&*fs.view(), ino).unwrap()[1].seen, Some(Seen::default()));
-    assert_eq!(
-        unsettled(&*fs.view(), ino).unwrap(),
-        Some(Unsettled { turns: 2, drops_set_id: true })
-    );
+    assert_eq!(unsettled(&*fs.view(), ino).unwrap(), Some(Unsettled { turns: 2, drops_set_id: true }));
     fs.run(|txn, _| note(txn, ino, &[(1, 9), (7, 3)])).unwrap();
     assert_eq!(granted(&*fs.view(), ino).unwrap()[1].seen, Some(Seen { change: 9, held_bytes: 0 }));
     let held = [Granted { index: 5, seen: Some(Seen { change: 1, held_bytes: 900 }) }];
@@ -171,14 +173,19 @@ fn a_removed_file_leaves_nothing() {
     let ino = written(&mut fs);
     fs.run(|txn, now| remove(txn, &root(), ROOT_INO, b"file", now)).unwrap();
     fs.run(|txn, _| reap::reap(txn, ino)).unwrap();
-    assert_eq!((all_after(&*fs.view(), 0, 10).unwrap(), granted(&*fs.view(), ino).unwrap()), (vec![], vec![]));
+    assert_eq!(
+        (all_after(&*fs.view(), 0, 10).unwrap(), granted(&*fs.view(), ino).unwrap()),
+        (vec![], vec![])
+    );
 }
 
 #[test]
 fn epochs_are_told_apart() {
     let all = [(0, Epoch(1)), (1, Epoch(2))];
     assert_eq!(epochs(all), epochs(all));
-    for other in [vec![], vec![(0, Epoch(1))], vec![(0, Epoch(2)), (1, Epoch(2))], vec![(1, Epoch(2)), (0, Epoch(1))]] {
+    for other in
+        [vec![], vec![(0, Epoch(1))], vec![(0, Epoch(2)), (1, Epoch(2))], vec![(1, Epoch(2)), (0, Epoch(1))]]
+    {
         assert_ne!(epochs(all), epochs(other));
     }
 }

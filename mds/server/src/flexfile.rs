@@ -79,7 +79,12 @@ pub(crate) fn layout_body(
         mirrors.push(mirror(server, &stand_by, READER_EFFICIENCY)?);
     }
     let stripe_unit_bytes = if records.len() == 1 { 0 } else { EXTENT_BYTES };
-    let body = FfLayout { stripe_unit_bytes, mirrors, flags: flags::NO_LAYOUTCOMMIT, stats_collect_hint_s: STATS_HINT_S };
+    let body = FfLayout {
+        stripe_unit_bytes,
+        mirrors,
+        flags: flags::NO_LAYOUTCOMMIT,
+        stats_collect_hint_s: STATS_HINT_S,
+    };
     Some(Body { bytes: body.to_body().ok()?, names_home })
 }
 

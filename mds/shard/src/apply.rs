@@ -121,9 +121,7 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::LayoutGet(asked) => layout::get(txn, asked),
         Command::LayoutReturn(asked) => layout::give_back(txn, now, asked, None),
         Command::LayoutWrite(asked) => layout::write(txn, asked),
-        Command::LayoutGiveBack(asked) => {
-            layout::give_back(txn, now, &asked.what, asked.settlement.as_ref())
-        }
+        Command::LayoutGiveBack(asked) => layout::give_back(txn, now, &asked.what, asked.settlement.as_ref()),
         Command::SettleSize(asked) => layout::settle_size(txn, now, asked),
         Command::SetTimesNoting(asked) => names::set_times(txn, now, asked),
         Command::LayoutCommit(asked) => layout::commit(txn, now, asked),

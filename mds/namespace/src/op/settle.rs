@@ -39,12 +39,7 @@ pub struct Settlement {
 ///
 /// # Errors
 /// [`FsError::Store`].
-pub fn grant(
-    txn: &mut dyn Txn,
-    ino: Ino,
-    granted: &[Granted],
-    drops_set_id: bool,
-) -> Result<(), FsError> {
+pub fn grant(txn: &mut dyn Txn, ino: Ino, granted: &[Granted], drops_set_id: bool) -> Result<(), FsError> {
     let mut record = unsettled::unsettled(txn, ino)?.unwrap_or_default();
     record.turns += 1;
     record.drops_set_id |= drops_set_id;

@@ -36,11 +36,8 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
     }
     let (attributes_size, sets_mtime) = (attributes.size_bytes, attributes.mtime.is_some());
     let set = SetAttributesOf { caller, ino: handle.ino, attributes, by_write_open };
-    let measured = if sets_mtime && cx.recorded()?.is_none() {
-        changes(cx, handle.ino).await?
-    } else {
-        Vec::new()
-    };
+    let measured =
+        if sets_mtime && cx.recorded()?.is_none() { changes(cx, handle.ino).await? } else { Vec::new() };
     let command = if measured.is_empty() {
         Command::SetAttributes(set)
     } else {

@@ -44,7 +44,8 @@ pub(crate) async fn at_rest(server: &Server, ask: &AskAtRest) -> Result<AtRest, 
 /// `Stale` if the file is gone; `NotLeader`; `Busy` while its length cannot be told.
 pub(crate) async fn file_end(server: &Server, ask: &AskFileEnd) -> Result<FileEnd, Refusal> {
     in_force(server).await?;
-    let inode = server.view().map_err(|_| Refusal::Busy)?.inode(ask.extent.ino).map_err(|_| Refusal::Stale)?;
+    let inode =
+        server.view().map_err(|_| Refusal::Busy)?.inode(ask.extent.ino).map_err(|_| Refusal::Stale)?;
     Ok(FileEnd { size_bytes: size_now(server, inode).await? })
 }
 

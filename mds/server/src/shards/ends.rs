@@ -19,9 +19,7 @@ use tokio::sync::Notify;
 
 use super::Shards;
 use super::govern::{AGAIN_MS, stopped};
-use crate::limits::{
-    ENDS_MAX, ENDS_WAIT_MS_MAX, GOVERN_AT_ONCE, LEFT_OVER_LOOK_MS, LEFT_OVER_MAX,
-};
+use crate::limits::{ENDS_MAX, ENDS_WAIT_MS_MAX, GOVERN_AT_ONCE, LEFT_OVER_LOOK_MS, LEFT_OVER_MAX};
 
 /// Who ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

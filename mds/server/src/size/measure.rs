@@ -66,7 +66,9 @@ fn plan(view: &StateView, files: &[Ino]) -> Result<(Vec<Plan>, Vec<(u64, WorkIte
     let (mut plans, mut work) = (Vec::new(), Vec::new());
     let of_namespace = |error| status::of_namespace(&error);
     for ino in files {
-        let Some(record) = unsettled::unsettled(view.namespace(), *ino).map_err(of_namespace)? else { continue };
+        let Some(record) = unsettled::unsettled(view.namespace(), *ino).map_err(of_namespace)? else {
+            continue;
+        };
         let inode = view.inode(*ino).map_err(|e| status::of_refusal(&e))?;
         let (mut extents, mut records) = (Vec::new(), Vec::new());
         for Granted { index, seen } in unsettled::granted(view.namespace(), *ino).map_err(of_namespace)? {
@@ -167,7 +169,11 @@ async fn of_primary(
 
 /// What extents hold that are about to be granted for writing: nothing if they have no record yet. A primary that does not
 /// answer is no reason to grant nothing: then it counts as written.
-pub(crate) async fn before_grant(server: &Server, ino: Ino, indices: &[u32]) -> Result<Vec<Granted>, Nfsstat4> {
+pub(crate) async fn before_grant(
+    server: &Server,
+    ino: Ino,
+    indices: &[u32],
+) -> Result<Vec<Granted>, Nfsstat4> {
     let mut granted = Vec::with_capacity(indices.len());
     let mut asked = Vec::new();
     {

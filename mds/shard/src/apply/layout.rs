@@ -164,11 +164,7 @@ fn end_writing(
 }
 
 /// The size of a file that no client may write through a layout any more.
-pub(super) fn settle_size(
-    txn: &mut dyn Txn,
-    now: Timestamp,
-    asked: &Settlement,
-) -> Result<Outcome, Refusal> {
+pub(super) fn settle_size(txn: &mut dyn Txn, now: Timestamp, asked: &Settlement) -> Result<Outcome, Refusal> {
     if is_written(txn, asked.ino)? {
         return Err(Refusal::Busy);
     }

@@ -1,3 +1,5 @@
+//! What is answered of files that clients write, from what the log and data servers say.
+
 use mds_namespace::{Content, Kind};
 
 use super::*;
@@ -97,7 +99,8 @@ fn the_later_time_counts_unless_it_is_to_come() {
 
 #[test]
 fn space_is_what_extents_got_since_they_were_granted() {
-    let used = |size_bytes, seen, told| measured(size_bytes, &[(0, seen, told)]).derived(NOW_UNIX_NS).used_bytes;
+    let used =
+        |size_bytes, seen, told| measured(size_bytes, &[(0, seen, told)]).derived(NOW_UNIX_NS).used_bytes;
     assert_eq!(used(0, NEW, told(4096, 1)), 4096);
     let sparse = Some(Told { held_bytes: 10, ..told(1 << 20, 1).unwrap() });
     assert_eq!(used(0, NEW, sparse), 10, "a hole is not used");

@@ -7,9 +7,7 @@ use mds_namespace::op::extent;
 use mds_namespace::op::settle::{self, Settlement};
 use mds_namespace::unsettled;
 
-use crate::command::layout::{
-    LayoutCommit, LayoutGiveBack, LayoutRecall, LayoutReturn, Recall, Returned,
-};
+use crate::command::layout::{LayoutCommit, LayoutGiveBack, LayoutRecall, LayoutReturn, Recall, Returned};
 use crate::command::lock::FreeStateid;
 use crate::command::open::Close;
 
@@ -161,7 +159,8 @@ fn the_last_return_settles_the_size() {
     let twos = stage.layout_get(two.client, ino, true, two.open).stateid;
     let measured = |stage: &Stage, end_bytes| {
         let view = stage.view();
-        let epoch = extent::extent(view.namespace(), ::layout::ExtentId { ino, index: 0 }).unwrap().unwrap().epoch;
+        let epoch =
+            extent::extent(view.namespace(), ::layout::ExtentId { ino, index: 0 }).unwrap().unwrap().epoch;
         Settlement {
             ino,
             turns: unsettled::unsettled(view.namespace(), ino).unwrap().unwrap().turns,
