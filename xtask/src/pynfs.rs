@@ -103,7 +103,7 @@ impl Pynfs {
         if seen.is_empty() {
             bail!("pynfs ran nothing:\n{}", process::last_lines(&said, 20));
         }
-        Ok(judge(&seen, self.tests.is_empty(), began.elapsed())?)
+        judge(&seen, self.tests.is_empty(), began.elapsed())
     }
 
     /// What the suite wrote.

@@ -268,7 +268,8 @@ async fn execute(
     );
     let spent_ns = cx.server.env.clock.monotonic_ns().saturating_sub(started_ns);
     if SLOW_MS * 1_000_000 <= spent_ns {
-        let (waited_ms, what) = waited.map_or((0, "-".to_owned()), |(ms, wait)| (ms, wait.to_string()));
+        let (waited_ms, what) =
+            waited.map_or_else(|| (0, "-".to_owned()), |(ms, wait)| (ms, wait.to_string()));
         tracing::info!(
             client = cx.session.map_or(0, |session| session.client),
             op = row.op.name(),

@@ -159,7 +159,7 @@ impl Kind {
                 Some(Arrangement { split: true, data_servers: 6, options: "seal = \"off\"", ..whole })
             }
             Self::ShoalGrowing => {
-                Some(Arrangement { split: true, data_servers: 4, late: 1, options: CODED_SMALL, ..whole })
+                Some(Arrangement { split: true, data_servers: 4, late: 1, options: CODED_SMALL })
             }
             Self::ShoalStriped => {
                 Some(Arrangement { split: true, data_servers: 4, options: STRIPED, ..whole })

@@ -61,8 +61,11 @@ pub(crate) async fn measure_all(server: &Server, files: &[Ino]) -> Result<Vec<Me
     Err(Nfsstat4::Delay)
 }
 
+/// Work items, by number.
+type Items = Vec<(u64, WorkItem)>;
+
 /// What the log says of the unsettled files among these, and what data servers have still to do to their granted extents.
-fn plan(view: &StateView, files: &[Ino]) -> Result<(Vec<Plan>, Vec<(u64, WorkItem)>), Nfsstat4> {
+fn plan(view: &StateView, files: &[Ino]) -> Result<(Vec<Plan>, Items), Nfsstat4> {
     let (mut plans, mut work) = (Vec::new(), Vec::new());
     let of_namespace = |error| status::of_namespace(&error);
     for ino in files {
