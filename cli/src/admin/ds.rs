@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(draining(None, Some(1)), "up, draining");
         assert_eq!(draining(Some(3), Some(0)), "up, draining, 3 extents and 0 images left");
         assert_eq!(draining(Some(0), Some(0)), "up, empty: may be removed");
-        let text = table(&[line.clone()]).to_string();
+        let text = table(std::slice::from_ref(&line)).to_string();
         for word in ["rack1-a", "DOWN", "127.0.0.1:3049", "1.5 KiB", "20.0 GiB", "12.3 s ago"] {
             assert!(text.contains(word), "{word}: {text}");
         }
