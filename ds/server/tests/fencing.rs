@@ -70,7 +70,7 @@ async fn a_handle_from_before_a_cut_goes_on() {
         let old = handle_of(extent, 1, Iomode::ReadWrite, START + 1000);
         bed.write(old.clone(), START, &[7; 100], StableHow::Unstable).await.unwrap();
         control.cut(extent, Epoch(2), keep, None).await.unwrap();
-        bed.metadata.files_end_at(START + u64::from(keep));
+        bed.metadata.files_end_at(START + keep);
         let read = bed.read(old.clone(), START, 1000).await.unwrap();
         let kept = keep as usize;
         assert_eq!((read.data.len(), read.eof), (kept, true));
