@@ -118,7 +118,7 @@ fn a_measurement_that_came_too_late_settles_nothing() {
         },
         |fs, ino| fs.run(|txn, _| grant(txn, ino, &[], false)).unwrap(),
         |fs, ino| fs.run(|txn, _| turn(txn, ino)).unwrap(),
-        |fs, ino| drop(fs.set(&root(), ino, &mode(0o600)).unwrap()),
+        |fs, ino| assert_eq!(fs.set(&root(), ino, &mode(0o600)).unwrap().ino, ino),
     ];
     for act in between {
         let mut fs = Fs::new();
