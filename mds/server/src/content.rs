@@ -59,6 +59,25 @@ pub(crate) async fn read(
     Ok((room.hold(data), eof))
 }
 
+/// The epochs of the extents that a range lies in, as the log has them now.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn epochs(
+    server: &Server,
+    ino: Ino,
+    (offset_bytes, count_bytes): (u64, u64),
+) -> Result<Vec<(u32, Epoch)>, Nfsstat4> {
+    let view = server.view()?;
+    let mut found = Vec::new();
+    let end_bytes = offset_bytes.saturating_add(count_bytes).min(layout::FILE_BYTES_MAX);
+    for (extent, _, _) in pieces(ino, offset_bytes, end_bytes.saturating_sub(offset_bytes)) {
+        let record = op::extent::extent(view.namespace(), extent).map_err(|e| status::of_namespace(&e))?;
+        found.extend(record.map(|record| (extent.index, record.epoch)));
+    }
+    Ok(found)
+}
+
 /// A length within one transfer or one inline file.
 fn len_usize(len_bytes: u64) -> usize {
     usize::try_from(len_bytes).expect("bounded by the transfer size")

@@ -52,6 +52,8 @@ pub const READ_ROOM_WAIT_MS_MAX: u64 = 5_000;
 pub const READDIR_BYTES_MAX: u32 = 1 << 20;
 /// Stateids in one TEST_STATEID.
 pub const TEST_STATEIDS_MAX: usize = 1024;
+/// Times that a READ in band begins again since the file was cut meanwhile.
+pub const READ_ATTEMPTS_MAX: usize = 4;
 /// Times that one request measures files that change meanwhile.
 pub const MEASURE_ATTEMPTS_MAX: usize = 4;
 /// How long a primary may take to say what it holds.
