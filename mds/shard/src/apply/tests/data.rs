@@ -225,7 +225,7 @@ fn data_server_keeps_its_number() {
     let Command::RegisterDataServer(server) = register(2, "b:1") else { unreachable!() };
     let named = Command::RegisterNamed(RegisterNamed { server, name: "n2".to_owned() });
     let bytes = postcard::to_allocvec(&named).unwrap();
-    assert_eq!((bytes[0], &bytes[bytes.len() - 3..]), (0x3a, &b"\x02n2"[..]));
+    assert_eq!((bytes[0], &bytes[bytes.len() - 3..]), (0x3e, &b"\x02n2"[..]));
     assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), named);
     assert_eq!(stage.run(named), Outcome::DataServer(2));
     let names: Vec<_> = stage.view().data_servers().unwrap().into_iter().map(|one| one.name).collect();
