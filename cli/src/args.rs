@@ -1,10 +1,19 @@
 //! The command line: every flag of every command, with the words a stranger reads in `--help`.
 
+mod admin;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use env::ServiceAddress;
+
+pub(crate) use admin::{
+    Admin, AdminCommand, AdminDs, AdminExports, AdminMds, AdminStatus, Inspect, InspectCommand, InspectLog,
+};
+#[cfg(test)]
+pub(crate) use admin::{InspectImage, InspectNamespace};
 
 /// MiB per second that are sealed unless somebody says otherwise.
 const SEAL_MIB_PER_S: u32 = 32;
@@ -17,7 +26,36 @@ Examples:
   sudo mount -t nfs4 -o vers=4.2 127.0.0.1:/ /mnt
   shoal serve --ip 10.0.0.5 --dir /srv/shoal for other machines to mount
   shoal admin status                         how the cluster is
+  shoal admin health                         whether all is kept as promised: exit code 0 or 1
+  shoal check-config shoal.toml              every fault of a configuration file
   shoal admin ds list                        each data server";
+
+const MDS_EXAMPLES: &str = "\
+Example, one metadata server:
+  shoal mds --dir /srv/shoal/mds --listen 10.0.0.1:2049 --control 10.0.0.1:2050 --cluster-key /etc/shoal.key";
+
+const DS_EXAMPLES: &str = "\
+Example:
+  shoal ds --dir /srv/shoal/ds --listen 10.0.0.2:3049 --control 10.0.0.2:3149 --mds 10.0.0.1:2050 --cluster-key /etc/shoal.key";
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  shoal serve
+  shoal serve --dir /srv/shoal --ip 10.0.0.5 --ds 3";
+
+const CHECK_EXAMPLES: &str = "\
+Example:
+  shoal check-config /etc/shoal.toml && systemctl restart shoal-mds";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  shoal completions bash > /etc/bash_completion.d/shoal
+  shoal completions zsh > ~/.zfunc/_shoal";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  shoal man | man -l -
+  shoal man --dir /usr/local/share/man/man1";
 
 /// Storage that an untouched Linux machine mounts with `mount -t nfs4` and reads and writes in parallel.
 #[derive(Parser, Debug)]
@@ -33,18 +71,46 @@ pub(crate) struct Arguments {
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
     /// Run a whole cluster in one process: metadata server and data servers, with defaults that need no file.
+    #[command(after_help = SERVE_EXAMPLES)]
     Serve(Serve),
     /// Run one metadata server.
+    #[command(after_help = MDS_EXAMPLES)]
     Mds(Mds),
     /// Takes the service addresses of the process that started it away when that ends.
     #[command(hide = true)]
     MdsGuard(MdsGuard),
     /// Run one data server.
+    #[command(after_help = DS_EXAMPLES)]
     Ds(Ds),
     /// Ask a running cluster, or have it changed.
     Admin(Admin),
     /// Print what is on a disk, readably. Nothing is changed; the server that owns it should be stopped.
     Inspect(Inspect),
+    /// Check a configuration file and name every fault of it. Exit code 1 if there is one.
+    #[command(after_help = CHECK_EXAMPLES)]
+    CheckConfig(CheckConfig),
+    /// Print what a shell needs to complete commands and flags.
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// Which shell.
+        shell: Shell,
+    },
+    /// Print the manual page, or write those of all commands into a directory.
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// Directory for one page for each command, such as /usr/local/share/man/man1.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckConfig {
+    /// The file (TOML).
+    pub(crate) file: PathBuf,
+    /// Print one JSON document, as docs/json.md describes it.
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -124,9 +190,9 @@ pub(crate) struct Mds {
     /// not lead are told where to go. Without it they try the others in turn.
     #[arg(long, value_name = "N=IP:PORT,..", value_delimiter = ',', value_parser = parse_member)]
     pub(crate) controls: Vec<(u64, SocketAddr)>,
-    /// Shards of the cluster, the same number on each replica. Fixed when the cluster is made; without it as many as it was made with, and
-    /// one for a new cluster. Directories are spread over them by hash.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    /// Shards of the cluster, as it was made with. More than one is refused for a new cluster
+    /// (docs/admin.md §3).
+    #[arg(long, hide = true, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shards: Option<u32>,
     /// Milliseconds after which a shard without anything to do hibernates; 0: never.
     #[arg(long, value_name = "MS", default_value_t = mds_shard::limits::HIBERNATE_MS_DEFAULT)]
@@ -201,6 +267,9 @@ pub(crate) struct Ds {
     /// Machine it runs on. Default: this machine's name.
     #[arg(long, value_name = "NAME", value_parser = parse_place)]
     pub(crate) host: Option<String>,
+    /// What people call it: lists show it. Default: its host.
+    #[arg(long, value_name = "NAME", value_parser = parse_place)]
+    pub(crate) name: Option<String>,
     /// Open data servers although their disk has lost or damaged records that were durable. What was in them reads as
     /// older data or zeros.
     #[arg(long)]
@@ -210,7 +279,7 @@ pub(crate) struct Ds {
     pub(crate) disk: DiskPreference,
 }
 
-/// A name of a zone, rack or host: what the control protocol carries.
+/// A name of a zone, rack, host or data server: what the control protocol carries.
 fn parse_place(text: &str) -> Result<String, String> {
     let most = wire_nfs::control::limits::DOMAIN_BYTES_MAX;
     let fits = !text.is_empty() && text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -226,147 +295,6 @@ pub(crate) enum DiskPreference {
     Uring,
     /// A pool of threads.
     Blocking,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Admin {
-    /// Metrics address of a metadata server: for what is only looked at.
-    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:9049", global = true)]
-    pub(crate) at: SocketAddr,
-    /// Control address of a metadata server, or of several: for `verify` and what changes something.
-    #[arg(
-        long,
-        value_name = "IP:PORT,..",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:2050",
-        global = true
-    )]
-    pub(crate) control: Vec<SocketAddr>,
-    /// File with the cluster key: for `verify` and what changes something.
-    #[arg(long, value_name = "FILE", default_value = "shoal-data/cluster.key", global = true)]
-    pub(crate) cluster_key: PathBuf,
-    #[command(subcommand)]
-    pub(crate) what: AdminCommand,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum AdminCommand {
-    /// Metadata replicas, clients, layouts, data servers, space.
-    Status,
-    /// What may be mounted, and how.
-    Exports {
-        #[command(subcommand)]
-        what: Option<AdminExports>,
-    },
-    /// Data servers.
-    #[command(subcommand)]
-    Ds(AdminDs),
-    /// Metadata servers.
-    #[command(subcommand)]
-    Mds(AdminMds),
-    /// Move data until each data server has its share of it.
-    Rebalance {
-        /// Only say what would be moved.
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Where each extent of a file is, and how many losses it survives.
-    Verify {
-        /// Path from the root of the file system, such as /a/b.
-        path: String,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
-    },
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum AdminDs {
-    /// Each data server with its address, state and space.
-    List,
-    /// Move everything away from a data server, with clients running; `ds list` says how much is left.
-    Drain {
-        /// Its number.
-        id: u32,
-    },
-    /// Let a data server keep what it has, and give it new data again.
-    Undrain {
-        /// Its number.
-        id: u32,
-    },
-    /// Forget a data server that is gone for good. Refused while it runs or holds something.
-    Remove {
-        /// Its number.
-        id: u32,
-    },
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum AdminExports {
-    /// Each export with its number, its options, and the command that mounts it. What `exports` alone does.
-    List,
-    /// Have the cluster export what the `[[export]]` tables of a configuration file say, and nothing else: at all metadata servers, at once.
-    /// Handles of what is exported no longer are stale.
-    Set {
-        /// Configuration file (TOML). Nothing but its exports is used; without any, / is exported.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-        /// Only if this version is in force; `admin status` shows it.
-        #[arg(long, value_name = "VERSION")]
-        if_version: Option<u64>,
-    },
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum AdminMds {
-    /// Take a metadata server in again that lost its disk and runs under the same number with an empty directory. Ends when it has
-    /// everything.
-    Readmit {
-        /// Its number: --id of `shoal mds`.
-        id: u64,
-    },
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct Inspect {
-    #[command(subcommand)]
-    pub(crate) what: InspectCommand,
-}
-
-#[derive(Subcommand, Debug)]
-pub(crate) enum InspectCommand {
-    /// The records of a data server's journal.
-    Journal(InspectLog),
-    /// The parts and frames of a sealed image.
-    Image(InspectImage),
-    /// The entries of a metadata server's Raft log.
-    RaftLog(InspectLog),
-    /// The keys and values of a metadata store.
-    Namespace(InspectNamespace),
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct InspectLog {
-    /// Folder with the segment files, such as DIR/ds/1/journal or DIR/mds/1/log.
-    pub(crate) dir: PathBuf,
-    /// Print only the last N records.
-    #[arg(long, value_name = "N")]
-    pub(crate) last: Option<usize>,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct InspectImage {
-    /// The image's file, ID.img.
-    pub(crate) file: PathBuf,
-}
-
-#[derive(Args, Debug)]
-pub(crate) struct InspectNamespace {
-    /// The store's file, such as DIR/mds/1/state.redb, or DIR/shard-0001/state.redb of a further shard.
-    pub(crate) file: PathBuf,
-    /// Print only keys that begin with this, for example `inode/` or `dirent/1/`.
-    #[arg(long, value_name = "PREFIX", default_value = "")]
-    pub(crate) prefix: String,
 }
 
 fn parse_replicas(text: &str) -> Result<u8, String> {

@@ -2,6 +2,8 @@
 //!
 //! `shoal serve` needs no file at all; flags win over the file.
 
+pub(crate) mod faults;
+
 use std::path::Path;
 
 use env::ServiceAddress;
@@ -256,11 +258,14 @@ impl ExportTable {
     }
 }
 
+/// What is wrong with a path that is listed again.
+const TWICE: &str = "exported twice; expected one [[export]] for each path";
+
 /// One rule about a number: key, its value, the least and the most.
 type NumberRule = (&'static str, u32, u32, u32);
 
-fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
-    let c = &config.cluster;
+/// Numbers of `[cluster]` that are out of their range: the key, and what is wrong.
+fn number_faults(c: &Cluster) -> Vec<(&'static str, String)> {
     let rules: [NumberRule; 11] = [
         ("lease_seconds", c.lease_seconds, 5, 3600),
         ("data_server_lease_seconds", c.data_server_lease_seconds, 1, 3600),
@@ -274,35 +279,49 @@ fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
         ("group_wait_ms", c.group_wait_ms, 0, 86_400_000),
         ("repair_grace_ms", c.repair_grace_ms, 0, 86_400_000),
     ];
-    for (key, value, least, most) in rules {
-        if value < least || most < value {
-            let at = place(text, key, name);
-            return Err(ConfigError(format!("{at}: {key} = {value}: expected {least} to {most}")));
-        }
-    }
+    let wrong = |(_, value, least, most): &NumberRule| *value < *least || *most < *value;
+    let fault =
+        |(key, value, least, most): NumberRule| (key, format!("{key} = {value}: expected {least} to {most}"));
+    let mut faults: Vec<_> = rules.into_iter().filter(wrong).map(fault).collect();
     if SERVICE_ADDRESSES_MAX < c.service_addresses.len() {
-        let at = place(text, "service_addresses", name);
-        return Err(ConfigError(format!(
-            "{at}: service_addresses: expected {SERVICE_ADDRESSES_MAX} at most"
-        )));
+        faults.push((
+            "service_addresses",
+            format!("service_addresses: expected {SERVICE_ADDRESSES_MAX} at most"),
+        ));
+    }
+    faults
+}
+
+/// What is wrong with an export by itself: the key, and why.
+fn export_faults(export: &ExportTable) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    let bad = |component: &str| component.is_empty() || component == "." || component == "..";
+    if !export.path.starts_with('/') {
+        faults.push(("path", "expected an absolute path such as \"/\" or \"/projects\"".to_owned()));
+    } else if export.path != "/" && export.path[1..].split('/').any(bad) {
+        faults.push(("path", "expected no empty component, no `.` and no `..`".to_owned()));
+    }
+    if !export.stripes.is_power_of_two() || STRIPES_MAX < export.stripes {
+        let why = format!("stripes = {}: expected 1, 2, 4 or {STRIPES_MAX}", export.stripes);
+        faults.push(("stripes", why));
+    }
+    faults
+}
+
+fn check(config: &Config, text: &str, name: &str) -> Result<(), ConfigError> {
+    if let Some((key, why)) = number_faults(&config.cluster).into_iter().next() {
+        return Err(ConfigError(format!("{}: {why}", place(text, key, name))));
     }
     for (index, export) in config.exports.iter().enumerate() {
         let wrong = |why: &str| {
             let at = place(text, &format!("\"{}\"", export.path), name);
             Err(ConfigError(format!("{at}: export path \"{}\": {why}", export.path)))
         };
-        if !export.path.starts_with('/') {
-            return wrong("expected an absolute path such as \"/\" or \"/projects\"");
-        }
-        let bad = |component: &str| component.is_empty() || component == "." || component == "..";
-        if export.path != "/" && export.path[1..].split('/').any(bad) {
-            return wrong("expected no empty component, no `.` and no `..`");
-        }
         if config.exports[..index].iter().any(|other| other.path == export.path) {
-            return wrong("exported twice; expected one [[export]] for each path");
+            return wrong(TWICE);
         }
-        if !export.stripes.is_power_of_two() || STRIPES_MAX < export.stripes {
-            return wrong(&format!("stripes = {}: expected 1, 2, 4 or {STRIPES_MAX}", export.stripes));
+        if let Some((_, why)) = export_faults(export).first() {
+            return wrong(why);
         }
         export.to_export().map_err(|e| {
             let first = export.clients.iter().find(|c| c.parse::<Network>().is_err());

@@ -13,7 +13,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
@@ -25,9 +25,46 @@ const MADE_VERSION: u32 = 1;
 const DISK_BLOCK_BYTES: u64 = 512;
 
 /// A directory that no other process works in, as long as this lives.
+///
+/// INVARIANT: a directory that was absent or empty before is so again afterwards, unless what is in
+/// it is [kept](Self::keep).
 #[derive(Debug)]
 pub(crate) struct Locked {
-    _file: File,
+    file: File,
+    dir: PathBuf,
+    /// What it was before, and is to be again; `None` if it stays as it is.
+    before: Option<Before>,
+}
+
+/// A directory before it was locked.
+#[derive(Debug)]
+struct Before {
+    /// The directories that were made for it, the outermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Locked {
+    /// What is in the directory stays, whatever happens: a server is about to write what must not
+    /// be lost.
+    pub(crate) fn keep(&mut self) {
+        self.before = None;
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let Some(Before { made }) = self.before.take() else { return };
+        // All of it is of this process: it was empty, and locked since. What cannot be removed
+        // stays.
+        for entry in std::fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let is_dir = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let _ = if is_dir { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        }
+        for dir in made.iter().rev() {
+            let _ = std::fs::remove_dir(dir);
+        }
+    }
 }
 
 /// Makes the directory if it is not there, and locks it.
@@ -35,6 +72,11 @@ pub(crate) struct Locked {
 /// # Errors
 /// If it cannot be made or written, or another process works in it.
 pub(crate) fn lock(dir: &Path) -> anyhow::Result<Locked> {
+    let is_absent = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+    let mut made: Vec<PathBuf> = dir.ancestors().take_while(is_absent).map(Path::to_path_buf).collect();
+    made.reverse();
+    let is_empty = |dir: &Path| std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
+    let before = (!made.is_empty() || is_empty(dir)).then_some(Before { made });
     std::fs::create_dir_all(dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let path = dir.join(LOCK);
     let mut file = OpenOptions::new()
@@ -53,9 +95,10 @@ pub(crate) fn lock(dir: &Path) -> anyhow::Result<Locked> {
             return Err(error).with_context(|| format!("{} cannot be locked", path.display()));
         }
     }
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())?;
-    Ok(Locked { _file: file })
+    let locked = Locked { file, dir: dir.to_path_buf(), before };
+    locked.file.set_len(0)?;
+    writeln!(&locked.file, "{}", std::process::id())?;
+    Ok(locked)
 }
 
 /// Names the process that holds a lock, if its file tells.
@@ -146,6 +189,37 @@ mod tests {
         assert!(refused.contains(&format!("(process {})", std::process::id())), "{refused}");
         drop(held);
         lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_kept_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        let fill = |at: &Path| {
+            std::fs::create_dir_all(at.join("mds/1")).unwrap();
+            std::fs::write(at.join("mds/1/file"), b"bytes").unwrap();
+            std::fs::write(at.join("cluster.key"), b"key").unwrap();
+        };
+        let held = lock(&inner).unwrap();
+        fill(&inner);
+        drop(held);
+        assert!(!dir.path().join("a").exists(), "what was made for it is gone, too");
+        assert!(dir.path().exists());
+        let mut held = lock(&inner).unwrap();
+        fill(&inner);
+        held.keep();
+        drop(held);
+        assert!(inner.join("cluster.key").exists());
+        drop(lock(&inner).unwrap());
+        assert!(inner.join("mds/1/file").exists(), "it was not empty");
+        let empty = dir.path().join("empty");
+        std::fs::create_dir(&empty).unwrap();
+        let held = lock(&empty).unwrap();
+        fill(&empty);
+        lock(&empty).unwrap_err();
+        assert!(empty.join("cluster.key").exists(), "one that is refused the lock removes nothing");
+        drop(held);
+        assert_eq!(std::fs::read_dir(&empty).unwrap().count(), 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use prometheus_client::registry::Registry;
 
 use crate::args::Ds;
 use crate::http::{self, Pages};
-use crate::output::{bytes, waiting};
+use crate::output::{announce, bytes, waiting};
 use crate::ports::Wanted;
 use crate::stop::Stop;
 use crate::{directory, key, machine, ports};
@@ -29,7 +29,7 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
             );
         }
     }
-    let _lock = directory::lock(&ds.dir)?;
+    let mut locked = directory::lock(&ds.dir)?;
     ports::settle(&mut [&mut listen, &mut control])?;
     let env = machine::environment("ds", ds.disk)?;
     let clock = Arc::clone(&env.clock);
@@ -47,12 +47,15 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
         scrub_period_ms: u64::from(ds.scrub_days) * 86_400_000,
         scrub_bytes_per_s: u64::from(ds.scrub_mib_per_s) << 20,
         accept_damage: ds.accept_damage,
+        name: ds.name.clone().or_else(|| ds.host.clone()).unwrap_or_else(machine::name),
         domain: Domain {
             zone: ds.zone.clone().unwrap_or_default(),
             rack: ds.rack.clone().unwrap_or_default(),
             host: ds.host.clone().unwrap_or_else(machine::name),
         },
     };
+    // From here on the store may come to have what others rely on.
+    locked.keep();
     let mut registry = Registry::default();
     let starting =
         waiting(&*clock, || "opening the journal".to_owned(), DataServer::start(env, config, &mut registry));
@@ -67,7 +70,7 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
         }
         None => None,
     };
-    println!("Data server is up at {}, for up to {}.", server.address(), bytes(capacity_bytes));
+    announce(format!("Data server is up at {}, for up to {}.\n", server.address(), bytes(capacity_bytes)));
     stop.asked().await;
     if let Some(metrics) = &metrics {
         metrics.close();

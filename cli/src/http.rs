@@ -12,13 +12,11 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use mds_server::MetadataServer;
-use mds_server::report::ExportLine;
+use mds_server::report::{Health, Status};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
-
-use crate::output;
+use wire_nfs::control::report::Subject;
 
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -29,16 +27,6 @@ pub(crate) struct Pages {
     pub(crate) registry: Arc<Registry>,
     /// The metadata server, if this process has one.
     pub(crate) metadata: Option<Arc<MetadataServer>>,
-}
-
-/// An export and the command that mounts it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct MountLine {
-    /// The export.
-    #[serde(flatten)]
-    pub(crate) export: ExportLine,
-    /// For a shell on a client.
-    pub(crate) mount: String,
 }
 
 /// A listening metrics port.
@@ -73,6 +61,7 @@ pub(crate) async fn serve(address: SocketAddr, pages: Pages) -> anyhow::Result<P
         .route("/metrics", get(metrics))
         .route("/health", get(health))
         .route("/status", get(status))
+        .route("/status/own", get(own_status))
         .route("/exports", get(exports))
         .route("/ds", get(data_servers))
         .with_state(pages);
@@ -94,45 +83,58 @@ async fn metrics(State(pages): State<Pages>) -> Response {
     }
 }
 
-/// 200 while the server can do its work, 503 with a reason while it cannot.
+/// 200 while everything is kept as promised, 503 with a line for each thing that is not. A data
+/// server's own: it runs.
 async fn health(State(pages): State<Pages>) -> Response {
     let Some(metadata) = &pages.metadata else { return "ok\n".into_response() };
-    let status = metadata.status();
-    if status.leader.is_none() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "no metadata replica leads\n").into_response();
+    let unavailable = |text: String| (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    let report = match metadata.report(Subject::Status).await {
+        Ok(report) => report,
+        Err(error) => return unavailable(format!("{error}\n")),
+    };
+    let Ok(status) = serde_json::from_str::<Status>(&report) else {
+        return unavailable("the leader is of another version\n".to_owned());
+    };
+    match Health::of(&status) {
+        health if health.ok => "ok\n".into_response(),
+        health => unavailable(health.problems.iter().map(|problem| format!("{}\n", problem.text)).collect()),
     }
-    if status.data_servers_up < status.data_servers {
-        let (up, all) = (status.data_servers_up, status.data_servers);
-        return (StatusCode::SERVICE_UNAVAILABLE, format!("{up} of {all} data servers are up\n"))
-            .into_response();
-    }
-    "ok\n".into_response()
 }
 
 async fn status(State(pages): State<Pages>) -> Response {
-    about(&pages, MetadataServer::status)
+    reported(&pages, Subject::Status).await
 }
 
 async fn exports(State(pages): State<Pages>) -> Response {
-    about(&pages, |metadata| {
-        let at = metadata.nfs_address();
-        let line = |export: ExportLine| MountLine { mount: output::mount_command(at, &export.path), export };
-        metadata.exports().into_iter().map(line).collect::<Vec<_>>()
-    })
+    reported(&pages, Subject::Exports).await
 }
 
 async fn data_servers(State(pages): State<Pages>) -> Response {
-    about(&pages, MetadataServer::data_servers)
+    reported(&pages, Subject::DataServers).await
 }
 
-/// JSON of something only a metadata server knows.
-fn about<T: Serialize>(pages: &Pages, read: impl FnOnce(&MetadataServer) -> T) -> Response {
-    let Some(metadata) = &pages.metadata else {
-        return (StatusCode::NOT_FOUND, "a data server knows this not; ask a metadata server\n")
-            .into_response();
-    };
-    match serde_json::to_string(&read(metadata)) {
-        Ok(text) => ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+/// What this metadata server knows by itself, whether it leads or not.
+async fn own_status(State(pages): State<Pages>) -> Response {
+    let Some(metadata) = &pages.metadata else { return unknown() };
+    match serde_json::to_string(&metadata.status()) {
+        Ok(text) => json(text),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// What the leader reports, or 503 and where to ask.
+async fn reported(pages: &Pages, subject: Subject) -> Response {
+    let Some(metadata) = &pages.metadata else { return unknown() };
+    match metadata.report(subject).await {
+        Ok(text) => json(text),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+fn json(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
+}
+
+fn unknown() -> Response {
+    (StatusCode::NOT_FOUND, "a data server does not know this; ask a metadata server\n").into_response()
 }

@@ -1,4 +1,5 @@
-//! `shoal inspect`: what is on a disk, in words. Opens for reading only; shows damage and goes on.
+//! `shoal inspect`: what is on a disk, in words or as JSON. Opens for reading only; shows damage
+//! and goes on.
 
 mod image;
 mod journal;
@@ -7,12 +8,15 @@ mod namespace;
 mod parity;
 mod raft_log;
 mod segment;
+mod sink;
 mod state;
 mod words;
 
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, Write};
 
 use crate::args::{Inspect, InspectCommand};
+
+use sink::Sink;
 
 /// Runs the command.
 ///
@@ -20,19 +24,20 @@ use crate::args::{Inspect, InspectCommand};
 /// If there is nothing to read, or something was damaged.
 pub(crate) fn run(inspect: &Inspect) -> anyhow::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    let done = print(inspect, &mut out).and_then(|()| Ok(out.flush()?));
-    match done {
-        // The reader had enough, as `head` does.
-        Err(error) if is_broken_pipe(&error) => Ok(()),
-        done => done,
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    let done = print(inspect, &mut out);
+    // What was found before something went wrong is shown all the same.
+    let flushed = out.flush();
+    done.and_then(|()| Ok(flushed?))
 }
 
 fn print(inspect: &Inspect, out: &mut dyn Write) -> anyhow::Result<()> {
+    let kind = match &inspect.what {
+        InspectCommand::Journal(_) => "inspect.journal",
+        InspectCommand::Image(_) => "inspect.image",
+        InspectCommand::RaftLog(_) => "inspect.raft-log",
+        InspectCommand::Namespace(_) => "inspect.namespace",
+    };
+    let out = &mut Sink::new(out, inspect.json.then_some(kind));
     match &inspect.what {
         InspectCommand::Journal(log) => {
             log::print(log, &|found, payload| journal::describe(&found.header, payload), out)

@@ -4,13 +4,16 @@
 
 mod admin;
 mod args;
+mod check_config;
 mod config;
 mod directory;
 mod ds;
 mod http;
 mod inspect;
+mod json;
 mod key;
 mod machine;
+mod manual;
 mod mds;
 mod output;
 mod ports;
@@ -40,9 +43,13 @@ fn main() -> ExitCode {
         Command::Ds(ds) => run(ds::run(ds)),
         Command::Admin(admin) => run(admin::run(admin)),
         Command::Inspect(inspect) => inspect::run(&inspect),
+        Command::CheckConfig(check) => check_config::run(&check),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { dir } => manual::man(dir.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("shoal: {}", output::reasons(&error));
             ExitCode::FAILURE

@@ -1,21 +1,26 @@
 //! `shoal mds`: one metadata server as a process of its own.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use env::os::OsEntropy;
 use env::os::tokio_net::TokioNet;
+use mds_server::report::mount_command;
 use mds_server::{MdsConfig, MetadataServer, server::Settings};
 use prometheus_client::registry::Registry;
 
 use crate::args::Mds;
 use crate::config::{self, Cluster, Switch};
 use crate::http::{self, Pages};
-use crate::output::{mount_command, waiting};
+use crate::output::{announce, waiting};
 use crate::ports::Wanted;
 use crate::stop::Stop;
 use crate::{directory, key, machine, ports, service};
+
+/// Why there is to be no new cluster of several shards.
+const SEVERAL_SHARDS: &str = "several shards of this kind lose sight of extents during failover, refill and drain, \
+     and data were lost so; another kind takes their place";
 
 /// Runs until it is told to stop.
 ///
@@ -24,7 +29,8 @@ use crate::{directory, key, machine, ports, service};
 pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     let mut stop = Stop::on_signals()?;
     let config = mds.config.as_deref().map(config::load).transpose()?.unwrap_or_default();
-    let _lock = directory::lock(&mds.dir)?;
+    let mut locked = directory::lock(&mds.dir)?;
+    check_shards(&mds)?;
     let (listen, control, metrics) = settle(&mds)?;
     let (service, guard) = service::prepare(&mds, &config.cluster)?;
     let mut env = machine::metadata_environment("mds", mds.disk)?;
@@ -45,8 +51,11 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
         members: mds.members.iter().map(|(id, address)| (*id, address.to_string())).collect(),
         join: mds.join.iter().map(ToString::to_string).collect(),
         controls: mds.controls.iter().map(|(id, address)| (*id, address.to_string())).collect(),
-        service: service.clone(),
+        service,
     };
+    // From here on the directory may come to have what others rely on: votes, and what was
+    // acknowledged.
+    locked.keep();
     let mut registry = Registry::default();
     let what = || "opening the metadata store and looking for a leader".to_owned();
     let starting = waiting(&*clock, what, MetadataServer::start(env, mds_config, &mut registry));
@@ -57,18 +66,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     };
     let pages = Pages { registry: Arc::new(registry), metadata: Some(Arc::clone(&server)) };
     let metrics = http::serve(metrics, pages).await?;
-    println!("Metadata server {} is up.\n\n  Mount it:", mds.id);
-    for export in server.exports() {
-        let own = [server.nfs_address().ip()];
-        let at = service.iter().flat_map(|service| service.addresses.iter().map(|address| address.ip));
-        let at: Vec<IpAddr> = at.collect();
-        for ip in if at.is_empty() { &own[..] } else { &at[..] } {
-            let nfs = SocketAddr::new(*ip, server.nfs_address().port());
-            println!("    {}", mount_command(nfs, &export.path));
-        }
-    }
-    println!("  Data servers: shoal ds --mds {}", server.control_address());
-    println!("  Metrics:      http://{}/metrics\n", metrics.address());
+    announce(announcement(mds.id, &server, metrics.address()));
     let failed = tokio::select! {
         biased;
         () = stop.asked() => None,
@@ -83,6 +81,32 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
         }
         Some(stopped) => bail!("{stopped}; the others go on without this one: start it again"),
     }
+}
+
+/// What an administrator needs to know, once it runs.
+fn announcement(id: u64, server: &MetadataServer, metrics: SocketAddr) -> String {
+    let mut text = format!("Metadata server {id} is up.\n\n  Mount it:\n");
+    for export in server.exports() {
+        let at = export.addresses.iter().filter_map(|address| address.parse().ok());
+        text.extend(at.map(|address| format!("    {}\n", mount_command(address, &export.path))));
+    }
+    text += &format!("  Data servers: shoal ds --mds {}\n", server.control_address());
+    text + &format!("  Metrics:      http://{metrics}/metrics\n\n")
+}
+
+/// Refuses a new cluster of several shards; one that is there is served.
+fn check_shards(mds: &Mds) -> anyhow::Result<()> {
+    let Some(shards) = mds.shards.filter(|shards| 1 < *shards) else { return Ok(()) };
+    let is_new = !mds.dir.join("log").exists() && !mds.dir.join("state.redb").exists();
+    if is_new {
+        bail!(
+            "--shards {shards} is refused for a new cluster: {SEVERAL_SHARDS}. Leave --shards out: one shard does it all"
+        );
+    }
+    tracing::warn!(
+        "this cluster has {shards} shards: {SEVERAL_SHARDS}. Copy its data to a new cluster of one"
+    );
+    Ok(())
 }
 
 /// The addresses of NFS, control and metrics, once it is sure that they and this replica's own are to be had.

@@ -1,7 +1,7 @@
 //! What people see: logs on standard error, sizes in words, a line of progress for what takes long.
 
-use std::io::IsTerminal;
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::pin::pin;
 
 use env::Clock;
@@ -12,8 +12,6 @@ use tracing_subscriber::EnvFilter;
 const PATIENCE_MS: u64 = 2_000;
 /// How often a line of progress is renewed.
 const RENEWAL_MS: u64 = 200;
-/// The port that `mount` takes when none is given.
-const NFS_PORT: u16 = 2049;
 
 /// The consensus engine tells every step of every vote, and warns of what is in order; who names it gets it.
 const QUIET: &str = "openraft=error";
@@ -58,15 +56,27 @@ pub(crate) fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} B") } else { format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit]) }
 }
 
-/// The command that mounts an export.
-pub(crate) fn mount_command(server: SocketAddr, path: &str) -> String {
-    let host = match server {
-        SocketAddr::V4(v4) => v4.ip().to_string(),
-        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
-    };
-    let port = if server.port() == NFS_PORT { String::new() } else { format!(",port={}", server.port()) };
-    let host = if server.ip().is_unspecified() { "ADDRESS".to_owned() } else { host };
-    format!("mount -t nfs4 -o vers=4.2{port} {host}:{path} /mnt")
+/// Prints a result on standard output.
+///
+/// # Errors
+/// If it cannot be written; a reader that has gone is told by [`is_broken_pipe`].
+pub(crate) fn print(text: impl Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// Tells people that a server is up. One whose standard output is closed serves all the same.
+pub(crate) fn announce(text: impl Display) {
+    let mut out = std::io::stdout().lock();
+    let _ = write!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Whether an error says that the reader of standard output had enough, as `head` does.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    })
 }
 
 /// Waits for `work`. If it takes long, says on standard error what is being done: a line that moves on a terminal,
@@ -106,7 +116,7 @@ pub(crate) async fn waiting<T>(
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, mount_command, reasons};
+    use super::{bytes, is_broken_pipe, reasons};
 
     #[test]
     fn a_cause_is_said_once() {
@@ -121,12 +131,11 @@ mod tests {
     }
 
     #[test]
-    fn mount_commands_name_only_an_unusual_port() {
-        let at = |text: &str| mount_command(text.parse().unwrap(), "/");
-        assert_eq!(at("127.0.0.1:2049"), "mount -t nfs4 -o vers=4.2 127.0.0.1:/ /mnt");
-        assert_eq!(at("10.0.0.1:20490"), "mount -t nfs4 -o vers=4.2,port=20490 10.0.0.1:/ /mnt");
-        assert_eq!(at("[::1]:2049"), "mount -t nfs4 -o vers=4.2 [::1]:/ /mnt");
-        assert_eq!(at("0.0.0.0:2049"), "mount -t nfs4 -o vers=4.2 ADDRESS:/ /mnt");
+    fn a_reader_that_has_gone_is_found_among_the_causes() {
+        let gone = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
+        assert!(is_broken_pipe(&anyhow::Error::new(gone).context("printing")));
+        let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        assert!(!is_broken_pipe(&anyhow::Error::new(full)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::args::Serve;
 use crate::config;
 use crate::directory::{self, Made};
 use crate::key;
-use crate::output::{bytes, mount_command, waiting};
+use crate::output::{announce, bytes, waiting};
 use crate::stop::Stop;
 
 use cluster::{Cluster, Setup};
@@ -30,7 +30,7 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
     if !config.cluster.service_addresses.is_empty() {
         anyhow::bail!("service_addresses are for `shoal mds`: the replicas of `shoal serve` are one process");
     }
-    let _lock = directory::lock(&serve.dir)?;
+    let mut locked = directory::lock(&serve.dir)?;
     let dir = serve.dir.canonicalize().with_context(|| serve.dir.display().to_string())?;
     let made = Made::load(&dir)?;
     let mut plan = Plan::new(&serve, made.as_ref())?;
@@ -43,10 +43,16 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
     let setup = Setup { dir: &dir, config: &config, key, disk, capacity, accept_damage };
     let mut cluster = tokio::select! {
         biased;
-        () = stop.asked() => return Ok(()),
+        () = stop.asked() => {
+            locked.keep();
+            return Ok(());
+        }
         cluster = Cluster::start(&plan, &setup) => cluster?,
     };
-    print!("{}", announcement(&cluster, &plan, &dir));
+    // All servers are in this process: until now none has promised anything to anything outside of
+    // it.
+    locked.keep();
+    announce(announcement(&cluster, &plan, &dir));
     let failed = tokio::select! {
         biased;
         () = stop.asked() => None,
@@ -57,7 +63,7 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
     if let Some(stopped) = failed {
         anyhow::bail!("{stopped}; start it again");
     }
-    println!("Stopped. Everything that was acknowledged is on the disk.");
+    announce("Stopped. Everything that was acknowledged is on the disk.\n");
     Ok(())
 }
 
@@ -65,14 +71,13 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
 fn announcement(cluster: &Cluster, plan: &Plan, dir: &Path) -> String {
     let (servers, replicas) = (plan.data_servers.len(), plan.replicas.len().max(1));
     let space = bytes(cluster.metadata().status().space_total_bytes);
-    let at = cluster.metadata().nfs_address();
     let mut text = format!(
         "Shoal is up: {} with room for {space}, {}.\n\n  Mount it:\n",
         counted(servers, "data server"),
         counted(replicas, "metadata replica"),
     );
     for export in cluster.metadata().exports() {
-        text += &format!("    {}\n", mount_command(at, &export.path));
+        text += &format!("    {}\n", export.mount);
     }
     if let Some(address) = cluster.metrics_address() {
         text += &format!("  Look inside:  shoal admin --at {address} status\n");

@@ -10,6 +10,7 @@ use wire_nfs::control::admin::{
     DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
 };
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
+use wire_nfs::control::report::{AskReport, Reported, Subject};
 use wire_nfs::control::{ClusterKey, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
@@ -69,6 +70,14 @@ impl AdminControl {
     /// [`ControlError`].
     pub async fn set_exports(&self, asked: &SetExports) -> Result<ExportsRuling, ControlError> {
         self.call(Procedure::ExportsSet, asked).await
+    }
+
+    /// Asks how the cluster is: one object, or a part of a list from the item `from` on, as JSON.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn report(&self, subject: Subject, from: u32) -> Result<Reported, ControlError> {
+        self.call(Procedure::Report, &AskReport { subject, from }).await
     }
 
     /// Asks where the extents of a file are: all of them.

@@ -6,7 +6,9 @@ mod blocks;
 mod commits;
 mod direct;
 mod files;
+mod fsx;
 mod lock;
+mod look;
 mod mapping;
 mod overwrite;
 mod steady;
@@ -14,6 +16,7 @@ mod timed;
 mod verifier;
 
 pub(crate) use self::blocks::next as random;
+pub(crate) use self::fsx::Plant;
 
 use std::path::PathBuf;
 
@@ -37,8 +40,12 @@ pub(crate) enum GuestOp {
     Compare { file: PathBuf, stamps: Vec<u64> },
     /// Writes and reads FILE with O_DIRECT.
     Direct { file: PathBuf },
+    /// Exercises files in DIR with random operations and compares them with a model.
+    Fsx(fsx::Fsx),
     /// Changes FILE through a shared mapping.
     Mapping { file: PathBuf },
+    /// Prints a row for each name in DIR: kind, mode, owner, size, links and a sum of its bytes.
+    Look { dir: PathBuf },
     /// Takes an fcntl write lock on bytes START..START+LENGTH of FILE and holds it.
     Lock(lock::Lock),
     /// Makes, renames and removes small files in the directories of DIR, one of each shard, an act every 10 ms, until STOP exists; prints acts, shards, and
@@ -82,7 +89,9 @@ impl GuestOp {
             Self::Fill { file, bytes, stamp } => blocks::fill(&file, bytes, stamp),
             Self::Compare { file, stamps } => blocks::compare(&file, &stamps),
             Self::Direct { file } => direct::exercise(&file),
+            Self::Fsx(fsx) => fsx.run(),
             Self::Mapping { file } => mapping::exercise(&file),
+            Self::Look { dir } => look::look(&dir),
             Self::Lock(lock) => lock.hold(),
             Self::Gaps { dir, stop } => steady::gaps(&dir, &stop),
             Self::Hold { dir, ready, stop } => steady::hold(&dir, &ready, &stop),

@@ -12,6 +12,7 @@ mod drain;
 mod ds_failover;
 mod ec;
 mod failover;
+mod fsx;
 mod guest;
 mod kernels;
 mod long;
@@ -24,6 +25,7 @@ mod run;
 mod sandbox;
 mod scenario;
 mod server;
+mod shell;
 mod side_by_side;
 mod stage;
 mod stripes;
@@ -36,9 +38,10 @@ use clap::ValueEnum;
 pub(crate) use self::agent::serve as serve_guest;
 use self::kernels::Release;
 pub(crate) use self::sandbox::leave;
-use self::scenario::Scenario;
+use self::scenario::{Needs, Scenario};
 use self::server::Kind;
 pub(crate) use self::server::{build_shoal, shoal_program};
+use crate::guest::Plant;
 use crate::{process, tools};
 
 const DEFAULT_KERNEL: &str = "7.2";
@@ -64,8 +67,12 @@ enum Group {
     Stripes,
     /// Files at rest are erasure-coded; two of six data servers lost with their disks, twice.
     Ec,
+    /// Random operations compared with a model, in several arrangements.
+    Fsx,
     /// Real programs on the mount.
     Programs,
+    /// Small programs of every day, line by line, compared with their tables and with knfsd beside the server.
+    Shell,
     /// pjdfstest, compared with a checked-in list.
     Posix,
     /// What takes minutes: memory under much data, 100,000 names, a silent data server.
@@ -89,7 +96,19 @@ pub(crate) struct Lab {
     /// Of the failover scenario: do only this in each round.
     #[arg(long, value_enum)]
     fault: Option<failover::Fault>,
-    /// Only scenarios whose name holds this; may be given again.
+    /// Of the group fsx: how long all its arrangements take together, 3 by default.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Of the group fsx: so many operations at most in each arrangement.
+    #[arg(long)]
+    operations: Option<u64>,
+    /// Of the group fsx: how often a kind of operation is drawn, as `truncate=0,append=30`.
+    #[arg(long, value_delimiter = ',')]
+    weights: Vec<String>,
+    /// Of the group fsx: a lie of the model, which must be found.
+    #[arg(long, value_enum)]
+    plant: Option<Plant>,
+    /// Only scenarios, or lines of the group shell, whose name holds this; may be given again.
     #[arg(long)]
     only: Vec<String>,
     /// Whose server.
@@ -118,6 +137,9 @@ impl Lab {
         if self.list {
             for scenario in self.scenarios() {
                 println!("{:9} {:22} {}", scenario.group, scenario.name, scenario.proves);
+                for line in shell::line_names(scenario) {
+                    println!("{:11} {line}", "");
+                }
             }
             return Ok(());
         }
@@ -143,7 +165,12 @@ impl Lab {
 
     /// All that needs the machine's own network: packages, kernels, programs.
     fn prepare(&self) -> Result<()> {
-        tools::ensure(!self.server.is_ours())?;
+        let knfsd = self.server == Kind::KnfsdPlain;
+        tools::ensure(!self.server.is_ours() && !knfsd)?;
+        // The reference of the lines is knfsd.
+        if knfsd || self.groups.contains(&Group::Shell) {
+            tools::ensure_for_shell()?;
+        }
         let cache = kernels::cache_folder(self.cache.as_deref())?;
         for release in self.releases()? {
             let kernel = kernels::fetch(&cache, release)?;
@@ -156,6 +183,17 @@ impl Lab {
             server::build_shoal()?;
         }
         Ok(())
+    }
+
+    fn fsx_bounds(&self) -> fsx::Bounds {
+        let Self { minutes, operations, plant, .. } = *self;
+        let weights = self.weights.clone();
+        let scenarios = self.scenarios();
+        let played = |scenario: &&&Scenario| {
+            scenario.group == "fsx" && (scenario.needs == Needs::Mount || self.server.is_ours())
+        };
+        let arrangements = scenarios.iter().filter(played).count() as u64;
+        fsx::Bounds { minutes, operations, plant, weights, arrangements }
     }
 
     fn releases(&self) -> Result<Vec<&'static Release>> {
@@ -176,13 +214,18 @@ impl Lab {
             Group::Rebalance => rebalance::SCENARIOS,
             Group::Ec => ec::SCENARIOS,
             Group::Stripes => stripes::SCENARIOS,
+            Group::Fsx => fsx::SCENARIOS,
             Group::Programs => programs::SCENARIOS,
+            Group::Shell => shell::SCENARIOS,
             Group::Posix => posix::SCENARIOS,
             Group::Long => long::SCENARIOS,
             Group::Kernels => &[],
         });
         let wanted = |scenario: &&Scenario| {
-            self.only.is_empty() || self.only.iter().any(|part| scenario.name.contains(part.as_str()))
+            let named = |name: &str| self.only.iter().any(|part| name.contains(part.as_str()));
+            self.only.is_empty()
+                || named(scenario.name)
+                || shell::line_names(scenario).iter().any(|name| named(name))
         };
         tables.flatten().filter(wanted).collect()
     }

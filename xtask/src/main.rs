@@ -14,6 +14,7 @@ mod fuzz;
 mod guest;
 mod lab;
 mod process;
+mod pynfs;
 mod sim;
 mod test_run;
 mod tidy;
@@ -57,6 +58,8 @@ enum Act {
     Sim(sim::Sim),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
     Lab(lab::Lab),
+    /// Runs the public pynfs suite, and compares with the checked-in results.
+    Pynfs(pynfs::Pynfs),
     /// Measures Shoal beside its rivals.
     #[command(subcommand)]
     Bench(bench::Bench),
@@ -90,6 +93,7 @@ fn act() -> Result<()> {
         Act::Faults(faults) => faults.run(),
         Act::Sim(sim) => sim.run(),
         Act::Lab(lab) => lab.run(),
+        Act::Pynfs(pynfs) => pynfs.run(),
         Act::Bench(bench) => bench.run(),
         Act::GuestAgent { listen } => lab::serve_guest(&listen),
         Act::GuestOp(op) => op.run(),

@@ -28,6 +28,19 @@ const LAB: [&str; 15] = [
     "tar",
     "debian-archive-keyring",
 ];
+/// For the lines of `lab shell`, and their reference.
+const SHELL: [&str; 10] = [
+    "nfs-kernel-server",
+    "bash",
+    "bsdextrautils",
+    "diffutils",
+    "ed",
+    "patch",
+    "python3-minimal",
+    "rsync",
+    "util-linux",
+    "xfsprogs",
+];
 /// The rivals.
 const BENCH: [&str; 7] = [
     "nfs-ganesha",
@@ -65,7 +78,7 @@ impl Tools {
     /// # Errors
     /// When something is missing and is not installed.
     pub(crate) fn run(&self) -> Result<()> {
-        let missing = missing(self.bench)?;
+        let missing = missing(&wanted(self.bench, true))?;
         if missing.is_empty() {
             println!("nothing is missing");
             return Ok(());
@@ -73,7 +86,7 @@ impl Tools {
         if self.check {
             bail!("missing: {}", missing.join(" "));
         }
-        ensure(self.bench)
+        install_missing(&wanted(self.bench, true))
     }
 }
 
@@ -82,7 +95,25 @@ impl Tools {
 /// # Errors
 /// When something stays missing.
 pub(crate) fn ensure(bench: bool) -> Result<()> {
-    let absent = missing(bench)?;
+    install_missing(&wanted(bench, false))
+}
+
+/// [`ensure`] for what the lines of `lab shell` run, and for knfsd, their reference.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn ensure_for_shell() -> Result<()> {
+    install_missing(&wanted(false, true))
+}
+
+fn wanted(bench: bool, shell: bool) -> Vec<&'static str> {
+    let rivals: &[&str] = if bench { &BENCH } else { &[] };
+    let lines: &[&str] = if shell { &SHELL } else { &[] };
+    LAB.iter().chain(rivals).chain(lines).copied().collect()
+}
+
+fn install_missing(wanted: &[&'static str]) -> Result<()> {
+    let absent = missing(wanted)?;
     if absent.is_empty() {
         return Ok(());
     }
@@ -95,19 +126,18 @@ pub(crate) fn ensure(bench: bool) -> Result<()> {
     drop(guard);
     installed?;
     disable_units(&absent);
-    match missing(bench)? {
+    match missing(wanted)? {
         left if left.is_empty() => Ok(()),
         left => bail!("still missing: {}", left.join(" ")),
     }
 }
 
-fn missing(bench: bool) -> Result<Vec<&'static str>> {
+fn missing(wanted: &[&'static str]) -> Result<Vec<&'static str>> {
     if process::find_program("dpkg-query").is_none() {
         bail!("this is no Debian-like machine (no dpkg); the lab needs the programs of: {}", LAB.join(" "));
     }
-    let rivals: &[&str] = if bench { &BENCH } else { &[] };
     let absent = |package: &&'static str| !is_installed(package) && !has_programs_of(package);
-    Ok(LAB.iter().chain(rivals).copied().filter(absent).collect())
+    Ok(wanted.iter().copied().filter(absent).collect())
 }
 
 fn is_installed(package: &str) -> bool {

@@ -4,8 +4,9 @@ use anyhow::{Context, bail};
 use client::admin::AdminControl;
 use client::control::ControlError;
 use wire_nfs::control::Refusal;
-use wire_nfs::control::admin::{Route, Ruling, Verified};
+use wire_nfs::control::admin::{Rebalanced, Verified};
 
+use super::{Done, heed};
 use crate::args::{Admin, DiskPreference};
 use crate::{key, machine};
 
@@ -14,7 +15,9 @@ use crate::{key, machine};
 /// # Errors
 /// If nobody answers, or it is refused: in words.
 pub(super) async fn drain(admin: &Admin, id: u32, drain: bool) -> anyhow::Result<()> {
-    heed(control(admin)?.drain(id, drain).await.map_err(|error| unasked(admin, &error))?)
+    let ruling = control(admin)?.drain(id, drain).await.map_err(|error| unasked(admin, &error))?;
+    let kind = if drain { "admin.ds.drain" } else { "admin.ds.undrain" };
+    heed(admin, kind, &Done::of(&ruling))
 }
 
 /// Has a data server forgotten.
@@ -22,17 +25,16 @@ pub(super) async fn drain(admin: &Admin, id: u32, drain: bool) -> anyhow::Result
 /// # Errors
 /// If nobody answers, or it is refused: in words.
 pub(super) async fn remove(admin: &Admin, id: u32) -> anyhow::Result<()> {
-    heed(control(admin)?.remove(id).await.map_err(|error| unasked(admin, &error))?)
+    let ruling = control(admin)?.remove(id).await.map_err(|error| unasked(admin, &error))?;
+    heed(admin, "admin.ds.remove", &Done::of(&ruling))
 }
 
 /// Has data moved until each data server has its share, or asks what would be moved.
 ///
 /// # Errors
-/// If nobody answers, or it is refused: in words.
-pub(super) async fn rebalance(admin: &Admin, dry_run: bool) -> anyhow::Result<Vec<Route>> {
-    let answer = control(admin)?.rebalance(dry_run).await.map_err(|error| unasked(admin, &error))?;
-    heed(Ruling { done: answer.done, words: answer.words })?;
-    Ok(answer.routes)
+/// If no metadata server answers.
+pub(super) async fn rebalance(admin: &Admin, dry_run: bool) -> anyhow::Result<Rebalanced> {
+    control(admin)?.rebalance(dry_run).await.map_err(|error| unasked(admin, &error))
 }
 
 /// Asks where a file is.
@@ -52,14 +54,6 @@ pub(super) fn control(admin: &Admin) -> anyhow::Result<AdminControl> {
         key::load(&admin.cluster_key).context("--cluster-key FILE names the key that the servers use")?;
     let env = machine::environment("admin", DiskPreference::Blocking)?;
     Ok(AdminControl::new(&env, admin.control.clone(), &key))
-}
-
-pub(super) fn heed(ruling: Ruling) -> anyhow::Result<()> {
-    if !ruling.done {
-        bail!("{}", ruling.words);
-    }
-    println!("{}", ruling.words);
-    Ok(())
 }
 
 pub(super) fn unasked(admin: &Admin, error: &ControlError) -> anyhow::Error {

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use comfy_table::Table;
 use mds_server::export::entry::entry;
+use mds_server::report::ExportLine;
 use wire_nfs::control::admin::Ruling;
 use wire_nfs::control::exports::SetExports;
 
-use super::act::{control, heed, unasked};
+use super::act::{control, unasked};
 use super::table as empty;
+use super::{Done, heed};
 use crate::args::Admin;
 use crate::config;
-use crate::http::MountLine;
 
 /// Has the cluster export what a file says.
 ///
@@ -21,13 +22,15 @@ pub(super) async fn set(admin: &Admin, file: &Path, if_version: Option<u64>) -> 
     let exports = config::exports_or_everything(&config::load(file)?)?;
     let asked = SetExports { replaces: if_version, exports: exports.iter().map(entry).collect() };
     let ruling = control(admin)?.set_exports(&asked).await.map_err(|error| unasked(admin, &error))?;
-    heed(Ruling { done: ruling.done, words: ruling.words })
+    let version = Some(ruling.version);
+    let ruling = Ruling { done: ruling.done, words: ruling.words };
+    heed(admin, "admin.exports.set", &Done { version, ..Done::of(&ruling) })
 }
 
 /// All of them.
-pub(super) fn table(lines: &[MountLine]) -> Table {
+pub(super) fn table(lines: &[ExportLine]) -> Table {
     let mut table = empty(&["Id", "Path", "Access", "Squash", "Clients", "pNFS", "Code", "Mount with"]);
-    for MountLine { export, mount } in lines {
+    for export in lines {
         let id = export.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let squash = match (export.squash.as_str(), export.anonymous) {
             ("none", _) | (_, None) => export.squash.clone(),
@@ -40,7 +43,7 @@ pub(super) fn table(lines: &[MountLine]) -> Table {
             (true, stripes) => format!("up to {stripes} stripes"),
         };
         let code = export.erasure_code.as_deref().unwrap_or("the cluster's");
-        table.add_row([&id, &export.path, &export.access, &squash, &clients, &pnfs, code, mount]);
+        table.add_row([&id, &export.path, &export.access, &squash, &clients, &pnfs, code, &export.mount]);
     }
     table
 }
@@ -50,15 +53,14 @@ mod tests {
     use layout::ec::Profile;
     use mds_server::export::{Export, Squash};
     use mds_server::handle::ExportId;
-    use mds_server::report::ExportLine;
 
     use super::*;
 
     #[test]
     fn exports_show_their_number_and_their_options() {
-        let line = |id, export: Export| MountLine {
-            export: ExportLine::of(ExportId(id), &export),
-            mount: "mount".to_owned(),
+        let line = |id, export: Export| ExportLine {
+            mount: "mount -t nfs4".to_owned(),
+            ..ExportLine::of(ExportId(id), &export)
         };
         let own = Export {
             path: "/own".to_owned(),
@@ -67,7 +69,7 @@ mod tests {
             ..Export::everything()
         };
         let text = table(&[line(317, own), line(0, Export::everything())]).to_string();
-        for word in ["317", "6+3", "the cluster's", "root to 65534:65534", "none"] {
+        for word in ["317", "mount -t nfs4", "6+3", "the cluster's", "root to 65534:65534", "none"] {
             assert!(text.contains(word), "{word}: {text}");
         }
         // What a server of before says is read as well.
@@ -75,7 +77,7 @@ mod tests {
             r#"{"path":"/","access":"rw","squash":"all","clients":[],"pnfs":true,"stripes":1}"#,
         )
         .unwrap();
-        let text = table(&[MountLine { export: old, mount: String::new() }]).to_string();
+        let text = table(&[old]).to_string();
         assert!(text.contains(" -") && text.contains("all"), "{text}");
     }
 }

@@ -9,9 +9,10 @@ use client::control::ControlError;
 use env::Clock;
 use env::os::OsClock;
 use wire_nfs::control::Refusal;
-use wire_nfs::control::admin::Readmitted;
+use wire_nfs::control::admin::{Readmitted, Ruling};
 
 use super::act::{control, unasked};
+use super::{Done, heed};
 use crate::args::Admin;
 use crate::output::waiting;
 
@@ -32,8 +33,10 @@ pub(super) async fn run(admin: &Admin, number: u64) -> anyhow::Result<()> {
     let followed = follow(&clock, &heard, async || control.readmit(number).await);
     let error = match waiting(&clock, || progress(number, heard.get()), followed).await {
         Ok(Readmitted { words, shards, done }) if words.is_empty() => {
-            println!("metadata server {number} is in the cluster: {done} of {shards} shards have it");
-            return Ok(());
+            let words =
+                format!("metadata server {number} is in the cluster: {done} of {shards} shards have it");
+            let ruling = Ruling { done: true, words };
+            return heed(admin, "admin.mds.readmit", &Done::of(&ruling));
         }
         Ok(refused) => anyhow!("{}", refused.words),
         Err(error) => unasked(admin, &error),

@@ -7,6 +7,7 @@ use wire_nfs::control::admin::{
 };
 
 use super::table as empty_table;
+use crate::json;
 use crate::output::bytes;
 
 /// One line above the table.
@@ -142,7 +143,7 @@ struct Image {
 pub(super) fn json(path: &str, file: &Verified) -> serde_json::Result<String> {
     let extents = file.extents.iter().map(extent_of).collect();
     let (size_bytes, inline, copies) = (file.size_bytes, file.inline, file.copies);
-    serde_json::to_string_pretty(&File { path, size_bytes, inline, copies, extents })
+    json::document("admin.verify", &File { path, size_bytes, inline, copies, extents })
 }
 
 fn at(holder: &Holder) -> At {

@@ -7,7 +7,7 @@
 //! Spec: docs/formats/image.md.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ use crc_fast::{CrcAlgorithm, checksum};
 use ds_image::limits::{CONTENT_BYTES_MAX, ENTRY_BYTES, FOOTER_BYTES, FRAME_BYTES, FRAMES_MAX, HEADER_BYTES};
 
 use super::parity;
+use super::sink::{Facts, Sink};
 use super::words::hex;
 
 const VERSION: u16 = 1;
@@ -28,7 +29,7 @@ const ROOTED_BYTES: usize = 28;
 ///
 /// # Errors
 /// If the file cannot be read, `out` not be written, or if anything was damaged: after all else was printed.
-pub(super) fn print(path: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn print(path: &Path, out: &mut Sink<'_>) -> anyhow::Result<()> {
     let file = File::open(path).with_context(|| path.display().to_string())?;
     let bytes = file.metadata()?.len();
     if parity::is_one(&file, bytes)? {
@@ -54,10 +55,10 @@ pub(super) fn print(path: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     }
 }
 
-struct Inspected<'a> {
+struct Inspected<'a, 'b> {
     file: File,
     bytes: u64,
-    out: &'a mut dyn Write,
+    out: &'a mut Sink<'b>,
     damaged: u64,
 }
 
@@ -68,7 +69,7 @@ struct Lengths {
     stored_bytes: u32,
 }
 
-impl Inspected<'_> {
+impl Inspected<'_, '_> {
     /// Reads what is there of a range. `length` is bounded by the caller.
     fn read(&self, at: u64, length: usize) -> io::Result<Vec<u8>> {
         let rest = usize::try_from(self.bytes.saturating_sub(at)).unwrap_or(usize::MAX);
@@ -91,6 +92,7 @@ impl Inspected<'_> {
     }
 
     fn header(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let before = self.damaged;
         let verdict = self.verdict(bytes, b"SHOALIMG", "header");
         let odd = match (bytes[10], bytes[11], u32_at(bytes, 56)) {
             (1, 16, 0) => String::new(),
@@ -101,28 +103,41 @@ impl Inspected<'_> {
         };
         let (ino, epoch, sequence) = (u64_at(bytes, 32), u64_at(bytes, 40), u64_at(bytes, 48));
         let (image, index) = (hex(&bytes[16..32]), u32_at(bytes, 12));
-        writeln!(
-            self.out,
+        let facts = part("header", before == self.damaged)
+            .with("image", image.as_str())
+            .with("ino", ino)
+            .with("extent", index)
+            .with("epoch", epoch)
+            .with("sequence", sequence);
+        let text = format!(
             "header image {image} | ino {ino} extent {index} epoch {epoch} sequence {sequence}{odd} | {verdict}"
-        )
+        );
+        self.out.line(&text, facts)
     }
 
     /// The lengths, if an index can be found with them.
     fn footer(&mut self, bytes: &[u8]) -> io::Result<Option<Lengths>> {
+        let before = self.damaged;
         let verdict = self.verdict(bytes, b"SHOALEND", "footer");
         let (entries, content_bytes) = (u16_at(bytes, 10), u32_at(bytes, 12));
         let (said, stored_bytes) = (u64_at(bytes, 16), u32_at(bytes, 24));
         let entries = usize::from(entries);
-        writeln!(
-            self.out,
+        let facts = part("footer", before == self.damaged)
+            .with("content_bytes", content_bytes)
+            .with("stored_bytes", stored_bytes)
+            .with("frames", entries)
+            .with("file_bytes", said);
+        let text = format!(
             "footer content {content_bytes} stored {stored_bytes} in {entries} frames, file {said} | {verdict}"
-        )?;
+        );
+        self.out.line(&text, facts)?;
         let sum =
             HEADER_BYTES as u64 + u64::from(stored_bytes) + (entries * ENTRY_BYTES + FOOTER_BYTES) as u64;
         let is_bounded = entries <= FRAMES_MAX && content_bytes <= CONTENT_BYTES_MAX;
         if !is_bounded || sum != self.bytes || said != self.bytes {
             self.damaged += 1;
-            writeln!(self.out, "footer BAD: these lengths are not those of a file of {} bytes", self.bytes)?;
+            let text = format!("footer BAD: these lengths are not those of a file of {} bytes", self.bytes);
+            self.out.line(&text, part("footer", false))?;
             return Ok(None);
         }
         Ok(Some(Lengths { entries, content_bytes, stored_bytes }))
@@ -149,13 +164,21 @@ impl Inspected<'_> {
                 Err("entry BAD")
             };
             self.damaged += u64::from(verdict.is_err());
+            let facts = part("frame", verdict.is_ok())
+                .with("frame", frame)
+                .with("form", form.as_str())
+                .with("stored_bytes", stored)
+                .with("content_bytes", content)
+                .with("at", at);
             let (Ok(verdict) | Err(verdict)) = verdict;
-            writeln!(self.out, "frame {frame} {form} {stored} of {content} bytes at {at} | {verdict}")?;
+            let text = format!("frame {frame} {form} {stored} of {content} bytes at {at} | {verdict}");
+            self.out.line(&text, facts)?;
             (frame_min, at) = (frame + 1, at.saturating_add(stored as u64));
         }
         if at != index_at {
             self.damaged += 1;
-            writeln!(self.out, "index BAD: its frames end at {at}, it begins at {index_at}")?;
+            let text = format!("index BAD: its frames end at {at}, it begins at {index_at}");
+            self.out.line(&text, part("index", false))?;
         }
         Ok(())
     }
@@ -165,14 +188,16 @@ impl Inspected<'_> {
         for part in parts {
             hasher.update(part);
         }
-        let verdict = if hasher.finalize().as_bytes()[..] == *said {
-            "ok"
-        } else {
-            self.damaged += 1;
-            "BAD: header, index or footer is not what was written"
-        };
-        writeln!(self.out, "root {} | {verdict}", hex(said))
+        let ok = hasher.finalize().as_bytes()[..] == *said;
+        self.damaged += u64::from(!ok);
+        let verdict = if ok { "ok" } else { "BAD: header, index or footer is not what was written" };
+        let root = hex(said);
+        self.out.line(&format!("root {root} | {verdict}"), part("root", ok).with("root", root.as_str()))
     }
+}
+
+fn part(name: &str, ok: bool) -> Facts {
+    Facts::new(ok).with("part", name)
 }
 
 fn frame_verdict(entry: &[u8], stored: &[u8], content_bytes: usize) -> Result<&'static str, &'static str> {

@@ -4,14 +4,33 @@
 
 use wal::RecordHeader;
 
+use super::sink::Facts;
+
 const OFFSET_BITS: u32 = 27;
 /// Bytes that the payload of an IMAGE has.
 const IMAGE_BYTES: usize = 64;
 
 /// One line about a record. Its payload is read only for images.
-pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> String {
+pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> (String, Facts) {
     let &RecordHeader { kind, role, stream: ino, sub: index, epoch, position, payload_len } = header;
     let (sequence, offset) = (position >> OFFSET_BITS, position & ((1 << OFFSET_BITS) - 1));
+    let record = match kind {
+        1 => "WRITE",
+        2 => "FENCE",
+        3 => "CUT",
+        4 => "DROP",
+        5 => "IMAGE",
+        _ => "unknown",
+    };
+    let facts = Facts::new(true)
+        .with("record", record)
+        .with("ino", ino)
+        .with("extent", index)
+        .with("epoch", epoch)
+        .with("sequence", sequence)
+        .with("role", role)
+        .with("offset", offset)
+        .with("length", payload_len);
     let role = match role {
         0 => "home".to_owned(),
         backup => format!("backup {backup}"),
@@ -25,7 +44,7 @@ pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u
         5 => format!("IMAGE content {offset} {}", image(payload(), offset)),
         kind => format!("kind {kind}? position {position:#x} length {payload_len}"),
     };
-    format!("{act} | ino {ino} extent {index} epoch {epoch} sequence {sequence} role {role}")
+    (format!("{act} | ino {ino} extent {index} epoch {epoch} sequence {sequence} role {role}"), facts)
 }
 
 /// Which image a payload names.

@@ -5,7 +5,6 @@
 //!
 //! Spec: docs/formats/namespace.md.
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -15,6 +14,7 @@ use mds_namespace::{Content, Inode, StoreError, codec, keys};
 use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, TableDefinition};
 use tempfile::NamedTempFile;
 
+use super::sink::{Facts, Sink};
 use super::{state, words};
 
 const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("shoal");
@@ -32,7 +32,7 @@ enum Store {
 ///
 /// # Errors
 /// If the store cannot be opened or read, or a value was damaged: after all else was printed.
-pub(super) fn print(file: &Path, prefix: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn print(file: &Path, prefix: &str, out: &mut Sink<'_>) -> anyhow::Result<()> {
     let store = open(file)?;
     let failed = |error: redb::Error| anyhow!("{}: {error}", file.display());
     let txn = match &store {
@@ -49,10 +49,15 @@ pub(super) fn print(file: &Path, prefix: &str, out: &mut dyn Write) -> anyhow::R
             continue;
         }
         match value_in_words(key.value(), value.value()) {
-            Ok(value) => writeln!(out, "{name} = {value}")?,
+            Ok(value) => {
+                let facts = Facts::new(true).with("key", name.as_str()).with("value", value.as_str());
+                out.line(&format!("{name} = {value}"), facts)?;
+            }
             Err(error) => {
                 damaged += 1;
-                writeln!(out, "{name} = BAD: {error}: {}", words::hex(value.value()))?;
+                let hex = words::hex(value.value());
+                let facts = Facts::new(false).with("key", name.as_str()).with("value", hex.as_str());
+                out.line(&format!("{name} = BAD: {error}: {hex}"), facts.with("damage", error.as_str()))?;
             }
         }
     }

@@ -4,7 +4,7 @@
 //! Spec: docs/formats/group.md §3 to §5.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -12,6 +12,7 @@ use anyhow::bail;
 use layout::ec::footer::{Footer, TRAILER_BYTES, Trailer};
 use layout::limits::BLOCK_BYTES;
 
+use super::sink::{Facts, Sink};
 use super::words::hex;
 
 const MAGIC: &[u8; 8] = b"SHOALPAR";
@@ -28,24 +29,25 @@ pub(super) fn is_one(file: &File, bytes: u64) -> io::Result<bool> {
 ///
 /// # Errors
 /// If the file cannot be read, `out` not be written, or if anything was damaged: after all else was printed.
-pub(super) fn print(path: &Path, file: &File, bytes: u64, out: &mut dyn Write) -> anyhow::Result<()> {
+pub(super) fn print(path: &Path, file: &File, bytes: u64, out: &mut Sink<'_>) -> anyhow::Result<()> {
     let mut last = [0; TRAILER_BYTES];
     file.read_exact_at(&mut last, bytes.saturating_sub(TRAILER_BYTES as u64))?;
     let trailer = match Trailer::decode(&last, bytes) {
         Ok(trailer) => trailer,
         Err(error) => {
-            writeln!(out, "trailer BAD: {error}")?;
+            out.line(&format!("trailer BAD: {error}"), part("trailer", false))?;
             bail!("{}: damaged, see above", path.display());
         }
     };
     let (payload, parity) = (trailer.payload_bytes, trailer.parity);
-    writeln!(out, "trailer parity {parity}, payload {payload}, file {bytes}")?;
+    let facts = part("trailer", true).with("parity", parity).with("bytes", payload).with("file_bytes", bytes);
+    out.line(&format!("trailer parity {parity}, payload {payload}, file {bytes}"), facts)?;
     let mut end = vec![0; trailer.footer_bytes()];
     file.read_exact_at(&mut end, payload)?;
     let footer = match Footer::decode(trailer, &end) {
         Ok(footer) => footer,
         Err(error) => {
-            writeln!(out, "footer BAD: {error}")?;
+            out.line(&format!("footer BAD: {error}"), part("footer", false))?;
             bail!("{}: damaged, see above", path.display());
         }
     };
@@ -56,12 +58,17 @@ pub(super) fn print(path: &Path, file: &File, bytes: u64, out: &mut dyn Write) -
     }
 }
 
-fn group(footer: &Footer, out: &mut dyn Write) -> io::Result<()> {
+fn part(name: &str, ok: bool) -> Facts {
+    Facts::new(ok).with("part", name)
+}
+
+fn group(footer: &Footer, out: &mut Sink<'_>) -> io::Result<()> {
     let shape = &footer.shape;
-    writeln!(out, "group {} {} | checksum ok", shape.group(), shape.profile())?;
+    let facts = part("group", true).with("group", shape.group().0).with("code", shape.profile().to_string());
+    out.line(&format!("group {} {} | checksum ok", shape.group(), shape.profile()), facts)?;
     for slot in 0..shape.slots() {
         let Some((image, sum)) = shape.image(slot) else {
-            writeln!(out, "slot {slot} empty")?;
+            out.line(&format!("slot {slot} empty"), part("slot", true).with("slot", slot))?;
             continue;
         };
         let whose = match shape.members().get(slot).copied().flatten() {
@@ -69,18 +76,19 @@ fn group(footer: &Footer, out: &mut dyn Write) -> io::Result<()> {
             None if slot == shape.profile().data() + footer.parity => "parity, this file".to_owned(),
             None => "parity".to_owned(),
         };
-        writeln!(
-            out,
-            "slot {slot} image {image} | {whose} | {} bytes sum {}",
-            shape.bytes(slot),
-            hex(&sum.0)
-        )?;
+        let facts = part("slot", true)
+            .with("slot", slot)
+            .with("image", image.to_string())
+            .with("bytes", shape.bytes(slot))
+            .with("whose", whose.as_str());
+        let (bytes, sum) = (shape.bytes(slot), hex(&sum.0));
+        out.line(&format!("slot {slot} image {image} | {whose} | {bytes} bytes sum {sum}"), facts)?;
     }
     Ok(())
 }
 
 /// Prints bad blocks; answers how many.
-fn blocks(file: &File, footer: &Footer, payload: u64, out: &mut dyn Write) -> io::Result<u64> {
+fn blocks(file: &File, footer: &Footer, payload: u64, out: &mut Sink<'_>) -> io::Result<u64> {
     let sums = &footer.sums[footer.shape.profile().data() + footer.parity];
     let (step, count) = (BLOCK_BYTES as u64, payload.div_ceil(BLOCK_BYTES as u64));
     let mut bad = 0;
@@ -89,10 +97,12 @@ fn blocks(file: &File, footer: &Footer, payload: u64, out: &mut dyn Write) -> io
         let mut bytes = vec![0; length];
         file.read_exact_at(&mut bytes, block * step)?;
         if !sums.check(block, &bytes) {
-            writeln!(out, "block {block} at {} | sum BAD", block * step)?;
+            let facts = part("block", false).with("block", block).with("at", block * step);
+            out.line(&format!("block {block} at {} | sum BAD", block * step), facts)?;
             bad += 1;
         }
     }
-    writeln!(out, "payload {count} blocks | {}", if bad == 0 { "ok" } else { "BAD" })?;
+    let text = format!("payload {count} blocks | {}", if bad == 0 { "ok" } else { "BAD" });
+    out.line(&text, part("payload", bad == 0).with("blocks", count))?;
     Ok(bad)
 }

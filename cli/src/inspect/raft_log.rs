@@ -5,15 +5,33 @@
 use mds_shard::{Entry, EntryError};
 use wal::RecordHeader;
 
+use super::sink::Facts;
 use super::words;
 
 /// One line about a record. Its payload is read only for entries.
-pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> String {
+pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> (String, Facts) {
+    let record = match header.kind {
+        1 => "entry",
+        2 => "vote",
+        3 => "truncate",
+        4 => "purge",
+        5 => "renewed",
+        _ => "unknown",
+    };
+    let facts = Facts::new(true)
+        .with("record", record)
+        .with("shard", header.stream)
+        .with("index", header.position)
+        .with("term", header.epoch);
+    (in_words(header, payload), facts)
+}
+
+fn in_words(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u8>>) -> String {
     let &RecordHeader { kind, role, epoch: term, position: index, .. } = header;
     let line = match (kind, role) {
         (5, 0..=2) => {
             let entry = RecordHeader { kind: 1, ..*header };
-            return format!("renewed {}", describe(&entry, payload));
+            return format!("renewed {}", in_words(&entry, payload));
         }
         (1, 0) => format!("entry {index} term {term}: blank"),
         (1, 1) => format!(

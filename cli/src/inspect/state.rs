@@ -162,12 +162,24 @@ fn lock(value: &[u8]) -> Result<String, FsError> {
 }
 
 fn server(value: &[u8]) -> Result<String, FsError> {
-    let DataServer { uuid, addresses, control, capacity_bytes, zone, rack, host, .. } =
+    let DataServer { uuid, addresses, control, capacity_bytes, zone, rack, host, name, .. } =
         DataServer::decode(value)?;
+    let addresses: Vec<String> = addresses.iter().map(|address| readable(address)).collect();
     let (uuid, addresses) = (words::hex(&uuid), addresses.join(", "));
     Ok(format!(
-        "uuid {uuid} addresses {addresses} control {control} capacity {capacity_bytes} zone {zone:?} rack {rack:?} host {host:?}"
+        "name {name:?} uuid {uuid} addresses {addresses} control {control} capacity {capacity_bytes} zone {zone:?} rack {rack:?} host {host:?}"
     ))
+}
+
+/// A universal address as people write it: `10.0.0.1.11.233` is `10.0.0.1:3049` (RFC 5665 §5.2.3.3).
+fn readable(universal: &str) -> String {
+    let parts = || {
+        let (rest, low) = universal.rsplit_once('.')?;
+        let (host, high) = rest.rsplit_once('.')?;
+        let port = u16::from_be_bytes([high.parse().ok()?, low.parse().ok()?]);
+        Some(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
+    };
+    parts().unwrap_or_else(|| universal.to_owned())
 }
 
 #[cfg(test)]
@@ -175,6 +187,13 @@ mod tests {
     use mds_shard::record::StateKind;
 
     use super::*;
+
+    #[test]
+    fn universal_addresses_are_shown_as_people_write_them() {
+        assert_eq!(readable("10.77.0.11.11.233"), "10.77.0.11:3049");
+        assert_eq!(readable("::1.11.233"), "[::1]:3049");
+        assert_eq!(readable("what.300.1"), "what.300.1");
+    }
 
     #[test]
     fn keys_are_written_as_their_document_names_them() {

@@ -21,9 +21,20 @@ use crate::machine;
 
 /// What an inspection printed, and whether it found damage.
 fn inspected(what: InspectCommand) -> (String, Result<(), String>) {
+    printed(&Inspect { what, json: false })
+}
+
+fn printed(inspect: &Inspect) -> (String, Result<(), String>) {
     let mut out = Vec::new();
-    let done = print(&Inspect { what }, &mut out).map_err(|error| error.to_string());
+    let done = print(inspect, &mut out).map_err(|error| error.to_string());
     (String::from_utf8(out).unwrap(), done)
+}
+
+/// The documents that are printed instead of lines, without what differs from run to run.
+fn documents(what: InspectCommand) -> (Vec<serde_json::Value>, Result<(), String>) {
+    let (text, done) = printed(&Inspect { what, json: true });
+    let document = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
+    (text.lines().map(document).collect(), done)
 }
 
 fn journal(dir: &Path, last: Option<usize>) -> (String, Result<(), String>) {
@@ -356,4 +367,22 @@ fn a_parity_image_tells_its_group() {
         assert!(done.is_err() && text.contains("BAD"), "{at}: {text}");
         flip(&path, at);
     }
+}
+
+#[tokio::test]
+async fn a_journal_is_told_in_documents_of_the_documented_schema() {
+    let (_dir, journal_dir) = written(true).await;
+    let log = || InspectCommand::Journal(InspectLog { dir: journal_dir.clone(), last: None });
+    let (all, done) = documents(log());
+    assert_eq!((all.len(), done), (4, Ok(())));
+    let mut first = all[0].clone();
+    for name in ["file", "text", "at", "sequence"] {
+        assert!(first.as_object_mut().unwrap().remove(name).is_some(), "{name}: {}", all[0]);
+    }
+    let golden = r#"{"epoch":1,"extent":3,"ino":12,"kind":"inspect.journal","length":100,"offset":0,"ok":true,"record":"WRITE","role":0,"schema":1}"#;
+    assert_eq!(first.to_string(), golden);
+    flip(&the_segment(&journal_dir), all[1]["at"].as_u64().unwrap() + 64);
+    let (all, done) = documents(log());
+    assert!(done.is_err());
+    assert_eq!(all.iter().filter(|one| one["ok"] == false).count(), 1, "{all:?}");
 }

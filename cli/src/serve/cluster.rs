@@ -189,6 +189,7 @@ async fn start_data_server(
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: setup.accept_damage,
         domain: Domain { host: machine::name(), ..Domain::default() },
+        name: format!("ds-{}", server.number),
     };
     let env = machine::environment(&format!("ds-{}", server.number), setup.disk)?;
     let labels = vec![("ds".into(), server.number.to_string().into())];

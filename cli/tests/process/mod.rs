@@ -1,4 +1,5 @@
 //! The binary under test: started, asked, stopped, and in the end killed whatever happens.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
@@ -125,4 +126,67 @@ impl Drop for Cluster {
 fn port_of(line: &str) -> Option<u16> {
     let (_, rest) = line.split_once(",port=")?;
     rest.split(' ').next()?.parse().ok()
+}
+
+/// Addresses on loopback that nothing listens at.
+pub(crate) fn free<const N: usize>() -> [SocketAddr; N] {
+    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    held.map(|listener| listener.local_addr().unwrap())
+}
+
+/// A running `shoal mds` or `shoal ds`.
+pub(crate) struct Server(Child);
+
+impl Server {
+    /// Starts one and does not wait for it.
+    pub(crate) fn spawn(arguments: &[String]) -> Self {
+        Self(shoal().args(arguments).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    /// The same, and what it says on standard error goes to a file, which is emptied.
+    pub(crate) fn spawn_logged(arguments: &[String], log: &Path) -> Self {
+        let log = std::fs::File::create(log).unwrap();
+        Self(shoal().args(arguments).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    /// Ends it without a word.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// What a command comes to: exit code, standard output, standard error.
+pub(crate) fn outcome(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = shoal().args(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// What a command comes to whose reader has gone before it prints: exit code and standard error.
+pub(crate) fn unread(arguments: &[&str]) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = shoal().args(arguments).stdout(writer).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    const PAUSE: Duration = Duration::from_millis(100);
+    // Nothing is ever sent: waiting for it is a pause.
+    let (_sender, nothing) = mpsc::channel::<()>();
+    for _ in 0..START_TIMEOUT.as_millis() / PAUSE.as_millis() {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        let _ = nothing.recv_timeout(PAUSE);
+    }
+    panic!("{what}: not in time")
 }

@@ -578,5 +578,6 @@ fn data_config(node: NodeId, metadata: MetadataNodes) -> DsConfig {
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
+        name: String::new(),
     }
 }

@@ -81,6 +81,7 @@ async fn run(dir: &std::path::Path) {
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
+        name: String::new(),
     };
     let server = DataServer::start(env.clone(), config, &mut Registry::default()).await.unwrap();
     while !server.is_serving() {

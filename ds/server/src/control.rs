@@ -260,7 +260,11 @@ fn sizes(core: &Core, ask: &SizeOf) -> Sizes {
             end_bytes: size.end_bytes,
             held_bytes: size.held_bytes,
             epoch: size.epoch.0,
-            mtime_unix_ns: size.mtime_unix_ns,
+            mtime_unix_ns: match size.mtime_unix_ns {
+                // Written before the start, at a time that is not kept: no later than that, at least.
+                0 if size.change != 0 => core.started_unix_ns,
+                known => known,
+            },
             change: size.change,
         }
     };

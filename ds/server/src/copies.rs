@@ -24,6 +24,7 @@ use wire_nfs::control::copies::CopySet;
 use crate::core::Core;
 use crate::limits::{COPIES_KNOWN_MAX, SETTLE_MS_MAX};
 use crate::replica::id;
+use crate::slow;
 use call::Heard;
 pub(crate) use image::{Asked, ask, ask_as_backup};
 use member::Member;
@@ -273,7 +274,8 @@ impl ExtentCopies {
 
     /// Waits until WRITEs may begin.
     pub(crate) async fn opened(self: &Arc<Self>, core: &Arc<Core>) -> Result<(), SettleError> {
-        self.wait(core, SETTLE_MS_MAX, State::may_begin).await
+        let waiting = self.wait(core, SETTLE_MS_MAX, State::may_begin);
+        slow::waited(&*core.env.clock, self.id, "backups to be attached", || self.backups(), waiting).await
     }
 
     /// Waits until every act up to `sequence` is on the stable storage of all backups in force.
@@ -286,7 +288,12 @@ impl ExtentCopies {
         sequence: u64,
         ms_max: u64,
     ) -> Result<(), SettleError> {
-        self.wait(core, ms_max, |state| state.settled(sequence)).await
+        let waiting = self.wait(core, ms_max, |state| state.settled(sequence));
+        slow::waited(&*core.env.clock, self.id, "stable storage of backups", || self.backups(), waiting).await
+    }
+
+    fn backups(&self) -> Vec<layout::DataServerId> {
+        self.state.lock().members.iter().map(|one| one.server).collect()
     }
 
     /// What has a sequence from `from` on was not sent: it is to be fetched from the journal.

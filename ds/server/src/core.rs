@@ -58,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) thaws: Thaws,
     /// Questions that are under way about extents that we read for clients and are not home of.
     pub(crate) rest_calls: Semaphore,
+    /// Wall clock of the start, nanoseconds since 1970.
+    pub(crate) started_unix_ns: u64,
     identity: RwLock<Option<Identity>>,
     /// The journal failed: no more bytes should be sent here.
     journal_failed: AtomicBool,
@@ -92,6 +94,7 @@ impl Core {
             copies: CopyTable::default(),
             thaws: Thaws::default(),
             rest_calls: Semaphore::new(REST_CALLS_MAX),
+            started_unix_ns: env.clock.wall_ns(),
             env,
             store,
             lease: Lease::default(),

@@ -55,6 +55,8 @@ pub struct DsConfig {
     pub accept_damage: bool,
     /// What is lost together with it; copies of an extent are kept apart by it.
     pub domain: Domain,
+    /// What people call it; may be empty.
+    pub name: String,
 }
 
 /// Why a data server does not start.
@@ -118,8 +120,9 @@ impl DataServer {
         let data = listen(&env, config.listen, data_service, data_port()).await?;
         let control_service = ControlService::new(Arc::clone(&core), config.cluster_key.clone());
         let control = listen(&env, config.control, Arc::new(control_service), control_port()).await?;
-        let portrait = portrait(advertise, data.local_addr(), control.local_addr(), config.domain);
-        tracing::info!(data = ?portrait.addresses, control = %portrait.control, "data server listens");
+        let advertise = advertised_port(advertise, data.local_addr());
+        let portrait = portrait(advertise, control.local_addr(), config.domain, config.name);
+        tracing::info!(data = %advertise, control = %portrait.control, "data server listens");
         let registrar =
             registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
         let sealer = seal::run(Arc::clone(&core));
@@ -200,20 +203,21 @@ fn advertised(config: &DsConfig) -> Result<SocketAddr, StartError> {
     if address.ip().is_unspecified() { Err(StartError::NoAddress { address }) } else { Ok(address) }
 }
 
-/// What to say about ourselves, with the ports that were taken.
-fn portrait(
-    mut advertise: SocketAddr,
-    data: SocketAddr,
-    control: SocketAddr,
-    domain: Domain,
-) -> SelfPortrait {
+/// Where clients reach the data port, with the port that was taken.
+fn advertised_port(mut advertise: SocketAddr, data: SocketAddr) -> SocketAddr {
     if advertise.port() == 0 {
         advertise.set_port(data.port());
     }
+    advertise
+}
+
+/// What to say about ourselves.
+fn portrait(advertise: SocketAddr, control: SocketAddr, domain: Domain, name: String) -> SelfPortrait {
     let control_ip = if control.ip().is_unspecified() { advertise.ip() } else { control.ip() };
     SelfPortrait {
         addresses: vec![universal_address::of(advertise)],
         control: SocketAddr::new(control_ip, control.port()).to_string(),
         domain,
+        name,
     }
 }

@@ -2,6 +2,9 @@
 
 use env_transport::Limits;
 
+/// A wait of a WRITE or COMMIT that takes longer is worth a line in the log.
+pub const SLOW_MS: u64 = 1_000;
+
 /// Most bytes of one READ or WRITE; a READ of more comes back short.
 pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 

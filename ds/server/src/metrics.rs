@@ -89,6 +89,7 @@ pub(crate) struct Metrics {
     replicated_bytes: Counter,
     kept_bytes: Counter,
     filled_bytes: Counter,
+    file_ends: Counter,
 }
 
 impl Metrics {
@@ -118,6 +119,7 @@ impl Metrics {
             replicated_bytes: Counter::default(),
             kept_bytes: Counter::default(),
             filled_bytes: Counter::default(),
+            file_ends: Counter::default(),
             requests,
         };
         let m = &metrics;
@@ -140,7 +142,14 @@ impl Metrics {
             "Data sent to backups that are being filled, bytes",
             m.filled_bytes.clone(),
         );
+        let what = "Reads beyond what is held, for which the end of the file was asked for";
+        registry.register("shoal_file_end_queries", what, m.file_ends.clone());
         metrics
+    }
+
+    /// A READ waits for where the file ends.
+    pub(crate) fn file_end_asked(&self) {
+        self.file_ends.inc();
     }
 
     /// A record went to a backup.

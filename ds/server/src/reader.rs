@@ -10,16 +10,14 @@
 use bytes::Bytes;
 use layout::DsHandle;
 use layout::ec::ImageRef;
+use wire_nfs::control::Procedure;
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::images::{AskAtRest, AtRest};
-use wire_nfs::control::{Procedure, Refusal};
 use wire_nfs::v3::Nfsstat3;
 
 use crate::core::Core;
-use crate::limits::{REST_MS_MAX, REST_PAUSE_MS};
-use crate::link::AskError;
 use crate::proc::read::Answer;
-use crate::status;
+use crate::{metadata, status};
 
 const ZEROS_BYTES: usize = 64 << 10;
 static ZEROS: [u8; ZEROS_BYTES] = [0; ZEROS_BYTES];
@@ -64,43 +62,18 @@ pub(crate) async fn read(
     Ok(Answer { data, bytes, eof: file_end <= from + bytes })
 }
 
-/// Asks until it is answered, or for long enough: the file's length, and the image that says all of the extent.
+/// The file's length, and the image that says all of the extent.
 async fn at_rest(core: &Core, handle: &DsHandle) -> Result<(u64, ImageRef), Nfsstat3> {
-    let asked = async {
-        loop {
-            match ask(core, handle).await {
-                Some(Ok(told)) => {
-                    // From a metadata server that holds the cluster key: if it makes no sense, another one may lead soon.
-                    return ImageRef::decode(&told.image).map(|image| (told.size_bytes, image)).map_err(
-                        |error| {
-                            tracing::error!(%error, "a metadata server names an image that cannot be");
-                            Nfsstat3::Jukebox
-                        },
-                    );
-                }
-                Some(Err(AskError::Refused(Refusal::Stale))) => {
-                    core.images.metrics.reader_refusals.inc();
-                    return Err(Nfsstat3::Stale);
-                }
-                Some(Err(error)) => {
-                    tracing::debug!(extent = %handle.extent, %error, "nobody tells whether an extent is at rest");
-                }
-                None => {}
-            }
-            core.env.clock.sleep_ms(REST_PAUSE_MS).await;
-        }
-    };
-    tokio::select! {
-        told = asked => told,
-        () = core.env.clock.sleep_ms(REST_MS_MAX) => Err(Nfsstat3::Jukebox),
-    }
-}
-
-/// One question; `None` if there is nobody to ask.
-async fn ask(core: &Core, handle: &DsHandle) -> Option<Result<AtRest, AskError>> {
-    let _turn = core.rest_calls.acquire().await.ok()?;
-    let link = core.directory.metadata()?;
     let extent = ExtentName { ino: handle.extent.ino, index: handle.extent.index };
     let args = AskAtRest { extent, epoch: handle.epoch.0 };
-    Some(link.ask::<AtRest>(Procedure::AtRest, &args).await)
+    let told: AtRest = metadata::ask(core, Procedure::AtRest, &args).await.inspect_err(|status| {
+        if *status == Nfsstat3::Stale {
+            core.images.metrics.reader_refusals.inc();
+        }
+    })?;
+    // From a metadata server that holds the cluster key: if it makes no sense, another one may lead soon.
+    ImageRef::decode(&told.image).map(|image| (told.size_bytes, image)).map_err(|error| {
+        tracing::error!(%error, "a metadata server names an image that cannot be");
+        Nfsstat3::Jukebox
+    })
 }

@@ -28,6 +28,8 @@ pub(crate) struct SelfPortrait {
     pub(crate) control: String,
     /// What is lost together with it.
     pub(crate) domain: Domain,
+    /// What people call it.
+    pub(crate) name: String,
 }
 
 /// Keeps this server registered, for ever.
@@ -95,6 +97,7 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
         zone: portrait.domain.zone.clone(),
         rack: portrait.domain.rack.clone(),
         host: portrait.domain.host.clone(),
+        name: portrait.name.clone(),
     };
     let sent_ms = core.lease_now_ms();
     let registered: Registered = link.ask(Procedure::Register, &register).await?;

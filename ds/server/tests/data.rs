@@ -25,6 +25,7 @@ async fn writes_are_as_stable_as_asked() {
         assert_eq!(committed.verf, written.verf);
         assert_eq!(bed.disk.counts().syncs > syncs, stable == StableHow::Unstable, "{stable:?}");
     }
+    bed.metadata.files_end_at(START + 5);
     let read = bed.read(rw(1), START, 100).await.unwrap();
     assert_eq!((&read.data[..], read.eof), (&b"hello"[..], true));
 }
@@ -40,41 +41,69 @@ async fn a_crash_changes_the_verifier_and_keeps_what_was_stable() {
     let bed = bed.crashed(Crash::Drop).await;
     let committed = bed.commit(rw(1)).await.unwrap();
     assert_ne!(committed.verf, unstable.verf);
+    bed.metadata.files_end_at(START + 6);
     let read = bed.read(rw(1), START, 100).await.unwrap();
     assert_eq!(&read.data[..], b"stable");
 }
 
-/// Holes below the logical end are zeros; `eof` is said at the logical end only.
-/// Spec: RFC 1813 §3.3.6; RFC 8435 §6.
+/// Holes below the end of the file are zeros. Where that is, the metadata server says, for a READ that reaches beyond what is
+/// known here: the end of what is held, and the size in the handle.
+/// Spec: RFC 1813 §3.3.6; RFC 8435 §6; docs/protocol/sizes.md §7.
 #[tokio::test]
-async fn eof_is_where_the_file_ends() {
+async fn eof_is_where_the_metadata_server_says_that_the_file_ends() {
     let bed = Bed::new().await;
     let file = |size| handle_of(EXTENT, 1, Iomode::Read, size);
     bed.write(rw(1), START + 100, &[7; 100], StableHow::Unstable).await.unwrap();
-    // Nothing in the handle: the file ends where this server's bytes end.
+    bed.metadata.files_end_at(START + 200);
     let read = bed.read(file(0), START, 1000).await.unwrap();
     assert_eq!((read.data.len(), read.eof), (200, true));
     assert_eq!(read.data[..], [[0; 100], [7; 100]].concat());
-    let read = bed.read(file(0), START, 200).await.unwrap();
-    assert_eq!((read.data.len(), read.eof), (200, true));
-    let read = bed.read(file(0), START, 199).await.unwrap();
-    assert_eq!((read.data.len(), read.eof), (199, false));
     let read = bed.read(file(0), START + 200, 10).await.unwrap();
     assert_eq!((read.data.len(), read.eof), (0, true));
-    // The handle knows of a longer file: a hole up to there.
-    let read = bed.read(file(START + 500), START + 150, 1000).await.unwrap();
-    assert_eq!((read.data.len(), read.eof), (350, true));
+    // All that is asked for is known to be there: nothing is asked, and nothing said of the end.
+    bed.metadata.files_end_at(0);
+    for count in [199, 200] {
+        let read = bed.read(file(0), START, count).await.unwrap();
+        assert_eq!((read.data.len(), read.eof), (count as usize, false));
+    }
+    let read = bed.read(file(START + 500), START + 150, 350).await.unwrap();
+    assert_eq!((read.data.len(), read.eof), (350, false));
     assert!(read.data[50..].iter().all(|byte| *byte == 0));
-    // The file goes on in the next extent: all of this one can be read, and none of it is the end.
+    // The file has grown since the handle was made, here or in another extent.
+    for (end, length, eof) in [(START + 700, 550, true), (START + layout::EXTENT_BYTES + 1, 1000, false)] {
+        bed.metadata.files_end_at(end);
+        let read = bed.read(file(START + 500), START + 150, 1000).await.unwrap();
+        assert_eq!((read.data.len(), read.eof), (length, eof), "{end}");
+    }
     let next = START + layout::EXTENT_BYTES;
-    let read = bed.read(file(next + 1), next - 10, 100).await.unwrap();
+    let read = bed.read(file(0), next - 10, 100).await.unwrap();
     assert_eq!((read.data.len(), read.eof), (10, false));
     // An extent that this server never heard of.
-    let empty = |size| handle_of(ExtentId { ino: 99, index: 0 }, 1, Iomode::Read, size);
-    let read = bed.read(empty(10), 0, 100).await.unwrap();
-    assert_eq!((&read.data[..], read.eof), (&[0; 10][..], true));
-    let read = bed.read(empty(0), 0, 100).await.unwrap();
-    assert_eq!((read.data.len(), read.eof), (0, true));
+    let empty = || handle_of(ExtentId { ino: 99, index: 0 }, 1, Iomode::Read, 0);
+    for (end, length) in [(10, 10), (0, 0)] {
+        bed.metadata.files_end_at(end);
+        let read = bed.read(empty(), 0, 100).await.unwrap();
+        assert_eq!((&read.data[..], read.eof), (&[0; 10][..length], true));
+    }
+}
+
+/// While no metadata server can say where the file ends, a READ beyond what is known is to be asked again: never `eof`.
+#[tokio::test]
+async fn an_end_that_is_not_known_is_not_guessed() {
+    let bed = Bed::new().await;
+    bed.write(rw(1), START, &[7; 100], StableHow::Unstable).await.unwrap();
+    bed.metadata.files_end_nowhere();
+    let ticking = async {
+        loop {
+            bed.clock.advance_ms(50);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        read = bed.read(rw(1), START, 1000) => assert_eq!(read.unwrap_err(), Nfsstat3::Jukebox),
+        () = ticking => unreachable!("it goes on for ever"),
+    }
+    assert_eq!(bed.read(rw(1), START, 100).await.unwrap().data.len(), 100);
 }
 
 #[tokio::test]
@@ -96,7 +125,7 @@ async fn large_transfers_arrive_whole() {
     let data: Vec<u8> = (0..MIB).map(|at| (at % 251) as u8).collect();
     bed.write(rw(1), START + 4096, &data, StableHow::Unstable).await.unwrap();
     let read = bed.read(rw(1), START + 4096, MIB as u32).await.unwrap();
-    assert!(read.data[..] == data[..] && read.eof);
+    assert!(read.data[..] == data[..] && !read.eof);
     // More than a transfer comes back short.
     let read = bed.read(rw(1), START, u32::MAX).await.unwrap();
     assert_eq!((read.data.len(), read.eof), (MIB, false));
@@ -204,6 +233,7 @@ async fn the_data_path_of_the_client_crate_fits() {
     let written = path.write(&route, START + 10, data.clone().into(), StableHow::Unstable).await.unwrap();
     assert_eq!(written.count as usize, data.len());
     assert_eq!(path.commit(&route).await.unwrap(), written.verifier);
+    bed.metadata.files_end_at(START + 10 + data.len() as u64);
     let (read, eof) = path.read(&route, START + 10, data.len() as u64 + 100).await.unwrap();
     assert!(eof && read.concat() == data);
     bed.control().fence(EXTENT, layout::Epoch(2)).await.unwrap();

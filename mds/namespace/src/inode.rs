@@ -224,7 +224,7 @@ impl Inode {
 
     /// Takes the set-id bits away that writing by anyone but the superuser takes away. Set-group-id without group
     /// execution is not a set-id bit.
-    pub(crate) fn drop_set_id(&mut self) {
+    pub fn drop_set_id(&mut self) {
         self.mode &= !MODE_SET_UID;
         if self.mode & MODE_GROUP_EXECUTE != 0 {
             self.mode &= !MODE_SET_GID;

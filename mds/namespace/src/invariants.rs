@@ -17,6 +17,7 @@ use crate::limits::{COOKIES_PER_NAME, INLINE_BYTES_MAX};
 use crate::name;
 use crate::store::{KEY_SPACE_END, StoreError, View};
 use crate::superblock::{self, Counters};
+use crate::unsettled;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 use sealed::Sealed;
@@ -81,6 +82,7 @@ pub fn check_shards(views: &[&dyn View]) -> Result<(), Broken> {
     census.check_reachable()?;
     census.check_beside()?;
     census.check_extents()?;
+    census.check_unsettled()?;
     census.sealed.check(&census.extents, &next_group)
 }
 
@@ -107,6 +109,8 @@ struct Census {
     orphans: BTreeSet<Ino>,
     extents: BTreeMap<ExtentId, ExtentRecord>,
     work: BTreeMap<u64, WorkItem>,
+    unsettled: BTreeSet<Ino>,
+    granted: BTreeSet<ExtentId>,
     sealed: Sealed,
 }
 
@@ -155,6 +159,14 @@ impl Census {
                 self.extents.insert(id, codec::decode_extent(id, value)?);
             }
             Some(&keys::TAG_WORK) => drop(self.work.insert(number?, codec::decode_work(value)?)),
+            Some(&keys::TAG_UNSETTLED) => {
+                unsettled::decode_unsettled(value)?;
+                self.unsettled.insert(number?);
+            }
+            Some(&keys::TAG_GRANTED) => {
+                unsettled::decode_granted(value)?;
+                self.granted.insert(keys::extent_of(key).ok_or(StoreError::Corrupt("granted extent key"))?);
+            }
             Some(_) | None => self.sealed.add(key, value)?,
         }
         Ok(())
@@ -187,6 +199,19 @@ impl Census {
             if let Some(target) = target.filter(|target| target.is_directory()) {
                 wrong(target.parent == entry.directory, "is not in its parent")?;
             }
+        }
+        Ok(())
+    }
+
+    /// Only files with extents are unsettled; what was granted is an extent of such a file.
+    fn check_unsettled(&self) -> Result<(), Broken> {
+        for ino in &self.unsettled {
+            let inode = self.inodes.get(ino);
+            let fits = inode.is_some_and(|inode| inode.content == Content::Extents);
+            ensure(fits, "unsettled file", *ino, "is no file with extents")?;
+        }
+        for id in &self.granted {
+            ensure(self.unsettled.contains(&id.ino), "granted extent", id.ino, "is of a settled file")?;
         }
         Ok(())
     }

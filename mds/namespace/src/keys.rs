@@ -29,6 +29,10 @@ pub const TAG_INLINE: u8 = b'n';
 pub const TAG_ORPHAN: u8 = b'o';
 /// Place of an image: `p`, image id.
 pub const TAG_IMAGE: u8 = b'p';
+/// File whose size is not settled: `u`, inode number.
+pub const TAG_UNSETTLED: u8 = b'u';
+/// Extent of such a file that was granted for writing: `v`, file, index.
+pub const TAG_GRANTED: u8 = b'v';
 /// Work item: `w`, number.
 pub const TAG_WORK: u8 = b'w';
 /// Verifier of an exclusive create: `x`, inode number.
@@ -81,6 +85,18 @@ pub fn work(number: u64) -> [u8; 9] {
     tagged(TAG_WORK, number)
 }
 
+/// Key of a file whose size is not settled.
+#[must_use]
+pub fn unsettled(ino: Ino) -> [u8; 9] {
+    tagged(TAG_UNSETTLED, ino)
+}
+
+/// Key of an extent that was granted for writing since its file's size was settled.
+#[must_use]
+pub fn granted(id: ExtentId) -> [u8; 13] {
+    of_extent(TAG_GRANTED, id)
+}
+
 /// Key of a directory entry.
 #[must_use]
 pub fn dirent(directory: Ino, cookie: u64) -> [u8; 17] {
@@ -125,7 +141,8 @@ pub fn image_of(key: &[u8]) -> Option<ImageId> {
     Some(ImageId(*key.last_chunk()?))
 }
 
-/// The number behind the tag of a nine-byte key (inode, symlink, inline, exclusive, orphan, work, group).
+/// The number behind the tag of a nine-byte key (inode, symlink, inline, exclusive, orphan, unsettled,
+/// work, group).
 #[must_use]
 pub fn number_of(key: &[u8]) -> Option<u64> {
     let key: &[u8; 9] = key.try_into().ok()?;
@@ -139,7 +156,7 @@ pub fn dirent_of(key: &[u8]) -> Option<(Ino, u64)> {
     Some((u64::from_be_bytes(key[1..9].try_into().ok()?), u64::from_be_bytes(key[9..].try_into().ok()?)))
 }
 
-/// The extent that the key of an extent record, or of an extent's images, names.
+/// The extent that the key of an extent record, of a granted extent, or of an extent's images, names.
 #[must_use]
 pub fn extent_of(key: &[u8]) -> Option<ExtentId> {
     let key: &[u8; 13] = key.try_into().ok()?;

@@ -20,6 +20,7 @@ pub mod op;
 pub mod sealed;
 pub mod store;
 pub mod superblock;
+pub mod unsettled;
 pub mod work;
 
 pub use error::FsError;
@@ -31,4 +32,5 @@ pub use inode::{
 pub use limits::INLINE_BYTES_MAX;
 pub use store::{Durability, MetaStore, StoreError, Txn, View};
 pub use superblock::Superblock;
+pub use unsettled::{Granted, Seen, Unsettled};
 pub use work::{Truncation, WorkItem};

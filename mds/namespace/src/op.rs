@@ -21,6 +21,7 @@ pub mod remove;
 pub mod rename;
 pub mod seal;
 pub mod setattr;
+pub mod settle;
 pub mod size;
 pub mod statfs;
 pub mod work;

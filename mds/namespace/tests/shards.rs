@@ -24,9 +24,10 @@ const ALL: PageLimit = PageLimit { entries_max: 4096, bytes_max: usize::MAX, ent
 const KEYS: Superblock = Superblock { file_system: [1; 16], handle_key: [2; 32], cookie_key: [3; 32] };
 
 fn belongs(key: &[u8]) -> Belongs {
-    match key[0] {
-        keys::TAG_SUPER => Belongs::To(0),
-        _ => Belongs::To(u16::from_be_bytes([key[1], key[2]])),
+    match key {
+        [keys::TAG_SUPER, ..] => Belongs::To(0),
+        [_, high, low, ..] => Belongs::To(u16::from_be_bytes([*high, *low])),
+        _ => Belongs::ToAny,
     }
 }
 

@@ -18,11 +18,12 @@ use wire_nfs::control::admin::{
 };
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
+use wire_nfs::control::report::{AskReport, Reported};
 use wire_nfs::control::{NodeKind, Refusal};
 
-use crate::balance;
 use crate::control_service::leading;
 use crate::server::Server;
+use crate::{balance, report};
 
 /// Looks at a file.
 ///
@@ -167,6 +168,44 @@ pub(crate) async fn set_exports(
 ) -> Result<ExportsRuling, Refusal> {
     may_ask(server, peer)?;
     exports::run(server, ask).await
+}
+
+/// Reports how the cluster is.
+///
+/// # Errors
+/// `WrongPeer`, `NotLeader`, `Busy`.
+pub(crate) fn report(
+    server: &Server,
+    peer: &Result<Peer, Refusal>,
+    ask: AskReport,
+) -> Result<Reported, Refusal> {
+    may_ask(server, peer)?;
+    report::answer(server, ask)
+}
+
+/// Forgets data servers that others have taken the place of and that hold nothing, as of the last
+/// look.
+pub(crate) async fn forget_replaced(server: &Server) {
+    for (id, by) in server.data_servers.replaced(server.now_ms()) {
+        let extents = server.copies.left.lock().get(&id).copied();
+        let images = server.sealing.left.lock().get(&id).copied();
+        if extents != Some(0) || images != Some(0) || !server.data_servers.begin_removal(id, server.now_ms())
+        {
+            continue;
+        }
+        match forget(server, id).await {
+            Ok(ruling) if ruling.done => {
+                tracing::info!(server = id.0, by = by.0, "a data server that was replaced is forgotten");
+                server.data_servers.forget(id);
+            }
+            Ok(ruling) => {
+                tracing::debug!(server = id.0, "not forgotten yet: {}", ruling.words);
+                server.data_servers.end_removal(id);
+            }
+            // As for an administrator: it may yet be carried out.
+            Err(_) => {}
+        }
+    }
 }
 
 /// Administrators ask the leader, once it knows as much of leases as it must.

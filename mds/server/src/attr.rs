@@ -108,7 +108,6 @@ const FILES_FREE: u64 = 1 << 40;
 pub(crate) fn values(
     facts: &FileSystemFacts,
     inode: &Inode,
-    used_bytes: u64,
     handle: Filehandle,
     asked: &Bitmap,
 ) -> AttrValues {
@@ -125,7 +124,7 @@ pub(crate) fn values(
         owner: Some(decimal(inode.uid)),
         owner_group: Some(decimal(inode.gid)),
         rawdev: Some(device(inode.kind)),
-        space_used: Some(used_bytes.next_multiple_of(BLOCK_BYTES)),
+        space_used: Some(inode.used_bytes.next_multiple_of(BLOCK_BYTES)),
         time_access: Some(time(inode.atime)),
         time_metadata: Some(time(inode.ctime)),
         time_modify: Some(time(inode.mtime)),
@@ -205,7 +204,9 @@ fn add_file_system(values: &mut AttrValues, facts: &FileSystemFacts) {
     values.space_total = Some(facts.space_total_bytes);
     values.time_delta = Some(Nfstime4 { seconds: 0, nseconds: 1 });
     values.suppattr_exclcreat = Some(EXCLUSIVE_CREATE);
-    values.change_attr_type = Some(ChangeAttrType::MonotonicIncr);
+    // QUIRK(linux): of two replies on their way the client takes the one with the larger counter for the newer if they are
+    // said to count up, though its size may be the older one (docs/protocol/sizes.md §3). So nothing is said of their order.
+    values.change_attr_type = Some(ChangeAttrType::Undefined);
     if facts.pnfs {
         values.fs_layout_types = Some(vec![LayoutType::FLEX_FILES]);
         values.layout_blksize = Some(4096);
@@ -299,7 +300,8 @@ fn parse_owner(text: &[u8]) -> Result<u32, Nfsstat4> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Nfsstat4::Badowner);
     }
-    text.parse().map_err(|_| Nfsstat4::Badowner)
+    // POSIX chown takes this number for "leave it", so no system can have such a user.
+    text.parse().ok().filter(|id| *id != u32::MAX).ok_or(Nfsstat4::Badowner)
 }
 
 fn parse_time(at: wire_nfs::v4::attr::SetTime) -> Result<SetTime, Nfsstat4> {
@@ -318,8 +320,8 @@ mod tests {
 
     #[test]
     fn owners_are_plain_decimal_numbers() {
-        assert_eq!(parse_owner(b"1000"), Ok(1000));
-        for bad in [b"".as_slice(), b"alice", b"1000@example", b"-1", b"+1", b"4294967296"] {
+        assert_eq!((parse_owner(b"1000"), parse_owner(b"4294967294")), (Ok(1000), Ok(u32::MAX - 1)));
+        for bad in [b"".as_slice(), b"alice", b"1000@example", b"-1", b"+1", b"4294967295", b"4294967296"] {
             assert_eq!(parse_owner(bad), Err(Nfsstat4::Badowner));
         }
     }
@@ -360,7 +362,7 @@ mod tests {
             parent: 1,
             content: mds_namespace::Content::Inline,
         };
-        let values = values(&facts, &inode, 0, Filehandle::default(), &SUPPORTED);
+        let values = values(&facts, &inode, Filehandle::default(), &SUPPORTED);
         let write_only = Bitmap::of(&[n::TIME_ACCESS_SET, n::TIME_MODIFY_SET]);
         assert_eq!(SUPPORTED.difference(&values.present()), write_only);
     }

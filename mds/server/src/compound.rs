@@ -2,6 +2,9 @@
 //!
 //! The loop knows no operation but SEQUENCE. Whatever happens to an operation, its slot is completed.
 //!
+//! INVARIANT: a SEQUENCE that moved its slot is answered OK: whatever it can be refused for is
+//! checked before.
+//!
 //! Spec: RFC 8881 §2.10.6, §15.1, §16.2.
 
 use std::sync::Arc;
@@ -16,9 +19,10 @@ use wire_session::server::{Admitted, Arrival, ConnectionId, SlotToken, Verdict};
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
 use crate::context::{Context, Failure, InSession};
-use crate::limits::{COMPOUND_OPERATIONS_MAX, SLOW_MS};
+use crate::limits::SLOW_MS;
 use crate::op_table::{Needs, Row, row};
 use crate::server::Server;
+use crate::slow;
 use crate::status;
 
 /// What a reply may come to.
@@ -77,6 +81,7 @@ async fn in_session(
         connection: ConnectionId(cx.connection.id()),
         record_bytes: cx.request_bytes,
         op_count: header.op_count,
+        minor_version: header.minor_version,
         fingerprint: fingerprint(&cx.principal, header.op_count, &operations),
     };
     let verdict = cx.server.sequence(&args, &arrival).await;
@@ -137,12 +142,6 @@ async fn rest_of_compound(
     reply: &mut ReplyWriter,
     w: &mut Writer,
 ) -> Nfsstat4 {
-    if admitted.minor_version != header.minor_version {
-        return refuse(reply, w, Op::Sequence, Nfsstat4::MinorVersMismatch);
-    }
-    if COMPOUND_OPERATIONS_MAX < header.op_count {
-        return refuse(reply, w, Op::Sequence, Nfsstat4::TooManyOps);
-    }
     let result = reply.begin_op(w, Op::Sequence.as_u32());
     admitted.result.encode(w);
     result.finish(w, Nfsstat4::Ok);
@@ -234,7 +233,8 @@ async fn execute(
     }
     let started_ns = cx.server.env.clock.monotonic_ns();
     let result = reply.begin_op(w, row.op.as_u32());
-    let status = match (row.run)(cx, request, w).await {
+    let (outcome, waited) = slow::noting((row.run)(cx, request, w)).await;
+    let status = match outcome {
         Ok(()) if room.bytes_max < w.len() => {
             result.fail(w, room.overflow);
             room.overflow
@@ -268,12 +268,16 @@ async fn execute(
     );
     let spent_ns = cx.server.env.clock.monotonic_ns().saturating_sub(started_ns);
     if SLOW_MS * 1_000_000 <= spent_ns {
+        let (waited_ms, what) =
+            waited.map_or_else(|| (0, "-".to_owned()), |(ms, wait)| (ms, wait.to_string()));
         tracing::info!(
             client = cx.session.map_or(0, |session| session.client),
             op = row.op.name(),
             ino = cx.current.map_or(0, |handle| handle.ino),
             status = status.name(),
             spent_ms = spent_ns / 1_000_000,
+            waited_ms,
+            waited_for = %what,
             "slow operation"
         );
     }

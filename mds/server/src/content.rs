@@ -19,6 +19,7 @@ use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX, READER_WA
 use crate::read_room::Room;
 use crate::seal::readers;
 use crate::server::Server;
+use crate::slow::{self, Wait};
 use crate::{copies, drain, flexfile, status};
 
 /// The client tag of the metadata server's own handles.
@@ -56,6 +57,25 @@ pub(crate) async fn read(
         _ => parts.concat().into(),
     };
     Ok((room.hold(data), eof))
+}
+
+/// The epochs of the extents that a range lies in, as the log has them now.
+///
+/// # Errors
+/// The store's.
+pub(crate) fn epochs(
+    server: &Server,
+    ino: Ino,
+    (offset_bytes, count_bytes): (u64, u64),
+) -> Result<Vec<(u32, Epoch)>, Nfsstat4> {
+    let view = server.view()?;
+    let mut found = Vec::new();
+    let end_bytes = offset_bytes.saturating_add(count_bytes).min(layout::FILE_BYTES_MAX);
+    for (extent, _, _) in pieces(ino, offset_bytes, end_bytes.saturating_sub(offset_bytes)) {
+        let record = op::extent::extent(view.namespace(), extent).map_err(|e| status::of_namespace(&e))?;
+        found.extend(record.map(|record| (extent.index, record.epoch)));
+    }
+    Ok(found)
 }
 
 /// A length within one transfer or one inline file.
@@ -132,8 +152,9 @@ async fn at_home<T>(
     record: &ExtentRecord,
     io: impl Future<Output = Result<T, DataPathError>>,
 ) -> Result<Option<T>, Nfsstat4> {
+    let wait = Wait::new("I/O in band").of(record.extent).at(record.home);
     let done = tokio::select! {
-        done = io => done,
+        done = slow::waited(server, wait, io) => done,
         () = copies::moved(server, record) => return Ok(None),
     };
     match done {

@@ -20,16 +20,8 @@ use crate::attr;
 use crate::export::Export;
 use crate::handle::{ExportId, FileHandle};
 use crate::server::Server;
+use crate::size::MOVED_BY_WRITES;
 use crate::status;
-
-/// Attributes that WRITE on a data server moves.
-const MOVED_BY_WRITES: Bitmap = Bitmap::of(&[
-    numbers::CHANGE,
-    numbers::SIZE,
-    numbers::SPACE_USED,
-    numbers::TIME_METADATA,
-    numbers::TIME_MODIFY,
-]);
 
 /// A status other than OK, and the body that goes with it where the protocol has one.
 #[derive(Debug)]
@@ -168,7 +160,7 @@ impl Context {
         Ok(self.export(handle)?.and_then(|export| export.code))
     }
 
-    /// The attributes of an object that were asked for. Sizes of files that others write through layouts are fresh.
+    /// The attributes of an object that were asked for, with what clients wrote straight to data servers up to now.
     ///
     /// # Errors
     /// STALE, and the store's; INVAL for attributes that can only be set.
@@ -184,19 +176,18 @@ impl Context {
         let mut view = self.view()?;
         let mut inode = self.inode(&view, handle)?;
         if inode.content == Content::Extents && !requested.intersect(&MOVED_BY_WRITES).is_empty() {
-            inode = self.server.refresh_size(inode, self.client()?).await?;
+            inode = self.server.derived(inode).await?;
             view = self.view()?;
         }
         tracing::debug!(ino = inode.ino, size_bytes = inode.size_bytes, change = inode.change, "attributes");
         let facts = self.server.facts(handle, &view, requested)?;
-        let used_bytes = self.server.used_bytes(&view, &inode)?;
         // The handle costs a MAC: made only if asked for.
         let wire_handle = if requested.contains(numbers::FILEHANDLE) {
             self.server.wire_handle(handle)
         } else {
             Filehandle::default()
         };
-        let values = attr::values(&facts, &inode, used_bytes, wire_handle, requested);
+        let values = attr::values(&facts, &inode, wire_handle, requested);
         let mut body = Writer::new();
         encode_fattr4(requested, &values, &mut body);
         Fattr4::decode(&mut Reader::new(body.into_bytes())).map_err(|_| Nfsstat4::Serverfault)

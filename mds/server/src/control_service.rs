@@ -14,7 +14,7 @@ use layout::DataServerId;
 use layout::copies::Domain;
 use mds_shard::Command;
 use mds_shard::Outcome;
-use mds_shard::command::data::RegisterDataServer;
+use mds_shard::command::data::{RegisterDataServer, RegisterNamed};
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
@@ -26,7 +26,7 @@ use wire_nfs::control::{
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 use wire_xdr::{Decode, Encode};
 
-use crate::data_servers::Known;
+use crate::data_servers::{Known, readable};
 use crate::server::Server;
 use crate::{admin, copies, probe, seal, work};
 
@@ -94,6 +94,10 @@ impl ControlService {
                 data_server(peer)?;
                 seal::readers::at_rest(&server, &ask).await
             })),
+            Procedure::FileEnd => Box::pin(reply(xid, args, async move |ask| {
+                data_server(peer)?;
+                seal::readers::file_end(&server, &ask).await
+            })),
             Procedure::DsRemove => {
                 Box::pin(reply(xid, args, async move |ask| admin::remove(&server, &peer, ask).await))
             }
@@ -111,6 +115,9 @@ impl ControlService {
             }
             Procedure::ExportsSet => {
                 Box::pin(reply(xid, args, async move |ask| admin::set_exports(&server, &peer, ask).await))
+            }
+            Procedure::Report => {
+                Box::pin(reply(xid, args, async move |ask| admin::report(&server, &peer, ask)))
             }
             Procedure::Null => now(accepted_success(xid)),
             _ => now(proc_unavail(xid)),
@@ -187,7 +194,7 @@ async fn register_one(
     if register.addresses.is_empty() {
         return Err(Refusal::Invalid);
     }
-    let command = Command::RegisterDataServer(RegisterDataServer {
+    let asked = RegisterDataServer {
         uuid: register.uuid,
         addresses: register.addresses.clone(),
         control: register.control.clone(),
@@ -195,7 +202,11 @@ async fn register_one(
         zone: register.zone.clone(),
         rack: register.rack.clone(),
         host: register.host.clone(),
-    });
+    };
+    let command = match register.name.clone() {
+        name if name.is_empty() => Command::RegisterDataServer(asked),
+        name => Command::RegisterNamed(RegisterNamed { server: asked, name }),
+    };
     let id = match server.shards.propose(None, command).await {
         Ok(Outcome::DataServer(id)) => DataServerId(id),
         Ok(outcome) => {
@@ -225,8 +236,10 @@ async fn register_one(
         condemned: false,
         removing: false,
         draining: is_draining(&server, id),
+        name: register.name,
     };
-    tracing::info!(server = id.0, addresses = ?known.addresses, "data server registered");
+    let addresses: Vec<String> = known.addresses.iter().map(|address| readable(address)).collect();
+    tracing::info!(server = id.0, name = %known.name, addresses = %addresses.join(", "), "data server registered");
     server.data_servers.put(id, known);
     if !probe::may_hold_lease(&server, id).await {
         return Err(Refusal::Busy);

@@ -7,6 +7,7 @@
 //! Spec: docs/protocol/replicate.md §3, §4.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use layout::copies::{Wish, plan};
 use layout::{DataServerId, ExtentId};
@@ -24,6 +25,7 @@ use wire_nfs::v4::Nfsstat4;
 use crate::drain::Handing;
 use crate::limits::FAILOVER_WAIT_MS_MAX;
 use crate::server::Server;
+use crate::slow::{self, Wait};
 use crate::status;
 
 /// How often a request that waits looks again, whoever wakes it.
@@ -53,12 +55,26 @@ pub(crate) struct Copies {
     pub(crate) look: Notify,
     /// As of the last whole look.
     pub(crate) tally: Mutex<Tally>,
+    /// The term in which that was.
+    counted: AtomicU64,
     /// What each server that is to be empty still keeps, as of the last whole look: extents.
     pub(crate) left: Mutex<BTreeMap<DataServerId, u64>>,
     /// Homes hand over now.
     pub(crate) handing: Handing,
     /// Extents whose layouts are being recalled because they get another home: no new ones meanwhile.
     pub(crate) moving: Mutex<BTreeSet<ExtentId>>,
+}
+
+impl Copies {
+    /// All extents were counted in this term.
+    pub(crate) fn set_counted(&self, term: u64) {
+        self.counted.store(term, Ordering::Release);
+    }
+
+    /// Whether they were, in the term in which this node leads.
+    pub(crate) fn is_counted(&self, leading: Option<u64>) -> bool {
+        leading == Some(self.counted.load(Ordering::Acquire))
+    }
 }
 
 /// The copies of an extent as data servers are told them.
@@ -86,6 +102,11 @@ fn lookup(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfs
 /// # Errors
 /// The store's.
 pub(crate) async fn served(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
+    let wait = Wait::new("a home that can be used").of(extent);
+    slow::waited(server, wait, served_in_time(server, extent)).await
+}
+
+async fn served_in_time(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
     let deadline_ms = server.now_ms() + FAILOVER_WAIT_MS_MAX;
     loop {
         let changed = server.copies.changed.notified();

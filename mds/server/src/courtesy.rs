@@ -108,6 +108,25 @@ impl Server {
         }
     }
 
+    /// Another principal wants the name of a client: if only courtesy keeps that one, it goes.
+    ///
+    /// Spec: RFC 8881 §18.35.4, case 3 (the client in the way has no state, or its lease has
+    /// expired).
+    pub(crate) async fn give_way_to_principal(self: &Arc<Self>, owner: &[u8], principal: &[u8]) {
+        if self.courtesy.count() == 0 {
+            return;
+        }
+        let Ok(view) = self.view() else { return };
+        let confirmed = view.clients_of_owner(owner).ok().and_then(|clients| clients.confirmed);
+        let Some(client) = confirmed else { return };
+        let is_others =
+            matches!(view.client(client), Ok(Some(stored)) if stored.record.principal != principal);
+        drop(view);
+        if is_others {
+            self.give_way(vec![client]).await;
+        }
+    }
+
     /// Somebody wants to open a file.
     pub(crate) async fn give_way_to_open(self: &Arc<Self>, target: &Target, share: Share) {
         if self.courtesy.count() == 0 {

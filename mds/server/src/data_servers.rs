@@ -30,6 +30,13 @@ pub(crate) fn net_address(universal: &str) -> NetAddr {
     NetAddr { netid: Bytes::from_static(netid), uaddr: Bytes::copy_from_slice(universal.as_bytes()) }
 }
 
+/// A universal address as people write it: `10.0.0.1.11.233` is `10.0.0.1:3049` (RFC 5665 §5.2.3.3).
+#[must_use]
+pub(crate) fn readable(universal: &str) -> String {
+    let address = net_address(universal).resolve();
+    address.map_or_else(|| universal.to_owned(), |(_, address)| address.to_string())
+}
+
 /// With this much free a server that was full takes writes again.
 const ROOM_BYTES: u64 = 16 << 20;
 /// With less than this a server is full: the largest WRITE may not fit any more.
@@ -66,9 +73,19 @@ pub(crate) struct Known {
     pub(crate) removing: bool,
     /// By the log, what it has is to move away: it gets nothing new.
     pub(crate) draining: bool,
+    /// What people call it; may be empty.
+    pub(crate) name: String,
 }
 
 impl Known {
+    /// Whether this one has taken the place of another, with a store of its own: nothing else can
+    /// listen at the old one's control address, and two may not have one name. A name that is only
+    /// the host's says nothing: a host may have several.
+    fn replaces(&self, old: &Self) -> bool {
+        let is_name_given = !self.name.is_empty() && self.name != self.domain.host;
+        self.control_address == old.control_address || (is_name_given && self.name == old.name)
+    }
+
     /// A number that stands for the addresses. Device ids are names that never change their meaning (RFC 8881 §12.2.10),
     /// so a server that moved gets a new one.
     #[must_use]
@@ -240,6 +257,28 @@ impl DataServers {
     #[must_use]
     pub(crate) fn draining(&self) -> Vec<DataServerId> {
         self.known.read().iter().filter(|(_, known)| known.draining).map(|(id, _)| *id).collect()
+    }
+
+    /// Servers that are dead while another one that is up has taken their place, each with that one.
+    #[must_use]
+    pub(crate) fn replaced(&self, now_ms: u64) -> BTreeMap<DataServerId, DataServerId> {
+        let all = self.known.read();
+        let by = |old: &Known| {
+            let takes_place = |(_, new): &(&DataServerId, &Known)| {
+                new.uuid != old.uuid && self.lives(new, now_ms) && new.replaces(old)
+            };
+            all.iter().find(takes_place).map(|(id, _)| *id)
+        };
+        let dead = all.iter().filter(|(_, old)| self.is_dead_for(old, now_ms).is_some());
+        dead.filter_map(|(id, old)| Some((*id, by(old)?))).collect()
+    }
+
+    /// Those of which it is counted what they still hold: they are to be empty, or were replaced.
+    #[must_use]
+    pub(crate) fn watched(&self, now_ms: u64) -> Vec<DataServerId> {
+        let mut watched = self.draining();
+        watched.extend(self.replaced(now_ms).into_keys());
+        watched
     }
 
     /// A home could not reach it.

@@ -46,11 +46,6 @@ impl Draining {
         Self { leaving: server.data_servers.draining(), fills, hands: Vec::new() }
     }
 
-    /// The servers that are to be empty.
-    pub(crate) fn leaving(&self) -> &[DataServerId] {
-        &self.leaving
-    }
-
     /// What the copies of an extent should be next, if its home does not change. That it should is noted.
     pub(crate) fn next(
         &mut self,

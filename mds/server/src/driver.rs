@@ -20,6 +20,7 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::control::report::Subject;
 use wire_nfs::v4::Verifier;
 
 use crate::addresses::ServiceAddresses;
@@ -32,16 +33,16 @@ use crate::front::Front;
 use crate::handle::HandleMaker;
 use crate::limits::{
     CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_PER_CONNECTION_MAX, REQUEST_BYTES_MAX,
-    START_LEADER_MS_MAX, WORK_BATCH_MAX,
+    START_LEADER_MS_MAX,
 };
 use crate::metrics::{Metrics, shards};
 use crate::read_room::ReadRoom;
-use crate::report::{DataServerLine, ExportLine, ScrubStatus, ShardsStatus, Status};
+use crate::report::{self, DataServerLine, ExportLine, NotLeading, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
 use crate::shards::Shards;
-use crate::{balance, reaper, repair, seal, work};
+use crate::{balance, reaper, repair, seal, size, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -113,6 +114,8 @@ pub struct MetadataServer {
     nfs: env_transport::Server,
     control: env_transport::Server,
     tasks: Vec<JoinHandle<()>>,
+    /// With which it asks the leader.
+    key: ClusterKey,
     /// Where the shard lives, if it has a thread to itself.
     thread: Option<ShardThread>,
 }
@@ -188,11 +191,13 @@ impl MetadataServer {
                 .await?;
         let control_service = ControlService::new(Arc::clone(&server), config.cluster_key.clone());
         let control = listen(&env, config.control, Arc::new(control_service), RECORD_BYTES_MAX).await?;
+        server.set_mounts(nfs.local_addr());
         let tasks = vec![
             tokio::spawn(server.shards.clone().drive()),
             tokio::spawn(server.shards.clone().look_for_left_over()),
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
+            tokio::spawn(size::settle::drive(Arc::clone(&server))),
             tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),
             tokio::spawn(seal::sealer::drive(Arc::clone(&server))),
             tokio::spawn(seal::mend::drive(Arc::clone(&server))),
@@ -201,7 +206,7 @@ impl MetadataServer {
             tokio::spawn(drive::drive(Arc::clone(&server))),
             tokio::spawn(cluster_exports::drive(Arc::clone(&server))),
         ];
-        Ok(Self { server, nfs, control, tasks, thread: None })
+        Ok(Self { server, nfs, control, tasks, key: config.cluster_key, thread: None })
     }
 
     /// The NFS address, with the port that was taken.
@@ -228,119 +233,32 @@ impl MetadataServer {
         self.server.shards.applied_indexes()
     }
 
-    /// The state, for administrators.
+    /// The state, as this metadata server knows it, whether it leads or not.
     #[must_use]
     pub fn status(&self) -> Status {
-        let server = &self.server;
-        let shard = server.shards.status();
-        let now_ms = server.now_ms();
-        let all = server.data_servers.all();
-        let (space_total_bytes, space_free_bytes) = server.data_servers.space(now_ms);
-        let node = server.shards.node().map(mds_shard::Node::status).unwrap_or_default();
-        let view = server.shards.view_anyway().ok();
-        let view = view.as_ref();
-        let tally = *server.copies.tally.lock();
-        let groups = *server.sealing.tally.lock();
-        let (images_waiting, images_remade) = server.sealing.under_way();
-        let repair = *server.sealing.progress.lock();
-        let is_up = |id: &DataServerId| server.data_servers.is_up(*id, now_ms);
-        Status {
-            seal: server.config.seal,
-            erasure_code: seal::profile(server, now_ms)
-                .map_or_else(String::new, |profile| profile.to_string()),
-            codes_narrow: seal::narrow(server, now_ms),
-            groups: groups.groups,
-            groups_unreadable: groups.unreadable,
-            sealed_bytes: groups.living_bytes,
-            sealed_dead_bytes: groups.dead_bytes,
-            images_waiting,
-            images_away: groups.away,
-            images_remade,
-            repair_left_bytes: repair.left_bytes(),
-            repair_eta_s: repair.eta_s(now_ms),
-            images_missing: server.sealing.missing(),
-            rebalance: server.balancing.status(server),
-            scrub: ScrubStatus::of(all.iter().filter(|(id, _)| is_up(id)).map(|(_, known)| &known.usage)),
-            hot_copies: server.config.hot_copies,
-            losses_survived: tally.losses_survived.min(groups.losses_survived),
-            extents: tally.extents,
-            extents_degraded: tally.degraded,
-            extents_filling: tally.filling,
-            extents_unserved: tally.unserved,
-            file_system: hex(&server.file_system),
-            node: shard.id,
-            leader: shard.leader,
-            members: server.shards.node().map_or_else(Vec::new, mds_shard::Node::members),
-            service_addresses: service_addresses(server, shard.leader),
-            applied_index: shard.applied_index,
-            exports: server.exports().iter().count() as u64,
-            exports_version: server.exports().version(),
-            shards: ShardsStatus {
-                all: node.shards,
-                led: node.led,
-                voted: node.voted,
-                hibernating: node.hibernating,
-                leaderless: node.leaderless,
-                log_flushes: node.log_flushes,
-                beats: node.beats,
-                calls: node.calls,
-            },
-            clients: view.and_then(|v| v.clients().ok()).map_or(0, |clients| clients.len() as u64),
-            sessions: server.front.sessions.lock().len() as u64,
-            inodes: view.and_then(|v| server.shards.inodes(v).ok()).unwrap_or(0),
-            data_servers: all.len() as u64,
-            data_servers_up: all.iter().filter(|(id, _)| is_up(id)).count() as u64,
-            space_total_bytes,
-            space_free_bytes,
-            work_items: view.and_then(|v| v.work(WORK_BATCH_MAX).ok()).map_or(0, |items| items.len() as u64),
-        }
+        report::status(&self.server)
     }
 
-    /// What may be mounted.
+    /// What may be mounted, as this metadata server knows it.
     #[must_use]
     pub fn exports(&self) -> Vec<ExportLine> {
-        self.server.exports().lines()
+        report::exports(&self.server)
     }
 
-    /// The data servers.
+    /// The data servers, as this metadata server knows them.
     #[must_use]
     pub fn data_servers(&self) -> Vec<DataServerLine> {
-        let now_ms = self.server.now_ms();
-        let servers = &self.server.data_servers;
-        let draining =
-            self.server.shards.view_anyway().ok().and_then(|view| view.draining().ok()).unwrap_or_default();
-        let line = |(id, known): (DataServerId, Known)| DataServerLine {
-            id: id.0,
-            uuid: hex(&known.uuid),
-            domain: [&known.domain.zone, &known.domain.rack, &known.domain.host]
-                .map(|name| if name.is_empty() { "-" } else { name.as_str() })
-                .join("/"),
-            up: servers.is_up(id, now_ms),
-            full: known.full_ms.is_some(),
-            capacity_bytes: known.usage.capacity_bytes,
-            used_bytes: known.usage.used_bytes,
-            journal_bytes: known.usage.journal_bytes,
-            draining: draining.contains(&id.0),
-            extents_left: self.server.copies.left.lock().get(&id).copied(),
-            images_left: self.server.sealing.left.lock().get(&id).copied(),
-            silent_ms: known.renewed_ms.map(|renewed_ms| now_ms.saturating_sub(renewed_ms)),
-            addresses: known.addresses,
-            control: known.control_address,
-        };
-        servers.all().into_iter().map(line).collect()
+        report::data_servers(&self.server)
     }
-}
 
-/// Which service address is at which replica, as far as it can be told from here.
-fn service_addresses(server: &Server, leader: Option<u64>) -> Vec<(String, Option<u64>)> {
-    let places = server.service.as_ref().map(Service::places).unwrap_or_default();
-    let own = server.shards.status().id;
-    let at = |here| if here { Some(own) } else { leader.filter(|leader| *leader != own) };
-    places.into_iter().map(|(address, here)| (address.to_string(), at(here))).collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// What the leader reports, as JSON: this metadata server's own report if it leads, else what
+    /// the leader answers.
+    ///
+    /// # Errors
+    /// [`NotLeading`] if the leader cannot be asked: in words.
+    pub async fn report(&self, subject: Subject) -> Result<String, NotLeading> {
+        report::ask_leader(&self.server, &self.key, subject).await
+    }
 }
 
 fn node_config(config: &MdsConfig) -> NodeConfig {
@@ -471,7 +389,8 @@ pub(crate) fn make(
         data_path: DataPath::new(&env),
         courtesy: crate::courtesy::Courtesy::default(),
         recalls: crate::recall::Recalls::default(),
-        pins: crate::pin::Pins::default(),
+        settling: size::settle::Settling::default(),
+        revoked: crate::revoked::Revoked::default(),
         work: work::Work::default(),
         copies: crate::copies::Copies::default(),
         sealing: crate::seal::Sealing::default(),
@@ -481,6 +400,7 @@ pub(crate) fn make(
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
         controls: config.controls.iter().cloned().collect(),
+        mounts: std::sync::OnceLock::new(),
         service: config.service.clone().map(Service::new),
         shards: Shards::new(env.clone(), shard),
         env,
@@ -513,6 +433,7 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
                 condemned: false,
                 removing: false,
                 draining: draining.contains(&known.id),
+                name: known.name,
             },
         );
     }

@@ -100,6 +100,8 @@ impl ExportLine {
             pnfs: export.pnfs,
             stripes: export.stripes,
             erasure_code: export.code.map(|code| code.to_string()),
+            mount: String::new(),
+            addresses: Vec::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use layout::copies::BACKUPS_MAX;
 use layout::handle::{device_id, device_of, seal};
 use layout::{DataServerId, DsHandle, EXTENT_BYTES, Iomode, NamedBackup, Role};
 use mds_namespace::ExtentRecord;
-use wire_nfs::flexfiles::{DataServer, DeviceAddr, DeviceVersion, FfLayout, Mirror, encode_body};
+use wire_nfs::flexfiles::{DataServer, DeviceAddr, DeviceVersion, FfLayout, Mirror, encode_body, flags};
 use wire_nfs::v4::{DeviceId, Filehandle, Stateid};
 
 use crate::data_servers::net_address;
@@ -21,8 +21,10 @@ use crate::server::Server;
 
 /// Users that data servers see. The handle decides what may be done; these only have to differ from each other and
 /// from root, so that a layout for reading never carries the id of one for writing (RFC 8435 §2.2).
+/// The group is the same for both (§5.1).
 const WRITER_ID: u32 = 65_533;
 const READER_ID: u32 = 65_532;
+const GROUP_ID: u32 = 65_533;
 /// How often clients send LAYOUTSTATS, seconds; 0 leaves it to them.
 const STATS_HINT_S: u32 = 0;
 
@@ -77,7 +79,12 @@ pub(crate) fn layout_body(
         mirrors.push(mirror(server, &stand_by, READER_EFFICIENCY)?);
     }
     let stripe_unit_bytes = if records.len() == 1 { 0 } else { EXTENT_BYTES };
-    let body = FfLayout { stripe_unit_bytes, mirrors, flags: 0, stats_collect_hint_s: STATS_HINT_S };
+    let body = FfLayout {
+        stripe_unit_bytes,
+        mirrors,
+        flags: flags::NO_LAYOUTCOMMIT,
+        stats_collect_hint_s: STATS_HINT_S,
+    };
     Some(Body { bytes: body.to_body().ok()?, names_home })
 }
 
@@ -103,7 +110,7 @@ fn data_server(server: &Server, handle: &DsHandle, efficiency: u32) -> Option<Da
         stateid: Stateid::ANONYMOUS,
         filehandles: vec![Filehandle::new(Bytes::copy_from_slice(&sealed.0)).ok()?],
         user: DataServer::decimal(id),
-        group: DataServer::decimal(id),
+        group: DataServer::decimal(GROUP_ID),
     })
 }
 

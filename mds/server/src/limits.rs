@@ -1,7 +1,5 @@
 //! Every bound of the metadata server's front, in one place.
 
-/// Operations in one COMPOUND; more is TOO_MANY_OPS. Linux asks for 8.
-pub const COMPOUND_OPERATIONS_MAX: u32 = 64;
 /// A whole request record: a 1 MiB WRITE and its headers.
 pub const REQUEST_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// Largest READ or WRITE served in band, and the transfer size told to clients.
@@ -54,8 +52,16 @@ pub const READ_ROOM_WAIT_MS_MAX: u64 = 5_000;
 pub const READDIR_BYTES_MAX: u32 = 1 << 20;
 /// Stateids in one TEST_STATEID.
 pub const TEST_STATEIDS_MAX: usize = 1024;
-/// Data-server sizes asked at once for one GETATTR.
-pub const SIZE_QUERIES_MAX: usize = 16;
+/// Times that a READ in band begins again since the file was cut meanwhile.
+pub const READ_ATTEMPTS_MAX: usize = 4;
+/// Times that one request measures files that change meanwhile.
+pub const MEASURE_ATTEMPTS_MAX: usize = 4;
+/// How long a primary may take to say what it holds.
+pub const MEASURE_MS_MAX: u64 = 1_000;
+/// Files whose size one round settles.
+pub const SETTLE_FILES_MAX: usize = 256;
+/// Extents of a file for which SETATTR notes that a time was set by hand; of a longer one the time moves with the next answer.
+pub const NOTED_EXTENTS_MAX: usize = 4_096;
 /// Attempts of an operation whose content moved under it before it answers DELAY.
 pub const CONTENT_MOVED_RETRIES_MAX: u32 = 8;
 /// Recalls of layouts under way at once.
@@ -76,12 +82,6 @@ pub const START_LEADER_MS_MAX: u64 = 60_000;
 pub const SETTLE_CALLS_MAX: usize = 32;
 /// Work items carried out by such calls that one command strikes off: their numbers fit a log entry, and it is applied in some ten milliseconds.
 pub const SETTLE_PART_MAX: usize = 4_096;
-/// Files whose modification time was set by hand while they are written through a layout.
-pub const PINS_MAX: usize = 4096;
-/// Extents of such a file; a longer one is not pinned. As many as one question to a data server may name.
-pub const PIN_EXTENTS_MAX: usize = 1024;
-/// Extents looked at to tell how much space a file uses; beyond, it counts as dense.
-pub const USED_EXTENTS_MAX: usize = 1024;
 /// How long a data server that was not heard of since this node started is not taken for dead, beyond its lease.
 pub const UNHEARD_MS: u64 = 5_000;
 /// A backup whose server is dead for this long is replaced although nobody writes: a restart should cost less.
@@ -93,6 +93,11 @@ pub const FAILOVER_WAIT_MS_MAX: u64 = 6_000;
 
 /// Extents of one striped segment.
 pub const STRIPES_MAX: u32 = mds_shard::limits::STRIPES_MAX;
+/// What LAYOUTGET's answer has for a segment of one extent, with a home and a reader, bytes at
+/// most.
+pub const LAYOUT_BYTES_MAX: u32 = 384;
+/// Revoked layouts that clients have not freed yet and that are remembered.
+pub const REVOKED_MAX: usize = 4096;
 /// What LAYOUTGET's answer has around the body of a segment, bytes, and some more.
 pub const LAYOUT_FRAME_BYTES: usize = 64;
 /// How long a READ in band waits for a reader before it waits for a home.
@@ -209,17 +214,11 @@ pub const LEFT_OVER_LOOK_MS: u64 = 10_000;
 /// Of these, how many go from one shard after one look.
 pub const LEFT_OVER_MAX: usize = 256;
 
-/// Files of ended clients that other shards told of, and whose size was not asked for yet.
-pub const WRITTEN_MAX: usize = 65_536;
+/// How long a metadata server that does not lead waits for the leader's report, milliseconds.
+pub const REPORT_MS_MAX: u64 = 5_000;
 
-/// How long a LAYOUTCOMMIT of a recalled layout waits for data servers to say how much of it is there.
-pub const COMMITTED_END_MS_MAX: u64 = 1_000;
-
-/// How long whoever ends clients waits for the sizes of the files that they wrote; the others are asked for later.
-pub const SIZES_WAIT_MS_MAX: u64 = 5_000;
-
-/// How long one of them may take.
-pub const SIZE_WAIT_MS_MAX: u64 = 1_000;
+/// Parts of a report that are asked for.
+pub const REPORT_PARTS_MAX: usize = 64;
 
 /// An operation that takes longer is worth a line in the log, milliseconds.
 pub const SLOW_MS: u64 = 1_000;

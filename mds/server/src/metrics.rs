@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     replays: Counter,
     recalls: Counter,
     recalls_any: Counter,
+    size_queries: Counter,
     promotions: Counter,
     hand_overs: Counter,
     moves: Counter,
@@ -113,6 +114,7 @@ impl Metrics {
             replays: Counter::default(),
             recalls: Counter::default(),
             recalls_any: Counter::default(),
+            size_queries: Counter::default(),
             promotions: Counter::default(),
             hand_overs: Counter::default(),
             moves: Counter::default(),
@@ -162,6 +164,8 @@ impl Metrics {
         registry.register("shoal_reclaims", what, m.reclaims.clone());
         registry.register("shoal_replays", "Requests answered from a reply cache", m.replays.clone());
         registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
+        let what = "Questions to data servers how far files reach that clients write";
+        registry.register("shoal_size_queries", what, m.size_queries.clone());
         let what = "Times a client was asked to give back layouts of its choice";
         registry.register("shoal_recalls_any", what, m.recalls_any.clone());
     }
@@ -272,6 +276,11 @@ impl Metrics {
     /// A client was asked to give back layouts of its choice.
     pub(crate) fn recalled_any(&self) {
         self.recalls_any.inc();
+    }
+
+    /// A data server is asked what extents hold.
+    pub(crate) fn sizes_asked(&self) {
+        self.size_queries.inc();
     }
 
     /// Extents of which only an image was left have other homes.

@@ -100,7 +100,7 @@ static ROWS: &[Row] = &[
     row!(Layoutcommit, layoutcommit, Filehandle, mutates, 12),
     row!(Layouterror, layouterror, Filehandle, mutates, 0),
     row!(Layoutget, layoutget, Filehandle, mutates, 1024),
-    row!(Layoutreturn, layoutreturn, Filehandle, mutates, 20),
+    row!(Layoutreturn, layoutreturn, Session, mutates, 20),
     row!(Layoutstats, layoutstats, Filehandle, reads, 0),
     row!(Link, link, Filehandle, mutates, CHANGE_BYTES),
     row!(Lock, lock, Filehandle, mutates, 1100),

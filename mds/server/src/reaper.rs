@@ -4,16 +4,13 @@
 
 use std::sync::Arc;
 
-use mds_namespace::Ino;
 use mds_shard::command::client::{RemoveClient, RemovedClient};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 
 use crate::courtesy;
-use crate::limits::{SIZE_WAIT_MS_MAX, SIZES_WAIT_MS_MAX};
 use crate::recall_any::{self, Asked};
 use crate::server::Server;
-use crate::status;
 
 /// Between two looks at the leases.
 const ROUND_MS: u64 = 1000;
@@ -28,7 +25,6 @@ pub(crate) async fn drive(server: Arc<Server>) {
         }
         if server.courtesy.term().is_some() {
             courtesy::look(&server, expired(&server)).await;
-            ask_sizes(&server, server.shards.take_written()).await;
             look_at_layouts(&server, &mut asked);
         }
         server.env.clock.sleep_ms(ROUND_MS).await;
@@ -59,7 +55,7 @@ fn expired(server: &Server) -> Vec<u64> {
 pub(crate) async fn expire(server: &Server, client: u64) {
     tracing::info!(client, "lease ran out");
     match server.propose(Command::RemoveClient(RemoveClient { client, only_if_idle: false })).await {
-        Ok(Outcome::Removed(removed)) => client_gone(server, &removed).await,
+        Ok(Outcome::Removed(removed)) => client_gone(server, &removed),
         Ok(_) | Err(Nfsstat4::StaleClientid) => server.front.sessions.lock().drop_client(client),
         Err(status) => tracing::warn!(client, status = status.name(), "client not removed"),
     }
@@ -67,59 +63,20 @@ pub(crate) async fn expire(server: &Server, client: u64) {
 
 /// What is left to do when the log has dropped a client: its sessions end, and files it was writing get their size from
 /// the data servers.
-pub(crate) async fn client_gone(server: &Server, removed: &RemovedClient) {
+pub(crate) fn client_gone(server: &Server, removed: &RemovedClient) {
     server.front.sessions.lock().drop_client(removed.client);
-    ask_sizes(server, removed.wrote.clone()).await;
+    server.revoked.forget(removed.client);
+    // Its handles are fenced first.
+    server.work.wake();
+    if !removed.wrote.is_empty() {
+        server.settling.wake();
+    }
 }
 
 /// Returns when a client that is gone is in nobody's way in any shard, or that takes too long.
 pub(crate) async fn gone_everywhere(server: &Server, client: u64) {
     server.shards.forgotten(client).await;
-    ask_sizes(server, server.shards.take_written()).await;
-}
-
-/// Of files that clients were writing that are gone. Those that it takes too long for are asked for later: first those whose turn did not come,
-/// behind them those of which a data server says nothing.
-async fn ask_sizes(server: &Server, wrote: Vec<Ino>) {
-    if wrote.is_empty() {
-        return;
-    }
-    server.work.wake();
-    let end_ms = server.now_ms() + SIZES_WAIT_MS_MAX;
-    let mut tried = Vec::new();
-    for ino in wrote {
-        if end_ms <= server.now_ms() {
-            server.shards.note_written(ino);
-            continue;
-        }
-        let late = server.env.clock.sleep_ms(SIZE_WAIT_MS_MAX);
-        let asked = tokio::select! {
-            biased;
-            asked = ask_size(server, ino) => asked,
-            () = late => Err(Nfsstat4::Delay),
-        };
-        match asked {
-            Ok(()) => {}
-            Err(Nfsstat4::Delay) => tried.push(ino),
-            Err(status) => {
-                tracing::warn!(
-                    ino,
-                    status = status.name(),
-                    "size of a file written by a lost client is not known"
-                );
-            }
-        }
-    }
-    tried.into_iter().for_each(|ino| server.shards.note_written(ino));
-}
-
-async fn ask_size(server: &Server, ino: Ino) -> Result<(), Nfsstat4> {
-    match server.view().and_then(|view| view.inode(ino).map_err(|e| status::of_refusal(&e))) {
-        Ok(inode) => server.whole_size_from_homes(inode).await,
-        Err(Nfsstat4::Delay) => Err(Nfsstat4::Delay),
-        // It was removed.
-        Err(_) => Ok(()),
-    }
+    server.settling.wake();
 }
 
 /// Counts what clients hold, and asks those that hold too much.

@@ -136,6 +136,7 @@ async fn follow(server: Arc<Server>, ino: Ino, recall: Recall) {
     // followed.
     server.recalls.end(recall.client, ino);
     if revoked {
+        server.note_revoked(recall.client, recall.stateid.other);
         fence_file(&server, ino).await;
     }
 }
@@ -196,9 +197,23 @@ enum Answer {
     None,
 }
 
+/// Asks by the handle of one export after the other. A client knows a file by the handle of the
+/// export it came through, and says to any other that it has no such layout. Through which one that
+/// was is not in the log, and after a failover in no memory either.
 async fn ask(server: &Arc<Server>, ino: Ino, recall: &Recall) -> Answer {
+    let exports = server.exports();
+    for (export, _) in exports.iter() {
+        match ask_through(server, export, ino, recall).await {
+            Answer::HoldsNone => {}
+            answer => return answer,
+        }
+    }
+    Answer::HoldsNone
+}
+
+async fn ask_through(server: &Arc<Server>, export: ExportId, ino: Ino, recall: &Recall) -> Answer {
     let args = loop {
-        match arguments(server, ino, recall) {
+        match arguments(server, export, ino, recall) {
             Ok(args) => break args,
             // It cannot be told now what there is.
             Err(Nfsstat4::Delay) => server.env.clock.sleep_ms(RETRY_MS).await,
@@ -208,7 +223,9 @@ async fn ask(server: &Arc<Server>, ino: Ino, recall: &Recall) -> Answer {
     loop {
         match callback::call(server, recall.client, CbOp::Layoutrecall, &args).await {
             Ok(Nfsstat4::Ok) => return Answer::Promised,
-            Ok(Nfsstat4::NomatchingLayout | Nfsstat4::BadStateid) => return Answer::HoldsNone,
+            Ok(Nfsstat4::NomatchingLayout | Nfsstat4::BadStateid | Nfsstat4::Badhandle) => {
+                return Answer::HoldsNone;
+            }
             Ok(Nfsstat4::Delay) | Err(CallbackError::Busy) => server.env.clock.sleep_ms(RETRY_MS).await,
             Ok(status) => {
                 tracing::warn!(client = recall.client, ino, status = status.name(), "recall refused");
@@ -219,11 +236,8 @@ async fn ask(server: &Arc<Server>, ino: Ino, recall: &Recall) -> Answer {
     }
 }
 
-fn arguments(server: &Server, ino: Ino, recall: &Recall) -> Result<Args, Nfsstat4> {
+fn arguments(server: &Server, export: ExportId, ino: Ino, recall: &Recall) -> Result<Args, Nfsstat4> {
     let inode = server.view()?.inode(ino).map_err(|e| status::of_refusal(&e))?;
-    // A client knows the file by the handle of the export it came through. With one export there is one; else the recall
-    // names the first, and a client that knows the file by another answers that it has no such layout.
-    let export = server.exports().iter().next().map_or(ExportId::PSEUDO, |(id, _)| id);
     let filehandle: Filehandle = server.wire_handle(FileHandle { export, generation: inode.generation, ino });
     let iomode = match recall.iomode {
         Some(Iomode::Read) => WireIomode::Read,

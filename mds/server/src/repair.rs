@@ -20,12 +20,12 @@ use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
 use wire_nfs::control::ClusterKey;
 
-use crate::adopt;
 use crate::copies::{Tally, set_of};
 use crate::drain::{self, Draining};
 use crate::driver::remember_data_servers;
 use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
 use crate::server::Server;
+use crate::{admin, adopt};
 
 /// Between two looks at the servers.
 const ROUND_MS: u64 = 100;
@@ -77,6 +77,8 @@ pub(crate) async fn drive(server: Arc<Server>, key: ClusterKey) {
         let look = look(&server).await;
         server.metrics.set_copies(&look.tally);
         *server.copies.tally.lock() = look.tally;
+        server.copies.set_counted(term);
+        admin::forget_replaced(&server).await;
         next_ms = server.now_ms() + if look.unfinished { AGAIN_MS } else { REST_MS };
     }
 }
@@ -127,7 +129,8 @@ enum Pass<'a> {
 async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
     let mut look = Look { tally: Tally { losses_survived: u64::MAX, ..Tally::default() }, unfinished: false };
     let mut draining = Draining::begin(server);
-    let mut left: BTreeMap<DataServerId, u64> = draining.leaving().iter().map(|id| (*id, 0)).collect();
+    let watched = server.data_servers.watched(server.now_ms());
+    let mut left: BTreeMap<DataServerId, u64> = watched.into_iter().map(|id| (id, 0)).collect();
     let mut from = ExtentId { ino: 0, index: 0 };
     let mut fills = Vec::new();
     loop {

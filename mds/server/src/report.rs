@@ -1,19 +1,36 @@
 //! What the metadata server tells its administrators: plain values, ready to be shown or sent.
+//!
+//! INVARIANT: the names of the fields are those of docs/json.md; a field is added, never renamed.
+
+mod forward;
+mod gather;
+mod health;
+mod mount;
+
+pub use forward::NotLeading;
+pub use health::{Health, Problem};
+pub use mount::mount_command;
+
+pub(crate) use forward::{answer, ask_leader};
+pub(crate) use gather::{data_servers, exports, status};
+pub(crate) use mount::mount_addresses;
 
 use serde::{Deserialize, Serialize};
 use wire_nfs::control::heartbeat::{SCRUB_OFF, Usage};
 
-/// The state of a metadata server.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The state of a cluster, as a metadata server knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// Identity of the file system, hexadecimal.
     pub file_system: String,
-    /// Number of this replica.
+    /// Number of the replica whose report this is: the leader's, unless it is said otherwise.
     pub node: u64,
+    /// Number of the replica that was asked.
+    pub asked: u64,
     /// Number of the leading replica, if known.
     pub leader: Option<u64>,
-    /// All replicas: number and address.
-    pub members: Vec<(u64, String)>,
+    /// All replicas.
+    pub replicas: Vec<ReplicaLine>,
     /// Service addresses, and the replica that has each, if that is known.
     #[serde(default)]
     pub service_addresses: Vec<(String, Option<u64>)>,
@@ -56,6 +73,11 @@ pub struct Status {
     pub extents_filling: u64,
     /// Extents that no data server serves now.
     pub extents_unserved: u64,
+    /// Extents and groups were counted since this replica began to lead. Until then their numbers
+    /// say nothing.
+    pub counted: bool,
+    /// Data servers that refused a write for want of space.
+    pub data_servers_full: u64,
     /// Extents that rest are sealed.
     pub seal: bool,
     /// The code that new groups are made with; empty if there are too few data servers for one.
@@ -88,6 +110,19 @@ pub struct Status {
     /// What moves so that data servers hold their shares; known to the leader only.
     #[serde(default)]
     pub rebalance: BalanceStatus,
+}
+
+/// A metadata replica.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaLine {
+    /// Number.
+    pub id: u64,
+    /// Where it talks to the others; empty where it is alone.
+    pub address: String,
+    /// It has answered not long ago; `None` where that is not known.
+    pub up: Option<bool>,
+    /// It leads.
+    pub leads: bool,
 }
 
 /// Shards, as a node sees them.
@@ -202,6 +237,12 @@ pub struct ExportLine {
     /// The code that files made through it are sealed under; `None`: the cluster's.
     #[serde(default)]
     pub erasure_code: Option<String>,
+    /// The command that mounts it.
+    #[serde(default)]
+    pub mount: String,
+    /// Addresses that clients mount it at.
+    #[serde(default)]
+    pub addresses: Vec<String>,
 }
 
 /// One data server.
@@ -209,9 +250,12 @@ pub struct ExportLine {
 pub struct DataServerLine {
     /// Number.
     pub id: u32,
+    /// What people call it; may be empty.
+    #[serde(default)]
+    pub name: String,
     /// Identity of its store, hexadecimal.
     pub uuid: String,
-    /// Universal addresses for clients.
+    /// Addresses for clients, `ip:port`.
     pub addresses: Vec<String>,
     /// Address of its control service.
     pub control: String,
@@ -230,10 +274,15 @@ pub struct DataServerLine {
     /// What it has is to move away.
     #[serde(default)]
     pub draining: bool,
-    /// Extents that a draining server keeps, as of the leader's last look; `None` before it, and on other replicas.
+    /// The data server that took its place; this one is forgotten once it holds nothing.
+    #[serde(default)]
+    pub replaced_by: Option<u32>,
+    /// Extents that a draining or replaced server keeps, as of the leader's last look; `None`
+    /// before it, and on other replicas.
     #[serde(default)]
     pub extents_left: Option<u64>,
-    /// Images of groups that are on a draining server, as of the leader's last look; `None` before it, and on other replicas.
+    /// Images of groups that are on a draining or replaced server, as of the leader's last look;
+    /// `None` before it, and on other replicas.
     #[serde(default)]
     pub images_left: Option<u64>,
     /// Milliseconds since it was last heard of.

@@ -49,7 +49,13 @@ impl Service for NfsService {
             return answer(prog_mismatch(xid, VERSION, VERSION));
         }
         match call.header.procedure {
-            NULL => answer(accepted_success(xid)),
+            // RFC 5531 §9, §13.4.1: a credential of a flavour that is not spoken is refused with
+            // NULL, too. A client that sets up a GSS context by it would take success for the
+            // context's token.
+            NULL => match identity(&call.header.credential) {
+                Some(_) => answer(accepted_success(xid)),
+                None => answer(auth_error(xid, AuthStat::TOOWEAK)),
+            },
             COMPOUND => match identity(&call.header.credential) {
                 Some((caller, principal)) => {
                     if self.server.front.seen(connection) {

@@ -57,7 +57,8 @@ impl Run {
         (2 < self.count).then(|| Self::around(extent, self.count / 2))
     }
 
-    fn extents(self) -> impl Iterator<Item = ExtentId> {
+    /// Its extents, by index.
+    pub(crate) fn extents(self) -> impl Iterator<Item = ExtentId> {
         (0..self.count).map(move |at| ExtentId { index: self.first.index + at, ..self.first })
     }
 

@@ -18,6 +18,7 @@ use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{SETTLE_CALLS_MAX, SETTLE_PART_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
+use crate::slow::{self, Wait};
 use crate::{adopt, copies, drain, status};
 
 /// Between two rounds when nobody calls.
@@ -76,7 +77,8 @@ pub(crate) async fn settle(server: &Server, items: Vec<(u64, WorkItem)>) -> Resu
 /// As many items as one command strikes off. True if a data server that holds a lease could not be told of one.
 async fn settle_part(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<bool, Nfsstat4> {
     let calls = items.into_iter().map(|(number, item)| async move {
-        let done = carry_out(server, &item).await;
+        let wait = Wait::new("a cut or fence").of(item.extent()).at(item.home());
+        let done = slow::waited(server, wait, carry_out(server, &item)).await;
         if let Err(error) = &done {
             tracing::warn!(server = item.home().0, %error, "work item not done");
         }

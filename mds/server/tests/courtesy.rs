@@ -152,6 +152,20 @@ async fn it_ends_by_itself() {
     }
 }
 
+/// The name of a client that only courtesy keeps goes to another principal that asks for it.
+/// Spec: RFC 8881 §18.35.4, case 3.
+#[tokio::test]
+async fn the_name_of_a_client_whose_lease_ran_out_is_free() {
+    let mut rig = rig(60_000).await;
+    let mut away = rig.client(b"away").await;
+    made(&mut away, share::DENY_NONE).await;
+    silence(&rig).await;
+    let taker = rig.introduced(Client::new(rig.connect(), b"away", 5)).await;
+    assert_ne!(taker.clientid, away.clientid);
+    assert_eq!(looks(&mut away).await, Nfsstat4::Badsession);
+    rig.server.take().expect("it runs").stop().await;
+}
+
 /// One that holds nothing is nobody to be kept.
 #[tokio::test]
 async fn who_holds_nothing_goes_with_its_lease() {

@@ -179,6 +179,16 @@ pub enum Command {
     Measured(data::Measured),
     /// Bytes reached data servers through the metadata server.
     WrittenAt(data::WrittenAt),
+    /// LAYOUTGET for writing.
+    LayoutWrite(layout::LayoutWrite),
+    /// LAYOUTRETURN, and what the primaries said of the file before it.
+    LayoutGiveBack(layout::LayoutGiveBack),
+    /// The size of a file that no client may write through a layout any more.
+    SettleSize(mds_namespace::op::settle::Settlement),
+    /// SETATTR of a modification time, of a file whose size is not settled.
+    SetTimesNoting(namespace::SetTimesNoting),
+    /// `RegisterDataServer` of one that has a name.
+    RegisterNamed(data::RegisterNamed),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -205,9 +215,9 @@ pub enum Outcome {
     Entry(Box<namespace::EntryAnswer>),
     /// Answer to `Rename`.
     Renamed(namespace::Renamed),
-    /// Answer to `SetAttributes`.
+    /// Answer to `SetAttributes` and `SetTimesNoting`.
     Attributes(Box<namespace::AttributesAnswer>),
-    /// Answer to `WriteInline`, `Written`, `WrittenAt`, `Measured`, `LayoutCommit`: the inode afterwards.
+    /// Answer to `WriteInline`, `Written`, `WrittenAt`, `Measured`, `LayoutCommit`, `SettleSize`: the inode afterwards.
     Inode(Box<mds_namespace::Inode>),
     /// Answer to `Allocate` (under a code as well) and `Fence`.
     Extent(mds_namespace::ExtentRecord),
@@ -219,9 +229,9 @@ pub enum Outcome {
     Removal(admin::Removal),
     /// Answer to `TakeGroup`: the number, which nobody else has or gets.
     Group(u64),
-    /// Answer to `LayoutGet` and `LayoutPlace` (under a code as well).
+    /// Answer to `LayoutGet`, `LayoutPlace` (under a code as well) and `LayoutWrite`.
     Layout(layout::LayoutAnswer),
-    /// Answer to `LayoutReturn`: the stateid if any of the layout stays.
+    /// Answer to `LayoutReturn` and `LayoutGiveBack`: the stateid if any of the layout stays.
     LayoutReturned(Option<StateidValue>),
     /// Answer to `LayoutRecall`: who to call, with which stateids.
     Recalls(Vec<layout::Recall>),

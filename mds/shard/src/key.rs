@@ -60,25 +60,32 @@ fn join(word: &[u8], fields: &[&[u8]]) -> Vec<u8> {
 const OF_INODES: [&[u8]; 6] =
     [b"state/open/", b"state/opener/", b"state/shares/", b"state/lock/", b"state/locker/", b"state/layout/"];
 
-/// The shard that a key, or all keys that begin with it, belong to.
+/// The word of keys that go on with a stateid, which has the shard's number in it.
+const OF_STATEIDS: &[u8] = b"state/stateid/";
+
+/// Words of keys that each shard may have.
+const OF_EACH: [&[u8]; 4] = [b"state/of/", SLOTS, TALLIES, INTENTS];
+
+/// The shard that a key, and all keys that begin with it, belong to.
 ///
 /// Spec: docs/formats/state.md; docs/formats/namespace.md.
 #[must_use]
 pub fn belongs(key: &[u8]) -> Belongs {
     let numbered = |rest: &[u8]| {
-        let high = rest.first_chunk::<2>().filter(|_| 8 <= rest.len());
+        let high = rest.first_chunk::<2>();
         high.map_or(Belongs::ToAny, |high| Belongs::To(u16::from_be_bytes(*high)))
     };
     if let Some(rest) = OF_INODES.iter().find_map(|word| key.strip_prefix(*word)) {
         return numbered(rest);
     }
-    if let Some(other) = key.strip_prefix(b"state/stateid/") {
+    if let Some(other) = key.strip_prefix(OF_STATEIDS) {
         return other
             .get(2..4)
             .map_or(Belongs::ToAny, |high| Belongs::To(u16::from_be_bytes([high[0], high[1]])));
     }
-    let of_each: [&[u8]; 4] = [b"state/of/", SLOTS, TALLIES, INTENTS];
-    if of_each.iter().any(|word| key.starts_with(word)) {
+    // Keys that begin with a part of such a word may go on with the rest of it.
+    let elsewhere = || OF_INODES.iter().chain(&OF_EACH).chain(&[OF_STATEIDS]);
+    if OF_EACH.iter().any(|word| key.starts_with(word)) || elsewhere().any(|word| word.starts_with(key)) {
         return Belongs::ToAny;
     }
     match key.split_first() {
@@ -119,7 +126,7 @@ pub fn tally(client: u64) -> Vec<u8> {
 /// From a stateid's identity to what it names.
 #[must_use]
 pub fn stateid(other: &[u8; OTHER_BYTES]) -> Vec<u8> {
-    join(b"state/stateid/", &[other])
+    join(OF_STATEIDS, &[other])
 }
 
 /// All state of a client.
@@ -288,32 +295,4 @@ pub fn removed(uuid: &[u8; 16]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_have_the_documented_bytes() {
-        let other = *b"abcdefghijkl";
-        assert_eq!(client(0x0102), b"state/client/\0\0\0\0\0\0\x01\x02");
-        assert_eq!(open(7, &other), b"state/open/\0\0\0\0\0\0\0\x07abcdefghijkl");
-        let of = of(9, StateKind::Lock, 3, &other);
-        assert_eq!(of, b"state/of/\0\0\0\0\0\0\0\x09\x02\0\0\0\0\0\0\0\x03abcdefghijkl");
-        assert_eq!(parse_of(&of), Some((9, StateKind::Lock, 3, other)));
-        assert_eq!(parse_of(&of[..of.len() - 1]), None);
-        assert_eq!(parse_layout(&layout(5, 6)), Some((5, 6)));
-        assert_eq!(draining(7), b"state/draining/\0\0\0\x07");
-        assert_eq!((parse_draining(&draining(7)), parse_draining(b"state/draining/")), (Some(7), None));
-        assert_eq!(removed(b"0123456789abcdef"), b"state/removed/0123456789abcdef");
-        let id = *b"\0\0\0\0\0\0\0\x07abcdefgh";
-        assert_eq!(session(&id), b"state/session/\0\0\0\0\0\0\0\x07abcdefgh");
-        assert!(session(&id).starts_with(&sessions_of(7)));
-        assert_eq!(slot(&id, 9), b"state/slot/\0\0\0\0\0\0\0\x07abcdefgh\0\0\0\x09");
-        assert_eq!((parse_slot(&slot(&id, 9)), parse_slot(&slots(&id))), (Some((id, 9)), None));
-    }
-
-    #[test]
-    fn after_is_behind_all_keys_of_the_prefix() {
-        assert_eq!(after(b"state/of/\0\xff\xff"), b"state/of/\x01");
-        assert!(opens(u64::MAX).as_slice() < after(&opens(u64::MAX)).as_slice());
-    }
-}
+mod tests;

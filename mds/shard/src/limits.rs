@@ -45,6 +45,9 @@ pub const DATA_SERVERS_MAX: usize = 1_024;
 /// Extents whose copies one command changes.
 pub const COPY_CHANGES_MAX: usize = 256;
 
+/// Extents that one LAYOUTGET names: the widest run of a striped segment.
+pub const GRANTED_EXTENTS_MAX: usize = 8;
+
 /// Images that one command says are in use.
 pub const USED_IMAGES_MAX: usize = 256;
 

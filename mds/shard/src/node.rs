@@ -210,6 +210,14 @@ impl Node {
         self.inner.host.nodes.all().to_vec()
     }
 
+    /// Whether another node has answered not long ago. A node that does not lead shard 0 may not
+    /// know.
+    #[must_use]
+    pub fn is_up(&self, number: u64) -> bool {
+        let Inner { host, shards, .. } = &*self.inner;
+        number == host.config.id || shards[0].is_there(number)
+    }
+
     /// The replica of a shard.
     #[must_use]
     pub fn shard(&self, number: usize) -> Option<&Shard> {

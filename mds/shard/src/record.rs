@@ -215,6 +215,21 @@ pub struct DataServer {
     pub rack: String,
     /// Machine it runs on.
     pub host: String,
+    /// What people call it; empty if it was not given a name.
+    pub name: String,
+}
+
+/// A data server as version 2 of its record has it.
+#[derive(Deserialize)]
+struct DataServerUnnamed {
+    id: u32,
+    uuid: [u8; 16],
+    addresses: Vec<String>,
+    control: String,
+    capacity_bytes: u64,
+    zone: String,
+    rack: String,
+    host: String,
 }
 
 /// A value with a place in the store.
@@ -239,15 +254,20 @@ pub trait Value: Sized {
     /// [`FsError::Store`] if the version is unknown or the bytes are not such a value.
     fn decode(bytes: &[u8]) -> Result<Self, FsError> {
         match bytes.split_first() {
-            Some((&version, rest)) if version == Self::VERSION => Self::read(rest)
-                .ok_or_else(|| FsError::Store(format!("bad {} value", std::any::type_name::<Self>()))),
-            version => Err(FsError::Store(format!(
-                "{} value of version {:?}",
-                std::any::type_name::<Self>(),
-                version.map(|(first, _)| first)
-            ))),
+            Some((&version, rest)) if version == Self::VERSION => {
+                Self::read(rest).ok_or_else(bad_value::<Self>)
+            }
+            version => Err(bad_version::<Self>(version.map(|(first, _)| *first))),
         }
     }
+}
+
+fn bad_value<T>() -> FsError {
+    FsError::Store(format!("bad {} value", std::any::type_name::<T>()))
+}
+
+fn bad_version<T>(version: Option<u8>) -> FsError {
+    FsError::Store(format!("{} value of version {version:?}", std::any::type_name::<T>()))
 }
 
 fn write_postcard<T: Serialize>(value: &T, bytes: Vec<u8>) -> Vec<u8> {
@@ -291,8 +311,23 @@ postcard_values!(
 );
 
 impl Value for DataServer {
-    /// Version 1 had no failure domain.
-    const VERSION: u8 = 2;
+    /// Version 1 had no failure domain, version 2 no name.
+    const VERSION: u8 = 3;
+
+    fn decode(bytes: &[u8]) -> Result<Self, FsError> {
+        match bytes.split_first() {
+            Some((2, rest)) => {
+                let DataServerUnnamed { id, uuid, addresses, control, capacity_bytes, zone, rack, host } =
+                    read_postcard(rest).ok_or_else(bad_value::<Self>)?;
+                let name = String::new();
+                Ok(Self { id, uuid, addresses, control, capacity_bytes, zone, rack, host, name })
+            }
+            Some((&version, rest)) if version == Self::VERSION => {
+                Self::read(rest).ok_or_else(bad_value::<Self>)
+            }
+            version => Err(bad_version::<Self>(version.map(|(first, _)| *first))),
+        }
+    }
 
     fn write(&self, bytes: Vec<u8>) -> Vec<u8> {
         write_postcard(self, bytes)

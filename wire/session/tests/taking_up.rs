@@ -47,7 +47,7 @@ fn send(sessions: &mut Sessions, slot: u32, sequence: u32, fingerprint: u64) -> 
         highest_slotid: slot,
         cache_this: true,
     };
-    let arrival = Arrival { connection: HOME, record_bytes: 200, op_count: 3, fingerprint };
+    let arrival = Arrival { connection: HOME, record_bytes: 200, op_count: 3, minor_version: 2, fingerprint };
     sessions.sequence(&args, &arrival, 0)
 }
 

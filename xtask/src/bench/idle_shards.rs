@@ -19,8 +19,8 @@ const NODES: usize = 3;
 /// What to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct IdleShards {
-    /// Shards of the cluster.
-    #[arg(long, default_value_t = 256)]
+    /// Shards of the cluster. `shoal mds` refuses more than one for a new cluster.
+    #[arg(long, default_value_t = 1)]
     shards: u32,
     /// How long to look on.
     #[arg(long, default_value_t = 30)]

@@ -1,5 +1,6 @@
-//! `cargo xtask bench metadata`: files made and looked up per second: one and three metadata servers with 1, 8 and 64 shards, and
-//! nfs-ganesha on the same disk, under the same client, in interleaved rounds; beside it what a flush of that disk takes.
+//! `cargo xtask bench metadata`: files made and looked up per second: one and three metadata
+//! servers, and nfs-ganesha on the same disk, under the same client, in interleaved rounds; beside
+//! it what a flush of that disk takes.
 
 mod flush;
 mod profile;
@@ -41,8 +42,9 @@ pub(crate) struct Metadata {
     /// Metadata servers.
     #[arg(long, value_delimiter = ',', default_value = "1,3")]
     nodes: Vec<usize>,
-    /// Shards; each number with each number of servers.
-    #[arg(long, value_delimiter = ',', default_value = "1,8,64")]
+    /// Shards; each number with each number of servers. `shoal mds` refuses more than one for a new
+    /// cluster.
+    #[arg(long, value_delimiter = ',', default_value = "1")]
     shards: Vec<u32>,
     /// Without nfs-ganesha, and so without root.
     #[arg(long)]

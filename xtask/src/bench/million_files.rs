@@ -34,7 +34,7 @@ pub(crate) struct MillionFiles {
     /// Metadata servers: 1 or 3.
     #[arg(long, default_value_t = 1)]
     nodes: usize,
-    /// Shards of the cluster.
+    /// Shards of the cluster. `shoal mds` refuses more than one for a new cluster.
     #[arg(long, default_value_t = 1)]
     shards: u32,
     /// Clients at once.

@@ -99,7 +99,7 @@ impl Files {
 }
 
 /// Closes a file and says what close said.
-fn close(file: File) -> Result<()> {
+pub(super) fn close(file: File) -> Result<()> {
     use std::os::fd::IntoRawFd;
     // SAFETY: the descriptor is ours alone (it was just taken out of the File) and is not used again.
     match unsafe { libc::close(file.into_raw_fd()) } {

@@ -36,6 +36,16 @@ pub(crate) fn settle(cache: Option<&Path>, kernel: &str) -> Result<(PathBuf, Ker
     Ok((folder, kernels::fetch(&kernels::cache_folder(cache)?, kernels::release(kernel)?)?))
 }
 
+/// Sets up the sandbox where no guest is booted; the run's folder.
+///
+/// # Errors
+/// When the sandbox refuses.
+pub(crate) fn settle_alone(keep: bool) -> Result<PathBuf> {
+    let folder = sandbox::settle(keep)?;
+    network::bring_up()?;
+    Ok(folder)
+}
+
 /// Mounts an NFS server at `/mnt/c` with this version.
 ///
 /// # Errors

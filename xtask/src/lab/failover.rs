@@ -43,7 +43,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario {
         group: "failover",
         name: "node-joins",
-        proves: "a fourth metadata server joins, shards move to it, then the leader and the fourth are killed: the same stalls at \
+        proves: "a fourth metadata server joins and gets a copy, then the leader and the fourth are killed: the same stalls at \
                  most, no error, no lock or open lost, nothing reclaimed",
         needs: Needs::DataServers,
         play: |stage| stage.with_server_of(Kind::ShoalReplicas, None, joins::play),
@@ -111,7 +111,7 @@ impl Fault {
     }
 }
 
-fn replicas(server: &mut Server) -> Result<&mut Replicas> {
+pub(super) fn replicas(server: &mut Server) -> Result<&mut Replicas> {
     match server {
         Server::Replicas(replicas) => Ok(replicas),
         _ => bail!("this server has no replicas"),

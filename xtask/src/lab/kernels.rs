@@ -38,6 +38,14 @@ pub(crate) struct Kernel {
     pub(crate) modules: PathBuf,
 }
 
+impl Kernel {
+    /// For a server that is no guest, where no guest is booted.
+    pub(crate) fn none() -> Self {
+        let nowhere = PathBuf::new;
+        Self { name: "none", version: String::new(), program: nowhere(), modules: nowhere() }
+    }
+}
+
 /// Finds a release by its name.
 ///
 /// # Errors

@@ -15,6 +15,8 @@ const BRIDGE: &str = "br0";
 pub(crate) const HOST: &str = "10.77.0.254";
 /// Where a server's metadata service answers, on this side or in a guest.
 pub(crate) const SERVER: &str = "10.77.0.1";
+/// Where knfsd answers when it runs beside the server under test.
+pub(crate) const REFERENCE: &str = "10.77.0.9";
 
 /// Makes the bridge.
 ///

@@ -90,6 +90,8 @@ fn play_kernel(lab: &Lab, kernel: &Kernel, folder: &Path, cache: &Path, seed: u6
         started.elapsed().as_secs_f32()
     );
     (stage.rounds, stage.seed, stage.fault) = (lab.rounds, seed, lab.fault);
+    stage.fsx = lab.fsx_bounds();
+    stage.only.clone_from(&lab.only);
     for scenario in lab.scenarios() {
         rows.push(play(scenario, &mut stage));
     }

@@ -5,7 +5,7 @@
 
 mod ganesha;
 pub(in crate::lab) mod gluster;
-mod knfsd;
+pub(in crate::lab) mod knfsd;
 pub(in crate::lab) mod replicas;
 pub(in crate::lab) mod shoal;
 
@@ -32,6 +32,11 @@ const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"
 /// The same with smaller groups, for a cluster that a data server is added to.
 const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\nrebalance = \"on\"\n";
 
+/// A lease that a suite can wait out: the shortest one that pynfs takes.
+const SHORT_LEASE: &str = "lease_seconds = 12\n";
+/// A cluster that seals what has rested for a second, into small groups, so that files are sealed while they are in use.
+const SEALING: &str = "seal = \"on\"\nseal_idle_ms = 1000\nerasure_code = \"2+1\"\ngroup_wait_ms = 1000\nrepair_grace_ms = 5000\n";
+
 /// An export whose layouts may have four extents in a segment.
 const STRIPED: &str = "[[export]]\npath = \"/\"\nstripes = 4\n";
 
@@ -42,10 +47,12 @@ pub(crate) enum Kind {
     Shoal,
     /// The same as four processes: `shoal mds` and three `shoal ds`.
     ShoalSplit,
-    /// As `shoal-split`, with eight shards of the namespace.
+    /// As `shoal-split`: new clusters have one shard (docs/admin.md §3).
     ShoalShards,
     /// `shoal serve` with each piece of data on one data server: as durable as servers that know no second copy.
     ShoalOneCopy,
+    /// `shoal serve` with a lease of 12 s.
+    ShoalShortLease,
     /// `shoal serve` with six data servers.
     ShoalSix,
     /// A metadata server and six data servers, a process each, that seal what rests for two seconds into 4+2 groups.
@@ -58,6 +65,10 @@ pub(crate) enum Kind {
     ShoalGrowing,
     /// A metadata server and four data servers, a process each, whose export has four stripes.
     ShoalStriped,
+    /// `shoal serve` with four data servers that seal what rests for a second into 2+1 groups.
+    ShoalSealing,
+    /// `shoal serve` with each piece of data on three data servers.
+    ShoalThreeCopies,
     /// Three metadata servers with a service address and three data servers, each in a network namespace of its own.
     ShoalReplicas,
     /// The kernel's server in a guest of its own, over ext4, with its flexible-files layouts on.
@@ -97,12 +108,15 @@ impl Kind {
             Self::ShoalSplit => "shoal-split",
             Self::ShoalShards => "shoal-shards",
             Self::ShoalOneCopy => "shoal-one-copy",
+            Self::ShoalShortLease => "shoal-short-lease",
             Self::ShoalSix => "shoal-six",
             Self::ShoalCoded => "shoal-coded",
             Self::ShoalEc => "shoal-ec",
             Self::ShoalUnsealed => "shoal-unsealed",
             Self::ShoalGrowing => "shoal-growing",
             Self::ShoalStriped => "shoal-striped",
+            Self::ShoalSealing => "shoal-sealing",
+            Self::ShoalThreeCopies => "shoal-three-copies",
             Self::ShoalReplicas => "shoal-replicas",
             Self::Knfsd => "knfsd-pnfs",
             Self::KnfsdPlain => "knfsd",
@@ -135,8 +149,9 @@ impl Kind {
         match self {
             Self::Shoal => Some(whole),
             Self::ShoalSplit => Some(Arrangement { split: true, ..whole }),
-            Self::ShoalShards => Some(Arrangement { split: true, shards: Some("8"), ..whole }),
+            Self::ShoalShards => Some(Arrangement { split: true, ..whole }),
             Self::ShoalOneCopy => Some(Arrangement { options: "hot_copies = 1", ..whole }),
+            Self::ShoalShortLease => Some(Arrangement { options: SHORT_LEASE, ..whole }),
             Self::ShoalSix => Some(Arrangement { data_servers: 6, ..whole }),
             Self::ShoalCoded => Some(Arrangement { split: true, data_servers: 6, options: CODED, ..whole }),
             Self::ShoalEc => Some(Arrangement { split: true, data_servers: 6, options: CODED_CALM, ..whole }),
@@ -144,11 +159,13 @@ impl Kind {
                 Some(Arrangement { split: true, data_servers: 6, options: "seal = \"off\"", ..whole })
             }
             Self::ShoalGrowing => {
-                Some(Arrangement { split: true, data_servers: 4, late: 1, options: CODED_SMALL, ..whole })
+                Some(Arrangement { split: true, data_servers: 4, late: 1, options: CODED_SMALL })
             }
             Self::ShoalStriped => {
                 Some(Arrangement { split: true, data_servers: 4, options: STRIPED, ..whole })
             }
+            Self::ShoalSealing => Some(Arrangement { data_servers: 4, options: SEALING, ..whole }),
+            Self::ShoalThreeCopies => Some(Arrangement { options: "hot_copies = 3", ..whole }),
             Self::ShoalReplicas
             | Self::Knfsd
             | Self::KnfsdPlain

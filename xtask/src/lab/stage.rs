@@ -5,11 +5,16 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::failover::Fault;
+use super::fsx;
 use super::guest::{Guest, Plan};
 use super::kernels::Kernel;
 use super::metrics::Metrics;
 use super::network;
+use super::server::knfsd::Knfsd;
 use super::server::{Kind, Server, Setup};
+
+/// Where the reference is mounted in the guests.
+pub(crate) const REFERENCE_MOUNT: &str = "/mnt/reference";
 
 /// Everything a scenario may use.
 pub(crate) struct Stage {
@@ -25,8 +30,14 @@ pub(crate) struct Stage {
     /// What is done in each round of the failover scenario, if it is always the same.
     pub(crate) fault: Option<Fault>,
     pub(crate) seed: u64,
+    /// How long the exerciser runs.
+    pub(crate) fsx: fsx::Bounds,
+    /// The words of `--only`, for scenarios that have parts.
+    pub(crate) only: Vec<String>,
     /// The scenario's folder on the mount.
     pub(crate) dir: String,
+    /// knfsd beside the server under test, from the first scenario that compares with it.
+    reference: Option<Knfsd>,
     setup: Setup,
     servers: u32,
 }
@@ -64,7 +75,10 @@ impl Stage {
             rounds: 0,
             fault: None,
             seed: 0,
+            fsx: fsx::Bounds::default(),
+            only: Vec::new(),
             dir,
+            reference: None,
             setup,
             servers: 0,
         })
@@ -132,6 +146,24 @@ impl Stage {
     /// When a mount fails.
     pub(crate) fn mount_both(&self, options: &str) -> Result<()> {
         self.guests().into_iter().try_for_each(|guest| mount(guest, options))
+    }
+
+    /// Mounts the reference at [`REFERENCE_MOUNT`] in both guests, starting it if it does not run yet.
+    ///
+    /// # Errors
+    /// When it does not come up, or a mount fails.
+    pub(crate) fn mount_reference(&mut self) -> Result<()> {
+        if self.reference.is_none() {
+            let data = self.folder.join(format!("reference-{}", self.a.kernel.name));
+            let setup = Setup { data, capacity_bytes: None, ..self.setup.clone() };
+            self.reference = Some(Knfsd::start_reference(setup)?);
+        }
+        let script = format!(
+            "mountpoint -q {REFERENCE_MOUNT} || {{ mkdir -p {REFERENCE_MOUNT} && \
+             mount -t nfs4 -o vers=4.2 {}:/ {REFERENCE_MOUNT}; }}",
+            network::REFERENCE
+        );
+        self.guests().into_iter().try_for_each(|guest| guest.run_within(&script, 60).map(drop))
     }
 
     /// Unmounts in both guests, by force if it must be.

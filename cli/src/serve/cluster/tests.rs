@@ -65,9 +65,15 @@ async fn three_replicas_are_led_by_the_one_with_the_front() {
     for _ in 0..2 {
         let cluster = start(&dir, "--ds 1 --replicas 3").await;
         let status = cluster.metadata().status();
-        assert_eq!((status.node, status.leader, status.members.len()), (1, Some(1), 3));
-        let health = page(cluster.metrics_address().unwrap(), "/health");
-        assert!(health.ends_with("\r\n\r\nok\n"), "{health}");
+        assert_eq!((status.node, status.leader, status.replicas.len()), (1, Some(1), 3));
+        let at = cluster.metrics_address().unwrap();
+        // Followers are known to be up once they have answered the leader.
+        let healthy = async {
+            while !page(at, "/health").ends_with("\r\n\r\nok\n") {
+                tokio::task::yield_now().await;
+            }
+        };
+        healthy.await;
         cluster.stop().await.unwrap();
     }
 }

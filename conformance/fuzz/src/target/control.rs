@@ -19,6 +19,7 @@ use wire_nfs::control::images::{
 use wire_nfs::control::limits::IMAGE_RECORD_DATA_BYTES;
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate, SayAgain};
+use wire_nfs::control::report::{AskReport, Reported};
 use wire_nfs::control::{Nothing, decode_args, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 
@@ -123,6 +124,8 @@ const MESSAGES: &[Message] = &[
     reply::<Readmitted>(),
     args::<SetExports>(),
     reply::<ExportsRuling>(),
+    args::<AskReport>(),
+    reply::<Reported>(),
 ];
 
 fn run(input: &[u8]) -> usize {

@@ -151,6 +151,7 @@ impl Bed {
             connection: ConnectionId(u64::from(mode >> 2) % CONNECTIONS),
             record_bytes: 200,
             op_count: 2,
+            minor_version: 1,
             fingerprint: fingerprint(b"who", 2, &[mode >> 7]),
         };
         self.admit(&args, &arrival);
@@ -158,7 +159,8 @@ impl Bed {
 
     fn sequence_raw(&mut self, connection: ConnectionId, r: &mut Reader) -> bool {
         let Ok(args) = sequence::Args::decode(r) else { return false };
-        let arrival = Arrival { connection, record_bytes: 200, op_count: 1, fingerprint: 0 };
+        let arrival =
+            Arrival { connection, record_bytes: 200, op_count: 1, minor_version: 1, fingerprint: 0 };
         self.admit(&args, &arrival);
         true
     }

@@ -169,7 +169,7 @@ fn client_begins() -> Vec<Command> {
             credential: CallbackCredential::None,
         }),
         server_registers(1),
-        server_registers(2),
+        server_has_a_name(server_registers(2)),
     ]
 }
 
@@ -211,6 +211,15 @@ fn server_registers(number: u8) -> Command {
         rack: String::new(),
         host: String::new(),
     })
+}
+
+fn server_has_a_name(registers: Command) -> Command {
+    match registers {
+        Command::RegisterDataServer(server) => {
+            Command::RegisterNamed(data::RegisterNamed { server, name: "rack1-a".to_owned() })
+        }
+        other => other,
+    }
 }
 
 fn file_is_made() -> Vec<Command> {

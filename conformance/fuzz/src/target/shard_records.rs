@@ -117,6 +117,7 @@ fn seeds() -> Vec<Vec<u8>> {
         zone: "z".into(),
         rack: String::new(),
         host: "h".into(),
+        name: "n".into(),
     };
     let target = StateidTarget { kind: mds_shard::record::StateKind::Layout, ino: 1, client: 1 };
     let mut seeds = vec![

@@ -170,6 +170,7 @@ async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, 
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
+        name: String::new(),
     };
     let data = DataServer::start(env.clone(), config, &mut Registry::default()).await;
     let data = data.expect("the data server starts");

@@ -12,7 +12,7 @@ use wire_nfs::v3::{Nfsstat3, WccData, commit};
 
 use crate::core::Core;
 use crate::limits::SETTLE_MS_MAX;
-use crate::{access, copies, status};
+use crate::{access, copies, slow, status};
 
 /// Carries out a COMMIT.
 ///
@@ -32,7 +32,9 @@ pub(crate) async fn run(core: &Arc<Core>, args: &commit::Args) -> Result<commit:
             None => Ok(()),
         }
     };
-    let (here, everywhere) = tokio::join!(core.store.commit(handle.extent, handle.epoch), everywhere);
+    let committed = core.store.commit(handle.extent, handle.epoch);
+    let committed = slow::waited(&*core.env.clock, handle.extent, "the journal", Vec::new, committed);
+    let (here, everywhere) = tokio::join!(committed, everywhere);
     here.map_err(|error| {
         core.note(&error);
         status::of_change(&error)

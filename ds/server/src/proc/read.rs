@@ -1,24 +1,24 @@
 //! READ.
 //!
-//! What lies below the file's logical end and was never written reads as zeros. The logical end is the larger of the size in the
-//! handle and the end of what this server holds: a handle may be older than the last WRITE. If it is older than a CUT, where
-//! that cut stands for the size in the handle.
+//! What lies below the file's end and was never written reads as zeros. Where the file ends, this server knows a lower bound
+//! of: the larger of the end of what it holds and the size in the handle, or, if the handle is older than a CUT, the point of
+//! that cut. A range that reaches beyond is answered only after the metadata server has said where the file ends now.
 //!
-//! QUIRK(linux): an answer with `eof` makes O_DIRECT readers stop, so it is set at the logical end only; one without
-//! bytes and without `eof` is an I/O error to the client.
+//! QUIRK(linux): an answer with `eof` makes O_DIRECT readers stop, and layouts for reading outlive the growth of a file; so `eof` is
+//! said only of an end that was asked for after the READ came. One without bytes and without `eof` is an I/O error to the client.
 //!
-//! Spec: RFC 1813 §3.3.6; RFC 8435 §6.
+//! Spec: RFC 1813 §3.3.6; RFC 8435 §6; docs/protocol/sizes.md §6.
 
 use bytes::Bytes;
-use ds_store::ReadError;
-use layout::{Iomode, Role};
+use ds_store::{Found, ReadError};
+use layout::{DsHandle, Iomode, Role};
 use tokio::sync::SemaphorePermit;
 use wire_nfs::v3::{Nfsstat3, read};
 
 use crate::access;
 use crate::core::Core;
 use crate::limits::{READ_WAIT_MS_MAX, TRANSFER_BYTES_MAX};
-use crate::{reader, status};
+use crate::{metadata, reader, status};
 
 /// The bytes of an answer.
 pub(crate) struct Answer {
@@ -42,23 +42,37 @@ pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfssta
     if handle.role == Role::Reader {
         return reader::read(core, &handle, offset, count).await;
     }
-    let found = core.store.read(extent, handle.epoch, offset, count).await;
-    let found = found.map_err(|error| {
-        if matches!(error, ReadError::Log(_) | ReadError::ImageRecord(_)) {
-            core.wanted.want(extent);
-        }
-        status::of_read(&error)
-    })?;
-    let held_end = if found.end == 0 { 0 } else { extent.first_byte() + u64::from(found.end) };
-    let believed_end = match found.cut {
-        None => handle.size_hint_bytes,
-        Some(keep) => extent.first_byte() + u64::from(keep),
-    };
-    let file_end = believed_end.max(held_end);
+    let found = look(core, &handle, offset, count).await?;
+    let wanted_end = args.offset + u64::from(found.bytes);
+    let is_empty = found.bytes == 0 && 0 < args.count;
+    if !is_empty && wanted_end <= end_at_least(&handle, &found) {
+        return Ok(Answer { bytes: u64::from(found.bytes), data: found.data, eof: false });
+    }
+    // In this order: what was written before the end was asked for is in what is read behind it.
+    let file_end = metadata::file_end(core, extent).await?;
+    let found = look(core, &handle, offset, count).await?;
     let bytes = u64::from(found.bytes).min(file_end.saturating_sub(args.offset));
     let mut data = found.data;
     truncate(&mut data, bytes);
-    Ok(Answer { data, bytes, eof: file_end <= args.offset.saturating_add(bytes) })
+    Ok(Answer { data, bytes, eof: file_end <= args.offset + bytes })
+}
+
+/// Reads what the store has; what it has not reads as zeros.
+async fn look(core: &Core, handle: &DsHandle, offset: u32, count: u32) -> Result<Found, Nfsstat3> {
+    core.store.read(handle.extent, handle.epoch, offset, count).await.map_err(|error| {
+        if matches!(error, ReadError::Log(_) | ReadError::ImageRecord(_)) {
+            core.wanted.want(handle.extent);
+        }
+        status::of_read(&error)
+    })
+}
+
+/// How far the file reaches at least.
+fn end_at_least(handle: &DsHandle, found: &Found) -> u64 {
+    let first = handle.extent.first_byte();
+    let held_end = if found.end == 0 { 0 } else { first + u64::from(found.end) };
+    let believed_end = found.cut.map_or(handle.size_hint_bytes, |keep| first + u64::from(keep));
+    believed_end.max(held_end)
 }
 
 /// Waits until there is room for the answer in memory.

@@ -14,7 +14,7 @@ use wire_nfs::v3::{Nfsstat3, StableHow, WccData, write};
 
 use crate::core::Core;
 use crate::limits::{SETTLE_MS_MAX, THAW_IMAGES_MAX};
-use crate::{access, copies, status, thaw};
+use crate::{access, copies, slow, status, thaw};
 
 /// Carries out a WRITE.
 ///
@@ -65,7 +65,9 @@ async fn keep(
             None => {}
         }
     };
-    let (here, ()) = tokio::join!(ticket.write(vec![data], stability), sent);
+    let written = ticket.write(vec![data], stability);
+    let written = slow::waited(&*core.env.clock, handle.extent, "the journal", Vec::new, written);
+    let (here, ()) = tokio::join!(written, sent);
     here.map_err(|error| failed(core, &error))?;
     match &kept {
         Some(kept) if stable => kept.settle(core, sequence, SETTLE_MS_MAX).await.map_err(status::of_settling),

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use env::{BoxFuture, Entropy, Env};
 use env_transport::{Answer, Call, Connection, Limits, Server, Service, serve};
 use wire_nfs::control::copies::Directory;
+use wire_nfs::control::extent::{AskFileEnd, FileEnd};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
@@ -44,6 +45,7 @@ struct Fake {
     gates: Mutex<HashMap<u64, ControlGate>>,
     behaviour: Mutex<Behaviour>,
     seen: Mutex<Seen>,
+    file_end: Mutex<Option<u64>>,
 }
 
 pub(crate) struct Metadata {
@@ -59,6 +61,7 @@ impl Metadata {
             gates: Mutex::default(),
             behaviour: Mutex::new(Behaviour::Lease),
             seen: Mutex::default(),
+            file_end: Mutex::new(Some(0)),
         });
         let service: Arc<dyn Service> = fake.clone();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -73,6 +76,16 @@ impl Metadata {
 
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         *self.fake.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// Every file ends there.
+    pub(crate) fn files_end_at(&self, size_bytes: u64) {
+        *self.fake.file_end.lock().unwrap() = Some(size_bytes);
+    }
+
+    /// Where files end cannot be told.
+    pub(crate) fn files_end_nowhere(&self) {
+        *self.fake.file_end.lock().unwrap() = None;
     }
 
     pub(crate) fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> T {
@@ -124,6 +137,11 @@ impl Fake {
             }
             (Procedure::Heartbeat, Behaviour::NoLeaseYet) => {
                 put_reply::<Renewed>(&mut w, &Err(Refusal::RegisterAgain));
+            }
+            (Procedure::FileEnd, _) => {
+                decode_args::<AskFileEnd>(args).unwrap();
+                let end = self.file_end.lock().unwrap().map(|size_bytes| FileEnd { size_bytes });
+                put_reply(&mut w, &end.ok_or(Refusal::Busy));
             }
             (procedure, _) => panic!("a data server does not call {procedure:?}"),
         }

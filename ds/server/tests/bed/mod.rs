@@ -93,6 +93,7 @@ pub(crate) fn config(metadata_servers: Vec<SocketAddr>) -> DsConfig {
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,
         domain: ds_server::Domain::default(),
+        name: String::new(),
     }
 }
 

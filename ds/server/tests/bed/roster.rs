@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use wire_nfs::control::copies::{Directory, Listed};
+use wire_nfs::control::extent::{AskFileEnd, FileEnd};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply};
@@ -30,7 +31,7 @@ pub(crate) struct Roster {
 }
 
 impl Roster {
-    /// Answers the handshake, REGISTER and HEARTBEAT; `None` for whatever else is asked by who has proved who it is.
+    /// Answers the handshake, REGISTER, HEARTBEAT and FILE_END; `None` for whatever else is asked by who has proved who it is.
     pub(crate) fn answer(&mut self, procedure: u32, args: &Bytes, connection: u64) -> Option<Writer> {
         let gate = self
             .gates
@@ -61,6 +62,12 @@ impl Roster {
                 }
                 let directory = Some(self.directory());
                 put_reply(&mut w, &Ok(Renewed { lease_ms, seal_idle_ms, directory }));
+            }
+            // Longer than anything that is asked for: what is not held is a hole.
+            Procedure::FileEnd => {
+                let asked: AskFileEnd = decode_args(args.clone()).unwrap();
+                let size_bytes = (u64::from(asked.extent.index) + 1) * layout::EXTENT_BYTES;
+                put_reply(&mut w, &Ok(FileEnd { size_bytes }));
             }
             _ => return None,
         }

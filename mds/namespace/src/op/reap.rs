@@ -13,7 +13,7 @@ use crate::inode::Ino;
 use crate::inode_table;
 use crate::keys;
 use crate::op::extent::{self, Action};
-use crate::op::seal;
+use crate::op::{seal, settle};
 use crate::store::{StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
@@ -46,6 +46,7 @@ pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError
             work.push((number, item));
         }
     }
+    settle::forget(txn, ino)?;
     txn.delete(&keys::inline(ino))?;
     txn.delete(&keys::exclusive(ino))?;
     txn.delete(&keys::orphan(ino))?;

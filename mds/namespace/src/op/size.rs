@@ -1,9 +1,10 @@
 //! The length of a file: truncation, and growth by writes that went to data servers.
 //!
-//! Shrinking a file with extents raises the epochs of all it cuts and queues the work for their homes; growing
-//! one leaves a hole and needs nothing.
+//! Shrinking a file with extents raises the epochs of all it cuts and queues the work for their primaries. Growing one leaves a
+//! hole and needs nothing, if its size is settled; else a client may have written past the new end already, and the
+//! primaries cut there too, whatever size the inode says.
 //!
-//! Spec: RFC 8881 §18.30.3, §18.42; POSIX.1-2024 `ftruncate`.
+//! Spec: RFC 8881 §18.30.3, §18.42; POSIX.1-2024 `ftruncate`; docs/protocol/sizes.md.
 
 use layout::EXTENT_BYTES;
 
@@ -11,10 +12,10 @@ use crate::inode::{Caller, Content, Ino, Inode, Timestamp};
 use crate::inode_table;
 use crate::limits::FILE_BYTES_MAX;
 use crate::op::extent::{self, Action};
-use crate::op::inline;
+use crate::op::{inline, settle};
 use crate::store::{Txn, View};
 use crate::work::{Truncation, WorkItem};
-use crate::{ExtentRecord, FsError};
+use crate::{ExtentRecord, FsError, unsettled};
 
 /// Sets the length. Permissions, kind and bound were checked; the caller writes `inode` and its times.
 pub(crate) fn resize(
@@ -25,11 +26,16 @@ pub(crate) fn resize(
     assert!(inode.is_regular() && size_bytes <= FILE_BYTES_MAX);
     let (grows, seems_cut) = (inode.size_bytes < size_bytes, inode.size_bytes == size_bytes);
     inode.size_bytes = size_bytes;
-    if grows {
+    let is_settled = unsettled::unsettled(txn, inode.ino)?.is_none();
+    if grows && is_settled {
         return Ok(None);
+    }
+    if !is_settled {
+        settle::cut(txn, inode.ino, size_bytes)?;
     }
     match inode.content {
         Content::Inline => {
+            assert!(is_settled, "layouts are for extents");
             let mut bytes = inline::stored(txn, inode.ino)?;
             if size_bytes < bytes.len() as u64 {
                 bytes.truncate(usize::try_from(size_bytes).expect("below a length in memory"));
@@ -53,7 +59,7 @@ fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64, seems_cut: bool) ->
     for record in extent::extents(txn, ino, first_index, usize::MAX)? {
         // Cut also where nothing is left: a DROP would fence the client that cuts, which may go on writing.
         let keep_bytes = size_bytes.saturating_sub(record.extent.first_byte());
-        // Who was put off asks again: what is under way goes on, and is not begun anew.
+        // A client that was answered DELAY asks again: the cut under way goes on, and is not queued twice.
         if seems_cut && is_being_cut(txn, &record, keep_bytes)? {
             continue;
         }
@@ -108,6 +114,8 @@ pub fn grow(txn: &mut dyn Txn, ino: Ino, grown: &Grown<'_>, now: Timestamp) -> R
     if grown.caller.is_some_and(|caller| !caller.is_superuser()) {
         inode.drop_set_id();
     }
+    // Programs take a file without blocks for one without bytes. How much of a hole was filled is not known here.
+    inode.used_bytes = inode.used_bytes.max(inode.size_bytes.min(1));
     inode.modified(now);
     inode.mtime = grown.mtime.unwrap_or(now);
     inode_table::put(txn, &inode)?;

@@ -27,7 +27,11 @@ pub struct SpreadView<'a> {
 }
 
 impl<'a> SpreadView<'a> {
-    /// Takes no snapshot yet. `belongs` says where a key is; one that belongs to a store that there is not is nowhere.
+    /// Takes no snapshot yet. `belongs` answers where a key is; one that belongs to a store that
+    /// there is not is nowhere.
+    ///
+    /// INVARIANT: if `belongs` answers a store for a key, every key that begins with that key is in
+    /// that store.
     #[must_use]
     pub fn new(stores: u16, take: TakeView<'a>, belongs: fn(&[u8]) -> Belongs) -> Self {
         Self { views: (0..stores).map(|_| OnceCell::new()).collect(), take, belongs }
@@ -65,9 +69,12 @@ impl View for SpreadView<'_> {
 
     /// In the order of stores, and of keys within each: keys that belong to a store by the number they begin with come in order.
     fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
-        let among = match ((self.belongs)(from), (self.belongs)(to)) {
-            (Belongs::To(first), Belongs::To(last)) if first == last => first..first.saturating_add(1),
-            _ => 0..self.stores(),
+        // `to` is no key of the range, and may be of another kind that belongs elsewhere. What all
+        // keys of the range share is what the two bounds share.
+        let shared = from.iter().zip(to).take_while(|(one, other)| one == other).count();
+        let among = match (self.belongs)(&from[..shared]) {
+            Belongs::To(number) => number..number.saturating_add(1),
+            Belongs::ToAny => 0..self.stores(),
         };
         let mut stopped = false;
         for number in among {
@@ -141,6 +148,7 @@ mod tests {
         assert_eq!(keys(&view, "0b", "2b", 9), ["0b", "0c", "1a", "1b", "1c", "2a"]);
         assert_eq!(keys(&view, "0b", "2b", 3), ["0b", "0c", "1a"]);
         assert_eq!(keys(&view, "?", "@", 9), ["?0", "?1", "?2"]);
+        assert_eq!(keys(&view, "1b", "2", 9), ["1b", "1c"], "the end is of the next store");
     }
 
     #[test]

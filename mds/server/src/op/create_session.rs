@@ -27,7 +27,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let SessionCreated { record, tenure, replay, ended, dropped } = *created;
     tracing::info!(client = record.client, replay, ended = ended.is_some(), "session made");
     for dropped in dropped {
-        reaper::client_gone(&cx.server, &dropped).await;
+        reaper::client_gone(&cx.server, &dropped);
         // RFC 8881 §18.36.4: what the client held before it restarted is not in its way now.
         reaper::gone_everywhere(&cx.server, dropped.client).await;
     }

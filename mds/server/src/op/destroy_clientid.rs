@@ -18,6 +18,6 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let Outcome::Removed(removed) = cx.propose(Command::RemoveClient(command)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
-    reaper::client_gone(&cx.server, &removed).await;
+    reaper::client_gone(&cx.server, &removed);
     Ok(ResOk)
 }

@@ -31,6 +31,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         update: args.flags & flags::UPD_CONFIRMED_REC_A != 0,
         implementation,
     };
+    cx.server.give_way_to_principal(&command.owner, &command.principal).await;
     let Outcome::Client(answer) = cx.propose(Command::ExchangeId(command)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };

@@ -1,4 +1,4 @@
-//! FREE_STATEID: a lock stateid without locks is forgotten.
+//! FREE_STATEID: a lock stateid without locks is forgotten, and a layout that was revoked.
 //!
 //! Spec: RFC 8881 §18.38.
 
@@ -10,6 +10,9 @@ use crate::context::{Context, OpResult};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let stateid = cx.resolve(args.stateid)?;
+    if cx.server.free_revoked(cx.client()?, stateid) {
+        return Ok(ResOk);
+    }
     let free = FreeStateid { client: cx.client()?, stateid };
     cx.propose(Command::FreeStateid(free)).await?;
     Ok(ResOk)

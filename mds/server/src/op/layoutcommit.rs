@@ -1,15 +1,19 @@
-//! LAYOUTCOMMIT: bytes written through a layout become part of the file: size, mtime and change follow.
+//! LAYOUTCOMMIT: answered, and hardly needed. What a client wrote through a layout is part of the file as soon as a data server has
+//! answered it; its word on how far it wrote moves nothing, since the file may have been cut after that.
+//!
+//! QUIRK(linux): layouts say that no LAYOUTCOMMIT is wanted (RFC 8435 §5.1). The client would let a size that was sampled before a
+//! data server's answer pass after it (docs/protocol/sizes.md §5).
 //!
 //! Spec: RFC 8881 §18.42, §12.5.4.
 
 use mds_namespace::Timestamp;
 use mds_shard::command::layout::LayoutCommit;
-use mds_shard::{Command, Outcome};
+use mds_shard::{Command, StateidValue};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::layoutcommit::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
-use crate::pin;
+use crate::status;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
@@ -23,28 +27,21 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         }
         None => None,
     };
-    let client = cx.client()?;
-    let mut mtime = args.time_modify.map(|t| Timestamp { seconds: t.seconds, nanos: t.nseconds });
-    if mtime.is_none() && pin::holds(&cx.server, client, handle.ino).await {
-        mtime = Some(cx.inode(&cx.view()?, handle)?.mtime);
-    }
-    let commit = LayoutCommit {
-        client,
-        ino: handle.ino,
-        stateid: cx.resolve(args.stateid)?,
-        end_bytes,
-        mtime,
-        caller: caller.clone(),
-    };
-    let Outcome::Inode(inode) = cx.propose(Command::LayoutCommit(commit)).await? else {
-        return Err(Nfsstat4::Serverfault.into());
-    };
-    let Some(end_bytes) = end_bytes else { return Ok(ResOk { new_size: None }) };
-    // The layout is being recalled, and the file may have been cut.
-    let inode = if inode.size_bytes < end_bytes {
-        cx.server.committed_end(*inode, end_bytes, caller).await?
+    let (client, stateid) = (cx.client()?, cx.resolve(args.stateid)?);
+    let mtime = args.time_modify.map(|t| Timestamp { seconds: t.seconds, nanos: t.nseconds });
+    if mtime.is_some() {
+        let commit = LayoutCommit { client, ino: handle.ino, stateid, end_bytes, mtime, caller };
+        cx.propose(Command::LayoutCommit(commit)).await?;
     } else {
-        *inode
-    };
-    Ok(ResOk { new_size: Some(inode.size_bytes) })
+        check(cx, handle.ino, client, stateid)?;
+    }
+    // RFC 8881 §18.42.2: the size is said if this operation changed it.
+    Ok(ResOk { new_size: None })
+}
+
+/// Whether the stateid is one of a layout for writing.
+fn check(cx: &Context, ino: u64, client: u64, stateid: StateidValue) -> Result<(), Nfsstat4> {
+    let held = cx.view()?.layout(ino, client).map_err(|e| status::of_refusal(&e))?;
+    let held = held.filter(|held| held.other == stateid.other).ok_or(Nfsstat4::BadStateid)?;
+    layout::state::check_commit(&held, stateid.seqid).map_err(|_| Nfsstat4::BadStateid)
 }

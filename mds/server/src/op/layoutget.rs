@@ -2,6 +2,9 @@
 //! be used. Where the export has stripes, and the client takes them, the segment may be a run of extents.
 //!
 //! Refusals are LAYOUTUNAVAILABLE, which sends a client to I/O in band.
+//! QUIRK(linux): after LAYOUTUNAVAILABLE it stays in band for two minutes, after BADLAYOUT for one
+//! I/O. So what is over soon is BADLAYOUT, where the RFC has LAYOUTTRYLATER: that makes an I/O wait
+//! that can be served in band.
 //! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE would reach the application as errors, so they are
 //! not used, but for iomode ANY, which no client of that kind sends.
 //!
@@ -9,9 +12,8 @@
 
 use futures_util::future::join;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode};
-use mds_namespace::{Content, Inode, Kind};
-use mds_shard::command::data::Placing;
-use mds_shard::command::layout::{LayoutAnswer, LayoutGet, LayoutPlace};
+use mds_namespace::{Content, Inode, Kind, op};
+use mds_shard::command::layout::{LayoutAnswer, LayoutGet, LayoutWrite};
 use mds_shard::{Command, Outcome, Refusal, StateidValue};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END, Layout};
@@ -22,8 +24,10 @@ use wire_xdr::{Encode, Writer};
 use crate::context::{Context, Failure, OpResult};
 use crate::flexfile::Body;
 use crate::handle::FileHandle;
+use crate::limits::LAYOUT_BYTES_MAX;
 use crate::seal::readers;
 use crate::server::Server;
+use crate::size::measure;
 use crate::stripes::{Asked, Run};
 use crate::{content, copies, flexfile, status, stripes};
 
@@ -40,9 +44,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if args.length < args.min_length || args.length == 0 {
         return Err(Nfsstat4::Inval.into());
     }
-    if iomode.writes() {
-        cx.writer_at(handle)?;
-    }
+    let drops_set_id = iomode.writes() && !cx.writer_at(handle)?.is_superuser();
     let stateid = cx.resolve(args.stateid)?;
     let Granted { answer, asked, run } = match cx.recorded()? {
         // Of a run nothing is recorded: the one extent is what was asked for.
@@ -50,10 +52,10 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
             let answer = granted(outcome)?;
             Granted { asked: asked(cx, handle, &args, answer.extent.extent, iomode)?, answer, run: None }
         }
-        None => ask(cx, handle, &args, iomode, stateid).await?,
+        None => ask(cx, handle, &args, iomode, Shown { stateid, drops_set_id }).await?,
     };
     let Segment { offset, length, body } =
-        segment(&cx.server, &asked, run, &answer).ok_or(Nfsstat4::Layoutunavailable)?;
+        segment(&cx.server, &asked, run, &answer).ok_or(Nfsstat4::Badlayout)?;
     cx.server.metrics.layout_granted(body.names_home, EXTENT_BYTES < length);
     let layout_type = LayoutType::FLEX_FILES;
     let layout = Layout { offset, length, iomode: args.iomode, layout_type, body: body.bytes };
@@ -84,25 +86,54 @@ fn asked(
     Ok(Asked { client: cx.client()?, extent, iomode, bytes_max: args.maxcount, code: cx.code(handle)? })
 }
 
+/// What the client shows.
+#[derive(Clone, Copy)]
+struct Shown {
+    stateid: StateidValue,
+    /// It asks to write, and its user is not the superuser.
+    drops_set_id: bool,
+}
+
 /// Asks the shard, after all that has to be looked at before.
 async fn ask(
     cx: &Context,
     handle: FileHandle,
     args: &Args,
     iomode: Iomode,
-    stateid: StateidValue,
+    shown: Shown,
 ) -> Result<Granted, Failure> {
-    let inode = cx.inode(&cx.view()?, handle)?;
+    let mut inode = cx.inode(&cx.view()?, handle)?;
+    if !iomode.writes() {
+        // What others write now is there to be read.
+        inode = cx.server.derived(inode).await.map_err(|status| match status {
+            Nfsstat4::Delay => try_later(),
+            status => status.into(),
+        })?;
+    }
     if inode.kind != Kind::Regular {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
+    // Before anything is granted that the client would not hear of.
+    check_bounds(args, &inode, iomode)?;
     let prepared = prepare(cx, args, &inode, iomode).await?;
     let asked = asked(cx, handle, args, prepared.extent, iomode)?;
     let run = run_to_grant(cx, handle, args, &inode, &asked)?;
-    let granted = grant(cx, prepared, &inode, &asked, stateid);
+    let granted = grant(cx, prepared, &inode, &asked, run, shown);
     // Beside each other: each entry of the log costs a flush.
     let (granted, ()) = join(granted, stripes::place(&cx.server, &asked, run)).await;
     Ok(Granted { answer: granted?, asked, run })
+}
+
+/// RFC 8881 §18.43.3: a segment shorter than the client can use is BADLAYOUT, one larger than it
+/// has room for is TOOSMALL. Of a file that is read nothing is needed behind its end.
+fn check_bounds(args: &Args, inode: &Inode, iomode: Iomode) -> Result<(), Nfsstat4> {
+    if args.maxcount < LAYOUT_BYTES_MAX {
+        return Err(Nfsstat4::Toosmall);
+    }
+    let needed = args.offset.saturating_add(args.min_length);
+    let needed = if iomode.writes() { needed } else { needed.min(inode.size_bytes) };
+    let room = EXTENT_BYTES - args.offset % EXTENT_BYTES;
+    if args.offset.saturating_add(room) < needed { Err(Nfsstat4::Badlayout) } else { Ok(()) }
 }
 
 /// The extents that the segment is to have, if there may be several.
@@ -169,14 +200,18 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         // Nobody waits for a home to read what its group can tell.
         return Ok(Prepared { extent, new_servers: None });
     }
+    if !iomode.writes() && is_hole(cx, extent)? {
+        // Read in band, which knows it for zeros: nothing is placed for that, and the next segment is asked for as before.
+        return Err(Nfsstat4::Badlayout.into());
+    }
     let Keepers { home, writes_to, new_servers } = match keepers(cx, extent, client).await {
-        Err(_) if !iomode.writes() => return Err(Nfsstat4::Layoutunavailable.into()),
+        Err(_) if !iomode.writes() => return Err(Nfsstat4::Badlayout.into()),
         found => found?,
     };
     let now_ms = cx.server.now_ms();
     let servers = &cx.server.data_servers;
     if !servers.is_up(home, now_ms) || servers.is_excluded(client, home, now_ms) {
-        return Err(Nfsstat4::Layoutunavailable.into());
+        return Err(Nfsstat4::Badlayout.into());
     }
     if iomode.writes() && writes_to.iter().any(|server| servers.is_full(*server)) {
         // A new layout on a full server, or one with a full backup, would only send the client round again: this reaches the
@@ -184,6 +219,12 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(Nfsstat4::Nospc.into());
     }
     Ok(Prepared { extent, new_servers })
+}
+
+/// Whether nothing was ever written into an extent.
+fn is_hole(cx: &Context, extent: ExtentId) -> Result<bool, Nfsstat4> {
+    let record = op::extent::extent(cx.view()?.namespace(), extent);
+    Ok(record.map_err(|error| status::of_namespace(&error))?.is_none())
 }
 
 /// Who keeps an extent, or would.
@@ -214,24 +255,43 @@ async fn grant(
     prepared: Prepared,
     inode: &Inode,
     asked: &Asked,
-    stateid: StateidValue,
+    run: Option<Run>,
+    shown: Shown,
 ) -> Result<LayoutAnswer, Failure> {
-    let Asked { client, extent, iomode, code, .. } = *asked;
-    let get = LayoutGet { client, extent, iomode, stateid };
-    let placed = prepared.new_servers.map(|(home, backups)| LayoutPlace { get: get.clone(), home, backups });
-    let command =
-        placed.map_or_else(|| Command::LayoutGet(get.clone()), |placed| Placing::Layout(placed).under(code));
-    let mut outcome = cx.submit(command).await?;
+    let (client, extent) = (asked.client, asked.extent);
+    let place = prepared.new_servers;
+    let mut outcome = cx.submit(command(cx, asked, run, shown, place).await?).await?;
     if outcome == Outcome::Refused(Refusal::ContentMoved) {
         // It has bytes beside its inode.
-        content::move_to_extents(&cx.server, inode.ino, code).await?;
-        content::home_of(&cx.server, extent, Some(client), code).await?;
-        outcome = cx.submit(Command::LayoutGet(get)).await?;
+        content::move_to_extents(&cx.server, inode.ino, asked.code).await?;
+        content::home_of(&cx.server, extent, Some(client), asked.code).await?;
+        outcome = cx.submit(command(cx, asked, run, shown, None).await?).await?;
     }
     if outcome == Outcome::Refused(Refusal::Recalled) {
         cx.server.take_up_recall(client, inode.ino).await;
     }
     granted(outcome)
+}
+
+/// The command that grants. For writing it names all extents that the answer may name, with what they hold now.
+async fn command(
+    cx: &Context,
+    asked: &Asked,
+    run: Option<Run>,
+    shown: Shown,
+    place: Option<(DataServerId, Vec<DataServerId>)>,
+) -> Result<Command, Nfsstat4> {
+    let Asked { client, extent, iomode, code, .. } = *asked;
+    let get = LayoutGet { client, extent, iomode, stateid: shown.stateid };
+    if !iomode.writes() {
+        return Ok(Command::LayoutGet(get));
+    }
+    let indices: Vec<u32> = match run {
+        Some(run) => run.extents().map(|extent| extent.index).collect(),
+        None => vec![extent.index],
+    };
+    let granted = measure::before_grant(&cx.server, extent.ino, &indices).await?;
+    Ok(Command::LayoutWrite(LayoutWrite { get, place, code, granted, drops_set_id: shown.drops_set_id }))
 }
 
 fn granted(outcome: Outcome) -> Result<LayoutAnswer, Failure> {

@@ -3,7 +3,7 @@
 //! Spec: RFC 8881 §18.44; RFC 8435 §9.
 
 use layout::Iomode;
-use mds_shard::command::layout::{LayoutReturn, Returned};
+use mds_shard::command::layout::{LayoutGiveBack, LayoutReturn, Returned};
 use mds_shard::{Command, Outcome};
 use wire_nfs::flexfiles::FfLayoutReturn;
 use wire_nfs::v4::attr::LayoutType;
@@ -13,9 +13,9 @@ use wire_nfs::v4::{Nfsstat4, Stateid};
 
 use crate::context::{Context, OpResult, wire_stateid};
 use crate::op::layouterror;
+use crate::size::settle::before_return;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
-    let handle = cx.current()?;
     let client = cx.client()?;
     if args.layout_type != LayoutType::FLEX_FILES {
         return Err(Nfsstat4::UnknownLayouttype.into());
@@ -30,30 +30,56 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         WireIomode::Any => None,
     };
     let what = match args.scope {
-        ReturnScope::Fsid | ReturnScope::All => Returned::All { iomode },
+        // RFC 8881 §18.44.1: the current filehandle is not looked at.
+        ReturnScope::All => Returned::All { iomode },
+        ReturnScope::Fsid => {
+            cx.current()?;
+            if cx.server.exports().iter().nth(1).is_some() {
+                // A layout does not say through which export, so of which fsid, it was got. What
+                // stays here too long is asked back one by one; what went too early would be used
+                // without this server knowing.
+                return Ok(ResOk { stateid: None });
+            }
+            Returned::All { iomode }
+        }
         ReturnScope::File(file) => {
+            let ino = cx.current()?.ino;
             note_errors(cx, client, &file);
             // QUIRK(linux): 6.x sends a zero stateid after a lost session, only to carry errors.
             if file.stateid == Stateid::ANONYMOUS {
                 return Ok(ResOk { stateid: None });
             }
             let whole = file.offset == 0 && file.length == LENGTH_TO_END;
-            Returned::File { ino: handle.ino, iomode, whole, stateid: cx.resolve(file.stateid)? }
+            Returned::File { ino, iomode, whole, stateid: cx.resolve(file.stateid)? }
         }
     };
-    let returns_all = matches!(what, Returned::All { .. });
-    let Outcome::LayoutReturned(left) =
-        cx.propose(Command::LayoutReturn(LayoutReturn { client, what })).await?
-    else {
+    let of_file = match &what {
+        Returned::File { ino, stateid, .. } => Some((*ino, stateid.other)),
+        _ => None,
+    };
+    let settlement = match &what {
+        // What it wrote is on data servers: they say how long the file is, before nobody asks them any more.
+        Returned::File { ino, iomode, whole: true, .. } if *iomode != Some(Iomode::Read) => {
+            if cx.recorded()?.is_none() { before_return(&cx.server, *ino, client).await } else { None }
+        }
+        _ => None,
+    };
+    let settles = settlement.is_some();
+    let what = LayoutReturn { client, what };
+    let returned = cx.propose(Command::LayoutGiveBack(LayoutGiveBack { what, settlement })).await;
+    let returned = returned.map_err(|status| match of_file {
+        Some((_, other)) => cx.server.revoked.status(client, &other, status),
+        None => status,
+    });
+    let Outcome::LayoutReturned(left) = returned? else {
         return Err(Nfsstat4::Serverfault.into());
     };
-    if returns_all {
-        cx.server.recalls.returned_all(client);
-    } else {
-        cx.server.recalls.returned(client, handle.ino);
+    match of_file {
+        Some((ino, _)) => cx.server.recalls.returned(client, ino),
+        None => cx.server.recalls.returned_all(client),
     }
-    if left.is_none() {
-        cx.server.pins.forget(client, handle.ino);
+    if !settles {
+        cx.server.settling.wake();
     }
     cx.current_stateid = left;
     Ok(ResOk { stateid: left.map(wire_stateid) })

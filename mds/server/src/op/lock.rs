@@ -38,8 +38,18 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     match cx.submit(Command::Lock(lock)).await? {
         Outcome::Stateid(stateid) => Ok(ResOk { lock_stateid: cx.put_stateid(stateid) }),
         Outcome::Refused(Refusal::LockDenied(conflict)) => Err(denied(&conflict)),
-        Outcome::Refused(refusal) => Err(status::of_refusal(&refusal).into()),
+        Outcome::Refused(refusal) => Err(refused(&refusal).into()),
         _ => Err(Nfsstat4::Serverfault.into()),
+    }
+}
+
+/// A table that is full does not empty by itself: DELAY would have the client ask for ever.
+/// QUIRK(linux): no status of version 4 becomes ENOLCK. Of those that LOCK and LOCKU may answer
+/// (RFC 8881 §15.2) SERVERFAULT reaches the application at once, as EREMOTEIO.
+pub(crate) fn refused(refusal: &Refusal) -> Nfsstat4 {
+    match refusal {
+        Refusal::TableFull => Nfsstat4::Serverfault,
+        refusal => status::of_refusal(refusal),
     }
 }
 
@@ -54,4 +64,17 @@ pub(crate) fn denied(conflict: &Conflict) -> Failure {
     }
     .encode(&mut body);
     Failure { status: Nfsstat4::Denied, body: Some(body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// DELAY would be asked for again, for as long as the application lives.
+    #[test]
+    fn a_full_table_ends_a_lock() {
+        assert_eq!(refused(&Refusal::TableFull), Nfsstat4::Serverfault);
+        assert_eq!(refused(&Refusal::Busy), Nfsstat4::Delay);
+        assert_eq!(refused(&Refusal::BadRange), Nfsstat4::Inval);
+    }
 }

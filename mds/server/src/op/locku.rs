@@ -8,6 +8,7 @@ use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::locku::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
+use crate::op::lock;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
@@ -17,8 +18,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         stateid: cx.resolve(args.lock_stateid)?,
         range: Range { offset_bytes: args.offset, length_bytes: args.length },
     };
-    let Outcome::Stateid(stateid) = cx.propose(Command::Unlock(unlock)).await? else {
-        return Err(Nfsstat4::Serverfault.into());
-    };
-    Ok(ResOk { lock_stateid: cx.put_stateid(stateid) })
+    match cx.submit(Command::Unlock(unlock)).await? {
+        Outcome::Stateid(stateid) => Ok(ResOk { lock_stateid: cx.put_stateid(stateid) }),
+        Outcome::Refused(refusal) => Err(lock::refused(&refusal).into()),
+        _ => Err(Nfsstat4::Serverfault.into()),
+    }
 }

@@ -13,8 +13,11 @@ pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let view = cx.view()?;
     let inode = cx.inode(&view, handle)?;
-    if inode.kind != Kind::Directory {
-        return Err(Nfsstat4::Notdir.into());
+    match inode.kind {
+        Kind::Directory => {}
+        // RFC 8881 §15.1.2.9: an operation that does not take a symbolic link says so.
+        Kind::Symlink => return Err(Nfsstat4::Symlink.into()),
+        _ => return Err(Nfsstat4::Notdir.into()),
     }
     let parent = export_tree::step_up(&cx.server, &view, handle, &inode)?;
     cx.export(parent)?;

@@ -1,6 +1,7 @@
 //! OPEN: by name or by handle, with or without creation. Makes the file current and answers an open stateid.
 //!
-//! No delegations are given. Nothing is lost in a restart, so a reclaim finds the open it had, and gets no more than that.
+//! No delegations are given. Nothing is lost in a restart, so a reclaim finds the open it had, and
+//! gets no more than that; behind RECLAIM_COMPLETE it is refused.
 //!
 //! Spec: RFC 8881 §18.16, §9.
 
@@ -31,6 +32,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let caller = if creates || writes { cx.writer_at(at)? } else { cx.caller_at(at)? };
     if matches!(args.claim, Claim::Previous(_)) {
         cx.server.metrics.reclaimed("open");
+        check_reclaim(cx)?;
     }
     let (target, attrs_set) = target(at, &args.claim, &args.how)?;
     let open = Open {
@@ -55,6 +57,15 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         Outcome::Opened(opened) => finish(cx, at, &args, *opened, attrs_set).await,
         Outcome::Refused(refusal) => Err(status::of_refusal(&refusal).into()),
         _ => Err(Nfsstat4::Serverfault.into()),
+    }
+}
+
+/// RFC 8881 §18.51.3: who has said that it reclaims nothing more reclaims nothing more.
+fn check_reclaim(cx: &Context) -> Result<(), Nfsstat4> {
+    match cx.view()?.client(cx.client()?) {
+        Ok(Some(client)) if client.reclaim_complete => Err(Nfsstat4::NoGrace),
+        Ok(_) => Ok(()),
+        Err(refusal) => Err(status::of_refusal(&refusal)),
     }
 }
 

@@ -5,9 +5,11 @@
 //!
 //! Spec: RFC 8881 §18.23.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use mds_namespace::op::readdir::{self, PageLimit};
-use mds_namespace::{Ino, Kind};
+use mds_namespace::op::readdir::{self, Entry, Page, PageLimit};
+use mds_namespace::{FileType, Ino, Inode, Kind};
 use mds_shard::StateView;
 use wire_nfs::v4::attr::numbers;
 use wire_nfs::v4::ops::readdir::{Args, RES_EMPTY_BYTES, encode_end, encode_entry, entry_dircount_bytes};
@@ -18,6 +20,8 @@ use crate::attr::{self, FileSystemFacts};
 use crate::context::{Context, OpResult};
 use crate::handle::FileHandle;
 use crate::limits::READDIR_BYTES_MAX;
+use crate::size::MOVED_BY_WRITES;
+use crate::size::measure::measure_all;
 use crate::{export_tree, status};
 
 /// The encoded result.
@@ -41,33 +45,76 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<Listing> {
         return Err(Nfsstat4::BadCookie.into());
     }
     let facts = cx.server.facts(directory, &view, &args.requested)?;
-    let listing = list(cx, &args, &view, directory, &facts)?;
-    Ok(Listing(listing))
+    let page = page(cx, &args, &view, directory)?;
+    drop(view);
+    let written = written(cx, &args, &page).await?;
+    Ok(Listing(list(cx, &args, &page, directory, &facts, &written)?))
+}
+
+/// How many bytes the answer may have.
+fn bytes_max(args: &Args) -> usize {
+    as_usize(args.maxcount.min(READDIR_BYTES_MAX))
+}
+
+/// Entries that may fit.
+fn page(cx: &Context, args: &Args, view: &StateView, directory: FileHandle) -> Result<Page<Entry>, Nfsstat4> {
+    if bytes_max(args) < RES_EMPTY_BYTES {
+        return Err(Nfsstat4::Toosmall);
+    }
+    let caller = cx.caller_at(directory)?;
+    let limit = PageLimit {
+        entries_max: usize::MAX,
+        bytes_max: bytes_max(args),
+        entry_overhead_bytes: ENTRY_BYTES_MIN,
+    };
+    let visible = export_tree::visible(&cx.server, view, directory);
+    let mut cookie = args.cookie;
+    loop {
+        let page = readdir::readdir(view.namespace(), &caller, directory.ino, cookie, &limit)
+            .map_err(|e| status::of_namespace(&e))?;
+        let shows_any = page.entries.iter().any(|entry| visible.shows(entry.ino));
+        match page.entries.last() {
+            // All of it is hidden: what the client may see comes later.
+            Some(last) if !shows_any && !page.end => cookie = last.cookie,
+            Some(_) | None => return Ok(page),
+        }
+    }
+}
+
+/// The files of a page that clients write straight to data servers, as they are now.
+async fn written(cx: &Context, args: &Args, page: &Page<Entry>) -> Result<BTreeMap<Ino, Inode>, Nfsstat4> {
+    if args.requested.intersect(&MOVED_BY_WRITES).is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let files = page.entries.iter().filter(|entry| entry.file_type == FileType::Regular);
+    let unsettled = cx.server.unsettled_among(files.map(|entry| entry.ino))?;
+    let measured = match measure_all(&cx.server, &unsettled).await {
+        // One was removed meanwhile: the others are measured when the client asks again.
+        Err(Nfsstat4::Stale) => return Err(Nfsstat4::Delay),
+        measured => measured?,
+    };
+    let now_unix_ns = cx.server.env.clock.wall_ns();
+    Ok(measured.iter().map(|one| (one.inode.ino, one.derived(now_unix_ns))).collect())
 }
 
 fn list(
     cx: &Context,
     args: &Args,
-    view: &StateView,
+    page: &Page<Entry>,
     directory: FileHandle,
     facts: &FileSystemFacts,
+    written: &BTreeMap<Ino, Inode>,
 ) -> Result<Bytes, Nfsstat4> {
-    let bytes_max = as_usize(args.maxcount.min(READDIR_BYTES_MAX));
+    let bytes_max = bytes_max(args);
     let names_bytes_max = if args.dircount == 0 { usize::MAX } else { as_usize(args.dircount) };
-    if bytes_max < RES_EMPTY_BYTES {
-        return Err(Nfsstat4::Toosmall);
-    }
-    let caller = cx.caller_at(directory)?;
-    let limit = PageLimit { entries_max: usize::MAX, bytes_max, entry_overhead_bytes: ENTRY_BYTES_MIN };
-    let page = readdir::readdir(view.namespace(), &caller, directory.ino, args.cookie, &limit)
-        .map_err(|e| status::of_namespace(&e))?;
+    let view = &cx.view()?;
     let visible = export_tree::visible(&cx.server, view, directory);
     let mut w = Writer::with_capacity(bytes_max.min(64 << 10));
     Verifier::default().encode(&mut w);
     let (mut entries, mut names_bytes, mut full) = (0, 0, !page.end);
     for entry in page.entries.iter().filter(|entry| visible.shows(entry.ino)) {
         let mark = w.mark();
-        let values = values(cx, view, directory, facts, &args.requested, entry.ino)?;
+        let values = values(cx, view, directory, facts, &args.requested, (entry.ino, written))?;
         encode_entry(&mut w, entry.cookie, &entry.name, &args.requested, &values);
         names_bytes += entry_dircount_bytes(entry.name.len());
         if bytes_max < w.len() + END_BYTES || (names_bytes_max < names_bytes && 0 < entries) {
@@ -99,21 +146,26 @@ fn values(
     directory: FileHandle,
     facts: &FileSystemFacts,
     requested: &Bitmap,
-    ino: Ino,
+    (ino, written): (Ino, &BTreeMap<Ino, Inode>),
 ) -> Result<AttrValues, Nfsstat4> {
-    let inode = match view.inode(ino) {
+    let found = written.get(&ino).map_or_else(|| view.inode(ino), |inode| Ok(inode.clone()));
+    let inode = match found {
         Ok(inode) => inode,
         Err(refusal) if requested.contains(numbers::RDATTR_ERROR) => {
             return Ok(attr::unreadable(status::of_refusal(&refusal)));
         }
         Err(refusal) => return Err(status::of_refusal(&refusal)),
     };
-    // The handle costs a MAC: made only if asked for.
-    let handle = if requested.contains(numbers::FILEHANDLE) {
-        cx.server.wire_handle(export_tree::step_down(&cx.server, view, directory, &inode)?)
-    } else {
-        Filehandle::default()
-    };
-    let used_bytes = cx.server.used_bytes(view, &inode)?;
-    Ok(attr::values(facts, &inode, used_bytes, handle, requested))
+    let (mut facts, mut handle) = (*facts, Filehandle::default());
+    if requested.contains(numbers::FILEHANDLE) || requested.contains(numbers::FSID) {
+        let child = export_tree::step_down(&cx.server, view, directory, &inode)?;
+        // An entry that is another export's root has that one's identity: else a client would take
+        // it for a directory of this one.
+        facts.fsid = cx.server.fsid(child.export);
+        // The handle costs a MAC: made only if asked for.
+        if requested.contains(numbers::FILEHANDLE) {
+            handle = cx.server.wire_handle(child);
+        }
+    }
+    Ok(attr::values(&facts, &inode, handle, requested))
 }

@@ -2,14 +2,16 @@
 //!
 //! Spec: RFC 8881 §18.30.
 
-use mds_shard::command::namespace::SetAttributesOf;
+use mds_shard::command::namespace::{SetAttributesOf, SetTimesNoting};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::ops::setattr::{Args, ResOk};
 use wire_nfs::v4::{Bitmap, Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};
 
 use crate::context::{Context, Failure, OpResult};
-use crate::{attr, pin, status};
+use crate::limits::NOTED_EXTENTS_MAX;
+use crate::size::measure;
+use crate::{attr, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     match set(cx, &args).await {
@@ -33,13 +35,17 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
         cx.server.recall_for_truncation(handle.ino, cx.session.map(|s| s.client)).await;
     }
     let (attributes_size, sets_mtime) = (attributes.size_bytes, attributes.mtime.is_some());
-    let command = SetAttributesOf { caller, ino: handle.ino, attributes, by_write_open };
-    let Outcome::Attributes(answer) = cx.propose(Command::SetAttributes(command)).await? else {
+    let set = SetAttributesOf { caller, ino: handle.ino, attributes, by_write_open };
+    let measured =
+        if sets_mtime && cx.recorded()?.is_none() { changes(cx, handle.ino).await? } else { Vec::new() };
+    let command = if measured.is_empty() {
+        Command::SetAttributes(set)
+    } else {
+        Command::SetTimesNoting(SetTimesNoting { set, measured })
+    };
+    let Outcome::Attributes(answer) = cx.propose(command).await? else {
         return Err(Nfsstat4::Serverfault);
     };
-    if sets_mtime && let Some(session) = cx.session {
-        pin::note(&cx.server, session.client, handle.ino).await;
-    }
     match attributes_size {
         // Also when nothing was cut: this may be the second time, after the first was put off.
         Some(size_bytes) => {
@@ -48,6 +54,16 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
         }
         None => Ok(()),
     }
+}
+
+/// What primaries say of the content for which the time is set: the client has written back what it had, and a time set by hand
+/// stays until more is written. Empty if nothing has to be noted.
+///
+/// QUIRK(linux): it flushes before it sets times, and goes on holding its layout: `tar`, `cp -p`. Proved by the lab's `tar`.
+async fn changes(cx: &Context, ino: u64) -> Result<Vec<(u32, u64)>, Nfsstat4> {
+    let measured = measure::measure(&cx.server, ino).await?;
+    let changes = measured.map(|measured| measured.changes()).unwrap_or_default();
+    Ok(if changes.len() <= NOTED_EXTENTS_MAX { changes } else { Vec::new() })
 }
 
 /// True if the stateid names an open or lock for writing; false for the anonymous one, which leaves it to the mode.

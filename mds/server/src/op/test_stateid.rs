@@ -17,7 +17,10 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
             return Nfsstat4::BadStateid;
         }
         let stateid = StateidValue { seqid: stateid.seqid, other: stateid.other };
-        view.test_stateid(client, stateid).map_or_else(|e| status::of_refusal(&e), |_| Nfsstat4::Ok)
+        match view.test_stateid(client, stateid) {
+            Ok(_) => Nfsstat4::Ok,
+            Err(refusal) => cx.server.revoked.status(client, &stateid.other, status::of_refusal(&refusal)),
+        }
     };
     Ok(ResOk { statuses: args.stateids.iter().map(test).collect() })
 }

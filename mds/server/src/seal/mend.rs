@@ -87,7 +87,7 @@ fn standing(server: &Server, now_ms: u64) -> Vec<(DataServerId, [bool; 3])> {
 async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
     let (mut tally, mut lost, mut shorts) = (Tally::default(), Vec::new(), Shorts::new(server));
     let mut left: BTreeMap<DataServerId, u64> =
-        server.data_servers.draining().into_iter().map(|id| (id, 0)).collect();
+        server.data_servers.watched(server.now_ms()).into_iter().map(|id| (id, 0)).collect();
     let mut held = BTreeMap::new();
     let mut from = GroupId(0);
     loop {

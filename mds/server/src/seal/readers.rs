@@ -10,9 +10,11 @@ use layout::ec::{Group, ImageId, ImageRef};
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::seal::slot_of;
 use mds_namespace::sealed;
-use mds_namespace::{ExtentRecord, FsError, View, op};
+use mds_namespace::{ExtentRecord, FsError, Inode, View, op};
 use wire_nfs::control::Refusal;
+use wire_nfs::control::extent::{AskFileEnd, FileEnd};
 use wire_nfs::control::images::{AskAtRest, AtRest};
+use wire_nfs::v4::Nfsstat4;
 
 use super::answer::{image_ref, in_force};
 use crate::server::Server;
@@ -31,7 +33,28 @@ pub(crate) async fn at_rest(server: &Server, ask: &AskAtRest) -> Result<AtRest, 
     }
     let (image, _) = image(view.namespace(), extent).map_err(|_| Refusal::Busy)?.ok_or(Refusal::Stale)?;
     let inode = view.inode(extent.ino).map_err(|_| Refusal::Stale)?;
-    Ok(AtRest { size_bytes: inode.size_bytes, image: image.encode() })
+    drop(view);
+    // This extent is at rest, others of the file may be written.
+    Ok(AtRest { size_bytes: size_now(server, inode).await?, image: image.encode() })
+}
+
+/// A data server was asked for more than it holds.
+///
+/// # Errors
+/// `Stale` if the file is gone; `NotLeader`; `Busy` while its length cannot be told.
+pub(crate) async fn file_end(server: &Server, ask: &AskFileEnd) -> Result<FileEnd, Refusal> {
+    in_force(server).await?;
+    let inode =
+        server.view().map_err(|_| Refusal::Busy)?.inode(ask.extent.ino).map_err(|_| Refusal::Stale)?;
+    Ok(FileEnd { size_bytes: size_now(server, inode).await? })
+}
+
+async fn size_now(server: &Server, inode: Inode) -> Result<u64, Refusal> {
+    match server.derived(inode).await {
+        Ok(inode) => Ok(inode.size_bytes),
+        Err(Nfsstat4::Stale) => Err(Refusal::Stale),
+        Err(_) => Err(Refusal::Busy),
+    }
 }
 
 /// The image that is all there is of an extent, and its group; `None` if the extent is not at rest.

@@ -10,7 +10,6 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
-use mds_namespace::Ino;
 use mds_shard::command::client::ExchangeId;
 use mds_shard::command::governor::{ForgetClient, ForgetSession, Govern};
 use mds_shard::record::Tally;
@@ -20,9 +19,7 @@ use tokio::sync::Notify;
 
 use super::Shards;
 use super::govern::{AGAIN_MS, stopped};
-use crate::limits::{
-    ENDS_MAX, ENDS_WAIT_MS_MAX, GOVERN_AT_ONCE, LEFT_OVER_LOOK_MS, LEFT_OVER_MAX, WRITTEN_MAX,
-};
+use crate::limits::{ENDS_MAX, ENDS_WAIT_MS_MAX, GOVERN_AT_ONCE, LEFT_OVER_LOOK_MS, LEFT_OVER_MAX};
 
 /// Who ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,8 +37,6 @@ pub(super) struct Ends {
     under_way: Mutex<BTreeSet<Ended>>,
     /// One of them is not any more.
     over: Notify,
-    /// Files that ended clients were writing, as the others told; at most [`WRITTEN_MAX`].
-    written: Mutex<Vec<Ino>>,
 }
 
 /// Up to where the logs of shard 0 and of another one were carried out when nothing was found there.
@@ -213,7 +208,7 @@ impl Shards {
             Ended::Session(session) => Command::ForgetSession(ForgetSession { session }),
         };
         match self.within(reign, shard, None, command).await? {
-            Outcome::Removed(removed) => self.inner.ends.note_written(removed.wrote),
+            Outcome::Removed(_) => {}
             Outcome::Refused(Refusal::Superseded) => return Ok(false),
             Outcome::Done => {}
             // To ask again would not help.
@@ -232,16 +227,6 @@ impl Shards {
                 tracing::warn!(client, "a client that is gone is not forgotten by all shards yet");
             }
         }
-    }
-
-    /// Files that ended clients were writing, as other shards than the first told since this was asked last.
-    pub(crate) fn take_written(&self) -> Vec<Ino> {
-        std::mem::take(&mut *self.inner.ends.written.lock())
-    }
-
-    /// The size of such a file could not be asked for: it is for whoever takes them next.
-    pub(crate) fn note_written(&self, ino: Ino) {
-        self.inner.ends.note_written(vec![ino]);
     }
 
     /// Looks now and then, for as long as this node lives, what other shards have of those that shard 0 does not know, and has it
@@ -326,15 +311,6 @@ impl Ends {
             }
             over.await;
         }
-    }
-
-    fn note_written(&self, wrote: Vec<Ino>) {
-        let mut written = self.written.lock();
-        let room = WRITTEN_MAX - written.len();
-        if room < wrote.len() {
-            tracing::warn!(files = wrote.len() - room, "sizes of files of lost clients are not asked for");
-        }
-        written.extend(wrote.into_iter().take(room));
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) fn of(command: &Command) -> Route {
         | Command::ReclaimComplete(_)
         | Command::RemoveClient(_)
         | Command::RegisterDataServer(_)
+        | Command::RegisterNamed(_)
         | Command::Format(_)
         | Command::FixShards(_)
         | Command::RemoveDataServer(_)
@@ -78,12 +79,11 @@ pub(super) fn of(command: &Command) -> Route {
         Command::WrittenAt(asked) => file(asked.ino),
         Command::LayoutGet(asked) => extent(asked.extent),
         Command::LayoutPlace(asked) => extent(asked.get.extent),
-        Command::LayoutReturn(asked) => match &asked.what {
-            Returned::File { ino, .. } | Returned::Revoked { ino } | Returned::Recalled { ino, .. } => {
-                file(*ino)
-            }
-            Returned::All { .. } => Route::Each,
-        },
+        Command::LayoutWrite(asked) => extent(asked.get.extent),
+        Command::LayoutReturn(asked) => returned(&asked.what),
+        Command::LayoutGiveBack(asked) => returned(&asked.what.what),
+        Command::SettleSize(asked) => file(asked.ino),
+        Command::SetTimesNoting(asked) => file(asked.set.ino),
         Command::LayoutCommit(asked) => file(asked.ino),
         Command::LayoutRecall(asked) => file(asked.ino),
         Command::ThawExtent(asked) => extent(asked.extent),
@@ -133,6 +133,13 @@ pub(super) fn of(command: &Command) -> Route {
         | Command::Bound(_)
         | Command::ForgetClient(_)
         | Command::ForgetSession(_) => Route::One(shard_of(ROOT_INO), Vec::new()),
+    }
+}
+
+fn returned(what: &Returned) -> Route {
+    match what {
+        Returned::File { ino, .. } | Returned::Revoked { ino } | Returned::Recalled { ino, .. } => file(*ino),
+        Returned::All { .. } => Route::Each,
     }
 }
 

@@ -1,4 +1,5 @@
-//! A client's end of callbacks: says OK to each, as soon as it is let.
+//! A client's end of callbacks: says OK to each, as soon as it is let; or that it has no such
+//! layout, if it knows the file by another handle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,8 +9,9 @@ use env::BoxFuture;
 use env_transport::{Answer, Call, Connection, Service};
 use tokio::sync::Semaphore;
 use wire_nfs::v4::callback::compound::{CbCompoundHeader, decode_cb_op};
+use wire_nfs::v4::callback::layoutrecall::{self, RecallScope};
 use wire_nfs::v4::callback::sequence;
-use wire_nfs::v4::{CbOp, Nfsstat4};
+use wire_nfs::v4::{CbOp, Filehandle, Nfsstat4};
 use wire_rpc::accepted_success;
 use wire_xdr::{Decode, Encode};
 
@@ -20,12 +22,33 @@ pub(crate) struct Callbacks(Arc<Inner>);
 struct Inner {
     came: AtomicU32,
     may_answer: Semaphore,
+    /// The handle by which it has a layout; any will do without.
+    knows: Option<Filehandle>,
+    /// Recalls that named it.
+    found: AtomicU32,
 }
 
 impl Callbacks {
     /// None came, and none may be answered.
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Inner { came: AtomicU32::new(0), may_answer: Semaphore::new(0) }))
+        Self::made(None)
+    }
+
+    /// The same, of a client that has a layout by this handle, and answers at once.
+    pub(crate) fn of_layout(handle: Filehandle) -> Self {
+        let callbacks = Self::made(Some(handle));
+        callbacks.0.may_answer.add_permits(1_000);
+        callbacks
+    }
+
+    fn made(knows: Option<Filehandle>) -> Self {
+        let (came, found) = (AtomicU32::new(0), AtomicU32::new(0));
+        Self(Arc::new(Inner { came, may_answer: Semaphore::new(0), knows, found }))
+    }
+
+    /// How many recalls named the handle by which it has the layout.
+    pub(crate) fn found(&self) -> u32 {
+        self.0.found.load(Ordering::SeqCst)
     }
 
     /// How many came so far.
@@ -39,6 +62,20 @@ impl Callbacks {
     }
 }
 
+impl Inner {
+    fn judge(&self, op: CbOp, call: &mut Call) -> Nfsstat4 {
+        let Some(known) = &self.knows else { return Nfsstat4::Ok };
+        assert_eq!(op, CbOp::Layoutrecall);
+        let args = layoutrecall::Args::decode(&mut call.args).expect("its arguments");
+        let RecallScope::File(file) = args.scope else { panic!("not of a file") };
+        if file.filehandle != *known {
+            return Nfsstat4::NomatchingLayout;
+        }
+        self.found.fetch_add(1, Ordering::SeqCst);
+        Nfsstat4::Ok
+    }
+}
+
 impl Service for Callbacks {
     fn call(&self, mut call: Call, _: &Connection) -> BoxFuture<'static, Answer> {
         let header = CbCompoundHeader::decode(&mut call.args).expect("a header");
@@ -47,6 +84,7 @@ impl Service for Callbacks {
         let asked = sequence::Args::decode(&mut call.args).expect("its arguments");
         let op = decode_cb_op(&mut call.args).expect("a number").expect("an operation");
         self.0.came.fetch_add(1, Ordering::SeqCst);
+        let status = self.0.judge(op, &mut call);
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
             inner.may_answer.acquire().await.expect("never closed").forget();
@@ -58,14 +96,14 @@ impl Service for Callbacks {
                 target_highest_slotid: asked.highest_slotid,
             };
             let mut reply = accepted_success(call.header.xid);
-            reply.u32(Nfsstat4::Ok.as_u32());
+            reply.u32(status.as_u32());
             reply.opaque(&Bytes::new());
             reply.u32(header.op_count);
             reply.u32(CbOp::Sequence.as_u32());
             reply.u32(Nfsstat4::Ok.as_u32());
             sequenced.encode(&mut reply);
             reply.u32(op.as_u32());
-            reply.u32(Nfsstat4::Ok.as_u32());
+            reply.u32(status.as_u32());
             Answer::Reply(reply)
         })
     }

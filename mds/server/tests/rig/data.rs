@@ -1,15 +1,21 @@
 //! A data server that only registers, and files whose bytes are to be on it.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use client::control::greeting;
-use env::BoxFuture;
+use env::{BoxFuture, Entropy};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
+use parking_lot::Mutex;
+use wire_nfs::control::extent::{AtEpoch, Cut, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
 use wire_nfs::control::register::{Register, Registered};
-use wire_nfs::control::{ClusterKey, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
+use wire_nfs::control::{
+    ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
+    decode_reply, put_reply,
+};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{Iomode, LENGTH_TO_END};
 use wire_nfs::v4::ops::open::{Claim, CreateHow, OpenHow, share};
@@ -27,22 +33,64 @@ pub(crate) fn key() -> ClusterKey {
     ClusterKey::new([3; 32])
 }
 
-/// Answers whatever it is asked with nothing: a data server whose NFS port is probed.
-struct Mute;
+/// A data server that holds nothing and does all that it is told; its NFS port answers probes.
+struct Empty {
+    entropy: Arc<dyn Entropy>,
+    gates: Mutex<HashMap<u64, ControlGate>>,
+}
 
-impl Service for Mute {
-    fn call(&self, call: Call, _: &Connection) -> BoxFuture<'static, Answer> {
-        Box::pin(std::future::ready(Answer::Reply(accepted_success(call.header.xid))))
+impl Empty {
+    fn control(&self, procedure: u32, args: Bytes, connection: u64) -> Writer {
+        let mut gates = self.gates.lock();
+        let gate = gates.entry(connection).or_insert_with(|| {
+            let mut nonce = [0; 32];
+            self.entropy.fill(&mut nonce);
+            ControlGate::new(&key(), PROGRAM, NodeKind::Data, nonce)
+        });
+        if let Some(reply) = gate.handshake(procedure, args.clone()) {
+            return reply.expect("a handshake");
+        }
+        let mut w = Writer::new();
+        match Procedure::from_number(procedure) {
+            Some(Procedure::Size) => {
+                let asked: SizeOf = decode_args(args).expect("SIZE");
+                let sizes = vec![ExtentSize::default(); asked.extents.len()];
+                put_reply(&mut w, &Ok(Sizes { sizes }));
+            }
+            Some(Procedure::Cut) => {
+                let asked: Cut = decode_args(args).expect("CUT");
+                put_reply(&mut w, &Ok(KnownEpoch { epoch: asked.epoch }));
+            }
+            Some(Procedure::Fence | Procedure::Drop) => {
+                let asked: AtEpoch = decode_args(args).expect("FENCE or DROP");
+                put_reply(&mut w, &Ok(KnownEpoch { epoch: asked.epoch }));
+            }
+            _ => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
+        }
+        w
+    }
+}
+
+impl Service for Empty {
+    fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let mut reply = accepted_success(call.header.xid);
+        if call.header.program == PROGRAM {
+            reply.append(self.control(call.header.procedure, call.args.rest(), connection.id()));
+        }
+        Box::pin(std::future::ready(Answer::Reply(reply)))
     }
 
-    fn closed(&self, _: u64) {}
+    fn closed(&self, connection: u64) {
+        self.gates.lock().remove(&connection);
+    }
 }
 
 /// A data server that only registers and says once that it lives. It does so for as long as the value is kept.
 pub(crate) async fn data_server(rig: &Rig) -> Server {
     let at = SocketAddr::from(([192, 0, 2, 9], 2049));
     let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
-    let listening = serve(net, clock, at, Arc::new(Mute), Limits::default()).await.expect("a port");
+    let empty = Empty { entropy: rig.env.entropy.clone(), gates: Mutex::default() };
+    let listening = serve(net, clock, at, Arc::new(empty), Limits::default()).await.expect("a port");
     register(rig).await;
     listening
 }
@@ -63,6 +111,7 @@ pub(crate) async fn register(rig: &Rig) {
         zone: String::new(),
         rack: String::new(),
         host: String::new(),
+        name: String::new(),
     };
     let usage = Usage { capacity_bytes: 1 << 40, ..Usage::default() };
     for _ in 0..600 {

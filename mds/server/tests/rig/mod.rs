@@ -125,11 +125,23 @@ impl Rig {
 
     /// The same, on a connection of its own.
     pub(crate) async fn client_on(&self, connection: RpcClient, owner: &'static [u8]) -> Client {
-        let mut client = Client::new(connection, owner, 0);
+        self.introduced(Client::new(connection, owner, 0)).await
+    }
+
+    /// Gives a client an id and a session.
+    pub(crate) async fn introduced(&self, mut client: Client) -> Client {
         client.exchange_id().await;
         client.create_session().await;
         client.compound(|c| c.op(Op::ReclaimComplete, &reclaim_complete::Args { one_fs: false })).await.ok(1);
         client
+    }
+}
+
+fn implementation(name: &'static str) -> exchange_id::ImplId {
+    exchange_id::ImplId {
+        domain: Bytes::from_static(b"example.org"),
+        name: Bytes::from_static(name.as_bytes()),
+        date: wire_nfs::v4::Nfstime4::default(),
     }
 }
 
@@ -144,6 +156,10 @@ pub(crate) struct Client {
     /// Another one after each restart of the client.
     pub(crate) verifier: Verifier,
     pub(crate) credential: Credential,
+    /// What it says it runs, if anything.
+    pub(crate) implementation: Option<&'static str>,
+    /// Operations of a compound that it asks for.
+    pub(crate) operations_max: u32,
     pub(crate) clientid: u64,
     pub(crate) create_sequence: u32,
     pub(crate) session: SessionId,
@@ -196,6 +212,8 @@ impl Client {
             owner,
             verifier: Verifier(*b"verifier"),
             credential: Credential::Sys(AuthSys { uid, gid: uid, ..AuthSys::default() }),
+            implementation: None,
+            operations_max: 16,
             clientid: 0,
             create_sequence: 0,
             session: SessionId::default(),
@@ -261,7 +279,7 @@ impl Client {
             owner_id: Bytes::from_static(self.owner),
             flags: exchange_id::flags::SUPP_MOVED_REFER | exchange_id::flags::BIND_PRINC_STATEID,
             state_protect: StateProtectAsked::None,
-            impl_id: Vec::new(),
+            impl_id: self.implementation.into_iter().map(implementation).collect(),
         };
         let mut reply = self.bare(|c| c.op(Op::ExchangeId, &args)).await;
         let result: exchange_id::ResOk = reply.next(Op::ExchangeId);
@@ -276,7 +294,7 @@ impl Client {
             request_bytes_max: 1 << 20,
             response_bytes_max: 1 << 20,
             response_cached_bytes_max: 8192,
-            operations_max: 16,
+            operations_max: self.operations_max,
             requests_max: 16,
             rdma_ird: Vec::new(),
         };

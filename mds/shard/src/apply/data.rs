@@ -142,7 +142,11 @@ pub(super) fn fence_file(txn: &mut dyn Txn, ino: u64) -> Result<(), Refusal> {
 }
 
 /// A data server that comes back keeps its number: its extents are found by it.
-pub(super) fn register(txn: &mut dyn Txn, asked: &RegisterDataServer) -> Result<Outcome, Refusal> {
+pub(super) fn register(
+    txn: &mut dyn Txn,
+    asked: &RegisterDataServer,
+    name: &str,
+) -> Result<Outcome, Refusal> {
     if SERVER_ADDRESSES_MAX < asked.addresses.len() {
         return Err(Refusal::TableFull);
     }
@@ -174,6 +178,7 @@ pub(super) fn register(txn: &mut dyn Txn, asked: &RegisterDataServer) -> Result<
         zone: asked.zone.clone(),
         rack: asked.rack.clone(),
         host: asked.host.clone(),
+        name: name.to_owned(),
     };
     table::put(txn, &key::server(id), &server)?;
     Ok(Outcome::DataServer(id))

@@ -2,21 +2,25 @@
 //!
 //! Spec: RFC 8881 §12.5, §18.42, §18.43, §18.44, §20.3.
 
-use layout::Iomode;
+use layout::ec::Profile;
 use layout::state::{self as decide, Kept, LayoutError, LayoutRecord, Shown};
+use layout::{DataServerId, ExtentId, Iomode};
+use mds_namespace::op::settle::{self, Settlement};
 use mds_namespace::op::size::{self, Grown};
 use mds_namespace::op::{extent, inline, move_to_extents};
-use mds_namespace::{Content, Timestamp, Txn, View, inode_table};
+use mds_namespace::{Content, Granted, Timestamp, Txn, View, inode_table};
 
 use super::{data, table};
 use crate::command::data::Allocate;
 use crate::command::layout::{
-    LayoutAnswer, LayoutCommit, LayoutGet, LayoutPlace, LayoutRecall, LayoutReturn, Recall, Returned,
+    LayoutAnswer, LayoutCommit, LayoutGet, LayoutPlace, LayoutRecall, LayoutReturn, LayoutWrite, Recall,
+    Returned,
 };
 use crate::command::{Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
-use crate::record::StateKind;
-use crate::state;
+use crate::limits::GRANTED_EXTENTS_MAX;
+use crate::record::{OpenRecord, StateKind};
+use crate::state::{self, WRITE};
 
 impl From<LayoutError> for Refusal {
     fn from(error: LayoutError) -> Self {
@@ -43,13 +47,35 @@ fn stateid(record: &LayoutRecord) -> StateidValue {
     StateidValue { seqid: record.seqid, other: record.other }
 }
 
+/// Whether the client has the file open in a way that allows this. A layout stateid says nothing of that: it may be one for reading,
+/// and the open it was got with may be closed.
+fn check_open(view: &dyn View, ino: u64, client: u64, iomode: Iomode) -> Result<(), Refusal> {
+    let opens: Vec<OpenRecord> = state::list(view, &key::opens(ino))?;
+    let mut own = opens.iter().filter(|open| open.client == client).peekable();
+    own.peek().ok_or(Refusal::BadStateid)?;
+    let allows = own.any(|open| !iomode.writes() || open.share.access & WRITE != 0);
+    if allows { Ok(()) } else { Err(Refusal::OpenMode) }
+}
+
+/// A layout of an extent that has a primary. What an earlier version logged says nothing of what the primary held.
 pub(super) fn get(txn: &mut dyn Txn, asked: &LayoutGet) -> Result<Outcome, Refusal> {
+    get_noting(txn, asked, &[Granted { index: asked.extent.index, seen: None }], false)
+}
+
+/// The same; `granted` are the extents that the client may write then.
+fn get_noting(
+    txn: &mut dyn Txn,
+    asked: &LayoutGet,
+    granted: &[Granted],
+    drops_set_id: bool,
+) -> Result<Outcome, Refusal> {
     table::check_client(txn, asked.client)?;
     let ino = asked.extent.ino;
     let held = record(txn, ino, asked.client)?;
     let shown = match StateKind::of_number(asked.stateid.other[0]) {
         Some(StateKind::Layout) => {
             named(txn, ino, asked.client, &asked.stateid.other)?;
+            check_open(txn, ino, asked.client, asked.iomode)?;
             Shown::Layout { seqid: asked.stateid.seqid }
         }
         _ => {
@@ -67,43 +93,108 @@ pub(super) fn get(txn: &mut dyn Txn, asked: &LayoutGet) -> Result<Outcome, Refus
         Some(held) => held.other,
         None => table::add_layout(txn, ino, asked.client)?,
     };
-    let granted = decide::grant(held.as_ref(), shown, asked.iomode, fresh)?;
-    table::put_layout(txn, ino, asked.client, &granted)?;
-    Ok(Outcome::Layout(LayoutAnswer { stateid: stateid(&granted), extent, inode }))
+    let layout = decide::grant(held.as_ref(), shown, asked.iomode, fresh)?;
+    if asked.iomode.writes() {
+        settle::grant(txn, ino, granted, drops_set_id)?;
+    }
+    table::put_layout(txn, ino, asked.client, &layout)?;
+    Ok(Outcome::Layout(LayoutAnswer { stateid: stateid(&layout), extent, inode }))
+}
+
+/// LAYOUTGET for writing.
+pub(super) fn write(txn: &mut dyn Txn, asked: &LayoutWrite) -> Result<Outcome, Refusal> {
+    if GRANTED_EXTENTS_MAX < asked.granted.len() || !asked.get.iomode.writes() {
+        return Err(Refusal::TableFull);
+    }
+    if let Some((home, backups)) = &asked.place {
+        make_room(txn, asked.get.extent, *home, backups, asked.code)?;
+    }
+    get_noting(txn, &asked.get, &asked.granted, asked.drops_set_id)
 }
 
 pub(super) fn place(
     txn: &mut dyn Txn,
     asked: &LayoutPlace,
-    code: Option<::layout::ec::Profile>,
+    code: Option<Profile>,
 ) -> Result<Outcome, Refusal> {
-    let extent = asked.get.extent;
+    make_room(txn, asked.get.extent, asked.home, &asked.backups, code)?;
+    get(txn, &asked.get)
+}
+
+/// Gives an extent a primary and replicas; an inline file without bytes becomes one with extents.
+fn make_room(
+    txn: &mut dyn Txn,
+    extent: ExtentId,
+    home: DataServerId,
+    backups: &[DataServerId],
+    code: Option<Profile>,
+) -> Result<(), Refusal> {
     let inode = inode_table::regular(txn, extent.ino)?;
     if inode.content == Content::Inline {
         // A record from before is of a move that was cut short, and bytes may lie behind it.
-        let tried = extent::extent(txn, ::layout::ExtentId { ino: extent.ino, index: 0 })?.is_some();
+        let tried = extent::extent(txn, ExtentId { ino: extent.ino, index: 0 })?.is_some();
         if tried || !inline::stored(txn, extent.ino)?.is_empty() {
             return Err(Refusal::ContentMoved);
         }
         move_to_extents::move_to_extents(txn, extent.ino, inode.change)?;
     }
-    let allocate = Allocate { extent, home: asked.home, backups: asked.backups.clone() };
-    data::allocate(txn, &allocate, code)?;
-    get(txn, &asked.get)
+    data::allocate(txn, &Allocate { extent, home, backups: backups.to_vec() }, code).map(drop)
 }
 
-pub(super) fn give_back(txn: &mut dyn Txn, asked: &LayoutReturn) -> Result<Outcome, Refusal> {
+/// Whether any client may write the file through a layout.
+fn is_written(view: &dyn View, ino: u64) -> Result<bool, Refusal> {
+    Ok(state::layouts(view, ino)?.iter().any(|(_, layout)| layout.read_write))
+}
+
+/// A layout for writing is gone. If it was the last one, and the primaries were measured before, the size is settled; else
+/// what they said, whoever asks now, counts no more.
+fn end_writing(
+    txn: &mut dyn Txn,
+    now: Timestamp,
+    ino: u64,
+    settlement: Option<&Settlement>,
+) -> Result<(), Refusal> {
+    if let Some(settlement) = settlement.filter(|settlement| settlement.ino == ino)
+        && !is_written(txn, ino)?
+        && settle::settle(txn, settlement, now)?.is_some()
+    {
+        return Ok(());
+    }
+    Ok(settle::turn(txn, ino)?)
+}
+
+/// The size of a file that no client may write through a layout any more.
+pub(super) fn settle_size(txn: &mut dyn Txn, now: Timestamp, asked: &Settlement) -> Result<Outcome, Refusal> {
+    if is_written(txn, asked.ino)? {
+        return Err(Refusal::Busy);
+    }
+    let inode = settle::settle(txn, asked, now)?.ok_or(Refusal::ContentMoved)?;
+    Ok(Outcome::Inode(Box::new(inode)))
+}
+
+pub(super) fn give_back(
+    txn: &mut dyn Txn,
+    now: Timestamp,
+    asked: &LayoutReturn,
+    settlement: Option<&Settlement>,
+) -> Result<Outcome, Refusal> {
     let client = asked.client;
     match &asked.what {
         Returned::File { ino, iomode, whole, stateid: shown } => {
             let held = named(txn, *ino, client, &shown.other)?;
             let kept = keep(txn, *ino, client, &held, shown.seqid, *iomode, *whole)?;
+            if held.read_write && !record(txn, *ino, client)?.is_some_and(|left| left.read_write) {
+                end_writing(txn, now, *ino, settlement)?;
+            }
             Ok(Outcome::LayoutReturned(kept))
         }
         Returned::All { iomode } => {
             for (ino, _) in state::of_kind(txn, client, StateKind::Layout, usize::MAX)? {
                 let held = record(txn, ino, client)?.ok_or(Refusal::BadStateid)?;
                 keep(txn, ino, client, &held, held.seqid, *iomode, true)?;
+                if held.read_write && *iomode != Some(Iomode::Read) {
+                    end_writing(txn, now, ino, None)?;
+                }
             }
             Ok(Outcome::LayoutReturned(None))
         }
@@ -148,6 +239,7 @@ fn keep(
 pub(super) fn revoke(txn: &mut dyn Txn, ino: u64, client: u64, held: &LayoutRecord) -> Result<bool, Refusal> {
     table::drop_layout(txn, ino, client, held)?;
     if held.read_write {
+        settle::turn(txn, ino)?;
         // It may still hold handles: from the new epochs on the data servers refuse them.
         data::fence_file(txn, ino)?;
     }
@@ -157,9 +249,8 @@ pub(super) fn revoke(txn: &mut dyn Txn, ino: u64, client: u64, held: &LayoutReco
 pub(super) fn commit(txn: &mut dyn Txn, now: Timestamp, asked: &LayoutCommit) -> Result<Outcome, Refusal> {
     let held = named(txn, asked.ino, asked.client, &asked.stateid.other)?;
     decide::check_commit(&held, asked.stateid.seqid)?;
-    // What it wrote may have been cut off since: that is why layouts are recalled by who cuts a file. Whoever asks for this looks at the homes.
-    let end_bytes = asked.end_bytes.filter(|_| held.recall_seqid.is_none());
-    let grown = Grown { end_bytes, mtime: asked.mtime, caller: Some(&asked.caller) };
+    // What it wrote may have been cut off since: how far the file reaches, its primaries say.
+    let grown = Grown { end_bytes: None, mtime: asked.mtime, caller: Some(&asked.caller) };
     let inode = size::grow(txn, asked.ino, &grown, now)?;
     Ok(Outcome::Inode(Box::new(inode)))
 }

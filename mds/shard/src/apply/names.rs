@@ -5,7 +5,7 @@
 use mds_namespace::op::create::NewObject;
 use mds_namespace::op::rename::Place;
 use mds_namespace::op::{
-    create as create_op, link as link_op, remove as remove_op, rename as rename_op, setattr,
+    create as create_op, link as link_op, remove as remove_op, rename as rename_op, setattr, settle,
 };
 use mds_namespace::{FsError, Kind, Timestamp, Txn};
 
@@ -13,7 +13,7 @@ use super::open::{open, reap_if_gone};
 use super::staged::Staged;
 use crate::command::governor::{AboutNames, Bound};
 use crate::command::namespace::{
-    AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf,
+    AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf, SetTimesNoting,
 };
 use crate::command::{Outcome, Refusal};
 
@@ -81,4 +81,14 @@ pub(super) fn set_attributes(
     let set =
         setattr::set_attributes(txn, &asked.caller, asked.ino, &asked.attributes, asked.by_write_open, now)?;
     Ok(Outcome::Attributes(Box::new(AttributesAnswer { inode: set.inode, truncated: set.truncated })))
+}
+
+pub(super) fn set_times(
+    txn: &mut dyn Txn,
+    now: Timestamp,
+    asked: &SetTimesNoting,
+) -> Result<Outcome, Refusal> {
+    let outcome = set_attributes(txn, now, &asked.set)?;
+    settle::note(txn, asked.set.ino, &asked.measured)?;
+    Ok(outcome)
 }

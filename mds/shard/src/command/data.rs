@@ -154,6 +154,15 @@ pub struct RegisterDataServer {
     pub host: String,
 }
 
+/// A data server that has a name: registered as without one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterNamed {
+    /// Identity and address.
+    pub server: RegisterDataServer,
+    /// What people call it.
+    pub name: String,
+}
+
 /// First entry of a new file system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Format {

@@ -5,8 +5,10 @@
 //!
 //! Spec: RFC 8881 §12.5, §18.42, §18.43, §18.44; RFC 8435.
 
+use layout::ec::Profile;
 use layout::{DataServerId, ExtentId, Iomode};
-use mds_namespace::{ExtentRecord, Ino, Inode};
+use mds_namespace::op::settle::Settlement;
+use mds_namespace::{ExtentRecord, Granted, Ino, Inode};
 use serde::{Deserialize, Serialize};
 
 use super::StateidValue;
@@ -37,7 +39,23 @@ pub struct LayoutPlace {
     pub backups: Vec<DataServerId>,
 }
 
-/// Answer to [`LayoutGet`] and [`LayoutPlace`].
+/// LAYOUTGET for writing: gives the extent a primary if it has none, and notes which extents the client may write, so that the
+/// size of the file is asked from their primaries until it is settled (docs/protocol/sizes.md).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutWrite {
+    /// What is asked for.
+    pub get: LayoutGet,
+    /// The primary and replicas the proposer chose, if the extent had none. An extent that has some keeps them.
+    pub place: Option<(DataServerId, Vec<DataServerId>)>,
+    /// The export's erasure code, for an extent that is made.
+    pub code: Option<Profile>,
+    /// All extents that the answer may name, with what their primaries said of them.
+    pub granted: Vec<Granted>,
+    /// The client's user is not the superuser.
+    pub drops_set_id: bool,
+}
+
+/// Answer to [`LayoutGet`], [`LayoutPlace`] and [`LayoutWrite`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutAnswer {
     /// The layout stateid.
@@ -90,7 +108,16 @@ pub enum Returned {
     },
 }
 
-/// LAYOUTCOMMIT.
+/// LAYOUTRETURN, with what the primaries said of the file before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutGiveBack {
+    /// What is returned.
+    pub what: LayoutReturn,
+    /// The size to settle, if no client may write the file afterwards; `None` if a primary did not answer.
+    pub settlement: Option<Settlement>,
+}
+
+/// LAYOUTCOMMIT with a modification time. Its end is not looked at: what the primaries hold counts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutCommit {
     /// Client id.
@@ -99,7 +126,7 @@ pub struct LayoutCommit {
     pub ino: Ino,
     /// The layout stateid shown.
     pub stateid: StateidValue,
-    /// The file is at least this long now, if the client said so.
+    /// How far the client says that it wrote. Not looked at.
     pub end_bytes: Option<u64>,
     /// Modification time the client gave.
     pub mtime: Option<mds_namespace::Timestamp>,

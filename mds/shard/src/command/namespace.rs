@@ -99,7 +99,16 @@ pub struct SetAttributesOf {
     pub by_write_open: bool,
 }
 
-/// Answer to [`SetAttributesOf`].
+/// SETATTR of a modification time while clients may be writing the file through layouts: the time stays until more is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetTimesNoting {
+    /// What is set.
+    pub set: SetAttributesOf,
+    /// Index of each granted extent, and its primary's counter of changes when the request came.
+    pub measured: Vec<(u32, u64)>,
+}
+
+/// Answer to [`SetAttributesOf`] and [`SetTimesNoting`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttributesAnswer {
     /// The inode afterwards.

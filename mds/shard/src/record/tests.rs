@@ -66,8 +66,16 @@ fn values_have_the_documented_bytes() {
         zone: "z".to_owned(),
         rack: String::new(),
         host: "h".to_owned(),
+        name: "n1".to_owned(),
     };
-    check(&server, "02013031323334353637383961626364656601016101628020017a000168");
+    check(&server, "03013031323334353637383961626364656601016101628020017a000168026e31");
+    let unnamed = "02013031323334353637383961626364656601016101628020017a000168";
+    let bytes: Vec<u8> = (0..unnamed.len() / 2)
+        .map(|at| u8::from_str_radix(&unnamed[2 * at..2 * at + 2], 16).unwrap())
+        .collect();
+    let before = DataServer { name: String::new(), ..server };
+    assert_eq!(DataServer::decode(&bytes).unwrap(), before, "version 2 is read");
+    assert!(DataServer::decode(&bytes[..9]).is_err());
     let client = StoredClient {
         record: ClientRecord {
             client: 7,

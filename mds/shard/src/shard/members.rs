@@ -101,7 +101,7 @@ impl Shard {
     }
 
     /// Whether a node is there. Nodes of one shard have no heartbeats but its own.
-    fn is_there(&self, number: u64) -> bool {
+    pub(crate) fn is_there(&self, number: u64) -> bool {
         self.inner.host.is_alive(number) || self.answers(number)
     }
 

@@ -1,4 +1,4 @@
-//! FENCE, CUT, DROP and SIZE: what a metadata server tells and asks a data server about extents.
+//! FENCE, CUT, DROP and SIZE: what a metadata server tells and asks a data server about extents; FILE_END: what a data server asks.
 //!
 //! An extent is a pair of numbers here; what it means is `layout`'s.
 //!
@@ -83,13 +83,32 @@ pub struct ExtentSize {
     pub held_bytes: u32,
     /// The epoch as known.
     pub epoch: u64,
-    /// Wall clock of the last WRITE, nanoseconds since 1970; 0 if there was none.
+    /// Wall clock of the last WRITE, or of the data server's start if that was later, nanoseconds since 1970; 0 if the extent has no
+    /// record.
     pub mtime_unix_ns: u64,
     /// Grows with each WRITE, CUT and DROP.
     pub change: u64,
 }
 
 xdr_struct! { ExtentSize { end_bytes, held_bytes, epoch, mtime_unix_ns, change } }
+
+/// Arguments of FILE_END.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskFileEnd {
+    /// The extent that a client reads.
+    pub extent: ExtentName,
+}
+
+xdr_struct! { AskFileEnd { extent } }
+
+/// Body of FILE_END's reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileEnd {
+    /// Length of the file at some moment after the question came, bytes.
+    pub size_bytes: u64,
+}
+
+xdr_struct! { FileEnd { size_bytes } }
 
 /// Body of SIZE's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -50,6 +50,9 @@ pub const VERIFY_EXTENTS_MAX: usize = 256;
 /// Most routes in one reply to REBALANCE.
 pub const ROUTES_MAX: usize = 256;
 
+/// Most bytes of JSON in one reply to REPORT.
+pub const REPORT_BYTES_MAX: usize = 120 << 10;
+
 /// Most exports of a cluster.
 pub const EXPORTS_MAX: usize = 1024;
 
@@ -82,6 +85,7 @@ const GROUP_CALL_BYTES_MAX: usize = 256 + GROUP_BYTES_MAX + 2 * (4 + 4 * GROUP_S
 const VERIFIED_BYTES_MAX: usize = 1024 + VERIFY_EXTENTS_MAX * (128 + 8 * (BACKUPS_MAX + GROUP_SLOTS_MAX));
 const _: () = assert!(VERIFIED_BYTES_MAX < CONTROL_BYTES_MAX, "a full VERIFY reply fits");
 const _: () = assert!(1024 + ROUTES_MAX * 32 < CONTROL_BYTES_MAX, "a full REBALANCE reply fits");
+const _: () = assert!(REPORT_BYTES_MAX + 256 < CONTROL_BYTES_MAX, "a full REPORT reply fits");
 const _: () = assert!(EXPORTS_BYTES_MAX + 256 < CONTROL_BYTES_MAX, "all exports fit one EXPORTS_SET");
 const _: () = assert!(EXPORTS_BYTES_MAX <= EXPORT_CLIENTS_MAX * 48, "what fits is not refused for its count");
 const _: () = assert!(IMAGES_BYTES_MAX < CONTROL_BYTES_MAX, "a full IMAGES fits");

@@ -1,9 +1,9 @@
 //! The control protocol between metadata servers and data servers: procedure numbers, refusals, and how a reply begins.
 //!
-//! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent` is what it is told,
-//! `copies` and `replicate` are how further copies of an extent are kept, `images` and `groups` how extents are sealed, `admin` and `exports`
-//! are what administrators ask.
-//! Nothing here sends or waits: env-transport carries these bodies.
+//! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent`
+//! is what it is told, `copies` and `replicate` are how further copies of an extent are kept,
+//! `images` and `groups` how extents are sealed, `admin`, `exports` and `report` are what
+//! administrators ask. Nothing here sends or waits: env-transport carries these bodies.
 //!
 //! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md; docs/protocol/admin.md.
 
@@ -18,6 +18,7 @@ pub mod images;
 pub mod limits;
 pub mod register;
 pub mod replicate;
+pub mod report;
 
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
@@ -105,6 +106,10 @@ pub enum Procedure {
     MdsReadmit = 32,
     /// An administrator says what the cluster exports.
     ExportsSet = 33,
+    /// A data server asks where a file ends.
+    FileEnd = 34,
+    /// An administrator, or a metadata server on behalf of one, asks how the cluster is.
+    Report = 35,
 }
 
 impl Procedure {
@@ -146,6 +151,8 @@ impl Procedure {
             31 => Self::Rebalance,
             32 => Self::MdsReadmit,
             33 => Self::ExportsSet,
+            34 => Self::FileEnd,
+            35 => Self::Report,
             _ => return None,
         })
     }

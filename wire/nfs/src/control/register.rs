@@ -32,6 +32,8 @@ pub struct Register {
     pub rack: String,
     /// Machine it runs on.
     pub host: String,
+    /// What people call it; empty if it was not given a name.
+    pub name: String,
 }
 
 struct Text(String);
@@ -53,7 +55,8 @@ impl Decode for Register {
         let control = text(r, "control")?;
         let (capacity_bytes, used_bytes) = (r.u64()?, r.u64()?);
         let (zone, rack, host) = (text(r, "zone")?, text(r, "rack")?, text(r, "host")?);
-        Ok(Self { uuid, instance, addresses, control, capacity_bytes, used_bytes, zone, rack, host })
+        let name = text(r, "name")?;
+        Ok(Self { uuid, instance, addresses, control, capacity_bytes, used_bytes, zone, rack, host, name })
     }
 }
 
@@ -77,6 +80,7 @@ impl Encode for Register {
         w.string(&self.zone);
         w.string(&self.rack);
         w.string(&self.host);
+        w.string(&self.name);
     }
 }
 

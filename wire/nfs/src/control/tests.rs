@@ -233,12 +233,13 @@ fn register_and_heartbeat_have_their_golden_bytes() {
         zone: "z".into(),
         rack: String::new(),
         host: "h".into(),
+        name: "n1".into(),
     };
     check(
         &register,
         "11111111111111111111111111111111 0000000000000002 00000001 0000000b 312e322e332e342e382e3100
          00000003 683a3100 0000000000000003 0000000000000004
-         00000001 7a000000 00000000 00000001 68000000"
+         00000001 7a000000 00000000 00000001 68000000 00000002 6e310000"
             .replace('\n', "")
             .as_str(),
     );
@@ -399,8 +400,8 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..34 {
+    for number in 0..36 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(34), None);
+    assert_eq!(Procedure::from_number(36), None);
 }

@@ -143,6 +143,11 @@ impl Session {
         arrival: &Arrival,
         cache: bool,
     ) -> Result<(), Nfsstat4> {
+        // The slot must not move for a compound that is refused: its client would never get beyond
+        // it.
+        if self.minor_version != arrival.minor_version {
+            return Err(Nfsstat4::MinorVersMismatch);
+        }
         if self.fore.requests_max <= slot {
             return Err(Nfsstat4::Badslot);
         }

@@ -41,6 +41,8 @@ pub struct Arrival {
     pub record_bytes: usize,
     /// Operations in the compound, SEQUENCE among them, by the client's word.
     pub op_count: u32,
+    /// Minor version of the compound.
+    pub minor_version: u32,
     /// From [`fingerprint`](super::slot::fingerprint): equal for true retries.
     pub fingerprint: u64,
 }
@@ -67,8 +69,6 @@ pub struct Admitted {
     pub again: bool,
     /// The result of SEQUENCE.
     pub result: sequence::ResOk,
-    /// Minor version of the session; a compound of another one is refused by the front.
-    pub minor_version: u32,
     /// The reply has to be kept for a retry.
     pub cache: bool,
     /// Bytes that the compound's reply may have, from its status on.
@@ -214,7 +214,6 @@ impl Sessions {
                 target_highest_slotid: highest_slotid,
                 status_flags: client.flags | path_flags(session, client, &self.sessions),
             },
-            minor_version: session.minor_version(),
             cache: args.cache_this,
             reply_bytes_max,
             reply_overflow,

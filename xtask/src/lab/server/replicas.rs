@@ -40,8 +40,8 @@ pub(crate) struct Replicas {
     data_nodes: Vec<Node>,
 }
 
-/// Shards of the name space: each node leads some of them.
-pub(crate) const SHARDS: u32 = 8;
+/// Shards of the name space: new clusters have one (docs/admin.md §3).
+pub(crate) const SHARDS: u32 = 1;
 
 impl Replicas {
     pub(super) fn start(setup: Setup) -> Result<Self> {
@@ -166,9 +166,8 @@ impl Replicas {
         command.args(["--metrics", &format!("{own}:{METRICS_PORT}"), "--id", &number.to_string()]);
         command.args(["--controls", &numbered(2050)]);
         match number {
-            // How many shards there are it is told by those that it joins.
             JOINED => command.args(["--members", &format!("{number}={own}:2051"), "--join", &first(2051)]),
-            _ => command.args(["--members", &numbered(2051), "--shards", &SHARDS.to_string()]),
+            _ => command.args(["--members", &numbered(2051)]),
         };
         command
     }
@@ -249,7 +248,7 @@ impl Replicas {
 
     fn applied(&self, number: usize) -> Result<u64> {
         let status: serde_json::Value =
-            serde_json::from_str(&super::shoal::read_page(METADATA[number - 1], "/status")?)?;
+            serde_json::from_str(&super::shoal::read_page(METADATA[number - 1], "/status/own")?)?;
         status["applied_index"].as_u64().context("no applied_index")
     }
 

@@ -29,13 +29,11 @@ pub(crate) struct Arrangement {
     pub(crate) late: usize,
     /// Lines for the section `[cluster]` of the configuration, and sections after it.
     pub(crate) options: &'static str,
-    /// How many shards the namespace has, if not one.
-    pub(crate) shards: Option<&'static str>,
 }
 
 impl Arrangement {
     /// `shoal serve` with three data servers.
-    pub(crate) const WHOLE: Self = Self { split: false, data_servers: 3, late: 0, options: "", shards: None };
+    pub(crate) const WHOLE: Self = Self { split: false, data_servers: 3, late: 0, options: "" };
 
     fn addresses(self) -> &'static [&'static str] {
         &DATA_ADDRESSES[..self.data_servers]
@@ -116,9 +114,6 @@ impl Shoal {
         command.arg("--cluster-key").arg(self.setup.data.join("key"));
         let at = |port: u16| format!("{}:{port}", network::SERVER);
         command.args(["--listen", &at(2049), "--control", &at(2050), "--metrics", &at(METRICS_PORT)]);
-        if let Some(shards) = self.arrangement.shards {
-            command.args(["--shards", shards]);
-        }
         command
     }
 
@@ -152,6 +147,11 @@ impl Shoal {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// Kills the metadata server of several processes.
+    pub(crate) fn kill_metadata_server(&mut self) {
+        self.kill_data_server(0);
     }
 
     /// Takes away what a data server that was killed had on its disk.

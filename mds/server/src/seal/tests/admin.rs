@@ -6,7 +6,10 @@ use wire_nfs::control::admin::{
     DrainServer, ExtentState, HolderState, Readmit, Readmitted, RemoveServer, Verify,
 };
 use wire_nfs::control::images::ImageWord;
+use wire_nfs::control::report::{AskReport, Subject};
 use wire_nfs::control::{Procedure, Refusal};
+
+use crate::report::{DataServerLine, Health, Status};
 
 use super::fleet::{self, Fleet, shown};
 
@@ -20,7 +23,33 @@ async fn data_servers_are_no_administrators() {
     let verify = Verify { path: b"/file".to_vec(), from: 0 };
     assert_eq!(fleet.ask_as_data_server(2, Procedure::Verify, &verify).await, refused);
     assert_eq!(fleet.ask_as_data_server(2, Procedure::MdsReadmit, &Readmit { number: 1 }).await, refused);
+    let report = AskReport { subject: Subject::Status, from: 0 };
+    assert_eq!(fleet.ask_as_data_server(2, Procedure::Report, &report).await, refused);
     assert!(fleet.listed().iter().all(|line| !line.draining));
+}
+
+/// What another metadata server is told, and shows: the same as this one shows.
+#[tokio::test]
+async fn an_administrator_is_told_what_the_leader_shows() {
+    let fleet = Fleet::start(3, |_| {}).await;
+    fleet.file([1, 2]).await;
+    let admin = fleet.admin();
+    until!(fleet.status().counted && fleet.status().extents == 2);
+    let told = admin.report(Subject::Status, 0).await.unwrap();
+    let told: Status = serde_json::from_str(&told.json).unwrap();
+    assert_eq!((told.extents, told.data_servers_up, told.node, told.asked), (2, 3, 1, 1));
+    let all = admin.report(Subject::DataServers, 0).await.unwrap();
+    let all: Vec<DataServerLine> = serde_json::from_str(&all.json).unwrap();
+    assert_eq!(all.iter().map(|line| line.id).collect::<Vec<_>>(), [1, 2, 3]);
+    let rest = admin.report(Subject::DataServers, 2).await.unwrap();
+    assert_eq!(rest.next, None);
+    let rest: Vec<DataServerLine> = serde_json::from_str(&rest.json).unwrap();
+    assert_eq!(rest.len(), 1);
+    // One copy less than is promised is no health.
+    fleet.silence(2);
+    until!(fleet.status().data_servers_up == 2);
+    let health = Health::of(&fleet.status());
+    assert!(!health.ok && health.problems.iter().any(|one| one.kind == "data_servers_down"), "{health:?}");
 }
 
 /// Refused while it runs, refused while it holds something, and then never heard of again.

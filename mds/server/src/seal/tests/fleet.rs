@@ -131,6 +131,7 @@ impl Fleet {
             zone: String::new(),
             rack: String::new(),
             host: format!("h{id}"),
+            name: String::new(),
         };
         let registered: Registered = self.ask(id, Procedure::Register, &register).await.unwrap();
         assert_eq!(registered.server, id);
@@ -417,6 +418,7 @@ impl Fleet {
             zone: String::new(),
             rack: String::new(),
             host: format!("h{id}"),
+            name: String::new(),
         };
         self.ask::<Registered>(id, Procedure::Register, &register).await.map(|registered| registered.server)
     }
@@ -435,6 +437,7 @@ impl Fleet {
             zone: String::new(),
             rack: String::new(),
             host: format!("h{id}"),
+            name: String::new(),
         };
         let registered = self.ask::<Registered>(id, Procedure::Register, &register).await?;
         if registered.lease_ms == 0 {

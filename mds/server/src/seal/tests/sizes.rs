@@ -1,15 +1,68 @@
-//! How long a file is whose writer is gone.
+//! How long files are that clients write straight to data servers.
 
 use layout::{ExtentId, Iomode};
-use mds_namespace::Caller;
-use mds_shard::Command;
-use mds_shard::command::layout::LayoutGet;
+use mds_namespace::{Granted, Seen, SetAttributes, unsettled};
+use mds_shard::command::layout::{LayoutGet, LayoutGiveBack, LayoutReturn, LayoutWrite, Returned};
+use mds_shard::command::namespace::SetAttributesOf;
+use mds_shard::{Command, StateidValue};
+use wire_nfs::v4::Nfsstat4;
 
-use super::fleet::Fleet;
+use super::fleet::{Fleet, Opened};
 use crate::reaper;
+use crate::size::settle::before_return;
 
-/// What a client wrote and never committed counts, up to where it wrote, however many extents that is. It is asked for once the client cannot write any
-/// more.
+/// Lets a client write an extent.
+async fn grant(fleet: &Fleet, file: &Opened, index: u32) -> StateidValue {
+    let extent = ExtentId { ino: file.ino, index };
+    let get = LayoutGet { client: file.client, extent, iomode: Iomode::ReadWrite, stateid: file.stateid };
+    let granted = vec![Granted { index, seen: Some(Seen::default()) }];
+    let write = LayoutWrite { get, place: None, code: None, granted, drops_set_id: false };
+    let outcome = fleet.server().propose(Command::LayoutWrite(write)).await.unwrap();
+    let mds_shard::Outcome::Layout(answer) = outcome else { panic!("{outcome:?}") };
+    answer.stateid
+}
+
+async fn size(fleet: &Fleet, file: &Opened) -> Result<u64, Nfsstat4> {
+    let inode = fleet.server().view().unwrap().inode(file.ino).unwrap();
+    fleet.server().derived(inode).await.map(|inode| inode.size_bytes)
+}
+
+fn logged(fleet: &Fleet, file: &Opened) -> u64 {
+    fleet.server().view().unwrap().inode(file.ino).unwrap().size_bytes
+}
+
+fn is_settled(fleet: &Fleet, file: &Opened) -> bool {
+    unsettled::unsettled(fleet.server().view().unwrap().namespace(), file.ino).unwrap().is_none()
+}
+
+/// What a data server has answered counts at once, for the client that wrote it as well; nothing of it is logged.
+/// Spec: docs/protocol/sizes.md §1.
+#[tokio::test]
+async fn what_is_held_counts_as_long_as_somebody_may_write() {
+    let fleet = Fleet::start(2, |_| ()).await;
+    let file = fleet.opened("written", &[1, 2]).await;
+    fleet.extents_hold(0, 5_000);
+    assert_eq!(size(&fleet, &file).await, Ok(0), "no layout for writing was given out");
+    grant(&fleet, &file, 0).await;
+    assert_eq!(size(&fleet, &file).await, Ok(5_000));
+    grant(&fleet, &file, 1).await;
+    assert_eq!(size(&fleet, &file).await, Ok((64 << 20) + 5_000));
+    assert_eq!(logged(&fleet, &file), 0);
+}
+
+/// A primary that does not answer makes the client ask again; it is never told less than it knows.
+#[tokio::test]
+async fn a_silent_primary_is_waited_for() {
+    let fleet = Fleet::start(1, |_| ()).await;
+    let file = fleet.opened("silent", &[1]).await;
+    grant(&fleet, &file, 0).await;
+    fleet.extents_hold(0, 5_000);
+    fleet.sizes_cannot_be_told();
+    assert_eq!(size(&fleet, &file).await, Err(Nfsstat4::Delay));
+    assert!(before_return(fleet.server(), file.ino, file.client).await.is_none());
+}
+
+/// What a client wrote that died counts, up to where it wrote, however many extents that is.
 /// Spec: RFC 8881 §12.5.4, §18.42.3.
 #[tokio::test]
 async fn what_a_lost_client_wrote_counts() {
@@ -17,35 +70,40 @@ async fn what_a_lost_client_wrote_counts() {
     let fleet = Fleet::start(2, |_| ()).await;
     let homes: Vec<u32> = (0..EXTENTS).map(|index| index % 2 + 1).collect();
     let file = fleet.opened("lost", &homes).await;
-    let (client, stateid) = (file.client, file.stateid);
     for index in [0, EXTENTS - 1] {
-        let extent = ExtentId { ino: file.ino, index };
-        let get = LayoutGet { client, extent, iomode: Iomode::ReadWrite, stateid };
-        fleet.server().propose(Command::LayoutGet(get)).await.unwrap();
+        grant(&fleet, &file, index).await;
     }
-    // Far more extents before it than are asked for at once.
-    fleet.extents_hold(EXTENTS - 1, 5000);
-    reaper::expire(fleet.server(), client).await;
-    let last = ExtentId { ino: file.ino, index: EXTENTS - 1 };
-    until!(fleet.server().view().unwrap().inode(file.ino).unwrap().size_bytes == last.first_byte() + 5000);
+    fleet.extents_hold(EXTENTS - 1, 5_000);
+    let end_bytes = ExtentId { ino: file.ino, index: EXTENTS - 1 }.first_byte() + 5_000;
+    assert_eq!(size(&fleet, &file).await, Ok(end_bytes));
+    reaper::expire(fleet.server(), file.client).await;
+    until!(logged(&fleet, &file) == end_bytes);
+    assert!(is_settled(&fleet, &file));
 }
 
-/// A client whose layout is recalled says how far it wrote: what the homes have counts, since the file may have been cut; if they do not say, what it
-/// says.
-/// Spec: RFC 8881 §18.42.3.
+/// The file is settled with the last return; what was measured before a cut counts for nothing behind it.
 #[tokio::test]
-async fn what_is_committed_behind_a_cut_is_looked_at() {
-    const SAID: u64 = 9_000;
+async fn a_cut_between_measurement_and_return_stands() {
     let fleet = Fleet::start(1, |_| ()).await;
-    let file = fleet.opened("recalled", &[1]).await;
-    let end = async |held: u32| {
-        fleet.extents_hold(0, held);
-        let inode = fleet.server().view().unwrap().inode(file.ino).unwrap();
-        fleet.server().committed_end(inode, SAID, Caller::default()).await.unwrap().size_bytes
+    let file = fleet.opened("cut", &[1]).await;
+    grant(&fleet, &file, 0).await;
+    fleet.extents_hold(0, 60_000);
+    let early = before_return(fleet.server(), file.ino, file.client).await.unwrap();
+    assert_eq!(early.end_bytes, 60_000);
+    let attributes = SetAttributes { size_bytes: Some(5_000), ..SetAttributes::default() };
+    let cut = SetAttributesOf {
+        caller: mds_namespace::Caller::default(),
+        ino: file.ino,
+        attributes,
+        by_write_open: true,
     };
-    assert_eq!(end(0).await, 0, "all of it was cut off");
-    assert_eq!(end(4_000).await, 4_000);
-    assert_eq!(end(5_000).await, 5_000);
-    fleet.sizes_cannot_be_told();
-    assert_eq!(end(0).await, SAID);
+    fleet.server().propose(Command::SetAttributes(cut)).await.unwrap();
+    let stateid = fleet.server().view().unwrap().layout(file.ino, file.client).unwrap().unwrap();
+    let stateid = StateidValue { seqid: stateid.seqid, other: stateid.other };
+    let what = Returned::File { ino: file.ino, iomode: None, whole: true, stateid };
+    let what = LayoutReturn { client: file.client, what };
+    let back = LayoutGiveBack { what, settlement: Some(early) };
+    fleet.server().propose(Command::LayoutGiveBack(back)).await.unwrap();
+    assert_eq!(logged(&fleet, &file), 5_000);
+    assert!(!is_settled(&fleet, &file), "it was measured before the cut");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
+use mds_namespace::Ino;
 use mds_shard::StateidValue;
 use mds_shard::command::client::RemoveClient;
 use mds_shard::command::governor::Govern;

@@ -5,7 +5,9 @@ use ::layout::{DataServerId, ExtentId};
 use mds_namespace::{FsError, INLINE_BYTES_MAX, SetAttributes, WorkItem};
 
 use super::*;
-use crate::command::data::{Fence, Measured, Placing, UnderCode, WorkDone, WriteInline, Written, WrittenAt};
+use crate::command::data::{
+    Fence, Measured, Placing, RegisterNamed, UnderCode, WorkDone, WriteInline, Written, WrittenAt,
+};
 use crate::command::layout::LayoutPlace;
 use crate::command::namespace::SetAttributesOf;
 
@@ -220,6 +222,14 @@ fn data_server_keeps_its_number() {
     let shown: Vec<_> = servers.iter().map(|server| (server.id, server.control.as_str())).collect();
     assert_eq!(shown, [(1, "c:1"), (2, "b:1")]);
     assert_eq!(stage.view().data_server(2).unwrap().unwrap().uuid, [2; 16]);
+    let Command::RegisterDataServer(server) = register(2, "b:1") else { unreachable!() };
+    let named = Command::RegisterNamed(RegisterNamed { server, name: "n2".to_owned() });
+    let bytes = postcard::to_allocvec(&named).unwrap();
+    assert_eq!((bytes[0], &bytes[bytes.len() - 3..]), (0x3e, &b"\x02n2"[..]));
+    assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), named);
+    assert_eq!(stage.run(named), Outcome::DataServer(2));
+    let names: Vec<_> = stage.view().data_servers().unwrap().into_iter().map(|one| one.name).collect();
+    assert_eq!(names, ["", "n2"]);
     let client = stage.client("a");
     let ino = stage.create(client, "o", "f").inode.ino;
     let unknown = Allocate { extent: ExtentId { ino, index: 0 }, home: DataServerId(9), backups: vec![] };

@@ -3,9 +3,13 @@
 use ::layout::Iomode;
 
 use super::*;
-use crate::command::layout::{LayoutCommit, LayoutRecall, LayoutReturn, Recall, Returned};
+use mds_namespace::op::extent;
+use mds_namespace::op::settle::{self, Settlement};
+use mds_namespace::unsettled;
+
+use crate::command::layout::{LayoutCommit, LayoutGiveBack, LayoutRecall, LayoutReturn, Recall, Returned};
 use crate::command::lock::FreeStateid;
-use crate::command::namespace::SetAttributesOf;
+use crate::command::open::Close;
 
 struct File {
     client: u64,
@@ -107,42 +111,86 @@ fn return_tells_what_is_left() {
     stage.check();
 }
 
-/// Spec: RFC 8881 §18.42.3.
+/// How far a client says that it wrote moves nothing: the file may have been cut after that.
+/// Spec: RFC 8881 §18.42.3; docs/protocol/sizes.md §5.
 #[test]
-fn commit_moves_the_size_forward_only() {
+fn a_commit_does_not_move_the_end() {
     let mut stage = Stage::new();
     let file = file(&mut stage, "a");
     let reading = stage.layout_get(file.client, file.ino, false, file.open).stateid;
     assert_eq!(stage.refused(file.commit(Some(5), reading)), Refusal::BadStateid);
     let held = stage.layout_get(file.client, file.ino, true, file.open).stateid;
-    let Outcome::Inode(first) = stage.run(file.commit(Some(1 << 20), held)) else { panic!("refused") };
-    assert_eq!(first.size_bytes, 1 << 20);
-    let Outcome::Inode(second) = stage.run(file.commit(Some(5), held)) else { panic!("refused") };
-    assert_eq!(second.size_bytes, 1 << 20);
-    assert!(first.change < second.change && first.mtime < second.mtime);
-    let Outcome::Inode(third) = stage.run(file.commit(None, held)) else { panic!("refused") };
-    assert!(second.change < third.change);
+    let before = stage.view().inode(file.ino).unwrap();
+    let Outcome::Inode(after) = stage.run(file.commit(Some(1 << 20), held)) else { panic!("refused") };
+    assert_eq!(after.size_bytes, before.size_bytes);
+    assert!(before.change < after.change && before.mtime < after.mtime);
+    stage.check();
 }
 
-/// Linux commits what it wrote when a layout is recalled. Whoever had it recalled may have cut the file by then.
+/// The layout that was got with an open for reading buys none for writing, whatever other users of the client have open, unless
+/// one of those is for writing; without any open it buys nothing.
+/// Spec: RFC 8881 §12.5.1.
 #[test]
-fn a_commit_that_a_recall_provokes_does_not_undo_a_cut() {
+fn a_layout_stateid_gives_no_right_that_no_open_gives() {
     let mut stage = Stage::new();
-    let writer = file(&mut stage, "a");
-    let held = stage.layout_get(writer.client, writer.ino, true, writer.open).stateid;
-    let Outcome::Inode(before) = stage.run(writer.commit(Some(1 << 20), held)) else { panic!("refused") };
-    assert_eq!(before.size_bytes, 1 << 20);
-    stage.run(writer.recall(Some(Iomode::ReadWrite), None));
-    let cut = SetAttributesOf {
-        caller: ROOT,
-        ino: writer.ino,
-        attributes: SetAttributes { size_bytes: Some(7), ..SetAttributes::default() },
-        by_write_open: false,
+    let file = file(&mut stage, "a");
+    let reader = stage.client("b");
+    let reading = stage.open(reader, "o", READ, name_target("f"));
+    let held = stage.layout_get(reader, file.ino, false, reading.stateid).stateid;
+    assert_eq!(stage.refused(layout_get(reader, file.ino, true, held)), Refusal::OpenMode);
+    let held = stage.layout_get(reader, file.ino, false, held).stateid;
+    let writing = stage.open(reader, "p", BOTH, name_target("f"));
+    let held = stage.layout_get(reader, file.ino, true, held).stateid;
+    for stateid in [writing.stateid, reading.stateid] {
+        stage.run(Command::Close(Close { client: reader, ino: file.ino, stateid }));
+    }
+    assert_eq!(stage.refused(layout_get(reader, file.ino, false, held)), Refusal::BadStateid);
+    stage.check();
+}
+
+/// Two clients write a file. The last return settles its size if the primaries were measured after everything that may have
+/// changed it; a measurement from before another return does not.
+#[test]
+fn the_last_return_settles_the_size() {
+    let mut stage = Stage::new();
+    let (one, two) = (file(&mut stage, "a"), file(&mut stage, "b"));
+    let ino = one.ino;
+    let ones = stage.layout_get(one.client, ino, true, one.open).stateid;
+    let twos = stage.layout_get(two.client, ino, true, two.open).stateid;
+    let measured = |stage: &Stage, end_bytes| {
+        let view = stage.view();
+        let epoch =
+            extent::extent(view.namespace(), ::layout::ExtentId { ino, index: 0 }).unwrap().unwrap().epoch;
+        Settlement {
+            ino,
+            turns: unsettled::unsettled(view.namespace(), ino).unwrap().unwrap().turns,
+            epochs: settle::epochs([(0, epoch)]),
+            change: view.inode(ino).unwrap().change,
+            end_bytes,
+            used_bytes: end_bytes,
+            written: Some((0xabcd_ef01, mds_namespace::Timestamp { seconds: 3, nanos: 0 })),
+        }
     };
-    stage.run(Command::SetAttributes(cut));
-    let Outcome::Inode(after) = stage.run(writer.commit(Some(1 << 20), held)) else { panic!("refused") };
-    assert_eq!(after.size_bytes, 7);
-    assert!(before.change < after.change, "it was written to all the same");
+    let give_back = |file: &File, stateid, settlement| {
+        let what = Returned::File { ino, iomode: None, whole: true, stateid };
+        let what = LayoutReturn { client: file.client, what };
+        Command::LayoutGiveBack(LayoutGiveBack { what, settlement: Some(settlement) })
+    };
+    let early = measured(&stage, 500);
+    assert_eq!(stage.refused(Command::SettleSize(early.clone())), Refusal::Busy, "both may write");
+    assert_eq!(stage.run(give_back(&one, ones, early.clone())), Outcome::LayoutReturned(None));
+    assert_eq!(stage.view().inode(ino).unwrap().size_bytes, 0, "the other one may write");
+    assert_eq!(stage.run(give_back(&two, twos, early.clone())), Outcome::LayoutReturned(None));
+    assert_eq!(stage.view().inode(ino).unwrap().size_bytes, 0, "it was measured before the first return");
+    assert_eq!(stage.refused(Command::SettleSize(early)), Refusal::ContentMoved);
+    let late = measured(&stage, 600);
+    let Outcome::Inode(inode) = stage.run(Command::SettleSize(late)) else { panic!("refused") };
+    assert_eq!((inode.size_bytes, inode.change), (600, 0xabcd_ef01));
+    assert_eq!(unsettled::unsettled(stage.view().namespace(), ino).unwrap(), None);
+    let again = stage.layout_get(one.client, ino, true, one.open).stateid;
+    let last = measured(&stage, 700);
+    stage.run(give_back(&one, again, last));
+    assert_eq!(stage.view().inode(ino).unwrap().size_bytes, 700);
     stage.check();
 }
 

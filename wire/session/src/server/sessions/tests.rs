@@ -90,7 +90,8 @@ impl Bench {
     }
 
     fn send_over(&mut self, args: &sequence::Args, connection: ConnectionId) -> Verdict {
-        let arrival = Arrival { connection, record_bytes: 200, op_count: 3, fingerprint: 5 };
+        let arrival =
+            Arrival { connection, record_bytes: 200, op_count: 3, minor_version: 2, fingerprint: 5 };
         self.sessions.sequence(args, &arrival, self.now_ms)
     }
 
@@ -134,7 +135,6 @@ fn a_request_and_its_retry() {
         }
     );
     assert!(admitted.cache);
-    assert_eq!(admitted.minor_version, 2);
     assert_eq!(bench.send(2, 1), rejected(Nfsstat4::Delay));
     bench.sessions.complete(admitted.token, Some(REPLY));
     assert_eq!(bench.send(2, 1), Verdict::Replay(REPLY));
@@ -159,9 +159,12 @@ fn unknown_sessions_and_slots() {
 #[test]
 fn requests_above_the_bounds() {
     let mut bench = Bench::new();
-    let fits = Arrival { connection: HOME, record_bytes: 4096, op_count: 8, fingerprint: 5 };
+    let fits =
+        Arrival { connection: HOME, record_bytes: 4096, op_count: 8, minor_version: 2, fingerprint: 5 };
     let args = bench.args(0, 1);
     let ops = Arrival { op_count: 9, ..fits };
+    let minor = Arrival { minor_version: 1, ..fits };
+    assert_eq!(bench.sessions.sequence(&args, &minor, 0), rejected(Nfsstat4::MinorVersMismatch));
     assert_eq!(bench.sessions.sequence(&args, &ops, 0), rejected(Nfsstat4::TooManyOps));
     let bytes = Arrival { record_bytes: 4097, ..fits };
     assert_eq!(bench.sessions.sequence(&args, &bytes, 0), rejected(Nfsstat4::ReqTooBig));
@@ -504,7 +507,7 @@ proptest! {
                         session, sequenceid: last + ahead, slotid: slot, highest_slotid: slot, cache_this: true,
                     };
                     let connection = ConnectionId(connection);
-                    let arrival = Arrival { connection, record_bytes: 200, op_count: 1, fingerprint: 1 };
+                    let arrival = Arrival { connection, record_bytes: 200, op_count: 1, minor_version: 2, fingerprint: 1 };
                     match sessions.sequence(&args, &arrival, 0) {
                         Verdict::Execute(admitted) => {
                             prop_assert!(executed.insert((session.0, slot, args.sequenceid)));

@@ -1,0 +1,151 @@
+//! Layouts that were taken from clients: what SEQUENCE, TEST_STATEID and FREE_STATEID say of them
+//! until the client frees them.
+//!
+//! They are remembered in memory, so the next leader knows nothing of them: there they are bad
+//! stateids. Opens and locks are never taken one by one: they go with their client, which is told
+//! by STALE_CLIENTID. So EXPIRED_ALL_STATE_REVOKED and ADMIN_STATE_REVOKED are never raised.
+//!
+//! QUIRK(linux): for RECALLABLE_STATE_REVOKED it drops the layouts of all files, and the
+//! LAYOUTCOMMITs that it still owes with them; for EXPIRED_SOME_STATE_REVOKED it tests opens, locks
+//! and delegations; and by neither does it ever free a layout's stateid, so that the flag would
+//! stay. It finds out by a bad stateid. So a client that says it is a Linux, or nothing, is not
+//! told.
+//!
+//! Spec: RFC 8881 §8.3, §12.5.5.2, §18.38.3, §18.46.3, §18.48.3.
+
+use std::collections::BTreeMap;
+
+use mds_shard::StateidValue;
+use parking_lot::Mutex;
+use wire_nfs::v4::Nfsstat4;
+use wire_nfs::v4::ops::sequence::status_flags;
+
+use crate::limits::REVOKED_MAX;
+use crate::server::Server;
+
+/// The part of a stateid that names it.
+type Other = [u8; 12];
+
+/// Revoked layouts that their clients have not freed.
+#[derive(Default)]
+pub(crate) struct Revoked {
+    layouts: Mutex<BTreeMap<(u64, Other), Lost>>,
+}
+
+/// Why a layout is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lost {
+    /// It was recalled and did not come back.
+    NotReturned,
+    /// It was recalled when the client's lease had run out.
+    Expired,
+}
+
+impl Lost {
+    fn flag(self) -> u32 {
+        match self {
+            Self::NotReturned => status_flags::RECALLABLE_STATE_REVOKED,
+            Self::Expired => status_flags::EXPIRED_SOME_STATE_REVOKED,
+        }
+    }
+
+    fn status(self) -> Nfsstat4 {
+        match self {
+            Self::NotReturned => Nfsstat4::DelegRevoked,
+            Self::Expired => Nfsstat4::Expired,
+        }
+    }
+}
+
+impl Revoked {
+    /// The status for a stateid that is refused with another one.
+    pub(crate) fn status(&self, client: u64, other: &Other, refused: Nfsstat4) -> Nfsstat4 {
+        if refused != Nfsstat4::BadStateid {
+            return refused;
+        }
+        self.layouts.lock().get(&(client, *other)).map_or(refused, |lost| lost.status())
+    }
+
+    /// False if there is no room.
+    fn note(&self, client: u64, other: Other, lost: Lost) -> bool {
+        let mut layouts = self.layouts.lock();
+        let room = layouts.len() < REVOKED_MAX;
+        if room {
+            layouts.insert((client, other), lost);
+        }
+        room
+    }
+
+    /// What was lost, and whether the client has lost others in the same way.
+    fn free(&self, client: u64, other: Other) -> Option<(Lost, bool)> {
+        let mut layouts = self.layouts.lock();
+        let lost = layouts.remove(&(client, other))?;
+        let mut of_client = layouts.range((client, [0; 12])..=(client, [u8::MAX; 12]));
+        Some((lost, of_client.any(|(_, one)| *one == lost)))
+    }
+
+    /// A client is gone.
+    pub(crate) fn forget(&self, client: u64) {
+        self.layouts.lock().retain(|(whose, _), _| *whose != client);
+    }
+}
+
+impl Server {
+    /// A layout was taken from a client that may still believe it has it.
+    pub(crate) fn note_revoked(&self, client: u64, other: Other) {
+        let Ok(Ok(Some(stored))) = self.view().map(|view| view.client(client)) else { return };
+        if !is_told(&stored.record.implementation) {
+            return;
+        }
+        let expired = self.front.sessions.lock().expired(self.now_ms()).contains(&client);
+        let lost = if expired { Lost::Expired } else { Lost::NotReturned };
+        if self.revoked.note(client, other, lost) {
+            self.front.sessions.lock().raise_flags(client, lost.flag());
+        }
+    }
+
+    /// FREE_STATEID of a layout that was revoked. False if it was not.
+    pub(crate) fn free_revoked(&self, client: u64, stateid: StateidValue) -> bool {
+        let Some((lost, others)) = self.revoked.free(client, stateid.other) else { return false };
+        if !others {
+            self.front.sessions.lock().lower_flags(client, lost.flag());
+        }
+        true
+    }
+}
+
+/// Whether a client that calls itself so is told what it has lost.
+fn is_told(implementation: &str) -> bool {
+    !implementation.is_empty() && !implementation.starts_with("Linux ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_stays_until_the_last_of_its_kind_is_freed() {
+        let revoked = Revoked::default();
+        let (first, second, third) = ([1; 12], [2; 12], [3; 12]);
+        for (other, lost) in [(first, Lost::NotReturned), (second, Lost::NotReturned), (third, Lost::Expired)]
+        {
+            assert!(revoked.note(7, other, lost));
+        }
+        assert_eq!(revoked.status(7, &first, Nfsstat4::BadStateid), Nfsstat4::DelegRevoked);
+        assert_eq!(revoked.status(7, &third, Nfsstat4::BadStateid), Nfsstat4::Expired);
+        assert_eq!(revoked.status(7, &first, Nfsstat4::OldStateid), Nfsstat4::OldStateid);
+        assert_eq!(revoked.status(8, &first, Nfsstat4::BadStateid), Nfsstat4::BadStateid, "another client");
+        assert_eq!(revoked.free(7, first), Some((Lost::NotReturned, true)));
+        assert_eq!(revoked.free(7, first), None, "once");
+        assert_eq!(revoked.free(7, second), Some((Lost::NotReturned, false)));
+        revoked.forget(7);
+        assert_eq!(revoked.free(7, third), None);
+    }
+
+    #[test]
+    fn a_linux_is_not_told() {
+        assert!(is_told("pynfs X.X"));
+        assert!(!is_told("Linux 7.2.1 #1 SMP x86_64"));
+        assert!(!is_told(""));
+    }
+}

@@ -1,0 +1,99 @@
+//! How long files are that clients write straight to data servers.
+//!
+//! The log says which extents of a file clients may write, or could since its size was settled; how far those reach, their
+//! primaries say. Every answer with a size, a time, a change counter or set-id bits in it is derived from both.
+//!
+//! INVARIANT: a size in a reply covers every WRITE that a data server answered before the request came, whichever client sent it,
+//! but for what was cut since.
+//! Spec: docs/protocol/sizes.md; RFC 8881 §12.5.4.
+
+pub(crate) mod derive;
+pub(crate) mod measure;
+pub(crate) mod settle;
+
+use layout::ExtentId;
+use mds_namespace::{Content, Ino, Inode, op, unsettled};
+use wire_nfs::v4::{Bitmap, Nfsstat4, attr::numbers};
+
+use crate::server::Server;
+use crate::status;
+use crate::work;
+
+/// Attributes that WRITEs on data servers move.
+pub(crate) const MOVED_BY_WRITES: Bitmap = Bitmap::of(&[
+    numbers::CHANGE,
+    numbers::SIZE,
+    numbers::MODE,
+    numbers::SPACE_USED,
+    numbers::TIME_METADATA,
+    numbers::TIME_MODIFY,
+]);
+
+impl Server {
+    /// A file with what clients wrote to data servers up to now. Nothing is asked if its size is settled.
+    ///
+    /// # Errors
+    /// DELAY while a primary cannot be asked, or the file changes too fast; STALE if it is gone.
+    pub(crate) async fn derived(&self, inode: Inode) -> Result<Inode, Nfsstat4> {
+        if inode.content != Content::Extents {
+            return Ok(inode);
+        }
+        match measure::measure(self, inode.ino).await? {
+            Some(measured) => Ok(measured.derived(self.env.clock.wall_ns())),
+            // It may have been settled, by another request, since the caller looked.
+            None => self.view()?.inode(inode.ino).map_err(|e| status::of_refusal(&e)),
+        }
+    }
+
+    /// Carries a truncation to the data servers before it is answered: a client may write on through the layouts it has,
+    /// and what it writes then must not be cut.
+    ///
+    /// A data server whose lease has run out is passed over: it is cut when it registers, before it serves again.
+    ///
+    /// # Errors
+    /// DELAY if a data server that serves clients could not be told; the client asks again.
+    pub(crate) async fn settle_cuts(&self, ino: Ino, size_bytes: u64) -> Result<(), Nfsstat4> {
+        // Once more where a primary gave way first: the cut is the next one's work.
+        for _ in 0..2 {
+            let items = self.cuts(ino, size_bytes)?;
+            let more = items.iter().any(|(_, item)| matches!(item, mds_namespace::WorkItem::Yield { .. }));
+            if !items.is_empty() {
+                work::settle(self, items).await?;
+            }
+            if !more {
+                return Ok(());
+            }
+        }
+        Err(Nfsstat4::Delay)
+    }
+
+    /// What primaries must do before a truncation is answered.
+    fn cuts(&self, ino: Ino, size_bytes: u64) -> Result<Vec<(u64, mds_namespace::WorkItem)>, Nfsstat4> {
+        let first = ExtentId::of(ino, size_bytes).map_or(u32::MAX, |extent| extent.index);
+        let mut items = Vec::new();
+        let view = self.view()?;
+        let records = op::extent::extents(view.namespace(), ino, first, usize::MAX)
+            .map_err(|e| status::of_namespace(&e))?;
+        for number in records.iter().filter_map(|record| record.pending_work) {
+            let item = op::extent::item(view.namespace(), number).map_err(|e| status::of_namespace(&e))?;
+            items.extend(item.map(|item| (number, item)));
+        }
+        Ok(items)
+    }
+
+    /// Which of these files are not settled.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) fn unsettled_among(&self, files: impl Iterator<Item = Ino>) -> Result<Vec<Ino>, Nfsstat4> {
+        let view = self.view()?;
+        let mut found = Vec::new();
+        for ino in files {
+            let record = unsettled::unsettled(view.namespace(), ino);
+            if record.map_err(|e| status::of_namespace(&e))?.is_some() {
+                found.push(ino);
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,137 @@
+//! From an inode and what primaries say of its granted extents to what a client is answered, and to what the log is told when
+//! the size is settled. No I/O, no clock.
+//!
+//! The change counter of a file whose content moved since the log last spoke of it is a number made of that content's own marks:
+//! every metadata server makes the same one, and no other content gets it (RFC 8881 §5.8.1.4 asks for no more).
+//!
+//! Spec: docs/protocol/sizes.md §3.
+
+use layout::{Epoch, ExtentId};
+use mds_namespace::op::settle::{self, Settlement};
+use mds_namespace::{Inode, Seen, Timestamp, Unsettled};
+
+/// What a primary says of one granted extent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// One past the last byte, from the start of the extent.
+    pub(crate) end_bytes: u32,
+    /// Bytes stored.
+    pub(crate) held_bytes: u32,
+    /// Counter of changes.
+    pub(crate) change: u64,
+    /// Wall clock of the last WRITE, nanoseconds since 1970.
+    pub(crate) mtime_unix_ns: u64,
+}
+
+/// A granted extent: what the log says of it, and its primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) index: u32,
+    pub(crate) epoch: Epoch,
+    pub(crate) seen: Option<Seen>,
+    /// `None` if all copies are given up as lost.
+    pub(crate) told: Option<Told>,
+}
+
+impl Extent {
+    /// What the primary says, if the content is another one than that for which the log speaks.
+    fn moved(&self) -> Option<(u32, Told)> {
+        let told = self.told.filter(|told| self.seen.unwrap_or_default().change != told.change)?;
+        Some((self.index, told))
+    }
+}
+
+/// A file whose size is not settled, and what its primaries say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Measured {
+    /// As the log has it.
+    pub(crate) inode: Inode,
+    pub(crate) unsettled: Unsettled,
+    /// By index.
+    pub(crate) extents: Vec<Extent>,
+}
+
+impl Measured {
+    /// The file as it is answered to clients.
+    pub(crate) fn derived(&self, now_unix_ns: u64) -> Inode {
+        let mut inode = self.inode.clone();
+        inode.size_bytes = inode.size_bytes.max(self.end_bytes());
+        inode.used_bytes = self.used_bytes();
+        if let Some((change, mtime)) = self.written(now_unix_ns) {
+            inode.change = change;
+            inode.mtime = mtime;
+            inode.ctime = inode.ctime.max(mtime);
+            if self.unsettled.drops_set_id {
+                inode.drop_set_id();
+            }
+        }
+        inode
+    }
+
+    /// What the log is told when no client may write the file any more; `None` while a copy that is given up as lost may yet come
+    /// back with more.
+    pub(crate) fn settlement(&self, now_unix_ns: u64) -> Option<Settlement> {
+        self.extents.iter().all(|extent| extent.told.is_some()).then(|| Settlement {
+            ino: self.inode.ino,
+            turns: self.unsettled.turns,
+            epochs: settle::epochs(self.extents.iter().map(|extent| (extent.index, extent.epoch))),
+            change: self.inode.change,
+            end_bytes: self.end_bytes(),
+            used_bytes: self.used_bytes(),
+            written: self.written(now_unix_ns),
+        })
+    }
+
+    /// Index and counter of changes of each granted extent.
+    pub(crate) fn changes(&self) -> Vec<(u32, u64)> {
+        let change = |extent: &Extent| extent.told.map(|told| (extent.index, told.change));
+        self.extents.iter().filter_map(change).collect()
+    }
+
+    /// One past the last byte that any primary holds of what was written since the log spoke of it, from the beginning of the file; 0 if
+    /// nothing was. What lay there before is known, or was refused to who wrote it.
+    fn end_bytes(&self) -> u64 {
+        let moved = self.extents.iter().filter_map(Extent::moved).filter(|(_, told)| 0 < told.end_bytes);
+        let end = |(index, told): (u32, Told)| {
+            ExtentId { ino: self.inode.ino, index }.first_byte() + u64::from(told.end_bytes)
+        };
+        moved.map(end).max().unwrap_or(0)
+    }
+
+    /// Bytes that the content takes: what the log counts, and what the primaries got since. Never less than they hold.
+    fn used_bytes(&self) -> u64 {
+        let (mut used, mut held) = (self.inode.used_bytes, 0);
+        for extent in &self.extents {
+            let Some(told) = extent.told else { continue };
+            let before = extent.seen.map_or(told.held_bytes, |seen| seen.held_bytes);
+            used = (used + u64::from(told.held_bytes)).saturating_sub(u64::from(before));
+            held += u64::from(told.held_bytes);
+        }
+        used.max(held).min(self.inode.size_bytes.max(self.end_bytes()))
+    }
+
+    /// Change counter and modification time, if the content is another one than that for which the log speaks.
+    fn written(&self, now_unix_ns: u64) -> Option<(u64, Timestamp)> {
+        let moved: Vec<(u32, Told)> = self.extents.iter().filter_map(Extent::moved).collect();
+        let last_unix_ns = moved.iter().map(|(_, told)| told.mtime_unix_ns).max()?;
+        let (logged, told) = (self.inode.mtime, Timestamp::from_unix_ns(last_unix_ns));
+        // A time to come was set by hand: what was written since took it away. Clocks of servers differ by less than that.
+        let is_to_come = Timestamp::from_unix_ns(now_unix_ns) < logged;
+        let mtime = if is_to_come { told } else { logged.max(told) };
+        Some((mark(self.inode.change, &moved), mtime))
+    }
+}
+
+/// A number that stands for this content and no other. One bit is left free, so that counting on from it never wraps.
+fn mark(change: u64, moved: &[(u32, Told)]) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"shoal change").update(&change.to_be_bytes());
+    for (index, told) in moved {
+        hasher.update(&index.to_be_bytes());
+        hasher.update(&told.change.to_be_bytes()).update(&told.mtime_unix_ns.to_be_bytes());
+    }
+    u64::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")) >> 1
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Why an operation took long: the longest of the waits in it, for the line in the log.
+//!
+//! Waits are noted beside the work, not passed through it: they are for people only, and nothing is
+//! decided by them. What an operation hands to another task is not seen.
+
+use std::cell::Cell;
+use std::fmt;
+
+use layout::{DataServerId, ExtentId};
+
+use crate::server::Server;
+
+tokio::task_local! {
+    /// The longest wait of the operation that runs.
+    static LONGEST: Cell<Option<(u64, Wait)>>;
+}
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    what: &'static str,
+    extent: Option<ExtentId>,
+    server: Option<DataServerId>,
+}
+
+impl Wait {
+    /// Nothing is known of it but what it is.
+    pub(crate) fn new(what: &'static str) -> Self {
+        Self { what, extent: None, server: None }
+    }
+
+    /// It is about this extent.
+    pub(crate) fn of(self, extent: ExtentId) -> Self {
+        Self { extent: Some(extent), ..self }
+    }
+
+    /// It is up to this data server.
+    pub(crate) fn at(self, server: DataServerId) -> Self {
+        Self { server: Some(server), ..self }
+    }
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.what)?;
+        if let Some(server) = self.server {
+            write!(f, ", data server {server}")?;
+        }
+        match self.extent {
+            Some(extent) => write!(f, ", extent {extent}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Runs an operation; how long its longest wait was, and for what.
+pub(crate) async fn noting<T>(operation: impl Future<Output = T>) -> (T, Option<(u64, Wait)>) {
+    let noted = async {
+        let done = operation.await;
+        (done, LONGEST.with(Cell::get))
+    };
+    LONGEST.scope(Cell::new(None), noted).await
+}
+
+/// Waits, and notes how long if an operation does.
+pub(crate) async fn waited<T>(server: &Server, wait: Wait, work: impl Future<Output = T>) -> T {
+    let began_ms = server.now_ms();
+    let done = work.await;
+    note(server.now_ms().saturating_sub(began_ms), wait);
+    done
+}
+
+fn note(spent_ms: u64, wait: Wait) {
+    // Outside of an operation there is nothing to note it in.
+    let _ = LONGEST.try_with(|longest| {
+        if longest.get().is_none_or(|(ms, _)| ms < spent_ms) {
+            longest.set(Some((spent_ms, wait)));
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_longest_wait_is_noted_with_what_it_was_for() {
+        let cut = Wait::new("a cut").of(ExtentId { ino: 5, index: 2 }).at(DataServerId(3));
+        let operation = async {
+            note(7, Wait::new("a majority"));
+            note(40, cut);
+            note(9, Wait::new("a majority"));
+            "done"
+        };
+        let (done, longest) = noting(operation).await;
+        assert_eq!((done, longest), ("done", Some((40, cut))));
+        let words = cut.to_string();
+        assert!(words.starts_with("a cut, data server 3, extent ") && words.contains('5'), "{words}");
+        assert_eq!(noting(async {}).await.1, None, "each operation has its own");
+        note(1, cut);
+    }
+}
