@@ -15,6 +15,7 @@ mod model;
 use cluster::Cluster;
 use env::memory::Crash;
 use env::{Clock, Disk, OpenMode};
+use futures_util::future::join_all;
 use layout::ec::{ImageId, Profile};
 use model::{FRAME, Model, noise};
 use wire_nfs::control::copies::KeptBy;
@@ -511,5 +512,29 @@ async fn act(cluster: &mut Cluster, chance: &mut Chance, models: &mut [Model]) -
             cluster.fail_over(model.extent).await;
             "failed over"
         }
+    }
+}
+
+/// More groups than a server makes at once: they are made one after the other, and none is refused.
+#[tokio::test]
+async fn groups_asked_for_together_wait_for_their_turn() {
+    let mut cluster = Cluster::new(4).await;
+    let asked = 2 * ds_server::limits::IMAGE_WORKS_MAX + 1;
+    let (mut images, mut models) = (Vec::new(), Vec::new());
+    for index in 0..asked {
+        let home = u32::try_from(index % 2).unwrap() + 1;
+        let model = Model::new(&cluster, u32::try_from(index).unwrap() + 1, home, &[3]).await;
+        images.push(cluster.sealed(model.extent).await);
+        models.push(model);
+    }
+    let drafts: Vec<_> =
+        images.iter().map(|image| cluster.draft(Profile::TwoPlusOne, &[*image], &[4])).collect();
+    let made = join_all(drafts.iter().map(|(draft, homes)| cluster.encode(draft, homes, &[4]))).await;
+    for ((_, homes), shape) in drafts.iter().zip(made) {
+        cluster.enter(shape.unwrap(), homes, &[4]);
+    }
+    for (image, model) in images.iter().zip(&models) {
+        cluster.used(*image).await;
+        model.check(&cluster, "sealed together").await;
     }
 }

@@ -431,8 +431,12 @@ impl DataServers {
         } else {
             extent.ino.wrapping_add(u64::from(extent.index))
         };
-        let reachable: Vec<Candidate> =
-            candidates.iter().filter(|c| !excluded.contains(&c.id)).copied().collect();
+        // One that a client or a home could not reach may be dead, and its lease not over.
+        let reachable: Vec<Candidate> = candidates
+            .iter()
+            .filter(|one| !excluded.contains(&one.id) && !self.is_broken(one.id))
+            .copied()
+            .collect();
         let home = choose(&reachable, rotation).or_else(|| choose(&candidates, rotation))?;
         let count = usize::try_from(copies.saturating_sub(1)).unwrap_or(0).min(BACKUPS_MAX);
         Some((home, choose_backups(&self.places(now_ms), &[home], count, rotation)))

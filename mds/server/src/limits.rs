@@ -137,7 +137,12 @@ pub const SHORT_GROUPS_MAX: usize = 256;
 pub const GROUP_LULL_PARTS: u64 = 4;
 /// or when they have waited so many times as long.
 pub const GROUP_WAIT_TIMES_MAX: u64 = 4;
-/// How long images of a group that came to nothing wait before the next attempt; twice as long each time,
+/// How long images of a group whose data server had too much to do wait before the next attempt, and half of that more at random; twice as
+/// long each time,
+pub const GROUP_BUSY_RETRY_MS: u64 = 2_000;
+/// up to this.
+pub const GROUP_BUSY_RETRY_MS_MAX: u64 = 20_000;
+/// How long images of a group that came to nothing for another reason wait before the next attempt; twice as long each time,
 pub const GROUP_RETRY_MS: u64 = 5_000;
 /// up to this.
 pub const GROUP_RETRY_MS_MAX: u64 = 300_000;

@@ -129,6 +129,7 @@ fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
             place.free_bytes
         },
         up: place.up && !server.data_servers.is_broken(place.id),
+        works: 0,
     };
     server.data_servers.places(now_ms).into_iter().map(site).collect()
 }

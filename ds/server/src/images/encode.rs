@@ -23,7 +23,7 @@ use crate::core::Core;
 /// Carries out ENCODE.
 pub(crate) async fn run(core: &Arc<Core>, ask: EncodeGroup) -> Result<EncodedGroup, Refusal> {
     let images = &core.images;
-    let _work = images.works.try_acquire().map_err(|_| Refusal::Busy)?;
+    let _turn = images.asked_to_work().await?;
     let draft = Draft::decode(&ask.draft).map_err(|_| Refusal::Invalid)?;
     let servers = |ids: &[u32]| ids.iter().map(|id| DataServerId(*id)).collect::<Vec<_>>();
     let (homes, parity) = (servers(&ask.homes), servers(&ask.parity));

@@ -41,7 +41,7 @@ impl From<OutletError> for Failed {
 /// Carries out REBUILD.
 pub(crate) async fn run(core: &Arc<Core>, ask: GroupSlot) -> Result<Nothing, Refusal> {
     let images = &core.images;
-    let _work = images.works.try_acquire().map_err(|_| Refusal::Busy)?;
+    let _turn = images.asked_to_work().await?;
     let group = Group::decode(&ask.record).map_err(|_| Refusal::Invalid)?;
     let slot = usize::try_from(ask.slot).ok().filter(|slot| *slot < group.shape().slots());
     let slot = slot.ok_or(Refusal::Invalid)?;

@@ -10,7 +10,7 @@ use wire_nfs::control::copies::Directory;
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
-    ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply,
+    ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, decode_args, put_reply,
 };
 use wire_rpc::accepted_success;
 use wire_xdr::Writer;
@@ -119,6 +119,7 @@ impl Fake {
                 self.seen.lock().unwrap().heartbeats.push(decode_args(args).unwrap());
                 put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms: 0, directory: None }));
             }
+            (Procedure::Promise, Behaviour::Lease) => put_reply(&mut w, &Ok(Nothing)),
             (_, Behaviour::Refuse(refusal)) | (Procedure::Heartbeat, Behaviour::RefuseHeartbeat(refusal)) => {
                 put_reply::<Renewed>(&mut w, &Err(refusal));
             }

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
-use wire_nfs::control::{ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply};
+use wire_nfs::control::{
+    ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, decode_args, put_reply,
+};
 use wire_xdr::Writer;
 
 use super::cluster_key;
@@ -62,6 +64,7 @@ impl Roster {
                 let directory = Some(self.directory());
                 put_reply(&mut w, &Ok(Renewed { lease_ms, seal_idle_ms, directory }));
             }
+            Procedure::Promise => put_reply(&mut w, &Ok(Nothing)),
             _ => return None,
         }
         Some(w)

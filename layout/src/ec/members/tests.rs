@@ -10,7 +10,7 @@ const MIB: u64 = 1 << 20;
 
 fn server(id: u32, zone: &str, rack: &str, host: &str) -> Server {
     let labels = Labels { zone: zone.to_owned(), rack: rack.to_owned(), host: host.to_owned() };
-    Server { id: DataServerId(id), labels, free_bytes: 1 << 40, up: true }
+    Server { id: DataServerId(id), labels, free_bytes: 1 << 40, up: true, works: 0 }
 }
 
 /// Servers of one zone and rack, each on a host of its own.

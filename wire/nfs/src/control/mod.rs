@@ -105,6 +105,8 @@ pub enum Procedure {
     MdsReadmit = 32,
     /// An administrator says what the cluster exports.
     ExportsSet = 33,
+    /// A home is about to promise for the first time that bytes of an extent are on stable storage.
+    Promise = 34,
 }
 
 impl Procedure {
@@ -146,6 +148,7 @@ impl Procedure {
             31 => Self::Rebalance,
             32 => Self::MdsReadmit,
             33 => Self::ExportsSet,
+            34 => Self::Promise,
             _ => return None,
         })
     }
