@@ -538,3 +538,46 @@ async fn groups_asked_for_together_wait_for_their_turn() {
         model.check(&cluster, "sealed together").await;
     }
 }
+
+/// A cluster that clients have filled seals itself smaller, and takes new bytes again.
+/// Spec: docs/protocol/seal.md §13.
+#[tokio::test]
+async fn a_full_cluster_seals_itself_smaller() {
+    const MIB: usize = 1 << 20;
+    let mut cluster = Cluster::with_capacity(4, 64 * MIB as u64).await;
+    let mut extents = Vec::new();
+    'full: for index in 1_u8.. {
+        let one = cluster::extent(u32::from(index));
+        let home = u32::from(index % 2) + 1;
+        cluster.place(one, home, &[3 - home]);
+        extents.push(one);
+        for part in 0..2 {
+            match cluster.try_write(one, part * MIB, &noise(index, MIB)).await {
+                Ok(()) => {}
+                Err(Nfsstat3::Nospc) => break 'full,
+                Err(status) => panic!("{status:?}"),
+            }
+        }
+    }
+    assert!(16 < extents.len(), "{}", extents.len());
+    let usage = |cluster: &Cluster, id: usize| cluster.nodes[id - 1].server.as_ref().unwrap().usage();
+    let small = |cluster: &Cluster| {
+        [1, 2].map(|id| usage(cluster, id)).iter().all(|one| 3 * one.used_bytes < 2 * one.capacity_bytes)
+    };
+    assert!(!small(&cluster));
+    for one in extents.iter().cycle().take(3 * extents.len()) {
+        cluster.seal(*one).await;
+        cluster.put_into_use(*one).await;
+        if small(&cluster) {
+            break;
+        }
+    }
+    assert!(small(&cluster), "{:?}", [1, 2].map(|id| usage(&cluster, id)));
+    let new = cluster::extent(200);
+    cluster.place(new, 1, &[2]);
+    cluster.write(new, 0, &noise(7, 4 * MIB)).await;
+    for (index, one) in (1_u8..).zip(&extents[..extents.len() - 1]) {
+        let whole = [noise(index, MIB), noise(index, MIB)].concat();
+        assert!(cluster.read(*one, 0, 2 * MIB).await.unwrap() == whole, "{index}");
+    }
+}

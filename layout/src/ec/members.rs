@@ -22,7 +22,7 @@ use crate::data_server::DataServerId;
 use crate::ec::footer::FOOTER_BYTES_MAX;
 use crate::ec::group::ImageId;
 use crate::ec::profile::Profile;
-use crate::limits::{GROUP_LENGTH_PERCENT, GROUP_WAITING_MAX, PLACEMENT_STEPS};
+use crate::limits::{GROUP_LENGTH_PERCENT, GROUP_WAITING_MAX, PLACEMENT_STEPS, WORKS_ENOUGH};
 
 /// Where a data server stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,8 +46,9 @@ pub struct Server {
     pub free_bytes: u64,
     /// It has a lease, and is not being emptied.
     pub up: bool,
-    /// Images that are being made on it now. Each counts as one step of [`PLACEMENT_STEPS`] that is full, so that groups which are
-    /// made at once do not all choose the server that was emptiest before them.
+    /// Images that are being made on it now. Each counts as one step of [`PLACEMENT_STEPS`] that is
+    /// full, and one that makes [`WORKS_ENOUGH`] comes behind all others: groups which are made at
+    /// once do not all choose the server that was emptiest before them.
     pub works: u64,
 }
 
@@ -211,8 +212,8 @@ impl Cluster {
         chosen.iter().map(|at| self.sites[*at].place).collect()
     }
 
-    /// Adds servers that have room to the chosen ones: where there are fewest images, then where most is free and least
-    /// under way, in turn.
+    /// Adds servers that have room to the chosen ones: where there are fewest images, then where
+    /// most is free and least under way, in turn.
     /// Whether there were enough; if not, nothing is added.
     fn add(&self, chosen: &mut Vec<usize>, count: usize, bytes: u64, caps: &Caps) -> bool {
         let before = chosen.len();
@@ -222,7 +223,7 @@ impl Cluster {
             let keys = self.sites.iter().enumerate().filter(room).map(|(at, site)| {
                 let used = (PLACEMENT_STEPS - self.step_of(site.free_bytes)).saturating_add(site.works);
                 let turn = (at + self.sites.len() - self.rotation) % self.sites.len();
-                (counts(&site.place, &places), used, turn, at)
+                (counts(&site.place, &places), WORKS_ENOUGH <= site.works, used, turn, at)
             });
             let Some((.., best)) = keys.filter(|(counts, ..)| fits(counts, caps)).min() else {
                 chosen.truncate(before);

@@ -24,7 +24,8 @@ pub const EXTENT_BYTES: usize = BACKUPS_AT + BACKUPS_MAX * BACKUP_BYTES;
 pub const WORK_BYTES: usize = 36;
 
 const VERSION: u8 = 1;
-/// Of extent records: version 1 knew no backups, version 2 no code, version 3 not whether anything was promised.
+/// Of extent records: version 1 knew no backups, version 2 no code, version 3 not whether anything
+/// was promised.
 const EXTENT_VERSION: u8 = 4;
 /// Extents of this version may have been promised.
 const EXTENT_VERSION_PROMISED: u8 = 3;

@@ -1,7 +1,9 @@
-//! Extents whose servers are all lost: those of which an image is left, and those of which nothing was promised yet, get another home.
+//! Extents whose servers are all lost: those of which an image is left, and those of which nothing
+//! was promised yet, get another home.
 //!
-//! INVARIANT: a home that is replaced here cannot get a lease before the log has said so: it is condemned. Its backups promise nothing
-//! by themselves, and are asked to drop the extent before they get a lease.
+//! INVARIANT: a home that is replaced here cannot get a lease before the log has said so: it is
+//! condemned. Its backups promise nothing by themselves, and are asked to drop the extent before
+//! they get a lease.
 //! Spec: docs/protocol/seal.md §8, §9, §12.
 
 use layout::ec::{ImageId, ImageRef};
@@ -30,8 +32,8 @@ pub(crate) fn image(server: &Server, extent: ExtentId) -> Option<(ImageRef, u64)
     Some((image_ref(image, content_bytes, file_bytes, root), sequence))
 }
 
-/// Gives those of these extents to others whose whole set is gone, if their image says all there is, or nothing was promised. Answers
-/// what was changed.
+/// Gives those of these extents to others whose whole set is gone, if their image says all there
+/// is, or nothing was promised. Answers what was changed.
 pub(crate) async fn adopt(
     server: &Server,
     condemned: &[DataServerId],

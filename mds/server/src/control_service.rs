@@ -286,7 +286,7 @@ pub(crate) fn leading(server: &Server) -> Result<(), Refusal> {
 }
 
 async fn heartbeat(
-    server: &Server,
+    server: &Arc<Server>,
     peer: Result<Peer, Refusal>,
     beat: &Heartbeat,
 ) -> Result<Renewed, Refusal> {

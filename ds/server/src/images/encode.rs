@@ -12,6 +12,7 @@ use layout::DataServerId;
 use layout::ec::encode::EncodeError;
 use layout::ec::{Draft, Encoded, Encoder, Window};
 use layout::limits::WINDOW_BYTES_MAX;
+use layout::reserve::Purpose;
 use wire_nfs::control::Refusal;
 use wire_nfs::control::groups::{EncodeGroup, EncodedGroup};
 
@@ -31,7 +32,7 @@ pub(crate) async fn run(core: &Arc<Core>, ask: EncodeGroup) -> Result<EncodedGro
         return Err(Refusal::Invalid);
     }
     let file_bytes = draft.parity_file_bytes();
-    core.has_room(file_bytes)?;
+    core.has_room(file_bytes, Purpose::Neutral)?;
     draft.parity.iter().for_each(|image| images.touch(*image));
     let mut outlets = Vec::with_capacity(parity.len());
     for (server, image) in parity.iter().zip(&draft.parity) {

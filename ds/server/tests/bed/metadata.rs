@@ -28,6 +28,8 @@ pub(crate) enum Behaviour {
     Refuse(Refusal),
     /// REGISTER is fine, HEARTBEAT is not.
     RefuseHeartbeat(Refusal),
+    /// All is well, but nothing may be promised yet.
+    NoPromises,
     /// Takes calls and never answers.
     Silent,
 }
@@ -36,6 +38,8 @@ pub(crate) enum Behaviour {
 pub(crate) struct Seen {
     pub(crate) registers: Vec<Register>,
     pub(crate) heartbeats: Vec<Heartbeat>,
+    /// The connection of each HEARTBEAT and PROMISE.
+    pub(crate) connections: Vec<(Procedure, u64)>,
 }
 
 struct Fake {
@@ -99,7 +103,10 @@ impl Fake {
             (_, Behaviour::Silent) => return None,
             (
                 Procedure::Register,
-                Behaviour::Lease | Behaviour::NoLeaseYet | Behaviour::RefuseHeartbeat(_),
+                Behaviour::Lease
+                | Behaviour::NoPromises
+                | Behaviour::NoLeaseYet
+                | Behaviour::RefuseHeartbeat(_),
             ) => {
                 let lease_ms = if matches!(behaviour, Behaviour::NoLeaseYet) { 0 } else { LEASE_MS };
                 self.seen.lock().unwrap().registers.push(decode_args(args).unwrap());
@@ -115,11 +122,16 @@ impl Fake {
                     }),
                 );
             }
-            (Procedure::Heartbeat, Behaviour::Lease) => {
+            (Procedure::Heartbeat, Behaviour::Lease | Behaviour::NoPromises) => {
+                self.seen.lock().unwrap().connections.push((Procedure::Heartbeat, connection));
                 self.seen.lock().unwrap().heartbeats.push(decode_args(args).unwrap());
                 put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms: 0, directory: None }));
             }
-            (Procedure::Promise, Behaviour::Lease) => put_reply(&mut w, &Ok(Nothing)),
+            (Procedure::Promise, Behaviour::Lease) => {
+                self.seen.lock().unwrap().connections.push((Procedure::Promise, connection));
+                put_reply(&mut w, &Ok(Nothing));
+            }
+            (Procedure::Promise, Behaviour::NoPromises) => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
             (_, Behaviour::Refuse(refusal)) | (Procedure::Heartbeat, Behaviour::RefuseHeartbeat(refusal)) => {
                 put_reply::<Renewed>(&mut w, &Err(refusal));
             }

@@ -56,6 +56,26 @@ fn too_few_servers_or_images_wait() {
 }
 
 #[test]
+fn what_is_under_way_counts() {
+    let waiting = one_each([1, 2, 3, 4]);
+    let mut servers = hosts(8);
+    servers[7].free_bytes *= 2;
+    let parity = |servers: &[Server]| {
+        let mut chosen = ids(&choose(Profile::FourPlusTwo, &waiting, servers, 0).unwrap().parity);
+        chosen.sort_unstable();
+        chosen
+    };
+    assert_eq!(parity(&servers), [5, 8]);
+    servers[4].works = 1;
+    assert_eq!(parity(&servers), [6, 8]);
+    // It is emptier by far, and has enough to do all the same.
+    servers[7].works = WORKS_ENOUGH;
+    assert_eq!(parity(&servers), [6, 7]);
+    servers.iter_mut().for_each(|server| server.works = WORKS_ENOUGH);
+    assert_eq!(parity(&servers), [5, 8], "so have all");
+}
+
+#[test]
 fn a_deadline_makes_a_short_group() {
     let mut waiting = one_each([1, 2]);
     waiting[1].overdue = true;

@@ -189,9 +189,10 @@ pub struct Adoption {
     pub home: DataServerId,
 }
 
-/// Gives an extent another home that has nothing of it: one that is at rest, which its group can tell, or one of which nothing was
-/// promised, which begins empty. Answers its record afterwards, `None` if there is none. Nothing changes if the epoch is not the expected
-/// one any more, if the extent is neither, or if other work is pending for it than may be left out then.
+/// Gives an extent another home that has nothing of it: one that is at rest, which its group can
+/// tell, or one of which nothing was promised, which begins empty. Answers its record afterwards,
+/// `None` if there is none. Nothing changes if the epoch is not the expected one any more, if the
+/// extent is neither, or if other work is pending for it than may be left out then.
 ///
 /// The caller knows that no server of the set serves the extent or can promise anything of it.
 ///
@@ -211,7 +212,8 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
     };
     let action = match pending {
         _ if rests => Action::Adopt { keep_bytes: EXTENT_BYTES },
-        // What the next home may still have of an earlier stay goes before it serves; so does what was asked of the one before.
+        // What the next home may still have of an earlier stay goes before it serves; so does what
+        // was asked of the one before.
         None | Some(WorkItem::Cut { .. } | WorkItem::Fence { .. }) if before.unpromised => {
             Action::Cut { keep_bytes: 0, fences: true }
         }

@@ -180,8 +180,9 @@ pub fn use_image(
     Ok(0 < at || after != before)
 }
 
-/// The home of an extent is about to answer an act with this sequence, which lies above an image; or, with the sequence 0, to promise
-/// something of it for the first time. Either way something is promised from now on.
+/// The home of an extent is about to answer an act with this sequence, which lies above an image;
+/// or, with the sequence 0, to promise something of it for the first time. Either way something is
+/// promised from now on.
 ///
 /// # Errors
 /// [`FsError::ContentMoved`] if `server` is not its home.

@@ -179,9 +179,11 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(Nfsstat4::Layoutunavailable.into());
     }
     if iomode.writes() && writes_to.iter().any(|server| servers.is_full(*server)) {
-        // A new layout on a full server, or one with a full backup, would only send the client round again: this reaches the
-        // application.
-        return Err(Nfsstat4::Nospc.into());
+        // A new layout on a full server, or one with a full backup, would only send the client
+        // round again. In band the data server says for each WRITE whether it lies over bytes that
+        // it has; what lies behind the end cannot, and this reaches the application.
+        let may_lie_over = new_servers.is_none() && !behind_end;
+        return Err(if may_lie_over { Nfsstat4::Layoutunavailable } else { Nfsstat4::Nospc }.into());
     }
     Ok(Prepared { extent, new_servers })
 }

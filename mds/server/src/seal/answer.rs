@@ -245,7 +245,8 @@ pub(crate) async fn promise(server: &Server, ask: &Promise) -> Result<Nothing, R
         let view = server.view().map_err(|_| Refusal::Busy)?;
         op::extent::extent(view.namespace(), extent).map_err(|_| Refusal::Busy)?
     };
-    // Once noted it stays so: then a view may be as old as it likes, and the log need not say it again.
+    // Once noted it stays so: then a view may be as old as it likes, and the log need not say it
+    // again.
     if known.is_some_and(|record| !record.unpromised) {
         return Ok(Nothing);
     }

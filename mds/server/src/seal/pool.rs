@@ -285,8 +285,8 @@ impl Pool {
         self.making.insert(image);
     }
 
-    /// A group was made, or came to nothing: then those of its members that `stays` names wait on. `random` spreads the next attempts
-    /// of groups that met at one server.
+    /// A group was made, or came to nothing: then those of its members that `stays` names wait on.
+    /// `random` spreads the next attempts of groups that met at one server.
     pub(super) fn end(
         &mut self,
         making: &Making,
@@ -345,8 +345,9 @@ impl Pool {
     }
 }
 
-/// When an image whose group came to nothing is tried again. Members of a group that met a busy server stay together: each alone would make
-/// a short group. If one of them may be at fault they part, so that the others get into a group without it.
+/// When an image whose group came to nothing is tried again. Members of a group that met a busy
+/// server stay together: each alone would make a short group. If one of them may be at fault they
+/// part, so that the others get into a group without it.
 fn again(place: &Place, ended: Ended, random: u64, now_ms: u64) -> Place {
     let mut place = *place;
     if ended == Ended::Moved {

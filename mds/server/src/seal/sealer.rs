@@ -199,8 +199,8 @@ async fn encode(
     }
 }
 
-/// Returns when a data server holds no lease. A call to a machine that lost its power is not answered for minutes, and others wait for
-/// their turn meanwhile.
+/// Returns when a data server holds no lease. A call to a machine that lost its power is not
+/// answered for minutes, and others wait for their turn meanwhile.
 async fn gone(server: &Server, id: DataServerId) {
     while server.data_servers.is_up(id, server.now_ms()) {
         server.env.clock.sleep_ms(ROUND_MS).await;

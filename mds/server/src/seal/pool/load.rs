@@ -1,4 +1,5 @@
-//! Images that are being made on each data server: how many, how large, and which servers compute parity.
+//! Images that are being made on each data server: how many, how large, and which servers compute
+//! parity.
 //!
 //! Heartbeats tell of a file when it is there. Until then only the leader knows that it comes.
 //!
@@ -63,7 +64,8 @@ impl Loads {
         self.of.retain(|_, load| *load != Load::default());
     }
 
-    /// The servers as they will be when all is made. `remakes` counts the images that are made again on each.
+    /// The servers as they will be when all is made. `remakes` counts the images that are made
+    /// again on each.
     pub(super) fn applied(&self, sites: &[Site], remakes: impl Fn(DataServerId) -> usize) -> Vec<Site> {
         let one = |site: &Site| {
             let load = self.of.get(&site.id).copied().unwrap_or_default();
