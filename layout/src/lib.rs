@@ -19,6 +19,7 @@ pub mod handle;
 mod iomode;
 pub mod limits;
 pub mod placement;
+pub mod reserve;
 pub mod state;
 
 pub use copies::Backup;

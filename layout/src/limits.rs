@@ -8,6 +8,13 @@ pub const EXTENT_BYTES: u64 = 64 * 1024 * 1024;
 pub const EXTENTS_MAX: u64 = 1 << 32;
 /// Bytes behind which a file can hold no data: 2^58, 256 PiB. A write that ends above it is refused with FBIG.
 pub const FILE_BYTES_MAX: u64 = EXTENT_BYTES * EXTENTS_MAX;
+/// A data server on which so many images are being made gets another one only if all others make as
+/// many: it works on no more at once.
+pub const WORKS_ENOUGH: u64 = 2;
+/// One part in so many of what a data server may hold is kept back from new bytes of clients,
+pub const RESERVE_PARTS: u64 = 8;
+/// but no more than this: room for images and parity of four extents, four times over.
+pub const RESERVE_BYTES_MAX: u64 = 16 * EXTENT_BYTES;
 /// Steps into which free space is sorted when a home is chosen. Servers on the same step share in strict rotation.
 pub const PLACEMENT_STEPS: u64 = 16;
 /// Bytes of an image's file at most: a full extent that does not shrink, and 1 MiB for what is said of it. Parity images

@@ -445,6 +445,19 @@ impl Cluster {
         applied[0].is_some() && applied.iter().all(|indexes| *indexes == applied[0])
     }
 
+    /// Images at data servers that wait for a group, or to be used; `None` while one of the servers
+    /// is not up.
+    pub(crate) fn images_waiting(&self) -> Option<usize> {
+        let waiting = |node: &Node| match &node.serves {
+            Serves::Data { slot } => Some(match &*slot.lock() {
+                Running::Up(server) => Some(server.images_waiting()),
+                _ => None,
+            }),
+            Serves::Metadata { .. } | Serves::Nothing => None,
+        };
+        self.nodes.iter().filter_map(waiting).sum()
+    }
+
     pub(crate) fn is_up(&self, node: NodeId) -> bool {
         self.nodes[node].process.is_some()
     }
@@ -509,6 +522,7 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::RecordsStay
         | Planted::RecordsForgotten
         | Planted::IntentsStay
+        | Planted::GroupsForgotten
         | Planted::StorePanics
         | Planted::LivesOn => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
         Planted::Nothing

@@ -53,6 +53,8 @@ pub enum Planted {
     RecordsStay,
     /// Stores forget that what was begun over several shards has ended.
     IntentsStay,
+    /// Stores forget what is made of images: no group ever is.
+    GroupsForgotten,
     /// A store panics.
     StorePanics,
     /// The same, and its process lives on.
@@ -95,6 +97,7 @@ impl FromStr for Planted {
             ("orphans-stay", Self::OrphansStay),
             ("records-stay", Self::RecordsStay),
             ("intents-stay", Self::IntentsStay),
+            ("groups-forgotten", Self::GroupsForgotten),
             ("store-panics", Self::StorePanics),
             ("lives-on", Self::LivesOn),
             ("stale-sizes", Self::StaleSizes),
@@ -229,6 +232,11 @@ impl Txn for PlantedTxn<'_> {
         if self.planted == Planted::RecordsForgotten && key.starts_with(b"state/slot/") {
             return Ok(());
         }
+        let of_groups = [keys::TAG_GROUP, keys::TAG_IMAGE, keys::TAG_EXTENT_IMAGES];
+        let of_group = key.first().is_some_and(|tag| of_groups.contains(tag));
+        if self.planted == Planted::GroupsForgotten && of_group {
+            return Ok(());
+        }
         let inline = key.first() == Some(&keys::TAG_INLINE);
         if self.planted == Planted::InlineForgotten && inline && is_chosen(value, FORGETS) {
             return Ok(());
@@ -281,6 +289,7 @@ impl std::fmt::Display for Planted {
             Self::OrphansStay => "orphans-stay",
             Self::RecordsStay => "records-stay",
             Self::IntentsStay => "intents-stay",
+            Self::GroupsForgotten => "groups-forgotten",
             Self::StorePanics => "store-panics",
             Self::LivesOn => "lives-on",
             Self::StaleSizes => "stale-sizes",

@@ -211,6 +211,9 @@ impl<'a> Stage<'a> {
             self.cluster.end_process(node, None);
         }
         self.cluster.run_until(self.world.now_ns() + 2 * LEASE_MS * 1_000_000 + CALM_NS);
+        if !self.run_while("images wait for a group", |stage| stage.cluster.images_waiting() != Some(0)) {
+            return;
+        }
         self.run_while("replicas differ", |stage| !stage.cluster.is_settled());
     }
 

@@ -71,6 +71,16 @@ fn a_data_server_that_missed_a_cut_comes_back() {
     assert!(held, "{text}");
 }
 
+/// When nothing is wrong any more, every image gets into a group; and if none ever does, that is
+/// found.
+#[test]
+fn sealing_ends() {
+    let (held, text) = run(3, "0.3", &["--seal", "--shards", "1"]);
+    assert!(held, "{text}");
+    let (held, text) = run(3, "0.3", &["--seal", "--shards", "1", "--plant", "groups-forgotten"]);
+    assert!(!held && text.contains("images wait for a group for 180 s"), "{text}");
+}
+
 #[test]
 fn the_same_seed_is_the_same_run() {
     let (first, again) = (run(5, "0.3", &[]).1, run(5, "0.3", &["--trace", "warn", "--counts"]).1);

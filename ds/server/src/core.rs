@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use ds_store::{ChangeError, Store};
 use env::Env;
+use layout::reserve::{Purpose, kept_from};
 use layout::{DataServerId, HandleKey};
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
@@ -81,6 +82,7 @@ impl Core {
         scrub: ScrubMetrics,
         seal_pace: Throttle,
     ) -> Self {
+        store.keep_reserve();
         Self {
             seal_pace,
             scrub,
@@ -153,9 +155,10 @@ impl Core {
     ///
     /// # Errors
     /// NO_SPACE.
-    pub(crate) fn has_room(&self, bytes: u64) -> Result<(), Refusal> {
+    pub(crate) fn has_room(&self, bytes: u64, purpose: Purpose) -> Result<(), Refusal> {
         let usage = self.store.usage();
-        if usage.used_bytes.saturating_add(bytes) <= usage.capacity_bytes {
+        let kept_bytes = kept_from(purpose, usage.capacity_bytes);
+        if usage.used_bytes.saturating_add(bytes).saturating_add(kept_bytes) <= usage.capacity_bytes {
             Ok(())
         } else {
             Err(Refusal::NoSpace)

@@ -68,6 +68,9 @@ pub enum StartError {
     /// The directory of images cannot be opened.
     #[error("images: {0}")]
     Images(#[from] ds_image::StoreError),
+    /// The system gives no thread for the lease.
+    #[error("no thread for the lease: {0}")]
+    Thread(std::io::Error),
     /// A port cannot be used.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -89,7 +92,8 @@ pub struct DataServer {
     core: Arc<Core>,
     data: Server,
     control: Server,
-    tasks: [JoinHandle<()>; 4],
+    registrar: Option<registrar::Keeper>,
+    tasks: [JoinHandle<()>; 3],
 }
 
 impl DataServer {
@@ -125,14 +129,14 @@ impl DataServer {
         tracing::info!(data = %advertise, control = %portrait.control, "data server listens");
         let registrar =
             registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
+        let registrar = registrar::Keeper::start(registrar).map_err(StartError::Thread)?;
         let sealer = seal::run(Arc::clone(&core));
         let shows = seal::shown::run(Arc::clone(&core));
         let scrub =
             scrub::Settings { period_ms: config.scrub_period_ms, bytes_per_s_max: config.scrub_bytes_per_s };
         let scrubs = scrub::run(Arc::clone(&core), scrub, config.dir);
-        let tasks =
-            [tokio::spawn(registrar), tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs)];
-        Ok(Self { core, data, control, tasks })
+        let tasks = [tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs)];
+        Ok(Self { core, data, control, registrar: Some(registrar), tasks })
     }
 
     /// The data port's address, with the port that was taken.
@@ -165,6 +169,12 @@ impl DataServer {
         self.core.serving_key().is_ok()
     }
 
+    /// Images here of extents whose primary this is that wait for a group, or to be used.
+    #[must_use]
+    pub fn images_waiting(&self) -> usize {
+        self.core.shown.images_waiting()
+    }
+
     /// How full and how busy it is.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -175,7 +185,8 @@ impl DataServer {
     ///
     /// # Errors
     /// [`ChangeError::Failed`] if it is not certain that everything is durable.
-    pub async fn stop(self) -> Result<(), ChangeError> {
+    pub async fn stop(mut self) -> Result<(), ChangeError> {
+        drop(self.registrar.take());
         self.tasks.iter().for_each(JoinHandle::abort);
         tokio::join!(self.data.shutdown(), self.control.shutdown());
         self.core.store.close().await

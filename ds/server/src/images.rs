@@ -35,11 +35,13 @@ use env::{BoxFuture, Env};
 use layout::ExtentId;
 use layout::ec::Group;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use wire_nfs::control::Refusal;
 
 use crate::directory::Directory;
 use crate::limits::{
-    FRAMES_KEPT_BYTES, IMAGE_BYTES_IN_FLIGHT_MAX, IMAGE_WORKS_MAX, IMAGES_OPEN_BYTES, LOST_KNOWN_MAX,
+    FRAMES_KEPT_BYTES, IMAGE_BYTES_IN_FLIGHT_MAX, IMAGE_WORK_WAIT_MS_MAX, IMAGE_WORKS_MAX,
+    IMAGE_WORKS_QUEUED_MAX, IMAGES_OPEN_BYTES, LOST_KNOWN_MAX,
 };
 use crate::throttle::Throttle;
 use groups::Groups;
@@ -73,10 +75,18 @@ pub(crate) struct Images {
     read_room: Semaphore,
     /// Groups being encoded and images being made again.
     works: Semaphore,
+    /// Those, and calls that wait for their turn.
+    works_asked: Semaphore,
     /// Bytes of images that are made again.
     repair: Throttle,
     mending: Mutex<mend::Mending>,
     touched: Mutex<Touched>,
+}
+
+/// Something that a metadata server asked for is being done as long as this is there.
+pub(crate) struct Turn<'a> {
+    _place: SemaphorePermit<'a>,
+    _turn: SemaphorePermit<'a>,
 }
 
 /// When images were made here for a metadata server, or another one: a question that is older says nothing about them.
@@ -141,6 +151,7 @@ impl Images {
             receiving: Mutex::default(),
             read_room: Semaphore::new(IMAGE_BYTES_IN_FLIGHT_MAX as usize),
             works: Semaphore::new(IMAGE_WORKS_MAX),
+            works_asked: Semaphore::new(IMAGE_WORKS_MAX + IMAGE_WORKS_QUEUED_MAX),
             repair,
             mending: Mutex::default(),
             touched: Mutex::default(),
@@ -220,8 +231,23 @@ impl Images {
         Ok(found)
     }
 
+    /// The right to do what a metadata server asks for: in the order in which the calls came.
+    ///
+    /// # Errors
+    /// BUSY if too many wait already, or its turn does not come.
+    pub(crate) async fn asked_to_work(&self) -> Result<Turn<'_>, Refusal> {
+        let place = self.works_asked.try_acquire().map_err(|_| Refusal::Busy)?;
+        tokio::select! {
+            biased;
+            turn = self.works.acquire() => {
+                turn.map(|turn| Turn { _place: place, _turn: turn }).map_err(|_| Refusal::Busy)
+            }
+            () = self.env.clock.sleep_ms(IMAGE_WORK_WAIT_MS_MAX) => Err(Refusal::Busy),
+        }
+    }
+
     /// The right to make an image again: only so many are made at a time.
-    pub(crate) async fn turn_to_work(&self) -> Option<tokio::sync::SemaphorePermit<'_>> {
+    pub(crate) async fn turn_to_work(&self) -> Option<SemaphorePermit<'_>> {
         self.works.acquire().await.ok()
     }
 

@@ -29,6 +29,9 @@ pub const CONTROL_CONNECTIONS_MAX: usize = 256;
 /// How long REGISTER and HEARTBEAT may take.
 pub const CONTROL_CALL_MS_MAX: u64 = 2_000;
 
+/// Heartbeats come so often within the part of a lease that is used.
+pub const HEARTBEAT_PARTS: u64 = 6;
+
 /// A backup that has not answered for so long is replaced.
 pub const BACKUP_STALL_MS_MAX: u64 = 1_500;
 
@@ -50,6 +53,10 @@ pub const THAWS_MAX: usize = 4_096;
 
 /// Of these, calls that are under way.
 pub const THAW_CALLS_MAX: usize = 64;
+
+/// Extents of which it is remembered that the log says that something of them may be promised. What
+/// is forgotten is asked once more.
+pub const PROMISED_KNOWN_MAX: usize = 65_536;
 
 /// Pause before such a call is made again.
 pub const THAW_PAUSE_MS: u64 = 50;
@@ -141,6 +148,14 @@ pub const IMAGE_BYTES_IN_FLIGHT_MAX: u32 = 64 << 20;
 
 /// Groups being encoded and images being made again at a time.
 pub const IMAGE_WORKS_MAX: usize = 2;
+
+/// Further ones that wait for their turn: more than a metadata server begins at once. What comes
+/// beyond is answered BUSY,
+pub const IMAGE_WORKS_QUEUED_MAX: usize = 32;
+
+/// and so is one whose turn has not come after so long. The caller waits longer
+/// (`client::limits::ENCODE_MS_MAX`).
+pub const IMAGE_WORK_WAIT_MS_MAX: u64 = 120_000;
 
 /// Images that are coming in at a time.
 pub const RECEIVING_MAX: usize = 32;

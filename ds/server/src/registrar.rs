@@ -1,22 +1,30 @@
 //! Registers with a metadata server and keeps the lease alive.
 //!
-//! Goes round the known metadata servers until one says yes; follows NOT_LEADER. Runs until it is dropped.
+//! Goes round the known metadata servers until one says yes; follows NOT_LEADER. Runs until it is
+//! dropped. On a runtime of several threads it has one of its own, and its calls a connection of
+//! their own: whatever work there is with data, and however long the other calls to a metadata
+//! server are, the lease is renewed in time.
 //!
 //! INVARIANT: one call at a time, so an answer is never counted for another call's sending time.
 //! Spec: docs/protocol/control.md §1, §2.
 
+use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
+use tokio::runtime::{Builder, Handle, RuntimeFlavor};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{ClusterKey, Procedure, Refusal};
 
 use crate::core::Core;
 use crate::lease::used_ms;
-use crate::limits::{CONTROL_CALL_MS_MAX, LEASE_MS_MAX, LEASE_MS_MIN, REGISTER_PAUSE_MS};
+use crate::limits::{CONTROL_CALL_MS_MAX, HEARTBEAT_PARTS, LEASE_MS_MAX, LEASE_MS_MIN, REGISTER_PAUSE_MS};
 use crate::link::{AskError, Link};
 
 /// What a data server says about itself when it registers.
@@ -32,6 +40,46 @@ pub(crate) struct SelfPortrait {
     pub(crate) name: String,
 }
 
+/// Keeps the registrar at work as long as it is there.
+pub(crate) enum Keeper {
+    /// A thread of its own, which ends when this is dropped.
+    Thread { _end: oneshot::Sender<()> },
+    /// A task: tests and simulations have one thread.
+    Task(JoinHandle<()>),
+}
+
+impl Keeper {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system refuses a thread.
+    pub(crate) fn start(registrar: impl Future<Output = ()> + Send + 'static) -> io::Result<Self> {
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return Ok(Self::Task(tokio::spawn(registrar)));
+        }
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (end, ended) = oneshot::channel::<()>();
+        std::thread::Builder::new().name("lease".to_owned()).spawn(move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = registrar => {}
+                    // An error is the drop of the other end, which is the only news there is.
+                    _ = ended => {}
+                }
+            });
+        })?;
+        Ok(Self::Thread { _end: end })
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Self::Task(task) = self {
+            task.abort();
+        }
+    }
+}
+
 /// Keeps this server registered, for ever.
 pub(crate) async fn run(
     core: Arc<Core>,
@@ -39,12 +87,15 @@ pub(crate) async fn run(
     key: ClusterKey,
     portrait: SelfPortrait,
 ) {
+    let alone = metadata_servers.len() == 1;
     let mut turn = metadata_servers.iter().copied().cycle();
     let mut next = turn.next();
     let mut complained = false;
     while let Some(address) = next {
-        let link = Arc::new(Link::new(&core.env, address, &key));
-        let ended = keep(&core, &link, &portrait, &mut complained).await;
+        let link = Link::new(&core.env, address, &key);
+        // All else goes there: it may be much, and take long.
+        let others = Arc::new(Link::new(&core.env, address, &key));
+        let ended = keep(&core, (&link, &others), &portrait, alone, &mut complained).await;
         next = match &ended {
             AskError::Refused(Refusal::NotLeader { leader }) => leader.parse().ok(),
             _ => None,
@@ -61,13 +112,19 @@ pub(crate) async fn run(
 }
 
 /// Registers and renews until something goes wrong.
-async fn keep(core: &Core, link: &Arc<Link>, portrait: &SelfPortrait, complained: &mut bool) -> AskError {
+async fn keep(
+    core: &Core,
+    (link, others): (&Link, &Arc<Link>),
+    portrait: &SelfPortrait,
+    alone: bool,
+    complained: &mut bool,
+) -> AskError {
     loop {
         let lease_ms = match register(core, link, portrait).await {
             Ok(lease_ms) => lease_ms,
             Err(error) => return error,
         };
-        core.directory.use_metadata(link);
+        core.directory.use_metadata(others);
         let Some(lease_ms) = lease_ms else {
             if !*complained {
                 tracing::warn!("no lease yet: what was missed has still to be done");
@@ -77,7 +134,7 @@ async fn keep(core: &Core, link: &Arc<Link>, portrait: &SelfPortrait, complained
             continue;
         };
         *complained = false;
-        match renew(core, link, lease_ms).await {
+        match renew(core, link, lease_ms, alone).await {
             AskError::Refused(Refusal::RegisterAgain) => core.lease.revoke(),
             error => return error,
         }
@@ -115,10 +172,11 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     Ok(Some(lease_ms))
 }
 
-/// Heartbeats until one fails. A call that got no answer is made again while the lease holds.
-async fn renew(core: &Core, link: &Link, mut lease_ms: u32) -> AskError {
+/// Heartbeats until one fails for good. One that was put off, or got no answer where there is
+/// nobody else to ask, is made again while the lease holds: to register would take longer.
+async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskError {
     loop {
-        core.env.clock.sleep_ms(used_ms(lease_ms) / 3).await;
+        core.env.clock.sleep_ms(used_ms(lease_ms) / HEARTBEAT_PARTS).await;
         let Some(server) = core.server() else { return AskError::Seal };
         let (uuid, usage, directory) = (core.store.uuid(), core.usage(), core.directory.version());
         let heartbeat = Heartbeat { server: server.0, uuid, usage, directory };
@@ -134,7 +192,17 @@ async fn renew(core: &Core, link: &Link, mut lease_ms: u32) -> AskError {
                     core.directory.replace(directory);
                 }
             }
-            Err(error) => return error,
+            Err(error) => {
+                let may_pass = match &error {
+                    AskError::Refused(Refusal::Busy) => true,
+                    AskError::Call(_) => alone,
+                    AskError::Refused(_) | AskError::Seal => false,
+                };
+                if !may_pass || !core.lease.holds(core.lease_now_ms()) {
+                    return error;
+                }
+                tracing::debug!(%error, "a lease is not renewed yet");
+            }
         }
     }
 }

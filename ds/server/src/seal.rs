@@ -14,6 +14,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ds_image::{FinishError, Identity, ImageId, ImageWriter, Sealed};
 use ds_store::{Ripe, Run};
+use layout::reserve::Purpose;
 use layout::{Epoch, ExtentId};
 
 use crate::copies::{self, Asked};
@@ -63,7 +64,8 @@ async fn seal(core: &Arc<Core>, ripe: &Ripe) -> Outcome {
         Asked::NotHome => return Outcome::NotHome,
         Asked::Unknown => return Outcome::Later,
     };
-    if set.backups.iter().any(|one| one.filling) || core.has_room(u64::from(ripe.end_bytes)).is_err() {
+    let has_room = core.has_room(u64::from(ripe.end_bytes), Purpose::Image).is_ok();
+    if set.backups.iter().any(|one| one.filling) || !has_room {
         return Outcome::Later;
     }
     let Some(sequence) = mark(core, extent, &set).await else { return Outcome::Later };

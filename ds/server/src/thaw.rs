@@ -1,15 +1,18 @@
-//! Telling a metadata server that something lies above an image, before the first WRITE that does.
+//! Telling a metadata server that something lies above an image, before the first WRITE that does;
+//! and that bytes of an extent are promised, before the first of them are.
 //!
 //! A WRITE that is admitted above an image of which nobody was told gives its place back, waits until somebody was, and is admitted
 //! again. It is asked then and not before it had a place: an image may come into use in between. And it is not written meanwhile:
 //! WRITEs may hide all of an image, and then neither this journal nor a backup's shows any more that somebody is to be told.
 //!
 //! INVARIANT: no WRITE of a client that lies above an image that was in use when it was admitted is in a journal, here or on a
-//! backup, before a metadata server has answered a THAW of that image. One THAW of an extent is under way at a time.
-//! Spec: docs/protocol/seal.md §8.
+//! backup, before a metadata server has answered a THAW of that image. No WRITE or COMMIT of an
+//! extent is called stable before a metadata server has answered a PROMISE of it. One THAW, and one
+//! PROMISE, of an extent is under way at a time.
+//! Spec: docs/protocol/seal.md §8, §12.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ds_store::Ticket;
@@ -17,27 +20,52 @@ use layout::{Epoch, ExtentId};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use wire_nfs::control::extent::ExtentName;
-use wire_nfs::control::images::Thaw;
+use wire_nfs::control::images::{Promise, Thaw};
 use wire_nfs::control::{Nothing, Procedure, Refusal};
 
 use crate::copies::{self, SettleError};
 use crate::core::Core;
-use crate::limits::{SETTLE_MS_MAX, THAW_CALLS_MAX, THAW_PAUSE_MS, THAWS_MAX};
+use crate::limits::{PROMISED_KNOWN_MAX, SETTLE_MS_MAX, THAW_CALLS_MAX, THAW_PAUSE_MS, THAWS_MAX};
 use crate::link::AskError;
 
 /// Those that wait for the same answer; nothing as long as there is none.
 type Answer = watch::Receiver<Option<Result<(), SettleError>>>;
 type Says = watch::Sender<Option<Result<(), SettleError>>>;
 
-/// The THAWs under way.
+/// The THAWs and PROMISEs under way.
 pub(crate) struct Thaws {
-    under_way: Mutex<HashMap<ExtentId, Answer>>,
+    under_way: Mutex<HashMap<(ExtentId, About), Answer>>,
     calls: Semaphore,
+    /// Extents of which the log says that something may be promised. It never says otherwise again.
+    promised: Mutex<HashSet<ExtentId>>,
+}
+
+/// What a metadata server is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum About {
+    Thaw,
+    Promise,
 }
 
 impl Default for Thaws {
     fn default() -> Self {
-        Self { under_way: Mutex::default(), calls: Semaphore::new(THAW_CALLS_MAX) }
+        let (under_way, promised) = (Mutex::default(), Mutex::default());
+        Self { under_way, calls: Semaphore::new(THAW_CALLS_MAX), promised }
+    }
+}
+
+impl Thaws {
+    fn may_promise(&self, extent: ExtentId) -> bool {
+        self.promised.lock().contains(&extent)
+    }
+
+    fn promised(&self, extent: ExtentId) {
+        let mut promised = self.promised.lock();
+        // To forget costs a question for each.
+        if PROMISED_KNOWN_MAX <= promised.len() {
+            promised.clear();
+        }
+        promised.insert(extent);
     }
 }
 
@@ -45,12 +73,67 @@ impl Default for Thaws {
 #[derive(Clone, Copy, Debug)]
 struct Word {
     extent: ExtentId,
-    /// The sequence of the image.
-    image: u64,
-    /// That of an act above it.
-    sequence: u64,
+    what: What,
     /// The highest epoch that is known while we still may be home.
     epoch: Epoch,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    /// That an act with this sequence lies above the image with that one.
+    Thaw { image: u64, sequence: u64 },
+    /// That something is promised.
+    Promise,
+}
+
+impl Word {
+    fn about(&self) -> (ExtentId, About) {
+        match self.what {
+            What::Thaw { .. } => (self.extent, About::Thaw),
+            What::Promise => (self.extent, About::Promise),
+        }
+    }
+
+    /// Whether it need not be told any more.
+    fn is_known(&self, core: &Core) -> bool {
+        match self.what {
+            What::Thaw { image, .. } => core.store.frozen(self.extent) != Some(image),
+            What::Promise => core.thaws.may_promise(self.extent),
+        }
+    }
+
+    /// A metadata server was told.
+    fn is_heard(&self, core: &Core) {
+        match self.what {
+            What::Thaw { image, sequence } => {
+                core.store.thawed(self.extent, image);
+                core.images.metrics.thawed.inc();
+                tracing::debug!(extent = %self.extent, sequence, "something lies above the image");
+            }
+            What::Promise => core.thaws.promised(self.extent),
+        }
+    }
+}
+
+/// A WRITE came: soon something will be promised. A metadata server is told meanwhile, and whoever
+/// promises waits less.
+pub(crate) fn begin_to_promise(core: &Arc<Core>, extent: ExtentId) {
+    if !core.thaws.may_promise(extent) {
+        // One that promises will ask again.
+        drop(begin(core, promise(core, extent)));
+    }
+}
+
+/// Waits until the log says that something of the extent may be promised.
+///
+/// # Errors
+/// Any [`SettleError`] but `NoSpace`.
+pub(crate) async fn may_promise(core: &Arc<Core>, extent: ExtentId) -> Result<(), SettleError> {
+    if core.thaws.may_promise(extent) { Ok(()) } else { told(core, promise(core, extent)).await }
+}
+
+fn promise(core: &Core, extent: ExtentId) -> Word {
+    Word { extent, what: What::Promise, epoch: core.store.size(extent).epoch }
 }
 
 /// A WRITE has its place above this image, and gives it back: waits until it may ask for another one.
@@ -68,7 +151,7 @@ pub(crate) async fn wait(
     drop(place);
     // At least the handle's: it was admitted.
     let epoch = core.store.size(extent).epoch;
-    told(core, Word { extent, image, sequence, epoch }).await
+    told(core, Word { extent, what: What::Thaw { image, sequence }, epoch }).await
 }
 
 /// Waits until a metadata server was told, by whomever.
@@ -95,10 +178,10 @@ async fn told(core: &Arc<Core>, word: Word) -> Result<(), SettleError> {
 fn begin(core: &Arc<Core>, word: Word) -> Result<Option<Answer>, SettleError> {
     let mut under_way = core.thaws.under_way.lock();
     let among = under_way.len();
-    match under_way.entry(word.extent) {
+    match under_way.entry(word.about()) {
         Entry::Occupied(known) => Ok(Some(known.get().clone())),
         // Whoever told it has said so to the store before it left the table.
-        Entry::Vacant(_) if core.store.frozen(word.extent) != Some(word.image) => Ok(None),
+        Entry::Vacant(_) if word.is_known(core) => Ok(None),
         Entry::Vacant(_) if THAWS_MAX <= among => Err(SettleError::Late),
         Entry::Vacant(place) => {
             let (says, answer) = watch::channel(None);
@@ -107,7 +190,7 @@ fn begin(core: &Arc<Core>, word: Word) -> Result<Option<Answer>, SettleError> {
             let core = Arc::clone(core);
             tokio::spawn(async move {
                 let outcome = tell(&core, word, &says).await;
-                core.thaws.under_way.lock().remove(&word.extent);
+                core.thaws.under_way.lock().remove(&word.about());
                 // Nobody may wait any more.
                 let _ = says.send(Some(outcome));
             });
@@ -118,13 +201,11 @@ fn begin(core: &Arc<Core>, word: Word) -> Result<Option<Answer>, SettleError> {
 
 /// Tells it until it is heard, or nobody waits any more: the table waits, too.
 async fn tell(core: &Core, word: Word, says: &Says) -> Result<(), SettleError> {
-    let Word { extent, image, sequence, epoch } = word;
-    while 1 < says.receiver_count() {
-        match ask(core, extent, sequence).await {
+    let Word { extent, epoch, .. } = word;
+    loop {
+        match ask(core, word).await {
             Some(Ok(_)) => {
-                core.store.thawed(extent, image);
-                core.images.metrics.thawed.inc();
-                tracing::debug!(%extent, sequence, "something lies above the image");
+                word.is_heard(core);
                 return Ok(());
             }
             Some(Err(AskError::Refused(Refusal::NotHome))) => {
@@ -134,16 +215,22 @@ async fn tell(core: &Core, word: Word, says: &Says) -> Result<(), SettleError> {
             Some(Err(error)) => tracing::debug!(%extent, %error, "no metadata server hears of a WRITE"),
             None => {}
         }
+        if says.receiver_count() <= 1 {
+            return Err(SettleError::Late);
+        }
         core.env.clock.sleep_ms(THAW_PAUSE_MS).await;
     }
-    Err(SettleError::Late)
 }
 
-/// One call; `None` if there is nobody to call.
-async fn ask(core: &Core, extent: ExtentId, sequence: u64) -> Option<Result<Nothing, AskError>> {
+/// One call; `None` if there is no metadata server to call.
+async fn ask(core: &Core, word: Word) -> Option<Result<Nothing, AskError>> {
     let _turn = core.thaws.calls.acquire().await.ok()?;
-    let (link, server) = (core.directory.metadata()?, core.server()?);
-    let extent = ExtentName { ino: extent.ino, index: extent.index };
-    let args = Thaw { server: server.0, extent, sequence };
-    Some(link.ask::<Nothing>(Procedure::Thaw, &args).await)
+    let (link, server) = (core.directory.metadata()?, core.server()?.0);
+    let extent = ExtentName { ino: word.extent.ino, index: word.extent.index };
+    Some(match word.what {
+        What::Thaw { sequence, .. } => {
+            link.ask::<Nothing>(Procedure::Thaw, &Thaw { server, extent, sequence }).await
+        }
+        What::Promise => link.ask::<Nothing>(Procedure::Promise, &Promise { server, extent }).await,
+    })
 }

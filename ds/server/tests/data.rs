@@ -194,8 +194,20 @@ async fn a_full_server_says_so() {
     let (mib, status) = refused.expect("256 MiB are more than 256 MiB less the reserve");
     assert_eq!(status, Nfsstat3::Nospc);
     assert!(150 < mib, "{mib}");
-    let free_bytes = bed.server.usage().free_bytes();
-    assert!(free_bytes < MIB as u64, "nothing more should be placed here: {free_bytes}");
+    let usage = bed.server.usage();
+    let room_bytes = usage.free_bytes().saturating_sub(layout::reserve::reserve_bytes(usage.capacity_bytes));
+    assert!(room_bytes < 2 * MIB as u64, "nothing more should be placed here: {room_bytes}");
+    assert!(layout::reserve::reserve_bytes(usage.capacity_bytes) <= usage.free_bytes(), "{usage:?}");
+    // What it has may be written over, as often as anybody likes.
+    for round in 0..100 {
+        let extent = ExtentId { ino: 1 + round % mib / 64, index: 0 };
+        let file = handle_of(extent, 1, Iomode::ReadWrite, 0);
+        let at = round % mib % 64 * MIB as u64;
+        bed.write(file, at, &vec![round as u8; MIB], StableHow::Unstable).await.unwrap();
+    }
+    let file = handle_of(ExtentId { ino: 1 + mib / 64, index: 0 }, 1, Iomode::ReadWrite, 0);
+    let written = bed.write(file, mib % 64 * MIB as u64, &block, StableHow::Unstable).await;
+    assert_eq!(written.unwrap_err(), Nfsstat3::Nospc, "but nothing is added");
     bed.control().drop_extent(ExtentId { ino: 1, index: 0 }, layout::Epoch(2)).await.unwrap();
     bed.write(rw(1), START, &block, StableHow::Unstable).await.unwrap();
 }

@@ -2,11 +2,17 @@
 
 mod bed;
 
+use std::sync::{Arc, mpsc};
+
 use bed::*;
 use ds_server::limits::LEASE_WAIT_MS_MAX;
 use ds_server::{DataServer, StartError};
+use env::Env;
+use env::memory::net::MemoryNet;
+use env::memory::{MemoryDisk, SeededEntropy};
+use env::os::OsClock;
 use prometheus_client::registry::Registry;
-use wire_nfs::control::{ClusterKey, Refusal};
+use wire_nfs::control::{ClusterKey, Procedure, Refusal};
 use wire_nfs::v3::{Nfsstat3, StableHow};
 
 /// Lets `ms` pass in small steps, so that everything that sleeps gets its turn.
@@ -39,7 +45,7 @@ async fn heartbeats_keep_the_lease() {
     bed.read(rw(1), START, 10).await.unwrap();
     bed.metadata.seen(|seen| {
         assert_eq!(seen.registers.len(), 1);
-        assert!((14..=17).contains(&seen.heartbeats.len()), "{}", seen.heartbeats.len());
+        assert!((27..=34).contains(&seen.heartbeats.len()), "{}", seen.heartbeats.len());
         let last = seen.heartbeats.last().unwrap();
         assert_eq!((last.server, last.usage.written_bytes), (4, 1000));
     });
@@ -199,4 +205,94 @@ async fn a_stopped_server_lets_go_and_comes_back() {
     let bed = Bed::on(clock, disk, net, 2).await;
     assert_eq!(bed.server.uuid(), uuid);
     assert_eq!(&bed.read(rw(1), START, 5).await.unwrap().data[..], b"hello", "a clean stop loses nothing");
+}
+
+/// A metadata server that cannot renew now is asked again, and not left for good: to register takes
+/// longer.
+#[tokio::test]
+async fn a_heartbeat_that_is_put_off_comes_again() {
+    let bed = Bed::new().await;
+    bed.metadata.behave(Behaviour::RefuseHeartbeat(Refusal::Busy));
+    pass(&bed, u64::from(LEASE_MS) / 2).await;
+    bed.metadata.behave(Behaviour::Lease);
+    pass(&bed, u64::from(LEASE_MS)).await;
+    assert!(bed.server.is_serving());
+    assert_eq!(bed.metadata.seen(|seen| seen.registers.len()), 1);
+}
+
+/// What else a metadata server is asked may be much, and take long.
+#[tokio::test]
+async fn heartbeats_have_a_connection_of_their_own() {
+    let bed = Bed::new().await;
+    bed.write(rw(1), START, b"hello", StableHow::FileSync).await.unwrap();
+    pass(&bed, u64::from(LEASE_MS)).await;
+    bed.metadata.seen(|seen| {
+        let of = |which: Procedure| -> Vec<u64> {
+            seen.connections.iter().filter(|one| one.0 == which).map(|one| one.1).collect()
+        };
+        let (beats, promises) = (of(Procedure::Heartbeat), of(Procedure::Promise));
+        assert!(!beats.is_empty() && promises.len() == 1, "{beats:?} {promises:?}");
+        assert!(!beats.contains(&promises[0]));
+    });
+}
+
+/// Nothing is called stable before the log says that it may be; then for good.
+/// Spec: docs/protocol/seal.md §12.
+#[tokio::test]
+async fn nothing_is_promised_before_the_log_says_so() {
+    let bed = Bed::new().await;
+    bed.metadata.behave(Behaviour::NoPromises);
+    bed.write(rw(1), START, b"hello", StableHow::Unstable).await.unwrap();
+    assert_eq!(&bed.read(rw(1), START, 5).await.unwrap().data[..], b"hello");
+    let stable = async {
+        tokio::select! {
+            committed = bed.commit(rw(1)) => panic!("{committed:?}"),
+            written = bed.write(rw(1), START + 9, b"hello", StableHow::FileSync) => panic!("{written:?}"),
+            () = pass(&bed, 4_000) => {}
+        }
+    };
+    stable.await;
+    bed.metadata.behave(Behaviour::Lease);
+    let (committed, ()) = tokio::join!(bed.commit(rw(1)), pass(&bed, 1_000));
+    committed.unwrap();
+    bed.metadata.behave(Behaviour::NoPromises);
+    bed.write(rw(1), START + 9, b"hello", StableHow::FileSync).await.unwrap();
+    bed.commit(rw(1)).await.unwrap();
+}
+
+/// All threads of the runtime are at work on something that gives no way: the lease is renewed
+/// meanwhile.
+#[test]
+fn work_that_gives_no_way_costs_no_lease() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (ours, theirs) = (runtime(), runtime());
+    let env = Env {
+        clock: Arc::new(OsClock::new()),
+        entropy: Arc::new(SeededEntropy::new(1)),
+        disk: Arc::new(MemoryDisk::new()),
+        net: Arc::new(MemoryNet::new()),
+    };
+    let metadata = theirs.block_on(metadata::Metadata::start(&env, cluster_key()));
+    let config = config(vec![metadata.address()]);
+    let server = ours.block_on(DataServer::start(env.clone(), config, &mut Registry::default())).unwrap();
+    let beats = || metadata.seen(|seen| seen.heartbeats.len());
+    let until = |count: usize| {
+        theirs.block_on(async {
+            while beats() < count {
+                env.clock.sleep_ms(10).await;
+            }
+        });
+    };
+    until(1);
+    let ((begun, begins), (end, ended)) = (mpsc::channel(), mpsc::channel::<()>());
+    ours.spawn(async move {
+        begun.send(()).unwrap();
+        // Until the other end is dropped.
+        let _ = ended.recv();
+    });
+    begins.recv().unwrap();
+    until(beats() + 8);
+    assert!(server.is_serving());
+    drop(end);
 }

@@ -15,6 +15,7 @@ mod model;
 use cluster::Cluster;
 use env::memory::Crash;
 use env::{Clock, Disk, OpenMode};
+use futures_util::future::join_all;
 use layout::ec::{ImageId, Profile};
 use model::{FRAME, Model, noise};
 use wire_nfs::control::copies::KeptBy;
@@ -511,5 +512,72 @@ async fn act(cluster: &mut Cluster, chance: &mut Chance, models: &mut [Model]) -
             cluster.fail_over(model.extent).await;
             "failed over"
         }
+    }
+}
+
+/// More groups than a server makes at once: they are made one after the other, and none is refused.
+#[tokio::test]
+async fn groups_asked_for_together_wait_for_their_turn() {
+    let mut cluster = Cluster::new(4).await;
+    let asked = 2 * ds_server::limits::IMAGE_WORKS_MAX + 1;
+    let (mut images, mut models) = (Vec::new(), Vec::new());
+    for index in 0..asked {
+        let home = u32::try_from(index % 2).unwrap() + 1;
+        let model = Model::new(&cluster, u32::try_from(index).unwrap() + 1, home, &[3]).await;
+        images.push(cluster.sealed(model.extent).await);
+        models.push(model);
+    }
+    let drafts: Vec<_> =
+        images.iter().map(|image| cluster.draft(Profile::TwoPlusOne, &[*image], &[4])).collect();
+    let made = join_all(drafts.iter().map(|(draft, homes)| cluster.encode(draft, homes, &[4]))).await;
+    for ((_, homes), shape) in drafts.iter().zip(made) {
+        cluster.enter(shape.unwrap(), homes, &[4]);
+    }
+    for (image, model) in images.iter().zip(&models) {
+        cluster.used(*image).await;
+        model.check(&cluster, "sealed together").await;
+    }
+}
+
+/// A cluster that clients have filled seals itself smaller, and takes new bytes again.
+/// Spec: docs/protocol/seal.md §13.
+#[tokio::test]
+async fn a_full_cluster_seals_itself_smaller() {
+    const MIB: usize = 1 << 20;
+    let mut cluster = Cluster::with_capacity(4, 64 * MIB as u64).await;
+    let mut extents = Vec::new();
+    'full: for index in 1_u8.. {
+        let one = cluster::extent(u32::from(index));
+        let home = u32::from(index % 2) + 1;
+        cluster.place(one, home, &[3 - home]);
+        extents.push(one);
+        for part in 0..2 {
+            match cluster.try_write(one, part * MIB, &noise(index, MIB)).await {
+                Ok(()) => {}
+                Err(Nfsstat3::Nospc) => break 'full,
+                Err(status) => panic!("{status:?}"),
+            }
+        }
+    }
+    assert!(16 < extents.len(), "{}", extents.len());
+    let usage = |cluster: &Cluster, id: usize| cluster.nodes[id - 1].server.as_ref().unwrap().usage();
+    let small = |cluster: &Cluster| {
+        [1, 2].map(|id| usage(cluster, id)).iter().all(|one| 3 * one.used_bytes < 2 * one.capacity_bytes)
+    };
+    assert!(!small(&cluster));
+    for one in extents.iter().cycle().take(3 * extents.len()) {
+        cluster.seal(*one).await;
+        cluster.put_into_use(*one).await;
+        if small(&cluster) {
+            break;
+        }
+    }
+    assert!(small(&cluster), "{:?}", [1, 2].map(|id| usage(&cluster, id)));
+    let new = cluster::extent(200);
+    cluster.place(new, 1, &[2]);
+    cluster.write(new, 0, &noise(7, 4 * MIB)).await;
+    for (index, one) in (1_u8..).zip(&extents[..extents.len() - 1]) {
+        let whole = [noise(index, MIB), noise(index, MIB)].concat();
+        assert!(cluster.read(*one, 0, 2 * MIB).await.unwrap() == whole, "{index}");
     }
 }

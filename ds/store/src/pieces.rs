@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 
+use layout::reserve::Purpose;
 use wal::Location;
 
 use crate::limits::{EXTENT_BYTES, IMAGE_READ_BYTES_MAX};
@@ -159,6 +160,15 @@ impl Pieces {
         }
         push_zeros(&mut steps, end - cursor);
         steps
+    }
+
+    /// What a WRITE of these bytes takes room for.
+    pub(crate) fn purpose(&self, offset: u32, length: u32) -> Purpose {
+        self.read(offset, length, usize::MAX).iter().fold(Purpose::Neutral, |purpose, step| match step {
+            Step::Zeros(_) => Purpose::New,
+            Step::Image { .. } if purpose == Purpose::Neutral => Purpose::OverImage,
+            Step::Image { .. } | Step::Data { .. } => purpose,
+        })
     }
 
     /// One past the last byte that is not in a hole.

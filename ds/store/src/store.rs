@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use env::Env;
 use layout::ExtentId;
+use layout::reserve::{Purpose, kept_from};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -86,6 +87,8 @@ pub(crate) struct Inner {
     capacity_bytes: u64,
     segment_bytes: u64,
     images_bytes: AtomicU64,
+    /// Some room is for sealing, and for what is written over.
+    keeps_reserve: AtomicBool,
     pub(crate) stamps: Stamps,
     pub(crate) in_flight: InFlight,
     /// Room promised to WRITEs that are not in the index yet.
@@ -152,6 +155,7 @@ impl Store {
             capacity_bytes,
             segment_bytes,
             images_bytes: AtomicU64::new(0),
+            keeps_reserve: AtomicBool::new(false),
             stamps: Stamps::default(),
             in_flight: InFlight::default(),
             reserved_bytes: AtomicU64::new(0),
@@ -197,6 +201,12 @@ impl Store {
             inner.nothing_to_gain.store(false, Ordering::Relaxed);
         }
         inner.wake.notify_one();
+    }
+
+    /// From now on some room is for sealing, and for what is written over (docs/protocol/seal.md
+    /// §13).
+    pub fn keep_reserve(&self) {
+        self.inner.keeps_reserve.store(true, Ordering::Relaxed);
     }
 
     /// How full it is.
@@ -245,6 +255,17 @@ impl Inner {
         let images_bytes = self.images_bytes.load(Ordering::Relaxed);
         let journal_bytes_max = self.capacity_bytes.saturating_sub(images_bytes);
         Room { journal_bytes_max, segment_bytes: self.segment_bytes }
+    }
+
+    /// Live bytes that there may be once a WRITE has taken what it needs for this.
+    pub(crate) fn live_bytes_max_for(&self, purpose: Purpose) -> u64 {
+        let live_bytes_max = self.room().live_bytes_max();
+        if !self.keeps_reserve.load(Ordering::Relaxed) {
+            return live_bytes_max;
+        }
+        let images_bytes = self.images_bytes.load(Ordering::Relaxed);
+        let capacity_bytes = live_bytes_max + images_bytes.min(self.capacity_bytes);
+        live_bytes_max.saturating_sub(kept_from(purpose, capacity_bytes))
     }
 
     /// A record was written to `segment`: if that is a new one, an older one was sealed, and may have something to give.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use layout::reserve::Purpose;
 use layout::{Epoch, ExtentId};
 use wal::{AppendError, Appended, Durability, Location};
 
@@ -65,7 +66,7 @@ impl Store {
         length: u32,
     ) -> Result<Ticket, ChangeError> {
         check_range(offset, length)?;
-        let room = Reserved::take(&self.inner, length).await?;
+        let room = Reserved::take(&self.inner, extent, (offset, length)).await?;
         Ok(Ticket { admitted: Admitted::new(room, extent, epoch, offset, length, None)? })
     }
 
@@ -98,7 +99,7 @@ impl Store {
         if SEQUENCE_END <= sequence {
             return Err(ChangeError::Range);
         }
-        let room = Reserved::take(&self.inner, length).await?;
+        let room = Reserved::take(&self.inner, extent, (offset, length)).await?;
         let admitted = Admitted::new(room, extent, epoch, offset, length, Some(sequence))?;
         Ticket { admitted }.write(vec![data], stability).await
     }
@@ -197,13 +198,25 @@ struct Reserved {
 
 impl Reserved {
     /// Takes room, waiting a while for compaction if there is little.
-    async fn take(inner: &Arc<Inner>, length: u32) -> Result<Self, ChangeError> {
+    async fn take(
+        inner: &Arc<Inner>,
+        extent: ExtentId,
+        (offset, length): (u32, u32),
+    ) -> Result<Self, ChangeError> {
         let bytes = u64::from(length) + RECORD_WEIGHT_BYTES;
         let before = inner.reserved_bytes.fetch_add(bytes, Ordering::Relaxed);
         let reserved = Self { inner: inner.clone(), bytes };
         let live = inner.index.segments().live_bytes();
-        if inner.room().live_bytes_max() < live + before + bytes {
-            return Err(ChangeError::NoSpace);
+        let taken = live + before + bytes;
+        if inner.live_bytes_max_for(Purpose::New) < taken {
+            // It may be written over what is there.
+            let known = inner.index.shard(extent);
+            let purpose =
+                known.get(&extent).map_or(Purpose::New, |known| known.pieces.purpose(offset, length));
+            drop(known);
+            if inner.live_bytes_max_for(purpose) < taken {
+                return Err(ChangeError::NoSpace);
+            }
         }
         let rests = inner.rests.load(Ordering::Relaxed);
         for _ in 0..ROOM_WAITS_MAX {

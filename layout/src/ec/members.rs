@@ -22,7 +22,7 @@ use crate::data_server::DataServerId;
 use crate::ec::footer::FOOTER_BYTES_MAX;
 use crate::ec::group::ImageId;
 use crate::ec::profile::Profile;
-use crate::limits::{GROUP_LENGTH_PERCENT, GROUP_WAITING_MAX, PLACEMENT_STEPS};
+use crate::limits::{GROUP_LENGTH_PERCENT, GROUP_WAITING_MAX, PLACEMENT_STEPS, WORKS_ENOUGH};
 
 /// Where a data server stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,6 +46,10 @@ pub struct Server {
     pub free_bytes: u64,
     /// It has a lease, and is not being emptied.
     pub up: bool,
+    /// Images that are being made on it now. Each counts as one step of [`PLACEMENT_STEPS`] that is
+    /// full, and one that makes [`WORKS_ENOUGH`] comes behind all others: groups which are made at
+    /// once do not all choose the server that was emptiest before them.
+    pub works: u64,
 }
 
 /// An image that is in no group yet.
@@ -157,6 +161,7 @@ struct Site {
     id: DataServerId,
     place: Place,
     free_bytes: u64,
+    works: u64,
 }
 
 /// The servers that are up, and how tightly groups may be capped on them.
@@ -175,8 +180,10 @@ impl Cluster {
         up.sort_unstable_by_key(|server| server.id);
         up.dedup_by_key(|server| server.id);
         let places = Places::default().number_all(up.iter().map(|server| &server.labels));
-        let site =
-            |(server, place): (&&Server, Place)| Site { id: server.id, place, free_bytes: server.free_bytes };
+        let site = |(server, place): (&&Server, Place)| {
+            let Server { id, free_bytes, works, .. } = **server;
+            Site { id, place, free_bytes, works }
+        };
         let sites: Vec<Site> = up.iter().zip(places).map(site).collect();
         let most = profile.losses_tolerated();
         let caps: [Caps; 4] =
@@ -205,7 +212,8 @@ impl Cluster {
         chosen.iter().map(|at| self.sites[*at].place).collect()
     }
 
-    /// Adds servers that have room to the chosen ones: where there are fewest images, then where most is free, in turn.
+    /// Adds servers that have room to the chosen ones: where there are fewest images, then where
+    /// most is free and least under way, in turn.
     /// Whether there were enough; if not, nothing is added.
     fn add(&self, chosen: &mut Vec<usize>, count: usize, bytes: u64, caps: &Caps) -> bool {
         let before = chosen.len();
@@ -213,9 +221,9 @@ impl Cluster {
             let places = self.places(chosen);
             let room = |(at, site): &(usize, &Site)| bytes <= site.free_bytes && !chosen.contains(at);
             let keys = self.sites.iter().enumerate().filter(room).map(|(at, site)| {
-                let used = PLACEMENT_STEPS - self.step_of(site.free_bytes);
+                let used = (PLACEMENT_STEPS - self.step_of(site.free_bytes)).saturating_add(site.works);
                 let turn = (at + self.sites.len() - self.rotation) % self.sites.len();
-                (counts(&site.place, &places), used, turn, at)
+                (counts(&site.place, &places), WORKS_ENOUGH <= site.works, used, turn, at)
             });
             let Some((.., best)) = keys.filter(|(counts, ..)| fits(counts, caps)).min() else {
                 chosen.truncate(before);

@@ -24,12 +24,17 @@ pub const EXTENT_BYTES: usize = BACKUPS_AT + BACKUPS_MAX * BACKUP_BYTES;
 pub const WORK_BYTES: usize = 36;
 
 const VERSION: u8 = 1;
-/// Of extent records: version 1 knew no backups, version 2 no code.
-const EXTENT_VERSION: u8 = 3;
+/// Of extent records: version 1 knew no backups, version 2 no code, version 3 not whether anything
+/// was promised.
+const EXTENT_VERSION: u8 = 4;
+/// Extents of this version may have been promised.
+const EXTENT_VERSION_PROMISED: u8 = 3;
 /// The oldest that is still read.
 const EXTENT_VERSION_CODELESS: u8 = 2;
 /// Where the code stands in the byte of the flags of backups.
 const CODE_SHIFT: u32 = 4;
+/// Where the flag for it stands beside that of pending work.
+const UNPROMISED_SHIFT: u32 = 1;
 const BACKUPS_AT: usize = 24;
 const BACKUP_BYTES: usize = 12;
 const WORK_CUT: u8 = 1;
@@ -85,7 +90,7 @@ pub fn decode_dirent(value: &[u8]) -> Result<DirentRef<'_>, StoreError> {
 pub fn encode_extent(record: &ExtentRecord) -> [u8; EXTENT_BYTES] {
     let mut out = [0; EXTENT_BYTES];
     out[0] = EXTENT_VERSION;
-    out[1] = u8::from(record.pending_work.is_some());
+    out[1] = u8::from(record.pending_work.is_some()) | u8::from(record.unpromised) << UNPROMISED_SHIFT;
     out[2] = u8::try_from(record.backups.len()).expect("at most BACKUPS_MAX");
     for (place, backup) in record.backups.iter().enumerate() {
         let at = BACKUPS_AT + place * BACKUP_BYTES;
@@ -107,7 +112,9 @@ pub fn encode_extent(record: &ExtentRecord) -> [u8; EXTENT_BYTES] {
 pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, StoreError> {
     let value: &[u8; EXTENT_BYTES] = value.try_into().map_err(|_| StoreError::Corrupt("extent length"))?;
     let (filling, code) = match value[0] {
-        EXTENT_VERSION => (value[3] & ((1 << CODE_SHIFT) - 1), value[3] >> CODE_SHIFT),
+        EXTENT_VERSION | EXTENT_VERSION_PROMISED => {
+            (value[3] & ((1 << CODE_SHIFT) - 1), value[3] >> CODE_SHIFT)
+        }
         EXTENT_VERSION_CODELESS => (value[3], 0),
         _ => return Err(StoreError::Corrupt("extent version")),
     };
@@ -120,11 +127,11 @@ pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, Sto
         let (server, since) = (DataServerId(u32_at(value, at)), Epoch(u64_at(value, at + 4)));
         Backup { server, since, filling: filling >> place & 1 == 1 }
     });
-    let pending_work = match value[1] {
-        0 => None,
-        1 => Some(u64_at(value, 16)),
-        _ => return Err(StoreError::Corrupt("extent flags")),
-    };
+    let flags_max = if value[0] == EXTENT_VERSION { 3 } else { 1 };
+    if flags_max < value[1] {
+        return Err(StoreError::Corrupt("extent flags"));
+    }
+    let pending_work = (value[1] & 1 == 1).then(|| u64_at(value, 16));
     Ok(ExtentRecord {
         extent,
         home: DataServerId(u32_at(value, 4)),
@@ -132,6 +139,7 @@ pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, Sto
         epoch: Epoch(u64_at(value, 8)),
         pending_work,
         code: code_of(code)?,
+        unpromised: value[1] >> UNPROMISED_SHIFT == 1,
     })
 }
 

@@ -22,6 +22,14 @@ pub struct ExtentRecord {
     /// The erasure code that it is to be sealed under: that of the export it was made through, if that has one of its own; `None` is the
     /// cluster's. Never changes.
     pub code: Option<Profile>,
+    /// No home has promised yet that any byte of it is on stable storage, nor may promise it before
+    /// the log says otherwise. Once false it stays so.
+    ///
+    /// Spec: docs/protocol/seal.md §12.
+    // Answers that are kept for a request that is sent again do not say it: no caller decides by
+    // it.
+    #[serde(skip)]
+    pub unpromised: bool,
 }
 
 impl ExtentRecord {

@@ -122,7 +122,8 @@ fn content_moves_once_and_only_as_it_was_copied() {
             backups: vec![],
             epoch: Epoch::FIRST,
             pending_work: None,
-            code
+            code,
+            unpromised: true,
         }
     );
     // A second home is not given, nor another code.

@@ -175,23 +175,41 @@ fn a_directory_entry_is_as_drawn() {
 fn extent_records_and_work_items_are_as_drawn() {
     let extent = ExtentId { ino: INO, index: 0x0809_0a0b };
     let (home, epoch) = (DataServerId(0x0c0d_0e0f), Epoch(0x1011));
-    let record =
-        ExtentRecord { extent, home, backups: vec![], epoch, pending_work: Some(0x1213), code: None };
+    let record = ExtentRecord {
+        extent,
+        home,
+        backups: vec![],
+        epoch,
+        pending_work: Some(0x1213),
+        code: None,
+        unpromised: false,
+    };
     let bytes = codec::encode_extent(&record);
-    assert_eq!(hex(&bytes), format!("030100000c0d0e0f00000000000010110000000000001213{}", "00".repeat(24)));
+    assert_eq!(hex(&bytes), format!("040100000c0d0e0f00000000000010110000000000001213{}", "00".repeat(24)));
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), record);
     let idle = ExtentRecord { pending_work: None, ..record };
     let bytes = codec::encode_extent(&idle);
-    assert_eq!(hex(&bytes), format!("030000000c0d0e0f00000000000010110000000000000000{}", "00".repeat(24)));
+    assert_eq!(hex(&bytes), format!("040000000c0d0e0f00000000000010110000000000000000{}", "00".repeat(24)));
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), idle);
     let backup =
         |server, since, filling| Backup { server: DataServerId(server), since: Epoch(since), filling };
     let kept = ExtentRecord { backups: vec![backup(0x21, 1, false), backup(0x22, 0x1011, true)], ..idle };
     let bytes = codec::encode_extent(&kept);
     let backups = "000000210000000000000001000000220000000000001011";
-    assert_eq!(hex(&bytes), format!("030002020c0d0e0f00000000000010110000000000000000{backups}"));
+    assert_eq!(hex(&bytes), format!("040002020c0d0e0f00000000000010110000000000000000{backups}"));
     assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), kept);
-    for (at, wrong) in [(0, 1), (2, 3), (3, 4), (3, 0x72)] {
+    for (pending_work, flags) in [(None, "02"), (Some(0x1213), "03")] {
+        let fresh = ExtentRecord { unpromised: true, pending_work, ..kept.clone() };
+        let bytes = codec::encode_extent(&fresh);
+        assert!(hex(&bytes).starts_with(&format!("04{flags}0202")));
+        assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), fresh);
+        // Version 3 does not know: it may have been promised.
+        let older: [u8; 48] =
+            std::array::from_fn(|at| if at == 0 { 3 } else { bytes[at] & if at == 1 { 1 } else { 255 } });
+        let read = codec::decode_extent(extent, &older).unwrap();
+        assert_eq!(read, ExtentRecord { unpromised: false, ..fresh });
+    }
+    for (at, wrong) in [(0, 1), (1, 4), (2, 3), (3, 4), (3, 0x72)] {
         let mut bytes = bytes;
         bytes[at] = wrong;
         assert!(codec::decode_extent(extent, &bytes).is_err(), "{at}");
@@ -276,13 +294,14 @@ fn extents_say_their_code_and_older_records_none() {
     let extent = ExtentId { ino: INO, index: 1 };
     let backups = vec![Backup { server: DataServerId(3), since: Epoch(4), filling: true }];
     let (home, epoch) = (DataServerId(2), Epoch(5));
-    let plain = ExtentRecord { extent, home, backups, epoch, pending_work: None, code: None };
+    let (pending_work, code, unpromised) = (None, None, false);
+    let plain = ExtentRecord { extent, home, backups, epoch, pending_work, code, unpromised };
     let rest = format!("00000002{:016x}{:016x}00000003{:016x}{}", 5, 0, 4, "00".repeat(12));
     let codes = Profile::ALL.map(Some);
     for (code, number) in std::iter::once(None).chain(codes).zip(["01", "11", "21", "31", "41", "51", "61"]) {
         let record = ExtentRecord { code, ..plain.clone() };
         let bytes = codec::encode_extent(&record);
-        assert_eq!(hex(&bytes), format!("030001{number}{rest}"));
+        assert_eq!(hex(&bytes), format!("040001{number}{rest}"));
         assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), record);
         let mut older = bytes;
         older[0] = 2;
@@ -317,6 +336,7 @@ fn values_cut_short_or_grown_are_refused() {
         epoch: Epoch(1),
         pending_work: None,
         code: None,
+        unpromised: false,
     };
     let item = WorkItem::Drop { extent, home: DataServerId(1), epoch: Epoch(1) };
     let values = [

@@ -90,6 +90,7 @@ fn what_stands_beside_inodes_and_fits_none() {
             epoch: Epoch(1),
             pending_work,
             code: None,
+            unpromised: false,
         })
     };
     assert_eq!(put(&keys::extent(extent(2)), &record(2, None)), "has no file");

@@ -30,8 +30,18 @@ fn image(number: u8) -> ImageId {
     ImageId([number; 16])
 }
 
-/// A file of two extents: the first on server 1, the second on server 2.
+/// A file of two extents: the first on server 1, the second on server 2. Something of them was
+/// promised.
 fn given() -> (Fs, [ExtentId; 2]) {
+    let (mut fs, extents) = fresh();
+    for (extent, home) in extents.into_iter().zip([1, 2]) {
+        say_thawed(&mut fs, extent, home, 0).unwrap();
+    }
+    (fs, extents)
+}
+
+/// The same, and nothing was promised.
+fn fresh() -> (Fs, [ExtentId; 2]) {
     let mut fs = Fs::new();
     let ino = fs.given("file", Kind::Regular, 0o644, 100, 100);
     let change = fs.inode(ino).change;
@@ -393,6 +403,45 @@ fn an_extent_at_rest_gets_a_home_that_has_nothing_of_it() {
     cut_to(&mut fs, one.ino, 0);
     all_work_done(&mut fs);
     assert_eq!(names(&fs, one), []);
+}
+
+/// docs/protocol/seal.md §12.
+#[test]
+fn an_extent_of_which_nothing_was_promised_begins_empty_elsewhere() {
+    let (mut fs, [one, two]) = fresh();
+    let cut = |epoch, home| WorkItem::Cut {
+        extent: one,
+        home: id(home),
+        epoch: Epoch(epoch),
+        keep_bytes: 0,
+        fences: true,
+    };
+    let gone = |epoch, home| WorkItem::Drop { extent: one, home: id(home), epoch: Epoch(epoch) };
+    assert_eq!(take_up(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
+    assert_eq!(take_up(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
+    // What was asked of a home that is lost is asked of nobody.
+    fs.run(|txn, _| fence(txn, one)).unwrap();
+    assert_eq!(take_up(&mut fs, one, 2, 5), Some((3, 5)));
+    assert_eq!(pending(&fs), [cut(3, 5), gone(3, 1), gone(3, 11)]);
+    let record = extent(&*fs.view(), one).unwrap().unwrap();
+    assert!(record.unpromised && record.backups.is_empty());
+    // That one dies before it has done it.
+    assert_eq!(take_up(&mut fs, one, 3, 6), Some((4, 6)));
+    assert_eq!(pending(&fs), [gone(3, 1), gone(3, 11), cut(4, 6), gone(4, 5)]);
+    all_work_done(&mut fs);
+    assert_eq!(say_thawed(&mut fs, one, 5, 0), Err(FsError::ContentMoved), "the one before promises nothing");
+    say_thawed(&mut fs, one, 6, 0).unwrap();
+    assert_eq!(take_up(&mut fs, one, 4, 7), Some((4, 6)), "it may hold what is nowhere else");
+    cut_to(&mut fs, one.ino, 0);
+    all_work_done(&mut fs);
+    let epoch = extent(&*fs.view(), one).unwrap().unwrap().epoch.0;
+    assert_eq!(take_up(&mut fs, one, epoch, 7), Some((epoch, 6)), "for good");
+    // An image that is not in use yet is of no use any more.
+    let first = number(&mut fs);
+    let epoch = extent_epoch(&fs, two);
+    make(&mut fs, &a_group(first, &[(2, two, 2)]), &[sealed_as(epoch, 10)]).unwrap();
+    assert_eq!(take_up(&mut fs, two, epoch, 9), Some((epoch + 1, 9)));
+    assert_eq!((names(&fs, two), groups(&fs)), (vec![], vec![]));
 }
 
 /// While another cut or fence is pending nobody can tell what the old home has done of it.

@@ -1,8 +1,10 @@
-//! Extents of which only an image is left: who takes them up, and what they are told.
+//! Extents whose servers are all lost: those of which an image is left, and those of which nothing
+//! was promised yet, get another home.
 //!
-//! INVARIANT: nobody who is replaced here can get a lease before the log has said so: homes are condemned, backups were dead for long and
-//! are asked to drop the extent before they get one.
-//! Spec: docs/protocol/seal.md §8, §9.
+//! INVARIANT: a home that is replaced here cannot get a lease before the log has said so: it is
+//! condemned. Its backups promise nothing by themselves, and are asked to drop the extent before
+//! they get a lease.
+//! Spec: docs/protocol/seal.md §8, §9, §12.
 
 use layout::ec::{ImageId, ImageRef};
 use layout::{DataServerId, ExtentId};
@@ -30,7 +32,8 @@ pub(crate) fn image(server: &Server, extent: ExtentId) -> Option<(ImageRef, u64)
     Some((image_ref(image, content_bytes, file_bytes, root), sequence))
 }
 
-/// Gives those of these extents to others whose whole set is gone, if their image says all there is. Answers what was changed.
+/// Gives those of these extents to others whose whole set is gone, if their image says all there
+/// is, or nothing was promised. Answers what was changed.
 pub(crate) async fn adopt(
     server: &Server,
     condemned: &[DataServerId],
@@ -54,7 +57,10 @@ pub(crate) async fn adopt(
         changed.extend(taken_up);
     }
     if !changed.is_empty() {
-        tracing::warn!(extents = changed.len(), "of these only images are left: others take them up");
+        tracing::warn!(
+            extents = changed.len(),
+            "all replicas lost; new primaries assigned to what is at rest or was not promised yet"
+        );
         server.metrics.adopted(changed.len());
     }
     changed
@@ -66,22 +72,30 @@ fn adoption(
     condemned: &[DataServerId],
     record: &ExtentRecord,
 ) -> Option<Adoption> {
-    let now_ms = server.now_ms();
-    let is_gone = |id: DataServerId| dead_long(server, id, now_ms);
-    let is_lost = condemned.contains(&record.home)
-        && is_gone(record.home)
-        && record.backups.iter().all(|backup| backup.filling || is_gone(backup.server));
-    if !is_lost {
+    if !condemned.contains(&record.home) {
         return None;
     }
+    let now_ms = server.now_ms();
+    let all = |is_gone: &dyn Fn(DataServerId) -> bool| {
+        is_gone(record.home) && record.backups.iter().all(|one| one.filling || is_gone(one.server))
+    };
+    let whole_set_of = |home| Adoption { extent: record.extent, epoch: record.epoch, home };
     // What the log says is looked at again when it is carried out.
     let images = sealed::images(view, record.extent).ok()?;
-    let image = images.images.first()?;
-    if images.at_rest().is_none() && record.pending_work.is_none() {
+    let rests = images.at_rest().is_some() || record.pending_work.is_some();
+    if let Some(image) = images.images.first().filter(|_| rests) {
+        // A restart costs less, and until then its readers serve it.
+        if all(&|id| dead_long(server, id, now_ms)) {
+            return heir(server, view, record, image.image, image.group).map(whole_set_of);
+        }
         return None;
     }
-    let home = heir(server, view, record, image.image, image.group)?;
-    Some(Adoption { extent: record.extent, epoch: record.epoch, home })
+    // Clients wait for it, and lose nothing.
+    let is_dead = |id| server.data_servers.dead_for_ms(id, now_ms).is_some();
+    if record.unpromised && all(&is_dead) {
+        return in_turn(server, record).map(whole_set_of);
+    }
+    None
 }
 
 /// Who has the image, if that server is fit; else one of those that are, in turn.
@@ -96,10 +110,18 @@ fn heir(
     let slots = 0..group.shape().slots();
     let has = slots.filter(|slot| group.shape().image(*slot).is_some_and(|(one, _)| one == image));
     let holders: Vec<DataServerId> = has.filter_map(|slot| group.homes()[slot]).collect();
-    let places = server.data_servers.places(server.now_ms());
-    let fit: Vec<DataServerId> =
-        places.iter().filter(|place| place.fit && place.id != record.home).map(|place| place.id).collect();
+    let fit = fit(server, record);
+    fit.iter().find(|id| holders.contains(id)).copied().or_else(|| in_turn(server, record))
+}
+
+/// One of those that are fit.
+fn in_turn(server: &Server, record: &ExtentRecord) -> Option<DataServerId> {
+    let fit = fit(server, record);
     let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index));
-    let in_turn = || fit.get(usize::try_from(turn % fit.len().max(1) as u64).ok()?).copied();
-    fit.iter().find(|id| holders.contains(id)).copied().or_else(in_turn)
+    fit.get(usize::try_from(turn % fit.len().max(1) as u64).ok()?).copied()
+}
+
+fn fit(server: &Server, record: &ExtentRecord) -> Vec<DataServerId> {
+    let places = server.data_servers.places(server.now_ms());
+    places.iter().filter(|place| place.fit && place.id != record.home).map(|place| place.id).collect()
 }

@@ -90,6 +90,10 @@ impl ControlService {
                 data_server(peer)?;
                 seal::answer::thaw(&server, &ask).await
             })),
+            Procedure::Promise => Box::pin(reply(xid, args, async move |ask| {
+                data_server(peer)?;
+                seal::answer::promise(&server, &ask).await
+            })),
             Procedure::AtRest => Box::pin(reply(xid, args, async move |ask| {
                 data_server(peer)?;
                 seal::readers::at_rest(&server, &ask).await
@@ -295,7 +299,7 @@ pub(crate) fn leading(server: &Server) -> Result<(), Refusal> {
 }
 
 async fn heartbeat(
-    server: &Server,
+    server: &Arc<Server>,
     peer: Result<Peer, Refusal>,
     beat: &Heartbeat,
 ) -> Result<Renewed, Refusal> {

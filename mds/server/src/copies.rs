@@ -117,7 +117,10 @@ async fn served_in_time(server: &Server, extent: ExtentId) -> Result<Option<Exte
         let now_ms = server.now_ms();
         let servers = &server.data_servers;
         let usable = servers.is_up(record.home, now_ms) && !servers.is_broken(record.home);
-        let heir = record.backups.iter().any(|one| !one.filling && servers.is_up(one.server, now_ms));
+        let up = |id: DataServerId| id != record.home && servers.is_up(id, now_ms);
+        // One of which nothing was promised is given to any server once its own are surely dead.
+        let heir = record.backups.iter().any(|one| !one.filling && up(one.server))
+            || (record.unpromised && servers.all().iter().any(|(id, _)| up(*id)));
         let waits = if usable { record.pending_work.is_some() } else { heir };
         if !waits || deadline_ms <= now_ms {
             return Ok(Some(record));

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use client::control::DsControl;
 use layout::copies::{BACKUPS_MAX, Domain, Place, choose_backups};
 use layout::placement::{Candidate, choose};
+use layout::reserve::reserve_bytes;
 use layout::{DataServerId, ExtentId};
 use parking_lot::{Mutex, RwLock};
 use wire_nfs::control::copies::{Directory, Listed};
@@ -22,6 +23,7 @@ use wire_nfs::control::heartbeat::Usage;
 use wire_nfs::flexfiles::NetAddr;
 
 use crate::limits::{EXCLUSION_MS, EXCLUSIONS_MAX, PROBE_EVERY_MS, SUSPECT_MS, UNHEARD_MS};
+use crate::probe::Probes;
 
 /// A universal address with its network id: `tcp6` if it holds colons.
 #[must_use]
@@ -97,6 +99,12 @@ impl Known {
         u32::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"))
     }
 
+    /// Bytes that clients may still write anew.
+    #[must_use]
+    pub(crate) fn room_bytes(&self) -> u64 {
+        room_bytes(&self.usage)
+    }
+
     /// The address I/O in band goes to.
     #[must_use]
     pub(crate) fn data_address(&self) -> Option<SocketAddr> {
@@ -105,6 +113,12 @@ impl Known {
             .find_map(|universal| net_address(universal).resolve())
             .map(|(_, address)| address)
     }
+}
+
+/// Bytes that a data server takes from clients that it does not hold yet: the rest is its reserve
+/// (docs/protocol/seal.md §13).
+fn room_bytes(usage: &Usage) -> u64 {
+    usage.free_bytes().saturating_sub(reserve_bytes(usage.capacity_bytes))
 }
 
 /// All data servers.
@@ -117,6 +131,8 @@ pub(crate) struct DataServers {
     known: RwLock<BTreeMap<DataServerId, Known>>,
     rotation: AtomicU64,
     exclusions: Mutex<VecDeque<Exclusion>>,
+    /// Whether they answer where clients call them.
+    pub(crate) probes: Probes,
 }
 
 struct Exclusion {
@@ -131,7 +147,15 @@ impl DataServers {
     pub(crate) fn new(lease_ms: u64, started_ms: u64) -> Self {
         let (known, exclusions) = (RwLock::default(), Mutex::default());
         let (since_ms, term) = (AtomicU64::new(started_ms), AtomicU64::new(0));
-        Self { lease_ms, since_ms, term, known, rotation: AtomicU64::new(0), exclusions }
+        Self {
+            lease_ms,
+            since_ms,
+            term,
+            known,
+            rotation: AtomicU64::new(0),
+            exclusions,
+            probes: Probes::default(),
+        }
     }
 
     /// This node leads in this term. What it knew of leases is old if it is another one: it waits as long as a lease may last
@@ -343,7 +367,7 @@ impl DataServers {
             Place {
                 id: *id,
                 domain: known.domain.clone(),
-                free_bytes: known.usage.free_bytes(),
+                free_bytes: known.room_bytes(),
                 fit: up && known.full_ms.is_none() && !suspect && !known.draining,
                 up,
                 dead: self.is_dead_for(known, now_ms).is_some(),
@@ -375,7 +399,7 @@ impl DataServers {
         let mut all = self.known.write();
         match all.get_mut(&id) {
             Some(known) if known.uuid == uuid && !known.condemned && !known.removing => {
-                let free_bytes = usage.free_bytes();
+                let free_bytes = room_bytes(&usage);
                 known.usage = usage;
                 known.renewed_ms = Some(now_ms);
                 // A report that was on its way when the write was refused says nothing.
@@ -438,7 +462,9 @@ impl DataServers {
     pub(crate) fn space(&self, now_ms: u64) -> (u64, u64) {
         self.known.read().values().fold((0, 0), |(total, free), known| {
             let up = self.lives(known, now_ms);
-            (total + known.usage.capacity_bytes, free + if up { known.usage.free_bytes() } else { 0 })
+            let capacity_bytes = known.usage.capacity_bytes;
+            let total_bytes = capacity_bytes - reserve_bytes(capacity_bytes);
+            (total + total_bytes, free + if up { known.room_bytes() } else { 0 })
         })
     }
 
@@ -460,7 +486,7 @@ impl DataServers {
             .iter()
             .map(|(id, known)| Candidate {
                 id: *id,
-                free_bytes: known.usage.free_bytes(),
+                free_bytes: known.room_bytes(),
                 up: self.lives(known, now_ms) && known.full_ms.is_none() && !known.draining,
             })
             .collect();
@@ -470,8 +496,12 @@ impl DataServers {
         } else {
             extent.ino.wrapping_add(u64::from(extent.index))
         };
-        let reachable: Vec<Candidate> =
-            candidates.iter().filter(|c| !excluded.contains(&c.id)).copied().collect();
+        // One that a client or a home could not reach may be dead, and its lease not over.
+        let reachable: Vec<Candidate> = candidates
+            .iter()
+            .filter(|one| !excluded.contains(&one.id) && !self.is_broken(one.id))
+            .copied()
+            .collect();
         let home = choose(&reachable, rotation).or_else(|| choose(&candidates, rotation))?;
         let count = usize::try_from(copies.saturating_sub(1)).unwrap_or(0).min(BACKUPS_MAX);
         Some((home, choose_backups(&self.places(now_ms), &[home], count, rotation)))

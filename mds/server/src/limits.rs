@@ -142,7 +142,13 @@ pub const SHORT_GROUPS_MAX: usize = 256;
 pub const GROUP_LULL_PARTS: u64 = 4;
 /// or when they have waited so many times as long.
 pub const GROUP_WAIT_TIMES_MAX: u64 = 4;
-/// How long images of a group that came to nothing wait before the next attempt; twice as long each time,
+/// How long images of a group whose data server had too much to do wait before the next attempt,
+/// and half of that more at random; twice as long each time,
+pub const GROUP_BUSY_RETRY_MS: u64 = 2_000;
+/// up to this.
+pub const GROUP_BUSY_RETRY_MS_MAX: u64 = 20_000;
+/// How long images of a group that came to nothing for another reason wait before the next attempt;
+/// twice as long each time,
 pub const GROUP_RETRY_MS: u64 = 5_000;
 /// up to this.
 pub const GROUP_RETRY_MS_MAX: u64 = 300_000;
@@ -168,8 +174,10 @@ pub const DECIDED_RETRY_MS: u64 = 500;
 pub const HOME_MOVED_RETRIES_MAX: u32 = 8;
 /// A data server that has not been asked for so long is asked whether it answers where clients call it.
 pub const PROBE_EVERY_MS: u64 = 5_000;
-/// How long it may take to answer.
-pub const PROBE_MS_MAX: u64 = 700;
+/// How long it may take to answer: the call stands in line behind data.
+pub const PROBE_MS_MAX: u64 = 2_000;
+/// How long a heartbeat waits for that, after a complaint.
+pub const PROBE_WAIT_MS_MAX: u64 = 500;
 
 /// How often it is looked whether the log has something to say of what the cluster exports.
 pub const EXPORTS_LOOK_MS: u64 = 1_000;

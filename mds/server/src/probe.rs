@@ -1,28 +1,96 @@
 //! Asks data servers whether they answer where clients call them.
 //!
 //! A server that renews its lease but cannot be reached would keep its extents for ever, and nobody could use them. So now and then,
-//! and whenever somebody complained, the lease is renewed only if a NULL call to the data address is answered: else it runs
-//! out, and backups take over.
+//! and whenever a client or a home complained, a NULL call goes to the data address: while that is
+//! refused, or not answered for long, the lease is not renewed, it runs out, and backups take over.
 //!
+//! The call stands in line behind data, on a machine that may have much to do; the heartbeat does
+//! not. So a renewal waits for the answer only after a complaint, or if none was ever given, and a
+//! call that is merely slow costs no lease.
+//!
+//! INVARIANT: one probe of a server is under way at a time.
 //! Spec: docs/protocol/control.md §2.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use env_transport::{Limits, RpcClient};
 use layout::DataServerId;
+use parking_lot::Mutex;
+use tokio::sync::watch;
 use wire_nfs::v3;
 use wire_rpc::Credential;
 use wire_xdr::Writer;
 
-use crate::limits::PROBE_MS_MAX;
+use crate::limits::{PROBE_MS_MAX, PROBE_WAIT_MS_MAX};
 use crate::server::Server;
 
 /// The number of the procedure NULL (RFC 1813 §3.3.0).
 const NULL: u32 = 0;
 
-/// Whether the server may have a lease: it answered lately and nobody has complained since, or it answers now.
-pub(crate) async fn may_hold_lease(server: &Server, id: DataServerId) -> bool {
+/// Whether it answered; nothing as long as that is open.
+type Answer = watch::Receiver<Option<bool>>;
+
+/// The probes of all servers.
+#[derive(Default)]
+pub(crate) struct Probes {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    under_way: BTreeMap<DataServerId, Answer>,
+    /// Their last probe failed.
+    failed: BTreeSet<DataServerId>,
+}
+
+/// Whether the server may have a lease: it answered lately and nobody has complained since, or
+/// nothing says yet that it does not answer.
+pub(crate) async fn may_hold_lease(server: &Arc<Server>, id: DataServerId) -> bool {
     if !server.data_servers.is_probe_due(id, server.now_ms()) {
         return true;
     }
+    let mut answer = begin(server, id);
+    let failed = server.data_servers.probes.state.lock().failed.contains(&id);
+    let answered = server.data_servers.one(id).is_some_and(|known| known.answered_ms.is_some());
+    if answered && !failed && !server.data_servers.is_broken(id) {
+        return true;
+    }
+    let answered = async { answer.wait_for(Option::is_some).await.ok().and_then(|answer| *answer) };
+    tokio::select! {
+        biased;
+        answered = answered => answered.unwrap_or(false),
+        // It may be slow. It is not taken for dead before a whole probe has failed.
+        () = server.env.clock.sleep_ms(PROBE_WAIT_MS_MAX) => !failed,
+    }
+}
+
+/// Begins a probe, unless one is under way.
+fn begin(server: &Arc<Server>, id: DataServerId) -> Answer {
+    let mut state = server.data_servers.probes.state.lock();
+    if let Some(answer) = state.under_way.get(&id) {
+        return answer.clone();
+    }
+    let (says, answer) = watch::channel(None);
+    state.under_way.insert(id, answer.clone());
+    let server = Arc::clone(server);
+    tokio::spawn(async move {
+        let answers = probe(&server, id).await;
+        let mut state = server.data_servers.probes.state.lock();
+        state.under_way.remove(&id);
+        if answers {
+            state.failed.remove(&id);
+        } else {
+            state.failed.insert(id);
+        }
+        drop(state);
+        // No heartbeat may wait for it any more.
+        let _ = says.send(Some(answers));
+    });
+    answer
+}
+
+async fn probe(server: &Server, id: DataServerId) -> bool {
     let Some(address) = server.data_servers.one(id).and_then(|known| known.data_address()) else {
         return false;
     };

@@ -122,13 +122,15 @@ fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
     let site = |place: layout::copies::Place| Site {
         id: place.id,
         labels: Labels { zone: place.domain.zone, rack: place.domain.rack, host: place.domain.host },
-        // One that is full, or to be empty, keeps what it has, and gets no parity.
-        free_bytes: if server.data_servers.is_full(place.id) || server.data_servers.is_draining(place.id) {
+        // One that is to be empty gets no parity. One that is full for clients has a reserve for
+        // it: else it would stay full.
+        free_bytes: if server.data_servers.is_draining(place.id) {
             0
         } else {
-            place.free_bytes
+            server.data_servers.one(place.id).map_or(0, |known| known.usage.free_bytes())
         },
         up: place.up && !server.data_servers.is_broken(place.id),
+        works: 0,
     };
     server.data_servers.places(now_ms).into_iter().map(site).collect()
 }

@@ -158,8 +158,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let (home, epoch) = (layout::DataServerId(4), layout::Epoch(5));
     let backup = layout::Backup { server: home, since: epoch, filling: true };
     let code = Some(layout::ec::Profile::FourPlusTwo);
-    let record =
-        ExtentRecord { extent: EXTENT, home, backups: vec![backup], epoch, pending_work: Some(6), code };
+    let (backups, pending_work, unpromised) = (vec![backup], Some(6), true);
+    let record = ExtentRecord { extent: EXTENT, home, backups, epoch, pending_work, code, unpromised };
     let seed = |choice: u8, value: &[u8]| [&[choice], value].concat();
     let mut superblock = vec![2];
     superblock.extend_from_slice(b"SHO");

@@ -12,6 +12,7 @@ use layout::DataServerId;
 use layout::ec::encode::EncodeError;
 use layout::ec::{Draft, Encoded, Encoder, Window};
 use layout::limits::WINDOW_BYTES_MAX;
+use layout::reserve::Purpose;
 use wire_nfs::control::Refusal;
 use wire_nfs::control::groups::{EncodeGroup, EncodedGroup};
 
@@ -23,7 +24,7 @@ use crate::core::Core;
 /// Carries out ENCODE.
 pub(crate) async fn run(core: &Arc<Core>, ask: EncodeGroup) -> Result<EncodedGroup, Refusal> {
     let images = &core.images;
-    let _work = images.works.try_acquire().map_err(|_| Refusal::Busy)?;
+    let _turn = images.asked_to_work().await?;
     let draft = Draft::decode(&ask.draft).map_err(|_| Refusal::Invalid)?;
     let servers = |ids: &[u32]| ids.iter().map(|id| DataServerId(*id)).collect::<Vec<_>>();
     let (homes, parity) = (servers(&ask.homes), servers(&ask.parity));
@@ -31,7 +32,7 @@ pub(crate) async fn run(core: &Arc<Core>, ask: EncodeGroup) -> Result<EncodedGro
         return Err(Refusal::Invalid);
     }
     let file_bytes = draft.parity_file_bytes();
-    core.has_room(file_bytes)?;
+    core.has_room(file_bytes, Purpose::Neutral)?;
     draft.parity.iter().for_each(|image| images.touch(*image));
     let mut outlets = Vec::with_capacity(parity.len());
     for (server, image) in parity.iter().zip(&draft.parity) {

@@ -13,6 +13,7 @@ use futures_util::future::join_all;
 use layout::ec::rebuild::RebuildError;
 use layout::ec::{CodecId, Group, Repair};
 use layout::limits::WINDOW_BYTES_MAX;
+use layout::reserve::Purpose;
 use wire_nfs::control::groups::GroupSlot;
 use wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX;
 use wire_nfs::control::{Nothing, Refusal};
@@ -41,7 +42,7 @@ impl From<OutletError> for Failed {
 /// Carries out REBUILD.
 pub(crate) async fn run(core: &Arc<Core>, ask: GroupSlot) -> Result<Nothing, Refusal> {
     let images = &core.images;
-    let _work = images.works.try_acquire().map_err(|_| Refusal::Busy)?;
+    let _turn = images.asked_to_work().await?;
     let group = Group::decode(&ask.record).map_err(|_| Refusal::Invalid)?;
     let slot = usize::try_from(ask.slot).ok().filter(|slot| *slot < group.shape().slots());
     let slot = slot.ok_or(Refusal::Invalid)?;
@@ -68,7 +69,7 @@ pub(crate) async fn run(core: &Arc<Core>, ask: GroupSlot) -> Result<Nothing, Ref
 pub(crate) async fn make_again(core: &Core, group: &Group, slot: usize) -> Result<(), Refusal> {
     let images = &core.images;
     let (image, _) = group.shape().image(slot).ok_or(Refusal::Invalid)?;
-    core.has_room(group.shape().file_bytes(slot))?;
+    core.has_room(group.shape().file_bytes(slot), Purpose::Neutral)?;
     let (mut bad, mut may_pass) = (HashSet::new(), false);
     let made = loop {
         match attempt(images, group, slot, &bad).await {
@@ -98,7 +99,7 @@ async fn copy(core: &Core, group: &Group, slot: usize) -> Result<bool, Refusal> 
     };
     let (image, sum) = shape.image(slot).ok_or(Refusal::Invalid)?;
     let (bytes, mut hash) = (shape.file_bytes(slot), blake3::Hasher::new());
-    core.has_room(bytes)?;
+    core.has_room(bytes, Purpose::Neutral)?;
     let Ok(mut outlet) = Outlet::begin_anew(images, image, bytes).await else { return Ok(false) };
     let mut at = 0;
     while at < bytes {

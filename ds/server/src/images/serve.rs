@@ -9,6 +9,7 @@ use bytes::Bytes;
 use ds_image::{
     CreateError, ImageId, ImageReceiver, ImageSum, OpenError, ReadError, ReceiveError, StoredImage,
 };
+use layout::reserve::Purpose;
 use tokio::sync::Mutex;
 use wire_nfs::control::images::{EndImage, ImageData, PutImage, ReadImage};
 use wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX;
@@ -57,7 +58,7 @@ pub(crate) async fn put(core: &Core, ask: PutImage) -> Result<Nothing, Refusal> 
     if core.images.dir.contains(image) {
         return Ok(Nothing);
     }
-    core.has_room(u64::from(ask.file_bytes))?;
+    core.has_room(u64::from(ask.file_bytes), Purpose::Neutral)?;
     let receiving = core.images.receiving(image, ask.file_bytes).await?;
     let mut receiver = receiving.receiver.lock().await;
     let open = receiver.as_mut().ok_or(Refusal::Busy)?;

@@ -3,7 +3,7 @@
 //! Whatever range is named, all of the extent is made stable, here and on its backups: the journals sync as a whole, and one sync
 //! serves everybody who waits for one.
 //!
-//! Spec: RFC 1813 §3.3.21; docs/protocol/replicate.md §2.
+//! Spec: RFC 1813 §3.3.21; docs/protocol/replicate.md §2; docs/protocol/seal.md §12.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use wire_nfs::v3::{Nfsstat3, WccData, commit};
 
 use crate::core::Core;
 use crate::limits::SETTLE_MS_MAX;
-use crate::{access, copies, slow, status};
+use crate::{access, copies, slow, status, thaw};
 
 /// Carries out a COMMIT.
 ///
@@ -27,10 +27,10 @@ pub(crate) async fn run(core: &Arc<Core>, args: &commit::Args) -> Result<commit:
     let kept = copies::to_commit(core, &handle);
     let sequence = core.store.sequence(handle.extent);
     let everywhere = async {
-        match &kept {
-            Some(kept) => kept.settle(core, sequence, SETTLE_MS_MAX).await,
-            None => Ok(()),
+        if let Some(kept) = &kept {
+            kept.settle(core, sequence, SETTLE_MS_MAX).await?;
         }
+        thaw::may_promise(core, handle.extent).await
     };
     let committed = core.store.commit(handle.extent, handle.epoch);
     let committed = slow::waited(&*core.env.clock, handle.extent, "the journal", Vec::new, committed);

@@ -3,7 +3,7 @@
 //! The data go from the call's buffer into the journal, and to the backups, as they are. An answer says FILE_SYNC for everything that
 //! was asked to be stable: there is no half-stable here.
 //!
-//! Spec: RFC 1813 §3.3.7; docs/protocol/replicate.md §2; docs/protocol/seal.md §8.
+//! Spec: RFC 1813 §3.3.7; docs/protocol/replicate.md §2; docs/protocol/seal.md §8, §12.
 
 use std::sync::Arc;
 
@@ -52,6 +52,8 @@ async fn keep(
     let before = copies::ready(core, handle).await.map_err(status::of_settling)?;
     let length = u32::try_from(data.len()).map_err(|_| Nfsstat3::Inval)?;
     let ticket = admit(core, handle, offset, length).await?;
+    // The log takes note while the bytes are on their way.
+    thaw::begin_to_promise(core, handle.extent);
     let sequence = ticket.sequence();
     let stable = stability == Stability::Synced;
     // Only now: a backup that joined before the sequence was given must get the record.
@@ -69,10 +71,13 @@ async fn keep(
     let written = slow::waited(&*core.env.clock, handle.extent, "the journal", Vec::new, written);
     let (here, ()) = tokio::join!(written, sent);
     here.map_err(|error| failed(core, &error))?;
-    match &kept {
-        Some(kept) if stable => kept.settle(core, sequence, SETTLE_MS_MAX).await.map_err(status::of_settling),
-        _ => Ok(()),
+    if !stable {
+        return Ok(());
     }
+    if let Some(kept) = &kept {
+        kept.settle(core, sequence, SETTLE_MS_MAX).await.map_err(status::of_settling)?;
+    }
+    thaw::may_promise(core, handle.extent).await.map_err(status::of_settling)
 }
 
 /// Gives a WRITE its place, once a metadata server knows that something lies above the image below it, if there is one.

@@ -97,6 +97,11 @@ impl Shown {
         self.entries.lock().insert(sealed.info.identity.image, entry);
     }
 
+    /// How many images wait for a group, or to be used.
+    pub(crate) fn images_waiting(&self) -> usize {
+        self.waiting.lock().len()
+    }
+
     /// Up to which act an image that waits for its group says the extent.
     pub(super) fn waits(&self, extent: ExtentId) -> Option<u64> {
         self.waiting.lock().get(&extent).map(|(_, sequence)| *sequence)

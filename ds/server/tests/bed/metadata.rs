@@ -11,7 +11,7 @@ use wire_nfs::control::extent::{AskFileEnd, FileEnd};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
-    ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply,
+    ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, decode_args, put_reply,
 };
 use wire_rpc::accepted_success;
 use wire_xdr::Writer;
@@ -29,6 +29,8 @@ pub(crate) enum Behaviour {
     Refuse(Refusal),
     /// REGISTER is fine, HEARTBEAT is not.
     RefuseHeartbeat(Refusal),
+    /// All is well, but nothing may be promised yet.
+    NoPromises,
     /// Takes calls and never answers.
     Silent,
 }
@@ -37,6 +39,8 @@ pub(crate) enum Behaviour {
 pub(crate) struct Seen {
     pub(crate) registers: Vec<Register>,
     pub(crate) heartbeats: Vec<Heartbeat>,
+    /// The connection of each HEARTBEAT and PROMISE.
+    pub(crate) connections: Vec<(Procedure, u64)>,
 }
 
 struct Fake {
@@ -112,7 +116,10 @@ impl Fake {
             (_, Behaviour::Silent) => return None,
             (
                 Procedure::Register,
-                Behaviour::Lease | Behaviour::NoLeaseYet | Behaviour::RefuseHeartbeat(_),
+                Behaviour::Lease
+                | Behaviour::NoPromises
+                | Behaviour::NoLeaseYet
+                | Behaviour::RefuseHeartbeat(_),
             ) => {
                 let lease_ms = if matches!(behaviour, Behaviour::NoLeaseYet) { 0 } else { LEASE_MS };
                 self.seen.lock().unwrap().registers.push(decode_args(args).unwrap());
@@ -128,10 +135,16 @@ impl Fake {
                     }),
                 );
             }
-            (Procedure::Heartbeat, Behaviour::Lease) => {
+            (Procedure::Heartbeat, Behaviour::Lease | Behaviour::NoPromises) => {
+                self.seen.lock().unwrap().connections.push((Procedure::Heartbeat, connection));
                 self.seen.lock().unwrap().heartbeats.push(decode_args(args).unwrap());
                 put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms: 0, directory: None }));
             }
+            (Procedure::Promise, Behaviour::Lease) => {
+                self.seen.lock().unwrap().connections.push((Procedure::Promise, connection));
+                put_reply(&mut w, &Ok(Nothing));
+            }
+            (Procedure::Promise, Behaviour::NoPromises) => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
             (_, Behaviour::Refuse(refusal)) | (Procedure::Heartbeat, Behaviour::RefuseHeartbeat(refusal)) => {
                 put_reply::<Renewed>(&mut w, &Err(refusal));
             }

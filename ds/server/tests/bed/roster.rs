@@ -7,7 +7,9 @@ use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::extent::{AskFileEnd, FileEnd};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
-use wire_nfs::control::{ControlGate, NodeKind, PROGRAM, Procedure, Refusal, decode_args, put_reply};
+use wire_nfs::control::{
+    ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, decode_args, put_reply,
+};
 use wire_xdr::Writer;
 
 use super::cluster_key;
@@ -69,6 +71,7 @@ impl Roster {
                 let size_bytes = (u64::from(asked.extent.index) + 1) * layout::EXTENT_BYTES;
                 put_reply(&mut w, &Ok(FileEnd { size_bytes }));
             }
+            Procedure::Promise => put_reply(&mut w, &Ok(Nothing)),
             _ => return None,
         }
         Some(w)

@@ -52,6 +52,7 @@ pub(crate) struct Cluster {
     pub(crate) log: Arc<Mutex<Log>>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) seal_bytes_per_s: u64,
+    capacity_bytes: u64,
     /// Of a server that is started; 0: as fast as it goes.
     pub(crate) repair_bytes_per_s: u64,
     /// A server that is started scrubs in so long, and so fast at most; 0: not at all.
@@ -74,6 +75,10 @@ pub(crate) fn extent(index: u32) -> ExtentId {
 
 impl Cluster {
     pub(crate) async fn new(count: u32) -> Self {
+        Self::with_capacity(count, 256 << 20).await
+    }
+
+    pub(crate) async fn with_capacity(count: u32, capacity_bytes: u64) -> Self {
         let (clock, net) = (ManualClock::new(1_000_000), MemoryNet::new());
         let log = Arc::new(Mutex::new(Log::default()));
         log.lock().unwrap().roster.seal_idle_ms = IDLE_MS;
@@ -90,6 +95,7 @@ impl Cluster {
             log,
             nodes,
             seal_bytes_per_s,
+            capacity_bytes,
             repair_bytes_per_s: 0,
             scrub_period_ms: 0,
             scrub_bytes_per_s: 1 << 30,
@@ -144,6 +150,7 @@ impl Cluster {
             listen: SocketAddr::from(([127, 0, 0, 1], 4_001 + port)),
             control: SocketAddr::from(([127, 0, 0, 1], 5_001 + port)),
             seal_bytes_per_s: self.seal_bytes_per_s,
+            capacity_bytes: self.capacity_bytes,
             repair_bytes_per_s: self.repair_bytes_per_s,
             scrub_period_ms: self.scrub_period_ms,
             scrub_bytes_per_s: self.scrub_bytes_per_s,

@@ -10,7 +10,7 @@ const MIB: u64 = 1 << 20;
 
 fn server(id: u32, zone: &str, rack: &str, host: &str) -> Server {
     let labels = Labels { zone: zone.to_owned(), rack: rack.to_owned(), host: host.to_owned() };
-    Server { id: DataServerId(id), labels, free_bytes: 1 << 40, up: true }
+    Server { id: DataServerId(id), labels, free_bytes: 1 << 40, up: true, works: 0 }
 }
 
 /// Servers of one zone and rack, each on a host of its own.
@@ -53,6 +53,26 @@ fn too_few_servers_or_images_wait() {
     assert_eq!(choose(Profile::FourPlusTwo, &one_each([1, 2, 3, 3]), &hosts(6), 0), None);
     assert_eq!(choose(Profile::FourPlusTwo, &[], &hosts(6), 0), None);
     assert_eq!(choose(Profile::FourPlusTwo, &waiting, &[], 0), None);
+}
+
+#[test]
+fn what_is_under_way_counts() {
+    let waiting = one_each([1, 2, 3, 4]);
+    let mut servers = hosts(8);
+    servers[7].free_bytes *= 2;
+    let parity = |servers: &[Server]| {
+        let mut chosen = ids(&choose(Profile::FourPlusTwo, &waiting, servers, 0).unwrap().parity);
+        chosen.sort_unstable();
+        chosen
+    };
+    assert_eq!(parity(&servers), [5, 8]);
+    servers[4].works = 1;
+    assert_eq!(parity(&servers), [6, 8]);
+    // It is emptier by far, and has enough to do all the same.
+    servers[7].works = WORKS_ENOUGH;
+    assert_eq!(parity(&servers), [6, 7]);
+    servers.iter_mut().for_each(|server| server.works = WORKS_ENOUGH);
+    assert_eq!(parity(&servers), [5, 8], "so have all");
 }
 
 #[test]

@@ -81,7 +81,8 @@ pub fn allocate(
     }
     let since = Epoch::FIRST;
     let backups = backups.iter().map(|server| Backup { server: *server, since, filling: false }).collect();
-    let record = ExtentRecord { extent: id, home, backups, epoch: Epoch::FIRST, pending_work: None, code };
+    let (epoch, pending_work, unpromised) = (Epoch::FIRST, None, true);
+    let record = ExtentRecord { extent: id, home, backups, epoch, pending_work, code, unpromised };
     if !distinct(&record) {
         return Err(FsError::Invalid);
     }
@@ -177,22 +178,23 @@ pub(super) fn drop_at(
     Ok(txn.put(&keys::work(number), &codec::encode_work(&gone))?)
 }
 
-/// A new home, alone, for an extent of which only an image is left.
+/// A new home, alone, for an extent whose servers are lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {
     /// Which extent.
     pub extent: ExtentId,
     /// The epoch it must still have.
     pub epoch: Epoch,
-    /// Who is to take it up.
+    /// The server that is to adopt it.
     pub home: DataServerId,
 }
 
-/// Gives an extent that is at rest another home, which has nothing of it yet but what its group can tell; answers its record
-/// afterwards, `None` if there is none. Nothing changes if the epoch is not the expected one any more, if the extent is not at rest,
-/// or if other work than this is pending for it.
+/// Gives an extent another home that has nothing of it: one that is at rest, which its group can
+/// tell, or one of which nothing was promised, which begins empty. Answers its record afterwards,
+/// `None` if there is none. Nothing changes if the epoch is not the expected one any more, if the
+/// extent is neither, or if other work is pending for it than may be left out then.
 ///
-/// The caller knows that whoever has the extent is gone.
+/// The caller knows that no server of the set serves the extent or can promise anything of it.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -200,7 +202,7 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
     let Some(before) = extent(txn, asked.extent)? else { return Ok(None) };
     let images = sealed::images(txn, asked.extent)?;
     let pending = unfinished(txn, &before)?;
-    let is_whole = match pending {
+    let rests = match pending {
         None => before.pending_work.is_none() && images.at_rest().is_some(),
         // What was cut since it began is said with the work.
         Some(WorkItem::Adopt { .. }) => images.whole_but_for_cuts().is_some(),
@@ -208,11 +210,23 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
             WorkItem::Cut { .. } | WorkItem::Drop { .. } | WorkItem::Fence { .. } | WorkItem::Yield { .. },
         ) => false,
     };
+    let action = match pending {
+        _ if rests => Action::Adopt { keep_bytes: EXTENT_BYTES },
+        // What the next home may still have of an earlier stay goes before it serves; so does what
+        // was asked of the one before.
+        None | Some(WorkItem::Cut { .. } | WorkItem::Fence { .. }) if before.unpromised => {
+            Action::Cut { keep_bytes: 0, fences: true }
+        }
+        _ => return Ok(Some(before)),
+    };
     let after = ExtentRecord { home: asked.home, backups: vec![], ..before.clone() };
-    if before.epoch != asked.epoch || before.home == asked.home || !is_whole || !distinct(&after) {
+    if before.epoch != asked.epoch || before.home == asked.home || !distinct(&after) {
         return Ok(Some(before));
     }
-    let after = queue(txn, after, Action::Adopt { keep_bytes: EXTENT_BYTES })?.record;
+    if !rests {
+        seal::forget(txn, asked.extent)?;
+    }
+    let after = queue(txn, after, action)?.record;
     dismiss(txn, &before, &after)?;
     Ok(Some(after))
 }

@@ -12,12 +12,12 @@ use layout::ec::{Group, GroupId, ImageId, Member};
 use layout::{DataServerId, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
 
-use crate::FsError;
 use crate::keys;
 use crate::limits::EXTENT_IMAGES_MAX;
 use crate::op::extent;
 use crate::sealed::{self, ExtentImage, ExtentImages, Place};
 use crate::store::{self, StoreError, Txn, View};
+use crate::{ExtentRecord, FsError};
 
 /// How a member of a group was sealed. Beside the group's record, for each member that is not empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,13 +180,17 @@ pub fn use_image(
     Ok(0 < at || after != before)
 }
 
-/// The home of an extent is about to answer an act with this sequence, which lies above an image.
+/// The home of an extent is about to answer an act with this sequence, which lies above an image;
+/// or, with the sequence 0, to promise something of it for the first time. Either way something is
+/// promised from now on.
 ///
 /// # Errors
 /// [`FsError::ContentMoved`] if `server` is not its home.
 pub fn thaw(txn: &mut dyn Txn, extent: ExtentId, server: DataServerId, sequence: u64) -> Result<(), FsError> {
-    if extent::extent(txn, extent)?.is_none_or(|record| record.home != server) {
-        return Err(FsError::ContentMoved);
+    let record = extent::extent(txn, extent)?.filter(|record| record.home == server);
+    let Some(record) = record else { return Err(FsError::ContentMoved) };
+    if record.unpromised {
+        extent::put(txn, &ExtentRecord { unpromised: false, ..record })?;
     }
     let mut of = sealed::images(txn, extent)?;
     if of.thawed < sequence && !of.images.is_empty() {

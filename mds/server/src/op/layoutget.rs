@@ -214,9 +214,11 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(Nfsstat4::Badlayout.into());
     }
     if iomode.writes() && writes_to.iter().any(|server| servers.is_full(*server)) {
-        // A new layout on a full server, or one with a full backup, would only send the client round again: this reaches the
-        // application.
-        return Err(Nfsstat4::Nospc.into());
+        // A new layout on a full server, or one with a full backup, would only send the client
+        // round again. In band the data server says for each WRITE whether it lies over bytes that
+        // it has; an extent that is not there has none, and this reaches the application.
+        let may_lie_over = new_servers.is_none();
+        return Err(if may_lie_over { Nfsstat4::Layoutunavailable } else { Nfsstat4::Nospc }.into());
     }
     Ok(Prepared { extent, new_servers })
 }

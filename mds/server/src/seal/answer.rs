@@ -15,7 +15,7 @@ use mds_namespace::{FsError, View, op};
 use mds_shard::command::seal::{ThawExtent, UseImages, UsedImage};
 use mds_shard::{Command, Outcome, ProposeError};
 use wire_nfs::control::groups::{AskGroup, GroupSlot};
-use wire_nfs::control::images::{ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw};
+use wire_nfs::control::images::{ImageWord, ImageWords, Promise, ShowImages, ShownImage, Standing, Thaw};
 use wire_nfs::control::{Nothing, Refusal};
 
 use super::pool::Candidate;
@@ -232,7 +232,28 @@ pub(crate) async fn group(server: &Server, ask: &AskGroup) -> Result<GroupSlot, 
 /// `NotHome` if it is not; `NotLeader`; `Busy` if it cannot be noted now.
 pub(crate) async fn thaw(server: &Server, ask: &Thaw) -> Result<Nothing, Refusal> {
     let extent = ExtentId { ino: ask.extent.ino, index: ask.extent.index };
-    let thawed = ThawExtent { extent, server: DataServerId(ask.server), sequence: ask.sequence };
+    note(server, ThawExtent { extent, server: DataServerId(ask.server), sequence: ask.sequence }).await
+}
+
+/// A home is about to promise something of an extent for the first time since it was started.
+///
+/// # Errors
+/// As [`thaw`].
+pub(crate) async fn promise(server: &Server, ask: &Promise) -> Result<Nothing, Refusal> {
+    let extent = ExtentId { ino: ask.extent.ino, index: ask.extent.index };
+    let known = {
+        let view = server.view().map_err(|_| Refusal::Busy)?;
+        op::extent::extent(view.namespace(), extent).map_err(|_| Refusal::Busy)?
+    };
+    // Once noted it stays so: then a view may be as old as it likes, and the log need not say it
+    // again.
+    if known.is_some_and(|record| !record.unpromised) {
+        return Ok(Nothing);
+    }
+    note(server, ThawExtent { extent, server: DataServerId(ask.server), sequence: 0 }).await
+}
+
+async fn note(server: &Server, thawed: ThawExtent) -> Result<Nothing, Refusal> {
     match server.shards.propose(None, Command::ThawExtent(thawed)).await {
         Ok(Outcome::Done) => Ok(Nothing),
         Ok(_) => Err(Refusal::NotHome),

@@ -99,7 +99,8 @@ fn join_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Vec<Candidat
     let shorts: Vec<Short> = found.iter().map(short).collect();
     let mut pool = server.sealing.pool.lock();
     let room = pool.groups() < GROUPS_AT_ONCE_MAX.min(JOINS_AT_ONCE_MAX);
-    let Some(joined) = members::join(profile, &shorts, sites, pool.rotation()).filter(|_| room) else {
+    let Some(joined) = members::join(profile, &shorts, &pool.loaded(sites), pool.rotation()).filter(|_| room)
+    else {
         return false;
     };
     let [one, other] = joined.pair;

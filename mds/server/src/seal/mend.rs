@@ -276,7 +276,7 @@ pub(super) fn start_in_place(server: &Arc<Server>, id: GroupId, slot: usize, on:
 
 /// Where an image is to be made again: on its extent's home if that may hold it, else where it fits best.
 fn target(server: &Server, group: &Group, slot: usize) -> Option<DataServerId> {
-    let sites = sites(server, server.now_ms());
+    let sites = server.sealing.pool.lock().loaded(&sites(server, server.now_ms()));
     let others: Vec<DataServerId> = group
         .homes()
         .iter()

@@ -3,6 +3,8 @@
 //! INVARIANT: an image that a group is being made with stays in `making` until the log has said what became of it.
 //! Spec: docs/protocol/seal.md §3.
 
+mod load;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use layout::DataServerId;
@@ -12,9 +14,10 @@ use mds_namespace::op::seal::SealedAs;
 use mds_namespace::shard_of;
 
 use crate::limits::{
-    GROUP_LULL_PARTS, GROUP_RETRY_MS, GROUP_RETRY_MS_MAX, GROUP_WAIT_TIMES_MAX, IMAGES_WAITING_MAX,
-    SHOWN_AGAIN_MS_MAX,
+    GROUP_BUSY_RETRY_MS, GROUP_BUSY_RETRY_MS_MAX, GROUP_LULL_PARTS, GROUP_RETRY_MS, GROUP_RETRY_MS_MAX,
+    GROUP_WAIT_TIMES_MAX, IMAGES_WAITING_MAX, SHOWN_AGAIN_MS_MAX,
 };
+use load::Loads;
 
 /// An image that may become a member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,8 @@ struct Place {
     shown_ms: u64,
     /// Groups with it that came to nothing.
     failures: u32,
+    /// Of these, those that came to nothing since, because a data server had too much to do.
+    refusals: u32,
     /// Not before this time.
     next_ms: u64,
 }
@@ -74,6 +79,19 @@ pub(super) struct Making {
     places: Vec<Place>,
 }
 
+/// What became of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The log has it.
+    Done,
+    /// A member is of no use any more. The others need not wait.
+    Moved,
+    /// A data server had too much to do, or did not answer: nothing is wrong with the members.
+    Busy,
+    /// It came to nothing for another reason, which may be one of the members.
+    Failed,
+}
+
 /// The images of this leader.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
@@ -85,6 +103,7 @@ pub(super) struct Pool {
     remaking: BTreeMap<(GroupId, usize), (ImageId, DataServerId)>,
     groups: usize,
     rotation: u64,
+    loads: Loads,
 }
 
 impl Pool {
@@ -132,7 +151,8 @@ impl Pool {
         if let Some(place) = queue.places.get_mut(&image) {
             (place.candidate, place.shown_ms) = (candidate, now_ms);
         } else if queue.places.len() < IMAGES_WAITING_MAX {
-            let place = Place { candidate, since_ms: now_ms, shown_ms: now_ms, failures: 0, next_ms: now_ms };
+            let (since_ms, shown_ms, next_ms) = (now_ms, now_ms, now_ms);
+            let place = Place { candidate, since_ms, shown_ms, failures: 0, refusals: 0, next_ms };
             queue.places.insert(image, place);
             queue.newest_ms = now_ms;
         }
@@ -161,10 +181,11 @@ impl Pool {
         let mut turns: Vec<(Turn, (u16, Profile))> =
             turns.into_iter().map(|(kind, turn)| (turn, kind)).collect();
         turns.sort_unstable();
+        let sites = self.loaded(sites);
         turns.into_iter().find_map(|(_, (shard, profile))| {
             let both = [(shard, Some(profile)), (shard, None)];
             let kinds = if cluster == Some(profile) { &both[..] } else { &both[..1] };
-            self.take_under(profile, kinds, sites, now_ms, group_wait_ms)
+            self.take_under(profile, kinds, &sites, now_ms, group_wait_ms)
         })
     }
 
@@ -183,7 +204,11 @@ impl Pool {
         queue.sort_by_key(|place| turn(place));
         // While others come, better wait for them than pay a whole parity for few.
         let newest_ms = queues.iter().map(|queue| queue.newest_ms).max().unwrap_or(0);
-        let lull = newest_ms.saturating_add(group_wait_ms / GROUP_LULL_PARTS) <= now_ms;
+        // So do those that will be tried again soon.
+        let soon_ms = now_ms.saturating_add(group_wait_ms);
+        let is_due_soon = |place: &Place| now_ms < place.next_ms && place.next_ms <= soon_ms;
+        let others = queues.iter().any(|queue| queue.places.values().any(is_due_soon));
+        let lull = !others && newest_ms.saturating_add(group_wait_ms / GROUP_LULL_PARTS) <= now_ms;
         let times = if lull { 1 } else { GROUP_WAIT_TIMES_MAX };
         let overdue_ms = group_wait_ms.saturating_mul(times);
         let waiting: Vec<Waiting> = queue
@@ -197,17 +222,29 @@ impl Pool {
             .collect();
         let choice = members::choose(profile, &waiting, sites, self.rotation)?;
         let places: Vec<Option<Place>> = choice.members.iter().map(|at| at.map(|at| *queue[at])).collect();
-        self.rotation = self.rotation.wrapping_add(1);
-        self.groups += 1;
         for place in places.iter().flatten() {
             self.begin(&place.candidate);
         }
-        Some(Making {
+        Some(self.begin_group(Making {
             profile,
             members: places.iter().map(|place| place.map(|place| place.candidate)).collect(),
             parity: choice.parity,
             places: places.into_iter().flatten().collect(),
-        })
+        }))
+    }
+
+    /// A group is being made on these servers.
+    fn begin_group(&mut self, mut making: Making) -> Making {
+        self.rotation = self.rotation.wrapping_add(1);
+        self.groups += 1;
+        self.loads.encoder_first(&mut making.parity);
+        self.loads.begin(&making);
+        making
+    }
+
+    /// The servers as they will be when all that is under way is done.
+    pub(super) fn loaded(&self, sites: &[Site]) -> Vec<Site> {
+        self.loads.applied(sites, |on| self.remaking_on(on))
     }
 
     /// Takes members of other groups for a new one. `None` if a group is being made with one of them.
@@ -220,15 +257,13 @@ impl Pool {
         if members.iter().any(|one| self.making.contains(&one.member.image)) {
             return None;
         }
-        self.rotation = self.rotation.wrapping_add(1);
-        self.groups += 1;
         for one in &members {
             self.begin(one);
         }
         let empty = profile.data().saturating_sub(members.len());
         let members = members.into_iter().map(Some).chain(std::iter::repeat_n(None, empty)).collect();
         // If it comes to nothing, they are where they were.
-        Some(Making { profile, members, parity, places: Vec::new() })
+        Some(self.begin_group(Making { profile, members, parity, places: Vec::new() }))
     }
 
     /// A group is being made with an image.
@@ -251,14 +286,17 @@ impl Pool {
     }
 
     /// A group was made, or came to nothing: then those of its members that `stays` names wait on.
+    /// `random` spreads the next attempts of groups that met at one server.
     pub(super) fn end(
         &mut self,
         making: &Making,
         parity: &[ImageId],
         stays: impl Fn(&Candidate) -> bool,
+        (ended, random): (Ended, u64),
         now_ms: u64,
     ) {
         self.groups -= 1;
+        self.loads.end(making);
         for image in parity {
             self.making.remove(image);
         }
@@ -269,9 +307,8 @@ impl Pool {
             let image = place.candidate.member.image;
             let queue = self.waiting.entry(place.candidate.kind()).or_default();
             if stays(&place.candidate) && queue.places.len() < IMAGES_WAITING_MAX {
-                let pause_ms = (GROUP_RETRY_MS << place.failures.min(16)).min(GROUP_RETRY_MS_MAX);
-                let failures = place.failures.saturating_add(1);
-                queue.places.insert(image, Place { failures, next_ms: now_ms + pause_ms, ..*place });
+                let place = again(place, ended, random, now_ms);
+                queue.places.insert(image, place);
             }
         }
     }
@@ -308,6 +345,30 @@ impl Pool {
     }
 }
 
+/// When an image whose group came to nothing is tried again. Members of a group that met a busy
+/// server stay together: each alone would make a short group. If one of them may be at fault they
+/// part, so that the others get into a group without it.
+fn again(place: &Place, ended: Ended, random: u64, now_ms: u64) -> Place {
+    let mut place = *place;
+    if ended == Ended::Moved {
+        place.next_ms = now_ms;
+        return place;
+    }
+    let (pause_ms, random) = if ended == Ended::Busy {
+        let pause_ms = (GROUP_BUSY_RETRY_MS << place.refusals.min(16)).min(GROUP_BUSY_RETRY_MS_MAX);
+        place.refusals = place.refusals.saturating_add(1);
+        (pause_ms, random)
+    } else {
+        let pause_ms = (GROUP_RETRY_MS << place.failures.min(16)).min(GROUP_RETRY_MS_MAX);
+        (place.failures, place.refusals) = (place.failures.saturating_add(1), 0);
+        let own = place.candidate.member.image.0.first_chunk().map_or(0, |half| u64::from_be_bytes(*half));
+        (pause_ms, random ^ own)
+    };
+    // Up to half as long again.
+    place.next_ms = now_ms + pause_ms + random % (pause_ms / 2).max(1);
+    place
+}
+
 /// Which image's turn it is: that of the least.
 type Turn = (u32, u64, ImageId);
 
@@ -332,8 +393,13 @@ mod tests {
     }
 
     fn sites(count: u32) -> Vec<Site> {
-        let site =
-            |id| Site { id: DataServerId(id), labels: Labels::default(), free_bytes: 1 << 40, up: true };
+        let site = |id| Site {
+            id: DataServerId(id),
+            labels: Labels::default(),
+            free_bytes: 1 << 40,
+            up: true,
+            works: 0,
+        };
         (1..=count).map(site).collect()
     }
 
@@ -357,7 +423,7 @@ mod tests {
         assert!(pool.is_making(ImageId([1; 16])));
         pool.wait(candidate(1, 1), 40_000);
         assert_eq!(pool.waiting(), 0, "a group is being made with it");
-        pool.end(&short, &[], |_| false, 40_000);
+        pool.end(&short, &[], |_| false, (Ended::Done, 0), 40_000);
         assert_eq!((pool.waiting(), pool.groups()), (0, 0));
         pool.wait(candidate(2, 1), 50_000);
         pool.wait(candidate(3, 1), 50_001);
@@ -393,7 +459,7 @@ mod tests {
         let joined = pool.join(Profile::TwoPlusOne, all.clone(), parity.clone()).unwrap();
         assert_eq!((images(&joined), pool.waiting(), pool.groups()), (vec![Some(1), Some(2)], 0, 1));
         assert!(pool.join(Profile::TwoPlusOne, all.clone(), parity.clone()).is_none());
-        pool.end(&joined, &[], |_| true, 0);
+        pool.end(&joined, &[], |_| true, (Ended::Failed, 0), 0);
         assert_eq!((pool.waiting(), pool.groups(), pool.is_making(ImageId([1; 16]))), (0, 0, false));
         assert!(pool.join(Profile::TwoPlusOne, all, parity).is_some());
     }
@@ -407,12 +473,122 @@ mod tests {
         let parity = ImageId([9; 16]);
         pool.begin_parity(parity);
         assert!(pool.is_making(parity));
-        pool.end(&making, &[parity], |one| one.member.image != ImageId([2; 16]), 100);
+        pool.end(&making, &[parity], |one| one.member.image != ImageId([2; 16]), (Ended::Busy, 0), 100);
         assert_eq!((pool.waiting(), pool.is_making(parity)), (1, false), "one of them is of no use any more");
         pool.wait(candidate(3, 2), 100);
-        assert!(take(&mut pool, 100 + GROUP_RETRY_MS - 1).is_none());
-        let again = take(&mut pool, 100 + GROUP_RETRY_MS).unwrap();
-        assert_eq!(images(&again), [Some(3), Some(1)]);
+        assert!(take(&mut pool, 100 + GROUP_BUSY_RETRY_MS - 1).is_none());
+        let again = take(&mut pool, 100 + GROUP_BUSY_RETRY_MS).unwrap();
+        assert_eq!(images(&again), [Some(1), Some(3)], "nothing was wrong with it");
+        pool.end(&again, &[], |_| true, (Ended::Failed, 0), 10_000);
+        pool.wait(candidate(4, 1), 10_000);
+        pool.wait(candidate(5, 2), 10_000);
+        assert_eq!(
+            images(&take(&mut pool, 100_000).unwrap()),
+            [Some(4), Some(5)],
+            "those that failed are last"
+        );
+    }
+
+    fn six() -> Pool {
+        let mut pool = Pool::default();
+        for image in 1..=24 {
+            pool.wait(candidate(image, u32::from(image - 1) % 6 + 1), 0);
+        }
+        pool
+    }
+
+    #[test]
+    fn groups_that_begin_together_are_made_by_different_servers() {
+        let mut pool = six();
+        let mut sites = sites(6);
+        // One is emptier than all others, as after a repair.
+        sites[5].free_bytes += 1 << 40;
+        let made: Vec<Making> =
+            std::iter::from_fn(|| pool.take(Some(Profile::TwoPlusOne), &sites, 0, WAIT_MS))
+                .take(crate::limits::GROUPS_AT_ONCE_MAX)
+                .collect();
+        let mut each = BTreeMap::new();
+        for making in &made {
+            *each.entry(making.parity[0]).or_insert(0) += 1;
+        }
+        assert_eq!(made.len(), crate::limits::GROUPS_AT_ONCE_MAX);
+        assert!(each.values().all(|count| *count <= 2), "{each:?}");
+        for making in &made {
+            pool.end(making, &[], |_| false, (Ended::Done, 0), 0);
+        }
+        let loaded = pool.loaded(&sites);
+        assert_eq!(loaded, sites, "what was made is not under way any more");
+    }
+
+    #[test]
+    fn the_least_busy_of_the_parity_servers_computes_it() {
+        let mut pool = six();
+        let take = |pool: &mut Pool| pool.take(Some(Profile::FourPlusTwo), &sites(6), 0, WAIT_MS).unwrap();
+        let one = take(&mut pool);
+        let other = Making { parity: one.parity.clone(), ..one.clone() };
+        let other = pool.begin_group(other);
+        assert_eq!([other.parity[1], other.parity[0]], [one.parity[0], one.parity[1]]);
+    }
+
+    #[test]
+    fn groups_that_met_at_a_busy_server_part_and_their_members_stay_together() {
+        let mut pool = six();
+        let take =
+            |pool: &mut Pool, now_ms| pool.take(Some(Profile::FourPlusTwo), &sites(6), now_ms, WAIT_MS);
+        let made: Vec<Making> = (0..4).map(|_| take(&mut pool, 0).unwrap()).collect();
+        for (making, random) in made.iter().zip([11, 1_017, 303, 777]) {
+            pool.end(making, &[], |_| true, (Ended::Busy, random), 0);
+        }
+        let due = |pool: &Pool, making: &Making| -> BTreeSet<u64> {
+            let places = pool.waiting.values().flat_map(|queue| queue.places.iter());
+            let of = |image: &ImageId| making.members.iter().flatten().any(|one| one.member.image == *image);
+            places.filter(|(image, _)| of(image)).map(|(_, place)| place.next_ms).collect()
+        };
+        let times: Vec<BTreeSet<u64>> = made.iter().map(|making| due(&pool, making)).collect();
+        assert!(times.iter().all(|times| times.len() == 1), "{times:?}");
+        assert_eq!(times.iter().flatten().collect::<BTreeSet<_>>().len(), made.len(), "{times:?}");
+        // However often they are refused, the next attempt is soon.
+        for _ in 0..40 {
+            let Some(making) = take(&mut pool, 1 << 40) else { break };
+            pool.end(&making, &[], |_| true, (Ended::Busy, u64::MAX), 1 << 40);
+        }
+        let places = pool.waiting.values().flat_map(|queue| queue.places.values());
+        assert!(places.map(|place| place.next_ms).all(|next| next < (1 << 40) + 2 * GROUP_BUSY_RETRY_MS_MAX));
+    }
+
+    #[test]
+    fn one_that_spoils_groups_does_not_take_the_same_others_with_it_for_ever() {
+        let mut pool = six();
+        let take =
+            |pool: &mut Pool, now_ms| pool.take(Some(Profile::FourPlusTwo), &sites(6), now_ms, WAIT_MS);
+        let bad = ImageId([1; 16]);
+        let (mut now_ms, mut left) = (0, 24);
+        for round in 0_u64.. {
+            while let Some(making) = take(&mut pool, now_ms) {
+                let spoilt = making.members.iter().flatten().any(|one| one.member.image == bad);
+                left -= if spoilt { 0 } else { making.members.iter().flatten().count() };
+                let ended = if spoilt { Ended::Failed } else { Ended::Done };
+                pool.end(
+                    &making,
+                    &[],
+                    |_| spoilt,
+                    (ended, round.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+                    now_ms,
+                );
+            }
+            if left == 1 {
+                break;
+            }
+            now_ms += 1_000;
+            for image in 1..=24 {
+                // Shown again, as data servers do.
+                let one = candidate(image, u32::from(image - 1) % 6 + 1);
+                if pool.waiting.values().any(|queue| queue.places.contains_key(&one.member.image)) {
+                    pool.wait(one, now_ms);
+                }
+            }
+            assert!(round < 600, "{left} are left after ten minutes");
+        }
     }
 
     fn under(code: Profile, image: u8, home: u32) -> Candidate {

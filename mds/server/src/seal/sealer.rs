@@ -14,8 +14,9 @@ use mds_namespace::op::seal::may_join;
 use mds_namespace::sealed;
 use mds_shard::command::seal::MakeGroup;
 use mds_shard::{Command, Outcome};
+use wire_nfs::control::Refusal;
 
-use super::pool::{Candidate, Making};
+use super::pool::{Candidate, Ended, Making};
 use super::{decided, narrow, new_image, profile, sites};
 use crate::limits::GROUPS_AT_ONCE_MAX;
 use crate::report::NarrowCode;
@@ -33,12 +34,30 @@ enum Failed {
     /// Its parity was not made.
     #[error("data server {0} made no parity: {1}")]
     Parity(DataServerId, ControlError),
+    /// The data server that makes its parity has gone.
+    #[error("data server {0} has gone while it made parity")]
+    Gone(DataServerId),
     /// What was chosen can be no group.
     #[error("{0}")]
     Group(#[from] GroupError),
     /// The log did not take it.
     #[error("the log did not take it")]
     Log,
+}
+
+impl Failed {
+    /// What that means for the members.
+    fn ended(&self) -> Ended {
+        match self {
+            // A data server that makes no parity is not chosen again while it is away.
+            Self::Parity(_, ControlError::Refused(Refusal::Busy | Refusal::NoSpace))
+            | Self::Parity(_, ControlError::Unreachable(_))
+            | Self::Gone(_)
+            | Self::Log => Ended::Busy,
+            Self::Moved => Ended::Moved,
+            Self::Parity(..) | Self::Group(_) => Ended::Failed,
+        }
+    }
 }
 
 /// Runs for as long as the server lives.
@@ -116,7 +135,11 @@ pub(super) async fn make(server: Arc<Server>, making: Making) {
         }
     }
     let stays = |one: &Candidate| made.is_err() && may_wait(&server, one);
-    server.sealing.pool.lock().end(&making, &parity, stays, server.now_ms());
+    let ended = made.as_ref().map_or_else(Failed::ended, |_| Ended::Done);
+    let mut random = [0; 8];
+    server.env.entropy.fill(&mut random);
+    let ended = (ended, u64::from_be_bytes(random));
+    server.sealing.pool.lock().end(&making, &parity, stays, ended, server.now_ms());
     server.sealing.call.notify_one();
 }
 
@@ -168,5 +191,18 @@ async fn encode(
         server.sealing.pool.lock().begin_parity(*image);
     }
     let known = server.data_servers.one(*first).ok_or(Failed::Parity(*first, ControlError::Unknown))?;
-    known.control.encode(&draft, homes, parity).await.map_err(|error| Failed::Parity(*first, error))
+    tokio::select! {
+        made = known.control.encode(&draft, homes, parity) => {
+            made.map_err(|error| Failed::Parity(*first, error))
+        }
+        () = gone(server, *first) => Err(Failed::Gone(*first)),
+    }
+}
+
+/// Returns when a data server holds no lease. A call to a machine that lost its power is not
+/// answered for minutes, and others wait for their turn meanwhile.
+async fn gone(server: &Server, id: DataServerId) {
+    while server.data_servers.is_up(id, server.now_ms()) {
+        server.env.clock.sleep_ms(ROUND_MS).await;
+    }
 }

@@ -20,6 +20,7 @@ mod fleet;
 mod join;
 mod missed;
 mod presence;
+mod promise;
 mod readers;
 mod sizes;
 mod stripes;
@@ -219,6 +220,8 @@ async fn much_work_for_a_dead_server_is_in_nobodys_way() {
         let extent = layout::ExtentId { index, ..one };
         let (home, backups) = (layout::DataServerId(1), vec![]);
         propose(Command::Allocate(Allocate { extent, home, backups })).await;
+        // Else it would go on at the other one.
+        fleet.promise(1, extent).await.unwrap();
         propose(Command::Fence(Fence { extent })).await;
     }
     propose(Command::Fence(Fence { extent: two })).await;

@@ -6,7 +6,7 @@ use mds_namespace::op::hand_over;
 use mds_namespace::op::held::{Held, held, strike_off};
 use mds_namespace::{FsError, Txn};
 
-use super::data::all_known;
+use super::data::{all_known, told};
 use super::{governor, table};
 use crate::command::admin::{
     DrainDataServer, ExportsSet, FixShards, HandOver, Removal, RemoveDataServer, SetExports, WaitNoLonger,
@@ -63,7 +63,7 @@ pub(super) fn hand_over(txn: &mut dyn Txn, asked: &HandOver) -> Result<Outcome, 
     let mut records = Vec::with_capacity(asked.changes.len());
     for change in &asked.changes {
         all_known(txn, change.copies.servers())?;
-        records.push(hand_over::hand_over(txn, change)?);
+        records.push(hand_over::hand_over(txn, change)?.map(told));
     }
     Ok(Outcome::Copies(records))
 }

@@ -36,7 +36,13 @@ pub(super) fn move_to_extents(txn: &mut dyn Txn, asked: &MoveToExtents) -> Resul
 
 /// An extent's record, if handles for it may be given out.
 pub(super) fn settled(record: ExtentRecord) -> Result<ExtentRecord, Refusal> {
-    if record.pending_work.is_some() { Err(Refusal::Busy) } else { Ok(record) }
+    if record.pending_work.is_some() { Err(Refusal::Busy) } else { Ok(told(record)) }
+}
+
+/// A record as an answer has it, which is kept for a request that is sent again: whether anything was
+/// promised may be otherwise by then, and is no caller's business.
+pub(super) fn told(record: ExtentRecord) -> ExtentRecord {
+    ExtentRecord { unpromised: false, ..record }
 }
 
 /// The code is for an extent that is made; `None` is the cluster's.
@@ -83,7 +89,7 @@ pub(super) fn change_copies(txn: &mut dyn Txn, asked: &ChangeCopies) -> Result<O
     let mut records = Vec::with_capacity(asked.changes.len());
     for change in &asked.changes {
         all_known(txn, change.copies.servers())?;
-        records.push(extent::change_copies(txn, change)?);
+        records.push(extent::change_copies(txn, change)?.map(told));
     }
     Ok(Outcome::Copies(records))
 }
@@ -128,7 +134,7 @@ pub(super) fn work_done(txn: &mut dyn Txn, asked: &WorkDone) -> Result<Outcome, 
 }
 
 pub(super) fn fence(txn: &mut dyn Txn, asked: &Fence) -> Result<Outcome, Refusal> {
-    Ok(Outcome::Extent(extent::fence(txn, asked.extent)?))
+    Ok(Outcome::Extent(told(extent::fence(txn, asked.extent)?)))
 }
 
 /// Raises the epochs of all extents of a file: somebody who could write there no longer may.

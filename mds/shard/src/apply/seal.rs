@@ -7,7 +7,7 @@ use ::layout::ec::{Group, GroupId, ImageId};
 use mds_namespace::op::{extent, seal};
 use mds_namespace::{FsError, Txn};
 
-use super::data::all_known;
+use super::data::{all_known, told};
 use crate::command::seal::{AdoptExtents, MakeGroup, RehomeImage, ThawExtent, UseImages};
 use crate::command::{Outcome, Refusal};
 use crate::limits::{COPY_CHANGES_MAX, USED_IMAGES_MAX};
@@ -53,7 +53,7 @@ pub(super) fn adopt(txn: &mut dyn Txn, asked: &AdoptExtents) -> Result<Outcome, 
     let mut records = Vec::with_capacity(asked.adoptions.len());
     for adoption in &asked.adoptions {
         all_known(txn, [adoption.home])?;
-        records.push(extent::adopt(txn, adoption)?);
+        records.push(extent::adopt(txn, adoption)?.map(told));
     }
     Ok(Outcome::Copies(records))
 }

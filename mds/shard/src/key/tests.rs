@@ -59,6 +59,7 @@ fn stores() -> (Vec<MemStore>, Vec<ExtentId>) {
                 epoch: Epoch::FIRST,
                 pending_work: Some(number),
                 code: None,
+                unpromised: false,
             };
             txn.put(&keys::extent(extent), &codec::encode_extent(&record)).unwrap();
             let item = WorkItem::Fence { extent, home, epoch: Epoch::FIRST };

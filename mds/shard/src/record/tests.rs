@@ -161,6 +161,7 @@ fn outcomes_have_their_bytes() {
         epoch: Epoch(4),
         pending_work: Some(5),
         code: Some(Profile::FourPlusTwo),
+        unpromised: false,
     };
     let conflict = Conflict {
         range: Range { offset_bytes: 1, length_bytes: 2 },

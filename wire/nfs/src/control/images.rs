@@ -239,6 +239,17 @@ pub struct Thaw {
 
 xdr_struct! { Thaw { server, extent, sequence } }
 
+/// Arguments of PROMISE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promise {
+    /// The caller: the extent's home.
+    pub server: u32,
+    /// Of which extent.
+    pub extent: ExtentName,
+}
+
+xdr_struct! { Promise { server, extent } }
+
 /// Arguments of ADOPT. Its reply is a [`KnownEpoch`](super::extent::KnownEpoch).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Adopt {

@@ -110,6 +110,8 @@ pub enum Procedure {
     FileEnd = 34,
     /// An administrator, or a metadata server on behalf of one, asks how the cluster is.
     Report = 35,
+    /// A home is about to promise for the first time that bytes of an extent are on stable storage.
+    Promise = 36,
 }
 
 impl Procedure {
@@ -153,6 +155,7 @@ impl Procedure {
             33 => Self::ExportsSet,
             34 => Self::FileEnd,
             35 => Self::Report,
+            36 => Self::Promise,
             _ => return None,
         })
     }

@@ -174,6 +174,7 @@ fn images_have_their_golden_bytes() {
     );
     check(&AskAtRest { extent, epoch: 0xa }, "0102030405060708 00000009 000000000000000a");
     check(&AtRest { size_bytes: 0xb, image: [0xdd; 64] }, &format!("000000000000000b {}", "dd".repeat(64)));
+    check(&Promise { server: 3, extent }, "00000003 0102030405060708 00000009");
     check(&Thaw { server: 3, extent, sequence: 0xb }, "00000003 0102030405060708 00000009 000000000000000b");
     check(
         &Adopt { extent, epoch: 0xa, sequence: 0xb, keep_bytes: 0xc, image: [0xdd; 64] },
@@ -400,8 +401,8 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..36 {
+    for number in 0..37 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(36), None);
+    assert_eq!(Procedure::from_number(37), None);
 }

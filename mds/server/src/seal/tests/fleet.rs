@@ -29,7 +29,7 @@ use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::groups::{AskGroup, GroupSlot};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
 use wire_nfs::control::images::{
-    Adopt, AskAtRest, AtRest, ImageWord, ImageWords, ShowImages, ShownImage, Standing, Thaw,
+    Adopt, AskAtRest, AtRest, ImageWord, ImageWords, Promise, ShowImages, ShownImage, Standing, Thaw,
 };
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{ClusterKey, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
@@ -235,10 +235,16 @@ impl Fleet {
         server.propose(Command::MoveToExtents(MoveToExtents { ino, change })).await.unwrap();
         for (index, home) in (0..).zip(homes) {
             let extent = ExtentId { ino, index };
-            let allocate = Allocate { extent, home: DataServerId(*home), backups: vec![] };
-            server.propose(Command::Allocate(allocate)).await.unwrap();
+            self.allocate(extent, *home).await;
+            self.promise(*home, extent).await.unwrap();
         }
         Opened { client, ino, stateid: entry.stateid }
+    }
+
+    /// An extent of which nothing was promised.
+    pub(super) async fn allocate(&self, extent: ExtentId, home: u32) {
+        let allocate = Allocate { extent, home: DataServerId(home), backups: vec![] };
+        self.server().propose(Command::Allocate(allocate)).await.unwrap();
     }
 
     /// The homes of a file's extents, in order.
@@ -259,6 +265,7 @@ impl Fleet {
         for (extent, home) in extents.into_iter().zip(homes) {
             let allocate = Placing::Allocate(Allocate { extent, home: DataServerId(home), backups: vec![] });
             self.server().propose(allocate.under(Some(code))).await.unwrap();
+            self.promise(home, extent).await.unwrap();
         }
         extents
     }
@@ -359,6 +366,12 @@ impl Fleet {
     pub(super) async fn thaw(&self, id: u32, extent: ExtentId, sequence: u64) -> Result<(), Refusal> {
         let extent = ExtentName { ino: extent.ino, index: extent.index };
         self.ask::<Nothing>(id, Procedure::Thaw, &Thaw { server: id, extent, sequence }).await.map(drop)
+    }
+
+    /// A home is about to promise something.
+    pub(super) async fn promise(&self, id: u32, extent: ExtentId) -> Result<(), Refusal> {
+        let extent = ExtentName { ino: extent.ino, index: extent.index };
+        self.ask::<Nothing>(id, Procedure::Promise, &Promise { server: id, extent }).await.map(drop)
     }
 
     /// What data servers were told about an extent: who, what, at which epoch.

@@ -6,6 +6,7 @@ use mds_namespace::{Caller, ROOT_INO};
 use mds_shard::Command;
 use mds_shard::command::data::Allocate;
 use mds_shard::command::namespace::Remove;
+use mds_shard::command::seal::ThawExtent;
 
 use super::fleet::Fleet;
 use crate::limits::SETTLE_PART_MAX;
@@ -21,7 +22,13 @@ async fn a_server_that_missed_much_comes_back() {
     let allocated = (1..extents).map(|index| {
         let extent = ExtentId { ino: file.ino, index };
         let allocate = Allocate { extent, home: DataServerId(1), backups: vec![] };
-        fleet.server().propose(Command::Allocate(allocate))
+        let server = fleet.server();
+        async move {
+            server.propose(Command::Allocate(allocate)).await?;
+            // Else it would be given to the other one.
+            let promised = ThawExtent { extent, server: DataServerId(1), sequence: 0 };
+            server.propose(Command::ThawExtent(promised)).await
+        }
     });
     let allocated: Vec<_> = stream::iter(allocated).buffer_unordered(256).collect().await;
     assert!(allocated.iter().all(Result::is_ok));

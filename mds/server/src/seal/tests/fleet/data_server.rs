@@ -9,7 +9,7 @@ use env_transport::{Answer, Call, Connection, Service};
 use layout::ec::{Draft, Group, ImageRef, ImageSum};
 use parking_lot::Mutex;
 use wire_nfs::control::copies::CopySet;
-use wire_nfs::control::extent::{AtEpoch, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
+use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Usage;
 use wire_nfs::control::images::{Adopt, HadImages, HaveImages};
@@ -121,6 +121,11 @@ impl DataServer {
                 asked.told.push((self.id, procedure, ask.extent, ask.epoch));
                 let reply = if busy { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
                 put_reply(&mut w, &reply);
+            }
+            Procedure::Cut => {
+                let ask: Cut = decode_args(args).unwrap();
+                asked.told.push((self.id, procedure, ask.extent, ask.epoch));
+                put_reply(&mut w, &Ok(KnownEpoch { epoch: ask.epoch }));
             }
             Procedure::Keep => {
                 let ask: CopySet = decode_args(args).unwrap();
