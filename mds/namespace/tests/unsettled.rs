@@ -11,7 +11,7 @@ use mds_namespace::op::extent::{allocate, extent, fence};
 use mds_namespace::op::move_to_extents::move_to_extents;
 use mds_namespace::op::remove::remove;
 use mds_namespace::op::setattr::set_attributes;
-use mds_namespace::op::settle::{Settlement, epochs, grant, note, settle, turn};
+use mds_namespace::op::settle::{Settlement, absorb, epochs, grant, settle, turn};
 use mds_namespace::op::{reap, work};
 use mds_namespace::unsettled::{
     all_after, decode_granted, decode_unsettled, encode_granted, encode_unsettled, granted, unsettled,
@@ -148,7 +148,7 @@ fn a_file_that_was_only_opened_for_writing_stays_as_it_is() {
     assert_eq!(all_after(&*fs.view(), 0, 10).unwrap(), []);
 }
 
-/// What an extent held when it was granted first is kept, until a time is set by hand; a cut takes of it what it takes of the extent.
+/// What an extent held when it was granted first is kept; a cut takes of it what it takes of the extent.
 #[test]
 fn what_was_seen_first_counts() {
     let mut fs = Fs::new();
@@ -157,14 +157,35 @@ fn what_was_seen_first_counts() {
     fs.run(|txn, _| grant(txn, ino, &again, false)).unwrap();
     assert_eq!(granted(&*fs.view(), ino).unwrap()[1].seen, Some(Seen::default()));
     assert_eq!(unsettled(&*fs.view(), ino).unwrap(), Some(Unsettled { turns: 2, drops_set_id: true }));
-    fs.run(|txn, _| note(txn, ino, &[(1, 9), (7, 3)])).unwrap();
-    assert_eq!(granted(&*fs.view(), ino).unwrap()[1].seen, Some(Seen { change: 9, held_bytes: 0 }));
     let held = [Granted { index: 5, seen: Some(Seen { change: 1, held_bytes: 900 }) }];
     fs.run(|txn, _| grant(txn, ino, &held, false)).unwrap();
     truncate(&mut fs, ino, 5 * EXTENT_BYTES + 100);
     assert_eq!(granted(&*fs.view(), ino).unwrap()[2].seen.unwrap().held_bytes, 100);
     assert_eq!(all_after(&*fs.view(), 0, 10).unwrap(), [ino]);
     assert_eq!(all_after(&*fs.view(), ino, 10).unwrap(), []);
+}
+
+/// A time is set by hand in a file that was written, and the layout stays: the inode has all that was written, and speaks for it from then on.
+#[test]
+fn what_was_written_before_a_time_is_set_comes_first() {
+    let mut fs = Fs::new();
+    let ino = written(&mut fs);
+    let holds = |index, change| Granted { index, seen: Some(Seen { change, held_bytes: 77 }) };
+    let before = measured(&fs, ino, 60_000);
+    let absorbed =
+        fs.run(|txn, now| absorb(txn, &before, &[holds(1, 9), holds(7, 3)], now)).unwrap().unwrap();
+    assert_eq!((absorbed.size_bytes, absorbed.used_bytes, absorbed.mode), (60_000, 77, 0o755));
+    assert_eq!(fs.inode(ino), absorbed);
+    assert_eq!(
+        granted(&*fs.view(), ino).unwrap(),
+        [Granted { index: 0, seen: Some(Seen::default()) }, holds(1, 9)]
+    );
+    assert!(unsettled(&*fs.view(), ino).unwrap().is_some(), "it is written on");
+    assert_eq!(
+        fs.run(|txn, now| absorb(txn, &before, &[], now)).unwrap(),
+        None,
+        "the counter is another one"
+    );
 }
 
 #[test]

@@ -351,7 +351,7 @@ impl Context {
 }
 
 /// What was not refused.
-fn granted(outcome: Outcome) -> Result<Outcome, Nfsstat4> {
+pub(crate) fn granted(outcome: Outcome) -> Result<Outcome, Nfsstat4> {
     match outcome {
         Outcome::Refused(refusal) => Err(status::of_refusal(&refusal)),
         outcome => Ok(outcome),

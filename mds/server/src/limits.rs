@@ -60,8 +60,6 @@ pub const MEASURE_ATTEMPTS_MAX: usize = 4;
 pub const MEASURE_MS_MAX: u64 = 1_000;
 /// Files whose size one round settles.
 pub const SETTLE_FILES_MAX: usize = 256;
-/// Extents of a file for which SETATTR notes that a time was set by hand; of a longer one the time moves with the next answer.
-pub const NOTED_EXTENTS_MAX: usize = 4_096;
 /// Attempts of an operation whose content moved under it before it answers DELAY.
 pub const CONTENT_MOVED_RETRIES_MAX: u32 = 8;
 /// Recalls of layouts under way at once.

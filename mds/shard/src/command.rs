@@ -186,7 +186,7 @@ pub enum Command {
     /// The size of a file that no client may write through a layout any more.
     SettleSize(mds_namespace::op::settle::Settlement),
     /// SETATTR of a modification time, of a file whose size is not settled.
-    SetTimesNoting(namespace::SetTimesNoting),
+    SetMeasured(Box<namespace::SetMeasured>),
     /// `RegisterDataServer` of one that has a name.
     RegisterNamed(data::RegisterNamed),
 }
@@ -215,7 +215,7 @@ pub enum Outcome {
     Entry(Box<namespace::EntryAnswer>),
     /// Answer to `Rename`.
     Renamed(namespace::Renamed),
-    /// Answer to `SetAttributes` and `SetTimesNoting`.
+    /// Answer to `SetAttributes` and `SetMeasured`.
     Attributes(Box<namespace::AttributesAnswer>),
     /// Answer to `WriteInline`, `Written`, `WrittenAt`, `Measured`, `LayoutCommit`, `SettleSize`: the inode afterwards.
     Inode(Box<mds_namespace::Inode>),

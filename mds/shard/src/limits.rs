@@ -47,6 +47,8 @@ pub const COPY_CHANGES_MAX: usize = 256;
 
 /// Extents that one LAYOUTGET names: the widest run of a striped segment.
 pub const GRANTED_EXTENTS_MAX: usize = 8;
+/// Written extents of a file that a SETATTR of a time or mode takes in; of a longer one the time moves with the next answer.
+pub const MEASURED_EXTENTS_MAX: usize = 4_096;
 
 /// Images that one command says are in use.
 pub const USED_IMAGES_MAX: usize = 256;

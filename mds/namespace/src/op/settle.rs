@@ -65,18 +65,25 @@ pub fn turn(txn: &mut dyn Txn, ino: Ino) -> Result<(), FsError> {
     Ok(())
 }
 
-/// A client set a time: the inode's times and change counter speak for this content of the extents from now on.
+/// Takes a measurement into the inode while clients go on writing: the inode speaks for this content from now on. `None` as for
+/// [`settle`].
 ///
 /// # Errors
-/// [`FsError::Store`].
-pub fn note(txn: &mut dyn Txn, ino: Ino, measured: &[(u32, u64)]) -> Result<(), FsError> {
-    for (index, change) in measured {
-        let id = ExtentId { ino, index: *index };
-        let Some(value) = txn.get(&keys::granted(id))? else { continue };
-        let held_bytes = unsettled::decode_granted(&value)?.unwrap_or_default().held_bytes;
-        txn.put(&keys::granted(id), &encode_granted(Some(Seen { change: *change, held_bytes })))?;
+/// As [`settle`].
+pub fn absorb(
+    txn: &mut dyn Txn,
+    asked: &Settlement,
+    measured: &[Granted],
+    now: Timestamp,
+) -> Result<Option<Inode>, FsError> {
+    let Some(inode) = take(txn, asked, now)? else { return Ok(None) };
+    for one in measured {
+        let id = ExtentId { ino: asked.ino, index: one.index };
+        if unsettled::is_granted(txn, id)? {
+            txn.put(&keys::granted(id), &encode_granted(one.seen))?;
+        }
     }
-    Ok(())
+    Ok(Some(inode))
 }
 
 /// A number that changes when any of these epochs does: FNV-1a over their bytes.
@@ -100,6 +107,15 @@ pub fn epochs(extents: impl IntoIterator<Item = (u32, Epoch)>) -> u64 {
 /// # Errors
 /// [`FsError::Store`]; [`FsError::TooLarge`] for an end that no file has.
 pub fn settle(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<Option<Inode>, FsError> {
+    let inode = take(txn, asked, now)?;
+    if inode.is_some() {
+        forget(txn, asked.ino)?;
+    }
+    Ok(inode)
+}
+
+/// The inode as a measurement has it; `None` if that is out of date.
+fn take(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<Option<Inode>, FsError> {
     if FILE_BYTES_MAX < asked.end_bytes {
         return Err(FsError::TooLarge);
     }
@@ -120,7 +136,6 @@ pub fn settle(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<O
         }
         inode_table::put(txn, &inode)?;
     }
-    forget(txn, asked.ino)?;
     Ok(Some(inode))
 }
 

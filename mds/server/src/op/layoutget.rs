@@ -189,20 +189,17 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(Nfsstat4::Layoutunavailable.into());
     }
     let extent = ExtentId::of(inode.ino, args.offset).ok_or(Nfsstat4::Layoutunavailable)?;
-    let behind_end = inode.size_bytes.div_ceil(EXTENT_BYTES) <= u64::from(extent.index);
-    if !iomode.writes() && behind_end && extent.index != 0 {
-        // Nothing there to read; with a minimum length of zero Linux reads in band at once and asks again later.
-        return Err(try_later());
+    if !iomode.writes() && is_hole(cx, extent)? {
+        // Read in band, which knows it for zeros: nothing is placed for that. Behind the end as the log has it there may be something
+        // soon: with a minimum length of zero Linux reads in band at once and asks again later; else the next segment is asked for as before.
+        let behind_end = inode.size_bytes.div_ceil(EXTENT_BYTES) <= u64::from(extent.index);
+        return Err(if behind_end && extent.index != 0 { try_later() } else { Nfsstat4::Badlayout.into() });
     }
     let client = cx.client()?;
     let stand_in = || readers::stand_in(&cx.server, Some(client), extent);
     if !iomode.writes() && stand_in().is_some_and(|(record, _)| record.pending_work.is_none()) {
         // Nobody waits for a home to read what its group can tell.
         return Ok(Prepared { extent, new_servers: None });
-    }
-    if !iomode.writes() && is_hole(cx, extent)? {
-        // Read in band, which knows it for zeros: nothing is placed for that, and the next segment is asked for as before.
-        return Err(Nfsstat4::Badlayout.into());
     }
     let Keepers { home, writes_to, new_servers } = match keepers(cx, extent, client).await {
         Err(_) if !iomode.writes() => return Err(Nfsstat4::Badlayout.into()),

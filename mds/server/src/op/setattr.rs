@@ -2,14 +2,17 @@
 //!
 //! Spec: RFC 8881 §18.30.
 
-use mds_shard::command::namespace::{SetAttributesOf, SetTimesNoting};
-use mds_shard::{Command, Outcome};
+use mds_namespace::Granted;
+use mds_namespace::op::settle::Settlement;
+use mds_shard::command::namespace::{SetAttributesOf, SetMeasured};
+use mds_shard::limits::MEASURED_EXTENTS_MAX;
+use mds_shard::{Command, Outcome, Refusal};
 use wire_nfs::v4::ops::setattr::{Args, ResOk};
 use wire_nfs::v4::{Bitmap, Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};
 
-use crate::context::{Context, Failure, OpResult};
-use crate::limits::NOTED_EXTENTS_MAX;
+use crate::context::{Context, Failure, OpResult, granted};
+use crate::limits::CONTENT_MOVED_RETRIES_MAX;
 use crate::size::measure;
 use crate::{attr, status};
 
@@ -34,16 +37,9 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
         by_write_open = shows_write_open(cx, handle.ino, args.stateid)?;
         cx.server.recall_for_truncation(handle.ino, cx.session.map(|s| s.client)).await;
     }
-    let (attributes_size, sets_mtime) = (attributes.size_bytes, attributes.mtime.is_some());
+    let attributes_size = attributes.size_bytes;
     let set = SetAttributesOf { caller, ino: handle.ino, attributes, by_write_open };
-    let measured =
-        if sets_mtime && cx.recorded()?.is_none() { changes(cx, handle.ino).await? } else { Vec::new() };
-    let command = if measured.is_empty() {
-        Command::SetAttributes(set)
-    } else {
-        Command::SetTimesNoting(SetTimesNoting { set, measured })
-    };
-    let Outcome::Attributes(answer) = cx.propose(command).await? else {
+    let Outcome::Attributes(answer) = carry_out(cx, set).await? else {
         return Err(Nfsstat4::Serverfault);
     };
     match attributes_size {
@@ -56,14 +52,36 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
     }
 }
 
-/// What primaries say of the content for which the time is set: the client has written back what it had, and a time set by hand
-/// stays until more is written. Empty if nothing has to be noted.
+/// Has the log set the attributes. What clients wrote before comes first: a time that is set, or a set-id bit, stays until more is
+/// written.
 ///
-/// QUIRK(linux): it flushes before it sets times, and goes on holding its layout: `tar`, `cp -p`. Proved by the lab's `tar`.
-async fn changes(cx: &Context, ino: u64) -> Result<Vec<(u32, u64)>, Nfsstat4> {
-    let measured = measure::measure(&cx.server, ino).await?;
-    let changes = measured.map(|measured| measured.changes()).unwrap_or_default();
-    Ok(if changes.len() <= NOTED_EXTENTS_MAX { changes } else { Vec::new() })
+/// QUIRK(linux): it flushes before it sets times, and goes on holding its layout: `tar`, `cp -p`. Proved by the lab's `shell`.
+async fn carry_out(cx: &Context, set: SetAttributesOf) -> Result<Outcome, Nfsstat4> {
+    let speaks_for_content = set.attributes.mtime.is_some() || set.attributes.mode.is_some();
+    if !speaks_for_content || cx.recorded()?.is_some() {
+        return cx.propose(Command::SetAttributes(set)).await;
+    }
+    for _ in 0..CONTENT_MOVED_RETRIES_MAX {
+        let Some((settlement, written)) = measured(cx, set.ino).await? else {
+            return cx.propose(Command::SetAttributes(set)).await;
+        };
+        let asked = SetMeasured { set: set.clone(), settlement, written };
+        match cx.submit(Command::SetMeasured(Box::new(asked))).await? {
+            Outcome::Refused(Refusal::ContentMoved) => {}
+            outcome => return granted(outcome),
+        }
+    }
+    Err(Nfsstat4::Delay)
+}
+
+/// What primaries say of the content for which something is set; `None` if the log knows as much.
+async fn measured(cx: &Context, ino: u64) -> Result<Option<(Settlement, Vec<Granted>)>, Nfsstat4> {
+    let Some(measured) = measure::measure(&cx.server, ino).await? else { return Ok(None) };
+    let written = measured.written_extents();
+    if written.is_empty() || MEASURED_EXTENTS_MAX < written.len() {
+        return Ok(None);
+    }
+    Ok(measured.settlement(cx.server.env.clock.wall_ns()).map(|settlement| (settlement, written)))
 }
 
 /// True if the stateid names an open or lock for writing; false for the anonymous one, which leaves it to the mode.

@@ -83,7 +83,7 @@ pub(super) fn of(command: &Command) -> Route {
         Command::LayoutReturn(asked) => returned(&asked.what),
         Command::LayoutGiveBack(asked) => returned(&asked.what.what),
         Command::SettleSize(asked) => file(asked.ino),
-        Command::SetTimesNoting(asked) => file(asked.set.ino),
+        Command::SetMeasured(asked) => file(asked.set.ino),
         Command::LayoutCommit(asked) => file(asked.ino),
         Command::LayoutRecall(asked) => file(asked.ino),
         Command::ThawExtent(asked) => extent(asked.extent),

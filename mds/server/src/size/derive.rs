@@ -8,7 +8,7 @@
 
 use layout::{Epoch, ExtentId};
 use mds_namespace::op::settle::{self, Settlement};
-use mds_namespace::{Inode, Seen, Timestamp, Unsettled};
+use mds_namespace::{Granted, Inode, Seen, Timestamp, Unsettled};
 
 /// What a primary says of one granted extent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,10 +82,11 @@ impl Measured {
         })
     }
 
-    /// Index and counter of changes of each granted extent.
-    pub(crate) fn changes(&self) -> Vec<(u32, u64)> {
-        let change = |extent: &Extent| extent.told.map(|told| (extent.index, told.change));
-        self.extents.iter().filter_map(change).collect()
+    /// What each extent holds that was written since the log spoke of it.
+    pub(crate) fn written_extents(&self) -> Vec<Granted> {
+        let seen = |told: Told| Some(Seen { change: told.change, held_bytes: told.held_bytes });
+        let moved = self.extents.iter().filter_map(Extent::moved);
+        moved.map(|(index, told)| Granted { index, seen: seen(told) }).collect()
     }
 
     /// One past the last byte that any primary holds of what was written since the log spoke of it, from the beginning of the file; 0 if

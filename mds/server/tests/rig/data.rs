@@ -33,8 +33,12 @@ pub(crate) fn key() -> ClusterKey {
     ClusterKey::new([3; 32])
 }
 
-/// A data server that holds nothing and does all that it is told; its NFS port answers probes.
+/// What a data server says it has of every extent.
+pub(crate) type Holds = Arc<Mutex<ExtentSize>>;
+
+/// A data server that holds what it is said to and does all that it is told; its NFS port answers probes.
 struct Empty {
+    holds: Holds,
     entropy: Arc<dyn Entropy>,
     gates: Mutex<HashMap<u64, ControlGate>>,
 }
@@ -54,7 +58,7 @@ impl Empty {
         match Procedure::from_number(procedure) {
             Some(Procedure::Size) => {
                 let asked: SizeOf = decode_args(args).expect("SIZE");
-                let sizes = vec![ExtentSize::default(); asked.extents.len()];
+                let sizes = vec![*self.holds.lock(); asked.extents.len()];
                 put_reply(&mut w, &Ok(Sizes { sizes }));
             }
             Some(Procedure::Cut) => {
@@ -87,9 +91,14 @@ impl Service for Empty {
 
 /// A data server that only registers and says once that it lives. It does so for as long as the value is kept.
 pub(crate) async fn data_server(rig: &Rig) -> Server {
+    data_server_holding(rig, Holds::default()).await
+}
+
+/// The same one, of which it can be said what it holds.
+pub(crate) async fn data_server_holding(rig: &Rig, holds: Holds) -> Server {
     let at = SocketAddr::from(([192, 0, 2, 9], 2049));
     let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
-    let empty = Empty { entropy: rig.env.entropy.clone(), gates: Mutex::default() };
+    let empty = Empty { holds, entropy: rig.env.entropy.clone(), gates: Mutex::default() };
     let listening = serve(net, clock, at, Arc::new(empty), Limits::default()).await.expect("a port");
     register(rig).await;
     listening

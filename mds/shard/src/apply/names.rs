@@ -13,9 +13,10 @@ use super::open::{open, reap_if_gone};
 use super::staged::Staged;
 use crate::command::governor::{AboutNames, Bound};
 use crate::command::namespace::{
-    AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf, SetTimesNoting,
+    AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf, SetMeasured,
 };
 use crate::command::{Outcome, Refusal};
+use crate::limits::MEASURED_EXTENTS_MAX;
 
 /// INVARIANT: of the inodes that are there, only those are changed that the command is bound to.
 pub(super) fn bound(staged: &mut Staged<'_>, now: Timestamp, asked: &Bound) -> Result<Outcome, Refusal> {
@@ -83,12 +84,14 @@ pub(super) fn set_attributes(
     Ok(Outcome::Attributes(Box::new(AttributesAnswer { inode: set.inode, truncated: set.truncated })))
 }
 
-pub(super) fn set_times(
+pub(super) fn set_measured(
     txn: &mut dyn Txn,
     now: Timestamp,
-    asked: &SetTimesNoting,
+    asked: &SetMeasured,
 ) -> Result<Outcome, Refusal> {
-    let outcome = set_attributes(txn, now, &asked.set)?;
-    settle::note(txn, asked.set.ino, &asked.measured)?;
-    Ok(outcome)
+    if MEASURED_EXTENTS_MAX < asked.written.len() || asked.settlement.ino != asked.set.ino {
+        return Err(Refusal::TableFull);
+    }
+    settle::absorb(txn, &asked.settlement, &asked.written, now)?.ok_or(Refusal::ContentMoved)?;
+    set_attributes(txn, now, &asked.set)
 }

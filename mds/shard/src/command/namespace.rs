@@ -3,7 +3,8 @@
 //! Spec: RFC 8881 §18.4, §18.9, §18.25, §18.26, §18.30.
 
 pub use mds_namespace::Truncation;
-use mds_namespace::{Caller, DirectoryChange, Ino, Inode, Kind, SetAttributes};
+use mds_namespace::op::settle::Settlement;
+use mds_namespace::{Caller, DirectoryChange, Granted, Ino, Inode, Kind, SetAttributes};
 use serde::{Deserialize, Serialize};
 
 /// CREATE of anything but a regular file.
@@ -99,16 +100,19 @@ pub struct SetAttributesOf {
     pub by_write_open: bool,
 }
 
-/// SETATTR of a modification time while clients may be writing the file through layouts: the time stays until more is written.
+/// SETATTR of a modification time or mode while clients may be writing the file through layouts: what they wrote before comes
+/// first, so that what is set stays until more is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SetTimesNoting {
+pub struct SetMeasured {
     /// What is set.
     pub set: SetAttributesOf,
-    /// Index of each granted extent, and its primary's counter of changes when the request came.
-    pub measured: Vec<(u32, u64)>,
+    /// What the file's primaries said when the request came.
+    pub settlement: Settlement,
+    /// What each extent holds that was written since the log last spoke of it.
+    pub written: Vec<Granted>,
 }
 
-/// Answer to [`SetAttributesOf`] and [`SetTimesNoting`].
+/// Answer to [`SetAttributesOf`] and [`SetMeasured`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttributesAnswer {
     /// The inode afterwards.
