@@ -1,3 +1,5 @@
+//! What the checker of Linux hosts calls wrong, and what it does not.
+
 use super::*;
 
 fn appended(host: usize, mark: u64, offset: u64, ns: u64) -> Appended {

@@ -60,7 +60,8 @@ impl Segment {
             .filter_map(|mirror| mirror.data_servers.get(of_mirror(&mirror.data_servers)))
             .collect();
         servers.sort_by_key(|server| std::cmp::Reverse(server.efficiency));
-        let end = if unit == 0 { self.end } else { self.end.min((offset / unit + 1) * unit) };
+        let unit_end = offset.checked_div(unit).map(|units| (units + 1) * unit);
+        let end = unit_end.map_or(self.end, |unit_end| self.end.min(unit_end));
         (servers, end)
     }
 
@@ -185,7 +186,7 @@ impl Layouts {
     /// it is gone.
     pub(crate) fn wants_commit(&self, offset: u64) -> bool {
         let of_byte = self.segments.iter().find(|s| s.iomode == Iomode::ReadWrite && s.covers(offset));
-        of_byte.or(self.segments.last()).is_none_or(Segment::wants_commit)
+        of_byte.or_else(|| self.segments.last()).is_none_or(Segment::wants_commit)
     }
 
     /// Whether a LAYOUTCOMMIT is due.

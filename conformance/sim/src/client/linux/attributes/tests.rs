@@ -1,3 +1,5 @@
+//! Which size a modelled Linux host believes.
+
 use super::*;
 
 const QUIET: Around =

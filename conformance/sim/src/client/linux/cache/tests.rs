@@ -1,3 +1,5 @@
+//! Dirty pages of a modelled Linux host, and what it writes again.
+
 use super::*;
 
 fn target(number: u8) -> Target {
