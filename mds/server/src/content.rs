@@ -298,7 +298,7 @@ pub(crate) async fn home_of(
 /// Moves a small file's bytes to a data server, so that layouts can be given. `code` is for the extent that this makes.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub(crate) async fn move_to_extents(
     server: &Server,
     ino: Ino,
