@@ -213,8 +213,10 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
     if iomode.writes() && writes_to.iter().any(|server| servers.is_full(*server)) {
         // A new layout on a full server, or one with a full backup, would only send the client
         // round again. In band the data server says for each WRITE whether it lies over bytes that
-        // it has; an extent that is not there has none, and this reaches the application.
-        let may_lie_over = new_servers.is_none();
+        // it has; an extent of which nothing was promised has none, and this reaches the application.
+        let record = op::extent::extent(cx.view()?.namespace(), extent);
+        let record = record.map_err(|error| status::of_namespace(&error))?;
+        let may_lie_over = record.is_some_and(|record| !record.unpromised);
         return Err(if may_lie_over { Nfsstat4::Layoutunavailable } else { Nfsstat4::Nospc }.into());
     }
     Ok(Prepared { extent, new_servers })
