@@ -83,6 +83,8 @@ async fn a_compound_of_too_many_operations_is_answered() {
             (0..count.min(1_000)).for_each(|_| w.u32(Op::Putrootfh.as_u32()));
         });
         assert_eq!(reply.await, (Nfsstat4::TooManyOps, 0), "{count} outside of a session");
+        let reply = counted(&rig, count, |_| {});
+        assert_eq!(reply.await, (Nfsstat4::TooManyOps, 0), "{count}, and none there");
     }
     client.compound(|c| c.op(Op::Putrootfh, &putrootfh::Args)).await.ok(1);
 }
