@@ -6,8 +6,8 @@ use layout::LayoutRecord;
 use mds_namespace::FsError;
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, ExportList, Governor, Intent, LockRecord, OpenRecord, OwnerClients, Shares,
-    SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
+    Counters, DataServer, ExportList, Fencing, Governor, Handed, Intent, LockRecord, OpenRecord,
+    OwnerClients, Shares, SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
 };
 
 use super::words;
@@ -28,7 +28,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 22] = [
+const FAMILIES: [(&str, &[Field]); 24] = [
     ("client", &[Field::U64]),
     ("owner", &[Field::Rest]),
     ("tally", &[Field::U64]),
@@ -50,6 +50,8 @@ const FAMILIES: [(&str, &[Field]); 22] = [
     ("counters", &[]),
     ("shards", &[]),
     ("exports", &[]),
+    ("fencing", &[]),
+    ("handed", &[Field::U64]),
     ("applied", &[]),
 ];
 
@@ -124,6 +126,8 @@ pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String>
         "governor" => show::<Governor>(value),
         "counters" => show::<Counters>(value),
         "exports" => show::<ExportList>(value),
+        "fencing" => show::<Fencing>(value),
+        "handed" => show::<Handed>(value),
         "shards" => Ok(value
             .try_into()
             .map_or_else(|_| words::hex(value), |number| u32::from_be_bytes(number).to_string())),
@@ -207,6 +211,8 @@ mod tests {
         assert_eq!(key_in_words(key::COUNTERS), "state/counters");
         assert_eq!(key_in_words(key::SHARDS), "state/shards");
         assert_eq!(key_in_words(key::EXPORTS), "state/exports");
+        assert_eq!(key_in_words(key::FENCING), "state/fencing");
+        assert_eq!(key_in_words(&key::handed(7)), "state/handed/7");
         assert_eq!(value_in_words(key::SHARDS, &[0, 0, 1, 0]), Ok("256".to_owned()));
         assert_eq!(key_in_words(key::GOVERNOR), "state/governor");
         let id = mds_shard::command::governor::IntentId { term: 3, number: 4 };

@@ -30,6 +30,8 @@ const FIRST_FREE_PORT: u16 = 1024;
 pub struct MemoryNet {
     world: Arc<Mutex<World>>,
     pipe_bytes_max: usize,
+    /// Where streams come from that are opened here.
+    from: IpAddr,
 }
 
 struct World {
@@ -49,7 +51,14 @@ impl MemoryNet {
     pub fn with_pipe_bytes(pipe_bytes_max: usize) -> Self {
         assert!(0 < pipe_bytes_max);
         let world = World { doors: HashMap::new(), pipes: Vec::new(), port_next: FIRST_FREE_PORT };
-        Self { world: Arc::new(Mutex::new(world)), pipe_bytes_max }
+        let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Self { world: Arc::new(Mutex::new(world)), pipe_bytes_max, from }
+    }
+
+    /// The same network, as a machine with another address has it.
+    #[must_use]
+    pub fn seen_from(&self, from: IpAddr) -> Self {
+        Self { from, ..self.clone() }
     }
 
     /// Breaks every stream that goes through the listener at `addr`: both ends see a reset.
@@ -78,7 +87,7 @@ impl MemoryNet {
 
     fn open_stream(&self, addr: SocketAddr) -> io::Result<Stream> {
         let mut world = lock(&self.world);
-        let own = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), world.free_port());
+        let own = SocketAddr::new(self.from, world.free_port());
         let (there, back) = (Pipe::new(self.pipe_bytes_max), Pipe::new(self.pipe_bytes_max));
         let stream = |local, peer, read: &Arc<Pipe>, write: &Arc<Pipe>| Stream {
             local,

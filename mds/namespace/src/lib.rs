@@ -27,7 +27,7 @@ pub use error::FsError;
 pub use extent_record::ExtentRecord;
 pub use inode::{
     Caller, Content, DirectoryChange, FileType, Ino, Inode, Kind, ROOT_INO, SetAttributes, SetTime,
-    Timestamp, shard_of,
+    Timestamp, first_of_shard, shard_of,
 };
 pub use limits::INLINE_BYTES_MAX;
 pub use store::{Durability, MetaStore, StoreError, Txn, View};

@@ -156,8 +156,11 @@ impl Server {
         let mut before = replaces.unwrap_or_else(|| self.exports().version());
         for _ in 0..EXPORTS_SET_TRIES_MAX {
             let command = SetExports { replaces: before, exports: exports.to_vec() };
-            match self.shards.propose(None, Command::SetExports(command)).await? {
-                Outcome::Exports(ExportsSet::Done(version)) => return Ok(version),
+            match self.shards.propose(None, Command::ReplaceExports(command)).await? {
+                Outcome::Exports(ExportsSet::Done(version)) => {
+                    self.fencing.wake();
+                    return Ok(version);
+                }
                 Outcome::Exports(ExportsSet::Changed(version)) if replaces.is_some() => {
                     return Err(SetError::Changed(version));
                 }

@@ -52,6 +52,11 @@ pub(crate) async fn run(cx: &mut Context, mut request: Reader) -> Result<Writer,
         encode_refusal(&mut w, Nfsstat4::Ok, &header.tag);
         return Ok(w);
     }
+    if let Err(status) = header.check_op_count() {
+        // RFC 8881 §15.1.3.4: more than any session is granted. What follows need not decode.
+        encode_refusal(&mut w, status, &header.tag);
+        return Ok(w);
+    }
     let first = decode_op(&mut request)?;
     if first == Ok(Op::Sequence) {
         return in_session(cx, &header, request).await;

@@ -42,7 +42,7 @@ use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
 use crate::shards::Shards;
-use crate::{balance, reaper, repair, seal, size, work};
+use crate::{balance, export_fence, reaper, repair, seal, size, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -205,6 +205,7 @@ impl MetadataServer {
             tokio::spawn(balance::drive(Arc::clone(&server))),
             tokio::spawn(drive::drive(Arc::clone(&server))),
             tokio::spawn(cluster_exports::drive(Arc::clone(&server))),
+            tokio::spawn(export_fence::drive(Arc::clone(&server))),
         ];
         Ok(Self { server, nfs, control, tasks, key: config.cluster_key, thread: None })
     }
@@ -389,6 +390,7 @@ pub(crate) fn make(
         data_path: DataPath::new(&env),
         courtesy: crate::courtesy::Courtesy::default(),
         recalls: crate::recall::Recalls::default(),
+        fencing: crate::export_fence::ExportFence::default(),
         settling: size::settle::Settling::default(),
         revoked: crate::revoked::Revoked::default(),
         work: work::Work::default(),

@@ -24,6 +24,7 @@ mod data_servers;
 mod drain;
 mod driver;
 pub mod export;
+mod export_fence;
 mod export_paths;
 mod export_tree;
 mod flexfile;

@@ -181,6 +181,14 @@ pub const PROBE_WAIT_MS_MAX: u64 = 500;
 pub const EXPORTS_LOOK_MS: u64 = 1_000;
 /// How long it may take to make the directories of exports and to set them.
 pub const EXPORTS_SET_MS_MAX: u64 = 10_000;
+/// How long clients may take to give layouts back before what restricted exports require is fenced.
+pub const EXPORTS_RECALL_MS_MAX: u64 = 3_000;
+/// Files whose layouts are recalled for that before any is waited for.
+pub const EXPORTS_RECALL_FILES_MAX: usize = 256;
+/// How long an administrator who restricts exports waits until data servers refuse the old handles.
+pub const EXPORTS_FENCED_MS_MAX: u64 = 15_000;
+/// How often it is looked whether layouts are back, and whether data servers have fenced.
+pub const EXPORTS_FENCE_LOOK_MS: u64 = 20;
 /// How often exports are set anew when somebody else was first.
 pub const EXPORTS_SET_TRIES_MAX: u32 = 16;
 

@@ -101,13 +101,15 @@ impl Server {
         }
     }
 
-    /// Sends recalls; each is followed up by a task of its own.
-    pub(crate) async fn recall(self: &Arc<Self>, what: LayoutRecall) {
+    /// Sends recalls; each is followed up by a task of its own. Answers how many there are.
+    pub(crate) async fn recall(self: &Arc<Self>, what: LayoutRecall) -> usize {
         let ino = what.ino;
-        let Ok(Outcome::Recalls(recalls)) = self.propose(Command::LayoutRecall(what)).await else { return };
+        let Ok(Outcome::Recalls(recalls)) = self.propose(Command::LayoutRecall(what)).await else { return 0 };
+        let count = recalls.len();
         for recall in recalls {
             tokio::spawn(follow(Arc::clone(self), ino, recall));
         }
+        count
     }
 }
 
@@ -202,7 +204,14 @@ enum Answer {
 /// was is not in the log, and after a failover in no memory either.
 async fn ask(server: &Arc<Server>, ino: Ino, recall: &Recall) -> Answer {
     let exports = server.exports();
-    for (export, _) in exports.iter() {
+    let listed = exports.iter().map(|(export, _)| export);
+    // Those that a client still has layouts through may be exported no longer.
+    let gone = match server.view().map(|view| view.handed(ino)) {
+        Ok(Ok(handed)) => handed.unwrap_or_default().exports,
+        Ok(Err(_)) | Err(_) => Vec::new(),
+    };
+    let gone = gone.into_iter().map(ExportId).filter(|export| exports.option(*export).is_none());
+    for export in listed.chain(gone) {
         match ask_through(server, export, ino, recall).await {
             Answer::HoldsNone => {}
             answer => return answer,

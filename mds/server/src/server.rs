@@ -23,6 +23,7 @@ use crate::cluster_exports::ClusterExports;
 use crate::copies::Copies;
 use crate::courtesy::Courtesy;
 use crate::data_servers::DataServers;
+use crate::export_fence::ExportFence;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
 use crate::limits::{BALANCE_CALM_MS, COURTESY_MS};
@@ -127,6 +128,8 @@ pub(crate) struct Server {
     pub(crate) courtesy: Courtesy,
     /// Recalls under way.
     pub(crate) recalls: Recalls,
+    /// What restricted exports require at data servers.
+    pub(crate) fencing: ExportFence,
     /// Files whose size is to be settled.
     pub(crate) settling: Settling,
     /// Layouts that were taken from clients.

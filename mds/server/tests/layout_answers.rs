@@ -14,11 +14,11 @@ use rig::data::{ask_for_layout, data_server, layout_of, open_through};
 use rig::{Client, Rig};
 use wire_nfs::flexfiles::{FfLayout, decode_body};
 use wire_nfs::v4::attr::LayoutType;
-use wire_nfs::v4::layout::{DeviceError, Iomode, LENGTH_TO_END};
+use wire_nfs::v4::layout::{DeviceError, Iomode, LENGTH_TO_END, LayoutUpdate};
 use wire_nfs::v4::ops::layoutreturn::{self, ReturnFile, ReturnScope};
 use wire_nfs::v4::ops::sequence::status_flags;
-use wire_nfs::v4::ops::{free_stateid, layouterror, layoutget, putfh, setattr, test_stateid};
-use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Op, Stateid};
+use wire_nfs::v4::ops::{free_stateid, layoutcommit, layouterror, layoutget, putfh, setattr, test_stateid};
+use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Nfstime4, Op, Stateid};
 
 const EXTENT_BYTES: u64 = 64 << 20;
 const RECALL_MS: u64 = 100;
@@ -237,6 +237,28 @@ async fn free(client: &mut Client, stateid: Stateid) -> Nfsstat4 {
     client.compound(|c| c.op(Op::FreeStateid, &free_stateid::Args { stateid })).await.status
 }
 
+async fn commit(
+    client: &mut Client,
+    handle: &Filehandle,
+    stateid: Stateid,
+    time_modify: Option<Nfstime4>,
+) -> Nfsstat4 {
+    let args = layoutcommit::Args {
+        offset: 0,
+        length: 4096,
+        reclaim: false,
+        stateid,
+        last_write_offset: Some(4095),
+        time_modify,
+        update: LayoutUpdate { layout_type: LayoutType::FLEX_FILES, body: Bytes::new() },
+    };
+    let reply = client.compound(|c| {
+        c.op(Op::Putfh, &putfh::Args { filehandle: handle.clone() });
+        c.op(Op::Layoutcommit, &args);
+    });
+    reply.await.status
+}
+
 /// A client of this name has lost a layout: it was recalled, and cannot be called back.
 async fn lost(rig: &Rig, implementation: &'static str) -> (Client, Filehandle, Stateid) {
     let mut holder = Client::new(rig.connect(), b"holder", 0);
@@ -276,6 +298,11 @@ async fn a_layout_that_was_taken_is_told_of_until_it_is_freed() {
     assert_eq!(test(&mut holder, held).await, Nfsstat4::DelegRevoked);
     assert_eq!(give_back(&mut holder, &handle, held).await, Nfsstat4::DelegRevoked);
     assert_eq!(flags(&mut holder).await, status_flags::RECALLABLE_STATE_REVOKED, "it has not freed it");
+    let asked = ask_for_layout(&mut holder, (&handle, &held), 0, Iomode::ReadWrite).await;
+    assert_eq!(asked, Err(Nfsstat4::DelegRevoked), "LAYOUTGET");
+    for time in [None, Some(Nfstime4::default())] {
+        assert_eq!(commit(&mut holder, &handle, held, time).await, Nfsstat4::DelegRevoked, "{time:?}");
+    }
     assert_eq!(free(&mut holder, held).await, Nfsstat4::Ok);
     assert_eq!(flags(&mut holder).await, 0);
     assert_eq!(test(&mut holder, held).await, Nfsstat4::BadStateid);

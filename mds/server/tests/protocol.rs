@@ -11,14 +11,15 @@ use mds_server::export::Export;
 use rig::data::open_through;
 use rig::{Client, Rig};
 use wire_nfs::v4::attr::numbers;
+use wire_nfs::v4::compound::ReplyHeader;
 use wire_nfs::v4::ops::create::{self, ObjectType};
 use wire_nfs::v4::ops::open::{Claim, DelegationType, OpenHow, share};
 use wire_nfs::v4::ops::readdir::{self, Entry};
 use wire_nfs::v4::ops::{getattr, lookup, lookupp, open, putfh, putrootfh, sequence};
 use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{AttrValues, Bitmap, Fattr4, Nfsstat4, Op, Verifier};
-use wire_rpc::{AuthStat, Credential, OpaqueAuth, ReplyStatus};
-use wire_xdr::Writer;
+use wire_rpc::{AuthStat, AuthSys, Credential, OpaqueAuth, ReplyStatus};
+use wire_xdr::{Decode, Encode, Writer};
 
 fn at(path: &str) -> Export {
     Export { path: path.to_owned(), ..Export::everything() }
@@ -55,6 +56,50 @@ async fn a_session_carries_as_many_operations_as_it_was_granted() {
     assert_eq!((refused.status, refused.count), (Nfsstat4::TooManyOps, 1));
     // The number was not used up.
     client.again(roots(1)).await.ok(1);
+}
+
+/// A compound of more operations than any session carries is refused as a whole, in a session and
+/// outside of one; its slot stays where it is.
+/// Spec: RFC 8881 §2.10.6.1.3, §15.1.3.4.
+#[tokio::test]
+async fn a_compound_of_too_many_operations_is_answered() {
+    let rig = Rig::start().await;
+    let mut client = rig.client(b"too many").await;
+    let args = sequence::Args {
+        session: client.session,
+        sequenceid: client.sequence + 1,
+        slotid: 0,
+        highest_slotid: 0,
+        cache_this: true,
+    };
+    for count in [129, 1_000, u32::MAX] {
+        let reply = counted(&rig, count, |w| {
+            w.u32(Op::Sequence.as_u32());
+            args.encode(w);
+            (1..count.min(1_000)).for_each(|_| w.u32(Op::Putrootfh.as_u32()));
+        });
+        assert_eq!(reply.await, (Nfsstat4::TooManyOps, 0), "{count} in a session");
+        let reply = counted(&rig, count, |w| {
+            (0..count.min(1_000)).for_each(|_| w.u32(Op::Putrootfh.as_u32()));
+        });
+        assert_eq!(reply.await, (Nfsstat4::TooManyOps, 0), "{count} outside of a session");
+        let reply = counted(&rig, count, |_| {});
+        assert_eq!(reply.await, (Nfsstat4::TooManyOps, 0), "{count}, and none there");
+    }
+    client.compound(|c| c.op(Op::Putrootfh, &putrootfh::Args)).await.ok(1);
+}
+
+/// Sends a compound that says that it has so many operations; status and number of results.
+async fn counted(rig: &Rig, count: u32, operations: impl FnOnce(&mut Writer)) -> (Nfsstat4, u32) {
+    let mut w = Writer::new();
+    w.opaque(b"tag");
+    w.u32(2);
+    w.u32(count);
+    operations(&mut w);
+    let credential = Credential::Sys(AuthSys::default());
+    let reply = rig.connect().call(100_003, 4, 1, &credential, w, 10_000).await;
+    let header = ReplyHeader::decode(&mut reply.expect("no GARBAGE_ARGS")).expect("a header");
+    (header.status, header.op_count)
 }
 
 /// A compound of another minor version than its session's is refused, and its slot stays where it

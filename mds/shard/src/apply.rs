@@ -6,6 +6,7 @@
 mod admin;
 mod client;
 mod data;
+mod fencing;
 mod governor;
 mod layout;
 mod lock;
@@ -155,6 +156,10 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::ForgetSession(asked) => governor::forget_session(txn, asked),
         Command::FixShards(asked) => admin::fix_shards(txn, *asked),
         Command::SetExports(asked) => admin::set_exports(txn, asked),
+        Command::ReplaceExports(asked) => fencing::replace_exports(txn, asked),
+        Command::FenceExports(asked) => fencing::fence_exports(txn, asked),
+        Command::ExportsFenced(asked) => fencing::exports_fenced(txn, asked),
+        Command::LayoutThrough(asked) => fencing::layout_through(txn, asked),
     }
 }
 

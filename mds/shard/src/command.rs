@@ -189,6 +189,14 @@ pub enum Command {
     SetMeasured(Box<namespace::SetMeasured>),
     /// `RegisterDataServer` of one that has a name.
     RegisterNamed(data::RegisterNamed),
+    /// `SetExports`, and what data servers have to fence for it.
+    ReplaceExports(admin::SetExports),
+    /// Fences a part of that.
+    FenceExports(admin::FenceExports),
+    /// All of it is fenced.
+    ExportsFenced(admin::ExportsFenced),
+    /// `LayoutGet` or `LayoutWrite`, with the export that the client came through.
+    LayoutThrough(layout::LayoutThrough),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -229,7 +237,8 @@ pub enum Outcome {
     Removal(admin::Removal),
     /// Answer to `TakeGroup`: the number, which nobody else has or gets.
     Group(u64),
-    /// Answer to `LayoutGet`, `LayoutPlace` (under a code as well) and `LayoutWrite`.
+    /// Answer to `LayoutGet`, `LayoutPlace` (under a code as well), `LayoutWrite` and
+    /// `LayoutThrough`.
     Layout(layout::LayoutAnswer),
     /// Answer to `LayoutReturn` and `LayoutGiveBack`: the stateid if any of the layout stays.
     LayoutReturned(Option<StateidValue>),
@@ -241,8 +250,10 @@ pub enum Outcome {
     SessionTakenUp(Box<session::SessionTakenUp>),
     /// Answer to `ReserveInodes`: the first of them.
     Reserved(Ino),
-    /// Answer to `SetExports`.
+    /// Answer to `SetExports` and `ReplaceExports`.
     Exports(admin::ExportsSet),
+    /// Answer to `FenceExports`.
+    Fenced(admin::FencedExports),
 }
 
 /// The value of a stateid: sequence and identity (RFC 8881 §8.2).

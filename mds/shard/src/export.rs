@@ -141,7 +141,42 @@ impl Network {
     }
 }
 
+impl Network {
+    /// Whether every address of the other network lies in this one.
+    fn covers(self, other: Self) -> bool {
+        self.address.is_ipv4() == other.address.is_ipv4()
+            && self.prefix_bits <= other.prefix_bits
+            && self.contains(other.address)
+    }
+}
+
 impl Export {
+    /// Whether some client or user may do less with `next` in the place of this export. What
+    /// cannot be told counts as a restriction.
+    #[must_use]
+    pub fn restricts(&self, next: &Self) -> bool {
+        let fewer_clients = !next.clients.is_empty()
+            && (self.clients.is_empty()
+                || !self.clients.iter().all(|old| next.clients.iter().any(|new| new.covers(*old))));
+        (!self.read_only && next.read_only)
+            || (self.pnfs && !next.pnfs)
+            || fewer_clients
+            || self.squashes_otherwise(next)
+    }
+
+    /// Whether users are mapped otherwise, other than that some of them are mapped no longer.
+    fn squashes_otherwise(&self, next: &Self) -> bool {
+        let same_identity = next.squash == Squash::None || self.anonymous == next.anonymous;
+        match (self.squash, next.squash) {
+            (before, after) if before == after => !same_identity,
+            // Who was mapped to the superuser loses by being mapped no longer.
+            (Squash::Root, Squash::None) | (Squash::All, Squash::None | Squash::Root) => {
+                !same_identity || self.anonymous.uid == 0
+            }
+            _ => true,
+        }
+    }
+
     /// The whole tree, read and write, root is root: what serves when nothing is configured. With AUTH_SYS a client
     /// says itself who its users are, so squashing root by default would hinder the newcomer and hold off nobody.
     #[must_use]

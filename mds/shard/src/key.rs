@@ -26,6 +26,12 @@ pub const INTENTS: &[u8] = b"state/intent/";
 /// What the cluster exports, in shard 0.
 pub const EXPORTS: &[u8] = b"state/exports";
 
+/// Exports whose old data-server handles are to be fenced, in shard 0.
+pub const FENCING: &[u8] = b"state/fencing";
+
+/// All files of which data-server handles were given out, with the exports.
+pub const HANDED: &[u8] = b"state/handed/";
+
 /// How many shards the cluster has, in shard 0.
 pub const SHARDS: &[u8] = b"state/shards";
 
@@ -37,6 +43,9 @@ pub const SLOTS: &[u8] = b"state/slot/";
 
 /// All clients.
 pub const CLIENTS: &[u8] = b"state/client/";
+
+/// All layouts.
+pub const LAYOUTS: &[u8] = b"state/layout/";
 
 /// All data servers.
 pub const SERVERS: &[u8] = b"state/server/";
@@ -57,8 +66,8 @@ fn join(word: &[u8], fields: &[&[u8]]) -> Vec<u8> {
 }
 
 /// Words of keys that go on with an inode number.
-const OF_INODES: [&[u8]; 6] =
-    [b"state/open/", b"state/opener/", b"state/shares/", b"state/lock/", b"state/locker/", b"state/layout/"];
+const OF_INODES: [&[u8]; 7] =
+    [b"state/open/", b"state/opener/", b"state/shares/", b"state/lock/", b"state/locker/", LAYOUTS, HANDED];
 
 /// The word of keys that go on with a stateid, which has the shard's number in it.
 const OF_STATEIDS: &[u8] = b"state/stateid/";
@@ -203,21 +212,33 @@ pub fn locker(ino: Ino, client: u64, owner: &[u8]) -> Vec<u8> {
 /// All layouts of a file.
 #[must_use]
 pub fn layouts(ino: Ino) -> Vec<u8> {
-    join(b"state/layout/", &[&ino.to_be_bytes()])
+    join(LAYOUTS, &[&ino.to_be_bytes()])
 }
 
 /// One client's layout of a file.
 #[must_use]
 pub fn layout(ino: Ino, client: u64) -> Vec<u8> {
-    join(b"state/layout/", &[&ino.to_be_bytes(), &client.to_be_bytes()])
+    join(LAYOUTS, &[&ino.to_be_bytes(), &client.to_be_bytes()])
 }
 
 /// The client in a key made by [`layout()`].
 #[must_use]
 pub fn parse_layout(key: &[u8]) -> Option<(Ino, u64)> {
-    let fields = key.strip_prefix(b"state/layout/")?;
+    let fields = key.strip_prefix(LAYOUTS)?;
     let (ino, client) = fields.split_first_chunk::<8>()?;
     Some((u64::from_be_bytes(*ino), u64::from_be_bytes(client.try_into().ok()?)))
+}
+
+/// Through which exports data-server handles of a file were given out.
+#[must_use]
+pub fn handed(ino: Ino) -> Vec<u8> {
+    join(HANDED, &[&ino.to_be_bytes()])
+}
+
+/// The file in a key made by [`handed`].
+#[must_use]
+pub fn parse_handed(key: &[u8]) -> Option<Ino> {
+    Some(u64::from_be_bytes(key.strip_prefix(HANDED)?.try_into().ok()?))
 }
 
 /// All sessions of a client, oldest first: a session's id begins with its client and the sequence that made it.

@@ -74,6 +74,15 @@ pub const EXPORTS_REMOVED_MAX: usize = 1_024;
 /// Bytes of these paths.
 pub const EXPORTS_REMOVED_BYTES_MAX: usize = 64 << 10;
 
+/// Exports that are recorded of a file of which data-server handles are out; of more, it may be any.
+pub const HANDED_EXPORTS_MAX: usize = 4;
+
+/// Files that one command looks at for extents that are to be fenced.
+pub const FENCE_FILES_MAX: usize = 1_024;
+
+/// Extents that one command fences: each is an item of work for a data server.
+pub const FENCE_EXTENTS_MAX: usize = 256;
+
 /// Extents of one striped segment. With handles of 64 bytes and two mirrors 16 would not fit into the 4096 bytes that clients read.
 pub const STRIPES_MAX: u32 = 8;
 

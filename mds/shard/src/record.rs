@@ -4,6 +4,7 @@
 //! broken disk.
 
 mod exports;
+mod fencing;
 mod governor;
 mod session;
 
@@ -19,6 +20,7 @@ use crate::command::open::Share;
 use crate::key::OTHER_BYTES;
 
 pub use exports::ExportList;
+pub use fencing::{Fencing, Handed};
 pub use governor::{Governor, Intent};
 pub use session::{Recorded, SlotRecord, StoredSession};
 

@@ -22,8 +22,8 @@ use crate::command::{Origin, Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::raft::machine::Applied;
 use crate::record::{
-    DataServer, ExportList, Intent, LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateKind,
-    StateidTarget, StoredClient, StoredSession, Tally, Value,
+    DataServer, ExportList, Fencing, Handed, Intent, LockRecord, OpenRecord, OwnerClients, Shares,
+    SlotRecord, StateKind, StateidTarget, StoredClient, StoredSession, Tally, Value,
 };
 use crate::state;
 
@@ -106,6 +106,35 @@ impl StateView {
     /// The store's.
     pub fn exports(&self) -> Result<ExportList, Refusal> {
         state::exports(self.namespace())
+    }
+
+    /// What restricted exports still require at data servers, or what was done for them last.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn fencing(&self) -> Result<Fencing, Refusal> {
+        Ok(state::read(self.namespace(), key::FENCING)?.unwrap_or_default())
+    }
+
+    /// Through which exports data-server handles of a file were given out; `None` if none is out,
+    /// or of an earlier version.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn handed(&self, ino: Ino) -> Result<Option<Handed>, Refusal> {
+        state::read(self.namespace(), &key::handed(ino))
+    }
+
+    /// Files with layouts, from one on, each once for each of its layouts, at most `limit`.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn files_with_layouts(&self, from: Ino, limit: usize) -> Result<Vec<Ino>, Refusal> {
+        let (from, to) = (key::layouts(from), key::after(key::LAYOUTS));
+        mds_namespace::store::list(self.namespace(), &from, &to, limit, |key, _| {
+            let (ino, _) = key::parse_layout(key).ok_or(StoreError::Corrupt("key of a layout"))?;
+            Ok(ino)
+        })
     }
 
     /// An inode.

@@ -277,6 +277,16 @@ fn content_moves() -> Vec<Command> {
             }],
         }),
         Command::MoveToExtents(data::MoveToExtents { ino: FILE, change: 2 }),
+        Command::LayoutThrough(layouts::LayoutThrough {
+            export: 0,
+            version: 1,
+            what: layouts::Granting::Read(layouts::LayoutGet {
+                client: CLIENT,
+                extent,
+                iomode: Iomode::Read,
+                stateid: StateidValue { seqid: 2, ..stateid(StateKind::Open, 1) },
+            }),
+        }),
         Command::LayoutGet(layouts::LayoutGet {
             client: CLIENT,
             extent,
@@ -356,6 +366,12 @@ fn extent_is_sealed() -> Vec<Command> {
         Command::WaitNoLonger(admin::WaitNoLonger { items: vec![1, 2, 3] }),
         Command::RemoveDataServer(admin::RemoveDataServer { server: one }),
         Command::SetExports(admin::SetExports { replaces: 0, exports: vec![Export::everything()] }),
+        Command::ReplaceExports(admin::SetExports {
+            replaces: 1,
+            exports: vec![Export { read_only: true, ..Export::everything() }],
+        }),
+        Command::FenceExports(admin::FenceExports { all: false, exports: vec![0], from: extent }),
+        Command::ExportsFenced(admin::ExportsFenced { version: 2, layouts: 1, extents: 1 }),
     ]
 }
 

@@ -9,8 +9,8 @@ use mds_shard::command::{Entry, Outcome, Refusal, StateidValue};
 use mds_shard::export::Export;
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, ExportList, Governor, Intent, LockRecord, OpenRecord, OwnerClients, Recorded,
-    Shares, SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
+    Counters, DataServer, ExportList, Fencing, Governor, Handed, Intent, LockRecord, OpenRecord,
+    OwnerClients, Recorded, Shares, SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
 };
 use wire_session::server::client_id::ClientRecord;
 
@@ -28,7 +28,7 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) -> usize {
     let Some((choice, bytes)) = input.split_first() else { return 0 };
-    let valid = match choice % 17 {
+    let valid = match choice % 19 {
         0 => check::<Counters>(bytes),
         1 => check::<StoredClient>(bytes),
         2 => check::<OwnerClients>(bytes),
@@ -45,6 +45,8 @@ fn run(input: &[u8]) -> usize {
         14 => check::<Governor>(bytes),
         15 => check::<Intent>(bytes),
         16 => check::<ExportList>(bytes),
+        17 => check::<Fencing>(bytes),
+        18 => check::<Handed>(bytes),
         _ => check::<SlotRecord>(bytes),
     };
     usize::from(valid)
@@ -153,5 +155,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let exports = ExportList::default().replaced_by(&[Export::everything()]).expect("ids are left");
     seeds.push([&[16][..], &exports.encode()].concat());
     seeds.push([&[11][..], &key::layout(2, 1)].concat());
+    seeds.push([&[17][..], &Fencing::default().and(2, [1, 7]).encode()].concat());
+    seeds.push([&[18][..], &Handed { exports: vec![3] }.encode()].concat());
     seeds
 }

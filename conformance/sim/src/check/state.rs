@@ -52,6 +52,7 @@ pub(crate) fn nothing_left(store: &dyn MetaStore, gone: &BTreeSet<DataServerId>)
     left("share reservations", &begins(b"state/shares/"))?;
     left("locks", &begins(b"state/lock/"))?;
     left("stateids", &begins(b"state/stateid/"))?;
+    left("files with handles", &begins(key::HANDED))?;
     left("acts that were begun", &begins(b"state/intent/"))?;
     left("tallies", &begins(b"state/tally/"))?;
     left("links from clients to state", &begins(b"state/of/"))

@@ -26,8 +26,11 @@ pub(super) async fn run(server: &Server, ask: SetExports) -> Result<ExportsRulin
     };
     match server.set_exports(ask.replaces, &exports).await {
         Ok(version) => {
-            let words = words(&before, &exports, version, server.is_alone());
+            let mut words = words(&before, &exports, version, server.is_alone());
             tracing::info!(version, "an administrator has set what is exported: {words}");
+            if let Some(restricted) = server.fenced_for(version).await {
+                words = format!("{words}. {}", restricted.words());
+            }
             Ok(ExportsRuling { done: true, words: cut(words), version })
         }
         Err(SetError::Propose(error)) => Err(undone(server, error)),

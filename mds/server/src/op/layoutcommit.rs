@@ -29,12 +29,13 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     };
     let (client, stateid) = (cx.client()?, cx.resolve(args.stateid)?);
     let mtime = args.time_modify.map(|t| Timestamp { seconds: t.seconds, nanos: t.nseconds });
-    if mtime.is_some() {
+    let committed = if mtime.is_some() {
         let commit = LayoutCommit { client, ino: handle.ino, stateid, end_bytes, mtime, caller };
-        cx.propose(Command::LayoutCommit(commit)).await?;
+        cx.propose(Command::LayoutCommit(commit)).await.map(drop)
     } else {
-        check(cx, handle.ino, client, stateid)?;
-    }
+        check(cx, handle.ino, client, stateid)
+    };
+    committed.map_err(|status| cx.server.revoked.status(client, &stateid.other, status))?;
     // RFC 8881 §18.42.2: the size is said if this operation changed it.
     Ok(ResOk { new_size: None })
 }

@@ -13,7 +13,7 @@
 use futures_util::future::join;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode};
 use mds_namespace::{Content, Inode, Kind, op};
-use mds_shard::command::layout::{LayoutAnswer, LayoutGet, LayoutWrite};
+use mds_shard::command::layout::{Granting, LayoutAnswer, LayoutGet, LayoutThrough, LayoutWrite};
 use mds_shard::{Command, Outcome, Refusal, StateidValue};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END, Layout};
@@ -33,6 +33,8 @@ use crate::{content, copies, flexfile, status, stripes};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
+    // Before the list is looked at: a client is admitted by this version or a later one.
+    let version = cx.server.exports().version();
     let iomode = match args.iomode {
         WireIomode::Read => Iomode::Read,
         WireIomode::ReadWrite => Iomode::ReadWrite,
@@ -45,17 +47,26 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         return Err(Nfsstat4::Inval.into());
     }
     let drops_set_id = iomode.writes() && !cx.writer_at(handle)?.is_superuser();
-    let stateid = cx.resolve(args.stateid)?;
+    let (client, stateid) = (cx.client()?, cx.resolve(args.stateid)?);
     let Granted { answer, asked, run } = match cx.recorded()? {
         // Of a run nothing is recorded: the one extent is what was asked for.
         Some(outcome) => {
             let answer = granted(outcome)?;
             Granted { asked: asked(cx, handle, &args, answer.extent.extent, iomode)?, answer, run: None }
         }
-        None => ask(cx, handle, &args, iomode, Shown { stateid, drops_set_id }).await?,
+        None => {
+            let through = Through { export: handle.export.0, version };
+            let shown = Shown { stateid, drops_set_id, through };
+            let told = |failure: Failure| Failure {
+                status: cx.server.revoked.status(client, &stateid.other, failure.status),
+                ..failure
+            };
+            ask(cx, handle, &args, iomode, shown).await.map_err(told)?
+        }
     };
     let Segment { offset, length, body } =
         segment(&cx.server, &asked, run, &answer).ok_or(Nfsstat4::Badlayout)?;
+    still_admitted(cx, handle, iomode)?;
     cx.server.metrics.layout_granted(body.names_home, EXTENT_BYTES < length);
     let layout_type = LayoutType::FLEX_FILES;
     let layout = Layout { offset, length, iomode: args.iomode, layout_type, body: body.bytes };
@@ -86,9 +97,28 @@ fn asked(
     Ok(Asked { client: cx.client()?, extent, iomode, bytes_max: args.maxcount, code: cx.code(handle)? })
 }
 
+/// The handles in the segment may be of epochs that were raised because the exports changed: then
+/// that was not seen when the client was admitted, and is by now.
+fn still_admitted(cx: &Context, handle: FileHandle, iomode: Iomode) -> Result<(), Nfsstat4> {
+    if !cx.export(handle)?.is_some_and(|export| export.pnfs) {
+        return Err(Nfsstat4::Layoutunavailable);
+    }
+    if iomode.writes() { cx.writer_at(handle).map(drop) } else { Ok(()) }
+}
+
+/// How the client was admitted.
+#[derive(Clone, Copy)]
+struct Through {
+    /// Id of the export.
+    export: u16,
+    /// Version of the list.
+    version: u64,
+}
+
 /// What the client shows.
 #[derive(Clone, Copy)]
 struct Shown {
+    through: Through,
     stateid: StateidValue,
     /// It asks to write, and its user is not the superuser.
     drops_set_id: bool,
@@ -284,15 +314,18 @@ async fn command(
 ) -> Result<Command, Nfsstat4> {
     let Asked { client, extent, iomode, code, .. } = *asked;
     let get = LayoutGet { client, extent, iomode, stateid: shown.stateid };
+    let Through { export, version } = shown.through;
+    let through = |what| Command::LayoutThrough(LayoutThrough { export, version, what });
     if !iomode.writes() {
-        return Ok(Command::LayoutGet(get));
+        return Ok(through(Granting::Read(get)));
     }
     let indices: Vec<u32> = match run {
         Some(run) => run.extents().map(|extent| extent.index).collect(),
         None => vec![extent.index],
     };
     let granted = measure::before_grant(&cx.server, extent.ino, &indices).await?;
-    Ok(Command::LayoutWrite(LayoutWrite { get, place, code, granted, drops_set_id: shown.drops_set_id }))
+    let drops_set_id = shown.drops_set_id;
+    Ok(through(Granting::Write(LayoutWrite { get, place, code, granted, drops_set_id })))
 }
 
 fn granted(outcome: Outcome) -> Result<LayoutAnswer, Failure> {

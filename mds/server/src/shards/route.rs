@@ -51,6 +51,8 @@ pub(super) fn of(command: &Command) -> Route {
         | Command::RemoveDataServer(_)
         | Command::DrainDataServer(_)
         | Command::SetExports(_)
+        | Command::ReplaceExports(_)
+        | Command::ExportsFenced(_)
         | Command::CreateSession(_)
         | Command::DestroySession(_)
         | Command::TakeUpSession(_)
@@ -80,6 +82,9 @@ pub(super) fn of(command: &Command) -> Route {
         Command::LayoutGet(asked) => extent(asked.extent),
         Command::LayoutPlace(asked) => extent(asked.get.extent),
         Command::LayoutWrite(asked) => extent(asked.get.extent),
+        Command::LayoutThrough(asked) => extent(asked.what.get().extent),
+        // A part for each shard: the extent to begin with says which.
+        Command::FenceExports(asked) => Route::One(shard_of(asked.from.ino), Vec::new()),
         Command::LayoutReturn(asked) => returned(&asked.what),
         Command::LayoutGiveBack(asked) => returned(&asked.what.what),
         Command::SettleSize(asked) => file(asked.ino),

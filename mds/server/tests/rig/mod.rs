@@ -5,7 +5,7 @@ pub(crate) mod callbacks;
 #[allow(dead_code, reason = "each test binary has its own part of the rig")]
 pub(crate) mod data;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,6 +32,7 @@ const NFS: u32 = 100_003;
 /// A server, and what it takes to start it again.
 pub(crate) struct Rig {
     pub(crate) env: Env,
+    net: MemoryNet,
     pub(crate) server: Option<MetadataServer>,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) exports: Vec<Export>,
@@ -70,14 +71,15 @@ impl Rig {
         settings: Settings,
         service: Option<ServiceAddresses>,
     ) -> Self {
+        let net = MemoryNet::new();
         let env = Env {
             clock: Arc::new(OsClock::new()),
             entropy: Arc::new(SeededEntropy::new(7)),
             disk: env::os::open_disk("test", env::os::Preference::Blocking).expect("threads always start").0,
-            net: Arc::new(MemoryNet::new()),
+            net: Arc::new(net.clone()),
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut rig = Self { env, server: None, directory, exports, settings, service };
+        let mut rig = Self { env, net, server: None, directory, exports, settings, service };
         rig.restart().await;
         rig
     }
@@ -116,6 +118,14 @@ impl Rig {
     pub(crate) fn connect(&self) -> RpcClient {
         let address = self.server.as_ref().expect("it runs").nfs_address();
         RpcClient::new(self.env.net.clone(), self.env.clock.clone(), address, Limits::default())
+    }
+
+    /// The same from another address.
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
+    pub(crate) fn connect_from(&self, from: IpAddr) -> RpcClient {
+        let address = self.server.as_ref().expect("it runs").nfs_address();
+        let net = Arc::new(self.net.seen_from(from));
+        RpcClient::new(net, self.env.clock.clone(), address, Limits::default())
     }
 
     /// A client with a session.

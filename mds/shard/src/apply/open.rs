@@ -16,6 +16,7 @@ use super::table;
 use crate::command::namespace::Truncation;
 use crate::command::open::{Close, How, Open, OpenDowngrade, Opened, Share, Target};
 use crate::command::{Outcome, Refusal, StateidValue};
+use crate::key;
 use crate::record::{OpenRecord, Shares};
 use crate::state::{self, READ, WRITE};
 
@@ -226,5 +227,6 @@ pub(super) fn reap_if_gone(txn: &mut dyn Txn, ino: Ino) -> Result<(), Refusal> {
         table::drop_layout(txn, ino, client, &layout)?;
     }
     reap::reap(txn, ino)?;
+    txn.delete(&key::handed(ino))?;
     Ok(())
 }

@@ -5,6 +5,7 @@ mod client;
 mod data;
 mod determinism;
 mod exports;
+mod fencing;
 mod governor;
 mod layout;
 mod lock;

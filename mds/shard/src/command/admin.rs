@@ -2,7 +2,7 @@
 //!
 //! Spec: docs/protocol/admin.md.
 
-use layout::DataServerId;
+use layout::{DataServerId, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::op::held::Held;
 use serde::{Deserialize, Serialize};
@@ -75,4 +75,38 @@ pub enum ExportsSet {
     Done(u64),
     /// Others are exported, in this version: somebody else was first, and nothing was changed.
     Changed(u64),
+}
+
+/// Raises the epochs of extents of which handles were given out through exports that were
+/// restricted since: a part of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceExports {
+    /// Every extent.
+    pub all: bool,
+    /// Else those of files of which handles were given out through these exports, by id; at most
+    /// [`EXPORTS_MAX`](crate::limits::EXPORTS_MAX).
+    pub exports: Vec<u16>,
+    /// The extent to begin with.
+    pub from: ExtentId,
+}
+
+/// Answer to [`FenceExports`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FencedExports {
+    /// How many were fenced.
+    pub extents: u32,
+    /// The extent to go on with; `None` if there is none left in this shard.
+    pub next: Option<ExtentId>,
+}
+
+/// All that a version of the exports required is fenced. Changes nothing if another version
+/// restricted something since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportsFenced {
+    /// The version.
+    pub version: u64,
+    /// Layouts that were recalled.
+    pub layouts: u64,
+    /// Extents that were fenced.
+    pub extents: u64,
 }

@@ -55,7 +55,40 @@ pub struct LayoutWrite {
     pub drops_set_id: bool,
 }
 
-/// Answer to [`LayoutGet`], [`LayoutPlace`] and [`LayoutWrite`].
+/// LAYOUTGET, with the export that the client came through: while handles of it may be out, the
+/// file is known by that (docs/protocol/admin.md §8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayoutThrough {
+    /// Its id.
+    pub export: u16,
+    /// The version of the exports by which the client was admitted. `Busy` if one was restricted
+    /// since.
+    pub version: u64,
+    /// What is asked for.
+    pub what: Granting,
+}
+
+/// What a [`LayoutThrough`] asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Granting {
+    /// A layout for reading.
+    Read(LayoutGet),
+    /// A layout for writing.
+    Write(LayoutWrite),
+}
+
+impl Granting {
+    /// What both have.
+    #[must_use]
+    pub fn get(&self) -> &LayoutGet {
+        match self {
+            Self::Read(get) => get,
+            Self::Write(write) => &write.get,
+        }
+    }
+}
+
+/// Answer to [`LayoutGet`], [`LayoutPlace`], [`LayoutWrite`] and [`LayoutThrough`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutAnswer {
     /// The layout stateid.

@@ -51,3 +51,43 @@ fn a_list_is_refused_for_the_first_thing_that_is_wrong() {
     let clients = vec![network; EXPORTS_BYTES_MAX / 48];
     assert_eq!(refused(&[Export { clients, ..at("/a") }]), ExportsError::Bytes);
 }
+
+/// What gives a client or a user less restricts; what cannot be told counts as that.
+#[test]
+fn what_gives_less_restricts() {
+    let all = Export::everything;
+    let of = |clients: &[&str]| Export {
+        clients: clients.iter().map(|text| text.parse().unwrap()).collect(),
+        ..all()
+    };
+    let squash = |squash, uid| Export { squash, anonymous: Anonymous { uid, gid: 9 }, ..all() };
+    let wider = [
+        (all(), all()),
+        (Export { read_only: true, pnfs: false, ..all() }, all()),
+        (all(), Export { stripes: 8, ..all() }),
+        (of(&["10.0.0.0/16"]), all()),
+        (of(&["10.0.0.0/16", "fd00::/64"]), of(&["fd00::/16", "10.0.0.0/8", "192.0.2.1"])),
+        (squash(Squash::Root, 9), squash(Squash::None, 8)),
+        (squash(Squash::All, 9), squash(Squash::Root, 9)),
+        (squash(Squash::None, 9), squash(Squash::None, 8)),
+    ];
+    for (before, after) in wider {
+        assert!(!before.restricts(&after), "{before:?} {after:?}");
+    }
+    let narrower = [
+        (all(), Export { read_only: true, ..all() }),
+        (all(), Export { pnfs: false, ..all() }),
+        (all(), of(&["0.0.0.0/0"])),
+        (of(&["10.0.0.0/8"]), of(&["10.0.0.0/16"])),
+        (of(&["10.0.0.0/8", "fd00::1"]), of(&["10.0.0.0/8"])),
+        (of(&["10.0.0.0/24"]), of(&["10.0.0.0/25", "10.0.0.128/25"])),
+        (squash(Squash::None, 9), squash(Squash::Root, 9)),
+        (squash(Squash::Root, 9), squash(Squash::All, 9)),
+        (squash(Squash::Root, 9), squash(Squash::Root, 8)),
+        (squash(Squash::All, 9), squash(Squash::Root, 8)),
+        (squash(Squash::All, 0), squash(Squash::None, 0)),
+    ];
+    for (before, after) in narrower {
+        assert!(before.restricts(&after), "{before:?} {after:?}");
+    }
+}

@@ -24,6 +24,8 @@ fn keys_have_the_documented_bytes() {
     assert_eq!(parse_layout(&layout(5, 6)), Some((5, 6)));
     assert_eq!(draining(7), b"state/draining/\0\0\0\x07");
     assert_eq!((parse_draining(&draining(7)), parse_draining(b"state/draining/")), (Some(7), None));
+    assert_eq!(handed(7), b"state/handed/\0\0\0\0\0\0\0\x07");
+    assert_eq!((parse_handed(&handed(7)), parse_handed(HANDED)), (Some(7), None));
     assert_eq!(removed(b"0123456789abcdef"), b"state/removed/0123456789abcdef");
     let id = *b"\0\0\0\0\0\0\0\x07abcdefgh";
     assert_eq!(session(&id), b"state/session/\0\0\0\0\0\0\0\x07abcdefgh");

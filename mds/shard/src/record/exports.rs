@@ -58,6 +58,16 @@ impl ExportList {
         self.exports.iter().map(|(_, export)| export).eq(exports)
     }
 
+    /// Exports that `next` has no longer, or that allow less there, by id.
+    #[must_use]
+    pub fn restricted_by(&self, next: &Self) -> Vec<u16> {
+        let is_restricted = |(id, export): &&(u16, Export)| {
+            let same = next.exports.iter().find(|(one, _)| one == id);
+            same.is_none_or(|(_, after)| export.restricts(after))
+        };
+        self.exports.iter().filter(is_restricted).map(|(id, _)| *id).collect()
+    }
+
     fn is_sound(&self) -> bool {
         let listed = self.exports.iter().map(|(id, export)| (*id, &export.path));
         let all = listed.chain(self.removed.iter().map(|(id, path)| (*id, path)));

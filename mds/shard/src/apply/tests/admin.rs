@@ -7,7 +7,10 @@ use mds_namespace::op::held::Held;
 use mds_namespace::{FsError, WorkItem, invariants};
 
 use super::*;
-use crate::command::admin::{DrainDataServer, HandOver, Removal, RemoveDataServer, SetExports, WaitNoLonger};
+use crate::command::admin::{
+    DrainDataServer, ExportsFenced, FenceExports, HandOver, Removal, RemoveDataServer, SetExports,
+    WaitNoLonger,
+};
 use crate::command::data::{ChangeCopies, WorkDone};
 use crate::export::Export;
 use crate::limits::COPY_CHANGES_MAX;
@@ -161,6 +164,15 @@ fn commands_have_their_golden_bytes() {
             Command::SetExports(SetExports { replaces: 3, exports: vec![Export::everything()] }),
             "360301012f0000feff03feff0300010100",
         ),
+        (
+            Command::ReplaceExports(SetExports { replaces: 3, exports: vec![Export::everything()] }),
+            "3f0301012f0000feff03feff0300010100",
+        ),
+        (
+            Command::FenceExports(FenceExports { all: false, exports: vec![7, 0x81], from: extent }),
+            "400002078101810102",
+        ),
+        (Command::ExportsFenced(ExportsFenced { version: 3, layouts: 4, extents: 0x81 }), "4103048101"),
     ] {
         let bytes = postcard::to_allocvec(&command).unwrap();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

@@ -6,7 +6,9 @@ use mds_namespace::op::extent::{Adoption, CopyChange};
 use proptest::prelude::*;
 
 use super::*;
-use crate::command::admin::{DrainDataServer, HandOver, RemoveDataServer, SetExports, WaitNoLonger};
+use crate::command::admin::{
+    DrainDataServer, ExportsFenced, FenceExports, HandOver, RemoveDataServer, SetExports, WaitNoLonger,
+};
 use crate::command::client::RemoveClient;
 use crate::command::data::{ChangeCopies, Measured};
 use crate::command::layout::{LayoutRecall, LayoutReturn, Returned};
@@ -135,7 +137,15 @@ fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
             let copies = Copies { home: ::layout::DataServerId(2), backups: vec![] };
             Command::HandOver(HandOver { changes: vec![change(ino, a, copies)] })
         }
-        30 => Command::SetExports(SetExports {
+        30 if b.is_multiple_of(4) => Command::FenceExports(FenceExports {
+            all: b.is_multiple_of(8),
+            exports: vec![0, 1],
+            from: ::layout::ExtentId { ino, index: 0 },
+        }),
+        30 if b.is_multiple_of(5) => {
+            Command::ExportsFenced(ExportsFenced { version: a % 8, layouts: 1, extents: 2 })
+        }
+        30 => Command::ReplaceExports(SetExports {
             replaces: a % 4,
             exports: (0..=b % 3)
                 .map(|n| Export { path: format!("/{}", a % 3 + n), ..Export::everything() })
