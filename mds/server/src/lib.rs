@@ -34,6 +34,7 @@ mod metrics;
 mod name;
 mod op;
 mod op_table;
+mod opening;
 mod probe;
 mod progress;
 mod read_room;

@@ -27,6 +27,7 @@ use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
 use crate::limits::{BALANCE_CALM_MS, COURTESY_MS};
 use crate::metrics::Metrics;
+use crate::opening::Opening;
 use crate::read_room::ReadRoom;
 use crate::recall::Recalls;
 use crate::report::mount_addresses;
@@ -147,6 +148,8 @@ pub(crate) struct Server {
     pub(crate) write_verifier: Verifier,
     /// Files whose content is being moved.
     pub(crate) movers: Movers,
+    /// OPENs under way.
+    pub(crate) opening: Opening,
     /// Service addresses, if there are any.
     pub(crate) service: Option<Service>,
     /// Control addresses of replicas, as far as they are known.
