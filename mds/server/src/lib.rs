@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_time;
 mod addresses;
 mod admin;
 mod adopt;

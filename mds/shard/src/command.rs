@@ -189,6 +189,8 @@ pub enum Command {
     SetTimesNoting(namespace::SetTimesNoting),
     /// `RegisterDataServer` of one that has a name.
     RegisterNamed(data::RegisterNamed),
+    /// An object was read.
+    Accessed(namespace::Accessed),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.

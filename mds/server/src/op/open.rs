@@ -141,7 +141,11 @@ async fn finish(
         cx.may_repeat = true;
         cx.server.settle_cuts(opened.inode.ino, opened.inode.size_bytes).await?;
     }
-    cx.put_current(cx.handle_of(at, &opened.inode));
+    let handle = cx.handle_of(at, &opened.inode);
+    if share::access(args.share_access) == share::ACCESS_READ {
+        cx.note_open(handle, &opened.inode);
+    }
+    cx.put_current(handle);
     let wishes = share::has_wishes(args.share_access);
     Ok(ResOk {
         stateid: cx.put_stateid(opened.stateid),

@@ -3,7 +3,7 @@
 //! Spec: RFC 8881 §18.4, §18.9, §18.25, §18.26, §18.30.
 
 pub use mds_namespace::Truncation;
-use mds_namespace::{Caller, DirectoryChange, Ino, Inode, Kind, SetAttributes};
+use mds_namespace::{Caller, DirectoryChange, Ino, Inode, Kind, SetAttributes, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// CREATE of anything but a regular file.
@@ -106,6 +106,15 @@ pub struct SetTimesNoting {
     pub set: SetAttributesOf,
     /// Index of each granted extent, and its primary's counter of changes when the request came.
     pub measured: Vec<(u32, u64)>,
+}
+
+/// An object was read: its access time is that of the entry, if it is still the one that the reader saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accessed {
+    /// The object.
+    pub ino: Ino,
+    /// Its access time when it was read.
+    pub seen: Timestamp,
 }
 
 /// Answer to [`SetAttributesOf`] and [`SetTimesNoting`].
