@@ -5,7 +5,8 @@
 use mds_namespace::op::create::NewObject;
 use mds_namespace::op::rename::Place;
 use mds_namespace::op::{
-    access_time, create as create_op, link as link_op, remove as remove_op, rename as rename_op, setattr, settle,
+    access_time, create as create_op, link as link_op, remove as remove_op, rename as rename_op, setattr,
+    settle,
 };
 use mds_namespace::{FsError, Kind, Timestamp, Txn};
 
@@ -13,7 +14,8 @@ use super::open::{open, reap_if_gone};
 use super::staged::Staged;
 use crate::command::governor::{AboutNames, Bound};
 use crate::command::namespace::{
-    Accessed, AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf, SetTimesNoting,
+    Accessed, AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf,
+    SetTimesNoting,
 };
 use crate::command::{Outcome, Refusal};
 
