@@ -59,6 +59,8 @@ pub(crate) struct Cluster {
     pub(crate) repair_grace_ms: u32,
     /// Whether data move by themselves until each data server has its share.
     pub(crate) rebalance: Switch,
+    /// Whether reads move access times.
+    pub(crate) atime: AccessTime,
     /// Addresses that follow the leading metadata server.
     pub(crate) service_addresses: Vec<Service>,
     /// The network interface that they belong on.
@@ -79,6 +81,16 @@ impl TryFrom<String> for Service {
             .map(Self)
             .map_err(|error: env::addresses::BadServiceAddress| format!("service_addresses: {error}"))
     }
+}
+
+/// When reads move access times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum AccessTime {
+    /// When the access time is not later than the last change, or a day old.
+    Relatime,
+    /// Never.
+    Never,
 }
 
 /// On or off.
@@ -143,6 +155,7 @@ impl Default for Cluster {
             group_wait_ms: 30_000,
             repair_grace_ms: 60_000,
             rebalance: Switch::On,
+            atime: AccessTime::Relatime,
             service_addresses: Vec::new(),
             service_interface: None,
         }
@@ -421,6 +434,8 @@ mod tests {
         assert_eq!((given.seal, given.erasure_code), (Switch::Off, Code(Some(Profile::FourPlusTwo))));
         let given = parse("[cluster]\nrebalance = \"off\"\n", "f").unwrap().cluster;
         assert_eq!((defaults.rebalance, given.rebalance), (Switch::On, Switch::Off));
+        let given = parse("[cluster]\natime = \"never\"\n", "f").unwrap().cluster;
+        assert_eq!((defaults.atime, given.atime), (AccessTime::Relatime, AccessTime::Never));
         let message = refused("[cluster]\nerasure_code = \"4+3\"\n");
         assert!(message.starts_with("shoal.toml:2:") && message.contains("expected \"auto\""), "{message}");
         let message = refused("[cluster]\nseal = \"onn\"\n");

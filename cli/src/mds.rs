@@ -11,7 +11,7 @@ use mds_server::{MdsConfig, MetadataServer, server::Settings};
 use prometheus_client::registry::Registry;
 
 use crate::args::Mds;
-use crate::config::{self, Cluster, Switch};
+use crate::config::{self, AccessTime, Cluster, Switch};
 use crate::http::{self, Pages};
 use crate::output::{announce, waiting};
 use crate::ports::Wanted;
@@ -146,6 +146,7 @@ pub(crate) fn settings(cluster: &Cluster) -> Settings {
         group_wait_ms: u64::from(cluster.group_wait_ms),
         repair_grace_ms: u64::from(cluster.repair_grace_ms),
         rebalance: cluster.rebalance == Switch::On,
+        relatime: cluster.atime == AccessTime::Relatime,
         ..Settings::default()
     }
 }

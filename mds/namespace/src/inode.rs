@@ -185,7 +185,7 @@ pub struct Inode {
     pub used_bytes: u64,
     /// Grows with every change of content or attributes (RFC 8881 §5.8.1.4).
     pub change: u64,
-    /// Last access, as set explicitly; reads do not move it.
+    /// Last access, as set explicitly or noted (`op::access_time`).
     pub atime: Timestamp,
     /// Last change of content.
     pub mtime: Timestamp,

@@ -15,6 +15,12 @@ pub const EXTENT_IMAGES_MAX: usize = 4;
 /// Longest regular file, in bytes: behind it no extent could hold data.
 pub const FILE_BYTES_MAX: u64 = layout::FILE_BYTES_MAX;
 
+/// An access time older than this is moved by a read, seconds.
+pub const ACCESS_S_MAX: i64 = 24 * 60 * 60;
+
+/// Of a file with a modification time to come reads move the access time no more often, seconds.
+pub const ACCESS_S_MIN: i64 = 60;
+
 /// Most names one file may have.
 pub const LINKS_MAX: u32 = 1_000_000;
 

@@ -4,6 +4,7 @@
 //! written nothing, so that many can share one transaction.
 
 pub mod access;
+pub mod access_time;
 pub mod create;
 pub mod exclusive;
 pub mod extent;

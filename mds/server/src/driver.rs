@@ -401,6 +401,8 @@ pub(crate) fn make(
         metrics,
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
+        accesses: crate::access_time::Accesses::default(),
+        opening: crate::opening::Opening::default(),
         controls: config.controls.iter().cloned().collect(),
         mounts: std::sync::OnceLock::new(),
         service: config.service.clone().map(Service::new),

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access_time;
 mod addresses;
 mod admin;
 mod adopt;
@@ -35,6 +36,7 @@ mod metrics;
 mod name;
 mod op;
 mod op_table;
+mod opening;
 mod probe;
 mod progress;
 mod read_room;

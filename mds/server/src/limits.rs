@@ -236,3 +236,6 @@ pub const REPORT_PARTS_MAX: usize = 64;
 
 /// An operation that takes longer is worth a line in the log, milliseconds.
 pub const SLOW_MS: u64 = 1_000;
+
+/// Objects whose access times are being noted; a read beyond that is not noted.
+pub const ACCESSES_MAX: usize = 1024;

@@ -16,6 +16,7 @@ use wire_nfs::control::Refusal;
 use wire_nfs::v4::attr::{Fsid, numbers};
 use wire_nfs::v4::{Bitmap, Filehandle, Nfsstat4, Verifier};
 
+use crate::access_time::Accesses;
 use crate::addresses::drive::Service;
 use crate::attr::{self, FileSystemFacts};
 use crate::balance::Balancing;
@@ -28,6 +29,7 @@ use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
 use crate::limits::{BALANCE_CALM_MS, COURTESY_MS};
 use crate::metrics::Metrics;
+use crate::opening::Opening;
 use crate::read_room::ReadRoom;
 use crate::recall::Recalls;
 use crate::report::mount_addresses;
@@ -48,6 +50,8 @@ pub struct Settings {
     pub data_server_lease_ms: u64,
     /// Files up to this size stay inline.
     pub inline_bytes: u64,
+    /// Reads move access times, as relatime has it.
+    pub relatime: bool,
     /// How long a client may take to return a recalled layout.
     pub recall_ms: u64,
     /// Layouts one client may hold before it is asked to give back those for reading that it does not use.
@@ -84,6 +88,7 @@ impl Default for Settings {
             lease_ms: 60_000,
             data_server_lease_ms: 3_000,
             inline_bytes: mds_namespace::INLINE_BYTES_MAX,
+            relatime: true,
             recall_ms: 30_000,
             layouts_kept: 16_384,
             data_server_wait_ms: 20_000,
@@ -150,6 +155,10 @@ pub(crate) struct Server {
     pub(crate) write_verifier: Verifier,
     /// Files whose content is being moved.
     pub(crate) movers: Movers,
+    /// Reads that are being noted.
+    pub(crate) accesses: Accesses,
+    /// OPENs under way.
+    pub(crate) opening: Opening,
     /// Service addresses, if there are any.
     pub(crate) service: Option<Service>,
     /// Control addresses of replicas, as far as they are known.

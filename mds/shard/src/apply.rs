@@ -125,6 +125,7 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::LayoutGiveBack(asked) => layout::give_back(txn, now, &asked.what, asked.settlement.as_ref()),
         Command::SettleSize(asked) => layout::settle_size(txn, now, asked),
         Command::SetMeasured(asked) => names::set_measured(txn, now, asked),
+        Command::Accessed(asked) => names::accessed(txn, now, asked),
         Command::LayoutCommit(asked) => layout::commit(txn, now, asked),
         Command::LayoutRecall(asked) => layout::recall(txn, asked),
         Command::Format(asked) => data::format(txn, now, asked),

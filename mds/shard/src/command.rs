@@ -197,6 +197,8 @@ pub enum Command {
     ExportsFenced(admin::ExportsFenced),
     /// `LayoutGet` or `LayoutWrite`, with the export that the client came through.
     LayoutThrough(layout::LayoutThrough),
+    /// An object was read.
+    Accessed(namespace::Accessed),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.

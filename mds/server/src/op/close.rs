@@ -1,7 +1,8 @@
 //! CLOSE: the end of an open.
 //!
 //! With one replica it is answered when its command has its place in the log, not when the log is flushed: an open that comes back when the
-//! power was cut is the client's until it opens again or its lease ends (docs/adr/0004-close-is-not-waited-for.md). With several it is
+//! power was cut is the client's until it opens again or its lease ends (docs/adr/0004-close-is-not-waited-for.md). While an OPEN of the
+//! file is under way, which may move the stateid, it is answered with its outcome (`opening`). With several replicas it is
 //! answered when it is committed (docs/adr/0012-close-is-waited-for-by-replicas.md).
 //!
 //! QUIRK(linux): a client that has closed a file and opens it again takes a stateid whose sequence is not 1 for one of several answers that
@@ -21,10 +22,10 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let client = cx.client()?;
     let stateid = cx.resolve(args.open_stateid)?;
-    let is_waited_for = cx.server.shards.is_replicated();
     if let Some(outcome) = cx.recorded()? {
-        answered(&outcome, is_waited_for)?;
+        answered(&outcome)?;
     } else {
+        let is_waited_for = cx.server.shards.is_replicated() || cx.server.opening.is_under_way(handle.ino);
         cx.view()?.open(client, handle.ino, stateid).map_err(|e| status::of_refusal(&e))?;
         let close = Command::Close(Close { client, ino: handle.ino, stateid });
         if is_waited_for {
@@ -38,11 +39,10 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     Ok(ResOk { open_stateid: Stateid::INVALID })
 }
 
-/// What a CLOSE was answered, or would have been, that came to this. One that was not waited for had passed its checks and was answered before
-/// it came to anything.
-fn answered(outcome: &Outcome, is_waited_for: bool) -> Result<(), Nfsstat4> {
+/// What a CLOSE is answered that came to this: the client has no answer yet.
+fn answered(outcome: &Outcome) -> Result<(), Nfsstat4> {
     match outcome {
-        Outcome::Refused(refusal) if is_waited_for => Err(status::of_refusal(refusal)),
+        Outcome::Refused(refusal) => Err(status::of_refusal(refusal)),
         _ => Ok(()),
     }
 }
@@ -55,12 +55,9 @@ mod tests {
 
     /// Spec: docs/protocol/sessions.md §2.
     #[test]
-    fn a_refusal_stays_one_if_it_was_waited_for() {
+    fn a_refusal_stays_one() {
         // Another OPEN of the owner came between the look and the command.
-        let refused = Outcome::Refused(Refusal::OldStateid);
-        assert_eq!(answered(&refused, true), Err(Nfsstat4::OldStateid));
-        assert_eq!(answered(&refused, false), Ok(()));
-        let done = Outcome::Stateid(StateidValue { seqid: 2, other: [7; 12] });
-        assert_eq!((answered(&done, true), answered(&done, false)), (Ok(()), Ok(())));
+        assert_eq!(answered(&Outcome::Refused(Refusal::OldStateid)), Err(Nfsstat4::OldStateid));
+        assert_eq!(answered(&Outcome::Stateid(StateidValue { seqid: 2, other: [7; 12] })), Ok(()));
     }
 }

@@ -151,7 +151,11 @@ async fn ask(
     let granted = grant(cx, prepared, &inode, &asked, run, shown);
     // Beside each other: each entry of the log costs a flush.
     let (granted, ()) = join(granted, stripes::place(&cx.server, &asked, run)).await;
-    Ok(Granted { answer: granted?, asked, run })
+    let answer = granted?;
+    if !iomode.writes() {
+        cx.note_access(handle, &inode);
+    }
+    Ok(Granted { answer, asked, run })
 }
 
 /// RFC 8881 §18.43.3: a segment shorter than the client can use is BADLAYOUT, one larger than it

@@ -19,6 +19,7 @@ use crate::attr;
 use crate::context::{Context, OpResult};
 use crate::handle::FileHandle;
 use crate::name::Name;
+use crate::opening::UnderWayOpen;
 use crate::status;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
@@ -46,8 +47,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         // The name may lead elsewhere by now, to a shard that knows nothing of this request.
         Some(outcome) => cx.server.shards.opened_before(&open.target, outcome),
         None => {
+            let (file, _under_way) = begin(cx, &open.target)?;
             cx.server.give_way_to_open(&open.target, open.share).await;
-            if let Some(ino) = cuts(cx, &open.target)? {
+            if let Some(ino) = file.filter(|_| cuts(&open.target)) {
                 cx.server.recall_for_truncation(ino, Some(open.client)).await;
             }
             cx.submit(Command::Open(open)).await?
@@ -69,15 +71,27 @@ fn check_reclaim(cx: &Context) -> Result<(), Nfsstat4> {
     }
 }
 
-/// The file that an OPEN cuts to nothing, if there is one: UNCHECKED with a size of zero (RFC 8881 §18.16.3).
-fn cuts(cx: &Context, target: &Target) -> Result<Option<Ino>, Nfsstat4> {
-    let Target::Create { directory, name, how: How::Unchecked, attributes } = target else { return Ok(None) };
-    if attributes.size_bytes != Some(0) {
-        return Ok(None);
-    }
+/// The file that an OPEN leads to, if there is one yet. A CLOSE of it is waited for until the OPEN has its outcome.
+fn begin(cx: &Context, target: &Target) -> Result<(Option<Ino>, UnderWayOpen), Nfsstat4> {
+    let opening = &cx.server.opening;
+    let (directory, name) = match target {
+        Target::Handle { ino, .. } | Target::Foreign { ino, .. } => {
+            return Ok((Some(*ino), opening.begin(*ino)));
+        }
+        Target::Name { directory, name } | Target::Create { directory, name, .. } => (*directory, name),
+    };
     // Whether the caller may look there, the OPEN says.
-    let found = op::lookup::find(cx.view()?.namespace(), &Caller::default(), *directory, name);
-    Ok(found.ok().flatten().map(|inode| inode.ino))
+    let found = op::lookup::find(cx.view()?.namespace(), &Caller::default(), directory, name);
+    Ok(match found.ok().flatten() {
+        Some(inode) => (Some(inode.ino), opening.begin(inode.ino)),
+        None => (None, opening.begin_new(directory, name)),
+    })
+}
+
+/// Whether an OPEN cuts a file that is there to nothing: UNCHECKED with a size of zero (RFC 8881 §18.16.3).
+fn cuts(target: &Target) -> bool {
+    let Target::Create { how: How::Unchecked, attributes, .. } = target else { return false };
+    attributes.size_bytes == Some(0)
 }
 
 /// What the claim and the way of creation mean for the state machine, and which attributes a creation sets.
@@ -127,7 +141,11 @@ async fn finish(
         cx.may_repeat = true;
         cx.server.settle_cuts(opened.inode.ino, opened.inode.size_bytes).await?;
     }
-    cx.put_current(cx.handle_of(at, &opened.inode));
+    let handle = cx.handle_of(at, &opened.inode);
+    if share::access(args.share_access) == share::ACCESS_READ {
+        cx.note_open(handle, &opened.inode);
+    }
+    cx.put_current(handle);
     let wishes = share::has_wishes(args.share_access);
     Ok(ResOk {
         stateid: cx.put_stateid(opened.stateid),

@@ -18,6 +18,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         stateid: cx.resolve(args.open_stateid)?,
         share: Share { access: share::access(args.share_access), deny: args.share_deny },
     };
+    let _under_way = cx.server.opening.begin(handle.ino);
     let Outcome::Stateid(stateid) = cx.propose(Command::OpenDowngrade(downgrade)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };

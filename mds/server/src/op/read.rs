@@ -31,6 +31,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         // Else the length may be from before a cut and the bytes from after it: zeros that nobody wrote.
         if content::epochs(&cx.server, inode.ino, (args.offset, count))? == before {
             cx.server.metrics.data_read(data.len());
+            cx.note_access(handle, &inode);
             return Ok(ResOk { eof, data });
         }
     }

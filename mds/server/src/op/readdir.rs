@@ -48,7 +48,11 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<Listing> {
     let page = page(cx, &args, &view, directory)?;
     drop(view);
     let written = written(cx, &args, &page).await?;
-    Ok(Listing(list(cx, &args, &page, directory, &facts, &written)?))
+    let listing = list(cx, &args, &page, directory, &facts, &written)?;
+    if args.cookie == 0 {
+        cx.note_access(directory, &inode);
+    }
+    Ok(Listing(listing))
 }
 
 /// How many bytes the answer may have.

@@ -19,5 +19,6 @@ pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
     }
     let target = mds_namespace::op::readlink::readlink(view.namespace(), handle.ino)
         .map_err(|e| status::of_namespace(&e))?;
+    cx.note_access(handle, &inode);
     Ok(ResOk { link: Bytes::from(target) })
 }

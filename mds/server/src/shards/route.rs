@@ -89,6 +89,7 @@ pub(super) fn of(command: &Command) -> Route {
         Command::LayoutGiveBack(asked) => returned(&asked.what.what),
         Command::SettleSize(asked) => file(asked.ino),
         Command::SetMeasured(asked) => file(asked.set.ino),
+        Command::Accessed(asked) => file(asked.ino),
         Command::LayoutCommit(asked) => file(asked.ino),
         Command::LayoutRecall(asked) => file(asked.ino),
         Command::ThawExtent(asked) => extent(asked.extent),

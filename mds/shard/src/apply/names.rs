@@ -5,7 +5,8 @@
 use mds_namespace::op::create::NewObject;
 use mds_namespace::op::rename::Place;
 use mds_namespace::op::{
-    create as create_op, link as link_op, remove as remove_op, rename as rename_op, setattr, settle,
+    access_time, create as create_op, link as link_op, remove as remove_op, rename as rename_op, setattr,
+    settle,
 };
 use mds_namespace::{FsError, Kind, Timestamp, Txn};
 
@@ -13,7 +14,8 @@ use super::open::{open, reap_if_gone};
 use super::staged::Staged;
 use crate::command::governor::{AboutNames, Bound};
 use crate::command::namespace::{
-    AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf, SetMeasured,
+    Accessed, AttributesAnswer, Create, EntryAnswer, Link, Remove, Rename, Renamed, SetAttributesOf,
+    SetMeasured,
 };
 use crate::command::{Outcome, Refusal};
 use crate::limits::MEASURED_EXTENTS_MAX;
@@ -82,6 +84,11 @@ pub(super) fn set_attributes(
     let set =
         setattr::set_attributes(txn, &asked.caller, asked.ino, &asked.attributes, asked.by_write_open, now)?;
     Ok(Outcome::Attributes(Box::new(AttributesAnswer { inode: set.inode, truncated: set.truncated })))
+}
+
+pub(super) fn accessed(txn: &mut dyn Txn, now: Timestamp, asked: &Accessed) -> Result<Outcome, Refusal> {
+    access_time::note(txn, asked.ino, asked.seen, now)?;
+    Ok(Outcome::Done)
 }
 
 pub(super) fn set_measured(

@@ -4,7 +4,7 @@
 
 pub use mds_namespace::Truncation;
 use mds_namespace::op::settle::Settlement;
-use mds_namespace::{Caller, DirectoryChange, Granted, Ino, Inode, Kind, SetAttributes};
+use mds_namespace::{Caller, DirectoryChange, Granted, Ino, Inode, Kind, SetAttributes, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// CREATE of anything but a regular file.
@@ -110,6 +110,15 @@ pub struct SetMeasured {
     pub settlement: Settlement,
     /// What each extent holds that was written since the log last spoke of it.
     pub written: Vec<Granted>,
+}
+
+/// An object was read: its access time is that of the entry, if it is still the one that the reader saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accessed {
+    /// The object.
+    pub ino: Ino,
+    /// Its access time when it was read.
+    pub seen: Timestamp,
 }
 
 /// Answer to [`SetAttributesOf`] and [`SetMeasured`].

@@ -22,6 +22,8 @@ type OriginUnkept = ([u8; 16], u32, u32, u32);
 
 /// The number that `Command::Close` is encoded as.
 const CLOSE_VARIANT: u32 = 6;
+/// The number that `Command::Accessed` is encoded as.
+const ACCESSED_VARIANT: u32 = 63;
 
 /// Why bytes are no entry, or an entry has no bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +58,7 @@ impl EncodedEntry {
         // Only the head: an entry may be long, and this is asked of each.
         let head: Result<(u64, Option<Origin>, u64, u32), _> =
             postcard::take_from_bytes(rest).map(|(head, _)| head);
-        head.is_ok_and(|(_, _, _, variant)| variant == CLOSE_VARIANT)
+        head.is_ok_and(|(_, _, _, variant)| matches!(variant, CLOSE_VARIANT | ACCESSED_VARIANT))
     }
 
     pub(crate) fn decode(&self) -> Result<Entry, EntryError> {
@@ -132,7 +134,9 @@ impl<'de> Deserialize<'de> for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command::{StateidValue, lock, open};
+    use mds_namespace::Timestamp;
+
+    use crate::command::{StateidValue, lock, namespace, open};
 
     fn encoded(command: Command) -> EncodedEntry {
         let (slot, sequence, operation, tenure) = (300, 70_000, 3, 129);
@@ -142,10 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn only_close_is_unhurried() {
+    fn only_close_and_accessed_are_unhurried() {
         let stateid = StateidValue { seqid: 1, other: [9; 12] };
         let share = open::Share { access: 1, deny: 0 };
         assert!(encoded(Command::Close(open::Close { client: 1, ino: 2, stateid })).is_unhurried());
+        let accessed = namespace::Accessed { ino: 2, seen: Timestamp { seconds: -1, nanos: 3 } };
+        assert!(encoded(Command::Accessed(accessed)).is_unhurried());
         for other in [
             Command::OpenDowngrade(open::OpenDowngrade { client: 1, ino: 2, stateid, share }),
             Command::FreeStateid(lock::FreeStateid { client: 1, stateid }),

@@ -1,10 +1,10 @@
 //! CREATE, LINK, REMOVE, SETATTR, as far as this crate adds to the namespace.
 
-use mds_namespace::{FsError, Kind, SetAttributes};
+use mds_namespace::{FsError, Kind, SetAttributes, Timestamp};
 
 use super::*;
 use crate::command::governor::Bound;
-use crate::command::namespace::{Create, Link, Rename, SetAttributesOf};
+use crate::command::namespace::{Accessed, Create, Link, Rename, SetAttributesOf};
 
 #[test]
 fn create_makes_no_regular_file() {
@@ -117,4 +117,42 @@ fn bound_commands_have_their_golden_bytes() {
     assert_eq!(bytes[6..], plain[1..]);
     assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), bound);
     assert_eq!(Bound::to(vec![3], Command::TakeGroup), Command::TakeGroup);
+}
+
+/// Spec: docs/formats/raft_log.md: the entry of a read, byte for byte.
+#[test]
+fn a_read_that_is_noted_moves_the_access_time_alone() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let before = stage.create(client, "o", "f").inode;
+    let seen = Timestamp { seconds: -2, nanos: 300 };
+    let command = Command::Accessed(Accessed { ino: 5, seen });
+    let bytes = postcard::to_allocvec(&command).unwrap();
+    assert_eq!(bytes, [63, 5, 3, 0xac, 0x02]);
+    assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
+    let noted = Command::Accessed(Accessed { ino: before.ino, seen: before.atime });
+    assert_eq!(stage.run(noted.clone()), Outcome::Done);
+    let after = stage.view().inode(before.ino).unwrap();
+    assert!(before.atime < after.atime);
+    assert_eq!(mds_namespace::Inode { atime: before.atime, ..after.clone() }, before);
+    assert_eq!(stage.run(noted), Outcome::Done);
+    assert_eq!(stage.view().inode(before.ino).unwrap(), after, "another reader was first");
+    stage.check();
+}
+
+/// `: > f` on an empty file: an O_TRUNC that succeeds marks both times for update, whatever the size was.
+/// Spec: RFC 8881 §18.16.3; POSIX.1-2024 `open`.
+#[test]
+fn emptying_an_empty_file_moves_its_times() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let before = stage.create(client, "o", "f").inode;
+    let attributes = SetAttributes { size_bytes: Some(0), ..SetAttributes::default() };
+    let name = b"f".to_vec();
+    let how = crate::command::open::How::Unchecked;
+    let target = Target::Create { directory: ROOT_INO, name, how, attributes };
+    let after = stage.open(client, "o", BOTH, target).inode;
+    assert!(before.mtime < after.mtime && before.ctime < after.ctime && before.change < after.change);
+    assert_eq!((before.size_bytes, after.size_bytes), (0, 0));
+    stage.check();
 }

@@ -1,0 +1,75 @@
+//! Notes that files, directories and symbolic links were read, as relatime has it (`mds_namespace::op::access_time`).
+//!
+//! Data servers serve the bytes and say nothing of reads. What the metadata server sees counts as a read: a layout for reading that is
+//! granted, a READ in band, the first READDIR of a listing, a READLINK, and an OPEN for reading by a client that has kept its layout.
+//! No answer waits for the log entry.
+//!
+//! INVARIANT: one entry is under way for an object, however many read it; applied, it makes further ones needless.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use mds_namespace::op::access_time;
+use mds_namespace::{Ino, Inode, Timestamp};
+use mds_shard::Command;
+use mds_shard::command::namespace::Accessed;
+use parking_lot::Mutex;
+
+use crate::context::Context;
+use crate::handle::FileHandle;
+use crate::limits::ACCESSES_MAX;
+use crate::server::Server;
+
+/// What is under way.
+#[derive(Default)]
+pub(crate) struct Accesses {
+    noted: Mutex<HashSet<Ino>>,
+}
+
+impl Accesses {
+    /// True if nothing is under way for this object, and there is room: from now on something is.
+    fn begin(&self, ino: Ino) -> bool {
+        let mut noted = self.noted.lock();
+        noted.len() < ACCESSES_MAX && noted.insert(ino)
+    }
+
+    fn end(&self, ino: Ino) {
+        self.noted.lock().remove(&ino);
+    }
+}
+
+impl Context {
+    /// An object was read, or may be from now on; `inode` is as clients see it.
+    pub(crate) fn note_access(&self, handle: FileHandle, inode: &Inode) {
+        if self.moves_access_time(handle, inode) {
+            let (server, ino, seen) = (Arc::clone(&self.server), inode.ino, inode.atime);
+            if server.accesses.begin(ino) {
+                tokio::spawn(note(server, Accessed { ino, seen }));
+            }
+        }
+    }
+
+    /// A file was opened for reading: through the layout that this client may have kept it reads without another word.
+    pub(crate) fn note_open(&self, handle: FileHandle, inode: &Inode) {
+        let Some(session) = self.session.filter(|_| self.moves_access_time(handle, inode)) else { return };
+        let layouts = self.view().map(|view| view.layouts_of(inode.ino));
+        let Ok(Ok(layouts)) = layouts else { return };
+        if layouts.iter().any(|(client, _)| *client == session.client) {
+            self.note_access(handle, inode);
+        }
+    }
+
+    fn moves_access_time(&self, handle: FileHandle, inode: &Inode) -> bool {
+        let now = Timestamp::from_unix_ns(self.server.env.clock.wall_ns());
+        let is_kept = self.server.config.relatime && access_time::is_due(inode, now);
+        is_kept && self.export(handle).ok().flatten().is_some_and(|export| !export.read_only)
+    }
+}
+
+async fn note(server: Arc<Server>, accessed: Accessed) {
+    let ino = accessed.ino;
+    if let Err(status) = server.propose(Command::Accessed(accessed)).await {
+        tracing::debug!(ino, status = status.name(), "access time not noted");
+    }
+    server.accesses.end(ino);
+}
