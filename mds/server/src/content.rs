@@ -322,7 +322,11 @@ pub(crate) async fn move_to_extents(
             forget_earlier_attempt(server, &record).await?;
         }
         if !data.is_empty() {
-            write_extents(server, ino, (0, &Bytes::from(data)), inode.size_bytes, code).await?;
+            match write_extents(server, ino, (0, &Bytes::from(data)), inode.size_bytes, code).await {
+                // Its servers changed meanwhile; the file itself may be gone, which the next look tells.
+                Err(Nfsstat4::Stale) => continue,
+                written => drop(written?),
+            }
         }
         let command = Command::MoveToExtents(MoveToExtents { ino, change: inode.change });
         let outcome = server.shards.propose(None, command).await.map_err(|e| status::of_propose(&e))?;

@@ -295,15 +295,24 @@ impl ExtentCopies {
 
     /// Tells a metadata server about a backup, and takes what it answers.
     async fn say(&self, core: &Core, server: DataServerId, word: Word) -> Went {
-        let Some(since) = self.with(server, |member| member.since) else { return Went::Well };
+        let Some(before) = self.with(server, |member| (member.since, member.filling)) else {
+            return Went::Well;
+        };
         if word != Word::Ask {
             tracing::info!(extent = %self.id, backup = server.0, ?word, "telling the metadata server");
         }
-        match call::tell(core, self.id, word, server, since).await {
+        match call::tell(core, self.id, word, server, before.0).await {
             Heard::Set(set) if Some(set.home) == core.server().map(|own| own.0) => {
                 let mut state = self.state.lock();
                 state.take(&Told::by_metadata(&set));
-                Went::Well
+                match state.members.iter_mut().find(|one| one.server == server) {
+                    // Nothing can be changed now: there may be no other server, or this one has no lease yet.
+                    Some(member) if word != Word::Ask && (member.since, member.filling) == before => {
+                        member.kept();
+                        Went::Wrong
+                    }
+                    _ => Went::Well,
+                }
             }
             Heard::Set(_) | Heard::NotHome => {
                 let epoch = {

@@ -267,6 +267,12 @@ impl Member {
         self.filling = filling;
     }
 
+    /// It was called lost, and stays a backup: it may have come back, and is tried again.
+    pub(crate) fn kept(&mut self) {
+        self.failing_since_ms = None;
+        self.idle_since_ms = None;
+    }
+
     /// Whether every record up to `sequence` is on the backup's stable storage, and the metadata servers know of it.
     pub(crate) fn is_stable(&self, sequence: u64) -> bool {
         let above = |place: Option<u64>| place.is_none_or(|from| sequence < from);

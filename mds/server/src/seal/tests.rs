@@ -18,6 +18,7 @@ mod balance;
 mod drain;
 mod fleet;
 mod join;
+mod lost;
 mod missed;
 mod presence;
 mod promise;

@@ -84,6 +84,19 @@ fn silence_ends_in_a_loss_and_an_answer_in_time_does_not() {
     );
 }
 
+/// Origin: `sim --seed 3112 --minutes 3 -- --cuts --linux`.
+#[test]
+fn a_backup_that_the_log_keeps_is_tried_again() {
+    let mut member = attached(1, 1);
+    member.failed(Step::Rest, Fault::Silent, 1_000);
+    let lost_ms = 1_000 + 2 * BACKUP_STALL_MS_MAX;
+    assert_eq!(member.step(false, lost_ms), Step::Lost);
+    member.kept();
+    assert_eq!(member.step(false, lost_ms), Step::Attach);
+    member.failed(Step::Attach, Fault::Silent, lost_ms);
+    assert_eq!(member.step(false, lost_ms + BACKUP_STALL_MS_MAX), Step::Lost, "it is said again");
+}
+
 #[test]
 fn a_restart_brings_back_what_was_not_flushed() {
     let mut member = attached(1, 1);
