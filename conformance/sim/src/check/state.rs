@@ -52,7 +52,8 @@ pub(crate) fn nothing_left(store: &dyn MetaStore, gone: &BTreeSet<DataServerId>)
     left("share reservations", &begins(b"state/shares/"))?;
     left("locks", &begins(b"state/lock/"))?;
     left("stateids", &begins(b"state/stateid/"))?;
-    left("files with handles", &begins(key::HANDED))?;
+    let is_gone = |ino| !pairs.contains_key(&keys::inode(ino)[..]);
+    left("removed files with handles", &|key| key::parse_handed(key).is_some_and(is_gone))?;
     left("acts that were begun", &begins(b"state/intent/"))?;
     left("tallies", &begins(b"state/tally/"))?;
     left("links from clients to state", &begins(b"state/of/"))

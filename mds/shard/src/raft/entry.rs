@@ -23,7 +23,7 @@ type OriginUnkept = ([u8; 16], u32, u32, u32);
 /// The number that `Command::Close` is encoded as.
 const CLOSE_VARIANT: u32 = 6;
 /// The number that `Command::Accessed` is encoded as.
-const ACCESSED_VARIANT: u32 = 63;
+const ACCESSED_VARIANT: u32 = 67;
 
 /// Why bytes are no entry, or an entry has no bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
