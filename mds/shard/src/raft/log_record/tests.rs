@@ -8,6 +8,7 @@ use super::*;
 use crate::command::data::WorkDone;
 use crate::command::open::{How, Open, Share, Target};
 use crate::command::{Command, Entry, Origin};
+use crate::raft::EncodedEntry;
 
 fn header(record: &Record) -> RecordHeader {
     let payload_len = record.payload.iter().map(Bytes::len).sum::<usize>();
