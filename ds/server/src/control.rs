@@ -226,13 +226,16 @@ async fn cut(core: &Arc<Core>, ask: &Cut) -> Result<KnownEpoch, Refusal> {
     if let Some(kept) = &kept {
         kept.opened(core).await.map_err(|_| Refusal::Busy)?;
     }
-    let from = core.store.sequence(extent) + 1;
-    let done = known(core, core.store.cut(extent, Epoch(ask.epoch), ask.keep_bytes).await)?;
-    let upto = core.store.sequence(extent);
-    if let Some(kept) = core.copies.find(extent) {
-        if from <= upto {
-            kept.behind(from);
+    let (own, keep_bytes) = (Arc::clone(core), ask.keep_bytes);
+    // Backups cut while the journal takes it here. Only now: one that joined before must get the record.
+    let send = move |sequence| {
+        if let Some(kept) = own.copies.find(extent) {
+            kept.send_cut(&own, sequence, keep_bytes);
         }
+    };
+    let done = known(core, core.store.cut_beside(extent, Epoch(ask.epoch), keep_bytes, send).await)?;
+    if let Some(kept) = core.copies.find(extent) {
+        let upto = core.store.sequence(extent);
         kept.settle(core, upto, CUT_SETTLE_MS_MAX).await.map_err(|_| Refusal::Busy)?;
     }
     Ok(done)

@@ -486,6 +486,39 @@ async fn a_cut_reaches_the_backup() {
     assert!(bytes[BLOCK..2 * BLOCK].iter().all(|byte| *byte == 5), "written after the cut");
 }
 
+/// The backup cuts while the home's journal takes its CUT, not after it.
+#[tokio::test]
+async fn a_backup_cuts_beside_its_home() {
+    let cluster = Cluster::new(2).await;
+    assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
+    let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
+    let [home, backup] = [0, 1].map(|number: usize| {
+        let control = cluster.nodes[number].server.as_ref().unwrap().control_address();
+        DsControl::new(&env, control, &cluster_key())
+    });
+    let set = {
+        let mut log = cluster.log.lock().unwrap();
+        log.epoch = log.epoch.next();
+        log.set()
+    };
+    cluster.nodes[0].disk.set_turns(1, 20_000);
+    let cut = home.cut(EXTENT, Epoch(set.epoch), 0, Some(set));
+    let seen_apart = async {
+        loop {
+            let [here, there] = [home.size(&[EXTENT]).await, backup.size(&[EXTENT]).await];
+            let ends = (here.unwrap()[0].end_bytes, there.unwrap()[0].end_bytes);
+            match ends {
+                (0, _) => return false,
+                (_, 0) => return true,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let (done, seen_apart) = tokio::join!(cut, seen_apart);
+    done.unwrap();
+    assert!(seen_apart, "the backup had its CUT only when the home's was durable");
+}
+
 /// A home that was replaced lost nothing but its lease, was told to forget the extent, and has a lease again: a handle from before moves
 /// it to nothing, least of all to tell the next home, which nobody has shown the new epoch, that it has nothing.
 #[tokio::test]

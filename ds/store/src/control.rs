@@ -54,12 +54,29 @@ impl Store {
     /// # Errors
     /// [`ChangeError::Range`] if it is behind the extent's end; otherwise as [`fence`](Self::fence).
     pub async fn cut(&self, extent: ExtentId, epoch: Epoch, keep_bytes: u32) -> Result<Epoch, ChangeError> {
+        self.cut_beside(extent, epoch, keep_bytes, |_| ()).await
+    }
+
+    /// As [`cut`](Self::cut); `beside` has the sequence of the CUT before its record is written, to send it to backups
+    /// meanwhile. It is not called if nothing is done.
+    ///
+    /// # Errors
+    /// As [`cut`](Self::cut). If the record could not be written, backups may have done what was not done here: the
+    /// metadata server asks again until both have.
+    pub async fn cut_beside(
+        &self,
+        extent: ExtentId,
+        epoch: Epoch,
+        keep_bytes: u32,
+        beside: impl FnOnce(u64) + Send + 'static,
+    ) -> Result<Epoch, ChangeError> {
         if EXTENT_BYTES < keep_bytes {
             return Err(ChangeError::Range);
         }
         let inner = self.inner.clone();
         let cut = async move {
-            Controlled::begin(&inner, extent, epoch, false).await?.cut(epoch, Kind::Cut, keep_bytes).await
+            let controlled = Controlled::begin(&inner, extent, epoch, false).await?;
+            controlled.cut(epoch, Kind::Cut, keep_bytes, beside).await
         };
         detached(cut).await
     }
@@ -75,7 +92,8 @@ impl Store {
         }
         let inner = self.inner.clone();
         let cut = async move {
-            Controlled::begin(&inner, extent, epoch, true).await?.cut(epoch, Kind::Drop, 0).await
+            let controlled = Controlled::begin(&inner, extent, epoch, true).await?;
+            controlled.cut(epoch, Kind::Drop, 0, |_| ()).await
         };
         detached(cut).await
     }
@@ -177,8 +195,14 @@ impl Controlled {
         self.append(vec![act]).await
     }
 
-    async fn cut(&self, epoch: Epoch, kind: Kind, offset: u32) -> Result<Epoch, ChangeError> {
-        let acts = {
+    async fn cut(
+        &self,
+        epoch: Epoch,
+        kind: Kind,
+        offset: u32,
+        beside: impl FnOnce(u64),
+    ) -> Result<Epoch, ChangeError> {
+        let (acts, sequence) = {
             let mut shard = self.inner.index.shard(self.extent);
             let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
             if epoch <= known.cut_epoch {
@@ -192,8 +216,9 @@ impl Controlled {
                 let (epoch, sequence) = (known.epoch, sequence - 1);
                 acts.insert(0, Act { kind: Kind::Fence, extent, epoch, sequence, offset: 0, length: 0 });
             }
-            acts
+            (acts, sequence)
         };
+        beside(sequence);
         let epoch = self.append(acts).await?;
         self.inner.wake.notify_one();
         Ok(epoch)

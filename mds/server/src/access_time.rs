@@ -68,8 +68,9 @@ impl Context {
 
 async fn note(server: Arc<Server>, accessed: Accessed) {
     let ino = accessed.ino;
-    if let Err(status) = server.propose(Command::Accessed(accessed)).await {
-        tracing::debug!(ino, status = status.name(), "access time not noted");
+    match server.shards.propose_unhurried(None, Command::Accessed(accessed)).await {
+        Ok(_) => {}
+        Err(error) => tracing::debug!(ino, %error, "access time not noted"),
     }
     server.accesses.end(ino);
 }

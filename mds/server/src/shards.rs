@@ -310,6 +310,21 @@ impl Shards {
         }
     }
 
+    /// As [`propose`](Self::propose), of what no client waits for.
+    ///
+    /// # Errors
+    /// As [`Shard::propose_unhurried`].
+    pub(crate) async fn propose_unhurried(
+        &self,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        if self.is_one() {
+            return self.first().propose_unhurried(origin, command).await;
+        }
+        self.propose(origin, command).await
+    }
+
     /// Puts a command into the log of a shard. Nothing is locked: it changes no inode.
     ///
     /// # Errors

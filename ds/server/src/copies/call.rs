@@ -23,6 +23,7 @@ use crate::limits::BACKUP_STALL_MS_MAX;
 use crate::link::AskError;
 
 /// A record to be kept: what it does and where.
+#[derive(Clone)]
 pub(super) struct Line {
     pub(super) act: Act,
     pub(super) sequence: u64,
@@ -75,18 +76,28 @@ impl ExtentCopies {
         data: &Bytes,
         stable: bool,
     ) -> Sending {
+        self.send_line(core, &Line { act: Act::Write, sequence, offset, data: data.clone() }, stable)
+    }
+
+    /// Sends a CUT to every backup that can take it; for the others it is missing. It counts as in flight until it is answered.
+    pub(crate) fn send_cut(self: &Arc<Self>, core: &Arc<Core>, sequence: u64, keep_bytes: u32) {
+        let line = Line { act: Act::Cut, sequence, offset: keep_bytes, data: Bytes::new() };
+        // Settling waits for the answers.
+        drop(self.send_line(core, &line, true));
+    }
+
+    fn send_line(self: &Arc<Self>, core: &Arc<Core>, line: &Line, stable: bool) -> Sending {
         let mut sending = Sending { begun: Vec::new(), done: Vec::new() };
         let mut state = self.state.lock();
         let epoch = state.epoch;
         for member in &mut state.members {
-            let Some(instance) = member.sends(sequence) else { continue };
+            let Some(instance) = member.sends(line.sequence) else { continue };
             let (begun, begins) = oneshot::channel();
             let (done, ends) = oneshot::channel();
             sending.begun.push(begins);
             sending.done.push(ends);
             let (copies, core, server) = (Arc::clone(self), Arc::clone(core), member.server);
-            let (act, data) = (Act::Write, data.clone());
-            let line = Line { act, sequence, offset, data };
+            let line = line.clone();
             tokio::spawn(async move {
                 copies.send_one(&core, server, instance, epoch, line, stable, begun).await;
                 // Whoever waited may have gone.

@@ -37,7 +37,7 @@ impl Shards {
                 Box::pin(unconstrained(async move { shards.under(guard, shard, origin, command).await }))
             }
             // On one shard it goes where everything goes. Of no other command it is known when it would have its place.
-            _ => Box::pin(unconstrained(async move { shards.propose(origin, command).await })),
+            _ => Box::pin(unconstrained(async move { shards.propose_unhurried(origin, command).await })),
         };
         // Polled once here: that is when the log's queue takes it. The runtime must not choose this moment to let others run.
         match futures_util::poll!(proposal.as_mut()) {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::command::{Command, Entry, Origin, Outcome};
+use crate::command::{Command, Entry, Outcome};
 use crate::limits::ENTRY_BYTES_MAX;
 
 /// Version of the encoding of [`Entry`] (docs/formats/raft_log.md).
@@ -19,11 +19,6 @@ const ENTRY_VERSION_UNKEPT: u8 = 2;
 
 /// Session, slot, sequence, operation.
 type OriginUnkept = ([u8; 16], u32, u32, u32);
-
-/// The number that `Command::Close` is encoded as.
-const CLOSE_VARIANT: u32 = 6;
-/// The number that `Command::Accessed` is encoded as.
-const ACCESSED_VARIANT: u32 = 67;
 
 /// Why bytes are no entry, or an entry has no bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +34,28 @@ pub enum EntryError {
     Garbled,
 }
 
-/// An encoded [`Entry`].
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct EncodedEntry(pub(crate) Bytes);
+/// An encoded [`Entry`]. Equal if the bytes are.
+#[derive(Clone)]
+pub(crate) struct EncodedEntry {
+    pub(crate) bytes: Bytes,
+    /// No client waits for it: the proposer's word, which stays in this process.
+    is_unhurried: bool,
+}
+
+impl From<Bytes> for EncodedEntry {
+    /// It counts as waited for.
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, is_unhurried: false }
+    }
+}
+
+impl PartialEq for EncodedEntry {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for EncodedEntry {}
 
 impl EncodedEntry {
     pub(crate) fn encode(entry: &Entry) -> Result<Self, EntryError> {
@@ -49,20 +63,20 @@ impl EncodedEntry {
         if ENTRY_BYTES_MAX < bytes.len() {
             return Err(EntryError::TooLong(bytes.len()));
         }
-        Ok(Self(bytes.into()))
+        Ok(Bytes::from(bytes).into())
     }
 
-    /// Whether nobody waits for it to be durable.
+    /// The same, and no client waits for it to be durable.
+    pub(crate) fn unhurried(self) -> Self {
+        Self { is_unhurried: true, ..self }
+    }
+
     pub(crate) fn is_unhurried(&self) -> bool {
-        let Some((&ENTRY_VERSION, rest)) = self.0.split_first() else { return false };
-        // Only the head: an entry may be long, and this is asked of each.
-        let head: Result<(u64, Option<Origin>, u64, u32), _> =
-            postcard::take_from_bytes(rest).map(|(head, _)| head);
-        head.is_ok_and(|(_, _, _, variant)| matches!(variant, CLOSE_VARIANT | ACCESSED_VARIANT))
+        self.is_unhurried
     }
 
     pub(crate) fn decode(&self) -> Result<Entry, EntryError> {
-        Entry::decode(&self.0)
+        Entry::decode(&self.bytes)
     }
 }
 
@@ -92,7 +106,7 @@ fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, EntryError> {
 
 impl fmt::Debug for EncodedEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EncodedEntry({} bytes)", self.0.len())
+        write!(f, "EncodedEntry({} bytes)", self.bytes.len())
     }
 }
 
@@ -104,14 +118,14 @@ impl fmt::Display for EncodedEntry {
 
 impl Serialize for EncodedEntry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
+        serializer.serialize_bytes(&self.bytes)
     }
 }
 
 impl<'de> Deserialize<'de> for EncodedEntry {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
-        Ok(Self(bytes.into()))
+        Ok(Bytes::from(bytes).into())
     }
 }
 
@@ -134,32 +148,18 @@ impl<'de> Deserialize<'de> for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mds_namespace::Timestamp;
+    use crate::command::{StateidValue, open};
 
-    use crate::command::{StateidValue, lock, namespace, open};
-
-    fn encoded(command: Command) -> EncodedEntry {
-        let (slot, sequence, operation, tenure) = (300, 70_000, 3, 129);
-        let origin = Origin { session: [7; 16], slot, sequence, operation, request: u64::MAX, tenure };
-        let origin = Some(origin);
-        EncodedEntry::encode(&Entry { now_unix_ns: u64::MAX, origin, governor: 0, command }).unwrap()
-    }
-
+    /// What the proposer says of it is not in its bytes: a follower flushes each entry.
     #[test]
-    fn only_close_and_accessed_are_unhurried() {
+    fn haste_is_the_proposers_word_and_stays_with_it() {
         let stateid = StateidValue { seqid: 1, other: [9; 12] };
-        let share = open::Share { access: 1, deny: 0 };
-        assert!(encoded(Command::Close(open::Close { client: 1, ino: 2, stateid })).is_unhurried());
-        let accessed = namespace::Accessed { ino: 2, seen: Timestamp { seconds: -1, nanos: 3 } };
-        assert!(encoded(Command::Accessed(accessed)).is_unhurried());
-        for other in [
-            Command::OpenDowngrade(open::OpenDowngrade { client: 1, ino: 2, stateid, share }),
-            Command::FreeStateid(lock::FreeStateid { client: 1, stateid }),
-        ] {
-            assert!(!encoded(other).is_unhurried());
-        }
-        for garbled in [&[][..], &[ENTRY_VERSION], &[ENTRY_VERSION, 1, 2], &[9, 1, 0, 6], &[2, 1, 0, 6]] {
-            assert!(!EncodedEntry(Bytes::copy_from_slice(garbled)).is_unhurried());
-        }
+        let command = Command::Close(open::Close { client: 1, ino: 2, stateid });
+        let entry = Entry { now_unix_ns: u64::MAX, origin: None, governor: 0, command };
+        let hurried = EncodedEntry::encode(&entry).unwrap();
+        assert!(!hurried.is_unhurried());
+        let unhurried = hurried.clone().unhurried();
+        assert!(unhurried.is_unhurried() && unhurried == hurried);
+        assert!(!EncodedEntry::from(unhurried.bytes).is_unhurried());
     }
 }

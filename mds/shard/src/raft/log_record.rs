@@ -8,7 +8,7 @@ use openraft::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
 use wal::{Record, RecordHeader};
 
-use super::{EncodedEntry, LogId, Membership, RaftEntry, Vote, log_id};
+use super::{LogId, Membership, RaftEntry, Vote, log_id};
 
 const KIND_ENTRY: u8 = 1;
 const KIND_VOTE: u8 = 2;
@@ -46,7 +46,7 @@ pub(crate) struct UnknownRecord {
 pub(crate) fn entry_record(stream: u64, entry: &RaftEntry) -> Record {
     let (role, payload) = match &entry.payload {
         EntryPayload::Blank => (PAYLOAD_BLANK, Vec::new()),
-        EntryPayload::Normal(encoded) => (PAYLOAD_COMMAND, vec![encoded.0.clone()]),
+        EntryPayload::Normal(encoded) => (PAYLOAD_COMMAND, vec![encoded.bytes.clone()]),
         EntryPayload::Membership(members) => (PAYLOAD_MEMBERSHIP, vec![encode_members(members)]),
     };
     Record {
@@ -120,7 +120,7 @@ pub(crate) fn entry(header: &RecordHeader, payload: Bytes) -> Option<RaftEntry> 
     let (LogEvent::Entry(log_id) | LogEvent::Renewed(log_id)) = event(header).ok()? else { return None };
     let payload = match header.role {
         PAYLOAD_BLANK if payload.is_empty() => EntryPayload::Blank,
-        PAYLOAD_COMMAND => EntryPayload::Normal(EncodedEntry(payload)),
+        PAYLOAD_COMMAND => EntryPayload::Normal(payload.into()),
         PAYLOAD_MEMBERSHIP => EntryPayload::Membership(decode_members(&payload)?),
         _ => return None,
     };

@@ -51,7 +51,7 @@ impl State {
         let index = entry.log_id.index();
         assert!(self.next_index().is_none_or(|next| next == index), "the log has no holes");
         let bytes = match &entry.payload {
-            openraft::EntryPayload::Normal(encoded) => encoded.0.len() as u64,
+            openraft::EntryPayload::Normal(encoded) => encoded.bytes.len() as u64,
             openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
         };
         self.bytes += bytes;

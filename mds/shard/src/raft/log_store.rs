@@ -283,7 +283,7 @@ fn parts(entries: &[RaftEntry]) -> Vec<&[RaftEntry]> {
             (begin, bytes) = (at, 0);
         }
         if let openraft::EntryPayload::Normal(encoded) = &entry.payload {
-            bytes += encoded.0.len();
+            bytes += encoded.bytes.len();
         }
     }
     if begin < entries.len() {

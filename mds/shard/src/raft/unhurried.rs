@@ -1,8 +1,9 @@
-//! Entries that nobody waits for: they are written at once, and durable with the next flush that somebody else needs, or
+//! Entries that no client waits for: they are written at once, and durable with the next flush that another entry needs, or
 //! a moment later.
 //!
-//! With one replica, to close a file is such an entry (docs/adr/0004-close-is-not-waited-for.md, 0012). With a flush of its own it would hold up
-//! the next command, which comes while that flush runs and can only be in the one after.
+//! The proposer says which: with one replica a CLOSE that is answered before it is flushed (docs/adr/0004-close-is-not-waited-for.md,
+//! 0012), and an access time. With a flush of its own such an entry would hold up the next command, which comes while that
+//! flush runs and can only be in the one after.
 //!
 //! INVARIANT: the engine is told in the order of the log, and only after a flush that began when the entry was written.
 
@@ -32,7 +33,7 @@ impl Unhurried {
         Self { clock, waiting: Arc::default() }
     }
 
-    /// Whether no entry of these is waited for.
+    /// Whether no client waits for any of these.
     pub(super) fn are(entries: &[RaftEntry]) -> bool {
         entries.iter().all(|entry| match &entry.payload {
             openraft::EntryPayload::Normal(encoded) => encoded.is_unhurried(),

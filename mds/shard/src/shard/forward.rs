@@ -4,6 +4,7 @@
 //!
 //! INVARIANT: an entry is sent again only when it is known that nothing was done.
 
+use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 
 use super::*;
@@ -21,7 +22,7 @@ impl Shard {
                 written => return written.map(|(outcome, _)| outcome),
             };
             if let Some((leader, addr)) = leader {
-                let proposal = Proposal { entry: encoded.0.to_vec() };
+                let proposal = Proposal { entry: encoded.bytes.to_vec() };
                 match self.ask_leader(leader, &addr, RaftProcedure::Propose, &proposal).await {
                     Ok(Proposed::Done { index, outcome }) => {
                         self.applied(index).await?;
@@ -117,9 +118,9 @@ impl Shard {
     /// Proposes what another node's replica was asked to.
     pub(crate) async fn take_proposal(&self, proposal: Proposal) -> Proposed {
         let Ok(_permit) = self.inner.proposals.try_acquire() else { return Proposed::Refused };
-        let encoded = EncodedEntry(proposal.entry.into());
+        let encoded = EncodedEntry::from(Bytes::from(proposal.entry));
         // What goes into the log is applied by all: it must be an entry.
-        if ENTRY_BYTES_MAX < encoded.0.len() || encoded.decode().is_err() {
+        if ENTRY_BYTES_MAX < encoded.bytes.len() || encoded.decode().is_err() {
             return Proposed::Refused;
         }
         self.note_activity();

@@ -16,7 +16,22 @@ impl Shard {
     /// # Errors
     /// See [`ProposeError`]. A command that was carried out and refused is an `Ok(Outcome::Refused)`.
     pub async fn propose(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
-        self.put(None, 0, origin, command).await
+        let encoded = self.encode(0, origin, command)?;
+        self.put(encoded, None).await
+    }
+
+    /// As [`propose`](Self::propose), of what no client waits for: without replicas it is flushed with the next entry that one
+    /// waits for, or a moment later (docs/adr/0004-close-is-not-waited-for.md).
+    ///
+    /// # Errors
+    /// As [`propose`](Self::propose).
+    pub async fn propose_unhurried(
+        &self,
+        origin: Option<Origin>,
+        command: Command,
+    ) -> Result<Outcome, ProposeError> {
+        let encoded = self.encode(0, origin, command)?;
+        self.put(encoded.unhurried(), None).await
     }
 
     /// As [`propose`](Self::propose), to shard 0, what was found out while this replica led it in a term: in another term others may have
@@ -30,7 +45,8 @@ impl Shard {
         origin: Option<Origin>,
         command: Command,
     ) -> Result<Outcome, ProposeError> {
-        self.put(Some(term), 0, origin, command).await
+        let encoded = self.encode(0, origin, command)?;
+        self.put(encoded, Some(term)).await
     }
 
     /// As [`propose`](Self::propose), to a shard other than the first, from the node that governs all in this term
@@ -44,20 +60,23 @@ impl Shard {
         origin: Option<Origin>,
         command: Command,
     ) -> Result<Outcome, ProposeError> {
-        self.put(None, governor, origin, command).await
+        let encoded = self.encode(governor, origin, command)?;
+        self.put(encoded, None).await
     }
 
-    async fn put(
+    fn encode(
         &self,
-        term: Option<u64>,
         governor: u64,
         origin: Option<Origin>,
         command: Command,
-    ) -> Result<Outcome, ProposeError> {
+    ) -> Result<EncodedEntry, ProposeError> {
+        let entry = Entry { now_unix_ns: self.stamp(), origin, governor, command };
+        EncodedEntry::encode(&entry).map_err(|_| ProposeError::TooLong)
+    }
+
+    async fn put(&self, encoded: EncodedEntry, term: Option<u64>) -> Result<Outcome, ProposeError> {
         let Ok(_permit) = self.inner.proposals.try_acquire() else { return Err(ProposeError::Unavailable) };
         self.note_activity();
-        let entry = Entry { now_unix_ns: self.stamp(), origin, governor, command };
-        let encoded = EncodedEntry::encode(&entry).map_err(|_| ProposeError::TooLong)?;
         let written = async {
             match self.inner.number {
                 // Whoever leads it serves clients: they go there themselves.

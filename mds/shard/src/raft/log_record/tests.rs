@@ -8,6 +8,7 @@ use super::*;
 use crate::command::data::WorkDone;
 use crate::command::open::{How, Open, Share, Target};
 use crate::command::{Command, Entry, Origin};
+use crate::raft::EncodedEntry;
 
 fn header(record: &Record) -> RecordHeader {
     let payload_len = record.payload.iter().map(Bytes::len).sum::<usize>();
@@ -35,12 +36,12 @@ fn command_bytes() {
     let encoded = EncodedEntry::encode(&entry).unwrap();
     let expected =
         concat!("03", "8080a8b1e39fe7cb17", "01", "30313233343536373839616263646566", "02", "ac02", "04");
-    assert_eq!(hex(&encoded.0), format!("{expected}800101051302018001"));
+    assert_eq!(hex(&encoded.bytes), format!("{expected}800101051302018001"));
     assert_eq!(encoded.decode().as_ref(), Ok(&entry));
     // The version before had origins that nothing looked at: they must not be looked at when its log is read again.
-    let before = [&[2][..], &encoded.0[1..31], &encoded.0[35..]].concat();
+    let before = [&[2][..], &encoded.bytes[1..31], &encoded.bytes[35..]].concat();
     assert_eq!(hex(&before[..32]), format!("02{}13", &expected[2..]));
-    let before = EncodedEntry(before.into()).decode();
+    let before = EncodedEntry::from(Bytes::from(before)).decode();
     assert_eq!(before, Ok(Entry { origin: None, governor: 0, ..entry }));
 
     let open = Open {
@@ -59,7 +60,7 @@ fn command_bytes() {
     let encoded = EncodedEntry::encode(&entry).unwrap();
     let expected = "030100000405036f776ee807640104030001010166020707070707070707\
                     01a4030000000000";
-    assert_eq!(hex(&encoded.0), expected.replace(' ', ""));
+    assert_eq!(hex(&encoded.bytes), expected.replace(' ', ""));
     assert_eq!(encoded.decode(), Ok(entry));
 }
 
@@ -71,19 +72,19 @@ fn damaged_commands_are_errors() {
         governor: 0,
         command: Command::WorkDone(WorkDone { items: vec![1, 2] }),
     };
-    let bytes = EncodedEntry::encode(&entry).unwrap().0;
+    let bytes = EncodedEntry::encode(&entry).unwrap().bytes;
     for end in 0..bytes.len() {
-        assert!(EncodedEntry(bytes.slice(..end)).decode().is_err(), "cut at {end}");
+        assert!(EncodedEntry::from(bytes.slice(..end)).decode().is_err(), "cut at {end}");
     }
     let mut longer = bytes.to_vec();
     longer.push(0);
-    assert!(EncodedEntry(longer.into()).decode().is_err());
+    assert!(EncodedEntry::from(Bytes::from(longer)).decode().is_err());
     let mut newer = bytes.to_vec();
     newer[0] += 1;
-    assert!(EncodedEntry(newer.into()).decode().is_err());
+    assert!(EncodedEntry::from(Bytes::from(newer)).decode().is_err());
     // A count that promises more than there is.
     let lie = [&bytes[..5], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
-    assert!(EncodedEntry(lie.into()).decode().is_err());
+    assert!(EncodedEntry::from(Bytes::from(lie)).decode().is_err());
     let huge = Command::WriteInline(crate::command::data::WriteInline {
         ino: 1,
         offset_bytes: 0,
@@ -104,7 +105,7 @@ fn records_come_back() {
     .unwrap();
     let payloads = [
         EntryPayload::Blank,
-        EntryPayload::Normal(EncodedEntry(Bytes::from_static(b"\x01x"))),
+        EntryPayload::Normal(Bytes::from_static(b"\x01x").into()),
         EntryPayload::Membership(members),
     ];
     for (role, payload) in (0..).zip(payloads) {

@@ -1,5 +1,6 @@
 //! The log over restarts, truncation and cuts, on a disk in memory.
 
+use bytes::Bytes;
 use env::memory::{Crash, ManualClock, MemoryDisk};
 use openraft::EntryPayload;
 use openraft::impls::leader_id_std::LeaderId;
@@ -38,8 +39,12 @@ async fn open_groups(
     .await
 }
 
-/// The entry of a CLOSE.
+/// The entry of a CLOSE that no client waits for.
 fn close_entry(index: u64) -> RaftEntry {
+    RaftEntry { log_id: log_id(1, index), payload: EntryPayload::Normal(encoded_close().unhurried()) }
+}
+
+fn encoded_close() -> EncodedEntry {
     let stateid = crate::StateidValue { seqid: 1, other: [1; 12] };
     let close = crate::command::open::Close { client: 1, ino: 2, stateid };
     let entry = crate::command::Entry {
@@ -48,8 +53,7 @@ fn close_entry(index: u64) -> RaftEntry {
         governor: 0,
         command: crate::Command::Close(close),
     };
-    let payload = EntryPayload::Normal(EncodedEntry::encode(&entry).unwrap());
-    RaftEntry { log_id: log_id(1, index), payload }
+    EncodedEntry::encode(&entry).unwrap()
 }
 
 async fn settle() {
@@ -60,7 +64,7 @@ async fn settle() {
 
 fn entries(term: u64, range: std::ops::Range<u64>, bytes: usize) -> Vec<RaftEntry> {
     let entry = |index| {
-        let payload = EntryPayload::Normal(EncodedEntry(vec![u8::try_from(term).unwrap(); bytes].into()));
+        let payload = EntryPayload::Normal(Bytes::from(vec![u8::try_from(term).unwrap(); bytes]).into());
         RaftEntry { log_id: log_id(term, index), payload }
     };
     range.map(entry).collect()
@@ -285,6 +289,24 @@ async fn close_waits_for_the_next_flush() {
     disk.crash(Crash::Drop);
     let mut log = open(&disk).await;
     assert_eq!(shown(&mut log).await.len(), 4);
+}
+
+/// A CLOSE that its client waits for, beside an OPEN of the file, has a flush at once.
+#[tokio::test]
+async fn close_that_is_waited_for_is_flushed_at_once() {
+    let (disk, clock) = (MemoryDisk::new(), Arc::new(ManualClock::new(0)));
+    let mut log = open_with(&disk, &clock).await;
+    let waited_for =
+        |index| RaftEntry { log_id: log_id(1, index), payload: EntryPayload::Normal(encoded_close()) };
+    log.blocking_append([waited_for(0)]).await.unwrap();
+    assert_eq!(log.log.flushes(), 1);
+    // Behind one that is not: that one is durable with it.
+    let mut own = log.clone();
+    let unhurried = tokio::spawn(async move { own.blocking_append([close_entry(1)]).await });
+    settle().await;
+    log.blocking_append([waited_for(2)]).await.unwrap();
+    unhurried.await.unwrap().unwrap();
+    assert_eq!(log.log.flushes(), 2);
 }
 
 /// Where others have copies of the log, a CLOSE is waited for: it has a flush of its own at once.
