@@ -7,6 +7,7 @@ mod commits;
 mod direct;
 mod files;
 mod fsx;
+mod insist;
 mod lock;
 mod look;
 mod mapping;
@@ -59,6 +60,10 @@ pub(crate) enum GuestOp {
     Obtain { dir: PathBuf },
     /// Writes FILE over, block by block in order, again and again, until the file STOP exists.
     Overwrite { file: PathBuf, stop: PathBuf },
+    /// Writes to FILE, straight to the server, until STOP exists, also when it is refused; LOG says what became of each write.
+    Insist { file: PathBuf, stop: PathBuf, log: PathBuf },
+    /// Prints the newest stamp in FILE.
+    Newest { file: PathBuf },
     /// Reads FILE again and again for some seconds while `overwrite` runs elsewhere.
     Watch { file: PathBuf, seconds: u64 },
     /// Writes FILE in 1 MiB pieces and fsyncs; prints seconds.
@@ -98,6 +103,8 @@ impl GuestOp {
             Self::Contend { dir, stop } => steady::contend(&dir, &stop),
             Self::Obtain { dir } => steady::obtain(&dir),
             Self::Overwrite { file, stop } => overwrite::overwrite(&file, &stop),
+            Self::Insist { file, stop, log } => insist::insist(&file, &stop, &log),
+            Self::Newest { file } => insist::newest(&file),
             Self::Watch { file, seconds } => overwrite::watch(&file, seconds),
             Self::TimeWrite { file, bytes } => timed::write(&file, bytes),
             Self::TimeRead { file } => timed::read(&file),

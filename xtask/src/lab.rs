@@ -19,6 +19,7 @@ mod long;
 mod metrics;
 mod network;
 mod posix;
+mod postgres;
 mod programs;
 mod rebalance;
 mod run;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::process;
 
 /// For guests, mounts and the programs that run on them.
-const LAB: [&str; 15] = [
+const LAB: [&str; 16] = [
     "kmod",
     "nfs-common",
     "iproute2",
@@ -27,6 +27,7 @@ const LAB: [&str; 15] = [
     "git",
     "tar",
     "debian-archive-keyring",
+    "postgresql",
 ];
 /// For the lines of `lab shell`, and their reference.
 const SHELL: [&str; 10] = [
@@ -52,7 +53,8 @@ const BENCH: [&str; 7] = [
     "fuse3",
 ];
 /// Units these packages bring: none may stay enabled that was not there before.
-const UNITS: [(&str, &[&str]); 5] = [
+const UNITS: [(&str, &[&str]); 6] = [
+    ("postgresql", &["postgresql.service"]),
     ("rpcbind", &["rpcbind.service", "rpcbind.socket"]),
     ("nfs-common", &["nfs-client.target", "rpc-statd.service"]),
     ("nfs-ganesha", &["nfs-ganesha.service", "nfs-ganesha-lock.service"]),

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod data;
+mod exports;
 pub(super) mod failures;
 mod mounting;
 mod names;
@@ -102,6 +103,18 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         DataServers,
         failures::data_server_stopped,
         "one data server's process killed: no read or write waits for more than a minute",
+    ),
+    row(
+        "exports-read-only",
+        DataServers,
+        exports::read_only,
+        "an export made read-only: a writer with a layout is refused, nothing of it arrives later",
+    ),
+    row(
+        "exports-network-removed",
+        DataServers,
+        exports::network_removed,
+        "a client's network taken out of an export: the same, and another client goes on",
     ),
     row("full", NoMount, failures::full, "a full server says ENOSPC, and deleting gives the space back"),
 ];

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::agent::Ask;
+use super::postgres;
 use super::scenario::{Needs, Scenario};
 use super::server::{Kind, Server, shoal::Shoal};
 use super::stage::{self, Stage};
@@ -23,13 +24,16 @@ const STALL_SECONDS_MAX: f64 = 30.0;
 const REPAIR_SECONDS_MAX: u64 = 120;
 
 /// In the order they are played.
-pub(super) const SCENARIOS: &[Scenario] = &[Scenario {
-    group: "ds-failover",
-    name: "home-killed",
-    proves: "a data server killed under fio, its disk lost every second time: no error, no wrong byte, redundancy comes back",
-    needs: Needs::DataServers,
-    play: rounds,
-}];
+pub(super) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        group: "ds-failover",
+        name: "home-killed",
+        proves: "a data server killed under fio, its disk lost every second time: no error, no wrong byte, redundancy comes back",
+        needs: Needs::DataServers,
+        play: rounds,
+    },
+    postgres::DATA_SERVERS_SCENARIO,
+];
 
 fn rounds(stage: &mut Stage) -> Result<()> {
     stage.with_server_of(Kind::ShoalSplit, None, all)

@@ -14,6 +14,7 @@ use comfy_table::{Table, presets};
 
 use self::load::{Load, Longest};
 use self::tally::{Counts, Tally};
+use super::postgres;
 use super::scenario::{Needs, Scenario};
 use super::server::replicas::Replicas;
 use super::server::{Kind, Server};
@@ -48,6 +49,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         needs: Needs::DataServers,
         play: |stage| stage.with_server_of(Kind::ShoalReplicas, None, joins::play),
     },
+    postgres::LEADER_SCENARIO,
 ];
 
 /// What is done to the cluster in a round.

@@ -4,7 +4,7 @@
 //! only sometimes: a stat has a Linux client report what it wrote, which hides a stale size. A healthy
 //! client retries, so the whole model must hold over `kill -9` of servers, too.
 
-mod beside;
+pub(super) mod beside;
 
 use std::path::PathBuf;
 

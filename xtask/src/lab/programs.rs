@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 
+use super::postgres;
 use super::scenario::{Needs, Scenario};
 use super::stage::{self, Stage};
 use crate::process;
@@ -17,6 +18,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     row("sqlite", sqlite, "sqlite3 inserts in transactions under locks, and its integrity check passes"),
     row("tar", tar, "a tree of this machine unpacks, and diff -r after a remount finds nothing"),
     row("fio", fio, "fio's random writes verify"),
+    postgres::CALM_SCENARIO,
 ];
 
 fn git(stage: &mut Stage) -> Result<()> {

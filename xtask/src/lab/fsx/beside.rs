@@ -23,7 +23,7 @@ const STEP: Duration = Duration::from_millis(50);
 
 /// A fault beside the exerciser.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Beside {
+pub(in crate::lab) enum Beside {
     Nothing,
     AllKilled,
     MetadataServerKilled,
@@ -57,7 +57,18 @@ impl Beside {
         }
     }
 
-    fn kill_and_start(self, server: &mut Server, dead: Duration, victim: usize, wipe: bool) -> Result<()> {
+    /// Kills one server (of data servers the one with the number `victim`) and starts it again after
+    /// `dead`.
+    ///
+    /// # Errors
+    /// When it does not come up again.
+    pub(in crate::lab) fn kill_and_start(
+        self,
+        server: &mut Server,
+        dead: Duration,
+        victim: usize,
+        wipe: bool,
+    ) -> Result<()> {
         match self {
             Self::Nothing => {}
             Self::AllKilled => {
@@ -111,7 +122,10 @@ fn pause(time: Duration, is_over: &dyn Fn() -> bool) -> bool {
 }
 
 /// Waits until every extent has all its copies, or the exercisers are over.
-fn wait_until_whole(server: &Server, is_over: &dyn Fn() -> bool) -> Result<()> {
+///
+/// # Errors
+/// When they have not after two minutes.
+pub(in crate::lab) fn wait_until_whole(server: &Server, is_over: &dyn Fn() -> bool) -> Result<()> {
     let (began, mut good) = (Instant::now(), 0);
     while good < GOOD_LOOKS && !is_over() {
         std::thread::sleep(Duration::from_secs(1));
