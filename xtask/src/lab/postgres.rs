@@ -35,7 +35,7 @@ const BENCH_SECONDS_MAX: u64 = 3_600;
 /// The file that ends `pgbench`, in the guest's memory.
 const STOP: &str = "/tmp/pgbench.stop";
 
-/// A row of the group `programs`.
+/// A scenario of the group `programs`.
 pub(super) const CALM_SCENARIO: Scenario = Scenario {
     group: "programs",
     name: "postgres",
@@ -44,7 +44,7 @@ pub(super) const CALM_SCENARIO: Scenario = Scenario {
     play: |stage| play(stage, |_, is_over| sleep_unless_over(CALM, is_over)),
 };
 
-/// A row of the group `ds-failover`.
+/// A scenario of the group `ds-failover`.
 pub(super) const DATA_SERVERS_SCENARIO: Scenario = Scenario {
     group: "ds-failover",
     name: "postgres-ds-killed",
@@ -54,7 +54,7 @@ pub(super) const DATA_SERVERS_SCENARIO: Scenario = Scenario {
     play: |stage| stage.with_server_of(Kind::ShoalSplit, None, |stage| play(own(stage), kill_data_servers)),
 };
 
-/// A row of the group `failover`.
+/// A scenario of the group `failover`.
 pub(super) const LEADER_SCENARIO: Scenario = Scenario {
     group: "failover",
     name: "postgres-leader-killed",
@@ -167,6 +167,7 @@ fn kill_leaders(faults: &mut Faults<'_>, is_over: &dyn Fn() -> bool) -> Result<(
         let dead = Duration::from_millis((random(&mut faults.state) >> 8) % DEAD_MS);
         Beside::LeaderKilled.kill_and_start(faults.server, dead, 0, false)?;
     }
+    println!("  {} leaders killed", faults.rounds);
     sleep_unless_over(AFTER, is_over)
 }
 
