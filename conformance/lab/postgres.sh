@@ -49,16 +49,9 @@ sums() {
 check() { as pg_amcheck --all --install-missing --heapallindexed --parent-check --rootdescend; }
 # Every page's checksum; the server is stopped.
 checksums() { as pg_checksums --check -D "$DATA"; }
-<<<<<<< HEAD
-# Lines of the log that tell of an error; nothing when there are none. A table that is locked has its autovacuum end.
-complaints() {
-    grep -E 'ERROR:|FATAL:|PANIC:|unexpected data|invalid page|relfrozenxid|could not [a-z]+ .*(file|directory|block)' "$LOG" |
-        grep -v 'canceling autovacuum task' | head -20
-=======
 # Lines of the log that tell of an error; nothing when there are none. A lock and a stop end an autovacuum, which is
 # no fault.
 complaints() {
     grep -E 'ERROR:|FATAL:|PANIC:|unexpected data|invalid page|relfrozenxid|could not [a-z]+ .*(file|directory|block)' "$LOG" |
         grep -vE 'canceling autovacuum task|terminating autovacuum process due to administrator' | head -20
->>>>>>> h-pg
 }
