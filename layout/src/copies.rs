@@ -140,7 +140,7 @@ impl Copies {
 pub struct Wish {
     /// Copies in all, the home's included.
     pub copies: usize,
-    /// The home cannot reach this backup: it goes.
+    /// The home says that it cannot reach this backup: it goes. A home that says so is alive, with a lease or without.
     pub lost: Option<DataServerId>,
     /// Backups whose server is dead go, too.
     pub bury: bool,
@@ -149,14 +149,19 @@ pub struct Wish {
 /// What the copies of an extent should be; `None` if they are as good as can be now.
 ///
 /// A dead home gives way to a backup that holds everything and is up. Without one the extent waits for its home: whoever else
-/// holds a part of it may lack bytes that were promised. With a home that is neither up nor dead nothing changes.
+/// holds a part of it may lack bytes that were promised. With a home that is neither up nor dead nothing changes, unless it has
+/// lost a backup that is not up either: a home that has something to cut or forget gets no lease before that is done, and cannot do
+/// it while it waits for that backup.
 #[must_use]
 pub fn plan(now: &Copies, places: &[Place], wish: &Wish, rotation: u64) -> Option<Copies> {
     let place = |id: DataServerId| places.iter().find(|place| place.id == id);
     let up = |id| place(id).is_some_and(|place| place.up);
     let dead = |id| place(id).is_none_or(|place| place.dead);
     let mut next = now.clone();
-    if dead(now.home) {
+    let home_asks = wish.lost.is_some_and(|lost| !up(lost));
+    if home_asks {
+        // What it has is whole, since it is still home.
+    } else if dead(now.home) {
         let heir = now.backups.iter().find(|(server, filling)| !filling && up(*server))?;
         next.home = heir.0;
         next.backups.retain(|(server, _)| *server != next.home);

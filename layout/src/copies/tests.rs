@@ -104,6 +104,20 @@ fn a_lost_backup_is_replaced_or_the_set_shrinks() {
     assert_eq!(plan(&copies(1, &[]), &places[..2], &TWO, 0), Some(copies(1, &[(2, true)])), "refilled later");
 }
 
+/// It has something to cut before it gets a lease, and cannot while it waits for the backup. While that is up it is the one that can
+/// serve.
+#[test]
+fn a_home_without_a_lease_loses_a_backup_that_is_not_up_either() {
+    let lost = Wish { lost: Some(DataServerId(2)), ..TWO };
+    for home in [dead(1), Place { dead: false, ..dead(1) }] {
+        let places = [home.clone(), dead(2)];
+        assert_eq!(plan(&copies(1, &[(2, false)]), &places, &lost, 0), Some(copies(1, &[])));
+        assert_eq!(plan(&copies(1, &[(2, false)]), &places, &TWO, 0), None, "only if it says so");
+        let up = [home, place(2, "")];
+        assert_eq!(plan(&copies(1, &[(2, true)]), &up, &lost, 0), None);
+    }
+}
+
 #[test]
 fn a_dead_backup_is_buried_when_it_is_time() {
     let places = [place(1, ""), dead(2), place(3, "")];

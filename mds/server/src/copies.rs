@@ -212,13 +212,7 @@ fn lost(server: &Server, record: &ExtentRecord, ask: &AskCopies) -> Option<CopyC
     tracing::warn!(extent = %record.extent, home = ask.server, backup = lost.0, "a home has lost a backup");
     let copies = usize::try_from(server.config.hot_copies).unwrap_or(1);
     let wish = Wish { copies, lost: Some(lost), bury: false };
-    let mut places = server.data_servers.places(now_ms);
-    // A home without a lease that asks is alive: it has something to forget or to cut first, and cannot while it waits for a
-    // backup that is not there. What it has is whole, since it is still home.
-    if places.iter().any(|place| place.id == lost && !place.up) {
-        let home = places.iter_mut().find(|place| place.id == record.home);
-        home.into_iter().for_each(|home| (home.up, home.dead) = (true, false));
-    }
+    let places = server.data_servers.places(now_ms);
     let copies = plan(&record.copies(), &places, &wish, record.extent.ino ^ record.epoch.0)?;
     Some(CopyChange { extent: record.extent, epoch: record.epoch, copies })
 }
