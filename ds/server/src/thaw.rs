@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use ds_store::Ticket;
 use layout::{Epoch, ExtentId};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Semaphore, watch};
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::images::{Promise, Thaw};
@@ -37,7 +37,8 @@ pub(crate) struct Thaws {
     under_way: Mutex<HashMap<(ExtentId, About), Answer>>,
     calls: Semaphore,
     /// Extents of which the log says that something may be promised. It never says otherwise again.
-    promised: Mutex<HashSet<ExtentId>>,
+    /// Each WRITE and COMMIT looks here, and next to none adds to it.
+    promised: RwLock<HashSet<ExtentId>>,
 }
 
 /// What a metadata server is told.
@@ -49,18 +50,18 @@ enum About {
 
 impl Default for Thaws {
     fn default() -> Self {
-        let (under_way, promised) = (Mutex::default(), Mutex::default());
+        let (under_way, promised) = (Mutex::default(), RwLock::default());
         Self { under_way, calls: Semaphore::new(THAW_CALLS_MAX), promised }
     }
 }
 
 impl Thaws {
     fn may_promise(&self, extent: ExtentId) -> bool {
-        self.promised.lock().contains(&extent)
+        self.promised.read().contains(&extent)
     }
 
     fn promised(&self, extent: ExtentId) {
-        let mut promised = self.promised.lock();
+        let mut promised = self.promised.write();
         // To forget costs a question for each.
         if PROMISED_KNOWN_MAX <= promised.len() {
             promised.clear();
@@ -115,8 +116,8 @@ impl Word {
     }
 }
 
-/// A WRITE came: soon something will be promised. A metadata server is told meanwhile, and whoever
-/// promises waits less.
+/// A WRITE came, and a stable answer will follow: the metadata server is told while the bytes are on
+/// their way, so that the answer waits less.
 pub(crate) fn begin_to_promise(core: &Arc<Core>, extent: ExtentId) {
     if !core.thaws.may_promise(extent) {
         // One that promises will ask again.

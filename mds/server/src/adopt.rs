@@ -93,7 +93,7 @@ fn adoption(
     // Clients wait for it, and lose nothing.
     let is_dead = |id| server.data_servers.dead_for_ms(id, now_ms).is_some();
     if record.unpromised && all(&is_dead) {
-        return in_turn(server, record).map(whole_set_of);
+        return in_turn(&fit(server, record), record).map(whole_set_of);
     }
     None
 }
@@ -111,12 +111,11 @@ fn heir(
     let has = slots.filter(|slot| group.shape().image(*slot).is_some_and(|(one, _)| one == image));
     let holders: Vec<DataServerId> = has.filter_map(|slot| group.homes()[slot]).collect();
     let fit = fit(server, record);
-    fit.iter().find(|id| holders.contains(id)).copied().or_else(|| in_turn(server, record))
+    fit.iter().find(|id| holders.contains(id)).copied().or_else(|| in_turn(&fit, record))
 }
 
 /// One of those that are fit.
-fn in_turn(server: &Server, record: &ExtentRecord) -> Option<DataServerId> {
-    let fit = fit(server, record);
+fn in_turn(fit: &[DataServerId], record: &ExtentRecord) -> Option<DataServerId> {
     let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index));
     fit.get(usize::try_from(turn % fit.len().max(1) as u64).ok()?).copied()
 }

@@ -10,7 +10,6 @@
 //! INVARIANT: one entry for each request under way, gone with it.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -77,10 +76,10 @@ impl Drop for UnderWayOpen {
     fn drop(&mut self) {
         let mut under_way = self.opening.under_way.lock();
         match &self.subject {
-            Subject::File(ino) => count_down(&mut under_way.files, *ino),
-            Subject::Name(key) => count_down(&mut under_way.names, key.clone()),
+            Subject::File(ino) => count_down(&mut under_way.files, ino),
+            Subject::Name(key) => count_down(&mut under_way.names, key),
             Subject::Unknown(key) => {
-                count_down(&mut under_way.names, key.clone());
+                count_down(&mut under_way.names, key);
                 under_way.unknown -= 1;
             }
         }
@@ -91,11 +90,11 @@ fn count_up<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
     *counts.entry(key).or_default() += 1;
 }
 
-fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: K) {
-    let Entry::Occupied(mut counted) = counts.entry(key) else { unreachable!("each was counted") };
-    *counted.get_mut() -= 1;
-    if *counted.get() == 0 {
-        counted.remove();
+fn count_down<K: Eq + Hash>(counts: &mut HashMap<K, u32>, key: &K) {
+    let count = counts.get_mut(key).expect("each was counted");
+    *count -= 1;
+    if *count == 0 {
+        counts.remove(key);
     }
 }
 
