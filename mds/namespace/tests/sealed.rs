@@ -30,8 +30,7 @@ fn image(number: u8) -> ImageId {
     ImageId([number; 16])
 }
 
-/// A file of two extents: the first on server 1, the second on server 2. Something of them was
-/// promised.
+/// A file of two extents, the first on server 1, the second on server 2, of which something was promised.
 fn given() -> (Fs, [ExtentId; 2]) {
     let (mut fs, extents) = fresh();
     for (extent, home) in extents.into_iter().zip([1, 2]) {
@@ -409,17 +408,15 @@ fn an_extent_at_rest_gets_a_home_that_has_nothing_of_it() {
 #[test]
 fn an_extent_of_which_nothing_was_promised_begins_empty_elsewhere() {
     let (mut fs, [one, two]) = fresh();
-    let cut = |epoch, home| WorkItem::Cut {
-        extent: one,
-        home: id(home),
-        epoch: Epoch(epoch),
-        keep_bytes: 0,
-        fences: true,
+    let (keep_bytes, fences) = (0, true);
+    let cut = |epoch, home| {
+        let (home, epoch) = (id(home), Epoch(epoch));
+        WorkItem::Cut { extent: one, home, epoch, keep_bytes, fences }
     };
     let gone = |epoch, home| WorkItem::Drop { extent: one, home: id(home), epoch: Epoch(epoch) };
     assert_eq!(take_up(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
     assert_eq!(take_up(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
-    // What was asked of a home that is lost is asked of nobody.
+    // Work for a primary that is lost is struck off.
     fs.run(|txn, _| fence(txn, one)).unwrap();
     assert_eq!(take_up(&mut fs, one, 2, 5), Some((3, 5)));
     assert_eq!(pending(&fs), [cut(3, 5), gone(3, 1), gone(3, 11)]);
