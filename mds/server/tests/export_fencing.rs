@@ -22,17 +22,14 @@ use mds_server::export::entry::entry;
 use mds_server::export::{Export, Squash};
 use mds_server::server::Settings;
 use prometheus_client::registry::Registry;
-use rig::data::{key, open_through};
+use rig::data::{give_back, key, layout_get, open_through};
 use rig::{Client, Rig};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::flexfiles::{FfLayout, decode_body};
 use wire_nfs::v3::{Fh3, Nfsstat3, PROGRAM, Procedure, StableHow, VERSION, read, write};
-use wire_nfs::v4::attr::LayoutType;
-use wire_nfs::v4::layout::{Iomode, LENGTH_TO_END};
-use wire_nfs::v4::ops::layoutreturn::{self, ReturnFile, ReturnScope};
-use wire_nfs::v4::ops::{layoutget, putfh};
-use wire_nfs::v4::{Filehandle, Nfsstat4, Op, Stateid};
+use wire_nfs::v4::layout::Iomode;
+use wire_nfs::v4::{Filehandle, Nfsstat4, Stateid};
 use wire_rpc::{AuthSys, Credential};
 use wire_xdr::{Decode, Encode, Writer};
 
@@ -176,51 +173,11 @@ async fn layout_once(
     (handle, stateid): &(Filehandle, Stateid),
     iomode: Iomode,
 ) -> Result<(Stateid, Fh3), Nfsstat4> {
-    let args = layoutget::Args {
-        signal_layout_avail: false,
-        layout_type: LayoutType::FLEX_FILES,
-        iomode,
-        offset: 0,
-        length: LENGTH_TO_END,
-        min_length: 4096,
-        stateid: *stateid,
-        maxcount: 4096,
-    };
-    let mut reply = client
-        .compound(|c| {
-            c.op(Op::Putfh, &putfh::Args { filehandle: handle.clone() });
-            c.op(Op::Layoutget, &args);
-        })
-        .await;
-    if reply.status != Nfsstat4::Ok {
-        return Err(reply.status);
-    }
-    let _: putfh::ResOk = reply.next(Op::Putfh);
-    let got: layoutget::ResOk = reply.next(Op::Layoutget);
+    let got = layout_get(client, (handle, stateid), |args| args.iomode = iomode).await?;
     let body: FfLayout = decode_body(&got.layouts[0].body).expect("it decodes");
     let shown = &body.mirrors[0].data_servers[0].filehandles[0];
     let handle = Fh3::new(Bytes::copy_from_slice(shown.as_bytes())).expect("64 bytes");
     Ok((got.stateid, handle))
-}
-
-async fn give_back(client: &mut Client, held: &Held) {
-    let file = ReturnFile {
-        offset: 0,
-        length: LENGTH_TO_END,
-        stateid: held.layout,
-        body: Bytes::from_static(&[0; 8]),
-    };
-    let args = layoutreturn::Args {
-        reclaim: false,
-        layout_type: LayoutType::FLEX_FILES,
-        iomode: Iomode::Any,
-        scope: ReturnScope::File(file),
-    };
-    let reply = client.compound(|c| {
-        c.op(Op::Putfh, &putfh::Args { filehandle: held.file.0.clone() });
-        c.op(Op::Layoutreturn, &args);
-    });
-    reply.await.ok(2);
 }
 
 /// `read_only` online: what was given out to write is refused, also if the layout was returned; the
@@ -236,7 +193,7 @@ async fn handles_end_when_an_export_becomes_read_only() {
         for held in [&kept, &returned, &others] {
             assert_eq!(bed.write(held).await, Ok(()));
         }
-        give_back(&mut hostile, &returned).await;
+        assert_eq!(give_back(&mut hostile, &returned.file.0, returned.layout).await.1, Nfsstat4::Ok);
         assert_eq!(bed.write(&returned).await, Ok(()), "a handle outlives its layout");
 
         let ruling = bed.set(&[read_only("/files"), at("/other")]).await;
@@ -271,7 +228,7 @@ async fn handles_to_read_end_with_the_right_to_read() {
         let mut hostile = bed.rig.client(b"hostile").await;
         let written = bed.held(&mut hostile, "files", "file", Iomode::ReadWrite).await;
         assert_eq!(bed.write(&written).await, Ok(()));
-        give_back(&mut hostile, &written).await;
+        assert_eq!(give_back(&mut hostile, &written.file.0, written.layout).await.1, Nfsstat4::Ok);
         let held = bed.held(&mut hostile, "files", "file", Iomode::Read).await;
         assert_eq!(bed.read(&held).await, Ok(()));
         let ruling = bed.set(&list).await;

@@ -10,14 +10,16 @@ use bytes::Bytes;
 use mds_server::export::Export;
 use mds_server::server::Settings;
 use rig::callbacks::Callbacks;
-use rig::data::{ask_for_layout, data_server, layout_of, open_through};
+use rig::data::{ask_for_layout, data_server, give_back, layout_get, layout_of, open_through};
 use rig::{Client, Rig};
 use wire_nfs::flexfiles::{FfLayout, decode_body};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{DeviceError, Iomode, LENGTH_TO_END, LayoutUpdate};
 use wire_nfs::v4::ops::layoutreturn::{self, ReturnFile, ReturnScope};
 use wire_nfs::v4::ops::sequence::status_flags;
-use wire_nfs::v4::ops::{free_stateid, layoutcommit, layouterror, layoutget, putfh, setattr, test_stateid};
+use wire_nfs::v4::ops::{
+    free_stateid, layoutcommit, layouterror, layoutget, open_downgrade, putfh, setattr, test_stateid,
+};
 use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Nfstime4, Op, Stateid};
 
 const EXTENT_BYTES: u64 = 64 << 20;
@@ -30,35 +32,6 @@ async fn rig() -> Rig {
     let files = Export { path: "/files".to_owned(), ..Export::everything() };
     let settings = Settings { shards: 1, recall_ms: RECALL_MS, ..Settings::default() };
     Rig::made(vec![Export::everything(), files], settings, None).await
-}
-
-async fn get(
-    client: &mut Client,
-    (handle, stateid): &(Filehandle, Stateid),
-    change: impl FnOnce(&mut layoutget::Args),
-) -> Result<layoutget::ResOk, Nfsstat4> {
-    let mut args = layoutget::Args {
-        signal_layout_avail: false,
-        layout_type: LayoutType::FLEX_FILES,
-        iomode: Iomode::ReadWrite,
-        offset: 0,
-        length: LENGTH_TO_END,
-        min_length: 4096,
-        stateid: *stateid,
-        maxcount: 4096,
-    };
-    change(&mut args);
-    let mut reply = client
-        .compound(|c| {
-            c.op(Op::Putfh, &putfh::Args { filehandle: handle.clone() });
-            c.op(Op::Layoutget, &args);
-        })
-        .await;
-    if reply.status != Nfsstat4::Ok {
-        return Err(reply.status);
-    }
-    let _: putfh::ResOk = reply.next(Op::Putfh);
-    Ok(reply.next(Op::Layoutget))
 }
 
 fn shown(got: &layoutget::ResOk) -> FfLayout {
@@ -74,21 +47,47 @@ async fn a_layout_is_as_long_as_needed_and_no_larger_than_there_is_room_for() {
     let _data_server = data_server(&rig).await;
     let mut client = rig.client(b"bounds").await;
     let file = open_through(&mut client, "files", "file").await;
-    let too_long = get(&mut client, &file, |args| args.min_length = EXTENT_BYTES + 1).await;
+    let too_long =
+        layout_get(&mut client, (&file.0, &file.1), |args| args.min_length = EXTENT_BYTES + 1).await;
     assert_eq!(too_long.err(), Some(Nfsstat4::Badlayout));
-    let behind = get(&mut client, &file, |args| {
+    let behind = layout_get(&mut client, (&file.0, &file.1), |args| {
         (args.offset, args.length, args.min_length) = (EXTENT_BYTES - 4096, 8192, 8192);
     });
     assert_eq!(behind.await.err(), Some(Nfsstat4::Badlayout));
-    let too_large = get(&mut client, &file, |args| args.maxcount = 100).await;
+    let too_large = layout_get(&mut client, (&file.0, &file.1), |args| args.maxcount = 100).await;
     assert_eq!(too_large.err(), Some(Nfsstat4::Toosmall));
-    let got = get(&mut client, &file, |args| args.min_length = EXTENT_BYTES).await.expect("it fits");
+    let got = layout_get(&mut client, (&file.0, &file.1), |args| args.min_length = EXTENT_BYTES)
+        .await
+        .expect("it fits");
     assert_eq!((got.stateid.seqid, got.layouts[0].length), (1, EXTENT_BYTES));
     // To read there is nothing needed behind the end of the file, which has none yet.
-    let to_read = get(&mut client, &file, |args| {
+    let to_read = layout_get(&mut client, (&file.0, &file.1), |args| {
         (args.iomode, args.min_length) = (Iomode::Read, EXTENT_BYTES + 1);
     });
     assert!(to_read.await.is_ok());
+}
+
+/// A hostile client asks for a layout to write with the stateid of one to read, of a file that it has open for reading only.
+/// Spec: RFC 8881 §18.43.3.
+#[tokio::test]
+async fn a_layout_to_read_buys_none_to_write() {
+    let rig = rig().await;
+    let _data_server = data_server(&rig).await;
+    let mut client = rig.client(b"hostile").await;
+    let file = open_through(&mut client, "files", "file").await;
+    let made = layout_of(&mut client, &file, 0, Iomode::ReadWrite).await;
+    assert_eq!(give_back(&mut client, &file.0, made).await.1, Nfsstat4::Ok);
+    let args = open_downgrade::Args { open_stateid: file.1, seqid: 0, share_access: 1, share_deny: 0 };
+    let downgraded = client.compound(|c| {
+        c.op(Op::Putfh, &putfh::Args { filehandle: file.0.clone() });
+        c.op(Op::OpenDowngrade, &args);
+    });
+    downgraded.await.ok(2);
+    let to_read = layout_of(&mut client, &file, 0, Iomode::Read).await;
+    for shown in [to_read, file.1] {
+        let refused = layout_get(&mut client, (&file.0, &shown), |_| {}).await;
+        assert_eq!(refused.err(), Some(Nfsstat4::Openmode));
+    }
 }
 
 /// A layout to read has another user than one to write, and the same group.
@@ -102,7 +101,8 @@ async fn layouts_to_read_and_to_write_differ_in_the_user_only() {
     let file = open_through(&mut client, "files", "file").await;
     let mut users = Vec::new();
     for iomode in [Iomode::ReadWrite, Iomode::Read] {
-        let got = get(&mut client, &file, |args| args.iomode = iomode).await.expect("a layout");
+        let got =
+            layout_get(&mut client, (&file.0, &file.1), |args| args.iomode = iomode).await.expect("a layout");
         let body = shown(&got);
         let shown = &body.mirrors[0].data_servers[0];
         users.push((shown.user.clone(), shown.group.clone()));
@@ -120,7 +120,7 @@ async fn a_data_server_that_failed_does_not_make_layouts_unavailable() {
     let _data_server = data_server(&rig).await;
     let mut client = rig.client(b"failed").await;
     let file = open_through(&mut client, "files", "file").await;
-    let got = get(&mut client, &file, |_| {}).await.expect("a layout");
+    let got = layout_get(&mut client, (&file.0, &file.1), |_| {}).await.expect("a layout");
     let body = shown(&got);
     let device = body.mirrors[0].data_servers[0].device;
     let error = DeviceError { device, status: Nfsstat4::Io, op: Op::Write.as_u32() };
@@ -132,23 +132,13 @@ async fn a_data_server_that_failed_does_not_make_layouts_unavailable() {
     });
     told.await.ok(2);
     for iomode in [Iomode::ReadWrite, Iomode::Read] {
-        let refused = get(&mut client, &file, |args| args.iomode = iomode).await;
+        let refused = layout_get(&mut client, (&file.0, &file.1), |args| args.iomode = iomode).await;
         assert_eq!(refused.err(), Some(Nfsstat4::Badlayout), "{iomode:?}");
     }
 }
 
 fn returned(scope: ReturnScope) -> layoutreturn::Args {
     layoutreturn::Args { reclaim: false, layout_type: LayoutType::FLEX_FILES, iomode: Iomode::Any, scope }
-}
-
-async fn give_back(client: &mut Client, handle: &Filehandle, stateid: Stateid) -> Nfsstat4 {
-    let file = ReturnFile { offset: 0, length: LENGTH_TO_END, stateid, body: Bytes::from_static(&[0; 8]) };
-    let args = returned(ReturnScope::File(file));
-    let reply = client.compound(|c| {
-        c.op(Op::Putfh, &putfh::Args { filehandle: handle.clone() });
-        c.op(Op::Layoutreturn, &args);
-    });
-    reply.await.status
 }
 
 /// To give all layouts back no file needs to be named; to give those of a file system or of a file
@@ -178,7 +168,7 @@ async fn all_layouts_are_given_back_without_a_filehandle() {
     assert_eq!(again.other, held.other, "it is still there");
     let args = returned(ReturnScope::All);
     client.compound(|c| c.op(Op::Layoutreturn, &args)).await.ok(1);
-    assert_eq!(give_back(&mut client, &file.0, again).await, Nfsstat4::BadStateid);
+    assert_eq!(give_back(&mut client, &file.0, again).await.1, Nfsstat4::BadStateid);
 }
 
 /// Makes a file a little longer, which recalls the layouts of others.
@@ -296,7 +286,7 @@ async fn a_layout_that_was_taken_is_told_of_until_it_is_freed() {
     }
     assert_eq!(flags(&mut holder).await, status_flags::RECALLABLE_STATE_REVOKED);
     assert_eq!(test(&mut holder, held).await, Nfsstat4::DelegRevoked);
-    assert_eq!(give_back(&mut holder, &handle, held).await, Nfsstat4::DelegRevoked);
+    assert_eq!(give_back(&mut holder, &handle, held).await.1, Nfsstat4::DelegRevoked);
     assert_eq!(flags(&mut holder).await, status_flags::RECALLABLE_STATE_REVOKED, "it has not freed it");
     let asked = ask_for_layout(&mut holder, (&handle, &held), 0, Iomode::ReadWrite).await;
     assert_eq!(asked, Err(Nfsstat4::DelegRevoked), "LAYOUTGET");

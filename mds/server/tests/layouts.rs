@@ -7,37 +7,15 @@ mod rig;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use env_transport::Server;
 use mds_server::export::Export;
 use mds_server::server::Settings;
 use rig::callbacks::Callbacks;
-use rig::data::{ask_for_layout, data_server, layout_of, open_through, register};
+use rig::data::{ask_for_layout, data_server, give_back, layout_of, open_through, register};
 use rig::{Client, Rig};
-use wire_nfs::v4::attr::LayoutType;
-use wire_nfs::v4::layout::{Iomode, LENGTH_TO_END};
-use wire_nfs::v4::ops::layoutreturn::{self, ReturnFile, ReturnScope};
+use wire_nfs::v4::layout::Iomode;
 use wire_nfs::v4::ops::{putfh, sequence::status_flags, setattr};
 use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Op, Stateid};
-
-/// Gives back what was got to read; what SEQUENCE says, and the status.
-async fn give_back(client: &mut Client, filehandle: &Filehandle, stateid: Stateid) -> (u32, Nfsstat4) {
-    let file = ReturnFile { offset: 0, length: LENGTH_TO_END, stateid, body: Bytes::from_static(&[0; 8]) };
-    let args = layoutreturn::Args {
-        reclaim: false,
-        layout_type: LayoutType::FLEX_FILES,
-        iomode: Iomode::Any,
-        scope: ReturnScope::File(file),
-    };
-    client.sequence += 1;
-    let (flags, reply) = client
-        .flagged(|c| {
-            c.op(Op::Putfh, &putfh::Args { filehandle: filehandle.clone() });
-            c.op(Op::Layoutreturn, &args);
-        })
-        .await;
-    (flags, reply.status)
-}
 
 /// Who has a layout goes on with it behind a restart, whether for reading or for writing: it can be given back, is known until
 /// then and not afterwards, and nothing says that any was revoked.

@@ -65,13 +65,7 @@ async fn a_session_carries_as_many_operations_as_it_was_granted() {
 async fn a_compound_of_too_many_operations_is_answered() {
     let rig = Rig::start().await;
     let mut client = rig.client(b"too many").await;
-    let args = sequence::Args {
-        session: client.session,
-        sequenceid: client.sequence + 1,
-        slotid: 0,
-        highest_slotid: 0,
-        cache_this: true,
-    };
+    let args = next_sequence(&client);
     for count in [129, 1_000, u32::MAX] {
         let reply = counted(&rig, count, |w| {
             w.u32(Op::Sequence.as_u32());
@@ -87,6 +81,17 @@ async fn a_compound_of_too_many_operations_is_answered() {
         assert_eq!(reply.await, (Nfsstat4::TooManyOps, 0), "{count}, and none there");
     }
     client.compound(|c| c.op(Op::Putrootfh, &putrootfh::Args)).await.ok(1);
+}
+
+/// What SEQUENCE of the client's next compound says.
+fn next_sequence(client: &Client) -> sequence::Args {
+    sequence::Args {
+        session: client.session,
+        sequenceid: client.sequence + 1,
+        slotid: 0,
+        highest_slotid: 0,
+        cache_this: true,
+    }
 }
 
 /// Sends a compound that says that it has so many operations; status and number of results.
@@ -109,13 +114,7 @@ async fn counted(rig: &Rig, count: u32, operations: impl FnOnce(&mut Writer)) ->
 async fn another_minor_version_does_not_move_the_slot() {
     let rig = Rig::start().await;
     let mut client = rig.client(b"minor").await;
-    let args = sequence::Args {
-        session: client.session,
-        sequenceid: client.sequence + 1,
-        slotid: 0,
-        highest_slotid: 0,
-        cache_this: true,
-    };
+    let args = next_sequence(&client);
     let other = client.send(1, |c| {
         c.op(Op::Sequence, &args);
         c.op(Op::Putrootfh, &putrootfh::Args);

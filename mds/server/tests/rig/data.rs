@@ -18,6 +18,7 @@ use wire_nfs::control::{
 };
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{Iomode, LENGTH_TO_END};
+use wire_nfs::v4::ops::layoutreturn::{self, ReturnFile, ReturnScope};
 use wire_nfs::v4::ops::open::{Claim, CreateHow, OpenHow, share};
 use wire_nfs::v4::ops::{getfh, layoutget, lookup, open, putfh, putrootfh};
 use wire_nfs::v4::owner::StateOwner;
@@ -197,16 +198,27 @@ pub(crate) async fn ask_for_layout(
     index: u64,
     iomode: Iomode,
 ) -> Result<Stateid, Nfsstat4> {
-    let args = layoutget::Args {
+    let asked = |args: &mut layoutget::Args| (args.iomode, args.offset) = (iomode, index * EXTENT_BYTES);
+    layout_get(client, (handle, stateid), asked).await.map(|got| got.stateid)
+}
+
+/// LAYOUTGET of the first extent for writing, or of what `change` makes of that.
+pub(crate) async fn layout_get(
+    client: &mut Client,
+    (handle, stateid): (&Filehandle, &Stateid),
+    change: impl FnOnce(&mut layoutget::Args),
+) -> Result<layoutget::ResOk, Nfsstat4> {
+    let mut args = layoutget::Args {
         signal_layout_avail: false,
         layout_type: LayoutType::FLEX_FILES,
-        iomode,
-        offset: index * EXTENT_BYTES,
+        iomode: Iomode::ReadWrite,
+        offset: 0,
         length: LENGTH_TO_END,
         min_length: 4096,
         stateid: *stateid,
         maxcount: 4096,
     };
+    change(&mut args);
     let mut reply = client
         .compound(|c| {
             c.op(Op::Putfh, &putfh::Args { filehandle: handle.clone() });
@@ -217,6 +229,28 @@ pub(crate) async fn ask_for_layout(
         return Err(reply.status);
     }
     let _: putfh::ResOk = reply.next(Op::Putfh);
-    let got: layoutget::ResOk = reply.next(Op::Layoutget);
-    Ok(got.stateid)
+    Ok(reply.next(Op::Layoutget))
+}
+
+/// Gives back all that is held of a file; what SEQUENCE says, and the status.
+pub(crate) async fn give_back(
+    client: &mut Client,
+    filehandle: &Filehandle,
+    stateid: Stateid,
+) -> (u32, Nfsstat4) {
+    let file = ReturnFile { offset: 0, length: LENGTH_TO_END, stateid, body: Bytes::from_static(&[0; 8]) };
+    let args = layoutreturn::Args {
+        reclaim: false,
+        layout_type: LayoutType::FLEX_FILES,
+        iomode: Iomode::Any,
+        scope: ReturnScope::File(file),
+    };
+    client.sequence += 1;
+    let (flags, reply) = client
+        .flagged(|c| {
+            c.op(Op::Putfh, &putfh::Args { filehandle: filehandle.clone() });
+            c.op(Op::Layoutreturn, &args);
+        })
+        .await;
+    (flags, reply.status)
 }
