@@ -172,8 +172,8 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     Ok(Some(lease_ms))
 }
 
-/// Heartbeats until one fails for good. One that was put off, or got no answer where there is
-/// nobody else to ask, is made again while the lease holds: to register would take longer.
+/// Sends heartbeats until one fails for good. One that the metadata server put off, or did not answer
+/// where it is the only one, is sent again while the lease holds: to register would take longer.
 async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskError {
     loop {
         core.env.clock.sleep_ms(used_ms(lease_ms) / HEARTBEAT_PARTS).await;

@@ -99,7 +99,7 @@ impl Known {
         u32::from_be_bytes(*hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes"))
     }
 
-    /// Bytes that clients may still write anew.
+    /// Bytes that clients may still write where nothing is held yet.
     #[must_use]
     pub(crate) fn room_bytes(&self) -> u64 {
         room_bytes(&self.usage)

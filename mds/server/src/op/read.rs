@@ -28,7 +28,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         let answered = inode.size_bytes.saturating_sub(args.offset).min(count);
         let room = cx.server.read_room.take(cx.connection.id(), answered).await?;
         let (data, eof) = content::read(&cx.server, &inode, args.offset, count, room).await?;
-        // Else the length may be from before a cut and the bytes from after it: zeros that nobody wrote.
+        // Else the length may be from before a cut and the bytes from after it: zeros that no client wrote.
         if content::epochs(&cx.server, inode.ino, (args.offset, count))? == before {
             cx.server.metrics.data_read(data.len());
             cx.note_access(handle, &inode);

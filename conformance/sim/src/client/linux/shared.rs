@@ -83,7 +83,7 @@ impl Actor {
         self.changed = false;
         let own = Self::host_of(self.number);
         let is_elsewhere = turn.changed_by.is_some_and(|by| Self::host_of(by) != own);
-        // A third of the actors' turns is read only, and so that nothing is opened anew.
+        // In a third of its turns an actor only reads, and opens no file again.
         if self.chance.percent(30) && 0 < turn.number {
             self.read_directly(turn, next).await;
             return;
