@@ -205,7 +205,7 @@ async fn handles_end_when_an_export_becomes_read_only() {
         assert_eq!(bed.read(&returned).await, Err(Nfsstat3::Stale));
         assert_eq!(bed.write(&others).await, Ok(()), "another export's client goes on");
         let refused = layout_once(&mut hostile, &returned.file, Iomode::ReadWrite).await;
-        assert_eq!(refused.err(), Some(Nfsstat4::Rofs));
+        assert_eq!(refused.err(), Some(Nfsstat4::Layoutunavailable));
         let (layout, handle) = bed.layout(&mut hostile, &returned.file, Iomode::Read).await.expect("to read");
         let again = Held { file: returned.file, layout, handle };
         assert_eq!(bed.read(&again).await, Ok(()), "with a handle of now");

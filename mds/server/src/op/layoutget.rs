@@ -6,13 +6,14 @@
 //! I/O. So what is over soon is BADLAYOUT, where the RFC has LAYOUTTRYLATER: that makes an I/O wait
 //! that can be served in band.
 //! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE would reach the application as errors, so they are
-//! not used, but for iomode ANY, which no client of that kind sends.
+//! not used, but for iomode ANY, which no client of that kind sends. ROFS would make an O_DIRECT write return 0, and a
+//! program that writes again until all is written would do so for ever: the WRITE in band says it.
 //!
 //! Spec: RFC 8881 §18.43, §12.5.3; RFC 8435; docs/protocol/seal.md §11.
 
 use futures_util::future::join;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode};
-use mds_namespace::{Content, Inode, Kind, op};
+use mds_namespace::{Caller, Content, Inode, Kind, op};
 use mds_shard::command::layout::{Granting, LayoutAnswer, LayoutGet, LayoutThrough, LayoutWrite};
 use mds_shard::{Command, Outcome, Refusal, StateidValue};
 use wire_nfs::v4::attr::LayoutType;
@@ -46,7 +47,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if args.length < args.min_length || args.length == 0 {
         return Err(Nfsstat4::Inval.into());
     }
-    let drops_set_id = iomode.writes() && !cx.writer_at(handle)?.is_superuser();
+    let drops_set_id = iomode.writes() && !writer(cx, handle)?.is_superuser();
     let (client, stateid) = (cx.client()?, cx.resolve(args.stateid)?);
     let Granted { answer, asked, run } = match cx.recorded()? {
         // Of a run nothing is recorded: the one extent is what was asked for.
@@ -103,7 +104,15 @@ fn still_admitted(cx: &Context, handle: FileHandle, iomode: Iomode) -> Result<()
     if !cx.export(handle)?.is_some_and(|export| export.pnfs) {
         return Err(Nfsstat4::Layoutunavailable);
     }
-    if iomode.writes() { cx.writer_at(handle).map(drop) } else { Ok(()) }
+    if iomode.writes() { writer(cx, handle).map(drop) } else { Ok(()) }
+}
+
+/// Who writes, if anyone may.
+fn writer(cx: &Context, handle: FileHandle) -> Result<Caller, Nfsstat4> {
+    cx.writer_at(handle).map_err(|status| match status {
+        Nfsstat4::Rofs => Nfsstat4::Layoutunavailable,
+        other => other,
+    })
 }
 
 /// How the client was admitted.
