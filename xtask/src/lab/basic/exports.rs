@@ -27,20 +27,23 @@ const WRITER_SECONDS_MAX: u64 = 300;
 const STOP: &str = "/tmp/insist.stop";
 const LOG: &str = "/tmp/insist.log";
 /// What a refused write may say: EIO, EACCES, EROFS, ESTALE, or nothing written.
+/// QUIRK(linux): an O_DIRECT write that is refused in the middle, or whose LAYOUTGET is refused at its PUTFH, returns 0.
 const REFUSALS: [&str; 5] = ["0", "5", "13", "30", "116"];
+/// What the refusals of an export that is read-only must end in: EROFS.
+const READ_ONLY: &str = "30";
 
 pub(super) fn read_only(stage: &mut Stage) -> Result<()> {
     let exports = "[[export]]\npath = \"/\"\nread_only = true\n[[export]]\npath = \"/other\"\n";
-    stage.with_server_of(Kind::ShoalSplit, None, |stage| restrict(stage, exports))
+    stage.with_server_of(Kind::ShoalSplit, None, |stage| restrict(stage, exports, Some(READ_ONLY)))
 }
 
 pub(super) fn network_removed(stage: &mut Stage) -> Result<()> {
     let exports = "[[export]]\npath = \"/\"\nclients = [\"10.77.0.3/32\"]\n[[export]]\npath = \"/other\"\n";
-    stage.with_server_of(Kind::ShoalSplit, None, |stage| restrict(stage, exports))
+    stage.with_server_of(Kind::ShoalSplit, None, |stage| restrict(stage, exports, None))
 }
 
 /// Guest a writes through the export that is restricted, guest b through the other one.
-fn restrict(stage: &mut Stage, restricted: &str) -> Result<()> {
+fn restrict(stage: &mut Stage, restricted: &str, last_code: Option<&str>) -> Result<()> {
     set(stage, BOTH)?;
     let fill = |guest: &Guest, path: &str| {
         let script = guest.op(&format!("fill {path} {FILE_BYTES} 1"))?;
@@ -51,13 +54,13 @@ fn restrict(stage: &mut Stage, restricted: &str) -> Result<()> {
         format!("mkdir -p /mnt/other; mount -t nfs4 -o vers=4.2 {}:/other /mnt/other", network::SERVER);
     stage.b.run(&mount)?;
     fill(&stage.b, "/mnt/other/mine")?;
-    let outcome = write_while_restricted(stage, restricted);
+    let outcome = write_while_restricted(stage, restricted, last_code);
     let outcome = outcome.and_then(|()| again(stage));
     stage.b.run("umount /mnt/other || umount -f -l /mnt/other")?;
     outcome
 }
 
-fn write_while_restricted(stage: &mut Stage, restricted: &str) -> Result<()> {
+fn write_while_restricted(stage: &mut Stage, restricted: &str, last_code: Option<&str>) -> Result<()> {
     let ask = |guest: &Guest, path: &str| -> Result<Ask> {
         let script = guest.op(&format!("insist {path} {STOP} {LOG}"))?;
         Ok(Ask { script, uid: None, timeout_s: WRITER_SECONDS_MAX })
@@ -81,6 +84,10 @@ fn write_while_restricted(stage: &mut Stage, restricted: &str) -> Result<()> {
     ensure!(late <= begun, "write {late} was acknowledged, {begun} was the last one begun before the answer");
     let codes = stage.a.run(&format!("awk '/^refused/ {{ print $3 }}' {LOG} | sort -u"))?;
     ensure!(codes.lines().all(|code| REFUSALS.contains(&code)), "refused with errors {codes}");
+    if let Some(expected) = last_code {
+        let code = stage.a.run(&format!("awk '/^refused/ {{ code = $3 }} END {{ print code }}' {LOG}"))?;
+        ensure!(code.trim() == expected, "the last write was refused with error {code}, not {expected}");
+    }
     println!("  refused with {}", codes.trim().replace('\n', ", "));
     ensure!(last(&stage.b, "refused")? == 0, "a writer that may go on was refused");
     ensure!(others < last(&stage.b, "acknowledged")?, "a writer that may go on wrote nothing any more");
