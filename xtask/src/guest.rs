@@ -2,6 +2,7 @@
 //!
 //! Each is `xtask guest-op ACT ...`, prints one line that a scenario reads, and fails with a reason.
 
+mod again;
 mod blocks;
 mod commits;
 mod direct;
@@ -72,6 +73,8 @@ pub(crate) enum GuestOp {
     TimeRead { file: PathBuf },
     /// Reads 4 KiB at random places of FILE for SECONDS; prints operations a second.
     TimeRandom { file: PathBuf, seconds: u64 },
+    /// Uses one small FILE again and again; prints seconds.
+    Again(again::Again),
     /// Writes 4 KiB and fsyncs for SECONDS in every file `create` made in DIR, all at once; prints commits a second.
     Commits { dir: PathBuf, seconds: u64 },
     /// Writes, creates, renames and removes in DIR until the file STOP exists, logging what the server promised.
@@ -109,6 +112,7 @@ impl GuestOp {
             Self::TimeWrite { file, bytes } => timed::write(&file, bytes),
             Self::TimeRead { file } => timed::read(&file),
             Self::TimeRandom { file, seconds } => timed::random(&file, seconds),
+            Self::Again(again) => again.run(),
             Self::Commits { dir, seconds } => commits::commits(&dir, seconds),
             Self::Promise(promise) => promise.run(),
             Self::Verify { dir, logs } => verifier::verify(&dir, &logs),

@@ -29,6 +29,9 @@ pub(crate) struct Contest {
     /// How many small files, in all.
     #[arg(long, default_value_t = 4000)]
     files: u64,
+    /// How often the one small file is used, in each phase that has one.
+    #[arg(long, default_value_t = 500)]
+    turns: u64,
     /// Only phases whose name holds this; may be given again. What a phase needs is done all the same.
     #[arg(long)]
     only: Vec<String>,
@@ -55,7 +58,7 @@ pub(crate) struct Contest {
 }
 
 /// The phases, in order.
-const PHASES: [(&str, &str); 8] = [
+const PHASES: [(&str, &str); 15] = [
     ("sequential write + fsync", "MiB/s"),
     ("sequential read", "MiB/s"),
     ("random read 4 KiB", "1/s"),
@@ -64,6 +67,23 @@ const PHASES: [(&str, &str); 8] = [
     ("stat, cold client", "1/s"),
     ("unlink", "1/s"),
     ("unlink, 4 jobs", "1/s"),
+    ("again: open, write 100 B, read, close", "1/s"),
+    ("again: open, write 20 kB, read, close", "1/s"),
+    ("again: replace 100 B", "1/s"),
+    ("again: replace 20 kB", "1/s"),
+    ("again: write 20 kB, ftruncate", "1/s"),
+    ("again: stat of a closed file", "1/s"),
+    ("again: stat of a file being written", "1/s"),
+];
+/// The last of them, one small file each: bytes, and the turn of `guest-op again`.
+const AGAIN: [(usize, &str); 7] = [
+    (100, "rewrite"),
+    (20_000, "rewrite"),
+    (100, "replace"),
+    (20_000, "replace"),
+    (20_000, "empty"),
+    (20_000, "stat"),
+    (20_000, "stat-written"),
 ];
 
 impl Contest {
@@ -159,7 +179,7 @@ impl Play<'_> {
             self.phase(2, |rate| rate, &format!("time-random {large} {RANDOM_SECONDS}"))?;
             self.mounted.run(&format!("rm {large}"), 120)?;
         }
-        if self.wants(&PHASES[3..]) {
+        if self.wants(&PHASES[3..8]) {
             let files = self.contest.files as f64;
             let one = format!("{one} {} 4096", self.contest.files);
             let four = format!("{four} {per_job} 4096 --jobs 4");
@@ -169,6 +189,13 @@ impl Play<'_> {
             self.phase(5, |seconds| files / seconds, &format!("stat {one}"))?;
             self.phase(6, |seconds| files / seconds, &format!("unlink {one}"))?;
             self.phase(7, |seconds| files / seconds, &format!("unlink {four}"))?;
+        }
+        let turns = self.contest.turns;
+        for (number, (bytes, how)) in (8..).zip(AGAIN) {
+            if self.wants(&PHASES[number..=number]) {
+                let act = format!("again {} {turns} {bytes} {how}", at(&format!("again-{number}")));
+                self.phase(number, |seconds| turns as f64 / seconds, &act)?;
+            }
         }
         Ok(())
     }
