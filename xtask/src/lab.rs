@@ -115,6 +115,9 @@ pub(crate) struct Lab {
     /// Whose server.
     #[arg(long, value_enum, default_value = "shoal")]
     server: Kind,
+    /// Plays an already built `shoal`, of an earlier commit for example, instead of this tree's.
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Random choices follow from this; a new one each time without it.
     #[arg(long)]
     seed: Option<u64>,
@@ -161,7 +164,8 @@ impl Lab {
             let passed = side_by_side::play(&self.releases()?)?;
             std::process::exit(i32::from(!passed));
         }
-        std::process::exit(sandbox::enter(self.keep)?)
+        let program = self.program.clone().unwrap_or_else(server::shoal_program);
+        std::process::exit(sandbox::enter(self.keep, &program)?)
     }
 
     /// All that needs the machine's own network: packages, kernels, programs.
@@ -180,8 +184,13 @@ impl Lab {
         if self.groups.contains(&Group::Posix) {
             posix::install(&cache)?;
         }
-        if self.server.is_ours() && !self.groups.iter().all(|group| *group == Group::Kernels) {
-            server::build_shoal()?;
+        match &self.program {
+            Some(program) if !program.is_file() => bail!("--program {}: no such file", program.display()),
+            Some(_) => {}
+            None if self.server.is_ours() && !self.groups.iter().all(|group| *group == Group::Kernels) => {
+                server::build_shoal()?;
+            }
+            None => {}
         }
         Ok(())
     }

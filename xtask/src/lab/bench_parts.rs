@@ -9,7 +9,7 @@ pub(crate) use super::guest::{Guest, Plan};
 pub(crate) use super::kernels::Kernel;
 pub(crate) use super::metrics::Metrics;
 pub(crate) use super::network::SERVER;
-pub(crate) use super::sandbox::{enter, is_inside, leave};
+pub(crate) use super::sandbox::{is_inside, leave};
 pub(crate) use super::server::gluster::VOLUME;
 pub(crate) use super::server::shoal::{Shoal, read_metrics_at};
 pub(crate) use super::server::{Kind, Mounting, Server, Setup, build_shoal, shoal_program};
@@ -24,6 +24,14 @@ pub(crate) fn prepare(cache: Option<&Path>, kernel: &str, with_shoal: bool) -> R
     tools::ensure(true)?;
     kernels::fetch(&kernels::cache_folder(cache)?, kernels::release(kernel)?)?;
     if with_shoal { server::build_shoal() } else { Ok(()) }
+}
+
+/// Runs this program again inside, with this tree's `shoal`; its exit code.
+///
+/// # Errors
+/// As of `sandbox::enter`.
+pub(crate) fn enter(keep: bool) -> Result<i32> {
+    sandbox::enter(keep, &server::shoal_program())
 }
 
 /// Sets up the sandbox; the run's folder and the kernel.

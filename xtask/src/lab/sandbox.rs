@@ -8,7 +8,7 @@
 //! pipe whose writing end only the outer one has.
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,12 +31,12 @@ pub(crate) fn served() -> Option<PathBuf> {
     std::env::var_os(INSIDE).map(|folder| PathBuf::from(folder).join(SERVED)).filter(|copy| copy.exists())
 }
 
-/// Runs this program again, with the same arguments, inside new namespaces; returns its exit code. The run's folder
+/// Runs this program again, with the same arguments, inside new namespaces, with a copy of the program under test; returns its exit code. The run's folder
 /// is made before and, unless it is to be kept, removed afterwards.
 ///
 /// # Errors
 /// When this is not root, or the folder cannot be made, or `unshare` cannot be started.
-pub(crate) fn enter(keep: bool) -> Result<i32> {
+pub(crate) fn enter(keep: bool, served: &Path) -> Result<i32> {
     if !process::is_root() {
         bail!(
             "the lab makes namespaces and taps: run it as root (sudo -E env PATH=\"$PATH\" cargo xtask lab ...)"
@@ -46,9 +46,8 @@ pub(crate) fn enter(keep: bool) -> Result<i32> {
     // Copies, which guests run too: both programs may be built anew while the lab runs.
     let own = folder.join("xtask");
     std::fs::copy(std::env::current_exe()?, &own).context("cannot copy this program to the run's folder")?;
-    let served = super::shoal_program();
     if served.exists() {
-        std::fs::copy(&served, folder.join(SERVED)).context("cannot copy shoal to the run's folder")?;
+        std::fs::copy(served, folder.join(SERVED)).context("cannot copy shoal to the run's folder")?;
     }
     let mut child = Command::new("unshare")
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child=SIGKILL", "--mount-proc", "--"])
