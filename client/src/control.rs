@@ -47,12 +47,21 @@ pub struct DsControl {
 }
 
 impl DsControl {
-    /// Opens nothing yet. Calls are made as a metadata server.
+    /// Opens nothing yet. Calls are made as a metadata server, to the data server whose directory has
+    /// this number: one with another directory at that address gets no call.
     #[must_use]
-    pub fn new(env: &Env, address: SocketAddr, key: &ClusterKey) -> Self {
+    pub fn new(env: &Env, address: SocketAddr, key: &ClusterKey, uuid: [u8; 16]) -> Self {
         let client = RpcClient::new(env.net.clone(), env.clock.clone(), address, Limits::default());
         let hello = greeting(key.clone(), PROGRAM, NodeKind::Metadata, env.entropy.clone());
-        Self { client: client.with_hello(hello) }
+        let hello = move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
+            let greeted = hello(connection.clone());
+            Box::pin(async move {
+                greeted.await?;
+                let there: Stat = exchange(&connection, PROGRAM, Procedure::Stat, &Nothing).await?;
+                if there.uuid == uuid { Ok(()) } else { Err(refused("a data server with another directory")) }
+            })
+        };
+        Self { client: client.with_hello(Arc::new(hello)) }
     }
 
     /// Raises an extent's epoch.

@@ -457,9 +457,10 @@ async fn a_backup_from_the_dead_is_filled_anew() {
     }
     cluster.restart(0).await;
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
-    let control: SocketAddr = cluster.nodes[0].server.as_ref().unwrap().control_address();
+    let server = cluster.nodes[0].server.as_ref().unwrap();
+    let (control, uuid): (SocketAddr, _) = (server.control_address(), server.uuid());
     let set = cluster.log.lock().unwrap().set();
-    DsControl::new(&env, control, &cluster_key()).keep(&set).await.unwrap();
+    DsControl::new(&env, control, &cluster_key(), uuid).keep(&set).await.unwrap();
     settle_slowly(|| !cluster.log.lock().unwrap().backups[0].filling).await;
     cluster.lose(DataServerId(1));
     client.check(&cluster, "at the one that came back").await;
@@ -470,9 +471,10 @@ async fn a_backup_from_the_dead_is_filled_anew() {
 async fn a_cut_reaches_the_backup() {
     let mut cluster = Cluster::new(2).await;
     assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
-    let control = cluster.nodes[0].server.as_ref().unwrap().control_address();
+    let server = cluster.nodes[0].server.as_ref().unwrap();
+    let (control, uuid) = (server.control_address(), server.uuid());
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
-    let control = DsControl::new(&env, control, &cluster_key());
+    let control = DsControl::new(&env, control, &cluster_key(), uuid);
     let set = {
         let mut log = cluster.log.lock().unwrap();
         log.epoch = log.epoch.next();
@@ -493,8 +495,8 @@ async fn a_backup_cuts_beside_its_home() {
     assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
     let [home, backup] = [0, 1].map(|number: usize| {
-        let control = cluster.nodes[number].server.as_ref().unwrap().control_address();
-        DsControl::new(&env, control, &cluster_key())
+        let server = cluster.nodes[number].server.as_ref().unwrap();
+        DsControl::new(&env, server.control_address(), &cluster_key(), server.uuid())
     });
     let set = {
         let mut log = cluster.log.lock().unwrap();
@@ -531,8 +533,9 @@ async fn a_home_of_before_leaves_the_next_one_alone() {
         (log.home, log.backups, log.epoch) = (DataServerId(2), vec![], log.epoch.next());
     }
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
-    let control = cluster.nodes[0].server.as_ref().unwrap().control_address();
-    let control = DsControl::new(&env, control, &cluster_key());
+    let server = cluster.nodes[0].server.as_ref().unwrap();
+    let (control, uuid) = (server.control_address(), server.uuid());
+    let control = DsControl::new(&env, control, &cluster_key(), uuid);
     control.drop_extent(EXTENT, Epoch(2)).await.unwrap();
     for stable in [StableHow::Unstable, StableHow::FileSync] {
         let mut w = Writer::new();
@@ -573,7 +576,8 @@ async fn a_backup_that_had_no_room_is_told_later() {
     }
     assert!(cluster.write(5, 7, StableHow::FileSync).await.is_none(), "no room");
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
-    let control = DsControl::new(&env, backup.server.as_ref().unwrap().control_address(), &cluster_key());
+    let server = backup.server.as_ref().unwrap();
+    let control = DsControl::new(&env, server.control_address(), &cluster_key(), server.uuid());
     for number in (0..=turn).step_by(48) {
         control.drop_extent(filler(number), Epoch(2)).await.unwrap();
     }

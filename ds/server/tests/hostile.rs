@@ -97,7 +97,7 @@ async fn the_control_port_wants_the_cluster_key() {
     let mismatch = ReplyStatus::ProgMismatch { low: control::VERSION, high: control::VERSION };
     assert_eq!(rejected(call(&client, control::PROGRAM, 1, 0, &Nothing).await), mismatch);
 
-    let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]));
+    let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]), bed.server.uuid());
     let refused = wrong.fence(EXTENT, Epoch(9)).await;
     assert!(matches!(refused, Err(ControlError::Unreachable(CallError::Hello { .. }))), "{refused:?}");
     assert_eq!(bed.control().size(&[EXTENT]).await.unwrap()[0].epoch, 0, "nothing was fenced");

@@ -225,7 +225,7 @@ async fn register_one(
         uuid: register.uuid,
         addresses: register.addresses,
         control_address: register.control,
-        control: Arc::new(DsControl::new(&server.env, control_address, &key)),
+        control: Arc::new(DsControl::new(&server.env, control_address, &key, register.uuid)),
         usage: Usage {
             capacity_bytes: register.capacity_bytes,
             used_bytes: register.used_bytes,

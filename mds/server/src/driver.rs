@@ -426,7 +426,7 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
                 uuid: known.uuid,
                 addresses: known.addresses,
                 control_address: known.control,
-                control: Arc::new(DsControl::new(&server.env, address, key)),
+                control: Arc::new(DsControl::new(&server.env, address, key, known.uuid)),
                 usage: Usage { capacity_bytes: known.capacity_bytes, ..Usage::default() },
                 renewed_ms: None,
                 full_ms: None,

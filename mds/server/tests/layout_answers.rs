@@ -10,16 +10,15 @@ use bytes::Bytes;
 use mds_server::export::Export;
 use mds_server::server::Settings;
 use rig::callbacks::Callbacks;
-use rig::data::{ask_for_layout, data_server, give_back, layout_get, layout_of, open_through};
+use rig::data::{ask_for_layout, data_server, give_back, layout_get, layout_of, open_for, open_through};
 use rig::{Client, Rig};
 use wire_nfs::flexfiles::{FfLayout, decode_body};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{DeviceError, Iomode, LENGTH_TO_END, LayoutUpdate};
 use wire_nfs::v4::ops::layoutreturn::{self, ReturnFile, ReturnScope};
+use wire_nfs::v4::ops::open::share;
 use wire_nfs::v4::ops::sequence::status_flags;
-use wire_nfs::v4::ops::{
-    free_stateid, layoutcommit, layouterror, layoutget, open_downgrade, putfh, setattr, test_stateid,
-};
+use wire_nfs::v4::ops::{free_stateid, layoutcommit, layouterror, layoutget, putfh, setattr, test_stateid};
 use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Nfstime4, Op, Stateid};
 
 const EXTENT_BYTES: u64 = 64 << 20;
@@ -73,16 +72,11 @@ async fn a_layout_is_as_long_as_needed_and_no_larger_than_there_is_room_for() {
 async fn a_layout_to_read_buys_none_to_write() {
     let rig = rig().await;
     let _data_server = data_server(&rig).await;
+    let mut owner = rig.client(b"owner").await;
+    let written = open_through(&mut owner, "files", "file").await;
+    layout_of(&mut owner, &written, 0, Iomode::ReadWrite).await;
     let mut client = rig.client(b"hostile").await;
-    let file = open_through(&mut client, "files", "file").await;
-    let made = layout_of(&mut client, &file, 0, Iomode::ReadWrite).await;
-    assert_eq!(give_back(&mut client, &file.0, made).await.1, Nfsstat4::Ok);
-    let args = open_downgrade::Args { open_stateid: file.1, seqid: 0, share_access: 1, share_deny: 0 };
-    let downgraded = client.compound(|c| {
-        c.op(Op::Putfh, &putfh::Args { filehandle: file.0.clone() });
-        c.op(Op::OpenDowngrade, &args);
-    });
-    downgraded.await.ok(2);
+    let file = open_for(&mut client, "files", "file", share::ACCESS_READ).await;
     let to_read = layout_of(&mut client, &file, 0, Iomode::Read).await;
     for shown in [to_read, file.1] {
         let refused = layout_get(&mut client, (&file.0, &shown), |_| {}).await;

@@ -6,7 +6,7 @@
 mod rig;
 
 use mds_server::export::Export;
-use rig::data::{Holds, data_server_holding, give_back, layout_of, open_through};
+use rig::data::{Holds, data_server_holding, give_back, layout_of, listen, open_through};
 use rig::{Client, Rig};
 use wire_nfs::control::extent::ExtentSize;
 use wire_nfs::v4::attr::SetTime;
@@ -74,4 +74,32 @@ async fn a_time_or_mode_set_before_the_close_takes_no_bytes_away() {
             assert_ne!(after.time_modify, Some(time), "it was written after that");
         }
     }
+}
+
+/// A data server loses its disk and comes back at its old address, empty. What it does not hold is not
+/// taken for what the lost one held: the size is asked for again until it is known where the bytes are.
+/// Origin: `sim --linux --seal`, seed 5038, where appends were written over those before.
+#[tokio::test]
+async fn an_empty_directory_at_the_same_address_is_not_asked() {
+    let files = Export { path: "/files".to_owned(), ..Export::everything() };
+    let rig = Rig::with_exports(vec![Export::everything(), files]).await;
+    let holds = Holds::default();
+    let data_server = data_server_holding(&rig, holds.clone()).await;
+    let mut client = rig.client(b"appends").await;
+    let file = open_through(&mut client, "files", "log").await;
+    layout_of(&mut client, &file, 0, Iomode::ReadWrite).await;
+    *holds.lock() =
+        ExtentSize { end_bytes: 71_680, held_bytes: 71_680, change: 3, mtime_unix_ns: 1 << 60, epoch: 0 };
+    assert_eq!(shown(&mut client, &file.0).await.size, Some(71_680));
+    data_server.shutdown().await;
+    drop(data_server);
+    let _empty = listen(&rig, Holds::default(), [2; 16]).await;
+    let mut reply = client
+        .compound(|c| {
+            c.op(Op::Putfh, &putfh::Args { filehandle: file.0.clone() });
+            c.op(Op::Getattr, &getattr::Args { requested: Bitmap::of(&[4]) });
+        })
+        .await;
+    let _: putfh::ResOk = reply.next(Op::Putfh);
+    assert_eq!(reply.status, Nfsstat4::Delay);
 }

@@ -10,7 +10,7 @@ use env::{BoxFuture, Entropy};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
 use parking_lot::Mutex;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentSize, KnownEpoch, SizeOf, Sizes};
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat, Usage};
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
@@ -34,12 +34,16 @@ pub(crate) fn key() -> ClusterKey {
     ClusterKey::new([3; 32])
 }
 
+/// The directory of the data server that registers.
+const UUID: [u8; 16] = [1; 16];
+
 /// What a data server says it has of every extent.
 pub(crate) type Holds = Arc<Mutex<ExtentSize>>;
 
 /// A data server that holds what it is said to and does all that it is told; its NFS port answers probes.
 struct Empty {
     holds: Holds,
+    uuid: [u8; 16],
     entropy: Arc<dyn Entropy>,
     gates: Mutex<HashMap<u64, ControlGate>>,
 }
@@ -57,6 +61,9 @@ impl Empty {
         }
         let mut w = Writer::new();
         match Procedure::from_number(procedure) {
+            Some(Procedure::Stat) => {
+                put_reply(&mut w, &Ok(Stat { uuid: self.uuid, instance: 1, usage: Usage::default() }));
+            }
             Some(Procedure::Size) => {
                 let asked: SizeOf = decode_args(args).expect("SIZE");
                 let sizes = vec![*self.holds.lock(); asked.extents.len()];
@@ -97,12 +104,17 @@ pub(crate) async fn data_server(rig: &Rig) -> Server {
 
 /// The same one, of which it can be said what it holds.
 pub(crate) async fn data_server_holding(rig: &Rig, holds: Holds) -> Server {
-    let at = SocketAddr::from(([192, 0, 2, 9], 2049));
-    let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
-    let empty = Empty { holds, entropy: rig.env.entropy.clone(), gates: Mutex::default() };
-    let listening = serve(net, clock, at, Arc::new(empty), Limits::default()).await.expect("a port");
+    let listening = listen(rig, holds, UUID).await;
     register(rig).await;
     listening
+}
+
+/// A data server with this directory, which has not registered, at the address of the other ones here.
+pub(crate) async fn listen(rig: &Rig, holds: Holds, uuid: [u8; 16]) -> Server {
+    let at = SocketAddr::from(([192, 0, 2, 9], 2049));
+    let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
+    let empty = Empty { holds, uuid, entropy: rig.env.entropy.clone(), gates: Mutex::default() };
+    serve(net, clock, at, Arc::new(empty), Limits::default()).await.expect("a port")
 }
 
 /// Registers it, and says once that it lives.
@@ -112,7 +124,7 @@ pub(crate) async fn register(rig: &Rig) {
     let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
     let rpc = RpcClient::new(net, clock, to, Limits::default()).with_hello(hello);
     let register = Register {
-        uuid: [1; 16],
+        uuid: UUID,
         instance: 1,
         addresses: vec!["192.0.2.9.8.1".to_owned()],
         control: "192.0.2.9:2049".to_owned(),
@@ -128,7 +140,7 @@ pub(crate) async fn register(rig: &Rig) {
         // A new leader waits for leases that another may have given.
         if let Ok(Registered { server, lease_ms: 1.., .. }) = ask(&rpc, Procedure::Register, &register).await
         {
-            let beat = Heartbeat { server, uuid: [1; 16], usage, directory: 0 };
+            let beat = Heartbeat { server, uuid: UUID, usage, directory: 0 };
             if ask::<Renewed>(&rpc, Procedure::Heartbeat, &beat).await.is_ok() {
                 return;
             }
@@ -149,16 +161,26 @@ fn name(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-/// Opens a file through an export, and makes it if need be.
+/// Opens a file through an export, for reading and writing, and makes it if need be.
 pub(crate) async fn open_through(
     client: &mut Client,
     export: &'static str,
     file: &'static str,
 ) -> (Filehandle, Stateid) {
+    open_for(client, export, file, share::ACCESS_BOTH).await
+}
+
+/// The same for what `share_access` says.
+pub(crate) async fn open_for(
+    client: &mut Client,
+    export: &'static str,
+    file: &'static str,
+    share_access: u32,
+) -> (Filehandle, Stateid) {
     let attributes = Fattr4::from_values(&AttrValues { mode: Some(0o666), ..AttrValues::default() });
     let args = open::Args {
         seqid: 0,
-        share_access: share::ACCESS_BOTH,
+        share_access,
         share_deny: share::DENY_NONE,
         owner: StateOwner { clientid: client.clientid, owner: name("owner") },
         how: OpenHow::Create(CreateHow::Unchecked(attributes)),

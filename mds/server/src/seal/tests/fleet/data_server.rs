@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{EncodeGroup, EncodedGroup, GroupSlot};
-use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::control::heartbeat::{Stat, Usage};
 use wire_nfs::control::images::{Adopt, HadImages, HaveImages};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, decode_args, put_reply,
@@ -20,6 +20,7 @@ use wire_rpc::accepted_success;
 use wire_xdr::Writer;
 
 use super::KEY;
+use super::uuid;
 
 /// What the data servers were asked.
 #[derive(Default)]
@@ -90,14 +91,7 @@ impl DataServer {
                 let ask: EncodeGroup = decode_args(args).unwrap();
                 let draft = Draft::decode(&ask.draft).unwrap();
                 assert_eq!(ask.parity[0], self.id, "the first parity server makes it");
-                asked.encoded += 1;
-                asked.last_parity = draft.parity[0].0;
-                let sums = vec![ImageSum([1; 32]); draft.parity.len()];
-                let shape = Bytes::from(draft.shape(&sums).unwrap().encode());
-                let fails =
-                    asked.fails || asked.encoding_fails_from.is_some_and(|from| from <= asked.encoded);
-                let reply = if fails { Err(Refusal::NoImage) } else { Ok(EncodedGroup { shape }) };
-                put_reply(&mut w, &reply);
+                put_reply(&mut w, &encoded(&mut asked, draft));
             }
             Procedure::Rebuild => {
                 let ask: GroupSlot = decode_args(args).unwrap();
@@ -141,6 +135,9 @@ impl DataServer {
                 let reply = if cannot_tell { Err(Refusal::Busy) } else { Ok(HadImages { have }) };
                 put_reply(&mut w, &reply);
             }
+            Procedure::Stat => {
+                put_reply(&mut w, &Ok(Stat { uuid: uuid(self.id), instance: 1, usage: Usage::default() }));
+            }
             Procedure::Size => {
                 let ask: SizeOf = decode_args(args).unwrap();
                 let size = |extent: &ExtentName| {
@@ -154,4 +151,13 @@ impl DataServer {
         }
         w
     }
+}
+
+fn encoded(asked: &mut Asked, draft: Draft) -> Result<EncodedGroup, Refusal> {
+    asked.encoded += 1;
+    asked.last_parity = draft.parity[0].0;
+    let sums = vec![ImageSum([1; 32]); draft.parity.len()];
+    let shape = Bytes::from(draft.shape(&sums).unwrap().encode());
+    let fails = asked.fails || asked.encoding_fails_from.is_some_and(|from| from <= asked.encoded);
+    if fails { Err(Refusal::NoImage) } else { Ok(EncodedGroup { shape }) }
 }
