@@ -340,7 +340,7 @@ fn fits(counts: &[usize; 3], caps: &Caps) -> bool {
 
 mod join;
 
-pub use join::{Joined, Short, join};
+pub use join::{Joined, Parted, Short, join, part};
 
 #[cfg(test)]
 mod tests;

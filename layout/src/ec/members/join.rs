@@ -4,7 +4,12 @@
 //! that fit into one are made into one. Re-encoding reads all members and writes parity anew: so it is done only where parity
 //! that goes is a good part of what is written.
 //!
+//! Where members of two groups are on one data server, one of them is moved first ([`part`]): else two groups would stay where
+//! one is enough, for good.
+//!
 //! Spec: docs/protocol/seal.md §7; docs/formats/group.md §7.
+
+use std::cmp::Reverse;
 
 use super::{Cluster, Server, counts, fits};
 use crate::data_server::DataServerId;
@@ -19,6 +24,21 @@ pub struct Short {
     pub homes: Vec<DataServerId>,
     /// Bytes of the longest of them.
     pub longest_bytes: u64,
+    /// The data servers of its other images.
+    pub others: Vec<DataServerId>,
+    /// Which of its living members may go to another data server, by their places in `homes`.
+    pub movable: Vec<usize>,
+}
+
+/// A member that goes to another data server, so that two groups can become one after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parted {
+    /// The member's group, by its place in the list.
+    pub group: usize,
+    /// The member, by its place in the group's `homes`.
+    pub member: usize,
+    /// The data server that it goes to.
+    pub to: DataServerId,
 }
 
 /// Two groups that become one.
@@ -37,6 +57,46 @@ pub struct Joined {
 #[must_use]
 pub fn join(profile: Profile, groups: &[Short], servers: &[Server], rotation: u64) -> Option<Joined> {
     let cluster = Cluster::new(profile, servers, rotation);
+    pairs(profile, groups).into_iter().find_map(|pair| {
+        let [one, other] = pair.map(|at| &groups[at]);
+        let homes: Vec<DataServerId> = one.homes.iter().chain(&other.homes).copied().collect();
+        let parity = parity(profile, &cluster, &homes, one.longest_bytes.max(other.longest_bytes))?;
+        Some(Joined { pair, parity })
+    })
+}
+
+/// Chooses a member to move where no two groups can become one as they lie: two members of the best pair
+/// are on one data server, and with one of them on another server the pair could be [joined](join).
+/// `None` if no move helps. Moving an image costs its bytes once; the group that goes had parity of
+/// `m` times as many.
+#[must_use]
+pub fn part(profile: Profile, groups: &[Short], servers: &[Server]) -> Option<Parted> {
+    let cluster = Cluster::new(profile, servers, 0);
+    pairs(profile, groups).into_iter().find_map(|[one, other]| {
+        let moved = |(at, with): (usize, usize)| {
+            let (group, with) = (&groups[at], &groups[with]);
+            let mut shared =
+                group.movable.iter().filter(|member| with.homes.contains(&group.homes[**member]));
+            let member = *shared.next()?;
+            let fits = |to: &DataServerId| {
+                let mut homes: Vec<DataServerId> = group.homes.iter().chain(&with.homes).copied().collect();
+                homes[member] = *to;
+                let longest_bytes = group.longest_bytes.max(with.longest_bytes);
+                parity(profile, &cluster, &homes, longest_bytes).is_some()
+            };
+            let taken = |id: &DataServerId| group.homes.contains(id) || group.others.contains(id);
+            let room = group.longest_bytes.saturating_add(FOOTER_BYTES_MAX as u64);
+            let mut sites: Vec<_> = cluster.sites.iter().filter(|site| room <= site.free_bytes).collect();
+            sites.sort_by_key(|site| (site.works, Reverse(site.free_bytes), site.id));
+            let to = sites.into_iter().map(|site| site.id).filter(|id| !taken(id)).find(fits)?;
+            Some(Parted { group: at, member, to })
+        };
+        [(one, other), (other, one)].into_iter().find_map(moved)
+    })
+}
+
+/// All pairs that would fit into one group and pay for it, wherever they lie: the best first.
+fn pairs(profile: Profile, groups: &[Short]) -> Vec<[usize; 2]> {
     let mut pairs: Vec<(usize, u64, [usize; 2])> = (0..groups.len())
         .flat_map(|one| (one + 1..groups.len()).map(move |other| [one, other]))
         .filter_map(|pair| {
@@ -45,10 +105,7 @@ pub fn join(profile: Profile, groups: &[Short], servers: &[Server], rotation: u6
         })
         .collect();
     pairs.sort_unstable();
-    pairs.into_iter().find_map(|(.., pair)| {
-        let parity = parity(profile, &cluster, pair.map(|at| &groups[at]))?;
-        Some(Joined { pair, parity })
-    })
+    pairs.into_iter().map(|(.., pair)| pair).collect()
 }
 
 /// How many members would be empty if two groups were one, and how unlike in length they are; `None` if that must not be, or does
@@ -61,10 +118,14 @@ fn fit(profile: Profile, [one, other]: [&Short; 2]) -> Option<(usize, u64)> {
     (pays && !one.homes.is_empty() && !other.homes.is_empty()).then_some((empty, longer - shorter))
 }
 
-/// Where the parity of two groups in one would go, if they may be in one.
-fn parity(profile: Profile, cluster: &Cluster, [one, other]: [&Short; 2]) -> Option<Vec<DataServerId>> {
-    let homes: Vec<usize> =
-        one.homes.iter().chain(&other.homes).map(|id| cluster.find(*id)).collect::<Option<_>>()?;
+/// Where the parity of a group with members on these servers would go, if they may be in one.
+fn parity(
+    profile: Profile,
+    cluster: &Cluster,
+    homes: &[DataServerId],
+    longest_bytes: u64,
+) -> Option<Vec<DataServerId>> {
+    let homes: Vec<usize> = homes.iter().map(|id| cluster.find(*id)).collect::<Option<_>>()?;
     let images = homes.len() + profile.parity();
     // The tightest caps within which the cluster could hold such a group: it must not lie worse than a new one.
     let (caps, _) = cluster.caps.iter().find(|(_, rank)| images <= *rank)?;
@@ -77,7 +138,7 @@ fn parity(profile: Profile, cluster: &Cluster, [one, other]: [&Short; 2]) -> Opt
         chosen.push(home);
     }
     let members = chosen.len();
-    let room = one.longest_bytes.max(other.longest_bytes).saturating_add(FOOTER_BYTES_MAX as u64);
+    let room = longest_bytes.saturating_add(FOOTER_BYTES_MAX as u64);
     let added = cluster.add(&mut chosen, profile.parity(), room, caps);
     added.then(|| chosen[members..].iter().map(|at| cluster.sites[*at].id).collect())
 }

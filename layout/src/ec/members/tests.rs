@@ -297,7 +297,9 @@ proptest! {
 }
 
 fn short(homes: &[u32], mib: u64) -> Short {
-    Short { homes: homes.iter().copied().map(DataServerId).collect(), longest_bytes: mib * MIB }
+    let homes: Vec<DataServerId> = homes.iter().copied().map(DataServerId).collect();
+    let movable = (0..homes.len()).collect();
+    Short { homes, longest_bytes: mib * MIB, others: Vec::new(), movable }
 }
 
 /// The queue of one server must not be what is left.
@@ -339,4 +341,34 @@ fn short_groups_become_one() {
         (0..9).map(|at| server(at, "", &format!("rack{}", at / 3), &format!("host{at}"))).collect();
     assert_eq!(join(Profile::FourPlusTwo, &[short(&[0, 1], 1), short(&[2, 3], 1)], &racks, 0), None);
     assert!(join(Profile::FourPlusTwo, &[short(&[0, 1], 1), short(&[6, 3], 1)], &racks, 0).is_some());
+}
+
+/// Two groups that share a data server become one after a member has moved: not to a server that has an image of its group, and
+/// only where that is enough.
+#[test]
+fn a_member_moves_where_that_makes_two_groups_one() {
+    let parted = |groups: &[Short]| part(Profile::FourPlusTwo, groups, &hosts(6));
+    let with_parity = |homes: &[u32], parity: &[u32]| {
+        let others = parity.iter().copied().map(DataServerId).collect();
+        Short { others, ..short(homes, 64) }
+    };
+    let [two, one] = [with_parity(&[1, 2], &[3, 4]), with_parity(&[2], &[1, 3])];
+    let moved = parted(&[two.clone(), one.clone()]).unwrap();
+    assert_eq!((moved.group, moved.member), (0, 1));
+    assert!([5, 6].contains(&moved.to.0), "{moved:?}: 1, 2, 3 and 4 have an image of its group");
+    let fixed = Short { movable: Vec::new(), ..two.clone() };
+    let moved = parted(&[fixed, one.clone()]).unwrap();
+    assert_eq!((moved.group, moved.member), (1, 0));
+    assert!([4, 5, 6].contains(&moved.to.0), "{moved:?}: 1 has a member of the other group");
+    let fixed = |group: &Short| Short { movable: Vec::new(), ..group.clone() };
+    assert_eq!(parted(&[fixed(&two), fixed(&one)]), None);
+    assert_eq!(
+        parted(&[with_parity(&[1, 2], &[3, 4]), with_parity(&[1, 2], &[3, 4])]),
+        None,
+        "two would have to"
+    );
+    assert_eq!(parted(&[short(&[1, 2, 3], 64), short(&[3, 4], 64)]), None, "too many for one");
+    assert_eq!(parted(&[short(&[1], 64), short(&[1], 15)]), None, "it does not pay");
+    let full: Vec<Server> = hosts(6).into_iter().map(|one| Server { free_bytes: MIB, ..one }).collect();
+    assert_eq!(part(Profile::FourPlusTwo, &[two, one], &full), None, "nowhere to go");
 }

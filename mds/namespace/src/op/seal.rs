@@ -277,6 +277,26 @@ pub fn living(view: &dyn View, group: &Group) -> Result<Vec<(usize, ExtentImage)
     Ok(living)
 }
 
+/// Whether the image of a slot may be on another data server: a living one only when it is in use, for its
+/// home must have it until then, and in no second group, which would look for it where it was.
+/// `alive` are the group's [living] members.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn may_move(
+    view: &dyn View,
+    group: &Group,
+    alive: &[(usize, ExtentImage)],
+    slot: usize,
+) -> Result<bool, FsError> {
+    let member = group.shape().members().get(slot).copied().flatten();
+    let living = alive.iter().find(|(living, _)| *living == slot);
+    let (Some(member), Some((_, image))) = (member, living) else { return Ok(true) };
+    let of = sealed::images(view, member.extent)?;
+    let alone = sealed::place(view, member.image)?.is_some_and(|place| place.also.is_none());
+    Ok(alone && of.is_used && of.images.first().is_some_and(|oldest| oldest.image == image.image))
+}
+
 /// The first slot of a group with this image.
 #[must_use]
 pub fn slot_of(group: &Group, image: ImageId) -> Option<usize> {

@@ -9,7 +9,7 @@ use layout::copies::{COPIES_MAX, surplus};
 use layout::ec::{Group, GroupId};
 use layout::{DataServerId, ExtentId};
 use mds_namespace::op::extent::{CopyChange, all_from, extent};
-use mds_namespace::op::seal::{groups_from, living};
+use mds_namespace::op::seal::{groups_from, living, may_move};
 use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{ExtentRecord, FsError, View};
 
@@ -90,22 +90,6 @@ fn consider(
         plan.sets.extend(home_to_image(server, view, group, (*slot, image))?);
     }
     Ok(())
-}
-
-/// Whether the image of a slot may be somewhere else: a living one only when it is in use, for its home must have it until then, and in no
-/// second group, which would look for it where it was.
-fn may_move(
-    view: &dyn View,
-    group: &Group,
-    alive: &[(usize, ExtentImage)],
-    slot: usize,
-) -> Result<bool, FsError> {
-    let member = group.shape().members().get(slot).copied().flatten();
-    let living = alive.iter().find(|(living, _)| *living == slot);
-    let (Some(member), Some((_, image))) = (member, living) else { return Ok(true) };
-    let of = sealed::images(view, member.extent)?;
-    let alone = sealed::place(view, member.image)?.is_some_and(|place| place.also.is_none());
-    Ok(alone && of.is_used && of.images.first().is_some_and(|oldest| oldest.image == image.image))
 }
 
 /// The home of an extent at rest goes where its image is.

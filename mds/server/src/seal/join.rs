@@ -1,21 +1,26 @@
 //! Groups that are not full become one with others: deadlines make short groups, and members die.
 //!
 //! The living members move together, by the same entry of the log that makes any group; it removes the groups they leave.
+//! Where two groups cannot be one because members of both are on one data server, one of those members is made again on another
+//! data server first; a later look finds that they fit.
 //!
 //! Spec: docs/protocol/seal.md §3, §7.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use layout::ec::members::{self, Server as Site, Short};
-use layout::ec::{Group, Profile};
+use layout::DataServerId;
+use layout::ec::members::{self, Parted, Server as Site, Short};
+use layout::ec::{Group, GroupId, Profile};
 use mds_namespace::op::seal::SealedAs;
-use mds_namespace::sealed::ExtentImage;
+use mds_namespace::op::seal::{may_move, slot_of};
+use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{FsError, View, op, shard_of};
 
 use super::pool::Candidate;
-use super::sealer;
+use super::{mend, sealer};
 use super::{profile, sites};
+use crate::balance::ImageMove;
 use crate::limits::{GROUPS_AT_ONCE_MAX, JOINS_AT_ONCE_MAX, SHORT_GROUPS_MAX};
 use crate::server::Server;
 
@@ -45,7 +50,29 @@ pub(super) struct Shorts {
     cluster: Option<Profile>,
     seals: bool,
     /// By shard and code, [`SHORT_GROUPS_MAX`] of each at most.
-    found: BTreeMap<(u16, Profile), Vec<Vec<Candidate>>>,
+    found: BTreeMap<(u16, Profile), Vec<Found>>,
+}
+
+/// A group that is not full.
+struct Found {
+    group: GroupId,
+    /// Its living members.
+    all: Vec<Candidate>,
+    /// Which of these may go to another data server.
+    movable: Vec<usize>,
+    /// The data servers of its other images.
+    others: Vec<DataServerId>,
+}
+
+impl Found {
+    fn short(&self) -> Short {
+        Short {
+            homes: self.all.iter().map(|one| one.home).collect(),
+            longest_bytes: self.all.iter().map(|one| one.member.bytes).max().unwrap_or(0),
+            others: self.others.clone(),
+            movable: self.movable.clone(),
+        }
+    }
 }
 
 impl Shorts {
@@ -69,9 +96,22 @@ impl Shorts {
             return Ok(());
         }
         let all = candidates(view, group, alive)?;
-        if all.iter().all(|one| one.code.or(self.cluster) == Some(profile)) {
-            self.found.entry(kind).or_default().push(all);
+        if !all.iter().all(|one| one.code.or(self.cluster) == Some(profile)) {
+            return Ok(());
         }
+        let mut movable = Vec::new();
+        for (at, one) in all.iter().enumerate() {
+            let slot = slot_of(group, one.member.image);
+            if let Some(slot) = slot
+                && may_move(view, group, alive, slot)?
+            {
+                movable.push(at);
+            }
+        }
+        let homes: Vec<DataServerId> = all.iter().map(|one| one.home).collect();
+        let others = group.homes().iter().flatten().copied().filter(|id| !homes.contains(id)).collect();
+        let group = group.shape().group();
+        self.found.entry(kind).or_default().push(Found { group, all, movable, others });
         Ok(())
     }
 
@@ -81,7 +121,11 @@ impl Shorts {
         let mut turns: VecDeque<_> = self.found.into_iter().collect();
         let mut begun = 0;
         while let Some(((shard, profile), mut found)) = turns.pop_front() {
-            if begun < JOINS_AT_ONCE_MAX && join_two(server, profile, &mut found, &sites) {
+            if JOINS_AT_ONCE_MAX <= begun {
+                break;
+            }
+            if join_two(server, profile, &mut found, &sites) || part_two(server, profile, &mut found, &sites)
+            {
                 begun += 1;
                 turns.push_back(((shard, profile), found));
             }
@@ -91,12 +135,8 @@ impl Shorts {
 }
 
 /// Begins to make two groups one, and takes them from those that were found. False if there are no two that fit, or no room for more.
-fn join_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Vec<Candidate>>, sites: &[Site]) -> bool {
-    let short = |all: &Vec<Candidate>| Short {
-        homes: all.iter().map(|one| one.home).collect(),
-        longest_bytes: all.iter().map(|one| one.member.bytes).max().unwrap_or(0),
-    };
-    let shorts: Vec<Short> = found.iter().map(short).collect();
+fn join_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Found>, sites: &[Site]) -> bool {
+    let shorts: Vec<Short> = found.iter().map(Found::short).collect();
     let mut pool = server.sealing.pool.lock();
     let room = pool.groups() < GROUPS_AT_ONCE_MAX.min(JOINS_AT_ONCE_MAX);
     let Some(joined) = members::join(profile, &shorts, &pool.loaded(sites), pool.rotation()).filter(|_| room)
@@ -105,12 +145,34 @@ fn join_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Vec<Candidat
     };
     let [one, other] = joined.pair;
     // The later one first: its place does not move the other's.
-    let mut all = found.swap_remove(other);
-    all.append(&mut found.swap_remove(one));
+    let mut all = found.swap_remove(other).all;
+    all.append(&mut found.swap_remove(one).all);
     if let Some(making) = pool.join(profile, all, joined.parity) {
         drop(pool);
         tracing::debug!(%profile, "two short groups are made into one");
         tokio::spawn(sealer::make(Arc::clone(server), making));
     }
+    true
+}
+
+/// Begins to move a member where no two groups fit as they lie, and takes its group from those that were
+/// found. False if no move helps, or others are under way.
+fn part_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Found>, sites: &[Site]) -> bool {
+    let shorts: Vec<Short> = found.iter().map(Found::short).collect();
+    let parted = {
+        let pool = server.sealing.pool.lock();
+        let idle = pool.remaking() == 0 && pool.groups() == 0;
+        members::part(profile, &shorts, &pool.loaded(sites)).filter(|_| idle)
+    };
+    let Some(Parted { group: at, member, to }) = parted else { return false };
+    let Found { group, all, .. } = found.swap_remove(at);
+    let Candidate { member, home: from, .. } = all[member];
+    let view = server.view().ok();
+    let record = view.and_then(|view| sealed::group(view.namespace(), group).ok().flatten());
+    let Some(slot) = record.and_then(|record| slot_of(&record, member.image)) else { return false };
+    let one = ImageMove { group, slot, from, to, bytes: member.bytes };
+    tracing::debug!(%profile, %group, from = from.0, to = to.0, "a member goes where its group can be joined");
+    let server = Arc::clone(server);
+    tokio::spawn(async move { mend::relocate(&server, &one).await });
     true
 }

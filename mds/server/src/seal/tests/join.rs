@@ -2,7 +2,7 @@
 
 use layout::ec::Profile;
 
-use super::fleet::{Fleet, shown};
+use super::fleet::{Fleet, shown, used};
 use super::groups;
 use crate::report::NarrowCode;
 use wire_nfs::control::images::{ImageWord, ShownImage};
@@ -37,6 +37,35 @@ async fn two_short_groups_become_one() {
     assert_eq!(fleet.word(2, second).await, ImageWord::Use);
     assert_eq!(fleet.word(on, super::fleet::parity(parity)).await, ImageWord::Delete);
     assert_eq!(fleet.encoded(), 3, "each alone, then both");
+}
+
+/// Two images on one data server cannot be in one group: one of them is made again on another, and then they are.
+/// Origin: `lab ec`, which stored 1.66 bytes for each now and then: three large images were left, two of them on one server.
+/// Spec: docs/protocol/seal.md §7.
+#[tokio::test]
+async fn two_short_groups_on_one_data_server_become_one() {
+    let fleet = Fleet::start(3, |settings| {
+        settings.seal = true;
+        settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);
+    })
+    .await;
+    let [one, two] = fleet.file([1, 1]).await;
+    let both = [shown(7, one, 5), shown(8, two, 5)];
+    for (at, image) in both.into_iter().enumerate() {
+        fleet.word(1, image).await;
+        until!(groups(&fleet).len() == at + 1);
+    }
+    for image in both {
+        // The home uses it: from now on it may be elsewhere.
+        assert_eq!(fleet.word(1, used(image)).await, ImageWord::Keep);
+    }
+    until!({
+        let now = groups(&fleet);
+        now.len() == 1 && now[0].shape().members().iter().flatten().count() == 2
+    });
+    let homes: std::collections::BTreeSet<u32> =
+        groups(&fleet)[0].homes().iter().flatten().map(|id| id.0).collect();
+    assert_eq!(homes, [1, 2, 3].into());
 }
 
 /// When it fails they stay as they were, and it is tried again.
