@@ -76,6 +76,18 @@ async fn strange_credentials_are_refused_and_plain_ones_welcome() {
     }
 }
 
+/// Spec: RFC 1813 §3.3.6: a READ of no bytes is answered with none.
+#[tokio::test]
+async fn nothing_is_read_inside_of_what_is_held() {
+    let bed = Bed::new().await;
+    bed.write(rw(1), START, b"held", StableHow::FileSync).await.unwrap();
+    for offset in [0, 2, 4] {
+        let answer = bed.read(rw(1), START + offset, 0).await.unwrap();
+        assert_eq!(answer.data.len(), 0, "{offset} bytes behind the start");
+    }
+    assert_eq!(bed.read(rw(1), START, 4).await.unwrap().data[..], b"held"[..]);
+}
+
 /// Spec: docs/protocol/control.md §1.
 #[tokio::test]
 async fn the_control_port_wants_the_cluster_key() {

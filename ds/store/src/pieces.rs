@@ -137,9 +137,13 @@ impl Pieces {
     }
 
     /// The steps that read `length` bytes from `offset` on, at most `steps_max` of them; fewer bytes if that is not
-    /// enough.
+    /// enough, and none for no bytes.
     pub(crate) fn read(&self, offset: u32, length: u32, steps_max: usize) -> Vec<Step> {
         assert!(offset.checked_add(length).is_some_and(|end| end <= EXTENT_BYTES));
+        if length == 0 {
+            // Of no bytes there is no part, also where a piece lies around them.
+            return Vec::new();
+        }
         let end = offset + length;
         let (mut steps, mut cursor) = (Vec::new(), offset);
         for (at, piece) in self.within(offset, end) {

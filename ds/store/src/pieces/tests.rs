@@ -140,3 +140,13 @@ fn a_read_of_too_many_pieces_comes_back_short() {
     assert_eq!(pieces.read(0, 32, 3).len(), 3);
     assert_eq!(pieces.read(2, 8, 3).len(), 3);
 }
+
+/// A READ may ask for nothing, inside a piece, at its edges, and where nothing is.
+#[test]
+fn no_bytes_are_no_step() {
+    let mut pieces = Pieces::default();
+    pieces.overlay(8, data(1, 8), &mut Vec::new());
+    for at in [0, 8, 12, 16, EXTENT_BYTES] {
+        assert_eq!(pieces.read(at, 0, 8), [], "at {at}");
+    }
+}
