@@ -6,7 +6,7 @@
 //!
 //! Spec: docs/protocol/control.md §2.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +17,13 @@ use layout::copies::{BACKUPS_MAX, Domain, Place, choose_backups};
 use layout::placement::{Candidate, choose};
 use layout::reserve::reserve_bytes;
 use layout::{DataServerId, ExtentId};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::heartbeat::Usage;
 use wire_nfs::flexfiles::NetAddr;
 
-use crate::limits::{EXCLUSION_MS, EXCLUSIONS_MAX, PROBE_EVERY_MS, SUSPECT_MS, UNHEARD_MS};
+use crate::exclusions::{Complaint, Exclusions};
+use crate::limits::{EXCLUSION_MS, PROBE_EVERY_MS, SUSPECT_MS, UNHEARD_MS};
 use crate::probe::Probes;
 
 /// A universal address with its network id: `tcp6` if it holds colons.
@@ -130,22 +131,16 @@ pub(crate) struct DataServers {
     term: AtomicU64,
     known: RwLock<BTreeMap<DataServerId, Known>>,
     rotation: AtomicU64,
-    exclusions: Mutex<VecDeque<Exclusion>>,
+    exclusions: Exclusions,
     /// Whether they answer where clients call them.
     pub(crate) probes: Probes,
-}
-
-struct Exclusion {
-    client: u64,
-    server: DataServerId,
-    until_ms: u64,
 }
 
 impl DataServers {
     /// None known yet.
     #[must_use]
     pub(crate) fn new(lease_ms: u64, started_ms: u64) -> Self {
-        let (known, exclusions) = (RwLock::default(), Mutex::default());
+        let (known, exclusions) = (RwLock::default(), Exclusions::default());
         let (since_ms, term) = (AtomicU64::new(started_ms), AtomicU64::new(0));
         Self {
             lease_ms,
@@ -447,10 +442,12 @@ impl DataServers {
         }
     }
 
-    /// True if the server refused a write for want of space, or said that it has none, and has not had room since.
+    /// True if the server refused a write for want of space, or said that it has none, and has not had room since; or if this client
+    /// says that it did so a moment ago.
     #[must_use]
-    pub(crate) fn is_full(&self, id: DataServerId) -> bool {
+    pub(crate) fn is_full_for(&self, client: u64, id: DataServerId, now_ms: u64) -> bool {
         self.known.read().get(&id).is_some_and(|known| known.full_ms.is_some())
+            || self.exclusions.has(client, id, Complaint::Full, now_ms)
     }
 
     fn lives(&self, known: &Known, now_ms: u64) -> bool {
@@ -479,7 +476,7 @@ impl DataServers {
         now_ms: u64,
     ) -> Option<(DataServerId, Vec<DataServerId>)> {
         let excluded: Vec<DataServerId> =
-            client.map_or_else(Vec::new, |client| self.excluded(client, now_ms));
+            client.map_or_else(Vec::new, |client| self.exclusions.of(client, now_ms));
         let candidates: Vec<Candidate> = self
             .known
             .read()
@@ -510,22 +507,18 @@ impl DataServers {
     /// Remembers that a client could not use a server: it gets no layouts there for a while. Healthy or not, the path
     /// may be broken for this client alone.
     pub(crate) fn exclude(&self, client: u64, server: DataServerId, now_ms: u64) {
-        let mut exclusions = self.exclusions.lock();
-        exclusions.retain(|e| now_ms < e.until_ms && (e.client, e.server) != (client, server));
-        if exclusions.len() == EXCLUSIONS_MAX {
-            exclusions.pop_front();
-        }
-        exclusions.push_back(Exclusion { client, server, until_ms: now_ms + EXCLUSION_MS });
+        self.exclusions.note((client, server), Complaint::Unreachable, now_ms, now_ms + EXCLUSION_MS);
+    }
+
+    /// Remembers that a server refused a client's write for want of space. For this client it has none until it must have said
+    /// itself how much it has.
+    pub(crate) fn exclude_full(&self, client: u64, server: DataServerId, now_ms: u64) {
+        self.exclusions.note((client, server), Complaint::Full, now_ms, now_ms + self.lease_ms);
     }
 
     /// True if the client could not use the server a short while ago.
     #[must_use]
     pub(crate) fn is_excluded(&self, client: u64, server: DataServerId, now_ms: u64) -> bool {
-        self.excluded(client, now_ms).contains(&server)
-    }
-
-    fn excluded(&self, client: u64, now_ms: u64) -> Vec<DataServerId> {
-        let exclusions = self.exclusions.lock();
-        exclusions.iter().filter(|e| e.client == client && now_ms < e.until_ms).map(|e| e.server).collect()
+        self.exclusions.has(client, server, Complaint::Unreachable, now_ms)
     }
 }

@@ -24,6 +24,7 @@ mod courtesy;
 mod data_servers;
 mod drain;
 mod driver;
+mod exclusions;
 pub mod export;
 mod export_fence;
 mod export_paths;

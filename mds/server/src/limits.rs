@@ -70,6 +70,8 @@ pub const WORK_BATCH_MAX: usize = 256;
 pub const EXCLUSION_MS: u64 = 30_000;
 /// Exclusions remembered.
 pub const EXCLUSIONS_MAX: usize = 4096;
+/// Of one client: a few for each data server that it could have to do with.
+pub const EXCLUSIONS_EACH_MAX: usize = 256;
 /// Extents fenced in one go when a layout is taken from a client.
 pub const FENCED_EXTENTS_MAX: usize = 256;
 /// How long a stop may take once an engine has stopped by itself: what it leads is handed over, and what can be is made durable.

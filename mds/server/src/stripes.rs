@@ -159,7 +159,8 @@ fn is_usable(server: &Server, asked: &Asked, record: &ExtentRecord) -> bool {
     }
     let whole = record.backups.iter().filter(|backup| !backup.filling).map(|backup| backup.server);
     let mut writes_to = std::iter::once(record.home).chain(whole);
-    let full = asked.iomode.writes() && writes_to.any(|id| server.data_servers.is_full(id));
+    let full = asked.iomode.writes()
+        && writes_to.any(|id| server.data_servers.is_full_for(asked.client, id, server.now_ms()));
     !full && readers::is_usable(server, Some(asked.client), record.home)
 }
 

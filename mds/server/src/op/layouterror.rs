@@ -2,43 +2,55 @@
 //!
 //! Spec: RFC 7862 §15.6; RFC 8435 §9.1.
 
-use wire_nfs::v4::Nfsstat4;
+use mds_namespace::Ino;
 use wire_nfs::v4::layout::DeviceError;
 use wire_nfs::v4::ops::layouterror::{Args, ResOk};
+use wire_nfs::v4::{Nfsstat4, Stateid};
 
 use crate::context::{Context, OpResult};
+use crate::status;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
-    cx.current()?;
-    let client = cx.client()?;
-    note(cx, client, &args.errors);
+    let handle = cx.current()?;
+    cx.export(handle)?;
+    note(cx, handle.ino, args.stateid, &args.errors)?;
     Ok(ResOk)
 }
 
-/// Keeps the client off the data servers that failed it. A fenced or full one has not failed: the next layout tells.
-pub(crate) fn note(cx: &Context, client: u64, errors: &[DeviceError]) {
+/// Keeps the client off the data servers that failed it, if it shows a layout of the file: whoever has none can have met none of
+/// them. A fenced one has not failed: the next layout tells.
+///
+/// What a client says is a claim. It changes what this client gets, and has the server asked whether it answers
+/// (docs/protocol/control.md §2).
+pub(crate) fn note(cx: &Context, ino: Ino, stateid: Stateid, errors: &[DeviceError]) -> Result<(), Nfsstat4> {
+    let client = cx.client()?;
+    let held = cx.view()?.layout(ino, client).map_err(|error| status::of_refusal(&error))?;
+    let is_holder = held.is_some_and(|held| held.other == stateid.other);
     for error in errors {
         let Some((server, _)) = layout::handle::device_of(&error.device.0) else { continue };
         tracing::info!(
             client,
             server = server.0,
             status = error.status.name(),
+            is_holder,
             "client reports a data server"
         );
+        let now_ms = cx.server.now_ms();
         match error.status {
+            _ if !is_holder => {}
             Nfsstat4::Stale
             | Nfsstat4::Access
             | Nfsstat4::Badhandle
             | Nfsstat4::Delay
             | Nfsstat4::Grace
             | Nfsstat4::Ok => {}
-            Nfsstat4::Nospc => cx.server.data_servers.mark_full(server, cx.server.now_ms()),
+            Nfsstat4::Nospc => cx.server.data_servers.exclude_full(client, server, now_ms),
             _ => {
-                let now_ms = cx.server.now_ms();
                 cx.server.data_servers.exclude(client, server, now_ms);
                 // Until its next heartbeat it may be dead: whoever asks for it waits to see.
                 cx.server.data_servers.mark_broken(server, now_ms);
             }
         }
     }
+    Ok(())
 }

@@ -13,12 +13,14 @@
 
 use futures_util::future::join;
 use layout::{DataServerId, EXTENT_BYTES, ExtentId, Iomode};
+use mds_namespace::op::access::Permission;
 use mds_namespace::{Caller, Content, Inode, Kind, op};
 use mds_shard::command::layout::{Granting, LayoutAnswer, LayoutGet, LayoutThrough, LayoutWrite};
 use mds_shard::{Command, Outcome, Refusal, StateidValue};
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END, Layout};
 use wire_nfs::v4::ops::layoutget::{Args, ResOk, TryLater};
+use wire_nfs::v4::ops::open::share;
 use wire_nfs::v4::{Nfsstat4, Stateid};
 use wire_xdr::{Encode, Writer};
 
@@ -26,6 +28,7 @@ use crate::context::{Context, Failure, OpResult};
 use crate::flexfile::Body;
 use crate::handle::FileHandle;
 use crate::limits::LAYOUT_BYTES_MAX;
+use crate::op::read::check_mode;
 use crate::seal::readers;
 use crate::server::Server;
 use crate::size::measure;
@@ -152,6 +155,9 @@ async fn ask(
     if inode.kind != Kind::Regular {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
+    if !iomode.writes() {
+        check_readable(cx, &inode)?;
+    }
     // Before anything is granted that the client would not hear of.
     check_bounds(args, &inode, iomode)?;
     let prepared = prepare(cx, args, &inode, iomode).await?;
@@ -165,6 +171,18 @@ async fn ask(
         cx.note_access(handle, &inode);
     }
     Ok(Granted { answer, asked, run })
+}
+
+/// A client that has a file open for writing alone may read it only if its mode says so. It is told
+/// to read in band, which refuses it.
+fn check_readable(cx: &Context, inode: &Inode) -> Result<(), Nfsstat4> {
+    let client = cx.client()?;
+    let opens = cx.view()?.opens_of(inode.ino).map_err(|error| status::of_refusal(&error))?;
+    let mut own = opens.iter().filter(|open| open.client == client);
+    if own.any(|open| open.share.access & share::ACCESS_READ != 0) {
+        return Ok(());
+    }
+    check_mode(cx, inode, Permission::READ).map_err(|_| Nfsstat4::Layoutunavailable)
 }
 
 /// RFC 8881 §18.43.3: a segment shorter than the client can use is BADLAYOUT, one larger than it
@@ -253,7 +271,7 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
     if !servers.is_up(home, now_ms) || servers.is_excluded(client, home, now_ms) {
         return Err(Nfsstat4::Badlayout.into());
     }
-    if iomode.writes() && writes_to.iter().any(|server| servers.is_full(*server)) {
+    if iomode.writes() && writes_to.iter().any(|server| servers.is_full_for(client, *server, now_ms)) {
         // A new layout on a full server, or one with a full backup, would only send the client
         // round again. In band the data server says for each WRITE whether it lies over bytes that
         // it has; an extent of which nothing was promised has none, and this reaches the application.

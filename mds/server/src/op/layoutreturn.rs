@@ -3,6 +3,7 @@
 //! Spec: RFC 8881 §18.44; RFC 8435 §9.
 
 use layout::Iomode;
+use mds_namespace::Ino;
 use mds_shard::command::layout::{LayoutGiveBack, LayoutReturn, Returned};
 use mds_shard::{Command, Outcome};
 use wire_nfs::flexfiles::FfLayoutReturn;
@@ -44,7 +45,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         }
         ReturnScope::File(file) => {
             let ino = cx.current()?.ino;
-            note_errors(cx, client, &file);
+            note_errors(cx, ino, &file)?;
             // QUIRK(linux): 6.x sends a zero stateid after a lost session, only to carry errors.
             if file.stateid == Stateid::ANONYMOUS {
                 return Ok(ResOk { stateid: None });
@@ -87,13 +88,14 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
 
 /// Errors in the body keep the client off those data servers for a while. A body that does not decode is no reason to
 /// keep the layout.
-fn note_errors(cx: &Context, client: u64, file: &ReturnFile) {
+fn note_errors(cx: &Context, ino: Ino, file: &ReturnFile) -> Result<(), Nfsstat4> {
     match FfLayoutReturn::from_body(&file.body) {
         Ok(body) => {
             for io_error in &body.errors {
-                layouterror::note(cx, client, &io_error.errors);
+                layouterror::note(cx, ino, file.stateid, &io_error.errors)?;
             }
         }
-        Err(error) => tracing::warn!(client, %error, "LAYOUTRETURN body does not decode"),
+        Err(error) => tracing::warn!(ino, %error, "LAYOUTRETURN body does not decode"),
     }
+    Ok(())
 }

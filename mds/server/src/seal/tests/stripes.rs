@@ -124,7 +124,7 @@ async fn servers_that_cannot_be_used_narrow_the_run() {
     assert_eq!((chosen(&read), chosen(&write)), (Some((0, 4)), Some((0, 4))));
     // One that is full can be read from.
     fleet.fills(4, 1 << 40, 1 << 40);
-    until!(server.data_servers.is_full(DataServerId(4)));
+    until!(server.data_servers.is_full_for(0, DataServerId(4), server.now_ms()));
     assert_eq!((chosen(&read), chosen(&write)), (Some((0, 4)), Some((0, 2))));
     // One that this client could not reach cannot.
     server.data_servers.exclude(file.client, DataServerId(3), now_ms);
