@@ -41,10 +41,7 @@ pub fn set_attributes(
     if *attributes == SetAttributes::default() {
         return Ok(AttributesSet { inode, truncated: None });
     }
-    check_values(&inode, attributes)?;
-    check_owner(&inode, caller, attributes)?;
-    check_size(&inode, caller, attributes, by_write_open)?;
-    check_times(&inode, caller, attributes)?;
+    check(&inode, caller, attributes, by_write_open)?;
 
     inode.mode = new_mode(&inode, caller, attributes);
     inode.uid = attributes.uid.unwrap_or(inode.uid);
@@ -63,6 +60,22 @@ pub fn set_attributes(
     inode.changed(now);
     inode_table::put(txn, &inode)?;
     Ok(AttributesSet { inode, truncated })
+}
+
+/// Whether the caller may set these attributes of an inode.
+///
+/// # Errors
+/// As [`set_attributes`], without [`FsError::Stale`].
+pub fn check(
+    inode: &Inode,
+    caller: &Caller,
+    attributes: &SetAttributes,
+    by_write_open: bool,
+) -> Result<(), FsError> {
+    check_values(inode, attributes)?;
+    check_owner(inode, caller, attributes)?;
+    check_size(inode, caller, attributes, by_write_open)?;
+    check_times(inode, caller, attributes)
 }
 
 /// Values that are wrong whoever asks.

@@ -6,7 +6,8 @@
 //! Spec: RFC 8881 §18.16, §9.
 
 use bytes::Bytes;
-use mds_namespace::{Caller, DirectoryChange, Ino, SetAttributes, op};
+use mds_namespace::op::access::{self, Permission};
+use mds_namespace::{Caller, DirectoryChange, Ino, Inode, SetAttributes, op};
 use mds_shard::command::open::{How, Open, Opened, Share, Target};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::attr::numbers;
@@ -48,9 +49,13 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         Some(outcome) => cx.server.shards.opened_before(&open.target, outcome),
         None => {
             let (file, _under_way) = begin(cx, &open.target)?;
-            cx.server.give_way_to_open(&open.target, open.share).await;
-            if let Some(ino) = file.filter(|_| cuts(&open.target)) {
-                cx.server.recall_for_truncation(ino, Some(open.client)).await;
+            if let Some(ino) = file
+                && is_permitted(cx, ino, &open)?
+            {
+                cx.server.give_way_to_open(&open.target, open.share).await;
+                if cuts(&open.target) {
+                    cx.server.recall_for_truncation(ino, Some(open.client)).await;
+                }
             }
             cx.submit(Command::Open(open)).await?
         }
@@ -86,6 +91,25 @@ fn begin(cx: &Context, target: &Target) -> Result<(Option<Ino>, UnderWayOpen), N
         Some(inode) => (Some(inode.ino), opening.begin(inode.ino)),
         None => (None, opening.begin_new(directory, name)),
     })
+}
+
+/// Whether the caller may open a file that is there, by its mode, and cut it if that is asked. Before that is known nobody gives
+/// state back for an OPEN; what the log says of it stands.
+fn is_permitted(cx: &Context, ino: Ino, open: &Open) -> Result<bool, Nfsstat4> {
+    let view = cx.view()?;
+    let inode = match &open.target {
+        Target::Name { directory, name } | Target::Create { directory, name, .. } => {
+            op::lookup::find(view.namespace(), &open.caller, *directory, name).ok().flatten()
+        }
+        Target::Handle { .. } | Target::Foreign { .. } => view.inode(ino).ok(),
+    };
+    let (read, write) =
+        (open.share.access & share::ACCESS_READ != 0, open.share.access & share::ACCESS_WRITE != 0);
+    let may_cut =
+        |inode: &Inode| !cuts(&open.target) || access::allows(inode, &open.caller, Permission::WRITE);
+    Ok(inode.is_some_and(|inode| {
+        inode.ino == ino && access::check_open(&inode, &open.caller, read, write).is_ok() && may_cut(&inode)
+    }))
 }
 
 /// Whether an OPEN cuts a file that is there to nothing: UNCHECKED with a size of zero (RFC 8881 §18.16.3).

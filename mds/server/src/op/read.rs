@@ -4,6 +4,7 @@
 
 use mds_namespace::op::access::{self, Permission};
 use mds_namespace::{Inode, Kind};
+use wire_nfs::v4::ops::open::share;
 use wire_nfs::v4::ops::read::{Args, ResOk};
 use wire_nfs::v4::{Nfsstat4, Stateid};
 
@@ -60,14 +61,24 @@ pub(crate) fn check_right(
         if view.anonymous_io_denied(inode.ino, write).map_err(|e| status::of_refusal(&e))? {
             return Err(Nfsstat4::Locked);
         }
-        let caller = cx.caller_at(cx.current()?)?;
-        let want = if write { Permission::WRITE } else { Permission::READ };
-        // The owner may always: its open may have been made before the mode forbade it.
-        if caller.owns(inode) {
-            return Ok(());
-        }
-        return access::check(inode, &caller, want).map_err(|e| status::of_namespace(&e));
+        return check_mode(cx, inode, if write { Permission::WRITE } else { Permission::READ });
     }
     let stateid = cx.resolve(stateid)?;
-    view.io_right(cx.client()?, inode.ino, stateid, write).map(drop).map_err(|e| status::of_refusal(&e))
+    let right = view.io_right(cx.client()?, inode.ino, stateid, write).map_err(|e| status::of_refusal(&e))?;
+    if !write && right.share.access & share::ACCESS_READ == 0 {
+        // RFC 8881 §18.22.3: an open for writing alone may be read through, which clients need to
+        // fill a block that they write a part of; the file's mode says whether this user may.
+        return check_mode(cx, inode, Permission::READ);
+    }
+    Ok(())
+}
+
+/// Whether the mode lets the caller read or write.
+pub(crate) fn check_mode(cx: &Context, inode: &Inode, want: Permission) -> Result<(), Nfsstat4> {
+    let caller = cx.caller_at(cx.current()?)?;
+    // The owner may always: its open may have been made before the mode forbade it.
+    if caller.owns(inode) {
+        return Ok(());
+    }
+    access::check(inode, &caller, want).map_err(|e| status::of_namespace(&e))
 }

@@ -2,8 +2,8 @@
 //!
 //! Spec: RFC 8881 §18.30.
 
-use mds_namespace::Granted;
 use mds_namespace::op::settle::Settlement;
+use mds_namespace::{Granted, op};
 use mds_shard::command::namespace::{SetAttributesOf, SetMeasured};
 use mds_shard::limits::MEASURED_EXTENTS_MAX;
 use mds_shard::{Command, Outcome, Refusal};
@@ -35,6 +35,10 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
     let mut by_write_open = false;
     if attributes.size_bytes.is_some() && cx.recorded()?.is_none() {
         by_write_open = shows_write_open(cx, handle.ino, args.stateid)?;
+        // Before anybody gives a layout back for it.
+        let inode = cx.inode(&cx.view()?, handle)?;
+        let may_set = op::setattr::check(&inode, &caller, &attributes, by_write_open);
+        may_set.map_err(|error| status::of_namespace(&error))?;
         cx.server.recall_for_truncation(handle.ino, cx.session.map(|s| s.client)).await;
     }
     let attributes_size = attributes.size_bytes;
