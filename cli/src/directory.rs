@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use crate::modes;
+
 const LOCK: &str = "lock";
 const MADE: &str = "cluster.toml";
 const MADE_VERSION: u32 = 1;
@@ -67,11 +69,12 @@ impl Drop for Locked {
     }
 }
 
-/// Makes the directory if it is not there, and locks it.
+/// Makes the directory if it is not there, and locks it. It and all that is in it, now and later, is this user's alone.
 ///
 /// # Errors
 /// If it cannot be made or written, or another process works in it.
 pub(crate) fn lock(dir: &Path) -> anyhow::Result<Locked> {
+    env::os::keep_files_private();
     let is_absent = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
     let mut made: Vec<PathBuf> = dir.ancestors().take_while(is_absent).map(Path::to_path_buf).collect();
     made.reverse();
@@ -96,6 +99,7 @@ pub(crate) fn lock(dir: &Path) -> anyhow::Result<Locked> {
         }
     }
     let locked = Locked { file, dir: dir.to_path_buf(), before };
+    modes::make_private(dir).with_context(|| format!("{} cannot be made private", dir.display()))?;
     locked.file.set_len(0)?;
     writeln!(&locked.file, "{}", std::process::id())?;
     Ok(locked)

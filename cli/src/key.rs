@@ -1,14 +1,18 @@
 //! The cluster key: 32 bytes in a file, as 64 hex digits, readable by its owner only.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use anyhow::{Context, bail};
 use env::Entropy;
 use wire_nfs::control::ClusterKey;
 
+use crate::modes::is_shared;
+
 const KEY_BYTES: usize = 32;
+/// Longer than any file with a key.
+const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 /// Reads the key, or makes one where there is no file yet.
 ///
@@ -21,10 +25,22 @@ pub(crate) fn load_or_make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result
 /// Reads the key.
 ///
 /// # Errors
-/// If the file cannot be read, or does not hold 64 hex digits.
+/// If the file cannot be read, does not hold 64 hex digits, or others than its owner may read or write it.
 pub(crate) fn load(path: &Path) -> anyhow::Result<ClusterKey> {
     let what = || format!("cluster key {}", path.display());
-    let text = std::fs::read_to_string(path).with_context(what)?;
+    let mut file = std::fs::File::open(path).with_context(what)?;
+    let mode = file.metadata().with_context(what)?.mode();
+    if is_shared(mode) {
+        bail!(
+            "{}: others than its owner may use the file (mode {:04o}), and who has read it can act as a node of the \
+             cluster. If nobody has: chmod 600 {}",
+            what(),
+            mode & 0o7777,
+            path.display()
+        );
+    }
+    let mut text = String::new();
+    (&mut file).take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).with_context(what)?;
     parse(&text).with_context(what)
 }
 
@@ -69,6 +85,22 @@ mod tests {
         assert_eq!(load_or_make(&path, &env::os::OsEntropy).unwrap(), made);
         let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cluster.key");
+        let made = load_or_make(&path, &env::os::OsEntropy).unwrap();
+        for (mode, fine) in [(0o640, false), (0o604, false), (0o622, false), (0o400, true), (0o600, true)] {
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            let loaded = load(&path);
+            assert_eq!(loaded.is_ok(), fine, "{mode:o}");
+            match loaded {
+                Ok(key) => assert_eq!(key, made),
+                Err(error) => assert!(error.to_string().contains("chmod 600"), "{error}"),
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod key;
 mod machine;
 mod manual;
 mod mds;
+mod modes;
 mod output;
 mod ports;
 mod serve;
