@@ -5,7 +5,9 @@
 //!
 //! Spec: RFC 8881 §7.3.
 
-use mds_namespace::{Caller, Inode, ROOT_INO};
+use std::net::IpAddr;
+
+use mds_namespace::{Caller, Ino, Inode, ROOT_INO, op};
 use mds_shard::StateView;
 use wire_nfs::v4::Nfsstat4;
 
@@ -14,13 +16,17 @@ use crate::handle::{ExportId, FileHandle};
 use crate::server::Server;
 use crate::status;
 
-/// The handle PUTROOTFH gives.
+/// The handle PUTROOTFH gives: that of the export of `/`, or of the pseudo tree for who may not use that one but another.
 ///
 /// # Errors
 /// The store's.
-pub(crate) fn root(server: &Server, view: &StateView) -> Result<FileHandle, Nfsstat4> {
-    let export = server.exports().at_path(&[]).unwrap_or(ExportId::PSEUDO);
+pub(crate) fn root(server: &Server, view: &StateView, peer: IpAddr) -> Result<FileHandle, Nfsstat4> {
+    let exports = server.exports();
+    let of_root = exports.at_path(&[]);
+    let may_use_another = exports.iter().any(|(_, export)| export.admits(peer));
+    let export = of_root.filter(|id| admits(&exports, *id, peer) || !may_use_another);
     let inode = view.inode(ROOT_INO).map_err(|e| status::of_refusal(&e))?;
+    let export = export.unwrap_or(ExportId::PSEUDO);
     Ok(FileHandle { export, generation: inode.generation, ino: inode.ino })
 }
 
@@ -31,6 +37,7 @@ pub(crate) fn root(server: &Server, view: &StateView) -> Result<FileHandle, Nfss
 pub(crate) fn step_down(
     server: &Server,
     view: &StateView,
+    peer: IpAddr,
     directory: FileHandle,
     child: &Inode,
 ) -> Result<FileHandle, Nfsstat4> {
@@ -39,23 +46,29 @@ pub(crate) fn step_down(
     if only_root(&exports) {
         return Ok(at(directory.export));
     }
-    let places = places(&exports, view);
-    if let Some(place) = places.iter().find(|place| place.ino == child.ino && place.export.is_some()) {
-        return Ok(at(place.export.expect("found by having one")));
+    let mut places = places(&exports, view);
+    places.retain(|place| place.ino == child.ino);
+    let own = places.iter().find(|place| place.is_root).map(|place| place.leads_to);
+    if directory.export != ExportId::PSEUDO {
+        return Ok(at(own.unwrap_or(directory.export)));
     }
-    if directory.export == ExportId::PSEUDO && !places.iter().any(|place| place.ino == child.ino) {
-        return Err(Nfsstat4::Noent);
+    // What this client may not use is not in its way to what it may.
+    let is_on_the_way = places.iter().any(|place| admits(&exports, place.leads_to, peer));
+    match own {
+        Some(export) if admits(&exports, export, peer) || !is_on_the_way => Ok(at(export)),
+        Some(_) | None if is_on_the_way => Ok(at(ExportId::PSEUDO)),
+        Some(_) | None => Err(Nfsstat4::Noent),
     }
-    Ok(at(directory.export))
 }
 
-/// The handle of the directory above.
+/// The handle of the directory above. No step leads out of an export but the one up from its root.
 ///
 /// # Errors
-/// NOENT above the root, STALE if the directory above is gone.
+/// NOENT above the root, and for a directory that is in its handle's export no more; STALE if the directory above is gone.
 pub(crate) fn step_up(
     server: &Server,
     view: &StateView,
+    peer: IpAddr,
     directory: FileHandle,
     inode: &Inode,
 ) -> Result<FileHandle, Nfsstat4> {
@@ -69,14 +82,22 @@ pub(crate) fn step_up(
         return Ok(at(directory.export));
     }
     let places = places(&exports, view);
-    let leaves = places.iter().any(|place| place.ino == inode.ino && place.export == Some(directory.export));
-    if !leaves && directory.export != ExportId::PSEUDO {
-        return Ok(at(directory.export));
+    if directory.export != ExportId::PSEUDO {
+        let is_own = |place: &&Place| place.is_root && place.leads_to == directory.export;
+        let own = places.iter().find(is_own).ok_or(Nfsstat4::Noent)?;
+        if own.ino != inode.ino {
+            return if is_below(view, own.ino, &parent)? {
+                Ok(at(directory.export))
+            } else {
+                Err(Nfsstat4::Noent)
+            };
+        }
     }
     // Above an export lies another one that contains it, or the pseudo tree.
     let mut ino = parent.ino;
     loop {
-        if let Some(export) = places.iter().find(|place| place.ino == ino).and_then(|place| place.export) {
+        let root = places.iter().find(|place| place.ino == ino && place.is_root).map(|place| place.leads_to);
+        if let Some(export) = root.filter(|export| admits(&exports, *export, peer)) {
             return Ok(at(export));
         }
         if ino == ROOT_INO {
@@ -86,13 +107,50 @@ pub(crate) fn step_up(
     }
 }
 
+/// Whether a directory is `top`, or lies below it.
+fn is_below(view: &StateView, top: Ino, directory: &Inode) -> Result<bool, Nfsstat4> {
+    let (mut ino, mut parent) = (directory.ino, directory.parent);
+    while ino != top {
+        if ino == ROOT_INO {
+            return Ok(false);
+        }
+        ino = parent;
+        parent = view.inode(ino).map_err(|e| status::of_refusal(&e))?.parent;
+    }
+    Ok(true)
+}
+
+/// Refuses a change of a name that leads to an export: what is exported there would be another
+/// thing then, or the same under the rights of an export around it.
+///
+/// # Errors
+/// ACCESS, and the store's.
+pub(crate) fn check_no_export(
+    server: &Server,
+    view: &StateView,
+    directory: Ino,
+    name: &[u8],
+) -> Result<(), Nfsstat4> {
+    let exports = server.exports();
+    if only_root(&exports) {
+        return Ok(());
+    }
+    // Whether the caller may look there, the operation says.
+    let found = op::lookup::find(view.namespace(), &Caller::default(), directory, name);
+    let Some(inode) = found.ok().flatten().filter(Inode::is_directory) else { return Ok(()) };
+    let leads = places(&exports, view).iter().any(|place| place.ino == inode.ino);
+    if leads { Err(Nfsstat4::Access) } else { Ok(()) }
+}
+
 /// True if a READDIR of this directory may show the entry.
-pub(crate) fn visible(server: &Server, view: &StateView, directory: FileHandle) -> Visible {
+pub(crate) fn visible(server: &Server, view: &StateView, peer: IpAddr, directory: FileHandle) -> Visible {
     let exports = server.exports();
     if directory.export != ExportId::PSEUDO || only_root(&exports) {
         return Visible::All;
     }
-    Visible::Only(places(&exports, view).into_iter().map(|place| place.ino).collect())
+    let mut places = places(&exports, view);
+    places.retain(|place| admits(&exports, place.leads_to, peer));
+    Visible::Only(places.into_iter().map(|place| place.ino).collect())
 }
 
 /// Which entries of a directory a client sees.
@@ -118,10 +176,16 @@ fn only_root(exports: &Exports) -> bool {
     all.next().is_some_and(|(_, export)| export.path == "/") && all.next().is_none()
 }
 
-/// A directory on the way to an export, or an export's own (`export` is set).
+fn admits(exports: &Exports, id: ExportId, peer: IpAddr) -> bool {
+    exports.option(id).is_some_and(|export| export.admits(peer))
+}
+
+/// A directory on the way to an export, or the export's own.
 struct Place {
-    ino: u64,
-    export: Option<ExportId>,
+    ino: Ino,
+    leads_to: ExportId,
+    /// It is the export's own.
+    is_root: bool,
 }
 
 /// Directories that the exports' paths pass, as they are now; a path that does not exist leads nowhere.
@@ -131,18 +195,11 @@ fn places(exports: &Exports, view: &StateView) -> Vec<Place> {
     for (id, export) in exports.iter() {
         let mut ino = ROOT_INO;
         let mut components = export.components().peekable();
-        if components.peek().is_none() {
-            places.push(Place { ino, export: Some(id) });
-            continue;
-        }
-        places.push(Place { ino, export: None });
+        places.push(Place { ino, leads_to: id, is_root: components.peek().is_none() });
         while let Some(name) = components.next() {
-            let Ok(inode) = mds_namespace::op::lookup::lookup(view.namespace(), &root, ino, name.as_bytes())
-            else {
-                break;
-            };
+            let Ok(inode) = op::lookup::lookup(view.namespace(), &root, ino, name.as_bytes()) else { break };
             ino = inode.ino;
-            places.push(Place { ino, export: components.peek().is_none().then_some(id) });
+            places.push(Place { ino, leads_to: id, is_root: components.peek().is_none() });
         }
     }
     places

@@ -16,12 +16,12 @@ use wire_nfs::v4::ops::open::{
 };
 use wire_nfs::v4::{Bitmap, Nfsstat4};
 
-use crate::attr;
 use crate::context::{Context, OpResult};
-use crate::handle::FileHandle;
+use crate::handle::{ExportId, FileHandle};
 use crate::name::Name;
 use crate::opening::UnderWayOpen;
 use crate::status;
+use crate::{attr, export_tree};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let at = cx.current()?;
@@ -32,6 +32,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let creates = matches!(args.how, OpenHow::Create(_));
     let writes = access & share::ACCESS_WRITE != 0;
     let caller = if creates || writes { cx.writer_at(at)? } else { cx.caller_at(at)? };
+    if at.export == ExportId::PSEUDO {
+        return Err(not_in_the_pseudo_tree(cx, at, &args.claim)?.into());
+    }
     if matches!(args.claim, Claim::Previous(_)) {
         cx.server.metrics.reclaimed("open");
         check_reclaim(cx)?;
@@ -65,6 +68,16 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         Outcome::Refused(refusal) => Err(status::of_refusal(&refusal).into()),
         _ => Err(Nfsstat4::Serverfault.into()),
     }
+}
+
+/// What an OPEN in the pseudo tree comes to: nothing but the way to the exports is there, and that is directories.
+fn not_in_the_pseudo_tree(cx: &Context, at: FileHandle, claim: &Claim) -> Result<Nfsstat4, Nfsstat4> {
+    let Claim::Null(name) = claim else { return Ok(Nfsstat4::Isdir) };
+    let view = cx.view()?;
+    let found = op::lookup::lookup(view.namespace(), &cx.caller_at(at)?, at.ino, Name::check(name)?);
+    let inode = found.map_err(|error| status::of_namespace(&error))?;
+    export_tree::step_down(&cx.server, &view, cx.peer, at, &inode)?;
+    Ok(Nfsstat4::Isdir)
 }
 
 /// RFC 8881 §18.51.3: who has said that it reclaims nothing more reclaims nothing more.

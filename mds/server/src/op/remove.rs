@@ -7,14 +7,17 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::remove::{Args, ResOk};
 
-use crate::attr;
 use crate::context::{Context, OpResult};
 use crate::name::Name;
+use crate::{attr, export_tree};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let directory = cx.current()?;
     let caller = cx.writer_at(directory)?;
     let name = Name::check(&args.name)?.to_vec();
+    if cx.recorded()?.is_none() {
+        export_tree::check_no_export(&cx.server, &cx.view()?, directory.ino, &name)?;
+    }
     let remove = Remove { caller, directory: directory.ino, name };
     let Outcome::Entry(entry) = cx.propose(Command::Remove(remove)).await? else {
         return Err(Nfsstat4::Serverfault.into());

@@ -7,9 +7,9 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::rename::{Args, ResOk};
 
-use crate::attr;
 use crate::context::{Context, OpResult};
 use crate::name::Name;
+use crate::{attr, export_tree};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let from = cx.saved()?;
@@ -24,6 +24,12 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         to_directory: to.ino,
         to_name: Name::check(&args.new_name)?.to_vec(),
     };
+    if cx.recorded()?.is_none() {
+        // What is replaced goes as well.
+        for (directory, name) in [(from, &rename.from_name), (to, &rename.to_name)] {
+            export_tree::check_no_export(&cx.server, &cx.view()?, directory.ino, name)?;
+        }
+    }
     let Outcome::Renamed(renamed) = cx.propose(Command::Rename(rename)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };

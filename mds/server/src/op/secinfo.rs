@@ -6,7 +6,7 @@ use wire_nfs::v4::ops::secinfo::{Args, ResOk, Secinfo};
 
 use crate::context::{Context, OpResult};
 use crate::name::Name;
-use crate::status;
+use crate::{export_tree, status};
 
 const AUTH_SYS: u32 = 1;
 
@@ -14,8 +14,10 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let directory = cx.current()?;
     let view = cx.view()?;
     let caller = cx.caller_at(directory)?;
-    mds_namespace::op::lookup::lookup(view.namespace(), &caller, directory.ino, Name::check(&args.name)?)
+    let name = Name::check(&args.name)?;
+    let inode = mds_namespace::op::lookup::lookup(view.namespace(), &caller, directory.ino, name)
         .map_err(|e| status::of_namespace(&e))?;
+    export_tree::step_down(&cx.server, &view, cx.peer, directory, &inode)?;
     Ok(consume(cx))
 }
 
