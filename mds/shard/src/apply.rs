@@ -94,7 +94,8 @@ fn try_to(
 fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outcome, Refusal> {
     match &entry.command {
         Command::Bound(asked) => names::bound(txn, now, asked),
-        Command::ExchangeId(asked) => client::exchange_id(txn, asked),
+        Command::ExchangeId(asked) => client::exchange_id(txn, asked, None),
+        Command::ExchangeIdAs(asked) => client::exchange_id(txn, &asked.asked, Some(asked.fresh)),
         Command::ConfirmClient(asked) => client::confirm(txn, asked),
         Command::ReclaimComplete(asked) => client::reclaim_complete(txn, asked),
         Command::RemoveClient(asked) => client::remove(txn, asked),

@@ -199,6 +199,8 @@ pub enum Command {
     LayoutThrough(layout::LayoutThrough),
     /// An object was read.
     Accessed(namespace::Accessed),
+    /// `ExchangeId`, and the id of a client that is new.
+    ExchangeIdAs(client::ExchangeIdAs),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -211,7 +213,7 @@ pub enum Outcome {
     Refused(Refusal),
     /// Done, with nothing to say.
     Done,
-    /// Answer to `ExchangeId`.
+    /// Answer to `ExchangeId` and `ExchangeIdAs`.
     Client(client::ClientAnswer),
     /// Answer to `ConfirmClient`.
     Confirmed(client::Confirmed),

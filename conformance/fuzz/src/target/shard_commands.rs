@@ -156,6 +156,16 @@ fn client_begins() -> Vec<Command> {
             update: false,
             implementation: "linux".into(),
         }),
+        Command::ExchangeIdAs(client::ExchangeIdAs {
+            asked: client::ExchangeId {
+                owner: b"other owner".to_vec(),
+                verifier: [2; 8],
+                principal: principal.clone(),
+                update: false,
+                implementation: String::new(),
+            },
+            fresh: 7,
+        }),
         Command::ConfirmClient(client::ConfirmClient { client: CLIENT, sequence: 1, principal }),
         Command::ReclaimComplete(client::ReclaimComplete { client: CLIENT }),
         Command::CreateSession(session::CreateSession {

@@ -6,7 +6,7 @@
 //! Spec: RFC 8881 §18.35.
 
 use bytes::Bytes;
-use mds_shard::command::client::ExchangeId;
+use mds_shard::command::client::{ExchangeId, ExchangeIdAs};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::exchange_id::{Args, ImplId, ResOk, StateProtectAsked, StateProtectGranted, flags};
@@ -23,6 +23,11 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if matches!(args.state_protect, StateProtectAsked::Ssv(_)) {
         return Err(Nfsstat4::EncrAlgUnsupp.into());
     }
+    // A host that may use nothing has no business here. None is exported while the cluster has not said what is.
+    let exports = cx.server.exports();
+    if exports.iter().next().is_some() && !exports.iter().any(|(_, export)| export.admits(cx.peer)) {
+        return Err(Nfsstat4::Access.into());
+    }
     let implementation = args.impl_id.first().map(implementation).unwrap_or_default();
     let command = ExchangeId {
         owner: args.owner_id.to_vec(),
@@ -32,7 +37,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         implementation,
     };
     cx.server.give_way_to_principal(&command.owner, &command.principal).await;
-    let Outcome::Client(answer) = cx.propose(Command::ExchangeId(command)).await? else {
+    let fresh = cx.server.env.entropy.u64();
+    let command = Command::ExchangeIdAs(ExchangeIdAs { asked: command, fresh });
+    let Outcome::Client(answer) = cx.propose(command).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
     // One that is replaced later, when the new one is confirmed, is still there.

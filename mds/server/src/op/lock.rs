@@ -27,8 +27,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         }
         WireLocker::Existing { lock_stateid, .. } => Locker::Existing { stateid: cx.resolve(lock_stateid)? },
     };
+    let client = cx.client()?;
     let lock = Lock {
-        client: cx.client()?,
+        client,
         ino: handle.ino,
         exclusive: args.lock_type.is_write(),
         range: Range { offset_bytes: args.offset, length_bytes: args.length },
@@ -37,7 +38,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     cx.server.give_way_to_lock(lock.ino, lock.range, lock.exclusive).await;
     match cx.submit(Command::Lock(lock)).await? {
         Outcome::Stateid(stateid) => Ok(ResOk { lock_stateid: cx.put_stateid(stateid) }),
-        Outcome::Refused(Refusal::LockDenied(conflict)) => Err(denied(&conflict)),
+        Outcome::Refused(Refusal::LockDenied(conflict)) => Err(denied(&conflict, client)),
         Outcome::Refused(refusal) => Err(refused(&refusal).into()),
         _ => Err(Nfsstat4::Serverfault.into()),
     }
@@ -53,14 +54,15 @@ pub(crate) fn refused(refusal: &Refusal) -> Nfsstat4 {
     }
 }
 
-/// DENIED with the conflicting lock.
-pub(crate) fn denied(conflict: &Conflict) -> Failure {
+/// DENIED with the conflicting lock. The id of another client than `own` is not told: who knows it could make sessions for it.
+pub(crate) fn denied(conflict: &Conflict, own: u64) -> Failure {
+    let clientid = if conflict.client == own { own } else { 0 };
     let mut body = Writer::new();
     Denied {
         offset: conflict.range.offset_bytes,
         length: conflict.range.length_bytes,
         lock_type: if conflict.exclusive { LockType::Write } else { LockType::Read },
-        owner: StateOwner { clientid: conflict.client, owner: conflict.owner.clone().into() },
+        owner: StateOwner { clientid, owner: conflict.owner.clone().into() },
     }
     .encode(&mut body);
     Failure { status: Nfsstat4::Denied, body: Some(body) }

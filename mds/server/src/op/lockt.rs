@@ -28,6 +28,6 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         .map_err(|e| status::of_refusal(&e))?;
     match conflict {
         None => Ok(ResOk),
-        Some(conflict) => Err(denied(&conflict)),
+        Some(conflict) => Err(denied(&conflict, cx.client()?)),
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
-use mds_shard::command::client::ExchangeId;
+use mds_shard::command::client::{ExchangeId, ExchangeIdAs};
 use mds_shard::command::governor::{ForgetClient, ForgetSession, Govern};
 use mds_shard::record::Tally;
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal};
@@ -66,7 +66,7 @@ impl Shards {
     pub(super) async fn busy_elsewhere(&self, command: &Command) -> Result<Option<Refusal>, ProposeError> {
         let (client, refusal) = match command {
             Command::RemoveClient(asked) if asked.only_if_idle => (Some(asked.client), Refusal::ClientBusy),
-            Command::ExchangeId(asked) => (self.in_the_way_of(asked)?, Refusal::ClientInUse),
+            Command::ExchangeId(asked) | Command::ExchangeIdAs(ExchangeIdAs { asked, .. }) => (self.in_the_way_of(asked)?, Refusal::ClientInUse),
             _ => return Ok(None),
         };
         let Some(client) = client else { return Ok(None) };

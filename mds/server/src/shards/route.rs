@@ -41,6 +41,7 @@ pub(super) struct Share {
 pub(super) fn of(command: &Command) -> Route {
     match command {
         Command::ExchangeId(_)
+        | Command::ExchangeIdAs(_)
         | Command::ConfirmClient(_)
         | Command::ReclaimComplete(_)
         | Command::RemoveClient(_)

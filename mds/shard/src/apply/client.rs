@@ -71,7 +71,20 @@ fn holds_state(view: &dyn View, client: u64) -> Result<bool, Refusal> {
     Ok(found)
 }
 
-pub(super) fn exchange_id(txn: &mut dyn Txn, asked: &ExchangeId) -> Result<Outcome, Refusal> {
+/// The next client id that nobody has, from this one on. Zero names nobody.
+fn free_id(view: &dyn View, mut id: u64) -> Result<u64, Refusal> {
+    while id == 0 || stored(view, id)?.is_some() {
+        id = id.wrapping_add(1);
+    }
+    Ok(id)
+}
+
+/// `fresh`: the client id, if one has to be made; what an earlier version logged counted them.
+pub(super) fn exchange_id(
+    txn: &mut dyn Txn,
+    asked: &ExchangeId,
+    fresh: Option<u64>,
+) -> Result<Outcome, Refusal> {
     table::check_owner(&asked.owner)?;
     let mut of_owner: OwnerClients = state::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
     let confirmed = record_of(txn, of_owner.confirmed)?;
@@ -88,7 +101,10 @@ pub(super) fn exchange_id(txn: &mut dyn Txn, asked: &ExchangeId) -> Result<Outco
         update: asked.update,
         implementation: &asked.implementation,
         holds_state,
-        fresh_client: counters.client,
+        fresh_client: match fresh {
+            Some(id) => free_id(txn, id)?,
+            None => counters.client,
+        },
     };
     match decide_exchange(confirmed.as_ref(), unconfirmed.as_ref(), &exchange) {
         ExchangeDecision::Refuse(error) => Err(error.into()),
@@ -111,8 +127,10 @@ pub(super) fn exchange_id(txn: &mut dyn Txn, asked: &ExchangeId) -> Result<Outco
             for client in [removes, evicts].into_iter().flatten() {
                 remove_client(txn, client)?;
             }
-            counters.client += 1;
-            table::put(txn, key::COUNTERS, &counters)?;
+            if fresh.is_none() {
+                counters.client += 1;
+                table::put(txn, key::COUNTERS, &counters)?;
+            }
             // Removing has changed the owner's entry.
             of_owner = state::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
             of_owner.unconfirmed = Some(record.client);

@@ -21,7 +21,16 @@ pub struct ExchangeId {
     pub implementation: String,
 }
 
-/// Answer to [`ExchangeId`].
+/// [`ExchangeId`] with an id that nobody can guess: whoever knows that of another client could speak for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeIdAs {
+    /// What was asked.
+    pub asked: ExchangeId,
+    /// A random number: the client id, if one has to be made and nobody has it.
+    pub fresh: u64,
+}
+
+/// Answer to [`ExchangeId`] and [`ExchangeIdAs`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientAnswer {
     /// The client id.

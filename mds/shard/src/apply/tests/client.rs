@@ -1,7 +1,7 @@
 //! Clients: their records, their end.
 
 use super::*;
-use crate::command::client::{ReclaimComplete, RemoveClient, RemovedClient};
+use crate::command::client::{ExchangeIdAs, ReclaimComplete, RemoveClient, RemovedClient};
 use crate::command::lock::{Lock, Locker, Range};
 
 fn confirm(client: u64, sequence: u32) -> Command {
@@ -20,6 +20,26 @@ fn confirmed(outcome: Outcome) -> crate::command::client::Confirmed {
         Outcome::Confirmed(confirmed) => confirmed,
         outcome => panic!("{outcome:?}"),
     }
+}
+
+/// A new client gets the id that travels with the command, or the next that is free; one that is known keeps its own.
+/// Spec: docs/formats/raft_log.md, for the bytes.
+#[test]
+fn an_id_is_not_counted() {
+    let mut stage = Stage::new();
+    let asked = |owner: &str, fresh| {
+        let Command::ExchangeId(asked) = exchange(owner, 1) else { panic!("as made") };
+        Command::ExchangeIdAs(ExchangeIdAs { asked, fresh })
+    };
+    let one = answer(stage.run(asked("a", 0x81)));
+    assert_eq!(one.client, 0x81);
+    confirmed(stage.run(confirm(one.client, one.sequence)));
+    assert_eq!(answer(stage.run(asked("b", 0x81))).client, 0x82);
+    assert_eq!(answer(stage.run(asked("c", 0))).client, 1);
+    assert_eq!(answer(stage.run(asked("a", 0x91))).client, 0x81, "it is known");
+    let bytes = postcard::to_allocvec(&asked("a", 0x81)).unwrap();
+    let plain = postcard::to_allocvec(&exchange("a", 1)).unwrap();
+    assert_eq!((bytes[0], &bytes[1..plain.len()], &bytes[plain.len()..]), (68, &plain[1..], &[0x81, 1][..]));
 }
 
 /// Spec: RFC 8881 §18.35.5 cases 1, 2, 4; §18.36.4.
