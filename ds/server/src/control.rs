@@ -57,7 +57,12 @@ impl ControlService {
             return Admission::Close;
         }
         match gate.handshake(procedure, args.clone()) {
-            Some(reply) => Admission::Handshake(reply),
+            Some(reply) => {
+                if gate.peer().is_ok() {
+                    connection.prove();
+                }
+                Admission::Handshake(reply)
+            }
             None => Admission::Call(gate.peer().map(|peer| peer.kind)),
         }
     }

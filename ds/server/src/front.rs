@@ -34,13 +34,13 @@ impl DataService {
 }
 
 impl Service for DataService {
-    fn call(&self, call: Call, _: &Connection) -> BoxFuture<'static, Answer> {
-        let core = Arc::clone(&self.core);
-        Box::pin(async move { Answer::Reply(answer(&core, &call.header, call.args).await) })
+    fn call(&self, call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
+        let (core, connection) = (Arc::clone(&self.core), connection.clone());
+        Box::pin(async move { Answer::Reply(answer(&core, &connection, &call.header, call.args).await) })
     }
 }
 
-async fn answer(core: &Arc<Core>, header: &CallHeader, args: Reader) -> Writer {
+async fn answer(core: &Arc<Core>, connection: &Connection, header: &CallHeader, args: Reader) -> Writer {
     let xid = header.xid;
     if header.program != PROGRAM {
         return prog_unavail(xid);
@@ -64,7 +64,10 @@ async fn answer(core: &Arc<Core>, header: &CallHeader, args: Reader) -> Writer {
     };
     let Ok((op, outcome)) = done else { return garbage_args(xid) };
     let status = outcome.err().unwrap_or(Nfsstat3::Ok);
-    if status != Nfsstat3::Ok {
+    if status == Nfsstat3::Ok {
+        // It has a handle that only a metadata server can make.
+        connection.prove();
+    } else {
         // Nothing was appended to `w`: a procedure encodes only what succeeded.
         failure(procedure, status).expect("NULL was answered above").encode(&mut w);
     }

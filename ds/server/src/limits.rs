@@ -270,12 +270,16 @@ const _: () = assert!(
     "the store's frame is the image's"
 );
 
+/// A connection shows within this time that it is of those whom the port is for: with a handle that is good, or the handshake.
+pub const UNPROVEN_MS_MAX: u64 = 60_000;
+
 /// Bounds of the data port.
 pub(crate) fn data_port() -> Limits {
     Limits {
         connections_max: CONNECTIONS_MAX,
         record_bytes_max: TRANSFER_BYTES_MAX as usize + HEADER_BYTES_MAX,
         in_flight_bytes_max: WRITE_BYTES_IN_FLIGHT_MAX,
+        unproven_ms_max: UNPROVEN_MS_MAX,
         ..Limits::default()
     }
 }
@@ -287,6 +291,7 @@ pub(crate) fn control_port() -> Limits {
         record_bytes_max: RECORD_BYTES_MAX,
         in_flight_bytes_max: REPLICATE_BYTES_IN_FLIGHT_MAX,
         idle_ms_max: 0,
+        unproven_ms_max: UNPROVEN_MS_MAX,
         ..Limits::default()
     }
 }

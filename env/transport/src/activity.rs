@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Limits, RECORD_STALL_MS_MAX, WRITE_STALL_MS_MAX};
+use crate::{Limits, RECORD_MS_MAX, RECORD_STALL_MS_MAX, WRITE_STALL_MS_MAX};
 
 const BUSY: u64 = 0;
 const BETWEEN_RECORDS: u64 = 1;
@@ -19,6 +19,8 @@ const STATE_BITS: u32 = 2;
 pub(crate) struct Activity {
     reading: AtomicU64,
     writing: AtomicU64,
+    /// When the record began that is not complete; 0 if there is none.
+    record_began_ms: AtomicU64,
 }
 
 /// Why a connection should end.
@@ -26,7 +28,9 @@ pub(crate) struct Activity {
 pub(crate) enum Overdue {
     Idle,
     RecordStalled,
+    RecordLate,
     WriteStalled,
+    Unproven,
 }
 
 impl Activity {
@@ -34,6 +38,11 @@ impl Activity {
     pub(crate) fn reads(&self, between_records: bool, now_ms: u64) {
         let state = if between_records { BETWEEN_RECORDS } else { INSIDE_RECORD };
         self.reading.store(now_ms << STATE_BITS | state, Ordering::Relaxed);
+        if between_records {
+            self.record_began_ms.store(0, Ordering::Relaxed);
+        } else if self.record_began_ms.load(Ordering::Relaxed) == 0 {
+            self.record_began_ms.store(now_ms.max(1), Ordering::Relaxed);
+        }
     }
 
     /// The reader has bytes to work on.
@@ -61,6 +70,10 @@ impl Activity {
         if reading == INSIDE_RECORD && RECORD_STALL_MS_MAX <= read_ms {
             return Some(Overdue::RecordStalled);
         }
+        let began_ms = self.record_began_ms.load(Ordering::Relaxed);
+        if reading == INSIDE_RECORD && began_ms != 0 && RECORD_MS_MAX <= now_ms.saturating_sub(began_ms) {
+            return Some(Overdue::RecordLate);
+        }
         let idle = reading == BETWEEN_RECORDS && writing == BUSY && quiet;
         (idle && limits.idle_ms_max != 0 && limits.idle_ms_max <= read_ms).then_some(Overdue::Idle)
     }
@@ -69,7 +82,8 @@ impl Activity {
 /// How often to ask whether the peer is overdue, in milliseconds.
 pub(crate) fn watch_period_ms(limits: &Limits) -> u64 {
     let idle_ms = if limits.idle_ms_max == 0 { u64::MAX } else { limits.idle_ms_max };
-    (idle_ms.min(RECORD_STALL_MS_MAX).min(WRITE_STALL_MS_MAX) / 4).max(1)
+    let unproven_ms = if limits.unproven_ms_max == 0 { u64::MAX } else { limits.unproven_ms_max };
+    (idle_ms.min(unproven_ms).min(RECORD_STALL_MS_MAX).min(WRITE_STALL_MS_MAX) / 4).max(1)
 }
 
 fn waited(word: &AtomicU64, now_ms: u64) -> (u64, u64) {
@@ -98,6 +112,19 @@ mod tests {
         assert_eq!(activity.overdue(50 + RECORD_STALL_MS_MAX, &limits, false), Some(Overdue::RecordStalled));
         activity.reads_not();
         assert_eq!(activity.overdue(1 << 40, &limits, true), None);
+
+        // A byte now and then does not keep a record alive.
+        activity.reads(true, 100);
+        let mut now_ms = 200;
+        activity.reads(false, now_ms);
+        while now_ms + 20_000 < 200 + RECORD_MS_MAX {
+            now_ms += 20_000;
+            activity.reads_not();
+            activity.reads(false, now_ms);
+            assert_eq!(activity.overdue(now_ms, &limits, false), None);
+        }
+        assert_eq!(activity.overdue(200 + RECORD_MS_MAX, &limits, false), Some(Overdue::RecordLate));
+        activity.reads_not();
 
         activity.writes(7);
         assert_eq!(activity.overdue(6 + WRITE_STALL_MS_MAX, &limits, true), None);

@@ -48,6 +48,8 @@ impl RpcClient {
     /// A client of `addr`. Nothing is opened before the first call.
     pub fn new(net: Arc<dyn Net>, clock: Arc<dyn Clock>, addr: SocketAddr, limits: Limits) -> Self {
         let stop = watch::Sender::new(false);
+        // Whom it calls it has chosen itself.
+        let limits = Limits { unproven_ms_max: 0, ..limits };
         let link = Link { clock, service: None, limits, budget: budget(&limits), stop: stop.subscribe() };
         let shared = Shared { net, addr, link, hello: None, state: Mutex::new(State::Down), _stop: stop };
         Self { shared: Arc::new(shared) }
@@ -140,7 +142,7 @@ impl Shared {
     async fn open(&self) -> Outcome {
         let opened = self.net.connect(self.addr).await;
         let stream = opened.map_err(|error| CallError::Connect { addr: self.addr, kind: error.kind() })?;
-        let connection = self.link.start(stream, ());
+        let connection = self.link.start(stream, |_| ());
         let Some(hello) = &self.hello else { return Ok(connection) };
         // The greeting can also be dropped, when it takes too long: the connection is unwanted until it is through.
         let mut unwanted = CloseOnDrop(Some(connection.clone()));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use env::Clock;
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -31,6 +31,7 @@ struct Shared {
     calls: Semaphore,
     closed: watch::Sender<bool>,
     activity: Activity,
+    proven: AtomicBool,
 }
 
 impl Connection {
@@ -54,6 +55,7 @@ impl Connection {
             calls: Semaphore::new(limits.in_flight_per_connection_max.max(1)),
             closed: watch::Sender::new(false),
             activity: Activity::default(),
+            proven: AtomicBool::new(false),
         };
         (Self { shared: Arc::new(shared) }, outgoing)
     }
@@ -71,6 +73,16 @@ impl Connection {
     /// The other end.
     pub fn peer(&self) -> SocketAddr {
         self.shared.peer
+    }
+
+    /// The peer has shown that it is one of those whom the service is for: it keeps its place longer than others.
+    pub fn prove(&self) {
+        self.shared.proven.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it has.
+    pub fn is_proven(&self) -> bool {
+        self.shared.proven.load(Ordering::Relaxed)
     }
 
     /// Whether it was neither closed nor found broken yet.

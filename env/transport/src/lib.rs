@@ -17,6 +17,7 @@
 mod activity;
 mod client;
 mod connection;
+mod door;
 mod error;
 mod limits;
 mod link;
@@ -29,7 +30,7 @@ pub use client::{Hello, RpcClient};
 pub use connection::Connection;
 pub use error::CallError;
 pub use limits::{
-    CONNECT_MS_MAX, Limits, RECORD_STALL_MS_MAX, SHUTDOWN_MS_MAX, WRITE_BATCH_MESSAGES_MAX,
+    CONNECT_MS_MAX, Limits, RECORD_MS_MAX, RECORD_STALL_MS_MAX, SHUTDOWN_MS_MAX, WRITE_BATCH_MESSAGES_MAX,
     WRITE_BUFFERS_MAX, WRITE_STALL_MS_MAX,
 };
 pub use server::{Server, serve};

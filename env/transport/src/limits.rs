@@ -7,7 +7,8 @@
 /// under way: a service whose answers are much longer than their calls bounds them itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections of a server; one more is closed at once. Not used by a client, which has one.
+    /// Connections of a server; one more takes the place of another one, or is closed at once (`door.rs`). Not used by a client, which
+    /// has one.
     pub connections_max: usize,
     /// Calls under way on one connection, counted separately for each direction. With that many a connection is not read
     /// from, so it should be above what a peer may have waiting for callbacks (its session slots).
@@ -18,6 +19,9 @@ pub struct Limits {
     pub in_flight_bytes_max: usize,
     /// Milliseconds without a call under way after which a connection is closed; 0 keeps it for ever.
     pub idle_ms_max: u64,
+    /// Milliseconds after which a connection is closed that has not shown that it is of use ([`prove`](crate::Connection::prove)); 0
+    /// never closes one for that.
+    pub unproven_ms_max: u64,
     /// Bytes waiting to be sent on one connection; answers beyond it wait.
     pub write_queue_bytes_max: usize,
 }
@@ -31,6 +35,7 @@ impl Default for Limits {
             in_flight_bytes_max: 256 << 20,
             // Linux drops an idle NFSv3 connection after 5 minutes by itself.
             idle_ms_max: 6 * 60 * 1000,
+            unproven_ms_max: 0,
             write_queue_bytes_max: 16 << 20,
         }
     }
@@ -41,6 +46,9 @@ pub const WRITE_STALL_MS_MAX: u64 = 30_000;
 
 /// A peer that has begun a record and sends nothing more of it for this long is cut.
 pub const RECORD_STALL_MS_MAX: u64 = 30_000;
+
+/// A record is here within this long of its first byte, however its bytes come, or the peer is cut: 2 MiB at 18 kB a second.
+pub const RECORD_MS_MAX: u64 = 120_000;
 
 /// A client gives up to connect, greeting included, after this long.
 pub const CONNECT_MS_MAX: u64 = 5_000;

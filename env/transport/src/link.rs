@@ -56,10 +56,15 @@ pub(crate) fn budget(limits: &Limits) -> Arc<Semaphore> {
 }
 
 impl Link {
-    /// Starts the tasks of a fresh stream. `done` is dropped when the connection has ended.
-    pub(crate) fn start(&self, stream: Stream, done: impl Send + 'static) -> Connection {
+    /// Starts the tasks of a fresh stream. What `enter` gives is dropped when the connection has ended.
+    pub(crate) fn start<D: Send + 'static>(
+        &self,
+        stream: Stream,
+        enter: impl FnOnce(&Connection) -> D,
+    ) -> Connection {
         let Stream { local, peer, read, write } = stream;
         let (connection, outgoing) = Connection::new(local, peer, Arc::clone(&self.clock), &self.limits);
+        let done = enter(&connection);
         let writer = connection.clone();
         let stop = self.stop.clone();
         tokio::spawn(async move {
@@ -100,9 +105,15 @@ impl Link {
 
     async fn watch(&self, connection: &Connection, quiet: impl Fn() -> bool) -> Overdue {
         let period_ms = watch_period_ms(&self.limits);
+        let began_ms = self.clock.monotonic_ms();
+        let unproven_ms_max = self.limits.unproven_ms_max;
         loop {
             self.clock.sleep_ms(period_ms).await;
             let now_ms = self.clock.monotonic_ms();
+            let is_late = unproven_ms_max != 0 && unproven_ms_max <= now_ms.saturating_sub(began_ms);
+            if is_late && !connection.is_proven() {
+                return Overdue::Unproven;
+            }
             if let Some(overdue) = connection.activity().overdue(now_ms, &self.limits, quiet()) {
                 return overdue;
             }

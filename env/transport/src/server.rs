@@ -1,16 +1,17 @@
 //! Listens, and gives every connection its tasks.
 
 use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use env::Clock;
-use env::net::{Listener, Net};
-use tokio::sync::{Semaphore, watch};
+use env::net::{Listener, Net, Stream};
+use tokio::sync::watch;
 
+use crate::door::{Door, Verdict};
 use crate::limits::{ACCEPT_RETRY_MS, SHUTDOWN_MS_MAX};
 use crate::link::{Link, budget};
-use crate::{Limits, Service};
+use crate::{Connection, Limits, Service};
 
 /// A server that runs until it is shut down or dropped.
 pub struct Server {
@@ -63,19 +64,57 @@ impl Server {
     }
 }
 
+/// A connection's place; given back when this is dropped.
+struct Inside {
+    door: Arc<Mutex<Door<Connection>>>,
+    from: IpAddr,
+    id: u64,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        lock(&self.door).leave(self.from, self.id);
+    }
+}
+
+fn lock(door: &Mutex<Door<Connection>>) -> MutexGuard<'_, Door<Connection>> {
+    // What it says is right after each of its acts.
+    door.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Lets a connection in, in the place of another one if there is none left.
+fn let_in(door: &Arc<Mutex<Door<Connection>>>, link: &Link, stream: Stream) {
+    let from = stream.peer.ip();
+    match lock(door).decide(from, Connection::is_proven) {
+        Verdict::Enter => {}
+        Verdict::Replaces(other) => {
+            tracing::debug!(peer = %stream.peer, other = %other.peer(), "too many connections: one gives way");
+            other.close();
+        }
+        // Dropping the stream closes it: better than a client that waits in a backlog nobody looks at.
+        Verdict::Full => {
+            tracing::debug!(peer = %stream.peer, "too many connections");
+            return;
+        }
+    }
+    link.start(stream, |connection| {
+        let id = connection.id();
+        lock(door).enter(from, id, connection.clone());
+        Inside { door: Arc::clone(door), from, id }
+    });
+}
+
 async fn accept_loop(mut listener: Box<dyn Listener>, link: Link) {
-    let places = Arc::new(Semaphore::new(link.limits.connections_max));
+    let door = Arc::new(Mutex::new(Door::new(link.limits.connections_max)));
     let mut stop = link.stop.clone();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        match (accepted, Arc::clone(&places).try_acquire_owned()) {
-            (Ok(stream), Ok(place)) => drop(link.start(stream, place)),
-            // Dropping the stream closes it: better than a client that waits in a backlog nobody looks at.
-            (Ok(stream), Err(_)) => tracing::warn!(peer = %stream.peer, "too many connections"),
-            (Err(error), _) => {
+        match accepted {
+            Ok(stream) => let_in(&door, &link, stream),
+            Err(error) => {
                 tracing::warn!(%error, "cannot accept");
                 link.clock.sleep_ms(ACCEPT_RETRY_MS).await;
             }

@@ -51,6 +51,9 @@ impl ControlService {
             ControlGate::new(&self.key, PROGRAM, NodeKind::Metadata, nonce)
         });
         let reply = gate.handshake(procedure, args)?;
+        if gate.peer().is_ok() {
+            connection.prove();
+        }
         Some(HandshakeReply { reply, shut: gate.is_shut() })
     }
 

@@ -33,7 +33,7 @@ use crate::front::Front;
 use crate::handle::HandleMaker;
 use crate::limits::{
     CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_PER_CONNECTION_MAX, REQUEST_BYTES_MAX,
-    START_LEADER_MS_MAX,
+    START_LEADER_MS_MAX, UNPROVEN_MS_MAX,
 };
 use crate::metrics::{Metrics, shards};
 use crate::read_room::ReadRoom;
@@ -457,6 +457,7 @@ async fn listen(
         in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
         // A client's backchannel lives on the connection: only the client closes it.
         idle_ms_max: 0,
+        unproven_ms_max: UNPROVEN_MS_MAX,
         ..Limits::default()
     };
     serve(env.net.clone(), env.clock.clone(), address, service, limits)

@@ -64,6 +64,8 @@ pub const SETTLE_FILES_MAX: usize = 256;
 pub const CONTENT_MOVED_RETRIES_MAX: u32 = 8;
 /// Recalls of layouts under way at once.
 pub const RECALLS_MAX: usize = 1024;
+/// A connection shows within this time that it is of those whom the port is for: by a request in a session, or the handshake.
+pub const UNPROVEN_MS_MAX: u64 = 60_000;
 /// Work items for data servers carried out in one round.
 pub const WORK_BATCH_MAX: usize = 256;
 /// A data server that failed for a client is left out of that client's layouts for this long.

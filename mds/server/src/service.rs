@@ -112,6 +112,9 @@ async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
         let Ok(body) = compound::run(&mut context, args.clone()).await else {
             return Answer::Reply(garbage_args(xid));
         };
+        if context.session.is_some() {
+            context.connection.prove();
+        }
         if !context.put_off || !may_come_back(&context, began_ms) {
             let spent_ms = context.server.now_ms().saturating_sub(began_ms);
             if SLOW_MS <= spent_ms {

@@ -69,6 +69,7 @@ impl Service for Behaved {
             let mut reply = accepted_success(call.header.xid);
             let answer = match call.header.procedure {
                 ECHO => {
+                    connection.prove();
                     reply.raw_bytes(call.args.rest());
                     Answer::Reply(reply)
                 }

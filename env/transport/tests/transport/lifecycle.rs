@@ -90,12 +90,30 @@ async fn idle_connection_is_closed_and_opened_again() {
 #[tokio::test]
 async fn one_connection_too_many_is_closed() {
     let bed = Bed::new(Limits { connections_max: 1, ..Limits::default() }).await;
+    let mut idle = bed.raw().await;
+    settle().await;
     let client = bed.client();
-    assert!(call(&client, ECHO, words(&[])).await.is_ok());
-    assert!(bed.raw().await.is_cut().await);
+    assert!(call(&client, ECHO, words(&[])).await.is_ok(), "it has the place of one that has done nothing");
+    assert!(idle.is_cut().await);
+    assert!(bed.raw().await.is_cut().await, "it has shown that it is of use");
     client.disconnect();
     settle().await;
     assert!(call(&bed.client(), ECHO, words(&[])).await.is_ok());
+}
+
+/// Who connects and then says nothing of use keeps no place.
+#[tokio::test]
+async fn an_unproven_connection_is_closed_after_its_time() {
+    let clock = Arc::new(ManualClock::new(0));
+    let limits = Limits { unproven_ms_max: 1000, idle_ms_max: 0, ..Limits::default() };
+    let bed = Bed::with_clock(limits, clock.clone()).await;
+    let client = bed.client();
+    assert!(call(&client, ECHO, words(&[])).await.is_ok());
+    let mut other = bed.raw().await;
+    settle().await;
+    pass_ms(&clock, 2000).await;
+    assert!(other.is_cut().await);
+    assert_eq!(bed.service.closed(), 1, "not the one that is of use");
 }
 
 fn counting_hello(count: Arc<AtomicUsize>, procedure: u32) -> Hello {

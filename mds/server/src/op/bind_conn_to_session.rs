@@ -12,6 +12,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let now_ms = cx.server.now_ms();
     let connection = ConnectionId(cx.connection.id());
     let bound = cx.server.front.sessions.lock().bind(&args, connection, now_ms);
+    if bound.is_ok() {
+        cx.connection.prove();
+    }
     tracing::info!(peer = %cx.connection.peer(), bound = bound.is_ok(), "connection for a session");
     Ok(bound?)
 }

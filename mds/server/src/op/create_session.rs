@@ -41,6 +41,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     }
     let connection = ConnectionId(cx.connection.id());
     cx.server.front.sessions.lock().bind_creator(record.session(), connection, record.back_wanted);
+    cx.connection.prove();
     Ok(record.created())
 }
 

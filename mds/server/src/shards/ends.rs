@@ -66,7 +66,9 @@ impl Shards {
     pub(super) async fn busy_elsewhere(&self, command: &Command) -> Result<Option<Refusal>, ProposeError> {
         let (client, refusal) = match command {
             Command::RemoveClient(asked) if asked.only_if_idle => (Some(asked.client), Refusal::ClientBusy),
-            Command::ExchangeId(asked) | Command::ExchangeIdAs(ExchangeIdAs { asked, .. }) => (self.in_the_way_of(asked)?, Refusal::ClientInUse),
+            Command::ExchangeId(asked) | Command::ExchangeIdAs(ExchangeIdAs { asked, .. }) => {
+                (self.in_the_way_of(asked)?, Refusal::ClientInUse)
+            }
             _ => return Ok(None),
         };
         let Some(client) = client else { return Ok(None) };
