@@ -91,6 +91,7 @@ fn try_to(
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each command, and none is to be forgotten")]
 fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outcome, Refusal> {
     match &entry.command {
         Command::Bound(asked) => names::bound(txn, now, asked),

@@ -129,6 +129,7 @@ impl Rig {
     }
 
     /// A client with a session.
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) async fn client(&self, owner: &'static [u8]) -> Client {
         self.client_on(self.connect(), owner).await
     }
