@@ -188,7 +188,7 @@ pub enum ConfirmError {
     /// The sequence is neither the last nor the next.
     #[error("create-session sequence is out of order")]
     Misordered,
-    /// Somebody else made the record, and it is not confirmed, or the answer to a session of it is asked for again.
+    /// Somebody else made the record, and it is not confirmed.
     #[error("client id was made by another principal")]
     InUse,
 }
@@ -209,12 +209,7 @@ impl ConfirmError {
 /// A request that is refused for its arguments (TOOSMALL, INVAL) must not come here: it uses up no sequence.
 #[must_use]
 pub fn decide_confirm(record: &ClientRecord, sequence: u32, principal: &[u8]) -> ConfirmDecision {
-    let is_owner = record.principal == principal;
     if sequence == record.sequence {
-        // The answer names a session: it is for who could have asked first.
-        if record.confirmed && !is_owner {
-            return ConfirmDecision::Refuse(ConfirmError::InUse);
-        }
         // RFC 8881 §18.36.4: before the first session the slot holds a made-up answer, SEQ_MISORDERED.
         return if record.confirmed {
             ConfirmDecision::Replay
@@ -225,9 +220,9 @@ pub fn decide_confirm(record: &ClientRecord, sequence: u32, principal: &[u8]) ->
     if sequence != record.sequence_next() {
         return ConfirmDecision::Refuse(ConfirmError::Misordered);
     }
-    // Only the confirmation has to come from the principal of EXCHANGE_ID; later sessions may be anybody's (SP4_NONE) who knows the
-    // client id, which is not told to others and cannot be guessed.
-    if !record.confirmed && !is_owner {
+    // Only the confirmation has to come from the principal of EXCHANGE_ID; later sessions, and answers that are given again, may be
+    // anybody's (SP4_NONE; pynfs CSESS10) who knows the client id, which is not told to others and cannot be guessed.
+    if !record.confirmed && record.principal != principal {
         return ConfirmDecision::Refuse(ConfirmError::InUse);
     }
     ConfirmDecision::Confirm { record: ClientRecord { confirmed: true, sequence, ..record.clone() } }
