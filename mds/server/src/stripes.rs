@@ -16,7 +16,7 @@ use layout::{EXTENT_BYTES, ExtentId, Iomode};
 use mds_namespace::{ExtentRecord, View, op};
 use mds_shard::command::layout::LayoutAnswer;
 
-use crate::flexfile::{self, Body};
+use crate::flexfile::{self, Body, Grant};
 use crate::limits::LAYOUT_FRAME_BYTES;
 use crate::seal::readers;
 use crate::server::Server;
@@ -36,6 +36,13 @@ pub(crate) struct Asked {
     pub(crate) bytes_max: u32,
     /// The erasure code of extents that this makes; `None` is the cluster's.
     pub(crate) code: Option<Profile>,
+}
+
+impl Asked {
+    /// What it is, once the log has answered.
+    pub(crate) fn grant(&self, answer: &LayoutAnswer) -> Grant {
+        Grant { client: self.client, iomode: self.iomode, seqid: answer.stateid.seqid }
+    }
 }
 
 /// Extents that follow each other in a file.
@@ -147,7 +154,7 @@ fn body(server: &Server, view: &dyn View, asked: &Asked, run: Run, answer: &Layo
     };
     let records: Vec<ExtentRecord> = run.extents().map(record).collect::<Option<_>>()?;
     let size_bytes = answer.inode.size_bytes;
-    let body = flexfile::layout_body(server, asked.client, &records, size_bytes, asked.iomode)?;
+    let body = flexfile::layout_body(server, asked.grant(answer), &records, size_bytes)?;
     let room = usize::try_from(asked.bytes_max).unwrap_or(usize::MAX);
     (body.names_home && body.bytes.len() + LAYOUT_FRAME_BYTES <= room).then_some(body)
 }

@@ -105,6 +105,27 @@ async fn layouts_to_read_and_to_write_differ_in_the_user_only() {
     assert_eq!(users[0].1, users[1].1);
 }
 
+/// Of segments with equal handles Linux makes one, and forgets what it was just sending through the older.
+/// Origin: `lab fsx --only fsx-neighbours`, kernel 6.12.
+/// Spec: docs/formats/ds_handle.md.
+#[tokio::test]
+async fn two_layouts_to_write_have_different_handles() {
+    let rig = rig().await;
+    let _data_server = data_server(&rig).await;
+    let mut client = rig.client(b"flushes").await;
+    let file = open_through(&mut client, "files", "file").await;
+    layout_of(&mut client, &file, 0, Iomode::ReadWrite).await;
+    for (iomode, equal) in [(Iomode::ReadWrite, false), (Iomode::Read, true)] {
+        let mut handles = Vec::new();
+        for _ in 0..2 {
+            let got = layout_get(&mut client, (&file.0, &file.1), |args| args.iomode = iomode).await;
+            let body = shown(&got.expect("a layout"));
+            handles.push(body.mirrors[0].data_servers[0].filehandles[0].clone());
+        }
+        assert_eq!(handles[0] == handles[1], equal, "{iomode:?}");
+    }
+}
+
 /// A data server that failed a client once is kept from it for a while. That is no property of the
 /// file, and Linux is not to stay away from layouts for two minutes.
 /// Spec: RFC 8881 §18.43.3.

@@ -122,10 +122,7 @@ impl Fsx {
                 seed: self.seed.wrapping_add(files),
                 sharing: self.sharing,
                 model: Model::new(self.seed.wrapping_add(files), self.plant),
-                subject: Subject::new(
-                    self.dir.join(format!("fsx-{}", self.seed.wrapping_add(files))),
-                    0 < self.neighbours,
-                ),
+                subject: Subject::new(self.dir.join(format!("fsx-{}", self.seed.wrapping_add(files)))),
                 history,
             };
             street.show(&self.dir.join(format!("fsx-{}", one.seed)));

@@ -230,7 +230,7 @@ fn segment(server: &Server, asked: &Asked, run: Option<Run>, answer: &LayoutAnsw
         return Some(Segment { offset, length, body });
     }
     let (record, size_bytes) = (std::slice::from_ref(&answer.extent), answer.inode.size_bytes);
-    let body = flexfile::layout_body(server, asked.client, record, size_bytes, asked.iomode)?;
+    let body = flexfile::layout_body(server, asked.grant(answer), record, size_bytes)?;
     Some(Segment { offset: asked.extent.first_byte(), length: EXTENT_BYTES, body })
 }
 

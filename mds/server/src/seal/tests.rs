@@ -215,14 +215,17 @@ async fn much_work_for_a_dead_server_is_in_nobodys_way() {
     let fleet = Fleet::start(2, |settings| settings.data_server_lease_ms = 500).await;
     let [one, two] = fleet.file([1, 2]).await;
     let propose = async |command| fleet.server().propose(command).await.unwrap();
-    fleet.silence(1);
-    until!(!fleet.server().data_servers.is_up(layout::DataServerId(1), fleet.server().now_ms()));
-    for index in 2..crate::limits::WORK_BATCH_MAX as u32 + 3 {
-        let extent = layout::ExtentId { index, ..one };
+    let extents =
+        (2..crate::limits::WORK_BATCH_MAX as u32 + 3).map(|index| layout::ExtentId { index, ..one });
+    for extent in extents.clone() {
         let (home, backups) = (layout::DataServerId(1), vec![]);
         propose(Command::Allocate(Allocate { extent, home, backups })).await;
         // Else it would go on at the other one.
         fleet.promise(1, extent).await.unwrap();
+    }
+    fleet.silence(1);
+    until!(!fleet.server().data_servers.is_up(layout::DataServerId(1), fleet.server().now_ms()));
+    for extent in extents {
         propose(Command::Fence(Fence { extent })).await;
     }
     propose(Command::Fence(Fence { extent: two })).await;

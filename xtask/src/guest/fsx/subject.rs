@@ -31,13 +31,11 @@ pub(super) struct Subject {
     direct: Option<File>,
     /// Stores through a mapping may not have been written back, and no buffered call came since.
     stored: bool,
-    /// Others open and close the file, which flushes it, at the same time.
-    among_others: bool,
 }
 
 impl Subject {
-    pub(super) fn new(path: PathBuf, among_others: bool) -> Self {
-        Self { path, plain: None, append: None, direct: None, stored: false, among_others }
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, plain: None, append: None, direct: None, stored: false }
     }
 
     /// Carries out `step`; `model` is the file before it.
@@ -190,14 +188,7 @@ impl Subject {
     /// QUIRK(linux): O_DIRECT behind O_DIRECT flushes no page that was stored to through a mapping in between
     /// (`nfs_start_io_direct` flushes only when the inode's last I/O was buffered). It is so with every server. A
     /// buffered read makes it flush.
-    ///
-    /// QUIRK(linux): with layouts a page that another process is flushing may be marked dirty again, for two LAYOUTGETs at the
-    /// same time for one. O_DIRECT waits for the flush and then goes to the server without that page. It is so with knfsd's layouts
-    /// (`--server knfsd --only fsx-neighbours --seed 300`); fdatasync comes back to such pages.
     fn leave_direct(&mut self) -> Result<()> {
-        if self.among_others {
-            self.plain()?.sync_data().context("fdatasync before O_DIRECT")?;
-        }
         if std::mem::take(&mut self.stored) {
             self.plain()?.read_at(&mut [0], 0).context("read before O_DIRECT")?;
         }

@@ -7,7 +7,7 @@ use wire_nfs::flexfiles::{FfLayout, decode_body};
 
 use super::fleet::{Fleet, shown, used};
 use super::*;
-use crate::flexfile;
+use crate::flexfile::{self, Grant};
 use crate::seal::readers;
 
 /// A client that nobody has complained for.
@@ -29,7 +29,8 @@ fn mirrors(fleet: &Fleet, client: u64, extent: ExtentId, iomode: Iomode) -> (Vec
         let record = mds_namespace::op::extent::extent(view.namespace(), extent).unwrap().unwrap();
         (record, view.inode(extent.ino).unwrap())
     };
-    let body = flexfile::layout_body(server, client, &[record], inode.size_bytes, iomode).unwrap();
+    let body = flexfile::layout_body(server, Grant { client, iomode, seqid: 1 }, &[record], inode.size_bytes)
+        .unwrap();
     let layout: FfLayout = decode_body(&body.bytes).unwrap();
     let mut all: Vec<_> =
         layout.mirrors.into_iter().map(|mut mirror| mirror.data_servers.remove(0)).collect();
