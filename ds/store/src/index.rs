@@ -7,11 +7,12 @@
 
 use std::collections::HashMap;
 
-use layout::ExtentId;
-use parking_lot::{Mutex, MutexGuard};
+use layout::{Epoch, ExtentId};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use wal::Location;
 
 use crate::extent::{Extent, Lost};
+use crate::forgotten::Forgotten;
 use crate::limits::SHARDS;
 use crate::pieces::Shift;
 use crate::record::Act;
@@ -25,12 +26,13 @@ pub(crate) type Shard = HashMap<ExtentId, Extent>;
 pub(crate) struct Index {
     shards: Vec<Mutex<Shard>>,
     segments: Mutex<Segments>,
+    forgotten: RwLock<Forgotten>,
 }
 
 impl Index {
     pub(crate) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::default()).collect();
-        Self { shards, segments: Mutex::default() }
+        Self { shards, segments: Mutex::default(), forgotten: RwLock::default() }
     }
 
     /// The shard of an extent, locked.
@@ -41,6 +43,12 @@ impl Index {
         let shards = u64::try_from(SHARDS).expect("a small constant");
         let at = usize::try_from((mixed >> 32) % shards).expect("below SHARDS");
         self.shards[at].lock()
+    }
+
+    /// The least epoch of a handle that may be served of an extent that was forgotten, whether it came back since or not; 0 of others. To be
+    /// asked behind a shard, or alone.
+    pub(crate) fn forgotten_epoch(&self, extent: ExtentId) -> Epoch {
+        self.forgotten.read().fence_epoch(extent)
     }
 
     /// The segments, locked. Only to be taken behind a shard, or alone.
@@ -79,7 +87,9 @@ impl Index {
                 Lost::CutEpoch => again.push(known.cut_mark(extent)),
                 Lost::Everything => {
                     known.release(&mut shifts);
+                    let fence_epoch = known.fence_epoch;
                     shard.remove(&extent);
+                    self.forgotten.write().note(extent, fence_epoch);
                 }
             }
             self.segments().shift(&shifts);

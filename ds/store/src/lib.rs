@@ -18,6 +18,7 @@ mod copy;
 mod driver;
 mod error;
 mod extent;
+mod forgotten;
 mod image;
 mod image_source;
 mod index;

@@ -15,6 +15,9 @@ pub const IMAGE_READ_BYTES_MAX: u32 = 1 << 20;
 /// Locks over the extents: enough that two requests on different extents rarely meet.
 pub const SHARDS: usize = 64;
 
+/// Extents whose epochs are kept although nothing of them is in the journal any more: some 4 MiB.
+pub const FORGOTTEN_MAX: usize = 65_536;
+
 /// Journal pieces that one read gathers; a read that would need more comes back short.
 pub const READ_PIECES_MAX: usize = 64;
 

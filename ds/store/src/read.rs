@@ -96,13 +96,18 @@ impl Store {
     /// # Errors
     /// As [`read`](Self::read), but for `Stale`.
     pub async fn peek(&self, extent: ExtentId, offset: u32, length: u32) -> Result<Vec<Bytes>, ReadError> {
-        let epoch =
+        let known =
             self.inner.index.shard(extent).get(&extent).map_or_else(Epoch::default, |known| known.epoch);
+        let epoch = known.max(self.inner.index.forgotten_epoch(extent));
         self.read(extent, epoch, offset, length).await.map(|found| found.data)
     }
 
     fn look(&self, extent: ExtentId, epoch: Epoch, offset: u32, length: u32) -> Result<Looked, ReadError> {
         let mut shard = self.inner.index.shard(extent);
+        let forgotten = self.inner.index.forgotten_epoch(extent);
+        if epoch < forgotten {
+            return Err(ReadError::Stale { known: forgotten });
+        }
         let Some(known) = shard.get_mut(&extent) else {
             let steps = if length == 0 { vec![] } else { vec![Step::Zeros(length)] };
             return Ok(Looked { steps, end: 0, cut: None, base: None });

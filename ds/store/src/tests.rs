@@ -57,7 +57,7 @@ pub(crate) fn bytes(fill: u8, length: usize) -> Vec<Bytes> {
 }
 
 pub(crate) async fn read_all(store: &Store, extent: ExtentId, offset: u32, length: u32) -> Vec<u8> {
-    let epoch = store.size(extent).epoch;
+    let epoch = store.size(extent).epoch.max(store.inner.index.forgotten_epoch(extent));
     let mut all = Vec::new();
     while all.len() < length as usize {
         let at = offset + all.len() as u32;

@@ -181,6 +181,10 @@ impl Inner {
     /// Refuses an epoch that is too low, remembers one that is higher.
     fn check_epoch(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
         let mut shard = self.index.shard(extent);
+        let forgotten = self.index.forgotten_epoch(extent);
+        if epoch < forgotten {
+            return Err(ChangeError::Stale { known: forgotten });
+        }
         let Some(known) = shard.get_mut(&extent) else { return Ok(()) };
         if epoch < known.fence_epoch {
             return Err(ChangeError::Stale { known: known.fence_epoch });
@@ -268,9 +272,10 @@ impl Admitted {
         told: Option<u64>,
     ) -> Result<Self, ChangeError> {
         let mut shard = room.inner.index.shard(extent);
+        let forgotten = room.inner.index.forgotten_epoch(extent);
         let known = shard.entry(extent).or_default();
         // A client's handle is good until it is fenced; a home that knows less than we do is no home any more.
-        let least = if told.is_some() { known.epoch } else { known.fence_epoch };
+        let least = if told.is_some() { known.epoch } else { known.fence_epoch }.max(forgotten);
         if epoch < least {
             return Err(ChangeError::Stale { known: least });
         }

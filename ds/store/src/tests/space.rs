@@ -5,6 +5,7 @@ use std::time::Duration;
 use env::memory::{Crash, MemoryDisk};
 
 use super::*;
+use crate::ReadError;
 
 const SMALL: u64 = 4 << 20;
 
@@ -113,6 +114,28 @@ async fn scattered_space_comes_back_by_copying() {
         let known = store.size(extent(ino)).epoch;
         assert!(stale.is_err() || known <= Epoch(1), "{ino} forgot its epoch with bytes left");
     }
+}
+
+/// A dropped extent of which the journal has nothing any more: a handle of before gets no zeros, and writes nothing.
+/// Origin: `sim --linux --seal`, seed 6285.
+#[tokio::test]
+async fn who_was_forgotten_is_refused_by_the_epoch_it_had() {
+    let store = small(&MemoryDisk::new()).await;
+    let gone = extent(1);
+    store.write(gone, Epoch(1), 0, bytes(1, 8 << 10), Stability::Synced).await.unwrap();
+    store.drop_extent(gone, Epoch(2)).await.unwrap();
+    let mut turns = 0;
+    while store.size(gone).epoch != Epoch(0) {
+        turns += 1;
+        assert!(turns < 4_000, "its records stay");
+        store.write(extent(2), Epoch(1), 0, bytes(2, 8 << 10), Stability::Synced).await.unwrap();
+    }
+    let read = store.read(gone, Epoch(1), 0, 1).await;
+    assert!(matches!(read, Err(ReadError::Stale { known: Epoch(2) })), "{read:?}");
+    assert!(store.write(gone, Epoch(1), 0, bytes(3, 1), Stability::Synced).await.is_err());
+    store.write(gone, Epoch(3), 0, bytes(4, 1), Stability::Synced).await.unwrap();
+    assert!(store.read(gone, Epoch(1), 0, 1).await.is_err(), "also when it is back");
+    assert_eq!(read_all(&store, gone, 0, 1).await, [4]);
 }
 
 /// Readers and writers at work while compaction moves everything under them.
