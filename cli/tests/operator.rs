@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use process::{Cluster, Server, free, outcome, refused, run, unread, until};
+use process::{Cluster, Server, free, outcome, refused, run, unread, until, write_key};
 use serde_json::Value;
 
 fn document(text: &str, kind: &str) -> Value {
@@ -132,7 +132,7 @@ fn three(dir: &Path) -> Metadata {
     let list = |all: &[SocketAddr]| {
         (1..).zip(all).map(|(id, at): (u64, _)| format!("{id}={at}")).collect::<Vec<_>>().join(",")
     };
-    std::fs::write(dir.join("key"), "5a".repeat(32)).unwrap();
+    write_key(&dir.join("key"), "5a");
     let server = |index: usize| {
         let own = dir.join(format!("mds{}", index + 1)).display().to_string();
         let mut all = vec![
@@ -220,7 +220,7 @@ fn a_follower_tells_what_the_leader_knows() {
 fn a_data_server_that_was_replaced_leaves_no_dead_row() {
     let dir = tempfile::tempdir().unwrap();
     let [listen, control, metrics] = free();
-    std::fs::write(dir.path().join("key"), "5a".repeat(32)).unwrap();
+    write_key(&dir.path().join("key"), "5a");
     let own = dir.path().join("mds").display().to_string();
     let key = dir.path().join("key").display().to_string();
     let _mds = Server::spawn(&[

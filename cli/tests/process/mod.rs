@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -15,6 +16,12 @@ fn shoal() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shoal"));
     command.env_remove("SHOAL_LOG").args(["--log", "warn"]);
     command
+}
+
+/// Writes a cluster key that nobody else may read: another one is refused.
+pub(crate) fn write_key(path: &Path, byte: &str) {
+    std::fs::write(path, byte.repeat(32)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// Runs a command that must succeed; what it printed.

@@ -82,6 +82,8 @@ impl Nodes {
         let members = (0..nodes).map(member).collect::<Vec<_>>().join(",");
         // Every node proves that it has the same key.
         std::fs::write(dir.join("key"), "5a".repeat(32))?;
+        // One that others can read is refused.
+        std::fs::set_permissions(dir.join("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
         let start = |node: usize| {
             let own = dir.join(format!("mds-{}", node + 1));
             let log = dir.join(format!("mds-{}.log", node + 1));
