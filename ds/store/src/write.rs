@@ -178,13 +178,16 @@ impl Inner {
         Ok(())
     }
 
+    /// Refuses an epoch below the one that an extent had when the index dropped it.
+    fn check_forgotten(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
+        let known = self.index.forgotten_epoch(extent);
+        if epoch < known { Err(ChangeError::Stale { known }) } else { Ok(()) }
+    }
+
     /// Refuses an epoch that is too low, remembers one that is higher.
     fn check_epoch(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
         let mut shard = self.index.shard(extent);
-        let forgotten = self.index.forgotten_epoch(extent);
-        if epoch < forgotten {
-            return Err(ChangeError::Stale { known: forgotten });
-        }
+        self.check_forgotten(extent, epoch)?;
         let Some(known) = shard.get_mut(&extent) else { return Ok(()) };
         if epoch < known.fence_epoch {
             return Err(ChangeError::Stale { known: known.fence_epoch });
@@ -272,10 +275,11 @@ impl Admitted {
         told: Option<u64>,
     ) -> Result<Self, ChangeError> {
         let mut shard = room.inner.index.shard(extent);
-        let forgotten = room.inner.index.forgotten_epoch(extent);
+        // Before the index gets an entry: a refused WRITE leaves none.
+        room.inner.check_forgotten(extent, epoch)?;
         let known = shard.entry(extent).or_default();
         // A client's handle is good until it is fenced; a home that knows less than we do is no home any more.
-        let least = if told.is_some() { known.epoch } else { known.fence_epoch }.max(forgotten);
+        let least = if told.is_some() { known.epoch } else { known.fence_epoch };
         if epoch < least {
             return Err(ChangeError::Stale { known: least });
         }

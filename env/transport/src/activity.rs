@@ -38,11 +38,15 @@ impl Activity {
     pub(crate) fn reads(&self, between_records: bool, now_ms: u64) {
         let state = if between_records { BETWEEN_RECORDS } else { INSIDE_RECORD };
         self.reading.store(now_ms << STATE_BITS | state, Ordering::Relaxed);
-        if between_records {
-            self.record_began_ms.store(0, Ordering::Relaxed);
-        } else if self.record_began_ms.load(Ordering::Relaxed) == 0 {
+        if !between_records && self.record_began_ms.load(Ordering::Relaxed) == 0 {
             self.record_began_ms.store(now_ms.max(1), Ordering::Relaxed);
         }
+    }
+
+    /// A record is complete: the bytes that follow belong to another one. The reader of a busy
+    /// stream may never wait between two records, since it reads ahead.
+    pub(crate) fn record_completed(&self) {
+        self.record_began_ms.store(0, Ordering::Relaxed);
     }
 
     /// The reader has bytes to work on.
@@ -124,7 +128,16 @@ mod tests {
             assert_eq!(activity.overdue(now_ms, &limits, false), None);
         }
         assert_eq!(activity.overdue(200 + RECORD_MS_MAX, &limits, false), Some(Overdue::RecordLate));
+        // A busy stream: each read completes a record and ends inside the next one.
+        for read in 0..10 {
+            now_ms = 200 + read * RECORD_MS_MAX / 2;
+            activity.reads_not();
+            activity.record_completed();
+            activity.reads(false, now_ms);
+            assert_eq!(activity.overdue(now_ms + 1_000, &limits, false), None);
+        }
         activity.reads_not();
+        activity.record_completed();
 
         activity.writes(7);
         assert_eq!(activity.overdue(6 + WRITE_STALL_MS_MAX, &limits, true), None);

@@ -141,6 +141,7 @@ impl Link {
                     Ok(None) => break,
                     Err(error) => return error.into(),
                 };
+                connection.activity().record_completed();
                 let record_bytes = record.len();
                 match parse(record) {
                     Ok(Message::Reply(header, results)) => connection.pending().deliver(header, results),

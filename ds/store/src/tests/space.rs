@@ -133,6 +133,7 @@ async fn who_was_forgotten_is_refused_by_the_epoch_it_had() {
     let read = store.read(gone, Epoch(1), 0, 1).await;
     assert!(matches!(read, Err(ReadError::Stale { known: Epoch(2) })), "{read:?}");
     assert!(store.write(gone, Epoch(1), 0, bytes(3, 1), Stability::Synced).await.is_err());
+    assert!(!store.inner.index.shard(gone).contains_key(&gone), "a refused WRITE leaves no entry");
     store.write(gone, Epoch(3), 0, bytes(4, 1), Stability::Synced).await.unwrap();
     assert!(store.read(gone, Epoch(1), 0, 1).await.is_err(), "also when it is back");
     assert_eq!(read_all(&store, gone, 0, 1).await, [4]);
