@@ -25,15 +25,15 @@ pub(crate) fn load_or_make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result
 /// Reads the key.
 ///
 /// # Errors
-/// If the file cannot be read, does not hold 64 hex digits, or others than its owner may read or write it.
+/// If the file cannot be read, does not hold 64 hex digits, or its mode gives group or others any right.
 pub(crate) fn load(path: &Path) -> anyhow::Result<ClusterKey> {
     let what = || format!("cluster key {}", path.display());
     let mut file = std::fs::File::open(path).with_context(what)?;
     let mode = file.metadata().with_context(what)?.mode();
     if is_shared(mode) {
         bail!(
-            "{}: others than its owner may use the file (mode {:04o}), and who has read it can act as a node of the \
-             cluster. If nobody has: chmod 600 {}",
+            "{}: other users may access the file (mode {:04o}); every reader of the key can act as a node of the \
+             cluster. If no other user has read it: chmod 600 {}",
             what(),
             mode & 0o7777,
             path.display()

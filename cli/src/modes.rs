@@ -1,16 +1,16 @@
-//! Whose a server's files are: its own user's alone. In them lie the data of all users, and the keys that data servers' handles
-//! are made with.
+//! Keeps a server's files private to the user that runs it. They hold the data of all users and
+//! the keys that seal data-server handles.
 //!
-//! What is made from now on is private by the process's umask (`env::os::keep_files_private`); here is what was made before.
+//! The umask (`env::os::keep_files_private`) covers new files; this module repairs existing ones.
 
 use std::fs::{Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// What of a mode says what the group and others may.
+/// Mode bits of the group and of others.
 const SHARED: u32 = 0o077;
-/// The key that nodes share. One that others could read is refused, not mended: they may have it.
+/// The key that nodes share. A readable key is refused, not repaired: it may be known already.
 const KEY: &str = "cluster.key";
 
 /// Whether the group or others have any right.
@@ -18,9 +18,9 @@ pub(crate) fn is_shared(mode: u32) -> bool {
     mode & SHARED != 0
 }
 
-/// Takes all rights of the group and of others off a directory and what is in it, with a warning if
-/// there were any. Symbolic links are left alone, and what they lead to. Nobody gets into a directory that is
-/// private itself, so what is in that is not looked at.
+/// Removes all rights of the group and of others from a directory tree, and logs a warning if it
+/// removed any. Skips symbolic links. Does not walk a directory that is private already: other
+/// users cannot reach its files.
 ///
 /// # Errors
 /// If a mode can neither be read nor set.

@@ -18,7 +18,7 @@ fn shoal() -> Command {
     command
 }
 
-/// Writes a cluster key that nobody else may read: another one is refused.
+/// Writes a cluster key with mode 0600: the binary refuses any wider mode.
 pub(crate) fn write_key(path: &Path, byte: &str) {
     std::fs::write(path, byte.repeat(32)).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();

@@ -1,7 +1,8 @@
-//! Epochs of extents that are in the journal no more: who still has a handle of before must not be answered zeros.
+//! Fence epochs of extents that the index has dropped, so that an old handle is refused and does not
+//! read zeros.
 //!
-//! A dropped extent is forgotten as soon as its last record is compacted away, seconds later where the journal rests. A client that was
-//! cut off meanwhile, and does not know that its layout is gone, may come with a handle long after that.
+//! The index drops an extent when compaction removes its last record, within seconds in a quiet
+//! journal. A partitioned client may present a handle long after that.
 //!
 //! INVARIANT: at most [`FORGOTTEN_MAX`] are kept, the ones forgotten last; a restart keeps none.
 //! Spec: docs/protocol/control.md §3.

@@ -1,11 +1,11 @@
-//! Who is in, and who goes when one more comes while all places are taken.
+//! Admits connections, and chooses the one to close when all places are taken.
 //!
-//! Places are taken by whoever comes, and shared by address when there are none left. One more takes the place of a connection
-//! that has not shown yet that it is of use (`Connection::prove`), of the address with most, the oldest first; only then that of
-//! another one, of the address with most, if that has still more afterwards. So nobody can keep others out from one address, however
-//! many connections that opens, and a client that works is the last to go.
+//! While places are free every connection enters. Then a new connection replaces an unproven one
+//! (`Connection::prove`): the oldest, of the address with the most connections. Without such a one it
+//! replaces the oldest of the address with the most, if that address keeps more than the newcomer's.
+//! So one address cannot lock out the others, and a working client loses its place last.
 //!
-//! Decides only. INVARIANT: never more than `places_max` are in; nobody goes while there is a place.
+//! Decides only. INVARIANT: at most `places_max` connections are inside; none closes while a place is free.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,5 +1,5 @@
-//! What clients say of data servers, as it concerns those clients: which one could not be reached, or refused a WRITE for want of
-//! room. It changes what the client that said it gets, and nobody else's layouts: a report is a claim (RFC 8435 §9.1).
+//! Data servers that a client reported as unreachable or full. A report is a claim (RFC 8435 §9.1):
+//! it affects the layouts of the client that sent it, and of no other.
 //!
 //! Time is an argument. INVARIANT: no client has more than [`EXCLUSIONS_EACH_MAX`], however often it reports.
 

@@ -51,10 +51,11 @@ pub(crate) struct Grant {
 impl Grant {
     /// What handles carry of it.
     ///
-    /// QUIRK(linux): of two segments over the same bytes whose handles are equal it makes one, and marks the older as not valid any more.
-    /// A page that a flush is just sending through that one is marked dirty again, and whoever waits for the flush goes on
-    /// without it: a truncation was undone, O_DIRECT read old bytes. Processes that flush a file at the same time each ask for a
-    /// layout, so no two grants for writing have equal handles. Shown by the lab's `fsx-neighbours`, on 6.12 within seconds.
+    /// QUIRK(linux): the client merges two segments over the same bytes with equal handles, and
+    /// invalidates the older one. It marks a page that it was sending through that one dirty again,
+    /// and a process that waits for the flush returns early: a truncation was undone, O_DIRECT read
+    /// old bytes. Concurrent flushes each send LAYOUTGET, so no two grants for writing have equal
+    /// handles. Shown by the lab's `fsx-neighbours`, on 6.12 within seconds.
     fn tag(&self) -> u32 {
         let [.., t0, t1, t2, t3] = self.client.to_be_bytes();
         let tag = u32::from_be_bytes([t0, t1, t2, t3]);

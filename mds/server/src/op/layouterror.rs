@@ -17,11 +17,11 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     Ok(ResOk)
 }
 
-/// Keeps the client off the data servers that failed it, if it shows a layout of the file: whoever has none can have met none of
-/// them. A fenced one has not failed: the next layout tells.
+/// Keeps the client off the data servers that failed it, if it shows a layout of the file: without
+/// one it cannot have used them. STALE is no failure: the next layout names the new primary.
 ///
-/// What a client says is a claim. It changes what this client gets, and has the server asked whether it answers
-/// (docs/protocol/control.md §2).
+/// A report is a claim. It affects this client's layouts, and has the metadata server probe the data
+/// server (docs/protocol/control.md §2).
 pub(crate) fn note(cx: &Context, ino: Ino, stateid: Stateid, errors: &[DeviceError]) -> Result<(), Nfsstat4> {
     let client = cx.client()?;
     let held = cx.view()?.layout(ino, client).map_err(|error| status::of_refusal(&error))?;

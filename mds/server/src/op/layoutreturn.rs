@@ -46,7 +46,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         ReturnScope::File(file) => {
             let ino = cx.current()?.ino;
             note_errors(cx, ino, &file)?;
-            // QUIRK(linux): 6.x sends a zero stateid after a lost session, only to carry errors.
+            // QUIRK(linux): 6.x sends a zero stateid after a lost session, only to carry errors. They
+            // count for nothing: it holds no layout, and reports again with its next one.
             if file.stateid == Stateid::ANONYMOUS {
                 return Ok(ResOk { stateid: None });
             }
