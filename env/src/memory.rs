@@ -8,5 +8,5 @@ pub mod net;
 
 pub use addresses::{MemoryAddresses, Said};
 pub use clock::ManualClock;
-pub use disk::{Crash, CrashPoint, DiskCounts, MemoryDisk, Operation, Reached};
+pub use disk::{Broken, Crash, CrashPoint, DiskCounts, MemoryDisk, Operation, Reached};
 pub use entropy::SeededEntropy;

@@ -4,6 +4,7 @@
 //! counts.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -138,6 +139,14 @@ impl Queue {
         self.state().ended.get_or_insert(why);
         self.room.close();
         self.arrived.notify_one();
+    }
+
+    /// The error that ended it, if one did.
+    pub(crate) fn failure(&self) -> Option<Arc<io::Error>> {
+        match &self.state().ended {
+            Some(AppendError::Failed(error)) => Some(Arc::clone(error)),
+            _ => None,
+        }
     }
 
     /// Whether nothing is queued and nothing more will be.

@@ -361,6 +361,12 @@ impl Wal {
         Ok(shared.files.retire(seq, segment.file_bytes).await?)
     }
 
+    /// The error of a write or sync after which the log takes nothing more.
+    #[must_use]
+    pub fn failure(&self) -> Option<Arc<io::Error>> {
+        self.shared().queue.failure()
+    }
+
     /// Bytes the log's files take of the disk, those kept for reuse or made ready too.
     pub fn disk_bytes(&self) -> u64 {
         self.shared().disk_bytes()

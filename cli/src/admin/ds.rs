@@ -64,6 +64,9 @@ fn state(line: &DataServerLine) -> String {
         (false, _) => "DOWN",
     }
     .to_owned();
+    if !line.failure.is_empty() {
+        return format!("disk failed: {}", line.failure);
+    }
     if let Some(by) = line.replaced_by {
         return match (line.extents_left, line.images_left) {
             (Some(extents), Some(images)) => {
@@ -115,6 +118,7 @@ mod tests {
             extents_left: None,
             images_left: None,
             silent_ms: Some(12_345),
+            failure: String::new(),
         };
         let draining = |extents_left, images_left| {
             let line = DataServerLine { up: true, draining: true, extents_left, images_left, ..line.clone() };
@@ -127,6 +131,8 @@ mod tests {
         for word in ["rack1-a", "DOWN", "127.0.0.1:3049", "1.5 KiB", "20.0 GiB", "12.3 s ago"] {
             assert!(text.contains(word), "{word}: {text}");
         }
+        let failed = DataServerLine { failure: "Input/output error (os error 5)".into(), ..line.clone() };
+        assert_eq!(state(&failed), "disk failed: Input/output error (os error 5)");
         let gone =
             DataServerLine { replaced_by: Some(9), extents_left: Some(2), images_left: Some(0), ..line };
         assert_eq!(state(&gone), "replaced by 9, 2 extents and 0 images left");

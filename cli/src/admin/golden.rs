@@ -124,6 +124,7 @@ fn reports_have_the_documented_fields() {
         extents_left: Some(1),
         images_left: Some(2),
         silent_ms: Some(40),
+        failure: String::new(),
     };
     let golden = include_str!("../../tests/golden/admin.ds.list.json");
     check("admin.ds.list", &DataServers { data_servers: &[server] }, golden);

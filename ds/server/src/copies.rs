@@ -26,7 +26,7 @@ use crate::limits::{COPIES_KNOWN_MAX, SETTLE_MS_MAX};
 use crate::replica::id;
 use crate::slow;
 use call::Heard;
-pub(crate) use image::{Asked, ask, ask_as_backup};
+pub(crate) use image::{Asked, ask, ask_as_backup, ask_set};
 use member::Member;
 
 /// Why copies are not what they should be.

@@ -1,16 +1,17 @@
 //! What all requests of a data server share: the store, the lease, the handle key, the counters.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use ds_store::{ChangeError, Store};
 use env::Env;
 use layout::reserve::{Purpose, kept_from};
 use layout::{DataServerId, HandleKey};
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::control::limits::WORDS_BYTES_MAX;
 use wire_nfs::v3::Nfsstat3;
 
 use crate::copies::CopyTable;
@@ -19,7 +20,7 @@ use crate::images::Images;
 use crate::lease::Lease;
 use crate::limits::{
     CLIENT_LINGERS_MS, LEASE_WAIT_MS_MAX, PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX,
-    SEAL_BUSY_PARTS,
+    RESTORES_MAX, SEAL_BUSY_PARTS,
 };
 use crate::metrics::Metrics;
 use crate::scrub::{ScrubMetrics, Wanted};
@@ -59,11 +60,15 @@ pub(crate) struct Core {
     pub(crate) thaws: Thaws,
     /// Questions that are under way about extents that we read for clients and are not home of.
     pub(crate) rest_calls: Semaphore,
+    /// READs that have bad bytes fetched from replicas.
+    pub(crate) restores: Semaphore,
     /// Wall clock of the start, nanoseconds since 1970.
     pub(crate) started_unix_ns: u64,
     identity: RwLock<Option<Identity>>,
-    /// The journal failed: no more bytes should be sent here.
-    journal_failed: AtomicBool,
+    /// Why nothing is served until a restart, once the disk has failed.
+    failure: OnceLock<String>,
+    /// Told when it has.
+    failed: Notify,
 }
 
 #[derive(Clone)]
@@ -96,6 +101,7 @@ impl Core {
             copies: CopyTable::default(),
             thaws: Thaws::default(),
             rest_calls: Semaphore::new(REST_CALLS_MAX),
+            restores: Semaphore::new(RESTORES_MAX),
             started_unix_ns: env.clock.wall_ns(),
             env,
             store,
@@ -103,7 +109,8 @@ impl Core {
             metrics,
             read_room: Semaphore::new(READ_BYTES_IN_FLIGHT_MAX as usize),
             identity: RwLock::new(None),
-            journal_failed: AtomicBool::new(false),
+            failure: OnceLock::new(),
+            failed: Notify::new(),
         }
     }
 
@@ -192,8 +199,12 @@ impl Core {
     /// The handle key and who we are, if a request may be served now.
     ///
     /// # Errors
-    /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its layout is not.
+    /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its layout is not. STALE once the disk
+    /// has failed: the client comes back for another layout at once.
     pub(crate) fn serving_key(&self) -> Result<(HandleKey, DataServerId), Nfsstat3> {
+        if self.has_failed() {
+            return Err(Nfsstat3::Stale);
+        }
         if !self.lease.holds(self.lease_now_ms()) {
             return Err(Nfsstat3::Jukebox);
         }
@@ -207,23 +218,24 @@ impl Core {
     /// # Errors
     /// JUKEBOX if there is none for too long.
     pub(crate) async fn serving(&self) -> Result<(HandleKey, DataServerId), Nfsstat3> {
-        if let Ok(found) = self.serving_key() {
-            return Ok(found);
+        match self.serving_key() {
+            Err(Nfsstat3::Jukebox) => {}
+            found => return found,
         }
         let again = async {
             loop {
                 let renewed = self.lease.renewed();
                 tokio::pin!(renewed);
                 renewed.as_mut().enable();
-                if let Ok(found) = self.serving_key() {
-                    return found;
+                match self.serving_key() {
+                    Err(Nfsstat3::Jukebox) => renewed.await,
+                    found => return found,
                 }
-                renewed.await;
             }
         };
         tokio::select! {
             biased;
-            found = again => Ok(found),
+            found = again => found,
             () = self.env.clock.sleep_ms(LEASE_WAIT_MS_MAX) => Err(Nfsstat3::Jukebox),
         }
     }
@@ -233,21 +245,49 @@ impl Core {
         self.store.instance().wrapping_add(self.lease.term()).to_be_bytes()
     }
 
-    /// Looks at an error for what it says about the store.
+    /// Looks at an error for what it says about the store. After a failed write or flush nobody knows what the disk holds: this
+    /// server ends its lease at once, so that replicas become primary of its extents, and serves nothing until a restart.
     pub(crate) fn note(&self, error: &ChangeError) {
-        if let ChangeError::Failed(reason) = error
-            && !self.journal_failed.swap(true, Ordering::Relaxed)
-        {
-            tracing::error!(%reason, "the journal failed: nothing is written until a restart");
+        if let ChangeError::Failed(reason) = error {
+            self.fail(&reason.to_string());
         }
     }
 
-    /// How full and how busy we are. A server whose journal failed says that it is full.
+    /// The disk has failed: see [`note`](Self::note).
+    pub(crate) fn fail(&self, reason: &str) {
+        let words = &reason[..reason.floor_char_boundary(WORDS_BYTES_MAX)];
+        if self.failure.set(words.to_owned()).is_ok() {
+            self.lease.end();
+            tracing::error!(reason, "the disk failed: this data server serves nothing until a restart");
+            self.failed.notify_one();
+        }
+    }
+
+    /// Why nothing is served any more, if the disk has failed.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        // The journal also fails where no request waits for it: under compaction.
+        if let (None, Some(error)) = (self.failure.get(), self.store.failure()) {
+            self.note(&error);
+        }
+        self.failure.get().map(String::as_str)
+    }
+
+    /// Whether the disk is known to have failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.get().is_some()
+    }
+
+    /// Returns once the disk has failed, if that was not told before.
+    pub(crate) async fn fails(&self) {
+        self.failed.notified().await;
+    }
+
+    /// How full and how busy we are. A server whose disk failed reports that it is full.
     pub(crate) fn usage(&self) -> Usage {
         let store = self.store.usage();
         self.metrics.set_usage(&store);
         let (reads, writes, read_bytes, written_bytes) = self.metrics.counts();
-        let failed = self.journal_failed.load(Ordering::Relaxed);
+        let failed = self.has_failed();
         let mut usage = Usage {
             capacity_bytes: store.capacity_bytes,
             used_bytes: if failed { store.capacity_bytes } else { store.used_bytes },

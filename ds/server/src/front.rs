@@ -87,7 +87,7 @@ async fn answer(core: &Arc<Core>, connection: &Connection, header: &CallHeader, 
 /// What a procedure came to: an outer error means that its arguments did not decode.
 type Done = Result<(Op, Result<(), Nfsstat3>), XdrError>;
 
-async fn read(core: &Core, args: Reader, w: &mut Writer) -> Done {
+async fn read(core: &Arc<Core>, args: Reader, w: &mut Writer) -> Done {
     let args: read::Args = whole(args)?;
     let outcome = proc::read::run(core, &args).await.map(|answer| {
         read::put_ok(w, None, answer.eof, &answer.data);

@@ -4,7 +4,7 @@
 //! ends there, by clocks that go at somewhat different rates.
 //! Spec: docs/protocol/control.md §2.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
@@ -19,6 +19,8 @@ pub(crate) struct Lease {
     /// Times that it was gained after it had been lost.
     gained: AtomicU64,
     renewed: Notify,
+    /// It never holds again.
+    ended: AtomicBool,
 }
 
 impl Lease {
@@ -47,9 +49,16 @@ impl Lease {
         self.until_ms.store(0, Ordering::SeqCst);
     }
 
+    /// It holds no more, whatever answers to earlier calls still come: this start serves nothing any more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        // Requests that wait for a renewal look again.
+        self.renewed.notify_waiters();
+    }
+
     /// Whether it holds.
     pub(crate) fn holds(&self, now_ms: u64) -> bool {
-        now_ms < self.until_ms.load(Ordering::SeqCst)
+        now_ms < self.until_ms.load(Ordering::SeqCst) && !self.ended.load(Ordering::SeqCst)
     }
 }
 
@@ -84,5 +93,8 @@ mod tests {
         assert!(!lease.holds(1_000));
         lease.renew(1_800, 800, 1_801);
         assert_eq!(lease.term(), 2);
+        lease.end();
+        lease.renew(1_900, 800, 1_901);
+        assert!(!lease.holds(1_902), "an answer that was on its way gives nothing back");
     }
 }

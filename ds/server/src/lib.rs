@@ -29,6 +29,7 @@ mod proc;
 mod reader;
 mod registrar;
 mod replica;
+mod restore;
 mod scrub;
 mod seal;
 mod slow;

@@ -32,6 +32,15 @@ pub const CONTROL_CALL_MS_MAX: u64 = 2_000;
 /// Heartbeats come so often within the part of a lease that is used.
 pub const HEARTBEAT_PARTS: u64 = 6;
 
+/// How long a READ waits for bad bytes to be fetched from a replica.
+pub const RESTORE_MS_MAX: u64 = 2_000;
+
+/// READs that have bad bytes fetched at once.
+pub const RESTORES_MAX: usize = 8;
+
+/// Between two reports that the disk has failed.
+pub const FAILURE_REPORT_MS: u64 = 500;
+
 /// A backup that has not answered for so long is replaced.
 pub const BACKUP_STALL_MS_MAX: u64 = 1_500;
 

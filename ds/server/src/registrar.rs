@@ -24,7 +24,9 @@ use wire_nfs::control::{ClusterKey, Procedure, Refusal};
 
 use crate::core::Core;
 use crate::lease::used_ms;
-use crate::limits::{CONTROL_CALL_MS_MAX, HEARTBEAT_PARTS, LEASE_MS_MAX, LEASE_MS_MIN, REGISTER_PAUSE_MS};
+use crate::limits::{
+    CONTROL_CALL_MS_MAX, FAILURE_REPORT_MS, HEARTBEAT_PARTS, LEASE_MS_MAX, LEASE_MS_MIN, REGISTER_PAUSE_MS,
+};
 use crate::link::{AskError, Link};
 
 /// What a data server says about itself when it registers.
@@ -120,6 +122,9 @@ async fn keep(
     complained: &mut bool,
 ) -> AskError {
     loop {
+        if core.failure().is_some() {
+            return report_failure(core, link).await;
+        }
         let lease_ms = match register(core, link, portrait).await {
             Ok(lease_ms) => lease_ms,
             Err(error) => return error,
@@ -136,8 +141,40 @@ async fn keep(
         *complained = false;
         match renew(core, link, lease_ms, alone).await {
             AskError::Refused(Refusal::RegisterAgain) => core.lease.revoke(),
-            error => return error,
+            error if core.failure().is_none() => return error,
+            // This metadata server knows us: it is told first.
+            _ => {}
         }
+    }
+}
+
+/// Reports that the disk has failed, again and again: a metadata server that begins to lead does not know it yet.
+///
+/// INVARIANT: the lease has ended here before the first report is sent, and this start never registers again. So a metadata server may
+/// have replicas take over as soon as it has the report.
+async fn report_failure(core: &Core, link: &Link) -> AskError {
+    loop {
+        match link.ask::<Renewed>(Procedure::Heartbeat, &heartbeat(core)).await {
+            Ok(renewed) => {
+                if let Some(directory) = renewed.directory {
+                    core.directory.replace(directory);
+                }
+            }
+            Err(error) => return error,
+        }
+        core.env.clock.sleep_ms(FAILURE_REPORT_MS).await;
+    }
+}
+
+fn heartbeat(core: &Core) -> Heartbeat {
+    let failure = core.failure().unwrap_or_default().to_owned();
+    Heartbeat {
+        server: core.server().map_or(0, |server| server.0),
+        uuid: core.store.uuid(),
+        usage: core.usage(),
+        directory: core.directory.version(),
+        instance: core.store.instance(),
+        failure,
     }
 }
 
@@ -176,10 +213,14 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
 /// where it is the only one, is sent again while the lease holds: to register would take longer.
 async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskError {
     loop {
-        core.env.clock.sleep_ms(used_ms(lease_ms) / HEARTBEAT_PARTS).await;
-        let Some(server) = core.server() else { return AskError::Seal };
-        let (uuid, usage, directory) = (core.store.uuid(), core.usage(), core.directory.version());
-        let heartbeat = Heartbeat { server: server.0, uuid, usage, directory };
+        tokio::select! {
+            () = core.env.clock.sleep_ms(used_ms(lease_ms) / HEARTBEAT_PARTS) => {}
+            () = core.fails() => {}
+        }
+        if core.failure().is_some() {
+            return AskError::Failed;
+        }
+        let heartbeat = heartbeat(core);
         let sent_ms = core.lease_now_ms();
         // A metadata server that is silent must leave time to ask another one before the lease is over.
         let ms_max = (used_ms(lease_ms) / 3).min(CONTROL_CALL_MS_MAX);
@@ -196,7 +237,7 @@ async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskE
                 let may_pass = match &error {
                     AskError::Refused(Refusal::Busy) => true,
                     AskError::Call(_) => alone,
-                    AskError::Refused(_) | AskError::Seal => false,
+                    AskError::Refused(_) | AskError::Seal | AskError::Failed => false,
                 };
                 if !may_pass || !core.lease.holds(core.lease_now_ms()) {
                     return error;

@@ -17,7 +17,8 @@ pub(crate) fn of_change(error: &ChangeError) -> Nfsstat3 {
         ChangeError::Range => Nfsstat3::Inval,
         ChangeError::NoSpace => Nfsstat3::Nospc,
         ChangeError::Busy | ChangeError::Closed => Nfsstat3::Jukebox,
-        ChangeError::Failed(_) => Nfsstat3::Io,
+        // A replica takes the extent over: the client is to come back for another layout.
+        ChangeError::Failed(_) => Nfsstat3::Stale,
     }
 }
 

@@ -203,6 +203,12 @@ impl Store {
         inner.wake.notify_one();
     }
 
+    /// Why the store takes no more changes, once a write or a sync has failed.
+    #[must_use]
+    pub fn failure(&self) -> Option<ChangeError> {
+        self.inner.wal.failure().map(ChangeError::Failed)
+    }
+
     /// From now on some room is for sealing, and for what is written over (docs/protocol/seal.md
     /// §13).
     pub fn keep_reserve(&self) {

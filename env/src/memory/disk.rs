@@ -74,6 +74,8 @@ struct DiskState {
     capacity_bytes: u64,
     counts: DiskCounts,
     faults: Vec<Fault>,
+    /// What fails from now on, whatever it is asked for.
+    broken: Broken,
     /// Turns of the scheduler that a write and a sync take.
     turns: (u32, u32),
     /// Writes and syncs left before the power goes; `None`: it stays on.
@@ -88,6 +90,31 @@ struct Fault {
     /// Calls still to let through.
     after: u64,
     kind: io::ErrorKind,
+}
+
+/// What a broken disk answers with an I/O error, again and again, also after a [`MemoryDisk::crash`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Broken {
+    /// Reads of files.
+    pub reads: bool,
+    /// Writes to files.
+    pub writes: bool,
+    /// Syncs of files.
+    pub syncs: bool,
+}
+
+impl Broken {
+    /// Nothing works.
+    pub const ALL: Self = Self { reads: true, writes: true, syncs: true };
+
+    fn has(self, on: FaultOn) -> bool {
+        match on {
+            FaultOn::Read => self.reads,
+            FaultOn::Write => self.writes,
+            FaultOn::Sync => self.syncs,
+            FaultOn::Allocate => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,6 +149,7 @@ impl MemoryDisk {
             capacity_bytes,
             counts: DiskCounts::default(),
             faults: Vec::new(),
+            broken: Broken::default(),
             turns: (1, 1),
             power_left: None,
             ahead: Ahead::default(),
@@ -178,6 +206,11 @@ impl MemoryDisk {
     /// Lets `after` more writes and syncs (together) succeed; from then on all of them fail until [`crash`](Self::crash).
     pub fn cut_power_after(&self, after: u64) {
         self.lock().power_left = Some(after);
+    }
+
+    /// Breaks the disk, or mends it.
+    pub fn set_broken(&self, broken: Broken) {
+        self.lock().broken = broken;
     }
 
     /// Lets `after` more writes succeed and fails the next one, once, having written nothing.
@@ -253,6 +286,9 @@ impl DiskState {
                 return Err(io::Error::other("the power is off"));
             }
             *left -= 1;
+        }
+        if self.broken.has(on) {
+            return Err(io::Error::other("Input/output error (os error 5)"));
         }
         let mut hit = None;
         for (index, fault) in self.faults.iter_mut().enumerate().filter(|(_, fault)| fault.on == on) {

@@ -244,6 +244,8 @@ async fn register_one(
         removing: false,
         draining: is_draining(&server, id),
         name: register.name,
+        instance: register.instance,
+        failure: None,
     };
     let addresses: Vec<String> = known.addresses.iter().map(|address| readable(address)).collect();
     tracing::info!(server = id.0, name = %known.name, addresses = %addresses.join(", "), "data server registered");
@@ -308,6 +310,9 @@ async fn heartbeat(
 ) -> Result<Renewed, Refusal> {
     data_server(peer)?;
     leading(server)?;
+    if !beat.failure.is_empty() {
+        return failed(server, beat);
+    }
     if !probe::may_hold_lease(server, DataServerId(beat.server)).await {
         return Err(Refusal::Busy);
     }
@@ -322,6 +327,20 @@ async fn heartbeat(
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
     Ok(Renewed { lease_ms: lease_ms(server), seal_idle_ms: seal_idle_ms(server), directory })
+}
+
+/// A data server reports that its disk failed. It has ended its lease itself, so replicas become primary at once.
+fn failed(server: &Server, beat: &Heartbeat) -> Result<Renewed, Refusal> {
+    let now_ms = server.now_ms();
+    let is_news = server.data_servers.fail(beat.uuid, beat.instance, &beat.failure, now_ms);
+    if is_news.ok_or(Refusal::RegisterAgain)? {
+        tracing::error!(server = beat.server, reason = %beat.failure, "the disk of a data server failed: others take its place");
+        server.copies.look.notify_one();
+        server.copies.changed.notify_waiters();
+    }
+    let directory = server.data_servers.directory();
+    let directory = (directory.version != beat.directory).then_some(directory);
+    Ok(Renewed { lease_ms: 0, seal_idle_ms: 0, directory })
 }
 
 fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {

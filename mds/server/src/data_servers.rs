@@ -78,6 +78,21 @@ pub(crate) struct Known {
     pub(crate) draining: bool,
     /// What people call it; may be empty.
     pub(crate) name: String,
+    /// The start of it that registered here; 0 before one did.
+    pub(crate) instance: u64,
+    /// Its start of now serves nothing any more, as it has reported itself.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// A data server's disk has failed: it has ended its own lease before it reported that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What its disk answered.
+    pub(crate) reason: String,
+    /// When it was reported first, by the monotonic clock.
+    pub(crate) since_ms: u64,
+    /// The start that has failed is the one that registered here, so no other start can hold a lease.
+    is_of_known_start: bool,
 }
 
 impl Known {
@@ -164,6 +179,7 @@ impl DataServers {
             (known.renewed_ms, known.answered_ms, known.broken_ms) = (None, None, None);
             (known.suspect_ms, known.full_ms, known.condemned) = (None, None, false);
             known.removing = false;
+            (known.instance, known.failure) = (0, None);
         }
         self.since_ms.store(now_ms, Ordering::Release);
         self.term.store(term, Ordering::Release);
@@ -192,7 +208,8 @@ impl DataServers {
     pub(crate) fn put(&self, id: DataServerId, mut known: Known) {
         let mut all = self.known.write();
         if let Some(before) = all.get(&id) {
-            known.renewed_ms = known.renewed_ms.or(before.renewed_ms);
+            // A start that has failed left no lease behind.
+            known.renewed_ms = known.renewed_ms.or(before.renewed_ms).filter(|_| before.failure.is_none());
             known.condemned = before.condemned;
             known.removing = before.removing;
             known.broken_ms = before.broken_ms;
@@ -214,6 +231,25 @@ impl DataServers {
             }
             Some(_) | None => false,
         }
+    }
+
+    /// The server has reported that its disk failed. True if that is news; `None` if no server has this store.
+    pub(crate) fn fail(&self, uuid: [u8; 16], instance: u64, reason: &str, now_ms: u64) -> Option<bool> {
+        let mut all = self.known.write();
+        let known = all.values_mut().find(|known| known.uuid == uuid)?;
+        // A report of an earlier start that was long on its way says nothing of the one that registered since.
+        if known.failure.is_some() || (known.instance != 0 && known.instance != instance) {
+            return Some(false);
+        }
+        let is_of_known_start = known.instance == instance;
+        known.failure = Some(Failure { reason: reason.to_owned(), since_ms: now_ms, is_of_known_start });
+        Some(true)
+    }
+
+    /// How many have reported that their disks failed.
+    #[must_use]
+    pub(crate) fn failed(&self) -> u64 {
+        self.known.read().values().filter(|known| known.failure.is_some()).count() as u64
     }
 
     /// From now on until it is pardoned the server gets no lease. False if it holds one, or may.
@@ -340,6 +376,9 @@ impl DataServers {
 
     /// How long its lease has surely been over; `None` if it may still hold one.
     fn is_dead_for(&self, known: &Known, now_ms: u64) -> Option<u64> {
+        if let Some(failure) = known.failure.as_ref().filter(|failure| failure.is_of_known_start) {
+            return now_ms.checked_sub(failure.since_ms);
+        }
         let over_ms = match known.renewed_ms {
             Some(renewed_ms) => renewed_ms.saturating_add(self.lease_ms),
             None => self.since_ms().saturating_add(self.lease_ms).saturating_add(UNHEARD_MS),
@@ -393,7 +432,9 @@ impl DataServers {
     pub(crate) fn renew(&self, id: DataServerId, uuid: [u8; 16], usage: Usage, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&id) {
-            Some(known) if known.uuid == uuid && !known.condemned && !known.removing => {
+            Some(known)
+                if known.uuid == uuid && !known.condemned && !known.removing && known.failure.is_none() =>
+            {
                 let free_bytes = room_bytes(&usage);
                 known.usage = usage;
                 known.renewed_ms = Some(now_ms);
@@ -451,7 +492,8 @@ impl DataServers {
     }
 
     fn lives(&self, known: &Known, now_ms: u64) -> bool {
-        known.renewed_ms.is_some_and(|renewed_ms| now_ms < renewed_ms.saturating_add(self.lease_ms))
+        known.failure.is_none()
+            && known.renewed_ms.is_some_and(|renewed_ms| now_ms < renewed_ms.saturating_add(self.lease_ms))
     }
 
     /// Bytes all servers may hold, and bytes free on those that are up.

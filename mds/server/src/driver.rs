@@ -438,6 +438,8 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
                 removing: false,
                 draining: draining.contains(&known.id),
                 name: known.name,
+                instance: 0,
+                failure: None,
             },
         );
     }

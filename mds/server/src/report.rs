@@ -78,6 +78,9 @@ pub struct Status {
     pub counted: bool,
     /// Data servers that refused a write for want of space.
     pub data_servers_full: u64,
+    /// Data servers whose disks have failed.
+    #[serde(default)]
+    pub data_servers_failed: u64,
     /// Extents that rest are sealed.
     pub seal: bool,
     /// The code that new groups are made with; empty if there are too few data servers for one.
@@ -287,6 +290,9 @@ pub struct DataServerLine {
     pub images_left: Option<u64>,
     /// Milliseconds since it was last heard of.
     pub silent_ms: Option<u64>,
+    /// What its disk answered when it failed; empty while it has not.
+    #[serde(default)]
+    pub failure: String,
 }
 
 #[cfg(test)]

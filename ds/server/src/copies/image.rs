@@ -29,11 +29,20 @@ pub(crate) enum Asked {
 
 /// Asks for the set in force, and whether it rests: then no CUT of this epoch comes any more.
 pub(crate) async fn ask(core: &Core, extent: ExtentId) -> Asked {
-    match call::tell(core, extent, Word::Seal, DataServerId(0), Epoch(0)).await {
+    asked(core, extent, Word::Seal).await
+}
+
+async fn asked(core: &Core, extent: ExtentId, word: Word) -> Asked {
+    match call::tell(core, extent, word, DataServerId(0), Epoch(0)).await {
         Heard::Set(set) if core.server().is_some_and(|own| own.0 == set.home) => Asked::Home(set),
         Heard::Set(_) | Heard::NotHome => Asked::NotHome,
         Heard::Nothing => Asked::Unknown,
     }
+}
+
+/// Asks for the set in force, whether it rests or not.
+pub(crate) async fn ask_set(core: &Core, extent: ExtentId) -> Asked {
+    asked(core, extent, Word::Ask).await
 }
 
 /// Asks for the set in force, as one of its backups.

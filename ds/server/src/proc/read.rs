@@ -7,7 +7,11 @@
 //! QUIRK(linux): an answer with `eof` makes O_DIRECT readers stop, and layouts for reading outlive the growth of a file; so `eof` is
 //! said only of an end that was asked for after the READ came. One without bytes and without `eof` is an I/O error to the client.
 //!
+//! Bytes that the journal cannot give are fetched from a replica while the client waits, and are good here afterwards.
+//!
 //! Spec: RFC 1813 §3.3.6; RFC 8435 §6; docs/protocol/sizes.md §6.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use ds_store::{Found, ReadError};
@@ -18,7 +22,7 @@ use wire_nfs::v3::{Nfsstat3, read};
 use crate::access;
 use crate::core::Core;
 use crate::limits::{READ_WAIT_MS_MAX, TRANSFER_BYTES_MAX};
-use crate::{metadata, reader, status};
+use crate::{metadata, reader, restore, status};
 
 /// The bytes of an answer.
 pub(crate) struct Answer {
@@ -31,7 +35,7 @@ pub(crate) struct Answer {
 ///
 /// # Errors
 /// The status that says why not.
-pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfsstat3> {
+pub(crate) async fn run(core: &Arc<Core>, args: &read::Args) -> Result<Answer, Nfsstat3> {
     let (key, own) = core.serving().await?;
     let handle = access::open(&key, own, &args.file, Iomode::Read)?;
     let extent = handle.extent;
@@ -58,13 +62,23 @@ pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfssta
 }
 
 /// Reads what the store has; what it has not reads as zeros.
-async fn look(core: &Core, handle: &DsHandle, offset: u32, count: u32) -> Result<Found, Nfsstat3> {
-    core.store.read(handle.extent, handle.epoch, offset, count).await.map_err(|error| {
-        if matches!(error, ReadError::Log(_) | ReadError::ImageRecord(_)) {
-            core.wanted.want(handle.extent);
+async fn look(core: &Arc<Core>, handle: &DsHandle, offset: u32, count: u32) -> Result<Found, Nfsstat3> {
+    let extent = handle.extent;
+    let mut found = core.store.read(extent, handle.epoch, offset, count).await;
+    if let Err(error @ (ReadError::Log(_) | ReadError::ImageRecord(_))) = &found {
+        // The rest of the extent may be as bad.
+        core.wanted.want(extent);
+        tracing::warn!(%extent, offset, count, %error, "bytes that a client reads are bad: they are fetched from a replica");
+        match restore::range(core, extent, offset, count).await {
+            Ok(()) => found = core.store.read(extent, handle.epoch, offset, count).await,
+            Err(why) => tracing::error!(%extent, offset, count, %why, "bytes that a client reads stay bad"),
         }
-        status::of_read(&error)
-    })
+    }
+    // A replica may have become primary since this server has reported that its disk failed.
+    if core.has_failed() {
+        return Err(Nfsstat3::Stale);
+    }
+    found.map_err(|error| status::of_read(&error))
 }
 
 /// How far the file reaches at least.

@@ -137,8 +137,10 @@ impl Fake {
             }
             (Procedure::Heartbeat, Behaviour::Lease | Behaviour::NoPromises) => {
                 self.seen.lock().unwrap().connections.push((Procedure::Heartbeat, connection));
-                self.seen.lock().unwrap().heartbeats.push(decode_args(args).unwrap());
-                put_reply(&mut w, &Ok(Renewed { lease_ms: LEASE_MS, seal_idle_ms: 0, directory: None }));
+                let beat: Heartbeat = decode_args(args).unwrap();
+                let lease_ms = if beat.failure.is_empty() { LEASE_MS } else { 0 };
+                self.seen.lock().unwrap().heartbeats.push(beat);
+                put_reply(&mut w, &Ok(Renewed { lease_ms, seal_idle_ms: 0, directory: None }));
             }
             (Procedure::Promise, Behaviour::Lease) => {
                 self.seen.lock().unwrap().connections.push((Procedure::Promise, connection));

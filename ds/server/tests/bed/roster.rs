@@ -30,6 +30,8 @@ pub(crate) struct Roster {
     pub(crate) lease_ms: Option<u32>,
     /// Servers that have something to do before they get a lease.
     pub(crate) held: BTreeSet<u32>,
+    /// Servers that have reported that their disks failed, and with which words.
+    pub(crate) failed: BTreeMap<u32, String>,
 }
 
 impl Roster {
@@ -51,6 +53,7 @@ impl Roster {
                 let next = u32::try_from(self.ids.len()).unwrap() + 1;
                 let server = *self.ids.entry(register.uuid).or_insert(next);
                 self.addresses.insert(server, register.control);
+                self.failed.remove(&server);
                 let lease_ms = if self.held.contains(&server) { 0 } else { lease_ms };
                 let key = SealedKey::seal(&secret, [3; 16], &HANDLE_KEY);
                 let directory = self.directory();
@@ -62,6 +65,10 @@ impl Roster {
                     put_reply::<Renewed>(&mut w, &Err(Refusal::RegisterAgain));
                     return Some(w);
                 }
+                if !beat.failure.is_empty() {
+                    self.failed.insert(beat.server, beat.failure);
+                }
+                let lease_ms = if self.failed.contains_key(&beat.server) { 0 } else { lease_ms };
                 let directory = Some(self.directory());
                 put_reply(&mut w, &Ok(Renewed { lease_ms, seal_idle_ms, directory }));
             }

@@ -16,6 +16,7 @@ macro_rules! until {
 mod admin;
 mod balance;
 mod drain;
+mod failed_disk;
 mod fleet;
 mod join;
 mod lost;

@@ -2,9 +2,10 @@
 //!
 //! Spec: docs/protocol/control.md §2, §5.
 
-use wire_xdr::xdr_struct;
+use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, xdr_struct};
 
 use super::copies::Directory;
+use super::limits;
 
 /// How full and how busy a data server is. Counters start with the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,14 +70,37 @@ pub struct Heartbeat {
     pub usage: Usage,
     /// Version of the directory it has; 0 for none.
     pub directory: u64,
+    /// The write verifier of this start, as REGISTER had it.
+    pub instance: u64,
+    /// Why this start serves nothing any more, at most [`limits::WORDS_BYTES_MAX`] bytes; empty while it serves.
+    pub failure: String,
 }
 
-xdr_struct! { Heartbeat { server, uuid, usage, directory } }
+impl Decode for Heartbeat {
+    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
+        let (server, uuid) = (r.u32()?, r.fixed()?);
+        let (usage, directory, instance) = (Usage::decode(r)?, r.u64()?, r.u64()?);
+        let failure = r.string(limits::WORDS_BYTES_MAX)?;
+        let failure = std::str::from_utf8(&failure).map_err(|_| XdrError::Invalid { field: "failure" })?;
+        Ok(Self { server, uuid, usage, directory, instance, failure: failure.to_owned() })
+    }
+}
+
+impl Encode for Heartbeat {
+    fn encode(&self, w: &mut Writer) {
+        w.u32(self.server);
+        w.fixed(&self.uuid);
+        self.usage.encode(w);
+        w.u64(self.directory);
+        w.u64(self.instance);
+        w.string(&self.failure);
+    }
+}
 
 /// Body of HEARTBEAT's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renewed {
-    /// How long the lease lasts from the moment the heartbeat was sent.
+    /// How long the lease lasts from the moment the heartbeat was sent; 0: a failure was reported, and there is none.
     pub lease_ms: u32,
     /// How long an extent rests before it is sealed; 0: sealing is off.
     pub seal_idle_ms: u32,

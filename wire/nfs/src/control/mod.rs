@@ -32,7 +32,7 @@ pub const PROGRAM: u32 = 0x20C0_0002;
 pub const RAFT_PROGRAM: u32 = 0x20C0_0001;
 
 /// The version of the control program, and of the handshake of both.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A procedure of the control program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -254,10 +254,17 @@ fn register_and_heartbeat_have_their_golden_bytes() {
     };
     let zeros = "0000000000000000".repeat(9);
     check(
-        &Heartbeat { server: 5, uuid: [0x22; 16], usage, directory: 6 },
+        &Heartbeat {
+            server: 5,
+            uuid: [0x22; 16],
+            usage,
+            directory: 6,
+            instance: 0xe,
+            failure: "EIO".to_owned(),
+        },
         &format!(
             "00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b 0000002a \
-             000000000000000c 000000000000000d 0000000000000006"
+             000000000000000c 000000000000000d 0000000000000006 000000000000000e 00000003 45494f00"
         ),
     );
     check(&Renewed { lease_ms: 6000, seal_idle_ms: 7, directory: None }, "00001770 00000007 00000000");

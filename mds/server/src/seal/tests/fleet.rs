@@ -67,7 +67,7 @@ fn address(port: u16) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], port))
 }
 
-fn uuid(id: u32) -> [u8; 16] {
+pub(super) fn uuid(id: u32) -> [u8; 16] {
     [u8::try_from(id).unwrap(); 16]
 }
 
@@ -175,7 +175,12 @@ impl Fleet {
         });
     }
 
-    async fn ask<R: Decode>(&self, id: u32, procedure: Procedure, args: &impl Encode) -> Result<R, Refusal> {
+    pub(super) async fn ask<R: Decode>(
+        &self,
+        id: u32,
+        procedure: Procedure,
+        args: &impl Encode,
+    ) -> Result<R, Refusal> {
         let mut w = Writer::new();
         args.encode(&mut w);
         let at = usize::try_from(id).unwrap() - 1;
@@ -291,7 +296,8 @@ impl Fleet {
 
     pub(super) async fn seal_idle_ms(&self) -> u32 {
         let usage = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
-        let beat = Heartbeat { server: 1, uuid: uuid(1), usage, directory: 0 };
+        let beat =
+            Heartbeat { server: 1, uuid: uuid(1), usage, directory: 0, instance: 1, failure: String::new() };
         self.ask::<Renewed>(1, Procedure::Heartbeat, &beat).await.unwrap().seal_idle_ms
     }
 

@@ -1,0 +1,51 @@
+//! A data server reports that its disk failed.
+
+use layout::copies::Copies;
+use layout::{DataServerId, ExtentId};
+use mds_namespace::op::extent::{CopyChange, extent};
+use mds_shard::Command;
+use mds_shard::command::data::ChangeCopies;
+use wire_nfs::control::Procedure;
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+
+use super::fleet::Fleet;
+use crate::report::{Health, status};
+
+const REASON: &str = "Input/output error (os error 5)";
+
+fn report(id: u32, instance: u64) -> Heartbeat {
+    let uuid = super::fleet::uuid(id);
+    let usage = Usage::default();
+    Heartbeat { server: id, uuid, usage, directory: 0, instance, failure: REASON.to_owned() }
+}
+
+/// Its replica is primary long before the lease would be over, and the failure is shown until it serves again.
+#[tokio::test]
+async fn replicas_take_over_from_a_failed_disk_at_once() {
+    let fleet = Fleet::start(2, |settings| settings.data_server_lease_ms = 600_000).await;
+    let file = fleet.opened("", &[1]).await;
+    let id = ExtentId { ino: file.ino, index: 0 };
+    let record = || extent(fleet.server().view().unwrap().namespace(), id).unwrap().unwrap();
+    let copies = Copies { home: DataServerId(1), backups: vec![(DataServerId(2), false)] };
+    let changes = vec![CopyChange { extent: id, epoch: record().epoch, copies }];
+    fleet.server().propose(Command::ChangeCopies(ChangeCopies { changes })).await.unwrap();
+    // One of an earlier start says nothing of this one.
+    let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 77)).await.unwrap();
+    assert_eq!(renewed.lease_ms, 0);
+    assert!(fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()));
+    let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 1)).await.unwrap();
+    assert_eq!(renewed.lease_ms, 0, "no lease");
+    assert!(!fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()));
+    until!(record().home == DataServerId(2));
+    let line = |id| fleet.listed().into_iter().find(|line| line.id == id).unwrap();
+    assert_eq!((line(1).failure.as_str(), line(1).up), (REASON, false));
+    assert_eq!(line(2).failure, "");
+    let health = Health::of(&status(fleet.server()));
+    assert!(health.problems.iter().any(|one| one.kind == "data_servers_failed" && one.count == 1));
+    // A heartbeat that was sent before gives no lease back.
+    let late = Heartbeat { failure: String::new(), ..report(1, 1) };
+    assert!(fleet.ask::<Renewed>(1, Procedure::Heartbeat, &late).await.is_err());
+    // Another start is another matter: it serves once it was told what it missed.
+    until!(fleet.come_back(1).await.is_ok());
+    assert_eq!((line(1).failure.as_str(), line(1).up), ("", true));
+}
