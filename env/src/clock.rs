@@ -20,6 +20,12 @@ pub trait Clock: Send + Sync {
         0
     }
 
+    /// Monotonic time without that in which this process did not run, because it, or its machine, was stopped
+    /// ([`crate::awake`]).
+    fn awake_ns(&self) -> u64 {
+        self.monotonic_ns()
+    }
+
     /// Milliseconds since the Unix epoch.
     fn wall_ms(&self) -> u64 {
         self.wall_ns() / 1_000_000

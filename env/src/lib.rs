@@ -5,6 +5,7 @@
 //! which one it got. Nothing here knows NFS, a log or a shard.
 
 pub mod addresses;
+pub mod awake;
 pub mod clock;
 pub mod disk;
 pub mod entropy;

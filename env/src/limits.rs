@@ -1,4 +1,10 @@
-//! Named caps of the disk and network back ends.
+//! Named caps of the disk, network and clock back ends.
+
+/// A process that did not look at its clock for so long did not run: it was stopped, or its machine was.
+pub const PAUSE_NS_MIN: u64 = 1_000_000_000;
+
+/// How often it looks, if it runs.
+pub const PAUSE_LOOK_MS: u64 = 200;
 
 /// One write of [`zero_fill`](crate::disk::zero_fill).
 pub const ZERO_FILL_BYTES: usize = 1 << 20;

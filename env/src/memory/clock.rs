@@ -19,6 +19,8 @@ pub struct ManualClock {
 struct State {
     monotonic_ns: u64,
     wall_ns: u64,
+    /// Of monotonic time: for which the process was paused.
+    paused_ns: u64,
     sleepers: Vec<(u64, Waker)>,
 }
 
@@ -37,7 +39,10 @@ impl ManualClock {
 
     /// Moves both times forward and wakes the sleepers that are due.
     pub fn advance_ns(&self, ns: u64) {
-        let mut state = self.lock();
+        Self::advance(self.lock(), ns);
+    }
+
+    fn advance(mut state: MutexGuard<'_, State>, ns: u64) {
         state.monotonic_ns += ns;
         state.wall_ns += ns;
         let now = state.monotonic_ns;
@@ -48,6 +53,15 @@ impl ManualClock {
         for (_, waker) in due {
             waker.wake();
         }
+    }
+
+    /// The process does not run for so long: both times move, sleepers that are due wake at its end, and
+    /// [`awake_ns`](Clock::awake_ns) stands still.
+    pub fn pause_ms(&self, ms: u64) {
+        let ns = ms * 1_000_000;
+        let mut state = self.lock();
+        state.paused_ns += ns;
+        Self::advance(state, ns);
     }
 
     /// Sets the wall time, as an administrator or NTP would; monotonic time is not touched.
@@ -70,6 +84,11 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn monotonic_ns(&self) -> u64 {
         self.lock().monotonic_ns
+    }
+
+    fn awake_ns(&self) -> u64 {
+        let state = self.lock();
+        state.monotonic_ns.saturating_sub(state.paused_ns)
     }
 
     fn wall_ns(&self) -> u64 {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use client::DataPath;
 use client::control::DsControl;
 use env::Env;
+use env::awake::AwakeClock;
 use env_transport::{Limits, serve};
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
@@ -42,7 +43,7 @@ use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
 use crate::shards::Shards;
-use crate::{balance, export_fence, reaper, repair, seal, size, work};
+use crate::{balance, export_fence, pauses, reaper, repair, seal, size, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -186,11 +187,16 @@ impl MetadataServer {
         until_whole(&env, server.shards.first()).await?;
         remember_data_servers(&server, &config.cluster_key)?;
         cluster_exports::begin(&server).await?;
-        let nfs =
-            listen(&env, config.listen, Arc::new(NfsService::new(Arc::clone(&server))), REQUEST_BYTES_MAX)
-                .await?;
+        let nfs = listen(
+            &server.env,
+            config.listen,
+            Arc::new(NfsService::new(Arc::clone(&server))),
+            REQUEST_BYTES_MAX,
+        )
+        .await?;
         let control_service = ControlService::new(Arc::clone(&server), config.cluster_key.clone());
-        let control = listen(&env, config.control, Arc::new(control_service), RECORD_BYTES_MAX).await?;
+        let control =
+            listen(&server.env, config.control, Arc::new(control_service), RECORD_BYTES_MAX).await?;
         server.set_mounts(nfs.local_addr());
         let tasks = vec![
             tokio::spawn(server.shards.clone().drive()),
@@ -206,6 +212,7 @@ impl MetadataServer {
             tokio::spawn(drive::drive(Arc::clone(&server))),
             tokio::spawn(cluster_exports::drive(Arc::clone(&server))),
             tokio::spawn(export_fence::drive(Arc::clone(&server))),
+            tokio::spawn(pauses::drive(Arc::clone(&server))),
         ];
         Ok(Self { server, nfs, control, tasks, key: config.cluster_key, thread: None })
     }
@@ -376,6 +383,8 @@ pub(crate) fn make(
     let view = shard.view().map_err(|e| store(&e))?;
     let superblock = superblock::superblock(view.namespace()).map_err(|e| store(&e))?;
     drop(view);
+    let machine_clock = Arc::clone(&env.clock);
+    let env = Env { clock: Arc::new(AwakeClock::new(Arc::clone(&machine_clock))), ..env };
     let started_ms = env.clock.monotonic_ms();
     shards::register(registry, &shard);
     let metrics = Metrics::new(registry);
@@ -408,6 +417,7 @@ pub(crate) fn make(
         service: config.service.clone().map(Service::new),
         shards: Shards::new(env.clone(), shard),
         env,
+        machine_clock,
     })
 }
 

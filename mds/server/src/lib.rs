@@ -38,6 +38,7 @@ mod name;
 mod op;
 mod op_table;
 mod opening;
+mod pauses;
 mod probe;
 mod progress;
 mod read_room;

@@ -243,3 +243,6 @@ pub const SLOW_MS: u64 = 1_000;
 
 /// Objects whose access times are being noted; a read beyond that is not noted.
 pub const ACCESSES_MAX: usize = 1024;
+
+/// How often it is looked whether this process was stopped for a while, milliseconds.
+pub const PAUSE_LOOK_MS: u64 = 1_000;

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use client::DataPath;
-use env::Env;
+use env::{Clock, Env};
 use layout::ec::Profile;
 use layout::{DataServerId, HandleKey};
 use mds_namespace::Ino;
@@ -109,8 +109,11 @@ impl Default for Settings {
 
 /// The metadata server.
 pub(crate) struct Server {
-    /// Clock, entropy, network.
+    /// Entropy, network, and a clock that stands still while this process does not run: what others were to do meanwhile, they could
+    /// not do here.
     pub(crate) env: Env,
+    /// The machine's clock: for what ends whether this process runs or not.
+    pub(crate) machine_clock: Arc<dyn Clock>,
     /// Replicated state.
     pub(crate) shards: Shards,
     /// What may be mounted.
@@ -168,7 +171,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Milliseconds by the monotonic clock.
+    /// Milliseconds by the monotonic clock, without those in which this process did not run.
     #[must_use]
     pub(crate) fn now_ms(&self) -> u64 {
         self.env.clock.monotonic_ms()

@@ -116,7 +116,7 @@ async fn keep_in_place(server: &Server, service: &Service) {
         }
         tokio::select! {
             biased;
-            () = server.env.clock.sleep_ms(ADDRESS_LOOK_MS) => {}
+            () = server.machine_clock.sleep_ms(ADDRESS_LOOK_MS) => {}
             // It also says so when the engine has stopped, and then at once, each time.
             () = server.shards.leader_changed() => server.env.clock.sleep_ms(1).await,
             () = service.changed.notified() => {}
@@ -125,7 +125,8 @@ async fn keep_in_place(server: &Server, service: &Service) {
 }
 
 fn look(server: &Server, service: &Service, looks: &mut Looks, wanted: &[ServiceAddress]) {
-    let now_ms = server.now_ms();
+    // The kernel takes addresses away whether this process runs or not.
+    let now_ms = server.machine_clock.monotonic_ms();
     // Before any connection is ended.
     note_callers(server, service, looks, now_ms);
     if looks.holder.held().count() != 0 && looks.present_ms + ADDRESS_PRESENT_MS <= now_ms {
@@ -207,10 +208,10 @@ fn carry_out(server: &Server, service: &Service, looks: &mut Looks, act: Act) {
             }
         },
         Act::Renew(address) => match door.add(address, ADDRESS_VALID_S) {
-            Ok(()) => looks.holder.renewed(address, server.now_ms()),
+            Ok(()) => looks.holder.renewed(address, server.machine_clock.monotonic_ms()),
             Err(error) => {
                 tracing::error!(%address, %error, "a service address cannot be renewed");
-                looks.holder.not_renewed(address, server.now_ms());
+                looks.holder.not_renewed(address, server.machine_clock.monotonic_ms());
             }
         },
         // It could not be taken.
@@ -224,7 +225,7 @@ fn carry_out(server: &Server, service: &Service, looks: &mut Looks, act: Act) {
         Act::GiveUp(address) => {
             if let Err(error) = door.remove(address) {
                 tracing::error!(%address, %error, "a service address cannot be given up");
-                looks.holder.stays(address, server.now_ms());
+                looks.holder.stays(address, server.machine_clock.monotonic_ms());
                 return;
             }
             let ended = door.end_connections(address.ip);
