@@ -12,6 +12,7 @@ mod deps;
 mod faults;
 mod fuzz;
 mod guest;
+mod hostile;
 mod lab;
 mod process;
 mod pynfs;
@@ -58,6 +59,8 @@ enum Act {
     Sim(sim::Sim),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
     Lab(lab::Lab),
+    /// Attacks a cluster of real servers, beside an honest client whose bytes and latency are checked.
+    Hostile(hostile::Hostile),
     /// Runs the public pynfs suite, and compares with the checked-in results.
     Pynfs(pynfs::Pynfs),
     /// Measures Shoal beside its rivals.
@@ -93,6 +96,7 @@ fn act() -> Result<()> {
         Act::Faults(faults) => faults.run(),
         Act::Sim(sim) => sim.run(),
         Act::Lab(lab) => lab.run(),
+        Act::Hostile(hostile) => hostile.run(),
         Act::Pynfs(pynfs) => pynfs.run(),
         Act::Bench(bench) => bench.run(),
         Act::GuestAgent { listen } => lab::serve_guest(&listen),
