@@ -8,6 +8,7 @@
 
 mod bench;
 mod ci;
+mod deny;
 mod deps;
 mod faults;
 mod fuzz;
@@ -20,6 +21,7 @@ mod sim;
 mod test_run;
 mod tidy;
 mod tools;
+mod unsafe_code;
 mod up;
 
 use anyhow::Result;
@@ -43,12 +45,14 @@ enum Act {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         more: Vec<String>,
     },
-    /// Runs what CI runs: fmt, tidy, deps, clippy, test, doc, lab.
+    /// Runs what CI runs: fmt, tidy, deps, deny, clippy, test, doc, hostile, lab.
     Ci(ci::Ci),
     /// Checks the rules of STYLE.md that files show.
     Tidy,
     /// Checks who depends on whom.
     Deps,
+    /// Checks licences, duplicate versions and advisories of dependencies.
+    Deny(deny::Deny),
     /// Names, or as root installs, what the lab and the bench need on a Debian machine.
     Tools(tools::Tools),
     /// Fuzzes what takes bytes from a wire or a disk.
@@ -91,6 +95,7 @@ fn act() -> Result<()> {
         Act::Ci(ci) => ci.run(),
         Act::Tidy => tidy::run(),
         Act::Deps => deps::run(),
+        Act::Deny(deny) => deny.run(),
         Act::Tools(tools) => tools.run(),
         Act::Fuzz(fuzz) => fuzz.run(),
         Act::Faults(faults) => faults.run(),

@@ -8,11 +8,16 @@ use crate::cluster::Setting;
 use crate::failed::Outcome;
 use crate::stage::Stage;
 
+/// Attacks until the time that is given.
+pub(crate) type Strike = for<'a> fn(&'a Stage, Instant) -> BoxFuture<'a, Outcome<Evidence>>;
+
 /// How an attack is played.
 #[derive(Clone, Copy)]
 pub(crate) enum Play {
     /// Again in each of several windows, until the time that is given; the honest client's p99 is judged.
-    Windows(for<'a> fn(&'a Stage, Instant) -> BoxFuture<'a, Outcome<Evidence>>),
+    Windows(Strike),
+    /// The same, behind what the first says: made before any window.
+    Prepared(for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome<()>>, Strike),
     /// Once: a fault that makes requests wait. The p99 is told, and not judged; waits, errors and bytes are.
     Once(for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome<Evidence>>),
     /// Not here: another suite has it.

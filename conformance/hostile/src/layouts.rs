@@ -123,11 +123,6 @@ impl DataPort {
         Self { rpc, credential: user(0) }
     }
 
-    /// Whom it talks to.
-    pub(crate) fn server(&self) -> SocketAddr {
-        self.rpc.addr()
-    }
-
     /// READ; the bytes, or the status.
     pub(crate) async fn read(
         &self,

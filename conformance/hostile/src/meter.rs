@@ -47,6 +47,11 @@ impl Meter {
         self.open.store(0, Ordering::SeqCst);
     }
 
+    /// Windows so far, the present one too.
+    pub(crate) fn windows(&self) -> usize {
+        self.seen.lock().windows.len()
+    }
+
     /// The window now.
     pub(crate) fn now(&self) -> u32 {
         self.open.load(Ordering::SeqCst)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
-use crate::attack::{Attack, Evidence, Play};
+use crate::attack::{Attack, Evidence, Play, Strike};
 use crate::cluster::Cluster;
 use crate::failed::{During, Outcome};
 use crate::honest::Honest;
@@ -55,28 +55,35 @@ impl Stage {
     }
 
     async fn windows(&self, attack: &Attack) -> Outcome<Evidence> {
-        let mut evidence = Evidence::default();
         match attack.play {
-            Play::CoveredBy(_) => {}
-            Play::Windows(strike) => {
-                for _ in 0..self.options.rounds {
-                    self.quiet().await;
-                    self.meter.open(Window::Attack);
-                    let until = Instant::now() + Duration::from_secs(self.options.seconds);
-                    let struck = strike(self, until).await;
-                    sleep(until.saturating_duration_since(Instant::now())).await;
-                    self.meter.close();
-                    evidence.add(struck?);
-                    sleep(Duration::from_millis(REST_MS)).await;
-                }
+            Play::CoveredBy(_) => Ok(Evidence::default()),
+            Play::Windows(strike) => self.take_turns(strike).await,
+            Play::Prepared(prepare, strike) => {
+                prepare(self).await.during("cannot be prepared")?;
+                self.take_turns(strike).await
             }
             Play::Once(strike) => {
                 self.quiet().await;
                 self.meter.open(Window::Attack);
                 let struck = strike(self).await;
                 self.meter.close();
-                evidence.add(struck?);
+                struck
             }
+        }
+    }
+
+    /// Windows without the attack and with it.
+    async fn take_turns(&self, strike: Strike) -> Outcome<Evidence> {
+        let mut evidence = Evidence::default();
+        for _ in 0..self.options.rounds {
+            self.quiet().await;
+            self.meter.open(Window::Attack);
+            let until = Instant::now() + Duration::from_secs(self.options.seconds);
+            let struck = strike(self, until).await;
+            sleep(until.saturating_duration_since(Instant::now())).await;
+            self.meter.close();
+            evidence.add(struck?);
+            sleep(Duration::from_millis(REST_MS)).await;
         }
         Ok(evidence)
     }
@@ -157,7 +164,7 @@ async fn play_in(
     let after = stage.afterwards(attack, &before).await;
     sampler.abort();
     report.latency = stage.meter.latency();
-    report.latency_is_judged = matches!(attack.play, Play::Windows(_));
+    report.latency_is_judged = matches!(attack.play, Play::Windows(_) | Play::Prepared(..));
     report.operations = stage.meter.operations();
     let (errors, wrong) = stage.meter.faults();
     report.wrong = wrong;

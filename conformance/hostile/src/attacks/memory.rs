@@ -18,7 +18,7 @@ use crate::net::Via;
 use crate::raw::{Raw, encoded, record};
 use crate::session::{Client, compound, user};
 use crate::stage::Stage;
-use crate::tree::{self, Opened};
+use crate::tree;
 
 pub(super) fn attacks() -> Vec<Attack> {
     vec![
@@ -38,16 +38,22 @@ pub(super) fn attacks() -> Vec<Attack> {
             setting: serve(),
             quick: false,
             problems: &[],
-            play: Play::Windows(|stage, until| Box::pin(read_and_leave(stage, until))),
+            play: Play::Prepared(
+                |stage| Box::pin(make_file(stage)),
+                |stage, until| Box::pin(read_and_leave(stage, until)),
+            ),
         },
         Attack {
             name: "readdirs_not_taken",
             line: 10,
-            row: "READDIRs of a large directory, 48 sessions with 48 slots each, answers not taken",
+            row: "READDIRs of a large directory, 24 sessions with 48 slots each, answers not taken",
             setting: serve(),
             quick: false,
             problems: &[],
-            play: Play::Windows(|stage, until| Box::pin(list_and_leave(stage, until))),
+            play: Play::Prepared(
+                |stage| Box::pin(make_names(stage)),
+                |stage, until| Box::pin(list_and_leave(stage, until)),
+            ),
         },
         Attack {
             name: "read_count_zero",
@@ -56,10 +62,16 @@ pub(super) fn attacks() -> Vec<Attack> {
             setting: serve(),
             quick: true,
             problems: &[],
-            play: Play::Windows(|stage, until| Box::pin(ask_at_edges(stage, until))),
+            play: Play::Prepared(
+                |stage| Box::pin(make_file(stage)),
+                |stage, until| Box::pin(ask_at_edges(stage, until)),
+            ),
         },
     ]
 }
+
+/// Between two requests: what is attacked is memory, not the processors.
+const BREATH: Duration = Duration::from_millis(1);
 
 /// Records of this length, of which all but the last bytes are sent.
 const RECORD_BYTES: usize = 1 << 20;
@@ -99,19 +111,35 @@ fn narrow(stage: &Stage) -> Via {
 }
 
 const FILE_BYTES: u64 = 4 << 20;
+const LARGE_FILE: &str = "large";
 
-async fn large_file(client: &mut Client, path: &str) -> Outcome<Opened> {
-    let file = tree::open_file(client, path, 0o644).await?;
+/// A file at a data server, full of one byte.
+async fn make_file(stage: &Stage) -> Outcome<()> {
+    let mut owner = client(stage, 0, "prepares").await?;
+    let file = tree::open_file(&mut owner, LARGE_FILE, 0o644).await?;
     for at in (0..FILE_BYTES).step_by(512 << 10) {
-        tree::write_file(client, &file, at, vec![3; 512 << 10].into()).await?;
+        tree::write_file(&mut owner, &file, at, vec![3; 512 << 10].into()).await?;
     }
-    Ok(file)
+    tree::close_file(&mut owner, &file).await?;
+    owner.end().await
+}
+
+/// A directory whose list is long.
+async fn make_names(stage: &Stage) -> Outcome<()> {
+    const NAMES: u32 = 1_200;
+    let mut owner = client(stage, 0, "prepares").await?;
+    tree::make_directory(&mut owner, "wide", 0o755).await?;
+    for number in 0..NAMES {
+        let path = format!("wide/{number:0240}");
+        tree::make_directory(&mut owner, &path, 0o755).await?;
+    }
+    owner.end().await
 }
 
 async fn read_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     let mut owner = client(stage, 0, "not taken").await?;
-    let file = large_file(&mut owner, "not-taken").await?;
+    let file = tree::open_file(&mut owner, LARGE_FILE, 0o644).await?;
     let held = layouts::take(&mut owner, &file, Iomode::Read).await?;
     let mut connections = Vec::new();
     for _ in 0..64 {
@@ -120,9 +148,13 @@ async fn read_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
         }
         let mut raw = Raw::open(narrow(stage), held.server).await?;
         for xid in 0..64 {
+            if until < Instant::now() {
+                break;
+            }
             let args = encoded(&read_args(&held.handle, (u64::from(xid) % 4) << 20, 1 << 20));
             let number = v3::Procedure::Read.as_u32();
             let call = record(xid, (v3::PROGRAM, v3::VERSION, number), &user(0), args);
+            sleep(BREATH).await;
             // A server that takes no more requests holds itself well.
             if !matches!(timeout(Duration::from_millis(50), raw.send(&call)).await, Ok(Ok(()))) {
                 break;
@@ -140,16 +172,9 @@ async fn read_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
 }
 
 async fn list_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
-    const SESSIONS: u32 = 48;
+    const SESSIONS: u32 = 24;
     const SLOTS: u32 = 48;
-    const NAMES: u32 = 400;
     let mut evidence = Evidence::default();
-    let mut owner = client(stage, 0, "lists").await?;
-    tree::make_directory(&mut owner, "wide", 0o755).await?;
-    for number in 0..NAMES {
-        let path = format!("wide/{number:0240}");
-        tree::make_directory(&mut owner, &path, 0o755).await?;
-    }
     let (mut connections, mut sessions) = (Vec::new(), 0_u32);
     for number in 0..SESSIONS {
         if until < Instant::now() {
@@ -163,6 +188,10 @@ async fn list_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
         sessions += 1;
         let mut raw = Raw::open(narrow(stage), stage.cluster.nfs).await?;
         for slot in 0..SLOTS {
+            if until < Instant::now() {
+                break;
+            }
+            sleep(BREATH * 2).await;
             let call = record(slot, (100_003, 4, 1), &user(0), list(&lister, slot, SLOTS));
             if !matches!(timeout(Duration::from_millis(50), raw.send(&call)).await, Ok(Ok(()))) {
                 break;
@@ -173,7 +202,6 @@ async fn list_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     sleep(until.saturating_duration_since(Instant::now())).await;
     evidence.note(format!("{sessions} sessions; {} MiB at most in a server", stage.peak().rss_bytes >> 20));
     drop(connections);
-    owner.end().await?;
     Ok(evidence)
 }
 
@@ -198,7 +226,7 @@ fn list(lister: &Client, slot: u32, slots: u32) -> wire_xdr::Writer {
 async fn ask_at_edges(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     let mut owner = client(stage, 0, "edges").await?;
-    let file = large_file(&mut owner, "edges").await?;
+    let file = tree::open_file(&mut owner, LARGE_FILE, 0o644).await?;
     let held = layouts::take(&mut owner, &file, Iomode::ReadWrite).await?;
     let port = DataPort::new(inside(stage), held.server);
     let edges =
@@ -208,6 +236,7 @@ async fn ask_at_edges(stage: &Stage, until: Instant) -> Outcome<Evidence> {
         rounds += 1;
         for offset in edges {
             for count in [0, 1, 65_537, u32::MAX] {
+                sleep(BREATH * 4).await;
                 ask_once(&port, &held.handle, offset, count, &mut evidence).await;
                 let read = tree::read_file(&mut owner, &file, offset, count).await;
                 if read.is_ok_and(|read| read.data.iter().any(|byte| *byte != 3)) {
