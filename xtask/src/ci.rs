@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::test_run::Count;
-use crate::{deps, lab, process, test_run, tidy};
+use crate::{deny, deps, hostile, lab, process, test_run, tidy};
 
 /// A step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -20,12 +20,16 @@ enum Step {
     Tidy,
     /// The walls between crates.
     Deps,
+    /// Licences and duplicate versions of dependencies; advisories where that can be.
+    Deny,
     /// clippy, warnings are errors.
     Clippy,
     /// Every test.
     Test,
     /// Documentation builds without a warning and its examples run.
     Doc,
+    /// The short run of attacks on a live cluster.
+    Hostile,
     /// The group `basic` on one kernel.
     Lab,
 }
@@ -84,6 +88,7 @@ impl Step {
             Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
             Self::Tidy => tidy::run().map(nothing_counted),
             Self::Deps => deps::run().map(nothing_counted),
+            Self::Deny => deny::run().map(nothing_counted),
             Self::Clippy => {
                 cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])
             }
@@ -95,6 +100,10 @@ impl Step {
                 let strict = [("RUSTDOCFLAGS", "-D warnings")];
                 cargo(&["doc", "--workspace", "--no-deps", "--quiet"], &strict)?;
                 cargo(&["test", "--workspace", "--doc", "--quiet"], &[])
+            }
+            Self::Hostile => {
+                let (passed, failed) = hostile::quick()?;
+                Ok(Outcome::Done(Count { passed, failed }))
             }
             Self::Lab => lab_smoke(),
         }

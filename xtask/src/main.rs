@@ -8,10 +8,12 @@
 
 mod bench;
 mod ci;
+mod deny;
 mod deps;
 mod faults;
 mod fuzz;
 mod guest;
+mod hostile;
 mod lab;
 mod process;
 mod pynfs;
@@ -19,6 +21,7 @@ mod sim;
 mod test_run;
 mod tidy;
 mod tools;
+mod unsafe_code;
 mod up;
 
 use anyhow::Result;
@@ -42,12 +45,14 @@ enum Act {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         more: Vec<String>,
     },
-    /// Runs what CI runs: fmt, tidy, deps, clippy, test, doc, lab.
+    /// Runs what CI runs: fmt, tidy, deps, deny, clippy, test, doc, hostile, lab.
     Ci(ci::Ci),
     /// Checks the rules of STYLE.md that files show.
     Tidy,
     /// Checks who depends on whom.
     Deps,
+    /// Checks licences, duplicate versions and advisories of dependencies.
+    Deny(deny::Deny),
     /// Names, or as root installs, what the lab and the bench need on a Debian machine.
     Tools(tools::Tools),
     /// Fuzzes what takes bytes from a wire or a disk.
@@ -58,6 +63,8 @@ enum Act {
     Sim(sim::Sim),
     /// Boots stock Linux kernels and uses a cluster through their NFS client.
     Lab(lab::Lab),
+    /// Attacks a cluster of real servers, beside an honest client whose bytes and latency are checked.
+    Hostile(hostile::Hostile),
     /// Runs the public pynfs suite, and compares with the checked-in results.
     Pynfs(pynfs::Pynfs),
     /// Measures Shoal beside its rivals.
@@ -88,11 +95,13 @@ fn act() -> Result<()> {
         Act::Ci(ci) => ci.run(),
         Act::Tidy => tidy::run(),
         Act::Deps => deps::run(),
+        Act::Deny(deny) => deny.run(),
         Act::Tools(tools) => tools.run(),
         Act::Fuzz(fuzz) => fuzz.run(),
         Act::Faults(faults) => faults.run(),
         Act::Sim(sim) => sim.run(),
         Act::Lab(lab) => lab.run(),
+        Act::Hostile(hostile) => hostile.run(),
         Act::Pynfs(pynfs) => pynfs.run(),
         Act::Bench(bench) => bench.run(),
         Act::GuestAgent { listen } => lab::serve_guest(&listen),

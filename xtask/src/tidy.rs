@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use crate::process;
+use crate::{process, unsafe_code};
 
 const CODE_LINES_MAX: usize = 600;
 const BANNED_STEMS: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "types", "manager", "misc"];
@@ -36,6 +36,7 @@ pub(crate) fn run() -> Result<()> {
         findings.extend(check(name, &text));
     }
     findings.extend(check_request_page(&root));
+    findings.extend(unsafe_code::gone(&listed.lines().collect::<Vec<_>>()));
     if !findings.is_empty() {
         bail!("{}\n{} findings", findings.join("\n"), findings.len());
     }
@@ -48,6 +49,7 @@ fn check(name: &str, text: &str) -> Vec<String> {
     if !name.ends_with(".rs") {
         return findings;
     }
+    findings.extend(unsafe_code::check(name, text));
     let mut say = |what: String| findings.push(format!("tidy: {name}: {what}"));
     let file = name.rsplit('/').next().unwrap_or(name);
     let stem = file.trim_end_matches(".rs");

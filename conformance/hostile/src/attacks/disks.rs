@@ -1,0 +1,373 @@
+//! Disks that lose, forget, fail or fill, under servers that run or start.
+
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::{apart, client};
+use crate::attack::{Attack, Evidence, Play};
+use crate::cluster::{Cluster, Setting, text};
+use crate::failed::{During, Outcome, failed};
+use crate::honest::{LARGE, pattern};
+use crate::limits::{FAILOVER_MS_MAX, READABLE_MS_MAX};
+use crate::process::command;
+use crate::session::Client;
+use crate::stage::Stage;
+use crate::tree::{self, Opened};
+
+/// Bytes of the file system under the metadata server that is to be full.
+const METADATA_DISK_BYTES: u64 = 256 << 20;
+
+pub(super) fn attacks() -> Vec<Attack> {
+    let attack = |name, line, row, play| Attack {
+        name,
+        line,
+        row,
+        setting: apart(),
+        quick: false,
+        problems: &[],
+        play: Play::Once(play),
+    };
+    vec![
+        attack("lost_store", 13, "a data server starts without its journal", |stage| {
+            Box::pin(lose_store(stage))
+        }),
+        attack("old_store", 13, "a data server starts on an older copy of its directory", |stage| {
+            Box::pin(put_back(stage))
+        }),
+        attack("lone_without_log", 13, "a metadata server that is alone starts without its log", |stage| {
+            Box::pin(lose_log(stage))
+        }),
+        attack("dead_disk", 14, "every write of a primary's disk fails", |stage| {
+            Box::pin(fail_writes(stage))
+        }),
+        attack("bit_flips", 14, "bits of a primary's journal change on its disk", |stage| {
+            Box::pin(flip_bits(stage))
+        }),
+        Attack {
+            setting: Setting { metadata_disk_bytes: METADATA_DISK_BYTES, ..apart() },
+            ..attack("full_metadata_disk", 17, "the metadata server's disk is full", |stage| {
+                Box::pin(fill_disk(stage))
+            })
+        },
+    ]
+}
+
+const FILES: u64 = 12;
+const FILE_BYTES: usize = 256 << 10;
+
+fn path_of(number: u64) -> String {
+    format!("stored-{number}")
+}
+
+/// Writes all files, each with the bytes of a round.
+async fn write_all(client: &mut Client, round: u64) -> Outcome<()> {
+    for number in 0..FILES {
+        let file = tree::open_file(client, &path_of(number), 0o644).await?;
+        let data = Bytes::from(pattern(round * 1000 + number, FILE_BYTES));
+        tree::write_file(client, &file, 0, data).await?;
+        tree::close_file(client, &file).await?;
+    }
+    Ok(())
+}
+
+/// Reads all files; each must come, within a time, with the bytes of the round.
+async fn read_all(client: &mut Client, round: u64, evidence: &mut Evidence) -> Outcome<()> {
+    for number in 0..FILES {
+        let path = path_of(number);
+        let file = tree::open_file(client, &path, 0o644).await?;
+        let until = Instant::now() + Duration::from_millis(READABLE_MS_MAX);
+        let model = pattern(round * 1000 + number, FILE_BYTES);
+        loop {
+            match read_whole(client, &file).await {
+                Ok(data) if data == model => break,
+                Ok(_) => {
+                    evidence.exceeded(format!("{path}: other bytes than were acknowledged"));
+                    break;
+                }
+                Err(error) if until < Instant::now() => {
+                    evidence.broken(format!("{path} cannot be read: {error}"));
+                    break;
+                }
+                Err(_) => sleep(Duration::from_millis(200)).await,
+            }
+        }
+        tree::close_file(client, &file).await?;
+    }
+    Ok(())
+}
+
+async fn read_whole(client: &mut Client, file: &Opened) -> Outcome<Vec<u8>> {
+    let count = u32::try_from(FILE_BYTES).unwrap_or(u32::MAX);
+    Ok(tree::read_file(client, file, 0, count).await?.data.to_vec())
+}
+
+/// Whether the servers said at any time that something is wrong, or refused to start.
+async fn wait_or_refused(stage: &Stage, index: usize, evidence: &mut Evidence) -> bool {
+    match stage.cluster.wait_until_up().await {
+        Ok(()) => false,
+        Err(error) if stage.cluster.processes.lock()[index].ended().is_some() => {
+            evidence.note(format!("it refuses to start: {error}"));
+            true
+        }
+        Err(error) => {
+            evidence.note(format!("it is not taken for up: {error}"));
+            true
+        }
+    }
+}
+
+async fn lose_store(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let mut writer = client(stage, 0, "stores").await?;
+    write_all(&mut writer, 1).await?;
+    let index = Cluster::process_of(0);
+    stage.cluster.processes.lock()[index].kill();
+    let journal = stage.cluster.data_directory(0).join("journal");
+    for entry in std::fs::read_dir(&journal).during("the journal")?.flatten() {
+        std::fs::remove_file(entry.path())?;
+    }
+    stage.start_again(index)?;
+    let refused = wait_or_refused(stage, index, &mut evidence).await;
+    read_all(&mut writer, 1, &mut evidence).await?;
+    if refused {
+        replace(stage, 0).await?;
+    }
+    writer.end().await?;
+    Ok(evidence)
+}
+
+async fn put_back(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let mut writer = client(stage, 0, "stores").await?;
+    write_all(&mut writer, 1).await?;
+    let index = Cluster::process_of(0);
+    let directory = stage.cluster.data_directory(0);
+    let old = stage.cluster.directory.join("old");
+    stage.cluster.processes.lock()[index].kill();
+    command("cp", &["-a", &text(&directory), &text(&old)])?;
+    stage.start_again(index)?;
+    stage.cluster.wait_until_up().await?;
+    healthy(stage).await?;
+    write_all(&mut writer, 2).await?;
+    stage.cluster.processes.lock()[index].kill();
+    std::fs::remove_dir_all(&directory)?;
+    std::fs::rename(&old, &directory)?;
+    stage.start_again(index)?;
+    let refused = wait_or_refused(stage, index, &mut evidence).await;
+    read_all(&mut writer, 2, &mut evidence).await?;
+    if refused {
+        replace(stage, 0).await?;
+    }
+    writer.end().await?;
+    Ok(evidence)
+}
+
+/// Waits until everything is kept as promised.
+async fn healthy(stage: &Stage) -> Outcome<()> {
+    let until = Instant::now() + Duration::from_millis(READABLE_MS_MAX);
+    loop {
+        let problems = stage.cluster.problems();
+        if problems.is_empty() {
+            return Ok(());
+        }
+        if until < Instant::now() {
+            return Err(failed(problems.join("; ")));
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// What an administrator does with a disk that was refused: empties it, and starts the data server on it.
+async fn replace(stage: &Stage, number: usize) -> Outcome<()> {
+    let index = Cluster::process_of(number);
+    stage.cluster.processes.lock()[index].kill();
+    std::fs::remove_dir_all(stage.cluster.data_directory(number))?;
+    stage.start_again(index)
+}
+
+async fn lose_log(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let log = stage.cluster.metadata_directory().join("log");
+    let aside = stage.cluster.directory.join("log-aside");
+    stage.cluster.processes.lock()[0].kill();
+    std::fs::rename(&log, &aside).during("the log")?;
+    stage.start_again(0)?;
+    let until = Instant::now() + Duration::from_secs(10);
+    let mut ended = None;
+    while ended.is_none() && Instant::now() < until {
+        sleep(Duration::from_millis(100)).await;
+        ended = stage.cluster.processes.lock()[0].ended();
+    }
+    match ended {
+        Some(status) if !status.success() => evidence.note(format!("it refuses to start: {status}")),
+        Some(status) => evidence.broken(format!("it ended with {status}")),
+        None => evidence.broken("it starts from a checkpoint without a word"),
+    }
+    stage.cluster.processes.lock()[0].kill();
+    if log.exists() {
+        std::fs::remove_dir_all(&log)?;
+    }
+    std::fs::rename(&aside, &log)?;
+    stage.start_again(0)?;
+    stage.cluster.wait_until_up().await?;
+    Ok(evidence)
+}
+
+/// How long it takes until the honest client has done some operations more.
+async fn stall(stage: &Stage) -> Duration {
+    let (began, done) = (Instant::now(), stage.meter.operations());
+    let (mut last, mut seen, mut longest) = (began, done, Duration::ZERO);
+    // Watched for so long that each of its kinds of operations has had its turn.
+    while began.elapsed() < Duration::from_millis(FAILOVER_MS_MAX) * 2 {
+        sleep(Duration::from_millis(20)).await;
+        if stage.meter.operations() != seen {
+            (last, seen) = (Instant::now(), stage.meter.operations());
+        }
+        longest = longest.max(last.elapsed());
+    }
+    longest
+}
+
+/// The longest operation must not be longer than a failover may take.
+fn judge_wait(stage: &Stage, stalled: Duration, evidence: &mut Evidence) {
+    let longest = Duration::from_micros(stage.meter.latency().longest_us).max(stalled);
+    evidence.note(format!("the longest wait was {longest:.1?}"));
+    if Duration::from_millis(FAILOVER_MS_MAX) < longest {
+        evidence.broken(format!("an operation waited for {longest:.1?}"));
+    }
+}
+
+async fn fail_writes(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let home = stage.cluster.home_of(&format!("/{LARGE}"))?;
+    let index = Cluster::process_of(home);
+    let id = stage.cluster.processes.lock()[index].id().to_string();
+    command("prlimit", &["--pid", &id, "--fsize=0"])?;
+    let stalled = stall(stage).await;
+    judge_wait(stage, stalled, &mut evidence);
+    let now = stage.cluster.home_of(&format!("/{LARGE}"))?;
+    if now == home {
+        evidence.broken("the data server whose disk is dead is still the home");
+    }
+    // The process may end by itself: its disk is gone. Here it comes back with a disk that works.
+    command("prlimit", &["--pid", &id, "--fsize=unlimited"]).map(drop).or_else(|error| {
+        evidence.note(format!("it ended by itself: {error}"));
+        Ok::<(), crate::failed::Failed>(())
+    })?;
+    if stage.cluster.processes.lock()[index].ended().is_some() {
+        stage.start_again(index)?;
+    }
+    Ok(evidence)
+}
+
+async fn flip_bits(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let mut writer = client(stage, 0, "stores").await?;
+    write_all(&mut writer, 1).await?;
+    let home = stage.cluster.home_of(&format!("/{}", path_of(0)))?;
+    let flipped = flip_in(&stage.cluster.data_directory(home).join("journal"))?;
+    let began = Instant::now();
+    read_all(&mut writer, 1, &mut evidence).await?;
+    let took = began.elapsed();
+    evidence.note(format!("{flipped} bits; all files were read in {took:.1?}"));
+    judge_wait(stage, Duration::ZERO, &mut evidence);
+    if Duration::from_millis(FAILOVER_MS_MAX) < took {
+        evidence.broken(format!("READs waited for {took:.1?}"));
+    }
+    writer.end().await?;
+    Ok(evidence)
+}
+
+/// Flips a bit in each stretch of the journal's records, behind the first block of each segment.
+fn flip_in(journal: &Path) -> Outcome<u32> {
+    use std::os::unix::fs::FileExt;
+    const STRETCH: u64 = 96 << 10;
+    let mut flipped = 0;
+    for entry in std::fs::read_dir(journal).during("the journal")?.flatten() {
+        let file = std::fs::OpenOptions::new().read(true).write(true).open(entry.path())?;
+        let bytes = file.metadata()?.len();
+        let mut at = STRETCH;
+        while at < bytes {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at)?;
+            // What was never written is zero.
+            if byte[0] != 0 {
+                file.write_all_at(&[byte[0] ^ 0x10], at)?;
+                flipped += 1;
+            }
+            at += STRETCH;
+        }
+    }
+    if flipped == 0 { Err(failed("the journal has nothing to flip")) } else { Ok(flipped) }
+}
+
+async fn fill_disk(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let mut writer = client(stage, 0, "fills").await?;
+    for number in 0..20 {
+        let file = tree::open_file(&mut writer, &format!("fill-{number}"), 0o644).await?;
+        tree::write_file(&mut writer, &file, 0, vec![1; 4096].into()).await?;
+        tree::close_file(&mut writer, &file).await?;
+    }
+    let filler = stage.cluster.metadata_directory().join("filler");
+    stage.honest.spare(true);
+    fill(&filler)?;
+    // New names come until they are refused: what room there is in files that the server has is used up.
+    let (mut made, until) = (0, Instant::now() + Duration::from_secs(20));
+    let refused = loop {
+        let path = format!("more-{made}");
+        let opened = tree::open_file(&mut writer, &path, 0o644);
+        match tokio::time::timeout(Duration::from_secs(10), opened).await {
+            Ok(Ok(file)) if Instant::now() < until => {
+                made += 1;
+                tree::write_file(&mut writer, &file, 0, vec![2; 12_000].into()).await.ok();
+                tree::close_file(&mut writer, &file).await.ok();
+            }
+            Ok(Ok(_)) => break "not refused".to_owned(),
+            Ok(Err(error)) => break error.to_string(),
+            Err(_) => break "put off for 10 s".to_owned(),
+        }
+    };
+    evidence.note(format!("{made} files made on the full disk, then: {refused}"));
+    let before = stage.meter.operations();
+    sleep(Duration::from_secs(3)).await;
+    if stage.meter.operations() == before {
+        evidence.broken("reads do not go on while the disk is full");
+    }
+    // The writer's session may be stuck in a request that was put off.
+    let mut remover = client(stage, 0, "removes").await.during("a client while the disk is full")?;
+    for number in 0..20 {
+        let path = format!("fill-{number}");
+        let removed = tree::remove_name(&mut remover, &path);
+        match tokio::time::timeout(Duration::from_secs(10), removed).await {
+            Ok(Ok(wire_nfs::v4::Nfsstat4::Ok)) => {}
+            Ok(Ok(status)) => evidence.broken(format!("REMOVE on the full disk: {}", status.name())),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => evidence.broken("REMOVE waits on the full disk"),
+        }
+    }
+    std::fs::remove_file(&filler)?;
+    stage.honest.spare(false);
+    let mut again = client(stage, 0, "makes again").await.during("a client when there is room again")?;
+    tree::open_file(&mut again, "after", 0o644).await.during("OPEN when there is room again")?;
+    Ok(evidence)
+}
+
+/// A file that takes all the room there is.
+fn fill(path: &Path) -> Outcome<()> {
+    use std::io::Write;
+    let mut file = std::fs::File::create(path)?;
+    let block = vec![0x5a; 64 << 10];
+    let mut bytes = block.len();
+    while 0 < bytes {
+        // Less and less, until nothing fits.
+        match file.write(&block[..bytes]) {
+            Ok(written) if 0 < written => {}
+            _ => bytes /= 2,
+        }
+    }
+    Ok(())
+}

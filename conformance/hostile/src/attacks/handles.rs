@@ -1,0 +1,183 @@
+//! Handles of data servers: kept after their layout ended, shown from elsewhere, and forged.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use wire_nfs::v3::{Fh3, Nfsstat3};
+use wire_nfs::v4::layout::Iomode;
+
+use super::{client, inside, outside, serve};
+use crate::attack::{Attack, Evidence, Play};
+use crate::failed::{During, Outcome, failed};
+use crate::layouts::{self, DataPort, Held};
+use crate::limits::HANDLE_MS_MAX;
+use crate::session::Client;
+use crate::stage::Stage;
+use crate::tree::{self, Opened};
+
+pub(super) fn attacks() -> Vec<Attack> {
+    vec![
+        Attack {
+            name: "handle_elsewhere",
+            line: 4,
+            row: "shows a good handle to its data server from a host outside of the export",
+            setting: serve(),
+            quick: true,
+            problems: &[],
+            play: Play::Windows(|stage, until| Box::pin(show_elsewhere(stage, until))),
+        },
+        Attack {
+            name: "handle_forged",
+            line: 4,
+            row: "changes bits of a good handle, or writes with one to read",
+            setting: serve(),
+            quick: true,
+            problems: &[],
+            play: Play::Windows(|stage, until| Box::pin(forge(stage, until))),
+        },
+        Attack {
+            name: "handle_kept",
+            line: 4,
+            row: "uses a handle after chmod, LAYOUTRETURN, CLOSE and the end of its client",
+            setting: serve(),
+            quick: false,
+            problems: &[],
+            play: Play::Once(|stage| Box::pin(keep(stage))),
+        },
+        Attack {
+            name: "keys_rotated",
+            line: 4,
+            row: "keeps keys for ever (`shoal admin key rotate` ends that, and disturbs no client)",
+            setting: serve(),
+            quick: false,
+            problems: &[],
+            play: Play::Once(|stage| Box::pin(rotate(stage))),
+        },
+    ]
+}
+
+const BYTES: usize = 65_536;
+
+/// A file at a data server, and a layout of it.
+async fn at_data_server(stage: &Stage, path: &str, iomode: Iomode) -> Outcome<(Client, Opened, Held)> {
+    let mut owner = client(stage, 0, path).await?;
+    let file = tree::open_file(&mut owner, path, 0o644).await?;
+    tree::write_file(&mut owner, &file, 0, vec![5; BYTES].into()).await?;
+    let held = layouts::take(&mut owner, &file, iomode).await.during("LAYOUTGET")?;
+    Ok((owner, file, held))
+}
+
+async fn read_until_good(port: &DataPort, handle: &Fh3) -> Outcome<()> {
+    for _ in 0..200 {
+        match port.read(handle, 0, 100).await? {
+            Ok(data) if data.iter().all(|byte| *byte == 5) => return Ok(()),
+            Ok(_) => return Err(failed("wrong bytes")),
+            Err(Nfsstat3::Jukebox) => sleep(Duration::from_millis(50)).await,
+            Err(status) => return Err(failed(format!("a good handle is refused: {status:?}"))),
+        }
+    }
+    Err(failed("nothing but JUKEBOX"))
+}
+
+async fn show_elsewhere(stage: &Stage, until: Instant) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let (mut owner, file, held) = at_data_server(stage, "shown", Iomode::ReadWrite).await?;
+    let own = DataPort::new(inside(stage), held.server);
+    read_until_good(&own, &held.handle).await?;
+    let other = DataPort::new(outside(stage), held.server);
+    while Instant::now() < until {
+        // To be cut off is to be refused too.
+        if let Ok(Ok(_)) = other.read(&held.handle, 0, 100).await {
+            evidence.exceeded("READ from a host outside of the export");
+        }
+        if let Ok(Ok(_)) = other.write(&held.handle, 0, vec![6; 10].into()).await {
+            evidence.exceeded("WRITE from a host outside of the export");
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    if evidence.exceeded.is_empty() {
+        read_until_good(&own, &held.handle).await?;
+    }
+    layouts::give_back(&mut owner, &file, &held).await?;
+    tree::close_file(&mut owner, &file).await?;
+    owner.end().await?;
+    Ok(evidence)
+}
+
+async fn forge(stage: &Stage, until: Instant) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let (mut owner, file, held) = at_data_server(stage, "forged", Iomode::Read).await?;
+    let port = DataPort::new(inside(stage), held.server);
+    read_until_good(&port, &held.handle).await?;
+    if port.write(&held.handle, 0, vec![6; 10].into()).await?.is_ok() {
+        evidence.exceeded("WRITE with a handle to read");
+    }
+    let good = held.handle.as_bytes().clone();
+    let mut tries = 0_u32;
+    for bit in 0..good.len() * 8 {
+        if until < Instant::now() {
+            break;
+        }
+        tries += 1;
+        let mut bytes = good.to_vec();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let forged = Fh3::new(bytes.into()).ok_or_else(|| failed("a handle that is too long"))?;
+        if port.read(&forged, 0, 100).await?.is_ok() {
+            evidence.exceeded(format!("a handle with bit {bit} changed is good"));
+        }
+    }
+    for len in [0, 1, 16, good.len() - 1] {
+        let forged = Fh3::new(good.slice(..len)).ok_or_else(|| failed("a handle that is too long"))?;
+        // An empty one may not be a handle at all, and end the connection.
+        if matches!(port.read(&forged, 0, 100).await, Ok(Ok(_))) {
+            evidence.exceeded(format!("{len} bytes of a handle are good"));
+        }
+    }
+    evidence.note(format!("{tries} of {} bits", good.len() * 8));
+    layouts::give_back(&mut owner, &file, &held).await?;
+    tree::close_file(&mut owner, &file).await?;
+    owner.end().await?;
+    Ok(evidence)
+}
+
+async fn keep(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let (mut owner, file, held) = at_data_server(stage, "kept-handle", Iomode::ReadWrite).await?;
+    let port = DataPort::new(inside(stage), held.server);
+    read_until_good(&port, &held.handle).await?;
+    tree::good(tree::set(&mut owner, &file.handle, tree::mode(0)).await?, "SETATTR")?;
+    layouts::give_back(&mut owner, &file, &held).await?;
+    tree::close_file(&mut owner, &file).await?;
+    owner.end().await?;
+    let ended = Instant::now();
+    loop {
+        let read = port.read(&held.handle, 0, 100).await?;
+        let write = port.write(&held.handle, 0, vec![6; 10].into()).await?;
+        let refused = |one: bool, status: Option<Nfsstat3>| !one && status != Some(Nfsstat3::Jukebox);
+        if refused(read.is_ok(), read.err()) && refused(write.is_ok(), write.err()) {
+            evidence.note(format!("refused {:.0} s after the layout ended", ended.elapsed().as_secs_f64()));
+            return Ok(evidence);
+        }
+        if Duration::from_millis(HANDLE_MS_MAX) < ended.elapsed() {
+            evidence.exceeded(format!("a handle is good {HANDLE_MS_MAX} ms after its layout ended"));
+            return Ok(evidence);
+        }
+        sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn rotate(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let (code, out, errors) = stage.cluster.admin(&["key", "rotate"])?;
+    match code {
+        Some(0) => evidence.note(out.lines().next().unwrap_or_default().to_owned()),
+        _ => evidence.broken(format!("no rotation: {}", errors.lines().next().unwrap_or_default())),
+    }
+    // The honest client notices nothing: its errors are counted.
+    let done = stage.meter.operations();
+    let until = Instant::now() + Duration::from_secs(20);
+    while stage.meter.operations() < done + 200 && Instant::now() < until {
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(evidence)
+}

@@ -1,0 +1,62 @@
+//! Source ports: whoever may bind one below 1024 is root on its host; any user has the others.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use wire_nfs::v4::layout::Iomode;
+use wire_nfs::v4::ops::open::share;
+
+use super::{USER, client, inside, serve};
+use crate::attack::{Attack, Evidence, Play};
+use crate::failed::Outcome;
+use crate::honest::{HOST, LARGE};
+use crate::layouts::{self, DataPort};
+use crate::net::Via;
+use crate::session::Client;
+use crate::stage::Stage;
+use crate::tree::{self, How};
+
+pub(super) fn attacks() -> Vec<Attack> {
+    vec![Attack {
+        name: "high_ports",
+        line: 6,
+        row: "says that it is root, from a port that any user of an admitted host can have",
+        setting: serve(),
+        quick: true,
+        problems: &[],
+        play: Play::Windows(|stage, until| Box::pin(ask_from_high_ports(stage, until))),
+    }]
+}
+
+async fn ask_from_high_ports(stage: &Stage, until: Instant) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let high = Via::host(HOST, false);
+    let mut owner = client(stage, 0, "on a reserved port").await?;
+    let file = tree::open_as(&mut owner, LARGE, How::Existing, share::ACCESS_BOTH).await?;
+    let held = layouts::take(&mut owner, &file, Iomode::Read).await?;
+    while Instant::now() < until {
+        for uid in [0, USER] {
+            if let Ok(mut user) = Client::begin(high, stage.cluster.nfs, uid, "a user's program").await {
+                let opened = tree::open_as(&mut user, LARGE, How::Existing, share::ACCESS_READ).await;
+                if let Ok(opened) = opened {
+                    evidence.exceeded(format!("a file was opened from a high port as user {uid}"));
+                    tree::close_file(&mut user, &opened).await?;
+                }
+                user.end().await?;
+            }
+        }
+        let port = DataPort::new(high, held.server);
+        if matches!(port.read(&held.handle, 0, 100).await, Ok(Ok(_))) {
+            evidence.exceeded("a data server was read from a high port");
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    let again = DataPort::new(inside(stage), held.server);
+    if !matches!(again.read(&held.handle, 0, 100).await, Ok(Ok(_))) {
+        evidence.broken("the same handle is not good from a reserved port");
+    }
+    layouts::give_back(&mut owner, &file, &held).await?;
+    tree::close_file(&mut owner, &file).await?;
+    owner.end().await?;
+    Ok(evidence)
+}

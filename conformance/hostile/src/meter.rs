@@ -1,0 +1,195 @@
+//! What the honest client saw: how long each operation took and in which window, and what went wrong.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::limits::{LATENCY_RATIO_MAX, LATENCY_SLACK_US, SAMPLES_MIN};
+
+/// A stretch of time with or without the attack. Operations outside of any count to none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Window {
+    /// The servers are let alone.
+    Quiet,
+    /// The attack is under way.
+    Attack,
+}
+
+#[derive(Default)]
+struct Seen {
+    windows: Vec<(Window, Vec<u64>)>,
+    errors: Vec<String>,
+    wrong: Vec<String>,
+    longest_us: u64,
+}
+
+/// Shared by the honest client and the stage.
+#[derive(Default)]
+pub(crate) struct Meter {
+    /// The window that is open, from 1; 0: none.
+    open: AtomicU32,
+    done: AtomicU64,
+    seen: Mutex<Seen>,
+}
+
+impl Meter {
+    /// Begins a window.
+    pub(crate) fn open(&self, window: Window) {
+        let mut seen = self.seen.lock();
+        seen.windows.push((window, Vec::new()));
+        self.open.store(u32::try_from(seen.windows.len()).unwrap_or(0), Ordering::SeqCst);
+    }
+
+    /// Ends it.
+    pub(crate) fn close(&self) {
+        self.open.store(0, Ordering::SeqCst);
+    }
+
+    /// Windows so far, the present one too.
+    pub(crate) fn windows(&self) -> usize {
+        self.seen.lock().windows.len()
+    }
+
+    /// The window now.
+    pub(crate) fn now(&self) -> u32 {
+        self.open.load(Ordering::SeqCst)
+    }
+
+    /// An operation that began in `window` is done. One that ends in an attack counts to that.
+    pub(crate) fn done(&self, window: u32, took: Duration) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        let mut seen = self.seen.lock();
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        seen.longest_us = seen.longest_us.max(us);
+        let at = |window: u32| usize::try_from(window).unwrap_or(0).checked_sub(1);
+        let now = at(self.now()).filter(|now| seen.windows[*now].0 == Window::Attack);
+        if let Some(window) = now.or_else(|| at(window)) {
+            seen.windows[window].1.push(us);
+        }
+    }
+
+    /// Operations so far.
+    pub(crate) fn operations(&self) -> u64 {
+        self.done.load(Ordering::Relaxed)
+    }
+
+    /// An operation failed that should not have.
+    pub(crate) fn error(&self, text: String) {
+        self.seen.lock().errors.push(text);
+    }
+
+    /// Other bytes were read than were written.
+    pub(crate) fn wrong(&self, text: String) {
+        self.seen.lock().wrong.push(text);
+    }
+
+    /// How many operations failed so far.
+    pub(crate) fn error_count(&self) -> usize {
+        self.seen.lock().errors.len()
+    }
+
+    /// Errors and wrong bytes so far, in words.
+    pub(crate) fn faults(&self) -> (Vec<String>, Vec<String>) {
+        let seen = self.seen.lock();
+        (seen.errors.clone(), seen.wrong.clone())
+    }
+
+    /// The longest operation, and the p99 of both kinds of windows: the median of each kind's windows.
+    pub(crate) fn latency(&self) -> Latency {
+        let seen = self.seen.lock();
+        let median = |kind| {
+            let of_kind = seen.windows.iter().filter(|(window, _)| *window == kind);
+            let p99 = of_kind.filter(|(_, all)| SAMPLES_MIN <= all.len()).map(|(_, all)| percentile(all, 99));
+            let mut p99: Vec<u64> = p99.collect();
+            p99.sort_unstable();
+            (!p99.is_empty()).then(|| p99[p99.len() / 2])
+        };
+        Latency {
+            quiet_us: median(Window::Quiet),
+            attack_us: median(Window::Attack),
+            longest_us: seen.longest_us,
+        }
+    }
+}
+
+/// How long the honest client's operations took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Latency {
+    /// p99 without the attack; nothing if there were too few operations.
+    pub(crate) quiet_us: Option<u64>,
+    /// p99 during the attack.
+    pub(crate) attack_us: Option<u64>,
+    pub(crate) longest_us: u64,
+}
+
+impl Latency {
+    /// Whether it held: too few operations to judge is a failure too.
+    pub(crate) fn holds(&self) -> bool {
+        let (Some(quiet), Some(attack)) = (self.quiet_us, self.attack_us) else { return false };
+        attack <= (quiet * LATENCY_RATIO_MAX).max(quiet + LATENCY_SLACK_US)
+    }
+
+    /// With the attack by without it.
+    pub(crate) fn ratio(&self) -> Option<f64> {
+        Some(self.attack_us? as f64 / self.quiet_us?.max(1) as f64)
+    }
+}
+
+/// The value below which `part` of a hundred are.
+fn percentile(all: &[u64], part: usize) -> u64 {
+    let mut sorted = all.to_vec();
+    sorted.sort_unstable();
+    let index = (sorted.len() * part / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(index).copied().unwrap_or(0)
+}
+
+/// Runs an operation and keeps how long it took.
+pub(crate) async fn timed<T>(meter: &Meter, operation: impl Future<Output = T>) -> T {
+    let (window, began) = (meter.now(), Instant::now());
+    let result = operation.await;
+    meter.done(window, began.elapsed());
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Latency, Meter, Window, percentile};
+    use std::time::Duration;
+
+    fn filled(quiet_us: u64, attack_us: u64) -> Meter {
+        let meter = Meter::default();
+        for (window, us) in [(Window::Quiet, quiet_us), (Window::Attack, attack_us)] {
+            meter.open(window);
+            (0..100).for_each(|_| meter.done(meter.now(), Duration::from_micros(us)));
+            meter.close();
+        }
+        meter
+    }
+
+    #[test]
+    fn a_percentile_is_of_the_sorted_values() {
+        assert_eq!(percentile(&(1..=200).rev().collect::<Vec<_>>(), 99), 199);
+        assert_eq!(percentile(&[], 99), 0);
+    }
+
+    #[test]
+    fn twice_as_long_is_the_bound_and_noise_is_not_judged() {
+        assert!(filled(10_000, 20_000).latency().holds());
+        assert!(!filled(10_000, 20_001).latency().holds());
+        assert!(filled(100, 5_100).latency().holds());
+        assert!(!filled(100, 5_101).latency().holds());
+        assert!(!Latency::default().holds());
+    }
+
+    #[test]
+    fn what_begins_before_an_attack_and_ends_in_it_counts_to_it() {
+        let meter = Meter::default();
+        meter.open(Window::Quiet);
+        let began = meter.now();
+        meter.open(Window::Attack);
+        (0..100).for_each(|_| meter.done(began, Duration::from_millis(50)));
+        assert_eq!((meter.latency().quiet_us, meter.latency().attack_us), (None, Some(50_000)));
+    }
+}

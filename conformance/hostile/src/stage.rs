@@ -1,0 +1,196 @@
+//! Plays one attack: starts its cluster, sets the honest client to work, opens windows, strikes, and judges.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
+
+use crate::attack::{Attack, Evidence, Play, Strike};
+use crate::cluster::Cluster;
+use crate::failed::{During, Outcome};
+use crate::honest::Honest;
+use crate::limits::{HEALTHY_MS_MAX, REST_MS, RSS_BYTES_MAX, SAMPLE_MS};
+use crate::meter::{Meter, Window};
+use crate::process::Use;
+use crate::report::Report;
+
+/// How attacks are played.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Seconds of a window.
+    pub(crate) seconds: u64,
+    /// Windows of each kind.
+    pub(crate) rounds: u32,
+    /// The honest client, and attackers on admitted hosts, use ports below 1024.
+    pub(crate) reserved: bool,
+    /// The cluster's folder stays.
+    pub(crate) keep: bool,
+}
+
+/// Where an attack is played. The honest client ends before its servers: the order of the fields.
+pub(crate) struct Stage {
+    pub(crate) honest: Honest,
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) options: Options,
+    peak: Arc<Mutex<Use>>,
+    /// Processes that the attack itself ended and started again, by number of before.
+    restarted: Mutex<Vec<u32>>,
+}
+
+impl Stage {
+    /// Starts a process of the cluster again, after the attack ended it.
+    pub(crate) fn start_again(&self, index: usize) -> Outcome<()> {
+        let mut processes = self.cluster.processes.lock();
+        let process = &mut processes[index];
+        self.restarted.lock().push(process.id());
+        process.start_again()
+    }
+
+    /// Highest use of any process so far.
+    pub(crate) fn peak(&self) -> Use {
+        *self.peak.lock()
+    }
+
+    async fn windows(&self, attack: &Attack) -> Outcome<Evidence> {
+        match attack.play {
+            Play::CoveredBy(_) => Ok(Evidence::default()),
+            Play::Windows(strike) => self.take_turns(strike).await,
+            Play::Prepared(prepare, strike) => {
+                prepare(self).await.during("cannot be prepared")?;
+                self.take_turns(strike).await
+            }
+            Play::Once(strike) => {
+                self.quiet().await;
+                self.meter.open(Window::Attack);
+                let struck = strike(self).await;
+                self.meter.close();
+                struck
+            }
+        }
+    }
+
+    /// Windows without the attack and with it.
+    async fn take_turns(&self, strike: Strike) -> Outcome<Evidence> {
+        let mut evidence = Evidence::default();
+        for _ in 0..self.options.rounds {
+            self.quiet().await;
+            self.meter.open(Window::Attack);
+            let until = Instant::now() + Duration::from_secs(self.options.seconds);
+            let struck = strike(self, until).await;
+            sleep(until.saturating_duration_since(Instant::now())).await;
+            self.meter.close();
+            evidence.add(struck?);
+            sleep(Duration::from_millis(REST_MS)).await;
+        }
+        Ok(evidence)
+    }
+
+    async fn quiet(&self) {
+        self.meter.open(Window::Quiet);
+        sleep(Duration::from_secs(self.options.seconds)).await;
+        self.meter.close();
+    }
+
+    /// Nothing needed a restart: the same processes live, the honest client goes on, health is as expected.
+    async fn afterwards(&self, attack: &Attack, before: &[u32]) -> Vec<String> {
+        let mut faults = Vec::new();
+        let done = self.meter.operations();
+        let until = Instant::now() + Duration::from_millis(HEALTHY_MS_MAX);
+        while self.meter.operations() < done + 20 && Instant::now() < until {
+            sleep(Duration::from_millis(50)).await;
+        }
+        if self.meter.operations() < done + 20 {
+            faults.push("the honest client does not go on afterwards".to_owned());
+        }
+        let other = |cluster: &Cluster| {
+            let problems = cluster.problems().into_iter();
+            problems
+                .filter(|text| !attack.problems.iter().any(|known| text.contains(known)))
+                .collect::<Vec<_>>()
+        };
+        let mut problems = other(&self.cluster);
+        while !problems.is_empty() && Instant::now() < until {
+            sleep(Duration::from_millis(500)).await;
+            problems = other(&self.cluster);
+        }
+        faults.extend(problems.into_iter().map(|text| format!("not healthy afterwards: {text}")));
+        let restarted = self.restarted.lock().clone();
+        for (process, id) in self.cluster.processes.lock().iter_mut().zip(before) {
+            if let Some(status) = process.ended() {
+                faults.push(format!("{} ended: {status}", process.name));
+            } else if process.id() != *id && !restarted.contains(id) {
+                faults.push(format!("{} was started again", process.name));
+            }
+            let said = process.said();
+            if let Some(line) = said.lines().find(|line| line.contains("panicked")) {
+                faults.push(format!("{}: {line}", process.name));
+            }
+        }
+        faults
+    }
+}
+
+/// Plays an attack against a cluster of its own in `folder`.
+pub(crate) async fn play(program: &Path, attack: &Attack, options: Options, folder: &Path) -> Report {
+    let mut report = Report::new(attack);
+    if let Play::CoveredBy(_) = attack.play {
+        return report;
+    }
+    if let Err(error) = play_in(program, attack, options, folder, &mut report).await {
+        report.fault(format!("not played: {error}"));
+    }
+    report.judge();
+    report
+}
+
+async fn play_in(
+    program: &Path,
+    attack: &Attack,
+    options: Options,
+    folder: &Path,
+    report: &mut Report,
+) -> Outcome<()> {
+    let cluster = Cluster::start(program, folder, &attack.setting).await.during("start")?;
+    let meter = Arc::new(Meter::default());
+    let honest = Honest::begin(cluster.nfs, options.reserved, Arc::clone(&meter)).await?;
+    let peak = Arc::new(Mutex::new(Use::default()));
+    let sampler = tokio::spawn(sample(Arc::clone(&cluster), Arc::clone(&peak)));
+    let stage = Stage { cluster, honest, meter, options, peak, restarted: Mutex::default() };
+    let before: Vec<u32> = stage.cluster.processes.lock().iter().map(crate::process::Process::id).collect();
+    let played = stage.windows(attack).await;
+    let after = stage.afterwards(attack, &before).await;
+    sampler.abort();
+    report.latency = stage.meter.latency();
+    report.latency_is_judged = matches!(attack.play, Play::Windows(_) | Play::Prepared(..));
+    report.operations = stage.meter.operations();
+    let (errors, wrong) = stage.meter.faults();
+    report.wrong = wrong;
+    report.used = stage.peak();
+    match played {
+        Ok(evidence) => report.evidence = evidence,
+        Err(error) => report.fault(format!("not played to its end: {error}")),
+    }
+    for text in errors.into_iter().chain(after) {
+        report.fault(text);
+    }
+    if RSS_BYTES_MAX < report.used.rss_bytes {
+        report.fault(format!("a server used {} MiB", report.used.rss_bytes >> 20));
+    }
+    Ok(())
+}
+
+async fn sample(cluster: Arc<Cluster>, peak: Arc<Mutex<Use>>) {
+    loop {
+        for process in cluster.processes.lock().iter() {
+            if let Some(used) = process.used() {
+                let mut peak = peak.lock();
+                peak.rss_bytes = peak.rss_bytes.max(used.rss_bytes);
+                peak.descriptors = peak.descriptors.max(used.descriptors);
+            }
+        }
+        sleep(Duration::from_millis(SAMPLE_MS)).await;
+    }
+}
