@@ -243,3 +243,6 @@ pub const SLOW_MS: u64 = 1_000;
 
 /// Objects whose access times are being noted; a read beyond that is not noted.
 pub const ACCESSES_MAX: usize = 1024;
+
+/// For so long the log says no more of an export that refused a source port, milliseconds.
+pub const PORT_REFUSAL_QUIET_MS: u64 = 60_000;
