@@ -33,7 +33,10 @@ pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
             let exports: Vec<ExportLine> = get::json(admin.at, "/exports")?;
             match admin.json {
                 true => print(json::document("admin.exports", &Exports { exports: &exports })?),
-                false => print(exports::table(&exports)),
+                false => {
+                    print(exports::table(&exports))?;
+                    exports::words(&exports).map_or(Ok(()), print)
+                }
             }
         }
         AdminCommand::Exports { what: Some(AdminExports::Set { config, if_version }) } => {

@@ -182,6 +182,8 @@ pub(crate) struct ExportTable {
     #[serde(default = "one")]
     stripes: u32,
     erasure_code: Option<ExportCode>,
+    #[serde(default = "yes")]
+    secure: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -267,6 +269,7 @@ impl ExportTable {
             pnfs: self.pnfs,
             stripes: self.stripes,
             code: self.erasure_code.map(|code| code.0),
+            secure: self.secure,
         })
     }
 }
@@ -467,6 +470,9 @@ mod tests {
         assert_eq!(list[0].stripes, 4);
         let list = exports(&parse("[[export]]\npath = \"/\"\n", "f").unwrap()).unwrap();
         assert_eq!(list[0].stripes, 1, "stripes are off");
+        assert!(list[0].secure, "ports are looked at");
+        let list = exports(&parse("[[export]]\npath = \"/\"\nsecure = false\n", "f").unwrap()).unwrap();
+        assert!(!list[0].secure);
         for stripes in [0, 3, 16] {
             let message = refused(&format!("[[export]]\npath = \"/\"\nstripes = {stripes}\n"));
             assert!(message.starts_with("shoal.toml:2:"), "{message}");

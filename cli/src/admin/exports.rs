@@ -29,7 +29,8 @@ pub(super) async fn set(admin: &Admin, file: &Path, if_version: Option<u64>) -> 
 
 /// All of them.
 pub(super) fn table(lines: &[ExportLine]) -> Table {
-    let mut table = empty(&["Id", "Path", "Access", "Squash", "Clients", "pNFS", "Code", "Mount with"]);
+    let mut table =
+        empty(&["Id", "Path", "Access", "Squash", "Clients", "Ports", "pNFS", "Code", "Mount with"]);
     for export in lines {
         let id = export.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let squash = match (export.squash.as_str(), export.anonymous) {
@@ -37,15 +38,34 @@ pub(super) fn table(lines: &[ExportLine]) -> Table {
             (squash, Some((uid, gid))) => format!("{squash} to {uid}:{gid}"),
         };
         let clients = if export.clients.is_empty() { "all".to_owned() } else { export.clients.join(", ") };
+        let ports = if export.secure == Some(true) { "below 1024" } else { "all" };
         let pnfs = match (export.pnfs, export.stripes) {
             (false, _) => "no".to_owned(),
             (true, 1) => "yes".to_owned(),
             (true, stripes) => format!("up to {stripes} stripes"),
         };
         let code = export.erasure_code.as_deref().unwrap_or("the cluster's");
-        table.add_row([&id, &export.path, &export.access, &squash, &clients, &pnfs, code, &export.mount]);
+        table.add_row([
+            &id,
+            &export.path,
+            &export.access,
+            &squash,
+            &clients,
+            ports,
+            &pnfs,
+            code,
+            &export.mount,
+        ]);
     }
     table
+}
+
+/// What there is to say of them besides.
+pub(super) fn words(lines: &[ExportLine]) -> Option<&'static str> {
+    lines.iter().any(|export| export.secure == Some(true)).then_some(
+        "Ports below 1024: requests from other source ports are refused (\"Operation not permitted\"). `secure = false` in the \
+         [[export]] table takes requests from every port: `shoal admin exports set`.",
+    )
 }
 
 #[cfg(test)]
@@ -72,6 +92,12 @@ mod tests {
         for word in ["317", "mount -t nfs4", "6+3", "the cluster's", "root to 65534:65534", "none"] {
             assert!(text.contains(word), "{word}: {text}");
         }
+        let any = [line(0, Export::any_port())];
+        assert!(text.contains("below 1024") && !table(&any).to_string().contains("1024"), "{text}");
+        assert!(
+            words(&[line(0, Export::everything())]).is_some_and(|words| words.contains("secure = false"))
+        );
+        assert_eq!(words(&any), None);
         // What a server of before says is read as well.
         let old: ExportLine = serde_json::from_str(
             r#"{"path":"/","access":"rw","squash":"all","clients":[],"pnfs":true,"stripes":1}"#,

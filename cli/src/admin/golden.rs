@@ -99,6 +99,7 @@ fn reports_have_the_documented_fields() {
         squash: "none".to_owned(),
         anonymous: Some((65534, 65534)),
         clients: vec!["10.0.0.0/8".to_owned()],
+        secure: Some(true),
         pnfs: true,
         stripes: 1,
         erasure_code: Some("4+2".to_owned()),

@@ -553,7 +553,7 @@ fn metadata_config(node: NodeId, metadata: MetadataNodes, seals: bool, shards: u
         dir: "/metadata".into(),
         listen: crate::address(node, NFS_PORT),
         control: crate::address(node, CONTROL_PORT),
-        exports: vec![Export::everything()],
+        exports: vec![Export::any_port()],
         settings: Settings {
             lease_ms: LEASE_MS,
             inline_bytes: 8 << 10,

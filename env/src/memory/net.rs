@@ -32,6 +32,8 @@ pub struct MemoryNet {
     pipe_bytes_max: usize,
     /// Where streams come from that are opened here.
     from: IpAddr,
+    /// Their source port; `None`: another one for each, from the free ones.
+    from_port: Option<u16>,
 }
 
 struct World {
@@ -52,13 +54,19 @@ impl MemoryNet {
         assert!(0 < pipe_bytes_max);
         let world = World { doors: HashMap::new(), pipes: Vec::new(), port_next: FIRST_FREE_PORT };
         let from = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Self { world: Arc::new(Mutex::new(world)), pipe_bytes_max, from }
+        Self { world: Arc::new(Mutex::new(world)), pipe_bytes_max, from, from_port: None }
     }
 
     /// The same network, as a machine with another address has it.
     #[must_use]
     pub fn seen_from(&self, from: IpAddr) -> Self {
         Self { from, ..self.clone() }
+    }
+
+    /// The same network, for a program that opens its streams from this source port.
+    #[must_use]
+    pub fn from_source_port(&self, port: u16) -> Self {
+        Self { from_port: Some(port), ..self.clone() }
     }
 
     /// Breaks every stream that goes through the listener at `addr`: both ends see a reset.
@@ -87,7 +95,7 @@ impl MemoryNet {
 
     fn open_stream(&self, addr: SocketAddr) -> io::Result<Stream> {
         let mut world = lock(&self.world);
-        let own = SocketAddr::new(self.from, world.free_port());
+        let own = SocketAddr::new(self.from, self.from_port.unwrap_or_else(|| world.free_port()));
         let (there, back) = (Pipe::new(self.pipe_bytes_max), Pipe::new(self.pipe_bytes_max));
         let stream = |local, peer, read: &Arc<Pipe>, write: &Arc<Pipe>| Stream {
             local,

@@ -9,13 +9,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use mds_shard::command::admin::{ExportsSet, SetExports};
+use mds_shard::command::admin::{ExportsSet, SetExportsWhole};
 use mds_shard::record::ExportList;
 use mds_shard::{Command, Outcome, ProposeError, Refusal};
 use parking_lot::RwLock;
 
 use crate::export::compare::Difference;
-use crate::export::{Export, Exports, ExportsError, check};
+use crate::export::{Export, Exports, ExportsError, check, ports};
 use crate::export_paths::{self, PathError};
 use crate::limits::{EXPORTS_LOOK_MS, EXPORTS_SET_MS_MAX, EXPORTS_SET_TRIES_MAX, START_LEADER_MS_MAX};
 use crate::server::Server;
@@ -155,8 +155,8 @@ impl Server {
         }
         let mut before = replaces.unwrap_or_else(|| self.exports().version());
         for _ in 0..EXPORTS_SET_TRIES_MAX {
-            let command = SetExports { replaces: before, exports: exports.to_vec() };
-            match self.shards.propose(None, Command::ReplaceExports(command)).await? {
+            let command = SetExportsWhole { replaces: before, exports: exports.to_vec() };
+            match self.shards.propose(None, Command::ReplaceExportsWhole(command)).await? {
                 Outcome::Exports(ExportsSet::Done(version)) => {
                     self.fencing.wake();
                     return Ok(version);
@@ -184,6 +184,8 @@ impl Server {
         if self.exports.told.swap(version, Ordering::AcqRel) == version {
             return;
         }
+        let unasked = self.view().is_ok_and(|view| view.exports_are_before_secure().unwrap_or(false));
+        ports::announce(&exports, unasked);
         let listed: Vec<&Export> = exports.iter().map(|(_, export)| export).collect();
         let own: Vec<&Export> = self.exports.own.iter().collect();
         let difference = Difference::between(&listed, &own);

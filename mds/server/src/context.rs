@@ -4,7 +4,7 @@
 //!
 //! Spec: RFC 8881 §2.6.3.1.1, §16.2.3.1.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use env_transport::Connection;
@@ -66,8 +66,8 @@ pub(crate) struct Context {
     pub(crate) server: Arc<Server>,
     /// The connection it came on.
     pub(crate) connection: Connection,
-    /// Client address.
-    pub(crate) peer: IpAddr,
+    /// Client address, and the source port of this request.
+    pub(crate) peer: SocketAddr,
     /// Who called, before squashing.
     pub(crate) caller: Caller,
     /// The caller as bytes that compare equal for the same principal.
@@ -142,14 +142,22 @@ impl Context {
     /// The export behind a handle. `None` for the pseudo tree.
     ///
     /// # Errors
-    /// STALE if the export is gone, ACCESS if this client may not use it.
+    /// STALE if the export is gone, ACCESS if this client may not use it, PERM if it may not from this port: what Linux servers
+    /// answer, and what `mount` then shows ("Operation not permitted").
     pub(crate) fn export(&self, handle: FileHandle) -> Result<Option<Arc<Export>>, Nfsstat4> {
         if handle.export == ExportId::PSEUDO {
             return Ok(None);
         }
         let exports = self.server.exports();
         let export = exports.option(handle.export).map(Arc::clone).ok_or(Nfsstat4::Stale)?;
-        if export.admits(self.peer) { Ok(Some(export)) } else { Err(Nfsstat4::Access) }
+        if !export.admits(self.peer.ip()) {
+            return Err(Nfsstat4::Access);
+        }
+        if !export.takes_port(self.peer.port()) {
+            self.server.port_refusals.tell(handle.export, &export.path, self.peer, self.server.now_ms());
+            return Err(Nfsstat4::Perm);
+        }
+        Ok(Some(export))
     }
 
     /// The erasure code of what is made through the export of a handle; `None` is the cluster's.

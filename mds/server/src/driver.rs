@@ -30,6 +30,7 @@ use crate::cluster_exports::{self, ClusterExports, SetError};
 use crate::control_service::{ControlService, RECORD_BYTES_MAX};
 use crate::data_servers::{DataServers, Known};
 use crate::export::Export;
+use crate::export::ports::PortRefusals;
 use crate::front::Front;
 use crate::handle::HandleMaker;
 use crate::limits::{
@@ -390,6 +391,7 @@ pub(crate) fn make(
     let metrics = Metrics::new(registry);
     Ok(Server {
         exports: ClusterExports::new(config.exports.clone()).map_err(SetError::from)?,
+        port_refusals: PortRefusals::default(),
         config: config.settings,
         handles: HandleMaker::new(&superblock.handle_key),
         handle_key: HandleKey::new(superblock.handle_key),

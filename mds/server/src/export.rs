@@ -8,10 +8,13 @@
 
 pub mod compare;
 pub mod entry;
+pub(crate) mod ports;
 
 use std::sync::Arc;
 
-pub use mds_shard::export::{Anonymous, Export, ExportsError, Network, NetworkError, Squash, check};
+pub use mds_shard::export::{
+    Anonymous, Export, ExportsError, Network, NetworkError, RESERVED_PORTS_END, Squash, check,
+};
 use mds_shard::record::ExportList;
 
 use crate::handle::ExportId;
@@ -97,6 +100,7 @@ impl ExportLine {
             squash: squash.to_owned(),
             anonymous: Some((export.anonymous.uid, export.anonymous.gid)),
             clients: export.clients.iter().map(ToString::to_string).collect(),
+            secure: Some(export.secure),
             pnfs: export.pnfs,
             stripes: export.stripes,
             erasure_code: export.code.map(|code| code.to_string()),

@@ -5,13 +5,13 @@
 //!
 //! Spec: RFC 8881 §7.3.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use mds_namespace::{Caller, Ino, Inode, ROOT_INO, op};
 use mds_shard::StateView;
 use wire_nfs::v4::Nfsstat4;
 
-use crate::export::Exports;
+use crate::export::{Export, Exports};
 use crate::handle::{ExportId, FileHandle};
 use crate::server::Server;
 use crate::status;
@@ -20,10 +20,10 @@ use crate::status;
 ///
 /// # Errors
 /// The store's.
-pub(crate) fn root(server: &Server, view: &StateView, peer: IpAddr) -> Result<FileHandle, Nfsstat4> {
+pub(crate) fn root(server: &Server, view: &StateView, peer: SocketAddr) -> Result<FileHandle, Nfsstat4> {
     let exports = server.exports();
     let of_root = exports.at_path(&[]);
-    let may_use_another = exports.iter().any(|(_, export)| export.admits(peer));
+    let may_use_another = exports.iter().any(|(_, export)| may_use(export, peer));
     let export = of_root.filter(|id| admits(&exports, *id, peer) || !may_use_another);
     let inode = view.inode(ROOT_INO).map_err(|e| status::of_refusal(&e))?;
     let export = export.unwrap_or(ExportId::PSEUDO);
@@ -37,7 +37,7 @@ pub(crate) fn root(server: &Server, view: &StateView, peer: IpAddr) -> Result<Fi
 pub(crate) fn step_down(
     server: &Server,
     view: &StateView,
-    peer: IpAddr,
+    peer: SocketAddr,
     directory: FileHandle,
     child: &Inode,
 ) -> Result<FileHandle, Nfsstat4> {
@@ -68,7 +68,7 @@ pub(crate) fn step_down(
 pub(crate) fn step_up(
     server: &Server,
     view: &StateView,
-    peer: IpAddr,
+    peer: SocketAddr,
     directory: FileHandle,
     inode: &Inode,
 ) -> Result<FileHandle, Nfsstat4> {
@@ -143,13 +143,15 @@ pub(crate) fn check_no_export(
 }
 
 /// True if a READDIR of this directory may show the entry.
-pub(crate) fn visible(server: &Server, view: &StateView, peer: IpAddr, directory: FileHandle) -> Visible {
+pub(crate) fn visible(server: &Server, view: &StateView, peer: SocketAddr, directory: FileHandle) -> Visible {
     let exports = server.exports();
     if directory.export != ExportId::PSEUDO || only_root(&exports) {
         return Visible::All;
     }
     let mut places = places(&exports, view);
-    places.retain(|place| admits(&exports, place.leads_to, peer));
+    // Whatever the port: an export that is refused is easier to understand than one that is not there.
+    let shows = |id| exports.option(id).is_some_and(|export| export.admits(peer.ip()));
+    places.retain(|place| shows(place.leads_to));
     Visible::Only(places.into_iter().map(|place| place.ino).collect())
 }
 
@@ -176,8 +178,13 @@ fn only_root(exports: &Exports) -> bool {
     all.next().is_some_and(|(_, export)| export.path == "/") && all.next().is_none()
 }
 
-fn admits(exports: &Exports, id: ExportId, peer: IpAddr) -> bool {
-    exports.option(id).is_some_and(|export| export.admits(peer))
+fn admits(exports: &Exports, id: ExportId, peer: SocketAddr) -> bool {
+    exports.option(id).is_some_and(|export| may_use(export, peer))
+}
+
+/// Whether requests from this address and port may use the export.
+fn may_use(export: &Export, peer: SocketAddr) -> bool {
+    export.admits(peer.ip()) && export.takes_port(peer.port())
 }
 
 /// A directory on the way to an export, or the export's own.

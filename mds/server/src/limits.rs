@@ -246,3 +246,6 @@ pub const ACCESSES_MAX: usize = 1024;
 
 /// How often it is looked whether this process was stopped for a while, milliseconds.
 pub const PAUSE_LOOK_MS: u64 = 1_000;
+
+/// For so long the log says no more of an export that refused a source port, milliseconds.
+pub const PORT_REFUSAL_QUIET_MS: u64 = 60_000;

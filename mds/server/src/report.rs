@@ -233,6 +233,9 @@ pub struct ExportLine {
     pub anonymous: Option<(u32, u32)>,
     /// Who may use it; empty means everybody.
     pub clients: Vec<String>,
+    /// Requests must come from a source port below 1024. `None`: a version that does not look at ports.
+    #[serde(default)]
+    pub secure: Option<bool>,
     /// Layouts are given out.
     pub pnfs: bool,
     /// Extents that one segment of a layout may have.

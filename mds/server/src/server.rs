@@ -24,6 +24,7 @@ use crate::cluster_exports::ClusterExports;
 use crate::copies::Copies;
 use crate::courtesy::Courtesy;
 use crate::data_servers::DataServers;
+use crate::export::ports::PortRefusals;
 use crate::export_fence::ExportFence;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
@@ -118,6 +119,8 @@ pub(crate) struct Server {
     pub(crate) shards: Shards,
     /// What may be mounted.
     pub(crate) exports: ClusterExports,
+    /// What the log said of refused source ports.
+    pub(crate) port_refusals: PortRefusals,
     /// Times and sizes.
     pub(crate) config: Settings,
     /// Makes and checks filehandles.

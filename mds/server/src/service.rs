@@ -87,7 +87,7 @@ impl NfsService {
         Context {
             server: Arc::clone(&self.server),
             connection,
-            peer: call.peer.ip(),
+            peer: call.peer,
             caller,
             principal,
             minor_version: 0,

@@ -32,7 +32,7 @@ async fn node(env: &Env, number: u8, directory: &Path, door: &MemoryAddresses) -
         // At the service address, as if the node had it; ports tell them apart.
         listen: SocketAddr::new(own().ip, 2048 + u16::from(number)),
         control: at(number, 2050),
-        exports: vec![Export::everything()],
+        exports: vec![Export::any_port()],
         settings: Settings { shards: 1, ..Settings::default() },
         cluster_key: ClusterKey::new([3; 32]),
         node: number.into(),

@@ -36,7 +36,7 @@ use wire_xdr::{Decode, Encode, Writer};
 const RECALL_MS: u64 = 100;
 
 fn at(path: &str) -> Export {
-    Export { path: path.to_owned(), ..Export::everything() }
+    Export { path: path.to_owned(), ..Export::any_port() }
 }
 
 fn read_only(path: &str) -> Export {

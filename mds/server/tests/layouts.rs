@@ -22,8 +22,8 @@ use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Op, Stateid};
 /// Spec: docs/adr/0002-state-in-raft.md.
 #[tokio::test]
 async fn layouts_outlive_a_restart() {
-    let files = Export { path: "/files".to_owned(), ..Export::everything() };
-    let mut rig = Rig::with_exports(vec![Export::everything(), files]).await;
+    let files = Export { path: "/files".to_owned(), ..Export::any_port() };
+    let mut rig = Rig::with_exports(vec![Export::any_port(), files]).await;
     let _data_server = data_server(&rig).await;
     let mut client = rig.client(b"reader").await;
     let mut held = Vec::new();
@@ -51,8 +51,8 @@ async fn layouts_outlive_a_restart() {
 async fn a_layout_that_comes_before_its_recall_is_answered_costs_no_slot() {
     // More than a backchannel has slots.
     const ROUNDS: u32 = 20;
-    let files = Export { path: "/files".to_owned(), ..Export::everything() };
-    let rig = Rig::with_exports(vec![Export::everything(), files]).await;
+    let files = Export { path: "/files".to_owned(), ..Export::any_port() };
+    let rig = Rig::with_exports(vec![Export::any_port(), files]).await;
     let _data_server = data_server(&rig).await;
     let callbacks = Callbacks::new();
     let connection = rig.connect().with_service(Arc::new(callbacks.clone()));
@@ -84,9 +84,9 @@ struct Recalled {
 }
 
 async fn recalled(recall_ms: u64) -> Recalled {
-    let files = Export { path: "/files".to_owned(), ..Export::everything() };
+    let files = Export { path: "/files".to_owned(), ..Export::any_port() };
     let settings = Settings { shards: 1, recall_ms, ..Settings::default() };
-    let rig = Rig::made(vec![Export::everything(), files], settings, None).await;
+    let rig = Rig::made(vec![Export::any_port(), files], settings, None).await;
     let _data_server = data_server(&rig).await;
     let (mut holder, mut other) = (rig.client(b"holder").await, rig.client(b"other").await);
     let (handle, open) = open_through(&mut holder, "files", "file").await;

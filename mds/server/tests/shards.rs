@@ -184,7 +184,7 @@ async fn tree(client: &mut Client) -> BTreeMap<String, String> {
 /// The same steps on one shard and on several, which are stopped and started again now and then.
 async fn alike(seed: u64, shards: u32, steps: usize) {
     let mut one = Rig::start().await;
-    let mut several = Rig::with(vec![Export::everything()], shards).await;
+    let mut several = Rig::with(vec![Export::any_port()], shards).await;
     let (mut alone, mut spread) = (one.client(b"alone").await, several.client(b"spread").await);
     let mut chance = Chance(seed);
     for at in 0..steps {
@@ -225,7 +225,7 @@ async fn two_shards_answer_as_one_does() {
 /// Where the directories lie is drawn by their names: among these are pairs, one in the other's shard and both without the root.
 #[tokio::test]
 async fn a_file_does_not_replace_a_directory_of_another_one() {
-    let mut several = Rig::with(vec![Export::everything()], 2).await;
+    let mut several = Rig::with(vec![Export::any_port()], 2).await;
     let mut client = several.client(b"client").await;
     for top in 0..NAMES.len() {
         let makes = (1..NAMES.len()).map(|below| Step::Mkdir(vec![top], below));
@@ -247,7 +247,7 @@ async fn a_file_does_not_replace_a_directory_of_another_one() {
 /// What a client held in any shard before it restarted is not in its way when it has a session again, and its old session is nobody's.
 #[tokio::test]
 async fn a_client_that_restarts_is_not_in_its_own_way() {
-    let rig = Rig::with(vec![Export::everything()], 5).await;
+    let rig = Rig::with(vec![Export::any_port()], 5).await;
     let mut before = rig.client(b"restarts").await;
     let paths: Vec<Path> = (0..NAMES.len()).flat_map(|one| [vec![one], vec![one, one]]).collect();
     for path in &paths {

@@ -44,8 +44,8 @@ async fn a_time_or_mode_set_before_the_close_takes_no_bytes_away() {
     let time = Nfstime4 { seconds: 1_000_000_000, nseconds: 5 };
     let mtime = AttrValues { time_modify_set: Some(SetTime::Client(time)), ..AttrValues::default() };
     let mode = AttrValues { mode: Some(0o4640), ..AttrValues::default() };
-    let files = Export { path: "/files".to_owned(), ..Export::everything() };
-    let rig = Rig::with_exports(vec![Export::everything(), files]).await;
+    let files = Export { path: "/files".to_owned(), ..Export::any_port() };
+    let rig = Rig::with_exports(vec![Export::any_port(), files]).await;
     let holds = Holds::default();
     let _data_server = data_server_holding(&rig, holds.clone()).await;
     let mut client = rig.client(b"copies").await;
@@ -81,8 +81,8 @@ async fn a_time_or_mode_set_before_the_close_takes_no_bytes_away() {
 /// Origin: `sim --linux --seal`, seed 5038, where appends were written over those before.
 #[tokio::test]
 async fn an_empty_directory_at_the_same_address_is_not_asked() {
-    let files = Export { path: "/files".to_owned(), ..Export::everything() };
-    let rig = Rig::with_exports(vec![Export::everything(), files]).await;
+    let files = Export { path: "/files".to_owned(), ..Export::any_port() };
+    let rig = Rig::with_exports(vec![Export::any_port(), files]).await;
     let holds = Holds::default();
     let data_server = data_server_holding(&rig, holds.clone()).await;
     let mut client = rig.client(b"appends").await;

@@ -201,6 +201,8 @@ pub enum Command {
     Accessed(namespace::Accessed),
     /// `ExchangeId`, and the id of a client that is new.
     ExchangeIdAs(client::ExchangeIdAs),
+    /// `ReplaceExports`, with all that an export has.
+    ReplaceExportsWhole(admin::SetExportsWhole),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -254,7 +256,7 @@ pub enum Outcome {
     SessionTakenUp(Box<session::SessionTakenUp>),
     /// Answer to `ReserveInodes`: the first of them.
     Reserved(Ino),
-    /// Answer to `SetExports` and `ReplaceExports`.
+    /// Answer to `SetExports`, `ReplaceExports` and `ReplaceExportsWhole`.
     Exports(admin::ExportsSet),
     /// Answer to `FenceExports`.
     Fenced(admin::FencedExports),

@@ -14,6 +14,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits::{EXPORT_PATH_BYTES_MAX, EXPORTS_BYTES_MAX, EXPORTS_MAX, STRIPES_MAX};
 
+pub mod before;
+
+/// The first source port that a program without privileges can take on its host.
+pub const RESERVED_PORTS_END: u16 = 1024;
+
 /// One export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Export {
@@ -34,6 +39,8 @@ pub struct Export {
     pub stripes: u32,
     /// The code that files made through it are sealed under; `None`: the cluster's.
     pub code: Option<Profile>,
+    /// Requests must come from a source port below [`RESERVED_PORTS_END`].
+    pub secure: bool,
 }
 
 /// Which users an export maps to nobody.
@@ -160,6 +167,7 @@ impl Export {
                 || !self.clients.iter().all(|old| next.clients.iter().any(|new| new.covers(*old))));
         (!self.read_only && next.read_only)
             || (self.pnfs && !next.pnfs)
+            || (!self.secure && next.secure)
             || fewer_clients
             || self.squashes_otherwise(next)
     }
@@ -190,13 +198,26 @@ impl Export {
             pnfs: true,
             stripes: 1,
             code: None,
+            secure: true,
         }
+    }
+
+    /// The same for clients that cannot take a source port below [`RESERVED_PORTS_END`]: programs, not kernels.
+    #[must_use]
+    pub fn any_port() -> Self {
+        Self { secure: false, ..Self::everything() }
     }
 
     /// True if a client at this address may use the export.
     #[must_use]
     pub fn admits(&self, address: IpAddr) -> bool {
         self.clients.is_empty() || self.clients.iter().any(|network| network.contains(address))
+    }
+
+    /// True if a request from this source port may use the export.
+    #[must_use]
+    pub fn takes_port(&self, port: u16) -> bool {
+        !self.secure || port < RESERVED_PORTS_END
     }
 
     /// Whom a caller counts as.

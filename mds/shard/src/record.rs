@@ -19,7 +19,7 @@ use crate::command::StateidValue;
 use crate::command::open::Share;
 use crate::key::OTHER_BYTES;
 
-pub use exports::ExportList;
+pub use exports::{ExportList, is_before_secure};
 pub use fencing::{Fencing, Handed};
 pub use governor::{Governor, Intent};
 pub use session::{Recorded, SlotRecord, StoredSession};

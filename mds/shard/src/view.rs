@@ -23,7 +23,7 @@ use crate::key::{self, OTHER_BYTES};
 use crate::raft::machine::Applied;
 use crate::record::{
     DataServer, ExportList, Fencing, Handed, Intent, LockRecord, OpenRecord, OwnerClients, Shares,
-    SlotRecord, StateKind, StateidTarget, StoredClient, StoredSession, Tally, Value,
+    SlotRecord, StateKind, StateidTarget, StoredClient, StoredSession, Tally, Value, is_before_secure,
 };
 use crate::state;
 
@@ -106,6 +106,16 @@ impl StateView {
     /// The store's.
     pub fn exports(&self) -> Result<ExportList, Refusal> {
         state::exports(self.namespace())
+    }
+
+    /// Whether what the cluster exports was said before exports had `secure`: then it is on although no administrator
+    /// said so.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn exports_are_before_secure(&self) -> Result<bool, Refusal> {
+        let record = self.namespace().get(key::EXPORTS)?;
+        Ok(record.is_some_and(|record| is_before_secure(&record)))
     }
 
     /// What restricted exports still require at data servers, or what was done for them last.

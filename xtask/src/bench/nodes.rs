@@ -84,6 +84,8 @@ impl Nodes {
         std::fs::write(dir.join("key"), "5a".repeat(32))?;
         // One that others can read is refused.
         std::fs::set_permissions(dir.join("key"), std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+        // The load is a program: it takes whatever source port it gets.
+        std::fs::write(dir.join("shoal.toml"), "[[export]]\npath = \"/\"\nsecure = false\n")?;
         let start = |node: usize| {
             let own = dir.join(format!("mds-{}", node + 1));
             let log = dir.join(format!("mds-{}.log", node + 1));
@@ -95,6 +97,7 @@ impl Nodes {
                 format!("--control={control}"),
                 format!("--metrics={metrics}"),
                 format!("--cluster-key={}", dir.join("key").display()),
+                format!("--config={}", dir.join("shoal.toml").display()),
                 format!("--id={}", node + 1),
                 format!("--shards={shards}"),
                 format!("--hibernate-ms={hibernate_ms}"),

@@ -32,8 +32,8 @@ const CODED_CALM: &str = "seal = \"on\"\nseal_idle_ms = 20000\nerasure_code = \"
 /// The same with smaller groups, for a cluster that a data server is added to.
 const CODED_SMALL: &str = "seal = \"on\"\nseal_idle_ms = 2000\nerasure_code = \"2+1\"\ngroup_wait_ms = 5000\nrepair_grace_ms = 5000\nrebalance = \"on\"\n";
 
-/// A lease that a suite can wait out: the shortest one that pynfs takes.
-const SHORT_LEASE: &str = "lease_seconds = 12\n";
+/// A lease that a suite can wait out: the shortest one that pynfs takes. That is a program, whose source ports are any.
+const SHORT_LEASE: &str = "lease_seconds = 12\n[[export]]\npath = \"/\"\nsecure = false\n";
 /// A cluster that seals what has rested for a second, into small groups, so that files are sealed while they are in use.
 const SEALING: &str = "seal = \"on\"\nseal_idle_ms = 1000\nerasure_code = \"2+1\"\ngroup_wait_ms = 1000\nrepair_grace_ms = 5000\n";
 

@@ -380,6 +380,10 @@ fn extent_is_sealed() -> Vec<Command> {
             replaces: 1,
             exports: vec![Export { read_only: true, ..Export::everything() }],
         }),
+        Command::ReplaceExportsWhole(admin::SetExportsWhole {
+            replaces: 2,
+            exports: vec![Export::any_port()],
+        }),
         Command::FenceExports(admin::FenceExports { all: false, exports: vec![0], from: extent }),
         Command::ExportsFenced(admin::ExportsFenced { version: 2, layouts: 1, extents: 1 }),
     ]

@@ -47,13 +47,14 @@ impl<'a> Difference<'a> {
 }
 
 fn options(one: &Export, other: &Export) -> Vec<&'static str> {
-    let Export { path: _, read_only, squash, anonymous, clients, pnfs, stripes, code } = one;
+    let Export { path: _, read_only, squash, anonymous, clients, pnfs, stripes, code, secure } = one;
     let same = [
         ("read_only", *read_only == other.read_only),
         ("squash", *squash == other.squash),
         ("anonymous_uid", anonymous.uid == other.anonymous.uid),
         ("anonymous_gid", anonymous.gid == other.anonymous.gid),
         ("clients", *clients == other.clients),
+        ("secure", *secure == other.secure),
         ("pnfs", *pnfs == other.pnfs),
         ("stripes", *stripes == other.stripes),
         ("erasure_code", *code == other.code),

@@ -51,6 +51,7 @@ pub fn entry(export: &Export) -> ExportEntry {
         pnfs: export.pnfs,
         stripes: export.stripes,
         code: export.code.map(|code| NamedCode { data: small(code.data()), parity: small(code.parity()) }),
+        secure: export.secure,
     }
 }
 
@@ -82,6 +83,7 @@ pub fn export(entry: ExportEntry) -> Result<Export, EntryError> {
         pnfs: entry.pnfs,
         stripes: entry.stripes,
         code,
+        secure: entry.secure,
         path,
     })
 }
@@ -101,6 +103,7 @@ mod tests {
             pnfs: false,
             stripes: 8,
             code: Some(Profile::SixPlusThree),
+            secure: false,
         };
         for one in [all.clone(), Export::everything()] {
             assert_eq!(export(entry(&one)), Ok(one));

@@ -35,7 +35,7 @@ async fn server_without_exports(dir: &Path) -> (Arc<Server>, ManualClock) {
         dir: dir.to_owned(),
         listen: SocketAddr::from(([192, 0, 2, 1], 2049)),
         control: SocketAddr::from(([192, 0, 2, 1], 2050)),
-        exports: Vec::new(),
+        exports: vec![Export::any_port()],
         settings: Settings::default(),
         cluster_key: ClusterKey::new([3; 32]),
         node: 1,

@@ -25,7 +25,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     }
     // A host that may use nothing has no business here. None is exported while the cluster has not said what is.
     let exports = cx.server.exports();
-    if exports.iter().next().is_some() && !exports.iter().any(|(_, export)| export.admits(cx.peer)) {
+    if exports.iter().next().is_some() && !exports.iter().any(|(_, export)| export.admits(cx.peer.ip())) {
         return Err(Nfsstat4::Access.into());
     }
     let implementation = args.impl_id.first().map(implementation).unwrap_or_default();

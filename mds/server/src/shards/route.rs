@@ -53,6 +53,7 @@ pub(super) fn of(command: &Command) -> Route {
         | Command::DrainDataServer(_)
         | Command::SetExports(_)
         | Command::ReplaceExports(_)
+        | Command::ReplaceExportsWhole(_)
         | Command::ExportsFenced(_)
         | Command::CreateSession(_)
         | Command::DestroySession(_)

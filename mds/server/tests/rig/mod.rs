@@ -43,7 +43,7 @@ pub(crate) struct Rig {
 impl Rig {
     #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) async fn start() -> Self {
-        Self::with(vec![Export::everything()], 1).await
+        Self::with(vec![Export::any_port()], 1).await
     }
 
     #[allow(dead_code, reason = "each test binary has its own part of the rig")]
@@ -54,12 +54,12 @@ impl Rig {
     #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) async fn with_service(service: ServiceAddresses) -> Self {
         let settings = Settings { shards: 1, ..Settings::default() };
-        Self::made(vec![Export::everything()], settings, Some(service)).await
+        Self::made(vec![Export::any_port()], settings, Some(service)).await
     }
 
     #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) async fn with_settings(settings: Settings) -> Self {
-        Self::made(vec![Export::everything()], settings, None).await
+        Self::made(vec![Export::any_port()], settings, None).await
     }
 
     pub(crate) async fn with(exports: Vec<Export>, shards: u32) -> Self {
@@ -125,6 +125,14 @@ impl Rig {
     pub(crate) fn connect_from(&self, from: IpAddr) -> RpcClient {
         let address = self.server.as_ref().expect("it runs").nfs_address();
         let net = Arc::new(self.net.seen_from(from));
+        RpcClient::new(net, self.env.clock.clone(), address, Limits::default())
+    }
+
+    /// The same from a source port.
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
+    pub(crate) fn connect_from_port(&self, port: u16) -> RpcClient {
+        let address = self.server.as_ref().expect("it runs").nfs_address();
+        let net = Arc::new(self.net.from_source_port(port));
         RpcClient::new(net, self.env.clock.clone(), address, Limits::default())
     }
 
@@ -230,6 +238,12 @@ impl Client {
             session: SessionId::default(),
             sequence: 0,
         }
+    }
+
+    /// Goes on over another connection.
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
+    pub(crate) fn go_over_to(&mut self, rpc: RpcClient) {
+        self.rpc = rpc;
     }
 
     /// Sends a compound without SEQUENCE.

@@ -9,10 +9,10 @@ use mds_namespace::{FsError, Txn};
 use super::data::{all_known, told};
 use super::{governor, table};
 use crate::command::admin::{
-    DrainDataServer, ExportsSet, FixShards, HandOver, Removal, RemoveDataServer, SetExports, WaitNoLonger,
+    DrainDataServer, ExportsSet, FixShards, HandOver, Removal, RemoveDataServer, WaitNoLonger,
 };
 use crate::command::{Outcome, Refusal};
-use crate::export;
+use crate::export::{self, Export};
 use crate::key;
 use crate::limits::{COPY_CHANGES_MAX, WORK_STRUCK_MAX};
 use crate::record::DataServer;
@@ -87,18 +87,18 @@ pub(super) fn fix_shards(txn: &mut dyn Txn, asked: FixShards) -> Result<Outcome,
     }
 }
 
-pub(super) fn set_exports(txn: &mut dyn Txn, asked: &SetExports) -> Result<Outcome, Refusal> {
-    if !governor::is_first(txn)? || export::check(asked.exports.iter()).is_err() {
+pub(super) fn set_exports(txn: &mut dyn Txn, replaces: u64, exports: &[Export]) -> Result<Outcome, Refusal> {
+    if !governor::is_first(txn)? || export::check(exports.iter()).is_err() {
         return Err(FsError::Invalid.into());
     }
     let before = state::exports(txn)?;
-    if before.lists(&asked.exports) {
+    if before.lists(exports) {
         return Ok(Outcome::Exports(ExportsSet::Done(before.version)));
     }
-    if before.version != asked.replaces {
+    if before.version != replaces {
         return Ok(Outcome::Exports(ExportsSet::Changed(before.version)));
     }
-    let after = before.replaced_by(&asked.exports).ok_or(Refusal::TableFull)?;
+    let after = before.replaced_by(exports).ok_or(Refusal::TableFull)?;
     table::put(txn, key::EXPORTS, &after)?;
     Ok(Outcome::Exports(ExportsSet::Done(after.version)))
 }

@@ -14,18 +14,23 @@ use mds_namespace::op::extent;
 use mds_namespace::{FsError, Ino, StoreError, Txn, View, store};
 
 use super::{admin, layout as layouts, table};
-use crate::command::admin::{ExportsFenced, ExportsSet, FenceExports, FencedExports, SetExports};
+use crate::command::admin::{ExportsFenced, ExportsSet, FenceExports, FencedExports};
 use crate::command::layout::{Granting, LayoutThrough};
 use crate::command::{Outcome, Refusal};
+use crate::export::Export;
 use crate::key;
 use crate::limits::{EXPORTS_MAX, FENCE_EXTENTS_MAX, FENCE_FILES_MAX};
 use crate::record::{Fencing, Handed, Value};
 use crate::state;
 
 /// Sets the exports. Exports that are gone or allow less are noted.
-pub(super) fn replace_exports(txn: &mut dyn Txn, asked: &SetExports) -> Result<Outcome, Refusal> {
+pub(super) fn replace_exports(
+    txn: &mut dyn Txn,
+    replaces: u64,
+    exports: &[Export],
+) -> Result<Outcome, Refusal> {
     let before = state::exports(txn)?;
-    let outcome = admin::set_exports(txn, asked)?;
+    let outcome = admin::set_exports(txn, replaces, exports)?;
     let Outcome::Exports(ExportsSet::Done(version)) = outcome else { return Ok(outcome) };
     if version == before.version {
         return Ok(outcome);

@@ -64,6 +64,16 @@ pub struct FixShards {
 pub struct SetExports {
     /// The version of the list that these take the place of; 0: there is none yet.
     pub replaces: u64,
+    /// The exports, and no others. The log has nothing of `secure`: it is on.
+    #[serde(with = "crate::export::before")]
+    pub exports: Vec<Export>,
+}
+
+/// [`SetExports`] with all that an export has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetExportsWhole {
+    /// The version of the list that these take the place of; 0: there is none yet.
+    pub replaces: u64,
     /// The exports, and no others.
     pub exports: Vec<Export>,
 }

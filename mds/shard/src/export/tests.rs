@@ -65,6 +65,7 @@ fn what_gives_less_restricts() {
         (all(), all()),
         (Export { read_only: true, pnfs: false, ..all() }, all()),
         (all(), Export { stripes: 8, ..all() }),
+        (all(), Export::any_port()),
         (of(&["10.0.0.0/16"]), all()),
         (of(&["10.0.0.0/16", "fd00::/64"]), of(&["fd00::/16", "10.0.0.0/8", "192.0.2.1"])),
         (squash(Squash::Root, 9), squash(Squash::None, 8)),
@@ -77,6 +78,7 @@ fn what_gives_less_restricts() {
     let narrower = [
         (all(), Export { read_only: true, ..all() }),
         (all(), Export { pnfs: false, ..all() }),
+        (Export::any_port(), all()),
         (all(), of(&["0.0.0.0/0"])),
         (of(&["10.0.0.0/8"]), of(&["10.0.0.0/16"])),
         (of(&["10.0.0.0/8", "fd00::1"]), of(&["10.0.0.0/8"])),
@@ -89,5 +91,13 @@ fn what_gives_less_restricts() {
     ];
     for (before, after) in narrower {
         assert!(before.restricts(&after), "{before:?} {after:?}");
+    }
+}
+
+#[test]
+fn ports_below_1024_are_the_hosts_own() {
+    let (secure, any) = (Export::everything(), Export::any_port());
+    for (port, reserved) in [(1, true), (665, true), (1023, true), (1024, false), (u16::MAX, false)] {
+        assert_eq!((secure.takes_port(port), any.takes_port(port)), (reserved, true), "{port}");
     }
 }

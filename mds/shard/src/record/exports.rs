@@ -6,9 +6,11 @@
 
 use std::collections::BTreeSet;
 
+use mds_namespace::FsError;
 use serde::{Deserialize, Serialize};
 
-use super::{Value, read_postcard, write_postcard};
+use super::{Value, bad_value, bad_version, read_postcard, write_postcard};
+use crate::export::before::ExportBefore;
 use crate::export::{self, Export};
 use crate::limits::{EXPORTS_REMOVED_BYTES_MAX, EXPORTS_REMOVED_MAX};
 
@@ -91,7 +93,43 @@ fn forget_oldest(removed: &mut Vec<(u16, String)>) {
     removed.drain(..forgotten);
 }
 
+/// The list as version 1 of its record has it: no export says anything of `secure`.
+#[derive(Deserialize)]
+struct ListBefore {
+    version: u64,
+    next: u16,
+    exports: Vec<(u16, ExportBefore)>,
+    removed: Vec<(u16, String)>,
+}
+
+/// Whether a record is of before `secure`: then its exports have it on although no administrator said so.
+#[must_use]
+pub fn is_before_secure(record: &[u8]) -> bool {
+    record.first() == Some(&VERSION_BEFORE)
+}
+
+const VERSION_BEFORE: u8 = 1;
+
 impl Value for ExportList {
+    /// Version 1 had no `secure`.
+    const VERSION: u8 = 2;
+
+    fn decode(bytes: &[u8]) -> Result<Self, FsError> {
+        match bytes.split_first() {
+            Some((&VERSION_BEFORE, rest)) => {
+                let ListBefore { version, next, exports, removed } =
+                    read_postcard(rest).ok_or_else(bad_value::<Self>)?;
+                let exports = exports.into_iter().map(|(id, export)| (id, export.into())).collect();
+                let list = Self { version, next, exports, removed };
+                Some(list).filter(Self::is_sound).ok_or_else(bad_value::<Self>)
+            }
+            Some((&version, rest)) if version == Self::VERSION => {
+                Self::read(rest).ok_or_else(bad_value::<Self>)
+            }
+            version => Err(bad_version::<Self>(version.map(|(first, _)| *first))),
+        }
+    }
+
     fn write(&self, bytes: Vec<u8>) -> Vec<u8> {
         write_postcard(self, bytes)
     }

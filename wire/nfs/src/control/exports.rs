@@ -57,6 +57,8 @@ pub struct ExportEntry {
     pub stripes: u32,
     /// The code that files are sealed under, if that is not the cluster's.
     pub code: Option<NamedCode>,
+    /// Requests must come from a source port below 1024.
+    pub secure: bool,
 }
 
 impl Decode for ExportEntry {
@@ -71,6 +73,7 @@ impl Decode for ExportEntry {
             pnfs: r.bool()?,
             stripes: r.u32()?,
             code: Option::decode(r)?,
+            secure: r.bool()?,
         })
     }
 }
@@ -86,6 +89,7 @@ impl Encode for ExportEntry {
         w.bool(self.pnfs);
         w.u32(self.stripes);
         self.code.encode(w);
+        w.bool(self.secure);
     }
 }
 

@@ -37,6 +37,7 @@ use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
 use crate::driver::{MdsConfig, MetadataServer};
+use crate::export::Export;
 use crate::report::{DataServerLine, Status};
 use crate::server::{Server, Settings};
 
@@ -88,7 +89,7 @@ impl Fleet {
             dir: directory.path().join("mds"),
             listen: address(2049),
             control: address(2050),
-            exports: Vec::new(),
+            exports: vec![Export::any_port()],
             settings,
             cluster_key: ClusterKey::new(KEY),
             node: 1,

@@ -9,7 +9,7 @@ use mds_namespace::{FsError, WorkItem, invariants};
 use super::*;
 use crate::command::admin::{
     DrainDataServer, ExportsFenced, FenceExports, HandOver, Removal, RemoveDataServer, SetExports,
-    WaitNoLonger,
+    SetExportsWhole, WaitNoLonger,
 };
 use crate::command::data::{ChangeCopies, WorkDone};
 use crate::export::Export;
@@ -167,6 +167,10 @@ fn commands_have_their_golden_bytes() {
         (
             Command::ReplaceExports(SetExports { replaces: 3, exports: vec![Export::everything()] }),
             "3f0301012f0000feff03feff0300010100",
+        ),
+        (
+            Command::ReplaceExportsWhole(SetExportsWhole { replaces: 3, exports: vec![Export::any_port()] }),
+            "450301012f0000feff03feff030001010000",
         ),
         (
             Command::FenceExports(FenceExports { all: false, exports: vec![7, 0x81], from: extent }),

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::command::admin::{
-    DrainDataServer, ExportsFenced, FenceExports, HandOver, RemoveDataServer, SetExports, WaitNoLonger,
+    DrainDataServer, ExportsFenced, FenceExports, HandOver, RemoveDataServer, SetExports, SetExportsWhole,
+    WaitNoLonger,
 };
 use crate::command::client::RemoveClient;
 use crate::command::data::{ChangeCopies, Measured};
@@ -145,12 +146,16 @@ fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
         30 if b.is_multiple_of(5) => {
             Command::ExportsFenced(ExportsFenced { version: a % 8, layouts: 1, extents: 2 })
         }
-        30 => Command::ReplaceExports(SetExports {
-            replaces: a % 4,
-            exports: (0..=b % 3)
-                .map(|n| Export { path: format!("/{}", a % 3 + n), ..Export::everything() })
-                .collect(),
-        }),
+        30 => {
+            let at =
+                |n| Export { path: format!("/{}", a % 3 + n), secure: a % 2 == 0, ..Export::everything() };
+            let (replaces, exports) = (a % 4, (0..=b % 3).map(at).collect());
+            if b.is_multiple_of(7) {
+                Command::ReplaceExports(SetExports { replaces, exports })
+            } else {
+                Command::ReplaceExportsWhole(SetExportsWhole { replaces, exports })
+            }
+        }
         31 => {
             let extent = ::layout::ExtentId { ino, index: 0 };
             Command::Measured(Measured { extent, epoch: ::layout::Epoch(a % 3 + 1), end_bytes: b })

@@ -72,11 +72,12 @@ fn the_record_has_the_documented_bytes() {
         pnfs: false,
         stripes: 4,
         code: Some(Profile::FourPlusTwo),
+        secure: false,
     };
     let list = next(&ExportList::default(), &["/", "/old"]).replaced_by(&[at("/"), data]).unwrap();
-    let expected = "01020302\
-        00012f0000feff03feff0300010100 \
-        02052f64617461010205ac0202 000a00000008 01fd00000000000000000000000000000008 0004 0103342b32 \
+    let expected = "02020302\
+        00012f0000feff03feff030001010001 \
+        02052f64617461010205ac0202 000a00000008 01fd00000000000000000000000000000008 0004 0103342b3200 \
         0101042f6f6c64";
     let expected: String = expected.split_whitespace().collect();
     let bytes = list.encode();
@@ -87,7 +88,7 @@ fn the_record_has_the_documented_bytes() {
         assert!(ExportList::decode(&bytes[..end]).is_err(), "cut at {end}");
     }
     assert!(ExportList::decode(&[&bytes[..], &[0]].concat()).is_err());
-    assert!(ExportList::decode(&[&[2], &bytes[1..]].concat()).is_err());
+    assert!(ExportList::decode(&[&[3], &bytes[1..]].concat()).is_err());
 }
 
 #[test]
@@ -116,5 +117,28 @@ fn bytes_that_no_list_has_are_errors() {
             assert!(list.is_sound());
         }
     }
-    assert!(ExportList::decode(b"\x01\x01\x01\xff\xff\xff\xff\x0f").is_err());
+    for version in [1, 2] {
+        assert!(ExportList::decode(&[version, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f]).is_err());
+    }
+}
+
+/// A list of before `secure` is read, and its exports have it on.
+#[test]
+fn a_record_of_before_is_secure() {
+    let hex = "01020302\
+        00012f0000feff03feff0300010100 \
+        02052f64617461010205ac0202 000a00000008 01fd00000000000000000000000000000008 0004 0103342b32 \
+        0101042f6f6c64";
+    let hex: String = hex.split_whitespace().collect();
+    let bytes: Vec<u8> =
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let list = ExportList::decode(&bytes).unwrap();
+    assert_eq!((list.version, ids(&list)), (2, vec![(0, "/"), (2, "/data")]));
+    assert!(list.exports.iter().all(|(_, export)| export.secure));
+    assert_eq!(list.exports[1].1.anonymous, Anonymous { uid: 5, gid: 300 });
+    assert!(is_before_secure(&bytes) && !is_before_secure(&list.encode()));
+    assert_eq!(ExportList::decode(&list.encode()), Ok(list), "written in the new form");
+    for end in 0..bytes.len() {
+        assert!(ExportList::decode(&bytes[..end]).is_err(), "cut at {end}");
+    }
 }

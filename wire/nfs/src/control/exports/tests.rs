@@ -15,6 +15,7 @@ fn entry() -> ExportEntry {
         pnfs: false,
         stripes: 4,
         code: Some(NamedCode { data: 4, parity: 2 }),
+        secure: true,
     }
 }
 
@@ -25,7 +26,7 @@ fn setting_exports_has_its_golden_bytes() {
         &SetExports { replaces: Some(7), exports: vec![entry()] },
         "00000001 0000000000000007 00000001 \
          00000002 2f610000 00000001 00000001 00000005 00000006 00000001 00000004 3a3a2f30 00000000 00000004 \
-         00000001 00000004 00000002",
+         00000001 00000004 00000002 00000001",
     );
     let ruling = ExportsRuling { done: true, words: "so".to_owned(), version: 8 };
     check(&ruling, "00000001 00000002 736f0000 0000000000000008");
