@@ -51,6 +51,7 @@ fn status() -> Status {
         inodes: 6,
         data_servers: 3,
         data_servers_up: 2,
+        data_servers_failed: 0,
         space_total_bytes: 30,
         space_free_bytes: 20,
         work_items: 8,

@@ -58,7 +58,8 @@ impl Subject {
                 compare(range, &found, step, model)
             }
             Operation::MapWrite { range, sync } => {
-                self.stored = !sync;
+                // msync writes back what it covers, and leaves what was stored elsewhere.
+                self.stored |= !sync;
                 mapped::write(self.plain()?, range, &model.content(range, step.number), sync)
             }
             Operation::DirectRead(range) => self.direct_read(range, step, model),
