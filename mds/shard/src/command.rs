@@ -201,6 +201,8 @@ pub enum Command {
     Accessed(namespace::Accessed),
     /// `ExchangeId`, and the id of a client that is new.
     ExchangeIdAs(client::ExchangeIdAs),
+    /// `ExchangeIdAs`, and where it came from.
+    ExchangeIdFrom(client::ExchangeIdFrom),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -258,6 +260,8 @@ pub enum Outcome {
     Exports(admin::ExportsSet),
     /// Answer to `FenceExports`.
     Fenced(admin::FencedExports),
+    /// Answer to `ExchangeIdFrom`.
+    ClientMade(client::ClientMade),
 }
 
 /// The value of a stateid: sequence and identity (RFC 8881 §8.2).
