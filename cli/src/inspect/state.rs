@@ -6,8 +6,9 @@ use layout::LayoutRecord;
 use mds_namespace::FsError;
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, ExportList, Fencing, Governor, Handed, Intent, LockRecord, OpenRecord,
-    OwnerClients, Shares, SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
+    ClientCounts, Counters, DataServer, ExportList, Fencing, FileLocks, Governor, Handed, Intent, LockRecord,
+    OpenRecord, OwnerClients, Shares, SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
+    Waiting,
 };
 
 use super::words;
@@ -17,10 +18,13 @@ use super::words;
 enum Field {
     U64,
     U32,
+    U8,
     /// A stateid's identity.
     Other,
     /// A session's id.
     Session,
+    /// An IPv6 address.
+    Address,
     /// Kind of state, one byte.
     Kind,
     /// Owner: all the rest.
@@ -28,8 +32,12 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 24] = [
+const FAMILIES: [(&str, &[Field]); 32] = [
     ("client", &[Field::U64]),
+    ("clients", &[]),
+    ("waiting", &[Field::U64]),
+    ("waitage", &[Field::U64]),
+    ("waitfrom", &[Field::Address, Field::U64]),
     ("owner", &[Field::Rest]),
     ("tally", &[Field::U64]),
     ("stateid", &[Field::Other]),
@@ -39,6 +47,10 @@ const FAMILIES: [(&str, &[Field]); 24] = [
     ("shares", &[Field::U64]),
     ("lock", &[Field::U64, Field::Other]),
     ("locker", &[Field::U64, Field::U64, Field::Rest]),
+    ("locks", &[Field::U64]),
+    ("range", &[Field::U64, Field::Other, Field::U64]),
+    ("span", &[Field::U64, Field::U8, Field::U8, Field::U8, Field::U64, Field::U64, Field::Other]),
+    ("under", &[Field::U64, Field::Other, Field::Other]),
     ("layout", &[Field::U64, Field::U64]),
     ("session", &[Field::Session]),
     ("slot", &[Field::Session, Field::U32]),
@@ -86,17 +98,18 @@ fn take(field: Field, rest: &mut &[u8]) -> Option<String> {
         Field::U64 => 8,
         Field::U32 => 4,
         Field::Other => key::OTHER_BYTES,
-        Field::Session => 16,
-        Field::Kind => 1,
+        Field::Session | Field::Address => 16,
+        Field::Kind | Field::U8 => 1,
         Field::Rest => rest.len(),
     };
     let (bytes, behind) = rest.split_at_checked(length)?;
     *rest = behind;
     Some(match field {
-        Field::U64 | Field::U32 => {
+        Field::U64 | Field::U32 | Field::U8 => {
             bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte)).to_string()
         }
         Field::Other | Field::Session => words::hex(bytes),
+        Field::Address => words::address(bytes),
         Field::Kind => match bytes[0] {
             1 => "open".to_owned(),
             2 => "lock".to_owned(),
@@ -112,12 +125,15 @@ pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String>
     let Some((word, ..)) = split(key) else { return Ok(words::cut(words::hex(value))) };
     let words = match word {
         "client" => client(value),
+        "clients" => show::<ClientCounts>(value),
+        "waiting" => show::<Waiting>(value),
         "owner" => show::<OwnerClients>(value),
         "tally" => show::<Tally>(value),
         "stateid" => show::<StateidTarget>(value),
         "open" => open(value),
         "shares" => show::<Shares>(value),
         "lock" => lock(value),
+        "locks" => show::<FileLocks>(value),
         "layout" => show::<LayoutRecord>(value),
         "server" => server(value),
         "session" => show::<StoredSession>(value),
@@ -208,6 +224,12 @@ mod tests {
             "state/of/9/lock/3/6162636465666768696a6b6c"
         );
         assert_eq!(key_in_words(&key::opener(1, 2, b"me")), "state/opener/1/2/\"me\"");
+        let span = key::span_of(key::span(1, true, 12, 0, 4096, 5000), &other);
+        assert_eq!(key_in_words(&span), "state/span/1/1/12/0/4096/5000/6162636465666768696a6b6c");
+        let from = key::waiting_from(&std::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().octets(), 9);
+        assert_eq!(key_in_words(&from), "state/waitfrom/192.0.2.1/9");
+        assert_eq!(key_in_words(&key::file_locks(7)), "state/locks/7");
+        assert_eq!(key_in_words(&key::range(7, &other, 9)), "state/range/7/6162636465666768696a6b6c/9");
         assert_eq!(key_in_words(key::COUNTERS), "state/counters");
         assert_eq!(key_in_words(key::SHARDS), "state/shards");
         assert_eq!(key_in_words(key::EXPORTS), "state/exports");

@@ -24,6 +24,14 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// The 16 bytes of an IPv6 address, as that of IPv4 if it is one.
+pub(super) fn address(bytes: &[u8]) -> String {
+    match <[u8; 16]>::try_from(bytes) {
+        Ok(octets) => std::net::Ipv6Addr::from(octets).to_canonical().to_string(),
+        Err(_) => hex(bytes),
+    }
+}
+
 /// The fields of a value, byte strings as [`bytes`] shows them, cut if they are many.
 pub(super) fn fields(value: &dyn fmt::Debug) -> String {
     cut(with_byte_strings(&format!("{value:?}")))

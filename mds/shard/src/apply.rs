@@ -11,6 +11,7 @@ mod governor;
 mod layout;
 mod lock;
 pub mod lock_ranges;
+mod lock_table;
 mod names;
 mod once;
 mod open;
@@ -18,6 +19,7 @@ mod seal;
 pub(crate) mod session;
 mod staged;
 mod table;
+mod waiting;
 
 use mds_namespace::{FsError, Timestamp, Txn};
 
@@ -95,8 +97,11 @@ fn try_to(
 fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outcome, Refusal> {
     match &entry.command {
         Command::Bound(asked) => names::bound(txn, now, asked),
-        Command::ExchangeId(asked) => client::exchange_id(txn, asked, None),
-        Command::ExchangeIdAs(asked) => client::exchange_id(txn, &asked.asked, Some(asked.fresh)),
+        Command::ExchangeId(asked) => client::exchange_id(txn, asked, None, None).map(client::as_before),
+        Command::ExchangeIdAs(asked) => {
+            client::exchange_id(txn, &asked.asked, Some(asked.fresh), None).map(client::as_before)
+        }
+        Command::ExchangeIdFrom(asked) => client::exchange_id_from(txn, asked),
         Command::ConfirmClient(asked) => client::confirm(txn, asked),
         Command::ReclaimComplete(asked) => client::reclaim_complete(txn, asked),
         Command::RemoveClient(asked) => client::remove(txn, asked),

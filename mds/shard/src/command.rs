@@ -203,6 +203,8 @@ pub enum Command {
     ExchangeIdAs(client::ExchangeIdAs),
     /// `ReplaceExports`, with all that an export has.
     ReplaceExportsWhole(admin::SetExportsWhole),
+    /// `ExchangeIdAs`, and where it came from.
+    ExchangeIdFrom(client::ExchangeIdFrom),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
@@ -260,6 +262,8 @@ pub enum Outcome {
     Exports(admin::ExportsSet),
     /// Answer to `FenceExports`.
     Fenced(admin::FencedExports),
+    /// Answer to `ExchangeIdFrom`.
+    ClientMade(client::ClientMade),
 }
 
 /// The value of a stateid: sequence and identity (RFC 8881 §8.2).

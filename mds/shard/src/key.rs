@@ -5,6 +5,7 @@
 use mds_namespace::store::spread::Belongs;
 use mds_namespace::{Ino, keys};
 
+use crate::command::client::Address;
 use crate::command::governor::IntentId;
 use crate::record::StateKind;
 
@@ -44,6 +45,12 @@ pub const SLOTS: &[u8] = b"state/slot/";
 /// All clients.
 pub const CLIENTS: &[u8] = b"state/client/";
 
+/// How many clients there are.
+pub const CLIENT_COUNTS: &[u8] = b"state/clients";
+
+/// All clients without a session, oldest first.
+pub const WAITING_BY_AGE: &[u8] = b"state/waitage/";
+
 /// All layouts.
 pub const LAYOUTS: &[u8] = b"state/layout/";
 
@@ -66,8 +73,19 @@ fn join(word: &[u8], fields: &[&[u8]]) -> Vec<u8> {
 }
 
 /// Words of keys that go on with an inode number.
-const OF_INODES: [&[u8]; 7] =
-    [b"state/open/", b"state/opener/", b"state/shares/", b"state/lock/", b"state/locker/", LAYOUTS, HANDED];
+const OF_INODES: [&[u8]; 11] = [
+    b"state/open/",
+    b"state/opener/",
+    b"state/shares/",
+    b"state/lock/",
+    b"state/locker/",
+    b"state/locks/",
+    b"state/range/",
+    b"state/span/",
+    b"state/under/",
+    LAYOUTS,
+    HANDED,
+];
 
 /// The word of keys that go on with a stateid, which has the shard's number in it.
 const OF_STATEIDS: &[u8] = b"state/stateid/";
@@ -118,6 +136,30 @@ pub fn after(prefix: &[u8]) -> Vec<u8> {
 #[must_use]
 pub fn client(client: u64) -> Vec<u8> {
     join(CLIENTS, &[&client.to_be_bytes()])
+}
+
+/// Since when, and from where, a client without a session waits.
+#[must_use]
+pub fn waiting(client: u64) -> Vec<u8> {
+    join(b"state/waiting/", &[&client.to_be_bytes()])
+}
+
+/// A client without a session, by its age.
+#[must_use]
+pub fn waiting_by_age(number: u64) -> Vec<u8> {
+    join(WAITING_BY_AGE, &[&number.to_be_bytes()])
+}
+
+/// A client without a session, by the address that it came from, and its age.
+#[must_use]
+pub fn waiting_from(address: &Address, number: u64) -> Vec<u8> {
+    join(b"state/waitfrom/", &[address, &number.to_be_bytes()])
+}
+
+/// All of an address.
+#[must_use]
+pub fn waiting_from_all(address: &Address) -> Vec<u8> {
+    join(b"state/waitfrom/", &[address])
 }
 
 /// From a client owner to its client ids.
@@ -207,6 +249,70 @@ pub fn lock(ino: Ino, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
 #[must_use]
 pub fn locker(ino: Ino, client: u64, owner: &[u8]) -> Vec<u8> {
     join(b"state/locker/", &[&ino.to_be_bytes(), &client.to_be_bytes(), owner])
+}
+
+/// What the locks of a file are in sum.
+#[must_use]
+pub fn file_locks(ino: Ino) -> Vec<u8> {
+    join(b"state/locks/", &[&ino.to_be_bytes()])
+}
+
+/// The ranges of one lock stateid that end at this byte or behind it begin here.
+#[must_use]
+pub fn range(ino: Ino, other: &[u8; OTHER_BYTES], last: u64) -> Vec<u8> {
+    join(b"state/range/", &[&ino.to_be_bytes(), other, &last.to_be_bytes()])
+}
+
+/// All ranges of one lock stateid.
+#[must_use]
+pub fn ranges(ino: Ino, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
+    join(b"state/range/", &[&ino.to_be_bytes(), other])
+}
+
+/// The last byte in a key made by [`range`].
+#[must_use]
+pub fn parse_range(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(*key.last_chunk::<8>()?))
+}
+
+/// The entries of a file's interval tree at one node, of one side, from a point on (docs/formats/state.md, locks).
+#[must_use]
+pub fn span(ino: Ino, exclusive: bool, level: u8, side: u8, base: u64, point: u64) -> Vec<u8> {
+    let of_node = [u8::from(exclusive), level, side];
+    join(b"state/span/", &[&ino.to_be_bytes(), &of_node, &base.to_be_bytes(), &point.to_be_bytes()])
+}
+
+/// One entry there.
+#[must_use]
+pub fn span_of(node: Vec<u8>, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
+    let mut key = node;
+    key.extend_from_slice(other);
+    key
+}
+
+/// The point and the lock stateid in a key made by [`span_of`].
+#[must_use]
+pub fn parse_span(key: &[u8]) -> Option<(u64, [u8; OTHER_BYTES])> {
+    let (rest, other) = key.split_last_chunk::<OTHER_BYTES>()?;
+    Some((u64::from_be_bytes(*rest.last_chunk::<8>()?), *other))
+}
+
+/// All lock stateids under an open.
+#[must_use]
+pub fn locks_under(ino: Ino, open: &[u8; OTHER_BYTES]) -> Vec<u8> {
+    join(b"state/under/", &[&ino.to_be_bytes(), open])
+}
+
+/// A lock stateid under an open.
+#[must_use]
+pub fn lock_under(ino: Ino, open: &[u8; OTHER_BYTES], other: &[u8; OTHER_BYTES]) -> Vec<u8> {
+    join(b"state/under/", &[&ino.to_be_bytes(), open, other])
+}
+
+/// The lock stateid in a key made by [`lock_under`].
+#[must_use]
+pub fn parse_lock_under(key: &[u8]) -> Option<[u8; OTHER_BYTES]> {
+    key.last_chunk::<OTHER_BYTES>().copied()
 }
 
 /// All layouts of a file.

@@ -14,6 +14,7 @@ mod host;
 pub mod key;
 pub mod limits;
 mod liveness;
+mod lock_tree;
 mod node;
 mod nodes;
 mod raft;

@@ -1,7 +1,13 @@
 //! Named caps of a shard's tables, queues and files.
 
 /// Clients, confirmed or not.
-pub const CLIENTS_MAX: usize = 65_536;
+pub const CLIENTS_MAX: u32 = 65_536;
+
+/// Clients without a session: one more, and the oldest goes.
+pub const UNCONFIRMED_MAX: u32 = 4_096;
+
+/// Clients without a session of one address: one more, and the oldest of them goes. Each makes its session within a moment.
+pub const UNCONFIRMED_PER_ADDRESS_MAX: usize = 64;
 
 /// Operations of one request whose outcomes are recorded: as many as a compound has.
 pub const RECORDED_PER_SLOT_MAX: usize = wire_session::limits::OPERATIONS_MAX as usize;
@@ -34,10 +40,10 @@ pub const LAYOUTS_PER_CLIENT_MAX: u32 = 262_144;
 pub const OPENS_PER_FILE_MAX: u32 = 65_536;
 
 /// Lock stateids of one file, over all clients.
-pub const LOCKS_PER_FILE_MAX: usize = 16_384;
+pub const LOCKS_PER_FILE_MAX: u32 = 131_072;
 
-/// Ranges held under one lock stateid.
-pub const RANGES_PER_LOCK_MAX: usize = 4_096;
+/// Byte ranges locked by one client, over all files. All of them go with one command when the client does.
+pub const RANGES_PER_CLIENT_MAX: u32 = 131_072;
 
 /// Data servers of a file system.
 pub const DATA_SERVERS_MAX: usize = 1_024;

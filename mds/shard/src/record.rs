@@ -3,10 +3,13 @@
 //! Bytes that do not decode are an error of the store, never a panic: they were written by another version or by a
 //! broken disk.
 
+mod client;
 mod exports;
 mod fencing;
 mod governor;
+mod lock;
 mod session;
+mod tally;
 
 use layout::state::LayoutRecord;
 use mds_namespace::{FsError, Ino};
@@ -14,15 +17,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use wire_session::server::client_id::ClientRecord;
 
-use crate::apply::lock_ranges::HeldRange;
 use crate::command::StateidValue;
 use crate::command::open::Share;
 use crate::key::OTHER_BYTES;
 
+pub use client::{ClientCounts, Waiting};
 pub use exports::{ExportList, is_before_secure};
 pub use fencing::{Fencing, Handed};
 pub use governor::{Governor, Intent};
+pub use lock::{FileLocks, LockRecord, Ranges};
 pub use session::{Recorded, SlotRecord, StoredSession};
+pub use tally::Tally;
 
 /// Version of every value below.
 pub const VALUE_VERSION: u8 = 1;
@@ -106,17 +111,6 @@ pub struct OwnerClients {
     pub unconfirmed: Option<u64>,
 }
 
-/// How much state a client has.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Opens.
-    pub opens: u32,
-    /// Lock stateids.
-    pub locks: u32,
-    /// Layouts.
-    pub layouts: u32,
-}
-
 /// What a stateid's identity leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateidTarget {
@@ -170,32 +164,6 @@ pub struct Shares {
     pub deny_read: u32,
     /// Opens that forbid others to write.
     pub deny_write: u32,
-}
-
-/// The locks of one lock-owner on one file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LockRecord {
-    /// Identity of its stateid.
-    pub other: [u8; OTHER_BYTES],
-    /// Current sequence of its stateid.
-    pub seqid: u32,
-    /// Client id.
-    pub client: u64,
-    /// Lock-owner.
-    #[serde(with = "serde_bytes")]
-    pub owner: Vec<u8>,
-    /// The open it was made under.
-    pub open: [u8; OTHER_BYTES],
-    /// What is held.
-    pub ranges: Vec<HeldRange>,
-}
-
-impl LockRecord {
-    /// The current stateid.
-    #[must_use]
-    pub fn stateid(&self) -> StateidValue {
-        StateidValue { seqid: self.seqid, other: self.other }
-    }
 }
 
 /// A data server.
@@ -301,15 +269,16 @@ postcard_values!(
     Counters,
     StoredClient,
     OwnerClients,
-    Tally,
     OpenRecord,
     Shares,
-    LockRecord,
     LayoutRecord,
     StoredSession,
     SlotRecord,
     Governor,
-    Intent
+    Intent,
+    FileLocks,
+    ClientCounts,
+    Waiting
 );
 
 impl Value for DataServer {

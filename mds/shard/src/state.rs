@@ -10,10 +10,11 @@ use std::ops::ControlFlow;
 use layout::state::LayoutRecord;
 use mds_namespace::{FsError, Ino, StoreError, View, store, superblock};
 
-use crate::apply::lock_ranges::{self, Span};
+use crate::apply::lock_ranges::Span;
 use crate::command::lock::Conflict;
 use crate::command::{Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
+use crate::lock_tree;
 use crate::record::{ExportList, LockRecord, OpenRecord, StateKind, Value};
 use crate::view::IoRight;
 
@@ -193,34 +194,21 @@ pub(crate) fn io_right(
     Ok(IoRight { share: open.share, open: open.other })
 }
 
-/// The first lock of another owner that is in the way.
+/// A lock of another lock stateid than `own` that is in the way.
 pub(crate) fn lock_conflict(
     view: &dyn View,
     ino: Ino,
     span: Span,
     exclusive: bool,
-    client: u64,
-    owner: &[u8],
+    own: Option<[u8; OTHER_BYTES]>,
 ) -> Result<Option<Conflict>, Refusal> {
-    let locks: Vec<LockRecord> = list(view, &key::locks(ino))?;
-    Ok(conflict_among(&locks, span, exclusive, client, owner))
-}
-
-/// The first of a file's locks that is another owner's and in the way.
-pub(crate) fn conflict_among(
-    locks: &[LockRecord],
-    span: Span,
-    exclusive: bool,
-    client: u64,
-    owner: &[u8],
-) -> Option<Conflict> {
-    locks.iter().filter(|lock| lock.client != client || lock.owner != owner).find_map(|lock| {
-        let held = lock_ranges::conflict(&lock.ranges, span, exclusive)?;
-        Some(Conflict {
-            range: held.range(),
-            exclusive: held.exclusive,
-            client: lock.client,
-            owner: lock.owner.clone(),
-        })
-    })
+    let mut first = None;
+    lock_tree::conflicts(view, ino, span, exclusive, own, &mut |other, range| {
+        first = Some((other, range));
+        ControlFlow::Break(())
+    })?;
+    let Some((other, held)) = first else { return Ok(None) };
+    let lock: LockRecord = read(view, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
+    let LockRecord { client, owner, .. } = lock;
+    Ok(Some(Conflict { range: held.range(), exclusive: held.exclusive, client, owner }))
 }

@@ -12,7 +12,7 @@ use layout::state::LayoutRecord;
 use mds_namespace::op::work;
 use mds_namespace::{Ino, Inode, StoreError, Superblock, View, WorkItem, inode_table};
 
-use crate::apply::lock_ranges;
+use crate::apply::lock_ranges::{self, HeldRange};
 use crate::apply::session::marks;
 use crate::command::governor::IntentId;
 use crate::command::lock::{Conflict, Range};
@@ -25,7 +25,7 @@ use crate::record::{
     DataServer, ExportList, Fencing, Handed, Intent, LockRecord, OpenRecord, OwnerClients, Shares,
     SlotRecord, StateKind, StateidTarget, StoredClient, StoredSession, Tally, Value, is_before_secure,
 };
-use crate::state;
+use crate::{lock_tree, state};
 
 /// A consistent read snapshot of a shard.
 pub struct StateView {
@@ -271,6 +271,7 @@ impl StateView {
             opens: sum.opens.saturating_add(one.opens),
             locks: sum.locks.saturating_add(one.locks),
             layouts: sum.layouts.saturating_add(one.layouts),
+            ranges: sum.ranges.saturating_add(one.ranges),
         }))
     }
 
@@ -367,12 +368,20 @@ impl StateView {
         state::lock(self.namespace(), client, ino, stateid)
     }
 
-    /// All locks of a file.
+    /// All lock stateids of a file.
     ///
     /// # Errors
     /// The store's.
     pub fn locks_of(&self, ino: Ino) -> Result<Vec<LockRecord>, Refusal> {
         state::list(self.namespace(), &key::locks(ino))
+    }
+
+    /// What is held under a lock stateid of a file, in order.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn ranges_of(&self, ino: Ino, lock: &LockRecord) -> Result<Vec<HeldRange>, Refusal> {
+        lock_tree::ranges(self.namespace(), ino, lock)
     }
 
     /// LOCKT: the first lock that would be in the way of `owner` of `client`.
@@ -388,7 +397,9 @@ impl StateView {
         owner: &[u8],
     ) -> Result<Option<Conflict>, Refusal> {
         let span = lock_ranges::Span::of(range).ok_or(Refusal::BadRange)?;
-        state::lock_conflict(self.namespace(), ino, span, exclusive, client, owner)
+        let own = self.namespace().get(&key::locker(ino, client, owner))?;
+        let own = own.map(|other| other.try_into().map_err(|_| StoreError::Corrupt("locker"))).transpose()?;
+        state::lock_conflict(self.namespace(), ino, span, exclusive, own)
     }
 
     /// Clients with locks that keep others from a range.
@@ -397,9 +408,18 @@ impl StateView {
     /// `BadRange`; the store's.
     pub fn lock_holders(&self, ino: Ino, range: Range, exclusive: bool) -> Result<Vec<u64>, Refusal> {
         let span = lock_ranges::Span::of(range).ok_or(Refusal::BadRange)?;
-        let mut locks = self.locks_of(ino)?;
-        locks.retain(|lock| lock_ranges::conflict(&lock.ranges, span, exclusive).is_some());
-        Ok(locks.iter().map(|lock| lock.client).collect())
+        let mut holders = std::collections::BTreeSet::new();
+        lock_tree::conflicts(self.namespace(), ino, span, exclusive, None, &mut |other, _| {
+            holders.insert(other);
+            std::ops::ControlFlow::Continue(())
+        })?;
+        let mut clients = Vec::new();
+        for other in holders {
+            clients.extend(self.stateid(&other)?.map(|target| target.client));
+        }
+        clients.sort_unstable();
+        clients.dedup();
+        Ok(clients)
     }
 
     /// Who has layouts of a file.

@@ -166,6 +166,19 @@ fn client_begins() -> Vec<Command> {
             },
             fresh: 7,
         }),
+        Command::ExchangeIdFrom(client::ExchangeIdFrom {
+            asked: client::ExchangeIdAs {
+                asked: client::ExchangeId {
+                    owner: b"a third owner".to_vec(),
+                    verifier: [3; 8],
+                    principal: principal.clone(),
+                    update: false,
+                    implementation: String::new(),
+                },
+                fresh: 8,
+            },
+            address: [9; 16],
+        }),
         Command::ConfirmClient(client::ConfirmClient { client: CLIENT, sequence: 1, principal }),
         Command::ReclaimComplete(client::ReclaimComplete { client: CLIENT }),
         Command::CreateSession(session::CreateSession {

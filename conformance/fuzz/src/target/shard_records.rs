@@ -9,8 +9,9 @@ use mds_shard::command::{Entry, Outcome, Refusal, StateidValue};
 use mds_shard::export::Export;
 use mds_shard::key;
 use mds_shard::record::{
-    Counters, DataServer, ExportList, Fencing, Governor, Handed, Intent, LockRecord, OpenRecord,
-    OwnerClients, Recorded, Shares, SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
+    ClientCounts, Counters, DataServer, ExportList, Fencing, FileLocks, Governor, Handed, Intent, LockRecord,
+    OpenRecord, OwnerClients, Ranges, Recorded, Shares, SlotRecord, StateidTarget, StoredClient,
+    StoredSession, Tally, Value, Waiting,
 };
 use wire_session::server::client_id::ClientRecord;
 
@@ -28,7 +29,7 @@ pub(super) const TARGET: Target = Target {
 
 fn run(input: &[u8]) -> usize {
     let Some((choice, bytes)) = input.split_first() else { return 0 };
-    let valid = match choice % 19 {
+    let valid = match choice % 22 {
         0 => check::<Counters>(bytes),
         1 => check::<StoredClient>(bytes),
         2 => check::<OwnerClients>(bytes),
@@ -47,6 +48,9 @@ fn run(input: &[u8]) -> usize {
         16 => check::<ExportList>(bytes),
         17 => check::<Fencing>(bytes),
         18 => check::<Handed>(bytes),
+        19 => check::<FileLocks>(bytes),
+        20 => check::<ClientCounts>(bytes),
+        21 => check::<Waiting>(bytes),
         _ => check::<SlotRecord>(bytes),
     };
     usize::from(valid)
@@ -107,7 +111,7 @@ fn seeds() -> Vec<Vec<u8>> {
         share: mds_shard::command::open::Share { access: 3, deny: 0 },
         seen: 4,
     };
-    let ranges = vec![HeldRange { first: 0, last: 10, exclusive: true }];
+    let ranges = Ranges::Within(vec![HeldRange { first: 0, last: 10, exclusive: true }]);
     let lock = LockRecord { other, seqid: 1, client: 1, owner: b"lock".to_vec(), open: other, ranges };
     let layout = LayoutRecord { other, seqid: 1, read: true, read_write: false, recall_seqid: Some(2) };
     let server = DataServer {
@@ -126,7 +130,7 @@ fn seeds() -> Vec<Vec<u8>> {
         Counters::default().encode(),
         StoredClient { record, reclaim_complete: true }.encode(),
         OwnerClients { confirmed: Some(1), unconfirmed: None }.encode(),
-        Tally { opens: 1, locks: 2, layouts: 300 }.encode(),
+        Tally { opens: 1, locks: 2, layouts: 300, ranges: 4 }.encode(),
         open.encode(),
         Shares { opens: 1, read: 1, write: 0, deny_read: 0, deny_write: 0 }.encode(),
         lock.encode(),
@@ -140,6 +144,8 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.extend(shard_commands::commands().iter().map(|entry| [&[10][..], &entry_bytes(entry)].concat()));
     let session = StoredSession { record: shard_commands::session_record(), tenure: 3 };
     seeds.push([&[12][..], &session.encode()].concat());
+    let apart = LockRecord { ranges: Ranges::Apart(9), ..lock };
+    seeds.push([&[6][..], &apart.encode()].concat());
     let outcomes = [
         Outcome::Done,
         Outcome::Refused(Refusal::StaleClient),
@@ -157,5 +163,9 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.push([&[11][..], &key::layout(2, 1)].concat());
     seeds.push([&[17][..], &Fencing::default().and(2, [1, 7]).encode()].concat());
     seeds.push([&[18][..], &Handed { exports: vec![3] }.encode()].concat());
+    let sum = FileLocks { lockers: 1, reads: [(3, 1)].into(), writes: [(64, 2)].into() };
+    seeds.push([&[19][..], &sum.encode()].concat());
+    seeds.push([&[20][..], &ClientCounts { clients: 300, waiting: 2, next: 9 }.encode()].concat());
+    seeds.push([&[21][..], &Waiting { number: 300, address: [1; 16] }.encode()].concat());
     seeds
 }

@@ -5,8 +5,10 @@
 //!
 //! Spec: RFC 8881 §18.35.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
-use mds_shard::command::client::{ExchangeId, ExchangeIdAs};
+use mds_shard::command::client::{ClientMade, ExchangeId, ExchangeIdAs, ExchangeIdFrom};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::exchange_id::{Args, ImplId, ResOk, StateProtectAsked, StateProtectGranted, flags};
@@ -38,10 +40,18 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     };
     cx.server.give_way_to_principal(&command.owner, &command.principal).await;
     let fresh = cx.server.env.entropy.u64();
-    let command = Command::ExchangeIdAs(ExchangeIdAs { asked: command, fresh });
-    let Outcome::Client(answer) = cx.propose(command).await? else {
+    let address = match cx.peer {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    };
+    let asked = ExchangeIdAs { asked: command, fresh };
+    let command = Command::ExchangeIdFrom(ExchangeIdFrom { asked, address });
+    let Outcome::ClientMade(ClientMade { answer, evicted }) = cx.propose(command).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
+    for client in evicted {
+        cx.server.front.sessions.lock().drop_client(client);
+    }
     // One that is replaced later, when the new one is confirmed, is still there.
     let is_gone = |client| cx.view().is_ok_and(|view| view.client(client).is_ok_and(|one| one.is_none()));
     if let Some(evicted) = answer.replaces.filter(|client| is_gone(*client)) {

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
-use mds_shard::command::client::{ExchangeId, ExchangeIdAs};
+use mds_shard::command::client::{ClientMade, ExchangeId, ExchangeIdAs, ExchangeIdFrom};
 use mds_shard::command::governor::{ForgetClient, ForgetSession, Govern};
 use mds_shard::record::Tally;
 use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal};
@@ -66,7 +66,9 @@ impl Shards {
     pub(super) async fn busy_elsewhere(&self, command: &Command) -> Result<Option<Refusal>, ProposeError> {
         let (client, refusal) = match command {
             Command::RemoveClient(asked) if asked.only_if_idle => (Some(asked.client), Refusal::ClientBusy),
-            Command::ExchangeId(asked) | Command::ExchangeIdAs(ExchangeIdAs { asked, .. }) => {
+            Command::ExchangeId(asked)
+            | Command::ExchangeIdAs(ExchangeIdAs { asked, .. })
+            | Command::ExchangeIdFrom(ExchangeIdFrom { asked: ExchangeIdAs { asked, .. }, .. }) => {
                 (self.in_the_way_of(asked)?, Refusal::ClientInUse)
             }
             _ => return Ok(None),
@@ -138,7 +140,8 @@ impl Shards {
                 ended.extend(made.ended.map(Ended::Session));
                 ended
             }
-            (Outcome::Client(answer), _) => {
+            // Those that were evicted never had anything.
+            (Outcome::Client(answer) | Outcome::ClientMade(ClientMade { answer, .. }), _) => {
                 let is_gone = |client: &u64| {
                     self.first().view().is_ok_and(|view| view.client(*client).is_ok_and(|one| one.is_none()))
                 };

@@ -42,6 +42,7 @@ pub(super) fn of(command: &Command) -> Route {
     match command {
         Command::ExchangeId(_)
         | Command::ExchangeIdAs(_)
+        | Command::ExchangeIdFrom(_)
         | Command::ConfirmClient(_)
         | Command::ReclaimComplete(_)
         | Command::RemoveClient(_)

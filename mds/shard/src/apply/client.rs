@@ -10,14 +10,14 @@ use wire_session::server::client_id::{
     decide_exchange,
 };
 
-use super::{layout, open, session, table};
+use super::{layout, lock_table, open, session, table, waiting};
 use crate::command::client::{
-    ClientAnswer, ConfirmClient, Confirmed, ExchangeId, ReclaimComplete, RemoveClient, RemovedClient,
+    Address, ClientAnswer, ClientMade, ConfirmClient, Confirmed, ExchangeId, ExchangeIdAs, ExchangeIdFrom,
+    ReclaimComplete, RemoveClient, RemovedClient,
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;
-use crate::limits::CLIENTS_MAX;
-use crate::record::{LockRecord, OpenRecord, OwnerClients, StateKind, StoredClient};
+use crate::record::{OpenRecord, OwnerClients, StateKind, StoredClient};
 use crate::state;
 
 impl From<ExchangeError> for Refusal {
@@ -79,12 +79,23 @@ fn free_id(view: &dyn View, mut id: u64) -> Result<u64, Refusal> {
     Ok(id)
 }
 
-/// `fresh`: the client id, if one has to be made; what an earlier version logged counted them.
+/// The answer as earlier versions log it.
+pub(super) fn as_before(made: ClientMade) -> Outcome {
+    Outcome::Client(made.answer)
+}
+
+pub(super) fn exchange_id_from(txn: &mut dyn Txn, asked: &ExchangeIdFrom) -> Result<Outcome, Refusal> {
+    let ExchangeIdFrom { asked: ExchangeIdAs { asked, fresh }, address } = asked;
+    exchange_id(txn, asked, Some(*fresh), Some(*address)).map(Outcome::ClientMade)
+}
+
+/// `fresh`: the client id, if one has to be made; what an earlier version logged counted them, and did not say where it came from.
 pub(super) fn exchange_id(
     txn: &mut dyn Txn,
     asked: &ExchangeId,
     fresh: Option<u64>,
-) -> Result<Outcome, Refusal> {
+    address: Option<Address>,
+) -> Result<ClientMade, Refusal> {
     table::check_owner(&asked.owner)?;
     let mut of_owner: OwnerClients = state::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
     let confirmed = record_of(txn, of_owner.confirmed)?;
@@ -109,7 +120,8 @@ pub(super) fn exchange_id(
     match decide_exchange(confirmed.as_ref(), unconfirmed.as_ref(), &exchange) {
         ExchangeDecision::Refuse(error) => Err(error.into()),
         ExchangeDecision::Known { client, sequence } => {
-            Ok(Outcome::Client(ClientAnswer { client, sequence, confirmed: true, replaces: None }))
+            let answer = ClientAnswer { client, sequence, confirmed: true, replaces: None };
+            Ok(ClientMade { answer, evicted: Vec::new() })
         }
         ExchangeDecision::Update { record } => {
             let before = stored(txn, record.client)?.ok_or(Refusal::NoSuchClient)?;
@@ -120,12 +132,15 @@ pub(super) fn exchange_id(
                 replaces: None,
             };
             table::put(txn, &key::client(record.client), &StoredClient { record, ..before })?;
-            Ok(Outcome::Client(answer))
+            Ok(ClientMade { answer, evicted: Vec::new() })
         }
         ExchangeDecision::Create { record, removes, evicts, replaces } => {
-            check_room(txn)?;
             for client in [removes, evicts].into_iter().flatten() {
                 remove_client(txn, client)?;
+            }
+            let mut evicted = Vec::new();
+            while let Some(client) = waiting::in_the_way(txn, address)? {
+                evicted.push(remove_client(txn, client)?.client);
             }
             if fresh.is_none() {
                 counters.client += 1;
@@ -142,23 +157,11 @@ pub(super) fn exchange_id(
                 replaces: replaces.or(evicts),
             };
             let client = StoredClient { record, reclaim_complete: false };
+            waiting::enter(txn, answer.client, address.unwrap_or_default())?;
             table::put(txn, &key::client(answer.client), &client)?;
-            Ok(Outcome::Client(answer))
+            Ok(ClientMade { answer, evicted })
         }
     }
-}
-
-fn check_room(view: &dyn View) -> Result<(), Refusal> {
-    let mut clients = 0;
-    view.range(key::CLIENTS, &key::after(key::CLIENTS), &mut |_, _| {
-        clients += 1;
-        if clients < CLIENTS_MAX {
-            std::ops::ControlFlow::Continue(())
-        } else {
-            std::ops::ControlFlow::Break(())
-        }
-    })?;
-    if clients < CLIENTS_MAX { Ok(()) } else { Err(Refusal::TableFull) }
 }
 
 pub(super) fn confirm(txn: &mut dyn Txn, asked: &ConfirmClient) -> Result<Outcome, Refusal> {
@@ -180,6 +183,7 @@ pub(super) fn confirm_client(
     };
     let mut dropped = Vec::new();
     if !before.record.confirmed {
+        waiting::strike(txn, client)?;
         let of_owner: OwnerClients = state::read(txn, &key::owner(&record.owner))?.unwrap_or_default();
         // RFC 8881 §18.36.4: the incarnation before, and all it held, goes now.
         if let Some(older) = of_owner.confirmed {
@@ -221,8 +225,7 @@ pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient,
     }
     // First, so that no open has to look for those under it among all locks of its file.
     for (ino, other) in state::of_kind(txn, client, StateKind::Lock, usize::MAX)? {
-        let held: LockRecord = state::read(txn, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
-        table::drop_lock(txn, ino, &held)?;
+        lock_table::drop_lock(txn, ino, &other)?;
     }
     for (ino, other) in state::of_kind(txn, client, StateKind::Open, usize::MAX)? {
         let held: OpenRecord = state::read(txn, &key::open(ino, &other))?.ok_or(Refusal::BadStateid)?;
@@ -240,6 +243,7 @@ fn remove_client(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient, Refusa
     let removed = drop_held(txn, client)?;
     session::remove_all(txn, client)?;
     txn.delete(&key::client(client))?;
+    waiting::gone(txn, client)?;
     let mut of_owner: OwnerClients = state::read(txn, &key::owner(&stored.record.owner))?.unwrap_or_default();
     of_owner.confirmed = of_owner.confirmed.filter(|id| *id != client);
     of_owner.unconfirmed = of_owner.unconfirmed.filter(|id| *id != client);

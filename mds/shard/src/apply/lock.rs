@@ -8,12 +8,12 @@
 use mds_namespace::{Txn, View};
 
 use super::lock_ranges::{self, Span};
+use super::lock_table::{self, LockTable};
 use super::table;
 use crate::command::lock::{FreeStateid, Lock, Locker, Unlock};
 use crate::command::{Outcome, Refusal};
 use crate::key;
-use crate::limits::{LOCKS_PER_FILE_MAX, RANGES_PER_LOCK_MAX};
-use crate::record::{LockRecord, OpenRecord, StateKind, StateidTarget};
+use crate::record::{LockRecord, OpenRecord, Ranges, StateKind, StateidTarget};
 use crate::state::{self, READ, WRITE};
 
 pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> {
@@ -25,31 +25,34 @@ pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> 
     if open.share.access & needed == 0 {
         return Err(Refusal::OpenMode);
     }
-    // There may be many: they are read once.
-    let locks: Vec<LockRecord> = state::list(txn, &key::locks(asked.ino))?;
-    if let Some(conflict) = state::conflict_among(&locks, span, asked.exclusive, asked.client, &owner) {
+    let own = held.as_ref().map(|held| held.other);
+    if let Some(conflict) = state::lock_conflict(txn, asked.ino, span, asked.exclusive, own)? {
         return Err(Refusal::LockDenied(conflict));
     }
+    let mut table = LockTable::open(txn, asked.ino)?;
     let lock = match held {
-        Some(held) => {
-            let ranges = lock_ranges::lock(&held.ranges, span, asked.exclusive);
-            if RANGES_PER_LOCK_MAX < ranges.len() {
-                return Err(Refusal::TableFull);
-            }
-            let lock = LockRecord { seqid: state::next_seqid(held.seqid), ranges, ..held };
-            table::put_lock(txn, asked.ino, &lock)?;
+        // Read again: the table may have been converted.
+        Some(held) => LockRecord {
+            seqid: state::next_seqid(held.seqid),
+            ..state::read(txn, &key::lock(asked.ino, &held.other))?.ok_or(Refusal::BadStateid)?
+        },
+        None => {
+            table.check_room()?;
+            let lock = table::add_lock(txn, asked.ino, asked.client, |other| LockRecord {
+                other,
+                seqid: 1,
+                client: asked.client,
+                owner,
+                open: open.other,
+                ranges: Ranges::Apart(0),
+            })?;
+            table.enter(txn, &lock)?;
             lock
         }
-        None if LOCKS_PER_FILE_MAX <= locks.len() => return Err(Refusal::TableFull),
-        None => table::add_lock(txn, asked.ino, asked.client, |other| LockRecord {
-            other,
-            seqid: 1,
-            client: asked.client,
-            owner,
-            open: open.other,
-            ranges: lock_ranges::lock(&[], span, asked.exclusive),
-        })?,
     };
+    let lock = table.change(txn, lock, span, |held| lock_ranges::lock(held, span, asked.exclusive))?;
+    lock_table::put_lock(txn, asked.ino, &lock)?;
+    table.finish(txn)?;
     Ok(Outcome::Stateid(lock.stateid()))
 }
 
@@ -74,12 +77,14 @@ fn locker(view: &dyn View, asked: &Lock) -> Result<(OpenRecord, Vec<u8>, Option<
 pub(super) fn unlock(txn: &mut dyn Txn, asked: &Unlock) -> Result<Outcome, Refusal> {
     let held = state::lock(txn, asked.client, asked.ino, asked.stateid)?;
     let span = Span::of(asked.range).ok_or(Refusal::BadRange)?;
-    let ranges = lock_ranges::unlock(&held.ranges, span);
-    if RANGES_PER_LOCK_MAX < ranges.len() {
-        return Err(Refusal::TableFull);
-    }
-    let lock = LockRecord { seqid: state::next_seqid(held.seqid), ranges, ..held };
-    table::put_lock(txn, asked.ino, &lock)?;
+    let mut table = LockTable::open(txn, asked.ino)?;
+    let lock = LockRecord {
+        seqid: state::next_seqid(held.seqid),
+        ..state::read(txn, &key::lock(asked.ino, &held.other))?.ok_or(Refusal::BadStateid)?
+    };
+    let lock = table.change(txn, lock, span, |held| lock_ranges::unlock(held, span))?;
+    lock_table::put_lock(txn, asked.ino, &lock)?;
+    table.finish(txn)?;
     Ok(Outcome::Stateid(lock.stateid()))
 }
 
@@ -92,10 +97,10 @@ pub(super) fn free_stateid(txn: &mut dyn Txn, asked: &FreeStateid) -> Result<Out
     match target.kind {
         StateKind::Lock => {
             let lock = state::lock(txn, asked.client, target.ino, asked.stateid)?;
-            if !lock.ranges.is_empty() {
+            if lock.count() != 0 {
                 return Err(Refusal::LocksHeld);
             }
-            table::drop_lock(txn, target.ino, &lock)?;
+            lock_table::drop_lock(txn, target.ino, &lock.other)?;
             Ok(Outcome::Done)
         }
         // RFC 8881 §18.38.3: only CLOSE and LAYOUTRETURN end these while they are valid.

@@ -4,7 +4,7 @@
 use layout::state::LayoutRecord;
 use mds_namespace::{Ino, Txn, View};
 
-use super::governor;
+use super::{governor, lock_table};
 use crate::command::Refusal;
 use crate::key::{self, OTHER_BYTES};
 use crate::limits::{
@@ -69,7 +69,7 @@ fn enter(txn: &mut dyn Txn, kind: StateKind, client: u64, ino: Ino) -> Result<[u
     Ok(other)
 }
 
-fn strike(
+pub(super) fn strike(
     txn: &mut dyn Txn,
     kind: StateKind,
     client: u64,
@@ -129,7 +129,7 @@ pub(super) fn open_of(
     state::read(view, &key::open(ino, &other))
 }
 
-/// The locks of a lock-owner on a file.
+/// The lock stateid of a lock-owner on a file.
 pub(super) fn lock_of(
     view: &dyn View,
     ino: Ino,
@@ -179,12 +179,9 @@ pub(super) fn change_open(
 
 /// Takes an open and the locks under it away. Answers how many opens the file has left.
 pub(super) fn drop_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Result<u32, Refusal> {
-    // Most clients lock nothing, and a file that others lock a lot has a long list.
+    // Most clients lock nothing.
     if 0 < tally(txn, open.client)?.locks {
-        let locks: Vec<LockRecord> = state::list(txn, &key::locks(ino))?;
-        for lock in locks.iter().filter(|lock| lock.open == open.other) {
-            drop_lock(txn, ino, lock)?;
-        }
+        lock_table::drop_under(txn, ino, &open.other)?;
     }
     let shares = shares_without(&shares(txn, ino)?, open);
     put_shares(txn, ino, &shares)?;
@@ -194,7 +191,7 @@ pub(super) fn drop_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Resul
     Ok(shares.opens)
 }
 
-/// Enters a new lock-owner on a file. `make` gets the identity.
+/// Enters a new lock-owner on a file, which holds nothing yet. `make` gets the identity.
 pub(super) fn add_lock(
     txn: &mut dyn Txn,
     ino: Ino,
@@ -204,18 +201,26 @@ pub(super) fn add_lock(
     let lock = make(enter(txn, StateKind::Lock, client, ino)?);
     assert!(lock.client == client, "a lock belongs to who enters it");
     txn.put(&key::locker(ino, client, &lock.owner), &lock.other)?;
-    put_lock(txn, ino, &lock)?;
     Ok(lock)
 }
 
-pub(super) fn put_lock(txn: &mut dyn Txn, ino: Ino, lock: &LockRecord) -> Result<(), Refusal> {
-    put(txn, &key::lock(ino, &lock.other), lock)
-}
-
-pub(super) fn drop_lock(txn: &mut dyn Txn, ino: Ino, lock: &LockRecord) -> Result<(), Refusal> {
-    txn.delete(&key::locker(ino, lock.client, &lock.owner))?;
-    txn.delete(&key::lock(ino, &lock.other))?;
-    strike(txn, StateKind::Lock, lock.client, ino, &lock.other)
+/// Counts byte ranges of a client, up to a bound if there are more than before.
+pub(super) fn count_ranges(
+    txn: &mut dyn Txn,
+    client: u64,
+    delta: i64,
+    ranges_max: u32,
+) -> Result<(), Refusal> {
+    if delta == 0 {
+        return Ok(());
+    }
+    let mut tally = tally(txn, client)?;
+    let ranges = u32::try_from(i64::from(tally.ranges) + delta).map_err(|_| corrupt("tally of ranges"))?;
+    if 0 < delta && ranges_max < ranges {
+        return Err(Refusal::TableFull);
+    }
+    tally.ranges = ranges;
+    put(txn, &key::tally(client), &tally)
 }
 
 /// The identity for a first layout of a client on a file.

@@ -9,11 +9,13 @@ mod fencing;
 mod governor;
 mod layout;
 mod lock;
+mod lock_tree;
 mod names;
 mod once;
 mod open;
 mod seal;
 mod session;
+mod waiting;
 
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::transfer::{self, Pairs};

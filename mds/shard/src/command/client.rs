@@ -30,6 +30,27 @@ pub struct ExchangeIdAs {
     pub fresh: u64,
 }
 
+/// An address as an IPv6 one; IPv4 is mapped.
+pub type Address = [u8; 16];
+
+/// [`ExchangeIdAs`] with where it came from: what an address leaves that makes no session is bounded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExchangeIdFrom {
+    /// What was asked, and the id.
+    pub asked: ExchangeIdAs,
+    /// The client's address.
+    pub address: Address,
+}
+
+/// Answer to [`ExchangeIdFrom`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientMade {
+    /// What the client is told.
+    pub answer: ClientAnswer,
+    /// Clients without a session that had to give way.
+    pub evicted: Vec<u64>,
+}
+
 /// Answer to [`ExchangeId`] and [`ExchangeIdAs`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientAnswer {

@@ -6,6 +6,7 @@ use mds_namespace::{Content, DirectoryChange, ExtentRecord, Inode, Kind, Timesta
 use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord};
 
 use super::*;
+use crate::apply::lock_ranges::HeldRange;
 use crate::command::layout::LayoutAnswer;
 use crate::command::lock::{Conflict, Range};
 use crate::command::namespace::{EntryAnswer, Renamed};
@@ -33,7 +34,9 @@ fn values_have_the_documented_bytes() {
     let other = other(StateKind::Open, 0x0102, 0x0304);
     assert_eq!(hex(&other), "010001020000000000000304");
     check(&Counters::default(), "01010101");
-    check(&Tally { opens: 1, locks: 2, layouts: 300 }, "010102ac02");
+    check(&Tally { opens: 1, locks: 2, layouts: 300, ranges: 4 }, "020102ac0204");
+    let before = Tally { opens: 1, locks: 2, layouts: 300, ranges: 0 };
+    assert_eq!(Tally::decode(&[1, 1, 2, 0xac, 2]), Ok(before), "version 1 is read");
     check(&OwnerClients { confirmed: Some(5), unconfirmed: None }, "01010500");
     check(&StateidTarget { kind: StateKind::Lock, ino: 300, client: 7 }, "0102ac0207");
     check(&Shares { opens: 4, read: 3, write: 2, deny_read: 1, deny_write: 0 }, "010403020100");
@@ -46,15 +49,6 @@ fn values_have_the_documented_bytes() {
         seen: 0x2010,
     };
     check(&open, "010100010200000000000003040207026d6503019040");
-    let lock = LockRecord {
-        other,
-        seqid: 2,
-        client: 7,
-        owner: b"me".to_vec(),
-        open: other,
-        ranges: vec![HeldRange { first: 1, last: 2, exclusive: true }],
-    };
-    check(&lock, "010100010200000000000003040207026d6501000102000000000000030401010201");
     let layout = LayoutRecord { other, seqid: 9, read: true, read_write: false, recall_seqid: Some(9) };
     check(&layout, "010100010200000000000003040901000109");
     let server = DataServer {
@@ -89,6 +83,30 @@ fn values_have_the_documented_bytes() {
         reclaim_complete: false,
     };
     check(&client, "0107016f080808080808080801700101016900");
+}
+
+#[test]
+fn locks_and_waiting_clients_have_the_documented_bytes() {
+    let other = other(StateKind::Open, 0x0102, 0x0304);
+    let lock = LockRecord {
+        other,
+        seqid: 2,
+        client: 7,
+        owner: b"me".to_vec(),
+        open: other,
+        ranges: Ranges::Apart(300),
+    };
+    check(&lock, "020100010200000000000003040207026d65010001020000000000000304ac02");
+    let ranges = Ranges::Within(vec![HeldRange { first: 1, last: 2, exclusive: true }]);
+    let within = LockRecord { ranges, ..lock };
+    let bytes = within.encode();
+    assert_eq!(hex(&bytes), "010100010200000000000003040207026d6501000102000000000000030401010201");
+    assert_eq!(LockRecord::decode(&bytes).as_ref(), Ok(&within), "version 1 is read");
+    assert!(LockRecord::decode(&bytes[..bytes.len() - 1]).is_err());
+    let sum = FileLocks { lockers: 300, reads: [(0, 1), (64, 2)].into(), writes: [(3, 4)].into() };
+    check(&sum, "01ac020200014002010304");
+    check(&ClientCounts { clients: 300, waiting: 2, next: 9 }, "01ac020209");
+    check(&Waiting { number: 300, address: [1; 16] }, &format!("01ac02{}", "01".repeat(16)));
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn lock_stateid_begins_at_one_and_moves() {
     let fourth = stateid(stage.run(owner.first(false, range(100, u64::MAX))));
     assert_eq!(fourth, StateidValue { seqid: 4, ..first });
     let ino = owner.open.inode.ino;
-    assert_eq!(stage.view().lock(client, ino, fourth).unwrap().ranges.len(), 3);
+    assert_eq!(stage.view().lock(client, ino, fourth).unwrap().count(), 3);
     assert!(stage.view().io_right(client, ino, fourth, true).is_ok());
     stage.check();
 }

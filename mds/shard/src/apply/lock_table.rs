@@ -1,0 +1,171 @@
+//! Writing locks so that the records, the ranges and the interval tree of a file say the same.
+//!
+//! INVARIANT: a change of one range reads and writes what is about that range and its neighbours, however many others the
+//! file has. A file whose records have their ranges in themselves (version 1) is converted whole, once.
+//! Spec: docs/formats/state.md, locks.
+
+use std::ops::ControlFlow;
+
+use mds_namespace::{Ino, Txn, View};
+
+use super::lock_ranges::{HeldRange, Span};
+use super::table;
+use crate::command::Refusal;
+use crate::key::{self, OTHER_BYTES};
+use crate::limits::{LOCKS_PER_FILE_MAX, RANGES_PER_CLIENT_MAX};
+use crate::lock_tree::{self, BY_FIRST, BY_LAST};
+use crate::record::{FileLocks, LockRecord, Ranges, StateKind};
+use crate::state;
+
+/// The locks of one file. What is changed in sum is written by [`finish`](Self::finish).
+pub(super) struct LockTable {
+    ino: Ino,
+    sum: FileLocks,
+}
+
+impl LockTable {
+    /// The table of a file, which is converted if it is of version 1.
+    pub(super) fn open(txn: &mut dyn Txn, ino: Ino) -> Result<Self, Refusal> {
+        if let Some(sum) = state::read(txn, &key::file_locks(ino))? {
+            return Ok(Self { ino, sum });
+        }
+        let mut table = Self { ino, sum: FileLocks::default() };
+        for mut lock in state::list::<LockRecord>(txn, &key::locks(ino))? {
+            let Ranges::Within(ranges) = &lock.ranges else {
+                return Err(mds_namespace::StoreError::Corrupt("lock without a sum").into());
+            };
+            let ranges = ranges.clone();
+            table.enter(txn, &lock)?;
+            let count = table.replace(txn, &lock.other, &[], &ranges)?;
+            table::count_ranges(txn, lock.client, count, u32::MAX)?;
+            lock.ranges = Ranges::Apart(u32::try_from(ranges.len()).expect("a record has few ranges"));
+            put_lock(txn, ino, &lock)?;
+        }
+        table.finish(txn)?;
+        Ok(table)
+    }
+
+    /// Whether there is room for one more lock stateid.
+    pub(super) fn check_room(&self) -> Result<(), Refusal> {
+        if self.sum.lockers < LOCKS_PER_FILE_MAX { Ok(()) } else { Err(Refusal::TableFull) }
+    }
+
+    /// Counts a lock stateid that is new here, and files it under its open.
+    pub(super) fn enter(&mut self, txn: &mut dyn Txn, lock: &LockRecord) -> Result<(), Refusal> {
+        self.sum.lockers += 1;
+        Ok(txn.put(&key::lock_under(self.ino, &lock.open, &lock.other), &[])?)
+    }
+
+    /// Changes what a lock stateid holds in a span: `change` makes the ranges there, and beside it, of those before.
+    /// Answers the record with its new number of ranges.
+    pub(super) fn change(
+        &mut self,
+        txn: &mut dyn Txn,
+        lock: LockRecord,
+        span: Span,
+        change: impl FnOnce(&[HeldRange]) -> Vec<HeldRange>,
+    ) -> Result<LockRecord, Refusal> {
+        let before = lock_tree::neighbours(txn, self.ino, &lock.other, span)?;
+        let delta = self.replace(txn, &lock.other, &before, &change(&before))?;
+        table::count_ranges(txn, lock.client, delta, RANGES_PER_CLIENT_MAX)?;
+        let held = i64::try_from(lock.count()).expect("bounded") + delta;
+        let held = u32::try_from(held).expect("no more ranges go than there were");
+        Ok(LockRecord { ranges: Ranges::Apart(held), ..lock })
+    }
+
+    /// Writes some ranges in place of others. Answers by how many there are more.
+    fn replace(
+        &mut self,
+        txn: &mut dyn Txn,
+        other: &[u8; OTHER_BYTES],
+        before: &[HeldRange],
+        after: &[HeldRange],
+    ) -> Result<i64, Refusal> {
+        for range in before.iter().filter(|range| !after.contains(range)) {
+            txn.delete(&key::range(self.ino, other, range.last))?;
+            let (level, keys) = self.tree_keys(other, *range);
+            for (key, _) in keys {
+                txn.delete(&key)?;
+            }
+            let levels = self.sum.levels_mut(range.exclusive);
+            let count = levels.get_mut(&level).expect("the sum counts every range");
+            *count -= 1;
+            if *count == 0 {
+                levels.remove(&level);
+            }
+        }
+        for range in after.iter().filter(|range| !before.contains(range)) {
+            txn.put(&key::range(self.ino, other, range.last), &lock_tree::range_value(*range))?;
+            let (level, keys) = self.tree_keys(other, *range);
+            for (key, end) in keys {
+                txn.put(&key, &end.to_be_bytes())?;
+            }
+            *self.sum.levels_mut(range.exclusive).entry(level).or_default() += 1;
+        }
+        let count = |ranges: &[HeldRange]| i64::try_from(ranges.len()).expect("bounded");
+        Ok(count(after) - count(before))
+    }
+
+    /// The level of a range in the tree, and its entries: key, and other end.
+    fn tree_keys(&self, other: &[u8; OTHER_BYTES], range: HeldRange) -> (u8, [(Vec<u8>, u64); 2]) {
+        let HeldRange { first, last, exclusive } = range;
+        let (level, base) = lock_tree::node(first, last);
+        let key = |side, point| key::span_of(key::span(self.ino, exclusive, level, side, base, point), other);
+        (level, [(key(BY_FIRST, first), last), (key(BY_LAST, !last), first)])
+    }
+
+    /// Takes a lock stateid away, with all it holds.
+    pub(super) fn remove(&mut self, txn: &mut dyn Txn, lock: &LockRecord) -> Result<(), Refusal> {
+        let ranges = lock_tree::ranges(txn, self.ino, lock)?;
+        let delta = self.replace(txn, &lock.other, &ranges, &[])?;
+        table::count_ranges(txn, lock.client, delta, RANGES_PER_CLIENT_MAX)?;
+        txn.delete(&key::lock_under(self.ino, &lock.open, &lock.other))?;
+        txn.delete(&key::locker(self.ino, lock.client, &lock.owner))?;
+        txn.delete(&key::lock(self.ino, &lock.other))?;
+        self.sum.lockers = self.sum.lockers.checked_sub(1).expect("the sum counts every lock stateid");
+        table::strike(txn, StateKind::Lock, lock.client, self.ino, &lock.other)
+    }
+
+    /// Writes the sum.
+    pub(super) fn finish(&self, txn: &mut dyn Txn) -> Result<(), Refusal> {
+        let key = key::file_locks(self.ino);
+        if self.sum.lockers == 0 { Ok(txn.delete(&key)?) } else { table::put(txn, &key, &self.sum) }
+    }
+}
+
+/// Writes the record of a lock stateid.
+pub(super) fn put_lock(txn: &mut dyn Txn, ino: Ino, lock: &LockRecord) -> Result<(), Refusal> {
+    table::put(txn, &key::lock(ino, &lock.other), lock)
+}
+
+/// Takes away the lock stateids under an open.
+pub(super) fn drop_under(txn: &mut dyn Txn, ino: Ino, open: &[u8; OTHER_BYTES]) -> Result<(), Refusal> {
+    let mut table = LockTable::open(txn, ino)?;
+    if table.sum.lockers == 0 {
+        return Ok(());
+    }
+    for other in under(txn, ino, open)? {
+        let lock = state::read(txn, &key::lock(ino, &other))?.ok_or(Refusal::BadStateid)?;
+        table.remove(txn, &lock)?;
+    }
+    table.finish(txn)
+}
+
+/// Takes a lock stateid away.
+pub(super) fn drop_lock(txn: &mut dyn Txn, ino: Ino, other: &[u8; OTHER_BYTES]) -> Result<(), Refusal> {
+    let mut table = LockTable::open(txn, ino)?;
+    // Read only now: the table may have been converted.
+    let lock = state::read(txn, &key::lock(ino, other))?.ok_or(Refusal::BadStateid)?;
+    table.remove(txn, &lock)?;
+    table.finish(txn)
+}
+
+fn under(view: &dyn View, ino: Ino, open: &[u8; OTHER_BYTES]) -> Result<Vec<[u8; OTHER_BYTES]>, Refusal> {
+    let mut found = Vec::new();
+    let from = key::locks_under(ino, open);
+    view.range(&from, &key::after(&from), &mut |key, _| {
+        found.extend(key::parse_lock_under(key));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}

@@ -1,0 +1,27 @@
+//! How many clients there are, and which wait for their session.
+//!
+//! Spec: docs/formats/state.md, clients that wait.
+
+use serde::{Deserialize, Serialize};
+
+use crate::command::client::Address;
+
+/// How many clients there are. Absent without any, and in a store of a version that did not count them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCounts {
+    /// All of them.
+    pub clients: u32,
+    /// Those without a session.
+    pub waiting: u32,
+    /// The number of the next one without.
+    pub next: u64,
+}
+
+/// A client without a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Its place among them: the least is the oldest.
+    pub number: u64,
+    /// Where it came from; zeros if an earlier version made it.
+    pub address: Address,
+}
