@@ -243,3 +243,5 @@ pub const SLOW_MS: u64 = 1_000;
 
 /// Objects whose access times are being noted; a read beyond that is not noted.
 pub const ACCESSES_MAX: usize = 1024;
+/// Between two looks at how far the journals of data servers went.
+pub const MARK_MS: u64 = 500;

@@ -201,6 +201,8 @@ pub enum Command {
     Accessed(namespace::Accessed),
     /// `ExchangeId`, and the id of a client that is new.
     ExchangeIdAs(client::ExchangeIdAs),
+    /// Data servers have acknowledged more.
+    MarkStores(data::MarkStores),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.
