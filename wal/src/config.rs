@@ -2,6 +2,7 @@
 
 use crate::limits::{
     BLOCK_BYTES, QUEUE_BYTES_DEFAULT, SEGMENT_BYTES_DEFAULT, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN,
+    SEGMENT_SEQ_MAX,
 };
 
 /// Settings of one log. The segment size may differ from one opening to the next.
@@ -23,6 +24,9 @@ pub struct WalConfig {
     pub keeps_order: bool,
     /// Payload bytes that may wait to be written.
     pub queue_bytes_max: usize,
+    /// No new segment gets a lower number, whatever is found: of a log whose youngest segments were dropped nothing else tells how far
+    /// it went.
+    pub number_min: u64,
 }
 
 impl WalConfig {
@@ -35,6 +39,7 @@ impl WalConfig {
             shows_damaged: false,
             keeps_order: false,
             queue_bytes_max: QUEUE_BYTES_DEFAULT,
+            number_min: 1,
         }
     }
 
@@ -42,6 +47,7 @@ impl WalConfig {
     pub fn is_valid(&self) -> bool {
         (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes)
             && self.segment_bytes.is_multiple_of(BLOCK_BYTES)
+            && self.number_min <= SEGMENT_SEQ_MAX
             && (1..=u32::MAX as usize).contains(&self.queue_bytes_max)
             && !(self.shows_damaged && 0 < self.recycle_max)
     }

@@ -25,6 +25,7 @@ use crate::limits::{BLOCK_BYTES, EARLY_WRITE_BYTES, RECORD_HEADER_BYTES, WRITE_B
 use crate::queue::{Item, Want};
 use crate::sealing::{Sealing, sync_all};
 use crate::shared::{Segment, Shared, count};
+use crate::wal::LogEnd;
 
 /// The writer's state.
 pub(crate) struct Writer {
@@ -337,8 +338,10 @@ impl Writer {
         let Some(sync) = self.sync.take() else { return };
         for sealing in self.sealing.drain(..sync.sealed) {
             sealing.segment.mark_sealed();
+            self.shared.note_durable(LogEnd { segment: sealing.segment.seq, offset: sealing.end });
         }
         if let Some((segment, end)) = sync.active {
+            self.shared.note_durable(LogEnd { segment, offset: end });
             self.note_written(segment, end);
             if let Some(active) = self.active.as_mut().filter(|active| active.segment.seq == segment) {
                 active.durable = active.durable.max(end);

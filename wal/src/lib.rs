@@ -25,4 +25,4 @@ mod wal;
 pub use config::WalConfig;
 pub use error::{AppendError, Damage, DropError, OpenError, ReadError};
 pub use record::{Durability, Location, Record, RecordHeader};
-pub use wal::{Appended, Corruption, Counters, RecoveryReport, SegmentStat, Wal};
+pub use wal::{Appended, Corruption, Counters, LogEnd, RecoveryReport, SegmentStat, Wal};

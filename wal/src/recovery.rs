@@ -104,7 +104,7 @@ pub(crate) async fn recover(
         // No log counts that far: the name is not one that we gave, and the numbers behind it would run out.
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a segment's number is out of range").into());
     }
-    files.number_from(seq_max + 1);
+    files.number_from((seq_max + 1).max(config.number_min));
     // What is found may be there by the grace of the page cache only, names included.
     files.sync_names().await?;
     let out = Recovered { segments: BTreeMap::new(), previous: (0, 0), report: RecoveryReport::default() };

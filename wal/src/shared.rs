@@ -13,7 +13,7 @@ use crate::format::record::Span;
 use crate::limits::PUNCH_BYTES_MIN;
 use crate::queue::Queue;
 use crate::record::Location;
-use crate::wal::{Counters, SegmentStat};
+use crate::wal::{Counters, LogEnd, SegmentStat};
 
 /// The shared part of a log.
 pub(crate) struct Shared {
@@ -22,6 +22,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) tally: Tally,
     segments: Mutex<BTreeMap<u64, Arc<Segment>>>,
+    durable: Mutex<LogEnd>,
 }
 
 /// One segment of the table.
@@ -123,9 +124,25 @@ impl Segment {
 }
 
 impl Shared {
-    pub(crate) fn new(config: WalConfig, files: Files, segments: BTreeMap<u64, Arc<Segment>>) -> Self {
+    pub(crate) fn new(
+        config: WalConfig,
+        files: Files,
+        segments: BTreeMap<u64, Arc<Segment>>,
+        end: LogEnd,
+    ) -> Self {
         let queue = Queue::new(config.queue_bytes_max);
-        Self { config, files, queue, tally: Tally::default(), segments: Mutex::new(segments) }
+        let (segments, durable) = (Mutex::new(segments), Mutex::new(end));
+        Self { config, files, queue, tally: Tally::default(), segments, durable }
+    }
+
+    /// All before this place is on stable storage.
+    pub(crate) fn note_durable(&self, end: LogEnd) {
+        let mut durable = self.durable.lock().unwrap_or_else(PoisonError::into_inner);
+        *durable = (*durable).max(end);
+    }
+
+    pub(crate) fn durable(&self) -> LogEnd {
+        *self.durable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Segment>>> {

@@ -75,6 +75,15 @@ pub struct Corruption {
     pub what: Damage,
 }
 
+/// A place behind a log's last record. Later places are greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct LogEnd {
+    /// The segment; 0: there is none.
+    pub segment: u64,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
 /// One segment's room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentStat {
@@ -146,7 +155,9 @@ impl Wal {
         if cut.is_some() || !corrupt.is_empty() || !partial.is_empty() {
             tracing::warn!(dir = %dir.display(), ?cut, ?corrupt, ?partial, "log recovered");
         }
-        let shared = Arc::new(Shared::new(config, files, recovered.segments));
+        let (segment, end_blocks) = recovered.previous;
+        let end = LogEnd { segment, offset: u64::from(end_blocks) * BLOCK_BYTES };
+        let shared = Arc::new(Shared::new(config, files, recovered.segments, end));
         tokio::spawn(Writer::new(Arc::clone(&shared), recovered.previous).run());
         Ok((Self { handle: Arc::new(Handle { shared }) }, report))
     }
@@ -337,6 +348,13 @@ impl Wal {
         };
         let checked = check::segment(&segment, &self.shared().config).await;
         if self.shared().segment(seq).is_none() { Ok((Vec::new(), 0)) } else { checked }
+    }
+
+    /// How far the log is surely on stable storage. It only grows while the log is open, and is as far at the next opening, whatever crash
+    /// comes before; further, if more of it happens to be there.
+    #[must_use]
+    pub fn durable_end(&self) -> LogEnd {
+        self.shared().durable()
     }
 
     /// All segments, oldest first.

@@ -34,16 +34,19 @@ enum Suite {
     KillCycles,
     /// Bits and blocks of files altered.
     Corruptions,
+    /// Journals lost, older copies put back, disks that fail.
+    BadDisks,
 }
 
 impl Suite {
-    const ALL: [Self; 3] = [Self::CrashPoints, Self::KillCycles, Self::Corruptions];
+    const ALL: [Self; 4] = [Self::CrashPoints, Self::KillCycles, Self::Corruptions, Self::BadDisks];
 
     fn test(self) -> &'static str {
         match self {
             Self::CrashPoints => "crash_points",
             Self::KillCycles => "kill_cycles",
             Self::Corruptions => "corruptions",
+            Self::BadDisks => "bad_disks",
         }
     }
 }

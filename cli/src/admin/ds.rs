@@ -64,6 +64,9 @@ fn state(line: &DataServerLine) -> String {
         (false, _) => "DOWN",
     }
     .to_owned();
+    if !line.behind.is_empty() {
+        return format!("BEHIND: {}", line.behind);
+    }
     if !line.failure.is_empty() {
         return format!("disk failed: {}", line.failure);
     }
@@ -119,6 +122,7 @@ mod tests {
             images_left: None,
             silent_ms: Some(12_345),
             failure: String::new(),
+            behind: String::new(),
         };
         let draining = |extents_left, images_left| {
             let line = DataServerLine { up: true, draining: true, extents_left, images_left, ..line.clone() };
@@ -133,6 +137,9 @@ mod tests {
         }
         let failed = DataServerLine { failure: "Input/output error (os error 5)".into(), ..line.clone() };
         assert_eq!(state(&failed), "disk failed: Input/output error (os error 5)");
+        let words = "its journal ends at 1:2, and went to 3:4";
+        let behind = DataServerLine { behind: words.into(), ..line.clone() };
+        assert_eq!(state(&behind), format!("BEHIND: {words}"));
         let gone =
             DataServerLine { replaced_by: Some(9), extents_left: Some(2), images_left: Some(0), ..line };
         assert_eq!(state(&gone), "replaced by 9, 2 extents and 0 images left");

@@ -127,6 +127,7 @@ fn reports_have_the_documented_fields() {
         images_left: Some(2),
         silent_ms: Some(40),
         failure: String::new(),
+        behind: String::new(),
     };
     let golden = include_str!("../../tests/golden/admin.ds.list.json");
     check("admin.ds.list", &DataServers { data_servers: &[server] }, golden);

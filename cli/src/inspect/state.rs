@@ -56,6 +56,7 @@ const FAMILIES: [(&str, &[Field]); 32] = [
     ("slot", &[Field::Session, Field::U32]),
     ("server", &[Field::U32]),
     ("draining", &[Field::U32]),
+    ("mark", &[Field::Rest]),
     ("removed", &[Field::Rest]),
     ("intent", &[Field::U64, Field::U64]),
     ("governor", &[]),

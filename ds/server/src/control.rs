@@ -193,6 +193,12 @@ async fn by_a_neighbour(
     procedure: Procedure,
     args: Bytes,
 ) -> Option<Result<Writer, XdrError>> {
+    // A replica that lacks something must not count as one that has it, nor give it to others.
+    let is_of_journal =
+        !matches!(procedure, Procedure::ReadImage | Procedure::PutImage | Procedure::EndImage);
+    if core.is_behind() && is_of_journal {
+        return Some(refused(Refusal::Io));
+    }
     Some(match procedure {
         Procedure::Attach => respond(args, async |ask: Attach| replica::attach(core, ask).await).await,
         Procedure::Replicate => {

@@ -1,6 +1,6 @@
 //! What all requests of a data server share: the store, the lease, the handle key, the counters.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ds_store::{ChangeError, Store};
@@ -10,7 +10,7 @@ use layout::{DataServerId, HandleKey};
 use parking_lot::RwLock;
 use tokio::sync::{Notify, Semaphore};
 use wire_nfs::control::Refusal;
-use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::control::heartbeat::{JournalEnd, Usage};
 use wire_nfs::control::limits::WORDS_BYTES_MAX;
 use wire_nfs::v3::Nfsstat3;
 
@@ -69,6 +69,8 @@ pub(crate) struct Core {
     failure: OnceLock<String>,
     /// Told when it has.
     failed: Notify,
+    /// A metadata server knows of more than the store has.
+    behind: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -111,6 +113,7 @@ impl Core {
             identity: RwLock::new(None),
             failure: OnceLock::new(),
             failed: Notify::new(),
+            behind: AtomicBool::new(false),
         }
     }
 
@@ -270,6 +273,24 @@ impl Core {
             self.note(&error);
         }
         self.failure.get().map(String::as_str)
+    }
+
+    /// A metadata server has judged what was found in the store: if it lacks something acknowledged, nothing of it counts.
+    pub(crate) fn set_behind(&self, found: JournalEnd, acknowledged: Option<JournalEnd>) {
+        let was_behind = self.behind.swap(acknowledged.is_some(), Ordering::Relaxed);
+        let Some(acknowledged) = acknowledged.filter(|_| !was_behind) else { return };
+        tracing::error!(
+            dir = %self.store.dir().display(),
+            found = %format_args!("{}:{}", found.segment, found.offset),
+            acknowledged = %format_args!("{}:{}", acknowledged.segment, acknowledged.offset),
+            "the journal lacks what this data server had acknowledged: the directory was put back from an older copy, or lost files. \
+             It serves nothing"
+        );
+    }
+
+    /// Whether the store lacks something that it had acknowledged.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.behind.load(Ordering::Relaxed)
     }
 
     /// Whether the disk is known to have failed.

@@ -13,12 +13,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ds_store::LogEnd;
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
+use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed};
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{ClusterKey, Procedure, Refusal};
 
@@ -166,6 +167,10 @@ async fn report_failure(core: &Core, link: &Link) -> AskError {
     }
 }
 
+fn journal_end(end: LogEnd) -> JournalEnd {
+    JournalEnd { segment: end.segment, offset: end.offset }
+}
+
 fn heartbeat(core: &Core) -> Heartbeat {
     let failure = core.failure().unwrap_or_default().to_owned();
     Heartbeat {
@@ -175,13 +180,16 @@ fn heartbeat(core: &Core) -> Heartbeat {
         directory: core.directory.version(),
         instance: core.store.instance(),
         failure,
+        durable: journal_end(core.store.durable_end()),
     }
 }
 
 /// Registers; how long the lease lasts, if it is given one.
 async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<Option<u32>, AskError> {
-    let usage = core.usage();
+    let (usage, claim) = (core.usage(), core.store.claim().await);
     let register = Register {
+        found: journal_end(claim.found),
+        is_loss_accepted: claim.is_loss_accepted,
         uuid: core.store.uuid(),
         instance: core.store.instance(),
         addresses: portrait.addresses.clone(),
@@ -200,6 +208,13 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     core.identify(DataServerId(registered.server), HandleKey::new(key));
     core.set_seal_idle_ms(registered.seal_idle_ms);
     core.directory.replace(registered.directory);
+    core.set_behind(journal_end(claim.found), registered.behind);
+    if registered.behind.is_some() {
+        return Ok(None);
+    }
+    if let Err(error) = core.store.judged().await {
+        tracing::warn!(%error, "that nothing is missing cannot be noted: it is judged again at the next start");
+    }
     if registered.lease_ms == 0 {
         return Ok(None);
     }

@@ -213,25 +213,25 @@ async fn a_full_server_says_so() {
 }
 
 #[tokio::test]
-async fn damage_is_an_io_error() {
+async fn damage_that_no_replica_makes_good_is_an_io_error() {
     let bed = Bed::new().await;
     bed.write(rw(1), START, &vec![0xab; MIB], StableHow::FileSync).await.unwrap();
     let path = std::path::Path::new("/ds/journal/seg-0000000000000001.wal");
     bed.disk.corrupt(path, 600 * 1024, 1);
     assert_eq!(bed.read(rw(1), START, MIB as u32).await.unwrap_err(), Nfsstat3::Io);
     assert_eq!(bed.read(rw(1), START, 4096).await.unwrap().data.len(), 4096);
-    assert_eq!(bed.server.usage().bad_blocks, 1);
+    assert!(0 < bed.server.usage().bad_blocks);
     assert!(bed.metrics().contains(r#"shoal_nfs_requests_total{role="ds",op="READ",status="IO"} 1"#));
 }
 
 #[tokio::test]
-async fn a_failed_journal_is_an_io_error_and_full() {
+async fn a_failed_journal_sends_clients_for_another_layout_and_is_full() {
     let bed = Bed::new().await;
     bed.write(rw(1), START, b"hello", StableHow::Unstable).await.unwrap();
     bed.disk.fail_sync(0, std::io::ErrorKind::Other);
-    assert_eq!(bed.commit(rw(1)).await.unwrap_err(), Nfsstat3::Io);
+    assert_eq!(bed.commit(rw(1)).await.unwrap_err(), Nfsstat3::Stale);
     let written = bed.write(rw(1), START, b"hello", StableHow::Unstable).await;
-    assert_eq!(written.unwrap_err(), Nfsstat3::Io);
+    assert_eq!(written.unwrap_err(), Nfsstat3::Stale);
     let free_bytes = bed.server.usage().free_bytes();
     assert!(free_bytes < MIB as u64, "nothing more should be placed here: {free_bytes}");
 }

@@ -29,6 +29,9 @@ pub(crate) enum EmptyError {
     /// The log takes no copies.
     #[error(transparent)]
     Append(#[from] AppendError),
+    /// It could not be taken off the list of segments.
+    #[error("the list of segments: {0}")]
+    List(#[from] std::io::Error),
     /// The log did not drop it.
     #[error(transparent)]
     Drop(#[from] wal::DropError),
@@ -75,6 +78,7 @@ impl Inner {
             self.wal.sync().await?;
             self.stamps.synced(horizon);
         }
+        self.unlist_segment(segment).await?;
         self.wal.drop_segment(segment).await?;
         let again = self.index.remove_segment(segment);
         self.write_again(again).await

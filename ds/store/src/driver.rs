@@ -17,7 +17,8 @@ use crate::store::Inner;
 
 /// Compacts until the store is closed or gone, or its log takes nothing more.
 pub(crate) async fn run(store: Weak<Inner>, wake: Arc<Notify>, clock: Arc<dyn Clock>) {
-    let mut rest = Rest::new(clock.monotonic_ms());
+    let mut listed_ms = clock.monotonic_ms();
+    let mut rest = Rest::new(listed_ms);
     loop {
         tokio::select! {
             () = wake.notified() => {}
@@ -26,6 +27,13 @@ pub(crate) async fn run(store: Weak<Inner>, wake: Arc<Notify>, clock: Arc<dyn Cl
         let Some(inner) = store.upgrade() else { return };
         if inner.closing.load(Ordering::Relaxed) {
             return;
+        }
+        let now_ms = clock.monotonic_ms();
+        if listed_ms + COMPACT_PERIOD_MS <= now_ms {
+            listed_ms = now_ms;
+            if let Err(error) = inner.list_segments().await {
+                tracing::error!(%error, "segments of the journal cannot be listed");
+            }
         }
         match work(&inner, &mut rest).await {
             Ok(()) => {}

@@ -52,6 +52,16 @@ pub enum OpenError {
         /// Its offset.
         offset: u64,
     },
+    /// Segments of the journal that were complete are not there any more: files were lost or removed.
+    #[error("{segments} of {listed} journal segments are gone; the first is {first}")]
+    SegmentsGone {
+        /// How many.
+        segments: usize,
+        /// The lowest of their numbers.
+        first: u64,
+        /// How many ought to be there.
+        listed: usize,
+    },
     /// The log could not be opened.
     #[error(transparent)]
     Log(#[from] wal::OpenError),

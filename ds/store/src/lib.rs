@@ -23,6 +23,7 @@ mod image;
 mod image_source;
 mod index;
 pub mod limits;
+mod manifest;
 mod pieces;
 mod read;
 mod record;
@@ -44,12 +45,14 @@ pub use copy::{Overlay, Run, Said};
 pub use error::{ChangeError, OpenError, ReadError};
 pub use image_source::{ImageReadError, ImageSource, NoImages};
 pub use layout::ec::{ImageRef, ImageRefError};
+pub use manifest::Claim;
 pub use read::Found;
 pub use record::RecordError;
 pub use ripe::Ripe;
 pub use scrub::{BadRun, Checked};
 pub use store::{Store, StoreConfig, StoreUsage};
 pub use superblock::SuperblockError;
+pub use wal::LogEnd;
 pub use write::{Stability, Ticket};
 
 #[cfg(test)]

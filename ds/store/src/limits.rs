@@ -69,6 +69,9 @@ pub const REST_COPY_BYTES_PER_SECOND: u64 = 32 << 20;
 /// Extents that a scrub is named at a time.
 pub const CHECK_EXTENTS_MAX: usize = 4096;
 
+/// Segments that the list of a journal names; one of more is missed by its position alone.
+pub const SEGMENTS_LISTED_MAX: usize = 1 << 20;
+
 /// Bytes of an extent that a scrub reads at a time, and the pieces they may lie in.
 pub const CHECK_BYTES_MAX: u32 = 1 << 20;
 /// See [`CHECK_BYTES_MAX`].

@@ -3,8 +3,8 @@
 //! INVARIANT: what `open` finds in the journal is all there is; nothing else on disk says anything about an extent.
 //! Spec: docs/formats/journal.md.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -14,7 +14,7 @@ use layout::reserve::{Purpose, kept_from};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use wal::{Location, RecordHeader, Wal, WalConfig};
+use wal::{Location, LogEnd, RecordHeader, Wal, WalConfig};
 
 use crate::driver;
 use crate::error::{ChangeError, OpenError};
@@ -22,6 +22,7 @@ use crate::extent::Extent;
 use crate::image_source::ImageSource;
 use crate::index::Index;
 use crate::limits::{RECYCLE_MAX, SEGMENT_BYTES_DEFAULT, SEGMENTS_MIN};
+use crate::manifest::{Listed, Manifest};
 use crate::record::{Act, RecordError};
 use crate::space::{Room, SegmentUse};
 use crate::structure::load_or_format;
@@ -115,6 +116,12 @@ pub(crate) struct Inner {
     /// Places that were bad when it was opened.
     pub(crate) found_bad: u64,
     instance: u64,
+    /// Which segments ought to be there.
+    pub(crate) manifest: tokio::sync::Mutex<Listed>,
+    /// The journal went at least as far as this before it was opened.
+    pub(crate) floor: LogEnd,
+    /// The operator accepts that something may be missing, until a metadata server knows.
+    pub(crate) is_loss_accepted: AtomicBool,
 }
 
 impl Store {
@@ -134,7 +141,9 @@ impl Store {
             return Err(OpenError::Config { capacity_bytes, segment_bytes });
         }
         let (superblock, bad_superblocks) = load_or_format(env, dir).await?;
+        let manifest = Manifest::load(&*env.disk, dir, &superblock.uuid).await?;
         let log = WalConfig {
+            number_min: manifest.floor.segment.saturating_add(1).min(wal::limits::SEGMENT_SEQ_MAX),
             segment_bytes,
             recycle_max: RECYCLE_MAX,
             shows_damaged: true,
@@ -147,7 +156,13 @@ impl Store {
             let (segment, offset) = (first.segment, first.offset);
             return Err(OpenError::Damaged { places: report.corrupt.len(), segment, offset });
         }
+        let manifest = found_now(manifest, &wal, *accept_damage)?;
+        // Before anything is appended: to start once more must not make more of what was found.
+        manifest.save(&*env.disk, dir, &superblock.uuid).await?;
         let inner = Arc::new(Inner {
+            floor: manifest.floor,
+            manifest: tokio::sync::Mutex::new(Listed::new(manifest)),
+            is_loss_accepted: AtomicBool::new(*accept_damage),
             env: env.clone(),
             wal,
             index: replay.into_index(env.clock.monotonic_ms())?,
@@ -185,6 +200,12 @@ impl Store {
     #[must_use]
     pub fn uuid(&self) -> [u8; 16] {
         self.inner.superblock.uuid
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
     }
 
     /// Random for each opening: the write verifier. Bytes that were written UNSTABLE and not committed under another
@@ -253,6 +274,15 @@ impl Store {
         inner.in_flight.drain().await;
         Ok(inner.wal.close().await?)
     }
+}
+
+/// The manifest of a store that was just opened: nothing that it lists is missing, and what was found is still to be judged.
+fn found_now(before: Manifest, wal: &Wal, is_loss_accepted: bool) -> Result<Manifest, OpenError> {
+    let segments: BTreeSet<u64> = wal.segments().iter().map(|one| one.seq).collect();
+    before.check(&segments, is_loss_accepted)?;
+    let found = before.floor.max(wal.durable_end());
+    let least = before.unjudged.map_or(found, |least| least.min(found));
+    Ok(Manifest { floor: before.floor, unjudged: Some(least), segments })
 }
 
 impl Inner {

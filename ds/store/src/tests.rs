@@ -6,6 +6,7 @@ mod crash;
 mod cut;
 mod damage;
 mod images;
+mod manifest;
 mod model;
 mod rest;
 mod ripe;
@@ -31,7 +32,8 @@ pub(crate) fn env_of(disk: &MemoryDisk, seed: u64) -> Env {
     Env {
         clock: Arc::new(OsClock::new()),
         entropy: Arc::new(SeededEntropy::new(seed)),
-        disk: Arc::new(disk.clone()),
+        // What still runs of a store that a crash has ended must not write any more.
+        disk: Arc::new(disk.mount()),
         net: Arc::new(MemoryNet::new()),
     }
 }

@@ -28,7 +28,7 @@ use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::{Known, readable};
 use crate::server::Server;
-use crate::{admin, copies, probe, seal, work};
+use crate::{admin, copies, marks, probe, seal, work};
 
 /// The service on the control port.
 pub(crate) struct ControlService {
@@ -246,10 +246,25 @@ async fn register_one(
         name: register.name,
         instance: register.instance,
         failure: None,
+        durable: register.found,
+        behind: marks::judge(&server, register.uuid, register.found, register.is_loss_accepted).await?,
     };
     let addresses: Vec<String> = known.addresses.iter().map(|address| readable(address)).collect();
     tracing::info!(server = id.0, name = %known.name, addresses = %addresses.join(", "), "data server registered");
+    let behind = known.behind;
+    let is_news = server.data_servers.one(id).is_none_or(|before| before.behind != behind);
     server.data_servers.put(id, known);
+    if let Some(behind) = behind {
+        if is_news {
+            tracing::error!(
+                server = id.0,
+                %behind,
+                "a data server lacks what it had acknowledged, and gets no lease: it was put back from an older copy, or lost files"
+            );
+            server.copies.look.notify_one();
+        }
+        return Ok(Registered { behind: Some(behind.mark), ..registered(&server, &peer, id, 0) });
+    }
     if !probe::may_hold_lease(&server, id).await {
         return Err(Refusal::Busy);
     }
@@ -277,6 +292,7 @@ fn registered(server: &Server, peer: &Peer, id: DataServerId, lease_ms: u32) -> 
         key: SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes()),
         seal_idle_ms: seal_idle_ms(server),
         directory: server.data_servers.directory(),
+        behind: None,
     }
 }
 
@@ -324,6 +340,7 @@ async fn heartbeat(
     if !known {
         return Err(Refusal::RegisterAgain);
     }
+    server.data_servers.note_beat(DataServerId(beat.server), beat.instance, beat.durable);
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
     Ok(Renewed { lease_ms: lease_ms(server), seal_idle_ms: seal_idle_ms(server), directory })

@@ -6,6 +6,8 @@
 //!
 //! Spec: docs/protocol/control.md §2.
 
+mod disk;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,11 +21,13 @@ use layout::reserve::reserve_bytes;
 use layout::{DataServerId, ExtentId};
 use parking_lot::RwLock;
 use wire_nfs::control::copies::{Directory, Listed};
-use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::control::heartbeat::{JournalEnd, Usage};
 use wire_nfs::flexfiles::NetAddr;
 
+use self::disk::Failure;
 use crate::exclusions::{Complaint, Exclusions};
 use crate::limits::{EXCLUSION_MS, PROBE_EVERY_MS, SUSPECT_MS, UNHEARD_MS};
+use crate::marks::Behind;
 use crate::probe::Probes;
 
 /// A universal address with its network id: `tcp6` if it holds colons.
@@ -78,21 +82,14 @@ pub(crate) struct Known {
     pub(crate) draining: bool,
     /// What people call it; may be empty.
     pub(crate) name: String,
-    /// The start of it that registered here; 0 before one did.
+    /// The start of it that holds a lease, or held the last one, of this leader's; 0: none yet.
     pub(crate) instance: u64,
     /// Its start of now serves nothing any more, as it has reported itself.
     pub(crate) failure: Option<Failure>,
-}
-
-/// A data server's disk has failed: it has ended its own lease before it reported that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// What its disk answered.
-    pub(crate) reason: String,
-    /// When it was reported first, by the monotonic clock.
-    pub(crate) since_ms: u64,
-    /// The start that has failed is the one that registered here, so no other start can hold a lease.
-    is_of_known_start: bool,
+    /// All of its journal before this is on stable storage, as it last reported.
+    pub(crate) durable: JournalEnd,
+    /// Its store lacks something that it had acknowledged: it gets no lease.
+    pub(crate) behind: Option<Behind>,
 }
 
 impl Known {
@@ -179,7 +176,7 @@ impl DataServers {
             (known.renewed_ms, known.answered_ms, known.broken_ms) = (None, None, None);
             (known.suspect_ms, known.full_ms, known.condemned) = (None, None, false);
             known.removing = false;
-            (known.instance, known.failure) = (0, None);
+            (known.instance, known.failure, known.behind) = (0, None, None);
         }
         self.since_ms.store(now_ms, Ordering::Release);
         self.term.store(term, Ordering::Release);
@@ -225,31 +222,12 @@ impl DataServers {
     pub(crate) fn grant(&self, id: DataServerId, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&id) {
-            Some(known) if !known.condemned && !known.removing => {
+            Some(known) if !known.condemned && !known.removing && known.behind.is_none() => {
                 known.renewed_ms = Some(now_ms);
                 true
             }
             Some(_) | None => false,
         }
-    }
-
-    /// The server has reported that its disk failed. True if that is news; `None` if no server has this store.
-    pub(crate) fn fail(&self, uuid: [u8; 16], instance: u64, reason: &str, now_ms: u64) -> Option<bool> {
-        let mut all = self.known.write();
-        let known = all.values_mut().find(|known| known.uuid == uuid)?;
-        // A report of an earlier start that was long on its way says nothing of the one that registered since.
-        if known.failure.is_some() || (known.instance != 0 && known.instance != instance) {
-            return Some(false);
-        }
-        let is_of_known_start = known.instance == instance;
-        known.failure = Some(Failure { reason: reason.to_owned(), since_ms: now_ms, is_of_known_start });
-        Some(true)
-    }
-
-    /// How many have reported that their disks failed.
-    #[must_use]
-    pub(crate) fn failed(&self) -> u64 {
-        self.known.read().values().filter(|known| known.failure.is_some()).count() as u64
     }
 
     /// From now on until it is pardoned the server gets no lease. False if it holds one, or may.
@@ -432,9 +410,7 @@ impl DataServers {
     pub(crate) fn renew(&self, id: DataServerId, uuid: [u8; 16], usage: Usage, now_ms: u64) -> bool {
         let mut all = self.known.write();
         match all.get_mut(&id) {
-            Some(known)
-                if known.uuid == uuid && !known.condemned && !known.removing && known.failure.is_none() =>
-            {
+            Some(known) if known.uuid == uuid && !known.condemned && !known.removing && known.may_serve() => {
                 let free_bytes = room_bytes(&usage);
                 known.usage = usage;
                 known.renewed_ms = Some(now_ms);
@@ -492,7 +468,7 @@ impl DataServers {
     }
 
     fn lives(&self, known: &Known, now_ms: u64) -> bool {
-        known.failure.is_none()
+        known.may_serve()
             && known.renewed_ms.is_some_and(|renewed_ms| now_ms < renewed_ms.saturating_add(self.lease_ms))
     }
 

@@ -20,7 +20,7 @@ use mds_shard::{Command, NodeConfig, Outcome, ProposeError, Shard};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
-use wire_nfs::control::heartbeat::Usage;
+use wire_nfs::control::heartbeat::{JournalEnd, Usage};
 use wire_nfs::control::report::Subject;
 use wire_nfs::v4::Verifier;
 
@@ -44,7 +44,7 @@ use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
 use crate::shards::Shards;
-use crate::{balance, export_fence, pauses, reaper, repair, seal, size, work};
+use crate::{balance, export_fence, marks, pauses, reaper, repair, seal, size, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -206,6 +206,7 @@ impl MetadataServer {
             tokio::spawn(work::drive(Arc::clone(&server))),
             tokio::spawn(size::settle::drive(Arc::clone(&server))),
             tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),
+            tokio::spawn(marks::drive(Arc::clone(&server))),
             tokio::spawn(seal::sealer::drive(Arc::clone(&server))),
             tokio::spawn(seal::mend::drive(Arc::clone(&server))),
             tokio::spawn(seal::presence::drive(Arc::clone(&server))),
@@ -452,6 +453,8 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
                 name: known.name,
                 instance: 0,
                 failure: None,
+                durable: JournalEnd::default(),
+                behind: None,
             },
         );
     }

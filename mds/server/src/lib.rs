@@ -33,6 +33,7 @@ mod flexfile;
 mod front;
 pub mod handle;
 pub mod limits;
+mod marks;
 mod metrics;
 mod name;
 mod op;

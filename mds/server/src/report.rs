@@ -81,6 +81,9 @@ pub struct Status {
     /// Data servers whose disks have failed.
     #[serde(default)]
     pub data_servers_failed: u64,
+    /// Data servers whose stores lack something that they had acknowledged.
+    #[serde(default)]
+    pub data_servers_behind: u64,
     /// Extents that rest are sealed.
     pub seal: bool,
     /// The code that new groups are made with; empty if there are too few data servers for one.
@@ -296,6 +299,9 @@ pub struct DataServerLine {
     /// What its disk answered when it failed; empty while it has not.
     #[serde(default)]
     pub failure: String,
+    /// What its store lacks of what it had acknowledged; empty if nothing.
+    #[serde(default)]
+    pub behind: String,
 }
 
 #[cfg(test)]

@@ -169,6 +169,7 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::FenceExports(asked) => fencing::fence_exports(txn, asked),
         Command::ExportsFenced(asked) => fencing::exports_fenced(txn, asked),
         Command::LayoutThrough(asked) => fencing::layout_through(txn, asked),
+        Command::MarkStores(asked) => data::mark_stores(txn, asked),
     }
 }
 

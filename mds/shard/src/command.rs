@@ -205,6 +205,8 @@ pub enum Command {
     ReplaceExportsWhole(admin::SetExportsWhole),
     /// `ExchangeIdAs`, and where it came from.
     ExchangeIdFrom(client::ExchangeIdFrom),
+    /// Data servers have acknowledged more.
+    MarkStores(data::MarkStores),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.

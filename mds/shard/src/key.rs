@@ -415,6 +415,12 @@ pub fn parse_draining(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(key.strip_prefix(DRAINING)?.try_into().ok()?))
 }
 
+/// How far the journal of a data server went, by the identity of its store.
+#[must_use]
+pub fn mark(uuid: &[u8; 16]) -> Vec<u8> {
+    join(b"state/mark/", &[uuid])
+}
+
 /// A data server that was removed, by the identity of its store.
 #[must_use]
 pub fn removed(uuid: &[u8; 16]) -> Vec<u8> {

@@ -76,6 +76,15 @@ pub fn other(kind: StateKind, shard: u16, counter: u64) -> [u8; OTHER_BYTES] {
     bytes
 }
 
+/// How far the journal of a data server surely went. Later places are greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StoreMark {
+    /// The segment.
+    pub segment: u64,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
 /// Next numbers to give out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
@@ -267,6 +276,7 @@ macro_rules! postcard_values {
 
 postcard_values!(
     Counters,
+    StoreMark,
     StoredClient,
     OwnerClients,
     OpenRecord,

@@ -23,7 +23,7 @@ use crate::key::{self, OTHER_BYTES};
 use crate::raft::machine::Applied;
 use crate::record::{
     DataServer, ExportList, Fencing, Handed, Intent, LockRecord, OpenRecord, OwnerClients, Shares,
-    SlotRecord, StateKind, StateidTarget, StoredClient, StoredSession, Tally, Value, is_before_secure,
+    SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession, Tally, Value, is_before_secure,
 };
 use crate::{lock_tree, state};
 
@@ -460,6 +460,14 @@ impl StateView {
     /// The store's.
     pub fn data_server(&self, id: u32) -> Result<Option<DataServer>, Refusal> {
         state::read(self.namespace(), &key::server(id))
+    }
+
+    /// How far the journal of the data server with this store went, if that is remembered.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn store_mark(&self, uuid: &[u8; 16]) -> Result<Option<StoreMark>, Refusal> {
+        state::read(self.namespace(), &key::mark(uuid))
     }
 
     /// The oldest work items for data servers, at most `limit`.

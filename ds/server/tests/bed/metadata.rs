@@ -132,6 +132,7 @@ impl Fake {
                         key,
                         seal_idle_ms: 0,
                         directory: Directory::default(),
+                        behind: None,
                     }),
                 );
             }
@@ -153,6 +154,8 @@ impl Fake {
             (Procedure::Heartbeat, Behaviour::NoLeaseYet) => {
                 put_reply::<Renewed>(&mut w, &Err(Refusal::RegisterAgain));
             }
+            // It keeps no extents.
+            (Procedure::Copies, _) => put_reply::<Nothing>(&mut w, &Err(Refusal::NotHome)),
             (Procedure::FileEnd, _) => {
                 decode_args::<AskFileEnd>(args).unwrap();
                 let end = self.file_end.lock().unwrap().map(|size_bytes| FileEnd { size_bytes });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::extent::{AskFileEnd, FileEnd};
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
+use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
     ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, decode_args, put_reply,
@@ -32,6 +32,13 @@ pub(crate) struct Roster {
     pub(crate) held: BTreeSet<u32>,
     /// Servers that have reported that their disks failed, and with which words.
     pub(crate) failed: BTreeMap<u32, String>,
+    /// Whether stores are judged by how far they went, and how far that is.
+    pub(crate) judges: bool,
+    pub(crate) marks: HashMap<[u8; 16], JournalEnd>,
+    /// Servers that came back with less.
+    pub(crate) behind: BTreeSet<u32>,
+    /// It does not hear that disks have failed.
+    pub(crate) is_deaf: bool,
 }
 
 impl Roster {
@@ -54,18 +61,29 @@ impl Roster {
                 let server = *self.ids.entry(register.uuid).or_insert(next);
                 self.addresses.insert(server, register.control);
                 self.failed.remove(&server);
-                let lease_ms = if self.held.contains(&server) { 0 } else { lease_ms };
+                let mark = self.marks.get(&register.uuid).copied().unwrap_or_default();
+                let behind = Some(mark).filter(|mark| self.judges && register.found < *mark);
+                if behind.is_some() {
+                    self.behind.insert(server);
+                } else {
+                    self.behind.remove(&server);
+                    self.marks.insert(register.uuid, mark.max(register.found));
+                }
+                let is_held = self.held.contains(&server) || behind.is_some();
+                let lease_ms = if is_held { 0 } else { lease_ms };
                 let key = SealedKey::seal(&secret, [3; 16], &HANDLE_KEY);
                 let directory = self.directory();
-                put_reply(&mut w, &Ok(Registered { server, lease_ms, key, seal_idle_ms, directory }));
+                put_reply(&mut w, &Ok(Registered { server, lease_ms, key, seal_idle_ms, directory, behind }));
             }
             Procedure::Heartbeat => {
                 let beat: Heartbeat = decode_args(args.clone()).unwrap();
-                if self.held.contains(&beat.server) {
+                if self.held.contains(&beat.server) || self.behind.contains(&beat.server) {
                     put_reply::<Renewed>(&mut w, &Err(Refusal::RegisterAgain));
                     return Some(w);
                 }
-                if !beat.failure.is_empty() {
+                let mark = self.marks.entry(beat.uuid).or_default();
+                *mark = (*mark).max(beat.durable);
+                if !beat.failure.is_empty() && !self.is_deaf {
                     self.failed.insert(beat.server, beat.failure);
                 }
                 let lease_ms = if self.failed.contains_key(&beat.server) { 0 } else { lease_ms };

@@ -35,6 +35,17 @@ impl File {
         Self { extent, bytes: Vec::new(), loose: Vec::new(), io_errors: 0 }
     }
 
+    /// Its home, by the log.
+    pub(crate) fn home(&self, fleet: &Fleet) -> u32 {
+        fleet.log.lock().unwrap().extents[&self.extent].home
+    }
+
+    /// Reads and writes a byte that is there as it is, whatever comes of it.
+    pub(crate) async fn touch(&self, fleet: &Fleet) {
+        let _ = fleet.read(self.extent, 0, 1).await;
+        let _ = fleet.write(self.extent, 0, &self.bytes[..1], StableHow::FileSync).await;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }

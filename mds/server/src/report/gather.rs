@@ -54,6 +54,7 @@ pub(crate) fn status(server: &Server) -> Status {
         counted,
         data_servers_full: all.iter().filter(|(_, known)| known.full_ms.is_some()).count() as u64,
         data_servers_failed: server.data_servers.failed(),
+        data_servers_behind: server.data_servers.behind(),
         service_addresses: service_addresses(server, shard.leader),
         applied_index: shard.applied_index,
         exports: server.exports().iter().count() as u64,
@@ -133,6 +134,7 @@ pub(crate) fn data_servers(server: &Server) -> Vec<DataServerLine> {
         images_left: server.sealing.left.lock().get(&id).copied(),
         silent_ms: known.renewed_ms.map(|renewed_ms| now_ms.saturating_sub(renewed_ms)),
         failure: known.failure.as_ref().map_or_else(String::new, |failure| failure.reason.clone()),
+        behind: known.behind.map_or_else(String::new, |behind| behind.to_string()),
         addresses: known.addresses.iter().map(|address| readable(address)).collect(),
         control: known.control_address,
     };

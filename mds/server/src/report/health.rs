@@ -30,7 +30,7 @@ impl Health {
     pub fn of(status: &Status) -> Self {
         let down = status.data_servers.saturating_sub(status.data_servers_up);
         let silent = status.replicas.iter().filter(|replica| replica.up == Some(false)).count() as u64;
-        let all: [(&str, u64, String); 13] = [
+        let all: [(&str, u64, String); 14] = [
             (
                 "no_leader",
                 u64::from(status.leader.is_none()),
@@ -62,6 +62,12 @@ impl Health {
                 "images_missing",
                 status.images_missing,
                 "images that a data server has lost, and that are not recreated yet".into(),
+            ),
+            (
+                "data_servers_behind",
+                status.data_servers_behind,
+                "data servers lack what they had acknowledged (an older copy, or lost files): they serve nothing"
+                    .into(),
             ),
             (
                 "data_servers_failed",
@@ -113,7 +119,7 @@ mod tests {
     #[test]
     fn each_broken_promise_is_named_and_counted() {
         type Break = fn(&mut Status);
-        let breaks: [(&str, u64, Break); 13] = [
+        let breaks: [(&str, u64, Break); 14] = [
             ("no_leader", 1, |status| status.leader = None),
             ("not_counted", 1, |status| status.counted = false),
             ("extents_unserved", 4, |status| status.extents_unserved = 4),
@@ -122,6 +128,7 @@ mod tests {
             ("extents_degraded", 7, |status| status.extents_degraded = 7),
             ("images_away", 8, |status| status.images_away = 8),
             ("images_missing", 9, |status| status.images_missing = 9),
+            ("data_servers_behind", 1, |status| status.data_servers_behind = 1),
             ("data_servers_failed", 1, |status| status.data_servers_failed = 1),
             ("data_servers_down", 2, |status| status.data_servers_up = 1),
             ("data_servers_full", 1, |status| status.data_servers_full = 1),

@@ -20,6 +20,7 @@ mod failed_disk;
 mod fleet;
 mod join;
 mod lost;
+mod marks;
 mod missed;
 mod presence;
 mod promise;

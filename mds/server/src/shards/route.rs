@@ -52,6 +52,7 @@ pub(super) fn of(command: &Command) -> Route {
         | Command::FixShards(_)
         | Command::RemoveDataServer(_)
         | Command::DrainDataServer(_)
+        | Command::MarkStores(_)
         | Command::SetExports(_)
         | Command::ReplaceExports(_)
         | Command::ReplaceExportsWhole(_)

@@ -10,7 +10,7 @@ use env::{BoxFuture, Entropy};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
 use parking_lot::Mutex;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentSize, KnownEpoch, SizeOf, Sizes};
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat, Usage};
+use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Stat, Usage};
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
     ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
@@ -134,14 +134,23 @@ pub(crate) async fn register(rig: &Rig) {
         rack: String::new(),
         host: String::new(),
         name: String::new(),
+        found: JournalEnd::default(),
+        is_loss_accepted: false,
     };
     let usage = Usage { capacity_bytes: 1 << 40, ..Usage::default() };
     for _ in 0..600 {
         // A new leader waits for leases that another may have given.
         if let Ok(Registered { server, lease_ms: 1.., .. }) = ask(&rpc, Procedure::Register, &register).await
         {
-            let beat =
-                Heartbeat { server, uuid: UUID, usage, directory: 0, instance: 1, failure: String::new() };
+            let beat = Heartbeat {
+                server,
+                uuid: UUID,
+                usage,
+                directory: 0,
+                instance: 1,
+                failure: String::new(),
+                durable: JournalEnd::default(),
+            };
             if ask::<Renewed>(&rpc, Procedure::Heartbeat, &beat).await.is_ok() {
                 return;
             }

@@ -35,6 +35,7 @@ pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveDataServer) -> Result<Outc
     if let Some(gone) = gone {
         txn.delete(&key::server(id.0))?;
         txn.delete(&key::draining(id.0))?;
+        txn.delete(&key::mark(&gone.uuid))?;
         txn.put(&key::removed(&gone.uuid), &id.0.to_be_bytes())?;
     }
     Ok(Outcome::Removal(Removal::Done))

@@ -11,13 +11,13 @@ use mds_namespace::{ExtentRecord, FsError, Superblock, Timestamp, Txn, View};
 
 use super::{governor, layout as layouts, table};
 use crate::command::data::{
-    Allocate, ChangeCopies, Fence, Format, Measured, MoveToExtents, Placing, RegisterDataServer, UnderCode,
-    WorkDone, WriteInline, Written, WrittenAt,
+    Allocate, ChangeCopies, Fence, Format, MarkStore, MarkStores, Measured, MoveToExtents, Placing,
+    RegisterDataServer, UnderCode, WorkDone, WriteInline, Written, WrittenAt,
 };
 use crate::command::{Outcome, Refusal};
 use crate::key;
 use crate::limits::{COPY_CHANGES_MAX, DATA_SERVERS_MAX, SERVER_ADDRESSES_MAX};
-use crate::record::DataServer;
+use crate::record::{DataServer, StoreMark};
 use crate::state;
 
 pub(super) fn write_inline(
@@ -188,6 +188,24 @@ pub(super) fn register(
     };
     table::put(txn, &key::server(id), &server)?;
     Ok(Outcome::DataServer(id))
+}
+
+/// A mark only goes up, but where an operator has accepted a loss.
+pub(super) fn mark_stores(txn: &mut dyn Txn, asked: &MarkStores) -> Result<Outcome, Refusal> {
+    if DATA_SERVERS_MAX < asked.marks.len() {
+        return Err(Refusal::TableFull);
+    }
+    let servers: Vec<DataServer> = state::list(txn, key::SERVERS)?;
+    for MarkStore { uuid, mark, lowers } in &asked.marks {
+        if !servers.iter().any(|server| server.uuid == *uuid) {
+            continue;
+        }
+        let before: Option<StoreMark> = state::read(txn, &key::mark(uuid))?;
+        if *lowers || before < Some(*mark) {
+            table::put(txn, &key::mark(uuid), mark)?;
+        }
+    }
+    Ok(Outcome::Done)
 }
 
 /// Formatting twice is done once: whoever starts first proposes it, and several may think they are first.

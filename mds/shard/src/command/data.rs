@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Command;
 use super::layout::LayoutPlace;
+use crate::record::StoreMark;
 
 /// WRITE into an inline file; refused with `ContentMoved` if the file has extents or would grow past the limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,4 +179,22 @@ pub struct Format {
     pub root_gid: u32,
     /// Mode of the root directory.
     pub root_mode: u32,
+}
+
+/// Remembers how far the journals of data servers went. Of a data server that is not known nothing is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkStores {
+    /// At most [`DATA_SERVERS_MAX`](crate::limits::DATA_SERVERS_MAX).
+    pub marks: Vec<MarkStore>,
+}
+
+/// How far the journal of one data server went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkStore {
+    /// Identity of its store.
+    pub uuid: [u8; 16],
+    /// All before this was on stable storage.
+    pub mark: StoreMark,
+    /// Remembered even if it went further before: the operator has accepted a loss.
+    pub lowers: bool,
 }

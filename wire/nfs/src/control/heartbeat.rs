@@ -59,6 +59,17 @@ impl Usage {
     }
 }
 
+/// How far a data server's journal goes. Later places are greater.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct JournalEnd {
+    /// Number of the last segment; 0: there is none.
+    pub segment: u64,
+    /// Bytes from its start.
+    pub offset: u64,
+}
+
+xdr_struct! { JournalEnd { segment, offset } }
+
 /// Arguments of HEARTBEAT.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heartbeat {
@@ -74,6 +85,8 @@ pub struct Heartbeat {
     pub instance: u64,
     /// Why this start serves nothing any more, at most [`limits::WORDS_BYTES_MAX`] bytes; empty while it serves.
     pub failure: String,
+    /// All before this is on stable storage.
+    pub durable: JournalEnd,
 }
 
 impl Decode for Heartbeat {
@@ -82,7 +95,8 @@ impl Decode for Heartbeat {
         let (usage, directory, instance) = (Usage::decode(r)?, r.u64()?, r.u64()?);
         let failure = r.string(limits::WORDS_BYTES_MAX)?;
         let failure = std::str::from_utf8(&failure).map_err(|_| XdrError::Invalid { field: "failure" })?;
-        Ok(Self { server, uuid, usage, directory, instance, failure: failure.to_owned() })
+        let failure = failure.to_owned();
+        Ok(Self { server, uuid, usage, directory, instance, failure, durable: JournalEnd::decode(r)? })
     }
 }
 
@@ -94,6 +108,7 @@ impl Encode for Heartbeat {
         w.u64(self.directory);
         w.u64(self.instance);
         w.string(&self.failure);
+        self.durable.encode(w);
     }
 }
 

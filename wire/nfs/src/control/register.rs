@@ -6,6 +6,7 @@ use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_str
 
 use super::auth::ConnectionSecret;
 use super::copies::Directory;
+use super::heartbeat::JournalEnd;
 use super::{limits, text};
 
 const LABEL_MASK: &[u8] = b"mask";
@@ -34,6 +35,10 @@ pub struct Register {
     pub host: String,
     /// What people call it; empty if it was not given a name.
     pub name: String,
+    /// How far the journal went when it was found, the least of all starts that were not judged.
+    pub found: JournalEnd,
+    /// The operator accepts that something may be missing.
+    pub is_loss_accepted: bool,
 }
 
 struct Text(String);
@@ -56,7 +61,21 @@ impl Decode for Register {
         let (capacity_bytes, used_bytes) = (r.u64()?, r.u64()?);
         let (zone, rack, host) = (text(r, "zone")?, text(r, "rack")?, text(r, "host")?);
         let name = text(r, "name")?;
-        Ok(Self { uuid, instance, addresses, control, capacity_bytes, used_bytes, zone, rack, host, name })
+        let (found, is_loss_accepted) = (JournalEnd::decode(r)?, r.bool()?);
+        Ok(Self {
+            uuid,
+            instance,
+            addresses,
+            control,
+            capacity_bytes,
+            used_bytes,
+            zone,
+            rack,
+            host,
+            name,
+            found,
+            is_loss_accepted,
+        })
     }
 }
 
@@ -81,6 +100,8 @@ impl Encode for Register {
         w.string(&self.rack);
         w.string(&self.host);
         w.string(&self.name);
+        self.found.encode(w);
+        w.bool(self.is_loss_accepted);
     }
 }
 
@@ -97,9 +118,11 @@ pub struct Registered {
     pub seal_idle_ms: u32,
     /// All data servers.
     pub directory: Directory,
+    /// What the store had acknowledged, if it lacks a part of that: it serves nothing.
+    pub behind: Option<JournalEnd>,
 }
 
-xdr_struct! { Registered { server, lease_ms, key, seal_idle_ms, directory } }
+xdr_struct! { Registered { server, lease_ms, key, seal_idle_ms, directory, behind } }
 
 /// The handle key as it travels: masked and authenticated under the connection's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

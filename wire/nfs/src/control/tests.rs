@@ -235,12 +235,15 @@ fn register_and_heartbeat_have_their_golden_bytes() {
         rack: String::new(),
         host: "h".into(),
         name: "n1".into(),
+        found: JournalEnd { segment: 5, offset: 6 },
+        is_loss_accepted: true,
     };
     check(
         &register,
         "11111111111111111111111111111111 0000000000000002 00000001 0000000b 312e322e332e342e382e3100
          00000003 683a3100 0000000000000003 0000000000000004
-         00000001 7a000000 00000000 00000001 68000000 00000002 6e310000"
+         00000001 7a000000 00000000 00000001 68000000 00000002 6e310000
+         0000000000000005 0000000000000006 00000001"
             .replace('\n', "")
             .as_str(),
     );
@@ -261,10 +264,12 @@ fn register_and_heartbeat_have_their_golden_bytes() {
             directory: 6,
             instance: 0xe,
             failure: "EIO".to_owned(),
+            durable: JournalEnd { segment: 0xf, offset: 0x10 },
         },
         &format!(
             "00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b 0000002a \
-             000000000000000c 000000000000000d 0000000000000006 000000000000000e 00000003 45494f00"
+             000000000000000c 000000000000000d 0000000000000006 000000000000000e 00000003 45494f00 \
+             000000000000000f 0000000000000010"
         ),
     );
     check(&Renewed { lease_ms: 6000, seal_idle_ms: 7, directory: None }, "00001770 00000007 00000000");
@@ -327,7 +332,7 @@ fn the_mac_has_its_golden_bytes() {
     let hello = gate.hello(handshake.hello().clone()).unwrap();
     let (_, auth) = handshake.on_hello(hello).unwrap();
     let mut input = b"shoal caller\0\0\0\0".to_vec();
-    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 1]);
+    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0, 1]);
     input.extend_from_slice(&[1; 32]);
     input.extend_from_slice(&[2; 32]);
     input.extend_from_slice(&[0; 12]);
@@ -390,8 +395,14 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
     let callee = run(handshake, &mut gate).unwrap();
     let sealed = SealedKey::seal(&gate.peer().unwrap().secret, [3; 16], &[9; 32]);
     assert_eq!(sealed.open(&callee.secret), Ok([9; 32]));
-    let registered =
-        Registered { server: 1, lease_ms: 2, key: sealed, seal_idle_ms: 3, directory: Directory::default() };
+    let registered = Registered {
+        server: 1,
+        lease_ms: 2,
+        key: sealed,
+        seal_idle_ms: 3,
+        directory: Directory::default(),
+        behind: None,
+    };
     let bytes = encoded(&registered);
     assert!(!bytes.windows(32).any(|window| window == [9; 32]), "the key must not be readable");
     for at in 8..8 + 64 {

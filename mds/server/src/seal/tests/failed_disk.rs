@@ -6,7 +6,7 @@ use mds_namespace::op::extent::{CopyChange, extent};
 use mds_shard::Command;
 use mds_shard::command::data::ChangeCopies;
 use wire_nfs::control::Procedure;
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Usage};
 
 use super::fleet::Fleet;
 use crate::report::{Health, status};
@@ -16,23 +16,40 @@ const REASON: &str = "Input/output error (os error 5)";
 fn report(id: u32, instance: u64) -> Heartbeat {
     let uuid = super::fleet::uuid(id);
     let usage = Usage::default();
-    Heartbeat { server: id, uuid, usage, directory: 0, instance, failure: REASON.to_owned() }
+    Heartbeat {
+        server: id,
+        uuid,
+        usage,
+        directory: 0,
+        instance,
+        failure: REASON.to_owned(),
+        durable: JournalEnd::default(),
+    }
 }
 
 /// Its replica is primary long before the lease would be over, and the failure is shown until it serves again.
 #[tokio::test]
 async fn replicas_take_over_from_a_failed_disk_at_once() {
-    let fleet = Fleet::start(2, |settings| settings.data_server_lease_ms = 600_000).await;
+    let fleet = Fleet::start(2, |settings| {
+        settings.data_server_lease_ms = 600_000;
+        settings.hot_copies = 2;
+    })
+    .await;
     let file = fleet.opened("", &[1]).await;
     let id = ExtentId { ino: file.ino, index: 0 };
     let record = || extent(fleet.server().view().unwrap().namespace(), id).unwrap().unwrap();
-    let copies = Copies { home: DataServerId(1), backups: vec![(DataServerId(2), false)] };
-    let changes = vec![CopyChange { extent: id, epoch: record().epoch, copies }];
-    fleet.server().propose(Command::ChangeCopies(ChangeCopies { changes })).await.unwrap();
+    for filling in [true, false] {
+        let copies = Copies { home: DataServerId(1), backups: vec![(DataServerId(2), filling)] };
+        let changes = vec![CopyChange { extent: id, epoch: record().epoch, copies }];
+        fleet.server().propose(Command::ChangeCopies(ChangeCopies { changes })).await.unwrap();
+    }
+    assert!(record().backups.iter().all(|backup| !backup.filling), "it holds everything");
+    let healthy = Heartbeat { failure: String::new(), ..report(1, 1) };
+    assert!(fleet.ask::<Renewed>(1, Procedure::Heartbeat, &healthy).await.unwrap().lease_ms != 0);
     // One of an earlier start says nothing of this one.
     let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 77)).await.unwrap();
     assert_eq!(renewed.lease_ms, 0);
-    assert!(fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()));
+    assert_eq!(fleet.listed()[0].failure, "", "an earlier start's");
     let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 1)).await.unwrap();
     assert_eq!(renewed.lease_ms, 0, "no lease");
     assert!(!fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()));
@@ -43,8 +60,7 @@ async fn replicas_take_over_from_a_failed_disk_at_once() {
     let health = Health::of(&status(fleet.server()));
     assert!(health.problems.iter().any(|one| one.kind == "data_servers_failed" && one.count == 1));
     // A heartbeat that was sent before gives no lease back.
-    let late = Heartbeat { failure: String::new(), ..report(1, 1) };
-    assert!(fleet.ask::<Renewed>(1, Procedure::Heartbeat, &late).await.is_err());
+    assert!(fleet.ask::<Renewed>(1, Procedure::Heartbeat, &healthy).await.is_err());
     // Another start is another matter: it serves once it was told what it missed.
     until!(fleet.come_back(1).await.is_ok());
     assert_eq!((line(1).failure.as_str(), line(1).up), ("", true));

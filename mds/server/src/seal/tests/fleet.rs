@@ -27,7 +27,7 @@ use wire_nfs::control::admin::Ruling;
 use wire_nfs::control::copies::{AskCopies, CopySet, Word};
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::groups::{AskGroup, GroupSlot};
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Usage};
 use wire_nfs::control::images::{
     Adopt, AskAtRest, AtRest, ImageWord, ImageWords, Promise, ShowImages, ShownImage, Standing, Thaw,
 };
@@ -133,6 +133,8 @@ impl Fleet {
             rack: String::new(),
             host: format!("h{id}"),
             name: String::new(),
+            found: JournalEnd::default(),
+            is_loss_accepted: false,
         };
         let registered: Registered = self.ask(id, Procedure::Register, &register).await.unwrap();
         assert_eq!(registered.server, id);
@@ -297,8 +299,15 @@ impl Fleet {
 
     pub(super) async fn seal_idle_ms(&self) -> u32 {
         let usage = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
-        let beat =
-            Heartbeat { server: 1, uuid: uuid(1), usage, directory: 0, instance: 1, failure: String::new() };
+        let beat = Heartbeat {
+            server: 1,
+            uuid: uuid(1),
+            usage,
+            directory: 0,
+            instance: 1,
+            failure: String::new(),
+            durable: JournalEnd::default(),
+        };
         self.ask::<Renewed>(1, Procedure::Heartbeat, &beat).await.unwrap().seal_idle_ms
     }
 
@@ -439,15 +448,17 @@ impl Fleet {
             rack: String::new(),
             host: format!("h{id}"),
             name: String::new(),
+            found: JournalEnd::default(),
+            is_loss_accepted: false,
         };
         self.ask::<Registered>(id, Procedure::Register, &register).await.map(|registered| registered.server)
     }
 
-    /// A data server that was silent registers where it was, and lives on.
-    pub(super) async fn come_back(&self, id: u32) -> Result<(), Refusal> {
+    /// What a data server that listens says of itself when it registers again.
+    pub(super) fn portrait(&self, id: u32) -> Register {
         let at = self._services[id as usize - 1].local_addr();
         let [high, low] = at.port().to_be_bytes();
-        let register = Register {
+        Register {
             uuid: uuid(id),
             instance: 2,
             addresses: vec![format!("192.0.2.1.{high}.{low}")],
@@ -458,8 +469,14 @@ impl Fleet {
             rack: String::new(),
             host: format!("h{id}"),
             name: String::new(),
-        };
-        let registered = self.ask::<Registered>(id, Procedure::Register, &register).await?;
+            found: JournalEnd::default(),
+            is_loss_accepted: false,
+        }
+    }
+
+    /// A data server that was silent registers where it was, and lives on.
+    pub(super) async fn come_back(&self, id: u32) -> Result<(), Refusal> {
+        let registered = self.ask::<Registered>(id, Procedure::Register, &self.portrait(id)).await?;
         if registered.lease_ms == 0 {
             return Err(Refusal::Busy);
         }

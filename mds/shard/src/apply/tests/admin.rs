@@ -11,9 +11,10 @@ use crate::command::admin::{
     DrainDataServer, ExportsFenced, FenceExports, HandOver, Removal, RemoveDataServer, SetExports,
     SetExportsWhole, WaitNoLonger,
 };
-use crate::command::data::{ChangeCopies, WorkDone};
+use crate::command::data::{ChangeCopies, MarkStore, MarkStores, WorkDone};
 use crate::export::Export;
 use crate::limits::COPY_CHANGES_MAX;
+use crate::record::StoreMark;
 
 fn register(stage: &mut Stage, uuid: u8) -> Outcome {
     stage.run(Command::RegisterDataServer(RegisterDataServer {
@@ -177,10 +178,43 @@ fn commands_have_their_golden_bytes() {
             "400002078101810102",
         ),
         (Command::ExportsFenced(ExportsFenced { version: 3, layouts: 4, extents: 0x81 }), "4103048101"),
+        (
+            Command::MarkStores(MarkStores {
+                marks: vec![MarkStore {
+                    uuid: [0x11; 16],
+                    mark: StoreMark { segment: 3, offset: 0x81 },
+                    lowers: true,
+                }],
+            }),
+            "45011111111111111111111111111111111103810101",
+        ),
     ] {
         let bytes = postcard::to_allocvec(&command).unwrap();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, golden, "{command:?}");
         assert_eq!(postcard::from_bytes::<Command>(&bytes).unwrap(), command);
     }
+}
+
+/// A mark goes up, and down only where that is accepted; it goes with the data server.
+#[test]
+fn marks_of_stores_only_go_up() {
+    let (mut stage, _) = stage();
+    let uuid = [6; 16];
+    let mut mark = |uuid, segment, offset, lowers| {
+        let mark = MarkStore { uuid, mark: StoreMark { segment, offset }, lowers };
+        assert_eq!(stage.run(Command::MarkStores(MarkStores { marks: vec![mark] })), Outcome::Done);
+        stage.view().store_mark(&uuid).unwrap().map(|mark| (mark.segment, mark.offset))
+    };
+    assert_eq!(mark(uuid, 2, 700, false), Some((2, 700)));
+    assert_eq!(mark(uuid, 2, 600, false), Some((2, 700)));
+    assert_eq!(mark(uuid, 1, 900, false), Some((2, 700)));
+    assert_eq!(mark(uuid, 3, 1, false), Some((3, 1)));
+    assert_eq!(mark(uuid, 1, 0, true), Some((1, 0)));
+    assert_eq!(mark([0xfe; 16], 1, 0, false), None, "not a data server");
+    assert_eq!(stage.run(remove(2)), Outcome::Removal(Removal::Done));
+    assert_eq!(stage.view().store_mark(&uuid).unwrap(), None);
+    let one = MarkStore { uuid, mark: StoreMark { segment: 1, offset: 1 }, lowers: false };
+    let many = MarkStores { marks: vec![one; crate::limits::DATA_SERVERS_MAX + 1] };
+    assert_eq!(stage.refused(Command::MarkStores(many)), Refusal::TableFull);
 }

@@ -1,0 +1,266 @@
+//! Which segments of the journal ought to be there, how far the journal went, and since where no metadata server has judged that.
+//!
+//! A journal says nothing of what is not there any more. So its complete segments are listed in a file of their own: one that is gone
+//! is missed at the next start. What an older copy of the whole directory lacks it cannot know itself: for that the store tells how far
+//! its journal went, and a metadata server remembers.
+//!
+//! INVARIANT: a segment is taken off the list before it is dropped; the file never lists one that was dropped by the store.
+//! INVARIANT: [`Claim::found`] is the least that any start found since the store was judged last: to start again proves nothing.
+//! Spec: docs/formats/segments.md.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use env::{Disk, OpenMode};
+use wal::LogEnd;
+
+use crate::error::OpenError;
+use crate::limits::SEGMENTS_LISTED_MAX;
+use crate::store::{Inner, Store};
+
+/// The file.
+const NAME: &str = "segments";
+const NAME_NEW: &str = "segments.new";
+
+const MAGIC: &[u8; 8] = b"SHOALSEG";
+const VERSION: u32 = 1;
+const HEAD_BYTES: usize = 72;
+const CRC_BYTES: usize = 4;
+
+/// What the file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manifest {
+    /// The journal went at least as far as the youngest segment that was dropped, whatever is found of it.
+    pub(crate) floor: LogEnd,
+    /// The least that was found by a start that no metadata server has judged; `None` if all were.
+    pub(crate) unjudged: Option<LogEnd>,
+    /// Complete segments.
+    pub(crate) segments: BTreeSet<u64>,
+}
+
+impl Manifest {
+    pub(crate) fn encode(&self, uuid: &[u8; 16]) -> Vec<u8> {
+        let count = u32::try_from(self.segments.len()).expect("at most SEGMENTS_LISTED_MAX");
+        let mut bytes = Vec::with_capacity(HEAD_BYTES + 8 * self.segments.len() + CRC_BYTES);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_be_bytes());
+        bytes.extend_from_slice(&count.to_be_bytes());
+        bytes.extend_from_slice(uuid);
+        let unjudged = self.unjudged.unwrap_or_default();
+        for number in [self.floor.segment, self.floor.offset, unjudged.segment, unjudged.offset] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes.extend_from_slice(&u32::from(self.unjudged.is_some()).to_be_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        self.segments.iter().for_each(|segment| bytes.extend_from_slice(&segment.to_be_bytes()));
+        bytes.extend_from_slice(&crc32c(&bytes).to_be_bytes());
+        bytes
+    }
+
+    /// `None` if it is not whole, of another store, or of another version.
+    pub(crate) fn decode(bytes: &[u8], uuid: &[u8; 16]) -> Option<Self> {
+        let (body, crc) = bytes.split_last_chunk::<CRC_BYTES>()?;
+        let (head, listed) = body.split_at_checked(HEAD_BYTES)?;
+        let number = |at: usize| u64::from_be_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+        let word = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes"));
+        let is_ours = head[..8] == *MAGIC && word(8) == VERSION && head[16..32] == *uuid;
+        let count = usize::try_from(word(12)).ok()?;
+        if !is_ours || crc32c(body) != u32::from_be_bytes(*crc) || listed.len() != 8 * count {
+            return None;
+        }
+        let end = |at: usize| LogEnd { segment: number(at), offset: number(at + 8) };
+        let listed = listed.chunks_exact(8);
+        Some(Self {
+            floor: end(32),
+            unjudged: (word(64) != 0).then(|| end(48)),
+            segments: listed.map(|one| u64::from_be_bytes(one.try_into().expect("eight bytes"))).collect(),
+        })
+    }
+
+    /// Reads the file. One that is not there says nothing: the store is new, or of an earlier version. Nor does one that is damaged.
+    pub(crate) async fn load(disk: &dyn Disk, dir: &Path, uuid: &[u8; 16]) -> io::Result<Self> {
+        let path = dir.join(NAME);
+        if !disk.exists(&path).await? {
+            return Ok(Self::default());
+        }
+        let file = disk.open(&path, OpenMode::READ).await?;
+        let bytes = file.read_at(0, HEAD_BYTES + 8 * SEGMENTS_LISTED_MAX + CRC_BYTES + 1).await?;
+        Ok(Self::decode(&bytes, uuid).unwrap_or_else(|| {
+            tracing::error!(path = %path.display(), "the list of journal segments is damaged: it is written anew");
+            Self::default()
+        }))
+    }
+
+    pub(crate) async fn save(&self, disk: &dyn Disk, dir: &Path, uuid: &[u8; 16]) -> io::Result<()> {
+        let fresh = dir.join(NAME_NEW);
+        let file = disk.open(&fresh, OpenMode { truncate: true, ..OpenMode::CREATE }).await?;
+        file.write_at_and_sync(vec![Bytes::from(self.encode(uuid))], 0).await?;
+        disk.rename(&fresh, &dir.join(NAME)).await?;
+        disk.sync_dir(dir).await
+    }
+
+    /// The segments that are listed and not there, or why the store may be opened all the same.
+    ///
+    /// # Errors
+    /// [`OpenError::SegmentsGone`], unless the loss is accepted.
+    pub(crate) fn check(&self, there: &BTreeSet<u64>, is_loss_accepted: bool) -> Result<(), OpenError> {
+        let mut gone = self.segments.difference(there);
+        let Some(first) = gone.next().copied() else { return Ok(()) };
+        let segments = 1 + gone.count();
+        if is_loss_accepted {
+            tracing::error!(
+                segments,
+                first,
+                "segments of the journal are gone: what they held reads as older bytes, or zeros"
+            );
+            return Ok(());
+        }
+        Err(OpenError::SegmentsGone { segments, first, listed: self.segments.len() })
+    }
+}
+
+/// The manifest of an open store.
+pub(crate) struct Listed {
+    /// As the file has it.
+    on_disk: Manifest,
+    /// Segments that are about to be dropped: they are not listed again.
+    dropping: BTreeSet<u64>,
+}
+
+impl Listed {
+    pub(crate) fn new(on_disk: Manifest) -> Self {
+        Self { on_disk, dropping: BTreeSet::new() }
+    }
+}
+
+/// What a store tells a metadata server of how far its journal went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    /// The least that was found by a start that was not judged yet, else how far it is now.
+    pub found: LogEnd,
+    /// The operator has accepted that something may be missing.
+    pub is_loss_accepted: bool,
+}
+
+impl Store {
+    /// How far the journal is on stable storage: what was acknowledged as stable lies before.
+    #[must_use]
+    pub fn durable_end(&self) -> LogEnd {
+        self.inner.durable_end()
+    }
+
+    /// What a metadata server is to judge.
+    pub async fn claim(&self) -> Claim {
+        let inner = &self.inner;
+        let found = inner.manifest.lock().await.on_disk.unjudged.unwrap_or_else(|| inner.durable_end());
+        Claim { found, is_loss_accepted: inner.is_loss_accepted.load(Ordering::Relaxed) }
+    }
+
+    /// A metadata server has judged the store, and found nothing missing. On stable storage when it returns.
+    ///
+    /// # Errors
+    /// The disk's: then it is judged again at the next start.
+    pub async fn judged(&self) -> io::Result<()> {
+        let inner = &self.inner;
+        inner.is_loss_accepted.store(false, Ordering::Relaxed);
+        let mut listed = inner.manifest.lock().await;
+        if listed.on_disk.unjudged.is_none() {
+            return Ok(());
+        }
+        let next = Manifest { unjudged: None, ..listed.on_disk.clone() };
+        inner.save(&mut listed, next).await
+    }
+}
+
+impl Inner {
+    pub(crate) fn durable_end(&self) -> LogEnd {
+        self.wal.durable_end().max(self.floor)
+    }
+
+    /// Lists the segments that were completed, and none that are gone or about to be dropped.
+    pub(crate) async fn list_segments(&self) -> io::Result<()> {
+        let mut listed = self.manifest.lock().await;
+        let there: BTreeSet<u64> =
+            self.wal.segments().iter().filter(|one| one.sealed).map(|one| one.seq).collect();
+        listed.dropping.retain(|segment| there.contains(segment));
+        let segments: BTreeSet<u64> =
+            there.difference(&listed.dropping).copied().take(SEGMENTS_LISTED_MAX).collect();
+        if segments == listed.on_disk.segments {
+            return Ok(());
+        }
+        let next = Manifest { segments, ..listed.on_disk.clone() };
+        self.save(&mut listed, next).await
+    }
+
+    /// Takes a segment off the list: it is dropped next. What the file does not name needs no write, if a younger one is there after any
+    /// crash.
+    pub(crate) async fn unlist_segment(&self, segment: u64) -> io::Result<()> {
+        let mut listed = self.manifest.lock().await;
+        listed.dropping.insert(segment);
+        let mut next = listed.on_disk.clone();
+        let durable = self.wal.durable_end();
+        if durable.segment <= segment {
+            next.floor = next.floor.max(durable);
+        }
+        next.segments.remove(&segment);
+        if next == listed.on_disk {
+            return Ok(());
+        }
+        self.save(&mut listed, next).await
+    }
+
+    async fn save(&self, listed: &mut Listed, next: Manifest) -> io::Result<()> {
+        next.save(&*self.env.disk, &self.dir, &self.superblock.uuid).await?;
+        listed.on_disk = next;
+        Ok(())
+    }
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc32Iscsi, bytes);
+    u32::try_from(crc).expect("a CRC-32C has 32 bits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UUID: [u8; 16] = [0x11; 16];
+
+    fn some() -> Manifest {
+        let end = |segment, offset| LogEnd { segment, offset };
+        Manifest { floor: end(2, 3), unjudged: Some(end(4, 5)), segments: BTreeSet::from([6, 7]) }
+    }
+
+    #[test]
+    fn a_manifest_has_its_golden_bytes() {
+        let bytes = some().encode(&UUID);
+        let hex: String = bytes[..bytes.len() - 4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let zero = "00000000";
+        let expected = format!(
+            "53484f414c534547 00000001 00000002 {} {zero}00000002 {zero}00000003 {zero}00000004 {zero}00000005 \
+             00000001 {zero} {zero}00000006 {zero}00000007",
+            "11".repeat(16)
+        );
+        assert_eq!(hex, expected.replace(' ', ""));
+        assert_eq!(bytes[bytes.len() - 4..], crc32c(&bytes[..bytes.len() - 4]).to_be_bytes());
+        assert_eq!(Manifest::decode(&bytes, &UUID), Some(some()));
+        let judged = Manifest { unjudged: None, ..some() };
+        assert_eq!(Manifest::decode(&judged.encode(&UUID), &UUID), Some(judged));
+    }
+
+    #[test]
+    fn every_changed_bit_is_noticed() {
+        let bytes = some().encode(&UUID);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert_eq!(Manifest::decode(&changed, &UUID), None, "{at}");
+            assert_eq!(Manifest::decode(&bytes[..at], &UUID), None, "{at}");
+        }
+        assert_eq!(Manifest::decode(&bytes, &[0x12; 16]), None, "another store's");
+    }
+}

@@ -1,0 +1,64 @@
+//! What data servers report of their disks: that one has failed, and how far their journals are on stable storage.
+//!
+//! Decides nothing about extents: a server that may not serve has no lease, and is treated as any other without one.
+//!
+//! INVARIANT: a failure counts as the end of a lease only if it is of the start that registered here: no other start can hold one.
+//! Spec: docs/protocol/control.md §2.
+
+use layout::DataServerId;
+use wire_nfs::control::heartbeat::JournalEnd;
+
+use super::{DataServers, Known};
+
+/// A data server's disk has failed: it has ended its own lease before it reported that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What its disk answered.
+    pub(crate) reason: String,
+    /// When it was reported first, by the monotonic clock.
+    pub(crate) since_ms: u64,
+    /// The start that has failed is the one that registered here, so no other start can hold a lease.
+    pub(super) is_of_known_start: bool,
+}
+
+impl Known {
+    /// Whether its disk has not failed, and its store lacks nothing.
+    pub(super) fn may_serve(&self) -> bool {
+        self.failure.is_none() && self.behind.is_none()
+    }
+}
+
+impl DataServers {
+    /// The server has reported that its disk failed. True if that is news; `None` if no server has this store.
+    pub(crate) fn fail(&self, uuid: [u8; 16], instance: u64, reason: &str, now_ms: u64) -> Option<bool> {
+        let mut all = self.known.write();
+        let known = all.values_mut().find(|known| known.uuid == uuid)?;
+        // A report of an earlier start that was long on its way says nothing of the one that registered since.
+        if known.failure.is_some() || (known.instance != 0 && known.instance != instance) {
+            return Some(false);
+        }
+        let is_of_known_start = known.instance == instance;
+        known.failure = Some(Failure { reason: reason.to_owned(), since_ms: now_ms, is_of_known_start });
+        Some(true)
+    }
+
+    /// A heartbeat of this start was answered with a lease; its journal is on stable storage before `durable`.
+    pub(crate) fn note_beat(&self, id: DataServerId, instance: u64, durable: JournalEnd) {
+        if let Some(known) = self.known.write().get_mut(&id) {
+            known.instance = instance;
+            known.durable = known.durable.max(durable);
+        }
+    }
+
+    /// How many lack something that they had acknowledged.
+    #[must_use]
+    pub(crate) fn behind(&self) -> u64 {
+        self.known.read().values().filter(|known| known.behind.is_some()).count() as u64
+    }
+
+    /// How many have reported that their disks failed.
+    #[must_use]
+    pub(crate) fn failed(&self) -> u64 {
+        self.known.read().values().filter(|known| known.failure.is_some()).count() as u64
+    }
+}

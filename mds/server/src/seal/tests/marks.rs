@@ -1,0 +1,88 @@
+//! A data server comes back with less than it had acknowledged.
+
+use layout::copies::Copies;
+use layout::{DataServerId, ExtentId};
+use mds_namespace::op::extent::{CopyChange, extent};
+use mds_shard::Command;
+use mds_shard::command::data::ChangeCopies;
+use mds_shard::record::StoreMark;
+use wire_nfs::control::Procedure;
+use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Usage};
+use wire_nfs::control::register::Registered;
+
+use super::fleet::{Fleet, uuid};
+use crate::report::{Health, status};
+
+fn end(segment: u64, offset: u64) -> JournalEnd {
+    JournalEnd { segment, offset }
+}
+
+async fn beat(fleet: &Fleet, id: u32, durable: JournalEnd) {
+    let usage = Usage { capacity_bytes: 1 << 30, ..Usage::default() };
+    let failure = String::new();
+    let beat = Heartbeat { server: id, uuid: uuid(id), usage, directory: 0, instance: 1, failure, durable };
+    fleet.ask::<Renewed>(id, Procedure::Heartbeat, &beat).await.unwrap();
+}
+
+async fn register(fleet: &Fleet, id: u32, found: JournalEnd, is_loss_accepted: bool) -> Registered {
+    let mut register = fleet.portrait(id);
+    (register.found, register.is_loss_accepted) = (found, is_loss_accepted);
+    fleet.ask(id, Procedure::Register, &register).await.unwrap()
+}
+
+fn mark(fleet: &Fleet, id: u32) -> Option<(u64, u64)> {
+    let mark = fleet.server().view().unwrap().store_mark(&uuid(id)).unwrap();
+    mark.map(|StoreMark { segment, offset }| (segment, offset))
+}
+
+/// It gets no lease however often it asks, its replica is primary, and `ds list` and health say so; with the loss accepted it is back.
+#[tokio::test]
+async fn a_store_behind_its_mark_serves_nothing() {
+    let fleet = Fleet::start(2, |settings| {
+        settings.data_server_lease_ms = 500;
+        settings.hot_copies = 2;
+    })
+    .await;
+    let file = fleet.opened("", &[1]).await;
+    let id = ExtentId { ino: file.ino, index: 0 };
+    let record = || extent(fleet.server().view().unwrap().namespace(), id).unwrap().unwrap();
+    for filling in [true, false] {
+        let copies = Copies { home: DataServerId(1), backups: vec![(DataServerId(2), filling)] };
+        let changes = vec![CopyChange { extent: id, epoch: record().epoch, copies }];
+        fleet.server().propose(Command::ChangeCopies(ChangeCopies { changes })).await.unwrap();
+    }
+    assert!(record().backups.iter().all(|backup| !backup.filling), "it holds everything");
+    beat(&fleet, 1, end(5, 8192)).await;
+    until!(mark(&fleet, 1) == Some((5, 8192)));
+    // A report that was overtaken takes nothing back.
+    beat(&fleet, 1, end(5, 4096)).await;
+    fleet.silence(1);
+    for _ in 0..3 {
+        let registered = register(&fleet, 1, end(3, 4096), false).await;
+        assert_eq!((registered.lease_ms, registered.behind), (0, Some(end(5, 8192))));
+        assert!(!fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()));
+    }
+    until!(record().home == DataServerId(2));
+    assert_eq!(register(&fleet, 1, end(3, 4096), false).await.lease_ms, 0, "nor once it was replaced");
+    assert_eq!(mark(&fleet, 1), Some((5, 8192)));
+    let line = || fleet.listed().into_iter().find(|line| line.id == 1).unwrap();
+    assert_eq!(line().behind, "its journal ends at 3:4096, and went to 5:8192");
+    assert!(!line().up);
+    let health = Health::of(&status(fleet.server()));
+    assert!(health.problems.iter().any(|one| one.kind == "data_servers_behind" && one.count == 1));
+    until!(register(&fleet, 1, end(3, 4096), true).await.lease_ms != 0);
+    assert_eq!(mark(&fleet, 1), Some((3, 4096)));
+    assert_eq!((line().behind.as_str(), line().up), ("", true));
+}
+
+/// A crash takes no store behind its mark: what was found is at least that, and is remembered before the lease is given.
+#[tokio::test]
+async fn a_store_that_lacks_nothing_is_judged_and_remembered() {
+    let fleet = Fleet::start(1, |settings| settings.data_server_lease_ms = 500).await;
+    beat(&fleet, 1, end(2, 8192)).await;
+    until!(mark(&fleet, 1) == Some((2, 8192)));
+    fleet.silence(1);
+    until!(register(&fleet, 1, end(2, 8192), false).await.lease_ms != 0);
+    let registered = register(&fleet, 1, end(2, 12288), false).await;
+    assert_eq!((registered.behind, mark(&fleet, 1)), (None, Some((2, 12288))));
+}
