@@ -79,8 +79,8 @@ impl Report {
     }
 
     /// Decides, when everything is known.
-    pub(crate) fn judge(&mut self) {
-        let latency_holds = !self.latency_is_judged || self.latency.holds();
+    pub(crate) fn judge(&mut self, slack_us: u64) {
+        let latency_holds = !self.latency_is_judged || self.latency.holds(slack_us);
         if !latency_holds {
             self.fault("the honest client's p99 grew by more than allowed".to_owned());
         }

@@ -22,7 +22,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         line: 6,
         row: "says that it is root, from a port that any user of an admitted host can have",
         setting: serve(),
-        quick: true,
+        quick: false,
         problems: &[],
         play: Play::Windows(|stage, until| Box::pin(ask_from_high_ports(stage, until))),
     }]
