@@ -25,7 +25,7 @@ pub(crate) const REPEAT_MS: u64 = 50;
 pub(crate) const START_MS_MAX: u64 = 60_000;
 
 /// The cluster may take so long to be healthy after an attack, milliseconds.
-pub(crate) const HEALTHY_MS_MAX: u64 = 90_000;
+pub(crate) const HEALTHY_MS_MAX: u64 = 150_000;
 
 /// Between two samples of each process's memory and descriptors, milliseconds.
 pub(crate) const SAMPLE_MS: u64 = 100;

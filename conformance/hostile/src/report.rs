@@ -97,8 +97,9 @@ impl Report {
         if self.verdict == Verdict::Covered {
             return format!("{:>2} {:24} covered by {}", self.line, self.name, self.covered_by);
         }
-        let ms = |us: Option<u64>| us.map_or("-".to_owned(), |us| format!("{:.1}", us as f64 / 1000.0));
-        let ratio = self.latency.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let ms =
+            |us: Option<u64>| us.map_or_else(|| "-".to_owned(), |us| format!("{:.1}", us as f64 / 1000.0));
+        let ratio = self.latency.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let mut text = format!(
             "{:>2} {:24} {} wrong {} exceeded {} p99 {} -> {} ms (x{ratio}{}) longest {} ms rss {} MiB fds {}",
             self.line,
