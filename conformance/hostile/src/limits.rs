@@ -9,6 +9,9 @@ pub(crate) const LATENCY_RATIO_MAX: u64 = 2;
 /// What the p99 may grow by whatever the ratio is, microseconds: noise of a machine of few processors.
 pub(crate) const LATENCY_SLACK_US: u64 = 5_000;
 
+/// The same in the short run, whose windows hold few operations: it looks for servers that stand still.
+pub(crate) const LATENCY_SLACK_QUICK_US: u64 = 50_000;
+
 /// A call may wait so long for its answer, milliseconds.
 pub(crate) const CALL_MS_MAX: u64 = 60_000;
 
@@ -22,7 +25,7 @@ pub(crate) const REPEAT_MS: u64 = 50;
 pub(crate) const START_MS_MAX: u64 = 60_000;
 
 /// The cluster may take so long to be healthy after an attack, milliseconds.
-pub(crate) const HEALTHY_MS_MAX: u64 = 90_000;
+pub(crate) const HEALTHY_MS_MAX: u64 = 150_000;
 
 /// Between two samples of each process's memory and descriptors, milliseconds.
 pub(crate) const SAMPLE_MS: u64 = 100;

@@ -29,6 +29,7 @@ use clap::Parser;
 
 use crate::attack::{Attack, Play};
 use crate::failed::{During, Outcome, failed};
+use crate::limits::{LATENCY_SLACK_QUICK_US, LATENCY_SLACK_US};
 use crate::report::Verdict;
 use crate::stage::Options;
 
@@ -47,7 +48,7 @@ struct Arguments {
     /// The short run: attacks that need no minutes, in short windows.
     #[arg(long)]
     quick: bool,
-    /// Seconds of each window with and without an attack. Default: 5, or 2 with --quick.
+    /// Seconds of each window with and without an attack. Default: 5, or 1 with --quick.
     #[arg(long)]
     seconds: Option<u64>,
     /// Prints a JSON document for each attack.
@@ -88,13 +89,14 @@ async fn run(arguments: &Arguments) -> Outcome<bool> {
     let program = arguments.program.as_ref().ok_or_else(|| failed("no --program"))?;
     let program = std::fs::canonicalize(program).during(&program.display().to_string())?;
     let options = Options {
-        seconds: arguments.seconds.unwrap_or(if arguments.quick { 2 } else { 5 }).max(1),
+        seconds: arguments.seconds.unwrap_or(if arguments.quick { 1 } else { 5 }).max(1),
         rounds: if arguments.quick { 2 } else { 3 },
         reserved: !arguments.any_port,
+        slack_us: if arguments.quick { LATENCY_SLACK_QUICK_US } else { LATENCY_SLACK_US },
         keep: arguments.keep,
     };
     // Thousands of connections are opened by some attacks.
-    let _ = env::os::raise_descriptor_limit();
+    env::os::raise_descriptor_limit();
     let (mut passed, mut failures, mut covered) = (0, 0, 0);
     for attack in &chosen {
         let folder = tempfile::Builder::new().prefix(&format!("hostile-{}-", attack.name)).tempdir()?;

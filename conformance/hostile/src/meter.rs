@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::limits::{LATENCY_RATIO_MAX, LATENCY_SLACK_US, SAMPLES_MIN};
+use crate::limits::{LATENCY_RATIO_MAX, SAMPLES_MIN};
 
 /// A stretch of time with or without the attack. Operations outside of any count to none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,9 +126,9 @@ pub(crate) struct Latency {
 
 impl Latency {
     /// Whether it held: too few operations to judge is a failure too.
-    pub(crate) fn holds(&self) -> bool {
+    pub(crate) fn holds(&self, slack_us: u64) -> bool {
         let (Some(quiet), Some(attack)) = (self.quiet_us, self.attack_us) else { return false };
-        attack <= (quiet * LATENCY_RATIO_MAX).max(quiet + LATENCY_SLACK_US)
+        attack <= (quiet * LATENCY_RATIO_MAX).max(quiet + slack_us)
     }
 
     /// With the attack by without it.
@@ -176,11 +176,11 @@ mod tests {
 
     #[test]
     fn twice_as_long_is_the_bound_and_noise_is_not_judged() {
-        assert!(filled(10_000, 20_000).latency().holds());
-        assert!(!filled(10_000, 20_001).latency().holds());
-        assert!(filled(100, 5_100).latency().holds());
-        assert!(!filled(100, 5_101).latency().holds());
-        assert!(!Latency::default().holds());
+        assert!(filled(10_000, 20_000).latency().holds(5_000));
+        assert!(!filled(10_000, 20_001).latency().holds(5_000));
+        assert!(filled(100, 5_100).latency().holds(5_000));
+        assert!(!filled(100, 5_101).latency().holds(5_000));
+        assert!(!Latency::default().holds(5_000));
     }
 
     #[test]

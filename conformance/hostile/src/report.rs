@@ -79,8 +79,8 @@ impl Report {
     }
 
     /// Decides, when everything is known.
-    pub(crate) fn judge(&mut self) {
-        let latency_holds = !self.latency_is_judged || self.latency.holds();
+    pub(crate) fn judge(&mut self, slack_us: u64) {
+        let latency_holds = !self.latency_is_judged || self.latency.holds(slack_us);
         if !latency_holds {
             self.fault("the honest client's p99 grew by more than allowed".to_owned());
         }
@@ -97,8 +97,9 @@ impl Report {
         if self.verdict == Verdict::Covered {
             return format!("{:>2} {:24} covered by {}", self.line, self.name, self.covered_by);
         }
-        let ms = |us: Option<u64>| us.map_or("-".to_owned(), |us| format!("{:.1}", us as f64 / 1000.0));
-        let ratio = self.latency.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        let ms =
+            |us: Option<u64>| us.map_or_else(|| "-".to_owned(), |us| format!("{:.1}", us as f64 / 1000.0));
+        let ratio = self.latency.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let mut text = format!(
             "{:>2} {:24} {} wrong {} exceeded {} p99 {} -> {} ms (x{ratio}{}) longest {} ms rss {} MiB fds {}",
             self.line,

@@ -25,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) rounds: u32,
     /// The honest client, and attackers on admitted hosts, use ports below 1024.
     pub(crate) reserved: bool,
+    /// What the honest client's p99 may grow by in any case, microseconds.
+    pub(crate) slack_us: u64,
     /// The cluster's folder stays.
     pub(crate) keep: bool,
 }
@@ -142,7 +144,7 @@ pub(crate) async fn play(program: &Path, attack: &Attack, options: Options, fold
     if let Err(error) = play_in(program, attack, options, folder, &mut report).await {
         report.fault(format!("not played: {error}"));
     }
-    report.judge();
+    report.judge(options.slack_us);
     report
 }
 

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use bytes::Bytes;
 use mds_server::export::{Export, Network};
 use rig::{Client, Rig};
+use wire_nfs::v4::ops::bind_conn_to_session::{self, DirectionAsked};
 use wire_nfs::v4::ops::create::{self, ObjectType};
 use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked};
 use wire_nfs::v4::ops::open::{self, Claim, CreateHow, OpenHow, share};
@@ -171,11 +172,12 @@ async fn who_may_use_one_export_finds_it() {
     assert_eq!(walk(&mut client, &["other"], Some((Op::Create, &directory("own")))).await, Nfsstat4::Ok);
 }
 
-/// Who may use nothing does not even become a client.
+/// A host that may use nothing does not even become a client, nor uses what it has learnt of one.
 #[tokio::test]
 async fn who_may_use_nothing_is_no_client() {
     let rig = Rig::with_exports(vec![only_for("/", "10.0.0.0/8")]).await;
-    let stranger = Client::new(rig.connect_from(IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7))), b"stranger", 0);
+    let connect = |address: [u8; 4]| rig.connect_from(IpAddr::V4(Ipv4Addr::from(address)));
+    let mut stranger = Client::new(connect([198, 51, 100, 7]), b"stranger", 0);
     let args = exchange_id::Args {
         verifier: stranger.verifier,
         owner_id: name("stranger"),
@@ -184,6 +186,19 @@ async fn who_may_use_nothing_is_no_client() {
         impl_id: vec![],
     };
     assert_eq!(stranger.bare(|c| c.op(Op::ExchangeId, &args)).await.status, Nfsstat4::Access);
+    let mut known = Client::new(connect([10, 1, 1, 1]), b"known", 0);
+    known.exchange_id().await;
+    let session = known.create_session().await.session;
+    stranger.clientid = known.clientid;
+    for sequence in [known.create_sequence - 1, known.create_sequence] {
+        let args = stranger.session_asked(sequence);
+        let answer = stranger.bare(|c| c.op(Op::CreateSession, &args)).await.status;
+        assert_eq!(answer, Nfsstat4::Access);
+    }
+    let bind =
+        bind_conn_to_session::Args { session, direction: DirectionAsked::ForeOrBoth, rdma_mode: false };
+    assert_eq!(stranger.bare(|c| c.op(Op::BindConnToSession, &bind)).await.status, Nfsstat4::Access);
+    assert_eq!(known.bare(|c| c.op(Op::BindConnToSession, &bind)).await.status, Nfsstat4::Ok);
 }
 
 /// A directory that was moved out of an export while that did not exist is no way to what is around it.

@@ -20,7 +20,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             line: 8,
             row: "4,200 idle connections to the NFS port, from one address and from sixteen",
             setting: serve(),
-            quick: true,
+            quick: false,
             problems: &[],
             play: Play::Windows(|stage, until| Box::pin(fill_nfs(stage, until))),
         },

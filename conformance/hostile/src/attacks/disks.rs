@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{apart, client};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::{Cluster, Setting, text};
-use crate::failed::{During, Outcome, failed};
+use crate::failed::{During, Failed, Outcome, failed};
 use crate::honest::{LARGE, pattern};
 use crate::limits::{FAILOVER_MS_MAX, READABLE_MS_MAX};
 use crate::process::command;
@@ -54,6 +54,9 @@ pub(super) fn attacks() -> Vec<Attack> {
         },
     ]
 }
+
+/// Names that are removed from a full disk.
+const REMOVED: u32 = 20;
 
 const FILES: u64 = 12;
 const FILE_BYTES: usize = 256 << 10;
@@ -245,20 +248,19 @@ async fn fail_writes(stage: &Stage) -> Outcome<Evidence> {
     let home = stage.cluster.home_of(&format!("/{LARGE}"))?;
     let index = Cluster::process_of(home);
     let id = stage.cluster.processes.lock()[index].id().to_string();
-    command("prlimit", &["--pid", &id, "--fsize=0"])?;
+    command("prlimit", &["--pid", &id, "--fsize=0:unlimited"])?;
     let stalled = stall(stage).await;
     judge_wait(stage, stalled, &mut evidence);
     let now = stage.cluster.home_of(&format!("/{LARGE}"))?;
     if now == home {
         evidence.broken("the data server whose disk is dead is still the home");
     }
-    // The process may end by itself: its disk is gone. Here it comes back with a disk that works.
-    command("prlimit", &["--pid", &id, "--fsize=unlimited"]).map(drop).or_else(|error| {
-        evidence.note(format!("it ended by itself: {error}"));
-        Ok::<(), crate::failed::Failed>(())
-    })?;
+    // The process may have ended by itself: its disk is gone. Here it comes back with a disk that works.
     if stage.cluster.processes.lock()[index].ended().is_some() {
+        evidence.note("the data server ended by itself");
         stage.start_again(index)?;
+    } else {
+        command("prlimit", &["--pid", &id, "--fsize=unlimited:unlimited"])?;
     }
     Ok(evidence)
 }
@@ -306,54 +308,74 @@ fn flip_in(journal: &Path) -> Outcome<u32> {
 
 async fn fill_disk(stage: &Stage) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
+    let ended = async {
+        while stage.cluster.processes.lock()[0].ended().is_none() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // Requests to a server that has ended would be repeated for long.
+    tokio::select! {
+        filled = fill_and_free(stage, &mut evidence) => filled?,
+        () = ended => evidence.broken("the metadata server ended"),
+    }
+    Ok(evidence)
+}
+
+async fn fill_and_free(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
     let mut writer = client(stage, 0, "fills").await?;
-    for number in 0..20 {
+    for number in 0..REMOVED {
         let file = tree::open_file(&mut writer, &format!("fill-{number}"), 0o644).await?;
         tree::write_file(&mut writer, &file, 0, vec![1; 4096].into()).await?;
         tree::close_file(&mut writer, &file).await?;
     }
+    // The writer may be kept waiting in the end, with its one slot taken.
+    let mut remover = client(stage, 0, "removes").await?;
     let filler = stage.cluster.metadata_directory().join("filler");
     stage.honest.spare(true);
     fill(&filler)?;
-    // New names come until they are refused: what room there is in files that the server has is used up.
-    let (mut made, until) = (0, Instant::now() + Duration::from_secs(20));
-    let refused = loop {
-        let path = format!("more-{made}");
-        let opened = tree::open_file(&mut writer, &path, 0o644);
-        match tokio::time::timeout(Duration::from_secs(10), opened).await {
-            Ok(Ok(file)) if Instant::now() < until => {
-                made += 1;
-                tree::write_file(&mut writer, &file, 0, vec![2; 12_000].into()).await.ok();
-                tree::close_file(&mut writer, &file).await.ok();
-            }
-            Ok(Ok(_)) => break "not refused".to_owned(),
-            Ok(Err(error)) => break error.to_string(),
-            Err(_) => break "put off for 10 s".to_owned(),
-        }
-    };
+    let (made, refused) = make_until_refused(&mut writer).await;
     evidence.note(format!("{made} files made on the full disk, then: {refused}"));
     let before = stage.meter.operations();
     sleep(Duration::from_secs(3)).await;
     if stage.meter.operations() == before {
         evidence.broken("reads do not go on while the disk is full");
     }
-    // The writer's session may be stuck in a request that was put off.
-    let mut remover = client(stage, 0, "removes").await.during("a client while the disk is full")?;
-    for number in 0..20 {
-        let path = format!("fill-{number}");
-        let removed = tree::remove_name(&mut remover, &path);
-        match tokio::time::timeout(Duration::from_secs(10), removed).await {
-            Ok(Ok(wire_nfs::v4::Nfsstat4::Ok)) => {}
-            Ok(Ok(status)) => evidence.broken(format!("REMOVE on the full disk: {}", status.name())),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => evidence.broken("REMOVE waits on the full disk"),
+    let remove = async {
+        for number in 0..REMOVED {
+            let path = format!("fill-{number}");
+            tree::good(tree::remove_name(&mut remover, &path).await?, "REMOVE on the full disk")?;
         }
+        Ok::<(), Failed>(())
+    };
+    match timeout(Duration::from_secs(20), remove).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => evidence.broken(error.to_string()),
+        Err(_) => evidence.broken("REMOVE waits on the full disk"),
     }
     std::fs::remove_file(&filler)?;
     stage.honest.spare(false);
     let mut again = client(stage, 0, "makes again").await.during("a client when there is room again")?;
     tree::open_file(&mut again, "after", 0o644).await.during("OPEN when there is room again")?;
-    Ok(evidence)
+    Ok(())
+}
+
+/// New names, until they are refused: the room in files that the server has is used up first. How many came, and what ended it.
+async fn make_until_refused(writer: &mut Client) -> (u32, String) {
+    let (mut made, until) = (0, Instant::now() + Duration::from_secs(20));
+    loop {
+        let path = format!("more-{made}");
+        let make = async {
+            let file = tree::open_file(writer, &path, 0o644).await?;
+            tree::write_file(writer, &file, 0, vec![2; 12_000].into()).await?;
+            tree::close_file(writer, &file).await
+        };
+        match timeout(Duration::from_secs(10), make).await {
+            Ok(Ok(())) if Instant::now() < until => made += 1,
+            Ok(Ok(())) => return (made, "not refused".to_owned()),
+            Ok(Err(error)) => return (made, error.to_string()),
+            Err(_) => return (made, "put off for 10 s".to_owned()),
+        }
+    }
 }
 
 /// A file that takes all the room there is.

@@ -35,7 +35,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             line: 9,
             row: "2,000 EXCHANGE_IDs a second, each with another owner, none confirmed",
             setting: serve(),
-            quick: true,
+            quick: false,
             problems: &[],
             play: Play::Windows(|stage, until| Box::pin(flood(stage, until))),
         },

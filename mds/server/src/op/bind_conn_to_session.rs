@@ -6,8 +6,10 @@ use wire_nfs::v4::ops::bind_conn_to_session::{Args, ResOk};
 use wire_session::server::ConnectionId;
 
 use crate::context::{Context, OpResult};
+use crate::op::exchange_id;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    exchange_id::admitted(cx)?;
     cx.server.hold_session(args.session).await?;
     let now_ms = cx.server.now_ms();
     let connection = ConnectionId(cx.connection.id());

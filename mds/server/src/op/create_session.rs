@@ -12,9 +12,11 @@ use wire_session::server::channel::negotiate;
 use wire_session::server::{ConnectionId, Past, SessionRecord};
 
 use crate::context::{Context, OpResult};
+use crate::op::exchange_id;
 use crate::reaper;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    exchange_id::admitted(cx)?;
     let mut negotiated = negotiate(&args).map_err(|e| e.status())?;
     cx.server.front.sessions.lock().fit(&mut negotiated).map_err(|e| e.status())?;
     let random = u32::try_from(cx.server.env.entropy.u64() >> 32).expect("the upper half has 32 bits");

@@ -25,11 +25,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if matches!(args.state_protect, StateProtectAsked::Ssv(_)) {
         return Err(Nfsstat4::EncrAlgUnsupp.into());
     }
-    // A host that may use nothing has no business here. None is exported while the cluster has not said what is.
-    let exports = cx.server.exports();
-    if exports.iter().next().is_some() && !exports.iter().any(|(_, export)| export.admits(cx.peer.ip())) {
-        return Err(Nfsstat4::Access.into());
-    }
+    admitted(cx)?;
     let implementation = args.impl_id.first().map(implementation).unwrap_or_default();
     let command = ExchangeId {
         owner: args.owner_id.to_vec(),
@@ -40,7 +36,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     };
     cx.server.give_way_to_principal(&command.owner, &command.principal).await;
     let fresh = cx.server.env.entropy.u64();
-    let address = match cx.peer {
+    let address = match cx.peer.ip() {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
         IpAddr::V6(address) => address.octets(),
     };
@@ -80,6 +76,16 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
             date: wire_nfs::v4::Nfstime4::default(),
         }],
     })
+}
+
+/// A host that may use nothing becomes no client, nor takes part in what another one has. None is exported while the cluster has not
+/// said what is.
+pub(super) fn admitted(cx: &Context) -> OpResult<()> {
+    let exports = cx.server.exports();
+    if exports.iter().next().is_some() && !exports.iter().any(|(_, export)| export.admits(cx.peer.ip())) {
+        return Err(Nfsstat4::Access.into());
+    }
+    Ok(())
 }
 
 fn implementation(id: &ImplId) -> String {

@@ -313,7 +313,8 @@ impl Client {
         result
     }
 
-    pub(crate) async fn create_session(&mut self) -> create_session::ResOk {
+    /// A session as CREATE_SESSION asks for it.
+    pub(crate) fn session_asked(&self, sequence: u32) -> create_session::Args {
         let channel = ChannelAttrs {
             header_pad_bytes: 0,
             request_bytes_max: 1 << 20,
@@ -329,15 +330,19 @@ impl Client {
             operations_max: 2,
             ..channel.clone()
         };
-        let args = create_session::Args {
+        create_session::Args {
             clientid: self.clientid,
-            sequence: self.create_sequence,
+            sequence,
             flags: create_session::flags::CONN_BACK_CHAN,
             fore: channel,
             back,
             cb_program: 0x4000_0000,
             sec_parms: vec![wire_nfs::v4::callback_sec::CallbackSec::None],
-        };
+        }
+    }
+
+    pub(crate) async fn create_session(&mut self) -> create_session::ResOk {
+        let args = self.session_asked(self.create_sequence);
         let mut reply = self.bare(|c| c.op(Op::CreateSession, &args)).await;
         let result: create_session::ResOk = reply.next(Op::CreateSession);
         self.session = result.session;
