@@ -52,6 +52,7 @@ fn status() -> Status {
         data_servers: 3,
         data_servers_up: 2,
         data_servers_failed: 0,
+        data_servers_behind: 0,
         space_total_bytes: 30,
         space_free_bytes: 20,
         work_items: 8,

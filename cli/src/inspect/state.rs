@@ -32,7 +32,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 32] = [
+const FAMILIES: [(&str, &[Field]); 33] = [
     ("client", &[Field::U64]),
     ("clients", &[]),
     ("waiting", &[Field::U64]),

@@ -23,7 +23,8 @@ use crate::key::{self, OTHER_BYTES};
 use crate::raft::machine::Applied;
 use crate::record::{
     DataServer, ExportList, Fencing, Handed, Intent, LockRecord, OpenRecord, OwnerClients, Shares,
-    SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession, Tally, Value, is_before_secure,
+    SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession, Tally, Value,
+    is_before_secure,
 };
 use crate::{lock_tree, state};
 
