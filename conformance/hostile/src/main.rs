@@ -48,7 +48,7 @@ struct Arguments {
     /// The short run: attacks that need no minutes, in short windows.
     #[arg(long)]
     quick: bool,
-    /// Seconds of each window with and without an attack. Default: 5, or 1 with --quick.
+    /// Seconds of each window with and without an attack. Default: 3, or 1 with --quick.
     #[arg(long)]
     seconds: Option<u64>,
     /// Prints a JSON document for each attack.
@@ -89,8 +89,8 @@ async fn run(arguments: &Arguments) -> Outcome<bool> {
     let program = arguments.program.as_ref().ok_or_else(|| failed("no --program"))?;
     let program = std::fs::canonicalize(program).during(&program.display().to_string())?;
     let options = Options {
-        seconds: arguments.seconds.unwrap_or(if arguments.quick { 1 } else { 5 }).max(1),
-        rounds: if arguments.quick { 2 } else { 3 },
+        seconds: arguments.seconds.unwrap_or(if arguments.quick { 1 } else { 3 }).max(1),
+        rounds: if arguments.quick { 2 } else { 5 },
         reserved: !arguments.any_port,
         slack_us: if arguments.quick { LATENCY_SLACK_QUICK_US } else { LATENCY_SLACK_US },
         keep: arguments.keep,

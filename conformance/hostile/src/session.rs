@@ -125,7 +125,7 @@ pub(crate) fn wanted(clientid: u64, sequence: u32, slots: u32) -> create_session
         header_pad_bytes: 0,
         request_bytes_max: bytes,
         response_bytes_max: bytes,
-        response_cached_bytes_max: 4096,
+        response_cached_bytes_max: 8192.min(bytes),
         operations_max: 16,
         requests_max,
         rdma_ird: Vec::new(),

@@ -46,9 +46,14 @@ pub(super) fn attacks() -> Vec<Attack> {
 }
 
 /// Connections that are being opened at a time.
-const OPENING_MAX: usize = 16;
+const OPENING_MAX: usize = 32;
 /// Connections a second: to open them must not be the attack.
 const OPENED_PER_S: u64 = 4_000;
+
+/// A window is so much longer if that is needed to open all.
+const OPENING: Duration = Duration::from_secs(8);
+/// All of them are held for so long.
+const HOLDING: Duration = Duration::from_secs(2);
 
 /// Opens as many connections as asked, from several hosts in turn, until a time.
 pub(super) async fn open_many(
@@ -111,8 +116,8 @@ async fn fill_nfs(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     // Of one address in every other window.
     let hosts = if stage.meter.windows().is_multiple_of(4) { 1 } else { 16 };
-    let held = open_many(stage.cluster.nfs, hosts, COUNT, until, b"").await;
-    newcomers(stage, until, &mut evidence).await;
+    let held = open_many(stage.cluster.nfs, hosts, COUNT, until + OPENING, b"").await;
+    newcomers(stage, until.max(Instant::now() + HOLDING), &mut evidence).await;
     evidence.note(format!("{} connections of {hosts} addresses", held.len()));
     Ok(evidence)
 }
@@ -137,10 +142,9 @@ async fn fill_control(stage: &Stage, until: Instant) -> Outcome<Evidence> {
 async fn fill_metrics(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     const COUNT: usize = 12_000;
     let mut evidence = Evidence::default();
-    let open_until = Instant::now() + until.saturating_duration_since(Instant::now()) / 2;
     let half = b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Half: ";
-    let held = open_many(stage.cluster.metrics, 8, COUNT, open_until, half).await;
-    newcomers(stage, until, &mut evidence).await;
+    let held = open_many(stage.cluster.metrics, 8, COUNT, until + OPENING, half).await;
+    newcomers(stage, until.max(Instant::now() + HOLDING), &mut evidence).await;
     if let Err(error) = stage.cluster.report("status") {
         evidence.broken(format!("the metrics port does not answer an administrator: {error}"));
     }

@@ -74,6 +74,7 @@ async fn call_without_key(stage: &Stage, until: Instant) -> Outcome<Evidence> {
                     break 'all;
                 }
                 tries += 1;
+                sleep(Duration::from_millis(2)).await;
                 let [none, some] =
                     [answer(stage, *port, procedure, 0), answer(stage, *port, procedure, 4096)];
                 let (none, some) = (none.await?, some.await?);
