@@ -28,7 +28,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 24] = [
+const FAMILIES: [(&str, &[Field]); 25] = [
     ("client", &[Field::U64]),
     ("owner", &[Field::Rest]),
     ("tally", &[Field::U64]),
