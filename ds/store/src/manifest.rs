@@ -94,12 +94,32 @@ impl Manifest {
         }))
     }
 
+    /// Writes the file anew. Without room for another one it is written over: segments are dropped to make room. Power that goes
+    /// meanwhile leaves one that says nothing.
     pub(crate) async fn save(&self, disk: &dyn Disk, dir: &Path, uuid: &[u8; 16]) -> io::Result<()> {
-        let fresh = dir.join(NAME_NEW);
-        let file = disk.open(&fresh, OpenMode { truncate: true, ..OpenMode::CREATE }).await?;
-        file.write_at_and_sync(vec![Bytes::from(self.encode(uuid))], 0).await?;
-        disk.rename(&fresh, &dir.join(NAME)).await?;
-        disk.sync_dir(dir).await
+        let bytes = Bytes::from(self.encode(uuid));
+        let path = dir.join(NAME);
+        match replace(disk, dir, bytes.clone()).await {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && disk.exists(&path).await? => {}
+            done => return done,
+        }
+        let length = bytes.len() as u64;
+        let file = disk.open(&path, OpenMode::WRITE).await?;
+        file.write_at(vec![bytes], 0).await?;
+        file.set_len(length).await?;
+        file.sync_data().await
+    }
+
+    /// As [`save`](Self::save), at a start: a store of an earlier version may have no list, and no room for one; nor is there room to append
+    /// much.
+    pub(crate) async fn save_at_start(&self, disk: &dyn Disk, dir: &Path, uuid: &[u8; 16]) -> io::Result<()> {
+        match self.save(disk, dir, uuid).await {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                tracing::warn!(%error, "the segments of the journal are not listed yet");
+                Ok(())
+            }
+            saved => saved,
+        }
     }
 
     /// The segments that are listed and not there, or why the store may be opened all the same.
@@ -120,6 +140,14 @@ impl Manifest {
         }
         Err(OpenError::SegmentsGone { segments, first, listed: self.segments.len() })
     }
+}
+
+async fn replace(disk: &dyn Disk, dir: &Path, bytes: Bytes) -> io::Result<()> {
+    let fresh = dir.join(NAME_NEW);
+    let file = disk.open(&fresh, OpenMode { truncate: true, ..OpenMode::CREATE }).await?;
+    file.write_at_and_sync(vec![bytes], 0).await?;
+    disk.rename(&fresh, &dir.join(NAME)).await?;
+    disk.sync_dir(dir).await
 }
 
 /// The manifest of an open store.

@@ -158,7 +158,7 @@ impl Store {
         }
         let manifest = found_now(manifest, &wal, *accept_damage)?;
         // Before anything is appended: to start once more must not make more of what was found.
-        manifest.save(&*env.disk, dir, &superblock.uuid).await?;
+        manifest.save_at_start(&*env.disk, dir, &superblock.uuid).await?;
         let inner = Arc::new(Inner {
             floor: manifest.floor,
             manifest: tokio::sync::Mutex::new(Listed::new(manifest)),

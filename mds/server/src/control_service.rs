@@ -201,29 +201,7 @@ async fn register_one(
     if register.addresses.is_empty() {
         return Err(Refusal::Invalid);
     }
-    let asked = RegisterDataServer {
-        uuid: register.uuid,
-        addresses: register.addresses.clone(),
-        control: register.control.clone(),
-        capacity_bytes: register.capacity_bytes,
-        zone: register.zone.clone(),
-        rack: register.rack.clone(),
-        host: register.host.clone(),
-    };
-    let command = match register.name.clone() {
-        name if name.is_empty() => Command::RegisterDataServer(asked),
-        name => Command::RegisterNamed(RegisterNamed { server: asked, name }),
-    };
-    let id = match server.shards.propose(None, command).await {
-        Ok(Outcome::DataServer(id)) => DataServerId(id),
-        Ok(outcome) => {
-            // docs/protocol/admin.md §2: one that was removed.
-            tracing::warn!(control = %register.control, ?outcome, "a data server may not register");
-            return Err(Refusal::Invalid);
-        }
-        Err(mds_shard::ProposeError::NotLeader { leader }) => return Err(server.not_leader(leader)),
-        Err(_) => return Err(Refusal::Busy),
-    };
+    let id = number(&server, &register).await?;
     let known = Known {
         uuid: register.uuid,
         addresses: register.addresses,
@@ -281,6 +259,33 @@ async fn register_one(
     server.copies.changed.notify_waiters();
     server.sealing.count.notify_one();
     Ok(registered(&server, &peer, id, lease_ms(&server)))
+}
+
+/// The number that the log gives a data server, or has given it before.
+async fn number(server: &Server, register: &Register) -> Result<DataServerId, Refusal> {
+    let asked = RegisterDataServer {
+        uuid: register.uuid,
+        addresses: register.addresses.clone(),
+        control: register.control.clone(),
+        capacity_bytes: register.capacity_bytes,
+        zone: register.zone.clone(),
+        rack: register.rack.clone(),
+        host: register.host.clone(),
+    };
+    let command = match register.name.clone() {
+        name if name.is_empty() => Command::RegisterDataServer(asked),
+        name => Command::RegisterNamed(RegisterNamed { server: asked, name }),
+    };
+    match server.shards.propose(None, command).await {
+        Ok(Outcome::DataServer(id)) => Ok(DataServerId(id)),
+        Ok(outcome) => {
+            // docs/protocol/admin.md §2: one that was removed.
+            tracing::warn!(control = %register.control, ?outcome, "a data server may not register");
+            Err(Refusal::Invalid)
+        }
+        Err(mds_shard::ProposeError::NotLeader { leader }) => Err(server.not_leader(leader)),
+        Err(_) => Err(Refusal::Busy),
+    }
 }
 
 fn registered(server: &Server, peer: &Peer, id: DataServerId, lease_ms: u32) -> Registered {

@@ -135,3 +135,17 @@ async fn a_store_without_a_list_gets_one() {
     disk.remove(&files[1]).await.unwrap();
     assert!(matches!(try_open(&disk, false).await, Err(OpenError::SegmentsGone { segments: 1, .. })));
 }
+
+/// Without room for a list, segments are dropped all the same, and a start is possible.
+#[tokio::test]
+async fn a_full_disk_keeps_no_segment_and_no_start() {
+    let (disk, _) = closed().await;
+    let store = try_open(&disk, false).await.unwrap();
+    disk.set_capacity(0);
+    let first = store.inner.segment_uses()[0].segment;
+    store.inner.unlist_segment(first).await.unwrap();
+    store.inner.wal.drop_segment(first).await.unwrap();
+    disk.crash(Crash::Drop);
+    let again = try_open(&disk, false).await.unwrap();
+    assert!(!again.has_segment(first));
+}
