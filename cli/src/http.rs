@@ -1,5 +1,6 @@
 //! The metrics port: counters for Prometheus, health, and what `shoal admin` shows. Reads only, no authentication.
 
+mod listener;
 mod metrics_text;
 
 use std::net::SocketAddr;
@@ -11,12 +12,15 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use env::os::OsClock;
 use mds_server::MetadataServer;
 use mds_server::report::{Health, Status};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::report::Subject;
+
+use listener::Bounded;
 
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -66,7 +70,8 @@ pub(crate) async fn serve(address: SocketAddr, pages: Pages) -> anyhow::Result<P
         .route("/ds", get(data_servers))
         .with_state(pages);
     let task = tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        let bounded = Bounded::new(listener, Arc::new(OsClock::new()));
+        if let Err(error) = axum::serve(bounded, router).await {
             tracing::error!(%error, "metrics port closed");
         }
     });

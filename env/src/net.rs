@@ -22,6 +22,11 @@ pub trait Net: Send + Sync {
 
     /// Opens a stream to a listener.
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Stream>>;
+
+    /// Whether this is the machine's own network: all who use it in this process share the memory of one machine.
+    fn is_machine(&self) -> bool {
+        false
+    }
 }
 
 /// Takes connections. Dropping it ends the listening, not the streams it gave.

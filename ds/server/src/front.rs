@@ -10,7 +10,7 @@
 use std::sync::Arc;
 
 use env::BoxFuture;
-use env_transport::{Answer, Call, Connection, Service};
+use env_transport::{Answer, Call, Connection, LogRate, Room, Service};
 use wire_nfs::v3::{Nfsstat3, PROGRAM, Procedure, VERSION, commit, failure, read, write};
 use wire_rpc::{
     AuthStat, CallHeader, Credential, accepted_success, auth_error, garbage_args, proc_unavail,
@@ -36,11 +36,25 @@ impl DataService {
 impl Service for DataService {
     fn call(&self, call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
         let (core, connection) = (Arc::clone(&self.core), connection.clone());
-        Box::pin(async move { Answer::Reply(answer(&core, &connection, &call.header, call.args).await) })
+        Box::pin(async move {
+            let mut room = None;
+            let reply = answer(&core, &connection, &call.header, call.args, &mut room).await;
+            match room {
+                Some(room) => Answer::Reserved(reply, room),
+                None => Answer::Reply(reply),
+            }
+        })
     }
 }
 
-async fn answer(core: &Arc<Core>, connection: &Connection, header: &CallHeader, args: Reader) -> Writer {
+/// Makes the reply. What it needs of the room for answers it leaves in `room`.
+async fn answer(
+    core: &Arc<Core>,
+    connection: &Connection,
+    header: &CallHeader,
+    args: Reader,
+    room: &mut Option<Room>,
+) -> Writer {
     let xid = header.xid;
     if header.program != PROGRAM {
         return prog_unavail(xid);
@@ -57,7 +71,7 @@ async fn answer(core: &Arc<Core>, connection: &Connection, header: &CallHeader, 
     let began_ns = core.env.clock.monotonic_ns();
     let done = match procedure {
         Procedure::Null => return w,
-        Procedure::Read => read(core, args, &mut w).await,
+        Procedure::Read => read(core, connection, args, &mut w, room).await,
         Procedure::Write => write(core, args, &mut w).await,
         Procedure::Commit => commit(core, args, &mut w).await,
         _ => Ok((Op::Other, Err(Nfsstat3::Notsupp))),
@@ -74,11 +88,15 @@ async fn answer(core: &Arc<Core>, connection: &Connection, header: &CallHeader, 
     let spent_ns = core.env.clock.monotonic_ns().saturating_sub(began_ns);
     if status == Nfsstat3::Jukebox {
         // Rare, and to a client a pause of five seconds.
-        tracing::info!(
-            op = op.name(),
-            waited_ms = spent_ns / 1_000_000,
-            "a client is told to ask again later"
-        );
+        static RATE: LogRate = LogRate::new();
+        if let Some(suppressed) = RATE.admit(core.env.clock.monotonic_ms()) {
+            tracing::info!(
+                op = op.name(),
+                waited_ms = spent_ns / 1_000_000,
+                suppressed,
+                "a client is told to ask again later"
+            );
+        }
     }
     core.metrics.operation(op, status, spent_ns);
     w
@@ -87,9 +105,16 @@ async fn answer(core: &Arc<Core>, connection: &Connection, header: &CallHeader, 
 /// What a procedure came to: an outer error means that its arguments did not decode.
 type Done = Result<(Op, Result<(), Nfsstat3>), XdrError>;
 
-async fn read(core: &Arc<Core>, args: Reader, w: &mut Writer) -> Done {
+async fn read(
+    core: &Arc<Core>,
+    connection: &Connection,
+    args: Reader,
+    w: &mut Writer,
+    room: &mut Option<Room>,
+) -> Done {
     let args: read::Args = whole(args)?;
-    let outcome = proc::read::run(core, &args).await.map(|answer| {
+    let outcome = proc::read::run(core, connection, &args).await.map(|(answer, taken)| {
+        *room = Some(taken);
         read::put_ok(w, None, answer.eof, &answer.data);
         core.metrics.data_read(answer.bytes);
     });

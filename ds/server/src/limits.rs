@@ -1,6 +1,6 @@
 //! Bounds of the data server.
 
-use env_transport::Limits;
+use env_transport::{Limits, Traffic};
 
 /// A wait of a WRITE or COMMIT that takes longer is worth a line in the log.
 pub const SLOW_MS: u64 = 1_000;
@@ -20,8 +20,11 @@ pub const READ_WAIT_MS_MAX: u64 = 4_000;
 /// Connections of clients.
 pub const CONNECTIONS_MAX: usize = 4096;
 
-/// Bytes of WRITEs under way, over all connections. Connections are not read from beyond it.
-pub const WRITE_BYTES_IN_FLIGHT_MAX: usize = 192 << 20;
+/// Bytes of requests of clients that are received or under way, over all connections: of all data servers of a process together.
+pub const WRITE_BYTES_IN_FLIGHT_MAX: usize = env_transport::DATA_BYTES_MAX;
+
+/// Bytes of answers to clients that are being made or not taken, likewise.
+pub const ANSWER_BYTES_MAX: usize = env_transport::DATA_BYTES_MAX;
 
 /// Connections of metadata servers and tools.
 pub const CONTROL_CONNECTIONS_MAX: usize = 256;
@@ -288,6 +291,8 @@ pub(crate) fn data_port() -> Limits {
         connections_max: CONNECTIONS_MAX,
         record_bytes_max: TRANSFER_BYTES_MAX as usize + HEADER_BYTES_MAX,
         in_flight_bytes_max: WRITE_BYTES_IN_FLIGHT_MAX,
+        answer_bytes_max: ANSWER_BYTES_MAX,
+        traffic: Traffic::Data,
         unproven_ms_max: UNPROVEN_MS_MAX,
         ..Limits::default()
     }

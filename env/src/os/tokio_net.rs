@@ -60,6 +60,10 @@ impl Net for TokioNet {
     fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Stream>> {
         Box::pin(async move { stream(socket(addr)?.connect(addr).await?, &GuardLine::default()) })
     }
+
+    fn is_machine(&self) -> bool {
+        true
+    }
 }
 
 /// A socket that probes silent peers. What a listener accepts has the listener's options.

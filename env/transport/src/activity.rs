@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::limits::{MESSAGE_MS_MAX, PRESSED_STALL_MS_MAX};
 use crate::{Limits, RECORD_MS_MAX, RECORD_STALL_MS_MAX, WRITE_STALL_MS_MAX};
 
 const BUSY: u64 = 0;
@@ -21,6 +22,8 @@ pub(crate) struct Activity {
     writing: AtomicU64,
     /// When the record began that is not complete; 0 if there is none.
     record_began_ms: AtomicU64,
+    /// When the message began to be written that is not through; 0 if there is none.
+    message_began_ms: AtomicU64,
 }
 
 /// Why a connection should end.
@@ -30,7 +33,18 @@ pub(crate) enum Overdue {
     RecordStalled,
     RecordLate,
     WriteStalled,
+    WriteLate,
+    Pressed,
     Unproven,
+}
+
+/// What a peer has not done for so long that others need not wait for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slow {
+    /// Sent more of a record that it has begun.
+    pub(crate) to_send: bool,
+    /// Taken what we send.
+    pub(crate) to_take: bool,
 }
 
 impl Activity {
@@ -57,11 +71,29 @@ impl Activity {
     /// The writer is about to wait until bytes are taken.
     pub(crate) fn writes(&self, now_ms: u64) {
         self.writing.store(now_ms << STATE_BITS | WRITING, Ordering::Relaxed);
+        if self.message_began_ms.load(Ordering::Relaxed) == 0 {
+            self.message_began_ms.store(now_ms.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// A message is written: the bytes that follow belong to another one.
+    pub(crate) fn message_written(&self) {
+        self.message_began_ms.store(0, Ordering::Relaxed);
     }
 
     /// The writer has nothing to send.
     pub(crate) fn writes_not(&self) {
         self.writing.store(BUSY, Ordering::Relaxed);
+        self.message_began_ms.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether others that wait for room should not wait for this peer any longer.
+    pub(crate) fn is_slow(&self, now_ms: u64) -> Slow {
+        let is_late = |word, state| {
+            let (found, ms) = waited(word, now_ms);
+            found == state && PRESSED_STALL_MS_MAX <= ms
+        };
+        Slow { to_send: is_late(&self.reading, INSIDE_RECORD), to_take: is_late(&self.writing, WRITING) }
     }
 
     /// Whether the peer kept us waiting too long. `quiet` says that no call is under way in either direction.
@@ -70,6 +102,11 @@ impl Activity {
         let (writing, write_ms) = waited(&self.writing, now_ms);
         if writing == WRITING && WRITE_STALL_MS_MAX <= write_ms {
             return Some(Overdue::WriteStalled);
+        }
+        let message_began_ms = self.message_began_ms.load(Ordering::Relaxed);
+        let message_ms = now_ms.saturating_sub(message_began_ms);
+        if writing == WRITING && message_began_ms != 0 && MESSAGE_MS_MAX <= message_ms {
+            return Some(Overdue::WriteLate);
         }
         if reading == INSIDE_RECORD && RECORD_STALL_MS_MAX <= read_ms {
             return Some(Overdue::RecordStalled);
@@ -87,7 +124,8 @@ impl Activity {
 pub(crate) fn watch_period_ms(limits: &Limits) -> u64 {
     let idle_ms = if limits.idle_ms_max == 0 { u64::MAX } else { limits.idle_ms_max };
     let unproven_ms = if limits.unproven_ms_max == 0 { u64::MAX } else { limits.unproven_ms_max };
-    (idle_ms.min(unproven_ms).min(RECORD_STALL_MS_MAX).min(WRITE_STALL_MS_MAX) / 4).max(1)
+    (idle_ms.min(unproven_ms).min(RECORD_STALL_MS_MAX).min(WRITE_STALL_MS_MAX).min(PRESSED_STALL_MS_MAX) / 4)
+        .max(1)
 }
 
 fn waited(word: &AtomicU64, now_ms: u64) -> (u64, u64) {
@@ -145,5 +183,24 @@ mod tests {
         activity.writes_not();
         assert_eq!(activity.overdue(1 << 40, &limits, true), None);
         assert_eq!(watch_period_ms(&limits), 25);
+
+        // Nor does a byte now and then keep a message, and the next one has its own time.
+        let mut now_ms = 1_000;
+        activity.writes(now_ms);
+        while now_ms + 20_000 < 1_000 + MESSAGE_MS_MAX {
+            now_ms += 20_000;
+            activity.writes(now_ms);
+            assert_eq!(activity.overdue(now_ms, &limits, false), None);
+        }
+        assert_eq!(activity.overdue(1_000 + MESSAGE_MS_MAX, &limits, false), Some(Overdue::WriteLate));
+        activity.message_written();
+        activity.writes(now_ms);
+        assert_eq!(activity.overdue(1_000 + MESSAGE_MS_MAX, &limits, false), None);
+        let slow = |now_ms| (activity.is_slow(now_ms).to_send, activity.is_slow(now_ms).to_take);
+        assert_eq!(slow(now_ms + PRESSED_STALL_MS_MAX - 1), (false, false));
+        assert_eq!(slow(now_ms + PRESSED_STALL_MS_MAX), (false, true));
+        activity.reads(false, now_ms);
+        activity.writes_not();
+        assert_eq!(slow(now_ms + PRESSED_STALL_MS_MAX), (true, false));
     }
 }

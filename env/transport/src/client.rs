@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use wire_rpc::Credential;
 use wire_xdr::{Reader, Writer};
 
-use crate::limits::CONNECT_MS_MAX;
-use crate::link::{Link, budget};
+use crate::budget::Budget;
+use crate::limits::{CONNECT_MS_MAX, Traffic};
+use crate::link::Link;
 use crate::{CallError, Connection, Limits, Service};
 
 /// What is said on a fresh connection before anything else; a refusal closes it.
@@ -49,8 +50,9 @@ impl RpcClient {
     pub fn new(net: Arc<dyn Net>, clock: Arc<dyn Clock>, addr: SocketAddr, limits: Limits) -> Self {
         let stop = watch::Sender::new(false);
         // Whom it calls it has chosen itself.
-        let limits = Limits { unproven_ms_max: 0, ..limits };
-        let link = Link { clock, service: None, limits, budget: budget(&limits), stop: stop.subscribe() };
+        let limits = Limits { unproven_ms_max: 0, traffic: Traffic::Nodes, ..limits };
+        let budget = Budget::of(&limits, false);
+        let link = Link { clock, service: None, limits, budget, stop: stop.subscribe() };
         let shared = Shared { net, addr, link, hello: None, state: Mutex::new(State::Down), _stop: stop };
         Self { shared: Arc::new(shared) }
     }
@@ -142,7 +144,7 @@ impl Shared {
     async fn open(&self) -> Outcome {
         let opened = self.net.connect(self.addr).await;
         let stream = opened.map_err(|error| CallError::Connect { addr: self.addr, kind: error.kind() })?;
-        let connection = self.link.start(stream, |_| ());
+        let connection = self.link.start(stream, Connection::prove);
         let Some(hello) = &self.hello else { return Ok(connection) };
         // The greeting can also be dropped, when it takes too long: the connection is unwanted until it is through.
         let mut unwanted = CloseOnDrop(Some(connection.clone()));

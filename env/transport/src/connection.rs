@@ -11,6 +11,8 @@ use wire_rpc::{Credential, ReplyStatus};
 use wire_xdr::{Reader, Writer};
 
 use crate::activity::Activity;
+use crate::budget::{Budget, Room};
+use crate::limits::MESSAGE_COST_BYTES;
 use crate::outbox::{Closed, Outbox, Outgoing, Slot};
 use crate::pending::Pending;
 use crate::{CallError, Limits};
@@ -32,6 +34,7 @@ struct Shared {
     closed: watch::Sender<bool>,
     activity: Activity,
     proven: AtomicBool,
+    budget: Budget,
 }
 
 impl Connection {
@@ -41,6 +44,7 @@ impl Connection {
         peer: SocketAddr,
         clock: Arc<dyn Clock>,
         limits: &Limits,
+        budget: Budget,
     ) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
         // One row of numbers for the process: a service that serves several addresses can tell all connections apart.
         static ID_NEXT: AtomicU64 = AtomicU64::new(1);
@@ -56,6 +60,7 @@ impl Connection {
             closed: watch::Sender::new(false),
             activity: Activity::default(),
             proven: AtomicBool::new(false),
+            budget,
         };
         (Self { shared: Arc::new(shared) }, outgoing)
     }
@@ -149,7 +154,7 @@ impl Connection {
         let waiting = self.shared.pending.register().ok_or(CallError::Disconnected)?;
         let mut message = wire_rpc::call(waiting.xid(), program, version, procedure, credential);
         message.append(args);
-        self.send(message, None).await.map_err(|Closed| CallError::Disconnected)?;
+        self.send(message, None, None).await.map_err(|Closed| CallError::Disconnected)?;
         let (header, results) = waiting.reply().await.ok_or(CallError::Disconnected)?;
         match header.status {
             ReplyStatus::Success => Ok(results),
@@ -157,9 +162,56 @@ impl Connection {
         }
     }
 
-    /// Queues a message; `slot` is given back when it is written.
-    pub(crate) async fn send(&self, message: Writer, slot: Option<Slot>) -> Result<(), Closed> {
-        self.shared.outbox.push(message, slot).await
+    /// Takes room for an answer of so many bytes before it is made, so that those who take no answers hold no more memory than is
+    /// theirs; to be handed over with it ([`Answer::Reserved`](crate::Answer::Reserved)). Waits until there is; `None` if the
+    /// connection closes meanwhile.
+    pub async fn reserve(&self, bytes: usize) -> Option<Room> {
+        let room = self.shared.budget.sent.take(self.peer().ip(), self.is_proven(), bytes);
+        tokio::select! {
+            biased;
+            room = room => Some(room),
+            () = self.closed() => None,
+        }
+    }
+
+    /// Room for a record that this connection brings.
+    pub(crate) async fn room_for_record(&self, bytes: usize) -> Room {
+        self.shared.budget.record(self.peer().ip(), self.is_proven(), bytes).await
+    }
+
+    /// Whether others wait for what this peer does not send, or take.
+    pub(crate) fn is_in_the_way(&self, now_ms: u64) -> bool {
+        let slow = self.shared.activity.is_slow(now_ms);
+        let (budget, from) = (&self.shared.budget, self.peer().ip());
+        (slow.to_send && budget.received.is_waited_for(from))
+            || (slow.to_take && budget.sent.is_waited_for(from))
+    }
+
+    /// Queues a message; `slot` and `room` are given back when it is written.
+    pub(crate) async fn send(
+        &self,
+        message: Writer,
+        slot: Option<Slot>,
+        room: Option<Room>,
+    ) -> Result<(), Closed> {
+        self.shared.outbox.push(message, slot, room).await
+    }
+
+    /// Queues an answer, once there is room for it. What was reserved is enough.
+    pub(crate) async fn answer(
+        &self,
+        answer: Writer,
+        slot: Option<Slot>,
+        reserved: Option<Room>,
+    ) -> Result<(), Closed> {
+        let room = match reserved {
+            Some(mut room) => {
+                room.shrink(answer.len());
+                room
+            }
+            None => self.reserve(answer.len().saturating_add(MESSAGE_COST_BYTES)).await.ok_or(Closed)?,
+        };
+        self.send(answer, slot, Some(room)).await
     }
 
     /// Resolves when the connection is closed.

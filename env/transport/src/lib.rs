@@ -6,7 +6,8 @@
 //! service's business.
 //!
 //! Back-pressure instead of queues: a connection with too many calls under way is not read from, a full write queue makes
-//! answers wait, and a peer that stops taking bytes is cut. Every bound is in [`Limits`].
+//! answers wait, and a peer that stops taking bytes is cut. Bytes in flight are bounded over all connections, in both
+//! directions, with a share for each address (`budget.rs`). Every bound is in [`Limits`].
 //!
 //! INVARIANT: every call that a service accepted is answered, or its connection is closed; nobody waits for ever.
 //! INVARIANT: bytes of a large record are moved once by us, from the socket to the buffer they stay in.
@@ -15,23 +16,28 @@
 #![forbid(unsafe_code)]
 
 mod activity;
+mod budget;
 mod client;
 mod connection;
 mod door;
 mod error;
 mod limits;
 mod link;
+mod log_rate;
 mod outbox;
 mod pending;
 mod server;
 mod service;
 
+pub use budget::Room;
 pub use client::{Hello, RpcClient};
 pub use connection::Connection;
 pub use error::CallError;
 pub use limits::{
-    CONNECT_MS_MAX, Limits, RECORD_MS_MAX, RECORD_STALL_MS_MAX, SHUTDOWN_MS_MAX, WRITE_BATCH_MESSAGES_MAX,
-    WRITE_BUFFERS_MAX, WRITE_STALL_MS_MAX,
+    ADDRESS_SHARE, CONNECT_MS_MAX, DATA_BYTES_MAX, Limits, MESSAGE_MS_MAX, METADATA_BYTES_MAX,
+    PRESSED_STALL_MS_MAX, RECORD_MS_MAX, RECORD_STALL_MS_MAX, SHUTDOWN_MS_MAX, Traffic,
+    WRITE_BATCH_MESSAGES_MAX, WRITE_BUFFERS_MAX, WRITE_STALL_MS_MAX,
 };
+pub use log_rate::LogRate;
 pub use server::{Server, serve};
 pub use service::{Answer, Call, Service};

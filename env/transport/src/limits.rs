@@ -2,9 +2,9 @@
 
 /// What one server, or one client, lets happen at most.
 ///
-/// Memory for requests is bounded by `connections_max * record_bytes_max` being received plus `in_flight_bytes_max` being
-/// worked on; memory for answers by `connections_max * write_queue_bytes_max`, and those that wait for room in a queue, at most one for each call
-/// under way: a service whose answers are much longer than their calls bounds them itself.
+/// Memory for requests is bounded by `in_flight_bytes_max`, from the moment that a record is announced until its call is answered, and memory for answers by
+/// `answer_bytes_max`, until the socket took them: those of all servers of the process together where clients send (`traffic`). A service whose
+/// answers are much longer than their calls takes room before it makes them ([`reserve`](crate::Connection::reserve)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Connections of a server; one more takes the place of another one, or is closed at once (`door.rs`). Not used by a client, which
@@ -15,8 +15,12 @@ pub struct Limits {
     pub in_flight_per_connection_max: usize,
     /// Bytes of one incoming record. A longer one ends the connection.
     pub record_bytes_max: usize,
-    /// Bytes of all calls under way, over all connections of a server.
+    /// Bytes of records that are being received and of calls under way, over all connections of a server.
     pub in_flight_bytes_max: usize,
+    /// Bytes of answers that are not written, over all connections of a server; not used between nodes.
+    pub answer_bytes_max: usize,
+    /// Whose bytes these are.
+    pub traffic: Traffic,
     /// Milliseconds without a call under way after which a connection is closed; 0 keeps it for ever.
     pub idle_ms_max: u64,
     /// Milliseconds after which a connection is closed that has not shown that it is of use ([`prove`](crate::Connection::prove)); 0
@@ -33,6 +37,8 @@ impl Default for Limits {
             in_flight_per_connection_max: 256,
             record_bytes_max: 2 << 20,
             in_flight_bytes_max: 256 << 20,
+            answer_bytes_max: 256 << 20,
+            traffic: Traffic::Nodes,
             // Linux drops an idle NFSv3 connection after 5 minutes by itself.
             idle_ms_max: 6 * 60 * 1000,
             unproven_ms_max: 0,
@@ -40,6 +46,39 @@ impl Default for Limits {
         }
     }
 }
+
+/// Whose bytes a server's connections carry: each kind has room of its own, so that what serves one never waits for another that
+/// waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// Clients of a metadata server. On the machine's network all such servers of the process share [`METADATA_BYTES_MAX`] for each direction.
+    Metadata,
+    /// Clients of a data server. Likewise, [`DATA_BYTES_MAX`].
+    Data,
+    /// Other nodes: each server has room of its own.
+    Nodes,
+}
+
+/// Bytes in flight in each direction, of clients of metadata servers, in one process.
+pub const METADATA_BYTES_MAX: usize = 48 << 20;
+
+/// Bytes in flight in each direction, of clients of data servers, in one process.
+pub const DATA_BYTES_MAX: usize = 80 << 20;
+
+/// The part of these that one address may have: the fourth.
+pub const ADDRESS_SHARE: usize = 4;
+
+/// The part of these that all connections have together which have not shown that they are of use: the fourth.
+pub(crate) const UNPROVEN_SHARE: usize = 4;
+
+/// A record between nodes of so many bytes takes no room: heartbeats and the like. Calls under way of each connection are bounded.
+pub(crate) const EXEMPT_BYTES_MAX: usize = 1024;
+
+/// A peer that takes no byte of what we send, or sends none of a record, for this long is cut if others wait for the room that it has.
+pub const PRESSED_STALL_MS_MAX: u64 = 10_000;
+
+/// A message is written within this long of its first byte, however the peer takes it, or the peer is cut: 1 MiB at 9 kB a second.
+pub const MESSAGE_MS_MAX: u64 = 120_000;
 
 /// A peer that takes no byte of what we send for this long is cut.
 pub const WRITE_STALL_MS_MAX: u64 = 30_000;
@@ -64,6 +103,12 @@ pub const WRITE_BUFFERS_MAX: usize = 128;
 
 /// What a queued message counts on top of its bytes, so that the number of messages is bounded too.
 pub(crate) const MESSAGE_COST_BYTES: usize = 64;
+
+/// Lines of one kind that are logged in a window, if a peer can cause them.
+pub(crate) const LOG_LINES_MAX: u32 = 10;
+
+/// Milliseconds of such a window.
+pub(crate) const LOG_WINDOW_MS: u64 = 10_000;
 
 /// How long a server waits after the system refused to accept a connection (no descriptors left).
 pub(crate) const ACCEPT_RETRY_MS: u64 = 50;

@@ -14,8 +14,9 @@ use wire_rpc::{CallHeader, Message, ParseError, RecordAssembler, RecordError, pa
 use wire_xdr::Reader;
 
 use crate::activity::{Overdue, watch_period_ms};
+use crate::budget::{Budget, Room};
 use crate::outbox::write_loop;
-use crate::{Answer, Call, Connection, Limits, Service};
+use crate::{Answer, Call, Connection, Limits, LogRate, Service};
 
 /// What all connections of one server or client have in common.
 #[derive(Clone)]
@@ -24,8 +25,8 @@ pub(crate) struct Link {
     /// Answers the peer's calls; without one every program is unavailable.
     pub(crate) service: Option<Arc<dyn Service>>,
     pub(crate) limits: Limits,
-    /// Bytes of calls under way.
-    pub(crate) budget: Arc<Semaphore>,
+    /// Bytes of records, calls and answers.
+    pub(crate) budget: Budget,
     /// Turns true, or loses its sender, when all should end. Every task holds one, so its sender can see the last go.
     pub(crate) stop: watch::Receiver<bool>,
 }
@@ -49,12 +50,6 @@ enum Ended {
     Message(ParseError),
 }
 
-/// The most bytes that all calls under way can be bounded to.
-pub(crate) fn budget(limits: &Limits) -> Arc<Semaphore> {
-    let bytes_max = usize::try_from(u32::MAX).unwrap_or(usize::MAX);
-    Arc::new(Semaphore::new(limits.in_flight_bytes_max.min(bytes_max)))
-}
-
 impl Link {
     /// Starts the tasks of a fresh stream. What `enter` gives is dropped when the connection has ended.
     pub(crate) fn start<D: Send + 'static>(
@@ -63,7 +58,8 @@ impl Link {
         enter: impl FnOnce(&Connection) -> D,
     ) -> Connection {
         let Stream { local, peer, read, write } = stream;
-        let (connection, outgoing) = Connection::new(local, peer, Arc::clone(&self.clock), &self.limits);
+        let (connection, outgoing) =
+            Connection::new(local, peer, Arc::clone(&self.clock), &self.limits, self.budget.clone());
         let done = enter(&connection);
         let writer = connection.clone();
         let stop = self.stop.clone();
@@ -117,6 +113,9 @@ impl Link {
             if let Some(overdue) = connection.activity().overdue(now_ms, &self.limits, quiet()) {
                 return overdue;
             }
+            if connection.is_in_the_way(now_ms) {
+                return Overdue::Pressed;
+            }
         }
     }
 
@@ -127,7 +126,12 @@ impl Link {
         slots: &Arc<Semaphore>,
     ) -> Ended {
         let mut assembler = RecordAssembler::new(self.limits.record_bytes_max);
+        let mut room = None;
         loop {
+            // The rest of a record is read when there is room for all of it.
+            if let Some(bytes) = assembler.announced_bytes().filter(|_| room.is_none()) {
+                room = Some(connection.room_for_record(bytes).await);
+            }
             connection.activity().reads(assembler.is_between_records(), self.clock.monotonic_ms());
             let (buffer, wanted_bytes) = assembler.wanted();
             match read.read(buffer, wanted_bytes).await {
@@ -143,14 +147,19 @@ impl Link {
                 };
                 connection.activity().record_completed();
                 let record_bytes = record.len();
+                let mut room = match room.take() {
+                    Some(room) => room,
+                    None => connection.room_for_record(record_bytes).await,
+                };
+                room.shrink(record_bytes);
                 match parse(record) {
                     Ok(Message::Reply(header, results)) => connection.pending().deliver(header, results),
                     Ok(Message::Call(header, args)) => {
-                        self.take_call(header, args, record_bytes, connection, slots).await;
+                        self.take_call((header, args), record_bytes, room, connection, slots).await;
                     }
                     Err(error) => match error.answer() {
                         // If the queue is closed, so is the connection, and our caller sees it.
-                        Some(answer) => drop(connection.send(answer, None).await),
+                        Some(answer) => drop(connection.answer(answer, None, None).await),
                         None => return Ended::Message(error),
                     },
                 }
@@ -161,20 +170,17 @@ impl Link {
     /// Starts the task of a call, once there is a place for it. While it waits here, nothing is read.
     async fn take_call(
         &self,
-        header: CallHeader,
-        args: Reader,
+        (header, args): (CallHeader, Reader),
         record_bytes: usize,
+        room: Room,
         connection: &Connection,
         slots: &Arc<Semaphore>,
     ) {
         let Some(service) = self.service.clone() else {
-            drop(connection.send(prog_unavail(header.xid), None).await);
+            drop(connection.answer(prog_unavail(header.xid), None, None).await);
             return;
         };
-        let cost = record_bytes.min(self.limits.in_flight_bytes_max);
-        let cost = u32::try_from(cost).unwrap_or(u32::MAX);
         let slot = Arc::clone(slots).acquire_owned().await.expect("never closed");
-        let bytes = Arc::clone(&self.budget).acquire_many_owned(cost).await.expect("never closed");
         let received_ms = self.clock.monotonic_ms();
         let call = Call { header, args, record_bytes, peer: connection.peer(), received_ms };
         let (guard, stop) = (Unanswered { connection: Some(connection.clone()) }, self.stop.clone());
@@ -182,9 +188,14 @@ impl Link {
             let mut guard = guard;
             let Some(connection) = &guard.connection else { return };
             let answer = service.call(call, connection).await;
-            drop(bytes);
+            drop(room);
             match (answer, guard.connection.take()) {
-                (Answer::Reply(reply), Some(connection)) => drop(connection.send(reply, Some(slot)).await),
+                (Answer::Reply(reply), Some(connection)) => {
+                    drop(connection.answer(reply, Some(slot), None).await);
+                }
+                (Answer::Reserved(reply, room), Some(connection)) => {
+                    drop(connection.answer(reply, Some(slot), Some(room)).await);
+                }
                 (Answer::CloseConnection, Some(connection)) => connection.close(),
                 (Answer::None, _) | (_, None) => {}
             }
@@ -201,7 +212,10 @@ struct Unanswered {
 impl Drop for Unanswered {
     fn drop(&mut self) {
         if let Some(connection) = &self.connection {
-            tracing::error!(connection = connection.id(), "a call ended without an answer");
+            static RATE: LogRate = LogRate::new();
+            if let Some(suppressed) = RATE.admit(connection.clock().monotonic_ms()) {
+                tracing::error!(connection = connection.id(), suppressed, "a call ended without an answer");
+            }
             connection.close();
         }
     }

@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use wire_xdr::Writer;
 
 use crate::activity::Activity;
+use crate::budget::Room;
 use crate::limits::{MESSAGE_COST_BYTES, WRITE_BATCH_MESSAGES_MAX, WRITE_BUFFERS_MAX};
 
 /// Held by a message until it is written: what it answers counts as under way so long.
@@ -43,8 +44,10 @@ pub(crate) struct Outgoing {
     /// Bytes, mark included, that are written already.
     written: usize,
     bytes: usize,
-    _room: OwnedSemaphorePermit,
+    _queued: OwnedSemaphorePermit,
     _slot: Option<Slot>,
+    /// Of the answers of all connections.
+    _room: Option<Room>,
 }
 
 impl Outbox {
@@ -56,15 +59,21 @@ impl Outbox {
     }
 
     /// Queues a message, once there is room. One that is larger than the queue waits until it is alone.
-    pub(crate) async fn push(&self, message: Writer, slot: Option<Slot>) -> Result<(), Closed> {
+    pub(crate) async fn push(
+        &self,
+        message: Writer,
+        slot: Option<Slot>,
+        room: Option<Room>,
+    ) -> Result<(), Closed> {
         let bytes = message.len();
         let cost = bytes.saturating_add(MESSAGE_COST_BYTES).min(self.bytes_max);
         let cost = u32::try_from(cost).expect("the bound fits");
-        let room = Arc::clone(&self.room).acquire_many_owned(cost).await.map_err(|_| Closed)?;
+        let queued = Arc::clone(&self.room).acquire_many_owned(cost).await.map_err(|_| Closed)?;
         let mark = wire_rpc::mark_bytes(bytes);
         let segments = message.into_segments();
+        let bytes = mark.len() + bytes;
         let outgoing =
-            Outgoing { mark, segments, written: 0, bytes: mark.len() + bytes, _room: room, _slot: slot };
+            Outgoing { mark, segments, written: 0, bytes, _queued: queued, _slot: slot, _room: room };
         self.queue.send(outgoing).map_err(|_| Closed)
     }
 
@@ -96,7 +105,11 @@ pub(crate) async fn write_loop(
             if count == 0 {
                 return Err(ErrorKind::WriteZero.into());
             }
+            let messages = batch.len();
             advance(&mut batch, count);
+            if batch.len() < messages {
+                activity.message_written();
+            }
         }
         activity.writes_not();
     }
@@ -163,8 +176,9 @@ mod tests {
                 segments,
                 written: 0,
                 bytes: bytes + 4,
-                _room: permit,
+                _queued: permit,
                 _slot: None,
+                _room: None,
             });
         }
         (batch, flat)

@@ -8,10 +8,11 @@ use env::Clock;
 use env::net::{Listener, Net, Stream};
 use tokio::sync::watch;
 
+use crate::budget::Budget;
 use crate::door::{Door, Verdict};
 use crate::limits::{ACCEPT_RETRY_MS, SHUTDOWN_MS_MAX};
-use crate::link::{Link, budget};
-use crate::{Connection, Limits, Service};
+use crate::link::Link;
+use crate::{Connection, Limits, LogRate, Service};
 
 /// A server that runs until it is shut down or dropped.
 pub struct Server {
@@ -38,7 +39,7 @@ pub async fn serve(
         clock: Arc::clone(&clock),
         service: Some(service),
         limits,
-        budget: budget(&limits),
+        budget: Budget::of(&limits, net.is_machine()),
         stop: stop.subscribe(),
     };
     tokio::spawn(accept_loop(listener, link));
@@ -115,7 +116,10 @@ async fn accept_loop(mut listener: Box<dyn Listener>, link: Link) {
         match accepted {
             Ok(stream) => let_in(&door, &link, stream),
             Err(error) => {
-                tracing::warn!(%error, "cannot accept");
+                static RATE: LogRate = LogRate::new();
+                if let Some(suppressed) = RATE.admit(link.clock.monotonic_ms()) {
+                    tracing::warn!(%error, suppressed, "cannot accept");
+                }
                 link.clock.sleep_ms(ACCEPT_RETRY_MS).await;
             }
         }

@@ -6,7 +6,7 @@ use env::BoxFuture;
 use wire_rpc::CallHeader;
 use wire_xdr::{Reader, Writer};
 
-use crate::Connection;
+use crate::{Connection, Room};
 
 /// One call that came in.
 #[derive(Debug)]
@@ -28,6 +28,9 @@ pub struct Call {
 pub enum Answer {
     /// A whole reply message, header included: see `wire_rpc::reply`.
     Reply(Writer),
+    /// The same, with the room that was taken before it was made ([`reserve`](crate::Connection::reserve)). A little more than that, such as
+    /// headers, counts as nothing.
+    Reserved(Writer, Room),
     /// The caller is not worth talking to.
     CloseConnection,
     /// No reply. The caller may wait for ever, so this is right only where the protocol wants silence.

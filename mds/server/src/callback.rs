@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 8881 §2.10.3.1, §20.
 
+use env_transport::LogRate;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -69,7 +70,10 @@ async fn exchange(server: &Server, call: &CallbackCall, op: CbOp, request: Write
     match reply {
         Ok(mut reader) => read_reply(&mut reader, op).unwrap_or(CallbackOutcome::Lost),
         Err(error) => {
-            tracing::info!(%error, op = op.name(), "callback was not answered");
+            static RATE: LogRate = LogRate::new();
+            if let Some(suppressed) = RATE.admit(server.now_ms()) {
+                tracing::info!(%error, op = op.name(), suppressed, "callback was not answered");
+            }
             CallbackOutcome::Lost
         }
     }

@@ -7,6 +7,7 @@
 //!
 //! Spec: RFC 8881 §2.10.6, §15.1, §16.2.
 
+use env_transport::LogRate;
 use std::sync::Arc;
 
 use mds_namespace::Ino;
@@ -115,11 +116,15 @@ async fn in_session(
     let status = rest_of_compound(cx, header, &admitted, Reader::new(operations), &mut reply, &mut w).await;
     if let Some(status) = cx.disowned.get().copied() {
         // Nothing is answered that another node may answer otherwise.
-        tracing::info!(
-            client = admitted.token.client,
-            status = status.name(),
-            "request given up: it is to be sent again"
-        );
+        static RATE: LogRate = LogRate::new();
+        if let Some(suppressed) = RATE.admit(cx.server.now_ms()) {
+            tracing::info!(
+                client = admitted.token.client,
+                status = status.name(),
+                suppressed,
+                "request given up: it is to be sent again"
+            );
+        }
         drop(completion);
         return Ok(refuse_sequence(cx, header, status));
     }
@@ -275,16 +280,19 @@ async fn execute(
     if SLOW_MS * 1_000_000 <= spent_ns {
         let (waited_ms, what) =
             waited.map_or_else(|| (0, "-".to_owned()), |(ms, wait)| (ms, wait.to_string()));
-        tracing::info!(
-            client = cx.session.map_or(0, |session| session.client),
-            op = row.op.name(),
-            ino = cx.current.map_or(0, |handle| handle.ino),
-            status = status.name(),
-            spent_ms = spent_ns / 1_000_000,
-            waited_ms,
-            waited_for = %what,
-            "slow operation"
-        );
+        static RATE: LogRate = LogRate::new();
+        if let Some(suppressed) = RATE.admit(cx.server.now_ms()) {
+            tracing::info!(
+                client = cx.session.map_or(0, |session| session.client),
+                op = row.op.name(),
+                ino = cx.current.map_or(0, |handle| handle.ino),
+                status = status.name(),
+                spent_ms = spent_ns / 1_000_000,
+                waited_ms,
+                waited_for = %what,
+                suppressed, "slow operation"
+            );
+        }
     }
     cx.server.metrics.operation(
         row.op.name(),

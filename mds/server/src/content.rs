@@ -16,7 +16,6 @@ use wire_nfs::v4::Nfsstat4;
 
 use crate::context::Context;
 use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX, READER_WAIT_MS_MAX};
-use crate::read_room::Room;
 use crate::seal::readers;
 use crate::server::Server;
 use crate::slow::{self, Wait};
@@ -25,7 +24,7 @@ use crate::{copies, drain, flexfile, status};
 /// The client tag of the metadata server's own handles.
 const OWN_TAG: u32 = 0;
 
-/// Reads bytes, which keep the room that was taken for them; holes are zeros. The flag tells that the end of the file was reached.
+/// Reads bytes; holes are zeros. The flag tells that the end of the file was reached.
 ///
 /// # Errors
 /// DELAY while an extent is being changed or its data server is away, IO once it is away for long.
@@ -34,7 +33,6 @@ pub(crate) async fn read(
     inode: &Inode,
     offset_bytes: u64,
     count_bytes: u64,
-    room: Room,
 ) -> Result<(Bytes, bool), Nfsstat4> {
     let end = inode.size_bytes.min(offset_bytes.saturating_add(count_bytes));
     if end <= offset_bytes {
@@ -46,7 +44,7 @@ pub(crate) async fn read(
         let view = server.view()?;
         let data = op::inline::read(view.namespace(), inode, offset_bytes, len_usize(len))
             .map_err(|e| status::of_namespace(&e))?;
-        return Ok((room.hold(Bytes::from(data)), eof));
+        return Ok((Bytes::from(data), eof));
     }
     let mut parts = Vec::new();
     for (extent, offset, len) in pieces(inode.ino, offset_bytes, len) {
@@ -56,7 +54,7 @@ pub(crate) async fn read(
         1 => parts.swap_remove(0),
         _ => parts.concat().into(),
     };
-    Ok((room.hold(data), eof))
+    Ok((data, eof))
 }
 
 /// The epochs of the extents that a range lies in, as the log has them now.

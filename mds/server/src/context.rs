@@ -15,6 +15,7 @@ use wire_nfs::v4::attr::{encode_fattr4, numbers};
 use wire_nfs::v4::{Bitmap, Fattr4, Filehandle, Nfsstat4, Stateid};
 use wire_xdr::{Decode, Reader, Writer};
 
+use crate::answer_room::Taken;
 use crate::attr;
 
 use crate::export::Export;
@@ -98,6 +99,8 @@ pub(crate) struct Context {
     pub(crate) may_repeat: bool,
     /// SEQUENCE was answered with DELAY.
     pub(crate) put_off: bool,
+    /// Room that the reply has: at most one for each operation.
+    pub(crate) answer_room: Vec<Taken>,
 }
 
 impl Context {
@@ -107,6 +110,7 @@ impl Context {
         (self.operation, self.operation_count, self.minor_version) = (0, 0, 0);
         (self.current, self.current_stateid, self.saved, self.saved_stateid) = (None, None, None, None);
         (self.disowned, self.may_repeat, self.put_off) = (OnceLock::new(), false, false);
+        self.answer_room.clear();
     }
 
     /// The current filehandle.

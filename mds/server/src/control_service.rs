@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use client::control::DsControl;
 use env::BoxFuture;
-use env_transport::{Answer, Call, Connection, Service};
+use env_transport::{Answer, Call, Connection, LogRate, Service};
 use layout::DataServerId;
 use layout::copies::Domain;
 use mds_shard::Command;
@@ -149,7 +149,10 @@ impl Service for ControlService {
         let args = call.args.rest();
         if let Some(handshake) = self.handshake(header.procedure, args.clone(), connection) {
             if handshake.shut {
-                tracing::warn!(peer = %connection.peer(), "a peer failed the control handshake");
+                static RATE: LogRate = LogRate::new();
+                if let Some(suppressed) = RATE.admit(call.received_ms) {
+                    tracing::warn!(peer = %connection.peer(), suppressed, "a peer failed the control handshake");
+                }
             }
             return now(handshake
                 .reply
@@ -280,7 +283,10 @@ async fn number(server: &Server, register: &Register) -> Result<DataServerId, Re
         Ok(Outcome::DataServer(id)) => Ok(DataServerId(id)),
         Ok(outcome) => {
             // docs/protocol/admin.md §2: one that was removed.
-            tracing::warn!(control = %register.control, ?outcome, "a data server may not register");
+            static RATE: LogRate = LogRate::new();
+            if let Some(suppressed) = RATE.admit(server.now_ms()) {
+                tracing::warn!(control = %register.control, ?outcome, suppressed, "a data server may not register");
+            }
             Err(Refusal::Invalid)
         }
         Err(mds_shard::ProposeError::NotLeader { leader }) => Err(server.not_leader(leader)),

@@ -10,7 +10,7 @@ use client::DataPath;
 use client::control::DsControl;
 use env::Env;
 use env::awake::AwakeClock;
-use env_transport::{Limits, serve};
+use env_transport::{Limits, Traffic, serve};
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
 use mds_namespace::{MetaStore, superblock};
@@ -26,6 +26,7 @@ use wire_nfs::v4::Verifier;
 
 use crate::addresses::ServiceAddresses;
 use crate::addresses::drive::{self, Service};
+use crate::answer_room::AnswerRoom;
 use crate::cluster_exports::{self, ClusterExports, SetError};
 use crate::control_service::{ControlService, RECORD_BYTES_MAX};
 use crate::data_servers::{DataServers, Known};
@@ -34,11 +35,10 @@ use crate::export::ports::PortRefusals;
 use crate::front::Front;
 use crate::handle::HandleMaker;
 use crate::limits::{
-    CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_PER_CONNECTION_MAX, REQUEST_BYTES_MAX,
+    ANSWER_BYTES_MAX, CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_PER_CONNECTION_MAX, REQUEST_BYTES_MAX,
     START_LEADER_MS_MAX, UNPROVEN_MS_MAX,
 };
 use crate::metrics::{Metrics, shards};
-use crate::read_room::ReadRoom;
 use crate::report::{self, DataServerLine, ExportLine, NotLeading, Status};
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
@@ -193,11 +193,12 @@ impl MetadataServer {
             config.listen,
             Arc::new(NfsService::new(Arc::clone(&server))),
             REQUEST_BYTES_MAX,
+            Traffic::Metadata,
         )
         .await?;
         let control_service = ControlService::new(Arc::clone(&server), config.cluster_key.clone());
         let control =
-            listen(&server.env, config.control, Arc::new(control_service), RECORD_BYTES_MAX).await?;
+            listen(&server.env, config.control, Arc::new(control_service), RECORD_BYTES_MAX, Traffic::Nodes).await?;
         server.set_mounts(nfs.local_addr());
         let tasks = vec![
             tokio::spawn(server.shards.clone().drive()),
@@ -409,7 +410,7 @@ pub(crate) fn make(
         copies: crate::copies::Copies::default(),
         sealing: crate::seal::Sealing::default(),
         balancing: balance::Balancing::default(),
-        read_room: ReadRoom::new(env.clock.clone(), metrics.clone()),
+        answer_room: AnswerRoom::new(env.clock.clone(), metrics.clone()),
         metrics,
         write_verifier: Verifier(*superblock.file_system.first_chunk().expect("16 bytes hold 8")),
         movers: crate::server::Movers::default(),
@@ -466,12 +467,15 @@ async fn listen(
     address: SocketAddr,
     service: Arc<dyn env_transport::Service>,
     record_bytes_max: usize,
+    traffic: Traffic,
 ) -> Result<env_transport::Server, StartError> {
     let limits = Limits {
         connections_max: CONNECTIONS_MAX,
         in_flight_per_connection_max: IN_FLIGHT_PER_CONNECTION_MAX,
         record_bytes_max,
         in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
+        answer_bytes_max: ANSWER_BYTES_MAX,
+        traffic,
         // A client's backchannel lives on the connection: only the client closes it.
         idle_ms_max: 0,
         unproven_ms_max: UNPROVEN_MS_MAX,

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use env_transport::Connection;
+use env_transport::{Connection, LogRate};
 use mds_shard::command::session::TakeUpSession;
 use mds_shard::{Command, Outcome, Refusal};
 use parking_lot::Mutex;
@@ -202,7 +202,15 @@ impl Server {
             fingerprint: mark.request,
         });
         let seen: Vec<SlotSeen> = seen.collect();
-        tracing::info!(client = taken.record.client, tenure = taken.tenure, "session taken up");
+        static RATE: LogRate = LogRate::new();
+        if let Some(suppressed) = RATE.admit(self.now_ms()) {
+            tracing::info!(
+                client = taken.record.client,
+                tenure = taken.tenure,
+                suppressed,
+                "session taken up"
+            );
+        }
         self.put_session(&taken.record, taken.tenure, Past::Elsewhere(&seen))
     }
 

@@ -40,14 +40,12 @@ pub const PUT_OFF_MS_MAX: u64 = 10_000;
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Requests of one connection that run at the same time.
 pub const IN_FLIGHT_PER_CONNECTION_MAX: usize = 128;
-/// Request bytes held in memory at the same time, over all connections.
-pub const IN_FLIGHT_BYTES_MAX: usize = 128 << 20;
-/// Bytes that READs answer held in memory at the same time, over all connections, until they are sent.
-pub const READ_ANSWER_BYTES_MAX: usize = 128 << 20;
-/// Of these, what one connection may hold: as much as its queue, and an eighth of all.
-pub const READ_ANSWER_BYTES_PER_CONNECTION_MAX: usize = 16 << 20;
-/// How long a READ waits for room for its answer before it answers DELAY. A client that takes nothing is cut after half a minute.
-pub const READ_ROOM_WAIT_MS_MAX: u64 = 5_000;
+/// Bytes of requests of clients that are received or under way, over all connections: of all metadata servers of a process together.
+pub const IN_FLIGHT_BYTES_MAX: usize = env_transport::METADATA_BYTES_MAX;
+/// Bytes of answers to clients that are being made or not taken, likewise.
+pub const ANSWER_BYTES_MAX: usize = env_transport::METADATA_BYTES_MAX;
+/// How long READ and READDIR wait for room for what they answer before they answer DELAY. A client that takes nothing is cut after half a minute.
+pub const ANSWER_ROOM_WAIT_MS_MAX: u64 = 5_000;
 /// Bytes of one READDIR reply, whatever the client asks.
 pub const READDIR_BYTES_MAX: u32 = 1 << 20;
 /// Stateids in one TEST_STATEID.

@@ -137,7 +137,7 @@ impl Metrics {
         registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
         registry.register("shoal_nfs_request_seconds", "Time an NFS operation took", m.latencies.clone());
         registry.register("shoal_data_bytes", "File data carried, bytes", data_bytes.clone());
-        let what = "Bytes that reads in band answer and that are not sent yet";
+        let what = "Bytes that reads in band, and listings, are being answered";
         registry.register("shoal_read_answer_bytes", what, m.read_answer_bytes.clone());
         let what = "Reads in band put off since others' answers have to be sent first";
         registry.register("shoal_reads_put_off", what, m.reads_put_off.clone());

@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 8881 §8.3, §8.4.2.4.
 
+use env_transport::LogRate;
 use std::sync::Arc;
 
 use mds_shard::command::client::{RemoveClient, RemovedClient};
@@ -53,7 +54,10 @@ fn expired(server: &Server) -> Vec<u64> {
 
 /// Ends a client whose lease ran out.
 pub(crate) async fn expire(server: &Server, client: u64) {
-    tracing::info!(client, "lease ran out");
+    static RATE: LogRate = LogRate::new();
+    if let Some(suppressed) = RATE.admit(server.now_ms()) {
+        tracing::info!(client, suppressed, "lease ran out");
+    }
     match server.propose(Command::RemoveClient(RemoveClient { client, only_if_idle: false })).await {
         Ok(Outcome::Removed(removed)) => client_gone(server, &removed),
         Ok(_) | Err(Nfsstat4::StaleClientid) => server.front.sessions.lock().drop_client(client),

@@ -6,6 +6,7 @@
 //! INVARIANT: a recall names the layout's sequence plus one, which the log has made the layout's own.
 //! Spec: RFC 8881 §12.5.5, §20.3; RFC 8435 §2.2.
 
+use env_transport::LogRate;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -173,7 +174,15 @@ async fn take_back(server: &Server, ino: Ino, recall: &Recall, answer: Answer) -
     match server.propose(Command::LayoutReturn(revoke)).await {
         Ok(_) if answer == Answer::HoldsNone => false,
         Ok(_) => {
-            tracing::warn!(client = recall.client, ino, "layout not returned in time: revoked and fenced");
+            static RATE: LogRate = LogRate::new();
+            if let Some(suppressed) = RATE.admit(server.now_ms()) {
+                tracing::warn!(
+                    client = recall.client,
+                    ino,
+                    suppressed,
+                    "layout not returned in time: revoked and fenced"
+                );
+            }
             true
         }
         Err(status) => {
@@ -237,7 +246,16 @@ async fn ask_through(server: &Arc<Server>, export: ExportId, ino: Ino, recall: &
             }
             Ok(Nfsstat4::Delay) | Err(CallbackError::Busy) => server.env.clock.sleep_ms(RETRY_MS).await,
             Ok(status) => {
-                tracing::warn!(client = recall.client, ino, status = status.name(), "recall refused");
+                static RATE: LogRate = LogRate::new();
+                if let Some(suppressed) = RATE.admit(server.now_ms()) {
+                    tracing::warn!(
+                        client = recall.client,
+                        ino,
+                        status = status.name(),
+                        suppressed,
+                        "recall refused"
+                    );
+                }
                 return Answer::None;
             }
             Err(CallbackError::NoPath) => server.env.clock.sleep_ms(RETRY_MS).await,

@@ -18,6 +18,7 @@ use wire_nfs::v4::{Bitmap, Filehandle, Nfsstat4, Verifier};
 
 use crate::access_time::Accesses;
 use crate::addresses::drive::Service;
+use crate::answer_room::AnswerRoom;
 use crate::attr::{self, FileSystemFacts};
 use crate::balance::Balancing;
 use crate::cluster_exports::ClusterExports;
@@ -31,7 +32,6 @@ use crate::handle::{ExportId, FileHandle, HandleMaker};
 use crate::limits::{BALANCE_CALM_MS, COURTESY_MS};
 use crate::metrics::Metrics;
 use crate::opening::Opening;
-use crate::read_room::ReadRoom;
 use crate::recall::Recalls;
 use crate::report::mount_addresses;
 use crate::revoked::Revoked;
@@ -145,8 +145,8 @@ pub(crate) struct Server {
     pub(crate) settling: Settling,
     /// Layouts that were taken from clients.
     pub(crate) revoked: Revoked,
-    /// Room for what READs answer.
-    pub(crate) read_room: ReadRoom,
+    /// Room for what READ and READDIR answer.
+    pub(crate) answer_room: AnswerRoom,
     /// Work for data servers.
     pub(crate) work: Work,
     /// Who keeps extents, and what is to be done about it.

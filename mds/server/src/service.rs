@@ -5,17 +5,17 @@
 use std::sync::Arc;
 
 use env::BoxFuture;
-use env_transport::{Answer, Call, Connection, Service};
+use env_transport::{Answer, Call, Connection, LogRate, Service};
 use mds_namespace::Caller;
 use wire_rpc::{
     AuthStat, Credential, accepted_success, auth_error, garbage_args, proc_unavail, prog_mismatch,
     prog_unavail,
 };
 
-use crate::compound;
 use crate::context::Context;
 use crate::limits::{PUT_OFF_MS, PUT_OFF_MS_MAX, SLOW_MS};
 use crate::server::Server;
+use crate::{answer_room, compound};
 
 /// NFS (RFC 8881 §16).
 pub(crate) const PROGRAM: u32 = 100_003;
@@ -102,6 +102,7 @@ impl NfsService {
             disowned: std::sync::OnceLock::new(),
             may_repeat: false,
             put_off: false,
+            answer_room: Vec::new(),
         }
     }
 }
@@ -119,11 +120,24 @@ async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
             let spent_ms = context.server.now_ms().saturating_sub(began_ms);
             if SLOW_MS <= spent_ms {
                 let client = context.session.map_or(0, |session| session.client);
-                tracing::info!(client, xid, spent_ms, put_off = context.put_off, "slow request");
+                static RATE: LogRate = LogRate::new();
+                if let Some(suppressed) = RATE.admit(context.server.now_ms()) {
+                    tracing::info!(
+                        client,
+                        xid,
+                        spent_ms,
+                        put_off = context.put_off,
+                        suppressed,
+                        "slow request"
+                    );
+                }
             }
             let mut reply = accepted_success(xid);
             reply.append(body);
-            return Answer::Reply(reply);
+            return match answer_room::for_reply(std::mem::take(&mut context.answer_room)) {
+                Some(room) => Answer::Reserved(reply, room),
+                None => Answer::Reply(reply),
+            };
         }
         context.server.env.clock.sleep_ms(PUT_OFF_MS).await;
         if !context.connection.is_open() {

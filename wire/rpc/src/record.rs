@@ -78,6 +78,17 @@ impl RecordAssembler {
         self.header.is_none() && self.buffer.is_empty() && self.earlier.is_empty()
     }
 
+    /// How long the record may get that has begun and is not complete, by its sender's word; nothing between two records.
+    pub fn announced_bytes(&self) -> Option<usize> {
+        match self.header {
+            Some(header) if header.last => Some(self.earlier.len() + header.bytes),
+            // Further fragments follow: it may become as long as any.
+            Some(_) => Some(self.record_bytes_max),
+            None if !self.earlier.is_empty() => Some(self.record_bytes_max),
+            None => None,
+        }
+    }
+
     /// Takes the next whole record, or nothing if more bytes are needed.
     ///
     /// # Errors
@@ -95,12 +106,16 @@ impl RecordAssembler {
             }
             self.header = None;
             let fragment = self.buffer.split_to(header.bytes);
+            if self.buffer.is_empty() && READ_AHEAD_BYTES < header.bytes {
+                // Else what is left of the buffer would keep all of the record's memory while nothing comes.
+                self.buffer = BytesMut::new();
+            }
             if header.last && self.earlier.is_empty() {
                 return Ok(Some(fragment.freeze()));
             }
             self.earlier.extend_from_slice(&fragment);
             if header.last {
-                return Ok(Some(self.earlier.split().freeze()));
+                return Ok(Some(std::mem::take(&mut self.earlier).freeze()));
             }
         }
     }

@@ -41,17 +41,22 @@ pub const SEQUENCE_AHEAD_MAX: u32 = u32::MAX / 2;
 
 /// Sessions of one client. Linux has one.
 pub const SESSIONS_PER_CLIENT_MAX: usize = 64;
-/// Sessions of one server.
-pub const SESSIONS_MAX: usize = 65_536;
 /// Connections bound to one session. `nconnect` goes up to 16 for each address.
 pub const CONNECTIONS_PER_SESSION_MAX: usize = 64;
-/// Bytes that the reply caches of all sessions may come to hold. A new session gets fewer slots when it comes near.
-pub const REPLY_CACHE_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Bytes that all sessions take in memory, with the replies that they keep: beyond it sessions of the client that takes most leave it.
+pub const SESSIONS_BYTES_MAX: u64 = 512 * 1024 * 1024;
+/// Bytes of these for one client: beyond it, sessions of its own leave.
+pub const SESSIONS_BYTES_PER_CLIENT_MAX: u64 = SESSIONS_BYTES_MAX / 64;
+/// What a session counts, without its slots.
+pub const SESSION_BYTES: u64 = 1024;
+/// What a slot counts, without the reply that it keeps.
+pub const SLOT_BYTES: u64 = 64;
 
 const _: () = assert!(OPERATIONS_MAX as usize <= COMPOUND_OPS_MAX, "the codec reads what a session allows");
 const _: () = assert!(RESPONSE_CACHED_BYTES_MAX < RESPONSE_BYTES_MAX, "what is kept was sent");
 const _: () = assert!(SEQUENCE_REPLY_BYTES <= CHANNEL_BYTES_MIN, "the smallest channel carries SEQUENCE");
 const _: () = assert!(
-    SLOTS_MAX as u64 * RESPONSE_CACHED_BYTES_MAX as u64 <= REPLY_CACHE_BYTES_MAX / 64,
-    "no session can take the reply cache from the others"
+    SESSION_BYTES + SLOTS_MAX as u64 * (SLOT_BYTES + RESPONSE_CACHED_BYTES_MAX as u64)
+        <= SESSIONS_BYTES_PER_CLIENT_MAX,
+    "a client's share holds a session with all its replies"
 );

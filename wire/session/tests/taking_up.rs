@@ -115,7 +115,7 @@ fn a_request_of_an_older_tenure_completes_nothing() {
     sessions.keep_only(|_, tenure| tenure == 3);
     assert!(sessions.is_empty());
     assert_eq!(sessions.expired(u64::MAX), [CLIENT], "its request does not count any more");
-    assert_eq!(sessions.reply_cache_reserved_bytes(), 0);
+    assert_eq!(sessions.memory_bytes(), 0);
 }
 
 #[test]

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use wire_nfs::v4::ops::create_session::ChannelAttrs;
 use wire_nfs::v4::ops::{bind_conn_to_session, create_session, sequence};
 use wire_nfs::v4::{Nfsstat4, SessionId};
-use wire_session::limits::{REPLY_CACHE_BYTES_MAX, SESSIONS_PER_CLIENT_MAX, SLOTS_MAX};
+use wire_session::limits::{SESSIONS_BYTES_MAX, SESSIONS_PER_CLIENT_MAX, SLOTS_MAX};
 use wire_session::server::channel::negotiate;
 use wire_session::server::slot::fingerprint;
 use wire_session::server::{
@@ -79,7 +79,7 @@ fn run(input: &[u8]) -> usize {
             break;
         }
         assert_eq!(bed.sessions.len(), bed.alive.len());
-        assert!(bed.sessions.reply_cache_reserved_bytes() <= REPLY_CACHE_BYTES_MAX);
+        assert!(bed.sessions.memory_bytes() <= SESSIONS_BYTES_MAX);
     }
     bed.end()
 }
@@ -107,13 +107,10 @@ impl Bed {
 
     fn create(&mut self, client: u64, connection: ConnectionId, again: u8, r: &mut Reader) -> bool {
         let Ok(mut args) = create_session::Args::decode(r) else { return false };
-        let Ok(mut negotiated) = negotiate(&args) else { return true };
+        let Ok(negotiated) = negotiate(&args) else { return true };
         assert!((1..=SLOTS_MAX).contains(&negotiated.fore.requests_max));
         self.create_sequence += u32::from(!again.is_multiple_of(4));
         (args.clientid, args.sequence) = (client, self.create_sequence);
-        if self.sessions.fit(&mut negotiated).is_err() {
-            return true;
-        }
         let record = SessionRecord::new(&args, &negotiated, 1, 7);
         assert!(record.is_sound());
         let id = record.session();
@@ -280,11 +277,11 @@ impl Bed {
         }
     }
 
-    /// Everybody leaves: nothing may stay reserved.
+    /// Everybody leaves: nothing may stay counted.
     fn end(mut self) -> usize {
         (0..CLIENTS).for_each(|client| self.drop_client(client));
         assert!(self.sessions.is_empty() && self.alive.is_empty());
-        assert_eq!(self.sessions.reply_cache_reserved_bytes(), 0);
+        assert_eq!(self.sessions.memory_bytes(), 0);
         self.valid
     }
 }

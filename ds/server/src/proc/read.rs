@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ds_store::{Found, ReadError};
+use env_transport::{Connection, Room};
 use layout::{DsHandle, Iomode, Role};
-use tokio::sync::SemaphorePermit;
 use wire_nfs::v3::{Nfsstat3, read};
 
 use crate::access;
@@ -31,30 +31,47 @@ pub(crate) struct Answer {
     pub(crate) eof: bool,
 }
 
-/// Carries out a READ.
+/// Carries out a READ. The room that its bytes take is the answer's, until the client has taken them.
 ///
 /// # Errors
 /// The status that says why not.
-pub(crate) async fn run(core: &Arc<Core>, args: &read::Args) -> Result<Answer, Nfsstat3> {
+pub(crate) async fn run(
+    core: &Arc<Core>,
+    connection: &Connection,
+    args: &read::Args,
+) -> Result<(Answer, Room), Nfsstat3> {
     let (key, own) = core.serving().await?;
     let handle = access::open(&key, own, &args.file, Iomode::Read)?;
     let extent = handle.extent;
     let offset = access::within(extent, args.offset).ok_or(Nfsstat3::Inval)?;
     let room = ds_store::limits::EXTENT_BYTES - offset;
     let count = args.count.min(TRANSFER_BYTES_MAX).min(room);
-    let _permit = turn(core, count).await?;
-    if handle.role == Role::Reader {
-        return reader::read(core, &handle, offset, count).await;
-    }
-    let found = look(core, &handle, offset, count).await?;
+    let room = turn(core, connection, count).await?;
+    let answer = if handle.role == Role::Reader {
+        reader::read(core, &handle, offset, count).await?
+    } else {
+        from_home(core, &handle, args, offset, count).await?
+    };
+    Ok((answer, room))
+}
+
+/// Reads from the store of the one that serves the extent.
+async fn from_home(
+    core: &Core,
+    handle: &DsHandle,
+    args: &read::Args,
+    offset: u32,
+    count: u32,
+) -> Result<Answer, Nfsstat3> {
+    let found = look(core, handle, offset, count).await?;
     let wanted_end = args.offset + u64::from(found.bytes);
     let is_empty = found.bytes == 0 && 0 < args.count;
-    if !is_empty && wanted_end <= end_at_least(&handle, &found) {
+    if !is_empty && wanted_end <= end_at_least(handle, &found) {
         return Ok(Answer { bytes: u64::from(found.bytes), data: found.data, eof: false });
     }
     // In this order: what was written before the end was asked for is in what is read behind it.
-    let file_end = metadata::file_end(core, extent).await?;
-    let found = look(core, &handle, offset, count).await?;
+    let file_end = metadata::file_end(core, handle.extent).await?;
+    let found = look(core, handle, offset, count).await?;
     let bytes = u64::from(found.bytes).min(file_end.saturating_sub(args.offset));
     let mut data = found.data;
     truncate(&mut data, bytes);
@@ -90,12 +107,11 @@ fn end_at_least(handle: &DsHandle, found: &Found) -> u64 {
 }
 
 /// Waits until there is room for the answer in memory.
-async fn turn(core: &Core, count: u32) -> Result<SemaphorePermit<'_>, Nfsstat3> {
-    if let Ok(permit) = core.read_room.try_acquire_many(count) {
-        return Ok(permit);
-    }
+async fn turn(core: &Core, connection: &Connection, count: u32) -> Result<Room, Nfsstat3> {
+    let bytes = usize::try_from(count).expect("at most a transfer");
     tokio::select! {
-        permit = core.read_room.acquire_many(count) => permit.map_err(|_| Nfsstat3::Jukebox),
+        biased;
+        room = connection.reserve(bytes) => room.ok_or(Nfsstat3::Jukebox),
         () = core.env.clock.sleep_ms(READ_WAIT_MS_MAX) => Err(Nfsstat3::Jukebox),
     }
 }

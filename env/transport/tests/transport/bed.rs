@@ -23,6 +23,7 @@ pub(crate) const CLOSE: u32 = 4;
 pub(crate) const ZEROS: u32 = 5;
 pub(crate) const PANIC: u32 = 6;
 pub(crate) const SILENCE: u32 = 7;
+pub(crate) const RESERVED: u32 = 8;
 
 /// Behaves as the procedure says, and counts.
 pub(crate) struct Behaviour {
@@ -31,6 +32,26 @@ pub(crate) struct Behaviour {
     pub(crate) closed: Mutex<Vec<u64>>,
     /// HOLD takes one permit before it answers.
     pub(crate) gate: Semaphore,
+    /// Bytes of answers of RESERVED that are in memory.
+    pub(crate) made_bytes: AtomicUsize,
+}
+
+/// What RESERVED answers.
+struct Counted {
+    bytes: Vec<u8>,
+    made: Arc<Behaviour>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.made.made_bytes.fetch_sub(self.bytes.len(), Ordering::SeqCst);
+    }
 }
 
 impl Behaviour {
@@ -40,6 +61,7 @@ impl Behaviour {
             finished: AtomicUsize::new(0),
             closed: Mutex::default(),
             gate: Semaphore::new(0),
+            made_bytes: AtomicUsize::new(0),
         };
         Arc::new(Behaved(Arc::new(behaviour)))
     }
@@ -95,6 +117,14 @@ impl Service for Behaved {
                 }
                 PANIC => panic!("as asked"),
                 SILENCE => Answer::None,
+                RESERVED => {
+                    let count = usize::try_from(call.args.u32().unwrap()).unwrap();
+                    let Some(room) = connection.reserve(count).await else { return Answer::None };
+                    behaviour.made_bytes.fetch_add(count, Ordering::SeqCst);
+                    let data = Counted { bytes: vec![0; count], made: Arc::clone(&behaviour) };
+                    reply.raw_bytes(Bytes::from_owner(data));
+                    Answer::Reserved(reply, room)
+                }
                 _ => Answer::Reply(proc_unavail(call.header.xid)),
             };
             behaviour.finished.fetch_add(1, Ordering::SeqCst);
@@ -133,7 +163,13 @@ impl Bed {
     }
 
     pub(crate) async fn raw(&self) -> Raw {
-        let stream = self.net.connect(self.server.local_addr()).await.unwrap();
+        self.raw_from(1).await
+    }
+
+    /// One that comes from another address.
+    pub(crate) async fn raw_from(&self, last: u8) -> Raw {
+        let net = self.net.seen_from([127, 0, 0, last].into());
+        let stream = net.connect(self.server.local_addr()).await.unwrap();
         Raw { stream, assembler: RecordAssembler::new(64 << 20) }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 8881 §18.34.
 
+use env_transport::LogRate;
 use wire_nfs::v4::ops::bind_conn_to_session::{Args, ResOk};
 use wire_session::server::ConnectionId;
 
@@ -17,6 +18,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if bound.is_ok() {
         cx.connection.prove();
     }
-    tracing::info!(peer = %cx.connection.peer(), bound = bound.is_ok(), "connection for a session");
+    static RATE: LogRate = LogRate::new();
+    if let Some(suppressed) = RATE.admit(now_ms) {
+        tracing::info!(peer = %cx.connection.peer(), bound = bound.is_ok(), suppressed, "connection for a session");
+    }
     Ok(bound?)
 }

@@ -4,6 +4,7 @@
 //!
 //! Spec: RFC 8881 §18.36; docs/protocol/sessions.md §1.
 
+use env_transport::LogRate;
 use mds_shard::command::session::{CreateSession, SessionCreated};
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::ops::create_session::{Args, ResOk};
@@ -17,8 +18,7 @@ use crate::reaper;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     exchange_id::admitted(cx)?;
-    let mut negotiated = negotiate(&args).map_err(|e| e.status())?;
-    cx.server.front.sessions.lock().fit(&mut negotiated).map_err(|e| e.status())?;
+    let negotiated = negotiate(&args).map_err(|e| e.status())?;
     let random = u32::try_from(cx.server.env.entropy.u64() >> 32).expect("the upper half has 32 bits");
     let record = SessionRecord::new(&args, &negotiated, cx.minor_version, random);
     let command = CreateSession { record, principal: cx.principal.clone() };
@@ -27,7 +27,10 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         return Err(Nfsstat4::Serverfault.into());
     };
     let SessionCreated { record, tenure, replay, ended, dropped } = *created;
-    tracing::info!(client = record.client, replay, ended = ended.is_some(), "session made");
+    static RATE: LogRate = LogRate::new();
+    if let Some(suppressed) = RATE.admit(cx.server.now_ms()) {
+        tracing::info!(client = record.client, replay, ended = ended.is_some(), suppressed, "session made");
+    }
     for dropped in dropped {
         reaper::client_gone(&cx.server, &dropped);
         // RFC 8881 §18.36.4: what the client held before it restarted is not in its way now.

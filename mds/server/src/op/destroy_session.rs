@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 8881 §18.37.
 
+use env_transport::LogRate;
 use mds_shard::Command;
 use mds_shard::command::session::DestroySession;
 use wire_nfs::v4::ops::destroy_session::{Args, ResOk};
@@ -15,6 +16,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     may.map_err(|e| e.status())?;
     cx.propose(Command::DestroySession(DestroySession { session: args.session.0 })).await?;
     cx.server.front.sessions.lock().end(args.session);
-    tracing::info!(peer = %cx.connection.peer(), "session ended by its client");
+    static RATE: LogRate = LogRate::new();
+    if let Some(suppressed) = RATE.admit(cx.server.now_ms()) {
+        tracing::info!(peer = %cx.connection.peer(), suppressed, "session ended by its client");
+    }
     Ok(ResOk)
 }

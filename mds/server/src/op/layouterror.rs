@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 7862 §15.6; RFC 8435 §9.1.
 
+use env_transport::LogRate;
 use mds_namespace::Ino;
 use wire_nfs::v4::layout::DeviceError;
 use wire_nfs::v4::ops::layouterror::{Args, ResOk};
@@ -28,13 +29,17 @@ pub(crate) fn note(cx: &Context, ino: Ino, stateid: Stateid, errors: &[DeviceErr
     let is_holder = held.is_some_and(|held| held.other == stateid.other);
     for error in errors {
         let Some((server, _)) = layout::handle::device_of(&error.device.0) else { continue };
-        tracing::info!(
-            client,
-            server = server.0,
-            status = error.status.name(),
-            is_holder,
-            "client reports a data server"
-        );
+        static RATE: LogRate = LogRate::new();
+        if let Some(suppressed) = RATE.admit(cx.server.now_ms()) {
+            tracing::info!(
+                client,
+                server = server.0,
+                status = error.status.name(),
+                is_holder,
+                suppressed,
+                "client reports a data server"
+            );
+        }
         let now_ms = cx.server.now_ms();
         match error.status {
             _ if !is_holder => {}

@@ -2,6 +2,7 @@
 //!
 //! Spec: RFC 8881 §18.44; RFC 8435 §9.
 
+use env_transport::LogRate;
 use layout::Iomode;
 use mds_namespace::Ino;
 use mds_shard::command::layout::{LayoutGiveBack, LayoutReturn, Returned};
@@ -96,7 +97,12 @@ fn note_errors(cx: &Context, ino: Ino, file: &ReturnFile) -> Result<(), Nfsstat4
                 layouterror::note(cx, ino, file.stateid, &io_error.errors)?;
             }
         }
-        Err(error) => tracing::warn!(ino, %error, "LAYOUTRETURN body does not decode"),
+        Err(error) => {
+            static RATE: LogRate = LogRate::new();
+            if let Some(suppressed) = RATE.admit(cx.server.now_ms()) {
+                tracing::warn!(ino, %error, suppressed, "LAYOUTRETURN body does not decode");
+            }
+        }
     }
     Ok(())
 }

@@ -27,10 +27,12 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         let before = content::epochs(&cx.server, inode.ino, (args.offset, count))?;
         let inode = cx.server.derived(inode.clone()).await?;
         let answered = inode.size_bytes.saturating_sub(args.offset).min(count);
-        let room = cx.server.read_room.take(cx.connection.id(), answered).await?;
-        let (data, eof) = content::read(&cx.server, &inode, args.offset, count, room).await?;
+        let answered = u32::try_from(answered).expect("at most a transfer");
+        let room = cx.server.answer_room.take(&cx.connection, answered).await?;
+        let (data, eof) = content::read(&cx.server, &inode, args.offset, count).await?;
         // Else the length may be from before a cut and the bytes from after it: zeros that no client wrote.
         if content::epochs(&cx.server, inode.ino, (args.offset, count))? == before {
+            cx.answer_room.push(room);
             cx.server.metrics.data_read(data.len());
             cx.note_access(handle, &inode);
             return Ok(ResOk { eof, data });

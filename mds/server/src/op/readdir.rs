@@ -44,11 +44,16 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<Listing> {
     if matches!(args.cookie, 1 | 2) {
         return Err(Nfsstat4::BadCookie.into());
     }
+    drop(view);
+    let mut room = cx.server.answer_room.take(&cx.connection, args.maxcount.min(READDIR_BYTES_MAX)).await?;
+    let view = cx.view()?;
     let facts = cx.server.facts(directory, &view, &args.requested)?;
     let page = page(cx, &args, &view, directory)?;
     drop(view);
     let written = written(cx, &args, &page).await?;
     let listing = list(cx, &args, &page, directory, &facts, &written)?;
+    room.shrink(listing.len());
+    cx.answer_room.push(room);
     if args.cookie == 0 {
         cx.note_access(directory, &inode);
     }

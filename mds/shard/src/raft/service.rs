@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use env::{BoxFuture, Env};
-use env_transport::{Answer, Call, Connection, Service};
+use env_transport::{Answer, Call, Connection, LogRate, Service};
 use openraft::async_runtime::WatchReceiver;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -90,12 +90,18 @@ impl RaftService {
             && let Some(reply) = gate.handshake(procedure, args)
         {
             if gate.is_shut() {
-                tracing::warn!(peer = %connection.peer(), "a member failed the handshake");
+                static RATE: LogRate = LogRate::new();
+                if let Some(suppressed) = RATE.admit(self.env.clock.monotonic_ms()) {
+                    tracing::warn!(peer = %connection.peer(), suppressed, "a member failed the handshake");
+                }
             }
             return Gate::Handshake(reply.ok());
         }
         match gate.peer() {
-            Ok(peer) if peer.kind == NodeKind::Metadata => Gate::Open,
+            Ok(peer) if peer.kind == NodeKind::Metadata => {
+                connection.prove();
+                Gate::Open
+            }
             Ok(_) => Gate::Refused(Refusal::WrongPeer),
             Err(refusal) => Gate::Refused(refusal),
         }

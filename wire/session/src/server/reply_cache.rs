@@ -1,14 +1,16 @@
-//! The reply cache: what a slot remembers of its last request, and how much all slots may remember.
+//! The reply cache: what a slot remembers of its last request, and what all sessions take in memory, by client.
 //!
-//! Room is reserved when a session is made, for the worst case, so that a reply that has to be kept always can be.
+//! A session counts as what it takes: itself, its slots, and the replies that are kept at the moment. A client that
+//! takes more than its share, or the one that takes most when all together take too much, has sessions leave the memory
+//! ([`Sessions::complete`](super::sessions::Sessions::complete)). They stay in the replicated state, and are taken up from there.
 //!
-//! INVARIANT: the bytes kept by all slots are never more than what is reserved, and that never more than
-//! [`REPLY_CACHE_BYTES_MAX`].
-//! Spec: RFC 8881 §2.10.6.1.3.
+//! Spec: RFC 8881 §2.10.6.1.3; docs/protocol/sessions.md §3.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
-use crate::limits::REPLY_CACHE_BYTES_MAX;
+use crate::limits::{SESSION_BYTES, SLOT_BYTES};
 
 /// What a slot remembers of its last request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,62 +30,90 @@ pub enum Reply {
     Cached(Bytes),
 }
 
-/// How much of the cache is promised to sessions.
-#[derive(Debug, Default)]
-pub struct Reservations {
-    reserved_bytes: u64,
+impl Reply {
+    /// What is kept of it.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        match self {
+            Self::Cached(reply) => reply.len() as u64,
+            Self::Never | Self::Elsewhere { .. } | Self::InProgress | Self::Uncached => 0,
+        }
+    }
 }
 
-impl Reservations {
-    /// For how many of `slots` replies there is room.
-    #[must_use]
-    pub fn room(&self, slots: u32, reply_bytes_max: u32) -> u32 {
-        if reply_bytes_max == 0 {
-            return slots;
+/// What a session takes that keeps no reply.
+#[must_use]
+pub fn empty_session_bytes(slots: u32) -> u64 {
+    SESSION_BYTES + u64::from(slots) * SLOT_BYTES
+}
+
+/// What the sessions of each client take.
+#[derive(Debug, Default)]
+pub struct Shares {
+    total_bytes: u64,
+    clients: BTreeMap<u64, u64>,
+    /// The same, the one that takes most last.
+    by_bytes: BTreeSet<(u64, u64)>,
+}
+
+impl Shares {
+    /// A client takes so much in place of so much.
+    pub fn change(&mut self, client: u64, less_bytes: u64, more_bytes: u64) {
+        if less_bytes == more_bytes {
+            return;
         }
-        let room = (REPLY_CACHE_BYTES_MAX - self.reserved_bytes) / u64::from(reply_bytes_max);
-        u32::try_from(room).map_or(slots, |room| room.min(slots))
+        let before = self.of(client);
+        let after = (before + more_bytes).checked_sub(less_bytes).expect("what goes was counted before");
+        self.total_bytes = self.total_bytes + after - before;
+        self.by_bytes.remove(&(before, client));
+        if after == 0 {
+            self.clients.remove(&client);
+        } else {
+            self.clients.insert(client, after);
+            self.by_bytes.insert((after, client));
+        }
     }
 
-    /// Promises room for as many of `slots` replies as there is room for, and says for how many; 0 if for none.
-    pub fn reserve(&mut self, slots: u32, reply_bytes_max: u32) -> u32 {
-        let granted = self.room(slots, reply_bytes_max);
-        self.reserved_bytes += u64::from(granted) * u64::from(reply_bytes_max);
-        assert!(self.reserved_bytes <= REPLY_CACHE_BYTES_MAX, "only the room there was is promised");
-        granted
-    }
-
-    /// Takes a promise back.
-    pub fn release(&mut self, slots: u32, reply_bytes_max: u32) {
-        let bytes = u64::from(slots) * u64::from(reply_bytes_max);
-        assert!(bytes <= self.reserved_bytes, "it was promised before");
-        self.reserved_bytes -= bytes;
-    }
-
-    /// What is promised.
+    /// What a client takes.
     ///
     /// # Units
     /// Bytes.
     #[must_use]
-    pub fn reserved_bytes(&self) -> u64 {
-        self.reserved_bytes
+    pub fn of(&self, client: u64) -> u64 {
+        self.clients.get(&client).copied().unwrap_or(0)
+    }
+
+    /// What all take.
+    ///
+    /// # Units
+    /// Bytes.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.total_bytes
+    }
+
+    /// The clients, the one that takes most first.
+    pub fn heaviest(&self) -> impl Iterator<Item = u64> + '_ {
+        self.by_bytes.iter().rev().map(|(_, client)| *client)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::RESPONSE_CACHED_BYTES_MAX;
 
     #[test]
-    fn the_bound_holds() {
-        let mut reservations = Reservations::default();
-        let all = u32::try_from(REPLY_CACHE_BYTES_MAX / u64::from(RESPONSE_CACHED_BYTES_MAX)).unwrap();
-        assert_eq!(reservations.reserve(all - 3, RESPONSE_CACHED_BYTES_MAX), all - 3);
-        assert_eq!(reservations.reserve(64, RESPONSE_CACHED_BYTES_MAX), 3);
-        assert_eq!(reservations.reserve(64, RESPONSE_CACHED_BYTES_MAX), 0);
-        assert_eq!(reservations.reserve(64, 0), 64);
-        reservations.release(3, RESPONSE_CACHED_BYTES_MAX);
-        assert_eq!(reservations.reserve(2, RESPONSE_CACHED_BYTES_MAX), 2);
+    fn who_takes_most_comes_first() {
+        let mut shares = Shares::default();
+        shares.change(1, 0, 10);
+        shares.change(2, 0, 30);
+        shares.change(3, 0, 20);
+        assert_eq!((shares.total_bytes(), shares.heaviest().collect::<Vec<_>>()), (60, vec![2, 3, 1]));
+        shares.change(2, 25, 0);
+        shares.change(1, 5, 6);
+        assert_eq!((shares.total_bytes(), shares.heaviest().collect::<Vec<_>>()), (36, vec![3, 1, 2]));
+        shares.change(3, 20, 0);
+        assert_eq!((shares.of(3), shares.total_bytes()), (0, 16));
+        assert_eq!(shares.heaviest().collect::<Vec<_>>(), [1, 2]);
     }
 }

@@ -7,6 +7,7 @@ use wire_nfs::v4::{Nfsstat4, SessionId, ops::create_session::ChannelAttrs};
 use super::{
     backchannel::Backchannel,
     record::{CallbackCredential, SessionRecord},
+    reply_cache::empty_session_bytes,
     sessions::Arrival,
     slot::Slot,
 };
@@ -116,6 +117,13 @@ impl Session {
     #[must_use]
     pub fn running(&self) -> usize {
         self.slots.iter().filter(|slot| slot.is_running()).count()
+    }
+
+    /// What it takes in memory.
+    #[must_use]
+    pub(super) fn bytes(&self) -> u64 {
+        let kept: u64 = self.slots.iter().map(Slot::kept_bytes).sum();
+        empty_session_bytes(self.fore.requests_max) + kept
     }
 
     /// Binds a connection to the fore channel. False if no more can be bound.

@@ -23,14 +23,13 @@ use wire_nfs::v4::{
 
 use super::{
     backchannel::{CallbackCall, CallbackOutcome, CallbackToken, CallbackVerdict},
-    channel::Negotiated,
     lease::Leases,
     record::SessionRecord,
-    reply_cache::Reservations,
+    reply_cache::{Shares, empty_session_bytes},
     session::{ConnectionId, Session, SlotToken},
     slot::{Slot, SlotVerdict},
 };
-use crate::limits::{SESSIONS_MAX, SESSIONS_PER_CLIENT_MAX};
+use crate::limits::{SESSIONS_BYTES_MAX, SESSIONS_BYTES_PER_CLIENT_MAX, SESSIONS_PER_CLIENT_MAX};
 
 /// How a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +79,7 @@ pub struct Admitted {
 /// Why a session is not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
-    /// The client has as many as it may have, or the server has. Nobody's fault.
+    /// The client has as many as it may have. Nobody's fault: the replicated state ends its oldest.
     #[error("no room for another session")]
     Full,
     /// The record is none that this program makes.
@@ -154,7 +153,9 @@ pub struct Sessions {
     clients: BTreeMap<u64, Client>,
     bound: BTreeMap<ConnectionId, Vec<SessionId>>,
     leases: Leases,
-    reservations: Reservations,
+    shares: Shares,
+    /// What all sessions may take.
+    bytes_max: u64,
 }
 
 impl Sessions {
@@ -166,7 +167,8 @@ impl Sessions {
             clients: BTreeMap::new(),
             bound: BTreeMap::new(),
             leases: Leases::new(lease_ms),
-            reservations: Reservations::default(),
+            shares: Shares::default(),
+            bytes_max: SESSIONS_BYTES_MAX,
         }
     }
 
@@ -180,7 +182,9 @@ impl Sessions {
             return Verdict::Reject(status);
         }
         let slot = &mut session.slots[args.slotid as usize];
+        let kept = slot.kept_bytes();
         let verdict = slot.admit(args.sequenceid, arrival.fingerprint);
+        self.shares.change(session.client(), kept, session.slots[args.slotid as usize].kept_bytes());
         if let SlotVerdict::Reject(status) = verdict {
             return Verdict::Reject(status);
         }
@@ -231,25 +235,37 @@ impl Sessions {
         let Some(session) = found.filter(|session| session.tenure() == token.tenure) else { return };
         let bytes_max = session.reply_bound(true).0;
         let kept = reply.filter(|reply| reply.len() <= bytes_max);
-        if session.slots[token.slot as usize].complete(token.sequence, kept) {
+        let slot = &mut session.slots[token.slot as usize];
+        let before = slot.kept_bytes();
+        let completed = slot.complete(token.sequence, kept);
+        self.shares.change(token.client, before, slot.kept_bytes());
+        if completed {
             let client = self.clients.get_mut(&token.client).expect("a session has a client");
             assert!(0 < client.running, "it was counted when it was admitted");
             client.running -= 1;
         }
+        self.make_room(token.client, token.session);
     }
 
-    /// Cuts what was negotiated to what there is room for. Whether the client has too many sessions is not asked: the replicated
-    /// state ends its oldest then.
-    ///
-    /// # Errors
-    /// [`CreateError::Full`].
-    pub fn fit(&self, negotiated: &mut Negotiated) -> Result<(), CreateError> {
-        let fore = &mut negotiated.fore;
-        fore.requests_max = self.reservations.room(fore.requests_max, fore.response_cached_bytes_max);
-        if fore.requests_max == 0 || SESSIONS_MAX <= self.sessions.len() {
-            return Err(CreateError::Full);
+    /// Has sessions leave the memory: of this client if it takes more than its share, and of those that take most if all take too
+    /// much. `stays` does not. One without requests goes first, the oldest of them.
+    fn make_room(&mut self, client: u64, stays: SessionId) {
+        while SESSIONS_BYTES_PER_CLIENT_MAX < self.shares.of(client) {
+            let Some(leaves) = self.to_leave(client, stays) else { break };
+            self.end(leaves);
         }
-        Ok(())
+        while self.bytes_max < self.shares.total_bytes() {
+            let Some(leaves) = self.shares.heaviest().find_map(|client| self.to_leave(client, stays)) else {
+                break;
+            };
+            self.end(leaves);
+        }
+    }
+
+    fn to_leave(&self, client: u64, stays: SessionId) -> Option<SessionId> {
+        let others = || self.sessions_of(client).filter(|session| session.id() != stays);
+        let idle = others().find(|session| session.running() == 0);
+        idle.or_else(|| others().next()).map(Session::id)
     }
 
     /// Puts a session of the replicated state into the table. One that is here in an older tenure is replaced, with all
@@ -274,14 +290,10 @@ impl Sessions {
             None => {}
         }
         let count = self.clients.get(&record.client).map_or(0, |client| client.sessions.len());
-        if SESSIONS_PER_CLIENT_MAX <= count || SESSIONS_MAX <= self.sessions.len() {
+        if SESSIONS_PER_CLIENT_MAX <= count {
             return Err(CreateError::Full);
         }
-        let (slots_max, cached_bytes_max) = (record.fore.requests_max, record.fore.response_cached_bytes_max);
-        if self.reservations.room(slots_max, cached_bytes_max) < slots_max {
-            return Err(CreateError::Full);
-        }
-        self.reservations.reserve(slots_max, cached_bytes_max);
+        let slots_max = record.fore.requests_max;
         let mut slots: Vec<Slot> = (0..slots_max)
             .map(|_| if matches!(past, Past::None) { Slot::new() } else { Slot::taken_up(None) })
             .collect();
@@ -299,6 +311,8 @@ impl Sessions {
         self.sessions.insert(id, session);
         self.clients.entry(record.client).or_default().sessions.push(id);
         self.leases.renew(record.client, now_ms);
+        self.shares.change(record.client, 0, empty_session_bytes(slots_max));
+        self.make_room(record.client, id);
         Ok(())
     }
 
@@ -487,19 +501,18 @@ impl Sessions {
         self.sessions.is_empty()
     }
 
-    /// What the reply caches may come to hold.
+    /// What all sessions take in memory, with the replies that they keep.
     ///
     /// # Units
     /// Bytes.
     #[must_use]
-    pub fn reply_cache_reserved_bytes(&self) -> u64 {
-        self.reservations.reserved_bytes()
+    pub fn memory_bytes(&self) -> u64 {
+        self.shares.total_bytes()
     }
 
     fn remove(&mut self, id: SessionId) {
         let session = self.sessions.remove(&id).expect("the caller looked");
-        let fore = session.fore();
-        self.reservations.release(fore.requests_max, fore.response_cached_bytes_max);
+        self.shares.change(session.client(), session.bytes(), 0);
         for connection in session.connections().iter().chain(session.backchannel().connections()) {
             if let Some(bound) = self.bound.get_mut(connection) {
                 bound.retain(|one| *one != id);

@@ -114,6 +114,12 @@ impl Slot {
         running
     }
 
+    /// What is kept of the last reply.
+    #[must_use]
+    pub fn kept_bytes(&self) -> u64 {
+        self.reply.kept_bytes()
+    }
+
     /// Whether a request is being executed.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -8,7 +8,7 @@ use wire_nfs::v4::{
 
 use super::*;
 use crate::{
-    limits::{REPLY_CACHE_BYTES_MAX, RPC_REPLY_HEADER_BYTES},
+    limits::{RPC_REPLY_HEADER_BYTES, SLOTS_MAX},
     server::channel::negotiate,
 };
 
@@ -49,8 +49,7 @@ fn create(
     minor_version: u32,
     connection: ConnectionId,
 ) -> Result<create_session::ResOk, CreateError> {
-    let mut negotiated = negotiate(args).unwrap();
-    sessions.fit(&mut negotiated)?;
+    let negotiated = negotiate(args).unwrap();
     let record = SessionRecord::new(args, &negotiated, minor_version, 7);
     sessions.put(&record, 1, Past::None, 0)?;
     sessions.bind_creator(record.session(), connection, record.back_wanted);
@@ -230,7 +229,7 @@ fn a_session_is_ended_over_a_connection_of_its_own() {
     assert_eq!(destroy(&mut bench.sessions, bench.session, ROGUE), Ok(()));
     assert_eq!(bench.send(0, 1), Verdict::Unknown);
     assert!(bench.sessions.is_empty());
-    assert_eq!(bench.sessions.reply_cache_reserved_bytes(), 0);
+    assert_eq!(bench.sessions.memory_bytes(), 0);
 }
 
 #[test]
@@ -284,24 +283,102 @@ fn a_client_may_have_many_sessions_but_not_any_number() {
     assert!(create(&mut bench.sessions, &other, 1, HOME).is_ok());
 }
 
-#[test]
-fn slots_get_few_before_memory_does() {
-    let mut sessions = Sessions::new(LEASE_MS);
-    let mut last = u32::MAX;
-    for client in 0..100_000 {
-        let mut args = create_args(client, 1);
-        args.fore = attrs(1 << 20, 100);
-        match create(&mut sessions, &args, 1, HOME) {
-            Ok(made) => last = made.fore.requests_max,
-            Err(error) => {
-                assert_eq!(error.status(), Nfsstat4::Delay);
-                assert!(last < 100, "the last ones got fewer slots");
-                assert!(sessions.reply_cache_reserved_bytes() <= REPLY_CACHE_BYTES_MAX);
-                return;
-            }
-        }
+/// Fills each slot's kept reply of a session.
+fn keep_replies(sessions: &mut Sessions, session: SessionId, slots: u32, bytes: usize) {
+    for slotid in 0..slots {
+        let args =
+            sequence::Args { session, sequenceid: 1, slotid, highest_slotid: slotid, cache_this: true };
+        let arrival =
+            Arrival { connection: HOME, record_bytes: 200, op_count: 3, minor_version: 1, fingerprint: 5 };
+        let Verdict::Execute(admitted) = sessions.sequence(&args, &arrival, 0) else { return };
+        sessions.complete(admitted.token, Some(Bytes::from(vec![0; bytes])));
     }
-    panic!("memory has no bound");
+}
+
+/// A flood of sessions, with or without replies that are kept, costs its own client its sessions, and nobody else slots or replies.
+#[test]
+fn a_client_beyond_its_share_loses_its_own_sessions() {
+    let mut sessions = Sessions::new(LEASE_MS);
+    let honest = create(&mut sessions, &create_args(CLIENT, 1), 1, HOME).unwrap();
+    keep_replies(&mut sessions, honest.session, 8, 4000);
+    let mut newest = None;
+    for sequence in 1..=u32::try_from(SESSIONS_PER_CLIENT_MAX).unwrap() {
+        let mut args = create_args(12, sequence);
+        args.fore = attrs(1 << 20, SLOTS_MAX);
+        let made = create(&mut sessions, &args, 1, ROGUE).unwrap();
+        assert_eq!(made.fore.requests_max, SLOTS_MAX);
+        keep_replies(&mut sessions, made.session, SLOTS_MAX, 8000);
+        assert!(sessions.shares.of(12) <= SESSIONS_BYTES_PER_CLIENT_MAX);
+        newest = Some(made.session);
+    }
+    let here = sessions.sessions_of(12).count();
+    assert!((2..10).contains(&here), "{here} of its sessions are here");
+    assert!(sessions.session(newest.unwrap()).is_some(), "the oldest went");
+    assert_eq!(sessions.sessions_of(CLIENT).count(), 1);
+    let again = sequence::Args {
+        session: honest.session,
+        sequenceid: 1,
+        slotid: 0,
+        highest_slotid: 0,
+        cache_this: true,
+    };
+    let arrival =
+        Arrival { connection: HOME, record_bytes: 200, op_count: 3, minor_version: 1, fingerprint: 5 };
+    assert!(matches!(sessions.sequence(&again, &arrival, 0), Verdict::Replay(_)), "its reply is here");
+    check(&sessions);
+}
+
+/// However many clients there are, all sessions together keep within the bound; those that take most give way.
+#[test]
+fn all_together_keep_within_memory() {
+    let mut sessions = Sessions { bytes_max: 4 << 20, ..Sessions::new(LEASE_MS) };
+    let honest = create(&mut sessions, &create_args(1, 1), 1, HOME).unwrap();
+    let session_bytes = sessions.memory_bytes();
+    for client in 2..200 {
+        for sequence in 1..=8 {
+            let mut args = create_args(client, sequence);
+            args.fore = attrs(1 << 20, SLOTS_MAX);
+            create(&mut sessions, &args, 1, ROGUE).unwrap();
+        }
+        assert!(sessions.memory_bytes() <= 4 << 20);
+    }
+    assert!(4 << 20 < sessions.memory_bytes() + (64 << 10), "it was full");
+    assert!(sessions.session(honest.session).is_some());
+    assert_eq!(sessions.shares.of(1), session_bytes);
+}
+
+/// A request whose session left the memory is judged by what the replicated state knows.
+#[test]
+fn a_session_that_left_is_taken_up_again() {
+    let mut sessions = Sessions::new(LEASE_MS);
+    let mut args = create_args(CLIENT, 1);
+    args.fore = attrs(1 << 20, SLOTS_MAX);
+    let first = create(&mut sessions, &args, 1, HOME).unwrap();
+    keep_replies(&mut sessions, first.session, SLOTS_MAX, 8000);
+    for sequence in 2..12 {
+        args.sequence = sequence;
+        let made = create(&mut sessions, &args, 1, HOME).unwrap();
+        keep_replies(&mut sessions, made.session, SLOTS_MAX, 8000);
+    }
+    let again = sequence::Args {
+        session: first.session,
+        sequenceid: 1,
+        slotid: 0,
+        highest_slotid: 0,
+        cache_this: true,
+    };
+    let arrival =
+        Arrival { connection: HOME, record_bytes: 200, op_count: 3, minor_version: 1, fingerprint: 5 };
+    assert_eq!(sessions.sequence(&again, &arrival, 0), Verdict::Unknown);
+    args.sequence = 1;
+    let record = SessionRecord::new(&args, &negotiate(&args).unwrap(), 1, 7);
+    let seen = [SlotSeen { slot: 0, sequence: 1, fingerprint: 5 }];
+    sessions.put(&record, 2, Past::Elsewhere(&seen), 0).unwrap();
+    let verdict = sessions.sequence(&again, &arrival, 0);
+    assert!(
+        matches!(verdict, Verdict::Execute(Admitted { again: true, .. })),
+        "what is recorded stands: {verdict:?}"
+    );
 }
 
 /// The old incarnation's sessions go when the front drops it, and no others. Origin: pynfs EID5f.
@@ -452,18 +529,18 @@ fn take_at<T>(list: &mut Vec<T>, at: usize) -> Option<T> {
 
 /// What the table says of itself fits together.
 fn check(sessions: &Sessions) {
-    let mut reserved = 0;
+    let mut counted = 0;
     for (id, session) in &sessions.sessions {
         let client = &sessions.clients[&session.client()];
         assert!(client.sessions.contains(id));
-        let fore = session.fore();
-        reserved += u64::from(fore.requests_max) * u64::from(fore.response_cached_bytes_max);
+        counted += session.bytes();
         for connection in session.connections().iter().chain(session.backchannel().connections()) {
             assert!(sessions.bound[connection].contains(id), "a closed connection would not be found");
         }
     }
-    assert_eq!(reserved, sessions.reply_cache_reserved_bytes());
-    for client in sessions.clients.values() {
+    assert_eq!(counted, sessions.memory_bytes());
+    for (id, client) in &sessions.clients {
+        assert_eq!(sessions.shares.of(*id), sessions.sessions_of(*id).map(Session::bytes).sum::<u64>());
         let found: Vec<_> = client.sessions.iter().map(|id| &sessions.sessions[id]).collect();
         assert_eq!(client.running, found.iter().map(|session| session.running()).sum::<usize>());
     }
