@@ -1,8 +1,8 @@
 //! The documents of `--json`, byte for byte: whoever reads them relies on them (docs/json.md).
 
 use mds_server::report::{
-    BalanceStatus, DataServerLine, ExportLine, Health, NarrowCode, ReplicaLine, ScrubStatus, ShardsStatus,
-    Status,
+    BalanceStatus, ClockLine, DataServerLine, ExportLine, Health, NarrowCode, ReplicaLine, ScrubStatus,
+    ShardsStatus, Status,
 };
 use serde::Serialize;
 use wire_nfs::control::admin::{
@@ -86,6 +86,8 @@ fn status() -> Status {
             done_bytes: 34,
             left_s: 35,
         },
+        clocks_off: vec![ClockLine { kind: "metadata".to_owned(), id: 2, ahead_ms: -61_000 }],
+        metadata_disk_low: true,
     }
 }
 
