@@ -1,3 +1,5 @@
+//! What time it is when one clock, or two, or all of them are wrong.
+
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
