@@ -153,6 +153,10 @@ pub(crate) struct Serve {
     /// older data or zeros.
     #[arg(long)]
     pub(crate) accept_damage: bool,
+    /// Starts although the log of the metadata server is gone, and what was changed last with it. FILE_SYSTEM is the identity that the refusal
+    /// names. To be used once.
+    #[arg(long, value_name = "FILE_SYSTEM", value_parser = parse_identity)]
+    pub(crate) accept_log_loss: Option<[u8; 16]>,
     /// How to reach the disk.
     #[arg(long, value_enum, default_value_t = DiskPreference::Auto)]
     pub(crate) disk: DiskPreference,
@@ -197,6 +201,10 @@ pub(crate) struct Mds {
     /// Milliseconds after which a shard without anything to do hibernates; 0: never.
     #[arg(long, value_name = "MS", default_value_t = mds_shard::limits::HIBERNATE_MS_DEFAULT)]
     pub(crate) hibernate_ms: u64,
+    /// Starts although the log of the metadata server is gone, and what was changed last with it. FILE_SYSTEM is the identity that the refusal
+    /// names. To be used once.
+    #[arg(long, value_name = "FILE_SYSTEM", value_parser = parse_identity)]
+    pub(crate) accept_log_loss: Option<[u8; 16]>,
     /// Addresses that clients mount, as ADDRESS/BITS, the same on each replica: the one that leads has them. Needs CAP_NET_ADMIN and
     /// CAP_NET_RAW. In the configuration file: service_addresses.
     #[arg(long, value_name = "IP/BITS,..", value_delimiter = ',')]
@@ -303,6 +311,13 @@ fn parse_replicas(text: &str) -> Result<u8, String> {
         "3" => Ok(3),
         _ => Err("expected 1 or 3".to_owned()),
     }
+}
+
+/// The identity of a file system: 32 hexadecimal digits.
+fn parse_identity(text: &str) -> Result<[u8; 16], String> {
+    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = u128::from_str_radix(text, 16).ok().filter(|_| digits);
+    number.map(u128::to_be_bytes).ok_or_else(|| "expected 32 hexadecimal digits".to_owned())
 }
 
 fn parse_member(text: &str) -> Result<(u64, SocketAddr), String> {

@@ -44,6 +44,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
         settings: Settings {
             shards: mds.shards.unwrap_or(0),
             hibernate_ms: mds.hibernate_ms,
+            accept_log_loss: mds.accept_log_loss,
             ..settings(&config.cluster)
         },
         cluster_key: key::load_or_make(&mds.cluster_key, &OsEntropy)?,

@@ -40,7 +40,8 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
     }
     let key = key::load_or_make(&dir.join("cluster.key"), &OsEntropy)?;
     let (disk, capacity, accept_damage) = (serve.disk, serve.capacity, serve.accept_damage);
-    let setup = Setup { dir: &dir, config: &config, key, disk, capacity, accept_damage };
+    let accept_log_loss = serve.accept_log_loss;
+    let setup = Setup { dir: &dir, config: &config, key, disk, capacity, accept_damage, accept_log_loss };
     let mut cluster = tokio::select! {
         biased;
         () = stop.asked() => {

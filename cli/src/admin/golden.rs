@@ -1,8 +1,8 @@
 //! The documents of `--json`, byte for byte: whoever reads them relies on them (docs/json.md).
 
 use mds_server::report::{
-    BalanceStatus, DataServerLine, ExportLine, Health, NarrowCode, ReplicaLine, ScrubStatus, ShardsStatus,
-    Status,
+    BalanceStatus, ClockLine, DataServerLine, ExportLine, Health, NarrowCode, ReplicaLine, ScrubStatus,
+    ShardsStatus, Status,
 };
 use serde::Serialize;
 use wire_nfs::control::admin::{
@@ -17,15 +17,12 @@ fn check(kind: &str, body: &impl Serialize, golden: &str) {
     assert_eq!(document(kind, body).unwrap() + "\n", golden, "{kind}");
 }
 
+fn narrow() -> NarrowCode {
+    NarrowCode { code: "8+4".to_owned(), servers_full: 12, servers_least: 5, servers: 3, images_waiting: 16 }
+}
+
 fn status() -> Status {
     let replica = |id: u64, up| ReplicaLine { id, address: format!("10.0.0.{id}:2051"), up, leads: id == 1 };
-    let narrow = NarrowCode {
-        code: "8+4".to_owned(),
-        servers_full: 12,
-        servers_least: 5,
-        servers: 3,
-        images_waiting: 16,
-    };
     Status {
         file_system: "0f".to_owned(),
         node: 1,
@@ -66,7 +63,7 @@ fn status() -> Status {
         data_servers_full: 15,
         seal: true,
         erasure_code: "4+2".to_owned(),
-        codes_narrow: vec![narrow],
+        codes_narrow: vec![narrow()],
         groups: 17,
         groups_unreadable: 18,
         sealed_bytes: 19,
@@ -88,6 +85,8 @@ fn status() -> Status {
             done_bytes: 34,
             left_s: 35,
         },
+        clocks_off: vec![ClockLine { kind: "metadata".to_owned(), id: 2, ahead_ms: -61_000 }],
+        metadata_disk_low: true,
     }
 }
 

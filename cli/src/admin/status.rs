@@ -5,7 +5,9 @@ use std::io::IsTerminal;
 use comfy_table::{Table, presets};
 use env::Clock;
 use env::os::OsClock;
-use mds_server::report::{BalanceStatus, Health, NarrowCode, ReplicaLine, ScrubStatus, ShardsStatus, Status};
+use mds_server::report::{
+    BalanceStatus, ClockLine, Health, NarrowCode, ReplicaLine, ScrubStatus, ShardsStatus, Status,
+};
 
 use super::get;
 use crate::args::{Admin, AdminStatus};
@@ -79,11 +81,25 @@ pub(super) fn table(status: &Status) -> Table {
         ("Rebalance", rebalance(&status.rebalance)),
         ("Scrub", scrub(&status.scrub, OsClock::new().wall_ms())),
         ("May be lost", tolerated(status)),
+        ("Clocks", clocks(&status.clocks_off)),
     ];
     for (name, value) in rows {
         table.add_row([name.to_owned(), value]);
     }
     table
+}
+
+fn clocks(off: &[ClockLine]) -> String {
+    let one = |line: &ClockLine| {
+        let (kind, id, ahead_ms) = (&line.kind, line.id, line.ahead_ms);
+        let seconds = ahead_ms.unsigned_abs().div_ceil(1_000);
+        let way = if ahead_ms < 0 { "behind" } else { "ahead" };
+        format!("{kind} server {id} is {seconds} s {way}")
+    };
+    match off {
+        [] => "right".to_owned(),
+        off => format!("WRONG: {}", off.iter().map(one).collect::<Vec<_>>().join(", ")),
+    }
 }
 
 fn leader(status: &Status) -> String {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use ds_server::{DataServer, Domain, DsConfig};
 use env::Clock;
+use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer};
 use mds_shard::EngineStopped;
 use prometheus_client::registry::Registry;
@@ -45,6 +46,8 @@ pub(crate) struct Setup<'a> {
     pub(crate) capacity: Option<u64>,
     /// Open stores although they are damaged.
     pub(crate) accept_damage: bool,
+    /// Start without the metadata log, if it is gone.
+    pub(crate) accept_log_loss: Option<[u8; 16]>,
 }
 
 /// A running cluster.
@@ -77,7 +80,10 @@ impl Cluster {
             listen: plan.nfs.address,
             control: plan.control.address,
             exports: config::exports(setup.config)?,
-            settings: mds::settings(&setup.config.cluster),
+            settings: Settings {
+                accept_log_loss: setup.accept_log_loss,
+                ..mds::settings(&setup.config.cluster)
+            },
             cluster_key: setup.key.clone(),
             node: FRONT_NODE,
             members: members.clone(),

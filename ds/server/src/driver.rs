@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::control::heartbeat::Usage;
 
+use crate::clock::SteeredClock;
 use crate::control::ControlService;
 use crate::core::Core;
 use crate::directory::Directory;
@@ -24,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::registrar::{self, SelfPortrait};
 use crate::scrub::{self, ScrubMetrics};
 use crate::throttle::Throttle;
-use crate::{seal, universal_address};
+use crate::{clock, seal, universal_address};
 
 /// How a data server is set up.
 #[derive(Clone, Debug)]
@@ -93,7 +94,7 @@ pub struct DataServer {
     data: Server,
     control: Server,
     registrar: Option<registrar::Keeper>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 4],
 }
 
 impl DataServer {
@@ -104,6 +105,8 @@ impl DataServer {
     /// [`StartError`].
     pub async fn start(env: Env, config: DsConfig, registry: &mut Registry) -> Result<Self, StartError> {
         let advertise = advertised(&config)?;
+        let clock = Arc::new(SteeredClock::new(Arc::clone(&env.clock)));
+        let env = Env { clock: Arc::<SteeredClock>::clone(&clock), ..env };
         let store_config = StoreConfig {
             accept_damage: config.accept_damage,
             ..StoreConfig::new(&config.dir, config.capacity_bytes)
@@ -135,7 +138,8 @@ impl DataServer {
         let scrub =
             scrub::Settings { period_ms: config.scrub_period_ms, bytes_per_s_max: config.scrub_bytes_per_s };
         let scrubs = scrub::run(Arc::clone(&core), scrub, config.dir);
-        let tasks = [tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs)];
+        let clocks = clock::run(Arc::clone(&core), clock);
+        let tasks = [tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs), tokio::spawn(clocks)];
         Ok(Self { core, data, control, registrar: Some(registrar), tasks })
     }
 

@@ -13,6 +13,7 @@
 
 mod access;
 mod adopt;
+mod clock;
 mod control;
 mod copies;
 mod core;

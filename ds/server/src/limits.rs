@@ -309,3 +309,8 @@ pub(crate) fn control_port() -> Limits {
         ..Limits::default()
     }
 }
+
+/// How often a metadata server is asked what time it is, milliseconds.
+pub const CLOCK_ASK_MS: u64 = 2_000;
+/// A wall clock that is off by no more is right, nanoseconds.
+pub const CLOCK_AGREE_NS: u64 = 1_000_000_000;

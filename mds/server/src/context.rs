@@ -290,10 +290,16 @@ impl Context {
     /// An operation submits one command. It may submit another only after a refusal with `ContentMoved`, which is not recorded.
     ///
     /// # Errors
-    /// DELAY if the log is not to be had now. If it cannot be known whether the command was or will be carried out, or
+    /// DELAY if the log is not to be had now; NOSPC if the command needs room that this server's disk has not. If it cannot be known whether the command was or will be carried out, or
     /// the request is no longer this node's, the compound is not answered either: the client resends it.
     pub(crate) async fn submit(&self, command: Command) -> Result<Outcome, Nfsstat4> {
-        self.known(self.server.shards.propose(self.origin(), command).await)
+        let server = &self.server;
+        if let Some(status) = server.room.refuses(&command, server.shards.is_replicated(), server.now_ms())
+            && self.recorded()?.is_none()
+        {
+            return Err(status);
+        }
+        self.known(server.shards.propose(self.origin(), command).await)
     }
 
     /// What is known of a command, or why the compound is not answered.

@@ -14,11 +14,12 @@ use layout::DataServerId;
 use layout::copies::Domain;
 use mds_shard::Command;
 use mds_shard::Outcome;
+use mds_shard::Witness;
 use mds_shard::command::data::{RegisterDataServer, RegisterNamed};
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::heartbeat::{AskClock, ClockTold, Heartbeat, Renewed, Usage};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
     self, ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
@@ -105,6 +106,7 @@ impl ControlService {
                 data_server(peer)?;
                 seal::readers::file_end(&server, &ask).await
             })),
+            Procedure::Clock => Box::pin(reply(xid, args, async move |ask| clock(&server, peer, ask))),
             Procedure::DsRemove => {
                 Box::pin(reply(xid, args, async move |ask| admin::remove(&server, &peer, ask).await))
             }
@@ -369,6 +371,18 @@ fn failed(server: &Server, beat: &Heartbeat) -> Result<Renewed, Refusal> {
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
     Ok(Renewed { lease_ms: 0, seal_idle_ms: 0, directory })
+}
+
+/// A data server's clock is a witness, whatever it shows; what is answered is the time that counts.
+fn clock(server: &Server, peer: Result<Peer, Refusal>, ask: AskClock) -> Result<ClockTold, Refusal> {
+    data_server(peer)?;
+    leading(server)?;
+    if let Some(node) = server.shards.node()
+        && server.data_servers.one(DataServerId(ask.server)).is_some()
+    {
+        node.hear_clock(Witness::DataServer(ask.server), ask.wall_unix_ns);
+    }
+    Ok(ClockTold { unix_ns: server.env.clock.wall_ns() })
 }
 
 fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {

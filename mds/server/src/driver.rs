@@ -40,11 +40,12 @@ use crate::limits::{
 };
 use crate::metrics::{Metrics, shards};
 use crate::report::{self, DataServerLine, ExportLine, NotLeading, Status};
+use crate::room::Room;
 use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
 use crate::shards::Shards;
-use crate::{balance, export_fence, marks, pauses, reaper, repair, seal, size, work};
+use crate::{balance, export_fence, marks, pauses, reaper, repair, room, seal, size, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -216,6 +217,7 @@ impl MetadataServer {
             tokio::spawn(cluster_exports::drive(Arc::clone(&server))),
             tokio::spawn(export_fence::drive(Arc::clone(&server))),
             tokio::spawn(pauses::drive(Arc::clone(&server))),
+            tokio::spawn(room::drive(Arc::clone(&server), config.dir.clone())),
         ];
         Ok(Self { server, nfs, control, tasks, key: config.cluster_key, thread: None })
     }
@@ -278,6 +280,7 @@ fn node_config(config: &MdsConfig) -> NodeConfig {
     node.cluster_key = *config.cluster_key.as_bytes();
     node.shards = config.settings.shards as usize;
     node.hibernate_ms = config.settings.hibernate_ms;
+    node.accept_log_loss = config.settings.accept_log_loss;
     if !config.members.is_empty() {
         node.members = config.members.clone();
         node.join = config.join.clone();
@@ -387,7 +390,7 @@ pub(crate) fn make(
     let superblock = superblock::superblock(view.namespace()).map_err(|e| store(&e))?;
     drop(view);
     let machine_clock = Arc::clone(&env.clock);
-    let env = Env { clock: Arc::new(AwakeClock::new(Arc::clone(&machine_clock))), ..env };
+    let env = Env { clock: Arc::new(AwakeClock::new(shard.cluster_clock())), ..env };
     let started_ms = env.clock.monotonic_ms();
     shards::register(registry, &shard);
     let metrics = Metrics::new(registry);
@@ -422,6 +425,7 @@ pub(crate) fn make(
         shards: Shards::new(env.clone(), shard),
         env,
         machine_clock,
+        room: Room::default(),
     })
 }
 

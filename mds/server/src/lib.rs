@@ -49,6 +49,7 @@ mod recall_any;
 mod repair;
 pub mod report;
 mod revoked;
+mod room;
 mod seal;
 pub mod server;
 mod service;

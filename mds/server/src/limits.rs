@@ -250,3 +250,16 @@ pub const PORT_REFUSAL_QUIET_MS: u64 = 60_000;
 
 /// Between two looks at how far the journals of data servers went.
 pub const MARK_MS: u64 = 500;
+
+/// How often it is looked how much room the metadata disk has, milliseconds.
+pub const ROOM_LOOK_MS: u64 = 1_000;
+/// With less than this part of the metadata disk free, what needs room is refused,
+pub const ROOM_LOW_PARTS: u64 = 50;
+/// but not with more free than this,
+pub const ROOM_LOW_BYTES_MAX: u64 = 1 << 30;
+/// and with less free than this in any case: four segments of the log.
+pub const ROOM_LOW_BYTES_MIN: u64 = 64 << 20;
+/// What the reserve holds: room for segments of the log, and for a checkpoint, while files are removed.
+pub const ROOM_RESERVE_BYTES: u64 = 64 << 20;
+/// How often a leader whose disk is nearly full asks others to lead, milliseconds. After twice that it answers NOSPC.
+pub const ROOM_HAND_OVER_MS: u64 = 10_000;

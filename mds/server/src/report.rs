@@ -116,6 +116,23 @@ pub struct Status {
     /// What moves so that data servers hold their shares; known to the leader only.
     #[serde(default)]
     pub rebalance: BalanceStatus,
+    /// Clocks that are off by more than a second, by what this replica has heard of.
+    #[serde(default)]
+    pub clocks_off: Vec<ClockLine>,
+    /// The disk of the replica that reports is nearly full: what needs room is refused.
+    #[serde(default)]
+    pub metadata_disk_low: bool,
+}
+
+/// A clock that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockLine {
+    /// Whose: `metadata` or `data` server.
+    pub kind: String,
+    /// Its number.
+    pub id: u64,
+    /// By how much it is ahead of the time that counts, milliseconds; negative if it is behind.
+    pub ahead_ms: i64,
 }
 
 /// A metadata replica.

@@ -35,6 +35,7 @@ use crate::opening::Opening;
 use crate::recall::Recalls;
 use crate::report::mount_addresses;
 use crate::revoked::Revoked;
+use crate::room::Room;
 use crate::seal::Sealing;
 use crate::shards::Shards;
 use crate::size::settle::Settling;
@@ -81,6 +82,8 @@ pub struct Settings {
     pub shards: u32,
     /// After this time without anything to do a shard hibernates; 0: never.
     pub hibernate_ms: u64,
+    /// Starts without its log, if it is gone, where the file system has this identity; else that is refused.
+    pub accept_log_loss: Option<[u8; 16]>,
 }
 
 impl Default for Settings {
@@ -104,6 +107,7 @@ impl Default for Settings {
             courtesy_ms: COURTESY_MS,
             shards: 0,
             hibernate_ms: mds_shard::limits::HIBERNATE_MS_DEFAULT,
+            accept_log_loss: None,
         }
     }
 }
@@ -113,6 +117,8 @@ pub(crate) struct Server {
     /// Entropy, network, and a clock that stands still while this process does not run: what others were to do meanwhile, they could
     /// not do here.
     pub(crate) env: Env,
+    /// Room on this server's disk.
+    pub(crate) room: Room,
     /// The machine's clock: for what ends whether this process runs or not.
     pub(crate) machine_clock: Arc<dyn Clock>,
     /// Replicated state.

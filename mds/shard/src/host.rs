@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use env::Env;
+use env::{BoxFuture, Clock, Env};
 use parking_lot::Mutex;
 
+use crate::clocks::{Clocks, Reading, Witness};
 use crate::limits::{ELECTION_HEARTBEATS_MAX, LISTEN_HEARTBEATS};
 use crate::liveness::{Beat, BeatReply, Facts, Liveness, Setup, Switch};
 use crate::nodes::{Known, Nodes};
@@ -31,6 +32,10 @@ pub(crate) struct Host {
     beats: AtomicU64,
     /// Shard 0 has this node. Others neither hear nor answer heartbeats: what they know of shards counts for nothing.
     takes_part: AtomicBool,
+    /// What time it is, by more clocks than this node's.
+    clocks: Mutex<Clocks>,
+    /// By a majority's clocks this node's is so wrong that it should not lead.
+    unfit: AtomicBool,
     /// Until then a lease may be in force that this node gave before it was started again, and has forgotten; monotonic.
     given_until_ms: u64,
 }
@@ -56,7 +61,22 @@ impl Host {
         let callers = Arc::new(Callers::new());
         let nodes = Arc::new(Nodes::new(config.members.clone()));
         let (beats, takes_part) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { env, config, id, nodes, log, links, callers, liveness, beats, takes_part, given_until_ms }
+        let (clocks, unfit) = (Mutex::default(), AtomicBool::new(false));
+        Self {
+            env,
+            config,
+            id,
+            nodes,
+            log,
+            links,
+            callers,
+            liveness,
+            beats,
+            takes_part,
+            clocks,
+            unfit,
+            given_until_ms,
+        }
     }
 
     /// These are the nodes from now on.
@@ -148,5 +168,88 @@ impl Host {
         if let Some(reply) = self.links.beat(addr, &beat, lease_ms).await {
             self.liveness.lock().answered(self.now_ms(), node, sent_ms, &reply);
         }
+    }
+}
+
+impl Host {
+    /// This node's clocks now.
+    fn reading(&self) -> Reading {
+        let clock = &self.env.clock;
+        let suspended_ns = clock.suspended_ms().saturating_mul(1_000_000);
+        Reading { monotonic_ns: clock.monotonic_ns().saturating_add(suspended_ns), wall_ns: clock.wall_ns() }
+    }
+
+    fn members(&self) -> usize {
+        if self.config.is_alone() { 1 } else { self.nodes.all().len() }
+    }
+
+    /// What time it is, nanoseconds since 1970, by the clocks that count.
+    pub(crate) fn wall_ns(&self) -> u64 {
+        self.clocks.lock().now(self.members(), self.reading())
+    }
+
+    /// Another clock showed this a moment ago; `sent_ns` of [`Self::clock_ns`] is when it was asked, if it was.
+    pub(crate) fn hear_clock(&self, witness: Witness, sent_ns: Option<u64>, wall_ns: u64) {
+        let now_ns = self.reading().monotonic_ns;
+        self.clocks.lock().hear(witness, sent_ns.unwrap_or(now_ns), now_ns, wall_ns);
+    }
+
+    /// Time by which clocks are compared: monotonic, with suspensions.
+    pub(crate) fn clock_ns(&self) -> u64 {
+        self.reading().monotonic_ns
+    }
+
+    /// Looks at the clocks: whether this node should not lead.
+    pub(crate) fn look_at_clocks(&self) -> bool {
+        let (members, reading) = (self.members(), self.reading());
+        let mut clocks = self.clocks.lock();
+        clocks.now(members, reading);
+        let unfit = clocks.is_unfit(members, reading);
+        drop(clocks);
+        self.unfit.store(unfit, Ordering::Release);
+        unfit
+    }
+
+    /// Whether this node should not lead, as of the last look at the clocks.
+    pub(crate) fn is_unfit(&self) -> bool {
+        self.unfit.load(Ordering::Acquire)
+    }
+
+    /// Whether another node should not, as far as is known here.
+    pub(crate) fn is_unfit_node(&self, node: u64) -> bool {
+        self.clocks.lock().unfit_nodes().contains(&node)
+    }
+
+    /// By how much clocks are ahead of the time that counts, this node's too, nanoseconds.
+    pub(crate) fn clocks_off_ns(&self) -> Vec<(Witness, i64)> {
+        let reading = self.reading();
+        let clocks = self.clocks.lock();
+        let own = (Witness::Node(self.config.id), clocks.off_ns(reading));
+        std::iter::once(own).chain(clocks.others_off_ns()).collect()
+    }
+}
+
+/// The machine's clock, whose wall time is the one that counts in the cluster.
+pub(crate) struct ClusterClock(pub(crate) Arc<Host>);
+
+impl Clock for ClusterClock {
+    fn monotonic_ns(&self) -> u64 {
+        self.0.env.clock.monotonic_ns()
+    }
+
+    fn awake_ns(&self) -> u64 {
+        self.0.env.clock.awake_ns()
+    }
+
+    fn suspended_ms(&self) -> u64 {
+        self.0.env.clock.suspended_ms()
+    }
+
+    fn wall_ns(&self) -> u64 {
+        self.0.wall_ns()
+    }
+
+    fn sleep_ms(&self, ms: u64) -> BoxFuture<'static, ()> {
+        self.0.env.clock.sleep_ms(ms)
     }
 }

@@ -8,6 +8,7 @@
 //! INVARIANT: an outcome is handed out only after its log entry is durable on a majority.
 
 pub mod apply;
+mod clocks;
 pub mod command;
 pub mod export;
 mod host;
@@ -26,8 +27,9 @@ mod state;
 mod view;
 
 pub use apply::lock_ranges::HeldRange;
+pub use clocks::Witness;
 pub use command::{Command, Entry, Origin, Outcome, Refusal, StateidValue};
-pub use node::{EngineStopped, Node, NodeStatus, NodeWatch, Readmission, ReadmitError};
+pub use node::{EngineStopped, LogGone, Node, NodeStatus, NodeWatch, Readmission, ReadmitError};
 pub use raft::EntryError;
 pub use raft::callers::Caller;
 pub use shard::{NodeConfig, ProposeError, Shard, StartError, Status};

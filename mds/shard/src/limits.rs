@@ -344,3 +344,28 @@ const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);
 const _: () = assert!(EXPORTS_BYTES_MAX + 64 < ENTRY_BYTES_MAX, "one command sets them");
 const _: () = assert!(EXPORTS_MAX + EXPORTS_REMOVED_MAX < u16::MAX as usize, "each has an id");
 const _: () = assert!(CALLERS_MAX * 48 < MESSAGE_BYTES_MAX, "all callers fit one message");
+
+/// Wall clocks that differ by no more are right, nanoseconds. One that is off by more is reported.
+pub const CLOCK_AGREE_NS: u64 = 1_000_000_000;
+
+/// A node whose clock is off by more does not lead, nanoseconds.
+pub const CLOCK_LEAD_NS_MAX: u64 = 60_000_000_000;
+
+/// A step of what counts is believed when it has lasted so long, milliseconds.
+pub const CLOCK_STEP_HOLD_MS: u64 = 60_000;
+
+/// Times of entries go back if they are ahead by this, nanoseconds; by less they wait.
+pub const CLOCK_BACK_NS_MIN: u64 = 60_000_000_000;
+
+/// How often nodes ask each other what time it is, milliseconds.
+pub const CLOCK_ASK_MS: u64 = 1_000;
+
+/// What a clock showed counts for so long, milliseconds.
+pub const CLOCK_HEARD_MS: u64 = 5_000;
+
+/// Clocks of others that are remembered.
+pub const CLOCKS_MAX: usize = 4_096;
+
+/// Entries by which the store of a node that is alone may be ahead of its log after a power cut: those that no client waited for, of a few
+/// milliseconds. One that is farther ahead has lost its log, or got an older one.
+pub const LOG_BEHIND_MAX: u64 = 65_536;

@@ -4,10 +4,12 @@
 //! nothing that was acknowledged.
 
 mod bootstrap;
+mod clocks;
 mod drive;
 mod failure;
 mod hand_over;
 mod join;
+mod log_loss;
 mod readmit;
 mod upkeep;
 
@@ -23,6 +25,7 @@ use mds_namespace::store::disk::DiskStore;
 use tokio::sync::{Notify, watch};
 
 use self::failure::Failure;
+use crate::clocks::Witness;
 use crate::host::Host;
 use crate::limits::{MEMBERS_MAX, SHARDS_MAX, STORE_CACHE_BYTES_MIN, STORES_AT_ONCE, WATCH_MS};
 use crate::raft::identity::{self, load_or_make};
@@ -34,6 +37,7 @@ use crate::shard::{NodeConfig, Shard, StartError};
 use crate::view::StateView;
 
 pub use failure::EngineStopped;
+pub use log_loss::LogGone;
 pub use readmit::{Readmission, ReadmitError};
 
 /// How a node is.
@@ -132,6 +136,9 @@ impl Node {
                 "the members are missing: this directory is of one of several metadata servers",
             ));
         }
+        if alone {
+            log_loss::check(&log, &log_dir, &stores, config.accept_log_loss)?;
+        }
         let id = match alone {
             true => config.id,
             false => load_or_make(&*env.disk, &*env.entropy, dir, config.id, log.is_blank()).await?,
@@ -166,6 +173,7 @@ impl Node {
             tokio::spawn(bootstrap::run(Arc::downgrade(&self.inner), stopped.subscribe()));
             tokio::spawn(readmit::reconcile(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
+        tokio::spawn(clocks::drive(Arc::downgrade(&self.inner), stopped.subscribe()));
         if 1 < shards.len() {
             tokio::spawn(drive::liveness(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
@@ -216,6 +224,17 @@ impl Node {
     pub fn is_up(&self, number: u64) -> bool {
         let Inner { host, shards, .. } = &*self.inner;
         number == host.config.id || shards[0].is_there(number)
+    }
+
+    /// By how much clocks are ahead of the time that counts, nanoseconds: this node's first, then those that were heard of lately.
+    #[must_use]
+    pub fn clocks_off_ns(&self) -> Vec<(Witness, i64)> {
+        self.inner.host.clocks_off_ns()
+    }
+
+    /// Another clock showed this a moment ago.
+    pub fn hear_clock(&self, witness: Witness, wall_unix_ns: u64) {
+        self.inner.host.hear_clock(witness, None, wall_unix_ns);
     }
 
     /// The replica of a shard.

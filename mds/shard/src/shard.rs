@@ -25,7 +25,7 @@ use crate::limits::{
     FORWARD_RETRIES_MAX, HEIR_LOOK_MS, HEIR_WAIT_MS_MAX, HIBERNATE_MS_DEFAULT, LOG_ENTRIES_KEPT,
     LOG_SEGMENT_BYTES, PROPOSALS_MAX, PROPOSE_MS_MAX, RECOVERY_MS_MAX, REPLICATE_ENTRIES_MAX,
 };
-use crate::node::Node;
+use crate::node::{LogGone, Node};
 use crate::raft::identity::number_of;
 use crate::raft::life::Life;
 use crate::raft::log_store::LogStore;
@@ -71,6 +71,8 @@ pub struct NodeConfig {
     pub log_segment_bytes: u64,
     /// Time between heartbeats of a leader, in milliseconds; elections start after 4 to 8 of them.
     pub heartbeat_ms: u64,
+    /// A node that is alone starts without its log, if that is gone, where the file system has this identity.
+    pub accept_log_loss: Option<[u8; 16]>,
 }
 
 impl fmt::Debug for NodeConfig {
@@ -105,6 +107,7 @@ impl NodeConfig {
             log_entries_kept: LOG_ENTRIES_KEPT,
             log_segment_bytes: LOG_SEGMENT_BYTES,
             heartbeat_ms: 100,
+            accept_log_loss: None,
         }
     }
 }
@@ -131,6 +134,9 @@ pub enum StartError {
     /// The log cannot be opened.
     #[error("log: {0}")]
     Log(String),
+    /// The log of a node that is alone is gone, or an older one is in its place.
+    #[error(transparent)]
+    LogGone(#[from] LogGone),
     /// The directory cannot be used, or the address cannot be listened on.
     #[error(transparent)]
     Io(#[from] std::io::Error),

@@ -35,6 +35,7 @@ async fn start(dir: &TempDir, flags: &str) -> Cluster {
         disk: serve.disk,
         capacity: serve.capacity,
         accept_damage: false,
+        accept_log_loss: None,
     };
     Cluster::start(&plan, &setup).await.unwrap()
 }

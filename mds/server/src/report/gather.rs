@@ -1,8 +1,12 @@
 //! What the server knows, put into the plain values that are shown.
 
 use layout::DataServerId;
+use mds_shard::Witness;
+use mds_shard::limits::CLOCK_AGREE_NS;
 
-use super::{DataServerLine, ExportLine, ReplicaLine, ScrubStatus, ShardsStatus, Status, mount_command};
+use super::{
+    ClockLine, DataServerLine, ExportLine, ReplicaLine, ScrubStatus, ShardsStatus, Status, mount_command,
+};
 use crate::addresses::drive::Service;
 use crate::data_servers::{Known, readable};
 use crate::limits::WORK_BATCH_MAX;
@@ -39,6 +43,8 @@ pub(crate) fn status(server: &Server) -> Status {
         repair_eta_s: repair.eta_s(now_ms),
         images_missing: server.sealing.missing(),
         rebalance: server.balancing.status(server),
+        clocks_off: clocks_off(server),
+        metadata_disk_low: server.room.low_since_ms().is_some(),
         scrub: ScrubStatus::of(all.iter().filter(|(id, _)| is_up(id)).map(|(_, known)| &known.usage)),
         hot_copies: server.config.hot_copies,
         losses_survived: tally.losses_survived.min(groups.losses_survived),
@@ -78,6 +84,19 @@ pub(crate) fn status(server: &Server) -> Status {
         space_free_bytes,
         work_items: view.and_then(|v| v.work(WORK_BATCH_MAX).ok()).map_or(0, |items| items.len() as u64),
     }
+}
+
+/// Clocks that are off by more than a second.
+fn clocks_off(server: &Server) -> Vec<ClockLine> {
+    let all = server.shards.node().map(mds_shard::Node::clocks_off_ns).unwrap_or_default();
+    let line = |(witness, off_ns): (Witness, i64)| {
+        let (kind, id) = match witness {
+            Witness::Node(id) => ("metadata", id),
+            Witness::DataServer(id) => ("data", u64::from(id)),
+        };
+        ClockLine { kind: kind.to_owned(), id, ahead_ms: off_ns / 1_000_000 }
+    };
+    all.into_iter().filter(|(_, off_ns)| CLOCK_AGREE_NS < off_ns.unsigned_abs()).map(line).collect()
 }
 
 /// All replicas.

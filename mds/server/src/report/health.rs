@@ -82,10 +82,23 @@ impl Health {
                 status.shards.leaderless,
                 "shards of the namespace without a leader".into(),
             ),
+            (
+                "metadata_disk_low",
+                u64::from(status.metadata_disk_low),
+                "the disk of the leading metadata server is nearly full: what needs room is refused".into(),
+            ),
+            (
+                "clocks_wrong",
+                status.clocks_off.len() as u64,
+                "clocks of servers are off by more than a second".into(),
+            ),
         ];
         let problem = |(kind, count, text): (&str, u64, String)| {
-            let text =
-                if matches!(kind, "no_leader" | "not_counted") { text } else { format!("{count} {text}") };
+            let text = if matches!(kind, "no_leader" | "not_counted" | "metadata_disk_low") {
+                text
+            } else {
+                format!("{count} {text}")
+            };
             Problem { kind: kind.to_owned(), count, text }
         };
         let problems: Vec<Problem> = all.into_iter().filter(|one| one.1 != 0).map(problem).collect();
@@ -95,7 +108,7 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ReplicaLine;
+    use super::super::{ClockLine, ReplicaLine};
     use super::*;
 
     fn sound() -> Status {
@@ -134,6 +147,11 @@ mod tests {
             ("data_servers_full", 1, |status| status.data_servers_full = 1),
             ("replicas_down", 1, |status| status.replicas[1].up = Some(false)),
             ("shards_leaderless", 3, |status| status.shards.leaderless = 3),
+            ("metadata_disk_low", 1, |status| status.metadata_disk_low = true),
+            ("clocks_wrong", 1, |status| {
+                let off = ClockLine { kind: "data".to_owned(), id: 4, ahead_ms: -1_001 };
+                status.clocks_off = vec![off];
+            }),
         ];
         for (kind, count, broken) in breaks {
             let mut status = sound();

@@ -115,7 +115,8 @@ impl Measured {
     fn written(&self, now_unix_ns: u64) -> Option<(u64, Timestamp)> {
         let moved: Vec<(u32, Told)> = self.extents.iter().filter_map(Extent::moved).collect();
         let last_unix_ns = moved.iter().map(|(_, told)| told.mtime_unix_ns).max()?;
-        let (logged, told) = (self.inode.mtime, Timestamp::from_unix_ns(last_unix_ns));
+        // No WRITE is dated later than now: the data server's clock was wrong then.
+        let (logged, told) = (self.inode.mtime, Timestamp::from_unix_ns(last_unix_ns.min(now_unix_ns)));
         // A time to come was set by hand: what was written since took it away. Clocks of servers differ by less than that.
         let is_to_come = Timestamp::from_unix_ns(now_unix_ns) < logged;
         let mtime = if is_to_come { told } else { logged.max(told) };

@@ -203,6 +203,11 @@ async fn read_back(wal: &Wal, shard: u64, replay: GroupReplay) -> Result<State, 
 }
 
 impl LogStore {
+    /// The last entry, cut or not; none if there never was one.
+    pub(crate) fn last_index(&self) -> Option<u64> {
+        self.group.state.lock().next_index().map(|next| next - 1)
+    }
+
     /// Up to where the log was cut: what is before is in the store, or nowhere.
     pub(crate) fn cut_upto(&self) -> Option<LogId> {
         self.group.state.lock().purged

@@ -22,6 +22,7 @@ use super::life::Part;
 use super::snapshot::SnapshotData;
 use super::{Answer, LogId, RaftEntry, Snapshot, SnapshotMeta, StoredMembership, Types, off_thread};
 use crate::apply;
+use crate::clocks::following;
 use crate::command::Outcome;
 use crate::key;
 use crate::limits::{APPLY_ENTRIES_MAX, APPLY_KEYS_MAX, APPLY_MS_MAX};
@@ -32,7 +33,7 @@ use crate::record::VALUE_VERSION;
 pub(crate) struct Applied {
     pub(crate) log_id: Option<LogId>,
     pub(crate) membership: StoredMembership,
-    /// Highest time any entry carried: time in the store never goes back, whoever leads.
+    /// Time of the last entry. It goes back by no less than a minute, whoever leads: `clocks::following`.
     pub(crate) clock_unix_ns: u64,
 }
 
@@ -227,7 +228,7 @@ fn apply_entries(
             }
             EntryPayload::Normal(encoded) => {
                 let mut command = encoded.decode().map_err(io::Error::other)?;
-                command.now_unix_ns = applied.clock_unix_ns.max(command.now_unix_ns);
+                command.now_unix_ns = following(applied.clock_unix_ns, command.now_unix_ns);
                 let outcome = apply::apply_within(&mut *txn, &command, keys_max).map_err(io::Error::other)?;
                 let Some(outcome) = outcome else {
                     batch.is_long = true;

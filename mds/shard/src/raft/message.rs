@@ -33,6 +33,7 @@ pub(crate) enum RaftProcedure {
     ReadIndex = 12,
     Identify = 13,
     Join = 14,
+    Clock = 15,
 }
 
 impl RaftProcedure {
@@ -50,6 +51,7 @@ impl RaftProcedure {
             12 => Self::ReadIndex,
             13 => Self::Identify,
             14 => Self::Join,
+            15 => Self::Clock,
             _ => return None,
         })
     }
@@ -85,6 +87,16 @@ pub(crate) struct Identity {
     pub(crate) shards: u32,
     /// Shards that have begun, as far as this node knows.
     pub(crate) begun: Vec<u32>,
+}
+
+/// Asks a node what its wall clock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AskClock;
+
+/// The answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ClockShows {
+    pub(crate) wall_unix_ns: u64,
 }
 
 /// A node asks to be taken in.
@@ -250,6 +262,17 @@ mod tests {
         let mut w = Writer::new();
         encode_result(&mut w, Ok(&identity));
         assert_eq!(hex(w), "000000000000000983800480040200ac02000000");
+    }
+
+    #[test]
+    fn clock_bytes() {
+        let hex = |writer: Writer| -> String {
+            writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        assert_eq!(hex(encode_args(To::NODE, &AskClock)), "00000000000000000000000000000000");
+        let mut w = Writer::new();
+        encode_result(&mut w, Ok(&ClockShows { wall_unix_ns: 300 }));
+        assert_eq!(hex(w), "0000000000000002ac020000");
     }
 
     #[test]

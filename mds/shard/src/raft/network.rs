@@ -33,7 +33,8 @@ use super::callers::Told;
 use super::hold::Holds;
 use super::life::Part;
 use super::message::{
-    RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result, encode_args,
+    AskClock, ClockShows, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result,
+    encode_args,
 };
 use super::snapshot::{Encoder, SnapshotData};
 use super::{NodeId, Snapshot, Types, Vote, off_thread};
@@ -141,6 +142,17 @@ impl Links {
             _ => NotAsked::Unknown,
         })?;
         decode_result(reader.rest()).map_err(|_| NotAsked::Unknown)
+    }
+
+    /// Asks a node what its wall clock shows. By the way of heartbeats: nothing long goes before it.
+    pub(crate) async fn clock(&self, addr: SocketAddr, timeout_ms: u64) -> Option<ClockShows> {
+        let link = self.to(addr);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        let (args, procedure) = (encode_args(To::NODE, &AskClock), RaftProcedure::Clock as u32);
+        let none = &Credential::None;
+        let called = link.vital.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, timeout_ms).await;
+        let mut reader = called.ok()?;
+        decode_result(reader.rest()).ok()
     }
 
     /// Tells another node of callers; one that cannot be told now is told again.

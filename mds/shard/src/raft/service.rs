@@ -23,8 +23,8 @@ use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog
 use super::forward::AskIndex;
 use super::identity::number_of;
 use super::message::{
-    AskIdentity, Identity, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, decode_args,
-    decode_to, encode_result,
+    AskClock, AskIdentity, ClockShows, Identity, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall,
+    decode_args, decode_to, encode_result,
 };
 use super::snapshot::Receiver;
 use super::{NodeId, Raft, Snapshot, Types, Vote};
@@ -34,6 +34,8 @@ use crate::shard::Shard;
 
 type AppendEntriesRequest = openraft::raft::AppendEntriesRequest<Types>;
 type AppendEntriesResponse = openraft::raft::AppendEntriesResponse<Types>;
+type TransferLeaderRequest = openraft::raft::TransferLeaderRequest<Types>;
+type TransferLeaderResponse = openraft::raft::TransferLeaderResponse<Types>;
 type VoteRequest = openraft::raft::VoteRequest<Types>;
 type VoteResponse = openraft::raft::VoteResponse<Types>;
 
@@ -138,6 +140,11 @@ impl RaftService {
             let (id, members) = (self.host.id, self.members.clone());
             return Box::pin(reply(xid, args, async move |AskIdentity| begun(id, &members).await));
         }
+        if procedure == RaftProcedure::Clock {
+            // What this machine's clock shows, not what this node makes of others': else all would follow each other.
+            let shows = ClockShows { wall_unix_ns: self.env.clock.wall_ns() };
+            return Box::pin(reply(xid, args, async move |AskClock| Some(shows)));
+        }
         if procedure == RaftProcedure::Join {
             let first = self.members.first().cloned();
             return Box::pin(reply(xid, args, async move |asked| Some(first?.replica.take_in(asked).await)));
@@ -240,6 +247,18 @@ impl Member {
         self.raft.vote(asked).await.ok()
     }
 
+    /// As the engine answers, but that a node whose clock is wrong does not lead: for the others the former leader's lease is over.
+    async fn transfer_leader(
+        &self,
+        host: &Host,
+        asked: TransferLeaderRequest,
+    ) -> Option<TransferLeaderResponse> {
+        if host.is_unfit() && *asked.to_node_id() == host.id {
+            return None;
+        }
+        self.raft.handle_transfer_leader(asked).await.ok()
+    }
+
     fn no_vote(&self) -> VoteResponse {
         VoteResponse::new(self.raft.server_metrics().borrow_watched().vote, None, false)
     }
@@ -251,7 +270,6 @@ impl Member {
         args: Bytes,
         host: Arc<Host>,
     ) -> Answer {
-        let raft = &self.raft;
         match procedure {
             RaftProcedure::AppendEntries => {
                 reply(xid, args, async |rpc| self.append_entries(rpc).await).await
@@ -265,7 +283,7 @@ impl Member {
             RaftProcedure::SnapshotChunk => reply(xid, args, async |part| self.chunk(part).await).await,
             RaftProcedure::SnapshotInstall => reply(xid, args, async |asked| self.install(asked).await).await,
             RaftProcedure::TransferLeader => {
-                reply(xid, args, async |rpc| raft.handle_transfer_leader(rpc).await.ok()).await
+                reply(xid, args, async |rpc| self.transfer_leader(&host, rpc).await).await
             }
             RaftProcedure::Propose => {
                 reply(xid, args, async |proposal| Some(self.replica.take_proposal(proposal).await)).await
@@ -276,7 +294,8 @@ impl Member {
             RaftProcedure::NodeHeartbeat
             | RaftProcedure::Callers
             | RaftProcedure::Identify
-            | RaftProcedure::Join => Answer::Reply(proc_unavail(xid)),
+            | RaftProcedure::Join
+            | RaftProcedure::Clock => Answer::Reply(proc_unavail(xid)),
         }
     }
 

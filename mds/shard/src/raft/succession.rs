@@ -52,7 +52,8 @@ pub(crate) async fn watch(
             }
             host.is_gone(number_of(leader));
         }
-        follow_all(&env, me, &nodes, &rafts, leader, &followed).await;
+        let stands = !host.upgrade().is_some_and(|host| host.is_unfit());
+        follow_all(&env, (me, stands), &nodes, &rafts, leader, &followed).await;
     };
     passes(&env, ended, || leaders(me, &rafts), pass).await;
 }
@@ -84,14 +85,24 @@ fn leaders(me: u64, rafts: &[Raft]) -> BTreeSet<NodeId> {
 }
 
 /// Follows a node in all shards that it led.
-async fn follow_all(env: &Env, me: u64, nodes: &Nodes, rafts: &[Raft], gone: NodeId, followed: &Followed) {
+///
+/// This one does not stand for election itself unless it `stands`.
+async fn follow_all(
+    env: &Env,
+    (me, stands): (u64, bool),
+    nodes: &Nodes,
+    rafts: &[Raft],
+    gone: NodeId,
+    followed: &Followed,
+) {
     let nodes = nodes.numbers();
     let mut follows = Vec::new();
     for (shard, raft) in rafts.iter().enumerate() {
         let server = raft.server_metrics();
         let server = server.borrow_watched();
         if server.current_leader == Some(gone) && followed.is_first(shard, gone, server.vote) {
-            follows.push(follow(env, raft, (gone, server.vote), turn(&nodes, me, shard, number_of(gone))));
+            let place = stands.then(|| turn(&nodes, me, shard, number_of(gone)));
+            follows.push(follow(env, raft, (gone, server.vote), place));
         }
     }
     if follows.is_empty() {
@@ -125,7 +136,7 @@ async fn is_gone(env: &Env, nodes: &Nodes, leader: NodeId) -> bool {
 }
 
 /// Counts the lease of a leader as over that had this vote when it was found to be gone, and stands for election when it is this member's turn.
-async fn follow(env: &Env, raft: &Raft, (leader, vote): (NodeId, Vote), place: u64) {
+async fn follow(env: &Env, raft: &Raft, (leader, vote): (NodeId, Vote), place: Option<u64>) {
     if raft.server_metrics().borrow_watched().vote != vote {
         return; // Another one leads, or the same one, started again.
     }
@@ -134,6 +145,7 @@ async fn follow(env: &Env, raft: &Raft, (leader, vote): (NodeId, Vote), place: u
     if raft.handle_transfer_leader(over).await.is_err() {
         return;
     }
+    let Some(place) = place else { return };
     env.clock.sleep_ms(SUCCESSION_MS + place * SUCCESSION_STEP_MS).await;
     for _ in 0..SUCCESSION_TRIES_MAX {
         // Another one has stood meanwhile, or leads.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use env::Clock;
 use mds_namespace::store::transfer;
 
 use super::*;
+use crate::host::ClusterClock;
 use crate::liveness::Facts;
 use crate::raft::NodeId;
 use crate::raft::life::Task;
@@ -100,6 +102,12 @@ impl Shard {
 
     pub(crate) fn node_config(&self) -> &NodeConfig {
         &self.inner.host.config
+    }
+
+    /// The machine's clock, but that its wall time is the one that counts in the cluster.
+    #[must_use]
+    pub fn cluster_clock(&self) -> Arc<dyn Clock> {
+        Arc::new(ClusterClock(Arc::clone(&self.inner.host)))
     }
 
     /// The ways to the other nodes.
@@ -208,10 +216,18 @@ impl Shard {
         }
     }
 
+    /// Whether it stands for elections by itself.
+    pub(crate) fn set_stands(&self, stands: bool) {
+        self.inner.raft.runtime_config().elect(stands);
+    }
+
     /// Hands leadership to another node, which may or may not take it.
     pub(crate) async fn transfer(&self, to: u64) {
         self.wake().await;
         self.note_activity();
+        if self.inner.host.is_unfit_node(to) {
+            return;
+        }
         let Some(to) = self.caught_up_voter(to) else { return };
         // Followers are about to be told that they may vote: there is no lease in this term any more, whether somebody follows or not.
         self.inner.handed_over.store(self.engine_term(), Ordering::Release);
@@ -259,7 +275,8 @@ impl Shard {
         let caught_up = self.caught_up();
         let nodes = self.inner.host.nodes.numbers();
         let mut line = crate::liveness::line(&nodes, self.inner.number);
-        line.find(|id| !but.contains(id) && caught_up.contains(id) && self.answers(*id))
+        let is_fit = |id: &u64| !self.inner.host.is_unfit_node(*id);
+        line.find(|id| !but.contains(id) && caught_up.contains(id) && self.answers(*id) && is_fit(id))
     }
 
     /// Ends the replica; what it applied is durable. What an engine that failed left in the store may be half of something: the log repeats it, or

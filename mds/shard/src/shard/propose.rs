@@ -7,6 +7,7 @@ use openraft::impls::OneshotResponder;
 use openraft::raft::ClientWriteResponse;
 
 use super::*;
+use crate::clocks::following;
 use crate::limits::PROPOSE_RETRIES_MAX;
 
 impl Shard {
@@ -155,7 +156,10 @@ impl Shard {
     }
 
     fn stamp(&self) -> u64 {
-        let wall = self.inner.host.env.clock.wall_ns();
-        self.inner.clock_unix_ns.fetch_max(wall, Ordering::AcqRel).max(wall)
+        let now_ns = self.inner.host.wall_ns();
+        let next = |last_ns| Some(following(last_ns, now_ns));
+        let last = self.inner.clock_unix_ns.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
+        // It always takes the next one.
+        following(last.unwrap_or(now_ns), now_ns)
     }
 }

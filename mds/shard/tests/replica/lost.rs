@@ -86,3 +86,37 @@ fn a_node_without_its_stores_needs_its_whole_log() {
     let refused = cluster.try_start(1).unwrap_err().to_string();
     assert!(refused.contains("is not whole") && refused.contains("mds readmit"), "{refused}");
 }
+
+/// A node that is alone would start from its store and say nothing of what is missing.
+#[test]
+fn a_node_that_is_alone_and_lost_its_log_starts_only_if_that_is_accepted() {
+    let (disk, store) = (MemoryDisk::new(), Arc::new(MemStore::new()));
+    runtime().block_on(async {
+        let start = async |accept_log_loss| {
+            let config = NodeConfig { accept_log_loss, ..NodeConfig::single([9; 16]) };
+            Shard::start_on(env_in_memory(&disk), vec![store.clone()], Path::new("/shard"), config).await
+        };
+        let shard = start(None).await.unwrap();
+        shard.propose(None, format()).await.unwrap();
+        shard.propose(None, create("kept")).await.unwrap();
+        shard.stop().await;
+        drop(shard);
+        let log = Path::new("/shard/log");
+        for name in disk.list(log).await.unwrap() {
+            disk.remove(&log.join(name)).await.unwrap();
+        }
+        for accepted in [None, Some([2; 16])] {
+            let refused = start(accepted).await.err().expect("it is refused").to_string();
+            assert!(refused.contains("/shard/log ends at entry 0, but shard 0 had entry"), "{refused}");
+            assert!(refused.contains("is missing"), "{refused}");
+            assert!(refused.ends_with("--accept-log-loss 01010101010101010101010101010101"), "{refused}");
+        }
+        let shard = start(Some([1; 16])).await.unwrap();
+        assert!(has(&shard, "kept"));
+        shard.propose(None, create("after")).await.unwrap();
+        shard.stop().await;
+        drop(shard);
+        let shard = start(None).await.unwrap();
+        assert!(has(&shard, "after"));
+    });
+}

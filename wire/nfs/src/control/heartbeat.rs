@@ -1,4 +1,4 @@
-//! HEARTBEAT: how a data server renews its lease, and the usage it reports (STAT reports the same).
+//! HEARTBEAT and CLOCK: how a data server renews its lease, and the usage it reports (STAT reports the same).
 //!
 //! Spec: docs/protocol/control.md §2, §5.
 
@@ -124,6 +124,26 @@ pub struct Renewed {
 }
 
 xdr_struct! { Renewed { lease_ms, seal_idle_ms, directory } }
+
+/// Arguments of CLOCK.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskClock {
+    /// The id that REGISTER gave.
+    pub server: u32,
+    /// What the wall clock of the server's machine shows, nanoseconds since 1970.
+    pub wall_unix_ns: u64,
+}
+
+xdr_struct! { AskClock { server, wall_unix_ns } }
+
+/// Body of CLOCK's reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockTold {
+    /// What time it is in the cluster, nanoseconds since 1970.
+    pub unix_ns: u64,
+}
+
+xdr_struct! { ClockTold { unix_ns } }
 
 /// Body of STAT's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -112,6 +112,8 @@ pub enum Procedure {
     Report = 35,
     /// A home is about to promise for the first time that bytes of an extent are on stable storage.
     Promise = 36,
+    /// A data server shows its clock, and asks what time it is.
+    Clock = 37,
 }
 
 impl Procedure {
@@ -156,6 +158,7 @@ impl Procedure {
             34 => Self::FileEnd,
             35 => Self::Report,
             36 => Self::Promise,
+            37 => Self::Clock,
             _ => return None,
         })
     }

@@ -419,8 +419,14 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..37 {
+    for number in 0..38 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(37), None);
+    assert_eq!(Procedure::from_number(38), None);
+}
+
+#[test]
+fn clock_has_its_golden_bytes() {
+    check(&AskClock { server: 3, wall_unix_ns: 0x0102_0304_0506_0708 }, "00000003 0102030405060708");
+    check(&ClockTold { unix_ns: 9 }, "0000000000000009");
 }

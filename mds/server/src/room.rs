@@ -1,0 +1,236 @@
+//! Room on the disk of this metadata server. A disk that fills up ends log and store, and with them the server: so what needs room is
+//! refused before, and a file is kept that is given back when it gets tight all the same. What makes room, removals above all, goes on.
+//!
+//! Two thresholds, by what is free:
+//!
+//! ```text
+//!   total ........ plenty: everything is done, the reserve is made if there is none
+//!     5/4 of low ....................................................... low ends here
+//!   low .......... creations and bytes in the metadata are refused; a leader hands over to a node that may have room
+//!   half of low .. the reserve is given back: log, checkpoints and removals have its room
+//! ```
+//!
+//! INVARIANT: a request that was carried out is answered from its record, however little room there is.
+//! Spec: docs/admin.md, A full metadata disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use env::disk::Capacity;
+use env::{Disk, OpenMode};
+use mds_shard::Command;
+use mds_shard::command::open::Target;
+use wire_nfs::v4::Nfsstat4;
+
+use crate::limits::{
+    ROOM_HAND_OVER_MS, ROOM_LOOK_MS, ROOM_LOW_BYTES_MAX, ROOM_LOW_BYTES_MIN, ROOM_LOW_PARTS,
+    ROOM_RESERVE_BYTES,
+};
+use crate::server::Server;
+
+/// There is room.
+const PLENTY: u64 = u64::MAX;
+
+/// How much room there is.
+pub(crate) struct Room {
+    /// Since when there is little, monotonic; [`PLENTY`] if that is not so.
+    low_since_ms: AtomicU64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { low_since_ms: AtomicU64::new(PLENTY) }
+    }
+}
+
+impl Room {
+    /// Since when there is little, if that is so.
+    pub(crate) fn low_since_ms(&self) -> Option<u64> {
+        Some(self.low_since_ms.load(Ordering::Acquire)).filter(|since_ms| *since_ms != PLENTY)
+    }
+
+    /// What a client is answered whose command needs room, if there is too little: where another node may lead, it asks again first.
+    pub(crate) fn refuses(&self, command: &Command, is_replicated: bool, now_ms: u64) -> Option<Nfsstat4> {
+        let since_ms = self.low_since_ms()?;
+        if !needs_room(command) {
+            return None;
+        }
+        let may_be_led_elsewhere = is_replicated && now_ms < since_ms.saturating_add(2 * ROOM_HAND_OVER_MS);
+        Some(if may_be_led_elsewhere { Nfsstat4::Delay } else { Nfsstat4::Nospc })
+    }
+
+    fn set_low(&self, is_low: bool, now_ms: u64) {
+        match (self.low_since_ms(), is_low) {
+            (None, true) => self.low_since_ms.store(now_ms, Ordering::Release),
+            (Some(_), false) => self.low_since_ms.store(PLENTY, Ordering::Release),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a client's command adds to what is kept, and is no part of giving something back.
+fn needs_room(command: &Command) -> bool {
+    match command {
+        Command::Create(_) | Command::Link(_) | Command::WriteInline(_) => true,
+        Command::Open(open) => matches!(open.target, Target::Create { .. }),
+        _ => false,
+    }
+}
+
+/// What is to be done with the reserve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reserve {
+    Leave,
+    Make,
+    GiveBack,
+}
+
+/// Whether there is little room, and what to do, from what is free. `held`: the reserve is there.
+fn decide(capacity: Capacity, held: bool, was_low: bool) -> (bool, Reserve) {
+    let low_bytes = (capacity.total_bytes / ROOM_LOW_PARTS).clamp(ROOM_LOW_BYTES_MIN, ROOM_LOW_BYTES_MAX);
+    let (free_bytes, plenty_bytes) = (capacity.free_bytes, low_bytes + low_bytes / 4);
+    let is_low = free_bytes < if was_low { plenty_bytes } else { low_bytes };
+    let reserve = match held {
+        true if free_bytes < low_bytes / 2 => Reserve::GiveBack,
+        false if plenty_bytes + ROOM_RESERVE_BYTES <= free_bytes => Reserve::Make,
+        _ => Reserve::Leave,
+    };
+    (is_low, reserve)
+}
+
+/// Looks again and again, for as long as the server lives.
+pub(crate) async fn drive(server: Arc<Server>, dir: PathBuf) {
+    let path = dir.join("reserve");
+    let mut held = holds_reserve(&*server.env.disk, &path).await.unwrap_or(false);
+    let mut hand_over_ms = 0;
+    loop {
+        if let Err(error) = look(&server, &dir, &path, &mut held).await {
+            tracing::debug!(%error, "room on the metadata disk is not known");
+        }
+        let now_ms = server.now_ms();
+        let leads_elsewhere = !server.shards.is_replicated() || !server.shards.is_leader();
+        if server.room.low_since_ms().is_some() && !leads_elsewhere && hand_over_ms <= now_ms {
+            hand_over_ms = now_ms + ROOM_HAND_OVER_MS;
+            tracing::warn!("the metadata disk is nearly full: shard 0 is handed over");
+            server.shards.hand_over_but(&[]).await;
+        }
+        server.env.clock.sleep_ms(ROOM_LOOK_MS).await;
+    }
+}
+
+async fn look(server: &Server, dir: &Path, path: &Path, held: &mut bool) -> io::Result<()> {
+    let disk = &*server.env.disk;
+    let capacity = disk.capacity(dir).await?;
+    let was_low = server.room.low_since_ms().is_some();
+    let (is_low, reserve) = decide(capacity, *held, was_low);
+    let free_bytes = capacity.free_bytes;
+    server.room.set_low(is_low, server.now_ms());
+    match (was_low, is_low) {
+        (false, true) => {
+            tracing::error!(free_bytes, "the metadata disk is nearly full: what needs room is refused");
+        }
+        (true, false) => tracing::info!(free_bytes, "the metadata disk has room again"),
+        _ => {}
+    }
+    match reserve {
+        Reserve::Leave => {}
+        Reserve::Make => {
+            make_reserve(disk, path).await?;
+            *held = true;
+        }
+        Reserve::GiveBack => {
+            tracing::warn!(free_bytes, "the reserve of the metadata disk is given back");
+            give_back(disk, path).await?;
+            *held = false;
+        }
+    }
+    Ok(())
+}
+
+async fn holds_reserve(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+    if !disk.exists(path).await? {
+        return Ok(false);
+    }
+    Ok(ROOM_RESERVE_BYTES <= disk.open(path, OpenMode::READ).await?.stored_bytes().await?)
+}
+
+async fn make_reserve(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    disk.open(path, OpenMode::CREATE).await?.allocate(0, ROOM_RESERVE_BYTES).await
+}
+
+async fn give_back(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    disk.open(path, OpenMode::WRITE).await?.set_len(0).await
+}
+
+#[cfg(test)]
+mod tests {
+    use env::memory::MemoryDisk;
+    use mds_namespace::{Caller, Kind, SetAttributes};
+    use mds_shard::command::namespace::{Create, Remove};
+
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn free(free_bytes: u64) -> Capacity {
+        Capacity { total_bytes: 20 << 30, free_bytes }
+    }
+
+    #[test]
+    fn two_thresholds_and_one_for_the_way_back() {
+        let low = (20 << 30) / 50;
+        assert_eq!(decide(free(low), true, false), (false, Reserve::Leave));
+        assert_eq!(decide(free(low - 1), true, false), (true, Reserve::Leave), "refused, the reserve stays");
+        assert_eq!(decide(free(low + low / 4 - 1), true, true), (true, Reserve::Leave), "not to and fro");
+        assert_eq!(decide(free(low + low / 4), true, true), (false, Reserve::Leave));
+        assert_eq!(decide(free(low / 2 - 1), true, true), (true, Reserve::GiveBack));
+        // What the reserve gave is not taken for room to make it again.
+        assert_eq!(decide(free(low / 2 - 1 + ROOM_RESERVE_BYTES), false, true).1, Reserve::Leave);
+        assert_eq!(decide(free(low + low / 4 + ROOM_RESERVE_BYTES), false, true), (false, Reserve::Make));
+        assert!(!decide(Capacity { total_bytes: u64::MAX, free_bytes: 1 << 40 }, true, false).0);
+        assert_eq!(
+            decide(Capacity { total_bytes: 0, free_bytes: 0 }, true, false),
+            (true, Reserve::GiveBack)
+        );
+        assert!(decide(Capacity { total_bytes: 100 * MIB, free_bytes: 63 * MIB }, false, false).0);
+    }
+
+    #[test]
+    fn removals_go_on() {
+        let create = Command::Create(Create {
+            caller: Caller::default(),
+            directory: 1,
+            name: b"new".to_vec(),
+            kind: Kind::Fifo,
+            symlink_target: Vec::new(),
+            attributes: SetAttributes::default(),
+        });
+        let remove =
+            Command::Remove(Remove { caller: Caller::default(), directory: 1, name: b"old".to_vec() });
+        let room = Room::default();
+        assert_eq!(room.refuses(&create, false, 7), None);
+        room.set_low(true, 7);
+        room.set_low(true, 9);
+        assert_eq!(room.refuses(&create, false, 9), Some(Nfsstat4::Nospc));
+        assert_eq!(room.refuses(&create, true, 9), Some(Nfsstat4::Delay), "another node may have room");
+        assert_eq!(room.refuses(&create, true, 7 + 2 * ROOM_HAND_OVER_MS), Some(Nfsstat4::Nospc));
+        assert_eq!(room.refuses(&remove, false, 9), None);
+        room.set_low(false, 10);
+        assert_eq!(room.refuses(&create, false, 10), None);
+    }
+
+    #[tokio::test]
+    async fn the_reserve_is_room_that_can_be_given_back() {
+        let (disk, path) = (MemoryDisk::with_capacity(200 * MIB), Path::new("/mds/reserve"));
+        disk.create_dir_all(Path::new("/mds")).await.unwrap();
+        assert!(!holds_reserve(&disk, path).await.unwrap());
+        make_reserve(&disk, path).await.unwrap();
+        let used = disk.capacity(Path::new("/mds")).await.unwrap();
+        assert_eq!(used.free_bytes, 200 * MIB - ROOM_RESERVE_BYTES);
+        give_back(&disk, path).await.unwrap();
+        assert_eq!(disk.capacity(Path::new("/mds")).await.unwrap().free_bytes, 200 * MIB);
+        assert!(!holds_reserve(&disk, path).await.unwrap());
+    }
+}

@@ -1,0 +1,181 @@
+//! What time it is, by more clocks than this node's own: those of the other nodes, and of data servers. One clock that is wrong dates
+//! no file. No clock, no network here: readings are handed in.
+//!
+//! All clocks are compared as *bases*: what a wall clock shows, less this node's monotonic clock at that moment. A wall clock that nobody sets
+//! keeps its base; one that is set jumps.
+//!
+//! 1. Where a majority of the clocks that were heard of lately, and as many as a majority of the nodes, lie within [`CLOCK_AGREE_NS`] of the lower
+//!    median, that median is the *reference*.
+//! 2. This node's clock counts if it is within [`CLOCK_AGREE_NS`] of the reference, or there is none; else the reference does. Among several nodes
+//!    the lower median counts until there was a first reference.
+//! 3. What counts does not jump: a step of more than [`CLOCK_AGREE_NS`] is waited for [`CLOCK_STEP_HOLD_MS`] before it is believed. A reference that is
+//!    new is believed at once.
+//!
+//! INVARIANT: times for ordering or leases never come from here: safety needs no wall clock.
+//! Spec: docs/protocol/raft.md, Clocks.
+
+use std::collections::BTreeMap;
+
+use crate::limits::{
+    CLOCK_AGREE_NS, CLOCK_BACK_NS_MIN, CLOCK_HEARD_MS, CLOCK_LEAD_NS_MAX, CLOCK_STEP_HOLD_MS, CLOCKS_MAX,
+};
+
+/// A clock that is compared with this node's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Witness {
+    /// Of a metadata server, by number.
+    Node(u64),
+    /// Of a data server, by number.
+    DataServer(u32),
+}
+
+/// This node's clocks, read at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reading {
+    /// Monotonic, with what the machine was suspended for.
+    pub(crate) monotonic_ns: u64,
+    pub(crate) wall_ns: u64,
+}
+
+impl Reading {
+    fn base(self) -> i128 {
+        i128::from(self.wall_ns) - i128::from(self.monotonic_ns)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    base: i128,
+    at_ns: u64,
+}
+
+/// The clocks that a node knows.
+#[derive(Debug, Default)]
+pub(crate) struct Clocks {
+    heard: BTreeMap<Witness, Heard>,
+    /// What counts; `None` before the first look.
+    base: Option<i128>,
+    /// The last look had a reference.
+    had_reference: bool,
+    /// One of the looks had one.
+    is_settled: bool,
+    /// Since when what should count is far from what does.
+    stepped_ns: Option<u64>,
+}
+
+impl Clocks {
+    /// A clock showed this while `sent_ns` to now passed on this node's monotonic clock.
+    pub(crate) fn hear(&mut self, witness: Witness, sent_ns: u64, now_ns: u64, wall_ns: u64) {
+        if CLOCK_AGREE_NS < now_ns.saturating_sub(sent_ns) {
+            return; // It says too little about when that was.
+        }
+        if CLOCKS_MAX <= self.heard.len() && !self.heard.contains_key(&witness) {
+            return;
+        }
+        let middle_ns = sent_ns + (now_ns - sent_ns) / 2;
+        let base = i128::from(wall_ns) - i128::from(middle_ns);
+        self.heard.insert(witness, Heard { base, at_ns: now_ns });
+    }
+
+    /// What time it is, nanoseconds since 1970. `nodes` are the metadata servers of the cluster.
+    pub(crate) fn now(&mut self, nodes: usize, reading: Reading) -> u64 {
+        let (own, now_ns) = (reading.base(), reading.monotonic_ns);
+        self.heard.retain(|_, heard| now_ns < heard.at_ns.saturating_add(CLOCK_HEARD_MS * 1_000_000));
+        let reference = self.reference(nodes, own);
+        let had_reference = std::mem::replace(&mut self.had_reference, reference.is_some());
+        self.is_settled |= reference.is_some();
+        // A node that has just been started knows nothing of its own clock: better too early than too late, which would stay in files.
+        let is_fresh = 1 < nodes && !self.is_settled;
+        let target = match reference {
+            Some(reference) if !agrees(own, reference) => reference,
+            None if is_fresh => self.lower_median(own),
+            _ => own,
+        };
+        let is_new = is_fresh || (reference.is_some() && !had_reference);
+        let before = self.base.unwrap_or(target);
+        let held_ns = CLOCK_STEP_HOLD_MS * 1_000_000;
+        let is_believed = is_new
+            || agrees(target, before)
+            || now_ns.saturating_sub(*self.stepped_ns.get_or_insert(now_ns)) >= held_ns;
+        let base = if is_believed {
+            self.stepped_ns = None;
+            target
+        } else {
+            before
+        };
+        self.base = Some(base);
+        shown(base, now_ns)
+    }
+
+    /// By how much this node's clock is ahead of what counts, nanoseconds.
+    pub(crate) fn off_ns(&self, reading: Reading) -> i64 {
+        self.base.map_or(0, |base| difference(reading.base(), base))
+    }
+
+    /// By how much each of the other clocks is ahead of what counts.
+    pub(crate) fn others_off_ns(&self) -> Vec<(Witness, i64)> {
+        let Some(base) = self.base else { return Vec::new() };
+        self.heard.iter().map(|(witness, heard)| (*witness, difference(heard.base, base))).collect()
+    }
+
+    /// Whether this node's clock is so wrong, by the word of a majority, that the node should not lead.
+    pub(crate) fn is_unfit(&self, nodes: usize, reading: Reading) -> bool {
+        let own = reading.base();
+        let reference = self.reference(nodes, own);
+        1 < nodes && reference.is_some_and(|reference| is_far(difference(own, reference)))
+    }
+
+    /// Nodes whose clocks are so wrong that they should not lead.
+    pub(crate) fn unfit_nodes(&self) -> Vec<u64> {
+        let unfit = |(witness, off_ns)| match witness {
+            Witness::Node(node) if is_far(off_ns) => Some(node),
+            _ => None,
+        };
+        self.others_off_ns().into_iter().filter_map(unfit).collect()
+    }
+
+    fn sorted(&self, own: i128) -> Vec<i128> {
+        let mut bases: Vec<i128> = self.heard.values().map(|heard| heard.base).chain([own]).collect();
+        bases.sort_unstable();
+        bases
+    }
+
+    fn lower_median(&self, own: i128) -> i128 {
+        let bases = self.sorted(own);
+        bases[(bases.len() - 1) / 2]
+    }
+
+    fn reference(&self, nodes: usize, own: i128) -> Option<i128> {
+        if self.heard.is_empty() {
+            return None;
+        }
+        let (bases, median) = (self.sorted(own), self.lower_median(own));
+        let agreeing = bases.iter().filter(|base| agrees(**base, median)).count();
+        (nodes.max(bases.len()) < 2 * agreeing).then_some(median)
+    }
+}
+
+/// The time of the next entry, which is proposed at `now_ns` behind one of `last_ns`: small steps back are not shown, for times of
+/// files should be in the order of changes. From a time that was far too late it comes back.
+pub(crate) fn following(last_ns: u64, now_ns: u64) -> u64 {
+    if last_ns.saturating_sub(now_ns) < CLOCK_BACK_NS_MIN { last_ns.max(now_ns) } else { now_ns }
+}
+
+fn agrees(one: i128, other: i128) -> bool {
+    one.abs_diff(other) <= u128::from(CLOCK_AGREE_NS)
+}
+
+fn is_far(off_ns: i64) -> bool {
+    CLOCK_LEAD_NS_MAX < off_ns.unsigned_abs()
+}
+
+fn difference(ahead: i128, of: i128) -> i64 {
+    i64::try_from(ahead - of).unwrap_or(if of < ahead { i64::MAX } else { i64::MIN })
+}
+
+fn shown(base: i128, now_ns: u64) -> u64 {
+    u64::try_from((base + i128::from(now_ns)).max(0)).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
