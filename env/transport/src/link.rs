@@ -126,7 +126,7 @@ impl Link {
         connection: &Connection,
         slots: &Arc<Semaphore>,
     ) -> Ended {
-        let mut assembler = RecordAssembler::new(self.limits.record_bytes_max);
+        let mut assembler = RecordAssembler::new(self.limits.record_bytes_max_of(connection.is_proven()));
         loop {
             connection.activity().reads(assembler.is_between_records(), self.clock.monotonic_ms());
             let (buffer, wanted_bytes) = assembler.wanted();
@@ -136,6 +136,8 @@ impl Link {
                 Err(error) => return error.into(),
             }
             loop {
+                // Looked at only now: what follows the proof may be long, and comes after its answer.
+                assembler.limit(self.limits.record_bytes_max_of(connection.is_proven()));
                 let record = match assembler.next_record() {
                     Ok(Some(record)) => record,
                     Ok(None) => break,

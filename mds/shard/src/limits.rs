@@ -338,3 +338,6 @@ const _: () = assert!(ENTRY_BYTES_MAX < SNAPSHOT_VALUE_BYTES_MAX);
 const _: () = assert!(EXPORTS_BYTES_MAX + 64 < ENTRY_BYTES_MAX, "one command sets them");
 const _: () = assert!(EXPORTS_MAX + EXPORTS_REMOVED_MAX < u16::MAX as usize, "each has an id");
 const _: () = assert!(CALLERS_MAX * 48 < MESSAGE_BYTES_MAX, "all callers fit one message");
+
+/// A connection of another node proves within this time that it is a metadata server of the cluster, milliseconds.
+pub const UNPROVEN_MS_MAX: u64 = 60_000;

@@ -12,3 +12,4 @@ mod many;
 mod members;
 mod restart;
 mod scene;
+mod strangers;
