@@ -32,11 +32,11 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
     }
     let mut locked = directory::lock(&ds.dir)?;
     ports::settle(&mut [&mut listen, &mut control])?;
-    let cluster_key = key::load(&ds.cluster_key)?;
-    let name = name(&ds, &cluster_key)?;
     let env = machine::environment("ds", ds.disk)?;
     let clock = Arc::clone(&env.clock);
     let capacity_bytes = machine::capacity(&env, &ds.dir, 1, ds.capacity).await?;
+    let cluster_key = key::load(&ds.cluster_key)?;
+    let name = name(&ds, &cluster_key)?;
     let config = DsConfig {
         dir: ds.dir.clone(),
         listen: listen.address,
