@@ -5,6 +5,7 @@ mod act;
 mod ds;
 mod exports;
 mod get;
+mod key;
 mod readmit;
 mod status;
 mod verify;
@@ -53,6 +54,7 @@ pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
         AdminCommand::Ds(AdminDs::Undrain { id }) => act::drain(&admin, *id, false).await,
         AdminCommand::Ds(AdminDs::Remove { id }) => act::remove(&admin, *id).await,
         AdminCommand::Mds(AdminMds::Readmit { id }) => readmit::run(&admin, *id).await,
+        AdminCommand::Key(asked) => key::run(&admin, asked),
         AdminCommand::Rebalance { dry_run } => rebalance(&admin, *dry_run).await,
         AdminCommand::Verify { path } => {
             let file = act::verify(&admin, path).await?;

@@ -10,7 +10,8 @@ use clap_complete::Shell;
 use env::ServiceAddress;
 
 pub(crate) use admin::{
-    Admin, AdminCommand, AdminDs, AdminExports, AdminMds, AdminStatus, Inspect, InspectCommand, InspectLog,
+    Admin, AdminCommand, AdminDs, AdminExports, AdminKey, AdminMds, AdminStatus, Inspect, InspectCommand,
+    InspectLog, KeyRole,
 };
 #[cfg(test)]
 pub(crate) use admin::{InspectImage, InspectNamespace};
@@ -288,7 +289,7 @@ pub(crate) struct Ds {
 }
 
 /// A name of a zone, rack, host or data server: what the control protocol carries.
-fn parse_place(text: &str) -> Result<String, String> {
+pub(crate) fn parse_place(text: &str) -> Result<String, String> {
     let most = wire_nfs::control::limits::DOMAIN_BYTES_MAX;
     let fits = !text.is_empty() && text.len() <= most && text.bytes().all(|byte| byte.is_ascii_graphic());
     if fits { Ok(text.to_owned()) } else { Err(format!("expected 1 to {most} letters, digits or signs")) }

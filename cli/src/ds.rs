@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use ds_server::{DataServer, Domain, DsConfig};
 use prometheus_client::registry::Registry;
+use wire_nfs::control::ClusterKey;
 
 use crate::args::Ds;
 use crate::http::{self, Pages};
@@ -34,20 +35,22 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
     let env = machine::environment("ds", ds.disk)?;
     let clock = Arc::clone(&env.clock);
     let capacity_bytes = machine::capacity(&env, &ds.dir, 1, ds.capacity).await?;
+    let cluster_key = key::load(&ds.cluster_key)?;
+    let name = name(&ds, &cluster_key)?;
     let config = DsConfig {
         dir: ds.dir.clone(),
         listen: listen.address,
         control: control.address,
         advertise: None,
         metadata_servers: ds.mds.clone(),
-        cluster_key: key::load(&ds.cluster_key)?,
+        cluster_key,
         capacity_bytes,
         seal_bytes_per_s: u64::from(ds.seal_mib_per_s) << 20,
         repair_bytes_per_s: u64::from(ds.repair_mib_per_s) << 20,
         scrub_period_ms: u64::from(ds.scrub_days) * 86_400_000,
         scrub_bytes_per_s: u64::from(ds.scrub_mib_per_s) << 20,
         accept_damage: ds.accept_damage,
-        name: ds.name.clone().or_else(|| ds.host.clone()).unwrap_or_else(machine::name),
+        name,
         domain: Domain {
             zone: ds.zone.clone().unwrap_or_default(),
             rack: ds.rack.clone().unwrap_or_default(),
@@ -77,4 +80,20 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
     }
     waiting(&*clock, || "making everything durable".to_owned(), server.stop()).await?;
     Ok(())
+}
+
+/// What it is called: as its key says, if that is for one data server.
+fn name(ds: &Ds, key: &ClusterKey) -> anyhow::Result<String> {
+    let Some(own) = key.only_data_server() else {
+        let named = ds.name.clone().or_else(|| ds.host.clone()).unwrap_or_else(machine::name);
+        return if key.whole().is_some() { Ok(named) } else { bail!(wrong_key(ds, key)) };
+    };
+    match &ds.name {
+        Some(name) if *name != own.name => bail!("{}, and --name is {name}", wrong_key(ds, key)),
+        Some(_) | None => Ok(own.name.clone()),
+    }
+}
+
+fn wrong_key(ds: &Ds, key: &ClusterKey) -> String {
+    format!("--cluster-key {}: this key is for {} only", ds.cluster_key.display(), key.role())
 }

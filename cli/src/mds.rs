@@ -47,7 +47,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
             accept_log_loss: mds.accept_log_loss,
             ..settings(&config.cluster)
         },
-        cluster_key: key::load_or_make(&mds.cluster_key, &OsEntropy)?,
+        cluster_key: key::load_or_make_whole(&mds.cluster_key, &OsEntropy)?,
         node: mds.id,
         members: mds.members.iter().map(|(id, address)| (*id, address.to_string())).collect(),
         join: mds.join.iter().map(ToString::to_string).collect(),

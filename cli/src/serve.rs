@@ -38,7 +38,7 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
     if made.as_ref() != Some(&plan.made()) {
         plan.made().store(&dir).with_context(|| dir.display().to_string())?;
     }
-    let key = key::load_or_make(&dir.join("cluster.key"), &OsEntropy)?;
+    let key = key::load_or_make_whole(&dir.join("cluster.key"), &OsEntropy)?;
     let (disk, capacity, accept_damage) = (serve.disk, serve.capacity, serve.accept_damage);
     let accept_log_loss = serve.accept_log_loss;
     let setup = Setup { dir: &dir, config: &config, key, disk, capacity, accept_damage, accept_log_loss };

@@ -99,8 +99,19 @@ fn a_running_cluster_answers_in_documents() {
 
 /// A data server of a cluster whose metadata server has this control address.
 fn data_server(dir: &Path, number: usize, at: [SocketAddr; 2], mds: SocketAddr, more: &[&str]) -> Server {
+    data_server_with("key", dir, number, (at, mds), more)
+}
+
+/// The same with this file for its key.
+fn data_server_with(
+    key: &str,
+    dir: &Path,
+    number: usize,
+    (at, mds): ([SocketAddr; 2], SocketAddr),
+    more: &[&str],
+) -> Server {
     let own = dir.join(format!("ds{number}")).display().to_string();
-    let key = dir.join("key").display().to_string();
+    let key = dir.join(key).display().to_string();
     let (listen, control, mds) = (at[0].to_string(), at[1].to_string(), mds.to_string());
     let all = [
         "ds",
@@ -255,7 +266,11 @@ fn a_data_server_that_was_replaced_leaves_no_dead_row() {
     second.kill();
     // One takes the place of the first by its name. That another one runs on the second's host says
     // nothing.
-    let _third = data_server(dir.path(), 3, at[2], control, &["--name", "rack1-a", "--host", "h"]);
+    let (derived, whole) = (dir.path().join("rack1-a.key").display().to_string(), key);
+    let derive = ["key", "derive", "--role", "data-server", "--name", "rack1-a", "--out", &derived];
+    run(&[&["admin", "--cluster-key", &whole], &derive[..]].concat());
+    // Its key says what it is called.
+    let _third = data_server_with("rack1-a.key", dir.path(), 3, (at[2], control), &["--host", "h"]);
     let _fourth = data_server(dir.path(), 4, at[3], control, &["--host", "h"]);
     let after = until("the first is forgotten", || {
         Some(rows()).filter(|rows| up(rows) == 2 && rows.iter().all(|row| row.0 != old_first))

@@ -115,6 +115,7 @@ fn administrators_act(cluster: &Cluster, dir: &Path) {
     assert!(stranger.contains("cannot be reached"), "{stranger}");
     let anybody = not_done(&shared.display().to_string(), &["ds", "drain", "3"]);
     assert!(anybody.contains("chmod 600"), "{anybody}");
+    keys_for_one_role(dir, &key, not_done);
     assert!(!run(&["admin", "--at", &at, "ds", "list"]).contains("draining"));
     assert!(not_done(&key, &["ds", "drain", "9"]).contains("no data server 9"));
     assert!(not_done(&key, &["ds", "remove", "3"]).contains("has a lease"));
@@ -127,6 +128,19 @@ fn administrators_act(cluster: &Cluster, dir: &Path) {
     assert!(done(&["ds", "undrain", "3"]).contains("keeps what it has"));
     assert!(!run(&["admin", "--at", &at, "ds", "list"]).contains("up, "));
     exports_are_set(dir, &at, done, |rest| not_done(&key, rest));
+}
+
+/// An administrator's key does what an administrator may, a data server's does not.
+fn keys_for_one_role(dir: &Path, whole: &str, not_done: impl Fn(&str, &[&str]) -> String) {
+    let at = |name: &str| dir.join(name).display().to_string();
+    let (own, n7) = (at("admin.key"), at("n7.key"));
+    let derive = ["admin", "--cluster-key", whole, "key", "derive"];
+    let administrator = [&derive[..], &["--role", "administrator", "--out", &own]].concat();
+    assert!(run(&administrator).contains("nothing else"));
+    run(&[&derive[..], &["--role", "data-server", "--name", "n7", "--out", &n7]].concat());
+    assert!(not_done(&own, &["ds", "drain", "9"]).contains("no data server 9"));
+    assert!(not_done(&n7, &["ds", "drain", "9"]).contains("this key is for data server n7 only"));
+    assert!(refused(&administrator).contains("cannot be made"));
 }
 
 fn exports_are_set(

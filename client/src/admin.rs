@@ -126,7 +126,12 @@ impl AdminControl {
         let mut w = Writer::new();
         args.encode(&mut w);
         let (net, clock) = (self.env.net.clone(), self.env.clock.clone());
-        let hello = greeting(self.key.clone(), PROGRAM, NodeKind::Administrator, self.env.entropy.clone());
+        let hello = greeting(
+            self.key.clone(),
+            PROGRAM,
+            (NodeKind::Administrator, NodeKind::Metadata),
+            self.env.entropy.clone(),
+        );
         let client = RpcClient::new(net, clock, address, Limits::default()).with_hello(hello);
         let mut reader = client
             .call(PROGRAM, VERSION, procedure.number(), &Credential::None, w, ADMIN_MS_MAX)

@@ -10,14 +10,14 @@ use env::{BoxFuture, Entropy, Env};
 use env_transport::{CallError, Connection, Limits, RpcClient};
 use layout::ec::{Draft, Group, ImageId, ImageRef, Shape};
 use layout::{DataServerId, Epoch, ExtentId};
-use wire_nfs::control::auth::{Auth, Hello};
+use wire_nfs::control::auth::{Auth, Hello, Peer};
 use wire_nfs::control::copies::CopySet;
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, ExtentSize, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
 use wire_nfs::control::images::{Adopt, HadImages, HaveImages, HeldImage};
 use wire_nfs::control::{
-    ClusterKey, Handshake, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
+    ClusterKey, Handshake, Identity, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
 };
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer, XdrError};
@@ -48,15 +48,19 @@ pub struct DsControl {
 
 impl DsControl {
     /// Opens nothing yet. Calls are made as a metadata server, to the data server whose directory has
-    /// this number: one with another directory at that address gets no call.
+    /// this number: one with another directory at that address gets no call, nor one that proves another name.
     #[must_use]
-    pub fn new(env: &Env, address: SocketAddr, key: &ClusterKey, uuid: [u8; 16]) -> Self {
+    pub fn new(env: &Env, address: SocketAddr, key: &ClusterKey, uuid: [u8; 16], name: &str) -> Self {
         let client = RpcClient::new(env.net.clone(), env.clock.clone(), address, Limits::default());
-        let hello = greeting(key.clone(), PROGRAM, NodeKind::Metadata, env.entropy.clone());
+        let (key, entropy) = (key.clone(), Arc::clone(&env.entropy));
+        let (own, any) = (Identity::of_name(name), Identity::ANY);
         let hello = move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
-            let greeted = hello(connection.clone());
+            let handshake = begin(&key, PROGRAM, (NodeKind::Metadata, NodeKind::Data), &*entropy);
             Box::pin(async move {
-                greeted.await?;
+                let peer = greet(&connection, PROGRAM, handshake).await?;
+                if ![own, any].contains(&peer.identity) {
+                    return Err(refused("a data server with another name"));
+                }
                 let there: Stat = exchange(&connection, PROGRAM, Procedure::Stat, &Nothing).await?;
                 if there.uuid == uuid { Ok(()) } else { Err(refused("a data server with another directory")) }
             })
@@ -229,27 +233,31 @@ fn name(extent: ExtentId) -> ExtentName {
     ExtentName { ino: extent.ino, index: extent.index }
 }
 
-/// What is said on each fresh connection between nodes: HELLO and AUTH.
+/// What is said on each fresh connection between nodes: HELLO and AUTH, by a caller of one kind to a callee of another.
 #[must_use]
 pub fn greeting(
     key: ClusterKey,
     program: u32,
-    kind: NodeKind,
+    link: (NodeKind, NodeKind),
     entropy: Arc<dyn Entropy>,
 ) -> env_transport::Hello {
     Arc::new(move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
-        let mut nonce = [0; 32];
-        entropy.fill(&mut nonce);
-        let handshake = Handshake::new(&key, program, kind, nonce);
-        Box::pin(greet(connection, program, handshake))
+        let handshake = begin(&key, program, link, &*entropy);
+        Box::pin(async move { greet(&connection, program, handshake).await.map(drop) })
     })
 }
 
-async fn greet(connection: Connection, program: u32, handshake: Handshake) -> Result<(), CallError> {
-    let hello: Hello = exchange(&connection, program, Procedure::Hello, handshake.hello()).await?;
+fn begin(key: &ClusterKey, program: u32, link: (NodeKind, NodeKind), entropy: &dyn Entropy) -> Handshake {
+    let mut nonce = [0; 32];
+    entropy.fill(&mut nonce);
+    Handshake::new(key, program, link, nonce)
+}
+
+async fn greet(connection: &Connection, program: u32, handshake: Handshake) -> Result<Peer, CallError> {
+    let hello: Hello = exchange(connection, program, Procedure::Hello, handshake.hello()).await?;
     let (greeted, auth) = handshake.on_hello(hello).map_err(refused)?;
-    let answer: Auth = exchange(&connection, program, Procedure::Auth, &auth).await?;
-    greeted.on_auth(&answer).map(drop).map_err(refused)
+    let answer: Auth = exchange(connection, program, Procedure::Auth, &auth).await?;
+    greeted.on_auth(&answer).map_err(refused)
 }
 
 async fn exchange<R: Decode>(

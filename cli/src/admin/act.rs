@@ -52,6 +52,9 @@ pub(super) async fn verify(admin: &Admin, path: &str) -> anyhow::Result<Verified
 pub(super) fn control(admin: &Admin) -> anyhow::Result<AdminControl> {
     let key =
         key::load(&admin.cluster_key).context("--cluster-key FILE names the key that the servers use")?;
+    if key.only_data_server().is_some() {
+        bail!("--cluster-key {}: this key is for {} only", admin.cluster_key.display(), key.role());
+    }
     let env = machine::environment("admin", DiskPreference::Blocking)?;
     Ok(AdminControl::new(&env, admin.control.clone(), &key))
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 const STATUS_EXAMPLES: &str = "\
 Examples:
@@ -51,6 +51,11 @@ Example:
 const READMIT_EXAMPLES: &str = "\
 Example:
   shoal admin mds readmit 2 --control 10.0.0.1:2050,10.0.0.3:2050 --cluster-key /etc/shoal.key";
+
+const KEY_DERIVE_EXAMPLES: &str = "\
+Examples:
+  shoal admin key derive --role data-server --name rack1-a --out rack1-a.key --cluster-key /etc/shoal.key
+  shoal admin key derive --role administrator --out admin.key --cluster-key /etc/shoal.key";
 
 const JOURNAL_EXAMPLES: &str = "\
 Example:
@@ -114,6 +119,9 @@ pub(crate) enum AdminCommand {
     /// Metadata servers.
     #[command(subcommand)]
     Mds(AdminMds),
+    /// Key files for hosts that are to be one kind of node only.
+    #[command(subcommand)]
+    Key(AdminKey),
     /// Move data until each data server has its share of it.
     #[command(after_help = REBALANCE_EXAMPLES)]
     Rebalance {
@@ -201,6 +209,38 @@ pub(crate) enum AdminMds {
         /// Its number: --id of `shoal mds`.
         id: u64,
     },
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AdminKey {
+    /// Write a key file with which a host can be one data server, or an administrator, and nothing
+    /// else. Derived from the whole cluster key in --cluster-key; no server is asked.
+    #[command(after_help = KEY_DERIVE_EXAMPLES)]
+    Derive {
+        /// What its holder can be.
+        #[arg(long, value_enum)]
+        role: KeyRole,
+        /// The data server's name: --name of `shoal ds`.
+        #[arg(
+            long,
+            value_name = "NAME",
+            value_parser = super::parse_place,
+            required_if_eq("role", "data-server")
+        )]
+        name: Option<String>,
+        /// The file to make; readable by its owner only.
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// What the holder of a key can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyRole {
+    /// The data server with a name.
+    DataServer,
+    /// An administrator: `shoal admin`.
+    Administrator,
 }
 
 #[derive(Args, Debug)]

@@ -75,7 +75,9 @@ impl Replicas {
             let config = NodeConfig {
                 id: *id,
                 members: members.to_vec(),
-                cluster_key: *key.as_bytes(),
+                cluster_key: *key
+                    .whole()
+                    .context("every node of `shoal serve` needs the whole cluster key")?,
                 heartbeat_ms: FOLLOWER_HEARTBEAT_MS,
                 cache_bytes: CACHE_BYTES,
                 ..NodeConfig::single([0; 16])

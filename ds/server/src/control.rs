@@ -1,8 +1,8 @@
 //! The control port: what metadata servers tell and ask this data server, what homes tell it as their backup, and what others want
 //! of its images.
 //!
-//! INVARIANT: nothing but NULL, HELLO and AUTH is answered on a connection whose other end has not proved that it holds the
-//! cluster key.
+//! INVARIANT: nothing but NULL, HELLO and AUTH is answered, or decoded, on a connection whose other end has not proved what it
+//! is; and nothing that such a node may not call (`wire_nfs::control::roles`).
 //! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md.
 
 use std::collections::HashMap;
@@ -63,14 +63,23 @@ impl ControlService {
                 }
                 Admission::Handshake(reply)
             }
-            None => Admission::Call(gate.peer().map(|peer| peer.kind)),
+            None => match (gate.peer(), Procedure::from_number(procedure)) {
+                (Err(refusal), _) => Admission::Refuse(refusal),
+                (Ok(_), None) => Admission::Unknown,
+                (Ok(_), Some(procedure)) => match gate.admit(procedure) {
+                    Ok(_) => Admission::Call(procedure),
+                    Err(refusal) => Admission::Refuse(refusal),
+                },
+            },
         }
     }
 }
 
 enum Admission {
     Handshake(Result<Writer, XdrError>),
-    Call(Result<NodeKind, Refusal>),
+    Call(Procedure),
+    Refuse(Refusal),
+    Unknown,
     Close,
 }
 
@@ -84,20 +93,16 @@ impl Service for ControlService {
         if header.version != VERSION {
             return ready(Answer::Reply(prog_mismatch(header.xid, VERSION, VERSION)));
         }
-        let kind = match self.admit(header.procedure, &args, connection) {
+        let procedure = match self.admit(header.procedure, &args, connection) {
             Admission::Handshake(body) => return ready(Answer::Reply(framed(header.xid, body))),
-            Admission::Call(kind) => kind,
+            Admission::Refuse(refusal) => return ready(Answer::Reply(framed(header.xid, refused(refusal)))),
+            Admission::Unknown => return ready(Answer::Reply(proc_unavail(header.xid))),
             Admission::Close => return ready(Answer::CloseConnection),
-        };
-        let Some(procedure) = Procedure::from_number(header.procedure) else {
-            return ready(Answer::Reply(proc_unavail(header.xid)));
+            Admission::Call(procedure) => procedure,
         };
         let core = Arc::clone(&self.core);
         Box::pin(async move {
-            let body = match kind {
-                Ok(kind) => carry_out(&core, kind, procedure, args).await,
-                Err(refusal) => Some(refused(refusal)),
-            };
+            let body = carry_out(&core, procedure, args).await;
             Answer::Reply(body.map_or_else(|| proc_unavail(header.xid), |body| framed(header.xid, body)))
         })
     }
@@ -120,35 +125,12 @@ fn refused(refusal: Refusal) -> Result<Writer, XdrError> {
     Ok(w)
 }
 
-/// Runs a procedure; `None` if it is not one that a data server has.
-async fn carry_out(
-    core: &Arc<Core>,
-    kind: NodeKind,
-    procedure: Procedure,
-    args: Bytes,
-) -> Option<Result<Writer, XdrError>> {
-    let by_neighbour = matches!(
-        procedure,
-        Procedure::Attach
-            | Procedure::Replicate
-            | Procedure::Flush
-            | Procedure::ReadImage
-            | Procedure::PutImage
-            | Procedure::EndImage
-            | Procedure::ReadData
-            | Procedure::SayAgain
-    );
-    let may = match kind {
-        NodeKind::Metadata => !by_neighbour,
-        NodeKind::Administrator => matches!(procedure, Procedure::Size | Procedure::Stat),
-        NodeKind::Data => by_neighbour,
-        NodeKind::Gateway => false,
-    };
-    if !may {
-        return Some(refused(Refusal::WrongPeer));
+/// Runs a procedure that the caller may call; `None` if it is not one that a data server has.
+async fn carry_out(core: &Arc<Core>, procedure: Procedure, args: Bytes) -> Option<Result<Writer, XdrError>> {
+    if procedure.link() == Some((NodeKind::Data, NodeKind::Data)) {
+        return by_a_neighbour(core, procedure, args).await;
     }
     Some(match procedure {
-        _ if by_neighbour => by_a_neighbour(core, procedure, args).await?,
         Procedure::Fence => {
             respond(args, async |ask: AtEpoch| {
                 known(core, core.store.fence(id(ask.extent), Epoch(ask.epoch)).await)

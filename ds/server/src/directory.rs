@@ -12,8 +12,8 @@ use env::Env;
 use layout::DataServerId;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use wire_nfs::control::ClusterKey;
 use wire_nfs::control::copies::Directory as Told;
+use wire_nfs::control::{ClusterKey, NodeKind};
 
 use crate::limits::BACKUP_WINDOW_BYTES;
 use crate::link::Link;
@@ -89,7 +89,8 @@ impl Directory {
             return Some(Arc::clone(neighbour));
         }
         let window = Semaphore::new(BACKUP_WINDOW_BYTES as usize);
-        let neighbour = Arc::new(Neighbour { link: Link::new(env, address, &self.key), window });
+        let neighbour =
+            Arc::new(Neighbour { link: Link::new(env, address, &self.key, NodeKind::Data), window });
         known.neighbours.insert(id.0, Arc::clone(&neighbour));
         Some(neighbour)
     }

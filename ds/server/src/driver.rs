@@ -72,6 +72,14 @@ pub enum StartError {
     /// The system gives no thread for the lease.
     #[error("no thread for the lease: {0}")]
     Thread(std::io::Error),
+    /// The key is one for another role, or for another data server.
+    #[error("this key is for {holder} only, and not for data server {name}")]
+    Key {
+        /// Whom it is for.
+        holder: String,
+        /// Who was to be started with it.
+        name: String,
+    },
     /// A port cannot be used.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -105,6 +113,7 @@ impl DataServer {
     /// [`StartError`].
     pub async fn start(env: Env, config: DsConfig, registry: &mut Registry) -> Result<Self, StartError> {
         let advertise = advertised(&config)?;
+        check_key(&config)?;
         let clock = Arc::new(SteeredClock::new(Arc::clone(&env.clock)));
         let env = Env { clock: Arc::<SteeredClock>::clone(&clock), ..env };
         let store_config = StoreConfig {
@@ -227,6 +236,16 @@ fn advertised_port(mut advertise: SocketAddr, data: SocketAddr) -> SocketAddr {
 }
 
 /// What to say about ourselves.
+/// A data server has the whole cluster key, or one that was made for it.
+fn check_key(config: &DsConfig) -> Result<(), StartError> {
+    let DsConfig { cluster_key: key, name, .. } = config;
+    let own = key.only_data_server().is_some_and(|own| own.name == *name);
+    if own || key.whole().is_some() {
+        return Ok(());
+    }
+    Err(StartError::Key { holder: key.role(), name: name.clone() })
+}
+
 fn portrait(advertise: SocketAddr, control: SocketAddr, domain: Domain, name: String) -> SelfPortrait {
     let control_ip = if control.ip().is_unspecified() { advertise.ip() } else { control.ip() };
     SelfPortrait {

@@ -244,6 +244,8 @@ pub const LEASE_MARGIN_PARTS: u32 = 4;
 const HEADER_BYTES_MAX: usize = 2048;
 
 /// Largest message of a metadata or data server.
+use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
+
 const RECORD_BYTES_MAX: usize = {
     use wire_nfs::control::limits::{CONTROL_BYTES_MAX, IMAGE_CALL_BYTES_MAX, REPLICATE_BYTES_MAX};
     let data =
@@ -303,6 +305,7 @@ pub(crate) fn control_port() -> Limits {
     Limits {
         connections_max: CONTROL_CONNECTIONS_MAX,
         record_bytes_max: RECORD_BYTES_MAX,
+        unproven_record_bytes_max: HANDSHAKE_RECORD_BYTES_MAX,
         in_flight_bytes_max: REPLICATE_BYTES_IN_FLIGHT_MAX,
         idle_ms_max: 0,
         unproven_ms_max: UNPROVEN_MS_MAX,

@@ -1,6 +1,6 @@
 //! Calls of the control protocol from this data server: to metadata servers, and to other data servers.
 //!
-//! INVARIANT: nothing is sent before the other end has proved that it holds the cluster key.
+//! INVARIANT: nothing is sent before the other end has proved that it is the kind of node that was called.
 //! Spec: docs/protocol/control.md §1.
 
 use std::net::SocketAddr;
@@ -38,14 +38,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Opens nothing yet.
-    pub(crate) fn new(env: &Env, address: SocketAddr, key: &ClusterKey) -> Self {
+    /// Opens nothing yet. `callee` says what must be there: a metadata server, or a data server.
+    pub(crate) fn new(env: &Env, address: SocketAddr, key: &ClusterKey, callee: NodeKind) -> Self {
         let peer = Arc::new(Mutex::new(None));
         let (proved, key, entropy) = (Arc::clone(&peer), key.clone(), Arc::clone(&env.entropy));
         let hello = move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
             let mut nonce = [0; 32];
             entropy.fill(&mut nonce);
-            let handshake = Handshake::new(&key, PROGRAM, NodeKind::Data, nonce);
+            let handshake = Handshake::new(&key, PROGRAM, (NodeKind::Data, callee), nonce);
             let proved = Arc::clone(&proved);
             Box::pin(async move {
                 let peer = greet(&connection, handshake).await?;

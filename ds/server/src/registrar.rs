@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed};
 use wire_nfs::control::register::{Register, Registered};
-use wire_nfs::control::{ClusterKey, Procedure, Refusal};
+use wire_nfs::control::{ClusterKey, NodeKind, Procedure, Refusal};
 
 use crate::core::Core;
 use crate::lease::used_ms;
@@ -95,9 +95,9 @@ pub(crate) async fn run(
     let mut next = turn.next();
     let mut complained = false;
     while let Some(address) = next {
-        let link = Link::new(&core.env, address, &key);
+        let link = Link::new(&core.env, address, &key, NodeKind::Metadata);
         // All else goes there: it may be much, and take long.
-        let others = Arc::new(Link::new(&core.env, address, &key));
+        let others = Arc::new(Link::new(&core.env, address, &key, NodeKind::Metadata));
         let ended = keep(&core, (&link, &others), &portrait, alone, &mut complained).await;
         next = match &ended {
             AskError::Refused(Refusal::NotLeader { leader }) => leader.parse().ok(),

@@ -5,11 +5,16 @@ mod bed;
 use bed::*;
 use bytes::{Bytes, BytesMut};
 use client::control::{ControlError, DsControl, greeting};
+use ds_server::{DataServer, DsConfig};
+use env::memory::net::MemoryNet;
+use env::memory::{ManualClock, MemoryDisk};
 use env::net::Net;
 use env_transport::{CallError, RpcClient};
 use layout::Epoch;
+use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
+use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
 use wire_nfs::control::{self, ClusterKey, Handshake, NodeKind, Nothing, Refusal, decode_reply, encoded};
 use wire_nfs::v3::{self, Nfsstat3, Procedure, StableHow};
 use wire_rpc::{AuthStat, Credential, OpaqueAuth, ReplyStatus, mark_bytes};
@@ -101,42 +106,132 @@ async fn the_control_port_wants_the_cluster_key() {
         assert_eq!(decode_reply::<KnownEpoch>(reply).unwrap(), Err(Refusal::NotAuthenticated), "{procedure}");
     }
     call(&client, control::PROGRAM, control::VERSION, 0, &Nothing).await.unwrap();
+    let reply = call(&client, control::PROGRAM, control::VERSION, 77, &Nothing).await.unwrap().rest();
     assert_eq!(
-        rejected(call(&client, control::PROGRAM, control::VERSION, 77, &Nothing).await),
+        decode_reply::<Nothing>(reply).unwrap(),
+        Err(Refusal::NotAuthenticated),
+        "not even what there is"
+    );
+    let known = peer(&bed, NodeKind::Metadata);
+    assert_eq!(
+        rejected(call(&known, control::PROGRAM, control::VERSION, 77, &Nothing).await),
         ReplyStatus::ProcUnavail
     );
     assert_eq!(rejected(call(&client, v3::PROGRAM, 3, 0, &Nothing).await), ReplyStatus::ProgUnavail);
     let mismatch = ReplyStatus::ProgMismatch { low: control::VERSION, high: control::VERSION };
     assert_eq!(rejected(call(&client, control::PROGRAM, 1, 0, &Nothing).await), mismatch);
 
-    let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]), bed.server.uuid());
+    let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]), bed.server.uuid(), "");
     let refused = wrong.fence(EXTENT, Epoch(9)).await;
     assert!(matches!(refused, Err(ControlError::Unreachable(CallError::Hello { .. }))), "{refused:?}");
     assert_eq!(bed.control().size(&[EXTENT]).await.unwrap()[0].epoch, 0, "nothing was fenced");
 }
 
+/// Which kind may call what is one table, and it is asked before arguments are decoded.
 #[tokio::test]
-async fn other_kinds_of_nodes_may_not_fence() {
+async fn each_kind_calls_what_the_table_says_and_nothing_else() {
     let bed = Bed::new().await;
-    for (kind, may_ask) in
-        [(NodeKind::Data, false), (NodeKind::Gateway, false), (NodeKind::Administrator, true)]
-    {
+    for kind in [NodeKind::Metadata, NodeKind::Data] {
+        let client = peer(&bed, kind);
+        let all = (3..64).filter_map(control::Procedure::from_number);
+        for procedure in all.filter(|one| one.link() != Some((kind, NodeKind::Data))) {
+            // No procedure has such arguments.
+            let garbage = control::extent::Sizes { sizes: vec![] };
+            let refused = refusal(&client, procedure, &garbage).await;
+            assert_eq!(refused, Some(Refusal::WrongPeer), "{kind:?} {procedure:?}");
+        }
+    }
+    let stat = control::Procedure::Stat;
+    assert_eq!(refusal(&peer(&bed, NodeKind::Metadata), stat, &Nothing).await, None);
+    for kind in [NodeKind::Gateway, NodeKind::Administrator] {
         let client = connect(&bed.env, bed.server.control_address());
-        let handshake = Handshake::new(&cluster_key(), control::PROGRAM, kind, [kind as u8; 32]);
+        let link = (kind, NodeKind::Data);
+        let handshake = Handshake::new(&cluster_key(), control::PROGRAM, link, [kind as u8; 32]);
         let reply =
             call(&client, control::PROGRAM, control::VERSION, 1, handshake.hello()).await.unwrap().rest();
-        let (greeted, auth) = handshake.on_hello(decode_reply(reply).unwrap().unwrap()).unwrap();
-        let reply = call(&client, control::PROGRAM, control::VERSION, 2, &auth).await.unwrap().rest();
-        greeted.on_auth(&decode_reply(reply).unwrap().unwrap()).unwrap();
-        let fence = AtEpoch { extent: ExtentName { ino: 7, index: 2 }, epoch: 9 };
-        let reply = call(&client, control::PROGRAM, control::VERSION, 5, &fence).await.unwrap().rest();
-        assert_eq!(decode_reply::<KnownEpoch>(reply).unwrap(), Err(Refusal::WrongPeer), "{kind:?}");
-        let reply = call(&client, control::PROGRAM, control::VERSION, 9, &Nothing).await.unwrap().rest();
-        let stat = decode_reply::<control::heartbeat::Stat>(reply).unwrap();
-        assert_eq!(stat.is_ok(), may_ask, "{kind:?}");
-        let garbage = call(&client, control::PROGRAM, control::VERSION, 9, &fence).await;
-        assert_eq!(garbage.is_err(), may_ask, "arguments that STAT does not have");
+        assert_eq!(decode_reply::<Nothing>(reply).unwrap(), Err(Refusal::WrongPeer), "{kind:?}");
+        let next = call(&client, control::PROGRAM, control::VERSION, 9, &Nothing).await;
+        assert_eq!(next.unwrap_err(), CallError::Disconnected, "{kind:?}");
     }
+}
+
+/// What is not authenticated has room for the handshake, and no more.
+#[tokio::test]
+async fn a_long_record_before_the_handshake_ends_the_connection() {
+    let bed = Bed::new().await;
+    let client = connect(&bed.env, bed.server.control_address());
+    let long = control::images::ImageData { data: vec![0; 4 * HANDSHAKE_RECORD_BYTES_MAX].into() };
+    let answer = call(&client, control::PROGRAM, control::VERSION, 17, &long).await;
+    assert_eq!(answer.unwrap_err(), CallError::Disconnected);
+    // Behind it there is room for what is called: it is answered for what it is.
+    let data = peer(&bed, NodeKind::Data);
+    let answer = call(&data, control::PROGRAM, control::VERSION, 17, &long).await;
+    assert_eq!(rejected(answer), ReplyStatus::GarbageArgs);
+}
+
+/// A handshake that is begun and never ended does not keep its place.
+#[tokio::test]
+async fn a_handshake_that_never_ends_is_cut() {
+    let bed = Bed::new().await;
+    let client = connect(&bed.env, bed.server.control_address());
+    let link = (NodeKind::Data, NodeKind::Data);
+    let handshake = Handshake::new(&cluster_key(), control::PROGRAM, link, [1; 32]);
+    let reply = call(&client, control::PROGRAM, control::VERSION, 1, handshake.hello()).await.unwrap().rest();
+    assert!(decode_reply::<control::auth::Hello>(reply).unwrap().is_ok());
+    let (begun, known) = (client.connection().await.unwrap(), peer(&bed, NodeKind::Data));
+    let known = known.connection().await.unwrap();
+    bed.clock.advance_ms(ds_server::limits::UNPROVEN_MS_MAX);
+    settle(|| !begun.is_open()).await;
+    assert!(known.is_open(), "one that is through stays");
+}
+
+/// A data server with a key of its own answers metadata servers and data servers of its cluster, proves its name, and is not taken
+/// for another one.
+#[tokio::test]
+async fn a_data_server_with_a_key_of_its_own_serves_as_itself() {
+    let env = env_of(&ManualClock::new(1_000_000), &MemoryDisk::new(), &MemoryNet::new(), 1);
+    let metadata = metadata::Metadata::start(&env, cluster_key()).await;
+    let own = ClusterKey::data_server(cluster_key().for_data_server("n7").unwrap());
+    let with = |key: &ClusterKey, name: &str| DsConfig {
+        cluster_key: key.clone(),
+        name: name.to_owned(),
+        ..config(vec![metadata.address()])
+    };
+    for (key, name, holder) in [
+        (own.clone(), "n8", "data server n7"),
+        (ClusterKey::administrator([1; 32]), "n7", "an administrator"),
+    ] {
+        let refused = DataServer::start(env.clone(), with(&key, name), &mut Registry::default()).await;
+        let words = refused.err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(words.contains(&format!("this key is for {holder} only")), "{words}");
+    }
+    let server = DataServer::start(env.clone(), with(&own, "n7"), &mut Registry::default()).await.unwrap();
+    let control = |key: &ClusterKey, name: &str| {
+        DsControl::new(&env, server.control_address(), key, server.uuid(), name)
+    };
+    settle(|| server.is_serving()).await;
+    control(&cluster_key(), "n7").stat().await.unwrap();
+    let other = control(&cluster_key(), "n8").stat().await.unwrap_err();
+    assert!(other.to_string().contains("another name"), "{other}");
+    // The keys of data servers make none of them a metadata server of another one.
+    let n8 = ClusterKey::data_server(cluster_key().for_data_server("n8").unwrap());
+    for key in [&own, &n8, &ClusterKey::new([6; 32])] {
+        let refused = control(key, "n7").stat().await;
+        let by_itself = key == &own;
+        assert_eq!(refused.is_ok(), by_itself, "{key:?}");
+    }
+    let link = (NodeKind::Data, NodeKind::Data);
+    let client = connect(&env, server.control_address()).with_hello(greeting(
+        n8.clone(),
+        control::PROGRAM,
+        link,
+        env.entropy.clone(),
+    ));
+    let flush = control::replicate::Flush { instance: 1 };
+    let answer = refusal(&client, control::Procedure::Flush, &flush).await;
+    assert_eq!(answer, Some(Refusal::AttachAgain), "another data server of the cluster");
+    assert_eq!(refusal(&client, control::Procedure::Stat, &Nothing).await, Some(Refusal::WrongPeer));
+    server.stop().await.unwrap();
 }
 
 #[tokio::test]
@@ -172,7 +267,12 @@ fn arguments() -> impl Strategy<Value = Vec<u8>> {
 /// A connection of a node that holds the cluster key.
 fn peer(bed: &Bed, kind: NodeKind) -> RpcClient {
     let client = connect(&bed.env, bed.server.control_address());
-    client.with_hello(greeting(cluster_key(), control::PROGRAM, kind, bed.env.entropy.clone()))
+    client.with_hello(greeting(
+        cluster_key(),
+        control::PROGRAM,
+        (kind, NodeKind::Data),
+        bed.env.entropy.clone(),
+    ))
 }
 
 #[allow(clippy::unwrap_used, reason = "only tests call it")]
@@ -222,10 +322,8 @@ async fn adoptions_that_cannot_be_are_refused() {
     // It is as if a CUT of this epoch had come: nothing is that low.
     assert_eq!(refusal(&metadata, Adopt, &low).await, None);
     assert_eq!(refusal(&data, Adopt, &good).await, Some(Refusal::WrongPeer));
-    assert_eq!(refusal(&peer(&bed, NodeKind::Administrator), Adopt, &good).await, Some(Refusal::WrongPeer));
     let thaw = control::images::Thaw { server: 1, extent: good.extent, sequence: 1 };
-    let answer = call(&metadata, control::PROGRAM, control::VERSION, Thaw.number(), &thaw).await;
-    assert!(answer.is_err(), "not a data server's");
+    assert_eq!(refusal(&metadata, Thaw, &thaw).await, Some(Refusal::WrongPeer), "not a data server's");
     let read = bed.read(rw(1), START, 10).await.unwrap();
     assert_eq!(&read.data[..], b"still here");
     // That the good one is one: nobody has such an image.

@@ -82,12 +82,12 @@ impl Connection {
 
     /// The peer has shown that it is one of those whom the service is for: it keeps its place longer than others.
     pub fn prove(&self) {
-        self.shared.proven.store(true, Ordering::Relaxed);
+        self.shared.proven.store(true, Ordering::Release);
     }
 
     /// Whether it has.
     pub fn is_proven(&self) -> bool {
-        self.shared.proven.load(Ordering::Relaxed)
+        self.shared.proven.load(Ordering::Acquire)
     }
 
     /// Whether it was neither closed nor found broken yet.

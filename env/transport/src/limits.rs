@@ -15,6 +15,8 @@ pub struct Limits {
     pub in_flight_per_connection_max: usize,
     /// Bytes of one incoming record. A longer one ends the connection.
     pub record_bytes_max: usize,
+    /// The same while a connection has not shown that it is of use ([`prove`](crate::Connection::prove)), if that is less.
+    pub unproven_record_bytes_max: usize,
     /// Bytes of records that are being received and of calls under way, over all connections of a server.
     pub in_flight_bytes_max: usize,
     /// Bytes of answers that are not written, over all connections of a server; not used between nodes.
@@ -30,11 +32,23 @@ pub struct Limits {
     pub write_queue_bytes_max: usize,
 }
 
+impl Limits {
+    /// Bytes of one incoming record of a connection that has shown that it is of use, or has not.
+    pub(crate) fn record_bytes_max_of(&self, is_proven: bool) -> usize {
+        if is_proven {
+            self.record_bytes_max
+        } else {
+            self.record_bytes_max.min(self.unproven_record_bytes_max)
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
             in_flight_per_connection_max: 256,
+            unproven_record_bytes_max: usize::MAX,
             record_bytes_max: 2 << 20,
             in_flight_bytes_max: 256 << 20,
             answer_bytes_max: 256 << 20,

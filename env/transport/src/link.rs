@@ -125,7 +125,7 @@ impl Link {
         connection: &Connection,
         slots: &Arc<Semaphore>,
     ) -> Ended {
-        let mut assembler = RecordAssembler::new(self.limits.record_bytes_max);
+        let mut assembler = RecordAssembler::new(self.limits.record_bytes_max_of(connection.is_proven()));
         let mut room = None;
         loop {
             // The rest of a record is read when there is room for all of it.
@@ -140,6 +140,8 @@ impl Link {
                 Err(error) => return error.into(),
             }
             loop {
+                // Looked at only now: what follows the proof may be long, and comes after its answer.
+                assembler.limit(self.limits.record_bytes_max_of(connection.is_proven()));
                 let record = match assembler.next_record() {
                     Ok(Some(record)) => record,
                     Ok(None) => break,

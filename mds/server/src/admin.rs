@@ -13,13 +13,12 @@ use mds_namespace::FsError;
 use mds_namespace::op::held::Held;
 use mds_shard::command::admin::{DrainDataServer, Removal, RemoveDataServer};
 use mds_shard::{Command, Outcome, ProposeError, Refusal as Refused};
+use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{
     DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
 };
-use wire_nfs::control::auth::Peer;
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::report::{AskReport, Reported};
-use wire_nfs::control::{NodeKind, Refusal};
 
 use crate::control_service::leading;
 use crate::server::Server;
@@ -28,26 +27,18 @@ use crate::{balance, report};
 /// Looks at a file.
 ///
 /// # Errors
-/// `WrongPeer`, `NotLeader`, `Busy`.
-pub(crate) async fn verify(
-    server: &Server,
-    peer: &Result<Peer, Refusal>,
-    ask: &Verify,
-) -> Result<Verified, Refusal> {
-    may_ask(server, peer)?;
+/// `NotLeader`, `Busy`.
+pub(crate) async fn verify(server: &Server, ask: &Verify) -> Result<Verified, Refusal> {
+    may_ask(server)?;
     verify::run(server, ask).await
 }
 
 /// Forgets a data server that is gone for good.
 ///
 /// # Errors
-/// `WrongPeer`, `NotLeader`; `Busy` if it cannot be told whether it is done.
-pub(crate) async fn remove(
-    server: &Server,
-    peer: &Result<Peer, Refusal>,
-    ask: RemoveServer,
-) -> Result<Ruling, Refusal> {
-    may_ask(server, peer)?;
+/// `NotLeader`; `Busy` if it cannot be told whether it is done.
+pub(crate) async fn remove(server: &Server, ask: RemoveServer) -> Result<Ruling, Refusal> {
+    may_ask(server)?;
     let (id, now_ms) = (DataServerId(ask.server), server.now_ms());
     if server.data_servers.one(id).is_none() {
         return Ok(no(format!("no data server {id} is known")));
@@ -100,13 +91,9 @@ fn holds(id: DataServerId, held: Held) -> String {
 /// Has everything moved away from a data server, or ends that.
 ///
 /// # Errors
-/// `WrongPeer`, `NotLeader`, `Busy`.
-pub(crate) async fn drain(
-    server: &Server,
-    peer: &Result<Peer, Refusal>,
-    ask: DrainServer,
-) -> Result<Ruling, Refusal> {
-    may_ask(server, peer)?;
+/// `NotLeader`, `Busy`.
+pub(crate) async fn drain(server: &Server, ask: DrainServer) -> Result<Ruling, Refusal> {
+    may_ask(server)?;
     let (id, drain) = (DataServerId(ask.server), ask.drain);
     let command = Command::DrainDataServer(DrainDataServer { server: id, drain });
     let words = match server.shards.propose(None, command).await {
@@ -134,52 +121,36 @@ pub(crate) async fn drain(
 /// Has data moved until each data server has its share, or says what would be.
 ///
 /// # Errors
-/// `WrongPeer`, `NotLeader`, `Busy`.
-pub(crate) async fn rebalance(
-    server: &Server,
-    peer: &Result<Peer, Refusal>,
-    ask: Rebalance,
-) -> Result<Rebalanced, Refusal> {
-    may_ask(server, peer)?;
+/// `NotLeader`, `Busy`.
+pub(crate) async fn rebalance(server: &Server, ask: Rebalance) -> Result<Rebalanced, Refusal> {
+    may_ask(server)?;
     Ok(balance::asked(server, ask.dry_run).await)
 }
 
 /// Takes a metadata server in again that lost its disk, and says how far that is.
 ///
 /// # Errors
-/// `WrongPeer`, `NotLeader`, `Busy`.
-pub(crate) async fn readmit(
-    server: &Server,
-    peer: &Result<Peer, Refusal>,
-    ask: Readmit,
-) -> Result<Readmitted, Refusal> {
-    may_ask(server, peer)?;
+/// `NotLeader`, `Busy`.
+pub(crate) async fn readmit(server: &Server, ask: Readmit) -> Result<Readmitted, Refusal> {
+    may_ask(server)?;
     readmit::run(server, ask.number).await
 }
 
 /// Says what the cluster exports.
 ///
 /// # Errors
-/// `WrongPeer`, `NotLeader`, `Busy`.
-pub(crate) async fn set_exports(
-    server: &Server,
-    peer: &Result<Peer, Refusal>,
-    ask: SetExports,
-) -> Result<ExportsRuling, Refusal> {
-    may_ask(server, peer)?;
+/// `NotLeader`, `Busy`.
+pub(crate) async fn set_exports(server: &Server, ask: SetExports) -> Result<ExportsRuling, Refusal> {
+    may_ask(server)?;
     exports::run(server, ask).await
 }
 
 /// Reports how the cluster is.
 ///
 /// # Errors
-/// `WrongPeer`, `NotLeader`, `Busy`.
-pub(crate) fn report(
-    server: &Server,
-    peer: &Result<Peer, Refusal>,
-    ask: AskReport,
-) -> Result<Reported, Refusal> {
-    may_ask(server, peer)?;
+/// `NotLeader`, `Busy`.
+pub(crate) fn report(server: &Server, ask: AskReport) -> Result<Reported, Refusal> {
+    may_ask(server)?;
     report::answer(server, ask)
 }
 
@@ -209,10 +180,7 @@ pub(crate) async fn forget_replaced(server: &Server) {
 }
 
 /// Administrators ask the leader, once it knows as much of leases as it must.
-fn may_ask(server: &Server, peer: &Result<Peer, Refusal>) -> Result<(), Refusal> {
-    if peer.as_ref().map_err(Clone::clone)?.kind != NodeKind::Administrator {
-        return Err(Refusal::WrongPeer);
-    }
+fn may_ask(server: &Server) -> Result<(), Refusal> {
     leading(server)?;
     let begun = server.shards.leading_term() == Some(server.data_servers.term());
     if begun { Ok(()) } else { Err(Refusal::Busy) }

@@ -1,6 +1,9 @@
-//! What data servers call: register, heartbeat, words about copies and about images; and what administrators call. Behind the cluster
-//! key.
+//! What data servers call: register, heartbeat, words about copies and about images; and what administrators call. Behind the
+//! handshake.
 //!
+//! INVARIANT: nothing but HELLO and AUTH is decoded before the caller has proved what it is, and nothing that such a node may not
+//! call (`wire_nfs::control::roles`).
+//! INVARIANT: a data server with a key of its own says nothing for another one (`bound`).
 //! Spec: docs/protocol/control.md §1, §2; docs/protocol/replicate.md §3; docs/protocol/seal.md §2, §5; docs/protocol/admin.md §1.
 
 use std::collections::HashMap;
@@ -20,9 +23,11 @@ use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::heartbeat::{AskClock, ClockTold, Heartbeat, Renewed, Usage};
+use wire_nfs::control::images::{Promise, ShowImages, Thaw};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
-    self, ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
+    self, ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
+    put_reply,
 };
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 use wire_xdr::{Decode, Encode};
@@ -30,6 +35,8 @@ use wire_xdr::{Decode, Encode};
 use crate::data_servers::{Known, readable};
 use crate::server::Server;
 use crate::{admin, copies, marks, probe, seal, work};
+
+mod bound;
 
 /// The service on the control port.
 pub(crate) struct ControlService {
@@ -44,99 +51,110 @@ impl ControlService {
         Self { server, key, gates: Arc::default() }
     }
 
-    fn handshake(&self, procedure: u32, args: Bytes, connection: &Connection) -> Option<HandshakeReply> {
+    /// Answers the handshake, or says who is calling, and what it may call.
+    fn admit(&self, procedure: u32, args: &Bytes, connection: &Connection) -> Admission {
         let mut gates = self.gates.lock();
         let gate = gates.entry(connection.id()).or_insert_with(|| {
             let mut nonce = [0; 32];
             self.server.env.entropy.fill(&mut nonce);
             ControlGate::new(&self.key, PROGRAM, NodeKind::Metadata, nonce)
         });
-        let reply = gate.handshake(procedure, args)?;
-        if gate.peer().is_ok() {
-            connection.prove();
+        if gate.is_shut() {
+            return Admission::Close;
         }
-        Some(HandshakeReply { reply, shut: gate.is_shut() })
+        if let Some(reply) = gate.handshake(procedure, args.clone()) {
+            if gate.is_shut() {
+                static RATE: LogRate = LogRate::new();
+                if let Some(suppressed) = RATE.admit(self.server.now_ms()) {
+                    tracing::warn!(peer = %connection.peer(), suppressed, "a peer failed the control handshake");
+                }
+            }
+            if gate.peer().is_ok() {
+                connection.prove();
+            }
+            return Admission::Handshake(reply);
+        }
+        match (gate.peer(), Procedure::from_number(procedure)) {
+            (Err(refusal), _) => Admission::Refuse(refusal),
+            (Ok(_), None) => Admission::Unknown,
+            (Ok(_), Some(procedure)) => match gate.admit(procedure) {
+                Ok(peer) => Admission::Call(procedure, peer.clone()),
+                Err(refusal) => Admission::Refuse(refusal),
+            },
+        }
     }
 
-    fn peer(&self, connection: &Connection) -> Result<Peer, Refusal> {
-        match self.gates.lock().get(&connection.id()) {
-            Some(gate) => gate.peer().cloned(),
-            None => Err(Refusal::NotAuthenticated),
-        }
-    }
-
-    /// Runs the procedure of a peer that has, or has not, shown that it knows the key.
+    /// Runs a procedure that its caller may call.
     fn dispatch(
         &self,
         xid: u32,
         procedure: Procedure,
         args: Bytes,
-        peer: Result<Peer, Refusal>,
+        peer: Peer,
     ) -> BoxFuture<'static, Answer> {
         let (server, key) = (Arc::clone(&self.server), self.key.clone());
         match procedure {
-            Procedure::Register => Box::pin(reply(xid, args, |ask| register_one(server, key, peer, ask))),
+            Procedure::Register => {
+                Box::pin(reply(xid, args, async move |ask| register_one(server, key, &peer, ask).await))
+            }
             Procedure::Heartbeat => {
-                Box::pin(reply(xid, args, async move |beat| heartbeat(&server, peer, &beat).await))
+                Box::pin(reply(xid, args, async move |beat| heartbeat(&server, &peer, &beat).await))
             }
             Procedure::Copies => {
-                Box::pin(reply(xid, args, async move |ask| copies(&server, peer, &ask).await))
+                Box::pin(reply(xid, args, async move |ask| copies(&server, &peer, &ask).await))
             }
-            Procedure::Images => Box::pin(reply(xid, args, async move |ask| {
-                data_server(peer)?;
+            Procedure::Images => Box::pin(reply(xid, args, async move |ask: ShowImages| {
+                bound::check(&server, &peer, ask.server)?;
                 seal::answer::images(&server, &ask).await
             })),
-            Procedure::Group => Box::pin(reply(xid, args, async move |ask| {
-                data_server(peer)?;
-                seal::answer::group(&server, &ask).await
-            })),
-            Procedure::Thaw => Box::pin(reply(xid, args, async move |ask| {
-                data_server(peer)?;
+            Procedure::Group => {
+                Box::pin(reply(xid, args, async move |ask| seal::answer::group(&server, &ask).await))
+            }
+            Procedure::Thaw => Box::pin(reply(xid, args, async move |ask: Thaw| {
+                bound::check(&server, &peer, ask.server)?;
                 seal::answer::thaw(&server, &ask).await
             })),
-            Procedure::Promise => Box::pin(reply(xid, args, async move |ask| {
-                data_server(peer)?;
+            Procedure::Promise => Box::pin(reply(xid, args, async move |ask: Promise| {
+                bound::check(&server, &peer, ask.server)?;
                 seal::answer::promise(&server, &ask).await
             })),
-            Procedure::AtRest => Box::pin(reply(xid, args, async move |ask| {
-                data_server(peer)?;
-                seal::readers::at_rest(&server, &ask).await
-            })),
-            Procedure::FileEnd => Box::pin(reply(xid, args, async move |ask| {
-                data_server(peer)?;
-                seal::readers::file_end(&server, &ask).await
-            })),
-            Procedure::Clock => Box::pin(reply(xid, args, async move |ask| clock(&server, peer, ask))),
+            Procedure::AtRest => {
+                Box::pin(reply(xid, args, async move |ask| seal::readers::at_rest(&server, &ask).await))
+            }
+            Procedure::FileEnd => {
+                Box::pin(reply(xid, args, async move |ask| seal::readers::file_end(&server, &ask).await))
+            }
+            Procedure::Clock => Box::pin(reply(xid, args, async move |ask| clock(&server, &peer, &ask))),
             Procedure::DsRemove => {
-                Box::pin(reply(xid, args, async move |ask| admin::remove(&server, &peer, ask).await))
+                Box::pin(reply(xid, args, async move |ask| admin::remove(&server, ask).await))
             }
             Procedure::DsDrain => {
-                Box::pin(reply(xid, args, async move |ask| admin::drain(&server, &peer, ask).await))
+                Box::pin(reply(xid, args, async move |ask| admin::drain(&server, ask).await))
             }
             Procedure::Verify => {
-                Box::pin(reply(xid, args, async move |ask| admin::verify(&server, &peer, &ask).await))
+                Box::pin(reply(xid, args, async move |ask| admin::verify(&server, &ask).await))
             }
             Procedure::Rebalance => {
-                Box::pin(reply(xid, args, async move |ask| admin::rebalance(&server, &peer, ask).await))
+                Box::pin(reply(xid, args, async move |ask| admin::rebalance(&server, ask).await))
             }
             Procedure::MdsReadmit => {
-                Box::pin(reply(xid, args, async move |ask| admin::readmit(&server, &peer, ask).await))
+                Box::pin(reply(xid, args, async move |ask| admin::readmit(&server, ask).await))
             }
             Procedure::ExportsSet => {
-                Box::pin(reply(xid, args, async move |ask| admin::set_exports(&server, &peer, ask).await))
+                Box::pin(reply(xid, args, async move |ask| admin::set_exports(&server, ask).await))
             }
-            Procedure::Report => {
-                Box::pin(reply(xid, args, async move |ask| admin::report(&server, &peer, ask)))
-            }
-            Procedure::Null => now(accepted_success(xid)),
+            Procedure::Report => Box::pin(reply(xid, args, async move |ask| admin::report(&server, ask))),
             _ => now(proc_unavail(xid)),
         }
     }
 }
 
-struct HandshakeReply {
-    reply: Result<wire_xdr::Writer, wire_xdr::XdrError>,
-    shut: bool,
+enum Admission {
+    Handshake(Result<wire_xdr::Writer, wire_xdr::XdrError>),
+    Call(Procedure, Peer),
+    Refuse(Refusal),
+    Unknown,
+    Close,
 }
 
 impl Service for ControlService {
@@ -148,21 +166,18 @@ impl Service for ControlService {
         if header.version != VERSION {
             return now(prog_mismatch(header.xid, VERSION, VERSION));
         }
-        let args = call.args.rest();
-        if let Some(handshake) = self.handshake(header.procedure, args.clone(), connection) {
-            if handshake.shut {
-                static RATE: LogRate = LogRate::new();
-                if let Some(suppressed) = RATE.admit(call.received_ms) {
-                    tracing::warn!(peer = %connection.peer(), suppressed, "a peer failed the control handshake");
-                }
+        let (xid, args) = (header.xid, call.args.rest());
+        match self.admit(header.procedure, &args, connection) {
+            Admission::Handshake(Ok(body)) => now(success(xid, body)),
+            Admission::Handshake(Err(_)) => now(garbage_args(xid)),
+            Admission::Call(procedure, peer) => self.dispatch(xid, procedure, args, peer),
+            Admission::Refuse(refusal) => {
+                let mut writer = accepted_success(xid);
+                put_reply::<Nothing>(&mut writer, &Err(refusal));
+                now(writer)
             }
-            return now(handshake
-                .reply
-                .map_or_else(|_| garbage_args(header.xid), |body| success(header.xid, body)));
-        }
-        match Procedure::from_number(header.procedure) {
-            Some(procedure) => self.dispatch(header.xid, procedure, args, self.peer(connection)),
-            None => now(proc_unavail(header.xid)),
+            Admission::Unknown => now(proc_unavail(xid)),
+            Admission::Close => Box::pin(std::future::ready(Answer::CloseConnection)),
         }
     }
 
@@ -198,20 +213,20 @@ where
 async fn register_one(
     server: Arc<Server>,
     key: ClusterKey,
-    peer: Result<Peer, Refusal>,
+    peer: &Peer,
     register: Register,
 ) -> Result<Registered, Refusal> {
-    let peer = data_server(peer)?;
     let control_address: std::net::SocketAddr = register.control.parse().map_err(|_| Refusal::Invalid)?;
     if register.addresses.is_empty() {
         return Err(Refusal::Invalid);
     }
+    bound::check_registration(&server, peer, &register).await?;
     let id = number(&server, &register).await?;
     let known = Known {
         uuid: register.uuid,
         addresses: register.addresses,
         control_address: register.control,
-        control: Arc::new(DsControl::new(&server.env, control_address, &key, register.uuid)),
+        control: Arc::new(DsControl::new(&server.env, control_address, &key, register.uuid, &register.name)),
         usage: Usage {
             capacity_bytes: register.capacity_bytes,
             used_bytes: register.used_bytes,
@@ -255,7 +270,7 @@ async fn register_one(
     if work::settle_all_of(&server, id).await.is_err() {
         tracing::warn!(server = id.0, "data server cannot be told what it missed: no lease yet");
         // A cut is done with its backups: it has to know first who it is, and where they are.
-        return Ok(registered(&server, &peer, id, 0));
+        return Ok(registered(&server, peer, id, 0));
     }
     if !is_known(&server, id) || !server.data_servers.grant(id, server.now_ms()) {
         return Err(Refusal::Busy);
@@ -263,7 +278,7 @@ async fn register_one(
     server.copies.look.notify_one();
     server.copies.changed.notify_waiters();
     server.sealing.count.notify_one();
-    Ok(registered(&server, &peer, id, lease_ms(&server)))
+    Ok(registered(&server, peer, id, lease_ms(&server)))
 }
 
 /// The number that the log gives a data server, or has given it before.
@@ -319,9 +334,9 @@ fn is_known(server: &Server, id: DataServerId) -> bool {
     server.view().ok().and_then(|view| view.data_server(id.0).ok()).flatten().is_some()
 }
 
-async fn copies(server: &Server, peer: Result<Peer, Refusal>, ask: &AskCopies) -> Result<CopySet, Refusal> {
-    data_server(peer)?;
+async fn copies(server: &Server, peer: &Peer, ask: &AskCopies) -> Result<CopySet, Refusal> {
     leading(server)?;
+    bound::check(server, peer, ask.server)?;
     copies::hear(server, ask).await
 }
 
@@ -332,13 +347,9 @@ pub(crate) fn leading(server: &Server) -> Result<(), Refusal> {
     Err(server.not_leader(server.shards.leader()))
 }
 
-async fn heartbeat(
-    server: &Arc<Server>,
-    peer: Result<Peer, Refusal>,
-    beat: &Heartbeat,
-) -> Result<Renewed, Refusal> {
-    data_server(peer)?;
+async fn heartbeat(server: &Arc<Server>, peer: &Peer, beat: &Heartbeat) -> Result<Renewed, Refusal> {
     leading(server)?;
+    bound::check(server, peer, beat.server)?;
     if !beat.failure.is_empty() {
         return failed(server, beat);
     }
@@ -374,20 +385,15 @@ fn failed(server: &Server, beat: &Heartbeat) -> Result<Renewed, Refusal> {
 }
 
 /// A data server's clock is a witness, whatever it shows; what is answered is the time that counts.
-fn clock(server: &Server, peer: Result<Peer, Refusal>, ask: AskClock) -> Result<ClockTold, Refusal> {
-    data_server(peer)?;
+fn clock(server: &Server, peer: &Peer, ask: &AskClock) -> Result<ClockTold, Refusal> {
     leading(server)?;
+    bound::check(server, peer, ask.server)?;
     if let Some(node) = server.shards.node()
         && server.data_servers.one(DataServerId(ask.server)).is_some()
     {
         node.hear_clock(Witness::DataServer(ask.server), ask.wall_unix_ns);
     }
     Ok(ClockTold { unix_ns: server.env.clock.wall_ns() })
-}
-
-fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {
-    let peer = peer?;
-    if peer.kind == NodeKind::Data { Ok(peer) } else { Err(Refusal::WrongPeer) }
 }
 
 fn lease_ms(server: &Server) -> u32 {

@@ -21,6 +21,7 @@ use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::control::heartbeat::{JournalEnd, Usage};
+use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
 use wire_nfs::control::report::Subject;
 use wire_nfs::v4::Verifier;
 
@@ -95,6 +96,9 @@ pub enum StartError {
     /// What is to be exported cannot be.
     #[error("exports: {0}")]
     Exports(String),
+    /// The key is one for another role.
+    #[error("a metadata server needs the whole cluster key, and this one is for {0} only")]
+    Key(String),
     /// A port cannot be used.
     #[error("cannot listen on {address}: {error}")]
     Listen {
@@ -130,7 +134,7 @@ impl MetadataServer {
     /// [`StartError`].
     pub async fn start(env: Env, config: MdsConfig, registry: &mut Registry) -> Result<Self, StartError> {
         let thread = ShardThread::start().map_err(StartError::Thread)?;
-        let (own, dir, node) = (env.clone(), config.dir.clone(), node_config(&config));
+        let (own, dir, node) = (env.clone(), config.dir.clone(), node_config(&config)?);
         // The counters of this server, until they are the caller's.
         let mut own_registry = std::mem::take(registry);
         let started = thread.run(async move {
@@ -157,7 +161,7 @@ impl MetadataServer {
         config: MdsConfig,
         registry: &mut Registry,
     ) -> Result<Self, StartError> {
-        let shard = Shard::start_on(env.clone(), stores, &config.dir, node_config(&config)).await?;
+        let shard = Shard::start_on(env.clone(), stores, &config.dir, node_config(&config)?).await?;
         Self::serve(env, shard, config, registry).await
     }
 
@@ -193,13 +197,19 @@ impl MetadataServer {
             &server.env,
             config.listen,
             Arc::new(NfsService::new(Arc::clone(&server))),
-            REQUEST_BYTES_MAX,
+            (REQUEST_BYTES_MAX, REQUEST_BYTES_MAX),
             Traffic::Metadata,
         )
         .await?;
         let control_service = ControlService::new(Arc::clone(&server), config.cluster_key.clone());
-        let control =
-            listen(&server.env, config.control, Arc::new(control_service), RECORD_BYTES_MAX, Traffic::Nodes).await?;
+        let control = listen(
+            &server.env,
+            config.control,
+            Arc::new(control_service),
+            (RECORD_BYTES_MAX, HANDSHAKE_RECORD_BYTES_MAX),
+            Traffic::Nodes,
+        )
+        .await?;
         server.set_mounts(nfs.local_addr());
         let tasks = vec![
             tokio::spawn(server.shards.clone().drive()),
@@ -274,10 +284,11 @@ impl MetadataServer {
     }
 }
 
-fn node_config(config: &MdsConfig) -> NodeConfig {
+fn node_config(config: &MdsConfig) -> Result<NodeConfig, StartError> {
     let mut node = NodeConfig::single([0; 16]);
     node.id = config.node;
-    node.cluster_key = *config.cluster_key.as_bytes();
+    node.cluster_key =
+        *config.cluster_key.whole().ok_or_else(|| StartError::Key(config.cluster_key.role()))?;
     node.shards = config.settings.shards as usize;
     node.hibernate_ms = config.settings.hibernate_ms;
     node.accept_log_loss = config.settings.accept_log_loss;
@@ -285,7 +296,7 @@ fn node_config(config: &MdsConfig) -> NodeConfig {
         node.members = config.members.clone();
         node.join = config.join.clone();
     }
-    node
+    Ok(node)
 }
 
 /// Takes all shards, if this replica leads the first: nothing is served before. One that comes to lead later does so by itself.
@@ -444,7 +455,7 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
                 uuid: known.uuid,
                 addresses: known.addresses,
                 control_address: known.control,
-                control: Arc::new(DsControl::new(&server.env, address, key, known.uuid)),
+                control: Arc::new(DsControl::new(&server.env, address, key, known.uuid, &known.name)),
                 usage: Usage { capacity_bytes: known.capacity_bytes, ..Usage::default() },
                 renewed_ms: None,
                 full_ms: None,
@@ -470,13 +481,14 @@ async fn listen(
     env: &Env,
     address: SocketAddr,
     service: Arc<dyn env_transport::Service>,
-    record_bytes_max: usize,
+    (record_bytes_max, unproven_record_bytes_max): (usize, usize),
     traffic: Traffic,
 ) -> Result<env_transport::Server, StartError> {
     let limits = Limits {
         connections_max: CONNECTIONS_MAX,
         in_flight_per_connection_max: IN_FLIGHT_PER_CONNECTION_MAX,
         record_bytes_max,
+        unproven_record_bytes_max,
         in_flight_bytes_max: IN_FLIGHT_BYTES_MAX,
         answer_bytes_max: ANSWER_BYTES_MAX,
         traffic,

@@ -369,3 +369,6 @@ pub const CLOCKS_MAX: usize = 4_096;
 /// Entries by which the store of a node that is alone may be ahead of its log after a power cut: those that no client waited for, of a few
 /// milliseconds. One that is farther ahead has lost its log, or got an older one.
 pub const LOG_BEHIND_MAX: u64 = 65_536;
+
+/// A connection of another node proves within this time that it is a metadata server of the cluster, milliseconds.
+pub const UNPROVEN_MS_MAX: u64 = 60_000;

@@ -334,7 +334,7 @@ async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option
     tokio::spawn(succession::watch(env.clone(), config.id, nodes, of_host, rafts, of_rings));
     let service = RaftService::new(env.clone(), config.cluster_key, Arc::clone(host), members, ended);
     let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
-    Ok(Some(env_transport::serve(net, clock, addr, Arc::new(service), network::limits()).await?))
+    Ok(Some(env_transport::serve(net, clock, addr, Arc::new(service), network::port_limits()).await?))
 }
 
 fn check(config: &NodeConfig) -> Result<(), StartError> {

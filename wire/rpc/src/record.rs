@@ -52,6 +52,11 @@ impl RecordAssembler {
         Self { buffer: BytesMut::new(), earlier: BytesMut::new(), header: None, record_bytes_max }
     }
 
+    /// From the next header on records of more than this many bytes are refused.
+    pub fn limit(&mut self, record_bytes_max: usize) {
+        self.record_bytes_max = record_bytes_max;
+    }
+
     /// The buffer to append received bytes to, with room for the second value's bytes: read at most that many, at least
     /// one, then call [`next_record`](Self::next_record) until it has nothing more.
     pub fn wanted(&mut self) -> (&mut BytesMut, usize) {

@@ -7,7 +7,10 @@
 
 use bytes::Bytes;
 use wire_nfs::control::auth::{Auth, Hello, Peer};
-use wire_nfs::control::{ClusterKey, ControlGate, Handshake, NodeKind, PROGRAM, Procedure, decode_args};
+use wire_nfs::control::roles::may_meet;
+use wire_nfs::control::{
+    ClusterKey, ControlGate, Handshake, Identity, NodeKind, PROGRAM, Procedure, decode_args,
+};
 
 use super::{MemoryBound, Shape, Target};
 use crate::seed::encoded;
@@ -77,11 +80,16 @@ fn kind(number: u8) -> NodeKind {
 
 /// A node of ours that calls.
 fn caller(hello: &Hello, key_byte: u8) -> Handshake {
-    Handshake::new(&key(key_byte), PROGRAM, hello.kind, hello.nonce)
+    Handshake::new(&key(key_byte), PROGRAM, (hello.kind, NodeKind::Metadata), hello.nonce)
 }
 
 fn hello(number: u8) -> Hello {
-    Hello { version: wire_nfs::control::VERSION, kind: kind(number), nonce: [number; 32] }
+    Hello {
+        version: wire_nfs::control::VERSION,
+        kind: kind(number),
+        identity: Identity::ANY,
+        nonce: [number; 32],
+    }
 }
 
 /// What a caller that holds that key sends in AUTH, as far as the handshake is.
@@ -99,21 +107,29 @@ fn auth(expected: &Expected, key_byte: u8) -> Auth {
 fn next(expected: Expected, procedure: u32, args: &Bytes) -> Expected {
     match Procedure::from_number(procedure) {
         Some(Procedure::Hello) => match (decode_args::<Hello>(args.clone()), &expected) {
-            (Err(_), _) => expected,
-            (Ok(caller), Expected::Fresh) if caller.version == wire_nfs::control::VERSION => {
-                Expected::Greeted(caller)
-            }
+            (Err(_), _) => Expected::Shut,
+            (Ok(caller), Expected::Fresh) if may_greet(&caller) => Expected::Greeted(caller),
             (Ok(_), _) => Expected::Shut,
         },
         Some(Procedure::Auth) => match (decode_args::<Auth>(args.clone()), &expected) {
-            (Err(_), _) => expected,
-            (Ok(sent), Expected::Greeted(caller)) if sent == auth(&expected, 7) => {
+            (Err(_), _) => Expected::Shut,
+            // No step knows the key of a data server with a name.
+            (Ok(sent), Expected::Greeted(caller))
+                if caller.identity == Identity::ANY && sent == auth(&expected, 7) =>
+            {
                 Expected::Open(caller.kind)
             }
             (Ok(_), _) => Expected::Shut,
         },
         _ => expected,
     }
+}
+
+fn may_greet(caller: &Hello) -> bool {
+    let may_have_name = caller.kind == NodeKind::Data;
+    caller.version == wire_nfs::control::VERSION
+        && may_meet(PROGRAM, caller.kind, NodeKind::Metadata)
+        && (may_have_name || caller.identity == Identity::ANY)
 }
 
 fn check(gate: &ControlGate, expected: &Expected) {

@@ -123,7 +123,7 @@ impl Bed {
     }
 
     pub(crate) fn control(&self) -> DsControl {
-        DsControl::new(&self.env, self.server.control_address(), &cluster_key(), self.server.uuid())
+        DsControl::new(&self.env, self.server.control_address(), &cluster_key(), self.server.uuid(), "")
     }
 
     pub(crate) async fn raw(&self, procedure: Procedure, args: &impl Encode) -> Result<Reader, CallError> {

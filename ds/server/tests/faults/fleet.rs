@@ -320,7 +320,8 @@ impl Fleet {
         self.log.lock().unwrap().roster.ids.insert(server.uuid(), id);
         let client = connect(&self.env, server.address());
         let control = connect(&self.env, server.control_address());
-        let hello = greeting(cluster_key(), PROGRAM, NodeKind::Metadata, self.env.entropy.clone());
+        let hello =
+            greeting(cluster_key(), PROGRAM, (NodeKind::Metadata, NodeKind::Data), self.env.entropy.clone());
         Ok(Running { server, life, client, control: control.with_hello(hello), _registry: registry })
     }
 

@@ -162,7 +162,8 @@ impl Cluster {
         let server = DataServer::start(env.clone(), config, &mut registry).await?;
         let client = connect(&env, server.address());
         let control = connect(&env, server.control_address());
-        let hello = greeting(cluster_key(), PROGRAM, NodeKind::Metadata, env.entropy.clone());
+        let hello =
+            greeting(cluster_key(), PROGRAM, (NodeKind::Metadata, NodeKind::Data), env.entropy.clone());
         Ok(Node { disk, server: Some(server), client, control: control.with_hello(hello), registry })
     }
 

@@ -25,6 +25,25 @@ async fn long_record_is_cut() {
     assert_eq!(bed.service.closed(), 1);
 }
 
+/// A peer that has not shown that it is of use has less room: a long record of it is cut when its length is read.
+#[tokio::test]
+async fn a_record_is_short_until_the_peer_is_proven() {
+    let limits = Limits { unproven_record_bytes_max: 100, record_bytes_max: 4096, ..Limits::default() };
+    let bed = Bed::new(limits).await;
+    let mut raw = bed.raw().await;
+    raw.send(&wire_rpc::mark_bytes(101)).await;
+    assert!(raw.is_cut().await);
+    // ECHO proves. Each time the long record comes right behind its answer.
+    for round in 0..50 {
+        let client = bed.client();
+        assert!(call(&client, ECHO, words(&[round])).await.is_ok());
+        let long = call(&client, ECHO, words(&[round; 500])).await;
+        assert!(long.is_ok(), "{round}: {long:?}");
+        let longer = call(&client, ECHO, words(&[round; 2000])).await;
+        assert!(longer.is_err(), "{round}");
+    }
+}
+
 #[tokio::test]
 async fn garbage_is_cut_and_others_go_on() {
     let bed = Bed::new(Limits::default()).await;

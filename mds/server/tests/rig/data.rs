@@ -119,7 +119,7 @@ pub(crate) async fn listen(rig: &Rig, holds: Holds, uuid: [u8; 16]) -> Server {
 
 /// Registers it, and says once that it lives.
 pub(crate) async fn register(rig: &Rig) {
-    let hello = greeting(key(), PROGRAM, NodeKind::Data, rig.env.entropy.clone());
+    let hello = greeting(key(), PROGRAM, (NodeKind::Data, NodeKind::Metadata), rig.env.entropy.clone());
     let to = rig.server.as_ref().expect("it runs").control_address();
     let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
     let rpc = RpcClient::new(net, clock, to, Limits::default()).with_hello(hello);

@@ -1,8 +1,8 @@
 //! The ways to the other nodes: one connection for log entries, one for heartbeats and votes, one for snapshots to each, and all
 //! shards share them.
 //!
-//! Every fresh connection opens with the handshake of docs/protocol/control.md §1, so that entries go to nobody but who
-//! holds the cluster key. Messages are those of docs/protocol/raft.md.
+//! Every fresh connection opens with the handshake of docs/protocol/control.md §1, so that entries go to metadata servers of the
+//! cluster only. Messages are those of docs/protocol/raft.md.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -25,6 +25,7 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire_nfs::control::auth::{Auth, Handshake, Hello};
+use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
 use wire_nfs::control::{ClusterKey, NodeKind, Procedure, RAFT_PROGRAM, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
@@ -38,18 +39,31 @@ use super::message::{
 };
 use super::snapshot::{Encoder, SnapshotData};
 use super::{NodeId, Snapshot, Types, Vote, off_thread};
-use crate::limits::{CALLERS_CALL_MS_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX, SNAPSHOT_INSTALL_MS_MAX};
+use crate::limits::{
+    CALLERS_CALL_MS_MAX, MESSAGE_BYTES_MAX, SNAPSHOT_CALL_MS_MAX, SNAPSHOT_INSTALL_MS_MAX, UNPROVEN_MS_MAX,
+};
 use crate::liveness::{Beat, BeatReply};
 
-/// The bounds of a connection between members.
-pub(crate) fn limits() -> Limits {
+/// The bounds of a connection between members, on the caller's side.
+fn limits() -> Limits {
     Limits { record_bytes_max: MESSAGE_BYTES_MAX + 4096, idle_ms_max: 0, ..Limits::default() }
+}
+
+/// The same on the callee's side: a caller that is not authenticated has little room, and not for long.
+pub(crate) fn port_limits() -> Limits {
+    Limits {
+        unproven_record_bytes_max: HANDSHAKE_RECORD_BYTES_MAX,
+        unproven_ms_max: UNPROVEN_MS_MAX,
+        ..limits()
+    }
 }
 
 /// The ways from this node to the others, for all shards: each other node has three connections.
 pub(crate) struct Links {
     env: Env,
     key: [u8; 32],
+    /// This node.
+    own: NodeId,
     nodes: Mutex<HashMap<SocketAddr, Arc<Link>>>,
     /// What logs keep for nodes that a snapshot is sent to.
     pub(crate) holds: Arc<Holds>,
@@ -76,8 +90,8 @@ enum Which {
 }
 
 impl Links {
-    pub(crate) fn new(env: Env, key: [u8; 32]) -> Self {
-        Self { env, key, nodes: Mutex::default(), holds: Arc::default(), calls: AtomicU64::new(0) }
+    pub(crate) fn new(env: Env, key: [u8; 32], own: NodeId) -> Self {
+        Self { env, key, own, nodes: Mutex::default(), holds: Arc::default(), calls: AtomicU64::new(0) }
     }
 
     /// Calls made to other nodes so far.
@@ -88,7 +102,11 @@ impl Links {
     fn to(&self, addr: SocketAddr) -> Arc<Link> {
         let client = || {
             let (net, clock) = (Arc::clone(&self.env.net), Arc::clone(&self.env.clock));
-            RpcClient::new(net, clock, addr, limits()).with_hello(greeting(self.env.clone(), self.key))
+            RpcClient::new(net, clock, addr, limits()).with_hello(greeting(
+                self.env.clone(),
+                self.key,
+                self.own,
+            ))
         };
         let mut nodes = self.nodes.lock();
         let link = nodes
@@ -185,11 +203,12 @@ impl RaftNetworkFactory<Types> for Network {
     }
 }
 
-fn greeting(env: Env, key: [u8; 32]) -> Greeting {
+fn greeting(env: Env, key: [u8; 32], own: NodeId) -> Greeting {
     Arc::new(move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
         let mut nonce = [0; 32];
         env.entropy.fill(&mut nonce);
-        let handshake = Handshake::new(&ClusterKey::new(key), RAFT_PROGRAM, NodeKind::Metadata, nonce);
+        let (key, link) = (ClusterKey::new(key), (NodeKind::Metadata, NodeKind::Metadata));
+        let handshake = Handshake::new(&key, RAFT_PROGRAM, link, nonce).of_node(own);
         Box::pin(greet(connection, handshake))
     })
 }

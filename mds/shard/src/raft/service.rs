@@ -1,5 +1,5 @@
-//! What the other members call here. Nothing but the handshake is answered before the caller has proved that it holds the
-//! cluster key.
+//! What the other members call here. Nothing but the handshake is answered, or decoded, before the caller has proved that it is
+//! a metadata server of the cluster.
 //!
 //! Spec: docs/protocol/raft.md, docs/protocol/control.md §1.
 
@@ -85,8 +85,11 @@ impl RaftService {
         let gate = gates.entry(connection.id()).or_insert_with(|| {
             let mut nonce = [0; 32];
             self.env.entropy.fill(&mut nonce);
-            ControlGate::new(&self.key, RAFT_PROGRAM, NodeKind::Metadata, nonce)
+            ControlGate::new(&self.key, RAFT_PROGRAM, NodeKind::Metadata, nonce).of_node(self.host.id)
         });
+        if gate.is_shut() {
+            return Gate::Close;
+        }
         // Numbers from 3 on are other procedures in the control program.
         if procedure < RaftProcedure::AppendEntries as u32
             && let Some(reply) = gate.handshake(procedure, args)
@@ -96,6 +99,9 @@ impl RaftService {
                 if let Some(suppressed) = RATE.admit(self.env.clock.monotonic_ms()) {
                     tracing::warn!(peer = %connection.peer(), suppressed, "a member failed the handshake");
                 }
+            }
+            if gate.peer().is_ok() {
+                connection.prove();
             }
             return Gate::Handshake(reply.ok());
         }
@@ -172,6 +178,7 @@ enum Gate {
     Handshake(Option<wire_xdr::Writer>),
     Refused(Refusal),
     Open,
+    Close,
 }
 
 impl Service for RaftService {
@@ -198,6 +205,7 @@ impl Service for RaftService {
                 encode_result::<()>(&mut reply, Err(refusal));
                 answer(reply)
             }
+            Gate::Close => Box::pin(std::future::ready(Answer::CloseConnection)),
             Gate::Open => match RaftProcedure::from_number(call.header.procedure) {
                 Some(procedure) => self.dispatch(xid, procedure, args),
                 None => answer(proc_unavail(xid)),

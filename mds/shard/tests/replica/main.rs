@@ -13,3 +13,4 @@ mod many;
 mod members;
 mod restart;
 mod scene;
+mod strangers;

@@ -1,9 +1,11 @@
-//! HELLO and AUTH: how the two ends of a node-to-node connection prove that they hold the cluster key.
+//! HELLO and AUTH: how the two ends of a node-to-node connection prove what they are, and that they belong to the cluster.
 //!
 //! [`ControlGate`] is the callee's side, [`Handshake`] the caller's. Both are values without a socket or a source of
-//! randomness: nonces come in as arguments. The Raft transport opens with the same two procedures.
+//! randomness: nonces come in as arguments. The Raft transport opens with the same two procedures. Which key proves what is
+//! said in `keys`, which role may call what in `roles`.
 //!
-//! INVARIANT: a gate that has seen a wrong MAC, or a second HELLO, never opens.
+//! INVARIANT: before a gate is open nothing is decoded but HELLO and AUTH, whose fields have fixed sizes.
+//! INVARIANT: a gate that has seen a wrong MAC, a second HELLO, or a HELLO or AUTH of another length, never opens.
 //! Spec: docs/protocol/control.md §1, §2.
 
 use std::fmt;
@@ -11,36 +13,19 @@ use std::fmt;
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, xdr_struct};
 
+use super::keys::{ClusterKey, End, Identity, LinkKey};
+use super::roles::may_meet;
 use super::{Procedure, Refusal, VERSION, decode_args, put_reply};
 
 const LABEL_CALLER: &[u8] = b"shoal caller";
 const LABEL_CALLEE: &[u8] = b"shoal callee";
 const LABEL_SECRET: &[u8] = b"shoal secret";
-const MAC_INPUT_BYTES: usize = 108;
+const MAC_INPUT_BYTES: usize = 160;
 
-/// The key that every node of a cluster holds. Never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ClusterKey([u8; 32]);
-
-impl ClusterKey {
-    /// Takes 32 random bytes as the key.
-    #[must_use]
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes. Never to be logged.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for ClusterKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClusterKey(..)")
-    }
-}
+/// Arguments of HELLO take exactly so many bytes.
+pub const HELLO_BYTES: usize = 72;
+/// And those of AUTH.
+pub const AUTH_BYTES: usize = 32;
 
 /// What a node says it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,13 +64,29 @@ impl Encode for NodeKind {
 pub struct Hello {
     /// Version of the handshake.
     pub version: u32,
-    /// Who is speaking.
+    /// What is speaking.
     pub kind: NodeKind,
+    /// Which of these.
+    pub identity: Identity,
     /// Fresh random bytes.
     pub nonce: [u8; 32],
 }
 
-xdr_struct! { Hello { version, kind, nonce } }
+xdr_struct! { Hello { version, kind, identity, nonce } }
+
+impl Hello {
+    fn end(&self) -> End {
+        End { kind: self.kind, identity: self.identity }
+    }
+
+    /// Only data servers prove which of them they are; metadata servers tell apart whom they called.
+    fn is_sound(&self) -> bool {
+        match self.kind {
+            NodeKind::Data | NodeKind::Metadata => true,
+            NodeKind::Gateway | NodeKind::Administrator => self.identity == Identity::ANY,
+        }
+    }
+}
 
 /// Arguments of AUTH, and the body of its reply.
 #[derive(Clone, PartialEq, Eq)]
@@ -131,20 +132,26 @@ struct Transcript<'a> {
 }
 
 impl Transcript<'_> {
-    /// The 108 bytes are drawn in docs/protocol/control.md §1.
-    fn mac(&self, key: &ClusterKey, label: &[u8]) -> blake3::Hash {
+    /// The 160 bytes are drawn in docs/protocol/control.md §1.
+    fn mac(&self, key: &LinkKey, label: &[u8]) -> blake3::Hash {
         let mut input = [0; MAC_INPUT_BYTES];
         input[..label.len()].copy_from_slice(label);
         input[16..20].copy_from_slice(&self.program.to_be_bytes());
         input[20..24].copy_from_slice(&VERSION.to_be_bytes());
         input[24..28].copy_from_slice(&(self.caller.kind as u32).to_be_bytes());
         input[28..32].copy_from_slice(&(self.callee.kind as u32).to_be_bytes());
-        input[32..64].copy_from_slice(&self.caller.nonce);
-        input[64..96].copy_from_slice(&self.callee.nonce);
-        blake3::keyed_hash(&key.0, &input)
+        input[32..64].copy_from_slice(self.caller.identity.as_bytes());
+        input[64..96].copy_from_slice(self.callee.identity.as_bytes());
+        input[96..128].copy_from_slice(&self.caller.nonce);
+        input[128..].copy_from_slice(&self.callee.nonce);
+        key.keyed(&input)
     }
 
-    fn secret(&self, key: &ClusterKey) -> ConnectionSecret {
+    fn key(&self, held: &ClusterKey) -> Option<LinkKey> {
+        held.link_key(self.caller.end(), self.callee.end())
+    }
+
+    fn secret(&self, key: &LinkKey) -> ConnectionSecret {
         ConnectionSecret(*self.mac(key, LABEL_SECRET).as_bytes())
     }
 }
@@ -152,8 +159,10 @@ impl Transcript<'_> {
 /// The other end of an authenticated connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// What it says it is.
+    /// What it has proved to be.
     pub kind: NodeKind,
+    /// Which of these. Proven by data servers to metadata servers and by those to them; else claimed.
+    pub identity: Identity,
     /// Shared with it alone.
     pub secret: ConnectionSecret,
 }
@@ -179,8 +188,15 @@ impl ControlGate {
     /// A gate for a new connection to `program`. `nonce` must be fresh random bytes.
     #[must_use]
     pub fn new(key: &ClusterKey, program: u32, kind: NodeKind, nonce: [u8; 32]) -> Self {
-        let own = Hello { version: VERSION, kind, nonce };
+        let own = Hello { version: VERSION, kind, identity: key.identity(), nonce };
         Self { key: key.clone(), program, own, state: GateState::Fresh }
+    }
+
+    /// The same for the metadata server with this number: it takes no connection of its own.
+    #[must_use]
+    pub fn of_node(mut self, number: u64) -> Self {
+        self.own.identity = Identity::of_node(number);
+        self
     }
 
     /// Answers NULL, HELLO and AUTH. `None` if the procedure is another: ask [`peer`](Self::peer) whether it may go on.
@@ -190,16 +206,26 @@ impl ControlGate {
     pub fn handshake(&mut self, procedure: u32, args: Bytes) -> Option<Result<Writer, XdrError>> {
         match Procedure::from_number(procedure)? {
             Procedure::Null => Some(decode_args::<super::Nothing>(args).map(|_| Writer::new())),
-            Procedure::Hello => Some(decode_args(args).map(|hello| reply(&self.hello(hello)))),
-            Procedure::Auth => Some(decode_args(args).map(|auth| reply(&self.auth(&auth)))),
+            Procedure::Hello => Some(self.sized(args, HELLO_BYTES).map(|hello| reply(&self.hello(hello)))),
+            Procedure::Auth => Some(self.sized(args, AUTH_BYTES).map(|auth| reply(&self.auth(&auth)))),
             _ => None,
         }
+    }
+
+    /// Reads what has a fixed size, and shuts the gate if it is something else.
+    fn sized<T: Decode>(&mut self, args: Bytes, bytes: usize) -> Result<T, XdrError> {
+        let read = if args.len() == bytes { decode_args(args) } else { Err(XdrError::Trailing) };
+        if read.is_err() {
+            self.state = GateState::Shut;
+        }
+        read
     }
 
     /// Answers HELLO.
     ///
     /// # Errors
-    /// [`Refusal::BadVersion`]; [`Refusal::NotAuthenticated`] if it is not the connection's first.
+    /// [`Refusal::BadVersion`]; [`Refusal::NotAuthenticated`] if it is not the connection's first; [`Refusal::WrongPeer`] if such
+    /// a node has nothing to say here.
     pub fn hello(&mut self, caller: Hello) -> Result<Hello, Refusal> {
         let before = std::mem::replace(&mut self.state, GateState::Shut);
         if !matches!(before, GateState::Fresh) {
@@ -207,6 +233,10 @@ impl ControlGate {
         }
         if caller.version != VERSION {
             return Err(Refusal::BadVersion);
+        }
+        let is_mirror = self.own.identity != Identity::ANY && caller.end() == self.own.end();
+        if is_mirror || !caller.is_sound() || !may_meet(self.program, caller.kind, self.own.kind) {
+            return Err(Refusal::WrongPeer);
         }
         self.state = GateState::Greeted(caller);
         Ok(self.own.clone())
@@ -221,14 +251,24 @@ impl ControlGate {
             return Err(Refusal::BadMac);
         };
         let transcript = Transcript { program: self.program, caller: &caller, callee: &self.own };
+        let key = transcript.key(&self.key).ok_or(Refusal::BadMac)?;
         // `Hash` compares in constant time.
-        if transcript.mac(&self.key, LABEL_CALLER) != blake3::Hash::from_bytes(auth.mac) {
+        if transcript.mac(&key, LABEL_CALLER) != blake3::Hash::from_bytes(auth.mac) {
             return Err(Refusal::BadMac);
         }
-        let mac = *transcript.mac(&self.key, LABEL_CALLEE).as_bytes();
-        let secret = transcript.secret(&self.key);
-        self.state = GateState::Open(Peer { kind: caller.kind, secret });
+        let mac = *transcript.mac(&key, LABEL_CALLEE).as_bytes();
+        let secret = transcript.secret(&key);
+        self.state = GateState::Open(Peer { kind: caller.kind, identity: caller.identity, secret });
         Ok(Auth { mac })
+    }
+
+    /// The other end, if it may call this procedure.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAuthenticated`], [`Refusal::WrongPeer`].
+    pub fn admit(&self, procedure: Procedure) -> Result<&Peer, Refusal> {
+        let peer = self.peer()?;
+        if procedure.link() == Some((peer.kind, self.own.kind)) { Ok(peer) } else { Err(Refusal::WrongPeer) }
     }
 
     /// The other end, once it has proved itself.
@@ -264,9 +304,15 @@ pub enum HandshakeError {
         /// Its version.
         version: u32,
     },
-    /// The callee's MAC is wrong: it does not hold the cluster key.
-    #[error("the other side does not hold the cluster key")]
+    /// The callee's MAC is wrong: it does not hold the key of what it says it is.
+    #[error("the other side does not hold the key of its role")]
     BadMac,
+    /// Another kind of node answers than was called, or the caller itself.
+    #[error("another node answers than was called")]
+    WrongPeer,
+    /// The caller's own key does not prove what it would have to.
+    #[error("the key is not one for this connection")]
+    NoKey,
 }
 
 /// The caller's side of the handshake.
@@ -275,6 +321,7 @@ pub struct Handshake {
     key: ClusterKey,
     program: u32,
     own: Hello,
+    callee: NodeKind,
 }
 
 /// The caller's side after HELLO was answered.
@@ -285,10 +332,24 @@ pub struct Greeted {
 }
 
 impl Handshake {
-    /// Begins a handshake on a new connection to `program`. `nonce` must be fresh random bytes.
+    /// Begins a handshake on a new connection to `program`, as a caller of one kind with a callee of another. `nonce` must be
+    /// fresh random bytes.
     #[must_use]
-    pub fn new(key: &ClusterKey, program: u32, kind: NodeKind, nonce: [u8; 32]) -> Self {
-        Self { key: key.clone(), program, own: Hello { version: VERSION, kind, nonce } }
+    pub fn new(
+        key: &ClusterKey,
+        program: u32,
+        (caller, callee): (NodeKind, NodeKind),
+        nonce: [u8; 32],
+    ) -> Self {
+        let own = Hello { version: VERSION, kind: caller, identity: key.identity(), nonce };
+        Self { key: key.clone(), program, own, callee }
+    }
+
+    /// The same for the metadata server with this number: it talks to others only.
+    #[must_use]
+    pub fn of_node(mut self, number: u64) -> Self {
+        self.own.identity = Identity::of_node(number);
+        self
     }
 
     /// The arguments of HELLO.
@@ -300,13 +361,19 @@ impl Handshake {
     /// Takes the answer to HELLO; gives the arguments of AUTH.
     ///
     /// # Errors
-    /// [`HandshakeError::BadVersion`].
+    /// [`HandshakeError`]: nothing else may be sent to this callee.
     pub fn on_hello(self, callee: Hello) -> Result<(Greeted, Auth), HandshakeError> {
         if callee.version != VERSION {
             return Err(HandshakeError::BadVersion { version: callee.version });
         }
+        let is_mirror = self.own.identity != Identity::ANY && callee.end() == self.own.end();
+        if callee.kind != self.callee || !callee.is_sound() || is_mirror || callee.nonce == self.own.nonce {
+            return Err(HandshakeError::WrongPeer);
+        }
         let greeted = Greeted { handshake: self, callee };
-        let mac = *greeted.transcript().mac(&greeted.handshake.key, LABEL_CALLER).as_bytes();
+        let (transcript, held) = (greeted.transcript(), &greeted.handshake.key);
+        let key = transcript.key(held).ok_or(HandshakeError::NoKey)?;
+        let mac = *transcript.mac(&key, LABEL_CALLER).as_bytes();
         Ok((greeted, Auth { mac }))
     }
 }
@@ -317,14 +384,19 @@ impl Greeted {
     /// # Errors
     /// [`HandshakeError::BadMac`]: nothing else may be sent to this callee.
     pub fn on_auth(self, auth: &Auth) -> Result<Peer, HandshakeError> {
-        let (transcript, key) = (self.transcript(), &self.handshake.key);
-        if transcript.mac(key, LABEL_CALLEE) != blake3::Hash::from_bytes(auth.mac) {
+        let transcript = self.transcript();
+        let key = transcript.key(&self.handshake.key).ok_or(HandshakeError::NoKey)?;
+        if transcript.mac(&key, LABEL_CALLEE) != blake3::Hash::from_bytes(auth.mac) {
             return Err(HandshakeError::BadMac);
         }
-        Ok(Peer { kind: self.callee.kind, secret: transcript.secret(key) })
+        let secret = transcript.secret(&key);
+        Ok(Peer { kind: self.callee.kind, identity: self.callee.identity, secret })
     }
 
     fn transcript(&self) -> Transcript<'_> {
         Transcript { program: self.handshake.program, caller: &self.handshake.own, callee: &self.callee }
     }
 }
+
+#[cfg(test)]
+mod tests;

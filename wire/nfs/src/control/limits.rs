@@ -2,6 +2,10 @@
 //!
 //! Spec: docs/protocol/control.md.
 
+/// A record of a connection that is not authenticated never takes more than this many bytes: HELLO is the largest, with the
+/// longest credential and verifier of a call.
+pub const HANDSHAKE_RECORD_BYTES_MAX: usize = 1024;
+
 /// Longest address, in bytes.
 pub const ADDRESS_BYTES_MAX: usize = 64;
 

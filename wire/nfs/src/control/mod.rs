@@ -1,6 +1,6 @@
 //! The control protocol between metadata servers and data servers: procedure numbers, refusals, and how a reply begins.
 //!
-//! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent`
+//! `auth` opens every connection with what `keys` has, `roles` says which node may call what, `register` and `heartbeat` are what a data server says, `extent`
 //! is what it is told, `copies` and `replicate` are how further copies of an extent are kept,
 //! `images` and `groups` how extents are sealed, `admin`, `exports` and `report` are what
 //! administrators ask. Nothing here sends or waits: env-transport carries these bodies.
@@ -15,15 +15,18 @@ pub mod extent;
 pub mod groups;
 pub mod heartbeat;
 pub mod images;
+pub mod keys;
 pub mod limits;
 pub mod register;
 pub mod replicate;
 pub mod report;
+pub mod roles;
 
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
-pub use auth::{ClusterKey, ControlGate, Handshake, NodeKind};
+pub use auth::{ControlGate, Handshake, NodeKind};
+pub use keys::{ClusterKey, Identity};
 
 /// RPC program of the control protocol.
 pub const PROGRAM: u32 = 0x20C0_0002;
@@ -176,14 +179,14 @@ pub enum Refusal {
     /// No AUTH has succeeded on this connection.
     #[error("the connection is not authenticated")]
     NotAuthenticated,
-    /// The MAC is wrong: another cluster key.
-    #[error("the MAC does not match: different cluster keys")]
+    /// The MAC is wrong: another cluster key, or one of another role.
+    #[error("the MAC does not match: another cluster key, or a key of another role")]
     BadMac,
     /// The version in HELLO is not spoken.
     #[error("the version is not spoken")]
     BadVersion,
-    /// This kind of node may not call this procedure.
-    #[error("this kind of node may not call this procedure")]
+    /// This kind of node may not call this procedure, or this data server not for another one.
+    #[error("this node may not call this procedure, or not for another one")]
     WrongPeer,
     /// This metadata server does not lead.
     #[error("not the leader; it is {leader:?}")]

@@ -10,17 +10,18 @@ use super::register::*;
 use super::replicate::*;
 use super::*;
 
-fn key(byte: u8) -> ClusterKey {
+pub(super) fn key(byte: u8) -> ClusterKey {
     ClusterKey::new([byte; 32])
 }
 
-fn pair(caller_key: u8, callee_key: u8, programs: (u32, u32)) -> (Handshake, ControlGate) {
-    let handshake = Handshake::new(&key(caller_key), programs.0, NodeKind::Data, [1; 32]);
+pub(super) fn pair(caller_key: u8, callee_key: u8, programs: (u32, u32)) -> (Handshake, ControlGate) {
+    let link = (NodeKind::Data, NodeKind::Metadata);
+    let handshake = Handshake::new(&key(caller_key), programs.0, link, [1; 32]);
     let gate = ControlGate::new(&key(callee_key), programs.1, NodeKind::Metadata, [2; 32]);
     (handshake, gate)
 }
 
-fn run(handshake: Handshake, gate: &mut ControlGate) -> Result<Peer, Refusal> {
+pub(super) fn run(handshake: Handshake, gate: &mut ControlGate) -> Result<Peer, Refusal> {
     let hello = gate.hello(handshake.hello().clone())?;
     let (greeted, auth) = handshake.on_hello(hello).unwrap();
     let auth = gate.auth(&auth)?;
@@ -312,81 +313,6 @@ fn replies_carry_their_status() {
     assert_eq!(decode_reply(w.into_bytes()), Ok(Ok(KnownEpoch { epoch: 1 })));
     assert!(decode_reply::<KnownEpoch>(Bytes::from_static(&[0, 0, 0, 99])).is_err());
     assert!(decode_reply::<KnownEpoch>(Bytes::new()).is_err());
-}
-
-/// Both ends learn who the other is, and share a secret.
-/// Spec: docs/protocol/control.md §1.
-#[test]
-fn the_right_key_opens_the_gate() {
-    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
-    assert_eq!(gate.peer().unwrap_err(), Refusal::NotAuthenticated);
-    let callee = run(handshake, &mut gate).unwrap();
-    let caller = gate.peer().unwrap();
-    assert_eq!((caller.kind, callee.kind), (NodeKind::Data, NodeKind::Metadata));
-    assert_eq!(caller.secret, callee.secret);
-}
-
-#[test]
-fn the_mac_has_its_golden_bytes() {
-    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
-    let hello = gate.hello(handshake.hello().clone()).unwrap();
-    let (_, auth) = handshake.on_hello(hello).unwrap();
-    let mut input = b"shoal caller\0\0\0\0".to_vec();
-    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0, 1]);
-    input.extend_from_slice(&[1; 32]);
-    input.extend_from_slice(&[2; 32]);
-    input.extend_from_slice(&[0; 12]);
-    assert_eq!(auth.mac, *blake3::keyed_hash(&[7; 32], &input).as_bytes());
-}
-
-#[test]
-fn a_wrong_key_or_program_shuts_the_gate_for_good() {
-    for (callee_key, program) in [(8, PROGRAM), (7, RAFT_PROGRAM)] {
-        let (handshake, mut gate) = pair(7, callee_key, (PROGRAM, program));
-        assert_eq!(run(handshake, &mut gate), Err(Refusal::BadMac));
-        assert!(gate.is_shut());
-        let (handshake, _) = pair(callee_key, callee_key, (program, program));
-        assert_eq!(run(handshake, &mut gate), Err(Refusal::NotAuthenticated));
-        assert_eq!(gate.peer().unwrap_err(), Refusal::NotAuthenticated);
-    }
-}
-
-/// The callee's MAC cannot be the caller's sent back: an impostor that echoes is found out.
-#[test]
-fn a_caller_refuses_an_echo() {
-    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
-    let hello = gate.hello(handshake.hello().clone()).unwrap();
-    let (greeted, auth) = handshake.on_hello(hello).unwrap();
-    assert_eq!(greeted.on_auth(&auth), Err(HandshakeError::BadMac));
-}
-
-#[test]
-fn out_of_order_handshakes_are_refused() {
-    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
-    assert_eq!(gate.auth(&Auth { mac: [0; 32] }), Err(Refusal::BadMac));
-    assert_eq!(gate.hello(handshake.hello().clone()), Err(Refusal::NotAuthenticated));
-    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
-    run(handshake, &mut gate).unwrap();
-    let (again, mut other) = pair(7, 7, (PROGRAM, PROGRAM));
-    assert_eq!(gate.hello(again.hello().clone()), Err(Refusal::NotAuthenticated));
-    assert!(gate.is_shut());
-    let old = Hello { version: 2, ..again.hello().clone() };
-    assert_eq!(other.hello(old), Err(Refusal::BadVersion));
-}
-
-#[test]
-fn the_gate_speaks_bytes() {
-    let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
-    let args = encoded(handshake.hello());
-    let reply = gate.handshake(1, args).unwrap().unwrap().into_bytes();
-    let hello = decode_reply::<Hello>(reply).unwrap().unwrap();
-    let (greeted, auth) = handshake.on_hello(hello).unwrap();
-    let reply = gate.handshake(2, encoded(&auth)).unwrap().unwrap().into_bytes();
-    greeted.on_auth(&decode_reply::<Auth>(reply).unwrap().unwrap()).unwrap();
-    assert!(gate.handshake(0, Bytes::new()).unwrap().unwrap().is_empty());
-    assert!(gate.handshake(5, Bytes::new()).is_none());
-    assert!(gate.handshake(77, Bytes::new()).is_none());
-    assert!(gate.handshake(1, Bytes::from_static(&[1, 2])).unwrap().is_err());
 }
 
 #[test]

@@ -117,7 +117,12 @@ impl Fleet {
         let control = listening.local_addr().to_string();
         let [high, low] = listening.local_addr().port().to_be_bytes();
         self._services.push(listening);
-        let hello = greeting(ClusterKey::new(KEY), PROGRAM, NodeKind::Data, env.entropy.clone());
+        let hello = greeting(
+            ClusterKey::new(KEY),
+            PROGRAM,
+            (NodeKind::Data, NodeKind::Metadata),
+            env.entropy.clone(),
+        );
         let to = self.metadata.control_address();
         let client =
             RpcClient::new(env.net.clone(), env.clock.clone(), to, Limits::default()).with_hello(hello);
