@@ -50,7 +50,12 @@ impl RpcClient {
     pub fn new(net: Arc<dyn Net>, clock: Arc<dyn Clock>, addr: SocketAddr, limits: Limits) -> Self {
         let stop = watch::Sender::new(false);
         // Whom it calls it has chosen itself.
-        let limits = Limits { unproven_ms_max: 0, unproven_record_bytes_max: usize::MAX, traffic: Traffic::Nodes, ..limits };
+        let limits = Limits {
+            unproven_ms_max: 0,
+            unproven_record_bytes_max: usize::MAX,
+            traffic: Traffic::Nodes,
+            ..limits
+        };
         let budget = Budget::of(&limits, false);
         let link = Link { clock, service: None, limits, budget, stop: stop.subscribe() };
         let shared = Shared { net, addr, link, hello: None, state: Mutex::new(State::Down), _stop: stop };

@@ -96,7 +96,10 @@ mod tests {
         };
         assert_eq!(of(NodeKind::Administrator), [28, 29, 30, 31, 32, 33, 35]);
         assert_eq!(of(NodeKind::Metadata), [5, 6, 7, 8, 9, 11, 20, 21, 23, 24]);
-        assert_eq!(of(NodeKind::Data), [3, 4, 10, 12, 13, 14, 15, 16, 17, 18, 19, 22, 25, 26, 27, 34, 36, 37]);
+        assert_eq!(
+            of(NodeKind::Data),
+            [3, 4, 10, 12, 13, 14, 15, 16, 17, 18, 19, 22, 25, 26, 27, 34, 36, 37]
+        );
         assert_eq!(of(NodeKind::Gateway), [] as [u32; 0]);
     }
 }
