@@ -57,7 +57,7 @@ pub(crate) async fn run(
 
 /// Reads from the store of the one that serves the extent.
 async fn from_home(
-    core: &Core,
+    core: &Arc<Core>,
     handle: &DsHandle,
     args: &read::Args,
     offset: u32,
