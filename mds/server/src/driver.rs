@@ -401,7 +401,8 @@ pub(crate) fn make(
     let superblock = superblock::superblock(view.namespace()).map_err(|e| store(&e))?;
     drop(view);
     let machine_clock = Arc::clone(&env.clock);
-    let env = Env { clock: Arc::new(AwakeClock::new(shard.cluster_clock())), ..env };
+    let env =
+        Env { clock: Arc::new(AwakeClock::new(shard.cluster_clock(Arc::clone(&machine_clock)))), ..env };
     let started_ms = env.clock.monotonic_ms();
     shards::register(registry, &shard);
     let metrics = Metrics::new(registry);

@@ -230,26 +230,29 @@ impl Host {
 }
 
 /// The machine's clock, whose wall time is the one that counts in the cluster.
-pub(crate) struct ClusterClock(pub(crate) Arc<Host>);
+pub(crate) struct ClusterClock {
+    pub(crate) host: Arc<Host>,
+    pub(crate) machine: Arc<dyn Clock>,
+}
 
 impl Clock for ClusterClock {
     fn monotonic_ns(&self) -> u64 {
-        self.0.env.clock.monotonic_ns()
+        self.machine.monotonic_ns()
     }
 
     fn awake_ns(&self) -> u64 {
-        self.0.env.clock.awake_ns()
+        self.machine.awake_ns()
     }
 
     fn suspended_ms(&self) -> u64 {
-        self.0.env.clock.suspended_ms()
+        self.machine.suspended_ms()
     }
 
     fn wall_ns(&self) -> u64 {
-        self.0.wall_ns()
+        self.host.wall_ns()
     }
 
     fn sleep_ms(&self, ms: u64) -> BoxFuture<'static, ()> {
-        self.0.env.clock.sleep_ms(ms)
+        self.machine.sleep_ms(ms)
     }
 }

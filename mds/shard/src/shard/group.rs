@@ -104,10 +104,10 @@ impl Shard {
         &self.inner.host.config
     }
 
-    /// The machine's clock, but that its wall time is the one that counts in the cluster.
+    /// A machine's clock, but that its wall time is the one that counts in the cluster.
     #[must_use]
-    pub fn cluster_clock(&self) -> Arc<dyn Clock> {
-        Arc::new(ClusterClock(Arc::clone(&self.inner.host)))
+    pub fn cluster_clock(&self, machine: Arc<dyn Clock>) -> Arc<dyn Clock> {
+        Arc::new(ClusterClock { host: Arc::clone(&self.inner.host), machine })
     }
 
     /// The ways to the other nodes.
