@@ -62,6 +62,8 @@ fn status() -> Status {
         extents_unserved: 14,
         counted: true,
         data_servers_full: 15,
+        data_servers_failed: 0,
+        data_servers_behind: 0,
         seal: true,
         erasure_code: "4+2".to_owned(),
         codes_narrow: vec![narrow],
