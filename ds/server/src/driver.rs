@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::registrar::{self, SelfPortrait};
 use crate::scrub::{self, ScrubMetrics};
 use crate::throttle::Throttle;
-use crate::{seal, universal_address};
+use crate::{holding, seal, universal_address};
 
 /// How a data server is set up.
 #[derive(Clone, Debug)]
@@ -93,7 +93,7 @@ pub struct DataServer {
     data: Server,
     control: Server,
     registrar: Option<registrar::Keeper>,
-    tasks: [JoinHandle<()>; 3],
+    tasks: [JoinHandle<()>; 4],
 }
 
 impl DataServer {
@@ -135,7 +135,8 @@ impl DataServer {
         let scrub =
             scrub::Settings { period_ms: config.scrub_period_ms, bytes_per_s_max: config.scrub_bytes_per_s };
         let scrubs = scrub::run(Arc::clone(&core), scrub, config.dir);
-        let tasks = [tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs)];
+        let asks = holding::ask::run(Arc::clone(&core));
+        let tasks = [tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs), tokio::spawn(asks)];
         Ok(Self { core, data, control, registrar: Some(registrar), tasks })
     }
 
@@ -166,7 +167,7 @@ impl DataServer {
     /// Whether it holds a lease.
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        self.core.serving_key().is_ok()
+        self.core.is_serving()
     }
 
     /// Images here of extents whose primary this is that wait for a group, or to be used.

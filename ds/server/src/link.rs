@@ -27,6 +27,8 @@ pub(crate) enum AskError {
     Refused(#[from] Refusal),
     #[error("the handle key was not sealed for this connection")]
     Seal,
+    #[error("the exports make no sense")]
+    Exports,
 }
 
 /// A connection to one node, and the other end once it has proved itself.

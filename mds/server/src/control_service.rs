@@ -18,17 +18,19 @@ use mds_shard::command::data::{RegisterDataServer, RegisterNamed};
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
+use wire_nfs::control::handles::{HandleKeys, NumberedKey};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
-    self, ClusterKey, ControlGate, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
+    self, ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
+    put_reply,
 };
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::{Known, readable};
 use crate::server::Server;
-use crate::{admin, copies, probe, seal, work};
+use crate::{admin, copies, holders, probe, seal, work};
 
 /// The service on the control port.
 pub(crate) struct ControlService {
@@ -104,6 +106,14 @@ impl ControlService {
             Procedure::FileEnd => Box::pin(reply(xid, args, async move |ask| {
                 data_server(peer)?;
                 seal::readers::file_end(&server, &ask).await
+            })),
+            Procedure::Held => Box::pin(reply(xid, args, async move |ask| {
+                data_server(peer)?;
+                holders::held(&server, &ask).await
+            })),
+            Procedure::Admitted => Box::pin(reply(xid, args, async move |_: Nothing| {
+                data_server(peer)?;
+                holders::admitted(&server)
             })),
             Procedure::DsRemove => {
                 Box::pin(reply(xid, args, async move |ask| admin::remove(&server, &peer, ask).await))
@@ -267,15 +277,23 @@ async fn register_one(
 }
 
 fn registered(server: &Server, peer: &Peer, id: DataServerId, lease_ms: u32) -> Registered {
-    let mut nonce = [0; 16];
-    server.env.entropy.fill(&mut nonce);
     Registered {
         server: id.0,
         lease_ms,
-        key: SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes()),
+        keys: sealed_keys(server, peer),
+        clock_ms: server.handle_clock_ms(),
+        exports: server.exports().version(),
         seal_idle_ms: seal_idle_ms(server),
         directory: server.data_servers.directory(),
     }
+}
+
+/// The handle keys, for the other end of a connection.
+fn sealed_keys(server: &Server, peer: &Peer) -> HandleKeys {
+    let mut nonce = [0; 16];
+    server.env.entropy.fill(&mut nonce);
+    let key = SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes());
+    HandleKeys { version: 1, keys: vec![NumberedKey { number: u32::from(server.handle_key.number()), key }] }
 }
 
 /// Whether everything is to move away from it, by the log.
@@ -306,7 +324,7 @@ async fn heartbeat(
     peer: Result<Peer, Refusal>,
     beat: &Heartbeat,
 ) -> Result<Renewed, Refusal> {
-    data_server(peer)?;
+    let peer = data_server(peer)?;
     leading(server)?;
     if !probe::may_hold_lease(server, DataServerId(beat.server)).await {
         return Err(Refusal::Busy);
@@ -321,7 +339,10 @@ async fn heartbeat(
     }
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
-    Ok(Renewed { lease_ms: lease_ms(server), seal_idle_ms: seal_idle_ms(server), directory })
+    let keys = (beat.keys != 1).then(|| sealed_keys(server, &peer));
+    let (clock_ms, exports) = (server.handle_clock_ms(), server.exports().version());
+    let (lease_ms, seal_idle_ms) = (lease_ms(server), seal_idle_ms(server));
+    Ok(Renewed { lease_ms, seal_idle_ms, directory, clock_ms, exports, keys })
 }
 
 fn data_server(peer: Result<Peer, Refusal>) -> Result<Peer, Refusal> {

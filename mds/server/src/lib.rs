@@ -32,6 +32,7 @@ mod export_tree;
 mod flexfile;
 mod front;
 pub mod handle;
+mod holders;
 pub mod limits;
 mod metrics;
 mod name;

@@ -9,9 +9,11 @@
 //!
 //! Spec: RFC 1813 §3.3.6; RFC 8435 §6; docs/protocol/sizes.md §6.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use ds_store::{Found, ReadError};
-use layout::{DsHandle, Iomode, Role};
+use layout::{DsHandle, Role};
 use tokio::sync::SemaphorePermit;
 use wire_nfs::v3::{Nfsstat3, read};
 
@@ -31,9 +33,8 @@ pub(crate) struct Answer {
 ///
 /// # Errors
 /// The status that says why not.
-pub(crate) async fn run(core: &Core, args: &read::Args) -> Result<Answer, Nfsstat3> {
-    let (key, own) = core.serving().await?;
-    let handle = access::open(&key, own, &args.file, Iomode::Read)?;
+pub(crate) async fn run(core: &Core, args: &read::Args, from: IpAddr) -> Result<Answer, Nfsstat3> {
+    let handle = access::admit(core, &args.file, access::Wanted::Read, from).await?;
     let extent = handle.extent;
     let offset = access::within(extent, args.offset).ok_or(Nfsstat3::Inval)?;
     let room = ds_store::limits::EXTENT_BYTES - offset;

@@ -140,7 +140,7 @@ pub(crate) async fn register(rig: &Rig) {
         // A new leader waits for leases that another may have given.
         if let Ok(Registered { server, lease_ms: 1.., .. }) = ask(&rpc, Procedure::Register, &register).await
         {
-            let beat = Heartbeat { server, uuid: UUID, usage, directory: 0 };
+            let beat = Heartbeat { server, uuid: UUID, usage, directory: 0, keys: 0 };
             if ask::<Renewed>(&rpc, Procedure::Heartbeat, &beat).await.is_ok() {
                 return;
             }

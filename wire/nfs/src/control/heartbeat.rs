@@ -5,6 +5,7 @@
 use wire_xdr::xdr_struct;
 
 use super::copies::Directory;
+use super::handles::HandleKeys;
 
 /// How full and how busy a data server is. Counters start with the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,9 +70,11 @@ pub struct Heartbeat {
     pub usage: Usage,
     /// Version of the directory it has; 0 for none.
     pub directory: u64,
+    /// Version of the handle keys it has.
+    pub keys: u64,
 }
 
-xdr_struct! { Heartbeat { server, uuid, usage, directory } }
+xdr_struct! { Heartbeat { server, uuid, usage, directory, keys } }
 
 /// Body of HEARTBEAT's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,9 +85,15 @@ pub struct Renewed {
     pub seal_idle_ms: u32,
     /// The data servers, if the caller has another version.
     pub directory: Option<Directory>,
+    /// The clock by which metadata servers say when handles were made, milliseconds.
+    pub clock_ms: u64,
+    /// Version of the exports that ADMITTED tells.
+    pub exports: u64,
+    /// The handle keys, if the caller has another version.
+    pub keys: Option<HandleKeys>,
 }
 
-xdr_struct! { Renewed { lease_ms, seal_idle_ms, directory } }
+xdr_struct! { Renewed { lease_ms, seal_idle_ms, directory, clock_ms, exports, keys } }
 
 /// Body of STAT's reply.
 #[derive(Clone, Debug, PartialEq, Eq)]

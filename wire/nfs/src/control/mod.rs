@@ -2,7 +2,7 @@
 //!
 //! `auth` opens every connection, `register` and `heartbeat` are what a data server says, `extent`
 //! is what it is told, `copies` and `replicate` are how further copies of an extent are kept,
-//! `images` and `groups` how extents are sealed, `admin`, `exports` and `report` are what
+//! `images` and `groups` how extents are sealed, `handles` is what data-server handles are judged by, `admin`, `exports` and `report` are what
 //! administrators ask. Nothing here sends or waits: env-transport carries these bodies.
 //!
 //! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md; docs/protocol/admin.md.
@@ -13,6 +13,7 @@ pub mod copies;
 pub mod exports;
 pub mod extent;
 pub mod groups;
+pub mod handles;
 pub mod heartbeat;
 pub mod images;
 pub mod limits;
@@ -32,7 +33,7 @@ pub const PROGRAM: u32 = 0x20C0_0002;
 pub const RAFT_PROGRAM: u32 = 0x20C0_0001;
 
 /// The version of the control program, and of the handshake of both.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A procedure of the control program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -112,6 +113,10 @@ pub enum Procedure {
     Report = 35,
     /// A home is about to promise for the first time that bytes of an extent are on stable storage.
     Promise = 36,
+    /// A data server asks whether clients still hold the layouts that handles were made for.
+    Held = 37,
+    /// A data server asks which addresses exports admit.
+    Admitted = 38,
 }
 
 impl Procedure {
@@ -156,6 +161,8 @@ impl Procedure {
             34 => Self::FileEnd,
             35 => Self::Report,
             36 => Self::Promise,
+            37 => Self::Held,
+            38 => Self::Admitted,
             _ => return None,
         })
     }

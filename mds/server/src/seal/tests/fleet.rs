@@ -291,7 +291,7 @@ impl Fleet {
 
     pub(super) async fn seal_idle_ms(&self) -> u32 {
         let usage = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
-        let beat = Heartbeat { server: 1, uuid: uuid(1), usage, directory: 0 };
+        let beat = Heartbeat { server: 1, uuid: uuid(1), usage, directory: 0, keys: 1 };
         self.ask::<Renewed>(1, Procedure::Heartbeat, &beat).await.unwrap().seal_idle_ms
     }
 
