@@ -1,6 +1,6 @@
 //! From which addresses exports admit clients, as metadata servers tell it.
 //!
-//! A handle names the export that its layout was got through. Whoever shows it from elsewhere has it from somebody else.
+//! A handle names the export that its layout was got through. A host elsewhere that shows it was not given it.
 //!
 //! Spec: docs/formats/ds_handle.md; docs/protocol/control.md §8.
 

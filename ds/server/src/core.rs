@@ -101,7 +101,7 @@ impl Identity {
     pub(crate) fn open(&self, bytes: &[u8]) -> Result<DsHandle, HandleError> {
         let number = handle::key_number(bytes).unwrap_or_default();
         let key = self.keys.iter().find(|key| key.number() == number);
-        match key.or(self.keys.first()) {
+        match key.or_else(|| self.keys.first()) {
             Some(key) => handle::open(key, bytes),
             None => Err(HandleError::Key { number }),
         }

@@ -1,7 +1,7 @@
 //! Whether the layout that a handle was made for is still held, as far as this server was told.
 //!
 //! A handle that was made a moment ago is good by itself. After that a metadata server must have said, not long ago, that the
-//! layout is held; active handles are asked about before that runs out, so that nobody waits. What was said is kept in a table
+//! layout is held; active handles are asked about before that runs out, so that no request waits. What was said is kept in a table
 //! of fixed size without locks: one word for each, found by a keyed hash of what the handle names. `ask.rs` does the asking.
 //!
 //! INVARIANT: no handle is good for longer than [`HELD_S_MAX`], or while it is fresh, after its layout ended.
@@ -141,7 +141,7 @@ impl Holders {
         self.put(question, if held { Verdict::Held } else { Verdict::Gone }, false, now_s);
     }
 
-    /// A question was not answered: whoever comes next asks it again.
+    /// A question was not answered: the next request asks it again.
     pub(crate) fn give_up(&self, question: &Question) {
         let (hash, ways) = self.ways(question);
         for way in ways {

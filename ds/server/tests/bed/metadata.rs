@@ -147,6 +147,19 @@ impl Fake {
         Renewed { clock_ms, exports: 1 + judging.exports.0, ..renewed(LEASE_MS) }
     }
 
+    fn tell_exports(&self, w: &mut Writer) {
+        let (version, networks) = self.judging.lock().unwrap().exports.clone();
+        let exports = vec![AdmittedBy { export: 0, networks }];
+        put_reply(w, &Ok(Admitted { version: 1 + version, exports }));
+    }
+
+    fn tell_held(&self, args: bytes::Bytes, w: &mut Writer) {
+        let (asked, judging): (AskHeld, _) = (decode_args(args).unwrap(), self.judging.lock().unwrap());
+        self.seen.lock().unwrap().helds += 1;
+        let held = Held { held: vec![!judging.is_all_gone; asked.holders.len()] };
+        put_reply(w, &if judging.is_silent { Err(Refusal::Busy) } else { Ok(held) });
+    }
+
     fn answer(&self, procedure: u32, args: bytes::Bytes, connection: u64) -> Option<Writer> {
         let mut gates = self.gates.lock().unwrap();
         let gate = gates.entry(connection).or_insert_with(|| {
@@ -202,18 +215,8 @@ impl Fake {
             (Procedure::Heartbeat, Behaviour::NoLeaseYet) => {
                 put_reply::<Renewed>(&mut w, &Err(Refusal::RegisterAgain));
             }
-            (Procedure::Admitted, _) => {
-                let (version, networks) = self.judging.lock().unwrap().exports.clone();
-                let exports = vec![AdmittedBy { export: 0, networks }];
-                put_reply(&mut w, &Ok(Admitted { version: 1 + version, exports }));
-            }
-            (Procedure::Held, _) => {
-                let (asked, judging): (AskHeld, _) =
-                    (decode_args(args).unwrap(), self.judging.lock().unwrap());
-                self.seen.lock().unwrap().helds += 1;
-                let held = Held { held: vec![!judging.is_all_gone; asked.holders.len()] };
-                put_reply(&mut w, &if judging.is_silent { Err(Refusal::Busy) } else { Ok(held) });
-            }
+            (Procedure::Admitted, _) => self.tell_exports(&mut w),
+            (Procedure::Held, _) => self.tell_held(args, &mut w),
             (Procedure::FileEnd, _) => {
                 decode_args::<AskFileEnd>(args).unwrap();
                 let end = self.file_end.lock().unwrap().map(|size_bytes| FileEnd { size_bytes });
