@@ -43,7 +43,7 @@ fn made_now(bed: &Bed, holder: Holder) -> Fh3 {
         home: DataServerId(metadata::SERVER),
         backups: [None; 2],
     };
-    Fh3::new(Bytes::copy_from_slice(&handle::seal(&handle_key(), &open).0)).unwrap()
+    Fh3::new(Bytes::copy_from_slice(&handle::seal(&handle_key(), &open).0)).expect("64 bytes")
 }
 
 const CLIENT: Holder = Holder::Client { tag: 1, export: 0, reads: true };
