@@ -329,7 +329,7 @@ fn the_mac_has_its_golden_bytes() {
     let hello = gate.hello(handshake.hello().clone()).unwrap();
     let (_, auth) = handshake.on_hello(hello).unwrap();
     let mut input = b"shoal caller\0\0\0\0".to_vec();
-    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 4, 0, 0, 0, 2, 0, 0, 0, 1]);
+    input.extend_from_slice(&[0x20, 0xc0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 2, 0, 0, 0, 1]);
     input.extend_from_slice(&[1; 32]);
     input.extend_from_slice(&[2; 32]);
     input.extend_from_slice(&[0; 12]);
@@ -426,8 +426,8 @@ fn a_sealed_key_opens_only_under_its_own_secret() {
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..37 {
+    for number in 0..39 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(37), None);
+    assert_eq!(Procedure::from_number(39), None);
 }
