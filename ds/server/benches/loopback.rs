@@ -19,7 +19,7 @@ use ds_server::{DataServer, DsConfig};
 use env::Env;
 use env::os::tokio_net::TokioNet;
 use env::os::{OsClock, OsEntropy, Preference, open_disk};
-use layout::{DsHandle, Epoch, ExtentId, HandleKey, Iomode, handle};
+use layout::{DsHandle, Epoch, ExtentId, HandleKey, Holder, Iomode, Issued, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::v3::StableHow;
@@ -51,7 +51,8 @@ impl Bench {
             extent,
             epoch: Epoch(1),
             mode: Iomode::ReadWrite,
-            client_tag: 0,
+            holder: Holder::Client { tag: 0, export: 0, reads: true },
+            issued: Issued::at_ms(0),
             size_hint_bytes: 0,
             role: layout::Role::Home,
             home: layout::DataServerId(metadata::SERVER),

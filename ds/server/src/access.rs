@@ -4,31 +4,95 @@
 //!
 //! Spec: docs/formats/ds_handle.md; RFC 8435 §2.2.
 
-use layout::{DataServerId, DsHandle, ExtentId, HandleKey, Iomode, handle};
+use std::net::IpAddr;
+
+use layout::{DsHandle, ExtentId, Holder};
 use wire_nfs::v3::{Fh3, Nfsstat3};
 
-/// Opens a handle, and checks that it allows writing if that is what is wanted.
+use crate::admission::Admission;
+use crate::core::{Core, Identity};
+use crate::holding::{Question, ask};
+use crate::limits::{ADMIT_ROUNDS_MAX, HANDLE_FRESH_STEPS, HELD_WAIT_MS_MAX};
+
+/// What a client's request is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Read,
+    /// WRITE or COMMIT.
+    Write,
+}
+
+/// Opens a handle that was shown from an address, and lets the request pass if it may. Waits for a lease, and for what metadata
+/// servers say of exports and layouts.
 ///
 /// # Errors
-/// BADHANDLE if it was not made by a metadata server; STALE if it was made for another data server; ACCES if it is for reading and `mode` is not.
-pub(crate) fn open(
-    key: &HandleKey,
-    own: DataServerId,
+/// As [`open`]; STALE if it was made for a layout that is not held any more, or got through what is no export now; ACCES if its export does not admit the address; JUKEBOX if what
+/// must be known is not told in time.
+pub(crate) async fn admit(
+    core: &Core,
     file: &Fh3,
-    mode: Iomode,
+    wanted: Wanted,
+    from: IpAddr,
 ) -> Result<DsHandle, Nfsstat3> {
-    let handle = handle::open(key, file.as_bytes()).map_err(|error| {
+    let mut came_ms = None;
+    for _ in 0..ADMIT_ROUNDS_MAX {
+        let (identity, now_ms) = core.serving().await?;
+        let came_ms = *came_ms.get_or_insert(now_ms);
+        let handle = open(&identity, file, wanted)?;
+        let age_steps = handle.issued.age_steps(core.handle_clock_ms(now_ms));
+        let (Holder::Client { export, .. }, Some(question)) = (handle.holder, Question::about(&handle))
+        else {
+            // It is made for each request, so it seems to be old only while another metadata server's clock takes over.
+            return if age_steps <= HANDLE_FRESH_STEPS { Ok(handle) } else { Err(Nfsstat3::Jukebox) };
+        };
+        let admission = identity.admission(export, from);
+        if admission != Admission::Admitted {
+            if core.currency.is_at(came_ms) {
+                return Err(refused(core, admission, export, from));
+            }
+            // The list may have become longer a moment ago.
+            tokio::select! {
+                biased;
+                () = core.currency.reaches(came_ms) => continue,
+                () = core.env.clock.sleep_ms(HELD_WAIT_MS_MAX) => return Err(Nfsstat3::Jukebox),
+            }
+        }
+        if ask::check(core, question, age_steps).await? {
+            return Ok(handle);
+        }
+    }
+    Err(Nfsstat3::Jukebox)
+}
+
+/// An address that is not admitted is told so, and gets its data in band if a metadata server knows it by another one.
+fn refused(core: &Core, admission: Admission, export: u16, from: IpAddr) -> Nfsstat3 {
+    if admission == Admission::NoExport {
+        return Nfsstat3::Stale;
+    }
+    core.metrics.address_refused(export, from);
+    Nfsstat3::Acces
+}
+
+/// Opens a handle, and checks that it allows what is wanted.
+///
+/// # Errors
+/// BADHANDLE if it was not made by a metadata server; STALE if it was made for another data server, by an earlier version, or under a key that
+/// is used no longer; ACCES if it is not for what is wanted.
+fn open(identity: &Identity, file: &Fh3, wanted: Wanted) -> Result<DsHandle, Nfsstat3> {
+    let handle = identity.open(file.as_bytes()).map_err(|error| {
         tracing::debug!(%error, "handle refused");
-        Nfsstat3::Badhandle
+        if error.may_be_old() { Nfsstat3::Stale } else { Nfsstat3::Badhandle }
     })?;
     // A backup serves nobody: it may lack what its home was told a moment ago.
-    if handle.home != own {
+    if handle.home != identity.server {
         return Err(Nfsstat3::Stale);
     }
-    if mode.writes() && !handle.mode.writes() {
-        return Err(Nfsstat3::Acces);
+    match wanted {
+        Wanted::Write if !handle.mode.writes() => Err(Nfsstat3::Acces),
+        // STALE: a client that has since opened the file for reading as well asks for another one, which reads.
+        Wanted::Read if matches!(handle.holder, Holder::Client { reads: false, .. }) => Err(Nfsstat3::Stale),
+        Wanted::Read | Wanted::Write => Ok(handle),
     }
-    Ok(handle)
 }
 
 /// Where a byte of the file is in its extent; the extent's end counts as inside.
@@ -43,7 +107,7 @@ pub(crate) fn within(extent: ExtentId, offset: u64) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
-    use layout::{EXTENT_BYTES, Epoch, Role};
+    use layout::{DataServerId, EXTENT_BYTES, Epoch, HandleKey, Iomode, Issued, Role, handle};
 
     use super::*;
 
@@ -57,26 +121,45 @@ mod tests {
         assert_eq!(within(extent, u64::MAX), None);
     }
 
+    fn sealed(key: &HandleKey, handle: &DsHandle) -> Fh3 {
+        Fh3::new(bytes::Bytes::copy_from_slice(&handle::seal(key, handle).0)).unwrap()
+    }
+
     #[test]
-    fn a_reader_may_not_write() {
-        let key = HandleKey::new([1; 32]);
-        let extent = ExtentId { ino: 1, index: 2 };
+    fn a_handle_is_for_what_it_says() {
+        let (key, next) = (HandleKey::new([1; 32]), HandleKey::numbered(1, [3; 32]));
         let own = DataServerId(4);
         let may_read = DsHandle {
-            extent,
+            extent: ExtentId { ino: 1, index: 2 },
             epoch: Epoch(1),
             mode: Iomode::Read,
-            client_tag: 3,
+            holder: Holder::Client { tag: 3, export: 0, reads: true },
+            issued: Issued::at_ms(0),
             size_hint_bytes: 4,
             role: Role::Home,
             home: own,
             backups: [None; 2],
         };
-        let sealed = handle::seal(&key, &may_read);
-        let file = Fh3::new(bytes::Bytes::copy_from_slice(&sealed.0)).unwrap();
-        assert_eq!(open(&key, own, &file, Iomode::Read), Ok(may_read));
-        assert_eq!(open(&key, own, &file, Iomode::ReadWrite), Err(Nfsstat3::Acces));
-        assert_eq!(open(&key, DataServerId(5), &file, Iomode::Read), Err(Nfsstat3::Stale), "not its home");
-        assert_eq!(open(&HandleKey::new([2; 32]), own, &file, Iomode::Read), Err(Nfsstat3::Badhandle));
+        let may_write = DsHandle {
+            mode: Iomode::ReadWrite,
+            holder: Holder::Client { tag: 3, export: 0, reads: false },
+            ..may_read
+        };
+        let of = |server, keys: &[&HandleKey]| Identity::of(server, keys.iter().copied().cloned().collect());
+        let (read, write) = (sealed(&key, &may_read), sealed(&key, &may_write));
+        let here = of(own, &[&next, &key]);
+        assert_eq!(open(&here, &read, Wanted::Read), Ok(may_read));
+        assert_eq!(open(&here, &read, Wanted::Write), Err(Nfsstat3::Acces));
+        assert_eq!(open(&here, &write, Wanted::Write), Ok(may_write));
+        assert_eq!(open(&here, &write, Wanted::Read), Err(Nfsstat3::Stale), "a grant that does not read");
+        assert_eq!(open(&here, &sealed(&next, &may_read), Wanted::Read), Ok(may_read), "both keys are good");
+        assert_eq!(open(&of(DataServerId(5), &[&key]), &read, Wanted::Read), Err(Nfsstat3::Stale));
+        assert_eq!(open(&of(own, &[&next]), &read, Wanted::Read), Err(Nfsstat3::Stale), "its key is gone");
+        let another = HandleKey::new([2; 32]);
+        assert_eq!(open(&of(own, &[&another]), &read, Wanted::Read), Err(Nfsstat3::Badhandle), "forged");
+        let mut earlier = read.as_bytes().to_vec();
+        earlier[0] = 2;
+        let earlier = Fh3::new(earlier.into()).unwrap();
+        assert_eq!(open(&here, &earlier, Wanted::Read), Err(Nfsstat3::Stale), "the client asks anew");
     }
 }

@@ -1,12 +1,14 @@
-//! What all requests of a data server share: the store, the lease, the handle key, the counters.
+//! What all requests of a data server share: the store, the lease, what handles are judged by, the counters.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ds_store::{ChangeError, Store};
 use env::Env;
+use layout::handle::{self, HandleError};
 use layout::reserve::{Purpose, kept_from};
-use layout::{DataServerId, HandleKey};
+use layout::{DataServerId, DsHandle, HandleKey};
 use parking_lot::RwLock;
 use tokio::sync::{Notify, Semaphore};
 use wire_nfs::control::Refusal;
@@ -14,8 +16,10 @@ use wire_nfs::control::heartbeat::{JournalEnd, Usage};
 use wire_nfs::control::limits::WORDS_BYTES_MAX;
 use wire_nfs::v3::Nfsstat3;
 
+use crate::admission::{Admission, Admits, Currency};
 use crate::copies::CopyTable;
 use crate::directory::Directory;
+use crate::holding::ask::Holding;
 use crate::images::Images;
 use crate::lease::Lease;
 use crate::limits::{
@@ -64,7 +68,13 @@ pub(crate) struct Core {
     pub(crate) restores: Semaphore,
     /// Wall clock of the start, nanoseconds since 1970.
     pub(crate) started_unix_ns: u64,
-    identity: RwLock<Option<Identity>>,
+    /// What was said of layouts, and what is to be asked.
+    pub(crate) holding: Holding,
+    /// Until when the exports here are known to be the cluster's.
+    pub(crate) currency: Currency,
+    /// What is to be added to our clock to have that by which handles are made, wrapping.
+    handle_clock_ahead_ms: AtomicU64,
+    identity: RwLock<Option<Arc<Identity>>>,
     /// Why nothing is served until a restart, once the disk has failed.
     failure: OnceLock<String>,
     /// Told when it has.
@@ -73,10 +83,41 @@ pub(crate) struct Core {
     behind: AtomicBool,
 }
 
+/// Who we are, and what handles are judged by. Never changed: another one takes its place.
 #[derive(Clone)]
-struct Identity {
-    server: DataServerId,
-    key: HandleKey,
+pub(crate) struct Identity {
+    pub(crate) server: DataServerId,
+    /// At most `wire_nfs::control::limits::HANDLE_KEYS_MAX`.
+    keys: Vec<HandleKey>,
+    keys_version: u64,
+    /// `None` until a metadata server has told.
+    admits: Option<Arc<Admits>>,
+}
+
+impl Identity {
+    /// A server that was told of no exports.
+    #[cfg(test)]
+    pub(crate) fn of(server: DataServerId, keys: Vec<HandleKey>) -> Self {
+        Self { server, keys, keys_version: 1, admits: None }
+    }
+
+    /// Opens a handle under the key that it names.
+    ///
+    /// # Errors
+    /// [`HandleError`].
+    pub(crate) fn open(&self, bytes: &[u8]) -> Result<DsHandle, HandleError> {
+        let number = handle::key_number(bytes).unwrap_or_default();
+        let key = self.keys.iter().find(|key| key.number() == number);
+        match key.or_else(|| self.keys.first()) {
+            Some(key) => handle::open(key, bytes),
+            None => Err(HandleError::Key { number }),
+        }
+    }
+
+    /// Whether a client's handle may be shown from an address.
+    pub(crate) fn admission(&self, export: u16, from: IpAddr) -> Admission {
+        self.admits.as_ref().map_or(Admission::NoExport, |admits| admits.admission(export, from))
+    }
 }
 
 impl Core {
@@ -105,11 +146,14 @@ impl Core {
             rest_calls: Semaphore::new(REST_CALLS_MAX),
             restores: Semaphore::new(RESTORES_MAX),
             started_unix_ns: env.clock.wall_ns(),
+            holding: Holding::new(&*env.entropy),
             env,
             store,
             lease: Lease::default(),
             metrics,
             read_room: Semaphore::new(READ_BYTES_IN_FLIGHT_MAX as usize),
+            currency: Currency::default(),
+            handle_clock_ahead_ms: AtomicU64::new(0),
             identity: RwLock::new(None),
             failure: OnceLock::new(),
             failed: Notify::new(),
@@ -117,10 +161,49 @@ impl Core {
         }
     }
 
-    /// A metadata server has told who we are, and with which key it seals handles.
-    pub(crate) fn identify(&self, server: DataServerId, key: HandleKey) {
+    /// A metadata server has told who we are.
+    pub(crate) fn identify(&self, server: DataServerId, keys: Vec<HandleKey>, keys_version: u64) {
         self.directory.identify(server);
-        *self.identity.write() = Some(Identity { server, key });
+        let mut identity = self.identity.write();
+        let admits = identity.as_ref().and_then(|before| before.admits.clone());
+        *identity = Some(Arc::new(Identity { server, keys, keys_version, admits }));
+    }
+
+    /// A metadata server has told which handle keys are good.
+    pub(crate) fn set_handle_keys(&self, keys: Vec<HandleKey>, keys_version: u64) {
+        self.change_identity(|before| Identity { keys, keys_version, ..before });
+    }
+
+    /// A metadata server has told from where exports admit clients.
+    pub(crate) fn set_admits(&self, admits: Admits) {
+        self.change_identity(|before| Identity { admits: Some(Arc::new(admits)), ..before });
+    }
+
+    fn change_identity(&self, change: impl FnOnce(Identity) -> Identity) {
+        let mut identity = self.identity.write();
+        if let Some(before) = identity.as_deref() {
+            *identity = Some(Arc::new(change(before.clone())));
+        }
+    }
+
+    /// Which version of the handle keys is here; 0 for none.
+    pub(crate) fn handle_keys_version(&self) -> u64 {
+        self.identity.read().as_ref().map_or(0, |identity| identity.keys_version)
+    }
+
+    /// Which version of the exports is here.
+    pub(crate) fn exports_version(&self) -> Option<u64> {
+        self.identity.read().as_ref()?.admits.as_ref().map(|admits| admits.version())
+    }
+
+    /// A metadata server that was asked at `asked_ms` of our clock says what its clock showed then, or a little later.
+    pub(crate) fn set_handle_clock(&self, told_ms: u64, asked_ms: u64) {
+        self.handle_clock_ahead_ms.store(told_ms.wrapping_sub(asked_ms), Ordering::Relaxed);
+    }
+
+    /// A time of our clock by the clock that handles are made by.
+    pub(crate) fn handle_clock_ms(&self, now_ms: u64) -> u64 {
+        now_ms.wrapping_add(self.handle_clock_ahead_ms.load(Ordering::Relaxed))
     }
 
     /// A metadata server has told how long an extent rests before it is sealed; 0: never.
@@ -199,29 +282,37 @@ impl Core {
         now_ms + self.env.clock.suspended_ms()
     }
 
-    /// The handle key and who we are, if a request may be served now.
+    /// Whether requests may be served now.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.serving_at(self.lease_now_ms()).is_ok()
+    }
+
+    /// Who we are, if a request may be served.
     ///
     /// # Errors
     /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its layout is not. STALE once the disk
     /// has failed: the client comes back for another layout at once.
-    pub(crate) fn serving_key(&self) -> Result<(HandleKey, DataServerId), Nfsstat3> {
+    fn serving_at(&self, now_ms: u64) -> Result<Arc<Identity>, Nfsstat3> {
         if self.has_failed() {
             return Err(Nfsstat3::Stale);
         }
-        if !self.lease.holds(self.lease_now_ms()) {
+        if !self.lease.holds(now_ms) {
             return Err(Nfsstat3::Jukebox);
         }
-        let identity = self.identity.read();
-        identity.as_ref().map(|one| (one.key.clone(), one.server)).ok_or(Nfsstat3::Jukebox)
+        self.identity.read().clone().ok_or(Nfsstat3::Jukebox)
     }
 
-    /// As [`serving_key`](Self::serving_key), for a client's request: one that comes while there is no lease waits a while for it. A client
-    /// that was told to ask again would sit for five seconds first.
+    /// Who we are, and the time (as [`lease_now_ms`](Self::lease_now_ms)) at which we may serve a client's request. One that comes while
+    /// there is no lease waits a while for it: a client that was told to ask again would sit for five seconds first.
     ///
     /// # Errors
     /// JUKEBOX if there is none for too long.
-    pub(crate) async fn serving(&self) -> Result<(HandleKey, DataServerId), Nfsstat3> {
-        match self.serving_key() {
+    pub(crate) async fn serving(&self) -> Result<(Arc<Identity>, u64), Nfsstat3> {
+        let look = || {
+            let now_ms = self.lease_now_ms();
+            self.serving_at(now_ms).map(|identity| (identity, now_ms))
+        };
+        match look() {
             Err(Nfsstat3::Jukebox) => {}
             found => return found,
         }
@@ -230,7 +321,7 @@ impl Core {
                 let renewed = self.lease.renewed();
                 tokio::pin!(renewed);
                 renewed.as_mut().enable();
-                match self.serving_key() {
+                match look() {
                     Err(Nfsstat3::Jukebox) => renewed.await,
                     found => return found,
                 }

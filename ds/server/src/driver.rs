@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 use crate::registrar::{self, SelfPortrait};
 use crate::scrub::{self, ScrubMetrics};
 use crate::throttle::Throttle;
-use crate::{clock, seal, universal_address};
+use crate::{clock, holding, seal, universal_address};
 
 /// How a data server is set up.
 #[derive(Clone, Debug)]
@@ -102,7 +102,7 @@ pub struct DataServer {
     data: Server,
     control: Server,
     registrar: Option<registrar::Keeper>,
-    tasks: [JoinHandle<()>; 4],
+    tasks: [JoinHandle<()>; 5],
 }
 
 impl DataServer {
@@ -148,7 +148,14 @@ impl DataServer {
             scrub::Settings { period_ms: config.scrub_period_ms, bytes_per_s_max: config.scrub_bytes_per_s };
         let scrubs = scrub::run(Arc::clone(&core), scrub, config.dir);
         let clocks = clock::run(Arc::clone(&core), clock);
-        let tasks = [tokio::spawn(sealer), tokio::spawn(shows), tokio::spawn(scrubs), tokio::spawn(clocks)];
+        let asks = holding::ask::run(Arc::clone(&core));
+        let tasks = [
+            tokio::spawn(sealer),
+            tokio::spawn(shows),
+            tokio::spawn(scrubs),
+            tokio::spawn(clocks),
+            tokio::spawn(asks),
+        ];
         Ok(Self { core, data, control, registrar: Some(registrar), tasks })
     }
 
@@ -179,7 +186,7 @@ impl DataServer {
     /// Whether it holds a lease.
     #[must_use]
     pub fn is_serving(&self) -> bool {
-        self.core.serving_key().is_ok()
+        self.core.is_serving()
     }
 
     /// Images here of extents whose primary this is that wait for a group, or to be used.

@@ -1,12 +1,13 @@
 //! The data port: NFS version 3 as a stock Linux client speaks it to a data server.
 //!
 //! READ, WRITE, COMMIT and NULL; the other procedures fail with NOTSUPP in their own shape. The capability in the handle
-//! decides, so any user of AUTH_SYS, and nobody in particular, may call.
+//! and the address that it is shown from decide, so any user of AUTH_SYS, and nobody in particular, may call.
 //!
 //! QUIRK(linux): kernels probe each data server for NFSACL and LOCALIO: other programs must be refused politely.
 //!
 //! Spec: RFC 1813 §3; RFC 5531 §9.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use env::BoxFuture;
@@ -66,14 +67,15 @@ async fn answer(
         return auth_error(xid, AuthStat::REJECTEDCRED);
     }
     let Some(procedure) = Procedure::from_u32(header.procedure) else { return proc_unavail(xid) };
+    let from = connection.peer().ip();
     let mut w = accepted_success(xid);
     let _client = core.client();
     let began_ns = core.env.clock.monotonic_ns();
     let done = match procedure {
         Procedure::Null => return w,
         Procedure::Read => read(core, connection, args, &mut w, room).await,
-        Procedure::Write => write(core, args, &mut w).await,
-        Procedure::Commit => commit(core, args, &mut w).await,
+        Procedure::Write => write(core, args, from, &mut w).await,
+        Procedure::Commit => commit(core, args, from, &mut w).await,
         _ => Ok((Op::Other, Err(Nfsstat3::Notsupp))),
     };
     let Ok((op, outcome)) = done else { return garbage_args(xid) };
@@ -121,18 +123,18 @@ async fn read(
     Ok((Op::Read, outcome))
 }
 
-async fn write(core: &Arc<Core>, args: Reader, w: &mut Writer) -> Done {
+async fn write(core: &Arc<Core>, args: Reader, from: IpAddr, w: &mut Writer) -> Done {
     let args: write::Args = whole(args)?;
-    let outcome = proc::write::run(core, args).await.map(|written| {
+    let outcome = proc::write::run(core, args, from).await.map(|written| {
         core.metrics.data_written(u64::from(written.count));
         write::Res::Ok(written).encode(w);
     });
     Ok((Op::Write, outcome))
 }
 
-async fn commit(core: &Arc<Core>, args: Reader, w: &mut Writer) -> Done {
+async fn commit(core: &Arc<Core>, args: Reader, from: IpAddr, w: &mut Writer) -> Done {
     let args: commit::Args = whole(args)?;
-    let outcome = proc::commit::run(core, &args).await.map(|done| commit::Res::Ok(done).encode(w));
+    let outcome = proc::commit::run(core, &args, from).await.map(|done| commit::Res::Ok(done).encode(w));
     Ok((Op::Commit, outcome))
 }
 

@@ -1,7 +1,7 @@
 //! The data server: NFS version 3 READ, WRITE and COMMIT on extents, straight from stock Linux clients.
 //!
-//! Thin over `ds-store`: a request's handle says which extent, at which epoch, for reading or writing; no lookup is needed
-//! to authorise it. A metadata server gives the lease without which nothing is served, and fences through the control port.
+//! Thin over `ds-store`: a request's handle says which extent, at which epoch, for reading or writing. While it is young no
+//! lookup is needed to authorise it; later a metadata server says now and then that its layout is held (`holding`). A metadata server gives the lease without which nothing is served, and fences through the control port.
 //! Extents that rest are sealed as images, which groups of servers protect (`seal`, `images`). All that is kept is read again and again
 //! and compared with its checksums (`scrub`).
 //!
@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod admission;
 mod adopt;
 mod clock;
 mod control;
@@ -20,6 +21,7 @@ mod core;
 mod directory;
 mod driver;
 mod front;
+mod holding;
 mod images;
 mod lease;
 pub mod limits;

@@ -14,6 +14,33 @@ pub const READ_BYTES_IN_FLIGHT_MAX: u32 = 64 << 20;
 /// A request that waited this long for the server's lease to come back is answered JUKEBOX.
 pub const LEASE_WAIT_MS_MAX: u64 = 4_000;
 
+/// A handle is good by itself until it is more than so many steps (`layout::handle::ISSUE_UNIT_MS`) old: 48 to 64 s.
+pub const HANDLE_FRESH_STEPS: u32 = 3;
+
+/// From so many steps on it is asked about when it is used, so that nobody waits later.
+pub const HANDLE_RENEW_STEPS: u32 = 2;
+
+/// That a layout is held is believed for so long,
+pub const HELD_S_MAX: u64 = 60;
+
+/// and asked again, by the way, when that was said so long ago.
+pub const HELD_RENEW_S: u64 = 30;
+
+/// That a layout ended is believed for so long: who shows its handle meanwhile is refused without a question.
+pub const GONE_S_MAX: u64 = 10;
+
+/// Holders of layouts of which it is remembered what was said of them, 8 bytes each.
+pub const HOLDERS_KNOWN_MAX: usize = 131_072;
+
+/// Holders that are being asked about at a time. A request about a further one is answered JUKEBOX.
+pub const QUESTIONS_MAX: usize = 8_192;
+
+/// A request that waited this long to hear whether its layout is held, or whether its export admits it, is answered JUKEBOX.
+pub const HELD_WAIT_MS_MAX: u64 = 4_000;
+
+/// Times that a request is looked at again because it waited, before it is answered JUKEBOX.
+pub const ADMIT_ROUNDS_MAX: usize = 8;
+
 /// A READ that waited this long for its turn is answered JUKEBOX.
 pub const READ_WAIT_MS_MAX: u64 = 4_000;
 

@@ -29,6 +29,8 @@ pub(crate) enum AskError {
     Seal,
     #[error("the disk of this data server has failed")]
     Failed,
+    #[error("the exports make no sense")]
+    Exports,
 }
 
 /// A connection to one node, and the other end once it has proved itself.

@@ -3,6 +3,7 @@
 //! Families have the names and words of the metadata server's, under `role="ds"`. Several data servers of one process are told
 //! apart by the labels of the sub-registries they are given.
 
+use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
 
 use ds_store::StoreUsage;
@@ -90,6 +91,9 @@ pub(crate) struct Metrics {
     kept_bytes: Counter,
     filled_bytes: Counter,
     file_ends: Counter,
+    helds: Counter,
+    handles_refused: Counter,
+    addresses_refused: Counter,
 }
 
 impl Metrics {
@@ -120,6 +124,9 @@ impl Metrics {
             kept_bytes: Counter::default(),
             filled_bytes: Counter::default(),
             file_ends: Counter::default(),
+            helds: Counter::default(),
+            handles_refused: Counter::default(),
+            addresses_refused: Counter::default(),
             requests,
         };
         let m = &metrics;
@@ -144,12 +151,36 @@ impl Metrics {
         );
         let what = "Reads beyond what is held, for which the end of the file was asked for";
         registry.register("shoal_file_end_queries", what, m.file_ends.clone());
+        let what = "Layouts of which it was asked whether they are still held";
+        registry.register("shoal_layout_queries", what, m.helds.clone());
+        let what = "Requests refused because the handle's layout is not held any more";
+        registry.register("shoal_handles_refused", what, m.handles_refused.clone());
+        let what = "Requests refused because the handle's export does not admit the address";
+        registry.register("shoal_addresses_refused", what, m.addresses_refused.clone());
         metrics
     }
 
     /// A READ waits for where the file ends.
     pub(crate) fn file_end_asked(&self) {
         self.file_ends.inc();
+    }
+
+    /// A metadata server is asked about so many layouts.
+    pub(crate) fn held_asked(&self, layouts: usize) {
+        self.helds.inc_by(layouts as u64);
+    }
+
+    /// A handle was shown whose layout ended.
+    pub(crate) fn handle_refused(&self) {
+        self.handles_refused.inc();
+    }
+
+    /// A handle was shown from where it may not come from. An operator who has forgotten an address of a client looks for that.
+    pub(crate) fn address_refused(&self, export: u16, from: IpAddr) {
+        let times = self.addresses_refused.inc() + 1;
+        if times.is_power_of_two() {
+            tracing::warn!(export, %from, times, "a handle comes from an address that its export does not admit");
+        }
     }
 
     /// A record went to a backup.

@@ -19,10 +19,12 @@ use layout::{DataServerId, HandleKey};
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use wire_nfs::control::handles::{Admitted, HandleKeys, NumberedKey};
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed};
 use wire_nfs::control::register::{Register, Registered};
-use wire_nfs::control::{ClusterKey, NodeKind, Procedure, Refusal};
+use wire_nfs::control::{ClusterKey, NodeKind, Nothing, Procedure, Refusal};
 
+use crate::admission::Admits;
 use crate::core::Core;
 use crate::lease::used_ms;
 use crate::limits::{
@@ -181,6 +183,7 @@ fn heartbeat(core: &Core) -> Heartbeat {
         instance: core.store.instance(),
         failure,
         durable: journal_end(core.store.durable_end()),
+        keys: core.handle_keys_version(),
     }
 }
 
@@ -203,9 +206,9 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     };
     let sent_ms = core.lease_now_ms();
     let registered: Registered = link.ask(Procedure::Register, &register).await?;
-    let peer = link.peer().ok_or(AskError::Seal)?;
-    let key = registered.key.open(&peer.secret).map_err(|_| AskError::Seal)?;
-    core.identify(DataServerId(registered.server), HandleKey::new(key));
+    let keys = opened(link, &registered.keys)?;
+    core.identify(DataServerId(registered.server), keys, registered.keys.version);
+    core.set_handle_clock(registered.clock_ms, sent_ms);
     core.set_seal_idle_ms(registered.seal_idle_ms);
     core.directory.replace(registered.directory);
     core.set_behind(journal_end(claim.found), registered.behind);
@@ -218,10 +221,45 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     if registered.lease_ms == 0 {
         return Ok(None);
     }
+    learn_exports(core, link, registered.exports, sent_ms).await?;
     let lease_ms = registered.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
     core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
     tracing::info!(server = registered.server, lease_ms, "registered");
     Ok(Some(lease_ms))
+}
+
+/// The handle keys of an answer.
+fn opened(link: &Link, told: &HandleKeys) -> Result<Vec<HandleKey>, AskError> {
+    let peer = link.peer().ok_or(AskError::Seal)?;
+    let open = |one: &NumberedKey| {
+        let number = u8::try_from(one.number).map_err(|_| AskError::Seal)?;
+        let bytes = one.key.open(&peer.secret).map_err(|_| AskError::Seal)?;
+        Ok(HandleKey::numbered(number, bytes))
+    };
+    told.keys.iter().map(open).collect()
+}
+
+/// Learns the exports if they are of another version than those here; they are the cluster's as of `asked_ms`.
+async fn learn_exports(core: &Core, link: &Link, version: u64, asked_ms: u64) -> Result<(), AskError> {
+    if core.exports_version() != Some(version) {
+        let told: Admitted = link.ask(Procedure::Admitted, &Nothing).await?;
+        core.set_admits(Admits::of(&told).map_err(|_| AskError::Exports)?);
+    }
+    core.currency.confirm(asked_ms);
+    Ok(())
+}
+
+/// What a renewal brought beside the lease.
+async fn learn(core: &Core, link: &Link, renewed: Renewed, asked_ms: u64) -> Result<(), AskError> {
+    core.set_seal_idle_ms(renewed.seal_idle_ms);
+    core.set_handle_clock(renewed.clock_ms, asked_ms);
+    if let Some(directory) = renewed.directory {
+        core.directory.replace(directory);
+    }
+    if let Some(keys) = renewed.keys {
+        core.set_handle_keys(opened(link, &keys)?, keys.version);
+    }
+    learn_exports(core, link, renewed.exports, asked_ms).await
 }
 
 /// Sends heartbeats until one fails for good. One that the metadata server put off, or did not answer
@@ -243,16 +281,15 @@ async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskE
             Ok(renewed) => {
                 lease_ms = renewed.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
                 core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
-                core.set_seal_idle_ms(renewed.seal_idle_ms);
-                if let Some(directory) = renewed.directory {
-                    core.directory.replace(directory);
+                if let Err(error) = learn(core, link, renewed, sent_ms).await {
+                    tracing::debug!(%error, "what a renewal brings is learnt with the next one");
                 }
             }
             Err(error) => {
                 let may_pass = match &error {
                     AskError::Refused(Refusal::Busy) => true,
                     AskError::Call(_) => alone,
-                    AskError::Refused(_) | AskError::Seal | AskError::Failed => false,
+                    AskError::Refused(_) | AskError::Seal | AskError::Failed | AskError::Exports => false,
                 };
                 if !may_pass || !core.lease.holds(core.lease_now_ms()) {
                     return error;

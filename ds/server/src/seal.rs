@@ -41,7 +41,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     loop {
         core.env.clock.sleep_ms(SEAL_PERIOD_MS).await;
         core.images.forget_unfinished();
-        let Some(idle_ms) = core.seal_idle_ms().filter(|_| core.serving_key().is_ok()) else { continue };
+        let Some(idle_ms) = core.seal_idle_ms().filter(|_| core.is_serving()) else { continue };
         for ripe in core.store.ripe(core.env.clock.monotonic_ms(), idle_ms, SEAL_ROUND_MAX) {
             let outcome = seal(&core, &ripe).await;
             let wait_ms = match outcome {

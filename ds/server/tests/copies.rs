@@ -22,7 +22,9 @@ use env::memory::net::MemoryNet;
 use env::memory::{Crash, ManualClock, MemoryDisk};
 use env_transport::{Answer, Call, Connection, Limits, RpcClient, Server, Service, serve};
 use layout::copies::{Domain, Place, Wish, plan};
-use layout::{Backup, DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, Role, handle};
+use layout::{
+    Backup, DataServerId, DsHandle, Epoch, ExtentId, Holder, Iomode, Issued, NamedBackup, Role, handle,
+};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
 use wire_nfs::control::extent::ExtentName;
@@ -274,7 +276,8 @@ fn open_handle(epoch: Epoch) -> DsHandle {
         extent: EXTENT,
         epoch,
         mode: Iomode::ReadWrite,
-        client_tag: 1,
+        holder: Holder::Client { tag: 1, export: 0, reads: true },
+        issued: Issued::at_ms(0),
         size_hint_bytes: 0,
         role: Role::Home,
         home: DataServerId(1),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn key() -> HandleKey {
-    HandleKey::new(std::array::from_fn(|at| u8::try_from(at).unwrap()))
+    HandleKey::numbered(7, std::array::from_fn(|at| u8::try_from(at).unwrap()))
 }
 
 fn sample() -> DsHandle {
@@ -13,7 +13,8 @@ fn sample() -> DsHandle {
         extent: ExtentId { ino: 0x0001_0000_0000_002a, index: 3 },
         epoch: Epoch(0x0102_0304_0506_0708),
         mode: Iomode::ReadWrite,
-        client_tag: 0xdead_beef,
+        holder: Holder::Client { tag: 0xdead_beef, export: 0x0102, reads: true },
+        issued: Issued(0x00aa_bbcc),
         size_hint_bytes: 0x0000_0000_0c80_0000,
         role: Role::Home,
         home: DataServerId(5),
@@ -28,23 +29,45 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes of docs/formats/ds_handle.md. They may never change under version 2.
+/// The bytes of docs/formats/ds_handle.md. They may never change under version 3.
 #[test]
 fn golden_bytes() {
     let sealed = seal(&key(), &sample());
     assert_eq!(
         hex(&sealed.0[..MAC_AT]),
-        "02020200deadbeef000100000000002a00000003010203040506070800000000\
-         0c800000000000050000000600000009"
+        "03050102deadbeef000100000000002a00000003010203040506070800000000\
+         0c80000000000005000000060000000907aabbcc"
     );
-    assert_eq!(hex(&sealed.0[MAC_AT..]), "47a9090c934f3ab4d21198dc0c0b9958");
+    assert_eq!(hex(&sealed.0[MAC_AT..]), "d2e48e41f7ea90cdc74665eb");
     assert_eq!(open(&key(), sealed.as_ref()), Ok(sample()));
 }
 
 #[test]
 fn a_handle_of_another_key_is_forged() {
-    let sealed = seal(&HandleKey::new([9; KEY_BYTES]), &sample());
+    let sealed = seal(&HandleKey::numbered(7, [9; KEY_BYTES]), &sample());
     assert_eq!(open(&key(), &sealed.0), Err(HandleError::Forged));
+}
+
+#[test]
+fn a_handle_says_which_key_and_version_it_is_of() {
+    let sealed = seal(&HandleKey::new([9; KEY_BYTES]), &sample());
+    assert_eq!(key_number(&sealed.0), Some(0));
+    let other = open(&key(), &sealed.0).unwrap_err();
+    assert_eq!(other, HandleError::Key { number: 0 });
+    let mut earlier = sealed.0;
+    earlier[0] = 2;
+    assert!(other.may_be_old() && open(&key(), &earlier).unwrap_err().may_be_old());
+    earlier[0] = 4;
+    assert!(!open(&key(), &earlier).unwrap_err().may_be_old());
+}
+
+#[test]
+fn ages_go_on_when_the_count_comes_round() {
+    let round_ms = (u64::from(ISSUED_MASK) + 1) * ISSUE_UNIT_MS;
+    let last = Issued::at_ms(round_ms - 1);
+    assert_eq!((last.step(), last.age_steps(round_ms - 1), last.age_steps(round_ms)), (ISSUED_MASK, 0, 1));
+    assert_eq!(Issued::at_ms(15_999), Issued::at_ms(0));
+    assert_eq!(Issued::at_ms(16_000).age_steps(15_999), ISSUED_MASK, "from the future is very old");
 }
 
 #[test]
@@ -72,15 +95,18 @@ fn every_length_but_one_is_refused() {
 #[test]
 fn genuine_nonsense_is_refused() {
     for (at, value) in [
-        (1, 0),
-        (1, 3),
-        (2, 4),
-        (3, 1),
-        (3, 2),
+        // Not for writing, and not for reading either.
+        (1, (flag::FILLING << 1) | flag::NO_READING),
+        // A reader that writes.
+        (1, (flag::FILLING << 1) | flag::WRITES | flag::READER),
+        // A metadata server's, with a client's tag.
+        (1, (flag::FILLING << 1) | flag::WRITES | flag::METADATA_SERVER),
+        (1, 1 << 6),
+        (1, 1 << 7),
         (HOME_AT + 3, 0),
         (HOME_AT + 3, 6),
         (BACKUPS_AT + 3, 0),
-        (MAC_AT - 1, 0),
+        (KEY_AT - 1, 0),
     ] {
         let mut bytes = seal(&key(), &sample()).0;
         bytes[at] = value;
@@ -98,12 +124,14 @@ fn a_reader_only_reads() {
     let sealed = seal(&key(), &reader);
     assert_eq!(
         hex(&sealed.0[..MAC_AT]),
-        "02010001deadbeef000100000000002a00000003010203040506070800000000\
-         0c800000000000050000000000000000"
+        "03080102deadbeef000100000000002a00000003010203040506070800000000\
+         0c80000000000005000000000000000007aabbcc"
     );
-    assert_eq!(hex(&sealed.0[MAC_AT..]), "b9cb19c13f1a01abc1275a3fdb55e7c7");
+    assert_eq!(hex(&sealed.0[MAC_AT..]), "a922d7bd33985650b52581c3");
     assert_eq!(open(&key(), sealed.as_ref()), Ok(reader));
-    for (at, value) in [(1, 2), (3, 2), (BACKUPS_AT + 3, 6)] {
+    for (at, value) in
+        [(1, flag::READER | flag::WRITES), (1, flag::READER | flag::FILLING), (BACKUPS_AT + 3, 6)]
+    {
         let mut bytes = sealed.0;
         bytes[at] = value;
         let mac = mac_of(&key(), &bytes[..MAC_AT]);
@@ -127,10 +155,14 @@ fn device_ids_come_back() {
 
 proptest! {
     #[test]
-    fn whatever_is_sealed_opens(ino: u64, index: u32, epoch: u64, write: bool, client_tag: u32, size: u64) {
+    fn whatever_is_sealed_opens(
+        ino: u64, index: u32, epoch: u64, write: bool, tag: u32, export: u16, no_reading: bool, own: bool, now_ms: u64, size: u64,
+    ) {
         let mode = if write { Iomode::ReadWrite } else { Iomode::Read };
+        let client = Holder::Client { tag, export, reads: !write || !no_reading };
+        let holder = if own { Holder::MetadataServer } else { client };
         let handle = DsHandle {
-            extent: ExtentId { ino, index }, epoch: Epoch(epoch), mode, client_tag, size_hint_bytes: size,
+            extent: ExtentId { ino, index }, epoch: Epoch(epoch), mode, holder, issued: Issued::at_ms(now_ms), size_hint_bytes: size,
             role: if write { Role::Home } else { Role::Reader }, home: DataServerId(1), backups: [None; BACKUPS_MAX],
         };
         prop_assert_eq!(open(&key(), &seal(&key(), &handle).0), Ok(handle));

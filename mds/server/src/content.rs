@@ -8,7 +8,7 @@
 use bytes::{Bytes, BytesMut};
 use client::{DataPathError, Route};
 use layout::ec::Profile;
-use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, Role, pieces};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, Holder, Iomode, Role, pieces};
 use mds_namespace::{Caller, Content, ExtentRecord, Ino, Inode, op};
 use mds_shard::command::data::{Allocate, Fence, MoveToExtents, Placing, WriteInline, WrittenAt};
 use mds_shard::{Command, Outcome, Refusal};
@@ -21,10 +21,7 @@ use crate::server::Server;
 use crate::slow::{self, Wait};
 use crate::{copies, drain, flexfile, status};
 
-/// The client tag of the metadata server's own handles.
-const OWN_TAG: u32 = 0;
-
-/// Reads bytes; holes are zeros. The flag tells that the end of the file was reached.
+/// Reads bytes, which keep the room that was taken for them; holes are zeros. The flag tells that the end of the file was reached.
 ///
 /// # Errors
 /// DELAY while an extent is being changed or its data server is away, IO once it is away for long.
@@ -125,7 +122,7 @@ async fn by_reader(
 ) -> Option<Bytes> {
     let (record, reader) = readers::stand_in(server, None, extent)?;
     let known = server.data_servers.one(reader)?;
-    let handle = flexfile::reader_handle(&own_handle(&record, Iomode::Read, size_bytes), reader);
+    let handle = flexfile::reader_handle(&own_handle(server, &record, Iomode::Read, size_bytes), reader);
     let route = Route::new(known.data_address()?, layout::handle::seal(&server.handle_key, &handle));
     let read = tokio::select! {
         read = server.data_path.read(&route, offset, len) => read,
@@ -371,18 +368,19 @@ fn route(
     if !server.data_servers.is_up(record.home, server.now_ms()) {
         return Err(server.away(record.home));
     }
-    let handle = own_handle(record, mode, size_hint_bytes);
+    let handle = own_handle(server, record, mode, size_hint_bytes);
     let address = known.data_address().ok_or(Nfsstat4::Serverfault)?;
     Ok(Route::new(address, layout::handle::seal(&server.handle_key, &handle)))
 }
 
-/// The metadata server's own handle for an extent's home.
-fn own_handle(record: &ExtentRecord, mode: Iomode, size_hint_bytes: u64) -> DsHandle {
+/// The metadata server's own handle for an extent's home, good for one request that is made at once.
+fn own_handle(server: &Server, record: &ExtentRecord, mode: Iomode, size_hint_bytes: u64) -> DsHandle {
     DsHandle {
         extent: record.extent,
         epoch: record.epoch,
         mode,
-        client_tag: OWN_TAG,
+        holder: Holder::MetadataServer,
+        issued: server.issued(),
         size_hint_bytes,
         role: Role::Home,
         home: record.home,

@@ -22,6 +22,7 @@ use mds_shard::command::data::{RegisterDataServer, RegisterNamed};
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
+use wire_nfs::control::handles::{HandleKeys, NumberedKey};
 use wire_nfs::control::heartbeat::{AskClock, ClockTold, Heartbeat, Renewed, Usage};
 use wire_nfs::control::images::{Promise, ShowImages, Thaw};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
@@ -34,7 +35,7 @@ use wire_xdr::{Decode, Encode};
 
 use crate::data_servers::{Known, readable};
 use crate::server::Server;
-use crate::{admin, copies, marks, probe, seal, work};
+use crate::{admin, copies, holders, marks, probe, seal, work};
 
 mod bound;
 
@@ -125,6 +126,10 @@ impl ControlService {
                 Box::pin(reply(xid, args, async move |ask| seal::readers::file_end(&server, &ask).await))
             }
             Procedure::Clock => Box::pin(reply(xid, args, async move |ask| clock(&server, &peer, &ask))),
+            Procedure::Held => Box::pin(reply(xid, args, async move |ask| holders::held(&server, &ask).await)),
+            Procedure::Admitted => {
+                Box::pin(reply(xid, args, async move |_: Nothing| holders::admitted(&server)))
+            }
             Procedure::DsRemove => {
                 Box::pin(reply(xid, args, async move |ask| admin::remove(&server, ask).await))
             }
@@ -312,16 +317,24 @@ async fn number(server: &Server, register: &Register) -> Result<DataServerId, Re
 }
 
 fn registered(server: &Server, peer: &Peer, id: DataServerId, lease_ms: u32) -> Registered {
-    let mut nonce = [0; 16];
-    server.env.entropy.fill(&mut nonce);
     Registered {
         server: id.0,
         lease_ms,
-        key: SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes()),
+        keys: sealed_keys(server, peer),
+        clock_ms: server.handle_clock_ms(),
+        exports: server.exports().version(),
         seal_idle_ms: seal_idle_ms(server),
         directory: server.data_servers.directory(),
         behind: None,
     }
+}
+
+/// The handle keys, for the other end of a connection.
+fn sealed_keys(server: &Server, peer: &Peer) -> HandleKeys {
+    let mut nonce = [0; 16];
+    server.env.entropy.fill(&mut nonce);
+    let key = SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes());
+    HandleKeys { version: 1, keys: vec![NumberedKey { number: u32::from(server.handle_key.number()), key }] }
 }
 
 /// Whether everything is to move away from it, by the log.
@@ -367,7 +380,10 @@ async fn heartbeat(server: &Arc<Server>, peer: &Peer, beat: &Heartbeat) -> Resul
     server.data_servers.note_beat(DataServerId(beat.server), beat.instance, beat.durable);
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
-    Ok(Renewed { lease_ms: lease_ms(server), seal_idle_ms: seal_idle_ms(server), directory })
+    let keys = (beat.keys != 1).then(|| sealed_keys(server, peer));
+    let (clock_ms, exports) = (server.handle_clock_ms(), server.exports().version());
+    let (lease_ms, seal_idle_ms) = (lease_ms(server), seal_idle_ms(server));
+    Ok(Renewed { lease_ms, seal_idle_ms, directory, clock_ms, exports, keys })
 }
 
 /// A data server reports that its disk failed. It has ended its lease itself, so replicas become primary at once.
@@ -381,7 +397,8 @@ fn failed(server: &Server, beat: &Heartbeat) -> Result<Renewed, Refusal> {
     }
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
-    Ok(Renewed { lease_ms: 0, seal_idle_ms: 0, directory })
+    let (clock_ms, exports) = (server.handle_clock_ms(), server.exports().version());
+    Ok(Renewed { lease_ms: 0, seal_idle_ms: 0, directory, clock_ms, exports, keys: None })
 }
 
 /// A data server's clock is a witness, whatever it shows; what is answered is the time that counts.

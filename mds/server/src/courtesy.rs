@@ -48,7 +48,8 @@ impl Courtesy {
         self.kept.lock().clients.len()
     }
 
-    fn has(&self, client: u64) -> bool {
+    /// Whether a client's lease has run out.
+    pub(crate) fn has(&self, client: u64) -> bool {
         self.kept.lock().clients.contains(&client)
     }
 }

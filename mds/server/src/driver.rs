@@ -412,6 +412,7 @@ pub(crate) fn make(
         config: config.settings,
         handles: HandleMaker::new(&superblock.handle_key),
         handle_key: HandleKey::new(superblock.handle_key),
+        handle_clock_ahead_ms: (env.clock.wall_ns() / 1_000_000).wrapping_sub(started_ms),
         file_system: superblock.file_system,
         front: Front::new(config.settings.lease_ms),
         data_servers: DataServers::new(config.settings.data_server_lease_ms, started_ms),

@@ -9,7 +9,7 @@
 use bytes::Bytes;
 use layout::copies::BACKUPS_MAX;
 use layout::handle::{device_id, device_of, seal};
-use layout::{DataServerId, DsHandle, EXTENT_BYTES, Iomode, NamedBackup, Role};
+use layout::{DataServerId, DsHandle, EXTENT_BYTES, Holder, Iomode, NamedBackup, Role};
 use mds_namespace::ExtentRecord;
 use wire_nfs::flexfiles::{DataServer, DeviceAddr, DeviceVersion, FfLayout, Mirror, encode_body, flags};
 use wire_nfs::v4::{DeviceId, Filehandle, Stateid};
@@ -46,6 +46,10 @@ pub(crate) struct Grant {
     pub(crate) iomode: Iomode,
     /// Sequence of the layout's stateid: another one for each grant.
     pub(crate) seqid: u32,
+    /// The export that the client came through.
+    pub(crate) export: u16,
+    /// The client may read the file.
+    pub(crate) reads: bool,
 }
 
 impl Grant {
@@ -57,10 +61,15 @@ impl Grant {
     /// old bytes. Concurrent flushes each send LAYOUTGET, so no two grants for writing have equal
     /// handles. Shown by the lab's `fsx-neighbours`, on 6.12 within seconds.
     fn tag(&self) -> u32 {
-        let [.., t0, t1, t2, t3] = self.client.to_be_bytes();
-        let tag = u32::from_be_bytes([t0, t1, t2, t3]);
+        let tag = low_half(self.client);
         if self.iomode.writes() { tag ^ self.seqid } else { tag }
     }
+}
+
+/// The part of a client's id that handles carry.
+pub(crate) fn low_half(client: u64) -> u32 {
+    let [.., t0, t1, t2, t3] = client.to_be_bytes();
+    u32::from_be_bytes([t0, t1, t2, t3])
 }
 
 /// The body of a layout for an extent, or for several that follow each other. `None` if it cannot be made: a data server is not known, or
@@ -71,12 +80,15 @@ pub(crate) fn layout_body(
     records: &[ExtentRecord],
     size_bytes: u64,
 ) -> Option<Body> {
-    let Grant { client, iomode, .. } = grant;
+    let Grant { client, iomode, export, reads, .. } = grant;
+    let holder = Holder::Client { tag: grant.tag(), export, reads };
+    let issued = server.issued();
     let home = |record: &ExtentRecord| DsHandle {
         extent: record.extent,
         epoch: record.epoch,
         mode: iomode,
-        client_tag: grant.tag(),
+        holder,
+        issued,
         size_hint_bytes: size_bytes,
         role: Role::Home,
         home: record.home,

@@ -133,6 +133,8 @@ pub(crate) struct Server {
     pub(crate) handles: HandleMaker,
     /// Key of data-server handles.
     pub(crate) handle_key: HandleKey,
+    /// What is to be added to the monotonic clock to have that by which handles are made, wrapping.
+    pub(crate) handle_clock_ahead_ms: u64,
     /// Identity of the file system.
     pub(crate) file_system: [u8; 16],
     /// Sessions and leases.

@@ -36,12 +36,17 @@ pub(crate) struct Asked {
     pub(crate) bytes_max: u32,
     /// The erasure code of extents that this makes; `None` is the cluster's.
     pub(crate) code: Option<Profile>,
+    /// The export that the client came through.
+    pub(crate) export: u16,
+    /// The client may read the file.
+    pub(crate) reads: bool,
 }
 
 impl Asked {
     /// What it is, once the log has answered.
     pub(crate) fn grant(&self, answer: &LayoutAnswer) -> Grant {
-        Grant { client: self.client, iomode: self.iomode, seqid: answer.stateid.seqid }
+        let Self { client, iomode, export, reads, .. } = *self;
+        Grant { client, iomode, seqid: answer.stateid.seqid, export, reads }
     }
 }
 

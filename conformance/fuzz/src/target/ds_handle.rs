@@ -4,7 +4,7 @@
 //! a bit of it to be changed.
 
 use layout::handle::{HANDLE_BYTES, device_id, device_of, open, seal};
-use layout::{DsHandle, Epoch, ExtentId, HandleKey, Iomode, NamedBackup, Role};
+use layout::{DsHandle, Epoch, ExtentId, HandleKey, Holder, Iomode, Issued, NamedBackup, Role};
 
 use super::{MemoryBound, Shape, Target};
 
@@ -44,7 +44,8 @@ fn check_sealed(key: &HandleKey, fields: &[u8; FIELD_BYTES]) -> usize {
         extent: ExtentId { ino: double(0), index: word(8) },
         epoch: Epoch(double(12)),
         mode: if fields[20].is_multiple_of(2) { Iomode::Read } else { Iomode::ReadWrite },
-        client_tag: word(21),
+        holder: holder(fields[20], word(21)),
+        issued: Issued::at_ms(double(25)),
         size_hint_bytes: double(25),
         role: Role::Home,
         home: layout::DataServerId(1),
@@ -60,6 +61,18 @@ fn check_sealed(key: &HandleKey, fields: &[u8; FIELD_BYTES]) -> usize {
     assert!(open(key, &altered).is_err(), "bit {bit} is covered");
     assert!(open(&HandleKey::new([8; 32]), sealed.as_ref()).is_err(), "another key opens nothing");
     1
+}
+
+/// A client's, for reading too or not where it writes, or a metadata server's.
+fn holder(choice: u8, tag: u32) -> Holder {
+    let writes = !choice.is_multiple_of(2);
+    let [_, _, high, low] = tag.to_be_bytes();
+    match choice >> 5 & 3 {
+        3 => Holder::MetadataServer,
+        which => {
+            Holder::Client { tag, export: u16::from_be_bytes([high, low]), reads: which != 2 || !writes }
+        }
+    }
 }
 
 /// None, one or two backups, in every state.
@@ -85,7 +98,8 @@ fn seeds() -> Vec<Vec<u8>> {
         extent: ExtentId { ino: 1, index: 2 },
         epoch: Epoch(3),
         mode: Iomode::ReadWrite,
-        client_tag: 4,
+        holder: Holder::Client { tag: 4, export: 0, reads: true },
+        issued: Issued::at_ms(0),
         size_hint_bytes: 5,
         role: Role::Home,
         home: layout::DataServerId(1),

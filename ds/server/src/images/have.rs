@@ -12,7 +12,7 @@ use crate::core::Core;
 
 /// Carries out HAVE. The directory was listed before anybody could ask.
 pub(crate) async fn run(core: &Core, ask: HaveImages) -> Result<HadImages, Refusal> {
-    let (_, own) = core.serving_key().map_err(|_| Refusal::Busy)?;
+    let own = core.server().filter(|_| core.is_serving()).ok_or(Refusal::Busy)?;
     if own.0 != ask.server {
         return Err(Refusal::Busy);
     }

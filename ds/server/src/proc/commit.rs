@@ -5,9 +5,9 @@
 //!
 //! Spec: RFC 1813 §3.3.21; docs/protocol/replicate.md §2; docs/protocol/seal.md §12.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use layout::Iomode;
 use wire_nfs::v3::{Nfsstat3, WccData, commit};
 
 use crate::core::Core;
@@ -18,9 +18,12 @@ use crate::{access, copies, slow, status, thaw};
 ///
 /// # Errors
 /// The status that says why not.
-pub(crate) async fn run(core: &Arc<Core>, args: &commit::Args) -> Result<commit::ResOk, Nfsstat3> {
-    let (key, own) = core.serving().await?;
-    let handle = access::open(&key, own, &args.file, Iomode::ReadWrite)?;
+pub(crate) async fn run(
+    core: &Arc<Core>,
+    args: &commit::Args,
+    from: IpAddr,
+) -> Result<commit::ResOk, Nfsstat3> {
+    let handle = access::admit(core, &args.file, access::Wanted::Write, from).await?;
     let verf = core.verifier();
     // First, as for a WRITE.
     core.store.check_epoch(handle.extent, handle.epoch).map_err(|error| status::of_change(&error))?;

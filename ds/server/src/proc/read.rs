@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ds_store::{Found, ReadError};
 use env_transport::{Connection, Room};
-use layout::{DsHandle, Iomode, Role};
+use layout::{DsHandle, Role};
 use wire_nfs::v3::{Nfsstat3, read};
 
 use crate::access;
@@ -40,8 +40,8 @@ pub(crate) async fn run(
     connection: &Connection,
     args: &read::Args,
 ) -> Result<(Answer, Room), Nfsstat3> {
-    let (key, own) = core.serving().await?;
-    let handle = access::open(&key, own, &args.file, Iomode::Read)?;
+    let from = connection.peer().ip();
+    let handle = access::admit(core, &args.file, access::Wanted::Read, from).await?;
     let extent = handle.extent;
     let offset = access::within(extent, args.offset).ok_or(Nfsstat3::Inval)?;
     let room = ds_store::limits::EXTENT_BYTES - offset;

@@ -5,11 +5,12 @@
 //!
 //! Spec: RFC 1813 §3.3.7; docs/protocol/replicate.md §2; docs/protocol/seal.md §8, §12.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ds_store::{ChangeError, Stability, Ticket};
-use layout::{DsHandle, Iomode};
+use layout::DsHandle;
 use wire_nfs::v3::{Nfsstat3, StableHow, WccData, write};
 
 use crate::core::Core;
@@ -20,9 +21,8 @@ use crate::{access, copies, slow, status, thaw};
 ///
 /// # Errors
 /// The status that says why not.
-pub(crate) async fn run(core: &Arc<Core>, args: write::Args) -> Result<write::ResOk, Nfsstat3> {
-    let (key, own) = core.serving().await?;
-    let handle = access::open(&key, own, &args.file, Iomode::ReadWrite)?;
+pub(crate) async fn run(core: &Arc<Core>, args: write::Args, from: IpAddr) -> Result<write::ResOk, Nfsstat3> {
+    let handle = access::admit(core, &args.file, access::Wanted::Write, from).await?;
     let verf = core.verifier();
     let offset = access::within(handle.extent, args.offset).ok_or(Nfsstat3::Inval)?;
     let count = u32::try_from(args.data.len()).map_err(|_| Nfsstat3::Inval)?;

@@ -203,7 +203,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut whole_ms = 0;
     loop {
         core.env.clock.sleep_ms(SEAL_PERIOD_MS).await;
-        if core.serving_key().is_err() || core.directory.metadata().is_none() {
+        if !core.is_serving() || core.directory.metadata().is_none() {
             continue;
         }
         let now_ms = core.env.clock.monotonic_ms();

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use env::{BoxFuture, Entropy, Env};
+use env::{BoxFuture, Clock, Entropy, Env};
 use env_transport::{Answer, Call, Connection, Limits, Server, Service, serve};
+use wire_nfs::control::auth::ConnectionSecret;
 use wire_nfs::control::copies::Directory;
 use wire_nfs::control::extent::{AskFileEnd, FileEnd};
+use wire_nfs::control::handles::{Admitted, AdmittedBy, AskHeld, HandleKeys, Held, NumberedKey};
 use wire_nfs::control::heartbeat::{Heartbeat, Renewed};
 use wire_nfs::control::register::{Register, Registered, SealedKey};
 use wire_nfs::control::{
@@ -41,6 +43,21 @@ pub(crate) struct Seen {
     pub(crate) heartbeats: Vec<Heartbeat>,
     /// The connection of each HEARTBEAT and PROMISE.
     pub(crate) connections: Vec<(Procedure, u64)>,
+    /// How often it was asked of layouts.
+    pub(crate) helds: usize,
+}
+
+/// What handles are judged by.
+#[derive(Default)]
+struct Judging {
+    /// The clock that handles are made by goes.
+    time_goes: bool,
+    /// No layout is held.
+    is_all_gone: bool,
+    /// It is not said of layouts whether they are held.
+    is_silent: bool,
+    /// Version of the exports, above the first, and their networks.
+    exports: (u64, Vec<String>),
 }
 
 struct Fake {
@@ -50,6 +67,8 @@ struct Fake {
     behaviour: Mutex<Behaviour>,
     seen: Mutex<Seen>,
     file_end: Mutex<Option<u64>>,
+    clock: Arc<dyn Clock>,
+    judging: Mutex<Judging>,
 }
 
 pub(crate) struct Metadata {
@@ -66,6 +85,8 @@ impl Metadata {
             behaviour: Mutex::new(Behaviour::Lease),
             seen: Mutex::default(),
             file_end: Mutex::new(Some(0)),
+            clock: env.clock.clone(),
+            judging: Mutex::default(),
         });
         let service: Arc<dyn Service> = fake.clone();
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -87,6 +108,28 @@ impl Metadata {
         *self.fake.file_end.lock().unwrap() = Some(size_bytes);
     }
 
+    /// From now on handles grow old.
+    pub(crate) fn tell_time(&self) {
+        self.fake.judging.lock().unwrap().time_goes = true;
+    }
+
+    /// All layouts are held, or none.
+    pub(crate) fn hold(&self, held: bool) {
+        self.fake.judging.lock().unwrap().is_all_gone = !held;
+    }
+
+    /// Whether layouts are held cannot be told.
+    pub(crate) fn say_nothing_of_layouts(&self, is_silent: bool) {
+        self.fake.judging.lock().unwrap().is_silent = is_silent;
+    }
+
+    /// The export has these clients.
+    pub(crate) fn admit(&self, networks: &[&str]) {
+        let mut judging = self.fake.judging.lock().unwrap();
+        judging.exports =
+            (judging.exports.0 + 1, networks.iter().map(|network| (*network).to_owned()).collect());
+    }
+
     /// Where files end cannot be told.
     pub(crate) fn files_end_nowhere(&self) {
         *self.fake.file_end.lock().unwrap() = None;
@@ -98,6 +141,25 @@ impl Metadata {
 }
 
 impl Fake {
+    fn renewed(&self) -> Renewed {
+        let judging = self.judging.lock().unwrap();
+        let clock_ms = if judging.time_goes { self.clock.monotonic_ms() } else { 0 };
+        Renewed { clock_ms, exports: 1 + judging.exports.0, ..renewed(LEASE_MS) }
+    }
+
+    fn tell_exports(&self, w: &mut Writer) {
+        let (version, networks) = self.judging.lock().unwrap().exports.clone();
+        let exports = vec![AdmittedBy { export: 0, networks }];
+        put_reply(w, &Ok(Admitted { version: 1 + version, exports }));
+    }
+
+    fn tell_held(&self, args: bytes::Bytes, w: &mut Writer) {
+        let (asked, judging): (AskHeld, _) = (decode_args(args).unwrap(), self.judging.lock().unwrap());
+        self.seen.lock().unwrap().helds += 1;
+        let held = Held { held: vec![!judging.is_all_gone; asked.holders.len()] };
+        put_reply(w, &if judging.is_silent { Err(Refusal::Busy) } else { Ok(held) });
+    }
+
     fn answer(&self, procedure: u32, args: bytes::Bytes, connection: u64) -> Option<Writer> {
         let mut gates = self.gates.lock().unwrap();
         let gate = gates.entry(connection).or_insert_with(|| {
@@ -123,13 +185,15 @@ impl Fake {
             ) => {
                 let lease_ms = if matches!(behaviour, Behaviour::NoLeaseYet) { 0 } else { LEASE_MS };
                 self.seen.lock().unwrap().registers.push(decode_args(args).unwrap());
-                let key = SealedKey::seal(&peer.secret, [3; 16], &HANDLE_KEY);
+                let keys = sealed_keys(&peer.secret);
                 put_reply(
                     &mut w,
                     &Ok(Registered {
                         server: SERVER,
                         lease_ms,
-                        key,
+                        keys,
+                        clock_ms: self.renewed().clock_ms,
+                        exports: self.renewed().exports,
                         seal_idle_ms: 0,
                         directory: Directory::default(),
                         behind: None,
@@ -141,7 +205,7 @@ impl Fake {
                 let beat: Heartbeat = decode_args(args).unwrap();
                 let lease_ms = if beat.failure.is_empty() { LEASE_MS } else { 0 };
                 self.seen.lock().unwrap().heartbeats.push(beat);
-                put_reply(&mut w, &Ok(Renewed { lease_ms, seal_idle_ms: 0, directory: None }));
+                put_reply(&mut w, &Ok(Renewed { lease_ms, ..self.renewed() }));
             }
             (Procedure::Promise, Behaviour::Lease) => {
                 self.seen.lock().unwrap().connections.push((Procedure::Promise, connection));
@@ -156,6 +220,8 @@ impl Fake {
             }
             // It keeps no extents.
             (Procedure::Copies, _) => put_reply::<Nothing>(&mut w, &Err(Refusal::NotHome)),
+            (Procedure::Admitted, _) => self.tell_exports(&mut w),
+            (Procedure::Held, _) => self.tell_held(args, &mut w),
             (Procedure::FileEnd, _) => {
                 decode_args::<AskFileEnd>(args).unwrap();
                 let end = self.file_end.lock().unwrap().map(|size_bytes| FileEnd { size_bytes });
@@ -165,6 +231,22 @@ impl Fake {
         }
         Some(w)
     }
+}
+
+/// The handle key, as its first version.
+pub(crate) fn sealed_keys(secret: &ConnectionSecret) -> HandleKeys {
+    let key = SealedKey::seal(secret, [3; 16], &HANDLE_KEY);
+    HandleKeys { version: 1, keys: vec![NumberedKey { number: 0, key }] }
+}
+
+/// Nothing is new but the lease. The clock that handles are made by stands still: they never grow old.
+pub(crate) fn renewed(lease_ms: u32) -> Renewed {
+    Renewed { lease_ms, seal_idle_ms: 0, directory: None, clock_ms: 0, exports: 1, keys: None }
+}
+
+/// One export, for everybody.
+pub(crate) fn admitted() -> Admitted {
+    Admitted { version: 1, exports: vec![AdmittedBy { export: 0, networks: vec![] }] }
 }
 
 impl Service for Fake {

@@ -18,7 +18,7 @@ use env::Env;
 use env::memory::net::MemoryNet;
 use env::memory::{ManualClock, MemoryDisk, SeededEntropy};
 use env_transport::{CallError, Limits, RpcClient};
-use layout::{DataServerId, DsHandle, Epoch, ExtentId, HandleKey, Iomode, Role, handle};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, HandleKey, Holder, Iomode, Issued, Role, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::v3::{self, Fh3, Nfsstat3, Procedure, StableHow, commit, read, write};
@@ -189,7 +189,17 @@ pub(crate) fn handle_of(extent: ExtentId, epoch: u64, mode: Iomode, size_hint_by
     let (home, backups) = (DataServerId(metadata::SERVER), [None; 2]);
     let epoch = Epoch(epoch);
     let role = Role::Home;
-    let open = DsHandle { extent, epoch, mode, client_tag: 1, size_hint_bytes, role, home, backups };
+    let open = DsHandle {
+        extent,
+        epoch,
+        mode,
+        holder: Holder::Client { tag: 1, export: 0, reads: true },
+        issued: Issued::at_ms(0),
+        size_hint_bytes,
+        role,
+        home,
+        backups,
+    };
     Fh3::new(Bytes::copy_from_slice(&handle::seal(&handle_key(), &open).0)).unwrap()
 }
 
@@ -202,7 +212,8 @@ pub(crate) fn route(server: &DataServer, epoch: u64) -> Route {
         extent: EXTENT,
         epoch: Epoch(epoch),
         mode: Iomode::ReadWrite,
-        client_tag: 1,
+        holder: Holder::Client { tag: 1, export: 0, reads: true },
+        issued: Issued::at_ms(0),
         size_hint_bytes: 0,
         role: Role::Home,
         home: DataServerId(metadata::SERVER),

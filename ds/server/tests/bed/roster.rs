@@ -5,15 +5,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::extent::{AskFileEnd, FileEnd};
+use wire_nfs::control::handles::{AskHeld, Held};
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed};
-use wire_nfs::control::register::{Register, Registered, SealedKey};
+use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
     ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, decode_args, put_reply,
 };
 use wire_xdr::Writer;
 
 use super::cluster_key;
-use super::metadata::HANDLE_KEY;
+use super::metadata::{admitted, renewed, sealed_keys};
 
 /// Leases outlive every test, unless it says otherwise.
 const LEASE_MS: u32 = 600_000;
@@ -71,9 +72,12 @@ impl Roster {
                 }
                 let is_held = self.held.contains(&server) || behind.is_some();
                 let lease_ms = if is_held { 0 } else { lease_ms };
-                let key = SealedKey::seal(&secret, [3; 16], &HANDLE_KEY);
-                let directory = self.directory();
-                put_reply(&mut w, &Ok(Registered { server, lease_ms, key, seal_idle_ms, directory, behind }));
+                let (keys, directory) = (sealed_keys(&secret), self.directory());
+                let (clock_ms, exports) = (0, 1);
+                put_reply(
+                    &mut w,
+                    &Ok(Registered { server, lease_ms, keys, clock_ms, exports, seal_idle_ms, directory, behind }),
+                );
             }
             Procedure::Heartbeat => {
                 let beat: Heartbeat = decode_args(args.clone()).unwrap();
@@ -88,13 +92,18 @@ impl Roster {
                 }
                 let lease_ms = if self.failed.contains_key(&beat.server) { 0 } else { lease_ms };
                 let directory = Some(self.directory());
-                put_reply(&mut w, &Ok(Renewed { lease_ms, seal_idle_ms, directory }));
+                put_reply(&mut w, &Ok(Renewed { seal_idle_ms, directory, ..renewed(lease_ms) }));
             }
             // Longer than anything that is asked for: what is not held is a hole.
             Procedure::FileEnd => {
                 let asked: AskFileEnd = decode_args(args.clone()).unwrap();
                 let size_bytes = (u64::from(asked.extent.index) + 1) * layout::EXTENT_BYTES;
                 put_reply(&mut w, &Ok(FileEnd { size_bytes }));
+            }
+            Procedure::Admitted => put_reply(&mut w, &Ok(admitted())),
+            Procedure::Held => {
+                let asked: AskHeld = decode_args(args.clone()).unwrap();
+                put_reply(&mut w, &Ok(Held { held: vec![true; asked.holders.len()] }));
             }
             Procedure::Promise => put_reply(&mut w, &Ok(Nothing)),
             _ => return None,

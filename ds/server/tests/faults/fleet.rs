@@ -15,7 +15,7 @@ use env::memory::{Crash, ManualClock, MemoryDisk};
 use env::{Clock, Env};
 use env_transport::{Limits, RpcClient, Server, serve};
 use layout::ec::Profile;
-use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, Role, handle};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, Holder, Iomode, Issued, NamedBackup, Role, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::copies::KeptBy;
 use wire_nfs::control::{NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
@@ -379,7 +379,8 @@ impl Fleet {
             epoch,
             mode: Iomode::ReadWrite,
             role: Role::Home,
-            client_tag: 1,
+            holder: Holder::Client { tag: 1, export: 0, reads: true },
+            issued: Issued::at_ms(0),
             size_hint_bytes: 0,
             home,
             backups,

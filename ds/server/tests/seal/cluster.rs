@@ -12,7 +12,7 @@ use env::memory::net::MemoryNet;
 use env::memory::{Crash, ManualClock, MemoryDisk};
 use env_transport::{CallError, Limits, RpcClient, Server, serve};
 use layout::ec::ImageId;
-use layout::{DataServerId, DsHandle, Epoch, ExtentId, Iomode, NamedBackup, Role, handle};
+use layout::{DataServerId, DsHandle, Epoch, ExtentId, Holder, Iomode, Issued, NamedBackup, Role, handle};
 use prometheus_client::registry::Registry;
 use wire_nfs::control::copies::{CopySet, KeptBy};
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch};
@@ -226,7 +226,8 @@ impl Cluster {
             extent,
             epoch: Epoch(record.epoch),
             mode: Iomode::ReadWrite,
-            client_tag: 1,
+            holder: Holder::Client { tag: 1, export: 0, reads: true },
+            issued: Issued::at_ms(0),
             size_hint_bytes: 0,
             role: Role::Home,
             home: DataServerId(record.home),
@@ -319,7 +320,8 @@ impl Cluster {
             extent,
             epoch,
             mode: Iomode::Read,
-            client_tag: 1,
+            holder: Holder::Client { tag: 1, export: 0, reads: true },
+            issued: Issued::at_ms(0),
             size_hint_bytes: 0,
             role: Role::Reader,
             home: DataServerId(reader),

@@ -43,12 +43,9 @@ pub(crate) fn note(cx: &Context, ino: Ino, stateid: Stateid, errors: &[DeviceErr
         let now_ms = cx.server.now_ms();
         match error.status {
             _ if !is_holder => {}
-            Nfsstat4::Stale
-            | Nfsstat4::Access
-            | Nfsstat4::Badhandle
-            | Nfsstat4::Delay
-            | Nfsstat4::Grace
-            | Nfsstat4::Ok => {}
+            // Nothing is wrong with it: it does not know the client's address. In band the client is known.
+            Nfsstat4::Access => cx.server.data_servers.exclude(client, server, now_ms),
+            Nfsstat4::Stale | Nfsstat4::Badhandle | Nfsstat4::Delay | Nfsstat4::Grace | Nfsstat4::Ok => {}
             Nfsstat4::Nospc => cx.server.data_servers.exclude_full(client, server, now_ms),
             _ => {
                 cx.server.data_servers.exclude(client, server, now_ms);

@@ -98,7 +98,10 @@ fn asked(
     extent: ExtentId,
     iomode: Iomode,
 ) -> Result<Asked, Nfsstat4> {
-    Ok(Asked { client: cx.client()?, extent, iomode, bytes_max: args.maxcount, code: cx.code(handle)? })
+    // A client that opened the file for writing alone may get a layout to write, and not read through it.
+    let reads = !iomode.writes() || check_readable(cx, &cx.inode(&cx.view()?, handle)?).is_ok();
+    let (client, bytes_max, export) = (cx.client()?, args.maxcount, handle.export.0);
+    Ok(Asked { client, extent, iomode, bytes_max, code: cx.code(handle)?, export, reads })
 }
 
 /// The handles in the segment may be of epochs that were raised because the exports changed: then

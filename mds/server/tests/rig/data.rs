@@ -150,6 +150,7 @@ pub(crate) async fn register(rig: &Rig) {
                 instance: 1,
                 failure: String::new(),
                 durable: JournalEnd::default(),
+                keys: 0,
             };
             if ask::<Renewed>(&rpc, Procedure::Heartbeat, &beat).await.is_ok() {
                 return;

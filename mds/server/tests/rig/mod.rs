@@ -10,9 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use env::Env;
 use env::memory::{SeededEntropy, net::MemoryNet};
 use env::os::OsClock;
+use env::{Clock, Env};
 use env_transport::{Limits, RpcClient};
 use mds_server::export::Export;
 use mds_server::server::Settings;
@@ -32,7 +32,7 @@ const NFS: u32 = 100_003;
 /// A server, and what it takes to start it again.
 pub(crate) struct Rig {
     pub(crate) env: Env,
-    net: MemoryNet,
+    pub(crate) net: MemoryNet,
     pub(crate) server: Option<MetadataServer>,
     pub(crate) directory: tempfile::TempDir,
     pub(crate) exports: Vec<Export>,
@@ -71,9 +71,18 @@ impl Rig {
         settings: Settings,
         service: Option<ServiceAddresses>,
     ) -> Self {
+        Self::made_on(Arc::new(OsClock::new()), exports, settings, service).await
+    }
+
+    pub(crate) async fn made_on(
+        clock: Arc<dyn Clock>,
+        exports: Vec<Export>,
+        settings: Settings,
+        service: Option<ServiceAddresses>,
+    ) -> Self {
         let net = MemoryNet::new();
         let env = Env {
-            clock: Arc::new(OsClock::new()),
+            clock,
             entropy: Arc::new(SeededEntropy::new(7)),
             disk: env::os::open_disk("test", env::os::Preference::Blocking).expect("threads always start").0,
             net: Arc::new(net.clone()),

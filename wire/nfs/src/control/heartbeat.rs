@@ -5,6 +5,7 @@
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, xdr_struct};
 
 use super::copies::Directory;
+use super::handles::HandleKeys;
 use super::limits;
 
 /// How full and how busy a data server is. Counters start with the process.
@@ -87,6 +88,8 @@ pub struct Heartbeat {
     pub failure: String,
     /// All before this is on stable storage.
     pub durable: JournalEnd,
+    /// Version of the handle keys it has.
+    pub keys: u64,
 }
 
 impl Decode for Heartbeat {
@@ -96,7 +99,8 @@ impl Decode for Heartbeat {
         let failure = r.string(limits::WORDS_BYTES_MAX)?;
         let failure = std::str::from_utf8(&failure).map_err(|_| XdrError::Invalid { field: "failure" })?;
         let failure = failure.to_owned();
-        Ok(Self { server, uuid, usage, directory, instance, failure, durable: JournalEnd::decode(r)? })
+        let (durable, keys) = (JournalEnd::decode(r)?, r.u64()?);
+        Ok(Self { server, uuid, usage, directory, instance, failure, durable, keys })
     }
 }
 
@@ -109,6 +113,7 @@ impl Encode for Heartbeat {
         w.u64(self.instance);
         w.string(&self.failure);
         self.durable.encode(w);
+        w.u64(self.keys);
     }
 }
 
@@ -121,9 +126,15 @@ pub struct Renewed {
     pub seal_idle_ms: u32,
     /// The data servers, if the caller has another version.
     pub directory: Option<Directory>,
+    /// The clock by which metadata servers say when handles were made, milliseconds.
+    pub clock_ms: u64,
+    /// Version of the exports that ADMITTED tells.
+    pub exports: u64,
+    /// The handle keys, if the caller has another version.
+    pub keys: Option<HandleKeys>,
 }
 
-xdr_struct! { Renewed { lease_ms, seal_idle_ms, directory } }
+xdr_struct! { Renewed { lease_ms, seal_idle_ms, directory, clock_ms, exports, keys } }
 
 /// Arguments of CLOCK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

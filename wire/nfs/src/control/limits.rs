@@ -72,6 +72,12 @@ pub const EXPORT_CLIENTS_MAX: usize = 2048;
 /// Longest network of clients as text: an IPv6 address and a prefix length.
 pub const NETWORK_BYTES_MAX: usize = 44;
 
+/// Handle keys that are good at a time: the next, the one in use, the one before.
+pub const HANDLE_KEYS_MAX: usize = 3;
+
+/// Most layouts in one HELD.
+pub const HELD_MAX: usize = 512;
+
 /// READ_IMAGE's reply and PUT_IMAGE's call never take more than this many bytes.
 pub const IMAGE_CALL_BYTES_MAX: usize = IMAGE_DATA_BYTES_MAX + 4096;
 
@@ -83,7 +89,7 @@ pub const REPLICATE_BYTES_MAX: usize = RECORD_DATA_BYTES_MAX + 4096;
 pub const CONTROL_BYTES_MAX: usize = 128 << 10;
 
 const SIZE_REPLY_BYTES_MAX: usize = 8 + SIZE_EXTENTS_MAX * 32;
-const DIRECTORY_BYTES_MAX: usize = 256 + DIRECTORY_MAX * (8 + ADDRESS_BYTES_MAX);
+const DIRECTORY_BYTES_MAX: usize = 512 + DIRECTORY_MAX * (8 + ADDRESS_BYTES_MAX);
 const IMAGES_BYTES_MAX: usize = 256 + IMAGES_MAX * 128;
 const GROUP_CALL_BYTES_MAX: usize = 256 + GROUP_BYTES_MAX + 2 * (4 + 4 * GROUP_SLOTS_MAX);
 const VERIFIED_BYTES_MAX: usize = 1024 + VERIFY_EXTENTS_MAX * (128 + 8 * (BACKUPS_MAX + GROUP_SLOTS_MAX));
@@ -96,3 +102,8 @@ const _: () = assert!(IMAGES_BYTES_MAX < CONTROL_BYTES_MAX, "a full IMAGES fits"
 const _: () = assert!(GROUP_CALL_BYTES_MAX < CONTROL_BYTES_MAX, "a full ENCODE fits");
 const _: () = assert!(DIRECTORY_BYTES_MAX < CONTROL_BYTES_MAX, "a full directory fits");
 const _: () = assert!(SIZE_REPLY_BYTES_MAX < CONTROL_BYTES_MAX, "a full SIZE reply fits");
+const _: () = assert!(256 + HELD_MAX * 16 < CONTROL_BYTES_MAX, "a full HELD fits");
+const _: () = assert!(
+    EXPORTS_BYTES_MAX + 256 < CONTROL_BYTES_MAX,
+    "ADMITTED says less of each export than EXPORTS_SET"
+);

@@ -2,7 +2,7 @@
 //!
 //! `auth` opens every connection with what `keys` has, `roles` says which node may call what, `register` and `heartbeat` are what a data server says, `extent`
 //! is what it is told, `copies` and `replicate` are how further copies of an extent are kept,
-//! `images` and `groups` how extents are sealed, `admin`, `exports` and `report` are what
+//! `images` and `groups` how extents are sealed, `handles` is what data-server handles are judged by, `admin`, `exports` and `report` are what
 //! administrators ask. Nothing here sends or waits: env-transport carries these bodies.
 //!
 //! Spec: docs/protocol/control.md; docs/protocol/replicate.md; docs/protocol/seal.md; docs/protocol/admin.md.
@@ -13,6 +13,7 @@ pub mod copies;
 pub mod exports;
 pub mod extent;
 pub mod groups;
+pub mod handles;
 pub mod heartbeat;
 pub mod images;
 pub mod keys;
@@ -117,6 +118,10 @@ pub enum Procedure {
     Promise = 36,
     /// A data server shows its clock, and asks what time it is.
     Clock = 37,
+    /// A data server asks whether clients still hold the layouts that handles were made for.
+    Held = 38,
+    /// A data server asks which addresses exports admit.
+    Admitted = 39,
 }
 
 impl Procedure {
@@ -162,6 +167,8 @@ impl Procedure {
             35 => Self::Report,
             36 => Self::Promise,
             37 => Self::Clock,
+            38 => Self::Held,
+            39 => Self::Admitted,
             _ => return None,
         })
     }

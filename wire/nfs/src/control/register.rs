@@ -6,6 +6,7 @@ use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_str
 
 use super::auth::ConnectionSecret;
 use super::copies::Directory;
+use super::handles::HandleKeys;
 use super::heartbeat::JournalEnd;
 use super::{limits, text};
 
@@ -112,8 +113,12 @@ pub struct Registered {
     pub server: u32,
     /// How long the lease lasts from the moment REGISTER was sent; 0: there is none yet, and it is to register again.
     pub lease_ms: u32,
-    /// The key for data-server handles.
-    pub key: SealedKey,
+    /// The keys of data-server handles.
+    pub keys: HandleKeys,
+    /// The clock by which metadata servers say when handles were made, milliseconds.
+    pub clock_ms: u64,
+    /// Version of the exports that ADMITTED tells.
+    pub exports: u64,
     /// How long an extent rests before it is sealed; 0: sealing is off.
     pub seal_idle_ms: u32,
     /// All data servers.
@@ -122,7 +127,7 @@ pub struct Registered {
     pub behind: Option<JournalEnd>,
 }
 
-xdr_struct! { Registered { server, lease_ms, key, seal_idle_ms, directory, behind } }
+xdr_struct! { Registered { server, lease_ms, keys, clock_ms, exports, seal_idle_ms, directory, behind } }
 
 /// The handle key as it travels: masked and authenticated under the connection's secret.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,7 +21,9 @@ impl Procedure {
             | Self::Promise
             | Self::AtRest
             | Self::FileEnd
-            | Self::Clock => (Data, Metadata),
+            | Self::Clock
+            | Self::Held
+            | Self::Admitted => (Data, Metadata),
             Self::Fence
             | Self::Cut
             | Self::Drop
@@ -98,7 +100,7 @@ mod tests {
         assert_eq!(of(NodeKind::Metadata), [5, 6, 7, 8, 9, 11, 20, 21, 23, 24]);
         assert_eq!(
             of(NodeKind::Data),
-            [3, 4, 10, 12, 13, 14, 15, 16, 17, 18, 19, 22, 25, 26, 27, 34, 36, 37]
+            [3, 4, 10, 12, 13, 14, 15, 16, 17, 18, 19, 22, 25, 26, 27, 34, 36, 37, 38, 39]
         );
         assert_eq!(of(NodeKind::Gateway), [] as [u32; 0]);
     }

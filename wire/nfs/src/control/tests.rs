@@ -4,6 +4,7 @@ use super::auth::*;
 use super::copies::*;
 use super::extent::*;
 use super::groups::*;
+use super::handles::*;
 use super::heartbeat::*;
 use super::images::*;
 use super::register::*;
@@ -266,18 +267,27 @@ fn register_and_heartbeat_have_their_golden_bytes() {
             instance: 0xe,
             failure: "EIO".to_owned(),
             durable: JournalEnd { segment: 0xf, offset: 0x10 },
+            keys: 7,
         },
         &format!(
             "00000005 22222222222222222222222222222222 0000000000000001 {zeros} 000000000000000b 0000002a \
              000000000000000c 000000000000000d 0000000000000006 000000000000000e 00000003 45494f00 \
-             000000000000000f 0000000000000010"
+             000000000000000f 0000000000000010 0000000000000007"
         ),
     );
-    check(&Renewed { lease_ms: 6000, seal_idle_ms: 7, directory: None }, "00001770 00000007 00000000");
+    let renewed =
+        Renewed { lease_ms: 6000, seal_idle_ms: 7, directory: None, clock_ms: 8, exports: 9, keys: None };
+    check(&renewed, "00001770 00000007 00000000 0000000000000008 0000000000000009 00000000");
     let directory = Some(Directory { version: 7, servers: vec![] });
     check(
-        &Renewed { lease_ms: 6000, seal_idle_ms: 0, directory },
-        "00001770 00000000 00000001 0000000000000007 00000000",
+        &Renewed {
+            seal_idle_ms: 0,
+            directory,
+            keys: Some(HandleKeys { version: 2, keys: vec![] }),
+            ..renewed
+        },
+        "00001770 00000000 00000001 0000000000000007 00000000 0000000000000008 0000000000000009 \
+         00000001 0000000000000002 00000000",
     );
     assert_eq!(usage.free_bytes(), 1);
     let none = Register { addresses: vec![], ..register };
@@ -316,39 +326,57 @@ fn replies_carry_their_status() {
 }
 
 #[test]
+fn what_handles_are_judged_by() {
+    let holders = vec![HolderName { ino: 7, tag: 0xdead_beef, writes: true }];
+    check(&AskHeld { holders }, "00000001 0000000000000007 deadbeef 00000001");
+    check(&Held { held: vec![true, false] }, "00000002 00000001 00000000");
+    let networks = vec!["10.0.0.0/8".to_owned()];
+    let exports = vec![AdmittedBy { export: 3, networks }, AdmittedBy { export: 4, networks: vec![] }];
+    check(
+        &Admitted { version: 9, exports },
+        "0000000000000009 00000002 00000003 00000001 0000000a 31302e302e302e302f380000 \
+         00000004 00000000",
+    );
+}
+
+#[test]
 fn a_sealed_key_opens_only_under_its_own_secret() {
     let (handshake, mut gate) = pair(7, 7, (PROGRAM, PROGRAM));
     let callee = run(handshake, &mut gate).unwrap();
     let sealed = SealedKey::seal(&gate.peer().unwrap().secret, [3; 16], &[9; 32]);
     assert_eq!(sealed.open(&callee.secret), Ok([9; 32]));
+    let keys = HandleKeys { version: 1, keys: vec![NumberedKey { number: 5, key: sealed }] };
+    let (directory, exports) = (Directory::default(), 4);
     let registered = Registered {
         server: 1,
         lease_ms: 2,
-        key: sealed,
+        keys,
+        clock_ms: 6,
+        exports,
         seal_idle_ms: 3,
-        directory: Directory::default(),
+        directory,
         behind: None,
     };
     let bytes = encoded(&registered);
     assert!(!bytes.windows(32).any(|window| window == [9; 32]), "the key must not be readable");
-    for at in 8..8 + 64 {
+    for at in 24..24 + 64 {
         let mut changed = bytes.to_vec();
         changed[at] ^= 1;
         let registered = decode_args::<Registered>(changed.into()).unwrap();
-        assert_eq!(registered.key.open(&callee.secret), Err(SealBroken));
+        assert_eq!(registered.keys.keys[0].key.open(&callee.secret), Err(SealBroken));
     }
     let (other, mut other_gate) = pair(8, 8, (PROGRAM, PROGRAM));
     let stranger = run(other, &mut other_gate).unwrap();
     let registered = decode_args::<Registered>(bytes).unwrap();
-    assert_eq!(registered.key.open(&stranger.secret), Err(SealBroken));
+    assert_eq!(registered.keys.keys[0].key.open(&stranger.secret), Err(SealBroken));
 }
 
 #[test]
 fn procedures_have_their_numbers() {
-    for number in 0..38 {
+    for number in 0..40 {
         assert_eq!(Procedure::from_number(number).unwrap().number(), number);
     }
-    assert_eq!(Procedure::from_number(38), None);
+    assert_eq!(Procedure::from_number(40), None);
 }
 
 #[test]

@@ -312,6 +312,7 @@ impl Fleet {
             instance: 1,
             failure: String::new(),
             durable: JournalEnd::default(),
+            keys: 1,
         };
         self.ask::<Renewed>(1, Procedure::Heartbeat, &beat).await.unwrap().seal_idle_ms
     }

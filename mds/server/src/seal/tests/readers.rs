@@ -29,8 +29,13 @@ fn mirrors(fleet: &Fleet, client: u64, extent: ExtentId, iomode: Iomode) -> (Vec
         let record = mds_namespace::op::extent::extent(view.namespace(), extent).unwrap().unwrap();
         (record, view.inode(extent.ino).unwrap())
     };
-    let body = flexfile::layout_body(server, Grant { client, iomode, seqid: 1 }, &[record], inode.size_bytes)
-        .unwrap();
+    let body = flexfile::layout_body(
+        server,
+        Grant { client, iomode, seqid: 1, export: 0, reads: true },
+        &[record],
+        inode.size_bytes,
+    )
+    .unwrap();
     let layout: FfLayout = decode_body(&body.bytes).unwrap();
     let mut all: Vec<_> =
         layout.mirrors.into_iter().map(|mut mirror| mirror.data_servers.remove(0)).collect();

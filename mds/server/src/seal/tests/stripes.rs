@@ -29,7 +29,7 @@ async fn fleet(count: u32) -> Fleet {
 
 fn asked(file: &Opened, index: u32, iomode: Iomode) -> Asked {
     let extent = ExtentId { ino: file.ino, index };
-    Asked { client: file.client, extent, iomode, bytes_max: ANSWER_BYTES, code: None }
+    Asked { client: file.client, extent, iomode, bytes_max: ANSWER_BYTES, code: None, export: 0, reads: true }
 }
 
 fn range(run: Option<Run>) -> Option<(u64, u64)> {

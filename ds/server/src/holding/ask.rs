@@ -1,0 +1,151 @@
+//! Asks a metadata server whether layouts are held: many questions in one call, one call at a time.
+//!
+//! Requests that wait for an answer look into the table again whenever a call was answered.
+//!
+//! Spec: docs/protocol/control.md §7.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use env::Entropy;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use wire_nfs::control::Procedure;
+use wire_nfs::control::handles::{AskHeld, Held};
+use wire_nfs::control::limits::HELD_MAX;
+use wire_nfs::v3::Nfsstat3;
+
+use super::{Holders, Judged, Question};
+use crate::core::Core;
+use crate::limits::{HELD_WAIT_MS_MAX, QUESTIONS_MAX};
+use crate::metadata;
+
+/// What was said, and what is to be asked.
+pub(crate) struct Holding {
+    holders: Holders,
+    queue: Mutex<Queue>,
+    wanted: Notify,
+    answered: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Waiting or being asked.
+    open: HashSet<Question>,
+    waiting: Vec<Question>,
+}
+
+impl Holding {
+    pub(crate) fn new(entropy: &dyn Entropy) -> Self {
+        let holders = Holders::new(entropy);
+        Self { holders, queue: Mutex::default(), wanted: Notify::new(), answered: Notify::new() }
+    }
+
+    /// Has a question asked; `false` if too many wait.
+    fn want(&self, question: Question) -> bool {
+        let mut queue = self.queue.lock();
+        if queue.open.contains(&question) {
+            return true;
+        }
+        if QUESTIONS_MAX <= queue.open.len() {
+            return false;
+        }
+        queue.open.insert(question);
+        queue.waiting.push(question);
+        drop(queue);
+        self.wanted.notify_one();
+        true
+    }
+
+    fn take(&self) -> Vec<Question> {
+        let mut queue = self.queue.lock();
+        let count = queue.waiting.len().min(HELD_MAX);
+        queue.waiting.drain(..count).collect()
+    }
+
+    fn close(&self, batch: &[Question]) {
+        let mut queue = self.queue.lock();
+        for question in batch {
+            queue.open.remove(question);
+        }
+    }
+}
+
+/// Whether a client's handle that is so many steps old is good; `false` says that it was waited for and that everything is to be
+/// looked at again.
+///
+/// # Errors
+/// STALE if its layout ended; JUKEBOX if no metadata server tells, or too much is to be asked.
+pub(crate) async fn check(core: &Core, question: Question, age_steps: u32) -> Result<bool, Nfsstat3> {
+    let holding = &core.holding;
+    match holding.holders.judge(&question, age_steps, now_s(core)) {
+        Judged::Good => return Ok(true),
+        Judged::GoodSoonAsked => {
+            if holding.holders.begin_to_ask(&question, now_s(core)) && !holding.want(question) {
+                holding.holders.give_up(&question);
+            }
+            return Ok(true);
+        }
+        Judged::Gone => return Err(gone(core)),
+        Judged::Ask => {}
+    }
+    let told = async {
+        loop {
+            let answered = holding.answered.notified();
+            tokio::pin!(answered);
+            answered.as_mut().enable();
+            match holding.holders.judge(&question, age_steps, now_s(core)) {
+                Judged::Good | Judged::GoodSoonAsked => return Ok(false),
+                Judged::Gone => return Err(gone(core)),
+                Judged::Ask if !holding.want(question) => return Err(Nfsstat3::Jukebox),
+                Judged::Ask => answered.await,
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        told = told => told,
+        () = core.env.clock.sleep_ms(HELD_WAIT_MS_MAX) => Err(Nfsstat3::Jukebox),
+    }
+}
+
+fn gone(core: &Core) -> Nfsstat3 {
+    core.metrics.handle_refused();
+    Nfsstat3::Stale
+}
+
+fn now_s(core: &Core) -> u64 {
+    core.lease_now_ms() / 1_000
+}
+
+/// Asks what is to be asked, for as long as the server lives.
+pub(crate) async fn run(core: Arc<Core>) {
+    loop {
+        core.holding.wanted.notified().await;
+        loop {
+            let batch = core.holding.take();
+            if batch.is_empty() {
+                break;
+            }
+            ask(&core, &batch).await;
+        }
+    }
+}
+
+async fn ask(core: &Core, batch: &[Question]) {
+    let holding = &core.holding;
+    // What is said counts from now: the layout may end before the answer is here.
+    let asked_s = now_s(core);
+    let args = AskHeld { holders: batch.iter().map(|question| question.name).collect() };
+    core.metrics.held_asked(batch.len());
+    match metadata::ask::<Held>(core, Procedure::Held, &args).await {
+        Ok(told) if told.held.len() == batch.len() => {
+            for (question, held) in batch.iter().zip(told.held) {
+                holding.holders.note(question, held, asked_s);
+            }
+        }
+        _ => batch.iter().for_each(|question| holding.holders.give_up(question)),
+    }
+    holding.close(batch);
+    holding.answered.notify_waiters();
+}
