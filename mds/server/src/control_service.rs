@@ -126,7 +126,9 @@ impl ControlService {
                 Box::pin(reply(xid, args, async move |ask| seal::readers::file_end(&server, &ask).await))
             }
             Procedure::Clock => Box::pin(reply(xid, args, async move |ask| clock(&server, &peer, &ask))),
-            Procedure::Held => Box::pin(reply(xid, args, async move |ask| holders::held(&server, &ask).await)),
+            Procedure::Held => {
+                Box::pin(reply(xid, args, async move |ask| holders::held(&server, &ask).await))
+            }
             Procedure::Admitted => {
                 Box::pin(reply(xid, args, async move |_: Nothing| holders::admitted(&server)))
             }
@@ -266,7 +268,7 @@ async fn register_one(
             );
             server.copies.look.notify_one();
         }
-        return Ok(Registered { behind: Some(behind.mark), ..registered(&server, &peer, id, 0) });
+        return Ok(Registered { behind: Some(behind.mark), ..registered(&server, peer, id, 0) });
     }
     if !probe::may_hold_lease(&server, id).await {
         return Err(Refusal::Busy);

@@ -13,7 +13,7 @@ use rig::Rig;
 use rig::data::{self, Holds, key};
 use wire_nfs::control::copies::{AskCopies, CopySet, Word};
 use wire_nfs::control::extent::ExtentName;
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Usage};
 use wire_nfs::control::images::{ImageWords, Promise, ShowImages, Thaw};
 use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
 use wire_nfs::control::register::{Register, Registered};
@@ -57,6 +57,8 @@ async fn ask<R: Decode>(
 
 fn registering(name: &str, uuid: [u8; 16]) -> Register {
     Register {
+        found: JournalEnd::default(),
+        is_loss_accepted: false,
         uuid,
         instance: 1,
         addresses: vec!["192.0.2.9.8.1".to_owned()],
@@ -72,7 +74,16 @@ fn registering(name: &str, uuid: [u8; 16]) -> Register {
 
 fn beat(server: u32) -> Heartbeat {
     let usage = Usage { capacity_bytes: 1 << 40, ..Usage::default() };
-    Heartbeat { server, uuid: VICTIM, usage, directory: 0 }
+    Heartbeat {
+        server,
+        uuid: VICTIM,
+        usage,
+        directory: 0,
+        instance: 1,
+        failure: String::new(),
+        durable: JournalEnd::default(),
+        keys: 0,
+    }
 }
 
 /// Registers, and says once that it lives, until both are answered well: a new leader puts both off.

@@ -142,10 +142,17 @@ fn seeds() -> Vec<Vec<u8>> {
         seed.insert(0, number);
     }
     seeds.extend(shard_commands::commands().iter().map(|entry| [&[10][..], &entry_bytes(entry)].concat()));
-    let session = StoredSession { record: shard_commands::session_record(), tenure: 3 };
-    seeds.push([&[12][..], &session.encode()].concat());
     let apart = LockRecord { ranges: Ranges::Apart(9), ..lock };
     seeds.push([&[6][..], &apart.encode()].concat());
+    seeds.extend(later_seeds(other));
+    seeds
+}
+
+/// Of records that came later.
+fn later_seeds(other: [u8; 12]) -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    let session = StoredSession { record: shard_commands::session_record(), tenure: 3 };
+    seeds.push([&[12][..], &session.encode()].concat());
     let outcomes = [
         Outcome::Done,
         Outcome::Refused(Refusal::StaleClient),

@@ -195,7 +195,9 @@ async fn call(
     procedure: Procedure,
     args: &impl wire_xdr::Encode,
 ) -> Outcome<()> {
-    let hello = greeting(key.clone(), PROGRAM, kind, Arc::new(OsEntropy));
+    // Each procedure has one kind of callee.
+    let callee = procedure.link().map_or(NodeKind::Metadata, |(_, callee)| callee);
+    let hello = greeting(key.clone(), PROGRAM, (kind, callee), Arc::new(OsEntropy));
     // A node may use any port.
     let net = env::os::tokio_net::TokioNet::new();
     let rpc =

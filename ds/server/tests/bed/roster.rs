@@ -76,7 +76,16 @@ impl Roster {
                 let (clock_ms, exports) = (0, 1);
                 put_reply(
                     &mut w,
-                    &Ok(Registered { server, lease_ms, keys, clock_ms, exports, seal_idle_ms, directory, behind }),
+                    &Ok(Registered {
+                        server,
+                        lease_ms,
+                        keys,
+                        clock_ms,
+                        exports,
+                        seal_idle_ms,
+                        directory,
+                        behind,
+                    }),
                 );
             }
             Procedure::Heartbeat => {

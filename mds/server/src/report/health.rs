@@ -28,9 +28,8 @@ impl Health {
     /// Judges a status of the leading replica.
     #[must_use]
     pub fn of(status: &Status) -> Self {
-        let down = status.data_servers.saturating_sub(status.data_servers_up);
         let silent = status.replicas.iter().filter(|replica| replica.up == Some(false)).count() as u64;
-        let all: [(&str, u64, String); 14] = [
+        let first: [Found; 8] = [
             (
                 "no_leader",
                 u64::from(status.leader.is_none()),
@@ -63,19 +62,8 @@ impl Health {
                 status.images_missing,
                 "images that a data server has lost, and that are not recreated yet".into(),
             ),
-            (
-                "data_servers_behind",
-                status.data_servers_behind,
-                "data servers lack what they had acknowledged (an older copy, or lost files): they serve nothing"
-                    .into(),
-            ),
-            (
-                "data_servers_failed",
-                status.data_servers_failed,
-                "data servers whose disks have failed: they serve nothing until they are replaced or restarted".into(),
-            ),
-            ("data_servers_down", down, format!("of {} data servers are down", status.data_servers)),
-            ("data_servers_full", status.data_servers_full, "data servers are full".into()),
+        ];
+        let last: [Found; 4] = [
             ("replicas_down", silent, format!("of {} metadata replicas are down", status.replicas.len())),
             (
                 "shards_leaderless",
@@ -93,7 +81,7 @@ impl Health {
                 "clocks of servers are off by more than a second".into(),
             ),
         ];
-        let problem = |(kind, count, text): (&str, u64, String)| {
+        let problem = |(kind, count, text): Found| {
             let text = if matches!(kind, "no_leader" | "not_counted" | "metadata_disk_low") {
                 text
             } else {
@@ -101,9 +89,33 @@ impl Health {
             };
             Problem { kind: kind.to_owned(), count, text }
         };
-        let problems: Vec<Problem> = all.into_iter().filter(|one| one.1 != 0).map(problem).collect();
+        let all = first.into_iter().chain(of_data_servers(status)).chain(last);
+        let problems: Vec<Problem> = all.filter(|one| one.1 != 0).map(problem).collect();
         Self { ok: problems.is_empty(), problems }
     }
+}
+
+/// What may be wrong: its kind, how much of it, and words.
+type Found = (&'static str, u64, String);
+
+fn of_data_servers(status: &Status) -> [Found; 4] {
+    let down = status.data_servers.saturating_sub(status.data_servers_up);
+    [
+        (
+            "data_servers_behind",
+            status.data_servers_behind,
+            "data servers lack what they had acknowledged (an older copy, or lost files): they serve nothing"
+                .into(),
+        ),
+        (
+            "data_servers_failed",
+            status.data_servers_failed,
+            "data servers whose disks have failed: they serve nothing until they are replaced or restarted"
+                .into(),
+        ),
+        ("data_servers_down", down, format!("of {} data servers are down", status.data_servers)),
+        ("data_servers_full", status.data_servers_full, "data servers are full".into()),
+    ]
 }
 
 #[cfg(test)]
@@ -132,7 +144,7 @@ mod tests {
     #[test]
     fn each_broken_promise_is_named_and_counted() {
         type Break = fn(&mut Status);
-        let breaks: [(&str, u64, Break); 14] = [
+        let breaks: [(&str, u64, Break); 16] = [
             ("no_leader", 1, |status| status.leader = None),
             ("not_counted", 1, |status| status.counted = false),
             ("extents_unserved", 4, |status| status.extents_unserved = 4),

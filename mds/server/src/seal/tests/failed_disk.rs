@@ -24,6 +24,7 @@ fn report(id: u32, instance: u64) -> Heartbeat {
         instance,
         failure: REASON.to_owned(),
         durable: JournalEnd::default(),
+        keys: 1,
     }
 }
 
