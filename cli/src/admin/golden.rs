@@ -21,7 +21,6 @@ fn narrow() -> NarrowCode {
     NarrowCode { code: "8+4".to_owned(), servers_full: 12, servers_least: 5, servers: 3, images_waiting: 16 }
 }
 
-#[expect(clippy::too_many_lines, reason = "one line for each field")]
 fn status() -> Status {
     let replica = |id: u64, up| ReplicaLine { id, address: format!("10.0.0.{id}:2051"), up, leads: id == 1 };
     Status {
