@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::extent::{AskFileEnd, FileEnd};
-use wire_nfs::control::handles::{AskHeld, Held};
+use wire_nfs::control::handles::{AskHeld, HandleKeys, Held};
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed};
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
@@ -57,36 +57,8 @@ impl Roster {
         let lease_ms = self.lease_ms.unwrap_or(LEASE_MS);
         match Procedure::from_number(procedure).unwrap() {
             Procedure::Register => {
-                let register: Register = decode_args(args.clone()).unwrap();
-                let next = u32::try_from(self.ids.len()).unwrap() + 1;
-                let server = *self.ids.entry(register.uuid).or_insert(next);
-                self.addresses.insert(server, register.control);
-                self.failed.remove(&server);
-                let mark = self.marks.get(&register.uuid).copied().unwrap_or_default();
-                let behind = Some(mark).filter(|mark| self.judges && register.found < *mark);
-                if behind.is_some() {
-                    self.behind.insert(server);
-                } else {
-                    self.behind.remove(&server);
-                    self.marks.insert(register.uuid, mark.max(register.found));
-                }
-                let is_held = self.held.contains(&server) || behind.is_some();
-                let lease_ms = if is_held { 0 } else { lease_ms };
-                let (keys, directory) = (sealed_keys(&secret), self.directory());
-                let (clock_ms, exports) = (0, 1);
-                put_reply(
-                    &mut w,
-                    &Ok(Registered {
-                        server,
-                        lease_ms,
-                        keys,
-                        clock_ms,
-                        exports,
-                        seal_idle_ms,
-                        directory,
-                        behind,
-                    }),
-                );
+                let registered = self.register(decode_args(args.clone()).unwrap(), sealed_keys(&secret));
+                put_reply(&mut w, &Ok(registered));
             }
             Procedure::Heartbeat => {
                 let beat: Heartbeat = decode_args(args.clone()).unwrap();
@@ -118,6 +90,32 @@ impl Roster {
             _ => return None,
         }
         Some(w)
+    }
+
+    fn register(&mut self, register: Register, keys: HandleKeys) -> Registered {
+        let next = u32::try_from(self.ids.len()).unwrap() + 1;
+        let server = *self.ids.entry(register.uuid).or_insert(next);
+        self.addresses.insert(server, register.control);
+        self.failed.remove(&server);
+        let mark = self.marks.get(&register.uuid).copied().unwrap_or_default();
+        let behind = Some(mark).filter(|mark| self.judges && register.found < *mark);
+        if behind.is_some() {
+            self.behind.insert(server);
+        } else {
+            self.behind.remove(&server);
+            self.marks.insert(register.uuid, mark.max(register.found));
+        }
+        let is_held = self.held.contains(&server) || behind.is_some();
+        Registered {
+            server,
+            lease_ms: if is_held { 0 } else { self.lease_ms.unwrap_or(LEASE_MS) },
+            keys,
+            clock_ms: 0,
+            exports: 1,
+            seal_idle_ms: self.seal_idle_ms,
+            directory: self.directory(),
+            behind,
+        }
     }
 
     fn directory(&self) -> Directory {

@@ -147,8 +147,11 @@ fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
             Command::ExportsFenced(ExportsFenced { version: a % 8, layouts: 1, extents: 2 })
         }
         30 => {
-            let at =
-                |n| Export { path: format!("/{}", a % 3 + n), secure: a.is_multiple_of(2), ..Export::everything() };
+            let at = |n| Export {
+                path: format!("/{}", a % 3 + n),
+                secure: a.is_multiple_of(2),
+                ..Export::everything()
+            };
             let (replaces, exports) = (a % 4, (0..=b % 3).map(at).collect());
             if b.is_multiple_of(7) {
                 Command::ReplaceExports(SetExports { replaces, exports })
