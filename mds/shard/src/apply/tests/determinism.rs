@@ -97,6 +97,27 @@ fn change(ino: Ino, number: u64, copies: Copies) -> CopyChange {
     CopyChange { extent, epoch: ::layout::Epoch(number / 3 % 4 + 1), copies }
 }
 
+fn exporting(ino: Ino, a: u64, b: u64) -> Command {
+    if b.is_multiple_of(4) {
+        return Command::FenceExports(FenceExports {
+            all: b.is_multiple_of(8),
+            exports: vec![0, 1],
+            from: ::layout::ExtentId { ino, index: 0 },
+        });
+    }
+    if b.is_multiple_of(5) {
+        return Command::ExportsFenced(ExportsFenced { version: a % 8, layouts: 1, extents: 2 });
+    }
+    let at =
+        |n| Export { path: format!("/{}", a % 3 + n), secure: a.is_multiple_of(2), ..Export::everything() };
+    let (replaces, exports) = (a % 4, (0..=b % 3).map(at).collect());
+    if b.is_multiple_of(7) {
+        Command::ReplaceExports(SetExports { replaces, exports })
+    } else {
+        Command::ReplaceExportsWhole(SetExportsWhole { replaces, exports })
+    }
+}
+
 fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
     match kind {
         17 => Command::TakeGroup,
@@ -138,27 +159,7 @@ fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
             let copies = Copies { home: ::layout::DataServerId(2), backups: vec![] };
             Command::HandOver(HandOver { changes: vec![change(ino, a, copies)] })
         }
-        30 if b.is_multiple_of(4) => Command::FenceExports(FenceExports {
-            all: b.is_multiple_of(8),
-            exports: vec![0, 1],
-            from: ::layout::ExtentId { ino, index: 0 },
-        }),
-        30 if b.is_multiple_of(5) => {
-            Command::ExportsFenced(ExportsFenced { version: a % 8, layouts: 1, extents: 2 })
-        }
-        30 => {
-            let at = |n| Export {
-                path: format!("/{}", a % 3 + n),
-                secure: a.is_multiple_of(2),
-                ..Export::everything()
-            };
-            let (replaces, exports) = (a % 4, (0..=b % 3).map(at).collect());
-            if b.is_multiple_of(7) {
-                Command::ReplaceExports(SetExports { replaces, exports })
-            } else {
-                Command::ReplaceExportsWhole(SetExportsWhole { replaces, exports })
-            }
-        }
+        30 => exporting(ino, a, b),
         31 => {
             let extent = ::layout::ExtentId { ino, index: 0 };
             Command::Measured(Measured { extent, epoch: ::layout::Epoch(a % 3 + 1), end_bytes: b })
