@@ -11,7 +11,7 @@ use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
 const WORDS_MAX: u64 = 64;
 /// Messages tried until the first is found,
-const TRIES_MAX: u32 = 20_000;
+const TRIES_MAX: u32 = 400_000;
 /// and to find more.
 const TRIES_ENOUGH: u32 = 1_500;
 /// Seeds looked for in each kind of message.

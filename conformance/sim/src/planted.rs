@@ -216,7 +216,8 @@ impl View for PlantedTxn<'_> {
 
     fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
         let now_and_then = self.commits.is_multiple_of(HIDES);
-        if self.planted == Planted::LocksHidden && now_and_then && from.starts_with(b"state/lock/") {
+        let of_locks = from.starts_with(b"state/lock/") || from.starts_with(b"state/span/");
+        if self.planted == Planted::LocksHidden && now_and_then && of_locks {
             return Ok(());
         }
         self.txn.range(from, to, visit)

@@ -157,9 +157,11 @@ async fn only_genuine_handles_open_anything() {
         let mut forged = genuine.to_vec();
         forged[at] ^= 0x10;
         let file = Fh3::new(forged.into()).unwrap();
-        assert_eq!(bed.read(file.clone(), START, 5).await.unwrap_err(), Nfsstat3::Badhandle, "{at}");
+        // A key that is not known may be one that is used no longer.
+        let expected = if at == 48 { Nfsstat3::Stale } else { Nfsstat3::Badhandle };
+        assert_eq!(bed.read(file.clone(), START, 5).await.unwrap_err(), expected, "{at}");
         let written = bed.write(file, START, b"evil!", StableHow::Unstable).await;
-        assert_eq!(written.unwrap_err(), Nfsstat3::Badhandle);
+        assert_eq!(written.unwrap_err(), expected);
     }
     for length in [0, 1, 51] {
         let file = Fh3::new(genuine.slice(..length)).unwrap();

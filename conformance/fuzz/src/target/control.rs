@@ -11,7 +11,8 @@ use wire_nfs::control::copies::{AskCopies, CopySet};
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::extent::{AtEpoch, Cut, ExtentName, KnownEpoch, SizeOf, Sizes};
 use wire_nfs::control::groups::{AskGroup, EncodeGroup, EncodedGroup, GroupSlot};
-use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Stat};
+use wire_nfs::control::handles::{Admitted, AskHeld, Held};
+use wire_nfs::control::heartbeat::{AskClock, ClockTold, Heartbeat, Renewed, Stat};
 use wire_nfs::control::images::{
     Adopt, AskAtRest, AtRest, EndImage, HadImages, HaveImages, ImageData, ImageWords, PutImage, ReadImage,
     ShowImages, Thaw,
@@ -126,6 +127,11 @@ const MESSAGES: &[Message] = &[
     reply::<ExportsRuling>(),
     args::<AskReport>(),
     reply::<Reported>(),
+    args::<AskClock>(),
+    reply::<ClockTold>(),
+    args::<AskHeld>(),
+    reply::<Held>(),
+    reply::<Admitted>(),
 ];
 
 fn run(input: &[u8]) -> usize {

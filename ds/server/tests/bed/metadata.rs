@@ -220,6 +220,8 @@ impl Fake {
             }
             // It keeps no extents.
             (Procedure::Copies, _) => put_reply::<Nothing>(&mut w, &Err(Refusal::NotHome)),
+            // It does not know what time it is.
+            (Procedure::Clock, _) => put_reply::<Nothing>(&mut w, &Err(Refusal::Busy)),
             (Procedure::Admitted, _) => self.tell_exports(&mut w),
             (Procedure::Held, _) => self.tell_held(args, &mut w),
             (Procedure::FileEnd, _) => {
