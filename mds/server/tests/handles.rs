@@ -80,7 +80,7 @@ struct Held {
 impl Bed {
     async fn new() -> Self {
         let clock = Arc::new(Moved { clock: OsClock::new(), ahead_ms: AtomicU64::new(0) });
-        let exports = vec![Export { path: "/files".to_owned(), ..Export::everything() }];
+        let exports = vec![Export { path: "/files".to_owned(), ..Export::any_port() }];
         let settings = Settings { shards: 1, hot_copies: 1, ..Settings::default() };
         let rig = Rig::made_on(clock.clone(), exports, settings, None).await;
         let directory = tempfile::tempdir().expect("a temporary directory");

@@ -54,8 +54,8 @@ async fn read_status(client: &mut Client, filehandle: &Filehandle) -> Nfsstat4 {
 /// Its data servers and clients could not renew their leases meanwhile. Nobody is taken for lost for that: what cannot be read yet is asked for again.
 #[tokio::test]
 async fn a_metadata_server_that_was_stopped_answers_no_error() {
-    let files = Export { path: "/files".to_owned(), ..Export::everything() };
-    let mut rig = Rig::with_exports(vec![Export::everything(), files]).await;
+    let files = Export { path: "/files".to_owned(), ..Export::any_port() };
+    let mut rig = Rig::with_exports(vec![Export::any_port(), files]).await;
     let clock = Arc::new(Stoppable { clock: OsClock::new(), stopped_ns: AtomicU64::new(0) });
     rig.env.clock = clock.clone();
     rig.restart().await;

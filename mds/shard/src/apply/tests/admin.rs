@@ -186,7 +186,7 @@ fn commands_have_their_golden_bytes() {
                     lowers: true,
                 }],
             }),
-            "45011111111111111111111111111111111103810101",
+            "47011111111111111111111111111111111103810101",
         ),
     ] {
         let bytes = postcard::to_allocvec(&command).unwrap();

@@ -37,7 +37,7 @@ fn the_command_has_the_documented_bytes() {
     let bytes = postcard::to_allocvec(&asked("a", 0x81, [7; 16])).unwrap();
     let plain = postcard::to_allocvec(&exchange("a", 1)).unwrap();
     let fields = plain.len();
-    assert_eq!((bytes[0], &bytes[1..fields]), (69, &plain[1..]));
+    assert_eq!((bytes[0], &bytes[1..fields]), (70, &plain[1..]));
     assert_eq!(bytes[fields..], [&[0x81, 1][..], &[7; 16]].concat());
 }
 
