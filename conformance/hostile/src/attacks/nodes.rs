@@ -75,9 +75,12 @@ async fn call_without_key(stage: &Stage, until: Instant) -> Outcome<Evidence> {
                 }
                 tries += 1;
                 sleep(Duration::from_millis(2)).await;
-                let [none, some] =
-                    [answer(stage, *port, procedure, 0), answer(stage, *port, procedure, 4096)];
-                let (none, some) = (none.await?, some.await?);
+                let none = answer(stage, *port, procedure, 0).await?;
+                // A longer record ends the connection unread.
+                let some = answer(stage, *port, procedure, 512).await?;
+                if answer(stage, *port, procedure, 4096).await?.is_some() {
+                    evidence.broken(format!("{port}: procedure {procedure}: a long record is read"));
+                }
                 if none != some {
                     evidence.broken(format!(
                         "{port}: procedure {procedure}: the arguments matter before the handshake"
