@@ -1,6 +1,6 @@
 //! What a node holds of the cluster's keys: all of it, or what was derived for its role; and which key proves what.
 //!
-//! INVARIANT: [`ClusterKey::link_key`] is the one place where a key is chosen for a connection.
+//! INVARIANT: `ClusterKey::link_key` is the one place where a key is chosen for a connection.
 //! INVARIANT: what was derived for a role gives neither the cluster key nor the key of another role, or of another data server.
 //! Spec: docs/protocol/control.md §1; docs/formats/key.md.
 
