@@ -1,7 +1,7 @@
 //! Connections of the metrics port: few, short, and the oldest gives way.
 //!
-//! Whoever reaches the port may open connections, and needs no key for it. So there are a bounded number; one more takes the place of the
-//! oldest one of the address that has most. A connection that brings no request, or takes no answer, is closed after a while, and any after a minute:
+//! Every host that reaches the port may open connections, and needs no key for it. So the port keeps a bounded number; one more takes the place
+//! of the oldest one of the address that has most. A connection that brings no request, or takes no answer, is closed after a while, and any after a minute:
 //! the next request opens another.
 
 use std::future::Future;

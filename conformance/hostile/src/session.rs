@@ -151,7 +151,7 @@ pub(crate) struct Client {
     pub(crate) create_sequence: u32,
     pub(crate) session: SessionId,
     pub(crate) sequence: u32,
-    /// The back channel has to be made anew.
+    /// The server said that the back channel is lost.
     path_down: bool,
 }
 
@@ -281,7 +281,7 @@ impl Client {
         }
     }
 
-    /// Makes the back channel anew when the server misses it.
+    /// Binds this connection as back channel again if the server said that it is lost.
     async fn heed(&mut self, flags: u32) {
         let down = flags & (status_flags::CB_PATH_DOWN | status_flags::CB_PATH_DOWN_SESSION) != 0;
         if !down && !self.path_down {

@@ -86,7 +86,7 @@ pub(super) async fn open_many(
     }
 }
 
-/// Somebody new becomes a client while the places are taken.
+/// New clients mount while the attack has taken the places.
 pub(super) async fn newcomers(stage: &Stage, until: Instant, evidence: &mut Evidence) {
     let mut came = 0_u32;
     loop {

@@ -1,4 +1,4 @@
-//! Source ports: whoever may bind one below 1024 is root on its host; any user has the others.
+//! Source ports: only root of a host can bind one below 1024; every user can bind the others.
 
 use std::time::Duration;
 
