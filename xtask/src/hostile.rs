@@ -10,30 +10,13 @@ use anyhow::{Result, bail};
 
 use crate::{lab, process};
 
-/// Which attacks, and how.
+/// What the player of the attacks is told.
 #[derive(Debug, clap::Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Hostile {
-    /// Plays these only; may be given again.
-    #[arg(long, value_name = "NAME")]
-    only: Vec<String>,
-    /// Says which attacks there are, and the row of docs/security.md that each stands for.
-    #[arg(long)]
-    list: bool,
-    /// The short run: attacks that need no minutes, in short windows.
-    #[arg(long)]
-    quick: bool,
-    /// Seconds of each window with and without an attack.
-    #[arg(long)]
-    seconds: Option<u64>,
-    /// The program `shoal` to attack; without it, this tree's is built.
-    #[arg(long, value_name = "BIN")]
-    program: Option<PathBuf>,
-    /// Prints a JSON document for each attack.
-    #[arg(long)]
-    json: bool,
-    /// Keeps the folders of clusters, and says where they are.
-    #[arg(long)]
-    keep: bool,
+    /// Options of the player: `--help` names them. Without `--program BIN` this tree's `shoal` is built and attacked.
+    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    options: Vec<String>,
 }
 
 impl Hostile {
@@ -56,23 +39,15 @@ impl Hostile {
     fn play(&self) -> Result<(ExitStatus, Vec<String>)> {
         let words = ["build", "--quiet", "--package", "conformance-hostile"];
         process::run(process::command("cargo", words).current_dir(process::workspace()))?;
-        let mut arguments: Vec<String> = Vec::new();
-        if !self.list {
-            let program = match &self.program {
-                Some(program) => program.clone(),
-                None => {
-                    lab::build_shoal()?;
-                    lab::shoal_program()
-                }
-            };
-            arguments.extend(["--program".to_owned(), program.display().to_string()]);
+        let mut arguments = self.options.clone();
+        let is_told = |names: &[&str]| {
+            let is_one = |option: &String| names.contains(&option.split('=').next().unwrap_or(option));
+            self.options.iter().any(is_one)
+        };
+        if !is_told(&["--program", "--list", "--help", "-h"]) {
+            lab::build_shoal()?;
+            arguments.extend(["--program".to_owned(), lab::shoal_program().display().to_string()]);
         }
-        let flags =
-            [("--list", self.list), ("--quick", self.quick), ("--json", self.json), ("--keep", self.keep)];
-        arguments.extend(flags.iter().filter(|(_, on)| *on).map(|(flag, _)| (*flag).to_owned()));
-        arguments.extend(self.only.iter().flat_map(|name| ["--only".to_owned(), name.clone()]));
-        arguments
-            .extend(self.seconds.iter().flat_map(|seconds| ["--seconds".to_owned(), seconds.to_string()]));
         if !process::is_root() {
             arguments.push("--any-port".to_owned());
         }
@@ -87,15 +62,8 @@ impl Hostile {
 pub(crate) fn quick() -> Result<(u64, u64)> {
     let words = ["build", "--quiet", "--package", "shoal"];
     process::run(process::command("cargo", words).current_dir(process::workspace()))?;
-    let run = Hostile {
-        only: Vec::new(),
-        list: false,
-        quick: true,
-        seconds: None,
-        program: Some(built("shoal")),
-        json: false,
-        keep: false,
-    };
+    let program = built("shoal").display().to_string();
+    let run = Hostile { options: vec!["--quick".to_owned(), "--program".to_owned(), program] };
     let (status, lines) = run.play()?;
     match lines.last().and_then(|line| counts(line)) {
         Some(count) => Ok(count),

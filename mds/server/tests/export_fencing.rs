@@ -11,28 +11,21 @@
 
 mod rig;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-
 use bytes::Bytes;
 use client::admin::AdminControl;
 use client::control::ControlError;
-use ds_server::{DataServer, DsConfig};
-use env_transport::{Limits, RpcClient};
 use mds_server::export::entry::entry;
 use mds_server::export::{Export, Squash};
 use mds_server::server::Settings;
-use prometheus_client::registry::Registry;
 use rig::data::{give_back, key, layout_get, open_through};
+use rig::whole::WholeDataServer;
 use rig::{Client, Rig};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::flexfiles::{FfLayout, decode_body};
-use wire_nfs::v3::{Fh3, Nfsstat3, PROGRAM, Procedure, StableHow, VERSION, read, write};
+use wire_nfs::v3::{Fh3, Nfsstat3};
 use wire_nfs::v4::layout::Iomode;
 use wire_nfs::v4::{Filehandle, Nfsstat4, Stateid};
-use wire_rpc::{AuthSys, Credential};
-use wire_xdr::{Decode, Encode, Writer};
 
 const RECALL_MS: u64 = 100;
 
@@ -44,44 +37,18 @@ fn read_only(path: &str) -> Export {
     Export { read_only: true, ..at(path) }
 }
 
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 9], port))
-}
-
 /// A metadata server and a whole data server.
 struct Bed {
     rig: Rig,
-    _data: DataServer,
-    _directory: tempfile::TempDir,
-    data_port: RpcClient,
+    data_server: WholeDataServer,
 }
 
 impl Bed {
     async fn new(exports: Vec<Export>, recall_ms: u64, shards: u32) -> Self {
         let settings = Settings { shards, recall_ms, hot_copies: 1, ..Settings::default() };
         let rig = Rig::made(exports, settings, None).await;
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let config = DsConfig {
-            dir: directory.path().join("ds"),
-            listen: address(3049),
-            control: address(3050),
-            advertise: None,
-            metadata_servers: vec![rig.server.as_ref().expect("it runs").control_address()],
-            cluster_key: key(),
-            capacity_bytes: 1 << 30,
-            seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
-            repair_bytes_per_s: 0,
-            scrub_period_ms: 0,
-            scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
-            accept_damage: false,
-            domain: ds_server::Domain::default(),
-            name: String::new(),
-        };
-        let data = DataServer::start(rig.env.clone(), config, &mut Registry::default()).await;
-        let data = data.expect("it starts");
-        let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
-        let data_port = RpcClient::new(net, clock, data.address(), Limits::default());
-        Self { rig, _data: data, _directory: directory, data_port }
+        let data_server = WholeDataServer::start(&rig).await;
+        Self { rig, data_server }
     }
 
     async fn set(&self, exports: &[Export]) -> ExportsRuling {
@@ -137,34 +104,11 @@ impl Bed {
     }
 
     async fn write(&self, held: &Held) -> Result<(), Nfsstat3> {
-        let (file, data) = (held.handle.clone(), Bytes::from_static(&[7; 4096]));
-        let args = write::Args { file, offset: 0, stable: StableHow::FileSync, data };
-        match self.call(Procedure::Write, &args).await {
-            write::Res::Ok(_) => Ok(()),
-            write::Res::Fail(status, _) => Err(status),
-        }
+        self.data_server.write(&held.handle).await
     }
 
     async fn read(&self, held: &Held) -> Result<(), Nfsstat3> {
-        let args = read::Args { file: held.handle.clone(), offset: 0, count: 4096 };
-        match self.call(Procedure::Read, &args).await {
-            read::Res::Ok(_) => Ok(()),
-            read::Res::Fail(status, _) => Err(status),
-        }
-    }
-
-    /// From now on requests to the data server come from there.
-    fn come_from(&mut self, from: [u8; 4]) {
-        let net = Arc::new(self.rig.net.seen_from(from.into()));
-        self.data_port = RpcClient::new(net, self.rig.env.clock.clone(), address(3049), Limits::default());
-    }
-
-    async fn call<R: Decode>(&self, procedure: Procedure, args: &impl Encode) -> R {
-        let mut w = Writer::new();
-        args.encode(&mut w);
-        let credential = Credential::Sys(AuthSys::default());
-        let reply = self.data_port.call(PROGRAM, VERSION, procedure.as_u32(), &credential, w, 10_000).await;
-        R::decode(&mut reply.expect("an answer")).expect("a result")
+        self.data_server.read(&held.handle).await
     }
 }
 
@@ -263,15 +207,15 @@ async fn clients_of_a_network_that_stays_go_on() {
     let hostiles = bed.held(&mut hostile, "files", "file", Iomode::ReadWrite).await;
     let others = bed.held(&mut other, "files", "file", Iomode::ReadWrite).await;
     for (held, from) in [(&hostiles, hostiles_address), (&others, others_address)] {
-        bed.come_from([192, 0, 2, 66]);
+        bed.data_server.come_from(&bed.rig, [192, 0, 2, 66]);
         assert_eq!(bed.write(held).await, Err(Nfsstat3::Acces), "a handle that somebody else got hold of");
-        bed.come_from(from);
+        bed.data_server.come_from(&bed.rig, from);
         assert_eq!(bed.write(held).await, Ok(()));
     }
     let ruling = bed.set(&of(vec![stays])).await;
-    bed.come_from(hostiles_address);
+    bed.data_server.come_from(&bed.rig, hostiles_address);
     assert!(is_refused(bed.write(&hostiles).await), "{ruling:?}");
-    bed.come_from(others_address);
+    bed.data_server.come_from(&bed.rig, others_address);
     assert_eq!(bed.write(&hostiles).await, Err(Nfsstat3::Stale), "one that is admitted has it no better");
     assert!(ruling.words.contains("2 layouts recalled, 1 extents fenced"), "{ruling:?}");
     let refused = layout_once(&mut hostile, &hostiles.file, Iomode::ReadWrite).await;

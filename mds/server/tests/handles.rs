@@ -9,31 +9,26 @@
 
 mod rig;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use ds_server::limits::HANDLE_FRESH_STEPS;
-use ds_server::{DataServer, DsConfig};
 use env::os::OsClock;
 use env::{BoxFuture, Clock};
-use env_transport::{Limits, RpcClient};
 use layout::handle::ISSUE_UNIT_MS;
 use mds_server::export::Export;
 use mds_server::server::Settings;
-use prometheus_client::registry::Registry;
-use rig::data::{give_back, key, layout_get, open_for, open_through};
+use rig::data::{give_back, layout_get, open_for, open_through};
+use rig::whole::WholeDataServer;
 use rig::{Client, Rig};
 use wire_nfs::flexfiles::{FfLayout, decode_body};
-use wire_nfs::v3::{Fh3, Nfsstat3, PROGRAM, Procedure, StableHow, VERSION, read, write};
+use wire_nfs::v3::{Fh3, Nfsstat3};
 use wire_nfs::v4::attr::{AttrValues, Fattr4};
 use wire_nfs::v4::layout::Iomode;
 use wire_nfs::v4::ops::open::share;
 use wire_nfs::v4::ops::{close, putfh, setattr};
 use wire_nfs::v4::{Filehandle, Nfsstat4, Op, Stateid};
-use wire_rpc::{AuthSys, Credential};
-use wire_xdr::{Decode, Encode, Writer};
 
 /// After so many steps no handle is fresh.
 const STEPS: u32 = HANDLE_FRESH_STEPS + 1;
@@ -58,16 +53,10 @@ impl Clock for Moved {
     }
 }
 
-fn address(port: u16) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, 9], port))
-}
-
 struct Bed {
     rig: Rig,
     clock: Arc<Moved>,
-    _data: DataServer,
-    _directory: tempfile::TempDir,
-    data_port: RpcClient,
+    data_server: WholeDataServer,
 }
 
 /// What a client has of a file.
@@ -83,28 +72,8 @@ impl Bed {
         let exports = vec![Export { path: "/files".to_owned(), ..Export::any_port() }];
         let settings = Settings { shards: 1, hot_copies: 1, ..Settings::default() };
         let rig = Rig::made_on(clock.clone(), exports, settings, None).await;
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let config = DsConfig {
-            dir: directory.path().join("ds"),
-            listen: address(3049),
-            control: address(3050),
-            advertise: None,
-            metadata_servers: vec![rig.server.as_ref().expect("it runs").control_address()],
-            cluster_key: key(),
-            capacity_bytes: 1 << 30,
-            seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
-            repair_bytes_per_s: 0,
-            scrub_period_ms: 0,
-            scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
-            accept_damage: false,
-            domain: ds_server::Domain::default(),
-            name: String::new(),
-        };
-        let data = DataServer::start(rig.env.clone(), config, &mut Registry::default()).await;
-        let data = data.expect("it starts");
-        let data_port =
-            RpcClient::new(rig.env.net.clone(), rig.env.clock.clone(), data.address(), Limits::default());
-        Self { rig, clock, _data: data, _directory: directory, data_port }
+        let data_server = WholeDataServer::start(&rig).await;
+        Self { rig, clock, data_server }
     }
 
     /// Time goes by until handles of before are not fresh; these clients renew their leases.
@@ -145,36 +114,11 @@ impl Bed {
     }
 
     async fn write(&self, held: &Held) -> Result<(), Nfsstat3> {
-        self.settled(async || self.write_once(held).await).await
+        self.settled(async || self.data_server.write(&held.handle).await).await
     }
 
     async fn read(&self, held: &Held) -> Result<(), Nfsstat3> {
-        self.settled(async || self.read_once(held).await).await
-    }
-
-    async fn write_once(&self, held: &Held) -> Result<(), Nfsstat3> {
-        let (file, data) = (held.handle.clone(), Bytes::from_static(&[7; 4096]));
-        let args = write::Args { file, offset: 0, stable: StableHow::FileSync, data };
-        match self.call(Procedure::Write, &args).await {
-            write::Res::Ok(_) => Ok(()),
-            write::Res::Fail(status, _) => Err(status),
-        }
-    }
-
-    async fn read_once(&self, held: &Held) -> Result<(), Nfsstat3> {
-        let args = read::Args { file: held.handle.clone(), offset: 0, count: 4096 };
-        match self.call(Procedure::Read, &args).await {
-            read::Res::Ok(_) => Ok(()),
-            read::Res::Fail(status, _) => Err(status),
-        }
-    }
-
-    async fn call<R: Decode>(&self, procedure: Procedure, args: &impl Encode) -> R {
-        let mut w = Writer::new();
-        args.encode(&mut w);
-        let credential = Credential::Sys(AuthSys::default());
-        let reply = self.data_port.call(PROGRAM, VERSION, procedure.as_u32(), &credential, w, 10_000).await;
-        R::decode(&mut reply.expect("an answer")).expect("a result")
+        self.settled(async || self.data_server.read(&held.handle).await).await
     }
 }
 

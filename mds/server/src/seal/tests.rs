@@ -25,6 +25,7 @@ mod missed;
 mod presence;
 mod promise;
 mod readers;
+mod replicated;
 mod sizes;
 mod stripes;
 mod words;

@@ -4,6 +4,8 @@
 pub(crate) mod callbacks;
 #[allow(dead_code, reason = "each test binary has its own part of the rig")]
 pub(crate) mod data;
+#[allow(dead_code, reason = "each test binary has its own part of the rig")]
+pub(crate) mod whole;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;

@@ -5,16 +5,12 @@
 use std::time::Duration;
 
 use layout::{DataServerId, ExtentId};
-use mds_namespace::op::extent::extent;
-use mds_namespace::{ExtentRecord, WorkItem};
+use mds_namespace::WorkItem;
 use wire_nfs::control::copies::Word;
 use wire_nfs::control::{Procedure, Refusal};
 
 use super::fleet::{self, Fleet, shown};
-
-fn record(fleet: &Fleet, id: ExtentId) -> ExtentRecord {
-    extent(fleet.server().view().unwrap().namespace(), id).unwrap().unwrap()
-}
+use super::replicated::record;
 
 fn left(fleet: &Fleet, id: u32) -> (Option<u64>, Option<u64>) {
     let line = fleet.listed().into_iter().find(|line| line.id == id).unwrap();

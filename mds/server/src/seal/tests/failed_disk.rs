@@ -1,14 +1,11 @@
 //! A data server reports that its disk failed.
 
-use layout::copies::Copies;
-use layout::{DataServerId, ExtentId};
-use mds_namespace::op::extent::{CopyChange, extent};
-use mds_shard::Command;
-use mds_shard::command::data::ChangeCopies;
+use layout::DataServerId;
 use wire_nfs::control::Procedure;
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Usage};
 
 use super::fleet::Fleet;
+use super::replicated::{record, replicated};
 use crate::report::{Health, status};
 
 const REASON: &str = "Input/output error (os error 5)";
@@ -36,15 +33,7 @@ async fn replicas_take_over_from_a_failed_disk_at_once() {
         settings.hot_copies = 2;
     })
     .await;
-    let file = fleet.opened("", &[1]).await;
-    let id = ExtentId { ino: file.ino, index: 0 };
-    let record = || extent(fleet.server().view().unwrap().namespace(), id).unwrap().unwrap();
-    for filling in [true, false] {
-        let copies = Copies { home: DataServerId(1), backups: vec![(DataServerId(2), filling)] };
-        let changes = vec![CopyChange { extent: id, epoch: record().epoch, copies }];
-        fleet.server().propose(Command::ChangeCopies(ChangeCopies { changes })).await.unwrap();
-    }
-    assert!(record().backups.iter().all(|backup| !backup.filling), "it holds everything");
+    let id = replicated(&fleet).await;
     let healthy = Heartbeat { failure: String::new(), ..report(1, 1) };
     assert!(fleet.ask::<Renewed>(1, Procedure::Heartbeat, &healthy).await.unwrap().lease_ms != 0);
     // One of an earlier start says nothing of this one.
@@ -54,7 +43,7 @@ async fn replicas_take_over_from_a_failed_disk_at_once() {
     let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 1)).await.unwrap();
     assert_eq!(renewed.lease_ms, 0, "no lease");
     assert!(!fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()));
-    until!(record().home == DataServerId(2));
+    until!(record(&fleet, id).home == DataServerId(2));
     let line = |id| fleet.listed().into_iter().find(|line| line.id == id).unwrap();
     assert_eq!((line(1).failure.as_str(), line(1).up), (REASON, false));
     assert_eq!(line(2).failure, "");

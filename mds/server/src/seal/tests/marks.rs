@@ -1,16 +1,13 @@
 //! A data server comes back with less than it had acknowledged.
 
-use layout::copies::Copies;
-use layout::{DataServerId, ExtentId};
-use mds_namespace::op::extent::{CopyChange, extent};
-use mds_shard::Command;
-use mds_shard::command::data::ChangeCopies;
+use layout::DataServerId;
 use mds_shard::record::StoreMark;
 use wire_nfs::control::Procedure;
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Usage};
 use wire_nfs::control::register::Registered;
 
 use super::fleet::{Fleet, uuid};
+use super::replicated::{record, replicated};
 use crate::report::{Health, status};
 
 fn end(segment: u64, offset: u64) -> JournalEnd {
@@ -44,15 +41,7 @@ async fn a_store_behind_its_mark_serves_nothing() {
         settings.hot_copies = 2;
     })
     .await;
-    let file = fleet.opened("", &[1]).await;
-    let id = ExtentId { ino: file.ino, index: 0 };
-    let record = || extent(fleet.server().view().unwrap().namespace(), id).unwrap().unwrap();
-    for filling in [true, false] {
-        let copies = Copies { home: DataServerId(1), backups: vec![(DataServerId(2), filling)] };
-        let changes = vec![CopyChange { extent: id, epoch: record().epoch, copies }];
-        fleet.server().propose(Command::ChangeCopies(ChangeCopies { changes })).await.unwrap();
-    }
-    assert!(record().backups.iter().all(|backup| !backup.filling), "it holds everything");
+    let id = replicated(&fleet).await;
     beat(&fleet, 1, end(5, 8192)).await;
     until!(mark(&fleet, 1) == Some((5, 8192)));
     // A report that was overtaken takes nothing back.
@@ -63,7 +52,7 @@ async fn a_store_behind_its_mark_serves_nothing() {
         assert_eq!((registered.lease_ms, registered.behind), (0, Some(end(5, 8192))));
         assert!(!fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()));
     }
-    until!(record().home == DataServerId(2));
+    until!(record(&fleet, id).home == DataServerId(2));
     assert_eq!(register(&fleet, 1, end(3, 4096), false).await.lease_ms, 0, "nor once it was replaced");
     assert_eq!(mark(&fleet, 1), Some((5, 8192)));
     let line = || fleet.listed().into_iter().find(|line| line.id == 1).unwrap();

@@ -1,16 +1,11 @@
 //! Extents whose servers died before anything of them was promised.
 
 use layout::ExtentId;
-use mds_namespace::ExtentRecord;
-use mds_namespace::op::extent::extent;
 use wire_nfs::control::{Procedure, Refusal};
 
 use super::fleet::Fleet;
+use super::replicated::record;
 use crate::copies;
-
-fn record(fleet: &Fleet, id: ExtentId) -> ExtentRecord {
-    extent(fleet.server().view().unwrap().namespace(), id).unwrap().unwrap()
-}
 
 /// A client was given an extent on a server that was dead already, and waits less than an
 /// application does: it goes on at another one, which has cut off what it may have had. What was
