@@ -1,5 +1,6 @@
 //! The metrics port: counters for Prometheus, health, and what `shoal admin` shows. Reads only, no authentication.
 
+mod limits;
 mod listener;
 mod metrics_text;
 

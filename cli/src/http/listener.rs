@@ -17,14 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// Connections at a time. A scraper has one.
-pub(crate) const CONNECTIONS_MAX: usize = 64;
-/// Milliseconds in which a request comes whole, and a part of its answer is taken.
-const QUIET_MS_MAX: u64 = 10_000;
-/// Milliseconds that a connection lasts.
-const LIFE_MS_MAX: u64 = 60_000;
-/// Milliseconds after which it is tried again to accept when that failed: there are no descriptors left.
-const ACCEPT_RETRY_MS: u64 = 50;
+use super::limits::{ACCEPT_RETRY_MS, CONNECTIONS_MAX, LIFE_MS_MAX, QUIET_MS_MAX};
 
 /// Accepts within the bounds.
 pub(crate) struct Bounded {

@@ -18,7 +18,7 @@ use wire_xdr::{Decode, Reader, Writer};
 use crate::answer_room::Taken;
 use crate::attr;
 
-use crate::export::Export;
+use crate::export::{Export, ports};
 use crate::handle::{ExportId, FileHandle};
 use crate::server::Server;
 use crate::size::MOVED_BY_WRITES;
@@ -158,7 +158,7 @@ impl Context {
             return Err(Nfsstat4::Access);
         }
         if !export.takes_port(self.peer.port()) {
-            self.server.port_refusals.tell(handle.export, &export.path, self.peer, self.server.now_ms());
+            ports::refused(&export.path, self.peer, self.server.now_ms());
             return Err(Nfsstat4::Perm);
         }
         Ok(Some(export))

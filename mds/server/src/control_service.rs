@@ -254,20 +254,9 @@ async fn register_one(
         durable: register.found,
         behind: marks::judge(&server, register.uuid, register.found, register.is_loss_accepted).await?,
     };
-    let addresses: Vec<String> = known.addresses.iter().map(|address| readable(address)).collect();
-    tracing::info!(server = id.0, name = %known.name, addresses = %addresses.join(", "), "data server registered");
     let behind = known.behind;
-    let is_news = server.data_servers.one(id).is_none_or(|before| before.behind != behind);
-    server.data_servers.put(id, known);
+    put(&server, id, known);
     if let Some(behind) = behind {
-        if is_news {
-            tracing::error!(
-                server = id.0,
-                %behind,
-                "a data server lacks what it had acknowledged, and gets no lease: it was put back from an older copy, or lost files"
-            );
-            server.copies.look.notify_one();
-        }
         return Ok(Registered { behind: Some(behind.mark), ..registered(&server, peer, id, 0) });
     }
     if !probe::may_hold_lease(&server, id).await {
@@ -275,7 +264,14 @@ async fn register_one(
     }
     // Cuts come before the lease: handles from before them are still good.
     if work::settle_all_of(&server, id).await.is_err() {
-        tracing::warn!(server = id.0, "data server cannot be told what it missed: no lease yet");
+        static MISSED: LogRate = LogRate::new();
+        if let Some(suppressed) = MISSED.admit(server.now_ms()) {
+            tracing::warn!(
+                server = id.0,
+                suppressed,
+                "data server cannot be told what it missed: no lease yet"
+            );
+        }
         // A cut is done with its backups: it has to know first who it is, and where they are.
         return Ok(registered(&server, peer, id, 0));
     }
@@ -286,6 +282,26 @@ async fn register_one(
     server.copies.changed.notify_waiters();
     server.sealing.count.notify_one();
     Ok(registered(&server, peer, id, lease_ms(&server)))
+}
+
+/// Notes a data server that registered, and says so.
+fn put(server: &Server, id: DataServerId, known: Known) {
+    let addresses: Vec<String> = known.addresses.iter().map(|address| readable(address)).collect();
+    static REGISTERED: LogRate = LogRate::new();
+    if let Some(suppressed) = REGISTERED.admit(server.now_ms()) {
+        tracing::info!(server = id.0, name = %known.name, addresses = %addresses.join(", "), suppressed, "data server registered");
+    }
+    let behind = known.behind;
+    let is_news = server.data_servers.one(id).is_none_or(|before| before.behind != behind);
+    server.data_servers.put(id, known);
+    if let (Some(behind), true) = (behind, is_news) {
+        tracing::error!(
+            server = id.0,
+            %behind,
+            "a data server lacks what it had acknowledged, and gets no lease: it was put back from an older copy, or lost files"
+        );
+        server.copies.look.notify_one();
+    }
 }
 
 /// The number that the log gives a data server, or has given it before.
@@ -375,11 +391,10 @@ async fn heartbeat(server: &Arc<Server>, peer: &Peer, beat: &Heartbeat) -> Resul
     if !server.data_servers.is_up(DataServerId(beat.server), server.now_ms()) {
         return Err(Refusal::RegisterAgain);
     }
-    let known = server.data_servers.renew(DataServerId(beat.server), beat.uuid, beat.usage, server.now_ms());
+    let known = server.data_servers.renew(beat, server.now_ms());
     if !known {
         return Err(Refusal::RegisterAgain);
     }
-    server.data_servers.note_beat(DataServerId(beat.server), beat.instance, beat.durable);
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
     let keys = (beat.keys != 1).then(|| sealed_keys(server, peer));
@@ -391,7 +406,12 @@ async fn heartbeat(server: &Arc<Server>, peer: &Peer, beat: &Heartbeat) -> Resul
 /// A data server reports that its disk failed. It has ended its lease itself, so replicas become primary at once.
 fn failed(server: &Server, beat: &Heartbeat) -> Result<Renewed, Refusal> {
     let now_ms = server.now_ms();
-    let is_news = server.data_servers.fail(beat.uuid, beat.instance, &beat.failure, now_ms);
+    let is_news = server.data_servers.fail(
+        DataServerId(beat.server),
+        (beat.uuid, beat.instance),
+        &beat.failure,
+        now_ms,
+    );
     if is_news.ok_or(Refusal::RegisterAgain)? {
         tracing::error!(server = beat.server, reason = %beat.failure, "the disk of a data server failed: others take its place");
         server.copies.look.notify_one();

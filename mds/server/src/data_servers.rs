@@ -21,7 +21,7 @@ use layout::reserve::reserve_bytes;
 use layout::{DataServerId, ExtentId};
 use parking_lot::RwLock;
 use wire_nfs::control::copies::{Directory, Listed};
-use wire_nfs::control::heartbeat::{JournalEnd, Usage};
+use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Usage};
 use wire_nfs::flexfiles::NetAddr;
 
 use self::disk::Failure;
@@ -177,6 +177,7 @@ impl DataServers {
             (known.suspect_ms, known.full_ms, known.condemned) = (None, None, false);
             known.removing = false;
             (known.instance, known.failure, known.behind) = (0, None, None);
+            known.durable = JournalEnd::default();
         }
         self.since_ms.store(now_ms, Ordering::Release);
         self.term.store(term, Ordering::Release);
@@ -406,13 +407,22 @@ impl DataServers {
         Directory { version: version.max(1), servers }
     }
 
-    /// Renews a lease. False if the server is not known under this uuid: it must register again.
-    pub(crate) fn renew(&self, id: DataServerId, uuid: [u8; 16], usage: Usage, now_ms: u64) -> bool {
+    /// Renews a lease. False if the server is not known under this uuid, or another start of it registered since: it must register
+    /// again.
+    pub(crate) fn renew(&self, beat: &Heartbeat, now_ms: u64) -> bool {
         let mut all = self.known.write();
-        match all.get_mut(&id) {
-            Some(known) if known.uuid == uuid && !known.condemned && !known.removing && known.may_serve() => {
-                let free_bytes = room_bytes(&usage);
-                known.usage = usage;
+        match all.get_mut(&DataServerId(beat.server)) {
+            Some(known)
+                if known.uuid == beat.uuid
+                    && (known.instance == 0 || known.instance == beat.instance)
+                    && !known.condemned
+                    && !known.removing
+                    && known.may_serve() =>
+            {
+                let free_bytes = room_bytes(&beat.usage);
+                known.usage = beat.usage;
+                known.instance = beat.instance;
+                known.durable = known.durable.max(beat.durable);
                 known.renewed_ms = Some(now_ms);
                 // A report that was on its way when the write was refused says nothing.
                 let after_refusal = |full_ms: u64| full_ms.saturating_add(self.lease_ms / 3) < now_ms;

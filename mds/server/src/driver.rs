@@ -32,7 +32,6 @@ use crate::cluster_exports::{self, ClusterExports, SetError};
 use crate::control_service::{ControlService, RECORD_BYTES_MAX};
 use crate::data_servers::{DataServers, Known};
 use crate::export::Export;
-use crate::export::ports::PortRefusals;
 use crate::front::Front;
 use crate::handle::HandleMaker;
 use crate::limits::{
@@ -408,11 +407,9 @@ pub(crate) fn make(
     let metrics = Metrics::new(registry);
     Ok(Server {
         exports: ClusterExports::new(config.exports.clone()).map_err(SetError::from)?,
-        port_refusals: PortRefusals::default(),
         config: config.settings,
         handles: HandleMaker::new(&superblock.handle_key),
         handle_key: HandleKey::new(superblock.handle_key),
-        handle_clock_ahead_ms: (env.clock.wall_ns() / 1_000_000).wrapping_sub(started_ms),
         file_system: superblock.file_system,
         front: Front::new(config.settings.lease_ms),
         data_servers: DataServers::new(config.settings.data_server_lease_ms, started_ms),

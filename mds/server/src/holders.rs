@@ -8,6 +8,8 @@
 //! INVARIANT: while a client holds a layout that it may use, no leader answers that it is gone.
 //! Spec: docs/formats/ds_handle.md; docs/protocol/control.md §7, §8.
 
+use std::collections::BTreeSet;
+
 use layout::{Issued, LayoutRecord};
 use mds_namespace::Ino;
 use wire_nfs::control::Refusal;
@@ -18,9 +20,9 @@ use crate::seal::answer::in_force;
 use crate::server::Server;
 
 impl Server {
-    /// The clock that handles are made by: it shows the time of day when this node started, and goes on evenly.
+    /// The clock that handles are made by: the cluster's time, which nodes agree on, so that a new leader's is about the same.
     pub(crate) fn handle_clock_ms(&self) -> u64 {
-        self.handle_clock_ahead_ms.wrapping_add(self.now_ms())
+        self.env.clock.wall_ms()
     }
 
     /// When a handle is made that is made now.
@@ -61,9 +63,8 @@ fn in_use(server: &Server, ino: Ino) -> Result<Vec<(u64, LayoutRecord)>, Refusal
     }
     let opens = view.opens_of(ino).map_err(|_| Refusal::Busy)?;
     drop(view);
-    layouts.retain(|(client, _)| {
-        opens.iter().any(|open| open.client == *client) && !server.courtesy.has(*client)
-    });
+    let openers: BTreeSet<u64> = opens.iter().map(|open| open.client).collect();
+    layouts.retain(|(client, _)| openers.contains(client) && !server.courtesy.has(*client));
     Ok(layouts)
 }
 

@@ -245,9 +245,6 @@ pub const ACCESSES_MAX: usize = 1024;
 /// How often it is looked whether this process was stopped for a while, milliseconds.
 pub const PAUSE_LOOK_MS: u64 = 1_000;
 
-/// For so long the log says no more of an export that refused a source port, milliseconds.
-pub const PORT_REFUSAL_QUIET_MS: u64 = 60_000;
-
 /// Between two looks at how far the journals of data servers went.
 pub const MARK_MS: u64 = 500;
 

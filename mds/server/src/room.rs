@@ -57,7 +57,7 @@ impl Room {
         if !needs_room(command) {
             return None;
         }
-        let may_be_led_elsewhere = is_replicated && now_ms < since_ms.saturating_add(2 * ROOM_HAND_OVER_MS);
+        let may_be_led_elsewhere = is_replicated && may_hand_over(since_ms, now_ms);
         Some(if may_be_led_elsewhere { Nfsstat4::Delay } else { Nfsstat4::Nospc })
     }
 
@@ -68,6 +68,12 @@ impl Room {
             _ => {}
         }
     }
+}
+
+/// Whether another node may have more room, when there has been little here since then. Where all have little, the lead goes round no
+/// longer than this.
+fn may_hand_over(since_ms: u64, now_ms: u64) -> bool {
+    now_ms < since_ms.saturating_add(2 * ROOM_HAND_OVER_MS)
 }
 
 /// Whether a client's command adds to what is kept, and is no part of giving something back.
@@ -110,8 +116,9 @@ pub(crate) async fn drive(server: Arc<Server>, dir: PathBuf) {
             tracing::debug!(%error, "room on the metadata disk is not known");
         }
         let now_ms = server.now_ms();
-        let leads_elsewhere = !server.shards.is_replicated() || !server.shards.is_leader();
-        if server.room.low_since_ms().is_some() && !leads_elsewhere && hand_over_ms <= now_ms {
+        let may_give = server.room.low_since_ms().is_some_and(|since_ms| may_hand_over(since_ms, now_ms));
+        let leads = server.shards.is_replicated() && server.shards.is_leader();
+        if may_give && leads && hand_over_ms <= now_ms {
             hand_over_ms = now_ms + ROOM_HAND_OVER_MS;
             tracing::warn!("the metadata disk is nearly full: shard 0 is handed over");
             server.shards.hand_over_but(&[]).await;
@@ -217,6 +224,7 @@ mod tests {
         assert_eq!(room.refuses(&create, true, 9), Some(Nfsstat4::Delay), "another node may have room");
         assert_eq!(room.refuses(&create, true, 7 + 2 * ROOM_HAND_OVER_MS), Some(Nfsstat4::Nospc));
         assert_eq!(room.refuses(&remove, false, 9), None);
+        assert!(may_hand_over(7, 9) && !may_hand_over(7, 7 + 2 * ROOM_HAND_OVER_MS), "not for ever");
         room.set_low(false, 10);
         assert_eq!(room.refuses(&create, false, 10), None);
     }

@@ -25,7 +25,6 @@ use crate::cluster_exports::ClusterExports;
 use crate::copies::Copies;
 use crate::courtesy::Courtesy;
 use crate::data_servers::DataServers;
-use crate::export::ports::PortRefusals;
 use crate::export_fence::ExportFence;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
@@ -125,16 +124,12 @@ pub(crate) struct Server {
     pub(crate) shards: Shards,
     /// What may be mounted.
     pub(crate) exports: ClusterExports,
-    /// What the log said of refused source ports.
-    pub(crate) port_refusals: PortRefusals,
     /// Times and sizes.
     pub(crate) config: Settings,
     /// Makes and checks filehandles.
     pub(crate) handles: HandleMaker,
     /// Key of data-server handles.
     pub(crate) handle_key: HandleKey,
-    /// What is to be added to the monotonic clock to have that by which handles are made, wrapping.
-    pub(crate) handle_clock_ahead_ms: u64,
     /// Identity of the file system.
     pub(crate) file_system: [u8; 16],
     /// Sessions and leases.

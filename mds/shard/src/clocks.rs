@@ -66,13 +66,14 @@ pub(crate) struct Clocks {
 impl Clocks {
     /// A clock showed this while `sent_ns` to now passed on this node's monotonic clock.
     pub(crate) fn hear(&mut self, witness: Witness, sent_ns: u64, now_ns: u64, wall_ns: u64) {
-        if CLOCK_AGREE_NS < now_ns.saturating_sub(sent_ns) {
-            return; // It says too little about when that was.
-        }
+        // A long one says too little about when that was. One of less than nothing is no time at all: suspensions are told in milliseconds.
+        let Some(took_ns) = now_ns.checked_sub(sent_ns).filter(|took_ns| *took_ns <= CLOCK_AGREE_NS) else {
+            return;
+        };
         if CLOCKS_MAX <= self.heard.len() && !self.heard.contains_key(&witness) {
             return;
         }
-        let middle_ns = sent_ns + (now_ns - sent_ns) / 2;
+        let middle_ns = sent_ns + took_ns / 2;
         let base = i128::from(wall_ns) - i128::from(middle_ns);
         self.heard.insert(witness, Heard { base, at_ns: now_ns });
     }
@@ -105,6 +106,11 @@ impl Clocks {
         };
         self.base = Some(base);
         shown(base, now_ns)
+    }
+
+    /// What time it is by the last look, nanoseconds since 1970; `None` before the first.
+    pub(crate) fn shown(&self, monotonic_ns: u64) -> Option<u64> {
+        self.base.map(|base| shown(base, monotonic_ns))
     }
 
     /// By how much this node's clock is ahead of what counts, nanoseconds.

@@ -183,9 +183,14 @@ impl Host {
         if self.config.is_alone() { 1 } else { self.nodes.all().len() }
     }
 
-    /// What time it is, nanoseconds since 1970, by the clocks that count.
+    /// What time it is, nanoseconds since 1970, by the clocks that counted at the last look: each command is stamped with it.
     pub(crate) fn wall_ns(&self) -> u64 {
-        self.clocks.lock().now(self.members(), self.reading())
+        let reading = self.reading();
+        let mut clocks = self.clocks.lock();
+        match clocks.shown(reading.monotonic_ns) {
+            Some(shown_ns) => shown_ns,
+            None => clocks.now(self.members(), reading),
+        }
     }
 
     /// Another clock showed this a moment ago; `sent_ns` of [`Self::clock_ns`] is when it was asked, if it was.

@@ -44,6 +44,8 @@ pub const SLOTS: &[u8] = b"state/slot/";
 
 /// All clients.
 pub const CLIENTS: &[u8] = b"state/client/";
+/// All sessions.
+pub const SESSIONS: &[u8] = b"state/session/";
 
 /// How many clients there are.
 pub const CLIENT_COUNTS: &[u8] = b"state/clients";
@@ -350,13 +352,13 @@ pub fn parse_handed(key: &[u8]) -> Option<Ino> {
 /// All sessions of a client, oldest first: a session's id begins with its client and the sequence that made it.
 #[must_use]
 pub fn sessions_of(client: u64) -> Vec<u8> {
-    join(b"state/session/", &[&client.to_be_bytes()])
+    join(SESSIONS, &[&client.to_be_bytes()])
 }
 
 /// A session.
 #[must_use]
 pub fn session(id: &[u8; 16]) -> Vec<u8> {
-    join(b"state/session/", &[id])
+    join(SESSIONS, &[id])
 }
 
 /// What is recorded under all slots of a session.

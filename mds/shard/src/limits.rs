@@ -3,6 +3,9 @@
 /// Clients, confirmed or not.
 pub const CLIENTS_MAX: u32 = 65_536;
 
+/// Sessions of all clients: with so many, a client that wants another one asks again later.
+pub const SESSIONS_MAX: u32 = 65_536;
+
 /// Clients without a session: one more, and the oldest goes.
 pub const UNCONFIRMED_MAX: u32 = 4_096;
 

@@ -22,8 +22,8 @@ use crate::command::{Origin, Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::raft::machine::Applied;
 use crate::record::{
-    DataServer, ExportList, Fencing, Handed, Intent, LockRecord, OpenRecord, OwnerClients, Shares,
-    SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession, Tally, Value,
+    ClientCounts, DataServer, ExportList, Fencing, Handed, Intent, LockRecord, OpenRecord, OwnerClients,
+    Shares, SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession, Tally, Value,
     is_before_secure,
 };
 use crate::{lock_tree, state};
@@ -186,6 +186,15 @@ impl StateView {
     /// The store's.
     pub fn session(&self, id: &[u8; 16]) -> Result<Option<StoredSession>, Refusal> {
         state::read(self.namespace(), &key::session(id))
+    }
+
+    /// How many sessions all clients have; 0 in a store of an earlier version to which no client came since.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn session_count(&self) -> Result<u32, Refusal> {
+        let counts: Option<ClientCounts> = state::read(self.namespace(), key::CLIENT_COUNTS)?;
+        Ok(counts.map_or(0, |counts| counts.sessions))
     }
 
     /// What is recorded of an operation of a request; `None` if nothing is, or of another request.

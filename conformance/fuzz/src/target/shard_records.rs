@@ -172,7 +172,9 @@ fn later_seeds(other: [u8; 12]) -> Vec<Vec<u8>> {
     seeds.push([&[18][..], &Handed { exports: vec![3] }.encode()].concat());
     let sum = FileLocks { lockers: 1, reads: [(3, 1)].into(), writes: [(64, 2)].into() };
     seeds.push([&[19][..], &sum.encode()].concat());
-    seeds.push([&[20][..], &ClientCounts { clients: 300, waiting: 2, next: 9 }.encode()].concat());
+    seeds.push(
+        [&[20][..], &ClientCounts { clients: 300, waiting: 2, next: 9, sessions: 5 }.encode()].concat(),
+    );
     seeds.push([&[21][..], &Waiting { number: 300, address: [1; 16] }.encode()].concat());
     seeds
 }

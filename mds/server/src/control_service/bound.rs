@@ -4,6 +4,7 @@
 //!
 //! Spec: docs/protocol/control.md §1.
 
+use env_transport::LogRate;
 use layout::DataServerId;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::register::Register;
@@ -25,7 +26,15 @@ pub(super) fn check(server: &Server, peer: &Peer, number: u32) -> Result<(), Ref
     match server.data_servers.one(DataServerId(number)) {
         Some(known) if is(peer, &known.name) => Ok(()),
         Some(known) => {
-            tracing::warn!(server = number, name = %known.name, "a data server spoke for another one: refused");
+            static RATE: LogRate = LogRate::new();
+            if let Some(suppressed) = RATE.admit(server.now_ms()) {
+                tracing::warn!(
+                    server = number,
+                    name = %known.name,
+                    suppressed,
+                    "a data server spoke for another one: refused"
+                );
+            }
             Err(Refusal::WrongPeer)
         }
         None => Err(Refusal::RegisterAgain),
@@ -54,13 +63,17 @@ pub(super) async fn check_registration(
         return Ok(());
     }
     let registered = before.map(|one| one.name.as_str());
-    tracing::warn!(
-        name = %asked.name,
-        registered,
-        control = %asked.control,
-        "a data server may not register under this name with its key: it, or its store's name, is another one. A store that was registered \
-         otherwise is to be started once with the whole cluster key and this --name"
-    );
+    static RATE: LogRate = LogRate::new();
+    if let Some(suppressed) = RATE.admit(server.now_ms()) {
+        tracing::warn!(
+            name = %asked.name,
+            registered,
+            control = %asked.control,
+            suppressed,
+            "a data server may not register under this name with its key: it, or its store's name, is another one. A store that was registered \
+             otherwise is to be started once with the whole cluster key and this --name"
+        );
+    }
     Err(Refusal::WrongPeer)
 }
 

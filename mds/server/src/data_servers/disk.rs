@@ -6,7 +6,6 @@
 //! Spec: docs/protocol/control.md §2.
 
 use layout::DataServerId;
-use wire_nfs::control::heartbeat::JournalEnd;
 
 use super::{DataServers, Known};
 
@@ -29,25 +28,24 @@ impl Known {
 }
 
 impl DataServers {
-    /// The server has reported that its disk failed. True if that is news; `None` if no server has this store.
-    pub(crate) fn fail(&self, uuid: [u8; 16], instance: u64, reason: &str, now_ms: u64) -> Option<bool> {
+    /// The server has reported that its disk failed. True if that is news; `None` if it has another store.
+    pub(crate) fn fail(
+        &self,
+        id: DataServerId,
+        (uuid, instance): ([u8; 16], u64),
+        reason: &str,
+        now_ms: u64,
+    ) -> Option<bool> {
         let mut all = self.known.write();
-        let known = all.values_mut().find(|known| known.uuid == uuid)?;
+        let known = all.get_mut(&id).filter(|known| known.uuid == uuid)?;
         // A report of an earlier start that was long on its way says nothing of the one that registered since.
         if known.failure.is_some() || (known.instance != 0 && known.instance != instance) {
             return Some(false);
         }
-        let is_of_known_start = known.instance == instance;
+        // 0 is none: nothing registered with this leader, and a lease of an earlier one may hold.
+        let is_of_known_start = instance != 0 && known.instance == instance;
         known.failure = Some(Failure { reason: reason.to_owned(), since_ms: now_ms, is_of_known_start });
         Some(true)
-    }
-
-    /// A heartbeat of this start was answered with a lease; its journal is on stable storage before `durable`.
-    pub(crate) fn note_beat(&self, id: DataServerId, instance: u64, durable: JournalEnd) {
-        if let Some(known) = self.known.write().get_mut(&id) {
-            known.instance = instance;
-            known.durable = known.durable.max(durable);
-        }
     }
 
     /// How many lack something that they had acknowledged.

@@ -6,6 +6,7 @@
 
 use env_transport::LogRate;
 use mds_shard::command::session::{CreateSession, SessionCreated};
+use mds_shard::limits::SESSIONS_MAX;
 use mds_shard::{Command, Outcome};
 use wire_nfs::v4::ops::create_session::{Args, ResOk};
 use wire_nfs::v4::{Nfsstat4, SessionId};
@@ -14,11 +15,15 @@ use wire_session::server::{ConnectionId, Past, SessionRecord};
 
 use crate::context::{Context, OpResult};
 use crate::op::exchange_id;
-use crate::reaper;
+use crate::{reaper, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     exchange_id::admitted(cx)?;
     let negotiated = negotiate(&args).map_err(|e| e.status())?;
+    let count = cx.view()?.session_count().map_err(|refusal| status::of_refusal(&refusal))?;
+    if SESSIONS_MAX <= count {
+        return Err(Nfsstat4::Delay.into());
+    }
     let random = u32::try_from(cx.server.env.entropy.u64() >> 32).expect("the upper half has 32 bits");
     let record = SessionRecord::new(&args, &negotiated, cx.minor_version, random);
     let command = CreateSession { record, principal: cx.principal.clone() };

@@ -135,12 +135,17 @@ pub(super) fn exchange_id(
             Ok(ClientMade { answer, evicted: Vec::new() })
         }
         ExchangeDecision::Create { record, removes, evicts, replaces } => {
+            if address.is_none() {
+                waiting::check_room(txn)?;
+            }
             for client in [removes, evicts].into_iter().flatten() {
                 remove_client(txn, client)?;
             }
             let mut evicted = Vec::new();
-            while let Some(client) = waiting::in_the_way(txn, address)? {
-                evicted.push(remove_client(txn, client)?.client);
+            if let Some(address) = address {
+                while let Some(client) = waiting::in_the_way(txn, address)? {
+                    evicted.push(remove_client(txn, client)?.client);
+                }
             }
             if fresh.is_none() {
                 counters.client += 1;

@@ -6,7 +6,7 @@
 
 use std::ops::ControlFlow;
 
-use mds_namespace::{Ino, Txn, View};
+use mds_namespace::{Ino, StoreError, Txn, View};
 
 use super::lock_ranges::{HeldRange, Span};
 use super::table;
@@ -16,6 +16,9 @@ use crate::limits::{LOCKS_PER_FILE_MAX, RANGES_PER_CLIENT_MAX};
 use crate::lock_tree::{self, BY_FIRST, BY_LAST};
 use crate::record::{FileLocks, LockRecord, Ranges, StateKind};
 use crate::state;
+
+/// Its records and its sum do not say the same.
+const SUM_IS_WRONG: StoreError = StoreError::Corrupt("sum of locks");
 
 /// The locks of one file. What is changed in sum is written by [`finish`](Self::finish).
 pub(super) struct LockTable {
@@ -32,7 +35,7 @@ impl LockTable {
         let mut table = Self { ino, sum: FileLocks::default() };
         for mut lock in state::list::<LockRecord>(txn, &key::locks(ino))? {
             let Ranges::Within(ranges) = &lock.ranges else {
-                return Err(mds_namespace::StoreError::Corrupt("lock without a sum").into());
+                return Err(StoreError::Corrupt("lock without a sum").into());
             };
             let ranges = ranges.clone();
             table.enter(txn, &lock)?;
@@ -68,8 +71,8 @@ impl LockTable {
         let before = lock_tree::neighbours(txn, self.ino, &lock.other, span)?;
         let delta = self.replace(txn, &lock.other, &before, &change(&before))?;
         table::count_ranges(txn, lock.client, delta, RANGES_PER_CLIENT_MAX)?;
-        let held = i64::try_from(lock.count()).expect("bounded") + delta;
-        let held = u32::try_from(held).expect("no more ranges go than there were");
+        let held = i64::try_from(lock.count()).ok().and_then(|count| u32::try_from(count + delta).ok());
+        let held = held.ok_or(SUM_IS_WRONG)?;
         Ok(LockRecord { ranges: Ranges::Apart(held), ..lock })
     }
 
@@ -88,10 +91,11 @@ impl LockTable {
                 txn.delete(&key)?;
             }
             let levels = self.sum.levels_mut(range.exclusive);
-            let count = levels.get_mut(&level).expect("the sum counts every range");
-            *count -= 1;
-            if *count == 0 {
+            let left = levels.get(&level).and_then(|count| count.checked_sub(1)).ok_or(SUM_IS_WRONG)?;
+            if left == 0 {
                 levels.remove(&level);
+            } else {
+                levels.insert(level, left);
             }
         }
         for range in after.iter().filter(|range| !before.contains(range)) {
@@ -122,7 +126,7 @@ impl LockTable {
         txn.delete(&key::lock_under(self.ino, &lock.open, &lock.other))?;
         txn.delete(&key::locker(self.ino, lock.client, &lock.owner))?;
         txn.delete(&key::lock(self.ino, &lock.other))?;
-        self.sum.lockers = self.sum.lockers.checked_sub(1).expect("the sum counts every lock stateid");
+        self.sum.lockers = self.sum.lockers.checked_sub(1).ok_or(SUM_IS_WRONG)?;
         table::strike(txn, StateKind::Lock, lock.client, self.ino, &lock.other)
     }
 

@@ -6,7 +6,7 @@
 
 use mds_namespace::{Txn, View};
 
-use super::{client, table};
+use super::{client, table, waiting};
 use crate::command::session::{
     CreateSession, DestroySession, SessionCreated, SessionTakenUp, SetCallback, SlotMark, TakeUpSession,
 };
@@ -36,6 +36,7 @@ pub(super) fn create(txn: &mut dyn Txn, asked: &CreateSession) -> Result<Outcome
     }
     let session = StoredSession { record: record.clone(), tenure: 1 };
     table::put(txn, &key::session(&record.id), &session)?;
+    waiting::count_session(txn, true)?;
     let StoredSession { record, tenure } = session;
     let created = SessionCreated { record, tenure, replay: false, ended, dropped: confirmed.dropped };
     Ok(Outcome::SessionCreated(Box::new(created)))
@@ -83,7 +84,8 @@ fn remove(txn: &mut dyn Txn, session: &[u8; 16]) -> Result<(), Refusal> {
     for mark in marks(txn, session)? {
         txn.delete(&key::slot(session, mark.slot))?;
     }
-    Ok(txn.delete(&key::session(session))?)
+    txn.delete(&key::session(session))?;
+    waiting::count_session(txn, false)
 }
 
 /// Removes all sessions of a client.

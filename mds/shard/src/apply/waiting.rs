@@ -1,7 +1,7 @@
 //! Clients that have said who they are and made no session yet: how many there may be, and which one goes.
 //!
 //! EXCHANGE_ID costs its sender nothing, so what it leaves is bounded: for each address, and for all. The oldest of the
-//! address, or of all, gives way; a confirmed client never does. No look goes over all clients.
+//! address, or of all, gives way; a confirmed client never does. No look but the first after an update goes over all clients.
 //!
 //! INVARIANT: what is here is a client without a session. One that is not so any more (an earlier version confirmed it) is
 //! struck off when it is met, and stays.
@@ -16,7 +16,7 @@ use crate::command::Refusal;
 use crate::command::client::Address;
 use crate::key;
 use crate::limits::{CLIENTS_MAX, UNCONFIRMED_MAX, UNCONFIRMED_PER_ADDRESS_MAX};
-use crate::record::{ClientCounts, StoredClient, Waiting};
+use crate::record::{ClientCounts, StoredClient, StoredSession, Waiting};
 use crate::state;
 
 /// How many clients there are. A store of an earlier version is counted once.
@@ -31,8 +31,18 @@ fn counts(txn: &mut dyn Txn) -> Result<ClientCounts, Refusal> {
             put(txn, &mut counts, stored.record.client, Address::default())?;
         }
     }
+    let sessions = state::list::<StoredSession>(txn, key::SESSIONS)?.len();
+    counts.sessions = u32::try_from(sessions).unwrap_or(u32::MAX);
     put_counts(txn, &counts)?;
     Ok(counts)
+}
+
+/// A session was made, or is gone. Without counts it is counted with all others when a client comes.
+pub(super) fn count_session(txn: &mut dyn Txn, is_made: bool) -> Result<(), Refusal> {
+    let Some(mut counts) = state::read::<ClientCounts>(txn, key::CLIENT_COUNTS)? else { return Ok(()) };
+    let sessions = counts.sessions;
+    counts.sessions = if is_made { sessions.saturating_add(1) } else { sessions.saturating_sub(1) };
+    put_counts(txn, &counts)
 }
 
 fn put_counts(txn: &mut dyn Txn, counts: &ClientCounts) -> Result<(), Refusal> {
@@ -79,21 +89,20 @@ pub(super) fn gone(txn: &mut dyn Txn, client: u64) -> Result<(), Refusal> {
     put_counts(txn, &counts)
 }
 
-/// The client that goes so that another one has room; `None` if there is room. `address` is of a command of this version.
+/// The client that goes so that another one of this address has room; `None` if there is room.
 ///
 /// # Errors
 /// `TableFull` if there is no room, and all clients are confirmed.
-pub(super) fn in_the_way(txn: &mut dyn Txn, address: Option<Address>) -> Result<Option<u64>, Refusal> {
+pub(super) fn in_the_way(txn: &mut dyn Txn, address: Address) -> Result<Option<u64>, Refusal> {
     loop {
         let counts = counts(txn)?;
-        let (from, is_full) = match address {
-            Some(address) if UNCONFIRMED_PER_ADDRESS_MAX <= waiting_at(txn, &address)? => {
-                (key::waiting_from_all(&address), false)
-            }
-            _ if UNCONFIRMED_MAX <= counts.waiting || CLIENTS_MAX <= counts.clients => {
-                (key::WAITING_BY_AGE.to_vec(), CLIENTS_MAX <= counts.clients)
-            }
-            _ => return Ok(None),
+        let is_full = CLIENTS_MAX <= counts.clients;
+        let from = if UNCONFIRMED_PER_ADDRESS_MAX <= waiting_at(txn, &address)? {
+            key::waiting_from_all(&address)
+        } else if is_full || UNCONFIRMED_MAX <= counts.waiting {
+            key::WAITING_BY_AGE.to_vec()
+        } else {
+            return Ok(None);
         };
         let Some(client) = oldest(txn, &from)? else {
             return if is_full { Err(Refusal::TableFull) } else { Ok(None) };
@@ -104,6 +113,15 @@ pub(super) fn in_the_way(txn: &mut dyn Txn, address: Option<Address>) -> Result<
         }
         strike(txn, client)?;
     }
+}
+
+/// Whether there is room for one more client by the rule of earlier versions, which took none away: what they logged is applied as
+/// they applied it.
+///
+/// # Errors
+/// `TableFull` if there is none.
+pub(super) fn check_room(txn: &mut dyn Txn) -> Result<(), Refusal> {
+    if counts(txn)?.clients < CLIENTS_MAX { Ok(()) } else { Err(Refusal::TableFull) }
 }
 
 /// How many clients of an address wait, up to the bound.

@@ -15,6 +15,8 @@ pub struct ClientCounts {
     pub waiting: u32,
     /// The number of the next one without.
     pub next: u64,
+    /// Sessions of all of them.
+    pub sessions: u32,
 }
 
 /// A client without a session.

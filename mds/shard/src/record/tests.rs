@@ -105,7 +105,7 @@ fn locks_and_waiting_clients_have_the_documented_bytes() {
     assert!(LockRecord::decode(&bytes[..bytes.len() - 1]).is_err());
     let sum = FileLocks { lockers: 300, reads: [(0, 1), (64, 2)].into(), writes: [(3, 4)].into() };
     check(&sum, "01ac020200014002010304");
-    check(&ClientCounts { clients: 300, waiting: 2, next: 9 }, "01ac020209");
+    check(&ClientCounts { clients: 300, waiting: 2, next: 9, sessions: 5 }, "01ac02020905");
     check(&Waiting { number: 300, address: [1; 16] }, &format!("01ac02{}", "01".repeat(16)));
 }
 

@@ -1,28 +1,17 @@
 //! A data server reports that its disk failed.
 
 use layout::DataServerId;
-use wire_nfs::control::Procedure;
-use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed, Usage};
+use wire_nfs::control::heartbeat::{Heartbeat, Renewed, Usage};
+use wire_nfs::control::{Procedure, Refusal};
 
-use super::fleet::Fleet;
+use super::fleet::{self, Fleet};
 use super::replicated::{record, replicated};
 use crate::report::{Health, status};
 
 const REASON: &str = "Input/output error (os error 5)";
 
 fn report(id: u32, instance: u64) -> Heartbeat {
-    let uuid = super::fleet::uuid(id);
-    let usage = Usage::default();
-    Heartbeat {
-        server: id,
-        uuid,
-        usage,
-        directory: 0,
-        instance,
-        failure: REASON.to_owned(),
-        durable: JournalEnd::default(),
-        keys: 1,
-    }
+    Heartbeat { instance, failure: REASON.to_owned(), ..fleet::beat(id, Usage::default()) }
 }
 
 /// Its replica is primary long before the lease would be over, and the failure is shown until it serves again.
@@ -39,6 +28,14 @@ async fn replicas_take_over_from_a_failed_disk_at_once() {
     // One of an earlier start says nothing of this one.
     let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 77)).await.unwrap();
     assert_eq!(renewed.lease_ms, 0);
+    // Nor does one with another server's store, one without an instance, or a heartbeat of an earlier start that was long on its way.
+    let anothers = Heartbeat { uuid: fleet::uuid(2), ..report(1, 1) };
+    let earlier = Heartbeat { failure: String::new(), ..report(1, 77) };
+    for refused in [anothers, earlier] {
+        let answer = fleet.ask::<Renewed>(1, Procedure::Heartbeat, &refused).await;
+        assert_eq!(answer.unwrap_err(), Refusal::RegisterAgain);
+    }
+    fleet.ask::<Renewed>(1, Procedure::Heartbeat, &report(1, 0)).await.unwrap();
     assert_eq!(fleet.listed()[0].failure, "", "an earlier start's");
     let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 1)).await.unwrap();
     assert_eq!(renewed.lease_ms, 0, "no lease");

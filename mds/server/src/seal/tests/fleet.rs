@@ -72,6 +72,20 @@ pub(super) fn uuid(id: u32) -> [u8; 16] {
     [u8::try_from(id).unwrap(); 16]
 }
 
+/// A heartbeat of its first start.
+pub(super) fn beat(id: u32, usage: Usage) -> Heartbeat {
+    Heartbeat {
+        server: id,
+        uuid: uuid(id),
+        usage,
+        directory: 0,
+        instance: 1,
+        failure: String::new(),
+        durable: JournalEnd::default(),
+        keys: 1,
+    }
+}
+
 impl Fleet {
     /// Data servers 1 to `count`, all of them registered.
     pub(super) async fn start(count: u32, set: impl FnOnce(&mut Settings)) -> Self {
@@ -177,7 +191,9 @@ impl Fleet {
             let empty = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
             while !asked.lock().silent.contains(&id) {
                 let usage = asked.lock().usage.get(&id).copied().unwrap_or(empty);
-                server.data_servers.renew(DataServerId(id), uuid(id), usage, server.now_ms());
+                // Of the start that registered last.
+                let instance = server.data_servers.one(DataServerId(id)).map_or(1, |known| known.instance);
+                server.data_servers.renew(&Heartbeat { instance, ..beat(id, usage) }, server.now_ms());
                 server.env.clock.sleep_ms(50).await;
             }
         });
@@ -304,17 +320,7 @@ impl Fleet {
 
     pub(super) async fn seal_idle_ms(&self) -> u32 {
         let usage = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
-        let beat = Heartbeat {
-            server: 1,
-            uuid: uuid(1),
-            usage,
-            directory: 0,
-            instance: 1,
-            failure: String::new(),
-            durable: JournalEnd::default(),
-            keys: 1,
-        };
-        self.ask::<Renewed>(1, Procedure::Heartbeat, &beat).await.unwrap().seal_idle_ms
+        self.ask::<Renewed>(1, Procedure::Heartbeat, &beat(1, usage)).await.unwrap().seal_idle_ms
     }
 
     /// Makes a group of one image, as another leader might have.

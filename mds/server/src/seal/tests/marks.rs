@@ -16,9 +16,7 @@ fn end(segment: u64, offset: u64) -> JournalEnd {
 
 async fn beat(fleet: &Fleet, id: u32, durable: JournalEnd) {
     let usage = Usage { capacity_bytes: 1 << 30, ..Usage::default() };
-    let failure = String::new();
-    let beat =
-        Heartbeat { server: id, uuid: uuid(id), usage, directory: 0, instance: 1, failure, durable, keys: 1 };
+    let beat = Heartbeat { durable, ..super::fleet::beat(id, usage) };
     fleet.ask::<Renewed>(id, Procedure::Heartbeat, &beat).await.unwrap();
 }
 

@@ -175,3 +175,20 @@ fn how_to_call_back_is_kept() {
     let kept = stage.view().session(&session).unwrap().unwrap().record;
     assert_eq!((kept.program, kept.credential), (9, Some(credential)));
 }
+
+/// CREATE_SESSION is refused by this count.
+#[test]
+fn sessions_are_counted_as_they_come_and_go() {
+    let mut stage = Stage::new();
+    let client = stage.client("a");
+    let count = |stage: &Stage| stage.view().session_count().unwrap() as usize;
+    let mut newest = [0; 16];
+    for number in 1..=u32::try_from(SESSIONS_PER_CLIENT_MAX).unwrap() + 2 {
+        newest = created(stage.run(create(record(client, number + 1, number)))).record.id;
+        assert_eq!(count(&stage), SESSIONS_PER_CLIENT_MAX.min(number as usize));
+    }
+    stage.run(Command::DestroySession(DestroySession { session: newest }));
+    assert_eq!(count(&stage), SESSIONS_PER_CLIENT_MAX - 1);
+    stage.run(Command::RemoveClient(RemoveClient { client, only_if_idle: false }));
+    assert_eq!(count(&stage), 0);
+}

@@ -124,3 +124,14 @@ fn without_room_and_without_any_that_waits_it_is_refused() {
     let refused = stage.asked(None, asked("one more", 1, HERE));
     assert_eq!(refused, Outcome::Refused(Refusal::TableFull));
 }
+
+/// A replica may have applied an entry before its update, and another one after.
+#[test]
+fn what_earlier_versions_logged_takes_no_client_away() {
+    let mut stage = Stage::new();
+    uncounted(&stage, 1, UNCONFIRMED_MAX);
+    let clients = |stage: &Stage| stage.view().clients().unwrap().len();
+    let before = clients(&stage);
+    assert!(matches!(stage.run(exchange("earlier", 1)), Outcome::Client(_)));
+    assert_eq!(clients(&stage), before + 1);
+}
