@@ -7,6 +7,7 @@ mod exports;
 mod get;
 mod key;
 mod readmit;
+mod rotate;
 mod status;
 mod verify;
 
@@ -18,7 +19,7 @@ use mds_server::report::{DataServerLine, ExportLine, Health, Status};
 use serde::Serialize;
 use wire_nfs::control::admin::{Route, Ruling};
 
-use crate::args::{Admin, AdminCommand, AdminDs, AdminExports, AdminMds};
+use crate::args::{Admin, AdminCommand, AdminDs, AdminExports, AdminKey, AdminMds, AdminRotate};
 use crate::json;
 use crate::output::{bytes, print};
 
@@ -54,7 +55,10 @@ pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
         AdminCommand::Ds(AdminDs::Undrain { id }) => act::drain(&admin, *id, false).await,
         AdminCommand::Ds(AdminDs::Remove { id }) => act::remove(&admin, *id).await,
         AdminCommand::Mds(AdminMds::Readmit { id }) => readmit::run(&admin, *id).await,
-        AdminCommand::Key(asked) => key::run(&admin, asked),
+        AdminCommand::Key(AdminKey::Derive { role, name, out }) => {
+            key::run(&admin, *role, name.as_deref(), out)
+        }
+        AdminCommand::Key(AdminKey::Rotate(AdminRotate::Handles)) => rotate::run(&admin).await,
         AdminCommand::Rebalance { dry_run } => rebalance(&admin, *dry_run).await,
         AdminCommand::Verify { path } => {
             let file = act::verify(&admin, path).await?;

@@ -10,8 +10,8 @@ use clap_complete::Shell;
 use env::ServiceAddress;
 
 pub(crate) use admin::{
-    Admin, AdminCommand, AdminDs, AdminExports, AdminKey, AdminMds, AdminStatus, Inspect, InspectCommand,
-    InspectLog, KeyRole,
+    Admin, AdminCommand, AdminDs, AdminExports, AdminKey, AdminMds, AdminRotate, AdminStatus, Inspect,
+    InspectCommand, InspectLog, KeyRole,
 };
 #[cfg(test)]
 pub(crate) use admin::{InspectImage, InspectNamespace};

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use env::Env;
 use env_transport::{Limits, RpcClient};
 use wire_nfs::control::admin::{
-    DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
+    DrainServer, HandleKeyRotation, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer,
+    RotateHandleKey, Ruling, Verified, Verify,
 };
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::report::{AskReport, Reported, Subject};
@@ -62,6 +63,15 @@ impl AdminControl {
     /// [`ControlError`].
     pub async fn readmit(&self, number: u64) -> Result<Readmitted, ControlError> {
         self.call(Procedure::MdsReadmit, &Readmit { number }).await
+    }
+
+    /// Has the key of data-server handles replaced if the keys are still of this version, and asks how far that is; `None` only asks.
+    /// To be asked until no replacement is under way.
+    ///
+    /// # Errors
+    /// [`ControlError`].
+    pub async fn rotate_handle_key(&self, replaces: Option<u64>) -> Result<HandleKeyRotation, ControlError> {
+        self.call(Procedure::HandleKeyRotate, &RotateHandleKey { replaces }).await
     }
 
     /// Says what the cluster exports.

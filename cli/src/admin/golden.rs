@@ -1,8 +1,8 @@
 //! The documents of `--json`, byte for byte: whoever reads them relies on them (docs/json.md).
 
 use mds_server::report::{
-    BalanceStatus, ClockLine, DataServerLine, ExportLine, Health, NarrowCode, ReplicaLine, ScrubStatus,
-    ShardsStatus, Status,
+    BalanceStatus, ClockLine, DataServerLine, ExportLine, HandleKeyStatus, Health, NarrowCode, ReplicaLine,
+    ScrubStatus, ShardsStatus, Status,
 };
 use serde::Serialize;
 use wire_nfs::control::admin::{
@@ -33,6 +33,7 @@ fn status() -> Status {
         applied_index: 7,
         exports: 2,
         exports_version: 3,
+        handle_key: HandleKeyStatus { number: 1, stage: "spreading".to_owned(), servers_without: 2 },
         shards: ShardsStatus {
             all: 1,
             led: 1,

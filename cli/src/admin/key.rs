@@ -5,16 +5,15 @@ use std::path::Path;
 use anyhow::{Context, bail};
 
 use super::{Done, heed};
-use crate::args::{Admin, AdminKey, KeyRole};
+use crate::args::{Admin, KeyRole};
 use crate::key;
 
 /// Runs the command.
 ///
 /// # Errors
 /// If the cluster key cannot be read or is not the whole one, or the file cannot be made.
-pub(super) fn run(admin: &Admin, asked: &AdminKey) -> anyhow::Result<()> {
-    let AdminKey::Derive { role, name, out } = asked;
-    let words = derive(&admin.cluster_key, *role, name.as_deref(), out)?;
+pub(super) fn run(admin: &Admin, role: KeyRole, name: Option<&str>, out: &Path) -> anyhow::Result<()> {
+    let words = derive(&admin.cluster_key, role, name, out)?;
     heed(admin, "admin.key.derive", &Done { done: true, words: &words, version: None, routes: None })
 }
 

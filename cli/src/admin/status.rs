@@ -6,7 +6,8 @@ use comfy_table::{Table, presets};
 use env::Clock;
 use env::os::OsClock;
 use mds_server::report::{
-    BalanceStatus, ClockLine, Health, NarrowCode, ReplicaLine, ScrubStatus, ShardsStatus, Status,
+    BalanceStatus, ClockLine, HandleKeyStatus, Health, NarrowCode, ReplicaLine, ScrubStatus, ShardsStatus,
+    Status,
 };
 
 use super::get;
@@ -82,11 +83,23 @@ pub(super) fn table(status: &Status) -> Table {
         ("Scrub", scrub(&status.scrub, OsClock::new().wall_ms())),
         ("May be lost", tolerated(status)),
         ("Clocks", clocks(&status.clocks_off)),
+        ("Handle key", handle_key(&status.handle_key)),
     ];
     for (name, value) in rows {
         table.add_row([name.to_owned(), value]);
     }
     table
+}
+
+fn handle_key(key: &HandleKeyStatus) -> String {
+    let HandleKeyStatus { number, stage, servers_without } = key;
+    match stage.as_str() {
+        "spreading" => {
+            format!("{number}, being replaced: {servers_without} data servers have not learnt the new one")
+        }
+        "leaving" => format!("{number}, layouts given out with the one before are recalled"),
+        _ => number.to_string(),
+    }
 }
 
 fn clocks(off: &[ClockLine]) -> String {

@@ -57,6 +57,10 @@ Examples:
   shoal admin key derive --role data-server --name rack1-a --out rack1-a.key --cluster-key /etc/shoal.key
   shoal admin key derive --role administrator --out admin.key --cluster-key /etc/shoal.key";
 
+const KEY_ROTATE_HANDLES_EXAMPLES: &str = "\
+Example:
+  shoal admin key rotate handles --cluster-key /etc/shoal.key";
+
 const JOURNAL_EXAMPLES: &str = "\
 Example:
   shoal inspect journal shoal-data/ds/1/journal --last 20";
@@ -119,7 +123,7 @@ pub(crate) enum AdminCommand {
     /// Metadata servers.
     #[command(subcommand)]
     Mds(AdminMds),
-    /// Key files for hosts that are to be one kind of node only.
+    /// Key files for hosts that are to be one kind of node only; replacing keys.
     #[command(subcommand)]
     Key(AdminKey),
     /// Move data until each data server has its share of it.
@@ -232,6 +236,18 @@ pub(crate) enum AdminKey {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Have a key replaced, beside clients at work.
+    #[command(subcommand)]
+    Rotate(AdminRotate),
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum AdminRotate {
+    /// The key of the handles with which clients go to data servers. Data servers learn the new one,
+    /// layouts that were given out with the one before are recalled, and then it is good no more.
+    /// Waits until that is done, and goes on by itself if this command is ended.
+    #[command(after_help = KEY_ROTATE_HANDLES_EXAMPLES)]
+    Handles,
 }
 
 /// What the holder of a key can be.

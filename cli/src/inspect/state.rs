@@ -6,9 +6,9 @@ use layout::LayoutRecord;
 use mds_namespace::FsError;
 use mds_shard::key;
 use mds_shard::record::{
-    ClientCounts, Counters, DataServer, ExportList, Fencing, FileLocks, Governor, Handed, Intent, LockRecord,
-    OpenRecord, OwnerClients, Shares, SlotRecord, StateidTarget, StoredClient, StoredSession, Tally, Value,
-    Waiting,
+    ClientCounts, Counters, DataServer, ExportList, Fencing, FileLocks, Governor, Handed, HandleKeys, Intent,
+    LockRecord, OpenRecord, OwnerClients, Shares, SlotRecord, StateidTarget, StoreMark, StoredClient,
+    StoredSession, Tally, Value, Waiting,
 };
 
 use super::words;
@@ -32,7 +32,7 @@ enum Field {
 }
 
 /// The fields of each family of keys, behind its word.
-const FAMILIES: [(&str, &[Field]); 33] = [
+const FAMILIES: [(&str, &[Field]); 34] = [
     ("client", &[Field::U64]),
     ("clients", &[]),
     ("waiting", &[Field::U64]),
@@ -64,6 +64,7 @@ const FAMILIES: [(&str, &[Field]); 33] = [
     ("shards", &[]),
     ("exports", &[]),
     ("fencing", &[]),
+    ("handle_keys", &[]),
     ("handed", &[Field::U64]),
     ("applied", &[]),
 ];
@@ -144,7 +145,9 @@ pub(super) fn value_in_words(key: &[u8], value: &[u8]) -> Result<String, String>
         "counters" => show::<Counters>(value),
         "exports" => show::<ExportList>(value),
         "fencing" => show::<Fencing>(value),
+        "handle_keys" => show::<HandleKeys>(value),
         "handed" => show::<Handed>(value),
+        "mark" => show::<StoreMark>(value),
         "shards" => Ok(value
             .try_into()
             .map_or_else(|_| words::hex(value), |number| u32::from_be_bytes(number).to_string())),
@@ -251,6 +254,9 @@ mod tests {
         let counters = Counters::default();
         let words = value_in_words(key::COUNTERS, &counters.encode()).unwrap();
         assert!(words.contains("client: 1"), "{words}");
+        let keys = HandleKeys::default().added([0xaa; 32]).unwrap();
+        let words = value_in_words(key::HANDLE_KEYS, &keys.encode()).unwrap();
+        assert!(words.contains("used: 0") && !words.contains("aa") && !words.contains("170"), "{words}");
         assert!(value_in_words(key::COUNTERS, &[9, 1, 1, 1]).is_err());
         assert!(value_in_words(&key::client(1), &[1]).is_err());
     }

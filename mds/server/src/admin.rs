@@ -15,14 +15,15 @@ use mds_shard::command::admin::{DrainDataServer, Removal, RemoveDataServer};
 use mds_shard::{Command, Outcome, ProposeError, Refusal as Refused};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{
-    DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
+    DrainServer, HandleKeyRotation, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer,
+    RotateHandleKey, Ruling, Verified, Verify,
 };
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::report::{AskReport, Reported};
 
 use crate::control_service::leading;
 use crate::server::Server;
-use crate::{balance, report};
+use crate::{balance, handle_keys, report};
 
 /// Looks at a file.
 ///
@@ -125,6 +126,18 @@ pub(crate) async fn drain(server: &Server, ask: DrainServer) -> Result<Ruling, R
 pub(crate) async fn rebalance(server: &Server, ask: Rebalance) -> Result<Rebalanced, Refusal> {
     may_ask(server)?;
     Ok(balance::asked(server, ask.dry_run).await)
+}
+
+/// Has the key of data-server handles replaced, and says how far that is.
+///
+/// # Errors
+/// `NotLeader`, `Busy`.
+pub(crate) async fn rotate_handle_key(
+    server: &Server,
+    ask: RotateHandleKey,
+) -> Result<HandleKeyRotation, Refusal> {
+    may_ask(server)?;
+    handle_keys::rotate(server, ask).await
 }
 
 /// Takes a metadata server in again that lost its disk, and says how far that is.

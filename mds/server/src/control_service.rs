@@ -22,10 +22,9 @@ use mds_shard::command::data::{RegisterDataServer, RegisterNamed};
 use parking_lot::Mutex;
 use wire_nfs::control::auth::Peer;
 use wire_nfs::control::copies::{AskCopies, CopySet};
-use wire_nfs::control::handles::{HandleKeys, NumberedKey};
 use wire_nfs::control::heartbeat::{AskClock, ClockTold, Heartbeat, Renewed, Usage};
 use wire_nfs::control::images::{Promise, ShowImages, Thaw};
-use wire_nfs::control::register::{Register, Registered, SealedKey};
+use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
     self, ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
     put_reply,
@@ -150,6 +149,9 @@ impl ControlService {
             Procedure::ExportsSet => {
                 Box::pin(reply(xid, args, async move |ask| admin::set_exports(&server, ask).await))
             }
+            Procedure::HandleKeyRotate => {
+                Box::pin(reply(xid, args, async move |ask| admin::rotate_handle_key(&server, ask).await))
+            }
             Procedure::Report => Box::pin(reply(xid, args, async move |ask| admin::report(&server, ask))),
             _ => now(proc_unavail(xid)),
         }
@@ -252,6 +254,7 @@ async fn register_one(
         instance: register.instance,
         failure: None,
         durable: register.found,
+        keys: 0,
         behind: marks::judge(&server, register.uuid, register.found, register.is_loss_accepted).await?,
     };
     let behind = known.behind;
@@ -338,21 +341,13 @@ fn registered(server: &Server, peer: &Peer, id: DataServerId, lease_ms: u32) -> 
     Registered {
         server: id.0,
         lease_ms,
-        keys: sealed_keys(server, peer),
+        keys: server.sealed_keys(peer),
         clock_ms: server.handle_clock_ms(),
         exports: server.exports().version(),
         seal_idle_ms: seal_idle_ms(server),
         directory: server.data_servers.directory(),
         behind: None,
     }
-}
-
-/// The handle keys, for the other end of a connection.
-fn sealed_keys(server: &Server, peer: &Peer) -> HandleKeys {
-    let mut nonce = [0; 16];
-    server.env.entropy.fill(&mut nonce);
-    let key = SealedKey::seal(&peer.secret, nonce, server.handle_key.as_bytes());
-    HandleKeys { version: 1, keys: vec![NumberedKey { number: u32::from(server.handle_key.number()), key }] }
 }
 
 /// Whether everything is to move away from it, by the log.
@@ -397,7 +392,7 @@ async fn heartbeat(server: &Arc<Server>, peer: &Peer, beat: &Heartbeat) -> Resul
     }
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
-    let keys = (beat.keys != 1).then(|| sealed_keys(server, peer));
+    let keys = (beat.keys != server.handle_keys_version()).then(|| server.sealed_keys(peer));
     let (clock_ms, exports) = (server.handle_clock_ms(), server.exports().version());
     let (lease_ms, seal_idle_ms) = (lease_ms(server), seal_idle_ms(server));
     Ok(Renewed { lease_ms, seal_idle_ms, directory, clock_ms, exports, keys })

@@ -88,6 +88,8 @@ pub(crate) struct Known {
     pub(crate) failure: Option<Failure>,
     /// All of its journal before this is on stable storage, as it last reported.
     pub(crate) durable: JournalEnd,
+    /// Version of the handle keys that it last said it has; 0: none yet of this leader's.
+    pub(crate) keys: u64,
     /// Its store lacks something that it had acknowledged: it gets no lease.
     pub(crate) behind: Option<Behind>,
 }
@@ -177,7 +179,7 @@ impl DataServers {
             (known.suspect_ms, known.full_ms, known.condemned) = (None, None, false);
             known.removing = false;
             (known.instance, known.failure, known.behind) = (0, None, None);
-            known.durable = JournalEnd::default();
+            (known.durable, known.keys) = (JournalEnd::default(), 0);
         }
         self.since_ms.store(now_ms, Ordering::Release);
         self.term.store(term, Ordering::Release);
@@ -423,6 +425,7 @@ impl DataServers {
                 known.usage = beat.usage;
                 known.instance = beat.instance;
                 known.durable = known.durable.max(beat.durable);
+                known.keys = beat.keys;
                 known.renewed_ms = Some(now_ms);
                 // A report that was on its way when the write was refused says nothing.
                 let after_refusal = |full_ms: u64| full_ms.saturating_add(self.lease_ms / 3) < now_ms;
@@ -436,6 +439,15 @@ impl DataServers {
             }
             Some(_) | None => false,
         }
+    }
+
+    /// How many hold a lease, or may, and have not said that they have this version of the handle keys. A lease comes with the keys.
+    #[must_use]
+    pub(crate) fn without_keys(&self, version: u64, now_ms: u64) -> usize {
+        let all = self.known.read();
+        all.values()
+            .filter(|known| known.keys != version && self.is_dead_for(known, now_ms).is_none())
+            .count()
     }
 
     /// One of them.

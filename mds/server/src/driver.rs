@@ -11,8 +11,8 @@ use client::control::DsControl;
 use env::Env;
 use env::awake::AwakeClock;
 use env_transport::{Limits, Traffic, serve};
+use layout::DataServerId;
 use layout::copies::Domain;
-use layout::{DataServerId, HandleKey};
 use mds_namespace::{MetaStore, superblock};
 use mds_shard::command::admin::FixShards;
 use mds_shard::command::data::Format;
@@ -34,6 +34,7 @@ use crate::data_servers::{DataServers, Known};
 use crate::export::Export;
 use crate::front::Front;
 use crate::handle::HandleMaker;
+use crate::handle_keys::HandleKeyring;
 use crate::limits::{
     ANSWER_BYTES_MAX, CONNECTIONS_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_PER_CONNECTION_MAX, REQUEST_BYTES_MAX,
     START_LEADER_MS_MAX, UNPROVEN_MS_MAX,
@@ -45,7 +46,7 @@ use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
 use crate::shards::Shards;
-use crate::{balance, export_fence, marks, pauses, reaper, repair, room, seal, size, work};
+use crate::{balance, export_fence, handle_keys, marks, pauses, reaper, repair, room, seal, size, work};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -225,6 +226,7 @@ impl MetadataServer {
             tokio::spawn(drive::drive(Arc::clone(&server))),
             tokio::spawn(cluster_exports::drive(Arc::clone(&server))),
             tokio::spawn(export_fence::drive(Arc::clone(&server))),
+            tokio::spawn(handle_keys::drive(Arc::clone(&server))),
             tokio::spawn(pauses::drive(Arc::clone(&server))),
             tokio::spawn(room::drive(Arc::clone(&server), config.dir.clone())),
         ];
@@ -409,7 +411,7 @@ pub(crate) fn make(
         exports: ClusterExports::new(config.exports.clone()).map_err(SetError::from)?,
         config: config.settings,
         handles: HandleMaker::new(&superblock.handle_key),
-        handle_key: HandleKey::new(superblock.handle_key),
+        keyring: HandleKeyring::new(&superblock),
         file_system: superblock.file_system,
         front: Front::new(config.settings.lease_ms),
         data_servers: DataServers::new(config.settings.data_server_lease_ms, started_ms),
@@ -469,6 +471,7 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
                 instance: 0,
                 failure: None,
                 durable: JournalEnd::default(),
+                keys: 0,
                 behind: None,
             },
         );

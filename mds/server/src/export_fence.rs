@@ -138,7 +138,8 @@ async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
     if !wanted.is_pending() {
         return Ok(());
     }
-    let layouts = recall(server, &wanted).await?;
+    let is_through = |view: &StateView, ino| is_wanted(view, &wanted, ino);
+    let layouts = recall(server, EXPORTS_RECALL_MS_MAX, is_through).await?;
     let mut extents = 0;
     for shard in 0..u16::try_from(shards.unwrap_or(1)).unwrap_or(u16::MAX) {
         extents += fence_shard(server, &wanted, shard).await?;
@@ -152,10 +153,14 @@ async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
 /// Recalls all layouts of the files concerned and waits for them, not for long. Answers how many
 /// there were.
 ///
-/// All holders of a file are asked, also those whom the export still admits: the fence that follows
+/// All holders of a file are asked, also those whom the export still admits: what follows
 /// ends their handles too, and a client that was asked before has written what it had to.
-async fn recall(server: &Arc<Server>, wanted: &Fencing) -> Result<u64, Nfsstat4> {
-    let deadline_ms = server.now_ms() + EXPORTS_RECALL_MS_MAX.min(server.config.recall_ms);
+pub(crate) async fn recall(
+    server: &Arc<Server>,
+    ms_max: u64,
+    is_wanted: impl Fn(&StateView, Ino) -> Result<bool, Nfsstat4>,
+) -> Result<u64, Nfsstat4> {
+    let deadline_ms = server.now_ms() + ms_max.min(server.config.recall_ms);
     let (mut layouts, mut from) = (0, 0);
     loop {
         let view = server.view()?;
@@ -163,7 +168,7 @@ async fn recall(server: &Arc<Server>, wanted: &Fencing) -> Result<u64, Nfsstat4>
         let page = page.map_err(|e| status::of_refusal(&e))?;
         let mut files = BTreeSet::new();
         for ino in &page {
-            if is_wanted(&view, wanted, *ino)? {
+            if is_wanted(&view, *ino)? {
                 files.insert(*ino);
             }
         }

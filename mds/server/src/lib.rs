@@ -33,6 +33,7 @@ mod export_tree;
 mod flexfile;
 mod front;
 pub mod handle;
+mod handle_keys;
 mod holders;
 pub mod limits;
 mod marks;

@@ -191,6 +191,11 @@ pub const EXPORTS_RECALL_FILES_MAX: usize = 256;
 pub const EXPORTS_FENCED_MS_MAX: u64 = 15_000;
 /// How often it is looked whether layouts are back, and whether data servers have fenced.
 pub const EXPORTS_FENCE_LOOK_MS: u64 = 20;
+/// How often it is looked whether a handle key is being replaced, and the next step can be done.
+pub const HANDLE_KEY_LOOK_MS: u64 = 1_000;
+/// How long clients may take to give layouts back before the handle key is dropped that these were given out with.
+pub const HANDLE_KEY_RECALL_MS_MAX: u64 = 30_000;
+
 /// How often exports are set anew when somebody else was first.
 pub const EXPORTS_SET_TRIES_MAX: u32 = 16;
 

@@ -122,6 +122,20 @@ pub struct Status {
     /// The disk of the replica that reports is nearly full: what needs room is refused.
     #[serde(default)]
     pub metadata_disk_low: bool,
+    /// The key of data-server handles.
+    #[serde(default)]
+    pub handle_key: HandleKeyStatus,
+}
+
+/// Which key data-server handles are sealed under, and whether it is being replaced.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandleKeyStatus {
+    /// Its number; 0 is the first.
+    pub number: u64,
+    /// Empty; `spreading`: data servers learn another one; `leaving`: layouts given out with the one before are recalled.
+    pub stage: String,
+    /// Data servers that have not said that they have all keys that are good; known to the leader only.
+    pub servers_without: u64,
 }
 
 /// A clock that is wrong.

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use client::DataPath;
 use env::{Clock, Env};
+use layout::DataServerId;
 use layout::ec::Profile;
-use layout::{DataServerId, HandleKey};
 use mds_namespace::Ino;
 use mds_shard::{Command, Outcome, StateView};
 use parking_lot::Mutex;
@@ -28,6 +28,7 @@ use crate::data_servers::DataServers;
 use crate::export_fence::ExportFence;
 use crate::front::Front;
 use crate::handle::{ExportId, FileHandle, HandleMaker};
+use crate::handle_keys::HandleKeyring;
 use crate::limits::{BALANCE_CALM_MS, COURTESY_MS};
 use crate::metrics::Metrics;
 use crate::opening::Opening;
@@ -128,8 +129,8 @@ pub(crate) struct Server {
     pub(crate) config: Settings,
     /// Makes and checks filehandles.
     pub(crate) handles: HandleMaker,
-    /// Key of data-server handles.
-    pub(crate) handle_key: HandleKey,
+    /// Keys of data-server handles.
+    pub(crate) keyring: HandleKeyring,
     /// Identity of the file system.
     pub(crate) file_system: [u8; 16],
     /// Sessions and leases.

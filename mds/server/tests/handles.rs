@@ -13,15 +13,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use client::admin::AdminControl;
 use ds_server::limits::HANDLE_FRESH_STEPS;
 use env::os::OsClock;
 use env::{BoxFuture, Clock};
 use layout::handle::ISSUE_UNIT_MS;
 use mds_server::export::Export;
 use mds_server::server::Settings;
-use rig::data::{give_back, layout_get, open_for, open_through};
+use rig::data::{give_back, key, layout_get, open_for, open_through};
 use rig::whole::WholeDataServer;
 use rig::{Client, Rig};
+use wire_nfs::control::admin::RotationStage;
 use wire_nfs::flexfiles::{FfLayout, decode_body};
 use wire_nfs::v3::{Fh3, Nfsstat3};
 use wire_nfs::v4::attr::{AttrValues, Fattr4};
@@ -231,4 +233,44 @@ async fn a_handle_to_write_reads_what_the_client_may_read() {
     set_mode(&mut owner, &made.0, 0o666).await;
     let writers = bed.held(&mut writer, open, Iomode::ReadWrite).await;
     assert_eq!(bed.read(&writers).await, Ok(()));
+}
+
+/// With the key replaced, handles of before are good no more, and a client goes on with those that it is given then.
+#[tokio::test]
+async fn handles_end_with_their_key() {
+    let mut bed = Bed::new().await;
+    let mut client = bed.rig.client(b"client").await;
+    let open = open_through(&mut client, "files", "file").await;
+    let before = bed.held(&mut client, open.clone(), Iomode::ReadWrite).await;
+    assert_eq!(bed.write(&before).await, Ok(()));
+    let control = bed.rig.server.as_ref().expect("it runs").control_address();
+    let admin = AdminControl::new(&bed.rig.env, vec![control], &key());
+    assert_eq!(admin.rotate_handle_key(None).await.expect("it answers").version, 1);
+    let mut rotation = admin.rotate_handle_key(Some(1)).await.expect("it answers");
+    while rotation.stage != RotationStage::None {
+        // The client is asked for its layout, and does not answer.
+        assert_eq!(client.compound(|_| {}).await.status, Nfsstat4::Ok);
+        bed.rig.env.clock.sleep_ms(20).await;
+        rotation = admin.rotate_handle_key(None).await.expect("it answers");
+    }
+    assert_eq!((rotation.version, rotation.key), (3, 1));
+    for _ in 0..600 {
+        match bed.write(&before).await {
+            // Until the data server has heard of it.
+            Ok(()) => bed.rig.env.clock.sleep_ms(20).await,
+            refused => {
+                assert_eq!(refused, Err(Nfsstat3::Stale));
+                break;
+            }
+        }
+    }
+    assert_eq!(bed.read(&before).await, Err(Nfsstat3::Stale));
+    let after = bed.held(&mut client, open, Iomode::ReadWrite).await;
+    assert_eq!(bed.write(&after).await, Ok(()));
+    assert_eq!(bed.read(&after).await, Ok(()));
+    bed.rig.restart().await;
+    assert_eq!(bed.write(&after).await, Ok(()));
+    let again = bed.held(&mut client, after.file.clone(), Iomode::ReadWrite).await;
+    assert_eq!(bed.write(&again).await, Ok(()));
+    assert_eq!(bed.write(&before).await, Err(Nfsstat3::Stale), "also after a restart");
 }

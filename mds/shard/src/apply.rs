@@ -8,6 +8,7 @@ mod client;
 mod data;
 mod fencing;
 mod governor;
+mod handle_keys;
 mod layout;
 mod lock;
 pub mod lock_ranges;
@@ -170,6 +171,9 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::ExportsFenced(asked) => fencing::exports_fenced(txn, asked),
         Command::LayoutThrough(asked) => fencing::layout_through(txn, asked),
         Command::MarkStores(asked) => data::mark_stores(txn, asked),
+        Command::AddHandleKey(asked) => handle_keys::add(txn, asked),
+        Command::UseHandleKey(asked) => handle_keys::use_newest(txn, asked),
+        Command::DropHandleKey(asked) => handle_keys::drop_old(txn, asked),
     }
 }
 

@@ -207,6 +207,12 @@ pub enum Command {
     ExchangeIdFrom(client::ExchangeIdFrom),
     /// Data servers have acknowledged more.
     MarkStores(data::MarkStores),
+    /// A new key for data-server handles is there.
+    AddHandleKey(data::AddHandleKey),
+    /// It is used.
+    UseHandleKey(data::UseHandleKey),
+    /// The one before is dropped.
+    DropHandleKey(data::DropHandleKey),
 }
 
 /// What `apply` answers. Each variant belongs to the command of the same name.

@@ -30,6 +30,9 @@ pub const EXPORTS: &[u8] = b"state/exports";
 /// Exports whose old data-server handles are to be fenced, in shard 0.
 pub const FENCING: &[u8] = b"state/fencing";
 
+/// Handle keys that are good, in shard 0; absent while the first one is.
+pub const HANDLE_KEYS: &[u8] = b"state/handle_keys";
+
 /// All files of which data-server handles were given out, with the exports.
 pub const HANDED: &[u8] = b"state/handed/";
 

@@ -7,6 +7,7 @@ mod client;
 mod exports;
 mod fencing;
 mod governor;
+mod handle_keys;
 mod lock;
 mod session;
 mod tally;
@@ -25,6 +26,7 @@ pub use client::{ClientCounts, Waiting};
 pub use exports::{ExportList, is_before_secure};
 pub use fencing::{Fencing, Handed};
 pub use governor::{Governor, Intent};
+pub use handle_keys::{HANDLE_KEY_BYTES, HandleKeys, LaterKey, Rotation};
 pub use lock::{FileLocks, LockRecord, Ranges};
 pub use session::{Recorded, SlotRecord, StoredSession};
 pub use tally::Tally;
@@ -277,6 +279,7 @@ macro_rules! postcard_values {
 postcard_values!(
     Counters,
     StoreMark,
+    HandleKeys,
     StoredClient,
     OwnerClients,
     OpenRecord,

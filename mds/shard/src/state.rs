@@ -15,7 +15,7 @@ use crate::command::lock::Conflict;
 use crate::command::{Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::lock_tree;
-use crate::record::{ExportList, LockRecord, OpenRecord, StateKind, Value};
+use crate::record::{ExportList, HandleKeys, LockRecord, OpenRecord, StateKind, Value};
 use crate::view::IoRight;
 
 /// Access bit of a share mode: read.
@@ -61,6 +61,11 @@ pub(crate) fn shards(view: &dyn View) -> Result<Option<u32>, Refusal> {
 /// What the cluster exports; version 0 before that was said.
 pub(crate) fn exports(view: &dyn View) -> Result<ExportList, Refusal> {
     Ok(read(view, key::EXPORTS)?.unwrap_or_default())
+}
+
+/// The keys of data-server handles that are good.
+pub(crate) fn handle_keys(view: &dyn View) -> Result<HandleKeys, Refusal> {
+    Ok(read(view, key::HANDLE_KEYS)?.unwrap_or_default())
 }
 
 /// The data servers that everything is to move away from.

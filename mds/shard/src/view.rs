@@ -22,9 +22,9 @@ use crate::command::{Origin, Outcome, Refusal, StateidValue};
 use crate::key::{self, OTHER_BYTES};
 use crate::raft::machine::Applied;
 use crate::record::{
-    ClientCounts, DataServer, ExportList, Fencing, Handed, Intent, LockRecord, OpenRecord, OwnerClients,
-    Shares, SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession, Tally, Value,
-    is_before_secure,
+    ClientCounts, DataServer, ExportList, Fencing, Handed, HandleKeys, Intent, LockRecord, OpenRecord,
+    OwnerClients, Shares, SlotRecord, StateKind, StateidTarget, StoreMark, StoredClient, StoredSession,
+    Tally, Value, is_before_secure,
 };
 use crate::{lock_tree, state};
 
@@ -117,6 +117,14 @@ impl StateView {
     pub fn exports_are_before_secure(&self) -> Result<bool, Refusal> {
         let record = self.namespace().get(key::EXPORTS)?;
         Ok(record.is_some_and(|record| is_before_secure(&record)))
+    }
+
+    /// The keys of data-server handles that are good; in shard 0.
+    ///
+    /// # Errors
+    /// The store's.
+    pub fn handle_keys(&self) -> Result<HandleKeys, Refusal> {
+        state::handle_keys(self.namespace())
     }
 
     /// What restricted exports still require at data servers, or what was done for them last.

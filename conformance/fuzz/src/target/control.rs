@@ -4,7 +4,8 @@
 
 use bytes::Bytes;
 use wire_nfs::control::admin::{
-    DrainServer, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer, Ruling, Verified, Verify,
+    DrainServer, HandleKeyRotation, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer,
+    RotateHandleKey, Ruling, Verified, Verify,
 };
 use wire_nfs::control::auth::{Auth, Hello};
 use wire_nfs::control::copies::{AskCopies, CopySet};
@@ -121,6 +122,8 @@ const MESSAGES: &[Message] = &[
     args::<Rebalance>(),
     reply::<Rebalanced>(),
     args::<SayAgain>(),
+    args::<RotateHandleKey>(),
+    reply::<HandleKeyRotation>(),
     args::<Readmit>(),
     reply::<Readmitted>(),
     args::<SetExports>(),

@@ -3,9 +3,11 @@
 use layout::DataServerId;
 use mds_shard::Witness;
 use mds_shard::limits::CLOCK_AGREE_NS;
+use wire_nfs::control::admin::RotationStage;
 
 use super::{
-    ClockLine, DataServerLine, ExportLine, ReplicaLine, ScrubStatus, ShardsStatus, Status, mount_command,
+    ClockLine, DataServerLine, ExportLine, HandleKeyStatus, ReplicaLine, ScrubStatus, ShardsStatus, Status,
+    mount_command,
 };
 use crate::addresses::drive::Service;
 use crate::data_servers::{Known, readable};
@@ -65,6 +67,7 @@ pub(crate) fn status(server: &Server) -> Status {
         applied_index: shard.applied_index,
         exports: server.exports().iter().count() as u64,
         exports_version: server.exports().version(),
+        handle_key: handle_key(server),
         shards: ShardsStatus {
             all: node.shards,
             led: node.led,
@@ -170,4 +173,15 @@ fn service_addresses(server: &Server, leader: Option<u64>) -> Vec<(String, Optio
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn handle_key(server: &Server) -> HandleKeyStatus {
+    let rotation = server.handle_key_rotation();
+    let stage = match rotation.stage {
+        RotationStage::None => "",
+        RotationStage::Spreading => "spreading",
+        RotationStage::Leaving => "leaving",
+    };
+    let (number, servers_without) = (u64::from(rotation.key), u64::from(rotation.servers));
+    HandleKeyStatus { number, stage: stage.to_owned(), servers_without }
 }

@@ -18,6 +18,7 @@ mod balance;
 mod drain;
 mod failed_disk;
 mod fleet;
+mod handle_key;
 mod join;
 mod lost;
 mod marks;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Command;
 use super::layout::LayoutPlace;
-use crate::record::StoreMark;
+use crate::record::{HANDLE_KEY_BYTES, StoreMark};
 
 /// WRITE into an inline file; refused with `ContentMoved` if the file has extents or would grow past the limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,4 +197,36 @@ pub struct MarkStore {
     pub mark: StoreMark,
     /// Remembered even if it went further before: the operator has accepted a loss.
     pub lowers: bool,
+}
+
+/// Adds a key for data-server handles: data servers learn it. Nothing changes if the keys are of another version by now, or one is
+/// being replaced.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddHandleKey {
+    /// Version of the keys that it is added to.
+    pub version: u64,
+    /// From good entropy. Never shown.
+    pub bytes: [u8; HANDLE_KEY_BYTES],
+}
+
+impl std::fmt::Debug for AddHandleKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddHandleKey").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+/// From now on handles are sealed under the key that was added; the proposer knows that each data server with a lease has it. Nothing
+/// changes if the keys are of another version by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UseHandleKey {
+    /// Version of the keys.
+    pub version: u64,
+}
+
+/// The key before is good no more. Nothing changes if the keys are of another version by now, or the one that was added is not used
+/// yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropHandleKey {
+    /// Version of the keys.
+    pub version: u64,
 }

@@ -83,6 +83,9 @@ fn values_have_the_documented_bytes() {
         reclaim_complete: false,
     };
     check(&client, "0107016f080808080808080801700101016900");
+    let keys = HandleKeys::default().added([0x22; 32]).unwrap().using_newest().unwrap();
+    let key = "22".repeat(32);
+    check(&keys, &format!("010201010101{key}"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! DS_REMOVE, DS_DRAIN, VERIFY, REBALANCE and MDS_READMIT: what administrators ask of the leading metadata server.
+//! DS_REMOVE, DS_DRAIN, VERIFY, REBALANCE, MDS_READMIT and HANDLE_KEY_ROTATE: what administrators ask of the leading metadata server.
 //!
 //! Spec: docs/protocol/admin.md.
 
@@ -344,6 +344,42 @@ impl Encode for Readmitted {
         w.u64(self.done);
     }
 }
+
+/// Arguments of HANDLE_KEY_ROTATE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RotateHandleKey {
+    /// Begin, if the keys are still of this version; `None`: only say how it is.
+    pub replaces: Option<u64>,
+}
+
+xdr_struct! { RotateHandleKey { replaces } }
+
+xdr_enum! {
+    /// How far the replacement of a handle key is.
+    pub enum RotationStage, "stage of a rotation" {
+        /// None is under way.
+        None = 1,
+        /// Data servers learn the new key.
+        Spreading = 2,
+        /// The new key is used; layouts with handles under the one before are recalled.
+        Leaving = 3,
+    }
+}
+
+/// Body of HANDLE_KEY_ROTATE's reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandleKeyRotation {
+    /// How far it is.
+    pub stage: RotationStage,
+    /// Version of the keys; moves when one is added and when one is dropped.
+    pub version: u64,
+    /// Number of the key that handles are sealed under.
+    pub key: u32,
+    /// Data servers that hold a lease, or may, and have not said that they have these keys.
+    pub servers: u32,
+}
+
+xdr_struct! { HandleKeyRotation { stage, version, key, servers } }
 
 fn words(r: &mut Reader) -> Result<String, XdrError> {
     let bytes = r.string(limits::WORDS_BYTES_MAX)?;

@@ -122,6 +122,8 @@ pub enum Procedure {
     Held = 38,
     /// A data server asks which addresses exports admit.
     Admitted = 39,
+    /// An administrator has the key of data-server handles replaced.
+    HandleKeyRotate = 40,
 }
 
 impl Procedure {
@@ -169,6 +171,7 @@ impl Procedure {
             37 => Self::Clock,
             38 => Self::Held,
             39 => Self::Admitted,
+            40 => Self::HandleKeyRotate,
             _ => return None,
         })
     }

@@ -48,7 +48,8 @@ impl Procedure {
             | Self::Rebalance
             | Self::MdsReadmit
             | Self::ExportsSet
-            | Self::Report => (Administrator, Metadata),
+            | Self::Report
+            | Self::HandleKeyRotate => (Administrator, Metadata),
         })
     }
 }
@@ -96,7 +97,7 @@ mod tests {
                 .map(Procedure::number)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(of(NodeKind::Administrator), [28, 29, 30, 31, 32, 33, 35]);
+        assert_eq!(of(NodeKind::Administrator), [28, 29, 30, 31, 32, 33, 35, 40]);
         assert_eq!(of(NodeKind::Metadata), [5, 6, 7, 8, 9, 11, 20, 21, 23, 24]);
         assert_eq!(
             of(NodeKind::Data),

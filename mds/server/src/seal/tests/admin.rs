@@ -3,7 +3,7 @@
 //! Spec: docs/protocol/admin.md §1, §2, §5, §7.
 
 use wire_nfs::control::admin::{
-    DrainServer, ExtentState, HolderState, Readmit, Readmitted, RemoveServer, Verify,
+    DrainServer, ExtentState, HolderState, Readmit, Readmitted, RemoveServer, RotateHandleKey, Verify,
 };
 use wire_nfs::control::images::ImageWord;
 use wire_nfs::control::report::{AskReport, Subject};
@@ -23,6 +23,8 @@ async fn data_servers_are_no_administrators() {
     let verify = Verify { path: b"/file".to_vec(), from: 0 };
     assert_eq!(fleet.ask_as_data_server(2, Procedure::Verify, &verify).await, refused);
     assert_eq!(fleet.ask_as_data_server(2, Procedure::MdsReadmit, &Readmit { number: 1 }).await, refused);
+    let rotate = RotateHandleKey { replaces: Some(1) };
+    assert_eq!(fleet.ask_as_data_server(2, Procedure::HandleKeyRotate, &rotate).await, refused);
     let report = AskReport { subject: Subject::Status, from: 0 };
     assert_eq!(fleet.ask_as_data_server(2, Procedure::Report, &report).await, refused);
     assert!(fleet.listed().iter().all(|line| !line.draining));

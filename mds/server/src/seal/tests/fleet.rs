@@ -193,7 +193,9 @@ impl Fleet {
                 let usage = asked.lock().usage.get(&id).copied().unwrap_or(empty);
                 // Of the start that registered last.
                 let instance = server.data_servers.one(DataServerId(id)).map_or(1, |known| known.instance);
-                server.data_servers.renew(&Heartbeat { instance, ..beat(id, usage) }, server.now_ms());
+                let keys = asked.lock().keys.get(&id).copied().unwrap_or(1);
+                let beat = Heartbeat { instance, keys, ..beat(id, usage) };
+                server.data_servers.renew(&beat, server.now_ms());
                 server.env.clock.sleep_ms(50).await;
             }
         });
@@ -435,6 +437,11 @@ impl Fleet {
     pub(super) fn admin(&self) -> AdminControl {
         let env = &self.metadata.server.env;
         AdminControl::new(env, vec![self.metadata.control_address()], &ClusterKey::new(KEY))
+    }
+
+    /// From now on a data server says that it has this version of the handle keys.
+    pub(super) fn learn_keys(&self, id: u32, version: u64) {
+        self.asked.lock().keys.insert(id, version);
     }
 
     /// A procedure that data servers have no business with.

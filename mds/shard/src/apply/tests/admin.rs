@@ -11,10 +11,12 @@ use crate::command::admin::{
     DrainDataServer, ExportsFenced, FenceExports, HandOver, Removal, RemoveDataServer, SetExports,
     SetExportsWhole, WaitNoLonger,
 };
-use crate::command::data::{ChangeCopies, MarkStore, MarkStores, WorkDone};
+use crate::command::data::{
+    AddHandleKey, ChangeCopies, DropHandleKey, MarkStore, MarkStores, UseHandleKey, WorkDone,
+};
 use crate::export::Export;
 use crate::limits::COPY_CHANGES_MAX;
-use crate::record::StoreMark;
+use crate::record::{HandleKeys, Rotation, StoreMark};
 
 fn register(stage: &mut Stage, uuid: u8) -> Outcome {
     stage.run(Command::RegisterDataServer(RegisterDataServer {
@@ -188,6 +190,12 @@ fn commands_have_their_golden_bytes() {
             }),
             "47011111111111111111111111111111111103810101",
         ),
+        (
+            Command::AddHandleKey(AddHandleKey { version: 0x81, bytes: [0x22; 32] }),
+            "4881012222222222222222222222222222222222222222222222222222222222222222",
+        ),
+        (Command::UseHandleKey(UseHandleKey { version: 3 }), "4903"),
+        (Command::DropHandleKey(DropHandleKey { version: 3 }), "4a03"),
     ] {
         let bytes = postcard::to_allocvec(&command).unwrap();
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -217,4 +225,35 @@ fn marks_of_stores_only_go_up() {
     let one = MarkStore { uuid, mark: StoreMark { segment: 1, offset: 1 }, lowers: false };
     let many = MarkStores { marks: vec![one; crate::limits::DATA_SERVERS_MAX + 1] };
     assert_eq!(stage.refused(Command::MarkStores(many)), Refusal::TableFull);
+}
+
+/// Each step of replacing a handle key is done once, whatever is proposed again or late.
+#[test]
+fn a_handle_key_is_replaced_step_by_step() {
+    let (mut stage, _) = stage();
+    let mut after = |command| {
+        assert_eq!(stage.run(command), Outcome::Done);
+        stage.view().handle_keys().unwrap()
+    };
+    let first = HandleKeys::default();
+    assert_eq!(after(Command::UseHandleKey(UseHandleKey { version: 1 })), first);
+    assert_eq!(after(Command::DropHandleKey(DropHandleKey { version: 1 })), first);
+    let add = |version, byte| Command::AddHandleKey(AddHandleKey { version, bytes: [byte; 32] });
+    assert_eq!(after(add(2, 5)), first, "another version");
+    let added = after(add(1, 5));
+    assert_eq!((added.version, added.rotation()), (2, Rotation::Spreading));
+    assert_eq!(after(add(1, 6)), added);
+    assert_eq!(after(add(2, 6)), added, "one at a time");
+    assert_eq!(
+        after(Command::DropHandleKey(DropHandleKey { version: 2 })),
+        added,
+        "handles are sealed under it"
+    );
+    assert_eq!(after(Command::UseHandleKey(UseHandleKey { version: 1 })), added);
+    let used = after(Command::UseHandleKey(UseHandleKey { version: 2 }));
+    assert_eq!((used.version, used.used, used.rotation()), (2, 1, Rotation::Leaving));
+    let alone = after(Command::DropHandleKey(DropHandleKey { version: 2 }));
+    assert_eq!((alone.version, alone.rotation(), alone.is_first_good), (3, Rotation::None, false));
+    assert_eq!(after(Command::DropHandleKey(DropHandleKey { version: 2 })), alone);
+    stage.check();
 }

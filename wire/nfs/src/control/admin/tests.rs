@@ -95,6 +95,15 @@ fn a_metadata_server_is_not_in_more_shards_than_there_are() {
 }
 
 #[test]
+fn replacing_a_handle_key_has_its_golden_bytes() {
+    check(&RotateHandleKey { replaces: None }, "00000000");
+    check(&RotateHandleKey { replaces: Some(7) }, "00000001 0000000000000007");
+    let rotation = HandleKeyRotation { stage: RotationStage::Leaving, version: 2, key: 1, servers: 3 };
+    check(&rotation, "00000003 0000000000000002 00000001 00000003");
+    assert!(decode_args::<HandleKeyRotation>(vec![0; 20].into()).is_err(), "no such stage");
+}
+
+#[test]
 fn what_is_too_long_or_unknown_is_refused() {
     let long = |bytes| Ruling { done: true, words: "x".repeat(bytes) };
     assert!(decode_args::<Ruling>(encoded(&long(limits::WORDS_BYTES_MAX))).is_ok());

@@ -37,6 +37,8 @@ pub(super) struct Asked {
     /// These say that they are busy when they are to drop something.
     pub(super) busy: BTreeSet<u32>,
     pub(super) silent: BTreeSet<u32>,
+    /// Version of the handle keys that a data server says it has, if not the first.
+    pub(super) keys: BTreeMap<u32, u64>,
     /// How often each was asked what it has.
     pub(super) counted: BTreeMap<u32, usize>,
     /// Images that a data server lost, and whether it cannot tell.

@@ -1,0 +1,185 @@
+//! Keys that data-server handles are sealed under: which one, what data servers are told, and how one takes the place of another.
+//!
+//! A replacement is in the log (`mds_shard`, `apply/handle_keys.rs`), so that a leader that takes over goes on with it. The new key is
+//! used when each data server that holds a lease has it, and the one before is dropped when the layouts that were given out with it are
+//! recalled. A client that did not answer is refused by data servers then, and asks for another layout.
+//!
+//! INVARIANT: data servers never learn the key of the file system, with which the handles of metadata servers are made: the first key
+//! is derived from it.
+//! Spec: docs/formats/ds_handle.md; docs/protocol/admin.md §10.
+
+use std::sync::Arc;
+
+use layout::HandleKey;
+use mds_namespace::Superblock;
+use mds_shard::command::data::{AddHandleKey, DropHandleKey, UseHandleKey};
+use mds_shard::record::{HandleKeys, Rotation};
+use mds_shard::{Command, Outcome, ProposeError};
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+use wire_nfs::control::Refusal;
+use wire_nfs::control::admin::{HandleKeyRotation, RotateHandleKey, RotationStage};
+use wire_nfs::control::auth::Peer;
+use wire_nfs::control::handles::{HandleKeys as SealedKeys, NumberedKey};
+use wire_nfs::control::register::SealedKey;
+use wire_nfs::v4::Nfsstat4;
+
+use crate::export_fence::recall;
+use crate::limits::{HANDLE_KEY_LOOK_MS, HANDLE_KEY_RECALL_MS_MAX};
+use crate::server::Server;
+use crate::status;
+
+/// Derives the first key of a cluster.
+const CONTEXT_FIRST: &str = "shoal 2026-11-25 data-server handles: the first key";
+
+/// The keys of this cluster, as far as this node knows.
+pub(crate) struct HandleKeyring {
+    first: HandleKey,
+    /// What the log said when it was last read.
+    known: RwLock<HandleKeys>,
+    /// Wakes the driver.
+    call: Notify,
+}
+
+impl HandleKeyring {
+    /// Of a file system with this superblock.
+    pub(crate) fn new(superblock: &Superblock) -> Self {
+        let first = HandleKey::new(blake3::derive_key(CONTEXT_FIRST, &superblock.handle_key));
+        Self { first, known: RwLock::default(), call: Notify::new() }
+    }
+
+    fn good(&self, keys: &HandleKeys) -> Vec<HandleKey> {
+        let later = keys.later.iter().map(|key| HandleKey::numbered(key.number, key.bytes));
+        keys.is_first_good.then(|| self.first.clone()).into_iter().chain(later).collect()
+    }
+}
+
+impl Server {
+    /// What the log says of the keys; while it cannot be read, what it said last.
+    fn handle_keys(&self) -> HandleKeys {
+        match self.shards.first().view().map(|view| view.handle_keys()) {
+            Ok(Ok(keys)) => {
+                if *self.keyring.known.read() != keys {
+                    self.keyring.known.write().clone_from(&keys);
+                }
+                keys
+            }
+            Ok(Err(error)) => {
+                tracing::error!(%error, "the handle keys cannot be read");
+                self.keyring.known.read().clone()
+            }
+            // The shard is being replaced by a snapshot, or ends.
+            Err(_) => self.keyring.known.read().clone(),
+        }
+    }
+
+    /// The key that handles are sealed under.
+    pub(crate) fn handle_key(&self) -> HandleKey {
+        let keys = self.handle_keys();
+        let used = keys.later.iter().find(|key| key.number == keys.used);
+        used.map_or_else(|| self.keyring.first.clone(), |key| HandleKey::numbered(key.number, key.bytes))
+    }
+
+    /// Version of the keys that are good.
+    pub(crate) fn handle_keys_version(&self) -> u64 {
+        self.handle_keys().version
+    }
+
+    /// The keys that are good, for the other end of a connection.
+    pub(crate) fn sealed_keys(&self, peer: &Peer) -> SealedKeys {
+        let keys = self.handle_keys();
+        let sealed = |key: HandleKey| {
+            let mut nonce = [0; 16];
+            self.env.entropy.fill(&mut nonce);
+            NumberedKey {
+                number: u32::from(key.number()),
+                key: SealedKey::seal(&peer.secret, nonce, key.as_bytes()),
+            }
+        };
+        SealedKeys { version: keys.version, keys: self.keyring.good(&keys).into_iter().map(sealed).collect() }
+    }
+
+    /// How far a replacement is.
+    pub(crate) fn handle_key_rotation(&self) -> HandleKeyRotation {
+        let keys = self.handle_keys();
+        let (now_ms, version) = (self.now_ms(), keys.version);
+        let stage = match keys.rotation() {
+            Rotation::None => RotationStage::None,
+            Rotation::Spreading => RotationStage::Spreading,
+            Rotation::Leaving => RotationStage::Leaving,
+        };
+        let servers = self.data_servers.without_keys(version, now_ms);
+        let servers = u32::try_from(servers).unwrap_or(u32::MAX);
+        HandleKeyRotation { stage, version, key: u32::from(keys.used), servers }
+    }
+}
+
+/// Has the key replaced if an administrator says so, and says how far that is.
+///
+/// # Errors
+/// `NotLeader`, `Busy`.
+pub(crate) async fn rotate(server: &Server, ask: RotateHandleKey) -> Result<HandleKeyRotation, Refusal> {
+    let may_pass = |error| match error {
+        ProposeError::NotLeader { leader } => server.not_leader(leader),
+        _ => Refusal::Busy,
+    };
+    server.shards.read_barrier().await.map_err(may_pass)?;
+    let keys = server.handle_keys();
+    if ask.replaces == Some(keys.version) && keys.rotation() == Rotation::None {
+        let mut bytes = [0; 32];
+        server.env.entropy.fill(&mut bytes);
+        let add = Command::AddHandleKey(AddHandleKey { version: keys.version, bytes });
+        server.shards.propose(None, add).await.map_err(may_pass)?;
+        tracing::warn!(key = keys.used, "an administrator has the key of data-server handles replaced");
+        server.keyring.call.notify_one();
+    }
+    Ok(server.handle_key_rotation())
+}
+
+/// Goes on with a replacement whenever one is under way, for as long as the server lives.
+pub(crate) async fn drive(server: Arc<Server>) {
+    loop {
+        if server.shards.leading_term() == Some(server.data_servers.term())
+            && let Err(status) = carry_out(&server).await
+        {
+            tracing::debug!(status = status.name(), "a handle key is replaced later");
+        }
+        tokio::select! {
+            () = server.keyring.call.notified() => {}
+            () = server.env.clock.sleep_ms(HANDLE_KEY_LOOK_MS) => {}
+        }
+    }
+}
+
+/// The next step, if it is time for one.
+async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
+    if server.handle_keys().rotation() == Rotation::None {
+        return Ok(());
+    }
+    server.shards.read_barrier().await.map_err(|error| status::of_propose(&error))?;
+    let keys = server.handle_keys();
+    let version = keys.version;
+    match keys.rotation() {
+        Rotation::None => Ok(()),
+        Rotation::Spreading if server.data_servers.without_keys(version, server.now_ms()) != 0 => Ok(()),
+        Rotation::Spreading => {
+            propose(server, Command::UseHandleKey(UseHandleKey { version })).await?;
+            tracing::info!(key = keys.newest(), "handles are sealed under the new key");
+            server.keyring.call.notify_one();
+            Ok(())
+        }
+        Rotation::Leaving => {
+            let layouts = recall(server, HANDLE_KEY_RECALL_MS_MAX, |_, _| Ok(true)).await?;
+            propose(server, Command::DropHandleKey(DropHandleKey { version })).await?;
+            tracing::info!(key = keys.used, layouts, "a handle key has taken the place of the one before");
+            Ok(())
+        }
+    }
+}
+
+async fn propose(server: &Server, command: Command) -> Result<(), Nfsstat4> {
+    match server.propose(command).await? {
+        Outcome::Done => Ok(()),
+        _ => Err(Nfsstat4::Serverfault),
+    }
+}

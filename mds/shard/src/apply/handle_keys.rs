@@ -1,0 +1,42 @@
+//! Keys of data-server handles: one takes the place of another, step by step.
+//!
+//! INVARIANT: the key that handles are sealed under is good.
+//! Spec: docs/formats/ds_handle.md; docs/formats/state.md.
+
+use mds_namespace::Txn;
+
+use super::table;
+use crate::command::data::{AddHandleKey, DropHandleKey, UseHandleKey};
+use crate::command::{Outcome, Refusal};
+use crate::key;
+use crate::record::HandleKeys;
+use crate::state;
+
+pub(super) fn add(txn: &mut dyn Txn, asked: &AddHandleKey) -> Result<Outcome, Refusal> {
+    change(txn, asked.version, |keys| keys.added(asked.bytes))
+}
+
+pub(super) fn use_newest(txn: &mut dyn Txn, asked: &UseHandleKey) -> Result<Outcome, Refusal> {
+    change(txn, asked.version, HandleKeys::using_newest)
+}
+
+pub(super) fn drop_old(txn: &mut dyn Txn, asked: &DropHandleKey) -> Result<Outcome, Refusal> {
+    change(txn, asked.version, HandleKeys::without_old)
+}
+
+/// What does not fit any more was proposed twice, or by a leader of before: nothing is changed.
+fn change(
+    txn: &mut dyn Txn,
+    version: u64,
+    next: impl FnOnce(&HandleKeys) -> Option<HandleKeys>,
+) -> Result<Outcome, Refusal> {
+    let before = state::handle_keys(txn)?;
+    if before.version == version
+        && let Some(after) = next(&before)
+    {
+        let is_good = |number| after.later.iter().any(|key| key.number == number);
+        assert!(is_good(after.used) || (after.used == 0 && after.is_first_good), "the key in use is good");
+        table::put(txn, key::HANDLE_KEYS, &after)?;
+    }
+    Ok(Outcome::Done)
+}
