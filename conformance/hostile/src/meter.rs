@@ -8,6 +8,9 @@ use tokio::time::Instant;
 
 use crate::limits::{LATENCY_RATIO_MAX, SAMPLES_MIN};
 
+/// The p99 of a window with the attack that has too few operations for one.
+pub(crate) const STALLED_US: u64 = u64::MAX;
+
 /// A stretch of time with or without the attack. Operations outside of any count to none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Window {
@@ -96,12 +99,17 @@ impl Meter {
         (seen.errors.clone(), seen.wrong.clone())
     }
 
-    /// The longest operation, and the p99 of both kinds of windows: the median of each kind's windows.
+    /// The longest operation, and the p99 of both kinds of windows: the median of each kind's windows. A quiet window with too few
+    /// operations says nothing; one with the attack says that the servers stood still.
     pub(crate) fn latency(&self) -> Latency {
         let seen = self.seen.lock();
         let median = |kind| {
             let of_kind = seen.windows.iter().filter(|(window, _)| *window == kind);
-            let p99 = of_kind.filter(|(_, all)| SAMPLES_MIN <= all.len()).map(|(_, all)| percentile(all, 99));
+            let p99 = of_kind.filter_map(|(_, all)| match kind {
+                _ if SAMPLES_MIN <= all.len() => Some(percentile(all, 99)),
+                Window::Attack => Some(STALLED_US),
+                Window::Quiet => None,
+            });
             let mut p99: Vec<u64> = p99.collect();
             p99.sort_unstable();
             (!p99.is_empty()).then(|| p99[p99.len() / 2])
@@ -133,7 +141,8 @@ impl Latency {
 
     /// With the attack by without it.
     pub(crate) fn ratio(&self) -> Option<f64> {
-        Some(self.attack_us? as f64 / self.quiet_us?.max(1) as f64)
+        let attack_us = self.attack_us.filter(|us| *us != STALLED_US)?;
+        Some(attack_us as f64 / self.quiet_us?.max(1) as f64)
     }
 }
 
@@ -155,7 +164,7 @@ pub(crate) async fn timed<T>(meter: &Meter, operation: impl Future<Output = T>) 
 
 #[cfg(test)]
 mod tests {
-    use super::{Latency, Meter, Window, percentile};
+    use super::{Latency, Meter, STALLED_US, Window, percentile};
     use std::time::Duration;
 
     fn filled(quiet_us: u64, attack_us: u64) -> Meter {
@@ -181,6 +190,32 @@ mod tests {
         assert!(filled(100, 5_100).latency().holds(5_000));
         assert!(!filled(100, 5_101).latency().holds(5_000));
         assert!(!Latency::default().holds(5_000));
+    }
+
+    /// A meter with windows of so many operations of 1 ms each.
+    fn windows(of: &[(Window, usize)]) -> Meter {
+        let meter = Meter::default();
+        for (window, operations) in of {
+            meter.open(*window);
+            (0..*operations).for_each(|_| meter.done(meter.now(), Duration::from_millis(1)));
+            meter.close();
+        }
+        meter
+    }
+
+    #[test]
+    fn an_attack_that_stops_the_servers_does_not_hold() {
+        use Window::{Attack, Quiet};
+        let stalled =
+            windows(&[(Quiet, 100), (Attack, 100), (Quiet, 100), (Attack, 3), (Quiet, 100), (Attack, 0)]);
+        assert_eq!(stalled.latency().attack_us, Some(STALLED_US));
+        assert!(!stalled.latency().holds(5_000));
+        let once =
+            windows(&[(Quiet, 100), (Attack, 100), (Quiet, 100), (Attack, 0), (Quiet, 100), (Attack, 100)]);
+        assert!(once.latency().holds(5_000), "the median decides");
+        let unknown = windows(&[(Quiet, 3), (Attack, 100), (Quiet, 0), (Attack, 100)]);
+        assert_eq!(unknown.latency().quiet_us, None);
+        assert!(!unknown.latency().holds(5_000));
     }
 
     #[test]
