@@ -99,13 +99,18 @@ impl Stage {
     /// Nothing needed a restart: the same processes live, the honest client goes on, health is as expected.
     async fn afterwards(&self, before: &[u32]) -> Vec<String> {
         let mut faults = Vec::new();
-        let done = self.meter.operations();
-        let until = Instant::now() + Duration::from_millis(HEALTHY_MS_MAX);
-        while self.meter.operations() < done + 20 && Instant::now() < until {
+        let (began, done) = (Instant::now(), self.meter.operations());
+        let until = began + Duration::from_millis(HEALTHY_MS_MAX);
+        // What was under way when the attack ended must end, too: one session may wait while the other goes on.
+        let goes_on = || done + 20 <= self.meter.operations() && self.meter.waiting() < began.elapsed();
+        while !goes_on() && Instant::now() < until {
             sleep(Duration::from_millis(50)).await;
         }
-        if self.meter.operations() < done + 20 {
-            faults.push("the honest client does not go on afterwards".to_owned());
+        if !goes_on() {
+            let waiting = self.meter.waiting();
+            faults.push(format!(
+                "the honest client does not go on afterwards: an operation waits for {waiting:.0?}"
+            ));
         }
         let mut problems = self.cluster.problems();
         while !problems.is_empty() && Instant::now() < until {

@@ -57,6 +57,9 @@ pub(super) fn attacks() -> Vec<Attack> {
 /// Longer than a metadata server takes between two checkpoints (5 s).
 const CHECKPOINTED: Duration = Duration::from_secs(12);
 
+/// Longer than a data server takes to say how far its journal is (a second): docs/security.md names what is lost before.
+const MARKED: Duration = Duration::from_secs(3);
+
 /// Names that are removed from a full disk.
 const REMOVED: u32 = 20;
 
@@ -175,6 +178,7 @@ async fn put_back(stage: &Stage) -> Outcome<Evidence> {
     healthy(stage).await?;
     write_all(&mut writer, 2).await?;
     some_must_be_first(stage)?;
+    sleep(MARKED).await;
     stage.cluster.processes.lock()[index].kill();
     std::fs::remove_dir_all(&directory)?;
     std::fs::rename(&old, &directory)?;

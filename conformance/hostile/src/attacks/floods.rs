@@ -11,9 +11,11 @@ use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{Nfsstat4, Op, Stateid};
 
 use super::connections::newcomers;
-use super::{USER, client, inside, must_have_happened, serve};
+use super::{STRANGER, USER, client, inside, must_have_happened, serve};
 use crate::attack::{Attack, Evidence, Play};
+use crate::cluster::Setting;
 use crate::failed::{Outcome, failed};
+use crate::net::Via;
 use crate::raw::{Raw, record};
 use crate::session::{Client, compound, identity, user};
 use crate::stage::Stage;
@@ -33,7 +35,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             name: "exchange_id_flood",
             line: 9,
             row: "2,000 EXCHANGE_IDs a second, each with another owner, none confirmed",
-            setting: serve(),
+            setting: Setting { exports: TWO_HOSTS, ..serve() },
             quick: false,
             play: Play::Windows(|stage, until| Box::pin(flood(stage, until))),
         },
@@ -75,6 +77,9 @@ async fn reserve(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     Ok(evidence)
 }
 
+/// The host that floods is admitted, too, and has an address of its own: what waits of that is what goes.
+const TWO_HOSTS: &str = "[[export]]\npath = \"/\"\nclients = [\"127.0.0.1/32\", \"127.0.0.2/32\"]\n";
+
 /// EXCHANGE_IDs a second.
 const FLOOD_PER_S: usize = 2_000;
 /// How many are sent at once, on each connection in turn.
@@ -102,9 +107,10 @@ async fn flood(stage: &Stage, until: Instant) -> Outcome<Evidence> {
 
 /// Sends EXCHANGE_IDs at a steady pace until a time; how many, and how many connections the server cut or did not read.
 async fn send_many(stage: &Stage, until: Instant) -> Outcome<(usize, usize)> {
+    let via = Via::host(STRANGER, stage.options.reserved);
     let mut connections = Vec::new();
     for _ in 0..4 {
-        connections.push(Raw::open(inside(stage), stage.cluster.nfs).await?);
+        connections.push(Raw::open(via, stage.cluster.nfs).await?);
     }
     let mut ticks = interval(Duration::from_micros(1_000_000 * BURST as u64 / FLOOD_PER_S as u64));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -126,7 +132,7 @@ async fn send_many(stage: &Stage, until: Instant) -> Outcome<(usize, usize)> {
         }
         if !matches!(taken, Ok(Ok(()))) || raw.is_closed() {
             cut += 1;
-            *raw = Raw::open(inside(stage), stage.cluster.nfs).await?;
+            *raw = Raw::open(via, stage.cluster.nfs).await?;
         }
     }
     Ok((sent, cut))
