@@ -121,7 +121,9 @@ impl Stage {
         let restarted = self.restarted.lock().clone();
         for (process, id) in self.cluster.processes.lock().iter_mut().zip(before) {
             if let Some(status) = process.ended() {
-                faults.push(format!("{} ended: {status}", process.name));
+                let said = process.said();
+                let last: Vec<&str> = said.lines().rev().take(3).collect();
+                faults.push(format!("{} ended: {status}: {}", process.name, last.join(" / ")));
             } else if process.id() != *id && !restarted.contains(id) {
                 faults.push(format!("{} was started again", process.name));
             }

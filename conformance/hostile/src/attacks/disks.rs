@@ -60,6 +60,11 @@ const CHECKPOINTED: Duration = Duration::from_secs(12);
 /// Longer than a data server takes to say how far its journal is (a second): docs/security.md names what is lost before.
 const MARKED: Duration = Duration::from_secs(3);
 
+/// What is left of a metadata disk that is full: less than half of the 64 MiB below which room is refused.
+const LEFT_BYTES: u64 = 16 << 20;
+/// A server may take so long to notice that its disk is full, or that there is room again.
+const ROOM_MS_MAX: u64 = 15_000;
+
 /// Names that are removed from a full disk.
 const REMOVED: u32 = 20;
 
@@ -366,6 +371,7 @@ async fn fill_and_free(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
     // The writer may be kept waiting in the end, with its one slot taken.
     let mut remover = client(stage, 0, "removes").await?;
     let filler = stage.cluster.metadata_directory().join("filler");
+    let reserve = stage.cluster.metadata_directory().join("reserve");
     stage.honest.spare(true);
     fill(&filler)?;
     let (made, refused) = make_until_refused(&mut writer).await;
@@ -373,6 +379,16 @@ async fn fill_and_free(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
     if !refused.contains("NFS4ERR_NOSPC") {
         evidence.broken(format!("what needs room is not refused with NOSPC: {refused}"));
     }
+    let until = Instant::now() + Duration::from_millis(ROOM_MS_MAX);
+    while 0 < std::fs::metadata(&reserve).map_or(0, |file| file.len()) {
+        if until < Instant::now() {
+            evidence.broken("the reserve is not given back");
+            break;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    // The room of the reserve is taken, too.
+    fill(&filler)?;
     let before = stage.meter.operations();
     sleep(Duration::from_secs(3)).await;
     if stage.meter.operations() == before {
@@ -391,10 +407,16 @@ async fn fill_and_free(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
         Err(_) => evidence.broken("REMOVE waits on the full disk"),
     }
     std::fs::remove_file(&filler)?;
-    stage.honest.spare(false);
     let mut again = client(stage, 0, "makes again").await.during("a client when there is room again")?;
-    tree::open_file(&mut again, "after", 0o644).await.during("OPEN when there is room again")?;
-    Ok(())
+    let until = Instant::now() + Duration::from_millis(ROOM_MS_MAX);
+    loop {
+        let opened = tree::open_file(&mut again, "after", 0o644).await;
+        if opened.is_ok() || until < Instant::now() {
+            stage.honest.spare(false);
+            return opened.map(drop).during("OPEN when there is room again");
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// New names, until they are refused: the room in files that the server has is used up first. How many came, and what ended it.
@@ -416,18 +438,17 @@ async fn make_until_refused(writer: &mut Client) -> (u32, String) {
     }
 }
 
-/// A file that takes all the room there is.
+/// A file that grows until there is little room left: less than what has the server give its reserve back. One that took the last byte
+/// within a second would end it, as docs/security.md says.
 fn fill(path: &Path) -> Outcome<()> {
     use std::io::Write;
-    let mut file = std::fs::File::create(path)?;
+    let folder = path.parent().unwrap_or(path);
+    let free = command("df", &["--output=avail", "--block-size=1", &text(folder)])?;
+    let free: u64 = free.lines().last().unwrap_or_default().trim().parse().during("df")?;
+    let mut file = std::fs::File::options().create(true).append(true).open(path)?;
     let block = vec![0x5a; 64 << 10];
-    let mut bytes = block.len();
-    while 0 < bytes {
-        // Less and less, until nothing fits.
-        match file.write(&block[..bytes]) {
-            Ok(written) if 0 < written => {}
-            _ => bytes /= 2,
-        }
+    for _ in 0..free.saturating_sub(LEFT_BYTES) / block.len() as u64 {
+        file.write_all(&block).during("the filler")?;
     }
     Ok(())
 }

@@ -143,7 +143,7 @@ const LOCKERS: u64 = 2;
 const LOCKS_PER_REQUEST: u64 = 12;
 const LOCKS_MAX: u64 = 100_000;
 /// As many as a slow machine takes in a window.
-const LOCKS_WANTED: usize = 2_000;
+const LOCKS_WANTED: usize = 1_000;
 
 async fn lock_much(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
