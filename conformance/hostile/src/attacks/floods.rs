@@ -11,7 +11,7 @@ use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{Nfsstat4, Op, Stateid};
 
 use super::connections::newcomers;
-use super::{STRANGER, USER, client, inside, must_have_happened, serve};
+use super::{STRANGER, TWO_HOSTS, USER, client, inside, must_have_happened, serve};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::Setting;
 use crate::failed::{Outcome, failed};
@@ -76,9 +76,6 @@ async fn reserve(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     evidence.note(format!("{made} sessions in a window; last refused with {refused:?}"));
     Ok(evidence)
 }
-
-/// The host that floods is admitted, too, and has an address of its own: what waits of that is what goes.
-const TWO_HOSTS: &str = "[[export]]\npath = \"/\"\nclients = [\"127.0.0.1/32\", \"127.0.0.2/32\"]\n";
 
 /// EXCHANGE_IDs a second.
 const FLOOD_PER_S: usize = 2_000;

@@ -11,8 +11,9 @@ use wire_nfs::v4::ops::{readdir, sequence};
 use wire_nfs::v4::{Bitmap, Op, Verifier};
 
 use super::connections::{HOLDING, OPENING, open_many};
-use super::{client, inside, must_have_happened, serve};
+use super::{STRANGER, TWO_HOSTS, client, inside, must_have_happened, serve};
 use crate::attack::{Attack, Evidence, Play};
+use crate::cluster::Setting;
 use crate::failed::{Outcome, failed};
 use crate::layouts::{self, DataPort, read_args};
 use crate::net::Via;
@@ -35,7 +36,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             name: "reads_not_taken",
             line: 10,
             row: "READs of 1 MiB from a data server, 64 connections with 64 each, answers not taken",
-            setting: serve(),
+            setting: Setting { exports: TWO_HOSTS, ..serve() },
             quick: false,
             play: Play::Prepared(
                 |stage| Box::pin(make_file(stage)),
@@ -46,7 +47,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             name: "readdirs_not_taken",
             line: 10,
             row: "READDIRs of a large directory, 24 sessions with 48 slots each, answers not taken",
-            setting: serve(),
+            setting: Setting { exports: TWO_HOSTS, ..serve() },
             quick: false,
             play: Play::Prepared(
                 |stage| Box::pin(make_names(stage)),
@@ -143,9 +144,9 @@ async fn start_records(held: Vec<Raw>, begun: &Arc<[u8]>, until: Instant) -> (Ve
     (held, starts)
 }
 
-/// A connection that takes little.
+/// A connection of another admitted host that takes little.
 fn narrow(stage: &Stage) -> Via {
-    Via { receive_bytes: Some(4096), reserved: stage.options.reserved, ..inside(stage) }
+    Via { receive_bytes: Some(4096), ..Via::host(STRANGER, stage.options.reserved) }
 }
 
 const FILE_BYTES: u64 = 4 << 20;
@@ -237,9 +238,10 @@ async fn list_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     const SLOTS: u32 = 48;
     let mut evidence = Evidence::default();
     let (mut connections, mut asked, mut unread, mut refused) = (Vec::new(), 0, 0, None);
+    let via = Via::host(STRANGER, stage.options.reserved);
     let all = until + OPENING;
     while connections.len() < SESSIONS && Instant::now() < all {
-        let mut lister = Client::new(inside(stage), stage.cluster.nfs, 0);
+        let mut lister = Client::new(via, stage.cluster.nfs, 0);
         lister.introduce(&format!("lister {}", connections.len())).await?;
         if let Err(error) = lister.make_session(SLOTS).await {
             refused = Some(error.to_string()).filter(|text| text.contains("NFS4ERR"));

@@ -44,6 +44,9 @@ pub(crate) const GROUPS: &[fn() -> Vec<Attack>] = &[
 /// A host in no export's `clients`, unless an attack's exports say otherwise.
 const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
+/// With these exports it is an admitted host: shares of an address are then its own, and not the honest client's.
+const TWO_HOSTS: &str = "[[export]]\npath = \"/\"\nclients = [\"127.0.0.1/32\", \"127.0.0.2/32\"]\n";
+
 /// A user of an admitted host that owns nothing.
 const USER: u32 = 1000;
 
