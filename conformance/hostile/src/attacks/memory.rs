@@ -247,17 +247,20 @@ async fn list_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
             refused = Some(error.to_string()).filter(|text| text.contains("NFS4ERR"));
             break;
         }
-        let mut raw = Raw::open(narrow(stage), stage.cluster.nfs).await?;
+        let raw = Raw::open(narrow(stage), stage.cluster.nfs).await?;
+        connections.push((lister, raw));
+    }
+    // A host whose answers are not taken waits for its next session: all of them are there before.
+    for (lister, raw) in &mut connections {
         for slot in 0..SLOTS {
             sleep(BREATH * 2).await;
-            let call = record(slot, (100_003, 4, 1), &user(0), list(&lister, slot, SLOTS));
-            if !is_taken(&mut raw, &call).await {
+            let call = record(slot, (100_003, 4, 1), &user(0), list(lister, slot, SLOTS));
+            if !is_taken(raw, &call).await {
                 unread += 1;
                 break;
             }
             asked += 1;
         }
-        connections.push((lister, raw));
     }
     sleep(until.max(Instant::now() + HOLDING).saturating_duration_since(Instant::now())).await;
     let bound = refused.map(|text| format!("more sessions are refused with {text:?}"));
