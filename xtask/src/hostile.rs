@@ -86,14 +86,19 @@ fn built(name: &str) -> PathBuf {
     target.unwrap_or_else(|| process::workspace().join("target")).join("debug").join(name)
 }
 
-/// As root, in a namespace of mounts of its own.
+/// As root, in a namespace of mounts of its own; told to end when this process ends, whatever ends it.
 fn own_mounts(program: &std::path::Path) -> Command {
-    if process::is_root() && process::find_program("unshare").is_some() {
-        let mut command = process::command("unshare", ["--mount", "--propagation", "private", "--"]);
-        command.arg(program);
-        return command;
+    let mut words: Vec<&str> = Vec::new();
+    if process::find_program("setpriv").is_some() {
+        words.extend(["setpriv", "--pdeathsig", "TERM", "--"]);
     }
-    Command::new(program)
+    if process::is_root() && process::find_program("unshare").is_some() {
+        words.extend(["unshare", "--mount", "--propagation", "private", "--"]);
+    }
+    let Some((first, rest)) = words.split_first() else { return Command::new(program) };
+    let mut command = process::command(first, rest);
+    command.arg(program);
+    command
 }
 
 #[cfg(test)]

@@ -20,8 +20,8 @@ pub(crate) enum Play {
     Prepared(for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome<()>>, Strike),
     /// Once: a fault that makes requests wait. The p99 is told, and not judged; waits, errors and bytes are.
     Once(for<'a> fn(&'a Stage) -> BoxFuture<'a, Outcome<Evidence>>),
-    /// Not here: another suite has it.
-    CoveredBy(&'static str),
+    /// Not here: these tests have it, each a file and the name of a function.
+    CoveredBy(&'static [(&'static str, &'static str)]),
 }
 
 /// An attack.
@@ -35,8 +35,6 @@ pub(crate) struct Attack {
     pub(crate) setting: Setting,
     /// It belongs to the short run.
     pub(crate) quick: bool,
-    /// Health may name problems in the end that have these words: the attack leaves them, and they are true.
-    pub(crate) problems: &'static [&'static str],
     pub(crate) play: Play,
 }
 
@@ -93,7 +91,7 @@ pub(crate) fn all() -> Vec<Attack> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::all;
+    use super::{Play, all};
 
     const LINES: std::ops::RangeInclusive<u8> = 1..=17;
 
@@ -104,6 +102,27 @@ mod tests {
         assert_eq!(names.len(), all.len());
         let lines: BTreeSet<u8> = all.iter().map(|attack| attack.line).collect();
         assert_eq!(lines, LINES.collect());
+    }
+
+    #[test]
+    fn the_tests_exist_that_are_named_in_place_of_an_attack() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
+        for attack in all() {
+            let Play::CoveredBy(tests) = attack.play else { continue };
+            assert!(!tests.is_empty(), "{}: by what?", attack.name);
+            for (file, test) in tests {
+                let text = std::fs::read_to_string(format!("{root}{file}")).unwrap();
+                let found =
+                    text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{file} has no {test}"));
+                // The attribute, with `async` and what else a test may have behind it.
+                let is_test = text[..found]
+                    .lines()
+                    .rev()
+                    .take(4)
+                    .any(|line| line.contains("test]") || line.contains("test("));
+                assert!(is_test, "{file}: {test} is no test");
+            }
+        }
     }
 
     #[test]

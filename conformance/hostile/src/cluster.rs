@@ -30,6 +30,10 @@ pub(crate) struct Setting {
     pub(crate) exports: &'static str,
     /// Bytes of a file system of its own under the metadata server; 0: none.
     pub(crate) metadata_disk_bytes: u64,
+    /// The same under each data server, as an image in a file.
+    pub(crate) data_disk_bytes: u64,
+    /// The attack is nothing without the rights of root: it is left out where the player has none.
+    pub(crate) needs_root: bool,
 }
 
 /// One export, for 127.0.0.1 alone: every other address of the loopback network is a stranger.
@@ -49,12 +53,18 @@ pub(crate) struct Cluster {
     pub(crate) data_servers: Vec<(SocketAddr, SocketAddr)>,
     /// The metadata server, or all in one, is the first.
     pub(crate) processes: Mutex<Vec<Process>>,
-    mounted: Option<PathBuf>,
+    mounted: Vec<PathBuf>,
 }
 
 impl Cluster {
-    /// Starts one in `directory` and waits until it serves.
-    pub(crate) async fn start(program: &Path, directory: &Path, setting: &Setting) -> Outcome<Arc<Self>> {
+    /// Starts one in `directory` and waits until it serves. Its exports take requests from ports below 1024 alone if clients are
+    /// `reserved`.
+    pub(crate) async fn start(
+        program: &Path,
+        directory: &Path,
+        setting: &Setting,
+        reserved: bool,
+    ) -> Outcome<Arc<Self>> {
         let [nfs, control, metrics] = free_ports();
         let mut cluster = Self {
             program: program.to_owned(),
@@ -64,14 +74,13 @@ impl Cluster {
             metrics,
             data_servers: Vec::new(),
             processes: Mutex::default(),
-            mounted: None,
+            mounted: Vec::new(),
         };
         let exports = if setting.exports.is_empty() { ONE_HOST } else { setting.exports };
-        let config = format!("[cluster]\nseal = \"off\"\n{exports}");
-        std::fs::write(cluster.config(), config)?;
+        std::fs::write(cluster.config(), config_text(exports, reserved))?;
         match setting.shape {
             Shape::Serve => cluster.start_serve()?,
-            Shape::Apart => cluster.start_apart(setting.metadata_disk_bytes).await?,
+            Shape::Apart => cluster.start_apart(setting).await?,
         }
         let cluster = Arc::new(cluster);
         cluster.wait_until_up().await?;
@@ -116,13 +125,10 @@ impl Cluster {
         self.run("serve", arguments)
     }
 
-    async fn start_apart(&mut self, disk_bytes: u64) -> Outcome<()> {
-        if 0 < disk_bytes {
-            let place = self.metadata_directory();
-            std::fs::create_dir(&place)?;
-            let size = format!("size={disk_bytes},mode=700");
-            command("mount", &["-t", "tmpfs", "-o", &size, "shoal-hostile", &text(&place)])?;
-            self.mounted = Some(place);
+    async fn start_apart(&mut self, setting: &Setting) -> Outcome<()> {
+        if 0 < setting.metadata_disk_bytes {
+            let size = format!("size={},mode=700", setting.metadata_disk_bytes);
+            self.mount(self.metadata_directory(), &["-t", "tmpfs", "-o", &size, "shoal-hostile"])?;
         }
         let key = text(&self.directory.join("cluster.key"));
         let mut arguments = self.begin("mds", &self.metadata_directory());
@@ -145,6 +151,12 @@ impl Cluster {
             sleep(Duration::from_millis(20)).await;
         }
         for number in 0..DATA_SERVERS {
+            if 0 < setting.data_disk_bytes {
+                let image = self.directory.join(format!("ds-{number}.img"));
+                std::fs::File::create(&image)?.set_len(setting.data_disk_bytes)?;
+                command("mkfs.ext4", &["-q", "-F", "-m", "0", &text(&image)])?;
+                self.mount(self.data_directory(number), &["-o", "loop", &text(&image)])?;
+            }
             let [listen, control] = free_ports();
             self.data_servers.push((listen, control));
             let mut arguments = self.begin("ds", &self.data_directory(number));
@@ -161,6 +173,14 @@ impl Cluster {
             }
             self.run(&format!("ds-{number}"), arguments)?;
         }
+        Ok(())
+    }
+
+    /// Mounts what `mount` takes these words for at a new directory.
+    fn mount(&mut self, place: PathBuf, words: &[&str]) -> Outcome<()> {
+        std::fs::create_dir(&place)?;
+        command("mount", &[words, &[text(&place).as_str()]].concat())?;
+        self.mounted.push(place);
         Ok(())
     }
 
@@ -254,11 +274,17 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         self.processes.lock().clear();
-        if let Some(place) = self.mounted.take() {
+        for place in self.mounted.drain(..) {
             // The namespace of mounts ends with this process in any case.
             let _ = command("umount", &["-l", &text(&place)]);
         }
     }
+}
+
+/// The configuration file, with these `[[export]]` tables.
+fn config_text(exports: &str, reserved: bool) -> String {
+    let table = if reserved { "[[export]]\n" } else { "[[export]]\nsecure = false\n" };
+    format!("[cluster]\nseal = \"off\"\n{}", exports.replace("[[export]]\n", table))
 }
 
 /// A path as an argument.
@@ -274,4 +300,16 @@ fn free_ports<const N: usize>() -> [SocketAddr; N] {
         let address = one.and_then(|one| one.local_addr().ok());
         address.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ONE_HOST, config_text};
+
+    #[test]
+    fn each_export_takes_any_port_where_clients_have_no_other() {
+        let two = format!("{ONE_HOST}{ONE_HOST}");
+        assert!(!config_text(&two, true).contains("secure"));
+        assert_eq!(config_text(&two, false).matches("[[export]]\nsecure = false\npath").count(), 2);
+    }
 }

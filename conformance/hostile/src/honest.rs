@@ -23,7 +23,7 @@ use crate::limits::{
     HONEST_FILE_BYTES, HONEST_PAUSE_MS, HONEST_SMALL_BYTES, HONEST_TRANSFER_BYTES, LEAVE_MS_MAX,
     PATIENCE_MS_MAX, REPEAT_MS,
 };
-use crate::meter::{Meter, timed};
+use crate::meter::{Meter, Session, timed};
 use crate::net::Via;
 use crate::session::Client;
 use crate::tree::{self, Opened};
@@ -158,11 +158,11 @@ async fn work_with_names(shared: &Shared, via: Via, server: SocketAddr) -> Outco
     let mut turn = 0_u64;
     while shared.goes_on() {
         turn += 1;
-        match timed(&shared.meter, tree::stat(&mut client, &kept)).await.during("stat")? {
+        match timed(&shared.meter, Session::Names, tree::stat(&mut client, &kept)).await.during("stat")? {
             bytes if bytes == HONEST_SMALL_BYTES as u64 => {}
             bytes => shared.meter.wrong(format!("a file of {HONEST_SMALL_BYTES} bytes has {bytes}")),
         }
-        let read = timed(&shared.meter, tree::read_file(&mut client, &file, 0, 4096)).await;
+        let read = timed(&shared.meter, Session::Names, tree::read_file(&mut client, &file, 0, 4096)).await;
         compare(shared, "a small file", &read.during("READ of a small file")?.data, &model);
         if !shared.sparing.load(Ordering::SeqCst) {
             let made = make_and_remove(shared, &mut client, turn).await;
@@ -179,13 +179,14 @@ async fn work_with_names(shared: &Shared, via: Via, server: SocketAddr) -> Outco
 async fn make_and_remove(shared: &Shared, client: &mut Client, turn: u64) -> Outcome<()> {
     let path = format!("{SMALL}/file-{turn}");
     let model = pattern(turn, HONEST_SMALL_BYTES);
-    let file = timed(&shared.meter, tree::open_file(client, &path, 0o644)).await.during("OPEN")?;
+    let file =
+        timed(&shared.meter, Session::Names, tree::open_file(client, &path, 0o644)).await.during("OPEN")?;
     let write = tree::write_file(client, &file, 0, Bytes::from(model.clone()));
-    timed(&shared.meter, write).await.during("WRITE of a small file")?;
-    let read = timed(&shared.meter, tree::read_file(client, &file, 0, 4096)).await;
+    timed(&shared.meter, Session::Names, write).await.during("WRITE of a small file")?;
+    let read = timed(&shared.meter, Session::Names, tree::read_file(client, &file, 0, 4096)).await;
     compare(shared, "a new file", &read.during("READ of a new file")?.data, &model);
     tree::close_file(client, &file).await.during("CLOSE")?;
-    tree::good(timed(&shared.meter, tree::remove_name(client, &path)).await?, "REMOVE")
+    tree::good(timed(&shared.meter, Session::Names, tree::remove_name(client, &path)).await?, "REMOVE")
 }
 
 fn compare(shared: &Shared, what: &str, got: &[u8], model: &[u8]) {
@@ -223,12 +224,14 @@ async fn work_with_bytes(shared: &Shared, via: Via, server: SocketAddr) -> Outco
         let at = block * HONEST_TRANSFER_BYTES;
         let fresh = pattern(state, HONEST_TRANSFER_BYTES);
         large.model[at..at + HONEST_TRANSFER_BYTES].copy_from_slice(&fresh);
-        timed(&shared.meter, large.write(block)).await.during("WRITE")?;
+        timed(&shared.meter, Session::Bytes, large.write(block)).await.during("WRITE")?;
         let other = usize::try_from((state >> 32) % blocks() as u64).unwrap_or(0);
-        let got = timed(&shared.meter, large.read(other)).await.during("READ")?;
+        let got = timed(&shared.meter, Session::Bytes, large.read(other)).await.during("READ")?;
         large.check(other, &got);
         if state.is_multiple_of(8) {
-            let got = timed(&shared.meter, large.read_in_band(block)).await.during("READ in band")?;
+            let got = timed(&shared.meter, Session::Bytes, large.read_in_band(block))
+                .await
+                .during("READ in band")?;
             large.check(block, &got);
         }
         sleep(Duration::from_millis(HONEST_PAUSE_MS)).await;

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::attack::{Attack, Play};
 use crate::failed::{During, Outcome, failed};
@@ -57,7 +58,8 @@ struct Arguments {
     /// Keeps the folders of clusters, and says where they are.
     #[arg(long)]
     keep: bool,
-    /// The honest client uses any port, not only those below 1024: for a user that is not root.
+    /// The honest client uses any port, not only those below 1024: for a user that is not root. Exports take any port then, and
+    /// attacks that need root are left out.
     #[arg(long)]
     any_port: bool,
 }
@@ -66,7 +68,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let run = || -> Outcome<bool> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        runtime.block_on(run(&arguments))
+        runtime.block_on(until_signal(run(&arguments)))
     };
     match run() {
         Ok(true) => ExitCode::SUCCESS,
@@ -75,6 +77,16 @@ fn main() -> ExitCode {
             eprintln!("hostile: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Plays until a signal ends the run: then what has run so far is dropped, and servers and folders with it.
+async fn until_signal(run: impl Future<Output = Outcome<bool>>) -> Outcome<bool> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        done = run => done,
+        _ = interrupt.recv() => Err(failed("SIGINT: the run was ended")),
+        _ = terminate.recv() => Err(failed("SIGTERM: the run was ended")),
     }
 }
 
@@ -97,7 +109,7 @@ async fn run(arguments: &Arguments) -> Outcome<bool> {
     };
     // Thousands of connections are opened by some attacks.
     env::os::raise_descriptor_limit();
-    let (mut passed, mut failures, mut covered) = (0, 0, 0);
+    let (mut passed, mut failures, mut covered, mut left_out) = (0, 0, 0, 0);
     for attack in &chosen {
         let folder = tempfile::Builder::new().prefix(&format!("hostile-{}-", attack.name)).tempdir()?;
         let report = stage::play(&program, attack, options, folder.path()).await;
@@ -105,6 +117,7 @@ async fn run(arguments: &Arguments) -> Outcome<bool> {
             Verdict::Passed => passed += 1,
             Verdict::Failed => failures += 1,
             Verdict::Covered => covered += 1,
+            Verdict::LeftOut => left_out += 1,
         }
         println!("{}", if arguments.json { report.line_of_json() } else { report.line_of_text() });
         if options.keep {
@@ -114,13 +127,16 @@ async fn run(arguments: &Arguments) -> Outcome<bool> {
     if 0 < covered && !arguments.json {
         println!("{covered} covered by other suites");
     }
+    if 0 < left_out && !arguments.json {
+        println!("{left_out} left out: they need root");
+    }
     println!("{passed} passed, {failures} failed");
     Ok(failures == 0)
 }
 
 fn suite(attack: &Attack) -> String {
     match attack.play {
-        Play::CoveredBy(suite) => format!(" (covered by {suite})"),
+        Play::CoveredBy(tests) => format!(" (covered by {})", report::named(tests)),
         _ => String::new(),
     }
 }

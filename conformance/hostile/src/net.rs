@@ -1,17 +1,12 @@
 //! TCP from a chosen address of the loopback network and, if wanted, from a port below 1024: so one machine is many hosts.
 
-use std::future::Future;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::task::{Context, Poll};
 
-use bytes::{BufMut, BytesMut};
 use env::BoxFuture;
-use env::net::{Listener, Net, Stream, StreamRead, StreamWrite};
-use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use env::net::{Listener, Net, Stream};
+use env::os::tokio_net::connected;
 use tokio::net::{TcpSocket, TcpStream};
 
 /// Ports that only root may bind and that programs seldom have.
@@ -74,33 +69,6 @@ impl Net for Via {
 
     fn connect(&self, to: SocketAddr) -> BoxFuture<'static, io::Result<Stream>> {
         let via = *self;
-        Box::pin(async move {
-            let stream = via.open(to).await?;
-            let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);
-            let (read, write) = stream.into_split();
-            Ok(Stream { local, peer, read: Box::new(Half(read)), write: Box::new(OtherHalf(write)) })
-        })
-    }
-}
-
-struct Half(OwnedReadHalf);
-
-impl StreamRead for Half {
-    fn poll_read(
-        &mut self,
-        context: &mut Context<'_>,
-        buffer: &mut BytesMut,
-        bytes_max: usize,
-    ) -> Poll<io::Result<usize>> {
-        let mut room = buffer.limit(bytes_max);
-        pin!(self.0.read_buf(&mut room)).poll(context)
-    }
-}
-
-struct OtherHalf(OwnedWriteHalf);
-
-impl StreamWrite for OtherHalf {
-    fn poll_write(&mut self, context: &mut Context<'_>, buffers: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(context, buffers)
+        Box::pin(async move { connected(via.open(to).await?) })
     }
 }

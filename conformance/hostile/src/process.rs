@@ -15,9 +15,10 @@ pub(crate) struct Process {
     child: Child,
 }
 
-/// What a process uses now.
+/// What a process uses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Use {
+    /// The most so far, as the kernel counts it: what is there between two samples counts, too.
     pub(crate) rss_bytes: u64,
     pub(crate) descriptors: u64,
 }
@@ -46,6 +47,12 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// Waits until it has ended by itself.
+    #[cfg(test)]
+    fn wait(&mut self) -> std::io::Result<std::process::ExitStatus> {
+        self.child.wait()
+    }
+
     /// Everything that it said.
     pub(crate) fn said(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
@@ -62,6 +69,12 @@ impl Process {
         command("kill", &[&format!("-{signal}"), &self.id().to_string()]).map(drop)
     }
 
+    /// Whether a signal has stopped it.
+    pub(crate) fn is_stopped(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tT"))
+    }
+
     /// Ends it without a word.
     pub(crate) fn kill(&mut self) {
         // It may have ended by itself.
@@ -69,15 +82,20 @@ impl Process {
         let _ = self.child.wait();
     }
 
-    /// Memory and descriptors now; nothing if it has ended.
+    /// The most memory since its start, and descriptors now; nothing if it has ended.
     pub(crate) fn used(&self) -> Option<Use> {
         let place = PathBuf::from(format!("/proc/{}", self.id()));
         let status = std::fs::read_to_string(place.join("status")).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
-        let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+        let kib = most_kib(&status)?;
         let descriptors = std::fs::read_dir(place.join("fd")).ok()?.count() as u64;
         Some(Use { rss_bytes: kib << 10, descriptors })
     }
+}
+
+/// The most memory that a process had at any time, of its `/proc/PID/status`; none if it is ending.
+fn most_kib(status: &str) -> Option<u64> {
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 impl Drop for Process {
@@ -87,12 +105,17 @@ impl Drop for Process {
     }
 }
 
+/// Starts the program with no file private by itself. The kernel ends it with the thread that started it, for nothing is dropped where
+/// this process is killed; where `setpriv` is missing, it is only ended by [`Process::kill`].
+const START: &str =
+    r#"umask 000; command -v setpriv >/dev/null && exec setpriv --pdeathsig KILL -- "$@"; exec "$@""#;
+
 fn spawn(program: &Path, arguments: &[String], log: &Path) -> std::io::Result<Child> {
     let out = File::options().create(true).append(true).open(log)?;
     let errors = out.try_clone()?;
     // A write beyond a limit of the file's size is an error then, and does not end the process.
     Command::new("env")
-        .args(["--ignore-signal=XFSZ", "sh", "-c", "umask 000; exec \"$@\"", "sh"])
+        .args(["--ignore-signal=XFSZ", "sh", "-c", START, "sh"])
         .arg(program)
         .args(arguments)
         .env_remove("SHOAL_LOG")
@@ -110,4 +133,35 @@ pub(crate) fn command(program: &str, arguments: &[&str]) -> Outcome<String> {
         return Err(failed(format!("{program} {}: {}: {errors}", arguments.join(" "), done.status)));
     }
     Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Process, most_kib};
+
+    #[test]
+    fn the_most_memory_counts_not_what_is_left_of_it() {
+        assert_eq!(most_kib("VmPeak:\t 9000 kB\nVmHWM:\t 2048 kB\nVmRSS:\t 1024 kB\n"), Some(2048));
+        assert_eq!(most_kib("State:\tZ (zombie)\n"), None);
+    }
+
+    #[test]
+    fn a_process_is_told_to_end_with_the_thread_that_started_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        let start = move || {
+            let words = vec!["60".to_owned()];
+            let started = Process::start("sleep".as_ref(), "sleep", words, log).unwrap();
+            let comm = format!("/proc/{}/comm", started.id());
+            while std::fs::read_to_string(&comm).unwrap().trim() != "sleep" {
+                std::thread::yield_now();
+            }
+            started
+        };
+        let mut left = std::thread::spawn(start).join().unwrap();
+        // Without `setpriv` there is nothing to see.
+        if std::process::Command::new("setpriv").arg("--version").output().is_ok() {
+            assert!(!left.wait().unwrap().success());
+        }
+    }
 }

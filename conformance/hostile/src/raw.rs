@@ -48,6 +48,11 @@ impl Raw {
         timeout(within, take).await.unwrap_or_else(|_| Err(failed("no answer in time")))
     }
 
+    /// Whether something came that was not taken, or the other side has closed it; nothing is taken.
+    pub(crate) async fn has_come(&self) -> bool {
+        timeout(Duration::from_millis(1), self.stream.peek(&mut [0])).await.is_ok()
+    }
+
     /// Whether the other side has closed it; what came is thrown away.
     pub(crate) fn is_closed(&self) -> bool {
         let mut buffer = [0; 4096];

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::attack::{Attack, Evidence, Play};
-use crate::meter::Latency;
+use crate::meter::{Latency, STALLED_US};
 use crate::process::Use;
 
 /// The verdict.
@@ -14,6 +14,8 @@ pub(crate) enum Verdict {
     Failed,
     /// Another suite plays it.
     Covered,
+    /// It needs root, and this run has not.
+    LeftOut,
 }
 
 /// What an attack came to.
@@ -27,8 +29,14 @@ pub(crate) struct Report {
     pub(crate) wrong: Vec<String>,
     pub(crate) evidence: Evidence,
     pub(crate) used: Use,
-    covered_by: &'static str,
+    covered_by: String,
     faults: Vec<String>,
+}
+
+/// Tests, each by its name and behind its file.
+pub(crate) fn named(tests: &[(&str, &str)]) -> String {
+    let names: Vec<String> = tests.iter().map(|(file, test)| format!("{file} {test}")).collect();
+    names.join(", ")
 }
 
 /// As `--json` prints it.
@@ -53,8 +61,8 @@ impl Report {
     /// Nothing was played yet.
     pub(crate) fn new(attack: &Attack) -> Self {
         let covered_by = match attack.play {
-            Play::CoveredBy(suite) => suite,
-            _ => "",
+            Play::CoveredBy(tests) => named(tests),
+            _ => String::new(),
         };
         Self {
             name: attack.name,
@@ -69,6 +77,11 @@ impl Report {
             covered_by,
             faults: Vec::new(),
         }
+    }
+
+    /// It needs root.
+    pub(crate) fn left_out(&mut self) {
+        self.verdict = Verdict::LeftOut;
     }
 
     /// Something did not hold; the same is said once.
@@ -97,8 +110,14 @@ impl Report {
         if self.verdict == Verdict::Covered {
             return format!("{:>2} {:24} covered by {}", self.line, self.name, self.covered_by);
         }
-        let ms =
-            |us: Option<u64>| us.map_or_else(|| "-".to_owned(), |us| format!("{:.1}", us as f64 / 1000.0));
+        if self.verdict == Verdict::LeftOut {
+            return format!("{:>2} {:24} not played: needs root", self.line, self.name);
+        }
+        let ms = |us: Option<u64>| match us {
+            None => "-".to_owned(),
+            Some(STALLED_US) => "stalled".to_owned(),
+            Some(us) => format!("{:.1}", us as f64 / 1000.0),
+        };
         let ratio = self.latency.ratio().map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let mut text = format!(
             "{:>2} {:24} {} wrong {} exceeded {} p99 {} -> {} ms (x{ratio}{}) longest {} ms rss {} MiB fds {}",

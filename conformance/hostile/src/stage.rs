@@ -1,7 +1,7 @@
 //! Plays one attack: starts its cluster, sets the honest client to work, opens windows, strikes, and judges.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -97,32 +97,33 @@ impl Stage {
     }
 
     /// Nothing needed a restart: the same processes live, the honest client goes on, health is as expected.
-    async fn afterwards(&self, attack: &Attack, before: &[u32]) -> Vec<String> {
+    async fn afterwards(&self, before: &[u32]) -> Vec<String> {
         let mut faults = Vec::new();
-        let done = self.meter.operations();
-        let until = Instant::now() + Duration::from_millis(HEALTHY_MS_MAX);
-        while self.meter.operations() < done + 20 && Instant::now() < until {
+        let (began, done) = (Instant::now(), self.meter.operations());
+        let until = began + Duration::from_millis(HEALTHY_MS_MAX);
+        // What was under way when the attack ended must end, too: one session may wait while the other goes on.
+        let goes_on = || done + 20 <= self.meter.operations() && self.meter.waiting() < began.elapsed();
+        while !goes_on() && Instant::now() < until {
             sleep(Duration::from_millis(50)).await;
         }
-        if self.meter.operations() < done + 20 {
-            faults.push("the honest client does not go on afterwards".to_owned());
+        if !goes_on() {
+            let waiting = self.meter.waiting();
+            faults.push(format!(
+                "the honest client does not go on afterwards: an operation waits for {waiting:.0?}"
+            ));
         }
-        let other = |cluster: &Cluster| {
-            let problems = cluster.problems().into_iter();
-            problems
-                .filter(|text| !attack.problems.iter().any(|known| text.contains(known)))
-                .collect::<Vec<_>>()
-        };
-        let mut problems = other(&self.cluster);
+        let mut problems = self.cluster.problems();
         while !problems.is_empty() && Instant::now() < until {
             sleep(Duration::from_millis(500)).await;
-            problems = other(&self.cluster);
+            problems = self.cluster.problems();
         }
         faults.extend(problems.into_iter().map(|text| format!("not healthy afterwards: {text}")));
         let restarted = self.restarted.lock().clone();
         for (process, id) in self.cluster.processes.lock().iter_mut().zip(before) {
             if let Some(status) = process.ended() {
-                faults.push(format!("{} ended: {status}", process.name));
+                let said = process.said();
+                let last: Vec<&str> = said.lines().rev().take(3).collect();
+                faults.push(format!("{} ended: {status}: {}", process.name, last.join(" / ")));
             } else if process.id() != *id && !restarted.contains(id) {
                 faults.push(format!("{} was started again", process.name));
             }
@@ -141,6 +142,10 @@ pub(crate) async fn play(program: &Path, attack: &Attack, options: Options, fold
     if let Play::CoveredBy(_) = attack.play {
         return report;
     }
+    if attack.setting.needs_root && !options.reserved {
+        report.left_out();
+        return report;
+    }
     if let Err(error) = play_in(program, attack, options, folder, &mut report).await {
         report.fault(format!("not played: {error}"));
     }
@@ -155,15 +160,15 @@ async fn play_in(
     folder: &Path,
     report: &mut Report,
 ) -> Outcome<()> {
-    let cluster = Cluster::start(program, folder, &attack.setting).await.during("start")?;
+    let cluster = Cluster::start(program, folder, &attack.setting, options.reserved).await.during("start")?;
     let meter = Arc::new(Meter::default());
     let honest = Honest::begin(cluster.nfs, options.reserved, Arc::clone(&meter)).await?;
     let peak = Arc::new(Mutex::new(Use::default()));
-    let sampler = tokio::spawn(sample(Arc::clone(&cluster), Arc::clone(&peak)));
+    let sampler = tokio::spawn(sample(Arc::downgrade(&cluster), Arc::clone(&peak)));
     let stage = Stage { cluster, honest, meter, options, peak, restarted: Mutex::default() };
     let before: Vec<u32> = stage.cluster.processes.lock().iter().map(crate::process::Process::id).collect();
     let played = stage.windows(attack).await;
-    let after = stage.afterwards(attack, &before).await;
+    let after = stage.afterwards(&before).await;
     sampler.abort();
     report.latency = stage.meter.latency();
     report.latency_is_judged = matches!(attack.play, Play::Windows(_) | Play::Prepared(..));
@@ -184,8 +189,9 @@ async fn play_in(
     Ok(())
 }
 
-async fn sample(cluster: Arc<Cluster>, peak: Arc<Mutex<Use>>) {
-    loop {
+/// Ends with the cluster, which it does not keep: what ends the play at a signal ends the servers.
+async fn sample(cluster: Weak<Cluster>, peak: Arc<Mutex<Use>>) {
+    while let Some(cluster) = cluster.upgrade() {
         for process in cluster.processes.lock().iter() {
             if let Some(used) = process.used() {
                 let mut peak = peak.lock();
@@ -193,6 +199,7 @@ async fn sample(cluster: Arc<Cluster>, peak: Arc<Mutex<Use>>) {
                 peak.descriptors = peak.descriptors.max(used.descriptors);
             }
         }
+        drop(cluster);
         sleep(Duration::from_millis(SAMPLE_MS)).await;
     }
 }

@@ -83,6 +83,14 @@ fn socket(addr: SocketAddr) -> io::Result<TcpSocket> {
     Ok(socket)
 }
 
+/// A connection that was made elsewhere, from an address or port that [`Net::connect`] does not choose.
+///
+/// # Errors
+/// If the connection has ended already.
+pub fn connected(socket: TcpStream) -> io::Result<Stream> {
+    stream(socket, &GuardLine::default())
+}
+
 fn stream(stream: TcpStream, guard: &GuardLine) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
     let (local, peer) = (stream.local_addr()?, stream.peer_addr()?);

@@ -11,6 +11,7 @@ use mds_server::export::{Export, Network};
 use rig::{Client, Rig};
 use wire_nfs::v4::ops::bind_conn_to_session::{self, DirectionAsked};
 use wire_nfs::v4::ops::create::{self, ObjectType};
+use wire_nfs::v4::ops::destroy_clientid;
 use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked};
 use wire_nfs::v4::ops::open::{self, Claim, CreateHow, OpenHow, share};
 use wire_nfs::v4::ops::{getattr, getfh, lookup, lookupp, putfh, putrootfh, remove, rename, savefh, secinfo};
@@ -199,6 +200,19 @@ async fn who_may_use_nothing_is_no_client() {
         bind_conn_to_session::Args { session, direction: DirectionAsked::ForeOrBoth, rdma_mode: false };
     assert_eq!(stranger.bare(|c| c.op(Op::BindConnToSession, &bind)).await.status, Nfsstat4::Access);
     assert_eq!(known.bare(|c| c.op(Op::BindConnToSession, &bind)).await.status, Nfsstat4::Ok);
+}
+
+/// A host that may use nothing ends no client, not even an idle one that it has learnt the id of.
+#[tokio::test]
+async fn who_may_use_nothing_ends_no_client() {
+    let rig = Rig::with_exports(vec![only_for("/", "10.0.0.0/8")]).await;
+    let connect = |address: [u8; 4]| rig.connect_from(IpAddr::V4(Ipv4Addr::from(address)));
+    let mut idle = Client::new(connect([10, 1, 1, 1]), b"idle", 0);
+    idle.exchange_id().await;
+    let stranger = Client::new(connect([198, 51, 100, 7]), b"stranger", 0);
+    let args = destroy_clientid::Args { clientid: idle.clientid };
+    assert_eq!(stranger.bare(|c| c.op(Op::DestroyClientid, &args)).await.status, Nfsstat4::Access);
+    assert_eq!(idle.bare(|c| c.op(Op::DestroyClientid, &args)).await.status, Nfsstat4::Ok);
 }
 
 /// A directory that was moved out of an export while that did not exist is no way to what is around it.

@@ -8,7 +8,7 @@ use wire_nfs::v4::ops::open::share;
 use wire_nfs::v4::ops::{getattr, getfh, lookup, lookupp, secinfo};
 use wire_nfs::v4::{Bitmap, Nfsstat4, Op};
 
-use super::{STRANGER, client, must_be_refused, serve};
+use super::{STRANGER, client, must_be_refused, must_have_happened, serve};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::Setting;
 use crate::failed::Outcome;
@@ -34,7 +34,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "leaves its export by OPEN, LOOKUP, LOOKUPP, SECINFO and handles of elsewhere",
             setting: Setting { exports: EXPORTS, ..serve() },
             quick: true,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(leave(stage, until))),
         },
         Attack {
@@ -43,7 +42,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "renames and removes an export's root, and what leads to it, from a wider export",
             setting: Setting { exports: EXPORTS, ..serve() },
             quick: false,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(move_roots(stage, until))),
         },
     ]
@@ -57,6 +55,7 @@ async fn leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let via = Via::host(STRANGER, stage.options.reserved);
     let mut guest = Client::begin(via, stage.cluster.nfs, 0, "guest of /open").await?;
     tree::make_directory(&mut guest, "open/own", 0o777).await?;
+    let mut rounds = 0;
     while Instant::now() < until {
         for path in ["secret", "open/../secret", "honest-large"] {
             let opened = tree::open_as(&mut guest, path, How::Existing, share::ACCESS_READ).await;
@@ -79,8 +78,10 @@ async fn leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
         if reply.await?.status == Nfsstat4::Ok {
             evidence.exceeded("SECINFO tells of what is not exported");
         }
+        rounds += 1;
         sleep(Duration::from_millis(10)).await;
     }
+    must_have_happened(&mut evidence, "rounds", (rounds, 1), None);
     let mut listed =
         Client::begin(Via::host(LISTED, stage.options.reserved), stage.cluster.nfs, 0, "listed").await?;
     if let Err(error) = tree::make_directory(&mut listed, "far/secure/own", 0o777).await {
@@ -115,6 +116,11 @@ async fn move_roots(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     let mut root = client(stage, 0, "wide").await?;
     tree::make_directory(&mut root, "other", 0o755).await?;
+    // What is no export's root, and leads to none, can be moved.
+    for (from, to) in [("other", "another"), ("another", "other")] {
+        tree::good(tree::rename_in_root(&mut root, from, to).await?, "RENAME of a directory")?;
+    }
+    let mut rounds = 0;
     while Instant::now() < until {
         for (from, to) in [("open", "x"), ("far", "x"), ("other", "open")] {
             if tree::rename_in_root(&mut root, from, to).await? == Nfsstat4::Ok {
@@ -126,8 +132,10 @@ async fn move_roots(stage: &Stage, until: Instant) -> Outcome<Evidence> {
                 evidence.exceeded(format!("REMOVE of {path}"));
             }
         }
+        rounds += 1;
         sleep(Duration::from_millis(10)).await;
     }
+    must_have_happened(&mut evidence, "rounds", (rounds, 1), None);
     root.end().await?;
     Ok(evidence)
 }

@@ -9,8 +9,8 @@ use tokio::time::sleep;
 
 use super::apart;
 use crate::attack::{Attack, Evidence, Play};
-use crate::cluster::{Cluster, text};
-use crate::failed::{During, Outcome};
+use crate::cluster::{Cluster, Setting, text};
+use crate::failed::{During, Outcome, failed};
 use crate::stage::Stage;
 
 pub(super) fn attacks() -> Vec<Attack> {
@@ -18,9 +18,8 @@ pub(super) fn attacks() -> Vec<Attack> {
         name: "local_user",
         line: 5,
         row: "reads journals, stores and keys as another user of the server's machine",
-        setting: apart(),
+        setting: Setting { needs_root: true, ..apart() },
         quick: false,
-        problems: &[],
         play: Play::Once(|stage| Box::pin(look_around(stage))),
     }]
 }
@@ -33,6 +32,13 @@ async fn look_around(stage: &Stage) -> Outcome<Evidence> {
     let cluster = &stage.cluster;
     // The way there is open: only what the servers made themselves keeps others out.
     std::fs::set_permissions(&cluster.directory, std::fs::Permissions::from_mode(0o755))?;
+    let open = cluster.directory.join("for-all");
+    std::fs::write(&open, "for all")?;
+    std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o644))?;
+    // Another user who can read nothing in any case would show nothing.
+    if !reads(&open)? {
+        return Err(failed("another user cannot get there"));
+    }
     check_modes(cluster, &mut evidence)?;
     // What an earlier version, or an administrator, left too wide is put right by a start.
     let index = Cluster::process_of(0);
@@ -53,6 +59,12 @@ async fn look_around(stage: &Stage) -> Outcome<Evidence> {
     Ok(evidence)
 }
 
+/// Whether another user can read a place.
+fn reads(place: &Path) -> Outcome<bool> {
+    let words = ["--reuid", OTHER, "--regid", OTHER, "--clear-groups", "test", "-r", &text(place)];
+    Ok(Command::new("setpriv").args(words).status().during("setpriv")?.success())
+}
+
 fn check_modes(cluster: &Cluster, evidence: &mut Evidence) -> Outcome<()> {
     let mut checked = 0;
     for directory in (0..3).map(|number| cluster.data_directory(number)).chain([cluster.metadata_directory()])
@@ -67,8 +79,7 @@ fn check_modes(cluster: &Cluster, evidence: &mut Evidence) -> Outcome<()> {
                 let name = place.strip_prefix(&cluster.directory).unwrap_or(&place).display();
                 evidence.exceeded(format!("{name} has mode {mode:o}"));
             }
-            let reads = ["--reuid", OTHER, "--regid", OTHER, "--clear-groups", "test", "-r", &text(&place)];
-            if Command::new("setpriv").args(reads).status().during("setpriv")?.success() {
+            if reads(&place)? {
                 evidence.exceeded(format!("user {OTHER} reads {}", place.display()));
             }
         }
@@ -84,14 +95,22 @@ fn check_modes(cluster: &Cluster, evidence: &mut Evidence) -> Outcome<()> {
 fn wide_key(cluster: &Cluster, evidence: &mut Evidence) -> Outcome<()> {
     let wide = cluster.directory.join("wide.key");
     std::fs::copy(cluster.key_file(), &wide)?;
-    std::fs::set_permissions(&wide, std::fs::Permissions::from_mode(0o644))?;
-    let done = Command::new(&cluster.program)
-        .args(["admin", "--control", &cluster.control.to_string(), "--cluster-key", &text(&wide)])
-        .args(["verify", "/honest-large"])
-        .output()
-        .during("shoal admin")?;
-    if done.status.success() {
-        evidence.exceeded("a cluster key that all can read is taken");
+    let verify = |mode| -> Outcome<(bool, String)> {
+        std::fs::set_permissions(&wide, std::fs::Permissions::from_mode(mode))?;
+        let done = Command::new(&cluster.program)
+            .args(["admin", "--control", &cluster.control.to_string(), "--cluster-key", &text(&wide)])
+            .args(["verify", "/honest-large"])
+            .output()
+            .during("shoal admin")?;
+        Ok((done.status.success(), String::from_utf8_lossy(&done.stderr).trim().to_owned()))
+    };
+    if let (false, said) = verify(0o600)? {
+        evidence.broken(format!("the cluster key is not taken with mode 600: {said}"));
+    }
+    match verify(0o644)? {
+        (true, _) => evidence.exceeded("a cluster key that all can read is taken"),
+        (false, said) if said.contains("other users may access the file") => {}
+        (false, said) => evidence.broken(format!("a wide key is not refused for its mode: {said}")),
     }
     Ok(())
 }

@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use wire_nfs::v4::ops::lock::{self, LockType, Locker};
 use wire_nfs::v4::ops::putfh;
 use wire_nfs::v4::owner::StateOwner;
-use wire_nfs::v4::{Op, Stateid};
+use wire_nfs::v4::{Nfsstat4, Op, Stateid};
 
 use super::connections::newcomers;
-use super::{USER, client, inside, serve};
+use super::{STRANGER, TWO_HOSTS, USER, client, inside, must_have_happened, serve};
 use crate::attack::{Attack, Evidence, Play};
-use crate::failed::Outcome;
+use crate::cluster::Setting;
+use crate::failed::{Outcome, failed};
+use crate::net::Via;
 use crate::raw::{Raw, record};
 use crate::session::{Client, compound, identity, user};
 use crate::stage::Stage;
@@ -27,16 +29,14 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "600 sessions of 128 slots each, to reserve the reply cache",
             setting: serve(),
             quick: false,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(reserve(stage, until))),
         },
         Attack {
             name: "exchange_id_flood",
             line: 9,
             row: "2,000 EXCHANGE_IDs a second, each with another owner, none confirmed",
-            setting: serve(),
+            setting: Setting { exports: TWO_HOSTS, ..serve() },
             quick: false,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(flood(stage, until))),
         },
         Attack {
@@ -45,18 +45,20 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "up to 100,000 locks on one file, none beside another",
             setting: serve(),
             quick: false,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(lock_much(stage, until))),
         },
     ]
 }
 
+/// Sessions that a window is to make.
+const SESSIONS: usize = 600;
+
 async fn reserve(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     let mut hoarder = Client::new(inside(stage), stage.cluster.nfs, USER);
-    let (mut made, mut refused) = (0_u32, String::new());
+    let (mut made, mut refused) = (0, String::new());
     let all = until + Duration::from_secs(5);
-    for number in 0..600 {
+    for number in 0..SESSIONS {
         if all < Instant::now() {
             break;
         }
@@ -68,52 +70,77 @@ async fn reserve(stage: &Stage, until: Instant) -> Outcome<Evidence> {
             Err(error) => refused = error.to_string(),
         }
     }
+    let bound = refused.contains("NFS4ERR").then(|| format!("more are refused with {refused:?}"));
+    must_have_happened(&mut evidence, "sessions", (made, SESSIONS), bound);
     newcomers(stage, until.max(Instant::now() + Duration::from_secs(2)), &mut evidence).await;
     evidence.note(format!("{made} sessions in a window; last refused with {refused:?}"));
     Ok(evidence)
 }
 
 /// EXCHANGE_IDs a second.
-const FLOOD_PER_S: u64 = 2_000;
+const FLOOD_PER_S: usize = 2_000;
 /// How many are sent at once, on each connection in turn.
-const BURST: u32 = 10;
+const BURST: usize = 10;
+
+/// A server that takes no more from a connection for so long holds itself well; another connection is opened.
+const SEND_MS_MAX: Duration = Duration::from_secs(1);
 
 async fn flood(stage: &Stage, until: Instant) -> Outcome<Evidence> {
-    let mut evidence = Evidence::default();
+    let (mut evidence, mut came) = (Evidence::default(), Evidence::default());
+    let began = Instant::now();
+    // Newcomers come while it goes on.
+    let (sent, ()) = tokio::join!(send_many(stage, until), newcomers(stage, until, &mut came));
+    let (sent, cut) = sent?;
+    let ms = usize::try_from(until.saturating_duration_since(began).as_millis()).unwrap_or(0);
+    let bound = (cut != 0).then(|| format!("servers cut off or did not read {cut} connections"));
+    must_have_happened(&mut evidence, "EXCHANGE_IDs", (sent, ms * FLOOD_PER_S / 1000), bound);
+    evidence.note(format!("about {} in a window", sent.div_ceil(1000) * 1000));
+    if cut != 0 {
+        evidence.note("connections were cut off, or not read");
+    }
+    evidence.add(came);
+    Ok(evidence)
+}
+
+/// Sends EXCHANGE_IDs at a steady pace until a time; how many, and how many connections the server cut or did not read.
+async fn send_many(stage: &Stage, until: Instant) -> Outcome<(usize, usize)> {
+    let via = Via::host(STRANGER, stage.options.reserved);
     let mut connections = Vec::new();
     for _ in 0..4 {
-        connections.push(Raw::open(inside(stage), stage.cluster.nfs).await?);
+        connections.push(Raw::open(via, stage.cluster.nfs).await?);
     }
-    let mut ticks = interval(Duration::from_micros(1_000_000 * u64::from(BURST) / FLOOD_PER_S));
+    let mut ticks = interval(Duration::from_micros(1_000_000 * BURST as u64 / FLOOD_PER_S as u64));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut sent, mut turn) = (0_u64, 0);
+    let (mut sent, mut cut, mut turn) = (0, 0, 0);
     while Instant::now() < until {
         ticks.tick().await;
         turn = (turn + 1) % connections.len();
         let raw = &mut connections[turn];
-        for _ in 0..BURST {
-            sent += 1;
-            let owner = format!("flood {sent} {:?}", until);
+        let mut bytes = Vec::new();
+        for number in sent..sent + BURST {
+            let owner = format!("flood {number} {until:?}");
             let args = compound(|c| c.op(Op::ExchangeId, &identity(&owner)));
-            let xid = u32::try_from(sent & 0xffff_ffff).unwrap_or(0);
-            raw.send(&record(xid, (100_003, 4, 1), &user(USER), args)).await?;
+            let xid = u32::try_from(number & 0xffff_ffff).unwrap_or(0);
+            bytes.extend_from_slice(&record(xid, (100_003, 4, 1), &user(USER), args));
         }
-        if raw.is_closed() {
-            evidence.note("connections were cut off");
-            *raw = Raw::open(inside(stage), stage.cluster.nfs).await?;
+        let taken = timeout(SEND_MS_MAX, raw.send(&bytes)).await;
+        if matches!(taken, Ok(Ok(()))) {
+            sent += BURST;
+        }
+        if !matches!(taken, Ok(Ok(()))) || raw.is_closed() {
+            cut += 1;
+            *raw = Raw::open(via, stage.cluster.nfs).await?;
         }
     }
-    evidence.note(format!("about {} in a window", sent.div_ceil(1000) * 1000));
-    let mut late = Evidence::default();
-    newcomers(stage, until, &mut late).await;
-    evidence.broken.extend(late.broken);
-    Ok(evidence)
+    Ok((sent, cut))
 }
 
 /// Clients that lock at the same time, and locks in each of their requests.
 const LOCKERS: u64 = 2;
 const LOCKS_PER_REQUEST: u64 = 12;
 const LOCKS_MAX: u64 = 100_000;
+/// As many as a slow machine takes in a window.
+const LOCKS_WANTED: usize = 1_000;
 
 async fn lock_much(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
@@ -132,31 +159,44 @@ async fn lock_much(stage: &Stage, until: Instant) -> Outcome<Evidence> {
             took
         });
     }
-    let (mut count, mut early, mut late) = (0, Vec::new(), Vec::new());
+    let (mut count, mut bound, mut early, mut late) = (0, None, Vec::new(), Vec::new());
     while let Some(worker) = workers.join_next().await {
-        let took = worker.map_err(|error| crate::failed::failed(error.to_string()))??;
+        let (took, refused) = worker.map_err(|error| failed(error.to_string()))??;
         count += took.len() as u64 * LOCKS_PER_REQUEST;
+        bound = bound.or_else(|| refused.map(|status| format!("more are refused with {}", status.name())));
         let part = took.len() / 5;
         early.extend_from_slice(&took[..part]);
         late.extend_from_slice(&took[took.len() - part..]);
     }
-    let median = |all: &mut Vec<Duration>| {
-        all.sort_unstable();
-        all.get(all.len() / 2).copied().unwrap_or_default()
-    };
-    let (early, late) = (median(&mut early), median(&mut late));
-    evidence.note(format!(
-        "{count} locks in a window; {LOCKS_PER_REQUEST} take {early:.1?} first, {late:.1?} last"
-    ));
-    if early * 4 + Duration::from_millis(5) < late {
-        evidence.broken(format!("what a lock costs grows with the file: {early:.1?} to {late:.1?}"));
+    evidence.note(format!("{count} locks in a window"));
+    let done = usize::try_from(count).unwrap_or(usize::MAX);
+    must_have_happened(&mut evidence, "locks", (done, LOCKS_WANTED), bound);
+    match (median(&mut early), median(&mut late)) {
+        (Some(early), Some(late)) => {
+            evidence.note(format!("{LOCKS_PER_REQUEST} take {early:.1?} first, {late:.1?} last"));
+            if early * 4 + Duration::from_millis(5) < late {
+                evidence.broken(format!("what a lock costs grows with the file: {early:.1?} to {late:.1?}"));
+            }
+        }
+        _ => evidence.broken(format!("{count} locks: too few requests to compare the first with the last")),
     }
     owner.end().await?;
     Ok(evidence)
 }
 
-/// Takes locks that do not touch each other; how long each request took.
-async fn lock_until(client: &mut Client, file: &Opened, base: u64, until: Instant) -> Outcome<Vec<Duration>> {
+/// The middle one; none if there are none.
+fn median(all: &mut [Duration]) -> Option<Duration> {
+    all.sort_unstable();
+    all.get(all.len() / 2).copied()
+}
+
+/// Takes locks that do not touch each other; how long each request took that was granted, and what refused the next one.
+async fn lock_until(
+    client: &mut Client,
+    file: &Opened,
+    base: u64,
+    until: Instant,
+) -> Outcome<(Vec<Duration>, Option<Nfsstat4>)> {
     let one = |offset: u64, locker: Locker| lock::Args {
         lock_type: LockType::Write,
         reclaim: false,
@@ -192,13 +232,16 @@ async fn lock_until(client: &mut Client, file: &Opened, base: u64, until: Instan
                 }
             })
             .await?;
-        took.push(began.elapsed());
-        // A bound on locks is a defence too.
-        if reply.status != wire_nfs::v4::Nfsstat4::Ok {
-            break;
+        match reply.status {
+            Nfsstat4::Ok => took.push(began.elapsed()),
+            // A bound on locks is a defence too.
+            status @ (Nfsstat4::Nospc | Nfsstat4::Resource | Nfsstat4::Dquot) => {
+                return Ok((took, Some(status)));
+            }
+            status => return Err(failed(format!("LOCK of a range that nothing is near: {}", status.name()))),
         }
         // What is attacked is the file, not the log that makes locks durable.
         sleep(Duration::from_millis(10)).await;
     }
-    Ok(took)
+    Ok((took, None))
 }

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 use wire_nfs::v3::{Fh3, Nfsstat3};
 use wire_nfs::v4::layout::Iomode;
 
-use super::{client, inside, outside, serve};
+use super::{client, inside, must_have_happened, outside, serve};
 use crate::attack::{Attack, Evidence, Play};
 use crate::failed::{During, Outcome, failed};
 use crate::layouts::{self, DataPort, Held};
@@ -23,7 +23,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "shows a good handle to its data server from a host outside of the export",
             setting: serve(),
             quick: false,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(show_elsewhere(stage, until))),
         },
         Attack {
@@ -32,7 +31,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "changes bits of a good handle, or writes with one to read",
             setting: serve(),
             quick: true,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(forge(stage, until))),
         },
         Attack {
@@ -41,7 +39,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "uses a handle after chmod, LAYOUTRETURN, CLOSE and the end of its client",
             setting: serve(),
             quick: false,
-            problems: &[],
             play: Play::Once(|stage| Box::pin(keep(stage))),
         },
         Attack {
@@ -50,7 +47,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "keeps keys for ever (`shoal admin key rotate` ends that, and disturbs no client)",
             setting: serve(),
             quick: false,
-            problems: &[],
             play: Play::Once(|stage| Box::pin(rotate(stage))),
         },
     ]
@@ -86,12 +82,15 @@ async fn show_elsewhere(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     read_until_good(&own, &held.handle).await?;
     let other = DataPort::new(outside(stage), held.server);
     while Instant::now() < until {
-        // To be cut off is to be refused too.
-        if let Ok(Ok(_)) = other.read(&held.handle, 0, 100).await {
-            evidence.exceeded("READ from a host outside of the export");
-        }
-        if let Ok(Ok(_)) = other.write(&held.handle, 0, vec![6; 10].into()).await {
-            evidence.exceeded("WRITE from a host outside of the export");
+        let read = other.read(&held.handle, 0, 100).await.map(|read| read.map(drop));
+        let write = other.write(&held.handle, 0, vec![6; 10].into()).await.map(|write| write.map(drop));
+        for (what, answer) in [("READ", read), ("WRITE", write)] {
+            match answer {
+                Ok(Ok(())) => evidence.exceeded(format!("{what} from a host outside of the export")),
+                Ok(Err(Nfsstat3::Acces)) => {}
+                Ok(Err(status)) => evidence.broken(format!("{what} is refused with {status:?}, not ACCES")),
+                Err(error) => evidence.broken(format!("{what} is not refused by an answer: {error}")),
+            }
         }
         sleep(Duration::from_millis(10)).await;
     }
@@ -109,11 +108,13 @@ async fn forge(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let (mut owner, file, held) = at_data_server(stage, "forged", Iomode::Read).await?;
     let port = DataPort::new(inside(stage), held.server);
     read_until_good(&port, &held.handle).await?;
-    if port.write(&held.handle, 0, vec![6; 10].into()).await?.is_ok() {
-        evidence.exceeded("WRITE with a handle to read");
+    match port.write(&held.handle, 0, vec![6; 10].into()).await? {
+        Ok(_) => evidence.exceeded("WRITE with a handle to read"),
+        Err(Nfsstat3::Jukebox) => evidence.broken("WRITE with a handle to read is put off"),
+        Err(_) => {}
     }
     let good = held.handle.as_bytes().clone();
-    let mut tries = 0_u32;
+    let mut tries = 0;
     for bit in 0..good.len() * 8 {
         if until < Instant::now() {
             break;
@@ -122,8 +123,10 @@ async fn forge(stage: &Stage, until: Instant) -> Outcome<Evidence> {
         let mut bytes = good.to_vec();
         bytes[bit / 8] ^= 1 << (bit % 8);
         let forged = Fh3::new(bytes.into()).ok_or_else(|| failed("a handle that is too long"))?;
-        if port.read(&forged, 0, 100).await?.is_ok() {
-            evidence.exceeded(format!("a handle with bit {bit} changed is good"));
+        match port.read(&forged, 0, 100).await? {
+            Ok(_) => evidence.exceeded(format!("a handle with bit {bit} changed is good")),
+            Err(Nfsstat3::Jukebox) => evidence.broken(format!("a handle with bit {bit} changed is put off")),
+            Err(_) => {}
         }
     }
     for len in [0, 1, 16, good.len() - 1] {
@@ -133,6 +136,9 @@ async fn forge(stage: &Stage, until: Instant) -> Outcome<Evidence> {
             evidence.exceeded(format!("{len} bytes of a handle are good"));
         }
     }
+    // What was refused was refused for what was changed.
+    read_until_good(&port, &held.handle).await?;
+    must_have_happened(&mut evidence, "changed bits", (tries, good.len() * 8), None);
     evidence.note(format!("{tries} of {} bits", good.len() * 8));
     layouts::give_back(&mut owner, &file, &held).await?;
     tree::close_file(&mut owner, &file).await?;

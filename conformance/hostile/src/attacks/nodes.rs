@@ -1,7 +1,7 @@
 //! The control ports, as who has no key, another key, or the key of another role.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use env_transport::{Limits, RpcClient};
 use tokio::time::{Instant, sleep};
 use wire_nfs::control::admin::DrainServer;
 use wire_nfs::control::extent::{AtEpoch, ExtentName};
-use wire_nfs::control::{ClusterKey, NodeKind, Nothing, PROGRAM, Procedure, VERSION, decode_reply};
+use wire_nfs::control::{ClusterKey, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::Writer;
 
@@ -19,7 +19,8 @@ use super::{apart, outside};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::text;
 use crate::failed::{During, Outcome, failed};
-use crate::limits::CALL_MS_MAX;
+use crate::limits::{CALL_MS_MAX, HEALTHY_MS_MAX};
+use crate::process::Process;
 use crate::raw::{Raw, encoded, record, results};
 use crate::stage::Stage;
 
@@ -31,7 +32,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "calls control procedures without the handshake, with arguments of all kinds",
             setting: apart(),
             quick: true,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(call_without_key(stage, until))),
         },
         Attack {
@@ -40,7 +40,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "does with the handshake of one role what only another may, or with another key anything",
             setting: apart(),
             quick: false,
-            problems: &[],
             play: Play::Windows(|stage, until| Box::pin(call_as_another(stage, until))),
         },
         Attack {
@@ -49,7 +48,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "administers the cluster, or starts a metadata server, with the key file of one data server",
             setting: apart(),
             quick: false,
-            problems: &[],
             play: Play::Once(|stage| Box::pin(use_role_key(stage))),
         },
     ]
@@ -78,17 +76,16 @@ async fn call_without_key(stage: &Stage, until: Instant) -> Outcome<Evidence> {
                 let none = answer(stage, *port, procedure, 0).await?;
                 // A longer record ends the connection unread.
                 let some = answer(stage, *port, procedure, 512).await?;
-                if answer(stage, *port, procedure, 4096).await?.is_some() {
+                let long = answer(stage, *port, procedure, 4096).await?;
+                if long != Answer::Silence {
                     evidence.broken(format!("{port}: procedure {procedure}: a long record is read"));
                 }
-                if none != some {
-                    evidence.broken(format!(
-                        "{port}: procedure {procedure}: the arguments matter before the handshake"
-                    ));
-                }
-                if none.as_deref().is_some_and(|reply| reply.starts_with(&[0; 4])) {
-                    evidence.exceeded(format!("{port}: procedure {procedure} without the handshake"));
-                }
+                judge_answers(
+                    &format!("{port}: procedure {procedure}"),
+                    procedure,
+                    (&none, &some),
+                    &mut evidence,
+                );
             }
         }
     }
@@ -96,14 +93,40 @@ async fn call_without_key(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     Ok(evidence)
 }
 
-/// The results of a call on a fresh connection; nothing if it was cut off or refused as a call.
-async fn answer(stage: &Stage, port: SocketAddr, procedure: u32, bytes: usize) -> Outcome<Option<Vec<u8>>> {
+/// What came of a call on a fresh connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Nothing, or the connection was closed.
+    Silence,
+    /// The call was refused as a call: there is no such procedure.
+    Rejected,
+    /// Results.
+    Results(Vec<u8>),
+}
+
+/// A server that says nothing at all may be dead: a procedure that exists is refused in words.
+fn judge_answers(what: &str, procedure: u32, (none, some): (&Answer, &Answer), evidence: &mut Evidence) {
+    if none != some {
+        evidence.broken(format!("{what}: the arguments matter before the handshake"));
+    }
+    match none {
+        Answer::Silence if Procedure::from_number(procedure).is_some() => {
+            evidence.broken(format!("{what}: no answer"));
+        }
+        Answer::Results(reply) if reply.starts_with(&[0; 4]) => {
+            evidence.exceeded(format!("{what} without the handshake"));
+        }
+        _ => {}
+    }
+}
+
+async fn answer(stage: &Stage, port: SocketAddr, procedure: u32, bytes: usize) -> Outcome<Answer> {
     let mut raw = Raw::open(outside(stage), port).await?;
     let mut args = Writer::new();
     args.raw(&vec![0xa5; bytes]);
     raw.send(&record(7, (PROGRAM, VERSION, procedure), &Credential::None, args)).await?;
-    let Ok(reply) = raw.take(Duration::from_secs(5)).await else { return Ok(None) };
-    Ok(results(reply).ok().map(|mut reader| reader.rest().to_vec()))
+    let Ok(reply) = raw.take(Duration::from_secs(5)).await else { return Ok(Answer::Silence) };
+    Ok(results(reply).map_or(Answer::Rejected, |mut reader| Answer::Results(reader.rest().to_vec())))
 }
 
 async fn call_as_another(stage: &Stage, until: Instant) -> Outcome<Evidence> {
@@ -111,29 +134,49 @@ async fn call_as_another(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let digits = std::fs::read_to_string(stage.cluster.key_file()).during("the cluster key")?;
     let key = ClusterKey::new(key_of(&digits)?);
     let other = ClusterKey::new([0x5a; 32]);
-    let drain = DrainServer { server: 1, drain: true };
+    let server = first_data_server(stage)?;
+    let (undrain, drain) = (DrainServer { server, drain: false }, DrainServer { server, drain: true });
     let fence = AtEpoch { extent: ExtentName { ino: 1, index: 0 }, epoch: 1 };
+    let to = stage.cluster.control;
+    // The same call by an administrator is carried out: what refuses the others is who they are.
+    call(to, &key, NodeKind::Administrator, Procedure::DsDrain, &undrain)
+        .await
+        .during("an administrator with the key is refused")?;
     while Instant::now() < until {
         for kind in [NodeKind::Metadata, NodeKind::Data, NodeKind::Administrator] {
-            let with_other = call(stage.cluster.control, &other, kind, Procedure::DsDrain, &drain).await;
-            if with_other.is_ok() {
-                evidence.exceeded(format!("another key does as {kind:?}"));
-            }
+            let done = call(to, &other, kind, Procedure::DsDrain, &drain).await;
+            must_be_kept_out(&mut evidence, &format!("DS_DRAIN with another key as {kind:?}"), &done);
         }
-        let drained = call(stage.cluster.control, &key, NodeKind::Data, Procedure::DsDrain, &drain).await;
-        if drained.is_ok() {
-            evidence.exceeded("a data server drains a data server");
-        }
+        let done = call(to, &key, NodeKind::Data, Procedure::DsDrain, &drain).await;
+        must_be_kept_out(&mut evidence, "DS_DRAIN as a data server", &done);
         for kind in [NodeKind::Data, NodeKind::Administrator] {
             let (_, control) = stage.cluster.data_servers[0];
-            if call(control, &key, kind, Procedure::Fence, &fence).await.is_ok() {
-                evidence.exceeded(format!("FENCE as {kind:?}"));
-            }
+            let done = call(control, &key, kind, Procedure::Fence, &fence).await;
+            must_be_kept_out(&mut evidence, &format!("FENCE as {kind:?}"), &done);
         }
         sleep(Duration::from_millis(20)).await;
     }
     Ok(evidence)
 }
+
+fn first_data_server(stage: &Stage) -> Outcome<u32> {
+    let list = stage.cluster.report("ds list")?;
+    let id = list["data_servers"][0]["id"].as_u64().and_then(|id| u32::try_from(id).ok());
+    id.ok_or_else(|| failed("no list of data servers"))
+}
+
+/// Who lacks a right must be told so: no answer, or another error, shows nothing.
+fn must_be_kept_out(evidence: &mut Evidence, what: &str, outcome: &Outcome<()>) {
+    const REFUSALS: [Refusal; 3] = [Refusal::BadMac, Refusal::WrongPeer, Refusal::NotAuthenticated];
+    match outcome {
+        Ok(()) => evidence.exceeded(what),
+        Err(error) if REFUSALS.iter().any(|refusal| error.0.contains(&refusal.to_string())) => {}
+        Err(error) => evidence.broken(format!("{what} is not refused for its key or role: {error}")),
+    }
+}
+
+/// What commands say that are given a key file for one data server.
+const ONE_ROLE_ONLY: &str = "this key is for";
 
 async fn use_role_key(stage: &Stage) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
@@ -145,40 +188,80 @@ async fn use_role_key(stage: &Stage) -> Outcome<Evidence> {
         evidence.broken(format!("no key for one role: {}", errors.lines().next().unwrap_or_default()));
         return Ok(evidence);
     }
-    let run = |words: &[&str]| -> Outcome<bool> {
-        let done = Command::new("timeout").arg("20").arg(&cluster.program).args(words).output();
-        Ok(done.during("shoal")?.status.code() == Some(0))
-    };
-    let control = cluster.control.to_string();
-    let with = ["admin", "--control", &control, "--cluster-key", &own];
-    for words in [["verify", "/honest-large"].as_slice(), &["ds", "drain", "1"], &["rebalance"]] {
-        if run(&[&with, words].concat())? {
-            evidence.exceeded(format!("a data server's key does {}", words.join(" ")));
+    let whole = text(&cluster.key_file());
+    let id = first_data_server(stage)?.to_string();
+    for words in [["verify", "/honest-large"].as_slice(), &["ds", "undrain", &id], &["rebalance"]] {
+        let what = words.join(" ");
+        let until = Instant::now() + Duration::from_millis(HEALTHY_MS_MAX);
+        let mut done = administer(stage, &whole, words)?;
+        // Data servers have just come: it is done later.
+        while done.as_ref().is_err_and(|said| said.contains("not now")) && Instant::now() < until {
+            sleep(Duration::from_millis(500)).await;
+            done = administer(stage, &whole, words)?;
+        }
+        if let Err(said) = done {
+            evidence.broken(format!("the whole key does not do {what}: {said}"));
+        }
+        match administer(stage, &own, words)? {
+            Ok(()) => evidence.exceeded(format!("a data server's key does {what}")),
+            Err(said) if said.contains(ONE_ROLE_ONLY) => {}
+            Err(said) => evidence.broken(format!("{what} is not refused for its key: {said}")),
         }
     }
-    let place = text(&cluster.directory.join("another"));
-    let start = ["mds", "--dir", &place, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
-    let metrics = ["--metrics", "127.0.0.1:0", "--cluster-key", &own];
-    let mut server = Command::new(&cluster.program)
-        .args(start)
-        .args(metrics)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .during("shoal mds")?;
-    let until = Instant::now() + Duration::from_secs(10);
-    let mut ended = None;
-    while ended.is_none() && Instant::now() < until {
-        sleep(Duration::from_millis(100)).await;
-        ended = server.try_wait()?;
+    if let Started::Ended(said) = start_metadata_server(stage, "another-whole", &whole).await? {
+        evidence.broken(format!("a metadata server does not start with the whole key: {said}"));
     }
-    if ended.is_none_or(|status| status.success()) {
-        evidence.exceeded("a metadata server starts with a data server's key");
-        // It may have ended just now.
-        let _ = server.kill();
-        server.wait()?;
+    match start_metadata_server(stage, "another", &own).await? {
+        Started::Up => evidence.exceeded("a metadata server starts with a data server's key"),
+        Started::Ended(said) if said.contains(ONE_ROLE_ONLY) => {}
+        Started::Ended(said) => evidence.broken(format!("it is not refused for its key: {said}")),
     }
     Ok(evidence)
+}
+
+/// `shoal admin` with a key file; what it said if that was refused.
+fn administer(stage: &Stage, key: &str, words: &[&str]) -> Outcome<Result<(), String>> {
+    let cluster = &stage.cluster;
+    let control = cluster.control.to_string();
+    let done = Command::new("timeout")
+        .arg("20")
+        .arg(&cluster.program)
+        .args(["admin", "--control", &control, "--cluster-key", key])
+        .args(words)
+        .output()
+        .during("shoal admin")?;
+    let said = String::from_utf8_lossy(&done.stderr).trim().to_owned();
+    Ok(if done.status.success() { Ok(()) } else { Err(format!("{}: {said}", done.status)) })
+}
+
+/// What came of a start.
+enum Started {
+    Up,
+    /// It ended, or was not up in time, and said this.
+    Ended(String),
+}
+
+/// Starts a metadata server of its own with a key file, in a folder, and ends it.
+async fn start_metadata_server(stage: &Stage, folder: &str, key: &str) -> Outcome<Started> {
+    let place = text(&stage.cluster.directory.join(folder));
+    let words = ["mds", "--dir", &place, "--listen", "127.0.0.1:0", "--control", "127.0.0.1:0"];
+    let more = ["--metrics", "127.0.0.1:0", "--cluster-key", key];
+    let words = words.iter().chain(&more).map(|word| (*word).to_owned()).collect();
+    let log = stage.cluster.directory.join(format!("{folder}.log"));
+    let mut server = Process::start(&stage.cluster.program, folder, words, log)?;
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        let ended = server.ended();
+        let said = server.said();
+        if said.contains("is up.") {
+            return Ok(Started::Up);
+        }
+        if ended.is_some() || until < Instant::now() {
+            let last: Vec<&str> = said.lines().rev().take(3).collect();
+            return Ok(Started::Ended(last.join(" / ")));
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 fn key_of(text: &str) -> Outcome<[u8; 32]> {

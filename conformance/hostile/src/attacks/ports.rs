@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep};
 use wire_nfs::v4::layout::Iomode;
 use wire_nfs::v4::ops::open::share;
 
-use super::{USER, client, inside, serve};
+use super::{USER, client, inside, must_be_refused, serve};
 use crate::attack::{Attack, Evidence, Play};
+use crate::cluster::Setting;
 use crate::failed::Outcome;
 use crate::honest::{HOST, LARGE};
 use crate::layouts::{self, DataPort};
@@ -21,9 +22,8 @@ pub(super) fn attacks() -> Vec<Attack> {
         name: "high_ports",
         line: 6,
         row: "says that it is root, from a port that any user of an admitted host can have",
-        setting: serve(),
+        setting: Setting { needs_root: true, ..serve() },
         quick: false,
-        problems: &[],
         play: Play::Windows(|stage, until| Box::pin(ask_from_high_ports(stage, until))),
     }]
 }
@@ -36,14 +36,20 @@ async fn ask_from_high_ports(stage: &Stage, until: Instant) -> Outcome<Evidence>
     let held = layouts::take(&mut owner, &file, Iomode::Read).await?;
     while Instant::now() < until {
         for uid in [0, USER] {
-            if let Ok(mut user) = Client::begin(high, stage.cluster.nfs, uid, "a user's program").await {
-                let opened = tree::open_as(&mut user, LARGE, How::Existing, share::ACCESS_READ).await;
-                if let Ok(opened) = opened {
-                    evidence.exceeded(format!("a file was opened from a high port as user {uid}"));
-                    tree::close_file(&mut user, &opened).await?;
+            // It may become a client; a file it gets none.
+            let mut user = match Client::begin(high, stage.cluster.nfs, uid, "a user's program").await {
+                Ok(user) => user,
+                begun => {
+                    must_be_refused(&mut evidence, "a client from a high port", &begun);
+                    continue;
                 }
-                user.end().await?;
+            };
+            let opened = tree::open_as(&mut user, LARGE, How::Existing, share::ACCESS_READ).await;
+            must_be_refused(&mut evidence, &format!("OPEN from a high port as user {uid}"), &opened);
+            if let Ok(opened) = opened {
+                tree::close_file(&mut user, &opened).await?;
             }
+            user.end().await?;
         }
         let port = DataPort::new(high, held.server);
         if matches!(port.read(&held.handle, 0, 100).await, Ok(Ok(_))) {

@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::{apart, serve};
 use crate::attack::{Attack, Evidence, Play};
-use crate::failed::Outcome;
+use crate::failed::{Outcome, failed};
 use crate::stage::Stage;
 
 pub(super) fn attacks() -> Vec<Attack> {
@@ -17,7 +17,6 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "a metadata server does not run for 25 s, longer than the leases of data servers",
             setting: apart(),
             quick: false,
-            problems: &[],
             play: Play::Once(|stage| Box::pin(pause(stage))),
         },
         Attack {
@@ -26,9 +25,19 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "one metadata server's clock is off by seconds, minutes, years",
             setting: serve(),
             quick: false,
-            problems: &[],
             // A clock of the machine cannot be moved for one process alone.
-            play: Play::CoveredBy("the simulator, which owns the clocks (docs/sim.md)"),
+            play: Play::CoveredBy(&[
+                (
+                    "mds/shard/tests/replica/clocks.rs",
+                    "a_leader_whose_clock_is_set_wrong_hands_over_and_dates_nothing",
+                ),
+                ("mds/shard/src/clocks/tests.rs", "a_node_that_is_alone_waits_before_it_believes_a_step"),
+                (
+                    "mds/shard/src/clocks/tests.rs",
+                    "times_come_back_from_far_ahead_and_do_not_go_back_a_little",
+                ),
+                ("ds/server/src/clock.rs", "a_clock_that_is_set_wrong_dates_nothing"),
+            ]),
         },
     ]
 }
@@ -42,10 +51,17 @@ async fn pause(stage: &Stage) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     stage.cluster.processes.lock()[0].signal("STOP")?;
     sleep(PAUSE).await;
+    // It did not run, all the time: what is stopped stays so until it is told.
+    if !stage.cluster.processes.lock()[0].is_stopped() {
+        return Err(failed("the metadata server was not stopped"));
+    }
     stage.cluster.processes.lock()[0].signal("CONT")?;
     let done = stage.meter.operations();
     sleep(AFTER).await;
     // What an application would see as EIO is counted by the honest client.
+    if stage.meter.operations() == done {
+        evidence.broken(format!("no operation of the honest client ends in the {AFTER:?} after it"));
+    }
     evidence.note(format!("{} operations in the {AFTER:?} after it", stage.meter.operations() - done));
     Ok(evidence)
 }

@@ -1,7 +1,7 @@
 //! DESTROY_CLIENTID: a client leaves.
 //!
 //! Linux ends its session first and tries BUSY again ten times, a second apart, so nothing may make a client busy that
-//! it cannot end itself: sessions, opens, locks and layouts do.
+//! it cannot end itself: sessions, opens, locks and layouts do. A host that no export admits ends no client, as it makes none.
 //!
 //! Spec: RFC 8881 §18.50.
 
@@ -11,9 +11,11 @@ use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::destroy_clientid::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
+use crate::op::exchange_id;
 use crate::reaper;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+    exchange_id::admitted(cx)?;
     let command = RemoveClient { client: args.clientid, only_if_idle: true };
     let Outcome::Removed(removed) = cx.propose(Command::RemoveClient(command)).await? else {
         return Err(Nfsstat4::Serverfault.into());
