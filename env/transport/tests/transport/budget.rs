@@ -139,3 +139,25 @@ async fn unfinished_records_keep_within_the_bound() {
     assert!(0 < bed.service.closed());
     assert!(is_answered(&mut known, &echo(99)).await);
 }
+
+/// An address without a proven connection announces as much as it can, and keeps no other such address out; several together are cut.
+#[tokio::test]
+async fn unproven_addresses_keep_no_other_one_out() {
+    let (bed, clock) = bed().await;
+    let mut unfinished = Vec::new();
+    for from in [2; 8].into_iter().chain(3..7) {
+        if from == 3 {
+            assert!(is_answered(&mut bed.raw_from(9).await, &echo(0)).await);
+        }
+        let mut raw = bed.raw_from(from).await;
+        raw.send(&wire_rpc::mark_bytes(1 << 20)).await;
+        unfinished.push(raw);
+        settle().await;
+    }
+    let mut other = bed.raw_from(10).await;
+    other.send_record(&echo(0)).await;
+    pass_ms(&clock, PRESSED_STALL_MS_MAX / 2).await;
+    assert_eq!(bed.service.started(), 1, "four addresses have all that is for unproven connections");
+    pass_ms(&clock, 2 * PRESSED_STALL_MS_MAX).await;
+    assert!(other.record().await.is_some());
+}
