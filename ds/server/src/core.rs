@@ -1,7 +1,7 @@
 //! What all requests of a data server share: the store, the lease, what handles are judged by, the counters.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ds_store::{ChangeError, Store};
@@ -79,8 +79,18 @@ pub(crate) struct Core {
     failure: OnceLock<String>,
     /// Told when it has.
     failed: Notify,
-    /// A metadata server knows of more than the store has.
-    behind: AtomicBool,
+    judgement: RwLock<Judgement>,
+}
+
+/// What a metadata server said of the store that this start found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// Nothing yet, or it is not on stable storage here.
+    Unknown,
+    /// It lacks nothing that was acknowledged.
+    Complete,
+    /// It lacks something: nothing of it counts.
+    Behind,
 }
 
 /// Who we are, and what handles are judged by. Never changed: another one takes its place.
@@ -157,7 +167,7 @@ impl Core {
             identity: RwLock::new(None),
             failure: OnceLock::new(),
             failed: Notify::new(),
-            behind: AtomicBool::new(false),
+            judgement: RwLock::new(Judgement::Unknown),
         }
     }
 
@@ -366,10 +376,17 @@ impl Core {
         self.failure.get().map(String::as_str)
     }
 
-    /// A metadata server has judged what was found in the store: if it lacks something acknowledged, nothing of it counts.
-    pub(crate) fn set_behind(&self, found: JournalEnd, acknowledged: Option<JournalEnd>) {
-        let was_behind = self.behind.swap(acknowledged.is_some(), Ordering::Relaxed);
-        let Some(acknowledged) = acknowledged.filter(|_| !was_behind) else { return };
+    /// A metadata server has judged what this start found, and nothing is missing. That is on stable storage.
+    pub(crate) fn set_complete(&self) {
+        *self.judgement.write() = Judgement::Complete;
+    }
+
+    /// A metadata server knows of more than what this start found: nothing of the store counts.
+    pub(crate) fn set_behind(&self, found: JournalEnd, acknowledged: JournalEnd) {
+        let before = std::mem::replace(&mut *self.judgement.write(), Judgement::Behind);
+        if before == Judgement::Behind {
+            return;
+        }
         tracing::error!(
             dir = %self.store.dir().display(),
             found = %format_args!("{}:{}", found.segment, found.offset),
@@ -379,9 +396,9 @@ impl Core {
         );
     }
 
-    /// Whether the store lacks something that it had acknowledged.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed)
+    /// Whether the store has what it had acknowledged, as far as a metadata server has judged.
+    pub(crate) fn judgement(&self) -> Judgement {
+        *self.judgement.read()
     }
 
     /// Whether the disk is known to have failed.

@@ -135,7 +135,7 @@ async fn keep(
         core.directory.use_metadata(others);
         let Some(lease_ms) = lease_ms else {
             if !*complained {
-                tracing::warn!("no lease yet: what was missed has still to be done");
+                tracing::warn!("no lease yet: what was missed has still to be done, or is not noted");
                 *complained = true;
             }
             core.env.clock.sleep_ms(REGISTER_PAUSE_MS).await;
@@ -211,14 +211,11 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     core.set_handle_clock(registered.clock_ms, sent_ms);
     core.set_seal_idle_ms(registered.seal_idle_ms);
     core.directory.replace(registered.directory);
-    core.set_behind(journal_end(claim.found), registered.behind);
-    if registered.behind.is_some() {
+    if let Some(acknowledged) = registered.behind {
+        core.set_behind(journal_end(claim.found), acknowledged);
         return Ok(None);
     }
-    if let Err(error) = core.store.judged().await {
-        tracing::warn!(%error, "that nothing is missing cannot be noted: it is judged again at the next start");
-    }
-    if registered.lease_ms == 0 {
+    if !note_judgement(core).await || registered.lease_ms == 0 {
         return Ok(None);
     }
     learn_exports(core, link, registered.exports, sent_ms).await?;
@@ -226,6 +223,26 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
     tracing::info!(server = registered.server, lease_ms, "registered");
     Ok(Some(lease_ms))
+}
+
+/// Notes that nothing is missing in the store; `false` if that is not on stable storage.
+///
+/// Without that no lease is used: what is written under one raises the mark of the store, and the next start would still say that it
+/// found as little as this one, and seem to lack it.
+async fn note_judgement(core: &Core) -> bool {
+    match core.store.judged().await {
+        Ok(()) => core.set_complete(),
+        // Room may come back.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::debug!(%error, "no room to note that nothing is missing in the store");
+            return false;
+        }
+        Err(error) => {
+            core.fail(&format!("cannot note that nothing is missing in the store: {error}"));
+            return false;
+        }
+    }
+    true
 }
 
 /// The handle keys of an answer.

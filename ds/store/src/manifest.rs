@@ -203,13 +203,22 @@ impl Store {
     /// A metadata server has judged the store, and found nothing missing. On stable storage when it returns.
     ///
     /// # Errors
-    /// The disk's: then it is to be judged again.
+    /// The disk's: then it does not count as judged.
     pub async fn judged(&self) -> io::Result<()> {
         let inner = &self.inner;
         let mut listed = inner.manifest.lock().await;
         let next = Manifest { unjudged: None, ..listed.on_disk.clone() };
         if !listed.has(&next) {
-            inner.save(&mut listed, next).await?;
+            match inner.save(&mut listed, next.clone()).await {
+                // A store of an earlier version, without room for a list: the next start finds nothing that is to be judged.
+                Err(error)
+                    if error.kind() == io::ErrorKind::StorageFull
+                        && !inner.env.disk.exists(&inner.dir.join(NAME)).await? =>
+                {
+                    listed.on_disk = next;
+                }
+                saved => saved?,
+            }
         }
         // Only now: until then the metadata server is told so again.
         inner.is_loss_accepted.store(false, Ordering::Relaxed);

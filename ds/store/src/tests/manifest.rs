@@ -191,6 +191,23 @@ async fn a_judgement_that_is_not_saved_does_not_count() {
     assert_eq!(store.claim().await.found, store.durable_end());
 }
 
+/// A store of an earlier version has no list, and none that says that it is to be judged: without room for one it is judged all the same.
+#[tokio::test]
+async fn a_store_without_a_list_and_without_room_is_judged() {
+    let (disk, _) = closed().await;
+    disk.remove(Path::new("/store/segments")).await.unwrap();
+    disk.sync_dir(Path::new("/store")).await.unwrap();
+    disk.set_capacity(0);
+    let store = try_open(&disk, false).await.unwrap();
+    store.judged().await.unwrap();
+    assert_eq!(store.claim().await.found, store.durable_end());
+    // What is found later is no less.
+    let acknowledged = store.durable_end();
+    disk.crash(Crash::Drop);
+    let again = try_open(&disk, false).await.unwrap();
+    assert!(acknowledged <= again.claim().await.found);
+}
+
 /// A list that a start makes can be read by the next one.
 #[test]
 fn a_start_lists_no_more_than_it_reads() {
