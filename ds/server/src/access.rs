@@ -39,7 +39,7 @@ pub(crate) async fn admit(
         let (identity, now_ms) = core.serving().await?;
         let came_ms = *came_ms.get_or_insert(now_ms);
         let handle = open(&identity, file, wanted)?;
-        let age_steps = handle.issued.age_steps(core.handle_clock_ms(now_ms));
+        let age_steps = handle.issued.age_steps(core.handle_clock.at_ms(now_ms));
         let (Holder::Client { export, .. }, Some(question)) = (handle.holder, Question::about(&handle))
         else {
             // It is made for each request, so it seems to be old only while another metadata server's clock takes over.

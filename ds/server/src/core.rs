@@ -17,6 +17,7 @@ use wire_nfs::control::limits::WORDS_BYTES_MAX;
 use wire_nfs::v3::Nfsstat3;
 
 use crate::admission::{Admission, Admits, Currency};
+use crate::clock::HandleClock;
 use crate::copies::CopyTable;
 use crate::directory::Directory;
 use crate::holding::ask::Holding;
@@ -38,7 +39,7 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) lease: Lease,
     pub(crate) metrics: Metrics,
-    /// Bytes of READ replies that may still be gathered.
+    /// Bytes of READ_DATA replies to primaries that may still be gathered.
     pub(crate) read_room: Semaphore,
     /// Other data servers, and the way to a metadata server.
     pub(crate) directory: Arc<Directory>,
@@ -72,8 +73,8 @@ pub(crate) struct Core {
     pub(crate) holding: Holding,
     /// Until when the exports here are known to be the cluster's.
     pub(crate) currency: Currency,
-    /// What is to be added to our clock to have that by which handles are made, wrapping.
-    handle_clock_ahead_ms: AtomicU64,
+    /// The clock by which handles are made.
+    pub(crate) handle_clock: HandleClock,
     identity: RwLock<Option<Arc<Identity>>>,
     /// Why nothing is served until a restart, once the disk has failed.
     failure: OnceLock<String>,
@@ -163,7 +164,7 @@ impl Core {
             metrics,
             read_room: Semaphore::new(READ_BYTES_IN_FLIGHT_MAX as usize),
             currency: Currency::default(),
-            handle_clock_ahead_ms: AtomicU64::new(0),
+            handle_clock: HandleClock::default(),
             identity: RwLock::new(None),
             failure: OnceLock::new(),
             failed: Notify::new(),
@@ -204,16 +205,6 @@ impl Core {
     /// Which version of the exports is here.
     pub(crate) fn exports_version(&self) -> Option<u64> {
         self.identity.read().as_ref()?.admits.as_ref().map(|admits| admits.version())
-    }
-
-    /// A metadata server that was asked at `asked_ms` of our clock says what its clock showed then, or a little later.
-    pub(crate) fn set_handle_clock(&self, told_ms: u64, asked_ms: u64) {
-        self.handle_clock_ahead_ms.store(told_ms.wrapping_sub(asked_ms), Ordering::Relaxed);
-    }
-
-    /// A time of our clock by the clock that handles are made by.
-    pub(crate) fn handle_clock_ms(&self, now_ms: u64) -> u64 {
-        now_ms.wrapping_add(self.handle_clock_ahead_ms.load(Ordering::Relaxed))
     }
 
     /// A metadata server has told how long an extent rests before it is sealed; 0: never.

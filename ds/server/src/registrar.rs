@@ -208,7 +208,7 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     let registered: Registered = link.ask(Procedure::Register, &register).await?;
     let keys = opened(link, &registered.keys)?;
     core.identify(DataServerId(registered.server), keys, registered.keys.version);
-    core.set_handle_clock(registered.clock_ms, sent_ms);
+    core.handle_clock.set(registered.clock_ms, sent_ms);
     core.set_seal_idle_ms(registered.seal_idle_ms);
     core.directory.replace(registered.directory);
     if let Some(acknowledged) = registered.behind {
@@ -269,7 +269,7 @@ async fn learn_exports(core: &Core, link: &Link, version: u64, asked_ms: u64) ->
 /// What a renewal brought beside the lease.
 async fn learn(core: &Core, link: &Link, renewed: Renewed, asked_ms: u64) -> Result<(), AskError> {
     core.set_seal_idle_ms(renewed.seal_idle_ms);
-    core.set_handle_clock(renewed.clock_ms, asked_ms);
+    core.handle_clock.set(renewed.clock_ms, asked_ms);
     if let Some(directory) = renewed.directory {
         core.directory.replace(directory);
     }
