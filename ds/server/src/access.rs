@@ -46,11 +46,12 @@ pub(crate) async fn admit(
             return if age_steps <= HANDLE_FRESH_STEPS { Ok(handle) } else { Err(Nfsstat3::Jukebox) };
         };
         let admission = identity.admission(export, from);
-        if admission != Admission::Admitted {
-            if core.currency.is_at(came_ms) {
+        let is_outdated = core.currency.is_outdated(now_ms);
+        if admission != Admission::Admitted || is_outdated {
+            if core.currency.is_at(came_ms) && !is_outdated {
                 return Err(refused(core, admission, export, from));
             }
-            // The list may have become longer a moment ago.
+            // The list may have become longer a moment ago; one that was outdated for too long judges nothing.
             tokio::select! {
                 biased;
                 () = core.currency.reaches(came_ms) => continue,

@@ -39,6 +39,12 @@ pub const QUESTIONS_MAX: usize = 8_192;
 /// A request that waited this long to hear whether its layout is held, or whether its export admits it, is answered JUKEBOX.
 pub const HELD_WAIT_MS_MAX: u64 = 4_000;
 
+/// Pause before it is asked again whether layouts are held, after a call that came to nothing.
+pub const HELD_PAUSE_MS: u64 = 100;
+
+/// A list of exports that is known not to be in force any more judges client requests for so long, while the one that is cannot be had.
+pub const EXPORTS_OUTDATED_MS_MAX: u64 = 60_000;
+
 /// Times that a request is looked at again because it waited, before it is answered JUKEBOX.
 pub const ADMIT_ROUNDS_MAX: usize = 8;
 

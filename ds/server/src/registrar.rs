@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ds_store::LogEnd;
+use env_transport::LogRate;
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
@@ -218,7 +219,7 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     if !note_judgement(core).await || registered.lease_ms == 0 {
         return Ok(None);
     }
-    learn_exports(core, link, registered.exports, sent_ms).await?;
+    learn_exports(core, link, registered.exports, sent_ms, CONTROL_CALL_MS_MAX).await?;
     let lease_ms = registered.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
     core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
     tracing::info!(server = registered.server, lease_ms, "registered");
@@ -257,17 +258,31 @@ fn opened(link: &Link, told: &HandleKeys) -> Result<Vec<HandleKey>, AskError> {
 }
 
 /// Learns the exports if they are of another version than those here; they are the cluster's as of `asked_ms`.
-async fn learn_exports(core: &Core, link: &Link, version: u64, asked_ms: u64) -> Result<(), AskError> {
+async fn learn_exports(
+    core: &Core,
+    link: &Link,
+    version: u64,
+    asked_ms: u64,
+    ms_max: u64,
+) -> Result<(), AskError> {
     if core.exports_version() != Some(version) {
-        let told: Admitted = link.ask(Procedure::Admitted, &Nothing).await?;
+        core.currency.doubt(asked_ms);
+        let told: Admitted = link.ask_within(Procedure::Admitted, &Nothing, ms_max).await?;
         core.set_admits(Admits::of(&told).map_err(|_| AskError::Exports)?);
     }
     core.currency.confirm(asked_ms);
     Ok(())
 }
 
-/// What a renewal brought beside the lease.
-async fn learn(core: &Core, link: &Link, renewed: Renewed, asked_ms: u64) -> Result<(), AskError> {
+/// What a renewal brought beside the lease. A question that it leads to must be answered within `ms_max`, as the renewal itself: the next
+/// one waits for that.
+async fn learn(
+    core: &Core,
+    link: &Link,
+    renewed: Renewed,
+    asked_ms: u64,
+    ms_max: u64,
+) -> Result<(), AskError> {
     core.set_seal_idle_ms(renewed.seal_idle_ms);
     core.handle_clock.set(renewed.clock_ms, asked_ms);
     if let Some(directory) = renewed.directory {
@@ -276,7 +291,7 @@ async fn learn(core: &Core, link: &Link, renewed: Renewed, asked_ms: u64) -> Res
     if let Some(keys) = renewed.keys {
         core.set_handle_keys(opened(link, &keys)?, keys.version);
     }
-    learn_exports(core, link, renewed.exports, asked_ms).await
+    learn_exports(core, link, renewed.exports, asked_ms, ms_max).await
 }
 
 /// Sends heartbeats until one fails for good. One that the metadata server put off, or did not answer
@@ -298,8 +313,11 @@ async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskE
             Ok(renewed) => {
                 lease_ms = renewed.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
                 core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
-                if let Err(error) = learn(core, link, renewed, sent_ms).await {
-                    tracing::debug!(%error, "what a renewal brings is learnt with the next one");
+                if let Err(error) = learn(core, link, renewed, sent_ms, ms_max).await {
+                    static RATE: LogRate = LogRate::new();
+                    if let Some(suppressed) = RATE.admit(core.env.clock.monotonic_ms()) {
+                        tracing::warn!(%error, suppressed, "new handle keys or exports not learnt: asked again with the next heartbeat");
+                    }
                 }
             }
             Err(error) => {

@@ -45,6 +45,8 @@ pub(crate) struct Seen {
     pub(crate) connections: Vec<(Procedure, u64)>,
     /// How often it was asked of layouts.
     pub(crate) helds: usize,
+    /// How many calls hang, or did until they were given up.
+    pub(crate) unanswered: usize,
 }
 
 /// What handles are judged by.
@@ -56,6 +58,10 @@ struct Judging {
     is_all_gone: bool,
     /// It is not said of layouts whether they are held.
     is_silent: bool,
+    /// What is said of layouts is not what was asked.
+    is_senseless: bool,
+    /// These are not answered at all.
+    unanswered: Vec<Procedure>,
     /// Version of the exports, above the first, and their networks.
     exports: (u64, Vec<String>),
 }
@@ -123,6 +129,16 @@ impl Metadata {
         self.fake.judging.lock().unwrap().is_silent = is_silent;
     }
 
+    /// What is said of layouts is not what was asked.
+    pub(crate) fn talk_nonsense_of_layouts(&self) {
+        self.fake.judging.lock().unwrap().is_senseless = true;
+    }
+
+    /// Calls of these procedures hang.
+    pub(crate) fn leave_unanswered(&self, procedures: &[Procedure]) {
+        self.fake.judging.lock().unwrap().unanswered = procedures.to_vec();
+    }
+
     /// The export has these clients.
     pub(crate) fn admit(&self, networks: &[&str]) {
         let mut judging = self.fake.judging.lock().unwrap();
@@ -156,7 +172,8 @@ impl Fake {
     fn tell_held(&self, args: bytes::Bytes, w: &mut Writer) {
         let (asked, judging): (AskHeld, _) = (decode_args(args).unwrap(), self.judging.lock().unwrap());
         self.seen.lock().unwrap().helds += 1;
-        let held = Held { held: vec![!judging.is_all_gone; asked.holders.len()] };
+        let count = if judging.is_senseless { 0 } else { asked.holders.len() };
+        let held = Held { held: vec![!judging.is_all_gone; count] };
         put_reply(w, &if judging.is_silent { Err(Refusal::Busy) } else { Ok(held) });
     }
 
@@ -173,6 +190,10 @@ impl Fake {
         let peer = gate.peer().unwrap();
         assert_eq!(peer.kind, NodeKind::Data);
         let behaviour = self.behaviour.lock().unwrap().clone();
+        if self.judging.lock().unwrap().unanswered.iter().any(|one| one.number() == procedure) {
+            self.seen.lock().unwrap().unanswered += 1;
+            return None;
+        }
         let mut w = Writer::new();
         match (Procedure::from_number(procedure).unwrap(), behaviour.clone()) {
             (_, Behaviour::Silent) => return None,
