@@ -163,6 +163,12 @@ impl Fake {
         Renewed { clock_ms, exports: 1 + judging.exports.0, ..renewed(LEASE_MS) }
     }
 
+    fn hangs(&self, procedure: u32) -> bool {
+        let hangs = self.judging.lock().unwrap().unanswered.iter().any(|one| one.number() == procedure);
+        self.seen.lock().unwrap().unanswered += usize::from(hangs);
+        hangs
+    }
+
     fn tell_exports(&self, w: &mut Writer) {
         let (version, networks) = self.judging.lock().unwrap().exports.clone();
         let exports = vec![AdmittedBy { export: 0, networks }];
@@ -190,10 +196,6 @@ impl Fake {
         let peer = gate.peer().unwrap();
         assert_eq!(peer.kind, NodeKind::Data);
         let behaviour = self.behaviour.lock().unwrap().clone();
-        if self.judging.lock().unwrap().unanswered.iter().any(|one| one.number() == procedure) {
-            self.seen.lock().unwrap().unanswered += 1;
-            return None;
-        }
         let mut w = Writer::new();
         match (Procedure::from_number(procedure).unwrap(), behaviour.clone()) {
             (_, Behaviour::Silent) => return None,
@@ -274,7 +276,12 @@ pub(crate) fn admitted() -> Admitted {
 
 impl Service for Fake {
     fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
-        let body = self.answer(call.header.procedure, call.args.rest(), connection.id());
+        let procedure = call.header.procedure;
+        let body = if self.hangs(procedure) {
+            None
+        } else {
+            self.answer(procedure, call.args.rest(), connection.id())
+        };
         Box::pin(async move {
             let Some(body) = body else { std::future::pending().await };
             let mut w = accepted_success(call.header.xid);
