@@ -288,10 +288,12 @@ async fn learn(
     if let Some(directory) = renewed.directory {
         core.directory.replace(directory);
     }
-    if let Some(keys) = renewed.keys {
-        core.set_handle_keys(opened(link, &keys)?, keys.version);
-    }
-    learn_exports(core, link, renewed.exports, asked_ms, ms_max).await
+    let keys = renewed
+        .keys
+        .map_or(Ok(()), |told| opened(link, &told).map(|keys| core.set_handle_keys(keys, told.version)));
+    // Also after keys that cannot be opened: a list of exports that is out of force is to be known as such.
+    learn_exports(core, link, renewed.exports, asked_ms, ms_max).await?;
+    keys
 }
 
 /// Sends heartbeats until one fails for good. One that the metadata server put off, or did not answer
