@@ -39,18 +39,19 @@ pub(crate) async fn admit(
         let (identity, now_ms) = core.serving().await?;
         let came_ms = *came_ms.get_or_insert(now_ms);
         let handle = open(&identity, file, wanted)?;
-        let age_steps = handle.issued.age_steps(core.handle_clock_ms(now_ms));
+        let age_steps = handle.issued.age_steps(core.handle_clock.at_ms(now_ms));
         let (Holder::Client { export, .. }, Some(question)) = (handle.holder, Question::about(&handle))
         else {
             // It is made for each request, so it seems to be old only while another metadata server's clock takes over.
             return if age_steps <= HANDLE_FRESH_STEPS { Ok(handle) } else { Err(Nfsstat3::Jukebox) };
         };
         let admission = identity.admission(export, from);
-        if admission != Admission::Admitted {
-            if core.currency.is_at(came_ms) {
+        let is_outdated = core.currency.is_outdated(now_ms);
+        if admission != Admission::Admitted || is_outdated {
+            if core.currency.is_at(came_ms) && !is_outdated {
                 return Err(refused(core, admission, export, from));
             }
-            // The list may have become longer a moment ago.
+            // The list may have become longer a moment ago; one that was outdated for too long judges nothing.
             tokio::select! {
                 biased;
                 () = core.currency.reaches(came_ms) => continue,

@@ -11,6 +11,8 @@ use layout::Network;
 use tokio::sync::Notify;
 use wire_nfs::control::handles::{Admitted, AdmittedBy};
 
+use crate::limits::EXPORTS_OUTDATED_MS_MAX;
+
 /// What the exports say. Never changed: another list takes its place.
 #[derive(Debug, Default)]
 pub(crate) struct Admits {
@@ -67,18 +69,38 @@ impl Admits {
     }
 }
 
-/// Until when the list here is known to be the cluster's.
+/// Until when the list here is known to be the cluster's, and since when it is known not to be.
 #[derive(Debug, Default)]
 pub(crate) struct Currency {
     asked_ms: AtomicU64,
+    /// [`CURRENT`], or when a metadata server was asked that first named another list.
+    outdated_since_ms: AtomicU64,
     told: Notify,
 }
+
+/// Of [`Currency`]: no other list is known to be in force.
+const CURRENT: u64 = 0;
 
 impl Currency {
     /// A metadata server said, asked at `asked_ms`, that no other list is in force.
     pub(crate) fn confirm(&self, asked_ms: u64) {
+        self.outdated_since_ms.store(CURRENT, Ordering::Release);
         self.asked_ms.fetch_max(asked_ms, Ordering::AcqRel);
         self.told.notify_waiters();
+    }
+
+    /// A metadata server said, asked at `asked_ms`, that another list is in force, which is not here yet.
+    pub(crate) fn doubt(&self, asked_ms: u64) {
+        let since_ms = asked_ms.max(CURRENT + 1);
+        // It counts from the first time.
+        let _ =
+            self.outdated_since_ms.compare_exchange(CURRENT, since_ms, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Whether the list here has been out of force for so long that it judges nothing any more.
+    pub(crate) fn is_outdated(&self, now_ms: u64) -> bool {
+        let since_ms = self.outdated_since_ms.load(Ordering::Acquire);
+        since_ms != CURRENT && EXPORTS_OUTDATED_MS_MAX <= now_ms.saturating_sub(since_ms)
     }
 
     /// Whether that was said of a moment not before `since_ms`.
@@ -103,6 +125,22 @@ impl Currency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_is_not_in_force_judges_for_a_while() {
+        let (currency, max_ms) = (Currency::default(), EXPORTS_OUTDATED_MS_MAX);
+        assert!(!currency.is_outdated(u64::MAX), "nothing says so");
+        currency.doubt(0);
+        currency.doubt(1_000);
+        assert!(
+            !currency.is_outdated(max_ms) && currency.is_outdated(max_ms + 1),
+            "it counts from the first time"
+        );
+        currency.confirm(2_000);
+        assert!(!currency.is_outdated(u64::MAX));
+        currency.doubt(3_000);
+        assert!(!currency.is_outdated(2_999 + max_ms) && currency.is_outdated(3_000 + max_ms));
+    }
 
     #[test]
     fn the_export_decides_from_where() {

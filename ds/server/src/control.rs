@@ -26,7 +26,7 @@ use wire_nfs::control::{
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 use wire_xdr::{Decode, Encode, Writer, XdrError};
 
-use crate::core::Core;
+use crate::core::{Core, Judgement};
 use crate::images::{encode, have, rebuild, serve};
 use crate::limits::CUT_SETTLE_MS_MAX;
 use crate::replica::id;
@@ -175,11 +175,13 @@ async fn by_a_neighbour(
     procedure: Procedure,
     args: Bytes,
 ) -> Option<Result<Writer, XdrError>> {
-    // A replica that lacks something must not count as one that has it, nor give it to others.
+    // A replica that lacks something, or may, must not count as one that has it, nor give it to others.
     let is_of_journal =
         !matches!(procedure, Procedure::ReadImage | Procedure::PutImage | Procedure::EndImage);
-    if core.is_behind() && is_of_journal {
-        return Some(refused(Refusal::Io));
+    match core.judgement() {
+        Judgement::Unknown if is_of_journal => return Some(refused(Refusal::Busy)),
+        Judgement::Behind if is_of_journal => return Some(refused(Refusal::Io)),
+        Judgement::Complete | Judgement::Unknown | Judgement::Behind => {}
     }
     Some(match procedure {
         Procedure::Attach => respond(args, async |ask: Attach| replica::attach(core, ask).await).await,

@@ -1,7 +1,7 @@
 //! What all requests of a data server share: the store, the lease, what handles are judged by, the counters.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use ds_store::{ChangeError, Store};
@@ -17,6 +17,7 @@ use wire_nfs::control::limits::WORDS_BYTES_MAX;
 use wire_nfs::v3::Nfsstat3;
 
 use crate::admission::{Admission, Admits, Currency};
+use crate::clock::HandleClock;
 use crate::copies::CopyTable;
 use crate::directory::Directory;
 use crate::holding::ask::Holding;
@@ -38,7 +39,7 @@ pub(crate) struct Core {
     pub(crate) store: Store,
     pub(crate) lease: Lease,
     pub(crate) metrics: Metrics,
-    /// Bytes of READ replies that may still be gathered.
+    /// Bytes of READ_DATA replies to primaries that may still be gathered.
     pub(crate) read_room: Semaphore,
     /// Other data servers, and the way to a metadata server.
     pub(crate) directory: Arc<Directory>,
@@ -72,15 +73,25 @@ pub(crate) struct Core {
     pub(crate) holding: Holding,
     /// Until when the exports here are known to be the cluster's.
     pub(crate) currency: Currency,
-    /// What is to be added to our clock to have that by which handles are made, wrapping.
-    handle_clock_ahead_ms: AtomicU64,
+    /// The clock by which handles are made.
+    pub(crate) handle_clock: HandleClock,
     identity: RwLock<Option<Arc<Identity>>>,
     /// Why nothing is served until a restart, once the disk has failed.
     failure: OnceLock<String>,
     /// Told when it has.
     failed: Notify,
-    /// A metadata server knows of more than the store has.
-    behind: AtomicBool,
+    judgement: RwLock<Judgement>,
+}
+
+/// What a metadata server said of the store that this start found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// Nothing yet, or it is not on stable storage here.
+    Unknown,
+    /// It lacks nothing that was acknowledged.
+    Complete,
+    /// It lacks something: nothing of it counts.
+    Behind,
 }
 
 /// Who we are, and what handles are judged by. Never changed: another one takes its place.
@@ -153,11 +164,11 @@ impl Core {
             metrics,
             read_room: Semaphore::new(READ_BYTES_IN_FLIGHT_MAX as usize),
             currency: Currency::default(),
-            handle_clock_ahead_ms: AtomicU64::new(0),
+            handle_clock: HandleClock::default(),
             identity: RwLock::new(None),
             failure: OnceLock::new(),
             failed: Notify::new(),
-            behind: AtomicBool::new(false),
+            judgement: RwLock::new(Judgement::Unknown),
         }
     }
 
@@ -194,16 +205,6 @@ impl Core {
     /// Which version of the exports is here.
     pub(crate) fn exports_version(&self) -> Option<u64> {
         self.identity.read().as_ref()?.admits.as_ref().map(|admits| admits.version())
-    }
-
-    /// A metadata server that was asked at `asked_ms` of our clock says what its clock showed then, or a little later.
-    pub(crate) fn set_handle_clock(&self, told_ms: u64, asked_ms: u64) {
-        self.handle_clock_ahead_ms.store(told_ms.wrapping_sub(asked_ms), Ordering::Relaxed);
-    }
-
-    /// A time of our clock by the clock that handles are made by.
-    pub(crate) fn handle_clock_ms(&self, now_ms: u64) -> u64 {
-        now_ms.wrapping_add(self.handle_clock_ahead_ms.load(Ordering::Relaxed))
     }
 
     /// A metadata server has told how long an extent rests before it is sealed; 0: never.
@@ -366,10 +367,17 @@ impl Core {
         self.failure.get().map(String::as_str)
     }
 
-    /// A metadata server has judged what was found in the store: if it lacks something acknowledged, nothing of it counts.
-    pub(crate) fn set_behind(&self, found: JournalEnd, acknowledged: Option<JournalEnd>) {
-        let was_behind = self.behind.swap(acknowledged.is_some(), Ordering::Relaxed);
-        let Some(acknowledged) = acknowledged.filter(|_| !was_behind) else { return };
+    /// A metadata server has judged what this start found, and nothing is missing. That is on stable storage.
+    pub(crate) fn set_complete(&self) {
+        *self.judgement.write() = Judgement::Complete;
+    }
+
+    /// A metadata server knows of more than what this start found: nothing of the store counts.
+    pub(crate) fn set_behind(&self, found: JournalEnd, acknowledged: JournalEnd) {
+        let before = std::mem::replace(&mut *self.judgement.write(), Judgement::Behind);
+        if before == Judgement::Behind {
+            return;
+        }
         tracing::error!(
             dir = %self.store.dir().display(),
             found = %format_args!("{}:{}", found.segment, found.offset),
@@ -379,9 +387,9 @@ impl Core {
         );
     }
 
-    /// Whether the store lacks something that it had acknowledged.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.behind.load(Ordering::Relaxed)
+    /// Whether the store has what it had acknowledged, as far as a metadata server has judged.
+    pub(crate) fn judgement(&self) -> Judgement {
+        *self.judgement.read()
     }
 
     /// Whether the disk is known to have failed.

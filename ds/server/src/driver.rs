@@ -242,7 +242,6 @@ fn advertised_port(mut advertise: SocketAddr, data: SocketAddr) -> SocketAddr {
     advertise
 }
 
-/// What to say about ourselves.
 /// A data server has the whole cluster key, or one that was made for it.
 fn check_key(config: &DsConfig) -> Result<(), StartError> {
     let DsConfig { cluster_key: key, name, .. } = config;
@@ -253,6 +252,7 @@ fn check_key(config: &DsConfig) -> Result<(), StartError> {
     Err(StartError::Key { holder: key.role(), name: name.clone() })
 }
 
+/// What to say about ourselves.
 fn portrait(advertise: SocketAddr, control: SocketAddr, domain: Domain, name: String) -> SelfPortrait {
     let control_ip = if control.ip().is_unspecified() { advertise.ip() } else { control.ip() };
     SelfPortrait {

@@ -113,10 +113,6 @@ impl Holders {
 
     /// Judges a handle at `now_s`, when it is so many steps old.
     pub(crate) fn judge(&self, question: &Question, age_steps: u32, now_s: u64) -> Judged {
-        if age_steps < HANDLE_RENEW_STEPS {
-            // Nothing can have been said yet.
-            return Judged::Good;
-        }
         let (hash, ways) = self.ways(question);
         let known = ways.iter().map(|way| way.load(Ordering::Acquire)).find(|word| is_of(*word, hash));
         judge(age_steps, known.map(|word| known_at(word, now_s)))

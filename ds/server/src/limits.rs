@@ -1,6 +1,7 @@
 //! Bounds of the data server.
 
 use env_transport::{Limits, Traffic};
+use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
 
 /// A wait of a WRITE or COMMIT that takes longer is worth a line in the log.
 pub const SLOW_MS: u64 = 1_000;
@@ -8,7 +9,7 @@ pub const SLOW_MS: u64 = 1_000;
 /// Most bytes of one READ or WRITE; a READ of more comes back short.
 pub const TRANSFER_BYTES_MAX: u32 = 1 << 20;
 
-/// Bytes of READ replies being gathered, over all connections. Further READs wait.
+/// Bytes of READ_DATA replies to primaries being gathered, over all connections. Further ones wait.
 pub const READ_BYTES_IN_FLIGHT_MAX: u32 = 64 << 20;
 
 /// A request that waited this long for the server's lease to come back is answered JUKEBOX.
@@ -37,6 +38,12 @@ pub const QUESTIONS_MAX: usize = 8_192;
 
 /// A request that waited this long to hear whether its layout is held, or whether its export admits it, is answered JUKEBOX.
 pub const HELD_WAIT_MS_MAX: u64 = 4_000;
+
+/// Pause before it is asked again whether layouts are held, after a call that came to nothing.
+pub const HELD_PAUSE_MS: u64 = 100;
+
+/// A list of exports that is known not to be in force any more judges client requests for so long, while the one that is cannot be had.
+pub const EXPORTS_OUTDATED_MS_MAX: u64 = 60_000;
 
 /// Times that a request is looked at again because it waited, before it is answered JUKEBOX.
 pub const ADMIT_ROUNDS_MAX: usize = 8;
@@ -271,8 +278,6 @@ pub const LEASE_MARGIN_PARTS: u32 = 4;
 const HEADER_BYTES_MAX: usize = 2048;
 
 /// Largest message of a metadata or data server.
-use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
-
 const RECORD_BYTES_MAX: usize = {
     use wire_nfs::control::limits::{CONTROL_BYTES_MAX, IMAGE_CALL_BYTES_MAX, REPLICATE_BYTES_MAX};
     let data =
@@ -292,7 +297,10 @@ const _: () = assert!(
 );
 const _: () =
     assert!(TRANSFER_BYTES_MAX as usize <= ds_store::limits::WRITE_BYTES_MAX, "a WRITE is one record");
-const _: () = assert!(TRANSFER_BYTES_MAX <= READ_BYTES_IN_FLIGHT_MAX, "every READ gets its turn");
+const _: () = assert!(
+    wire_nfs::control::limits::RECORD_DATA_BYTES_MAX <= READ_BYTES_IN_FLIGHT_MAX as usize,
+    "every READ_DATA gets its turn"
+);
 const _: () = assert!(
     wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX <= IMAGE_BYTES_IN_FLIGHT_MAX as usize,
     "every READ_IMAGE gets its turn"

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ds_store::LogEnd;
+use env_transport::LogRate;
 use layout::copies::Domain;
 use layout::{DataServerId, HandleKey};
 use tokio::runtime::{Builder, Handle, RuntimeFlavor};
@@ -135,7 +136,7 @@ async fn keep(
         core.directory.use_metadata(others);
         let Some(lease_ms) = lease_ms else {
             if !*complained {
-                tracing::warn!("no lease yet: what was missed has still to be done");
+                tracing::warn!("no lease yet: what was missed has still to be done, or is not noted");
                 *complained = true;
             }
             core.env.clock.sleep_ms(REGISTER_PAUSE_MS).await;
@@ -208,24 +209,41 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
     let registered: Registered = link.ask(Procedure::Register, &register).await?;
     let keys = opened(link, &registered.keys)?;
     core.identify(DataServerId(registered.server), keys, registered.keys.version);
-    core.set_handle_clock(registered.clock_ms, sent_ms);
+    core.handle_clock.set(registered.clock_ms, sent_ms);
     core.set_seal_idle_ms(registered.seal_idle_ms);
     core.directory.replace(registered.directory);
-    core.set_behind(journal_end(claim.found), registered.behind);
-    if registered.behind.is_some() {
+    if let Some(acknowledged) = registered.behind {
+        core.set_behind(journal_end(claim.found), acknowledged);
         return Ok(None);
     }
-    if let Err(error) = core.store.judged().await {
-        tracing::warn!(%error, "that nothing is missing cannot be noted: it is judged again at the next start");
-    }
-    if registered.lease_ms == 0 {
+    if !note_judgement(core).await || registered.lease_ms == 0 {
         return Ok(None);
     }
-    learn_exports(core, link, registered.exports, sent_ms).await?;
+    learn_exports(core, link, registered.exports, sent_ms, CONTROL_CALL_MS_MAX).await?;
     let lease_ms = registered.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
     core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
     tracing::info!(server = registered.server, lease_ms, "registered");
     Ok(Some(lease_ms))
+}
+
+/// Notes that nothing is missing in the store; `false` if that is not on stable storage.
+///
+/// Without that no lease is used: what is written under one raises the mark of the store, and the next start would still say that it
+/// found as little as this one, and seem to lack it.
+async fn note_judgement(core: &Core) -> bool {
+    match core.store.judged().await {
+        Ok(()) => core.set_complete(),
+        // Room may come back.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+            tracing::debug!(%error, "no room to note that nothing is missing in the store");
+            return false;
+        }
+        Err(error) => {
+            core.fail(&format!("cannot note that nothing is missing in the store: {error}"));
+            return false;
+        }
+    }
+    true
 }
 
 /// The handle keys of an answer.
@@ -240,26 +258,42 @@ fn opened(link: &Link, told: &HandleKeys) -> Result<Vec<HandleKey>, AskError> {
 }
 
 /// Learns the exports if they are of another version than those here; they are the cluster's as of `asked_ms`.
-async fn learn_exports(core: &Core, link: &Link, version: u64, asked_ms: u64) -> Result<(), AskError> {
+async fn learn_exports(
+    core: &Core,
+    link: &Link,
+    version: u64,
+    asked_ms: u64,
+    ms_max: u64,
+) -> Result<(), AskError> {
     if core.exports_version() != Some(version) {
-        let told: Admitted = link.ask(Procedure::Admitted, &Nothing).await?;
+        core.currency.doubt(asked_ms);
+        let told: Admitted = link.ask_within(Procedure::Admitted, &Nothing, ms_max).await?;
         core.set_admits(Admits::of(&told).map_err(|_| AskError::Exports)?);
     }
     core.currency.confirm(asked_ms);
     Ok(())
 }
 
-/// What a renewal brought beside the lease.
-async fn learn(core: &Core, link: &Link, renewed: Renewed, asked_ms: u64) -> Result<(), AskError> {
+/// What a renewal brought beside the lease. A question that it leads to must be answered within `ms_max`, as the renewal itself: the next
+/// one waits for that.
+async fn learn(
+    core: &Core,
+    link: &Link,
+    renewed: Renewed,
+    asked_ms: u64,
+    ms_max: u64,
+) -> Result<(), AskError> {
     core.set_seal_idle_ms(renewed.seal_idle_ms);
-    core.set_handle_clock(renewed.clock_ms, asked_ms);
+    core.handle_clock.set(renewed.clock_ms, asked_ms);
     if let Some(directory) = renewed.directory {
         core.directory.replace(directory);
     }
-    if let Some(keys) = renewed.keys {
-        core.set_handle_keys(opened(link, &keys)?, keys.version);
-    }
-    learn_exports(core, link, renewed.exports, asked_ms).await
+    let keys = renewed
+        .keys
+        .map_or(Ok(()), |told| opened(link, &told).map(|keys| core.set_handle_keys(keys, told.version)));
+    // Also after keys that cannot be opened: a list of exports that is out of force is to be known as such.
+    learn_exports(core, link, renewed.exports, asked_ms, ms_max).await?;
+    keys
 }
 
 /// Sends heartbeats until one fails for good. One that the metadata server put off, or did not answer
@@ -281,8 +315,11 @@ async fn renew(core: &Core, link: &Link, mut lease_ms: u32, alone: bool) -> AskE
             Ok(renewed) => {
                 lease_ms = renewed.lease_ms.clamp(LEASE_MS_MIN, LEASE_MS_MAX);
                 core.lease.renew(sent_ms, lease_ms, core.lease_now_ms());
-                if let Err(error) = learn(core, link, renewed, sent_ms).await {
-                    tracing::debug!(%error, "what a renewal brings is learnt with the next one");
+                if let Err(error) = learn(core, link, renewed, sent_ms, ms_max).await {
+                    static RATE: LogRate = LogRate::new();
+                    if let Some(suppressed) = RATE.admit(core.env.clock.monotonic_ms()) {
+                        tracing::warn!(%error, suppressed, "new handle keys or exports not learnt: asked again with the next heartbeat");
+                    }
                 }
             }
             Err(error) => {

@@ -8,17 +8,20 @@ use client::control::{ControlError, DsControl, greeting};
 use ds_server::{DataServer, DsConfig};
 use env::memory::net::MemoryNet;
 use env::memory::{ManualClock, MemoryDisk};
-use env::net::Net;
+use env::net::{Net, Stream};
 use env_transport::{CallError, RpcClient};
 use layout::Epoch;
 use prometheus_client::registry::Registry;
 use proptest::prelude::*;
 use wire_nfs::control::extent::{AtEpoch, ExtentName, KnownEpoch};
 use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
-use wire_nfs::control::{self, ClusterKey, Handshake, NodeKind, Nothing, Refusal, decode_reply, encoded};
+use wire_nfs::control::{self, ClusterKey, Handshake, NodeKind, Nothing, Refusal, decode_reply};
 use wire_nfs::v3::{self, Nfsstat3, Procedure, StableHow};
 use wire_rpc::{AuthStat, Credential, OpaqueAuth, ReplyStatus, mark_bytes};
 use wire_xdr::{Encode, Reader, Writer};
+
+/// All numbers of control procedures are below.
+const CONTROL_PROCEDURES_MAX: u32 = 64;
 
 struct Raw(Bytes);
 
@@ -249,12 +252,14 @@ fn small_runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Arguments that begin well: a genuine handle, then anything.
-fn arguments() -> impl Strategy<Value = Vec<u8>> {
+/// Arguments that begin well: a genuine handle, or an extent that nothing is in and its epoch; then anything.
+fn arguments(of_control: bool) -> impl Strategy<Value = Vec<u8>> {
     let noise = prop::collection::vec(any::<u8>(), 0..96);
-    (prop::bool::ANY, noise, 0usize..160).prop_map(|(genuine, noise, keep)| {
+    (prop::bool::ANY, noise, 0usize..160).prop_map(move |(genuine, noise, keep)| {
         let mut w = Writer::new();
-        if genuine {
+        if genuine && of_control {
+            AtEpoch { extent: ExtentName { ino: 9, index: 9 }, epoch: 1 }.encode(&mut w);
+        } else if genuine {
             rw(1).encode(&mut w);
             w.u64(START);
         }
@@ -385,45 +390,70 @@ async fn images_that_cannot_be_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
+    /// On the data port from a client, and on the control port from nodes that have proved themselves, for which arguments are decoded.
     #[test]
-    fn any_arguments_get_an_answer(all in prop::collection::vec((0u32..25, arguments()), 1..24)) {
+    fn any_arguments_get_an_answer(
+        all in prop::collection::vec(
+            ((0u32..25, arguments(false)), (3..CONTROL_PROCEDURES_MAX, arguments(true))),
+            1..24,
+        )
+    ) {
         small_runtime().block_on(async {
             let bed = Bed::new().await;
-            for (procedure, arguments) in all {
-                let args = Raw(arguments.into());
-                let reply = call(&bed.client, v3::PROGRAM, 3, procedure, &args).await;
-                assert!(!matches!(reply, Err(CallError::Disconnected | CallError::Timeout)), "{reply:?}");
-                let control = connect(&bed.env, bed.server.control_address());
-                let reply = call(&control, control::PROGRAM, control::VERSION, procedure % 25, &args).await;
-                assert!(!matches!(reply, Err(CallError::Timeout)), "{reply:?}");
+            let nodes = [peer(&bed, NodeKind::Metadata), peer(&bed, NodeKind::Data)];
+            let connections = (bed.client.connection().await.unwrap(), nodes[0].connection().await.unwrap());
+            for ((procedure, arguments), (control_procedure, control_arguments)) in all {
+                let reply = call(&bed.client, v3::PROGRAM, 3, procedure, &Raw(arguments.into())).await;
+                assert!(matches!(reply, Ok(_) | Err(CallError::Rejected(_))), "{procedure} {reply:?}");
+                let args = Raw(control_arguments.into());
+                for node in &nodes {
+                    let reply = call(node, control::PROGRAM, control::VERSION, control_procedure, &args).await;
+                    assert!(matches!(reply, Ok(_) | Err(CallError::Rejected(_))), "{control_procedure} {reply:?}");
+                }
             }
+            assert!(connections.0.is_open() && connections.1.is_open());
             bed.write(rw(1), START, b"still here", StableHow::FileSync).await.unwrap();
+            assert_eq!(&bed.read(rw(1), START, 10).await.unwrap().data[..], b"still here");
         });
     }
 
+    /// On both ports: what makes no sense is answered or cut off, and the server does not wait for more once the sender has ended.
     #[test]
     fn any_bytes_on_the_wire_leave_it_standing(
         records in prop::collection::vec((prop::collection::vec(any::<u8>(), 0..200), any::<bool>()), 1..8),
     ) {
         small_runtime().block_on(async {
             let bed = Bed::new().await;
-            for (bytes, marked) in records {
-                let mut stream = bed.net.connect(bed.server.address()).await.unwrap();
-                let mark = if marked { mark_bytes(bytes.len()).to_vec() } else { vec![] };
-                let record = [mark, bytes];
-                for piece in &record {
-                    let mut rest = &piece[..];
+            let known = (bed.client.connection().await.unwrap(), bed.control());
+            known.1.stat().await.unwrap();
+            for address in [bed.server.address(), bed.server.control_address()] {
+                for (bytes, marked) in &records {
+                    let mark = if *marked { mark_bytes(bytes.len()).to_vec() } else { vec![] };
+                    let Stream { mut read, mut write, .. } = bed.net.connect(address).await.unwrap();
+                    let record = [&mark[..], bytes].concat();
+                    let mut rest = &record[..];
                     while !rest.is_empty() {
-                        let Ok(sent) = stream.write.write(&[std::io::IoSlice::new(rest)]).await else { break };
+                        let Ok(sent) = write.write(&[std::io::IoSlice::new(rest)]).await else { break };
                         rest = &rest[sent..];
                     }
+                    drop(write);
+                    // Until the server has cut it off, or closed it.
+                    let mut answer = BytesMut::new();
+                    while let Ok(1..) = read.read(&mut answer, 4096).await {}
+                    assert!(is_reply(&answer), "{answer:?}");
                 }
-                drop(stream.write);
-                let mut answer = BytesMut::new();
-                while let Ok(1..) = stream.read.read(&mut answer, 4096).await {}
             }
+            assert!(known.0.is_open(), "connections of others stay");
             bed.write(rw(1), START, b"still here", StableHow::FileSync).await.unwrap();
-            assert_eq!(encoded(&Nothing).len(), 0);
+            known.1.stat().await.unwrap();
         });
     }
+}
+
+/// Nothing, or a whole record that is a reply.
+fn is_reply(answer: &[u8]) -> bool {
+    let Some((mark, record)) = answer.split_first_chunk::<4>() else { return answer.is_empty() };
+    let record_bytes = u32::from_be_bytes(*mark) & !(1 << 31);
+    let reply = wire_rpc::parse(Bytes::copy_from_slice(record));
+    record_bytes as usize == record.len() && matches!(reply, Ok(wire_rpc::Message::Reply(..)))
 }

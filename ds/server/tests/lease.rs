@@ -5,24 +5,43 @@ mod bed;
 use std::sync::{Arc, mpsc};
 
 use bed::*;
+use bytes::Bytes;
+use client::control::greeting;
 use ds_server::limits::LEASE_WAIT_MS_MAX;
 use ds_server::{DataServer, StartError};
 use env::Env;
 use env::memory::net::MemoryNet;
-use env::memory::{MemoryDisk, SeededEntropy};
+use env::memory::{Broken, Crash, ManualClock, MemoryDisk, SeededEntropy};
 use env::os::OsClock;
+use env_transport::RpcClient;
 use prometheus_client::registry::Registry;
-use wire_nfs::control::{ClusterKey, Procedure, Refusal};
+use wire_nfs::control::extent::ExtentName;
+use wire_nfs::control::images::ReadImage;
+use wire_nfs::control::replicate::{Act, Attach, Flush, ReadData, Replicate, SayAgain};
+use wire_nfs::control::{self, ClusterKey, NodeKind, Nothing, Procedure, Refusal, decode_reply};
 use wire_nfs::v3::{Nfsstat3, StableHow};
+use wire_xdr::Encode;
 
 /// Lets `ms` pass in small steps, so that everything that sleeps gets its turn.
 async fn pass(bed: &Bed, ms: u64) {
+    pass_on(&bed.clock, ms).await;
+}
+
+async fn pass_on(clock: &ManualClock, ms: u64) {
     for _ in 0..ms / 50 {
-        bed.clock.advance_ms(50);
+        clock.advance_ms(50);
         for _ in 0..200 {
             tokio::task::yield_now().await;
         }
     }
+}
+
+#[allow(clippy::unwrap_used, reason = "only tests call it")]
+async fn refusal(client: &RpcClient, procedure: Procedure, args: &impl Encode) -> Option<Refusal> {
+    let number = procedure.number();
+    let mut reply = call(client, control::PROGRAM, control::VERSION, number, args).await.unwrap();
+    // An answer that is more than a status is none that was refused.
+    decode_reply::<Nothing>(reply.rest()).ok().and_then(Result::err)
 }
 
 #[tokio::test]
@@ -94,6 +113,86 @@ async fn it_knows_who_it_is_before_it_has_a_lease() {
     bed.metadata.behave(Behaviour::Lease);
     pass(&bed, 3_000).await;
     assert!(bed.server.is_serving());
+}
+
+/// A lease counts once it is on stable storage that nothing is missing: else the next start would say that it found as little as this
+/// one, of a journal that had gone further.
+/// Spec: docs/protocol/control.md §2, Marks.
+#[tokio::test]
+async fn a_judgement_that_cannot_be_noted_gives_no_lease() {
+    let (clock, disk, net) = (ManualClock::new(1_000_000), MemoryDisk::new(), MemoryNet::new());
+    let env = env_of(&clock, &disk, &net, 1);
+    let metadata = Metadata::start(&env, cluster_key()).await;
+    metadata.behave(Behaviour::Refuse(Refusal::Busy));
+    let config = || config(vec![metadata.address()]);
+    let start = async || DataServer::start(env.clone(), config(), &mut Registry::default()).await;
+    let server = start().await.unwrap();
+    pass_on(&clock, 500).await;
+    disk.set_broken(Broken { syncs: true, ..Broken::default() });
+    metadata.behave(Behaviour::Lease);
+    for _ in 0..20 {
+        pass_on(&clock, 50).await;
+        assert!(!server.is_serving());
+    }
+    let failure = metadata.seen(|seen| seen.heartbeats.last().unwrap().failure.clone());
+    assert!(failure.contains("cannot note that nothing is missing"), "{failure}");
+    drop(server);
+    disk.crash(Crash::Drop);
+    disk.set_broken(Broken::default());
+    let server = start().await.unwrap();
+    pass_on(&clock, 500).await;
+    assert!(server.is_serving());
+    metadata
+        .seen(|seen| assert_eq!(seen.registers.first().unwrap().found, seen.registers.last().unwrap().found));
+}
+
+/// What the store has may be an older copy: it is no replica before a metadata server has judged it.
+/// Spec: docs/protocol/control.md §2, Marks.
+#[tokio::test]
+async fn a_store_that_is_not_judged_is_no_replica() {
+    let bed = Bed::new().await;
+    bed.metadata.behave(Behaviour::Refuse(Refusal::Busy));
+    let config = ds_server::DsConfig { dir: "/other".into(), ..config(vec![bed.metadata.address()]) };
+    let server = DataServer::start(bed.env.clone(), config, &mut Registry::default()).await.unwrap();
+    let link = (NodeKind::Data, NodeKind::Data);
+    let hello = greeting(cluster_key(), control::PROGRAM, link, bed.env.entropy.clone());
+    let neighbour = connect(&bed.env, server.control_address()).with_hello(hello);
+    let extent = ExtentName { ino: EXTENT.ino, index: EXTENT.index };
+    let (attach, flush) = (Attach { extent, epoch: 1 }, Flush { instance: 1 });
+    let read = ReadData { extent, epoch: 1, offset: 0, length: 0 };
+    let again = SayAgain { extent, epoch: 1, server: 1 };
+    let data = Bytes::from_static(b"x");
+    let record = Replicate {
+        instance: 1,
+        stable: true,
+        act: Act::Write,
+        extent,
+        epoch: 1,
+        sequence: 1,
+        offset: 0,
+        data,
+    };
+    let image = ReadImage { image: [7; 16], offset: 0, length: 1 };
+    for is_judged in [false, true] {
+        let answers = [
+            refusal(&neighbour, Procedure::Attach, &attach).await,
+            refusal(&neighbour, Procedure::Replicate, &record).await,
+            refusal(&neighbour, Procedure::Flush, &flush).await,
+            refusal(&neighbour, Procedure::ReadData, &read).await,
+        ];
+        let expected = if is_judged {
+            [None, Some(Refusal::AttachAgain), Some(Refusal::AttachAgain), Some(Refusal::Invalid)]
+        } else {
+            assert_eq!(refusal(&neighbour, Procedure::SayAgain, &again).await, Some(Refusal::Busy));
+            [const { Some(Refusal::Busy) }; 4]
+        };
+        assert_eq!(answers, expected);
+        // Images are checked against what metadata servers know of them.
+        assert_eq!(refusal(&neighbour, Procedure::ReadImage, &image).await, Some(Refusal::NoImage));
+        bed.metadata.behave(Behaviour::NoLeaseYet);
+        pass(&bed, 1_000).await;
+    }
+    assert!(!server.is_serving());
 }
 
 /// A client that is told to ask again sits for five seconds: who comes while there is no lease waits for it.

@@ -111,14 +111,19 @@ impl Manifest {
     }
 
     /// As [`save`](Self::save), at a start: a store of an earlier version may have no list, and no room for one; nor is there room to append
-    /// much.
-    pub(crate) async fn save_at_start(&self, disk: &dyn Disk, dir: &Path, uuid: &[u8; 16]) -> io::Result<()> {
+    /// much. `false` says that it was not saved for that.
+    pub(crate) async fn save_at_start(
+        &self,
+        disk: &dyn Disk,
+        dir: &Path,
+        uuid: &[u8; 16],
+    ) -> io::Result<bool> {
         match self.save(disk, dir, uuid).await {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 tracing::warn!(%error, "the segments of the journal are not listed yet");
-                Ok(())
+                Ok(false)
             }
-            saved => saved,
+            saved => saved.map(|()| true),
         }
     }
 
@@ -152,15 +157,23 @@ async fn replace(disk: &dyn Disk, dir: &Path, bytes: Bytes) -> io::Result<()> {
 
 /// The manifest of an open store.
 pub(crate) struct Listed {
-    /// As the file has it.
+    /// As the file has it, if that is sure.
     on_disk: Manifest,
+    /// A save has failed, or was dropped: the file has what is here, or what was to be saved. Whatever comes next is written.
+    is_unsure: bool,
     /// Segments that are about to be dropped: they are not listed again.
     dropping: BTreeSet<u64>,
 }
 
 impl Listed {
-    pub(crate) fn new(on_disk: Manifest) -> Self {
-        Self { on_disk, dropping: BTreeSet::new() }
+    /// What was loaded or saved; `is_sure` says whether the file is known to have it.
+    pub(crate) fn new(on_disk: Manifest, is_sure: bool) -> Self {
+        Self { on_disk, is_unsure: !is_sure, dropping: BTreeSet::new() }
+    }
+
+    /// Whether the file has this already.
+    fn has(&self, next: &Manifest) -> bool {
+        !self.is_unsure && *next == self.on_disk
     }
 }
 
@@ -190,16 +203,26 @@ impl Store {
     /// A metadata server has judged the store, and found nothing missing. On stable storage when it returns.
     ///
     /// # Errors
-    /// The disk's: then it is judged again at the next start.
+    /// The disk's: then it does not count as judged.
     pub async fn judged(&self) -> io::Result<()> {
         let inner = &self.inner;
-        inner.is_loss_accepted.store(false, Ordering::Relaxed);
         let mut listed = inner.manifest.lock().await;
-        if listed.on_disk.unjudged.is_none() {
-            return Ok(());
-        }
         let next = Manifest { unjudged: None, ..listed.on_disk.clone() };
-        inner.save(&mut listed, next).await
+        if !listed.has(&next) {
+            match inner.save(&mut listed, next.clone()).await {
+                // A store of an earlier version, without room for a list: the next start finds nothing that is to be judged.
+                Err(error)
+                    if error.kind() == io::ErrorKind::StorageFull
+                        && !inner.env.disk.exists(&inner.dir.join(NAME)).await? =>
+                {
+                    listed.on_disk = next;
+                }
+                saved => saved?,
+            }
+        }
+        // Only now: until then the metadata server is told so again.
+        inner.is_loss_accepted.store(false, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -211,16 +234,18 @@ impl Inner {
     /// Lists the segments that were completed, and none that are gone or about to be dropped.
     pub(crate) async fn list_segments(&self) -> io::Result<()> {
         let mut listed = self.manifest.lock().await;
-        let there: BTreeSet<u64> =
-            self.wal.segments().iter().filter(|one| one.sealed).map(|one| one.seq).collect();
-        listed.dropping.retain(|segment| there.contains(segment));
-        let segments: BTreeSet<u64> =
-            there.difference(&listed.dropping).copied().take(SEGMENTS_LISTED_MAX).collect();
-        if segments == listed.on_disk.segments {
+        let listed = &mut *listed;
+        let stats = self.wal.segments();
+        // In their order, as in the set: mostly nothing has changed, and then nothing is built.
+        listed.dropping.retain(|segment| stats.binary_search_by_key(segment, |one| one.seq).is_ok());
+        let dropping = &listed.dropping;
+        let segments = stats.iter().filter(|one| one.sealed && !dropping.contains(&one.seq));
+        let segments = segments.map(|one| one.seq).take(SEGMENTS_LISTED_MAX);
+        if !listed.is_unsure && segments.clone().eq(listed.on_disk.segments.iter().copied()) {
             return Ok(());
         }
-        let next = Manifest { segments, ..listed.on_disk.clone() };
-        self.save(&mut listed, next).await
+        let next = Manifest { segments: segments.collect(), ..listed.on_disk.clone() };
+        self.save(listed, next).await
     }
 
     /// Takes a segment off the list: it is dropped next. What the file does not name needs no write, if a younger one is there after any
@@ -234,15 +259,17 @@ impl Inner {
             next.floor = next.floor.max(durable);
         }
         next.segments.remove(&segment);
-        if next == listed.on_disk {
+        if listed.has(&next) {
             return Ok(());
         }
         self.save(&mut listed, next).await
     }
 
     async fn save(&self, listed: &mut Listed, next: Manifest) -> io::Result<()> {
+        // Also if this is dropped meanwhile.
+        listed.is_unsure = true;
         next.save(&*self.env.disk, &self.dir, &self.superblock.uuid).await?;
-        listed.on_disk = next;
+        (listed.on_disk, listed.is_unsure) = (next, false);
         Ok(())
     }
 }

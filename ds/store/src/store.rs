@@ -21,7 +21,7 @@ use crate::error::{ChangeError, OpenError};
 use crate::extent::Extent;
 use crate::image_source::ImageSource;
 use crate::index::Index;
-use crate::limits::{RECYCLE_MAX, SEGMENT_BYTES_DEFAULT, SEGMENTS_MIN};
+use crate::limits::{RECYCLE_MAX, SEGMENT_BYTES_DEFAULT, SEGMENTS_LISTED_MAX, SEGMENTS_MIN};
 use crate::manifest::{Listed, Manifest};
 use crate::record::{Act, RecordError};
 use crate::space::{Room, SegmentUse};
@@ -156,12 +156,13 @@ impl Store {
             let (segment, offset) = (first.segment, first.offset);
             return Err(OpenError::Damaged { places: report.corrupt.len(), segment, offset });
         }
-        let manifest = found_now(manifest, &wal, *accept_damage)?;
+        let there = wal.segments().iter().map(|one| one.seq).collect();
+        let manifest = found_now(manifest, there, wal.durable_end(), *accept_damage)?;
         // Before anything is appended: to start once more must not make more of what was found.
-        manifest.save_at_start(&*env.disk, dir, &superblock.uuid).await?;
+        let is_saved = manifest.save_at_start(&*env.disk, dir, &superblock.uuid).await?;
         let inner = Arc::new(Inner {
             floor: manifest.floor,
-            manifest: tokio::sync::Mutex::new(Listed::new(manifest)),
+            manifest: tokio::sync::Mutex::new(Listed::new(manifest, is_saved)),
             is_loss_accepted: AtomicBool::new(*accept_damage),
             env: env.clone(),
             wal,
@@ -277,10 +278,15 @@ impl Store {
 }
 
 /// The manifest of a store that was just opened: nothing that it lists is missing, and what was found is still to be judged.
-fn found_now(before: Manifest, wal: &Wal, is_loss_accepted: bool) -> Result<Manifest, OpenError> {
-    let segments: BTreeSet<u64> = wal.segments().iter().map(|one| one.seq).collect();
-    before.check(&segments, is_loss_accepted)?;
-    let found = before.floor.max(wal.durable_end());
+pub(crate) fn found_now(
+    before: Manifest,
+    there: BTreeSet<u64>,
+    durable_end: LogEnd,
+    is_loss_accepted: bool,
+) -> Result<Manifest, OpenError> {
+    before.check(&there, is_loss_accepted)?;
+    let segments = there.into_iter().take(SEGMENTS_LISTED_MAX).collect();
+    let found = before.floor.max(durable_end);
     let least = before.unjudged.map_or(found, |least| least.min(found));
     Ok(Manifest { floor: before.floor, unjudged: Some(least), segments })
 }

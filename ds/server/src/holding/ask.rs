@@ -1,6 +1,7 @@
 //! Asks a metadata server whether layouts are held: many questions in one call, one call at a time.
 //!
-//! Requests that wait for an answer look into the table again whenever a call was answered.
+//! Requests that wait for an answer look into the table again whenever a call was answered, or came to nothing: then they ask again,
+//! and the next call is made after a pause. What READs ask metadata servers (`metadata.rs`) holds none of these calls up.
 //!
 //! Spec: docs/protocol/control.md §7.
 
@@ -17,8 +18,7 @@ use wire_nfs::v3::Nfsstat3;
 
 use super::{Holders, Judged, Question};
 use crate::core::Core;
-use crate::limits::{HELD_WAIT_MS_MAX, QUESTIONS_MAX};
-use crate::metadata;
+use crate::limits::{HELD_PAUSE_MS, HELD_WAIT_MS_MAX, QUESTIONS_MAX};
 
 /// What was said, and what is to be asked.
 pub(crate) struct Holding {
@@ -127,25 +127,38 @@ pub(crate) async fn run(core: Arc<Core>) {
             if batch.is_empty() {
                 break;
             }
-            ask(&core, &batch).await;
+            if !ask(&core, &batch).await {
+                core.env.clock.sleep_ms(HELD_PAUSE_MS).await;
+            }
         }
     }
 }
 
-async fn ask(core: &Core, batch: &[Question]) {
+/// Asks about a batch; whether that was answered.
+async fn ask(core: &Core, batch: &[Question]) -> bool {
     let holding = &core.holding;
     // What is said counts from now: the layout may end before the answer is here.
     let asked_s = now_s(core);
     let args = AskHeld { holders: batch.iter().map(|question| question.name).collect() };
     core.metrics.held_asked(batch.len());
-    match metadata::ask::<Held>(core, Procedure::Held, &args).await {
-        Ok(told) if told.held.len() == batch.len() => {
-            for (question, held) in batch.iter().zip(told.held) {
+    let told = match core.directory.metadata() {
+        Some(link) => link.ask::<Held>(Procedure::Held, &args).await.map(|told| told.held),
+        None => Ok(Vec::new()),
+    };
+    let is_answered = match told {
+        Ok(all) if all.len() == batch.len() => {
+            for (question, held) in batch.iter().zip(all) {
                 holding.holders.note(question, held, asked_s);
             }
+            true
         }
-        _ => batch.iter().for_each(|question| holding.holders.give_up(question)),
-    }
+        failed => {
+            tracing::debug!(questions = batch.len(), error = ?failed.err(), "no metadata server says which layouts are held");
+            batch.iter().for_each(|question| holding.holders.give_up(question));
+            false
+        }
+    };
     holding.close(batch);
     holding.answered.notify_waiters();
+    is_answered
 }

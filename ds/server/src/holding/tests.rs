@@ -59,6 +59,8 @@ fn what_was_said_is_found_again_and_ages() {
     holders.give_up(&question(1));
     assert_eq!(judged(1, soon_s), Judged::GoodSoonAsked, "there was no answer");
     assert_eq!(judged(1, 100 + HELD_S_MAX), Judged::Ask);
+    // Another metadata server's clock may go back.
+    assert_eq!(holders.judge(&question(2), 0, 100), Judged::Gone, "it is not young again");
     assert_eq!(judged(2, 100 + GONE_S_MAX), Judged::Ask);
     holders.note(&question(2), true, 100 + GONE_S_MAX);
     assert_eq!(judged(2, 100 + GONE_S_MAX), Judged::Good);

@@ -45,6 +45,8 @@ pub(crate) struct Seen {
     pub(crate) connections: Vec<(Procedure, u64)>,
     /// How often it was asked of layouts.
     pub(crate) helds: usize,
+    /// How many calls hang, or did until they were given up.
+    pub(crate) unanswered: usize,
 }
 
 /// What handles are judged by.
@@ -56,6 +58,10 @@ struct Judging {
     is_all_gone: bool,
     /// It is not said of layouts whether they are held.
     is_silent: bool,
+    /// What is said of layouts is not what was asked.
+    is_senseless: bool,
+    /// These are not answered at all.
+    unanswered: Vec<Procedure>,
     /// Version of the exports, above the first, and their networks.
     exports: (u64, Vec<String>),
 }
@@ -123,6 +129,16 @@ impl Metadata {
         self.fake.judging.lock().unwrap().is_silent = is_silent;
     }
 
+    /// What is said of layouts is not what was asked.
+    pub(crate) fn talk_nonsense_of_layouts(&self) {
+        self.fake.judging.lock().unwrap().is_senseless = true;
+    }
+
+    /// Calls of these procedures hang.
+    pub(crate) fn leave_unanswered(&self, procedures: &[Procedure]) {
+        self.fake.judging.lock().unwrap().unanswered = procedures.to_vec();
+    }
+
     /// The export has these clients.
     pub(crate) fn admit(&self, networks: &[&str]) {
         let mut judging = self.fake.judging.lock().unwrap();
@@ -147,6 +163,12 @@ impl Fake {
         Renewed { clock_ms, exports: 1 + judging.exports.0, ..renewed(LEASE_MS) }
     }
 
+    fn hangs(&self, procedure: u32) -> bool {
+        let hangs = self.judging.lock().unwrap().unanswered.iter().any(|one| one.number() == procedure);
+        self.seen.lock().unwrap().unanswered += usize::from(hangs);
+        hangs
+    }
+
     fn tell_exports(&self, w: &mut Writer) {
         let (version, networks) = self.judging.lock().unwrap().exports.clone();
         let exports = vec![AdmittedBy { export: 0, networks }];
@@ -156,7 +178,8 @@ impl Fake {
     fn tell_held(&self, args: bytes::Bytes, w: &mut Writer) {
         let (asked, judging): (AskHeld, _) = (decode_args(args).unwrap(), self.judging.lock().unwrap());
         self.seen.lock().unwrap().helds += 1;
-        let held = Held { held: vec![!judging.is_all_gone; asked.holders.len()] };
+        let count = if judging.is_senseless { 0 } else { asked.holders.len() };
+        let held = Held { held: vec![!judging.is_all_gone; count] };
         put_reply(w, &if judging.is_silent { Err(Refusal::Busy) } else { Ok(held) });
     }
 
@@ -253,7 +276,12 @@ pub(crate) fn admitted() -> Admitted {
 
 impl Service for Fake {
     fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
-        let body = self.answer(call.header.procedure, call.args.rest(), connection.id());
+        let procedure = call.header.procedure;
+        let body = if self.hangs(procedure) {
+            None
+        } else {
+            self.answer(procedure, call.args.rest(), connection.id())
+        };
         Box::pin(async move {
             let Some(body) = body else { std::future::pending().await };
             let mut w = accepted_success(call.header.xid);

@@ -1,5 +1,6 @@
 //! Segments that are gone are missed, and how far a journal went is known after every crash, and not made up by starting again.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use env::Disk;
@@ -8,6 +9,9 @@ use env::memory::{Crash, MemoryDisk};
 use super::damage::journal_files;
 use super::*;
 use crate::OpenError;
+use crate::limits::SEGMENTS_LISTED_MAX;
+use crate::manifest::Manifest;
+use crate::store::found_now;
 
 async fn try_open(disk: &MemoryDisk, accept_damage: bool) -> Result<Store, OpenError> {
     let config = StoreConfig { accept_damage, ..config(16 << 20) };
@@ -148,4 +152,66 @@ async fn a_full_disk_keeps_no_segment_and_no_start() {
     disk.crash(Crash::Drop);
     let again = try_open(&disk, false).await.unwrap();
     assert!(!again.has_segment(first));
+}
+
+/// The file may have what could not be saved: a segment that is dropped next is taken off it all the same.
+#[tokio::test]
+async fn what_a_failed_save_may_have_left_is_written_over() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk, 1).await;
+    for ino in 1..=20 {
+        store.write(extent(ino), Epoch(1), 0, bytes(7, 20_000), Stability::Synced).await.unwrap();
+    }
+    // The sync of the directory, when the file has its name.
+    disk.fail_sync(1, io::ErrorKind::Other);
+    store.inner.list_segments().await.unwrap_err();
+    let first = store.inner.segment_uses()[0].segment;
+    store.inner.unlist_segment(first).await.unwrap();
+    store.inner.wal.drop_segment(first).await.unwrap();
+    store.close().await.unwrap();
+    let again = try_open(&disk, false).await.unwrap();
+    assert!(!again.has_segment(first));
+}
+
+/// Until it is on stable storage that a store was judged, it is to be judged by what was found, and the loss is accepted.
+#[tokio::test]
+async fn a_judgement_that_is_not_saved_does_not_count() {
+    let disk = MemoryDisk::new();
+    let store = try_open(&disk, true).await.unwrap();
+    let before = store.claim().await;
+    store.write(extent(1), Epoch(1), 0, bytes(1, 100), Stability::Synced).await.unwrap();
+    for after in 0..2 {
+        disk.fail_sync(after, io::ErrorKind::Other);
+        store.judged().await.unwrap_err();
+        assert_eq!(store.claim().await, before);
+        assert!(before.is_loss_accepted);
+    }
+    store.judged().await.unwrap();
+    assert!(!store.claim().await.is_loss_accepted);
+    assert_eq!(store.claim().await.found, store.durable_end());
+}
+
+/// A store of an earlier version has no list, and none that says that it is to be judged: without room for one it is judged all the same.
+#[tokio::test]
+async fn a_store_without_a_list_and_without_room_is_judged() {
+    let (disk, _) = closed().await;
+    disk.remove(Path::new("/store/segments")).await.unwrap();
+    disk.sync_dir(Path::new("/store")).await.unwrap();
+    disk.set_capacity(0);
+    let store = try_open(&disk, false).await.unwrap();
+    store.judged().await.unwrap();
+    assert_eq!(store.claim().await.found, store.durable_end());
+    // What is found later is no less.
+    let acknowledged = store.durable_end();
+    disk.crash(Crash::Drop);
+    let again = try_open(&disk, false).await.unwrap();
+    assert!(acknowledged <= again.claim().await.found);
+}
+
+/// A list that a start makes can be read by the next one.
+#[test]
+fn a_start_lists_no_more_than_it_reads() {
+    let there = (0..=SEGMENTS_LISTED_MAX as u64).collect();
+    let made = found_now(Manifest::default(), there, crate::LogEnd::default(), false).unwrap();
+    assert_eq!(made.segments.len(), SEGMENTS_LISTED_MAX);
 }

@@ -139,3 +139,57 @@ async fn unfinished_records_keep_within_the_bound() {
     assert!(0 < bed.service.closed());
     assert!(is_answered(&mut known, &echo(99)).await);
 }
+
+/// An address without a proven connection announces as much as it can, and keeps no other such address out; several together are cut.
+#[tokio::test]
+async fn unproven_addresses_keep_no_other_one_out() {
+    let (bed, clock) = bed().await;
+    let mut unfinished = Vec::new();
+    for from in [2; 8].into_iter().chain(3..7) {
+        if from == 3 {
+            assert!(is_answered(&mut bed.raw_from(9).await, &echo(0)).await);
+        }
+        let mut raw = bed.raw_from(from).await;
+        raw.send(&wire_rpc::mark_bytes(1 << 20)).await;
+        unfinished.push(raw);
+        settle().await;
+    }
+    let mut other = bed.raw_from(10).await;
+    other.send_record(&echo(0)).await;
+    pass_ms(&clock, PRESSED_STALL_MS_MAX / 2).await;
+    assert_eq!(bed.service.started(), 1, "four addresses have all that is for unproven connections");
+    pass_ms(&clock, 2 * PRESSED_STALL_MS_MAX).await;
+    assert!(other.record().await.is_some());
+}
+
+/// A record that began before its connection was proven may become longer than it could then: it gets room for that.
+#[tokio::test]
+async fn a_record_has_room_for_what_it_may_become() {
+    let limits = Limits {
+        record_bytes_max: 64 << 10,
+        unproven_record_bytes_max: 4 << 10,
+        in_flight_bytes_max: 96 << 10,
+        ..Limits::default()
+    };
+    let bed = Bed::new(limits).await;
+    let mut long = wire_rpc::call(1, PROGRAM, 1, ECHO, &Credential::None);
+    long.raw_bytes(vec![7; 60_000].into());
+    let long = long.into_bytes();
+    // A fragment that is not the last one has the same mark without its first bit.
+    let fragment = |bytes: usize| (u32::try_from(bytes).unwrap()).to_be_bytes();
+    let mut slow = bed.raw_from(2).await;
+    slow.send(&[&wire_rpc::mark_bytes(echo(0).len()), &echo(0)[..], &fragment(1_000), &long[..500]].concat())
+        .await;
+    assert!(slow.record().await.is_some());
+    slow.send(&[&long[500..1_000], &fragment(40_000), &long[1_000..20_000]].concat()).await;
+    settle().await;
+    let mut other = bed.raw_from(3).await;
+    assert!(is_answered(&mut other, &echo(0)).await);
+    other.send_record(&long).await;
+    settle().await;
+    assert_eq!(bed.service.started(), 2, "there is no room beside what the first may become");
+    let rest = &long[20_000..];
+    slow.send(&[&rest[..21_000], &wire_rpc::mark_bytes(rest.len() - 21_000), &rest[21_000..]].concat()).await;
+    assert!(slow.record().await.is_some());
+    assert!(other.record().await.is_some());
+}
