@@ -20,6 +20,7 @@ pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u
         3 => "CUT",
         4 => "DROP",
         5 => "IMAGE",
+        6 => "EPOCH",
         _ => "unknown",
     };
     let facts = Facts::new(true)
@@ -42,6 +43,7 @@ pub(super) fn describe(header: &RecordHeader, payload: &dyn Fn() -> Option<Vec<u
         3 => format!("CUT offset {offset}"),
         4 => "DROP".to_owned(),
         5 => format!("IMAGE content {offset} {}", image(payload(), offset)),
+        6 => "EPOCH".to_owned(),
         kind => format!("kind {kind}? position {position:#x} length {payload_len}"),
     };
     (format!("{act} | ino {ino} extent {index} epoch {epoch} sequence {sequence} role {role}"), facts)

@@ -233,6 +233,27 @@ pub(crate) async fn ready(
     copies.opened(core).await.map(|()| Some(copies))
 }
 
+/// Learns from a metadata server which copies are in force: a handle from before we were started, and from before a change that our
+/// journal tells of, may name others.
+///
+/// # Errors
+/// `Deposed` if another data server is home; `Late` if no metadata server tells.
+pub(crate) async fn learn(core: &Arc<Core>, extent: ExtentId) -> Result<(), SettleError> {
+    let known = core.store.size(extent).epoch;
+    match image::ask_set(core, extent).await {
+        image::Asked::Home(set) => {
+            keep(core, &set);
+            core.store.note_copies_told(extent);
+            Ok(())
+        }
+        image::Asked::NotHome => {
+            depose(core, extent, known).await;
+            Err(SettleError::Deposed)
+        }
+        image::Asked::Unknown => Err(SettleError::Late),
+    }
+}
+
 /// A metadata server has said that somebody else is home, when `epoch` was the highest that was known here: every handle up to that
 /// is refused. We may be home again at a higher one.
 pub(crate) async fn depose(core: &Core, extent: ExtentId, epoch: Epoch) {

@@ -393,6 +393,44 @@ async fn a_cut_reaches_the_backup() {
     assert!(bytes[BLOCK..2 * BLOCK].iter().all(|byte| *byte == 5), "written after the cut");
 }
 
+/// A client goes on after a restart of the home with the handle it has, from before a CUT; which copies are in force the home asks,
+/// since that handle names one that was replaced meanwhile.
+#[tokio::test]
+async fn a_handle_from_before_a_cut_writes_to_the_copies_of_now() {
+    let mut cluster = Cluster::new(3).await;
+    assert!(cluster.write(3, 9, StableHow::FileSync).await.is_some());
+    let file = cluster.handle();
+    // The second server leaves without a word of it, and lives on; the third takes its place.
+    let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
+    let server = cluster.nodes[0].server.as_ref().unwrap();
+    let control = DsControl::new(&env, server.control_address(), &cluster_key(), server.uuid(), "");
+    let set = {
+        let mut log = cluster.log.lock().unwrap();
+        log.epoch = log.epoch.next();
+        log.backups = vec![Backup { server: DataServerId(3), since: log.epoch, filling: true }];
+        log.set()
+    };
+    control.keep(&set).await.unwrap();
+    settle_slowly(|| !cluster.log.lock().unwrap().backups[0].filling).await;
+    let set = {
+        let mut log = cluster.log.lock().unwrap();
+        log.epoch = log.epoch.next();
+        log.set()
+    };
+    control.cut(EXTENT, Epoch(set.epoch), 0, Some(set)).await.unwrap();
+    cluster.restart(0).await;
+    let data = Bytes::from(vec![5; BLOCK]);
+    let offset = START + BLOCK as u64;
+    let args = write::Args { file, offset, stable: StableHow::FileSync, data };
+    let done = cluster.ask::<write::ResOk, v3::WccData>(v3::Procedure::Write, &args).await;
+    assert!(done.is_some(), "STALE would have Linux put off what an O_DIRECT request does not wait for");
+    cluster.lose(DataServerId(1));
+    assert_eq!(cluster.home(), DataServerId(3));
+    let bytes = cluster.read().await;
+    assert!(bytes[3 * BLOCK..4 * BLOCK].iter().all(|byte| *byte == 0), "cut");
+    assert!(bytes[BLOCK..2 * BLOCK].iter().all(|byte| *byte == 5), "written by the old handle");
+}
+
 /// The backup cuts while the home's journal takes its CUT, not after it.
 #[tokio::test]
 async fn a_backup_cuts_beside_its_home() {

@@ -181,18 +181,28 @@ impl Controlled {
         }
     }
 
+    /// Makes durable how high the epoch is, and the fence.
     pub(crate) async fn fence(&self) -> Result<Epoch, ChangeError> {
-        let act = {
+        let acts = {
             let mut shard = self.inner.index.shard(self.extent);
             let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
-            if known.epoch <= known.epoch_synced {
+            let (epoch, fence) = (known.epoch, known.fence_epoch);
+            let is_fence_new = known.fence_synced < fence;
+            let is_epoch_new = known.epoch_synced < epoch && !(is_fence_new && fence == epoch);
+            let mut act = |kind, epoch| {
+                known.sequence += 1;
+                let sequence = known.sequence;
+                Act { kind, extent: self.extent, epoch, sequence, offset: 0, length: 0 }
+            };
+            let fence = is_fence_new.then(|| act(Kind::Fence, fence));
+            let epoch = is_epoch_new.then(|| act(Kind::Epoch, epoch));
+            let acts: Vec<Act> = fence.into_iter().chain(epoch).collect();
+            if acts.is_empty() {
                 return Ok(known.epoch);
             }
-            known.sequence += 1;
-            let (epoch, sequence) = (known.epoch, known.sequence);
-            Act { kind: Kind::Fence, extent: self.extent, epoch, sequence, offset: 0, length: 0 }
+            acts
         };
-        self.append(vec![act]).await
+        self.append(acts).await
     }
 
     async fn cut(
@@ -202,26 +212,35 @@ impl Controlled {
         offset: u32,
         beside: impl FnOnce(u64),
     ) -> Result<Epoch, ChangeError> {
-        let (acts, sequence) = {
+        let planned = {
             let mut shard = self.inner.index.shard(self.extent);
             let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
-            if epoch <= known.cut_epoch {
+            if epoch <= known.cut_epoch && kind == Kind::Cut {
                 return Ok(known.epoch);
             }
-            known.sequence += 2;
-            let (extent, sequence, length) = (self.extent, known.sequence, EXTENT_BYTES - offset);
-            let mut acts = vec![Act { kind, extent, epoch, sequence, offset, length }];
-            if epoch < known.epoch {
-                // The record of the CUT says a lower epoch than the one that is now promised.
-                let (epoch, sequence) = (known.epoch, sequence - 1);
-                acts.insert(0, Act { kind: Kind::Fence, extent, epoch, sequence, offset: 0, length: 0 });
-            }
-            (acts, sequence)
+            (known.cut_epoch < epoch).then(|| self.cut_acts(known, epoch, kind, offset))
+        };
+        let Some((acts, sequence)) = planned else {
+            // It was carried out, as a CUT maybe, which fences nothing.
+            return self.fence().await;
         };
         beside(sequence);
         let epoch = self.append(acts).await?;
         self.inner.wake.notify_one();
         Ok(epoch)
+    }
+
+    /// The records of a CUT or DROP, and its sequence.
+    fn cut_acts(&self, known: &mut Extent, epoch: Epoch, kind: Kind, offset: u32) -> (Vec<Act>, u64) {
+        known.sequence += 2;
+        let (extent, sequence, length) = (self.extent, known.sequence, EXTENT_BYTES - offset);
+        let mut acts = vec![Act { kind, extent, epoch, sequence, offset, length }];
+        if epoch < known.epoch {
+            // The record of the CUT says a lower epoch than the one that is now promised.
+            let (epoch, sequence) = (known.epoch, sequence - 1);
+            acts.insert(0, Act { kind: Kind::Epoch, extent, epoch, sequence, offset: 0, length: 0 });
+        }
+        (acts, sequence)
     }
 
     /// Writes records without data, syncs them, and takes them in.
@@ -246,6 +265,8 @@ impl Controlled {
         let synced = acts.iter().map(|act| act.epoch).max().expect("at least one record");
         acts.iter().zip(places).for_each(|(act, at)| self.inner.index.apply(known, act, at));
         known.epoch_synced = known.epoch_synced.max(synced);
+        let fenced = acts.iter().filter(|act| act.fences()).map(|act| act.epoch).max();
+        known.fence_synced = known.fence_synced.max(fenced.unwrap_or_default());
         if acts.iter().any(|act| matches!(act.kind, Kind::Cut | Kind::Drop) && 0 < act.length) {
             known.changed_ms = known.changed_ms.max(self.inner.env.clock.monotonic_ms());
         }

@@ -3,7 +3,7 @@
 //! Pure: records go in through [`Extent::apply`], in any order, at recovery and while serving alike.
 //!
 //! INVARIANT: `epoch`, `fence_epoch`, `cut_epoch` and `sequence` only go up, and no other epoch is above `epoch`; the weights told in shifts are those of the pieces and of
-//! the records that must stay for `epoch`, `cut_epoch`, the image and the newest act; there is a base exactly while bytes of it show.
+//! the records that must stay for `epoch`, `fence_epoch`, `cut_epoch`, the image and the newest act; there is a base exactly while bytes of it show.
 //! Spec: docs/formats/journal.md §3.
 
 use layout::{Epoch, ExtentId};
@@ -38,8 +38,12 @@ pub(crate) struct Base {
 pub(crate) struct Extent {
     /// The highest that was seen.
     pub(crate) epoch: Epoch,
-    /// Requests under a lower one are refused: that of the last FENCE or DROP, and after a restart the epoch itself.
+    /// Requests under a lower one are refused: that of the last FENCE or DROP, or of its last beginning as a backup.
     pub(crate) fence_epoch: Epoch,
+    /// The epoch with which the store was opened: READs under a lower one are refused, as it is not kept where a CUT cut.
+    pub(crate) opened_epoch: Epoch,
+    /// A metadata server has said since then which copies are in force.
+    pub(crate) copies_told: bool,
     /// Where the CUT or DROP of `cut_epoch` cut. Only to be asked for requests below `cut_epoch`: after a restart there are
     /// none, and it may be that of a record which only says the epoch.
     pub(crate) cut_keep: u32,
@@ -65,10 +69,14 @@ pub(crate) struct Extent {
     pub(crate) tombstone: bool,
     /// The highest epoch that a record says, and that record's segment.
     pub(crate) epoch_at: Option<(Epoch, u64)>,
+    /// The highest epoch that a record fences, and that record's segment.
+    pub(crate) fence_at: Option<(Epoch, u64)>,
     /// The segment of a record that says the cut epoch.
     pub(crate) cut_at: Option<u64>,
     /// An epoch that is on stable storage.
     pub(crate) epoch_synced: Epoch,
+    /// A fence that is on stable storage.
+    pub(crate) fence_synced: Epoch,
     /// Stamp of its youngest record that nobody has synced (see `sync.rs`).
     pub(crate) stamp: u64,
     newest: u64,
@@ -122,6 +130,12 @@ impl Extent {
         if self.epoch_at.is_none_or(|(known, _)| known <= act.epoch) {
             self.move_epoch(act.epoch, segment, shifts);
         }
+        if act.fences() {
+            self.fence_epoch = self.fence_epoch.max(act.epoch);
+            if self.fence_at.is_none_or(|(known, _)| known <= act.epoch) {
+                self.move_fence(Some((act.epoch, segment)), shifts);
+            }
+        }
         if matches!(act.kind, Kind::Cut | Kind::Drop) && self.cut_epoch <= act.epoch {
             if self.cut_epoch < act.epoch {
                 self.cut_keep = act.offset;
@@ -134,7 +148,7 @@ impl Extent {
         }
         let piece = |length, source| Piece { length, sequence: act.sequence, segment, source };
         match act.kind {
-            Kind::Fence => {}
+            Kind::Fence | Kind::Epoch => {}
             Kind::Write => {
                 self.pieces.overlay(act.offset, piece(act.length, Source::Data { at, skip: 0 }), shifts);
             }
@@ -196,14 +210,27 @@ impl Extent {
         if self.cut_at == Some(segment) && acts.is_empty() {
             acts.push(self.cut_mark(extent));
         }
+        self.keep_epochs(extent, segment, &mut acts);
+        let image = base.map(|base| (self.image_act(extent, base), base.at));
+        Some(Keep { data, acts, image })
+    }
+
+    /// What only a record in `segment` says of the extent's epoch, its fence and its sequence, if the acts do not say it.
+    fn keep_epochs(&self, extent: ExtentId, segment: u64, acts: &mut Vec<Act>) {
+        let act = |kind, epoch, sequence| Act { kind, extent, epoch, sequence, offset: 0, length: 0 };
+        let said = |fence: Epoch| acts.iter().any(|act| act.fences() && fence <= act.epoch);
+        let fence =
+            self.fence_at.filter(|(fence, at)| *at == segment && !said(*fence)).map(|(fence, _)| fence);
         if self.epoch_at.is_some_and(|(_, at)| at == segment) || self.newest_at == Some(segment) {
             // A tombstone's DROP must stay its newest record.
             let sequence = if self.tombstone { 0 } else { self.newest };
-            let (epoch, offset, length) = (self.epoch, 0, 0);
-            acts.push(Act { kind: Kind::Fence, extent, epoch, sequence, offset, length });
+            let is_fence = fence == Some(self.epoch);
+            acts.push(act(if is_fence { Kind::Fence } else { Kind::Epoch }, self.epoch, sequence));
+            if is_fence {
+                return;
+            }
         }
-        let image = base.map(|base| (self.image_act(extent, base), base.at));
-        Some(Keep { data, acts, image })
+        acts.extend(fence.map(|fence| act(Kind::Fence, fence, 0)));
     }
 
     fn image_act(&self, extent: ExtentId, base: &Base) -> Act {
@@ -218,6 +245,9 @@ impl Extent {
         if self.epoch_at.is_some_and(|(known, old)| old == from && known <= act.epoch) {
             self.move_epoch(act.epoch, segment, shifts);
         }
+        if act.fences() && self.fence_at.is_some_and(|(known, old)| old == from && known <= act.epoch) {
+            self.move_fence(Some((act.epoch, segment)), shifts);
+        }
         let cuts = matches!(act.kind, Kind::Cut | Kind::Drop);
         if cuts && self.cut_at == Some(from) && self.cut_epoch == act.epoch {
             self.move_cut(segment, shifts);
@@ -230,7 +260,7 @@ impl Extent {
         }
         let copy = |length, source| Piece { length, sequence: act.sequence, segment, source };
         match act.kind {
-            Kind::Fence => {}
+            Kind::Fence | Kind::Epoch => {}
             Kind::Write => {
                 let piece = copy(act.length, Source::Data { at, skip: 0 });
                 self.pieces.relocate(act.offset, from, piece, shifts);
@@ -266,9 +296,14 @@ impl Extent {
     pub(crate) fn lose_segment(&mut self, segment: u64, records: u32, shifts: &mut Vec<Shift>) -> Lost {
         self.records = self.records.checked_sub(records).expect("records are counted as they are written");
         self.pieces.forget_holes(segment, shifts);
+        if self.fence_at.is_some_and(|(_, at)| at == segment) {
+            self.move_fence(None, shifts);
+        }
         if self.epoch_at.is_some_and(|(_, at)| at == segment) {
+            let fence = self.fence_alone_at();
             self.epoch_at = None;
             shifts.push((segment, -signed(RECORD_WEIGHT_BYTES)));
+            self.shift_fence(fence, shifts);
         }
         if self.newest_at == Some(segment) {
             self.move_newest(None, shifts);
@@ -286,7 +321,15 @@ impl Extent {
         }
     }
 
-    /// A record that says the cut epoch and nothing else.
+    /// What has to be said again when the records that said it are lost: the cut epoch, and a fence above it.
+    pub(crate) fn lost_marks(&self, extent: ExtentId) -> Vec<Act> {
+        let epoch = self.fence_epoch;
+        let fence = Act { kind: Kind::Fence, extent, epoch, sequence: 0, offset: 0, length: 0 };
+        let is_above = self.cut_epoch < epoch;
+        [self.cut_mark(extent)].into_iter().chain(is_above.then_some(fence)).collect()
+    }
+
+    /// A record that says the cut epoch and nothing else. It fences, as what is not known to be no fence.
     pub(crate) fn cut_mark(&self, extent: ExtentId) -> Act {
         let (epoch, offset) = (self.cut_epoch, EXTENT_BYTES);
         Act { kind: Kind::Cut, extent, epoch, sequence: 0, offset, length: 0 }
@@ -297,13 +340,17 @@ impl Extent {
         self.writers == [0, 0] && !self.controlled
     }
 
+    /// The segments of records that must stay for one number that they say, each as often as there are such.
+    fn kept_at(&self) -> impl Iterator<Item = u64> {
+        let epoch = self.epoch_at.map(|(_, segment)| segment);
+        [epoch, self.fence_alone_at(), self.cut_at, self.newest_at].into_iter().flatten()
+    }
+
     /// Forgets the weights of the extent, which is about to be forgotten itself.
     pub(crate) fn release(&self, shifts: &mut Vec<Shift>) {
         shifts.extend(self.pieces.iter().map(|(_, piece)| (piece.segment, -signed(piece.weight()))));
-        let kept =
-            self.epoch_at.map(|(_, segment)| segment).into_iter().chain(self.cut_at).chain(self.newest_at);
         assert!(self.base.is_none(), "a tombstone has no bytes");
-        shifts.extend(kept.map(|segment| (segment, -signed(RECORD_WEIGHT_BYTES))));
+        shifts.extend(self.kept_at().map(|segment| (segment, -signed(RECORD_WEIGHT_BYTES))));
     }
 
     /// What its records count for, by segment.
@@ -311,9 +358,8 @@ impl Extent {
     pub(crate) fn weights(&self) -> std::collections::BTreeMap<u64, i64> {
         let (mut sums, one) = (std::collections::BTreeMap::<u64, i64>::new(), signed(RECORD_WEIGHT_BYTES));
         let pieces = self.pieces.iter().map(|(_, piece)| (piece.segment, signed(piece.weight())));
-        let kept = [self.epoch_at.map(|(_, at)| at), self.cut_at, self.newest_at].into_iter().flatten();
         let base = self.base.iter().map(|base| (base.at.segment, signed(IMAGE_WEIGHT_BYTES)));
-        for (segment, weight) in pieces.chain(kept.map(|segment| (segment, one))).chain(base) {
+        for (segment, weight) in pieces.chain(self.kept_at().map(|segment| (segment, one))).chain(base) {
             *sums.entry(segment).or_default() += weight;
         }
         sums.retain(|_, sum| *sum != 0);
@@ -329,10 +375,31 @@ impl Extent {
     }
 
     fn move_epoch(&mut self, epoch: Epoch, segment: u64, shifts: &mut Vec<Shift>) {
+        let fence = self.fence_alone_at();
         if let Some((_, old)) = self.epoch_at.replace((epoch, segment)) {
             shifts.push((old, -signed(RECORD_WEIGHT_BYTES)));
         }
         shifts.push((segment, signed(RECORD_WEIGHT_BYTES)));
+        self.shift_fence(fence, shifts);
+    }
+
+    fn move_fence(&mut self, at: Option<(Epoch, u64)>, shifts: &mut Vec<Shift>) {
+        let before = self.fence_alone_at();
+        self.fence_at = at;
+        self.shift_fence(before, shifts);
+    }
+
+    /// The segment of the record that says the fence, unless the one that says the epoch can say both.
+    fn fence_alone_at(&self) -> Option<u64> {
+        self.fence_at.filter(|at| self.epoch_at != Some(*at)).map(|(_, segment)| segment)
+    }
+
+    fn shift_fence(&self, before: Option<u64>, shifts: &mut Vec<Shift>) {
+        let after = self.fence_alone_at();
+        if before != after {
+            shifts.extend(before.map(|segment| (segment, -signed(RECORD_WEIGHT_BYTES))));
+            shifts.extend(after.map(|segment| (segment, signed(RECORD_WEIGHT_BYTES))));
+        }
     }
 
     fn move_base(&mut self, base: Option<Base>, shifts: &mut Vec<Shift>) {

@@ -84,7 +84,7 @@ impl Index {
             let mut shifts: Vec<Shift> = Vec::new();
             match known.lose_segment(segment, records, &mut shifts) {
                 Lost::Nothing => {}
-                Lost::CutEpoch => again.push(known.cut_mark(extent)),
+                Lost::CutEpoch => again.extend(known.lost_marks(extent)),
                 Lost::Everything => {
                     known.release(&mut shifts);
                     let fence_epoch = known.fence_epoch;

@@ -112,8 +112,9 @@ impl Store {
             let steps = if length == 0 { vec![] } else { vec![Step::Zeros(length)] };
             return Ok(Looked { steps, end: 0, cut: None, base: None });
         };
-        if epoch < known.fence_epoch {
-            return Err(ReadError::Stale { known: known.fence_epoch });
+        let least = known.fence_epoch.max(known.opened_epoch);
+        if epoch < least {
+            return Err(ReadError::Stale { known: least });
         }
         let cut = (epoch < known.cut_epoch).then_some(known.cut_keep);
         known.epoch = known.epoch.max(epoch);

@@ -23,8 +23,10 @@ const _: () = assert!((EXTENT_BYTES as u64) < 1 << OFFSET_BITS, "an offset, the 
 pub(crate) enum Kind {
     /// Bytes of the extent.
     Write,
-    /// The epoch is at least this.
+    /// The epoch is at least this, and requests below it are refused.
     Fence,
+    /// The epoch is at least this.
+    Epoch,
     /// Bytes behind a point were forgotten.
     Cut,
     /// All bytes were forgotten, and nobody needs the extent any more.
@@ -65,6 +67,16 @@ impl Act {
         self.length == 0 && self.kind != Kind::Image
     }
 
+    /// Requests below its epoch are refused, also after a restart. A CUT of nothing without a sequence is what an extent begins with at
+    /// a server that had it before.
+    pub(crate) fn fences(&self) -> bool {
+        match self.kind {
+            Kind::Fence | Kind::Drop => true,
+            Kind::Cut => self.length == 0 && self.sequence == 0,
+            Kind::Write | Kind::Epoch | Kind::Image => false,
+        }
+    }
+
     /// The log record, with `payload` if it is a WRITE or an IMAGE.
     pub(crate) fn record(&self, payload: Vec<Bytes>) -> Record {
         assert!(self.sequence < SEQUENCE_END && self.offset <= EXTENT_BYTES);
@@ -75,6 +87,7 @@ impl Act {
             Kind::Cut => 3,
             Kind::Drop => 4,
             Kind::Image => 5,
+            Kind::Epoch => 6,
         };
         let position = self.sequence << OFFSET_BITS | u64::from(self.offset);
         let ExtentId { ino: stream, index: sub } = self.extent;
@@ -96,12 +109,13 @@ impl Act {
             3 => (Kind::Cut, rest),
             4 => (Kind::Drop, rest),
             5 => (Kind::Image, rest),
+            6 => (Kind::Epoch, 0),
             _ => return Err(error),
         };
         let sound = match kind {
             Kind::Write => 0 < length && length <= rest && length as usize <= WRITE_BYTES_MAX,
             Kind::Cut => payload_len == 0,
-            Kind::Fence | Kind::Drop => payload_len == 0 && offset == 0,
+            Kind::Fence | Kind::Epoch | Kind::Drop => payload_len == 0 && offset == 0,
             // An image says the extent after an act, so there was one.
             Kind::Image => {
                 payload_len as usize == IMAGE_REF_BYTES && 0 < offset && 1 << OFFSET_BITS <= position

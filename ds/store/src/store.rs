@@ -363,9 +363,10 @@ impl Replay {
         for (extent, mut known) in self.extents {
             // The log syncs what it found before it shows it.
             known.epoch_synced = known.epoch;
-            // Compaction keeps one record for the epoch, whatever raised it, so each epoch counts as a fence: a client whose
-            // handle is from before a cut gets a new layout.
-            known.fence_epoch = known.epoch;
+            // QUIRK(linux): a WRITE of cached pages that is answered STALE is put off, and O_DIRECT does not wait for it: so a client
+            // that holds its layout writes on after a restart with the handle that it has, also from before a CUT.
+            known.fence_synced = known.fence_epoch;
+            known.opened_epoch = known.epoch;
             known.changed_ms = now_ms;
             index.shard(extent).insert(extent, known);
         }

@@ -47,7 +47,7 @@ impl Store {
         let bytes: usize = data.iter().map(Bytes::len).sum();
         let length = u32::try_from(bytes).map_err(|_| ChangeError::Range)?;
         if length == 0 && offset <= EXTENT_BYTES {
-            return self.inner.check_epoch(extent, epoch);
+            return self.inner.check_epoch(extent, epoch).map(drop);
         }
         self.admit(extent, epoch, offset, length).await?.write(data, stability).await
     }
@@ -75,7 +75,24 @@ impl Store {
     /// # Errors
     /// [`ChangeError::Stale`].
     pub fn check_epoch(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
+        self.inner.check_epoch(extent, epoch).map(drop)
+    }
+
+    /// As [`check_epoch`](Self::check_epoch), for who goes by the copies that a handle names: `true` says that it was made before the
+    /// extent had the epoch with which the store was opened, so others may be in force, and nobody has
+    /// [said](Self::note_copies_told) which.
+    ///
+    /// # Errors
+    /// [`ChangeError::Stale`].
+    pub fn check_copies(&self, extent: ExtentId, epoch: Epoch) -> Result<bool, ChangeError> {
         self.inner.check_epoch(extent, epoch)
+    }
+
+    /// A metadata server has said since the store was opened which copies of an extent are in force.
+    pub fn note_copies_told(&self, extent: ExtentId) {
+        if let Some(known) = self.inner.index.shard(extent).get_mut(&extent) {
+            known.copies_told = true;
+        }
     }
 
     /// Takes in a WRITE that the extent's home has given its place, `sequence`. What is older than what is there does not
@@ -109,7 +126,7 @@ impl Store {
     /// # Errors
     /// [`ChangeError::Stale`], [`ChangeError::Failed`], [`ChangeError::Closed`].
     pub async fn commit(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
-        self.inner.check_epoch(extent, epoch)?;
+        self.inner.check_epoch(extent, epoch).map(drop)?;
         let stamp = self.inner.index.shard(extent).get(&extent).map_or(0, |known| known.stamp);
         if self.inner.stamps.is_synced(stamp) {
             return Ok(());
@@ -184,16 +201,16 @@ impl Inner {
         if epoch < known { Err(ChangeError::Stale { known }) } else { Ok(()) }
     }
 
-    /// Refuses an epoch that is too low, remembers one that is higher.
-    fn check_epoch(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
+    /// Refuses an epoch that is too low, remembers one that is higher. See [`Store::check_copies`].
+    fn check_epoch(&self, extent: ExtentId, epoch: Epoch) -> Result<bool, ChangeError> {
         let mut shard = self.index.shard(extent);
         self.check_forgotten(extent, epoch)?;
-        let Some(known) = shard.get_mut(&extent) else { return Ok(()) };
+        let Some(known) = shard.get_mut(&extent) else { return Ok(false) };
         if epoch < known.fence_epoch {
             return Err(ChangeError::Stale { known: known.fence_epoch });
         }
         known.epoch = known.epoch.max(epoch);
-        Ok(())
+        Ok(epoch < known.opened_epoch && !known.copies_told)
     }
 }
 

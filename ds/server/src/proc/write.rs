@@ -48,7 +48,11 @@ async fn keep(
     stability: Stability,
 ) -> Result<(), Nfsstat3> {
     // First: who is not home any more must not tell those who are, at the epoch of an old handle, what it has forgotten.
-    core.store.check_epoch(handle.extent, handle.epoch).map_err(|error| failed(core, &error))?;
+    let is_from_before =
+        core.store.check_copies(handle.extent, handle.epoch).map_err(|error| failed(core, &error))?;
+    if is_from_before {
+        copies::learn(core, handle.extent).await.map_err(status::of_settling)?;
+    }
     let before = copies::ready(core, handle).await.map_err(status::of_settling)?;
     let length = u32::try_from(data.len()).map_err(|_| Nfsstat3::Inval)?;
     let ticket = admit(core, handle, offset, length).await?;

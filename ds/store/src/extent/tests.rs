@@ -9,7 +9,7 @@ const NAME: ExtentId = ExtentId { ino: 1, index: 2 };
 fn act(kind: Kind, epoch: u64, sequence: u64, offset: u32) -> Act {
     let length = match kind {
         Kind::Write => 10,
-        Kind::Fence => 0,
+        Kind::Fence | Kind::Epoch => 0,
         Kind::Cut | Kind::Drop | Kind::Image => EXTENT_BYTES - offset,
     };
     Act { kind, extent: NAME, epoch: Epoch(epoch), sequence, offset, length }
@@ -56,9 +56,44 @@ fn what_a_segment_alone_says_is_kept() {
     let data = extent.keep(NAME, 1, 1).unwrap();
     assert_eq!((data.data.len(), data.acts.len()), (1, 0));
     let rest = extent.keep(NAME, 2, 1).unwrap();
-    let fence = Act { sequence: 3, ..act(Kind::Fence, 4, 0, 0) };
-    assert_eq!(rest, Keep { acts: vec![act(Kind::Cut, 4, 3, 5), fence], ..Keep::default() });
+    let epoch = Act { sequence: 3, ..act(Kind::Epoch, 4, 0, 0) };
+    assert_eq!(rest, Keep { acts: vec![act(Kind::Cut, 4, 3, 5), epoch], ..Keep::default() });
     assert_eq!(extent.keep(NAME, 3, 0), Some(Keep::default()));
+}
+
+/// The highest fence is kept, and no epoch that is none becomes one.
+#[test]
+fn a_fence_is_kept_beside_a_higher_epoch() {
+    let records =
+        [(act(Kind::Fence, 3, 1, 0), 1), (act(Kind::Cut, 4, 2, 5), 1), (act(Kind::Fence, 2, 3, 0), 1)];
+    let (mut extent, _) = extent_of(&records);
+    assert_eq!((extent.fence_epoch, extent.epoch), (Epoch(3), Epoch(4)));
+    let kept = extent.keep(NAME, 1, 3).unwrap();
+    let epoch = Act { sequence: 3, ..act(Kind::Epoch, 4, 0, 0) };
+    assert_eq!(kept.acts, [act(Kind::Cut, 4, 2, 5), epoch, act(Kind::Fence, 3, 0, 0)]);
+    let mut shifts = Vec::new();
+    kept.acts.iter().for_each(|act| extent.relocate(act, 1, at(9), &mut shifts));
+    assert_eq!(extent.lose_segment(1, 3, &mut shifts), Lost::Nothing);
+    assert_eq!(extent.fence_at, Some((Epoch(3), 9)));
+    // One that is the epoch as well takes one record, and so does what a DROP says.
+    extent.apply(&act(Kind::Fence, 6, 7, 0), at(10), &mut shifts);
+    assert_eq!(extent.keep(NAME, 10, 1).unwrap().acts, [Act { sequence: 7, ..act(Kind::Fence, 6, 0, 0) }]);
+    extent.apply(&act(Kind::Drop, 8, 9, 0), at(11), &mut shifts);
+    extent.writers[0] = 1;
+    let kept = extent.keep(NAME, 11, 1).unwrap().acts;
+    assert_eq!(kept, [act(Kind::Drop, 8, 9, 0), act(Kind::Epoch, 8, 0, 0)]);
+}
+
+/// A tombstone that comes back when its last segment goes fences as before.
+#[test]
+fn a_fence_above_the_cut_is_said_again() {
+    let (mut extent, mut shifts) = (extent_of(&[(act(Kind::Drop, 2, 1, 0), 1)]).0, Vec::new());
+    assert_eq!(extent.lost_marks(NAME), [extent.cut_mark(NAME)]);
+    assert!(extent.cut_mark(NAME).fences());
+    extent.fence_epoch = Epoch(5);
+    extent.apply(&act(Kind::Write, 5, 3, 0), at(2), &mut shifts);
+    assert_eq!(extent.lose_segment(1, 1, &mut shifts), Lost::CutEpoch);
+    assert_eq!(extent.lost_marks(NAME), [extent.cut_mark(NAME), act(Kind::Fence, 5, 0, 0)]);
 }
 
 #[test]
@@ -85,8 +120,7 @@ fn a_tombstone_goes_with_its_last_segment() {
     assert!(extent.tombstone);
     // The older WRITE in segment 1 must stay hidden.
     let kept = extent.keep(NAME, 2, 1).unwrap();
-    let fence = act(Kind::Fence, 2, 0, 0);
-    assert_eq!(kept.acts, [act(Kind::Drop, 2, 3, 0), fence]);
+    assert_eq!(kept.acts, [act(Kind::Drop, 2, 3, 0), act(Kind::Epoch, 2, 0, 0)]);
     let mut shifts = Vec::new();
     assert_eq!(extent.lose_segment(1, 1, &mut shifts), Lost::Nothing);
     assert_eq!(extent.keep(NAME, 2, 1), None);
@@ -189,8 +223,8 @@ fn the_newest_sequence_is_kept_alone() {
     let (mut extent, mut shifts) = (extent_of(&[(mark, 1), (act(Kind::Write, 1, 8, 0), 2)]).0, Vec::new());
     assert_eq!(extent.bare_newest(), Some(9));
     let kept = extent.keep(NAME, 1, 1).unwrap();
-    let fence = Act { sequence: 9, ..act(Kind::Fence, 1, 0, 0) };
-    assert_eq!(kept.acts, [extent.cut_mark(NAME), fence]);
+    let epoch = Act { sequence: 9, ..act(Kind::Epoch, 1, 0, 0) };
+    assert_eq!(kept.acts, [extent.cut_mark(NAME), epoch]);
     kept.acts.iter().for_each(|act| extent.relocate(act, 1, at(5), &mut shifts));
     assert_eq!(extent.lose_segment(1, 1, &mut shifts), Lost::Nothing);
     assert_eq!(extent.bare_newest(), Some(9));

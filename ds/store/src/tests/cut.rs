@@ -5,7 +5,7 @@
 use env::memory::{Crash, MemoryDisk};
 
 use super::*;
-use crate::ExtentSize;
+use crate::{ExtentSize, ReadError};
 
 /// Fills segments and kills them again until `segment` is gone.
 async fn compacts_away(store: &Store, segment: u64) {
@@ -60,8 +60,20 @@ async fn a_write_through_an_old_handle_lands_behind_a_cut_and_stays() {
     store.cut(one, Epoch(2), 10).await.unwrap();
     assert_eq!(read_all(&store, one, 0, 100).await, expected);
     assert_eq!(store.size(one), ExtentSize { mtime_unix_ns: 0, ..size });
-    assert!(refuses(&store, one, 1).await, "which epochs were fences is not kept");
+    let read = store.read(one, Epoch(1), 0, 1).await;
+    assert!(
+        matches!(read, Err(ReadError::Stale { known: Epoch(2) })),
+        "where a CUT cut is not kept: {read:?}"
+    );
     assert!(!refuses(&store, one, 2).await);
+    assert!(store.check_copies(one, Epoch(1)).unwrap(), "other copies may be in force");
+    assert!(!store.check_copies(one, Epoch(2)).unwrap());
+    store.note_copies_told(one);
+    assert!(!store.check_copies(one, Epoch(1)).unwrap());
+    store.write(one, Epoch(1), 0, bytes(3, 5), Stability::Synced).await.unwrap();
+    store.fence(one, Epoch(2)).await.unwrap();
+    assert!(store.write(one, Epoch(1), 0, bytes(4, 5), Stability::Synced).await.is_err());
+    assert!(store.write(one, Epoch(2), 0, bytes(3, 5), Stability::Synced).await.is_ok());
 }
 
 /// A FENCE at the epoch of a CUT, which is on stable storage already, fences as well.

@@ -110,9 +110,11 @@ async fn scattered_space_comes_back_by_copying() {
     let store = small(&disk).await;
     check(&store).await;
     for ino in (1..=count).filter(|ino| ino % 6 < 3) {
-        let stale = store.write(extent(ino), Epoch(1), 0, bytes(1, 1), Stability::Unstable).await;
-        let known = store.size(extent(ino)).epoch;
-        assert!(stale.is_err() || known <= Epoch(1), "{ino} forgot its epoch with bytes left");
+        let (one, known) = (extent(ino), store.size(extent(ino)).epoch);
+        let read = store.read(one, Epoch(1), 0, 1).await;
+        assert!(read.is_err() || known <= Epoch(1), "{ino} forgot its epoch with bytes left");
+        let write = store.write(one, Epoch(1), 0, bytes(1, 1), Stability::Unstable).await;
+        assert_eq!(write.is_err(), ino % 6 == 0 && known == Epoch(2), "{ino}: a DROP fences, a CUT does not");
     }
 }
 
