@@ -58,6 +58,9 @@ pub(crate) struct Fsx {
     /// Threads that open and close the file all the time.
     #[arg(long, default_value_t = 0)]
     neighbours: u64,
+    /// fsync before each O_DIRECT operation: data servers die meanwhile.
+    #[arg(long)]
+    sync_before_direct: bool,
     /// Two guests: how they share the file.
     #[arg(long, value_enum, requires = "turn")]
     sharing: Option<Sharing>,
@@ -122,7 +125,10 @@ impl Fsx {
                 seed: self.seed.wrapping_add(files),
                 sharing: self.sharing,
                 model: Model::new(self.seed.wrapping_add(files), self.plant),
-                subject: Subject::new(self.dir.join(format!("fsx-{}", self.seed.wrapping_add(files)))),
+                subject: Subject::new(
+                    self.dir.join(format!("fsx-{}", self.seed.wrapping_add(files))),
+                    self.sync_before_direct,
+                ),
                 history,
             };
             street.show(&self.dir.join(format!("fsx-{}", one.seed)));

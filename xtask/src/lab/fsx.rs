@@ -240,6 +240,9 @@ fn commands(stage: &Stage, name: &str, arrangement: Arrangement, seconds: u64) -
     for weight in [arrangement.weights].into_iter().filter(|own| !own.is_empty()).chain(asked) {
         options += &format!(" --weights {weight}");
     }
+    if arrangement.beside.kills_data_servers() {
+        options += " --sync-before-direct";
+    }
     if let Some(operations) = stage.fsx.operations {
         options += &format!(" --operations {operations}");
     }

@@ -31,11 +31,12 @@ pub(super) struct Subject {
     direct: Option<File>,
     /// Stores through a mapping may not have been written back, and no buffered call came since.
     stored: bool,
+    sync_before_direct: bool,
 }
 
 impl Subject {
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, plain: None, append: None, direct: None, stored: false }
+    pub(super) fn new(path: PathBuf, sync_before_direct: bool) -> Self {
+        Self { path, plain: None, append: None, direct: None, stored: false, sync_before_direct }
     }
 
     /// Carries out `step`; `model` is the file before it.
@@ -189,7 +190,14 @@ impl Subject {
     /// QUIRK(linux): O_DIRECT behind O_DIRECT flushes no page that was stored to through a mapping in between
     /// (`nfs_start_io_direct` flushes only when the inode's last I/O was buffered). It is so with every server. A
     /// buffered read makes it flush.
+    ///
+    /// QUIRK(linux): a WRITE of cached pages that fails at a data server (it was killed) is put off: the pages are dirty again
+    /// (`ff_layout_reset_write`), only fsync goes on until they are written (`nfs_file_fsync`), and O_DIRECT does not wait. So a
+    /// program that mixes the two needs an fsync between them where data servers may die.
     fn leave_direct(&mut self) -> Result<()> {
+        if self.sync_before_direct {
+            self.plain()?.sync_all().context("fsync before O_DIRECT")?;
+        }
         if std::mem::take(&mut self.stored) {
             self.plain()?.read_at(&mut [0], 0).context("read before O_DIRECT")?;
         }

@@ -13,6 +13,7 @@ fn exercise(seed: u64, plant: Option<Plant>, tune: impl FnOnce(&mut Fsx)) -> Res
         seconds: 3600,
         operations: Some(600),
         weights,
+        sync_before_direct: false,
         neighbours: 1,
         sharing: None,
         turn: Turn { listen: None, connect: None },

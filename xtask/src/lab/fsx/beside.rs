@@ -33,6 +33,10 @@ pub(in crate::lab) enum Beside {
 }
 
 impl Beside {
+    pub(super) fn kills_data_servers(self) -> bool {
+        matches!(self, Self::AllKilled | Self::DataServersKilled)
+    }
+
     /// Plays until the exercisers are over, and leaves every server running; says what was done.
     ///
     /// # Errors
