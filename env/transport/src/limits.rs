@@ -17,10 +17,9 @@ pub struct Limits {
     pub record_bytes_max: usize,
     /// The same while a connection has not shown that it is of use ([`prove`](crate::Connection::prove)), if that is less.
     pub unproven_record_bytes_max: usize,
-    /// Bytes of records that are being received and of calls under way, over all connections of a server. Between nodes, and on networks in
-    /// memory: on the machine's network those of the process count for clients (`traffic`).
+    /// Bytes of records that are being received and of calls under way, over all connections of a server.
     pub in_flight_bytes_max: usize,
-    /// Bytes of answers that are not written, over all connections of a server; not used between nodes, nor on the machine's network.
+    /// Bytes of answers that are not written, over all connections of a server; not used between nodes.
     pub answer_bytes_max: usize,
     /// Whose bytes these are.
     pub traffic: Traffic,
@@ -44,16 +43,13 @@ impl Limits {
     }
 }
 
-/// Bytes of one record, unless a port says otherwise. Those of clients say less.
-const RECORD_BYTES_DEFAULT: usize = 2 << 20;
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 4096,
             in_flight_per_connection_max: 256,
             unproven_record_bytes_max: usize::MAX,
-            record_bytes_max: RECORD_BYTES_DEFAULT,
+            record_bytes_max: 2 << 20,
             in_flight_bytes_max: 256 << 20,
             answer_bytes_max: 256 << 20,
             traffic: Traffic::Nodes,
@@ -86,15 +82,8 @@ pub const DATA_BYTES_MAX: usize = 80 << 20;
 /// The part of these that one address may have: the fourth.
 pub const ADDRESS_SHARE: usize = 4;
 
-/// The part of these that all connections have together which have not shown that they are of use: the fourth. Of that an address has
-/// the part that [`ADDRESS_SHARE`] says.
+/// The part of these that all connections have together which have not shown that they are of use: the fourth.
 pub(crate) const UNPROVEN_SHARE: usize = 4;
-
-/// What is larger takes all that an address may have, and so would be more than it counts for.
-const _: () = {
-    assert!(RECORD_BYTES_DEFAULT <= METADATA_BYTES_MAX / UNPROVEN_SHARE / ADDRESS_SHARE, "counts in full");
-    assert!(RECORD_BYTES_DEFAULT <= DATA_BYTES_MAX / UNPROVEN_SHARE / ADDRESS_SHARE, "counts in full");
-};
 
 /// A record between nodes of so many bytes takes no room: heartbeats and the like. Calls under way of each connection are bounded.
 pub(crate) const EXEMPT_BYTES_MAX: usize = 1024;

@@ -126,11 +126,11 @@ impl Link {
         slots: &Arc<Semaphore>,
     ) -> Ended {
         let mut assembler = RecordAssembler::new(self.limits.record_bytes_max_of(connection.is_proven()));
-        let mut held = RecordRoom::default();
+        let mut room = None;
         loop {
-            // The rest of a record is read when there is room for all that it may become.
-            if let Some(bytes) = assembler.announced_bytes() {
-                held.reach(connection, bytes).await;
+            // The rest of a record is read when there is room for all of it.
+            if let Some(bytes) = assembler.announced_bytes().filter(|_| room.is_none()) {
+                room = Some(connection.room_for_record(bytes).await);
             }
             connection.activity().reads(assembler.is_between_records(), self.clock.monotonic_ms());
             let (buffer, wanted_bytes) = assembler.wanted();
@@ -149,7 +149,11 @@ impl Link {
                 };
                 connection.activity().record_completed();
                 let record_bytes = record.len();
-                let room = held.take(connection, record_bytes).await;
+                let mut room = match room.take() {
+                    Some(room) => room,
+                    None => connection.room_for_record(record_bytes).await,
+                };
+                room.shrink(record_bytes);
                 match parse(record) {
                     Ok(Message::Reply(header, results)) => connection.pending().deliver(header, results),
                     Ok(Message::Call(header, args)) => {
@@ -199,36 +203,6 @@ impl Link {
             }
             drop(stop);
         });
-    }
-}
-
-/// The room of the record that is being received.
-#[derive(Default)]
-struct RecordRoom {
-    room: Option<Room>,
-    /// The length that it was taken for. A large record may count less.
-    for_bytes: usize,
-}
-
-impl RecordRoom {
-    /// Waits until there is room for a record of so many bytes. A record that began before its connection was proven may become longer than
-    /// its room allows. Then that room is given back first: connections that hold some while they wait for more would wait for each other.
-    /// Until then such a record has at most `unproven_record_bytes_max` bytes.
-    async fn reach(&mut self, connection: &Connection, bytes: usize) {
-        if self.room.is_some() && bytes <= self.for_bytes {
-            return;
-        }
-        self.room = None;
-        self.room = Some(connection.room_for_record(bytes).await);
-        self.for_bytes = bytes;
-    }
-
-    /// The room for a record that is here.
-    async fn take(&mut self, connection: &Connection, bytes: usize) -> Room {
-        self.reach(connection, bytes).await;
-        let mut room = self.room.take().expect("it is there now");
-        room.shrink(bytes);
-        room
     }
 }
 
