@@ -78,8 +78,8 @@ impl Store {
         self.inner.check_epoch(extent, epoch).map(drop)
     }
 
-    /// As [`check_epoch`](Self::check_epoch), for who goes by the copies that a handle names: `true` says that it was made before the
-    /// extent had the epoch with which the store was opened, so others may be in force, and nobody has
+    /// As [`check_epoch`](Self::check_epoch), for a request that goes by the copies that its handle names: `true` says that the handle was
+    /// made before the extent had the epoch with which the store was opened, so others may be in force, and no metadata server has
     /// [said](Self::note_copies_told) which.
     ///
     /// # Errors
@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// [`ChangeError::Stale`], [`ChangeError::Failed`], [`ChangeError::Closed`].
     pub async fn commit(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ChangeError> {
-        self.inner.check_epoch(extent, epoch).map(drop)?;
+        self.inner.check_epoch(extent, epoch)?;
         let stamp = self.inner.index.shard(extent).get(&extent).map_or(0, |known| known.stamp);
         if self.inner.stamps.is_synced(stamp) {
             return Ok(());

@@ -100,7 +100,7 @@ impl Server {
     pub(crate) fn exports(&self) -> Arc<Exports> {
         let first = self.shards.first();
         // Before the view: what moves in between is looked at again.
-        let moved = first.exports_moved();
+        let moved = first.settings_moved();
         if let Some(known) = self.exports.known(moved) {
             return known;
         }

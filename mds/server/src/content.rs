@@ -123,7 +123,7 @@ async fn by_reader(
     let (record, reader) = readers::stand_in(server, None, extent)?;
     let known = server.data_servers.one(reader)?;
     let handle = flexfile::reader_handle(&own_handle(server, &record, Iomode::Read, size_bytes), reader);
-    let route = Route::new(known.data_address()?, layout::handle::seal(&server.handle_key(), &handle));
+    let route = Route::new(known.data_address()?, layout::handle::seal(&server.handle_keys().used, &handle));
     let read = tokio::select! {
         read = server.data_path.read(&route, offset, len) => read,
         () = copies::moved(server, &record) => return None,
@@ -370,7 +370,7 @@ fn route(
     }
     let handle = own_handle(server, record, mode, size_hint_bytes);
     let address = known.data_address().ok_or(Nfsstat4::Serverfault)?;
-    Ok(Route::new(address, layout::handle::seal(&server.handle_key(), &handle)))
+    Ok(Route::new(address, layout::handle::seal(&server.handle_keys().used, &handle)))
 }
 
 /// The metadata server's own handle for an extent's home, good for one request that is made at once.

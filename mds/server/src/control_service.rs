@@ -392,7 +392,7 @@ async fn heartbeat(server: &Arc<Server>, peer: &Peer, beat: &Heartbeat) -> Resul
     }
     let directory = server.data_servers.directory();
     let directory = (directory.version != beat.directory).then_some(directory);
-    let keys = (beat.keys != server.handle_keys_version()).then(|| server.sealed_keys(peer));
+    let keys = (beat.keys != server.handle_keys().version).then(|| server.sealed_keys(peer));
     let (clock_ms, exports) = (server.handle_clock_ms(), server.exports().version());
     let (lease_ms, seal_idle_ms) = (lease_ms(server), seal_idle_ms(server));
     Ok(Renewed { lease_ms, seal_idle_ms, directory, clock_ms, exports, keys })

@@ -137,7 +137,7 @@ fn mirror(server: &Server, handles: &[DsHandle], efficiency: u32) -> Option<Mirr
 /// The one data server that may be shown a handle. `None` if it is not known.
 fn data_server(server: &Server, handle: &DsHandle, efficiency: u32) -> Option<DataServer> {
     let known = server.data_servers.one(handle.home)?;
-    let sealed = seal(&server.handle_key(), handle);
+    let sealed = seal(&server.handle_keys().used, handle);
     let id = if handle.mode.writes() { WRITER_ID } else { READER_ID };
     Some(DataServer {
         device: DeviceId(device_id(handle.home, known.generation())),

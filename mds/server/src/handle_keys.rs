@@ -35,60 +35,84 @@ const CONTEXT_FIRST: &str = "shoal 2026-11-25 data-server handles: the first key
 /// The keys of this cluster, as far as this node knows.
 pub(crate) struct HandleKeyring {
     first: HandleKey,
-    /// What the log said when it was last read.
-    known: RwLock<HandleKeys>,
+    known: RwLock<Known>,
     /// Wakes the driver.
     call: Notify,
+}
+
+struct Known {
+    /// What the shard had counted before this was read there; `None` before the first time.
+    moved: Option<u64>,
+    keys: Arc<GoodKeys>,
+}
+
+/// The keys that are good by the log.
+pub(crate) struct GoodKeys {
+    /// A command that adds or drops a key raises it.
+    pub(crate) version: u64,
+    /// Handles are sealed under it.
+    pub(crate) used: HandleKey,
+    all: Vec<HandleKey>,
+    rotation: Rotation,
 }
 
 impl HandleKeyring {
     /// Of a file system with this superblock.
     pub(crate) fn new(superblock: &Superblock) -> Self {
         let first = HandleKey::new(blake3::derive_key(CONTEXT_FIRST, &superblock.handle_key));
-        Self { first, known: RwLock::default(), call: Notify::new() }
+        let keys = Arc::new(GoodKeys::of(&first, &HandleKeys::default()));
+        Self { first, known: RwLock::new(Known { moved: None, keys }), call: Notify::new() }
     }
 
-    fn good(&self, keys: &HandleKeys) -> Vec<HandleKey> {
+    /// The keys, if nothing has moved since they were read.
+    fn known(&self, moved: u64) -> Option<Arc<GoodKeys>> {
+        let known = self.known.read();
+        (known.moved == Some(moved)).then(|| Arc::clone(&known.keys))
+    }
+
+    fn learn(&self, moved: u64, keys: &HandleKeys) -> Arc<GoodKeys> {
+        let keys = Arc::new(GoodKeys::of(&self.first, keys));
+        let mut known = self.known.write();
+        // A reader that looked earlier may come later.
+        if known.moved.is_none_or(|before| before < moved) {
+            *known = Known { moved: Some(moved), keys };
+        }
+        Arc::clone(&known.keys)
+    }
+}
+
+impl GoodKeys {
+    fn of(first: &HandleKey, keys: &HandleKeys) -> Self {
         let later = keys.later.iter().map(|key| HandleKey::numbered(key.number, key.bytes));
-        keys.is_first_good.then(|| self.first.clone()).into_iter().chain(later).collect()
+        let all: Vec<HandleKey> =
+            keys.is_first_good.then(|| first.clone()).into_iter().chain(later).collect();
+        let used = all.iter().find(|key| key.number() == keys.used).unwrap_or(first).clone();
+        Self { version: keys.version, used, all, rotation: keys.rotation() }
     }
 }
 
 impl Server {
-    /// What the log says of the keys; while it cannot be read, what it said last.
-    fn handle_keys(&self) -> HandleKeys {
-        match self.shards.first().view().map(|view| view.handle_keys()) {
-            Ok(Ok(keys)) => {
-                if *self.keyring.known.read() != keys {
-                    self.keyring.known.write().clone_from(&keys);
-                }
-                keys
-            }
-            Ok(Err(error)) => {
-                tracing::error!(%error, "the handle keys cannot be read");
-                self.keyring.known.read().clone()
-            }
-            // The shard is being replaced by a snapshot, or ends.
-            Err(_) => self.keyring.known.read().clone(),
+    /// The keys that the log says are good; while it cannot be read, those that it said last.
+    pub(crate) fn handle_keys(&self) -> Arc<GoodKeys> {
+        let first = self.shards.first();
+        // Before the view: what moves in between is looked at again.
+        let moved = first.settings_moved();
+        if let Some(known) = self.keyring.known(moved) {
+            return known;
         }
-    }
-
-    /// The key that handles are sealed under.
-    pub(crate) fn handle_key(&self) -> HandleKey {
-        let keys = self.handle_keys();
-        let used = keys.later.iter().find(|key| key.number == keys.used);
-        used.map_or_else(|| self.keyring.first.clone(), |key| HandleKey::numbered(key.number, key.bytes))
-    }
-
-    /// Version of the keys that are good.
-    pub(crate) fn handle_keys_version(&self) -> u64 {
-        self.handle_keys().version
+        match first.view().map(|view| view.handle_keys()) {
+            Ok(Ok(keys)) => return self.keyring.learn(moved, &keys),
+            Ok(Err(error)) => tracing::error!(%error, "the handle keys cannot be read"),
+            // A snapshot is taking the shard's place, or the shard ends.
+            Err(_) => {}
+        }
+        Arc::clone(&self.keyring.known.read().keys)
     }
 
     /// The keys that are good, for the other end of a connection.
     pub(crate) fn sealed_keys(&self, peer: &Peer) -> SealedKeys {
         let keys = self.handle_keys();
-        let sealed = |key: HandleKey| {
+        let sealed = |key: &HandleKey| {
             let mut nonce = [0; 16];
             self.env.entropy.fill(&mut nonce);
             NumberedKey {
@@ -96,21 +120,21 @@ impl Server {
                 key: SealedKey::seal(&peer.secret, nonce, key.as_bytes()),
             }
         };
-        SealedKeys { version: keys.version, keys: self.keyring.good(&keys).into_iter().map(sealed).collect() }
+        SealedKeys { version: keys.version, keys: keys.all.iter().map(sealed).collect() }
     }
 
     /// How far a replacement is.
     pub(crate) fn handle_key_rotation(&self) -> HandleKeyRotation {
         let keys = self.handle_keys();
         let (now_ms, version) = (self.now_ms(), keys.version);
-        let stage = match keys.rotation() {
+        let stage = match keys.rotation {
             Rotation::None => RotationStage::None,
             Rotation::Spreading => RotationStage::Spreading,
             Rotation::Leaving => RotationStage::Leaving,
         };
         let servers = self.data_servers.without_keys(version, now_ms);
         let servers = u32::try_from(servers).unwrap_or(u32::MAX);
-        HandleKeyRotation { stage, version, key: u32::from(keys.used), servers }
+        HandleKeyRotation { stage, version, key: u32::from(keys.used.number()), servers }
     }
 }
 
@@ -125,12 +149,15 @@ pub(crate) async fn rotate(server: &Server, ask: RotateHandleKey) -> Result<Hand
     };
     server.shards.read_barrier().await.map_err(may_pass)?;
     let keys = server.handle_keys();
-    if ask.replaces == Some(keys.version) && keys.rotation() == Rotation::None {
+    if ask.replaces == Some(keys.version) && keys.rotation == Rotation::None {
         let mut bytes = [0; 32];
         server.env.entropy.fill(&mut bytes);
         let add = Command::AddHandleKey(AddHandleKey { version: keys.version, bytes });
         server.shards.propose(None, add).await.map_err(may_pass)?;
-        tracing::warn!(key = keys.used, "an administrator has the key of data-server handles replaced");
+        tracing::warn!(
+            key = keys.used.number(),
+            "an administrator has the key of data-server handles replaced"
+        );
         server.keyring.call.notify_one();
     }
     Ok(server.handle_key_rotation())
@@ -153,25 +180,29 @@ pub(crate) async fn drive(server: Arc<Server>) {
 
 /// The next step, if it is time for one.
 async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
-    if server.handle_keys().rotation() == Rotation::None {
+    if server.handle_keys().rotation == Rotation::None {
         return Ok(());
     }
     server.shards.read_barrier().await.map_err(|error| status::of_propose(&error))?;
     let keys = server.handle_keys();
     let version = keys.version;
-    match keys.rotation() {
+    match keys.rotation {
         Rotation::None => Ok(()),
         Rotation::Spreading if server.data_servers.without_keys(version, server.now_ms()) != 0 => Ok(()),
         Rotation::Spreading => {
             propose(server, Command::UseHandleKey(UseHandleKey { version })).await?;
-            tracing::info!(key = keys.newest(), "handles are sealed under the new key");
+            tracing::info!(version, "handles are sealed under the new key");
             server.keyring.call.notify_one();
             Ok(())
         }
         Rotation::Leaving => {
             let layouts = recall(server, HANDLE_KEY_RECALL_MS_MAX, |_, _| Ok(true)).await?;
             propose(server, Command::DropHandleKey(DropHandleKey { version })).await?;
-            tracing::info!(key = keys.used, layouts, "a handle key has taken the place of the one before");
+            tracing::info!(
+                key = keys.used.number(),
+                layouts,
+                "a handle key has taken the place of the one before"
+            );
             Ok(())
         }
     }
@@ -179,7 +210,7 @@ async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
 
 async fn propose(server: &Server, command: Command) -> Result<(), Nfsstat4> {
     match server.propose(command).await? {
-        Outcome::Done => Ok(()),
+        Outcome::HandleKeys(_) => Ok(()),
         _ => Err(Nfsstat4::Serverfault),
     }
 }

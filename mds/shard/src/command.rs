@@ -272,6 +272,8 @@ pub enum Outcome {
     Fenced(admin::FencedExports),
     /// Answer to `ExchangeIdFrom`.
     ClientMade(client::ClientMade),
+    /// Answer to `AddHandleKey`, `UseHandleKey` and `DropHandleKey`: the version of the keys that are good afterwards.
+    HandleKeys(u64),
 }
 
 /// The value of a stateid: sequence and identity (RFC 8881 §8.2).

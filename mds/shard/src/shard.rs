@@ -280,11 +280,11 @@ impl Shard {
         }
     }
 
-    /// Moves whenever what the cluster exports may have changed here: behind the entry, or the snapshot, that changed it. For whoever keeps
-    /// what a view said of it.
+    /// Moves whenever the list of exports or the handle keys may have changed here: behind the entry, or the snapshot, that changed them. For
+    /// a caller that keeps what a view said of them.
     #[must_use]
-    pub fn exports_moved(&self) -> u64 {
-        self.inner.machine.exports_moved.load(Ordering::Acquire)
+    pub fn settings_moved(&self) -> u64 {
+        self.inner.machine.settings_moved.load(Ordering::Acquire)
     }
 
     /// Whether this replica's store is being replaced by a snapshot.

@@ -31,12 +31,11 @@ fn change(
     next: impl FnOnce(&HandleKeys) -> Option<HandleKeys>,
 ) -> Result<Outcome, Refusal> {
     let before = state::handle_keys(txn)?;
-    if before.version == version
-        && let Some(after) = next(&before)
-    {
-        let is_good = |number| after.later.iter().any(|key| key.number == number);
-        assert!(is_good(after.used) || (after.used == 0 && after.is_first_good), "the key in use is good");
-        table::put(txn, key::HANDLE_KEYS, &after)?;
-    }
-    Ok(Outcome::Done)
+    let Some(after) = next(&before).filter(|_| before.version == version) else {
+        return Ok(Outcome::HandleKeys(before.version));
+    };
+    let is_good = |number| after.later.iter().any(|key| key.number == number);
+    assert!(is_good(after.used) || (after.used == 0 && after.is_first_good), "the key in use is good");
+    table::put(txn, key::HANDLE_KEYS, &after)?;
+    Ok(Outcome::HandleKeys(after.version))
 }

@@ -83,8 +83,8 @@ pub(crate) struct MachineState {
     replacements: AtomicU64,
     /// Index of the last applied entry.
     pub(crate) applied_index: AtomicU64,
-    /// Counts what may have changed the list of exports, behind it.
-    pub(crate) exports_moved: AtomicU64,
+    /// Counts what may have changed the list of exports or the handle keys, behind it.
+    pub(crate) settings_moved: AtomicU64,
 }
 
 impl MachineState {
@@ -95,7 +95,7 @@ impl MachineState {
             gate: tokio::sync::Mutex::new(()),
             replacements: AtomicU64::new(0),
             applied_index: AtomicU64::new(0),
-            exports_moved: AtomicU64::new(0),
+            settings_moved: AtomicU64::new(0),
         }
     }
 
@@ -164,8 +164,9 @@ impl Machine {
             let batch = if is_long { self.apply_beside(left).await? } else { self.apply_here(left)? };
             drop(gate);
             let Batch { outcomes, is_long: is_next_long } = batch;
-            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Exports(_))) {
-                self.state.exports_moved.fetch_add(1, Ordering::AcqRel);
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Exports(_) | Outcome::HandleKeys(_)))
+            {
+                self.state.settings_moved.fetch_add(1, Ordering::AcqRel);
             }
             let (applied, behind) = left.split_at(outcomes.len());
             if let Some(last) = applied.last() {
@@ -294,7 +295,7 @@ impl RaftStateMachine<Types> for Machine {
         }
         snapshot.install(Arc::clone(&self.state.store), meta.clone()).await?;
         self.state.replacements.fetch_add(1, Ordering::AcqRel);
-        self.state.exports_moved.fetch_add(1, Ordering::AcqRel);
+        self.state.settings_moved.fetch_add(1, Ordering::AcqRel);
         let index = meta.last_log_id.map_or(0, |id| id.index());
         self.state.applied_index.store(index, Ordering::Release);
         Ok(())
@@ -471,10 +472,10 @@ mod tests {
         assert!(refused.contains("half of a snapshot"), "{refused}");
         assert!(matches!(state.view(), Err(NoView::Torn(Torn))));
         machine.apply_batch(Vec::new()).await.unwrap_err();
-        assert_eq!(state.exports_moved.load(Ordering::Acquire), 0);
+        assert_eq!(state.settings_moved.load(Ordering::Acquire), 0);
         let whole = Applied::default();
         machine.install_snapshot(&whole.meta(), received(&whole.encode()).await).await.unwrap();
-        assert_eq!(state.exports_moved.load(Ordering::Acquire), 1, "what is exported may be in it");
+        assert_eq!(state.settings_moved.load(Ordering::Acquire), 1, "what is exported may be in it");
         state.checkpoint().await.unwrap();
         assert_eq!(state.view().unwrap().get(key::APPLIED), Ok(Some(whole.encode())));
     }

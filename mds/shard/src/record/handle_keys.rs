@@ -30,7 +30,7 @@ impl fmt::Debug for LaterKey {
 /// The handle keys that are good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandleKeys {
-    /// Moves when a key is added or dropped: data servers learn them anew. Never 0.
+    /// A command that adds or drops a key raises it, and data servers learn the keys anew. Never 0.
     pub version: u64,
     /// Number of the key that handles are sealed under.
     pub used: u8,

@@ -43,16 +43,16 @@ async fn a_key_is_used_when_every_data_server_has_it() {
     // More than the driver takes between two looks.
     fleet.server().env.clock.sleep_ms(2 * crate::limits::HANDLE_KEY_LOOK_MS).await;
     assert_eq!(rotation(&fleet).await, at(RotationStage::Spreading, 2, 0, 1));
-    assert_eq!(fleet.server().handle_key().number(), 0);
+    assert_eq!(fleet.server().handle_keys().used.number(), 0);
     let shown = status(fleet.server()).handle_key;
     assert_eq!((shown.number, shown.stage.as_str(), shown.servers_without), (0, "spreading", 1));
     fleet.silence(3);
     until!(rotation(&fleet).await.stage == RotationStage::None);
     assert_eq!(rotation(&fleet).await, at(RotationStage::None, 3, 1, 2));
-    let second = fleet.server().handle_key();
+    let second = fleet.server().handle_keys().used.clone();
     assert_eq!(second.number(), 1);
     assert_eq!(told(&fleet, 1, 2).await, Some((3, vec![1])), "the first one is good no more");
-    // And again; whoever asks with an old version replaces nothing.
+    // And again; a request with an old version replaces nothing.
     fleet.learn_keys(1, 3);
     fleet.learn_keys(2, 3);
     until!(rotation(&fleet).await.servers == 0);
@@ -61,8 +61,8 @@ async fn a_key_is_used_when_every_data_server_has_it() {
     fleet.learn_keys(1, 4);
     fleet.learn_keys(2, 4);
     until!(rotation(&fleet).await.version == 5);
-    assert_eq!(fleet.server().handle_key().number(), 2);
-    assert_ne!(fleet.server().handle_key().as_bytes(), second.as_bytes());
+    assert_eq!(fleet.server().handle_keys().used.number(), 2);
+    assert_ne!(fleet.server().handle_keys().used.as_bytes(), second.as_bytes());
     assert!(!fleet.server().data_servers.is_up(DataServerId(3), fleet.server().now_ms()));
 }
 
@@ -72,5 +72,5 @@ async fn data_servers_do_not_learn_the_key_of_the_file_system() {
     let fleet = Fleet::start(1, |_| {}).await;
     let view = fleet.server().view().unwrap();
     let superblock = mds_namespace::superblock::superblock(view.namespace()).unwrap();
-    assert_ne!(fleet.server().handle_key().as_bytes(), &superblock.handle_key);
+    assert_ne!(fleet.server().handle_keys().used.as_bytes(), &superblock.handle_key);
 }

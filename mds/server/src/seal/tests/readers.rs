@@ -42,7 +42,7 @@ fn mirrors(fleet: &Fleet, client: u64, extent: ExtentId, iomode: Iomode) -> (Vec
     all.sort_by_key(|one| std::cmp::Reverse(one.efficiency));
     let one = |one: &wire_nfs::flexfiles::DataServer| {
         let (device, _) = handle::device_of(&one.device.0).unwrap();
-        let opened = handle::open(&server.handle_key(), one.filehandles[0].as_bytes()).unwrap();
+        let opened = handle::open(&server.handle_keys().used, one.filehandles[0].as_bytes()).unwrap();
         assert_eq!((opened.home, opened.extent), (device, extent));
         (device.0, opened.role, opened.mode.writes())
     };

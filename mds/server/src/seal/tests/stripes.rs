@@ -53,7 +53,7 @@ fn named(fleet: &Fleet, body: &Body) -> Vec<Vec<(u32, u32, Role, bool)>> {
     assert_eq!(layout.stripe_unit_bytes, if striped { EXTENT_BYTES } else { 0 });
     let one = |one: &wire_nfs::flexfiles::DataServer| {
         let (device, _) = handle::device_of(&one.device.0).unwrap();
-        let opened = handle::open(&fleet.server().handle_key(), one.filehandles[0].as_bytes()).unwrap();
+        let opened = handle::open(&fleet.server().handle_keys().used, one.filehandles[0].as_bytes()).unwrap();
         assert_eq!(opened.home, device, "who may be shown it");
         (device.0, opened.extent.index, opened.role, opened.mode.writes())
     };

@@ -232,8 +232,10 @@ fn marks_of_stores_only_go_up() {
 fn a_handle_key_is_replaced_step_by_step() {
     let (mut stage, _) = stage();
     let mut after = |command| {
-        assert_eq!(stage.run(command), Outcome::Done);
-        stage.view().handle_keys().unwrap()
+        let outcome = stage.run(command);
+        let keys = stage.view().handle_keys().unwrap();
+        assert_eq!(outcome, Outcome::HandleKeys(keys.version));
+        keys
     };
     let first = HandleKeys::default();
     assert_eq!(after(Command::UseHandleKey(UseHandleKey { version: 1 })), first);
