@@ -4,6 +4,7 @@
 mod act;
 mod ds;
 mod exports;
+mod follow;
 mod get;
 mod key;
 mod readmit;

@@ -1,25 +1,18 @@
 //! `shoal admin mds readmit`: has a metadata server taken in again that lost its disk, and asks until all shards have it.
 //!
-//! The cluster goes on by itself once it has begun. Nothing is kept here: whoever asks again hears how far it is.
+//! Nothing is kept here: the same command says how far it is.
 
 use std::cell::Cell;
 
 use anyhow::anyhow;
-use client::control::ControlError;
-use env::Clock;
 use env::os::OsClock;
-use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{Readmitted, Ruling};
 
 use super::act::{control, unasked};
+use super::follow::{Next, follow};
 use super::{Done, heed};
 use crate::args::Admin;
 use crate::output::waiting;
-
-/// How often it is asked how far it is.
-const ASK_MS: u64 = 1_000;
-/// How often in a row that may fail once it was begun: another metadata server comes to lead.
-const FAILURES_MAX: u32 = 60;
 
 /// Shards that have it, and all there are, as was heard last.
 type Heard = Cell<Option<(u64, u64)>>;
@@ -27,10 +20,10 @@ type Heard = Cell<Option<(u64, u64)>>;
 /// Runs until all shards have it.
 ///
 /// # Errors
-/// If nobody answers, or it is refused: in words.
+/// If no metadata server answers, or one refuses: in words.
 pub(super) async fn run(admin: &Admin, number: u64) -> anyhow::Result<()> {
     let (control, clock, heard) = (control(admin)?, OsClock::new(), Heard::default());
-    let followed = follow(&clock, &heard, async || control.readmit(number).await);
+    let followed = follow(&clock, async || control.readmit(number).await.map(|told| step(told, &heard)));
     let error = match waiting(&clock, || progress(number, heard.get()), followed).await {
         Ok(Readmitted { words, shards, done }) if words.is_empty() => {
             let words =
@@ -58,42 +51,22 @@ fn progress(number: u64, heard: Option<(u64, u64)>) -> String {
     }
 }
 
-/// Asks until all shards have it, or it is refused. Once it was begun, a moment without a leader does not end it.
-async fn follow(
-    clock: &dyn Clock,
-    heard: &Heard,
-    mut ask: impl AsyncFnMut() -> Result<Readmitted, ControlError>,
-) -> Result<Readmitted, ControlError> {
-    let mut failures = 0;
-    loop {
-        match ask().await {
-            Ok(Readmitted { words, shards, done }) if words.is_empty() && done < shards => {
-                heard.set(Some((done, shards)));
-                failures = 0;
-            }
-            Err(error) if heard.get().is_some() && failures < FAILURES_MAX && may_pass(&error) => {
-                failures += 1;
-            }
-            end => return end,
+/// It is done when all shards have it, or it is refused.
+fn step(told: Readmitted, heard: &Heard) -> Next<Readmitted> {
+    match told {
+        Readmitted { words, shards, done } if words.is_empty() && done < shards => {
+            heard.set(Some((done, shards)));
+            Next::Later
         }
-        clock.sleep_ms(ASK_MS).await;
-    }
-}
-
-/// Whether the next one to lead may answer.
-fn may_pass(error: &ControlError) -> bool {
-    match error {
-        ControlError::Unreachable(_) | ControlError::Refused(Refusal::Busy | Refusal::NotLeader { .. }) => {
-            true
-        }
-        ControlError::Refused(_) | ControlError::Garbage(_) | ControlError::Unknown => false,
+        end => Next::End(end),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use env::memory::ManualClock;
+    use client::control::ControlError;
 
+    use super::super::follow::tests::played;
     use super::*;
 
     type Answer = Result<Readmitted, ControlError>;
@@ -107,34 +80,15 @@ mod tests {
         Ok(Readmitted { words: words.to_owned(), ..Readmitted::default() })
     }
 
-    fn busy() -> Answer {
-        Err(ControlError::Refused(Refusal::Busy))
-    }
-
     /// What these answers, and then for ever the last of them, come to; what was heard last; seconds waited.
     async fn asked(answers: &[Answer]) -> (Answer, Option<(u64, u64)>, u64) {
-        let (clock, heard) = (ManualClock::new(0), Heard::default());
-        let mut at = 0;
-        let ask = async || {
-            at += 1;
-            answers[at.min(answers.len()) - 1].clone()
-        };
-        let time = async {
-            loop {
-                clock.advance_ms(ASK_MS);
-                tokio::task::yield_now().await;
-            }
-        };
-        let end = tokio::select! {
-            biased;
-            end = follow(&clock, &heard, ask) => end,
-            () = time => unreachable!("time does not end"),
-        };
-        (end, heard.get(), clock.monotonic_ms() / 1_000)
+        let heard = Heard::default();
+        let (end, seconds) = played(answers, |answer| answer.map(|told| step(told, &heard))).await;
+        (end, heard.get(), seconds)
     }
 
     #[tokio::test]
-    async fn it_is_asked_once_a_second_until_all_shards_have_it() {
+    async fn it_is_asked_until_all_shards_have_it() {
         assert_eq!(asked(&[done(4)]).await, (done(4), None, 0));
         assert_eq!(asked(&[done(0), done(0), done(3), done(4)]).await, (done(4), Some((3, 4)), 3));
     }
@@ -143,17 +97,6 @@ mod tests {
     async fn a_refusal_ends_it() {
         assert_eq!(asked(&[refused("no")]).await, (refused("no"), None, 0));
         assert_eq!(asked(&[done(1), refused("gone")]).await, (refused("gone"), Some((1, 4)), 1));
-    }
-
-    #[tokio::test]
-    async fn a_moment_without_a_leader_is_waited_out_once_it_was_begun() {
-        assert_eq!(asked(&[busy(), done(4)]).await, (busy(), None, 0));
-        let nobody = || Err(ControlError::Refused(Refusal::NotLeader { leader: String::new() }));
-        assert_eq!(asked(&[done(1), busy(), nobody(), done(4)]).await, (done(4), Some((1, 4)), 3));
-        let (end, heard, seconds) = asked(&[done(1), busy()]).await;
-        assert_eq!((end, heard, seconds), (busy(), Some((1, 4)), u64::from(FAILURES_MAX) + 1));
-        let stranger = || Err(ControlError::Refused(Refusal::WrongPeer));
-        assert_eq!(asked(&[done(1), stranger()]).await, (stranger(), Some((1, 4)), 1));
     }
 
     #[test]

@@ -1,36 +1,52 @@
 //! `shoal admin key rotate handles`: has the key of data-server handles replaced, and asks until the one before is dropped.
 //!
-//! The cluster goes on by itself once it has begun. Nothing is kept here: the same command says how far one is that is under way.
+//! Nothing is kept here: the same command says how far a replacement is that is under way.
 
 use std::cell::Cell;
 
-use client::control::ControlError;
-use env::Clock;
 use env::os::OsClock;
-use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{HandleKeyRotation, RotationStage};
 
 use super::act::{control, unasked};
+use super::follow::{Next, follow};
 use super::{Done, heed};
 use crate::args::Admin;
 use crate::output::waiting;
 
-/// How often it is asked how far it is.
-const ASK_MS: u64 = 1_000;
-/// How often in a row that may fail once a metadata server has answered: another one comes to lead.
-const FAILURES_MAX: u32 = 60;
+/// What was heard, first and last.
+#[derive(Default)]
+struct Heard {
+    first: Cell<Option<HandleKeyRotation>>,
+    last: Cell<Option<HandleKeyRotation>>,
+}
 
-/// What was heard last.
-type Heard = Cell<Option<HandleKeyRotation>>;
+impl Heard {
+    /// The version that a new key is to be added to: only when none was being replaced, and none was added since. To ask twice for the
+    /// place of one version replaces one key.
+    fn replaces(&self) -> Option<u64> {
+        let (first, last) = (self.first.get()?, self.last.get()?);
+        (last.stage == RotationStage::None && first.version == last.version).then_some(first.version)
+    }
+
+    fn step(&self, rotation: HandleKeyRotation) -> Next<HandleKeyRotation> {
+        self.first.set(self.first.get().or(Some(rotation)));
+        let is_asked_for = self.last.replace(Some(rotation)).is_some();
+        match rotation.stage {
+            RotationStage::None if self.replaces().is_none() => Next::End(rotation),
+            RotationStage::None if !is_asked_for => Next::Now,
+            RotationStage::None | RotationStage::Spreading | RotationStage::Leaving => Next::Later,
+        }
+    }
+}
 
 /// Runs until the key is replaced.
 ///
 /// # Errors
-/// If nobody answers, or it is refused: in words.
+/// If no metadata server answers, or one refuses: in words.
 pub(super) async fn run(admin: &Admin) -> anyhow::Result<()> {
     let (control, clock, heard) = (control(admin)?, OsClock::new(), Heard::default());
-    let followed = follow(&clock, &heard, async |replaces| control.rotate_handle_key(replaces).await);
-    match waiting(&clock, || progress(heard.get()), followed).await {
+    let ask = async || control.rotate_handle_key(heard.replaces()).await.map(|told| heard.step(told));
+    match waiting(&clock, || progress(heard.last.get()), follow(&clock, ask)).await {
         Ok(HandleKeyRotation { key, version, .. }) => {
             let words = format!("handle key {key} has taken the place of the one before");
             let done = Done { done: true, words: &words, version: Some(version), routes: None };
@@ -38,7 +54,7 @@ pub(super) async fn run(admin: &Admin) -> anyhow::Result<()> {
         }
         Err(error) => {
             let error = unasked(admin, &error);
-            Err(match heard.get() {
+            Err(match heard.last.get() {
                 None => error,
                 Some(_) => error.context("the same command says how the replacement goes on"),
             })
@@ -60,108 +76,44 @@ fn progress(heard: Option<HandleKeyRotation>) -> String {
     }
 }
 
-/// Has it begun, unless one is under way, and asks until it is done. Once that was heard, a moment without a leader does not end it.
-async fn follow(
-    clock: &dyn Clock,
-    heard: &Heard,
-    mut ask: impl AsyncFnMut(Option<u64>) -> Result<HandleKeyRotation, ControlError>,
-) -> Result<HandleKeyRotation, ControlError> {
-    let (mut failures, mut replaces, mut first) = (0, None, None);
-    loop {
-        match ask(replaces).await {
-            Ok(rotation) => {
-                heard.set(Some(rotation));
-                failures = 0;
-                let before = *first.get_or_insert(rotation.version);
-                match rotation.stage {
-                    // To ask twice for the place of one version replaces one key.
-                    RotationStage::None if rotation.version == before => replaces = Some(before),
-                    RotationStage::None => return Ok(rotation),
-                    RotationStage::Spreading | RotationStage::Leaving => replaces = None,
-                }
-                if replaces.is_some() {
-                    continue;
-                }
-            }
-            Err(error) if heard.get().is_some() && failures < FAILURES_MAX && may_pass(&error) => {
-                failures += 1;
-            }
-            Err(error) => return Err(error),
-        }
-        clock.sleep_ms(ASK_MS).await;
-    }
-}
-
-/// Whether the next one to lead may answer.
-fn may_pass(error: &ControlError) -> bool {
-    match error {
-        ControlError::Unreachable(_) | ControlError::Refused(Refusal::Busy | Refusal::NotLeader { .. }) => {
-            true
-        }
-        ControlError::Refused(_) | ControlError::Garbage(_) | ControlError::Unknown => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use env::memory::ManualClock;
+    use client::control::ControlError;
+    use wire_nfs::control::Refusal;
 
+    use super::super::follow::tests::played;
+    use super::RotationStage::{Leaving, None as Rest, Spreading};
     use super::*;
 
     type Answer = Result<HandleKeyRotation, ControlError>;
 
-    fn at(stage: RotationStage, version: u64) -> HandleKeyRotation {
-        HandleKeyRotation { stage, version, key: 1, servers: 2 }
+    fn at(stage: RotationStage, version: u64) -> Answer {
+        Ok(HandleKeyRotation { stage, version, key: 1, servers: 2 })
     }
 
-    fn busy() -> Answer {
-        Err(ControlError::Refused(Refusal::Busy))
-    }
-
-    /// What these answers, and then for ever the last of them, come to; what was asked.
+    /// What these answers come to; what was asked.
     async fn asked(answers: &[Answer]) -> (Answer, Vec<Option<u64>>) {
-        let (clock, heard, mut all) = (ManualClock::new(0), Heard::default(), Vec::new());
-        let ask = async |replaces| {
-            all.push(replaces);
-            answers[all.len().min(answers.len()) - 1].clone()
+        let (heard, mut all) = (Heard::default(), Vec::new());
+        let step = |answer: Answer| {
+            all.push(heard.replaces());
+            answer.map(|told| heard.step(told))
         };
-        let time = async {
-            loop {
-                clock.advance_ms(ASK_MS);
-                tokio::task::yield_now().await;
-            }
-        };
-        let end = tokio::select! {
-            biased;
-            end = follow(&clock, &heard, ask) => end,
-            () = time => unreachable!("time does not end"),
-        };
+        let (end, _) = played(answers, step).await;
         (end, all)
     }
 
     #[tokio::test]
     async fn it_is_begun_once_and_asked_for_until_it_is_done() {
-        use RotationStage::{Leaving, None as Rest, Spreading};
-        let answers = [Ok(at(Rest, 1)), busy(), Ok(at(Spreading, 2)), Ok(at(Leaving, 2)), Ok(at(Rest, 3))];
+        let busy = Err(ControlError::Refused(Refusal::Busy));
+        let answers = [at(Rest, 1), busy, at(Spreading, 2), at(Leaving, 2), at(Rest, 3)];
         let (end, all) = asked(&answers).await;
-        assert_eq!(end, Ok(at(Rest, 3)));
+        assert_eq!(end, at(Rest, 3));
         assert_eq!(all, [None, Some(1), Some(1), None, None], "the answer to the first request was lost");
     }
 
     #[tokio::test]
     async fn one_that_is_under_way_is_followed() {
-        use RotationStage::{Leaving, None as Rest};
-        let (end, all) = asked(&[Ok(at(Leaving, 2)), Ok(at(Rest, 3))]).await;
-        assert_eq!((end, all), (Ok(at(Rest, 3)), vec![None, None]));
-    }
-
-    #[tokio::test]
-    async fn what_does_not_pass_ends_it() {
-        assert_eq!(asked(&[busy()]).await, (busy(), vec![None]));
-        let stranger = || Err(ControlError::Refused(Refusal::WrongPeer));
-        let (end, all) = asked(&[Ok(at(RotationStage::Spreading, 2)), stranger()]).await;
-        assert_eq!((end, all.len()), (stranger(), 2));
-        let (end, all) = asked(&[Ok(at(RotationStage::Spreading, 2)), busy()]).await;
-        assert_eq!((end, all.len()), (busy(), FAILURES_MAX as usize + 2));
+        let (end, all) = asked(&[at(Leaving, 2), at(Rest, 3)]).await;
+        assert_eq!((end, all), (at(Rest, 3), vec![None, None]));
     }
 }
