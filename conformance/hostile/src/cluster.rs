@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::failed::{During, Outcome, failed};
-use crate::limits::START_MS_MAX;
+use crate::limits::{ADMIN_S_MAX, START_MS_MAX};
 use crate::process::{Process, command};
 
 /// Which processes a cluster is made of.
@@ -229,7 +229,7 @@ impl Cluster {
     /// Exit code, standard output and standard error of `shoal admin` with these words.
     pub(crate) fn admin(&self, words: &[&str]) -> Outcome<(Option<i32>, String, String)> {
         let done = std::process::Command::new("timeout")
-            .arg("20")
+            .arg(ADMIN_S_MAX.to_string())
             .arg(&self.program)
             .args(["admin", "--json", "--at", &self.metrics.to_string()])
             .args(["--control", &self.control.to_string(), "--cluster-key", &text(&self.key_file())])

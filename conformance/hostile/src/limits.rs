@@ -63,6 +63,12 @@ pub(crate) const LEAVE_MS_MAX: u64 = 3_000;
 /// A data server's handle may be good for so long after its layout ended, milliseconds.
 pub(crate) const HANDLE_MS_MAX: u64 = 65_000;
 
+/// A handle under a key that was replaced may be good for so long, milliseconds: two heartbeats of a data server.
+pub(crate) const KEY_MS_MAX: u64 = 2_000;
+
+/// `shoal admin` may take so long, seconds: a handle key is dropped half a minute after layouts were recalled that stay out.
+pub(crate) const ADMIN_S_MAX: u64 = 60;
+
 /// An operation may wait so long when a data server's disk fails, milliseconds: its lease, and what moving takes.
 pub(crate) const FAILOVER_MS_MAX: u64 = 12_000;
 

@@ -10,7 +10,7 @@ use super::{client, inside, must_have_happened, outside, serve};
 use crate::attack::{Attack, Evidence, Play};
 use crate::failed::{During, Outcome, failed};
 use crate::layouts::{self, DataPort, Held};
-use crate::limits::HANDLE_MS_MAX;
+use crate::limits::{HANDLE_MS_MAX, KEY_MS_MAX};
 use crate::session::Client;
 use crate::stage::Stage;
 use crate::tree::{self, Opened};
@@ -44,7 +44,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         Attack {
             name: "keys_rotated",
             line: 4,
-            row: "keeps keys for ever (`shoal admin key rotate` ends that, and disturbs no client)",
+            row: "uses a handle under a key that `shoal admin key rotate handles` has replaced, beside clients at work",
             setting: serve(),
             quick: false,
             play: Play::Once(|stage| Box::pin(rotate(stage))),
@@ -174,16 +174,37 @@ async fn keep(stage: &Stage) -> Outcome<Evidence> {
 
 async fn rotate(stage: &Stage) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
-    let (code, out, errors) = stage.cluster.admin(&["key", "rotate"])?;
-    match code {
-        Some(0) => evidence.note(out.lines().next().unwrap_or_default().to_owned()),
-        _ => evidence.broken(format!("no rotation: {}", errors.lines().next().unwrap_or_default())),
-    }
-    // The honest client notices nothing: its errors are counted.
+    let (mut owner, file, held) = at_data_server(stage, "rotated", Iomode::Read).await?;
+    let port = DataPort::new(inside(stage), held.server);
+    read_until_good(&port, &held.handle).await?;
     let done = stage.meter.operations();
+    let began = Instant::now();
+    let (code, _, errors) = stage.cluster.admin(&["key", "rotate", "handles"])?;
+    if code != Some(0) {
+        evidence.broken(format!("no rotation: {}", errors.lines().next().unwrap_or_default()));
+        return Ok(evidence);
+    }
+    evidence.note(format!("replaced in {:.1} s", began.elapsed().as_secs_f64()));
+    let replaced = Instant::now();
+    while !matches!(port.read(&held.handle, 0, 100).await?, Err(Nfsstat3::Stale)) {
+        if Duration::from_millis(KEY_MS_MAX) < replaced.elapsed() {
+            evidence.exceeded(format!("a handle under the old key is good after {KEY_MS_MAX} ms"));
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    // The client goes on with a handle under the new key.
+    let again = layouts::take(&mut owner, &file, Iomode::Read).await.during("LAYOUTGET")?;
+    read_until_good(&port, &again.handle).await?;
+    layouts::give_back(&mut owner, &file, &again).await?;
+    tree::close_file(&mut owner, &file).await?;
+    owner.end().await?;
+    // The honest client notices nothing: its errors are counted.
     let until = Instant::now() + Duration::from_secs(20);
     while stage.meter.operations() < done + 200 && Instant::now() < until {
         sleep(Duration::from_millis(50)).await;
     }
+    let since = usize::try_from(stage.meter.operations() - done).unwrap_or(usize::MAX);
+    must_have_happened(&mut evidence, "honest operations", (since, 200), None);
     Ok(evidence)
 }
