@@ -59,7 +59,7 @@ impl Store {
                 inner.wake.notify_one();
             }
             // Somebody may have raised it meanwhile.
-            controlled.fence().await
+            controlled.sync_epochs().await
         })
         .await
     }

@@ -42,7 +42,8 @@ impl Store {
     /// [`ChangeError::Failed`], [`ChangeError::Closed`], [`ChangeError::NoSpace`].
     pub async fn fence(&self, extent: ExtentId, epoch: Epoch) -> Result<Epoch, ChangeError> {
         let inner = self.inner.clone();
-        detached(async move { Controlled::begin(&inner, extent, epoch, true).await?.fence().await }).await
+        detached(async move { Controlled::begin(&inner, extent, epoch, true).await?.sync_epochs().await })
+            .await
     }
 
     /// Forgets every byte at or behind `keep_bytes`. Handles from before stay good: a client that cuts a file goes on
@@ -182,7 +183,7 @@ impl Controlled {
     }
 
     /// Makes durable how high the epoch is, and the fence.
-    pub(crate) async fn fence(&self) -> Result<Epoch, ChangeError> {
+    pub(crate) async fn sync_epochs(&self) -> Result<Epoch, ChangeError> {
         let acts = {
             let mut shard = self.inner.index.shard(self.extent);
             let known = shard.get_mut(&self.extent).expect("a controlled extent is not forgotten");
@@ -222,7 +223,7 @@ impl Controlled {
         };
         let Some((acts, sequence)) = planned else {
             // It was carried out, as a CUT maybe, which fences nothing.
-            return self.fence().await;
+            return self.sync_epochs().await;
         };
         beside(sequence);
         let epoch = self.append(acts).await?;

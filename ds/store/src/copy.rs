@@ -62,7 +62,8 @@ impl Store {
     /// As [`fence`](Self::fence).
     pub async fn raise(&self, extent: ExtentId, epoch: Epoch) -> Result<Epoch, ChangeError> {
         let inner = self.inner.clone();
-        detached(async move { Controlled::begin(&inner, extent, epoch, false).await?.fence().await }).await
+        detached(async move { Controlled::begin(&inner, extent, epoch, false).await?.sync_epochs().await })
+            .await
     }
 
     /// Gets ready to be a backup of the extent at this epoch: clients, and homes of lower epochs, are refused from now on, and
