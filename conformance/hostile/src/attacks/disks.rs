@@ -34,10 +34,16 @@ pub(super) fn attacks() -> Vec<Attack> {
             Box::pin(lose_store(stage))
         }),
         attack("old_store", 13, "a data server starts on an older copy of its directory", |stage| {
-            Box::pin(put_back(stage))
+            Box::pin(put_back(stage, MARKED))
+        }),
+        attack("old_store_at_once", 13, "the same, as soon as the last write is answered", |stage| {
+            Box::pin(put_back(stage, Duration::ZERO))
         }),
         attack("lone_without_log", 13, "a metadata server that is alone starts without its log", |stage| {
-            Box::pin(lose_log(stage))
+            Box::pin(lose_log(stage, CHECKPOINTED))
+        }),
+        attack("lone_without_log_at_once", 13, "the same, as soon as the cluster is up", |stage| {
+            Box::pin(lose_log(stage, Duration::ZERO))
         }),
         attack("dead_disk", 14, "every write of a primary's disk fails", |stage| {
             Box::pin(fail_writes(stage))
@@ -47,14 +53,20 @@ pub(super) fn attacks() -> Vec<Attack> {
         }),
         Attack {
             setting: Setting { metadata_disk_bytes: METADATA_DISK_BYTES, needs_root: true, ..apart() },
-            ..attack("full_metadata_disk", 17, "the metadata server's disk is full", |stage| {
-                Box::pin(fill_disk(stage))
+            ..attack("full_metadata_disk", 17, "the metadata server's disk is full but for 16 MiB", |stage| {
+                Box::pin(fill_disk(stage, LEFT_BYTES))
+            })
+        },
+        Attack {
+            setting: Setting { metadata_disk_bytes: METADATA_DISK_BYTES, needs_root: true, ..apart() },
+            ..attack("full_to_the_last_byte", 17, "the same to the last byte, as fast as it goes", |stage| {
+                Box::pin(fill_disk(stage, 0))
             })
         },
     ]
 }
 
-/// Longer than a metadata server takes between two checkpoints (5 s).
+/// Longer than a metadata server takes between two checkpoints (5 s): before the first the log is all there is of a cluster.
 const CHECKPOINTED: Duration = Duration::from_secs(12);
 
 /// Longer than a data server takes to say how far its journal is (a second): docs/security.md names what is lost before.
@@ -169,7 +181,7 @@ async fn lose_store(stage: &Stage) -> Outcome<Evidence> {
     Ok(evidence)
 }
 
-async fn put_back(stage: &Stage) -> Outcome<Evidence> {
+async fn put_back(stage: &Stage, wait: Duration) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     let mut writer = client(stage, 0, "stores").await?;
     write_all(&mut writer, 1).await?;
@@ -183,7 +195,7 @@ async fn put_back(stage: &Stage) -> Outcome<Evidence> {
     healthy(stage).await?;
     write_all(&mut writer, 2).await?;
     some_must_be_first(stage)?;
-    sleep(MARKED).await;
+    sleep(wait).await;
     stage.cluster.processes.lock()[index].kill();
     std::fs::remove_dir_all(&directory)?;
     std::fs::rename(&old, &directory)?;
@@ -218,12 +230,11 @@ async fn replace(stage: &Stage, number: usize) -> Outcome<()> {
     stage.start_again(index)
 }
 
-async fn lose_log(stage: &Stage) -> Outcome<Evidence> {
+async fn lose_log(stage: &Stage, wait: Duration) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     let log = stage.cluster.metadata_directory().join("log");
     let aside = stage.cluster.directory.join("log-aside");
-    // The store has a checkpoint by then: the log of a cluster that is seconds old is all there is of it.
-    sleep(CHECKPOINTED).await;
+    sleep(wait).await;
     stage.cluster.processes.lock()[0].kill();
     std::fs::rename(&log, &aside).during("the log")?;
     stage.start_again(0)?;
@@ -346,7 +357,7 @@ fn flip_in(journal: &Path) -> Outcome<u32> {
     if flipped == 0 { Err(failed("the journal has nothing to flip")) } else { Ok(flipped) }
 }
 
-async fn fill_disk(stage: &Stage) -> Outcome<Evidence> {
+async fn fill_disk(stage: &Stage, left_bytes: u64) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     let ended = async {
         while stage.cluster.processes.lock()[0].ended().is_none() {
@@ -355,13 +366,13 @@ async fn fill_disk(stage: &Stage) -> Outcome<Evidence> {
     };
     // Requests to a server that has ended would be repeated for long.
     tokio::select! {
-        filled = fill_and_free(stage, &mut evidence) => filled?,
+        filled = fill_and_free(stage, left_bytes, &mut evidence) => filled?,
         () = ended => evidence.broken("the metadata server ended"),
     }
     Ok(evidence)
 }
 
-async fn fill_and_free(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
+async fn fill_and_free(stage: &Stage, left_bytes: u64, evidence: &mut Evidence) -> Outcome<()> {
     let mut writer = client(stage, 0, "fills").await?;
     for number in 0..REMOVED {
         let file = tree::open_file(&mut writer, &format!("fill-{number}"), 0o644).await?;
@@ -373,7 +384,7 @@ async fn fill_and_free(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
     let filler = stage.cluster.metadata_directory().join("filler");
     let reserve = stage.cluster.metadata_directory().join("reserve");
     stage.honest.spare(true);
-    fill(&filler)?;
+    fill(&filler, left_bytes)?;
     let (made, refused) = make_until_refused(&mut writer).await;
     evidence.note(format!("{made} files made on the full disk, then: {refused}"));
     if !refused.contains("NFS4ERR_NOSPC") {
@@ -388,7 +399,7 @@ async fn fill_and_free(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
         sleep(Duration::from_millis(100)).await;
     }
     // The room of the reserve is taken, too.
-    fill(&filler)?;
+    fill(&filler, left_bytes)?;
     let before = stage.meter.operations();
     sleep(Duration::from_secs(3)).await;
     if stage.meter.operations() == before {
@@ -438,17 +449,28 @@ async fn make_until_refused(writer: &mut Client) -> (u32, String) {
     }
 }
 
-/// A file that grows until there is little room left: less than what has the server give its reserve back. One that took the last byte
-/// within a second would end it, as docs/security.md says.
-fn fill(path: &Path) -> Outcome<()> {
+/// A file that grows until so little room is left.
+fn fill(path: &Path, left_bytes: u64) -> Outcome<()> {
     use std::io::Write;
     let folder = path.parent().unwrap_or(path);
     let free = command("df", &["--output=avail", "--block-size=1", &text(folder)])?;
     let free: u64 = free.lines().last().unwrap_or_default().trim().parse().during("df")?;
     let mut file = std::fs::File::options().create(true).append(true).open(path)?;
     let block = vec![0x5a; 64 << 10];
-    for _ in 0..free.saturating_sub(LEFT_BYTES) / block.len() as u64 {
-        file.write_all(&block).during("the filler")?;
+    for _ in 0..free.saturating_sub(left_bytes) / block.len() as u64 {
+        // What the server writes meanwhile takes room, too.
+        match file.write_all(&block) {
+            Err(error) if left_bytes == 0 && error.kind() == std::io::ErrorKind::StorageFull => break,
+            written => written.during("the filler")?,
+        }
+    }
+    let mut bytes = if left_bytes == 0 { block.len() } else { 0 };
+    while 0 < bytes {
+        // Less and less, until nothing fits.
+        match file.write(&block[..bytes]) {
+            Ok(written) if 0 < written => {}
+            _ => bytes /= 2,
+        }
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{Nfsstat4, Op, Stateid};
 
 use super::connections::newcomers;
-use super::{STRANGER, TWO_HOSTS, USER, client, inside, must_have_happened, serve};
+use super::{TWO_HOSTS, USER, client, inside, must_have_happened, outside, serve};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::Setting;
 use crate::failed::{Outcome, failed};
@@ -37,7 +37,15 @@ pub(super) fn attacks() -> Vec<Attack> {
             row: "2,000 EXCHANGE_IDs a second, each with another owner, none confirmed",
             setting: Setting { exports: TWO_HOSTS, ..serve() },
             quick: false,
-            play: Play::Windows(|stage, until| Box::pin(flood(stage, until))),
+            play: Play::Windows(|stage, until| Box::pin(flood(stage, outside(stage), until))),
+        },
+        Attack {
+            name: "exchange_id_flood_here",
+            line: 9,
+            row: "the same from the honest client's own host",
+            setting: serve(),
+            quick: false,
+            play: Play::Windows(|stage, until| Box::pin(flood(stage, inside(stage), until))),
         },
         Attack {
             name: "many_locks",
@@ -85,11 +93,11 @@ const BURST: usize = 10;
 /// A server that takes no more from a connection for so long holds itself well; another connection is opened.
 const SEND_MS_MAX: Duration = Duration::from_secs(1);
 
-async fn flood(stage: &Stage, until: Instant) -> Outcome<Evidence> {
+async fn flood(stage: &Stage, via: Via, until: Instant) -> Outcome<Evidence> {
     let (mut evidence, mut came) = (Evidence::default(), Evidence::default());
     let began = Instant::now();
     // Newcomers come while it goes on.
-    let (sent, ()) = tokio::join!(send_many(stage, until), newcomers(stage, until, &mut came));
+    let (sent, ()) = tokio::join!(send_many(stage, via, until), newcomers(stage, until, &mut came));
     let (sent, cut) = sent?;
     let ms = usize::try_from(until.saturating_duration_since(began).as_millis()).unwrap_or(0);
     let bound = (cut != 0).then(|| format!("servers cut off or did not read {cut} connections"));
@@ -103,8 +111,7 @@ async fn flood(stage: &Stage, until: Instant) -> Outcome<Evidence> {
 }
 
 /// Sends EXCHANGE_IDs at a steady pace until a time; how many, and how many connections the server cut or did not read.
-async fn send_many(stage: &Stage, until: Instant) -> Outcome<(usize, usize)> {
-    let via = Via::host(STRANGER, stage.options.reserved);
+async fn send_many(stage: &Stage, via: Via, until: Instant) -> Outcome<(usize, usize)> {
     let mut connections = Vec::new();
     for _ in 0..4 {
         connections.push(Raw::open(via, stage.cluster.nfs).await?);

@@ -11,7 +11,7 @@ use wire_nfs::v4::ops::{readdir, sequence};
 use wire_nfs::v4::{Bitmap, Op, Verifier};
 
 use super::connections::{HOLDING, OPENING, open_many};
-use super::{STRANGER, TWO_HOSTS, client, inside, must_have_happened, serve};
+use super::{TWO_HOSTS, client, inside, must_have_happened, outside, serve};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::Setting;
 use crate::failed::{Outcome, failed};
@@ -40,7 +40,18 @@ pub(super) fn attacks() -> Vec<Attack> {
             quick: false,
             play: Play::Prepared(
                 |stage| Box::pin(make_file(stage)),
-                |stage, until| Box::pin(read_and_leave(stage, until)),
+                |stage, until| Box::pin(read_and_leave(stage, outside(stage), until)),
+            ),
+        },
+        Attack {
+            name: "reads_not_taken_here",
+            line: 10,
+            row: "the same from the honest client's own host",
+            setting: serve(),
+            quick: false,
+            play: Play::Prepared(
+                |stage| Box::pin(make_file(stage)),
+                |stage, until| Box::pin(read_and_leave(stage, inside(stage), until)),
             ),
         },
         Attack {
@@ -51,7 +62,18 @@ pub(super) fn attacks() -> Vec<Attack> {
             quick: false,
             play: Play::Prepared(
                 |stage| Box::pin(make_names(stage)),
-                |stage, until| Box::pin(list_and_leave(stage, until)),
+                |stage, until| Box::pin(list_and_leave(stage, outside(stage), until)),
+            ),
+        },
+        Attack {
+            name: "readdirs_not_taken_here",
+            line: 10,
+            row: "the same from the honest client's own host",
+            setting: serve(),
+            quick: false,
+            play: Play::Prepared(
+                |stage| Box::pin(make_names(stage)),
+                |stage, until| Box::pin(list_and_leave(stage, inside(stage), until)),
             ),
         },
         Attack {
@@ -144,9 +166,9 @@ async fn start_records(held: Vec<Raw>, begun: &Arc<[u8]>, until: Instant) -> (Ve
     (held, starts)
 }
 
-/// A connection of another admitted host that takes little.
-fn narrow(stage: &Stage) -> Via {
-    Via { receive_bytes: Some(4096), ..Via::host(STRANGER, stage.options.reserved) }
+/// A connection that takes little.
+fn narrow(via: Via) -> Via {
+    Via { receive_bytes: Some(4096), ..via }
 }
 
 const FILE_BYTES: u64 = 4 << 20;
@@ -175,7 +197,7 @@ async fn make_names(stage: &Stage) -> Outcome<()> {
     owner.end().await
 }
 
-async fn read_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
+async fn read_and_leave(stage: &Stage, via: Via, until: Instant) -> Outcome<Evidence> {
     const CONNECTIONS: usize = 64;
     const READS: u32 = 64;
     let mut evidence = Evidence::default();
@@ -185,7 +207,7 @@ async fn read_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
     let (mut connections, mut asked, mut unread) = (Vec::new(), 0, 0);
     let all = until + OPENING;
     while connections.len() < CONNECTIONS && Instant::now() < all {
-        let mut raw = Raw::open(narrow(stage), held.server).await?;
+        let mut raw = Raw::open(narrow(via), held.server).await?;
         for xid in 0..READS {
             let args = encoded(&read_args(&held.handle, (u64::from(xid) % 4) << 20, 1 << 20));
             let number = v3::Procedure::Read.as_u32();
@@ -233,12 +255,11 @@ fn bound_of_requests(unread: usize) -> Option<String> {
     (unread != 0).then(|| format!("the server read no more requests of {unread} connections"))
 }
 
-async fn list_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
+async fn list_and_leave(stage: &Stage, via: Via, until: Instant) -> Outcome<Evidence> {
     const SESSIONS: usize = 24;
     const SLOTS: u32 = 48;
     let mut evidence = Evidence::default();
     let (mut connections, mut asked, mut unread, mut refused) = (Vec::new(), 0, 0, None);
-    let via = Via::host(STRANGER, stage.options.reserved);
     let all = until + OPENING;
     while connections.len() < SESSIONS && Instant::now() < all {
         let mut lister = Client::new(via, stage.cluster.nfs, 0);
@@ -247,7 +268,7 @@ async fn list_and_leave(stage: &Stage, until: Instant) -> Outcome<Evidence> {
             refused = Some(error.to_string()).filter(|text| text.contains("NFS4ERR"));
             break;
         }
-        let raw = Raw::open(narrow(stage), stage.cluster.nfs).await?;
+        let raw = Raw::open(narrow(via), stage.cluster.nfs).await?;
         connections.push((lister, raw));
     }
     // A host whose answers are not taken waits for its next session: all of them are there before.

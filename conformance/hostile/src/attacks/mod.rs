@@ -71,7 +71,7 @@ fn inside(stage: &Stage) -> Via {
     Via::host(HOST, stage.options.reserved)
 }
 
-/// The way of a host that is admitted nowhere, and whose root takes part.
+/// The way of another host, which is admitted nowhere unless the exports say so, and whose root takes part.
 fn outside(stage: &Stage) -> Via {
     Via::host(STRANGER, stage.options.reserved)
 }
