@@ -384,10 +384,13 @@ async fn propose_format(env: &Env, shard: &Shard) -> Result<(), StartError> {
     env.entropy.fill(&mut format.handle_key);
     env.entropy.fill(&mut format.cookie_key);
     match shard.propose(None, Command::Format(format)).await {
-        Ok(Outcome::Refused(refusal)) => Err(StartError::Store(refusal.to_string())),
-        Ok(_) | Err(ProposeError::NotLeader { .. }) => Ok(()),
-        Err(error) => Err(StartError::Store(error.to_string())),
+        Ok(Outcome::Refused(refusal)) => return Err(StartError::Store(refusal.to_string())),
+        Ok(_) => {}
+        Err(ProposeError::NotLeader { .. }) => return Ok(()),
+        Err(error) => return Err(StartError::Store(error.to_string())),
     }
+    // From its first second on the store says that there is a cluster: a node that is alone and loses its log is not taken for a new one.
+    shard.checkpoint().await.map_err(|error| StartError::Store(error.to_string()))
 }
 
 /// A server of which nothing runs yet.

@@ -8,7 +8,6 @@ pub(crate) mod data;
 pub(crate) mod whole;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -95,12 +94,9 @@ impl Rig {
         rig
     }
 
-    /// Stops without a word, and starts again on the same directory.
-    pub(crate) async fn restart(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.stop().await;
-        }
-        let config = MdsConfig {
+    /// How it is started.
+    pub(crate) fn config(&self) -> MdsConfig {
+        MdsConfig {
             dir: self.directory.path().join("mds"),
             listen: address(2049),
             control: address(2050),
@@ -112,8 +108,15 @@ impl Rig {
             join: Vec::new(),
             controls: Vec::new(),
             service: self.service.clone(),
-        };
-        let _: &Path = config.dir.as_path();
+        }
+    }
+
+    /// Stops without a word, and starts again on the same directory.
+    pub(crate) async fn restart(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop().await;
+        }
+        let config = self.config();
         let mut tries = 0;
         // What follows recalls up at the one that was stopped keeps its store open for a moment.
         self.server = loop {
