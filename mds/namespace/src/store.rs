@@ -11,6 +11,7 @@ pub mod mem;
 pub mod overlay;
 pub mod spread;
 pub mod transfer;
+mod waiting_backend;
 
 use std::ops::ControlFlow;
 

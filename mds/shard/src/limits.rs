@@ -154,6 +154,11 @@ pub const LOG_SEGMENT_BYTES: u64 = 16 << 20;
 /// Segments of the log kept for reuse: as many as fill between two checkpoints.
 pub const LOG_SEGMENTS_RECYCLED: usize = 5;
 
+/// A log that found no room on its disk tries again after this.
+pub const ROOM_RETRY_MS: u64 = 100;
+/// And says so no more often than this.
+pub const ROOM_SAY_MS: u64 = 10_000;
+
 /// Segments that a group may need behind the log's head before its store is checkpointed and its log cut; at twice that, what is
 /// left of it is written again at the head. More is allowed while more than that is in force.
 pub const LOG_LAG_SEGMENTS: u64 = 6;

@@ -22,6 +22,7 @@ pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod succession;
 mod unhurried;
+mod waiting_disk;
 
 use openraft::impls::leader_id_std::LeaderId;
 use openraft::impls::{BasicNode, BoxedErrorSource, InlineBatch, OneshotResponder, TokioRuntime};

@@ -17,6 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use redb::{Database, ReadOnlyTable, ReadableDatabase, TableDefinition, WriteTransaction};
 
 use super::overlay::{Overlay, Writes};
+use super::waiting_backend::WaitingBackend;
 use super::{Durability, MetaStore, StoreError, Txn, View, Visit};
 
 const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("shoal");
@@ -49,12 +50,13 @@ impl DiskStore {
         builder.set_cache_size(cache_bytes);
         let fresh = if is_there(path)? { None } else { lock_fresh(path)? };
         let is_fresh = fresh.is_some();
-        let database = match fresh {
-            Some(file) => builder.create_file(file),
-            None => builder.open(path),
+        let file = match fresh {
+            Some(file) => file,
+            None => OpenOptions::new().read(true).write(true).open(path).map_err(engine)?,
         };
-        let store =
-            Self { database: database.map_err(engine)?, path: path.to_path_buf(), writer: Mutex::new(()) };
+        let backend = WaitingBackend::new(file).map_err(engine)?;
+        let database = builder.create_with_backend(backend).map_err(engine)?;
+        let store = Self { database, path: path.to_path_buf(), writer: Mutex::new(()) };
         // A view needs the table to be there.
         store.write(Durability::Synced, |txn| txn.open_table(TABLE).map(drop).map_err(engine))?;
         if is_fresh {

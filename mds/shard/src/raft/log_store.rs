@@ -23,6 +23,7 @@ use super::log_record;
 use super::log_replay::{GroupReplay, Replay, ReplayError};
 use super::log_state::State;
 use super::unhurried::{self, Unhurried};
+use super::waiting_disk::WaitingDisk;
 use super::{LogId, RaftEntry, Types, Vote};
 use crate::limits::{
     LOG_LAG_SEGMENTS, LOG_SEGMENTS_RECYCLED, RENEW_BYTES_MAX, RENEW_RECORDS_MAX, REPLICATE_BYTES_MAX,
@@ -85,10 +86,12 @@ impl SharedLog {
         alone: bool,
     ) -> Result<Self, LogOpenError> {
         let recycle_max = LOG_SEGMENTS_RECYCLED;
-        // An entry, or a cut, that found no room and one behind it that did would be a hole: the log could not be opened again.
+        // An entry, or a cut, that found no room and one behind it that did would be a hole: the log could not be opened again. Here it
+        // waits for room; this holds should one be refused all the same.
         let keeps_order = true;
         let config = WalConfig { segment_bytes, recycle_max, keeps_order, ..WalConfig::new(store_id) };
         let mut replay = Replay::new(groups);
+        let disk = Arc::new(WaitingDisk::new(disk, Arc::clone(&clock)));
         let (wal, report) =
             Wal::open(disk, dir, config, &mut |header, location| replay.visit(header, location)).await?;
         if let Some(damage) = report.corrupt.first() {

@@ -7,7 +7,7 @@ use openraft::impls::leader_id_std::LeaderId;
 use openraft::storage::RaftLogStorageExt;
 
 use super::*;
-use crate::limits::{LOG_SEGMENT_BYTES, UNHURRIED_MS_MAX};
+use crate::limits::{LOG_SEGMENT_BYTES, ROOM_RETRY_MS, UNHURRIED_MS_MAX};
 use crate::raft::{EncodedEntry, log_id};
 
 const STORE_ID: [u8; 16] = [3; 16];
@@ -208,46 +208,63 @@ async fn broken_logs_are_refused() {
     }
 }
 
-/// A store that is ahead of its log has that cut at the start. If there is no room to say so, no entry may follow: the log would have a
-/// hole, and never be opened again.
+/// A store that is ahead of its log has that cut at the start. If there is no room to say so, no entry may go before it: the log would have
+/// a hole, and never be opened again.
 #[tokio::test]
-async fn nothing_follows_a_cut_that_found_no_room() {
+async fn what_follows_a_cut_that_finds_no_room_waits_behind_it() {
     let disk = MemoryDisk::new();
     let mut log = open(&disk).await;
     log.blocking_append(entries(1, 0..5, 100)).await.unwrap();
     disk.crash(Crash::Drop);
-    let mut log = open(&disk).await;
-    disk.set_capacity(0);
-    log.purge(log_id(1, 8)).await.unwrap_err();
-    disk.set_capacity(1 << 30);
-    log.blocking_append(entries(1, 9..10, 100)).await.unwrap_err();
-    disk.crash(Crash::Drop);
-    let mut log = open(&disk).await;
-    assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 4)));
-    log.purge(log_id(1, 8)).await.unwrap();
-    log.blocking_append(entries(1, 9..10, 100)).await.unwrap();
-    disk.crash(Crash::Drop);
-    let mut log = open(&disk).await;
-    assert_eq!(shown(&mut log).await, [(1, 9)]);
+    for has_room_in_time in [false, true] {
+        // One for each, so that what the first left waiting is never tried again.
+        let clock = Arc::new(ManualClock::new(0));
+        let mut log = open_with(&disk, &clock).await;
+        disk.set_capacity(0);
+        let (mut own, mut other) = (log.clone(), log.clone());
+        let cut = tokio::spawn(async move { own.purge(log_id(1, 8)).await });
+        settle().await;
+        let entry = tokio::spawn(async move { other.blocking_append(entries(1, 9..10, 100)).await });
+        settle().await;
+        assert!(!cut.is_finished() && !entry.is_finished());
+        disk.set_capacity(1 << 30);
+        if has_room_in_time {
+            clock.advance_ms(ROOM_RETRY_MS);
+            cut.await.unwrap().unwrap();
+            entry.await.unwrap().unwrap();
+            assert_eq!(shown(&mut log).await, [(1, 9)]);
+        } else {
+            cut.abort();
+            entry.abort();
+        }
+        drop(log);
+        disk.crash(Crash::Drop);
+        let last = if has_room_in_time { log_id(1, 9) } else { log_id(1, 4) };
+        let found = open_with(&disk, &clock).await.get_log_state().await.unwrap().last_log_id;
+        assert_eq!(found, Some(last));
+    }
 }
 
-/// A cut of what is there, and a renewal, that found no room are nothing that others would miss: they are tried again when there is some, and
-/// then nothing is pinned.
+/// A renewal that finds no room waits, a cut beside it is done at once, and when there is room nothing is pinned.
 #[tokio::test]
-async fn a_cut_that_found_no_room_is_made_good_by_the_next() {
-    let disk = MemoryDisk::new();
-    let mut log = open(&disk).await;
+async fn a_renewal_that_finds_no_room_goes_on_when_there_is_some() {
+    let (disk, clock) = (MemoryDisk::new(), Arc::new(ManualClock::new(0)));
+    let mut log = open_with(&disk, &clock).await;
     let bytes = 1 << 20;
     for index in 0..40 {
         log.blocking_append(entries(1, index..index + 1, bytes)).await.unwrap();
     }
     disk.set_capacity(0);
     // It fills what the segment has room for.
-    log.renew().await.unwrap_err();
+    let own = log.clone();
+    let renewal = tokio::spawn(async move { own.renew().await });
+    settle().await;
     log.purge(log_id(1, 20)).await.unwrap();
     settle().await;
+    assert!(!renewal.is_finished());
     disk.set_capacity(1 << 30);
-    log.renew().await.unwrap();
+    clock.advance_ms(ROOM_RETRY_MS);
+    renewal.await.unwrap().unwrap();
     log.blocking_append(entries(1, 40..41, bytes)).await.unwrap();
     log.purge(log_id(1, 30)).await.unwrap();
     log.purge(log_id(1, 40)).await.unwrap();
