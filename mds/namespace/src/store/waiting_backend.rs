@@ -1,23 +1,40 @@
-//! The store's file, whose writes wait for room. redb takes no more after a write that failed, so the server would have to end; one that
-//! waits goes on as soon as there is room again, and nothing of it is lost.
+//! The store's file, which has room ahead, and whose writes wait where they find none all the same. redb takes no more after a write that
+//! failed, so the server would have to end; one that waits goes on as soon as there is room again, and nothing of it is lost.
 //!
 //! INVARIANT: what found no room is written again from the same bytes to the same place before the next call of this backend returns.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
+use rustix::fs::{FallocateFlags, fallocate};
 
 /// A write that found no room is tried again after this.
 const ROOM_RETRY: Duration = Duration::from_millis(100);
 
+/// Room that is taken of the disk behind what was ever written. Removals and checkpoints have it when the disk is full.
+const AHEAD_BYTES: u64 = 16 << 20;
+
 /// A file that waits for room.
 #[derive(Debug)]
-pub(super) struct WaitingBackend<B = FileBackend>(B);
+pub(super) struct WaitingBackend<B = FileBackend> {
+    inner: B,
+    /// Takes room ahead; none in memory.
+    ahead: Option<Ahead>,
+}
+
+/// Room that was taken ahead.
+#[derive(Debug)]
+struct Ahead {
+    file: File,
+    /// Up to here the file has its room; only grows.
+    end: AtomicU64,
+}
 
 impl WaitingBackend {
     /// Takes the file.
@@ -25,11 +42,30 @@ impl WaitingBackend {
     /// # Errors
     /// As redb's own backend.
     pub(super) fn new(file: File) -> Result<Self, DatabaseError> {
-        FileBackend::new(file).map(Self)
+        let ahead = Ahead { file: file.try_clone()?, end: AtomicU64::new(0) };
+        // All that is there already may be written over.
+        ahead.take(file.metadata()?.len());
+        Ok(Self { inner: FileBackend::new(file)?, ahead: Some(ahead) })
+    }
+}
+
+impl Ahead {
+    /// Takes room behind `written`, if half of it is used up. Where the disk has none, or the file system knows no such thing, a write asks
+    /// for it again.
+    fn take(&self, written: u64) {
+        let taken = self.end.load(Ordering::Relaxed);
+        if written.saturating_add(AHEAD_BYTES / 2) <= taken {
+            return;
+        }
+        let end = written.saturating_add(AHEAD_BYTES);
+        if fallocate(&self.file, FallocateFlags::KEEP_SIZE, taken, end - taken).is_ok() {
+            self.end.fetch_max(end, Ordering::Relaxed);
+        }
     }
 }
 
 /// Makes the call until it ends otherwise than for want of room. On a thread that may block: the store has one of its own.
+#[expect(clippy::disallowed_methods, reason = "a real file: simulations keep their stores in memory")]
 fn wait_for_room(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
     loop {
         match call() {
@@ -41,59 +77,62 @@ fn wait_for_room(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
 
 impl<B: StorageBackend> StorageBackend for WaitingBackend<B> {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.inner.len()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read(offset, out)
+        self.inner.read(offset, out)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        wait_for_room(|| self.0.set_len(len))
+        wait_for_room(|| self.inner.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
         // Not again: after a failed sync nothing is known of what was written (env::File).
-        self.0.sync_data()
+        self.inner.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        wait_for_room(|| self.0.write(offset, data))
+        if let Some(ahead) = &self.ahead {
+            ahead.take(offset + data.len() as u64);
+        }
+        wait_for_room(|| self.inner.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
-        self.0.close()
+        self.inner.close()
     }
 
     fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_range(start, end)
+        self.inner.try_lock_range(start, end)
     }
 
     fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_shared_range(start, end)
+        self.inner.try_lock_shared_range(start, end)
     }
 
     fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_range(start, end)
+        self.inner.lock_range(start, end)
     }
 
     fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_shared_range(start, end)
+        self.inner.lock_shared_range(start, end)
     }
 
     fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.unlock_range(start, end)
+        self.inner.unlock_range(start, end)
     }
 
     fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.query_lock_range(start, end)
+        self.inner.query_lock_range(start, end)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use redb::backends::InMemoryBackend;
     use redb::{Database, ReadableDatabase, TableDefinition};
@@ -153,13 +192,13 @@ mod tests {
         };
         let mut builder = Database::builder();
         builder.set_cache_size(1 << 20);
-        let database = builder.create_with_backend(WaitingBackend(small)).unwrap();
+        let database = builder.create_with_backend(WaitingBackend { inner: small, ahead: None }).unwrap();
         bytes_max.store(256 << 10, Ordering::Relaxed);
         let giver = {
             let (bytes_max, refused) = (Arc::clone(&bytes_max), Arc::clone(&refused));
             thread::spawn(move || {
                 while refused.load(Ordering::Relaxed) < 2 {
-                    thread::sleep(Duration::from_millis(5));
+                    thread::yield_now();
                 }
                 bytes_max.store(u64::MAX, Ordering::Relaxed);
             })
@@ -176,5 +215,28 @@ mod tests {
         for key in 0..4 {
             assert_eq!(table.get(key).unwrap().unwrap().value(), value.as_slice());
         }
+    }
+
+    #[test]
+    fn a_store_has_room_behind_what_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(dir.path().join("store"))
+            .unwrap();
+        let look = file.try_clone().unwrap();
+        let backend = WaitingBackend::new(file).unwrap();
+        backend.set_len(64 << 20).unwrap();
+        let stored = || look.metadata().unwrap().blocks() * 512;
+        let before = stored();
+        assert!(AHEAD_BYTES <= before, "{before}");
+        backend.write(AHEAD_BYTES / 4, &[7; 4096]).unwrap();
+        assert_eq!(stored(), before, "there is enough");
+        backend.write(AHEAD_BYTES, &[7; 4096]).unwrap();
+        assert!(2 * AHEAD_BYTES <= stored());
+        assert_eq!(backend.len().unwrap(), 64 << 20, "its length is redb's");
     }
 }
