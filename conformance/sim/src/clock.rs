@@ -1,7 +1,7 @@
 //! A node's clock: simulated time, at this node's rate, and its wall time off by as much as this node's is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use env::{BoxFuture, Clock};
 use parking_lot::Mutex;
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use crate::world::{NodeId, World};
 
 /// Wall time at the beginning of every run.
-const WALL_START_NS: u64 = 1_800_000_000_000_000_000;
+pub(crate) const WALL_START_NS: u64 = 1_800_000_000_000_000_000;
 
 /// How fast clocks go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub(crate) struct SimClock {
     pace: Arc<Mutex<Pace>>,
     /// By how much its wall time is off.
     wall_off_ns: Arc<AtomicI64>,
+    /// Of its monotonic time: for which the process was paused.
+    paused_ns: Arc<AtomicU64>,
 }
 
 /// From when on a clock has gone at which rate.
@@ -81,7 +83,13 @@ impl Pace {
 impl SimClock {
     pub(crate) fn new(world: World, node: NodeId, rate: Rate) -> Self {
         let pace = Pace { rate, from_world_ns: 0, from_here_ns: 0 };
-        Self { world, node, pace: Arc::new(Mutex::new(pace)), wall_off_ns: Arc::default() }
+        Self {
+            world,
+            node,
+            pace: Arc::new(Mutex::new(pace)),
+            wall_off_ns: Arc::default(),
+            paused_ns: Arc::default(),
+        }
     }
 
     /// Sets the wall time, as an administrator would.
@@ -98,6 +106,19 @@ impl SimClock {
         before.rate
     }
 
+    /// The process was paused since this simulated time, and goes on: the clock has gone on.
+    pub(crate) fn end_pause(&self, from_world_ns: u64) {
+        let from_ns = self.pace.lock().here_ns(from_world_ns);
+        self.paused_ns.fetch_add(self.monotonic_ns() - from_ns, Ordering::Relaxed);
+    }
+
+    /// What is planted: the process was paused since this simulated time, and its clock with it.
+    pub(crate) fn forget_pause(&self, from_world_ns: u64) {
+        let world_ns = self.world.now_ns();
+        let mut pace = self.pace.lock();
+        *pace = Pace { from_world_ns: world_ns, from_here_ns: pace.here_ns(from_world_ns), ..*pace };
+    }
+
     /// Simulated time until it shows this.
     fn left_ns(&self, until_ns: u64) -> u64 {
         let left_ns = until_ns.saturating_sub(self.monotonic_ns());
@@ -109,6 +130,10 @@ impl Clock for SimClock {
     fn monotonic_ns(&self) -> u64 {
         let world_ns = self.world.now_ns();
         self.pace.lock().here_ns(world_ns)
+    }
+
+    fn awake_ns(&self) -> u64 {
+        self.monotonic_ns() - self.paused_ns.load(Ordering::Relaxed)
     }
 
     fn wall_ns(&self) -> u64 {

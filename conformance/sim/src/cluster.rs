@@ -1,20 +1,20 @@
 //! The nodes of a run: three metadata servers, data servers, clients; and the loop that lets time pass.
 
+mod machines;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ds_server::{DataServer, DsConfig};
-use env::memory::{Crash, SeededEntropy};
+use env::memory::{Crash, MemoryDisk, SeededEntropy};
 use env::{Clock as _, Env};
 use layout::DataServerId;
 use mds_namespace::MetaStore;
 use mds_namespace::store::mem::MemStore;
-use mds_namespace::store::spread::SpreadView;
 use mds_server::export::Export;
 use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer};
-use mds_shard::{StateView, key};
 use parking_lot::Mutex;
 use wire_nfs::control::ClusterKey;
 
@@ -22,7 +22,6 @@ use crate::chance::Chance;
 use crate::clock::{Rate, SimClock};
 use crate::disk::SimDisk;
 use crate::limits::TICK_NS;
-use crate::loss;
 use crate::node::Process;
 use crate::planted::{Planted, PlantedStore, lose_rest};
 use crate::readmission::{self, Readmitting};
@@ -51,8 +50,12 @@ impl MetadataNodes {
     }
 }
 
-/// Data servers, and how many there are if extents are sealed: enough for 4+2.
-const DATA_NODES: (usize, usize) = (2, 6);
+/// Data servers.
+const DATA_NODES: usize = 2;
+/// With the faults of machines: another one takes the place of one that is given up.
+const DATA_NODES_FAULTS: usize = 3;
+/// If extents are sealed: enough for 4+2.
+const DATA_NODES_SEAL: usize = 6;
 /// Clients' lease: short, so that runs see it run out.
 pub(crate) const LEASE_MS: u64 = 12_000;
 /// What clients hold beyond their leases is kept for so long, if nobody wants it.
@@ -69,7 +72,11 @@ const KEY: [u8; 32] = [3; 32];
 /// What a node keeps from one life to the next.
 struct Node {
     process: Option<Process>,
+    /// Since when the process is paused.
+    paused_from_ns: Option<u64>,
     disk: SimDisk,
+    /// What the disk was at some moment.
+    copy: Option<MemoryDisk>,
     clock: SimClock,
     serves: Serves,
     lives: u64,
@@ -94,6 +101,8 @@ pub(crate) struct Cluster {
     seed: u64,
     planted: Planted,
     seals: bool,
+    /// The faults of machines are played, too.
+    faults: bool,
     shards: usize,
     metadata: MetadataNodes,
     nodes: Vec<Node>,
@@ -113,7 +122,7 @@ impl Cluster {
         world: World,
         seed: u64,
         planted: Planted,
-        seals: bool,
+        (seals, faults): (bool, bool),
         shards: usize,
         metadata: MetadataNodes,
     ) -> Self {
@@ -122,6 +131,7 @@ impl Cluster {
             seed,
             planted,
             seals,
+            faults,
             shards,
             metadata,
             nodes: Vec::new(),
@@ -153,6 +163,11 @@ impl Cluster {
         }
     }
 
+    /// Whether the faults of machines are played, too.
+    pub(crate) fn has_faults(&self) -> bool {
+        self.faults
+    }
+
     /// How many metadata servers there are.
     pub(crate) fn metadata(&self) -> MetadataNodes {
         self.metadata
@@ -160,44 +175,11 @@ impl Cluster {
 
     /// How many data servers there are, behind the metadata servers.
     pub(crate) fn data_nodes(&self) -> usize {
-        if self.seals { DATA_NODES.1 } else { DATA_NODES.0 }
-    }
-
-    /// Takes data servers and their disks away for good, if every byte survives that; they start again empty when they are
-    /// started. Says whether it did.
-    pub(crate) fn lose(&mut self, nodes: &[NodeId]) -> bool {
-        let Some(state) = self.newest_state() else { return false };
-        let number = |node: &NodeId| loss::number_of(&state, crate::address(*node, CONTROL_PORT));
-        let Some(numbers) = nodes.iter().map(number).collect::<Option<Vec<DataServerId>>>() else {
-            return false;
-        };
-        let gone: BTreeSet<DataServerId> = self.lost.iter().copied().chain(numbers).collect();
-        if !loss::is_survived(state.namespace(), &gone) {
-            return false;
+        match (self.seals, self.faults) {
+            (true, _) => DATA_NODES_SEAL,
+            (false, true) => DATA_NODES_FAULTS,
+            (false, false) => DATA_NODES,
         }
-        self.lost = gone;
-        for node in nodes {
-            self.end_process(*node, Some(Crash::Drop));
-            self.world.note(*node, "disk lost", &[]);
-            self.nodes[*node].disk.replace();
-        }
-        true
-    }
-
-    /// Takes a metadata server's disk away, if all are there and have theirs; it starts again empty when it is started, and an operator has it
-    /// taken in again. Says whether it did.
-    pub(crate) fn lose_metadata(&mut self, node: NodeId) -> bool {
-        if self.readmitting.is_some() || self.newest_state().is_none() {
-            return false;
-        }
-        self.end_process(node, Some(Crash::Drop));
-        self.world.note(node, "disk lost", &[]);
-        self.nodes[node].disk.replace();
-        if let Serves::Metadata { stores, .. } = &mut self.nodes[node].serves {
-            stores.iter_mut().for_each(|store| *store = Arc::default());
-        }
-        self.readmitting = Some(Readmitting::new(node, self.world.now_ns()));
-        true
     }
 
     /// The operator asks whoever leads to take a node in again, and how far it is.
@@ -225,22 +207,6 @@ impl Cluster {
         self.world.after(readmission::ASK_NS, 0, Act::Do(Box::new(|_| Vec::new())));
     }
 
-    /// Of each shard what the metadata server knows that has applied most, if all are up: so nobody was promised anything that is not in it.
-    fn newest_state(&self) -> Option<StateView> {
-        let applied = |node| Some((self.applied(node)?, node));
-        let there = (0..self.metadata.all).filter(|node| 0 < self.nodes[*node].lives);
-        let all: Vec<(Vec<u64>, NodeId)> = there.map(applied).collect::<Option<_>>()?;
-        let newest = |shard: usize| {
-            let (_, node) = all.iter().max_by_key(|(applied, _)| applied[shard])?;
-            let Serves::Metadata { stores, .. } = &self.nodes[*node].serves else { return None };
-            Some(Arc::clone(&stores[shard]))
-        };
-        let stores: Vec<Arc<MemStore>> = (0..self.shards).map(newest).collect::<Option<_>>()?;
-        let count = u16::try_from(self.shards).ok()?;
-        let take = Box::new(move |shard: u16| stores[usize::from(shard)].view());
-        Some(StateView::new(Box::new(SpreadView::new(count, take, key::belongs))))
-    }
-
     fn add(&mut self, serves: Serves) -> NodeId {
         let node = self.world.lock().network.add_host();
         let disk = SimDisk::new(self.world.clone(), node, self.seed);
@@ -251,7 +217,15 @@ impl Cluster {
             manner.sync_ns_max = self.chance.between(300_000, 4_000_000);
         });
         let clock = SimClock::new(self.world.clone(), node, self.rate(node, &serves));
-        self.nodes.push(Node { process: None, disk, clock, serves, lives: 0 });
+        self.nodes.push(Node {
+            process: None,
+            paused_from_ns: None,
+            disk,
+            copy: None,
+            clock,
+            serves,
+            lives: 0,
+        });
         node
     }
 
@@ -343,7 +317,7 @@ impl Cluster {
             Serves::Data { slot } => drop(std::mem::replace(&mut *slot.lock(), Running::Nothing)),
             Serves::Nothing => {}
         }
-        known.process = None;
+        (known.process, known.paused_from_ns) = (None, None);
         // What a process had written and not synced is still the kernel's.
         known.disk.crash(power.unwrap_or(Crash::Keep));
         if let Serves::Metadata { stores, .. } = &known.serves {
@@ -397,6 +371,9 @@ impl Cluster {
     fn run_node(&mut self, node: NodeId) {
         let now_ns = self.world.now_ns();
         let known = &mut self.nodes[node];
+        if known.paused_from_ns.is_some() {
+            return;
+        }
         let Some(process) = &mut known.process else { return };
         turn::begin(now_ns, node);
         process.run(known.clock.monotonic_ns());
@@ -523,6 +500,7 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::RecordsForgotten
         | Planted::IntentsStay
         | Planted::GroupsForgotten
+        | Planted::MarksForgotten
         | Planted::StorePanics
         | Planted::LivesOn => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
         Planted::Nothing
@@ -536,6 +514,10 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::StaleSizes
         | Planted::GrownTruncation
         | Planted::OldEof
+        | Planted::PausedLeases
+        | Planted::PausesUnseen
+        | Planted::DiskSilent
+        | Planted::ClockBelieved
         | Planted::RunsTwice => Arc::clone(store) as Arc<dyn MetaStore>,
     }
 }

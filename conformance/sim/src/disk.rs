@@ -8,6 +8,7 @@ use bytes::Bytes;
 use env::disk::Capacity;
 use env::memory::{Crash, MemoryDisk};
 use env::{BoxFuture, Disk, File, OpenMode};
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 
 use crate::chance::Chance;
@@ -25,6 +26,8 @@ pub(crate) struct Manner {
     pub(crate) hangs: bool,
     /// A planted fault: where much is read, as at a start, one bit is wrong.
     pub(crate) rots: bool,
+    /// A planted fault: reads, writes and syncs of files take an hour.
+    pub(crate) silent: bool,
 }
 
 /// See [`Manner::rots`].
@@ -47,7 +50,8 @@ impl SimDisk {
     pub(crate) fn new(world: World, node: NodeId, seed: u64) -> Self {
         let chance = Chance::new(seed, &format!("disk {node}"));
         let (write_ns_max, sync_ns_max) = (100_000, 1_000_000);
-        let manner = Manner { write_ns_max, sync_ns_max, lies: false, hangs: false, rots: false };
+        let manner =
+            Manner { write_ns_max, sync_ns_max, lies: false, hangs: false, rots: false, silent: false };
         Self { world, node, memory: empty(), shared: Arc::new(Mutex::new((manner, chance))) }
     }
 
@@ -73,6 +77,29 @@ impl SimDisk {
     /// Another disk, with nothing on it, takes its place.
     pub(crate) fn replace(&mut self) {
         self.memory = empty();
+    }
+
+    /// Another disk takes its place: what this one was at some moment.
+    pub(crate) fn put_back(&mut self, copy: MemoryDisk) {
+        copy.set_turns(0, 1);
+        copy.set_capacity(u64::MAX);
+        self.memory = copy;
+    }
+
+    /// Loses all files of a directory. Nobody has them open.
+    pub(crate) fn lose_files(&self, dir: &Path) {
+        let ready = "the disk in memory takes no time";
+        let names = self.memory.list(dir).now_or_never().expect(ready).unwrap_or_default();
+        for name in names {
+            self.memory.remove(&dir.join(name)).now_or_never().expect(ready).expect("it is there");
+        }
+        self.memory.sync_dir(dir).now_or_never().expect(ready).expect("it works");
+    }
+
+    async fn answer(&self) {
+        if self.shared.lock().0.silent {
+            self.world.sleep(HANG_NS, self.node).await;
+        }
     }
 
     fn read(&self, bytes: Bytes) -> Bytes {
@@ -161,6 +188,7 @@ struct SimFile {
 impl SimFile {
     async fn write(&self, data: Vec<Bytes>, offset: u64) -> io::Result<()> {
         self.disk.sleep(|manner| manner.write_ns_max).await;
+        self.disk.answer().await;
         let digest = data.iter().fold(0_u64, |sum, part| sum.rotate_left(7) ^ digest_of(part));
         self.disk.world.note(self.disk.node, "write", &[offset, digest]);
         self.file.write_at(data, offset).await
@@ -176,6 +204,7 @@ impl SimFile {
             std::task::Poll::Ready(result) => result,
             std::task::Poll::Pending => sync.await,
         };
+        self.disk.answer().await;
         if self.disk.hangs() {
             self.disk.world.sleep(HANG_NS, self.disk.node).await;
         }
@@ -200,7 +229,10 @@ impl File for SimFile {
 
     fn read_at(&self, offset: u64, len: usize) -> BoxFuture<'static, io::Result<Bytes>> {
         let file = self.clone();
-        Box::pin(async move { Ok(file.disk.read(file.file.read_at(offset, len).await?)) })
+        Box::pin(async move {
+            file.disk.answer().await;
+            Ok(file.disk.read(file.file.read_at(offset, len).await?))
+        })
     }
 
     fn sync_data(&self) -> BoxFuture<'static, io::Result<()>> {

@@ -3,6 +3,8 @@
 //! Never more than the product promises to survive: metadata is on three disks of which at most one is lost at a time, the others keep what
 //! they synced, and what goes wrong ends again.
 
+mod machines;
+
 use std::io::ErrorKind;
 
 use env::memory::Crash;
@@ -31,7 +33,15 @@ enum Mend {
     Room(NodeId),
     Links,
     Wall(NodeId),
+    FarClock(NodeId),
     Rate(NodeId, Rate),
+    Resume(NodeId),
+    /// What was copied of a disk is put back.
+    PutBack(NodeId),
+    /// A data server that counts as lost gets an empty disk.
+    Empty(NodeId),
+    /// The same, once it has given up.
+    Judge(NodeId),
 }
 
 /// The source of all trouble.
@@ -44,6 +54,8 @@ pub(crate) struct Nemesis {
     next_ns: u64,
     /// Longest time between two faults.
     pause_ns_max: u64,
+    /// The data server whose store is old, lost or failing, until it gets an empty disk.
+    spoilt: Option<NodeId>,
 }
 
 impl Nemesis {
@@ -56,7 +68,7 @@ impl Nemesis {
             .map(|node| (from_ns + chance.below(JOIN_NS_MAX), Mend::Start(node)))
             .collect();
         let next_ns = from_ns + chance.below(pause_ns_max);
-        Self { next_ns, chance, nodes, metadata: metadata.all, mends: joins, pause_ns_max }
+        Self { next_ns, chance, nodes, metadata: metadata.all, mends: joins, pause_ns_max, spoilt: None }
     }
 
     /// When it wants to act next.
@@ -74,17 +86,31 @@ impl Nemesis {
         due.into_iter().for_each(|mend| self.mend(cluster, mend));
         if self.next_ns <= now_ns {
             self.next_ns = now_ns + self.chance.between(SECOND_NS, self.pause_ns_max);
+            let before = self.mends.len();
             let what = self.strike(cluster);
+            if !machines::spares_data_servers(what) {
+                let new = &self.mends[before.min(self.mends.len())..];
+                let until_ns = new.iter().map(|(ns, _)| *ns).max().unwrap_or(now_ns);
+                record.trouble_of_data(until_ns);
+            }
             cluster.world.note(0, what, &[]);
             record.count(format!("nemesis: {what}"));
+        }
+        if self.spoilt.is_some() {
+            record.trouble_of_data(now_ns + machines::SPOILT_NS);
         }
     }
 
     /// Ends all trouble.
     pub(crate) fn rest(&mut self, cluster: &mut Cluster) {
         for (_, mend) in std::mem::take(&mut self.mends) {
-            self.mend(cluster, mend);
+            match mend {
+                // Nothing new goes wrong, and a disk that has failed does not heal.
+                Mend::PutBack(_) | Mend::Judge(_) => {}
+                mend => self.mend(cluster, mend),
+            }
         }
+        self.mends.clear();
         cluster.world.lock().network.mend_all();
         for node in 0..self.metadata + cluster.data_nodes() {
             cluster.disk(node).memory().set_capacity(u64::MAX);
@@ -106,7 +132,11 @@ impl Nemesis {
             }),
             Mend::Room(node) => cluster.disk(node).memory().set_capacity(u64::MAX),
             Mend::Links => cluster.world.lock().network.mend_quality(),
-            Mend::Wall(node) => cluster.clock(node).set_wall_off(0),
+            Mend::Wall(node) | Mend::FarClock(node) => cluster.clock(node).set_wall_off(0),
+            Mend::Resume(node) => cluster.resume_process(node),
+            Mend::PutBack(node) => self.put_back(cluster, node),
+            Mend::Empty(node) => self.empty(cluster, node),
+            Mend::Judge(node) => self.judge(cluster, node),
             Mend::Rate(node, rate) => drop(cluster.clock(node).set_rate(rate)),
         }
     }
@@ -133,6 +163,15 @@ impl Nemesis {
     fn strike(&mut self, cluster: &mut Cluster) -> &'static str {
         if cluster.planted() == Planted::SlowClock {
             return self.slow_leader(cluster);
+        }
+        match cluster.planted() {
+            Planted::PausesUnseen => return self.pause_all(cluster),
+            Planted::PausedLeases => return self.paused_leader(cluster),
+            Planted::ClockBelieved => return self.all_far_clocks(cluster),
+            _ => {}
+        }
+        if cluster.has_faults() && self.chance.percent(machines::PERCENT) {
+            return self.strike_machine(cluster);
         }
         match self.chance.below(100) {
             0..14 => self.kill(cluster),
@@ -163,6 +202,7 @@ impl Nemesis {
                 self.later(cluster, SECOND_NS, 20 * SECOND_NS, Mend::Links);
                 "bad links"
             }
+            _ if self.has_far_clock() => "wall clock not set: another one is far wrong",
             _ => {
                 let node = self.chance.index(self.metadata);
                 let off_ns = i64::try_from(self.chance.below(120 * SECOND_NS)).unwrap_or(0) - 60_000_000_000;

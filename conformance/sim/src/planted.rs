@@ -65,9 +65,36 @@ pub enum Planted {
     GrownTruncation,
     /// A file ends for its readers where it ended when they were granted their layout.
     OldEof,
+    /// The clock of a process that is paused stands still: leases that it holds do not run out meanwhile.
+    PausedLeases,
+    /// No process sees that it was paused: what others were to do meanwhile counts as not done.
+    PausesUnseen,
+    /// Metadata servers forget how far data servers' journals went: every store is believed.
+    MarksForgotten,
+    /// A data server's disk that fails does not say so: the server waits, and does not give up.
+    DiskSilent,
+    /// All servers show what one clock shows that is far wrong.
+    ClockBelieved,
 }
 
 impl Planted {
+    /// Whether it shows only under the faults of machines.
+    pub(crate) fn needs_faults(self) -> bool {
+        matches!(
+            self,
+            Self::PausedLeases
+                | Self::PausesUnseen
+                | Self::MarksForgotten
+                | Self::DiskSilent
+                | Self::ClockBelieved
+        )
+    }
+
+    /// Whether only a client sees it that does nothing but look.
+    pub(crate) fn needs_watch(self) -> bool {
+        matches!(self, Self::SlowClock | Self::PausedLeases)
+    }
+
     /// Whether only Linux hosts can see it.
     pub(crate) fn needs_linux(self) -> bool {
         matches!(self, Self::StaleSizes | Self::GrownTruncation | Self::OldEof)
@@ -103,6 +130,11 @@ impl FromStr for Planted {
             ("stale-sizes", Self::StaleSizes),
             ("grown-truncation", Self::GrownTruncation),
             ("old-eof", Self::OldEof),
+            ("paused-leases", Self::PausedLeases),
+            ("pauses-unseen", Self::PausesUnseen),
+            ("marks-forgotten", Self::MarksForgotten),
+            ("disk-silent", Self::DiskSilent),
+            ("clock-believed", Self::ClockBelieved),
         ];
         let names = || known.map(|(name, _)| name).join(", ");
         known.iter().find(|(known, _)| *known == name).map(|(_, planted)| *planted).ok_or_else(names)
@@ -233,6 +265,9 @@ impl Txn for PlantedTxn<'_> {
         if self.planted == Planted::RecordsForgotten && key.starts_with(b"state/slot/") {
             return Ok(());
         }
+        if self.planted == Planted::MarksForgotten && key.starts_with(b"state/mark/") {
+            return Ok(());
+        }
         let of_groups = [keys::TAG_GROUP, keys::TAG_IMAGE, keys::TAG_EXTENT_IMAGES];
         let of_group = key.first().is_some_and(|tag| of_groups.contains(tag));
         if self.planted == Planted::GroupsForgotten && of_group {
@@ -296,6 +331,11 @@ impl std::fmt::Display for Planted {
             Self::StaleSizes => "stale-sizes",
             Self::GrownTruncation => "grown-truncation",
             Self::OldEof => "old-eof",
+            Self::PausedLeases => "paused-leases",
+            Self::PausesUnseen => "pauses-unseen",
+            Self::MarksForgotten => "marks-forgotten",
+            Self::DiskSilent => "disk-silent",
+            Self::ClockBelieved => "clock-believed",
         })
     }
 }

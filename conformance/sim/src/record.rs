@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use wire_nfs::v4::Nfstime4;
+
 use crate::check::content::{FileAct, FileAnswer};
 use crate::check::linearizable::Acted;
 use crate::check::linux::{Log, Shared};
 use crate::check::locks::Hold;
 use crate::check::moves::{MoveAct, MoveAnswer};
 use crate::check::names::{NameAct, NameAnswer};
+use crate::clock::WALL_START_NS;
 
 /// A directory that clients share for a while: when, and which.
 pub(crate) type Place = (u64, u64);
@@ -29,6 +32,8 @@ pub(crate) struct Record {
     inner: Arc<Mutex<Inner>>,
     /// Clients cut files whose bytes are at data servers, too.
     pub(crate) cuts: bool,
+    /// Clients look at times of files.
+    pub(crate) times: bool,
 }
 
 #[derive(Default)]
@@ -48,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) counts: BTreeMap<String, u64>,
     /// When something was last broken, or mended.
     trouble_ns: u64,
+    /// Until then data servers may be away for so long that clients get errors.
+    data_away_until_ns: u64,
 }
 
 impl Inner {
@@ -65,10 +72,16 @@ impl Inner {
 /// Within so long what is broken shows where it matters: connections end.
 const TROUBLE_SHOWS_NS: u64 = 200_000_000;
 
+/// Clocks that are not called wrong are set by so much at most ([`crate::nemesis`]), and what counts may be a second off.
+const CLOCKS_APART_NS: u64 = 62_000_000_000;
+
+/// For so long behind the end of what kept data servers away clients may be told of it.
+const AWAY_SHOWS_NS: u64 = 10_000_000_000;
+
 impl Record {
     /// Nothing was seen yet.
-    pub(crate) fn new(cuts: bool) -> Self {
-        Self { inner: Arc::default(), cuts }
+    pub(crate) fn new(cuts: bool, times: bool) -> Self {
+        Self { inner: Arc::default(), cuts, times }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -82,6 +95,30 @@ impl Record {
     /// Something is broken, or mended, now.
     pub(crate) fn trouble(&self, now_ns: u64) {
         self.lock().trouble_ns = now_ns;
+    }
+
+    /// Something is broken until then that may keep data servers away.
+    pub(crate) fn trouble_of_data(&self, until_ns: u64) {
+        let mut inner = self.lock();
+        inner.data_away_until_ns = inner.data_away_until_ns.max(until_ns);
+    }
+
+    /// A client was told of an I/O error: it must not be, if data servers are all there.
+    pub(crate) fn io_error(&self, asked_ns: u64, what: impl FnOnce() -> String) {
+        if self.lock().data_away_until_ns.saturating_add(AWAY_SHOWS_NS) < asked_ns {
+            self.broken(format!("{} had an I/O error, while all data servers were there", what()));
+        }
+    }
+
+    /// A client was told this time of a file: it must be none that only a clock far ahead explains. Too early a time is not judged: a node that
+    /// has just been started, and hears no majority, goes by the earlier of the clocks that it knows (docs/protocol/raft.md, Clocks).
+    pub(crate) fn file_time(&self, now_ns: u64, time: Nfstime4) {
+        let shown_ns = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nseconds);
+        let ahead_ns = shown_ns - i128::from(WALL_START_NS) - i128::from(now_ns);
+        if i128::from(CLOCKS_APART_NS) < ahead_ns {
+            let ahead_s = ahead_ns / 1_000_000_000;
+            self.broken(format!("a file has a time that is {ahead_s} s ahead of all clocks but one"));
+        }
     }
 
     /// Whether there was trouble since, or shortly before.

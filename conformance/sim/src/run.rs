@@ -71,6 +71,9 @@ pub struct Arguments {
     /// Two Linux hosts with layouts beside the other clients.
     #[arg(long)]
     pub linux: bool,
+    /// The faults of machines, too: pauses, wrong clocks, disks of data servers that are lost, put back or fail.
+    #[arg(long)]
+    pub faults: bool,
     /// Prints counts of what happened.
     #[arg(long)]
     pub counts: bool,
@@ -163,17 +166,11 @@ impl<'a> Stage<'a> {
         };
         let Arguments { seed, plant, seal, nodes, .. } = *arguments;
         let metadata = MetadataNodes::new(nodes, seed);
-        let cluster = Cluster::new(world.clone(), seed, plant, seal, shards, metadata);
+        let faults = arguments.faults || plant.needs_faults();
+        let record = Record::new(arguments.cuts, faults);
+        let cluster = Cluster::new(world.clone(), seed, plant, (seal, faults), shards, metadata);
         let whistle = workload::Whistle::default();
-        Self {
-            arguments,
-            world,
-            cluster,
-            record: Record::new(arguments.cuts),
-            whistle,
-            stuck: Vec::new(),
-            too_hard: Vec::new(),
-        }
+        Self { arguments, world, cluster, record, whistle, stuck: Vec::new(), too_hard: Vec::new() }
     }
 
     fn play(&mut self) {
@@ -211,6 +208,7 @@ impl<'a> Stage<'a> {
             self.cluster.end_process(node, None);
         }
         self.cluster.run_until(self.world.now_ns() + 2 * LEASE_MS * 1_000_000 + CALM_NS);
+        nemesis.replace_disk(&mut self.cluster);
         if !self.run_while("images wait for a group", |stage| stage.cluster.images_waiting() != Some(0)) {
             return;
         }
@@ -239,7 +237,7 @@ impl<'a> Stage<'a> {
             self.cluster.spawn(node, tasks.3);
             clients.push((node, client));
         }
-        if self.arguments.plant == Planted::SlowClock {
+        if self.arguments.plant.needs_watch() {
             let (node, client) = self.start_client(clients.len());
             self.whistle.running.fetch_add(1, Ordering::Relaxed);
             self.cluster.spawn(node, watch::watch(client.clone(), self.whistle.clone(), WATCH_MS));
@@ -404,12 +402,13 @@ impl<'a> Stage<'a> {
             let calm = if *calm { " --calm" } else { "" };
             let seal = if *seal { " --seal" } else { "" };
             let linux = if self.arguments.linux { " --linux" } else { "" };
+            let faults = if self.arguments.faults { " --faults" } else { "" };
             let cuts = if *cuts { " --cuts" } else { "" };
             let shards = if *shards == 0 { String::new() } else { format!(" --shards {shards}") };
             let nodes = if *nodes == 0 { String::new() } else { format!(" --nodes {nodes}") };
             let engine = if self.arguments.engine_invariants { " --engine-invariants" } else { "" };
             println!(
-                "  again: cargo xtask sim --seed {seed} --minutes {minutes}{engine} -- --clients {clients}{plant}{calm}{seal}{cuts}{linux}{shards}{nodes}"
+                "  again: cargo xtask sim --seed {seed} --minutes {minutes}{engine} -- --clients {clients}{plant}{calm}{seal}{cuts}{linux}{faults}{shards}{nodes}"
             );
         }
         if self.arguments.counts {

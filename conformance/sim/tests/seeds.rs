@@ -97,6 +97,21 @@ fn the_same_seed_is_the_same_run_with_linux_hosts() {
     assert_ne!(digest, word_behind(&run(5, "0.3", &[]).1, "digest"), "the hosts do something");
 }
 
+/// Processes that are paused, clocks that are far wrong, disks of data servers that fail, are lost or put back.
+#[test]
+fn faults_of_machines_are_survived() {
+    for seed in [1, 2] {
+        let (held, text) = run(seed, "1", &["--faults"]);
+        assert!(held, "{text}");
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run_with_faults_of_machines() {
+    let (first, again) = (run(5, "0.5", &["--faults"]).1, run(5, "0.5", &["--faults", "--counts"]).1);
+    assert_eq!(word_behind(&first, "digest"), word_behind(&again, "digest"));
+}
+
 /// What is planted is found, by the checker that it is planted for, with one of these seeds.
 fn found(plant: &str, minutes: &str, seeds: std::ops::Range<u64>, by: &str) {
     found_with(plant, minutes, seeds, by, "");
@@ -255,6 +270,35 @@ fn a_truncation_that_cuts_nothing_is_found() {
 #[test]
 fn an_end_of_file_as_old_as_the_layout_is_found() {
     found_with("old-eof", "0.4", 1..5, "linux:", "a direct read ended early");
+}
+
+/// Its lease did not run out while it did not run: it reads alone, though others have elected another leader.
+#[test]
+fn a_paused_leader_whose_lease_goes_on_is_found() {
+    found("paused-leases", "1", 1..9, "names of directory");
+}
+
+/// Metadata servers that were paused take all data servers for lost.
+#[test]
+fn a_pause_that_is_not_seen_is_found() {
+    found_with("pauses-unseen", "3", 4..7, "seen: client", "had an I/O error");
+}
+
+#[test]
+fn a_clock_that_is_believed_is_found() {
+    found_with("clock-believed", "0.4", 1..6, "seen: a file has a time", "ahead of all clocks but one");
+}
+
+/// A disk was put back to what it was some seconds before, and its data server is believed.
+#[test]
+fn a_store_that_is_believed_is_found() {
+    found("marks-forgotten", "1", 1..9, "content of file");
+}
+
+/// It does not fail, nor does it answer: its data server does not give up.
+#[test]
+fn a_data_server_that_does_not_give_up_is_found() {
+    found_with("disk-silent", "0.4", 1..6, "the last look goes on", "when all is quiet");
 }
 
 #[test]

@@ -79,7 +79,7 @@ pub(crate) async fn act(client: &Client, chance: &mut Chance, place: Place, file
 
 /// Does this, for the record.
 pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: FileAct) -> bool {
-    let operations = operations(file, place, &act);
+    let operations = operations(file, place, &act, client.record.times);
     let asked_ns = client.now_ns();
     let at = client.record.begin_file(place, client.number, asked_ns, act.clone());
     let Called::Reply(mut reply) = client.call(operations).await else {
@@ -107,6 +107,10 @@ pub(crate) async fn record(client: &Client, place: Place, file: &Opened, act: Fi
             if is_in_extents(place) && matches!(status, Nfsstat4::Nospc | Nfsstat4::Delay) {
                 client.record.doubt_file(place, at);
             }
+            if status == Nfsstat4::Io {
+                let what = || format!("client {}: {act:?} of {place:?}", client.number);
+                client.record.io_error(asked_ns, what);
+            }
             status == Nfsstat4::Delay
         }
     }
@@ -127,7 +131,14 @@ fn kind(act: &FileAct) -> &'static str {
     }
 }
 
-fn operations(file: &Opened, place: Place, act: &FileAct) -> Operations {
+fn looked_at(times: bool) -> Bitmap {
+    match times {
+        true => Bitmap::of(&[numbers::SIZE, numbers::TIME_METADATA, numbers::TIME_MODIFY]),
+        false => Bitmap::of(&[numbers::SIZE]),
+    }
+}
+
+fn operations(file: &Opened, place: Place, act: &FileAct, times: bool) -> Operations {
     let at = Operations::at(&file.handle);
     let stride_bytes = shape(place).stride_bytes;
     match act {
@@ -148,7 +159,7 @@ fn operations(file: &Opened, place: Place, act: &FileAct) -> Operations {
             let attributes = Fattr4::from_values(&AttrValues { size, ..AttrValues::default() });
             at.then(Op::Setattr, &setattr::Args { stateid: file.stateid, attributes })
         }
-        FileAct::Length => at.then(Op::Getattr, &getattr::Args { requested: Bitmap::of(&[numbers::SIZE]) }),
+        FileAct::Length => at.then(Op::Getattr, &getattr::Args { requested: looked_at(times) }),
     }
 }
 
@@ -191,6 +202,9 @@ fn answer(client: &Client, reply: &mut Reply, act: &FileAct) -> Result<FileAnswe
         FileAct::Length => {
             let attributes: getattr::ResOk = reply.next(Op::Getattr)?;
             let values = attributes.attributes.to_values().map_err(|_| Nfsstat4::Badxdr)?;
+            for time in [values.time_modify, values.time_metadata].into_iter().flatten() {
+                client.record.file_time(client.now_ns(), time);
+            }
             values.size.map(FileAnswer::Length).ok_or(Nfsstat4::Badxdr)
         }
     }
