@@ -9,6 +9,7 @@ mod get;
 mod key;
 mod readmit;
 mod rotate;
+mod rotate_cluster;
 mod status;
 mod verify;
 
@@ -59,7 +60,11 @@ pub(crate) async fn run(admin: Admin) -> anyhow::Result<()> {
         AdminCommand::Key(AdminKey::Derive { role, name, out }) => {
             key::run(&admin, *role, name.as_deref(), out)
         }
+        AdminCommand::Key(AdminKey::Show) => key::show(&admin),
         AdminCommand::Key(AdminKey::Rotate(AdminRotate::Handles)) => rotate::run(&admin).await,
+        AdminCommand::Key(AdminKey::Rotate(AdminRotate::Cluster { step })) => {
+            rotate_cluster::run(&admin, *step)
+        }
         AdminCommand::Rebalance { dry_run } => rebalance(&admin, *dry_run).await,
         AdminCommand::Verify { path } => {
             let file = act::verify(&admin, path).await?;

@@ -11,7 +11,7 @@ use env::ServiceAddress;
 
 pub(crate) use admin::{
     Admin, AdminCommand, AdminDs, AdminExports, AdminKey, AdminMds, AdminRotate, AdminStatus, Inspect,
-    InspectCommand, InspectLog, KeyRole,
+    InspectCommand, InspectLog, KeyRole, KeyStep,
 };
 #[cfg(test)]
 pub(crate) use admin::{InspectImage, InspectNamespace};

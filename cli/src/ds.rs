@@ -5,10 +5,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use ds_server::{DataServer, Domain, DsConfig};
 use prometheus_client::registry::Registry;
-use wire_nfs::control::ClusterKey;
+use wire_nfs::control::{ClusterKey, Keyring};
 
 use crate::args::Ds;
 use crate::http::{self, Pages};
+use crate::key::watch::Watch;
 use crate::output::{announce, bytes, waiting};
 use crate::ports::Wanted;
 use crate::stop::Stop;
@@ -35,15 +36,17 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
     let env = machine::environment("ds", ds.disk)?;
     let clock = Arc::clone(&env.clock);
     let capacity_bytes = machine::capacity(&env, &ds.dir, 1, ds.capacity).await?;
-    let cluster_key = key::load(&ds.cluster_key)?;
-    let name = name(&ds, &cluster_key)?;
+    let cluster_keys = Keyring::from(key::load(&ds.cluster_key)?);
+    let name = name(&ds, cluster_keys.held().active())?;
+    let mut registry = Registry::default();
+    let _watch = Watch::begin(&ds.cluster_key, &cluster_keys, &mut registry);
     let config = DsConfig {
         dir: ds.dir.clone(),
         listen: listen.address,
         control: control.address,
         advertise: None,
         metadata_servers: ds.mds.clone(),
-        cluster_key,
+        cluster_keys,
         capacity_bytes,
         seal_bytes_per_s: u64::from(ds.seal_mib_per_s) << 20,
         repair_bytes_per_s: u64::from(ds.repair_mib_per_s) << 20,
@@ -59,7 +62,6 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
     };
     // From here on the store may come to have what others rely on.
     locked.keep();
-    let mut registry = Registry::default();
     let starting =
         waiting(&*clock, || "opening the journal".to_owned(), DataServer::start(env, config, &mut registry));
     let server = tokio::select! {

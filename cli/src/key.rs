@@ -1,6 +1,10 @@
-//! Key files: the whole cluster key, or one that was derived for a role; readable by their owner only.
+//! Key files: the whole cluster key, or one that was derived for a role, and a second one while the cluster key is replaced; readable by
+//! their owner only.
 //!
 //! Spec: docs/formats/key.md.
+
+mod form;
+pub(crate) mod watch;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -9,32 +13,26 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use env::Entropy;
 use wire_nfs::control::ClusterKey;
-use wire_nfs::control::keys::DataServerKey;
+use wire_nfs::control::keyring::Ring;
 
-use crate::args::parse_place;
 use crate::modes::is_shared;
 
-const KEY_BYTES: usize = 32;
-/// Longer than any file with a key.
+/// Longer than any file with keys.
 const KEY_FILE_BYTES_MAX: u64 = 4096;
-/// The first line of a key for a role.
-const ROLE_LINE: &str = "shoal key 1";
-const DATA_SERVER: &str = "data server ";
-const ADMINISTRATOR: &str = "administrator";
 
-/// Reads the key, or makes one where there is no file yet.
+/// Reads the keys, or makes one where there is no file yet.
 ///
 /// # Errors
-/// If the file cannot be read or made, or does not hold 64 hex digits.
-pub(crate) fn load_or_make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<ClusterKey> {
+/// If the file cannot be read or made, or is not a key file.
+pub(crate) fn load_or_make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<Ring> {
     if path.exists() { load(path) } else { make(path, entropy) }
 }
 
-/// Reads the key.
+/// Reads the keys.
 ///
 /// # Errors
-/// If the file cannot be read, does not hold 64 hex digits, or its mode gives group or others any right.
-pub(crate) fn load(path: &Path) -> anyhow::Result<ClusterKey> {
+/// If the file cannot be read, is not a key file, or its mode gives group or others any right.
+pub(crate) fn load(path: &Path) -> anyhow::Result<Ring> {
     let what = || format!("cluster key {}", path.display());
     let mut file = std::fs::File::open(path).with_context(what)?;
     let mode = file.metadata().with_context(what)?.mode();
@@ -49,117 +47,92 @@ pub(crate) fn load(path: &Path) -> anyhow::Result<ClusterKey> {
     }
     let mut text = String::new();
     (&mut file).take(KEY_FILE_BYTES_MAX).read_to_string(&mut text).with_context(what)?;
-    parse(&text).with_context(what)
+    form::parse(&text).with_context(what)
 }
 
-/// Reads the whole key.
+/// Reads the whole key, or both.
 ///
 /// # Errors
 /// As [`load`]; if the file has a key for one role alone.
-pub(crate) fn load_whole(path: &Path) -> anyhow::Result<ClusterKey> {
+pub(crate) fn load_whole(path: &Path) -> anyhow::Result<Ring> {
     whole(load(path)?, path)
 }
 
-/// Reads the whole key, or makes one where there is no file yet.
+/// Reads the whole key, or both, or makes one where there is no file yet.
 ///
 /// # Errors
 /// As [`load_or_make`]; if the file has a key for one role alone.
-pub(crate) fn load_or_make_whole(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<ClusterKey> {
+pub(crate) fn load_or_make_whole(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<Ring> {
     whole(load_or_make(path, entropy)?, path)
 }
 
-fn whole(key: ClusterKey, path: &Path) -> anyhow::Result<ClusterKey> {
-    if key.whole().is_none() {
+fn whole(ring: Ring, path: &Path) -> anyhow::Result<Ring> {
+    if ring.active().whole().is_none() {
         bail!(
             "{}: this key is for {} only; the whole cluster key is needed here",
             path.display(),
-            key.role()
+            ring.active().role()
         );
     }
-    Ok(key)
+    Ok(ring)
 }
 
-/// Writes a data server's key into a new file.
-///
-/// # Errors
-/// If there is such a file, or it cannot be written.
-pub(crate) fn write_data_server(path: &Path, key: &DataServerKey) -> anyhow::Result<()> {
-    write(path, &data_server_text(key))
-}
-
-/// Writes an administrator's key into a new file.
-///
-/// # Errors
-/// If there is such a file, or it cannot be written.
-pub(crate) fn write_administrator(path: &Path, key: &[u8; KEY_BYTES]) -> anyhow::Result<()> {
-    write(path, &administrator_text(key))
-}
-
-fn data_server_text(key: &DataServerKey) -> String {
-    format!("{ROLE_LINE}\n{DATA_SERVER}{}\n{}\n{}\n", key.name, hex(&key.own), hex(&key.neighbours))
-}
-
-fn administrator_text(key: &[u8; KEY_BYTES]) -> String {
-    format!("{ROLE_LINE}\n{ADMINISTRATOR}\n{}\n", hex(key))
-}
-
-fn make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<ClusterKey> {
-    let mut key = [0; KEY_BYTES];
+/// Makes another whole key.
+pub(crate) fn random(entropy: &dyn Entropy) -> ClusterKey {
+    let mut key = [0; form::KEY_BYTES];
     entropy.fill(&mut key);
-    write(path, &format!("{}\n", hex(&key)))?;
-    Ok(ClusterKey::new(key))
+    ClusterKey::new(key)
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Writes keys into a new file.
+///
+/// # Errors
+/// If there is such a file, or it cannot be written.
+pub(crate) fn write(path: &Path, ring: &Ring) -> anyhow::Result<()> {
     let mut file = std::fs::OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(path)
         .with_context(|| format!("key file {} cannot be made", path.display()))?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(form::text_of(ring).as_bytes())?;
     Ok(file.sync_all()?)
 }
 
-fn hex(key: &[u8; KEY_BYTES]) -> String {
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
+/// Puts other keys into a file that is there: all of them, durably, or what it had is kept. Its owner stays its owner.
+///
+/// # Errors
+/// If the file, or one beside it, cannot be written.
+pub(crate) fn replace(path: &Path, ring: &Ring) -> anyhow::Result<()> {
+    let what = || format!("key file {} cannot be written", path.display());
+    // What a link leads to, and not the link.
+    let path = path.canonicalize().with_context(what)?;
+    let folder = path.parent().with_context(what)?;
+    let before = path.metadata().with_context(what)?;
+    // Its mode is 0600 from the start.
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(what)?;
+    let own = file.as_file().metadata().with_context(what)?;
+    if (own.uid(), own.gid()) != (before.uid(), before.gid()) {
+        std::os::unix::fs::fchown(file.as_file(), Some(before.uid()), Some(before.gid()))
+            .with_context(what)?;
+    }
+    file.write_all(form::text_of(ring).as_bytes()).with_context(what)?;
+    file.as_file().sync_all().with_context(what)?;
+    file.persist(&path).with_context(what)?;
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.with_context(what)
 }
 
-fn parse(text: &str) -> anyhow::Result<ClusterKey> {
-    match text.strip_prefix(ROLE_LINE).and_then(|rest| rest.strip_prefix('\n')) {
-        Some(rest) => parse_role(rest),
-        None => Ok(ClusterKey::new(parse_hex(text.trim())?)),
-    }
-}
-
-fn parse_role(text: &str) -> anyhow::Result<ClusterKey> {
-    let Some(text) = text.strip_suffix('\n') else { bail!("the last line has no end") };
-    let lines: Vec<&str> = text.split('\n').collect();
-    match lines.as_slice() {
-        [ADMINISTRATOR, key] => Ok(ClusterKey::administrator(parse_hex(key)?)),
-        [role, own, neighbours] if role.starts_with(DATA_SERVER) => {
-            let name =
-                parse_place(&role[DATA_SERVER.len()..]).map_err(|why| anyhow::anyhow!("name: {why}"))?;
-            let (own, neighbours) = (parse_hex(own)?, parse_hex(neighbours)?);
-            Ok(ClusterKey::data_server(DataServerKey { name, own, neighbours }))
-        }
-        _ => bail!("not a key of a role that this version knows"),
-    }
-}
-
-fn parse_hex(text: &str) -> anyhow::Result<[u8; KEY_BYTES]> {
-    if text.len() != 2 * KEY_BYTES || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-        bail!("expected {} hex digits", 2 * KEY_BYTES);
-    }
-    let mut key = [0; KEY_BYTES];
-    for (index, byte) in key.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16)?;
-    }
-    Ok(key)
+fn make(path: &Path, entropy: &dyn Entropy) -> anyhow::Result<Ring> {
+    let ring = Ring::one(random(entropy));
+    write(path, &ring)?;
+    Ok(ring)
 }
 
 #[cfg(test)]
 mod tests {
+    use wire_nfs::control::keyring::Accepted;
+
     use super::*;
 
     #[test]
@@ -170,8 +143,7 @@ mod tests {
         let made = load_or_make(&path, &env::os::OsEntropy).unwrap();
         assert_eq!(load(&path).unwrap(), made);
         assert_eq!(load_or_make(&path, &env::os::OsEntropy).unwrap(), made);
-        let mode = std::os::unix::fs::MetadataExt::mode(&path.metadata().unwrap());
-        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
     }
 
     #[test]
@@ -191,55 +163,34 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_exactly_64_hex_digits() {
-        assert!(parse(&"0f".repeat(32)).is_ok());
-        assert!(parse(&format!("{}\n", "0f".repeat(32))).is_ok());
-        for bad in ["", "0f", &"0f".repeat(33), &"0g".repeat(32)] {
-            assert!(parse(bad).is_err());
-        }
-    }
-
-    /// Spec: docs/formats/key.md.
-    #[test]
-    fn keys_for_a_role_have_their_documented_form() {
-        let n7 = DataServerKey { name: "n7".to_owned(), own: [0x0a; 32], neighbours: [0x0b; 32] };
-        let text = data_server_text(&n7);
-        assert_eq!(text, format!("shoal key 1\ndata server n7\n{}\n{}\n", "0a".repeat(32), "0b".repeat(32)));
-        assert_eq!(parse(&text).unwrap(), ClusterKey::data_server(n7));
-        let administrator = administrator_text(&[0x0c; 32]);
-        assert_eq!(administrator, format!("shoal key 1\nadministrator\n{}\n", "0c".repeat(32)));
-        assert_eq!(parse(&administrator).unwrap(), ClusterKey::administrator([0x0c; 32]));
-        for good in [text, administrator] {
-            for end in 0..good.len() {
-                assert!(parse(&good[..end]).is_err(), "cut at {end}");
-            }
-            for bad in [
-                format!("{good}\n"),
-                good.replace("key 1", "key 2"),
-                good.replace("data server n7", "data server n 7"),
-                good.replace("data server n7", "data server "),
-                good.replace("administrator", "metadata server"),
-                good.replacen("0", "g", 1),
-            ] {
-                let changed = bad != good;
-                assert!(!changed || parse(&bad).is_err(), "{bad}");
-            }
-        }
-    }
-
-    #[test]
     fn a_key_for_a_role_is_not_taken_for_the_whole_one() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("n7.key");
         let key = ClusterKey::new([7; 32]).for_data_server("n7").unwrap();
-        write_data_server(&path, &key).unwrap();
-        assert_eq!(load(&path).unwrap().only_data_server(), Some(&key));
+        let ring = Ring::one(ClusterKey::data_server(key.clone()));
+        write(&path, &ring).unwrap();
+        assert_eq!(load(&path).unwrap().active().only_data_server(), Some(&key));
         for refused in [load_whole(&path), load_or_make_whole(&path, &env::os::OsEntropy)] {
             let words = refused.unwrap_err().to_string();
             assert!(words.contains("data server n7 only"), "{words}");
         }
-        assert!(write_data_server(&path, &key).is_err(), "nothing is written over");
-        let mode = path.metadata().unwrap().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        assert!(write(&path, &ring).is_err(), "nothing is written over");
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_through_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, link) = (dir.path().join("cluster.key"), dir.path().join("link"));
+        assert!(replace(&path, &Ring::one(ClusterKey::new([1; 32]))).is_err(), "there is none");
+        let made = load_or_make(&path, &env::os::OsEntropy).unwrap();
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let next = Accepted::Next(random(&env::os::OsEntropy));
+        let two = Ring::two(made.active().clone(), next).unwrap();
+        replace(&link, &two).unwrap();
+        assert_eq!(load(&path).unwrap(), two);
+        assert_eq!(path.symlink_metadata().unwrap().mode() & 0o777, 0o600);
+        assert!(link.symlink_metadata().unwrap().is_symlink());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2, "nothing is left beside them");
     }
 }

@@ -9,10 +9,12 @@ use env::os::tokio_net::TokioNet;
 use mds_server::report::mount_command;
 use mds_server::{MdsConfig, MetadataServer, server::Settings};
 use prometheus_client::registry::Registry;
+use wire_nfs::control::Keyring;
 
 use crate::args::Mds;
 use crate::config::{self, AccessTime, Cluster, Switch};
 use crate::http::{self, Pages};
+use crate::key::watch::Watch;
 use crate::output::{announce, waiting};
 use crate::ports::Wanted;
 use crate::stop::Stop;
@@ -36,6 +38,9 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     let mut env = machine::metadata_environment("mds", mds.disk)?;
     env.net = Arc::new(TokioNet::guarded(guard));
     let clock = Arc::clone(&env.clock);
+    let cluster_keys = Keyring::from(key::load_or_make_whole(&mds.cluster_key, &OsEntropy)?);
+    let mut registry = Registry::default();
+    let _watch = Watch::begin(&mds.cluster_key, &cluster_keys, &mut registry);
     let mds_config = MdsConfig {
         dir: mds.dir.clone(),
         listen,
@@ -47,7 +52,7 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
             accept_log_loss: mds.accept_log_loss,
             ..settings(&config.cluster)
         },
-        cluster_key: key::load_or_make_whole(&mds.cluster_key, &OsEntropy)?,
+        cluster_keys,
         node: mds.id,
         members: mds.members.iter().map(|(id, address)| (*id, address.to_string())).collect(),
         join: mds.join.iter().map(ToString::to_string).collect(),
@@ -57,7 +62,6 @@ pub(crate) async fn run(mds: Mds) -> anyhow::Result<()> {
     // From here on the directory may come to have what others rely on: votes, and what was
     // acknowledged.
     locked.keep();
-    let mut registry = Registry::default();
     let what = || "opening the metadata store and looking for a leader".to_owned();
     let starting = waiting(&*clock, what, MetadataServer::start(env, mds_config, &mut registry));
     let server = tokio::select! {

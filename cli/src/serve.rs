@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use env::os::OsEntropy;
+use wire_nfs::control::Keyring;
 
 use crate::args::Serve;
 use crate::config;
@@ -38,10 +39,20 @@ pub(crate) async fn run(serve: Serve) -> anyhow::Result<()> {
     if made.as_ref() != Some(&plan.made()) {
         plan.made().store(&dir).with_context(|| dir.display().to_string())?;
     }
-    let key = key::load_or_make_whole(&dir.join("cluster.key"), &OsEntropy)?;
+    let key_file = dir.join("cluster.key");
+    let keys = Keyring::from(key::load_or_make_whole(&key_file, &OsEntropy)?);
     let (disk, capacity, accept_damage) = (serve.disk, serve.capacity, serve.accept_damage);
     let accept_log_loss = serve.accept_log_loss;
-    let setup = Setup { dir: &dir, config: &config, key, disk, capacity, accept_damage, accept_log_loss };
+    let setup = Setup {
+        dir: &dir,
+        config: &config,
+        key_file: &key_file,
+        keys,
+        disk,
+        capacity,
+        accept_damage,
+        accept_log_loss,
+    };
     let mut cluster = tokio::select! {
         biased;
         () = stop.asked() => {

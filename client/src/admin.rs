@@ -12,7 +12,7 @@ use wire_nfs::control::admin::{
 };
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::report::{AskReport, Reported, Subject};
-use wire_nfs::control::{ClusterKey, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
+use wire_nfs::control::{Keyring, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
@@ -22,15 +22,15 @@ use crate::limits::{ADMIN_CALLS_MAX, ADMIN_MS_MAX};
 /// The metadata servers as an administrator asks them.
 pub struct AdminControl {
     env: Env,
-    key: ClusterKey,
+    keys: Keyring,
     addresses: Vec<SocketAddr>,
 }
 
 impl AdminControl {
     /// Opens nothing yet. `addresses` are control addresses, of one metadata server or more.
     #[must_use]
-    pub fn new(env: &Env, addresses: Vec<SocketAddr>, key: &ClusterKey) -> Self {
-        Self { env: env.clone(), key: key.clone(), addresses }
+    pub fn new(env: &Env, addresses: Vec<SocketAddr>, keys: impl Into<Keyring>) -> Self {
+        Self { env: env.clone(), keys: keys.into(), addresses }
     }
 
     /// Has a data server forgotten that is gone for good.
@@ -137,7 +137,7 @@ impl AdminControl {
         args.encode(&mut w);
         let (net, clock) = (self.env.net.clone(), self.env.clock.clone());
         let hello = greeting(
-            self.key.clone(),
+            &self.keys,
             PROGRAM,
             (NodeKind::Administrator, NodeKind::Metadata),
             self.env.entropy.clone(),

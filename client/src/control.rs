@@ -17,7 +17,7 @@ use wire_nfs::control::groups::{EncodeGroup, EncodedGroup, GroupSlot};
 use wire_nfs::control::heartbeat::Stat;
 use wire_nfs::control::images::{Adopt, HadImages, HaveImages, HeldImage};
 use wire_nfs::control::{
-    ClusterKey, Handshake, Identity, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
+    Handshake, Identity, Keyring, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
 };
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer, XdrError};
@@ -50,12 +50,13 @@ impl DsControl {
     /// Opens nothing yet. Calls are made as a metadata server, to the data server whose directory has
     /// this number: one with another directory at that address gets no call, nor one that proves another name.
     #[must_use]
-    pub fn new(env: &Env, address: SocketAddr, key: &ClusterKey, uuid: [u8; 16], name: &str) -> Self {
+    pub fn new(env: &Env, address: SocketAddr, keys: impl Into<Keyring>, uuid: [u8; 16], name: &str) -> Self {
         let client = RpcClient::new(env.net.clone(), env.clock.clone(), address, Limits::default());
-        let (key, entropy) = (key.clone(), Arc::clone(&env.entropy));
+        let (keys, entropy) = (keys.into(), Arc::clone(&env.entropy));
+        let renewal = renewal(&keys);
         let (own, any) = (Identity::of_name(name), Identity::ANY);
         let hello = move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
-            let handshake = begin(&key, PROGRAM, (NodeKind::Metadata, NodeKind::Data), &*entropy);
+            let handshake = begin(&keys, PROGRAM, (NodeKind::Metadata, NodeKind::Data), &*entropy);
             Box::pin(async move {
                 let peer = greet(&connection, PROGRAM, handshake).await?;
                 if ![own, any].contains(&peer.identity) {
@@ -65,7 +66,7 @@ impl DsControl {
                 if there.uuid == uuid { Ok(()) } else { Err(refused("a data server with another directory")) }
             })
         };
-        Self { client: client.with_hello(Arc::new(hello)) }
+        Self { client: client.with_hello(Arc::new(hello)).with_renewal(renewal) }
     }
 
     /// Raises an extent's epoch.
@@ -236,21 +237,28 @@ fn name(extent: ExtentId) -> ExtentName {
 /// What is said on each fresh connection between nodes: HELLO and AUTH, by a caller of one kind to a callee of another.
 #[must_use]
 pub fn greeting(
-    key: ClusterKey,
+    keys: impl Into<Keyring>,
     program: u32,
     link: (NodeKind, NodeKind),
     entropy: Arc<dyn Entropy>,
 ) -> env_transport::Hello {
+    let keys = keys.into();
     Arc::new(move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
-        let handshake = begin(&key, program, link, &*entropy);
+        let handshake = begin(&keys, program, link, &*entropy);
         Box::pin(async move { greet(&connection, program, handshake).await.map(drop) })
     })
 }
 
-fn begin(key: &ClusterKey, program: u32, link: (NodeKind, NodeKind), entropy: &dyn Entropy) -> Handshake {
+/// Has connections opened anew that were opened with another key than the active one.
+fn renewal(keys: &Keyring) -> env_transport::Renewal {
+    let keys = keys.clone();
+    Arc::new(move || keys.active_version())
+}
+
+fn begin(keys: &Keyring, program: u32, link: (NodeKind, NodeKind), entropy: &dyn Entropy) -> Handshake {
     let mut nonce = [0; 32];
     entropy.fill(&mut nonce);
-    Handshake::new(key, program, link, nonce)
+    Handshake::new(keys.held().active(), program, link, nonce)
 }
 
 async fn greet(connection: &Connection, program: u32, handshake: Handshake) -> Result<Peer, CallError> {

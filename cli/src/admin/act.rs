@@ -50,13 +50,14 @@ pub(super) async fn verify(admin: &Admin, path: &str) -> anyhow::Result<Verified
 }
 
 pub(super) fn control(admin: &Admin) -> anyhow::Result<AdminControl> {
-    let key =
+    let keys =
         key::load(&admin.cluster_key).context("--cluster-key FILE names the key that the servers use")?;
+    let key = keys.active();
     if key.only_data_server().is_some() {
         bail!("--cluster-key {}: this key is for {} only", admin.cluster_key.display(), key.role());
     }
     let env = machine::environment("admin", DiskPreference::Blocking)?;
-    Ok(AdminControl::new(&env, admin.control.clone(), &key))
+    Ok(AdminControl::new(&env, admin.control.clone(), keys))
 }
 
 pub(super) fn unasked(admin: &Admin, error: &ControlError) -> anyhow::Error {

@@ -5,10 +5,13 @@ use mds_server::report::{
     ScrubStatus, ShardsStatus, Status,
 };
 use serde::Serialize;
+use wire_nfs::control::ClusterKey;
 use wire_nfs::control::admin::{
     ExtentState, Holder, HolderState, NamedCode, Verified, VerifiedExtent, VerifiedImage,
 };
+use wire_nfs::control::keyring::{Accepted, Ring};
 
+use super::key::KeyFile;
 use super::{DataServers, Done, Exports, Moved, verify};
 use crate::json::document;
 
@@ -147,6 +150,13 @@ fn answers_have_the_documented_fields() {
     let routes = Some(vec![Moved { from: 1, to: 2, images: 3, extents: 4, bytes: 5 }]);
     let moved = Done { done: true, words: "this is what would move", version: None, routes };
     check("admin.rebalance", &moved, include_str!("../../tests/golden/admin.rebalance.json"));
+}
+
+#[test]
+fn a_key_file_has_the_documented_fields() {
+    let [active, next] = [[7; 32], [8; 32]].map(ClusterKey::new);
+    let ring = Ring::two(active, Accepted::Next(next)).unwrap();
+    check("admin.key.show", &KeyFile::of(&ring), include_str!("../../tests/golden/admin.key.show.json"));
 }
 
 #[test]

@@ -57,6 +57,16 @@ Examples:
   shoal admin key derive --role data-server --name rack1-a --out rack1-a.key --cluster-key /etc/shoal.key
   shoal admin key derive --role administrator --out admin.key --cluster-key /etc/shoal.key";
 
+const KEY_SHOW_EXAMPLES: &str = "\
+Example:
+  shoal admin key show --cluster-key /etc/shoal.key";
+
+const KEY_ROTATE_CLUSTER_EXAMPLES: &str = "\
+Example, each time with the file copied to all nodes before the next:
+  shoal admin key rotate cluster --step accept --cluster-key /etc/shoal.key
+  shoal admin key rotate cluster --step use --cluster-key /etc/shoal.key
+  shoal admin key rotate cluster --step drop --cluster-key /etc/shoal.key";
+
 const KEY_ROTATE_HANDLES_EXAMPLES: &str = "\
 Example:
   shoal admin key rotate handles --cluster-key /etc/shoal.key";
@@ -236,6 +246,9 @@ pub(crate) enum AdminKey {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+    /// Which keys the file in --cluster-key has: their role and fingerprints, never the keys.
+    #[command(after_help = KEY_SHOW_EXAMPLES)]
+    Show,
     /// Have a key replaced, beside clients at work.
     #[command(subcommand)]
     Rotate(AdminRotate),
@@ -248,6 +261,26 @@ pub(crate) enum AdminRotate {
     /// Waits until that is done, and goes on by itself if this command is ended.
     #[command(after_help = KEY_ROTATE_HANDLES_EXAMPLES)]
     Handles,
+    /// The cluster key, in three steps. Each changes the file in --cluster-key and nothing else; put
+    /// it on all nodes before the next. Servers read their file again by themselves and show what
+    /// they hold as `shoal_cluster_key_info`.
+    #[command(after_help = KEY_ROTATE_CLUSTER_EXAMPLES)]
+    Cluster {
+        /// What is to be done.
+        #[arg(long, value_enum)]
+        step: KeyStep,
+    },
+}
+
+/// A step of replacing the cluster key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyStep {
+    /// First: make a new key, which is accepted besides the one in use.
+    Accept,
+    /// When all nodes accept the new key: use it, and accept the one before.
+    Use,
+    /// When all nodes use the new key: hold it alone. Nodes close connections under the one before.
+    Drop,
 }
 
 /// What the holder of a key can be.

@@ -13,10 +13,11 @@ use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer};
 use mds_shard::EngineStopped;
 use prometheus_client::registry::Registry;
-use wire_nfs::control::ClusterKey;
+use wire_nfs::control::Keyring;
 
 use crate::args::DiskPreference;
 use crate::http::{self, Pages};
+use crate::key::watch::Watch;
 use crate::output::waiting;
 use crate::{config, machine, mds};
 
@@ -38,8 +39,10 @@ pub(crate) struct Setup<'a> {
     pub(crate) dir: &'a Path,
     /// The configuration file's content, or its defaults.
     pub(crate) config: &'a config::Config,
+    /// The file with the nodes' secret.
+    pub(crate) key_file: &'a Path,
     /// The nodes' secret.
-    pub(crate) key: ClusterKey,
+    pub(crate) keys: Keyring,
     /// How to reach the disk.
     pub(crate) disk: DiskPreference,
     /// Bytes for each data server, if the operator said so.
@@ -56,6 +59,7 @@ pub(crate) struct Cluster {
     replicas: Replicas,
     data_servers: Vec<DataServer>,
     metrics: Option<http::Port>,
+    _watch: Watch,
 }
 
 impl Cluster {
@@ -65,6 +69,7 @@ impl Cluster {
     /// Says which server did not start, and why.
     pub(crate) async fn start(plan: &Plan, setup: &Setup<'_>) -> anyhow::Result<Self> {
         let mut registry = Registry::default();
+        let watch = Watch::begin(setup.key_file, &setup.keys, &mut registry);
         let members = members(plan);
         let folder = setup.dir.join("mds");
         let env = machine::metadata_environment("mds-1", setup.disk)?;
@@ -84,7 +89,7 @@ impl Cluster {
                 accept_log_loss: setup.accept_log_loss,
                 ..mds::settings(&setup.config.cluster)
             },
-            cluster_key: setup.key.clone(),
+            cluster_keys: setup.keys.clone(),
             node: FRONT_NODE,
             members: members.clone(),
             join: Vec::new(),
@@ -93,13 +98,14 @@ impl Cluster {
             service: None,
         };
         let what = || "opening the metadata store".to_owned();
-        let replicas = Replicas::start(&folder, &members, &setup.key, setup.disk).await?;
+        let replicas = Replicas::start(&folder, &members, &setup.keys, setup.disk).await?;
         let metadata = waiting(&*clock, what, MetadataServer::start(env, mds_config, &mut registry)).await?;
         let mut cluster = Self {
             metadata: Arc::new(metadata),
             replicas,
             data_servers: Vec::with_capacity(count),
             metrics: None,
+            _watch: watch,
         };
         for server in &plan.data_servers {
             let started = start_data_server(server, plan, setup, capacity_bytes, &mut registry);
@@ -187,7 +193,7 @@ async fn start_data_server(
         control: server.control.address,
         advertise: None,
         metadata_servers: vec![plan.control_target()],
-        cluster_key: setup.key.clone(),
+        cluster_keys: setup.keys.clone(),
         capacity_bytes,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         repair_bytes_per_s: 0,

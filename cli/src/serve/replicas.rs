@@ -10,7 +10,7 @@ use anyhow::Context;
 use mds_shard::{EngineStopped, NodeConfig, Shard};
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
-use wire_nfs::control::ClusterKey;
+use wire_nfs::control::Keyring;
 
 use crate::args::DiskPreference;
 use crate::{machine, output};
@@ -66,7 +66,7 @@ impl Replicas {
     pub(crate) async fn start(
         dir: &Path,
         members: &[(u64, String)],
-        key: &ClusterKey,
+        keys: &Keyring,
         disk: DiskPreference,
     ) -> anyhow::Result<Self> {
         let mut all = Vec::new();
@@ -75,9 +75,7 @@ impl Replicas {
             let config = NodeConfig {
                 id: *id,
                 members: members.to_vec(),
-                cluster_key: *key
-                    .whole()
-                    .context("every node of `shoal serve` needs the whole cluster key")?,
+                cluster_keys: keys.clone(),
                 heartbeat_ms: FOLLOWER_HEARTBEAT_MS,
                 cache_bytes: CACHE_BYTES,
                 ..NodeConfig::single([0; 16])

@@ -66,6 +66,9 @@ pub(crate) const HANDLE_MS_MAX: u64 = 65_000;
 /// A handle under a key that was replaced may be good for so long, milliseconds: two heartbeats of a data server.
 pub(crate) const KEY_MS_MAX: u64 = 2_000;
 
+/// A server may hold the cluster keys of its file as it was so long ago, milliseconds: it reads the file every 2 s.
+pub(crate) const CLUSTER_KEY_MS_MAX: u64 = 5_000;
+
 /// `shoal admin` may take so long, seconds: a handle key is dropped half a minute after layouts were recalled that stay out.
 pub(crate) const ADMIN_S_MAX: u64 = 60;
 

@@ -29,7 +29,7 @@ async fn server(env: &Env, dir: &Path, shards: u32) -> MetadataServer {
         control: address(2050),
         exports: vec![Export::any_port()],
         settings: Settings { shards, ..Settings::default() },
-        cluster_key: ClusterKey::new([3; 32]),
+        cluster_keys: ClusterKey::new([3; 32]).into(),
         node: 1,
         members: Vec::new(),
         join: Vec::new(),

@@ -550,7 +550,7 @@ fn metadata_config(node: NodeId, metadata: MetadataNodes, seals: bool, shards: u
             hibernate_ms: HIBERNATE_MS,
             ..Settings::default()
         },
-        cluster_key: ClusterKey::new(KEY),
+        cluster_keys: ClusterKey::new(KEY).into(),
         node: node as u64 + 1,
         members,
         join,
@@ -566,7 +566,7 @@ fn data_config(node: NodeId, metadata: MetadataNodes) -> DsConfig {
         control: crate::address(node, CONTROL_PORT),
         advertise: None,
         metadata_servers: (0..metadata.founders).map(|member| crate::address(member, CONTROL_PORT)).collect(),
-        cluster_key: ClusterKey::new(KEY),
+        cluster_keys: ClusterKey::new(KEY).into(),
         capacity_bytes: 1 << 30,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         repair_bytes_per_s: 0,

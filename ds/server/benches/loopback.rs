@@ -74,7 +74,7 @@ async fn run(dir: &std::path::Path) {
         control: any_address(),
         advertise: None,
         metadata_servers: vec![leases.address()],
-        cluster_key: key,
+        cluster_keys: key.into(),
         capacity_bytes: 16 << 30,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         repair_bytes_per_s: 0,

@@ -21,7 +21,7 @@ use wire_nfs::control::heartbeat::Stat;
 use wire_nfs::control::images::{Adopt, EndImage, HaveImages, PutImage, ReadImage};
 use wire_nfs::control::replicate::{Attach, Flush, ReadData, Replicate, SayAgain};
 use wire_nfs::control::{
-    ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
+    ControlGate, Keyring, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args, put_reply,
 };
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 use wire_xdr::{Decode, Encode, Writer, XdrError};
@@ -35,14 +35,14 @@ use crate::{adopt, copies, replica};
 /// Answers on the control port.
 pub(crate) struct ControlService {
     core: Arc<Core>,
-    key: ClusterKey,
+    keys: Keyring,
     /// One for each connection that has said something; the port bounds them.
     gates: Mutex<HashMap<u64, ControlGate>>,
 }
 
 impl ControlService {
-    pub(crate) fn new(core: Arc<Core>, key: ClusterKey) -> Self {
-        Self { core, key, gates: Mutex::default() }
+    pub(crate) fn new(core: Arc<Core>, keys: Keyring) -> Self {
+        Self { core, keys, gates: Mutex::default() }
     }
 
     /// Answers the handshake, or says who is calling.
@@ -51,7 +51,7 @@ impl ControlService {
         let gate = gates.entry(connection.id()).or_insert_with(|| {
             let mut nonce = [0; 32];
             self.core.env.entropy.fill(&mut nonce);
-            ControlGate::new(&self.key, PROGRAM, NodeKind::Data, nonce)
+            ControlGate::new(&self.keys, PROGRAM, NodeKind::Data, nonce)
         });
         if gate.is_shut() {
             return Admission::Close;

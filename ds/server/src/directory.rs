@@ -13,7 +13,7 @@ use layout::DataServerId;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use wire_nfs::control::copies::Directory as Told;
-use wire_nfs::control::{ClusterKey, NodeKind};
+use wire_nfs::control::{Keyring, NodeKind};
 
 use crate::limits::BACKUP_WINDOW_BYTES;
 use crate::link::Link;
@@ -28,7 +28,7 @@ pub(crate) struct Neighbour {
 
 /// Who is there.
 pub(crate) struct Directory {
-    key: ClusterKey,
+    keys: Keyring,
     /// Who we are; 0: nobody has told.
     own: AtomicU32,
     known: Mutex<Known>,
@@ -43,8 +43,8 @@ struct Known {
 }
 
 impl Directory {
-    pub(crate) fn new(key: ClusterKey) -> Self {
-        Self { key, own: AtomicU32::new(0), known: Mutex::default() }
+    pub(crate) fn new(keys: Keyring) -> Self {
+        Self { keys, own: AtomicU32::new(0), known: Mutex::default() }
     }
 
     /// A metadata server has told who we are.
@@ -90,7 +90,7 @@ impl Directory {
         }
         let window = Semaphore::new(BACKUP_WINDOW_BYTES as usize);
         let neighbour =
-            Arc::new(Neighbour { link: Link::new(env, address, &self.key, NodeKind::Data), window });
+            Arc::new(Neighbour { link: Link::new(env, address, &self.keys, NodeKind::Data), window });
         known.neighbours.insert(id.0, Arc::clone(&neighbour));
         Some(neighbour)
     }

@@ -11,7 +11,7 @@ use layout::DataServerId;
 use layout::copies::Domain;
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
-use wire_nfs::control::ClusterKey;
+use wire_nfs::control::Keyring;
 use wire_nfs::control::heartbeat::Usage;
 
 use crate::clock::SteeredClock;
@@ -41,7 +41,7 @@ pub struct DsConfig {
     /// Control addresses of the metadata servers.
     pub metadata_servers: Vec<SocketAddr>,
     /// Proves nodes to each other.
-    pub cluster_key: ClusterKey,
+    pub cluster_keys: Keyring,
     /// Bytes that journal and images may take.
     pub capacity_bytes: u64,
     /// Bytes per second of extents that rest which are written as images, while no client waits.
@@ -120,7 +120,7 @@ impl DataServer {
             accept_damage: config.accept_damage,
             ..StoreConfig::new(&config.dir, config.capacity_bytes)
         };
-        let directory = Arc::new(Directory::new(config.cluster_key.clone()));
+        let directory = Arc::new(Directory::new(config.cluster_keys.clone()));
         let counters = ImageMetrics::new(registry);
         let repair = Throttle::new(config.repair_bytes_per_s);
         let images = Images::open(&env, &config.dir, Arc::clone(&directory), counters, repair).await?;
@@ -134,13 +134,13 @@ impl DataServer {
         core.note_images();
         let data_service = Arc::new(DataService::new(Arc::clone(&core)));
         let data = listen(&env, config.listen, data_service, data_port()).await?;
-        let control_service = ControlService::new(Arc::clone(&core), config.cluster_key.clone());
+        let control_service = ControlService::new(Arc::clone(&core), config.cluster_keys.clone());
         let control = listen(&env, config.control, Arc::new(control_service), control_port()).await?;
         let advertise = advertised_port(advertise, data.local_addr());
         let portrait = portrait(advertise, control.local_addr(), config.domain, config.name);
         tracing::info!(data = %advertise, control = %portrait.control, "data server listens");
         let registrar =
-            registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_key, portrait);
+            registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_keys, portrait);
         let registrar = registrar::Keeper::start(registrar).map_err(StartError::Thread)?;
         let sealer = seal::run(Arc::clone(&core));
         let shows = seal::shown::run(Arc::clone(&core));
@@ -244,7 +244,9 @@ fn advertised_port(mut advertise: SocketAddr, data: SocketAddr) -> SocketAddr {
 
 /// A data server has the whole cluster key, or one that was made for it.
 fn check_key(config: &DsConfig) -> Result<(), StartError> {
-    let DsConfig { cluster_key: key, name, .. } = config;
+    let DsConfig { cluster_keys, name, .. } = config;
+    let held = cluster_keys.held();
+    let key = held.active();
     let own = key.only_data_server().is_some_and(|own| own.name == *name);
     if own || key.whole().is_some() {
         return Ok(());

@@ -10,9 +10,7 @@ use env::{BoxFuture, Env};
 use env_transport::{CallError, Connection, Limits, RpcClient};
 use parking_lot::Mutex;
 use wire_nfs::control::auth::{Auth, Hello, Peer};
-use wire_nfs::control::{
-    ClusterKey, Handshake, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply,
-};
+use wire_nfs::control::{Handshake, Keyring, NodeKind, PROGRAM, Procedure, Refusal, VERSION, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
@@ -41,13 +39,13 @@ pub(crate) struct Link {
 
 impl Link {
     /// Opens nothing yet. `callee` says what must be there: a metadata server, or a data server.
-    pub(crate) fn new(env: &Env, address: SocketAddr, key: &ClusterKey, callee: NodeKind) -> Self {
+    pub(crate) fn new(env: &Env, address: SocketAddr, keys: &Keyring, callee: NodeKind) -> Self {
         let peer = Arc::new(Mutex::new(None));
-        let (proved, key, entropy) = (Arc::clone(&peer), key.clone(), Arc::clone(&env.entropy));
+        let (proved, held, entropy) = (Arc::clone(&peer), keys.clone(), Arc::clone(&env.entropy));
         let hello = move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
             let mut nonce = [0; 32];
             entropy.fill(&mut nonce);
-            let handshake = Handshake::new(&key, PROGRAM, (NodeKind::Data, callee), nonce);
+            let handshake = Handshake::new(held.held().active(), PROGRAM, (NodeKind::Data, callee), nonce);
             let proved = Arc::clone(&proved);
             Box::pin(async move {
                 let peer = greet(&connection, handshake).await?;
@@ -56,7 +54,10 @@ impl Link {
             })
         };
         let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
-        let client = RpcClient::new(net, clock, address, Limits::default()).with_hello(Arc::new(hello));
+        let renewed = keys.clone();
+        let client = RpcClient::new(net, clock, address, Limits::default())
+            .with_hello(Arc::new(hello))
+            .with_renewal(Arc::new(move || renewed.active_version()));
         Self { client, peer }
     }
 

@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use wire_nfs::control::handles::{Admitted, HandleKeys, NumberedKey};
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Renewed};
 use wire_nfs::control::register::{Register, Registered};
-use wire_nfs::control::{ClusterKey, NodeKind, Nothing, Procedure, Refusal};
+use wire_nfs::control::{Keyring, NodeKind, Nothing, Procedure, Refusal};
 
 use crate::admission::Admits;
 use crate::core::Core;
@@ -90,7 +90,7 @@ impl Drop for Keeper {
 pub(crate) async fn run(
     core: Arc<Core>,
     metadata_servers: Vec<SocketAddr>,
-    key: ClusterKey,
+    keys: Keyring,
     portrait: SelfPortrait,
 ) {
     let alone = metadata_servers.len() == 1;
@@ -98,9 +98,9 @@ pub(crate) async fn run(
     let mut next = turn.next();
     let mut complained = false;
     while let Some(address) = next {
-        let link = Link::new(&core.env, address, &key, NodeKind::Metadata);
+        let link = Link::new(&core.env, address, &keys, NodeKind::Metadata);
         // All else goes there: it may be much, and take long.
-        let others = Arc::new(Link::new(&core.env, address, &key, NodeKind::Metadata));
+        let others = Arc::new(Link::new(&core.env, address, &keys, NodeKind::Metadata));
         let ended = keep(&core, (&link, &others), &portrait, alone, &mut complained).await;
         next = match &ended {
             AskError::Refused(Refusal::NotLeader { leader }) => leader.parse().ok(),

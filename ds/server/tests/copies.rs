@@ -365,7 +365,7 @@ async fn a_backup_from_the_dead_is_filled_anew() {
     let server = cluster.nodes[0].server.as_ref().unwrap();
     let (control, uuid): (SocketAddr, _) = (server.control_address(), server.uuid());
     let set = cluster.log.lock().unwrap().set();
-    DsControl::new(&env, control, &cluster_key(), uuid, "").keep(&set).await.unwrap();
+    DsControl::new(&env, control, cluster_key(), uuid, "").keep(&set).await.unwrap();
     settle_slowly(|| !cluster.log.lock().unwrap().backups[0].filling).await;
     cluster.lose(DataServerId(1));
     client.check(&cluster, "at the one that came back").await;
@@ -379,7 +379,7 @@ async fn a_cut_reaches_the_backup() {
     let server = cluster.nodes[0].server.as_ref().unwrap();
     let (control, uuid) = (server.control_address(), server.uuid());
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
-    let control = DsControl::new(&env, control, &cluster_key(), uuid, "");
+    let control = DsControl::new(&env, control, cluster_key(), uuid, "");
     let set = {
         let mut log = cluster.log.lock().unwrap();
         log.epoch = log.epoch.next();
@@ -403,7 +403,7 @@ async fn a_handle_from_before_a_cut_writes_to_the_copies_of_now() {
     // The second server leaves without a word of it, and lives on; the third takes its place.
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
     let server = cluster.nodes[0].server.as_ref().unwrap();
-    let control = DsControl::new(&env, server.control_address(), &cluster_key(), server.uuid(), "");
+    let control = DsControl::new(&env, server.control_address(), cluster_key(), server.uuid(), "");
     let set = {
         let mut log = cluster.log.lock().unwrap();
         log.epoch = log.epoch.next();
@@ -439,7 +439,7 @@ async fn a_backup_cuts_beside_its_home() {
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
     let [home, backup] = [0, 1].map(|number: usize| {
         let server = cluster.nodes[number].server.as_ref().unwrap();
-        DsControl::new(&env, server.control_address(), &cluster_key(), server.uuid(), "")
+        DsControl::new(&env, server.control_address(), cluster_key(), server.uuid(), "")
     });
     let set = {
         let mut log = cluster.log.lock().unwrap();
@@ -478,7 +478,7 @@ async fn a_home_of_before_leaves_the_next_one_alone() {
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
     let server = cluster.nodes[0].server.as_ref().unwrap();
     let (control, uuid) = (server.control_address(), server.uuid());
-    let control = DsControl::new(&env, control, &cluster_key(), uuid, "");
+    let control = DsControl::new(&env, control, cluster_key(), uuid, "");
     control.drop_extent(EXTENT, Epoch(2)).await.unwrap();
     for stable in [StableHow::Unstable, StableHow::FileSync] {
         let mut w = Writer::new();
@@ -520,7 +520,7 @@ async fn a_backup_that_had_no_room_is_told_later() {
     assert!(cluster.write(5, 7, StableHow::FileSync).await.is_none(), "no room");
     let env = env_of(&cluster.clock, &MemoryDisk::new(), &cluster.net, 77);
     let server = backup.server.as_ref().unwrap();
-    let control = DsControl::new(&env, server.control_address(), &cluster_key(), server.uuid(), "");
+    let control = DsControl::new(&env, server.control_address(), cluster_key(), server.uuid(), "");
     for number in (0..=turn).step_by(48) {
         control.drop_extent(filler(number), Epoch(2)).await.unwrap();
     }

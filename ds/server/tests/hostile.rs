@@ -124,7 +124,7 @@ async fn the_control_port_wants_the_cluster_key() {
     let mismatch = ReplyStatus::ProgMismatch { low: control::VERSION, high: control::VERSION };
     assert_eq!(rejected(call(&client, control::PROGRAM, 1, 0, &Nothing).await), mismatch);
 
-    let wrong = DsControl::new(&bed.env, address, &ClusterKey::new([6; 32]), bed.server.uuid(), "");
+    let wrong = DsControl::new(&bed.env, address, ClusterKey::new([6; 32]), bed.server.uuid(), "");
     let refused = wrong.fence(EXTENT, Epoch(9)).await;
     assert!(matches!(refused, Err(ControlError::Unreachable(CallError::Hello { .. }))), "{refused:?}");
     assert_eq!(bed.control().size(&[EXTENT]).await.unwrap()[0].epoch, 0, "nothing was fenced");
@@ -196,7 +196,7 @@ async fn a_data_server_with_a_key_of_its_own_serves_as_itself() {
     let metadata = metadata::Metadata::start(&env, cluster_key()).await;
     let own = ClusterKey::data_server(cluster_key().for_data_server("n7").unwrap());
     let with = |key: &ClusterKey, name: &str| DsConfig {
-        cluster_key: key.clone(),
+        cluster_keys: key.into(),
         name: name.to_owned(),
         ..config(vec![metadata.address()])
     };

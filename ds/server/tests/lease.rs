@@ -270,7 +270,7 @@ async fn another_cluster_gives_no_lease() {
     let bed = Bed::new().await;
     let config = ds_server::DsConfig {
         dir: "/other".into(),
-        cluster_key: ClusterKey::new([6; 32]),
+        cluster_keys: ClusterKey::new([6; 32]).into(),
         ..config(vec![bed.metadata.address()])
     };
     let server = DataServer::start(bed.env.clone(), config, &mut Registry::default()).await.unwrap();

@@ -2,6 +2,7 @@
 //!
 //! A call that fails is not repeated here: only the caller knows whether it may run twice.
 //!
+//! INVARIANT: a connection that is due to be renewed gets no further call, and is closed when those under way have ended.
 //! INVARIANT: at most one attempt to connect is under way, and everybody who needs it waits for that one.
 
 use std::net::SocketAddr;
@@ -21,6 +22,9 @@ use crate::{CallError, Connection, Limits, Service};
 /// What is said on a fresh connection before anything else; a refusal closes it.
 pub type Hello = Arc<dyn Fn(Connection) -> BoxFuture<'static, Result<(), CallError>> + Send + Sync>;
 
+/// A number that is another one when connections should be opened anew, such as that of the key they are opened with.
+pub type Renewal = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// Calls one address. Clones share the connection; when the last is dropped, it is closed.
 #[derive(Clone)]
 pub struct RpcClient {
@@ -32,6 +36,7 @@ struct Shared {
     addr: SocketAddr,
     link: Link,
     hello: Option<Hello>,
+    renewal: Option<Renewal>,
     state: Mutex<State>,
     // Kept for its end: when it is dropped, the connection's tasks stop.
     _stop: watch::Sender<bool>,
@@ -42,7 +47,13 @@ type Outcome = Result<Connection, CallError>;
 enum State {
     Down,
     Connecting(watch::Receiver<Option<Outcome>>),
-    Up(Connection),
+    Up(Up),
+}
+
+struct Up {
+    connection: Connection,
+    /// What renewal said before it was opened.
+    renewal: u64,
 }
 
 impl RpcClient {
@@ -58,7 +69,15 @@ impl RpcClient {
         };
         let budget = Budget::of(&limits, false);
         let link = Link { clock, service: None, limits, budget, stop: stop.subscribe() };
-        let shared = Shared { net, addr, link, hello: None, state: Mutex::new(State::Down), _stop: stop };
+        let shared = Shared {
+            net,
+            addr,
+            link,
+            hello: None,
+            renewal: None,
+            state: Mutex::new(State::Down),
+            _stop: stop,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -69,6 +88,17 @@ impl RpcClient {
     #[must_use]
     pub fn with_hello(mut self, hello: Hello) -> Self {
         Arc::get_mut(&mut self.shared).expect("a client is set up before it is shared").hello = Some(hello);
+        self
+    }
+
+    /// Has the next call open another connection when `renewal` gives another number; calls under way end on the one before.
+    ///
+    /// # Panics
+    /// If the client was cloned or used before.
+    #[must_use]
+    pub fn with_renewal(mut self, renewal: Renewal) -> Self {
+        Arc::get_mut(&mut self.shared).expect("a client is set up before it is shared").renewal =
+            Some(renewal);
         self
     }
 
@@ -120,14 +150,21 @@ impl RpcClient {
     pub async fn connection(&self) -> Result<Connection, CallError> {
         let mut outcome = {
             let mut state = self.shared.lock();
+            let renewal = self.shared.renewal();
+            if let State::Up(up) = &*state
+                && up.renewal != renewal
+            {
+                tokio::spawn(up.connection.clone().retire());
+                *state = State::Down;
+            }
             match &*state {
-                State::Up(connection) if connection.is_open() => return Ok(connection.clone()),
+                State::Up(up) if up.connection.is_open() => return Ok(up.connection.clone()),
                 // An attempt whose task died has dropped its end.
                 State::Connecting(outcome) if outcome.has_changed().is_ok() => outcome.clone(),
                 State::Up(_) | State::Connecting(_) | State::Down => {
                     let (sender, outcome) = watch::channel(None);
                     *state = State::Connecting(outcome.clone());
-                    tokio::spawn(connect(Arc::clone(&self.shared), sender));
+                    tokio::spawn(connect(Arc::clone(&self.shared), renewal, sender));
                     outcome
                 }
             }
@@ -139,8 +176,8 @@ impl RpcClient {
     /// Closes the connection, if there is one; the next call opens another.
     pub fn disconnect(&self) {
         let state = self.shared.lock();
-        if let State::Up(connection) = &*state {
-            connection.close();
+        if let State::Up(up) = &*state {
+            up.connection.close();
         }
     }
 }
@@ -158,13 +195,17 @@ impl Shared {
         Ok(connection)
     }
 
+    fn renewal(&self) -> u64 {
+        self.renewal.as_ref().map_or(0, |renewal| renewal())
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Every critical section leaves the state whole, so a panicking holder did no harm.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn connect(shared: Arc<Shared>, sender: watch::Sender<Option<Outcome>>) {
+async fn connect(shared: Arc<Shared>, renewal: u64, sender: watch::Sender<Option<Outcome>>) {
     let late = shared.link.clock.sleep_ms(CONNECT_MS_MAX);
     let outcome = tokio::select! {
         biased;
@@ -172,7 +213,7 @@ async fn connect(shared: Arc<Shared>, sender: watch::Sender<Option<Outcome>>) {
         () = late => Err(CallError::Connect { addr: shared.addr, kind: std::io::ErrorKind::TimedOut }),
     };
     *shared.lock() = match &outcome {
-        Ok(connection) => State::Up(connection.clone()),
+        Ok(connection) => State::Up(Up { connection: connection.clone(), renewal }),
         Err(_) => State::Down,
     };
     sender.send_replace(Some(outcome));

@@ -31,6 +31,8 @@ struct Shared {
     outbox: Outbox,
     pending: Pending,
     calls: Semaphore,
+    /// Its places.
+    calls_max: u32,
     closed: watch::Sender<bool>,
     activity: Activity,
     proven: AtomicBool,
@@ -49,6 +51,7 @@ impl Connection {
         // One row of numbers for the process: a service that serves several addresses can tell all connections apart.
         static ID_NEXT: AtomicU64 = AtomicU64::new(1);
         let (outbox, outgoing) = Outbox::new(limits.write_queue_bytes_max);
+        let calls_max = u32::try_from(limits.in_flight_per_connection_max).unwrap_or(u32::MAX).max(1);
         let shared = Shared {
             id: ID_NEXT.fetch_add(1, Ordering::Relaxed),
             local,
@@ -56,7 +59,8 @@ impl Connection {
             clock,
             outbox,
             pending: Pending::default(),
-            calls: Semaphore::new(limits.in_flight_per_connection_max.max(1)),
+            calls: Semaphore::new(calls_max as usize),
+            calls_max,
             closed: watch::Sender::new(false),
             activity: Activity::default(),
             proven: AtomicBool::new(false),
@@ -101,6 +105,13 @@ impl Connection {
         self.shared.outbox.close();
         self.shared.calls.close();
         self.shared.pending.close();
+    }
+
+    /// Closes it when the calls from our side that are under way have ended; each has its time.
+    pub(crate) async fn retire(self) {
+        // In the order of their asking, so after all that are there. An error says that it is closed already.
+        drop(self.shared.calls.acquire_many(self.shared.calls_max).await);
+        self.close();
     }
 
     /// Calls the other side and waits for its results, at most `timeout_ms` milliseconds. Many calls can be under way;

@@ -30,7 +30,7 @@ mod server;
 mod service;
 
 pub use budget::Room;
-pub use client::{Hello, RpcClient};
+pub use client::{Hello, Renewal, RpcClient};
 pub use connection::Connection;
 pub use error::CallError;
 pub use limits::{

@@ -26,7 +26,7 @@ use wire_nfs::control::heartbeat::{AskClock, ClockTold, Heartbeat, Renewed, Usag
 use wire_nfs::control::images::{Promise, ShowImages, Thaw};
 use wire_nfs::control::register::{Register, Registered};
 use wire_nfs::control::{
-    self, ClusterKey, ControlGate, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
+    self, ControlGate, Keyring, NodeKind, Nothing, PROGRAM, Procedure, Refusal, VERSION, decode_args,
     put_reply,
 };
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
@@ -41,14 +41,14 @@ mod bound;
 /// The service on the control port.
 pub(crate) struct ControlService {
     server: Arc<Server>,
-    key: ClusterKey,
+    keys: Keyring,
     gates: Arc<Mutex<HashMap<u64, ControlGate>>>,
 }
 
 impl ControlService {
     /// Serves data servers that hold the cluster key.
-    pub(crate) fn new(server: Arc<Server>, key: ClusterKey) -> Self {
-        Self { server, key, gates: Arc::default() }
+    pub(crate) fn new(server: Arc<Server>, keys: Keyring) -> Self {
+        Self { server, keys, gates: Arc::default() }
     }
 
     /// Answers the handshake, or says who is calling, and what it may call.
@@ -57,7 +57,7 @@ impl ControlService {
         let gate = gates.entry(connection.id()).or_insert_with(|| {
             let mut nonce = [0; 32];
             self.server.env.entropy.fill(&mut nonce);
-            ControlGate::new(&self.key, PROGRAM, NodeKind::Metadata, nonce)
+            ControlGate::new(&self.keys, PROGRAM, NodeKind::Metadata, nonce)
         });
         if gate.is_shut() {
             return Admission::Close;
@@ -92,10 +92,10 @@ impl ControlService {
         args: Bytes,
         peer: Peer,
     ) -> BoxFuture<'static, Answer> {
-        let (server, key) = (Arc::clone(&self.server), self.key.clone());
+        let (server, keys) = (Arc::clone(&self.server), self.keys.clone());
         match procedure {
             Procedure::Register => {
-                Box::pin(reply(xid, args, async move |ask| register_one(server, key, &peer, ask).await))
+                Box::pin(reply(xid, args, async move |ask| register_one(server, keys, &peer, ask).await))
             }
             Procedure::Heartbeat => {
                 Box::pin(reply(xid, args, async move |beat| heartbeat(&server, &peer, &beat).await))
@@ -221,7 +221,7 @@ where
 
 async fn register_one(
     server: Arc<Server>,
-    key: ClusterKey,
+    keys: Keyring,
     peer: &Peer,
     register: Register,
 ) -> Result<Registered, Refusal> {
@@ -235,7 +235,7 @@ async fn register_one(
         uuid: register.uuid,
         addresses: register.addresses,
         control_address: register.control,
-        control: Arc::new(DsControl::new(&server.env, control_address, &key, register.uuid, &register.name)),
+        control: Arc::new(DsControl::new(&server.env, control_address, &keys, register.uuid, &register.name)),
         usage: Usage {
             capacity_bytes: register.capacity_bytes,
             used_bytes: register.used_bytes,

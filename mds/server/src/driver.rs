@@ -19,7 +19,7 @@ use mds_shard::command::data::Format;
 use mds_shard::{Command, NodeConfig, Outcome, ProposeError, Shard};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
-use wire_nfs::control::ClusterKey;
+use wire_nfs::control::Keyring;
 use wire_nfs::control::heartbeat::{JournalEnd, Usage};
 use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
 use wire_nfs::control::report::Subject;
@@ -62,7 +62,7 @@ pub struct MdsConfig {
     /// Times and sizes.
     pub settings: Settings,
     /// Proves nodes to each other.
-    pub cluster_key: ClusterKey,
+    pub cluster_keys: Keyring,
     /// Number of this replica.
     pub node: u64,
     /// All replicas; empty means that this one is alone.
@@ -122,7 +122,7 @@ pub struct MetadataServer {
     control: env_transport::Server,
     tasks: Vec<JoinHandle<()>>,
     /// With which it asks the leader.
-    key: ClusterKey,
+    keys: Keyring,
     /// Where the shard lives, if it has a thread to itself.
     thread: Option<ShardThread>,
 }
@@ -191,7 +191,7 @@ impl MetadataServer {
         let server = Arc::new(make(env.clone(), shard, &config, registry)?);
         govern(&server).await?;
         until_whole(&env, server.shards.first()).await?;
-        remember_data_servers(&server, &config.cluster_key)?;
+        remember_data_servers(&server, &config.cluster_keys)?;
         cluster_exports::begin(&server).await?;
         let nfs = listen(
             &server.env,
@@ -201,7 +201,7 @@ impl MetadataServer {
             Traffic::Metadata,
         )
         .await?;
-        let control_service = ControlService::new(Arc::clone(&server), config.cluster_key.clone());
+        let control_service = ControlService::new(Arc::clone(&server), config.cluster_keys.clone());
         let control = listen(
             &server.env,
             config.control,
@@ -217,7 +217,7 @@ impl MetadataServer {
             tokio::spawn(reaper::drive(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
             tokio::spawn(size::settle::drive(Arc::clone(&server))),
-            tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_key.clone())),
+            tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_keys.clone())),
             tokio::spawn(marks::drive(Arc::clone(&server))),
             tokio::spawn(seal::sealer::drive(Arc::clone(&server))),
             tokio::spawn(seal::mend::drive(Arc::clone(&server))),
@@ -230,7 +230,7 @@ impl MetadataServer {
             tokio::spawn(pauses::drive(Arc::clone(&server))),
             tokio::spawn(room::drive(Arc::clone(&server), config.dir.clone())),
         ];
-        Ok(Self { server, nfs, control, tasks, key: config.cluster_key, thread: None })
+        Ok(Self { server, nfs, control, tasks, keys: config.cluster_keys, thread: None })
     }
 
     /// The NFS address, with the port that was taken.
@@ -281,15 +281,18 @@ impl MetadataServer {
     /// # Errors
     /// [`NotLeading`] if the leader cannot be asked: in words.
     pub async fn report(&self, subject: Subject) -> Result<String, NotLeading> {
-        report::ask_leader(&self.server, &self.key, subject).await
+        report::ask_leader(&self.server, &self.keys, subject).await
     }
 }
 
 fn node_config(config: &MdsConfig) -> Result<NodeConfig, StartError> {
     let mut node = NodeConfig::single([0; 16]);
     node.id = config.node;
-    node.cluster_key =
-        *config.cluster_key.whole().ok_or_else(|| StartError::Key(config.cluster_key.role()))?;
+    let held = config.cluster_keys.held();
+    if held.active().whole().is_none() {
+        return Err(StartError::Key(held.active().role()));
+    }
+    node.cluster_keys = config.cluster_keys.clone();
     node.shards = config.settings.shards as usize;
     node.hibernate_ms = config.settings.hibernate_ms;
     node.accept_log_loss = config.settings.accept_log_loss;
@@ -448,7 +451,7 @@ pub(crate) fn make(
 ///
 /// # Errors
 /// When the store cannot be read.
-pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result<(), StartError> {
+pub(crate) fn remember_data_servers(server: &Server, keys: &Keyring) -> Result<(), StartError> {
     let view = server.shards.view_anyway().map_err(|e| StartError::Store(e.to_string()))?;
     let draining = view.draining().map_err(|e| StartError::Store(e.to_string()))?;
     for known in view.data_servers().map_err(|e| StartError::Store(e.to_string()))? {
@@ -459,7 +462,7 @@ pub(crate) fn remember_data_servers(server: &Server, key: &ClusterKey) -> Result
                 uuid: known.uuid,
                 addresses: known.addresses,
                 control_address: known.control,
-                control: Arc::new(DsControl::new(&server.env, address, key, known.uuid, &known.name)),
+                control: Arc::new(DsControl::new(&server.env, address, keys, known.uuid, &known.name)),
                 usage: Usage { capacity_bytes: known.capacity_bytes, ..Usage::default() },
                 renewed_ms: None,
                 full_ms: None,

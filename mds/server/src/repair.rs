@@ -18,7 +18,7 @@ use mds_shard::command::data::ChangeCopies;
 use mds_shard::command::layout::LayoutRecall;
 use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
-use wire_nfs::control::ClusterKey;
+use wire_nfs::control::Keyring;
 
 use crate::copies::{Tally, set_of};
 use crate::drain::{self, Draining};
@@ -50,7 +50,7 @@ struct Look {
 }
 
 /// Runs for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>, key: ClusterKey) {
+pub(crate) async fn drive(server: Arc<Server>, keys: Keyring) {
     let (mut known, mut next_ms) = (Standing::default(), 0);
     loop {
         tokio::select! {
@@ -64,7 +64,7 @@ pub(crate) async fn drive(server: Arc<Server>, key: ClusterKey) {
         let now_ms = server.now_ms();
         if server.data_servers.begin_to_lead(term, now_ms) {
             // Servers may have come, or moved, while another node led.
-            if let Err(error) = remember_data_servers(&server, &key) {
+            if let Err(error) = remember_data_servers(&server, &keys) {
                 tracing::error!(%error, "data servers cannot be read from the store");
             }
             known = Standing::default();

@@ -34,7 +34,7 @@ async fn node(env: &Env, number: u8, directory: &Path, door: &MemoryAddresses) -
         control: at(number, 2050),
         exports: vec![Export::any_port()],
         settings: Settings { shards: 1, ..Settings::default() },
-        cluster_key: ClusterKey::new([3; 32]),
+        cluster_keys: ClusterKey::new([3; 32]).into(),
         node: number.into(),
         members: (1..=3).map(|node| (node.into(), at(node, 2051).to_string())).collect(),
         join: Vec::new(),

@@ -34,7 +34,7 @@ async fn extents_have_the_code_of_the_export_they_were_made_through() {
         layout_of(&mut client, &shown, 1, Iomode::ReadWrite).await;
     }
     let control = rig.server.as_ref().unwrap().control_address();
-    let admin = AdminControl::new(&rig.env, vec![control], &key());
+    let admin = AdminControl::new(&rig.env, vec![control], key());
     let code = |data, parity| Some(NamedCode { data, parity });
     for (path, expected) in [("/four/file", code(4, 2)), ("/two/file", code(2, 1)), ("/plain/file", None)] {
         let file = admin.verify(path.as_bytes()).await.unwrap();

@@ -54,7 +54,7 @@ impl Bed {
     async fn set(&self, exports: &[Export]) -> ExportsRuling {
         let asked = SetExports { replaces: None, exports: exports.iter().map(entry).collect() };
         let control = vec![self.rig.server.as_ref().expect("it runs").control_address()];
-        let control = AdminControl::new(&self.rig.env, control, &key());
+        let control = AdminControl::new(&self.rig.env, control, key());
         loop {
             match control.set_exports(&asked).await {
                 Ok(ruling) => return ruling,

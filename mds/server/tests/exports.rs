@@ -90,7 +90,7 @@ async fn set(
     exports: &[Export],
 ) -> ExportsRuling {
     let asked = SetExports { replaces, exports: exports.iter().map(entry).collect() };
-    let control = AdminControl::new(env, control, &ClusterKey::new(KEY));
+    let control = AdminControl::new(env, control, ClusterKey::new(KEY));
     loop {
         match control.set_exports(&asked).await {
             Ok(ruling) => return ruling,
@@ -198,7 +198,7 @@ fn config(dir: &tempfile::TempDir, node: u8, members: u8, exports: Vec<Export>) 
         control: address(node, 2050),
         exports,
         settings: Settings { shards: 1, ..Settings::default() },
-        cluster_key: ClusterKey::new(KEY),
+        cluster_keys: ClusterKey::new(KEY).into(),
         node: u64::from(node),
         members: (1..=members).map(|one| (u64::from(one), address(one, 2051).to_string())).collect(),
         join: Vec::new(),

@@ -244,7 +244,7 @@ async fn handles_end_with_their_key() {
     let before = bed.held(&mut client, open.clone(), Iomode::ReadWrite).await;
     assert_eq!(bed.write(&before).await, Ok(()));
     let control = bed.rig.server.as_ref().expect("it runs").control_address();
-    let admin = AdminControl::new(&bed.rig.env, vec![control], &key());
+    let admin = AdminControl::new(&bed.rig.env, vec![control], key());
     assert_eq!(admin.rotate_handle_key(None).await.expect("it answers").version, 1);
     let mut rotation = admin.rotate_handle_key(Some(1)).await.expect("it answers");
     while rotation.stage != RotationStage::None {

@@ -57,7 +57,7 @@ impl Host {
             hibernate_ms: config.hibernate_ms,
         };
         let liveness = Mutex::new(Liveness::new(setup, env.clock.monotonic_ms()));
-        let links = Arc::new(Links::new(env.clone(), config.cluster_key, id));
+        let links = Arc::new(Links::new(env.clone(), config.cluster_keys.clone(), id));
         let callers = Arc::new(Callers::new());
         let nodes = Arc::new(Nodes::new(config.members.clone()));
         let (beats, takes_part) = (AtomicU64::new(0), AtomicBool::new(false));

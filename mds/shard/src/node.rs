@@ -332,7 +332,8 @@ async fn listen(host: &Arc<Host>, dir: &Path, shards: &[Shard]) -> Result<Option
     let (of_host, of_rings) = (Arc::downgrade(host), Arc::downgrade(&ended));
     let nodes = Arc::clone(&host.nodes);
     tokio::spawn(succession::watch(env.clone(), config.id, nodes, of_host, rafts, of_rings));
-    let service = RaftService::new(env.clone(), config.cluster_key, Arc::clone(host), members, ended);
+    let service =
+        RaftService::new(env.clone(), config.cluster_keys.clone(), Arc::clone(host), members, ended);
     let (net, clock) = (Arc::clone(&env.net), Arc::clone(&env.clock));
     Ok(Some(env_transport::serve(net, clock, addr, Arc::new(service), network::port_limits()).await?))
 }

@@ -17,6 +17,7 @@ use openraft::errors::{ClientWriteError, ForwardToLeader, LinearizableReadError,
 use openraft::impls::BasicNode;
 use openraft::{Config, ReadPolicy, ServerState, SnapshotPolicy};
 use tokio::sync::Semaphore;
+use wire_nfs::control::{ClusterKey, Keyring};
 
 use crate::command::{Command, Entry, Origin, Outcome};
 use crate::host::Host;
@@ -53,8 +54,8 @@ pub struct NodeConfig {
     pub members: Vec<(u64, String)>,
     /// A node that joins a cluster which runs: addresses of some nodes of it, `ip:port`. `members` is then this one alone.
     pub join: Vec<String>,
-    /// The secret that members prove to each other; unused with one member.
-    pub cluster_key: [u8; 32],
+    /// The secrets that members prove to each other; unused with one member.
+    pub cluster_keys: Keyring,
     /// Identity of the cluster: a directory of another one is refused.
     pub store_id: [u8; 16],
     /// Bytes of the stores kept in memory.
@@ -98,7 +99,7 @@ impl NodeConfig {
             id: 1,
             members: vec![(1, String::new())],
             join: Vec::new(),
-            cluster_key: [0; 32],
+            cluster_keys: ClusterKey::new([0; 32]).into(),
             store_id,
             cache_bytes: mds_namespace::limits::DISK_CACHE_BYTES_DEFAULT,
             shards: 1,

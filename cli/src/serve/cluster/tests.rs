@@ -28,10 +28,12 @@ async fn start(dir: &TempDir, flags: &str) -> Cluster {
     plan.metrics = Some(any);
     plan.settle().unwrap();
     plan.made().store(dir.path()).unwrap();
+    let key_file = dir.path().join("cluster.key");
     let setup = Setup {
         dir: dir.path(),
         config: &config::Config::default(),
-        key: key::load_or_make(&dir.path().join("cluster.key"), &OsEntropy).unwrap(),
+        key_file: &key_file,
+        keys: key::load_or_make(&key_file, &OsEntropy).unwrap().into(),
         disk: serve.disk,
         capacity: serve.capacity,
         accept_damage: false,

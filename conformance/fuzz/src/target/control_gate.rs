@@ -55,7 +55,7 @@ fn key(byte: u8) -> ClusterKey {
 }
 
 fn run(input: &[u8]) -> usize {
-    let mut gate = ControlGate::new(&key(7), PROGRAM, NodeKind::Metadata, CALLEE_NONCE);
+    let mut gate = ControlGate::new(key(7), PROGRAM, NodeKind::Metadata, CALLEE_NONCE);
     let mut expected = Expected::Fresh;
     let (mut rest, mut valid) = (input, 0);
     while let Some(([what, number, length, _], behind)) = rest.split_first_chunk::<4>() {
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn the_callee_is_proven_to_the_caller_too() {
         let caller_hello = hello(1);
-        let mut gate = ControlGate::new(&key(7), PROGRAM, NodeKind::Metadata, CALLEE_NONCE);
+        let mut gate = ControlGate::new(key(7), PROGRAM, NodeKind::Metadata, CALLEE_NONCE);
         let callee = gate.hello(caller_hello.clone()).unwrap();
         let (greeted, auth) = caller(&caller_hello, 7).on_hello(callee).unwrap();
         let reply = gate.handshake(2, encoded(&auth)).unwrap().unwrap().into_bytes();

@@ -6,11 +6,12 @@ use tokio::time::{Instant, sleep};
 use wire_nfs::v3::{Fh3, Nfsstat3};
 use wire_nfs::v4::layout::Iomode;
 
+use super::nodes::administer;
 use super::{client, inside, must_have_happened, outside, serve};
 use crate::attack::{Attack, Evidence, Play};
 use crate::failed::{During, Outcome, failed};
 use crate::layouts::{self, DataPort, Held};
-use crate::limits::{HANDLE_MS_MAX, KEY_MS_MAX};
+use crate::limits::{CLUSTER_KEY_MS_MAX, HANDLE_MS_MAX, KEY_MS_MAX};
 use crate::session::Client;
 use crate::stage::Stage;
 use crate::tree::{self, Opened};
@@ -44,7 +45,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         Attack {
             name: "keys_rotated",
             line: 4,
-            row: "uses a handle under a key that `shoal admin key rotate handles` has replaced, beside clients at work",
+            row: "uses a handle key and a cluster key that `shoal admin key rotate` has replaced, beside clients at work",
             setting: serve(),
             quick: false,
             play: Play::Once(|stage| Box::pin(rotate(stage))),
@@ -172,6 +173,36 @@ async fn keep(stage: &Stage) -> Outcome<Evidence> {
     }
 }
 
+/// The cluster key goes the same way, in three steps; then an administrator with the one before is refused.
+async fn rotate_cluster(stage: &Stage, evidence: &mut Evidence) -> Outcome<()> {
+    let old = stage.cluster.directory.join("old.key");
+    std::fs::copy(stage.cluster.key_file(), &old).during("the cluster key")?;
+    let old = old.display().to_string();
+    let words = ["verify", "/honest-large"];
+    for step in ["accept", "use", "drop"] {
+        if let Err(said) = administer(stage, &old, &words)? {
+            evidence.broken(format!("a key is refused before it is dropped: {said}"));
+        }
+        let (code, _, errors) = stage.cluster.admin(&["key", "rotate", "cluster", "--step", step])?;
+        if code != Some(0) {
+            let said = errors.lines().next().unwrap_or_default();
+            evidence.broken(format!("no step {step} of the cluster key: {said}"));
+            return Ok(());
+        }
+        sleep(Duration::from_millis(CLUSTER_KEY_MS_MAX)).await;
+    }
+    let whole = stage.cluster.key_file().display().to_string();
+    if let Err(said) = administer(stage, &whole, &words)? {
+        evidence.broken(format!("the new cluster key is refused: {said}"));
+    }
+    match administer(stage, &old, &words)? {
+        Ok(()) => evidence.exceeded(format!("a dropped cluster key is good after {CLUSTER_KEY_MS_MAX} ms")),
+        Err(said) if said.contains("cannot be reached") => {}
+        Err(said) => evidence.broken(format!("a dropped cluster key is not refused for itself: {said}")),
+    }
+    Ok(())
+}
+
 async fn rotate(stage: &Stage) -> Outcome<Evidence> {
     let mut evidence = Evidence::default();
     let (mut owner, file, held) = at_data_server(stage, "rotated", Iomode::Read).await?;
@@ -199,6 +230,7 @@ async fn rotate(stage: &Stage) -> Outcome<Evidence> {
     layouts::give_back(&mut owner, &file, &again).await?;
     tree::close_file(&mut owner, &file).await?;
     owner.end().await?;
+    rotate_cluster(stage, &mut evidence).await?;
     // The honest client notices nothing: its errors are counted.
     let until = Instant::now() + Duration::from_secs(20);
     while stage.meter.operations() < done + 200 && Instant::now() < until {

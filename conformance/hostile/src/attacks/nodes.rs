@@ -220,7 +220,7 @@ async fn use_role_key(stage: &Stage) -> Outcome<Evidence> {
 }
 
 /// `shoal admin` with a key file; what it said if that was refused.
-fn administer(stage: &Stage, key: &str, words: &[&str]) -> Outcome<Result<(), String>> {
+pub(super) fn administer(stage: &Stage, key: &str, words: &[&str]) -> Outcome<Result<(), String>> {
     let cluster = &stage.cluster;
     let control = cluster.control.to_string();
     let done = Command::new("timeout")

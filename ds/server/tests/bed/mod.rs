@@ -85,7 +85,7 @@ pub(crate) fn config(metadata_servers: Vec<SocketAddr>) -> DsConfig {
         control: any_address(),
         advertise: None,
         metadata_servers,
-        cluster_key: cluster_key(),
+        cluster_keys: cluster_key().into(),
         capacity_bytes: 256 << 20,
         seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
         repair_bytes_per_s: 0,
@@ -123,7 +123,7 @@ impl Bed {
     }
 
     pub(crate) fn control(&self) -> DsControl {
-        DsControl::new(&self.env, self.server.control_address(), &cluster_key(), self.server.uuid(), "")
+        DsControl::new(&self.env, self.server.control_address(), cluster_key(), self.server.uuid(), "")
     }
 
     pub(crate) async fn raw(&self, procedure: Procedure, args: &impl Encode) -> Result<Reader, CallError> {

@@ -48,7 +48,7 @@ impl Roster {
         let gate = self
             .gates
             .entry(connection)
-            .or_insert_with(|| ControlGate::new(&cluster_key(), PROGRAM, NodeKind::Metadata, [8; 32]));
+            .or_insert_with(|| ControlGate::new(cluster_key(), PROGRAM, NodeKind::Metadata, [8; 32]));
         if let Some(reply) = gate.handshake(procedure, args.clone()) {
             return Some(reply.unwrap());
         }

@@ -149,6 +149,32 @@ async fn hello_is_said_once_on_each_connection_and_first() {
     assert_eq!(count.load(Ordering::SeqCst), 2);
 }
 
+/// Calls under way end on the connection that they began on, which is closed then; the next one opens another.
+#[tokio::test]
+async fn a_connection_that_is_renewed_ends_with_its_calls() {
+    let (bed, number) = (Bed::new(Limits::default()).await, Arc::new(AtomicUsize::new(0)));
+    let shown = Arc::clone(&number);
+    let client = bed.client().with_renewal(Arc::new(move || shown.load(Ordering::SeqCst) as u64));
+    let held = tokio::spawn({
+        let client = client.clone();
+        async move { call(&client, HOLD, words(&[])).await }
+    });
+    settle().await;
+    let first = client.connection().await.unwrap().id();
+    number.store(1, Ordering::SeqCst);
+    assert!(call(&client, ECHO, words(&[])).await.is_ok());
+    let second = client.connection().await.unwrap().id();
+    assert_ne!(first, second);
+    settle().await;
+    assert_eq!((held.is_finished(), bed.service.closed()), (false, 0));
+    bed.service.0.gate.add_permits(1);
+    assert!(held.await.unwrap().is_ok());
+    settle().await;
+    assert_eq!(bed.service.closed(), 1, "the one before");
+    assert!(call(&client, ECHO, words(&[])).await.is_ok());
+    assert_eq!(client.connection().await.unwrap().id(), second);
+}
+
 #[tokio::test]
 async fn refused_hello_fails_the_call_and_closes_the_connection() {
     let (bed, count) = (Bed::new(Limits::default()).await, Arc::new(AtomicUsize::new(0)));

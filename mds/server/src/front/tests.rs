@@ -37,7 +37,7 @@ async fn server_without_exports(dir: &Path) -> (Arc<Server>, ManualClock) {
         control: SocketAddr::from(([192, 0, 2, 1], 2050)),
         exports: vec![Export::any_port()],
         settings: Settings::default(),
-        cluster_key: ClusterKey::new([3; 32]),
+        cluster_keys: ClusterKey::new([3; 32]).into(),
         node: 1,
         members: Vec::new(),
         join: Vec::new(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 use wire_nfs::control::limits::REPORT_BYTES_MAX;
 use wire_nfs::control::report::{AskReport, Reported, Subject};
-use wire_nfs::control::{ClusterKey, Refusal};
+use wire_nfs::control::{Keyring, Refusal};
 
 use super::{data_servers, exports, status};
 use crate::limits::{REPORT_MS_MAX, REPORT_PARTS_MAX};
@@ -61,7 +61,7 @@ fn part_of<T: Serialize>(items: &[T], from: u32) -> Option<Reported> {
 /// [`NotLeading`].
 pub(crate) async fn ask_leader(
     server: &Server,
-    key: &ClusterKey,
+    keys: &Keyring,
     subject: Subject,
 ) -> Result<String, NotLeading> {
     if server.shards.is_leader() {
@@ -86,7 +86,7 @@ pub(crate) async fn ask_leader(
             "{who}. It was started without --controls, so it cannot ask for you: ask the metrics address of that one"
         )));
     }
-    let control = AdminControl::new(&server.env, addresses, key);
+    let control = AdminControl::new(&server.env, addresses, keys);
     let asked = tokio::select! {
         biased;
         asked = whole(&control, subject, own) => asked,

@@ -54,7 +54,7 @@ impl Empty {
         let gate = gates.entry(connection).or_insert_with(|| {
             let mut nonce = [0; 32];
             self.entropy.fill(&mut nonce);
-            ControlGate::new(&key(), PROGRAM, NodeKind::Data, nonce)
+            ControlGate::new(key(), PROGRAM, NodeKind::Data, nonce)
         });
         if let Some(reply) = gate.handshake(procedure, args.clone()) {
             return reply.expect("a handshake");

@@ -19,7 +19,7 @@ use mds_server::export::Export;
 use mds_server::server::Settings;
 use mds_server::{MdsConfig, MetadataServer, ServiceAddresses};
 use prometheus_client::registry::Registry;
-use wire_nfs::control::ClusterKey;
+use wire_nfs::control::{ClusterKey, Keyring};
 use wire_nfs::v4::compound::{ReplyHeader, RequestWriter, decode_op_reply};
 use wire_nfs::v4::ops::create_session::{self, ChannelAttrs};
 use wire_nfs::v4::ops::exchange_id::{self, StateProtectAsked};
@@ -39,6 +39,8 @@ pub(crate) struct Rig {
     pub(crate) exports: Vec<Export>,
     settings: Settings,
     service: Option<ServiceAddresses>,
+    /// The cluster key, of the metadata server.
+    pub(crate) keys: Keyring,
 }
 
 impl Rig {
@@ -89,7 +91,8 @@ impl Rig {
             net: Arc::new(net.clone()),
         };
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut rig = Self { env, net, server: None, directory, exports, settings, service };
+        let keys = ClusterKey::new([3; 32]).into();
+        let mut rig = Self { env, net, server: None, directory, exports, settings, service, keys };
         rig.restart().await;
         rig
     }
@@ -102,7 +105,7 @@ impl Rig {
             control: address(2050),
             exports: self.exports.clone(),
             settings: self.settings,
-            cluster_key: ClusterKey::new([3; 32]),
+            cluster_keys: self.keys.clone(),
             node: 1,
             members: Vec::new(),
             join: Vec::new(),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use ds_server::{DataServer, DsConfig};
 use env_transport::{Limits, RpcClient};
 use prometheus_client::registry::Registry;
+use wire_nfs::control::Keyring;
 use wire_nfs::v3::{Fh3, Nfsstat3, PROGRAM, Procedure, StableHow, VERSION, read, write};
 use wire_rpc::{AuthSys, Credential};
 use wire_xdr::{Decode, Encode, Writer};
@@ -27,22 +28,28 @@ pub(crate) struct WholeDataServer {
 
 impl WholeDataServer {
     pub(crate) async fn start(rig: &Rig) -> Self {
+        Self::start_as(rig, 0, "", &key().into()).await
+    }
+
+    /// The same for one of several, from 0, with a name and keys.
+    #[allow(dead_code, reason = "each test binary has its own part of the rig")]
+    pub(crate) async fn start_as(rig: &Rig, number: u16, name: &str, keys: &Keyring) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let config = DsConfig {
             dir: directory.path().join("ds"),
-            listen: address(3049),
-            control: address(3050),
+            listen: address(3049 + 2 * number),
+            control: address(3050 + 2 * number),
             advertise: None,
             metadata_servers: vec![rig.server.as_ref().expect("it runs").control_address()],
-            cluster_key: key(),
+            cluster_keys: keys.clone(),
             capacity_bytes: 1 << 30,
             seal_bytes_per_s: ds_server::limits::SEAL_BYTES_PER_S,
             repair_bytes_per_s: 0,
             scrub_period_ms: 0,
             scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
             accept_damage: false,
-            domain: ds_server::Domain::default(),
-            name: String::new(),
+            domain: ds_server::Domain { host: name.to_owned(), ..ds_server::Domain::default() },
+            name: name.to_owned(),
         };
         let server = DataServer::start(rig.env.clone(), config, &mut Registry::default()).await;
         let server = server.expect("it starts");

@@ -20,7 +20,7 @@ use crate::shard::{NodeConfig, Shard};
 
 /// How many shards the cluster has that a node is to join. Asks until one of its nodes answers.
 pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {
-    let links = Links::new(env.clone(), config.cluster_key, config.id);
+    let links = Links::new(env.clone(), config.cluster_keys.clone(), config.id);
     loop {
         for addr in &config.join {
             if let Some(identity) = bootstrap::ask(&links, addr).await

@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use wire_nfs::control::auth::{Auth, Handshake, Hello};
 use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
-use wire_nfs::control::{ClusterKey, NodeKind, Procedure, RAFT_PROGRAM, decode_reply};
+use wire_nfs::control::{Keyring, NodeKind, Procedure, RAFT_PROGRAM, decode_reply};
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
@@ -61,7 +61,7 @@ pub(crate) fn port_limits() -> Limits {
 /// The ways from this node to the others, for all shards: each other node has three connections.
 pub(crate) struct Links {
     env: Env,
-    key: [u8; 32],
+    keys: Keyring,
     /// This node.
     own: NodeId,
     nodes: Mutex<HashMap<SocketAddr, Arc<Link>>>,
@@ -90,8 +90,8 @@ enum Which {
 }
 
 impl Links {
-    pub(crate) fn new(env: Env, key: [u8; 32], own: NodeId) -> Self {
-        Self { env, key, own, nodes: Mutex::default(), holds: Arc::default(), calls: AtomicU64::new(0) }
+    pub(crate) fn new(env: Env, keys: Keyring, own: NodeId) -> Self {
+        Self { env, keys, own, nodes: Mutex::default(), holds: Arc::default(), calls: AtomicU64::new(0) }
     }
 
     /// Calls made to other nodes so far.
@@ -102,11 +102,10 @@ impl Links {
     fn to(&self, addr: SocketAddr) -> Arc<Link> {
         let client = || {
             let (net, clock) = (Arc::clone(&self.env.net), Arc::clone(&self.env.clock));
-            RpcClient::new(net, clock, addr, limits()).with_hello(greeting(
-                self.env.clone(),
-                self.key,
-                self.own,
-            ))
+            let (hello, keys) = (greeting(self.env.clone(), self.keys.clone(), self.own), self.keys.clone());
+            RpcClient::new(net, clock, addr, limits())
+                .with_hello(hello)
+                .with_renewal(Arc::new(move || keys.active_version()))
         };
         let mut nodes = self.nodes.lock();
         let link = nodes
@@ -203,12 +202,12 @@ impl RaftNetworkFactory<Types> for Network {
     }
 }
 
-fn greeting(env: Env, key: [u8; 32], own: NodeId) -> Greeting {
+fn greeting(env: Env, keys: Keyring, own: NodeId) -> Greeting {
     Arc::new(move |connection: Connection| -> BoxFuture<'static, Result<(), CallError>> {
         let mut nonce = [0; 32];
         env.entropy.fill(&mut nonce);
-        let (key, link) = (ClusterKey::new(key), (NodeKind::Metadata, NodeKind::Metadata));
-        let handshake = Handshake::new(&key, RAFT_PROGRAM, link, nonce).of_node(own);
+        let link = (NodeKind::Metadata, NodeKind::Metadata);
+        let handshake = Handshake::new(keys.held().active(), RAFT_PROGRAM, link, nonce).of_node(own);
         Box::pin(greet(connection, handshake))
     })
 }

@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use wire_nfs::control::auth::ControlGate;
-use wire_nfs::control::{ClusterKey, NodeKind, RAFT_PROGRAM, Refusal};
+use wire_nfs::control::{Keyring, NodeKind, RAFT_PROGRAM, Refusal};
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 
 use super::forward::AskIndex;
@@ -45,7 +45,7 @@ pub(crate) struct RaftService {
     /// By their numbers.
     members: Vec<Arc<Member>>,
     host: Arc<Host>,
-    key: ClusterKey,
+    keys: Keyring,
     /// Rung when the connection of a member ends.
     ended: Arc<Notify>,
     gates: Mutex<HashMap<u64, ControlGate>>,
@@ -70,13 +70,13 @@ pub(crate) struct Member {
 impl RaftService {
     pub(crate) fn new(
         env: Env,
-        key: [u8; 32],
+        keys: Keyring,
         host: Arc<Host>,
         members: Vec<Member>,
         ended: Arc<Notify>,
     ) -> Self {
         let members = members.into_iter().map(Arc::new).collect();
-        Self { env, members, host, key: ClusterKey::new(key), ended, gates: Mutex::default() }
+        Self { env, members, host, keys, ended, gates: Mutex::default() }
     }
 
     /// Answers a procedure of the handshake; else says whether the caller may go on.
@@ -85,7 +85,7 @@ impl RaftService {
         let gate = gates.entry(connection.id()).or_insert_with(|| {
             let mut nonce = [0; 32];
             self.env.entropy.fill(&mut nonce);
-            ControlGate::new(&self.key, RAFT_PROGRAM, NodeKind::Metadata, nonce).of_node(self.host.id)
+            ControlGate::new(&self.keys, RAFT_PROGRAM, NodeKind::Metadata, nonce).of_node(self.host.id)
         });
         if gate.is_shut() {
             return Gate::Close;

@@ -12,6 +12,7 @@ use mds_namespace::ROOT_INO;
 use mds_namespace::store::mem::MemStore;
 use mds_shard::{NodeConfig, Shard, Witness};
 use tokio::time::{Instant, sleep};
+use wire_nfs::control::ClusterKey;
 
 use crate::scene::{create_all, format};
 
@@ -42,7 +43,12 @@ impl Clock for Set {
 
 async fn start(id: u64, net: &MemoryNet, began: Instant, ahead_ns: Arc<AtomicU64>) -> Shard {
     let members = (1..=MEMBERS).map(|member| (member, format!("10.0.0.{member}:1"))).collect();
-    let config = NodeConfig { id, members, cluster_key: [4; 32], ..NodeConfig::single([1; 16]) };
+    let config = NodeConfig {
+        id,
+        members,
+        cluster_keys: ClusterKey::new([4; 32]).into(),
+        ..NodeConfig::single([1; 16])
+    };
     let env = Env {
         clock: Arc::new(Set { began, ahead_ns }),
         entropy: Arc::new(SeededEntropy::new(id)),

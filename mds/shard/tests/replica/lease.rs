@@ -18,6 +18,7 @@ use mds_namespace::store::mem::MemStore;
 use mds_shard::limits::{ELECTION_HEARTBEATS_MAX, LEASE_HEARTBEATS};
 use mds_shard::{NodeConfig, Shard};
 use tokio::time::{Instant, sleep, timeout};
+use wire_nfs::control::ClusterKey;
 
 use crate::scene::{create_all, format};
 
@@ -120,7 +121,7 @@ impl StreamWrite for Half<Box<dyn StreamWrite>> {
 
 fn config(id: u64) -> NodeConfig {
     let members = (1..=MEMBERS).map(|member| (member, format!("10.0.0.{member}:1"))).collect();
-    NodeConfig { id, members, cluster_key: [4; 32], ..NodeConfig::single([1; 16]) }
+    NodeConfig { id, members, cluster_keys: ClusterKey::new([4; 32]).into(), ..NodeConfig::single([1; 16]) }
 }
 
 async fn start(id: u64, wire: Wire) -> Shard {

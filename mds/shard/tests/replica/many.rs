@@ -20,6 +20,7 @@ use mds_shard::command::Outcome;
 use mds_shard::command::admin::FixShards;
 use mds_shard::{Command, Node, NodeConfig, NodeStatus, ProposeError, Readmission, ReadmitError, StartError};
 use tokio::runtime::Runtime;
+use wire_nfs::control::ClusterKey;
 
 pub(crate) const MEMBERS: usize = 3;
 pub(crate) const SHARDS: usize = 8;
@@ -113,7 +114,7 @@ fn config(at: usize) -> NodeConfig {
         id: at as u64 + 1,
         members,
         join,
-        cluster_key: [4; 32],
+        cluster_keys: ClusterKey::new([4; 32]).into(),
         log_entries_kept: 10,
         checkpoint_ms: 300,
         shards: SHARDS,

@@ -13,6 +13,7 @@ use mds_namespace::store::mem::MemStore;
 use mds_shard::command::{Command, Outcome};
 use mds_shard::{Caller, NodeConfig, ProposeError, Readmission, Shard};
 use tokio::runtime::Runtime;
+use wire_nfs::control::ClusterKey;
 
 const MEMBERS: u64 = 3;
 
@@ -52,7 +53,7 @@ impl Cluster {
         let config = NodeConfig {
             id: at as u64 + 1,
             members: (1..=MEMBERS).map(|id| (id, format!("10.0.0.{id}:1"))).collect(),
-            cluster_key: if self.stranger == Some(at) { [5; 32] } else { [4; 32] },
+            cluster_keys: ClusterKey::new(if self.stranger == Some(at) { [5; 32] } else { [4; 32] }).into(),
             log_entries_kept: 10,
             heartbeat_ms: self.heartbeat_ms,
             ..NodeConfig::single([1; 16])

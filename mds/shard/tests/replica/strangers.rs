@@ -49,7 +49,7 @@ fn the_door_of_metadata_servers_is_theirs_alone() {
     let config = NodeConfig {
         id: 1,
         members: [1, 2].map(|id| (id, format!("10.0.0.{id}:1"))).to_vec(),
-        cluster_key: KEY,
+        cluster_keys: ClusterKey::new(KEY).into(),
         ..NodeConfig::single([1; 16])
     };
     let runtime = runtime();

@@ -5,6 +5,7 @@
 //! said in `keys`, which role may call what in `roles`.
 //!
 //! INVARIANT: before a gate is open nothing is decoded but HELLO and AUTH, whose fields have fixed sizes.
+//! INVARIANT: a gate is open only as long as its node holds the key under which it was opened.
 //! INVARIANT: a gate that has seen a wrong MAC, a second HELLO, or a HELLO or AUTH of another length, never opens.
 //! Spec: docs/protocol/control.md §1, §2.
 
@@ -13,6 +14,7 @@ use std::fmt;
 use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, xdr_struct};
 
+use super::keyring::Keyring;
 use super::keys::{ClusterKey, End, Identity, LinkKey};
 use super::roles::may_meet;
 use super::{Procedure, Refusal, VERSION, decode_args, put_reply};
@@ -170,7 +172,7 @@ pub struct Peer {
 /// The callee's side of the handshake: one for each connection.
 #[derive(Debug)]
 pub struct ControlGate {
-    key: ClusterKey,
+    keyring: Keyring,
     program: u32,
     own: Hello,
     state: GateState,
@@ -180,16 +182,34 @@ pub struct ControlGate {
 enum GateState {
     Fresh,
     Greeted(Hello),
-    Open(Peer),
+    Open(Opened),
     Shut,
+}
+
+#[derive(Debug)]
+struct Opened {
+    peer: Peer,
+    /// Under which the other end has proved itself.
+    key: ClusterKey,
+    /// Of the keyring in which it was found.
+    version: u64,
+}
+
+impl Opened {
+    /// Whether the key is still one to be taken.
+    fn is_held(&self, keyring: &Keyring) -> bool {
+        keyring.version() == self.version || keyring.held().has(&self.key)
+    }
 }
 
 impl ControlGate {
     /// A gate for a new connection to `program`. `nonce` must be fresh random bytes.
     #[must_use]
-    pub fn new(key: &ClusterKey, program: u32, kind: NodeKind, nonce: [u8; 32]) -> Self {
-        let own = Hello { version: VERSION, kind, identity: key.identity(), nonce };
-        Self { key: key.clone(), program, own, state: GateState::Fresh }
+    pub fn new(keys: impl Into<Keyring>, program: u32, kind: NodeKind, nonce: [u8; 32]) -> Self {
+        let keyring = keys.into();
+        // Both keys of a ring are for one role, so it does not matter which says who we are.
+        let own = Hello { version: VERSION, kind, identity: keyring.held().active().identity(), nonce };
+        Self { keyring, program, own, state: GateState::Fresh }
     }
 
     /// The same for the metadata server with this number: it takes no connection of its own.
@@ -251,14 +271,21 @@ impl ControlGate {
             return Err(Refusal::BadMac);
         };
         let transcript = Transcript { program: self.program, caller: &caller, callee: &self.own };
-        let key = transcript.key(&self.key).ok_or(Refusal::BadMac)?;
-        // `Hash` compares in constant time.
-        if transcript.mac(&key, LABEL_CALLER) != blake3::Hash::from_bytes(auth.mac) {
-            return Err(Refusal::BadMac);
+        let (version, held) = (self.keyring.version(), self.keyring.held());
+        let mut found = None;
+        // Under each key, whichever fits: how long that takes does not say which did.
+        for one in held.keys() {
+            let Some(key) = transcript.key(one) else { continue };
+            // `Hash` compares in constant time.
+            if transcript.mac(&key, LABEL_CALLER) == blake3::Hash::from_bytes(auth.mac) {
+                found = Some((one.clone(), key));
+            }
         }
+        let (held_key, key) = found.ok_or(Refusal::BadMac)?;
         let mac = *transcript.mac(&key, LABEL_CALLEE).as_bytes();
         let secret = transcript.secret(&key);
-        self.state = GateState::Open(Peer { kind: caller.kind, identity: caller.identity, secret });
+        let peer = Peer { kind: caller.kind, identity: caller.identity, secret };
+        self.state = GateState::Open(Opened { peer, key: held_key, version });
         Ok(Auth { mac })
     }
 
@@ -271,21 +298,27 @@ impl ControlGate {
         if procedure.link() == Some((peer.kind, self.own.kind)) { Ok(peer) } else { Err(Refusal::WrongPeer) }
     }
 
-    /// The other end, once it has proved itself.
+    /// The other end, once it has proved itself, as long as it did so under a key that is held.
     ///
     /// # Errors
     /// [`Refusal::NotAuthenticated`].
     pub fn peer(&self) -> Result<&Peer, Refusal> {
         match &self.state {
-            GateState::Open(peer) => Ok(peer),
-            GateState::Fresh | GateState::Greeted(_) | GateState::Shut => Err(Refusal::NotAuthenticated),
+            GateState::Open(opened) if opened.is_held(&self.keyring) => Ok(&opened.peer),
+            GateState::Open(_) | GateState::Fresh | GateState::Greeted(_) | GateState::Shut => {
+                Err(Refusal::NotAuthenticated)
+            }
         }
     }
 
     /// Whether this connection can never be authenticated any more and should be closed.
     #[must_use]
     pub fn is_shut(&self) -> bool {
-        matches!(self.state, GateState::Shut)
+        match &self.state {
+            GateState::Shut => true,
+            GateState::Open(opened) => !opened.is_held(&self.keyring),
+            GateState::Fresh | GateState::Greeted(_) => false,
+        }
     }
 }
 

@@ -14,6 +14,7 @@ const CONTEXT_METADATA: &str = "shoal 2026-11-25 control: metadata servers";
 const CONTEXT_DATA: &str = "shoal 2026-11-25 control: a data server and metadata servers";
 const CONTEXT_NEIGHBOURS: &str = "shoal 2026-11-25 control: data servers among each other";
 const CONTEXT_ADMINISTRATOR: &str = "shoal 2026-11-25 control: administrators";
+const CONTEXT_FINGERPRINT: &str = "shoal 2026-11-25 cluster key: fingerprint";
 
 /// Which node of its kind a node is. For data servers with a key of their own: a hash of the name, which is proven. For
 /// metadata servers: another one for each node, which is claimed.
@@ -136,6 +137,15 @@ impl ClusterKey {
         }
     }
 
+    /// The bytes of an administrator's key, if this is one. Never to be logged.
+    #[must_use]
+    pub fn only_administrator(&self) -> Option<&[u8; 32]> {
+        match &self.0 {
+            Held::Administrator(bytes) => Some(bytes),
+            Held::Whole(_) | Held::DataServer(_) => None,
+        }
+    }
+
     /// What its holder can be, in words.
     #[must_use]
     pub fn role(&self) -> String {
@@ -144,6 +154,18 @@ impl ClusterKey {
             Held::DataServer(key) => format!("data server {}", key.name),
             Held::Administrator(_) => "an administrator".to_owned(),
         }
+    }
+
+    /// 8 hex digits that tell keys apart, and from which nothing of a key is learnt. The cluster key and the keys of all data servers
+    /// that were derived from it have the same; an administrator's has another.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let shown = match &self.0 {
+            Held::Whole(whole) => derived(CONTEXT_NEIGHBOURS, whole),
+            Held::DataServer(key) => key.neighbours,
+            Held::Administrator(key) => *key,
+        };
+        derived(CONTEXT_FINGERPRINT, &shown)[..4].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// What the data server with this name needs; `None` if this is not the whole key.
@@ -231,6 +253,17 @@ mod tests {
                 "049e461e1c4c37f47a7277a6444669974ee3e25f50e299b1e28d9c2e54a790d3",
             ]
         );
+    }
+
+    #[test]
+    fn nodes_of_one_cluster_key_show_one_fingerprint() {
+        let whole = ClusterKey::new([7; 32]);
+        let [n7, n8] = ["n7", "n8"].map(|name| ClusterKey::data_server(whole.for_data_server(name).unwrap()));
+        let administrator = ClusterKey::administrator(whole.for_administrator().unwrap());
+        assert_eq!(whole.fingerprint(), "090758ff");
+        assert_eq!([n7, n8].map(|key| key.fingerprint()), [whole.fingerprint(), whole.fingerprint()]);
+        assert_ne!(administrator.fingerprint(), whole.fingerprint());
+        assert_ne!(ClusterKey::new([8; 32]).fingerprint(), whole.fingerprint());
     }
 
     #[test]

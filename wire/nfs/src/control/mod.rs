@@ -1,6 +1,6 @@
 //! The control protocol between metadata servers and data servers: procedure numbers, refusals, and how a reply begins.
 //!
-//! `auth` opens every connection with what `keys` has, `roles` says which node may call what, `register` and `heartbeat` are what a data server says, `extent`
+//! `auth` opens every connection with what `keys` has and `keyring` holds, `roles` says which node may call what, `register` and `heartbeat` are what a data server says, `extent`
 //! is what it is told, `copies` and `replicate` are how further copies of an extent are kept,
 //! `images` and `groups` how extents are sealed, `handles` is what data-server handles are judged by, `admin`, `exports` and `report` are what
 //! administrators ask. Nothing here sends or waits: env-transport carries these bodies.
@@ -16,6 +16,7 @@ pub mod groups;
 pub mod handles;
 pub mod heartbeat;
 pub mod images;
+pub mod keyring;
 pub mod keys;
 pub mod limits;
 pub mod register;
@@ -27,6 +28,7 @@ use bytes::Bytes;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
 pub use auth::{ControlGate, Handshake, NodeKind};
+pub use keyring::Keyring;
 pub use keys::{ClusterKey, Identity};
 
 /// RPC program of the control protocol.

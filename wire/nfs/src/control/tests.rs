@@ -18,7 +18,7 @@ pub(super) fn key(byte: u8) -> ClusterKey {
 pub(super) fn pair(caller_key: u8, callee_key: u8, programs: (u32, u32)) -> (Handshake, ControlGate) {
     let link = (NodeKind::Data, NodeKind::Metadata);
     let handshake = Handshake::new(&key(caller_key), programs.0, link, [1; 32]);
-    let gate = ControlGate::new(&key(callee_key), programs.1, NodeKind::Metadata, [2; 32]);
+    let gate = ControlGate::new(key(callee_key), programs.1, NodeKind::Metadata, [2; 32]);
     (handshake, gate)
 }
 

@@ -105,7 +105,7 @@ impl Fleet {
             control: address(2050),
             exports: vec![Export::any_port()],
             settings,
-            cluster_key: ClusterKey::new(KEY),
+            cluster_keys: ClusterKey::new(KEY).into(),
             node: 1,
             members: Vec::new(),
             join: Vec::new(),
@@ -436,7 +436,7 @@ impl Fleet {
     /// What an administrator asks with.
     pub(super) fn admin(&self) -> AdminControl {
         let env = &self.metadata.server.env;
-        AdminControl::new(env, vec![self.metadata.control_address()], &ClusterKey::new(KEY))
+        AdminControl::new(env, vec![self.metadata.control_address()], ClusterKey::new(KEY))
     }
 
     /// From now on a data server says that it has this version of the handle keys.

@@ -18,7 +18,7 @@ fn administrator() -> ClusterKey {
 
 /// A metadata server's gate.
 fn gate() -> ControlGate {
-    ControlGate::new(&key(7), PROGRAM, Metadata, [2; 32])
+    ControlGate::new(key(7), PROGRAM, Metadata, [2; 32])
 }
 
 fn calls(held: &ClusterKey, caller: NodeKind) -> Handshake {
@@ -54,12 +54,12 @@ fn a_key_for_a_role_opens_the_gate_for_that() {
         assert_eq!(caller.secret, callee.secret);
     }
     // And the other way round: a metadata server learns which data server is there.
-    let mut gate = ControlGate::new(&n7(), PROGRAM, Data, [2; 32]);
+    let mut gate = ControlGate::new(n7(), PROGRAM, Data, [2; 32]);
     let handshake = Handshake::new(&key(7), PROGRAM, (Metadata, Data), [1; 32]);
     assert_eq!(run(handshake, &mut gate).unwrap().identity, Identity::of_name("n7"));
     // Data servers among each other.
     let n8 = ClusterKey::data_server(key(7).for_data_server("n8").unwrap());
-    let mut gate = ControlGate::new(&n7(), PROGRAM, Data, [2; 32]);
+    let mut gate = ControlGate::new(n7(), PROGRAM, Data, [2; 32]);
     run(Handshake::new(&n8, PROGRAM, (Data, Data), [1; 32]), &mut gate).unwrap();
     assert_eq!(gate.peer().unwrap().kind, Data);
 }
@@ -107,7 +107,7 @@ fn forged(held: &ClusterKey, claims: (NodeKind, Identity)) -> Result<Peer, Refus
     let macs = keys.iter().map(|key| *transcript.mac(key, LABEL_CALLER).as_bytes());
     let mut last = Err(Refusal::BadMac);
     for mac in macs {
-        let mut gate = ControlGate::new(&key(7), PROGRAM, Metadata, [2; 32]);
+        let mut gate = ControlGate::new(key(7), PROGRAM, Metadata, [2; 32]);
         gate.hello(hello.clone())?;
         last = gate.auth(&Auth { mac }).map(|_| gate.peer().unwrap().clone());
         if last.is_ok() {
@@ -140,12 +140,12 @@ fn a_key_of_one_role_opens_no_gate_for_another() {
     }
     // The Raft program is for metadata servers alone.
     for (held, kind) in [(n7(), Data), (administrator(), Administrator), (key(7), Data)] {
-        let mut gate = ControlGate::new(&key(7), RAFT_PROGRAM, Metadata, [2; 32]);
+        let mut gate = ControlGate::new(key(7), RAFT_PROGRAM, Metadata, [2; 32]);
         let handshake = Handshake::new(&held, RAFT_PROGRAM, (kind, Metadata), [1; 32]);
         assert_eq!(gate.hello(handshake.hello().clone()), Err(Refusal::WrongPeer));
         assert!(gate.is_shut());
     }
-    let mut gate = ControlGate::new(&key(7), RAFT_PROGRAM, Metadata, [2; 32]);
+    let mut gate = ControlGate::new(key(7), RAFT_PROGRAM, Metadata, [2; 32]);
     let raft = (Metadata, Metadata);
     let hello = Handshake::new(&n7(), RAFT_PROGRAM, raft, [1; 32]).hello().clone();
     let callee = gate.hello(hello).unwrap();
@@ -208,7 +208,7 @@ fn a_replayed_handshake_is_refused() {
     let answer = first.hello(hello.clone()).unwrap();
     let (_, auth) = handshake.on_hello(answer).unwrap();
     first.auth(&auth).unwrap();
-    let mut second = ControlGate::new(&key(7), PROGRAM, Metadata, [3; 32]);
+    let mut second = ControlGate::new(key(7), PROGRAM, Metadata, [3; 32]);
     second.hello(hello).unwrap();
     assert_eq!(second.auth(&auth), Err(Refusal::BadMac));
     assert!(second.is_shut());
@@ -229,7 +229,7 @@ fn a_reflected_handshake_is_refused() {
     assert_eq!(handshake.on_hello(own).unwrap_err(), HandshakeError::WrongPeer);
     // Its own gate, by way of an attacker who passes everything on: both ends notice.
     let node = |number| Handshake::new(&key(7), RAFT_PROGRAM, link, [1; 32]).of_node(number);
-    let gate = |number| ControlGate::new(&key(7), RAFT_PROGRAM, Metadata, [2; 32]).of_node(number);
+    let gate = |number| ControlGate::new(key(7), RAFT_PROGRAM, Metadata, [2; 32]).of_node(number);
     assert_eq!(gate(5).hello(node(5).hello().clone()), Err(Refusal::WrongPeer));
     let answer = gate(5).hello(node(6).hello().clone()).unwrap();
     assert_eq!(node(5).on_hello(answer).unwrap_err(), HandshakeError::WrongPeer);

@@ -71,7 +71,7 @@ impl Service for DataServer {
         let nonce = [9; 32];
         let gate = gates
             .entry(connection.id())
-            .or_insert_with(|| ControlGate::new(&ClusterKey::new(KEY), PROGRAM, NodeKind::Data, nonce));
+            .or_insert_with(|| ControlGate::new(ClusterKey::new(KEY), PROGRAM, NodeKind::Data, nonce));
         let body = match gate.handshake(call.header.procedure, args.clone()) {
             Some(body) => body.unwrap(),
             None => self.answer(Procedure::from_number(call.header.procedure).unwrap(), args),
