@@ -72,6 +72,11 @@ const CHECKPOINTED: Duration = Duration::from_secs(12);
 /// Longer than a data server takes to say how far its journal is (a second): docs/security.md names what is lost before.
 const MARKED: Duration = Duration::from_secs(3);
 
+/// A data server has so long to write again what it found bad: docs/security.md names 2 s.
+const REPAIRED: Duration = Duration::from_secs(5);
+/// Others do not run for so long: less than the lease of a data server, so that nothing is moved.
+const ALONE: Duration = Duration::from_millis(2_500);
+
 /// What is left of a metadata disk that is full: less than half of the 64 MiB below which room is refused.
 const LEFT_BYTES: u64 = 16 << 20;
 /// A server may take so long to notice that its disk is full, or that there is room again.
@@ -330,8 +335,50 @@ async fn flip_bits(stage: &Stage) -> Outcome<Evidence> {
     if Duration::from_millis(FAILOVER_MS_MAX) < took {
         evidence.broken(format!("READs waited for {took:.1?}"));
     }
+    read_alone(stage, home, &mut writer, &mut evidence).await?;
     writer.end().await?;
     Ok(evidence)
+}
+
+/// Reads the files of a data server while no other one runs: their bytes are those of its own journal, which must be good again.
+async fn read_alone(stage: &Stage, home: usize, reader: &mut Client, evidence: &mut Evidence) -> Outcome<()> {
+    let mut own = Vec::new();
+    for number in 0..FILES {
+        if stage.cluster.home_of(&format!("/{}", path_of(number)))? == home {
+            own.push(number);
+        }
+    }
+    sleep(REPAIRED).await;
+    let signal_others = |signal: &str| -> Outcome<()> {
+        let processes = stage.cluster.processes.lock();
+        for (index, process) in processes.iter().enumerate().skip(1) {
+            if index != Cluster::process_of(home) {
+                process.signal(signal)?;
+            }
+        }
+        Ok(())
+    };
+    signal_others("STOP")?;
+    let read = timeout(ALONE, async {
+        for number in &own {
+            let file = tree::open_file(reader, &path_of(*number), 0o644).await?;
+            let data = read_whole(reader, &file).await?;
+            if data != pattern(1000 + number, FILE_BYTES) {
+                evidence.exceeded(format!("{}: other bytes than were acknowledged", path_of(*number)));
+            }
+            tree::close_file(reader, &file).await?;
+        }
+        Ok::<(), Failed>(())
+    })
+    .await;
+    signal_others("CONT")?;
+    match read {
+        Ok(Ok(())) => evidence.note(format!("{} files read while no other data server ran", own.len())),
+        Ok(Err(error)) => evidence.broken(format!("it does not serve by itself what it repaired: {error}")),
+        Err(_) => evidence
+            .broken(format!("what it repaired cannot be read in {ALONE:?} while no other data server runs")),
+    }
+    Ok(())
 }
 
 /// Flips a bit in each stretch of the journal's records, behind the first block of each segment.
