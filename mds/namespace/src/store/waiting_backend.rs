@@ -13,12 +13,16 @@ use std::time::Duration;
 use redb::backends::FileBackend;
 use redb::{BackendError, DatabaseError, StorageBackend};
 use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 /// A write that found no room is tried again after this.
 const ROOM_RETRY: Duration = Duration::from_millis(100);
 
 /// Room that is taken of the disk behind what was ever written. Removals and checkpoints have it when the disk is full.
 const AHEAD_BYTES: u64 = 16 << 20;
+
+/// The end of what was taken, where the file system knows no such thing: no write asks again.
+const UNKNOWN_TO_FILE_SYSTEM: u64 = u64::MAX;
 
 /// A file that waits for room.
 #[derive(Debug)]
@@ -32,7 +36,8 @@ pub(super) struct WaitingBackend<B = FileBackend> {
 #[derive(Debug)]
 struct Ahead {
     file: File,
-    /// Up to here the file has its room; only grows.
+    /// From its beginning to here the file has its room, as far as this process has taken it: [`UNKNOWN_TO_FILE_SYSTEM`] where none can be
+    /// taken ahead.
     end: AtomicU64,
 }
 
@@ -43,24 +48,32 @@ impl WaitingBackend {
     /// As redb's own backend.
     pub(super) fn new(file: File) -> Result<Self, DatabaseError> {
         let ahead = Ahead { file: file.try_clone()?, end: AtomicU64::new(0) };
-        // All that is there already may be written over.
-        ahead.take(file.metadata()?.len());
+        // redb's length is far behind what it has written: each write takes what is before it, and that is there already for the most part.
+        ahead.take(0);
         Ok(Self { inner: FileBackend::new(file)?, ahead: Some(ahead) })
     }
 }
 
 impl Ahead {
-    /// Takes room behind `written`, if half of it is used up. Where the disk has none, or the file system knows no such thing, a write asks
-    /// for it again.
+    /// Takes room behind `written`, if half of it is used up. Where the disk has none the next write asks for it again.
     fn take(&self, written: u64) {
         let taken = self.end.load(Ordering::Relaxed);
         if written.saturating_add(AHEAD_BYTES / 2) <= taken {
             return;
         }
         let end = written.saturating_add(AHEAD_BYTES);
-        if fallocate(&self.file, FallocateFlags::KEEP_SIZE, taken, end - taken).is_ok() {
-            self.end.fetch_max(end, Ordering::Relaxed);
+        match fallocate(&self.file, FallocateFlags::KEEP_SIZE, taken, end - taken) {
+            Ok(()) => self.end.store(end, Ordering::Relaxed),
+            Err(Errno::OPNOTSUPP) => self.end.store(UNKNOWN_TO_FILE_SYSTEM, Ordering::Relaxed),
+            Err(_) => {}
         }
+    }
+
+    /// The file was cut there, and what was taken behind it went with that.
+    fn give_back(&self, len: u64) {
+        let cut = |end| (end != UNKNOWN_TO_FILE_SYSTEM).then_some(len.min(end));
+        // It is refused only where nothing is taken.
+        let _ = self.end.fetch_update(Ordering::Relaxed, Ordering::Relaxed, cut);
     }
 }
 
@@ -85,7 +98,11 @@ impl<B: StorageBackend> StorageBackend for WaitingBackend<B> {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        wait_for_room(|| self.inner.set_len(len))
+        wait_for_room(|| self.inner.set_len(len))?;
+        if let Some(ahead) = &self.ahead {
+            ahead.give_back(len);
+        }
+        Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -238,5 +255,29 @@ mod tests {
         backend.write(AHEAD_BYTES, &[7; 4096]).unwrap();
         assert!(2 * AHEAD_BYTES <= stored());
         assert_eq!(backend.len().unwrap(), 64 << 20, "its length is redb's");
+        // What is cut off takes its room with it, and is taken again.
+        backend.set_len(1 << 20).unwrap();
+        assert!(stored() <= 2 << 20);
+        backend.set_len(64 << 20).unwrap();
+        backend.write(0, &[7; 4096]).unwrap();
+        assert!(AHEAD_BYTES <= stored());
+    }
+
+    /// redb makes the file twice as long as it needs: a start takes no more of the disk than the last process had.
+    #[test]
+    fn a_start_takes_no_room_for_what_was_never_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("store");
+        let mut stored = Vec::new();
+        for _ in 0..3 {
+            let file =
+                File::options().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+            let look = file.try_clone().unwrap();
+            let backend = WaitingBackend::new(file).unwrap();
+            backend.set_len(1 << 30).unwrap();
+            backend.write(AHEAD_BYTES, &[7; 4096]).unwrap();
+            stored.push(look.metadata().unwrap().blocks() * 512);
+        }
+        assert!(stored[0] < 3 * AHEAD_BYTES && stored.iter().all(|bytes| *bytes == stored[0]), "{stored:?}");
     }
 }
