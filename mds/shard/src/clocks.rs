@@ -7,7 +7,7 @@
 //! 1. Where a majority of the clocks that were heard of lately, and as many as a majority of the nodes, lie within [`CLOCK_AGREE_NS`] of the lower
 //!    median, that median is the *reference*.
 //! 2. This node's clock counts if it is within [`CLOCK_AGREE_NS`] of the reference, or there is none; else the reference does. Among several nodes
-//!    the lower median counts until there was a first reference.
+//!    the lower median counts until there was a first reference; the time of the log's last entry is one of the clocks then.
 //! 3. What counts does not jump: a step of more than [`CLOCK_AGREE_NS`] is waited for [`CLOCK_STEP_HOLD_MS`] before it is believed. A reference that is
 //!    new is believed at once.
 //!
@@ -61,6 +61,8 @@ pub(crate) struct Clocks {
     is_settled: bool,
     /// Since when what should count is far from what does.
     stepped_ns: Option<u64>,
+    /// Base of a clock that showed the time of the log's last entry when that was looked at.
+    log_base: Option<i128>,
 }
 
 impl Clocks {
@@ -78,6 +80,16 @@ impl Clocks {
         self.heard.insert(witness, Heard { base, at_ns: now_ns });
     }
 
+    /// The last entry of the log carries this time, nanoseconds since 1970: by the clocks that counted when it was made.
+    pub(crate) fn hear_log(&mut self, entry_ns: u64, now_ns: u64) {
+        self.log_base = Some(i128::from(entry_ns) - i128::from(now_ns));
+    }
+
+    /// Whether there was a reference since this node was started.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_settled
+    }
+
     /// What time it is, nanoseconds since 1970. `nodes` are the metadata servers of the cluster.
     pub(crate) fn now(&mut self, nodes: usize, reading: Reading) -> u64 {
         let (own, now_ns) = (reading.base(), reading.monotonic_ns);
@@ -85,11 +97,12 @@ impl Clocks {
         let reference = self.reference(nodes, own);
         let had_reference = std::mem::replace(&mut self.had_reference, reference.is_some());
         self.is_settled |= reference.is_some();
-        // A node that has just been started knows nothing of its own clock: better too early than too late, which would stay in files.
+        // A node that has just been started knows nothing of its own clock: better too early than too late, which would stay in files. The log
+        // makes three of two clocks that differ, so that neither of them decides alone.
         let is_fresh = 1 < nodes && !self.is_settled;
         let target = match reference {
             Some(reference) if !agrees(own, reference) => reference,
-            None if is_fresh => self.lower_median(own),
+            None if is_fresh => self.first_guess(own),
             _ => own,
         };
         let is_new = is_fresh || (reference.is_some() && !had_reference);
@@ -140,22 +153,27 @@ impl Clocks {
         self.others_off_ns().into_iter().filter_map(unfit).collect()
     }
 
-    fn sorted(&self, own: i128) -> Vec<i128> {
-        let mut bases: Vec<i128> = self.heard.values().map(|heard| heard.base).chain([own]).collect();
+    fn sorted(&self, others: impl IntoIterator<Item = i128>) -> Vec<i128> {
+        let mut bases: Vec<i128> = self.heard.values().map(|heard| heard.base).chain(others).collect();
         bases.sort_unstable();
         bases
     }
 
-    fn lower_median(&self, own: i128) -> i128 {
-        let bases = self.sorted(own);
-        bases[(bases.len() - 1) / 2]
+    /// What counts on a node that has just been started. Until another clock was heard that is the log's time: it is early by as long as the
+    /// node was down, and no clock that was set wrong meanwhile is in it.
+    fn first_guess(&self, own: i128) -> i128 {
+        match self.log_base {
+            Some(log) if self.heard.is_empty() => log,
+            log => lower_median(&self.sorted([own].into_iter().chain(log))),
+        }
     }
 
     fn reference(&self, nodes: usize, own: i128) -> Option<i128> {
         if self.heard.is_empty() {
             return None;
         }
-        let (bases, median) = (self.sorted(own), self.lower_median(own));
+        let bases = self.sorted([own]);
+        let median = lower_median(&bases);
         let agreeing = bases.iter().filter(|base| agrees(**base, median)).count();
         (nodes.max(bases.len()) < 2 * agreeing).then_some(median)
     }
@@ -165,6 +183,10 @@ impl Clocks {
 /// files should be in the order of changes. From a time that was far too late it comes back.
 pub(crate) fn following(last_ns: u64, now_ns: u64) -> u64 {
     if last_ns.saturating_sub(now_ns) < CLOCK_BACK_NS_MIN { last_ns.max(now_ns) } else { now_ns }
+}
+
+fn lower_median(sorted: &[i128]) -> i128 {
+    sorted[(sorted.len() - 1) / 2]
 }
 
 fn agrees(one: i128, other: i128) -> bool {

@@ -204,6 +204,17 @@ impl Host {
         self.reading().monotonic_ns
     }
 
+    /// Whether the log's own times are of use to this node: there was no majority of clocks since its start.
+    pub(crate) fn needs_log_time(&self) -> bool {
+        !self.config.is_alone() && !self.clocks.lock().is_settled()
+    }
+
+    /// An entry of a shard's log carries this time, nanoseconds since 1970.
+    pub(crate) fn hear_log_time(&self, entry_ns: u64) {
+        let now_ns = self.reading().monotonic_ns;
+        self.clocks.lock().hear_log(entry_ns, now_ns);
+    }
+
     /// Looks at the clocks: whether this node should not lead.
     pub(crate) fn look_at_clocks(&self) -> bool {
         let (members, reading) = (self.members(), self.reading());

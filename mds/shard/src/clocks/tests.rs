@@ -135,3 +135,28 @@ fn a_node_that_starts_beside_one_other_takes_the_earlier_clock() {
     assert_eq!(clocks.now(3, reading(2 * SECOND, WRONG)), TRUE + 2 * SECOND);
     assert!(clocks.is_unfit(3, reading(2 * SECOND, WRONG)));
 }
+
+/// Of two clocks one is far wrong, and the log's last time says which; a log that is far wrong itself says nothing that two clocks do not.
+#[test]
+fn the_log_is_a_third_clock_for_a_node_that_starts_beside_one_other() {
+    for (own, other) in [(-WRONG, 0), (0, -WRONG), (WRONG, 0), (0, WRONG)] {
+        let mut clocks = Clocks::default();
+        clocks.hear_log(TRUE, SECOND);
+        hear(&mut clocks, Witness::Node(2), SECOND, other);
+        let dated = clocks.now(3, reading(SECOND, own));
+        assert!((TRUE..=TRUE + SECOND).contains(&dated), "{own} {other} {dated}");
+        assert!(!clocks.is_settled());
+        // The first majority counts at once.
+        hear(&mut clocks, Witness::DataServer(1), 3 * SECOND, 0);
+        hear(&mut clocks, Witness::Node(2), 3 * SECOND, other);
+        assert_eq!(clocks.now(3, reading(3 * SECOND, own)), TRUE + 3 * SECOND);
+        assert!(clocks.is_settled());
+    }
+    for log_ns in [TRUE + 30_000 * DAY, TRUE - DAY] {
+        let mut clocks = Clocks::default();
+        clocks.hear_log(log_ns, SECOND);
+        hear(&mut clocks, Witness::Node(2), SECOND, 5_000_000_000);
+        let dated = clocks.now(3, reading(SECOND, 0));
+        assert!((TRUE..=TRUE + 6 * SECOND).contains(&dated), "{log_ns} {dated}");
+    }
+}

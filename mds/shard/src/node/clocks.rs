@@ -23,6 +23,9 @@ pub(super) async fn drive(node: Weak<Inner>, mut stopped: watch::Receiver<bool>)
         if !host.config.is_alone() {
             ask_all(host);
         }
+        if host.needs_log_time() {
+            hear_logs(host, &inner.shards);
+        }
         let before = std::mem::replace(&mut unfit, host.look_at_clocks());
         if unfit != before {
             inner.shards.iter().for_each(|shard| shard.set_stands(!unfit));
@@ -52,6 +55,16 @@ fn ask_all(host: &Arc<Host>) {
                     host.hear_clock(Witness::Node(id), Some(sent_ns), shows.wall_unix_ns);
                 }
             });
+        }
+    }
+}
+
+/// Hears what time it is by the logs: of each shard's, the last entry that was applied.
+fn hear_logs(host: &Host, shards: &[Shard]) {
+    for shard in shards {
+        // A store that cannot be read is found out elsewhere, and an empty one has no time.
+        if let Ok(Ok(entry_ns @ 1..)) = shard.view().map(|view| view.clock_unix_ns()) {
+            host.hear_log_time(entry_ns);
         }
     }
 }
