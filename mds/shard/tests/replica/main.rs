@@ -11,6 +11,7 @@ mod lease;
 mod lost;
 mod many;
 mod members;
+mod partition;
 mod restart;
 mod scene;
 mod strangers;

@@ -1,19 +1,18 @@
 //! Three nodes with eight shards each, in one process: kills, partitions, hibernation, and a planned stop.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::failure::{Fault, FaultyStore};
+use crate::partition::NetOf;
 use crate::scene::{create, env_with, format, has, runtime};
+use env::Clock;
 use env::memory::net::MemoryNet;
 use env::memory::{Crash, MemoryDisk, SeededEntropy};
-use env::net::{Listener, Net, Stream};
 use env::os::OsClock;
-use env::{BoxFuture, Clock};
 use mds_namespace::MetaStore;
 use mds_namespace::store::mem::MemStore;
 use mds_shard::command::Outcome;
@@ -58,31 +57,6 @@ impl Place {
     fn set_shards(&mut self, shards: usize) {
         self.stores.resize_with(shards, || Arc::new(MemStore::new()));
         self.faults.resize_with(shards, Arc::default);
-    }
-}
-
-/// The network as one node has it: who is cut off reaches nobody, and is reached by nobody.
-struct NetOf {
-    own: SocketAddr,
-    net: MemoryNet,
-    alone: Arc<Mutex<BTreeSet<SocketAddr>>>,
-    connects: Arc<Mutex<BTreeMap<SocketAddr, u64>>>,
-}
-
-impl Net for NetOf {
-    /// Where it is, whatever it says.
-    fn listen(&self, _addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
-        self.net.listen(self.own)
-    }
-
-    fn connect(&self, addr: SocketAddr) -> BoxFuture<'static, io::Result<Stream>> {
-        let alone = self.alone.lock().unwrap();
-        if addr != self.own && (alone.contains(&addr) || alone.contains(&self.own)) {
-            return Box::pin(async { Err(io::ErrorKind::ConnectionRefused.into()) });
-        }
-        drop(alone);
-        *self.connects.lock().unwrap().entry(addr).or_default() += 1;
-        self.net.connect(addr)
     }
 }
 
