@@ -86,10 +86,11 @@ impl SimDisk {
         self.memory = copy;
     }
 
-    /// Loses all files of a directory. Nobody has them open.
+    /// Loses all files of a directory, which no process has open.
     pub(crate) fn lose_files(&self, dir: &Path) {
         let ready = "the disk in memory takes no time";
-        let names = self.memory.list(dir).now_or_never().expect(ready).unwrap_or_default();
+        // A disk that was never started with has no such directory.
+        let Ok(names) = self.memory.list(dir).now_or_never().expect(ready) else { return };
         for name in names {
             self.memory.remove(&dir.join(name)).now_or_never().expect(ready).expect("it is there");
         }

@@ -42,6 +42,8 @@ enum Mend {
     Empty(NodeId),
     /// The same, once it has given up.
     Judge(NodeId),
+    /// Another data server may be in trouble again.
+    Settle,
 }
 
 /// The source of all trouble.
@@ -88,9 +90,7 @@ impl Nemesis {
             self.next_ns = now_ns + self.chance.between(SECOND_NS, self.pause_ns_max);
             let before = self.mends.len();
             let what = self.strike(cluster);
-            if !machines::spares_data_servers(what) {
-                let new = &self.mends[before.min(self.mends.len())..];
-                let until_ns = new.iter().map(|(ns, _)| *ns).max().unwrap_or(now_ns);
+            if let Some(until_ns) = self.keeps_data_away(&self.mends[before..], now_ns) {
                 record.trouble_of_data(until_ns);
             }
             cluster.world.note(0, what, &[]);
@@ -99,6 +99,16 @@ impl Nemesis {
         if self.spoilt.is_some() {
             record.trouble_of_data(now_ns + machines::SPOILT_NS);
         }
+    }
+
+    /// Until when a fault may keep data servers away, by what is to be mended of it; `None` if all there is to mend are metadata servers that
+    /// do not run for a while, which is no reason to tell a client of an error.
+    fn keeps_data_away(&self, mends: &[(u64, Mend)], now_ns: u64) -> Option<u64> {
+        let pauses = |mend: &Mend| matches!(mend, Mend::Resume(node) if *node < self.metadata);
+        if mends.is_empty() {
+            return Some(now_ns);
+        }
+        mends.iter().filter(|(_, mend)| !pauses(mend)).map(|(ns, _)| *ns).max()
     }
 
     /// Ends all trouble.
@@ -137,6 +147,7 @@ impl Nemesis {
             Mend::PutBack(node) => self.put_back(cluster, node),
             Mend::Empty(node) => self.empty(cluster, node),
             Mend::Judge(node) => self.judge(cluster, node),
+            Mend::Settle => self.spoilt = None,
             Mend::Rate(node, rate) => drop(cluster.clock(node).set_rate(rate)),
         }
     }
@@ -178,6 +189,7 @@ impl Nemesis {
             14..26 => self.power_cut(cluster),
             26..30 => self.all_down(cluster),
             30..33 => self.metadata_server_lost(cluster),
+            33..39 if self.spoilt.is_some() => "data server spared: the store of one is spoilt",
             33..39 if cluster.data_nodes() < 3 || self.chance.percent(50) => self.data_server_down(cluster),
             33..39 => self.data_servers_lost(cluster),
             39..49 => self.part(cluster, true),

@@ -110,14 +110,17 @@ impl Record {
         }
     }
 
-    /// A client was told this time of a file: it must be none that only a clock far ahead explains. Too early a time is not judged: a node that
-    /// has just been started, and hears no majority, goes by the earlier of the clocks that it knows (docs/protocol/raft.md, Clocks).
+    /// A client was told this time of a file: it must be none that only a clock far wrong explains. It is that of a change that may be long
+    /// ago, so it is compared with the present on one side and with the beginning of the run on the other.
     pub(crate) fn file_time(&self, now_ns: u64, time: Nfstime4) {
         let shown_ns = i128::from(time.seconds) * 1_000_000_000 + i128::from(time.nseconds);
-        let ahead_ns = shown_ns - i128::from(WALL_START_NS) - i128::from(now_ns);
-        if i128::from(CLOCKS_APART_NS) < ahead_ns {
-            let ahead_s = ahead_ns / 1_000_000_000;
-            self.broken(format!("a file has a time that is {ahead_s} s ahead of all clocks but one"));
+        let since_start_ns = shown_ns - i128::from(WALL_START_NS);
+        let apart_ns = i128::from(CLOCKS_APART_NS);
+        if since_start_ns < -apart_ns || i128::from(now_ns) + apart_ns < since_start_ns {
+            let (shown_s, now_s) = (since_start_ns / 1_000_000_000, now_ns / 1_000_000_000);
+            self.broken(format!(
+                "a file has a time {shown_s} s after the start, {now_s} s after it: of a clock far wrong"
+            ));
         }
     }
 

@@ -286,13 +286,13 @@ fn a_pause_that_is_not_seen_is_found() {
 
 #[test]
 fn a_clock_that_is_believed_is_found() {
-    found_with("clock-believed", "0.4", 1..6, "seen: a file has a time", "ahead of all clocks but one");
+    found_with("clock-believed", "0.4", 1..6, "seen: a file has a time", "of a clock far wrong");
 }
 
 /// A disk was put back to what it was some seconds before, and its data server is believed.
 #[test]
 fn a_store_that_is_believed_is_found() {
-    found("marks-forgotten", "1", 1..9, "content of file");
+    found("marks-forgotten", "1", 10..17, "content of file");
 }
 
 /// It does not fail, nor does it answer: its data server does not give up.

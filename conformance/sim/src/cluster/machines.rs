@@ -11,7 +11,7 @@ use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::spread::SpreadView;
 use mds_shard::{StateView, key};
 
-use super::{CONTROL_PORT, Cluster, Serves};
+use super::{CONTROL_PORT, Cluster, Running, Serves};
 use crate::loss;
 use crate::planted::Planted;
 use crate::readmission::Readmitting;
@@ -44,6 +44,23 @@ impl Cluster {
         }
         self.lost = gone;
         true
+    }
+
+    /// Whether all other data servers run, and have leases of the leader.
+    pub(crate) fn others_serve(&self, node: NodeId) -> bool {
+        let Some(Serves::Metadata { slot, .. }) = self.leader().map(|leader| &self.nodes[leader].serves)
+        else {
+            return false;
+        };
+        let Running::Up(leader) = &*slot.lock() else { return false };
+        let lines = leader.data_servers();
+        let serves = |other: NodeId| {
+            let control = crate::address(other, CONTROL_PORT).to_string();
+            let runs = self.is_up(other) && self.nodes[other].paused_from_ns.is_none();
+            runs && lines.iter().any(|line| line.up && line.control == control)
+        };
+        let all = self.metadata.all..self.metadata.all + self.data_nodes();
+        all.filter(|other| *other != node).all(serves)
     }
 
     /// A data server that counts as lost gets an empty disk, if nothing hangs on it by now: it may have been believed. Says whether it did.
@@ -91,7 +108,7 @@ impl Cluster {
         true
     }
 
-    /// Whether a data server has given up: its process ended by itself, or whoever leads was told that a disk failed.
+    /// Whether a data server has given up: its process ended by itself, or the leader was told that a disk failed.
     pub(crate) fn has_given_up(&self, node: NodeId) -> bool {
         let told = self.leader().and_then(|leader| self.status(leader));
         !self.is_up(node) || told.is_some_and(|status| 0 < status.data_servers_failed)
@@ -113,7 +130,7 @@ impl Cluster {
         true
     }
 
-    /// Of each shard what the metadata server knows that has applied most, if all are up: so nobody was promised anything that is not in it.
+    /// Of each shard what the metadata server knows that has applied most, if all are up: so it has all that a client was promised.
     fn newest_state(&self) -> Option<StateView> {
         let applied = |node| Some((self.applied(node)?, node));
         let there = (0..self.metadata.all).filter(|node| 0 < self.nodes[*node].lives);

@@ -1,7 +1,9 @@
 //! Faults of machines, behind `--faults`: processes that are paused and go on, clocks that are far wrong, disks of data servers that fail, are lost or put back from older
 //! copies.
 //!
-//! INVARIANT: one data server's disk at a time, and only if by the log every promised byte survives that.
+//! INVARIANT: one data server's disk at a time, and only if by the log every promised byte survives that; no other data server goes away
+//! meanwhile. What is kept twice survives that one copy is lost, and not that the other one is away before the cluster knows of it: then the one that is
+//! lost becomes home.
 
 use env::memory::Broken;
 
@@ -32,15 +34,8 @@ const FAR_NS: (u64, u64) = (120 * SECOND_NS, 30_000 * 86_400 * SECOND_NS);
 const FAR_FOR_NS: (u64, u64) = (5 * SECOND_NS, 120 * SECOND_NS);
 /// Time between two looks at a disk that fails.
 const LOOK_NS: u64 = SECOND_NS;
-
-/// What the metadata servers that are paused do not do is no reason to tell a client of an error.
-const METADATA_PAUSED: &str = "metadata server paused";
-const ALL_PAUSED: &str = "all metadata servers paused";
-
-/// Whether a fault keeps no data server away, and no metadata server from them.
-pub(super) fn spares_data_servers(what: &str) -> bool {
-    [METADATA_PAUSED, ALL_PAUSED].contains(&what)
-}
+/// For so long behind an empty disk the cluster may take its data server for the one that it was: longer than its lease.
+const SETTLES_NS: (u64, u64) = (5 * SECOND_NS, 15 * SECOND_NS);
 
 impl Nemesis {
     pub(super) fn strike_machine(&mut self, cluster: &mut Cluster) -> &'static str {
@@ -61,14 +56,14 @@ impl Nemesis {
         if self.chance.percent(15) {
             return self.pause_all(cluster);
         }
-        let data = self.chance.percent(40);
+        let data = self.chance.percent(40) && self.spoilt.is_none();
         let node =
             if data { self.metadata + self.chance.index(cluster.data_nodes()) } else { self.victim(cluster) };
         self.pause(cluster, node)
     }
 
-    /// A process does not run for a while. Half of the metadata servers are cut off from their like until a little later: nobody tells them what
-    /// they missed.
+    /// A process does not run for a while. Half of the metadata servers are cut off from their like until a little later, so that no other
+    /// one tells them what they missed.
     fn pause(&mut self, cluster: &mut Cluster, node: NodeId) -> &'static str {
         let ns_max = if self.chance.percent(60) { PAUSE_NS_SHORT } else { PAUSE_NS.1 };
         let pause_ns = self.chance.between(PAUSE_NS.0, ns_max);
@@ -84,7 +79,7 @@ impl Nemesis {
         }
         match (is_cut, node < self.metadata) {
             (true, _) => "metadata server paused, and cut off",
-            (false, true) => METADATA_PAUSED,
+            (false, true) => "metadata server paused",
             (false, false) => "data server paused",
         }
     }
@@ -102,12 +97,12 @@ impl Nemesis {
                 self.mends.push((at_ns, Mend::Resume(node)));
             }
         }
-        ALL_PAUSED
+        "all metadata servers paused"
     }
 
     /// What is planted shows: a leader is paused and cut off from its like, who elect another one. Nothing else happens, so that clients are there to see it.
     pub(super) fn paused_leader(&mut self, cluster: &mut Cluster) -> &'static str {
-        let Some(leader) = cluster.leader() else { return "nobody leads" };
+        let Some(leader) = cluster.leader() else { return "leader not paused: there is none" };
         if !cluster.pause_process(leader) {
             return "not paused: it does not run";
         }
@@ -175,7 +170,7 @@ impl Nemesis {
             self.later(cluster, COPY_NS.0, COPY_NS.1, Mend::PutBack(node));
             return "disk of a data server copied";
         }
-        if !cluster.lose_journal(node) {
+        if !cluster.others_serve(node) || !cluster.lose_journal(node) {
             return "journal not lost: too much hangs on it";
         }
         self.serve_spoilt(cluster, node);
@@ -189,18 +184,22 @@ impl Nemesis {
     }
 
     pub(super) fn put_back(&mut self, cluster: &mut Cluster, node: NodeId) {
-        if cluster.put_disk_back(node) {
+        if !cluster.others_serve(node) {
+            self.later(cluster, LOOK_NS, 2 * LOOK_NS, Mend::PutBack(node));
+        } else if cluster.put_disk_back(node) {
             self.serve_spoilt(cluster, node);
         } else {
             self.spoilt = None;
         }
     }
 
+    /// The operator gives a data server whose store was spoilt an empty disk, as soon as nothing hangs on the one that it has.
     pub(super) fn empty(&mut self, cluster: &mut Cluster, node: NodeId) {
-        self.spoilt = None;
-        // Nobody puts an empty disk in the place of one that is still needed.
-        if cluster.replace_lost(node) {
+        if cluster.others_serve(node) && cluster.replace_lost(node) {
             cluster.start_process(node);
+            self.later(cluster, SETTLES_NS.0, SETTLES_NS.1, Mend::Settle);
+        } else {
+            self.later(cluster, LOOK_NS, 2 * LOOK_NS, Mend::Empty(node));
         }
     }
 
@@ -213,10 +212,12 @@ impl Nemesis {
         }
     }
 
-    /// A disk of a data server fails for good.
+    /// A disk of a data server fails for good. Not reads alone: a server meets that when it reads, which may be when it becomes home, and by then
+    /// the only other copy is given up (docs/security.md, What does not hold yet).
     fn fail_disk(&mut self, cluster: &mut Cluster) -> &'static str {
-        let (node, broken) = (self.data_server(cluster), self.chance.below(4));
-        if self.spoilt.is_some() || !cluster.is_up(node) || !cluster.do_without(&[node]) {
+        let (node, broken) = (self.data_server(cluster), self.chance.below(3));
+        let may = self.spoilt.is_none() && cluster.is_up(node) && cluster.others_serve(node);
+        if !may || !cluster.do_without(&[node]) {
             return "disk does not fail: too much hangs on it";
         }
         self.spoilt = Some(node);
@@ -225,9 +226,8 @@ impl Nemesis {
             return "disk of a data server is silent";
         }
         let (broken, what) = match broken {
-            0 => (Broken { reads: true, ..Broken::default() }, "disk of a data server fails reads"),
-            1 => (Broken { writes: true, ..Broken::default() }, "disk of a data server fails writes"),
-            2 => (Broken { syncs: true, ..Broken::default() }, "disk of a data server fails flushes"),
+            0 => (Broken { writes: true, ..Broken::default() }, "disk of a data server fails writes"),
+            1 => (Broken { syncs: true, ..Broken::default() }, "disk of a data server fails flushes"),
             _ => (Broken::ALL, "disk of a data server fails"),
         };
         cluster.disk(node).memory().set_broken(broken);
@@ -237,9 +237,8 @@ impl Nemesis {
 
     /// The operator gives a data server whose disk has failed another disk, once the cluster says so.
     pub(super) fn judge(&mut self, cluster: &mut Cluster, node: NodeId) {
-        if cluster.has_given_up(node) && cluster.replace_lost(node) {
-            self.spoilt = None;
-            cluster.start_process(node);
+        if cluster.has_given_up(node) {
+            self.empty(cluster, node);
         } else {
             self.later(cluster, LOOK_NS, 2 * LOOK_NS, Mend::Judge(node));
         }
