@@ -249,7 +249,7 @@ pub fn greeting(
     })
 }
 
-/// Has connections opened anew that were opened with another key than the active one.
+/// The renewal with which a client opens another connection once the active key is another one.
 fn renewal(keys: &Keyring) -> env_transport::Renewal {
     let keys = keys.clone();
     Arc::new(move || keys.active_version())

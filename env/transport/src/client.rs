@@ -22,7 +22,7 @@ use crate::{CallError, Connection, Limits, Service};
 /// What is said on a fresh connection before anything else; a refusal closes it.
 pub type Hello = Arc<dyn Fn(Connection) -> BoxFuture<'static, Result<(), CallError>> + Send + Sync>;
 
-/// A number that is another one when connections should be opened anew, such as that of the key they are opened with.
+/// A number that changes when the client should open another connection: that of the key it opens them with, for one.
 pub type Renewal = Arc<dyn Fn() -> u64 + Send + Sync>;
 
 /// Calls one address. Clones share the connection; when the last is dropped, it is closed.

@@ -160,7 +160,7 @@ async fn a_client_writes_while_the_key_is_replaced() {
             assert!(matches!(refused, CallError::Hello { .. }), "{refused:?}");
         }
         ask(&bed.administrator(new.clone())).await.expect("the new key is good");
-        // All kinds of connections are made anew where it needs them.
+        // The servers open connections of all kinds under it.
         bed.placed(&mut client, name).await;
         old = new;
     }

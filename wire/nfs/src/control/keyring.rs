@@ -161,7 +161,7 @@ impl Keyring {
         }
         let is_active_other = ring.active != held.active;
         *held = Arc::new(ring);
-        // Whoever reads a new number finds the new ring.
+        // A reader of the new number finds the new ring.
         self.0.version.fetch_add(1, Ordering::Release);
         if is_active_other {
             self.0.active_version.fetch_add(1, Ordering::Release);
