@@ -86,7 +86,7 @@ impl Step {
     fn run(self) -> Result<Outcome> {
         match self {
             Self::Fmt => cargo(&["fmt", "--all", "--check"], &[]),
-            Self::Tidy => tidy::run().map(nothing_counted),
+            Self::Tidy => tidy::Tidy::default().run().map(nothing_counted),
             Self::Deps => deps::run().map(nothing_counted),
             Self::Deny => deny::run().map(nothing_counted),
             Self::Clippy => {

@@ -14,6 +14,7 @@ mod faults;
 mod fuzz;
 mod guest;
 mod hostile;
+mod house;
 mod lab;
 mod process;
 mod pynfs;
@@ -48,7 +49,9 @@ enum Act {
     /// Runs what CI runs: fmt, tidy, deps, deny, clippy, test, doc, hostile, lab.
     Ci(ci::Ci),
     /// Checks the rules of STYLE.md that files show.
-    Tidy,
+    Tidy(tidy::Tidy),
+    /// Measures how the source hangs together: circles of files, structs taken whole, asserts, functions.
+    House(house::HouseArgs),
     /// Checks who depends on whom.
     Deps,
     /// Checks licences, duplicate versions and advisories of dependencies.
@@ -93,7 +96,8 @@ fn act() -> Result<()> {
         Act::Up(up) => up.run(),
         Act::Test { more } => test_run::run(&more),
         Act::Ci(ci) => ci.run(),
-        Act::Tidy => tidy::run(),
+        Act::Tidy(tidy) => tidy.run(),
+        Act::House(house) => house.run(),
         Act::Deps => deps::run(),
         Act::Deny(deny) => deny.run(),
         Act::Tools(tools) => tools.run(),

@@ -2,14 +2,26 @@
 //!
 //! Looks at what git knows or would add. Each finding says the file, the line and what to do.
 
+mod ratchet;
+mod words;
+
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Result, bail};
+use clap::Args;
 
+use crate::house::read::House;
+use crate::house::{circles, figures, whole};
 use crate::{process, unsafe_code};
+use ratchet::Counts;
 
 const CODE_LINES_MAX: usize = 600;
+const COLUMNS_MAX: usize = 100;
+/// A struct of many parts is taken whole by so many files.
+const TAKEN_BY_MAX: usize = 10;
+/// These name what is forbidden.
+const WORDS_FREE: [&str; 2] = ["xtask/src/tidy/words.rs", "STYLE.md"];
 const BANNED_STEMS: [&str; 8] = ["utils", "util", "helpers", "helper", "common", "types", "manager", "misc"];
 /// Files of a protocol name the sections they follow.
 const SPEC_FOLDERS: [&str; 2] = ["wire/", "layout/"];
@@ -18,30 +30,113 @@ const SPEC_FREE: [&str; 5] = ["lib.rs", "limits.rs", "error.rs", "mod.rs", "test
 /// Files over the limit, with their own: the list may only shrink.
 const OVER_LIMIT: &[(&str, usize)] = &[];
 
-/// Checks every file.
-///
-/// # Errors
-/// When there is a finding; the error holds all of them.
-pub(crate) fn run() -> Result<()> {
-    let root = process::workspace();
+/// What `tidy` does beside checking.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Tidy {
+    /// Writes `xtask/ratchet.toml` again, where it got better.
+    #[arg(long)]
+    ratchet: bool,
+    /// Prints each line that the ratchet counts of a crate.
+    #[arg(long, value_name = "CRATE")]
+    counted: Option<String>,
+}
+
+impl Tidy {
+    /// Checks every file.
+    ///
+    /// # Errors
+    /// When there is a finding; the error holds all of them.
+    pub(crate) fn run(&self) -> Result<()> {
+        let root = process::workspace();
+        let mut findings = check_tree(&root)?;
+        let (counts, lines) = count(&root)?;
+        let allowed = Counts::read(&root)?;
+        if let Some(place) = &self.counted {
+            lines.iter().filter(|(of, _)| of == place).for_each(|(_, line)| println!("{line}"));
+        }
+        if self.ratchet {
+            counts.write(&allowed, &root)?;
+        } else {
+            findings.extend(counts.compare(&allowed).into_iter().map(|(text, _)| text));
+        }
+        if !findings.is_empty() {
+            bail!("{}\n{} findings", findings.join("\n"), findings.len());
+        }
+        Ok(())
+    }
+}
+
+/// What the ratchet counts, and the lines that it counts, each with its crate.
+fn count(root: &Path) -> Result<(Counts, Vec<(String, String)>)> {
+    let (house, mut counts, mut lines) = (House::read(root)?, Counts::default(), Vec::new());
+    for name in tracked(root)? {
+        let Ok(text) = std::fs::read_to_string(root.join(&name)) else { continue };
+        let place = place_of(&name);
+        if !WORDS_FREE.contains(&name.as_str()) && (name.ends_with(".rs") || name.ends_with(".md")) {
+            let banned = words::banned(&text);
+            counts.add(ratchet::WORDS, &place, banned.len());
+            lines
+                .extend(banned.into_iter().map(|(at, what)| (place.clone(), format!("{name}:{at}: {what}"))));
+        }
+        if name.ends_with(".rs") {
+            let long = text.lines().filter(|line| COLUMNS_MAX < line.chars().count()).count();
+            counts.add(ratchet::COLUMNS, &place, long);
+        }
+    }
+    for circle in circles::find(&house) {
+        for file in circle.files {
+            counts.add(ratchet::CIRCLES, &house.files[file].crate_name, 1);
+        }
+    }
+    for file in &house.files {
+        for function in file.seen_functions.iter().filter(|name| words::is_bare(name)) {
+            counts.add(ratchet::VERBS, &file.crate_name, 1);
+            lines.push((
+                file.crate_name.clone(),
+                format!("{}: fn {function}: an object is missing", file.name),
+            ));
+        }
+    }
+    for taken in whole::find(&house).iter().filter(|taken| TAKEN_BY_MAX < taken.by.len()) {
+        counts.add(
+            ratchet::WHOLE,
+            &format!("{}::{}", house.files[taken.file].name, taken.name),
+            taken.by.len(),
+        );
+    }
+    for (place, figures) in figures::by_crate(&house) {
+        counts.add(ratchet::ASSERTS, place, figures.assert_density());
+    }
+    Ok((counts, lines))
+}
+
+/// The folder of a file's crate, or its top folder.
+fn place_of(name: &str) -> String {
+    let inside = ["/src/", "/tests/", "/benches/"].iter().find_map(|folder| name.split_once(folder));
+    let top = || name.split_once('/').map_or("top", |(top, _)| top);
+    inside.map_or_else(top, |(place, _)| place).to_owned()
+}
+
+fn tracked(root: &Path) -> Result<Vec<String>> {
     let mut git = Command::new("git");
-    git.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(&root);
-    let listed = process::output(&mut git)?;
+    git.args(["ls-files", "--cached", "--others", "--exclude-standard"]).current_dir(root);
+    Ok(process::output(&mut git)?.lines().map(str::to_owned).collect())
+}
+
+fn check_tree(root: &Path) -> Result<Vec<String>> {
+    let listed = tracked(root)?;
     let mut findings = Vec::new();
     let mut count = 0;
-    for name in listed.lines() {
+    for name in &listed {
         // Deleted but not yet committed, or not text: nothing to read.
         let Ok(text) = std::fs::read_to_string(root.join(name)) else { continue };
         count += 1;
         findings.extend(check(name, &text));
     }
-    findings.extend(check_request_page(&root));
-    findings.extend(unsafe_code::gone(&listed.lines().collect::<Vec<_>>()));
-    if !findings.is_empty() {
-        bail!("{}\n{} findings", findings.join("\n"), findings.len());
-    }
+    findings.extend(check_request_page(root));
+    findings.extend(unsafe_code::gone(&listed.iter().map(String::as_str).collect::<Vec<_>>()));
     println!("tidy: {count} files");
-    Ok(())
+    Ok(findings)
 }
 
 fn check(name: &str, text: &str) -> Vec<String> {
