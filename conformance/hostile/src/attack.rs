@@ -3,7 +3,6 @@
 use env::BoxFuture;
 use tokio::time::Instant;
 
-use crate::attacks;
 use crate::cluster::Setting;
 use crate::failed::Outcome;
 use crate::stage::Stage;
@@ -77,64 +76,5 @@ impl Evidence {
 fn keep(all: &mut Vec<String>, text: String) {
     if !all.contains(&text) {
         all.push(text);
-    }
-}
-
-/// All attacks, by line.
-pub(crate) fn all() -> Vec<Attack> {
-    let mut all: Vec<Attack> = attacks::GROUPS.iter().flat_map(|group| group()).collect();
-    all.sort_by_key(|attack| attack.line);
-    all
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::{Play, all};
-
-    const LINES: std::ops::RangeInclusive<u8> = 1..=17;
-
-    #[test]
-    fn each_line_has_an_attack_and_each_attack_a_name_of_its_own() {
-        let all = all();
-        let names: BTreeSet<&str> = all.iter().map(|attack| attack.name).collect();
-        assert_eq!(names.len(), all.len());
-        let lines: BTreeSet<u8> = all.iter().map(|attack| attack.line).collect();
-        assert_eq!(lines, LINES.collect());
-    }
-
-    #[test]
-    fn the_tests_exist_that_are_named_in_place_of_an_attack() {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
-        for attack in all() {
-            let Play::CoveredBy(tests) = attack.play else { continue };
-            assert!(!tests.is_empty(), "{}: by what?", attack.name);
-            for (file, test) in tests {
-                let text = std::fs::read_to_string(format!("{root}{file}")).unwrap();
-                let found =
-                    text.find(&format!("fn {test}()")).unwrap_or_else(|| panic!("{file} has no {test}"));
-                // The attribute, with `async` and what else a test may have behind it.
-                let is_test = text[..found]
-                    .lines()
-                    .rev()
-                    .take(4)
-                    .any(|line| line.contains("test]") || line.contains("test("));
-                assert!(is_test, "{file}: {test} is no test");
-            }
-        }
-    }
-
-    #[test]
-    fn the_pages_name_each_attack() {
-        let page = |name: &str| {
-            let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/");
-            std::fs::read_to_string(format!("{root}{name}")).unwrap()
-        };
-        for (file, text) in [("security.md", page("security.md")), ("hostile.md", page("hostile.md"))] {
-            for attack in all() {
-                assert!(text.contains(&format!("`{}`", attack.name)), "{file} does not name {}", attack.name);
-            }
-        }
     }
 }

@@ -15,6 +15,7 @@ mod layouts;
 mod limits;
 mod meter;
 mod net;
+mod play;
 mod process;
 mod raw;
 mod report;
@@ -112,7 +113,7 @@ async fn run(arguments: &Arguments) -> Outcome<bool> {
     let (mut passed, mut failures, mut covered, mut left_out) = (0, 0, 0, 0);
     for attack in &chosen {
         let folder = tempfile::Builder::new().prefix(&format!("hostile-{}-", attack.name)).tempdir()?;
-        let report = stage::play(&program, attack, options, folder.path()).await;
+        let report = play::play_attack(&program, attack, options, folder.path()).await;
         match report.verdict {
             Verdict::Passed => passed += 1,
             Verdict::Failed => failures += 1,
@@ -142,7 +143,7 @@ fn suite(attack: &Attack) -> String {
 }
 
 fn chosen(arguments: &Arguments) -> Outcome<Vec<Attack>> {
-    let all = attack::all();
+    let all = attacks::all();
     if let Some(unknown) = arguments.only.iter().find(|name| !all.iter().any(|one| one.name == **name)) {
         return Err(failed(format!("no attack is called {unknown}; --list names them")));
     }

@@ -14,6 +14,7 @@ mod cluster;
 mod disk;
 mod event_log;
 mod limits;
+mod links;
 mod loss;
 mod nemesis;
 mod network;

@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use env::BoxFuture;
 use env::net::{Listener, Net, Stream, StreamRead, StreamWrite};
 
-use crate::network::Polled;
+use crate::links::Polled;
 use crate::world::{NodeId, World};
 
 /// First wait before a connection is asked for again.

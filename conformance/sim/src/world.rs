@@ -12,10 +12,8 @@ use std::task::Waker;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::event_log::EventLog;
-use crate::network::Network;
-
-/// A node's number: index into the cluster's nodes.
-pub(crate) type NodeId = usize;
+use crate::links::Network;
+pub(crate) use crate::links::NodeId;
 
 /// Something done to the world; says which nodes have something to do now.
 type Deed = Box<dyn FnOnce(&World) -> Vec<NodeId> + Send>;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{apart, client, must_have_happened, serve};
+use super::hosts::{apart, client, serve};
+use super::proof::must_have_happened;
 use crate::attack::{Attack, Evidence, Play};
 use crate::failed::Outcome;
 use crate::net::Via;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{apart, client, must_have_happened};
+use super::hosts::{apart, client};
+use super::proof::must_have_happened;
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::{Cluster, Setting, text};
 use crate::failed::{During, Failed, Outcome, failed};

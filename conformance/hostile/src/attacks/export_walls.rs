@@ -8,7 +8,8 @@ use wire_nfs::v4::ops::open::share;
 use wire_nfs::v4::ops::{getattr, getfh, lookup, lookupp, secinfo};
 use wire_nfs::v4::{Bitmap, Nfsstat4, Op};
 
-use super::{STRANGER, client, must_be_refused, must_have_happened, serve};
+use super::hosts::{STRANGER, client, serve};
+use super::proof::{must_be_refused, must_have_happened};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::Setting;
 use crate::failed::Outcome;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::apart;
+use super::hosts::apart;
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::{Cluster, Setting, text};
 use crate::failed::{During, Outcome, failed};

@@ -11,7 +11,8 @@ use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{Nfsstat4, Op, Stateid};
 
 use super::connections::newcomers;
-use super::{TWO_HOSTS, USER, client, inside, must_have_happened, outside, serve};
+use super::hosts::{TWO_HOSTS, USER, client, inside, outside, serve};
+use super::proof::must_have_happened;
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::Setting;
 use crate::failed::{Outcome, failed};

@@ -6,8 +6,9 @@ use tokio::time::{Instant, sleep};
 use wire_nfs::v3::{Fh3, Nfsstat3};
 use wire_nfs::v4::layout::Iomode;
 
+use super::hosts::{client, inside, outside, serve};
 use super::nodes::administer;
-use super::{client, inside, must_have_happened, outside, serve};
+use super::proof::must_have_happened;
 use crate::attack::{Attack, Evidence, Play};
 use crate::failed::{During, Outcome, failed};
 use crate::layouts::{self, DataPort, Held};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{apart, client};
+use super::hosts::{apart, client};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::{Setting, text};
 use crate::failed::{During, Outcome, failed};

@@ -11,7 +11,8 @@ use wire_nfs::v4::ops::{readdir, sequence};
 use wire_nfs::v4::{Bitmap, Op, Verifier};
 
 use super::connections::{HOLDING, OPENING, open_many};
-use super::{TWO_HOSTS, client, inside, must_have_happened, outside, serve};
+use super::hosts::{TWO_HOSTS, client, inside, outside, serve};
+use super::proof::must_have_happened;
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::Setting;
 use crate::failed::{Outcome, failed};

@@ -15,7 +15,7 @@ use wire_nfs::control::{ClusterKey, NodeKind, Nothing, PROGRAM, Procedure, Refus
 use wire_rpc::Credential;
 use wire_xdr::Writer;
 
-use super::{apart, outside};
+use super::hosts::{apart, outside};
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::text;
 use crate::failed::{During, Outcome, failed};

@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep};
 use wire_nfs::v4::layout::Iomode;
 use wire_nfs::v4::ops::open::share;
 
-use super::{USER, client, inside, must_be_refused, serve};
+use super::hosts::{USER, client, inside, serve};
+use super::proof::must_be_refused;
 use crate::attack::{Attack, Evidence, Play};
 use crate::cluster::Setting;
 use crate::failed::Outcome;

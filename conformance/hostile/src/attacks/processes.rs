@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use super::{apart, serve};
+use super::hosts::{apart, serve};
 use crate::attack::{Attack, Evidence, Play};
 use crate::failed::{Outcome, failed};
 use crate::stage::Stage;

@@ -11,7 +11,8 @@ use wire_nfs::v4::layout::Iomode;
 use wire_nfs::v4::ops::open::share;
 use wire_nfs::v4::{Nfsstat4, Stateid};
 
-use super::{USER, client, inside, must_be_refused, must_have_happened, outside, serve};
+use super::hosts::{USER, client, inside, outside, serve};
+use super::proof::{must_be_refused, must_have_happened};
 use crate::attack::{Attack, Evidence, Play};
 use crate::failed::{During, Outcome, failed};
 use crate::honest::LARGE;

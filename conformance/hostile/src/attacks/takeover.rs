@@ -8,7 +8,8 @@ use wire_nfs::v4::Op;
 use wire_nfs::v4::ops::exchange_id::{self, flags};
 use wire_nfs::v4::ops::{create_session, destroy_clientid, destroy_session};
 
-use super::{USER, client, inside, must_be_refused, must_have_happened, outside, serve};
+use super::hosts::{USER, client, inside, outside, serve};
+use super::proof::{must_be_refused, must_have_happened};
 use crate::attack::{Attack, Evidence, Play};
 use crate::failed::{During, Outcome};
 use crate::session::{Client, identity, user, wanted};

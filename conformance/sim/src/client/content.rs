@@ -8,7 +8,7 @@ use wire_nfs::v4::ops::{getattr, open, read, setattr, write};
 use wire_nfs::v4::{AttrValues, Bitmap, Fattr4, Filehandle, Nfsstat4, Op, Stateid};
 
 use super::compound::{Operations, Reply};
-use super::names::owner;
+use super::opens::owner;
 use super::session::{Called, Client};
 use crate::chance::Chance;
 use crate::check::content::{BLOCKS, Blocks, FileAct, FileAnswer};

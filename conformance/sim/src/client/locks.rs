@@ -6,7 +6,7 @@ use wire_nfs::v4::{Nfsstat4, Op, Stateid};
 
 use super::compound::Operations;
 use super::content::Opened;
-use super::names::owner;
+use super::opens::owner;
 use super::session::{Called, Client};
 use crate::chance::Chance;
 use crate::check::locks::Hold;

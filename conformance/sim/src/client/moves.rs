@@ -12,7 +12,8 @@ use wire_nfs::v4::ops::{
 use wire_nfs::v4::{Bitmap, Filehandle, Nfsstat4, Op, Stateid, Verifier};
 
 use super::compound::{Operations, Reply};
-use super::names::{directory, found, identity, listed, mode, open_anew, owner, text};
+use super::names::{directory, found, guarded_open, identity, listed, mode, text};
+use super::opens;
 use super::session::{Called, Client};
 use crate::chance::Chance;
 use crate::check::moves::{MoveAct, MoveAnswer, Spot};
@@ -269,7 +270,7 @@ fn operations(client: &Client, group: &Group, act: &MoveAct) -> Option<Operation
             at(*directory)?.then(Op::Create, &args).then(Op::Getattr, &identity()).then_handle()
         }
         MoveAct::Create((directory, name)) => {
-            let args = open_anew(owner(client, "moves"), *name);
+            let args = guarded_open(opens::owner(client, "moves"), *name);
             // Closed at once: a file that loses its last name is soon gone.
             let close = close::Args { seqid: 0, open_stateid: Stateid::CURRENT };
             let opened = at(*directory)?.then(Op::Open, &args).then(Op::Getattr, &identity());

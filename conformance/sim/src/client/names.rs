@@ -138,9 +138,8 @@ pub(crate) async fn list(client: &Client, place: Place, directory: &Filehandle) 
     true
 }
 
-/// An open owner of this client.
 /// An OPEN that makes the file, and is refused if there is one.
-pub(super) fn open_anew(owner: StateOwner, name: Name) -> open::Args {
+pub(super) fn guarded_open(owner: StateOwner, name: Name) -> open::Args {
     open::Args {
         seqid: 0,
         share_access: share::ACCESS_BOTH,
@@ -149,10 +148,6 @@ pub(super) fn open_anew(owner: StateOwner, name: Name) -> open::Args {
         how: OpenHow::Create(CreateHow::Guarded(mode(0o666))),
         claim: Claim::Null(text(name)),
     }
-}
-
-pub(crate) fn owner(client: &Client, name: &str) -> StateOwner {
-    StateOwner { clientid: client.clientid(), owner: Bytes::from(format!("{name} {}", client.number)) }
 }
 
 fn operations(
@@ -168,7 +163,7 @@ fn operations(
             .then(Op::Getattr, &identity())
             .then_handle(),
         NameAct::Create(name) => {
-            let args = open_anew(owner(client, "names"), *name);
+            let args = guarded_open(opens::owner(client, "names"), *name);
             at.then(Op::Open, &args).then(Op::Getattr, &identity()).then_handle()
         }
         NameAct::Mkdir(name) => {

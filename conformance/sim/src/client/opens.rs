@@ -3,12 +3,13 @@
 //! QUIRK(linux): the first OPEN after a CLOSE must give a stateid with the sequence 1. With another one a client waits five seconds for the
 //! answers that seem to be missing. So a CLOSE that was answered must not be lost.
 
+use bytes::Bytes;
 use wire_nfs::v4::ops::open::{Claim, OpenHow, share};
 use wire_nfs::v4::ops::{close, open};
+use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{Filehandle, Op, Stateid};
 
 use super::compound::Operations;
-use super::names::owner;
 use super::session::{Called, Client};
 use crate::chance::Chance;
 
@@ -50,4 +51,9 @@ pub(crate) async fn close(client: &Client, chance: &mut Chance, handle: &Filehan
         }
         (stateid, left) = (opened.stateid, left - 1);
     }
+}
+
+/// An open owner of this client.
+pub(crate) fn owner(client: &Client, name: &str) -> StateOwner {
+    StateOwner { clientid: client.clientid(), owner: Bytes::from(format!("{name} {}", client.number)) }
 }

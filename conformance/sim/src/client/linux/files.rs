@@ -22,7 +22,7 @@ use super::data_path::Read;
 use super::host::{Host, Inode, asked, says_state_is_gone};
 use super::pnfs;
 use crate::client::compound::{Operations, Reply};
-use crate::client::names;
+use crate::client::opens;
 
 const PAUSE_MS: u64 = 100;
 /// Times that a request is sent that is put off, or whose state is gone.
@@ -87,7 +87,7 @@ impl Host {
         let size = (truncate == Truncate::ByOpen).then_some(0);
         let attributes =
             Fattr4::from_values(&AttrValues { mode: Some(0o666), size, ..AttrValues::default() });
-        let owner = names::owner(&self.client, "linux");
+        let owner = opens::owner(&self.client, "linux");
         let clientid = owner.clientid;
         let args = open::Args {
             seqid: 0,
@@ -164,7 +164,7 @@ impl Host {
 
     async fn reopen(&self, inode: &Inode) {
         let access = inode.opens.lock().access();
-        let owner = names::owner(&self.client, "linux");
+        let owner = opens::owner(&self.client, "linux");
         let clientid = owner.clientid;
         if access == 0 {
             return;
