@@ -16,8 +16,8 @@ use crate::format::footer::{TRAILER_BYTES, decode_trailer, footer_bytes};
 use crate::format::header::{Decoded, SegmentHeader};
 use crate::format::record::StoredHeader;
 use crate::limits::{BLOCK_BYTES, CHECK_READ_BYTES, RECORD_HEADER_BYTES};
+use crate::report::Corruption;
 use crate::shared::Segment;
-use crate::wal::Corruption;
 
 /// What is bad in a sealed segment, and how many bytes were read.
 pub(crate) async fn segment(segment: &Segment, config: &WalConfig) -> io::Result<(Vec<Corruption>, u64)> {

@@ -23,9 +23,9 @@ use crate::format::footer::footer_bytes;
 use crate::format::header::SegmentHeader;
 use crate::limits::{BLOCK_BYTES, EARLY_WRITE_BYTES, RECORD_HEADER_BYTES, WRITE_BYTES_MAX, WRITEBACK_BYTES};
 use crate::queue::{Item, Want};
+use crate::report::LogEnd;
 use crate::sealing::{Sealing, sync_all};
 use crate::shared::{Segment, Shared, count};
-use crate::wal::LogEnd;
 
 /// The writer's state.
 pub(crate) struct Writer {

@@ -25,9 +25,9 @@ use crate::limits::{
     BLOCK_BYTES, PUNCH_BYTES_MIN, RECORD_HEADER_BYTES, SCAN_READ_BYTES, SEGMENT_BYTES_MAX, SEGMENT_SEQ_MAX,
 };
 use crate::record::{Location, RecordHeader};
+use crate::report::{Corruption, RecoveryReport};
 use crate::sealing::Sealing;
 use crate::shared::Segment;
-use crate::wal::{Corruption, RecoveryReport};
 
 /// Who is shown the records.
 pub(crate) type Visitor<'a> = &'a mut (dyn FnMut(&RecordHeader, Location) + Send);

@@ -13,7 +13,7 @@ use crate::format::record::Span;
 use crate::limits::PUNCH_BYTES_MIN;
 use crate::queue::Queue;
 use crate::record::Location;
-use crate::wal::{Counters, LogEnd, SegmentStat};
+use crate::report::{Counters, LogEnd, SegmentStat};
 
 /// The shared part of a log.
 pub(crate) struct Shared {

@@ -4,6 +4,7 @@
 //! Spec: docs/formats/image.md §5, §6.
 
 mod bytes;
+mod directory;
 mod draft;
 mod image;
 mod parity;

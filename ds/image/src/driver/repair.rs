@@ -1,4 +1,4 @@
-//! Writes an image anew where frames of it are bad: good ones are copied, bad ones come from the caller.
+//! Writes an image again where frames of it are bad: good ones are copied, bad ones come from the caller.
 //!
 //! INVARIANT: the new file has the root of the old one; every frame in it was compared with its hash.
 
@@ -15,7 +15,7 @@ use crate::limits::WALK_READ_BYTES;
 use crate::map::ImageMap;
 
 /// Fills the draft from the damaged image and the frames given.
-pub(super) async fn run(
+pub(super) async fn rewrite(
     draft: Draft,
     damaged: &Image,
     given: &BTreeMap<u16, Bytes>,
