@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod adopt;
+mod claim;
 mod compact;
 mod control;
 mod copy;
@@ -24,6 +25,7 @@ mod image_source;
 mod index;
 pub mod limits;
 mod manifest;
+mod open;
 mod pieces;
 mod read;
 mod record;
@@ -36,16 +38,17 @@ mod space;
 mod store;
 mod structure;
 mod superblock;
+mod superblock_files;
 mod sync;
 mod thaw;
 mod write;
 
+pub use claim::Claim;
 pub use control::ExtentSize;
 pub use copy::{Overlay, Run, Said};
 pub use error::{ChangeError, OpenError, ReadError};
 pub use image_source::{ImageReadError, ImageSource, NoImages};
 pub use layout::ec::{ImageRef, ImageRefError};
-pub use manifest::Claim;
 pub use read::Found;
 pub use record::RecordError;
 pub use ripe::Ripe;

@@ -11,7 +11,7 @@ use super::*;
 use crate::OpenError;
 use crate::limits::SEGMENTS_LISTED_MAX;
 use crate::manifest::Manifest;
-use crate::store::found_now;
+use crate::open::found_now;
 
 async fn try_open(disk: &MemoryDisk, accept_damage: bool) -> Result<Store, OpenError> {
     let config = StoreConfig { accept_damage, ..config(16 << 20) };
