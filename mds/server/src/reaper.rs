@@ -1,15 +1,13 @@
-//! Ends clients whose lease ran out (`courtesy.rs` says which), clears up after clients that are gone, and looks at what the others hold.
+//! Finds clients whose lease ran out, keeps them (`courtesy.rs`) or ends them (`client_end.rs`), and counts what the others hold.
 //!
 //! Spec: RFC 8881 §8.3, §8.4.2.4.
 
-use env_transport::LogRate;
 use std::sync::Arc;
 
-use mds_shard::command::client::{RemoveClient, RemovedClient};
-use mds_shard::{Command, Outcome};
-use wire_nfs::v4::Nfsstat4;
+use mds_shard::record::Tally;
 
-use crate::courtesy;
+use crate::client_end::{expire, leases_count};
+use crate::limits::COURTESY_CLIENTS_MAX;
 use crate::recall_any::{self, Asked};
 use crate::server::Server;
 
@@ -25,7 +23,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
             server.courtesy.begin(term.filter(|_| restart_leases(&server)));
         }
         if server.courtesy.term().is_some() {
-            courtesy::look(&server, expired(&server)).await;
+            decide(&server, expired(&server)).await;
             look_at_layouts(&server, &mut asked);
         }
         server.env.clock.sleep_ms(ROUND_MS).await;
@@ -52,35 +50,40 @@ fn expired(server: &Server) -> Vec<u64> {
     server.front.sessions.lock().expired(server.now_ms())
 }
 
-/// Ends a client whose lease ran out.
-pub(crate) async fn expire(server: &Server, client: u64) {
-    static RATE: LogRate = LogRate::new();
-    if let Some(suppressed) = RATE.admit(server.now_ms()) {
-        tracing::info!(client, suppressed, "lease ran out");
-    }
-    match server.propose(Command::RemoveClient(RemoveClient { client, only_if_idle: false })).await {
-        Ok(Outcome::Removed(removed)) => client_gone(server, &removed),
-        Ok(_) | Err(Nfsstat4::StaleClientid) => server.front.sessions.lock().drop_client(client),
-        Err(status) => tracing::warn!(client, status = status.name(), "client not removed"),
+/// Decides about all clients whose lease has run out.
+pub(crate) async fn decide(server: &Arc<Server>, expired: Vec<u64>) {
+    let now_ms = server.now_ms();
+    server.courtesy.kept.lock().clients.retain(|client| expired.contains(client));
+    let silent_ms = |client| server.front.sessions.lock().leases_mut().silent_ms(client, now_ms).unwrap_or(0);
+    let kept_ms = server.config.lease_ms.saturating_add(server.config.courtesy_ms);
+    for client in expired {
+        if !leases_count(server) {
+            return;
+        }
+        let is_late = kept_ms <= silent_ms(client);
+        if !is_late && server.courtesy.has(client) {
+            continue;
+        }
+        let goes =
+            is_late || server.courtesy.count() == COURTESY_CLIENTS_MAX || !holds_something(server, client);
+        // To end those before it may have taken long: it may have come back meanwhile.
+        if goes && !server.front.sessions.lock().expired(server.now_ms()).contains(&client) {
+            continue;
+        }
+        if goes {
+            server.courtesy.kept.lock().clients.remove(&client);
+            expire(server, client).await;
+        } else {
+            tracing::info!(client, "lease ran out: what it holds is kept until somebody wants it");
+            server.courtesy.kept.lock().clients.insert(client);
+        }
     }
 }
 
-/// What is left to do when the log has dropped a client: its sessions end, and files it was writing get their size from
-/// the data servers.
-pub(crate) fn client_gone(server: &Server, removed: &RemovedClient) {
-    server.front.sessions.lock().drop_client(removed.client);
-    server.revoked.forget(removed.client);
-    // Its handles are fenced first.
-    server.work.wake();
-    if !removed.wrote.is_empty() {
-        server.settling.wake();
-    }
-}
-
-/// Returns when a client that is gone is in nobody's way in any shard, or that takes too long.
-pub(crate) async fn gone_everywhere(server: &Server, client: u64) {
-    server.shards.forgotten(client).await;
-    server.settling.wake();
+/// Whether there is anything to keep. If that cannot be told, there is.
+fn holds_something(server: &Server, client: u64) -> bool {
+    let tally = server.view().and_then(|view| view.tally(client).map_err(|e| crate::status::of_refusal(&e)));
+    !matches!(tally, Ok(tally) if tally == Tally::default())
 }
 
 /// Counts what clients hold, and asks those that hold too much.

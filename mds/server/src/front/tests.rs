@@ -12,11 +12,11 @@ use prometheus_client::registry::Registry;
 use wire_nfs::control::ClusterKey;
 
 use super::*;
+use crate::client_end;
 use crate::cluster_exports::SetError;
 use crate::driver::{MdsConfig, make};
 use crate::export::Export;
 use crate::limits::TAKE_UP_WAIT_MS_MAX;
-use crate::reaper;
 use crate::server::Settings;
 use crate::shards::tests::first_shard;
 use crate::shards::tests::guest::{Guest, guest};
@@ -125,7 +125,7 @@ async fn a_session_whose_client_ends_while_it_is_taken_up_is_not_held() {
     let (server, _clock) = server(dir.path()).await;
     let mut guest = guest(&server.shards, "one").await;
     let (taking, held_up) = half_taken_up(&server, &mut guest).await;
-    reaper::expire(&server, guest.client).await;
+    client_end::expire(&server, guest.client).await;
     assert_eq!(tenure(&server, &guest), None);
     drop(held_up);
     assert_eq!(taking.await.unwrap(), Err(Nfsstat4::Badsession));

@@ -15,7 +15,7 @@ use wire_session::server::{ConnectionId, Past, SessionRecord};
 
 use crate::context::{Context, OpResult};
 use crate::op::exchange_id;
-use crate::{reaper, status};
+use crate::{client_end, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     exchange_id::admitted(cx)?;
@@ -37,9 +37,9 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         tracing::info!(client = record.client, replay, ended = ended.is_some(), suppressed, "session made");
     }
     for dropped in dropped {
-        reaper::client_gone(&cx.server, &dropped);
+        client_end::client_gone(&cx.server, &dropped);
         // RFC 8881 §18.36.4: what the client held before it restarted is not in its way now.
-        reaper::gone_everywhere(&cx.server, dropped.client).await;
+        client_end::gone_everywhere(&cx.server, dropped.client).await;
     }
     if replay {
         cx.server.hold_session(record.session()).await.map_err(in_vain)?;

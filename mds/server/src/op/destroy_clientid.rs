@@ -10,9 +10,9 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::destroy_clientid::{Args, ResOk};
 
+use crate::client_end;
 use crate::context::{Context, OpResult};
 use crate::op::exchange_id;
-use crate::reaper;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     exchange_id::admitted(cx)?;
@@ -20,6 +20,6 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let Outcome::Removed(removed) = cx.propose(Command::RemoveClient(command)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
-    reaper::client_gone(&cx.server, &removed);
+    client_end::client_gone(&cx.server, &removed);
     Ok(ResOk)
 }

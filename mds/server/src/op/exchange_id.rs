@@ -14,6 +14,7 @@ use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::exchange_id::{Args, ImplId, ResOk, StateProtectAsked, StateProtectGranted, flags};
 
 use crate::context::{Context, OpResult};
+use crate::give_way;
 
 /// Longest implementation name kept, bytes.
 const IMPLEMENTATION_BYTES_MAX: usize = 256;
@@ -34,7 +35,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         update: args.flags & flags::UPD_CONFIRMED_REC_A != 0,
         implementation,
     };
-    cx.server.give_way_to_principal(&command.owner, &command.principal).await;
+    give_way::give_way_to_principal(&cx.server, &command.owner, &command.principal).await;
     let fresh = cx.server.env.entropy.u64();
     let address = match cx.peer.ip() {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),

@@ -12,7 +12,7 @@ use wire_nfs::v4::owner::StateOwner;
 use wire_xdr::{Encode, Writer};
 
 use crate::context::{Context, Failure, OpResult};
-use crate::status;
+use crate::{give_way, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
@@ -35,7 +35,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         range: Range { offset_bytes: args.offset, length_bytes: args.length },
         locker,
     };
-    cx.server.give_way_to_lock(lock.ino, lock.range, lock.exclusive).await;
+    give_way::give_way_to_lock(&cx.server, lock.ino, lock.range, lock.exclusive).await;
     match cx.submit(Command::Lock(lock)).await? {
         Outcome::Stateid(stateid) => Ok(ResOk { lock_stateid: cx.put_stateid(stateid) }),
         Outcome::Refused(Refusal::LockDenied(conflict)) => Err(denied(&conflict, client)),

@@ -9,12 +9,12 @@ use wire_nfs::v4::ops::lockt::{Args, ResOk};
 
 use super::lock::denied;
 use crate::context::{Context, OpResult};
-use crate::status;
+use crate::{give_way, status};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let range = Range { offset_bytes: args.offset, length_bytes: args.length };
-    cx.server.give_way_to_lock(handle.ino, range, args.lock_type.is_write()).await;
+    give_way::give_way_to_lock(&cx.server, handle.ino, range, args.lock_type.is_write()).await;
     let view = cx.view()?;
     match cx.inode(&view, handle)?.kind {
         Kind::Regular => {}

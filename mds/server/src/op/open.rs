@@ -21,7 +21,7 @@ use crate::handle::{ExportId, FileHandle};
 use crate::name::Name;
 use crate::opening::UnderWayOpen;
 use crate::status;
-use crate::{attr, export_tree};
+use crate::{attr, export_tree, give_way};
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let at = cx.current()?;
@@ -55,7 +55,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
             if let Some(ino) = file
                 && is_permitted(cx, ino, &open)?
             {
-                cx.server.give_way_to_open(&open.target, open.share).await;
+                give_way::give_way_to_open(&cx.server, &open.target, open.share).await;
                 if cuts(&open.target) {
                     cx.server.recall_for_truncation(ino, Some(open.client)).await;
                 }

@@ -11,7 +11,7 @@ use wire_nfs::control::limits::REPORT_BYTES_MAX;
 use wire_nfs::control::report::{AskReport, Reported, Subject};
 use wire_nfs::control::{Keyring, Refusal};
 
-use super::{data_servers, exports, status};
+use super::gather::{data_servers, exports, status};
 use crate::limits::{REPORT_MS_MAX, REPORT_PARTS_MAX};
 use crate::server::Server;
 

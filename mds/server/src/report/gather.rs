@@ -5,10 +5,10 @@ use mds_shard::Witness;
 use mds_shard::limits::CLOCK_AGREE_NS;
 use wire_nfs::control::admin::RotationStage;
 
-use super::{
+use super::line::{
     ClockLine, DataServerLine, ExportLine, HandleKeyStatus, ReplicaLine, ScrubStatus, ShardsStatus, Status,
-    mount_command,
 };
+use super::mount::mount_command;
 use crate::addresses::drive::Service;
 use crate::data_servers::{Known, readable};
 use crate::limits::WORK_BATCH_MAX;

@@ -4,79 +4,28 @@
 //! Spec: docs/protocol/seal.md §3.
 
 mod load;
+mod making;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use layout::DataServerId;
 use layout::ec::members::{self, Server as Site, Waiting};
-use layout::ec::{GroupId, ImageId, Member, Profile};
-use mds_namespace::op::seal::SealedAs;
-use mds_namespace::shard_of;
+use layout::ec::{GroupId, ImageId, Profile};
 
 use crate::limits::{
     GROUP_BUSY_RETRY_MS, GROUP_BUSY_RETRY_MS_MAX, GROUP_LULL_PARTS, GROUP_RETRY_MS, GROUP_RETRY_MS_MAX,
     GROUP_WAIT_TIMES_MAX, IMAGES_WAITING_MAX, SHOWN_AGAIN_MS_MAX,
 };
 use load::Loads;
-
-/// An image that may become a member of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Candidate {
-    /// What the group says of it.
-    pub(super) member: Member,
-    /// The data server that has it.
-    pub(super) home: DataServerId,
-    /// How it was sealed.
-    pub(super) sealed_as: SealedAs,
-    /// The code of its extent; `None` is the cluster's.
-    pub(super) code: Option<Profile>,
-}
-
-/// What images of one group have in common: the shard that keeps their extents, and the code of these.
-type Kind = (u16, Option<Profile>);
-
-impl Candidate {
-    fn kind(&self) -> Kind {
-        (self.shard(), self.code)
-    }
-
-    /// The shard that keeps its extent, and will keep its group.
-    pub(super) fn shard(&self) -> u16 {
-        shard_of(self.member.extent.ino)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    candidate: Candidate,
-    /// When it began to wait.
-    since_ms: u64,
-    /// When it was last said to be there.
-    shown_ms: u64,
-    /// Groups with it that came to nothing.
-    failures: u32,
-    /// Of these, those that came to nothing since, because a data server had too much to do.
-    refusals: u32,
-    /// Not before this time.
-    next_ms: u64,
-}
+pub(super) use making::{Candidate, Making};
+use making::{Kind, Waiter};
 
 /// The images that wait for others of one code.
 #[derive(Debug, Default)]
 struct Queue {
-    places: BTreeMap<ImageId, Place>,
+    places: BTreeMap<ImageId, Waiter>,
     /// When an image last began to wait.
     newest_ms: u64,
-}
-
-/// Members of a group that is to be made, and the data servers of its parity.
-#[derive(Clone, Debug)]
-pub(super) struct Making {
-    pub(super) profile: Profile,
-    /// An empty member is `None`.
-    pub(super) members: Vec<Option<Candidate>>,
-    pub(super) parity: Vec<DataServerId>,
-    places: Vec<Place>,
 }
 
 /// What became of a group.
@@ -152,7 +101,7 @@ impl Pool {
             (place.candidate, place.shown_ms) = (candidate, now_ms);
         } else if queue.places.len() < IMAGES_WAITING_MAX {
             let (since_ms, shown_ms, next_ms) = (now_ms, now_ms, now_ms);
-            let place = Place { candidate, since_ms, shown_ms, failures: 0, refusals: 0, next_ms };
+            let place = Waiter { candidate, since_ms, shown_ms, failures: 0, refusals: 0, next_ms };
             queue.places.insert(image, place);
             queue.newest_ms = now_ms;
         }
@@ -200,13 +149,13 @@ impl Pool {
     ) -> Option<Making> {
         let queues: Vec<&Queue> = kinds.iter().filter_map(|kind| self.waiting.get(kind)).collect();
         let places = queues.iter().flat_map(|queue| queue.places.values());
-        let mut queue: Vec<&Place> = places.filter(|place| place.next_ms <= now_ms).collect();
+        let mut queue: Vec<&Waiter> = places.filter(|place| place.next_ms <= now_ms).collect();
         queue.sort_by_key(|place| turn(place));
         // While others come, better wait for them than pay a whole parity for few.
         let newest_ms = queues.iter().map(|queue| queue.newest_ms).max().unwrap_or(0);
         // So do those that will be tried again soon.
         let soon_ms = now_ms.saturating_add(group_wait_ms);
-        let is_due_soon = |place: &Place| now_ms < place.next_ms && place.next_ms <= soon_ms;
+        let is_due_soon = |place: &Waiter| now_ms < place.next_ms && place.next_ms <= soon_ms;
         let others = queues.iter().any(|queue| queue.places.values().any(is_due_soon));
         let lull = !others && newest_ms.saturating_add(group_wait_ms / GROUP_LULL_PARTS) <= now_ms;
         let times = if lull { 1 } else { GROUP_WAIT_TIMES_MAX };
@@ -221,7 +170,7 @@ impl Pool {
             })
             .collect();
         let choice = members::choose(profile, &waiting, sites, self.rotation)?;
-        let places: Vec<Option<Place>> = choice.members.iter().map(|at| at.map(|at| *queue[at])).collect();
+        let places: Vec<Option<Waiter>> = choice.members.iter().map(|at| at.map(|at| *queue[at])).collect();
         for place in places.iter().flatten() {
             self.begin(&place.candidate);
         }
@@ -348,7 +297,7 @@ impl Pool {
 /// When an image whose group came to nothing is tried again. Members of a group that met a busy
 /// server stay together: each alone would make a short group. If one of them may be at fault they
 /// part, so that the others get into a group without it.
-fn again(place: &Place, ended: Ended, random: u64, now_ms: u64) -> Place {
+fn again(place: &Waiter, ended: Ended, random: u64, now_ms: u64) -> Waiter {
     let mut place = *place;
     if ended == Ended::Moved {
         place.next_ms = now_ms;
@@ -373,7 +322,7 @@ fn again(place: &Place, ended: Ended, random: u64, now_ms: u64) -> Place {
 type Turn = (u32, u64, ImageId);
 
 /// Those that came to nothing go behind the others, then those that wait longest are first.
-fn turn(place: &Place) -> Turn {
+fn turn(place: &Waiter) -> Turn {
     (place.failures, place.since_ms, place.candidate.member.image)
 }
 

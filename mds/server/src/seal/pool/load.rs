@@ -12,7 +12,7 @@ use layout::DataServerId;
 use layout::ec::footer::FOOTER_BYTES_MAX;
 use layout::ec::members::Server as Site;
 
-use super::Making;
+use super::making::Making;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Load {

@@ -1,7 +1,8 @@
 //! Which images become a group, when, and who makes it.
 
-use layout::ec::{ImageSum, members::Labels};
+use layout::ec::{ImageSum, Member, members::Labels};
 use layout::{Epoch, ExtentId};
+use mds_namespace::op::seal::SealedAs;
 
 use super::*;
 

@@ -9,8 +9,8 @@ use mds_shard::command::namespace::Remove;
 use mds_shard::command::seal::ThawExtent;
 
 use super::fleet::Fleet;
+use crate::client_end;
 use crate::limits::SETTLE_PART_MAX;
-use crate::reaper;
 
 /// More than one command strikes off: it is told of all of them, and then has its lease again.
 /// Spec: docs/protocol/control.md §3.
@@ -37,7 +37,7 @@ async fn a_server_that_missed_much_comes_back() {
     until!(!is_up());
     let remove = Remove { caller: Caller::default(), directory: ROOT_INO, name: b"filelong".to_vec() };
     fleet.server().propose(Command::Remove(remove)).await.unwrap();
-    reaper::expire(fleet.server(), file.client).await;
+    client_end::expire(fleet.server(), file.client).await;
     let left = || fleet.server().view().unwrap().work(usize::MAX).unwrap().len();
     assert_eq!(left(), extents as usize);
     until!(fleet.come_back(1).await.is_ok());

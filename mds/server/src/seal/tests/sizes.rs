@@ -8,7 +8,7 @@ use mds_shard::{Command, StateidValue};
 use wire_nfs::v4::Nfsstat4;
 
 use super::fleet::{Fleet, Opened};
-use crate::reaper;
+use crate::client_end;
 use crate::size::settle::before_return;
 
 /// Lets a client write an extent.
@@ -76,7 +76,7 @@ async fn what_a_lost_client_wrote_counts() {
     fleet.extents_hold(EXTENTS - 1, 5_000);
     let end_bytes = ExtentId { ino: file.ino, index: EXTENTS - 1 }.first_byte() + 5_000;
     assert_eq!(size(&fleet, &file).await, Ok(end_bytes));
-    reaper::expire(fleet.server(), file.client).await;
+    client_end::expire(fleet.server(), file.client).await;
     until!(logged(&fleet, &file) == end_bytes);
     assert!(is_settled(&fleet, &file));
 }
