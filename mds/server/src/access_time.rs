@@ -6,37 +6,20 @@
 //!
 //! INVARIANT: one entry is under way for an object, however many read it; applied, it makes further ones needless.
 
-use std::collections::HashSet;
+mod under_way;
+
 use std::sync::Arc;
 
 use mds_namespace::op::access_time;
-use mds_namespace::{Ino, Inode, Timestamp};
+use mds_namespace::{Inode, Timestamp};
 use mds_shard::Command;
 use mds_shard::command::namespace::Accessed;
-use parking_lot::Mutex;
 
 use crate::context::Context;
 use crate::handle::FileHandle;
-use crate::limits::ACCESSES_MAX;
 use crate::server::Server;
 
-/// What is under way.
-#[derive(Default)]
-pub(crate) struct Accesses {
-    noted: Mutex<HashSet<Ino>>,
-}
-
-impl Accesses {
-    /// True if nothing is under way for this object, and there is room: from now on something is.
-    fn begin(&self, ino: Ino) -> bool {
-        let mut noted = self.noted.lock();
-        noted.len() < ACCESSES_MAX && noted.insert(ino)
-    }
-
-    fn end(&self, ino: Ino) {
-        self.noted.lock().remove(&ino);
-    }
-}
+pub(crate) use under_way::Accesses;
 
 impl Context {
     /// An object was read, or may be from now on; `inode` is as clients see it.

@@ -8,6 +8,7 @@
 
 pub(crate) mod drive;
 mod remembered;
+pub(crate) mod service;
 mod untaken;
 
 use std::collections::BTreeMap;

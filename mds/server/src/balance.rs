@@ -5,6 +5,9 @@
 //!
 //! Spec: docs/protocol/admin.md §6.
 
+mod memory;
+mod done;
+mod holders;
 mod look;
 mod sets;
 
@@ -29,85 +32,15 @@ use crate::progress::Progress;
 use crate::report::BalanceStatus;
 use crate::seal::{is_gone, mend};
 use crate::server::Server;
+pub(crate) use memory::{Balancing, ImageMove};
+use done::done;
+use holders::holders;
+use memory::{Plan, SetMove, State};
 
 /// The one reason to wait that passes by itself so soon that a plan is kept.
 const FILLS: &str = "copies are being filled";
 /// Between two looks at what is under way.
 const ROUND_MS: u64 = 500;
-
-/// An image that is to move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ImageMove {
-    pub(crate) group: GroupId,
-    pub(crate) slot: usize,
-    pub(crate) from: DataServerId,
-    pub(crate) to: DataServerId,
-    pub(crate) bytes: u64,
-}
-
-/// A copy of an extent that is to move; of none when its image says all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct SetMove {
-    extent: ExtentId,
-    from: DataServerId,
-    to: DataServerId,
-    bytes: u64,
-}
-
-/// What is to move, as of one look.
-#[derive(Debug, Default)]
-struct Plan {
-    images: VecDeque<ImageMove>,
-    sets: VecDeque<SetMove>,
-    /// Sets with copies that nobody wished for.
-    surplus: Vec<CopyChange>,
-    /// All that should move, more than one plan may name.
-    routes: BTreeMap<(u32, u32), Route>,
-}
-
-impl Plan {
-    fn is_empty(&self) -> bool {
-        self.images.is_empty() && self.sets.is_empty() && self.surplus.is_empty()
-    }
-
-    /// Takes note of a move.
-    fn count(&mut self, (from, to): (DataServerId, DataServerId), bytes: u64, images: u64) {
-        let none = Route { from: from.0, to: to.0, images: 0, extents: 0, bytes: 0 };
-        let route = self.routes.entry((from.0, to.0)).or_insert(none);
-        route.images += images;
-        route.extents += 1 - images;
-        route.bytes += bytes;
-    }
-}
-
-/// What the driver and requests share.
-#[derive(Default)]
-pub(crate) struct Balancing {
-    state: Mutex<State>,
-    call: Notify,
-}
-
-#[derive(Default)]
-struct State {
-    plan: Plan,
-    sets: sets::Sets,
-    /// Images on their way.
-    images: usize,
-    /// Something moved since the last look, or was to.
-    under_way: bool,
-    /// An administrator wants it, whatever the configuration says.
-    asked: bool,
-    /// Why nothing may begin.
-    waits: Option<&'static str>,
-    /// Servers as they were, and since when.
-    standing: Vec<(DataServerId, [bool; 2])>,
-    standing_since_ms: u64,
-    /// Not before these times: the next look, the next look at homes and images, the next move.
-    look_ms: u64,
-    follow_ms: u64,
-    move_ms: u64,
-    progress: Progress,
-}
 
 /// Runs for as long as the server lives.
 pub(crate) async fn drive(server: Arc<Server>) {
@@ -175,25 +108,6 @@ fn trouble(server: &Server) -> Option<&'static str> {
     }
     // Those that are filled because they move are none of it.
     ((state.sets.len() as u64) < copies.filling).then_some(FILLS)
-}
-
-/// The servers that have a part in it, and what they hold beside these images.
-fn holders(server: &Server, images: &BTreeMap<DataServerId, u64>) -> Vec<Holder> {
-    let now_ms = server.now_ms();
-    let servers = &server.data_servers;
-    let places = servers.places(now_ms);
-    let holder = |place: &layout::copies::Place| {
-        let known = servers.one(place.id).filter(|known| place.up && !known.draining)?;
-        let domain = place.domain.clone();
-        Some(Holder {
-            id: place.id,
-            labels: Labels { zone: domain.zone, rack: domain.rack, host: domain.host },
-            capacity_bytes: known.usage.capacity_bytes,
-            held_bytes: images.get(&place.id).copied().unwrap_or(0) + known.usage.live_bytes,
-            takes: place.fit && !servers.is_broken(place.id),
-        })
-    };
-    places.iter().filter_map(holder).collect()
 }
 
 /// Looks if it is time to, and begins what may begin.
@@ -292,43 +206,29 @@ async fn move_image(server: Arc<Server>, one: ImageMove) {
     server.balancing.call.notify_one();
 }
 
-/// Something has moved, or has not.
-fn done(server: &Server, state: &mut State, bytes: u64, moved: bool) {
-    if moved {
-        state.progress.done(bytes);
-        server.metrics.balanced(bytes);
-    } else {
-        // Not at once again.
-        state.look_ms = server.now_ms() + BALANCE_REST_MS;
-        state.progress.given_up(bytes);
-    }
-}
-
 fn tell(server: &Server) {
-    let status = server.balancing.status(server);
+    let status = status(server);
     server.metrics.set_balance(status.left_bytes);
 }
 
-impl Balancing {
-    /// How it stands, for administrators.
-    pub(crate) fn status(&self, server: &Server) -> BalanceStatus {
-        let state = self.state.lock();
-        let on = server.shards.is_leader() && (server.config.rebalance || state.asked);
-        let (images, sets) =
-            (state.plan.images.len() + state.images, state.plan.sets.len() + state.sets.len());
-        let left_bytes = state.progress.left_bytes();
-        // Before anything has moved: as fast as it may.
-        let eta_s = || state.progress.eta_s(server.now_ms()).unwrap_or(left_bytes / BALANCE_BYTES_PER_S);
-        BalanceStatus {
-            on,
-            waits: state.waits.filter(|_| on).unwrap_or_default().to_owned(),
-            moves: state.under_way,
-            images: images as u64,
-            extents: sets as u64,
-            left_bytes: if state.under_way { left_bytes } else { 0 },
-            done_bytes: state.progress.done_bytes(),
-            left_s: if state.under_way { eta_s() } else { 0 },
-        }
+/// How it stands, for administrators.
+pub(crate) fn status(server: &Server) -> BalanceStatus {
+    let state = server.balancing.state.lock();
+    let on = server.shards.is_leader() && (server.config.rebalance || state.asked);
+    let (images, sets) =
+        (state.plan.images.len() + state.images, state.plan.sets.len() + state.sets.len());
+    let left_bytes = state.progress.left_bytes();
+    // Before anything has moved: as fast as it may.
+    let eta_s = || state.progress.eta_s(server.now_ms()).unwrap_or(left_bytes / BALANCE_BYTES_PER_S);
+    BalanceStatus {
+        on,
+        waits: state.waits.filter(|_| on).unwrap_or_default().to_owned(),
+        moves: state.under_way,
+        images: images as u64,
+        extents: sets as u64,
+        left_bytes: if state.under_way { left_bytes } else { 0 },
+        done_bytes: state.progress.done_bytes(),
+        left_s: if state.under_way { eta_s() } else { 0 },
     }
 }
 

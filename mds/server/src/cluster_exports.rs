@@ -6,6 +6,8 @@
 //! INVARIANT: this node answers no request of a session before the cluster has a list.
 //! Spec: docs/protocol/admin.md §8; docs/formats/state.md.
 
+mod known;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,24 +21,10 @@ use crate::export::{Export, Exports, ExportsError, check, ports};
 use crate::export_paths::{self, PathError};
 use crate::limits::{EXPORTS_LOOK_MS, EXPORTS_SET_MS_MAX, EXPORTS_SET_TRIES_MAX, START_LEADER_MS_MAX};
 use crate::server::Server;
+pub(crate) use known::ClusterExports;
 
 /// Between two tries of a metadata server that is alone, when it starts.
 const AGAIN_MS: u64 = 20;
-
-/// What this node knows of the cluster's list.
-pub(crate) struct ClusterExports {
-    /// What its configuration file says; `/` if that says nothing.
-    own: Vec<Export>,
-    known: RwLock<Known>,
-    /// The version that its log has said something of.
-    told: AtomicU64,
-}
-
-struct Known {
-    /// What the shard had counted before this was read there; `None` before the first time.
-    moved: Option<u64>,
-    exports: Arc<Exports>,
-}
 
 /// Why exports were not set.
 #[derive(Debug, thiserror::Error)]
@@ -59,40 +47,6 @@ pub(crate) enum SetError {
     /// It took too long.
     #[error("it could not be done in time")]
     Late,
-}
-
-impl ClusterExports {
-    /// Of a node with this list in its configuration file; an empty one means [`Export::everything`].
-    ///
-    /// # Errors
-    /// [`ExportsError`] if no cluster can have this list.
-    pub(crate) fn new(mut own: Vec<Export>) -> Result<Self, ExportsError> {
-        if own.is_empty() {
-            own.push(Export::everything());
-        }
-        check(own.iter())?;
-        let exports = Arc::new(Exports::proposed(&own));
-        let known = RwLock::new(Known { moved: None, exports });
-        Ok(Self { own, known, told: AtomicU64::new(0) })
-    }
-
-    /// The list, if nothing has moved since it was read.
-    fn known(&self, moved: u64) -> Option<Arc<Exports>> {
-        let known = self.known.read();
-        (known.moved == Some(moved)).then(|| Arc::clone(&known.exports))
-    }
-
-    fn learn(&self, moved: u64, list: ExportList) -> Arc<Exports> {
-        let mut known = self.known.write();
-        // Whoever looked earlier may come later.
-        if known.moved.is_none_or(|before| before < moved) {
-            known.moved = Some(moved);
-            if list.version != known.exports.version() {
-                known.exports = Arc::new(Exports::of_cluster(list));
-            }
-        }
-        Arc::clone(&known.exports)
-    }
 }
 
 impl Server {

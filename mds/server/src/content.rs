@@ -149,7 +149,7 @@ async fn at_home<T>(
 ) -> Result<Option<T>, Nfsstat4> {
     let wait = Wait::new("I/O in band").of(record.extent).at(record.home);
     let done = tokio::select! {
-        done = slow::waited(server, wait, io) => done,
+        done = slow::waited(&*server.env.clock, wait, io) => done,
         () = copies::moved(server, record) => return Ok(None),
     };
     match done {

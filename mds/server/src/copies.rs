@@ -103,7 +103,7 @@ fn lookup(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfs
 /// The store's.
 pub(crate) async fn served(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
     let wait = Wait::new("a home that can be used").of(extent);
-    slow::waited(server, wait, served_in_time(server, extent)).await
+    slow::waited(&*server.env.clock, wait, served_in_time(server, extent)).await
 }
 
 async fn served_in_time(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {

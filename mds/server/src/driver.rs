@@ -26,7 +26,8 @@ use wire_nfs::control::report::Subject;
 use wire_nfs::v4::Verifier;
 
 use crate::addresses::ServiceAddresses;
-use crate::addresses::drive::{self, Service};
+use crate::addresses::drive;
+use crate::addresses::service::Service;
 use crate::answer_room::AnswerRoom;
 use crate::cluster_exports::{self, ClusterExports, SetError};
 use crate::control_service::{ControlService, RECORD_BYTES_MAX};

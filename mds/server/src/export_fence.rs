@@ -8,6 +8,8 @@
 //!
 //! Spec: docs/protocol/admin.md §8; RFC 8881 §12.5.5.
 
+mod call;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -26,19 +28,7 @@ use crate::limits::{
 };
 use crate::server::Server;
 use crate::{status, work};
-
-/// Wakes the driver.
-#[derive(Default)]
-pub(crate) struct ExportFence {
-    call: Notify,
-}
-
-impl ExportFence {
-    /// Exports were set.
-    pub(crate) fn wake(&self) {
-        self.call.notify_one();
-    }
-}
+pub(crate) use call::ExportFence;
 
 /// What restricting exports has come to, as far as it was waited for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

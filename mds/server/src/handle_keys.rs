@@ -8,6 +8,8 @@
 //! is derived from it.
 //! Spec: docs/formats/ds_handle.md; docs/protocol/admin.md §10.
 
+mod keyring;
+
 use std::sync::Arc;
 
 use layout::HandleKey;
@@ -28,68 +30,7 @@ use crate::export_fence::recall;
 use crate::limits::{HANDLE_KEY_LOOK_MS, HANDLE_KEY_RECALL_MS_MAX};
 use crate::server::Server;
 use crate::status;
-
-/// Derives the first key of a cluster.
-const CONTEXT_FIRST: &str = "shoal 2026-11-25 data-server handles: the first key";
-
-/// The keys of this cluster, as far as this node knows.
-pub(crate) struct HandleKeyring {
-    first: HandleKey,
-    known: RwLock<Known>,
-    /// Wakes the driver.
-    call: Notify,
-}
-
-struct Known {
-    /// What the shard had counted before this was read there; `None` before the first time.
-    moved: Option<u64>,
-    keys: Arc<GoodKeys>,
-}
-
-/// The keys that are good by the log.
-pub(crate) struct GoodKeys {
-    /// A command that adds or drops a key raises it.
-    pub(crate) version: u64,
-    /// Handles are sealed under it.
-    pub(crate) used: HandleKey,
-    all: Vec<HandleKey>,
-    rotation: Rotation,
-}
-
-impl HandleKeyring {
-    /// Of a file system with this superblock.
-    pub(crate) fn new(superblock: &Superblock) -> Self {
-        let first = HandleKey::new(blake3::derive_key(CONTEXT_FIRST, &superblock.handle_key));
-        let keys = Arc::new(GoodKeys::of(&first, &HandleKeys::default()));
-        Self { first, known: RwLock::new(Known { moved: None, keys }), call: Notify::new() }
-    }
-
-    /// The keys, if nothing has moved since they were read.
-    fn known(&self, moved: u64) -> Option<Arc<GoodKeys>> {
-        let known = self.known.read();
-        (known.moved == Some(moved)).then(|| Arc::clone(&known.keys))
-    }
-
-    fn learn(&self, moved: u64, keys: &HandleKeys) -> Arc<GoodKeys> {
-        let keys = Arc::new(GoodKeys::of(&self.first, keys));
-        let mut known = self.known.write();
-        // A reader that looked earlier may come later.
-        if known.moved.is_none_or(|before| before < moved) {
-            *known = Known { moved: Some(moved), keys };
-        }
-        Arc::clone(&known.keys)
-    }
-}
-
-impl GoodKeys {
-    fn of(first: &HandleKey, keys: &HandleKeys) -> Self {
-        let later = keys.later.iter().map(|key| HandleKey::numbered(key.number, key.bytes));
-        let all: Vec<HandleKey> =
-            keys.is_first_good.then(|| first.clone()).into_iter().chain(later).collect();
-        let used = all.iter().find(|key| key.number() == keys.used).unwrap_or(first).clone();
-        Self { version: keys.version, used, all, rotation: keys.rotation() }
-    }
-}
+pub(crate) use keyring::{GoodKeys, HandleKeyring};
 
 impl Server {
     /// The keys that the log says are good; while it cannot be read, those that it said last.

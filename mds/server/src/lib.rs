@@ -52,6 +52,7 @@ mod recall;
 mod recall_any;
 mod repair;
 pub mod report;
+mod revocation;
 mod revoked;
 mod room;
 mod seal;

@@ -27,7 +27,7 @@ use crate::context::wire_stateid;
 use crate::handle::{ExportId, FileHandle};
 use crate::limits::{FENCED_EXTENTS_MAX, RECALLS_MAX};
 use crate::server::Server;
-use crate::status;
+use crate::{revocation, status};
 
 /// Between two attempts to reach a client that said DELAY.
 const RETRY_MS: u64 = 100;
@@ -139,7 +139,7 @@ async fn follow(server: Arc<Server>, ino: Ino, recall: Recall) {
     // followed.
     server.recalls.end(recall.client, ino);
     if revoked {
-        server.note_revoked(recall.client, recall.stateid.other);
+        revocation::note_revoked(server, recall.client, recall.stateid.other);
         fence_file(&server, ino).await;
     }
 }

@@ -15,26 +15,24 @@
 
 use std::collections::BTreeMap;
 
-use mds_shard::StateidValue;
 use parking_lot::Mutex;
 use wire_nfs::v4::Nfsstat4;
 use wire_nfs::v4::ops::sequence::status_flags;
 
 use crate::limits::REVOKED_MAX;
-use crate::server::Server;
 
 /// The part of a stateid that names it.
-type Other = [u8; 12];
+pub(crate) type Other = [u8; 12];
 
 /// Revoked layouts that their clients have not freed.
 #[derive(Default)]
 pub(crate) struct Revoked {
-    layouts: Mutex<BTreeMap<(u64, Other), Lost>>,
+    pub(crate) layouts: Mutex<BTreeMap<(u64, Other), Lost>>,
 }
 
 /// Why a layout is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Lost {
+pub(crate) enum Lost {
     /// It was recalled and did not come back.
     NotReturned,
     /// It was recalled when the client's lease had run out.
@@ -42,14 +40,14 @@ enum Lost {
 }
 
 impl Lost {
-    fn flag(self) -> u32 {
+    pub(crate) fn flag(self) -> u32 {
         match self {
             Self::NotReturned => status_flags::RECALLABLE_STATE_REVOKED,
             Self::Expired => status_flags::EXPIRED_SOME_STATE_REVOKED,
         }
     }
 
-    fn status(self) -> Nfsstat4 {
+    pub(crate) fn status(self) -> Nfsstat4 {
         match self {
             Self::NotReturned => Nfsstat4::DelegRevoked,
             Self::Expired => Nfsstat4::Expired,
@@ -67,7 +65,7 @@ impl Revoked {
     }
 
     /// False if there is no room.
-    fn note(&self, client: u64, other: Other, lost: Lost) -> bool {
+    pub(crate) fn note(&self, client: u64, other: Other, lost: Lost) -> bool {
         let mut layouts = self.layouts.lock();
         let room = layouts.len() < REVOKED_MAX;
         if room {
@@ -77,7 +75,7 @@ impl Revoked {
     }
 
     /// What was lost, and whether the client has lost others in the same way.
-    fn free(&self, client: u64, other: Other) -> Option<(Lost, bool)> {
+    pub(crate) fn free(&self, client: u64, other: Other) -> Option<(Lost, bool)> {
         let mut layouts = self.layouts.lock();
         let lost = layouts.remove(&(client, other))?;
         let mut of_client = layouts.range((client, [0; 12])..=(client, [u8::MAX; 12]));
@@ -88,35 +86,6 @@ impl Revoked {
     pub(crate) fn forget(&self, client: u64) {
         self.layouts.lock().retain(|(whose, _), _| *whose != client);
     }
-}
-
-impl Server {
-    /// A layout was taken from a client that may still believe it has it.
-    pub(crate) fn note_revoked(&self, client: u64, other: Other) {
-        let Ok(Ok(Some(stored))) = self.view().map(|view| view.client(client)) else { return };
-        if !is_told(&stored.record.implementation) {
-            return;
-        }
-        let expired = self.front.sessions.lock().expired(self.now_ms()).contains(&client);
-        let lost = if expired { Lost::Expired } else { Lost::NotReturned };
-        if self.revoked.note(client, other, lost) {
-            self.front.sessions.lock().raise_flags(client, lost.flag());
-        }
-    }
-
-    /// FREE_STATEID of a layout that was revoked. False if it was not.
-    pub(crate) fn free_revoked(&self, client: u64, stateid: StateidValue) -> bool {
-        let Some((lost, others)) = self.revoked.free(client, stateid.other) else { return false };
-        if !others {
-            self.front.sessions.lock().lower_flags(client, lost.flag());
-        }
-        true
-    }
-}
-
-/// Whether a client that calls itself so is told what it has lost.
-fn is_told(implementation: &str) -> bool {
-    !implementation.is_empty() && !implementation.starts_with("Linux ")
 }
 
 #[cfg(test)]
@@ -140,12 +109,5 @@ mod tests {
         assert_eq!(revoked.free(7, second), Some((Lost::NotReturned, false)));
         revoked.forget(7);
         assert_eq!(revoked.free(7, third), None);
-    }
-
-    #[test]
-    fn a_linux_is_not_told() {
-        assert!(is_told("pynfs X.X"));
-        assert!(!is_told("Linux 7.2.1 #1 SMP x86_64"));
-        assert!(!is_told(""));
     }
 }

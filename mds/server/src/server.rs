@@ -17,7 +17,7 @@ use wire_nfs::v4::attr::{Fsid, numbers};
 use wire_nfs::v4::{Bitmap, Filehandle, Nfsstat4, Verifier};
 
 use crate::access_time::Accesses;
-use crate::addresses::drive::Service;
+use crate::addresses::service::Service;
 use crate::answer_room::AnswerRoom;
 use crate::attr::{self, FileSystemFacts};
 use crate::balance::Balancing;
@@ -225,7 +225,7 @@ impl Server {
     /// The status of a refusal, or DELAY.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
         let proposed = self.shards.propose(None, command);
-        match slow::waited(self, Wait::new("a majority of the metadata replicas"), proposed).await {
+        match slow::waited(&*self.env.clock, Wait::new("a majority of the metadata replicas"), proposed).await {
             Ok(Outcome::Refused(refusal)) => Err(status::of_refusal(&refusal)),
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(status::of_propose(&error)),

@@ -10,6 +10,7 @@
 pub(crate) mod derive;
 pub(crate) mod measure;
 pub(crate) mod settle;
+mod settling;
 
 use layout::ExtentId;
 use mds_namespace::{Content, Ino, Inode, op, unsettled};

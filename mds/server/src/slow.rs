@@ -6,9 +6,8 @@
 use std::cell::Cell;
 use std::fmt;
 
+use env::Clock;
 use layout::{DataServerId, ExtentId};
-
-use crate::server::Server;
 
 tokio::task_local! {
     /// The longest wait of the operation that runs.
@@ -63,10 +62,10 @@ pub(crate) async fn noting<T>(operation: impl Future<Output = T>) -> (T, Option<
 }
 
 /// Waits, and notes how long if an operation does.
-pub(crate) async fn waited<T>(server: &Server, wait: Wait, work: impl Future<Output = T>) -> T {
-    let began_ms = server.now_ms();
+pub(crate) async fn waited<T>(clock: &dyn Clock, wait: Wait, work: impl Future<Output = T>) -> T {
+    let began_ms = clock.monotonic_ms();
     let done = work.await;
-    note(server.now_ms().saturating_sub(began_ms), wait);
+    note(clock.monotonic_ms().saturating_sub(began_ms), wait);
     done
 }
 

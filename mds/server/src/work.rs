@@ -78,7 +78,7 @@ pub(crate) async fn settle(server: &Server, items: Vec<(u64, WorkItem)>) -> Resu
 async fn settle_part(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<bool, Nfsstat4> {
     let calls = items.into_iter().map(|(number, item)| async move {
         let wait = Wait::new("a cut or fence").of(item.extent()).at(item.home());
-        let done = slow::waited(server, wait, carry_out(server, &item)).await;
+        let done = slow::waited(&*server.env.clock, wait, carry_out(server, &item)).await;
         if let Err(error) = &done {
             tracing::warn!(server = item.home().0, %error, "work item not done");
         }

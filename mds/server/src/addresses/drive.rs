@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::remembered::Remembered;
+use super::service::Service;
 use super::untaken::Untaken;
 use super::{Act, Holder, ServiceAddresses};
 use crate::limits::{
@@ -23,54 +24,6 @@ use crate::limits::{
     CALLERS_KEPT_MS,
 };
 use crate::server::Server;
-
-/// The service addresses of a node, as the rest of the server sees them.
-pub(crate) struct Service {
-    given: ServiceAddresses,
-    ips: BTreeSet<IpAddr>,
-    held: Mutex<BTreeSet<ServiceAddress>>,
-    /// An address belongs here and could not be taken.
-    is_untaken: AtomicBool,
-    /// Connections came or went.
-    pub(crate) changed: Notify,
-    leaving: AtomicBool,
-    left: watch::Sender<bool>,
-}
-
-impl Service {
-    /// Has none of them yet.
-    pub(crate) fn new(given: ServiceAddresses) -> Self {
-        let ips = given.addresses.iter().map(|address| address.ip).collect();
-        Self {
-            given,
-            ips,
-            held: Mutex::default(),
-            is_untaken: AtomicBool::new(false),
-            changed: Notify::new(),
-            leaving: AtomicBool::new(false),
-            left: watch::Sender::new(false),
-        }
-    }
-
-    /// Whether a connection goes to a service address.
-    pub(crate) fn has(&self, local: IpAddr) -> bool {
-        self.ips.contains(&local.to_canonical())
-    }
-
-    /// Each address, and whether it is here.
-    pub(crate) fn places(&self) -> Vec<(ServiceAddress, bool)> {
-        let held = self.held.lock();
-        self.given.addresses.iter().map(|address| (*address, held.contains(address))).collect()
-    }
-
-    /// Gives all addresses up for good; returns when they are gone.
-    pub(crate) async fn leave(&self) {
-        self.leaving.store(true, Ordering::Release);
-        self.changed.notify_one();
-        // The sender is in `self`, so the only end is the value.
-        let _ = self.left.subscribe().wait_for(|left| *left).await;
-    }
-}
 
 /// In which term this node may have the addresses, and who was told.
 #[derive(Default)]

@@ -13,7 +13,8 @@ use mds_namespace::op::seal::{groups_from, living, may_move};
 use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{ExtentRecord, FsError, View};
 
-use super::{ImageMove, Plan, SetMove, holders};
+use super::holders::holders;
+use super::memory::{ImageMove, Plan, SetMove};
 use crate::limits::{BALANCE_PLAN_MAX, COPIES_SCAN_MAX, GROUPS_SCAN_MAX};
 use crate::seal::mend;
 use crate::server::Server;

@@ -15,38 +15,11 @@ use mds_shard::Command;
 use mds_shard::command::data::ChangeCopies;
 use mds_shard::limits::COPY_CHANGES_MAX;
 
-use super::{Balancing, SetMove, done};
+use super::done::done;
+use super::memory::SetMove;
 use crate::drain;
 use crate::limits::BALANCE_MOVE_MS_MAX;
 use crate::server::Server;
-
-/// Those under way, and since when.
-#[derive(Debug, Default)]
-pub(super) struct Sets {
-    moving: BTreeMap<ExtentId, (SetMove, u64)>,
-}
-
-impl Sets {
-    pub(super) fn len(&self) -> usize {
-        self.moving.len()
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.moving.is_empty()
-    }
-
-    /// One begins; one that is under way already stays as it is.
-    pub(super) fn begin(&mut self, one: SetMove, now_ms: u64) {
-        self.moving.entry(one.extent).or_insert((one, now_ms));
-    }
-}
-
-impl Balancing {
-    /// Whether a copy of an extent is on its way.
-    pub(super) fn moves(&self, extent: ExtentId) -> bool {
-        self.state.lock().sets.moving.contains_key(&extent)
-    }
-}
 
 /// Does what is next for each of them.
 pub(super) async fn advance(server: &Arc<Server>) {

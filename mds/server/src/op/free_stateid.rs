@@ -7,10 +7,11 @@ use mds_shard::command::lock::FreeStateid;
 use wire_nfs::v4::ops::free_stateid::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
+use crate::revocation;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let stateid = cx.resolve(args.stateid)?;
-    if cx.server.free_revoked(cx.client()?, stateid) {
+    if revocation::free_revoked(&cx.server, cx.client()?, stateid) {
         return Ok(ResOk);
     }
     let free = FreeStateid { client: cx.client()?, stateid };

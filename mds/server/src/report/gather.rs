@@ -9,10 +9,10 @@ use super::line::{
     ClockLine, DataServerLine, ExportLine, HandleKeyStatus, ReplicaLine, ScrubStatus, ShardsStatus, Status,
 };
 use super::mount::mount_command;
-use crate::addresses::drive::Service;
+use crate::addresses::service::Service;
 use crate::data_servers::{Known, readable};
 use crate::limits::WORK_BATCH_MAX;
-use crate::seal;
+use crate::{balance, seal};
 use crate::server::Server;
 
 /// The state of the cluster.
@@ -44,7 +44,7 @@ pub(crate) fn status(server: &Server) -> Status {
         repair_left_bytes: repair.left_bytes(),
         repair_eta_s: repair.eta_s(now_ms),
         images_missing: server.sealing.missing(),
-        rebalance: server.balancing.status(server),
+        rebalance: balance::status(server),
         clocks_off: clocks_off(server),
         metadata_disk_low: server.room.low_since_ms().is_some(),
         scrub: ScrubStatus::of(all.iter().filter(|(id, _)| is_up(id)).map(|(_, known)| &known.usage)),

@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 use wire_nfs::v4::Nfsstat4;
 
 use super::measure;
+pub(crate) use super::settling::Settling;
 use crate::limits::{SETTLE_CALLS_MAX, SETTLE_FILES_MAX};
 use crate::server::Server;
 use crate::status;
@@ -21,19 +22,6 @@ use crate::status;
 const ROUND_MS: u64 = 5_000;
 /// Before a round that something called for: primaries have to be fenced first.
 const PAUSE_MS: u64 = 100;
-
-/// Wakes the driver.
-#[derive(Default)]
-pub(crate) struct Settling {
-    call: Notify,
-}
-
-impl Settling {
-    /// A file may have lost its last layout for writing, and its size is not settled.
-    pub(crate) fn wake(&self) {
-        self.call.notify_one();
-    }
-}
 
 /// What to settle if this client's layout for writing goes now; `None` if another client may write, the size is settled, or a
 /// primary does not answer.

@@ -1,0 +1,28 @@
+//! The data servers that have a part in a balance, and what they hold.
+
+use std::collections::BTreeMap;
+
+use layout::DataServerId;
+use layout::balance::Holder;
+use layout::ec::members::Labels;
+
+use crate::server::Server;
+
+/// The servers that have a part in it, and what they hold beside these images.
+pub(super) fn holders(server: &Server, images: &BTreeMap<DataServerId, u64>) -> Vec<Holder> {
+    let now_ms = server.now_ms();
+    let servers = &server.data_servers;
+    let places = servers.places(now_ms);
+    let holder = |place: &layout::copies::Place| {
+        let known = servers.one(place.id).filter(|known| place.up && !known.draining)?;
+        let domain = place.domain.clone();
+        Some(Holder {
+            id: place.id,
+            labels: Labels { zone: domain.zone, rack: domain.rack, host: domain.host },
+            capacity_bytes: known.usage.capacity_bytes,
+            held_bytes: images.get(&place.id).copied().unwrap_or(0) + known.usage.live_bytes,
+            takes: place.fit && !servers.is_broken(place.id),
+        })
+    };
+    places.iter().filter_map(holder).collect()
+}

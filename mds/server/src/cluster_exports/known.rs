@@ -1,0 +1,58 @@
+//! The list of exports that this node proposes, and the cluster's list as it was last read.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use mds_shard::record::ExportList;
+use parking_lot::RwLock;
+
+use crate::export::{Export, Exports, ExportsError, check};
+
+/// What this node knows of the cluster's list.
+pub(crate) struct ClusterExports {
+    /// What its configuration file says; `/` if that says nothing.
+    pub(crate) own: Vec<Export>,
+    pub(crate) known: RwLock<Known>,
+    /// The version that its log has said something of.
+    pub(crate) told: AtomicU64,
+}
+
+pub(crate) struct Known {
+    /// What the shard had counted before this was read there; `None` before the first time.
+    pub(crate) moved: Option<u64>,
+    pub(crate) exports: Arc<Exports>,
+}
+
+impl ClusterExports {
+    /// Of a node with this list in its configuration file; an empty one means [`Export::everything`].
+    ///
+    /// # Errors
+    /// [`ExportsError`] if no cluster can have this list.
+    pub(crate) fn new(mut own: Vec<Export>) -> Result<Self, ExportsError> {
+        if own.is_empty() {
+            own.push(Export::everything());
+        }
+        check(own.iter())?;
+        let exports = Arc::new(Exports::proposed(&own));
+        let known = RwLock::new(Known { moved: None, exports });
+        Ok(Self { own, known, told: AtomicU64::new(0) })
+    }
+
+    /// The list, if nothing has moved since it was read.
+    pub(crate) fn known(&self, moved: u64) -> Option<Arc<Exports>> {
+        let known = self.known.read();
+        (known.moved == Some(moved)).then(|| Arc::clone(&known.exports))
+    }
+
+    pub(crate) fn learn(&self, moved: u64, list: ExportList) -> Arc<Exports> {
+        let mut known = self.known.write();
+        // Whoever looked earlier may come later.
+        if known.moved.is_none_or(|before| before < moved) {
+            known.moved = Some(moved);
+            if list.version != known.exports.version() {
+                known.exports = Arc::new(Exports::of_cluster(list));
+            }
+        }
+        Arc::clone(&known.exports)
+    }
+}

@@ -1,0 +1,73 @@
+//! The keys of data-server handles, as this node last read them from the log.
+//!
+//! Spec: docs/formats/ds_handle.md.
+
+use std::sync::Arc;
+
+use layout::HandleKey;
+use mds_namespace::Superblock;
+use mds_shard::record::{HandleKeys, Rotation};
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+/// Derives the first key of a cluster.
+const CONTEXT_FIRST: &str = "shoal 2026-11-25 data-server handles: the first key";
+
+/// The keys of this cluster, as far as this node knows.
+pub(crate) struct HandleKeyring {
+    pub(crate) first: HandleKey,
+    pub(crate) known: RwLock<Known>,
+    /// Wakes the driver.
+    pub(crate) call: Notify,
+}
+
+pub(crate) struct Known {
+    /// What the shard had counted before this was read there; `None` before the first time.
+    pub(crate) moved: Option<u64>,
+    pub(crate) keys: Arc<GoodKeys>,
+}
+
+/// The keys that are good by the log.
+pub(crate) struct GoodKeys {
+    /// A command that adds or drops a key raises it.
+    pub(crate) version: u64,
+    /// Handles are sealed under it.
+    pub(crate) used: HandleKey,
+    pub(crate) all: Vec<HandleKey>,
+    pub(crate) rotation: Rotation,
+}
+
+impl HandleKeyring {
+    /// Of a file system with this superblock.
+    pub(crate) fn new(superblock: &Superblock) -> Self {
+        let first = HandleKey::new(blake3::derive_key(CONTEXT_FIRST, &superblock.handle_key));
+        let keys = Arc::new(GoodKeys::of(&first, &HandleKeys::default()));
+        Self { first, known: RwLock::new(Known { moved: None, keys }), call: Notify::new() }
+    }
+
+    /// The keys, if nothing has moved since they were read.
+    pub(crate) fn known(&self, moved: u64) -> Option<Arc<GoodKeys>> {
+        let known = self.known.read();
+        (known.moved == Some(moved)).then(|| Arc::clone(&known.keys))
+    }
+
+    pub(crate) fn learn(&self, moved: u64, keys: &HandleKeys) -> Arc<GoodKeys> {
+        let keys = Arc::new(GoodKeys::of(&self.first, keys));
+        let mut known = self.known.write();
+        // A reader that looked earlier may come later.
+        if known.moved.is_none_or(|before| before < moved) {
+            *known = Known { moved: Some(moved), keys };
+        }
+        Arc::clone(&known.keys)
+    }
+}
+
+impl GoodKeys {
+    pub(crate) fn of(first: &HandleKey, keys: &HandleKeys) -> Self {
+        let later = keys.later.iter().map(|key| HandleKey::numbered(key.number, key.bytes));
+        let all: Vec<HandleKey> =
+            keys.is_first_good.then(|| first.clone()).into_iter().chain(later).collect();
+        let used = all.iter().find(|key| key.number() == keys.used).unwrap_or(first).clone();
+        Self { version: keys.version, used, all, rotation: keys.rotation() }
+    }
+}

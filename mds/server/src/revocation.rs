@@ -1,0 +1,47 @@
+//! Tells clients of layouts that were revoked, and takes back what they free.
+//!
+//! Spec: RFC 8881 §18.38.3, §18.46.3.
+
+use mds_shard::StateidValue;
+
+use crate::revoked::{Lost, Other};
+use crate::server::Server;
+
+/// A layout was taken from a client that may still believe it has it.
+pub(crate) fn note_revoked(server: &Server, client: u64, other: Other) {
+    let Ok(Ok(Some(stored))) = server.view().map(|view| view.client(client)) else { return };
+    if !is_told(&stored.record.implementation) {
+        return;
+    }
+    let expired = server.front.sessions.lock().expired(server.now_ms()).contains(&client);
+    let lost = if expired { Lost::Expired } else { Lost::NotReturned };
+    if server.revoked.note(client, other, lost) {
+        server.front.sessions.lock().raise_flags(client, lost.flag());
+    }
+}
+
+/// FREE_STATEID of a layout that was revoked. False if it was not.
+pub(crate) fn free_revoked(server: &Server, client: u64, stateid: StateidValue) -> bool {
+    let Some((lost, others)) = server.revoked.free(client, stateid.other) else { return false };
+    if !others {
+        server.front.sessions.lock().lower_flags(client, lost.flag());
+    }
+    true
+}
+
+/// Whether a client that calls itself so is told what it has lost.
+fn is_told(implementation: &str) -> bool {
+    !implementation.is_empty() && !implementation.starts_with("Linux ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_told;
+
+    #[test]
+    fn a_linux_is_not_told() {
+        assert!(is_told("pynfs X.X"));
+        assert!(!is_told("Linux 7.2.1 #1 SMP x86_64"));
+        assert!(!is_told(""));
+    }
+}

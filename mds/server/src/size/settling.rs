@@ -1,0 +1,16 @@
+//! Wakes the driver that settles sizes.
+
+use tokio::sync::Notify;
+
+/// Wakes the driver.
+#[derive(Default)]
+pub(crate) struct Settling {
+    pub(crate) call: Notify,
+}
+
+impl Settling {
+    /// A file may have lost its last layout for writing, and its size is not settled.
+    pub(crate) fn wake(&self) {
+        self.call.notify_one();
+    }
+}
