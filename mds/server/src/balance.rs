@@ -5,37 +5,30 @@
 //!
 //! Spec: docs/protocol/admin.md §6.
 
-mod memory;
 mod done;
 mod holders;
 mod look;
+mod memory;
 mod sets;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use layout::balance::{Holder, difference_permille};
-use layout::ec::GroupId;
-use layout::ec::members::Labels;
+use layout::DataServerId;
+use layout::balance::difference_permille;
 use layout::limits::BALANCE_BEGIN_PERMILLE;
-use layout::{DataServerId, ExtentId};
-use mds_namespace::op::extent::CopyChange;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use wire_nfs::control::admin::{Rebalanced, Route};
 use wire_nfs::control::limits::ROUTES_MAX;
 
 use crate::limits::{
     BALANCE_BYTES_PER_S, BALANCE_EXTENTS_MAX, BALANCE_IMAGES_MAX, BALANCE_REST_MS, FOLLOW_REST_MS,
 };
-use crate::progress::Progress;
 use crate::report::BalanceStatus;
 use crate::seal::{is_gone, mend};
 use crate::server::Server;
-pub(crate) use memory::{Balancing, ImageMove};
 use done::done;
 use holders::holders;
-use memory::{Plan, SetMove, State};
+pub(crate) use memory::{Balancing, ImageMove};
+use memory::{Plan, State};
 
 /// The one reason to wait that passes by itself so soon that a plan is kept.
 const FILLS: &str = "copies are being filled";
@@ -215,8 +208,7 @@ fn tell(server: &Server) {
 pub(crate) fn status(server: &Server) -> BalanceStatus {
     let state = server.balancing.state.lock();
     let on = server.shards.is_leader() && (server.config.rebalance || state.asked);
-    let (images, sets) =
-        (state.plan.images.len() + state.images, state.plan.sets.len() + state.sets.len());
+    let (images, sets) = (state.plan.images.len() + state.images, state.plan.sets.len() + state.sets.len());
     let left_bytes = state.progress.left_bytes();
     // Before anything has moved: as fast as it may.
     let eta_s = || state.progress.eta_s(server.now_ms()).unwrap_or(left_bytes / BALANCE_BYTES_PER_S);

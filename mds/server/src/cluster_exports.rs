@@ -9,12 +9,10 @@
 mod known;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use mds_shard::command::admin::{ExportsSet, SetExportsWhole};
-use mds_shard::record::ExportList;
 use mds_shard::{Command, Outcome, ProposeError, Refusal};
-use parking_lot::RwLock;
 
 use crate::export::compare::Difference;
 use crate::export::{Export, Exports, ExportsError, check, ports};

@@ -19,7 +19,6 @@ use mds_shard::command::admin::{ExportsFenced, FenceExports};
 use mds_shard::command::layout::LayoutRecall;
 use mds_shard::record::Fencing;
 use mds_shard::{Command, Outcome, Refusal, StateView};
-use tokio::sync::Notify;
 use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{

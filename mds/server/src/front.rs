@@ -12,26 +12,19 @@ mod table;
 mod turn;
 
 use std::cell::Cell;
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use env_transport::{Connection, LogRate};
+use env_transport::LogRate;
 use mds_shard::command::session::TakeUpSession;
 use mds_shard::{Command, Outcome, Refusal};
-use parking_lot::Mutex;
 use wire_nfs::v4::ops::sequence;
 use wire_nfs::v4::{Nfsstat4, SessionId};
 use wire_session::server::session::Session;
-use wire_session::server::{Arrival, ConnectionId, Past, SessionRecord, Sessions, SlotSeen, Verdict};
+use wire_session::server::{Arrival, Past, SessionRecord, SlotSeen, Verdict};
 
 use crate::server::Server;
 use crate::status;
 pub(crate) use table::Front;
-
-use turn::Turn;
 
 impl Server {
     /// SEQUENCE: what to do with a request, by this node's slots, or by what the state knows of them.

@@ -13,12 +13,9 @@ mod keyring;
 use std::sync::Arc;
 
 use layout::HandleKey;
-use mds_namespace::Superblock;
 use mds_shard::command::data::{AddHandleKey, DropHandleKey, UseHandleKey};
-use mds_shard::record::{HandleKeys, Rotation};
+use mds_shard::record::Rotation;
 use mds_shard::{Command, Outcome, ProposeError};
-use parking_lot::RwLock;
-use tokio::sync::Notify;
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{HandleKeyRotation, RotateHandleKey, RotationStage};
 use wire_nfs::control::auth::Peer;

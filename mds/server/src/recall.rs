@@ -139,7 +139,7 @@ async fn follow(server: Arc<Server>, ino: Ino, recall: Recall) {
     // followed.
     server.recalls.end(recall.client, ino);
     if revoked {
-        revocation::note_revoked(server, recall.client, recall.stateid.other);
+        revocation::note_revoked(&server, recall.client, recall.stateid.other);
         fence_file(&server, ino).await;
     }
 }

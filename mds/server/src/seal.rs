@@ -6,32 +6,27 @@
 //!
 //! Spec: docs/protocol/seal.md.
 
-mod memory;
 pub(crate) mod answer;
 mod join;
+mod memory;
 pub(crate) mod mend;
 mod pool;
 pub(crate) mod presence;
 pub(crate) mod readers;
 pub(crate) mod sealer;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::BTreeSet;
 
 use layout::DataServerId;
 use layout::ec::members::{Labels, Server as Site};
 use layout::ec::{GroupId, ImageId, Profile};
 use mds_namespace::shard_of;
 use mds_shard::{Command, Outcome, ProposeError};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::limits::DECIDED_RETRY_MS;
-use crate::progress::Progress;
 use crate::report::NarrowCode;
 use crate::server::Server;
 pub(crate) use memory::{Sealing, Tally};
-use pool::Pool;
 
 /// Whether a server has been dead for so long that its images are made again elsewhere. A new leader has heard of nobody: it waits
 /// as long itself.

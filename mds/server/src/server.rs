@@ -225,7 +225,8 @@ impl Server {
     /// The status of a refusal, or DELAY.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
         let proposed = self.shards.propose(None, command);
-        match slow::waited(&*self.env.clock, Wait::new("a majority of the metadata replicas"), proposed).await {
+        match slow::waited(&*self.env.clock, Wait::new("a majority of the metadata replicas"), proposed).await
+        {
             Ok(Outcome::Refused(refusal)) => Err(status::of_refusal(&refusal)),
             Ok(outcome) => Ok(outcome),
             Err(error) => Err(status::of_propose(&error)),

@@ -8,17 +8,15 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
 use env::ServiceAddress;
 use mds_shard::Caller;
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
 
 use super::remembered::Remembered;
 use super::service::Service;
 use super::untaken::Untaken;
-use super::{Act, Holder, ServiceAddresses};
+use super::{Act, Holder};
 use crate::limits::{
     ADDRESS_BARRIER_MS_MAX, ADDRESS_LEASE_MS, ADDRESS_LOOK_MS, ADDRESS_PRESENT_MS, ADDRESS_VALID_S,
     CALLERS_KEPT_MS,

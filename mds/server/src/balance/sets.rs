@@ -4,10 +4,8 @@
 //!
 //! Spec: docs/protocol/admin.md §4, §6.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use layout::ExtentId;
 use layout::copies::{Shift, Step};
 use mds_namespace::op::extent::{CopyChange, extent};
 use mds_namespace::sealed;

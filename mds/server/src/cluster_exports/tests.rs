@@ -1,5 +1,7 @@
 //! What a node knows of the cluster's list, and when.
 
+use mds_shard::record::ExportList;
+
 use super::*;
 
 fn at(path: &str) -> Export {

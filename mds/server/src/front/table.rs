@@ -24,7 +24,7 @@ pub(crate) struct Front {
     pub(crate) term: AtomicU64,
     pub(crate) looking: tokio::sync::Mutex<()>,
     /// One for each session that is being taken up: at most one for each request that is being executed.
-    pub(crate) taking: Mutex<HashMap<SessionId, Arc<Turn>>>,
+    pub(super) taking: Mutex<HashMap<SessionId, Arc<Turn>>>,
 }
 
 impl Front {
@@ -73,7 +73,7 @@ impl Front {
         self.sessions.lock().session(session).is_some()
     }
 
-    pub(crate) fn turn_to_take(&self, session: SessionId) -> Arc<Turn> {
+    pub(super) fn turn_to_take(&self, session: SessionId) -> Arc<Turn> {
         let mut taking = self.taking.lock();
         taking.retain(|_, turn| 1 < Arc::strong_count(turn));
         Arc::clone(taking.entry(session).or_default())

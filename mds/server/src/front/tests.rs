@@ -1,6 +1,8 @@
 //! Sessions that end, or go elsewhere, while they are taken up, or cannot be had.
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use env::Env;
 use env::memory::ManualClock;

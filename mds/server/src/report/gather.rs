@@ -12,8 +12,8 @@ use super::mount::mount_command;
 use crate::addresses::service::Service;
 use crate::data_servers::{Known, readable};
 use crate::limits::WORK_BATCH_MAX;
-use crate::{balance, seal};
 use crate::server::Server;
+use crate::{balance, seal};
 
 /// The state of the cluster.
 pub(crate) fn status(server: &Server) -> Status {

@@ -43,7 +43,7 @@ impl Default for Tally {
 /// What drivers and requests share.
 #[derive(Default)]
 pub(crate) struct Sealing {
-    pub(crate) pool: Mutex<Pool>,
+    pub(super) pool: Mutex<Pool>,
     /// Told when there is something to do.
     pub(crate) call: Notify,
     /// How far that is.

@@ -9,7 +9,6 @@ use futures_util::{StreamExt, stream};
 use mds_namespace::op::settle::Settlement;
 use mds_namespace::{Ino, unsettled};
 use mds_shard::Command;
-use tokio::sync::Notify;
 use wire_nfs::v4::Nfsstat4;
 
 use super::measure;
