@@ -6,7 +6,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::limits::{MESSAGE_MS_MAX, PRESSED_STALL_MS_MAX};
+use tokio::sync::Notify;
+
+use crate::budget::Direction;
+use crate::limits::{MESSAGE_MS_MAX, MESSAGE_STALL_PART, PRESSED_STALL_MS_MAX};
 use crate::{Limits, RECORD_MS_MAX, RECORD_STALL_MS_MAX, WRITE_STALL_MS_MAX};
 
 const BUSY: u64 = 0;
@@ -24,6 +27,8 @@ pub(crate) struct Activity {
     record_began_ms: AtomicU64,
     /// When the message began to be written that is not through; 0 if there is none.
     message_began_ms: AtomicU64,
+    /// Others need the room that it has, at once.
+    pressed: Notify,
 }
 
 /// Why a connection should end.
@@ -94,6 +99,36 @@ impl Activity {
             found == state && PRESSED_STALL_MS_MAX <= ms
         };
         Slow { to_send: is_late(&self.reading, INSIDE_RECORD), to_take: is_late(&self.writing, WRITING) }
+    }
+
+    /// For how long the peer stands still: has sent no byte of the record, or taken none of the message, that is under way. A message
+    /// that comes through byte by byte counts in part.
+    ///
+    /// # Units
+    /// Milliseconds; 0 if we wait for nothing of it.
+    pub(crate) fn stall_ms(&self, direction: Direction, now_ms: u64) -> u64 {
+        match direction {
+            Direction::Received => match waited(&self.reading, now_ms) {
+                (INSIDE_RECORD, ms) => ms,
+                _ => 0,
+            },
+            Direction::Sent => {
+                let (WRITING, ms) = waited(&self.writing, now_ms) else { return 0 };
+                let began_ms = self.message_began_ms.load(Ordering::Relaxed);
+                let message_ms = if began_ms == 0 { 0 } else { now_ms.saturating_sub(began_ms) };
+                ms.max(message_ms / MESSAGE_STALL_PART)
+            }
+        }
+    }
+
+    /// Ends the connection: others of its address wait for the room that it has.
+    pub(crate) fn press(&self) {
+        self.pressed.notify_one();
+    }
+
+    /// Resolves when it should end for that.
+    pub(crate) async fn pressed(&self) {
+        self.pressed.notified().await;
     }
 
     /// Whether the peer kept us waiting too long. `quiet` says that no call is under way in either direction.

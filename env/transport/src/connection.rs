@@ -11,7 +11,7 @@ use wire_rpc::{Credential, ReplyStatus};
 use wire_xdr::{Reader, Writer};
 
 use crate::activity::Activity;
-use crate::budget::{Budget, Room};
+use crate::budget::{Budget, Direction, Places, Room};
 use crate::limits::MESSAGE_COST_BYTES;
 use crate::outbox::{Closed, Outbox, Outgoing, Slot};
 use crate::pending::Pending;
@@ -34,9 +34,9 @@ struct Shared {
     /// Its places.
     calls_max: u32,
     closed: watch::Sender<bool>,
-    activity: Activity,
+    activity: Arc<Activity>,
     proven: AtomicBool,
-    budget: Budget,
+    places: Places,
 }
 
 impl Connection {
@@ -46,12 +46,13 @@ impl Connection {
         peer: SocketAddr,
         clock: Arc<dyn Clock>,
         limits: &Limits,
-        budget: Budget,
+        budget: &Budget,
     ) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
         // One row of numbers for the process: a service that serves several addresses can tell all connections apart.
         static ID_NEXT: AtomicU64 = AtomicU64::new(1);
         let (outbox, outgoing) = Outbox::new(limits.write_queue_bytes_max);
         let calls_max = u32::try_from(limits.in_flight_per_connection_max).unwrap_or(u32::MAX).max(1);
+        let activity = Arc::new(Activity::default());
         let shared = Shared {
             id: ID_NEXT.fetch_add(1, Ordering::Relaxed),
             local,
@@ -62,9 +63,9 @@ impl Connection {
             calls: Semaphore::new(calls_max as usize),
             calls_max,
             closed: watch::Sender::new(false),
-            activity: Activity::default(),
+            places: budget.join(peer.ip(), &activity),
+            activity,
             proven: AtomicBool::new(false),
-            budget,
         };
         (Self { shared: Arc::new(shared) }, outgoing)
     }
@@ -177,7 +178,7 @@ impl Connection {
     /// theirs; to be handed over with it ([`Answer::Reserved`](crate::Answer::Reserved)). Waits until there is; `None` if the
     /// connection closes meanwhile.
     pub async fn reserve(&self, bytes: usize) -> Option<Room> {
-        let room = self.shared.budget.sent.take(self.peer().ip(), self.is_proven(), bytes);
+        let room = self.shared.places.answer(self.is_proven(), bytes, &self.shared.clock);
         tokio::select! {
             biased;
             room = room => Some(room),
@@ -187,15 +188,15 @@ impl Connection {
 
     /// Room for a record that this connection brings.
     pub(crate) async fn room_for_record(&self, bytes: usize) -> Room {
-        self.shared.budget.record(self.peer().ip(), self.is_proven(), bytes).await
+        self.shared.places.record(self.is_proven(), bytes, &self.shared.clock).await
     }
 
     /// Whether others wait for what this peer does not send, or take.
     pub(crate) fn is_in_the_way(&self, now_ms: u64) -> bool {
         let slow = self.shared.activity.is_slow(now_ms);
-        let (budget, from) = (&self.shared.budget, self.peer().ip());
-        (slow.to_send && budget.received.is_waited_for(from))
-            || (slow.to_take && budget.sent.is_waited_for(from))
+        let places = &self.shared.places;
+        (slow.to_send && places.is_waited_for(Direction::Received))
+            || (slow.to_take && places.is_waited_for(Direction::Sent))
     }
 
     /// Queues a message; `slot` and `room` are given back when it is written.

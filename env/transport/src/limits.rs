@@ -82,6 +82,19 @@ pub const DATA_BYTES_MAX: usize = 80 << 20;
 /// The part of these that one address may have: the fourth.
 pub const ADDRESS_SHARE: usize = 4;
 
+/// The part of an address's share that its connections have together beyond their windows: the half. What is left is for those that
+/// take what they asked for.
+pub const EXCESS_SHARE: usize = 2;
+
+/// The part of an address's share that the window of a connection grows to: the fourth, so that two connections may use all of it.
+pub(crate) const WINDOW_SHARE_MAX: usize = 4;
+
+/// The part of an address's share that the window of a connection is at least when it holds nothing. One answer always fits.
+pub(crate) const WINDOW_SHARE_MIN: usize = 32;
+
+/// A window grows by one byte for so many that the peer has taken, or sent: what the system keeps for a peer that takes nothing, 4 MiB, earns little.
+pub(crate) const WINDOW_GROWTH: usize = 8;
+
 /// The part of these that all connections have together which have not shown that they are of use: the fourth.
 pub(crate) const UNPROVEN_SHARE: usize = 4;
 
@@ -90,6 +103,19 @@ pub(crate) const EXEMPT_BYTES_MAX: usize = 1024;
 
 /// A peer that takes no byte of what we send, or sends none of a record, for this long is cut if others wait for the room that it has.
 pub const PRESSED_STALL_MS_MAX: u64 = 10_000;
+
+/// A peer that takes no byte of what we send, or sends none of a record, for this long loses its window if others of its address wait.
+pub const STANDING_STALL_MS_MAX: u64 = 200;
+
+/// After so long it may be cut, if the others hold too much beyond their windows with it: longer than TCP takes to send again what was lost.
+pub const CUT_STALL_MS_MIN: u64 = 400;
+
+/// A message that was begun so many milliseconds ago counts as one of standing still, however the peer takes it: 1 MiB at 1 MiB a second
+/// keeps a window.
+pub(crate) const MESSAGE_STALL_PART: u64 = 5;
+
+/// How often the connections of an address are looked at while calls of it wait for room.
+pub(crate) const REVIEW_PERIOD_MS: u64 = 50;
 
 /// A message is written within this long of its first byte, however the peer takes it, or the peer is cut: 1 MiB at 9 kB a second.
 pub const MESSAGE_MS_MAX: u64 = 120_000;
@@ -127,4 +153,6 @@ pub(crate) const LOG_WINDOW_MS: u64 = 10_000;
 /// How long a server waits after the system refused to accept a connection (no descriptors left).
 pub(crate) const ACCEPT_RETRY_MS: u64 = 50;
 
+const _: () = assert!(STANDING_STALL_MS_MAX < CUT_STALL_MS_MIN, "a window goes before the connection");
+const _: () = assert!(CUT_STALL_MS_MIN < PRESSED_STALL_MS_MAX, "an address helps itself before others do");
 const _: () = assert!(WRITE_BUFFERS_MAX <= env::limits::WRITE_BUFFERS_MAX, "the system takes that many");

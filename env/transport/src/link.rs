@@ -59,7 +59,7 @@ impl Link {
     ) -> Connection {
         let Stream { local, peer, read, write } = stream;
         let (connection, outgoing) =
-            Connection::new(local, peer, Arc::clone(&self.clock), &self.limits, self.budget.clone());
+            Connection::new(local, peer, Arc::clone(&self.clock), &self.limits, &self.budget);
         let done = enter(&connection);
         let writer = connection.clone();
         let stop = self.stop.clone();
@@ -104,7 +104,11 @@ impl Link {
         let began_ms = self.clock.monotonic_ms();
         let unproven_ms_max = self.limits.unproven_ms_max;
         loop {
-            self.clock.sleep_ms(period_ms).await;
+            tokio::select! {
+                biased;
+                () = connection.activity().pressed() => return Overdue::Pressed,
+                () = self.clock.sleep_ms(period_ms) => {}
+            }
             let now_ms = self.clock.monotonic_ms();
             let is_late = unproven_ms_max != 0 && unproven_ms_max <= now_ms.saturating_sub(began_ms);
             if is_late && !connection.is_proven() {
@@ -190,7 +194,7 @@ impl Link {
             let mut guard = guard;
             let Some(connection) = &guard.connection else { return };
             let answer = service.call(call, connection).await;
-            drop(room);
+            room.complete();
             match (answer, guard.connection.take()) {
                 (Answer::Reply(reply), Some(connection)) => {
                     drop(connection.answer(reply, Some(slot), None).await);

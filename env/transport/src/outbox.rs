@@ -47,7 +47,7 @@ pub(crate) struct Outgoing {
     _queued: OwnedSemaphorePermit,
     _slot: Option<Slot>,
     /// Of the answers of all connections.
-    _room: Option<Room>,
+    room: Option<Room>,
 }
 
 impl Outbox {
@@ -72,8 +72,7 @@ impl Outbox {
         let mark = wire_rpc::mark_bytes(bytes);
         let segments = message.into_segments();
         let bytes = mark.len() + bytes;
-        let outgoing =
-            Outgoing { mark, segments, written: 0, bytes, _queued: queued, _slot: slot, _room: room };
+        let outgoing = Outgoing { mark, segments, written: 0, bytes, _queued: queued, _slot: slot, room };
         self.queue.send(outgoing).map_err(|_| Closed)
     }
 
@@ -148,7 +147,10 @@ fn advance(batch: &mut VecDeque<Outgoing>, mut count: usize) {
             return;
         }
         count -= left;
-        batch.pop_front();
+        let through = batch.pop_front().expect("it was there a moment ago");
+        if let Some(room) = through.room {
+            room.complete();
+        }
     }
     assert_eq!(count, 0, "no more was written than there was");
 }
@@ -178,7 +180,7 @@ mod tests {
                 bytes: bytes + 4,
                 _queued: permit,
                 _slot: None,
-                _room: None,
+                room: None,
             });
         }
         (batch, flat)

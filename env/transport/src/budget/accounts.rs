@@ -1,0 +1,540 @@
+//! Who of a pool has how much, and whose turn it is: the sums behind [`Pool`](super::Pool). Knows no clock and no lock.
+//!
+//! A connection has a *window*. It grows with what the connection takes, and is lost when the connection stands still while
+//! others of its address wait. What it holds beyond its window is *excess*. The excess of all connections of an address is
+//! bounded by a part of the address's share, so what is left of it is for those that take their answers.
+//!
+//! INVARIANT: `used` is the sum of what accounts have, theirs that of what their connections hold, and `excess` that of
+//! their excess.
+//! INVARIANT: a connection stands in one queue of its address while calls of it wait, and in none otherwise.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::Direction;
+use crate::activity::Activity;
+use crate::limits::{
+    CUT_STALL_MS_MIN, EXCESS_SHARE, STANDING_STALL_MS_MAX, WINDOW_GROWTH, WINDOW_SHARE_MAX, WINDOW_SHARE_MIN,
+};
+
+/// One pool.
+#[derive(Debug)]
+pub(super) struct State {
+    direction: Direction,
+    bytes_max: usize,
+    address_bytes_max: usize,
+    unproven_bytes_max: usize,
+    /// What connections of an address hold beyond their windows, at most.
+    excess_bytes_max: usize,
+    pub(super) used: usize,
+    unproven_used: usize,
+    members: Vec<Option<Member>>,
+    /// Places of `members` that are free.
+    free: Vec<usize>,
+    pub(super) accounts: BTreeMap<IpAddr, Account>,
+    /// Addresses with calls that wait, each once.
+    pub(super) turn: VecDeque<IpAddr>,
+    /// The next in turn waits for what all others have, not for its own share.
+    is_short: bool,
+}
+
+/// An address with connections.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    used: usize,
+    excess: usize,
+    members: Vec<usize>,
+    /// Connections whose next call fits in their windows, in turn.
+    within: VecDeque<usize>,
+    /// Those whose next call does not.
+    beyond: VecDeque<usize>,
+    /// The next of `within` waits until the address has less: no other connection of it overtakes.
+    is_full: bool,
+    /// A task reviews it until no call waits.
+    is_watched: bool,
+    reviewed_ms: Option<u64>,
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Member {
+    from: IpAddr,
+    activity: Arc<Activity>,
+    proven: bool,
+    held: usize,
+    window: usize,
+    /// It was told to end: what it holds comes back.
+    is_cut: bool,
+    queued: Option<Queue>,
+    /// At most one for each call under way.
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    Within,
+    Beyond,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bytes: usize,
+    /// Is told once the room is taken.
+    granted: oneshot::Sender<()>,
+}
+
+/// Why something does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lacks {
+    /// All together have taken too much.
+    Pool,
+    /// Its address has.
+    Address,
+    /// Connections of its address that hold more than their windows have.
+    Excess,
+    /// Connections that are not known have.
+    Unproven,
+}
+
+/// Whose turn it is at an address.
+enum Next {
+    Member(usize),
+    /// It would be one's turn, if all others had less.
+    Short,
+    None,
+}
+
+/// What came of looking at an address.
+#[derive(Debug)]
+pub(super) struct Review {
+    /// Connections to be cut.
+    pub(super) cut: Vec<Arc<Activity>>,
+    /// Calls of it still wait.
+    pub(super) waits: bool,
+}
+
+impl Member {
+    fn excess(&self) -> usize {
+        self.held.saturating_sub(self.window)
+    }
+}
+
+impl Account {
+    fn waits(&self) -> bool {
+        !self.within.is_empty() || !self.beyond.is_empty()
+    }
+
+    fn queue(&mut self, queue: Queue) -> &mut VecDeque<usize> {
+        match queue {
+            Queue::Within => &mut self.within,
+            Queue::Beyond => &mut self.beyond,
+        }
+    }
+}
+
+impl State {
+    /// A pool in which the excess of an address has a bound, or (`is_shared`) not.
+    pub(super) fn new(
+        direction: Direction,
+        bytes_max: usize,
+        address_bytes_max: usize,
+        unproven_bytes_max: usize,
+        is_shared: bool,
+    ) -> Self {
+        let excess_bytes_max = if is_shared { address_bytes_max / EXCESS_SHARE } else { address_bytes_max };
+        Self {
+            direction,
+            bytes_max,
+            address_bytes_max,
+            unproven_bytes_max,
+            excess_bytes_max,
+            used: 0,
+            unproven_used: 0,
+            members: Vec::new(),
+            free: Vec::new(),
+            accounts: BTreeMap::new(),
+            turn: VecDeque::new(),
+            is_short: false,
+        }
+    }
+
+    /// A connection comes; its place.
+    pub(super) fn join(&mut self, from: IpAddr, activity: Arc<Activity>) -> usize {
+        let member = Member {
+            from,
+            activity,
+            proven: false,
+            held: 0,
+            window: 0,
+            is_cut: false,
+            queued: None,
+            waiting: VecDeque::new(),
+        };
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.members.push(None);
+            self.members.len() - 1
+        });
+        self.members[id] = Some(member);
+        self.accounts.entry(from).or_default().members.push(id);
+        id
+    }
+
+    /// A connection is gone, and all that it held and waited for.
+    pub(super) fn part(&mut self, id: usize) {
+        let member = self.members[id].take().expect("a connection parts once");
+        assert_eq!(member.held, 0, "room keeps its connection's place");
+        assert!(member.waiting.is_empty(), "a call that waits keeps its connection's place");
+        self.free.push(id);
+        let account = self.account(member.from);
+        account.members.retain(|other| *other != id);
+        if account.members.is_empty() {
+            self.accounts.remove(&member.from);
+        }
+    }
+
+    /// The connection has shown that it is of use.
+    pub(super) fn prove(&mut self, id: usize) {
+        let member = self.member_mut(id);
+        if !member.proven {
+            member.proven = true;
+            let held = member.held;
+            self.unproven_used -= held;
+        }
+    }
+
+    /// What a request for so many bytes takes: no more than there can ever be for it.
+    pub(super) fn cost(&self, id: usize, bytes: usize) -> usize {
+        let most = if self.member(id).proven {
+            self.address_bytes_max
+        } else {
+            self.excess_bytes_max.min(self.unproven_bytes_max)
+        };
+        bytes.clamp(1, most.max(1))
+    }
+
+    /// Takes room, if there is and no other call is before this one.
+    pub(super) fn try_enter(&mut self, id: usize, bytes: usize) -> bool {
+        let member = self.member(id);
+        let (from, within) = (member.from, self.fits_window(id, bytes));
+        let account = &self.accounts[&from];
+        let is_behind = self.is_short
+            || account.is_full
+            || !member.waiting.is_empty()
+            || (!within && !account.beyond.is_empty());
+        if is_behind {
+            return false;
+        }
+        match self.lacks(id, bytes) {
+            None => {
+                self.enter(id, bytes);
+                return true;
+            }
+            Some(Lacks::Pool) => self.is_short = true,
+            Some(Lacks::Address) => self.account(from).is_full = within,
+            Some(Lacks::Excess | Lacks::Unproven) => {}
+        }
+        false
+    }
+
+    /// A call waits from now on.
+    pub(super) fn wait(&mut self, id: usize, bytes: usize) -> oneshot::Receiver<()> {
+        let (granted, receiver) = oneshot::channel();
+        self.member_mut(id).waiting.push_back(Waiting { bytes, granted });
+        self.queue(id);
+        receiver
+    }
+
+    /// Forgets calls of a connection that wait no longer.
+    pub(super) fn forget(&mut self, id: usize) {
+        self.member_mut(id).waiting.retain(|waiting| !waiting.granted.is_closed());
+        self.queue(id);
+    }
+
+    /// Gives back bytes, which the peer took or not.
+    pub(super) fn leave(&mut self, id: usize, bytes: usize, taken: bool) {
+        let window_max = self.address_bytes_max / WINDOW_SHARE_MAX;
+        let member = self.member(id);
+        let (from, held, proven, mut window) =
+            (member.from, member.held - bytes, member.proven, member.window);
+        if taken && proven && window < window_max {
+            window = (window + bytes / WINDOW_GROWTH).min(window_max);
+        }
+        self.used -= bytes;
+        self.unproven_used -= if proven { 0 } else { bytes };
+        self.account(from).used -= bytes;
+        self.count(id, held, window);
+    }
+
+    /// Gives room to the next that there is some for; whether there was one.
+    pub(super) fn give_one(&mut self) -> bool {
+        self.is_short = false;
+        for _ in 0..self.turn.len() {
+            let from = *self.turn.front().expect("there are so many");
+            match self.next_of(from) {
+                Next::Member(id) => {
+                    self.pass_turn(from);
+                    let first = self.member_mut(id).waiting.pop_front().expect("it waits");
+                    self.unqueue(id);
+                    self.enter(id, first.bytes);
+                    if first.granted.send(()).is_err() {
+                        self.leave(id, first.bytes, false);
+                    }
+                    return true;
+                }
+                Next::Short => {
+                    self.is_short = true;
+                    return false;
+                }
+                Next::None => self.pass_turn(from),
+            }
+        }
+        false
+    }
+
+    /// Whether calls of this address wait, or those in turn for what all have.
+    pub(super) fn is_waited_for(&self, from: IpAddr) -> bool {
+        self.is_short || self.accounts.get(&from).is_some_and(Account::waits)
+    }
+
+    /// Whether an address needs a task that reviews it, which begins now; at most once a millisecond it is reviewed besides.
+    pub(super) fn begin_watch(&mut self, from: IpAddr, now_ms: u64) -> (bool, bool) {
+        let has_bound = self.excess_bytes_max < self.address_bytes_max;
+        let Some(account) = self.accounts.get_mut(&from).filter(|account| has_bound && account.waits())
+        else {
+            return (false, false);
+        };
+        let begins = !std::mem::replace(&mut account.is_watched, true);
+        (begins, account.reviewed_ms != Some(now_ms))
+    }
+
+    /// Takes the windows of connections that stand still, as others of their address wait, and says which are to be cut: those
+    /// that stand still longest, if all together hold too much beyond their windows and one that takes its answers waits
+    /// for it.
+    pub(super) fn review(&mut self, from: IpAddr, now_ms: u64) -> Review {
+        let mut review = Review { cut: Vec::new(), waits: false };
+        let Some(account) = self.accounts.get_mut(&from) else { return review };
+        account.reviewed_ms = Some(now_ms);
+        review.waits = account.waits();
+        account.is_watched &= review.waits;
+        if !review.waits {
+            return review;
+        }
+        let direction = self.direction;
+        let mut late = Vec::new();
+        for at in 0..account.members.len() {
+            let id = self.accounts[&from].members[at];
+            let member = self.member(id);
+            let stall_ms = if member.held == 0 { 0 } else { member.activity.stall_ms(direction, now_ms) };
+            if STANDING_STALL_MS_MAX <= stall_ms {
+                self.count(id, self.member(id).held, 0);
+            }
+            if CUT_STALL_MS_MIN <= stall_ms {
+                late.push((stall_ms, id));
+            }
+        }
+        if self.is_kept_waiting(from) {
+            review.cut = self.cut(from, late);
+        }
+        review
+    }
+
+    /// Whether one that stays within its window waits for what its address has.
+    fn is_kept_waiting(&self, from: IpAddr) -> bool {
+        let lacks = |id: &usize| self.lacks(*id, self.first_bytes(*id)) == Some(Lacks::Address);
+        self.accounts[&from].within.iter().any(lacks)
+    }
+
+    /// Chooses, of connections that stand still for so long, as many as hold too much.
+    fn cut(&mut self, from: IpAddr, mut late: Vec<(u64, usize)>) -> Vec<Arc<Activity>> {
+        let account = &self.accounts[&from];
+        let members = account.members.iter().map(|id| self.member(*id));
+        let leaving: usize = members.filter(|member| member.is_cut).map(Member::excess).sum();
+        let mut over = account.excess.saturating_sub(self.excess_bytes_max + leaving);
+        late.sort_unstable_by(|one, other| other.cmp(one));
+        let mut cut = Vec::new();
+        for (_, id) in late {
+            let member = self.member_mut(id);
+            if over == 0 {
+                break;
+            }
+            if !std::mem::replace(&mut member.is_cut, true) {
+                over = over.saturating_sub(member.excess());
+                cut.push(Arc::clone(&member.activity));
+            }
+        }
+        cut
+    }
+
+    /// Whose turn it is at an address.
+    fn next_of(&mut self, from: IpAddr) -> Next {
+        self.account(from).is_full = false;
+        let account = &self.accounts[&from];
+        for id in &account.within {
+            match self.lacks(*id, self.first_bytes(*id)) {
+                None => return Next::Member(*id),
+                Some(Lacks::Pool) => return Next::Short,
+                Some(Lacks::Address) => {
+                    self.account(from).is_full = true;
+                    return Next::None;
+                }
+                // Those that are not known do not hold up the others.
+                Some(Lacks::Excess | Lacks::Unproven) => {}
+            }
+        }
+        for id in &account.beyond {
+            match self.lacks(*id, self.first_bytes(*id)) {
+                None => return Next::Member(*id),
+                Some(Lacks::Pool) => return Next::Short,
+                Some(Lacks::Address | Lacks::Excess) => return Next::None,
+                Some(Lacks::Unproven) => {}
+            }
+        }
+        Next::None
+    }
+
+    /// The address at the front of the turn goes to its end.
+    fn pass_turn(&mut self, from: IpAddr) {
+        let front = self.turn.pop_front();
+        assert_eq!(front, Some(from), "it is its turn");
+        self.turn.push_back(from);
+    }
+
+    fn lacks(&self, id: usize, bytes: usize) -> Option<Lacks> {
+        let member = self.member(id);
+        let account = &self.accounts[&member.from];
+        if self.address_bytes_max < account.used.saturating_add(bytes) {
+            return Some(Lacks::Address);
+        }
+        if !member.proven && self.unproven_bytes_max < self.unproven_used.saturating_add(bytes) {
+            return Some(Lacks::Unproven);
+        }
+        // A connection that is alone on its address has all of the share.
+        let is_alone = account.used == member.held;
+        let more = (member.held + bytes).saturating_sub(self.window_for(id, bytes)) - member.excess();
+        if !is_alone && 0 < more && self.excess_bytes_max < account.excess + more {
+            return Some(Lacks::Excess);
+        }
+        (self.bytes_max < self.used.saturating_add(bytes)).then_some(Lacks::Pool)
+    }
+
+    /// Whether a request of a connection adds nothing to its excess.
+    fn fits_window(&self, id: usize, bytes: usize) -> bool {
+        self.member(id).held + bytes <= self.window_for(id, bytes)
+    }
+
+    /// The window of a connection when it takes so many bytes: one that holds nothing always has one for its next answer.
+    fn window_for(&self, id: usize, bytes: usize) -> usize {
+        let member = self.member(id);
+        if member.held != 0 {
+            return member.window;
+        }
+        let least = self.address_bytes_max / WINDOW_SHARE_MIN;
+        member.window.max(least).max(if member.proven { bytes } else { 0 })
+    }
+
+    fn enter(&mut self, id: usize, bytes: usize) {
+        let window = self.window_for(id, bytes);
+        let member = self.member(id);
+        let (from, held, proven) = (member.from, member.held + bytes, member.proven);
+        self.used += bytes;
+        self.unproven_used += if proven { 0 } else { bytes };
+        self.account(from).used += bytes;
+        self.count(id, held, window);
+    }
+
+    /// Notes what a connection holds, and its window.
+    fn count(&mut self, id: usize, held: usize, window: usize) {
+        let member = self.member_mut(id);
+        let before = member.excess();
+        (member.held, member.window) = (held, window);
+        let (from, after) = (member.from, member.excess());
+        let account = self.account(from);
+        account.excess = account.excess - before + after;
+        self.queue(id);
+    }
+
+    /// Puts a connection in the queue that its next call belongs to, if that is another one than before.
+    fn queue(&mut self, id: usize) {
+        let member = self.member(id);
+        let (from, queued) = (member.from, member.queued);
+        let wanted = member.waiting.front().map(|first| match self.fits_window(id, first.bytes) {
+            true => Queue::Within,
+            false => Queue::Beyond,
+        });
+        if queued == wanted {
+            return;
+        }
+        self.member_mut(id).queued = wanted;
+        let account = self.account(from);
+        let waited = account.waits();
+        if let Some(queued) = queued {
+            account.queue(queued).retain(|other| *other != id);
+        }
+        if let Some(wanted) = wanted {
+            account.queue(wanted).push_back(id);
+        }
+        match (waited, account.waits()) {
+            (false, true) => self.turn.push_back(from),
+            (true, false) => self.turn.retain(|other| *other != from),
+            _ => {}
+        }
+    }
+
+    /// Takes a connection out of its queue, whose turn it was: if more calls of it wait, it goes to the end of one.
+    fn unqueue(&mut self, id: usize) {
+        let member = self.member_mut(id);
+        let from = member.from;
+        if let Some(queued) = member.queued.take() {
+            let account = self.account(from);
+            account.queue(queued).retain(|other| *other != id);
+            if !account.waits() {
+                self.turn.retain(|other| *other != from);
+            }
+        }
+        self.queue(id);
+    }
+
+    fn first_bytes(&self, id: usize) -> usize {
+        self.member(id).waiting.front().expect("a connection in a queue waits").bytes
+    }
+
+    fn member(&self, id: usize) -> &Member {
+        self.members[id].as_ref().expect("a place is kept as long as its connection")
+    }
+
+    fn member_mut(&mut self, id: usize) -> &mut Member {
+        self.members[id].as_mut().expect("a place is kept as long as its connection")
+    }
+
+    fn account(&mut self, from: IpAddr) -> &mut Account {
+        self.accounts.get_mut(&from).expect("an address with connections has an account")
+    }
+
+    /// Compares all sums and queues with what they are made of.
+    #[cfg(test)]
+    pub(super) fn assert_sums(&self) {
+        let members = || self.members.iter().flatten();
+        assert_eq!(self.used, members().map(|member| member.held).sum::<usize>());
+        let unproven = members().filter(|member| !member.proven);
+        assert_eq!(self.unproven_used, unproven.map(|member| member.held).sum::<usize>());
+        for (from, account) in &self.accounts {
+            let own = || account.members.iter().map(|id| self.member(*id));
+            assert_eq!(account.used, own().map(|member| member.held).sum::<usize>());
+            assert_eq!(account.excess, own().map(Member::excess).sum::<usize>());
+            let in_turn = self.turn.iter().filter(|other| *other == from).count();
+            assert_eq!(in_turn, usize::from(account.waits()));
+            for id in &account.members {
+                let count = |queue: &VecDeque<usize>| queue.iter().filter(|other| *other == id).count();
+                let counts = (count(&account.within), count(&account.beyond));
+                let expected =
+                    self.member(*id).waiting.front().map_or((0, 0), |first| {
+                        if self.fits_window(*id, first.bytes) { (1, 0) } else { (0, 1) }
+                    });
+                assert_eq!(counts, expected);
+            }
+        }
+    }
+}
