@@ -184,7 +184,6 @@ impl Pool {
         let mut state = self.lock();
         let review = state.review(from, now_ms);
         while state.give_one() {}
-        drop(state);
         review.cut.iter().for_each(|activity| activity.press());
         review.waits
     }
@@ -223,11 +222,13 @@ impl Place {
 
     /// Looks at the others of this address: now, and as long as one of them waits.
     fn watch(&self, clock: &Arc<dyn Clock>) {
-        let now_ms = clock.monotonic_ms();
-        let (begins, reviews) = self.pool.lock().begin_watch(self.from, now_ms);
-        if reviews {
-            self.pool.review(self.from, now_ms);
-        }
+        let begins = {
+            let mut state = self.pool.lock();
+            let (begins, review) = state.begin_watch(self.from, clock.monotonic_ms());
+            while state.give_one() {}
+            review.cut.iter().for_each(|activity| activity.press());
+            begins
+        };
         if begins {
             let (pool, from, clock) = (self.pool.clone(), self.from, Arc::clone(clock));
             tokio::spawn(async move {

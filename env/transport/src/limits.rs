@@ -82,15 +82,17 @@ pub const DATA_BYTES_MAX: usize = 80 << 20;
 /// The part of these that one address may have: the fourth.
 pub const ADDRESS_SHARE: usize = 4;
 
-/// The part of an address's share that its connections have together beyond their windows: the half. What is left is for those that
-/// take what they asked for.
+/// The part of an address's share that its connections leave free with what they hold beyond their windows: the half.
 pub const EXCESS_SHARE: usize = 2;
+
+/// The part of it that they leave free with the first that they take: the fourth. That is for connections that took what they asked for.
+pub const FIRST_SHARE: usize = 4;
 
 /// The part of an address's share that the window of a connection grows to: the fourth, so that two connections may use all of it.
 pub(crate) const WINDOW_SHARE_MAX: usize = 4;
 
-/// The part of an address's share that the window of a connection is at least when it holds nothing. One answer always fits.
-pub(crate) const WINDOW_SHARE_MIN: usize = 32;
+/// The part of an address's share that the window of a connection is when it comes: for some small answers at a time.
+pub(crate) const WINDOW_SHARE_MIN: usize = 1024;
 
 /// A window grows by one byte for so many that the peer has taken, or sent: what the system keeps for a peer that takes nothing, 4 MiB, earns little.
 pub(crate) const WINDOW_GROWTH: usize = 8;

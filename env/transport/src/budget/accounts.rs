@@ -2,7 +2,8 @@
 //!
 //! A connection has a *window*. It grows with what the connection takes, and is lost when the connection stands still while
 //! others of its address wait. What it holds beyond its window is *excess*. The excess of all connections of an address is
-//! bounded by a part of the address's share, so what is left of it is for those that take their answers.
+//! bounded by a part of the address's share, and by a larger part for connections that hold nothing else: newcomers. What
+//! is left is for those that took their answers, however many others come.
 //!
 //! INVARIANT: `used` is the sum of what accounts have, theirs that of what their connections hold, and `excess` that of
 //! their excess.
@@ -17,7 +18,8 @@ use tokio::sync::oneshot;
 use super::Direction;
 use crate::activity::Activity;
 use crate::limits::{
-    CUT_STALL_MS_MIN, EXCESS_SHARE, STANDING_STALL_MS_MAX, WINDOW_GROWTH, WINDOW_SHARE_MAX, WINDOW_SHARE_MIN,
+    CUT_STALL_MS_MIN, EXCESS_SHARE, FIRST_SHARE, STANDING_STALL_MS_MAX, WINDOW_GROWTH, WINDOW_SHARE_MAX,
+    WINDOW_SHARE_MIN,
 };
 
 /// One pool.
@@ -29,6 +31,8 @@ pub(super) struct State {
     unproven_bytes_max: usize,
     /// What connections of an address hold beyond their windows, at most.
     excess_bytes_max: usize,
+    /// The same where a connection takes the only room that it has.
+    first_bytes_max: usize,
     pub(super) used: usize,
     unproven_used: usize,
     members: Vec<Option<Member>>,
@@ -49,9 +53,13 @@ pub(super) struct Account {
     members: Vec<usize>,
     /// Connections whose next call fits in their windows, in turn.
     within: VecDeque<usize>,
-    /// Those whose next call does not.
+    /// Those whose next call does not, and which hold nothing.
+    first: VecDeque<usize>,
+    /// All others.
     beyond: VecDeque<usize>,
-    /// The next of `within` waits until the address has less: no other connection of it overtakes.
+    /// These two take turns.
+    is_turn_of_first: bool,
+    /// The next of one of them waits until the address has less: no other connection of it overtakes.
     is_full: bool,
     /// A task reviews it until no call waits.
     is_watched: bool,
@@ -76,6 +84,7 @@ struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Queue {
     Within,
+    First,
     Beyond,
 }
 
@@ -93,7 +102,7 @@ enum Lacks {
     Pool,
     /// Its address has.
     Address,
-    /// Connections of its address that hold more than their windows have.
+    /// Connections of its address have, beyond their windows.
     Excess,
     /// Connections that are not known have.
     Unproven,
@@ -108,7 +117,7 @@ enum Next {
 }
 
 /// What came of looking at an address.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Review {
     /// Connections to be cut.
     pub(super) cut: Vec<Arc<Activity>>,
@@ -124,12 +133,21 @@ impl Member {
 
 impl Account {
     fn waits(&self) -> bool {
-        !self.within.is_empty() || !self.beyond.is_empty()
+        !(self.within.is_empty() && self.first.is_empty() && self.beyond.is_empty())
     }
 
-    fn queue(&mut self, queue: Queue) -> &mut VecDeque<usize> {
+    fn queue(&self, queue: Queue) -> &VecDeque<usize> {
+        match queue {
+            Queue::Within => &self.within,
+            Queue::First => &self.first,
+            Queue::Beyond => &self.beyond,
+        }
+    }
+
+    fn queue_mut(&mut self, queue: Queue) -> &mut VecDeque<usize> {
         match queue {
             Queue::Within => &mut self.within,
+            Queue::First => &mut self.first,
             Queue::Beyond => &mut self.beyond,
         }
     }
@@ -144,13 +162,14 @@ impl State {
         unproven_bytes_max: usize,
         is_shared: bool,
     ) -> Self {
-        let excess_bytes_max = if is_shared { address_bytes_max / EXCESS_SHARE } else { address_bytes_max };
+        let left = |share| if is_shared { address_bytes_max / share } else { 0 };
         Self {
             direction,
             bytes_max,
             address_bytes_max,
             unproven_bytes_max,
-            excess_bytes_max,
+            excess_bytes_max: address_bytes_max - left(EXCESS_SHARE),
+            first_bytes_max: address_bytes_max - left(FIRST_SHARE),
             used: 0,
             unproven_used: 0,
             members: Vec::new(),
@@ -168,7 +187,7 @@ impl State {
             activity,
             proven: false,
             held: 0,
-            window: 0,
+            window: self.window_min(),
             is_cut: false,
             queued: None,
             waiting: VecDeque::new(),
@@ -218,12 +237,14 @@ impl State {
     /// Takes room, if there is and no other call is before this one.
     pub(super) fn try_enter(&mut self, id: usize, bytes: usize) -> bool {
         let member = self.member(id);
-        let (from, within) = (member.from, self.fits_window(id, bytes));
+        let (from, queue) = (member.from, self.queue_of(id, bytes));
         let account = &self.accounts[&from];
+        // Those that are not known do not hold up the others.
+        let is_before = |other: &usize| self.member(*other).proven || !member.proven;
         let is_behind = self.is_short
             || account.is_full
             || !member.waiting.is_empty()
-            || (!within && !account.beyond.is_empty());
+            || (queue != Queue::Within && account.queue(queue).iter().any(is_before));
         if is_behind {
             return false;
         }
@@ -233,7 +254,7 @@ impl State {
                 return true;
             }
             Some(Lacks::Pool) => self.is_short = true,
-            Some(Lacks::Address) => self.account(from).is_full = within,
+            Some(Lacks::Address) => self.account(from).is_full = queue != Queue::Beyond,
             Some(Lacks::Excess | Lacks::Unproven) => {}
         }
         false
@@ -262,6 +283,9 @@ impl State {
         if taken && proven && window < window_max {
             window = (window + bytes / WINDOW_GROWTH).min(window_max);
         }
+        if held == 0 {
+            window = window.max(self.window_min());
+        }
         self.used -= bytes;
         self.unproven_used -= if proven { 0 } else { bytes };
         self.account(from).used -= bytes;
@@ -276,6 +300,8 @@ impl State {
             match self.next_of(from) {
                 Next::Member(id) => {
                     self.pass_turn(from);
+                    let is_within = self.member(id).queued == Some(Queue::Within);
+                    self.account(from).is_turn_of_first = is_within;
                     let first = self.member_mut(id).waiting.pop_front().expect("it waits");
                     self.unqueue(id);
                     self.enter(id, first.bytes);
@@ -299,22 +325,22 @@ impl State {
         self.is_short || self.accounts.get(&from).is_some_and(Account::waits)
     }
 
-    /// Whether an address needs a task that reviews it, which begins now; at most once a millisecond it is reviewed besides.
-    pub(super) fn begin_watch(&mut self, from: IpAddr, now_ms: u64) -> (bool, bool) {
+    /// A call of an address waits: whether a task has to begin that reviews the address, and what came of a first review. There is one
+    /// each millisecond at most.
+    pub(super) fn begin_watch(&mut self, from: IpAddr, now_ms: u64) -> (bool, Review) {
         let has_bound = self.excess_bytes_max < self.address_bytes_max;
-        let Some(account) = self.accounts.get_mut(&from).filter(|account| has_bound && account.waits())
-        else {
-            return (false, false);
-        };
+        let account = self.accounts.get_mut(&from).filter(|account| has_bound && account.waits());
+        let Some(account) = account else { return (false, Review::default()) };
         let begins = !std::mem::replace(&mut account.is_watched, true);
-        (begins, account.reviewed_ms != Some(now_ms))
+        let is_reviewed = account.reviewed_ms == Some(now_ms);
+        (begins, if is_reviewed { Review::default() } else { self.review(from, now_ms) })
     }
 
     /// Takes the windows of connections that stand still, as others of their address wait, and says which are to be cut: those
     /// that stand still longest, if all together hold too much beyond their windows and one that takes its answers waits
     /// for it.
     pub(super) fn review(&mut self, from: IpAddr, now_ms: u64) -> Review {
-        let mut review = Review { cut: Vec::new(), waits: false };
+        let mut review = Review::default();
         let Some(account) = self.accounts.get_mut(&from) else { return review };
         account.reviewed_ms = Some(now_ms);
         review.waits = account.waits();
@@ -332,30 +358,38 @@ impl State {
                 self.count(id, self.member(id).held, 0);
             }
             if CUT_STALL_MS_MIN <= stall_ms {
-                late.push((stall_ms, id));
+                late.push((stall_ms, self.member(id).excess(), id));
             }
         }
-        if self.is_kept_waiting(from) {
+        if !late.is_empty() {
             review.cut = self.cut(from, late);
         }
         review
     }
 
-    /// Whether one that stays within its window waits for what its address has.
-    fn is_kept_waiting(&self, from: IpAddr) -> bool {
-        let lacks = |id: &usize| self.lacks(*id, self.first_bytes(*id)) == Some(Lacks::Address);
-        self.accounts[&from].within.iter().any(lacks)
+    /// What connections hold too much of beyond their windows, if that keeps one waiting which is within its window, or one which
+    /// holds nothing.
+    fn over(&self, from: IpAddr) -> usize {
+        let account = &self.accounts[&from];
+        let is_kept_waiting = |id: &usize| {
+            let lacks = self.lacks(*id, self.first_bytes(*id));
+            matches!(lacks, Some(Lacks::Address | Lacks::Excess))
+        };
+        if account.within.iter().chain(&account.first).any(is_kept_waiting) {
+            account.excess.saturating_sub(self.excess_bytes_max)
+        } else {
+            0
+        }
     }
 
-    /// Chooses, of connections that stand still for so long, as many as hold too much.
-    fn cut(&mut self, from: IpAddr, mut late: Vec<(u64, usize)>) -> Vec<Arc<Activity>> {
-        let account = &self.accounts[&from];
-        let members = account.members.iter().map(|id| self.member(*id));
+    /// Chooses, of connections that stand still for so long and hold so much, as many as hold too much.
+    fn cut(&mut self, from: IpAddr, mut late: Vec<(u64, usize, usize)>) -> Vec<Arc<Activity>> {
+        let members = self.accounts[&from].members.iter().map(|id| self.member(*id));
         let leaving: usize = members.filter(|member| member.is_cut).map(Member::excess).sum();
-        let mut over = account.excess.saturating_sub(self.excess_bytes_max + leaving);
+        let mut over = self.over(from).saturating_sub(leaving);
         late.sort_unstable_by(|one, other| other.cmp(one));
         let mut cut = Vec::new();
-        for (_, id) in late {
+        for (_, _, id) in late {
             let member = self.member_mut(id);
             if over == 0 {
                 break;
@@ -370,26 +404,25 @@ impl State {
 
     /// Whose turn it is at an address.
     fn next_of(&mut self, from: IpAddr) -> Next {
-        self.account(from).is_full = false;
-        let account = &self.accounts[&from];
-        for id in &account.within {
-            match self.lacks(*id, self.first_bytes(*id)) {
-                None => return Next::Member(*id),
-                Some(Lacks::Pool) => return Next::Short,
-                Some(Lacks::Address) => {
-                    self.account(from).is_full = true;
-                    return Next::None;
+        let account = self.account(from);
+        account.is_full = false;
+        let queues = match account.is_turn_of_first {
+            true => [Queue::First, Queue::Within, Queue::Beyond],
+            false => [Queue::Within, Queue::First, Queue::Beyond],
+        };
+        for queue in queues {
+            for id in self.accounts[&from].queue(queue) {
+                match self.lacks(*id, self.first_bytes(*id)) {
+                    None => return Next::Member(*id),
+                    Some(Lacks::Pool) => return Next::Short,
+                    Some(Lacks::Address) => {
+                        self.account(from).is_full = queue != Queue::Beyond;
+                        return Next::None;
+                    }
+                    Some(Lacks::Excess) => break,
+                    // Those that are not known do not hold up the others.
+                    Some(Lacks::Unproven) => {}
                 }
-                // Those that are not known do not hold up the others.
-                Some(Lacks::Excess | Lacks::Unproven) => {}
-            }
-        }
-        for id in &account.beyond {
-            match self.lacks(*id, self.first_bytes(*id)) {
-                None => return Next::Member(*id),
-                Some(Lacks::Pool) => return Next::Short,
-                Some(Lacks::Address | Lacks::Excess) => return Next::None,
-                Some(Lacks::Unproven) => {}
             }
         }
         Next::None
@@ -412,33 +445,33 @@ impl State {
             return Some(Lacks::Unproven);
         }
         // A connection that is alone on its address has all of the share.
-        let is_alone = account.used == member.held;
-        let more = (member.held + bytes).saturating_sub(self.window_for(id, bytes)) - member.excess();
-        if !is_alone && 0 < more && self.excess_bytes_max < account.excess + more {
+        let is_alone = account.members.len() == 1;
+        let more = (member.held + bytes).saturating_sub(member.window) - member.excess();
+        let excess_bytes_max = if member.held == 0 { self.first_bytes_max } else { self.excess_bytes_max };
+        // What is larger than all of that takes it alone.
+        if !is_alone && 0 < more && excess_bytes_max < account.excess + more.min(excess_bytes_max) {
             return Some(Lacks::Excess);
         }
         (self.bytes_max < self.used.saturating_add(bytes)).then_some(Lacks::Pool)
     }
 
-    /// Whether a request of a connection adds nothing to its excess.
-    fn fits_window(&self, id: usize, bytes: usize) -> bool {
-        self.member(id).held + bytes <= self.window_for(id, bytes)
+    /// Where a connection waits for so many bytes.
+    fn queue_of(&self, id: usize, bytes: usize) -> Queue {
+        let member = self.member(id);
+        if member.held + bytes <= member.window {
+            return Queue::Within;
+        }
+        if member.held == 0 { Queue::First } else { Queue::Beyond }
     }
 
-    /// The window of a connection when it takes so many bytes: one that holds nothing always has one for its next answer.
-    fn window_for(&self, id: usize, bytes: usize) -> usize {
-        let member = self.member(id);
-        if member.held != 0 {
-            return member.window;
-        }
-        let least = self.address_bytes_max / WINDOW_SHARE_MIN;
-        member.window.max(least).max(if member.proven { bytes } else { 0 })
+    /// The window of a connection that holds nothing is so large at least.
+    fn window_min(&self) -> usize {
+        self.address_bytes_max / WINDOW_SHARE_MIN
     }
 
     fn enter(&mut self, id: usize, bytes: usize) {
-        let window = self.window_for(id, bytes);
         let member = self.member(id);
-        let (from, held, proven) = (member.from, member.held + bytes, member.proven);
+        let (from, held, proven, window) = (member.from, member.held + bytes, member.proven, member.window);
         self.used += bytes;
         self.unproven_used += if proven { 0 } else { bytes };
         self.account(from).used += bytes;
@@ -460,10 +493,7 @@ impl State {
     fn queue(&mut self, id: usize) {
         let member = self.member(id);
         let (from, queued) = (member.from, member.queued);
-        let wanted = member.waiting.front().map(|first| match self.fits_window(id, first.bytes) {
-            true => Queue::Within,
-            false => Queue::Beyond,
-        });
+        let wanted = member.waiting.front().map(|first| self.queue_of(id, first.bytes));
         if queued == wanted {
             return;
         }
@@ -471,11 +501,12 @@ impl State {
         let account = self.account(from);
         let waited = account.waits();
         if let Some(queued) = queued {
-            account.queue(queued).retain(|other| *other != id);
+            account.queue_mut(queued).retain(|other| *other != id);
         }
         if let Some(wanted) = wanted {
-            account.queue(wanted).push_back(id);
+            account.queue_mut(wanted).push_back(id);
         }
+        account.is_full &= account.waits();
         match (waited, account.waits()) {
             (false, true) => self.turn.push_back(from),
             (true, false) => self.turn.retain(|other| *other != from),
@@ -489,8 +520,9 @@ impl State {
         let from = member.from;
         if let Some(queued) = member.queued.take() {
             let account = self.account(from);
-            account.queue(queued).retain(|other| *other != id);
+            account.queue_mut(queued).retain(|other| *other != id);
             if !account.waits() {
+                account.is_full = false;
                 self.turn.retain(|other| *other != from);
             }
         }
@@ -528,11 +560,12 @@ impl State {
             assert_eq!(in_turn, usize::from(account.waits()));
             for id in &account.members {
                 let count = |queue: &VecDeque<usize>| queue.iter().filter(|other| *other == id).count();
-                let counts = (count(&account.within), count(&account.beyond));
-                let expected =
-                    self.member(*id).waiting.front().map_or((0, 0), |first| {
-                        if self.fits_window(*id, first.bytes) { (1, 0) } else { (0, 1) }
-                    });
+                let counts =
+                    [Queue::Within, Queue::First, Queue::Beyond].map(|queue| count(account.queue(queue)));
+                let mut expected = [0; 3];
+                if let Some(first) = self.member(*id).waiting.front() {
+                    expected[self.queue_of(*id, first.bytes) as usize] = 1;
+                }
                 assert_eq!(counts, expected);
             }
         }

@@ -82,7 +82,8 @@ fn is_waited_for(pool: &Pool, from: u8) -> bool {
 #[test]
 fn an_address_takes_its_share_and_no_more() {
     let pool = shared(1000);
-    let held = [take(&pool, 1, true, 200), take(&pool, 1, true, 50)];
+    let one = join(&pool, 1, true);
+    let held = [one.take(200), one.take(50)];
     let mut more = join(&pool, 1, true).wait(1);
     assert!(more.room().is_none(), "it has used up its share");
     assert!(is_waited_for(&pool, 1) && !is_waited_for(&pool, 2));
@@ -180,7 +181,7 @@ fn small_records_of_nodes_wait_for_nothing() {
     assert_eq!(budget.received.used(), 0);
 }
 
-/// Shares of 800: 400 beyond windows, windows of 25 to 200.
+/// Shares of 800: 400 beyond windows, 600 with what is the first; windows of 0 to 200.
 const WINDOWS: usize = 3200;
 
 #[test]
@@ -211,8 +212,8 @@ fn what_is_beyond_windows_leaves_half_of_the_share_and_turns_go_round_connection
     let pool = shared(WINDOWS);
     let (greedy, other) = (join(&pool, 1, true), join(&pool, 1, true));
     let kept = other.take(25);
-    // One answer fits its window, what follows is beyond.
-    let mut held: Vec<Room> = (0..5).map(|_| greedy.take(100)).collect();
+    let mut held: Vec<Room> = (0..3).map(|_| greedy.take(100)).collect();
+    held.push(greedy.take(75));
     let mut waits: Vec<Asked> = (0..64).map(|_| greedy.wait(100)).collect();
     assert!(waits.iter_mut().all(|wait| wait.room().is_none()));
     // Others do not stand behind it.
@@ -222,12 +223,18 @@ fn what_is_beyond_windows_leaves_half_of_the_share_and_turns_go_round_connection
     drop(other.take(90));
     // Nor behind 64 calls when they need what it needs.
     let mut single = third.wait(50);
-    held.pop();
-    assert!(waits[0].room().is_some(), "it came first");
-    held.pop();
-    assert!(single.room().is_some(), "then it is the turn of the other connection");
+    held.remove(0);
+    let granted = waits[0].room();
+    assert!(granted.is_none(), "475 are taken beyond windows");
+    held.remove(0);
+    let granted = waits[0].room();
+    assert!(granted.is_some() && single.room().is_none(), "it came first");
+    held.remove(0);
+    let single = single.room();
+    assert!(single.is_some(), "then it is the turn of the other connection");
+    assert!(waits[1].room().is_none());
+    drop((held, fourth, granted));
     assert!(waits[1].room().is_some());
-    drop((held, fourth));
 }
 
 #[test]
@@ -240,10 +247,12 @@ fn what_is_not_taken_earns_no_window() {
     }
     let _full: Vec<Room> = {
         let hog = join(&pool, 1, true);
-        (0..5).map(|_| hog.take(100)).collect()
+        (0..4).map(|_| hog.take(100)).collect()
     };
     let _first = peers[0].take(100);
     assert!(peers[0].ask(100).is_err(), "one answer at a time");
+    let _newcomer = take(&pool, 1, true, 100);
+    assert!(join(&pool, 1, true).ask(100).is_err(), "nor may newcomers have all");
     let _earned = [peers[1].take(100), peers[1].take(100)];
 }
 
@@ -251,7 +260,7 @@ fn what_is_not_taken_earns_no_window() {
 fn one_that_stands_still_loses_its_window_and_is_cut_when_others_need_it() {
     let pool = shared(WINDOWS);
     let peers: Vec<Peer> = (0..5).map(|_| join(&pool, 1, true)).collect();
-    for peer in &peers[..4] {
+    for peer in &peers {
         (0..20).for_each(|_| peer.take(100).complete());
     }
     let mut held: Vec<Room> = (0..8).map(|at| peers[at % 4].take(100)).collect();

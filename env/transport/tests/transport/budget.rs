@@ -1,5 +1,7 @@
 //! Bytes in flight: of records that do not end, and of answers that are not taken.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -138,4 +140,96 @@ async fn unfinished_records_keep_within_the_bound() {
     pass_ms(&clock, 2 * PRESSED_STALL_MS_MAX).await;
     assert!(0 < bed.service.closed());
     assert!(is_answered(&mut known, &echo(99)).await);
+}
+
+/// What comes of a future while time moves on by so much, in steps of 50 ms.
+async fn within_ms<T>(clock: &ManualClock, ms: u64, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    for _ in 0..=ms / 50 {
+        tokio::select! {
+            biased;
+            output = &mut future => return Some(output),
+            () = settle() => clock.advance_ms(50),
+        }
+    }
+    None
+}
+
+/// Connections of an address that take no answers do not keep the others of that address waiting: not at all those that took
+/// some before, and newcomers for two seconds at most, as so many come at a time.
+#[tokio::test]
+async fn answers_that_are_not_taken_leave_room_for_others_of_the_address() {
+    let (bed, clock) = bed().await;
+    let mut known = bed.raw_from(2).await;
+    assert!(is_answered(&mut known, &echo(0)).await);
+    for xid in 1..=20 {
+        assert!(is_answered(&mut known, &read(xid)).await);
+    }
+    let _greedy = greedy(&bed, [2; 40], 250).await;
+    for xid in 0..50 {
+        assert_eq!(within_ms(&clock, 0, is_answered(&mut known, &read(xid))).await, Some(true));
+        assert_eq!(within_ms(&clock, 0, is_answered(&mut known, &echo(xid))).await, Some(true));
+    }
+    assert_eq!(bed.service.closed(), 0);
+    let mut other = bed.raw_from(2).await;
+    assert!(is_answered(&mut other, &echo(0)).await);
+    for xid in 1..50 {
+        assert_eq!(within_ms(&clock, 2_000, is_answered(&mut other, &read(xid))).await, Some(true));
+    }
+    let closed = bed.service.closed();
+    assert!((1..40).contains(&closed), "{closed} of 40 are cut");
+    assert!(bed.service.0.made_bytes.load(Ordering::SeqCst) <= ANSWERS_BYTES_MAX / ADDRESS_SHARE);
+}
+
+/// A connection that is slow, and holds no more than may be held so, is not cut while others of its address are busy.
+#[tokio::test]
+async fn a_slow_connection_is_not_cut_for_busy_ones_of_its_address() {
+    let (bed, clock) = bed().await;
+    let mut slow = greedy(&bed, [2], 10).await.remove(0);
+    let mut busy = [bed.raw_from(2).await, bed.raw_from(2).await];
+    for xid in 1..=100 {
+        for raw in &mut busy {
+            // Some of these wait for their own answers.
+            for _ in 0..4 {
+                raw.send_record(&read(xid)).await;
+            }
+            settle().await;
+            clock.advance_ms(50);
+            for _ in 0..4 {
+                assert!(within_ms(&clock, 0, raw.record()).await.is_some_and(|record| record.is_some()));
+            }
+        }
+    }
+    assert_eq!(bed.service.closed(), 0);
+    for _ in 0..10 {
+        assert!(slow.record().await.is_some());
+    }
+}
+
+/// Records that are announced and do not come: the same.
+#[tokio::test]
+async fn unfinished_records_leave_room_for_others_of_the_address() {
+    let (bed, clock) = bed().await;
+    let mut large = wire_rpc::call(2, PROGRAM, 1, ECHO, &Credential::None);
+    large.raw_bytes(vec![0; 200_000].into());
+    let large = large.into_bytes();
+    let mut known = bed.raw_from(2).await;
+    for _ in 0..20 {
+        assert!(is_answered(&mut known, &large).await);
+    }
+    let mut unfinished = greedy(&bed, [2; 10], 0).await;
+    for raw in &mut unfinished {
+        raw.send(&wire_rpc::mark_bytes(300_000)).await;
+        raw.send(&[0; 20_000]).await;
+        settle().await;
+    }
+    for xid in 0..20 {
+        assert_eq!(within_ms(&clock, 0, is_answered(&mut known, &large)).await, Some(true));
+        assert_eq!(within_ms(&clock, 0, is_answered(&mut known, &echo(xid))).await, Some(true));
+    }
+    let mut other = bed.raw_from(2).await;
+    assert_eq!(within_ms(&clock, 0, is_answered(&mut other, &echo(1))).await, Some(true));
+    // It has its turn after ten others, two of which have room at a time.
+    assert_eq!(within_ms(&clock, 4_000, is_answered(&mut other, &large)).await, Some(true));
+    assert!(0 < bed.service.closed());
 }
