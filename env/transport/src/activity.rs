@@ -101,7 +101,7 @@ impl Activity {
         Slow { to_send: is_late(&self.reading, INSIDE_RECORD), to_take: is_late(&self.writing, WRITING) }
     }
 
-    /// For how long the peer stands still: has sent no byte of the record, or taken none of the message, that is under way. A message
+    /// For how long the peer stalls: has sent no byte of the record, or taken none of the message, that is under way. A message
     /// that comes through byte by byte counts in part.
     ///
     /// # Units

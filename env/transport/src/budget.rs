@@ -75,7 +75,7 @@ pub struct Room {
     bytes: usize,
 }
 
-/// One that waits for room. Dropping it gives up.
+/// A call that waits for room. Dropping it gives up.
 #[derive(Debug)]
 pub(crate) struct Waiting {
     place: Arc<Place>,
@@ -179,7 +179,7 @@ impl Pool {
         while state.give_one() {}
     }
 
-    /// Looks at those of an address who stand still while others wait; whether others do.
+    /// Reviews connections of an address that stall while calls of it wait; whether some still do.
     fn review(&self, from: IpAddr, now_ms: u64) -> bool {
         let mut state = self.lock();
         let review = state.review(from, now_ms);
@@ -220,7 +220,7 @@ impl Place {
         Err(Waiting { place: Arc::clone(self), bytes, granted, is_over: false })
     }
 
-    /// Looks at the others of this address: now, and as long as one of them waits.
+    /// Reviews the connections of this address: now, and as long as a call of it waits.
     fn watch(&self, clock: &Arc<dyn Clock>) {
         let begins = {
             let mut state = self.pool.lock();

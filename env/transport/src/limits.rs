@@ -112,7 +112,7 @@ pub const STANDING_STALL_MS_MAX: u64 = 200;
 /// After so long it may be cut, if the others hold too much beyond their windows with it: longer than TCP takes to send again what was lost.
 pub const CUT_STALL_MS_MIN: u64 = 400;
 
-/// A message that was begun so many milliseconds ago counts as one of standing still, however the peer takes it: 1 MiB at 1 MiB a second
+/// A message that was begun so many milliseconds ago counts as one of a stall, however the peer takes it: 1 MiB at 1 MiB a second
 /// keeps a window.
 pub(crate) const MESSAGE_STALL_PART: u64 = 5;
 

@@ -1,6 +1,6 @@
-//! Who of a pool has how much, and whose turn it is: the sums behind [`Pool`](super::Pool). Knows no clock and no lock.
+//! What each connection and address holds of a pool, and which waits next: the sums behind [`Pool`](super::Pool). Knows no clock and no lock.
 //!
-//! A connection has a *window*. It grows with what the connection takes, and is lost when the connection stands still while
+//! A connection has a *window*. It grows with what the connection takes, and is lost when the connection stalls while
 //! others of its address wait. What it holds beyond its window is *excess*. The excess of all connections of an address is
 //! bounded by a part of the address's share, and by a larger part for connections that hold nothing else: newcomers. What
 //! is left is for those that took their answers, however many others come.
@@ -74,7 +74,7 @@ struct Member {
     proven: bool,
     held: usize,
     window: usize,
-    /// It was told to end: what it holds comes back.
+    /// It was told to end: what it holds is given back soon.
     is_cut: bool,
     queued: Option<Queue>,
     /// At most one for each call under way.
@@ -91,7 +91,7 @@ enum Queue {
 #[derive(Debug)]
 struct Waiting {
     bytes: usize,
-    /// Is told once the room is taken.
+    /// Notified once the room is taken.
     granted: oneshot::Sender<()>,
 }
 
@@ -108,15 +108,15 @@ enum Lacks {
     Unproven,
 }
 
-/// Whose turn it is at an address.
+/// The next connection of an address that gets room.
 enum Next {
     Member(usize),
-    /// It would be one's turn, if all others had less.
+    /// One waits until all addresses together have less.
     Short,
     None,
 }
 
-/// What came of looking at an address.
+/// The result of a review of an address.
 #[derive(Debug, Default)]
 pub(super) struct Review {
     /// Connections to be cut.
@@ -336,9 +336,9 @@ impl State {
         (begins, if is_reviewed { Review::default() } else { self.review(from, now_ms) })
     }
 
-    /// Takes the windows of connections that stand still, as others of their address wait, and says which are to be cut: those
-    /// that stand still longest, if all together hold too much beyond their windows and one that takes its answers waits
-    /// for it.
+    /// Takes the windows of connections that stall while others of their address wait, and chooses which are to be cut: those that
+    /// stall longest, if all together hold too much beyond their windows and that keeps a connection waiting which takes its
+    /// answers.
     pub(super) fn review(&mut self, from: IpAddr, now_ms: u64) -> Review {
         let mut review = Review::default();
         let Some(account) = self.accounts.get_mut(&from) else { return review };
@@ -382,7 +382,7 @@ impl State {
         }
     }
 
-    /// Chooses, of connections that stand still for so long and hold so much, as many as hold too much.
+    /// Chooses, of connections that stall for so long and hold so much, as many as hold too much.
     fn cut(&mut self, from: IpAddr, mut late: Vec<(u64, usize, usize)>) -> Vec<Arc<Activity>> {
         let members = self.accounts[&from].members.iter().map(|id| self.member(*id));
         let leaving: usize = members.filter(|member| member.is_cut).map(Member::excess).sum();
@@ -402,7 +402,7 @@ impl State {
         cut
     }
 
-    /// Whose turn it is at an address.
+    /// The next connection of an address that gets room.
     fn next_of(&mut self, from: IpAddr) -> Next {
         let account = self.account(from);
         account.is_full = false;
