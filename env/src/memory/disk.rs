@@ -76,6 +76,8 @@ struct DiskState {
     faults: Vec<Fault>,
     /// What fails from now on, whatever it is asked for.
     broken: Broken,
+    /// What is not answered for now.
+    silent: Broken,
     /// Turns of the scheduler that a write and a sync take.
     turns: (u32, u32),
     /// Writes and syncs left before the power goes; `None`: it stays on.
@@ -92,7 +94,8 @@ struct Fault {
     kind: io::ErrorKind,
 }
 
-/// What a broken disk answers with an I/O error, again and again, also after a [`MemoryDisk::crash`].
+/// What a broken disk answers with an I/O error, again and again, also after a
+/// [`MemoryDisk::crash`]; or a silent one not at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Broken {
     /// Reads of files.
@@ -150,6 +153,7 @@ impl MemoryDisk {
             counts: DiskCounts::default(),
             faults: Vec::new(),
             broken: Broken::default(),
+            silent: Broken::default(),
             turns: (1, 1),
             power_left: None,
             ahead: Ahead::default(),
@@ -211,6 +215,18 @@ impl MemoryDisk {
     /// Breaks the disk, or mends it.
     pub fn set_broken(&self, broken: Broken) {
         self.lock().broken = broken;
+    }
+
+    /// Keeps calls of these kinds waiting, or lets them go on.
+    pub fn set_silent(&self, silent: Broken) {
+        self.lock().silent = silent;
+    }
+
+    /// Returns when the disk answers such a call.
+    async fn answers(&self, on: FaultOn) {
+        while self.lock().silent.has(on) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Lets `after` more writes succeed and fails the next one, once, having written nothing.

@@ -38,6 +38,7 @@ impl MemoryFile {
 
     async fn write(&self, data: &[Bytes], offset: u64) -> io::Result<()> {
         drop(self.lock_writable()?);
+        self.disk.answers(FaultOn::Write).await;
         self.act(Operation::Write, |state| {
             state.admit(FaultOn::Write)?;
             let bytes: u64 = data.iter().map(|part| part.len() as u64).sum();
@@ -58,6 +59,7 @@ impl MemoryFile {
     async fn sync(&self) -> io::Result<()> {
         let writes = self.lock()?.file(self.id).writes();
         self.take_turns(|turns| turns.1).await;
+        self.disk.answers(FaultOn::Sync).await;
         self.act(Operation::Sync, |state| {
             state.admit(FaultOn::Sync)?;
             state.counts.syncs += 1;
@@ -138,6 +140,7 @@ impl File for MemoryFile {
     fn read_at(&self, offset: u64, len: usize) -> BoxFuture<'static, io::Result<Bytes>> {
         let file = self.clone();
         Box::pin(async move {
+            file.disk.answers(FaultOn::Read).await;
             file.act(Operation::Look, |state| {
                 state.admit(FaultOn::Read)?;
                 let bytes = state.file(file.id).read(offset, len);
