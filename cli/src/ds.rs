@@ -52,6 +52,7 @@ pub(crate) async fn run(ds: Ds) -> anyhow::Result<()> {
         repair_bytes_per_s: u64::from(ds.repair_mib_per_s) << 20,
         scrub_period_ms: u64::from(ds.scrub_days) * 86_400_000,
         scrub_bytes_per_s: u64::from(ds.scrub_mib_per_s) << 20,
+        hang_ms: ds_server::limits::HANG_MS,
         accept_damage: ds.accept_damage,
         name,
         domain: Domain {

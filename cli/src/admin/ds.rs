@@ -67,6 +67,10 @@ fn state(line: &DataServerLine) -> String {
     if !line.behind.is_empty() {
         return format!("BEHIND: {}", line.behind);
     }
+    // A disk that hangs is no failed one: it goes on when it answers.
+    if line.failure.starts_with("disk hangs: ") {
+        return line.failure.clone();
+    }
     if !line.failure.is_empty() {
         return format!("disk failed: {}", line.failure);
     }
@@ -137,6 +141,8 @@ mod tests {
         }
         let failed = DataServerLine { failure: "Input/output error (os error 5)".into(), ..line.clone() };
         assert_eq!(state(&failed), "disk failed: Input/output error (os error 5)");
+        let words = "disk hangs: no answer to a flush for 5 s";
+        assert_eq!(state(&DataServerLine { failure: words.into(), ..line.clone() }), words);
         let words = "its journal ends at 1:2, and went to 3:4";
         let behind = DataServerLine { behind: words.into(), ..line.clone() };
         assert_eq!(state(&behind), format!("BEHIND: {words}"));

@@ -199,6 +199,7 @@ async fn start_data_server(
         repair_bytes_per_s: 0,
         scrub_period_ms: ds_server::limits::SCRUB_PERIOD_MS,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
+        hang_ms: ds_server::limits::HANG_MS,
         accept_damage: setup.accept_damage,
         domain: Domain { host: machine::name(), ..Domain::default() },
         name: format!("ds-{}", server.number),

@@ -296,7 +296,11 @@ impl Cluster {
                 ));
             }
             Serves::Data { slot } => {
-                process.spawn(serve_data(env, data_config(node, self.metadata), Arc::clone(slot)));
+                process.spawn(serve_data(
+                    env,
+                    data_config(node, self.metadata, self.planted),
+                    Arc::clone(slot),
+                ));
             }
             Serves::Nothing => {}
         }
@@ -559,7 +563,7 @@ fn metadata_config(node: NodeId, metadata: MetadataNodes, seals: bool, shards: u
     }
 }
 
-fn data_config(node: NodeId, metadata: MetadataNodes) -> DsConfig {
+fn data_config(node: NodeId, metadata: MetadataNodes, planted: Planted) -> DsConfig {
     DsConfig {
         dir: "/data".into(),
         listen: crate::address(node, NFS_PORT),
@@ -572,6 +576,7 @@ fn data_config(node: NodeId, metadata: MetadataNodes) -> DsConfig {
         repair_bytes_per_s: 0,
         scrub_period_ms: 0,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
+        hang_ms: if planted == Planted::DiskSilent { 0 } else { ds_server::limits::HANG_MS },
         accept_damage: false,
         domain: ds_server::Domain::default(),
         name: String::new(),

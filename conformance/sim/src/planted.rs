@@ -71,7 +71,8 @@ pub enum Planted {
     PausesUnseen,
     /// Metadata servers forget how far data servers' journals went: every store is believed.
     MarksForgotten,
-    /// A data server's disk that fails does not say so: the server waits, and does not give up.
+    /// A data server's disk answers nothing any more, and the server does not look whether it does:
+    /// it waits, and does not give up.
     DiskSilent,
     /// All servers show what one clock shows that is far wrong.
     ClockBelieved,

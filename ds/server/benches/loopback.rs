@@ -80,6 +80,7 @@ async fn run(dir: &std::path::Path) {
         repair_bytes_per_s: 0,
         scrub_period_ms: 0,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
+        hang_ms: ds_server::limits::HANG_MS,
         accept_damage: false,
         domain: ds_server::Domain::default(),
         name: String::new(),

@@ -25,13 +25,15 @@ use crate::images::Images;
 use crate::lease::Lease;
 use crate::limits::{
     CLIENT_LINGERS_MS, LEASE_WAIT_MS_MAX, PRESSED_PARTS, READ_BYTES_IN_FLIGHT_MAX, REST_CALLS_MAX,
-    RESTORES_MAX, SEAL_BUSY_PARTS,
+    RESTORES_MAX, SEAL_BUSY_PARTS, WATCH_LOOK_MS,
 };
 use crate::metrics::Metrics;
 use crate::scrub::{ScrubMetrics, Wanted};
 use crate::seal::shown::Shown;
 use crate::thaw::Thaws;
 use crate::throttle::Throttle;
+use crate::watch::DiskWatch;
+use crate::watch::table::Change;
 
 /// Shared by the services and the registrar.
 pub(crate) struct Core {
@@ -78,8 +80,10 @@ pub(crate) struct Core {
     identity: RwLock<Option<Arc<Identity>>>,
     /// Why nothing is served until a restart, once the disk has failed.
     failure: OnceLock<String>,
-    /// Told when it has.
+    /// Told when it has, or hangs.
     failed: Notify,
+    /// Whether the disk answers.
+    pub(crate) watch: DiskWatch,
     judgement: RwLock<Judgement>,
 }
 
@@ -133,7 +137,7 @@ impl Identity {
 
 impl Core {
     pub(crate) fn new(
-        env: Env,
+        (env, watch): (Env, DiskWatch),
         store: Store,
         metrics: Metrics,
         directory: Arc<Directory>,
@@ -168,6 +172,7 @@ impl Core {
             identity: RwLock::new(None),
             failure: OnceLock::new(),
             failed: Notify::new(),
+            watch,
             judgement: RwLock::new(Judgement::Unknown),
         }
     }
@@ -292,7 +297,7 @@ impl Core {
     ///
     /// # Errors
     /// JUKEBOX without a lease: the client asks again, and by then either the lease is back or its layout is not. STALE once the disk
-    /// has failed: the client comes back for another layout at once.
+    /// has failed, and while it hangs: the client comes back for another layout at once.
     fn serving_at(&self, now_ms: u64) -> Result<Arc<Identity>, Nfsstat3> {
         if self.has_failed() {
             return Err(Nfsstat3::Stale);
@@ -358,13 +363,34 @@ impl Core {
         }
     }
 
-    /// Why nothing is served any more, if the disk has failed.
-    pub(crate) fn failure(&self) -> Option<&str> {
+    /// Gives the lease up while the disk hangs, for ever. On the thread of the lease: a runtime
+    /// whose threads all wait for the disk must not keep this from looking.
+    pub(crate) async fn watch_disk(&self) {
+        loop {
+            self.env.clock.sleep_ms(WATCH_LOOK_MS).await;
+            match self.watch.look(self.env.clock.monotonic_ms()) {
+                Change::None => {}
+                Change::Hangs(_) => {
+                    self.lease.suspend();
+                    self.failed.notify_one();
+                    let reason = self.watch.reason().unwrap_or_default();
+                    tracing::error!("{reason}: this data server serves nothing until it answers");
+                }
+                Change::Answers => {
+                    self.lease.resume();
+                    tracing::warn!("the disk answers again: this data server registers again");
+                }
+            }
+        }
+    }
+
+    /// Why nothing is served, if the disk has failed or hangs.
+    pub(crate) fn failure(&self) -> Option<String> {
         // The journal also fails where no request waits for it: under compaction.
         if let (None, Some(error)) = (self.failure.get(), self.store.failure()) {
             self.note(&error);
         }
-        self.failure.get().map(String::as_str)
+        self.failure.get().cloned().or_else(|| self.watch.reason())
     }
 
     /// A metadata server has judged what this start found, and nothing is missing. That is on stable storage.
@@ -392,12 +418,18 @@ impl Core {
         *self.judgement.read()
     }
 
-    /// Whether the disk is known to have failed.
+    /// Whether the disk is known to have failed, or hangs.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failure.get().is_some()
+        self.failure.get().is_some() || self.watch.hangs()
     }
 
-    /// Returns once the disk has failed, if that was not told before.
+    /// What metadata servers know this start by. Another one after each time that the disk hung: a
+    /// report of that which was long on its way must not end a lease that was given since.
+    pub(crate) fn instance(&self) -> u64 {
+        self.store.instance().wrapping_add(self.watch.survived())
+    }
+
+    /// Returns once the disk has failed or hangs, if that was not told before.
     pub(crate) async fn fails(&self) {
         self.failed.notified().await;
     }

@@ -25,6 +25,7 @@ use crate::metrics::Metrics;
 use crate::registrar::{self, SelfPortrait};
 use crate::scrub::{self, ScrubMetrics};
 use crate::throttle::Throttle;
+use crate::watch::DiskWatch;
 use crate::{clock, holding, seal, universal_address};
 
 /// How a data server is set up.
@@ -52,6 +53,9 @@ pub struct DsConfig {
     pub scrub_period_ms: u64,
     /// Bytes per second that it reads at most.
     pub scrub_bytes_per_s: u64,
+    /// A disk that has not answered an operation for so long hangs: the server gives up its lease;
+    /// 0: it waits for ever.
+    pub hang_ms: u64,
     /// Opens a store although durable records of it are damaged.
     pub accept_damage: bool,
     /// What is lost together with it; copies of an extent are kept apart by it.
@@ -115,7 +119,9 @@ impl DataServer {
         let advertise = advertised(&config)?;
         check_key(&config)?;
         let clock = Arc::new(SteeredClock::new(Arc::clone(&env.clock)));
-        let env = Env { clock: Arc::<SteeredClock>::clone(&clock), ..env };
+        let watch = DiskWatch::new(config.hang_ms);
+        let disk = watch.door(env.disk);
+        let env = Env { clock: Arc::<SteeredClock>::clone(&clock), disk, ..env };
         let store_config = StoreConfig {
             accept_damage: config.accept_damage,
             ..StoreConfig::new(&config.dir, config.capacity_bytes)
@@ -130,7 +136,8 @@ impl DataServer {
         scrub.found.inc_by(store.found_bad_at_start());
         scrub.repaired.inc_by(store.found_bad_at_start());
         let seal_pace = Throttle::new(config.seal_bytes_per_s.max(1));
-        let core = Arc::new(Core::new(env.clone(), store, metrics, directory, images, scrub, seal_pace));
+        let core =
+            Arc::new(Core::new((env.clone(), watch), store, metrics, directory, images, scrub, seal_pace));
         core.note_images();
         let data_service = Arc::new(DataService::new(Arc::clone(&core)));
         let data = listen(&env, config.listen, data_service, data_port()).await?;
@@ -139,8 +146,12 @@ impl DataServer {
         let advertise = advertised_port(advertise, data.local_addr());
         let portrait = portrait(advertise, control.local_addr(), config.domain, config.name);
         tracing::info!(data = %advertise, control = %portrait.control, "data server listens");
+        let watched = Arc::clone(&core);
         let registrar =
             registrar::run(Arc::clone(&core), config.metadata_servers, config.cluster_keys, portrait);
+        let registrar = async move {
+            tokio::join!(watched.watch_disk(), registrar);
+        };
         let registrar = registrar::Keeper::start(registrar).map_err(StartError::Thread)?;
         let sealer = seal::run(Arc::clone(&core));
         let shows = seal::shown::run(Arc::clone(&core));

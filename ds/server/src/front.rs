@@ -37,15 +37,52 @@ impl DataService {
 impl Service for DataService {
     fn call(&self, call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
         let (core, connection) = (Arc::clone(&self.core), connection.clone());
-        Box::pin(async move {
+        let asked = needs_disk(&call.header);
+        let turns = core.watch.turns();
+        let own = Arc::clone(&core);
+        let mut work = Box::pin(async move {
             let mut room = None;
-            let reply = answer(&core, &connection, &call.header, call.args, &mut room).await;
+            let reply = answer(&own, &connection, &call.header, call.args, &mut room).await;
             match room {
                 Some(room) => Answer::Reserved(reply, room),
                 None => Answer::Reply(reply),
             }
+        });
+        Box::pin(async move {
+            tokio::select! {
+                biased;
+                // What a replica has taken over is not for us to answer.
+                reply = &mut work => match core.watch.turns() {
+                    now if now == turns => reply,
+                    _ => asked.map_or(reply, given_up),
+                },
+                () = core.watch.turned(turns) => match asked {
+                    Some(asked) => {
+                        // It goes on, as it would if its client had gone away.
+                        drop(tokio::spawn(work));
+                        given_up(asked)
+                    }
+                    None => work.await,
+                },
+            }
         })
     }
+}
+
+/// The number and procedure of a request that cannot be answered without the disk.
+fn needs_disk(header: &CallHeader) -> Option<(u32, Procedure)> {
+    let is_ours = header.program == PROGRAM && header.version == VERSION;
+    let procedure = Procedure::from_u32(header.procedure).filter(|_| is_ours)?;
+    let needs = matches!(procedure, Procedure::Read | Procedure::Write | Procedure::Commit);
+    needs.then_some((header.xid, procedure))
+}
+
+/// What a request gets that was under way when the disk was given up: its client is to come back
+/// for another layout, now rather than when the disk answers.
+fn given_up((xid, procedure): (u32, Procedure)) -> Answer {
+    let mut w = accepted_success(xid);
+    failure(procedure, Nfsstat3::Stale).expect("only NULL cannot fail").encode(&mut w);
+    Answer::Reply(w)
 }
 
 /// Makes the reply. What it needs of the room for answers it leaves in `room`.

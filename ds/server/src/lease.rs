@@ -21,11 +21,16 @@ pub(crate) struct Lease {
     renewed: Notify,
     /// It never holds again.
     ended: AtomicBool,
+    /// It does not hold, and is not renewed, for now.
+    suspended: AtomicBool,
 }
 
 impl Lease {
     /// A call sent at `sent_ms` was answered with a lease of `lease_ms`.
     pub(crate) fn renew(&self, sent_ms: u64, lease_ms: u32, now_ms: u64) {
+        if self.suspended.load(Ordering::SeqCst) {
+            return;
+        }
         let before = self.until_ms.fetch_max(sent_ms.saturating_add(used_ms(lease_ms)), Ordering::SeqCst);
         if before <= now_ms {
             self.gained.fetch_add(1, Ordering::SeqCst);
@@ -56,9 +61,24 @@ impl Lease {
         self.renewed.notify_waiters();
     }
 
+    /// It is given up until [`resume`](Self::resume), and has to be gained again then.
+    pub(crate) fn suspend(&self) {
+        self.suspended.store(true, Ordering::SeqCst);
+        self.until_ms.store(0, Ordering::SeqCst);
+        // Requests that wait for a renewal look again.
+        self.renewed.notify_waiters();
+    }
+
+    /// It may be gained again.
+    pub(crate) fn resume(&self) {
+        self.suspended.store(false, Ordering::SeqCst);
+    }
+
     /// Whether it holds.
     pub(crate) fn holds(&self, now_ms: u64) -> bool {
-        now_ms < self.until_ms.load(Ordering::SeqCst) && !self.ended.load(Ordering::SeqCst)
+        now_ms < self.until_ms.load(Ordering::SeqCst)
+            && !self.ended.load(Ordering::SeqCst)
+            && !self.suspended.load(Ordering::SeqCst)
     }
 }
 
@@ -93,6 +113,14 @@ mod tests {
         assert!(!lease.holds(1_000));
         lease.renew(1_800, 800, 1_801);
         assert_eq!(lease.term(), 2);
+        lease.suspend();
+        lease.renew(1_810, 800, 1_811);
+        assert!(!lease.holds(1_811), "given up, whatever is answered");
+        lease.resume();
+        assert!(!lease.holds(1_812), "it has to be gained again");
+        lease.renew(1_820, 800, 1_821);
+        assert!(lease.holds(1_821));
+        assert_eq!(lease.term(), 3);
         lease.end();
         lease.renew(1_900, 800, 1_901);
         assert!(!lease.holds(1_902), "an answer that was on its way gives nothing back");

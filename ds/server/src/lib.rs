@@ -40,6 +40,7 @@ mod status;
 mod thaw;
 mod throttle;
 mod universal_address;
+mod watch;
 
 pub use driver::{DataServer, DsConfig, StartError};
 pub use layout::copies::Domain;

@@ -78,6 +78,23 @@ pub const RESTORES_MAX: usize = 8;
 /// Between two reports that the disk has failed.
 pub const FAILURE_REPORT_MS: u64 = 500;
 
+/// A disk that has not answered an operation for so long hangs, milliseconds: the server gives up
+/// its lease. Disks that work and have much to do take seconds for a flush, and must not be given
+/// up, since the copies elsewhere then have to be made again; so it is longer than a lease (3 s).
+/// What waits for the disk goes on elsewhere long before clients give an answer up.
+pub const HANG_MS: u64 = 5_000;
+/// Only while nothing waits for so long a disk that hung counts as prompt,
+pub const PROMPT_MS: u64 = 1_000;
+/// and after so long of that it does not hang any more: one that answers a flush now and then must
+/// not come and go.
+pub const HANG_OVER_MS: u64 = 2_000;
+/// Between two looks at what is under way.
+pub const WATCH_LOOK_MS: u64 = 250;
+/// Time goes on by no more from one look to the next: in the rest the process did not run.
+pub const WATCH_STEP_MS_MAX: u64 = 2 * WATCH_LOOK_MS;
+/// Operations under way that are watched: more than a disk takes at once.
+pub const WATCH_PLACES: usize = 1024;
+
 /// A backup that has not answered for so long is replaced.
 pub const BACKUP_STALL_MS_MAX: u64 = 1_500;
 

@@ -127,7 +127,11 @@ async fn keep(
 ) -> AskError {
     loop {
         if core.failure().is_some() {
-            return report_failure(core, link).await;
+            match report_failure(core, link).await {
+                Err(error) => return error,
+                // The disk has answered after all.
+                Ok(()) => continue,
+            }
         }
         let lease_ms = match register(core, link, portrait).await {
             Ok(lease_ms) => lease_ms,
@@ -145,29 +149,33 @@ async fn keep(
         *complained = false;
         match renew(core, link, lease_ms, alone).await {
             AskError::Refused(Refusal::RegisterAgain) => core.lease.revoke(),
-            error if core.failure().is_none() => return error,
             // This metadata server knows us: it is told first.
+            AskError::Failed => {}
+            error if core.failure().is_none() => return error,
             _ => {}
         }
     }
 }
 
-/// Reports that the disk has failed, again and again: a metadata server that begins to lead does not know it yet.
+/// Reports that the disk has failed or hangs, again and again: a metadata server that begins to
+/// lead does not know it yet. Returns when it does not hang any more.
 ///
-/// INVARIANT: the lease has ended here before the first report is sent, and this start never registers again. So a metadata server may
+/// INVARIANT: the lease has ended here before the first report is sent, and this start never
+/// registers again; or, after a hang, as another one ([`Core::instance`]). So a metadata server may
 /// have replicas take over as soon as it has the report.
-async fn report_failure(core: &Core, link: &Link) -> AskError {
-    loop {
+async fn report_failure(core: &Core, link: &Link) -> Result<(), AskError> {
+    while core.failure().is_some() {
         match link.ask::<Renewed>(Procedure::Heartbeat, &heartbeat(core)).await {
             Ok(renewed) => {
                 if let Some(directory) = renewed.directory {
                     core.directory.replace(directory);
                 }
             }
-            Err(error) => return error,
+            Err(error) => return Err(error),
         }
         core.env.clock.sleep_ms(FAILURE_REPORT_MS).await;
     }
+    Ok(())
 }
 
 fn journal_end(end: LogEnd) -> JournalEnd {
@@ -175,13 +183,13 @@ fn journal_end(end: LogEnd) -> JournalEnd {
 }
 
 fn heartbeat(core: &Core) -> Heartbeat {
-    let failure = core.failure().unwrap_or_default().to_owned();
+    let failure = core.failure().unwrap_or_default();
     Heartbeat {
         server: core.server().map_or(0, |server| server.0),
         uuid: core.store.uuid(),
         usage: core.usage(),
         directory: core.directory.version(),
-        instance: core.store.instance(),
+        instance: core.instance(),
         failure,
         durable: journal_end(core.store.durable_end()),
         keys: core.handle_keys_version(),
@@ -195,7 +203,7 @@ async fn register(core: &Core, link: &Link, portrait: &SelfPortrait) -> Result<O
         found: journal_end(claim.found),
         is_loss_accepted: claim.is_loss_accepted,
         uuid: core.store.uuid(),
-        instance: core.store.instance(),
+        instance: core.instance(),
         addresses: portrait.addresses.clone(),
         control: portrait.control.clone(),
         capacity_bytes: usage.capacity_bytes,

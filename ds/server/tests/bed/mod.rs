@@ -91,6 +91,7 @@ pub(crate) fn config(metadata_servers: Vec<SocketAddr>) -> DsConfig {
         repair_bytes_per_s: 0,
         scrub_period_ms: 0,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
+        hang_ms: ds_server::limits::HANG_MS,
         accept_damage: false,
         domain: ds_server::Domain::default(),
         name: String::new(),

@@ -312,6 +312,7 @@ impl Fleet {
             seal_bytes_per_s: self.shape.seal_bytes_per_s,
             scrub_period_ms: self.shape.scrub_period_ms,
             scrub_bytes_per_s: 1 << 30,
+            hang_ms: ds_server::limits::HANG_MS,
             ..bed::config(vec![self.metadata.local_addr()])
         };
         let mut registry = Registry::default();

@@ -110,7 +110,8 @@ fn of_data_servers(status: &Status) -> [Found; 4] {
         (
             "data_servers_failed",
             status.data_servers_failed,
-            "data servers whose disks have failed: they serve nothing until they are replaced or restarted"
+            "data servers whose disks have failed, or hang (`ds list` says which): they serve \
+             nothing until they are replaced or restarted, or the disk answers"
                 .into(),
         ),
         ("data_servers_down", down, format!("of {} data servers are down", status.data_servers)),
