@@ -26,7 +26,7 @@ pub(crate) struct Manner {
     pub(crate) hangs: bool,
     /// A planted fault: where much is read, as at a start, one bit is wrong.
     pub(crate) rots: bool,
-    /// A planted fault: reads, writes and syncs of files take an hour.
+    /// Reads, writes and syncs of files are not answered until this is over.
     pub(crate) silent: bool,
 }
 
@@ -36,6 +36,8 @@ const ROTS_BYTES_MIN: usize = 64 << 10;
 /// See [`Manner::hangs`].
 const HANGS: u64 = 100;
 const HANG_NS: u64 = 3_600_000_000_000;
+/// How often what waits for a silent disk looks whether it answers.
+const SILENT_LOOK_NS: u64 = 100_000_000;
 
 /// A disk that outlives the processes on its node.
 #[derive(Clone)]
@@ -98,8 +100,8 @@ impl SimDisk {
     }
 
     async fn answer(&self) {
-        if self.shared.lock().0.silent {
-            self.world.sleep(HANG_NS, self.node).await;
+        while self.shared.lock().0.silent {
+            self.world.sleep(SILENT_LOOK_NS, self.node).await;
         }
     }
 

@@ -42,6 +42,8 @@ enum Mend {
     Empty(NodeId),
     /// The same, once it has given up.
     Judge(NodeId),
+    /// A silent disk answers.
+    Answer(NodeId),
     /// Another data server may be in trouble again.
     Settle,
 }
@@ -120,6 +122,10 @@ impl Nemesis {
                 mend => self.mend(cluster, mend),
             }
         }
+        // What only has to settle is well.
+        if self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Settle)) {
+            self.spoilt = None;
+        }
         self.mends.clear();
         cluster.world.lock().network.mend_all();
         for node in 0..self.metadata + cluster.data_nodes() {
@@ -147,6 +153,7 @@ impl Nemesis {
             Mend::PutBack(node) => self.put_back(cluster, node),
             Mend::Empty(node) => self.empty(cluster, node),
             Mend::Judge(node) => self.judge(cluster, node),
+            Mend::Answer(node) => self.answer(cluster, node),
             Mend::Settle => self.spoilt = None,
             Mend::Rate(node, rate) => drop(cluster.clock(node).set_rate(rate)),
         }

@@ -1,5 +1,5 @@
-//! Faults of machines, behind `--faults`: processes that are paused and go on, clocks that are far wrong, disks of data servers that fail, are lost or put back from older
-//! copies.
+//! Faults of machines, behind `--faults`: processes that are paused and go on, clocks that are far
+//! wrong, disks of data servers that fail, are silent, are lost or put back from older copies.
 //!
 //! INVARIANT: one data server's disk at a time, and only if by the log every promised byte survives that; no other data server goes away
 //! meanwhile. What is kept twice survives that one copy is lost, and not that the other one is away before the cluster knows of it: then the one that is
@@ -34,6 +34,8 @@ const FAR_NS: (u64, u64) = (120 * SECOND_NS, 30_000 * 86_400 * SECOND_NS);
 const FAR_FOR_NS: (u64, u64) = (5 * SECOND_NS, 120 * SECOND_NS);
 /// Time between two looks at a disk that fails.
 const LOOK_NS: u64 = SECOND_NS;
+/// For so long a disk answers nothing: less than what a data server bears with, and much more.
+const SILENT_NS: (u64, u64) = (5 * SECOND_NS, 30 * SECOND_NS);
 /// For so long behind an empty disk the cluster may take its data server for the one that it was: longer than its lease.
 const SETTLES_NS: (u64, u64) = (5 * SECOND_NS, 15 * SECOND_NS);
 
@@ -215,8 +217,11 @@ impl Nemesis {
     /// A disk of a data server fails for good. Not reads alone: a server meets that when it reads, which may be when it becomes home, and by then
     /// the only other copy is given up (docs/security.md, What does not hold yet).
     fn fail_disk(&mut self, cluster: &mut Cluster) -> &'static str {
-        let (node, broken) = (self.data_server(cluster), self.chance.below(3));
+        let (node, broken) = (self.data_server(cluster), self.chance.below(4));
         let may = self.spoilt.is_none() && cluster.is_up(node) && cluster.others_serve(node);
+        if may && broken == 3 && cluster.planted() != Planted::DiskSilent {
+            return self.silence_disk(cluster, node);
+        }
         if !may || !cluster.do_without(&[node]) {
             return "disk does not fail: too much hangs on it";
         }
@@ -233,6 +238,21 @@ impl Nemesis {
         cluster.disk(node).memory().set_broken(broken);
         self.later(cluster, STAYS_NS.0, STAYS_NS.1, Mend::Judge(node));
         what
+    }
+
+    /// A disk of a data server answers nothing for a while. Nothing on it is lost: it is the data
+    /// server's own matter to give up, and to come back.
+    fn silence_disk(&mut self, cluster: &Cluster, node: NodeId) -> &'static str {
+        self.spoilt = Some(node);
+        cluster.disk(node).set_manner(|manner| manner.silent = true);
+        self.later(cluster, SILENT_NS.0, SILENT_NS.1, Mend::Answer(node));
+        "disk of a data server is silent for a while"
+    }
+
+    /// A silent disk answers again.
+    pub(super) fn answer(&mut self, cluster: &Cluster, node: NodeId) {
+        cluster.disk(node).set_manner(|manner| manner.silent = false);
+        self.later(cluster, SETTLES_NS.0, SETTLES_NS.1, Mend::Settle);
     }
 
     /// The operator gives a data server whose disk has failed another disk, once the cluster says so.
