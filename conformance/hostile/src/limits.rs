@@ -72,7 +72,8 @@ pub(crate) const CLUSTER_KEY_MS_MAX: u64 = 5_000;
 /// `shoal admin` may take so long, seconds: a handle key is dropped half a minute after layouts were recalled that stay out.
 pub(crate) const ADMIN_S_MAX: u64 = 60;
 
-/// An operation may wait so long when a data server's disk fails, milliseconds: its lease, and what moving takes.
+/// An operation may wait so long when a data server's disk fails or hangs, milliseconds: until that
+/// is noticed, its lease, and what moving takes.
 pub(crate) const FAILOVER_MS_MAX: u64 = 12_000;
 
 /// A file must be readable so long after a data server came back with less than it had, milliseconds.
