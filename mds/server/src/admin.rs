@@ -12,7 +12,7 @@ use layout::DataServerId;
 use mds_namespace::FsError;
 use mds_namespace::op::held::Held;
 use mds_shard::command::admin::{DrainDataServer, Removal, RemoveDataServer};
-use mds_shard::{Command, Outcome, ProposeError, Refusal as Refused};
+use mds_shard::{Command, Outcome, Refusal as Refused};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{
     DrainServer, HandleKeyRotation, Readmit, Readmitted, Rebalance, Rebalanced, RemoveServer,
@@ -21,7 +21,7 @@ use wire_nfs::control::admin::{
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::report::{AskReport, Reported};
 
-use crate::control_service::leading;
+use crate::leading::{check_leading, refusal_of};
 use crate::server::Server;
 use crate::{balance, handle_keys, report};
 
@@ -76,7 +76,7 @@ async fn forget(server: &Server, id: DataServerId) -> Result<Ruling, Refusal> {
                 return Ok(Ruling { done: true, words });
             }
             Ok(outcome) => return Ok(no(format!("not done: {outcome:?}"))),
-            Err(error) => return Err(undone(server, error)),
+            Err(error) => return Err(refusal_of(server, error)),
         }
     }
 }
@@ -111,7 +111,7 @@ pub(crate) async fn drain(server: &Server, ask: DrainServer) -> Result<Ruling, R
             )));
         }
         Ok(outcome) => return Ok(no(format!("not done: {outcome:?}"))),
-        Err(error) => return Err(undone(server, error)),
+        Err(error) => return Err(refusal_of(server, error)),
     };
     tracing::info!(server = id.0, drain, "an administrator has a data server drained, or not");
     server.data_servers.set_draining(id, drain);
@@ -194,16 +194,9 @@ pub(crate) async fn forget_replaced(server: &Server) {
 
 /// Administrators ask the leader, once it knows as much of leases as it must.
 fn may_ask(server: &Server) -> Result<(), Refusal> {
-    leading(server)?;
+    check_leading(server)?;
     let begun = server.shards.leading_term() == Some(server.data_servers.term());
     if begun { Ok(()) } else { Err(Refusal::Busy) }
-}
-
-fn undone(server: &Server, error: ProposeError) -> Refusal {
-    match error {
-        ProposeError::NotLeader { leader } => server.not_leader(leader),
-        _ => Refusal::Busy,
-    }
 }
 
 fn no(words: String) -> Ruling {

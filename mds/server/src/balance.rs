@@ -1,6 +1,6 @@
 //! Moves data until each data server has its fair share: when one was added, or some grew fuller than others.
 //!
-//! `layout::balance` decides, `look` brings it what there is, `sets` moves copies of extents, `seal::mend` images. Runs where this node leads. What
+//! `layout::balance` decides, `look` brings it what there is, `sets` moves copies of extents, `seal::remake` images. Runs where this node leads. What
 //! it knows is in memory: another leader looks anew. Repair comes first: nothing begins to move while anything is missing.
 //!
 //! Spec: docs/protocol/admin.md §6.
@@ -23,7 +23,7 @@ use crate::limits::{
     BALANCE_BYTES_PER_S, BALANCE_EXTENTS_MAX, BALANCE_IMAGES_MAX, BALANCE_REST_MS, FOLLOW_REST_MS,
 };
 use crate::report::BalanceStatus;
-use crate::seal::{is_gone, mend};
+use crate::seal::{is_gone, remake};
 use crate::server::Server;
 use done::done;
 use holders::holders;
@@ -186,7 +186,7 @@ fn pay(state: &mut State, bytes: u64, now_ms: u64) {
 }
 
 async fn move_image(server: Arc<Server>, one: ImageMove) {
-    let moved = mend::relocate(&server, &one).await;
+    let moved = remake::relocate(&server, &one).await;
     let follow = if moved { look::follow(&server, one.group, one.slot) } else { None };
     {
         let mut state = server.balancing.state.lock();

@@ -22,6 +22,7 @@ use crate::export::{Export, ports};
 use crate::handle::{ExportId, FileHandle};
 use crate::server::Server;
 use crate::size::MOVED_BY_WRITES;
+use crate::stateid::wire_stateid;
 use crate::status;
 
 /// A status other than OK, and the body that goes with it where the protocol has one.
@@ -374,10 +375,4 @@ pub(crate) fn granted(outcome: Outcome) -> Result<Outcome, Nfsstat4> {
         Outcome::Refused(refusal) => Err(status::of_refusal(&refusal)),
         outcome => Ok(outcome),
     }
-}
-
-/// A stateid as the wire has it.
-#[must_use]
-pub(crate) fn wire_stateid(stateid: StateidValue) -> Stateid {
-    Stateid { seqid: stateid.seqid, other: stateid.other }
 }

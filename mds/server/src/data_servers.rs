@@ -7,6 +7,8 @@
 //! Spec: docs/protocol/control.md §2.
 
 mod disk;
+mod failure;
+pub(crate) mod probes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,11 +26,10 @@ use wire_nfs::control::copies::{Directory, Listed};
 use wire_nfs::control::heartbeat::{Heartbeat, JournalEnd, Usage};
 use wire_nfs::flexfiles::NetAddr;
 
-use self::disk::Failure;
+pub(crate) use self::failure::{Behind, Failure};
+use self::probes::Probes;
 use crate::exclusions::{Complaint, Exclusions};
 use crate::limits::{EXCLUSION_MS, PROBE_EVERY_MS, SUSPECT_MS, UNHEARD_MS};
-use crate::marks::Behind;
-use crate::probe::Probes;
 
 /// A universal address with its network id: `tcp6` if it holds colons.
 #[must_use]

@@ -47,7 +47,9 @@ use crate::server::{Server, Settings};
 use crate::service::NfsService;
 use crate::shard_thread::ShardThread;
 use crate::shards::Shards;
-use crate::{balance, export_fence, handle_keys, marks, pauses, reaper, repair, room, seal, size, work};
+use crate::{
+    balance, export_fence, handle_keys, marks, pauses, reaper, repair, room_watch, seal, size, work,
+};
 
 /// How a metadata server is set up.
 #[derive(Clone, Debug)]
@@ -229,7 +231,7 @@ impl MetadataServer {
             tokio::spawn(export_fence::drive(Arc::clone(&server))),
             tokio::spawn(handle_keys::drive(Arc::clone(&server))),
             tokio::spawn(pauses::drive(Arc::clone(&server))),
-            tokio::spawn(room::drive(Arc::clone(&server), config.dir.clone())),
+            tokio::spawn(room_watch::drive(Arc::clone(&server), config.dir.clone())),
         ];
         Ok(Self { server, nfs, control, tasks, keys: config.cluster_keys, thread: None })
     }

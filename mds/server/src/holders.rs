@@ -83,7 +83,7 @@ fn is_of(name: &HolderName, client: u64, layout: &LayoutRecord) -> bool {
 /// # Errors
 /// `NotLeader`.
 pub(crate) fn admitted(server: &Server) -> Result<Admitted, Refusal> {
-    crate::control_service::leading(server)?;
+    crate::leading::check_leading(server)?;
     let exports = server.exports();
     let admitted = exports.iter().map(|(id, export)| AdmittedBy {
         export: u32::from(id.0),

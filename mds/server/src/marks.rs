@@ -18,25 +18,9 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::control::Refusal;
 use wire_nfs::control::heartbeat::JournalEnd;
 
+use crate::data_servers::Behind;
 use crate::limits::MARK_MS;
 use crate::server::Server;
-
-/// A store that lacks something that it had acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Behind {
-    /// How far its journal goes.
-    pub(crate) found: JournalEnd,
-    /// How far it went.
-    pub(crate) mark: JournalEnd,
-}
-
-impl std::fmt::Display for Behind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { found, mark } = self;
-        let (at, was) = ((found.segment, found.offset), (mark.segment, mark.offset));
-        write!(f, "its journal ends at {}:{}, and went to {}:{}", at.0, at.1, was.0, was.1)
-    }
-}
 
 fn mark_of(end: JournalEnd) -> StoreMark {
     StoreMark { segment: end.segment, offset: end.offset }

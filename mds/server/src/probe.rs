@@ -11,38 +11,21 @@
 //! INVARIANT: one probe of a server is under way at a time.
 //! Spec: docs/protocol/control.md §2.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use env_transport::{Limits, RpcClient};
 use layout::DataServerId;
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use wire_nfs::v3;
 use wire_rpc::Credential;
 use wire_xdr::Writer;
 
+use crate::data_servers::probes::Answer;
 use crate::limits::{PROBE_MS_MAX, PROBE_WAIT_MS_MAX};
 use crate::server::Server;
 
 /// The number of the procedure NULL (RFC 1813 §3.3.0).
 const NULL: u32 = 0;
-
-/// Whether it answered; nothing as long as that is open.
-type Answer = watch::Receiver<Option<bool>>;
-
-/// The probes of all servers.
-#[derive(Default)]
-pub(crate) struct Probes {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    under_way: BTreeMap<DataServerId, Answer>,
-    /// Their last probe failed.
-    failed: BTreeSet<DataServerId>,
-}
 
 /// Whether the server may have a lease: it answered lately and nobody has complained since, or
 /// nothing says yet that it does not answer.

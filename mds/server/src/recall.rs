@@ -6,8 +6,9 @@
 //! INVARIANT: a recall names the layout's sequence plus one, which the log has made the layout's own.
 //! Spec: RFC 8881 §12.5.5, §20.3; RFC 8435 §2.2.
 
+mod table;
+
 use env_transport::LogRate;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use layout::Iomode;
@@ -15,60 +16,22 @@ use mds_namespace::{Ino, op};
 use mds_shard::command::data::Fence;
 use mds_shard::command::layout::{LayoutRecall, LayoutReturn, Recall, Returned};
 use mds_shard::{Command, Outcome, StateidValue};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use wire_nfs::v4::attr::LayoutType;
 use wire_nfs::v4::callback::layoutrecall::{Args, RecallFile, RecallScope};
 use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END};
 use wire_nfs::v4::{CbOp, Filehandle, Nfsstat4};
 
 use crate::callback::{self, CallbackError};
-use crate::context::wire_stateid;
 use crate::handle::{ExportId, FileHandle};
-use crate::limits::{FENCED_EXTENTS_MAX, RECALLS_MAX};
+use crate::limits::FENCED_EXTENTS_MAX;
 use crate::server::Server;
+use crate::stateid::wire_stateid;
 use crate::{revocation, status};
+
+pub(crate) use table::Recalls;
 
 /// Between two attempts to reach a client that said DELAY.
 const RETRY_MS: u64 = 100;
-
-/// Recalls under way, by client and file.
-#[derive(Default)]
-pub(crate) struct Recalls {
-    waiting: Mutex<HashMap<(u64, Ino), Arc<Notify>>>,
-}
-
-impl Recalls {
-    /// A client returned a file's layout, or part of it.
-    pub(crate) fn returned(&self, client: u64, ino: Ino) {
-        if let Some(waiting) = self.waiting.lock().get(&(client, ino)) {
-            waiting.notify_one();
-        }
-    }
-
-    /// A client returned the layouts of all files, or parts of them.
-    pub(crate) fn returned_all(&self, client: u64) {
-        let waiting = self.waiting.lock();
-        let of_client = waiting.iter().filter(|((whose, _), _)| *whose == client);
-        of_client.for_each(|(_, returned)| returned.notify_one());
-    }
-
-    fn begin(&self, client: u64, ino: Ino) -> Option<Arc<Notify>> {
-        let mut waiting = self.waiting.lock();
-        if waiting.len() == RECALLS_MAX || waiting.contains_key(&(client, ino)) {
-            return None;
-        }
-        Some(Arc::clone(waiting.entry((client, ino)).or_default()))
-    }
-
-    fn is_under_way(&self, client: u64, ino: Ino) -> bool {
-        self.waiting.lock().contains_key(&(client, ino))
-    }
-
-    fn end(&self, client: u64, ino: Ino) {
-        self.waiting.lock().remove(&(client, ino));
-    }
-}
 
 impl Server {
     /// Asks other clients to return layouts for writing before a file is cut. Does not wait for them: their handles for what

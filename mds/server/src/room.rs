@@ -14,8 +14,7 @@
 //! Spec: docs/admin.md, A full metadata disk.
 
 use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use env::disk::Capacity;
@@ -25,10 +24,8 @@ use mds_shard::command::open::Target;
 use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{
-    ROOM_HAND_OVER_MS, ROOM_LOOK_MS, ROOM_LOW_BYTES_MAX, ROOM_LOW_BYTES_MIN, ROOM_LOW_PARTS,
-    ROOM_RESERVE_BYTES,
+    ROOM_HAND_OVER_MS, ROOM_LOW_BYTES_MAX, ROOM_LOW_BYTES_MIN, ROOM_LOW_PARTS, ROOM_RESERVE_BYTES,
 };
-use crate::server::Server;
 
 /// There is room.
 const PLENTY: u64 = u64::MAX;
@@ -61,7 +58,7 @@ impl Room {
         Some(if may_be_led_elsewhere { Nfsstat4::Delay } else { Nfsstat4::Nospc })
     }
 
-    fn set_low(&self, is_low: bool, now_ms: u64) {
+    pub(crate) fn set_low(&self, is_low: bool, now_ms: u64) {
         match (self.low_since_ms(), is_low) {
             (None, true) => self.low_since_ms.store(now_ms, Ordering::Release),
             (Some(_), false) => self.low_since_ms.store(PLENTY, Ordering::Release),
@@ -72,7 +69,7 @@ impl Room {
 
 /// Whether another node may have more room, when there has been little here since then. Where all have little, the lead goes round no
 /// longer than this.
-fn may_hand_over(since_ms: u64, now_ms: u64) -> bool {
+pub(crate) fn may_hand_over(since_ms: u64, now_ms: u64) -> bool {
     now_ms < since_ms.saturating_add(2 * ROOM_HAND_OVER_MS)
 }
 
@@ -87,14 +84,14 @@ fn needs_room(command: &Command) -> bool {
 
 /// What is to be done with the reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reserve {
+pub(crate) enum Reserve {
     Leave,
     Make,
     GiveBack,
 }
 
 /// Whether there is little room, and what to do, from what is free. `held`: the reserve is there.
-fn decide(capacity: Capacity, held: bool, was_low: bool) -> (bool, Reserve) {
+pub(crate) fn decide(capacity: Capacity, held: bool, was_low: bool) -> (bool, Reserve) {
     let low_bytes = (capacity.total_bytes / ROOM_LOW_PARTS).clamp(ROOM_LOW_BYTES_MIN, ROOM_LOW_BYTES_MAX);
     let (free_bytes, plenty_bytes) = (capacity.free_bytes, low_bytes + low_bytes / 4);
     let is_low = free_bytes < if was_low { plenty_bytes } else { low_bytes };
@@ -106,68 +103,18 @@ fn decide(capacity: Capacity, held: bool, was_low: bool) -> (bool, Reserve) {
     (is_low, reserve)
 }
 
-/// Looks again and again, for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>, dir: PathBuf) {
-    let path = dir.join("reserve");
-    let mut held = holds_reserve(&*server.env.disk, &path).await.unwrap_or(false);
-    let mut hand_over_ms = 0;
-    loop {
-        if let Err(error) = look(&server, &dir, &path, &mut held).await {
-            tracing::debug!(%error, "room on the metadata disk is not known");
-        }
-        let now_ms = server.now_ms();
-        let may_give = server.room.low_since_ms().is_some_and(|since_ms| may_hand_over(since_ms, now_ms));
-        let leads = server.shards.is_replicated() && server.shards.is_leader();
-        if may_give && leads && hand_over_ms <= now_ms {
-            hand_over_ms = now_ms + ROOM_HAND_OVER_MS;
-            tracing::warn!("the metadata disk is nearly full: shard 0 is handed over");
-            server.shards.hand_over_but(&[]).await;
-        }
-        server.env.clock.sleep_ms(ROOM_LOOK_MS).await;
-    }
-}
-
-async fn look(server: &Server, dir: &Path, path: &Path, held: &mut bool) -> io::Result<()> {
-    let disk = &*server.env.disk;
-    let capacity = disk.capacity(dir).await?;
-    let was_low = server.room.low_since_ms().is_some();
-    let (is_low, reserve) = decide(capacity, *held, was_low);
-    let free_bytes = capacity.free_bytes;
-    server.room.set_low(is_low, server.now_ms());
-    match (was_low, is_low) {
-        (false, true) => {
-            tracing::error!(free_bytes, "the metadata disk is nearly full: what needs room is refused");
-        }
-        (true, false) => tracing::info!(free_bytes, "the metadata disk has room again"),
-        _ => {}
-    }
-    match reserve {
-        Reserve::Leave => {}
-        Reserve::Make => {
-            make_reserve(disk, path).await?;
-            *held = true;
-        }
-        Reserve::GiveBack => {
-            tracing::warn!(free_bytes, "the reserve of the metadata disk is given back");
-            give_back(disk, path).await?;
-            *held = false;
-        }
-    }
-    Ok(())
-}
-
-async fn holds_reserve(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
+pub(crate) async fn holds_reserve(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     if !disk.exists(path).await? {
         return Ok(false);
     }
     Ok(ROOM_RESERVE_BYTES <= disk.open(path, OpenMode::READ).await?.stored_bytes().await?)
 }
 
-async fn make_reserve(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+pub(crate) async fn make_reserve(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.open(path, OpenMode::CREATE).await?.allocate(0, ROOM_RESERVE_BYTES).await
 }
 
-async fn give_back(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+pub(crate) async fn give_back(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.open(path, OpenMode::WRITE).await?.set_len(0).await
 }
 

@@ -7,12 +7,14 @@
 //! Spec: docs/protocol/seal.md.
 
 pub(crate) mod answer;
+pub(crate) mod group_bytes;
 mod join;
 mod memory;
 pub(crate) mod mend;
 mod pool;
 pub(crate) mod presence;
 pub(crate) mod readers;
+pub(crate) mod remake;
 pub(crate) mod sealer;
 
 use std::collections::BTreeSet;

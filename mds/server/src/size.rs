@@ -9,26 +9,19 @@
 
 pub(crate) mod derive;
 pub(crate) mod measure;
+mod moved;
 pub(crate) mod settle;
 mod settling;
 
 use layout::ExtentId;
 use mds_namespace::{Content, Ino, Inode, op, unsettled};
-use wire_nfs::v4::{Bitmap, Nfsstat4, attr::numbers};
+use wire_nfs::v4::Nfsstat4;
 
 use crate::server::Server;
 use crate::status;
 use crate::work;
 
-/// Attributes that WRITEs on data servers move.
-pub(crate) const MOVED_BY_WRITES: Bitmap = Bitmap::of(&[
-    numbers::CHANGE,
-    numbers::SIZE,
-    numbers::MODE,
-    numbers::SPACE_USED,
-    numbers::TIME_METADATA,
-    numbers::TIME_MODIFY,
-]);
+pub(crate) use moved::MOVED_BY_WRITES;
 
 impl Server {
     /// A file with what clients wrote to data servers up to now. Nothing is asked if its size is settled.

@@ -169,6 +169,7 @@ async fn start_servers(env: &Env, folder: &std::path::Path) -> (MetadataServer, 
         scrub_period_ms: 0,
         scrub_bytes_per_s: ds_server::limits::SCRUB_BYTES_PER_S,
         accept_damage: false,
+        hang_ms: 0,
         domain: ds_server::Domain::default(),
         name: String::new(),
     };

@@ -6,16 +6,16 @@ use wire_nfs::control::Refusal;
 use wire_nfs::control::exports::{ExportsRuling, SetExports};
 use wire_nfs::control::limits::WORDS_BYTES_MAX;
 
-use super::undone;
 use crate::cluster_exports::SetError;
 use crate::export::compare::Difference;
 use crate::export::entry::export;
 use crate::export::{Export, Exports};
+use crate::leading::refusal_of;
 use crate::server::Server;
 
 /// Sets them.
 pub(super) async fn run(server: &Server, ask: SetExports) -> Result<ExportsRuling, Refusal> {
-    server.shards.read_barrier().await.map_err(|error| undone(server, error))?;
+    server.shards.read_barrier().await.map_err(|error| refusal_of(server, error))?;
     let before = server.exports();
     let no = |words: String| {
         Ok(ExportsRuling { done: false, words: cut(words), version: server.exports().version() })
@@ -33,7 +33,7 @@ pub(super) async fn run(server: &Server, ask: SetExports) -> Result<ExportsRulin
             }
             Ok(ExportsRuling { done: true, words: cut(words), version })
         }
-        Err(SetError::Propose(error)) => Err(undone(server, error)),
+        Err(SetError::Propose(error)) => Err(refusal_of(server, error)),
         Err(SetError::Late) => Err(Refusal::Busy),
         Err(error @ (SetError::Bad(_) | SetError::Changed(_) | SetError::Path(_) | SetError::Refused(_))) => {
             no(error.to_string())

@@ -16,14 +16,14 @@ use mds_namespace::{ExtentRecord, FsError, View};
 use super::holders::holders;
 use super::memory::{ImageMove, Plan, SetMove};
 use crate::limits::{BALANCE_PLAN_MAX, COPIES_SCAN_MAX, GROUPS_SCAN_MAX};
-use crate::seal::mend;
+use crate::seal::group_bytes;
 use crate::server::Server;
 
 /// What should move now; `None` if the store cannot be read. `begun`: a smaller difference is reason enough.
 pub(super) async fn look(server: &Server, begun: bool) -> Option<Plan> {
     let mut images: BTreeMap<DataServerId, u64> = BTreeMap::new();
     walk(server, |_, group| {
-        mend::hold(group, &mut images);
+        group_bytes::hold(group, &mut images);
         Ok(())
     })
     .await?;
@@ -64,7 +64,9 @@ fn consider(
     let alive = living(view, group)?;
     let id = group.shape().group();
     let mut moving = None;
-    if let Some(balance) = balance.filter(|_| !(server.config.seal && mend::is_half_dead(group, &alive))) {
+    if let Some(balance) =
+        balance.filter(|_| !(server.config.seal && group_bytes::is_half_dead(group, &alive)))
+    {
         let mut slots = Vec::new();
         let mut pieces = Vec::new();
         for (slot, home) in group.homes().iter().enumerate() {

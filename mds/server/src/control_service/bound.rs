@@ -10,7 +10,7 @@ use wire_nfs::control::auth::Peer;
 use wire_nfs::control::register::Register;
 use wire_nfs::control::{Identity, Refusal};
 
-use super::leading;
+use crate::leading::check_leading;
 use crate::server::Server;
 
 /// Whether the caller may say something for the data server with this number.
@@ -22,7 +22,7 @@ pub(super) fn check(server: &Server, peer: &Peer, number: u32) -> Result<(), Ref
         return Ok(());
     }
     // What the others know of names may be old.
-    leading(server)?;
+    check_leading(server)?;
     match server.data_servers.one(DataServerId(number)) {
         Some(known) if is(peer, &known.name) => Ok(()),
         Some(known) => {
@@ -53,7 +53,7 @@ pub(super) async fn check_registration(
     if peer.identity == Identity::ANY {
         return Ok(());
     }
-    leading(server)?;
+    check_leading(server)?;
     // A registration that is in the log already must be seen.
     server.shards.read_barrier().await.map_err(|_| Refusal::Busy)?;
     let known = server.view().and_then(|view| view.data_servers().map_err(|e| crate::status::of_refusal(&e)));

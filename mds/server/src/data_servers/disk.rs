@@ -7,18 +7,8 @@
 
 use layout::DataServerId;
 
+use super::failure::Failure;
 use super::{DataServers, Known};
-
-/// A data server's disk has failed: it has ended its own lease before it reported that.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    /// What its disk answered.
-    pub(crate) reason: String,
-    /// When it was reported first, by the monotonic clock.
-    pub(crate) since_ms: u64,
-    /// The start that has failed is the one that registered here, so no other start can hold a lease.
-    pub(super) is_of_known_start: bool,
-}
 
 impl Known {
     /// Whether its disk has not failed, and its store lacks nothing.

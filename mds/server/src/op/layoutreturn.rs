@@ -13,9 +13,10 @@ use wire_nfs::v4::layout::{Iomode as WireIomode, LENGTH_TO_END};
 use wire_nfs::v4::ops::layoutreturn::{Args, ResOk, ReturnFile, ReturnScope};
 use wire_nfs::v4::{Nfsstat4, Stateid};
 
-use crate::context::{Context, OpResult, wire_stateid};
+use crate::context::{Context, OpResult};
 use crate::op::layouterror;
 use crate::size::settle::before_return;
+use crate::stateid::wire_stateid;
 
 pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let client = cx.client()?;

@@ -18,8 +18,8 @@ use mds_namespace::sealed::{self, ExtentImage};
 use mds_namespace::{FsError, View, op, shard_of};
 
 use super::pool::Candidate;
-use super::{mend, sealer};
 use super::{profile, sites};
+use super::{remake, sealer};
 use crate::balance::ImageMove;
 use crate::limits::{GROUPS_AT_ONCE_MAX, JOINS_AT_ONCE_MAX, SHORT_GROUPS_MAX};
 use crate::server::Server;
@@ -173,6 +173,6 @@ fn part_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Found>, site
     let one = ImageMove { group, slot, from, to, bytes: member.bytes };
     tracing::debug!(%profile, %group, from = from.0, to = to.0, "a member goes where its group can be joined");
     let server = Arc::clone(server);
-    tokio::spawn(async move { mend::relocate(&server, &one).await });
+    tokio::spawn(async move { remake::relocate(&server, &one).await });
     true
 }

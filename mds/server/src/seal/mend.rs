@@ -14,17 +14,13 @@ use layout::ec::{Group, GroupId};
 use mds_namespace::op;
 use mds_namespace::op::seal::{groups_from, living};
 use mds_namespace::sealed::{self, ExtentImage};
-use mds_shard::Command;
-use mds_shard::command::seal::RehomeImage;
 
+use super::group_bytes::{bytes, hold, is_half_dead};
 use super::join::{self, Shorts};
 use super::pool::Candidate;
-use super::{Tally, decided, is_gone, sites};
-use crate::balance::ImageMove;
-use crate::limits::{
-    BALANCE_IMAGES_MAX, GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_EACH_MAX,
-    REMAKES_LOOK_MAX,
-};
+use super::remake::begin;
+use super::{Tally, is_gone, sites};
+use crate::limits::{GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_LOOK_MAX};
 use crate::server::Server;
 
 /// Between two looks at the servers.
@@ -125,21 +121,6 @@ async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
     Some((tally, lost, shorts))
 }
 
-/// Adds the bytes of a group's images to those of the servers that have them.
-pub(crate) fn hold(group: &Group, held: &mut BTreeMap<DataServerId, u64>) {
-    for (slot, home) in group.homes().iter().enumerate() {
-        if let Some(home) = home {
-            *held.entry(*home).or_default() += group.shape().file_bytes(slot);
-        }
-    }
-}
-
-/// Whether at least half of the members' bytes are dead: such a group is dissolved.
-pub(crate) fn is_half_dead(group: &Group, alive: &[(usize, ExtentImage)]) -> bool {
-    let (living_bytes, all_bytes) = bytes(group, alive);
-    2 * living_bytes <= all_bytes
-}
-
 fn count(server: &Server, group: &Group, alive: &[(usize, ExtentImage)], tally: &mut Tally) {
     let now_ms = server.now_ms();
     let away = |id: DataServerId| !server.data_servers.is_up(id, now_ms);
@@ -152,13 +133,6 @@ fn count(server: &Server, group: &Group, alive: &[(usize, ExtentImage)], tally: 
         Some(left) => tally.losses_survived = tally.losses_survived.min(left as u64),
         None => tally.unreadable += 1,
     }
-}
-
-/// Bytes of the living members, and of all.
-fn bytes(group: &Group, alive: &[(usize, ExtentImage)]) -> (u64, u64) {
-    let of = |slot: usize| group.shape().bytes(slot);
-    let all = (0..group.shape().members().len()).map(of).sum();
-    (alive.iter().map(|(slot, _)| of(*slot)).sum(), all)
 }
 
 /// The images of a group that are to be made again, if that can be done. Those of servers that are to be empty are in no danger, and come last.
@@ -219,61 +193,6 @@ fn start(server: &Arc<Server>, (_, id, slot): Lost) -> bool {
     begin(server, group, slot, on)
 }
 
-/// Has an image made again on a data server, unless that is done already. False if it, or all of them, have enough to do.
-fn begin(server: &Arc<Server>, group: Group, slot: usize, on: DataServerId) -> bool {
-    let Some((image, _)) = group.shape().image(slot) else { return true };
-    let mut pool = server.sealing.pool.lock();
-    if REMAKES_AT_ONCE_MAX <= pool.remaking() || REMAKES_EACH_MAX <= pool.remaking_on(on) {
-        return false;
-    }
-    if pool.begin_remake((group.shape().group(), slot), image, on) {
-        let server = Arc::clone(server);
-        tokio::spawn(async move { remake(&server, group, slot, on).await });
-    }
-    true
-}
-
-/// Has an image that is where it should be made again somewhere else. Whether it is there then; nothing happens if things are not as they were
-/// when that was decided, or others are being made again already.
-pub(crate) async fn relocate(server: &Server, one: &ImageMove) -> bool {
-    let ImageMove { group: id, slot, from, to, .. } = *one;
-    let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
-    else {
-        return false;
-    };
-    let sites = sites(server, server.now_ms());
-    let site = sites.iter().find(|site| site.id == to);
-    let fits = site.is_some_and(|site| site.up && group.shape().file_bytes(slot) <= site.free_bytes);
-    let alone = !group.homes().contains(&Some(to));
-    let Some((image, _)) = group.shape().image(slot) else { return false };
-    if group.homes()[slot] != Some(from) || !fits || !alone {
-        return false;
-    }
-    {
-        let mut pool = server.sealing.pool.lock();
-        if BALANCE_IMAGES_MAX <= pool.remaking()
-            || pool.is_making(image)
-            || !pool.begin_remake((id, slot), image, to)
-        {
-            return false;
-        }
-    }
-    remake(server, group, slot, to).await
-}
-
-/// Begins to make an image again where it should be: its data server is up and does not have it any more. False if that must wait.
-pub(super) fn start_in_place(server: &Arc<Server>, id: GroupId, slot: usize, on: DataServerId) -> bool {
-    let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
-    else {
-        return true;
-    };
-    // It may have found another place meanwhile.
-    if group.homes().get(slot) != Some(&Some(on)) || !server.data_servers.is_up(on, server.now_ms()) {
-        return true;
-    }
-    begin(server, group, slot, on)
-}
-
 /// Where an image is to be made again: on its extent's home if that may hold it, else where it fits best.
 fn target(server: &Server, group: &Group, slot: usize) -> Option<DataServerId> {
     let sites = server.sealing.pool.lock().loaded(&sites(server, server.now_ms()));
@@ -296,40 +215,4 @@ fn target(server: &Server, group: &Group, slot: usize) -> Option<DataServerId> {
     home.filter(fits).or_else(|| {
         members::replace(group.shape().profile(), &others, bytes, &sites, group.shape().group().0)
     })
-}
-
-/// Whether it was made, and the log says that it is there.
-async fn remake(server: &Server, group: Group, slot: usize, on: DataServerId) -> bool {
-    let id = group.shape().group();
-    let made = match server.data_servers.one(on) {
-        Some(known) => known.control.rebuild(&group, slot).await,
-        None => Err(client::control::ControlError::Unknown),
-    };
-    if made.is_ok() {
-        server.sealing.progress.lock().done(group.shape().file_bytes(slot));
-    }
-    let done = match (made, group.homes()[slot]) {
-        (Ok(()), Some(from)) if from == on => {
-            tracing::info!(group = %id, slot, server = on.0, "an image is made again where it was");
-            server.metrics.remade();
-            true
-        }
-        (Ok(()), Some(from)) => {
-            tracing::info!(group = %id, slot, server = on.0, "an image is made again");
-            let moved =
-                RehomeImage { group: id.0, slot: u32::try_from(slot).expect("few slots"), from, to: on };
-            decided(server, id, Command::RehomeImage(moved)).await;
-            server.metrics.remade();
-            let now = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten());
-            now.is_some_and(|now| now.homes()[slot] == Some(on))
-        }
-        (Ok(()), None) => false,
-        (Err(error), _) => {
-            tracing::warn!(group = %id, slot, server = on.0, %error, "an image is not made again");
-            false
-        }
-    };
-    server.sealing.pool.lock().end_remake(id, slot);
-    server.sealing.remade.notify_one();
-    done
 }

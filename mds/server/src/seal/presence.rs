@@ -15,7 +15,7 @@ use layout::ec::{Group, GroupId, ImageId};
 use mds_namespace::op::seal::groups_from;
 use wire_nfs::control::limits::IMAGES_MAX;
 
-use super::mend;
+use super::remake;
 use crate::limits::{GROUPS_SCAN_MAX, HAVE_PAUSE_MS, HAVE_REST_MS, MISSING_MAX};
 use crate::server::Server;
 
@@ -66,7 +66,7 @@ impl Walk {
 
     async fn step(&mut self, server: &Arc<Server>) {
         while let Some((group, slot, on)) = self.missing.front().copied() {
-            if !mend::start_in_place(server, group, slot, on) {
+            if !remake::start_in_place(server, group, slot, on) {
                 break;
             }
             self.missing.pop_front();

@@ -1,0 +1,10 @@
+//! Stateids of the log as the wire has them.
+
+use mds_shard::StateidValue;
+use wire_nfs::v4::Stateid;
+
+/// A stateid as the wire has it.
+#[must_use]
+pub(crate) fn wire_stateid(stateid: StateidValue) -> Stateid {
+    Stateid { seqid: stateid.seqid, other: stateid.other }
+}
