@@ -8,6 +8,7 @@
 
 mod disk;
 mod failure;
+pub(crate) mod from_log;
 pub(crate) mod probes;
 
 use std::collections::BTreeMap;

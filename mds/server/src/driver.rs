@@ -1,18 +1,16 @@
 //! Starts a metadata server: shard, first format, ports, and the tasks that run beside requests.
 
 mod ending;
+mod engine;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use client::DataPath;
-use client::control::DsControl;
 use env::Env;
 use env::awake::AwakeClock;
 use env_transport::{Limits, Traffic, serve};
-use layout::DataServerId;
-use layout::copies::Domain;
 use mds_namespace::{MetaStore, superblock};
 use mds_shard::command::admin::FixShards;
 use mds_shard::command::data::Format;
@@ -20,7 +18,6 @@ use mds_shard::{Command, NodeConfig, Outcome, ProposeError, Shard};
 use prometheus_client::registry::Registry;
 use tokio::task::JoinHandle;
 use wire_nfs::control::Keyring;
-use wire_nfs::control::heartbeat::{JournalEnd, Usage};
 use wire_nfs::control::limits::HANDSHAKE_RECORD_BYTES_MAX;
 use wire_nfs::control::report::Subject;
 use wire_nfs::v4::Verifier;
@@ -31,7 +28,7 @@ use crate::addresses::service::Service;
 use crate::answer_room::AnswerRoom;
 use crate::cluster_exports::{self, ClusterExports, SetError};
 use crate::control_service::{ControlService, RECORD_BYTES_MAX};
-use crate::data_servers::{DataServers, Known};
+use crate::data_servers::{DataServers, from_log};
 use crate::export::Export;
 use crate::front::Front;
 use crate::handle::HandleMaker;
@@ -179,7 +176,7 @@ impl MetadataServer {
         tokio::select! {
             biased;
             served = Self::serve_on(env, shard, config, registry) => served,
-            stopped = ending::failed(node.as_ref()) => Err(stopped.into()),
+            stopped = engine::failed(node.as_ref()) => Err(stopped.into()),
         }
     }
 
@@ -194,7 +191,7 @@ impl MetadataServer {
         let server = Arc::new(make(env.clone(), shard, &config, registry)?);
         govern(&server).await?;
         until_whole(&env, server.shards.first()).await?;
-        remember_data_servers(&server, &config.cluster_keys)?;
+        from_log::put_known(&server, &config.cluster_keys).map_err(|e| StartError::Store(e.to_string()))?;
         cluster_exports::begin(&server).await?;
         let nfs = listen(
             &server.env,
@@ -448,44 +445,6 @@ pub(crate) fn make(
         machine_clock,
         room: Room::default(),
     })
-}
-
-/// Data servers that the log knows: addresses at once, leases when they report.
-///
-/// # Errors
-/// When the store cannot be read.
-pub(crate) fn remember_data_servers(server: &Server, keys: &Keyring) -> Result<(), StartError> {
-    let view = server.shards.view_anyway().map_err(|e| StartError::Store(e.to_string()))?;
-    let draining = view.draining().map_err(|e| StartError::Store(e.to_string()))?;
-    for known in view.data_servers().map_err(|e| StartError::Store(e.to_string()))? {
-        let Ok(address) = known.control.parse() else { continue };
-        server.data_servers.put(
-            DataServerId(known.id),
-            Known {
-                uuid: known.uuid,
-                addresses: known.addresses,
-                control_address: known.control,
-                control: Arc::new(DsControl::new(&server.env, address, keys, known.uuid, &known.name)),
-                usage: Usage { capacity_bytes: known.capacity_bytes, ..Usage::default() },
-                renewed_ms: None,
-                full_ms: None,
-                domain: Domain { zone: known.zone, rack: known.rack, host: known.host },
-                suspect_ms: None,
-                broken_ms: None,
-                answered_ms: None,
-                condemned: false,
-                removing: false,
-                draining: draining.contains(&known.id),
-                name: known.name,
-                instance: 0,
-                failure: None,
-                durable: JournalEnd::default(),
-                keys: 0,
-                behind: None,
-            },
-        );
-    }
-    Ok(())
 }
 
 async fn listen(

@@ -21,8 +21,8 @@ use mds_shard::{Command, Outcome};
 use wire_nfs::control::Keyring;
 
 use crate::copies::{Tally, set_of};
+use crate::data_servers::from_log;
 use crate::drain::{self, Draining};
-use crate::driver::remember_data_servers;
 use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
 use crate::server::Server;
 use crate::{admin, adopt};
@@ -64,7 +64,7 @@ pub(crate) async fn drive(server: Arc<Server>, keys: Keyring) {
         let now_ms = server.now_ms();
         if server.data_servers.begin_to_lead(term, now_ms) {
             // Servers may have come, or moved, while another node led.
-            if let Err(error) = remember_data_servers(&server, &keys) {
+            if let Err(error) = from_log::put_known(&server, &keys) {
                 tracing::error!(%error, "data servers cannot be read from the store");
             }
             known = Standing::default();

@@ -3,6 +3,7 @@
 use mds_shard::{EngineStopped, Node};
 
 use super::MetadataServer;
+use super::engine::failed;
 use crate::limits::FAILED_STOP_MS_MAX;
 
 impl MetadataServer {
@@ -44,13 +45,5 @@ impl MetadataServer {
             task.abort();
         }
         self.server.shards.stop().await;
-    }
-}
-
-/// As [`MetadataServer::failed`], of a node; never without one.
-pub(super) async fn failed(node: Option<&Node>) -> EngineStopped {
-    match node {
-        Some(node) => node.failed().await,
-        None => std::future::pending().await,
     }
 }
