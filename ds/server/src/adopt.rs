@@ -14,7 +14,7 @@ use wire_nfs::control::extent::KnownEpoch;
 use wire_nfs::control::images::Adopt;
 
 use crate::core::Core;
-use crate::replica::id;
+use crate::extent_name::id_of;
 
 /// Carries out ADOPT.
 ///
@@ -22,7 +22,7 @@ use crate::replica::id;
 /// INVALID for what cannot be; STALE if the extent is at a higher epoch, and was not adopted at this one; else what the store says.
 pub(crate) async fn run(core: &Arc<Core>, ask: &Adopt) -> Result<KnownEpoch, Refusal> {
     let image = ImageRef::decode(&ask.image).map_err(|_| Refusal::Invalid)?;
-    let (extent, epoch) = (id(ask.extent), Epoch(ask.epoch));
+    let (extent, epoch) = (id_of(ask.extent), Epoch(ask.epoch));
     let adopted = core.store.adopt(extent, epoch, ask.sequence, ask.keep_bytes, &image).await;
     let known = adopted.map_err(|error| refusal(core, &error))?;
     // What we knew as its home of long ago; not what we know if this is asked once more, and clients write by now.

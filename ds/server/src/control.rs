@@ -27,9 +27,9 @@ use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog
 use wire_xdr::{Decode, Encode, Writer, XdrError};
 
 use crate::core::{Core, Judgement};
+use crate::extent_name::id_of;
 use crate::images::{encode, have, rebuild, serve};
 use crate::limits::CUT_SETTLE_MS_MAX;
-use crate::replica::id;
 use crate::{adopt, copies, replica};
 
 /// Answers on the control port.
@@ -133,19 +133,19 @@ async fn carry_out(core: &Arc<Core>, procedure: Procedure, args: Bytes) -> Optio
     Some(match procedure {
         Procedure::Fence => {
             respond(args, async |ask: AtEpoch| {
-                known(core, core.store.fence(id(ask.extent), Epoch(ask.epoch)).await)
+                known(core, core.store.fence(id_of(ask.extent), Epoch(ask.epoch)).await)
             })
             .await
         }
         Procedure::Cut => respond(args, async |ask: Cut| cut(core, &ask).await).await,
         Procedure::Drop => {
             respond(args, async |ask: AtEpoch| {
-                let dropped = known(core, core.store.drop_extent(id(ask.extent), Epoch(ask.epoch)).await)?;
+                let dropped = known(core, core.store.drop_extent(id_of(ask.extent), Epoch(ask.epoch)).await)?;
                 let server = core.server().map(|own| own.0);
-                tracing::debug!(server, extent = %id(ask.extent), asked = ask.epoch, known = dropped.epoch, "dropped");
+                tracing::debug!(server, extent = %id_of(ask.extent), asked = ask.epoch, known = dropped.epoch, "dropped");
                 // One from an earlier stay changed nothing: we may be home again, and owe backups what was written since.
                 if dropped.epoch == ask.epoch {
-                    core.copies.forget(id(ask.extent));
+                    core.copies.forget(id_of(ask.extent));
                 }
                 Ok(dropped)
             })
@@ -210,7 +210,7 @@ async fn respond<A: Decode, R: Encode>(
 
 /// A CUT is done when the backups have done it.
 async fn cut(core: &Arc<Core>, ask: &Cut) -> Result<KnownEpoch, Refusal> {
-    let extent = id(ask.extent);
+    let extent = id_of(ask.extent);
     let kept = match &ask.copies {
         Some(set) => {
             home_here(core, set)?;
@@ -253,7 +253,7 @@ fn known(core: &Core, outcome: Result<Epoch, ChangeError>) -> Result<KnownEpoch,
 
 fn sizes(core: &Core, ask: &SizeOf) -> Sizes {
     let size_of = |name: &ExtentName| {
-        let size = core.store.size(id(*name));
+        let size = core.store.size(id_of(*name));
         ExtentSize {
             end_bytes: size.end_bytes,
             held_bytes: size.held_bytes,

@@ -17,10 +17,10 @@ use wire_nfs::control::limits::WORDS_BYTES_MAX;
 use wire_nfs::v3::Nfsstat3;
 
 use crate::admission::{Admission, Admits, Currency};
-use crate::clock::HandleClock;
 use crate::copies::CopyTable;
 use crate::directory::Directory;
-use crate::holding::ask::Holding;
+use crate::handle_clock::HandleClock;
+use crate::holding::queue::Holding;
 use crate::images::Images;
 use crate::lease::Lease;
 use crate::limits::{
@@ -29,7 +29,7 @@ use crate::limits::{
 };
 use crate::metrics::Metrics;
 use crate::scrub::{ScrubMetrics, Wanted};
-use crate::seal::shown::Shown;
+use crate::seal::known::Shown;
 use crate::thaw::Thaws;
 use crate::throttle::Throttle;
 use crate::watch::DiskWatch;

@@ -8,6 +8,7 @@
 //! Spec: docs/formats/ds_handle.md; docs/protocol/control.md §7.
 
 pub(crate) mod ask;
+pub(crate) mod queue;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -14,13 +14,16 @@
 mod access;
 mod admission;
 mod adopt;
+mod answer;
 mod clock;
 mod control;
 mod copies;
 mod core;
 mod directory;
 mod driver;
+mod extent_name;
 mod front;
+mod handle_clock;
 mod holding;
 mod images;
 mod lease;

@@ -15,8 +15,9 @@ use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::images::{AskAtRest, AtRest};
 use wire_nfs::v3::Nfsstat3;
 
+use crate::answer::Answer;
 use crate::core::Core;
-use crate::proc::read::Answer;
+
 use crate::{metadata, status};
 
 const ZEROS_BYTES: usize = 64 << 10;

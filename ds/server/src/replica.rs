@@ -8,16 +8,16 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use ds_store::{ChangeError, ImageRef, Stability};
 use layout::{DataServerId, Epoch, ExtentId};
-use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::limits::RECORD_DATA_BYTES_MAX;
 use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate, SayAgain};
 use wire_nfs::control::{Nothing, Refusal};
 
 use crate::copies::{self, Asked};
 use crate::core::Core;
+use crate::extent_name::id_of;
 
 pub(crate) async fn attach(core: &Core, ask: Attach) -> Result<Attached, Refusal> {
-    let extent = id(ask.extent);
+    let extent = id_of(ask.extent);
     let sequence = core.store.attach(extent, Epoch(ask.epoch)).await.map_err(|e| refusal(core, &e))?;
     let server = core.server().map(|own| own.0);
     tracing::debug!(server, %extent, epoch = ask.epoch, sequence, "a backup now");
@@ -31,7 +31,7 @@ pub(crate) async fn replicate(core: &Core, record: Replicate) -> Result<Nothing,
     same_start(core, record.instance)?;
     // The home's client waits for this as well.
     let _client = core.client();
-    let (extent, epoch, sequence) = (id(record.extent), Epoch(record.epoch), record.sequence);
+    let (extent, epoch, sequence) = (id_of(record.extent), Epoch(record.epoch), record.sequence);
     let stability = if record.stable { Stability::Synced } else { Stability::Unstable };
     let bytes = record.data.len() as u64;
     let taken = match record.act {
@@ -81,7 +81,7 @@ pub(crate) async fn flush(core: &Core, ask: Flush) -> Result<Nothing, Refusal> {
 
 /// Bytes of an extent for its home, whose journal has lost them; or which image it uses.
 pub(crate) async fn read_data(core: &Core, ask: ReadData) -> Result<HeldData, Refusal> {
-    let (extent, length) = (id(ask.extent), ask.length);
+    let (extent, length) = (id_of(ask.extent), ask.length);
     if RECORD_DATA_BYTES_MAX < length as usize {
         return Err(Refusal::Invalid);
     }
@@ -112,7 +112,7 @@ pub(crate) async fn read_data(core: &Core, ask: ReadData) -> Result<HeldData, Re
 /// The home's side: something that a backup took is bad there. Everything is said to it again, if all of it can be read here: a backup
 /// that was told a part would have lost what the home wants from it.
 pub(crate) async fn say_again(core: &Arc<Core>, ask: SayAgain) -> Result<Nothing, Refusal> {
-    let extent = id(ask.extent);
+    let extent = id_of(ask.extent);
     let set = match copies::ask(core, extent).await {
         Asked::Home(set) => set,
         Asked::NotHome => return Err(Refusal::NotHome),
@@ -141,10 +141,6 @@ pub(crate) async fn say_again(core: &Arc<Core>, ask: SayAgain) -> Result<Nothing
 
 fn same_start(core: &Core, instance: u64) -> Result<(), Refusal> {
     if instance == core.store.instance() { Ok(()) } else { Err(Refusal::AttachAgain) }
-}
-
-pub(crate) fn id(name: ExtentName) -> ExtentId {
-    ExtentId { ino: name.ino, index: name.index }
 }
 
 fn refusal(core: &Core, error: &ChangeError) -> Refusal {

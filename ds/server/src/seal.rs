@@ -6,6 +6,7 @@
 //! passed when the last of its bytes had been read.
 //! Spec: docs/protocol/seal.md §1.
 
+pub(crate) mod known;
 pub(crate) mod shown;
 mod uses;
 

@@ -11,64 +11,26 @@
 //! PROMISE, of an extent is under way at a time.
 //! Spec: docs/protocol/seal.md §8, §12.
 
+mod under_way;
+
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ds_store::Ticket;
 use layout::{Epoch, ExtentId};
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::images::{Promise, Thaw};
 use wire_nfs::control::{Nothing, Procedure, Refusal};
 
 use crate::copies::{self, SettleError};
 use crate::core::Core;
-use crate::limits::{PROMISED_KNOWN_MAX, SETTLE_MS_MAX, THAW_CALLS_MAX, THAW_PAUSE_MS, THAWS_MAX};
+use crate::limits::{SETTLE_MS_MAX, THAW_PAUSE_MS, THAWS_MAX};
 use crate::link::AskError;
+pub(crate) use under_way::Thaws;
+use under_way::{About, Answer};
 
-/// Those that wait for the same answer; nothing as long as there is none.
-type Answer = watch::Receiver<Option<Result<(), SettleError>>>;
 type Says = watch::Sender<Option<Result<(), SettleError>>>;
-
-/// The THAWs and PROMISEs under way.
-pub(crate) struct Thaws {
-    under_way: Mutex<HashMap<(ExtentId, About), Answer>>,
-    calls: Semaphore,
-    /// Extents of which the log says that something may be promised. It never says otherwise again.
-    /// Each WRITE and COMMIT looks here, and next to none adds to it.
-    promised: RwLock<HashSet<ExtentId>>,
-}
-
-/// What a metadata server is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum About {
-    Thaw,
-    Promise,
-}
-
-impl Default for Thaws {
-    fn default() -> Self {
-        let (under_way, promised) = (Mutex::default(), RwLock::default());
-        Self { under_way, calls: Semaphore::new(THAW_CALLS_MAX), promised }
-    }
-}
-
-impl Thaws {
-    fn may_promise(&self, extent: ExtentId) -> bool {
-        self.promised.read().contains(&extent)
-    }
-
-    fn promised(&self, extent: ExtentId) {
-        let mut promised = self.promised.write();
-        // To forget costs a question for each.
-        if PROMISED_KNOWN_MAX <= promised.len() {
-            promised.clear();
-        }
-        promised.insert(extent);
-    }
-}
 
 /// What is to be told.
 #[derive(Clone, Copy, Debug)]

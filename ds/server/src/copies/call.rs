@@ -12,12 +12,11 @@ use layout::ec::ImageId;
 use layout::{DataServerId, Epoch, ExtentId};
 use tokio::sync::oneshot;
 use wire_nfs::control::copies::{AskCopies, CopySet, Word};
-use wire_nfs::control::extent::ExtentName;
 use wire_nfs::control::replicate::{Act, Attach, Attached, Flush, HeldData, ReadData, Replicate};
 use wire_nfs::control::{Nothing, Procedure, Refusal};
 
-use super::ExtentCopies;
 use super::member::{Fault, Step};
+use super::table::ExtentCopies;
 use crate::core::Core;
 use crate::limits::BACKUP_STALL_MS_MAX;
 use crate::link::AskError;
@@ -37,10 +36,6 @@ impl Line {
         let data = Bytes::copy_from_slice(&image.encode());
         Self { act: Act::Image, sequence, offset: image.content_bytes, data }
     }
-}
-
-pub(super) fn name(extent: ExtentId) -> ExtentName {
-    ExtentName { ino: extent.ino, index: extent.index }
 }
 
 /// Records of one WRITE on their way.
@@ -161,7 +156,7 @@ pub(super) async fn record(
         let _ = begun.send(());
     }
     let Line { act, sequence, offset, data } = line;
-    let (extent, epoch) = (name(extent), epoch.0);
+    let (extent, epoch) = (crate::extent_name::name_of(extent), epoch.0);
     let args = Replicate { instance, stable, act, extent, epoch, sequence, offset, data };
     let answer = neighbour.link.ask_within::<Nothing>(Procedure::Replicate, &args, BACKUP_STALL_MS_MAX).await;
     core.metrics.replicated(u64::from(bytes));
@@ -175,7 +170,7 @@ pub(super) async fn attach(
     epoch: Epoch,
 ) -> Result<Attached, Fault> {
     let neighbour = core.directory.neighbour(&core.env, server).ok_or(Fault::Silent)?;
-    let args = Attach { extent: name(extent), epoch: epoch.0 };
+    let args = Attach { extent: crate::extent_name::name_of(extent), epoch: epoch.0 };
     let answer = neighbour.link.ask_within(Procedure::Attach, &args, BACKUP_STALL_MS_MAX).await;
     answer.map_err(|error| {
         // The next try gets a connection of its own.
@@ -201,7 +196,7 @@ pub(super) async fn used_image(
     epoch: Epoch,
 ) -> Result<Option<ImageId>, Fault> {
     let neighbour = core.directory.neighbour(&core.env, server).ok_or(Fault::Silent)?;
-    let args = ReadData { extent: name(extent), epoch: epoch.0, offset: 0, length: 0 };
+    let args = ReadData { extent: crate::extent_name::name_of(extent), epoch: epoch.0, offset: 0, length: 0 };
     let answer = neighbour.link.ask_within::<HeldData>(Procedure::ReadData, &args, BACKUP_STALL_MS_MAX).await;
     match answer {
         Ok(held) => ImageRef::decode(&held.data).map(|used| Some(used.image)).map_err(|_| Fault::Silent),
@@ -244,9 +239,15 @@ pub(super) async fn tell(
     let (Some(link), Some(server)) = (core.directory.metadata(), core.server()) else {
         return Heard::Nothing;
     };
-    let args = AskCopies { server: server.0, extent: name(extent), word, backup: backup.0, since: since.0 };
+    let args = AskCopies {
+        server: server.0,
+        extent: crate::extent_name::name_of(extent),
+        word,
+        backup: backup.0,
+        since: since.0,
+    };
     match link.ask::<CopySet>(Procedure::Copies, &args).await {
-        Ok(set) if set.extent == name(extent) => Heard::Set(set),
+        Ok(set) if set.extent == crate::extent_name::name_of(extent) => Heard::Set(set),
         Ok(_) => Heard::Nothing,
         Err(AskError::Refused(Refusal::NotHome)) => Heard::NotHome,
         Err(error) => {

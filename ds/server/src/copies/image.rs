@@ -67,7 +67,7 @@ impl ExtentCopies {
         let is_told = {
             let mut state = self.state.lock();
             let member = state.members.iter_mut().find(|one| one.server == backup);
-            member.map(super::Member::say_again).is_some()
+            member.map(super::member::Member::say_again).is_some()
         };
         if !is_told {
             return Err(SettleError::Late);
@@ -189,7 +189,7 @@ impl ExtentCopies {
         if state.epoch != epoch || state.members.iter().any(|one| one.filling) {
             return Err(SettleError::Late);
         }
-        let attached = |one: &super::Member| one.instance().map(|instance| (one.server, instance));
+        let attached = |one: &super::member::Member| one.instance().map(|instance| (one.server, instance));
         state.members.iter().map(|one| attached(one).ok_or(SettleError::Late)).collect()
     }
 }

@@ -5,71 +5,15 @@
 //!
 //! Spec: docs/protocol/control.md §7.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
-use env::Entropy;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use wire_nfs::control::Procedure;
 use wire_nfs::control::handles::{AskHeld, Held};
-use wire_nfs::control::limits::HELD_MAX;
 use wire_nfs::v3::Nfsstat3;
 
-use super::{Holders, Judged, Question};
+use super::{Judged, Question};
 use crate::core::Core;
-use crate::limits::{HELD_PAUSE_MS, HELD_WAIT_MS_MAX, QUESTIONS_MAX};
-
-/// What was said, and what is to be asked.
-pub(crate) struct Holding {
-    holders: Holders,
-    queue: Mutex<Queue>,
-    wanted: Notify,
-    answered: Notify,
-}
-
-#[derive(Default)]
-struct Queue {
-    /// Waiting or being asked.
-    open: HashSet<Question>,
-    waiting: Vec<Question>,
-}
-
-impl Holding {
-    pub(crate) fn new(entropy: &dyn Entropy) -> Self {
-        let holders = Holders::new(entropy);
-        Self { holders, queue: Mutex::default(), wanted: Notify::new(), answered: Notify::new() }
-    }
-
-    /// Has a question asked; `false` if too many wait.
-    fn want(&self, question: Question) -> bool {
-        let mut queue = self.queue.lock();
-        if queue.open.contains(&question) {
-            return true;
-        }
-        if QUESTIONS_MAX <= queue.open.len() {
-            return false;
-        }
-        queue.open.insert(question);
-        queue.waiting.push(question);
-        drop(queue);
-        self.wanted.notify_one();
-        true
-    }
-
-    fn take(&self) -> Vec<Question> {
-        let mut queue = self.queue.lock();
-        let count = queue.waiting.len().min(HELD_MAX);
-        queue.waiting.drain(..count).collect()
-    }
-
-    fn close(&self, batch: &[Question]) {
-        let mut queue = self.queue.lock();
-        for question in batch {
-            queue.open.remove(question);
-        }
-    }
-}
+use crate::limits::{HELD_PAUSE_MS, HELD_WAIT_MS_MAX};
 
 /// Whether a client's handle that is so many steps old is good; `false` says that it was waited for and that everything is to be
 /// looked at again.

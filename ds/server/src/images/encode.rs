@@ -18,7 +18,7 @@ use wire_nfs::control::groups::{EncodeGroup, EncodedGroup};
 
 use super::Images;
 use super::outlet::{Outlet, OutletError};
-use super::remote::NoBytes;
+use super::trouble::NoBytes;
 use crate::core::Core;
 
 /// Carries out ENCODE.

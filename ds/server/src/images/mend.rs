@@ -3,45 +3,18 @@
 //! INVARIANT: the image that replaces a damaged one has its root; every frame in it was compared with its hash.
 //! Spec: docs/formats/image.md §6; docs/formats/group.md §6.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ds_image::{BadFrame, Image, ImageId, StoredImage};
+use ds_image::{BadFrame, Image, StoredImage};
 use ds_store::ImageRef;
 
+use super::Images;
 use super::groups::Found;
-use super::remote::Trouble;
-use super::{Images, joined};
-use crate::limits::{MEND_AGAIN_MS, MEND_FRAMES_MAX, MENDED_KNOWN_MAX, MENDING_MAX};
-
-/// What is being mended, and what was tried lately.
-#[derive(Default)]
-pub(super) struct Mending {
-    now: usize,
-    /// Not to be tried again before.
-    until_ms: HashMap<ImageId, u64>,
-}
-
-impl Mending {
-    fn begin(&mut self, image: ImageId, now_ms: u64) -> bool {
-        if MENDED_KNOWN_MAX <= self.until_ms.len() {
-            self.until_ms.retain(|_, until_ms| now_ms < *until_ms);
-        }
-        let lately = self.until_ms.get(&image).is_some_and(|until_ms| now_ms < *until_ms);
-        if lately || MENDING_MAX <= self.now || MENDED_KNOWN_MAX <= self.until_ms.len() {
-            return false;
-        }
-        self.now += 1;
-        self.until_ms.insert(image, u64::MAX);
-        true
-    }
-
-    fn end(&mut self, image: ImageId, now_ms: u64) {
-        self.now -= 1;
-        self.until_ms.insert(image, now_ms + MEND_AGAIN_MS);
-    }
-}
+use super::pieces::joined;
+use super::trouble::Trouble;
+use crate::limits::MEND_FRAMES_MAX;
 
 /// Has an image mended, unless it is, or was tried lately, or too many are.
 pub(super) fn begin(images: &Arc<Images>, image: &ImageRef) {

@@ -21,8 +21,8 @@ use wire_nfs::control::{Nothing, Refusal};
 use super::Images;
 use super::outlet::{Outlet, OutletError};
 use super::rebuilt;
-use super::remote::NoBytes;
 use super::serve;
+use super::trouble::NoBytes;
 use crate::core::Core;
 
 /// Why one try came to nothing.

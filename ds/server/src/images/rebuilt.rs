@@ -17,7 +17,7 @@ use layout::limits::{COLUMN_BYTES, WINDOW_BYTES_MAX};
 use parking_lot::Mutex;
 
 use super::Images;
-use super::remote::{NoBytes, Trouble};
+use super::trouble::{NoBytes, Trouble};
 
 /// What is computed at once: a window, less what it takes to begin at a column.
 const STEP_BYTES: u64 = (WINDOW_BYTES_MAX - COLUMN_BYTES) as u64;
@@ -39,6 +39,18 @@ struct Work {
 impl RebuiltBytes {
     pub(super) fn new(images: Arc<Images>, group: Arc<Group>, slot: usize, trouble: Arc<Trouble>) -> Self {
         Self { work: Arc::new(Work { images, group, slot, bad: Mutex::default(), trouble }) }
+    }
+}
+
+impl Images {
+    /// Bytes of an image that are computed from the rest of its group.
+    pub(super) fn rebuilding(
+        self: &Arc<Self>,
+        group: &Arc<Group>,
+        slot: usize,
+        trouble: &Arc<Trouble>,
+    ) -> Arc<dyn ImageBytes> {
+        Arc::new(RebuiltBytes::new(Arc::clone(self), Arc::clone(group), slot, Arc::clone(trouble)))
     }
 }
 

@@ -17,35 +17,9 @@ use wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX;
 use wire_nfs::control::{Procedure, Refusal};
 
 use super::Images;
+use super::trouble::{NoBytes, Trouble};
 use crate::limits::{IMAGE_CALL_MS_MAX, SILENT_MS};
 use crate::link::AskError;
-
-/// Why bytes of an image did not come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoBytes {
-    /// Who has them does not answer: later perhaps.
-    Unreachable,
-    /// They are not there, or not right.
-    Absent,
-}
-
-/// Remembers, over several tries, whether one failed only because somebody did not answer.
-#[derive(Debug, Default)]
-pub(super) struct Trouble {
-    unreachable: AtomicBool,
-}
-
-impl Trouble {
-    pub(super) fn note(&self, why: NoBytes) {
-        if why == NoBytes::Unreachable {
-            self.unreachable.store(true, Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn may_pass(&self) -> bool {
-        self.unreachable.load(Ordering::Relaxed)
-    }
-}
 
 impl Images {
     /// Bytes of an image's file from the server that has it, this one perhaps. At most [`IMAGE_DATA_BYTES_MAX`].

@@ -6,9 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ds_image::{
-    CreateError, ImageId, ImageReceiver, ImageSum, OpenError, ReadError, ReceiveError, StoredImage,
-};
+use ds_image::{CreateError, ImageId, ImageSum, OpenError, ReadError, ReceiveError, StoredImage};
 use layout::reserve::Purpose;
 use tokio::sync::Mutex;
 use wire_nfs::control::images::{EndImage, ImageData, PutImage, ReadImage};
@@ -16,18 +14,10 @@ use wire_nfs::control::limits::IMAGE_DATA_BYTES_MAX;
 use wire_nfs::control::{Nothing, Refusal};
 
 use super::Images;
-use super::remote::NoBytes;
+use super::receiving::Receiving;
+use super::trouble::NoBytes;
 use crate::core::Core;
 use crate::limits::{RECEIVING_MAX, RECEIVING_MS_MAX};
-
-/// An image that is coming in.
-#[derive(Clone)]
-pub(super) struct Receiving {
-    file_bytes: u32,
-    /// Bytes of it came last then.
-    last_ms: u64,
-    receiver: Arc<Mutex<Option<ImageReceiver>>>,
-}
 
 /// READ_IMAGE.
 pub(crate) async fn read(core: &Core, ask: ReadImage) -> Result<ImageData, Refusal> {

@@ -20,16 +20,10 @@ use layout::{DsHandle, Role};
 use wire_nfs::v3::{Nfsstat3, read};
 
 use crate::access;
+use crate::answer::Answer;
 use crate::core::Core;
 use crate::limits::{READ_WAIT_MS_MAX, TRANSFER_BYTES_MAX};
 use crate::{metadata, reader, restore, status};
-
-/// The bytes of an answer.
-pub(crate) struct Answer {
-    pub(crate) data: Vec<Bytes>,
-    pub(crate) bytes: u64,
-    pub(crate) eof: bool,
-}
 
 /// Carries out a READ. The room that its bytes take is the answer's, until the client has taken them.
 ///

@@ -187,7 +187,7 @@ impl Scrub {
             return Err(NotMade::InUse);
         }
         images.delete(image).await.map_err(NotMade::Delete)?;
-        core.shown.forget(core, image);
+        core.shown.forget(&core.store, image);
         images.metrics.deleted.inc();
         core.note_images();
         tracing::warn!(%image, "a bad image that nobody needs is deleted");

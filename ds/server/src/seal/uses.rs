@@ -13,6 +13,7 @@ use ds_store::ImageRef;
 use layout::{Epoch, ExtentId};
 use wire_nfs::control::copies::CopySet;
 
+use super::known::Sealing;
 use crate::copies::{self, Asked, SettleError};
 use crate::core::Core;
 
@@ -25,16 +26,6 @@ pub(super) enum NotUsed {
     Outdated,
     /// Not now.
     Later,
-}
-
-/// An image of an extent, as of one of its acts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sealing {
-    pub(super) extent: ExtentId,
-    /// The extent's when it was sealed.
-    pub(super) epoch: Epoch,
-    pub(super) sequence: u64,
-    pub(super) image: ImageRef,
 }
 
 /// Carries out USE. Answers the epoch of the set that uses the image.
