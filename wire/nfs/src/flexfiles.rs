@@ -6,36 +6,17 @@
 //!
 //! Spec: RFC 8435 §4, §5, §9.
 
-use bytes::Bytes;
-use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
-
 mod device;
 mod layout;
 mod netaddr;
 mod report;
+mod whole_body;
 
 pub use device::{DeviceAddr, DeviceVersion};
 pub use layout::{DataServer, FfLayout, LayoutBodyError, Mirror, flags};
 pub use netaddr::{NetAddr, Transport};
 pub use report::{FfLayoutReturn, FfLayoutUpdate, IoError, IoLatency, IoStats};
-
-/// Reads a whole body.
-///
-/// # Errors
-/// Those of the codec; [`XdrError::Trailing`] if the body goes on behind it.
-pub fn decode_body<T: Decode>(body: &Bytes) -> Result<T, XdrError> {
-    let mut r = Reader::new(body.clone());
-    let value = T::decode(&mut r)?;
-    r.finish()?;
-    Ok(value)
-}
-
-/// Writes a whole body. A layout has [`FfLayout::to_body`] instead, which checks what clients demand.
-pub fn encode_body(value: &impl Encode) -> Bytes {
-    let mut w = Writer::new();
-    value.encode(&mut w);
-    w.into_bytes()
-}
+pub use whole_body::{decode_body, encode_body};
 
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,7 @@ mod limits;
 mod message;
 mod record;
 pub mod reply;
+mod version;
 
 pub use call::{CallHeader, call};
 pub use credential::{AuthStat, AuthSys, Credential, OpaqueAuth, auth_flavor};
@@ -26,6 +27,4 @@ pub use reply::{
     ReplyHeader, ReplyStatus, accepted_success, auth_error, garbage_args, proc_unavail, prog_mismatch,
     prog_unavail, rpc_mismatch, system_err,
 };
-
-/// The version of the RPC protocol itself (RFC 5531 §9).
-pub const RPC_VERSION: u32 = 2;
+pub use version::RPC_VERSION;

@@ -8,9 +8,9 @@
 use bytes::Bytes;
 use wire_xdr::{Reader, Writer, XdrError};
 
-use crate::call::CALL;
+use crate::call::{CALL, CallHeader};
 use crate::reply::{self, REPLY};
-use crate::{AuthStat, CallHeader, Credential, OpaqueAuth, RPC_VERSION, ReplyHeader};
+use crate::{AuthStat, Credential, OpaqueAuth, RPC_VERSION, ReplyHeader};
 
 /// One message; the reader stands at the arguments or results.
 #[derive(Debug, Clone)]

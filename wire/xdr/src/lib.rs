@@ -12,16 +12,13 @@
 mod codec;
 mod error;
 mod limits;
+mod padding;
 mod reader;
 mod writer;
 
 pub use codec::{Decode, Encode, list, put_list};
 pub use error::XdrError;
 pub use limits::{LIST_RESERVE_MAX, SPLICE_BYTES_MIN};
+pub use padding::padding;
 pub use reader::Reader;
 pub use writer::{Mark, Slot, Writer};
-
-/// How many zero bytes follow `bytes` bytes of opaque data (RFC 4506 §3: everything is a multiple of four bytes).
-pub const fn padding(bytes: usize) -> usize {
-    bytes.wrapping_neg() & 3
-}

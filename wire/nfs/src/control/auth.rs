@@ -12,12 +12,14 @@
 use std::fmt;
 
 use bytes::Bytes;
-use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, xdr_struct};
+use wire_xdr::{Decode, Encode, Writer, XdrError, xdr_struct};
 
 use super::keyring::Keyring;
 use super::keys::{ClusterKey, End, Identity, LinkKey};
 use super::roles::may_meet;
 use super::{Procedure, Refusal, VERSION, decode_args, put_reply};
+
+pub use super::node_kind::NodeKind;
 
 const LABEL_CALLER: &[u8] = b"shoal caller";
 const LABEL_CALLEE: &[u8] = b"shoal callee";
@@ -28,38 +30,6 @@ const MAC_INPUT_BYTES: usize = 160;
 pub const HELLO_BYTES: usize = 72;
 /// And those of AUTH.
 pub const AUTH_BYTES: usize = 32;
-
-/// What a node says it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-pub enum NodeKind {
-    /// A metadata server.
-    Metadata = 1,
-    /// A data server.
-    Data = 2,
-    /// A gateway.
-    Gateway = 3,
-    /// An administrator's tool.
-    Administrator = 4,
-}
-
-impl Decode for NodeKind {
-    fn decode(r: &mut Reader) -> Result<Self, XdrError> {
-        Ok(match r.u32()? {
-            1 => Self::Metadata,
-            2 => Self::Data,
-            3 => Self::Gateway,
-            4 => Self::Administrator,
-            value => return Err(XdrError::BadDiscriminant { what: "node kind", value }),
-        })
-    }
-}
-
-impl Encode for NodeKind {
-    fn encode(&self, w: &mut Writer) {
-        w.u32(*self as u32);
-    }
-}
 
 /// Arguments of HELLO, and the body of its reply.
 #[derive(Clone, Debug, PartialEq, Eq)]

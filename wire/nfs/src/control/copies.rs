@@ -5,8 +5,9 @@
 
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
 
+use super::body::text;
 use super::extent::ExtentName;
-use super::{limits, text};
+use super::limits;
 
 /// A data server that keeps a further copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

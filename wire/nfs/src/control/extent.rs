@@ -9,16 +9,7 @@ use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_str
 use super::copies::CopySet;
 use super::limits;
 
-/// Names an extent: inode number and index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ExtentName {
-    /// Inode number of the file.
-    pub ino: u64,
-    /// Which 64 MiB of it.
-    pub index: u32,
-}
-
-xdr_struct! { ExtentName { ino, index } }
+pub use super::extent_name::ExtentName;
 
 /// Arguments of FENCE, and of DROP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

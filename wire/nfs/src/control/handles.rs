@@ -6,7 +6,7 @@
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError, list, put_list, xdr_struct};
 
 use super::limits;
-use super::register::SealedKey;
+use super::sealed_key::SealedKey;
 
 /// A handle key as it travels.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::fmt;
 
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
-use super::NodeKind;
+use super::node_kind::NodeKind;
 
 const CONTEXT_METADATA: &str = "shoal 2026-11-25 control: metadata servers";
 const CONTEXT_DATA: &str = "shoal 2026-11-25 control: a data server and metadata servers";

@@ -1,5 +1,8 @@
 //! Golden bytes, truncation and the handshake's refusals.
 
+use bytes::Bytes;
+use wire_xdr::{Decode, Encode, Writer, XdrError};
+
 use super::auth::*;
 use super::copies::*;
 use super::extent::*;

@@ -1,5 +1,6 @@
 //! Golden bytes, refusals and hostile input of flexible-files bodies.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;

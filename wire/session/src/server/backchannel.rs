@@ -15,7 +15,7 @@ use wire_nfs::v4::{
 };
 use wire_xdr::{Encode, Writer};
 
-use super::session::ConnectionId;
+use super::arrival::ConnectionId;
 use crate::{
     limits::{BACK_SLOTS_MAX, CONNECTIONS_PER_SESSION_MAX},
     requester::RequesterSlots,

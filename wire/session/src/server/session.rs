@@ -5,17 +5,13 @@
 use wire_nfs::v4::{Nfsstat4, SessionId, ops::create_session::ChannelAttrs};
 
 use super::{
+    arrival::{Arrival, ConnectionId},
     backchannel::Backchannel,
     record::{CallbackCredential, SessionRecord},
     reply_cache::empty_session_bytes,
-    sessions::Arrival,
     slot::Slot,
 };
 use crate::limits::{CONNECTIONS_PER_SESSION_MAX, RPC_REPLY_HEADER_BYTES, SEQUENCE_REPLY_BYTES};
-
-/// Names a connection of the server; whoever accepts connections gives each a number of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
 
 /// Names a request that is being executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

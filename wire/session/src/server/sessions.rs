@@ -22,29 +22,15 @@ use wire_nfs::v4::{
 };
 
 use super::{
+    arrival::{Arrival, ConnectionId},
     backchannel::{CallbackCall, CallbackOutcome, CallbackToken, CallbackVerdict},
     lease::Leases,
     record::SessionRecord,
     reply_cache::{Shares, empty_session_bytes},
-    session::{ConnectionId, Session, SlotToken},
+    session::{Session, SlotToken},
     slot::{Slot, SlotVerdict},
 };
 use crate::limits::{SESSIONS_BYTES_MAX, SESSIONS_BYTES_PER_CLIENT_MAX, SESSIONS_PER_CLIENT_MAX};
-
-/// How a request came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Arrival {
-    /// On which connection.
-    pub connection: ConnectionId,
-    /// Bytes of the whole RPC call.
-    pub record_bytes: usize,
-    /// Operations in the compound, SEQUENCE among them, by the client's word.
-    pub op_count: u32,
-    /// Minor version of the compound.
-    pub minor_version: u32,
-    /// From [`fingerprint`](super::slot::fingerprint): equal for true retries.
-    pub fingerprint: u64,
-}
 
 /// What to do with a compound that begins with SEQUENCE.
 #[derive(Clone, Debug, PartialEq, Eq)]

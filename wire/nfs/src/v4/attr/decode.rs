@@ -4,7 +4,7 @@
 
 use wire_xdr::{Decode, Reader, XdrError};
 
-use super::{AttrValues, Fattr4, numbers, with_attrs};
+use super::{AttrValues, Fattr4, known::with_attrs, numbers};
 use crate::{
     body::xdr_field,
     limits::{FATTR_BYTES_MAX, LAYOUT_TYPES_MAX, PRINCIPAL_BYTES_MAX},

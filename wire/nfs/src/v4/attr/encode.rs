@@ -4,7 +4,7 @@
 
 use wire_xdr::{Encode, Writer};
 
-use super::{AttrValues, Fattr4, numbers, with_attrs};
+use super::{AttrValues, Fattr4, known::with_attrs, numbers};
 use crate::{body::xdr_field, v4::Bitmap};
 
 macro_rules! present_of {

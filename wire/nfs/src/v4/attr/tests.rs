@@ -1,9 +1,11 @@
 //! Golden bytes, refusals and round trips of attributes.
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
 use super::*;
+use crate::v4::{Bitmap, Filehandle, Nfsstat4, Nfstime4};
 
 fn sample() -> AttrValues {
     AttrValues {

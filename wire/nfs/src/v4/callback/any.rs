@@ -4,7 +4,7 @@
 
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
-use super::*;
+use super::{layoutrecall, notify_deviceid, notify_lock, recall, recall_any, sequence};
 use crate::v4::CbOp;
 
 macro_rules! any_callback {

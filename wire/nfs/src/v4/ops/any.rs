@@ -6,7 +6,14 @@
 
 use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 
-use super::*;
+use super::{
+    access, allocate, backchannel_ctl, bind_conn_to_session, close, commit, create, create_session,
+    deallocate, delegreturn, destroy_clientid, destroy_session, exchange_id, free_stateid, getattr,
+    getdeviceinfo, getfh, getxattr, layoutcommit, layouterror, layoutget, layoutreturn, layoutstats, link,
+    listxattrs, lock, lockt, locku, lookup, lookupp, nverify, open, open_downgrade, putfh, putpubfh,
+    putrootfh, read, readdir, readlink, reclaim_complete, remove, removexattr, rename, restorefh, savefh,
+    secinfo, secinfo_no_name, seek, sequence, setattr, setxattr, test_stateid, verify, write,
+};
 use crate::v4::Op;
 
 macro_rules! any_operation {
