@@ -10,23 +10,20 @@ pub mod clock;
 pub mod disk;
 pub mod entropy;
 mod frames;
+mod future;
 pub mod limits;
 pub mod memory;
 pub mod net;
 pub mod os;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 pub use addresses::{Addresses, ServiceAddress};
 pub use clock::Clock;
 pub use disk::{Disk, File, OpenMode};
 pub use entropy::Entropy;
+pub use future::BoxFuture;
 pub use net::Net;
-
-/// A boxed future that may move between threads; what trait objects return.
-pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Everything a component may touch outside its own memory.
 #[derive(Clone)]

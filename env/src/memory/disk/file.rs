@@ -5,7 +5,10 @@ use std::sync::MutexGuard;
 
 use bytes::Bytes;
 
-use super::{DiskState, FaultOn, FileState, MemoryDisk, Operation};
+use super::ahead::Operation;
+use super::memory_disk::MemoryDisk;
+use super::pages::FileState;
+use super::state::{DiskState, FaultOn};
 use crate::{BoxFuture, File};
 
 #[derive(Clone)]
