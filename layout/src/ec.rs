@@ -9,12 +9,14 @@
 //! Spec: docs/formats/group.md; docs/adr/0005-erasure-code.md.
 
 pub mod codec;
+mod codec_id;
 pub mod encode;
 #[cfg(test)]
 mod fixture;
 pub mod footer;
 pub mod group;
 pub mod image_ref;
+mod lengths;
 pub mod members;
 pub mod profile;
 pub mod rebuild;

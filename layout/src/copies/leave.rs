@@ -3,7 +3,8 @@
 //! INVARIANT: there are never fewer copies that hold everything than before and than are wished, but by one where a set is full.
 //! Spec: docs/protocol/admin.md §3.
 
-use super::{COPIES_MAX, Copies, Place, choose_backups};
+use super::choice::{Place, choose_backups};
+use super::copy_set::{COPIES_MAX, Copies};
 use crate::data_server::DataServerId;
 
 /// What the copies of an extent should be next, so that one day none is on a server that is `leaving`; `None` if none is, or if nothing can

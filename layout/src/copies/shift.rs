@@ -3,7 +3,8 @@
 //! INVARIANT: there are never fewer copies that hold everything than are wished, unless an image says all there is.
 //! Spec: docs/protocol/admin.md §6.
 
-use super::{COPIES_MAX, Copies, Place, choose_backups};
+use super::choice::{Place, choose_backups};
+use super::copy_set::{COPIES_MAX, Copies};
 use crate::data_server::DataServerId;
 
 /// A copy is to move.

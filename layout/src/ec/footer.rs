@@ -7,12 +7,13 @@
 //! Spec: docs/formats/group.md §5.
 
 use crate::ec::codec::CodecId;
-use crate::ec::group::{GroupError, SHAPE_BYTES_MAX, Shape};
+use crate::ec::group::{GroupError, Shape};
+use crate::ec::lengths::SHAPE_BYTES_MAX;
 use crate::ec::sums::{SUM_BYTES, Sums, list_bytes};
 use crate::limits::{BLOCK_BYTES, GROUP_IMAGES_MAX, IMAGE_BYTES_MAX};
 
-/// Bytes of the trailer.
-pub const TRAILER_BYTES: usize = 64;
+pub use crate::ec::lengths::TRAILER_BYTES;
+
 /// Bytes of a footer at most, the trailer with it.
 pub const FOOTER_BYTES_MAX: usize =
     GROUP_IMAGES_MAX * (IMAGE_BYTES_MAX as usize).div_ceil(BLOCK_BYTES) * SUM_BYTES

@@ -13,13 +13,13 @@ mod record;
 
 use crate::data_server::DataServerId;
 use crate::ec::codec::CodecId;
-use crate::ec::footer::TRAILER_BYTES;
+use crate::ec::lengths::TRAILER_BYTES;
 use crate::ec::profile::Profile;
 use crate::ec::sums::{ImageSum, list_bytes};
 use crate::extent::ExtentId;
 use crate::limits::IMAGE_BYTES_MAX;
 
-pub use record::{GROUP_RECORD_BYTES_MAX, SHAPE_BYTES_MAX, group_record_bytes, shape_bytes};
+pub use crate::ec::lengths::{GROUP_RECORD_BYTES_MAX, SHAPE_BYTES_MAX, group_record_bytes, shape_bytes};
 
 /// A group, as the shard that made it numbers it. Never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ec::codec::CodecId;
+use crate::ec::codec_id::CodecId;
 use crate::limits::GROUP_IMAGES_MAX;
 
 /// `k+m`: any `k` of the `k + m` images of a group give back all of them.

@@ -2,7 +2,7 @@
 //!
 //! Spec: docs/formats/group.md §2.1.
 
-use super::{Codec, Coefficients, part};
+use super::contract::{Codec, Coefficients, part};
 
 /// Copies of one member.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use reed_solomon_simd::ReedSolomonEncoder;
 use reed_solomon_simd::engine::tables::{self, ExpLog};
 use reed_solomon_simd::engine::{DefaultEngine, Engine, GF_MODULUS};
 
-use super::{Codec, Coefficients, part};
+use super::contract::{Codec, Coefficients, part};
 use crate::ec::profile::Profile;
 use crate::limits::COLUMN_BYTES;
 

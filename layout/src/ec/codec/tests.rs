@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ec::fixture::{combinations, noise};
+use crate::limits::COLUMN_BYTES;
 
 const CODED: [Profile; 4] =
     [Profile::TwoPlusOne, Profile::FourPlusTwo, Profile::SixPlusThree, Profile::EightPlusFour];

@@ -5,34 +5,16 @@
 use super::{Draft, Group, GroupError, GroupId, ImageId, Member, Shape};
 use crate::data_server::DataServerId;
 use crate::ec::codec::CodecId;
+use crate::ec::lengths::{
+    CHECK_BYTES, GROUP_RECORD_BYTES_MAX, HEAD_BYTES, HOME_BYTES, IMAGE_ENTRY_BYTES, group_record_bytes,
+    shape_bytes,
+};
 use crate::ec::profile::Profile;
 use crate::ec::sums::{ImageSum, SUM_BYTES};
 use crate::extent::ExtentId;
-use crate::limits::GROUP_IMAGES_MAX;
 
 const VERSION: u8 = 1;
-const HEAD_BYTES: usize = 16;
-const IMAGE_ENTRY_BYTES: usize = 64;
-const HOME_BYTES: usize = 4;
-const CHECK_BYTES: usize = 16;
 const NO_SUM: ImageSum = ImageSum([0; SUM_BYTES]);
-
-/// Bytes of a shape at most.
-pub const SHAPE_BYTES_MAX: usize = HEAD_BYTES + GROUP_IMAGES_MAX * IMAGE_ENTRY_BYTES;
-/// Bytes of a group's record at most.
-pub const GROUP_RECORD_BYTES_MAX: usize = SHAPE_BYTES_MAX + GROUP_IMAGES_MAX * HOME_BYTES + CHECK_BYTES;
-
-/// Bytes of the shape of a profile.
-#[must_use]
-pub const fn shape_bytes(profile: Profile) -> usize {
-    HEAD_BYTES + profile.images() * IMAGE_ENTRY_BYTES
-}
-
-/// Bytes of the record of a group of a profile.
-#[must_use]
-pub const fn group_record_bytes(profile: Profile) -> usize {
-    shape_bytes(profile) + profile.images() * HOME_BYTES + CHECK_BYTES
-}
 
 impl Shape {
     /// Its bytes, as parity images carry them. They have no checksum of their own.

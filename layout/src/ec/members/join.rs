@@ -11,7 +11,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Cluster, Server, counts, fits};
+use super::cluster::{Cluster, Server, counts, fits};
 use crate::data_server::DataServerId;
 use crate::ec::footer::FOOTER_BYTES_MAX;
 use crate::ec::profile::Profile;

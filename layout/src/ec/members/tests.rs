@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::WORKS_ENOUGH;
 
 const MIB: u64 = 1 << 20;
 
