@@ -8,9 +8,10 @@ use wire_nfs::v4::ops::{close, create, getattr, lookup, open, readdir, remove};
 use wire_nfs::v4::owner::StateOwner;
 use wire_nfs::v4::{AttrValues, Bitmap, Fattr4, Filehandle, Nfsstat4, Op, Stateid, Verifier};
 
+use crate::error::LoadError;
 use crate::limits::LIST_BYTES;
 use crate::request::{Reply, Request};
-use crate::session::{LoadError, Session};
+use crate::session::Session;
 
 /// One thing that is done to all files, or all directories.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]

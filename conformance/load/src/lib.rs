@@ -5,6 +5,7 @@
 //! answered and ends with the first answer that is not as it should be.
 
 mod act;
+mod error;
 pub mod limits;
 mod load;
 mod measure;
@@ -12,6 +13,6 @@ mod request;
 mod session;
 
 pub use act::Act;
+pub use error::LoadError;
 pub use load::{Load, Plan};
 pub use measure::Measured;
-pub use session::LoadError;

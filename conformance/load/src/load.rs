@@ -16,9 +16,10 @@ use tokio::task::JoinSet;
 use wire_nfs::v4::Filehandle;
 
 use crate::act::{self, Act};
+use crate::error::LoadError;
 use crate::limits::{DIRECTORIES_MAX, FILES_MAX, SESSIONS_MAX};
 use crate::measure::Measured;
-use crate::session::{LoadError, Session};
+use crate::session::Session;
 
 /// What a load is made of.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use wire_nfs::v4::ops::{getfh, putfh, putrootfh, sequence};
 use wire_nfs::v4::{Filehandle, Nfsstat4, Op};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 
-use crate::session::LoadError;
+use crate::error::LoadError;
 
 /// Operations behind SEQUENCE. They are written once, however often they are sent.
 #[derive(Debug, Default)]

@@ -19,38 +19,11 @@ use wire_nfs::v4::{Nfsstat4, Op, SessionId, Verifier};
 use wire_rpc::{AuthSys, Credential};
 use wire_xdr::{Reader, Writer};
 
+use crate::error::LoadError;
 use crate::limits::{CALL_MS_MAX, MESSAGE_BYTES, PATIENCE_MS_MAX, PUT_OFF_MS, RENEW_MS};
 use crate::request::{Reply, Request, Sealed, bare};
 
 const NFS: u32 = 100_003;
-
-/// Why a load ended.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The server cannot be reached, or did not answer.
-    #[error(transparent)]
-    Call(#[from] CallError),
-    /// It answered what nobody can read.
-    #[error("{0}: the answer cannot be read")]
-    Unreadable(&'static str),
-    /// It refused what it should have done.
-    #[error("{}: {}", .op.name(), .status.name())]
-    Refused {
-        /// The operation.
-        op: Op,
-        /// What was answered.
-        status: Nfsstat4,
-    },
-    /// It did something else than it was asked for.
-    #[error("{0}")]
-    Wrong(String),
-    /// It put a request off for too long.
-    #[error("nothing but {} for {PATIENCE_MS_MAX} ms", .0.name())]
-    PutOff(Nfsstat4),
-    /// The plan makes no sense.
-    #[error("{0}")]
-    Plan(&'static str),
-}
 
 /// A session with one slot.
 pub(crate) struct Session {

@@ -7,7 +7,7 @@ use wire_nfs::v4::attr::encode_fattr4;
 use wire_nfs::v4::{AttrValues, Bitmap, Fattr4};
 use wire_xdr::{Decode, Reader, Writer};
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 use crate::round_trip;
 use crate::seed::{encoded, search};
 

@@ -25,7 +25,7 @@ use wire_nfs::control::report::{AskReport, Reported};
 use wire_nfs::control::{Nothing, decode_args, decode_reply, put_reply};
 use wire_xdr::{Decode, Encode, Reader, Writer};
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 use crate::round_trip::check_whole;
 use crate::seed::{encoded, search, search_type, selected};
 

@@ -12,7 +12,7 @@ use wire_nfs::control::{
     ClusterKey, ControlGate, Handshake, Identity, NodeKind, PROGRAM, Procedure, decode_args,
 };
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 use crate::seed::encoded;
 
 pub(super) const TARGET: Target = Target {

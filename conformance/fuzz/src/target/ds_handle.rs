@@ -6,7 +6,7 @@
 use layout::handle::{HANDLE_BYTES, device_id, device_of, open, seal};
 use layout::{DsHandle, Epoch, ExtentId, HandleKey, Holder, Iomode, Issued, NamedBackup, Role};
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "ds_handle",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wire_nfs::flexfiles::{DeviceAddr, FfLayout, FfLayoutReturn, FfLayoutUpdate, IoError, IoStats, NetAddr};
 use wire_nfs::limits::LAYOUT_BODY_BYTES_MAX;
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 use crate::round_trip::check_whole;
 use crate::seed::{search_type, selected};
 

@@ -8,7 +8,7 @@ use layout::ec::footer::TRAILER_BYTES;
 use layout::ec::{Draft, Encoder, Footer, Group, GroupId, ImageId, ImageSum, Member, Profile, Trailer};
 use layout::{DataServerId, ExtentId};
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "group_records",

@@ -17,8 +17,8 @@ use env::memory::MemoryDisk;
 use env::{Disk, OpenMode};
 
 use super::forged_image::{ID, forge, steps};
+use super::row::{MemoryBound, Shape, Target};
 use super::wal_open::runtime;
-use super::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "image_open",

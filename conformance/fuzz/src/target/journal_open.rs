@@ -21,8 +21,8 @@ use layout::{Epoch, ExtentId};
 use wal::{Location, RecordHeader, Wal, WalConfig};
 
 use super::forged_log::{Fields, Forged, SEGMENT_BYTES, STORE_ID, Script, crc, forge, script};
+use super::row::{MemoryBound, Shape, Target};
 use super::wal_open::{LOG_BOUND, put_files, runtime};
-use super::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "journal_open",

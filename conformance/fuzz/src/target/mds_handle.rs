@@ -5,7 +5,7 @@
 
 use mds_server::handle::{ExportId, FileHandle, HANDLE_BYTES, HandleMaker};
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "mds_handle",

@@ -13,7 +13,7 @@ use mds_namespace::{
     Content, Durability, ExtentRecord, Inode, Kind, MetaStore, StoreError, Timestamp, WorkItem,
 };
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "namespace_values",

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wire_nfs::v3::{access, commit, fsinfo, fsstat, getattr, pathconf, read, write};
 use wire_xdr::{Decode, Encode};
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 use crate::round_trip::check_whole;
 use crate::seed::{search_type, selected};
 

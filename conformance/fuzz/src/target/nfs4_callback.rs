@@ -9,7 +9,7 @@ use wire_nfs::v4::compound::{OpReplyHeader, ReplyHeader};
 use wire_nfs::v4::{CbOp, Nfsstat4};
 use wire_xdr::{Encode, Reader, Writer, XdrError};
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 use crate::round_trip::{check, check_with};
 use crate::seed::{encoded, search, selected};
 

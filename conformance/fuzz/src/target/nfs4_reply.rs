@@ -9,7 +9,8 @@ use wire_nfs::v4::ops::{getdeviceinfo, layoutget, lock, setattr};
 use wire_nfs::v4::{Fattr4, Nfsstat4, Op};
 use wire_xdr::{Encode, Reader, Writer, XdrError};
 
-use super::{MemoryBound, Shape, Target, attributes};
+use super::attributes;
+use super::row::{MemoryBound, Shape, Target};
 use crate::round_trip::{check, check_with};
 use crate::seed::{encoded, search, search_type};
 

@@ -14,7 +14,8 @@ use wire_nfs::v4::ops::{AnyArgs, decode_any};
 use wire_nfs::v4::{Fattr4, Op};
 use wire_xdr::{Reader, Writer, XdrError};
 
-use super::{MemoryBound, Shape, Target, attributes};
+use super::attributes;
+use super::row::{MemoryBound, Shape, Target};
 use crate::round_trip;
 use crate::seed::{encoded, search};
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use wire_rpc::{Credential, Message, OpaqueAuth, RecordAssembler, RecordError, parse};
 use wire_xdr::Writer;
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 use crate::seed::{Numbers, encoded, selected};
 
 /// Far above the input's length, so that announced lengths are admitted that never come.

@@ -21,7 +21,7 @@ use wire_session::server::{
 };
 use wire_xdr::{Decode, Reader};
 
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 use crate::seed::encoded;
 
 pub(super) const TARGET: Target = Target {

@@ -26,8 +26,8 @@ use mds_shard::record::{StateKind, other};
 
 use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord, session_id};
 
-use super::shard_records::{entry, entry_bytes};
-use super::{MemoryBound, Shape, Target};
+use super::log_entry::{entry, entry_bytes};
+use super::row::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "shard_commands",

@@ -5,7 +5,7 @@
 use layout::state::LayoutRecord;
 use mds_namespace::store::draft::{Part, Write};
 use mds_shard::HeldRange;
-use mds_shard::command::{Entry, Outcome, Refusal, StateidValue};
+use mds_shard::command::{Outcome, Refusal, StateidValue};
 use mds_shard::export::Export;
 use mds_shard::key;
 use mds_shard::record::{
@@ -15,7 +15,9 @@ use mds_shard::record::{
 };
 use wire_session::server::client_id::ClientRecord;
 
-use super::{MemoryBound, Shape, Target, shard_commands};
+use super::log_entry::{entry, entry_bytes};
+use super::row::{MemoryBound, Shape, Target};
+use super::shard_commands;
 
 pub(super) const TARGET: Target = Target {
     name: "shard_records",
@@ -62,18 +64,6 @@ fn check<T: Value + PartialEq + std::fmt::Debug>(bytes: &[u8]) -> bool {
     let Ok(value) = T::decode(bytes) else { return false };
     assert_eq!(T::decode(&value.encode()).as_ref(), Ok(&value));
     true
-}
-
-/// An entry as `mds/shard/src/raft/entry.rs` reads it behind its version byte.
-pub(super) fn entry(bytes: &[u8]) -> Option<Entry> {
-    match postcard::take_from_bytes(bytes) {
-        Ok((entry, [])) => Some(entry),
-        Ok(_) | Err(_) => None,
-    }
-}
-
-pub(super) fn entry_bytes(entry: &Entry) -> Vec<u8> {
-    postcard::to_extend(entry, Vec::new()).expect("entries are numbers, bytes and strings")
 }
 
 fn check_entry(bytes: &[u8]) -> bool {

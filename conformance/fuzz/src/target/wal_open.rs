@@ -16,7 +16,7 @@ use wal::{Location, Record, RecordHeader, RecoveryReport, Wal, WalConfig};
 use super::forged_log::{
     BLOCK, Fields, Forged, HEADER_BYTES, SEGMENT_BYTES, STORE_ID, Script, forge, script,
 };
-use super::{MemoryBound, Shape, Target};
+use super::row::{MemoryBound, Shape, Target};
 
 pub(super) const TARGET: Target = Target {
     name: "wal_open",

@@ -28,9 +28,9 @@ use prometheus_client::registry::Registry;
 use tokio::runtime::{Builder, Runtime};
 use wire_nfs::control::ClusterKey;
 
+use super::row::{MemoryBound, Shape, Target};
 use super::whole_client::Client;
 use super::whole_seeds::seeds;
-use super::{MemoryBound, Shape, Target};
 use crate::allocation::uncounted;
 
 pub(super) const TARGET: Target = Target {
