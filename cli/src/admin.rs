@@ -3,10 +3,12 @@
 
 mod act;
 mod ds;
+mod empty_table;
 mod exports;
 mod follow;
 mod get;
 mod key;
+mod outcome;
 mod readmit;
 mod rotate;
 mod rotate_cluster;
@@ -16,11 +18,13 @@ mod verify;
 #[cfg(test)]
 mod golden;
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, Table};
 use mds_server::report::{DataServerLine, ExportLine, Health, Status};
 use serde::Serialize;
 use wire_nfs::control::admin::{Route, Ruling};
 
+use self::empty_table::empty_table;
+use self::outcome::{Done, Moved, heed};
 use crate::args::{Admin, AdminCommand, AdminDs, AdminExports, AdminKey, AdminMds, AdminRotate};
 use crate::json;
 use crate::output::{bytes, print};
@@ -106,49 +110,6 @@ fn health(admin: &Admin) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a command that changes something was answered, as a document has it.
-#[derive(Serialize)]
-struct Done<'a> {
-    done: bool,
-    words: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    routes: Option<Vec<Moved>>,
-}
-
-/// A route as a document has it.
-#[derive(Serialize)]
-struct Moved {
-    from: u32,
-    to: u32,
-    images: u64,
-    extents: u64,
-    bytes: u64,
-}
-
-impl<'a> Done<'a> {
-    fn of(ruling: &'a Ruling) -> Self {
-        Self { done: ruling.done, words: &ruling.words, version: None, routes: None }
-    }
-}
-
-/// Prints what a command that changes something was answered.
-///
-/// # Errors
-/// If it was refused: in words.
-fn heed(admin: &Admin, kind: &str, done: &Done<'_>) -> anyhow::Result<()> {
-    if admin.json {
-        print(json::document(kind, done)?)?;
-    } else if done.done {
-        print(done.words)?;
-    }
-    if !done.done {
-        anyhow::bail!("{}", done.words);
-    }
-    Ok(())
-}
-
 async fn rebalance(admin: &Admin, dry_run: bool) -> anyhow::Result<()> {
     let answer = act::rebalance(admin, dry_run).await?;
     let ruling = Ruling { done: answer.done, words: answer.words };
@@ -162,15 +123,9 @@ async fn rebalance(admin: &Admin, dry_run: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.to_vec());
-    table
-}
-
 /// What would be moved.
 fn moves(routes: &[Route]) -> Table {
-    let mut table = table(&["From", "To", "Images", "Extents", "Bytes"]);
+    let mut table = empty_table(&["From", "To", "Images", "Extents", "Bytes"]);
     for Route { from, to, images, extents, bytes: moved } in routes {
         let cells =
             [from.to_string(), to.to_string(), images.to_string(), extents.to_string(), bytes(*moved)];

@@ -6,7 +6,7 @@ use client::control::ControlError;
 use wire_nfs::control::Refusal;
 use wire_nfs::control::admin::{Rebalanced, Verified};
 
-use super::{Done, heed};
+use super::outcome::{Done, heed};
 use crate::args::{Admin, DiskPreference};
 use crate::{key, machine};
 

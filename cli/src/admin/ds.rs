@@ -3,12 +3,12 @@
 use comfy_table::{CellAlignment, Table};
 use mds_server::report::DataServerLine;
 
-use super::table as empty;
+use super::empty_table::empty_table;
 use crate::output::bytes;
 
 /// All of them.
 pub(super) fn table(lines: &[DataServerLine]) -> Table {
-    let mut table = empty(&[
+    let mut table = empty_table(&[
         "Id",
         "Name",
         "State",

@@ -9,8 +9,8 @@ use wire_nfs::control::admin::Ruling;
 use wire_nfs::control::exports::SetExports;
 
 use super::act::{control, unasked};
-use super::table as empty;
-use super::{Done, heed};
+use super::empty_table::empty_table;
+use super::outcome::{Done, heed};
 use crate::args::Admin;
 use crate::config;
 
@@ -30,7 +30,7 @@ pub(super) async fn set(admin: &Admin, file: &Path, if_version: Option<u64>) -> 
 /// All of them.
 pub(super) fn table(lines: &[ExportLine]) -> Table {
     let mut table =
-        empty(&["Id", "Path", "Access", "Squash", "Clients", "Ports", "pNFS", "Code", "Mount with"]);
+        empty_table(&["Id", "Path", "Access", "Squash", "Clients", "Ports", "pNFS", "Code", "Mount with"]);
     for export in lines {
         let id = export.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
         let squash = match (export.squash.as_str(), export.anonymous) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::control::keyring::{Accepted, Ring};
 
-use super::{Done, heed};
+use super::outcome::{Done, heed};
 use crate::args::{Admin, KeyRole};
 use crate::output::print;
 use crate::{json, key};

@@ -10,7 +10,7 @@ use wire_nfs::control::admin::{Readmitted, Ruling};
 
 use super::act::{control, unasked};
 use super::follow::{Next, follow};
-use super::{Done, heed};
+use super::outcome::{Done, heed};
 use crate::args::Admin;
 use crate::output::waiting;
 

@@ -11,7 +11,7 @@ use env::os::OsEntropy;
 use wire_nfs::control::ClusterKey;
 use wire_nfs::control::keyring::{Accepted, Ring};
 
-use super::{Done, heed};
+use super::outcome::{Done, heed};
 use crate::args::{Admin, KeyStep};
 use crate::key;
 

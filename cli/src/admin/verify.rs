@@ -6,7 +6,7 @@ use wire_nfs::control::admin::{
     ExtentState, Holder, HolderState, NamedCode, Verified, VerifiedExtent, VerifiedImage,
 };
 
-use super::table as empty_table;
+use super::empty_table::empty_table;
 use crate::json;
 use crate::output::bytes;
 
