@@ -7,6 +7,7 @@ pub(crate) mod circles;
 pub(crate) mod figures;
 mod names;
 pub(crate) mod read;
+mod ways;
 pub(crate) mod whole;
 
 use anyhow::Result;

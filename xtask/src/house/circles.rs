@@ -165,6 +165,24 @@ mod tests {
     }
 
     #[test]
+    fn a_module_and_its_item_may_have_one_name() {
+        let files = [
+            ("a/src/copies.rs", "mod leave; pub use leave::leave; pub struct Copies;"),
+            ("a/src/copies/leave.rs", "use super::Copies; pub fn leave(_: Copies) {}"),
+        ];
+        assert_eq!(circles(&files), [["a/src/copies.rs", "a/src/copies/leave.rs"]]);
+    }
+
+    #[test]
+    fn who_may_see_an_item_ties_nothing() {
+        let files = [
+            ("a/src/lab.rs", "mod server; use server::Server;"),
+            ("a/src/lab/server.rs", "pub(in crate::lab) struct Server { pub(in crate::lab) port: u16 }"),
+        ];
+        assert!(circles(&files).is_empty());
+    }
+
+    #[test]
     fn what_only_tests_import_makes_none() {
         let files = [
             ("a/src/core.rs", "pub struct Core; #[cfg(test)] mod tests { use crate::op::run; }"),

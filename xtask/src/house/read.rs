@@ -194,6 +194,9 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         flatten(&item.tree, &mut Vec::new(), shows, &mut self.file.imports);
     }
 
+    /// `pub(in crate::lab)` takes nothing from there.
+    fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         if 1 < path.segments.len() {
             self.file.paths.push(segments(path));
