@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: our server and its rivals under one and the same client, and a plot of what came out.
 
 mod contest;
-mod cpu;
+pub(crate) mod cpu;
 mod disk;
 mod ec;
 mod idle_shards;
@@ -22,7 +22,6 @@ use anyhow::Result;
 use clap::Subcommand;
 
 pub(crate) use self::contest::Contest;
-pub(crate) use self::cpu::peak_resident_kib;
 use self::report::Report;
 
 /// What to do.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::ds_failover::shoal;
 use super::guest::Guest;
 use super::scenario::{Needs, Scenario};
 use super::server::Kind;
+use super::server::ours::shoal;
 use super::stage::{self, Stage};
 use super::{drain, ec};
 

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::agent::Ask;
-use super::ds_failover::{longest, shoal};
+use super::ds_failover::longest;
 use super::scenario::{Needs, Scenario};
 use super::server::Kind;
+use super::server::ours::shoal;
 use super::stage::{self, Stage};
 
 /// No operation of the application may take longer.
@@ -88,7 +89,7 @@ fn one(stage: &mut Stage, process: usize, id: u32) -> Result<()> {
         "  data server {id} empty after {took:.1} s under fio, longest stall {stall:.2} s, forgotten {removed:.1} s after it was killed"
     );
     ensure!(stall < STALL_SECONDS_MAX, "an operation took {stall:.2} s");
-    super::ds_failover::shoal(&mut stage.server)?.start_one(process)
+    super::server::ours::shoal(&mut stage.server)?.start_one(process)
 }
 
 /// The number that the cluster gave the data server at this address.

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::agent::Ask;
 use super::postgres;
 use super::scenario::{Needs, Scenario};
+use super::server::ours::shoal;
 use super::server::{Kind, Server, shoal::Shoal};
 use super::stage::{self, Stage};
 use crate::guest::random;
@@ -101,14 +102,6 @@ fn one(stage: &mut Stage, round: u32, pause: Duration, wipe: bool) -> Result<f64
     ensure!(stall < STALL_SECONDS_MAX, "an operation took {stall:.2} s");
     stage.a.run(&format!("rm -f {dir}/*"))?;
     Ok(stall)
-}
-
-/// Our own server, which has processes to choose from.
-pub(super) fn shoal(server: &mut Server) -> Result<&mut Shoal> {
-    match server {
-        Server::Shoal(shoal) => Ok(shoal),
-        _ => bail!("this server has no processes to choose from"),
-    }
 }
 
 /// Bytes that clients have written to each data server.

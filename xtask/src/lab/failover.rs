@@ -3,29 +3,30 @@
 //!
 //! Nobody may see an error, lose a lock or an open, or have to reclaim anything; what is measured is how long a small act takes at most.
 
+mod fault;
 mod joins;
 mod load;
+mod round;
+mod stalls;
 mod tally;
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use comfy_table::{Table, presets};
 
+pub(crate) use self::fault::Fault;
 use self::load::{Load, Longest};
-use self::tally::{Counts, Tally};
+use self::round::{catch_up, kill, kill_and_start, pause, round, under_load};
+use self::stalls::{at, is_over};
+use self::tally::{Counts, Tally, nothing_was_reclaimed};
 use super::postgres;
 use super::scenario::{Needs, Scenario};
+use super::server::Kind;
 use super::server::replicas::Replicas;
-use super::server::{Kind, Server};
 use super::stage::Stage;
 use crate::guest::random;
 
-/// What an application may wait for after `kill -9` of the leader, milliseconds.
-const STALL_P50_MS_MAX: u64 = 1_000;
-const STALL_P99_MS_MAX: u64 = 3_000;
-/// How long a round goes on after the fault: what comes late is to be seen.
-const SETTLE: Duration = Duration::from_millis(4_000);
 /// Between two stops of a rolling restart.
 const BETWEEN: Duration = Duration::from_millis(1_500);
 /// How long a node that was cut off stays so.
@@ -52,89 +53,6 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     postgres::LEADER_SCENARIO,
 ];
 
-/// What is done to the cluster in a round.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
-pub(crate) enum Fault {
-    /// kill -9 of the leader.
-    KillLeader,
-    /// kill -9 of the leader, which comes back without its disk and is taken in again.
-    LoseLeader,
-    /// The leader is cut off, and comes back.
-    PartitionLeader,
-    /// The leader hangs (SIGSTOP), and goes on.
-    HangLeader,
-    /// kill -9 of a follower.
-    KillFollower,
-    /// All are stopped and started, one after another.
-    RollingRestart,
-}
-
-impl Fault {
-    const ALL: [Self; 6] = [
-        Self::KillLeader,
-        Self::LoseLeader,
-        Self::PartitionLeader,
-        Self::HangLeader,
-        Self::KillFollower,
-        Self::RollingRestart,
-    ];
-
-    /// The first ten rounds have each; most kill the leader. Its disk is lost in one of twenty, early: whatever is done in the rounds
-    /// after it is done to a cluster that has taken one in again.
-    fn of(round: u32) -> Self {
-        match (round % 20, round % 10) {
-            (3, _) => Self::LoseLeader,
-            (_, 2) => Self::KillFollower,
-            (_, 4) => Self::PartitionLeader,
-            (_, 6) => Self::HangLeader,
-            (_, 8) => Self::RollingRestart,
-            _ => Self::KillLeader,
-        }
-    }
-
-    /// What half of the rounds may take.
-    fn stall_p50_ms_max(self) -> u64 {
-        match self {
-            // Who is silent is given up after a while, and no sooner.
-            Self::PartitionLeader | Self::HangLeader => STALL_P99_MS_MAX,
-            _ => STALL_P50_MS_MAX,
-        }
-    }
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::KillLeader => "kill -9 of the leader",
-            Self::LoseLeader => "leader loses its disk",
-            Self::PartitionLeader => "leader cut off",
-            Self::HangLeader => "leader hangs (SIGSTOP)",
-            Self::KillFollower => "kill -9 of a follower",
-            Self::RollingRestart => "rolling restart",
-        }
-    }
-}
-
-pub(super) fn replicas(server: &mut Server) -> Result<&mut Replicas> {
-    match server {
-        Server::Replicas(replicas) => Ok(replicas),
-        _ => bail!("this server has no replicas"),
-    }
-}
-
-/// Has the programs run while `rounds` are played; what those came to, and what clients had to claim again.
-fn under_load<T>(
-    stage: &mut Stage,
-    rounds: impl FnOnce(&mut Stage, &Load, &mut Tally) -> Result<T>,
-) -> Result<(T, Counts)> {
-    let load = Load::start(stage)?;
-    let mut tally = Tally::begin(stage)?;
-    let seen = rounds(stage, &load, &mut tally)?;
-    load.stop(stage)?;
-    // Before anybody mounts anew.
-    let reclaimed = tally.end(stage)?;
-    load.verify(stage)?;
-    Ok((seen, reclaimed))
-}
-
 fn all(stage: &mut Stage) -> Result<()> {
     let (stalls, reclaimed) = under_load(stage, faults)?;
     report(stage.a.kernel.name, &stalls, &reclaimed)
@@ -156,31 +74,6 @@ fn faults(stage: &mut Stage, load: &Load, tally: &mut Tally) -> Result<Vec<(Faul
         stalls.push((fault, stall));
     }
     Ok(stalls)
-}
-
-/// How long a round goes on before anything is done.
-fn pause(state: &mut u64) -> Duration {
-    Duration::from_millis(500 + random(state) % 1_500)
-}
-
-/// One round, in which `act` is done; returns how long acts of the timed program took at most.
-fn round(
-    stage: &mut Stage,
-    load: &Load,
-    tally: &mut Tally,
-    pause: Duration,
-    act: impl FnOnce(&mut Replicas, &mut Tally) -> Result<()>,
-) -> Result<Longest> {
-    load.begin_round(stage)?;
-    std::thread::sleep(pause);
-    let (a, b) = (&stage.a, &stage.b);
-    let server = replicas(&mut stage.server)?;
-    tally.look(server)?;
-    act(server, tally)?;
-    std::thread::sleep(Duration::from_millis(500));
-    let stall = load.end_round(a)?;
-    load.is_alive(a, b)?;
-    Ok(stall)
 }
 
 /// Does what is done in a round; returns when all have caught up.
@@ -222,35 +115,12 @@ fn strike(server: &mut Replicas, tally: &mut Tally, fault: Fault, victim: u64) -
     }
 }
 
-/// Kills one, lets the others go on without it, and starts it again; returns when it has caught up.
-fn kill_and_start(server: &mut Replicas, tally: &mut Tally, number: usize) -> Result<()> {
-    kill(server, tally, number)?;
-    server.start_metadata(number)?;
-    catch_up(server, number)
-}
-
-/// Kills one, and lets the others go on without it.
-fn kill(server: &mut Replicas, tally: &mut Tally, number: usize) -> Result<()> {
-    let began = Instant::now();
-    server.kill_metadata(number);
-    let next = server.leader()?;
-    println!("    {number} killed; {next} has the address after {} ms", began.elapsed().as_millis());
-    tally.forget(number);
-    std::thread::sleep(SETTLE);
-    Ok(())
-}
-
 /// Takes away the disk of one that was killed, and returns when all shards have it again.
 fn come_back_empty(server: &mut Replicas, number: usize) -> Result<()> {
     server.wipe_metadata(number)?;
     let began = Instant::now();
     server.readmit_metadata(number)?;
     println!("    {number} without its disk; all shards have it after {} ms", began.elapsed().as_millis());
-    Ok(())
-}
-
-fn catch_up(server: &Replicas, number: usize) -> Result<()> {
-    ensure!(server.has_caught_up(number)?, "metadata server {number} does not catch up");
     Ok(())
 }
 
@@ -287,26 +157,6 @@ fn report(kernel: &str, stalls: &[(Fault, Longest)], reclaimed: &Counts) -> Resu
     nothing_was_reclaimed(reclaimed)?;
     ensure!(over.is_empty(), "acts took too long: {}", over.join(", "));
     Ok(())
-}
-
-/// What is to be said of the longest acts of rounds, in order, if they are above the bounds.
-fn is_over(what: &str, p50_ms_max: u64, longest: &[u64]) -> Option<String> {
-    let (p50, p99) = (at(longest, 50), at(longest, 99));
-    let is_over = p50_ms_max < p50 || STALL_P99_MS_MAX < p99;
-    is_over.then(|| format!("{what}, p50 {p50} ms, p99 {p99} ms"))
-}
-
-/// Prints what was reclaimed, of which there must be nothing.
-fn nothing_was_reclaimed(reclaimed: &Counts) -> Result<()> {
-    println!("  {reclaimed}");
-    ensure!(reclaimed.is_nothing(), "something was reclaimed or made anew: {reclaimed}");
-    Ok(())
-}
-
-/// The value that a share of all, in per cent, does not exceed.
-fn at(sorted: &[u64], per_cent: usize) -> u64 {
-    let rank = (sorted.len() * per_cent).div_ceil(100);
-    sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
 #[cfg(test)]

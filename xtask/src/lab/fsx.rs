@@ -5,6 +5,7 @@
 //! client retries, so the whole model must hold over `kill -9` of servers, too.
 
 pub(super) mod beside;
+mod bounds;
 
 use std::path::PathBuf;
 
@@ -12,41 +13,19 @@ use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
 use self::beside::Beside;
+pub(crate) use self::bounds::Bounds;
 use super::agent::Ask;
 use super::guest::Guest;
 use super::scenario::{Needs, Scenario};
 use super::server::Kind;
 use super::stage::Stage;
-use crate::guest::Plant;
 
-/// What all arrangements take together unless `--minutes` says otherwise.
-const MINUTES: u64 = 3;
 /// The last file, and a report of what is wrong, take this long at most after the time is over.
 const ENDING_SECONDS_MAX: u64 = 420;
 /// Where guest 1 waits for guest 0.
 const TURNS_AT: &str = "10.77.0.3:7701";
 /// Exercisers that run side by side have seeds that far apart.
 const SEEDS_APART: u64 = 1_000_000;
-
-/// What the command line says.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Bounds {
-    /// For all arrangements together.
-    pub(super) minutes: Option<u64>,
-    pub(super) operations: Option<u64>,
-    pub(super) plant: Option<Plant>,
-    /// `KIND=NUMBER` beyond those of the arrangement.
-    pub(super) weights: Vec<String>,
-    /// How many arrangements are played.
-    pub(super) arrangements: u64,
-}
-
-impl Bounds {
-    /// For each arrangement.
-    fn seconds(&self) -> u64 {
-        self.minutes.unwrap_or(MINUTES) * 60 / self.arrangements.max(1)
-    }
-}
 
 /// Who uses the files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

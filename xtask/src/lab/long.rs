@@ -6,7 +6,8 @@ use super::basic::failures;
 use super::scenario::{Needs, Scenario};
 use super::server::Kind;
 use super::stage::{self, Stage};
-use crate::{bench, process};
+use crate::bench::cpu::peak_resident_kib;
+use crate::process;
 
 const NAMES: u32 = 100_000;
 const STREAM_GIB: u64 = 20;
@@ -109,8 +110,7 @@ fn stream_through(stage: &Stage) -> Result<()> {
 
 /// Fails when a server process has ever been larger than that.
 fn expect_memory(stage: &Stage, mib_max: u64) -> Result<()> {
-    let peaks =
-        stage.server.processes().into_iter().filter_map(bench::peak_resident_kib).map(|kib| kib >> 10);
+    let peaks = stage.server.processes().into_iter().filter_map(peak_resident_kib).map(|kib| kib >> 10);
     let peak = peaks.max().unwrap_or(0);
     println!("  the largest server process had {peak} MiB at most");
     ensure!(!stage.kind.is_ours() || peak <= mib_max, "{peak} MiB, {mib_max} MiB allowed");

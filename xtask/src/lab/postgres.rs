@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::agent::Ask;
-use super::ds_failover::shoal;
 use super::fsx::beside::{Beside, wait_until_whole};
 use super::guest::Guest;
 use super::scenario::{Needs, Scenario};
+use super::server::ours::shoal;
 use super::server::{Kind, Server};
 use super::stage::{self, Stage};
 use crate::guest::random;

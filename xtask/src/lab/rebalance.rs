@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use super::agent::Ask;
-use super::ds_failover::{longest, shoal};
+use super::ds_failover::longest;
 use super::scenario::{Needs, Scenario};
 use super::server::Kind;
+use super::server::ours::shoal;
 use super::stage::{self, Stage};
 
 /// The one that is added.

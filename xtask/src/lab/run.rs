@@ -8,11 +8,12 @@ use anyhow::Result;
 use comfy_table::Table;
 use comfy_table::presets;
 
+use super::choice::Lab;
 use super::kernels::{self, Kernel};
 use super::scenario::{Needs, Scenario};
 use super::server::{self, Setup};
 use super::stage::{self, Stage};
-use super::{Lab, network, sandbox};
+use super::{network, sandbox};
 use crate::process;
 
 /// What became of a scenario.

@@ -6,20 +6,20 @@
 mod ganesha;
 pub(in crate::lab) mod gluster;
 pub(in crate::lab) mod knfsd;
+pub(in crate::lab) mod ours;
 pub(in crate::lab) mod replicas;
+mod setup;
 pub(in crate::lab) mod shoal;
 
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use self::ganesha::Export;
+pub(crate) use self::setup::Setup;
 use self::shoal::Arrangement;
-use super::kernels::Kernel;
 use super::metrics::Metrics;
 use crate::process::workspace;
 
@@ -178,21 +178,6 @@ impl Kind {
     }
 }
 
-/// What a server is started with.
-#[derive(Clone, Debug)]
-pub(crate) struct Setup {
-    /// The run's folder: logs go here.
-    pub(crate) folder: PathBuf,
-    /// The server's own folder below it.
-    pub(crate) data: PathBuf,
-    /// The kernel of a server that is a guest.
-    pub(crate) kernel: Kernel,
-    /// How much it may store, where a scenario wants it full.
-    pub(crate) capacity_bytes: Option<u64>,
-    /// The program `shoal`.
-    pub(crate) shoal: PathBuf,
-}
-
 /// A server that was started.
 #[derive(Debug)]
 pub(crate) enum Server {
@@ -324,22 +309,6 @@ impl Server {
         }
         Ok(())
     }
-}
-
-/// Waits until something listens there.
-fn wait_for_port(address: &str, port: u16, child: &mut Child, log: &Path) -> Result<()> {
-    let target = format!("{address}:{port}").parse()?;
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(60) {
-        if TcpStream::connect_timeout(&target, Duration::from_millis(200)).is_ok() {
-            return Ok(());
-        }
-        if let Some(status) = child.try_wait()? {
-            bail!("the server ended: {status}\n{}", crate::process::tail(log, 20));
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    bail!("nothing listens at {address}:{port} after 60 s\n{}", crate::process::tail(log, 20))
 }
 
 /// Builds the program under test.

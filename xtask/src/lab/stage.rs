@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::failover::Fault;
-use super::fsx;
+use super::fsx::Bounds;
 use super::guest::{Guest, Plan};
 use super::kernels::Kernel;
 use super::metrics::Metrics;
@@ -31,7 +31,7 @@ pub(crate) struct Stage {
     pub(crate) fault: Option<Fault>,
     pub(crate) seed: u64,
     /// How long the exerciser runs.
-    pub(crate) fsx: fsx::Bounds,
+    pub(crate) fsx: Bounds,
     /// The words of `--only`, for scenarios that have parts.
     pub(crate) only: Vec<String>,
     /// The scenario's folder on the mount.
@@ -75,7 +75,7 @@ impl Stage {
             rounds: 0,
             fault: None,
             seed: 0,
-            fsx: fsx::Bounds::default(),
+            fsx: Bounds::default(),
             only: Vec::new(),
             dir,
             reference: None,

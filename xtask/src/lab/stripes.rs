@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use super::agent::Ask;
-use super::ds_failover::shoal;
 use super::ec;
 use super::guest::Guest;
 use super::metrics::Metrics;
 use super::scenario::{Needs, Scenario};
 use super::server::Kind;
+use super::server::ours::shoal;
 use super::stage::{self, Stage};
 
 /// Data servers, each a process, and as many stripes.

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::lab::agent::{Ask, Reply};
-use crate::lab::ds_failover::shoal;
 use crate::lab::guest::Guest;
 use crate::lab::network;
+use crate::lab::server::ours::shoal;
 use crate::lab::server::{Kind, Server};
 use crate::lab::stage::{self, Stage};
 

@@ -11,10 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use super::super::server::replicas::{JOINED, NODES, Replicas, SHARDS};
 use super::super::stage::Stage;
 use super::load::{Load, Longest};
-use super::tally::Tally;
-use super::{
-    SETTLE, STALL_P50_MS_MAX, is_over, kill_and_start, nothing_was_reclaimed, pause, round, under_load,
-};
+use super::round::{SETTLE, kill_and_start, pause, round, under_load};
+use super::stalls::{STALL_P50_MS_MAX, is_over};
+use super::tally::{Tally, nothing_was_reclaimed};
 use crate::process;
 
 /// By then it has a copy.

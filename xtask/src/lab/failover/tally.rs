@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::super::guest::Guest;
+use super::super::server::ours::replicas;
 use super::super::server::replicas::Replicas;
 use super::super::stage::Stage;
-use super::replicas;
 
 /// Where an operation's count is in the line `proc4` of a client's /proc/net/rpc/nfs: the numbers of the kernel's own list
 /// (include/linux/nfs4.h), behind the word and how many follow.
@@ -107,4 +107,11 @@ fn of_clients(stage: &Stage) -> Result<(u64, u64)> {
 fn count(guest: &Guest, word: usize) -> Result<u64> {
     let line = guest.run("grep ^proc4 /proc/net/rpc/nfs")?;
     line.split_whitespace().nth(word).and_then(|word| word.parse().ok()).context("no such count")
+}
+
+/// Prints what was reclaimed, of which there must be nothing.
+pub(super) fn nothing_was_reclaimed(reclaimed: &Counts) -> Result<()> {
+    println!("  {reclaimed}");
+    ensure!(reclaimed.is_nothing(), "something was reclaimed or made anew: {reclaimed}");
+    Ok(())
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::guest::random;
-use crate::lab::ds_failover::shoal;
 use crate::lab::ec;
-use crate::lab::failover::replicas;
 use crate::lab::server::Server;
+use crate::lab::server::ours::replicas;
+use crate::lab::server::ours::shoal;
 
 /// Between a start and the next kill.
 const ALIVE_MS: (u64, u64) = (1_500, 4_000);

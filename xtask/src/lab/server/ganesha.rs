@@ -5,11 +5,14 @@ use std::process::{Child, Command};
 
 use anyhow::{Context, Result};
 
-use super::{Setup, gluster, wait_for_port};
+use super::setup::{Setup, wait_for_port};
 use crate::lab::network;
 use crate::process;
 
 const CONFIG: &str = include_str!("../../../../conformance/lab/ganesha.conf");
+
+/// The words for a GlusterFS volume.
+const GLUSTER_FSAL: &str = "Name = GLUSTER; hostname = @HOST@; volume = vol;";
 
 /// Size of the file system whose names are durable.
 const DURABLE_BYTES: u64 = 8 << 30;
@@ -36,7 +39,7 @@ pub(crate) struct Ganesha {
 impl Ganesha {
     pub(super) fn start(mut setup: Setup, export: Export) -> Result<Self> {
         let (path, fsal) = if export == Export::Volume {
-            (PathBuf::from("/"), gluster::FSAL.replace("@HOST@", network::SERVER))
+            (PathBuf::from("/"), GLUSTER_FSAL.replace("@HOST@", network::SERVER))
         } else {
             (make_folder(&mut setup, export)?, "Name = VFS;".to_owned())
         };

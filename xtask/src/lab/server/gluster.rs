@@ -10,12 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::ganesha::{Export, Ganesha};
-use super::{Setup, wait_for_port};
+use super::setup::{Setup, wait_for_port};
 use crate::lab::network;
 use crate::process;
 
-/// The export's words for nfs-ganesha.
-pub(super) const FSAL: &str = "Name = GLUSTER; hostname = @HOST@; volume = vol;";
 /// What a client asks for.
 pub(crate) const VOLUME: &str = "vol";
 

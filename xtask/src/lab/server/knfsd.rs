@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::Setup;
+use super::setup::Setup;
 use crate::lab::guest::{Guest, Plan};
 use crate::lab::network;
 use crate::process;

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::setup::{Setup, wait_for_port};
 use super::shoal::read_metrics;
-use super::{Setup, wait_for_port};
 use crate::lab::metrics::Metrics;
 use crate::lab::network::{self, Node};
 use crate::process;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use super::{Setup, wait_for_port};
+use super::setup::{Setup, wait_for_port};
 use crate::lab::metrics::Metrics;
 use crate::lab::network;
 use crate::process;
