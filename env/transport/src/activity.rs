@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::budget::Direction;
 use crate::limits::{MESSAGE_MS_MAX, MESSAGE_STALL_PART, PRESSED_STALL_MS_MAX};
 use crate::{Limits, RECORD_MS_MAX, RECORD_STALL_MS_MAX, WRITE_STALL_MS_MAX};
 
@@ -17,6 +16,15 @@ const BETWEEN_RECORDS: u64 = 1;
 const INSIDE_RECORD: u64 = 2;
 const WRITING: u64 = 1;
 const STATE_BITS: u32 = 2;
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// From the peer.
+    Received,
+    /// To the peer.
+    Sent,
+}
 
 /// The two halves of one connection. Each word holds a state in its low bits and a time above.
 #[derive(Debug, Default)]

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use self::accounts::State;
 use crate::Limits;
-use crate::activity::Activity;
+use crate::activity::{Activity, Direction};
 use crate::limits::{
     ADDRESS_SHARE, DATA_BYTES_MAX, EXEMPT_BYTES_MAX, METADATA_BYTES_MAX, REVIEW_PERIOD_MS, Traffic,
     UNPROVEN_SHARE,
@@ -35,15 +35,6 @@ pub(crate) struct Budget {
     sent: Pool,
     /// Small records of those who are known take nothing: what keeps the cluster alive waits for no data.
     exempt_bytes: usize,
-}
-
-/// Which way bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    /// From the peer.
-    Received,
-    /// To the peer.
-    Sent,
 }
 
 /// One direction. Clones are the same pool.

@@ -15,8 +15,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::Direction;
-use crate::activity::Activity;
+use crate::activity::{Activity, Direction};
 use crate::limits::{
     CUT_STALL_MS_MIN, EXCESS_SHARE, FIRST_SHARE, STANDING_STALL_MS_MAX, WINDOW_GROWTH, WINDOW_SHARE_MAX,
     WINDOW_SHARE_MIN,
