@@ -11,7 +11,8 @@ use wire_rpc::{Credential, ReplyStatus};
 use wire_xdr::{Reader, Writer};
 
 use crate::activity::Activity;
-use crate::budget::{Budget, Direction, Places, Room};
+use crate::activity::Direction;
+use crate::budget::{Budget, Places, Room};
 use crate::limits::MESSAGE_COST_BYTES;
 use crate::outbox::{Closed, Outbox, Outgoing, Slot};
 use crate::pending::Pending;
