@@ -1,6 +1,7 @@
 //! Values of the namespace, big-endian, each behind a version byte (docs/formats/namespace.md).
 //!
-//! Lengths are checked before anything is taken apart: a value that no version wrote is an error, never a panic.
+//! Lengths are checked before a value is parsed: a value that no version wrote is an error, never a
+//! panic.
 
 mod inode;
 
@@ -24,16 +25,16 @@ pub const EXTENT_BYTES: usize = BACKUPS_AT + BACKUPS_MAX * BACKUP_BYTES;
 pub const WORK_BYTES: usize = 36;
 
 const VERSION: u8 = 1;
-/// Of extent records: version 1 knew no backups, version 2 no code, version 3 not whether anything
-/// was promised.
+/// Of extent records: version 1 lacks backups, version 2 the code, version 3 whether a promise was
+/// made.
 const EXTENT_VERSION: u8 = 4;
 /// Extents of this version may have been promised.
 const EXTENT_VERSION_PROMISED: u8 = 3;
-/// The oldest that is still read.
+/// The oldest version that is still read.
 const EXTENT_VERSION_CODELESS: u8 = 2;
-/// Where the code stands in the byte of the flags of backups.
+/// Position of the code in the byte of the backups' flags.
 const CODE_SHIFT: u32 = 4;
-/// Where the flag for it stands beside that of pending work.
+/// Position of its flag beside that of pending work.
 const UNPROMISED_SHIFT: u32 = 1;
 const BACKUPS_AT: usize = 24;
 const BACKUP_BYTES: usize = 12;
@@ -44,12 +45,12 @@ const WORK_CUT_AND_FENCE: u8 = 4;
 const WORK_ADOPT: u8 = 5;
 const WORK_YIELD: u8 = 6;
 
-/// A directory entry, as its value shows it.
+/// A directory entry as decoded from its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirentRef<'a> {
-    /// The inode it leads to.
+    /// The inode that it names.
     pub ino: Ino,
-    /// What kind of object that is.
+    /// Type of that inode.
     pub file_type: FileType,
     /// The name.
     pub name: &'a [u8],
@@ -143,7 +144,7 @@ pub fn decode_extent(extent: ExtentId, value: &[u8]) -> Result<ExtentRecord, Sto
     })
 }
 
-/// The number of an extent's code; 0 is none of its own. Numbers are never given to another one.
+/// The number of an extent's code; 0: no code of its own. A number never changes its meaning.
 const fn code_number(code: Option<Profile>) -> u8 {
     match code {
         None => 0,

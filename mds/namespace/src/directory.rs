@@ -1,11 +1,12 @@
 //! The entries of a directory: found by name, listed by cookie.
 //!
-//! An entry's key is its cookie: a keyed hash of its name, with the low byte to tell apart names of equal hash. A name
-//! is found by one scan of at most 256 neighbours (nearly always one); a listing resumes behind any cookie, whatever
-//! was added or removed since. The key keeps clients from making up names that collide.
+//! An entry's key is its cookie: a keyed hash of its name, with the low byte to distinguish names
+//! of equal hash. One scan of at most 256 neighbours (nearly always one) finds a name; a listing
+//! resumes behind any cookie, whatever was added or removed since. The hash is keyed so that
+//! clients cannot make up names that collide.
 //!
-//! INVARIANT: bit 63 of a cookie is clear and bit 62 set: it is positive as an `off_t`, and above the small numbers
-//! clients keep for `.` and `..`.
+//! INVARIANT: bit 63 of a cookie is clear and bit 62 set: it is positive as an `off_t`, and above
+//! the small numbers clients keep for `.` and `..`.
 
 use std::ops::ControlFlow;
 
@@ -38,7 +39,7 @@ pub(crate) struct Found {
     pub(crate) ino: Ino,
 }
 
-/// Finds a name. The name was checked before.
+/// Finds a name. The caller has checked the name.
 pub(crate) fn find(view: &dyn View, directory: Ino, name: &[u8]) -> Result<Option<Found>, FsError> {
     let base = cookie_base(&superblock::cookie_key(view)?, name);
     let mut outcome = Ok(None);
@@ -56,7 +57,7 @@ pub(crate) fn find(view: &dyn View, directory: Ino, name: &[u8]) -> Result<Optio
     outcome
 }
 
-/// Adds a name that is not there yet.
+/// Adds a name that does not exist yet.
 ///
 /// # Errors
 /// [`FsError::NoSpace`] if all cookies of its hash are taken.
@@ -76,7 +77,7 @@ pub(crate) fn insert(txn: &mut dyn Txn, directory: Ino, entry: &DirentRef<'_>) -
     Ok(txn.put(&keys::dirent(directory, free), &codec::encode_dirent(entry))?)
 }
 
-/// Lets an existing entry lead to another inode.
+/// Makes an existing entry name another inode.
 pub(crate) fn replace(
     txn: &mut dyn Txn,
     directory: Ino,
@@ -91,10 +92,10 @@ pub(crate) fn remove(txn: &mut dyn Txn, directory: Ino, cookie: u64) -> Result<(
     Ok(txn.delete(&keys::dirent(directory, cookie))?)
 }
 
-/// What a scan calls with each cookie and entry; it breaks to end the scan.
+/// Called by a scan with each cookie and entry; `Break` ends the scan.
 pub(crate) type VisitEntry<'a> = &'a mut dyn FnMut(u64, Result<DirentRef<'_>, StoreError>) -> ControlFlow<()>;
 
-/// Shows the entries with `from <= cookie < to` in the order of their cookies.
+/// Scans the entries with `from <= cookie < to` in the order of their cookies.
 pub(crate) fn scan(
     view: &dyn View,
     directory: Ino,
@@ -109,7 +110,7 @@ pub(crate) fn scan(
     })
 }
 
-/// Adds an entry of a kind by its parts.
+/// Makes an entry of its parts.
 pub(crate) fn entry(ino: Ino, file_type: FileType, name: &[u8]) -> DirentRef<'_> {
     DirentRef { ino, file_type, name }
 }

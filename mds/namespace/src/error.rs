@@ -1,6 +1,6 @@
 //! Why a namespace operation was refused.
 //!
-//! One variant per answer a caller can act on; the front maps each to one NFS status.
+//! One variant per error that a caller can act on; the front maps each to one NFS status.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,13 +27,13 @@ pub enum FsError {
     /// The mode bits forbid it (EACCES).
     #[error("access denied")]
     AccessDenied,
-    /// Only the owner or the superuser may (EPERM).
+    /// Only the owner or the superuser may do it (EPERM).
     #[error("operation not permitted")]
     NotPermitted,
-    /// An argument makes no sense (EINVAL).
+    /// An invalid argument (EINVAL).
     #[error("invalid argument")]
     Invalid,
-    /// A name that can't be stored: `.`, `..`, or one with `/` or NUL.
+    /// A name that cannot be stored: `.`, `..`, or one with `/` or NUL.
     #[error("bad name")]
     BadName,
     /// A name or symlink target that is too long (ENAMETOOLONG).
@@ -42,7 +42,7 @@ pub enum FsError {
     /// The object to open is a symbolic link.
     #[error("is a symbolic link")]
     SymlinkInPath,
-    /// The object is of a kind that has no such operation.
+    /// The object's kind has no such operation.
     #[error("wrong kind of object")]
     WrongKind,
     /// Past the largest file size (EFBIG).
@@ -60,19 +60,19 @@ pub enum FsError {
     /// The objects live on different file systems (EXDEV).
     #[error("different file systems")]
     CrossDevice,
-    /// The content is not where the caller thinks: look again.
+    /// The content is not where the caller expected it: look it up again.
     #[error("content moved")]
     ContentMoved,
     /// The extent has no record.
     #[error("no such extent")]
     NoSuchExtent,
-    /// A change of the object is still being carried out: ask again.
+    /// A change of the object is still being carried out: retry later.
     #[error("object is being changed")]
     Busy,
     /// The store failed, or holds what no version of this program wrote.
     #[error("store: {0}")]
     Store(String),
-    /// Another node has the store now: ask again.
+    /// Another node has the store now: retry there.
     #[error("another node has the store now")]
     Elsewhere,
 }

@@ -1,8 +1,9 @@
-//! What an inode is: identity, kind, attributes, and where its content lives.
+//! Inodes: identity, kind, attributes, and location of the content.
 //!
-//! Knows no NFS type and no store: `codec` gives an inode its bytes, `op/*` its behaviour.
+//! Knows no NFS type and no store: `codec` encodes an inode, `op/*` changes it.
 //!
-//! INVARIANT: an inode number is never given out twice; `generation` only guards against a restored backup.
+//! INVARIANT: an inode number is never assigned twice; `generation` only guards against a restored
+//! backup.
 
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +59,7 @@ impl Timestamp {
     }
 }
 
-/// What kind of object an inode is.
+/// The kind of an inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A file with content.
@@ -103,7 +104,7 @@ impl Kind {
     }
 }
 
-/// A [`Kind`] without its device numbers: what a directory entry says about its object.
+/// A [`Kind`] without its device numbers, as directory entries have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FileType {
     /// A file with content.
@@ -137,7 +138,7 @@ impl FileType {
         }
     }
 
-    /// The type a number stands for.
+    /// The type of a number.
     #[must_use]
     pub fn from_code(code: u8) -> Option<Self> {
         Some(match code {
@@ -153,12 +154,12 @@ impl FileType {
     }
 }
 
-/// Where a regular file's bytes are.
+/// Location of a regular file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
     /// In the metadata store, beside the inode (an empty file, too). Never more than `limits::INLINE_BYTES_MAX`.
     Inline,
-    /// In extents on data servers. A file never goes back to `Inline`.
+    /// In extents on data servers. A file never returns to `Inline`.
     Extents,
 }
 
@@ -173,7 +174,7 @@ pub struct Inode {
     pub kind: Kind,
     /// Permission bits, set-id bits and sticky bit: the low 12 bits of a mode.
     pub mode: u32,
-    /// Names that lead here; a directory counts its own `.` and its children's `..`.
+    /// Names of this inode; a directory counts its own `.` and its children's `..`.
     pub nlink: u32,
     /// Owner.
     pub uid: u32,
@@ -185,15 +186,15 @@ pub struct Inode {
     pub used_bytes: u64,
     /// Grows with every change of content or attributes (RFC 8881 §5.8.1.4).
     pub change: u64,
-    /// Last access, as set explicitly or noted (`op::access_time`).
+    /// Last access, as set explicitly or recorded (`op::access_time`).
     pub atime: Timestamp,
     /// Last change of content.
     pub mtime: Timestamp,
     /// Last change of the inode.
     pub ctime: Timestamp,
-    /// The directory that holds a directory; the root names itself. Zero for everything else.
+    /// A directory's parent; the root names itself. Zero for everything else.
     pub parent: Ino,
-    /// Where the bytes are (regular files).
+    /// Location of the bytes (regular files).
     pub content: Content,
 }
 
@@ -222,8 +223,8 @@ impl Inode {
         self.changed(now);
     }
 
-    /// Takes the set-id bits away that writing by anyone but the superuser takes away. Set-group-id without group
-    /// execution is not a set-id bit.
+    /// Clears the set-id bits, as a write by any user but the superuser does. Set-group-id without
+    /// group execution is not a set-id bit.
     pub fn drop_set_id(&mut self) {
         self.mode &= !MODE_SET_UID;
         if self.mode & MODE_GROUP_EXECUTE != 0 {
@@ -232,7 +233,7 @@ impl Inode {
     }
 }
 
-/// Who asks, after identity squashing.
+/// The user of a request, after identity squashing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
     /// User id; 0 is the superuser and passes every permission check except execute on a plain file without x bits.
@@ -256,14 +257,15 @@ impl Caller {
         self.gid == gid || self.gids.contains(&gid)
     }
 
-    /// Whether the caller may do what only the owner of `inode` may.
+    /// Whether the caller has the rights of the owner of `inode`.
     #[must_use]
     pub fn owns(&self, inode: &Inode) -> bool {
         self.is_superuser() || self.uid == inode.uid
     }
 }
 
-/// Attributes to set, by SETATTR or on creation. `None` leaves the attribute alone (or at its default).
+/// Attributes to set, by SETATTR or on creation. `None` leaves the attribute unchanged (or at its
+/// default).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAttributes {
     /// New mode (low 12 bits).

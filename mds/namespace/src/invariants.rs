@@ -1,6 +1,7 @@
-//! What is true of every store between two commands, checked over the whole of it.
+//! Checks the invariants of every store between two commands, over the whole store.
 //!
-//! For tests, and for whoever doubts a store; holds all of it in memory. Keys of the shard above are passed over.
+//! For tests and diagnosis; holds all of the store in memory. Skips the keys of the shard's
+//! protocol state.
 
 mod sealed;
 
@@ -22,20 +23,20 @@ use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 use sealed::Sealed;
 
-/// What is wrong with a store.
+/// A violated invariant, or an unreadable store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// It can't be read.
+    /// The store cannot be read.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// An invariant does not hold.
     #[error("{subject} {number}: {what}")]
     Invariant {
-        /// What kind of record.
+        /// Kind of the record.
         subject: &'static str,
         /// Its number.
         number: u64,
-        /// What is not so.
+        /// The violation.
         what: &'static str,
     },
 }
@@ -47,15 +48,15 @@ fn ensure(holds: bool, subject: &'static str, number: u64, what: &'static str) -
 /// Checks everything.
 ///
 /// # Errors
-/// [`Broken`] with the first thing found wrong.
+/// [`Broken`] with the first violation found.
 pub fn check(view: &dyn View) -> Result<(), Broken> {
     check_shards(&[view])
 }
 
-/// Checks everything, of one name space over several shards; `views` are theirs, by number.
+/// Checks everything, of one namespace over several shards; `views` are theirs, by number.
 ///
 /// # Errors
-/// [`Broken`] with the first thing found wrong.
+/// [`Broken`] with the first violation found.
 pub fn check_shards(views: &[&dyn View]) -> Result<(), Broken> {
     let mut census = Census::default();
     let mut group_counters = Vec::new();
@@ -94,14 +95,14 @@ struct Entry {
     name: Vec<u8>,
 }
 
-/// The whole store, read.
+/// The content of the whole store.
 #[derive(Default)]
 struct Census {
     inodes: BTreeMap<Ino, Inode>,
     entries: Vec<Entry>,
-    /// Names that lead to an inode.
+    /// The number of names of each inode.
     names: BTreeMap<Ino, u32>,
-    /// Entries in a directory, and directories among them.
+    /// Entries in a directory, and the number of directories among them.
     inside: BTreeMap<Ino, (u64, u32)>,
     inline_bytes: BTreeMap<Ino, u64>,
     symlink_bytes: BTreeMap<Ino, u64>,
@@ -182,7 +183,8 @@ impl Census {
         ensure(count == counters.inodes, "count of inodes", counters.inodes, "is not how many there are")
     }
 
-    /// Every entry stands in a directory, under a good name, at a cookie of that name, once, and leads somewhere.
+    /// Every entry is in a directory, has a valid name and a cookie of that name, is unique, and
+    /// names an inode.
     fn check_entries(&self, cookie_key: &[u8; 32]) -> Result<(), Broken> {
         let mut seen = BTreeSet::new();
         for entry in &self.entries {
@@ -203,7 +205,7 @@ impl Census {
         Ok(())
     }
 
-    /// Only files with extents are unsettled; what was granted is an extent of such a file.
+    /// Only files with extents are unsettled; granted extents belong to such files.
     fn check_unsettled(&self) -> Result<(), Broken> {
         for ino in &self.unsettled {
             let inode = self.inodes.get(ino);
@@ -216,7 +218,7 @@ impl Census {
         Ok(())
     }
 
-    /// Link counts, sizes and what an inode's kind asks for.
+    /// Link counts, sizes and the requirements of an inode's kind.
     fn check_inode(&self, inode: &Inode) -> Result<(), Broken> {
         let wrong = |holds, what| ensure(holds, "inode", inode.ino, what);
         let names = self.names.get(&inode.ino).copied().unwrap_or(0);
@@ -244,7 +246,7 @@ impl Census {
         }
     }
 
-    /// Every directory leads up to the root.
+    /// Every directory's ancestors lead to the root.
     fn check_reachable(&self) -> Result<(), Broken> {
         let root = self.inodes.get(&ROOT_INO);
         let good = root.is_some_and(|root| root.is_directory() && root.parent == ROOT_INO);
@@ -262,7 +264,7 @@ impl Census {
         Ok(())
     }
 
-    /// What stands beside inodes belongs to one that wants it.
+    /// Records beside inodes belong to an inode of their kind.
     fn check_beside(&self) -> Result<(), Broken> {
         for (&ino, &bytes) in &self.inline_bytes {
             let inode = self.inodes.get(&ino);
@@ -296,7 +298,7 @@ impl Census {
                 let fits = item.is_some_and(|item| {
                     let its = (item.extent(), item.epoch()) == (record.extent, record.epoch);
                     its && match item {
-                        // Who gives way keeps nothing any more.
+                        // A server that yields keeps nothing.
                         WorkItem::Yield { home, .. } => record.servers().all(|server| server != *home),
                         _ => item.home() == record.home,
                     }
@@ -308,7 +310,8 @@ impl Census {
             match self.extents.get(&item.extent()) {
                 Some(record) => {
                     let waits = record.pending_work == Some(number);
-                    // A server that left may have come back since, at a higher epoch than that of its drop.
+                    // A server that left may have come back since, at a higher epoch than that of
+                    // its drop.
                     let left = matches!(item, WorkItem::Drop { .. }) && item.epoch() <= record.epoch;
                     ensure(waits || left, "work item", number, "is not what its extent waits for")?;
                 }

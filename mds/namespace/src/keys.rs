@@ -1,6 +1,7 @@
 //! Keys of the namespace: one tag byte, then fixed-width big-endian fields (docs/formats/namespace.md).
 //!
-//! `state/` and every other key that starts with a byte not listed here belongs to the shard above.
+//! `state/` and every other key that starts with a byte not listed here belongs to the shard's
+//! protocol state.
 //!
 //! INVARIANT: tags are unique, and no tag is `s`.
 
@@ -13,7 +14,7 @@ use crate::inode::Ino;
 pub const TAG_DIRENT: u8 = b'd';
 /// Extent record: `e`, file, index.
 pub const TAG_EXTENT: u8 = b'e';
-/// Superblock and counters: `f`, which.
+/// Superblock and counters: `f`, number.
 pub const TAG_SUPER: u8 = b'f';
 /// Group's record: `g`, number.
 pub const TAG_GROUP: u8 = b'g';
@@ -38,12 +39,12 @@ pub const TAG_WORK: u8 = b'w';
 /// Verifier of an exclusive create: `x`, inode number.
 pub const TAG_EXCLUSIVE: u8 = b'x';
 
-/// Keys that belong to the shard above start with this.
+/// Prefix of the keys of the shard's protocol state.
 pub const STATE_PREFIX: &[u8] = b"state/";
 
-/// Key of the superblock: what never changes.
+/// Key of the superblock, which never changes.
 pub const SUPERBLOCK: [u8; 2] = [TAG_SUPER, 0];
-/// Key of the counters: what is next.
+/// Key of the counters of the next numbers.
 pub const COUNTERS: [u8; 2] = [TAG_SUPER, 1];
 
 /// Key of the number of the next group; absent before the first.
@@ -134,7 +135,7 @@ pub fn image(id: ImageId) -> [u8; 17] {
     key
 }
 
-/// The image of the key of an image's place.
+/// The image of an image place's key.
 #[must_use]
 pub fn image_of(key: &[u8]) -> Option<ImageId> {
     let key: &[u8; 17] = key.try_into().ok()?;
@@ -156,7 +157,7 @@ pub fn dirent_of(key: &[u8]) -> Option<(Ino, u64)> {
     Some((u64::from_be_bytes(key[1..9].try_into().ok()?), u64::from_be_bytes(key[9..].try_into().ok()?)))
 }
 
-/// The extent that the key of an extent record, of a granted extent, or of an extent's images, names.
+/// The extent of the key of an extent record, of a granted extent, or of an extent's images.
 #[must_use]
 pub fn extent_of(key: &[u8]) -> Option<ExtentId> {
     let key: &[u8; 13] = key.try_into().ok()?;
@@ -164,7 +165,8 @@ pub fn extent_of(key: &[u8]) -> Option<ExtentId> {
     Some(ExtentId { ino, index: u32::from_be_bytes(key[9..].try_into().ok()?) })
 }
 
-/// The inode number of a key that an act on several shards may write: inode, directory entry, target of a symlink, orphan.
+/// The inode number of a key that an act on several shards may write: inode, directory entry,
+/// target of a symlink, orphan.
 #[must_use]
 pub fn ino_of_name_key(key: &[u8]) -> Option<Ino> {
     let bytes = match *key.first()? {

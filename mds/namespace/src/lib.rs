@@ -1,9 +1,11 @@
-//! The namespace: inodes, names, attributes and where content lives, over an ordered key-value store.
+//! The namespace: inodes, names, attributes and the location of content, over an ordered key-value
+//! store.
 //!
-//! Knows no NFS and no network. Every operation is a function of a store, a caller and a time, and is the only place
-//! where its POSIX semantics are written down. What the store holds is drawn in docs/formats/namespace.md.
+//! Knows no NFS and no network. Every operation is a function of a store, a caller and a time, and
+//! the only implementation of its POSIX semantics. docs/formats/namespace.md draws the store's
+//! content.
 //!
-//! INVARIANT: an operation that answers an error has written nothing.
+//! INVARIANT: an operation that returns an error has written nothing.
 #![forbid(unsafe_code)]
 
 pub mod codec;

@@ -9,35 +9,38 @@ pub const SYMLINK_BYTES_MAX: usize = 4095;
 /// Most content kept in the metadata store for one file, in bytes.
 pub const INLINE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Most images of one extent: the one in use, and newer ones that its home and backups do not use yet.
+/// Most images of one extent: the one in use, and newer ones that its home and backups do not use
+/// yet.
 pub const EXTENT_IMAGES_MAX: usize = 4;
 
 /// Longest regular file, in bytes: behind it no extent could hold data.
 pub const FILE_BYTES_MAX: u64 = layout::FILE_BYTES_MAX;
 
-/// An access time older than this is moved by a read, seconds.
+/// A read updates an access time that is older than this, seconds.
 pub const ACCESS_S_MAX: i64 = 24 * 60 * 60;
 
-/// Of a file with a modification time to come reads move the access time no more often, seconds.
+/// Reads of a file with a modification time in the future update the access time no more often,
+/// seconds.
 pub const ACCESS_S_MIN: i64 = 60;
 
 /// Most names one file may have.
 pub const LINKS_MAX: u32 = 1_000_000;
 
-/// Most directories between an object and the root that an operation will walk. Deeper trees can be made, by who makes one directory in
-/// another for long; in them directories are not moved.
+/// Most directories between an object and the root that an operation walks. A client can make
+/// deeper trees, directory by directory; in these, directories cannot be moved.
 pub const DEPTH_MAX: u32 = 1 << 16;
 
-/// Keys that an act on several shards may write in one of them: a rename in one directory pair and what it replaces are ten.
+/// Keys that an act on several shards may write in one of them: a rename between two directories
+/// that replaces an object writes ten.
 pub const PART_WRITES_MAX: usize = 32;
 
-/// Cookies tried for one name before a directory is called full: the low byte of a cookie.
+/// Cookies tried for one name before a directory counts as full: the low byte of a cookie.
 pub const COOKIES_PER_NAME: u64 = 256;
 
-/// Most entries one listing call returns, whatever the caller asks for.
+/// Most entries that one listing call returns, whatever limit the caller passes.
 pub const LIST_ENTRIES_MAX: usize = 4096;
 
-/// Bytes one chunk of a store export aims at.
+/// Target size of one chunk of a store export, in bytes.
 pub const EXPORT_CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Keys removed or written per transaction while a store is replaced.

@@ -1,11 +1,11 @@
-//! Names of directory entries: which bytes can be one.
+//! Names of directory entries: the bytes that are valid.
 //!
 //! A name is 1 to 255 bytes of any value but `/` and NUL, and neither `.` nor `..`. It need not be UTF-8.
 
 use crate::FsError;
 use crate::limits::NAME_BYTES_MAX;
 
-/// Checks a name that came from a client.
+/// Checks a client's name.
 ///
 /// # Errors
 /// [`FsError::Invalid`] if empty, [`FsError::NameTooLong`], [`FsError::BadName`].

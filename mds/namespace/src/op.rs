@@ -1,7 +1,7 @@
 //! The operations of the namespace, one file each.
 //!
-//! Reads take a view, changes an open transaction; time and caller are arguments. A change that answers an error has
-//! written nothing, so that many can share one transaction.
+//! Reads take a view, changes an open transaction; time and caller are arguments. A change that
+//! returns an error has written nothing, so that many can share one transaction.
 
 pub mod access;
 pub mod access_time;

@@ -1,7 +1,7 @@
-//! What is kept of sealed extents: the images each has, the group each image is in, and groups' records.
+//! Records of sealed extents: the images of each, the group of each image, and groups' records.
 //!
-//! An extent has several images for a while: the oldest is in use, the newer ones wait until its home and backups use them.
-//! Newer ones have higher sequences.
+//! An extent has several images for a while: the oldest is in use, the newer ones wait until its
+//! home and backups use them. Newer ones have higher sequences.
 //!
 //! INVARIANT: an image that an extent has is a member of the group named with it.
 //! Spec: docs/formats/namespace.md; docs/protocol/seal.md §8; a group's record: docs/formats/group.md §3.
@@ -30,35 +30,35 @@ const VERSION: u8 = 1;
 /// One image of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExtentImage {
-    /// Which one.
+    /// Its id.
     pub image: ImageId,
-    /// Up to which act it says the extent.
+    /// Sequence of the last act that it contains.
     pub sequence: u64,
     /// The extent's epoch when it was sealed.
     pub epoch: Epoch,
-    /// The group it is a living member of.
+    /// The group of which it is a living member.
     pub group: GroupId,
-    /// Bytes of the extent that it says, from the start.
+    /// Bytes of the extent that it contains, from the start.
     pub content_bytes: u32,
-    /// What its frames are checked by (docs/formats/image.md §4).
+    /// Root of its frames' hashes (docs/formats/image.md §4).
     pub root: [u8; 32],
 }
 
-/// The images of an extent, and whether the oldest is all there is.
+/// The images of an extent, and whether the oldest is complete.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExtentImages {
     /// The home and all backups use the oldest one.
     pub is_used: bool,
     /// No act above the oldest one was answered with a sequence below this; 0 if there is none.
     pub thawed: u64,
-    /// The highest epoch at which bytes were to be cut since there are images; 0 if there is none.
+    /// The highest epoch at which a cut was queued since the extent has images; 0 if there is none.
     pub cut: Epoch,
     /// The oldest first.
     pub images: Vec<ExtentImage>,
 }
 
 impl ExtentImages {
-    /// The image that says every byte that was ever promised, if there is one.
+    /// The image that contains every byte that was ever promised, if there is one.
     ///
     /// Spec: docs/protocol/seal.md §8.
     #[must_use]
@@ -66,7 +66,7 @@ impl ExtentImages {
         self.whole_but_for_cuts().filter(|image| self.cut <= image.epoch)
     }
 
-    /// The image that says every byte that was ever promised and was not cut since.
+    /// The image that contains every byte that was ever promised and was not cut since.
     pub(crate) fn whole_but_for_cuts(&self) -> Option<&ExtentImage> {
         self.images.first().filter(|image| self.is_used && self.thawed <= image.sequence)
     }
@@ -77,12 +77,12 @@ impl ExtentImages {
 pub struct Place {
     /// The newest.
     pub group: GroupId,
-    /// The one it was taken from, while that has other living members.
+    /// The group it was taken from, while that has other living members.
     pub also: Option<GroupId>,
 }
 
 impl Place {
-    /// All of them, the newest first.
+    /// Its groups, the newest first.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> {
         std::iter::once(self.group).chain(self.also)
     }
@@ -182,7 +182,7 @@ pub fn decode_place(value: &[u8]) -> Result<Place, StoreError> {
     Ok(Place { group, also: (also != 0).then_some(GroupId(also)) })
 }
 
-/// Reads the record of a group, which must be the one that its key names.
+/// Decodes the record of a group, whose number must be that of its key.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`] for a value no version wrote.
@@ -191,7 +191,7 @@ pub fn decode_group(id: GroupId, value: &[u8]) -> Result<Group, StoreError> {
     if group.shape().group() == id { Ok(group) } else { Err(StoreError::Corrupt("number of a group")) }
 }
 
-/// The images of an extent; none if it was not sealed.
+/// The images of an extent; empty if it was not sealed.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -206,7 +206,7 @@ pub(crate) fn put_images(txn: &mut dyn Txn, extent: ExtentId, of: &ExtentImages)
     if of.images.is_empty() { txn.delete(&key) } else { txn.put(&key, &encode_images(of)) }
 }
 
-/// The groups that have an image, if it is in one.
+/// The groups of an image, if it is in one.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -216,7 +216,7 @@ pub fn place(view: &dyn View, image: ImageId) -> Result<Option<Place>, StoreErro
     found
 }
 
-/// A group, if there is one of this number.
+/// A group, if the number exists.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -241,7 +241,7 @@ pub(crate) fn next_group(txn: &mut dyn Txn) -> Result<GroupId, StoreError> {
     Ok(GroupId(next))
 }
 
-/// The number that the next group gets.
+/// The number of the next group.
 ///
 /// # Errors
 /// [`StoreError`].

@@ -1,7 +1,7 @@
-//! The door to an ordered key-value store: snapshots to read, one writer at a time.
+//! The interface of an ordered key-value store: snapshots to read, one writer at a time.
 //!
-//! Keys and values are bytes, ordered as unsigned bytes; `keys` says who owns which. Two stores stand behind it:
-//! `mem` for tests and `disk` for everything else.
+//! Keys and values are bytes, ordered as unsigned bytes; `keys` assigns them to modules. There are
+//! two implementations: `mem` for tests and `disk` for everything else.
 //!
 //! INVARIANT: a transaction dropped without `commit` leaves nothing behind.
 
@@ -24,26 +24,25 @@ pub enum StoreError {
     /// The disk or the engine on it failed.
     #[error("engine: {0}")]
     Engine(String),
-    /// A key or value is there that no version of this program wrote.
+    /// The store contains a key or value that no version of this program wrote.
     #[error("corrupt: {0}")]
     Corrupt(&'static str),
     /// The store was made by another version of this program, whose bytes this one does not read.
-    #[error(
-        "the store has format {0}, this version of shoal reads format 2 only: it was made by another one"
-    )]
+    #[error("the store has format {0}, this version of shoal reads format 2 only")]
     OtherVersion(u8),
     /// The store has no superblock yet.
     #[error("not formatted")]
     NotFormatted,
-    /// Another node may be changing it now, together with other stores: what is here may be half of something.
+    /// Another node may be changing it now, together with other stores: this one may have only a
+    /// part of the change.
     #[error("another node has the store now")]
     Elsewhere,
 }
 
-/// How safe a commit is when it returns.
+/// Durability of a commit when it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Seen by every later view, lost with the process: the log above repeats it.
+    /// Seen by every later view, lost with the process: the Raft log repeats it.
     Memory,
     /// On stable storage, together with every commit before it.
     Synced,
@@ -57,7 +56,8 @@ pub trait MetaStore: Send + Sync {
     /// [`StoreError::Engine`] if the engine fails.
     fn view(&self) -> Result<Box<dyn View + Send>, StoreError>;
 
-    /// Starts the one writing transaction; waits while another one is open. It reads its own writes.
+    /// Starts the single writing transaction; waits while another one is open. It reads its own
+    /// writes.
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the engine fails.
@@ -78,24 +78,24 @@ pub trait MetaStore: Send + Sync {
     /// Bytes the store takes on disk (0 for one in memory).
     fn bytes_on_disk(&self) -> u64;
 
-    /// Whether a call may wait for a device, and is better made on a thread of its own.
+    /// Whether a call may wait for a device, and should run on a thread of its own.
     fn waits(&self) -> bool {
         true
     }
 }
 
-/// What a range scan calls with each key and value; it breaks to end the scan.
+/// Called by a range scan with each key and value; `Break` ends the scan.
 pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 
 /// Reads from a snapshot or from within a transaction.
 pub trait View {
-    /// Shows the value of a key to `visit`, without copying it. Answers whether the key is there.
+    /// Passes the value of a key to `visit`, without copying it. Returns whether the key exists.
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the engine fails.
     fn read(&self, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StoreError>;
 
-    /// Shows the pairs with `from <= key < to`, in order, until `visit` breaks.
+    /// Passes the pairs with `from <= key < to` to `visit`, in order, until it breaks.
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the engine fails.
@@ -145,10 +145,10 @@ impl<V: View + ?Sized> View for &mut V {
     }
 }
 
-/// As [`View::range`], for a visit that may fail: the first error ends the scan, and is the answer.
+/// As [`View::range`], for a visit that may fail: the first error ends the scan, and is returned.
 ///
 /// # Errors
-/// What `visit` says, or [`StoreError::Engine`].
+/// Those of `visit`, or [`StoreError::Engine`].
 pub fn scan<E: From<StoreError>>(
     view: &dyn View,
     from: &[u8],
@@ -168,7 +168,7 @@ pub fn scan<E: From<StoreError>>(
 /// The first `values_max` values of a range, read by `decode` from key and value.
 ///
 /// # Errors
-/// What `decode` says, or [`StoreError::Engine`].
+/// Those of `decode`, or [`StoreError::Engine`].
 pub fn list<T, E: From<StoreError>>(
     view: &dyn View,
     from: &[u8],
@@ -189,13 +189,13 @@ pub fn list<T, E: From<StoreError>>(
 
 /// A writing transaction.
 pub trait Txn: View {
-    /// Writes a pair, over any older value.
+    /// Writes a pair, replacing any older value.
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the engine fails.
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
 
-    /// Removes a key; one that is not there is no error.
+    /// Removes a key; a missing key is no error.
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the engine fails.

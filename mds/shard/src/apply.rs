@@ -1,7 +1,9 @@
-//! Carrying out commands: one file for each family. Deterministic: all replicas run this on equal stores and must come
-//! out equal, so nothing here reads a clock, draws a number or iterates in an unordered way.
+//! Applies commands: one file for each family. Deterministic: all replicas apply the same entries
+//! to equal stores and must end with equal stores. So nothing here reads a clock, draws a random
+//! number or iterates in an undefined order.
 //!
-//! INVARIANT: a refused command has written nothing, but that it was refused if it names the request behind it.
+//! INVARIANT: a refused command has written nothing but the refusal itself, if it names its
+//! request.
 
 mod admin;
 mod client;
@@ -28,21 +30,22 @@ use crate::command::{Command, Entry, Outcome, Refusal};
 use once::Known;
 use staged::Staged;
 
-/// The store failed: the replica must stop, for it cannot know what it holds.
+/// The store failed: the replica must stop, since it cannot know what its store holds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("store failed while a command was applied: {0}")]
 pub struct StoreFailed(pub String);
 
-/// Carries out one entry in an open transaction, if it was not carried out before.
+/// Applies one entry in an open transaction, unless it was applied before.
 ///
 /// # Errors
-/// [`StoreFailed`] if the store fails. A command that may not be carried out is an `Ok(Outcome::Refused)`.
+/// [`StoreFailed`] if the store fails. A command that is refused is an `Ok(Outcome::Refused)`.
 pub fn apply(txn: &mut dyn Txn, entry: &Entry) -> Result<Outcome, StoreFailed> {
     let outcome = apply_within(txn, entry, usize::MAX)?;
     Ok(outcome.expect("no command writes as many keys as there are numbers"))
 }
 
-/// As [`apply`], if the command writes no more than so many keys. Else nothing is done, and there is no outcome.
+/// As [`apply`], if the command writes at most `keys_max` keys. Else it writes nothing and there is
+/// no outcome.
 ///
 /// # Errors
 /// As [`apply`].
@@ -73,7 +76,7 @@ pub(crate) fn apply_within(
     Ok(Some(outcome))
 }
 
-/// Does what it is told, or nothing; `None` if that would be more than so many keys.
+/// Applies all of `act` or nothing; `None` if it would write more than `keys_max` keys.
 fn try_to(
     txn: &mut dyn Txn,
     keys_max: usize,

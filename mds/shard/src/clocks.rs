@@ -1,15 +1,17 @@
-//! What time it is, by more clocks than this node's own: those of the other nodes, and of data servers. One clock that is wrong dates
-//! no file. No clock, no network here: readings are handed in.
+//! The time by more clocks than this node's own: also by those of the other nodes and of data
+//! servers. A single wrong clock dates no file. No clock and no network here: the caller passes
+//! readings.
 //!
-//! All clocks are compared as *bases*: what a wall clock shows, less this node's monotonic clock at that moment. A wall clock that nobody sets
-//! keeps its base; one that is set jumps.
+//! Clocks are compared as *bases*: the wall clock's time minus this node's monotonic clock at that
+//! moment. A wall clock that is not set keeps its base; one that is set jumps.
 //!
-//! 1. Where a majority of the clocks that were heard of lately, and as many as a majority of the nodes, lie within [`CLOCK_AGREE_NS`] of the lower
-//!    median, that median is the *reference*.
-//! 2. This node's clock counts if it is within [`CLOCK_AGREE_NS`] of the reference, or there is none; else the reference does. Among several nodes
-//!    the lower median counts until there was a first reference; the time of the log's last entry is one of the clocks then.
-//! 3. What counts does not jump: a step of more than [`CLOCK_AGREE_NS`] is waited for [`CLOCK_STEP_HOLD_MS`] before it is believed. A reference that is
-//!    new is believed at once.
+//! 1. Where a majority of the clocks read lately, and as many as a majority of the nodes, lie
+//!    within [`CLOCK_AGREE_NS`] of the lower median, that median is the *reference*.
+//! 2. This node's clock counts if it is within [`CLOCK_AGREE_NS`] of the reference, or if there is
+//!    none; else the reference counts. Among several nodes the lower median counts until the first
+//!    reference; the time of the log's last entry is one of the clocks then.
+//! 3. The time that counts does not jump: a step of more than [`CLOCK_AGREE_NS`] counts only after
+//!    [`CLOCK_STEP_HOLD_MS`]. A new reference counts at once.
 //!
 //! INVARIANT: times for ordering or leases never come from here: safety needs no wall clock.
 //! Spec: docs/protocol/raft.md, Clocks.
@@ -32,7 +34,7 @@ pub enum Witness {
 /// This node's clocks, read at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
-    /// Monotonic, with what the machine was suspended for.
+    /// Monotonic, including the time for which the machine was suspended.
     pub(crate) monotonic_ns: u64,
     pub(crate) wall_ns: u64,
 }
@@ -53,22 +55,23 @@ struct Heard {
 #[derive(Debug, Default)]
 pub(crate) struct Clocks {
     heard: BTreeMap<Witness, Heard>,
-    /// What counts; `None` before the first look.
+    /// Base of the time that counts; `None` before the first call of `now`.
     base: Option<i128>,
-    /// The last look had a reference.
+    /// The last call of `now` had a reference.
     had_reference: bool,
-    /// One of the looks had one.
+    /// A call of `now` had a reference.
     is_settled: bool,
-    /// Since when what should count is far from what does.
+    /// Since when the target is far from the base that counts.
     stepped_ns: Option<u64>,
-    /// Base of a clock that showed the time of the log's last entry when that was looked at.
+    /// Base of a clock that showed the time of the log's last entry when that entry was read.
     log_base: Option<i128>,
 }
 
 impl Clocks {
-    /// A clock showed this while `sent_ns` to now passed on this node's monotonic clock.
+    /// Records a clock's reading, taken between `sent_ns` and now on this node's monotonic clock.
     pub(crate) fn hear(&mut self, witness: Witness, sent_ns: u64, now_ns: u64, wall_ns: u64) {
-        // A long one says too little about when that was. One of less than nothing is no time at all: suspensions are told in milliseconds.
+        // The moment of a reading that took long is too uncertain. A negative duration is no
+        // measurement: suspensions are counted in milliseconds.
         let Some(took_ns) = now_ns.checked_sub(sent_ns).filter(|took_ns| *took_ns <= CLOCK_AGREE_NS) else {
             return;
         };
@@ -80,25 +83,27 @@ impl Clocks {
         self.heard.insert(witness, Heard { base, at_ns: now_ns });
     }
 
-    /// The last entry of the log carries this time, nanoseconds since 1970: by the clocks that counted when it was made.
+    /// Records the time of the log's last entry, nanoseconds since 1970, by the clocks that counted
+    /// when it was made.
     pub(crate) fn hear_log(&mut self, entry_ns: u64, now_ns: u64) {
         self.log_base = Some(i128::from(entry_ns) - i128::from(now_ns));
     }
 
-    /// Whether there was a reference since this node was started.
+    /// Whether there was a reference since this node started.
     pub(crate) fn is_settled(&self) -> bool {
         self.is_settled
     }
 
-    /// What time it is, nanoseconds since 1970. `nodes` are the metadata servers of the cluster.
+    /// The time, nanoseconds since 1970. `nodes` are the metadata servers of the cluster.
     pub(crate) fn now(&mut self, nodes: usize, reading: Reading) -> u64 {
         let (own, now_ns) = (reading.base(), reading.monotonic_ns);
         self.heard.retain(|_, heard| now_ns < heard.at_ns.saturating_add(CLOCK_HEARD_MS * 1_000_000));
         let reference = self.reference(nodes, own);
         let had_reference = std::mem::replace(&mut self.had_reference, reference.is_some());
         self.is_settled |= reference.is_some();
-        // A node that has just been started knows nothing of its own clock: better too early than too late, which would stay in files. The log
-        // makes three of two clocks that differ, so that neither of them decides alone.
+        // A node that has just started cannot judge its own clock: an early time is better than a
+        // late one, which would stay in files. With the log two clocks that differ become three, so
+        // that neither of them decides alone.
         let is_fresh = 1 < nodes && !self.is_settled;
         let target = match reference {
             Some(reference) if !agrees(own, reference) => reference,
@@ -121,23 +126,23 @@ impl Clocks {
         shown(base, now_ns)
     }
 
-    /// What time it is by the last look, nanoseconds since 1970; `None` before the first.
+    /// The time by the last call of `now`, nanoseconds since 1970; `None` before the first.
     pub(crate) fn shown(&self, monotonic_ns: u64) -> Option<u64> {
         self.base.map(|base| shown(base, monotonic_ns))
     }
 
-    /// By how much this node's clock is ahead of what counts, nanoseconds.
+    /// How far this node's clock is ahead of the time that counts, nanoseconds.
     pub(crate) fn off_ns(&self, reading: Reading) -> i64 {
         self.base.map_or(0, |base| difference(reading.base(), base))
     }
 
-    /// By how much each of the other clocks is ahead of what counts.
+    /// How far each of the other clocks is ahead of the time that counts.
     pub(crate) fn others_off_ns(&self) -> Vec<(Witness, i64)> {
         let Some(base) = self.base else { return Vec::new() };
         self.heard.iter().map(|(witness, heard)| (*witness, difference(heard.base, base))).collect()
     }
 
-    /// Whether this node's clock is so wrong, by the word of a majority, that the node should not lead.
+    /// Whether a majority shows this node's clock so wrong that the node should not lead.
     pub(crate) fn is_unfit(&self, nodes: usize, reading: Reading) -> bool {
         let own = reading.base();
         let reference = self.reference(nodes, own);
@@ -159,8 +164,9 @@ impl Clocks {
         bases
     }
 
-    /// What counts on a node that has just been started. Until another clock was heard that is the log's time: it is early by as long as the
-    /// node was down, and no clock that was set wrong meanwhile is in it.
+    /// The base that counts on a node that has just started. Until it has another clock's reading,
+    /// that is the log's time: early by as long as the node was down, and free of clocks that were
+    /// set wrong meanwhile.
     fn first_guess(&self, own: i128) -> i128 {
         match self.log_base {
             Some(log) if self.heard.is_empty() => log,
@@ -179,8 +185,9 @@ impl Clocks {
     }
 }
 
-/// The time of the next entry, which is proposed at `now_ns` behind one of `last_ns`: small steps back are not shown, for times of
-/// files should be in the order of changes. From a time that was far too late it comes back.
+/// The time of the next entry, proposed at `now_ns` after one of `last_ns`. It never shows small
+/// steps back, so that times of files follow the order of changes. From a time that was far too
+/// late it steps back.
 pub(crate) fn following(last_ns: u64, now_ns: u64) -> u64 {
     if last_ns.saturating_sub(now_ns) < CLOCK_BACK_NS_MIN { last_ns.max(now_ns) } else { now_ns }
 }

@@ -1,8 +1,9 @@
-//! The commands of the replicated state machine: what goes into the Raft log, and what comes out of `apply`.
+//! The commands of the replicated state machine: the entries of the Raft log, and the outcomes of
+//! `apply`.
 //!
-//! A command carries everything that is not in the store: time, random ids, the caller. `apply` is deterministic:
-//! the same log gives the same store on every replica. Encoded with postcard behind a version byte
-//! (docs/formats/raft_log.md).
+//! A command carries everything that is not in the store: time, random ids, the caller. `apply` is
+//! deterministic: the same log gives the same store on every replica. Commands are encoded with
+//! postcard behind a version byte (docs/formats/raft_log.md).
 
 pub mod admin;
 pub mod client;
@@ -18,8 +19,8 @@ pub mod session;
 use mds_namespace::Ino;
 use serde::{Deserialize, Serialize};
 
-/// Names the request that caused a command: what the request came to is recorded with its effect, and a request that is
-/// resent to whatever server gets what is recorded (docs/protocol/sessions.md).
+/// Names the request that caused a command. The command's outcome is recorded with its effect, and
+/// a request that is resent to any server gets the recorded outcome (docs/protocol/sessions.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// Session id.
@@ -32,7 +33,7 @@ pub struct Origin {
     pub operation: u32,
     /// Fingerprint of the whole request: another request under the same sequence is no retry.
     pub request: u64,
-    /// The tenure in which the proposer has the session.
+    /// The proposer's tenure of the session.
     pub tenure: u32,
 }
 
@@ -41,11 +42,12 @@ pub struct Origin {
 pub struct Entry {
     /// Wall-clock time at the proposer, nanoseconds since 1970.
     pub now_unix_ns: u64,
-    /// The client request behind it, if there is one.
+    /// The client request that caused the command, if there is one.
     pub origin: Option<Origin>,
-    /// The proposer's word: the term in which it governs in the bits from 24 on, a count below; 0 in shard 0 (docs/protocol/shards.md §2).
+    /// The proposer's word: the term in which it governs in the bits from 24 on, a count below; 0
+    /// in shard 0 (docs/protocol/shards.md §2).
     pub governor: u64,
-    /// What to do.
+    /// The command.
     pub command: Command,
 }
 
@@ -54,11 +56,11 @@ pub struct Entry {
 pub enum Command {
     /// EXCHANGE_ID.
     ExchangeId(client::ExchangeId),
-    /// Confirms the client and moves its sequence: what CREATE_SESSION was before sessions were kept.
+    /// Confirms the client and advances its sequence: CREATE_SESSION before sessions were stored.
     ConfirmClient(client::ConfirmClient),
     /// RECLAIM_COMPLETE.
     ReclaimComplete(client::ReclaimComplete),
-    /// DESTROY_CLIENTID, or a lease that ran out: all state of the client goes.
+    /// DESTROY_CLIENTID, or an expired lease: removes the client's state.
     RemoveClient(client::RemoveClient),
 
     /// OPEN, with or without creation.
@@ -93,9 +95,9 @@ pub enum Command {
     Allocate(data::Allocate),
     /// Bytes reached data servers in band: size, mtime and change follow.
     Written(data::Written),
-    /// The data server has carried out a pending truncation or drop.
+    /// A data server has carried out a pending truncation or drop.
     WorkDone(data::WorkDone),
-    /// Raises an extent's epoch: handles given out before are refused from now on.
+    /// Raises an extent's epoch: data servers then refuse all earlier handles.
     Fence(data::Fence),
     /// A data server has registered, or changed its address.
     RegisterDataServer(data::RegisterDataServer),
@@ -114,116 +116,118 @@ pub enum Command {
 
     /// LAYOUTGET for an extent that may have no home yet.
     LayoutPlace(layout::LayoutPlace),
-    /// Changes who keeps extents.
+    /// Changes the servers that keep extents.
     ChangeCopies(data::ChangeCopies),
 
-    /// Takes the number of a group that is about to be made.
+    /// Reserves the number of a group.
     TakeGroup,
     /// Makes a group of sealed images.
     MakeGroup(seal::MakeGroup),
-    /// Homes and backups use newer images.
+    /// Records that homes and backups use newer images.
     UseImages(seal::UseImages),
-    /// An image of a group is on another data server now.
+    /// Records that an image of a group was moved to another data server.
     RehomeImage(seal::RehomeImage),
-    /// Something lies above an image.
+    /// Records that an extent has bytes above its image.
     ThawExtent(seal::ThawExtent),
-    /// Extents of which only an image is left get another home.
+    /// Gives extents another home of which only an image is left.
     AdoptExtents(seal::AdoptExtents),
 
-    /// A data server is gone for good.
+    /// Removes a data server for good.
     RemoveDataServer(admin::RemoveDataServer),
-    /// What a data server has is to move away, or may stay.
+    /// Starts to move everything away from a data server, or stops it.
     DrainDataServer(admin::DrainDataServer),
-    /// Homes that are alive give extents to backups.
+    /// Homes that are alive hand extents over to backups.
     HandOver(admin::HandOver),
-    /// Homes that were to give way are dead.
+    /// The homes that should hand over are dead.
     WaitNoLonger(admin::WaitNoLonger),
 
     /// `Allocate` or `LayoutPlace`, for an export that has an erasure code of its own.
     UnderCode(data::UnderCode),
 
-    /// CREATE_SESSION: confirms the client, moves its sequence, and makes a session.
+    /// CREATE_SESSION: confirms the client, advances its sequence, and makes a session.
     CreateSession(session::CreateSession),
     /// DESTROY_SESSION.
     DestroySession(session::DestroySession),
-    /// A server goes on with a session that another one had, or itself before it lost sight of it.
+    /// A server resumes a session that another server had, or that it had itself before it lost the
+    /// lead.
     TakeUpSession(session::TakeUpSession),
     /// BACKCHANNEL_CTL.
     SetCallback(session::SetCallback),
 
     /// The first command of a shard other than 0.
     FormatShard(governor::FormatShard),
-    /// Another node governs, or the same with another word.
+    /// Another node governs, or the same node with another word.
     Govern(governor::Govern),
-    /// Sets inode numbers aside.
+    /// Reserves inode numbers.
     ReserveInodes(governor::ReserveInodes),
-    /// An act on several shards becomes real.
+    /// Decides an act on several shards.
     Intend(governor::Intend),
-    /// This shard's part of an act that another one keeps.
+    /// Writes this shard's part of an act whose intent another shard keeps.
     Carry(governor::Carry),
-    /// An act on several shards is done everywhere.
+    /// Forgets the intent of an act whose parts are all written.
     Settle(governor::Settle),
-    /// A file that may have lost its last name goes.
+    /// Removes a file if it has lost its last name.
     Reap(governor::Reap),
-    /// A client that is gone has nothing here any more.
+    /// Removes what a former client has in this shard.
     ForgetClient(governor::ForgetClient),
-    /// Nor has a session.
+    /// Removes what a former session has in this shard.
     ForgetSession(governor::ForgetSession),
-    /// How many shards the cluster has.
+    /// Sets the number of shards of the cluster.
     FixShards(admin::FixShards),
-    /// What the cluster exports.
+    /// Sets the exports of the cluster.
     SetExports(admin::SetExports),
     /// `Open`, `Create`, `Link`, `Remove` or `Rename` where there are several shards.
     Bound(governor::Bound),
-    /// A home was asked how much it has of an extent.
+    /// Records how much of an extent its home has.
     Measured(data::Measured),
-    /// Bytes reached data servers through the metadata server.
+    /// Records bytes that reached data servers through the metadata server.
     WrittenAt(data::WrittenAt),
     /// LAYOUTGET for writing.
     LayoutWrite(layout::LayoutWrite),
-    /// LAYOUTRETURN, and what the primaries said of the file before it.
+    /// LAYOUTRETURN, and the sizes that primaries reported before it.
     LayoutGiveBack(layout::LayoutGiveBack),
-    /// The size of a file that no client may write through a layout any more.
+    /// Settles the size of a file that no client may write through a layout any more.
     SettleSize(mds_namespace::op::settle::Settlement),
-    /// SETATTR of a modification time, of a file whose size is not settled.
+    /// SETATTR of a modification time of a file whose size is not settled.
     SetMeasured(Box<namespace::SetMeasured>),
-    /// `RegisterDataServer` of one that has a name.
+    /// `RegisterDataServer` of a data server that has a name.
     RegisterNamed(data::RegisterNamed),
-    /// `SetExports`, and what data servers have to fence for it.
+    /// `SetExports`, and records the exports whose handles must be fenced.
     ReplaceExports(admin::SetExports),
-    /// Fences a part of that.
+    /// Fences a part of these extents.
     FenceExports(admin::FenceExports),
-    /// All of it is fenced.
+    /// Ends this fencing.
     ExportsFenced(admin::ExportsFenced),
     /// `LayoutGet` or `LayoutWrite`, with the export that the client came through.
     LayoutThrough(layout::LayoutThrough),
-    /// An object was read.
+    /// Records that an object was read.
     Accessed(namespace::Accessed),
-    /// `ExchangeId`, and the id of a client that is new.
+    /// `ExchangeId`, and the id for a new client.
     ExchangeIdAs(client::ExchangeIdAs),
-    /// `ReplaceExports`, with all that an export has.
+    /// `ReplaceExports`, with all fields of an export.
     ReplaceExportsWhole(admin::SetExportsWhole),
-    /// `ExchangeIdAs`, and where it came from.
+    /// `ExchangeIdAs`, and the client's address.
     ExchangeIdFrom(client::ExchangeIdFrom),
-    /// Data servers have acknowledged more.
+    /// Records that data servers have acknowledged more.
     MarkStores(data::MarkStores),
-    /// A new key for data-server handles is there.
+    /// Adds a key for data-server handles.
     AddHandleKey(data::AddHandleKey),
-    /// It is used.
+    /// Uses the added key.
     UseHandleKey(data::UseHandleKey),
-    /// The one before is dropped.
+    /// Drops the key before it.
     DropHandleKey(data::DropHandleKey),
 }
 
-/// What `apply` answers. Each variant belongs to the command of the same name.
+/// The outcomes of `apply`. Each variant belongs to the command of the same name.
 ///
-/// Outcomes are recorded (docs/formats/state.md): a variant is never removed or moved, a new one goes to the end, and fields
-/// change only with the version of [`SlotRecord`](crate::record::SlotRecord). The same holds for [`Refusal`].
+/// Outcomes are recorded (docs/formats/state.md): a variant is never removed or moved, a new one is
+/// added at the end, and fields change only with the version of
+/// [`SlotRecord`](crate::record::SlotRecord). The same holds for [`Refusal`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// Refused; nothing was changed.
+    /// Refused; changed nothing.
     Refused(Refusal),
-    /// Done, with nothing to say.
+    /// Done, without a result.
     Done,
     /// Answer to `ExchangeId` and `ExchangeIdAs`.
     Client(client::ClientAnswer),
@@ -241,30 +245,32 @@ pub enum Outcome {
     Renamed(namespace::Renamed),
     /// Answer to `SetAttributes` and `SetMeasured`.
     Attributes(Box<namespace::AttributesAnswer>),
-    /// Answer to `WriteInline`, `Written`, `WrittenAt`, `Measured`, `LayoutCommit`, `SettleSize`: the inode afterwards.
+    /// Answer to `WriteInline`, `Written`, `WrittenAt`, `Measured`, `LayoutCommit`, `SettleSize`:
+    /// the inode afterwards.
     Inode(Box<mds_namespace::Inode>),
     /// Answer to `Allocate` (under a code as well) and `Fence`.
     Extent(mds_namespace::ExtentRecord),
-    /// Answer to `ChangeCopies`, `AdoptExtents` and `HandOver`: for each the extent's record afterwards, if it has one.
+    /// Answer to `ChangeCopies`, `AdoptExtents` and `HandOver`: for each change the extent's record
+    /// afterwards, if it has one.
     Copies(Vec<Option<mds_namespace::ExtentRecord>>),
-    /// Answer to `RegisterDataServer`: the id this uuid has, always the same.
+    /// Answer to `RegisterDataServer`: the id of this uuid, always the same.
     DataServer(u32),
     /// Answer to `RemoveDataServer`.
     Removal(admin::Removal),
-    /// Answer to `TakeGroup`: the number, which nobody else has or gets.
+    /// Answer to `TakeGroup`: the number, which is unique.
     Group(u64),
     /// Answer to `LayoutGet`, `LayoutPlace` (under a code as well), `LayoutWrite` and
     /// `LayoutThrough`.
     Layout(layout::LayoutAnswer),
     /// Answer to `LayoutReturn` and `LayoutGiveBack`: the stateid if any of the layout stays.
     LayoutReturned(Option<StateidValue>),
-    /// Answer to `LayoutRecall`: who to call, with which stateids.
+    /// Answer to `LayoutRecall`: the clients to call, with their stateids.
     Recalls(Vec<layout::Recall>),
     /// Answer to `CreateSession`.
     SessionCreated(Box<session::SessionCreated>),
     /// Answer to `TakeUpSession`.
     SessionTakenUp(Box<session::SessionTakenUp>),
-    /// Answer to `ReserveInodes`: the first of them.
+    /// Answer to `ReserveInodes`: the first number.
     Reserved(Ino),
     /// Answer to `SetExports`, `ReplaceExports` and `ReplaceExportsWhole`.
     Exports(admin::ExportsSet),
@@ -272,14 +278,15 @@ pub enum Outcome {
     Fenced(admin::FencedExports),
     /// Answer to `ExchangeIdFrom`.
     ClientMade(client::ClientMade),
-    /// Answer to `AddHandleKey`, `UseHandleKey` and `DropHandleKey`: the version of the keys that are good afterwards.
+    /// Answer to `AddHandleKey`, `UseHandleKey` and `DropHandleKey`: the version of the good keys
+    /// afterwards.
     HandleKeys(u64),
 }
 
 /// The value of a stateid: sequence and identity (RFC 8881 §8.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateidValue {
-    /// Moves with each change of the state it names; never zero on the wire from us.
+    /// Grows with each change of the state it names; never zero on the wire from us.
     pub seqid: u32,
     /// Names the state.
     pub other: [u8; 12],
@@ -288,11 +295,11 @@ pub struct StateidValue {
 /// Why a command was refused. The front maps each to one NFS status (`mds/server/src/status.rs`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Refusal {
-    /// The namespace said no.
+    /// The namespace refused it.
     #[error("{0}")]
     Namespace(mds_namespace::FsError),
-    /// The client id is not known (STALE_CLIENTID).
-    #[error("client id is not known")]
+    /// The client id is unknown (STALE_CLIENTID).
+    #[error("unknown client id")]
     StaleClient,
     /// The client still has state or sessions (CLIENTID_BUSY).
     #[error("client still holds state")]
@@ -312,7 +319,7 @@ pub enum Refusal {
     /// RECLAIM_COMPLETE came twice (COMPLETE_ALREADY).
     #[error("reclaim was already complete")]
     CompleteAlready,
-    /// A share reservation of another open is in the way (SHARE_DENIED).
+    /// A share reservation of another open conflicts (SHARE_DENIED).
     #[error("share reservation conflicts")]
     ShareDenied,
     /// The stateid names nothing (BAD_STATEID).
@@ -327,7 +334,7 @@ pub enum Refusal {
     /// Locks are held under the state to be freed (LOCKS_HELD).
     #[error("locks are held")]
     LocksHeld,
-    /// Another owner's lock is in the way (DENIED).
+    /// Another owner's lock conflicts (DENIED).
     #[error("lock is held by another owner")]
     LockDenied(lock::Conflict),
     /// A byte range that is empty or wraps (INVAL).
@@ -336,7 +343,7 @@ pub enum Refusal {
     /// A share mode of zero, or a downgrade that is no subset (INVAL).
     #[error("bad share mode")]
     BadShare,
-    /// Reclaim of what is not held: there is no grace period in which it could be had.
+    /// Reclaim of state that the client does not hold: there is no grace period.
     #[error("nothing to reclaim")]
     NoGrace,
     /// A truncation or fence of the extent is still being carried out (DELAY / LAYOUTTRYLATER).
@@ -345,7 +352,7 @@ pub enum Refusal {
     /// A layout recall is under way (RECALLCONFLICT).
     #[error("layout is being recalled")]
     Recalled,
-    /// The content is not where the command thinks: look again and retry.
+    /// The content is not where the proposer expected it: it must look it up again and retry.
     #[error("content moved")]
     ContentMoved,
     /// The named extent has no record.
@@ -354,22 +361,23 @@ pub enum Refusal {
     /// A per-client or per-file table is full (RESOURCE / DELAY).
     #[error("a table is full")]
     TableFull,
-    /// The session of the request is not known (BADSESSION).
-    #[error("session of the request is not known")]
+    /// The session of the request is unknown (BADSESSION).
+    #[error("session of the request is unknown")]
     UnknownSession,
-    /// The client has moved on, or another server has the session: whoever proposed this came too late.
-    #[error("a straggler of a request that is over")]
+    /// The client has moved on, or another server has the session: the proposer is too late.
+    #[error("request is superseded")]
     Superseded,
     /// Another request was carried out under this sequence (SEQ_FALSE_RETRY).
     #[error("another request had this sequence")]
     FalseRetry,
-    /// A session with bounds that nobody negotiates (INVAL).
+    /// A session with bounds that no server negotiates (INVAL).
     #[error("bad session")]
     BadSession,
-    /// The session that the command is about is not known (BADSESSION).
+    /// The session that the command names is unknown (BADSESSION).
     #[error("no such session")]
     NoSuchSession,
-    /// A name leads to another inode than when the command was planned: look again and retry.
+    /// A name leads to another inode than when the command was planned: its proposer must look it
+    /// up again and retry.
     #[error("names moved")]
     NamesMoved,
 }

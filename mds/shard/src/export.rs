@@ -1,7 +1,7 @@
-//! One export: a directory of the namespace, and who may do what through it.
+//! One export: a directory of the namespace, and the access of clients through it.
 //!
-//! Plain values, and what they say of a caller and an address. Which exports there are is a record of shard 0
-//! ([`ExportList`](crate::record::ExportList)).
+//! Plain values, and their rules for a caller and an address. The list of exports is a record of
+//! shard 0 ([`ExportList`](crate::record::ExportList)).
 //!
 //! INVARIANT: the fields are stored in their order (docs/formats/state.md): they change only with the record's version.
 
@@ -27,31 +27,31 @@ pub struct Export {
     pub path: String,
     /// Refuses every change with ROFS.
     pub read_only: bool,
-    /// Which users become nobody.
+    /// The users that the export maps to the anonymous user.
     pub squash: Squash,
-    /// What a squashed user becomes.
+    /// The identity of a squashed user.
     pub anonymous: Anonymous,
-    /// Who may use it; empty means everybody.
+    /// The clients that may use it; empty admits all.
     pub clients: Vec<Network>,
-    /// Layouts are given out; else all I/O goes through the metadata server.
+    /// Grants layouts; else all I/O goes through the metadata server.
     pub pnfs: bool,
-    /// Extents that one segment of a layout may have, for clients that can: a power of two up to
-    /// [`STRIPES_MAX`]. 1: no stripes.
+    /// Extents that one segment of a layout may have, for clients that support it: a power of two
+    /// up to [`STRIPES_MAX`]. 1: no stripes.
     pub stripes: u32,
-    /// The code that files made through it are sealed under; `None`: the cluster's.
+    /// The erasure code of files that are made through it; `None`: the cluster's.
     pub code: Option<Profile>,
     /// Requests must come from a source port below [`RESERVED_PORTS_END`].
     pub secure: bool,
 }
 
-/// Which users an export maps to nobody.
+/// The users that an export maps to the anonymous user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Squash {
-    /// Nobody is mapped.
+    /// No user is mapped.
     None,
     /// User 0 and group 0 are mapped.
     Root,
-    /// Everybody is mapped.
+    /// All users are mapped.
     All,
 }
 
@@ -71,8 +71,8 @@ impl Default for Anonymous {
 }
 
 impl Export {
-    /// Whether some client or user may do less with `next` in the place of this export. What
-    /// cannot be told counts as a restriction.
+    /// Whether some client or user may do less with `next` in place of this export. An undecidable
+    /// case counts as a restriction.
     #[must_use]
     pub fn restricts(&self, next: &Self) -> bool {
         let fewer_clients = !next.clients.is_empty()
@@ -85,12 +85,12 @@ impl Export {
             || self.squashes_otherwise(next)
     }
 
-    /// Whether users are mapped otherwise, other than that some of them are mapped no longer.
+    /// Whether users are mapped otherwise, other than that some of them are no longer mapped.
     fn squashes_otherwise(&self, next: &Self) -> bool {
         let same_identity = next.squash == Squash::None || self.anonymous == next.anonymous;
         match (self.squash, next.squash) {
             (before, after) if before == after => !same_identity,
-            // Who was mapped to the superuser loses by being mapped no longer.
+            // A user that was mapped to the superuser loses by being mapped no longer.
             (Squash::Root, Squash::None) | (Squash::All, Squash::None | Squash::Root) => {
                 !same_identity || self.anonymous.uid == 0
             }
@@ -98,8 +98,9 @@ impl Export {
         }
     }
 
-    /// The whole tree, read and write, root is root: what serves when nothing is configured. With AUTH_SYS a client
-    /// says itself who its users are, so squashing root by default would hinder the newcomer and hold off nobody.
+    /// The whole tree, read and write, root is root: the default without a configuration. With
+    /// AUTH_SYS a client itself states its users, so squashing root by default would hinder new
+    /// users and stop no attacker.
     #[must_use]
     pub fn everything() -> Self {
         Self {
@@ -115,7 +116,8 @@ impl Export {
         }
     }
 
-    /// The same for clients that cannot take a source port below [`RESERVED_PORTS_END`]: programs, not kernels.
+    /// The same for clients that cannot take a source port below [`RESERVED_PORTS_END`]: programs,
+    /// not kernels.
     #[must_use]
     pub fn any_port() -> Self {
         Self { secure: false, ..Self::everything() }
@@ -133,7 +135,7 @@ impl Export {
         !self.secure || port < RESERVED_PORTS_END
     }
 
-    /// Whom a caller counts as.
+    /// Maps a caller to the user that it counts as.
     #[must_use]
     pub fn squash(&self, mut caller: Caller) -> Caller {
         match self.squash {
@@ -157,7 +159,7 @@ impl Export {
         self.path.split('/').filter(|component| !component.is_empty())
     }
 
-    /// What it counts towards [`EXPORTS_BYTES_MAX`]: no less than it takes in the store and on the wire.
+    /// Its share of [`EXPORTS_BYTES_MAX`]: no less than it takes in the store and on the wire.
     fn bytes(&self) -> usize {
         64 + self.path.len() + 48 * self.clients.len()
     }
@@ -169,12 +171,12 @@ pub enum ExportsError {
     /// No export at all, or too many.
     #[error("{0} exports: expected 1 to {EXPORTS_MAX}")]
     Count(usize),
-    /// Together they are too long.
+    /// The exports are too long together.
     #[error(
         "the exports are too long together: paths, 64 bytes for each export and 48 for each of its clients are {EXPORTS_BYTES_MAX} bytes at most"
     )]
     Bytes,
-    /// A path that is none.
+    /// Not a valid path.
     #[error(
         "export path \"{0}\": expected an absolute path of at most {EXPORT_PATH_BYTES_MAX} bytes, without empty components, `.` and `..`"
     )]
@@ -182,20 +184,20 @@ pub enum ExportsError {
     /// One path has two exports.
     #[error("export path \"{0}\": exported twice")]
     Twice(String),
-    /// A number of stripes that there is not.
+    /// Not a valid number of stripes.
     #[error("export path \"{path}\": stripes = {stripes}: expected 1, 2, 4 or {STRIPES_MAX}")]
     Stripes {
-        /// Of which export.
+        /// The export.
         path: String,
-        /// How many.
+        /// The number.
         stripes: u32,
     },
 }
 
-/// Whether a list may be what a cluster exports.
+/// Checks that a list may be the exports of a cluster.
 ///
 /// # Errors
-/// [`ExportsError`]: the first thing that is wrong.
+/// [`ExportsError`]: the first error found.
 pub fn check<'a>(exports: impl ExactSizeIterator<Item = &'a Export>) -> Result<(), ExportsError> {
     let count = exports.len();
     if !(1..=EXPORTS_MAX).contains(&count) {

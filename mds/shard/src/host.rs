@@ -1,4 +1,5 @@
-//! What the shards of a node share: the log, the ways to other nodes, and who is alive.
+//! State that the shards of a node share: the log, the links to other nodes, and which nodes are
+//! alive.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,36 +21,38 @@ use crate::shard::NodeConfig;
 pub(crate) struct Host {
     pub(crate) env: Env,
     pub(crate) config: NodeConfig,
-    /// What this node is called in its shards.
+    /// This node's name in its shards.
     pub(crate) id: NodeId,
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) log: SharedLog,
     pub(crate) links: Arc<Links>,
-    /// Who is connected to the leader's service addresses.
+    /// Clients that are connected to the leader's service addresses.
     pub(crate) callers: Arc<Callers>,
     liveness: Mutex<Liveness>,
     /// Heartbeats between nodes, sent and received.
     beats: AtomicU64,
-    /// Shard 0 has this node. Others neither hear nor answer heartbeats: what they know of shards counts for nothing.
+    /// Shard 0 has this node. A node it does not have neither handles nor answers heartbeats: its
+    /// view of shards does not count.
     takes_part: AtomicBool,
-    /// What time it is, by more clocks than this node's.
+    /// The time by more clocks than this node's.
     clocks: Mutex<Clocks>,
-    /// By a majority's clocks this node's is so wrong that it should not lead.
+    /// A majority's clocks show this node's clock so wrong that it should not lead.
     unfit: AtomicBool,
-    /// Until then a lease may be in force that this node gave before it was started again, and has forgotten; monotonic.
+    /// Until then a lease may be in force that this node gave before a restart and has forgotten;
+    /// monotonic.
     given_until_ms: u64,
 }
 
 impl Host {
     pub(crate) fn new(env: Env, config: NodeConfig, id: NodeId, log: SharedLog) -> Self {
-        // Leases are not written down; how long they hold is.
+        // Leases are not stored, but their length is known.
         let has_given = !config.is_alone() && !log.is_blank();
         let lease_ms = config.heartbeat_ms * ELECTION_HEARTBEATS_MAX;
         let given_until_ms = if has_given { env.clock.monotonic_ms() + lease_ms } else { 0 };
         let setup = Setup {
             listen_ms: if has_given { lease_ms } else { config.heartbeat_ms * LISTEN_HEARTBEATS },
             me: config.id,
-            // Zero is what nobody was heard to have.
+            // Zero means that no start was received.
             start: env.entropy.u64() | 1,
             members: config.members.iter().map(|(id, _)| *id).collect(),
             shards: config.shards,
@@ -79,7 +82,7 @@ impl Host {
         }
     }
 
-    /// These are the nodes from now on.
+    /// Sets the list of nodes.
     pub(crate) fn set_nodes(&self, list: Vec<Known>) {
         let numbers = list.iter().map(|(number, _)| *number).collect();
         if self.nodes.set(list) {
@@ -92,7 +95,8 @@ impl Host {
         self.takes_part.store(takes_part, Ordering::Release);
     }
 
-    /// Whether a lease may be in force that this node gave before it was started again: it neither votes nor stands.
+    /// Whether a lease may be in force that this node gave before a restart: it then neither votes
+    /// nor stands.
     pub(crate) fn may_have_given_lease(&self) -> bool {
         self.now_ms() < self.given_until_ms
     }
@@ -105,7 +109,7 @@ impl Host {
         self.env.clock.monotonic_ms()
     }
 
-    /// A heartbeat of another node came; none while this one takes no part.
+    /// Handles another node's heartbeat; no reply while this node takes no part.
     pub(crate) fn heard(&self, beat: &Beat) -> Option<BeatReply> {
         if !self.takes_part.load(Ordering::Acquire) {
             return None;
@@ -154,7 +158,7 @@ impl Host {
         self.beats.load(Ordering::Relaxed)
     }
 
-    /// Sends the heartbeat to another node, and takes in what it answers.
+    /// Sends the heartbeat to another node, and handles its reply.
     pub(crate) async fn beat(&self, node: u64, addr: std::net::SocketAddr) {
         if !self.takes_part.load(Ordering::Acquire) {
             return;
@@ -183,7 +187,8 @@ impl Host {
         if self.config.is_alone() { 1 } else { self.nodes.all().len() }
     }
 
-    /// What time it is, nanoseconds since 1970, by the clocks that counted at the last look: each command is stamped with it.
+    /// The time, nanoseconds since 1970, by the clocks that counted at the last check: it stamps
+    /// each command.
     pub(crate) fn wall_ns(&self) -> u64 {
         let reading = self.reading();
         let mut clocks = self.clocks.lock();
@@ -193,29 +198,30 @@ impl Host {
         }
     }
 
-    /// Another clock showed this a moment ago; `sent_ns` of [`Self::clock_ns`] is when it was asked, if it was.
+    /// Records another clock's reading of a moment ago. `sent_ns` of [`Self::clock_ns`] is the time
+    /// of the query, if there was one.
     pub(crate) fn hear_clock(&self, witness: Witness, sent_ns: Option<u64>, wall_ns: u64) {
         let now_ns = self.reading().monotonic_ns;
         self.clocks.lock().hear(witness, sent_ns.unwrap_or(now_ns), now_ns, wall_ns);
     }
 
-    /// Time by which clocks are compared: monotonic, with suspensions.
+    /// The time by which clocks are compared: monotonic, with suspensions.
     pub(crate) fn clock_ns(&self) -> u64 {
         self.reading().monotonic_ns
     }
 
-    /// Whether the log's own times are of use to this node: there was no majority of clocks since its start.
+    /// Whether this node needs the log's own times: it had no majority of clocks since its start.
     pub(crate) fn needs_log_time(&self) -> bool {
         !self.config.is_alone() && !self.clocks.lock().is_settled()
     }
 
-    /// An entry of a shard's log carries this time, nanoseconds since 1970.
+    /// Records the time of an entry of a shard's log, nanoseconds since 1970.
     pub(crate) fn hear_log_time(&self, entry_ns: u64) {
         let now_ns = self.reading().monotonic_ns;
         self.clocks.lock().hear_log(entry_ns, now_ns);
     }
 
-    /// Looks at the clocks: whether this node should not lead.
+    /// Checks the clocks; returns whether this node should not lead.
     pub(crate) fn look_at_clocks(&self) -> bool {
         let (members, reading) = (self.members(), self.reading());
         let mut clocks = self.clocks.lock();
@@ -226,17 +232,17 @@ impl Host {
         unfit
     }
 
-    /// Whether this node should not lead, as of the last look at the clocks.
+    /// Whether this node should not lead, as of the last check of the clocks.
     pub(crate) fn is_unfit(&self) -> bool {
         self.unfit.load(Ordering::Acquire)
     }
 
-    /// Whether another node should not, as far as is known here.
+    /// Whether another node should not lead, as far as this node knows.
     pub(crate) fn is_unfit_node(&self, node: u64) -> bool {
         self.clocks.lock().unfit_nodes().contains(&node)
     }
 
-    /// By how much clocks are ahead of the time that counts, this node's too, nanoseconds.
+    /// How far clocks are ahead of the time that counts, this node's too, nanoseconds.
     pub(crate) fn clocks_off_ns(&self) -> Vec<(Witness, i64)> {
         let reading = self.reading();
         let clocks = self.clocks.lock();
@@ -245,7 +251,7 @@ impl Host {
     }
 }
 
-/// The machine's clock, whose wall time is the one that counts in the cluster.
+/// The machine's clock, with the cluster's time as wall time.
 pub(crate) struct ClusterClock {
     pub(crate) host: Arc<Host>,
     pub(crate) machine: Arc<dyn Clock>,

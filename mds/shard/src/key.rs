@@ -9,7 +9,7 @@ use crate::command::client::Address;
 use crate::command::governor::IntentId;
 use crate::record::StateKind;
 
-/// Everything of this crate lies under this prefix.
+/// All keys of this crate begin with this prefix.
 pub const PREFIX: &[u8] = b"state/";
 
 /// Next numbers.
@@ -18,22 +18,22 @@ pub const COUNTERS: &[u8] = b"state/counters";
 /// Last applied log position.
 pub const APPLIED: &[u8] = b"state/applied";
 
-/// Who governs this shard; absent in shard 0.
+/// The governor of this shard; absent in shard 0.
 pub const GOVERNOR: &[u8] = b"state/governor";
 
-/// All acts on several shards that this one keeps.
+/// All intents of acts on several shards that this shard coordinates.
 pub const INTENTS: &[u8] = b"state/intent/";
 
-/// What the cluster exports, in shard 0.
+/// The cluster's exports, in shard 0.
 pub const EXPORTS: &[u8] = b"state/exports";
 
-/// Exports whose old data-server handles are to be fenced, in shard 0.
+/// Exports whose old data-server handles must be fenced, in shard 0.
 pub const FENCING: &[u8] = b"state/fencing";
 
-/// Handle keys that are good, in shard 0; absent while the first one is.
+/// Good handle keys, in shard 0; absent while the first one is good.
 pub const HANDLE_KEYS: &[u8] = b"state/handle_keys";
 
-/// All files of which data-server handles were given out, with the exports.
+/// All files with data-server handles that were given out, with the exports.
 pub const HANDED: &[u8] = b"state/handed/";
 
 /// How many shards the cluster has, in shard 0.
@@ -42,7 +42,7 @@ pub const SHARDS: &[u8] = b"state/shards";
 /// How much state each client has.
 pub const TALLIES: &[u8] = b"state/tally/";
 
-/// What is recorded under slots.
+/// All records of slots.
 pub const SLOTS: &[u8] = b"state/slot/";
 
 /// All clients.
@@ -62,7 +62,7 @@ pub const LAYOUTS: &[u8] = b"state/layout/";
 /// All data servers.
 pub const SERVERS: &[u8] = b"state/server/";
 
-/// All data servers that everything is to move away from.
+/// All data servers that are drained.
 pub const DRAINING: &[u8] = b"state/draining/";
 
 /// Bytes of a stateid's identity.
@@ -77,7 +77,7 @@ fn join(word: &[u8], fields: &[&[u8]]) -> Vec<u8> {
     key
 }
 
-/// Words of keys that go on with an inode number.
+/// Words of keys that continue with an inode number.
 const OF_INODES: [&[u8]; 11] = [
     b"state/open/",
     b"state/opener/",
@@ -92,7 +92,7 @@ const OF_INODES: [&[u8]; 11] = [
     HANDED,
 ];
 
-/// The word of keys that go on with a stateid, which has the shard's number in it.
+/// The word of keys that continue with a stateid, which contains the shard's number.
 const OF_STATEIDS: &[u8] = b"state/stateid/";
 
 /// Words of keys that each shard may have.
@@ -115,7 +115,7 @@ pub fn belongs(key: &[u8]) -> Belongs {
             .get(2..4)
             .map_or(Belongs::ToAny, |high| Belongs::To(u16::from_be_bytes([high[0], high[1]])));
     }
-    // Keys that begin with a part of such a word may go on with the rest of it.
+    // Keys that begin with a part of such a word may continue with the rest of it.
     let elsewhere = || OF_INODES.iter().chain(&OF_EACH).chain(&[OF_STATEIDS]);
     if OF_EACH.iter().any(|word| key.starts_with(word)) || elsewhere().any(|word| word.starts_with(key)) {
         return Belongs::ToAny;
@@ -143,7 +143,7 @@ pub fn client(client: u64) -> Vec<u8> {
     join(CLIENTS, &[&client.to_be_bytes()])
 }
 
-/// Since when, and from where, a client without a session waits.
+/// The time since when, and the address from which, a client without a session waits.
 #[must_use]
 pub fn waiting(client: u64) -> Vec<u8> {
     join(b"state/waiting/", &[&client.to_be_bytes()])
@@ -155,13 +155,13 @@ pub fn waiting_by_age(number: u64) -> Vec<u8> {
     join(WAITING_BY_AGE, &[&number.to_be_bytes()])
 }
 
-/// A client without a session, by the address that it came from, and its age.
+/// A client without a session, by its address and age.
 #[must_use]
 pub fn waiting_from(address: &Address, number: u64) -> Vec<u8> {
     join(b"state/waitfrom/", &[address, &number.to_be_bytes()])
 }
 
-/// All of an address.
+/// All clients without a session of an address.
 #[must_use]
 pub fn waiting_from_all(address: &Address) -> Vec<u8> {
     join(b"state/waitfrom/", &[address])
@@ -203,7 +203,7 @@ pub fn of(client: u64, kind: StateKind, ino: Ino, other: &[u8; OTHER_BYTES]) -> 
     join(b"state/of/", &[&client.to_be_bytes(), &[kind.number()], &ino.to_be_bytes(), other])
 }
 
-/// Takes a key made by [`of`] apart.
+/// Parses a key made by [`of`].
 #[must_use]
 pub fn parse_of(key: &[u8]) -> Option<(u64, StateKind, Ino, [u8; OTHER_BYTES])> {
     let fields = key.strip_prefix(b"state/of/")?;
@@ -256,13 +256,14 @@ pub fn locker(ino: Ino, client: u64, owner: &[u8]) -> Vec<u8> {
     join(b"state/locker/", &[&ino.to_be_bytes(), &client.to_be_bytes(), owner])
 }
 
-/// What the locks of a file are in sum.
+/// The sum of the locks of a file.
 #[must_use]
 pub fn file_locks(ino: Ino) -> Vec<u8> {
     join(b"state/locks/", &[&ino.to_be_bytes()])
 }
 
-/// The ranges of one lock stateid that end at this byte or behind it begin here.
+/// The first byte of a lock stateid's range that ends at this byte; a scan from here finds later
+/// ranges.
 #[must_use]
 pub fn range(ino: Ino, other: &[u8; OTHER_BYTES], last: u64) -> Vec<u8> {
     join(b"state/range/", &[&ino.to_be_bytes(), other, &last.to_be_bytes()])
@@ -287,7 +288,7 @@ pub fn span(ino: Ino, exclusive: bool, level: u8, side: u8, base: u64, point: u6
     join(b"state/span/", &[&ino.to_be_bytes(), &of_node, &base.to_be_bytes(), &point.to_be_bytes()])
 }
 
-/// One entry there.
+/// One entry of such a node.
 #[must_use]
 pub fn span_of(node: Vec<u8>, other: &[u8; OTHER_BYTES]) -> Vec<u8> {
     let mut key = node;
@@ -340,7 +341,7 @@ pub fn parse_layout(key: &[u8]) -> Option<(Ino, u64)> {
     Some((u64::from_be_bytes(*ino), u64::from_be_bytes(client.try_into().ok()?)))
 }
 
-/// Through which exports data-server handles of a file were given out.
+/// The exports through which data-server handles of a file were given out.
 #[must_use]
 pub fn handed(ino: Ino) -> Vec<u8> {
     join(HANDED, &[&ino.to_be_bytes()])
@@ -364,19 +365,19 @@ pub fn session(id: &[u8; 16]) -> Vec<u8> {
     join(SESSIONS, &[id])
 }
 
-/// What is recorded under all slots of a session.
+/// The records of all slots of a session.
 #[must_use]
 pub fn slots(session: &[u8; 16]) -> Vec<u8> {
     join(SLOTS, &[session])
 }
 
-/// What is recorded under all slots of all sessions of a client.
+/// The records of all slots of all sessions of a client.
 #[must_use]
 pub fn slots_of_client(client: u64) -> Vec<u8> {
     join(SLOTS, &[&client.to_be_bytes()])
 }
 
-/// What is recorded under a slot.
+/// The record of a slot.
 #[must_use]
 pub fn slot(session: &[u8; 16], slot: u32) -> Vec<u8> {
     join(SLOTS, &[session, &slot.to_be_bytes()])
@@ -389,13 +390,13 @@ pub fn parse_slot(key: &[u8]) -> Option<([u8; 16], u32)> {
     Some((*session, u32::from_be_bytes(slot.try_into().ok()?)))
 }
 
-/// An act on several shards that this one keeps.
+/// The intent of an act on several shards that this shard coordinates.
 #[must_use]
 pub fn intent(id: IntentId) -> Vec<u8> {
     join(INTENTS, &[&id.term.to_be_bytes(), &id.number.to_be_bytes()])
 }
 
-/// The act in a key made by [`intent`].
+/// The id in a key made by [`intent`].
 #[must_use]
 pub fn parse_intent(key: &[u8]) -> Option<IntentId> {
     let (term, number) = key.strip_prefix(INTENTS)?.split_first_chunk::<8>()?;
@@ -408,7 +409,7 @@ pub fn server(id: u32) -> Vec<u8> {
     join(SERVERS, &[&id.to_be_bytes()])
 }
 
-/// Everything is to move away from a data server.
+/// Marks a data server that is drained.
 #[must_use]
 pub fn draining(id: u32) -> Vec<u8> {
     join(DRAINING, &[&id.to_be_bytes()])
@@ -420,7 +421,7 @@ pub fn parse_draining(key: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(key.strip_prefix(DRAINING)?.try_into().ok()?))
 }
 
-/// How far the journal of a data server went, by the identity of its store.
+/// The position of a data server's journal, by the identity of its store.
 #[must_use]
 pub fn mark(uuid: &[u8; 16]) -> Vec<u8> {
     join(b"state/mark/", &[uuid])

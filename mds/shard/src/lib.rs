@@ -1,11 +1,13 @@
-//! Shards of the metadata, each a replicated state machine over the namespace and the protocol state of its clients.
+//! Shards of the metadata, each a replicated state machine over the namespace and the protocol
+//! state of its clients.
 //!
-//! `command` says what can be done, `apply` does it (deterministic, no clock, no entropy, no I/O but the store),
-//! `view` reads, `raft` keeps the replicas alike, and [`Shard`] is the door to one of them; [`Node`] holds those of one node, which share
-//! a log, connections and a heartbeat. Knows NFS's nouns (clients,
-//! sessions, opens, locks, layouts) but none of its wire formats; slots and replies in memory belong to the front.
+//! `command` lists the commands, `apply` carries them out (deterministic, no clock, no entropy, no
+//! I/O but the store), `view` reads, `raft` replicates, and [`Shard`] is the interface to one
+//! shard. [`Node`] holds the shards of one node, which share a log, connections and a heartbeat.
+//! The crate knows NFS's nouns (clients, sessions, opens, locks, layouts) but none of its wire
+//! formats; the front keeps slots and replies in memory.
 //!
-//! INVARIANT: an outcome is handed out only after its log entry is durable on a majority.
+//! INVARIANT: an outcome is returned only after its log entry is durable on a majority.
 
 pub mod apply;
 mod clocks;

@@ -1,13 +1,16 @@
-//! Which shards of a node have running clocks: what was heard from the other nodes, and when, decides it. No clock, no network, no engine
-//! here: times are handed in, switches come out (docs/protocol/raft.md §Heartbeats between nodes).
+//! Decides which shards of a node have running clocks, by the messages of the other nodes and their
+//! times. No clock, no network, no engine here: the caller passes times and gets switches
+//! (docs/protocol/raft.md §Heartbeats between nodes).
 //!
-//! A shard's *clock* is its engine's: a leader's sends heartbeats, a follower's calls elections. A shard that has nothing to do
-//! *hibernates*: its clocks stand still everywhere, and one heartbeat between two nodes stands for all such shards. Shard 0 is not
-//! here: it always runs.
+//! A shard's *clock* is its engine's: a leader's sends heartbeats, a follower's starts elections.
+//! An idle shard *hibernates*: its clocks stand still on all nodes, and one heartbeat between two
+//! nodes serves all such shards. Shard 0 is not here: it always runs.
 //!
-//! INVARIANT: a follower's clock stands still only while a node is heard that says it leads the shard, in the term the follower knows,
-//! or while it waits for its turn to stand for election.
-//! INVARIANT: nothing here is needed for safety: whoever is elected, and whatever is read, the engine decides by majorities.
+//! INVARIANT: a follower's clock stands still only while a live node reports that it leads the
+//! shard, in the term the follower knows, or while the follower waits for its turn to stand for
+//! election.
+//! INVARIANT: nothing here is needed for safety: the engine decides elections and reads by
+//! majorities.
 
 mod beat;
 
@@ -17,54 +20,56 @@ pub(crate) use beat::{Beat, BeatReply, Led};
 
 use crate::limits::{ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ELECTIONS_MAX};
 
-/// What a node's liveness is set up with. Times in milliseconds.
+/// Configuration of a node's liveness. Times in milliseconds.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     /// This node.
     pub(crate) me: u64,
-    /// Tells this start of the node from others.
+    /// Differs at each start of the node.
     pub(crate) start: u64,
     /// All nodes, this one too; every shard has a replica on each, though not all vote.
     pub(crate) members: Vec<u64>,
     /// Shards, shard 0 included.
     pub(crate) shards: usize,
     pub(crate) heartbeat_ms: u64,
-    /// Without anything to do for this long a shard hibernates; 0: never.
+    /// An idle shard hibernates after this time; 0: never.
     pub(crate) hibernate_ms: u64,
     /// A node that starts listens for so long before it stands for election.
     pub(crate) listen_ms: u64,
 }
 
-/// What a shard's engine says.
+/// State of a shard's engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Facts {
     pub(crate) term: u64,
     pub(crate) leader: Option<u64>,
     /// This node leads.
     pub(crate) leads: bool,
-    /// This node votes; else it only learns, and stands for no election.
+    /// This node votes; else it is a learner, and stands for no election.
     pub(crate) votes: bool,
-    /// A leader's: a majority has answered it not long ago.
+    /// A leader's: a majority has answered it within the lease.
     pub(crate) holds_lease: bool,
-    /// A leader's: all that are alive have all entries, and they are applied here.
+    /// A leader's: all live members have all entries, and they are applied here.
     pub(crate) is_settled: bool,
-    /// When it last had something to do.
+    /// When the shard was last active.
     pub(crate) active_ms: u64,
 }
 
-/// How far a leader is on its way to sleep.
+/// How close a leader is to hibernation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sleep {
     #[default]
     Awake,
-    /// Says so in the list of this version; its clock runs until all that are alive know it.
+    /// The list of this version says that it hibernates; its clock runs until all live nodes know
+    /// it.
     Drowsy {
         version: u64,
     },
     Asleep {
         version: u64,
     },
-    /// Its clock runs again; the others are told once the engine has heard from a majority, or after a while.
+    /// Its clock runs again. The list still says that it hibernates until a majority has answered
+    /// the engine, or for a while.
     Waking {
         since_ms: u64,
     },
@@ -84,9 +89,9 @@ struct Group {
     sleep: Sleep,
     /// Since when its clock should run, if it does not.
     wanted_ms: Option<u64>,
-    /// When it was let stand for election, and the term before, if it has no leader since.
+    /// When it was allowed to stand for election, and the term before, if it has no leader since.
     stood: Option<(u64, u64)>,
-    /// Nothing before this time puts it to sleep.
+    /// It does not hibernate because of idle time before this.
     quiet_from_ms: u64,
 }
 
@@ -94,25 +99,25 @@ struct Group {
 struct Peer {
     heard_ms: Option<u64>,
     start: u64,
-    /// What it says it leads.
+    /// The shards that it reports to lead.
     leads: BTreeMap<usize, Led>,
     leads_version: u64,
     /// The version of our list that it has.
     acked: u64,
-    /// When the heartbeat was sent which it answered last.
+    /// When the heartbeat was sent that it answered last.
     acked_sent_ms: u64,
-    /// Of our list: what it does not agree to.
+    /// Shards of our list that it refuses.
     refused: BTreeSet<usize>,
-    /// As of the last look.
+    /// As of the last `advance`.
     was_alive: bool,
 }
 
-/// A shard's clock is to be started or stopped.
+/// Starts or stops a shard's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Switch {
     pub(crate) shard: usize,
     pub(crate) runs: bool,
-    /// It stands still because this node leads it and it hibernates.
+    /// The clock stops because this node leads the shard and it hibernates.
     pub(crate) hibernates: bool,
 }
 
@@ -123,7 +128,7 @@ pub(crate) struct Liveness {
     began_ms: u64,
     groups: Vec<Group>,
     peers: BTreeMap<u64, Peer>,
-    /// Of our list of shards led here.
+    /// Version of our list of led shards.
     version: u64,
     listed: BTreeMap<usize, Led>,
 }
@@ -136,7 +141,7 @@ impl Liveness {
         Self { setup, began_ms: now_ms, groups, peers, version: 1, listed: BTreeMap::new() }
     }
 
-    /// These are the nodes from now on.
+    /// Sets the nodes.
     pub(crate) fn set_members(&mut self, members: Vec<u64>) {
         self.peers.retain(|node, _| members.contains(node));
         for node in members.iter().filter(|node| **node != self.setup.me) {
@@ -150,7 +155,7 @@ impl Liveness {
         self.setup.heartbeat_ms * ELECTION_HEARTBEATS_MAX
     }
 
-    /// Whether another node was heard of not long ago.
+    /// Whether another node sent a message within the lease.
     pub(crate) fn is_alive(&self, node: u64, now_ms: u64) -> bool {
         node == self.setup.me
             || self
@@ -160,14 +165,14 @@ impl Liveness {
                 .is_some_and(|heard_ms| now_ms < heard_ms + self.lease_ms())
     }
 
-    /// A node's process has died: it counts as dead until it is heard of again.
+    /// A node's process has died: the node counts as dead until it sends a message again.
     pub(crate) fn is_gone(&mut self, node: u64) {
         if let Some(peer) = self.peers.get_mut(&node) {
             peer.heard_ms = None;
         }
     }
 
-    /// A heartbeat came.
+    /// Handles a heartbeat.
     pub(crate) fn heard(&mut self, now_ms: u64, beat: &Beat) -> BeatReply {
         let groups = &self.groups;
         let Some(peer) = self.peers.get_mut(&beat.from) else {
@@ -188,7 +193,7 @@ impl Liveness {
         BeatReply { start: self.setup.start, version: peer.leads_version, refused }
     }
 
-    /// A heartbeat of ours, sent at `sent_ms`, was answered.
+    /// Handles the answer to our heartbeat that was sent at `sent_ms`.
     pub(crate) fn answered(&mut self, now_ms: u64, node: u64, sent_ms: u64, reply: &BeatReply) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.meet(reply.start, now_ms);
@@ -197,14 +202,14 @@ impl Liveness {
         peer.refused = reply.refused.iter().map(|shard| *shard as usize).collect();
     }
 
-    /// The heartbeat for another node, now.
+    /// The next heartbeat for another node.
     pub(crate) fn beat_for(&self, node: u64) -> Beat {
         let is_known = self.peers.get(&node).is_some_and(|peer| peer.acked == self.version);
         let leads = (!is_known).then(|| self.listed.values().copied().collect());
         Beat { from: self.setup.me, start: self.setup.start, version: self.version, leads }
     }
 
-    /// A proposal or a read came for a shard that hibernates: its clock runs again.
+    /// Wakes a hibernating shard for a proposal or a read: its clock runs again.
     pub(crate) fn wake(&mut self, now_ms: u64, shard: usize) -> Option<Switch> {
         let group = self.groups.get_mut(shard)?;
         group.facts.active_ms = now_ms;
@@ -228,7 +233,8 @@ impl Liveness {
         self.is_majority(1 + self.peers.values().filter(agrees).count())
     }
 
-    /// Whether a candidate is to be told that the shard has a leader: one that is alive and hibernates.
+    /// Whether to refuse a candidate because the shard has a leader: one that is alive and
+    /// hibernates.
     pub(crate) fn has_other_leader(&self, now_ms: u64, shard: usize, candidate: u64) -> bool {
         if self.is_held(now_ms, shard) {
             return true;
@@ -237,13 +243,13 @@ impl Liveness {
         claim.is_some_and(|(node, led)| node != candidate && led.hibernates)
     }
 
-    /// How many shards that are led here hibernate.
+    /// The number of shards led here that hibernate.
     pub(crate) fn hibernating(&self) -> usize {
         let hibernate = |group: &&Group| matches!(group.sleep, Sleep::Asleep { .. });
         self.groups.iter().filter(hibernate).count()
     }
 
-    /// Takes in what the engines say and how late it is; says which clocks to start and stop.
+    /// Takes the engines' states and the time, and returns the clocks to start and stop.
     pub(crate) fn advance(&mut self, now_ms: u64, facts: &[Facts]) -> Vec<Switch> {
         let came_back = self.look_at_peers(now_ms);
         for (group, facts) in self.groups.iter_mut().zip(facts).skip(1) {
@@ -270,7 +276,7 @@ impl Liveness {
         switches
     }
 
-    /// Whether a node came back, or was started anew, since the last look.
+    /// Whether a node came back, or restarted, since the last call.
     fn look_at_peers(&mut self, now_ms: u64) -> bool {
         let lease_ms = self.lease_ms();
         let mut came_back = false;
@@ -334,7 +340,8 @@ impl Liveness {
         let wanted_ms = *self.groups[shard].wanted_ms.get_or_insert(now_ms);
         let heartbeat_ms = self.setup.heartbeat_ms;
         let wait_ms = match claim {
-            // Its leader is there, and its heartbeats come again: the clock runs once they have had time to.
+            // Its leader is alive and sends heartbeats again: the clock runs once they have had
+            // time to arrive.
             Some(_) => heartbeat_ms * ELECTION_HEARTBEATS_MIN,
             None => self.rank(now_ms, shard) * self.lease_ms(),
         };
@@ -352,14 +359,14 @@ impl Liveness {
         true
     }
 
-    /// Shards that were let stand for election not long ago and have no leader yet.
+    /// Shards that were allowed to stand for election within the lease and have no leader yet.
     fn standing(&self, now_ms: u64) -> usize {
         let lease_ms = self.lease_ms();
         let stands = |group: &&Group| group.stood.is_some_and(|(stood_ms, _)| now_ms < stood_ms + lease_ms);
         self.groups.iter().filter(stands).count()
     }
 
-    /// The node that is alive and says that it leads the shard, in no older term than is known here.
+    /// The live node that reports to lead the shard, in no older term than this node knows.
     fn claim(&self, now_ms: u64, shard: usize) -> Option<(u64, Led)> {
         let term = self.groups.get(shard)?.facts.term;
         let alive = self.peers.iter().filter(|(node, _)| self.is_alive(**node, now_ms));
@@ -367,16 +374,17 @@ impl Liveness {
         claims.filter(|(_, led)| term <= led.term).max_by_key(|(_, led)| led.term)
     }
 
-    /// How many nodes are before this one in a shard's line: its preferred leader is first, and who is dead does not count.
+    /// How many nodes are before this one in a shard's line. Its preferred leader is first; dead
+    /// nodes do not count.
     fn rank(&self, now_ms: u64, shard: usize) -> u64 {
-        // Who has had no time to be heard of yet is not dead.
+        // A node that has had no time to send a message yet is not dead.
         let is_young = now_ms < self.began_ms + self.lease_ms();
         let line = line(&self.setup.members, shard);
         let before = line.take_while(|node| *node != self.setup.me);
         before.filter(|node| is_young || self.is_alive(*node, now_ms)).count() as u64
     }
 
-    /// Makes the list of what is led here anew; another version, if it is another.
+    /// Rebuilds the list of led shards; a changed list gets the next version.
     fn list(&mut self) {
         let led = |(shard, group): (usize, &Group)| {
             let hibernates = group.sleep.is_listed_asleep();
@@ -392,7 +400,7 @@ impl Liveness {
 }
 
 impl Peer {
-    /// It was heard of; what is known of an earlier start of it is void.
+    /// Records a message of the node; a new start voids what it reported before.
     fn meet(&mut self, start: u64, now_ms: u64) {
         if self.start != start {
             *self = Self { start, ..Self::default() };
@@ -401,8 +409,8 @@ impl Peer {
     }
 }
 
-/// The nodes in the order in which they should lead a shard. The first goes by the shard's number, and so does the order of the others:
-/// when one dies, its shards go to all that are left alike.
+/// The nodes in the order in which they should lead a shard. The shard's number gives the first
+/// node and the order of the others: the shards of a dead node are spread evenly over all others.
 pub(crate) fn line(members: &[u64], shard: usize) -> impl Iterator<Item = u64> {
     let count = members.len().max(1);
     let (first, others) = (shard % count, count - 1);

@@ -1,11 +1,14 @@
-//! Which byte ranges of a file overlap with one: an interval tree in the ordered store. Reads only.
+//! Finds the byte ranges of a file that overlap with a range: an interval tree in the ordered
+//! store. Reads only.
 //!
-//! A range is at the node that is the smallest aligned power of two of bytes that has it whole: `level` is the power, `base`
-//! the node's first byte. All ranges at a node above level 0 have both bytes beside its middle, so those that reach a
-//! point below the middle are found by their first bytes (side 0), those above it by their last ones (side 1, the
-//! largest first). A look visits, at each level that has any, two nodes and the whole ones between them.
+//! A range is at the node that is the smallest aligned power of two of bytes that contains it:
+//! `level` is the power, `base` the node's first byte. All ranges at a node above level 0 contain
+//! both bytes beside its middle. So a search finds those that reach a point below the middle by
+//! their first bytes (side 0), and those above it by their last bytes (side 1, the largest first).
+//! A search visits, at each level that has any, two nodes and the whole ones between them.
 //!
-//! INVARIANT: a look reads the ranges that it answers, and at most one more at each of these nodes.
+//! INVARIANT: a search reads the ranges that it returns, and at most one more at each of these
+//! nodes.
 //! Spec: docs/formats/state.md, locks.
 
 use std::ops::ControlFlow;
@@ -23,7 +26,7 @@ pub(crate) const BY_FIRST: u8 = 0;
 /// Entries by the complement of their last bytes: the largest comes first.
 pub(crate) const BY_LAST: u8 = 1;
 
-/// What a look is told of: the lock stateid that holds a range, and the range.
+/// Gets each range that a search finds: the lock stateid that holds it, and the range.
 type Found<'a> = &'a mut dyn FnMut([u8; OTHER_BYTES], HeldRange) -> ControlFlow<()>;
 
 /// The node of a range.
@@ -33,12 +36,13 @@ pub(crate) fn node(first: u64, last: u64) -> (u8, u64) {
     (level, base(first, level))
 }
 
-/// The first byte of the node of a level that has a byte.
+/// The first byte of the node of a level that contains a byte.
 fn base(byte: u64, level: u8) -> u64 {
     byte.checked_shr(u32::from(level)).and_then(|high| high.checked_shl(u32::from(level))).unwrap_or(0)
 }
 
-/// Names the ranges of other lock stateids than `own` that a lock would conflict with, until `found` breaks.
+/// Passes the ranges of other lock stateids than `own` that a lock would conflict with, until
+/// `found` breaks.
 pub(crate) fn conflicts(
     view: &dyn View,
     ino: Ino,
@@ -65,7 +69,7 @@ pub(crate) fn conflicts(
     Ok(())
 }
 
-/// The same for a file all of whose records have their ranges in themselves.
+/// As [`conflicts`], for a file whose records all contain their ranges.
 fn conflicts_within(
     view: &dyn View,
     ino: Ino,
@@ -154,7 +158,8 @@ impl Level<'_> {
         if first == last {
             return Ok(ControlFlow::Continue(()));
         }
-        // Nodes between these two are inside the span whole. The level has two nodes at least, so it is not the 64th.
+        // Nodes between these two are completely inside the span. The level has two nodes at least,
+        // so it is not the 64th.
         let from = self.key(BY_FIRST, first + (1_u64 << self.level), 0);
         if self.scan(BY_FIRST, &from, &self.key(BY_FIRST, last, 0), found)?.is_break() {
             return Ok(ControlFlow::Break(()));
@@ -164,7 +169,7 @@ impl Level<'_> {
 
     fn at_node(&self, base: u64, span: Span, found: Found<'_>) -> Result<ControlFlow<()>, Refusal> {
         let middle = base | 1_u64.checked_shl(u32::from(self.level).wrapping_sub(1)).unwrap_or(0);
-        // Up to which point its entries overlap.
+        // The point up to which its entries overlap.
         let (side, point) = if self.level == 0 || (span.first < middle && middle <= span.last) {
             (BY_FIRST, u64::MAX)
         } else if span.last < middle {

@@ -1,7 +1,8 @@
-//! A node: replicas of all shards on one log, one listener and one set of connections to the other nodes.
+//! A node: replicas of all shards on one log, one listener and one set of connections to the other
+//! nodes.
 //!
-//! Clones are the same node. It stops when `stop` is called; dropping every clone, and every shard, without `stop` is a crash, and loses
-//! nothing that was acknowledged.
+//! Clones are the same node. `stop` stops it; dropping every clone, and every shard, without `stop`
+//! is a crash, and loses nothing that was acknowledged.
 
 mod bootstrap;
 mod clocks;
@@ -40,7 +41,7 @@ pub use failure::EngineStopped;
 pub use log_loss::LogGone;
 pub use readmit::{Readmission, ReadmitError};
 
-/// How a node is.
+/// A node's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeStatus {
     /// Shards of the cluster.
@@ -51,9 +52,10 @@ pub struct NodeStatus {
     pub hibernating: u64,
     /// Shards in which this node votes; of the others it has replicas too.
     pub voted: u64,
-    /// Shards of which no leader is known.
+    /// Shards without a known leader.
     pub leaderless: u64,
-    /// The cluster knows this node. One whose directory is new and that was not taken in takes no part.
+    /// The cluster knows this node. A node with a new directory takes no part until the cluster has
+    /// admitted it.
     pub takes_part: bool,
     /// Syncs of the log with the device so far.
     pub log_flushes: u64,
@@ -68,7 +70,7 @@ pub struct NodeStatus {
 struct Inner {
     host: Arc<Host>,
     shards: Vec<Shard>,
-    /// Answers the other nodes, if there are any.
+    /// Serves the other nodes, if there are any.
     server: Option<Server>,
     stopped: watch::Sender<bool>,
     failure: Failure,
@@ -86,14 +88,15 @@ fn shard_dir(dir: &Path, shard: usize) -> PathBuf {
 }
 
 impl Node {
-    /// Opens or makes the replicas in `dir`, and joins the other nodes. Returns when everything that was acknowledged
-    /// before is applied (one member), or when the replicas take part (several).
+    /// Opens or makes the replicas in `dir`, and joins the other nodes. Returns when everything
+    /// that was acknowledged before is applied (one member), or when the replicas take part
+    /// (several).
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn start(env: Env, dir: &Path, mut config: NodeConfig) -> Result<Self, StartError> {
         check(&config)?;
-        // Before anything is made for shards that a store of another number of them does not have.
+        // Before this start makes anything for shards that the store's cluster does not have.
         let first = open_store(&env, dir, 0, &config).await?;
         if !config.join.is_empty() && config.shards == 0 && !is_made(&*first)? {
             config.shards = join::shards_of(&env, &config).await;
@@ -130,7 +133,8 @@ impl Node {
         let (store_id, shards, alone) = (config.store_id, config.shards, config.is_alone());
         let log = SharedLog::open(disk, clock, &log_dir, store_id, segment_bytes, shards, alone).await;
         let log = log.map_err(|error| StartError::Log(error.to_string()))?;
-        // A node alone is nobody else after it lost its disk: there is nobody to whom it promised anything.
+        // A node alone keeps its identity after it loses its disk: it promised nothing to other
+        // nodes.
         if alone && identity::exists(&*env.disk, dir).await? {
             return Err(StartError::Config(
                 "the members are missing: this directory is of one of several metadata servers",
@@ -155,7 +159,7 @@ impl Node {
         Ok(node)
     }
 
-    /// Has the replicas take part, and what drives them run.
+    /// Starts the replicas and the tasks that drive them.
     async fn begin(&self) -> Result<(), StartError> {
         let Inner { host, shards, stopped, .. } = &*self.inner;
         let is_alone = host.config.is_alone();
@@ -187,7 +191,7 @@ impl Node {
         Ok(())
     }
 
-    /// Begins to tell the other members of callers, once there are some to tell of.
+    /// Starts to report callers to the other members, as soon as there are some.
     fn tell_members(&self) {
         let Inner { host, stopped, .. } = &*self.inner;
         for (_, address) in host.config.members.iter().filter(|(id, _)| *id != host.config.id) {
@@ -212,27 +216,27 @@ impl Node {
         }
     }
 
-    /// The nodes of the cluster and where they are, as far as is known here.
+    /// The nodes of the cluster and their addresses, as far as this node knows.
     #[must_use]
     pub fn members(&self) -> Vec<(u64, String)> {
         self.inner.host.nodes.all().to_vec()
     }
 
-    /// Whether another node has answered not long ago. A node that does not lead shard 0 may not
-    /// know.
+    /// Whether another node has answered lately. A node that does not lead shard 0 may not know.
     #[must_use]
     pub fn is_up(&self, number: u64) -> bool {
         let Inner { host, shards, .. } = &*self.inner;
         number == host.config.id || shards[0].is_there(number)
     }
 
-    /// By how much clocks are ahead of the time that counts, nanoseconds: this node's first, then those that were heard of lately.
+    /// How far clocks are ahead of the time that counts, nanoseconds: this node's first, then those
+    /// with a recent reading.
     #[must_use]
     pub fn clocks_off_ns(&self) -> Vec<(Witness, i64)> {
         self.inner.host.clocks_off_ns()
     }
 
-    /// Another clock showed this a moment ago.
+    /// Records another clock's reading of a moment ago.
     pub fn hear_clock(&self, witness: Witness, wall_unix_ns: u64) {
         self.inner.host.hear_clock(witness, None, wall_unix_ns);
     }
@@ -249,7 +253,7 @@ impl Node {
         &self.inner.shards
     }
 
-    /// How the node is.
+    /// The node's state.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
         let Inner { host, shards, .. } = &*self.inner;
@@ -271,13 +275,13 @@ impl Node {
         }
     }
 
-    /// A way to ask how the node is that does not keep it.
+    /// A handle that reads the node's state without keeping the node.
     #[must_use]
     pub fn watch(&self) -> NodeWatch {
         NodeWatch { inner: Arc::downgrade(&self.inner) }
     }
 
-    /// Stops: shards led here are handed over, then everything is made durable.
+    /// Stops: hands led shards over, then makes everything durable.
     pub async fn stop(&self) {
         let Inner { host, shards, server, stopped, .. } = &*self.inner;
         if stopped.send_replace(true) {
@@ -303,7 +307,7 @@ async fn open_store(
 ) -> Result<Arc<dyn MetaStore>, StartError> {
     let dir = shard_dir(dir, shard);
     env.disk.create_dir_all(&dir).await?;
-    // Shard 0 has what concerns all; the others share the rest alike.
+    // Shard 0 has the state of the whole cluster; the others share the rest evenly.
     let share = match (config.shards, shard) {
         (0 | 1, _) => config.cache_bytes,
         (_, 0) => config.cache_bytes / 2,
@@ -357,13 +361,13 @@ fn check(config: &NodeConfig) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Whether the store is a cluster's.
+/// Whether the store belongs to a cluster.
 fn is_made(store: &dyn MetaStore) -> Result<bool, StartError> {
     let made = StateView::new(store.view()?).shards().map_err(|error| StartError::Log(error.to_string()))?;
     Ok(made.is_some())
 }
 
-/// How many shards there are: it is fixed when a cluster is made.
+/// The number of shards: fixed when a cluster is made.
 fn settle_shards(store: &dyn MetaStore, config: &NodeConfig) -> Result<usize, StartError> {
     let made = StateView::new(store.view()?).shards().map_err(|error| StartError::Log(error.to_string()))?;
     match (made.map(|made| made as usize), config.shards) {
@@ -374,14 +378,14 @@ fn settle_shards(store: &dyn MetaStore, config: &NodeConfig) -> Result<usize, St
     }
 }
 
-/// Asks a node how it is, without keeping it.
+/// Reads a node's state without keeping the node.
 #[derive(Clone)]
 pub struct NodeWatch {
     inner: Weak<Inner>,
 }
 
 impl NodeWatch {
-    /// How the node is; none if it is gone.
+    /// The node's state; `None` if the node was dropped.
     #[must_use]
     pub fn status(&self) -> Option<NodeStatus> {
         Some(Node { inner: self.inner.upgrade()? }.status())

@@ -1,4 +1,5 @@
-//! The nodes of the cluster, as far as they are known here: those that it was made with, until shard 0 says who there are.
+//! The nodes of the cluster, as far as this node knows: those that it was made with, until shard 0
+//! has a list.
 
 use std::sync::Arc;
 
@@ -28,12 +29,12 @@ impl Nodes {
         self.list.read().iter().map(|(number, _)| *number).collect()
     }
 
-    /// Where one is.
+    /// The address of a node.
     pub(crate) fn address(&self, number: u64) -> Option<String> {
         self.list.read().iter().find(|(known, _)| *known == number).map(|(_, address)| address.clone())
     }
 
-    /// Others are known now. Says whether that is news.
+    /// Replaces the list. Returns whether it changed.
     pub(crate) fn set(&self, list: Vec<Known>) -> bool {
         let mut known = self.list.write();
         let is_news = **known != list;

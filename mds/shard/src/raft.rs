@@ -31,7 +31,7 @@ use openraft::vote::RaftLeaderId;
 pub use entry::EntryError;
 pub(crate) use entry::{Answer, EncodedEntry};
 
-/// What a node is called in a shard: see [`identity`].
+/// A node's name in a shard: see [`identity`].
 pub(crate) type NodeId = u64;
 
 /// The engine's types.
@@ -56,7 +56,7 @@ impl openraft::RaftTypeConfig for Types {
 
 /// The engine with our types.
 pub(crate) type Raft = openraft::Raft<Types, machine::Machine>;
-/// Who leads and in which term, as the engine tells it.
+/// The leader and its term, as the engine reports them.
 pub(crate) type ServerMetrics =
     openraft::type_config::alias::WatchReceiverOf<Types, openraft::metrics::RaftServerMetrics<Types>>;
 /// A log position.
@@ -65,13 +65,13 @@ pub(crate) type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub(crate) type RaftEntry = openraft::type_config::alias::EntryOf<Types>;
 /// A vote.
 pub(crate) type Vote = openraft::type_config::alias::VoteOf<Types>;
-/// Members, and where in the log they were set.
+/// Members, and the log position that set them.
 pub(crate) type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 /// Members.
 pub(crate) type Membership = openraft::Membership<NodeId, BasicNode>;
 /// What a snapshot contains.
 pub(crate) type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
-/// A snapshot: what it contains, and the way to its bytes.
+/// A snapshot: what it contains, and access to its bytes.
 pub(crate) type Snapshot = openraft::type_config::alias::SnapshotOf<Types, snapshot::SnapshotData>;
 
 /// Makes a log position.

@@ -1,7 +1,7 @@
 //! Values of the protocol state (docs/formats/state.md): one version byte, then postcard.
 //!
-//! Bytes that do not decode are an error of the store, never a panic: they were written by another version or by a
-//! broken disk.
+//! Bytes that do not decode are an error of the store, never a panic: another version or a broken
+//! disk wrote them.
 
 mod client;
 mod exports;
@@ -34,7 +34,7 @@ pub use tally::Tally;
 /// Version of every value below.
 pub const VALUE_VERSION: u8 = 1;
 
-/// What a stateid names.
+/// The kinds of state that a stateid names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum StateKind {
     /// An open file.
@@ -78,7 +78,7 @@ pub fn other(kind: StateKind, shard: u16, counter: u64) -> [u8; OTHER_BYTES] {
     bytes
 }
 
-/// How far the journal of a data server surely went. Later places are greater.
+/// A durable position in a data server's journal. Later positions are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StoreMark {
     /// The segment.
@@ -87,7 +87,7 @@ pub struct StoreMark {
     pub offset: u64,
 }
 
-/// Next numbers to give out.
+/// Next numbers to assign.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Next client id.
@@ -107,7 +107,7 @@ impl Default for Counters {
 /// A client as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredClient {
-    /// What EXCHANGE_ID and CREATE_SESSION know of it.
+    /// The record of EXCHANGE_ID and CREATE_SESSION.
     pub record: ClientRecord,
     /// RECLAIM_COMPLETE was received.
     pub reclaim_complete: bool,
@@ -116,20 +116,20 @@ pub struct StoredClient {
 /// The client ids of one client owner (RFC 8881 §18.35.4: one confirmed, one not).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnerClients {
-    /// The confirmed one.
+    /// The confirmed client id.
     pub confirmed: Option<u64>,
-    /// The one that waits for CREATE_SESSION.
+    /// The client id that waits for CREATE_SESSION.
     pub unconfirmed: Option<u64>,
 }
 
-/// What a stateid's identity leads to.
+/// The state that a stateid's identity names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateidTarget {
-    /// What it names.
+    /// Kind of the state.
     pub kind: StateKind,
-    /// On which file.
+    /// Its file.
     pub ino: Ino,
-    /// Whose.
+    /// Its client.
     pub client: u64,
 }
 
@@ -148,9 +148,9 @@ pub struct OpenRecord {
     /// Open-owner.
     #[serde(with = "serde_bytes")]
     pub owner: Vec<u8>,
-    /// The union of what its OPENs brought.
+    /// The union of the share modes of its OPENs.
     pub share: Share,
-    /// Share modes brought, bit `access * 4 + deny`.
+    /// Share modes of its OPENs, bit `access * 4 + deny`.
     pub seen: u16,
 }
 
@@ -186,7 +186,7 @@ pub struct DataServer {
     pub uuid: [u8; 16],
     /// Universal addresses clients reach it at.
     pub addresses: Vec<String>,
-    /// Where its control service listens, `ip:port`.
+    /// Address of its control service, `ip:port`.
     pub control: String,
     /// Bytes it may hold.
     pub capacity_bytes: u64,
@@ -196,11 +196,11 @@ pub struct DataServer {
     pub rack: String,
     /// Machine it runs on.
     pub host: String,
-    /// What people call it; empty if it was not given a name.
+    /// Its name for people; empty if it has none.
     pub name: String,
 }
 
-/// A data server as version 2 of its record has it.
+/// A data server in version 2 of its record.
 #[derive(Deserialize)]
 struct DataServerUnnamed {
     id: u32,
@@ -213,7 +213,7 @@ struct DataServerUnnamed {
     host: String,
 }
 
-/// A value with a place in the store.
+/// A value that the store keeps.
 pub trait Value: Sized {
     /// The version byte.
     const VERSION: u8 = VALUE_VERSION;

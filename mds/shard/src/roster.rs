@@ -1,9 +1,11 @@
-//! Who should be in a shard, and what its leader does next about it. Sans-io.
+//! Plans a shard's members, and its leader's next change. Sans-io.
 //!
-//! Shard 0 says who the nodes are. One that is to be taken in again is a learner of it, under its new name: in every other shard it takes the
-//! place of the voter with its number, and at last in shard 0. One that joins is a learner of it with a number of its own.
+//! Shard 0 has the list of nodes. A node to be readmitted is a learner of it, under its new name:
+//! in every other shard it replaces the voter with its number, and at last in shard 0. A node that
+//! joins is a learner of shard 0 with a number of its own.
 //!
-//! INVARIANT: a shard has as many voters as before, and a voter goes only in the change that gives it another.
+//! INVARIANT: a shard has as many voters as before, and a voter is removed only by the change that
+//! adds another.
 //! Spec: docs/protocol/raft.md §Taking a node in again, §Joining.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,32 +14,32 @@ use crate::liveness::line;
 use crate::raft::NodeId;
 use crate::raft::identity::number_of;
 
-/// Who is in a shard.
+/// The members of a shard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Members {
-    /// Those that vote; two sets while one takes the place of the other.
+    /// The voters; two sets while one replaces the other.
     pub(crate) voters: Vec<BTreeSet<NodeId>>,
-    /// Those that are told everything and do not vote.
+    /// Members that get all entries and do not vote.
     pub(crate) learners: BTreeSet<NodeId>,
 }
 
-/// How a shard should be.
+/// A shard's intended members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     pub(crate) voters: BTreeSet<NodeId>,
     pub(crate) learners: BTreeSet<NodeId>,
 }
 
-/// What a shard's leader does next.
+/// The next change that a shard's leader makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Has a node told everything, instead of others with its number.
+    /// Adds a learner, and removes others with its number.
     Learn { node: NodeId, instead_of: BTreeSet<NodeId> },
-    /// Has these vote, instead of nodes that are forgotten: they have other names now.
+    /// Makes these the voters, and removes those that they replace: nodes under former names.
     Rename(BTreeSet<NodeId>),
-    /// Has these vote. Those that did are told everything still.
+    /// Makes these the voters. Former voters stay as learners.
     Vote(BTreeSet<NodeId>),
-    /// Tells these nothing any more.
+    /// Removes these members.
     Forget(BTreeSet<NodeId>),
 }
 
@@ -48,18 +50,18 @@ impl Plan {
 }
 
 impl Members {
-    /// Whether this is one of them.
+    /// Whether this node is a member.
     pub(crate) fn has(&self, id: NodeId) -> bool {
         self.learners.contains(&id) || self.voters.iter().any(|voters| voters.contains(&id))
     }
 
-    /// Of shard 0: how a shard should be. As many vote as in shard 0: those that come first in the shard's line. The others learn, so that
-    /// whoever leads shard 0 has replicas of all.
+    /// Of shard 0: a shard's intended members. As many vote as in shard 0: the first ones in the
+    /// shard's line. The others are learners, so that the leader of shard 0 has replicas of all.
     pub(crate) fn plan(&self, shard: usize) -> Plan {
         let Some(first) = self.voters.last() else {
             return Plan { voters: BTreeSet::new(), learners: BTreeSet::new() };
         };
-        // Learners last: they take the place of the voter with their number.
+        // Learners last: they replace the voter with their number.
         let nodes: BTreeMap<u64, NodeId> =
             first.iter().chain(&self.learners).map(|id| (number_of(*id), *id)).collect();
         let numbers: Vec<u64> = nodes.keys().copied().collect();
@@ -77,12 +79,12 @@ impl Members {
         1 < self.voters.len()
     }
 
-    /// Whether all nodes go by the names they should have, whoever is still to vote or to be forgotten.
+    /// Whether all nodes have the names they should have, whatever else must change.
     pub(crate) fn has_names_of(&self, plan: &Plan) -> bool {
         !self.is_joint() && !matches!(self.next(plan), Some(Change::Learn { .. } | Change::Rename(_)))
     }
 
-    /// Whether a node goes by this name here, and by no other.
+    /// Whether a node has this name here, and no other.
     pub(crate) fn has_only_name(&self, id: NodeId) -> bool {
         let is_other = |other: &NodeId| number_of(*other) == number_of(id) && *other != id;
         self.has(id) && !self.voters.iter().flatten().any(is_other)
@@ -94,7 +96,8 @@ impl Members {
         !self.is_joint() && self.has_only_name(id) && (votes || !plan.voters.contains(&id))
     }
 
-    /// These voters, where those that learn under a name that is not ready yet vote on under the one they have.
+    /// These voters; a learner whose name is not ready yet is replaced by the voter with its
+    /// number.
     pub(crate) fn renamed(
         &self,
         voters: &BTreeSet<NodeId>,
@@ -109,8 +112,9 @@ impl Members {
         voters.iter().map(name).collect()
     }
 
-    /// Who votes next on the way to these voters: of those that are new whoever is ready. Who is to go makes room for them, first those that are not
-    /// there; the others stay until their own successors are ready.
+    /// The next voters on the way to these: of the new ones those that are ready. Voters that must
+    /// leave make room for them, first those that are down; the others stay until their own
+    /// successors are ready.
     pub(crate) fn voting(
         &self,
         voters: &BTreeSet<NodeId>,
@@ -128,11 +132,11 @@ impl Members {
         next
     }
 
-    /// The next thing to do so that it is.
+    /// The next change towards the plan; `None` if there is none.
     pub(crate) fn next(&self, plan: &Plan) -> Option<Change> {
         let voters = match &self.voters[..] {
             [voters] => voters,
-            // A leader was lost between the two steps of a change.
+            // A leader died between the two steps of a change.
             [old @ .., last] => return Some(Self::finish(old, last)),
             [] => return None,
         };
@@ -153,8 +157,8 @@ impl Members {
         (!others.is_empty()).then_some(Change::Forget(others))
     }
 
-    /// The second step of a change: names that others have taken over are forgotten (in shard 0 a name that learns would count for more than
-    /// one that votes), and who votes no longer is told everything still.
+    /// The second step of a change. Removes replaced names, since in shard 0 a learner's name would
+    /// count for more than a voter's; other former voters stay as learners.
     fn finish(old: &[BTreeSet<NodeId>], last: &BTreeSet<NodeId>) -> Change {
         let numbers: BTreeSet<u64> = last.iter().map(|id| number_of(*id)).collect();
         let stays = |id: &NodeId| numbers.contains(&number_of(*id));
@@ -164,7 +168,7 @@ impl Members {
         }
     }
 
-    /// Has a node told everything. Whoever had its number and does not vote is forgotten.
+    /// Adds a learner. Removes learners with its number.
     pub(crate) fn learn(&self, node: NodeId) -> Change {
         let same = |id: &&NodeId| number_of(**id) == number_of(node);
         Change::Learn { node, instead_of: self.learners.iter().filter(same).copied().collect() }
@@ -215,7 +219,7 @@ mod tests {
                 assert_eq!(is_as(&shard, &plan), step.is_none());
             }
         }
-        // Shard 0 waits for the names in all others, not for who votes.
+        // Shard 0 waits for the names in all others, not for their voters.
         let plan = members(&[&OLD], &[id(3, 9), id(4, 5)]).plan(3);
         let named = |voters: &[&[NodeId]], learners: &[NodeId]| members(voters, learners).has_names_of(&plan);
         assert!(named(&[&NEW], &[id(3, 7), id(4, 5)]));
@@ -226,11 +230,11 @@ mod tests {
     }
 
     #[test]
-    fn who_loses_its_disk_twice_comes_under_its_last_name() {
+    fn a_node_that_loses_its_disk_twice_gets_its_last_name() {
         let between = members(&[&OLD], &[id(3, 9)]);
         assert_eq!(Some(between.learn(id(3, 4))), learn(id(3, 4), &[id(3, 9)]));
         let plan = members(&[&OLD], &[id(3, 4)]).plan(1);
-        // A shard that has the name in between, as one that learns or as one that votes.
+        // A shard that has the intermediate name, as a learner or as a voter.
         assert_eq!(between.next(&plan), learn(id(3, 4), &[id(3, 9)]));
         assert_eq!(members(&[&NEW], &[id(3, 7)]).next(&plan), learn(id(3, 4), &[id(3, 7)]));
     }
@@ -238,12 +242,12 @@ mod tests {
     #[test]
     fn shards_move_to_a_node_that_joins() {
         let first = members(&[&OLD], &[id(4, 5)]);
-        assert!(is_as(&first, &first.plan(0)), "shard 0 stays where it is");
+        assert!(is_as(&first, &first.plan(0)), "shard 0 keeps its voters");
         let plans: Vec<Plan> = (1..257).map(|shard| first.plan(shard)).collect();
         for (plan, shard) in plans.iter().zip(1..) {
             assert_eq!((plan.voters.len(), plan.learners.len()), (3, 1));
             let lead = line(&[1, 2, 3, 4], shard).next().unwrap();
-            assert!(plan.voters.iter().any(|id| number_of(*id) == lead), "who should lead it votes");
+            assert!(plan.voters.iter().any(|id| number_of(*id) == lead), "its preferred leader votes");
         }
         for node in OLD.into_iter().chain([id(4, 5)]) {
             let votes = plans.iter().filter(|plan| plan.voters.contains(&node)).count();
@@ -255,25 +259,21 @@ mod tests {
         shard.learners.insert(id(4, 5));
         assert_eq!(shard.next(plan), Some(Change::Vote(plan.voters.clone())));
         let half = Members { voters: vec![OLD.into(), plan.voters.clone()], learners: BTreeSet::new() };
-        assert_eq!(
-            half.next(plan),
-            Some(Change::Vote(plan.voters.clone())),
-            "who votes no longer is not thrown out"
-        );
+        assert_eq!(half.next(plan), Some(Change::Vote(plan.voters.clone())), "a former voter stays a member");
         let shard = Members { voters: vec![plan.voters.clone()], learners: [id(1, 7)].into() };
         assert_eq!(shard.next(plan), None);
-        // And it loses its disk meanwhile.
+        // The node loses its disk meanwhile.
         let plan = members(&[&OLD], &[id(4, 6)]).plan(3);
         let shard = members(&[&[id(1, 7), id(2, 7), id(4, 5)]], &[id(3, 7), id(4, 6)]);
         assert_eq!(shard.next(&plan), Some(Change::Rename([id(1, 7), id(2, 7), id(4, 6)].into())));
     }
 
-    /// Of two that are to be taken in again one does not come: the other has its vote back.
+    /// Of two nodes to readmit one is down: the other gets its vote back.
     #[test]
-    fn who_does_not_come_keeps_nobody_else_from_its_vote() {
+    fn a_node_that_is_down_does_not_keep_another_from_its_vote() {
         let (third, second) = (id(3, 9), id(2, 8));
         let shard = members(&[&OLD], &[third, second]);
-        let Some(Change::Rename(both)) = shard.next(&shard.plan(0)) else { panic!("both are to vote") };
+        let Some(Change::Rename(both)) = shard.next(&shard.plan(0)) else { panic!("both should vote") };
         assert_eq!(both, [id(1, 7), second, third].into());
         let one = shard.renamed(&both, |id| id == third);
         assert_eq!(one, NEW.into());
@@ -285,28 +285,35 @@ mod tests {
         assert!(!half.is_as_for(&half.plan(0), third), "the old name still votes");
     }
 
-    /// Of two that are to vote one is not there: the other votes in the place of whoever is not there.
+    /// Of two new voters one is down: the other replaces a voter that is down.
     #[test]
-    fn who_is_ready_votes_whoever_is_not() {
+    fn a_ready_node_votes_while_another_is_down() {
         let [first, third, fourth, fifth] = [id(1, 7), id(3, 7), id(4, 5), id(5, 6)];
-        let (second, anew) = (id(2, 7), id(2, 8));
-        let shard = members(&[&[first, third, fourth]], &[anew, fifth]);
-        let plan = BTreeSet::from([first, anew, fifth]);
+        let (second, renamed) = (id(2, 7), id(2, 8));
+        let shard = members(&[&[first, third, fourth]], &[renamed, fifth]);
+        let plan = BTreeSet::from([first, renamed, fifth]);
         let all = |_| true;
         assert_eq!(shard.voting(&plan, all, all), plan);
         assert_eq!(shard.voting(&plan, |_| false, all), shard.voters[0]);
-        assert_eq!(shard.voting(&plan, |id| id == anew, |id| id != third), [first, anew, fourth].into());
-        assert_eq!(shard.voting(&plan, |id| id == anew, |id| id != fourth), [first, anew, third].into());
-        // The one whose disk is lost goes for one that joined, though it comes under its new name one day.
-        let shard = members(&[&[first, second, fourth]], &[anew, third, fifth]);
-        let plan = BTreeSet::from([first, anew, fifth]);
+        assert_eq!(
+            shard.voting(&plan, |id| id == renamed, |id| id != third),
+            [first, renamed, fourth].into()
+        );
+        assert_eq!(
+            shard.voting(&plan, |id| id == renamed, |id| id != fourth),
+            [first, renamed, third].into()
+        );
+        // The node whose disk is lost makes room for one that joined, though it may come back under
+        // its new name.
+        let shard = members(&[&[first, second, fourth]], &[renamed, third, fifth]);
+        let plan = BTreeSet::from([first, renamed, fifth]);
         assert_eq!(shard.voting(&plan, |id| id == fifth, |id| id != second), [first, fourth, fifth].into());
-        // Its new name takes its own place, not another one's.
-        assert_eq!(shard.voting(&plan, |id| id == anew, all), [first, anew, fourth].into());
+        // Its new name replaces its own voter, not another.
+        assert_eq!(shard.voting(&plan, |id| id == renamed, all), [first, renamed, fourth].into());
     }
 
     #[test]
-    fn nothing_is_done_with_a_shard_that_has_not_begun() {
+    fn a_shard_that_has_not_begun_needs_no_change() {
         assert_eq!(Members::default().next(&members(&[&OLD], &[]).plan(1)), None);
         assert_eq!(Members::default().plan(1).voters.len(), 0);
     }

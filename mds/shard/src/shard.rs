@@ -1,7 +1,7 @@
-//! The door to a shard: propose a command, take a view, ask who leads.
+//! The interface of a shard: propose commands, take views, query the leader.
 //!
-//! Clones are the same replica. It stops when `stop` is called; dropping every clone, and the node that it is of, without `stop` is a
-//! crash, and loses nothing that was acknowledged.
+//! Clones are the same replica. `stop` stops it; dropping every clone, and its node, without `stop`
+//! is a crash, and loses nothing that was acknowledged.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -45,34 +45,37 @@ mod propose;
 
 use lease::Lease;
 
-/// Who a node is, and how its replica behaves.
+/// A node's identity, and the behaviour of its replicas.
 #[derive(Clone)]
 pub struct NodeConfig {
     /// This node's number among the members.
     pub id: u64,
     /// All members: number and address, `ip:port`. One member needs no network.
     pub members: Vec<(u64, String)>,
-    /// A node that joins a cluster which runs: addresses of some nodes of it, `ip:port`. `members` is then this one alone.
+    /// For a node that joins a running cluster: addresses of some of its nodes, `ip:port`.
+    /// `members` is then this node alone.
     pub join: Vec<String>,
     /// The secrets that members prove to each other; unused with one member.
     pub cluster_keys: Keyring,
-    /// Identity of the cluster: a directory of another one is refused.
+    /// Identity of the cluster: a directory of another cluster is refused.
     pub store_id: [u8; 16],
     /// Bytes of the stores kept in memory.
     pub cache_bytes: usize,
-    /// Shards of the cluster: fixed when it is made; 0: as many as it was made with, and one if it is new.
+    /// Shards of the cluster, fixed when it is made. 0: the number it was made with, or one if it
+    /// is new.
     pub shards: usize,
-    /// After this time without anything to do a shard hibernates, in milliseconds; 0: never. Shard 0 never does.
+    /// An idle shard hibernates after this time, in milliseconds; 0: never. Shard 0 never does.
     pub hibernate_ms: u64,
     /// Most time between two checkpoints of a store that changes, in milliseconds.
     pub checkpoint_ms: u64,
-    /// Log entries kept behind a checkpoint for members that were away; one that was away for longer gets a snapshot.
+    /// Log entries kept behind a checkpoint for members that were away; a member that was away for
+    /// longer gets a snapshot.
     pub log_entries_kept: u64,
     /// Size of a segment of the log: it must hold the longest entry.
     pub log_segment_bytes: u64,
     /// Time between heartbeats of a leader, in milliseconds; elections start after 4 to 8 of them.
     pub heartbeat_ms: u64,
-    /// A node that is alone starts without its log, if that is gone, where the file system has this identity.
+    /// A node that is alone may start without its log if its file system has this identity.
     pub accept_log_loss: Option<[u8; 16]>,
 }
 
@@ -116,7 +119,7 @@ impl NodeConfig {
 /// Why a shard did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration makes no sense: too many members, or this node is none of them.
+    /// The configuration is invalid: too many members, or this node is none of them.
     #[error("bad configuration: {0}")]
     Config(&'static str),
     /// The cluster was made with another number of shards.
@@ -124,9 +127,9 @@ pub enum StartError {
         "this cluster was made with {made} shards, and that cannot be changed: --shards {asked} is refused"
     )]
     Shards {
-        /// How many it has.
+        /// The cluster's number.
         made: usize,
-        /// How many were asked for.
+        /// The configured number.
         asked: usize,
     },
     /// The store cannot be opened.
@@ -146,16 +149,17 @@ pub enum StartError {
     Raft(String),
 }
 
-/// Why a proposal has no outcome. Except for `NotLeader` it may have been, or yet be, carried out.
+/// Why a proposal has no outcome. Except for `NotLeader` it may have been carried out, or may still
+/// be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// Another node leads: nothing was done.
     #[error("not the leader")]
     NotLeader {
-        /// Its number and address, if known.
+        /// The leader's number and address, if known.
         leader: Option<(u64, String)>,
     },
-    /// No majority answers, too many proposals wait, or a snapshot is being installed; try again.
+    /// No majority answers, too many proposals wait, or a snapshot is being installed; retry later.
     #[error("shard is not available")]
     Unavailable,
     /// No outcome within the time a client would wait.
@@ -169,7 +173,7 @@ pub enum ProposeError {
     Stopped(String),
 }
 
-/// How a shard is.
+/// A shard's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// This node's number.
@@ -184,7 +188,7 @@ pub struct Status {
     pub last_log_index: u64,
     /// Index of the last applied log entry.
     pub applied_index: u64,
-    /// Index up to which the log was cut: what a restart need not repeat.
+    /// Index up to which the log was cut: a restart need not replay it.
     pub cut_index: u64,
     /// Syncs of the log with the device so far.
     pub log_flushes: u64,
@@ -196,7 +200,7 @@ struct Inner {
     host: Arc<Host>,
     number: usize,
     raft: Raft,
-    /// The engine's word on who leads, for who asks often.
+    /// The leader as the engine reports it, for frequent queries.
     server: crate::raft::ServerMetrics,
     log: LogStore,
     machine: Arc<MachineState>,
@@ -204,15 +208,15 @@ struct Inner {
     lease: Lease,
     /// The term in which this replica last began to hand over what it led.
     handed_over: AtomicU64,
-    /// It was told to stop.
+    /// The replica was told to stop.
     halted: AtomicBool,
     /// Highest time given to an entry here.
     clock_unix_ns: AtomicU64,
-    /// When there was last something to do here; monotonic.
+    /// When the shard was last active; monotonic.
     active_ms: AtomicU64,
     /// This replica leads, and its clock stands still.
     hibernates: AtomicBool,
-    /// This replica votes, as of the last look.
+    /// This replica votes, as of the last check.
     votes: AtomicBool,
     proposals: Semaphore,
 }
@@ -221,7 +225,7 @@ struct Inner {
 #[derive(Clone)]
 pub struct Shard {
     inner: Arc<Inner>,
-    /// The node, where this was started as the whole of it.
+    /// The node, where this shard was started as the whole of it.
     node: Option<Node>,
 }
 
@@ -258,7 +262,7 @@ impl Shard {
         self.node.as_ref()
     }
 
-    /// Its number.
+    /// The shard's number.
     #[must_use]
     pub fn number(&self) -> usize {
         self.inner.number
@@ -268,11 +272,12 @@ impl Shard {
         self.inner.host.nodes.address(number).unwrap_or_default()
     }
 
-    /// A consistent snapshot of what is applied here. Linearizable after [`read_barrier`](Self::read_barrier).
+    /// A consistent snapshot of the applied entries. Linearizable after
+    /// [`read_barrier`](Self::read_barrier).
     ///
     /// # Errors
-    /// [`ProposeError::Stopped`] if the store fails; [`ProposeError::Unavailable`] while it is being replaced by a snapshot, of which nobody may
-    /// see half.
+    /// [`ProposeError::Stopped`] if the store fails; [`ProposeError::Unavailable`] while a snapshot
+    /// replaces it, since no reader may see a part of one.
     pub fn view(&self) -> Result<StateView, ProposeError> {
         match self.inner.machine.view() {
             Ok(view) => Ok(StateView::new(view)),
@@ -281,14 +286,14 @@ impl Shard {
         }
     }
 
-    /// Moves whenever the list of exports or the handle keys may have changed here: behind the entry, or the snapshot, that changed them. For
-    /// a caller that keeps what a view said of them.
+    /// Changes whenever the list of exports or the handle keys may have changed here: after the
+    /// entry, or the snapshot, that changed them. For a caller that caches them.
     #[must_use]
     pub fn settings_moved(&self) -> u64 {
         self.inner.machine.settings_moved.load(Ordering::Acquire)
     }
 
-    /// Whether this replica's store is being replaced by a snapshot.
+    /// Whether a snapshot is replacing this replica's store.
     pub(crate) fn is_torn(&self) -> bool {
         self.inner.machine.is_torn()
     }
@@ -299,14 +304,14 @@ impl Shard {
         !self.inner.host.config.is_alone()
     }
 
-    /// Returns when a view taken from now on shows everything acknowledged before this call. Of shards other than 0 any replica may be
-    /// asked.
+    /// Returns when a view taken from now on shows everything acknowledged before this call. Of
+    /// shards other than 0 any replica may be queried.
     ///
     /// # Errors
     /// See [`ProposeError`].
     pub async fn read_barrier(&self) -> Result<(), ProposeError> {
         if self.inner.host.config.is_alone() {
-            // What this node acknowledged it had applied.
+            // This node had applied all that it acknowledged.
             return Ok(());
         }
         self.note_activity();
@@ -325,7 +330,7 @@ impl Shard {
 
     async fn linearize(&self) -> Result<(), ProposeError> {
         self.wake().await;
-        // Within its lease a leader cannot have a successor, and needs to ask nobody.
+        // Within its lease a leader cannot have a successor, and needs to query no other node.
         let by_lease = self.inner.lease.read(&*self.inner.host.env.clock);
         if self.inner.raft.ensure_linearizable(by_lease).await.is_ok() {
             return Ok(());
@@ -345,7 +350,7 @@ impl Shard {
         }
     }
 
-    /// How the shard is.
+    /// The shard's state.
     #[must_use]
     pub fn status(&self) -> Status {
         let metrics = self.inner.raft.metrics().borrow_watched().clone();
@@ -374,7 +379,7 @@ impl Shard {
         self.inner.machine.applied_index.load(Ordering::Acquire)
     }
 
-    /// Makes a checkpoint of the store now and lets the log be cut, without waiting for either.
+    /// Begins a checkpoint of the store and lets the log be cut, without waiting for either.
     ///
     /// # Errors
     /// [`ProposeError::Stopped`].
@@ -383,7 +388,8 @@ impl Shard {
         triggered.map_err(|error| ProposeError::Stopped(error.to_string()))
     }
 
-    /// Stops: what this leads is handed over, and everything is made durable first. A shard that was started as a whole node stops that.
+    /// Stops: hands over the lead first, and makes everything durable. A shard that was started as
+    /// a whole node stops that.
     pub async fn stop(&self) {
         match &self.node {
             Some(node) => node.stop().await,
@@ -405,16 +411,17 @@ fn engine_config(config: &NodeConfig, ticks: bool) -> Result<Config, StartError>
         install_snapshot_timeout: PROPOSE_MS_MAX,
         max_payload_entries: REPLICATE_ENTRIES_MAX,
         max_append_entries: Some(APPEND_ENTRIES_MAX),
-        // Checkpoints are ours to time: by bytes, entries and age.
+        // This crate schedules checkpoints: by bytes, entries and age.
         snapshot_policy: SnapshotPolicy::Never,
-        // With followers the log is cut when we say so (`Shard::cut_covered`): this policy may want to cut to a place before one that it
-        // was told of already, which the engine takes for its own fault.
+        // With followers `Shard::cut_covered` cuts the log. This policy may want to cut to an
+        // earlier place than a previous request, which the engine takes for its own fault.
         max_in_snapshot_log_to_keep: if followers { u64::MAX } else { 0 },
         enable_pre_vote: Some(followers),
-        // A leader sends entries to others while it still writes them. If it dies before they are in its own log, they may
-        // be committed all the same; leading on in its term it would give their places to other entries.
+        // A leader sends entries to others while it still writes them. If it dies before they are
+        // in its own log, they may be committed all the same. If it led on in its term it would
+        // assign their places to other entries.
         enable_leader_restore: Some(!followers),
-        // Liveness starts the clocks of all others, each when its turn has come.
+        // Liveness starts the clocks of all other shards, each in its turn.
         enable_tick: ticks,
         ..Config::default()
     };

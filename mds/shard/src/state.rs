@@ -1,4 +1,4 @@
-//! Finding protocol state in the store, and checking stateids against it.
+//! Reads protocol state from the store, and checks stateids against it.
 //!
 //! Shared by `apply` (on the transaction) and [`StateView`](crate::StateView) (on a snapshot). Reads only.
 //!
@@ -26,7 +26,7 @@ pub(crate) const WRITE: u32 = 2;
 impl From<FsError> for Refusal {
     fn from(error: FsError) -> Self {
         match error {
-            // One idea has one name for the front, whoever met it.
+            // The front gets one variant for each case, from any module.
             FsError::ContentMoved => Self::ContentMoved,
             FsError::NoSuchExtent => Self::NoSuchExtent,
             FsError::Busy => Self::Busy,
@@ -45,7 +45,7 @@ pub(crate) fn read<T: Value>(view: &dyn View, key: &[u8]) -> Result<Option<T>, R
     Ok(view.get(key)?.map(|bytes| T::decode(&bytes)).transpose()?)
 }
 
-/// How many shards the cluster has. A file system from before that was said has one.
+/// The cluster's number of shards. A file system of a version that did not store it has one.
 pub(crate) fn shards(view: &dyn View) -> Result<Option<u32>, Refusal> {
     if let Some(bytes) = view.get(key::SHARDS)? {
         let shards = bytes.as_slice().try_into().map(u32::from_be_bytes);
@@ -58,17 +58,17 @@ pub(crate) fn shards(view: &dyn View) -> Result<Option<u32>, Refusal> {
     }
 }
 
-/// What the cluster exports; version 0 before that was said.
+/// The cluster's exports; version 0 before there is a list.
 pub(crate) fn exports(view: &dyn View) -> Result<ExportList, Refusal> {
     Ok(read(view, key::EXPORTS)?.unwrap_or_default())
 }
 
-/// The keys of data-server handles that are good.
+/// The good keys of data-server handles.
 pub(crate) fn handle_keys(view: &dyn View) -> Result<HandleKeys, Refusal> {
     Ok(read(view, key::HANDLE_KEYS)?.unwrap_or_default())
 }
 
-/// The data servers that everything is to move away from.
+/// The data servers that are drained.
 pub(crate) fn draining(view: &dyn View) -> Result<Vec<u32>, Refusal> {
     store::list(view, key::DRAINING, &key::after(key::DRAINING), usize::MAX, |key, _| {
         let id = key::parse_draining(key);
@@ -81,7 +81,7 @@ pub(crate) fn list<T: Value>(view: &dyn View, prefix: &[u8]) -> Result<Vec<T>, R
     Ok(store::list(view, prefix, &key::after(prefix), usize::MAX, |_, bytes| T::decode(bytes))?)
 }
 
-/// State of one kind that a client has, at most `limit` of it.
+/// State of one kind of a client, at most `limit` items.
 pub(crate) fn of_kind(
     view: &dyn View,
     client: u64,
@@ -120,8 +120,8 @@ pub(crate) const fn next_seqid(seqid: u32) -> u32 {
     }
 }
 
-/// Checks the sequence a client showed against the current one. Half of the number space is "before", so that this
-/// holds across a wrap.
+/// Checks a client's sequence against the current one. Half of the number space is "before", so
+/// that this holds across a wrap.
 pub(crate) fn check_seqid(shown: u32, current: u32) -> Result<(), Refusal> {
     if shown == 0 || shown == current {
         Ok(())
@@ -177,7 +177,7 @@ pub(crate) fn layout(
     Ok(layout)
 }
 
-/// What the open behind an open or lock stateid allows; `OpenMode` if that is not enough.
+/// The access of the open behind an open or lock stateid; `OpenMode` if that is not enough.
 pub(crate) fn io_right(
     view: &dyn View,
     client: u64,
@@ -199,7 +199,7 @@ pub(crate) fn io_right(
     Ok(IoRight { share: open.share, open: open.other })
 }
 
-/// A lock of another lock stateid than `own` that is in the way.
+/// A conflicting lock of another lock stateid than `own`.
 pub(crate) fn lock_conflict(
     view: &dyn View,
     ino: Ino,

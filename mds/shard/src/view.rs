@@ -1,7 +1,7 @@
-//! Reading a shard: one consistent snapshot of the store, with the questions the front asks.
+//! Reads a shard: one consistent snapshot of the store, with the queries of the front.
 //!
-//! Changes nothing and proposes nothing: LOCKT, TEST_STATEID and the stateid checks of READ and WRITE need no command.
-//! Errors are [`Refusal`]s, so that the front has one way from them to a status.
+//! Changes and proposes nothing: LOCKT, TEST_STATEID and the stateid checks of READ and WRITE need
+//! no command. Errors are [`Refusal`]s, so that the front has one conversion from them to a status.
 //!
 //! Spec: RFC 8881 §8.2 (stateids), §9.1.2 (what an open allows), §18.11 (LOCKT), §18.48 (TEST_STATEID).
 
@@ -33,17 +33,17 @@ pub struct StateView {
     view: Box<dyn View + Send>,
 }
 
-/// What a stateid shown with READ, WRITE or SETATTR lets its holder do.
+/// The access that a stateid of READ, WRITE or SETATTR gives its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IoRight {
-    /// What the open behind it allows.
+    /// The access of its open.
     pub share: Share,
     /// The open's identity.
     pub open: [u8; OTHER_BYTES],
 }
 
 impl StateView {
-    /// A snapshot of a shard's store, for whoever has only the store.
+    /// A snapshot of a shard's store, for a caller that has only the store.
     #[must_use]
     pub fn new(view: Box<dyn View + Send>) -> Self {
         Self { view }
@@ -55,13 +55,15 @@ impl StateView {
         self.view
     }
 
-    /// The store itself, for the read-only acts of `mds_namespace` (lookup, access, readdir, inline reads, extents).
+    /// The store itself, for reads of `mds_namespace` (lookup, access, readdir, inline reads,
+    /// extents).
     #[must_use]
     pub fn namespace(&self) -> &dyn View {
         &*self.view
     }
 
-    /// Acts on several shards that this one keeps, in the order in which they began.
+    /// Intents of acts on several shards that this one coordinates, in the order in which they
+    /// began.
     ///
     /// # Errors
     /// The store's.
@@ -93,7 +95,7 @@ impl StateView {
         Ok(self.superblock()?.is_some())
     }
 
-    /// How many shards the cluster has; none if that is not said yet.
+    /// The cluster's number of shards; `None` before it is set.
     ///
     /// # Errors
     /// The store's.
@@ -101,7 +103,7 @@ impl StateView {
         state::shards(self.namespace())
     }
 
-    /// What the cluster exports; of version 0, and nothing, before that was said.
+    /// The cluster's exports; version 0, without exports, before there is a list.
     ///
     /// # Errors
     /// The store's.
@@ -109,8 +111,8 @@ impl StateView {
         state::exports(self.namespace())
     }
 
-    /// Whether what the cluster exports was said before exports had `secure`: then it is on although no administrator
-    /// said so.
+    /// Whether the list of exports is older than `secure`: then it is on without an administrator's
+    /// choice.
     ///
     /// # Errors
     /// The store's.
@@ -119,7 +121,7 @@ impl StateView {
         Ok(record.is_some_and(|record| is_before_secure(&record)))
     }
 
-    /// The keys of data-server handles that are good; in shard 0.
+    /// The good keys of data-server handles; in shard 0.
     ///
     /// # Errors
     /// The store's.
@@ -127,7 +129,7 @@ impl StateView {
         state::handle_keys(self.namespace())
     }
 
-    /// What restricted exports still require at data servers, or what was done for them last.
+    /// The fencing that restricted exports still require, or the result of the last one.
     ///
     /// # Errors
     /// The store's.
@@ -135,8 +137,8 @@ impl StateView {
         Ok(state::read(self.namespace(), key::FENCING)?.unwrap_or_default())
     }
 
-    /// Through which exports data-server handles of a file were given out; `None` if none is out,
-    /// or of an earlier version.
+    /// The exports through which data-server handles of a file were given out; `None` if none was,
+    /// or only by an earlier version.
     ///
     /// # Errors
     /// The store's.
@@ -144,7 +146,7 @@ impl StateView {
         state::read(self.namespace(), &key::handed(ino))
     }
 
-    /// Files with layouts, from one on, each once for each of its layouts, at most `limit`.
+    /// Files with layouts, starting at `from`, each once for each of its layouts, at most `limit`.
     ///
     /// # Errors
     /// The store's.
@@ -188,7 +190,8 @@ impl StateView {
         Ok(state::read(self.namespace(), &key::owner(owner))?.unwrap_or_default())
     }
 
-    /// A session; with [`Shard::read_barrier`](crate::Shard::read_barrier) before it, whether there is such a session.
+    /// A session. After [`Shard::read_barrier`](crate::Shard::read_barrier) `None` means that there
+    /// is no such session.
     ///
     /// # Errors
     /// The store's.
@@ -196,7 +199,8 @@ impl StateView {
         state::read(self.namespace(), &key::session(id))
     }
 
-    /// How many sessions all clients have; 0 in a store of an earlier version to which no client came since.
+    /// The number of sessions of all clients; 0 in a store of an earlier version without new
+    /// clients since.
     ///
     /// # Errors
     /// The store's.
@@ -205,14 +209,15 @@ impl StateView {
         Ok(counts.map_or(0, |counts| counts.sessions))
     }
 
-    /// What is recorded of an operation of a request; `None` if nothing is, or of another request.
+    /// The recorded outcome of an operation of a request; `None` if there is none, or only of
+    /// another request.
     ///
     /// # Errors
     /// The store's.
     pub fn recorded(&self, origin: &Origin) -> Result<Option<Outcome>, Refusal> {
         let key = key::slot(&origin.session, origin.slot);
         let end = [&key[..], &[0]].concat();
-        // Each shard has the last request that it did something for.
+        // Each shard has the last request that changed it.
         let slots = mds_namespace::store::list(self.namespace(), &key, &end, usize::MAX, |_, bytes| {
             SlotRecord::decode(bytes)
         })?;
@@ -221,7 +226,7 @@ impl StateView {
         Ok(same.find_map(|slot| slot.of(origin.operation)).cloned())
     }
 
-    /// The last request of each slot of a session of which this shard has something recorded.
+    /// The last recorded request of each slot of a session in this shard.
     ///
     /// # Errors
     /// The store's.
@@ -247,7 +252,8 @@ impl StateView {
         Ok(self.distinct::<16>(key::SLOTS)?.into_iter().collect())
     }
 
-    /// What keys that begin with a word have behind it, each of these once: one seek for each, however many keys have it.
+    /// The distinct fields of N bytes behind a word of keys: one seek for each, however many keys
+    /// have it.
     fn distinct<const N: usize>(&self, word: &[u8]) -> Result<BTreeSet<[u8; N]>, Refusal> {
         let (mut from, to) = (word.to_vec(), key::after(word));
         let mut found = BTreeSet::new();
@@ -265,7 +271,7 @@ impl StateView {
         Ok(found)
     }
 
-    /// Highest time that any entry carried, nanoseconds since 1970.
+    /// Time of the last entry, nanoseconds since 1970.
     ///
     /// # Errors
     /// The store's.
@@ -293,7 +299,7 @@ impl StateView {
         }))
     }
 
-    /// State of one kind that a client has: file and stateid identity, at most `limit` of them.
+    /// State of one kind of a client: file and stateid identity, at most `limit` items.
     ///
     /// # Errors
     /// The store's.
@@ -306,7 +312,7 @@ impl StateView {
         state::of_kind(self.namespace(), client, kind, limit)
     }
 
-    /// What a stateid names, whatever its sequence.
+    /// The state that a stateid names, whatever its sequence.
     ///
     /// # Errors
     /// The store's.
@@ -344,7 +350,7 @@ impl StateView {
         state::list(self.namespace(), &key::opens(ino))
     }
 
-    /// The opens of a file, summed up.
+    /// The sum of a file's opens.
     ///
     /// # Errors
     /// The store's.
@@ -354,8 +360,8 @@ impl StateView {
 
     /// Whether the open or lock behind a stateid allows reading or writing.
     ///
-    /// RFC 8881 §18.22.3 lets a server answer READ under a write-only open; clients fill partial pages that way, so
-    /// it is allowed here.
+    /// RFC 8881 §18.22.3 lets a server answer READ under a write-only open. It is allowed here,
+    /// since clients fill partial pages that way.
     ///
     /// # Errors
     /// `BadStateid`, `OldStateid`, `OpenMode`; the store's.
@@ -394,7 +400,7 @@ impl StateView {
         state::list(self.namespace(), &key::locks(ino))
     }
 
-    /// What is held under a lock stateid of a file, in order.
+    /// The locked ranges of a lock stateid of a file, in order.
     ///
     /// # Errors
     /// The store's.
@@ -402,7 +408,7 @@ impl StateView {
         lock_tree::ranges(self.namespace(), ino, lock)
     }
 
-    /// LOCKT: the first lock that would be in the way of `owner` of `client`.
+    /// LOCKT: the first lock that conflicts with a lock of `owner` of `client`.
     ///
     /// # Errors
     /// `BadRange`; the store's.
@@ -420,7 +426,7 @@ impl StateView {
         state::lock_conflict(self.namespace(), ino, span, exclusive, own)
     }
 
-    /// Clients with locks that keep others from a range.
+    /// Clients with locks that conflict with a lock of a range.
     ///
     /// # Errors
     /// `BadRange`; the store's.
@@ -440,7 +446,7 @@ impl StateView {
         Ok(clients)
     }
 
-    /// Who has layouts of a file.
+    /// The layouts of a file, with their clients.
     ///
     /// # Errors
     /// The store's.
@@ -464,7 +470,7 @@ impl StateView {
         state::list(self.namespace(), key::SERVERS)
     }
 
-    /// The data servers that everything is to move away from, by number.
+    /// The data servers that are drained, by number.
     ///
     /// # Errors
     /// The store's.
@@ -480,7 +486,7 @@ impl StateView {
         state::read(self.namespace(), &key::server(id))
     }
 
-    /// How far the journal of the data server with this store went, if that is remembered.
+    /// The recorded journal position of the data server with this store, if there is one.
     ///
     /// # Errors
     /// The store's.

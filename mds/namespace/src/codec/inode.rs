@@ -1,29 +1,30 @@
-//! Inodes: the words that are not zero, and which those are.
+//! Inodes: their words that are not zero, and a mask of these.
 //!
-//! A file that was just made has six of 24: an inode should cost what it says, not what it might (docs/formats/namespace.md).
+//! A new file has six of 24: an inode should cost the space of what it has, not of what it might
+//! have (docs/formats/namespace.md).
 
 use super::{put_u32, put_u64, u32_at, u64_at};
 use crate::inode::{Content, FileType, Ino, Inode, Kind, MODE_MASK, Timestamp};
 use crate::store::StoreError;
 
-/// Bytes of an inode of version 1, and of what version 2 stands for.
+/// Bytes of an inode of version 1, which version 2 expands to.
 pub const INODE_BYTES: usize = 100;
 
 const VERSION: u8 = 2;
-/// All words, whether zero or not; read, not written.
+/// All words, zero or not; read, not written.
 const VERSION_WHOLE: u8 = 1;
-/// Version, kind, content and which words are there.
+/// Version, kind, content and the mask of present words.
 const HEAD_BYTES: usize = 6;
-/// Where the words begin in version 1.
+/// Offset of the words in version 1.
 const WORDS_AT: usize = 4;
 const WORD_BYTES: usize = 4;
-const _: () = assert!((INODE_BYTES - WORDS_AT) / WORD_BYTES == 24, "three bytes say which are there");
+const _: () = assert!((INODE_BYTES - WORDS_AT) / WORD_BYTES == 24, "three bytes mask them");
 const CONTENT_INLINE: u8 = 1;
 const CONTENT_EXTENTS: u8 = 2;
-/// Where the words of atime and ctime stand, and those of mtime that they are told apart from.
+/// Offsets of the words of atime and ctime, and of the words of mtime from which they differ.
 const TIMES: [(usize, usize); 6] = [(48, 56), (52, 60), (64, 56), (68, 60), (72, 76), (80, 76)];
 
-/// Has the words of atime and ctime hold how they differ from mtime's, or what they are again.
+/// Replaces the words of atime and ctime by their difference from mtime's, or restores them.
 fn set_times_apart(whole: &mut [u8; INODE_BYTES]) {
     for (at, of) in TIMES {
         let apart = u32_at(whole, at) ^ u32_at(whole, of);
@@ -31,7 +32,7 @@ fn set_times_apart(whole: &mut [u8; INODE_BYTES]) {
     }
 }
 
-/// Version 2 as version 1.
+/// Expands version 2 to version 1.
 fn expand(value: &[u8]) -> Result<[u8; INODE_BYTES], StoreError> {
     let (head, words) = value.split_first_chunk::<HEAD_BYTES>().ok_or(StoreError::Corrupt("inode length"))?;
     let present = u32::from_be_bytes([0, head[3], head[4], head[5]]);

@@ -1,4 +1,4 @@
-//! What is true of groups and images between two commands.
+//! Checks the invariants of groups and images between two commands.
 //!
 //! Spec: docs/formats/namespace.md; docs/protocol/seal.md §3, §7.
 
@@ -14,7 +14,7 @@ use crate::op::seal::{decode_group, slot_of};
 use crate::sealed::{self, ExtentImages, Place};
 use crate::store::StoreError;
 
-/// All that is kept of sealed extents.
+/// All records of sealed extents.
 #[derive(Default)]
 pub(super) struct Sealed {
     groups: BTreeMap<GroupId, Group>,
@@ -23,7 +23,7 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Takes a pair that belongs here.
+    /// Adds a pair of one of these kinds.
     pub(super) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         match key.first() {
             Some(&keys::TAG_GROUP) => {
@@ -43,7 +43,7 @@ impl Sealed {
         Ok(())
     }
 
-    /// Groups, images and extents fit each other.
+    /// Checks that groups, images and extents agree.
     pub(super) fn check(
         &self,
         extents: &BTreeMap<ExtentId, ExtentRecord>,

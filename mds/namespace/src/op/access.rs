@@ -1,7 +1,8 @@
-//! Who may do what: permission bits, sticky directories, and the questions of ACCESS and OPEN.
+//! Permissions: mode bits, sticky directories, and the checks of ACCESS and OPEN.
 //!
-//! The first class that fits decides: the owner is not helped by the group's bits, nor a member of the group by the
-//! others'. The superuser may read and write everything, and execute what anyone may.
+//! The first class that fits decides: the group's bits do not help the owner, nor the others' bits
+//! a member of the group. The superuser may read and write everything, and execute what any user
+//! may.
 //!
 //! Spec: POSIX.1-2024 XBD §4.7; RFC 8881 §18.1, §18.16.
 
@@ -10,7 +11,7 @@ use std::ops::BitOr;
 use crate::FsError;
 use crate::inode::{Caller, Inode, Kind, MODE_STICKY};
 
-/// A set of permissions to ask for.
+/// A set of permissions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permission(u32);
 
@@ -75,7 +76,7 @@ pub fn allows(inode: &Inode, caller: &Caller, want: Permission) -> bool {
     class_bits & want.0 == want.0
 }
 
-/// The ACCESS bits a caller has on an object. Bits that mean nothing for its kind are not set.
+/// The ACCESS bits a caller has on an object. Bits without a meaning for its kind are not set.
 #[must_use]
 pub fn granted(inode: &Inode, caller: &Caller) -> Access {
     let mut bits = 0;
@@ -97,8 +98,8 @@ pub fn granted(inode: &Inode, caller: &Caller) -> Access {
 /// Checks whether an existing object may be opened.
 ///
 /// # Errors
-/// [`FsError::IsDirectory`], [`FsError::SymlinkInPath`], [`FsError::WrongKind`] for what is no regular file;
-/// [`FsError::AccessDenied`].
+/// [`FsError::IsDirectory`], [`FsError::SymlinkInPath`], [`FsError::WrongKind`] for anything but a
+/// regular file; [`FsError::AccessDenied`].
 pub fn check_open(inode: &Inode, caller: &Caller, read: bool, write: bool) -> Result<(), FsError> {
     match inode.kind {
         Kind::Regular => {}
@@ -111,15 +112,16 @@ pub fn check_open(inode: &Inode, caller: &Caller, read: bool, write: bool) -> Re
     if write {
         check(inode, caller, Permission::WRITE)?;
     }
-    // QUIRK(linux): to execute a file the client opens it for reading; it asks ACCESS itself which of the two it may.
+    // QUIRK(linux): to execute a file the client opens it for reading; it checks by ACCESS which of
+    // the two is allowed.
     if read && !allows(inode, caller, Permission::EXECUTE) {
         check(inode, caller, Permission::READ)?;
     }
     Ok(())
 }
 
-/// Checks whether `victim` may be taken out of `directory`: write and search, and ownership where the directory is
-/// sticky.
+/// Checks whether `victim` may be removed from `directory`: write and search, and ownership where
+/// the directory is sticky.
 ///
 /// # Errors
 /// [`FsError::AccessDenied`], [`FsError::NotPermitted`].

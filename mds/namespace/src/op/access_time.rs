@@ -1,7 +1,7 @@
-//! The access time, as a file system that is mounted with `relatime` keeps it: a read moves it when it is not later than
-//! the last change, or a day old.
+//! The access time, as a file system mounted with `relatime` keeps it: a read updates it when it is
+//! not later than the last change, or a day old.
 //!
-//! Moves neither ctime nor the change counter: clients keep what they cache.
+//! Changes neither ctime nor the change counter: clients keep their caches.
 //!
 //! Spec: RFC 8881 §5.8.2.35 (time_access); `mount(8)`, relatime.
 
@@ -11,19 +11,20 @@ use crate::inode_table;
 use crate::limits::{ACCESS_S_MAX, ACCESS_S_MIN};
 use crate::store::Txn;
 
-/// Whether a read at `now` moves the access time.
+/// Whether a read at `now` updates the access time.
 #[must_use]
 pub fn is_due(inode: &Inode, now: Timestamp) -> bool {
     let changed = inode.mtime.max(inode.ctime);
     let age_seconds = now.seconds.saturating_sub(inode.atime.seconds);
     if now < changed {
-        // A time to come was set by hand: else each read would be due until then.
+        // A user set a time in the future: else each read would be due until then.
         return inode.atime <= changed && ACCESS_S_MIN <= age_seconds;
     }
     inode.atime <= changed || ACCESS_S_MAX <= age_seconds
 }
 
-/// Moves the access time to `now`, if it is still the one that the reader saw: of many readers one moves it.
+/// Sets the access time to `now`, if it is still the one that the reader saw: of many readers one
+/// updates it.
 ///
 /// # Errors
 /// [`FsError::Stale`] if there is no such inode.

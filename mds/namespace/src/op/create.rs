@@ -16,7 +16,7 @@ use crate::op::access::{self, Permission};
 use crate::store::Txn;
 use crate::superblock;
 
-/// What to create.
+/// The object to create.
 #[derive(Clone, Copy, Debug)]
 pub struct NewObject<'a> {
     /// Kind of object.
@@ -30,7 +30,7 @@ pub struct NewObject<'a> {
     pub verifier: Option<[u8; 8]>,
 }
 
-/// What was created.
+/// The created object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
     /// The new inode.
@@ -66,7 +66,8 @@ pub fn create(
     if inode.is_directory() && parent.nlink == u32::MAX {
         return Err(FsError::TooManyLinks);
     }
-    // The number is known only behind the last check: a refused command leaves the counters alone.
+    // The number is read before the last check and taken behind it: a refused command leaves the
+    // counters unchanged.
     let peek = superblock::counters(txn)?.next_inode;
     directory::insert(txn, directory, &directory::entry(peek, inode.kind.file_type(), name))?;
     inode.ino = superblock::next_ino(txn)?;
@@ -163,7 +164,7 @@ fn first_mode(caller: &Caller, gid: u32, inherits: bool, new: &NewObject<'_>) ->
     match new.kind {
         Kind::Symlink => 0o777,
         Kind::Directory => {
-            // mkdir takes no set-id bits; set-group-id comes down from the directory above.
+            // mkdir takes no set-id bits; set-group-id is inherited from the parent directory.
             let mode = new.attributes.mode.unwrap_or(0o700) & (0o777 | MODE_STICKY);
             if inherits { mode | MODE_SET_GID } else { mode }
         }

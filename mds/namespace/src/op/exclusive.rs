@@ -1,4 +1,5 @@
-//! Exclusive creation: the verifier that tells a repeated create from somebody else's file.
+//! Exclusive creation: the verifier that distinguishes a repeated create from another client's
+//! file.
 //!
 //! Spec: RFC 8881 §18.16.3.
 
@@ -7,7 +8,7 @@ use crate::inode::Ino;
 use crate::keys;
 use crate::store::{StoreError, Txn, View};
 
-/// The verifier a file was created with, while it is remembered.
+/// The verifier a file was created with, while the store keeps it.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -19,7 +20,7 @@ pub fn verifier(view: &dyn View, ino: Ino) -> Result<Option<[u8; 8]>, FsError> {
     Ok(found?)
 }
 
-/// Forgets the verifier: the creating client has its answer (it closed the file, or is gone).
+/// Deletes the verifier: the creating client has its reply (it closed the file, or is gone).
 ///
 /// # Errors
 /// [`FsError::Store`].

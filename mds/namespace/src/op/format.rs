@@ -19,10 +19,10 @@ pub struct Root {
     pub mode: u32,
 }
 
-/// Makes the empty store of a shard other than the one with the root.
+/// Makes the empty store of a shard other than shard 0.
 ///
 /// # Errors
-/// [`FsError::Exists`] if it is one already, [`FsError::Invalid`] for shard 0.
+/// [`FsError::Exists`] if the store is formatted, [`FsError::Invalid`] for shard 0.
 pub fn format_shard(txn: &mut dyn Txn, superblock: &Superblock, shard: u16) -> Result<(), FsError> {
     check_empty(txn)?;
     if shard == 0 {
@@ -41,10 +41,10 @@ fn check_empty(view: &dyn View) -> Result<(), FsError> {
     }
 }
 
-/// Makes an empty file system and answers its root.
+/// Makes an empty file system and returns its root.
 ///
 /// # Errors
-/// [`FsError::Exists`] if there is one already, [`FsError::Invalid`] for a mode with other bits.
+/// [`FsError::Exists`] if the store is formatted, [`FsError::Invalid`] for a mode with other bits.
 pub fn format(
     txn: &mut dyn Txn,
     superblock: &Superblock,

@@ -1,7 +1,8 @@
-//! A home that is alive gives an extent to one of its backups.
+//! A home that is alive hands an extent over to one of its backups.
 //!
-//! INVARIANT: until the old home has said that it serves the extent no more, or surely has no lease and gets none before it was told, the
-//! extent has pending work, and no handle for the new home is given out.
+//! INVARIANT: until the old home has reported that it no longer serves the extent, or surely has no
+//! lease and gets none before it learns of the change, the extent has pending work, and no handle
+//! for the new home is given out.
 //!
 //! Spec: docs/protocol/admin.md §4.
 
@@ -13,9 +14,9 @@ use crate::store::Txn;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
 
-/// Makes a backup that holds everything the home, and has the old home yield; answers the record afterwards, `None` if there is none.
-/// Nothing changes if the epoch is not the expected one any more, if work is pending, if bytes could be lost, or if the old
-/// home would stay in the set.
+/// Makes a complete backup the home, and has the old home yield. Returns the record afterwards,
+/// `None` if there is none. Changes nothing if the epoch is not the expected one any more, if work
+/// is pending, if bytes could be lost, or if the old home would stay in the set.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -33,10 +34,11 @@ pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Extent
     Ok(Some(after))
 }
 
-/// Waits no longer for homes that were to yield: they are dead, and drop the extent before they get a lease. Items that are not there, or
-/// are others, are passed over.
+/// Stops waiting for homes that should yield: they are dead, and drop the extent before they get a
+/// lease. Skips items that do not exist, or are of another kind.
 ///
-/// The caller knows that these servers hold no lease and get none before their work was looked at again.
+/// The caller ensures that these servers hold no lease and get none before their work is read
+/// again.
 ///
 /// # Errors
 /// [`FsError::Store`].

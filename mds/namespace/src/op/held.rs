@@ -1,4 +1,4 @@
-//! What a data server still holds, looked for over the whole store, and forgetting what it was to do.
+//! Scans the whole store for what a data server still holds, and deletes its work items.
 //!
 //! Spec: docs/protocol/admin.md §2.
 
@@ -15,15 +15,15 @@ use crate::store::{Txn, View, scan};
 /// What a data server holds by the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
-    /// Extents that it is home of.
+    /// Extents with it as home.
     pub homes: u64,
-    /// Extents that it is a backup of.
+    /// Extents with it as a backup.
     pub backups: u64,
     /// Images of groups.
     pub images: u64,
 }
 
-/// Counts what a data server holds. Looks at every extent and every group.
+/// Counts what a data server holds. Reads every extent and every group.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -44,7 +44,8 @@ pub fn held(view: &dyn View, server: DataServerId) -> Result<Held, FsError> {
     Ok(held)
 }
 
-/// Strikes off what a data server that is gone for good was to do, at most `items_max` items. True if that was all.
+/// Deletes the work items of a data server that is removed, at most `items_max` items. True if
+/// those were all.
 ///
 /// # Errors
 /// [`FsError::Store`].

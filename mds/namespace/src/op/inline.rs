@@ -1,7 +1,7 @@
 //! Content kept beside the inode: reading and writing small files.
 //!
-//! Only what was written is stored, at most `INLINE_BYTES_MAX`; a file may be longer than that and end in a hole.
-//! Who may read or write was decided at OPEN.
+//! Only written bytes are stored, at most `INLINE_BYTES_MAX`; a file may be longer than that and
+//! end in a hole. OPEN has checked the permission to read or write.
 //!
 //! Spec: RFC 8881 §18.22, §18.32.
 
@@ -12,8 +12,8 @@ use crate::keys;
 use crate::limits::INLINE_BYTES_MAX;
 use crate::store::{Txn, View};
 
-/// Reads up to `len_bytes` from `offset_bytes`; holes read as zeros, and the answer ends with the file.
-/// The caller bounds `len_bytes`: that much is allocated.
+/// Reads up to `len_bytes` from `offset_bytes`; holes read as zeros, and the result ends with the
+/// file. The caller bounds `len_bytes`: that much is allocated.
 ///
 /// # Errors
 /// [`FsError::ContentMoved`] if the content is in extents.
@@ -36,7 +36,7 @@ pub fn read(view: &dyn View, inode: &Inode, offset_bytes: u64, len_bytes: usize)
     Ok(out)
 }
 
-/// All stored bytes of a file: what has to be copied before its content moves to extents.
+/// All stored bytes of a file, to be copied before its content moves to extents.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -47,8 +47,8 @@ pub fn stored(view: &dyn View, ino: Ino) -> Result<Vec<u8>, FsError> {
 /// Writes `data` at `offset_bytes`. Writing nothing changes nothing.
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`]; [`FsError::ContentMoved`] if the content is
-/// in extents, or would not fit any more.
+/// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`]; [`FsError::ContentMoved`]
+/// if the content is in extents, or would not fit any more.
 pub fn write(
     txn: &mut dyn Txn,
     caller: &Caller,

@@ -11,7 +11,7 @@ use crate::name;
 use crate::op::access::{self, Permission};
 use crate::store::Txn;
 
-/// What was linked.
+/// The result of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Linked {
     /// The inode, with one more link.
@@ -24,7 +24,7 @@ pub struct Linked {
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name, [`FsError::AccessDenied`],
-/// [`FsError::Exists`], [`FsError::NotPermitted`] for a directory, [`FsError::NotFound`] if its last name is gone,
+/// [`FsError::Exists`], [`FsError::NotPermitted`] for a directory, [`FsError::NotFound`] if it has no name any more,
 /// [`FsError::TooManyLinks`], [`FsError::NoSpace`].
 pub fn link(
     txn: &mut dyn Txn,

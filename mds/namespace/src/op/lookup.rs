@@ -19,7 +19,7 @@ pub fn lookup(view: &dyn View, caller: &Caller, directory: Ino, name: &[u8]) -> 
     find(view, caller, directory, name)?.ok_or(FsError::NotFound)
 }
 
-/// As [`lookup`], but a name that is not there is no error.
+/// As [`lookup`], but a missing name is no error.
 ///
 /// # Errors
 /// As [`lookup`], without `NotFound`.
@@ -44,7 +44,8 @@ pub fn parent(view: &dyn View, caller: &Caller, directory: Ino) -> Result<Inode,
     entry_inode(view, inode.parent)
 }
 
-/// Reads an inode that a directory entry or a parent link names: it is there, or the store is broken.
+/// Reads an inode that a directory entry or a parent link names: if it is missing, the store is
+/// corrupt.
 pub(crate) fn entry_inode(view: &dyn View, ino: Ino) -> Result<Inode, FsError> {
     match inode_table::inode(view, ino) {
         Err(FsError::Stale) => Err(StoreError::Corrupt("directory entry without an inode").into()),

@@ -11,12 +11,13 @@ use crate::keys;
 use crate::op::{extent, inline};
 use crate::store::Txn;
 
-/// Lets the content of a file be in extents. `change` is the file's counter when its stored bytes were copied; it does
-/// not move, as nobody who reads the file sees a difference.
+/// Moves the content of a file to extents. `change` is the file's counter when its stored bytes
+/// were copied. It stays the same, since no reader of the file sees a difference.
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`]; [`FsError::ContentMoved`] if it is there
-/// already or was changed since; [`FsError::NoSuchExtent`] if there are bytes and extent 0 has no home.
+/// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`]; [`FsError::ContentMoved`]
+/// if the content is in extents already or was changed since; [`FsError::NoSuchExtent`] if there
+/// are bytes and extent 0 has no home.
 pub fn move_to_extents(txn: &mut dyn Txn, ino: Ino, change: u64) -> Result<Inode, FsError> {
     let mut inode = inode_table::regular(txn, ino)?;
     if inode.content != Content::Inline || inode.change != change {

@@ -1,6 +1,6 @@
 //! READDIR: a directory's entries in the order of their cookies, a page at a time.
 //!
-//! `.` and `..` are not entries. A page may start behind any cookie, also of an entry that is gone.
+//! `.` and `..` are not entries. A page may start behind any cookie, also one of a removed entry.
 //!
 //! Spec: RFC 8881 §18.23.
 
@@ -28,14 +28,14 @@ pub struct Entry {
     pub name: Vec<u8>,
 }
 
-/// How much a page may hold. At least one entry is answered, if there is one.
+/// The size limit of a page. A page has at least one entry, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub struct PageLimit {
-    /// Most entries; more than `limits::LIST_ENTRIES_MAX` are not answered.
+    /// Most entries; `limits::LIST_ENTRIES_MAX` bounds it further.
     pub entries_max: usize,
     /// Most bytes, counting each entry as its name and `entry_overhead_bytes`.
     pub bytes_max: usize,
-    /// Bytes an entry takes besides its name: cookie, attributes and what the wire adds.
+    /// Bytes an entry takes besides its name: cookie, attributes and encoding overhead.
     pub entry_overhead_bytes: usize,
 }
 
@@ -44,7 +44,7 @@ pub struct PageLimit {
 pub struct Page<E> {
     /// The entries, by ascending cookie.
     pub entries: Vec<E>,
-    /// Nothing follows.
+    /// No further entries.
     pub end: bool,
 }
 

@@ -8,7 +8,7 @@ use crate::keys;
 use crate::store::View;
 use crate::{FsError, StoreError};
 
-/// Reads a symlink's target. Anyone who has the handle may.
+/// Reads a symlink's target. Any caller that has the handle may.
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::Invalid`] for anything but a symlink.

@@ -1,7 +1,7 @@
-//! The end of a file: no name leads to it and nobody has it open.
+//! Removes a file without names and opens.
 //!
-//! Its extents become work for their homes and backups; the inode is gone at once. Numbers are never used again, so the dropped
-//! extents need no record.
+//! Its extents become work for their homes and backups; the inode is removed at once. Numbers are
+//! never used again, so the dropped extents need no record.
 //!
 //! Spec: docs/formats/namespace.md.
 
@@ -18,10 +18,11 @@ use crate::store::{StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
 
-/// Removes a file without a name, and answers the work queued for data servers. One that is gone already is no error.
+/// Removes a file without a name, and returns the work queued for data servers. A removed file is
+/// no error.
 ///
 /// # Errors
-/// [`FsError::Busy`] if a name still leads to it.
+/// [`FsError::Busy`] if the file still has a name.
 pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError> {
     let inode = match inode_table::inode(txn, ino) {
         Ok(inode) => inode,
@@ -54,7 +55,7 @@ pub fn reap(txn: &mut dyn Txn, ino: Ino) -> Result<Vec<(u64, WorkItem)>, FsError
     Ok(work)
 }
 
-/// Whether a file has lost its last name, and is still there.
+/// Whether a file has lost its last name, and still exists.
 ///
 /// # Errors
 /// [`FsError::Store`].

@@ -1,6 +1,7 @@
-//! REMOVE, RMDIR and UNLINK: a name goes, and its object with the last one.
+//! REMOVE, RMDIR and UNLINK: a name is removed, and its object with the last one.
 //!
-//! A regular file that loses its last name stays as an orphan until `op::reap`: somebody may have it open.
+//! A regular file that loses its last name stays as an orphan until `op::reap`: a client may have
+//! it open.
 //!
 //! Spec: RFC 8881 §18.25; POSIX.1-2024 `unlink`, `rmdir`.
 
@@ -14,13 +15,13 @@ use crate::op::access::{self, Permission};
 use crate::op::lookup::entry_inode;
 use crate::store::Txn;
 
-/// What was removed.
+/// The result of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
     /// The object afterwards; `nlink` is 0 if this was its last name.
     pub inode: Inode,
-    /// The last name went. A regular file is an orphan now: call `op::reap::reap` as soon as nobody has it open.
-    /// Everything else is gone already (and reaping it does nothing).
+    /// The last name was removed. A regular file is an orphan now: call `op::reap::reap` as soon as
+    /// no client has it open. Any other object is removed already (and reaping it does nothing).
     pub last_link: bool,
     /// The directory's change counter.
     pub directory: DirectoryChange,
@@ -101,7 +102,7 @@ fn remove_if(
     Ok(Removed { inode: victim, last_link, directory: DirectoryChange { before, after: parent.change } })
 }
 
-/// Takes one name from an object whose entry is already gone. Answers whether it was the last one.
+/// Removes one name of an object whose entry is already gone. Returns whether it was the last one.
 pub(crate) fn drop_name(txn: &mut dyn Txn, inode: &mut Inode, now: Timestamp) -> Result<bool, FsError> {
     inode.changed(now);
     inode.nlink = if inode.is_directory() { 0 } else { inode.nlink - 1 };

@@ -1,6 +1,7 @@
 //! RENAME: a name moves, over an existing one if there is one.
 //!
-//! The order of the checks is that of a local Linux file system: what is where, loops, permissions, kinds, emptiness.
+//! The order of the checks is that of a local Linux file system: names, loops, permissions, kinds,
+//! emptiness.
 //!
 //! Spec: RFC 8881 §18.26; POSIX.1-2024 `rename`.
 
@@ -15,7 +16,7 @@ use crate::op::lookup::entry_inode;
 use crate::op::remove::drop_name;
 use crate::store::{Txn, View};
 
-/// A place for a name.
+/// Directory and name of an entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
     /// Directory.
@@ -24,7 +25,7 @@ pub struct Place<'a> {
     pub name: &'a [u8],
 }
 
-/// What was renamed.
+/// The result of a rename.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Renamed {
     /// Old directory's change counter.
@@ -33,8 +34,8 @@ pub struct Renamed {
     pub to: DirectoryChange,
     /// The object that moved, afterwards.
     pub moved: Inode,
-    /// The object that lost the new name, afterwards. With `nlink` 0 a regular file is an orphan now: call
-    /// `op::reap::reap` as soon as nobody has it open.
+    /// The object that lost the new name, afterwards. With `nlink` 0 a regular file is an orphan
+    /// now: call `op::reap::reap` as soon as no client has it open.
     pub replaced: Option<Inode>,
 }
 
@@ -63,7 +64,7 @@ pub fn rename(
     let plan = read(txn, caller, from, to)?;
     let same_object = plan.target.as_ref().is_some_and(|(_, target)| target.ino == plan.source.ino);
     if same_object {
-        // POSIX: two names of one file: nothing happens, and that is success.
+        // POSIX: renaming one of two names of a file to the other does nothing, and succeeds.
         let still = |inode: &Inode| DirectoryChange { before: inode.change, after: inode.change };
         return Ok(Renamed {
             from: still(&plan.from),
@@ -94,7 +95,7 @@ fn read(view: &dyn View, caller: &Caller, from: Place<'_>, to: Place<'_>) -> Res
         if source.is_directory() && is_within(view, &to_directory, source.ino)? {
             return Err(FsError::Invalid);
         }
-        // A directory above the old name can't be replaced: it holds what is to be moved.
+        // A directory above the old name cannot be replaced: it contains the object to move.
         if let Some((_, target)) = &target
             && target.is_directory()
             && is_within(view, &from_directory, target.ino)?
@@ -108,8 +109,9 @@ fn read(view: &dyn View, caller: &Caller, from: Place<'_>, to: Place<'_>) -> Res
 /// Whether `directory` is `ancestor` or below it.
 ///
 /// # Errors
-/// [`FsError::Busy`] if the way to the root leads through another store: what was one store's when it was planned is an act on several by
-/// now (docs/protocol/shards.md §3), and is to be asked for again. [`FsError::TooManyLinks`] if it is too long to be walked.
+/// [`FsError::Busy`] if the path to the root leaves this store: a rename planned within one store
+/// is an act on several by now (docs/protocol/shards.md §3), and must be planned again.
+/// [`FsError::TooManyLinks`] if the path is too long to walk.
 fn is_within(view: &dyn View, directory: &Inode, ancestor: Ino) -> Result<bool, FsError> {
     let (mut ino, mut parent) = (directory.ino, directory.parent);
     for _ in 0..DEPTH_MAX {
@@ -169,7 +171,7 @@ fn write(
     let before = (old_parent.change, new_parent.change);
     let entry = directory::entry(source.ino, source.kind.file_type(), to.name);
     match &target {
-        // Behind this line nothing can be refused.
+        // From here on nothing can be refused.
         None => directory::insert(txn, to.directory, &entry)?,
         Some((cookie, _)) => directory::replace(txn, to.directory, *cookie, &entry)?,
     }
@@ -216,9 +218,9 @@ mod tests {
     use crate::store::mem::MemStore;
     use crate::{MetaStore, Superblock};
 
-    /// No tree is made that deep here: one that goes round is as good.
+    /// A cycle stands for a tree that is too deep to build here.
     #[test]
-    fn a_way_too_long_to_walk_is_refused() {
+    fn a_path_too_long_to_walk_is_refused() {
         let store = MemStore::new();
         let mut txn = store.begin().unwrap();
         let keys = Superblock { file_system: [1; 16], handle_key: [2; 32], cookie_key: [3; 32] };

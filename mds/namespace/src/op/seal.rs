@@ -1,8 +1,9 @@
-//! Sealing: groups come to be, their images move, extents begin to use newer images, and groups go with their last living
-//! member.
+//! Sealing: groups are made, their images move, extents begin to use newer images, and groups are
+//! removed with their last living member.
 //!
-//! A member is *living* while its extent has it as an image. Older images of an extent stay until its home has said that home and
-//! backups use a newer one; then, or when the extent goes or is cut to nothing, they are dead: kept only for others.
+//! A member is *living* while its extent has it as an image. Older images of an extent stay until
+//! its home has reported that home and backups use a newer one. Then, or when the extent is removed
+//! or cut to nothing, they are dead: kept only for other members.
 //!
 //! Spec: docs/protocol/seal.md §2, §3, §6 to §8; docs/formats/namespace.md.
 
@@ -24,17 +25,17 @@ use crate::{ExtentRecord, FsError};
 pub struct SealedAs {
     /// The extent's epoch when it was sealed.
     pub epoch: Epoch,
-    /// Up to which act the image says the extent.
+    /// Sequence of the last act that the image contains.
     pub sequence: u64,
-    /// Bytes of the extent that it says, from the start.
+    /// Bytes of the extent that it contains, from the start.
     pub content_bytes: u32,
-    /// What its frames are checked by (docs/formats/image.md §4).
+    /// Root of its frames' hashes (docs/formats/image.md §4).
     pub root: [u8; 32],
     /// The group it is taken from, which is being dissolved; `None` if it was in none.
     pub from: Option<u64>,
 }
 
-/// Takes the number of a group that is about to be made. It is not used again if nothing comes of it.
+/// Reserves the number of a new group. An unused number is not used again.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -42,7 +43,7 @@ pub fn take_group(txn: &mut dyn Txn) -> Result<GroupId, FsError> {
     Ok(sealed::next_group(txn)?)
 }
 
-/// Whether an image may become a member of a new group, on the data server that is said to have it.
+/// Whether an image may become a member of a new group, on the data server `home`.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -58,7 +59,7 @@ pub fn may_join(
             (image.image, image.sequence, image.group) == (member.image, sealed_as.sequence, from)
         };
         let Some(group) = sealed::group(view, from)? else { return Ok(false) };
-        // One that is in two groups already stays there: a place has room for two.
+        // An image that is in two groups already stays there: a place has room for two.
         let elsewhere = sealed::place(view, member.image)?.is_none_or(|place| place.also.is_some());
         let slot = slot_of(&group, member.image);
         let there = slot.is_some_and(|slot| group.homes()[slot] == Some(home));
@@ -67,7 +68,7 @@ pub fn may_join(
     }
     let Some(record) = extent::extent(view, member.extent)? else { return Ok(false) };
     let newest = images.last().map_or(0, |image| image.sequence);
-    // While a cut is pending, nobody can tell whether an image of its epoch is from before it.
+    // While a cut is pending, an image of its epoch may be from before or after it.
     Ok((record.home, record.epoch, record.pending_work) == (home, sealed_as.epoch, None)
         && newest < sealed_as.sequence
         && images.len() < EXTENT_IMAGES_MAX
@@ -77,8 +78,9 @@ pub fn may_join(
 /// Makes a group. `sealed_as` has one entry for each member that is not empty, in their order.
 ///
 /// # Errors
-/// [`FsError::Invalid`] for a group that cannot be: of a number that was not taken, or there already, two images on
-/// one data server, parity that is elsewhere; [`FsError::ContentMoved`] if a member may not join (any more).
+/// [`FsError::Invalid`] for an invalid group: a number that was not reserved or is used, two images
+/// on one data server, parity that is elsewhere; [`FsError::ContentMoved`] if a member may not join
+/// (any more).
 pub fn make_group(txn: &mut dyn Txn, group: &Group, sealed_as: &[SealedAs]) -> Result<(), FsError> {
     let (shape, id) = (group.shape(), group.shape().group());
     let members: Vec<(Member, DataServerId)> = shape
@@ -132,7 +134,7 @@ fn apart(homes: &[Option<DataServerId>]) -> bool {
     homes.iter().flatten().all(|home| home.0 != 0 && seen.insert(*home))
 }
 
-/// Writes down that an image is in a group, and its extent's.
+/// Records an image in a group and in its extent.
 fn join(txn: &mut dyn Txn, id: GroupId, member: &Member, sealed_as: &SealedAs) -> Result<(), FsError> {
     let mut of = sealed::images(txn, member.extent)?;
     match of.images.iter_mut().find(|image| image.image == member.image) {
@@ -157,8 +159,9 @@ fn put_place(txn: &mut dyn Txn, image: ImageId, place: Place) -> Result<(), FsEr
     Ok(txn.put(&keys::image(image), &sealed::encode_place(place))?)
 }
 
-/// The home of an extent says that home and backups use an image: older ones are dead. `above` is the last act above it, 0 if there
-/// is none. Nothing changes if the image is not the extent's (any more), or `server` not its home. Answers whether anything did.
+/// The home of an extent reports that home and backups use an image: older ones are dead. `above`
+/// is the last act above it, 0 if there is none. Changes nothing if the image is not the extent's
+/// (any more), or `server` not its home. Returns whether anything changed.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -181,8 +184,8 @@ pub fn use_image(
 }
 
 /// The home of an extent is about to answer an act with this sequence, which lies above an image;
-/// or, with the sequence 0, to promise something of it for the first time. Either way something is
-/// promised from now on.
+/// or, with the sequence 0, to promise something of it for the first time. In both cases the extent
+/// has a promise from now on.
 ///
 /// # Errors
 /// [`FsError::ContentMoved`] if `server` is not its home.
@@ -200,7 +203,7 @@ pub fn thaw(txn: &mut dyn Txn, extent: ExtentId, server: DataServerId, sequence:
     Ok(())
 }
 
-/// Bytes of an extent are to be cut at this epoch: its images do not say that.
+/// Bytes of an extent will be cut at this epoch: its images still contain them.
 pub(crate) fn note_cut(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Result<(), FsError> {
     let mut of = sealed::images(txn, extent)?;
     if of.images.is_empty() || epoch <= of.cut {
@@ -210,21 +213,22 @@ pub(crate) fn note_cut(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Res
     Ok(sealed::put_images(txn, extent, &of)?)
 }
 
-/// All images of an extent are dead: it is gone.
+/// Removes all images of a removed extent: they are dead.
 pub(crate) fn forget(txn: &mut dyn Txn, extent: ExtentId) -> Result<(), FsError> {
     let of = sealed::images(txn, extent)?;
     keep_only(txn, extent, of, |_| false)
 }
 
-/// The images of an extent that were sealed below an epoch are dead: its home and backups have cut it to nothing at that epoch.
+/// Removes the images of an extent that were sealed below an epoch: its home and backups have cut
+/// it to nothing at that epoch.
 pub(crate) fn forget_below(txn: &mut dyn Txn, extent: ExtentId, epoch: Epoch) -> Result<(), FsError> {
     let mut of = sealed::images(txn, extent)?;
-    // Of those that stay nobody has said that all use the oldest.
+    // No home has reported that all use the oldest of those that stay.
     of.is_used &= of.images.first().is_some_and(|image| epoch <= image.epoch);
     keep_only(txn, extent, of, |image| epoch <= image.epoch)
 }
 
-/// Writes down the images that stay.
+/// Records the images that stay.
 fn keep_only(
     txn: &mut dyn Txn,
     extent: ExtentId,
@@ -239,7 +243,7 @@ fn keep_only(
     Ok(())
 }
 
-/// Removes a group that has no living member. An image that another group has stays in that.
+/// Removes a group without living members. An image that is also in another group stays in that.
 fn bury(txn: &mut dyn Txn, id: GroupId) -> Result<(), FsError> {
     let Some(group) = sealed::group(txn, id)? else { return Ok(()) };
     if !living(txn, &group)?.is_empty() {
@@ -262,7 +266,7 @@ fn bury(txn: &mut dyn Txn, id: GroupId) -> Result<(), FsError> {
     Ok(txn.delete(&keys::group(id))?)
 }
 
-/// The living members of a group: slot, and the image as its extent has it.
+/// The living members of a group: slot, and the image in its extent's record.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -277,9 +281,9 @@ pub fn living(view: &dyn View, group: &Group) -> Result<Vec<(usize, ExtentImage)
     Ok(living)
 }
 
-/// Whether the image of a slot may be on another data server: a living one only when it is in use, for its
-/// home must have it until then, and in no second group, which would look for it where it was.
-/// `alive` are the group's [living] members.
+/// Whether the image of a slot may move to another data server. A living image may only when it is
+/// in use, since its home must have it until then, and when it is in no second group, which would
+/// expect it where it was. `alive` are the group's [living] members.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -303,11 +307,11 @@ pub fn slot_of(group: &Group, image: ImageId) -> Option<usize> {
     (0..group.shape().slots()).find(|slot| group.shape().image(*slot).is_some_and(|(one, _)| one == image))
 }
 
-/// The image of a slot is on another data server now.
+/// Records that the image of a slot is on another data server now.
 ///
 /// # Errors
-/// [`FsError::ContentMoved`] if the group is gone or the image is not where it was; [`FsError::Invalid`] if the data server has
-/// an image of the group already.
+/// [`FsError::ContentMoved`] if the group is gone or the image is not at `from`;
+/// [`FsError::Invalid`] if the data server has an image of the group already.
 pub fn rehome(
     txn: &mut dyn Txn,
     id: GroupId,
@@ -325,7 +329,7 @@ pub fn rehome(
     Ok(sealed::put_group(txn, &group)?)
 }
 
-/// Lists groups from a number on, in order, at most `groups_max`.
+/// Lists groups starting at a number, in order, at most `groups_max`.
 ///
 /// # Errors
 /// [`FsError::Store`].

@@ -1,6 +1,6 @@
 //! SETATTR: chmod, chown, truncate and utimes, any of them at once.
 //!
-//! All checks stand before the first change. Set-id bits follow what a local Linux file system does.
+//! All checks precede the first change. Set-id bits change as on a local Linux file system.
 //!
 //! Spec: RFC 8881 §18.30; POSIX.1-2024 `chmod`, `chown`, `truncate`, `utimensat`.
 
@@ -13,22 +13,22 @@ use crate::op::size;
 use crate::store::Txn;
 use crate::work::Truncation;
 
-/// What was set.
+/// The result of setting attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttributesSet {
     /// The inode afterwards.
     pub inode: Inode,
-    /// Extents that data servers must cut or drop before the answer may go out.
+    /// Extents that data servers must cut or drop before the reply is sent.
     pub truncated: Option<Truncation>,
 }
 
-/// Sets attributes. `by_write_open`: the caller showed an open for writing, so the size may be set whatever the mode
-/// says. An empty set changes nothing.
+/// Sets attributes. `by_write_open`: the request has a stateid of a write open, so the size may be
+/// set whatever the mode. An empty set changes nothing.
 ///
 /// # Errors
-/// [`FsError::Stale`]; [`FsError::Invalid`], [`FsError::IsDirectory`], [`FsError::TooLarge`] for values that can't be;
-/// [`FsError::NotPermitted`] for what only the owner or the superuser may; [`FsError::AccessDenied`] for what needs
-/// write permission.
+/// [`FsError::Stale`]; [`FsError::Invalid`], [`FsError::IsDirectory`], [`FsError::TooLarge`] for
+/// invalid values; [`FsError::NotPermitted`] for changes that only the owner or the superuser may
+/// make; [`FsError::AccessDenied`] for those that need write permission.
 pub fn set_attributes(
     txn: &mut dyn Txn,
     caller: &Caller,
@@ -62,7 +62,7 @@ pub fn set_attributes(
     Ok(AttributesSet { inode, truncated })
 }
 
-/// Whether the caller may set these attributes of an inode.
+/// Checks that the caller may set these attributes of an inode.
 ///
 /// # Errors
 /// As [`set_attributes`], without [`FsError::Stale`].
@@ -78,7 +78,7 @@ pub fn check(
     check_times(inode, caller, attributes)
 }
 
-/// Values that are wrong whoever asks.
+/// Checks values that are invalid for any caller.
 fn check_values(inode: &Inode, attributes: &SetAttributes) -> Result<(), FsError> {
     if attributes.mode.is_some_and(|mode| mode & !MODE_MASK != 0) {
         return Err(FsError::Invalid);
@@ -99,7 +99,8 @@ fn check_values(inode: &Inode, attributes: &SetAttributes) -> Result<(), FsError
     }
 }
 
-/// Mode, owner and group: the owner may change the mode and move the file between groups of his own.
+/// Mode, owner and group: the owner may change the mode and move the file between groups of his
+/// own.
 fn check_owner(inode: &Inode, caller: &Caller, attributes: &SetAttributes) -> Result<(), FsError> {
     let asks = attributes.mode.is_some() || attributes.uid.is_some() || attributes.gid.is_some();
     if !asks || caller.is_superuser() {
@@ -122,7 +123,8 @@ fn check_size(
     access::check(inode, caller, Permission::WRITE)
 }
 
-/// Times: the owner may set any. Who may write may set both to now; so may who sets the size.
+/// Times: the owner may set any. A caller with write permission, or one that sets the size, may set
+/// both to now.
 fn check_times(inode: &Inode, caller: &Caller, attributes: &SetAttributes) -> Result<(), FsError> {
     let asked = (attributes.atime, attributes.mtime);
     if asked == (None, None) || caller.owns(inode) {
@@ -141,7 +143,7 @@ fn check_times(inode: &Inode, caller: &Caller, attributes: &SetAttributes) -> Re
     }
 }
 
-/// The mode after everything that is asked.
+/// The mode after all changes.
 fn new_mode(inode: &Inode, caller: &Caller, attributes: &SetAttributes) -> u32 {
     let mut after = inode.clone();
     after.mode = attributes.mode.unwrap_or(inode.mode);
@@ -152,7 +154,7 @@ fn new_mode(inode: &Inode, caller: &Caller, attributes: &SetAttributes) -> u32 {
     }
     let changes_owner = attributes.uid.is_some() || attributes.gid.is_some();
     if changes_owner && !inode.is_directory() {
-        // As Linux does, for the superuser, too.
+        // As on Linux, for the superuser, too.
         after.drop_set_id();
         if foreign_group {
             after.mode &= !MODE_SET_GID;

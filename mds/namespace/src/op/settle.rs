@@ -1,7 +1,8 @@
-//! Settling the size of a file that clients write through layouts: which extents they were granted, and what data servers
-//! measured of them once the last such layout was gone.
+//! Settles the size of a file that clients write through layouts: by the extents that they were
+//! granted, and the primaries' measurements of these once the last such layout is gone.
 //!
-//! INVARIANT: no client's word moves the end of a file. A measurement does, if the file is as it was when it was measured.
+//! INVARIANT: no client's claim moves the end of a file. A measurement does, if the file did not
+//! change since.
 //! Spec: docs/protocol/sizes.md; RFC 8881 §12.5.4, §18.42.
 
 use layout::{Epoch, ExtentId};
@@ -16,26 +17,28 @@ use crate::store::{Txn, View};
 use crate::unsettled::{self, Granted, Seen, encode_granted, encode_unsettled};
 use crate::{FsError, inode_table};
 
-/// What the primaries of a file's granted extents said, and of which state of the file they said it.
+/// Measurements by the primaries of a file's granted extents, and the state of the file before
+/// them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settlement {
     /// The file.
     pub ino: Ino,
-    /// [`Unsettled::turns`](crate::Unsettled::turns) before they were asked.
+    /// [`Unsettled::turns`](crate::Unsettled::turns) before the queries.
     pub turns: u64,
-    /// [`epochs`] before they were asked.
+    /// [`epochs`] before the queries.
     pub epochs: u64,
-    /// The inode's change counter before they were asked.
+    /// The inode's change counter before the queries.
     pub change: u64,
     /// One past the last byte that any of them holds, from the beginning of the file.
     pub end_bytes: u64,
     /// Bytes that the content takes.
     pub used_bytes: u64,
-    /// If anything was written: the change counter that stands for it, and when that was.
+    /// If anything was written: the change counter and the modification time that stand for it.
     pub written: Option<(u64, Timestamp)>,
 }
 
-/// Notes that a client may write into extents of a file from now on. What an extent held when it was granted first counts.
+/// Records that a client may write into extents of a file from now on. The size of an extent at its
+/// first grant counts.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -53,7 +56,7 @@ pub fn grant(txn: &mut dyn Txn, ino: Ino, granted: &[Granted], drops_set_id: boo
     Ok(())
 }
 
-/// Makes measurements that are under way count for nothing: what they would say has changed.
+/// Voids measurements that are under way: the measured state has changed.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -65,8 +68,8 @@ pub fn turn(txn: &mut dyn Txn, ino: Ino) -> Result<(), FsError> {
     Ok(())
 }
 
-/// Takes a measurement into the inode while clients go on writing: the inode speaks for this content from now on. `None` as for
-/// [`settle`].
+/// Applies a measurement to the inode while clients continue to write: the inode's change counter
+/// covers this content from now on. `None` as for [`settle`].
 ///
 /// # Errors
 /// As [`settle`].
@@ -101,11 +104,12 @@ pub fn epochs(extents: impl IntoIterator<Item = (u32, Epoch)>) -> u64 {
     sum
 }
 
-/// Takes a measurement into the inode; the size is settled then. `None` if the file is not as it was when it was measured, or
-/// data servers have still to do something to one of its granted extents. The caller knows that no client may write any more.
+/// Applies a measurement to the inode and settles its size. `None` if the file changed since the
+/// measurement, or one of its granted extents has pending work. The caller ensures that no client
+/// may write any more.
 ///
 /// # Errors
-/// [`FsError::Store`]; [`FsError::TooLarge`] for an end that no file has.
+/// [`FsError::Store`]; [`FsError::TooLarge`] for an end beyond the largest file.
 pub fn settle(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<Option<Inode>, FsError> {
     let inode = take(txn, asked, now)?;
     if inode.is_some() {
@@ -114,7 +118,7 @@ pub fn settle(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<O
     Ok(inode)
 }
 
-/// The inode as a measurement has it; `None` if that is out of date.
+/// The inode with a measurement applied; `None` if that is out of date.
 fn take(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<Option<Inode>, FsError> {
     if FILE_BYTES_MAX < asked.end_bytes {
         return Err(FsError::TooLarge);
@@ -153,7 +157,8 @@ fn is_otherwise(view: &dyn View, asked: &Settlement) -> Result<bool, FsError> {
     Ok(epochs(found) != asked.epochs)
 }
 
-/// The granted extents from one on are cut to `size_bytes` of the file: so much of what they held is left at most.
+/// Notes that the granted extents are cut to `size_bytes` of the file: at most that much of what
+/// they held is left.
 pub(crate) fn cut(txn: &mut dyn Txn, ino: Ino, size_bytes: u64) -> Result<(), FsError> {
     turn(txn, ino)?;
     for one in unsettled::granted(txn, ino)? {
@@ -167,7 +172,7 @@ pub(crate) fn cut(txn: &mut dyn Txn, ino: Ino, size_bytes: u64) -> Result<(), Fs
     Ok(())
 }
 
-/// Strikes off what is known of a file's granted extents: its size is settled, or it is gone.
+/// Deletes the records of a file's granted extents: its size is settled, or the file is removed.
 pub(crate) fn forget(txn: &mut dyn Txn, ino: Ino) -> Result<(), FsError> {
     if unsettled::unsettled(txn, ino)?.is_none() {
         return Ok(());

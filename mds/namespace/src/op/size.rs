@@ -1,8 +1,9 @@
 //! The length of a file: truncation, and growth by writes that went to data servers.
 //!
-//! Shrinking a file with extents raises the epochs of all it cuts and queues the work for their primaries. Growing one leaves a
-//! hole and needs nothing, if its size is settled; else a client may have written past the new end already, and the
-//! primaries cut there too, whatever size the inode says.
+//! Shrinking a file with extents raises the epochs of all it cuts and queues the work for their
+//! primaries. Growing leaves a hole and needs no work, if the size is settled. Else a client may
+//! have written past the new end already, and the primaries cut there too, whatever size the inode
+//! has.
 //!
 //! Spec: RFC 8881 §18.30.3, §18.42; POSIX.1-2024 `ftruncate`; docs/protocol/sizes.md.
 
@@ -17,7 +18,8 @@ use crate::store::{Txn, View};
 use crate::work::{Truncation, WorkItem};
 use crate::{ExtentRecord, FsError, unsettled};
 
-/// Sets the length. Permissions, kind and bound were checked; the caller writes `inode` and its times.
+/// Sets the length. The caller has checked permissions, kind and bound; it writes `inode` and its
+/// times.
 pub(crate) fn resize(
     txn: &mut dyn Txn,
     inode: &mut Inode,
@@ -51,15 +53,18 @@ pub(crate) fn resize(
     }
 }
 
-/// Queues the work of a truncation. All records behind the end are cut, also those that seem to hold nothing, and also if the file seems to be as
-/// short as that: a client may have written there without saying so yet.
+/// Queues the work of a truncation. Cuts all records behind the end, also those without known
+/// bytes, and also if the file seems to be that short already: a client may have written there
+/// without reporting it yet.
 fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64, seems_cut: bool) -> Result<Truncation, FsError> {
     let mut truncation = Truncation::default();
     let Ok(first_index) = u32::try_from(size_bytes / EXTENT_BYTES) else { return Ok(truncation) };
     for record in extent::extents(txn, ino, first_index, usize::MAX)? {
-        // Cut also where nothing is left: a DROP would fence the client that cuts, which may go on writing.
+        // Cut also where nothing is left: a DROP would fence the client that cuts, which may
+        // continue to write.
         let keep_bytes = size_bytes.saturating_sub(record.extent.first_byte());
-        // A client that was answered DELAY asks again: the cut under way goes on, and is not queued twice.
+        // A client that got DELAY sends its request again: the cut under way continues, and is not
+        // queued twice.
         if seems_cut && is_being_cut(txn, &record, keep_bytes)? {
             continue;
         }
@@ -72,7 +77,7 @@ fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64, seems_cut: bool) ->
     Ok(truncation)
 }
 
-/// Whether no more than this is to stay of an extent in any case.
+/// Whether a pending cut leaves at most this much of an extent.
 fn is_being_cut(view: &dyn View, record: &ExtentRecord, keep_bytes: u64) -> Result<bool, FsError> {
     let Some(number) = record.pending_work else { return Ok(false) };
     let item = extent::item(view, number)?;
@@ -82,19 +87,20 @@ fn is_being_cut(view: &dyn View, record: &ExtentRecord, keep_bytes: u64) -> Resu
 /// What is known of bytes that reached data servers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Grown<'a> {
-    /// The file is at least this long now; `None` if nobody said.
+    /// The file is at least this long now; `None` if not reported.
     pub end_bytes: Option<u64>,
     /// When it was modified; `None` for the time of the command.
     pub mtime: Option<Timestamp>,
-    /// Who wrote, if known: anyone but the superuser loses the file its set-id bits.
+    /// The writer, if known: a write by any user but the superuser clears the file's set-id bits.
     pub caller: Option<&'a Caller>,
 }
 
-/// Records that bytes reached data servers: LAYOUTCOMMIT, writes in band, and a size asked from a home.
+/// Records that bytes reached data servers: LAYOUTCOMMIT, writes in band, and a size queried from a
+/// home.
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`], [`FsError::TooLarge`],
-/// [`FsError::Invalid`] for a time that is none, [`FsError::ContentMoved`] if the content is not in extents.
+/// [`FsError::Invalid`] for an invalid time, [`FsError::ContentMoved`] if the content is not in extents.
 pub fn grow(txn: &mut dyn Txn, ino: Ino, grown: &Grown<'_>, now: Timestamp) -> Result<Inode, FsError> {
     let mut inode = inode_table::regular(txn, ino)?;
     if inode.content != Content::Extents {
@@ -114,7 +120,8 @@ pub fn grow(txn: &mut dyn Txn, ino: Ino, grown: &Grown<'_>, now: Timestamp) -> R
     if grown.caller.is_some_and(|caller| !caller.is_superuser()) {
         inode.drop_set_id();
     }
-    // Programs take a file without blocks for one without bytes. How much of a hole was filled is not known here.
+    // Programs treat a file without blocks as one without bytes. How much of a hole was filled is
+    // not known here.
     inode.used_bytes = inode.used_bytes.max(inode.size_bytes.min(1));
     inode.modified(now);
     inode.mtime = grown.mtime.unwrap_or(now);

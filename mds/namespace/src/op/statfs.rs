@@ -1,4 +1,4 @@
-//! What a file system counts of itself: its inodes. Bytes are counted by the data servers.
+//! The inode count of a file system. Data servers count bytes.
 //!
 //! Spec: RFC 8881 §5.8.2.12.
 

@@ -1,4 +1,4 @@
-//! Work items: listing them for their data servers, and striking them off.
+//! Work items: listed for their data servers, and deleted when done.
 //!
 //! Spec: docs/protocol/control.md.
 
@@ -25,9 +25,9 @@ pub fn pending(view: &dyn View, after: u64, items_max: usize) -> Result<Vec<(u64
     })
 }
 
-/// Strikes finished items off and lets their extents be used again; of a cut that fences too, the fence is left to do, and of a
-/// home's giving way a cut that was asked for meanwhile.
-/// Numbers that are not there (done before, or replaced by later work) are passed over.
+/// Deletes finished items and makes their extents usable again. A cut that also fences leaves the
+/// fence to do, and a home's yielding leaves a cut that was queued meanwhile.
+/// Skips numbers that do not exist (done before, or replaced by later work).
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -35,13 +35,13 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
     for &number in numbers {
         let Some(item) = extent::item(txn, number)? else { continue };
         txn.delete(&keys::work(number))?;
-        // The record is gone if the file is.
+        // The record is removed with the file.
         if let Some(mut record) = extent::extent(txn, item.extent())?
             && record.pending_work == Some(number)
         {
             record.pending_work = rest(txn, &record, &item)?;
             extent::put(txn, &record)?;
-            // docs/protocol/seal.md §7: nothing of what was sealed before can be read any more.
+            // docs/protocol/seal.md §7: earlier images cannot be read any more.
             if let WorkItem::Cut { keep_bytes: 0, .. }
             | WorkItem::Adopt { keep_bytes: 0, .. }
             | WorkItem::Drop { .. } = item
@@ -53,7 +53,7 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
     Ok(())
 }
 
-/// Queues what an item leaves to do once it is done: the number of the new item, if there is one.
+/// Queues the work that a finished item leaves: the number of the new item, if there is one.
 fn rest(txn: &mut dyn Txn, record: &ExtentRecord, item: &WorkItem) -> Result<Option<u64>, FsError> {
     let left = match *item {
         WorkItem::Cut { extent, home, epoch, fences: true, .. } => WorkItem::Fence { extent, home, epoch },

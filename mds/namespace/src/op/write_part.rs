@@ -1,6 +1,7 @@
-//! A store's part of an act on several stores: keys as they are to be.
+//! A store's part of an act on several stores: the resulting keys.
 //!
-//! Writing a part again changes nothing, as long as nobody else has written its keys meanwhile (docs/protocol/shards.md §4).
+//! Writing a part again changes nothing, as long as its keys have no other writer meanwhile
+//! (docs/protocol/shards.md §4).
 
 use crate::inode::shard_of;
 use crate::keys;
@@ -12,7 +13,8 @@ use crate::{FsError, codec, superblock};
 /// Writes a part.
 ///
 /// # Errors
-/// [`FsError::Invalid`] for keys that are not this store's or that no such act writes, and for values that are none.
+/// [`FsError::Invalid`] for keys of another store or that no such act writes, and for values that
+/// do not decode.
 pub fn write_part(txn: &mut dyn Txn, writes: &[Write]) -> Result<(), FsError> {
     check(txn, writes)?;
     for Write { key, value } in writes {

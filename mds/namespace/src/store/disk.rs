@@ -1,10 +1,11 @@
 //! The store on disk: one table of bytes to bytes in a redb file.
 //!
-//! Commits with [`Durability::Memory`] are seen at once and reach the disk with the next synced one; after a crash the
-//! file is as the last synced commit left it. Synced commits record the allocator's state, so that a start after a
-//! crash does not walk the whole file.
+//! Commits with [`Durability::Memory`] are seen at once and reach the disk with the next synced
+//! one; a crash takes the file back to the last synced commit. Synced commits record the
+//! allocator's state, so that a start after a crash does not walk the whole file.
 //!
-//! INVARIANT: a file under its own name is a whole store. One that is being made has another name, and is made anew by the next start.
+//! INVARIANT: a file under its own name is a complete store. An incomplete one has another name,
+//! and the next start creates it again.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -41,10 +42,10 @@ impl fmt::Debug for DiskStore {
 
 impl DiskStore {
     /// Opens the store in file `path`, or makes an empty one; caches at most `cache_bytes` of it
-    /// (`limits::DISK_CACHE_BYTES_DEFAULT` where nothing else is known).
+    /// (`limits::DISK_CACHE_BYTES_DEFAULT` unless configured).
     ///
     /// # Errors
-    /// [`StoreError::Engine`] if the file can't be opened or is no store.
+    /// [`StoreError::Engine`] if the file cannot be opened or is no store.
     pub fn open(path: &Path, cache_bytes: usize) -> Result<Self, StoreError> {
         let mut builder = Database::builder();
         builder.set_cache_size(cache_bytes);
@@ -57,7 +58,7 @@ impl DiskStore {
         let backend = WaitingBackend::new(file).map_err(engine)?;
         let database = builder.create_with_backend(backend).map_err(engine)?;
         let store = Self { database, path: path.to_path_buf(), writer: Mutex::new(()) };
-        // A view needs the table to be there.
+        // A view needs an existing table.
         store.write(Durability::Synced, |txn| txn.open_table(TABLE).map(drop).map_err(engine))?;
         if is_fresh {
             fs::rename(fresh_path(path), path).map_err(engine)?;
@@ -69,7 +70,8 @@ impl DiskStore {
         Ok(store)
     }
 
-    /// Runs `change` in an engine transaction of its own. The caller holds the writer lock, or is alone.
+    /// Runs `change` in an engine transaction of its own. The caller holds the writer lock, or is
+    /// the only user.
     fn write(
         &self,
         durability: Durability,
@@ -102,19 +104,19 @@ fn is_there(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Where a store is made that is to be at `path`.
+/// The file in which a store is made that will be renamed to `path`.
 fn fresh_path(path: &Path) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(".new");
     name.into()
 }
 
-/// An empty file to make a store in, which nobody else has; none if another process has just made one.
+/// An empty locked file in which to make a store; `None` if another process has just made one.
 fn lock_fresh(path: &Path) -> Result<Option<File>, StoreError> {
     let fresh = fresh_path(path);
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&fresh);
     let file = file.map_err(engine)?;
-    // Whoever makes a store there has it locked, under its new name too.
+    // The process that makes a store there has it locked, under its new name too.
     file.try_lock().map_err(|error| engine(format!("{} is in use: {error}", fresh.display())))?;
     if is_there(path)? {
         fs::remove_file(&fresh).map_err(engine)?;

@@ -1,7 +1,7 @@
-//! An act on several stores that is worked out but not done: what it would write, store by store.
+//! A planned act on several stores that is not carried out: its writes, store by store.
 //!
-//! Operations run on it as on any transaction. Nothing reaches a store; [`Draft::parts`] is what each store is to be told
-//! (docs/protocol/shards.md §4).
+//! Operations run on it as on any transaction. Nothing reaches a store; [`Draft::parts`] are the
+//! parts to send to each (docs/protocol/shards.md §4).
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use crate::inode::{Ino, shard_of};
 use crate::keys;
 use crate::superblock::{self, Counters};
 
-/// One key as it is to be.
+/// One resulting key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Write {
     /// Key.
     #[serde(with = "serde_bytes")]
     pub key: Vec<u8>,
-    /// Value; `None` if the key is to go.
+    /// Value; `None` to delete the key.
     #[serde(with = "serde_bytes")]
     pub value: Option<Vec<u8>>,
 }
@@ -32,7 +32,7 @@ impl Write {
     }
 }
 
-/// What one shard is to write.
+/// The writes of one shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// The shard.
@@ -48,23 +48,23 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Begins. An object that is made gets the number `reserved`; without one nothing can be made.
+    /// Begins. A new object gets the number `reserved`; without one nothing can be made.
     ///
     /// # Errors
     /// The view's.
     pub fn new(view: &'a dyn View, reserved: Option<Ino>) -> Result<Self, StoreError> {
         let mut draft = Self { overlay: Overlay::new(view), reserved };
-        // What counts inodes is each store's own affair when it writes its part.
+        // Each store counts its inodes itself when it writes its part.
         let (next_inode, inodes) = (reserved.unwrap_or(0), u64::from(u32::MAX));
         superblock::put_counters(&mut draft, &Counters { next_inode, next_work: 1, inodes })?;
         Ok(draft)
     }
 
-    /// What each shard is to write, in the order of shards.
+    /// The parts of all shards, in the order of shards.
     ///
     /// # Errors
-    /// [`StoreError::Engine`] if a key was written that an act on several stores may not write, or more was made than numbers were
-    /// reserved.
+    /// [`StoreError::Engine`] if a key was written that an act on several stores may not write, or
+    /// more objects were made than numbers were reserved.
     pub fn parts(self) -> Result<Vec<Part>, StoreError> {
         let made = superblock::counters(&self)?.next_inode - self.reserved.unwrap_or(0);
         if u64::from(self.reserved.is_some()) < made {

@@ -1,4 +1,4 @@
-//! Data servers are removed and drained, homes that are alive hand extents over, and exports are set.
+//! Removes and drains data servers, hands extents over from homes that are alive, and sets exports.
 //!
 //! Spec: docs/protocol/admin.md §2 to §4, §8.
 
@@ -21,7 +21,7 @@ use crate::state;
 pub(super) fn remove(txn: &mut dyn Txn, asked: &RemoveDataServer) -> Result<Outcome, Refusal> {
     let id = asked.server;
     let gone: Option<DataServer> = state::read(txn, &key::server(id.0))?;
-    // Only shard 0 knows data servers; the others are asked first, and let go of what is theirs.
+    // Only shard 0 knows data servers; the other shards remove what they have of it first.
     if gone.is_none() && governor::is_first(txn)? {
         return Err(FsError::NotFound.into());
     }

@@ -1,6 +1,6 @@
 //! EXCHANGE_ID, CREATE_SESSION's part of the client record, RECLAIM_COMPLETE, and the end of a client.
 //!
-//! The cases are decided in `wire_session`; here the records are read, written and removed.
+//! `wire_session` decides the cases; this module reads, writes and removes the records.
 //!
 //! Spec: RFC 8881 §18.35, §18.36, §18.50, §18.51.
 
@@ -71,7 +71,7 @@ fn holds_state(view: &dyn View, client: u64) -> Result<bool, Refusal> {
     Ok(found)
 }
 
-/// The next client id that nobody has, from this one on. Zero names nobody.
+/// The next unused client id, from this one on. Zero is not a client id.
 fn free_id(view: &dyn View, mut id: u64) -> Result<u64, Refusal> {
     while id == 0 || stored(view, id)?.is_some() {
         id = id.wrapping_add(1);
@@ -89,7 +89,8 @@ pub(super) fn exchange_id_from(txn: &mut dyn Txn, asked: &ExchangeIdFrom) -> Res
     exchange_id(txn, asked, Some(*fresh), Some(*address)).map(Outcome::ClientMade)
 }
 
-/// `fresh`: the client id, if one has to be made; what an earlier version logged counted them, and did not say where it came from.
+/// `fresh`: the id of a new client. An entry of an earlier version has none and counts ids up; it
+/// has no address either.
 pub(super) fn exchange_id(
     txn: &mut dyn Txn,
     asked: &ExchangeId,
@@ -151,7 +152,7 @@ pub(super) fn exchange_id(
                 counters.client += 1;
                 table::put(txn, key::COUNTERS, &counters)?;
             }
-            // Removing has changed the owner's entry.
+            // Removing a client has changed the owner's entry.
             of_owner = state::read(txn, &key::owner(&asked.owner))?.unwrap_or_default();
             of_owner.unconfirmed = Some(record.client);
             put_owner(txn, &asked.owner, &of_owner)?;
@@ -190,7 +191,7 @@ pub(super) fn confirm_client(
     if !before.record.confirmed {
         waiting::strike(txn, client)?;
         let of_owner: OwnerClients = state::read(txn, &key::owner(&record.owner))?.unwrap_or_default();
-        // RFC 8881 §18.36.4: the incarnation before, and all it held, goes now.
+        // RFC 8881 §18.36.4: the client's previous incarnation, and all it held, is removed now.
         if let Some(older) = of_owner.confirmed {
             dropped.push(remove_client(txn, older)?);
         }
@@ -228,7 +229,7 @@ pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient,
             removed.wrote.push(ino);
         }
     }
-    // First, so that no open has to look for those under it among all locks of its file.
+    // First, so that no open has to search all locks of its file for its own.
     for (ino, other) in state::of_kind(txn, client, StateKind::Lock, usize::MAX)? {
         lock_table::drop_lock(txn, ino, &other)?;
     }
@@ -236,7 +237,7 @@ pub(super) fn drop_held(txn: &mut dyn Txn, client: u64) -> Result<RemovedClient,
         let held: OpenRecord = state::read(txn, &key::open(ino, &other))?.ok_or(Refusal::BadStateid)?;
         open::remove_open(txn, ino, &held)?;
     }
-    // What was open without a name is gone with its last open.
+    // A file that was open without a name is removed with its last open.
     removed.wrote.retain(|ino| mds_namespace::inode_table::inode(txn, *ino).is_ok());
     txn.delete(&key::tally(client))?;
     Ok(removed)

@@ -1,12 +1,12 @@
-//! Exports that are restricted: what data servers have to fence for it, and which handles are out.
+//! Restricted exports: the extents that data servers must fence, and the handles that are in use.
 //!
-//! A data-server handle is a capability and outlives the layout that it came with, so each grant
-//! notes the export that it was got through in the record of the file. A list of exports that takes
-//! something away from a client notes which exports that is, in the same entry; what follows fences
-//! the extents of the files that are noted with these, part by part. A leader that takes over reads
-//! what is left from the store.
+//! A data-server handle is a capability and outlives its layout, so each grant records in the
+//! file's record the export through which the client got it. A list of exports that takes something
+//! away from a client records these exports in the same entry. The next commands fence the extents
+//! of the files with such a record, part by part. A new leader reads from the store how far that
+//! went.
 //!
-//! INVARIANT: a file whose record is gone has no handle out below the epochs of its extents.
+//! INVARIANT: a file without a record has no handle in use below the epochs of its extents.
 //! Spec: docs/protocol/admin.md §8; docs/formats/state.md.
 
 use layout::ExtentId;
@@ -23,7 +23,7 @@ use crate::limits::{EXPORTS_MAX, FENCE_EXTENTS_MAX, FENCE_FILES_MAX};
 use crate::record::{Fencing, Handed, Value};
 use crate::state;
 
-/// Sets the exports. Exports that are gone or allow less are noted.
+/// Sets the exports, and records which of them are gone or allow less.
 pub(super) fn replace_exports(
     txn: &mut dyn Txn,
     replaces: u64,
@@ -36,11 +36,11 @@ pub(super) fn replace_exports(
         return Ok(outcome);
     }
     let known: Option<Fencing> = state::read(txn, key::FENCING)?;
-    // A cluster of before has handles out of which nothing is recorded.
+    // A cluster of an earlier version has given out handles without a record.
     let is_older = known.is_none() && before.version != 0;
     let known = known.unwrap_or_default();
     let restricted = before.restricted_by(&state::exports(txn)?);
-    // The first list of a cluster begins the record: all handles of such a one are noted.
+    // The first list of a cluster starts the record: all its handles have one.
     if !restricted.is_empty() || before.version == 0 {
         let mut fencing = known.and(version, restricted);
         fencing.all |= is_older;
@@ -51,7 +51,8 @@ pub(super) fn replace_exports(
 
 /// LAYOUTGET.
 pub(super) fn layout_through(txn: &mut dyn Txn, asked: &LayoutThrough) -> Result<Outcome, Refusal> {
-    // Only shard 0 knows. Of another shard's files the server looks again before it answers.
+    // Only shard 0 knows the list. For files of other shards the server checks it again before it
+    // replies.
     let fencing: Fencing = state::read(txn, key::FENCING)?.unwrap_or_default();
     if asked.version < fencing.version {
         return Err(Refusal::Busy);
@@ -68,7 +69,7 @@ pub(super) fn layout_through(txn: &mut dyn Txn, asked: &LayoutThrough) -> Result
     Ok(outcome)
 }
 
-/// Fences a part of what is to be fenced in this shard.
+/// Fences a part of the extents of this shard that must be fenced.
 pub(super) fn fence_exports(txn: &mut dyn Txn, asked: &FenceExports) -> Result<Outcome, Refusal> {
     if EXPORTS_MAX < asked.exports.len() {
         return Err(Refusal::TableFull);
@@ -111,7 +112,7 @@ fn fence_handed(txn: &mut dyn Txn, asked: &FenceExports) -> Result<FencedExports
                 let next = Some(after(last.extent));
                 return Ok(FencedExports { extents: count(fenced), next });
             }
-            // Handles of what an earlier part fenced may be out again.
+            // Clients may have got new handles of extents that an earlier part fenced.
             _ if begins == 0 => txn.delete(&key::handed(ino))?,
             _ => {}
         }
@@ -120,7 +121,7 @@ fn fence_handed(txn: &mut dyn Txn, asked: &FenceExports) -> Result<FencedExports
     Ok(FencedExports { extents: count(fenced), next })
 }
 
-/// All that was noted with this version is fenced.
+/// Ends the fencing of this version.
 pub(super) fn exports_fenced(txn: &mut dyn Txn, asked: &ExportsFenced) -> Result<Outcome, Refusal> {
     let fencing: Fencing = state::read(txn, key::FENCING)?.unwrap_or_default();
     if fencing.version == asked.version && fencing.is_pending() {
@@ -131,7 +132,7 @@ pub(super) fn exports_fenced(txn: &mut dyn Txn, asked: &ExportsFenced) -> Result
     Ok(Outcome::Done)
 }
 
-/// Files of which handles are out, from one on.
+/// Files with handles in use, starting at `from`.
 fn handed_from(view: &dyn View, from: Ino, files_max: usize) -> Result<Vec<(Ino, Handed)>, FsError> {
     let (from, to) = (key::handed(from), key::after(key::HANDED));
     store::list(view, &from, &to, files_max, |key, bytes| {

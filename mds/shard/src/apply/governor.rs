@@ -1,6 +1,8 @@
-//! Which node may say anything to this shard, and this shard's part in acts on several.
+//! Checks which node may propose entries to this shard, and applies this shard's part of acts on
+//! several.
 //!
-//! INVARIANT: behind the entry with which a node governs, nothing of those that governed before is carried out.
+//! INVARIANT: behind the entry with which a node begins to govern, no entry of an earlier governor
+//! is applied.
 //! INVARIANT: an act whose intent is kept here has this shard's part written.
 //! Spec: docs/protocol/shards.md.
 
@@ -19,7 +21,8 @@ use crate::limits::{INTENT_BYTES_MAX, INTENTS_MAX, RESERVED_INODES_MAX};
 use crate::record::{Governor, Intent};
 use crate::state;
 
-/// Whether this store is that of shard 0, which keeps clients and sessions and is governed by whoever leads it.
+/// Whether this is the store of shard 0, which keeps clients and sessions. Its leader is the
+/// governor.
 pub(super) fn is_first(view: &dyn View) -> Result<bool, Refusal> {
     Ok(view.get(key::GOVERNOR)?.is_none())
 }
@@ -29,10 +32,10 @@ pub(super) fn shard(view: &dyn View) -> Result<u16, Refusal> {
     if is_first(view)? { Ok(0) } else { Ok(superblock::shard(view)?) }
 }
 
-/// Whether whoever proposed an entry may; and whether this is shard 0.
+/// Whether the node that proposed an entry may; and whether this is shard 0.
 ///
 /// # Errors
-/// `Superseded` if it may not, or no more.
+/// `Superseded` if it may not, or no longer.
 pub(super) fn check(view: &dyn View, entry: &Entry) -> Result<bool, Refusal> {
     let stored: Option<Governor> = state::read(view, key::GOVERNOR)?;
     let may = match (&stored, &entry.command) {
@@ -53,7 +56,7 @@ pub(super) fn format_shard(txn: &mut dyn Txn, asked: &FormatShard) -> Result<Out
     Ok(Outcome::Done)
 }
 
-/// The entry's term was found not to be an old one.
+/// `check` has refused older terms.
 pub(super) fn govern(txn: &mut dyn Txn, term: u64) -> Result<Outcome, Refusal> {
     if !is_first(txn)? {
         table::put(txn, key::GOVERNOR, &Governor { term })?;

@@ -1,4 +1,4 @@
-//! Keys of data-server handles: one takes the place of another, step by step.
+//! Keys of data-server handles: replaces one by another, step by step.
 //!
 //! INVARIANT: the key that handles are sealed under is good.
 //! Spec: docs/formats/ds_handle.md; docs/formats/state.md.
@@ -24,7 +24,7 @@ pub(super) fn drop_old(txn: &mut dyn Txn, asked: &DropHandleKey) -> Result<Outco
     change(txn, asked.version, HandleKeys::without_old)
 }
 
-/// What does not fit any more was proposed twice, or by a leader of before: nothing is changed.
+/// An entry that no longer fits was proposed twice, or by an earlier leader: it changes nothing.
 fn change(
     txn: &mut dyn Txn,
     version: u64,

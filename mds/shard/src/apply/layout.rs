@@ -25,8 +25,8 @@ use crate::state::{self, WRITE};
 impl From<LayoutError> for Refusal {
     fn from(error: LayoutError) -> Self {
         match error {
-            // QUIRK(linux): a commit without a read-write part never comes from it; anyone else asks for a layout
-            // it was not given.
+            // QUIRK(linux): it never commits without a read-write part; any other client that does
+            // asks for a layout it was not given.
             LayoutError::BadStateid | LayoutError::ReadOnly => Self::BadStateid,
             LayoutError::OldStateid => Self::OldStateid,
             LayoutError::Recalled => Self::Recalled,
@@ -47,8 +47,9 @@ fn stateid(record: &LayoutRecord) -> StateidValue {
     StateidValue { seqid: record.seqid, other: record.other }
 }
 
-/// Whether the client has the file open in a way that allows this. A layout stateid says nothing of that: it may be one for reading,
-/// and the open it was got with may be closed.
+/// Whether the client has the file open in a mode that allows this. The layout stateid does not
+/// show it: it may be one for reading, and the client may have closed the open with which it got
+/// the layout.
 fn check_open(view: &dyn View, ino: u64, client: u64, iomode: Iomode) -> Result<(), Refusal> {
     let opens: Vec<OpenRecord> = state::list(view, &key::opens(ino))?;
     let mut own = opens.iter().filter(|open| open.client == client).peekable();
@@ -57,12 +58,13 @@ fn check_open(view: &dyn View, ino: u64, client: u64, iomode: Iomode) -> Result<
     if allows { Ok(()) } else { Err(Refusal::OpenMode) }
 }
 
-/// A layout of an extent that has a primary. What an earlier version logged says nothing of what the primary held.
+/// Grants a layout of an extent that has a primary. An entry of an earlier version lacks the
+/// primary's size.
 pub(super) fn get(txn: &mut dyn Txn, asked: &LayoutGet) -> Result<Outcome, Refusal> {
     get_noting(txn, asked, &[Granted { index: asked.extent.index, seen: None }], false)
 }
 
-/// The same; `granted` are the extents that the client may write then.
+/// As [`get`]; `granted` are the extents that the client may then write.
 fn get_noting(
     txn: &mut dyn Txn,
     asked: &LayoutGet,
@@ -131,7 +133,7 @@ fn make_room(
 ) -> Result<(), Refusal> {
     let inode = inode_table::regular(txn, extent.ino)?;
     if inode.content == Content::Inline {
-        // A record from before is of a move that was cut short, and bytes may lie behind it.
+        // Such a record remains from a move that did not end, and bytes may lie behind it.
         let tried = extent::extent(txn, ExtentId { ino: extent.ino, index: 0 })?.is_some();
         if tried || !inline::stored(txn, extent.ino)?.is_empty() {
             return Err(Refusal::ContentMoved);
@@ -146,8 +148,8 @@ fn is_written(view: &dyn View, ino: u64) -> Result<bool, Refusal> {
     Ok(state::layouts(view, ino)?.iter().any(|(_, layout)| layout.read_write))
 }
 
-/// A layout for writing is gone. If it was the last one, and the primaries were measured before, the size is settled; else
-/// what they said, whoever asks now, counts no more.
+/// Removes a layout for writing. If it was the last one, and the primaries were queried before,
+/// this settles the size. Else it voids the sizes that primaries reported so far.
 fn end_writing(
     txn: &mut dyn Txn,
     now: Timestamp,
@@ -206,7 +208,7 @@ pub(super) fn give_back(
         }
         Returned::Recalled { ino, other } => {
             let held = named(txn, *ino, client, other)?;
-            // Else what was asked for came back, and the rest may be kept.
+            // Without a recall the client returned what it held, and keeps the rest.
             held.recall_seqid.ok_or(Refusal::BadStateid)?;
             revoke(txn, *ino, client, &held)?;
             Ok(Outcome::LayoutReturned(None))
@@ -235,12 +237,12 @@ fn keep(
     }
 }
 
-/// Takes a layout away from a client that did not give it back. Answers whether it could have written.
+/// Revokes a layout that a client did not return. Returns whether the client could have written.
 pub(super) fn revoke(txn: &mut dyn Txn, ino: u64, client: u64, held: &LayoutRecord) -> Result<bool, Refusal> {
     table::drop_layout(txn, ino, client, held)?;
     if held.read_write {
         settle::turn(txn, ino)?;
-        // It may still hold handles: from the new epochs on the data servers refuse them.
+        // The client may still hold handles: data servers refuse them from the new epochs on.
         data::fence_file(txn, ino)?;
     }
     Ok(held.read_write)
@@ -249,7 +251,7 @@ pub(super) fn revoke(txn: &mut dyn Txn, ino: u64, client: u64, held: &LayoutReco
 pub(super) fn commit(txn: &mut dyn Txn, now: Timestamp, asked: &LayoutCommit) -> Result<Outcome, Refusal> {
     let held = named(txn, asked.ino, asked.client, &asked.stateid.other)?;
     decide::check_commit(&held, asked.stateid.seqid)?;
-    // What it wrote may have been cut off since: how far the file reaches, its primaries say.
+    // A truncation may have removed what the client wrote: only the primaries know the file's end.
     let grown = Grown { end_bytes: None, mtime: asked.mtime, caller: Some(&asked.caller) };
     let inode = size::grow(txn, asked.ino, &grown, now)?;
     Ok(Outcome::Inode(Box::new(inode)))

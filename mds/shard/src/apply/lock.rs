@@ -1,7 +1,7 @@
 //! LOCK, LOCKU, FREE_STATEID.
 //!
-//! A lock-owner of a client has one lock stateid on a file; its ranges follow POSIX. Nothing waits here: a lock that is
-//! in the way is an answer.
+//! A lock-owner of a client has one lock stateid on a file; its ranges follow POSIX. A lock never
+//! blocks here: the result names the conflicting lock.
 //!
 //! Spec: RFC 8881 §9.1 to §9.4, §18.10, §18.12, §18.38.
 
@@ -56,13 +56,13 @@ pub(super) fn lock(txn: &mut dyn Txn, asked: &Lock) -> Result<Outcome, Refusal> 
     Ok(Outcome::Stateid(lock.stateid()))
 }
 
-/// The open a lock is under, its owner, and what the owner holds on the file.
+/// The open of a lock, its lock-owner, and the owner's lock stateid on the file.
 fn locker(view: &dyn View, asked: &Lock) -> Result<(OpenRecord, Vec<u8>, Option<LockRecord>), Refusal> {
     match &asked.locker {
         Locker::New { open, owner } => {
             table::check_owner(owner)?;
             let open = state::open(view, asked.client, asked.ino, *open)?;
-            // An owner that already has a lock stateid here goes on with it.
+            // An owner that already has a lock stateid here keeps it.
             let held = table::lock_of(view, asked.ino, asked.client, owner)?;
             Ok((open, owner.clone(), held))
         }

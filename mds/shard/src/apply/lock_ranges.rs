@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::lock::Range;
 
-/// A range as we compute with it: both ends inclusive, so that the last byte of all can be named.
+/// A range with both ends inclusive, so that it can name the last byte there can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// First byte.
@@ -17,7 +17,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The bytes a range names; `None` if it is empty or goes beyond the last byte there can be.
+    /// The bytes a range names; `None` if it is empty or ends beyond the last byte there can be.
     #[must_use]
     pub fn of(range: Range) -> Option<Self> {
         match range.length_bytes {
@@ -25,7 +25,7 @@ impl Span {
             // RFC 8881 §18.10.3: all ones means to the end of the file, however long it will be.
             u64::MAX => Some(Self { first: range.offset_bytes, last: u64::MAX }),
             length => {
-                // The end itself must be a number, too.
+                // The end itself must fit 64 bits, too.
                 let end = range.offset_bytes.checked_add(length)?;
                 Some(Self { first: range.offset_bytes, last: end - 1 })
             }
@@ -45,7 +45,7 @@ pub struct HeldRange {
 }
 
 impl HeldRange {
-    /// The range as NFS says it.
+    /// The range in the form of NFS.
     #[must_use]
     pub fn range(&self) -> Range {
         let length_bytes = if self.last == u64::MAX { u64::MAX } else { self.last - self.first + 1 };
@@ -63,7 +63,7 @@ pub fn conflict(held: &[HeldRange], span: Span, exclusive: bool) -> Option<HeldR
     held.iter().find(|range| range.overlaps(span) && (exclusive || range.exclusive)).copied()
 }
 
-/// Takes `span` out: what is left.
+/// Removes `span` and returns the rest.
 #[must_use]
 pub fn unlock(held: &[HeldRange], span: Span) -> Vec<HeldRange> {
     let mut left = Vec::with_capacity(held.len() + 1);
@@ -82,7 +82,7 @@ pub fn unlock(held: &[HeldRange], span: Span) -> Vec<HeldRange> {
     left
 }
 
-/// Locks `span`, in place of what the owner held there.
+/// Locks `span` in place of what the owner held there.
 #[must_use]
 pub fn lock(held: &[HeldRange], span: Span, exclusive: bool) -> Vec<HeldRange> {
     let mut ranges = unlock(held, span);

@@ -1,7 +1,8 @@
-//! Writing locks so that the records, the ranges and the interval tree of a file say the same.
+//! Writes locks so that the records, the ranges and the interval tree of a file agree.
 //!
-//! INVARIANT: a change of one range reads and writes what is about that range and its neighbours, however many others the
-//! file has. A file whose records have their ranges in themselves (version 1) is converted whole, once.
+//! INVARIANT: a change of one range reads and writes only keys of that range and its neighbours,
+//! however many other ranges the file has. A file whose records contain their ranges (version 1) is
+//! converted whole, once.
 //! Spec: docs/formats/state.md, locks.
 
 use std::ops::ControlFlow;
@@ -17,17 +18,17 @@ use crate::lock_tree::{self, BY_FIRST, BY_LAST};
 use crate::record::{FileLocks, LockRecord, Ranges, StateKind};
 use crate::state;
 
-/// Its records and its sum do not say the same.
+/// The file's lock records and their sum disagree.
 const SUM_IS_WRONG: StoreError = StoreError::Corrupt("sum of locks");
 
-/// The locks of one file. What is changed in sum is written by [`finish`](Self::finish).
+/// The locks of one file. [`finish`](Self::finish) writes changes of the sum.
 pub(super) struct LockTable {
     ino: Ino,
     sum: FileLocks,
 }
 
 impl LockTable {
-    /// The table of a file, which is converted if it is of version 1.
+    /// Opens the table of a file; converts a file of version 1.
     pub(super) fn open(txn: &mut dyn Txn, ino: Ino) -> Result<Self, Refusal> {
         if let Some(sum) = state::read(txn, &key::file_locks(ino))? {
             return Ok(Self { ino, sum });
@@ -53,14 +54,15 @@ impl LockTable {
         if self.sum.lockers < LOCKS_PER_FILE_MAX { Ok(()) } else { Err(Refusal::TableFull) }
     }
 
-    /// Counts a lock stateid that is new here, and files it under its open.
+    /// Counts a new lock stateid of the file, and files it under its open.
     pub(super) fn enter(&mut self, txn: &mut dyn Txn, lock: &LockRecord) -> Result<(), Refusal> {
         self.sum.lockers += 1;
         Ok(txn.put(&key::lock_under(self.ino, &lock.open, &lock.other), &[])?)
     }
 
-    /// Changes what a lock stateid holds in a span: `change` makes the ranges there, and beside it, of those before.
-    /// Answers the record with its new number of ranges.
+    /// Changes the ranges of a lock stateid in a span. `change` gets the ranges there and beside
+    /// it, and returns the new ones.
+    /// Returns the record with its new number of ranges.
     pub(super) fn change(
         &mut self,
         txn: &mut dyn Txn,
@@ -76,7 +78,7 @@ impl LockTable {
         Ok(LockRecord { ranges: Ranges::Apart(held), ..lock })
     }
 
-    /// Writes some ranges in place of others. Answers by how many there are more.
+    /// Replaces ranges by others. Returns the difference of their numbers.
     fn replace(
         &mut self,
         txn: &mut dyn Txn,
@@ -118,7 +120,7 @@ impl LockTable {
         (level, [(key(BY_FIRST, first), last), (key(BY_LAST, !last), first)])
     }
 
-    /// Takes a lock stateid away, with all it holds.
+    /// Removes a lock stateid with its ranges.
     pub(super) fn remove(&mut self, txn: &mut dyn Txn, lock: &LockRecord) -> Result<(), Refusal> {
         let ranges = lock_tree::ranges(txn, self.ino, lock)?;
         let delta = self.replace(txn, &lock.other, &ranges, &[])?;
@@ -142,7 +144,7 @@ pub(super) fn put_lock(txn: &mut dyn Txn, ino: Ino, lock: &LockRecord) -> Result
     table::put(txn, &key::lock(ino, &lock.other), lock)
 }
 
-/// Takes away the lock stateids under an open.
+/// Removes the lock stateids under an open.
 pub(super) fn drop_under(txn: &mut dyn Txn, ino: Ino, open: &[u8; OTHER_BYTES]) -> Result<(), Refusal> {
     let mut table = LockTable::open(txn, ino)?;
     if table.sum.lockers == 0 {
@@ -155,7 +157,7 @@ pub(super) fn drop_under(txn: &mut dyn Txn, ino: Ino, open: &[u8; OTHER_BYTES]) 
     table.finish(txn)
 }
 
-/// Takes a lock stateid away.
+/// Removes a lock stateid.
 pub(super) fn drop_lock(txn: &mut dyn Txn, ino: Ino, other: &[u8; OTHER_BYTES]) -> Result<(), Refusal> {
     let mut table = LockTable::open(txn, ino)?;
     // Read only now: the table may have been converted.

@@ -1,4 +1,5 @@
-//! CREATE, LINK, REMOVE, RENAME, SETATTR: the namespace's own acts, and what they mean for open files.
+//! CREATE, LINK, REMOVE, RENAME, SETATTR: operations of the namespace, and their effect on open
+//! files.
 //!
 //! Spec: RFC 8881 §18.4, §18.9, §18.25, §18.26, §18.30.
 
@@ -20,7 +21,7 @@ use crate::command::namespace::{
 use crate::command::{Outcome, Refusal};
 use crate::limits::MEASURED_EXTENTS_MAX;
 
-/// INVARIANT: of the inodes that are there, only those are changed that the command is bound to.
+/// INVARIANT: of the existing inodes a bound command changes only those it is bound to.
 pub(super) fn bound(staged: &mut Staged<'_>, now: Timestamp, asked: &Bound) -> Result<Outcome, Refusal> {
     let outcome = match &asked.what {
         AboutNames::Open(asked) => open(staged, now, asked),
@@ -29,7 +30,7 @@ pub(super) fn bound(staged: &mut Staged<'_>, now: Timestamp, asked: &Bound) -> R
         AboutNames::Remove(asked) => remove(staged, now, asked),
         AboutNames::Rename(asked) => rename(staged, now, asked),
     }?;
-    // An act on several shards may have looked at any other one, and is about to write what it made of it.
+    // An act on several shards may have read any other inode, and is about to write its result.
     match staged.changes_inode_but(&asked.inodes)? {
         true => Err(Refusal::NamesMoved),
         false => Ok(outcome),
@@ -37,7 +38,7 @@ pub(super) fn bound(staged: &mut Staged<'_>, now: Timestamp, asked: &Bound) -> R
 }
 
 pub(super) fn create(txn: &mut dyn Txn, now: Timestamp, asked: &Create) -> Result<Outcome, Refusal> {
-    // Regular files come from OPEN.
+    // Regular files are created by OPEN.
     if asked.kind == Kind::Regular {
         return Err(FsError::WrongKind.into());
     }

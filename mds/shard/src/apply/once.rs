@@ -1,7 +1,9 @@
-//! Exactly once: a command that names its request is carried out the first time only, and answers the same every time.
+//! Exactly once: a command that names its request is applied the first time only, and has the same
+//! outcome every time.
 //!
-//! INVARIANT: what a command of a request came to is recorded in the transaction that has its effect.
-//! INVARIANT: once a slot has a record of a sequence, or its session was taken up, nothing that was asked before is carried out.
+//! INVARIANT: the transaction that has a command's effect records its outcome.
+//! INVARIANT: once a slot has a record of a sequence, or its session was resumed, no earlier
+//! request is carried out.
 //! Spec: docs/protocol/sessions.md §2.
 
 use mds_namespace::{FsError, Txn, View};
@@ -14,15 +16,16 @@ use crate::limits::{RECORDED_BYTES_MAX, RECORDED_PER_SLOT_MAX};
 use crate::record::{Recorded, SlotRecord, StoredSession};
 use crate::state;
 
-/// What is known of the request that a command names.
+/// The record of the request that a command names.
 pub(super) enum Known {
-    /// This operation of it was carried out, and came to this.
+    /// This operation of the request was carried out, with this outcome.
     Before(Outcome),
-    /// This operation was not. What is recorded of it so far, or of nothing yet.
+    /// This operation was not carried out. The slot's record of the request so far, which may be
+    /// empty.
     New(SlotRecord),
 }
 
-/// Looks a command's request up. `is_first`: in shard 0.
+/// Finds the record of a command's request. `is_first`: in shard 0.
 ///
 /// # Errors
 /// `UnknownSession`, `Superseded`, `FalseRetry`: the command must not be carried out.
@@ -43,13 +46,13 @@ pub(super) fn look(view: &dyn View, origin: &Origin, is_first: bool) -> Result<K
             None if RECORDED_PER_SLOT_MAX <= recorded.outcomes.len() => Err(Refusal::TableFull),
             None => Ok(Known::New(recorded)),
         },
-        // Half of the number space is before.
+        // Half of the number space counts as earlier.
         ahead if ahead <= wire_session::limits::SEQUENCE_AHEAD_MAX => Ok(Known::New(fresh())),
         _ => Err(Refusal::Superseded),
     }
 }
 
-/// Only shard 0 has sessions: the others take the governor's word.
+/// Only shard 0 has sessions: the other shards rely on the governor's check.
 fn check_session(view: &dyn View, origin: &Origin) -> Result<(), Refusal> {
     let session: StoredSession =
         state::read(view, &key::session(&origin.session))?.ok_or(Refusal::UnknownSession)?;
@@ -59,7 +62,7 @@ fn check_session(view: &dyn View, origin: &Origin) -> Result<(), Refusal> {
     if session.tenure == origin.tenure { Ok(()) } else { Err(Refusal::Superseded) }
 }
 
-/// Records what a command came to, unless its session went with it or it is to be looked at again.
+/// Records a command's outcome, unless it ended its session or the server plans it again.
 pub(super) fn record(
     txn: &mut dyn Txn,
     origin: &Origin,
@@ -79,7 +82,7 @@ pub(super) fn record(
     })
 }
 
-/// What the reply needs of an outcome. What else is in it is work that stands in the store by itself.
+/// Reduces an outcome to what the reply needs. The rest is work that the store keeps by itself.
 fn cut(outcome: &Outcome) -> Outcome {
     let cut = match outcome {
         Outcome::Opened(opened) => {

@@ -1,7 +1,7 @@
 //! OPEN, OPEN_DOWNGRADE, CLOSE.
 //!
-//! An open-owner has one open of a file: further OPENs join their share modes to it and move its sequence. A file
-//! whose last name went while it was open lives on until the last CLOSE.
+//! An open-owner has one open of a file: further OPENs join their share modes to it and advance its
+//! seqid. A file whose last name is removed while it is open lives until the last CLOSE.
 //!
 //! Spec: RFC 8881 §9.7, §9.10 (merging of opens), §18.2, §18.16, §18.18.
 
@@ -25,7 +25,7 @@ struct Found {
     inode: Inode,
     directory: DirectoryChange,
     created: bool,
-    /// It is to be cut to nothing.
+    /// The open truncates it to zero bytes.
     truncate: bool,
 }
 
@@ -81,8 +81,8 @@ fn check_share(share: Share) -> Result<(), Refusal> {
     if valid { Ok(()) } else { Err(Refusal::BadShare) }
 }
 
-/// RFC 8881 §9.11: CLAIM_PREVIOUS asks for what was granted, so nobody looks at the mode of the file. What the open does not have was not
-/// granted, and there is no time in which it would be (§8.4.2.1).
+/// RFC 8881 §9.11: CLAIM_PREVIOUS claims what was granted, so the file's mode is not checked. An
+/// open never had what its record lacks, and there is no grace period to grant it (§8.4.2.1).
 fn check_reclaim(own: Option<&OpenRecord>, share: Share) -> Result<(), Refusal> {
     let held = own.map_or_else(Share::default, |own| own.share);
     let is_held = share.access & !held.access == 0 && share.deny & !held.deny == 0;
@@ -112,7 +112,8 @@ fn find(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Found, Refusa
         }
         Target::Handle { ino, reclaim } => {
             let inode = inode_table::inode(txn, *ino)?;
-            // A reclaimed open was granted once (`check_reclaim`); its file may have changed its mode since.
+            // A reclaimed open was granted once (`check_reclaim`); the file's mode may have changed
+            // since.
             if !reclaim {
                 check_open(&inode, &asked.caller, read, write)?;
             }
@@ -135,7 +136,8 @@ fn find(txn: &mut dyn Txn, now: Timestamp, asked: &Open) -> Result<Found, Refusa
                     if exclusive::verifier(txn, inode.ino)? != Some(*verifier) {
                         return Err(FsError::Exists.into());
                     }
-                    // RFC 8881 §18.16.3: the same verifier is the same request, and who made the file may open it.
+                    // RFC 8881 §18.16.3: the same verifier is the same request, and the file's
+                    // creator may open it.
                     true
                 }
                 How::Unchecked => {
@@ -164,7 +166,7 @@ fn make(
         How::Unchecked | How::Guarded => None,
     };
     let new = NewObject { kind: Kind::Regular, symlink_target: &[], attributes, verifier };
-    // Whoever makes a file may open it in this one request, whatever mode it gets: no further check.
+    // The creator may open the file in this one request, whatever its mode: no further check.
     let made = create::create(txn, &asked.caller, directory, name, &new, now)?;
     Ok(Found { inode: made.inode, directory: made.directory, created: true, truncate: false })
 }
@@ -177,7 +179,7 @@ fn unchanged(view: &dyn View, directory: Ino) -> Result<DirectoryChange, Refusal
 pub(super) fn downgrade(txn: &mut dyn Txn, asked: &OpenDowngrade) -> Result<Outcome, Refusal> {
     let before = state::open(txn, asked.client, asked.ino, asked.stateid)?;
     check_share(asked.share)?;
-    // RFC 8881 §18.18.3: what remains is the union of some of the share modes that were opened.
+    // RFC 8881 §18.18.3: the new mode is the union of some of the share modes that were opened.
     let within = |access: u32, deny: u32| access & !asked.share.access == 0 && deny & !asked.share.deny == 0;
     let mut union = Share::default();
     let mut seen = 0;
@@ -203,17 +205,17 @@ pub(super) fn close(txn: &mut dyn Txn, asked: &Close) -> Result<Outcome, Refusal
     Ok(Outcome::Stateid(StateidValue { seqid: state::next_seqid(open.seqid), other: open.other }))
 }
 
-/// Takes an open away, and what only it kept alive.
+/// Removes an open, and what only that open kept alive.
 pub(super) fn remove_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Result<(), Refusal> {
     if 0 < table::drop_open(txn, ino, open)? {
         return Ok(());
     }
-    // Whoever made the file exclusively has had its answer.
+    // The client that created the file exclusively has its reply.
     exclusive::forget(txn, ino)?;
     reap_if_gone(txn, ino)
 }
 
-/// Removes a file that no name leads to and nobody has open, and the layouts that are still out on it.
+/// Removes a file without names and opens, and the layouts that clients still hold on it.
 pub(super) fn reap_if_gone(txn: &mut dyn Txn, ino: Ino) -> Result<(), Refusal> {
     let nlink = match inode_table::inode(txn, ino) {
         Ok(inode) => inode.nlink,

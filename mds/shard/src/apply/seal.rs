@@ -1,4 +1,4 @@
-//! Sealed extents: groups are made, images used and moved.
+//! Sealed extents: creates groups, uses and moves images.
 //!
 //! Spec: docs/protocol/seal.md §2, §3, §6, §8, §9.
 

@@ -1,6 +1,6 @@
-//! CREATE_SESSION, DESTROY_SESSION, BACKCHANNEL_CTL, and the taking-up of a session.
+//! CREATE_SESSION, DESTROY_SESSION, BACKCHANNEL_CTL, and resuming a session.
 //!
-//! A session goes with its client, and what is recorded under its slots goes with it.
+//! A session is removed with its client, and the records of its slots with the session.
 //!
 //! Spec: RFC 8881 §18.33, §18.36.4, §18.37; docs/protocol/sessions.md.
 
@@ -24,7 +24,7 @@ pub(super) fn create(txn: &mut dyn Txn, asked: &CreateSession) -> Result<Outcome
     let confirmed = client::confirm_client(txn, record.client, record.sequence, &asked.principal)?;
     let before = state::list::<StoredSession>(txn, &key::sessions_of(record.client))?;
     if confirmed.replay {
-        // One that was destroyed since cannot be given again, and the sequence is used up.
+        // A session that was destroyed since cannot be returned again, and the sequence is used up.
         let made = before.into_iter().find(|session| session.record.sequence == record.sequence);
         let StoredSession { record, tenure } = made.ok_or(Refusal::Misordered)?;
         let created = SessionCreated { record, tenure, replay: true, ended: None, dropped: Vec::new() };
@@ -69,7 +69,7 @@ pub(super) fn set_callback(txn: &mut dyn Txn, asked: &SetCallback) -> Result<Out
     Ok(Outcome::Done)
 }
 
-/// Slots of a session under which something is recorded.
+/// Slots of a session that have a record.
 pub(crate) fn marks(view: &dyn View, session: &[u8; 16]) -> Result<Vec<SlotMark>, Refusal> {
     let from = key::slots(session);
     Ok(mds_namespace::store::list(view, &from, &key::after(&from), usize::MAX, |key, bytes| {
@@ -79,7 +79,7 @@ pub(crate) fn marks(view: &dyn View, session: &[u8; 16]) -> Result<Vec<SlotMark>
     })?)
 }
 
-/// Removes a session and what is recorded under its slots.
+/// Removes a session and the records of its slots.
 fn remove(txn: &mut dyn Txn, session: &[u8; 16]) -> Result<(), Refusal> {
     for mark in marks(txn, session)? {
         txn.delete(&key::slot(session, mark.slot))?;

@@ -1,4 +1,4 @@
-//! The writes of one command, held back until it is known to succeed.
+//! The writes of one command, held back until it has succeeded.
 //!
 //! Many commands share a store transaction; a refused one must leave nothing in it.
 
@@ -7,12 +7,12 @@ use mds_namespace::store::Visit;
 use mds_namespace::store::overlay::Overlay;
 use mds_namespace::{Durability, Ino, StoreError, Txn, View};
 
-/// A transaction on top of a transaction. Dropped, it leaves nothing.
+/// A transaction on top of a transaction. Dropping it discards its writes.
 pub(super) struct Staged<'a> {
     overlay: Overlay<&'a mut (dyn Txn + 'a)>,
-    /// Keys that it may write.
+    /// The most keys that it may write.
     keys_max: usize,
-    /// More were to be written: it is to be dropped, whatever the command came to.
+    /// The command tried to write more keys: its writes are discarded, whatever its outcome.
     is_full: bool,
 }
 
@@ -21,7 +21,7 @@ impl<'a> Staged<'a> {
         Self { overlay: Overlay::new(base), keys_max, is_full: false }
     }
 
-    /// Whether more keys were to be written than may be.
+    /// Whether the command tried to write more keys than allowed.
     pub(super) fn is_full(&self) -> bool {
         self.is_full
     }
@@ -31,7 +31,7 @@ impl<'a> Staged<'a> {
         if self.is_full { Err(StoreError::Engine("a command writes too much".to_owned())) } else { Ok(()) }
     }
 
-    /// Whether an inode that is there already would be changed or removed, but for these.
+    /// Whether the command changes or removes an existing inode other than these.
     pub(super) fn changes_inode_but(&self, inodes: &[Ino]) -> Result<bool, StoreError> {
         for key in self.overlay.writes().range(vec![TAG_INODE]..vec![TAG_INODE + 1]).map(|(key, _)| key) {
             let is_bound = keys::ino_of_name_key(key).is_some_and(|ino| inodes.contains(&ino));

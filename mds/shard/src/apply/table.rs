@@ -1,5 +1,5 @@
-//! Writing the tables of protocol state so that their cross references stay whole (docs/formats/state.md, rules
-//! between keys).
+//! Writes the tables of protocol state and keeps their cross references consistent
+//! (docs/formats/state.md, rules between keys).
 
 use layout::state::LayoutRecord;
 use mds_namespace::{Ino, Txn, View};
@@ -25,7 +25,8 @@ pub(super) fn confirmed_client(view: &dyn View, client: u64) -> Result<StoredCli
     stored.filter(|stored| stored.record.confirmed).ok_or(Refusal::StaleClient)
 }
 
-/// A client that may hold state in this shard. Only shard 0 knows clients: the others take the governor's word.
+/// Checks that a client may hold state in this shard. Only shard 0 knows clients: the others rely
+/// on the governor's check.
 pub(super) fn check_client(view: &dyn View, client: u64) -> Result<(), Refusal> {
     if governor::is_first(view)? { confirmed_client(view, client).map(drop) } else { Ok(()) }
 }
@@ -157,7 +158,7 @@ pub(super) fn add_open(
         return Err(Refusal::TableFull);
     }
     let open = make(enter(txn, StateKind::Open, client, ino)?);
-    assert!(open.client == client, "an open belongs to who enters it");
+    assert!(open.client == client, "an open belongs to the client that enters it");
     put_shares(txn, ino, &shares_with(&shares, &open))?;
     txn.put(&key::opener(ino, client, &open.owner), &open.other)?;
     put(txn, &key::open(ino, &open.other), &open)?;
@@ -177,7 +178,7 @@ pub(super) fn change_open(
     put(txn, &key::open(ino, &after.other), after)
 }
 
-/// Takes an open and the locks under it away. Answers how many opens the file has left.
+/// Removes an open and the locks under it. Returns how many opens the file has left.
 pub(super) fn drop_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Result<u32, Refusal> {
     // Most clients lock nothing.
     if 0 < tally(txn, open.client)?.locks {
@@ -191,7 +192,7 @@ pub(super) fn drop_open(txn: &mut dyn Txn, ino: Ino, open: &OpenRecord) -> Resul
     Ok(shares.opens)
 }
 
-/// Enters a new lock-owner on a file, which holds nothing yet. `make` gets the identity.
+/// Enters a new lock-owner on a file, without ranges. `make` gets the identity.
 pub(super) fn add_lock(
     txn: &mut dyn Txn,
     ino: Ino,
@@ -199,12 +200,12 @@ pub(super) fn add_lock(
     make: impl FnOnce([u8; OTHER_BYTES]) -> LockRecord,
 ) -> Result<LockRecord, Refusal> {
     let lock = make(enter(txn, StateKind::Lock, client, ino)?);
-    assert!(lock.client == client, "a lock belongs to who enters it");
+    assert!(lock.client == client, "a lock belongs to the client that enters it");
     txn.put(&key::locker(ino, client, &lock.owner), &lock.other)?;
     Ok(lock)
 }
 
-/// Counts byte ranges of a client, up to a bound if there are more than before.
+/// Counts byte ranges of a client; an increase must stay within `ranges_max`.
 pub(super) fn count_ranges(
     txn: &mut dyn Txn,
     client: u64,

@@ -1,10 +1,12 @@
-//! Clients that have said who they are and made no session yet: how many there may be, and which one goes.
+//! Clients that sent EXCHANGE_ID and have no session yet: how many there may be, and which one is
+//! evicted.
 //!
-//! EXCHANGE_ID costs its sender nothing, so what it leaves is bounded: for each address, and for all. The oldest of the
-//! address, or of all, gives way; a confirmed client never does. No look but the first after an update goes over all clients.
+//! EXCHANGE_ID costs its sender nothing, so these clients are bounded: for each address, and in
+//! all. The oldest client of the address, or of all, is evicted; a confirmed client never is. Only
+//! the first call after an update reads all clients.
 //!
-//! INVARIANT: what is here is a client without a session. One that is not so any more (an earlier version confirmed it) is
-//! struck off when it is met, and stays.
+//! INVARIANT: a client in this table has no session. One that has (an earlier version confirmed it)
+//! is removed from the table when it is found, and stays a client.
 //! Spec: docs/formats/state.md, clients that wait; RFC 8881 §18.35.5.
 
 use std::ops::ControlFlow;
@@ -19,7 +21,7 @@ use crate::limits::{CLIENTS_MAX, UNCONFIRMED_MAX, UNCONFIRMED_PER_ADDRESS_MAX};
 use crate::record::{ClientCounts, StoredClient, StoredSession, Waiting};
 use crate::state;
 
-/// How many clients there are. A store of an earlier version is counted once.
+/// How many clients there are. Counts the clients of an earlier version's store once.
 fn counts(txn: &mut dyn Txn) -> Result<ClientCounts, Refusal> {
     if let Some(counts) = state::read(txn, key::CLIENT_COUNTS)? {
         return Ok(counts);
@@ -37,7 +39,8 @@ fn counts(txn: &mut dyn Txn) -> Result<ClientCounts, Refusal> {
     Ok(counts)
 }
 
-/// A session was made, or is gone. Without counts it is counted with all others when a client comes.
+/// Counts a session that was made or removed. A store without counts gets them with its next new
+/// client.
 pub(super) fn count_session(txn: &mut dyn Txn, is_made: bool) -> Result<(), Refusal> {
     let Some(mut counts) = state::read::<ClientCounts>(txn, key::CLIENT_COUNTS)? else { return Ok(()) };
     let sessions = counts.sessions;
@@ -69,7 +72,7 @@ pub(super) fn enter(txn: &mut dyn Txn, client: u64, address: Address) -> Result<
     put_counts(txn, &counts)
 }
 
-/// A client waits no more: it is confirmed, or about to go.
+/// Removes a client from the table: it was confirmed, or is about to be removed.
 pub(super) fn strike(txn: &mut dyn Txn, client: u64) -> Result<(), Refusal> {
     let Some(Waiting { number, address }) = state::read(txn, &key::waiting(client))? else { return Ok(()) };
     txn.delete(&key::waiting(client))?;
@@ -80,16 +83,16 @@ pub(super) fn strike(txn: &mut dyn Txn, client: u64) -> Result<(), Refusal> {
     put_counts(txn, &counts)
 }
 
-/// A client is gone.
+/// Counts a client that was removed.
 pub(super) fn gone(txn: &mut dyn Txn, client: u64) -> Result<(), Refusal> {
     strike(txn, client)?;
-    // Without them they are counted when a client comes.
+    // A store without counts gets them with its next new client.
     let Some(mut counts) = state::read::<ClientCounts>(txn, key::CLIENT_COUNTS)? else { return Ok(()) };
     counts.clients = counts.clients.saturating_sub(1);
     put_counts(txn, &counts)
 }
 
-/// The client that goes so that another one of this address has room; `None` if there is room.
+/// The client to evict so that another one of this address has room; `None` if there is room.
 ///
 /// # Errors
 /// `TableFull` if there is no room, and all clients are confirmed.
@@ -115,8 +118,8 @@ pub(super) fn in_the_way(txn: &mut dyn Txn, address: Address) -> Result<Option<u
     }
 }
 
-/// Whether there is room for one more client by the rule of earlier versions, which took none away: what they logged is applied as
-/// they applied it.
+/// Checks for room as earlier versions did, which evicted no client: their entries are applied as
+/// they applied them.
 ///
 /// # Errors
 /// `TableFull` if there is none.
@@ -124,7 +127,7 @@ pub(super) fn check_room(txn: &mut dyn Txn) -> Result<(), Refusal> {
     if counts(txn)?.clients < CLIENTS_MAX { Ok(()) } else { Err(Refusal::TableFull) }
 }
 
-/// How many clients of an address wait, up to the bound.
+/// How many clients of an address wait, at most the bound.
 fn waiting_at(view: &dyn View, address: &Address) -> Result<usize, Refusal> {
     let from = key::waiting_from_all(address);
     let mut count = 0;

@@ -1,4 +1,5 @@
-//! What administrators have done with data servers, and homes that are alive handing extents over.
+//! Commands of administrators about data servers and exports, and handing extents over from live
+//! homes.
 //!
 //! Spec: docs/protocol/admin.md.
 
@@ -9,91 +10,96 @@ use serde::{Deserialize, Serialize};
 
 use crate::export::Export;
 
-/// Forgets a data server that is gone for good. The proposer knows that it holds no lease and gets none. `NotFound` if it is not known.
+/// Removes a data server for good. The proposer ensures that the server holds no lease and gets
+/// none. `NotFound` if it is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemoveDataServer {
-    /// Which one.
+    /// The data server.
     pub server: DataServerId,
 }
 
-/// What became of a [`RemoveDataServer`].
+/// Result of a [`RemoveDataServer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Removal {
-    /// It is forgotten.
+    /// The data server is removed.
     Done,
-    /// It was to do more than one command strikes off: propose it again.
+    /// The server has more work items than one command deletes: propose the command again.
     Again,
-    /// It holds something: nothing was changed.
+    /// The server holds something: nothing was changed.
     Holds(Held),
 }
 
-/// Has everything moved away from a data server, or ends that. `NotFound` if it is not known, `NotPermitted` if no other would be left.
+/// Starts or ends moving everything away from a data server. `NotFound` if it is unknown,
+/// `NotPermitted` if no other server would be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainDataServer {
-    /// Which one.
+    /// The data server.
     pub server: DataServerId,
-    /// False: what it has may stay.
+    /// False: its data may stay.
     pub drain: bool,
 }
 
-/// Makes backups homes whose homes are alive. Each change stands for itself: one that does not fit (any more) changes nothing.
+/// Makes backups homes in place of homes that are alive. Each change is independent: one that does
+/// not apply (any more) changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandOver {
     /// The changes, at most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).
     pub changes: Vec<CopyChange>,
 }
 
-/// Homes that were to give way are dead: they drop the extents before they get a lease, and nobody waits for that.
+/// The homes that should hand over are dead. They drop the extents before they get a lease, so that
+/// their successors need not wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitNoLonger {
     /// Numbers of the work items, at most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).
     pub items: Vec<u64>,
 }
 
-/// Says how many shards the cluster has, once and for all. `Exists` if it was said otherwise.
+/// Sets the cluster's number of shards, once and for all. `Exists` if another number is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FixShards {
     /// At least 1.
     pub shards: u32,
 }
 
-/// Says what the cluster exports. Nothing is done if that is exported already: whoever asks again gets the same answer.
+/// Sets the cluster's exports. A repeated command changes nothing and has the same outcome.
 ///
 /// Refused as `Invalid` if there can be no such list, as `TableFull` if ids have run out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetExports {
-    /// The version of the list that these take the place of; 0: there is none yet.
+    /// The version of the list that this one replaces; 0: there is none yet.
     pub replaces: u64,
-    /// The exports, and no others. The log has nothing of `secure`: it is on.
+    /// The complete list. The log lacks `secure`: it is on.
     #[serde(with = "crate::export::before")]
     pub exports: Vec<Export>,
 }
 
-/// [`SetExports`] with all that an export has.
+/// [`SetExports`] with all fields of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetExportsWhole {
-    /// The version of the list that these take the place of; 0: there is none yet.
+    /// The version of the list that this one replaces; 0: there is none yet.
     pub replaces: u64,
-    /// The exports, and no others.
+    /// The complete list.
     pub exports: Vec<Export>,
 }
 
-/// What became of a [`SetExports`].
+/// Result of a [`SetExports`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ExportsSet {
-    /// This version of the list is these exports.
+    /// These exports are the list's version.
     Done(u64),
-    /// Others are exported, in this version: somebody else was first, and nothing was changed.
+    /// The list is another one, in this version: another proposer was first, and nothing was
+    /// changed.
     Changed(u64),
 }
 
-/// Raises the epochs of extents of which handles were given out through exports that were
-/// restricted since: a part of them.
+/// Raises the epochs of a part of the extents whose handles were given out through exports that
+/// were restricted since.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceExports {
     /// Every extent.
     pub all: bool,
-    /// Else those of files of which handles were given out through these exports, by id; at most
+    /// Else those of files whose handles were given out through these exports, by id; at most
     /// [`EXPORTS_MAX`](crate::limits::EXPORTS_MAX).
     pub exports: Vec<u16>,
     /// The extent to begin with.
@@ -105,12 +111,12 @@ pub struct FenceExports {
 pub struct FencedExports {
     /// How many were fenced.
     pub extents: u32,
-    /// The extent to go on with; `None` if there is none left in this shard.
+    /// The extent to continue with; `None` if there is none left in this shard.
     pub next: Option<ExtentId>,
 }
 
-/// All that a version of the exports required is fenced. Changes nothing if another version
-/// restricted something since.
+/// Every extent that a version of the exports requires is fenced. Changes nothing if another
+/// version restricted something since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportsFenced {
     /// The version.

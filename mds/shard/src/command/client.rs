@@ -12,7 +12,7 @@ pub struct ExchangeId {
     pub owner: Vec<u8>,
     /// `co_verifier`.
     pub verifier: [u8; 8],
-    /// Who made the call, as bytes that compare equal for the same principal.
+    /// The caller, as bytes that compare equal for the same principal.
     #[serde(with = "serde_bytes")]
     pub principal: Vec<u8>,
     /// EXCHGID4_FLAG_UPD_CONFIRMED_REC_A was set.
@@ -21,22 +21,23 @@ pub struct ExchangeId {
     pub implementation: String,
 }
 
-/// [`ExchangeId`] with an id that nobody can guess: whoever knows that of another client could speak for it.
+/// [`ExchangeId`] with a random id: a client that guessed another client's id could act for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeIdAs {
-    /// What was asked.
+    /// The arguments.
     pub asked: ExchangeId,
-    /// A random number: the client id, if one has to be made and nobody has it.
+    /// A random number: the id of a new client, unless another client has it.
     pub fresh: u64,
 }
 
 /// An address as an IPv6 one; IPv4 is mapped.
 pub type Address = [u8; 16];
 
-/// [`ExchangeIdAs`] with where it came from: what an address leaves that makes no session is bounded.
+/// [`ExchangeIdAs`] with the sender's address: the number of clients of an address that make no
+/// session is bounded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExchangeIdFrom {
-    /// What was asked, and the id.
+    /// The arguments, and the id.
     pub asked: ExchangeIdAs,
     /// The client's address.
     pub address: Address,
@@ -45,9 +46,9 @@ pub struct ExchangeIdFrom {
 /// Answer to [`ExchangeIdFrom`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientMade {
-    /// What the client is told.
+    /// The reply to the client.
     pub answer: ClientAnswer,
-    /// Clients without a session that had to give way.
+    /// Clients without a session that were evicted.
     pub evicted: Vec<u64>,
 }
 
@@ -56,7 +57,7 @@ pub struct ClientMade {
 pub struct ClientAnswer {
     /// The client id.
     pub client: u64,
-    /// `eir_sequenceid`: what the next CREATE_SESSION must carry.
+    /// `eir_sequenceid`: the sequence of the next CREATE_SESSION.
     pub sequence: u32,
     /// EXCHGID4_FLAG_CONFIRMED_R.
     pub confirmed: bool,
@@ -79,8 +80,8 @@ pub struct ConfirmClient {
 /// Answer to [`ConfirmClient`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confirmed {
-    /// True if this sequence was confirmed before: the front replays the session it made then, or makes a new one
-    /// after a restart.
+    /// This sequence was confirmed before: the front replays the session it made then, or makes a
+    /// new one after a restart.
     pub replay: bool,
     /// State of these client ids was dropped (older incarnations of the same owner).
     pub dropped: Vec<RemovedClient>,
@@ -105,9 +106,9 @@ pub struct RemoveClient {
 /// Answer to [`RemoveClient`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedClient {
-    /// The client id that is gone.
+    /// The removed client.
     pub client: u64,
-    /// Files on which it held a read-write layout: their size must be asked from the data servers, and their
-    /// extents have been given a new epoch (work items are queued).
+    /// Files on which it held a read-write layout. Their sizes must be queried from the data
+    /// servers; their extents have a new epoch (work items are queued).
     pub wrote: Vec<mds_namespace::Ino>,
 }

@@ -23,22 +23,24 @@ pub struct FormatShard {
     pub cookie_key: [u8; 32],
 }
 
-/// A node governs, in the term that the entry carries: entries of an earlier term that come behind this are refused.
+/// A node governs, in the term of the entry: entries of an earlier term behind this one are
+/// refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Govern;
 
-/// A command about names, bound to the inodes that it may change: the directories, and what the names led to when it was planned. Those are what its
-/// proposer keeps acts on several shards away from. If by now a name leads to another inode, and the command would change that, it is refused
+/// A command about names, bound to the inodes that it may change: the directories, and those that
+/// the names led to when it was planned. Its proposer keeps acts on several shards away from these.
+/// If a name now leads to another inode, and the command would change that inode, it is refused
 /// with `NamesMoved`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bound {
-    /// Inodes that may be changed, besides those that it makes.
+    /// Inodes that the command may change, besides those that it makes.
     pub inodes: Vec<Ino>,
-    /// What is to be done.
+    /// The command.
     pub what: AboutNames,
 }
 
-/// What is done to names.
+/// Commands about names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AboutNames {
     /// OPEN.
@@ -54,7 +56,7 @@ pub enum AboutNames {
 }
 
 impl Bound {
-    /// The command bound to these inodes; another one as it is.
+    /// Binds a command about names to these inodes; returns any other command unchanged.
     #[must_use]
     pub fn to(inodes: Vec<Ino>, command: Command) -> Command {
         let what = match command {
@@ -69,14 +71,14 @@ impl Bound {
     }
 }
 
-/// Sets inode numbers aside.
+/// Reserves inode numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReserveInodes {
     /// How many; at most [`RESERVED_INODES_MAX`](crate::limits::RESERVED_INODES_MAX).
     pub count: u32,
 }
 
-/// Names an act on several shards: the governor's term, and how many it began before in it.
+/// Names an act on several shards: the governor's term, and how many it began before in that term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct IntentId {
     /// Term of the governor.
@@ -85,47 +87,48 @@ pub struct IntentId {
     pub number: u64,
 }
 
-/// An act on several shards becomes real: this shard writes its part, and keeps those of the others until `Settle`.
+/// Decides an act on several shards: this shard writes its part, and keeps those of the others
+/// until `Settle`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intend {
-    /// Names it.
+    /// Names the act.
     pub id: IntentId,
-    /// What each shard is to write, this one included.
+    /// The part of each shard, this one included.
     pub parts: Vec<Part>,
-    /// What the act comes to: the answer to this command.
+    /// The act's outcome: the answer to this command.
     pub outcome: Box<Outcome>,
 }
 
-/// An act that another shard keeps has this part here.
+/// Writes this shard's part of an act whose intent another shard keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Carry {
-    /// What to write. Once more does no harm.
+    /// The keys and values to write. Repeating it has no further effect.
     pub writes: Vec<Write>,
 }
 
-/// All parts of an act are written: it may be forgotten.
+/// All parts of an act are written: forgets its intent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settle {
-    /// Names it. One that is not known is no error.
+    /// Names the act. An unknown one is no error.
     pub id: IntentId,
 }
 
-/// A file may have lost its last name: it goes if nobody has it open.
+/// A file may have lost its last name: removes it unless it is open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reap {
     /// The file.
     pub ino: Ino,
 }
 
-/// A client is gone: so is all it holds here, and what its requests came to. Answered with
-/// [`Outcome::Removed`].
+/// Removes what a former client holds in this shard, and the recorded outcomes of its requests.
+/// Answered with [`Outcome::Removed`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgetClient {
     /// The client.
     pub client: u64,
 }
 
-/// A session is gone: so is what its requests came to here.
+/// Removes the recorded outcomes of a former session in this shard.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForgetSession {
     /// Session id.

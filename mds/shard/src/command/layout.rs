@@ -1,7 +1,7 @@
 //! Commands about layouts: LAYOUTGET, LAYOUTRETURN, LAYOUTCOMMIT, and recalls.
 //!
-//! A layout is recorded per (client, file): one stateid, and whether a READ and a read-write part are out. Linux
-//! returns whole files, so ranges are not recorded.
+//! A layout is recorded per (client, file): one stateid, and whether the client has a READ and a
+//! read-write part. Linux returns whole files, so ranges are not recorded.
 //!
 //! Spec: RFC 8881 §12.5, §18.42, §18.43, §18.44; RFC 8435.
 
@@ -18,20 +18,21 @@ use super::StateidValue;
 pub struct LayoutGet {
     /// Client id.
     pub client: u64,
-    /// Which extent.
+    /// The extent.
     pub extent: ExtentId,
     /// READ or RW.
     pub iomode: Iomode,
-    /// The stateid the client showed: an open, lock or layout stateid (already resolved from "current").
+    /// The stateid the client sent: an open, lock or layout stateid (already resolved from
+    /// "current").
     pub stateid: StateidValue,
 }
 
-/// LAYOUTGET for an extent that may have no home yet: gives it one and the layout in one go, for each entry of the log
-/// that a writer waits for costs it a flush.
+/// LAYOUTGET for an extent that may have no home yet. Gives it a home and the layout in one entry,
+/// since a writer waits one flush for each entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutPlace {
-    /// What is asked for. An inline file without bytes becomes one with extents; one with bytes is refused with
-    /// `ContentMoved`, for they must be copied first.
+    /// The layout. An inline file without bytes becomes one with extents; one with bytes is refused
+    /// with `ContentMoved`, since they must be copied first.
     pub get: LayoutGet,
     /// The home the proposer chose. An extent that has one keeps it.
     pub home: DataServerId,
@@ -39,36 +40,38 @@ pub struct LayoutPlace {
     pub backups: Vec<DataServerId>,
 }
 
-/// LAYOUTGET for writing: gives the extent a primary if it has none, and notes which extents the client may write, so that the
-/// size of the file is asked from their primaries until it is settled (docs/protocol/sizes.md).
+/// LAYOUTGET for writing. Gives the extent a primary if it has none, and records which extents the
+/// client may write, so that the file's size is queried from their primaries until it is settled
+/// (docs/protocol/sizes.md).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutWrite {
-    /// What is asked for.
+    /// The layout.
     pub get: LayoutGet,
-    /// The primary and replicas the proposer chose, if the extent had none. An extent that has some keeps them.
+    /// The primary and replicas the proposer chose, if the extent had none. An extent that has some
+    /// keeps them.
     pub place: Option<(DataServerId, Vec<DataServerId>)>,
-    /// The export's erasure code, for an extent that is made.
+    /// The export's erasure code, for a new extent.
     pub code: Option<Profile>,
-    /// All extents that the answer may name, with what their primaries said of them.
+    /// All extents that the answer may name, with the sizes that their primaries reported.
     pub granted: Vec<Granted>,
     /// The client's user is not the superuser.
     pub drops_set_id: bool,
 }
 
-/// LAYOUTGET, with the export that the client came through: while handles of it may be out, the
-/// file is known by that (docs/protocol/admin.md §8).
+/// LAYOUTGET, with the export through which the client came: it is recorded of the file while
+/// handles of it may be in use (docs/protocol/admin.md §8).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutThrough {
-    /// Its id.
+    /// The export's id.
     pub export: u16,
-    /// The version of the exports by which the client was admitted. `Busy` if one was restricted
-    /// since.
+    /// The version of the exports by which the client was admitted. `Busy` if a later version
+    /// restricted one.
     pub version: u64,
-    /// What is asked for.
+    /// The layout.
     pub what: Granting,
 }
 
-/// What a [`LayoutThrough`] asks for.
+/// The layout of a [`LayoutThrough`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Granting {
     /// A layout for reading.
@@ -78,7 +81,7 @@ pub enum Granting {
 }
 
 impl Granting {
-    /// What both have.
+    /// The part that both have.
     #[must_use]
     pub fn get(&self) -> &LayoutGet {
         match self {
@@ -93,7 +96,7 @@ impl Granting {
 pub struct LayoutAnswer {
     /// The layout stateid.
     pub stateid: StateidValue,
-    /// Where the extent lives.
+    /// The extent's location.
     pub extent: ExtentRecord,
     /// The file.
     pub inode: Inode,
@@ -104,35 +107,37 @@ pub struct LayoutAnswer {
 pub struct LayoutReturn {
     /// Client id.
     pub client: u64,
-    /// What is returned.
+    /// The layout.
     pub what: Returned,
 }
 
-/// What a LAYOUTRETURN gives back.
+/// The layout that a LAYOUTRETURN returns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Returned {
     /// One file; `None` iomode is ANY.
     File {
         /// The file.
         ino: Ino,
-        /// Which part.
+        /// The part to return.
         iomode: Option<Iomode>,
-        /// False if the range returned is not the whole file: nothing is dropped, the stateid moves.
+        /// False if the range returned is not the whole file: nothing is dropped, the stateid
+        /// advances.
         whole: bool,
-        /// The layout stateid shown.
+        /// The layout stateid the client sent.
         stateid: StateidValue,
     },
     /// Everything the client holds (FSID and ALL).
     All {
-        /// Which part; `None` is ANY.
+        /// The part to return; `None` is ANY.
         iomode: Option<Iomode>,
     },
-    /// The server takes the layout back without a return: the client is forgetful, dead or fenced.
+    /// The server revokes the layout without a return: the client is forgetful, dead or fenced.
     Revoked {
         /// The file.
         ino: Ino,
     },
-    /// The server takes back what it recalled and the client did not return. A layout that the client got since is another one, and stays.
+    /// The server revokes a recalled layout that the client did not return. A layout that the
+    /// client got since is another one, and stays.
     Recalled {
         /// The file.
         ino: Ino,
@@ -141,29 +146,29 @@ pub enum Returned {
     },
 }
 
-/// LAYOUTRETURN, with what the primaries said of the file before it.
+/// LAYOUTRETURN, with the sizes that the file's primaries reported before it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutGiveBack {
-    /// What is returned.
+    /// The layout to return.
     pub what: LayoutReturn,
     /// The size to settle, if no client may write the file afterwards; `None` if a primary did not answer.
     pub settlement: Option<Settlement>,
 }
 
-/// LAYOUTCOMMIT with a modification time. Its end is not looked at: what the primaries hold counts.
+/// LAYOUTCOMMIT with a modification time. Its end is ignored: the sizes of the primaries count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutCommit {
     /// Client id.
     pub client: u64,
     /// The file.
     pub ino: Ino,
-    /// The layout stateid shown.
+    /// The layout stateid the client sent.
     pub stateid: StateidValue,
-    /// How far the client says that it wrote. Not looked at.
+    /// The end of what the client wrote by its own account. Ignored.
     pub end_bytes: Option<u64>,
     /// Modification time the client gave.
     pub mtime: Option<mds_namespace::Timestamp>,
-    /// Who wrote: set-id bits are cleared unless it is the superuser.
+    /// The writer: set-id bits are cleared unless it is the superuser.
     pub caller: mds_namespace::Caller,
 }
 
@@ -174,16 +179,16 @@ pub struct LayoutRecall {
     pub ino: Ino,
     /// Recall only read-write parts; else everything.
     pub iomode: Option<Iomode>,
-    /// A client that is not to be asked (its own request causes the recall).
+    /// A client that is not called (its own request causes the recall).
     pub except_client: Option<u64>,
 }
 
 /// One recall to send.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recall {
-    /// To whom.
+    /// The client to call.
     pub client: u64,
-    /// The stateid to send: the layout's sequence was moved forward by one.
+    /// The stateid to send: the layout's sequence was advanced by one.
     pub stateid: StateidValue,
     /// Which parts are held.
     pub iomode: Option<Iomode>,

@@ -25,9 +25,9 @@ pub struct Lock {
     pub ino: Ino,
     /// A write lock; else a read lock.
     pub exclusive: bool,
-    /// What to lock.
+    /// The range to lock.
     pub range: Range,
-    /// Whose lock, and under which stateid.
+    /// The lock's owner and stateid.
     pub locker: Locker,
 }
 
@@ -49,12 +49,12 @@ pub enum Locker {
     },
 }
 
-/// What stands in the way of a lock (`LOCK4denied`).
+/// The lock that conflicts with a lock (`LOCK4denied`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Conflict {
     /// The conflicting range.
     pub range: Range,
-    /// It is a write lock.
+    /// True for a write lock.
     pub exclusive: bool,
     /// Its client.
     pub client: u64,
@@ -72,7 +72,7 @@ pub struct Unlock {
     pub ino: Ino,
     /// The lock stateid.
     pub stateid: StateidValue,
-    /// What to release.
+    /// The range to release.
     pub range: Range,
 }
 

@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 /// CREATE of anything but a regular file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Create {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
     /// Directory.
     pub directory: Ino,
     /// New name.
     #[serde(with = "serde_bytes")]
     pub name: Vec<u8>,
-    /// What to make.
+    /// Kind of the object to make.
     pub kind: Kind,
     /// Target of a symlink; empty for everything else.
     #[serde(with = "serde_bytes")]
@@ -29,7 +29,7 @@ pub struct Create {
 /// LINK.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
     /// The file.
     pub ino: Ino,
@@ -43,7 +43,7 @@ pub struct Link {
 /// REMOVE of a file or an empty directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remove {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
     /// Directory.
     pub directory: Ino,
@@ -64,7 +64,7 @@ pub struct EntryAnswer {
 /// RENAME.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rename {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
     /// Old directory.
     pub from_directory: Ino,
@@ -90,29 +90,31 @@ pub struct Renamed {
 /// SETATTR.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetAttributesOf {
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
     /// The object.
     pub ino: Ino,
-    /// What to set.
+    /// The attributes to set.
     pub attributes: SetAttributes,
-    /// The size may be set because a write open was shown, whatever the mode says (RFC 8881 §18.30.3).
+    /// The size may be set, whatever the mode, because the client sent a stateid of a write open
+    /// (RFC 8881 §18.30.3).
     pub by_write_open: bool,
 }
 
-/// SETATTR of a modification time or mode while clients may be writing the file through layouts: what they wrote before comes
-/// first, so that what is set stays until more is written.
+/// SETATTR of a modification time or mode while clients may be writing the file through layouts.
+/// Their earlier writes count first, so that the attributes stay until more is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetMeasured {
-    /// What is set.
+    /// The attributes to set.
     pub set: SetAttributesOf,
-    /// What the file's primaries said when the request came.
+    /// The sizes that the file's primaries reported when the request came.
     pub settlement: Settlement,
-    /// What each extent holds that was written since the log last spoke of it.
+    /// For each extent, what was written to it since the log last recorded its size.
     pub written: Vec<Granted>,
 }
 
-/// An object was read: its access time is that of the entry, if it is still the one that the reader saw.
+/// An object was read. Its access time becomes the entry's, if it is still the one that the reader
+/// saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accessed {
     /// The object.
@@ -126,6 +128,6 @@ pub struct Accessed {
 pub struct AttributesAnswer {
     /// The inode afterwards.
     pub inode: Inode,
-    /// Extents the data servers must still cut or drop before the answer may go out.
+    /// Extents the data servers must cut or drop before the reply is sent.
     pub truncated: Option<Truncation>,
 }

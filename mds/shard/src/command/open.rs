@@ -10,9 +10,9 @@ use super::StateidValue;
 /// Share access and deny bits: 1 read, 2 write (RFC 8881 §18.16.1), without the WANT bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Share {
-    /// What the open may do.
+    /// Access of the open.
     pub access: u32,
-    /// What it forbids to others.
+    /// Access that it denies to other opens.
     pub deny: u32,
 }
 
@@ -24,7 +24,7 @@ pub struct Open {
     /// Open-owner, opaque.
     #[serde(with = "serde_bytes")]
     pub owner: Vec<u8>,
-    /// Who asks.
+    /// The caller.
     pub caller: Caller,
     /// Access and deny.
     pub share: Share,
@@ -32,7 +32,7 @@ pub struct Open {
     pub target: Target,
 }
 
-/// Which file an OPEN means.
+/// The file that an OPEN names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// CLAIM_NULL without creation.
@@ -55,20 +55,23 @@ pub enum Target {
         /// Attributes for a new file; of an existing one only the size applies (UNCHECKED with size 0).
         attributes: SetAttributes,
     },
-    /// CLAIM_FH; also CLAIM_PREVIOUS, for which an existing open of the same owner is simply confirmed again, if it has what is asked for.
+    /// CLAIM_FH; also CLAIM_PREVIOUS, which only confirms an existing open of the same owner again,
+    /// if that has the access it claims.
     Handle {
         /// The file.
         ino: Ino,
         /// True for CLAIM_PREVIOUS.
         reclaim: bool,
     },
-    /// CLAIM_NULL for a name in the directory of another shard: the governor has looked it up, and nobody changes it meanwhile.
+    /// CLAIM_NULL for a name in the directory of another shard: the governor has looked it up, and
+    /// its lock keeps the name unchanged meanwhile.
     Foreign {
         /// The file.
         ino: Ino,
-        /// It is to be cut to nothing.
+        /// The open truncates it to zero bytes.
         truncate: bool,
-        /// It was made by the same request (EXCLUSIVE4, EXCLUSIVE4_1), so it may be opened whatever its mode.
+        /// The same request made the file (EXCLUSIVE4, EXCLUSIVE4_1), so it may be opened whatever
+        /// its mode.
         made: bool,
     },
 }
@@ -95,7 +98,8 @@ pub struct Opened {
     pub directory: DirectoryChange,
     /// A new file was made.
     pub created: bool,
-    /// An existing file was cut (UNCHECKED with a size): extents whose data servers must still be told.
+    /// An existing file was truncated (UNCHECKED with a size): extents whose data servers must
+    /// still be notified.
     pub truncated: Option<super::namespace::Truncation>,
 }
 
@@ -108,11 +112,12 @@ pub struct OpenDowngrade {
     pub ino: Ino,
     /// The open stateid.
     pub stateid: StateidValue,
-    /// What remains.
+    /// The share mode that remains.
     pub share: Share,
 }
 
-/// CLOSE. Locks under the open go with it; refused with `LocksHeld` only where the RFC leaves no choice (we drop them).
+/// CLOSE. Removes the locks under the open; refused with `LocksHeld` only where the RFC leaves no
+/// choice (we drop them).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close {
     /// Client id.

@@ -1,4 +1,5 @@
-//! Commands about sealed extents: groups are made, images used and moved; extents thawed, and taken up when only an image is left.
+//! Commands about sealed extents: groups are made, images used and moved, extents thawed, and
+//! adopted when only an image is left.
 //!
 //! Spec: docs/protocol/seal.md §2, §3, §6, §8, §9.
 
@@ -7,7 +8,7 @@ use mds_namespace::op::extent::Adoption;
 use mds_namespace::op::seal::SealedAs;
 use serde::{Deserialize, Serialize};
 
-/// Makes a group: all of it or nothing. Refused with `ContentMoved` if a member may not join (any more).
+/// Makes a group, all or nothing. Refused with `ContentMoved` if a member may not join (any more).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MakeGroup {
     /// The group's record (docs/formats/group.md §3). Its number was taken before.
@@ -17,52 +18,55 @@ pub struct MakeGroup {
     pub sealed_as: Vec<SealedAs>,
 }
 
-/// The home of an extent says that home and backups use an image.
+/// The home of an extent reports that home and backups use an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UsedImage {
-    /// Which extent.
+    /// The extent.
     pub extent: ExtentId,
-    /// Which image.
+    /// The image.
     pub image: [u8; 16],
-    /// Who says so.
+    /// The reporting data server.
     pub server: DataServerId,
     /// The last act above the image; 0 if there is none.
     pub above: u64,
 }
 
-/// Images that are in use now: older ones of their extents are dead. Each stands for itself: what came too late changes nothing.
+/// Images that are in use: older ones of their extents are dead. Each report is independent: a late
+/// one changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UseImages {
     /// At most [`USED_IMAGES_MAX`](crate::limits::USED_IMAGES_MAX).
     pub used: Vec<UsedImage>,
 }
 
-/// An image of a group was made again elsewhere. Refused with `ContentMoved` if the group is gone or the image
-/// not where it was.
+/// An image of a group was recreated elsewhere. Refused with `ContentMoved` if the group is gone or
+/// the image is not at `from`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RehomeImage {
-    /// Which group.
+    /// The group.
     pub group: u64,
-    /// Which slot of it.
+    /// The image's slot in the group.
     pub slot: u32,
-    /// Where it was.
+    /// The data server that had it.
     pub from: DataServerId,
-    /// Where it is.
+    /// The data server that has it.
     pub to: DataServerId,
 }
 
-/// The home of an extent is about to answer an act that lies above an image. Refused with `ContentMoved` if another is its home.
+/// The home of an extent is about to answer an act that lies above an image. Refused with
+/// `ContentMoved` if another server is its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThawExtent {
-    /// Which extent.
+    /// The extent.
     pub extent: ExtentId,
-    /// Who says so.
+    /// The reporting data server.
     pub server: DataServerId,
     /// The act's sequence, or a lower one.
     pub sequence: u64,
 }
 
-/// Extents of which only an image is left get another home. Each stands for itself: what does not fit (any more) changes nothing.
+/// Gives extents another home of which only an image is left. Each adoption is independent: one
+/// that does not apply (any more) changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdoptExtents {
     /// At most [`COPY_CHANGES_MAX`](crate::limits::COPY_CHANGES_MAX).

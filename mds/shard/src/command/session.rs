@@ -1,4 +1,5 @@
-//! Commands about sessions: CREATE_SESSION, DESTROY_SESSION, BACKCHANNEL_CTL, and the change of the server that has one.
+//! Commands about sessions: CREATE_SESSION, DESTROY_SESSION, BACKCHANNEL_CTL, and resuming a
+//! session on another server.
 //!
 //! Spec: RFC 8881 §18.33, §18.36, §18.37; docs/protocol/sessions.md.
 
@@ -10,7 +11,7 @@ use super::client::RemovedClient;
 /// CREATE_SESSION.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateSession {
-    /// The session to be made. Refused with `BadSession` if nobody negotiates such a one.
+    /// The session to make. Refused with `BadSession` if no server negotiates such bounds.
     pub record: SessionRecord,
     /// Caller's principal.
     #[serde(with = "serde_bytes")]
@@ -20,13 +21,13 @@ pub struct CreateSession {
 /// Answer to [`CreateSession`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionCreated {
-    /// The session, as this CREATE_SESSION or the one before with the same sequence made it.
+    /// The session, made by this CREATE_SESSION or the previous one with the same sequence.
     pub record: SessionRecord,
-    /// In which tenure it is.
+    /// The session's tenure.
     pub tenure: u32,
-    /// It was made before.
+    /// The session was made before.
     pub replay: bool,
-    /// The oldest session of the client, which had too many, is gone.
+    /// The client's oldest session, removed because it had too many.
     pub ended: Option<[u8; 16]>,
     /// State of these client ids was dropped (older incarnations of the same owner).
     pub dropped: Vec<RemovedClient>,
@@ -39,7 +40,7 @@ pub struct DestroySession {
     pub session: [u8; 16],
 }
 
-/// Takes a session up. What is proposed for it in an older tenure, and comes behind this in the log, is refused.
+/// Resumes a session. Behind this entry the log refuses entries of an older tenure.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TakeUpSession {
     /// Session id.
@@ -53,11 +54,11 @@ pub struct SessionTakenUp {
     pub record: SessionRecord,
     /// The new tenure.
     pub tenure: u32,
-    /// Slots under which something is recorded.
+    /// Slots that have a record.
     pub slots: Vec<SlotMark>,
 }
 
-/// The last request on a slot of which something is recorded.
+/// The last recorded request of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotMark {
     /// The slot.
@@ -68,7 +69,7 @@ pub struct SlotMark {
     pub request: u64,
 }
 
-/// BACKCHANNEL_CTL: how to call the client from now on.
+/// BACKCHANNEL_CTL: program and credential of further callbacks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetCallback {
     /// Session id.

@@ -1,4 +1,4 @@
-//! Exports as records and commands had them before `secure`: without it, which means that it is on.
+//! Exports as earlier records and commands have them: without `secure`, which is then on.
 //!
 //! Spec: docs/formats/state.md.
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Anonymous, Export, Network, Squash};
 
-/// An export of before. INVARIANT: the fields and their order never change.
+/// An export of an earlier version. INVARIANT: the fields and their order never change.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ExportBefore {
     path: String,

@@ -1,4 +1,5 @@
-//! The heartbeat between two nodes: procedure NODE_HEARTBEAT of docs/protocol/raft.md, postcard of these.
+//! The heartbeat between two nodes: procedure NODE_HEARTBEAT of docs/protocol/raft.md, postcard of
+//! these types.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Led {
     pub(crate) shard: u32,
     pub(crate) term: u64,
-    /// No heartbeats of its own come: this one stands for them.
+    /// The shard sends no heartbeats of its own: this one stands for them.
     pub(crate) hibernates: bool,
 }
 
@@ -15,11 +16,11 @@ pub(crate) struct Led {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Beat {
     pub(crate) from: u64,
-    /// Another number at each start of the node.
+    /// Differs at each start of the node.
     pub(crate) start: u64,
-    /// Of the list of shards that it leads.
+    /// Version of the list of shards that it leads.
     pub(crate) version: u64,
-    /// That list, unless the receiver has said that it has this version.
+    /// That list, unless the receiver has acknowledged this version.
     pub(crate) leads: Option<Vec<Led>>,
 }
 

@@ -1,9 +1,11 @@
-//! Shards begin once all nodes of the cluster are there.
+//! Begins shards once all nodes of the cluster are up.
 //!
-//! INVARIANT: a shard is begun by the node that should lead it, and only after all others have said that they know nothing of it: what was
-//! once promised is known to a majority, and so to one of them.
-//! INVARIANT: nothing is begun while a node that answers has another number of shards: what is in a node's log of a shard that the cluster does
-//! not have would keep the node from ever starting with the right number.
+//! INVARIANT: the node that should lead a shard begins it, and only after all other nodes have
+//! reported that they know nothing of it: a majority knows each promise that was ever made, and so
+//! does one of them.
+//! INVARIANT: a node begins nothing while a node that answers has another number of shards: entries
+//! of a shard that the cluster does not have would keep the node from ever starting with the right
+//! number.
 //! Spec: docs/protocol/raft.md §The beginning.
 
 use std::sync::{Arc, Weak};
@@ -21,12 +23,13 @@ use crate::raft::message::{AskIdentity, Identity, RaftProcedure, To};
 use crate::raft::network::Links;
 use crate::shard::{Shard, StartError};
 
-/// A node alone has nobody to ask.
+/// Begins a shard of a node alone, which has no other node to query.
 pub(super) async fn alone(host: &Host, shard: &Shard) -> Result<(), StartError> {
     if shard.has_begun().await? { Ok(()) } else { shard.initialize(&[host.id]).await }
 }
 
-/// Begins the shards that this node should lead. Runs until they have begun and the cluster knows this node, or it stops or is dropped.
+/// Begins the shards that this node should lead. Runs until they have begun and the cluster knows
+/// this node, or it stops or is dropped.
 pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     let (mut polls, mut said) = (0, None);
     loop {
@@ -36,7 +39,7 @@ pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
             Ok(Begun::NotYet) => {}
             Ok(Begun::Refused(words)) => {
                 if said.as_ref() != Some(&words) {
-                    tracing::error!(words, "nothing is begun");
+                    tracing::error!(words, "shards cannot begin");
                 }
                 said = Some(words);
             }
@@ -56,16 +59,16 @@ pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// How far the beginning has come.
+/// Progress of the beginning.
 enum Begun {
     /// Nothing is left to begin, and this node takes part.
     All,
     NotYet,
-    /// In words.
+    /// The reason, in words.
     Refused(String),
 }
 
-/// Begins what can be.
+/// Begins the shards that can begin.
 async fn begin(inner: &Inner, polls: u32) -> Result<Begun, StartError> {
     let Inner { host, shards, .. } = inner;
     if !host.config.join.is_empty() {
@@ -108,8 +111,9 @@ async fn begin(inner: &Inner, polls: u32) -> Result<Begun, StartError> {
     Ok(Begun::NotYet)
 }
 
-/// Why nothing can be begun, if one of these nodes has another number of shards than this one. What a cluster has that this node is not in cannot be
-/// changed; of nodes that are to make one any may be wrong.
+/// Why nothing can begin, if one of these nodes has another number of shards than this one. A
+/// cluster without this node cannot change; of the nodes of a new cluster any may have the wrong
+/// number.
 fn differs<'a>(shards: usize, takes_part: bool, known: impl Iterator<Item = &'a Identity>) -> Option<String> {
     let others: Vec<&Identity> = known.filter(|identity| identity.shards as usize != shards).collect();
     let made = others.iter().find(|identity| !takes_part && !identity.begun.is_empty());
@@ -124,14 +128,14 @@ fn differs<'a>(shards: usize, takes_part: bool, known: impl Iterator<Item = &'a 
     ))
 }
 
-/// Asks a node who it is; none if it does not answer.
+/// Queries a node's identity; `None` if it does not answer.
 pub(super) async fn identify(host: &Arc<Host>, number: u64, addr: &str) -> Option<Identity> {
     let identity = ask(&host.links, addr).await?;
-    // Somebody else's address is in the list.
+    // The list may have another node's address.
     (number_of(identity.id) == number).then_some(identity)
 }
 
-/// Asks whoever is at an address who it is.
+/// Queries the identity of the node at an address.
 pub(super) async fn ask(links: &Links, addr: &str) -> Option<Identity> {
     let addr = addr.parse().ok()?;
     links.ask(addr, To::NODE, RaftProcedure::Identify, &AskIdentity, IDENTIFY_MS_MAX).await.ok()

@@ -1,4 +1,5 @@
-//! Drives `clocks`: asks the other nodes what time it is, and gives the lead up where this node's clock is wrong.
+//! Drives `clocks`: queries the other nodes' clocks, and gives up the lead where this node's clock
+//! is wrong.
 //!
 //! Spec: docs/protocol/raft.md, Clocks.
 
@@ -42,7 +43,7 @@ pub(super) async fn drive(node: Weak<Inner>, mut stopped: watch::Receiver<bool>)
     }
 }
 
-/// Asks each of the other nodes, beside each other; one that takes long is not waited for.
+/// Queries each of the other nodes, in parallel; does not wait for slow ones.
 fn ask_all(host: &Arc<Host>) {
     for (id, addr) in &*host.nodes.all() {
         if *id != host.config.id
@@ -59,17 +60,17 @@ fn ask_all(host: &Arc<Host>) {
     }
 }
 
-/// Hears what time it is by the logs: of each shard's, the last entry that was applied.
+/// Records the time of each shard's last applied entry.
 fn hear_logs(host: &Host, shards: &[Shard]) {
     for shard in shards {
-        // A store that cannot be read is found out elsewhere, and an empty one has no time.
+        // Other code reports a store that cannot be read, and an empty one has no time.
         if let Ok(Ok(entry_ns @ 1..)) = shard.view().map(|view| view.clock_unix_ns()) {
             host.hear_log_time(entry_ns);
         }
     }
 }
 
-/// Says once that this node's clock is wrong, and once that it is right again.
+/// Logs once that this node's clock is wrong, and once that it is right again.
 fn report(host: &Host, unfit: bool, is_off: &mut bool) {
     let off_ns = host.clocks_off_ns().first().map_or(0, |(_, off_ns)| *off_ns);
     let was_off = std::mem::replace(is_off, CLOCK_AGREE_NS < off_ns.unsigned_abs());

@@ -1,4 +1,4 @@
-//! Drives liveness: asks the engines how they are, sends heartbeats, starts and stops clocks.
+//! Drives liveness: reads the engines' states, sends heartbeats, starts and stops clocks.
 
 use std::sync::{Arc, Weak};
 
@@ -37,7 +37,8 @@ pub(super) async fn liveness(node: Weak<Inner>, mut stopped: watch::Receiver<boo
     }
 }
 
-/// Starts shard 0's clock once no lease is in force that this node may have given before it was started again; a leader's at once.
+/// Starts shard 0's clock once no lease is in force that this node may have given before a restart;
+/// a leader's at once.
 pub(super) async fn first_clock(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };

@@ -1,7 +1,8 @@
 //! An engine that stops by itself, since its store or the log failed or it panicked, ends its node.
 //!
-//! The other shards could go on, but the one that stopped would not: others follow a node that is gone, not one that lives and does nothing. So
-//! whoever runs the node stops it, which hands over what it still leads, and ends the process.
+//! The other shards could continue, but the stopped one would not: other nodes take over from a
+//! dead node, not from a live one that does nothing. So the server that runs the node stops it,
+//! which hands over the shards that it still leads, and ends the process.
 //!
 //! Spec: docs/protocol/raft.md, An engine that stops.
 
@@ -12,13 +13,13 @@ use tokio::sync::Notify;
 use super::Node;
 use crate::shard::Shard;
 
-/// An engine has stopped though nobody asked it to.
+/// An engine has stopped without a request to stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Raft engine of shard {shard} has stopped: {error}")]
 pub struct EngineStopped {
     /// The shard's number.
     pub shard: usize,
-    /// With what.
+    /// The error.
     pub error: String,
 }
 
@@ -30,7 +31,7 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    /// Looks whether an engine has stopped that was running at the last look.
+    /// Scans for an engine that has stopped since the last scan.
     pub(super) fn look(&self, shards: &[Shard], is_alone: bool) {
         if self.first.get().is_some() {
             return;
@@ -56,14 +57,15 @@ impl Failure {
                 "the engine of a shard has stopped: this node ends, and others follow it"
             );
         }
-        // Only the node's own task looks.
+        // Only the node's own task scans.
         let _ = self.first.set(first);
         self.noticed.notify_waiters();
     }
 }
 
 impl Node {
-    /// The first engine that stopped though nobody asked it to, if one has: the node is to be stopped, and its process to end.
+    /// The first engine that stopped without a request, if one has: the caller must stop the node
+    /// and end its process.
     #[must_use]
     pub fn failure(&self) -> Option<EngineStopped> {
         self.inner.failure.first.get().cloned()
@@ -72,7 +74,7 @@ impl Node {
     /// Returns when there is a [`failure`](Self::failure).
     pub async fn failed(&self) -> EngineStopped {
         loop {
-            // Made before the look: nothing that is noticed behind it is missed.
+            // Registered before the check, so that no later notification is missed.
             let noticed = self.inner.failure.noticed.notified();
             if let Some(stopped) = self.failure() {
                 return stopped;

@@ -1,4 +1,5 @@
-//! Who leads is handed over: to the node that should lead a shard when it is back, and to others before a planned stop.
+//! Hands leadership over: to the node that should lead a shard when it is back, and to others
+//! before a planned stop.
 
 use std::sync::{Arc, Weak};
 
@@ -14,7 +15,8 @@ use crate::liveness::line;
 use crate::shard::Shard;
 use crate::spread::{Led, Spread};
 
-/// Hands single shards over to the nodes that should lead them, slowly; and shard 0 at once if this node cannot govern. Runs until the node stops or is dropped.
+/// Hands single shards over to the nodes that should lead them, slowly; and shard 0 at once if this
+/// node cannot govern. Runs until the node stops or is dropped.
 pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     let (mut spread, mut unfit) = (None, None);
     loop {
@@ -31,7 +33,7 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
         let led = led.map(|(number, shard)| Led { shard: number, caught_up: shard.caught_up() });
         let due = spread.next(now_ms, &members, &alive, led);
         if let Some((shard, to)) = due {
-            tracing::debug!(shard, to, "leadership is handed to the node that should have it");
+            tracing::debug!(shard, to, "handing leadership to the shard's preferred node");
             inner.shards[shard].transfer(to).await;
         }
         // Nothing to do now: that will not change at once.
@@ -47,14 +49,15 @@ pub(super) async fn spread(node: Weak<Inner>, mut stopped: watch::Receiver<bool>
 
 /// A node that cannot govern, since it installs a snapshot.
 struct Unfit {
-    /// Who was asked to lead shard 0 instead. They may be no better off: then it is the next one's turn.
+    /// Nodes that were asked to lead shard 0 instead. Such a node may be no better off: then the
+    /// next one is asked.
     asked: Vec<u64>,
     /// When they are asked again.
     again_ms: u64,
 }
 
-/// Whoever leads shard 0 reads its own replicas of all others. One that is installing a snapshot of any has another node govern: that may take
-/// long.
+/// The leader of shard 0 reads its own replicas of all others. While it installs a snapshot of any
+/// shard it has another node govern, since that may take long.
 async fn give_up_unfit(inner: &Inner, unfit: &mut Option<Unfit>) {
     if !inner.shards.iter().any(Shard::is_torn) {
         *unfit = None;
@@ -64,17 +67,18 @@ async fn give_up_unfit(inner: &Inner, unfit: &mut Option<Unfit>) {
     let unfit = unfit.get_or_insert(Unfit { asked: Vec::new(), again_ms: now_ms + TORN_LEAD_MS_MAX });
     let first = &inner.shards[0];
     if unfit.again_ms <= now_ms && first.leads_engine() {
-        tracing::info!("a snapshot is being installed here: shard 0 is handed over");
+        tracing::info!("installing a snapshot: handing shard 0 over");
         match first.give_up_but(&unfit.asked).await {
             Some(to) => unfit.asked.push(to),
             None if unfit.asked.is_empty() => {}
-            // None of those that are there is better off.
+            // None of the nodes that are up is better off.
             None => *unfit = Unfit { asked: Vec::new(), again_ms: now_ms + TORN_AGAIN_MS },
         }
     }
 }
 
-/// Hands everything that is led here to others, as far as some of them have caught up, within a bounded time.
+/// Hands all led shards to other nodes, as far as some of them have caught up, within a bounded
+/// time.
 pub(super) async fn all(host: &Arc<Host>, shards: &[Shard]) {
     if host.config.is_alone() {
         return;

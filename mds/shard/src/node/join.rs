@@ -1,4 +1,4 @@
-//! A node joins a cluster that runs: it asks the nodes it knows, until shard 0 has it.
+//! Joins a running cluster: the node sends JOIN to the nodes it knows, until shard 0 has it.
 //!
 //! Spec: docs/protocol/raft.md §Joining.
 
@@ -18,7 +18,7 @@ use crate::raft::message::{Identity, Join, Joined, RaftProcedure, To};
 use crate::raft::network::Links;
 use crate::shard::{NodeConfig, Shard};
 
-/// How many shards the cluster has that a node is to join. Asks until one of its nodes answers.
+/// The number of shards of the cluster to join. Queries its nodes until one answers.
 pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {
     let links = Links::new(env.clone(), config.cluster_keys.clone(), config.id);
     loop {
@@ -29,12 +29,12 @@ pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {
                 return identity.shards as usize;
             }
         }
-        tracing::info!("asking for the cluster to join");
+        tracing::info!("no node of the cluster to join answers yet");
         env.clock.sleep_ms(JOIN_POLL_MS).await;
     }
 }
 
-/// Asks to be taken in. Runs until shard 0 has this node for good, or it stops or is dropped.
+/// Sends JOIN until shard 0 has this node for good, or the node stops or is dropped.
 pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };
@@ -44,14 +44,14 @@ pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
         }
         for addr in &host.config.join {
             let answer = match join(host, addr).await {
-                // Whoever leads may be none of those that this node was told of.
+                // The leader may be none of the nodes in this node's configuration.
                 Some(Joined::Leader(leader)) if !host.config.join.contains(&leader) => {
                     join(host, &leader).await
                 }
                 answer => answer,
             };
             if let Some(Joined::Refused(words)) = answer {
-                tracing::error!(words, "this node is not taken in");
+                tracing::error!(words, "the cluster refuses this node");
             }
         }
         let sleep = host.env.clock.sleep_ms(JOIN_POLL_MS);
@@ -71,14 +71,14 @@ async fn join(host: &Arc<Host>, addr: &str) -> Option<Joined> {
 }
 
 impl Shard {
-    /// Another node asks to be taken in. Of shard 0.
+    /// Handles another node's JOIN. Only in shard 0.
     pub(crate) async fn take_in(&self, asked: Join) -> Joined {
         if let Err(answer) = self.may_take_in(&asked) {
             return answer;
         }
         let Join { id, address } = &asked;
         let number = number_of(*id);
-        // What is written down of where it is is never changed afterwards.
+        // The node's stored address is never changed afterwards.
         let identity = bootstrap::ask(self.links(), address).await;
         if let Err(words) = is_there(&asked, identity, self.node_config().shards) {
             return Joined::Refused(words);
@@ -90,13 +90,14 @@ impl Shard {
         match self.learn_at(self.members().learn(*id), address).await {
             Ok(()) => Joined::Done,
             Err(error) => {
-                tracing::warn!(number, %error, "it has not joined yet");
+                tracing::warn!(number, %error, "metadata server has not joined yet");
                 Joined::Leader(String::new())
             }
         }
     }
 
-    /// Whether there is a place for a node here, and nothing against it as far as is known without asking it; else what it is answered.
+    /// Checks that there is room for a node and nothing known against it, without querying it; else
+    /// the reply to it.
     fn may_take_in(&self, asked: &Join) -> Result<(), Joined> {
         if !self.is_leader() {
             return Err(Joined::Leader(self.leader().map(|(_, addr)| addr).unwrap_or_default()));
@@ -120,18 +121,20 @@ impl Shard {
     }
 }
 
-/// Whether other machines may reach this address at all. Nodes of one machine, for a trial, have none but its own.
+/// Whether other machines may reach this address at all. Nodes of one machine, for a trial, have
+/// only its own address.
 fn may_be_reached(address: &str, known: &[Known]) -> bool {
     let is_loopback = |address: &str| address.parse().is_ok_and(|addr: SocketAddr| addr.ip().is_loopback());
     address.parse().is_ok_and(|addr: SocketAddr| !addr.ip().is_unspecified() && addr.port() != 0)
         && (!is_loopback(address) || known.iter().all(|(_, known)| is_loopback(known)))
 }
 
-/// Whether the node that asks is the one that answers at its address, and was started for this cluster; else what is wrong, in words.
+/// Checks that the joining node is the one at its address, and was started for this cluster; else
+/// the error, in words.
 fn is_there(asked: &Join, answers: Option<Identity>, shards: usize) -> Result<(), String> {
     let (number, address) = (number_of(asked.id), &asked.address);
     let Some(Identity { id, shards: has, .. }) = answers else {
-        return Err(format!("nobody answers at its address {address}"));
+        return Err(format!("no metadata server answers at its address {address}"));
     };
     if id != asked.id {
         let other = number_of(id);
@@ -151,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_others_do_not_reach_are_none() {
+    fn unreachable_addresses_are_refused() {
         let known = |addr: &str| vec![(1, addr.to_owned())];
         let (far, here) = (known("10.0.0.1:1"), known("127.0.0.1:1"));
         for address in ["10.0.0.2:1", "[fd00::1]:1"] {
@@ -166,11 +169,15 @@ mod tests {
     }
 
     #[test]
-    fn who_joins_answers_at_its_address() {
+    fn a_joining_node_must_answer_at_its_address() {
         let asked = Join { id: 0x1_0004, address: "10.0.0.4:1".to_owned() };
         let answers = |id, shards| is_there(&asked, Some(Identity { id, shards, begun: Vec::new() }), 8);
         assert_eq!(answers(0x1_0004, 8), Ok(()));
-        assert!(is_there(&asked, None, 8).unwrap_err().contains("nobody answers at its address 10.0.0.4:1"));
+        assert!(
+            is_there(&asked, None, 8)
+                .unwrap_err()
+                .contains("no metadata server answers at its address 10.0.0.4:1")
+        );
         assert!(answers(0x1_0003, 8).unwrap_err().contains("another metadata server"));
         assert!(answers(0x2_0004, 8).unwrap_err().contains("another metadata server"));
         assert!(answers(0x1_0004, 4).unwrap_err().contains("start it with --shards 8"));

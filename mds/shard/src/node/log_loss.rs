@@ -1,7 +1,9 @@
-//! A node that is alone, whose log is gone while its store is there, would start from the store's last checkpoint and say nothing: what was
-//! acknowledged since is missing. It does not start, until an operator accepts that loss by name.
+//! A node that is alone, with a store and without its log, would start from the store's last
+//! checkpoint without an error: everything acknowledged since is missing. It refuses to start until
+//! an operator accepts that loss by name.
 //!
-//! A node among several is refused elsewhere: the name that it has with its log is gone, too (`raft::identity`).
+//! A node among several is refused elsewhere: its name is lost with its log, too
+//! (`raft::identity`).
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use crate::raft::log_store::SharedLog;
 use crate::raft::machine::Applied;
 use crate::shard::StartError;
 
-/// What is lost with a log.
+/// What a lost log contained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the metadata log is gone: {} ends at entry {log_index}, but shard {shard} had entry {applied_index} in its store. What was changed after {} \
@@ -21,7 +23,7 @@ use crate::shard::StartError;
      --accept-log-loss {:032x}", .log_dir.display(), utc(.since_unix_s), u128::from_be_bytes(*.file_system)
 )]
 pub struct LogGone {
-    /// Where the log should be.
+    /// The log's directory.
     pub log_dir: PathBuf,
     /// The shard that shows it.
     pub shard: usize,
@@ -29,13 +31,14 @@ pub struct LogGone {
     pub log_index: u64,
     /// The last entry that the store has.
     pub applied_index: u64,
-    /// When that was, seconds since 1970. Changes from then on may be lost.
+    /// The time of that entry, seconds since 1970. Changes from then on may be lost.
     pub since_unix_s: u64,
-    /// The file system by whose name the loss is accepted.
+    /// The file system whose id accepts the loss.
     pub file_system: [u8; 16],
 }
 
-/// Refuses stores that are ahead of their log by more than a power cut explains, unless that was accepted for this file system.
+/// Refuses stores that are ahead of their log by more than a power cut explains, unless the
+/// operator accepted that for this file system.
 ///
 /// # Errors
 /// [`StartError::LogGone`]; the store's.
@@ -81,7 +84,7 @@ pub(super) fn check(
     Ok(())
 }
 
-/// A time in words.
+/// Formats a time.
 fn utc(unix_s: &u64) -> String {
     let (days, second) = (unix_s / 86_400, unix_s % 86_400);
     // Days of the proleptic Gregorian calendar, in eras of 400 years that begin in March.

@@ -1,7 +1,7 @@
-//! A node that lost its disk is taken in again, under its new name.
+//! Readmits a node that lost its disk, under its new name.
 //!
-//! Shard 0 is told first that the node is there; then each shard's leader brings its own shard in line, and shard 0 comes last: whoever
-//! leads it must have all others.
+//! Shard 0 learns the node first; then each shard's leader brings its own shard in line. Shard 0
+//! comes last: its leader must have replicas of all others.
 //!
 //! Spec: docs/protocol/raft.md §Taking a node in again.
 
@@ -17,19 +17,19 @@ use crate::raft::message::Identity;
 use crate::roster::{Change, Plan};
 use crate::shard::Shard;
 
-/// How far a node has come that is taken in again.
+/// Progress of a node's readmission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Readmission {
     /// Shards of the cluster.
     pub shards: u64,
-    /// Those that have the node as it is now.
+    /// Shards that have the node under its new name.
     pub done: u64,
 }
 
-/// Why a node is not taken in again.
+/// Why a node cannot be readmitted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadmitError {
-    /// It is none of the cluster's.
+    /// Not a metadata server of the cluster.
     #[error("no metadata server has the number {0}")]
     Unknown(u64),
     /// It was started for a cluster of another number of shards.
@@ -39,15 +39,15 @@ pub enum ReadmitError {
     Shards {
         /// The node.
         number: u64,
-        /// How many it has.
+        /// The number of shards that it has.
         has: u64,
-        /// How many there are.
+        /// The cluster's number of shards.
         all: u64,
     },
-    /// It must run to be taken in.
+    /// It must run to be readmitted.
     #[error("metadata server {0} does not answer")]
     Unreachable(u64),
-    /// Another node must be asked.
+    /// Another node leads.
     #[error("not the leader")]
     NotLeader,
     /// Nothing can be changed without a majority.
@@ -56,8 +56,9 @@ pub enum ReadmitError {
 }
 
 impl Node {
-    /// Takes a node in again that lost its disk and was started with an empty directory. Begins it, or says how far it is if it has begun.
-    /// For a node that has everything it changes nothing.
+    /// Readmits a node that lost its disk and was started with an empty directory. Begins the
+    /// readmission, or returns its progress.
+    /// Changes nothing for a node that has everything.
     ///
     /// # Errors
     /// See [`ReadmitError`].
@@ -77,7 +78,7 @@ impl Node {
         }
         let members = shards[0].members();
         if !members.has(id) {
-            tracing::info!(number, "a metadata server without its disk is taken in again");
+            tracing::info!(number, "readmitting a metadata server that lost its disk");
             let learned = shards[0].change_members(members.learn(id)).await;
             learned.map_err(|_| ReadmitError::Unavailable)?;
         }
@@ -87,7 +88,7 @@ impl Node {
     fn readmission(&self, id: NodeId) -> Readmission {
         let shards = &self.inner.shards;
         let first = shards[0].members_for_good();
-        // Whoever is told that all is done may take the next disk out.
+        // An operator who reads that all is done may remove the next disk.
         let has = |shard: &&Shard| {
             let (Some(members), Some(first)) = (shard.members_for_good(), &first) else { return false };
             members.is_as_for(&first.plan(shard.number()), id)
@@ -97,7 +98,8 @@ impl Node {
     }
 }
 
-/// Brings the shards that are led here in line with shard 0. Runs until the node stops or is dropped.
+/// Brings the shards that are led here in line with shard 0. Runs until the node stops or is
+/// dropped.
 pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };
@@ -111,7 +113,7 @@ pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bo
     }
 }
 
-/// One step for each shard led here that is not as it should be. True if none is.
+/// Takes one step for each led shard that is not in line. True if all are.
 async fn bring_in_line(inner: &Inner) -> bool {
     let Some((first, others)) = inner.shards.split_first() else { return true };
     others.iter().for_each(Shard::look_at_votes);
@@ -125,7 +127,7 @@ async fn bring_in_line(inner: &Inner) -> bool {
     if due.is_empty() && !is_first_due {
         return true;
     }
-    // What is known here of shard 0 may be old.
+    // This node's view of shard 0 may be old.
     if first.pass_anywhere().await.is_err() {
         return false;
     }
@@ -136,15 +138,15 @@ async fn bring_in_line(inner: &Inner) -> bool {
         async move { step(&shard, &plan).await }
     });
     steps.buffer_unordered(STORES_AT_ONCE).collect::<()>().await;
-    // Shard 0 last: it says who is to be learned under which name.
+    // Shard 0 last: it names the nodes to learn.
     if is_first_due {
         step_of_first(first, others).await;
     }
     false
 }
 
-/// In shard 0 a node goes by its new name when it does so in all others. Who does not come, or is to vote elsewhere and does not come, keeps
-/// only itself from that.
+/// Renames a node in shard 0 once all other shards have its new name. A node that is down, or that
+/// cannot get its vote in another shard, delays only itself.
 async fn step_of_first(first: &Shard, others: &[Shard]) {
     let members = first.members();
     let Some(change) = members.next(&members.plan(0)) else { return };
@@ -159,7 +161,7 @@ async fn step_of_first(first: &Shard, others: &[Shard]) {
     make(first, change).await;
 }
 
-/// Where the nodes are that shard 0 knows.
+/// Learns the addresses of the nodes that shard 0 knows.
 fn learn_addresses(inner: &Inner, first: &Shard) {
     let nodes = first.nodes();
     if !nodes.is_empty() {
@@ -172,7 +174,7 @@ async fn step(shard: &Shard, plan: &Plan) {
     let Some(change) = members.next(plan) else { return };
     let is_none_ready = |to| members.voters.last() == Some(&shard.renamed(&members, to));
     let change = match change {
-        // Who does not come under its new name keeps nobody from voting who is there.
+        // A node that is not ready under its new name does not keep the others from voting.
         Change::Rename(to) if !members.is_joint() && is_none_ready(&to) => Change::Vote(plan.voters.clone()),
         change => change,
     };
@@ -181,6 +183,6 @@ async fn step(shard: &Shard, plan: &Plan) {
 
 async fn make(shard: &Shard, change: Change) {
     if let Err(error) = shard.change_members(change).await {
-        tracing::debug!(shard = shard.number(), %error, "its members were not changed; later again");
+        tracing::debug!(shard = shard.number(), %error, "members of a shard were not changed, retrying later");
     }
 }

@@ -1,5 +1,6 @@
-//! Checkpoints of the stores when enough has happened since the last, so that a restart repeats little and the log can be cut; and shards
-//! that would keep the log from being cut are renewed. Looks also whether an engine has stopped; its shard is passed over.
+//! Checkpoints the stores when enough was applied since the last, so that a restart repeats little
+//! and the log can be cut. Renews the entries of shards that would keep the log from being cut.
+//! Also scans for stopped engines, and skips their shards.
 
 use std::sync::Weak;
 use tokio::sync::watch;
@@ -16,7 +17,7 @@ use crate::shard::Shard;
 struct Last {
     applied: u64,
     waited_ms: u64,
-    /// Up to where its log was let be cut.
+    /// The index up to which its log may be cut.
     cut: u64,
 }
 
@@ -41,7 +42,8 @@ pub(super) async fn checkpoints(node: Weak<Inner>, mut stopped: watch::Receiver<
     }
 }
 
-/// Begins checkpoints that are due, some at a time, each shard in its turn, and lets the logs before those that are done be cut.
+/// Begins due checkpoints, some at a time, each shard in turn, and lets the log before completed
+/// ones be cut.
 async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) {
     let (mut begun, shards) = (0, inner.shards.len());
     let from = *first;
@@ -57,7 +59,7 @@ async fn begin_due(inner: &Inner, lasts: &mut [Last], first: &mut usize) {
             last.waited_ms += CHECKPOINT_POLL_MS;
             continue;
         }
-        // An engine that stops meanwhile keeps nobody else's checkpoints from being made.
+        // An engine that stops meanwhile does not keep other shards from their checkpoints.
         if !shard.cut_covered(&mut last.cut).await {
             continue;
         }
@@ -82,7 +84,7 @@ fn is_due(shard: &Shard, fresh: u64, waited_ms: u64) -> bool {
         || is_long(shard) && config.log_entries_kept < fresh
 }
 
-/// Whether its log is so long that a checkpoint, behind which it can be cut, is worth it.
+/// Whether its log is long enough to be worth a checkpoint, behind which it can be cut.
 fn is_long(shard: &Shard) -> bool {
     CHECKPOINT_LOG_BYTES <= shard.uncut_bytes() && !shard.is_held()
 }
@@ -97,7 +99,7 @@ async fn renew_lagging(inner: &Inner) {
         let is_cut = shard.uncut_entries() == 0;
         let outcome = if is_far || is_cut { shard.renew_log().await } else { shard.cut_log().await };
         if let Err(error) = outcome {
-            tracing::warn!(shard = at, %error, "its part of the log could not be freed");
+            tracing::warn!(shard = at, %error, "failed to free old log segments of a shard");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Who is connected to the leader's service addresses: the leader tells the other members, so that whoever leads next can wake these
-//! clients up. Kept in memory only, and only ever a hint.
+//! Clients that are connected to the leader's service addresses. The leader reports them to the
+//! other members, so that the next leader can wake these clients up. Kept in memory only, and only
+//! a hint.
 //!
 //! Spec: docs/protocol/raft.md, CALLERS; docs/protocol/addresses.md §4.
 
@@ -19,11 +20,11 @@ use crate::limits::{CALLERS_AGAIN_MS, CALLERS_MAX};
 pub struct Caller {
     /// The service address and port that it goes to.
     pub service: SocketAddr,
-    /// Where it comes from.
+    /// The client's address and port.
     pub client: SocketAddr,
 }
 
-/// What a leader tells of its callers: all of them, each time.
+/// A leader's report of its callers: all of them, each time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
     /// The leader's term.
@@ -31,7 +32,7 @@ pub(crate) struct Told {
     pub(crate) callers: Vec<Caller>,
 }
 
-/// What this member was told, and what it tells.
+/// The report that this member received, and the one that it sends.
 pub(crate) struct Callers {
     heard: Mutex<Told>,
     tells: watch::Sender<Told>,
@@ -42,7 +43,7 @@ impl Callers {
         Self { heard: Mutex::default(), tells: watch::Sender::default() }
     }
 
-    /// Another member, which leads in this term, has these. What a former leader says late is not heard.
+    /// Handles a report of the leader of a term. A late report of a former leader is ignored.
     pub(crate) fn hear(&self, told: Told) {
         let mut heard = self.heard.lock();
         if heard.term <= told.term && told.callers.len() <= CALLERS_MAX {
@@ -50,12 +51,12 @@ impl Callers {
         }
     }
 
-    /// What the last leader said that told this member of any.
+    /// The callers of the last leader that reported any.
     pub(crate) fn heard(&self) -> Vec<Caller> {
         self.heard.lock().callers.clone()
     }
 
-    /// From now on the others are told these.
+    /// Sets the callers that are reported to the other members.
     pub(crate) fn tell(&self, term: u64, mut callers: Vec<Caller>) {
         callers.truncate(CALLERS_MAX);
         self.tells.send_if_modified(|told| {
@@ -66,12 +67,12 @@ impl Callers {
         });
     }
 
-    /// This member does not lead any more.
+    /// Stops reporting: this member does not lead any more.
     pub(crate) fn fall_silent(&self) {
         self.tells.send_if_modified(|told| std::mem::take(told) != Told::default());
     }
 
-    /// Tells one other member whatever there is to tell, for as long as this is kept.
+    /// Sends reports to one other member, for as long as `self` lives.
     pub(crate) async fn tell_member(self: Arc<Self>, env: Env, links: Arc<Links>, member: SocketAddr) {
         let mut tells = self.tells.subscribe();
         loop {
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_former_leader_is_not_heard_and_neither_is_too_much() {
+    fn reports_of_a_former_leader_and_oversized_reports_are_ignored() {
         let callers = Callers::new();
         callers.hear(Told { term: 5, callers: vec![caller(700)] });
         callers.hear(Told { term: 4, callers: Vec::new() });
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_list_is_told_once() {
+    fn an_unchanged_list_is_sent_once() {
         let callers = Callers::new();
         let mut tells = callers.tells.subscribe();
         callers.tell(3, vec![caller(700)]);

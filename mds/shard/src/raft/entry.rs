@@ -14,20 +14,20 @@ use crate::limits::ENTRY_BYTES_MAX;
 /// Version of the encoding of [`Entry`] (docs/formats/raft_log.md).
 pub(crate) const ENTRY_VERSION: u8 = 3;
 
-/// The version before: its origins named no sessions that anybody kept, and nothing looked at them.
+/// The previous version: its origins named sessions that were not stored, and no code read them.
 const ENTRY_VERSION_UNKEPT: u8 = 2;
 
 /// Session, slot, sequence, operation.
 type OriginUnkept = ([u8; 16], u32, u32, u32);
 
-/// Why bytes are no entry, or an entry has no bytes.
+/// Why bytes are not an entry, or an entry cannot be encoded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
     /// It is longer than a log entry may be.
     #[error("entry of {0} bytes is too long")]
     TooLong(usize),
-    /// Written by a version this program does not know.
-    #[error("entry version {0:?} is not known")]
+    /// An entry version that this program does not know.
+    #[error("unknown entry version {0:?}")]
     Version(Option<u8>),
     /// Not an entry.
     #[error("entry does not decode")]
@@ -38,12 +38,12 @@ pub enum EntryError {
 #[derive(Clone)]
 pub(crate) struct EncodedEntry {
     pub(crate) bytes: Bytes,
-    /// No client waits for it: the proposer's word, which stays in this process.
+    /// No client waits for it. Known to the proposer's process only.
     is_unhurried: bool,
 }
 
 impl From<Bytes> for EncodedEntry {
-    /// It counts as waited for.
+    /// A client may wait for it.
     fn from(bytes: Bytes) -> Self {
         Self { bytes, is_unhurried: false }
     }
@@ -66,7 +66,7 @@ impl EncodedEntry {
         Ok(Bytes::from(bytes).into())
     }
 
-    /// The same, and no client waits for it to be durable.
+    /// The same entry, marked as one for whose durability no client waits.
     pub(crate) fn unhurried(self) -> Self {
         Self { is_unhurried: true, ..self }
     }
@@ -81,7 +81,7 @@ impl EncodedEntry {
 }
 
 impl Entry {
-    /// What the payload of an entry's record in the log says (docs/formats/raft_log.md).
+    /// Decodes the payload of an entry's record in the log (docs/formats/raft_log.md).
     ///
     /// # Errors
     /// [`EntryError`].
@@ -129,7 +129,7 @@ impl<'de> Deserialize<'de> for EncodedEntry {
     }
 }
 
-/// What applying an entry answers. Never leaves the process.
+/// The outcome of applying an entry. Never leaves the process.
 pub(crate) struct Answer(pub(crate) Outcome);
 
 impl Serialize for Answer {
@@ -150,9 +150,9 @@ mod tests {
     use super::*;
     use crate::command::{StateidValue, open};
 
-    /// What the proposer says of it is not in its bytes: a follower flushes each entry.
+    /// The mark is not in the entry's bytes: a follower flushes each entry.
     #[test]
-    fn haste_is_the_proposers_word_and_stays_with_it() {
+    fn the_unhurried_mark_is_not_encoded() {
         let stateid = StateidValue { seqid: 1, other: [9; 12] };
         let command = Command::Close(open::Close { client: 1, ino: 2, stateid });
         let entry = Entry { now_unix_ns: u64::MAX, origin: None, governor: 0, command };

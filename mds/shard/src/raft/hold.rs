@@ -1,7 +1,8 @@
-//! What logs keep for nodes that a snapshot is sent to: the entries behind it. If those were cut while it is on its way, the node would need another
-//! snapshot when it has this one, and under load so on for ever.
+//! Keeps log entries for nodes that receive a snapshot: the entries behind it. If those were cut
+//! during the transfer, the node would need another snapshot right after this one, and under load
+//! so on for ever.
 //!
-//! One list for all shards of a node: what is kept is bounded for the node, whose memory it takes.
+//! One list for all shards of a node: the bound is the node's, whose memory the entries take.
 //!
 //! Spec: docs/protocol/raft.md, A snapshot.
 
@@ -17,24 +18,24 @@ use crate::limits::{
     SNAPSHOT_FOLLOW_MS_MAX, SNAPSHOT_SILENT_MS_MAX,
 };
 
-/// For whom logs keep entries.
+/// The nodes for which logs keep entries.
 #[derive(Debug, Default)]
 pub(crate) struct Holds {
     all: Mutex<BTreeMap<(u32, NodeId), Hold>>,
 }
 
-/// What is kept for one node, of one shard. All times are monotonic.
+/// The hold for one node, of one shard. All times are monotonic.
 #[derive(Debug)]
 struct Hold {
     transfer: u64,
     /// The node has everything up to here, or will when it has the snapshot.
     upto: u64,
     heard_ms: u64,
-    /// When the snapshot was in, or `upto` moved last behind that.
+    /// When the snapshot was installed, or `upto` last advanced behind that.
     moved_ms: Option<u64>,
 }
 
-/// How a shard's log is, as its leader sees it.
+/// The state of a shard's log, as its leader sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tail {
     pub(crate) last: u64,
@@ -45,7 +46,8 @@ pub(crate) struct Tail {
 }
 
 impl Hold {
-    /// Whether it goes on. `matched` is up to where the node is known to have the log, if this node leads and tells it.
+    /// Whether the hold continues. `matched` is the index up to which the node is known to have the
+    /// log, if this node leads and replicates to it.
     fn goes_on(&mut self, tail: Tail, matched: Option<u64>, now_ms: u64) -> bool {
         let Some(moved_ms) = &mut self.moved_ms else { return true };
         let Some(matched) = matched else { return false };
@@ -56,7 +58,7 @@ impl Hold {
         !has_taken_it_up && now_ms < *moved_ms + SNAPSHOT_FOLLOW_MS_MAX
     }
 
-    /// Whether it counts. A node that is silent holds nothing, until it is heard again.
+    /// Whether the hold counts. A silent node holds nothing until it answers again.
     fn is_in_force(&self, now_ms: u64) -> bool {
         let is_following = self.moved_ms.is_none_or(|moved_ms| now_ms < moved_ms + SNAPSHOT_FOLLOW_MS_MAX);
         is_following && now_ms < self.heard_ms + SNAPSHOT_SILENT_MS_MAX
@@ -64,28 +66,29 @@ impl Hold {
 }
 
 impl Holds {
-    /// A snapshot up to this index is on its way. What comes behind it is kept until the guard is dropped, or for a while longer once it is
-    /// [`installed`](Holding::installed). A node that is sent another one needs nothing for the one before.
+    /// A snapshot up to this index is being sent. Keeps the entries behind it until the guard is
+    /// dropped, or for a while longer once the snapshot is [`installed`](Holding::installed). A
+    /// later snapshot for a node replaces the hold of the previous one.
     pub(crate) fn begin(self: &Arc<Self>, to: To, transfer: u64, upto: u64, now_ms: u64) -> Holding {
         let hold = Hold { transfer, upto, heard_ms: now_ms, moved_ms: None };
         self.all.lock().insert((to.shard, to.node), hold);
         Holding { holds: Arc::clone(self), to, transfer }
     }
 
-    /// A node has answered something: it is there.
+    /// Records an answer of a node: it is alive.
     pub(crate) fn heard(&self, to: To, now_ms: u64) {
         if let Some(hold) = self.all.lock().get_mut(&(to.shard, to.node)) {
             hold.heard_ms = now_ms;
         }
     }
 
-    /// Whether a shard's log keeps anything for anybody, as of the last look.
+    /// Whether a shard's log keeps anything for a node, as of the last call of [`Self::look`].
     pub(crate) fn has(&self, shard: u32, now_ms: u64) -> bool {
         self.all.lock().range(all_of(shard)).any(|(_, hold)| hold.is_in_force(now_ms))
     }
 
-    /// Up to where a shard's log may be cut, as far as this is concerned. Ends what is over: for who has taken up the log or does
-    /// not come to, and of a log that has become too long.
+    /// The index up to which a shard's log may be cut as far as holds are concerned. Ends holds of
+    /// nodes that have caught up or make no progress, and of a log that has become too long.
     pub(crate) fn look(
         &self,
         shard: u32,
@@ -108,7 +111,7 @@ impl Holds {
                     shard,
                     bytes,
                     entries,
-                    "a snapshot takes too long: another one will be needed"
+                    "snapshot takes too long: the node will need another one"
                 );
             }
         }
@@ -121,7 +124,7 @@ fn all_of(shard: u32) -> std::ops::RangeInclusive<(u32, NodeId)> {
     (shard, NodeId::MIN)..=(shard, NodeId::MAX)
 }
 
-/// A snapshot is on its way for as long as this is there.
+/// A snapshot is being sent for as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Holding {
     holds: Arc<Holds>,
@@ -130,7 +133,7 @@ pub(crate) struct Holding {
 }
 
 impl Holding {
-    /// The snapshot is in: the node goes on with the log.
+    /// The snapshot is installed: the node continues with the log.
     pub(crate) fn installed(self, now_ms: u64) {
         let mut all = self.holds.all.lock();
         let hold = all.get_mut(&(self.to.shard, self.to.node));

@@ -1,12 +1,15 @@
-//! Who a node is to the engines: its number, and a mark that is made with its directory.
+//! A node's name in the engines: its number, and a random mark that is made with its directory.
 //!
-//! A node that lost its disk has forgotten what it promised: which votes it gave, and which entries it said it had. Under the name of before
-//! its word would still count. So a directory that is made anew is somebody else, who is in no shard until the others take it in.
+//! A node that lost its disk has forgotten its promises: the votes it gave, and the entries it
+//! acknowledged. Under its old name its messages would still count. So a new directory is a new
+//! node, which is in no shard until the others admit it.
 //!
-//! The name stands twice: in the directory, and with the log, since only the log knows what was promised under it. A directory whose log is gone
-//! is not taken for one whose log has yet to begin.
+//! The name is stored twice: in the directory, and with the log, since only the log has the
+//! promises made under it. So a directory that lost its log differs from one whose log is still
+//! empty.
 //!
-//! INVARIANT: the name is durable, first with the log and then in the directory, before the node's log gets an entry.
+//! INVARIANT: the name is durable, first with the log and then in the directory, before the node's
+//! log gets an entry.
 //! Spec: docs/formats/identity.md, docs/protocol/raft.md §Who is who.
 
 use std::io;
@@ -31,12 +34,12 @@ pub(crate) fn number_of(id: NodeId) -> u64 {
     id & NUMBER_MAX
 }
 
-/// A name that nobody had before. Its first bit is zero.
+/// A new random name. Its first bit is zero.
 fn new(number: u64, entropy: &dyn Entropy) -> NodeId {
     (entropy.u64() >> 1 & !NUMBER_MAX) | number
 }
 
-/// The folder of a node's log, and with it the second copy of its name.
+/// The directory of a node's log, and of the second copy of its name.
 pub(crate) fn log_dir(dir: &Path) -> PathBuf {
     dir.join("log")
 }
@@ -48,17 +51,17 @@ fn path(dir: &Path) -> PathBuf {
 /// Whether the node in `dir` has a name.
 ///
 /// # Errors
-/// What the disk says.
+/// The disk's.
 pub(crate) async fn exists(disk: &dyn Disk, dir: &Path) -> io::Result<bool> {
     Ok(disk.exists(&path(dir)).await? || disk.exists(&path(&log_dir(dir))).await?)
 }
 
-/// The name of the node in `dir`; made if there is none. `is_blank`: its log has nothing yet. A log from before there were names is
-/// that of the node whose name is its number.
+/// The name of the node in `dir`; made if there is none. `is_blank`: its log is empty. A log
+/// without a name is of an earlier version, whose nodes are named by their number.
 ///
 /// # Errors
-/// What the disk says; [`io::ErrorKind::InvalidData`] if a file is none of ours, or another node's; [`io::ErrorKind::NotFound`] if the log that
-/// was begun under the name is gone.
+/// The disk's; [`io::ErrorKind::InvalidData`] if a file is not an identity, or another node's;
+/// [`io::ErrorKind::NotFound`] if the log that was begun under the name is gone.
 pub(crate) async fn load_or_make(
     disk: &dyn Disk,
     entropy: &dyn Entropy,
@@ -71,9 +74,10 @@ pub(crate) async fn load_or_make(
         (Some(id), Some(of_log)) if id == of_log => Ok(id),
         (Some(_), Some(_)) => Err(other_log(dir, &log_dir)),
         (Some(_), None) if is_blank => Err(log_gone(dir, &log_dir, number)),
-        // From before the log had a copy.
+        // From a version whose log had no copy.
         (Some(id), None) => write(disk, &log_dir, id).await.map(|()| id),
-        // The power went between the two, or the file was lost: what was promised is in the log.
+        // The power failed between the two writes, or the file was lost: the promises are in the
+        // log.
         (None, Some(id)) => write(disk, dir, id).await.map(|()| id),
         (None, None) if !is_blank => Ok(number),
         (None, None) => {
@@ -197,7 +201,7 @@ mod tests {
         assert!(!exists(&disk, Path::new(DIR)).await.unwrap());
     }
 
-    /// Its folder was removed, or is on a disk that is not mounted.
+    /// The log's directory was removed, or is on a disk that is not mounted.
     #[tokio::test]
     async fn a_directory_whose_log_is_gone_is_refused() {
         let (disk, dir) = (MemoryDisk::new(), Path::new(DIR));
@@ -209,7 +213,7 @@ mod tests {
             let said = refused.to_string();
             assert!(said.contains("/node/log has nothing of it") && said.contains("mds readmit 3"), "{said}");
         }
-        // One from before the log had a copy gets it, and is refused from then on.
+        // A directory of a version whose log had no copy gets it, and is refused from then on.
         assert_eq!(load(&disk, 2, 3, false).await.unwrap(), id);
         assert_eq!(load(&disk, 2, 3, true).await.unwrap(), id);
         remove(&disk, &log_dir(dir)).await;
@@ -222,15 +226,16 @@ mod tests {
         let id = load(&disk, 1, 3, true).await.unwrap();
         remove(&disk, dir).await;
         assert_eq!(load(&disk, 2, 3, false).await.unwrap(), id);
-        // The log of a life before, or of one after.
+        // The log of an earlier incarnation, or of a later one.
         write(&disk, &log_dir(dir), id ^ 1 << 40).await.unwrap();
         let refused = load(&disk, 2, 3, false).await.unwrap_err();
         assert!(refused.to_string().contains("another metadata server's life"), "{refused}");
     }
 
-    /// Whenever the power goes while the name is made, the node starts, and has one name from then on.
+    /// Whenever the power fails while the name is made, the node starts, and has one name from then
+    /// on.
     #[tokio::test]
-    async fn the_power_may_go_at_any_time() {
+    async fn a_power_cut_at_any_time_leaves_one_name() {
         let whole = MemoryDisk::new();
         load(&whole, 1, 3, true).await.unwrap();
         assert!(4 <= whole.operations(), "two files, two directories");
@@ -252,7 +257,6 @@ mod tests {
         }
     }
 
-    /// Both copies are the same bytes.
     #[tokio::test]
     async fn both_copies_are_alike() {
         let (disk, dir) = (MemoryDisk::new(), Path::new(DIR));

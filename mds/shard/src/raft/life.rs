@@ -1,7 +1,7 @@
-//! Whether an engine runs: its tasks have parts in its life, and drop them when they end.
+//! Tracks whether an engine runs: its tasks own parts of its life, and drop them when they end.
 //!
-//! An engine says by itself with what error it stopped. Of a task of it that panics nobody hears: this does, since a panic drops what its task
-//! owns as well.
+//! The engine itself reports the error with which it stopped, but not a task that panicked. This
+//! module detects that, since a panic drops what its task owns.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,16 +18,16 @@ pub(crate) struct Life {
     state: Arc<State>,
 }
 
-/// Which task has a part.
+/// The task of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
-    /// What decides: without it there is no engine, however it ended.
+    /// The task that decides: without it there is no engine, however it ended.
     Core,
-    /// What applies entries. If it ends with an error, the core is told and ends too.
+    /// The task that applies entries. If it ends with an error, the core learns of it and ends too.
     Machine,
 }
 
-/// What a task owns for as long as it runs, and nobody else.
+/// Owned by one task for as long as it runs.
 #[derive(Debug)]
 pub(crate) struct Part {
     life: Life,
@@ -35,7 +35,7 @@ pub(crate) struct Part {
 }
 
 impl Life {
-    /// A task's part in it.
+    /// A task's part.
     pub(crate) fn part(&self, task: Task) -> Part {
         Part { life: self.clone(), task }
     }

@@ -1,4 +1,4 @@
-//! Raft's records in the log engine (docs/formats/raft_log.md): which header field means what.
+//! Raft's records in the log engine (docs/formats/raft_log.md): the meaning of header fields.
 //!
 //! Only entries have a payload; votes and cuts fit a record's header, so that recovery needs no reads to know which
 //! entries are still in force.
@@ -20,14 +20,14 @@ const PAYLOAD_BLANK: u8 = 0;
 const PAYLOAD_COMMAND: u8 = 1;
 const PAYLOAD_MEMBERSHIP: u8 = 2;
 
-/// What a record's header says.
+/// The event in a record's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LogEvent {
     /// An entry; its content is the payload.
     Entry(LogId),
-    /// An entry that is in force already, written again.
+    /// A rewritten entry that is in force already.
     Renewed(LogId),
-    /// The vote is this now.
+    /// The current vote.
     Vote(Vote),
     /// Entries behind this index are void; all are for `None`.
     Truncate(Option<u64>),
@@ -35,7 +35,7 @@ pub(crate) enum LogEvent {
     Purge(LogId),
 }
 
-/// A record that is none of ours.
+/// A record of an unknown kind or role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("log record of kind {kind}, role {role} is not known")]
 pub(crate) struct UnknownRecord {
@@ -60,7 +60,7 @@ pub(crate) fn entry_record(stream: u64, entry: &RaftEntry) -> Record {
     }
 }
 
-/// An entry again, of a group that would keep old segments from going.
+/// A rewritten entry of a group that would keep old segments from being freed.
 pub(crate) fn renewed_record(stream: u64, entry: &RaftEntry) -> Record {
     Record { kind: KIND_RENEWED, ..entry_record(stream, entry) }
 }

@@ -1,8 +1,9 @@
-//! What the records of a shared log leave in force, group by group, from headers alone (docs/formats/raft_log.md).
+//! Computes what the records of a shared log leave in force, group by group, from headers alone
+//! (docs/formats/raft_log.md).
 //!
-//! Reads nothing and keeps no payload: the payloads of what is in force are read afterwards.
+//! Reads nothing and keeps no payload: the payloads of entries in force are read afterwards.
 //!
-//! INVARIANT: whatever prefix of a renewal is there, what it leaves in force is what was in force before it.
+//! INVARIANT: any prefix of a renewal leaves the same in force as before it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use wal::{Location, RecordHeader};
 use super::log_record::{self, LogEvent, UnknownRecord};
 use super::{LogId, Vote};
 
-/// Why records make no log.
+/// Why records do not form a log.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReplayError {
     #[error(transparent)]
@@ -53,8 +54,8 @@ impl GroupReplay {
             LogEvent::Entry(id) => {
                 let last = self.entries.keys().next_back().copied();
                 let last = last.or_else(|| self.purged.map(|id| id.index()));
-                // A gap is no error yet: what was there may be cut, its segment gone, and the purge record that says so
-                // comes later. One that is left at the end is.
+                // A gap is no error yet: the missing entries may be cut, their segment gone, and
+                // the purge record of it comes later. A gap that is left at the end is an error.
                 if let Some(last) = last
                     && id.index() <= last
                 {
@@ -72,7 +73,8 @@ impl GroupReplay {
         Ok(())
     }
 
-    /// What is in force has no holes. Only known at the end: a renewal repeats entries whose first records may be gone.
+    /// Checks that entries in force have no holes. Only known at the end: a renewal repeats entries
+    /// whose first records may be gone.
     fn check(&self, shard: u64) -> Result<(), ReplayError> {
         let mut last = self.purged.map(|id| id.index());
         for index in self.entries.keys().copied() {
@@ -99,7 +101,7 @@ impl Replay {
         Self { groups: (0..groups).map(|_| GroupReplay::default()).collect(), failed: None }
     }
 
-    /// Takes the next record; the first that makes no sense ends it.
+    /// Replays the next record; the first invalid one ends the replay.
     pub(crate) fn visit(&mut self, header: &RecordHeader, location: Location) {
         if self.failed.is_none()
             && let Err(error) = self.follow(header, location)

@@ -1,4 +1,5 @@
-//! One group's log in memory: what is not yet cut, and which segments of the shared log it still needs.
+//! One group's log in memory: the entries that are not cut, and the segments of the shared log that
+//! it still needs.
 //!
 //! INVARIANT: `entries` holds every index behind `purged`, without holes.
 //! INVARIANT: `needs` is never above the oldest segment that a restart would have to read for this group.
@@ -21,19 +22,19 @@ pub(super) struct State {
     pub(super) purge_at: Option<u64>,
     /// Purges so far.
     pub(super) purges: u64,
-    /// What was needed before purges that are not durable yet: their numbers, and the segments.
+    /// Segments needed before purges that are not durable yet, by the numbers of these purges.
     pub(super) pins: BTreeMap<u64, u64>,
 }
 
 pub(super) struct Held {
     pub(super) entry: RaftEntry,
     pub(super) bytes: u64,
-    /// The segment it lies in; until that is known, one that is not younger.
+    /// The segment of its record; until that is known, one that is not younger.
     pub(super) segment: u64,
 }
 
 impl State {
-    /// Nothing was ever promised.
+    /// Whether the log never had an entry or a vote.
     pub(super) fn is_blank(&self) -> bool {
         self.vote.is_none() && self.next_index().is_none()
     }
@@ -60,14 +61,14 @@ impl State {
 
     pub(super) fn truncate(&mut self, last_kept: Option<u64>) {
         while self.entries.back().is_some_and(|held| last_kept < Some(held.entry.log_id.index())) {
-            let held = self.entries.pop_back().expect("there is a last one");
+            let held = self.entries.pop_back().expect("the log has a last entry");
             self.bytes -= held.bytes;
         }
     }
 
     pub(super) fn purge(&mut self, upto: LogId) {
         while self.entries.front().is_some_and(|held| held.entry.log_id.index() <= upto.index()) {
-            let held = self.entries.pop_front().expect("there is a first one");
+            let held = self.entries.pop_front().expect("the log has a first entry");
             self.bytes -= held.bytes;
         }
         self.purged = self.purged.max(Some(upto));
@@ -91,7 +92,7 @@ impl State {
         self.entries.range(from.min(to)..to)
     }
 
-    /// Takes note of where an entry's record lies, if that entry is still in force.
+    /// Records the segment of an entry's record, if that entry is still in force.
     pub(super) fn note_segment(&mut self, id: LogId, segment: u64) {
         let Some(first) = self.first_index() else { return };
         let Some(at) = id.index().checked_sub(first).and_then(|at| usize::try_from(at).ok()) else { return };
@@ -106,7 +107,7 @@ impl State {
         self.vote_at = self.vote_at.max(Some(segment));
     }
 
-    /// Pins what is needed now, for a purge that begins; its number.
+    /// Pins the segment needed now, for a purge that begins; returns the purge's number.
     pub(super) fn pin(&mut self) -> u64 {
         self.purges += 1;
         if let Some(segment) = self.needs() {
@@ -115,7 +116,7 @@ impl State {
         self.purges
     }
 
-    /// A purge is durable, and says all that those before it did.
+    /// Releases the pins of a durable purge and of all earlier ones, which it covers.
     pub(super) fn unpin(&mut self, number: u64) {
         self.pins.retain(|other, _| number < *other);
     }
@@ -124,7 +125,7 @@ impl State {
         self.purge_at = self.purge_at.max(Some(segment));
     }
 
-    /// The oldest segment that a restart needs for this group; none if it needs nothing.
+    /// The oldest segment that a restart needs for this group; `None` if it needs none.
     pub(super) fn needs(&self) -> Option<u64> {
         let first = self.entries.front().map(|held| held.segment);
         [first, self.vote_at, self.purge_at].into_iter().flatten().chain(self.pins.values().copied()).min()

@@ -1,10 +1,12 @@
-//! Raft's logs of all groups of a node on one log engine: what is not yet cut is also kept in memory, so that nothing is
-//! read back but at start.
+//! Raft's logs of all groups of a node on one log engine. Entries that are not cut are also kept in
+//! memory, so that the log is read only at start.
 //!
-//! Records of all groups share the engine's writes and flushes. [`SharedLog`] is the node's, [`LogStore`] the handle of one group.
+//! Records of all groups share the engine's writes and flushes. [`SharedLog`] is the node's,
+//! [`LogStore`] the handle of one group.
 //!
-//! INVARIANT: segments go oldest first, and only when no group needs them.
-//! INVARIANT: what changes a group's log is queued in the order in which it changes the group's state.
+//! INVARIANT: segments are dropped oldest first, and only when no group needs them.
+//! INVARIANT: changes of a group's log are queued in the order in which they change the group's
+//! state.
 
 use std::fmt::Debug;
 use std::io;
@@ -54,9 +56,10 @@ struct Inner {
     wal: Wal,
     groups: Vec<Arc<Group>>,
     segment_bytes: u64,
-    /// No record that is queued from now on lies in an older segment.
+    /// No record that is queued from now on is written to an older segment.
     head: AtomicU64,
-    /// None where others have copies of the log: there everything is waited for (docs/adr/0012-close-is-waited-for-by-replicas.md).
+    /// `None` where others have copies of the log: there every entry is waited for
+    /// (docs/adr/0012-close-is-waited-for-by-replicas.md).
     unhurried: Option<Unhurried>,
 }
 
@@ -75,7 +78,8 @@ pub(crate) struct LogStore {
 }
 
 impl SharedLog {
-    /// Opens the log in `dir` for groups 0 to `groups - 1`, reads back what is in force. `alone` if no other node has copies of it.
+    /// Opens the log in `dir` for groups 0 to `groups - 1`, and reads back what is in force.
+    /// `alone`: no other node has copies of it.
     pub(crate) async fn open(
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
@@ -86,8 +90,9 @@ impl SharedLog {
         alone: bool,
     ) -> Result<Self, LogOpenError> {
         let recycle_max = LOG_SEGMENTS_RECYCLED;
-        // An entry, or a cut, that found no room and one behind it that did would be a hole: the log could not be opened again. Here it
-        // waits for room; this holds should one be refused all the same.
+        // An entry, or a cut, that found no room and a later one that did would leave a hole: the
+        // log could not be opened again. The log waits for room; this setting protects it if a
+        // write is refused all the same.
         let keeps_order = true;
         let config = WalConfig { segment_bytes, recycle_max, keeps_order, ..WalConfig::new(store_id) };
         let mut replay = Replay::new(groups);
@@ -132,19 +137,19 @@ impl SharedLog {
         self.inner.wal.disk_bytes()
     }
 
-    /// Seals the log and stops it.
+    /// Seals and stops the log.
     pub(crate) async fn close(&self) -> io::Result<()> {
         self.inner.wal.close().await.map_err(failed)
     }
 
-    /// Segments behind the head that a group may need before it counts as lagging: more when much is in force, so that what is
-    /// renewed is never more than what is new.
+    /// Segments behind the head that a group may need before it counts as lagging. More when much
+    /// is in force, so that renewed bytes never exceed new ones.
     fn lag_max(&self) -> u64 {
         let bytes: u64 = self.inner.groups.iter().map(|group| group.state.lock().bytes).sum();
         LOG_LAG_SEGMENTS + 2 * bytes.div_ceil(self.inner.segment_bytes)
     }
 
-    /// Groups that need segments far behind the head, and whether so far that they are to be renewed.
+    /// Groups that need segments far behind the head, and whether so far that they must be renewed.
     pub(crate) fn lagging(&self) -> Vec<(usize, bool)> {
         let head = self.inner.head.load(Ordering::Acquire);
         if head < LOG_LAG_SEGMENTS {
@@ -160,7 +165,7 @@ impl SharedLog {
         self.inner.wal.enqueue(records, durability).await.map_err(failed)
     }
 
-    /// The same, of what the log says already, or need not say.
+    /// As [`enqueue`](Self::enqueue), for records that repeat the log, or that it can do without.
     async fn enqueue_aside(&self, records: Vec<Record>, durability: Durability) -> io::Result<Appended> {
         self.inner.wal.enqueue_aside(records, durability).await.map_err(failed)
     }
@@ -184,8 +189,8 @@ impl SharedLog {
                 // Another group's purge was faster.
                 Err(wal::DropError::NoSegment { .. }) => {}
                 Err(error) => {
-                    // It is tried again at the next purge.
-                    tracing::warn!(segment = segment.seq, %error, "a log segment could not be dropped");
+                    // The next purge tries again.
+                    tracing::warn!(segment = segment.seq, %error, "failed to drop a log segment");
                     break;
                 }
             }
@@ -193,7 +198,7 @@ impl SharedLog {
     }
 }
 
-/// Reads the payloads of what is in force.
+/// Reads the payloads of the entries in force.
 async fn read_back(wal: &Wal, shard: u64, replay: GroupReplay) -> Result<State, LogOpenError> {
     let GroupReplay { vote, purged, entries, vote_at, purge_at } = replay;
     let mut state = State { vote, purged, vote_at, purge_at, ..State::default() };
@@ -206,12 +211,12 @@ async fn read_back(wal: &Wal, shard: u64, replay: GroupReplay) -> Result<State, 
 }
 
 impl LogStore {
-    /// The last entry, cut or not; none if there never was one.
+    /// The last entry, cut or not; `None` if there never was one.
     pub(crate) fn last_index(&self) -> Option<u64> {
         self.group.state.lock().next_index().map(|next| next - 1)
     }
 
-    /// Up to where the log was cut: what is before is in the store, or nowhere.
+    /// The position up to which the log was cut: earlier entries are in the store, or nowhere.
     pub(crate) fn cut_upto(&self) -> Option<LogId> {
         self.group.state.lock().purged
     }
@@ -222,7 +227,8 @@ impl LogStore {
         (state.bytes, state.entries.len() as u64)
     }
 
-    /// Writes all that is in force of this group again, at the log's head, so that it needs no older segment.
+    /// Rewrites all that is in force of this group at the log's head, so that it needs no older
+    /// segment.
     pub(crate) async fn renew(&self) -> io::Result<()> {
         let stream = self.group.number;
         let order = self.group.order.lock().await;
@@ -250,12 +256,12 @@ impl LogStore {
         Ok(())
     }
 
-    /// A renewal is durable: its facts' places, then its entries'.
+    /// Records the segments of a durable renewal: those of its facts, then those of its entries.
     fn note_renewed(&self, entries: &[RaftEntry], places: Vec<Vec<Location>>) {
         let mut places = places.into_iter();
         let facts_at = places.next().and_then(|facts| facts.first().map(|location| location.segment));
         let mut state = self.group.state.lock();
-        // Newer facts lie in no older segment, and said so or will.
+        // Newer facts are in no older segment, and their own records note that.
         if state.vote.is_some() {
             state.vote_at = state.vote_at.max(facts_at);
         }
@@ -267,7 +273,7 @@ impl LogStore {
         }
     }
 
-    /// Queues records and changes the state, in one order with whatever else changes them.
+    /// Queues records and changes the state, in one order with all other changes.
     async fn queue(
         &self,
         records: Vec<Record>,
@@ -351,7 +357,7 @@ impl RaftLogStorage<Types> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let record = log_record::vote_record(self.group.number, vote);
-        // A renewal meanwhile must not write the vote before behind this one.
+        // A concurrent renewal must not write the previous vote behind this one.
         let _order = self.group.order.lock().await;
         let queued = self.log.enqueue(vec![record], Durability::Synced).await?;
         let locations = queued.await.map_err(failed)?;
@@ -378,11 +384,11 @@ impl RaftLogStorage<Types> for LogStore {
         let ids: Vec<LogId> = entries.iter().map(RaftEntry::log_id).collect();
         let push = |state: &mut State, head| entries.into_iter().for_each(|entry| state.push(entry, head));
         let queued = self.queue(records, durability, push).await?;
-        // The engine goes on meanwhile; appends under way at the same time, of any group, share one flush.
+        // The engine continues meanwhile; concurrent appends, of any group, share one flush.
         let mut callbacks = Vec::new();
         match unhurried {
             Some(unhurried) if is_unhurried => unhurried.put(callback, &self.log.inner.wal),
-            // They lie before these entries in the log, so this flush covers them.
+            // They precede these entries in the log, so this flush covers them.
             others => {
                 callbacks = others.map(Unhurried::take).unwrap_or_default();
                 callbacks.push(callback);
@@ -408,7 +414,8 @@ impl RaftLogStorage<Types> for LogStore {
         let record = log_record::truncate_record(self.group.number, last_kept);
         let _order = self.group.order.lock().await;
         let queued = self.log.enqueue(vec![record], Durability::Synced).await?;
-        // Only when the record is durable: else what is voided could lose segments before it is void.
+        // Only when the record is durable: else segments of voided entries could be dropped before
+        // the entries are void.
         queued.await.map_err(failed)?;
         self.group.state.lock().truncate(last_kept);
         Ok(())
@@ -421,7 +428,7 @@ impl RaftLogStorage<Types> for LogStore {
             let state = self.group.state.lock();
             (state.vote, state.next_index().is_some_and(|next| upto.index() < next))
         };
-        // The vote goes along, so that older segments hold nothing that is still needed.
+        // The vote is written with it, so that older segments hold nothing that is still needed.
         let vote = vote.iter().map(|vote| log_record::vote_record(stream, vote));
         let records = vote.chain([log_record::purge_record(stream, &upto)]).collect();
         let queued = match is_within {
@@ -437,16 +444,16 @@ impl RaftLogStorage<Types> for LogStore {
         drop(order);
         let own = self.clone();
         if !is_within {
-            // What follows would leave a hole without it.
+            // Without the purge the next entries would leave a hole.
             let locations = queued.await.map_err(failed)?;
             own.purged(&locations, number).await;
             return Ok(());
         }
-        // Nobody waits for room; the engine must not either.
+        // No caller waits for the purge, nor must the engine, which may take long without room.
         tokio::spawn(async move {
             match queued.await {
                 Ok(locations) => own.purged(&locations, number).await,
-                Err(error) => tracing::warn!(%error, "the log is not cut yet"),
+                Err(error) => tracing::warn!(%error, "failed to cut the log, retrying later"),
             }
         });
         Ok(())
@@ -454,7 +461,7 @@ impl RaftLogStorage<Types> for LogStore {
 }
 
 impl LogStore {
-    /// A purge is durable: what it pinned is free.
+    /// Handles a durable purge: releases what it pinned.
     async fn purged(&self, locations: &[Location], number: u64) {
         self.log.note_head(locations);
         {

@@ -1,10 +1,12 @@
-//! The state machine as the engine sees it: applies entries to the store in batches, checkpoints it, replaces it.
+//! The state machine as the engine sees it: applies entries to the store in batches, checkpoints
+//! it, replaces it.
 //!
-//! A batch is one transaction, as long as it does not take long, visible at once and durable with the next checkpoint; what a crash takes back is in the
-//! log, which is cut only up to a checkpoint. A command that writes much is carried out on another thread, so that heartbeats go on.
+//! A batch is one transaction, bounded in time, visible at once and durable with the next
+//! checkpoint. The log, which is cut only up to a checkpoint, has what a crash undoes. A command
+//! that writes much runs on another thread, so that heartbeats continue.
 //!
-//! INVARIANT: an outcome is answered after the transaction that holds it is committed.
-//! INVARIANT: the applied position is written in the same transaction as what was applied.
+//! INVARIANT: an outcome is returned after the transaction that holds it is committed.
+//! INVARIANT: the applied position is written in the same transaction as the entries' effects.
 
 use std::io;
 use std::sync::Arc;
@@ -28,12 +30,13 @@ use crate::key;
 use crate::limits::{APPLY_ENTRIES_MAX, APPLY_KEYS_MAX, APPLY_MS_MAX};
 use crate::record::VALUE_VERSION;
 
-/// Up to where the log is in the store, and what must go on from there.
+/// The position up to which the store has the log, and the state that continues from there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Applied {
     pub(crate) log_id: Option<LogId>,
     pub(crate) membership: StoredMembership,
-    /// Time of the last entry. It goes back by no less than a minute, whoever leads: `clocks::following`.
+    /// Time of the last entry. Whichever node leads, it steps back only by a minute or more:
+    /// `clocks::following`.
     pub(crate) clock_unix_ns: u64,
 }
 
@@ -57,13 +60,13 @@ impl Applied {
     }
 }
 
-/// A store is half of something: its replacement by a snapshot has begun and has not ended, or not well. Nothing of it may be read, or made
-/// durable.
+/// A store contains a part of a snapshot: its replacement has begun and has not ended, or failed.
+/// It must not be read or made durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the store is half of a snapshot that was not taken to its end")]
+#[error("the store is half of a snapshot whose installation did not end")]
 pub(crate) struct Torn;
 
-/// Why there is no view of a store.
+/// Why a store has no view.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoView {
     #[error(transparent)]
@@ -72,18 +75,20 @@ pub(crate) enum NoView {
     Store(#[from] StoreError),
 }
 
-/// What the machine shares with the facade.
+/// State that the machine shares with [`Shard`](crate::Shard).
 pub(crate) struct MachineState {
     pub(crate) store: Arc<dyn MetaStore>,
     clock: Arc<dyn Clock>,
-    /// Held while the store is written: by a batch, a checkpoint, a replacement. Waiting for the store's own writer lock
-    /// would hold up a thread instead.
+    /// Held while the store is written: by a batch, a checkpoint, a replacement. Waiting for the
+    /// store's own writer lock would block a thread instead.
     gate: tokio::sync::Mutex<()>,
-    /// Replacements by a snapshot that have begun, and those that have ended well: odd while the store is torn.
+    /// Begun and successfully ended replacements by a snapshot, added up: odd while the store is
+    /// torn.
     replacements: AtomicU64,
     /// Index of the last applied entry.
     pub(crate) applied_index: AtomicU64,
-    /// Counts what may have changed the list of exports or the handle keys, behind it.
+    /// Counts commands that may have changed the list of exports or the handle keys, after they are
+    /// applied.
     pub(crate) settings_moved: AtomicU64,
 }
 
@@ -110,25 +115,27 @@ impl MachineState {
         off_thread::run(store.waits(), move || store.checkpoint()).await?.map_err(io::Error::other)
     }
 
-    /// How many replacements there were, if none is under way or ended badly.
+    /// The number of replacements, if none is running or has failed.
     fn check_whole(&self) -> Result<u64, Torn> {
         let replacements = self.replacements.load(Ordering::Acquire);
         if replacements.is_multiple_of(2) { Ok(replacements) } else { Err(Torn) }
     }
 
-    /// Whether the store is being replaced by a snapshot, which takes as long as it is large, or that failed.
+    /// Whether a snapshot is replacing the store, which takes as long as it is large, or that
+    /// failed.
     pub(crate) fn is_torn(&self) -> bool {
         self.check_whole().is_err()
     }
 
-    /// A consistent view of what is applied.
+    /// A consistent view of the applied entries.
     ///
     /// # Errors
     /// If the store is torn, or fails.
     pub(crate) fn view(&self) -> Result<Box<dyn View + Send>, NoView> {
         let before = self.check_whole()?;
         let view = self.store.view()?;
-        // A replacement is counted before the store's first change: a view that shows any of it was taken behind that.
+        // A replacement is counted before the store's first change: a view that shows any of it was
+        // taken behind that.
         if self.check_whole()? == before { Ok(view) } else { Err(Torn.into()) }
     }
 }
@@ -136,7 +143,7 @@ impl MachineState {
 /// The engine's handle on the state machine.
 pub(crate) struct Machine {
     state: Arc<MachineState>,
-    /// The task that applies entries has this for as long as it runs.
+    /// The task that applies entries owns this for as long as it runs.
     _part: Part,
 }
 
@@ -152,8 +159,8 @@ impl Machine {
         Applied::load(&*view).map_err(io::Error::other)
     }
 
-    /// Applies entries, in as many transactions as it takes; others of this thread have their turn in between, and while a command that writes
-    /// much is carried out on another one.
+    /// Applies entries, in as many transactions as needed. Other tasks of the thread run in
+    /// between, and while a command that writes much runs on another thread.
     async fn apply_batch(&self, batch: Vec<Waiting>) -> io::Result<()> {
         let (entries, waiting): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
         let (mut left, mut waiting) = (entries.as_slice(), waiting.into_iter());
@@ -201,15 +208,15 @@ impl Machine {
     }
 }
 
-/// What was applied in one transaction.
+/// The result of one transaction.
 struct Batch {
     outcomes: Vec<Outcome>,
-    /// The command behind these writes more than may be written here.
+    /// The command behind these writes more keys than this thread may write.
     is_long: bool,
 }
 
-/// Applies entries in one transaction: all, or as many as there is time for and come before one that writes more than so many keys. One at least,
-/// if that does not.
+/// Applies entries in one transaction: all, or as many as fit the time and precede one that writes
+/// more than `keys_max` keys. At least one, unless that is the first.
 fn apply_entries(
     store: &dyn MetaStore,
     entries: &[RaftEntry],
@@ -282,14 +289,15 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Checkpoint {
-        // Taken now, between two batches: the engine has been told of everything up to here, and the checkpoint will
-        // hold at least that.
+        // Taken now, between two batches: the engine knows of everything up to here, and the
+        // checkpoint will hold at least that.
         Checkpoint { state: Arc::clone(&self.state), applied: self.load() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: SnapshotData) -> io::Result<()> {
         let _gate = self.state.gate.lock().await;
-        // Torn until it is in: also if nobody waits for that any more, since what is on another thread goes on.
+        // Torn until it is installed. Dropping this future does not cancel the installation, which
+        // continues on its thread.
         if !self.state.is_torn() {
             self.state.replacements.fetch_add(1, Ordering::AcqRel);
         }
@@ -311,8 +319,8 @@ impl RaftStateMachine<Types> for Machine {
     }
 }
 
-/// Makes a checkpoint of the store, which is what a snapshot is here: its bytes are only read out when a follower
-/// needs them.
+/// Makes a checkpoint of the store, which serves as the snapshot: its bytes are only read when a
+/// follower needs them.
 pub(crate) struct Checkpoint {
     state: Arc<MachineState>,
     applied: io::Result<Applied>,
@@ -346,7 +354,7 @@ mod tests {
     use crate::raft::log_id;
     use crate::raft::snapshot::{Encoder, Receiver};
 
-    /// A clock that goes on by half of what commands may take whenever it is looked at.
+    /// A clock that advances by half of what commands may take whenever it is read.
     struct Ticking(ManualClock);
 
     impl Clock for Ticking {
@@ -364,9 +372,9 @@ mod tests {
         }
     }
 
-    /// Commands that take long do not hold up what else runs on the thread: others have their turn in between.
+    /// Commands that take long yield to the thread's other tasks.
     #[tokio::test]
-    async fn others_have_their_turn_while_commands_take_long() {
+    async fn long_commands_yield_to_other_tasks() {
         let state =
             Arc::new(MachineState::new(Arc::new(MemStore::new()), Arc::new(Ticking(ManualClock::new(0)))));
         let machine = Machine::new(Arc::clone(&state), Life::default().part(Task::Machine));
@@ -408,10 +416,10 @@ mod tests {
         }
     }
 
-    /// A command that would write more than it may here leaves nothing, not even its time, and is carried out on another thread, behind those before
-    /// it.
+    /// A command that would write more than it may here leaves nothing, not even its time, and runs
+    /// on another thread, behind those before it.
     #[tokio::test]
-    async fn what_writes_much_is_carried_out_beside() {
+    async fn a_command_that_writes_much_runs_on_another_thread() {
         let clock = Arc::new(ManualClock::new(0));
         let state = Arc::new(MachineState::new(Arc::new(Slow(MemStore::new())), clock));
         let machine = Machine::new(Arc::clone(&state), Life::default().part(Task::Machine));
@@ -445,7 +453,7 @@ mod tests {
         assert_eq!((batch.outcomes.len(), batch.is_long), (1, false));
     }
 
-    /// A snapshot that a store of one key sends.
+    /// A snapshot of a store with one key.
     async fn received(value: &[u8]) -> SnapshotData {
         let store = MemStore::new();
         let mut txn = store.begin().unwrap();
@@ -460,7 +468,8 @@ mod tests {
         receiver.finish().unwrap()
     }
 
-    /// A snapshot that cannot be installed has replaced the store all the same: nothing is read, applied or made durable, until one can.
+    /// A snapshot that cannot be installed has replaced the store all the same: the store is not
+    /// read, written or made durable until a snapshot can be.
     #[tokio::test]
     async fn a_store_that_is_half_of_a_snapshot_is_not_made_durable() {
         let state = Arc::new(MachineState::new(Arc::new(MemStore::new()), Arc::new(ManualClock::new(0))));
@@ -475,7 +484,7 @@ mod tests {
         assert_eq!(state.settings_moved.load(Ordering::Acquire), 0);
         let whole = Applied::default();
         machine.install_snapshot(&whole.meta(), received(&whole.encode()).await).await.unwrap();
-        assert_eq!(state.settings_moved.load(Ordering::Acquire), 1, "what is exported may be in it");
+        assert_eq!(state.settings_moved.load(Ordering::Acquire), 1, "it may have changed the exports");
         state.checkpoint().await.unwrap();
         assert_eq!(state.view().unwrap().get(key::APPLIED), Ok(Some(whole.encode())));
     }

@@ -1,9 +1,11 @@
-//! What members say to each other: procedures of the Raft program and their bodies (docs/protocol/raft.md).
+//! Messages between members: procedures of the Raft program and their bodies
+//! (docs/protocol/raft.md).
 //!
-//! Arguments are the number of a shard, the name of the node that is meant, and one opaque which holds postcard of the engine's own message; results one such opaque.
-//! Length is bounded before anything is allocated.
+//! Arguments are a shard's number, the receiver's name, and one opaque which holds postcard of the
+//! engine's own message; results are one such opaque. Lengths are bounded before anything is
+//! allocated.
 //!
-//! Spec: docs/protocol/control.md §1 for what precedes them on a connection.
+//! Spec: docs/protocol/control.md §1 for the handshake that precedes them on a connection.
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -14,7 +16,7 @@ use wire_xdr::{Decode, Encode, Reader, Writer, XdrError};
 use super::{NodeId, SnapshotMeta, Vote};
 use crate::limits::MESSAGE_BYTES_MAX;
 
-/// The version of the Raft program that is spoken here.
+/// The version of the Raft program.
 pub(crate) const RAFT_VERSION: u32 = 5;
 
 /// A procedure of the Raft program. 0 to 2 belong to the handshake.
@@ -57,11 +59,11 @@ impl RaftProcedure {
     }
 }
 
-/// Whom a message is for.
+/// A message's receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct To {
     pub(crate) shard: u32,
-    /// The node that is meant; 0: whoever is at the address.
+    /// The receiving node; 0: whichever node is at the address.
     pub(crate) node: NodeId,
 }
 
@@ -75,11 +77,11 @@ impl To {
     }
 }
 
-/// Asks a node who it is.
+/// Queries a node's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AskIdentity;
 
-/// The answer.
+/// The answer to [`AskIdentity`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) id: NodeId,
@@ -89,45 +91,45 @@ pub(crate) struct Identity {
     pub(crate) begun: Vec<u32>,
 }
 
-/// Asks a node what its wall clock shows.
+/// Queries a node's wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AskClock;
 
-/// The answer.
+/// The answer to [`AskClock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClockShows {
     pub(crate) wall_unix_ns: u64,
 }
 
-/// A node asks to be taken in.
+/// Requests admission of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Join {
     pub(crate) id: NodeId,
-    /// Where it is, `ip:port`.
+    /// The node's address, `ip:port`.
     pub(crate) address: String,
 }
 
-/// The answer.
+/// The answer to [`Join`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Joined {
     Done,
-    /// This one must be asked; empty if nobody is known to lead.
+    /// The leader's address, to which the node must send its request; empty if no leader is known.
     Leader(String),
-    /// In words.
+    /// The reason, in words.
     Refused(String),
 }
 
-/// A part of a snapshot. Parts come in order; the first has offset zero and begins a transfer anew.
+/// A part of a snapshot. Parts come in order; the first has offset zero and restarts the transfer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotChunk {
-    /// Tells one transfer from another.
+    /// Identifies a transfer.
     pub(crate) transfer: u64,
     pub(crate) offset_bytes: u64,
     #[serde(with = "serde_bytes")]
     pub(crate) bytes: Vec<u8>,
 }
 
-/// All parts are there: put it in place.
+/// All parts are sent: installs the snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SnapshotInstall {
     pub(crate) transfer: u64,
@@ -150,7 +152,7 @@ impl Decode for Body {
     }
 }
 
-/// Why a body is none.
+/// Why a body is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
     #[error(transparent)]
@@ -180,13 +182,13 @@ pub(crate) fn encode_args<T: Serialize>(to: To, message: &T) -> Writer {
     w
 }
 
-/// Whom arguments are for, and what is left of them.
+/// Decodes the receiver of arguments; returns the rest of them too.
 pub(crate) fn decode_to(bytes: Bytes) -> Result<(To, Bytes), BodyError> {
     let mut r = Reader::new(bytes);
     Ok((To { shard: r.u32()?, node: r.u64()? }, r.rest()))
 }
 
-/// The message in what [`decode_to`] left.
+/// Decodes the message in the rest that [`decode_to`] returned.
 pub(crate) fn decode_args<T: DeserializeOwned>(bytes: Bytes) -> Result<T, BodyError> {
     let mut r = Reader::new(bytes);
     let body = Body::decode(&mut r)?;

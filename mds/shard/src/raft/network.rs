@@ -1,8 +1,8 @@
-//! The ways to the other nodes: one connection for log entries, one for heartbeats and votes, one for snapshots to each, and all
-//! shards share them.
+//! Links to the other nodes: to each one connection for log entries, one for heartbeats and votes,
+//! one for snapshots, which all shards share.
 //!
-//! Every fresh connection opens with the handshake of docs/protocol/control.md §1, so that entries go to metadata servers of the
-//! cluster only. Messages are those of docs/protocol/raft.md.
+//! Every new connection opens with the handshake of docs/protocol/control.md §1, so that entries go
+//! to metadata servers of the cluster only. Messages are those of docs/protocol/raft.md.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -49,7 +49,8 @@ fn limits() -> Limits {
     Limits { record_bytes_max: MESSAGE_BYTES_MAX + 4096, idle_ms_max: 0, ..Limits::default() }
 }
 
-/// The same on the callee's side: a caller that is not authenticated has little room, and not for long.
+/// The same on the callee's side: a caller that is not authenticated has little room, and for a
+/// short time.
 pub(crate) fn port_limits() -> Limits {
     Limits {
         unproven_record_bytes_max: HANDSHAKE_RECORD_BYTES_MAX,
@@ -58,14 +59,14 @@ pub(crate) fn port_limits() -> Limits {
     }
 }
 
-/// The ways from this node to the others, for all shards: each other node has three connections.
+/// The links from this node to the others, for all shards: each other node has three connections.
 pub(crate) struct Links {
     env: Env,
     keys: Keyring,
     /// This node.
     own: NodeId,
     nodes: Mutex<HashMap<SocketAddr, Arc<Link>>>,
-    /// What logs keep for nodes that a snapshot is sent to.
+    /// Log entries that are kept for receivers of snapshots.
     pub(crate) holds: Arc<Holds>,
     /// Calls made so far.
     calls: AtomicU64,
@@ -73,7 +74,7 @@ pub(crate) struct Links {
 
 /// The connections to one other node. Each carries calls of all shards at once, and none waits for another's answer.
 struct Link {
-    /// Heartbeats and votes: nothing long goes before them.
+    /// Heartbeats and votes: no long message delays them.
     vital: RpcClient,
     /// Log entries.
     entries: RpcClient,
@@ -114,8 +115,8 @@ impl Links {
         Arc::clone(link)
     }
 
-    /// Sends a heartbeat that stands for all shards. After a time without an answer connections are opened anew: whoever was
-    /// unreachable for some seconds would else be called only when TCP tries again.
+    /// Sends a heartbeat that stands for all shards. A timeout closes the connections, so that they
+    /// are reopened: to a node that was unreachable for some seconds TCP would else retry too late.
     pub(crate) async fn beat(&self, addr: SocketAddr, beat: &Beat, timeout_ms: u64) -> Option<BeatReply> {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -134,14 +135,14 @@ impl Links {
 /// Why another node did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotAsked {
-    /// It was not reached: it knows nothing of it.
+    /// It was not reached: it did not receive the message.
     NotSent,
-    /// It may have heard it.
+    /// It may have received the message.
     Unknown,
 }
 
 impl Links {
-    /// Asks another node, or the replica of a shard there.
+    /// Queries another node, or the replica of a shard there.
     pub(crate) async fn ask<R: DeserializeOwned>(
         &self,
         addr: SocketAddr,
@@ -161,7 +162,7 @@ impl Links {
         decode_result(reader.rest()).map_err(|_| NotAsked::Unknown)
     }
 
-    /// Asks a node what its wall clock shows. By the way of heartbeats: nothing long goes before it.
+    /// Queries a node's wall clock on the connection of heartbeats: no long message delays it.
     pub(crate) async fn clock(&self, addr: SocketAddr, timeout_ms: u64) -> Option<ClockShows> {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
@@ -172,23 +173,23 @@ impl Links {
         decode_result(reader.rest()).ok()
     }
 
-    /// Tells another node of callers; one that cannot be told now is told again.
+    /// Reports callers to another node; the next report repeats one that fails.
     pub(crate) async fn tell(&self, addr: SocketAddr, told: &Told) {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
         let (args, procedure) = (encode_args(To::NODE, told), RaftProcedure::Callers as u32);
         let none = &Credential::None;
-        // One of an older version does not need to know.
+        // A node of an older version does not need them.
         let _ =
             link.entries.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, CALLERS_CALL_MS_MAX).await;
     }
 }
 
-/// Makes the ways of one shard to the other members.
+/// Makes one shard's links to the other members.
 pub(crate) struct Network {
     pub(crate) links: Arc<Links>,
     pub(crate) shard: u32,
-    /// The engine's core has this for as long as it runs.
+    /// The engine's core owns this for as long as it runs.
     pub(crate) _part: Part,
 }
 
@@ -237,9 +238,9 @@ fn refused(reason: impl fmt::Display) -> CallError {
     CallError::Hello { reason: reason.to_string() }
 }
 
-/// The way of one shard to one other member.
+/// The link of one shard to one other member.
 pub(crate) struct Peer {
-    /// None if its address is no address: then it is never reached.
+    /// `None` if its address does not parse: then it is never reached.
     link: Option<Arc<Link>>,
     links: Arc<Links>,
     to: To,
@@ -284,7 +285,7 @@ impl Peer {
         decode_result(reader.rest()).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
 
-    /// Sends all parts of a snapshot, then has it installed.
+    /// Sends all parts of a snapshot, then the request to install it.
     async fn transfer(
         &self,
         vote: Vote,
@@ -305,7 +306,8 @@ impl Peer {
         Ok(SnapshotResponse { vote })
     }
 
-    /// The view goes with the last part: the store uses no page again that it shows, and the installation may take long.
+    /// Drops the view with the last part: the store cannot reuse the pages that it shows, and the
+    /// installation may take long.
     async fn send_parts(
         &self,
         view: Box<dyn View + Send>,

@@ -1,6 +1,7 @@
-//! Where work on the store runs: on a thread that may wait for a device, or here if the store never waits.
+//! Runs work on the store on a thread that may wait for a device, or in place if the store never
+//! waits.
 //!
-//! A store in memory never does. So a simulation has one thread, and its runs repeat.
+//! A store in memory never waits. So a simulation has one thread, and its runs repeat.
 
 use std::io;
 

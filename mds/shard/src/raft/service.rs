@@ -1,5 +1,5 @@
-//! What the other members call here. Nothing but the handshake is answered, or decoded, before the caller has proved that it is
-//! a metadata server of the cluster.
+//! Serves the calls of the other members. Before the caller has proved that it is a metadata server
+//! of the cluster, only the handshake is decoded and answered.
 //!
 //! Spec: docs/protocol/raft.md, docs/protocol/control.md §1.
 
@@ -39,14 +39,14 @@ type TransferLeaderResponse = openraft::raft::TransferLeaderResponse<Types>;
 type VoteRequest = openraft::raft::VoteRequest<Types>;
 type VoteResponse = openraft::raft::VoteResponse<Types>;
 
-/// Answers the other nodes, for all shards.
+/// Serves the other nodes, for all shards.
 pub(crate) struct RaftService {
     env: Env,
     /// By their numbers.
     members: Vec<Arc<Member>>,
     host: Arc<Host>,
     keys: Keyring,
-    /// Rung when the connection of a member ends.
+    /// Notified when the connection of a member ends.
     ended: Arc<Notify>,
     gates: Mutex<HashMap<u64, ControlGate>>,
 }
@@ -57,13 +57,13 @@ pub(crate) struct Member {
     replica: Shard,
     raft: Raft,
     env: Env,
-    /// Where a snapshot gathers.
+    /// The file of a received snapshot.
     snapshot_path: PathBuf,
-    /// The transfer under way; a later one takes its place.
+    /// The current transfer; a later one replaces it.
     incoming: tokio::sync::Mutex<Option<(u64, Receiver)>>,
-    /// Snapshots that the engine was given to install.
+    /// Snapshots that the engine is installing.
     installs: AtomicU32,
-    /// When the engine was last told of a heartbeat while it could not answer.
+    /// When a heartbeat was last passed to the engine while it could not answer.
     told_ms: AtomicU64,
 }
 
@@ -79,7 +79,7 @@ impl RaftService {
         Self { env, members, host, keys, ended, gates: Mutex::default() }
     }
 
-    /// Answers a procedure of the handshake; else says whether the caller may go on.
+    /// Answers a procedure of the handshake; else decides whether the call may proceed.
     fn gate(&self, procedure: u32, args: Bytes, connection: &Connection) -> Gate {
         let mut gates = self.gates.lock();
         let gate = gates.entry(connection.id()).or_insert_with(|| {
@@ -117,7 +117,7 @@ impl RaftService {
 }
 
 impl RaftService {
-    /// Has the shard that is meant answer.
+    /// Dispatches a call to its shard.
     fn dispatch(&self, xid: u32, procedure: RaftProcedure, args: Bytes) -> BoxFuture<'static, Answer> {
         let answer =
             |writer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(Answer::Reply(writer))) };
@@ -127,7 +127,7 @@ impl RaftService {
             encode_result::<()>(&mut reply, Err(refusal));
             answer(reply)
         };
-        // It is meant for whoever had this address before.
+        // The call is for the node that had this address before.
         if to.node != 0 && to.node != self.host.id {
             return refuse(Refusal::WrongPeer);
         }
@@ -147,7 +147,8 @@ impl RaftService {
             return Box::pin(reply(xid, args, async move |AskIdentity| begun(id, &members).await));
         }
         if procedure == RaftProcedure::Clock {
-            // What this machine's clock shows, not what this node makes of others': else all would follow each other.
+            // This machine's own clock, not the time that counts here: else all nodes would follow
+            // each other.
             let shows = ClockShows { wall_unix_ns: self.env.clock.wall_ns() };
             return Box::pin(reply(xid, args, async move |AskClock| Some(shows)));
         }
@@ -162,7 +163,7 @@ impl RaftService {
     }
 }
 
-/// Who this node is, and which shards it knows.
+/// This node's name, and the shards that it knows.
 async fn begun(id: NodeId, members: &[Arc<Member>]) -> Option<Identity> {
     let mut begun = Vec::new();
     for (number, member) in (0..).zip(members) {
@@ -236,8 +237,8 @@ impl Member {
         }
     }
 
-    /// As the engine answers, but that a leader which hibernates is not voted out while it is alive: nothing else renews what the engine
-    /// knows of it.
+    /// As the engine answers, except that a live leader which hibernates is not voted out: nothing
+    /// else renews what the engine knows of it.
     async fn pre_vote(&self, host: &Host, asked: VoteRequest) -> Option<VoteResponse> {
         let candidate = number_of(asked.vote.leader_id.voted_for);
         if host.may_have_given_lease() || host.has_other_leader(self.shard, candidate) {
@@ -246,8 +247,8 @@ impl Member {
         self.raft.pre_vote(asked).await.ok()
     }
 
-    /// As the engine answers, but that a node which was started a moment ago may have given a lease that it has forgotten. A leader that hands over,
-    /// or is seen to be gone, has none.
+    /// As the engine answers, except that a node which started a moment ago may have given a lease
+    /// that it has forgotten. A leader that hands over, or was found dead, has none.
     async fn vote(&self, host: &Host, asked: VoteRequest) -> Option<VoteResponse> {
         if host.may_have_given_lease() && !asked.leadership_transfer {
             return Some(self.no_vote());
@@ -255,7 +256,8 @@ impl Member {
         self.raft.vote(asked).await.ok()
     }
 
-    /// As the engine answers, but that a node whose clock is wrong does not lead: for the others the former leader's lease is over.
+    /// As the engine answers, except that a node whose clock is wrong does not lead: for the others
+    /// the former leader's lease is over.
     async fn transfer_leader(
         &self,
         host: &Host,
@@ -307,8 +309,8 @@ impl Member {
         }
     }
 
-    /// As the engine answers. While it cannot, it is told of some heartbeats only, from which it knows that there is a leader: it keeps its answers
-    /// to all of them.
+    /// As the engine answers. While it cannot answer, it gets only some heartbeats, enough to know
+    /// that there is a leader: it keeps its answers to all of them.
     async fn append_entries(&self, rpc: AppendEntriesRequest) -> Option<AppendEntriesResponse> {
         if self.is_busy() && rpc.entries.is_empty() {
             let (now_ms, told_ms) = (self.env.clock.monotonic_ms(), self.told_ms.load(Ordering::Relaxed));
@@ -321,13 +323,15 @@ impl Member {
         self.unless_busy(self.raft.append_entries(rpc)).await?.ok()
     }
 
-    /// Whether the engine's answers queue behind a snapshot that is being installed: for as long as that takes, also if nobody waits for it any more.
+    /// Whether the engine's answers queue behind the installation of a snapshot: for as long as
+    /// that takes, also after its caller has gone.
     fn is_busy(&self) -> bool {
         0 < self.installs.load(Ordering::Relaxed) || self.replica.is_torn()
     }
 
-    /// What the engine answers, if it can: the callers' patience is shorter than an installation, and calls that wait take places of the
-    /// connection, which is all shards'. The engine is told all the same.
+    /// The engine's answer, if it comes soon: callers are less patient than an installation takes,
+    /// and waiting calls occupy places of the connection, which all shards share. The engine gets
+    /// the call all the same.
     async fn unless_busy<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         if !self.is_busy() {
             return Some(answer.await);
@@ -339,7 +343,7 @@ impl Member {
         }
     }
 
-    /// Takes a part of a snapshot; `None` if it does not follow the part before.
+    /// Handles a part of a snapshot; `None` if it does not follow the previous part.
     async fn chunk(&self, part: SnapshotChunk) -> Option<()> {
         let mut incoming = self.incoming.lock().await;
         if part.offset_bytes == 0 {
@@ -365,9 +369,9 @@ impl Member {
         let snapshot = Snapshot { meta: asked.meta, snapshot: refuse(receiver.finish())? };
         let _installing = Installing::new(&self.installs);
         let installed = self.raft.install_full_snapshot(asked.vote, snapshot).await.ok()?;
-        // It is in the store now; a file that stays is overwritten by the next transfer.
+        // The store has it now; the next transfer overwrites a file that stays.
         if let Err(error) = self.env.disk.remove(&self.snapshot_path).await {
-            tracing::warn!(%error, "a received snapshot could not be removed");
+            tracing::warn!(%error, "failed to remove the file of a received snapshot");
         }
         Some(installed.vote)
     }
@@ -390,10 +394,10 @@ impl Drop for Installing<'_> {
 }
 
 fn refuse<T>(result: std::io::Result<T>) -> Option<T> {
-    result.inspect_err(|error| tracing::warn!(%error, "a snapshot was not taken")).ok()
+    result.inspect_err(|error| tracing::warn!(%error, "failed to receive a snapshot")).ok()
 }
 
-/// Decodes arguments, runs the procedure and encodes what it answers; `None` is a refusal.
+/// Decodes arguments, runs the procedure and encodes its result; `None` is a refusal.
 async fn reply<A: DeserializeOwned, R: Serialize>(
     xid: u32,
     args: Bytes,

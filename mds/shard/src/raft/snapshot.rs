@@ -1,7 +1,7 @@
 //! A snapshot: the whole store as a stream of bytes (docs/formats/state.md, snapshot stream).
 //!
-//! Made from a consistent view when a follower needs it; received into a file, checked, then put in place of the
-//! follower's store.
+//! Made from a consistent view when a follower needs it; received into a file and checked, then it
+//! replaces the follower's store.
 //!
 //! INVARIANT: a store is replaced only by a stream that was checked to its end.
 
@@ -26,7 +26,7 @@ const HEAD_BYTES: usize = 9;
 const PAIR_HEAD_BYTES: usize = 8;
 const END_BYTES: usize = 16;
 
-/// Why bytes are no snapshot.
+/// Why bytes are not a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SnapshotError {
     #[error("not a snapshot of a known version")]
@@ -53,7 +53,7 @@ fn crc_word(digest: &Digest) -> u32 {
     u32::try_from(digest.finalize()).expect("a CRC-32 has 32 bits")
 }
 
-/// Reads a store out as a stream.
+/// Reads a store as a stream.
 pub(crate) struct Encoder {
     view: Box<dyn View + Send>,
     after: Option<Vec<u8>>,
@@ -114,7 +114,7 @@ impl Encoder {
 /// A key and its value.
 type Pair = (Vec<u8>, Vec<u8>);
 
-/// Takes a stream apart as it comes, and checks it.
+/// Parses a stream as it is received, and checks it.
 pub(crate) struct Decoder {
     buffer: BytesMut,
     digest: Digest,
@@ -136,7 +136,7 @@ impl Decoder {
         }
     }
 
-    /// Takes bytes, gives the pairs that are whole.
+    /// Parses bytes, returns the complete pairs.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Pairs, SnapshotError> {
         if self.ended {
             return if bytes.is_empty() { Ok(Pairs::new()) } else { Err(SnapshotError::Trailing) };
@@ -159,7 +159,7 @@ impl Decoder {
         Ok(pairs)
     }
 
-    /// The stream has ended; was that its end?
+    /// Checks that the stream is complete.
     pub(crate) fn finish(&self) -> Result<(), SnapshotError> {
         if self.ended { Ok(()) } else { Err(SnapshotError::Short) }
     }
@@ -219,7 +219,7 @@ impl Decoder {
     }
 }
 
-/// The way to a snapshot's bytes.
+/// Access to a snapshot's bytes.
 pub(crate) enum SnapshotData {
     /// Of this replica's own store.
     Held(Box<dyn View + Send>),
@@ -227,13 +227,13 @@ pub(crate) enum SnapshotData {
     Received(Received),
 }
 
-/// A snapshot that came over the network.
+/// A snapshot that was received over the network.
 pub(crate) struct Received {
     file: Arc<dyn File>,
     len_bytes: u64,
 }
 
-/// A snapshot that is coming.
+/// A snapshot that is being received.
 pub(crate) struct Receiver {
     file: Arc<dyn File>,
     at: u64,
@@ -241,7 +241,7 @@ pub(crate) struct Receiver {
 }
 
 impl Receiver {
-    /// Begins anew in a file at `path`, another than was there: what came before may be on its way into the store.
+    /// Begins in a new file at `path`: an earlier file may still be read into the store.
     pub(crate) async fn begin(disk: Arc<dyn Disk>, path: PathBuf) -> io::Result<Self> {
         match disk.remove(&path).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -252,7 +252,7 @@ impl Receiver {
         Ok(Self { file, at: 0, decoder: Decoder::new() })
     }
 
-    /// Where the next chunk must begin.
+    /// The offset of the next chunk.
     pub(crate) fn at(&self) -> u64 {
         self.at
     }
@@ -265,7 +265,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// Nothing more comes. The file needs no sync: what counts is the store it becomes.
+    /// Ends the reception. The file needs no sync: only the store that it becomes counts.
     pub(crate) fn finish(self) -> io::Result<SnapshotData> {
         self.decoder.finish().map_err(invalid)?;
         Ok(SnapshotData::Received(Received { file: self.file, len_bytes: self.at }))
@@ -277,7 +277,7 @@ fn invalid(error: SnapshotError) -> io::Error {
 }
 
 impl Received {
-    /// All pairs, in memory: for a store that is there too.
+    /// All pairs, in memory: for a store in memory.
     async fn read_all(self) -> io::Result<Vec<Pairs>> {
         let (mut chunks, mut decoder, mut at) = (Vec::new(), Decoder::new(), 0);
         while at < self.len_bytes {
@@ -293,7 +293,8 @@ impl Received {
     }
 }
 
-/// The log position comes last, wherever it stands among the keys: a store that was cut short must not look like a whole one.
+/// Writes the log position last, wherever it is among the keys: an incomplete store must not look
+/// complete.
 fn replace(
     store: &dyn MetaStore,
     chunks: impl IntoIterator<Item = Result<Pairs, StoreError>>,
@@ -347,10 +348,10 @@ impl Iterator for Chunks {
 }
 
 impl SnapshotData {
-    /// Puts the snapshot in place of everything in `store`, durably.
+    /// Replaces everything in `store` by the snapshot, durably.
     pub(crate) async fn install(self, store: Arc<dyn MetaStore>, meta: SnapshotMeta) -> io::Result<()> {
         let Self::Received(received) = self else {
-            return Err(io::Error::other("a replica does not replace its store by itself"));
+            return Err(io::Error::other("a replica cannot install a snapshot of its own store"));
         };
         let applied = if store.waits() {
             let runtime = tokio::runtime::Handle::current();
@@ -364,7 +365,7 @@ impl SnapshotData {
         if applied.meta() == meta {
             Ok(())
         } else {
-            Err(io::Error::other("the snapshot is of another log position than it was said to be"))
+            Err(io::Error::other("the snapshot has another log position than its meta"))
         }
     }
 }

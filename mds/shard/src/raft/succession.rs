@@ -1,10 +1,12 @@
-//! A leader whose process has died is followed at once, without waiting for its lease.
+//! Starts an election at once when a leader's process has died, without waiting for its lease.
 //!
-//! When a member's connections end, somebody asks at its door. A kernel that refuses says that nobody listens there: the process is gone, and
-//! with it the lease by which it answered reads alone. Silence says nothing; then elections take their time.
+//! When a member's connections end, this node probes the member's address. If the kernel refuses
+//! the connection, no process listens there: the process is dead, and with it the lease by which it
+//! answered reads alone. Silence proves nothing; then elections take their time.
 //!
-//! INVARIANT: a member counts a leader's lease as over only after it was itself refused at the leader's address; a candidate needs
-//! the votes of a majority that did. Assumed: nothing between members refuses connections in the name of one that lives.
+//! INVARIANT: a member counts a leader's lease as over only after it was itself refused at the
+//! leader's address; a candidate needs the votes of a majority that did. Assumed: nothing between
+//! members refuses connections in the name of a live member.
 //! Spec: docs/protocol/raft.md, Succession.
 
 mod passes;
@@ -31,7 +33,8 @@ use crate::nodes::Nodes;
 
 use passes::passes;
 
-/// Looks after each connection of a member that ended, until nobody rings any more. `rafts` are the engines of this node's shards, by number.
+/// Probes the leaders after each connection of a member that ended, until the service is dropped.
+/// `rafts` are the engines of this node's shards, by number.
 pub(crate) async fn watch(
     env: Env,
     me: u64,
@@ -47,7 +50,7 @@ pub(crate) async fn watch(
         }
         if let Some(host) = host.upgrade() {
             if host.is_alive(number_of(leader)) {
-                // It was heard of since it was followed, if it was: this is another death.
+                // It answered since its last succession, if there was one: this is another death.
                 followed.forget(leader);
             }
             host.is_gone(number_of(leader));
@@ -58,8 +61,8 @@ pub(crate) async fn watch(
     passes(&env, ended, || leaders(me, &rafts), pass).await;
 }
 
-/// Of each shard the leader that was followed there last, and the vote that it had: it is followed once in that, however many of its
-/// connections end, and however late.
+/// For each shard the leader that was last succeeded there, and its vote. A leader is succeeded
+/// once in that vote, however many of its connections end, and however late.
 #[derive(Default)]
 struct Followed {
     /// By number of the shard.
@@ -67,7 +70,7 @@ struct Followed {
 }
 
 impl Followed {
-    /// Takes note of a leader that is followed; false if it was before.
+    /// Records that a leader is being succeeded; false if it was before.
     fn is_first(&self, shard: usize, leader: NodeId, vote: Vote) -> bool {
         self.last.lock().insert(shard, (leader, vote)) != Some((leader, vote))
     }
@@ -78,15 +81,15 @@ impl Followed {
     }
 }
 
-/// Other nodes that lead some shard, as far as is known here.
+/// Other nodes that lead some shard, as far as this node knows.
 fn leaders(me: u64, rafts: &[Raft]) -> BTreeSet<NodeId> {
     let known = rafts.iter().filter_map(|raft| raft.server_metrics().borrow_watched().current_leader);
     known.filter(|leader| number_of(*leader) != me).collect()
 }
 
-/// Follows a node in all shards that it led.
+/// Succeeds a node in all shards that it led.
 ///
-/// This one does not stand for election itself unless it `stands`.
+/// This node stands for election only if it `stands`.
 async fn follow_all(
     env: &Env,
     (me, stands): (u64, bool),
@@ -108,13 +111,13 @@ async fn follow_all(
     if follows.is_empty() {
         return;
     }
-    tracing::info!(node = gone, shards = follows.len(), "a node's process is gone: its leases are over");
+    tracing::info!(node = gone, shards = follows.len(), "a node's process is dead: its leases are over");
     // In the order of their numbers: shard 0 has clients.
     stream::iter(follows).buffer_unordered(ELECTIONS_MAX).collect::<()>().await;
 }
 
-/// Whether the leader's machine comes to say that nobody listens at its address. A process that is killed does not let go of all it has at
-/// once: its door may still be open when its connections have ended.
+/// Whether the leader's machine refuses connections at its address within the probes. A killed
+/// process does not release all its sockets at once: its listener may outlive its connections.
 async fn is_gone(env: &Env, nodes: &Nodes, leader: NodeId) -> bool {
     let address = nodes.address(number_of(leader)).and_then(|at| at.parse().ok());
     let Some(address) = address else { return false };
@@ -125,7 +128,7 @@ async fn is_gone(env: &Env, nodes: &Nodes, leader: NodeId) -> bool {
             opened = env.net.connect(address) => {
                 opened.is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused)
             }
-            // Silence: the machine is gone, or the way to it.
+            // Silence: the machine is dead, or the network to it.
             () = env.clock.sleep_ms(PROBE_MS_MAX) => return false,
         };
         if refused {
@@ -135,12 +138,14 @@ async fn is_gone(env: &Env, nodes: &Nodes, leader: NodeId) -> bool {
     false
 }
 
-/// Counts the lease of a leader as over that had this vote when it was found to be gone, and stands for election when it is this member's turn.
+/// Counts the lease of a leader as over that had this vote when it was found dead, and stands for
+/// election when it is this member's turn.
 async fn follow(env: &Env, raft: &Raft, (leader, vote): (NodeId, Vote), place: Option<u64>) {
     if raft.server_metrics().borrow_watched().vote != vote {
-        return; // Another one leads, or the same one, started again.
+        return; // Another node leads, or this one leads again after a restart.
     }
-    // The engine ends a lease on the leader's own word that another one follows; this names nobody who could.
+    // The engine ends a lease when the leader itself transfers the lead; this transfer names no
+    // receiver that could stand.
     let over = TransferLeaderRequest::new(vote, leader, None);
     if raft.handle_transfer_leader(over).await.is_err() {
         return;
@@ -148,14 +153,14 @@ async fn follow(env: &Env, raft: &Raft, (leader, vote): (NodeId, Vote), place: O
     let Some(place) = place else { return };
     env.clock.sleep_ms(SUCCESSION_MS + place * SUCCESSION_STEP_MS).await;
     for _ in 0..SUCCESSION_TRIES_MAX {
-        // Another one has stood meanwhile, or leads.
+        // Another member has stood meanwhile, or leads.
         if raft.server_metrics().borrow_watched().vote != vote {
             break;
         }
         if raft.trigger().elect(true).await.is_err() {
             return;
         }
-        // The others may have been slower to see it. After that elections take their own time.
+        // The others may have been slower to detect it. After that elections take their own time.
         env.clock.sleep_ms(SUCCESSION_STEP_MS).await;
     }
 }
@@ -181,9 +186,9 @@ mod tests {
         assert_eq!((turn(1, 4, 2), turn(3, 4, 2)), (0, 1));
     }
 
-    /// However many passes there are over a node that is dead: a shard is stood for three times at most.
+    /// A dead node may be probed many times: this member stands for a shard three times at most.
     #[test]
-    fn a_leader_is_followed_once_in_its_term() {
+    fn a_leader_is_succeeded_once_in_its_term() {
         let followed = Followed::default();
         let vote = |term, leader| Vote::new_committed(term, leader);
         assert!(followed.is_first(0, 7, vote(3, 7)) && followed.is_first(1, 7, vote(3, 7)));

@@ -1,11 +1,13 @@
-//! Entries that no client waits for: they are written at once, and durable with the next flush that another entry needs, or
-//! a moment later.
+//! Entries that no client waits for: they are written at once, and durable with the next flush that
+//! another entry needs, or a moment later.
 //!
-//! The proposer says which: with one replica a CLOSE that is answered before it is flushed (docs/adr/0004-close-is-not-waited-for.md,
-//! 0012), and an access time. With a flush of its own such an entry would hold up the next command, which comes while that
-//! flush runs and can only be in the one after.
+//! The proposer marks them: with one replica a CLOSE that is answered before it is flushed
+//! (docs/adr/0004-close-is-not-waited-for.md, 0012), and an access time. With a flush of its own
+//! such an entry would delay the next command, which arrives during that flush and would have to
+//! wait for the one after.
 //!
-//! INVARIANT: the engine is told in the order of the log, and only after a flush that began when the entry was written.
+//! INVARIANT: the engine is notified in the order of the log, and only after a flush that began
+//! when the entry was written.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use wal::Wal;
 use super::{RaftEntry, Types};
 use crate::limits::UNHURRIED_MS_MAX;
 
-/// What the engine is told once a flush is over.
+/// Notifies the engine of a completed flush.
 pub(super) type Callback = IOFlushed<Types>;
 
 /// Callbacks of entries that are written and not known to be flushed.
@@ -41,7 +43,8 @@ impl Unhurried {
         })
     }
 
-    /// Keeps a callback until the next flush. Call it in the order of the log, once the entries are queued.
+    /// Keeps a callback until the next flush. Call it in the order of the log, once the entries are
+    /// queued.
     pub(super) fn put(&self, callback: Callback, wal: &Wal) {
         let mut waiting = self.waiting.lock();
         waiting.push(callback);
@@ -59,13 +62,13 @@ impl Unhurried {
         });
     }
 
-    /// Those that the next flush to be queued covers.
+    /// Takes the callbacks that the next queued flush covers.
     pub(super) fn take(&self) -> Vec<Callback> {
         std::mem::take(&mut self.waiting.lock())
     }
 }
 
-/// Tells the engine, oldest first.
+/// Notifies the engine, oldest first.
 pub(super) fn tell(callbacks: Vec<Callback>, flushed: &io::Result<()>) {
     for callback in callbacks {
         let outcome = match flushed {

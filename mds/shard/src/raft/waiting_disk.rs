@@ -1,7 +1,9 @@
-//! A disk on which the log waits for room. A log that answered "no room" would end its server; one that waits goes on as soon as another
-//! program, the reserve that is given back (docs/admin.md, A full metadata disk) or a removal makes some.
+//! A disk on which the log waits for room. A log that failed with "no room" would end its server.
+//! One that waits continues when another program, the released reserve (docs/admin.md, A full
+//! metadata disk) or a removal makes some.
 //!
-//! INVARIANT: a call that found no room is made again with the same arguments, and nothing else of this file is done for its caller meanwhile.
+//! INVARIANT: a call that found no room is repeated with the same arguments, and nothing else is
+//! done to this file for its caller meanwhile.
 
 use std::future::Future;
 use std::io;
@@ -14,7 +16,7 @@ use env::{BoxFuture, Clock, Disk, File, OpenMode};
 
 use crate::limits::{ROOM_RETRY_MS, ROOM_SAY_MS};
 
-/// The same disk, whose files wait for room.
+/// The same disk, with files that wait for room.
 pub(super) struct WaitingDisk {
     inner: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
@@ -31,7 +33,7 @@ impl WaitingDisk {
     }
 }
 
-/// Makes the call until it ends otherwise than for want of room. `what` it is to be made for is said now and then.
+/// Repeats the call until it does not fail for want of room. Logs `what` now and then.
 async fn wait_for_room<T, F>(
     clock: Arc<dyn Clock>,
     what: &'static str,
@@ -98,7 +100,7 @@ impl Disk for WaitingDisk {
 impl File for WaitingFile {
     fn write_at(&self, data: Vec<Bytes>, offset: u64) -> BoxFuture<'static, io::Result<()>> {
         let (inner, clock) = (Arc::clone(&self.inner), Arc::clone(&self.clock));
-        // The buffers are counted references: a call that is made again copies no bytes.
+        // The buffers are reference-counted: repeating a call copies no bytes.
         Box::pin(async move { wait_for_room(clock, "write", || inner.write_at(data.clone(), offset)).await })
     }
 
@@ -153,7 +155,7 @@ mod tests {
     const PATH: &str = "/log/1";
 
     #[tokio::test]
-    async fn what_finds_no_room_is_made_again_when_there_is_some() {
+    async fn a_write_without_room_is_repeated_until_there_is_some() {
         let disk = MemoryDisk::with_capacity(100);
         disk.create_dir_all(Path::new("/log")).await.unwrap();
         let waiting = WaitingDisk::new(Arc::new(disk.clone()), Arc::new(OsClock::default()));
@@ -168,7 +170,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn other_errors_are_answered_at_once() {
+    async fn other_errors_are_returned_at_once() {
         let disk = MemoryDisk::new();
         disk.create_dir_all(Path::new("/log")).await.unwrap();
         let waiting = WaitingDisk::new(Arc::new(disk.clone()), Arc::new(OsClock::default()));

@@ -1,7 +1,7 @@
-//! What the cluster exports: a list in shard 0, and an id for each path, which filehandles carry.
+//! The cluster's exports: a list in shard 0, and an id for each path, which filehandles carry.
 //!
-//! INVARIANT: an id is given once: the path that it was given to has it for as long as the cluster lives, exported or not, and no
-//! other path ever gets it.
+//! INVARIANT: an id is assigned once: its path has it for as long as the cluster lives, exported or
+//! not, and no other path ever gets it.
 //! Spec: docs/formats/state.md.
 
 use std::collections::BTreeSet;
@@ -14,22 +14,22 @@ use crate::export::before::ExportBefore;
 use crate::export::{self, Export};
 use crate::limits::{EXPORTS_REMOVED_BYTES_MAX, EXPORTS_REMOVED_MAX};
 
-/// What the cluster exports. The default is what it is before anything was said: version 0, and no exports.
+/// The cluster's exports. The default is the initial list: version 0, without exports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportList {
     /// How often it was changed; 1 is the first list.
     pub version: u64,
-    /// The next id: all below were given.
+    /// The next id: all lower ones were assigned.
     next: u16,
     /// The exports with their ids, in the order in which they were listed.
     pub exports: Vec<(u16, Export)>,
-    /// Ids of paths that are exported no longer, and these; what was removed last comes last.
+    /// Ids and paths that are no longer exported, in the order of their removal.
     removed: Vec<(u16, String)>,
 }
 
 impl ExportList {
-    /// The list that follows, with these exports and no others: a path that was exported before has the id that it had then. They were
-    /// [checked](export::check). `None` if ids have run out.
+    /// The next list, with exactly these exports: a path that was exported before gets its former
+    /// id. The caller has [checked](export::check) them. `None` if ids have run out.
     #[must_use]
     pub fn replaced_by(&self, exports: &[Export]) -> Option<Self> {
         let Self { version, mut next, exports: before, mut removed } = self.clone();
@@ -60,7 +60,7 @@ impl ExportList {
         self.exports.iter().map(|(_, export)| export).eq(exports)
     }
 
-    /// Exports that `next` has no longer, or that allow less there, by id.
+    /// Ids of exports that `next` does not have, or that allow less there.
     #[must_use]
     pub fn restricted_by(&self, next: &Self) -> Vec<u16> {
         let is_restricted = |(id, export): &&(u16, Export)| {
@@ -79,7 +79,7 @@ impl ExportList {
     }
 }
 
-/// Of a path that was forgotten only the id is gone for good: if it is exported again it gets another one.
+/// The id of a forgotten path is gone for good: if the path is exported again it gets another one.
 fn forget_oldest(removed: &mut Vec<(u16, String)>) {
     let mut bytes: usize = removed.iter().map(|(_, path)| path.len()).sum();
     let mut forgotten = 0;
@@ -93,7 +93,7 @@ fn forget_oldest(removed: &mut Vec<(u16, String)>) {
     removed.drain(..forgotten);
 }
 
-/// The list as version 1 of its record has it: no export says anything of `secure`.
+/// The list in version 1 of its record: its exports lack `secure`.
 #[derive(Deserialize)]
 struct ListBefore {
     version: u64,
@@ -102,7 +102,8 @@ struct ListBefore {
     removed: Vec<(u16, String)>,
 }
 
-/// Whether a record is of before `secure`: then its exports have it on although no administrator said so.
+/// Whether a record is older than `secure`: then its exports have it on without an administrator's
+/// choice.
 #[must_use]
 pub fn is_before_secure(record: &[u8]) -> bool {
     record.first() == Some(&VERSION_BEFORE)

@@ -1,7 +1,7 @@
-//! Which data-server handles are out, by file and export, and which of them are to be fenced.
+//! Data-server handles that were given out, by file and export, and those that must be fenced.
 //!
-//! A handle outlives the layout that it came with: only a raised epoch ends it. So a file keeps its
-//! record until its extents were fenced, whether layouts of it are out or not.
+//! A handle outlives its layout: only a raised epoch ends it. So a file keeps its record until its
+//! extents were fenced, with or without layouts.
 //!
 //! Spec: docs/formats/state.md; docs/protocol/admin.md §8.
 
@@ -15,8 +15,8 @@ use crate::limits::{EXPORTS_MAX, HANDED_EXPORTS_MAX};
 /// Exports through which data-server handles of a file were given out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Handed {
-    /// Their ids, in the order in which they came; empty if they are more than are kept: then it
-    /// may have been any.
+    /// Their ids, in order of their first grant; empty if there were too many to keep: then any
+    /// export may be meant.
     pub exports: Vec<u16>,
 }
 
@@ -27,7 +27,7 @@ impl Handed {
         self.exports.is_empty() || self.exports.iter().any(|id| exports.contains(id))
     }
 
-    /// With one more; `None` if nothing changes.
+    /// Adds an export; `None` if nothing changes.
     #[must_use]
     pub fn with(before: Option<&Self>, export: u16) -> Option<Self> {
         let Some(before) = before else { return Some(Self { exports: vec![export] }) };
@@ -40,20 +40,20 @@ impl Handed {
     }
 }
 
-/// What restricted exports still require at data servers.
+/// Fencing that restricted exports still require.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fencing {
-    /// The version of the exports that restricted something last; a layout that was judged by an
-    /// earlier one is not granted.
+    /// The last version of the exports that restricted something; a layout that was checked against
+    /// an earlier version is not granted.
     pub version: u64,
-    /// Every extent is to be fenced: handles may be out of which nothing is recorded.
+    /// Fence every extent: handles without a record may be in use.
     pub all: bool,
-    /// Exports of which something was taken away, by id: extents of files that are recorded with
-    /// one of them are to be fenced.
+    /// Restricted exports, by id: extents of files that are recorded with one of them must be
+    /// fenced.
     pub exports: Vec<u16>,
-    /// Layouts that were recalled for the last version that is done.
+    /// Layouts recalled for the last completed version.
     pub layouts: u64,
-    /// Extents that were fenced for it.
+    /// Extents fenced for the last completed version.
     pub extents: u64,
 }
 
@@ -64,7 +64,7 @@ impl Fencing {
         self.all || !self.exports.is_empty()
     }
 
-    /// What is left to do once these exports are restricted as well, in this version.
+    /// The remaining fencing once these exports are restricted as well, in this version.
     #[must_use]
     pub fn and(&self, version: u64, restricted: impl IntoIterator<Item = u16>) -> Self {
         let exports: BTreeSet<u16> = self.exports.iter().copied().chain(restricted).collect();

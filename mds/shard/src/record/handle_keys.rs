@@ -1,7 +1,8 @@
-//! Under which keys data-server handles are sealed, and which are still opened.
+//! The key under which data-server handles are sealed, and the keys that still open them.
 //!
-//! A key takes the place of another in three steps, each an entry in the log: it is added, so that data servers learn it; it is used,
-//! so that handles are sealed under it; the one before is dropped, so that what was sealed under that is good no more.
+//! A key replaces another in three steps, each an entry in the log. It is added, so that data
+//! servers learn it; it is used, so that handles are sealed under it; the previous key is dropped,
+//! so that handles under it are refused.
 //!
 //! Spec: docs/formats/state.md; docs/formats/ds_handle.md.
 
@@ -12,12 +13,12 @@ use serde::{Deserialize, Serialize};
 /// Bytes of a key.
 pub const HANDLE_KEY_BYTES: usize = 32;
 
-/// A handle key that took the place of another.
+/// A handle key that replaced another.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaterKey {
-    /// How handles name it; never 0, which is the first key's.
+    /// The key's number in handles; never 0, which is the first key's.
     pub number: u8,
-    /// The key. Never shown.
+    /// The key. Never printed.
     pub bytes: [u8; HANDLE_KEY_BYTES],
 }
 
@@ -30,7 +31,8 @@ impl fmt::Debug for LaterKey {
 /// The handle keys that are good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandleKeys {
-    /// A command that adds or drops a key raises it, and data servers learn the keys anew. Never 0.
+    /// A command that adds or drops a key raises it, and data servers fetch the keys again. Never
+    /// 0.
     pub version: u64,
     /// Number of the key that handles are sealed under.
     pub used: u8,
@@ -40,26 +42,26 @@ pub struct HandleKeys {
     pub later: Vec<LaterKey>,
 }
 
-/// Those of a file system whose key was never replaced.
+/// The keys of a file system whose key was never replaced.
 impl Default for HandleKeys {
     fn default() -> Self {
         Self { version: 1, used: 0, is_first_good: true, later: Vec::new() }
     }
 }
 
-/// How far the replacement of a handle key is.
+/// Progress of the replacement of a handle key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rotation {
-    /// None is under way: one key is good.
+    /// No replacement is under way: one key is good.
     None,
     /// Data servers learn the new key.
     Spreading,
-    /// The new key is used, and the one before is still good.
+    /// The new key is used, and the previous one is still good.
     Leaving,
 }
 
 impl HandleKeys {
-    /// How far a replacement is.
+    /// The progress of a replacement.
     #[must_use]
     pub fn rotation(&self) -> Rotation {
         match (self.count(), self.used == self.newest()) {
@@ -69,7 +71,7 @@ impl HandleKeys {
         }
     }
 
-    /// Keys that are good.
+    /// The number of good keys.
     #[must_use]
     pub fn count(&self) -> usize {
         usize::from(self.is_first_good) + self.later.len()
@@ -81,27 +83,27 @@ impl HandleKeys {
         self.later.last().map_or(0, |key| key.number)
     }
 
-    /// With another key, if none is being replaced.
+    /// Adds a key, if none is being replaced.
     #[must_use]
     pub fn added(&self, bytes: [u8; HANDLE_KEY_BYTES]) -> Option<Self> {
         if self.rotation() != Rotation::None {
             return None;
         }
-        // Only the key in use is there, so no number is taken twice.
+        // Only the key in use exists, so no number is assigned twice.
         let number = self.newest().checked_add(1).unwrap_or(1);
         let mut later = self.later.clone();
         later.push(LaterKey { number, bytes });
         Some(Self { version: self.version + 1, later, ..*self })
     }
 
-    /// With the new key in use, if there is one that is not.
+    /// Uses the new key, if there is an unused one.
     #[must_use]
     pub fn using_newest(&self) -> Option<Self> {
         let used = self.newest();
         (self.rotation() == Rotation::Spreading).then(|| Self { used, ..self.clone() })
     }
 
-    /// Without the key that is not used any more, if there is one.
+    /// Drops the key that is no longer used, if there is one.
     #[must_use]
     pub fn without_old(&self) -> Option<Self> {
         if self.rotation() != Rotation::Leaving {

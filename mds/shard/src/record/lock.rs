@@ -1,4 +1,4 @@
-//! The locks of one lock-owner on one file, and those of a file in sum.
+//! The locks of one lock-owner on one file, and the sum of a file's locks.
 //!
 //! Spec: docs/formats/state.md, locks.
 
@@ -23,18 +23,18 @@ pub struct LockRecord {
     pub client: u64,
     /// Lock-owner.
     pub owner: Vec<u8>,
-    /// The open it was made under.
+    /// The open of the lock.
     pub open: [u8; OTHER_BYTES],
-    /// What is held.
+    /// The locked ranges.
     pub ranges: Ranges,
 }
 
-/// Where the ranges of a lock stateid are.
+/// Location of the ranges of a lock stateid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ranges {
     /// Each has a key of its own; this is their number.
     Apart(u32),
-    /// In the record itself, as version 1 kept them.
+    /// In the record itself, as in version 1.
     Within(Vec<HeldRange>),
 }
 
@@ -45,7 +45,7 @@ impl LockRecord {
         StateidValue { seqid: self.seqid, other: self.other }
     }
 
-    /// How many ranges are held.
+    /// The number of locked ranges.
     #[must_use]
     pub fn count(&self) -> usize {
         match &self.ranges {
@@ -74,7 +74,7 @@ impl<R> Stored<R> {
     }
 }
 
-/// The version whose records have the ranges in themselves.
+/// The version whose records contain the ranges.
 const WITHIN_VERSION: u8 = 1;
 
 impl Value for LockRecord {
@@ -119,12 +119,13 @@ impl Value for LockRecord {
     }
 }
 
-/// The locks of a file in sum. A file with lock records and without this has none but records of version 1.
+/// The sum of a file's locks. A file with lock records and without this has only records of version
+/// 1.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileLocks {
     /// Lock stateids.
     pub lockers: u32,
-    /// How many read locks the interval tree has at each level.
+    /// The number of read locks in the interval tree at each level.
     pub reads: BTreeMap<u8, u32>,
     /// The same for write locks.
     pub writes: BTreeMap<u8, u32>,
@@ -137,7 +138,7 @@ impl FileLocks {
         if exclusive { &self.writes } else { &self.reads }
     }
 
-    /// The same, to be changed.
+    /// As [`levels`](Self::levels), mutable.
     pub(crate) fn levels_mut(&mut self, exclusive: bool) -> &mut BTreeMap<u8, u32> {
         if exclusive { &mut self.writes } else { &mut self.reads }
     }

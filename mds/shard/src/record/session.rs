@@ -1,4 +1,4 @@
-//! Sessions as stored, and what requests on their slots came to.
+//! Sessions as stored, and recorded outcomes of the requests on their slots.
 //!
 //! Spec: docs/formats/state.md; docs/protocol/sessions.md §2.
 
@@ -10,34 +10,34 @@ use crate::command::Outcome;
 /// A session as stored.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSession {
-    /// What it is made of.
+    /// The session's parameters.
     pub record: SessionRecord,
-    /// How often it was taken up, and once more.
+    /// The number of its resumptions, plus one.
     pub tenure: u32,
 }
 
-/// The last request on a slot that put a command into the log, and what its commands came to.
+/// The last request on a slot that put a command into the log, and the outcomes of its commands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotRecord {
     /// The request's sequence.
     pub sequence: u32,
     /// The request's fingerprint.
     pub request: u64,
-    /// In the order in which they were carried out; one for each operation at most.
+    /// In the order of their execution; one for each operation at most.
     pub outcomes: Vec<Recorded>,
 }
 
-/// What one operation came to.
+/// The outcome of one operation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
     /// Position of the operation within its compound.
     pub operation: u32,
-    /// What its command came to, cut to what its reply needs.
+    /// Its command's outcome, reduced to what the reply needs.
     pub outcome: Outcome,
 }
 
 impl SlotRecord {
-    /// What is recorded of an operation.
+    /// The recorded outcome of an operation.
     #[must_use]
     pub fn of(&self, operation: u32) -> Option<&Outcome> {
         self.outcomes.iter().find(|one| one.operation == operation).map(|one| &one.outcome)

@@ -20,7 +20,7 @@ pub struct Tally {
     pub ranges: u32,
 }
 
-/// A tally as version 1 of its record has it.
+/// A tally in version 1 of its record.
 #[derive(Deserialize)]
 struct TallyWithoutRanges {
     opens: u32,

@@ -1,4 +1,4 @@
-//! A shard's log is cut behind its checkpoints, but for what others may still need of it.
+//! Cuts a shard's log behind its checkpoints, but for entries that other nodes may still need.
 
 use super::*;
 use crate::raft::NodeId;
@@ -15,13 +15,15 @@ impl Shard {
         self.inner.log.uncut().1
     }
 
-    /// Whether its log is kept for a node that a snapshot is sent to: a checkpoint lets nothing be cut then.
+    /// Whether its log is kept for the receiver of a snapshot: then a checkpoint does not let it be
+    /// cut.
     pub(crate) fn is_held(&self) -> bool {
         let (holds, shard) = self.holds();
         holds.has(shard, self.inner.host.now_ms())
     }
 
-    /// Makes a checkpoint and lets the whole log before it be cut, though members that are away then need a snapshot; but not what is held.
+    /// Makes a checkpoint and lets the whole log before it be cut, but for held entries. Members
+    /// that are away then need a snapshot.
     pub(crate) async fn cut_log(&self) -> std::io::Result<()> {
         let applied = self.inner.machine.applied_index.load(Ordering::Acquire);
         let trigger = self.inner.raft.trigger();
@@ -29,8 +31,9 @@ impl Shard {
         trigger.purge_log(applied.min(self.held_upto())).await.map_err(std::io::Error::other)
     }
 
-    /// Has the log cut behind the last checkpoint that is durable, but for the entries that are kept for members that were away for a
-    /// moment, or are sent a snapshot. `cut` is up to where that was asked for last. False if the engine has stopped.
+    /// Lets the log be cut behind the last durable checkpoint, but for entries kept for members
+    /// that were away for a moment or receive a snapshot. `cut` is the last requested index. False
+    /// if the engine has stopped.
     pub(crate) async fn cut_covered(&self, cut: &mut u64) -> bool {
         let config = self.node_config();
         if config.is_alone() {
@@ -45,12 +48,13 @@ impl Shard {
         self.inner.raft.trigger().purge_log(upto).await.is_ok()
     }
 
-    /// Writes what is in force of its log again, at the head.
+    /// Rewrites what is in force of its log at the head.
     pub(crate) async fn renew_log(&self) -> std::io::Result<()> {
         self.inner.log.renew().await
     }
 
-    /// Up to where the log may be cut: the engine does not keep what comes behind a snapshot that is on its way.
+    /// The index up to which the log may be cut: the engine does not keep entries behind a snapshot
+    /// that is being sent.
     fn held_upto(&self) -> u64 {
         if !self.is_held() {
             return u64::MAX; // Nearly always.
@@ -67,7 +71,7 @@ impl Shard {
         holds.look(shard, tail, matched, self.inner.host.now_ms())
     }
 
-    /// What logs keep for others, and what this shard is called there.
+    /// The holds of all logs, and this shard's number in them.
     fn holds(&self) -> (&Holds, u32) {
         (&self.inner.host.links.holds, u32::try_from(self.inner.number).unwrap_or(u32::MAX))
     }

@@ -1,4 +1,5 @@
-//! Proposals and reads at a replica that follows: the leader is asked, and this replica waits until it has applied as much.
+//! Proposals and reads at a follower: it queries the leader, and waits until it has applied as
+//! much.
 //!
 //! For shards other than 0, which the governor's node need not lead (docs/protocol/shards.md §2).
 //!
@@ -14,7 +15,8 @@ use crate::raft::message::{RaftProcedure, To};
 use crate::raft::network::NotAsked;
 
 impl Shard {
-    /// Proposes here if this replica leads, else where it is led. The outcome is applied here when it is answered.
+    /// Proposes here if this replica leads, else through the leader. The entry is applied here when
+    /// this returns its outcome.
     pub(super) async fn write_anywhere(&self, encoded: EncodedEntry) -> Result<Outcome, ProposeError> {
         for _ in 0..FORWARD_RETRIES_MAX {
             let leader = match self.write(encoded.clone(), None).await {
@@ -38,7 +40,7 @@ impl Shard {
         Err(ProposeError::NotLeader { leader: None })
     }
 
-    /// As [`read_barrier`](Self::read_barrier), and any replica of shard 0 may be asked as well.
+    /// As [`read_barrier`](Self::read_barrier), for any replica of shard 0 as well.
     pub(crate) async fn pass_anywhere(&self) -> Result<(), ProposeError> {
         tokio::select! {
             biased;
@@ -47,7 +49,7 @@ impl Shard {
         }
     }
 
-    /// A read barrier here if this replica leads, else by the leader's word.
+    /// A read barrier here if this replica leads, else by the leader's read index.
     pub(super) async fn linearize_anywhere(&self) -> Result<(), ProposeError> {
         for _ in 0..FORWARD_RETRIES_MAX {
             let leader = match self.linearize().await {
@@ -74,7 +76,8 @@ impl Shard {
         }
     }
 
-    /// Asks the leader, for as long as it is known to be that: one that hangs has a successor long before the call has taken its time.
+    /// Calls the leader, for as long as it is known to lead: a hanging leader has a successor long
+    /// before the call times out.
     async fn ask_leader<R: serde::de::DeserializeOwned>(
         &self,
         leader: u64,
@@ -88,7 +91,7 @@ impl Shard {
             biased;
             answer = self.ask(addr, procedure, message) => answer,
             _ = another => {
-                tracing::info!(shard = self.inner.number, leader, "led by another while it was asked");
+                tracing::info!(shard = self.inner.number, leader, "another node leads since the call to the leader");
                 Err(NotAsked::Unknown)
             }
         }
@@ -105,7 +108,7 @@ impl Shard {
         self.inner.host.links.ask(addr, To::shard(shard), procedure, message, PROPOSE_MS_MAX).await
     }
 
-    /// Waits until the log is applied here up to a place. The caller bounds the time.
+    /// Waits until the log is applied here up to an index. The caller bounds the time.
     async fn applied(&self, index: u64) -> Result<(), ProposeError> {
         if index <= self.inner.machine.applied_index.load(Ordering::Acquire) {
             return Ok(());
@@ -115,11 +118,11 @@ impl Shard {
         applied.map(drop).map_err(|_| ProposeError::Stopped("the engine has stopped".to_owned()))
     }
 
-    /// Proposes what another node's replica was asked to.
+    /// Proposes an entry for another node's replica.
     pub(crate) async fn take_proposal(&self, proposal: Proposal) -> Proposed {
         let Ok(_permit) = self.inner.proposals.try_acquire() else { return Proposed::Refused };
         let encoded = EncodedEntry::from(Bytes::from(proposal.entry));
-        // What goes into the log is applied by all: it must be an entry.
+        // All replicas apply what is in the log: it must be an entry.
         if ENTRY_BYTES_MAX < encoded.bytes.len() || encoded.decode().is_err() {
             return Proposed::Refused;
         }
@@ -131,7 +134,7 @@ impl Shard {
         }
     }
 
-    /// How far another node's replica must be for a read.
+    /// The index that another node's replica must apply before a read.
     pub(crate) async fn read_index(&self) -> ReadIndex {
         self.note_activity();
         let passed = self.linearize().await.is_ok();

@@ -1,4 +1,5 @@
-//! A shard as its node drives it: opened, begun, asked how it is, its clock started and stopped, handed over, ended.
+//! A shard as its node drives it: opened, begun, inspected, its clock started and stopped, handed
+//! over, ended.
 
 use std::sync::Arc;
 
@@ -14,7 +15,8 @@ use crate::raft::machine::Applied;
 use crate::raft::network::Links;
 
 impl Shard {
-    /// Opens the replica. It answers others from now on, but its clock stands still unless it is shard 0's.
+    /// Opens the replica. It answers others from now on, but its clock stands still unless it is
+    /// shard 0's.
     pub(crate) async fn open(
         host: Arc<Host>,
         number: usize,
@@ -54,7 +56,7 @@ impl Shard {
         Ok(Self { inner: Arc::new(inner), node: None })
     }
 
-    /// Waits for what was acknowledged if this is the only replica.
+    /// Waits until the log is applied if this is the only replica.
     pub(crate) async fn recover(&self) -> Result<(), StartError> {
         let Inner { raft, host, .. } = &*self.inner;
         if !host.config.is_alone() {
@@ -80,19 +82,19 @@ impl Shard {
         }
     }
 
-    /// Whether its engine does nothing any more, told to or not.
+    /// Whether its engine has stopped, requested or not.
     pub(crate) fn has_ended(&self) -> bool {
         self.inner.life.is_over()
     }
 
-    /// With what its engine has stopped, if it has and was not told to.
+    /// The error with which its engine has stopped, if that was not requested.
     pub(crate) fn failure(&self) -> Option<String> {
         let Inner { raft, life, halted, .. } = &*self.inner;
         if !life.is_over() || halted.load(Ordering::Acquire) {
             return None;
         }
         let stopped = raft.metrics().borrow_watched().running_state.clone();
-        // Of a panic it says nothing.
+        // The engine reports no panic.
         Some(stopped.map_or_else(|error| error.to_string(), |()| "it panicked".to_owned()))
     }
 
@@ -104,13 +106,13 @@ impl Shard {
         &self.inner.host.config
     }
 
-    /// A machine's clock, but that its wall time is the one that counts in the cluster.
+    /// A machine's clock with the cluster's time as wall time.
     #[must_use]
     pub fn cluster_clock(&self, machine: Arc<dyn Clock>) -> Arc<dyn Clock> {
         Arc::new(ClusterClock { host: Arc::clone(&self.inner.host), machine })
     }
 
-    /// The ways to the other nodes.
+    /// The links to the other nodes.
     pub(crate) fn links(&self) -> &Links {
         &self.inner.host.links
     }
@@ -119,7 +121,7 @@ impl Shard {
         self.inner.active_ms.store(self.inner.host.now_ms(), Ordering::Release);
     }
 
-    /// What liveness wants to know. `alive` are the nodes that are.
+    /// The shard's state for liveness. `alive` are the live nodes.
     pub(crate) fn facts(&self, alive: &[u64]) -> Facts {
         let server = self.inner.server.borrow_watched();
         let leads = server.state == ServerState::Leader;
@@ -133,7 +135,7 @@ impl Shard {
         };
         drop(server);
         if self.has_ended() {
-            // What it said last is not so any more: others may stand for election.
+            // Its last state is void: others may stand for election.
             return Facts { leader: None, leads: false, votes: false, ..facts };
         }
         if leads && !self.inner.hibernates.load(Ordering::Acquire) {
@@ -143,7 +145,7 @@ impl Shard {
         facts
     }
 
-    /// Whether all nodes that are alive have all entries, and everything is applied.
+    /// Whether all live nodes have all entries, and everything is applied.
     fn is_settled(&self, alive: &[u64]) -> bool {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -161,7 +163,7 @@ impl Shard {
         self.caught_up_of(&metrics).filter(|id| voters.contains(id)).map(number_of).collect()
     }
 
-    /// Other nodes that have all entries of this leader, whether they vote or not.
+    /// Other nodes that have all entries of this leader, voters or not.
     fn caught_up_of(&self, metrics: &openraft::RaftMetrics<Types>) -> impl Iterator<Item = NodeId> {
         let last = metrics.last_log_index;
         let has_all = move |matched: &Option<crate::raft::LogId>| matched.map(|id| id.index()) == last;
@@ -177,7 +179,7 @@ impl Shard {
         self.caught_up_of(&metrics).find(|id| number_of(*id) == number && voters.contains(id))
     }
 
-    /// Whether a node has answered this leader's heartbeats not long ago.
+    /// Whether a node has answered this leader's heartbeats within the lease.
     pub(super) fn answers(&self, number: u64) -> bool {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -186,7 +188,7 @@ impl Shard {
         acked.any(|(_, acked)| acked.is_some_and(|acked| acked.elapsed() < lease))
     }
 
-    /// Whether its engine leads, whether a majority is there or not.
+    /// Whether its engine leads, with or without a majority.
     pub(crate) fn leads_engine(&self) -> bool {
         self.inner.server.borrow_watched().state == ServerState::Leader && !self.has_ended()
     }
@@ -197,7 +199,8 @@ impl Shard {
         self.inner.hibernates.store(hibernates, Ordering::Release);
     }
 
-    /// Ends hibernation, if this leads and hibernates: its clock runs, and a majority is asked whether it still leads.
+    /// Ends hibernation, if this replica leads and hibernates: starts its clock, and has a majority
+    /// confirm that it leads.
     pub(super) async fn wake(&self) {
         if !self.inner.hibernates.load(Ordering::Acquire) {
             return;
@@ -207,16 +210,17 @@ impl Shard {
             self.set_clock(switch.runs, switch.hibernates);
         }
         if self.inner.host.config.is_alone() {
-            // Nobody else could lead. Who puts a command into the queue and does not wait for it counts on its being there at once.
+            // No other node could lead. A caller that queues a command without waiting for it
+            // relies on its being queued at once.
             return;
         }
-        // Its lease has run out; nothing is taken before a majority has answered.
+        // The lease has run out: nothing is proposed before a majority has answered.
         if let Err(error) = self.inner.raft.ensure_linearizable(ReadPolicy::ReadIndex).await {
             tracing::debug!(shard = self.inner.number, %error, "woken, but no majority answers");
         }
     }
 
-    /// Whether it stands for elections by itself.
+    /// Sets whether it stands for elections by itself.
     pub(crate) fn set_stands(&self, stands: bool) {
         self.inner.raft.runtime_config().elect(stands);
     }
@@ -229,19 +233,22 @@ impl Shard {
             return;
         }
         let Some(to) = self.caught_up_voter(to) else { return };
-        // Followers are about to be told that they may vote: there is no lease in this term any more, whether somebody follows or not.
+        // Followers are about to learn that they may vote: this term has no lease any more, with or
+        // without a successor.
         self.inner.handed_over.store(self.engine_term(), Ordering::Release);
         if let Err(error) = self.inner.raft.trigger().transfer_leader(to).await {
-            tracing::warn!(shard = self.inner.number, %error, "leadership is not handed over");
+            tracing::warn!(shard = self.inner.number, %error, "failed to hand leadership over");
         }
     }
 
-    /// Hands leadership to a node that is alive and has all entries, if there is one, and waits until it is gone. The caller bounds the time.
+    /// Hands leadership to a live node that has all entries, if there is one, and waits for its
+    /// election. The caller bounds the time.
     pub(crate) async fn give_up(&self) {
         self.give_up_but(&[]).await;
     }
 
-    /// The same, but not to these nodes. Who was asked to lead.
+    /// As [`give_up`](Self::give_up), except to these nodes. Returns the node that was asked to
+    /// lead.
     pub(crate) async fn give_up_but(&self, but: &[u64]) -> Option<u64> {
         let Inner { host, raft, .. } = &*self.inner;
         if !self.leads_engine() {
@@ -253,7 +260,7 @@ impl Shard {
             if let Some(to) = self.heir(but) {
                 break to;
             }
-            // Under load entries are on their way nearly all the time.
+            // Under load entries are in transit nearly all the time.
             if began_ms + HEIR_WAIT_MS_MAX <= host.now_ms() {
                 return None;
             }
@@ -270,7 +277,8 @@ impl Shard {
         Some(to)
     }
 
-    /// The node that should lead next: the first in line that answers and has all entries, and is none of these.
+    /// The node that should lead next: the first in line that answers and has all entries, other
+    /// than these.
     fn heir(&self, but: &[u64]) -> Option<u64> {
         let caught_up = self.caught_up();
         let nodes = self.inner.host.nodes.numbers();
@@ -279,8 +287,8 @@ impl Shard {
         line.find(|id| !but.contains(id) && caught_up.contains(id) && self.answers(*id) && is_fit(id))
     }
 
-    /// Ends the replica; what it applied is durable. What an engine that failed left in the store may be half of something: the log repeats it, or
-    /// a snapshot is taken again.
+    /// Ends the replica; what it applied is durable. An engine that failed may have left the store
+    /// in part: the log repeats it, or a snapshot is sent again.
     pub(crate) async fn halt(&self) {
         let failed = self.failure().is_some();
         self.inner.halted.store(true, Ordering::Release);
@@ -288,17 +296,20 @@ impl Shard {
             tracing::error!(%error, "the raft engine did not stop cleanly");
         }
         if failed {
-            tracing::error!(shard = self.inner.number, "its engine had stopped: no last checkpoint");
+            tracing::error!(shard = self.inner.number, "the shard's engine had failed: no last checkpoint");
         } else if self.is_torn() {
-            tracing::info!(shard = self.inner.number, "a snapshot was being installed: it is sent again");
+            tracing::info!(
+                shard = self.inner.number,
+                "a snapshot was being installed: it must be sent again"
+            );
         } else if let Err(error) = self.inner.machine.checkpoint().await {
             tracing::error!(%error, "the last checkpoint failed; the log repeats it");
         }
     }
 }
 
-/// A store that lacks what its log was cut for, or has something and does not say of which position, is half of something: of a snapshot that was
-/// being taken, or another one's.
+/// Refuses a store that lacks entries that its log was cut for, or has content without a log
+/// position: it is a part of a snapshot, or another shard's.
 fn check_whole(
     shard: usize,
     log: &LogStore,
@@ -313,10 +324,10 @@ fn check_whole(
         let what_to_do = if is_alone {
             "No other metadata server has what it held: leave everything as it is, and look for the file"
         } else {
-            "Start this metadata server with an empty directory, and have it taken in again (shoal admin mds readmit)"
+            "Start this metadata server with an empty directory, and readmit it (shoal admin mds readmit)"
         };
         return Err(StartError::Log(format!(
-            "the store of shard {shard} is not whole: it was lost, or a snapshot was not taken to its end. {what_to_do}"
+            "the store of shard {shard} is not whole: it was lost, or the installation of a snapshot did not end. {what_to_do}"
         )));
     }
     Ok(())

@@ -1,10 +1,11 @@
-//! How long a leader may answer alone: its lease, as it counts it itself.
+//! A leader's own count of its lease: the time for which it may answer alone.
 //!
-//! Followers elect nobody for [`ELECTION_HEARTBEATS_MAX`] heartbeats by their clocks; the leader counts fewer by its own, so that clocks may
-//! differ in their rates. Time for which the machine was suspended is in no such clock: an answer from before it counts for nothing.
+//! Followers elect no other leader for [`ELECTION_HEARTBEATS_MAX`] heartbeats by their clocks; the
+//! leader counts fewer by its own, so that clocks may differ in their rates. No such clock counts
+//! time for which the machine was suspended: an answer from before a suspension does not count.
 //!
-//! INVARIANT: by clocks whose rates differ by less than [`ELECTION_HEARTBEATS_MAX`] to [`LEASE_HEARTBEATS`], the lease ends here before a
-//! follower that gave it may vote for another.
+//! INVARIANT: by clocks whose rates differ by less than [`ELECTION_HEARTBEATS_MAX`] to
+//! [`LEASE_HEARTBEATS`], the lease ends here before a follower that gave it may vote for another.
 //! Spec: docs/protocol/raft.md, What reads assume of clocks.
 
 use std::time::Duration;
@@ -15,11 +16,12 @@ use parking_lot::Mutex;
 
 use crate::limits::{LEASE_HEARTBEATS, SUSPENDED_MS_MIN};
 
-/// What a leader knows of its lease, beside what the engine does.
+/// The leader's part of the lease, beside the engine's.
 #[derive(Debug)]
 pub(super) struct Lease {
     ns: u64,
-    /// For how long the machine had been suspended at the last look, in milliseconds, and when that was another number last, monotonic.
+    /// The total time of suspensions at the last check, in milliseconds, and when it last changed,
+    /// monotonic.
     suspended: Mutex<(u64, u64)>,
 }
 
@@ -29,10 +31,10 @@ impl Lease {
         Self { ns, suspended: Mutex::new((clock.suspended_ms(), 0)) }
     }
 
-    /// How long ago heartbeats may have been sent, at most, which a majority has answered, for the lease to be in force.
+    /// The greatest age of heartbeats that a majority has answered for the lease to be in force.
     pub(super) fn age_max(&self, clock: &dyn Clock) -> Duration {
         let mut known = self.suspended.lock();
-        // In this order: what is seen of a suspension is seen before the time from which answers count again.
+        // In this order: a suspension is detected before the time from which answers count again.
         let suspended_ms = clock.suspended_ms();
         let now_ns = clock.monotonic_ns();
         if known.0 + SUSPENDED_MS_MIN <= suspended_ms {
@@ -57,7 +59,7 @@ mod tests {
     use super::*;
     use crate::limits::ELECTION_HEARTBEATS_MAX;
 
-    /// A clock whose machine is suspended when a test says so.
+    /// A clock whose machine is suspended on a test's request.
     #[derive(Default)]
     struct Suspended {
         clock: ManualClock,
@@ -92,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_answered_before_a_suspension_counts_no_more() {
+    fn answers_before_a_suspension_do_not_count() {
         let clock = Suspended::default();
         clock.clock.advance_ms(10_000);
         clock.ms.store(3_000, Ordering::Relaxed);
@@ -105,10 +107,10 @@ mod tests {
         clock.ms.fetch_add(SUSPENDED_MS_MIN, Ordering::Relaxed);
         assert_eq!(lease.age_max(&clock), Duration::ZERO);
         clock.clock.advance_ms(30);
-        assert_eq!(lease.age_max(&clock), Duration::from_millis(30), "what was sent since");
+        assert_eq!(lease.age_max(&clock), Duration::from_millis(30), "only heartbeats sent since count");
         clock.clock.advance_ms(3_000);
         assert_eq!(lease.age_max(&clock), Duration::from_millis(600));
-        // The two clocks that it is told from are not read at one moment.
+        // The two clocks behind it are not read at one moment.
         clock.ms.fetch_add(SUSPENDED_MS_MIN - 1, Ordering::Relaxed);
         assert_eq!(lease.age_max(&clock), Duration::from_millis(600));
     }

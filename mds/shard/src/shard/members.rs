@@ -1,4 +1,4 @@
-//! Who is in a shard: begun with all nodes, and changed by its leader.
+//! A shard's members: begun with all nodes, and changed by its leader.
 
 use std::collections::BTreeMap;
 
@@ -12,20 +12,21 @@ use crate::raft::identity::number_of;
 use crate::roster::{Change, Members};
 
 impl Shard {
-    /// Whether it has been begun, as far as is known here.
+    /// Whether the shard has begun, as far as this replica knows.
     pub(crate) async fn has_begun(&self) -> Result<bool, StartError> {
         let begun = self.inner.raft.is_initialized().await;
         begun.map_err(|error| StartError::Raft(error.to_string()))
     }
 
-    /// Begins it with these nodes, unless it has been.
+    /// Begins the shard with these nodes, unless it has begun.
     ///
-    /// INVARIANT: one node does this for a shard, and only once all others have said that they know nothing of it.
+    /// INVARIANT: one node does this for a shard, and only once all others have reported that they
+    /// know nothing of it.
     pub(crate) async fn initialize(&self, nodes: &[NodeId]) -> Result<(), StartError> {
         let nodes: BTreeMap<NodeId, BasicNode> = nodes.iter().map(|id| (*id, self.node_at(*id))).collect();
         match self.inner.raft.initialize(nodes).await {
             Err(error @ RaftError::Fatal(_)) => Err(StartError::Raft(error.to_string())),
-            // It was begun before this node was started again.
+            // The shard had begun before this node restarted.
             Ok(()) | Err(RaftError::APIError(_)) => Ok(()),
         }
     }
@@ -34,7 +35,8 @@ impl Shard {
         BasicNode::new(self.address_of(number_of(id)))
     }
 
-    /// Of shard 0: the nodes and where they are, in the order of their numbers; none if it has not begun.
+    /// Of shard 0: the nodes and their addresses, in the order of their numbers; empty if it has
+    /// not begun.
     pub(crate) fn nodes(&self) -> Vec<Known> {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -44,13 +46,13 @@ impl Shard {
         nodes.into_iter().collect()
     }
 
-    /// Who is in it, as far as is known here.
+    /// Its members, as far as this replica knows.
     pub(crate) fn members(&self) -> Members {
         self.members_if_applied().0
     }
 
-    /// Who is in it for good: the entry that says so is applied here. `None` while it is not: until it is committed those who were in it before
-    /// count, too, and it may be lost with its leader.
+    /// Its committed members: the entry that set them is applied here. `None` if it is not: until
+    /// it is committed the former members count, too, and it may be lost with its leader.
     pub(crate) fn members_for_good(&self) -> Option<Members> {
         let (members, is_applied) = self.members_if_applied();
         is_applied.then_some(members)
@@ -66,13 +68,13 @@ impl Shard {
         (members, *stored.log_id() <= metrics.last_applied)
     }
 
-    /// Whether this node is in it.
+    /// Whether this node is a member.
     pub(crate) fn has_this_node(&self) -> bool {
         self.members().has(self.inner.host.id)
     }
 
-    /// Whether this node is in it for good: the entry that says so is applied here. One that is not may be lost with its leader, and nobody
-    /// who follows that one knows of this node.
+    /// Whether this node is a committed member: the entry that set it is applied here. An entry
+    /// that is not may be lost with its leader, whose successor then does not know this node.
     pub(crate) fn has_taken_in_this_node(&self) -> bool {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -81,7 +83,7 @@ impl Shard {
         is_in && *membership.log_id() <= metrics.last_applied
     }
 
-    /// Looks whether this replica votes. That is asked of every shard at each heartbeat.
+    /// Updates whether this replica votes. Read for every shard at each heartbeat.
     pub(crate) fn look_at_votes(&self) {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
@@ -100,42 +102,44 @@ impl Shard {
         matched.is_some_and(|matched| last <= matched.index() + LEARNER_LAG_MAX)
     }
 
-    /// Whether a node is there. Nodes of one shard have no heartbeats but its own.
+    /// Whether a node is up. Nodes of a cluster with one shard have only that shard's heartbeats.
     pub(crate) fn is_there(&self, number: u64) -> bool {
         self.inner.host.is_alive(number) || self.answers(number)
     }
 
-    /// Whether a voter is there, under the name that it has here.
+    /// Whether a voter is up, under the name that it has here.
     fn votes_on(&self, members: &Members, voter: NodeId) -> bool {
         let is_new_name = |id: &NodeId| number_of(*id) == number_of(voter) && *id != voter;
         self.is_there(number_of(voter)) && !members.learners.iter().any(is_new_name)
     }
 
-    /// Whether a node may begin to vote now: it is there and follows closely. What a dead node has followed says nothing of whether it comes back.
+    /// Whether a node may become a voter now: it is up and follows closely. The entries of a dead
+    /// node do not show that it comes back.
     fn is_ready(&self, id: NodeId) -> bool {
         self.is_there(number_of(id)) && self.follow_closely(id)
     }
 
-    /// Whether a majority of these is there.
+    /// Whether a majority of these is up.
     fn most_are_there(&self, members: &Members, voters: &BTreeSet<NodeId>) -> bool {
         voters.len() < 2 * voters.iter().filter(|id| self.votes_on(members, **id)).count()
     }
 
-    /// These voters under the names that they can vote under now.
+    /// These voters under the names that can vote now.
     pub(crate) fn renamed(&self, members: &Members, voters: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
         members.renamed(voters, |id| self.is_ready(id))
     }
 
-    /// Makes a change, if it is time for it: who is to vote must be there and follow closely. A leader's alone.
+    /// Makes a change, if it can be made now: a new voter must be up and follow closely. Only on
+    /// the leader.
     ///
     /// # Errors
-    /// See [`ProposeError`]; nothing, half or all of it was done.
+    /// See [`ProposeError`]; none, half or all of it was done.
     pub(crate) async fn change_members(&self, change: Change) -> Result<(), ProposeError> {
         match change {
             Change::Learn { node, instead_of } => {
                 let address = self.node_at(node).addr;
                 if address.is_empty() {
-                    return Ok(()); // Shard 0 has not told yet; an address is never changed afterwards.
+                    return Ok(()); // Not yet known from shard 0; an address never changes afterwards.
                 }
                 self.learn_at(Change::Learn { node, instead_of }, &address).await
             }
@@ -143,7 +147,7 @@ impl Shard {
             Change::Rename(voters) => {
                 let members = self.members();
                 if members.is_joint() {
-                    // A change that was begun is ended.
+                    // Ends a change that was begun.
                     return self.change(ChangeMembers::ReplaceAllVoters(voters), false).await;
                 }
                 let voters = self.renamed(&members, &voters);
@@ -172,7 +176,7 @@ impl Shard {
                 if !voters.contains(&self.inner.host.id)
                     && let Some(heir) = self.caught_up().into_iter().find(stays)
                 {
-                    // Whoever leads does not vote itself out: one that stays goes on with it.
+                    // A leader does not remove its own vote: a voter that stays continues.
                     self.transfer(heir).await;
                     return Ok(());
                 }
@@ -181,8 +185,8 @@ impl Shard {
         }
     }
 
-    /// Has a node told everything that is at an address. Not between the two steps of another change: the engine would end that, and keep
-    /// whoever is to be forgotten.
+    /// Adds a learner at an address. Not between the two steps of another change: the engine would
+    /// end that, and keep members that the change removes.
     ///
     /// # Errors
     /// As [`change_members`](Self::change_members).
@@ -195,7 +199,7 @@ impl Shard {
         self.change(ChangeMembers::Batch(vec![ChangeMembers::RemoveNodes(instead_of), learner]), true).await
     }
 
-    /// `retain`: who votes no longer is told everything still.
+    /// `retain`: former voters stay as learners.
     async fn change(
         &self,
         changes: ChangeMembers<NodeId, BasicNode>,

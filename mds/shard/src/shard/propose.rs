@@ -1,6 +1,6 @@
-//! Puts commands into the log: here, if this replica leads, or leads again in a moment.
+//! Puts commands into the log: here, if this replica leads, or will lead again in a moment.
 //!
-//! INVARIANT: what belongs to a term has no place in the log of another one.
+//! INVARIANT: an entry bound to a term is not appended in another one.
 
 use openraft::errors::Fatal;
 use openraft::impls::OneshotResponder;
@@ -11,8 +11,9 @@ use crate::clocks::following;
 use crate::limits::PROPOSE_RETRIES_MAX;
 
 impl Shard {
-    /// Puts a command into the log and answers what it came to, once it is durable on a majority and applied here. Of shards other than 0
-    /// any replica takes it: one that follows has the leader propose it.
+    /// Puts a command into the log and returns its outcome, once it is durable on a majority and
+    /// applied here. Shards other than 0 accept it at any replica: a follower has the leader
+    /// propose it.
     ///
     /// # Errors
     /// See [`ProposeError`]. A command that was carried out and refused is an `Ok(Outcome::Refused)`.
@@ -21,8 +22,9 @@ impl Shard {
         self.put(encoded, None).await
     }
 
-    /// As [`propose`](Self::propose), of what no client waits for: without replicas it is flushed with the next entry that one
-    /// waits for, or a moment later (docs/adr/0004-close-is-not-waited-for.md).
+    /// As [`propose`](Self::propose), for a command that no client waits for. Without replicas it
+    /// is flushed with the next entry that a client waits for, or a moment later
+    /// (docs/adr/0004-close-is-not-waited-for.md).
     ///
     /// # Errors
     /// As [`propose`](Self::propose).
@@ -35,8 +37,9 @@ impl Shard {
         self.put(encoded.unhurried(), None).await
     }
 
-    /// As [`propose`](Self::propose), to shard 0, what was found out while this replica led it in a term: in another term others may have
-    /// changed what it was found out from, and it has no place in the log any more.
+    /// As [`propose`](Self::propose), to shard 0, for a command based on what this replica read
+    /// while it led in a term. In another term other nodes may have changed that, and the command
+    /// must not be appended.
     ///
     /// # Errors
     /// As [`propose`](Self::propose); [`ProposeError::NotLeader`] if this replica leads in another term, or does not lead.
@@ -50,8 +53,8 @@ impl Shard {
         self.put(encoded, Some(term)).await
     }
 
-    /// As [`propose`](Self::propose), to a shard other than the first, from the node that governs all in this term
-    /// (docs/protocol/shards.md §2).
+    /// As [`propose`](Self::propose), to a shard other than 0, from the node that governs all in
+    /// this term (docs/protocol/shards.md §2).
     ///
     /// # Errors
     /// As [`propose`](Self::propose).
@@ -80,7 +83,7 @@ impl Shard {
         self.note_activity();
         let written = async {
             match self.inner.number {
-                // Whoever leads it serves clients: they go there themselves.
+                // Clients connect to the leader of shard 0 themselves.
                 0 => self.write(encoded, term).await.map(|(outcome, _)| outcome),
                 _ => self.write_anywhere(encoded).await,
             }
@@ -92,7 +95,7 @@ impl Shard {
         }
     }
 
-    /// Proposes here, in one term only if that is said; the outcome, and where it is in the log.
+    /// Proposes here, only in `term` if there is one; returns the outcome and its log index.
     pub(super) async fn write(
         &self,
         encoded: EncodedEntry,
@@ -106,7 +109,7 @@ impl Shard {
                 Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                     self.not_leading(&forward, term, &mut retries).await?;
                 }
-                // The entry went with a leader's term; it may come back with another's.
+                // The entry was discarded with a leader's term; another leader may still append it.
                 Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => {
                     return Err(ProposeError::Timeout);
                 }
@@ -131,7 +134,8 @@ impl Shard {
         }
     }
 
-    /// Waits if this node may lead again in a moment, in this term if one is said: an election is on, or a leader's lease has just run out.
+    /// Waits if this node may lead again in a moment, in `term` if there is one: an election is
+    /// running, or a leader's lease has just run out.
     pub(super) async fn not_leading(
         &self,
         forward: &ForwardToLeader<Types>,
@@ -159,7 +163,7 @@ impl Shard {
         let now_ns = self.inner.host.wall_ns();
         let next = |last_ns| Some(following(last_ns, now_ns));
         let last = self.inner.clock_unix_ns.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
-        // It always takes the next one.
+        // The closure always returns the next time.
         following(last.unwrap_or(now_ns), now_ns)
     }
 }

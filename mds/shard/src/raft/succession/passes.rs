@@ -1,6 +1,8 @@
-//! When nodes are looked after: one pass over a node at a time, and one more behind it if it may have missed something.
+//! Schedules probes of nodes: one pass over a node at a time, and one more behind it if it may have
+//! missed something.
 //!
-//! INVARIANT: behind each ring every node that leads then has a pass that begins after it, or it leads no more when that would begin.
+//! INVARIANT: after each ring every current leader gets a pass that begins after it, unless it no
+//! longer leads when that pass would begin.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,7 +16,7 @@ use tokio::sync::Notify;
 use crate::limits::WATCH_MS;
 use crate::raft::NodeId;
 
-/// Makes a pass over all `leaders` at each ring, until nobody can ring any more.
+/// Makes a pass over all `leaders` at each ring, until `rings` is dropped.
 pub(super) async fn passes<L, P>(
     env: &Env,
     rings: Weak<Notify>,
@@ -24,7 +26,7 @@ pub(super) async fn passes<L, P>(
     L: IntoIterator<Item = NodeId>,
     P: Future<Output = ()>,
 {
-    // Side by side: what was seen of one node must not grow old behind another one.
+    // In parallel: a result for one node must not grow old behind another node.
     let mut under_way = FuturesUnordered::new();
     let begin = |leader| {
         let pass = pass(leader);
@@ -36,11 +38,12 @@ pub(super) async fn passes<L, P>(
     // Whether there was a ring since the pass over a node began.
     let mut rung = BTreeMap::new();
     while let Some(rings) = rings.upgrade() {
-        // A ring wakes whoever waits, or the next who does: none is lost while a pass is looked at.
+        // A ring wakes the waiting task, or the next wait: none is lost while a pass is handled.
         tokio::select! {
             biased;
             Some(leader) = under_way.next(), if !under_way.is_empty() => {
-                // A node has several connections, and mostly this was only the end of the others. But it may have died again.
+                // A node has several connections, and mostly this was only the end of the others.
+                // But the node may have died again.
                 if rung.remove(&leader) == Some(true) && leaders().into_iter().any(|still| still == leader) {
                     rung.insert(leader, false);
                     under_way.push(begin(leader));
@@ -74,7 +77,7 @@ mod tests {
 
     use super::*;
 
-    /// Who leads, and what was done about it.
+    /// The leaders, and the passes over them.
     #[derive(Default)]
     struct Seen {
         leaders: Vec<NodeId>,
@@ -118,7 +121,8 @@ mod tests {
             Self { seen, rings, watching, clock }
         }
 
-        /// Lets the passes go as far as they go: nothing here waits for anything but rings and the ends of passes.
+        /// Runs the passes as far as they go: nothing here waits for anything but rings and the
+        /// ends of passes.
         async fn settle(&self) {
             for _ in 0..20 {
                 tokio::task::yield_now().await;
@@ -130,14 +134,14 @@ mod tests {
             self.settle().await;
         }
 
-        /// The oldest pass that is under way ends.
+        /// Ends the oldest pass under way.
         async fn end_one(&self) {
             let (_, end) = self.seen.lock().unwrap().open.remove(0);
             end.send(()).unwrap();
             self.settle().await;
         }
 
-        /// Over which nodes passes are under way, and how many have begun.
+        /// The nodes with a pass under way, and how many passes have begun.
         fn state(&self) -> (Vec<NodeId>, usize) {
             let seen = self.seen.lock().unwrap();
             (seen.open.iter().map(|(leader, _)| *leader).collect(), seen.begun)
@@ -148,13 +152,13 @@ mod tests {
     async fn rings_during_a_pass_come_to_one_more_behind_it() {
         let scene = Scene::new(&[7]);
         scene.settle().await;
-        assert_eq!(scene.state(), (vec![], 0), "nobody rang");
+        assert_eq!(scene.state(), (vec![], 0), "no ring yet");
         for _ in 0..5 {
             scene.ring().await;
             assert_eq!(scene.state(), (vec![7], 1), "one at a time");
         }
         scene.end_one().await;
-        assert_eq!(scene.state(), (vec![7], 2), "none is lost");
+        assert_eq!(scene.state(), (vec![7], 2), "no ring is lost");
         scene.end_one().await;
         assert_eq!(scene.state(), (vec![], 2), "and no more than one");
         scene.ring().await;
@@ -164,14 +168,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_leads_no_more_is_not_looked_after_again() {
+    async fn a_node_that_no_longer_leads_gets_no_further_pass() {
         let scene = Scene::new(&[7]);
         scene.ring().await;
         scene.ring().await;
         scene.seen.lock().unwrap().leaders.clear();
         scene.end_one().await;
         assert_eq!(scene.state(), (vec![], 1));
-        // What was noted of it is gone with the pass.
+        // Its entry is removed with the pass.
         scene.seen.lock().unwrap().leaders.push(7);
         scene.ring().await;
         scene.end_one().await;
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_ends_when_nobody_can_ring() {
+    async fn passes_end_when_rings_are_dropped() {
         let Scene { rings, watching, clock, .. } = Scene::new(&[7]);
         tokio::task::yield_now().await;
         drop(rings);
