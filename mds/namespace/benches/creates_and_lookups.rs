@@ -1,6 +1,6 @@
 //! Creates and lookups per second on the store on disk, one thread: `cargo bench -p mds-namespace`.
 //!
-//! Commits are of memory durability, as below a log, with a checkpoint at the end of each run.
+//! Commits have memory durability, as below a log, with a checkpoint at the end of each run.
 #![allow(clippy::unwrap_used, reason = "a failed step ends the bench")]
 #![allow(clippy::disallowed_methods, reason = "a bench measures time")]
 #![allow(clippy::cast_precision_loss, reason = "rates are printed, not kept")]
@@ -29,7 +29,7 @@ fn name(file: u64) -> Vec<u8> {
     format!("file{file:08}").into_bytes()
 }
 
-/// Makes the directories, then fills them, `batch` creates a commit; answers the directories.
+/// Makes the directories, then fills them, `batch` creates a commit; returns the directories.
 fn fill(store: &DiskStore, caller: &Caller, batch: u64) -> Vec<Ino> {
     let attributes = SetAttributes { mode: Some(0o755), ..SetAttributes::default() };
     let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
@@ -59,7 +59,7 @@ fn fill(store: &DiskStore, caller: &Caller, batch: u64) -> Vec<Ino> {
 }
 
 fn read(store: &DiskStore, caller: &Caller, directories: &[Ino]) {
-    // A walk over all files in an order that is not theirs.
+    // A walk over all files in another order than that of their creation.
     let order = (0..FILES).map(|turn| turn * 7919 % FILES);
     let place = |file: u64| directories[usize::try_from(file / FILES_PER_DIRECTORY).unwrap()];
     let started = Instant::now();

@@ -157,7 +157,8 @@ impl FileType {
 /// Location of a regular file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Content {
-    /// In the metadata store, beside the inode (an empty file, too). Never more than `limits::INLINE_BYTES_MAX`.
+    /// In the metadata store, beside the inode (an empty file, too). Never more than
+    /// `limits::INLINE_BYTES_MAX`.
     Inline,
     /// In extents on data servers. A file never returns to `Inline`.
     Extents,
@@ -236,7 +237,8 @@ impl Inode {
 /// The user of a request, after identity squashing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caller {
-    /// User id; 0 is the superuser and passes every permission check except execute on a plain file without x bits.
+    /// User id; 0 is the superuser and passes every permission check except execute on a plain file
+    /// without x bits.
     pub uid: u32,
     /// Primary group.
     pub gid: u32,

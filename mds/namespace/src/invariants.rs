@@ -61,7 +61,7 @@ pub fn check_shards(views: &[&dyn View]) -> Result<(), Broken> {
     let mut census = Census::default();
     let mut group_counters = Vec::new();
     for (shard, view) in views.iter().enumerate() {
-        let own = Census::take(*view)?;
+        let own = Census::read(*view)?;
         own.check_counters(&superblock::counters(*view)?)?;
         if 1 < views.len() {
             let mut inodes = own.inodes.keys();
@@ -69,7 +69,7 @@ pub fn check_shards(views: &[&dyn View]) -> Result<(), Broken> {
             ensure(stranger.is_none(), "inode", stranger.copied().unwrap_or(0), "is in another shard")?;
         }
         group_counters.push(crate::sealed::group_counter(*view)?);
-        census.take_from(*view)?;
+        census.add_store(*view)?;
     }
     let first = *views.first().ok_or(StoreError::NotFormatted)?;
     let next_group = |id: u64| {
@@ -116,13 +116,13 @@ struct Census {
 }
 
 impl Census {
-    fn take(view: &dyn View) -> Result<Self, StoreError> {
+    fn read(view: &dyn View) -> Result<Self, StoreError> {
         let mut census = Self::default();
-        census.take_from(view)?;
+        census.add_store(view)?;
         Ok(census)
     }
 
-    fn take_from(&mut self, view: &dyn View) -> Result<(), StoreError> {
+    fn add_store(&mut self, view: &dyn View) -> Result<(), StoreError> {
         let mut outcome = Ok(());
         view.range(&[], KEY_SPACE_END, &mut |key, value| {
             outcome = self.add(key, value);

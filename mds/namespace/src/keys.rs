@@ -1,4 +1,5 @@
-//! Keys of the namespace: one tag byte, then fixed-width big-endian fields (docs/formats/namespace.md).
+//! Keys of the namespace: one tag byte, then fixed-width big-endian fields
+//! (docs/formats/namespace.md).
 //!
 //! `state/` and every other key that starts with a byte not listed here belongs to the shard's
 //! protocol state.
@@ -142,8 +143,8 @@ pub fn image_of(key: &[u8]) -> Option<ImageId> {
     Some(ImageId(*key.last_chunk()?))
 }
 
-/// The number behind the tag of a nine-byte key (inode, symlink, inline, exclusive, orphan, unsettled,
-/// work, group).
+/// The number behind the tag of a nine-byte key (inode, symlink, inline, exclusive, orphan,
+/// unsettled, work, group).
 #[must_use]
 pub fn number_of(key: &[u8]) -> Option<u64> {
     let key: &[u8; 9] = key.try_into().ok()?;

@@ -1,6 +1,7 @@
 //! Names of directory entries: the bytes that are valid.
 //!
-//! A name is 1 to 255 bytes of any value but `/` and NUL, and neither `.` nor `..`. It need not be UTF-8.
+//! A name is 1 to 255 bytes of any value but `/` and NUL, and neither `.` nor `..`. It need not be
+//! UTF-8.
 
 use crate::FsError;
 use crate::limits::NAME_BYTES_MAX;

@@ -4,7 +4,8 @@
 //! home and backups use them. Newer ones have higher sequences.
 //!
 //! INVARIANT: an image that an extent has is a member of the group named with it.
-//! Spec: docs/formats/namespace.md; docs/protocol/seal.md §8; a group's record: docs/formats/group.md §3.
+//! Spec: docs/formats/namespace.md; docs/protocol/seal.md §8; a group's record:
+//! docs/formats/group.md §3.
 
 use layout::ec::{Group, GroupId, ImageId};
 use layout::{EXTENT_BYTES, Epoch, ExtentId};

@@ -50,7 +50,8 @@ pub enum Durability {
 
 /// A store.
 pub trait MetaStore: Send + Sync {
-    /// Takes a consistent snapshot of everything committed so far. Cheap; holding it for long keeps old pages.
+    /// Takes a consistent snapshot of everything committed so far. Cheap; holding it for long keeps
+    /// old pages.
     ///
     /// # Errors
     /// [`StoreError::Engine`] if the engine fails.

@@ -1,4 +1,4 @@
-//! The superblock (identity and keys, written once) and the counters (what is next).
+//! The superblock (identity and keys, written once) and the counters (the next numbers).
 //!
 //! INVARIANT: counters only grow, but for the count of inodes.
 
@@ -12,11 +12,11 @@ pub const SUPERBLOCK_BYTES: usize = 84;
 /// Bytes of the counters.
 pub const COUNTERS_BYTES: usize = 28;
 
-/// Of the counters.
+/// Version of the counters.
 const VERSION: u8 = 1;
-/// Of the store as a whole: stores of version 1 knew no backups of extents and are not opened.
+/// Version of the store as a whole: stores of version 1 lack backups of extents and are not opened.
 const STORE_VERSION: u8 = 2;
-/// Says what the store is, to whoever looks at its bytes.
+/// Identifies the store to a reader of its bytes.
 const MAGIC: [u8; 3] = *b"SHO";
 
 /// Identity and keys of a file system; never changes after `op::format`.
@@ -36,7 +36,8 @@ const COOKIE_KEY_AT: usize = 52;
 /// Reads the superblock.
 ///
 /// # Errors
-/// [`StoreError::NotFormatted`] if there is none yet, [`StoreError::Corrupt`] for bytes no version wrote.
+/// [`StoreError::NotFormatted`] if there is none yet, [`StoreError::Corrupt`] for bytes no version
+/// wrote.
 pub fn superblock(view: &dyn View) -> Result<Superblock, StoreError> {
     let mut found = Err(StoreError::NotFormatted);
     view.read(&keys::SUPERBLOCK, &mut |value| found = decode(value))?;
@@ -87,14 +88,14 @@ fn checked(value: &[u8]) -> Result<&[u8; SUPERBLOCK_BYTES], StoreError> {
     Ok(value)
 }
 
-/// What comes next, and how much there is.
+/// The next numbers, and the count of inodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counters {
     /// The next inode number.
     pub next_inode: u64,
     /// Number of the next work item.
     pub next_work: u64,
-    /// Inodes there are, orphans included.
+    /// The number of inodes, orphans included.
     pub inodes: u64,
 }
 
@@ -137,7 +138,7 @@ pub(crate) fn next_ino(txn: &mut dyn Txn) -> Result<Ino, StoreError> {
     Ok(ino)
 }
 
-/// The shard that this store is.
+/// The shard of this store.
 ///
 /// # Errors
 /// As [`superblock`].
@@ -145,7 +146,7 @@ pub fn shard(view: &dyn View) -> Result<u16, StoreError> {
     Ok(shard_of(counters(view)?.next_inode))
 }
 
-/// Sets `count` inode numbers aside for whoever asks, and answers the first. Those that are not used are lost.
+/// Reserves `count` inode numbers, and returns the first. Unused numbers are lost.
 ///
 /// # Errors
 /// As [`superblock`].
@@ -161,7 +162,7 @@ pub fn reserve_inodes(txn: &mut dyn Txn, count: u32) -> Result<Ino, StoreError> 
     Ok(first)
 }
 
-/// Counts an inode that came by another way than [`next_ino`].
+/// Counts an inode that was made without [`next_ino`].
 pub(crate) fn inode_came(txn: &mut dyn Txn) -> Result<(), StoreError> {
     let mut counters = counters(txn)?;
     counters.inodes += 1;
@@ -177,7 +178,7 @@ pub(crate) fn next_work(txn: &mut dyn Txn) -> Result<u64, StoreError> {
     Ok(number)
 }
 
-/// Counts an inode that is gone.
+/// Counts an inode that was removed.
 pub(crate) fn inode_gone(txn: &mut dyn Txn) -> Result<(), StoreError> {
     let mut counters = counters(txn)?;
     counters.inodes = counters.inodes.checked_sub(1).ok_or(StoreError::Corrupt("count of inodes"))?;

@@ -1,8 +1,10 @@
-//! Files whose size is not settled: clients were granted extents for writing, and what they wrote there is known to data servers
-//! only. The size of such a file is the largest of the one in its inode and what the primaries of the granted extents hold.
+//! Files whose size is not settled: clients were granted extents for writing, and only data servers
+//! know what they wrote. The size of such a file is the largest of its inode's and the ends that
+//! the primaries of the granted extents hold.
 //!
-//! A file is unsettled from its first LAYOUTGET for writing until its last such layout is gone and the data servers were
-//! measured after that. The records here say which extents to measure, and what they held when they were granted.
+//! A file is unsettled from its first LAYOUTGET for writing until its last such layout is gone and
+//! the data servers were measured after that. The records here name the extents to measure, and
+//! their state at the grant.
 //!
 //! Spec: docs/protocol/sizes.md; docs/formats/namespace.md.
 
@@ -27,14 +29,14 @@ const IS_SEEN: u8 = 1;
 /// A file whose size is not settled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unsettled {
-    /// Grows with every grant and return of a layout for writing, and with every change of the length by a client: a
-    /// measurement that was begun before counts for nothing.
+    /// Grows with every grant and return of a layout for writing, and with every change of the
+    /// length by a client: earlier measurements do not count.
     pub turns: u64,
-    /// A client that is not the superuser may have written: what it wrote takes set-id bits away.
+    /// A client that is not the superuser may have written: its writes clear set-id bits.
     pub drops_set_id: bool,
 }
 
-/// What a data server says of an extent at some moment.
+/// The state of an extent that a data server reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
     /// Its counter of changes.
@@ -48,7 +50,8 @@ pub struct Seen {
 pub struct Granted {
     /// Its index in the file.
     pub index: u32,
-    /// The content for which the inode's times and change counter speak; `None` if it was not known: then they speak for none.
+    /// The content that the inode's times and change counter cover; `None` if it was not known:
+    /// then they cover none.
     pub seen: Option<Seen>,
 }
 

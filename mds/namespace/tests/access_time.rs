@@ -22,7 +22,7 @@ fn one_of_many_readers_moves_the_time_and_nothing_else() {
     let read = fs.last();
     assert!(before.atime < read);
     assert_eq!(fs.inode(ino), Inode { atime: read, ..before.clone() });
-    // A second reader saw what the first one saw.
+    // A second reader read the same old time.
     fs.run(|txn, now| note(txn, ino, before.atime, now)).unwrap();
     assert_eq!(fs.inode(ino).atime, read);
     assert!(!is_due(&fs.inode(ino), fs.last()));
@@ -38,7 +38,7 @@ fn a_read_is_due_after_a_change_and_after_a_day() {
     assert!(!is_due(&inode(at(10), at(9), at(9)), at(11)));
     assert!(!is_due(&inode(at(10), at(9), at(9)), at(9 + ACCESS_S_MAX)));
     assert!(is_due(&inode(at(10), at(9), at(9)), at(10 + ACCESS_S_MAX)));
-    // A time to come: not with each read.
+    // A time in the future: not with each read.
     let to_come = |atime| inode(atime, at(1 << 40), at(9));
     assert!(is_due(&to_come(at(10)), at(10 + ACCESS_S_MIN)));
     assert!(!is_due(&to_come(at(10)), at(9 + ACCESS_S_MIN)));
@@ -51,7 +51,7 @@ fn a_time_that_is_set_stays_until_the_next_read() {
     let old = SetAttributes { atime: Some(SetTime::At(at(3))), ..SetAttributes::default() };
     let seen = fs.inode(ino).atime;
     fs.set(&root(), ino, &old).unwrap();
-    // A read from before it was set does not take it away.
+    // An earlier read does not overwrite it.
     fs.run(|txn, now| note(txn, ino, seen, now)).unwrap();
     assert_eq!(fs.inode(ino).atime, at(3));
 }

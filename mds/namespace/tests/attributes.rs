@@ -1,4 +1,5 @@
-//! What operations do to attributes: owners and modes of new objects, times, change counters, links.
+//! Effects of operations on attributes: owners and modes of new objects, times, change counters,
+//! links.
 //!
 //! Spec: POSIX.1-2024; RFC 8881 §5.8.1.4.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -20,7 +21,7 @@ fn place(directory: Ino, name: &str) -> Place<'_> {
     Place { directory, name: name.as_bytes() }
 }
 
-/// The directory and the object, before and after: both times of the directory move, and one step of its counter.
+/// The directory, before and after: mtime and ctime change, and its counter by one.
 fn assert_modified(before: &Inode, after: &Inode, now: Timestamp) {
     assert_eq!((after.mtime, after.ctime, after.atime), (now, now, before.atime));
     assert_eq!(after.change, before.change + 1);
@@ -46,7 +47,7 @@ fn new_objects_belong_to_their_maker() {
     let directory = fs.make(&me, ROOT_INO, "directory", Kind::Directory, &mode(0o7755)).unwrap().inode;
     assert_eq!((directory.mode, directory.nlink, directory.parent), (0o1755, 2, ROOT_INO));
     assert_eq!(fs.inode(ROOT_INO).nlink, 3);
-    // Attributes that are given are taken, within what the maker may.
+    // Given attributes are used, within the creator's rights.
     let given = SetAttributes {
         gid: Some(8),
         mtime: Some(SetTime::At(Timestamp { seconds: 9, nanos: 9 })),
@@ -71,7 +72,7 @@ fn a_set_group_id_directory_hands_its_group_down() {
     let me = user(USER);
     let sub = fs.make(&me, directory, "sub", Kind::Directory, &mode(0o755)).unwrap().inode;
     assert_eq!((sub.gid, sub.mode), (7, 0o2755));
-    // Set-group-id of a foreign group is no member's to give.
+    // Only a member may set the set-group-id bit of a group.
     let file = fs.make(&me, directory, "file", Kind::Regular, &mode(0o2755)).unwrap().inode;
     assert_eq!((file.gid, file.mode), (7, 0o755));
     let member = Caller { uid: USER, gid: USER, gids: vec![7] };
@@ -125,7 +126,7 @@ fn link_and_remove_move_counts_and_times() {
     fs.run(|txn, _| reap::reap(txn, file)).unwrap();
     fs.run(|txn, _| reap::reap(txn, file)).unwrap();
     assert_eq!(reap::orphans(&*fs.view(), 0, 10).unwrap(), []);
-    // Only regular files are opened, so only they stay.
+    // Only regular files can be open, so only they stay.
     for (name, kind) in [("s", Kind::Symlink), ("f", Kind::Fifo), ("directory", Kind::Directory)] {
         if kind != Kind::Directory {
             fs.given(name, kind, 0o644, USER, USER);
@@ -182,14 +183,15 @@ fn rename_replaces_what_is_there() {
     assert_eq!((replaced.ino, replaced.nlink, replaced.ctime), (old, 0, fs.last()));
     assert_eq!(fs.lookup(&me, ROOT_INO, "old").unwrap().ino, new);
     assert_eq!(reap::orphans(&*fs.view(), 0, 10).unwrap(), [old]);
-    // Two names of one file: nothing happens.
+    // Two names of one file: nothing changes.
     fs.run(|txn, now| link(txn, &me, new, ROOT_INO, b"twin", now)).unwrap();
     let before = (fs.inode(new), fs.inode(ROOT_INO));
     let renamed = fs.run(|txn, now| rename(txn, &me, place(ROOT_INO, "twin"), place(ROOT_INO, "old"), now));
     let renamed = renamed.unwrap();
     assert_eq!((renamed.from.before, renamed.replaced), (renamed.from.after, None));
     assert_eq!((fs.inode(new), fs.inode(ROOT_INO)), before);
-    // A file does not replace a directory, nor the other way round; an empty directory is replaced by one.
+    // A file does not replace a directory, nor the other way round; an empty directory can be
+    // replaced by a directory.
     let empty = fs.given("empty", Kind::Directory, 0o755, USER, USER);
     let full = fs.given("full", Kind::Directory, 0o755, USER, USER);
     fs.given_in(full, "x", Kind::Regular, 0o644, USER, USER);

@@ -1,4 +1,4 @@
-//! Content: inline bytes, growth and truncation, extents, epochs and the work they leave.
+//! Content: inline bytes, growth and truncation, extents, epochs and the resulting work.
 //!
 //! Spec: docs/formats/namespace.md; docs/protocol/control.md.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -35,7 +35,7 @@ fn truncate(fs: &mut Fs, ino: Ino, size_bytes: u64) -> Option<Truncation> {
     fs.run(|txn, now| set_attributes(txn, &root(), ino, &size, false, now)).unwrap().truncated
 }
 
-/// A file of `size_bytes` in extents, each of them at home.
+/// A file of `size_bytes` in extents, each with a home.
 fn file_in_extents(fs: &mut Fs, size_bytes: u64) -> Ino {
     let ino = fs.given("file", Kind::Regular, 0o644, USER, USER);
     let change = fs.inode(ino).change;
@@ -72,7 +72,7 @@ fn inline_bytes_are_read_as_written() {
     truncate(&mut fs, ino, 4);
     truncate(&mut fs, ino, 6);
     assert_eq!(read(&fs, ino, 0, 10).unwrap(), b"\0\0\0a\0\0");
-    // Longer than what may be stored: a hole.
+    // Longer than the most that may be stored: a hole.
     truncate(&mut fs, ino, INLINE_BYTES_MAX * 4);
     assert_eq!(read(&fs, ino, INLINE_BYTES_MAX * 4 - 2, 10).unwrap(), b"\0\0");
     assert_eq!(inline::stored(&*fs.view(), ino).unwrap(), b"\0\0\0a");
@@ -126,7 +126,7 @@ fn content_moves_once_and_only_as_it_was_copied() {
             unpromised: true,
         }
     );
-    // A second home is not given, nor another code.
+    // The extent gets neither a second home nor another code.
     assert_eq!(fs.run(|txn, _| allocate(txn, id, DataServerId(9), &[], None)).unwrap(), made);
     assert_eq!(fs.run(|txn, _| move_to_extents(txn, ino, change - 1)), Err(FsError::ContentMoved));
     let inode = fs.run(|txn, _| move_to_extents(txn, ino, change)).unwrap();
@@ -159,7 +159,8 @@ fn growth_is_recorded_and_never_shrinks() {
     assert_eq!(fs.run(|txn, now| grow(txn, inline, &grown, now)), Err(FsError::ContentMoved));
 }
 
-/// What seems to be cut already may not be: a client wrote there and has not said so. While it is being cut that is not begun anew.
+/// An extent that seems cut may not be: a client wrote there without reporting it. A cut that is
+/// under way is not begun again.
 #[test]
 fn a_truncation_to_the_same_size_cuts_too_but_once_at_a_time() {
     let mut fs = Fs::new();
@@ -177,7 +178,7 @@ fn a_truncation_to_the_same_size_cuts_too_but_once_at_a_time() {
         (Some((0, 10)), vec![])
     );
     assert_eq!(numbers(&fs).len(), 2);
-    assert!(truncate(&mut fs, ino, 5).is_some(), "less is to stay");
+    assert!(truncate(&mut fs, ino, 5).is_some(), "less must stay");
 }
 
 #[test]
@@ -202,7 +203,8 @@ fn a_truncation_cuts_one_extent_in_part_and_the_rest_whole() {
     assert_eq!(items[0].0, number);
     assert!(items.iter().map(|(_, item)| item).eq(&expected), "{items:?}");
     assert_eq!(work::pending(&*fs.view(), number, 1).unwrap(), items[1..2]);
-    // Done twice is done once; the records stay, so that their epochs do not come back.
+    // Reporting work twice has no further effect; the records stay, so that their epochs never
+    // return.
     let numbers: Vec<u64> = items.iter().map(|(number, _)| *number).collect();
     fs.run(|txn, _| work::done(txn, &numbers)).unwrap();
     fs.run(|txn, _| work::done(txn, &numbers)).unwrap();
@@ -230,7 +232,7 @@ fn later_work_asks_for_what_earlier_work_did_not_do() {
     truncate(&mut fs, ino, 50);
     let cut = |epoch, keep_bytes| WorkItem::Cut { extent: id, home, epoch, keep_bytes, fences: true };
     assert_eq!(pending(&fs)[0].1, cut(Epoch(3), 10));
-    // The bytes from 10 on must go, also if the next truncation asks only for those from 40 on.
+    // The bytes from 10 on must go, although the next truncation keeps those below 40.
     assert_eq!(truncate(&mut fs, ino, 40).unwrap().cut.unwrap().2, 10);
     assert_eq!(pending(&fs)[0].1, cut(Epoch(4), 10));
     fs.run(|txn, _| fence(txn, id)).unwrap();
@@ -247,9 +249,9 @@ fn later_work_asks_for_what_earlier_work_did_not_do() {
     assert_eq!(fs.run(|txn, _| fence(txn, missing)), Err(FsError::NoSuchExtent));
 }
 
-/// A cut refuses no handle, so a fence that was asked for before or after it is still to be done.
+/// A cut refuses no handle, so a fence that was queued before or after it must still be done.
 #[test]
-fn a_fence_outlives_the_cut_that_it_met() {
+fn a_fence_outlives_a_cut() {
     for fence_first in [true, false] {
         let mut fs = Fs::new();
         let ino = file_in_extents(&mut fs, 100);
@@ -265,7 +267,7 @@ fn a_fence_outlives_the_cut_that_it_met() {
         let (epoch, queued) = (Epoch(3), pending(&fs));
         let [(number, item)] = &queued[..] else { panic!("one item") };
         assert_eq!(item, &WorkItem::Cut { extent: id, home: HOME, epoch, keep_bytes: 10, fences: true });
-        // Told twice, as a report may be.
+        // Done twice, as a report may be repeated.
         fs.run(|txn, _| work::done(txn, &[*number, *number])).unwrap();
         let left = pending(&fs);
         assert_eq!(left, [(number + 1, WorkItem::Fence { extent: id, home: HOME, epoch })]);

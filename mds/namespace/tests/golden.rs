@@ -1,4 +1,5 @@
-//! Golden bytes of keys and values (docs/formats/namespace.md), and what their readers do with bad ones.
+//! Golden bytes of keys and values (docs/formats/namespace.md), and the readers' treatment of bad
+//! ones.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use layout::ec::{GroupId, ImageId, Profile};
@@ -80,7 +81,7 @@ const GOLDEN_COOKIE: u64 = 0x6498_405a_2308_c200;
 #[test]
 fn an_inode_is_as_drawn() {
     let bytes = codec::encode_inode(&inode());
-    // Words that are zero are left out: the high halves of mtime and of how ctime differs from it.
+    // Zero words are left out: the high halves of mtime and of ctime's difference from it.
     let expected = concat!(
         "020401",
         "ff5fff",
@@ -134,10 +135,10 @@ fn an_inode_that_was_just_made_is_short() {
     let mut padded = bytes.clone();
     padded[5] |= 0x80;
     padded.extend_from_slice(&[0; 4]);
-    assert!(codec::decode_inode(INO, &padded).is_err(), "a word that is zero is not written");
+    assert!(codec::decode_inode(INO, &padded).is_err(), "a zero word is not written");
 }
 
-/// Stores that were made before hold these.
+/// Stores of an earlier version contain these.
 #[test]
 fn an_inode_of_version_1_is_read() {
     let expected = concat!(
@@ -203,7 +204,7 @@ fn extent_records_and_work_items_are_as_drawn() {
         let bytes = codec::encode_extent(&fresh);
         assert!(hex(&bytes).starts_with(&format!("04{flags}0202")));
         assert_eq!(codec::decode_extent(extent, &bytes).unwrap(), fresh);
-        // Version 3 does not know: it may have been promised.
+        // Version 3 does not tell: the extent may have been promised.
         let older: [u8; 48] =
             std::array::from_fn(|at| if at == 0 { 3 } else { bytes[at] & if at == 1 { 1 } else { 255 } });
         let read = codec::decode_extent(extent, &older).unwrap();
@@ -274,7 +275,7 @@ fn groups_and_images_are_as_drawn() {
         assert!(sealed::decode_images(&bytes[..len]).is_err());
     }
     let many: Vec<u8> = [&[1, 5, 0, 0, 0, 0, 0, 0], &[7; 416][..]].concat();
-    assert!(sealed::decode_images(&many).is_err(), "more than there may be");
+    assert!(sealed::decode_images(&many).is_err(), "more than the maximum");
     assert!(sealed::decode_place(&[2; 24]).is_err() && sealed::decode_place(&[1; 23]).is_err());
     let store = MemStore::new();
     let mut txn = store.begin().unwrap();
@@ -288,9 +289,9 @@ fn groups_and_images_are_as_drawn() {
     assert!(sealed::group_counter(&*txn).is_err());
 }
 
-/// Version 2 knew no codes; who reads it sees an extent without one.
+/// Version 2 lacks codes: its records decode to an extent without one.
 #[test]
-fn extents_say_their_code_and_older_records_none() {
+fn extents_have_their_code_and_older_records_none() {
     let extent = ExtentId { ino: INO, index: 1 };
     let backups = vec![Backup { server: DataServerId(3), since: Epoch(4), filling: true }];
     let (home, epoch) = (DataServerId(2), Epoch(5));
@@ -375,7 +376,7 @@ proptest! {
 
     #[test]
     fn garbage_never_panics(value in proptest::collection::vec(any::<u8>(), 0..300), len in 0_usize..4, version in 1_u8..=3) {
-        // Lengths that are right more often than chance would have it.
+        // Lengths that are right more often than by chance.
         let mut value = value;
         value.resize([value.len(), codec::INODE_BYTES, codec::EXTENT_BYTES, codec::WORK_BYTES][len], 1);
         if let Some(first) = value.first_mut() {

@@ -1,5 +1,5 @@
-//! A living home gives an extent away: what may change, and that nobody serves it before the old home has given way; what a data
-//! server holds.
+//! A living home hands an extent over: allowed changes, no other server serves it before the old
+//! home has yielded; and what a data server holds.
 //!
 //! Spec: docs/protocol/admin.md §2, §4.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -79,7 +79,7 @@ fn yields(extent: ExtentId, epoch: u64, keep_bytes: u64) -> WorkItem {
 }
 
 #[test]
-fn no_handle_is_given_out_before_the_old_home_has_given_way() {
+fn no_handle_is_given_out_before_the_old_home_has_yielded() {
     let (mut fs, extent) = given();
     let after = hand(&mut fs, extent, 1, copies(2, &[(3, false), (4, true)]));
     assert_eq!((after.home, after.epoch), (id(2), Epoch(2)));
@@ -91,7 +91,7 @@ fn no_handle_is_given_out_before_the_old_home_has_given_way() {
 }
 
 #[test]
-fn what_does_not_fit_changes_nothing() {
+fn an_invalid_change_changes_nothing() {
     let (mut fs, extent) = given();
     let filling = change(&mut fs, extent, copies(1, &[(2, false), (3, true)]));
     for wrong in [
@@ -111,7 +111,7 @@ fn what_does_not_fit_changes_nothing() {
 }
 
 #[test]
-fn others_who_leave_with_the_home_drop_the_extent() {
+fn other_servers_that_leave_with_the_home_drop_the_extent() {
     let (mut fs, extent) = given();
     hand(&mut fs, extent, 1, copies(2, &[]));
     let gone = WorkItem::Drop { extent, home: id(3), epoch: Epoch(2) };
@@ -133,7 +133,7 @@ fn a_truncation_waits_for_the_new_home_to_cut() {
 }
 
 #[test]
-fn a_home_that_dies_before_it_gave_way_drops_the_extent_later() {
+fn a_home_that_dies_before_it_yields_drops_the_extent_later() {
     let (mut fs, extent) = given();
     let after = hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     truncate(&mut fs, extent, 10);
@@ -144,7 +144,7 @@ fn a_home_that_dies_before_it_gave_way_drops_the_extent_later() {
     assert_eq!(pending(&fs), [gone, cut]);
     let cut = record(&fs, extent).pending_work.unwrap();
     fs.run(|txn, _| wait_no_longer(txn, &[cut])).unwrap();
-    assert_eq!(record(&fs, extent).pending_work, Some(cut), "that is not what it is for");
+    assert_eq!(record(&fs, extent).pending_work, Some(cut), "a cut is not waited for here");
 }
 
 #[test]
@@ -152,7 +152,11 @@ fn the_new_home_may_die_as_well() {
     let (mut fs, extent) = given();
     hand(&mut fs, extent, 1, copies(2, &[(3, false)]));
     let same = record(&fs, extent);
-    assert_eq!(change(&mut fs, extent, copies(3, &[(1, true)])), same, "who is to forget it gets it not");
+    assert_eq!(
+        change(&mut fs, extent, copies(3, &[(1, true)])),
+        same,
+        "a server that must drop it does not get it"
+    );
     let after = change(&mut fs, extent, copies(3, &[(4, true)]));
     assert_eq!((after.home, after.epoch), (id(3), Epoch(3)));
     let gone = WorkItem::Drop { extent, home: id(2), epoch: Epoch(3) };
@@ -171,7 +175,7 @@ fn a_removed_file_is_dropped_by_the_old_home_too() {
 }
 
 #[test]
-fn what_a_server_holds_is_counted_and_its_work_struck_off() {
+fn what_a_server_holds_is_counted_and_its_work_deleted() {
     let (mut fs, extent) = given();
     let of = |fs: &Fs, server| held(&*fs.view(), id(server)).unwrap();
     assert_eq!(of(&fs, 1), Held { homes: 1, backups: 0, images: 0 });
@@ -190,7 +194,7 @@ fn what_a_server_holds_is_counted_and_its_work_struck_off() {
     assert!(fs.run(|txn, _| strike_off(txn, id(2), 2)).unwrap());
     assert_eq!(pending(&fs), [yields(extent, 2, EXTENT_BYTES)]);
     assert!(fs.run(|txn, _| strike_off(txn, id(1), 2)).unwrap());
-    assert_eq!(record(&fs, extent).pending_work, None, "nobody waits for one that is gone for good");
+    assert_eq!(record(&fs, extent).pending_work, None, "a removed server is not waited for");
 }
 
 #[derive(Clone, Debug)]
@@ -220,10 +224,11 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 }
 
 proptest! {
-    /// Whatever is asked: between a living home's last word and the first handle of the next one lies its own "done" or its death.
-    /// `serving` is who may have handles out; `set_attributes` and the like are checked by the fixture's invariants.
+    /// After any sequence of acts: between a living home's service and the first handle of the next
+    /// one there is its own "done" or its death. `serving` is the server that may have handles in
+    /// use; the fixture's invariants check `set_attributes` and the like.
     #[test]
-    fn nobody_serves_beside_another(acts in acts()) {
+    fn only_one_server_serves_an_extent(acts in acts()) {
         let (mut fs, extent) = given();
         let mut serving = id(1);
         for act in acts {
@@ -242,7 +247,7 @@ proptest! {
                         prop_assert!(of_old);
                     }
                 }
-                // The caller says that a home which is replaced so is dead.
+                // This act is used only for a dead home.
                 Act::Change(copies) => {
                     let after = change(&mut fs, extent, copies);
                     prop_assert!(after == before || before.epoch < after.epoch);
@@ -271,7 +276,7 @@ proptest! {
                 }
             }
             let now = record(&fs, extent);
-            // Handles may be given out only for who serves.
+            // Handles may be given out only for the serving home.
             prop_assert!(now.pending_work.is_some() || now.home == serving);
             invariants::check(&*fs.view()).unwrap();
         }

@@ -1,4 +1,4 @@
-//! The checker of invariants finds what is wrong: each case breaks a sound store in one place.
+//! The checker of invariants finds violations: each case breaks a sound store in one place.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod fixture;
@@ -69,7 +69,7 @@ fn entries_that_are_wrong() {
 }
 
 #[test]
-fn what_stands_beside_inodes_and_fits_none() {
+fn records_beside_inodes_that_fit_none() {
     let put = |key: &[u8], value: &[u8]| {
         let (key, value) = (key.to_vec(), value.to_vec());
         what(broken(move |txn| txn.put(&key, &value).unwrap()))
@@ -108,7 +108,7 @@ fn what_stands_beside_inodes_and_fits_none() {
         put(&keys::image(ImageId([9; 16])), &place),
         "does not have an image that is said to be in it"
     );
-    // A directory that is its own parent is held by nothing above it.
+    // A directory that is its own parent has no parent above it.
     let loops = broken(|txn| {
         change_inode(txn, ROOT_INO, |inode| (inode.nlink, inode.size_bytes) = (2, 1));
         change_inode(txn, 2, |inode| (inode.parent, inode.nlink, inode.size_bytes) = (2, 3, 2));

@@ -64,7 +64,8 @@ fn names_that_stay_are_listed_once_while_others_come_and_go() {
         if page.end {
             break;
         }
-        // The entry to go on behind goes, and so do names not seen yet; new ones come.
+        // The entry to resume behind is removed, and so are names not listed yet; new ones are
+        // added.
         let gone = format!("name{}", turn * 2);
         let _ = fs.run(|txn, now| remove(txn, &root(), ROOT_INO, gone.as_bytes(), now));
         let last = seen.last().unwrap().clone();

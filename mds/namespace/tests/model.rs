@@ -1,4 +1,5 @@
-//! Random commands against a model of a few lines: same answers, same tree, and every invariant after every step.
+//! Random commands against a model of a few lines: same results, same tree, and every invariant
+//! after every step.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod fixture;
@@ -15,7 +16,7 @@ use mds_namespace::op::{extent, inline, link, move_to_extents, reap, remove, wor
 use mds_namespace::{FsError, INLINE_BYTES_MAX, Ino, Kind, ROOT_INO, SetAttributes};
 use proptest::prelude::*;
 
-/// Objects are picked by number, modulo how many there are; names from a handful, so that they meet.
+/// Objects are picked by number, modulo their count; names from a few, so that they collide.
 #[derive(Clone, Debug)]
 enum Step {
     Create(usize, u8, bool),
@@ -37,7 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The tree, as anybody would write it down.
+/// The tree in its simplest form.
 #[derive(Default)]
 struct Model {
     directories: BTreeMap<Ino, BTreeMap<Vec<u8>, Ino>>,
@@ -107,7 +108,7 @@ impl Model {
     }
 }
 
-fn take(fs: &mut Fs, model: &mut Model, step: &Step) {
+fn apply_step(fs: &mut Fs, model: &mut Model, step: &Step) {
     match *step {
         Step::Create(at, name, file) => {
             let (directory, name) = (model.directory(at), vec![b'a' + name]);
@@ -187,13 +188,13 @@ proptest! {
         let mut model = Model::default();
         model.directories.insert(ROOT_INO, BTreeMap::new());
         for step in &steps {
-            take(&mut fs, &mut model, step);
+            apply_step(&mut fs, &mut model, step);
         }
         assert_same_tree(&fs, &model);
     }
 }
 
-/// What happens to one file's content.
+/// An operation on one file's content.
 #[derive(Clone, Debug)]
 enum Act {
     Write(u64, usize),

@@ -1,6 +1,7 @@
-//! Who may do what, and which error comes first when there are several.
+//! Permissions, and which error comes first when there are several.
 //!
-//! Spec: POSIX.1-2024; the order of errors is that of a local Linux file system, which pjdfstest was written on.
+//! Spec: POSIX.1-2024; the order of errors is that of a local Linux file system, on which pjdfstest
+//! was written.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 mod fixture;
@@ -37,7 +38,7 @@ fn the_first_class_that_fits_decides() {
     assert_eq!(granted(&inode, &member), Access(everything));
     assert_eq!(granted(&inode, &user(OTHER)), Access(Access::READ));
     assert_eq!(granted(&inode, &root()), Access(everything));
-    // Not even the superuser executes what nobody may.
+    // Not even the superuser executes a file without any execute bit.
     let plain = fs.given("plain", Kind::Regular, 0o600, USER, USER);
     assert_eq!(granted(&fs.inode(plain), &root()).0 & Access::EXECUTE, 0);
     let directory = fs.given("directory", Kind::Directory, 0, USER, USER);
@@ -46,7 +47,7 @@ fn the_first_class_that_fits_decides() {
 }
 
 #[test]
-fn open_asks_kind_and_mode() {
+fn open_checks_kind_and_mode() {
     let mut fs = Fs::new();
     let cases = [
         (Kind::Directory, FsError::IsDirectory),
@@ -66,7 +67,7 @@ fn open_asks_kind_and_mode() {
     let member = Caller { uid: OTHER, gid: USER, gids: vec![] };
     assert_eq!(check_open(&inode, &member, false, true), Ok(()));
     assert_eq!(check_open(&inode, &member, true, false), Err(FsError::AccessDenied));
-    // To be executed, a file is opened for reading.
+    // To execute a file a client opens it for reading.
     assert_eq!(check_open(&inode, &user(OTHER), true, false), Ok(()));
 }
 
@@ -255,7 +256,7 @@ fn times_are_the_owners_or_now() {
     let at = SetTime::At(Timestamp { seconds: -5, nanos: 5 });
     let times = |atime, mtime| SetAttributes { atime, mtime, ..SetAttributes::default() };
     let (now, given) = (Some(SetTime::Now), Some(at));
-    // Who may write sets both to now, and nothing else.
+    // A caller with write permission sets both to now, and nothing else.
     let writer = user(OTHER);
     for refused in
         [times(given, given), times(now, given), times(given, None), times(now, None), times(None, now)]
@@ -289,7 +290,8 @@ fn the_size_is_for_writers_and_files() {
     assert_eq!(fs.set(&root(), directory, &size(0)), Err(FsError::IsDirectory));
     let fifo = fs.given("fifo", Kind::Fifo, 0o777, USER, USER);
     assert_eq!(fs.set(&root(), fifo, &size(0)), Err(FsError::Invalid));
-    // Truncating takes set-id bits from others than the superuser; ftruncate comes with a time of now.
+    // Truncating clears set-id bits for users other than the superuser; ftruncate comes with a time
+    // of now.
     fs.set(&root(), file, &mode(0o6777)).unwrap();
     assert_eq!(fs.set(&root(), file, &size(0)).unwrap().mode, 0o6777);
     let truncate = SetAttributes { mtime: Some(SetTime::Now), ..size(0) };

@@ -1,4 +1,5 @@
-//! Sealed extents: which images may be grouped, when older ones are dead, when a group is gone, and when an image is all there is.
+//! Sealed extents: which images may be grouped, when older ones are dead, when a group is removed,
+//! and when an image is complete.
 //!
 //! Spec: docs/protocol/seal.md §2, §3, §6 to §9.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -30,16 +31,16 @@ fn image(number: u8) -> ImageId {
     ImageId([number; 16])
 }
 
-/// A file of two extents, the first on server 1, the second on server 2, of which something was promised.
+/// A file of two extents, the first on server 1, the second on server 2, with promises made.
 fn given() -> (Fs, [ExtentId; 2]) {
     let (mut fs, extents) = fresh();
     for (extent, home) in extents.into_iter().zip([1, 2]) {
-        say_thawed(&mut fs, extent, home, 0).unwrap();
+        report_thawed(&mut fs, extent, home, 0).unwrap();
     }
     (fs, extents)
 }
 
-/// The same, and nothing was promised.
+/// As [`given`], without promises.
 fn fresh() -> (Fs, [ExtentId; 2]) {
     let mut fs = Fs::new();
     let ino = fs.given("file", Kind::Regular, 0o644, 100, 100);
@@ -54,7 +55,8 @@ fn fresh() -> (Fs, [ExtentId; 2]) {
     (fs, extents)
 }
 
-/// A 2+1 group of these images, each with its extent and server; its parity is image 100 + its number, on server 3.
+/// A 2+1 group of these images, each with its extent and server; its parity is image 100 + its
+/// number, on server 3.
 fn a_group(number: u64, members: &[(u8, ExtentId, u32)]) -> Group {
     let member = |(name, extent, _): &(u8, ExtentId, u32)| {
         Some(Member { image: image(*name), extent: *extent, bytes: 1000, sum: ImageSum([*name; 32]) })
@@ -99,7 +101,7 @@ fn groups(fs: &Fs) -> Vec<u64> {
     groups_from(&*fs.view(), GroupId(0), 9).unwrap().iter().map(|group| group.shape().group().0).collect()
 }
 
-fn say_used(fs: &mut Fs, extent: ExtentId, name: u8, server: u32) -> bool {
+fn report_used(fs: &mut Fs, extent: ExtentId, name: u8, server: u32) -> bool {
     fs.run(|txn, _| use_image(txn, extent, image(name), id(server), 0)).unwrap()
 }
 
@@ -148,7 +150,7 @@ fn a_group_is_made_as_a_whole_or_not_at_all() {
     assert_eq!(make(&mut fs, &again, &[sealed_as(1, 11), sealed_as(1, 11)]), Err(FsError::ContentMoved));
 }
 
-/// A home may have died between two backups: what one of them still needs must stay.
+/// A home may have died between two backups: images that one of them still needs must stay.
 #[test]
 fn an_older_image_stays_until_a_newer_one_is_used() {
     let (mut fs, [one, two]) = sealed();
@@ -157,17 +159,17 @@ fn an_older_image_stays_until_a_newer_one_is_used() {
     assert_eq!(make(&mut fs, &older, &[sealed_as(1, 10)]), Err(FsError::ContentMoved), "not newer");
     make(&mut fs, &older, &[sealed_as(1, 20)]).unwrap();
     assert_eq!((names(&fs, one), names(&fs, two)), (vec![image(1), image(3)], vec![image(2)]));
-    assert!(!say_used(&mut fs, one, 3, 11), "only its home may say so");
-    assert!(say_used(&mut fs, one, 1, 1) && !say_used(&mut fs, one, 1, 1), "noted once");
-    assert!(say_used(&mut fs, one, 3, 1));
-    assert!(!say_used(&mut fs, one, 3, 1), "twice is once");
+    assert!(!report_used(&mut fs, one, 3, 11), "only its home may report it");
+    assert!(report_used(&mut fs, one, 1, 1) && !report_used(&mut fs, one, 1, 1), "recorded once");
+    assert!(report_used(&mut fs, one, 3, 1));
+    assert!(!report_used(&mut fs, one, 3, 1), "a repeated report changes nothing");
     assert_eq!(names(&fs, one), [image(3)]);
     assert_eq!(groups(&fs), [1, 2], "another member of the first group lives");
     assert_eq!(place(&fs, 1), [1], "and needs the dead one");
     let third = number(&mut fs);
     make(&mut fs, &a_group(third, &[(4, two, 2)]), &[sealed_as(1, 30)]).unwrap();
-    assert!(say_used(&mut fs, two, 4, 2));
-    assert_eq!(groups(&fs), [2, 3], "nobody lives in the first group");
+    assert!(report_used(&mut fs, two, 4, 2));
+    assert_eq!(groups(&fs), [2, 3], "the first group has no living member");
     for name in [1, 2, 101] {
         assert_eq!(place(&fs, name), [0_u64; 0]);
     }
@@ -183,14 +185,14 @@ fn an_extent_has_a_bounded_number_of_images() {
     let next = number(&mut fs);
     let fifth = a_group(next, &[(5, one, 1)]);
     assert_eq!(make(&mut fs, &fifth, &[sealed_as(1, 5)]), Err(FsError::ContentMoved));
-    assert!(say_used(&mut fs, one, 3, 1));
+    assert!(report_used(&mut fs, one, 3, 1));
     assert_eq!((names(&fs, one), groups(&fs)), (vec![image(3), image(4)], vec![3, 4]));
     make(&mut fs, &fifth, &[sealed_as(1, 5)]).unwrap();
 }
 
-/// An epoch rises with every cut and every change of the set: what was sealed before may not come back.
+/// An epoch rises with every cut and every change of the set: images sealed before may not return.
 #[test]
-fn what_was_sealed_at_another_epoch_is_refused() {
+fn an_image_sealed_at_another_epoch_is_refused() {
     let (mut fs, [one, two]) = given();
     let first = number(&mut fs);
     let made = a_group(first, &[(1, one, 1), (2, two, 2)]);
@@ -234,11 +236,11 @@ fn all_work_done(fs: &mut Fs) {
 fn a_cut_to_nothing_that_is_done_takes_the_images() {
     let (mut fs, [one, two]) = sealed();
     cut_to(&mut fs, one.ino, 5);
-    assert_eq!(names(&fs, two), [image(2)], "somebody may still need it");
+    assert_eq!(names(&fs, two), [image(2)], "a server may still need it");
     all_work_done(&mut fs);
     assert_eq!((names(&fs, one), names(&fs, two)), (vec![image(1)], vec![]), "of the first, 5 bytes stay");
     assert_eq!(groups(&fs), [1]);
-    // What is sealed after the cut stays, until the next one.
+    // Images sealed after the cut stay, until the next one.
     let record = extent(&*fs.view(), two).unwrap().unwrap();
     let second = number(&mut fs);
     make(&mut fs, &a_group(second, &[(5, two, 2)]), &[sealed_as(record.epoch.0, 50)]).unwrap();
@@ -271,13 +273,13 @@ fn an_image_moves_once() {
     assert_eq!(homes, [Some(id(5)), Some(id(2)), Some(id(1))]);
 }
 
-/// docs/protocol/seal.md §7: the living members of a group that is dissolved go into another one.
+/// docs/protocol/seal.md §7: the living members of a dissolved group join another one.
 #[test]
-fn a_living_member_goes_into_another_group() {
+fn a_living_member_joins_another_group() {
     let (mut fs, [one, two]) = sealed();
     let second = number(&mut fs);
     make(&mut fs, &a_group(second, &[(3, one, 1)]), &[sealed_as(1, 20)]).unwrap();
-    assert!(say_used(&mut fs, one, 3, 1));
+    assert!(report_used(&mut fs, one, 3, 1));
     fs.run(|txn, _| rehome(txn, GroupId(1), 1, id(2), id(8))).unwrap();
     let third = number(&mut fs);
     let taken = SealedAs { from: Some(1), ..sealed_as(1, 10) };
@@ -295,9 +297,10 @@ fn a_living_member_goes_into_another_group() {
     assert_eq!((place(&fs, 2), place(&fs, 1)), (vec![3], vec![]), "the dead one is needed no more");
 }
 
-/// What was taken from a group that has other living members stays in it, whatever becomes of the newer group.
+/// An image from a group that has other living members stays in it, whatever happens to the newer
+/// group.
 #[test]
-fn a_member_of_two_groups_goes_back_to_the_older_one() {
+fn a_member_of_two_groups_returns_to_the_older_one() {
     let (mut fs, [one, two]) = sealed();
     let second = number(&mut fs);
     let taken = SealedAs { from: Some(1), ..sealed_as(1, 10) };
@@ -311,7 +314,7 @@ fn a_member_of_two_groups_goes_back_to_the_older_one() {
         "a third"
     );
     make(&mut fs, &a_group(third, &[(3, one, 1)]), &[sealed_as(1, 20)]).unwrap();
-    assert!(say_used(&mut fs, one, 3, 1));
+    assert!(report_used(&mut fs, one, 3, 1));
     assert_eq!((groups(&fs), place(&fs, 1), place(&fs, 102)), (vec![1, 3], vec![1], vec![]));
     let fourth = number(&mut fs);
     make(&mut fs, &a_group(fourth, &[(2, two, 2)]), &[taken]).unwrap();
@@ -322,43 +325,44 @@ fn is_at_rest(fs: &Fs, extent: ExtentId) -> bool {
     images(&*fs.view(), extent).unwrap().at_rest().is_some()
 }
 
-fn say_thawed(fs: &mut Fs, extent: ExtentId, server: u32, sequence: u64) -> Result<(), FsError> {
+fn report_thawed(fs: &mut Fs, extent: ExtentId, server: u32, sequence: u64) -> Result<(), FsError> {
     fs.run(|txn, _| thaw(txn, extent, id(server), sequence))
 }
 
-/// docs/protocol/seal.md §8: an image is all there is only while nobody has said or asked anything else, in whatever order words come.
+/// docs/protocol/seal.md §8: an image is complete only while no other report or change exists, in
+/// any order of reports.
 #[test]
-fn an_extent_is_at_rest_until_somebody_writes_or_cuts() {
+fn an_extent_is_at_rest_until_a_write_or_a_cut() {
     let (mut fs, [one, two]) = sealed();
-    assert!(!is_at_rest(&fs, one), "nobody has said that it is used");
-    assert!(say_used(&mut fs, one, 1, 1) && is_at_rest(&fs, one));
-    assert_eq!(say_thawed(&mut fs, one, 2, 11), Err(FsError::ContentMoved), "not its home");
-    say_thawed(&mut fs, one, 1, 10).unwrap();
-    assert!(is_at_rest(&fs, one), "the image says that act");
-    say_thawed(&mut fs, one, 1, 11).unwrap();
+    assert!(!is_at_rest(&fs, one), "its use is not reported yet");
+    assert!(report_used(&mut fs, one, 1, 1) && is_at_rest(&fs, one));
+    assert_eq!(report_thawed(&mut fs, one, 2, 11), Err(FsError::ContentMoved), "not its home");
+    report_thawed(&mut fs, one, 1, 10).unwrap();
+    assert!(is_at_rest(&fs, one), "the image contains that act");
+    report_thawed(&mut fs, one, 1, 11).unwrap();
     assert!(!is_at_rest(&fs, one));
-    assert!(!say_used(&mut fs, one, 1, 1) && !is_at_rest(&fs, one), "an old word changes nothing");
+    assert!(!report_used(&mut fs, one, 1, 1) && !is_at_rest(&fs, one), "an old report changes nothing");
     let next = number(&mut fs);
     make(&mut fs, &a_group(next, &[(3, one, 1)]), &[sealed_as(1, 20)]).unwrap();
     assert!(!is_at_rest(&fs, one));
-    assert!(say_used(&mut fs, one, 3, 1) && is_at_rest(&fs, one));
-    // Something came above it before it was said to be used.
+    assert!(report_used(&mut fs, one, 3, 1) && is_at_rest(&fs, one));
+    // An act came above it before its use was reported.
     let above =
         |fs: &mut Fs, sequence| fs.run(|txn, _| use_image(txn, two, image(2), id(2), sequence)).unwrap();
     assert!(above(&mut fs, 12) && !is_at_rest(&fs, two));
     assert!(!above(&mut fs, 0) && !is_at_rest(&fs, two));
     cut_to(&mut fs, one.ino, 5);
     all_work_done(&mut fs);
-    assert!(!is_at_rest(&fs, one), "the image says more than there is");
+    assert!(!is_at_rest(&fs, one), "the image has more than the extent");
     let epoch = extent(&*fs.view(), one).unwrap().unwrap().epoch.0;
     let next = number(&mut fs);
     make(&mut fs, &a_group(next, &[(4, one, 1)]), &[sealed_as(epoch, 30)]).unwrap();
-    assert!(say_used(&mut fs, one, 4, 1) && is_at_rest(&fs, one));
+    assert!(report_used(&mut fs, one, 4, 1) && is_at_rest(&fs, one));
     fs.run(|txn, _| fence(txn, one)).unwrap();
     assert!(is_at_rest(&fs, one), "a fence takes no bytes");
 }
 
-fn take_up(fs: &mut Fs, extent: ExtentId, epoch: u64, home: u32) -> Option<(u64, u32)> {
+fn adopt_extent(fs: &mut Fs, extent: ExtentId, epoch: u64, home: u32) -> Option<(u64, u32)> {
     let asked = Adoption { extent, epoch: Epoch(epoch), home: id(home) };
     let record = fs.run(|txn, _| adopt(txn, &asked)).unwrap()?;
     Some((record.epoch.0, record.home.0))
@@ -372,12 +376,12 @@ fn pending(fs: &Fs) -> Vec<WorkItem> {
 #[test]
 fn an_extent_at_rest_gets_a_home_that_has_nothing_of_it() {
     let (mut fs, [one, _]) = sealed();
-    assert_eq!(take_up(&mut fs, one, 1, 5), Some((1, 1)), "not at rest");
-    say_used(&mut fs, one, 1, 1);
-    assert_eq!(take_up(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
-    assert_eq!(take_up(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
-    assert_eq!(take_up(&mut fs, ExtentId { ino: one.ino, index: 9 }, 1, 5), None);
-    assert_eq!(take_up(&mut fs, one, 1, 5), Some((2, 5)));
+    assert_eq!(adopt_extent(&mut fs, one, 1, 5), Some((1, 1)), "not at rest");
+    report_used(&mut fs, one, 1, 1);
+    assert_eq!(adopt_extent(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
+    assert_eq!(adopt_extent(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
+    assert_eq!(adopt_extent(&mut fs, ExtentId { ino: one.ino, index: 9 }, 1, 5), None);
+    assert_eq!(adopt_extent(&mut fs, one, 1, 5), Some((2, 5)));
     let work = |epoch: u64, home, keep_bytes| {
         let (epoch, home) = (Epoch(epoch), id(home));
         WorkItem::Adopt { extent: one, home, epoch, keep_bytes }
@@ -386,19 +390,19 @@ fn an_extent_at_rest_gets_a_home_that_has_nothing_of_it() {
     assert_eq!(pending(&fs), [work(2, 5, EXTENT_BYTES), gone(2, 1), gone(2, 11)]);
     let record = extent(&*fs.view(), one).unwrap().unwrap();
     assert_eq!((record.backups.len(), record.pending_work.is_some()), (0, true));
-    // Nobody can be filled from it yet.
+    // No backup can be filled from it yet.
     let copies = layout::copies::Copies { home: id(5), backups: vec![(id(6), true)] };
     let change = CopyChange { extent: one, epoch: Epoch(2), copies };
     assert_eq!(fs.run(|txn, _| change_copies(txn, &change)).unwrap(), Some(record));
-    // It dies as well, and meanwhile the file is cut and fenced.
+    // The new home dies as well, and meanwhile the file is cut and fenced.
     cut_to(&mut fs, one.ino, 7);
     fs.run(|txn, _| fence(txn, one)).unwrap();
     assert!(pending(&fs).contains(&work(4, 5, 7)));
-    assert_eq!(take_up(&mut fs, one, 4, 6), Some((5, 6)), "what was cut is said with the work");
+    assert_eq!(adopt_extent(&mut fs, one, 4, 6), Some((5, 6)), "the work contains the cut");
     assert!(pending(&fs).contains(&work(5, 6, 7)) && pending(&fs).contains(&gone(5, 5)));
     all_work_done(&mut fs);
     assert_eq!(names(&fs, one), [image(1)]);
-    assert_eq!(take_up(&mut fs, one, 5, 7), Some((5, 6)), "it was cut");
+    assert_eq!(adopt_extent(&mut fs, one, 5, 7), Some((5, 6)), "it was cut");
     cut_to(&mut fs, one.ino, 0);
     all_work_done(&mut fs);
     assert_eq!(names(&fs, one), []);
@@ -414,45 +418,53 @@ fn an_extent_of_which_nothing_was_promised_begins_empty_elsewhere() {
         WorkItem::Cut { extent: one, home, epoch, keep_bytes, fences }
     };
     let gone = |epoch, home| WorkItem::Drop { extent: one, home: id(home), epoch: Epoch(epoch) };
-    assert_eq!(take_up(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
-    assert_eq!(take_up(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
-    // Work for a primary that is lost is struck off.
+    assert_eq!(adopt_extent(&mut fs, one, 2, 5), Some((1, 1)), "another epoch");
+    assert_eq!(adopt_extent(&mut fs, one, 1, 1), Some((1, 1)), "it is its home");
+    // Work for a lost primary is deleted.
     fs.run(|txn, _| fence(txn, one)).unwrap();
-    assert_eq!(take_up(&mut fs, one, 2, 5), Some((3, 5)));
+    assert_eq!(adopt_extent(&mut fs, one, 2, 5), Some((3, 5)));
     assert_eq!(pending(&fs), [cut(3, 5), gone(3, 1), gone(3, 11)]);
     let record = extent(&*fs.view(), one).unwrap().unwrap();
     assert!(record.unpromised && record.backups.is_empty());
-    // That one dies before it has done it.
-    assert_eq!(take_up(&mut fs, one, 3, 6), Some((4, 6)));
+    // The new primary dies before it has done it.
+    assert_eq!(adopt_extent(&mut fs, one, 3, 6), Some((4, 6)));
     assert_eq!(pending(&fs), [gone(3, 1), gone(3, 11), cut(4, 6), gone(4, 5)]);
     all_work_done(&mut fs);
-    assert_eq!(say_thawed(&mut fs, one, 5, 0), Err(FsError::ContentMoved), "the one before promises nothing");
-    say_thawed(&mut fs, one, 6, 0).unwrap();
-    assert_eq!(take_up(&mut fs, one, 4, 7), Some((4, 6)), "it may hold what is nowhere else");
+    assert_eq!(
+        report_thawed(&mut fs, one, 5, 0),
+        Err(FsError::ContentMoved),
+        "a former home makes no promise"
+    );
+    report_thawed(&mut fs, one, 6, 0).unwrap();
+    assert_eq!(adopt_extent(&mut fs, one, 4, 7), Some((4, 6)), "it may hold the only copy");
     cut_to(&mut fs, one.ino, 0);
     all_work_done(&mut fs);
     let epoch = extent(&*fs.view(), one).unwrap().unwrap().epoch.0;
-    assert_eq!(take_up(&mut fs, one, epoch, 7), Some((epoch, 6)), "for good");
-    // An image that is not in use yet is of no use any more.
+    assert_eq!(adopt_extent(&mut fs, one, epoch, 7), Some((epoch, 6)), "for good");
+    // An image that is not in use yet is not needed any more.
     let first = number(&mut fs);
     let epoch = extent_epoch(&fs, two);
     make(&mut fs, &a_group(first, &[(2, two, 2)]), &[sealed_as(epoch, 10)]).unwrap();
-    assert_eq!(take_up(&mut fs, two, epoch, 9), Some((epoch + 1, 9)));
+    assert_eq!(adopt_extent(&mut fs, two, epoch, 9), Some((epoch + 1, 9)));
     assert_eq!((names(&fs, two), groups(&fs)), (vec![], vec![]));
 }
 
-/// While another cut or fence is pending nobody can tell what the old home has done of it.
+/// While another cut or fence is pending, how far the old home carried it out is unknown.
 #[test]
 fn an_extent_with_work_is_not_given_away() {
     let (mut fs, [one, two]) = sealed();
-    say_used(&mut fs, one, 1, 1);
+    report_used(&mut fs, one, 1, 1);
     fs.run(|txn, _| fence(txn, one)).unwrap();
-    assert_eq!(take_up(&mut fs, one, 2, 5), Some((2, 1)));
+    assert_eq!(adopt_extent(&mut fs, one, 2, 5), Some((2, 1)));
     all_work_done(&mut fs);
-    assert_eq!(take_up(&mut fs, one, 2, 5), Some((3, 5)));
+    assert_eq!(adopt_extent(&mut fs, one, 2, 5), Some((3, 5)));
     cut_to(&mut fs, one.ino, 0);
     all_work_done(&mut fs);
-    assert_eq!((names(&fs, one), names(&fs, two)), (vec![], vec![]), "cut to nothing before it was there");
+    assert_eq!(
+        (names(&fs, one), names(&fs, two)),
+        (vec![], vec![]),
+        "cut to nothing before the image was made"
+    );
 }
 
 /// In a group of copies one image has two places.
@@ -476,7 +488,7 @@ fn copies_are_one_image_at_two_places() {
     assert_eq!((groups(&fs), place(&fs, 1)), (vec![], vec![]));
 }
 
-/// Anything that may happen to the two extents and their groups.
+/// Any event of the two extents and their groups.
 #[derive(Clone, Debug)]
 enum Act {
     /// Seals each extent whose bit is set, into one group.
@@ -484,7 +496,7 @@ enum Act {
     Use(usize, usize),
     Rehome(u64, usize, u32),
     Thaw(usize, u64),
-    /// Gives an extent to this server, and back to its first one when that is done.
+    /// Gives an extent to this server, and back to its first home when the work is done.
     Adopt(usize, u32),
     Dissolve(usize),
     Cut(u64),
@@ -525,7 +537,7 @@ fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
         Act::Use(at, which) => {
             let kept = names(fs, extents[at]);
             let Some(name) = kept.get(which) else { return };
-            let changes = say_used(fs, extents[at], name.0[0], home_of(fs, extents[at]));
+            let changes = report_used(fs, extents[at], name.0[0], home_of(fs, extents[at]));
             assert!(changes || which == 0);
             assert_eq!(names(fs, extents[at]), kept[which..]);
         }
@@ -550,7 +562,7 @@ fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
         }
         Act::Thaw(at, sequence) => {
             let home = home_of(fs, extents[at]);
-            say_thawed(fs, extents[at], home, sequence).unwrap();
+            report_thawed(fs, extents[at], home, sequence).unwrap();
             let kept = images(&*fs.view(), extents[at]).unwrap();
             assert!(kept.at_rest().is_none_or(|image| sequence <= image.sequence));
         }
@@ -558,7 +570,7 @@ fn perform(fs: &mut Fs, extents: &[ExtentId; 2], count: u8, act: &Act) {
             let rests = is_at_rest(fs, extents[at]);
             let epoch = extent_epoch(fs, extents[at]);
             let was_home = home_of(fs, extents[at]);
-            let (after, now_home) = take_up(fs, extents[at], epoch, home).unwrap();
+            let (after, now_home) = adopt_extent(fs, extents[at], epoch, home).unwrap();
             let adopting = |fs: &Fs| pending(fs).iter().any(|item| matches!(item, WorkItem::Adopt { .. }));
             assert!(after == epoch || ((rests || adopting(fs)) && now_home == home));
             assert!(after != epoch || now_home == was_home);

@@ -1,4 +1,5 @@
-//! The same acts on one store, and worked out over three and written part by part: same answers, same tree.
+//! The same acts on one store, and planned over three and written part by part: same results, same
+//! tree.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::collections::BTreeMap;
@@ -31,11 +32,11 @@ fn belongs(key: &[u8]) -> Belongs {
     }
 }
 
-/// What an act does to the objects it names, whatever their numbers are.
+/// An act on the objects it names, whatever their numbers are.
 trait Act: FnOnce(&mut dyn Txn) -> Result<Option<Inode>, FsError> {}
 impl<F: FnOnce(&mut dyn Txn) -> Result<Option<Inode>, FsError>> Act for F {}
 
-/// One store, or three that are one.
+/// One store, or three that act as one.
 struct Stage {
     stores: Vec<MemStore>,
     parts: usize,
@@ -70,7 +71,7 @@ impl Stage {
         outcome
     }
 
-    /// Carries an act out; something that it makes is in shard `new_in`, if there are so many.
+    /// Carries out an act; a new object is in shard `new_in`, if there are so many.
     fn act(&mut self, new_in: u16, act: impl Act) -> Result<Option<Inode>, FsError> {
         if self.stores.len() == 1 {
             return self.on(0, |txn| act(txn));
@@ -82,7 +83,7 @@ impl Stage {
         let parts = draft.parts().unwrap();
         drop(view);
         self.parts = self.parts.max(parts.len());
-        // Any order will do, and again does no harm.
+        // Parts may be written in any order, and repeatedly.
         for Part { shard, writes } in parts.iter().rev().chain(&parts) {
             self.on(*shard, |txn| write_part(txn, writes)).unwrap();
         }
@@ -116,7 +117,7 @@ impl Stage {
         self.stores.iter().map(|store| superblock::counters(&*store.view().unwrap()).unwrap().inodes).sum()
     }
 
-    /// Files without a name go, each in its shard.
+    /// Removes files without a name, each in its shard.
     fn reap(&mut self) {
         for shard in (0_u16..).take(self.stores.len()) {
             self.on(shard, |txn| {
@@ -129,7 +130,7 @@ impl Stage {
     }
 }
 
-/// Directories are named by the path to them, by names of a handful.
+/// The path to a directory, of few names.
 type Path = Vec<u8>;
 
 #[derive(Clone, Debug)]
@@ -160,8 +161,8 @@ fn walk(stage: &Stage, path: &Path) -> Option<Ino> {
     })
 }
 
-/// What a step came to; `None` if there is no such directory.
-fn run(stage: &mut Stage, step: &Step, now: Timestamp) -> Option<Result<(), FsError>> {
+/// The result of a step; `None` if its directory does not exist.
+fn run_step(stage: &mut Stage, step: &Step, now: Timestamp) -> Option<Result<(), FsError>> {
     let name = |name: &u8| vec![b'a' + name];
     let done = match step {
         Step::Make(at, new, file, shard) => {
@@ -206,7 +207,7 @@ proptest! {
         let (mut one, mut three) = (Stage::new(1), Stage::new(SHARDS));
         for (at, step) in (1..).zip(&steps) {
             let now = Timestamp { seconds: at, nanos: 0 };
-            let (alone, spread) = (run(&mut one, step, now), run(&mut three, step, now));
+            let (alone, spread) = (run_step(&mut one, step, now), run_step(&mut three, step, now));
             prop_assert_eq!(alone, spread, "{:?}", step);
             prop_assert_eq!(one.tree(), three.tree(), "{:?}", step);
         }
@@ -217,7 +218,7 @@ proptest! {
     }
 }
 
-/// Inodes that names lead to; files with several names count once.
+/// Inodes that have names; files with several names count once.
 fn objects(stage: &Stage) -> u64 {
     let (view, mut seen, mut left) = (stage.view(), std::collections::BTreeSet::new(), vec![ROOT_INO]);
     while let Some(ino) = left.pop() {
@@ -230,18 +231,19 @@ fn objects(stage: &Stage) -> u64 {
     seen.len() as u64
 }
 
-/// A rename that takes part in three shards: old directory, new directory with what is replaced, and the object.
+/// A rename in three shards: old directory, new directory with the replaced object, and the moved
+/// object.
 #[test]
 fn an_act_may_have_three_parts() {
     let mut stage = Stage::new(SHARDS);
     let make = |stage: &mut Stage, at: &[u8], name: u8, shard| {
-        run(stage, &Step::Make(at.to_vec(), name, false, shard), Timestamp::default()).unwrap().unwrap();
+        run_step(stage, &Step::Make(at.to_vec(), name, false, shard), Timestamp::default()).unwrap().unwrap();
     };
     make(&mut stage, &[], 0, 1);
     make(&mut stage, &[], 1, 2);
     make(&mut stage, &[0], 0, 0);
     let rename = Step::Rename(vec![0], 0, vec![1], 2);
-    assert_eq!(run(&mut stage, &rename, Timestamp::default()), Some(Ok(())));
+    assert_eq!(run_step(&mut stage, &rename, Timestamp::default()), Some(Ok(())));
     assert_eq!(stage.parts, 3);
     let paths: Vec<String> = stage.tree().into_keys().collect();
     assert_eq!(paths, ["", "/a", "/b", "/b/c"]);
@@ -273,15 +275,16 @@ fn parts_are_checked() {
     assert_eq!(stage.on(1, |txn| write_part(txn, &many)), Err(FsError::Invalid));
 }
 
-/// Two requests of one store may become an act on several while they wait: then nothing is broken, and it is to be asked for again.
+/// Two requests of one store may become an act on several while they wait: then nothing is corrupt,
+/// and it must be planned again.
 #[test]
-fn a_way_to_the_root_through_another_store_is_no_damage() {
+fn a_path_to_the_root_through_another_store_is_no_damage() {
     let mut stage = Stage::new(SHARDS);
     let (now, make) = (Timestamp::default(), |at: &[u8], name, file| Step::Make(at.to_vec(), name, file, 1));
     for step in [make(&[], 0, false), make(&[], 1, false), make(&[0], 0, false), make(&[1], 0, false)] {
-        assert_eq!(run(&mut stage, &step, now), Some(Ok(())));
+        assert_eq!(run_step(&mut stage, &step, now), Some(Ok(())));
     }
-    assert_eq!(run(&mut stage, &make(&[0], 1, true), now), Some(Ok(())));
+    assert_eq!(run_step(&mut stage, &make(&[0], 1, true), now), Some(Ok(())));
     let (a, b) = (walk(&stage, &vec![0]).unwrap(), walk(&stage, &vec![1]).unwrap());
     for (old, new) in [(b"a", b"b"), (b"b", b"a")] {
         let (from, to) = (Place { directory: a, name: old }, Place { directory: b, name: new });

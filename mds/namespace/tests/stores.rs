@@ -1,4 +1,5 @@
-//! Both stores against a plain map: reads within and without transactions, ranges, aborts, crashes, transfer.
+//! Both stores against a plain map: reads within and without transactions, ranges, aborts, crashes,
+//! transfer.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::collections::BTreeMap;
@@ -130,7 +131,7 @@ fn a_view_does_not_see_later_commits() {
 }
 
 #[test]
-fn memory_forgets_in_a_crash_what_was_not_synced() {
+fn a_crash_of_a_store_in_memory_loses_what_was_not_synced() {
     let store = MemStore::new();
     put(&store, b"a", Durability::Memory);
     put(&store, b"b", Durability::Synced);
@@ -148,7 +149,7 @@ fn disk_comes_back_as_the_last_checkpoint_left_it() {
     put(&store, b"a", Durability::Memory);
     store.checkpoint().unwrap();
     put(&store, b"b", Durability::Memory);
-    // What is in the file while the process lives is what a crash would leave.
+    // A copy of the file of a live process is what a crash would leave.
     std::fs::copy(&path, &crashed).unwrap();
     let store = DiskStore::open(&crashed, DISK_CACHE_BYTES_DEFAULT).unwrap();
     let view = store.view().unwrap();
@@ -190,9 +191,10 @@ fn a_store_moves_in_chunks_of_any_size() {
     }
 }
 
-/// Whoever dies while a store is made leaves none, however early that is: a file under its name is whole from the first moment on.
+/// A process that dies while it makes a store leaves none: a file under the store's name is
+/// complete from the first moment on.
 #[test]
-fn a_store_is_there_as_a_whole_or_not_at_all() {
+fn a_store_exists_complete_or_not_at_all() {
     for _ in 0..20 {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("store");
@@ -206,16 +208,17 @@ fn a_store_is_there_as_a_whole_or_not_at_all() {
             });
             let store = DiskStore::open(&path, DISK_CACHE_BYTES_DEFAULT).unwrap();
             assert!(seen.join().unwrap().starts_with(b"redb"));
-            assert!(DiskStore::open(&path, DISK_CACHE_BYTES_DEFAULT).is_err(), "one has it");
+            assert!(DiskStore::open(&path, DISK_CACHE_BYTES_DEFAULT).is_err(), "another process has it");
             drop(store);
         });
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
     }
 }
 
-/// What is left of a store that was not made to its end is in nobody's way, nor is an empty file.
+/// The rest of an incomplete store does not keep the next one from being made, nor does an empty
+/// file.
 #[test]
-fn a_store_that_was_not_made_to_its_end_is_made_anew() {
+fn an_incomplete_store_is_made_again() {
     for (name, left) in [("store.new", vec![0; 10_000]), ("store.new", Vec::new()), ("store", Vec::new())] {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(name), left).unwrap();

@@ -1,4 +1,5 @@
-//! Files whose size is not settled: what a truncation cuts then, and what a measurement may still say.
+//! Files whose size is not settled: what a truncation cuts then, and when a measurement still
+//! counts.
 //!
 //! Spec: docs/protocol/sizes.md; docs/formats/namespace.md.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
@@ -40,7 +41,7 @@ fn written(fs: &mut Fs) -> Ino {
     ino
 }
 
-/// What primaries would say: that the file ends so, and was written.
+/// A measurement by the primaries: the file ends there, and was written.
 fn measured(fs: &Fs, ino: Ino, end_bytes: u64) -> Settlement {
     let view = fs.view();
     let epoch = |index| extent(&*view, ExtentId { ino, index }).unwrap().unwrap().epoch;
@@ -72,10 +73,11 @@ fn records_have_the_documented_bytes() {
     }
 }
 
-/// The metadata server believes that the file is empty, and the client has written 60,000 bytes: to set the length to 5,000 is to
-/// cut, not to grow. So is setting it to what the metadata server believes, and to more than that.
+/// In the metadata server's inode the file is empty, and the client has written 60,000 bytes: to
+/// set the length to 5,000 is a cut, not growth. So is setting it to the inode's length, and to
+/// more than that.
 #[test]
-fn a_truncation_of_an_unsettled_file_cuts_whatever_its_inode_says() {
+fn a_truncation_of_an_unsettled_file_cuts_whatever_size_its_inode_has() {
     for size_bytes in [0, 5_000, EXTENT_BYTES - 1] {
         let mut fs = Fs::new();
         let ino = written(&mut fs);
@@ -89,7 +91,7 @@ fn a_truncation_of_an_unsettled_file_cuts_whatever_its_inode_says() {
     }
 }
 
-/// What a settled file holds is known: to make it longer needs nothing of data servers.
+/// The content of a settled file is known: growing it needs no data server.
 #[test]
 fn a_settled_file_grows_by_itself() {
     let mut fs = Fs::new();
@@ -105,10 +107,10 @@ fn a_settled_file_grows_by_itself() {
     assert_eq!(truncate(&mut fs, ino, 5_000), None);
 }
 
-/// A measurement says something only of the file as it was: not after a cut, a fence, another grant or return, a change of mode,
-/// nor while data servers have something to do.
+/// A measurement counts only for the file as it was measured: not after a cut, a fence, another
+/// grant or return, a change of mode, nor while data servers have pending work.
 #[test]
-fn a_measurement_that_came_too_late_settles_nothing() {
+fn a_late_measurement_settles_nothing() {
     type Between = fn(&mut Fs, Ino);
     let between: [Between; 5] = [
         |fs, ino| drop(truncate(fs, ino, 10)),
@@ -137,7 +139,7 @@ fn a_measurement_that_came_too_late_settles_nothing() {
     assert_eq!(fs.run(|txn, now| settle(txn, &pending, now)).unwrap(), None, "a fence is still to come");
 }
 
-/// Nothing was written: nothing moves, and the file is settled.
+/// Nothing was written: nothing changes, and the file is settled.
 #[test]
 fn a_file_that_was_only_opened_for_writing_stays_as_it_is() {
     let mut fs = Fs::new();
@@ -148,9 +150,9 @@ fn a_file_that_was_only_opened_for_writing_stays_as_it_is() {
     assert_eq!(all_after(&*fs.view(), 0, 10).unwrap(), []);
 }
 
-/// What an extent held when it was granted first is kept; a cut takes of it what it takes of the extent.
+/// The size of an extent at its first grant is kept; a cut reduces it as it reduces the extent.
 #[test]
-fn what_was_seen_first_counts() {
+fn the_size_at_the_first_grant_counts() {
     let mut fs = Fs::new();
     let ino = written(&mut fs);
     let again = [Granted { index: 1, seen: Some(Seen { change: 9, held_bytes: 900 }) }];
@@ -165,9 +167,10 @@ fn what_was_seen_first_counts() {
     assert_eq!(all_after(&*fs.view(), ino, 10).unwrap(), []);
 }
 
-/// A time is set by hand in a file that was written, and the layout stays: the inode has all that was written, and speaks for it from then on.
+/// A time is set in a file that was written, and the layout stays: the inode then covers all that
+/// was written before.
 #[test]
-fn what_was_written_before_a_time_is_set_comes_first() {
+fn earlier_writes_count_before_a_time_is_set() {
     let mut fs = Fs::new();
     let ino = written(&mut fs);
     let holds = |index, change| Granted { index, seen: Some(Seen { change, held_bytes: 77 }) };
@@ -180,7 +183,7 @@ fn what_was_written_before_a_time_is_set_comes_first() {
         granted(&*fs.view(), ino).unwrap(),
         [Granted { index: 0, seen: Some(Seen::default()) }, holds(1, 9)]
     );
-    assert!(unsettled(&*fs.view(), ino).unwrap().is_some(), "it is written on");
+    assert!(unsettled(&*fs.view(), ino).unwrap().is_some(), "writing continues");
     assert_eq!(
         fs.run(|txn, now| absorb(txn, &before, &[], now)).unwrap(),
         None,

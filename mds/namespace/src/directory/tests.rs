@@ -1,5 +1,5 @@
-//! Names whose hashes collide: the low byte of the cookie tells them apart. Real names never collide in a test, so
-//! their neighbours are forged.
+//! Names whose hashes collide: the low byte of the cookie distinguishes them. Real names never
+//! collide in a test, so their neighbours are forged.
 
 use super::*;
 use crate::Superblock;
@@ -33,7 +33,7 @@ fn a_colliding_name_takes_the_lowest_free_cookie() {
     assert_eq!(find(&*txn, ROOT_INO, NAME).unwrap(), None);
     insert(&mut *txn, ROOT_INO, &entry(5, FileType::Regular, NAME)).unwrap();
     assert_eq!(find(&*txn, ROOT_INO, NAME).unwrap(), Some(Found { cookie: base + 2, ino: 5 }));
-    // It is still found when a neighbour before it goes.
+    // The name is still found when an earlier neighbour is removed.
     remove(&mut *txn, ROOT_INO, base).unwrap();
     assert_eq!(find(&*txn, ROOT_INO, NAME).unwrap(), Some(Found { cookie: base + 2, ino: 5 }));
 }

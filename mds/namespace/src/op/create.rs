@@ -23,8 +23,8 @@ pub struct NewObject<'a> {
     pub kind: Kind,
     /// Target of a symlink; empty for everything else.
     pub symlink_target: &'a [u8],
-    /// First attributes. Without a mode only the owner gets access; without owner and group they follow the caller
-    /// and the directory.
+    /// First attributes. Without a mode only the owner gets access; without owner and group they
+    /// follow the caller and the directory.
     pub attributes: &'a SetAttributes,
     /// Verifier of an exclusive create (see `op::exclusive`).
     pub verifier: Option<[u8; 8]>,
@@ -42,10 +42,10 @@ pub struct Created {
 /// Creates an object under `name`.
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name, [`FsError::AccessDenied`],
-/// [`FsError::Exists`], [`FsError::NotPermitted`] for a device or an owner the caller may not make,
-/// [`FsError::TooManyLinks`], [`FsError::NameTooLong`], [`FsError::Invalid`], [`FsError::TooLarge`],
-/// [`FsError::NoSpace`].
+/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name,
+/// [`FsError::AccessDenied`], [`FsError::Exists`], [`FsError::NotPermitted`] for a device or an
+/// owner the caller may not make, [`FsError::TooManyLinks`], [`FsError::NameTooLong`],
+/// [`FsError::Invalid`], [`FsError::TooLarge`], [`FsError::NoSpace`].
 pub fn create(
     txn: &mut dyn Txn,
     caller: &Caller,

@@ -23,9 +23,10 @@ pub struct Linked {
 /// Gives inode `ino` the further name `name`.
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name, [`FsError::AccessDenied`],
-/// [`FsError::Exists`], [`FsError::NotPermitted`] for a directory, [`FsError::NotFound`] if it has no name any more,
-/// [`FsError::TooManyLinks`], [`FsError::NoSpace`].
+/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name,
+/// [`FsError::AccessDenied`], [`FsError::Exists`], [`FsError::NotPermitted`] for a directory,
+/// [`FsError::NotFound`] if it has no name any more, [`FsError::TooManyLinks`],
+/// [`FsError::NoSpace`].
 pub fn link(
     txn: &mut dyn Txn,
     caller: &Caller,

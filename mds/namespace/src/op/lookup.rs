@@ -13,8 +13,8 @@ use crate::{FsError, StoreError};
 /// Finds `name` in a directory.
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name, [`FsError::AccessDenied`] without search
-/// permission, [`FsError::NotFound`].
+/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name,
+/// [`FsError::AccessDenied`] without search permission, [`FsError::NotFound`].
 pub fn lookup(view: &dyn View, caller: &Caller, directory: Ino, name: &[u8]) -> Result<Inode, FsError> {
     find(view, caller, directory, name)?.ok_or(FsError::NotFound)
 }
@@ -33,7 +33,8 @@ pub fn find(view: &dyn View, caller: &Caller, directory: Ino, name: &[u8]) -> Re
 /// Finds the directory that holds a directory.
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::NotDirectory`], [`FsError::AccessDenied`]; [`FsError::NotFound`] for the root.
+/// [`FsError::Stale`], [`FsError::NotDirectory`], [`FsError::AccessDenied`]; [`FsError::NotFound`]
+/// for the root.
 pub fn parent(view: &dyn View, caller: &Caller, directory: Ino) -> Result<Inode, FsError> {
     let inode = inode_table::directory(view, directory)?;
     access::check(&inode, caller, Permission::EXECUTE)?;

@@ -1,4 +1,5 @@
-//! Moving a file's content from beside its inode to extents, once its bytes are safe on a data server.
+//! Moving a file's content from beside its inode to extents, once its bytes are safe on a data
+//! server.
 //!
 //! Spec: docs/formats/namespace.md.
 

@@ -51,7 +51,8 @@ pub struct Page<E> {
 /// Lists the entries behind cookie `after` (0: from the first).
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::NotDirectory`], [`FsError::AccessDenied`] without read permission.
+/// [`FsError::Stale`], [`FsError::NotDirectory`], [`FsError::AccessDenied`] without read
+/// permission.
 pub fn readdir(
     view: &dyn View,
     caller: &Caller,

@@ -30,8 +30,9 @@ pub struct Removed {
 /// Removes a name of anything; a directory must be empty.
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name, [`FsError::AccessDenied`],
-/// [`FsError::NotFound`], [`FsError::NotPermitted`] in a sticky directory, [`FsError::NotEmpty`].
+/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name,
+/// [`FsError::AccessDenied`], [`FsError::NotFound`], [`FsError::NotPermitted`] in a sticky
+/// directory, [`FsError::NotEmpty`].
 pub fn remove(
     txn: &mut dyn Txn,
     caller: &Caller,

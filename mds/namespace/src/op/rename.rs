@@ -51,9 +51,10 @@ struct Plan {
 /// Moves a name.
 ///
 /// # Errors
-/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name, [`FsError::AccessDenied`],
-/// [`FsError::NotFound`], [`FsError::Invalid`] for a directory into itself, [`FsError::NotPermitted`] in a sticky
-/// directory, [`FsError::IsDirectory`], [`FsError::NotEmpty`], [`FsError::TooManyLinks`], [`FsError::NoSpace`].
+/// [`FsError::Stale`], [`FsError::NotDirectory`], the errors of a bad name,
+/// [`FsError::AccessDenied`], [`FsError::NotFound`], [`FsError::Invalid`] for a directory into
+/// itself, [`FsError::NotPermitted`] in a sticky directory, [`FsError::IsDirectory`],
+/// [`FsError::NotEmpty`], [`FsError::TooManyLinks`], [`FsError::NoSpace`].
 pub fn rename(
     txn: &mut dyn Txn,
     caller: &Caller,

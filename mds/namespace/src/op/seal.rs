@@ -20,7 +20,8 @@ use crate::sealed::{self, ExtentImage, ExtentImages, Place};
 use crate::store::{self, StoreError, Txn, View};
 use crate::{ExtentRecord, FsError};
 
-/// How a member of a group was sealed. Beside the group's record, for each member that is not empty.
+/// How a member of a group was sealed. Beside the group's record, for each member that is not
+/// empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SealedAs {
     /// The extent's epoch when it was sealed.

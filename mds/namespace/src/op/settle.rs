@@ -79,7 +79,7 @@ pub fn absorb(
     measured: &[Granted],
     now: Timestamp,
 ) -> Result<Option<Inode>, FsError> {
-    let Some(inode) = take(txn, asked, now)? else { return Ok(None) };
+    let Some(inode) = apply_measurement(txn, asked, now)? else { return Ok(None) };
     for one in measured {
         let id = ExtentId { ino: asked.ino, index: one.index };
         if unsettled::is_granted(txn, id)? {
@@ -111,7 +111,7 @@ pub fn epochs(extents: impl IntoIterator<Item = (u32, Epoch)>) -> u64 {
 /// # Errors
 /// [`FsError::Store`]; [`FsError::TooLarge`] for an end beyond the largest file.
 pub fn settle(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<Option<Inode>, FsError> {
-    let inode = take(txn, asked, now)?;
+    let inode = apply_measurement(txn, asked, now)?;
     if inode.is_some() {
         forget(txn, asked.ino)?;
     }
@@ -119,7 +119,11 @@ pub fn settle(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<O
 }
 
 /// The inode with a measurement applied; `None` if that is out of date.
-fn take(txn: &mut dyn Txn, asked: &Settlement, now: Timestamp) -> Result<Option<Inode>, FsError> {
+fn apply_measurement(
+    txn: &mut dyn Txn,
+    asked: &Settlement,
+    now: Timestamp,
+) -> Result<Option<Inode>, FsError> {
     if FILE_BYTES_MAX < asked.end_bytes {
         return Err(FsError::TooLarge);
     }

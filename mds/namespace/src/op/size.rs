@@ -100,7 +100,8 @@ pub struct Grown<'a> {
 ///
 /// # Errors
 /// [`FsError::Stale`], [`FsError::IsDirectory`], [`FsError::WrongKind`], [`FsError::TooLarge`],
-/// [`FsError::Invalid`] for an invalid time, [`FsError::ContentMoved`] if the content is not in extents.
+/// [`FsError::Invalid`] for an invalid time, [`FsError::ContentMoved`] if the content is not in
+/// extents.
 pub fn grow(txn: &mut dyn Txn, ino: Ino, grown: &Grown<'_>, now: Timestamp) -> Result<Inode, FsError> {
     let mut inode = inode_table::regular(txn, ino)?;
     if inode.content != Content::Extents {

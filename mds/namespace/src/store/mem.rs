@@ -1,7 +1,7 @@
 //! A store in memory, for tests and simulations.
 //!
-//! A snapshot is a shared reference to the map; a commit copies the map only while a snapshot of it is still held.
-//! `crash` forgets what was never synced, as the store on disk would.
+//! A snapshot is a shared reference to the map; a commit copies the map only while a snapshot of it
+//! exists. `crash` discards what was never synced, as a crash of the store on disk would.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -29,7 +29,7 @@ impl MemStore {
         Self::default()
     }
 
-    /// Goes back to what was last synced, as if the process had died.
+    /// Returns to the last synced state, as if the process had died.
     pub fn crash(&self) {
         let _writer = self.writer.lock();
         *self.current.write() = Arc::clone(&self.synced.read());

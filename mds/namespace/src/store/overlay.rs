@@ -1,14 +1,14 @@
 //! The writes of an open transaction, over the snapshot it started from.
 //!
-//! Writes wait in an ordered map until the commit: a key written many times in a batch (the directory of many
-//! creates) reaches the engine once, and the engine sees its keys in order.
+//! An ordered map keeps the writes until the commit: a key written many times in a batch (the
+//! directory of many creates) reaches the engine once, and the engine gets its keys in order.
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use super::{StoreError, View, Visit};
 
-/// What is to be written: a value, or `None` for a removal.
+/// The pending writes: a value, or `None` for a removal.
 pub type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
 /// A snapshot and the writes on top of it.
@@ -19,7 +19,7 @@ pub struct Overlay<B> {
 }
 
 impl<B: View> Overlay<B> {
-    /// Nothing is written yet.
+    /// Begins without writes.
     #[must_use]
     pub fn new(base: B) -> Self {
         Self { base, writes: Writes::new() }
@@ -45,22 +45,22 @@ impl<B: View> Overlay<B> {
         }
     }
 
-    /// What is to be written.
+    /// The pending writes.
     pub fn writes(&self) -> &Writes {
         &self.writes
     }
 
-    /// What it goes on top of.
+    /// The snapshot below the writes.
     pub fn base(&self) -> &B {
         &self.base
     }
 
-    /// Gives the writes up for the commit, and lets go of the snapshot.
+    /// Returns the writes for the commit, and drops the snapshot.
     pub fn into_writes(self) -> Writes {
         self.writes
     }
 
-    /// Gives the writes up, and what they were to go on top of.
+    /// Returns the snapshot and the writes.
     pub fn into_parts(self) -> (B, Writes) {
         (self.base, self.writes)
     }
@@ -86,7 +86,7 @@ impl<B: View> View for Overlay<B> {
         let mut over = self.writes.range::<[u8], _>(bounds).peekable();
         let mut stopped = false;
         self.base.range(from, to, &mut |key, value| {
-            // Everything of ours up to this key goes first; an equal key of ours hides the one below.
+            // Our keys up to this one come first; an equal key of ours hides the one below.
             let mut hidden = false;
             while let Some((our_key, our_value)) = over.next_if(|(our_key, _)| our_key.as_slice() <= key) {
                 hidden = our_key.as_slice() == key;

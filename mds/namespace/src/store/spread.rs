@@ -1,13 +1,13 @@
-//! Many stores read as one: each key is looked for where it belongs.
+//! Many stores read as one: each key is read from its own store.
 //!
-//! Snapshots are taken when the first key of their store is asked for, so what a view shows of two stores may be of two moments:
-//! whoever needs one moment holds the locks for it (docs/protocol/shards.md §3).
+//! A snapshot is taken at the first read of its store, so a view may show two stores at two
+//! moments. A caller that needs one moment holds the locks for it (docs/protocol/shards.md §3).
 
 use std::cell::OnceCell;
 
 use super::{StoreError, View, Visit};
 
-/// Where a key belongs.
+/// Location of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Belongs {
     /// In one store.
@@ -27,10 +27,10 @@ pub struct SpreadView<'a> {
 }
 
 impl<'a> SpreadView<'a> {
-    /// Takes no snapshot yet. `belongs` answers where a key is; one that belongs to a store that
-    /// there is not is nowhere.
+    /// Takes no snapshot yet. `belongs` returns the location of a key; a key of a store that does
+    /// not exist has no value.
     ///
-    /// INVARIANT: if `belongs` answers a store for a key, every key that begins with that key is in
+    /// INVARIANT: if `belongs` returns a store for a key, every key that begins with that key is in
     /// that store.
     #[must_use]
     pub fn new(stores: u16, take: TakeView<'a>, belongs: fn(&[u8]) -> Belongs) -> Self {
@@ -67,10 +67,11 @@ impl View for SpreadView<'_> {
         Ok(false)
     }
 
-    /// In the order of stores, and of keys within each: keys that belong to a store by the number they begin with come in order.
+    /// Scans in the order of stores, and of keys within each: keys that begin with their store's
+    /// number come in order.
     fn range(&self, from: &[u8], to: &[u8], visit: Visit<'_>) -> Result<(), StoreError> {
-        // `to` is no key of the range, and may be of another kind that belongs elsewhere. What all
-        // keys of the range share is what the two bounds share.
+        // `to` is no key of the range, and may be of another kind with another location. All keys
+        // of the range share the common prefix of the two bounds.
         let shared = from.iter().zip(to).take_while(|(one, other)| one == other).count();
         let among = match (self.belongs)(&from[..shared]) {
             Belongs::To(number) => number..number.saturating_add(1),
@@ -92,7 +93,7 @@ impl View for SpreadView<'_> {
     }
 
     fn waits(&self) -> bool {
-        // A snapshot that is not there yet is taken like any other.
+        // A snapshot that is not taken yet will be like the others.
         self.views.iter().filter_map(OnceCell::get).any(|view| view.waits())
     }
 }
@@ -105,7 +106,7 @@ mod tests {
     use crate::store::mem::MemStore;
     use crate::store::{Durability, MetaStore};
 
-    /// Keys belong to the store that their first byte names, but those that begin with `?`.
+    /// Keys belong to the store that their first byte names, except those that begin with `?`.
     fn belongs(key: &[u8]) -> Belongs {
         match key.first() {
             Some(b'?') | None => Belongs::ToAny,
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_asked_for_is_opened() {
+    fn only_stores_that_are_read_are_opened() {
         let stores = stores();
         let take: TakeView<'_> = Box::new(|number| match number {
             1 => stores[1].view(),
@@ -165,6 +166,6 @@ mod tests {
         let mut txn = stores[1].begin().unwrap();
         txn.put(b"1d", b"late").unwrap();
         txn.commit(Durability::Memory).unwrap();
-        assert_eq!(view.get(b"1d").unwrap(), before, "a snapshot stays as it is");
+        assert_eq!(view.get(b"1d").unwrap(), before, "a snapshot does not change");
     }
 }

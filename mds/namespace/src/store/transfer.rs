@@ -1,7 +1,8 @@
-//! Moving a whole store: export of a snapshot in chunks, and replacement of a store by such chunks.
+//! Transfers a whole store: export of a snapshot in chunks, and replacement of a store by such
+//! chunks.
 //!
-//! Used for snapshots of the replicated state machine. A replacement that is cut short leaves the store on disk as it
-//! was at its last checkpoint, if no checkpoint is made in between.
+//! Used for snapshots of the replicated state machine. An interrupted replacement leaves the store
+//! on disk as it was at its last checkpoint, if no checkpoint is made in between.
 
 use std::ops::ControlFlow;
 
@@ -11,8 +12,8 @@ use crate::limits::LOAD_PAIRS_PER_COMMIT;
 /// A part of a store: pairs in key order.
 pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// Reads the pairs behind key `after` (`None`: from the first), about `chunk_bytes` of them and at least one. An empty
-/// answer is the end. `limits::EXPORT_CHUNK_BYTES` is a good size.
+/// Reads the pairs behind key `after` (`None`: from the first), about `chunk_bytes` of them and at
+/// least one. An empty result is the end. `limits::EXPORT_CHUNK_BYTES` is a good size.
 ///
 /// # Errors
 /// [`StoreError::Engine`] if the engine fails.
@@ -32,7 +33,7 @@ pub fn export(view: &dyn View, after: Option<&[u8]>, chunk_bytes: usize) -> Resu
 /// Replaces everything in `store` by the chunks, then makes it durable.
 ///
 /// # Errors
-/// [`StoreError::Engine`] if the engine fails, and whatever `chunks` yields.
+/// [`StoreError::Engine`] if the engine fails, and any error that `chunks` yields.
 pub fn replace(
     store: &dyn MetaStore,
     chunks: impl IntoIterator<Item = Result<Pairs, StoreError>>,

@@ -1,7 +1,9 @@
-//! The store's file, which has room ahead, and whose writes wait where they find none all the same. redb takes no more after a write that
-//! failed, so the server would have to end; one that waits goes on as soon as there is room again, and nothing of it is lost.
+//! The store's file, which has preallocated room, and whose writes wait if they find none all the
+//! same. redb refuses further writes after one that failed, so the server would have to end. A
+//! waiting write continues as soon as there is room again, and loses nothing.
 //!
-//! INVARIANT: what found no room is written again from the same bytes to the same place before the next call of this backend returns.
+//! INVARIANT: a write that found no room is repeated from the same bytes to the same place before
+//! this call of the backend returns.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -15,48 +17,51 @@ use redb::{BackendError, DatabaseError, StorageBackend};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-/// A write that found no room is tried again after this.
+/// A write that found no room is retried after this.
 const ROOM_RETRY: Duration = Duration::from_millis(100);
 
-/// Room that is taken of the disk behind what was ever written. Removals and checkpoints have it when the disk is full.
+/// Room preallocated behind what was ever written. Removals and checkpoints use it when the disk is
+/// full.
 const AHEAD_BYTES: u64 = 16 << 20;
 
-/// The end of what was taken, where the file system knows no such thing: no write asks again.
+/// The end of the preallocation where the file system does not support it: no write tries again.
 const UNKNOWN_TO_FILE_SYSTEM: u64 = u64::MAX;
 
 /// A file that waits for room.
 #[derive(Debug)]
 pub(super) struct WaitingBackend<B = FileBackend> {
     inner: B,
-    /// Takes room ahead; none in memory.
+    /// Preallocates room; `None` in memory.
     ahead: Option<Ahead>,
 }
 
-/// Room that was taken ahead.
+/// Preallocated room.
 #[derive(Debug)]
 struct Ahead {
     file: File,
-    /// From its beginning to here the file has its room, as far as this process has taken it: [`UNKNOWN_TO_FILE_SYSTEM`] where none can be
-    /// taken ahead.
+    /// The file has its room up to here, as far as this process has allocated it:
+    /// [`UNKNOWN_TO_FILE_SYSTEM`] where preallocation is not supported.
     end: AtomicU64,
 }
 
 impl WaitingBackend {
-    /// Takes the file.
+    /// Takes ownership of the file.
     ///
     /// # Errors
     /// As redb's own backend.
     pub(super) fn new(file: File) -> Result<Self, DatabaseError> {
         let ahead = Ahead { file: file.try_clone()?, end: AtomicU64::new(0) };
-        // redb's length is far behind what it has written: each write takes what is before it, and that is there already for the most part.
-        ahead.take(0);
+        // redb's length is far behind what it has written: each write allocates up to its own
+        // place, and most of that exists already.
+        ahead.allocate(0);
         Ok(Self { inner: FileBackend::new(file)?, ahead: Some(ahead) })
     }
 }
 
 impl Ahead {
-    /// Takes room behind `written`, if half of it is used up. Where the disk has none the next write asks for it again.
-    fn take(&self, written: u64) {
+    /// Allocates room behind `written`, if half of it is used up. If the disk has none, the next
+    /// write tries again.
+    fn allocate(&self, written: u64) {
         let taken = self.end.load(Ordering::Relaxed);
         if written.saturating_add(AHEAD_BYTES / 2) <= taken {
             return;
@@ -69,15 +74,16 @@ impl Ahead {
         }
     }
 
-    /// The file was cut there, and what was taken behind it went with that.
+    /// Records that the file was cut to `len`, which frees the preallocated room behind it.
     fn give_back(&self, len: u64) {
         let cut = |end| (end != UNKNOWN_TO_FILE_SYSTEM).then_some(len.min(end));
-        // It is refused only where nothing is taken.
+        // The update fails only where nothing is preallocated.
         let _ = self.end.fetch_update(Ordering::Relaxed, Ordering::Relaxed, cut);
     }
 }
 
-/// Makes the call until it ends otherwise than for want of room. On a thread that may block: the store has one of its own.
+/// Repeats the call until it does not fail for want of room. On a thread that may block: the store
+/// has one of its own.
 #[expect(clippy::disallowed_methods, reason = "a real file: simulations keep their stores in memory")]
 fn wait_for_room(call: impl Fn() -> io::Result<()>) -> io::Result<()> {
     loop {
@@ -106,13 +112,13 @@ impl<B: StorageBackend> StorageBackend for WaitingBackend<B> {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        // Not again: after a failed sync nothing is known of what was written (env::File).
+        // Not repeated: after a failed sync the state of earlier writes is unknown (env::File).
         self.inner.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         if let Some(ahead) = &self.ahead {
-            ahead.take(offset + data.len() as u64);
+            ahead.allocate(offset + data.len() as u64);
         }
         wait_for_room(|| self.inner.write(offset, data))
     }
@@ -251,11 +257,11 @@ mod tests {
         let before = stored();
         assert!(AHEAD_BYTES <= before, "{before}");
         backend.write(AHEAD_BYTES / 4, &[7; 4096]).unwrap();
-        assert_eq!(stored(), before, "there is enough");
+        assert_eq!(stored(), before, "there is enough room");
         backend.write(AHEAD_BYTES, &[7; 4096]).unwrap();
         assert!(2 * AHEAD_BYTES <= stored());
         assert_eq!(backend.len().unwrap(), 64 << 20, "its length is redb's");
-        // What is cut off takes its room with it, and is taken again.
+        // Cutting the file frees the room, which is then allocated again.
         backend.set_len(1 << 20).unwrap();
         assert!(stored() <= 2 << 20);
         backend.set_len(64 << 20).unwrap();
@@ -263,7 +269,8 @@ mod tests {
         assert!(AHEAD_BYTES <= stored());
     }
 
-    /// redb makes the file twice as long as it needs: a start takes no more of the disk than the last process had.
+    /// redb makes the file twice as long as it needs: a start allocates no more of the disk than
+    /// the last process had.
     #[test]
     fn a_start_takes_no_room_for_what_was_never_written() {
         let dir = tempfile::tempdir().unwrap();
