@@ -1,8 +1,8 @@
-//! How fast one replica on a real disk carries out CREATE, beside what the disk itself needs for a flush.
+//! CREATEs per second of one replica on a real disk, and the time of the disk's own flush.
 //!
-//! Prints proposals per second and latencies at 1, 16 and 64 concurrent proposers, without an origin and in a session, where what a
-//! command came to is recorded with it. Takes the directory to use as its
-//! argument; without one, a temporary directory.
+//! Prints proposals per second and latencies at 1, 16 and 64 concurrent proposers, without an
+//! origin and in a session, where outcomes are recorded. The argument is the directory to use; the
+//! default is a temporary directory.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn main() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let argument = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
     let dir = argument.map_or_else(|| temporary.path().to_path_buf(), PathBuf::from);
-    // What dies with a runtime is what dies with a process.
+    // Dropping a runtime loses what the death of a process loses.
     for first in [true, false] {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
         let env = env();
@@ -124,7 +124,7 @@ async fn session(shard: &Shard) -> [u8; 16] {
     id
 }
 
-/// A block overwritten in place and flushed, again and again.
+/// Overwrites a block in place and flushes it, again and again.
 async fn flushes(env: &Env, dir: &Path) {
     let file = env.disk.open(&dir.join("flush.bench"), OpenMode::CREATE).await.expect("a file");
     env::disk::zero_fill(&*file, 0, 1 << 20).await.expect("room");

@@ -1,7 +1,7 @@
-//! Durable proposals on one node: all to one shard, and spread over 64, with 64 proposers; and how many flushes they take. The shards share
-//! one log, so the flushes should not be more for being spread.
+//! Durable proposals on one node: all to one shard, and spread over 64, with 64 proposers; and
+//! their flushes. The shards share one log, so spreading should not need more flushes.
 //!
-//! Takes the directory to use as its argument; without one, a temporary directory.
+//! The argument is the directory to use; the default is a temporary directory.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ fn main() {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let argument = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
     let dir = argument.map_or_else(|| temporary.path().to_path_buf(), PathBuf::from);
-    // As a metadata server has it: one thread.
+    // As in a metadata server: one thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         for round in 0..3 {

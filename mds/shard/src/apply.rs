@@ -63,7 +63,7 @@ pub(crate) fn apply_within(
     let Some(origin) = &entry.origin else {
         return try_to(txn, keys_max, |staged| carry_out(staged, now, entry));
     };
-    let slot = match once::look(txn, origin, is_first) {
+    let slot = match once::find_request(txn, origin, is_first) {
         Ok(Known::Before(outcome)) => return Ok(Some(outcome)),
         Ok(Known::New(slot)) => slot,
         Err(Refusal::Namespace(FsError::Store(error))) => return Err(StoreFailed(error)),
@@ -155,7 +155,7 @@ fn carry_out(txn: &mut Staged<'_>, now: Timestamp, entry: &Entry) -> Result<Outc
         Command::UnderCode(asked) => data::under_code(txn, asked),
         Command::CreateSession(asked) => session::create(txn, asked),
         Command::DestroySession(asked) => session::destroy(txn, asked),
-        Command::TakeUpSession(asked) => session::take_up(txn, asked),
+        Command::TakeUpSession(asked) => session::resume(txn, asked),
         Command::SetCallback(asked) => session::set_callback(txn, asked),
         Command::FormatShard(asked) => governor::format_shard(txn, asked),
         Command::Govern(_) => governor::govern(txn, entry.governor),

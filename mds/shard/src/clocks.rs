@@ -19,7 +19,8 @@
 use std::collections::BTreeMap;
 
 use crate::limits::{
-    CLOCK_AGREE_NS, CLOCK_BACK_NS_MIN, CLOCK_HEARD_MS, CLOCK_LEAD_NS_MAX, CLOCK_STEP_HOLD_MS, CLOCKS_MAX,
+    CLOCK_AGREE_NS, CLOCK_BACK_NS_MIN, CLOCK_LEAD_NS_MAX, CLOCK_READING_MS_MAX, CLOCK_STEP_HOLD_MS,
+    CLOCKS_MAX,
 };
 
 /// A clock that is compared with this node's.
@@ -69,7 +70,7 @@ pub(crate) struct Clocks {
 
 impl Clocks {
     /// Records a clock's reading, taken between `sent_ns` and now on this node's monotonic clock.
-    pub(crate) fn hear(&mut self, witness: Witness, sent_ns: u64, now_ns: u64, wall_ns: u64) {
+    pub(crate) fn record(&mut self, witness: Witness, sent_ns: u64, now_ns: u64, wall_ns: u64) {
         // The moment of a reading that took long is too uncertain. A negative duration is no
         // measurement: suspensions are counted in milliseconds.
         let Some(took_ns) = now_ns.checked_sub(sent_ns).filter(|took_ns| *took_ns <= CLOCK_AGREE_NS) else {
@@ -85,7 +86,7 @@ impl Clocks {
 
     /// Records the time of the log's last entry, nanoseconds since 1970, by the clocks that counted
     /// when it was made.
-    pub(crate) fn hear_log(&mut self, entry_ns: u64, now_ns: u64) {
+    pub(crate) fn record_log_time(&mut self, entry_ns: u64, now_ns: u64) {
         self.log_base = Some(i128::from(entry_ns) - i128::from(now_ns));
     }
 
@@ -97,7 +98,7 @@ impl Clocks {
     /// The time, nanoseconds since 1970. `nodes` are the metadata servers of the cluster.
     pub(crate) fn now(&mut self, nodes: usize, reading: Reading) -> u64 {
         let (own, now_ns) = (reading.base(), reading.monotonic_ns);
-        self.heard.retain(|_, heard| now_ns < heard.at_ns.saturating_add(CLOCK_HEARD_MS * 1_000_000));
+        self.heard.retain(|_, heard| now_ns < heard.at_ns.saturating_add(CLOCK_READING_MS_MAX * 1_000_000));
         let reference = self.reference(nodes, own);
         let had_reference = std::mem::replace(&mut self.had_reference, reference.is_some());
         self.is_settled |= reference.is_some();

@@ -307,7 +307,8 @@ pub enum Refusal {
     /// Another principal holds this owner (CLID_INUSE).
     #[error("client owner is in use by another principal")]
     ClientInUse,
-    /// An update of a client that does not exist, or whose verifier differs (NOENT / NOT_SAME / PERM).
+    /// An update of a client that does not exist, or whose verifier differs (NOENT / NOT_SAME /
+    /// PERM).
     #[error("client to update was not found")]
     NoSuchClient,
     /// The verifier of an update differs (NOT_SAME).

@@ -3,7 +3,8 @@
 //! Plain values, and their rules for a caller and an address. The list of exports is a record of
 //! shard 0 ([`ExportList`](crate::record::ExportList)).
 //!
-//! INVARIANT: the fields are stored in their order (docs/formats/state.md): they change only with the record's version.
+//! INVARIANT: the fields are stored in their order (docs/formats/state.md): they change only with
+//! the record's version.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

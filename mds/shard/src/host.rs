@@ -110,12 +110,12 @@ impl Host {
     }
 
     /// Handles another node's heartbeat; no reply while this node takes no part.
-    pub(crate) fn heard(&self, beat: &Beat) -> Option<BeatReply> {
+    pub(crate) fn handle_beat(&self, beat: &Beat) -> Option<BeatReply> {
         if !self.takes_part.load(Ordering::Acquire) {
             return None;
         }
         self.beats.fetch_add(1, Ordering::Relaxed);
-        Some(self.liveness.lock().heard(self.now_ms(), beat))
+        Some(self.liveness.lock().handle_beat(self.now_ms(), beat))
     }
 
     /// See [`Liveness::has_other_leader`].
@@ -170,7 +170,7 @@ impl Host {
         let sent_ms = self.now_ms();
         self.beats.fetch_add(1, Ordering::Relaxed);
         if let Some(reply) = self.links.beat(addr, &beat, lease_ms).await {
-            self.liveness.lock().answered(self.now_ms(), node, sent_ms, &reply);
+            self.liveness.lock().handle_reply(self.now_ms(), node, sent_ms, &reply);
         }
     }
 }
@@ -200,9 +200,9 @@ impl Host {
 
     /// Records another clock's reading of a moment ago. `sent_ns` of [`Self::clock_ns`] is the time
     /// of the query, if there was one.
-    pub(crate) fn hear_clock(&self, witness: Witness, sent_ns: Option<u64>, wall_ns: u64) {
+    pub(crate) fn record_clock(&self, witness: Witness, sent_ns: Option<u64>, wall_ns: u64) {
         let now_ns = self.reading().monotonic_ns;
-        self.clocks.lock().hear(witness, sent_ns.unwrap_or(now_ns), now_ns, wall_ns);
+        self.clocks.lock().record(witness, sent_ns.unwrap_or(now_ns), now_ns, wall_ns);
     }
 
     /// The time by which clocks are compared: monotonic, with suspensions.
@@ -216,13 +216,13 @@ impl Host {
     }
 
     /// Records the time of an entry of a shard's log, nanoseconds since 1970.
-    pub(crate) fn hear_log_time(&self, entry_ns: u64) {
+    pub(crate) fn record_log_time(&self, entry_ns: u64) {
         let now_ns = self.reading().monotonic_ns;
-        self.clocks.lock().hear_log(entry_ns, now_ns);
+        self.clocks.lock().record_log_time(entry_ns, now_ns);
     }
 
     /// Checks the clocks; returns whether this node should not lead.
-    pub(crate) fn look_at_clocks(&self) -> bool {
+    pub(crate) fn check_clocks(&self) -> bool {
         let (members, reading) = (self.members(), self.reading());
         let mut clocks = self.clocks.lock();
         clocks.now(members, reading);

@@ -281,7 +281,8 @@ pub fn parse_range(key: &[u8]) -> Option<u64> {
     Some(u64::from_be_bytes(*key.last_chunk::<8>()?))
 }
 
-/// The entries of a file's interval tree at one node, of one side, from a point on (docs/formats/state.md, locks).
+/// The entries of a file's interval tree at one node, of one side, from a point on
+/// (docs/formats/state.md, locks).
 #[must_use]
 pub fn span(ino: Ino, exclusive: bool, level: u8, side: u8, base: u64, point: u64) -> Vec<u8> {
     let of_node = [u8::from(exclusive), level, side];
@@ -353,7 +354,8 @@ pub fn parse_handed(key: &[u8]) -> Option<Ino> {
     Some(u64::from_be_bytes(key.strip_prefix(HANDED)?.try_into().ok()?))
 }
 
-/// All sessions of a client, oldest first: a session's id begins with its client and the sequence that made it.
+/// All sessions of a client, oldest first: a session's id begins with its client and the sequence
+/// that made it.
 #[must_use]
 pub fn sessions_of(client: u64) -> Vec<u8> {
     join(SESSIONS, &[&client.to_be_bytes()])

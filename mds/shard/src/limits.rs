@@ -150,7 +150,7 @@ pub const TORN_ANSWER_MS_MAX: u64 = 5;
 
 /// Milliseconds between two heartbeats that are passed to such an engine: it keeps an answer to
 /// each. If heartbeats are short, four of them at most: its patience with a leader is 12.
-pub const TORN_TELL_MS: u64 = 500;
+pub const TORN_NOTIFY_MS: u64 = 500;
 
 /// Milliseconds for which a node may lead shard 0 while it installs a snapshot of any shard: that
 /// shard has no reads until it is installed.
@@ -172,7 +172,7 @@ pub const LOG_SEGMENTS_RECYCLED: usize = 5;
 /// Milliseconds until a log that found its disk full tries again.
 pub const ROOM_RETRY_MS: u64 = 100;
 /// Milliseconds between two log lines about it.
-pub const ROOM_SAY_MS: u64 = 10_000;
+pub const ROOM_LOG_MS: u64 = 10_000;
 
 /// Segments that a group may need behind the log's head before its store is checkpointed and its
 /// log cut. At twice that, the rest of its log is rewritten at the head. The limit grows while more
@@ -197,10 +197,12 @@ pub const APPLY_KEYS_MAX: usize = 4_096;
 /// Commands applied in one store transaction.
 pub const APPLY_ENTRIES_MAX: usize = 1_024;
 
-/// Log bytes after which the store is checkpointed and the log cut. The log's tail is also kept in memory.
+/// Log bytes after which the store is checkpointed and the log cut. The log's tail is also kept in
+/// memory.
 pub const CHECKPOINT_LOG_BYTES: u64 = 64 << 20;
 
-/// Log entries after which the store is checkpointed and the log cut: bounds the replay after a crash.
+/// Log entries after which the store is checkpointed and the log cut: bounds the replay after a
+/// crash.
 pub const CHECKPOINT_LOG_ENTRIES: u64 = 50_000;
 
 /// Log entries kept behind a checkpoint when there are followers, so that a follower that was away
@@ -268,7 +270,7 @@ pub const HAND_OVER_MS_MAX: u64 = 2_000;
 pub const HEIR_WAIT_MS_MAX: u64 = 500;
 
 /// Milliseconds between two checks for such a node.
-pub const HEIR_LOOK_MS: u64 = 2;
+pub const HEIR_POLL_MS: u64 = 2;
 
 /// Stores of shards that are opened, or closed, at once.
 pub const STORES_AT_ONCE: usize = 16;
@@ -286,7 +288,7 @@ pub const FORWARD_RETRIES_MAX: u32 = 100;
 /// Milliseconds that a single replica may take to apply its log at start.
 pub const RECOVERY_MS_MAX: u64 = 300_000;
 
-/// Milliseconds between two looks at whether a checkpoint is due.
+/// Milliseconds between two scans for due checkpoints.
 pub const CHECKPOINT_POLL_MS: u64 = 100;
 
 /// Client connections that a leader reports to the other members.
@@ -391,10 +393,10 @@ pub const CLOCK_STEP_HOLD_MS: u64 = 60_000;
 pub const CLOCK_BACK_NS_MIN: u64 = 60_000_000_000;
 
 /// Milliseconds between two queries of another node's clock.
-pub const CLOCK_ASK_MS: u64 = 1_000;
+pub const CLOCK_QUERY_MS: u64 = 1_000;
 
 /// Milliseconds for which a clock's reading counts.
-pub const CLOCK_HEARD_MS: u64 = 5_000;
+pub const CLOCK_READING_MS_MAX: u64 = 5_000;
 
 /// Other clocks that a node remembers.
 pub const CLOCKS_MAX: usize = 4_096;

@@ -60,7 +60,7 @@ pub(crate) struct Facts {
 enum Sleep {
     #[default]
     Awake,
-    /// The list of this version says that it hibernates; its clock runs until all live nodes know
+    /// The list of this version has it as hibernating; its clock runs until all live nodes know
     /// it.
     Drowsy {
         version: u64,
@@ -68,7 +68,7 @@ enum Sleep {
     Asleep {
         version: u64,
     },
-    /// Its clock runs again. The list still says that it hibernates until a majority has answered
+    /// Its clock runs again. The list still has it as hibernating until a majority has answered
     /// the engine, or for a while.
     Waking {
         since_ms: u64,
@@ -173,7 +173,7 @@ impl Liveness {
     }
 
     /// Handles a heartbeat.
-    pub(crate) fn heard(&mut self, now_ms: u64, beat: &Beat) -> BeatReply {
+    pub(crate) fn handle_beat(&mut self, now_ms: u64, beat: &Beat) -> BeatReply {
         let groups = &self.groups;
         let Some(peer) = self.peers.get_mut(&beat.from) else {
             return BeatReply { start: self.setup.start, version: 0, refused: Vec::new() };
@@ -194,7 +194,7 @@ impl Liveness {
     }
 
     /// Handles the answer to our heartbeat that was sent at `sent_ms`.
-    pub(crate) fn answered(&mut self, now_ms: u64, node: u64, sent_ms: u64, reply: &BeatReply) {
+    pub(crate) fn handle_reply(&mut self, now_ms: u64, node: u64, sent_ms: u64, reply: &BeatReply) {
         let Some(peer) = self.peers.get_mut(&node) else { return };
         peer.meet(reply.start, now_ms);
         peer.acked = reply.version;
@@ -251,7 +251,7 @@ impl Liveness {
 
     /// Takes the engines' states and the time, and returns the clocks to start and stop.
     pub(crate) fn advance(&mut self, now_ms: u64, facts: &[Facts]) -> Vec<Switch> {
-        let came_back = self.look_at_peers(now_ms);
+        let came_back = self.update_peers(now_ms);
         for (group, facts) in self.groups.iter_mut().zip(facts).skip(1) {
             if !facts.leads || facts.term != group.facts.term {
                 group.sleep = Sleep::Awake;
@@ -277,7 +277,7 @@ impl Liveness {
     }
 
     /// Whether a node came back, or restarted, since the last call.
-    fn look_at_peers(&mut self, now_ms: u64) -> bool {
+    fn update_peers(&mut self, now_ms: u64) -> bool {
         let lease_ms = self.lease_ms();
         let mut came_back = false;
         for peer in self.peers.values_mut() {

@@ -111,7 +111,8 @@ impl Node {
         Self::start_on(env, stores, dir, config).await
     }
 
-    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for simulations.
+    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for
+    /// simulations.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -155,36 +156,36 @@ impl Node {
         let server = listen(&host, dir, &shards).await?;
         let (stopped, failure) = (watch::Sender::new(false), Failure::default());
         let node = Self { inner: Arc::new(Inner { host, shards, server, stopped, failure }) };
-        node.begin().await?;
+        node.start_replicas().await?;
         Ok(node)
     }
 
     /// Starts the replicas and the tasks that drive them.
-    async fn begin(&self) -> Result<(), StartError> {
+    async fn start_replicas(&self) -> Result<(), StartError> {
         let Inner { host, shards, stopped, .. } = &*self.inner;
         let is_alone = host.config.is_alone();
         if is_alone {
             let all = stream::iter(shards.clone()).map(|shard| {
                 let host = Arc::clone(host);
-                async move { bootstrap::alone(&host, &shard).await }
+                async move { bootstrap::begin_alone(&host, &shard).await }
             });
             all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
         } else {
             if !host.config.join.is_empty() {
-                tokio::spawn(join::run(Arc::downgrade(&self.inner), stopped.subscribe()));
+                tokio::spawn(join::join_cluster(Arc::downgrade(&self.inner), stopped.subscribe()));
             }
             tokio::spawn(drive::first_clock(Arc::downgrade(&self.inner), stopped.subscribe()));
-            tokio::spawn(bootstrap::run(Arc::downgrade(&self.inner), stopped.subscribe()));
+            tokio::spawn(bootstrap::begin_shards(Arc::downgrade(&self.inner), stopped.subscribe()));
             tokio::spawn(readmit::reconcile(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
-        tokio::spawn(clocks::drive(Arc::downgrade(&self.inner), stopped.subscribe()));
+        tokio::spawn(clocks::drive_clocks(Arc::downgrade(&self.inner), stopped.subscribe()));
         if 1 < shards.len() {
             tokio::spawn(drive::liveness(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
         let all = stream::iter(shards.clone()).map(|shard| async move { shard.recover().await });
         all.buffered(STORES_AT_ONCE).try_collect::<()>().await?;
         tokio::spawn(upkeep::checkpoints(Arc::downgrade(&self.inner), stopped.subscribe()));
-        self.tell_members();
+        self.report_callers();
         if !is_alone && 1 < shards.len() {
             tokio::spawn(hand_over::spread(Arc::downgrade(&self.inner), stopped.subscribe()));
         }
@@ -192,12 +193,12 @@ impl Node {
     }
 
     /// Starts to report callers to the other members, as soon as there are some.
-    fn tell_members(&self) {
+    fn report_callers(&self) {
         let Inner { host, stopped, .. } = &*self.inner;
         for (_, address) in host.config.members.iter().filter(|(id, _)| *id != host.config.id) {
             let Ok(address) = address.parse::<SocketAddr>() else { continue };
-            let telling =
-                Arc::clone(&host.callers).tell_member(host.env.clone(), Arc::clone(&host.links), address);
+            let reporting =
+                Arc::clone(&host.callers).report_to(host.env.clone(), Arc::clone(&host.links), address);
             let (mut stopped, node) = (stopped.subscribe(), Arc::downgrade(&self.inner));
             let clock = Arc::clone(&host.env.clock);
             tokio::spawn(async move {
@@ -209,7 +210,7 @@ impl Node {
                 tokio::select! {
                     biased;
                     _ = stopped.wait_for(|stopped| *stopped) => {}
-                    () = telling => {}
+                    () = reporting => {}
                     () = gone => {}
                 }
             });
@@ -238,7 +239,7 @@ impl Node {
 
     /// Records another clock's reading of a moment ago.
     pub fn hear_clock(&self, witness: Witness, wall_unix_ns: u64) {
-        self.inner.host.hear_clock(witness, None, wall_unix_ns);
+        self.inner.host.record_clock(witness, None, wall_unix_ns);
     }
 
     /// The replica of a shard.
@@ -287,7 +288,7 @@ impl Node {
         if stopped.send_replace(true) {
             return;
         }
-        hand_over::all(host, shards).await;
+        hand_over::hand_over_all(host, shards).await;
         if let Some(server) = server {
             server.shutdown().await;
         }

@@ -1,4 +1,5 @@
-//! The adapter to the consensus engine (openraft): types, log store, state machine, snapshots, transport.
+//! The adapter to the consensus engine (openraft): types, log store, state machine, snapshots,
+//! transport.
 //!
 //! Nothing above this module sees a type of openraft. One leader in each term (standard Raft).
 //!

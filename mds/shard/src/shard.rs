@@ -23,7 +23,7 @@ use crate::command::{Command, Entry, Origin, Outcome};
 use crate::host::Host;
 use crate::limits::{
     APPEND_ENTRIES_MAX, ELECTION_HEARTBEATS_MAX, ELECTION_HEARTBEATS_MIN, ENTRY_BYTES_MAX,
-    FORWARD_RETRIES_MAX, HEIR_LOOK_MS, HEIR_WAIT_MS_MAX, HIBERNATE_MS_DEFAULT, LOG_ENTRIES_KEPT,
+    FORWARD_RETRIES_MAX, HEIR_POLL_MS, HEIR_WAIT_MS_MAX, HIBERNATE_MS_DEFAULT, LOG_ENTRIES_KEPT,
     LOG_SEGMENT_BYTES, PROPOSALS_MAX, PROPOSE_MS_MAX, RECOVERY_MS_MAX, REPLICATE_ENTRIES_MAX,
 };
 use crate::node::{LogGone, Node};
@@ -208,7 +208,7 @@ struct Inner {
     lease: Lease,
     /// The term in which this replica last began to hand over what it led.
     handed_over: AtomicU64,
-    /// The replica was told to stop.
+    /// A stop of the replica was requested.
     halted: AtomicBool,
     /// Highest time given to an entry here.
     clock_unix_ns: AtomicU64,
@@ -230,7 +230,8 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Opens or makes a node in `dir`, joins its members, and gives its shard 0: see [`Node::start`]. The node stops with it.
+    /// Opens or makes a node in `dir`, joins its members, and gives its shard 0: see
+    /// [`Node::start`]. The node stops with it.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -238,7 +239,8 @@ impl Shard {
         Ok(Self::first_of(Node::start(env, dir, config).await?))
     }
 
-    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for simulations.
+    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for
+    /// simulations.
     ///
     /// # Errors
     /// See [`StartError`].

@@ -1,7 +1,8 @@
 //! Chooses the shard whose leadership to hand over next, so that each node leads its own shards.
 //! Sans-io.
 //!
-//! INVARIANT: a shard is handed over only to a node that is alive, was so for a while, and has all entries.
+//! INVARIANT: a shard is handed over only to a node that is alive, was so for a while, and has all
+//! entries.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +95,8 @@ mod tests {
         let mut spread = Spread::new(1);
         let settled_ms = SPREAD_ALIVE_MS;
         assert_eq!(handed(&mut spread, 0, &[1, 3], &led(&[1, 2], &[2, 3])), None);
-        // Node 2 is dead, and for shard 1 node 3 is next; shard 2 is node 3's, which lacks entries, and then this node's.
+        // Node 2 is dead, and for shard 1 node 3 is next; shard 2 is node 3's, which lacks entries,
+        // and then this node's.
         assert_eq!(handed(&mut spread, settled_ms, &[1, 3], &led(&[1, 2], &[2])), None);
         assert_eq!(handed(&mut spread, settled_ms, &[1, 3], &led(&[2, 3], &[3])), Some((2, 3)));
         // A node that was away must be back for a while.

@@ -1,9 +1,10 @@
 //! Reads protocol state from the store, and checks stateids against it.
 //!
-//! Shared by `apply` (on the transaction) and [`StateView`](crate::StateView) (on a snapshot). Reads only.
+//! Shared by `apply` (on the transaction) and [`StateView`](crate::StateView) (on a snapshot).
+//! Reads only.
 //!
-//! Spec: RFC 8881 §8.2.2 to §8.2.4: a stateid's seqid of zero means the current one; a smaller one than the current
-//! is old; a larger one was never given out. Sequences skip zero when they wrap.
+//! Spec: RFC 8881 §8.2.2 to §8.2.4: a stateid's seqid of zero means the current one; a smaller one
+//! than the current is old; a larger one was never given out. Sequences skip zero when they wrap.
 
 use std::ops::ControlFlow;
 

@@ -3,7 +3,8 @@
 //! Changes and proposes nothing: LOCKT, TEST_STATEID and the stateid checks of READ and WRITE need
 //! no command. Errors are [`Refusal`]s, so that the front has one conversion from them to a status.
 //!
-//! Spec: RFC 8881 §8.2 (stateids), §9.1.2 (what an open allows), §18.11 (LOCKT), §18.48 (TEST_STATEID).
+//! Spec: RFC 8881 §8.2 (stateids), §9.1.2 (what an open allows), §18.11 (LOCKT), §18.48
+//! (TEST_STATEID).
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -223,7 +224,7 @@ impl StateView {
         })?;
         let mut same =
             slots.iter().filter(|slot| slot.sequence == origin.sequence && slot.request == origin.request);
-        Ok(same.find_map(|slot| slot.of(origin.operation)).cloned())
+        Ok(same.find_map(|slot| slot.outcome_of(origin.operation)).cloned())
     }
 
     /// The last recorded request of each slot of a session in this shard.

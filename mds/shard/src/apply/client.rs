@@ -1,4 +1,5 @@
-//! EXCHANGE_ID, CREATE_SESSION's part of the client record, RECLAIM_COMPLETE, and the end of a client.
+//! EXCHANGE_ID, CREATE_SESSION's part of the client record, RECLAIM_COMPLETE, and the end of a
+//! client.
 //!
 //! `wire_session` decides the cases; this module reads, writes and removes the records.
 //!

@@ -1,4 +1,5 @@
-//! LAYOUTGET, LAYOUTRETURN, LAYOUTCOMMIT and recalls, on the records that `layout::state` decides about.
+//! LAYOUTGET, LAYOUTRETURN, LAYOUTCOMMIT and recalls, on the records that `layout::state` decides
+//! about.
 //!
 //! Spec: RFC 8881 §12.5, §18.42, §18.43, §18.44, §20.3.
 

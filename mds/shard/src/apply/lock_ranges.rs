@@ -1,6 +1,7 @@
 //! Byte ranges of one lock-owner on one file: POSIX split, merge and conflict. Pure.
 //!
-//! INVARIANT: a list of held ranges is sorted, its ranges do not overlap, and two that touch differ in kind.
+//! INVARIANT: a list of held ranges is sorted, its ranges do not overlap, and two that touch differ
+//! in kind.
 //! Spec: RFC 8881 §9.3 (upgrade and downgrade by locking again), §18.10.3 and §18.12.3 (ranges).
 
 use serde::{Deserialize, Serialize};

@@ -29,7 +29,7 @@ pub(super) enum Known {
 ///
 /// # Errors
 /// `UnknownSession`, `Superseded`, `FalseRetry`: the command must not be carried out.
-pub(super) fn look(view: &dyn View, origin: &Origin, is_first: bool) -> Result<Known, Refusal> {
+pub(super) fn find_request(view: &dyn View, origin: &Origin, is_first: bool) -> Result<Known, Refusal> {
     if is_first {
         check_session(view, origin)?;
     } else if wire_session::limits::SLOTS_MAX <= origin.slot {
@@ -41,7 +41,7 @@ pub(super) fn look(view: &dyn View, origin: &Origin, is_first: bool) -> Result<K
     };
     match origin.sequence.wrapping_sub(recorded.sequence) {
         0 if recorded.request != origin.request => Err(Refusal::FalseRetry),
-        0 => match recorded.of(origin.operation) {
+        0 => match recorded.outcome_of(origin.operation) {
             Some(outcome) => Ok(Known::Before(outcome.clone())),
             None if RECORDED_PER_SLOT_MAX <= recorded.outcomes.len() => Err(Refusal::TableFull),
             None => Ok(Known::New(recorded)),
@@ -71,8 +71,8 @@ pub(super) fn record(
     outcome: &Outcome,
 ) -> Result<(), FsError> {
     let is_gone = is_first && txn.get(&key::session(&origin.session))?.is_none();
-    let looks_again = matches!(outcome, Outcome::Refused(Refusal::ContentMoved | Refusal::NamesMoved));
-    if looks_again || is_gone {
+    let is_planned_again = matches!(outcome, Outcome::Refused(Refusal::ContentMoved | Refusal::NamesMoved));
+    if is_planned_again || is_gone {
         return Ok(());
     }
     slot.outcomes.push(Recorded { operation: origin.operation, outcome: cut(outcome) });

@@ -52,7 +52,7 @@ pub(super) fn destroy(txn: &mut dyn Txn, asked: &DestroySession) -> Result<Outco
     Ok(Outcome::Done)
 }
 
-pub(super) fn take_up(txn: &mut dyn Txn, asked: &TakeUpSession) -> Result<Outcome, Refusal> {
+pub(super) fn resume(txn: &mut dyn Txn, asked: &TakeUpSession) -> Result<Outcome, Refusal> {
     let StoredSession { record, tenure } = stored(txn, &asked.session)?;
     let session = StoredSession { record, tenure: tenure.wrapping_add(1) };
     table::put(txn, &key::session(&asked.session), &session)?;

@@ -102,7 +102,8 @@ mod tests {
         found
     }
 
-    /// The staged view equals the store after writing through, and a dropped one leaves the store alone.
+    /// The staged view equals the store after writing through, and a dropped one leaves the store
+    /// alone.
     #[test]
     fn ranges_merge_both_layers() {
         let store = MemStore::new();

@@ -38,11 +38,11 @@ fn user(uid: u32) -> Caller {
     Caller { uid, gid: uid, gids: Vec::new() }
 }
 
-/// A formatted store with a clock that moves by one second a command.
+/// A formatted store with a clock that advances by one second a command.
 struct Stage {
     store: MemStore,
     now_unix_ns: u64,
-    /// Who proposes.
+    /// The proposing governor.
     governor: u64,
 }
 
@@ -65,7 +65,7 @@ impl Stage {
         stage
     }
 
-    /// Carries a command out, which may name its request.
+    /// Applies a command, which may name its request.
     fn asked(&mut self, origin: Option<Origin>, command: Command) -> Outcome {
         self.now_unix_ns += 1_000_000_000;
         let (now_unix_ns, governor) = (self.now_unix_ns, self.governor);
@@ -76,7 +76,7 @@ impl Stage {
         outcome
     }
 
-    /// Carries a command out; a refused one must have written nothing.
+    /// Applies a command; a refused one must have written nothing.
     fn run(&mut self, command: Command) -> Outcome {
         let before = self.dump();
         let outcome = self.asked(None, command);
@@ -139,7 +139,7 @@ impl Stage {
         assert!(matches!(self.run(Command::Remove(remove)), Outcome::Entry(_)));
     }
 
-    /// Gives the file `extents` extents on data server 1 and lets its content be there.
+    /// Gives the file `extents` extents on data server 1 and moves its content there.
     fn spread(&mut self, ino: Ino, extents: u32) {
         let register = RegisterDataServer {
             uuid: [5; 16],
@@ -168,7 +168,7 @@ impl Stage {
         }
     }
 
-    /// The rules between keys of docs/formats/state.md hold.
+    /// Checks the rules between keys of docs/formats/state.md.
     fn check(&self) {
         let view = self.view();
         let mut totals = std::collections::BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What time it is when one clock, or two, or all of them are wrong.
+//! The time when one clock, or two, or all of them are wrong.
 
 use super::*;
 
@@ -13,8 +13,8 @@ fn reading(at_ns: u64, off_ns: i64) -> Reading {
     Reading { monotonic_ns: at_ns, wall_ns: (TRUE + at_ns).saturating_add_signed(off_ns) }
 }
 
-fn hear(clocks: &mut Clocks, witness: Witness, at_ns: u64, off_ns: i64) {
-    clocks.hear(witness, at_ns, at_ns, (TRUE + at_ns).saturating_add_signed(off_ns));
+fn record(clocks: &mut Clocks, witness: Witness, at_ns: u64, off_ns: i64) {
+    clocks.record(witness, at_ns, at_ns, (TRUE + at_ns).saturating_add_signed(off_ns));
 }
 
 const WRONG: i64 = 30_000 * DAY as i64;
@@ -26,7 +26,7 @@ fn a_leader_with_a_wrong_clock_goes_by_the_majoritys() {
         let at_ns = second * SECOND;
         let off_ns = if (50..90).contains(&second) { WRONG } else { 0 };
         for node in [2, 3] {
-            hear(&mut clocks, Witness::Node(node), at_ns, 400_000_000 * (node as i64 - 2));
+            record(&mut clocks, Witness::Node(node), at_ns, 400_000_000 * (node as i64 - 2));
         }
         let now_ns = clocks.now(3, reading(at_ns, off_ns));
         assert!(now_ns.abs_diff(TRUE + at_ns) <= SECOND, "{second}");
@@ -34,18 +34,18 @@ fn a_leader_with_a_wrong_clock_goes_by_the_majoritys() {
     }
 }
 
-/// However long that lasts, and also if it was so when it started.
+/// However long the clock is wrong, and also if it was wrong at the start.
 #[test]
-fn a_clock_that_was_wrong_from_the_start_is_found_out() {
+fn a_clock_that_was_wrong_from_the_start_is_detected() {
     let mut clocks = Clocks::default();
     let at_ns = 5 * SECOND;
     assert_eq!(
         clocks.now(3, reading(at_ns, -WRONG / 3)),
         TRUE + at_ns - 10_000 * DAY,
-        "nothing was heard yet"
+        "no other clock was read yet"
     );
-    hear(&mut clocks, Witness::Node(2), at_ns, 0);
-    hear(&mut clocks, Witness::Node(3), at_ns, 0);
+    record(&mut clocks, Witness::Node(2), at_ns, 0);
+    record(&mut clocks, Witness::Node(3), at_ns, 0);
     assert_eq!(clocks.now(3, reading(at_ns, -WRONG / 3)), TRUE + at_ns);
     assert_eq!(clocks.off_ns(reading(at_ns, -WRONG / 3)), -WRONG / 3);
 }
@@ -53,32 +53,34 @@ fn a_clock_that_was_wrong_from_the_start_is_found_out() {
 #[test]
 fn one_of_the_others_that_is_wrong_changes_nothing() {
     let mut clocks = Clocks::default();
-    hear(&mut clocks, Witness::Node(2), SECOND, 0);
-    hear(&mut clocks, Witness::Node(3), SECOND, WRONG);
+    record(&mut clocks, Witness::Node(2), SECOND, 0);
+    record(&mut clocks, Witness::Node(3), SECOND, WRONG);
     assert_eq!(clocks.now(3, reading(SECOND, 0)), TRUE + SECOND);
     assert!(!clocks.is_unfit(3, reading(SECOND, 0)));
     assert_eq!(clocks.unfit_nodes(), [3]);
     assert_eq!(clocks.others_off_ns(), [(Witness::Node(2), 0), (Witness::Node(3), WRONG)]);
 }
 
-/// With one of three nodes down, two that differ say nothing about who is right: no node gives the lead up, and what was so goes on for a while.
+/// With one of three nodes down, two clocks that differ do not show which is right: no node gives
+/// up the lead, and the time continues for a while.
 #[test]
 fn two_clocks_that_differ_decide_nothing() {
     let mut clocks = Clocks::default();
-    hear(&mut clocks, Witness::Node(2), SECOND, 0);
-    hear(&mut clocks, Witness::Node(3), SECOND, 0);
+    record(&mut clocks, Witness::Node(2), SECOND, 0);
+    record(&mut clocks, Witness::Node(3), SECOND, 0);
     clocks.now(3, reading(SECOND, 0));
     for second in 7..67 {
-        hear(&mut clocks, Witness::Node(2), second * SECOND, 0);
+        record(&mut clocks, Witness::Node(2), second * SECOND, 0);
         let wrong = reading(second * SECOND, WRONG);
         assert_eq!(clocks.now(3, wrong), TRUE + second * SECOND);
         assert!(!clocks.is_unfit(3, wrong), "{second}");
     }
 }
 
-/// It has nothing but its own continuity; what an administrator sets for good is believed after a minute.
+/// A lone node has only its own continuity; a lasting change by its administrator counts after a
+/// minute.
 #[test]
-fn a_node_that_is_alone_waits_before_it_believes_a_step() {
+fn a_node_that_is_alone_waits_before_a_step_counts() {
     let mut clocks = Clocks::default();
     assert_eq!(clocks.now(1, reading(SECOND, 0)), TRUE + SECOND);
     assert_eq!(clocks.now(1, reading(2 * SECOND, SECOND as i64)), TRUE + 3 * SECOND, "small steps are taken");
@@ -89,73 +91,75 @@ fn a_node_that_is_alone_waits_before_it_believes_a_step() {
     assert_eq!(clocks.now(1, reading(40 * SECOND, WRONG)), TRUE + 40 * SECOND);
     assert_eq!(clocks.now(1, reading(99 * SECOND, WRONG)), TRUE + 99 * SECOND);
     assert_eq!(clocks.now(1, reading(100 * SECOND, WRONG)), TRUE + 100 * SECOND + WRONG as u64);
-    assert!(!clocks.is_unfit(1, reading(100 * SECOND, WRONG)), "none else could lead");
+    assert!(!clocks.is_unfit(1, reading(100 * SECOND, WRONG)), "no other node could lead");
 }
 
 #[test]
 fn data_servers_are_witnesses() {
     let mut clocks = Clocks::default();
     for server in 0..2 {
-        hear(&mut clocks, Witness::DataServer(server), SECOND, 0);
+        record(&mut clocks, Witness::DataServer(server), SECOND, 0);
     }
     assert_eq!(clocks.now(1, reading(SECOND, WRONG)), TRUE + SECOND);
-    // All of one machine.
+    // All servers of one machine.
     for server in 0..2 {
-        hear(&mut clocks, Witness::DataServer(server), 2 * SECOND, WRONG);
+        record(&mut clocks, Witness::DataServer(server), 2 * SECOND, WRONG);
     }
     assert_eq!(clocks.now(1, reading(2 * SECOND, WRONG)), TRUE + 2 * SECOND, "that takes a minute");
 }
 
 #[test]
-fn an_answer_that_took_long_says_nothing() {
+fn a_slow_answer_does_not_count() {
     let mut clocks = Clocks::default();
-    clocks.hear(Witness::Node(2), SECOND, 2 * SECOND + 1, START);
-    clocks.hear(Witness::Node(2), SECOND, SECOND - 1, START);
+    clocks.record(Witness::Node(2), SECOND, 2 * SECOND + 1, START);
+    clocks.record(Witness::Node(2), SECOND, SECOND - 1, START);
     assert!(clocks.heard.is_empty());
-    hear(&mut clocks, Witness::Node(2), SECOND, 0);
+    record(&mut clocks, Witness::Node(2), SECOND, 0);
     clocks.now(3, reading(7 * SECOND, 0));
     assert!(clocks.heard.is_empty(), "it is too long ago");
 }
 
 #[test]
-fn times_come_back_from_far_ahead_and_do_not_go_back_a_little() {
+fn times_step_back_only_from_far_ahead() {
     assert_eq!(following(START, START - SECOND), START);
     assert_eq!(following(START, START + SECOND), START + SECOND);
     assert_eq!(following(START + 30_000 * DAY, START), START);
     assert_eq!(following(0, START), START);
 }
 
-/// A node that was started with a wrong clock, while another one is down: two clocks, and none to tell which is right.
+/// A node that started with a wrong clock, while another one is down: two clocks, and no third to
+/// decide.
 #[test]
 fn a_node_that_starts_beside_one_other_takes_the_earlier_clock() {
     let mut clocks = Clocks::default();
-    hear(&mut clocks, Witness::Node(2), SECOND, 0);
+    record(&mut clocks, Witness::Node(2), SECOND, 0);
     assert_eq!(clocks.now(3, reading(SECOND, WRONG)), TRUE + SECOND);
-    hear(&mut clocks, Witness::Node(3), 2 * SECOND, 0);
+    record(&mut clocks, Witness::Node(3), 2 * SECOND, 0);
     assert_eq!(clocks.now(3, reading(2 * SECOND, WRONG)), TRUE + 2 * SECOND);
     assert!(clocks.is_unfit(3, reading(2 * SECOND, WRONG)));
 }
 
-/// Of two clocks one is far wrong, and the log's last time says which; a log that is far wrong itself says nothing that two clocks do not.
+/// Of two clocks one is far wrong, and the log's last time decides; with a log that is far wrong
+/// itself, the two clocks decide.
 #[test]
 fn the_log_is_a_third_clock_for_a_node_that_starts_beside_one_other() {
     for (own, other) in [(-WRONG, 0), (0, -WRONG), (WRONG, 0), (0, WRONG)] {
         let mut clocks = Clocks::default();
-        clocks.hear_log(TRUE, SECOND);
-        hear(&mut clocks, Witness::Node(2), SECOND, other);
+        clocks.record_log_time(TRUE, SECOND);
+        record(&mut clocks, Witness::Node(2), SECOND, other);
         let dated = clocks.now(3, reading(SECOND, own));
         assert!((TRUE..=TRUE + SECOND).contains(&dated), "{own} {other} {dated}");
         assert!(!clocks.is_settled());
         // The first majority counts at once.
-        hear(&mut clocks, Witness::DataServer(1), 3 * SECOND, 0);
-        hear(&mut clocks, Witness::Node(2), 3 * SECOND, other);
+        record(&mut clocks, Witness::DataServer(1), 3 * SECOND, 0);
+        record(&mut clocks, Witness::Node(2), 3 * SECOND, other);
         assert_eq!(clocks.now(3, reading(3 * SECOND, own)), TRUE + 3 * SECOND);
         assert!(clocks.is_settled());
     }
     for log_ns in [TRUE + 30_000 * DAY, TRUE - DAY] {
         let mut clocks = Clocks::default();
-        clocks.hear_log(log_ns, SECOND);
-        hear(&mut clocks, Witness::Node(2), SECOND, 5_000_000_000);
+        clocks.record_log_time(log_ns, SECOND);
+        record(&mut clocks, Witness::Node(2), SECOND, 5_000_000_000);
         let dated = clocks.now(3, reading(SECOND, 0));
         assert!((TRUE..=TRUE + 6 * SECOND).contains(&dated), "{log_ns} {dated}");
     }

@@ -1,4 +1,5 @@
-//! Commands about clients: EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, DESTROY_CLIENTID and lease expiry.
+//! Commands about clients: EXCHANGE_ID, CREATE_SESSION, RECLAIM_COMPLETE, DESTROY_CLIENTID and
+//! lease expiry.
 //!
 //! Spec: RFC 8881 §18.35, §18.36, §18.50, §18.51.
 
@@ -99,7 +100,8 @@ pub struct ReclaimComplete {
 pub struct RemoveClient {
     /// Client id.
     pub client: u64,
-    /// True for DESTROY_CLIENTID, which is refused while opens, locks or layouts exist; false for an expired lease.
+    /// True for DESTROY_CLIENTID, which is refused while opens, locks or layouts exist; false for
+    /// an expired lease.
     pub only_if_idle: bool,
 }
 

@@ -151,7 +151,8 @@ pub enum Returned {
 pub struct LayoutGiveBack {
     /// The layout to return.
     pub what: LayoutReturn,
-    /// The size to settle, if no client may write the file afterwards; `None` if a primary did not answer.
+    /// The size to settle, if no client may write the file afterwards; `None` if a primary did not
+    /// answer.
     pub settlement: Option<Settlement>,
 }
 

@@ -52,7 +52,8 @@ pub enum Target {
         name: Vec<u8>,
         /// How.
         how: How,
-        /// Attributes for a new file; of an existing one only the size applies (UNCHECKED with size 0).
+        /// Attributes for a new file; of an existing one only the size applies (UNCHECKED with size
+        /// 0).
         attributes: SetAttributes,
     },
     /// CLAIM_FH; also CLAIM_PREVIOUS, which only confirms an existing open of the same owner again,
@@ -94,7 +95,8 @@ pub struct Opened {
     pub stateid: StateidValue,
     /// The file afterwards.
     pub inode: Inode,
-    /// The directory's change counter (equal values where nothing changed; zero for `Target::Handle`).
+    /// The directory's change counter (equal values where nothing changed; zero for
+    /// `Target::Handle`).
     pub directory: DirectoryChange,
     /// A new file was made.
     pub created: bool,

@@ -30,7 +30,7 @@ fn root_squash_takes_root_from_user_group_and_groups() {
 }
 
 #[test]
-fn a_list_is_refused_for_the_first_thing_that_is_wrong() {
+fn a_list_is_refused_for_its_first_error() {
     let at = |path: &str| Export { path: path.to_owned(), ..Export::everything() };
     let refused = |list: &[Export]| check(list.iter()).expect_err("it is refused");
     assert_eq!(check([at("/"), at("/a/b.c")].iter()), Ok(()));
@@ -52,9 +52,9 @@ fn a_list_is_refused_for_the_first_thing_that_is_wrong() {
     assert_eq!(refused(&[Export { clients, ..at("/a") }]), ExportsError::Bytes);
 }
 
-/// What gives a client or a user less restricts; what cannot be told counts as that.
+/// An export that gives a client or a user less restricts; an undecidable case counts as that.
 #[test]
-fn what_gives_less_restricts() {
+fn an_export_that_gives_less_restricts() {
     let all = Export::everything;
     let of = |clients: &[&str]| Export {
         clients: clients.iter().map(|text| text.parse().unwrap()).collect(),

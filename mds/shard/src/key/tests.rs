@@ -1,4 +1,4 @@
-//! The documented bytes of keys, and where keys of several shards are looked for.
+//! The documented bytes of keys, and the location of keys of several shards.
 
 use std::ops::ControlFlow;
 
@@ -56,7 +56,7 @@ fn after_is_behind_all_keys_of_the_prefix() {
 
 const STORES: u16 = 3;
 
-/// Two files in each of three shards, of two extents each, all with work that waits; the home is
+/// Two files in each of three shards, of two extents each, all with pending work; the home is
 /// server 7.
 fn stores() -> (Vec<MemStore>, Vec<ExtentId>) {
     let mut ids = Vec::new();
@@ -83,7 +83,7 @@ fn stores() -> (Vec<MemStore>, Vec<ExtentId>) {
             txn.put(&layout(extent.ino, 1), b"layout").unwrap();
             ids.push(extent);
         }
-        // What follows extents in the order of keys is shard 0's.
+        // In the order of keys, shard 0's key follows the extents.
         txn.put(&keys::SUPERBLOCK, b"first").unwrap();
         txn.commit(Durability::Memory).unwrap();
         store
@@ -135,7 +135,7 @@ fn a_scan_of_one_file_opens_its_shard_alone() {
 }
 
 #[test]
-fn what_begins_with_a_key_belongs_where_the_key_does() {
+fn keys_belong_where_their_prefixes_do() {
     let (stores, _) = stores();
     for (number, store) in (0..).zip(&stores) {
         let view = store.view().unwrap();
@@ -143,7 +143,7 @@ fn what_begins_with_a_key_belongs_where_the_key_does() {
         view.range(b"", &[0xff], &mut |key, _| {
             for end in 0..=key.len() {
                 let at = belongs(&key[..end]);
-                // The same superblock is written to all here, and only that of shard 0 counts.
+                // All shards have the superblock here, and only that of shard 0 counts.
                 let fits = at == Belongs::ToAny || at == Belongs::To(number) || key[0] == keys::TAG_SUPER;
                 assert!(fits, "{:?} of shard {number}: {at:?}", &key[..end]);
             }

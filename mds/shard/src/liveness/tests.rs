@@ -1,4 +1,4 @@
-//! Nodes' liveness against a model of engines and a network that loses what it is told to.
+//! Nodes' liveness against a model of engines and a network that loses messages on request.
 
 use super::*;
 use crate::limits::LISTEN_HEARTBEATS;
@@ -68,7 +68,7 @@ impl Model {
         Liveness::new(setup, self.now_ms)
     }
 
-    /// Its process dies and starts at once: it knows terms and votes, and no more.
+    /// A node's process dies and starts at once: it keeps only terms and votes.
     fn restart(&mut self, node: u64) {
         let fresh = self.liveness(node, self.nodes.len() as u64);
         let (liveness, engines) = self.nodes.get_mut(&node).unwrap();
@@ -96,7 +96,7 @@ impl Model {
         self.engine(node, shard).leader == Some(node)
     }
 
-    /// Lets a heartbeat's time pass.
+    /// Advances by one heartbeat's time.
     fn step(&mut self) {
         self.now_ms += HEARTBEAT_MS;
         let up = self.up();
@@ -110,8 +110,8 @@ impl Model {
                 }
                 let beat = self.nodes[from].0.beat_for(*to);
                 self.lists_sent += usize::from(beat.leads.is_some());
-                let reply = self.nodes.get_mut(to).unwrap().0.heard(self.now_ms, &beat);
-                self.nodes.get_mut(from).unwrap().0.answered(self.now_ms, *to, self.now_ms, &reply);
+                let reply = self.nodes.get_mut(to).unwrap().0.handle_beat(self.now_ms, &beat);
+                self.nodes.get_mut(from).unwrap().0.handle_reply(self.now_ms, *to, self.now_ms, &reply);
             }
         }
         for shard in 1..self.shards {
@@ -143,7 +143,7 @@ impl Model {
             .collect();
         let (liveness, engines) = self.nodes.get_mut(&node).unwrap();
         for switch in liveness.advance(now_ms, &facts) {
-            assert_ne!(switch.shard, 0, "shard 0 is nobody's business here");
+            assert_ne!(switch.shard, 0, "liveness does not drive shard 0");
             engines[switch.shard].runs = switch.runs;
             engines[switch.shard].hibernates = switch.hibernates;
         }
@@ -169,7 +169,7 @@ impl Model {
         }
     }
 
-    /// A follower whose clock runs and which has heard nothing for an election time asks for votes.
+    /// A follower whose clock runs and which received nothing for an election time requests votes.
     fn maybe_elect(&mut self, node: u64, shard: usize) {
         let engine = self.engine(node, shard);
         let lapsed =
@@ -227,7 +227,7 @@ impl Model {
             let switch = liveness.wake(now_ms, shard).unwrap();
             assert_eq!(switch, Switch { shard, runs: true, hibernates: false });
             (engines[shard].runs, engines[shard].hibernates) = (true, false);
-            // The engine asks a majority at once.
+            // The engine queries a majority at once.
             self.send_heartbeats(leader, shard);
         }
         leader
@@ -297,7 +297,8 @@ fn shards_of_a_node_that_dies_are_led_by_the_next_and_no_others_move() {
     assert_eq!(model.elections.len(), before + 85);
     model.pass(HIBERNATE_MS + 1_000);
     assert_eq!(model.running(), 0, "two of three are enough to hibernate");
-    // It comes back: who leads wakes, so that it gets what it lacks, and nobody is voted out.
+    // The node comes back: its leaders wake, so that it gets missing entries, and no leader is
+    // voted out.
     model.restart(1);
     model.pass(1_000);
     assert_ne!(model.running(), 0);
@@ -306,9 +307,10 @@ fn shards_of_a_node_that_dies_are_led_by_the_next_and_no_others_move() {
     model.assert_led();
 }
 
-/// Of four nodes three vote in each shard. When one dies, elections of those that vote do not wait for one that only learns.
+/// Of four nodes three vote in each shard. When one dies, elections of the voters do not wait for a
+/// learner.
 #[test]
-fn who_only_learns_stands_for_no_election() {
+fn a_learner_stands_for_no_election() {
     let mut model = Model::new(4, 256);
     model.learn = (1..256).map(|shard| (line(&[1, 2, 3, 4], shard).nth(3).unwrap(), shard)).collect();
     model.pass(2_000);
@@ -324,7 +326,7 @@ fn who_only_learns_stands_for_no_election() {
 }
 
 #[test]
-fn node_that_starts_anew_leads_nothing_any_more() {
+fn a_restarted_node_leads_nothing() {
     let mut model = Model::new(3, 32);
     model.pass(8_000);
     assert_eq!(model.running(), 0);
@@ -363,12 +365,12 @@ fn node_that_is_cut_off_changes_nothing() {
     let before = model.elections.len();
     model.alone.insert(3);
     model.pass(LEASE_MS + 5_000);
-    // What it led has others now; it cannot know, but nobody agrees that it leads.
+    // Its shards have other leaders now; it cannot know, but no majority confirms its lead.
     let lost = model.elections.len() - before;
     assert_eq!(lost, 10);
     for shard in (1..32).filter(|shard| model.leads(3, *shard)) {
         assert!(!model.nodes[&3].0.is_held(model.now_ms, shard), "shard {shard}");
-        assert!(model.engine(3, shard).runs, "it has to notice");
+        assert!(model.engine(3, shard).runs, "its clock must run to notice");
     }
     assert!((1..32).all(|shard| model.engine(3, shard).runs));
     model.alone.clear();
@@ -377,9 +379,9 @@ fn node_that_is_cut_off_changes_nothing() {
     assert_eq!((model.running(), model.elections.len()), (0, before + lost));
 }
 
-/// Everybody dies and comes back; then two of three, again and again.
+/// All nodes die and come back; then two of three, again and again.
 #[test]
-fn comes_back_from_anything() {
+fn recovers_from_any_deaths() {
     let mut model = Model::new(3, 64);
     model.pass(8_000);
     (1..=3).for_each(|node| model.restart(node));
@@ -410,7 +412,7 @@ fn one_node_alone_leads_all() {
 
 /// A follower that knows of a later term does not agree to sleep, and the leader wakes.
 #[test]
-fn who_knows_better_refuses() {
+fn a_follower_with_a_later_term_refuses() {
     let mut model = Model::new(3, 8);
     model.pass(8_000);
     let leader = (1..=3).find(|node| model.leads(*node, 4)).unwrap();
@@ -424,15 +426,15 @@ fn who_knows_better_refuses() {
 }
 
 #[test]
-fn strangers_and_shards_that_are_none_are_ignored() {
+fn strangers_and_unknown_shards_are_ignored() {
     let mut model = Model::new(3, 4);
     model.pass(500);
     let leads =
         vec![Led { shard: 0, term: 9, hibernates: true }, Led { shard: 400, term: 9, hibernates: true }];
     let beat = Beat { from: 77, start: 5, version: 1, leads: Some(leads) };
     let liveness = &mut model.nodes.get_mut(&1).unwrap().0;
-    assert_eq!(liveness.heard(10_600, &beat).version, 0);
+    assert_eq!(liveness.handle_beat(10_600, &beat).version, 0);
     assert!(!liveness.is_alive(77, 10_600));
-    assert_eq!(liveness.heard(10_600, &Beat { from: 2, ..beat }).refused, Vec::<u32>::new());
+    assert_eq!(liveness.handle_beat(10_600, &Beat { from: 2, ..beat }).refused, Vec::<u32>::new());
     assert_eq!(liveness.wake(10_600, 400), None);
 }

@@ -19,22 +19,22 @@ use crate::limits::{BOOTSTRAP_FAST_POLLS, BOOTSTRAP_IDLE_MS, BOOTSTRAP_POLL_MS, 
 use crate::liveness::line;
 use crate::raft::NodeId;
 use crate::raft::identity::number_of;
-use crate::raft::message::{AskIdentity, Identity, RaftProcedure, To};
+use crate::raft::message::{Identity, QueryIdentity, RaftProcedure, To};
 use crate::raft::network::Links;
 use crate::shard::{Shard, StartError};
 
 /// Begins a shard of a node alone, which has no other node to query.
-pub(super) async fn alone(host: &Host, shard: &Shard) -> Result<(), StartError> {
+pub(super) async fn begin_alone(host: &Host, shard: &Shard) -> Result<(), StartError> {
     if shard.has_begun().await? { Ok(()) } else { shard.initialize(&[host.id]).await }
 }
 
 /// Begins the shards that this node should lead. Runs until they have begun and the cluster knows
 /// this node, or it stops or is dropped.
-pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn begin_shards(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     let (mut polls, mut said) = (0, None);
     loop {
         let Some(inner) = node.upgrade() else { return };
-        match begin(&inner, polls).await {
+        match begin_ready_shards(&inner, polls).await {
             Ok(Begun::All) => return,
             Ok(Begun::NotYet) => {}
             Ok(Begun::Refused(words)) => {
@@ -69,7 +69,7 @@ enum Begun {
 }
 
 /// Begins the shards that can begin.
-async fn begin(inner: &Inner, polls: u32) -> Result<Begun, StartError> {
+async fn begin_ready_shards(inner: &Inner, polls: u32) -> Result<Begun, StartError> {
     let Inner { host, shards, .. } = inner;
     if !host.config.join.is_empty() {
         return Ok(Begun::All);
@@ -130,15 +130,15 @@ fn differs<'a>(shards: usize, takes_part: bool, known: impl Iterator<Item = &'a 
 
 /// Queries a node's identity; `None` if it does not answer.
 pub(super) async fn identify(host: &Arc<Host>, number: u64, addr: &str) -> Option<Identity> {
-    let identity = ask(&host.links, addr).await?;
+    let identity = query_identity(&host.links, addr).await?;
     // The list may have another node's address.
     (number_of(identity.id) == number).then_some(identity)
 }
 
 /// Queries the identity of the node at an address.
-pub(super) async fn ask(links: &Links, addr: &str) -> Option<Identity> {
+pub(super) async fn query_identity(links: &Links, addr: &str) -> Option<Identity> {
     let addr = addr.parse().ok()?;
-    links.ask(addr, To::NODE, RaftProcedure::Identify, &AskIdentity, IDENTIFY_MS_MAX).await.ok()
+    links.query(addr, To::NODE, RaftProcedure::Identify, &QueryIdentity, IDENTIFY_MS_MAX).await.ok()
 }
 
 #[cfg(test)]
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_has_another_number_of_shards_is_named() {
+    fn a_node_with_another_number_of_shards_is_named() {
         let identity = |id, shards, begun: &[u32]| Identity { id, shards, begun: begun.to_vec() };
         let said = |takes_part, known: &[Identity]| differs(8, takes_part, known.iter());
         assert_eq!(said(false, &[]), None);

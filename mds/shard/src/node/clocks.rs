@@ -11,23 +11,23 @@ use tokio::sync::watch;
 use super::Inner;
 use crate::clocks::Witness;
 use crate::host::Host;
-use crate::limits::{CLOCK_AGREE_NS, CLOCK_ASK_MS, STORES_AT_ONCE};
+use crate::limits::{CLOCK_AGREE_NS, CLOCK_QUERY_MS, STORES_AT_ONCE};
 use crate::shard::Shard;
 
 /// Runs until the node stops or is dropped.
-pub(super) async fn drive(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn drive_clocks(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     let (mut unfit, mut is_off) = (false, false);
     loop {
         let Some(inner) = node.upgrade() else { return };
         let host = &inner.host;
-        let sleep = host.env.clock.sleep_ms(CLOCK_ASK_MS);
+        let sleep = host.env.clock.sleep_ms(CLOCK_QUERY_MS);
         if !host.config.is_alone() {
-            ask_all(host);
+            query_clocks(host);
         }
         if host.needs_log_time() {
-            hear_logs(host, &inner.shards);
+            record_log_times(host, &inner.shards);
         }
-        let before = std::mem::replace(&mut unfit, host.look_at_clocks());
+        let before = std::mem::replace(&mut unfit, host.check_clocks());
         if unfit != before {
             inner.shards.iter().for_each(|shard| shard.set_stands(!unfit));
         }
@@ -44,7 +44,7 @@ pub(super) async fn drive(node: Weak<Inner>, mut stopped: watch::Receiver<bool>)
 }
 
 /// Queries each of the other nodes, in parallel; does not wait for slow ones.
-fn ask_all(host: &Arc<Host>) {
+fn query_clocks(host: &Arc<Host>) {
     for (id, addr) in &*host.nodes.all() {
         if *id != host.config.id
             && let Ok(addr) = addr.parse()
@@ -52,8 +52,8 @@ fn ask_all(host: &Arc<Host>) {
             let (host, id) = (Arc::clone(host), *id);
             tokio::spawn(async move {
                 let sent_ns = host.clock_ns();
-                if let Some(shows) = host.links.clock(addr, CLOCK_ASK_MS).await {
-                    host.hear_clock(Witness::Node(id), Some(sent_ns), shows.wall_unix_ns);
+                if let Some(shows) = host.links.clock(addr, CLOCK_QUERY_MS).await {
+                    host.record_clock(Witness::Node(id), Some(sent_ns), shows.wall_unix_ns);
                 }
             });
         }
@@ -61,11 +61,11 @@ fn ask_all(host: &Arc<Host>) {
 }
 
 /// Records the time of each shard's last applied entry.
-fn hear_logs(host: &Host, shards: &[Shard]) {
+fn record_log_times(host: &Host, shards: &[Shard]) {
     for shard in shards {
         // Other code reports a store that cannot be read, and an empty one has no time.
         if let Ok(Ok(entry_ns @ 1..)) = shard.view().map(|view| view.clock_unix_ns()) {
-            host.hear_log_time(entry_ns);
+            host.record_log_time(entry_ns);
         }
     }
 }

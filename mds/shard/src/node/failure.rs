@@ -32,7 +32,7 @@ pub(super) struct Failure {
 
 impl Failure {
     /// Scans for an engine that has stopped since the last scan.
-    pub(super) fn look(&self, shards: &[Shard], is_alone: bool) {
+    pub(super) fn scan_engines(&self, shards: &[Shard], is_alone: bool) {
         if self.first.get().is_some() {
             return;
         }

@@ -79,7 +79,7 @@ async fn give_up_unfit(inner: &Inner, unfit: &mut Option<Unfit>) {
 
 /// Hands all led shards to other nodes, as far as some of them have caught up, within a bounded
 /// time.
-pub(super) async fn all(host: &Arc<Host>, shards: &[Shard]) {
+pub(super) async fn hand_over_all(host: &Arc<Host>, shards: &[Shard]) {
     if host.config.is_alone() {
         return;
     }

@@ -23,7 +23,7 @@ pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {
     let links = Links::new(env.clone(), config.cluster_keys.clone(), config.id);
     loop {
         for addr in &config.join {
-            if let Some(identity) = bootstrap::ask(&links, addr).await
+            if let Some(identity) = bootstrap::query_identity(&links, addr).await
                 && !identity.begun.is_empty()
             {
                 return identity.shards as usize;
@@ -35,11 +35,11 @@ pub(super) async fn shards_of(env: &Env, config: &NodeConfig) -> usize {
 }
 
 /// Sends JOIN until shard 0 has this node for good, or the node stops or is dropped.
-pub(super) async fn run(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
+pub(super) async fn join_cluster(node: Weak<Inner>, mut stopped: watch::Receiver<bool>) {
     loop {
         let Some(inner) = node.upgrade() else { return };
         let host = &inner.host;
-        if inner.shards[0].has_taken_in_this_node() {
+        if inner.shards[0].has_admitted_this_node() {
             return;
         }
         for addr in &host.config.join {
@@ -67,23 +67,23 @@ async fn join(host: &Arc<Host>, addr: &str) -> Option<Joined> {
     let own = host.config.members.iter().find(|(number, _)| *number == host.config.id);
     let asked = Join { id: host.id, address: own?.1.clone() };
     let addr = addr.parse().ok()?;
-    host.links.ask(addr, To::NODE, RaftProcedure::Join, &asked, JOIN_MS_MAX).await.ok()
+    host.links.query(addr, To::NODE, RaftProcedure::Join, &asked, JOIN_MS_MAX).await.ok()
 }
 
 impl Shard {
     /// Handles another node's JOIN. Only in shard 0.
-    pub(crate) async fn take_in(&self, asked: Join) -> Joined {
-        if let Err(answer) = self.may_take_in(&asked) {
+    pub(crate) async fn admit_node(&self, asked: Join) -> Joined {
+        if let Err(answer) = self.may_admit_node(&asked) {
             return answer;
         }
         let Join { id, address } = &asked;
         let number = number_of(*id);
         // The node's stored address is never changed afterwards.
-        let identity = bootstrap::ask(self.links(), address).await;
+        let identity = bootstrap::query_identity(self.links(), address).await;
         if let Err(words) = is_there(&asked, identity, self.node_config().shards) {
             return Joined::Refused(words);
         }
-        if let Err(answer) = self.may_take_in(&asked) {
+        if let Err(answer) = self.may_admit_node(&asked) {
             return answer;
         }
         tracing::info!(number, address, "a metadata server joins");
@@ -98,7 +98,7 @@ impl Shard {
 
     /// Checks that there is room for a node and nothing known against it, without querying it; else
     /// the reply to it.
-    fn may_take_in(&self, asked: &Join) -> Result<(), Joined> {
+    fn may_admit_node(&self, asked: &Join) -> Result<(), Joined> {
         if !self.is_leader() {
             return Err(Joined::Leader(self.leader().map(|(_, addr)| addr).unwrap_or_default()));
         }

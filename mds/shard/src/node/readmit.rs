@@ -116,7 +116,7 @@ pub(super) async fn reconcile(node: Weak<Inner>, mut stopped: watch::Receiver<bo
 /// Takes one step for each led shard that is not in line. True if all are.
 async fn bring_in_line(inner: &Inner) -> bool {
     let Some((first, others)) = inner.shards.split_first() else { return true };
-    others.iter().for_each(Shard::look_at_votes);
+    others.iter().for_each(Shard::update_vote);
     learn_addresses(inner, first);
     let members = first.members();
     let led = |shard: &&Shard| {

@@ -28,7 +28,7 @@ pub(super) async fn checkpoints(node: Weak<Inner>, mut stopped: watch::Receiver<
         let Some(inner) = node.upgrade() else { return };
         let sleep = inner.host.env.clock.sleep_ms(CHECKPOINT_POLL_MS);
         lasts.resize(inner.shards.len(), Last::default());
-        inner.failure.look(&inner.shards, inner.host.config.is_alone());
+        inner.failure.scan_engines(&inner.shards, inner.host.config.is_alone());
         begin_due(&inner, &mut lasts, &mut first).await;
         polls += 1;
         if polls.is_multiple_of(LOG_LAG_POLLS) {

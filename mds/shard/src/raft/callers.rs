@@ -26,7 +26,7 @@ pub struct Caller {
 
 /// A leader's report of its callers: all of them, each time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Told {
+pub(crate) struct CallersReport {
     /// The leader's term.
     pub(crate) term: u64,
     pub(crate) callers: Vec<Caller>,
@@ -34,55 +34,56 @@ pub(crate) struct Told {
 
 /// The report that this member received, and the one that it sends.
 pub(crate) struct Callers {
-    heard: Mutex<Told>,
-    tells: watch::Sender<Told>,
+    received: Mutex<CallersReport>,
+    reports: watch::Sender<CallersReport>,
 }
 
 impl Callers {
     pub(crate) fn new() -> Self {
-        Self { heard: Mutex::default(), tells: watch::Sender::default() }
+        Self { received: Mutex::default(), reports: watch::Sender::default() }
     }
 
-    /// Handles a report of the leader of a term. A late report of a former leader is ignored.
-    pub(crate) fn hear(&self, told: Told) {
-        let mut heard = self.heard.lock();
-        if heard.term <= told.term && told.callers.len() <= CALLERS_MAX {
-            *heard = told;
+    /// Handles a report of the leader of a term. Ignores late reports of a former leader, and too long
+    /// ones.
+    pub(crate) fn handle_report(&self, report: CallersReport) {
+        let mut received = self.received.lock();
+        if received.term <= report.term && report.callers.len() <= CALLERS_MAX {
+            *received = report;
         }
     }
 
     /// The callers of the last leader that reported any.
-    pub(crate) fn heard(&self) -> Vec<Caller> {
-        self.heard.lock().callers.clone()
+    pub(crate) fn reported(&self) -> Vec<Caller> {
+        self.received.lock().callers.clone()
     }
 
     /// Sets the callers that are reported to the other members.
-    pub(crate) fn tell(&self, term: u64, mut callers: Vec<Caller>) {
+    pub(crate) fn set_callers(&self, term: u64, mut callers: Vec<Caller>) {
         callers.truncate(CALLERS_MAX);
-        self.tells.send_if_modified(|told| {
-            let told_now = Told { term, callers };
-            let differs = *told != told_now;
-            *told = told_now;
+        self.reports.send_if_modified(|report| {
+            let next = CallersReport { term, callers };
+            let differs = *report != next;
+            *report = next;
             differs
         });
     }
 
     /// Stops reporting: this member does not lead any more.
-    pub(crate) fn fall_silent(&self) {
-        self.tells.send_if_modified(|told| std::mem::take(told) != Told::default());
+    pub(crate) fn stop_reporting(&self) {
+        self.reports.send_if_modified(|report| std::mem::take(report) != CallersReport::default());
     }
 
     /// Sends reports to one other member, for as long as `self` lives.
-    pub(crate) async fn tell_member(self: Arc<Self>, env: Env, links: Arc<Links>, member: SocketAddr) {
-        let mut tells = self.tells.subscribe();
+    pub(crate) async fn report_to(self: Arc<Self>, env: Env, links: Arc<Links>, member: SocketAddr) {
+        let mut reports = self.reports.subscribe();
         loop {
-            let told = tells.borrow_and_update().clone();
-            if told.term != 0 {
-                links.tell(member, &told).await;
+            let report = reports.borrow_and_update().clone();
+            if report.term != 0 {
+                links.report_callers(member, &report).await;
             }
             tokio::select! {
                 biased;
-                changed = tells.changed() => if changed.is_err() { return },
+                changed = reports.changed() => if changed.is_err() { return },
                 () = env.clock.sleep_ms(CALLERS_AGAIN_MS) => {}
             }
         }
@@ -100,24 +101,24 @@ mod tests {
     #[test]
     fn reports_of_a_former_leader_and_oversized_reports_are_ignored() {
         let callers = Callers::new();
-        callers.hear(Told { term: 5, callers: vec![caller(700)] });
-        callers.hear(Told { term: 4, callers: Vec::new() });
-        callers.hear(Told { term: 6, callers: vec![caller(701); CALLERS_MAX + 1] });
-        assert_eq!(callers.heard(), [caller(700)]);
-        callers.hear(Told { term: 5, callers: vec![caller(702)] });
-        assert_eq!(callers.heard(), [caller(702)], "the same leader has others now");
+        callers.handle_report(CallersReport { term: 5, callers: vec![caller(700)] });
+        callers.handle_report(CallersReport { term: 4, callers: Vec::new() });
+        callers.handle_report(CallersReport { term: 6, callers: vec![caller(701); CALLERS_MAX + 1] });
+        assert_eq!(callers.reported(), [caller(700)]);
+        callers.handle_report(CallersReport { term: 5, callers: vec![caller(702)] });
+        assert_eq!(callers.reported(), [caller(702)], "the same leader has others now");
     }
 
     #[test]
     fn an_unchanged_list_is_sent_once() {
         let callers = Callers::new();
-        let mut tells = callers.tells.subscribe();
-        callers.tell(3, vec![caller(700)]);
-        assert!(tells.has_changed().unwrap());
-        tells.mark_unchanged();
-        callers.tell(3, vec![caller(700)]);
-        assert!(!tells.has_changed().unwrap());
-        callers.fall_silent();
-        assert_eq!(tells.borrow_and_update().term, 0);
+        let mut reports = callers.reports.subscribe();
+        callers.set_callers(3, vec![caller(700)]);
+        assert!(reports.has_changed().unwrap());
+        reports.mark_unchanged();
+        callers.set_callers(3, vec![caller(700)]);
+        assert!(!reports.has_changed().unwrap());
+        callers.stop_reporting();
+        assert_eq!(reports.borrow_and_update().term, 0);
     }
 }

@@ -30,7 +30,7 @@ pub(crate) enum Proposed {
 
 /// Requests the index up to which the log must be applied for a read that begins now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AskIndex;
+pub(crate) struct QueryIndex;
 
 /// That index; `None` if the callee does not lead, or no majority answers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

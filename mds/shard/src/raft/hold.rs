@@ -54,8 +54,8 @@ impl Hold {
         if self.upto < matched {
             (self.upto, *moved_ms) = (matched, now_ms);
         }
-        let has_taken_it_up = self.upto <= matched && tail.last <= matched + tail.kept;
-        !has_taken_it_up && now_ms < *moved_ms + SNAPSHOT_FOLLOW_MS_MAX
+        let has_caught_up = self.upto <= matched && tail.last <= matched + tail.kept;
+        !has_caught_up && now_ms < *moved_ms + SNAPSHOT_FOLLOW_MS_MAX
     }
 
     /// Whether the hold counts. A silent node holds nothing until it answers again.
@@ -69,27 +69,28 @@ impl Holds {
     /// A snapshot up to this index is being sent. Keeps the entries behind it until the guard is
     /// dropped, or for a while longer once the snapshot is [`installed`](Holding::installed). A
     /// later snapshot for a node replaces the hold of the previous one.
-    pub(crate) fn begin(self: &Arc<Self>, to: To, transfer: u64, upto: u64, now_ms: u64) -> Holding {
+    pub(crate) fn hold_log(self: &Arc<Self>, to: To, transfer: u64, upto: u64, now_ms: u64) -> Holding {
         let hold = Hold { transfer, upto, heard_ms: now_ms, moved_ms: None };
         self.all.lock().insert((to.shard, to.node), hold);
         Holding { holds: Arc::clone(self), to, transfer }
     }
 
     /// Records an answer of a node: it is alive.
-    pub(crate) fn heard(&self, to: To, now_ms: u64) {
+    pub(crate) fn note_answer(&self, to: To, now_ms: u64) {
         if let Some(hold) = self.all.lock().get_mut(&(to.shard, to.node)) {
             hold.heard_ms = now_ms;
         }
     }
 
-    /// Whether a shard's log keeps anything for a node, as of the last call of [`Self::look`].
+    /// Whether a shard's log keeps anything for a node, as of the last call of
+    /// [`Self::update_cut_limit`].
     pub(crate) fn has(&self, shard: u32, now_ms: u64) -> bool {
         self.all.lock().range(all_of(shard)).any(|(_, hold)| hold.is_in_force(now_ms))
     }
 
     /// The index up to which a shard's log may be cut as far as holds are concerned. Ends holds of
     /// nodes that have caught up or make no progress, and of a log that has become too long.
-    pub(crate) fn look(
+    pub(crate) fn update_cut_limit(
         &self,
         shard: u32,
         tail: Tail,

@@ -1,7 +1,7 @@
 //! Raft's records in the log engine (docs/formats/raft_log.md): the meaning of header fields.
 //!
-//! Only entries have a payload; votes and cuts fit a record's header, so that recovery needs no reads to know which
-//! entries are still in force.
+//! Only entries have a payload; votes and cuts fit a record's header, so that recovery needs no
+//! reads to know which entries are still in force.
 
 use bytes::Bytes;
 use openraft::EntryPayload;

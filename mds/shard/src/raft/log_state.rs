@@ -2,7 +2,8 @@
 //! it still needs.
 //!
 //! INVARIANT: `entries` holds every index behind `purged`, without holes.
-//! INVARIANT: `needs` is never above the oldest segment that a restart would have to read for this group.
+//! INVARIANT: `needs` is never above the oldest segment that a restart would have to read for this
+//! group.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::{Bound, RangeBounds};

@@ -390,7 +390,7 @@ impl RaftLogStorage<Types> for LogStore {
             Some(unhurried) if is_unhurried => unhurried.put(callback, &self.log.inner.wal),
             // They precede these entries in the log, so this flush covers them.
             others => {
-                callbacks = others.map(Unhurried::take).unwrap_or_default();
+                callbacks = others.map(Unhurried::take_callbacks).unwrap_or_default();
                 callbacks.push(callback);
             }
         }
@@ -404,7 +404,7 @@ impl RaftLogStorage<Types> for LogStore {
                     state.note_segment(*id, location.segment);
                 }
             }
-            unhurried::tell(callbacks, &flushed.map(drop).map_err(failed));
+            unhurried::notify_engine(callbacks, &flushed.map(drop).map_err(failed));
         });
         Ok(())
     }

@@ -112,7 +112,7 @@ impl MachineState {
         let _gate = self.gate.lock().await;
         self.check_whole().map_err(io::Error::other)?;
         let store = Arc::clone(&self.store);
-        off_thread::run(store.waits(), move || store.checkpoint()).await?.map_err(io::Error::other)
+        off_thread::run_work(store.waits(), move || store.checkpoint()).await?.map_err(io::Error::other)
     }
 
     /// The number of replacements, if none is running or has failed.
@@ -204,7 +204,7 @@ impl Machine {
         let (store, clock) = (Arc::clone(&self.state.store), Arc::clone(&self.state.clock));
         let first: Vec<RaftEntry> = entries.iter().take(1).cloned().collect();
         let apply = move || apply_entries(&*store, &first, &*clock, usize::MAX);
-        off_thread::run(self.state.store.waits(), apply).await?
+        off_thread::run_work(self.state.store.waits(), apply).await?
     }
 }
 
@@ -461,7 +461,7 @@ mod tests {
         txn.commit(Durability::Memory).unwrap();
         let (mut encoder, disk) = (Encoder::new(store.view().unwrap()), Arc::new(MemoryDisk::new()));
         disk.create_dir_all("/d".as_ref()).await.unwrap();
-        let mut receiver = Receiver::begin(disk, PathBuf::from("/d/snapshot")).await.unwrap();
+        let mut receiver = Receiver::create(disk, PathBuf::from("/d/snapshot")).await.unwrap();
         while let Some(chunk) = encoder.next_chunk().unwrap() {
             receiver.chunk(chunk).await.unwrap();
         }

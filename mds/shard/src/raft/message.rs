@@ -79,9 +79,9 @@ impl To {
 
 /// Queries a node's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AskIdentity;
+pub(crate) struct QueryIdentity;
 
-/// The answer to [`AskIdentity`].
+/// The answer to [`QueryIdentity`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) id: NodeId,
@@ -93,9 +93,9 @@ pub(crate) struct Identity {
 
 /// Queries a node's wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct AskClock;
+pub(crate) struct QueryClock;
 
-/// The answer to [`AskClock`].
+/// The answer to [`QueryClock`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ClockShows {
     pub(crate) wall_unix_ns: u64,
@@ -259,7 +259,7 @@ mod tests {
         let hex = |writer: Writer| -> String {
             writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
         };
-        assert_eq!(hex(encode_args(To::NODE, &AskIdentity)), "00000000000000000000000000000000");
+        assert_eq!(hex(encode_args(To::NODE, &QueryIdentity)), "00000000000000000000000000000000");
         let identity = Identity { id: 0x1_0003, shards: 512, begun: vec![0, 300] };
         let mut w = Writer::new();
         encode_result(&mut w, Ok(&identity));
@@ -271,7 +271,7 @@ mod tests {
         let hex = |writer: Writer| -> String {
             writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
         };
-        assert_eq!(hex(encode_args(To::NODE, &AskClock)), "00000000000000000000000000000000");
+        assert_eq!(hex(encode_args(To::NODE, &QueryClock)), "00000000000000000000000000000000");
         let mut w = Writer::new();
         encode_result(&mut w, Ok(&ClockShows { wall_unix_ns: 300 }));
         assert_eq!(hex(w), "0000000000000002ac020000");
@@ -298,12 +298,12 @@ mod tests {
     #[test]
     fn forwarded_bytes() {
         use crate::command::Outcome;
-        use crate::raft::forward::{AskIndex, Proposal, Proposed, ReadIndex};
+        use crate::raft::forward::{Proposal, Proposed, QueryIndex, ReadIndex};
         let hex = |writer: Writer| -> String {
             writer.into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
         };
         let to = To { shard: 5, node: 0x0102_0304_0506_0003 };
-        assert_eq!(hex(encode_args(to, &AskIndex)), "00000005010203040506000300000000");
+        assert_eq!(hex(encode_args(to, &QueryIndex)), "00000005010203040506000300000000");
         let proposal = Proposal { entry: vec![3, 1, 2] };
         assert_eq!(hex(encode_args(To::shard(5), &proposal)), "0000000500000000000000000000000403030102");
         for (proposed, expected) in [

@@ -30,11 +30,11 @@ use wire_nfs::control::{Keyring, NodeKind, Procedure, RAFT_PROGRAM, decode_reply
 use wire_rpc::Credential;
 use wire_xdr::{Decode, Encode, Writer};
 
-use super::callers::Told;
+use super::callers::CallersReport;
 use super::hold::Holds;
 use super::life::Part;
 use super::message::{
-    AskClock, ClockShows, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result,
+    ClockShows, QueryClock, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall, To, decode_result,
     encode_args,
 };
 use super::snapshot::{Encoder, SnapshotData};
@@ -72,7 +72,8 @@ pub(crate) struct Links {
     calls: AtomicU64,
 }
 
-/// The connections to one other node. Each carries calls of all shards at once, and none waits for another's answer.
+/// The connections to one other node. Each carries calls of all shards at once, and none waits for
+/// another's answer.
 struct Link {
     /// Heartbeats and votes: no long message delays them.
     vital: RpcClient,
@@ -134,7 +135,7 @@ impl Links {
 
 /// Why another node did not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotAsked {
+pub(crate) enum NotAnswered {
     /// It was not reached: it did not receive the message.
     NotSent,
     /// It may have received the message.
@@ -143,30 +144,30 @@ pub(crate) enum NotAsked {
 
 impl Links {
     /// Queries another node, or the replica of a shard there.
-    pub(crate) async fn ask<R: DeserializeOwned>(
+    pub(crate) async fn query<R: DeserializeOwned>(
         &self,
         addr: SocketAddr,
         to: To,
         procedure: RaftProcedure,
         message: &impl Serialize,
         timeout_ms: u64,
-    ) -> Result<R, NotAsked> {
+    ) -> Result<R, NotAnswered> {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
         let (args, procedure, none) = (encode_args(to, message), procedure as u32, &Credential::None);
         let called = link.entries.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, timeout_ms).await;
         let mut reader = called.map_err(|error| match error {
-            CallError::Connect { .. } | CallError::Hello { .. } => NotAsked::NotSent,
-            _ => NotAsked::Unknown,
+            CallError::Connect { .. } | CallError::Hello { .. } => NotAnswered::NotSent,
+            _ => NotAnswered::Unknown,
         })?;
-        decode_result(reader.rest()).map_err(|_| NotAsked::Unknown)
+        decode_result(reader.rest()).map_err(|_| NotAnswered::Unknown)
     }
 
     /// Queries a node's wall clock on the connection of heartbeats: no long message delays it.
     pub(crate) async fn clock(&self, addr: SocketAddr, timeout_ms: u64) -> Option<ClockShows> {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let (args, procedure) = (encode_args(To::NODE, &AskClock), RaftProcedure::Clock as u32);
+        let (args, procedure) = (encode_args(To::NODE, &QueryClock), RaftProcedure::Clock as u32);
         let none = &Credential::None;
         let called = link.vital.call(RAFT_PROGRAM, RAFT_VERSION, procedure, none, args, timeout_ms).await;
         let mut reader = called.ok()?;
@@ -174,10 +175,10 @@ impl Links {
     }
 
     /// Reports callers to another node; the next report repeats one that fails.
-    pub(crate) async fn tell(&self, addr: SocketAddr, told: &Told) {
+    pub(crate) async fn report_callers(&self, addr: SocketAddr, report: &CallersReport) {
         let link = self.to(addr);
         self.calls.fetch_add(1, Ordering::Relaxed);
-        let (args, procedure) = (encode_args(To::NODE, told), RaftProcedure::Callers as u32);
+        let (args, procedure) = (encode_args(To::NODE, report), RaftProcedure::Callers as u32);
         let none = &Credential::None;
         // A node of an older version does not need them.
         let _ =
@@ -281,7 +282,7 @@ impl Peer {
             }
         })?;
         // Also if it refuses: while it installs a snapshot it answers nothing else.
-        self.links.holds.heard(self.to, self.now_ms());
+        self.links.holds.note_answer(self.to, self.now_ms());
         decode_result(reader.rest()).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
 
@@ -297,7 +298,7 @@ impl Peer {
         };
         let transfer = self.links.env.entropy.u64();
         let upto = snapshot.meta.last_log_id.map_or(0, |id| id.index());
-        let holding = self.links.holds.begin(self.to, transfer, upto, self.now_ms());
+        let holding = self.links.holds.hold_log(self.to, transfer, upto, self.now_ms());
         self.send_parts(view, transfer).await?;
         let install = SnapshotInstall { transfer, vote, meta: snapshot.meta };
         let timeout = Duration::from_millis(SNAPSHOT_INSTALL_MS_MAX);
@@ -317,7 +318,7 @@ impl Peer {
         let mut offset_bytes = 0;
         let mut encoder = Encoder::new(view);
         loop {
-            let read = off_thread::run(encoder.waits(), move || {
+            let read = off_thread::run_work(encoder.waits(), move || {
                 let chunk = encoder.next_chunk();
                 (encoder, chunk)
             });

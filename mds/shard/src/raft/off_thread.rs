@@ -9,7 +9,7 @@ use std::io;
 ///
 /// # Errors
 /// If the work panicked on its thread.
-pub(super) async fn run<T: Send + 'static>(
+pub(super) async fn run_work<T: Send + 'static>(
     waits: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {

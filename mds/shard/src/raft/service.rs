@@ -20,16 +20,16 @@ use wire_nfs::control::auth::ControlGate;
 use wire_nfs::control::{Keyring, NodeKind, RAFT_PROGRAM, Refusal};
 use wire_rpc::{accepted_success, garbage_args, proc_unavail, prog_mismatch, prog_unavail};
 
-use super::forward::AskIndex;
+use super::forward::QueryIndex;
 use super::identity::number_of;
 use super::message::{
-    AskClock, AskIdentity, ClockShows, Identity, RAFT_VERSION, RaftProcedure, SnapshotChunk, SnapshotInstall,
-    decode_args, decode_to, encode_result,
+    ClockShows, Identity, QueryClock, QueryIdentity, RAFT_VERSION, RaftProcedure, SnapshotChunk,
+    SnapshotInstall, decode_args, decode_to, encode_result,
 };
 use super::snapshot::Receiver;
 use super::{NodeId, Raft, Snapshot, Types, Vote};
 use crate::host::Host;
-use crate::limits::{TORN_ANSWER_MS_MAX, TORN_TELL_MS};
+use crate::limits::{TORN_ANSWER_MS_MAX, TORN_NOTIFY_MS};
 use crate::shard::Shard;
 
 type AppendEntriesRequest = openraft::raft::AppendEntriesRequest<Types>;
@@ -64,7 +64,7 @@ pub(crate) struct Member {
     /// Snapshots that the engine is installing.
     installs: AtomicU32,
     /// When a heartbeat was last passed to the engine while it could not answer.
-    told_ms: AtomicU64,
+    notified_ms: AtomicU64,
 }
 
 impl RaftService {
@@ -133,28 +133,30 @@ impl RaftService {
         }
         if procedure == RaftProcedure::NodeHeartbeat {
             let host = Arc::clone(&self.host);
-            return Box::pin(reply(xid, args, async move |beat| host.heard(&beat)));
+            return Box::pin(reply(xid, args, async move |beat| host.handle_beat(&beat)));
         }
         if procedure == RaftProcedure::Callers {
             let host = Arc::clone(&self.host);
-            return Box::pin(reply(xid, args, async move |told| {
-                host.callers.hear(told);
+            return Box::pin(reply(xid, args, async move |report| {
+                host.callers.handle_report(report);
                 Some(())
             }));
         }
         if procedure == RaftProcedure::Identify {
             let (id, members) = (self.host.id, self.members.clone());
-            return Box::pin(reply(xid, args, async move |AskIdentity| begun(id, &members).await));
+            return Box::pin(reply(xid, args, async move |QueryIdentity| begun(id, &members).await));
         }
         if procedure == RaftProcedure::Clock {
             // This machine's own clock, not the time that counts here: else all nodes would follow
             // each other.
             let shows = ClockShows { wall_unix_ns: self.env.clock.wall_ns() };
-            return Box::pin(reply(xid, args, async move |AskClock| Some(shows)));
+            return Box::pin(reply(xid, args, async move |QueryClock| Some(shows)));
         }
         if procedure == RaftProcedure::Join {
             let first = self.members.first().cloned();
-            return Box::pin(reply(xid, args, async move |asked| Some(first?.replica.take_in(asked).await)));
+            return Box::pin(reply(xid, args, async move |asked| {
+                Some(first?.replica.admit_node(asked).await)
+            }));
         }
         match self.members.get(to.shard as usize) {
             Some(member) => Box::pin(Arc::clone(member).answer(xid, procedure, args, Arc::clone(&self.host))),
@@ -233,7 +235,7 @@ impl Member {
             snapshot_path,
             incoming: tokio::sync::Mutex::new(None),
             installs: AtomicU32::new(0),
-            told_ms: AtomicU64::new(0),
+            notified_ms: AtomicU64::new(0),
         }
     }
 
@@ -296,10 +298,11 @@ impl Member {
                 reply(xid, args, async |rpc| self.transfer_leader(&host, rpc).await).await
             }
             RaftProcedure::Propose => {
-                reply(xid, args, async |proposal| Some(self.replica.take_proposal(proposal).await)).await
+                reply(xid, args, async |proposal| Some(self.replica.propose_for_follower(proposal).await))
+                    .await
             }
             RaftProcedure::ReadIndex => {
-                reply(xid, args, async |AskIndex| Some(self.replica.read_index().await)).await
+                reply(xid, args, async |QueryIndex| Some(self.replica.read_index().await)).await
             }
             RaftProcedure::NodeHeartbeat
             | RaftProcedure::Callers
@@ -313,12 +316,13 @@ impl Member {
     /// that there is a leader: it keeps its answers to all of them.
     async fn append_entries(&self, rpc: AppendEntriesRequest) -> Option<AppendEntriesResponse> {
         if self.is_busy() && rpc.entries.is_empty() {
-            let (now_ms, told_ms) = (self.env.clock.monotonic_ms(), self.told_ms.load(Ordering::Relaxed));
+            let (now_ms, notified_ms) =
+                (self.env.clock.monotonic_ms(), self.notified_ms.load(Ordering::Relaxed));
             let patience_ms = 4 * self.replica.node_config().heartbeat_ms;
-            if now_ms < told_ms + TORN_TELL_MS.min(patience_ms) {
+            if now_ms < notified_ms + TORN_NOTIFY_MS.min(patience_ms) {
                 return None;
             }
-            self.told_ms.store(now_ms, Ordering::Relaxed);
+            self.notified_ms.store(now_ms, Ordering::Relaxed);
         }
         self.unless_busy(self.raft.append_entries(rpc)).await?.ok()
     }
@@ -347,7 +351,7 @@ impl Member {
     async fn chunk(&self, part: SnapshotChunk) -> Option<()> {
         let mut incoming = self.incoming.lock().await;
         if part.offset_bytes == 0 {
-            let receiver = Receiver::begin(Arc::clone(&self.env.disk), self.snapshot_path.clone()).await;
+            let receiver = Receiver::create(Arc::clone(&self.env.disk), self.snapshot_path.clone()).await;
             *incoming = Some((part.transfer, refuse(receiver)?));
         }
         let (transfer, receiver) = incoming.as_mut()?;

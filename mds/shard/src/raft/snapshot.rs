@@ -150,7 +150,7 @@ impl Decoder {
             if self.buffer[..8] != MAGIC[..] || self.buffer[8] != VERSION {
                 return Err(SnapshotError::Head);
             }
-            self.take(HEAD_BYTES);
+            self.take_bytes(HEAD_BYTES);
             self.begun = true;
         }
         while let Some(pair) = self.next_pair()? {
@@ -164,7 +164,7 @@ impl Decoder {
         if self.ended { Ok(()) } else { Err(SnapshotError::Short) }
     }
 
-    fn take(&mut self, len: usize) -> BytesMut {
+    fn take_bytes(&mut self, len: usize) -> BytesMut {
         let taken = self.buffer.split_to(len);
         self.digest.update(&taken);
         taken
@@ -186,9 +186,9 @@ impl Decoder {
         if self.buffer.len() < PAIR_HEAD_BYTES + key_len + value_len {
             return Ok(None);
         }
-        self.take(PAIR_HEAD_BYTES);
-        let key = self.take(key_len).to_vec();
-        let value = self.take(value_len).to_vec();
+        self.take_bytes(PAIR_HEAD_BYTES);
+        let key = self.take_bytes(key_len).to_vec();
+        let value = self.take_bytes(value_len).to_vec();
         if key <= self.last_key {
             return Err(SnapshotError::Order);
         }
@@ -206,7 +206,7 @@ impl Decoder {
         if self.buffer.len() < END_BYTES {
             return Ok(());
         }
-        self.take(4);
+        self.take_bytes(4);
         let crc = crc_word(&self.digest);
         if self.buffer.get_u32() != crc || self.buffer.get_u64() != self.pairs {
             return Err(SnapshotError::Checksum);
@@ -242,7 +242,7 @@ pub(crate) struct Receiver {
 
 impl Receiver {
     /// Begins in a new file at `path`: an earlier file may still be read into the store.
-    pub(crate) async fn begin(disk: Arc<dyn Disk>, path: PathBuf) -> io::Result<Self> {
+    pub(crate) async fn create(disk: Arc<dyn Disk>, path: PathBuf) -> io::Result<Self> {
         match disk.remove(&path).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
@@ -357,7 +357,7 @@ impl SnapshotData {
             let runtime = tokio::runtime::Handle::current();
             let install =
                 move || replace(&*store, Chunks { received, runtime, at: 0, decoder: Decoder::new() });
-            off_thread::run(true, install).await?.map_err(io::Error::other)?
+            off_thread::run_work(true, install).await?.map_err(io::Error::other)?
         } else {
             let chunks = received.read_all().await?;
             replace(&*store, chunks.into_iter().map(Ok)).map_err(io::Error::other)?

@@ -54,22 +54,22 @@ impl Unhurried {
         let (own, wal) = (self.clone(), wal.clone());
         tokio::spawn(async move {
             own.clock.sleep_ms(UNHURRIED_MS_MAX).await;
-            let due = own.take();
+            let due = own.take_callbacks();
             if !due.is_empty() {
                 let flushed = wal.sync().await.map_err(super::log_store::failed);
-                tell(due, &flushed);
+                notify_engine(due, &flushed);
             }
         });
     }
 
     /// Takes the callbacks that the next queued flush covers.
-    pub(super) fn take(&self) -> Vec<Callback> {
+    pub(super) fn take_callbacks(&self) -> Vec<Callback> {
         std::mem::take(&mut self.waiting.lock())
     }
 }
 
 /// Notifies the engine, oldest first.
-pub(super) fn tell(callbacks: Vec<Callback>, flushed: &io::Result<()>) {
+pub(super) fn notify_engine(callbacks: Vec<Callback>, flushed: &io::Result<()>) {
     for callback in callbacks {
         let outcome = match flushed {
             Ok(()) => Ok(()),

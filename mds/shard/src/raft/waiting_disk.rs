@@ -14,7 +14,7 @@ use bytes::Bytes;
 use env::disk::Capacity;
 use env::{BoxFuture, Clock, Disk, File, OpenMode};
 
-use crate::limits::{ROOM_RETRY_MS, ROOM_SAY_MS};
+use crate::limits::{ROOM_LOG_MS, ROOM_RETRY_MS};
 
 /// The same disk, with files that wait for room.
 pub(super) struct WaitingDisk {
@@ -43,13 +43,13 @@ where
     T: Send,
     F: Future<Output = io::Result<T>> + Send,
 {
-    let mut say_at_ms = 0;
+    let mut log_at_ms = 0;
     loop {
         match call().await {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
                 let now_ms = clock.monotonic_ms();
-                if say_at_ms <= now_ms {
-                    say_at_ms = now_ms + ROOM_SAY_MS;
+                if log_at_ms <= now_ms {
+                    log_at_ms = now_ms + ROOM_LOG_MS;
                     tracing::warn!(what, "the log waits for room on its disk");
                 }
                 clock.sleep_ms(ROOM_RETRY_MS).await;

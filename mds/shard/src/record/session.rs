@@ -39,7 +39,7 @@ pub struct Recorded {
 impl SlotRecord {
     /// The recorded outcome of an operation.
     #[must_use]
-    pub fn of(&self, operation: u32) -> Option<&Outcome> {
+    pub fn outcome_of(&self, operation: u32) -> Option<&Outcome> {
         self.outcomes.iter().find(|one| one.operation == operation).map(|one| &one.outcome)
     }
 }

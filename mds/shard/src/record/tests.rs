@@ -1,4 +1,4 @@
-//! Golden bytes of docs/formats/state.md, and bytes that are no value.
+//! Golden bytes of docs/formats/state.md, and bytes that are not a value.
 
 use layout::ec::Profile;
 use layout::{Backup, DataServerId, Epoch, ExtentId};
@@ -152,7 +152,8 @@ fn sessions_have_the_documented_bytes() {
     check(&slot, "01ac028001030206016162636465666768696a6b6c0300000004001a");
 }
 
-/// What is recorded of OPEN, CREATE, RENAME, LAYOUTGET and LOCK: whoever changes what is in an answer changes the version.
+/// Recorded outcomes of OPEN, CREATE, RENAME, LAYOUTGET and LOCK: a change of an answer's fields
+/// requires a new version.
 #[test]
 fn outcomes_have_their_bytes() {
     let inode = Inode {

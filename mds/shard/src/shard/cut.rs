@@ -68,7 +68,7 @@ impl Shard {
         let kept = self.node_config().log_entries_kept;
         let tail = Tail { last: metrics.last_log_index.unwrap_or(0), kept, uncut: self.inner.log.uncut() };
         let (holds, shard) = self.holds();
-        holds.look(shard, tail, matched, self.inner.host.now_ms())
+        holds.update_cut_limit(shard, tail, matched, self.inner.host.now_ms())
     }
 
     /// The holds of all logs, and this shard's number in them.

@@ -9,10 +9,10 @@ use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 
 use super::*;
-use crate::raft::forward::{AskIndex, Proposal, Proposed, ReadIndex};
+use crate::raft::forward::{Proposal, Proposed, QueryIndex, ReadIndex};
 use crate::raft::identity::number_of;
 use crate::raft::message::{RaftProcedure, To};
-use crate::raft::network::NotAsked;
+use crate::raft::network::NotAnswered;
 
 impl Shard {
     /// Proposes here if this replica leads, else through the leader. The entry is applied here when
@@ -25,14 +25,14 @@ impl Shard {
             };
             if let Some((leader, addr)) = leader {
                 let proposal = Proposal { entry: encoded.bytes.to_vec() };
-                match self.ask_leader(leader, &addr, RaftProcedure::Propose, &proposal).await {
+                match self.call_leader(leader, &addr, RaftProcedure::Propose, &proposal).await {
                     Ok(Proposed::Done { index, outcome }) => {
                         self.applied(index).await?;
                         return Ok(*outcome);
                     }
                     Ok(Proposed::Refused) => return Err(ProposeError::Unavailable),
-                    Ok(Proposed::Unknown) | Err(NotAsked::Unknown) => return Err(ProposeError::Timeout),
-                    Ok(Proposed::NotLeading) | Err(NotAsked::NotSent) => {}
+                    Ok(Proposed::Unknown) | Err(NotAnswered::Unknown) => return Err(ProposeError::Timeout),
+                    Ok(Proposed::NotLeading) | Err(NotAnswered::NotSent) => {}
                 }
             }
             self.pause().await;
@@ -58,7 +58,7 @@ impl Shard {
             };
             if let Some((leader, addr)) = leader
                 && let Ok(ReadIndex { index: Some(index) }) =
-                    self.ask_leader(leader, &addr, RaftProcedure::ReadIndex, &AskIndex).await
+                    self.call_leader(leader, &addr, RaftProcedure::ReadIndex, &QueryIndex).await
             {
                 return self.applied(index).await;
             }
@@ -78,34 +78,34 @@ impl Shard {
 
     /// Calls the leader, for as long as it is known to lead: a hanging leader has a successor long
     /// before the call times out.
-    async fn ask_leader<R: serde::de::DeserializeOwned>(
+    async fn call_leader<R: serde::de::DeserializeOwned>(
         &self,
         leader: u64,
         addr: &str,
         procedure: RaftProcedure,
         message: &impl serde::Serialize,
-    ) -> Result<R, NotAsked> {
+    ) -> Result<R, NotAnswered> {
         let mut server = self.inner.raft.server_metrics();
         let another = server.wait_until(|server| server.current_leader.map(number_of) != Some(leader));
         tokio::select! {
             biased;
-            answer = self.ask(addr, procedure, message) => answer,
+            answer = self.call_node(addr, procedure, message) => answer,
             _ = another => {
                 tracing::info!(shard = self.inner.number, leader, "another node leads since the call to the leader");
-                Err(NotAsked::Unknown)
+                Err(NotAnswered::Unknown)
             }
         }
     }
 
-    async fn ask<R: serde::de::DeserializeOwned>(
+    async fn call_node<R: serde::de::DeserializeOwned>(
         &self,
         addr: &str,
         procedure: RaftProcedure,
         message: &impl serde::Serialize,
-    ) -> Result<R, NotAsked> {
-        let addr = addr.parse().map_err(|_| NotAsked::NotSent)?;
-        let shard = u32::try_from(self.inner.number).map_err(|_| NotAsked::NotSent)?;
-        self.inner.host.links.ask(addr, To::shard(shard), procedure, message, PROPOSE_MS_MAX).await
+    ) -> Result<R, NotAnswered> {
+        let addr = addr.parse().map_err(|_| NotAnswered::NotSent)?;
+        let shard = u32::try_from(self.inner.number).map_err(|_| NotAnswered::NotSent)?;
+        self.inner.host.links.query(addr, To::shard(shard), procedure, message, PROPOSE_MS_MAX).await
     }
 
     /// Waits until the log is applied here up to an index. The caller bounds the time.
@@ -119,7 +119,7 @@ impl Shard {
     }
 
     /// Proposes an entry for another node's replica.
-    pub(crate) async fn take_proposal(&self, proposal: Proposal) -> Proposed {
+    pub(crate) async fn propose_for_follower(&self, proposal: Proposal) -> Proposed {
         let Ok(_permit) = self.inner.proposals.try_acquire() else { return Proposed::Refused };
         let encoded = EncodedEntry::from(Bytes::from(proposal.entry));
         // All replicas apply what is in the log: it must be an entry.

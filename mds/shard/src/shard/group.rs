@@ -264,7 +264,7 @@ impl Shard {
             if began_ms + HEIR_WAIT_MS_MAX <= host.now_ms() {
                 return None;
             }
-            host.env.clock.sleep_ms(HEIR_LOOK_MS).await;
+            host.env.clock.sleep_ms(HEIR_POLL_MS).await;
         };
         self.transfer(to).await;
         let mut watched = raft.server_metrics();

@@ -95,17 +95,17 @@ impl Shard {
     /// Reports the clients of the service addresses here to the other members, if this replica
     /// leads in `term`; and keeps reporting.
     pub fn tell_callers(&self, term: u64, callers: Vec<Caller>) {
-        self.inner.host.callers.tell(term, callers);
+        self.inner.host.callers.set_callers(term, callers);
     }
 
     /// Stops these reports.
     pub fn stop_telling_callers(&self) {
-        self.inner.host.callers.fall_silent();
+        self.inner.host.callers.stop_reporting();
     }
 
     /// Clients of the service addresses, as the last leader reported them to this member.
     #[must_use]
     pub fn callers(&self) -> Vec<Caller> {
-        self.inner.host.callers.heard()
+        self.inner.host.callers.reported()
     }
 }

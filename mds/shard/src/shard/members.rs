@@ -75,7 +75,7 @@ impl Shard {
 
     /// Whether this node is a committed member: the entry that set it is applied here. An entry
     /// that is not may be lost with its leader, whose successor then does not know this node.
-    pub(crate) fn has_taken_in_this_node(&self) -> bool {
+    pub(crate) fn has_admitted_this_node(&self) -> bool {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let membership = &metrics.membership_config;
@@ -84,7 +84,7 @@ impl Shard {
     }
 
     /// Updates whether this replica votes. Read for every shard at each heartbeat.
-    pub(crate) fn look_at_votes(&self) {
+    pub(crate) fn update_vote(&self) {
         let metrics = self.inner.raft.metrics();
         let metrics = metrics.borrow_watched();
         let mut voters = metrics.membership_config.membership().get_joint_config().iter();

@@ -16,7 +16,8 @@ impl Shard {
     /// propose it.
     ///
     /// # Errors
-    /// See [`ProposeError`]. A command that was carried out and refused is an `Ok(Outcome::Refused)`.
+    /// See [`ProposeError`]. A command that was carried out and refused is an
+    /// `Ok(Outcome::Refused)`.
     pub async fn propose(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
         let encoded = self.encode(0, origin, command)?;
         self.put(encoded, None).await
@@ -42,7 +43,8 @@ impl Shard {
     /// must not be appended.
     ///
     /// # Errors
-    /// As [`propose`](Self::propose); [`ProposeError::NotLeader`] if this replica leads in another term, or does not lead.
+    /// As [`propose`](Self::propose); [`ProposeError::NotLeader`] if this replica leads in another
+    /// term, or does not lead.
     pub async fn propose_in(
         &self,
         term: u64,

@@ -1,4 +1,5 @@
-//! One node's wall clock is set wrong: it does not lead, and dates nothing. All in one thread, in time that only goes on when nothing else is to be done.
+//! One node's wall clock is set wrong: the node does not lead, and dates nothing. All in one
+//! thread, in paused time that advances only when no task can run.
 
 use std::path::Path;
 use std::sync::Arc;

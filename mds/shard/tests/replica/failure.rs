@@ -1,4 +1,5 @@
-//! An engine of one shard stops by itself: its node says so, the other shards go on there, and others lead what it led.
+//! An engine of one shard stops by itself: its node reports it, its other shards continue, and
+//! other nodes take over what it led.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -16,21 +17,21 @@ use mds_shard::{EngineStopped, NodeConfig, ProposeError, Shard};
 use crate::many::{Cluster, SHARDS, formatted, leader_of, names};
 use crate::scene::{create, env_in_memory, format, runtime};
 
-/// How a store fails that is written to.
+/// How a store fails on writes.
 #[derive(Default)]
 pub(crate) struct Fault {
     now: Mutex<u8>,
     changed: Condvar,
-    /// How often the store was emptied: once for each snapshot.
+    /// How often the store was cleared: once for each snapshot.
     emptied: AtomicU64,
-    /// Views of the store that are there.
+    /// Existing views of the store.
     views: AtomicU64,
 }
 
 impl Fault {
     const ERROR: u8 = 1;
     const PANIC: u8 = 2;
-    /// Being replaced, it is empty until this is over.
+    /// A cleared store stays empty until this fault is removed.
     pub(crate) const STAYS_EMPTY: u8 = 3;
 
     pub(crate) fn set(&self, fault: u8) {
@@ -51,7 +52,7 @@ impl Fault {
     }
 }
 
-/// A view that is counted.
+/// A counted view.
 struct Counted {
     view: Box<dyn View + Send>,
     fault: Arc<Fault>,
@@ -77,7 +78,7 @@ impl Drop for Counted {
     }
 }
 
-/// A store that fails when it is told to.
+/// A store that fails on request.
 pub(crate) struct FaultyStore {
     pub(crate) store: Arc<MemStore>,
     pub(crate) fault: Arc<Fault>,
@@ -122,15 +123,15 @@ impl MetaStore for FaultyStore {
     }
 }
 
-/// What a node says within the time that a test may take.
+/// The failure that a node reports within the time limit of a test.
 fn failed(cluster: &Cluster, at: usize) -> EngineStopped {
     let node = cluster.node(at);
     cluster.wait_until("the node notices", |_| node.failure().is_some());
     cluster.on(at, node.failed())
 }
 
-/// Of one node a shard's store fails, with an error or a panic. The node tells which shard it was, its other shards have their checkpoints made
-/// and logs cut, and when it stops it hands over what it leads.
+/// On one node a shard's store fails, with an error or a panic. The node names the shard, its other
+/// shards still get checkpoints and log cuts, and when it stops it hands over what it leads.
 #[test]
 fn one_engine_that_stops_ends_its_node_and_no_other_shard() {
     for (fault, said) in [(Fault::ERROR, "as it was told to be"), (Fault::PANIC, "it panicked")] {
@@ -145,7 +146,7 @@ fn one_engine_that_stops_ends_its_node_and_no_other_shard() {
         let stopped = failed(&cluster, at);
         assert_eq!(stopped.shard, shard);
         assert!(stopped.error.contains(said), "{stopped}");
-        // The others go on there.
+        // The other shards continue there.
         let cut = |cluster: &Cluster| cluster.node(at).shard(other).unwrap().status().cut_index;
         let before = cut(&cluster);
         for name in (0..30).map(|number| format!("more-{number}")) {
@@ -157,14 +158,15 @@ fn one_engine_that_stops_ends_its_node_and_no_other_shard() {
         cluster.stop(at);
         assert!(clock.monotonic_ms() < began_ms + 5_000, "it is stopped at once");
         cluster.create(&names("after"));
-        // Of the shard whose store failed it has what it had, and gets the rest.
+        // Of the failed shard the node keeps what it had, and gets the rest.
         cluster.fault(at, shard).set(0);
         cluster.start(at);
         cluster.assert_alike(&names("after"));
     }
 }
 
-/// The log of a node fails, and so all its engines: of shard 0 too, which is led elsewhere after that.
+/// The log of a node fails, and so do all its engines, also shard 0's, which then has another
+/// leader.
 #[test]
 fn a_log_that_fails_ends_its_node() {
     let mut cluster = formatted();
@@ -172,7 +174,8 @@ fn a_log_that_fails_ends_its_node() {
     cluster.disk(at).fail_sync(0, ErrorKind::Other);
     let replica = cluster.node(at).shard(0).unwrap().clone();
     let outcome = cluster.on(at, async { replica.propose(None, create("lost")).await });
-    // The two others may have it on stable storage before this one's log has failed: then it is done.
+    // The two others may have it on stable storage before this node's log has failed: then it is
+    // done.
     assert!(matches!(outcome, Ok(mds_shard::Outcome::Entry(_)) | Err(_)), "{outcome:?}");
     failed(&cluster, at);
     assert!(!cluster.node(at).shard(0).unwrap().is_leader());
@@ -183,9 +186,9 @@ fn a_log_that_fails_ends_its_node() {
     cluster.create(&names("after"));
 }
 
-/// A node that is alone says so as well; one that is stopped has not failed.
+/// A node that is alone reports a failure as well; a stopped node has not failed.
 #[test]
-fn a_node_alone_tells_of_its_engine() {
+fn a_node_alone_reports_its_failed_engine() {
     let (store, fault) = (Arc::new(MemStore::new()), Arc::<Fault>::default());
     runtime().block_on(async {
         let start = async |disk: &MemoryDisk| {

@@ -1,5 +1,5 @@
-//! The number of shards is fixed when a cluster is made. Nodes that are started with another number than the others begin nothing, and start
-//! again with the right one.
+//! The number of shards is fixed when a cluster is made. Nodes started with different numbers begin
+//! nothing, and start again with the right one.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use mds_shard::{Command, Node, NodeConfig, StartError};
 use crate::many::{Cluster, MEMBERS, SHARDS, formatted, names};
 use crate::scene::{create, env_on, format, has, runtime};
 
-/// Longer than nodes take to hear of each other and to begin.
+/// Longer than nodes take to query each other and to begin.
 const BEGIN_MS: u64 = 1_000;
 
-/// Too few, too many, and as many as there are to be.
+/// Too few, too many, and the right number.
 #[test]
 fn founders_with_different_numbers_of_shards_begin_nothing() {
     let mut cluster = Cluster::asleep();
@@ -36,7 +36,8 @@ fn founders_with_different_numbers_of_shards_begin_nothing() {
     cluster.assert_alike(&names("begun"));
 }
 
-/// A node without its disk is started with too many: it knows of shards that nobody else does, and does not begin them.
+/// A node without its disk is started with too many shards: it has shards that no other node has,
+/// and does not begin them.
 #[test]
 fn a_node_with_too_many_shards_begins_none_in_a_cluster() {
     let mut cluster = formatted();

@@ -1,4 +1,5 @@
-//! Snapshots that take long to install: nobody sees half of one, and nobody else waits for it.
+//! Snapshots that take long to install: no reader sees a part of one, and no other node waits for
+//! it.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +12,8 @@ use crate::failure::Fault;
 use crate::many::{Cluster, SHARDS, formatted, leader_of, names};
 use crate::scene::{create, has};
 
-/// Longer than it takes the heartbeats of all shards to fill a connection, if none was answered: 40 a second from each of two nodes, of 256 places.
+/// Longer than unanswered heartbeats of all shards would take to fill a connection: 40 a second
+/// from each of two nodes, of 256 places.
 const INSTALL_MS: u64 = 12_000;
 /// A stop takes much less.
 const STOP_MS_MAX: u64 = 20_000;
@@ -21,7 +23,8 @@ fn torn(cluster: &Cluster, at: usize) -> BTreeSet<usize> {
     (0..SHARDS).filter(|shard| matches!(view(*shard), Err(ProposeError::Unavailable))).collect()
 }
 
-/// A node that was away for so long that it needs snapshots of these shards, which it does not get to the end of.
+/// Makes a node need snapshots of these shards after a long absence, and keeps their installation
+/// from ending.
 fn installing(cluster: &mut Cluster, at: usize, shards: &BTreeSet<usize>) -> Vec<String> {
     let behind: Vec<u64> =
         (0..SHARDS).map(|shard| cluster.node(at).shard(shard).unwrap().status().applied_index).collect();
@@ -47,7 +50,7 @@ fn installing(cluster: &mut Cluster, at: usize, shards: &BTreeSet<usize>) -> Vec
 
 /// All shards of a node at once, while they are written to.
 #[test]
-fn a_long_install_holds_up_nobody() {
+fn a_long_install_delays_no_other_node() {
     let mut cluster = formatted();
     let (at, shards) = (1, (0..SHARDS).collect());
     let mut all = installing(&mut cluster, at, &shards);
@@ -59,22 +62,23 @@ fn a_long_install_holds_up_nobody() {
         all.extend(fresh);
         cluster.rest(50);
     }
-    assert_eq!(torn(&cluster, at), shards, "nobody sees half of a snapshot");
-    // Its heartbeats are answered: nobody takes it for dead, and ends the transfers.
-    assert_eq!(cluster.connects(at), connects, "no connection was made anew");
+    assert_eq!(torn(&cluster, at), shards, "no reader sees a part of a snapshot");
+    // Its heartbeats are answered: no node takes it for dead and ends the transfers.
+    assert_eq!(cluster.connects(at), connects, "no connection was reopened");
     shards.iter().for_each(|shard| cluster.fault(at, *shard).set(0));
-    cluster.wait_until("they are in", |cluster| torn(cluster, at).is_empty());
+    cluster.wait_until("they are installed", |cluster| torn(cluster, at).is_empty());
     cluster.assert_alike(&all);
 }
 
-/// Whoever leads the first shard reads all others: not while one of its replicas is being replaced. Of two such nodes none counts on the other.
+/// The leader of shard 0 reads all others: a node does not lead it while one of its replicas is
+/// replaced. Of two such nodes neither relies on the other.
 #[test]
 fn a_node_that_installs_does_not_lead_the_first_shard() {
     let mut cluster = formatted();
     let torn_of = [(0, BTreeSet::from([4])), (1, BTreeSet::from([5]))];
     let all = torn_of.each_ref().map(|(at, shards)| installing(&mut cluster, *at, shards));
     let first = |cluster: &Cluster, at: usize| cluster.node(at).shard(0).unwrap().clone();
-    // The first in line comes to lead it all the same.
+    // The first in line gets the lead all the same.
     cluster.wait_until("one leads that installs", |cluster| {
         let leader = leader_of(cluster, 0);
         cluster.on(leader, first(cluster, leader).hand_over());
@@ -82,11 +86,11 @@ fn a_node_that_installs_does_not_lead_the_first_shard() {
     });
     cluster.wait_until("the third leads", |cluster| first(cluster, 2).is_leader());
     cluster.rest(3_000);
-    assert!(first(&cluster, 2).is_leader(), "and goes on");
+    assert!(first(&cluster, 2).is_leader(), "and stays the leader");
     for ((at, shards), names) in torn_of.iter().zip(all) {
         assert_eq!(torn(&cluster, *at), *shards);
         shards.iter().for_each(|shard| cluster.fault(*at, *shard).set(0));
-        cluster.wait_until("it is in", |cluster| torn(cluster, *at).is_empty());
+        cluster.wait_until("it is installed", |cluster| torn(cluster, *at).is_empty());
         for shard in shards {
             let replica = cluster.node(*at).shard(*shard).unwrap();
             cluster.on(*at, replica.read_barrier()).unwrap();
@@ -95,7 +99,7 @@ fn a_node_that_installs_does_not_lead_the_first_shard() {
     }
 }
 
-/// A planned stop does not wait until a snapshot is in.
+/// A planned stop does not wait for the installation of a snapshot.
 #[test]
 fn a_node_that_installs_stops_at_once() {
     let mut cluster = formatted();
@@ -106,7 +110,7 @@ fn a_node_that_installs_stops_at_once() {
     let (node, stopped) = (cluster.node(at), AtomicBool::new(false));
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            // So that a stop that does wait ends as well, too late.
+            // A stop that does wait ends as well, too late.
             while !stopped.load(Ordering::Relaxed) && clock.monotonic_ms() < began_ms + STOP_MS_MAX {
                 std::thread::yield_now();
             }
@@ -126,7 +130,7 @@ fn a_node_that_installs_stops_at_once() {
     assert!(all.iter().all(|name| has(replica, &format!("{name}-of-{shard}"))));
 }
 
-/// Creates so much that the log would be cut several times.
+/// Creates enough for several cuts of the log.
 fn create_much(cluster: &Cluster, shard: usize, round: &str) -> Vec<String> {
     let all: Vec<String> = (0..60).map(|number| format!("{round}-{number}")).collect();
     for name in &all {
@@ -136,7 +140,8 @@ fn create_much(cluster: &Cluster, shard: usize, round: &str) -> Vec<String> {
     all
 }
 
-/// What comes while a snapshot is installed is kept until the node has taken it up: it needs no other one, however long the first took.
+/// Entries during the installation of a snapshot are kept until the node has caught up: it needs no
+/// other snapshot, however long the first took.
 #[test]
 fn one_snapshot_is_enough_however_long_it_takes() {
     let mut cluster = formatted();
@@ -157,9 +162,10 @@ fn one_snapshot_is_enough_however_long_it_takes() {
     wait_until_cut(&cluster, shard);
 }
 
-/// Who sends a snapshot does not keep what it read it from while it is installed: the store uses nothing again that is shown there.
+/// The sender of a snapshot drops its view before the follower installs it: the store cannot reuse
+/// pages that a view shows.
 #[test]
-fn an_installation_keeps_no_view_of_who_sent_it() {
+fn an_installation_keeps_no_view_of_the_sender() {
     let mut cluster = formatted();
     let (at, shard) = (2, 4);
     installing(&mut cluster, at, &[shard].into());
@@ -169,9 +175,10 @@ fn an_installation_keeps_no_view_of_who_sent_it() {
     cluster.fault(at, shard).set(0);
 }
 
-/// A node that is cut off while it is sent a snapshot keeps nobody's log from being cut.
+/// A node that is cut off during the transfer of a snapshot does not keep the sender's log from
+/// being cut.
 #[test]
-fn who_is_cut_off_holds_no_log() {
+fn a_node_that_is_cut_off_holds_no_log() {
     let mut cluster = formatted();
     let (at, shard) = (2, 4);
     installing(&mut cluster, at, &[shard].into());
@@ -188,7 +195,7 @@ fn who_is_cut_off_holds_no_log() {
     cluster.fault(at, shard).set(0);
 }
 
-/// Waits until whoever leads a shard keeps no more of its log than it has to.
+/// Waits until the leader of a shard keeps no more of its log than it must.
 fn wait_until_cut(cluster: &Cluster, shard: usize) {
     cluster.wait_until("the log is cut", |cluster| {
         let status = cluster.node(leader_of(cluster, shard)).shard(shard).unwrap().status();

@@ -4,11 +4,12 @@ use mds_shard::ReadmitError;
 
 use crate::many::{Cluster, MEMBERS, SHARDS, formatted, leader_of, names};
 
-/// Numbers of the nodes that should vote, by shard: three in a row from the one that should lead, with shard 0 where it was made.
+/// Numbers of the intended voters, by shard: three in a row from the preferred leader, with shard 0
+/// where it was made.
 const VOTERS: [[u64; 3]; SHARDS] =
     [[1, 2, 3], [2, 3, 4], [1, 3, 4], [1, 2, 4], [1, 3, 4], [1, 2, 4], [1, 2, 3], [2, 3, 4]];
 
-/// Waits until all nodes know every shard to be where it should.
+/// Waits until every node has every shard at its intended voters.
 fn wait_until_moved(cluster: &Cluster) {
     cluster.wait_until("shards have moved", |cluster| {
         cluster.up().into_iter().all(|at| {
@@ -33,7 +34,7 @@ fn a_node_joins_and_shards_move_to_it() {
     cluster.create(&more);
     all.extend(more);
     cluster.assert_alike(&all);
-    // One of each shard's three may go, whichever node it is on.
+    // One of each shard's three voters may die, on whichever node.
     for at in 0..4 {
         cluster.kill(at);
         let more = names(&format!("without-{at}"));
@@ -46,7 +47,7 @@ fn a_node_joins_and_shards_move_to_it() {
 }
 
 #[test]
-fn nodes_lose_their_disks_and_are_taken_in_again() {
+fn nodes_lose_their_disks_and_are_readmitted() {
     let mut cluster = formatted();
     let fourth = cluster.add();
     wait_until_moved(&cluster);
@@ -65,32 +66,33 @@ fn nodes_lose_their_disks_and_are_taken_in_again() {
 }
 
 #[test]
-fn who_is_not_there_or_made_for_something_else_is_not_taken_in() {
+fn a_node_that_is_down_unknown_or_of_another_cluster_is_not_readmitted() {
     let mut cluster = formatted();
     cluster.lose_disk_and_start_with(2, 1);
     cluster.wait_until("it is refused", |cluster| {
-        cluster.ask_to_readmit(2) == Some(Err(ReadmitError::Shards { number: 3, has: 1, all: 8 }))
+        cluster.request_readmission(2) == Some(Err(ReadmitError::Shards { number: 3, has: 1, all: 8 }))
     });
     cluster.kill(2);
     cluster.wait_until("it does not answer", |cluster| {
-        cluster.ask_to_readmit(2) == Some(Err(ReadmitError::Unreachable(3)))
+        cluster.request_readmission(2) == Some(Err(ReadmitError::Unreachable(3)))
     });
     cluster.wait_until("there is none", |cluster| {
-        cluster.ask_to_readmit(7) == Some(Err(ReadmitError::Unknown(8)))
+        cluster.request_readmission(7) == Some(Err(ReadmitError::Unknown(8)))
     });
 }
 
-/// A node says that it is where nobody is, or another node: it is not taken in before it says where it is.
+/// A node gives an address where no node or another node is: it is not admitted before it gives its
+/// own.
 #[test]
-fn who_does_not_answer_at_its_address_is_not_taken_in() {
+fn a_node_that_does_not_answer_at_its_address_is_not_admitted() {
     for says in ["10.0.0.9:1", "10.0.0.1:1", "0.0.0.0:1"] {
         let mut cluster = formatted();
         let fourth = cluster.add_at(says.parse().ok());
-        // Longer than it takes to be taken in.
+        // Longer than an admission takes.
         cluster.rest(2_000);
         assert!(cluster.node(0).members().iter().all(|(number, _)| *number != 4), "{says}");
         cluster.kill(fourth);
-        cluster.set_right(fourth);
+        cluster.give_own_address(fourth);
         cluster.start(fourth);
         wait_until_moved(&cluster);
         let all = names("joined");
@@ -99,9 +101,10 @@ fn who_does_not_answer_at_its_address_is_not_taken_in() {
     }
 }
 
-/// Who takes it in dies before others have heard of it: it asks again. Seed 7012 of the simulator, with four nodes.
+/// The leader that admits it dies before it has replicated that: the node sends its request again.
+/// Seed 7012 of the simulator, with four nodes.
 #[test]
-fn a_node_that_only_a_dead_leader_knew_is_taken_in() {
+fn a_node_that_only_a_dead_leader_knew_is_admitted() {
     let mut cluster = formatted();
     let leader = leader_of(&cluster, 0);
     let others: Vec<usize> = (0..MEMBERS).filter(|at| *at != leader).collect();
@@ -121,10 +124,10 @@ fn a_node_that_only_a_dead_leader_knew_is_taken_in() {
     cluster.assert_alike(&all);
 }
 
-/// Where shards should be there is a node that is dead, and has followed all until it died: it gets no vote before it is back. Else a shard would
-/// give up a member that is there for one that is not, and might have no majority.
+/// An intended voter is dead, and had all entries when it died: it gets no vote before it is back.
+/// Else a shard would replace a live member by a dead one, and might have no majority.
 #[test]
-fn who_is_dead_gets_no_vote() {
+fn a_dead_node_gets_no_vote() {
     let mut cluster = formatted();
     cluster.add();
     wait_until_moved(&cluster);
@@ -154,17 +157,19 @@ fn who_is_dead_gets_no_vote() {
     cluster.assert_alike(&all);
 }
 
-/// One that is taken in again goes away before it votes: the shards that should move from it to one that joins do not wait for it.
+/// A readmitted node dies before it votes: the shards that should move from it to one that joins do
+/// not wait for it.
 #[test]
-fn who_does_not_come_back_keeps_no_shard_from_moving() {
+fn a_node_that_stays_down_keeps_no_shard_from_moving() {
     let mut cluster = formatted();
     cluster.add();
     wait_until_moved(&cluster);
     let mut all = names("before");
     cluster.create(&all);
     cluster.lose_disk(1);
-    cluster
-        .wait_until("it is to be taken in again", |cluster| matches!(cluster.ask_to_readmit(1), Some(Ok(_))));
+    cluster.wait_until("it is to be taken in again", |cluster| {
+        matches!(cluster.request_readmission(1), Some(Ok(_)))
+    });
     cluster.kill(1);
     // By then it counts as dead.
     cluster.rest(1_500);

@@ -1,5 +1,5 @@
-//! A leader that is cut off stops to answer alone before those who follow it may elect another. All in one thread, in time that only goes on
-//! when nothing else is to be done.
+//! A leader that is cut off stops answering alone before its followers may elect another. All in
+//! one thread, in paused time that advances only when no task can run.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -42,7 +42,8 @@ impl Clock for Paused {
     }
 }
 
-/// The network as one node has it: once that is cut off, nothing comes and nothing arrives, and nobody is told.
+/// The network as one node has it: once the node is cut off, nothing is received and nothing
+/// arrives, without an error.
 #[derive(Clone)]
 struct Wire {
     net: MemoryNet,
@@ -108,7 +109,7 @@ impl StreamRead for Half<Box<dyn StreamRead>> {
         buffer: &mut BytesMut,
         bytes_max: usize,
     ) -> Poll<io::Result<usize>> {
-        // It stays cut: nobody needs to be woken.
+        // The node stays cut off: no task needs to be woken.
         if self.wire.is_cut() { Poll::Pending } else { self.half.poll_read(context, buffer, bytes_max) }
     }
 }
@@ -134,7 +135,7 @@ async fn start(id: u64, wire: Wire) -> Shard {
     Shard::start_on(env, vec![Arc::new(MemStore::new())], Path::new("/shard"), config(id)).await.unwrap()
 }
 
-/// Answers a read without asking anybody.
+/// Whether a read is answered without a query of another node.
 async fn reads_alone(shard: &Shard) -> bool {
     timeout(STEP / 2, shard.read_barrier()).await.is_ok_and(|passed| passed.is_ok())
 }
@@ -154,7 +155,7 @@ async fn a_leader_that_is_cut_off_stops_to_read_alone_before_others_may_be_elect
     shards[leader].propose(None, format()).await.unwrap();
     create_all(&shards[leader], &["before".to_owned()]).await;
     let heartbeat = Duration::from_millis(config(1).heartbeat_ms);
-    // Renewed by each heartbeat, whether anybody writes or not.
+    // Each heartbeat renews the lease, with or without writes.
     for _ in 0..2 * 100 * ELECTION_HEARTBEATS_MAX {
         assert!(reads_alone(&shards[leader]).await && shards[leader].is_leader());
         sleep(STEP).await;
@@ -168,9 +169,10 @@ async fn a_leader_that_is_cut_off_stops_to_read_alone_before_others_may_be_elect
         }
         sleep(STEP).await;
     }
-    // What was answered last was sent an interval ago at most, and it was heard later than it was sent.
+    // The last answered heartbeat was sent an interval ago at most, and its answer arrived later
+    // than it was sent.
     let lease = heartbeat * u32::try_from(LEASE_HEARTBEATS).unwrap();
     assert!(lease <= alone + heartbeat + 2 * STEP && alone <= lease, "{alone:?} of {lease:?}");
     let promised = heartbeat * u32::try_from(ELECTION_HEARTBEATS_MAX - 1).unwrap();
-    assert!(promised <= cut.elapsed(), "nobody is elected before what followers promised is over");
+    assert!(promised <= cut.elapsed(), "no leader is elected before the followers' promise is over");
 }

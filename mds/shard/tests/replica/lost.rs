@@ -1,4 +1,5 @@
-//! A node that has lost a part of what it had starts with the rest only if it still knows what it promised.
+//! A node that has lost a part of its state starts with the rest only if it still knows its
+//! promises.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use mds_shard::{NodeConfig, Shard};
 use crate::many::{Cluster, MEMBERS, formatted, names};
 use crate::scene::{create, env_in_memory, format, has, runtime};
 
-/// The folder of a node's log is gone, or on a disk that is not mounted: it refuses to start, until its directory is empty and it is taken in again.
+/// The directory of a node's log is gone, or on a disk that is not mounted: the node refuses to
+/// start, until its directory is empty and it is readmitted.
 #[test]
 fn a_node_whose_log_is_gone_does_not_start() {
     let mut cluster = formatted();
@@ -36,7 +38,7 @@ fn a_node_whose_log_is_gone_does_not_start() {
     cluster.assert_alike(&[names("before"), names("without")].concat());
 }
 
-/// A node that was made a moment ago has a name, and nothing in its log yet.
+/// A new node has a name, and nothing in its log yet.
 #[test]
 fn a_node_that_has_promised_nothing_starts_again() {
     let mut cluster = Cluster::asleep();
@@ -50,7 +52,7 @@ fn a_node_that_has_promised_nothing_starts_again() {
     cluster.assert_alike(&names("begun"));
 }
 
-/// Without the stores the log says everything, unless it was cut: then the node refuses to start.
+/// Without the stores the log has everything, unless it was cut: then the node refuses to start.
 #[test]
 fn a_node_without_its_stores_needs_its_whole_log() {
     let disk = MemoryDisk::new();
@@ -79,7 +81,7 @@ fn a_node_without_its_stores_needs_its_whole_log() {
     }
     let cut = |cluster: &Cluster| cluster.node(1).shard(1).unwrap().status().cut_index;
     cluster.wait_until("the log is cut", |cluster| 0 < cut(cluster));
-    // Nobody is told when that is on disk; before, the log is whole.
+    // Nothing reports when the cut is on disk; before, the log is complete.
     cluster.rest(300);
     cluster.kill(1);
     cluster.lose_stores(1);
@@ -87,7 +89,7 @@ fn a_node_without_its_stores_needs_its_whole_log() {
     assert!(refused.contains("is not whole") && refused.contains("mds readmit"), "{refused}");
 }
 
-/// A node that is alone would start from its store and say nothing of what is missing.
+/// A node that is alone would start from its store without reporting what is missing.
 #[test]
 fn a_node_that_is_alone_and_lost_its_log_starts_only_if_that_is_accepted() {
     let (disk, store) = (MemoryDisk::new(), Arc::new(MemStore::new()));

@@ -1,4 +1,5 @@
-//! Whole replicas through the crate's front door: restarts of one, and several that keep each other alike.
+//! Whole replicas through the crate's public interface: restarts of one, and several that replicate
+//! each other.
 
 #![allow(clippy::unwrap_used, reason = "a step that fails is a test that fails")]
 

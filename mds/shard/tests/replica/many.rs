@@ -1,4 +1,5 @@
-//! Three nodes with eight shards each, in one process: kills, partitions, hibernation, and a planned stop.
+//! Three nodes with eight shards each, in one process: kills, partitions, hibernation, and a
+//! planned stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -24,7 +25,7 @@ use wire_nfs::control::ClusterKey;
 pub(crate) const MEMBERS: usize = 3;
 pub(crate) const SHARDS: usize = 8;
 const HIBERNATE_MS: u64 = 600;
-/// Long enough for anything here, on a machine that does other things as well.
+/// Long enough for anything here, on a machine with other load.
 const PATIENCE_MS: u64 = 60_000;
 
 struct Place {
@@ -32,8 +33,8 @@ struct Place {
     stores: Vec<Arc<MemStore>>,
     /// How each store fails.
     faults: Vec<Arc<Fault>>,
-    /// Where it says that it is, if that is wrong.
-    says: Option<SocketAddr>,
+    /// The address that the node gives, if it is wrong.
+    gives: Option<SocketAddr>,
     running: Option<(Runtime, Node)>,
 }
 
@@ -47,7 +48,7 @@ impl Place {
             disk: MemoryDisk::new(),
             stores: Vec::new(),
             faults: Vec::new(),
-            says: None,
+            gives: None,
             running: None,
         };
         place.set_shards(shards);
@@ -67,19 +68,19 @@ fn address(at: usize) -> SocketAddr {
 pub(crate) struct Cluster {
     net: MemoryNet,
     alone: Arc<Mutex<BTreeSet<SocketAddr>>>,
-    /// Connections made so far, by whom to.
+    /// Connections made so far, by receiver.
     connects: Arc<Mutex<BTreeMap<SocketAddr, u64>>>,
     places: Vec<Place>,
     clock: OsClock,
     main: Runtime,
-    /// How often a node was started: each time it has other luck.
+    /// How often a node was started: each start has another seed.
     starts: u64,
 }
 
 fn config(at: usize) -> NodeConfig {
     let member = |at: usize| (at as u64 + 1, address(at).to_string());
     let founders: Vec<(u64, String)> = (0..MEMBERS).map(member).collect();
-    // Whoever comes later knows some of those that are there.
+    // A later node knows some of the founders.
     let (members, join) = match at < MEMBERS {
         true => (founders, Vec::new()),
         false => (vec![member(at)], founders.into_iter().map(|(_, address)| address).collect()),
@@ -104,7 +105,7 @@ impl Cluster {
         cluster
     }
 
-    /// Of which no node was started yet.
+    /// A cluster without started nodes.
     pub(crate) fn asleep() -> Self {
         let places = (0..MEMBERS).map(|_| Place::empty()).collect();
         Self {
@@ -123,17 +124,17 @@ impl Cluster {
         &self.places[at].faults[shard]
     }
 
-    /// A node that is down has another disk, with nothing on it.
+    /// Gives a node that is down another, empty disk.
     pub(crate) fn empty(&mut self, at: usize) {
         self.places[at] = Place::empty();
     }
 
-    /// A node that is down is started for so many shards from now on, in the same directory.
+    /// Sets the number of shards with which a node that is down is started in the same directory.
     pub(crate) fn set_shards(&mut self, at: usize, shards: usize) {
         self.places[at].set_shards(shards);
     }
 
-    /// A node's stores are gone, though not its disk.
+    /// Removes a node's stores, though not its disk.
     pub(crate) fn lose_stores(&mut self, at: usize) {
         self.places[at].stores = Place::empty().stores;
     }
@@ -148,43 +149,43 @@ impl Cluster {
         &self.places[at].disk
     }
 
-    /// Runs something where a node's tasks run.
+    /// Runs a future on a node's runtime.
     pub(crate) fn on<T>(&self, at: usize, future: impl Future<Output = T>) -> T {
         self.places[at].running.as_ref().unwrap().0.block_on(future)
     }
 
-    /// Another node, with nothing yet.
+    /// Adds a node without any state.
     pub(crate) fn add(&mut self) -> usize {
         self.add_at(None)
     }
 
-    /// The same, and it says that it is somewhere else.
-    pub(crate) fn add_at(&mut self, says: Option<SocketAddr>) -> usize {
-        self.places.push(Place { says, ..Place::empty() });
+    /// As [`add`](Self::add), for a node that gives another address.
+    pub(crate) fn add_at(&mut self, gives: Option<SocketAddr>) -> usize {
+        self.places.push(Place { gives, ..Place::empty() });
         let at = self.places.len() - 1;
         self.start(at);
         at
     }
 
-    /// A node that is down says where it is from now on.
-    pub(crate) fn set_right(&mut self, at: usize) {
-        self.places[at].says = None;
+    /// Has a node that is down give its own address.
+    pub(crate) fn give_own_address(&mut self, at: usize) {
+        self.places[at].gives = None;
     }
 
-    /// A node's disk goes, and another one takes its place.
+    /// Replaces a node's disk by an empty one.
     pub(crate) fn lose_disk(&mut self, at: usize) {
         self.lose_disk_and_start_with(at, SHARDS);
     }
 
-    /// The same, and the node is started for so many shards.
+    /// As [`lose_disk`](Self::lose_disk), and starts the node for so many shards.
     pub(crate) fn lose_disk_and_start_with(&mut self, at: usize, shards: usize) {
         self.kill(at);
         self.places[at] = Place::of(shards);
         self.start(at);
     }
 
-    /// What the node that leads shard 0 says to taking a node in again.
-    pub(crate) fn ask_to_readmit(&self, at: usize) -> Option<Result<Readmission, ReadmitError>> {
+    /// The answer of the leader of shard 0 to a readmission.
+    pub(crate) fn request_readmission(&self, at: usize) -> Option<Result<Readmission, ReadmitError>> {
         let mut asked = self.up().into_iter().map(|asked| {
             let (runtime, node) = self.places[asked].running.as_ref().unwrap();
             runtime.block_on(node.readmit(at as u64 + 1))
@@ -192,10 +193,10 @@ impl Cluster {
         asked.find(|said| *said != Err(ReadmitError::NotLeader))
     }
 
-    /// Asks whoever leads to take a node in again, until all is done.
+    /// Requests a readmission from the leader, until all is done.
     pub(crate) fn readmit(&self, at: usize) {
         self.wait_until("a node is taken in again", |cluster| {
-            let so_far = cluster.ask_to_readmit(at).and_then(Result::ok);
+            let so_far = cluster.request_readmission(at).and_then(Result::ok);
             so_far.is_some_and(|so_far| so_far.done == so_far.shards)
         });
     }
@@ -222,8 +223,8 @@ impl Cluster {
         });
         let stores = stores.collect();
         let mut config = NodeConfig { shards: place.stores.len(), ..config(at) };
-        if let (Some(says), Some((_, address))) = (place.says, config.members.get_mut(0)) {
-            *address = says.to_string();
+        if let (Some(gives), Some((_, address))) = (place.gives, config.members.get_mut(0)) {
+            *address = gives.to_string();
         }
         let node = runtime.block_on(Node::start_on(env, stores, Path::new("/node"), config))?;
         place.running = Some((runtime, node));
@@ -245,7 +246,7 @@ impl Cluster {
         self.isolate(&isolated);
     }
 
-    /// Cuts each of these off from all others, and nobody else.
+    /// Cuts each of these off from all others, and only these.
     pub(crate) fn isolate(&self, isolated: &[usize]) {
         *self.alone.lock().unwrap() = isolated.iter().map(|at| address(*at)).collect();
         if !isolated.is_empty() {
@@ -267,8 +268,9 @@ impl Cluster {
         (0..self.places.len()).filter(|at| self.places[*at].running.is_some()).collect()
     }
 
-    /// Proposes to whichever node leads the shard; what may have been done already counts. To shards but the first every node may propose, and has to
-    /// where nobody says that it leads: a leader that hibernates may not be sure, and only what comes for its shard wakes it up.
+    /// Proposes to whichever node leads the shard; an earlier execution counts. Every node accepts
+    /// proposals to shards other than 0. One must while no node reports to lead: a hibernating
+    /// leader may not be sure, and only a call for its shard wakes it.
     pub(crate) fn propose(&self, shard: usize, command: &Command) {
         let end_ms = self.clock.monotonic_ms() + PATIENCE_MS;
         loop {
@@ -298,7 +300,7 @@ impl Cluster {
                     Err(_) => {}
                 }
             }
-            assert!(self.clock.monotonic_ms() < end_ms, "nobody leads shard {shard}");
+            assert!(self.clock.monotonic_ms() < end_ms, "no node leads shard {shard}");
             self.rest(20);
         }
     }
@@ -330,7 +332,8 @@ impl Cluster {
         }
     }
 
-    /// All replicas of all shards come to hold the same, and everything that was acknowledged.
+    /// Waits until all replicas of all shards have the same content, with everything that was
+    /// acknowledged.
     pub(crate) fn assert_alike(&self, names: &[String]) {
         for shard in 0..SHARDS {
             self.propose(shard, &create("last"));
@@ -350,7 +353,7 @@ impl Cluster {
                 let other = (shard + 1) % SHARDS;
                 assert!(!has(replica, &format!("{}-of-{other}", names[0])), "shards do not mix");
             }
-            // What the stores hold, but where the log was when: byte by byte.
+            // The stores' content, without the log position: byte by byte.
             let dumps: BTreeSet<Vec<_>> = self.up().into_iter().map(|at| self.dump(at, shard)).collect();
             assert_eq!(dumps.len(), 1, "shard {shard}");
         }
@@ -414,7 +417,7 @@ fn idle_shards_hibernate_and_wake() {
     let asleep = SHARDS as u64 - 1;
     cluster.wait_until("all but shard 0 hibernate", |cluster| cluster.hibernating() == asleep);
     let leaders: Vec<usize> = (0..SHARDS).map(|shard| leader_of(&cluster, shard)).collect();
-    // Leading goes on: the others have said so.
+    // Leadership continues: the others have confirmed it.
     for (shard, at) in leaders.iter().enumerate().skip(1) {
         let (runtime, node) = cluster.places[*at].running.as_ref().unwrap();
         let shard = node.shard(shard).unwrap();
@@ -445,7 +448,8 @@ pub(crate) fn leader_of(cluster: &Cluster, shard: usize) -> usize {
     leader.unwrap()
 }
 
-/// Any replica takes a proposal and a read of a shard other than 0, and has applied it when it answers.
+/// Any replica accepts a proposal and a read of a shard other than 0, and has applied it when it
+/// returns.
 #[test]
 fn followers_propose_and_read_through_the_leader() {
     let mut cluster = formatted();
@@ -460,12 +464,12 @@ fn followers_propose_and_read_through_the_leader() {
                         matches!(outcome, Ok(Outcome::Entry(_))),
                         "shard {shard}, node {at}: {outcome:?}"
                     );
-                    assert!(has(replica, &name), "it is applied where it was proposed");
+                    assert!(has(replica, &name), "it is applied at its proposer");
                     let again = replica.propose(None, create(&name)).await;
                     assert!(matches!(again, Ok(Outcome::Refused(_))), "{again:?}");
                 });
             }
-            // Whatever anybody acknowledged is seen by all after a barrier.
+            // After a barrier every node shows what any node acknowledged.
             for at in cluster.up() {
                 let (runtime, node) = cluster.places[at].running.as_ref().unwrap();
                 let replica = node.shard(shard).unwrap();
@@ -481,7 +485,7 @@ fn followers_propose_and_read_through_the_leader() {
     each(&cluster, "hibernating");
     cluster.kill(2);
     each(&cluster, "two-left");
-    // Of shard 0 only who leads takes any.
+    // For shard 0 only the leader accepts proposals.
     let follower = (leader_of(&cluster, 0) + 1) % 2;
     let (runtime, node) = cluster.places[follower].running.as_ref().unwrap();
     let refused = runtime.block_on(node.shard(0).unwrap().propose(None, create("late")));
@@ -490,18 +494,19 @@ fn followers_propose_and_read_through_the_leader() {
     }
 }
 
-/// Before a planned stop everything is handed over, and a node that is back is given what it should lead.
+/// Before a planned stop everything is handed over, and a node that is back gets its own shards.
 #[test]
 fn leaders_are_handed_over_and_back() {
     let mut cluster = formatted();
     let should_lead = |shard: usize| shard % MEMBERS;
-    cluster.wait_until("each shard is led by whom it should be", |cluster| {
+    cluster.wait_until("each shard has its preferred leader", |cluster| {
         (1..SHARDS).all(|shard| cluster.node(should_lead(shard)).shard(shard).unwrap().is_leader())
     });
     let terms: Vec<u64> =
         (0..SHARDS).map(|shard| cluster.node(0).shard(shard).unwrap().status().term).collect();
     cluster.stop(1);
-    // Nobody waited for an election to time out: they were led on before the stop was over, as others hear a moment later.
+    // No election timed out: the shards had leaders before the stop was over, as the others learn a
+    // moment later.
     for shard in (0..SHARDS).filter(|shard| should_lead(*shard) == 1) {
         cluster.wait_until("it is led by another", |cluster| {
             cluster.node(0).shard(shard).unwrap().leader().is_some_and(|(id, _)| id != 2)
@@ -545,7 +550,7 @@ fn idle_shards_do_not_pin_the_log() {
             shard.propose(None, format()).await.unwrap();
             shard.propose(None, create("early")).await.unwrap();
         }
-        // As much as 60 segments hold, while the others do nothing.
+        // The content of 60 segments, while the other shards are idle.
         let (mut at, mut longest) = (0, 0);
         let end_ms = clock.monotonic_ms() + PATIENCE_MS;
         while at < 6_000 || 30 * segment_bytes < node.status().log_bytes {

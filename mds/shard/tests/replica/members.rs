@@ -1,4 +1,5 @@
-//! Three replicas in one process: the leader dies, members come back from their logs or from a snapshot.
+//! Three replicas in one process: the leader dies, members come back from their logs or from a
+//! snapshot.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,10 +29,10 @@ struct Cluster {
     stranger: Option<usize>,
     net: Arc<MemoryNet>,
     nodes: Vec<Node>,
-    /// Who led last.
+    /// The last leader.
     leader: usize,
     heartbeat_ms: u64,
-    /// How often a member was started: each time it has other luck.
+    /// How often a member was started: each start has another seed.
     starts: u64,
 }
 
@@ -68,7 +69,7 @@ impl Cluster {
         node.running = Some((runtime, shard));
     }
 
-    /// The power of one node goes.
+    /// Cuts the power of one node.
     fn kill(&mut self, at: usize) {
         let node = &mut self.nodes[at];
         let (runtime, shard) = node.running.take().unwrap();
@@ -78,14 +79,14 @@ impl Cluster {
         node.store.crash();
     }
 
-    /// A node's disk goes, and another one takes its place.
+    /// Replaces a node's disk by an empty one.
     fn lose_disk(&mut self, at: usize) {
         self.kill(at);
         let node = &mut self.nodes[at];
         (node.disk, node.store) = (MemoryDisk::new(), Arc::new(MemStore::new()));
     }
 
-    /// Asks whoever leads to take a node in again, until all is done.
+    /// Requests a readmission from the leader, until all is done.
     fn readmit(&mut self, at: usize) {
         for _ in 0..1_000 {
             self.propose(&format());
@@ -96,10 +97,10 @@ impl Cluster {
             }
             runtime.block_on(async { OsClock::new().sleep_ms(10).await });
         }
-        panic!("member {at} was not taken in again");
+        panic!("member {at} was not readmitted");
     }
 
-    /// Proposes to whoever leads.
+    /// Proposes to the leader.
     fn propose(&mut self, command: &Command) -> Outcome {
         for _ in 0..2_000 {
             let Some((runtime, shard)) = &self.nodes[self.leader].running else {
@@ -112,7 +113,7 @@ impl Cluster {
                     assert_eq!(addr, format!("10.0.0.{id}:1"));
                     self.leader = usize::try_from(id).unwrap() - 1;
                     if self.nodes[self.leader].running.is_none() {
-                        // It is not known to be dead yet.
+                        // The leader is not known to be dead yet.
                         runtime.block_on(async { OsClock::new().sleep_ms(10).await });
                         self.leader = (self.leader + 1) % self.nodes.len();
                     }
@@ -123,7 +124,7 @@ impl Cluster {
                 Err(error) => panic!("{error}"),
             }
         }
-        panic!("nobody leads");
+        panic!("no member leads");
     }
 
     fn create(&mut self, names: &[String]) {
@@ -175,7 +176,7 @@ fn leader_dies_and_comes_back() {
     cluster.start(dead);
     cluster.catch_up(dead);
     assert!(first.iter().chain(&second).all(|name| has(cluster.shard(dead), name)));
-    // A member that does not lead says so, and refuses to promise anything.
+    // A follower refuses to promise anything.
     let follower = (cluster.leader + 1) % cluster.nodes.len();
     let (runtime, shard) = cluster.nodes[follower].running.as_ref().unwrap();
     let barrier = runtime.block_on(shard.read_barrier());
@@ -183,7 +184,8 @@ fn leader_dies_and_comes_back() {
     assert!(!shard.is_leader());
 }
 
-/// A member that was away while the log was cut gets the whole store, then goes on from its own disk.
+/// A member that was away while the log was cut gets the whole store, then continues from its own
+/// disk.
 #[test]
 fn member_comes_back_by_snapshot() {
     let mut cluster = Cluster::new();
@@ -225,11 +227,11 @@ fn lone_member_acknowledges_nothing() {
     runtime.block_on(async {
         tokio::select! {
             outcome = shard.propose(None, create("late")) => panic!("{outcome:?}"),
-            // Once its lease is over it takes nothing more.
+            // Once its lease is over it accepts nothing more.
             () = async { while shard.is_leader() { tokio::task::yield_now().await } } => {}
         }
-        // The engine goes by what followers promised, which is longer: until then it takes it, and it has no outcome. What it does not take is
-        // tried again for a second.
+        // The engine uses the followers' promise, which is longer: until then it accepts the
+        // proposal, and it has no outcome. A refused proposal is retried for a second.
         let outcome = loop {
             let later = shard.propose(None, create("later"));
             if let Ok(outcome) = tokio::time::timeout(Duration::from_secs(3), later).await {
@@ -241,7 +243,7 @@ fn lone_member_acknowledges_nothing() {
     assert!(!has(shard, "late"));
 }
 
-/// A cluster begins when all its members are there, and not before.
+/// A cluster begins when all its members are up, and not before.
 #[test]
 fn a_new_cluster_waits_for_all() {
     let node = |_| Node { disk: MemoryDisk::new(), store: Arc::new(MemStore::new()), running: None };
@@ -258,10 +260,10 @@ fn a_new_cluster_waits_for_all() {
     assert!(cluster.shard(cluster.leader).node().unwrap().status().takes_part);
 }
 
-/// What was acknowledged is on two of three. The one of them that loses its disk must not make a majority with the third, which never
-/// heard of it.
+/// Two of three have an acknowledged entry. If one of these loses its disk, it must not make a
+/// majority with the third, which never received the entry.
 #[test]
-fn who_lost_its_disk_has_no_vote_until_it_is_taken_in() {
+fn a_member_that_lost_its_disk_has_no_vote_until_it_is_readmitted() {
     let mut cluster = Cluster::new();
     assert_eq!(cluster.propose(&format()), Outcome::Done);
     let keeper = cluster.leader;
@@ -281,7 +283,7 @@ fn who_lost_its_disk_has_no_vote_until_it_is_taken_in() {
     cluster.start(keeper);
     cluster.create(&names("after", 5));
     cluster.readmit(lost);
-    // It counts from now on: with the third one gone it makes a majority.
+    // It counts from now on: with the third one dead it makes a majority.
     cluster.catch_up(lost);
     let gone = if cluster.leader == keeper { late } else { keeper };
     cluster.kill(gone);
@@ -291,7 +293,7 @@ fn who_lost_its_disk_has_no_vote_until_it_is_taken_in() {
     cluster.start(gone);
 }
 
-/// Each of them in turn, the leader too, and one twice before it is done.
+/// Each member in turn, the leader too, and one twice before its readmission is done.
 #[test]
 fn all_lose_their_disks_one_after_another() {
     let mut cluster = Cluster::new();
@@ -317,7 +319,7 @@ fn all_lose_their_disks_one_after_another() {
     }
 }
 
-/// Who does not hold the cluster key gets no entry, and gives no vote.
+/// A node without the cluster key gets no entry, and its vote does not count.
 #[test]
 fn stranger_is_kept_out() {
     let mut cluster = Cluster::new();
@@ -335,9 +337,10 @@ fn stranger_is_kept_out() {
     assert!(!cluster.shard(1 - leader).is_leader(), "a stranger's vote counts");
 }
 
-/// A leader whose process is gone is followed at once: members that are refused at its address do not wait for its lease.
+/// A leader whose process has died is succeeded at once: members that are refused at its address do
+/// not wait for its lease.
 #[test]
-fn dead_leader_is_followed_before_its_lease_is_over() {
+fn dead_leader_is_succeeded_before_its_lease_is_over() {
     // A lease of 8 s, and elections 4 s after it at the earliest.
     let mut cluster = Cluster::with(1_000);
     assert_eq!(cluster.propose(&format()), Outcome::Done);
@@ -346,12 +349,12 @@ fn dead_leader_is_followed_before_its_lease_is_over() {
     let clock = OsClock::new();
     let began_ms = clock.monotonic_ms();
     while !(0..cluster.nodes.len()).any(|at| at != dead && cluster.shard(at).is_leader()) {
-        assert!(clock.monotonic_ms() < began_ms + 6_000, "nobody leads before the lease is over");
+        assert!(clock.monotonic_ms() < began_ms + 6_000, "no member leads before the lease is over");
         std::thread::yield_now();
     }
 }
 
-/// A leader that stops has another one lead first, without a lease running out.
+/// A leader that stops hands over first, without a lease running out.
 #[test]
 fn leader_hands_over() {
     let mut cluster = Cluster::with(1_000);
@@ -359,16 +362,16 @@ fn leader_hands_over() {
     let first = cluster.leader;
     let (runtime, shard) = cluster.nodes[first].running.as_ref().unwrap();
     let term = shard.leading_term().unwrap();
-    assert!(runtime.block_on(shard.hand_over()), "nobody took over");
+    assert!(runtime.block_on(shard.hand_over()), "no member took over");
     assert!(!shard.is_leader());
     cluster.create(&names("after", 5));
     assert_ne!(cluster.leader, first);
     assert!(cluster.shard(cluster.leader).leading_term().is_some_and(|now| term < now));
 }
 
-/// Who led, did not, and leads again has nothing left to say of the first time.
+/// A node that led, did not lead, and leads again cannot append entries bound to its first term.
 #[test]
-fn what_belongs_to_a_term_is_not_for_the_next() {
+fn an_entry_bound_to_a_term_is_not_for_the_next() {
     let mut cluster = Cluster::with(1_000);
     assert_eq!(cluster.propose(&format()), Outcome::Done);
     let first = cluster.leader;
@@ -396,9 +399,9 @@ fn what_belongs_to_a_term_is_not_for_the_next() {
     assert!(before < now && matches!(within(&cluster, now, "late"), Ok(Outcome::Entry(_))));
 }
 
-/// What a leader knows of its clients' connections the others know too, also one that comes back without a memory of it.
+/// The other members learn the connections of a leader's clients, also a member that restarted.
 #[test]
-fn members_hear_of_callers() {
+fn members_receive_callers() {
     let mut cluster = Cluster::new();
     assert_eq!(cluster.propose(&format()), Outcome::Done);
     let caller =
@@ -427,9 +430,9 @@ fn members_hear_of_callers() {
     heard(&cluster, other, &[caller(701)]);
 }
 
-/// Who was started again may have promised a leader not to vote for another, and has forgotten it.
+/// A restarted member may have promised a leader not to vote for another, and has forgotten it.
 #[test]
-fn nobody_leads_while_a_lease_that_was_forgotten_may_be_in_force() {
+fn no_member_leads_while_a_forgotten_lease_may_be_in_force() {
     let mut cluster = Cluster::with(200);
     assert_eq!(cluster.propose(&format()), Outcome::Done);
     (0..3).for_each(|at| cluster.kill(at));

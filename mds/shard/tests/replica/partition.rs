@@ -1,4 +1,4 @@
-//! A network in memory of which nodes are cut off.
+//! A network in memory that cuts nodes off.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,20 +9,21 @@ use env::BoxFuture;
 use env::memory::net::MemoryNet;
 use env::net::{Listener, Net, Stream};
 
-/// The network as one node has it: a node that is cut off reaches no other one, and no other one reaches it.
+/// The network as one node has it: a node that is cut off reaches no other one, and no other one
+/// reaches it.
 pub(crate) struct NetOf {
-    /// Where the node is.
+    /// The node's address.
     pub(crate) own: SocketAddr,
-    /// The network of all.
+    /// The network of all nodes.
     pub(crate) net: MemoryNet,
     /// Nodes that are cut off.
     pub(crate) alone: Arc<Mutex<BTreeSet<SocketAddr>>>,
-    /// Connections made so far, by the node they went to.
+    /// Connections made so far, by receiver.
     pub(crate) connects: Arc<Mutex<BTreeMap<SocketAddr, u64>>>,
 }
 
 impl Net for NetOf {
-    /// Where it is, whatever it says.
+    /// Listens at the node's own address, whatever address it gives.
     fn listen(&self, _addr: SocketAddr) -> BoxFuture<'static, io::Result<Box<dyn Listener>>> {
         self.net.listen(self.own)
     }

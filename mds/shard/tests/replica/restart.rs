@@ -1,4 +1,4 @@
-//! One replica that dies at any moment: everything that was acknowledged is there afterwards.
+//! One replica that dies at any moment: everything that was acknowledged exists afterwards.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -19,7 +19,8 @@ fn names(round: usize, count: usize) -> Vec<String> {
     (0..count).map(|at| format!("file-{round}-{at}")).collect()
 }
 
-/// The power goes, unsynced bytes are dropped, kept or torn; checkpoints fall anywhere between.
+/// The power fails, unsynced bytes are dropped, kept or torn; checkpoints happen at any time
+/// between.
 #[test]
 fn power_cuts_lose_nothing_acknowledged() {
     let disk = MemoryDisk::new();
@@ -41,7 +42,7 @@ fn power_cuts_lose_nothing_acknowledged() {
             }
             create_all(&shard, &fresh[20..]).await;
             all.extend(fresh);
-            // Under way when the power goes: nobody was told anything about these.
+            // Under way when the power fails: these were not acknowledged.
             let late = shard.clone();
             tokio::spawn(async move { late.propose(None, create("unacknowledged")).await });
             shard
@@ -58,8 +59,8 @@ fn power_cuts_lose_nothing_acknowledged() {
     }
 }
 
-/// A store that fell behind its log by several checkpoints' worth is no state a crash can make, but one that is at its
-/// last checkpoint is: the log must reach back that far, and no further.
+/// A crash cannot leave a store several checkpoints behind its log, but it can leave it at its last
+/// checkpoint: the log must reach back that far, and no further.
 #[test]
 fn checkpoint_cuts_the_log() {
     let disk = MemoryDisk::new();
@@ -76,7 +77,7 @@ fn checkpoint_cuts_the_log() {
             if applied <= shard.status().cut_index {
                 return;
             }
-            // Gives the checkpoint's tasks a turn.
+            // Lets the checkpoint's tasks run.
             shard.propose(None, format()).await.unwrap();
         }
         panic!("the log was never cut");
@@ -109,7 +110,8 @@ fn process_dies_without_stopping() {
     }
 }
 
-/// After a stop the store is whole and nothing is left to repeat; a stopped shard says that it is.
+/// After a stop the store is complete and the log need not be replayed; a stopped shard reports
+/// that it is.
 #[test]
 fn stop_and_start_again() {
     let dir = tempfile::tempdir().unwrap();
@@ -147,7 +149,8 @@ fn foreign_directory_is_refused() {
 
 const CHILD_DIR: &str = "SHOAL_TEST_CHILD_DIR";
 
-/// The body of the process that `killed_process_loses_nothing` kills; as a test of its own it does nothing.
+/// The body of the process that `killed_process_loses_nothing` kills; as a test of its own it does
+/// nothing.
 #[test]
 fn child_that_is_killed() {
     let Some(dir) = std::env::var_os(CHILD_DIR) else { return };
@@ -166,7 +169,7 @@ fn child_that_is_killed() {
     });
 }
 
-/// SIGKILL, at moments nobody chose: what the process told us is there when it starts again.
+/// SIGKILL, at random moments: everything the process acknowledged exists when it starts again.
 #[test]
 fn killed_process_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
@@ -186,7 +189,7 @@ fn killed_process_loses_nothing() {
         let mut told = told.inspect(|name| all.push(name.clone()));
         assert_eq!(told.by_ref().take(wanted).count(), wanted);
         child.kill().unwrap();
-        // What it still told us before it died counts as well.
+        // Lines that it wrote before it died count as well.
         told.for_each(drop);
         child.wait().unwrap();
     }

@@ -1,4 +1,5 @@
-//! What the replica tests share: environments, the first commands of a file system, and questions about it.
+//! Shared by the replica tests: environments, the first commands of a file system, and queries of
+//! it.
 
 use std::sync::Arc;
 
@@ -61,13 +62,13 @@ pub(crate) async fn create_all(shard: &Shard, names: &[String]) {
     }
 }
 
-/// Whether a name is there.
+/// Whether a name exists.
 pub(crate) fn has(shard: &Shard, name: &str) -> bool {
     let view = shard.view().unwrap();
     lookup::find(view.namespace(), &Caller::default(), ROOT_INO, name.as_bytes()).unwrap().is_some()
 }
 
-/// A runtime that dies with everything in it when it is dropped.
+/// A runtime that ends all its tasks when it is dropped.
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }

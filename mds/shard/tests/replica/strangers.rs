@@ -1,4 +1,5 @@
-//! The port of the Raft program: only metadata servers of the cluster are answered, whatever a caller says.
+//! The port of the Raft program: only metadata servers of the cluster are served, whatever a caller
+//! claims to be.
 //!
 //! Spec: docs/protocol/control.md §1; docs/protocol/raft.md.
 
@@ -22,12 +23,12 @@ use wire_xdr::{Decode, Writer};
 
 use crate::scene::{env_with, runtime};
 
-/// Of the Raft program (docs/protocol/raft.md).
+/// Version of the Raft program (docs/protocol/raft.md).
 const VERSION: u32 = 5;
 const KEY: [u8; 32] = [4; 32];
 
-/// Says something to the member, and reads the answer.
-async fn say<R: Decode>(
+/// Calls the member, and decodes the reply.
+async fn call_member<R: Decode>(
     rpc: &RpcClient,
     procedure: u32,
     args: Bytes,
@@ -44,7 +45,7 @@ fn caller(env: &Env) -> RpcClient {
 }
 
 #[test]
-fn the_door_of_metadata_servers_is_theirs_alone() {
+fn only_metadata_servers_are_served() {
     let env = env_with(Arc::new(MemoryDisk::new()), Arc::new(MemoryNet::new()));
     let config = NodeConfig {
         id: 1,
@@ -63,46 +64,49 @@ fn the_door_of_metadata_servers_is_theirs_alone() {
         // Nothing is decoded before the handshake.
         let stranger = caller(&env);
         for procedure in 3..20 {
-            let answer = say::<Nothing>(&stranger, procedure, Bytes::from_static(&[0xff; 3])).await;
+            let answer = call_member::<Nothing>(&stranger, procedure, Bytes::from_static(&[0xff; 3])).await;
             assert_eq!(answer, Ok(Err(Refusal::NotAuthenticated)), "{procedure}");
         }
         let long = vec![0; 2 * HANDSHAKE_RECORD_BYTES_MAX];
-        assert_eq!(say::<Nothing>(&stranger, 3, long.into()).await, Err(CallError::Disconnected));
-        let short = say::<Nothing>(&stranger, hello, Bytes::from_static(&[0; 71])).await;
+        assert_eq!(call_member::<Nothing>(&stranger, 3, long.into()).await, Err(CallError::Disconnected));
+        let short = call_member::<Nothing>(&stranger, hello, Bytes::from_static(&[0; 71])).await;
         assert_eq!(short, Err(CallError::Rejected(ReplyStatus::GarbageArgs)));
-        assert_eq!(say::<Nothing>(&stranger, hello, Bytes::new()).await, Err(CallError::Disconnected));
-        // Other roles have nothing to say here, with whichever key.
+        assert_eq!(
+            call_member::<Nothing>(&stranger, hello, Bytes::new()).await,
+            Err(CallError::Disconnected)
+        );
+        // Other roles are refused here, with any key.
         for kind in [NodeKind::Data, NodeKind::Administrator, NodeKind::Gateway] {
             let rpc = caller(&env);
             let begun = Handshake::new(&key, RAFT_PROGRAM, (kind, NodeKind::Metadata), [1; 32]);
-            let answer = say::<Hello>(&rpc, hello, encoded(begun.hello())).await;
+            let answer = call_member::<Hello>(&rpc, hello, encoded(begun.hello())).await;
             assert_eq!(answer, Ok(Err(Refusal::WrongPeer)), "{kind:?}");
         }
-        // Nor has a data server that says that it is a metadata server: it has no key to prove it.
+        // So is a data server that claims to be a metadata server: it has no key to prove it.
         let rpc = caller(&env);
         let begun = Handshake::new(&key, RAFT_PROGRAM, raft, [1; 32]);
-        let own = say::<Hello>(&rpc, hello, encoded(begun.hello())).await.unwrap().unwrap();
+        let own = call_member::<Hello>(&rpc, hello, encoded(begun.hello())).await.unwrap().unwrap();
         let data = key.for_data_server("n7").unwrap();
         for forged in [data.own, data.neighbours, key.for_administrator().unwrap()] {
             let rpc = caller(&env);
             let begun = Handshake::new(&ClusterKey::new(forged), RAFT_PROGRAM, raft, [1; 32]);
-            let answer = say::<Hello>(&rpc, hello, encoded(begun.hello())).await.unwrap().unwrap();
+            let answer = call_member::<Hello>(&rpc, hello, encoded(begun.hello())).await.unwrap().unwrap();
             let (_, proof) = begun.on_hello(answer).unwrap();
-            assert_eq!(say::<Nothing>(&rpc, auth, encoded(&proof)).await, Ok(Err(Refusal::BadMac)));
-            assert_eq!(say::<Nothing>(&rpc, auth, Bytes::new()).await, Err(CallError::Disconnected));
+            assert_eq!(call_member::<Nothing>(&rpc, auth, encoded(&proof)).await, Ok(Err(Refusal::BadMac)));
+            assert_eq!(call_member::<Nothing>(&rpc, auth, Bytes::new()).await, Err(CallError::Disconnected));
         }
-        // An attacker who reflects a member to itself is noticed.
+        // An attacker who reflects a member's messages to it is detected.
         let mirror = Hello { nonce: [3; 32], ..own };
-        let answer = say::<Hello>(&caller(&env), hello, encoded(&mirror)).await;
+        let answer = call_member::<Hello>(&caller(&env), hello, encoded(&mirror)).await;
         assert_eq!(answer, Ok(Err(Refusal::WrongPeer)));
-        // One that is a metadata server is heard: these arguments are garbage.
+        // A metadata server's call is handled: these arguments are garbage.
         let rpc = caller(&env);
         let begun = Handshake::new(&key, RAFT_PROGRAM, raft, [1; 32]).of_node(2);
-        let answer = say::<Hello>(&rpc, hello, encoded(begun.hello())).await.unwrap().unwrap();
+        let answer = call_member::<Hello>(&rpc, hello, encoded(begun.hello())).await.unwrap().unwrap();
         let (greeted, proof) = begun.on_hello(answer).unwrap();
         let answer = say(&rpc, auth, encoded(&proof)).await.unwrap().unwrap();
         greeted.on_auth(&answer).unwrap();
-        let answer = say::<Nothing>(&rpc, 3, vec![0; 2 * HANDSHAKE_RECORD_BYTES_MAX].into()).await;
+        let answer = call_member::<Nothing>(&rpc, 3, vec![0; 2 * HANDSHAKE_RECORD_BYTES_MAX].into()).await;
         assert!(
             !matches!(answer, Ok(Err(Refusal::NotAuthenticated)) | Err(CallError::Disconnected)),
             "{answer:?}"

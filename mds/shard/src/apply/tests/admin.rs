@@ -1,4 +1,4 @@
-//! Data servers are drained and removed; homes that are alive hand over.
+//! Draining and removing data servers; handing over from live homes.
 
 use ::layout::copies::Copies;
 use ::layout::{DataServerId, Epoch, ExtentId};
@@ -69,7 +69,7 @@ fn the_last_server_that_stays_is_not_drained() {
     assert_eq!(stage.refused(drain(9, true)), Refusal::Namespace(FsError::NotFound));
     assert_eq!(stage.run(drain(3, true)), Outcome::Done);
     assert_eq!(stage.run(drain(1, true)), Outcome::Done);
-    assert_eq!(stage.run(drain(1, true)), Outcome::Done, "twice is once");
+    assert_eq!(stage.run(drain(1, true)), Outcome::Done, "a repeated command changes nothing");
     assert_eq!(stage.refused(drain(2, true)), Refusal::Namespace(FsError::NotPermitted));
     assert_eq!(stage.view().draining().unwrap(), [1, 3]);
     assert_eq!(stage.run(drain(3, false)), Outcome::Done);
@@ -92,13 +92,13 @@ fn a_server_is_removed_when_it_holds_nothing_and_never_comes_back() {
     assert!(work.iter().all(|(_, item)| matches!(item, WorkItem::Yield { home: DataServerId(1), .. })));
     assert_eq!(work.len(), 2);
     assert_eq!(stage.run(remove(1)), Outcome::Removal(Removal::Done));
-    assert_eq!(stage.view().work(9).unwrap(), [], "it will do nothing any more");
+    assert_eq!(stage.view().work(9).unwrap(), [], "its work is deleted");
     let record = |stage: &Stage| extent_of(stage, extent);
     assert_eq!((record(&stage).home, record(&stage).pending_work), (DataServerId(2), None));
     assert_eq!(stage.view().data_servers().unwrap().len(), 2);
     assert_eq!(stage.view().draining().unwrap(), []);
     assert_eq!(stage.refused(remove(1)), Refusal::Namespace(FsError::NotFound));
-    // Not under the old number, nor as a new one with what is on its disk.
+    // Neither under the old number, nor as a new one with the content of its disk.
     let again = RegisterDataServer {
         uuid: [5; 16],
         addresses: vec![],
@@ -120,7 +120,7 @@ fn extent_of(stage: &Stage, id: ExtentId) -> mds_namespace::ExtentRecord {
 
 /// Spec: docs/protocol/admin.md §4.
 #[test]
-fn no_layout_names_the_new_home_before_the_old_one_gave_way() {
+fn no_layout_names_the_new_home_before_the_old_one_yields() {
     let (mut stage, extent) = stage();
     let client = stage.client("b");
     let opened = stage.open(client, "o", BOTH, name_target("f"));
@@ -151,7 +151,8 @@ fn a_dead_home_is_not_waited_for() {
     assert_eq!(stage.refused(Command::HandOver(unknown)), Refusal::Namespace(FsError::Invalid));
 }
 
-/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+/// The log keeps commands: a variant never moves, and its fields never change
+/// (docs/formats/raft_log.md).
 #[test]
 fn commands_have_their_golden_bytes() {
     let (extent, server) = (ExtentId { ino: 0x81, index: 2 }, DataServerId(6));
@@ -204,7 +205,7 @@ fn commands_have_their_golden_bytes() {
     }
 }
 
-/// A mark goes up, and down only where that is accepted; it goes with the data server.
+/// A mark only grows, except where a lower one is accepted; it is removed with the data server.
 #[test]
 fn marks_of_stores_only_go_up() {
     let (mut stage, _) = stage();
@@ -227,7 +228,7 @@ fn marks_of_stores_only_go_up() {
     assert_eq!(stage.refused(Command::MarkStores(many)), Refusal::TableFull);
 }
 
-/// Each step of replacing a handle key is done once, whatever is proposed again or late.
+/// Each step of replacing a handle key is done once, although commands are repeated or late.
 #[test]
 fn a_handle_key_is_replaced_step_by_step() {
     let (mut stage, _) = stage();

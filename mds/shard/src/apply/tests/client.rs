@@ -22,7 +22,7 @@ fn confirmed(outcome: Outcome) -> crate::command::client::Confirmed {
     }
 }
 
-/// A new client gets the id that travels with the command, or the next that is free; one that is known keeps its own.
+/// A new client gets the id in the command, or the next free one; a known client keeps its own.
 /// Spec: docs/formats/raft_log.md, for the bytes.
 #[test]
 fn an_id_is_not_counted() {
@@ -36,7 +36,7 @@ fn an_id_is_not_counted() {
     confirmed(stage.run(confirm(one.client, one.sequence)));
     assert_eq!(answer(stage.run(asked("b", 0x81))).client, 0x82);
     assert_eq!(answer(stage.run(asked("c", 0))).client, 1);
-    assert_eq!(answer(stage.run(asked("a", 0x91))).client, 0x81, "it is known");
+    assert_eq!(answer(stage.run(asked("a", 0x91))).client, 0x81, "a known client keeps its id");
     let bytes = postcard::to_allocvec(&asked("a", 0x81)).unwrap();
     let plain = postcard::to_allocvec(&exchange("a", 1)).unwrap();
     assert_eq!((bytes[0], &bytes[1..plain.len()], &bytes[plain.len()..]), (68, &plain[1..], &[0x81, 1][..]));
@@ -60,7 +60,8 @@ fn client_is_made_confirmed_and_known() {
     assert_eq!(stage.view().clients().unwrap().len(), 1);
 }
 
-/// Spec: RFC 8881 §18.35.5 case 5, §18.36.4: state of the incarnation before goes when the new one is confirmed.
+/// Spec: RFC 8881 §18.35.5 case 5, §18.36.4: the state of the previous incarnation is removed when
+/// the new one is confirmed.
 #[test]
 fn restarted_client_replaces_itself() {
     let mut stage = Stage::new();
@@ -116,7 +117,7 @@ fn destroying_needs_an_idle_client() {
     assert_eq!(state.len(), 1, "{state:?}");
 }
 
-/// A READ layout does not make its file suspicious.
+/// A READ layout does not mark its file as written.
 #[test]
 fn reading_client_wrote_nothing() {
     let mut stage = Stage::new();

@@ -1,4 +1,4 @@
-//! The same entries give the same store, whatever they are and however they are batched.
+//! The same entries give the same store, however they are batched.
 
 use ::layout::copies::Copies;
 use mds_namespace::SetAttributes;
@@ -18,7 +18,7 @@ use crate::command::namespace::{Link, Rename, SetAttributesOf};
 use crate::command::seal::{AdoptExtents, RehomeImage, ThawExtent, UseImages, UsedImage};
 use crate::export::Export;
 
-/// A command from small numbers: few names and clients, so that commands meet each other.
+/// A command from small numbers: few names and clients, so that commands collide.
 pub(super) fn command(kind: u8, a: u64, b: u64) -> Command {
     let name = |number: u64| format!("n{}", number % 4).into_bytes();
     let (client, ino) = (a % 4 + 1, b % 6 + 1);
@@ -177,7 +177,8 @@ fn sealing(kind: u8, ino: Ino, a: u64, b: u64) -> Command {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// One store gets each entry in a transaction of its own, the other gets batches; both end up equal, and whole.
+    /// One store gets each entry in a transaction of its own, the other gets batches; both end up
+    /// equal and complete.
     #[test]
     fn batches_do_not_show(numbers in prop::collection::vec((0..33u8, 0..64u64, 0..64u64), 1..120)) {
         let mut single = Stage::new();

@@ -1,4 +1,4 @@
-//! Exports are set.
+//! Setting exports.
 
 use mds_namespace::FsError;
 
@@ -21,12 +21,12 @@ fn ids(stage: &Stage) -> Vec<(u16, String)> {
 }
 
 #[test]
-fn exports_are_set_in_the_place_of_a_version() {
+fn exports_replace_a_version() {
     let mut stage = Stage::new();
     assert_eq!(stage.view().exports(), Ok(ExportList::default()));
     assert_eq!(stage.run(set(0, &["/a", "/b"])), done(1));
     let before = stage.dump();
-    assert_eq!(stage.run(set(0, &["/a", "/b"])), done(1), "whoever asks again gets the same answer");
+    assert_eq!(stage.run(set(0, &["/a", "/b"])), done(1), "a repeated command has the same outcome");
     assert_eq!(stage.run(set(0, &["/c"])), Outcome::Exports(ExportsSet::Changed(1)));
     assert_eq!(stage.run(set(2, &["/c"])), Outcome::Exports(ExportsSet::Changed(1)));
     assert_eq!(stage.dump(), before);
@@ -38,7 +38,7 @@ fn exports_are_set_in_the_place_of_a_version() {
 }
 
 #[test]
-fn what_no_cluster_exports_is_refused() {
+fn an_invalid_list_is_refused() {
     let mut stage = Stage::new();
     for paths in [&[][..], &["a"], &["/a", "/a"], &["/a/../b"]] {
         assert_eq!(stage.refused(set(0, paths)), Refusal::Namespace(FsError::Invalid));

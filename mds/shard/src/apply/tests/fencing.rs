@@ -52,7 +52,7 @@ fn step(stage: &mut Stage, wanted: &Fencing, from: ExtentId) -> FencedExports {
     }
 }
 
-/// Fences what is left, and answers how many extents each step has fenced.
+/// Fences the rest, and returns how many extents each step has fenced.
 fn fence(stage: &mut Stage) -> Vec<u32> {
     let wanted = stage.view().fencing().unwrap();
     let (mut steps, mut next) = (Vec::new(), Some(ExtentId { ino: 0, index: 0 }));
@@ -69,7 +69,7 @@ fn fence(stage: &mut Stage) -> Vec<u32> {
 }
 
 #[test]
-fn extents_of_an_export_that_allows_less_are_fenced_whether_their_layouts_are_out_or_not() {
+fn extents_of_a_restricted_export_are_fenced_with_or_without_layouts() {
     let mut stage = Stage::new();
     set(&mut stage, vec![at("/a"), at("/b")]);
     assert!(!stage.view().fencing().unwrap().is_pending());
@@ -82,7 +82,7 @@ fn extents_of_an_export_that_allows_less_are_fenced_whether_their_layouts_are_ou
     stage.run(Command::LayoutReturn(all));
     set(&mut stage, vec![at("/b"), read_only("/a")]);
     assert_eq!(stage.view().fencing().unwrap().exports, [0]);
-    // Who was admitted by the list of before comes too late.
+    // A client admitted by the previous list is refused.
     assert_eq!(stage.refused(through(client, &kept, 0, 1)), Refusal::Busy);
     assert_eq!(fence(&mut stage), [3]);
     assert_eq!(epochs(&stage, kept.inode.ino), [2, 2, 2]);
@@ -90,7 +90,7 @@ fn extents_of_an_export_that_allows_less_are_fenced_whether_their_layouts_are_ou
         assert_eq!(epochs(&stage, file), [1]);
     }
     assert_eq!(stage.view().handed(kept.inode.ino).unwrap(), None);
-    // What allows more leaves everything as it is; so does a list that is the same.
+    // A list that allows more changes nothing; nor does an equal list.
     set(&mut stage, vec![at("/b"), at("/a"), at("/c")]);
     assert!(!stage.view().fencing().unwrap().is_pending());
     assert_eq!(stage.view().fencing().unwrap().version, 2);
@@ -99,8 +99,8 @@ fn extents_of_an_export_that_allows_less_are_fenced_whether_their_layouts_are_ou
     stage.check();
 }
 
-/// Each entry fences so many; a leader that takes over in between may begin again, and does not end
-/// before all are fenced.
+/// Each entry fences a bounded number; the next leader may begin again, and does not end before all
+/// are fenced.
 #[test]
 fn many_extents_are_fenced_in_several_entries() {
     let mut stage = Stage::new();
@@ -117,16 +117,16 @@ fn many_extents_are_fenced_in_several_entries() {
     let part = step(&mut stage, &wanted, begin);
     assert_eq!(part.extents, room);
     assert_eq!(part.next, Some(ExtentId { ino: large.inode.ino, index: room - 2 }));
-    // The next leader does not know how far the one before came.
+    // The next leader does not know how far the previous one came.
     assert_eq!(stage.view().fencing().unwrap(), wanted);
-    assert_eq!(fence(&mut stage), [room, 0], "the small file is fenced whole and known no longer");
+    assert_eq!(fence(&mut stage), [room, 0], "the small file is fenced and its record removed");
     assert_eq!(epochs(&stage, small.inode.ino), [2, 2]);
     assert!(epochs(&stage, large.inode.ino).iter().all(|epoch| 2 <= *epoch));
 }
 
-/// Of another version than the one that is done, something is left to do.
+/// Ending another version than the pending one leaves it pending.
 #[test]
-fn what_was_restricted_meanwhile_is_not_done() {
+fn a_later_restriction_stays_pending() {
     let mut stage = Stage::new();
     set(&mut stage, vec![at("/a"), at("/b")]);
     set(&mut stage, vec![at("/a")]);
@@ -137,16 +137,16 @@ fn what_was_restricted_meanwhile_is_not_done() {
     assert_eq!(stage.view().fencing().unwrap(), wanted);
 }
 
-/// Of what a version gave out that noted no files, everything may be out.
+/// After a version that recorded no files, any handle may be in use.
 #[test]
-fn a_cluster_of_before_fences_everything_once() {
+fn an_older_cluster_fences_everything_once() {
     let mut stage = Stage::new();
     let exports = vec![at("/a")];
     stage.run(Command::SetExports(SetExports { replaces: 0, exports }));
     let (client, opened) = file(&mut stage, "file", 2);
     stage.layout_get(client, opened.inode.ino, false, opened.stateid);
     set(&mut stage, vec![at("/a"), at("/b")]);
-    assert!(!stage.view().fencing().unwrap().is_pending(), "nothing was taken away");
+    assert!(!stage.view().fencing().unwrap().is_pending(), "nothing was restricted");
     set(&mut stage, vec![at("/a")]);
     assert!(stage.view().fencing().unwrap().all);
     assert_eq!(fence(&mut stage), [2]);
@@ -154,7 +154,7 @@ fn a_cluster_of_before_fences_everything_once() {
 }
 
 #[test]
-fn a_file_that_is_gone_is_noted_no_longer() {
+fn the_record_of_a_removed_file_is_removed() {
     let mut stage = Stage::new();
     set(&mut stage, vec![at("/a")]);
     let (client, opened) = file(&mut stage, "file", 1);

@@ -1,4 +1,4 @@
-//! Who may propose to a shard, and acts on several.
+//! Which node may propose to a shard, and acts on several.
 //!
 //! Spec: docs/protocol/shards.md.
 
@@ -35,7 +35,7 @@ fn shard(number: u16) -> Stage {
 }
 
 #[test]
-fn nobody_governs_but_the_last() {
+fn only_the_last_governor_may_propose() {
     let mut stage = shard(3);
     assert_eq!(stage.run(NOTHING), Outcome::Done);
     for other in [0, TERM - 1, TERM + 1] {
@@ -84,7 +84,7 @@ fn numbers_are_of_the_shard() {
     assert_eq!(stage.run(Command::TakeGroup), Outcome::Group(3 << 48 | 1));
 }
 
-/// Three shards, and what a governor does with them.
+/// Three shards, and the governor's commands to them.
 struct Cluster {
     shards: Vec<Stage>,
     begun: u64,
@@ -121,7 +121,7 @@ impl Cluster {
         Intend { id: IntentId { term: TERM, number: self.begun }, parts, outcome: Box::new(outcome) }
     }
 
-    /// What a new governor does first.
+    /// The recovery of a new governor.
     fn recover(&mut self) {
         for shard in 0..3 {
             let intents = self.at(shard).view().intents().unwrap();
@@ -154,9 +154,10 @@ impl Cluster {
     }
 }
 
-/// The governor dies behind the first step: whoever comes next ends what was begun, and a resent request has its outcome.
+/// The governor dies behind the first step: the next one completes the act, and a resent request
+/// has its outcome.
 #[test]
-fn what_was_begun_is_ended() {
+fn an_act_that_was_begun_is_completed() {
     let mut cluster = Cluster::new();
     let (a, b) = (cluster.make_directory(ROOT_INO, "a", 1), cluster.make_directory(ROOT_INO, "b", 2));
     let moved = cluster.make_directory(a, "x", 0);
@@ -174,7 +175,7 @@ fn what_was_begun_is_ended() {
     let begun = cluster.at(1).dump();
     assert_eq!(asked(&mut cluster), Outcome::Reserved(77));
     assert_eq!(cluster.at(1).dump(), begun);
-    // Here and there are not the same yet: this is what locks hide.
+    // The two shards differ for now: locks hide this from clients.
     assert_eq!(inode_table::inode(&cluster.view(), a).unwrap().size_bytes, 0);
     assert_eq!(inode_table::inode(&cluster.view(), b).unwrap().size_bytes, 0);
     for stage in &mut cluster.shards[1..] {
@@ -191,7 +192,7 @@ fn what_was_begun_is_ended() {
 }
 
 #[test]
-fn a_shard_keeps_so_many_acts() {
+fn a_shard_keeps_a_bounded_number_of_intents() {
     let mut cluster = Cluster::new();
     for _ in 0..INTENTS_MAX {
         let intend = cluster.intend(Vec::new(), Outcome::Done);
@@ -208,7 +209,7 @@ fn a_shard_keeps_so_many_acts() {
 #[test]
 fn clients_and_sessions_leave_nothing() {
     let mut stage = shard(2);
-    // Directories come as parts.
+    // Directories are made as parts.
     let mut cluster = Cluster::new();
     let directory = cluster.make_directory(ROOT_INO, "d", 2);
     std::mem::swap(&mut stage, cluster.at(2));
@@ -235,7 +236,7 @@ fn clients_and_sessions_leave_nothing() {
     };
     let Outcome::Opened(opened) = stage.asked(Some(origin(1)), open("f")) else { panic!("opened") };
     assert_eq!(shard_of(opened.inode.ino), 2);
-    assert_eq!(opened.stateid.other[2..4], [0, 2], "a stateid tells its shard");
+    assert_eq!(opened.stateid.other[2..4], [0, 2], "a stateid contains its shard");
     assert!(matches!(stage.asked(Some(origin(2)), open("f")), Outcome::Opened(_)));
     let recorded =
         |stage: &Stage| stage.dump().iter().filter(|(key, _)| key.starts_with(b"state/slot/")).count();

@@ -58,7 +58,7 @@ fn layout_stateid_begins_at_one_and_moves() {
     assert_eq!(first.extent.extent.index, 0);
     let second = stage.layout_get(file.client, file.ino, true, first.stateid);
     assert_eq!(second.stateid, StateidValue { seqid: 2, ..first.stateid });
-    // Requests in parallel show the same stateid; a client that forgot shows its open again.
+    // Concurrent requests send the same stateid; a client that lost it sends its open's again.
     assert_eq!(stage.layout_get(file.client, file.ino, true, first.stateid).stateid.seqid, 3);
     assert_eq!(stage.layout_get(file.client, file.ino, true, file.open).stateid.seqid, 4);
     let ahead = StateidValue { seqid: 9, ..first.stateid };
@@ -85,7 +85,7 @@ fn writing_needs_a_write_open() {
 
 /// Spec: RFC 8881 §18.44.3.
 #[test]
-fn return_tells_what_is_left() {
+fn return_answers_the_rest_of_the_layout() {
     let mut stage = Stage::new();
     let file = file(&mut stage, "a");
     stage.layout_get(file.client, file.ino, false, file.open);
@@ -111,7 +111,7 @@ fn return_tells_what_is_left() {
     stage.check();
 }
 
-/// How far a client says that it wrote moves nothing: the file may have been cut after that.
+/// The end that a client commits changes nothing: the file may have been cut since.
 /// Spec: RFC 8881 §18.42.3; docs/protocol/sizes.md §5.
 #[test]
 fn a_commit_does_not_move_the_end() {
@@ -127,11 +127,11 @@ fn a_commit_does_not_move_the_end() {
     stage.check();
 }
 
-/// The layout that was got with an open for reading buys none for writing, whatever other users of the client have open, unless
-/// one of those is for writing; without any open it buys nothing.
+/// A layout got with an open for reading gives no layout for writing, whatever other users of the
+/// client have open, unless one of those opens is for writing. Without any open it gives none.
 /// Spec: RFC 8881 §12.5.1.
 #[test]
-fn a_layout_stateid_gives_no_right_that_no_open_gives() {
+fn a_layout_stateid_gives_only_rights_of_an_open() {
     let mut stage = Stage::new();
     let file = file(&mut stage, "a");
     let reader = stage.client("b");
@@ -148,8 +148,8 @@ fn a_layout_stateid_gives_no_right_that_no_open_gives() {
     stage.check();
 }
 
-/// Two clients write a file. The last return settles its size if the primaries were measured after everything that may have
-/// changed it; a measurement from before another return does not.
+/// Two clients write a file. The last return settles its size if the primaries were measured after
+/// everything that may have changed it; a measurement from before another return does not.
 #[test]
 fn the_last_return_settles_the_size() {
     let mut stage = Stage::new();
@@ -179,7 +179,7 @@ fn the_last_return_settles_the_size() {
     let early = measured(&stage, 500);
     assert_eq!(stage.refused(Command::SettleSize(early.clone())), Refusal::Busy, "both may write");
     assert_eq!(stage.run(give_back(&one, ones, early.clone())), Outcome::LayoutReturned(None));
-    assert_eq!(stage.view().inode(ino).unwrap().size_bytes, 0, "the other one may write");
+    assert_eq!(stage.view().inode(ino).unwrap().size_bytes, 0, "the other client may write");
     assert_eq!(stage.run(give_back(&two, twos, early.clone())), Outcome::LayoutReturned(None));
     assert_eq!(stage.view().inode(ino).unwrap().size_bytes, 0, "it was measured before the first return");
     assert_eq!(stage.refused(Command::SettleSize(early)), Refusal::ContentMoved);
@@ -219,7 +219,7 @@ fn recall_moves_by_one_and_stops_grants() {
     stage.check();
 }
 
-/// A layout that is taken away fences what could be written through it.
+/// Revoking a layout fences the extents that could be written through it.
 #[test]
 fn revoked_layout_raises_epochs() {
     let mut stage = Stage::new();
@@ -235,10 +235,11 @@ fn revoked_layout_raises_epochs() {
     stage.check();
 }
 
-/// What was recalled and does not come back is taken away; what its client got instead of it, or kept of it, is not.
+/// A recalled layout that is not returned is revoked; a layout that its client got since, or kept a
+/// part of, is not.
 /// Spec: RFC 8881 §12.5.5.2.
 #[test]
-fn only_what_was_recalled_is_taken_back() {
+fn only_a_recalled_layout_is_revoked() {
     let mut stage = Stage::new();
     let file = file(&mut stage, "a");
     let take_back = |stateid: StateidValue| {
@@ -247,34 +248,31 @@ fn only_what_was_recalled_is_taken_back() {
     };
     let recall = file.recall(Some(Iomode::ReadWrite), None);
     let first = stage.layout_get(file.client, file.ino, true, file.open).stateid;
-    assert_eq!(stage.refused(take_back(first)), Refusal::BadStateid, "nobody recalled it");
+    assert_eq!(stage.refused(take_back(first)), Refusal::BadStateid, "it was not recalled");
     stage.run(recall.clone());
     stage.run(file.give_back(None, true, first));
     stage.layout_get(file.client, file.ino, false, file.open);
     let second = stage.layout_get(file.client, file.ino, true, file.open).stateid;
-    assert_eq!(stage.refused(take_back(first)), Refusal::BadStateid, "it came back");
+    assert_eq!(stage.refused(take_back(first)), Refusal::BadStateid, "it was returned");
     stage.run(recall.clone());
     assert_eq!(stage.refused(take_back(first)), Refusal::BadStateid, "another one is recalled");
     stage.run(file.give_back(Some(Iomode::ReadWrite), true, second));
-    assert_eq!(stage.refused(take_back(second)), Refusal::BadStateid, "what is left may be kept");
+    assert_eq!(stage.refused(take_back(second)), Refusal::BadStateid, "the rest may be kept");
     let whole = stage.layout_get(file.client, file.ino, true, file.open).stateid;
     stage.run(recall);
     stage.run(file.give_back(Some(Iomode::Read), true, whole));
     assert_eq!(stage.view().work(10).unwrap(), []);
-    assert_eq!(
-        stage.run(take_back(whole)),
-        Outcome::LayoutReturned(None),
-        "the part that was asked for is out"
-    );
+    assert_eq!(stage.run(take_back(whole)), Outcome::LayoutReturned(None), "the recalled part is still held");
     assert_eq!(stage.refused(take_back(whole)), Refusal::BadStateid);
     assert_eq!(stage.view().layout(file.ino, file.client).unwrap(), None);
-    assert_eq!(stage.view().work(10).unwrap().len(), 2, "what could be written through it is fenced");
+    assert_eq!(stage.view().work(10).unwrap().len(), 2, "writable extents are fenced");
     stage.check();
 }
 
-/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+/// The log keeps commands: a variant never moves, and its fields never change
+/// (docs/formats/raft_log.md).
 #[test]
-fn taking_back_has_its_golden_bytes() {
+fn revoking_has_its_golden_bytes() {
     let what = Returned::Recalled { ino: 0x81, other: [0xaa; 12] };
     let command = Command::LayoutReturn(LayoutReturn { client: 4, what });
     let bytes = postcard::to_allocvec(&command).unwrap();

@@ -53,7 +53,7 @@ fn lock_stateid_begins_at_one_and_moves() {
     assert_eq!(stage.refused(owner.command(true, range(1, 1), existing(first))), Refusal::OldStateid);
     let third = stateid(stage.run(owner.unlock(second, range(5, 10))));
     assert_eq!(third.seqid, 3);
-    // The same owner again as a new one goes on with what it has.
+    // The same owner, named as a new one, keeps its lock stateid.
     let fourth = stateid(stage.run(owner.first(false, range(100, u64::MAX))));
     assert_eq!(fourth, StateidValue { seqid: 4, ..first });
     let ino = owner.open.inode.ino;
@@ -64,7 +64,7 @@ fn lock_stateid_begins_at_one_and_moves() {
 
 /// Spec: RFC 8881 §18.10.3, §18.11.
 #[test]
-fn conflicts_are_told() {
+fn conflicts_are_reported() {
     let mut stage = Stage::new();
     let (one, two) = (stage.client("a"), stage.client("b"));
     let (one, two) = (Owner::new(&mut stage, one, BOTH), Owner::new(&mut stage, two, BOTH));

@@ -1,4 +1,4 @@
-//! Locks of many owners: against a list, and how many records one of them looks at.
+//! Locks of many owners: compared to a list, and the number of records that a lock reads.
 
 use std::cell::Cell;
 
@@ -13,7 +13,7 @@ use crate::key;
 use crate::limits::RANGES_PER_CLIENT_MAX;
 use crate::record::{LockRecord, Ranges, StateKind, Value};
 
-/// A transaction that counts the records that are looked at.
+/// A transaction that counts the records that are read.
 struct Counted<'a> {
     txn: &'a mut dyn Txn,
     looked: Cell<usize>,
@@ -88,8 +88,8 @@ impl File {
     }
 }
 
-/// Carries out a command. Answers how many records it looked at, and its outcome.
-pub(super) fn looked_at(stage: &Stage, command: Command) -> (usize, Outcome) {
+/// Applies a command. Returns how many records it read, and its outcome.
+pub(super) fn records_read(stage: &Stage, command: Command) -> (usize, Outcome) {
     let mut txn = stage.store.begin().unwrap();
     let mut counted = Counted { txn: &mut *txn, looked: Cell::new(0) };
     let outcome = crate::apply::apply(&mut counted, &entry(command)).unwrap();
@@ -98,7 +98,7 @@ pub(super) fn looked_at(stage: &Stage, command: Command) -> (usize, Outcome) {
     (looked, outcome)
 }
 
-/// Gives owners the ranges of these lists, as version 1 kept them.
+/// Gives owners the ranges of these lists, as in version 1.
 fn fill(file: &File, ranges: impl IntoIterator<Item = Vec<HeldRange>>) {
     let mut txn = file.stage.store.begin().unwrap();
     let ino = file.open.inode.ino;
@@ -122,12 +122,13 @@ fn read_at(at: u64) -> HeldRange {
     HeldRange { first, last: first + 14, exclusive: false }
 }
 
-/// The ranges of each owner, of so many in all.
+/// Makes the ranges of each owner from their total number.
 type Fill<'a> = &'a dyn Fn(u64) -> Vec<Vec<HeldRange>>;
 
-/// One of a hundred thousand costs what one of a few does: of one owner, and of as many owners.
+/// A lock among a hundred thousand costs about as much as one among a few: of one owner, and of
+/// many owners.
 #[test]
-fn a_lock_looks_at_what_is_near_it() {
+fn a_lock_reads_only_its_neighbours() {
     let of_many =
         |count: u64| (0..count / 2).flat_map(|at| [vec![write_at(at)], vec![read_at(at)]]).collect();
     let of_one = |count: u64| vec![(0..count).map(write_at).collect::<Vec<_>>()];
@@ -136,14 +137,14 @@ fn a_lock_looks_at_what_is_near_it() {
         let costs = [100_u64, count].map(|count| {
             let file = File::new();
             fill(&file, ranges(count));
-            let (_, converted) = looked_at(&file.stage, file.lock(u32::MAX, true, 1 << 50, 1));
+            let (_, converted) = records_read(&file.stage, file.lock(u32::MAX, true, 1 << 50, 1));
             assert!(matches!(converted, Outcome::Stateid(_)), "{converted:?}");
             let middle = count / 4 * 10;
-            let (lock, done) = looked_at(&file.stage, file.lock(u32::MAX, true, middle + 5, 2));
+            let (lock, done) = records_read(&file.stage, file.lock(u32::MAX, true, middle + 5, 2));
             assert!(matches!(done, Outcome::Stateid(_)), "{done:?}");
-            let (read, done) = looked_at(&file.stage, file.lock(0, false, (1 << 40) + middle, 30));
+            let (read, done) = records_read(&file.stage, file.lock(0, false, (1 << 40) + middle, 30));
             assert!(matches!(done, Outcome::Stateid(_)), "{done:?}");
-            let (denied, done) = looked_at(&file.stage, file.lock(u32::MAX, true, middle + 4, 1));
+            let (denied, done) = records_read(&file.stage, file.lock(u32::MAX, true, middle + 4, 1));
             assert!(matches!(done, Outcome::Refused(Refusal::LockDenied(_))), "{done:?}");
             [lock, read, denied]
         });
@@ -172,9 +173,9 @@ fn the_ranges_of_a_client_are_bounded_and_counted() {
     };
     count(max);
 
-    let asked = |command| looked_at(&file.stage, command).1;
+    let asked = |command| records_read(&file.stage, command).1;
     assert_eq!(asked(file.lock(2, true, 1, 1)), Outcome::Refused(Refusal::TableFull));
-    // What makes room is done: 50 ranges and the one that they touch become one.
+    // A lock that makes room is allowed: 50 ranges and the one that they touch become one.
     assert!(matches!(asked(file.lock(0, true, 0, 100)), Outcome::Stateid(_)));
     assert_eq!(file.stage.view().tally(client).unwrap().ranges, max - 50);
     count(10);
@@ -191,7 +192,7 @@ fn is_of_locks(key: &[u8]) -> bool {
     words.iter().any(|word| key.starts_with(word.as_bytes()))
 }
 
-/// Writes the records of a file as version 1 had them.
+/// Writes the records of a file as version 1 did.
 fn as_version_1(stage: &Stage, ino: Ino, client: u64) {
     let view = stage.view();
     let records: Vec<LockRecord> = view.locks_of(ino).unwrap();
@@ -204,7 +205,7 @@ fn as_version_1(stage: &Stage, ino: Ino, client: u64) {
     forget_tree(stage, client);
 }
 
-/// Removes what version 1 did not have.
+/// Removes the keys that version 1 did not have.
 fn forget_tree(stage: &Stage, client: u64) {
     let view = stage.view();
     let mut txn = stage.store.begin().unwrap();
@@ -240,7 +241,7 @@ fn locks_of_version_1_are_read_and_converted() {
     assert_eq!(file.stage.view().lock_holders(ino, range(0), true), Ok(vec![client]));
     assert_eq!(file.held(1).len(), 3);
 
-    // An owner's first change writes what there would be without the detour, but for the sequence.
+    // After an owner's first change the store is as without the conversion, but for the sequence.
     let lock = file.lock(0, true, 0, 5);
     file.stage.run(lock.clone());
     let converted = file.stage.dump();
@@ -278,7 +279,7 @@ fn acts() -> impl Strategy<Value = Vec<(u32, u64, u64, Act)>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
-    /// The tree says what a naive list of who holds which byte says.
+    /// The tree agrees with a naive list of the holder of each byte.
     #[test]
     fn locks_match_a_list(acts in acts(), high in prop_oneof![Just(0), Just(u64::MAX - BYTES), Just((1 << 63) - 20)]) {
         let mut file = File::new();

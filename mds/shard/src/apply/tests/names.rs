@@ -40,7 +40,7 @@ fn linked_file_outlives_one_name() {
     assert!(stage.view().inode(ino).is_err());
 }
 
-/// The size may be set through a write open, whatever the mode says (RFC 8881 §18.30.3).
+/// The size may be set through a write open, whatever the mode (RFC 8881 §18.30.3).
 #[test]
 fn size_is_set_through_an_open() {
     let mut stage = Stage::new();
@@ -59,10 +59,10 @@ fn size_is_set_through_an_open() {
     assert_eq!((answer.inode.size_bytes, answer.truncated), (9, None));
 }
 
-/// What a proposer keeps acts on several shards away from is all that may be changed: a name may lead elsewhere by the time the command is
-/// carried out.
+/// A command may change only the inodes that its proposer keeps acts on several shards away from: a
+/// name may lead to another inode by the time the command is applied.
 #[test]
-fn a_command_changes_what_it_is_bound_to() {
+fn a_command_changes_only_its_bound_inodes() {
     let mut stage = Stage::new();
     let client = stage.client("a");
     let session = stage.session(client);
@@ -84,16 +84,16 @@ fn a_command_changes_what_it_is_bound_to() {
     let attributes = SetAttributes { size_bytes: Some(0), ..SetAttributes::default() };
     let cut = Target::Create { directory, name: name("f"), how: How::Unchecked, attributes };
     let cut = open_command(client, "o", ROOT, BOTH, cut);
-    assert!(matches!(stage.run(rename("g", "f")), Outcome::Renamed(_)), "f is the second now");
+    assert!(matches!(stage.run(rename("g", "f")), Outcome::Renamed(_)), "f is the second file now");
     let origin = Some(Stage::origin(session, 0, 1));
     for command in [remove.clone(), link.clone(), cut, rename("f", "i")] {
         let bound = Bound::to(vec![directory, first], command);
         assert_eq!(stage.refused(bound.clone()), Refusal::NamesMoved, "{bound:?}");
-        // It is no answer: the next try is no retry.
+        // The refusal is not recorded, so the next try is no retry.
         assert_eq!(stage.asked(origin.clone(), bound), Outcome::Refused(Refusal::NamesMoved));
         assert_eq!(stage.view().recorded(origin.as_ref().unwrap()).unwrap(), None);
     }
-    // Neither may a directory be changed that it does not name, but what it makes it may.
+    // Nor may it change a directory that it is not bound to; but it may change what it makes.
     let make = create_target("new", How::Guarded);
     let make = open_command(client, "o", ROOT, BOTH, make);
     assert_eq!(stage.refused(Bound::to(vec![second], make.clone())), Refusal::NamesMoved);
@@ -106,7 +106,8 @@ fn a_command_changes_what_it_is_bound_to() {
     stage.check();
 }
 
-/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+/// The log keeps commands: a variant never moves, and its fields never change
+/// (docs/formats/raft_log.md).
 #[test]
 fn bound_commands_have_their_golden_bytes() {
     let remove = Remove { caller: ROOT, directory: 3, name: b"f".to_vec() };
@@ -121,7 +122,7 @@ fn bound_commands_have_their_golden_bytes() {
 
 /// Spec: docs/formats/raft_log.md: the entry of a read, byte for byte.
 #[test]
-fn a_read_that_is_noted_moves_the_access_time_alone() {
+fn a_recorded_read_moves_only_the_access_time() {
     let mut stage = Stage::new();
     let client = stage.client("a");
     let before = stage.create(client, "o", "f").inode;
@@ -140,7 +141,8 @@ fn a_read_that_is_noted_moves_the_access_time_alone() {
     stage.check();
 }
 
-/// `: > f` on an empty file: an O_TRUNC that succeeds marks both times for update, whatever the size was.
+/// `: > f` on an empty file: a successful O_TRUNC marks both times for update, whatever the size
+/// was.
 /// Spec: RFC 8881 §18.16.3; POSIX.1-2024 `open`.
 #[test]
 fn emptying_an_empty_file_moves_its_times() {

@@ -7,7 +7,7 @@ use mds_namespace::op::extent::CopyChange;
 use wire_session::server::record::CallbackCredential;
 
 use super::determinism::command;
-use super::session::{record, take_up};
+use super::session::{record, resume};
 use super::*;
 use crate::command::client::ReclaimComplete;
 use crate::command::data::{ChangeCopies, Fence, Placing, WorkDone, WriteInline, Written};
@@ -19,7 +19,7 @@ use crate::command::session::{CreateSession, DestroySession, SetCallback};
 use crate::limits::{COPY_CHANGES_MAX, RECORDED_PER_SLOT_MAX};
 use crate::record::{StateKind, other};
 
-/// What a command is encoded as first: its variant's number.
+/// The first byte of an encoded command: its variant's number.
 fn number(command: &Command) -> u8 {
     postcard::to_extend(command, Vec::new()).unwrap()[0]
 }
@@ -35,7 +35,7 @@ fn held(stage: &Stage, kind: StateKind, number: u64) -> Option<(u64, Ino, Statei
     Some((client, ino, StateidValue { seqid: 0, other }))
 }
 
-/// The commands that `determinism::command` does not make, and some that hit more often.
+/// Commands that `determinism::command` does not make, and some that collide more often.
 fn further(stage: &Stage, kind: u8, a: u64, b: u64) -> Command {
     let any = |kind| {
         let none = StateidValue { seqid: 0, other: other(kind, 0, b + 1) };
@@ -75,7 +75,7 @@ fn further(stage: &Stage, kind: u8, a: u64, b: u64) -> Command {
             Placing::Layout(place).under(code)
         }
         11 => Command::CreateSession(CreateSession { record: session, principal: b"principal".to_vec() }),
-        12 => take_up(session.id),
+        12 => resume(session.id),
         13 => {
             let credential = CallbackCredential::None;
             Command::SetCallback(SetCallback { session: session.id, program: 9, credential })
@@ -103,7 +103,7 @@ fn further(stage: &Stage, kind: u8, a: u64, b: u64) -> Command {
     }
 }
 
-/// Four clients that commands are about, and a session that they are asked in.
+/// Four clients for the commands, and a session for their requests.
 fn peopled() -> (Stage, [u8; 16]) {
     let mut stage = Stage::new();
     let keeper = (0..5).map(|number| stage.client(&format!("c{number}"))).last().unwrap();
@@ -111,17 +111,17 @@ fn peopled() -> (Stage, [u8; 16]) {
     (stage, session)
 }
 
-/// What a request of a client comes to in the log; the others are the servers' own.
+/// Whether a client's request causes this command; servers cause the others.
 fn is_asked_by_clients(number: u8) -> bool {
     matches!(number, 0..=15 | 18 | 22..=24 | 27 | 39..)
 }
 
-/// Every command there is, many times, in every state that comes of them, is carried out once: the second time the answer
-/// is the same, and nothing is changed.
+/// Every command, many times, in every resulting state, is applied once: the second time has the
+/// same outcome, and changes nothing.
 #[test]
 fn every_command_is_carried_out_once() {
     let mut seen: BTreeMap<u8, (u32, u32)> = BTreeMap::new();
-    // A plain generator, so that a failure is the same every time.
+    // A plain generator, so that a failure repeats.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut draw = move |below: u64| {
         state ^= state << 13;
@@ -162,7 +162,7 @@ fn every_command_is_carried_out_once() {
     assert_eq!(refused.count(), 0, "always refused, among {seen:?}");
 }
 
-/// What a reply needs of an outcome: the rest is work that stands in the store.
+/// Reduces an outcome to what the reply needs: the rest is work in the store.
 fn replied(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Opened(mut opened) => {
@@ -199,7 +199,7 @@ fn stage() -> (Stage, [u8; 16]) {
     (stage, session)
 }
 
-/// A refusal is an answer like any other, whatever has changed since.
+/// A refusal is recorded like any outcome, whatever has changed since.
 #[test]
 fn a_refusal_stays_a_refusal() {
     let (mut stage, session) = stage();
@@ -213,7 +213,7 @@ fn a_refusal_stays_a_refusal() {
 }
 
 #[test]
-fn operations_and_slots_stand_for_themselves() {
+fn operations_and_slots_are_independent() {
     let (mut stage, session) = stage();
     let first = Stage::origin(session, 0, 7);
     let second = Origin { operation: 2, ..first.clone() };
@@ -223,15 +223,16 @@ fn operations_and_slots_stand_for_themselves() {
     stage.asked(Some(elsewhere.clone()), mkdir("c"));
     assert_eq!(stage.asked(Some(first.clone()), mkdir("a")), made);
     assert_eq!(stage.asked(Some(second), mkdir("b")), also);
-    // The next request on the slot takes the place of all that this one left.
+    // The next request on the slot replaces all records of this one.
     stage.asked(Some(Stage::origin(session, 0, 9)), mkdir("d"));
     assert_eq!(stage.view().recorded(&first).unwrap(), None);
     assert!(stage.view().recorded(&elsewhere).unwrap().is_some());
 }
 
-/// Who comes after the client has moved on, or after another server took the session up, comes too late.
+/// A command is too late after the client has moved on, or after another server resumed the
+/// session.
 #[test]
-fn stragglers_are_refused() {
+fn late_commands_are_refused() {
     let (mut stage, session) = stage();
     let too_late = Outcome::Refused(Refusal::Superseded);
     stage.asked(Some(Stage::origin(session, 0, 5)), mkdir("a"));
@@ -246,7 +247,7 @@ fn stragglers_are_refused() {
         assert_eq!(unknown, Outcome::Refused(Refusal::UnknownSession));
     }
     assert_eq!(stage.dump(), before);
-    stage.run(take_up(session));
+    stage.run(resume(session));
     let before = stage.dump();
     assert_eq!(stage.asked(Some(Stage::origin(session, 0, 6)), mkdir("b")), too_late);
     assert_eq!(stage.dump(), before);
@@ -256,9 +257,9 @@ fn stragglers_are_refused() {
     assert!(matches!(stage.asked(Some(held), mkdir("b")), Outcome::Entry(_)));
 }
 
-/// The number goes round; half of the number space is before.
+/// The number wraps; half of the number space counts as earlier.
 #[test]
-fn sequences_go_round() {
+fn sequences_wrap() {
     let (mut stage, session) = stage();
     stage.asked(Some(Stage::origin(session, 0, u32::MAX)), mkdir("a"));
     assert!(matches!(stage.asked(Some(Stage::origin(session, 0, 0)), mkdir("b")), Outcome::Entry(_)));
@@ -266,9 +267,9 @@ fn sequences_go_round() {
     assert_eq!(late, Outcome::Refused(Refusal::Superseded));
 }
 
-/// A command that is to be looked at again leaves no trace: its operation comes with another one.
+/// A command that must be planned again leaves no record: its operation comes with another command.
 #[test]
-fn moved_content_is_no_answer() {
+fn moved_content_is_not_recorded() {
     let (mut stage, session) = stage();
     let client = stage.view().session(&session).unwrap().unwrap().record.client;
     let ino = stage.create(client, "o", "f").inode.ino;
@@ -282,9 +283,9 @@ fn moved_content_is_no_answer() {
     assert!(matches!(stage.asked(Some(origin), written), Outcome::Inode(_)));
 }
 
-/// Of an answer that is too long it is recorded that the command was carried out.
+/// Of a too long outcome only the execution is recorded.
 #[test]
-fn what_is_recorded_is_bounded() {
+fn records_are_bounded() {
     let (mut stage, session) = stage();
     let client = stage.view().session(&session).unwrap().unwrap().record.client;
     let ino = stage.create(client, "o", "f").inode.ino;

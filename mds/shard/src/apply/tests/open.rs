@@ -56,7 +56,7 @@ fn share_reservations_conflict_both_ways() {
     assert_eq!(stage.refused(open(BOTH)), Refusal::ShareDenied);
     assert_eq!(stage.refused(open(Share { access: 2, deny: 1 })), Refusal::ShareDenied);
     let reader = stage.open(two, "o", READ, handle_target(ino));
-    // The reader is in the way of one who denies reading, not of itself.
+    // The reader conflicts with an open that denies reading, not with itself.
     let deny_read = open_command(one, "o", ROOT, Share { access: 1, deny: 1 }, handle_target(ino));
     assert_eq!(stage.refused(deny_read.clone()), Refusal::ShareDenied);
     assert!(stage.view().anonymous_io_denied(ino, true).unwrap());
@@ -90,7 +90,7 @@ fn exclusive_create_is_replayed_by_its_verifier() {
     assert_eq!(stage.refused(late), Refusal::Namespace(FsError::Exists));
 }
 
-/// A file's maker may open it whatever its mode; everyone later is checked.
+/// A file's creator may open it whatever its mode; every later open is checked.
 #[test]
 fn access_is_checked_on_existing_files() {
     let mut stage = Stage::new();
@@ -131,7 +131,7 @@ fn only_regular_files_are_opened() {
     }
 }
 
-/// An open that comes too late in its checks takes the file it made along.
+/// An open that is refused late removes the file that it made.
 #[test]
 fn refused_open_leaves_no_file() {
     let mut stage = Stage::new();
@@ -144,10 +144,10 @@ fn refused_open_leaves_no_file() {
     assert_eq!(stage.refused(open_command(client, "o", ROOT, READ, reclaim)), Refusal::NoGrace);
 }
 
-/// A held open is confirmed again by a reclaim; nothing else is.
+/// A reclaim confirms a held open, and nothing else.
 /// Spec: RFC 8881 §9.11 (CLAIM_PREVIOUS).
 #[test]
-fn reclaim_confirms_what_is_held() {
+fn reclaim_confirms_a_held_open() {
     let mut stage = Stage::new();
     let client = stage.client("a");
     let opened = stage.create(client, "o", "f");
@@ -157,7 +157,7 @@ fn reclaim_confirms_what_is_held() {
     assert_eq!(stage.refused(open_command(client, "p", ROOT, READ, target)), Refusal::NoGrace);
 }
 
-/// A reclaim asks nobody whether the file may be opened, so it gives nothing that the open has not.
+/// A reclaim is not checked against the file's mode, so it gives no access that the open lacks.
 /// Spec: RFC 8881 §9.11, §8.4.2.1.
 #[test]
 fn reclaim_widens_nothing() {
@@ -176,14 +176,14 @@ fn reclaim_widens_nothing() {
         assert_eq!(stage.refused(reclaim(share)), Refusal::NoGrace, "{share:?}");
     }
     let Outcome::Opened(again) = stage.run(reclaim(READ)) else { panic!("refused") };
-    assert_eq!(again.stateid.seqid, 2, "what was refused has changed nothing");
+    assert_eq!(again.stateid.seqid, 2, "a refused reclaim changes nothing");
     assert_eq!(stage.view().open(client, ino, again.stateid).unwrap().share, READ);
     stage.check();
 }
 
 /// Spec: RFC 8881 §18.18.3.
 #[test]
-fn downgrade_goes_to_what_was_opened() {
+fn downgrade_goes_to_an_opened_mode() {
     let mut stage = Stage::new();
     let client = stage.client("a");
     let mut opened = stage.open(client, "o", READ, create_target("f", How::Unchecked));
@@ -259,7 +259,7 @@ fn removed_file_lives_until_closed() {
     stage.check();
 }
 
-/// Renaming over an open file keeps it until its CLOSE; over a closed one it goes at once.
+/// Renaming over an open file keeps it until its CLOSE; a closed file is removed at once.
 #[test]
 fn file_renamed_over_lives_until_closed() {
     let mut stage = Stage::new();

@@ -86,13 +86,14 @@ fn a_group_lives_as_long_as_its_images_are_used() {
     let late = UsedImage { image: [5; 16], ..used };
     assert_eq!(stage.run(Command::UseImages(UseImages { used: vec![late, used] })), Outcome::Done);
     let view = stage.view();
-    assert_eq!(sealed::group(view.namespace(), GroupId(1)).unwrap(), None, "nobody lives there");
+    assert_eq!(sealed::group(view.namespace(), GroupId(1)).unwrap(), None, "it has no living member");
     let group = sealed::group(view.namespace(), GroupId(2)).unwrap().unwrap();
     assert_eq!(group.homes(), [Some(DataServerId(1)), Some(to)]);
     invariants::check(view.namespace()).unwrap();
 }
 
-/// The log keeps commands: a variant never moves, and its fields never change (docs/formats/raft_log.md).
+/// The log keeps commands: a variant never moves, and its fields never change
+/// (docs/formats/raft_log.md).
 #[test]
 fn commands_have_their_golden_bytes() {
     let extent = ExtentId { ino: 0x81, index: 2 };

@@ -1,4 +1,4 @@
-//! Sessions in the state: made, made again, taken up, gone.
+//! Sessions in the state: made, made again, resumed, removed.
 
 use wire_session::server::record::{CallbackCredential, ChannelBounds, SessionRecord, session_id};
 
@@ -34,7 +34,7 @@ fn create(record: SessionRecord) -> Command {
     Command::CreateSession(CreateSession { record, principal: b"principal".to_vec() })
 }
 
-pub(super) fn take_up(session: [u8; 16]) -> Command {
+pub(super) fn resume(session: [u8; 16]) -> Command {
     Command::TakeUpSession(TakeUpSession { session })
 }
 
@@ -45,7 +45,7 @@ fn created(outcome: Outcome) -> SessionCreated {
     }
 }
 
-fn taken_up(outcome: Outcome) -> SessionTakenUp {
+fn resumed(outcome: Outcome) -> SessionTakenUp {
     match outcome {
         Outcome::SessionTakenUp(taken) => *taken,
         outcome => panic!("{outcome:?}"),
@@ -53,18 +53,18 @@ fn taken_up(outcome: Outcome) -> SessionTakenUp {
 }
 
 impl Stage {
-    /// A session of this client, which was confirmed with `client`.
+    /// A session of this client, which is confirmed with `client`.
     pub(super) fn session(&mut self, client: u64) -> [u8; 16] {
         created(self.run(create(record(client, 2, 7)))).record.id
     }
 
-    /// Names a request in the session as it is held first.
+    /// Names a request in the session's first tenure.
     pub(super) fn origin(session: [u8; 16], slot: u32, sequence: u32) -> Origin {
         Origin { session, slot, sequence, operation: 1, request: u64::from(sequence), tenure: 1 }
     }
 }
 
-/// Spec: RFC 8881 §18.36.4: CREATE_SESSION has a slot of its own, whoever is asked.
+/// Spec: RFC 8881 §18.36.4: CREATE_SESSION has a slot of its own, on whichever node.
 #[test]
 fn create_session_again_gives_the_same() {
     let mut stage = Stage::new();
@@ -74,8 +74,8 @@ fn create_session_again_gives_the_same() {
     let first = created(stage.run(create(asked.clone())));
     assert_eq!((&first.record, first.tenure, first.replay, first.ended), (&asked, 1, false, None));
     assert!(stage.view().client(known.client).unwrap().unwrap().record.confirmed);
-    taken_up(stage.run(take_up(asked.id)));
-    // Another node draws another number, and has its own idea of how many slots there is room for.
+    resumed(stage.run(resume(asked.id)));
+    // Another node draws another random number, and may have room for another number of slots.
     let mut elsewhere = record(known.client, known.sequence, 2);
     elsewhere.fore.requests_max = 4;
     let before = stage.dump();
@@ -85,12 +85,12 @@ fn create_session_again_gives_the_same() {
     let next = created(stage.run(create(record(known.client, known.sequence + 1, 1))));
     assert_ne!(next.record.id, asked.id);
     stage.run(Command::DestroySession(DestroySession { session: next.record.id }));
-    assert_eq!(stage.refused(create(next.record)), Refusal::Misordered, "it was given, used, and ended");
+    assert_eq!(stage.refused(create(next.record)), Refusal::Misordered, "it was created, used, and ended");
     assert!(stage.view().session(&asked.id).unwrap().is_some());
 }
 
 #[test]
-fn a_session_goes_with_all_that_is_recorded_under_it() {
+fn a_session_is_removed_with_its_records() {
     let mut stage = Stage::new();
     let client = stage.client("a");
     let session = stage.session(client);
@@ -99,15 +99,15 @@ fn a_session_goes_with_all_that_is_recorded_under_it() {
     };
     let refused = Outcome::Refused(Refusal::Namespace(mds_namespace::FsError::NotFound));
     assert_eq!(stage.asked(Some(Stage::origin(session, 3, 9)), remove("x")), refused);
-    let taken = taken_up(stage.run(take_up(session)));
+    let taken = resumed(stage.run(resume(session)));
     assert_eq!((taken.tenure, taken.slots), (2, vec![SlotMark { slot: 3, sequence: 9, request: 9 }]));
-    // With a session a client is not idle.
+    // A client with a session is not idle.
     let idle = Command::RemoveClient(RemoveClient { client, only_if_idle: true });
     assert_eq!(stage.refused(idle.clone()), Refusal::ClientBusy);
     let destroy = Command::DestroySession(DestroySession { session });
     assert_eq!(stage.run(destroy.clone()), Outcome::Done);
     assert_eq!(stage.refused(destroy), Refusal::NoSuchSession);
-    assert_eq!(stage.refused(take_up(session)), Refusal::NoSuchSession);
+    assert_eq!(stage.refused(resume(session)), Refusal::NoSuchSession);
     let left = stage.dump();
     assert!(left.iter().all(|(key, _)| !key.starts_with(b"state/se") && !key.starts_with(b"state/slot/")));
     assert!(matches!(stage.run(idle), Outcome::Removed(_)));
@@ -125,7 +125,7 @@ fn sessions_go_with_their_client() {
     assert_eq!(stage.view().session(&session).unwrap(), None);
     assert!(stage.view().session(&kept).unwrap().is_some());
     assert!(stage.dump().iter().all(|(key, _)| !key.starts_with(b"state/slot/")));
-    // A client that restarted: its old sessions go when the new incarnation is confirmed.
+    // A client that restarted: its old sessions are removed when the new incarnation is confirmed.
     let Outcome::Client(new) = stage.run(exchange("b", 2)) else { panic!("a client") };
     let made = created(stage.run(create(record(new.client, new.sequence, 1))));
     assert_eq!(made.dropped.iter().map(|dropped| dropped.client).collect::<Vec<_>>(), [other]);
@@ -151,7 +151,7 @@ fn one_session_too_many_ends_the_oldest() {
 }
 
 #[test]
-fn what_nobody_negotiates_is_refused() {
+fn bounds_that_no_server_negotiates_are_refused() {
     let mut stage = Stage::new();
     let client = stage.client("a");
     let mut unsound = record(client, 2, 1);
@@ -164,7 +164,7 @@ fn what_nobody_negotiates_is_refused() {
 
 /// Spec: RFC 8881 §18.33.
 #[test]
-fn how_to_call_back_is_kept() {
+fn the_callback_credential_is_kept() {
     let mut stage = Stage::new();
     let client = stage.client("a");
     let session = stage.session(client);

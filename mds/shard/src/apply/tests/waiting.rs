@@ -1,7 +1,8 @@
-//! A flood of EXCHANGE_ID: what it may leave, who gives way, and what it costs.
+//! A flood of EXCHANGE_ID: how many clients it may leave, which ones are evicted, and what it
+//! costs.
 
 use super::*;
-use crate::apply::tests::lock_tree::looked_at;
+use crate::apply::tests::lock_tree::records_read;
 use crate::command::client::{Address, ClientMade, ExchangeIdAs, ExchangeIdFrom, RemoveClient};
 use crate::key;
 use crate::limits::{CLIENTS_MAX, UNCONFIRMED_MAX, UNCONFIRMED_PER_ADDRESS_MAX};
@@ -42,7 +43,7 @@ fn the_command_has_the_documented_bytes() {
 }
 
 #[test]
-fn the_oldest_of_an_address_gives_way() {
+fn the_oldest_of_an_address_is_evicted() {
     let mut stage = Stage::new();
     let known = made(stage.run(asked("known", 5, HERE))).answer.client;
     confirm(&mut stage, known);
@@ -56,7 +57,7 @@ fn the_oldest_of_an_address_gives_way() {
     assert_eq!(stage.view().client(100).unwrap(), None);
     assert_eq!(stage.view().clients_of_owner(b"c0").unwrap(), crate::record::OwnerClients::default());
     assert!(stage.view().client(other).unwrap().is_some() && stage.view().client(known).unwrap().is_some());
-    // The same owner again takes its own place.
+    // The same owner again replaces its own record.
     assert_eq!(made(stage.run(asked("next", 1001, HERE))).evicted, []);
     let all = u32::try_from(UNCONFIRMED_PER_ADDRESS_MAX).unwrap() + 2;
     let counted = counts(&stage);
@@ -71,7 +72,7 @@ fn the_oldest_of_an_address_gives_way() {
     assert!(!stage.dump().iter().any(|(key, _)| key.starts_with(b"state/wait")), "nothing is left");
 }
 
-/// Writes clients as a version did that did not count them.
+/// Writes clients as a version that did not count them.
 fn uncounted(stage: &Stage, confirmed: u32, unconfirmed: u32) {
     let mut txn = stage.store.begin().unwrap();
     for client in 0..confirmed + unconfirmed {
@@ -96,17 +97,18 @@ fn uncounted(stage: &Stage, confirmed: u32, unconfirmed: u32) {
 }
 
 #[test]
-fn a_flood_looks_at_few_records_and_ends_no_confirmed_client() {
+fn a_flood_reads_few_records_and_ends_no_confirmed_client() {
     let stage = Stage::new();
     uncounted(&stage, CLIENTS_MAX - UNCONFIRMED_MAX, UNCONFIRMED_MAX - 1);
-    // The first one counts them.
-    let (_, first) = looked_at(&stage, asked("first", 1, HERE));
+    // The first command counts them.
+    let (_, first) = records_read(&stage, asked("first", 1, HERE));
     assert_eq!(made(first).evicted, []);
     let full = counts(&stage);
     assert_eq!((full.clients, full.waiting), (CLIENTS_MAX, UNCONFIRMED_MAX));
     for number in 0..200_u64 {
         let address = [u8::try_from(number % 100 + 1).unwrap(); 16];
-        let (looked, outcome) = looked_at(&stage, asked(&format!("flood {number}"), 1000 + number, address));
+        let (looked, outcome) =
+            records_read(&stage, asked(&format!("flood {number}"), 1000 + number, address));
         let made = made(outcome);
         assert_eq!(made.evicted.len(), 1);
         assert!(looked < 120, "{looked} records");
@@ -118,7 +120,7 @@ fn a_flood_looks_at_few_records_and_ends_no_confirmed_client() {
 }
 
 #[test]
-fn without_room_and_without_any_that_waits_it_is_refused() {
+fn without_room_and_waiting_clients_a_new_one_is_refused() {
     let mut stage = Stage::new();
     uncounted(&stage, CLIENTS_MAX, 0);
     let refused = stage.asked(None, asked("one more", 1, HERE));
@@ -127,7 +129,7 @@ fn without_room_and_without_any_that_waits_it_is_refused() {
 
 /// A replica may have applied an entry before its update, and another one after.
 #[test]
-fn what_earlier_versions_logged_takes_no_client_away() {
+fn entries_of_earlier_versions_evict_no_client() {
     let mut stage = Stage::new();
     uncounted(&stage, 1, UNCONFIRMED_MAX);
     let clients = |stage: &Stage| stage.view().clients().unwrap().len();

@@ -1,4 +1,4 @@
-//! Golden bytes of docs/formats/raft_log.md, and what is not ours.
+//! Golden bytes of docs/formats/raft_log.md, and foreign records.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,7 +38,8 @@ fn command_bytes() {
         concat!("03", "8080a8b1e39fe7cb17", "01", "30313233343536373839616263646566", "02", "ac02", "04");
     assert_eq!(hex(&encoded.bytes), format!("{expected}800101051302018001"));
     assert_eq!(encoded.decode().as_ref(), Ok(&entry));
-    // The version before had origins that nothing looked at: they must not be looked at when its log is read again.
+    // The previous version's origins were not checked: they must not be checked when its log is
+    // replayed.
     let before = [&[2][..], &encoded.bytes[1..31], &encoded.bytes[35..]].concat();
     assert_eq!(hex(&before[..32]), format!("02{}13", &expected[2..]));
     let before = EncodedEntry::from(Bytes::from(before)).decode();
@@ -82,7 +83,7 @@ fn damaged_commands_are_errors() {
     let mut newer = bytes.to_vec();
     newer[0] += 1;
     assert!(EncodedEntry::from(Bytes::from(newer)).decode().is_err());
-    // A count that promises more than there is.
+    // A count that exceeds the content.
     let lie = [&bytes[..5], &[0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
     assert!(EncodedEntry::from(Bytes::from(lie)).decode().is_err());
     let huge = Command::WriteInline(crate::command::data::WriteInline {

@@ -132,7 +132,7 @@ async fn reads_follow_the_range() {
     assert_eq!(indexes(log.limited_get_log_entries(3, 6).await.unwrap()), [3, 4, 5]);
 }
 
-/// One message does not hold more than it may, but always one entry.
+/// A message stays within its limit, but always has one entry.
 #[tokio::test]
 async fn long_entries_go_alone() {
     let mut log = open(&MemoryDisk::new()).await;
@@ -141,7 +141,7 @@ async fn long_entries_go_alone() {
     assert_eq!(log.limited_get_log_entries(0, 3).await.unwrap().len(), 1);
 }
 
-/// Segments go once everything in them is cut, and the vote outlives them.
+/// Segments are dropped once everything in them is cut, and the vote outlives them.
 #[tokio::test]
 async fn segments_are_dropped() {
     let disk = MemoryDisk::new();
@@ -170,7 +170,7 @@ async fn segments_are_dropped() {
     assert_eq!(log.get_log_state().await.unwrap().last_log_id, Some(log_id(1, 39)));
 }
 
-/// A hole, or a record of somebody else's, stops the start.
+/// A hole, or a foreign record, stops the start.
 #[tokio::test]
 async fn broken_logs_are_refused() {
     for (records, what) in [
@@ -208,16 +208,16 @@ async fn broken_logs_are_refused() {
     }
 }
 
-/// A store that is ahead of its log has that cut at the start. If there is no room to say so, no entry may go before it: the log would have
-/// a hole, and never be opened again.
+/// A store that is ahead of its log has the log cut at the start. If the cut finds no room, no
+/// entry may be written before it: the log would have a hole, and never open again.
 #[tokio::test]
-async fn what_follows_a_cut_that_finds_no_room_waits_behind_it() {
+async fn entries_wait_behind_a_cut_that_finds_no_room() {
     let disk = MemoryDisk::new();
     let mut log = open(&disk).await;
     log.blocking_append(entries(1, 0..5, 100)).await.unwrap();
     disk.crash(Crash::Drop);
     for has_room_in_time in [false, true] {
-        // One for each, so that what the first left waiting is never tried again.
+        // One clock for each, so that writes that wait after the first are never retried.
         let clock = Arc::new(ManualClock::new(0));
         let mut log = open_with(&disk, &clock).await;
         disk.set_capacity(0);
@@ -245,9 +245,10 @@ async fn what_follows_a_cut_that_finds_no_room_waits_behind_it() {
     }
 }
 
-/// A renewal that finds no room waits, a cut beside it is done at once, and when there is room nothing is pinned.
+/// A renewal that finds no room waits, a cut beside it is done at once, and when there is room
+/// nothing is pinned.
 #[tokio::test]
-async fn a_renewal_that_finds_no_room_goes_on_when_there_is_some() {
+async fn a_renewal_without_room_continues_when_there_is_some() {
     let (disk, clock) = (MemoryDisk::new(), Arc::new(ManualClock::new(0)));
     let mut log = open_with(&disk, &clock).await;
     let bytes = 1 << 20;
@@ -255,7 +256,7 @@ async fn a_renewal_that_finds_no_room_goes_on_when_there_is_some() {
         log.blocking_append(entries(1, index..index + 1, bytes)).await.unwrap();
     }
     disk.set_capacity(0);
-    // It fills what the segment has room for.
+    // The renewal fills the rest of the segment.
     let own = log.clone();
     let renewal = tokio::spawn(async move { own.renew().await });
     settle().await;
@@ -277,8 +278,8 @@ async fn a_renewal_that_finds_no_room_goes_on_when_there_is_some() {
     log.blocking_append(entries(1, 41..42, 10)).await.unwrap();
 }
 
-/// A CLOSE rides with the flush of the next entry; with none it gets its own a moment later. The engine is not told
-/// before.
+/// A CLOSE shares the flush of the next entry; without one it gets its own a moment later. The
+/// engine is not notified before.
 #[tokio::test]
 async fn close_waits_for_the_next_flush() {
     let (disk, clock) = (MemoryDisk::new(), Arc::new(ManualClock::new(0)));
@@ -317,7 +318,7 @@ async fn close_that_is_waited_for_is_flushed_at_once() {
         |index| RaftEntry { log_id: log_id(1, index), payload: EntryPayload::Normal(encoded_close()) };
     log.blocking_append([waited_for(0)]).await.unwrap();
     assert_eq!(log.log.flushes(), 1);
-    // Behind one that is not: that one is durable with it.
+    // It is behind an unhurried entry, which becomes durable with it.
     let mut own = log.clone();
     let unhurried = tokio::spawn(async move { own.blocking_append([close_entry(1)]).await });
     settle().await;
@@ -335,7 +336,7 @@ async fn close_is_flushed_at_once_with_replicas() {
     assert_eq!(log.flushes(), 1);
 }
 
-/// Any group's flush covers what another group's entries wait for.
+/// A flush of any group covers the waiting entries of another group.
 #[tokio::test]
 async fn close_rides_with_another_group() {
     let disk = MemoryDisk::new();
@@ -349,9 +350,9 @@ async fn close_rides_with_another_group() {
     assert_eq!(log.flushes(), 1);
 }
 
-/// When the disk fails, those who wait for the next flush hear of it as well.
+/// When the disk fails, waiting unhurried entries get the error as well.
 #[tokio::test]
-async fn close_hears_of_a_failed_flush() {
+async fn close_gets_the_error_of_a_failed_flush() {
     let (disk, clock) = (MemoryDisk::new(), Arc::new(ManualClock::new(0)));
     let mut log = open_with(&disk, &clock).await;
     log.blocking_append(entries(1, 0..1, 10)).await.unwrap();

@@ -72,7 +72,7 @@ fn damaged_streams_are_errors() {
     assert_eq!(decode(&[&bytes[..], b"x"].concat(), bytes.len()), Err(SnapshotError::Trailing));
 }
 
-/// Lengths are looked at before anything of that length is.
+/// Lengths are checked before anything of that length is read.
 #[test]
 fn absurd_lengths_are_errors() {
     let head = b"SHOALSNP\x01";
@@ -87,13 +87,13 @@ fn absurd_lengths_are_errors() {
 
 /// Keys come in order, and the position is not the last of them.
 #[test]
-fn a_store_that_was_cut_short_has_no_position() {
+fn an_incomplete_store_has_no_position() {
     let pairs = || vec![(key::APPLIED.to_vec(), vec![1]), (b"state/client/1".to_vec(), vec![2])];
     let store = store(&[(key::APPLIED, b"old")]);
     let cut = [Ok(pairs()), Err(StoreError::Engine("gone".to_owned()))];
     assert!(replace(&store, cut).is_err());
     assert_eq!(store.view().unwrap().get(key::APPLIED), Ok(None));
-    // This is no position, which is only found when all is there.
+    // This position is invalid, which is only found when all pairs are written.
     assert!(replace(&store, [Ok(pairs())]).is_err());
     assert_eq!(store.view().unwrap().get(key::APPLIED), Ok(Some(vec![1])));
 }

@@ -1,4 +1,4 @@
-//! Ids of paths that come and go, and the record's bytes.
+//! Ids of paths that are added and removed, and the record's bytes.
 
 use layout::ec::Profile;
 
@@ -27,9 +27,9 @@ fn a_path_keeps_its_id() {
     let fewer = next(&turned, &["/c", "/a"]);
     assert_eq!((fewer.version, ids(&fewer)), (3, vec![(2, "/c"), (0, "/a")]));
     let other = next(&fewer, &["/d", "/a", "/c"]);
-    assert_eq!(ids(&other), [(3, "/d"), (0, "/a"), (2, "/c")], "nobody gets the id of /b");
+    assert_eq!(ids(&other), [(3, "/d"), (0, "/a"), (2, "/c")], "no other path gets the id of /b");
     let again = next(&other, &["/b", "/d"]);
-    assert_eq!(ids(&again), [(1, "/b"), (3, "/d")], "but /b");
+    assert_eq!(ids(&again), [(1, "/b"), (3, "/d")], "only /b gets it");
     assert!(again.removed.contains(&(0, "/a".to_owned())) && again.removed.len() == 2);
 }
 
@@ -108,7 +108,7 @@ fn bytes_that_no_list_has_are_errors() {
     wrong(|list| list.exports[0].1.path = "a".to_owned());
     wrong(|list| list.exports[0].1.stripes = 5);
     wrong(|list| list.next = 2);
-    // Whatever a bit is turned into: no panic, and no list that says other bytes.
+    // Flipping any bit causes no panic, and never a list with other bytes.
     let bytes = good.encode();
     for bit in 0..bytes.len() * 8 {
         let mut turned = bytes.clone();
@@ -122,9 +122,9 @@ fn bytes_that_no_list_has_are_errors() {
     }
 }
 
-/// A list of before `secure` is read, and its exports have it on.
+/// A list older than `secure` is read, and its exports have it on.
 #[test]
-fn a_record_of_before_is_secure() {
+fn a_record_of_version_1_is_secure() {
     let hex = "01020302\
         00012f0000feff03feff0300010100 \
         02052f64617461010205ac0202 000a00000008 01fd00000000000000000000000000000008 0004 0103342b32 \

@@ -10,7 +10,7 @@ async fn open_all(disk: &MemoryDisk) -> SharedLog {
     open_groups(disk, Arc::new(ManualClock::new(0)), GROUPS, true).await.unwrap()
 }
 
-/// What a group must have after a restart.
+/// A group's state that must survive a restart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Promised {
     vote: Option<u64>,
@@ -27,7 +27,7 @@ async fn promised(log: &SharedLog, group: usize) -> Promised {
     }
 }
 
-/// A sequence of numbers that looks like chance and repeats.
+/// A deterministic sequence of pseudo-random numbers.
 struct Dice(u64);
 
 impl Dice {
@@ -37,7 +37,7 @@ impl Dice {
     }
 }
 
-/// One thing done to one group, and what it has then.
+/// Does one operation to a group, and updates its model.
 async fn step(log: &SharedLog, group: usize, model: &mut Promised, dice: &mut Dice) {
     let mut own = log.group(group);
     let next = model.entries.last().map(|(_, index)| *index).or(model.purged).map_or(0, |last| last + 1);
@@ -69,7 +69,7 @@ async fn step(log: &SharedLog, group: usize, model: &mut Promised, dice: &mut Di
     }
 }
 
-/// Whatever is done to whichever group, a crash takes back nothing that was said to be durable, of any group.
+/// After any operations on any groups, a crash loses nothing that was durable, of any group.
 #[tokio::test]
 async fn crashes_take_nothing_back() {
     for seed in 0..40 {
@@ -95,8 +95,8 @@ async fn crashes_take_nothing_back() {
     }
 }
 
-/// A crash in the middle of a renewal, a purge or appends of several groups at once: each group has what was durable, or that and more
-/// of what was under way.
+/// A crash during a renewal, a purge or appends of several groups at once: each group has what was
+/// durable, and perhaps some of the operations under way.
 #[tokio::test]
 async fn torn_renewals_change_nothing() {
     for seed in 0..60 {
@@ -128,7 +128,8 @@ async fn torn_renewals_change_nothing() {
     }
 }
 
-/// Groups that are idle for long do not keep the log from being cut once they are renewed, and lose nothing by it.
+/// Groups that are idle for long do not keep the log from being cut once they are renewed, and lose
+/// nothing by it.
 #[tokio::test]
 async fn idle_group_is_renewed() {
     let disk = MemoryDisk::new();
@@ -137,7 +138,7 @@ async fn idle_group_is_renewed() {
     idle.save_vote(&vote(7)).await.unwrap();
     idle.blocking_append(entries(5, 0..30, 100)).await.unwrap();
     idle.purge(log_id(5, 9)).await.unwrap();
-    // Nothing but a vote.
+    // A group with only a vote.
     log.group(3).save_vote(&vote(2)).await.unwrap();
     busy.save_vote(&vote(1)).await.unwrap();
     let all = [promised(&log, 1).await, promised(&log, 3).await];
@@ -168,10 +169,10 @@ async fn idle_group_is_renewed() {
     assert_eq!(shown(&mut idle).await.len(), 21);
 }
 
-/// A purge record may lie behind entries that it left, which a later purge cut: they went with their segment, and nothing says so
-/// until that later record.
+/// A purge record may precede entries that it left and a later purge cut. They went with their
+/// segment, and only that later record covers them.
 #[tokio::test]
-async fn what_was_cut_later_may_be_gone() {
+async fn entries_cut_later_may_be_gone() {
     let disk = MemoryDisk::new();
     let log = open_all(&disk).await;
     let mut own = log.group(0);
@@ -190,7 +191,7 @@ async fn what_was_cut_later_may_be_gone() {
     assert_eq!((left.purged, left.entries.len()), (Some(19), 5));
 }
 
-/// Appends of all groups that come while a flush runs share the next one.
+/// Appends of all groups during a flush share the next one.
 #[tokio::test]
 async fn groups_share_flushes() {
     let disk = MemoryDisk::new();
@@ -203,7 +204,7 @@ async fn groups_share_flushes() {
     assert!(log.flushes() < GROUPS as u64, "{} flushes", log.flushes());
 }
 
-/// A log with one group's records, as they were before there were others, is group 0's.
+/// A log with one group's records, as an earlier version wrote it, is group 0's.
 #[tokio::test]
 async fn log_of_one_group_is_group_zero() {
     let disk = MemoryDisk::new();
