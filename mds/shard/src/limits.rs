@@ -152,8 +152,8 @@ pub const TORN_ANSWER_MS_MAX: u64 = 5;
 /// each. If heartbeats are short, four of them at most: its patience with a leader is 12.
 pub const TORN_NOTIFY_MS: u64 = 500;
 
-/// Milliseconds for which a node may lead shard 0 while it installs a snapshot of any shard: that
-/// shard has no reads until it is installed.
+/// Milliseconds for which a node may lead shard 0 while it installs a snapshot of any shard: its
+/// replica of that shard has no reads until then.
 pub const TORN_LEAD_MS_MAX: u64 = 2_000;
 
 /// Milliseconds until such a node offers shard 0 to the others again, when all have given it back.

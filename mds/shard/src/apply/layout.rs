@@ -59,8 +59,8 @@ fn check_open(view: &dyn View, ino: u64, client: u64, iomode: Iomode) -> Result<
     if allows { Ok(()) } else { Err(Refusal::OpenMode) }
 }
 
-/// Grants a layout of an extent that has a primary. An entry of an earlier version lacks the
-/// primary's size.
+/// Grants a layout of an extent that has a primary. Such an entry lacks the primary's report of the
+/// extent.
 pub(super) fn get(txn: &mut dyn Txn, asked: &LayoutGet) -> Result<Outcome, Refusal> {
     get_noting(txn, asked, &[Granted { index: asked.extent.index, seen: None }], false)
 }
@@ -209,7 +209,8 @@ pub(super) fn give_back(
         }
         Returned::Recalled { ino, other } => {
             let held = named(txn, *ino, client, other)?;
-            // Without a recall the client returned what it held, and keeps the rest.
+            // Without a pending recall the client has returned the recalled part, and may keep the
+            // rest.
             held.recall_seqid.ok_or(Refusal::BadStateid)?;
             revoke(txn, *ino, client, &held)?;
             Ok(Outcome::LayoutReturned(None))

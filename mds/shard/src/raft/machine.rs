@@ -87,8 +87,8 @@ pub(crate) struct MachineState {
     replacements: AtomicU64,
     /// Index of the last applied entry.
     pub(crate) applied_index: AtomicU64,
-    /// Counts commands that may have changed the list of exports or the handle keys, after they are
-    /// applied.
+    /// Counts commands and snapshots that may have changed the list of exports or the handle keys,
+    /// after they are applied.
     pub(crate) settings_moved: AtomicU64,
 }
 

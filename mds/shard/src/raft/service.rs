@@ -333,9 +333,9 @@ impl Member {
         0 < self.installs.load(Ordering::Relaxed) || self.replica.is_torn()
     }
 
-    /// The engine's answer, if it comes soon: callers are less patient than an installation takes,
-    /// and waiting calls occupy places of the connection, which all shards share. The engine gets
-    /// the call all the same.
+    /// The engine's answer; while the engine is busy, only if it comes soon. Callers are less
+    /// patient than an installation takes, and waiting calls occupy places of the connection, which
+    /// all shards share. The engine gets the call all the same.
     async fn unless_busy<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
         if !self.is_busy() {
             return Some(answer.await);

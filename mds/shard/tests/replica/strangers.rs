@@ -104,7 +104,7 @@ fn only_metadata_servers_are_served() {
         let begun = Handshake::new(&key, RAFT_PROGRAM, raft, [1; 32]).of_node(2);
         let answer = call_member::<Hello>(&rpc, hello, encoded(begun.hello())).await.unwrap().unwrap();
         let (greeted, proof) = begun.on_hello(answer).unwrap();
-        let answer = say(&rpc, auth, encoded(&proof)).await.unwrap().unwrap();
+        let answer = call_member(&rpc, auth, encoded(&proof)).await.unwrap().unwrap();
         greeted.on_auth(&answer).unwrap();
         let answer = call_member::<Nothing>(&rpc, 3, vec![0; 2 * HANDSHAKE_RECORD_BYTES_MAX].into()).await;
         assert!(
