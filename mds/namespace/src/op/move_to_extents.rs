@@ -12,7 +12,7 @@ use crate::keys;
 use crate::op::{extent, inline};
 use crate::store::Txn;
 
-/// Moves the content of a file to extents. `change` is the file's counter when its stored bytes
+/// Switches the content of a file to extents. `change` is the file's counter when its stored bytes
 /// were copied. It stays the same, since no reader of the file sees a difference.
 ///
 /// # Errors

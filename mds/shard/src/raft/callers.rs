@@ -43,8 +43,8 @@ impl Callers {
         Self { received: Mutex::default(), reports: watch::Sender::default() }
     }
 
-    /// Handles a report of the leader of a term. Ignores late reports of a former leader, and too long
-    /// ones.
+    /// Handles a report of the leader of a term. Ignores late reports of a former leader, and too
+    /// long ones.
     pub(crate) fn handle_report(&self, report: CallersReport) {
         let mut received = self.received.lock();
         if received.term <= report.term && report.callers.len() <= CALLERS_MAX {
