@@ -10,8 +10,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use wire_rpc::{Credential, ReplyStatus};
 use wire_xdr::{Reader, Writer};
 
-use crate::activity::Activity;
-use crate::activity::Direction;
+use crate::activity::{Activity, Direction};
 use crate::budget::{Budget, Places, Room};
 use crate::limits::MESSAGE_COST_BYTES;
 use crate::outbox::{Closed, Outbox, Outgoing, Slot};
