@@ -1,4 +1,4 @@
-//! Control calls to a data server: fence, cut, drop, size, keep, stat, encode, rebuild, adopt, have, on an authenticated connection.
+//! Control calls to a data server: fence, cut, drop, prove, size, keep, stat, encode, rebuild, adopt, have, on an authenticated connection.
 //!
 //! Spec: docs/protocol/control.md §1, §3 to §5; docs/protocol/seal.md §3, §6, §9, §10.
 
@@ -101,6 +101,15 @@ impl DsControl {
     pub async fn drop_extent(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ControlError> {
         let args = AtEpoch { extent: name(extent), epoch: epoch.0 };
         self.call::<KnownEpoch>(Procedure::Drop, &args).await.map(drop)
+    }
+
+    /// As [`fence`](Self::fence), and has a new home show that it can read what it is to serve.
+    ///
+    /// # Errors
+    /// [`ControlError`]; `Refused(Io)` if it cannot.
+    pub async fn prove(&self, extent: ExtentId, epoch: Epoch) -> Result<(), ControlError> {
+        let args = AtEpoch { extent: name(extent), epoch: epoch.0 };
+        self.call::<KnownEpoch>(Procedure::Prove, &args).await.map(drop)
     }
 
     /// Asks how far extents reach, one answer for each.

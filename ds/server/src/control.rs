@@ -138,6 +138,7 @@ async fn carry_out(core: &Arc<Core>, procedure: Procedure, args: Bytes) -> Optio
             .await
         }
         Procedure::Cut => respond(args, async |ask: Cut| cut(core, &ask).await).await,
+        Procedure::Prove => respond(args, async |ask: AtEpoch| prove(core, &ask).await).await,
         Procedure::Drop => {
             respond(args, async |ask: AtEpoch| {
                 let dropped = known(core, core.store.drop_extent(id_of(ask.extent), Epoch(ask.epoch)).await)?;
@@ -234,6 +235,22 @@ async fn cut(core: &Arc<Core>, ask: &Cut) -> Result<KnownEpoch, Refusal> {
         kept.settle(core, upto, CUT_SETTLE_MS_MAX).await.map_err(|_| Refusal::Busy)?;
     }
     Ok(done)
+}
+
+/// Nobody forgets what we are to serve before we have shown that it is here and that the disk gives it: a disk that refuses reads would be met by a client's READ only,
+/// when there is no other copy any more. The start of an extent's data stands for the rest: a failover must not wait for all of them to be read.
+async fn prove(core: &Core, ask: &AtEpoch) -> Result<KnownEpoch, Refusal> {
+    match core.judgement() {
+        Judgement::Unknown => return Err(Refusal::Busy),
+        Judgement::Behind => return Err(Refusal::Io),
+        Judgement::Complete if core.has_failed() => return Err(Refusal::Io),
+        Judgement::Complete => {}
+    }
+    let extent = id(ask.extent);
+    // First: what the home before may still say while this is read is refused.
+    let proved = known(core, core.store.fence(extent, Epoch(ask.epoch)).await)?;
+    let checked = core.store.check(extent, 0).await;
+    if checked.bad.is_empty() { Ok(proved) } else { Err(Refusal::Io) }
 }
 
 fn home_here(core: &Core, set: &CopySet) -> Result<(), Refusal> {

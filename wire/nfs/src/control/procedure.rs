@@ -97,6 +97,8 @@ pub enum Procedure {
     Admitted = 39,
     /// An administrator has the key of data-server handles replaced.
     HandleKeyRotate = 40,
+    /// A metadata server has a new home show that it can read what it is to serve.
+    Prove = 41,
 }
 
 impl Procedure {
@@ -145,6 +147,7 @@ impl Procedure {
             38 => Self::Held,
             39 => Self::Admitted,
             40 => Self::HandleKeyRotate,
+            41 => Self::Prove,
             _ => return None,
         })
     }

@@ -33,7 +33,8 @@ impl Procedure {
             | Self::Encode
             | Self::Rebuild
             | Self::Adopt
-            | Self::Have => (Metadata, Data),
+            | Self::Have
+            | Self::Prove => (Metadata, Data),
             Self::Attach
             | Self::Replicate
             | Self::Flush
@@ -98,7 +99,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(of(NodeKind::Administrator), [28, 29, 30, 31, 32, 33, 35, 40]);
-        assert_eq!(of(NodeKind::Metadata), [5, 6, 7, 8, 9, 11, 20, 21, 23, 24]);
+        assert_eq!(of(NodeKind::Metadata), [5, 6, 7, 8, 9, 11, 20, 21, 23, 24, 41]);
         assert_eq!(
             of(NodeKind::Data),
             [3, 4, 10, 12, 13, 14, 15, 16, 17, 18, 19, 22, 25, 26, 27, 34, 36, 37, 38, 39]
