@@ -9,6 +9,7 @@
 
 mod choice;
 mod copy_set;
+mod formers;
 mod leave;
 mod shift;
 
@@ -16,6 +17,7 @@ use crate::data_server::DataServerId;
 
 pub use choice::{Domain, Place, choose_backups};
 pub use copy_set::{BACKUPS_MAX, Backup, COPIES_MAX, Copies};
+pub use formers::Formers;
 pub use leave::leave;
 pub use shift::{Shift, Step, surplus};
 
@@ -28,11 +30,21 @@ pub struct Wish {
     pub lost: Option<DataServerId>,
     /// Backups whose server is dead go, too.
     pub bury: bool,
+    /// Who may be home beside backups, and nothing else: the home has not shown yet that it has what they have.
+    pub formers: Formers,
+    /// The home has shown that it lacks something, and acknowledged nothing: it gives way, though it holds a lease.
+    pub refuted: bool,
+}
+
+impl Wish {
+    /// Nothing.
+    pub const NONE: Self =
+        Self { copies: 0, lost: None, bury: false, formers: Formers::NONE, refuted: false };
 }
 
 /// What the copies of an extent should be; `None` if they are as good as can be now.
 ///
-/// A dead home gives way to a backup that holds everything and is up. Without one the extent waits for its home: whoever else
+/// A dead home gives way to a backup that holds everything and is up, else to a former server that is. Without one the extent waits for its home: whoever else
 /// holds a part of it may lack bytes that were promised. With a home that is neither up nor dead nothing changes, unless it has
 /// lost a backup that is not up either: a home that has something to cut or forget gets no lease before that is done, and cannot do
 /// it while it waits for that backup.
@@ -45,9 +57,9 @@ pub fn plan(now: &Copies, places: &[Place], wish: &Wish, rotation: u64) -> Optio
     let home_asks = wish.lost.is_some_and(|lost| !up(lost));
     if home_asks {
         // What it has is whole, since it is still home.
-    } else if dead(now.home) {
-        let heir = now.backups.iter().find(|(server, filling)| !filling && up(*server))?;
-        next.home = heir.0;
+    } else if dead(now.home) || wish.refuted {
+        let backups = now.backups.iter().filter(|(_, filling)| !filling).map(|(server, _)| *server);
+        next.home = backups.chain(wish.formers.iter()).find(|server| up(*server))?;
         next.backups.retain(|(server, _)| *server != next.home);
     } else if !up(now.home) {
         return None;
@@ -57,7 +69,7 @@ pub fn plan(now: &Copies, places: &[Place], wish: &Wish, rotation: u64) -> Optio
         .retain(|(server, _)| wish.lost != Some(*server) && !((wish.bury || promoted) && dead(*server)));
     let missing = wish.copies.min(COPIES_MAX).saturating_sub(1 + next.backups.len());
     let mut taken = next.servers();
-    taken.extend(wish.lost);
+    taken.extend(wish.lost.into_iter().chain(wish.formers.iter()).chain([now.home]));
     next.backups.extend(choose_backups(places, &taken, missing, rotation).into_iter().map(|id| (id, true)));
     (next != *now).then_some(next)
 }

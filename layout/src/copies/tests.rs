@@ -24,7 +24,7 @@ pub(super) fn copies(home: u32, backups: &[(u32, bool)]) -> Copies {
     }
 }
 
-const TWO: Wish = Wish { copies: 2, lost: None, bury: false };
+const TWO: Wish = Wish { copies: 2, ..Wish::NONE };
 
 #[test]
 fn copies_stand_apart() {
@@ -141,7 +141,7 @@ proptest! {
         let backups: Vec<(u32, bool)> = backups.into_iter().filter(|(id, _)| *id != home).collect();
         let now = copies(home, &backups);
         let lost = lost.filter(|id| *id != home).map(DataServerId);
-        let wish = Wish { copies: wanted, lost, bury };
+        let wish = Wish { copies: wanted, lost, bury, ..Wish::NONE };
         if let Some(next) = plan(&now, &places, &wish, rotation) {
             let mut servers = next.servers();
             servers.sort_unstable();

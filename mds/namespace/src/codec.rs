@@ -5,7 +5,7 @@
 
 mod inode;
 
-use layout::copies::BACKUPS_MAX;
+use layout::copies::{BACKUPS_MAX, Formers};
 use layout::ec::Profile;
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 
@@ -21,10 +21,14 @@ pub use self::inode::{INODE_BYTES, decode_inode, encode_inode};
 pub const DIRENT_HEAD_BYTES: usize = 10;
 /// Bytes of an extent record.
 pub const EXTENT_BYTES: usize = BACKUPS_AT + BACKUPS_MAX * BACKUP_BYTES;
-/// Bytes of a work item.
+/// Bytes of a work item, but for a prove.
 pub const WORK_BYTES: usize = 36;
+/// Bytes of a prove.
+pub const PROVE_BYTES: usize = WORK_BYTES + BACKUPS_MAX * 4;
 
 const VERSION: u8 = 1;
+/// Of a prove: version 1 has none.
+const PROVE_VERSION: u8 = 2;
 /// Of extent records: version 1 lacks backups, version 2 the code, version 3 whether a promise was
 /// made.
 const EXTENT_VERSION: u8 = 4;
@@ -44,6 +48,7 @@ const WORK_FENCE: u8 = 3;
 const WORK_CUT_AND_FENCE: u8 = 4;
 const WORK_ADOPT: u8 = 5;
 const WORK_YIELD: u8 = 6;
+const WORK_PROVE: u8 = 7;
 
 /// A directory entry as decoded from its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +169,7 @@ fn code_of(number: u8) -> Result<Option<Profile>, StoreError> {
 
 /// The value of a work item; its key holds the number.
 #[must_use]
-pub fn encode_work(item: &WorkItem) -> [u8; WORK_BYTES] {
+pub fn encode_work(item: &WorkItem) -> Vec<u8> {
     let (code, keep_bytes) = match item {
         WorkItem::Cut { keep_bytes, fences: false, .. } => (WORK_CUT, *keep_bytes),
         WorkItem::Cut { keep_bytes, fences: true, .. } => (WORK_CUT_AND_FENCE, *keep_bytes),
@@ -172,8 +177,9 @@ pub fn encode_work(item: &WorkItem) -> [u8; WORK_BYTES] {
         WorkItem::Fence { .. } => (WORK_FENCE, 0),
         WorkItem::Adopt { keep_bytes, .. } => (WORK_ADOPT, *keep_bytes),
         WorkItem::Yield { keep_bytes, .. } => (WORK_YIELD, *keep_bytes),
+        WorkItem::Prove { keep_bytes, .. } => (WORK_PROVE, *keep_bytes),
     };
-    let mut out = [0; WORK_BYTES];
+    let mut out = [0; PROVE_BYTES];
     out[0] = VERSION;
     out[1] = code;
     put_u32(&mut out, 4, item.home().0);
@@ -181,7 +187,12 @@ pub fn encode_work(item: &WorkItem) -> [u8; WORK_BYTES] {
     put_u32(&mut out, 16, item.extent().index);
     put_u64(&mut out, 20, item.epoch().0);
     put_u64(&mut out, 28, keep_bytes);
-    out
+    let WorkItem::Prove { formers, .. } = item else { return out[..WORK_BYTES].to_vec() };
+    out[0] = PROVE_VERSION;
+    for (place, server) in formers.iter().enumerate() {
+        put_u32(&mut out, WORK_BYTES + place * 4, server.0);
+    }
+    out.to_vec()
 }
 
 /// Reads the value of a work item.
@@ -189,6 +200,9 @@ pub fn encode_work(item: &WorkItem) -> [u8; WORK_BYTES] {
 /// # Errors
 /// [`StoreError::Corrupt`] for a value no version wrote.
 pub fn decode_work(value: &[u8]) -> Result<WorkItem, StoreError> {
+    if let Ok(value) = value.try_into() {
+        return decode_prove(value);
+    }
     let value: &[u8; WORK_BYTES] = value.try_into().map_err(|_| StoreError::Corrupt("work item length"))?;
     if value[0] != VERSION {
         return Err(StoreError::Corrupt("work item version"));
@@ -207,6 +221,25 @@ pub fn decode_work(value: &[u8]) -> Result<WorkItem, StoreError> {
         WORK_YIELD => Ok(WorkItem::Yield { extent, home, epoch, keep_bytes: u64_at(value, 28) }),
         _ => Err(StoreError::Corrupt("work item kind")),
     }
+}
+
+fn decode_prove(value: &[u8; PROVE_BYTES]) -> Result<WorkItem, StoreError> {
+    if value[0] != PROVE_VERSION {
+        return Err(StoreError::Corrupt("work item version"));
+    }
+    if value[1] != WORK_PROVE {
+        return Err(StoreError::Corrupt("work item kind"));
+    }
+    let named = (0..BACKUPS_MAX).map(|place| u32_at(value, WORK_BYTES + place * 4)).filter(|id| *id != 0);
+    Ok(WorkItem::Prove {
+        home: DataServerId(u32_at(value, 4)),
+        extent: ExtentId { ino: u64_at(value, 8), index: u32_at(value, 16) },
+        epoch: Epoch(u64_at(value, 20)),
+        keep_bytes: u64_at(value, 28),
+        formers: Formers::new(named.map(DataServerId))
+            .filter(|all| !all.is_empty())
+            .ok_or(StoreError::Corrupt("former servers"))?,
+    })
 }
 
 pub(crate) fn put_u32(out: &mut [u8], at: usize, number: u32) {

@@ -300,6 +300,9 @@ impl Census {
                     its && match item {
                         // A server that yields keeps nothing.
                         WorkItem::Yield { home, .. } => record.servers().all(|server| server != *home),
+                        WorkItem::Prove { home, formers, .. } => {
+                            *home == record.home && record.servers().all(|server| !formers.contains(server))
+                        }
                         _ => item.home() == record.home,
                     }
                 });
@@ -312,12 +315,14 @@ impl Census {
                     let waits = record.pending_work == Some(number);
                     // A server that left may have come back since, at a higher epoch than that of
                     // its drop.
-                    let left = matches!(item, WorkItem::Drop { .. }) && item.epoch() <= record.epoch;
+                    let leaves = matches!(item, WorkItem::Drop { .. } | WorkItem::Fence { .. });
+                    let left = leaves && item.epoch() <= record.epoch;
                     ensure(waits || left, "work item", number, "is not what its extent waits for")?;
                 }
                 None => {
                     let gone = !self.inodes.contains_key(&item.extent().ino);
-                    let drops = matches!(item, WorkItem::Drop { .. });
+                    // A former server may not have been fenced yet when the file went.
+                    let drops = matches!(item, WorkItem::Drop { .. } | WorkItem::Fence { .. });
                     ensure(gone && drops, "work item", number, "has no extent")?;
                 }
             }

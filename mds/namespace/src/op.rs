@@ -15,6 +15,7 @@ pub mod inline;
 pub mod link;
 pub mod lookup;
 pub mod move_to_extents;
+pub mod prove;
 pub mod readdir;
 pub mod readlink;
 pub mod reap;

@@ -1,8 +1,9 @@
 //! What data servers must still do for the namespace: work items, kept until they report back.
 //!
 //! INVARIANT: an extent has at most one work item that it waits for: its home's, or one of the home before. A later one replaces
-//! the earlier and asks for at least as much. Further items of an extent are drops, for servers that no longer keep it.
+//! the earlier and asks for at least as much. Further items of an extent are drops and fences, for servers that no longer keep it.
 
+use layout::copies::Formers;
 use layout::{DataServerId, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +71,21 @@ pub enum WorkItem {
         /// [`Cut`](Self::Cut) for it if that is not all of them.
         keep_bytes: u64,
     },
+    /// Show that what a new home is to serve is there and can be read. Until then those who had it before keep it.
+    ///
+    /// Spec: docs/protocol/replicate.md §4.
+    Prove {
+        /// Which extent.
+        extent: ExtentId,
+        /// The new home.
+        home: DataServerId,
+        /// Handles below this epoch are refused from now on.
+        epoch: Epoch,
+        /// Bytes of the extent that stay, as of a [`Yield`](Self::Yield).
+        keep_bytes: u64,
+        /// Who keeps what it has until then: striking this item off leaves a [`Drop`](Self::Drop) for each. Never empty.
+        formers: Formers,
+    },
 }
 
 impl WorkItem {
@@ -81,7 +97,8 @@ impl WorkItem {
             | Self::Drop { home, .. }
             | Self::Fence { home, .. }
             | Self::Adopt { home, .. }
-            | Self::Yield { home, .. } => *home,
+            | Self::Yield { home, .. }
+            | Self::Prove { home, .. } => *home,
         }
     }
 
@@ -93,7 +110,8 @@ impl WorkItem {
             | Self::Drop { extent, .. }
             | Self::Fence { extent, .. }
             | Self::Adopt { extent, .. }
-            | Self::Yield { extent, .. } => *extent,
+            | Self::Yield { extent, .. }
+            | Self::Prove { extent, .. } => *extent,
         }
     }
 
@@ -105,7 +123,8 @@ impl WorkItem {
             | Self::Drop { epoch, .. }
             | Self::Fence { epoch, .. }
             | Self::Adopt { epoch, .. }
-            | Self::Yield { epoch, .. } => *epoch,
+            | Self::Yield { epoch, .. }
+            | Self::Prove { epoch, .. } => *epoch,
         }
     }
 }

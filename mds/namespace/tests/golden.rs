@@ -2,6 +2,7 @@
 //! ones.
 #![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+use layout::copies::Formers;
 use layout::ec::{GroupId, ImageId, Profile};
 use layout::{Backup, DataServerId, Epoch, ExtentId};
 use mds_namespace::codec::{self, DirentRef};
@@ -215,6 +216,10 @@ fn extent_records_and_work_items_are_as_drawn() {
         bytes[at] = wrong;
         assert!(codec::decode_extent(extent, &bytes).is_err(), "{at}");
     }
+    let proves = |formers: &[u32]| {
+        let formers = Formers::new(formers.iter().copied().map(DataServerId)).unwrap();
+        WorkItem::Prove { extent, home, epoch, keep_bytes: 0x77, formers }
+    };
     for (item, code, keep) in [
         (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77, fences: false }, "01", "0000000000000077"),
         (WorkItem::Drop { extent, home, epoch }, "02", "0000000000000000"),
@@ -222,9 +227,12 @@ fn extent_records_and_work_items_are_as_drawn() {
         (WorkItem::Cut { extent, home, epoch, keep_bytes: 0x77, fences: true }, "04", "0000000000000077"),
         (WorkItem::Adopt { extent, home, epoch, keep_bytes: 0x77 }, "05", "0000000000000077"),
         (WorkItem::Yield { extent, home, epoch, keep_bytes: 0x77 }, "06", "0000000000000077"),
+        (proves(&[0x21]), "07", "00000000000000770000002100000000"),
+        (proves(&[0x21, 0x22]), "07", "00000000000000770000002100000022"),
     ] {
         let bytes = codec::encode_work(&item);
-        let expected = format!("01{code}00000c0d0e0f000102030405060708090a0b0000000000001011{keep}");
+        let version = if code == "07" { "02" } else { "01" };
+        let expected = format!("{version}{code}00000c0d0e0f000102030405060708090a0b0000000000001011{keep}");
         assert_eq!(hex(&bytes), expected);
         assert_eq!(codec::decode_work(&bytes).unwrap(), item);
     }

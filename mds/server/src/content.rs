@@ -19,7 +19,7 @@ use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX, READER_WA
 use crate::seal::readers;
 use crate::server::Server;
 use crate::slow::{self, Wait};
-use crate::{copies, drain, flexfile, status};
+use crate::{copies, drain, flexfile, prove, status};
 
 /// Reads bytes, which keep the room that was taken for them; holes are zeros. The flag tells that the end of the file was reached.
 ///
@@ -337,7 +337,7 @@ pub(crate) async fn move_to_extents(
 /// An earlier move was cut short and may have left bytes behind that are no longer the file's: they must not show up
 /// when the file grows.
 async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Result<(), Nfsstat4> {
-    if drain::is_yielding(server.view()?.namespace(), record) {
+    if drain::is_yielding(server.view()?.namespace(), record) || !prove::formers(server, record).is_empty() {
         return Err(Nfsstat4::Delay);
     }
     let fence = Command::Fence(Fence { extent: record.extent });

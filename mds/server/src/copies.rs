@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use layout::copies::{Wish, plan};
-use layout::{DataServerId, ExtentId};
+use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{ExtentRecord, op};
 use mds_shard::command::data::ChangeCopies;
@@ -26,7 +26,7 @@ use crate::drain::Handing;
 use crate::limits::FAILOVER_WAIT_MS_MAX;
 use crate::server::Server;
 use crate::slow::{self, Wait};
-use crate::status;
+use crate::{prove, status};
 
 /// How often a request that waits looks again, whoever wakes it.
 const LOOK_MS: u64 = 100;
@@ -61,6 +61,8 @@ pub(crate) struct Copies {
     pub(crate) left: Mutex<BTreeMap<DataServerId, u64>>,
     /// Homes hand over now.
     pub(crate) handing: Handing,
+    /// Extents, and their epochs, whose new home has shown that it does not have what it is to serve, since the last look.
+    pub(crate) refuted: Mutex<BTreeSet<(ExtentId, Epoch)>>,
     /// Extents whose layouts are being recalled because they get another home: no new ones meanwhile.
     pub(crate) moving: Mutex<BTreeSet<ExtentId>>,
 }
@@ -120,6 +122,7 @@ async fn served_in_time(server: &Server, extent: ExtentId) -> Result<Option<Exte
         let up = |id: DataServerId| id != record.home && servers.is_up(id, now_ms);
         // One of which nothing was promised is given to any server once its own are surely dead.
         let heir = record.backups.iter().any(|one| !one.filling && up(one.server))
+            || prove::formers(server, &record).iter().any(up)
             || (record.unpromised && servers.all().iter().any(|(id, _)| up(*id)));
         let waits = if usable { record.pending_work.is_some() } else { heir };
         if !waits || deadline_ms <= now_ms {
@@ -171,6 +174,8 @@ pub(crate) async fn moved(server: &Server, record: &ExtentRecord) {
 
 /// A home says how a backup is, or asks who keeps its extent; a backup asks who is home. Answers the copies in force.
 ///
+/// A home that has not shown yet what it has is told nothing: it would tell its backups what it lacks.
+///
 /// # Errors
 /// `NotHome` if the asker is not; `Busy` if nothing can be changed now.
 pub(crate) async fn hear(server: &Server, ask: &AskCopies) -> Result<CopySet, Refusal> {
@@ -179,6 +184,10 @@ pub(crate) async fn hear(server: &Server, ask: &AskCopies) -> Result<CopySet, Re
     let is_backup = record.backups.iter().any(|backup| backup.server.0 == ask.server);
     if record.home.0 != ask.server && !(ask.word == Word::Who && is_backup) {
         return Err(Refusal::NotHome);
+    }
+    let proving = prove::formers_of(server, std::slice::from_ref(&record)).ok_or(Refusal::Busy)?;
+    if record.home.0 == ask.server && !proving.is_empty() {
+        return Err(Refusal::Busy);
     }
     let change = match ask.word {
         Word::Ask | Word::Who => None,
@@ -211,7 +220,7 @@ fn lost(server: &Server, record: &ExtentRecord, ask: &AskCopies) -> Option<CopyC
     server.data_servers.suspect(lost, now_ms);
     tracing::warn!(extent = %record.extent, home = ask.server, backup = lost.0, "a home has lost a backup");
     let copies = usize::try_from(server.config.hot_copies).unwrap_or(1);
-    let wish = Wish { copies, lost: Some(lost), bury: false };
+    let wish = Wish { copies, lost: Some(lost), ..Wish::NONE };
     let places = server.data_servers.places(now_ms);
     let copies = plan(&record.copies(), &places, &wish, record.extent.ino ^ record.epoch.0)?;
     Some(CopyChange { extent: record.extent, epoch: record.epoch, copies })

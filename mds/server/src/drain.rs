@@ -23,7 +23,7 @@ use mds_shard::{Command, Outcome};
 use crate::limits::{DRAIN_FILLS_MAX, HAND_OVER_RECALL_MS_MAX, HAND_OVERS_MAX};
 use crate::repair::recall;
 use crate::server::Server;
-use crate::work;
+use crate::{prove, work};
 
 /// How often it is looked whether layouts have come back.
 const LOOK_MS: u64 = 20;
@@ -198,6 +198,7 @@ async fn run(moving: Moving, changes: Vec<CopyChange>) {
     if server.shards.leading_term() != Some(server.data_servers.term()) {
         return;
     }
+    let changes = provable(server, changes).await;
     let asked = HandOver { changes: changes.clone() };
     let Ok(Outcome::Copies(after)) = server.propose(Command::HandOver(asked)).await else { return };
     let changed: Vec<ExtentRecord> = changes
@@ -219,6 +220,15 @@ async fn run(moving: Moving, changes: Vec<CopyChange>) {
     }
     // Whoever kept its layout through all that holds refused handles.
     recall(server, changed.iter().map(|record| record.extent.ino).collect()).await;
+}
+
+/// Those of which the next home has shown what it is to serve: the others stay where they are.
+async fn provable(server: &Server, changes: Vec<CopyChange>) -> Vec<CopyChange> {
+    let asked = changes.into_iter().map(|change| async move {
+        let asked = prove::ask(server, change.copies.home, change.extent, change.epoch).await;
+        asked.is_ok().then_some(change)
+    });
+    join_all(asked).await.into_iter().flatten().collect()
 }
 
 /// Returns when no layout of these files is out, or it takes too long.

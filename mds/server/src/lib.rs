@@ -48,6 +48,7 @@ mod opening;
 mod pauses;
 mod probe;
 mod progress;
+mod prove;
 mod reaper;
 mod recall;
 mod recall_any;

@@ -64,6 +64,8 @@ pub const CONTENT_MOVED_RETRIES_MAX: u32 = 8;
 pub const RECALLS_MAX: usize = 1024;
 /// A connection shows within this time that it is of those whom the port is for: by a request in a session, or the handshake.
 pub const UNPROVEN_MS_MAX: u64 = 60_000;
+/// Extents remembered whose new home does not have what it is to serve, until a look at all extents gives them to others.
+pub const REFUTED_MAX: usize = 65_536;
 /// Work items for data servers carried out in one round.
 pub const WORK_BATCH_MAX: usize = 256;
 /// A data server that failed for a client is left out of that client's layouts for this long.

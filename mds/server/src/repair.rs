@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use layout::copies::{Copies as Set, Place, Wish, plan};
-use layout::{DataServerId, ExtentId};
+use layout::copies::{Copies as Set, Formers, Place, Wish, plan};
+use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{ExtentRecord, op};
 use mds_shard::command::data::ChangeCopies;
@@ -25,7 +25,7 @@ use crate::data_servers::from_log;
 use crate::drain::{self, Draining};
 use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
 use crate::server::Server;
-use crate::{admin, adopt};
+use crate::{admin, adopt, prove};
 
 /// Between two looks at the servers.
 const ROUND_MS: u64 = 100;
@@ -109,7 +109,8 @@ async fn look(server: &Arc<Server>) -> Look {
         walk(server, Pass::Homes(&condemned)).await;
     }
     let mut look = Look::default();
-    if let Some(seen) = walk(server, Pass::Backups).await {
+    let refuted = std::mem::take(&mut *server.copies.refuted.lock());
+    if let Some(seen) = walk(server, Pass::Backups(&refuted)).await {
         look = seen;
     }
     // From here on whoever comes back is told what it must forget before it gets a lease.
@@ -121,8 +122,9 @@ async fn look(server: &Arc<Server>) -> Look {
 enum Pass<'a> {
     /// Gives extents whose home is one of these to a backup.
     Homes(&'a [DataServerId]),
-    /// Gives extents the backups they lack, and has them filled.
-    Backups,
+    /// Gives extents the backups they lack, and has them filled; those whose new home has shown that it does not have what it is to
+    /// serve are given to others.
+    Backups(&'a BTreeSet<(ExtentId, Epoch)>),
 }
 
 /// Walks over all extents; `None` if the store cannot be read.
@@ -144,17 +146,20 @@ async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
             Some(index) => ExtentId { ino: last.extent.ino, index },
             None => ExtentId { ino: last.extent.ino.checked_add(1)?, index: 0 },
         };
-        let changed = change(server, pass, &mut draining, &records).await;
+        let formers = prove::formers_of(server, &records)?;
+        let changed = change(server, pass, &mut draining, &records, &formers).await;
         look.unfinished |= !changed.is_empty();
-        if matches!(pass, Pass::Backups) {
+        if matches!(pass, Pass::Backups(_)) {
             let places = server.data_servers.places(server.now_ms());
             for record in &records {
                 count(server, &places, record, &mut look);
-                for id in record.servers() {
+                let proving = formers.get(&record.extent).copied().unwrap_or_default();
+                for id in record.servers().chain(proving.iter()) {
                     left.entry(id).and_modify(|count| *count += 1);
                 }
                 let is_filled = record.backups.iter().any(|backup| backup.filling);
-                if is_filled && fills.len() < FILLS_AT_ONCE_MAX && !yields(server, record) {
+                let is_home = proving.is_empty() && !yields(server, record);
+                if is_filled && fills.len() < FILLS_AT_ONCE_MAX && is_home {
                     fills.push(record.clone());
                 }
             }
@@ -169,7 +174,7 @@ async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
             u64::from(wanted(server, &server.data_servers.places(server.now_ms()))) - 1;
     }
     join_all(fills.iter().map(|record| fill(server, record))).await;
-    if matches!(pass, Pass::Backups) {
+    if matches!(pass, Pass::Backups(_)) {
         look.unfinished |= left.values().any(|count| 0 < *count);
         *server.copies.left.lock() = left;
         drain::hand_over(server, draining.hands);
@@ -202,7 +207,7 @@ fn count(server: &Server, places: &[Place], record: &ExtentRecord, look: &mut Lo
     if served {
         tally.losses_survived = tally.losses_survived.min(whole - 1);
     }
-    look.unfinished |= filling || whole < u64::from(wanted(server, places));
+    look.unfinished |= filling || record.pending_work.is_some() || whole < u64::from(wanted(server, places));
 }
 
 /// Plans for these extents, and has the log make it so. Answers what was changed.
@@ -211,6 +216,7 @@ async fn change(
     pass: Pass<'_>,
     draining: &mut Draining,
     records: &[ExtentRecord],
+    formers: &BTreeMap<ExtentId, Formers>,
 ) -> Vec<ExtentRecord> {
     let now_ms = server.now_ms();
     let places = server.data_servers.places(now_ms);
@@ -222,15 +228,17 @@ async fn change(
     let mut planned = |record: &ExtentRecord| -> Option<Set> {
         let now = record.copies();
         let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index));
+        let proving = formers.get(&record.extent).copied();
+        let wish = Wish { copies, formers: proving.unwrap_or_default(), ..Wish::NONE };
         match pass {
-            Pass::Homes(dead) if dead.contains(&now.home) => {
-                plan(&now, &places, &Wish { copies, lost: None, bury: false }, turn)
-            }
+            Pass::Homes(dead) if dead.contains(&now.home) => plan(&now, &places, &wish, turn),
             Pass::Homes(_) => None,
-            Pass::Backups => {
-                // Homes are not for this pass: whoever is not condemned may hold a lease.
-                match plan(&now, &buried, &Wish { copies, lost: None, bury: true }, turn) {
-                    Some(next) => (next.home == now.home).then_some(next),
+            Pass::Backups(refuted) => {
+                // Homes are not for this pass: one that is not condemned may hold a lease. It does not matter where no handle of its epochs is out.
+                let refuted = proving.is_some() && refuted.contains(&(record.extent, record.epoch));
+                match plan(&now, &buried, &Wish { bury: true, refuted, ..wish }, turn) {
+                    Some(next) => (refuted || next.home == now.home).then_some(next),
+                    None if proving.is_some() => None,
                     None => draining.next(record, &places, copies, turn),
                 }
             }
@@ -266,6 +274,7 @@ async fn change(
         let (extent, epoch, home) = (record.extent, record.epoch.0, record.home.0);
         tracing::debug!(%extent, epoch, home, backups = ?record.backups, "other servers keep an extent");
     }
+    prove::begin(server, &changed);
     if let Pass::Homes(_) = pass {
         tracing::warn!(extents = changed.len(), "others have taken the place of dead homes");
         recall(server, changed.iter().map(|record| record.extent.ino).collect()).await;

@@ -19,7 +19,7 @@ use wire_nfs::v4::Nfsstat4;
 use crate::limits::{SETTLE_CALLS_MAX, SETTLE_PART_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
 use crate::slow::{self, Wait};
-use crate::{adopt, copies, drain, status};
+use crate::{adopt, copies, drain, prove, status};
 
 /// Between two rounds when nobody calls.
 const ROUND_MS: u64 = 1000;
@@ -101,7 +101,7 @@ async fn settle_part(server: &Server, items: Vec<(u64, WorkItem)>) -> Result<boo
     Ok(refused)
 }
 
-/// Everything that one data server must still do. It must be done before the server is given a lease: clients may hold
+/// Everything that one data server must still do, but for showing what it is to serve, which no lease waits for. It must be done before the server is given a lease: clients may hold
 /// handles that a cut left good.
 ///
 /// # Errors
@@ -112,14 +112,15 @@ pub(crate) async fn settle_all_of(server: &Server, home: DataServerId) -> Result
     let view = server.view()?;
     let items = view.work(usize::MAX).map_err(|e| status::of_refusal(&e))?;
     drop(view);
-    let items: Vec<_> = items.into_iter().filter(|(_, item)| item.home() == home).collect();
+    let is_due = |item: &WorkItem| item.home() == home && !matches!(item, WorkItem::Prove { .. });
+    let items: Vec<_> = items.into_iter().filter(|(_, item)| is_due(item)).collect();
     let count = items.len();
     if count == 0 {
         return Ok(());
     }
     settle(server, items).await?;
     let left = server.view()?.work(usize::MAX).map_err(|e| status::of_refusal(&e))?;
-    if left.iter().any(|(_, item)| item.home() == home) { Err(Nfsstat4::Delay) } else { Ok(()) }
+    if left.iter().any(|(_, item)| is_due(item)) { Err(Nfsstat4::Delay) } else { Ok(()) }
 }
 
 /// Runs rounds for as long as the server lives.
@@ -151,6 +152,9 @@ async fn round(server: &Server, wanted: impl Fn(&WorkItem) -> bool) -> bool {
     }
     let mut done = Vec::new();
     for (home, items) in by_home {
+        let is_prove = |(_, item): &(u64, WorkItem)| matches!(item, WorkItem::Prove { .. });
+        let (proves, items): (Vec<_>, Vec<_>) = items.into_iter().partition(is_prove);
+        done.extend(prove::ask_all(server, proves).await);
         for (number, item) in items {
             match carry_out(server, &item).await {
                 Ok(()) => done.push(number),
@@ -187,7 +191,11 @@ fn possible(server: &Server, wanted: impl Fn(&WorkItem) -> bool) -> Result<Vec<(
     }
 }
 
-async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError> {
+/// Has a data server do what an item says.
+///
+/// # Errors
+/// If it did not.
+pub(crate) async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError> {
     let Some(known) = server.data_servers.one(item.home()) else { return Err(ControlError::Unknown) };
     match item {
         WorkItem::Cut { extent, epoch, keep_bytes, .. } => {
@@ -205,8 +213,12 @@ async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), ControlError>
         }
         WorkItem::Yield { extent, epoch, .. } => {
             drain::fence_set(server, *extent, *epoch).await?;
+            // Until the new home has shown what it has, this one has the only bytes that surely are there.
+            let home = drain::record(server, *extent)?.map(|record| record.home);
+            prove::ask(server, home.ok_or(ControlError::Unknown)?, *extent, *epoch).await?;
             known.control.drop_extent(*extent, *epoch).await
         }
+        WorkItem::Prove { extent, home, epoch, .. } => prove::ask(server, *home, *extent, *epoch).await,
         WorkItem::Fence { extent, epoch, .. } => known.control.fence(*extent, *epoch).await,
         WorkItem::Adopt { extent, epoch, keep_bytes, .. } => {
             // Who knows nothing of the image now will be asked to drop the extent soon.

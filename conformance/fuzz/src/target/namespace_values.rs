@@ -2,8 +2,9 @@
 //!
 //! Input: a byte that chooses the kind of value, then the value.
 
-use layout::ExtentId;
+use layout::copies::Formers;
 use layout::ec::{CodecId, Draft, Group, GroupId, ImageId, ImageSum, Member, Profile};
+use layout::{DataServerId, ExtentId};
 use mds_namespace::codec;
 use mds_namespace::keys;
 use mds_namespace::sealed::{self, ExtentImage, ExtentImages, Place};
@@ -183,6 +184,13 @@ fn seeds() -> Vec<Vec<u8>> {
         WorkItem::Fence { extent: EXTENT, home, epoch },
         WorkItem::Adopt { extent: EXTENT, home, epoch, keep_bytes: 7 },
         WorkItem::Yield { extent: EXTENT, home, epoch, keep_bytes: 7 },
+        WorkItem::Prove {
+            extent: EXTENT,
+            home,
+            epoch,
+            keep_bytes: 7,
+            formers: Formers::new([DataServerId(8)]).expect("one is not too many"),
+        },
     ] {
         seeds.push(seed(3, &codec::encode_work(&item)));
     }

@@ -5,7 +5,7 @@
 //!
 //! Spec: docs/protocol/control.md; docs/formats/namespace.md.
 
-use layout::copies::{COPIES_MAX, Copies};
+use layout::copies::{COPIES_MAX, Copies, Formers};
 use layout::ec::Profile;
 use layout::{Backup, DataServerId, EXTENT_BYTES, Epoch, ExtentId};
 use serde::{Deserialize, Serialize};
@@ -14,7 +14,7 @@ use crate::codec;
 use crate::inode::Ino;
 use crate::inode_table;
 use crate::keys;
-use crate::op::seal;
+use crate::op::{prove, seal};
 use crate::sealed;
 use crate::store::{self, StoreError, Txn, View};
 use crate::superblock;
@@ -114,7 +114,8 @@ pub fn fence(txn: &mut dyn Txn, id: ExtentId) -> Result<ExtentRecord, FsError> {
 /// not the expected one any more, or if bytes could be lost: a home must be the old one or a backup that holds everything,
 /// and a backup holds everything if it did before, or if it was being filled and `change` says that it is done.
 ///
-/// Whoever leaves is asked to forget the extent, and what the old home was to do is the new one's work.
+/// Whoever leaves is asked to forget the extent, and what the old home was to do is the new one's work. A new home must show first that it has what
+/// it is to serve: until then no server that had everything forgets it ([`prove`]).
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -123,27 +124,32 @@ pub fn change_copies(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Ex
     if before.epoch != change.epoch || before.copies() == change.copies {
         return Ok(Some(before));
     }
-    match unfinished(txn, &before)? {
+    let pending = unfinished(txn, &before)?;
+    match &pending {
         // A home that has nothing yet can fill nobody.
         Some(WorkItem::Adopt { .. }) => return Ok(Some(before)),
         // Who is still to forget the extent must not get it meanwhile.
-        Some(WorkItem::Yield { home, .. }) if change.copies.servers().contains(&home) => {
+        Some(WorkItem::Yield { home, .. }) if change.copies.servers().contains(home) => {
             return Ok(Some(before));
         }
         _ => {}
     }
-    let Some(after) = changed(&before, change) else { return Ok(Some(before)) };
+    let formers = prove::named(pending.as_ref());
+    let Some(after) = changed(&before, change, formers) else { return Ok(Some(before)) };
+    if prove::is_due(&before, pending.as_ref(), &after) {
+        return prove::change(txn, before, formers, after).map(Some);
+    }
     let after = requeue(txn, after)?;
     dismiss(txn, &before, &after)?;
     Ok(Some(after))
 }
 
 /// The record with other copies, its epoch and work as they were; `None` if bytes could be lost.
-pub(super) fn changed(before: &ExtentRecord, change: &CopyChange) -> Option<ExtentRecord> {
+pub(super) fn changed(before: &ExtentRecord, change: &CopyChange, formers: Formers) -> Option<ExtentRecord> {
     let was = |server: DataServerId| before.backups.iter().find(|backup| backup.server == server);
     let whole = |server| was(server).is_some_and(|backup| !backup.filling);
     let copies = &change.copies;
-    let home_fits = copies.home == before.home || whole(copies.home);
+    let home_fits = copies.home == before.home || whole(copies.home) || formers.contains(copies.home);
     let backups_fit = copies.backups.iter().all(|(server, filling)| *filling || was(*server).is_some());
     let epoch = before.epoch.next();
     let backup = |(server, filling): &(DataServerId, bool)| {
@@ -206,6 +212,7 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
         None => before.pending_work.is_none() && images.at_rest().is_some(),
         // What was cut since it began is said with the work.
         Some(WorkItem::Adopt { .. }) => images.whole_but_for_cuts().is_some(),
+        Some(WorkItem::Prove { .. }) => images.at_rest().is_some(),
         Some(
             WorkItem::Cut { .. } | WorkItem::Drop { .. } | WorkItem::Fence { .. } | WorkItem::Yield { .. },
         ) => false,
@@ -220,7 +227,9 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
         _ => return Ok(Some(before)),
     };
     let after = ExtentRecord { home: asked.home, backups: vec![], ..before.clone() };
-    if before.epoch != asked.epoch || before.home == asked.home || !distinct(&after) {
+    let formers = prove::named(pending.as_ref());
+    let is_other = before.home != asked.home && !formers.contains(asked.home);
+    if before.epoch != asked.epoch || !is_other || !distinct(&after) {
         return Ok(Some(before));
     }
     if !rests {
@@ -228,6 +237,7 @@ pub fn adopt(txn: &mut dyn Txn, asked: &Adoption) -> Result<Option<ExtentRecord>
     }
     let after = queue(txn, after, action)?.record;
     dismiss(txn, &before, &after)?;
+    prove::dismiss(txn, &after, formers)?;
     Ok(Some(after))
 }
 
@@ -243,7 +253,7 @@ fn requeue(txn: &mut dyn Txn, mut record: ExtentRecord) -> Result<ExtentRecord, 
 }
 
 /// The work that an extent waits for.
-fn unfinished(view: &dyn View, record: &ExtentRecord) -> Result<Option<WorkItem>, FsError> {
+pub(super) fn unfinished(view: &dyn View, record: &ExtentRecord) -> Result<Option<WorkItem>, FsError> {
     record.pending_work.map_or(Ok(None), |number| item(view, number))
 }
 
@@ -273,6 +283,10 @@ pub(crate) enum Action {
         by: DataServerId,
         keep_bytes: u64,
     },
+    Prove {
+        keep_bytes: u64,
+        formers: Formers,
+    },
 }
 
 impl Action {
@@ -280,9 +294,10 @@ impl Action {
     pub(crate) fn keep_bytes(self) -> u64 {
         match self {
             Self::Fence => EXTENT_BYTES,
-            Self::Cut { keep_bytes, .. } | Self::Adopt { keep_bytes } | Self::Yield { keep_bytes, .. } => {
-                keep_bytes
-            }
+            Self::Cut { keep_bytes, .. }
+            | Self::Adopt { keep_bytes }
+            | Self::Yield { keep_bytes, .. }
+            | Self::Prove { keep_bytes, .. } => keep_bytes,
             Self::Drop => 0,
         }
     }
@@ -306,6 +321,10 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
             if let (WorkItem::Yield { home, .. }, Action::Drop) = (&unfinished, action) {
                 drop_at(txn, record.extent, *home, record.epoch.next())?;
             }
+            if action == Action::Drop {
+                let gone = ExtentRecord { epoch: record.epoch.next(), ..record.clone() };
+                prove::dismiss(txn, &gone, prove::named(Some(&unfinished)))?;
+            }
         }
         txn.delete(&keys::work(number))?;
     }
@@ -323,6 +342,7 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
         Action::Cut { keep_bytes, fences } => WorkItem::Cut { extent, home, epoch, keep_bytes, fences },
         Action::Drop => WorkItem::Drop { extent, home, epoch },
         Action::Yield { by, keep_bytes } => WorkItem::Yield { extent, home: by, epoch, keep_bytes },
+        Action::Prove { keep_bytes, formers } => WorkItem::Prove { extent, home, epoch, keep_bytes, formers },
     };
     txn.put(&keys::work(number), &codec::encode_work(&item))?;
     Ok(Queued { number, record, action })
@@ -330,7 +350,7 @@ pub(crate) fn queue(txn: &mut dyn Txn, mut record: ExtentRecord, asked: Action) 
 
 /// The least that does both. A cut refuses no handle, so a fence must not be lost in one. The smaller of two cuts takes no
 /// byte that somebody was promised: while a cut is not done, its truncation is not answered, or the home has no lease and
-/// serves no WRITE. To take an extent up is to fence it, and so is to yield it: no handle was given out since that was asked.
+/// serves no WRITE. To take an extent up is to fence it, and so is to yield or to prove it: no handle was given out since that was asked.
 fn both(unfinished: &WorkItem, asked: Action) -> Action {
     match (as_action(unfinished), asked) {
         (Action::Drop, _) | (_, Action::Drop) => Action::Drop,
@@ -340,6 +360,13 @@ fn both(unfinished: &WorkItem, asked: Action) -> Action {
         }
         (Action::Adopt { keep_bytes }, other) | (other, Action::Adopt { keep_bytes }) => {
             Action::Adopt { keep_bytes: keep_bytes.min(other.keep_bytes()) }
+        }
+        // Who was former before is among those that are asked for now.
+        (Action::Prove { keep_bytes, .. }, Action::Prove { formers, keep_bytes: asked }) => {
+            Action::Prove { keep_bytes: keep_bytes.min(asked), formers }
+        }
+        (Action::Prove { keep_bytes, formers }, other) | (other, Action::Prove { keep_bytes, formers }) => {
+            Action::Prove { keep_bytes: keep_bytes.min(other.keep_bytes()), formers }
         }
         (Action::Fence, Action::Cut { keep_bytes, .. }) | (Action::Cut { keep_bytes, .. }, Action::Fence) => {
             Action::Cut { keep_bytes, fences: true }
@@ -357,6 +384,7 @@ fn as_action(item: &WorkItem) -> Action {
         WorkItem::Drop { .. } => Action::Drop,
         WorkItem::Adopt { keep_bytes, .. } => Action::Adopt { keep_bytes },
         WorkItem::Yield { home, keep_bytes, .. } => Action::Yield { by: home, keep_bytes },
+        WorkItem::Prove { keep_bytes, formers, .. } => Action::Prove { keep_bytes, formers },
     }
 }
 

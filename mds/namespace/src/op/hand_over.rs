@@ -7,9 +7,10 @@
 //! Spec: docs/protocol/admin.md §4.
 
 use layout::EXTENT_BYTES;
+use layout::copies::Formers;
 
 use crate::op::extent::{self, Action, CopyChange};
-use crate::op::work;
+use crate::op::prove;
 use crate::store::Txn;
 use crate::work::WorkItem;
 use crate::{ExtentRecord, FsError};
@@ -25,7 +26,9 @@ pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Extent
     let fits = before.epoch == change.epoch
         && before.pending_work.is_none()
         && !change.copies.servers().contains(&before.home);
-    let Some(after) = extent::changed(&before, change).filter(|_| fits) else { return Ok(Some(before)) };
+    let Some(after) = extent::changed(&before, change, Formers::default()).filter(|_| fits) else {
+        return Ok(Some(before));
+    };
     let old = before.home;
     let asked = Action::Yield { by: old, keep_bytes: EXTENT_BYTES };
     let after = extent::queue(txn, after, asked)?.record;
@@ -34,8 +37,9 @@ pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Extent
     Ok(Some(after))
 }
 
-/// Stops waiting for homes that should yield: they are dead, and drop the extent before they get a
-/// lease. Skips items that do not exist, or are of another kind.
+/// Stops waiting for homes that should yield: they are dead. Each is fenced before it gets a lease,
+/// and keeps its copy until the new home has proved itself. Skips items that do not exist, or are
+/// of another kind.
 ///
 /// The caller ensures that these servers hold no lease and get none before their work is read
 /// again.
@@ -44,9 +48,13 @@ pub fn hand_over(txn: &mut dyn Txn, change: &CopyChange) -> Result<Option<Extent
 /// [`FsError::Store`].
 pub fn wait_no_longer(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
     for &number in numbers {
-        if let Some(WorkItem::Yield { extent, home, epoch, .. }) = extent::item(txn, number)? {
-            extent::drop_at(txn, extent, home, epoch)?;
-            work::done(txn, &[number])?;
+        let Some(WorkItem::Yield { extent, home, keep_bytes, .. }) = extent::item(txn, number)? else {
+            continue;
+        };
+        if let Some(record) =
+            extent::extent(txn, extent)?.filter(|record| record.pending_work == Some(number))
+        {
+            prove::instead_of_yield(txn, record, home, keep_bytes)?;
         }
     }
     Ok(())

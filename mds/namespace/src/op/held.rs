@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::FsError;
 use crate::keys;
-use crate::op::{extent, seal, work};
+use crate::op::{extent, prove, seal, work};
 use crate::store::{Txn, View, scan};
 
 /// What a data server holds by the log.
@@ -44,8 +44,8 @@ pub fn held(view: &dyn View, server: DataServerId) -> Result<Held, FsError> {
     Ok(held)
 }
 
-/// Deletes the work items of a data server that is removed, at most `items_max` items. True if
-/// those were all.
+/// Deletes the work items of a data server that is removed, and its part in proofs of new homes; at
+/// most `items_max` items. True if those were all.
 ///
 /// # Errors
 /// [`FsError::Store`].
@@ -56,10 +56,17 @@ pub fn strike_off(txn: &mut dyn Txn, server: DataServerId, items_max: usize) -> 
         let page = work::pending(txn, after, items_max)?;
         let Some((last, _)) = page.last() else { return Ok(true) };
         after = *last;
-        let its = page.iter().filter(|(_, item)| item.home() == server).map(|(number, _)| *number);
-        let its: Vec<u64> = its.take(items_max - struck).collect();
-        struck += its.len();
-        work::done(txn, &its)?;
+        for (number, item) in page {
+            if struck == items_max {
+                return Ok(false);
+            }
+            if item.home() == server {
+                work::done(txn, &[number])?;
+            } else if !prove::forget_former(txn, number, &item, server)? {
+                continue;
+            }
+            struck += 1;
+        }
         if struck == items_max {
             return Ok(false);
         }

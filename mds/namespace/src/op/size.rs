@@ -81,7 +81,9 @@ fn cut_extents(txn: &mut dyn Txn, ino: Ino, size_bytes: u64, seems_cut: bool) ->
 fn is_being_cut(view: &dyn View, record: &ExtentRecord, keep_bytes: u64) -> Result<bool, FsError> {
     let Some(number) = record.pending_work else { return Ok(false) };
     let item = extent::item(view, number)?;
-    Ok(matches!(item, Some(WorkItem::Cut { keep_bytes: kept, .. }) if kept <= keep_bytes))
+    Ok(
+        matches!(item, Some(WorkItem::Cut { keep_bytes: kept, .. } | WorkItem::Prove { keep_bytes: kept, .. }) if kept <= keep_bytes),
+    )
 }
 
 /// What is known of bytes that reached data servers.

@@ -7,7 +7,7 @@ use layout::EXTENT_BYTES;
 use crate::codec;
 use crate::keys;
 use crate::op::extent;
-use crate::op::seal;
+use crate::op::{prove, seal};
 use crate::store::{self, StoreError, Txn, View};
 use crate::superblock;
 use crate::work::WorkItem;
@@ -26,7 +26,8 @@ pub fn pending(view: &dyn View, after: u64, items_max: usize) -> Result<Vec<(u64
 }
 
 /// Deletes finished items and makes their extents usable again. A cut that also fences leaves the
-/// fence to do, and a home's yielding leaves a cut that was queued meanwhile.
+/// fence to do; a home's yielding, or a new home's proof, leaves a cut that was queued meanwhile.
+/// After a proof, former servers drop the extent.
 /// Skips numbers that do not exist (done before, or replaced by later work).
 ///
 /// # Errors
@@ -40,6 +41,7 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
             && record.pending_work == Some(number)
         {
             record.pending_work = rest(txn, &record, &item)?;
+            prove::dismiss(txn, &record, prove::named(Some(&item)))?;
             extent::put(txn, &record)?;
             // docs/protocol/seal.md §7: earlier images cannot be read any more.
             if let WorkItem::Cut { keep_bytes: 0, .. }
@@ -57,7 +59,10 @@ pub fn done(txn: &mut dyn Txn, numbers: &[u64]) -> Result<(), FsError> {
 fn rest(txn: &mut dyn Txn, record: &ExtentRecord, item: &WorkItem) -> Result<Option<u64>, FsError> {
     let left = match *item {
         WorkItem::Cut { extent, home, epoch, fences: true, .. } => WorkItem::Fence { extent, home, epoch },
-        WorkItem::Yield { extent, epoch, keep_bytes, .. } if keep_bytes < EXTENT_BYTES => {
+        WorkItem::Yield { extent, epoch, keep_bytes, .. }
+        | WorkItem::Prove { extent, epoch, keep_bytes, .. }
+            if keep_bytes < EXTENT_BYTES =>
+        {
             WorkItem::Cut { extent, home: record.home, epoch, keep_bytes, fences: false }
         }
         _ => return Ok(None),

@@ -25,6 +25,7 @@ mod marks;
 mod missed;
 mod presence;
 mod promise;
+mod prove;
 mod readers;
 mod replicated;
 mod sizes;

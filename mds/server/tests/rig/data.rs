@@ -73,7 +73,7 @@ impl Empty {
                 let asked: Cut = decode_args(args).expect("CUT");
                 put_reply(&mut w, &Ok(KnownEpoch { epoch: asked.epoch }));
             }
-            Some(Procedure::Fence | Procedure::Drop) => {
+            Some(Procedure::Fence | Procedure::Prove | Procedure::Drop) => {
                 let asked: AtEpoch = decode_args(args).expect("FENCE or DROP");
                 put_reply(&mut w, &Ok(KnownEpoch { epoch: asked.epoch }));
             }

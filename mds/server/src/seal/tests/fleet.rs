@@ -411,6 +411,16 @@ impl Fleet {
         of.map(|(id, procedure, _, epoch)| (*id, *procedure, *epoch)).collect()
     }
 
+    /// A data server cannot read what it is to serve now.
+    pub(super) fn cannot_read(&self, id: u32, so: bool) {
+        let mut asked = self.asked.lock();
+        if so {
+            asked.unreadable.insert(id);
+        } else {
+            asked.unreadable.remove(&id);
+        }
+    }
+
     /// A data server does not drop anything now.
     pub(super) fn keep_busy(&self, id: u32, busy: bool) {
         let mut asked = self.asked.lock();

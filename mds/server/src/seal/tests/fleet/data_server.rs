@@ -37,6 +37,8 @@ pub(super) struct Asked {
     /// These say that they are busy when they are to drop something.
     pub(super) busy: BTreeSet<u32>,
     pub(super) silent: BTreeSet<u32>,
+    /// These cannot read what they are to serve.
+    pub(super) unreadable: BTreeSet<u32>,
     /// Version of the handle keys that a data server says it has, if not the first.
     pub(super) keys: BTreeMap<u32, u64>,
     /// How often each was asked what it has.
@@ -111,11 +113,16 @@ impl DataServer {
                 asked.adopted.push((self.id, ask));
                 put_reply(&mut w, &reply);
             }
-            Procedure::Fence | Procedure::Drop => {
+            Procedure::Fence | Procedure::Prove | Procedure::Drop => {
                 let ask: AtEpoch = decode_args(args).unwrap();
                 let busy = procedure == Procedure::Drop && asked.busy.contains(&self.id);
                 asked.told.push((self.id, procedure, ask.extent, ask.epoch));
-                let reply = if busy { Err(Refusal::Busy) } else { Ok(KnownEpoch { epoch: ask.epoch }) };
+                let unreadable = procedure == Procedure::Prove && asked.unreadable.contains(&self.id);
+                let reply = match (busy, unreadable) {
+                    (true, _) => Err(Refusal::Busy),
+                    (_, true) => Err(Refusal::Io),
+                    _ => Ok(KnownEpoch { epoch: ask.epoch }),
+                };
                 put_reply(&mut w, &reply);
             }
             Procedure::Cut => {

@@ -1,0 +1,132 @@
+//! A new home shows what it has before anybody forgets it.
+//!
+//! A backup that takes the place of a home may have lost its disk a moment before. So those that held everything when the home last had shown what it has, and
+//! left the set since, are *former* servers: they refuse handles and keep their bytes, and one of them is home again if the new one cannot show that it has them.
+//!
+//! INVARIANT: from the entry that gives an extent another home until that home has shown what it has, work is pending: no handle is given out, and
+//! nothing is acknowledged. So every former server, and every backup that holds everything, has every byte that was acknowledged.
+//!
+//! Spec: docs/protocol/replicate.md §4.
+
+use layout::copies::Formers;
+use layout::{DataServerId, EXTENT_BYTES, Epoch, ExtentId};
+
+use crate::codec;
+use crate::keys;
+use crate::op::extent::{self, Action};
+use crate::op::work;
+use crate::store::{Txn, View};
+use crate::superblock;
+use crate::work::WorkItem;
+use crate::{ExtentRecord, FsError};
+
+/// Who keeps what it has of an extent until its home has shown what that has; `None` if the home is to show nothing.
+///
+/// # Errors
+/// [`FsError::Store`].
+pub fn formers(view: &dyn View, record: &ExtentRecord) -> Result<Option<Formers>, FsError> {
+    let item = extent::unfinished(view, record)?;
+    Ok(Some(named(item.as_ref())).filter(|formers| !formers.is_empty()))
+}
+
+/// The former servers that an item of work names.
+pub(super) fn named(item: Option<&WorkItem>) -> Formers {
+    match item {
+        Some(WorkItem::Prove { formers, .. }) => *formers,
+        Some(_) | None => Formers::default(),
+    }
+}
+
+/// Whether the home is to show what it has once the copies of an extent have changed so.
+pub(super) fn is_due(before: &ExtentRecord, pending: Option<&WorkItem>, after: &ExtentRecord) -> bool {
+    match pending {
+        Some(WorkItem::Prove { .. }) => true,
+        // The old home keeps what it has until it yields; of a file that goes nothing is to be kept.
+        Some(WorkItem::Yield { .. } | WorkItem::Drop { .. } | WorkItem::Adopt { .. }) => false,
+        None | Some(WorkItem::Cut { .. } | WorkItem::Fence { .. }) => {
+            before.home != after.home && !before.unpromised
+        }
+    }
+}
+
+/// Changes the copies of an extent whose home is to show what it has, and answers the record afterwards. Nothing changes if a server that has everything
+/// would count as one that has not, or the other way round.
+pub(super) fn change(
+    txn: &mut dyn Txn,
+    before: ExtentRecord,
+    were: Formers,
+    after: ExtentRecord,
+) -> Result<ExtentRecord, FsError> {
+    let filling = |server| before.backups.iter().any(|one| one.filling && one.server == server);
+    let whole: Vec<DataServerId> =
+        before.servers().filter(|server| !filling(*server)).chain(were.iter()).collect();
+    let counts = after.backups.iter().all(|one| whole.contains(&one.server) != one.filling)
+        && after.backups.iter().all(|one| !were.contains(one.server));
+    let left = whole.iter().copied().filter(|server| after.servers().all(|stays| stays != *server));
+    let Some(formers) = Formers::new(left).filter(|formers| counts && !formers.is_empty()) else {
+        return Ok(before);
+    };
+    let after = extent::queue(txn, after, Action::Prove { keep_bytes: EXTENT_BYTES, formers })?.record;
+    for server in formers.iter().filter(|server| !were.contains(*server)) {
+        fence_at(txn, after.extent, server, after.epoch)?;
+    }
+    for backup in before.backups.iter().filter(|one| one.filling) {
+        if after.servers().all(|stays| stays != backup.server) {
+            extent::drop_at(txn, after.extent, backup.server, after.epoch)?;
+        }
+    }
+    Ok(after)
+}
+
+/// A home that was to yield is dead: it keeps what it has until the new one has shown that it has it as well. Of an extent of which nothing was promised it has
+/// nothing to keep.
+pub(super) fn instead_of_yield(
+    txn: &mut dyn Txn,
+    mut record: ExtentRecord,
+    old: DataServerId,
+    keep_bytes: u64,
+) -> Result<(), FsError> {
+    let Some(number) = record.pending_work else { return Ok(()) };
+    if record.unpromised {
+        extent::drop_at(txn, record.extent, old, record.epoch)?;
+        return work::done(txn, &[number]);
+    }
+    txn.delete(&keys::work(number))?;
+    record.pending_work = None;
+    let formers = Formers::new([old]).expect("one is not too many");
+    let record = extent::queue(txn, record, Action::Prove { keep_bytes, formers })?.record;
+    fence_at(txn, record.extent, old, record.epoch)
+}
+
+/// Has former servers forget an extent.
+pub(super) fn dismiss(txn: &mut dyn Txn, record: &ExtentRecord, formers: Formers) -> Result<(), FsError> {
+    formers.iter().try_for_each(|server| extent::drop_at(txn, record.extent, server, record.epoch))
+}
+
+/// A former server is gone for good: it is former no more, and a home beside which there was no other serves what it has. True if it was one.
+pub(super) fn forget_former(
+    txn: &mut dyn Txn,
+    number: u64,
+    item: &WorkItem,
+    gone: DataServerId,
+) -> Result<bool, FsError> {
+    let WorkItem::Prove { extent, home, epoch, keep_bytes, formers } = *item else { return Ok(false) };
+    if !formers.contains(gone) {
+        return Ok(false);
+    }
+    let formers = formers.without(gone);
+    if formers.is_empty() {
+        work::done(txn, &[number])?;
+        return Ok(true);
+    }
+    let left = WorkItem::Prove { extent, home, epoch, keep_bytes, formers };
+    txn.put(&keys::work(number), &codec::encode_work(&left))?;
+    Ok(true)
+}
+
+/// Has a server that keeps what it has refuse every handle from before.
+fn fence_at(txn: &mut dyn Txn, extent: ExtentId, home: DataServerId, epoch: Epoch) -> Result<(), FsError> {
+    let number = superblock::next_work(txn)?;
+    let fence = WorkItem::Fence { extent, home, epoch };
+    Ok(txn.put(&keys::work(number), &codec::encode_work(&fence))?)
+}
