@@ -505,6 +505,7 @@ fn planted_store(store: &Arc<MemStore>, planted: Planted, node: NodeId) -> Arc<d
         | Planted::IntentsStay
         | Planted::GroupsForgotten
         | Planted::MarksForgotten
+        | Planted::FormerDropped
         | Planted::StorePanics
         | Planted::LivesOn => Arc::new(PlantedStore::new(Arc::clone(store), planted)),
         Planted::Nothing

@@ -44,8 +44,8 @@ enum Mend {
     Judge(NodeId),
     /// A silent disk answers.
     Answer(NodeId),
-    /// Another data server may be in trouble again.
-    Settle,
+    /// A data server loses its disk.
+    Lose(NodeId),
 }
 
 /// The source of all trouble.
@@ -118,13 +118,9 @@ impl Nemesis {
         for (_, mend) in std::mem::take(&mut self.mends) {
             match mend {
                 // Nothing new goes wrong, and a disk that has failed does not heal.
-                Mend::PutBack(_) | Mend::Judge(_) => {}
+                Mend::PutBack(_) | Mend::Judge(_) | Mend::Lose(_) => {}
                 mend => self.mend(cluster, mend),
             }
-        }
-        // What only has to settle is well.
-        if self.mends.iter().any(|(_, mend)| matches!(mend, Mend::Settle)) {
-            self.spoilt = None;
         }
         self.mends.clear();
         cluster.world.lock().network.mend_all();
@@ -154,7 +150,7 @@ impl Nemesis {
             Mend::Empty(node) => self.empty(cluster, node),
             Mend::Judge(node) => self.judge(cluster, node),
             Mend::Answer(node) => self.answer(cluster, node),
-            Mend::Settle => self.spoilt = None,
+            Mend::Lose(node) => self.lose_one(cluster, node),
             Mend::Rate(node, rate) => drop(cluster.clock(node).set_rate(rate)),
         }
     }
@@ -196,7 +192,6 @@ impl Nemesis {
             14..26 => self.power_cut(cluster),
             26..30 => self.all_down(cluster),
             30..33 => self.metadata_server_lost(cluster),
-            33..39 if self.spoilt.is_some() => "data server spared: the store of one is spoilt",
             33..39 if cluster.data_nodes() < 3 || self.chance.percent(50) => self.data_server_down(cluster),
             33..39 => self.data_servers_lost(cluster),
             39..49 => self.part(cluster, true),

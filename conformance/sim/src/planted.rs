@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use mds_namespace::keys;
 use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::{Durability, MetaStore, StoreError, Txn, View, Visit};
+use mds_namespace::{WorkItem, codec, keys};
 use parking_lot::Mutex;
 
 use crate::chance::Chance;
@@ -76,6 +76,8 @@ pub enum Planted {
     DiskSilent,
     /// All servers show what one clock shows that is far wrong.
     ClockBelieved,
+    /// Homes whose lease ran out are told to forget what they have before the next home has shown that it has it.
+    FormerDropped,
 }
 
 impl Planted {
@@ -88,6 +90,7 @@ impl Planted {
                 | Self::MarksForgotten
                 | Self::DiskSilent
                 | Self::ClockBelieved
+                | Self::FormerDropped
         )
     }
 
@@ -136,6 +139,7 @@ impl FromStr for Planted {
             ("marks-forgotten", Self::MarksForgotten),
             ("disk-silent", Self::DiskSilent),
             ("clock-believed", Self::ClockBelieved),
+            ("former-dropped", Self::FormerDropped),
         ];
         let names = || known.map(|(name, _)| name).join(", ");
         known.iter().find(|(known, _)| *known == name).map(|(_, planted)| *planted).ok_or_else(names)
@@ -191,7 +195,8 @@ impl MetaStore for PlantedStore {
         shared.0 += 1;
         let panics = matches!(self.planted, Planted::StorePanics | Planted::LivesOn);
         assert!(!panics || shared.0 != PANICS_AFTER, "planted");
-        Ok(Box::new(PlantedTxn { txn: self.store.begin()?, planted: self.planted, commits: shared.0 }))
+        let (planted, commits) = (self.planted, shared.0);
+        Ok(Box::new(PlantedTxn { txn: self.store.begin()?, planted, commits, proves: Vec::new() }))
     }
 
     fn checkpoint(&self) -> Result<(), StoreError> {
@@ -240,6 +245,27 @@ struct PlantedTxn<'a> {
     txn: Box<dyn Txn + 'a>,
     planted: Planted,
     commits: u64,
+    /// Of whom new homes are to show what they have, by this transaction.
+    proves: Vec<WorkItem>,
+}
+
+impl PlantedTxn<'_> {
+    /// What is planted: a former server forgets the extent, where it is to serve it no more.
+    fn dropped(&mut self, value: &[u8]) -> Option<Vec<u8>> {
+        let item = codec::decode_work(value).ok()?;
+        match item {
+            WorkItem::Prove { .. } => {
+                self.proves.push(item);
+                None
+            }
+            WorkItem::Fence { extent, home, epoch } => {
+                let is_former = |prove: &WorkItem| matches!(prove, WorkItem::Prove { formers, .. } if prove.extent() == extent && formers.contains(home));
+                let drop = WorkItem::Drop { extent, home, epoch };
+                self.proves.iter().any(is_former).then(|| codec::encode_work(&drop))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl View for PlantedTxn<'_> {
@@ -277,6 +303,13 @@ impl Txn for PlantedTxn<'_> {
         let inline = key.first() == Some(&keys::TAG_INLINE);
         if self.planted == Planted::InlineForgotten && inline && is_chosen(value, FORGETS) {
             return Ok(());
+        }
+        let of_work = key.first() == Some(&keys::TAG_WORK);
+        if self.planted == Planted::FormerDropped
+            && of_work
+            && let Some(dropped) = self.dropped(value)
+        {
+            return self.txn.put(key, &dropped);
         }
         self.txn.put(key, value)
     }
@@ -337,6 +370,7 @@ impl std::fmt::Display for Planted {
             Self::MarksForgotten => "marks-forgotten",
             Self::DiskSilent => "disk-silent",
             Self::ClockBelieved => "clock-believed",
+            Self::FormerDropped => "former-dropped",
         })
     }
 }

@@ -295,6 +295,12 @@ fn a_store_that_is_believed_is_found() {
     found("marks-forgotten", "1", 10..17, "content of file");
 }
 
+/// A home was paused, its backup had just lost its disk and became home all the same: the only copy is the paused one's.
+#[test]
+fn a_home_that_forgets_before_the_next_one_has_shown_what_it_has_is_found() {
+    found("former-dropped", "2", 4..6, "content of file");
+}
+
 /// It does not fail, nor does it answer: its data server does not give up.
 #[test]
 fn a_data_server_that_does_not_give_up_is_found() {

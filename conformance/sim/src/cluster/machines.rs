@@ -11,7 +11,7 @@ use mds_namespace::store::mem::MemStore;
 use mds_namespace::store::spread::SpreadView;
 use mds_shard::{StateView, key};
 
-use super::{CONTROL_PORT, Cluster, Running, Serves};
+use super::{CONTROL_PORT, Cluster, Serves};
 use crate::loss;
 use crate::planted::Planted;
 use crate::readmission::Readmitting;
@@ -39,28 +39,11 @@ impl Cluster {
             return false;
         };
         let gone: BTreeSet<DataServerId> = self.lost.iter().copied().chain(numbers).collect();
-        if !loss::is_survived(state.namespace(), &gone) {
+        if !loss::is_survived(state.namespace(), &self.lost, &gone) {
             return false;
         }
         self.lost = gone;
         true
-    }
-
-    /// Whether all other data servers run, and have leases of the leader.
-    pub(crate) fn others_serve(&self, node: NodeId) -> bool {
-        let Some(Serves::Metadata { slot, .. }) = self.leader().map(|leader| &self.nodes[leader].serves)
-        else {
-            return false;
-        };
-        let Running::Up(leader) = &*slot.lock() else { return false };
-        let lines = leader.data_servers();
-        let serves = |other: NodeId| {
-            let control = crate::address(other, CONTROL_PORT).to_string();
-            let runs = self.is_up(other) && self.nodes[other].paused_from_ns.is_none();
-            runs && lines.iter().any(|line| line.up && line.control == control)
-        };
-        let all = self.metadata.all..self.metadata.all + self.data_nodes();
-        all.filter(|other| *other != node).all(serves)
     }
 
     /// A data server that counts as lost gets an empty disk, if nothing hangs on it by now: it may have been believed. Says whether it did.

@@ -1,9 +1,7 @@
 //! Faults of machines, behind `--faults`: processes that are paused and go on, clocks that are far
 //! wrong, disks of data servers that fail, are silent, are lost or put back from older copies.
 //!
-//! INVARIANT: one data server's disk at a time, and only if by the log every promised byte survives that; no other data server goes away
-//! meanwhile. What is kept twice survives that one copy is lost, and not that the other one is away before the cluster knows of it: then the one that is
-//! lost becomes home.
+//! INVARIANT: one data server's disk at a time, and only if by the log every promised byte survives that. Others go away and come back meanwhile.
 
 use env::memory::Broken;
 
@@ -36,18 +34,20 @@ const FAR_FOR_NS: (u64, u64) = (5 * SECOND_NS, 120 * SECOND_NS);
 const LOOK_NS: u64 = SECOND_NS;
 /// For so long a disk answers nothing: less than what a data server bears with, and much more.
 const SILENT_NS: (u64, u64) = (5 * SECOND_NS, 30 * SECOND_NS);
-/// For so long behind an empty disk the cluster may take its data server for the one that it was: longer than its lease.
-const SETTLES_NS: (u64, u64) = (5 * SECOND_NS, 15 * SECOND_NS);
+/// A data server's lease runs out within so long behind its pause; the disk of its heir is lost before.
+const HEIR_LOST_NS: (u64, u64) = (SECOND_NS, 4 * SECOND_NS);
 
 impl Nemesis {
     pub(super) fn strike_machine(&mut self, cluster: &mut Cluster) -> &'static str {
         match cluster.planted() {
             Planted::MarksForgotten => return self.spoil(cluster),
             Planted::DiskSilent => return self.fail_disk(cluster),
+            Planted::FormerDropped => return self.lose_heir(cluster),
             _ => {}
         }
         match self.chance.below(100) {
-            0..40 => self.pause_one(cluster),
+            0..34 => self.pause_one(cluster),
+            34..40 => self.lose_heir(cluster),
             40..60 => self.spoil(cluster),
             60..75 => self.far_clock(cluster),
             _ => self.fail_disk(cluster),
@@ -58,7 +58,7 @@ impl Nemesis {
         if self.chance.percent(15) {
             return self.pause_all(cluster);
         }
-        let data = self.chance.percent(40) && self.spoilt.is_none();
+        let data = self.chance.percent(40);
         let node =
             if data { self.metadata + self.chance.index(cluster.data_nodes()) } else { self.victim(cluster) };
         self.pause(cluster, node)
@@ -156,6 +156,27 @@ impl Nemesis {
         "all clocks far wrong"
     }
 
+    /// A data server is paused until its lease has run out, and the one that is to take its place loses its disk just before: its lease still counts.
+    fn lose_heir(&mut self, cluster: &mut Cluster) -> &'static str {
+        let count = cluster.data_nodes();
+        let home = self.chance.index(count);
+        let heir = self.metadata + (home + 1 + self.chance.index(count - 1)) % count;
+        let pause_ns = self.chance.between(PAUSE_NS_SHORT, 2 * PAUSE_NS_SHORT);
+        if self.spoilt.is_some() || !cluster.pause_process(self.metadata + home) {
+            return "heir not lost: a store is spoilt, or its home does not run";
+        }
+        self.mends.push((cluster.world.now_ns() + pause_ns, Mend::Resume(self.metadata + home)));
+        self.later(cluster, HEIR_LOST_NS.0, HEIR_LOST_NS.1, Mend::Lose(heir));
+        "data server paused, and its heir is to be lost"
+    }
+
+    /// A data server loses its disk, if every promised byte survives that, and comes back with an empty one.
+    pub(super) fn lose_one(&mut self, cluster: &mut Cluster, node: NodeId) {
+        if self.spoilt.is_none() && cluster.lose(&[node]) {
+            self.later(cluster, DOWN_NS.0, DOWN_NS.1, Mend::Start(node));
+        }
+    }
+
     fn data_server(&mut self, cluster: &Cluster) -> NodeId {
         self.metadata + self.chance.index(cluster.data_nodes())
     }
@@ -172,7 +193,7 @@ impl Nemesis {
             self.later(cluster, COPY_NS.0, COPY_NS.1, Mend::PutBack(node));
             return "disk of a data server copied";
         }
-        if !cluster.others_serve(node) || !cluster.lose_journal(node) {
+        if !cluster.lose_journal(node) {
             return "journal not lost: too much hangs on it";
         }
         self.serve_spoilt(cluster, node);
@@ -186,9 +207,7 @@ impl Nemesis {
     }
 
     pub(super) fn put_back(&mut self, cluster: &mut Cluster, node: NodeId) {
-        if !cluster.others_serve(node) {
-            self.later(cluster, LOOK_NS, 2 * LOOK_NS, Mend::PutBack(node));
-        } else if cluster.put_disk_back(node) {
+        if cluster.put_disk_back(node) {
             self.serve_spoilt(cluster, node);
         } else {
             self.spoilt = None;
@@ -197,9 +216,9 @@ impl Nemesis {
 
     /// The operator gives a data server whose store was spoilt an empty disk, as soon as nothing hangs on the one that it has.
     pub(super) fn empty(&mut self, cluster: &mut Cluster, node: NodeId) {
-        if cluster.others_serve(node) && cluster.replace_lost(node) {
+        if cluster.replace_lost(node) {
             cluster.start_process(node);
-            self.later(cluster, SETTLES_NS.0, SETTLES_NS.1, Mend::Settle);
+            self.spoilt = None;
         } else {
             self.later(cluster, LOOK_NS, 2 * LOOK_NS, Mend::Empty(node));
         }
@@ -214,12 +233,11 @@ impl Nemesis {
         }
     }
 
-    /// A disk of a data server fails for good. Not reads alone: a server meets that when it reads, which may be when it becomes home, and by then
-    /// the only other copy is given up (docs/security.md, What does not hold yet).
+    /// A disk of a data server fails for good.
     fn fail_disk(&mut self, cluster: &mut Cluster) -> &'static str {
-        let (node, broken) = (self.data_server(cluster), self.chance.below(4));
-        let may = self.spoilt.is_none() && cluster.is_up(node) && cluster.others_serve(node);
-        if may && broken == 3 && cluster.planted() != Planted::DiskSilent {
+        let (node, broken) = (self.data_server(cluster), self.chance.below(5));
+        let may = self.spoilt.is_none() && cluster.is_up(node);
+        if may && broken == 4 && cluster.planted() != Planted::DiskSilent {
             return self.silence_disk(cluster, node);
         }
         if !may || !cluster.do_without(&[node]) {
@@ -231,8 +249,9 @@ impl Nemesis {
             return "disk of a data server is silent";
         }
         let (broken, what) = match broken {
-            0 => (Broken { writes: true, ..Broken::default() }, "disk of a data server fails writes"),
-            1 => (Broken { syncs: true, ..Broken::default() }, "disk of a data server fails flushes"),
+            0 => (Broken { reads: true, ..Broken::default() }, "disk of a data server fails reads"),
+            1 => (Broken { writes: true, ..Broken::default() }, "disk of a data server fails writes"),
+            2 => (Broken { syncs: true, ..Broken::default() }, "disk of a data server fails flushes"),
             _ => (Broken::ALL, "disk of a data server fails"),
         };
         cluster.disk(node).memory().set_broken(broken);
@@ -252,7 +271,7 @@ impl Nemesis {
     /// A silent disk answers again.
     pub(super) fn answer(&mut self, cluster: &Cluster, node: NodeId) {
         cluster.disk(node).set_manner(|manner| manner.silent = false);
-        self.later(cluster, SETTLES_NS.0, SETTLES_NS.1, Mend::Settle);
+        self.spoilt = None;
     }
 
     /// The operator gives a data server whose disk has failed another disk, once the cluster says so.
