@@ -246,7 +246,7 @@ async fn prove(core: &Core, ask: &AtEpoch) -> Result<KnownEpoch, Refusal> {
         Judgement::Complete if core.has_failed() => return Err(Refusal::Io),
         Judgement::Complete => {}
     }
-    let extent = id(ask.extent);
+    let extent = id_of(ask.extent);
     // First: what the home before may still say while this is read is refused.
     let proved = known(core, core.store.fence(extent, Epoch(ask.epoch)).await)?;
     let checked = core.store.check(extent, 0).await;

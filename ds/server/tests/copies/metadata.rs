@@ -41,7 +41,7 @@ impl Log {
             home: self.home,
             backups: self.backups.iter().map(|one| (one.server, one.filling)).collect(),
         };
-        let wish = Wish { copies, lost, bury: true };
+        let wish = Wish { copies, lost, bury: true, ..Wish::NONE };
         let Some(next) = plan(&now, &self.places(), &wish, 0) else { return };
         self.epoch = self.epoch.next();
         let epoch = self.epoch;
