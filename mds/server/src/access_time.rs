@@ -1,10 +1,12 @@
-//! Notes that files, directories and symbolic links were read, as relatime has it (`mds_namespace::op::access_time`).
+//! Updates access times of files, directories and symbolic links, by the rules of relatime
+//! (`mds_namespace::op::access_time`).
 //!
-//! Data servers serve the bytes and say nothing of reads. What the metadata server sees counts as a read: a layout for reading that is
-//! granted, a READ in band, the first READDIR of a listing, a READLINK, and an OPEN for reading by a client that has kept its layout.
-//! No answer waits for the log entry.
+//! Data servers serve the bytes and do not report reads. The metadata server counts as a read: a
+//! layout granted for reading, a READ in band, the first READDIR of a listing, a READLINK, and an
+//! OPEN for reading by a client that has kept its layout. No reply waits for the log entry.
 //!
-//! INVARIANT: one entry is under way for an object, however many read it; applied, it makes further ones needless.
+//! INVARIANT: one entry at most is in flight for an object, however many clients read it. Once
+//! applied, it makes further ones needless.
 
 mod under_way;
 
@@ -22,17 +24,18 @@ use crate::server::Server;
 pub(crate) use under_way::Accesses;
 
 impl Context {
-    /// An object was read, or may be from now on; `inode` is as clients see it.
+    /// Records that an object was read, or may be from now on; `inode` is as clients see it.
     pub(crate) fn note_access(&self, handle: FileHandle, inode: &Inode) {
         if self.moves_access_time(handle, inode) {
             let (server, ino, seen) = (Arc::clone(&self.server), inode.ino, inode.atime);
-            if server.accesses.begin(ino) {
+            if server.accesses.begin_entry(ino) {
                 tokio::spawn(note(server, Accessed { ino, seen }));
             }
         }
     }
 
-    /// A file was opened for reading: through the layout that this client may have kept it reads without another word.
+    /// Records an OPEN for reading: a client that kept its layout reads through it without another
+    /// request.
     pub(crate) fn note_open(&self, handle: FileHandle, inode: &Inode) {
         let Some(session) = self.session.filter(|_| self.moves_access_time(handle, inode)) else { return };
         let layouts = self.view().map(|view| view.layouts_of(inode.ino));

@@ -1,9 +1,11 @@
 //! Service addresses on this node: when they are taken, announced, renewed and given up.
 //!
-//! [`Holder`] carries out what somebody else has decided, the list of addresses that belong here now; today that is all of them where
-//! the leader is, and none elsewhere (`drive`). Input and time in, acts out: it touches nothing.
+//! [`Holder`] carries out a decision made elsewhere: the list of addresses that belong here now.
+//! Today that is all of them on the leader, and none on other nodes (`drive`). Time goes in, acts
+//! come out: no I/O happens here.
 //!
-//! INVARIANT: an address that does not belong here is given up at the next look, whatever else fails.
+//! INVARIANT: an address that does not belong here is removed at the next pass, whatever else
+//! fails.
 //! Spec: docs/protocol/addresses.md §2.
 
 pub(crate) mod drive;
@@ -19,12 +21,12 @@ use env::{Addresses, ServiceAddress};
 
 use crate::limits::{ADDRESS_ANNOUNCED_AT_MS, ADDRESS_OUTLIVED_MS, ADDRESS_RENEW_AGAIN_MS, ADDRESS_RENEW_MS};
 
-/// What a metadata server needs to have service addresses.
+/// Service addresses, and the means to configure them.
 #[derive(Clone)]
 pub struct ServiceAddresses {
-    /// Those of the cluster; all nodes name the same.
+    /// The addresses of the cluster, the same on all nodes.
     pub addresses: Vec<ServiceAddress>,
-    /// The machine.
+    /// Configures them on the machine.
     pub door: Arc<dyn Addresses>,
 }
 
@@ -34,27 +36,27 @@ impl fmt::Debug for ServiceAddresses {
     }
 }
 
-/// What is to be done with an address.
+/// A change to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
-    /// Take it.
+    /// Configure it.
     Take(ServiceAddress),
-    /// Tell the network, and the clients that had it elsewhere.
+    /// Announce it to the network, and to the clients that were connected to it elsewhere.
     Announce(ServiceAddress),
-    /// Go on with it.
+    /// Extend its lifetime.
     Renew(ServiceAddress),
-    /// Give it up, and end its connections.
+    /// Remove it, and end its connections.
     GiveUp(ServiceAddress),
 }
 
-/// What has been done with an address that is here.
+/// State of an address held here.
 #[derive(Clone, Copy, Debug)]
 struct Held {
     since_ms: u64,
     announced: usize,
-    /// When it was last taken or renewed.
+    /// Time of the last take or renewal.
     renewed_ms: u64,
-    /// When that is tried next.
+    /// Time of the next renewal.
     renew_ms: u64,
 }
 
@@ -64,15 +66,16 @@ impl Held {
     }
 }
 
-/// The addresses that are here.
+/// The addresses held here.
 #[derive(Debug, Default)]
 pub(crate) struct Holder {
     held: BTreeMap<ServiceAddress, Held>,
 }
 
 impl Holder {
-    /// What is to be done now so that exactly `wanted` are here. What has failed must be told before the next look.
-    pub(crate) fn look(&mut self, wanted: &[ServiceAddress], now_ms: u64) -> Vec<Act> {
+    /// Acts that leave exactly `wanted` held here. The caller reports failed acts before the next
+    /// call.
+    pub(crate) fn plan_acts(&mut self, wanted: &[ServiceAddress], now_ms: u64) -> Vec<Act> {
         let leaving = self.held.keys().filter(|address| !wanted.contains(address)).copied();
         let mut acts: Vec<Act> = leaving.map(Act::GiveUp).collect();
         self.held.retain(|address, _| wanted.contains(address));
@@ -87,7 +90,7 @@ impl Holder {
             }
             let due = ADDRESS_ANNOUNCED_AT_MS.partition_point(|at_ms| held.since_ms + at_ms <= now_ms);
             if held.announced < due {
-                // Those that were missed meanwhile are one.
+                // Missed announcements count as one.
                 held.announced = due;
                 acts.push(Act::Announce(*address));
             }
@@ -95,7 +98,8 @@ impl Holder {
         acts
     }
 
-    /// An address could not be taken, or has gone without having been given up: it is taken at the next look, if it still belongs here.
+    /// Marks an address as not held: it could not be taken, or was removed by another. The next
+    /// pass takes it if it still belongs here.
     pub(crate) fn lost(&mut self, address: ServiceAddress) {
         self.held.remove(&address);
     }
@@ -107,8 +111,8 @@ impl Holder {
         }
     }
 
-    /// An address could not be renewed. It is here until its time is over, and to be given up like any other; the renewal is tried again
-    /// soon.
+    /// Records a failed renewal. The address stays held until its lifetime ends, and can still be
+    /// removed; the renewal is retried soon.
     pub(crate) fn not_renewed(&mut self, address: ServiceAddress, now_ms: u64) {
         let Some(held) = self.held.get_mut(&address) else { return };
         held.renew_ms = now_ms + ADDRESS_RENEW_AGAIN_MS;
@@ -117,17 +121,17 @@ impl Holder {
         }
     }
 
-    /// An address could not be given up: that is tried again at the next look.
+    /// Records a failed removal, which the next pass retries.
     pub(crate) fn stays(&mut self, address: ServiceAddress, now_ms: u64) {
         self.held.insert(address, Held::since(now_ms, ADDRESS_ANNOUNCED_AT_MS.len()));
     }
 
-    /// Whether an address is here.
+    /// Whether an address is held here.
     pub(crate) fn has(&self, address: ServiceAddress) -> bool {
         self.held.contains_key(&address)
     }
 
-    /// Those that are here.
+    /// The addresses held here.
     pub(crate) fn held(&self) -> impl Iterator<Item = ServiceAddress> {
         self.held.keys().copied()
     }
@@ -144,11 +148,11 @@ mod tests {
     #[test]
     fn an_address_that_belongs_here_is_taken_announced_again_and_again_and_renewed() {
         let (mut holder, own) = (Holder::default(), address(100));
-        assert_eq!(holder.look(&[own], 1_000), [Act::Take(own), Act::Announce(own)]);
-        assert_eq!(holder.look(&[own], 1_001), []);
+        assert_eq!(holder.plan_acts(&[own], 1_000), [Act::Take(own), Act::Announce(own)]);
+        assert_eq!(holder.plan_acts(&[own], 1_001), []);
         let (mut announced, mut renewed) = (vec![0], Vec::new());
         for after_ms in 1..10_000 {
-            for act in holder.look(&[own], 1_000 + after_ms) {
+            for act in holder.plan_acts(&[own], 1_000 + after_ms) {
                 match act {
                     Act::Announce(_) => announced.push(after_ms),
                     Act::Renew(_) => renewed.push(after_ms),
@@ -163,53 +167,53 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_belong_here_goes_first_and_at_once() {
+    fn addresses_that_do_not_belong_here_are_removed_first() {
         let (mut holder, one, other) = (Holder::default(), address(100), address(101));
-        holder.look(&[one], 0);
-        assert_eq!(holder.look(&[other], 1), [Act::GiveUp(one), Act::Take(other), Act::Announce(other)]);
-        assert_eq!(holder.look(&[], 2), [Act::GiveUp(other)]);
-        assert_eq!(holder.look(&[], 3), []);
+        holder.plan_acts(&[one], 0);
+        assert_eq!(holder.plan_acts(&[other], 1), [Act::GiveUp(one), Act::Take(other), Act::Announce(other)]);
+        assert_eq!(holder.plan_acts(&[], 2), [Act::GiveUp(other)]);
+        assert_eq!(holder.plan_acts(&[], 3), []);
     }
 
     #[test]
-    fn what_failed_is_tried_again() {
+    fn failed_acts_are_retried() {
         let (mut holder, own) = (Holder::default(), address(100));
-        holder.look(&[own], 0);
+        holder.plan_acts(&[own], 0);
         holder.lost(own);
         assert_eq!(holder.held().count(), 0);
-        assert_eq!(holder.look(&[own], 20), [Act::Take(own), Act::Announce(own)]);
-        assert_eq!(holder.look(&[], 40), [Act::GiveUp(own)]);
+        assert_eq!(holder.plan_acts(&[own], 20), [Act::Take(own), Act::Announce(own)]);
+        assert_eq!(holder.plan_acts(&[], 40), [Act::GiveUp(own)]);
         holder.stays(own, 40);
-        assert_eq!(holder.look(&[], 60), [Act::GiveUp(own)]);
+        assert_eq!(holder.plan_acts(&[], 60), [Act::GiveUp(own)]);
     }
 
     #[test]
-    fn what_cannot_be_renewed_is_here_until_its_time_is_over() {
+    fn an_address_without_renewals_is_held_until_its_lifetime_ends() {
         let (mut holder, own) = (Holder::default(), address(100));
-        holder.look(&[own], 0);
+        holder.plan_acts(&[own], 0);
         let (mut tries, mut now_ms) = (0, 0);
         while holder.held().count() != 0 {
             now_ms += 50;
-            if holder.look(&[own], now_ms).contains(&Act::Renew(own)) {
+            if holder.plan_acts(&[own], now_ms).contains(&Act::Renew(own)) {
                 tries += 1;
                 holder.not_renewed(own, now_ms);
             }
         }
         assert_eq!(now_ms, ADDRESS_OUTLIVED_MS);
         assert_eq!(tries, 1 + (ADDRESS_OUTLIVED_MS - ADDRESS_RENEW_MS) / ADDRESS_RENEW_AGAIN_MS);
-        // One that comes in between counts.
-        assert_eq!(holder.look(&[own], 10_000), [Act::Take(own), Act::Announce(own)]);
-        holder.look(&[own], 14_000);
+        // A renewal in between counts.
+        assert_eq!(holder.plan_acts(&[own], 10_000), [Act::Take(own), Act::Announce(own)]);
+        holder.plan_acts(&[own], 14_000);
         holder.renewed(own, 14_000);
         holder.not_renewed(own, 19_000);
-        assert_eq!(holder.look(&[], 19_050), [Act::GiveUp(own)]);
+        assert_eq!(holder.plan_acts(&[], 19_050), [Act::GiveUp(own)]);
     }
 
     #[test]
     fn a_late_look_announces_once() {
         let (mut holder, own) = (Holder::default(), address(100));
-        holder.look(&[own], 0);
-        let acts = holder.look(&[own], 3_600_000);
+        holder.plan_acts(&[own], 0);
+        let acts = holder.plan_acts(&[own], 3_600_000);
         assert_eq!(acts, [Act::Renew(own), Act::Announce(own)]);
     }
 }

@@ -1,7 +1,8 @@
-//! What administrators ask: a data server is forgotten, everything is moved away from one, a file is looked at, a metadata server that lost
-//! its disk is taken in again, exports are set.
+//! Requests of administrators: forget a data server, drain one, inspect a file, readmit a metadata
+//! server that lost its disk, set exports.
 //!
-//! INVARIANT: a data server that is being removed holds no lease and gets none until the log has said whether it is.
+//! INVARIANT: a data server under removal holds no lease, and gets none until the log has decided
+//! the removal.
 //! Spec: docs/protocol/admin.md.
 
 mod exports;
@@ -25,19 +26,19 @@ use crate::leading::{check_leading, refusal_of};
 use crate::server::Server;
 use crate::{balance, handle_keys, report};
 
-/// Looks at a file.
+/// Handles VERIFY: inspects a file.
 ///
 /// # Errors
 /// `NotLeader`, `Busy`.
 pub(crate) async fn verify(server: &Server, ask: &Verify) -> Result<Verified, Refusal> {
     may_ask(server)?;
-    verify::run(server, ask).await
+    verify::verify_file(server, ask).await
 }
 
-/// Forgets a data server that is gone for good.
+/// Handles the removal of a data server that is lost for good.
 ///
 /// # Errors
-/// `NotLeader`; `Busy` if it cannot be told whether it is done.
+/// `NotLeader`; `Busy` if the outcome is unknown.
 pub(crate) async fn remove(server: &Server, ask: RemoveServer) -> Result<Ruling, Refusal> {
     may_ask(server)?;
     let (id, now_ms) = (DataServerId(ask.server), server.now_ms());
@@ -54,12 +55,13 @@ pub(crate) async fn remove(server: &Server, ask: RemoveServer) -> Result<Ruling,
     let ruling = forget(server, id).await;
     match &ruling {
         Ok(ruling) if ruling.done => {
-            tracing::warn!(server = id.0, "an administrator has a data server forgotten");
+            tracing::warn!(server = id.0, "data server removed at an administrator's request");
             server.data_servers.forget(id);
             server.copies.look.notify_one();
         }
         Ok(_) => server.data_servers.end_removal(id),
-        // It may yet be carried out: until somebody asks again, or another node leads, it gets no lease.
+        // The removal may yet be applied: until the next request, or a change of leader, the server
+        // gets no lease.
         Err(_) => {}
     }
     ruling
@@ -70,7 +72,7 @@ async fn forget(server: &Server, id: DataServerId) -> Result<Ruling, Refusal> {
         match server.shards.propose(None, Command::RemoveDataServer(RemoveDataServer { server: id })).await {
             Ok(Outcome::Removal(Removal::Again)) => {}
             Ok(Outcome::Removal(Removal::Holds(held))) => return Ok(no(holds(id, held))),
-            // One that was removed meanwhile is removed.
+            // Another request removed it meanwhile.
             Ok(Outcome::Removal(Removal::Done) | Outcome::Refused(Refused::Namespace(FsError::NotFound))) => {
                 let words = format!("data server {id} is forgotten; its number is not used again");
                 return Ok(Ruling { done: true, words });
@@ -89,7 +91,7 @@ fn holds(id: DataServerId, held: Held) -> String {
     )
 }
 
-/// Has everything moved away from a data server, or ends that.
+/// Handles DRAIN: moves everything away from a data server, or stops that.
 ///
 /// # Errors
 /// `NotLeader`, `Busy`.
@@ -113,13 +115,13 @@ pub(crate) async fn drain(server: &Server, ask: DrainServer) -> Result<Ruling, R
         Ok(outcome) => return Ok(no(format!("not done: {outcome:?}"))),
         Err(error) => return Err(refusal_of(server, error)),
     };
-    tracing::info!(server = id.0, drain, "an administrator has a data server drained, or not");
+    tracing::info!(server = id.0, drain, "an administrator changed whether a data server is drained");
     server.data_servers.set_draining(id, drain);
     server.copies.look.notify_one();
     Ok(Ruling { done: true, words })
 }
 
-/// Has data moved until each data server has its share, or says what would be.
+/// Handles REBALANCE: moves data until each data server has its share, or shows the plan.
 ///
 /// # Errors
 /// `NotLeader`, `Busy`.
@@ -128,7 +130,7 @@ pub(crate) async fn rebalance(server: &Server, ask: Rebalance) -> Result<Rebalan
     Ok(balance::asked(server, ask.dry_run).await)
 }
 
-/// Has the key of data-server handles replaced, and says how far that is.
+/// Handles the replacement of the key of data-server handles; reports its progress.
 ///
 /// # Errors
 /// `NotLeader`, `Busy`.
@@ -140,25 +142,25 @@ pub(crate) async fn rotate_handle_key(
     handle_keys::rotate(server, ask).await
 }
 
-/// Takes a metadata server in again that lost its disk, and says how far that is.
+/// Handles MDS_READMIT; reports its progress.
 ///
 /// # Errors
 /// `NotLeader`, `Busy`.
 pub(crate) async fn readmit(server: &Server, ask: Readmit) -> Result<Readmitted, Refusal> {
     may_ask(server)?;
-    readmit::run(server, ask.number).await
+    readmit::readmit_server(server, ask.number).await
 }
 
-/// Says what the cluster exports.
+/// Handles EXPORTS_SET.
 ///
 /// # Errors
 /// `NotLeader`, `Busy`.
 pub(crate) async fn set_exports(server: &Server, ask: SetExports) -> Result<ExportsRuling, Refusal> {
     may_ask(server)?;
-    exports::run(server, ask).await
+    exports::replace_exports(server, ask).await
 }
 
-/// Reports how the cluster is.
+/// Handles REPORT: the state of the cluster.
 ///
 /// # Errors
 /// `NotLeader`, `Busy`.
@@ -167,8 +169,7 @@ pub(crate) fn report(server: &Server, ask: AskReport) -> Result<Reported, Refusa
     report::answer(server, ask)
 }
 
-/// Forgets data servers that others have taken the place of and that hold nothing, as of the last
-/// look.
+/// Removes data servers that were replaced and hold nothing, as of the last scan.
 pub(crate) async fn forget_replaced(server: &Server) {
     for (id, by) in server.data_servers.replaced(server.now_ms()) {
         let extents = server.copies.left.lock().get(&id).copied();
@@ -179,20 +180,20 @@ pub(crate) async fn forget_replaced(server: &Server) {
         }
         match forget(server, id).await {
             Ok(ruling) if ruling.done => {
-                tracing::info!(server = id.0, by = by.0, "a data server that was replaced is forgotten");
+                tracing::info!(server = id.0, by = by.0, "replaced data server removed");
                 server.data_servers.forget(id);
             }
             Ok(ruling) => {
-                tracing::debug!(server = id.0, "not forgotten yet: {}", ruling.words);
+                tracing::debug!(server = id.0, "replaced data server not removed yet: {}", ruling.words);
                 server.data_servers.end_removal(id);
             }
-            // As for an administrator: it may yet be carried out.
+            // As above: it may yet be applied.
             Err(_) => {}
         }
     }
 }
 
-/// Administrators ask the leader, once it knows as much of leases as it must.
+/// Refuses unless this node leads and has begun the leases of data servers.
 fn may_ask(server: &Server) -> Result<(), Refusal> {
     check_leading(server)?;
     let begun = server.shards.leading_term() == Some(server.data_servers.term());

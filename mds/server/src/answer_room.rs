@@ -1,7 +1,9 @@
-//! Room for what READ and READDIR answer, from before it is read until it is sent.
+//! Memory for the replies of READ and READDIR, from before the data is read until the reply is
+//! sent.
 //!
-//! Such an answer is a thousand times as long as its request. So these take room first, of their address's share and of
-//! all there is (`env_transport`), and the reply of their compound has it until the client took the last byte.
+//! Such a reply is a thousand times as long as its request. So these operations reserve room first,
+//! of their address's share and of the total (`env_transport`). The reply of their compound holds
+//! it until the client has received the last byte.
 
 use std::sync::Arc;
 
@@ -12,13 +14,13 @@ use wire_nfs::v4::Nfsstat4;
 use crate::limits::ANSWER_ROOM_WAIT_MS_MAX;
 use crate::metrics::Metrics;
 
-/// The way to room of a server.
+/// Reserves reply memory.
 pub(crate) struct AnswerRoom {
     clock: Arc<dyn Clock>,
     metrics: Metrics,
 }
 
-/// Room that one operation has. Counted until its compound is answered.
+/// Reply memory of one operation. Counted until its compound is answered.
 pub(crate) struct Taken {
     room: Option<Room>,
     bytes: u32,
@@ -30,17 +32,17 @@ impl AnswerRoom {
         Self { clock, metrics }
     }
 
-    /// Takes room for so many bytes.
+    /// Reserves this many bytes.
     ///
     /// # Errors
-    /// DELAY if there is none for a while: other answers have to be sent first. A compound may hold some of what its next
-    /// operation waits for.
-    pub(crate) async fn take(&self, connection: &Connection, bytes: u32) -> Result<Taken, Nfsstat4> {
+    /// DELAY if none is free for a while: other replies have to be sent first. A compound may
+    /// itself hold some of what its next operation waits for.
+    pub(crate) async fn reserve_bytes(&self, connection: &Connection, bytes: u32) -> Result<Taken, Nfsstat4> {
         let room = tokio::select! {
             biased;
             room = connection.reserve(usize::try_from(bytes).expect("usize has 32 bits at least")) => room,
             () = self.clock.sleep_ms(ANSWER_ROOM_WAIT_MS_MAX) => {
-                self.metrics.read_put_off();
+                self.metrics.read_delayed();
                 None
             }
         };
@@ -51,7 +53,7 @@ impl AnswerRoom {
 }
 
 impl Taken {
-    /// Gives back what is beyond so many bytes.
+    /// Releases everything beyond this many bytes.
     pub(crate) fn shrink(&mut self, bytes: usize) {
         if let Some(room) = &mut self.room {
             room.shrink(bytes);
@@ -59,7 +61,7 @@ impl Taken {
     }
 }
 
-/// All that a compound has, for its reply.
+/// Joins the room of all operations of a compound, for its reply.
 pub(crate) fn for_reply(taken: Vec<Taken>) -> Option<Room> {
     taken.into_iter().filter_map(|mut one| one.room.take()).reduce(Room::and)
 }

@@ -1,6 +1,7 @@
-//! Attributes: from an inode to what GETATTR answers, and from what SETATTR and CREATE send to what the namespace sets.
+//! Attributes: from an inode to the reply of GETATTR, and from SETATTR and CREATE to the
+//! namespace's attributes.
 //!
-//! Owners are decimal numbers on the wire, as Linux sends and takes them with AUTH_SYS.
+//! Owners are decimal numbers on the wire, as Linux sends and accepts them with AUTH_SYS.
 //!
 //! Spec: RFC 8881 §5; RFC 8435 §5 (layout types); RFC 8881 §5.12.4 (mdsthreshold).
 
@@ -13,7 +14,7 @@ use wire_nfs::v4::{AttrValues, Bitmap, ChangeInfo, Fattr4, Filehandle, Nfsstat4,
 
 use crate::limits::TRANSFER_BYTES_MAX;
 
-/// What GETATTR can answer and SETATTR can set.
+/// Attributes that GETATTR returns and SETATTR sets.
 pub(crate) const SUPPORTED: Bitmap = Bitmap::of(&[
     n::SUPPORTED_ATTRS,
     n::TYPE,
@@ -66,11 +67,11 @@ pub(crate) const SUPPORTED: Bitmap = Bitmap::of(&[
     n::CHANGE_ATTR_TYPE,
 ]);
 
-/// What may be set in an EXCLUSIVE4_1 create (the verifier is kept apart from all attributes).
+/// Attributes of an EXCLUSIVE4_1 create (the verifier is stored apart from all attributes).
 pub(crate) const EXCLUSIVE_CREATE: Bitmap =
     Bitmap::of(&[n::SIZE, n::MODE, n::OWNER, n::OWNER_GROUP, n::TIME_ACCESS_SET, n::TIME_MODIFY_SET]);
 
-/// What SETATTR takes.
+/// Attributes that SETATTR accepts.
 pub(crate) const SETTABLE: Bitmap = EXCLUSIVE_CREATE;
 
 const PERMISSION_BITS: u32 = 0o7777;
@@ -78,7 +79,7 @@ const LINKS_MAX: u32 = 65_000;
 const NAME_BYTES_MAX: u32 = 255;
 const BLOCK_BYTES: u64 = 512;
 
-/// Facts of the whole file system that attributes tell.
+/// Facts of the whole file system, for attributes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FileSystemFacts {
     /// Identity of the file system.
@@ -89,21 +90,21 @@ pub(crate) struct FileSystemFacts {
     pub(crate) inline_bytes: u64,
     /// Layouts are given out.
     pub(crate) pnfs: bool,
-    /// Bytes all data servers may hold; 0 if nobody asked.
+    /// Bytes all data servers may hold; 0 if not requested.
     pub(crate) space_total_bytes: u64,
-    /// Bytes free on them; 0 if nobody asked.
+    /// Bytes free on them; 0 if not requested.
     pub(crate) space_free_bytes: u64,
-    /// Inodes in use; 0 if nobody asked.
+    /// Inodes in use; 0 if not requested.
     pub(crate) files_used: u64,
 }
 
-/// What has to be summed over all data servers.
+/// Attributes that are sums over all data servers.
 pub(crate) const OF_ALL_SERVERS: Bitmap = Bitmap::of(&[n::SPACE_AVAIL, n::SPACE_FREE, n::SPACE_TOTAL]);
 
-/// Inodes there can still be: bounded by nothing but space, so a round large number.
+/// Inodes that can still be created: only space limits them, so a round large number.
 const FILES_FREE: u64 = 1 << 40;
 
-/// All values an object has; the encoder picks what was asked for.
+/// All values of an object; the encoder picks the requested ones.
 #[must_use]
 pub(crate) fn values(
     facts: &FileSystemFacts,
@@ -137,13 +138,14 @@ pub(crate) fn values(
     values
 }
 
-/// The same for an object that cannot be read, in a READDIR that asked for `rdattr_error`.
+/// Values of an object that cannot be read, in a READDIR that requested `rdattr_error`.
 #[must_use]
 pub(crate) fn unreadable(status: Nfsstat4) -> AttrValues {
     AttrValues { rdattr_error: Some(status), ..AttrValues::default() }
 }
 
-/// Attributes that are the same for every object: asked rarely, so not made for each entry of a listing.
+/// Attributes that are the same for every object: rarely requested, so not computed for each entry
+/// of a listing.
 const OF_FILE_SYSTEM: Bitmap = Bitmap::of(&[
     n::SUPPORTED_ATTRS,
     n::FH_EXPIRE_TYPE,
@@ -204,13 +206,15 @@ fn add_file_system(values: &mut AttrValues, facts: &FileSystemFacts) {
     values.space_total = Some(facts.space_total_bytes);
     values.time_delta = Some(Nfstime4 { seconds: 0, nseconds: 1 });
     values.suppattr_exclcreat = Some(EXCLUSIVE_CREATE);
-    // QUIRK(linux): of two replies on their way the client takes the one with the larger counter for the newer if they are
-    // said to count up, though its size may be the older one (docs/protocol/sizes.md §3). So nothing is said of their order.
+    // QUIRK(linux): if the counter is declared monotonic, the client takes the reply with the
+    // larger counter for the newer, though its size may be the older one (docs/protocol/sizes.md
+    // §3). So their order is left undefined.
     values.change_attr_type = Some(ChangeAttrType::Undefined);
     if facts.pnfs {
         values.fs_layout_types = Some(vec![LayoutType::FLEX_FILES]);
         values.layout_blksize = Some(4096);
-        // Linux sends I/O to the metadata server while both the file and the I/O so far are below the threshold.
+        // Linux sends I/O to the metadata server while both the file and the I/O so far are below
+        // the threshold.
         values.mdsthreshold = Some(MdsThreshold {
             hints: vec![ThresholdItem {
                 layout_type: LayoutType::FLEX_FILES,
@@ -266,16 +270,16 @@ pub(crate) fn change_info(change: DirectoryChange) -> ChangeInfo {
     ChangeInfo { atomic: true, before: change.before, after: change.after }
 }
 
-/// Reads what a client wants set.
+/// Decodes the attributes that a client sets.
 ///
 /// # Errors
-/// ATTRNOTSUPP for an attribute that is not settable here, BADXDR for a malformed body, BADOWNER for an owner that is no
-/// number, INVAL for a mode or time out of range.
+/// ATTRNOTSUPP for an attribute that is not settable here, BADXDR for a malformed body, BADOWNER
+/// for an owner that is no number, INVAL for a mode or time out of range.
 pub(crate) fn to_set(attributes: &Fattr4) -> Result<SetAttributes, Nfsstat4> {
     let values = attributes.to_values().map_err(|e| e.status())?;
     let refused = attributes.mask.difference(&SETTABLE);
     if !refused.is_empty() {
-        // RFC 8881 §18.30.3: an attribute that can only be read is INVAL, one that is not there ATTRNOTSUPP.
+        // RFC 8881 §18.30.3: INVAL for a read-only attribute, ATTRNOTSUPP for an unsupported one.
         let read_only = refused.intersect(&SUPPORTED);
         return Err(if read_only.is_empty() { Nfsstat4::Attrnotsupp } else { Nfsstat4::Inval });
     }
@@ -328,7 +332,7 @@ mod tests {
 
     /// Spec: RFC 8881 §18.30.3.
     #[test]
-    fn what_cannot_be_set_is_refused_by_kind() {
+    fn unsettable_attributes_are_refused_by_kind() {
         let set = |values: AttrValues| to_set(&Fattr4::from_values(&values));
         let read_only = AttrValues { fileid: Some(1), ..AttrValues::default() };
         assert_eq!(set(read_only), Err(Nfsstat4::Inval));
@@ -341,7 +345,7 @@ mod tests {
         assert_eq!(set(good), Ok(want));
     }
 
-    /// Spec: RFC 8881 §5.6: every supported attribute must have a value when asked for.
+    /// Spec: RFC 8881 §5.6: every supported attribute that is requested has a value.
     #[test]
     fn everything_supported_is_answered() {
         let facts = FileSystemFacts { pnfs: true, ..FileSystemFacts::default() };

@@ -1,7 +1,9 @@
-//! Moves data until each data server has its fair share: when one was added, or some grew fuller than others.
+//! Rebalances: moves data until each data server holds its fair share, after one was added or some
+//! grew fuller than others.
 //!
-//! `layout::balance` decides, `look` brings it what there is, `sets` moves copies of extents, `seal::remake` images. Runs where this node leads. What
-//! it knows is in memory: another leader looks anew. Repair comes first: nothing begins to move while anything is missing.
+//! `layout::balance` decides, `look` scans groups and extents for it, `sets` moves copies of
+//! extents, `seal::remake` images. Runs on the leader. Its state is in memory: a new leader scans
+//! again. Repair comes first: no move begins while anything is missing.
 //!
 //! Spec: docs/protocol/admin.md §6.
 
@@ -30,13 +32,13 @@ use holders::holders;
 pub(crate) use memory::{Balancing, ImageMove};
 use memory::{Plan, State};
 
-/// The one reason to wait that passes by itself so soon that a plan is kept.
+/// The only reason to wait that ends soon enough to keep a plan.
 const FILLS: &str = "copies are being filled";
-/// Between two looks at what is under way.
+/// Time between two rounds.
 const ROUND_MS: u64 = 500;
 
 /// Runs for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+pub(crate) async fn drive_moves(server: Arc<Server>) {
     loop {
         tokio::select! {
             () = server.balancing.call.notified() => {}
@@ -57,14 +59,14 @@ pub(crate) async fn drive(server: Arc<Server>) {
         if wanted && waits.is_none() {
             step(&server).await;
         } else if !wanted || waits != Some(FILLS) {
-            // What is under way ends by itself.
+            // Moves under way end by themselves.
             server.balancing.state.lock().plan = Plan::default();
         }
-        tell(&server);
+        update_metrics(&server);
     }
 }
 
-/// Why nothing may begin to move now.
+/// Why no move may begin now.
 fn trouble(server: &Server) -> Option<&'static str> {
     let now_ms = server.now_ms();
     let servers = &server.data_servers;
@@ -99,11 +101,11 @@ fn trouble(server: &Server) -> Option<&'static str> {
     if 0 < groups.away || 0 < server.sealing.missing() || (state.images as u64) < remade {
         return Some("images are missing");
     }
-    // Those that are filled because they move are none of it.
+    // Backups that are filled because of a move are not missing.
     ((state.sets.len() as u64) < copies.filling).then_some(FILLS)
 }
 
-/// Looks if it is time to, and begins what may begin.
+/// Scans if it is time to, and begins the moves that may begin.
 async fn step(server: &Arc<Server>) {
     let now_ms = server.now_ms();
     let begun = {
@@ -114,8 +116,11 @@ async fn step(server: &Arc<Server>) {
     if let Some((begun, follow)) = begun {
         let held = server.sealing.held.lock().clone();
         let differs = BALANCE_BEGIN_PERMILLE < difference_permille(&holders(server, &held));
-        let found =
-            if begun || follow || differs { look::look(server, begun).await } else { Some(Plan::default()) };
+        let found = if begun || follow || differs {
+            look::scan_all(server, begun).await
+        } else {
+            Some(Plan::default())
+        };
         keep(server, found, begun || follow || differs);
     }
     let surplus = std::mem::take(&mut server.balancing.state.lock().plan.surplus);
@@ -126,7 +131,7 @@ async fn step(server: &Arc<Server>) {
     }
 }
 
-/// Takes a plan.
+/// Adopts a plan.
 fn keep(server: &Server, found: Option<Plan>, looked: bool) {
     let now_ms = server.now_ms();
     let mut state = server.balancing.state.lock();
@@ -150,7 +155,7 @@ fn keep(server: &Server, found: Option<Plan>, looked: bool) {
                 "data move from fuller data servers to emptier ones"
             );
         }
-        // What was moved is seen in the heartbeats that come after.
+        // Moved bytes show up in later heartbeats.
         state.look_ms = now_ms + server.data_servers.lease_ms();
     }
     if looked {
@@ -160,15 +165,15 @@ fn keep(server: &Server, found: Option<Plan>, looked: bool) {
     state.plan = plan;
 }
 
-/// The next image that begins to move; copies of extents begin on the way.
+/// The next image to move; moves of extents begin on the way.
 fn next(server: &Server) -> Option<ImageMove> {
     let now_ms = server.now_ms();
     let mut state = server.balancing.state.lock();
-    // Half a second ahead: nobody looks in between.
+    // Half a second ahead: no round runs in between.
     let until_ms = now_ms + ROUND_MS;
     while state.move_ms <= until_ms && state.sets.len() < BALANCE_EXTENTS_MAX {
         let Some(one) = state.plan.sets.pop_front() else { break };
-        state.sets.begin(one, now_ms);
+        state.sets.begin_move(one, now_ms);
         pay(&mut state, one.bytes, now_ms);
     }
     if until_ms < state.move_ms || BALANCE_IMAGES_MAX <= state.images {
@@ -180,7 +185,7 @@ fn next(server: &Server) -> Option<ImageMove> {
     Some(one)
 }
 
-/// What begins now has the next ones wait.
+/// Delays the next moves by the bandwidth that this one takes.
 fn pay(state: &mut State, bytes: u64, now_ms: u64) {
     state.move_ms = state.move_ms.max(now_ms) + bytes * 1000 / BALANCE_BYTES_PER_S;
 }
@@ -199,18 +204,18 @@ async fn move_image(server: Arc<Server>, one: ImageMove) {
     server.balancing.call.notify_one();
 }
 
-fn tell(server: &Server) {
+fn update_metrics(server: &Server) {
     let status = status(server);
     server.metrics.set_balance(status.left_bytes);
 }
 
-/// How it stands, for administrators.
+/// Progress, for administrators.
 pub(crate) fn status(server: &Server) -> BalanceStatus {
     let state = server.balancing.state.lock();
     let on = server.shards.is_leader() && (server.config.rebalance || state.asked);
     let (images, sets) = (state.plan.images.len() + state.images, state.plan.sets.len() + state.sets.len());
     let left_bytes = state.progress.left_bytes();
-    // Before anything has moved: as fast as it may.
+    // Before the first move: assume full speed.
     let eta_s = || state.progress.eta_s(server.now_ms()).unwrap_or(left_bytes / BALANCE_BYTES_PER_S);
     BalanceStatus {
         on,
@@ -224,7 +229,7 @@ pub(crate) fn status(server: &Server) -> BalanceStatus {
     }
 }
 
-/// An administrator wants data moved, or to know what would be.
+/// Handles an administrator's REBALANCE: begins it, or shows the plan.
 pub(crate) async fn asked(server: &Server, dry_run: bool) -> Rebalanced {
     let waits = server.balancing.state.lock().waits;
     if let Some(waits) = waits {
@@ -240,7 +245,7 @@ pub(crate) async fn asked(server: &Server, dry_run: bool) -> Rebalanced {
             "data move until nothing helps any more; `shoal admin status` says how far it is".to_owned();
         return Rebalanced { done: true, words, routes: Vec::new() };
     }
-    let Some(plan) = look::look(server, true).await else {
+    let Some(plan) = look::scan_all(server, true).await else {
         let words = "what there is cannot be read now".to_owned();
         return Rebalanced { done: false, words, routes: Vec::new() };
     };

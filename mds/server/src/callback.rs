@@ -24,14 +24,14 @@ const ANSWER_MS: u64 = 10_000;
 /// Why a client could not be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CallbackError {
-    /// No connection carries callbacks: the client is told in the next SEQUENCE.
+    /// No connection carries callbacks: the next SEQUENCE reports it to the client.
     NoPath,
-    /// All slots are taken, or the call has to be made again.
+    /// All slots are taken, or the call has to be repeated.
     Busy,
 }
 
-/// Calls a client and returns the status of the operation. What was begun goes on if nobody waits for it any more: the slot that it is made on
-/// is free when it is answered, and no sooner.
+/// Calls a client and returns the status of the operation. Dropping this future does not cancel the
+/// call: its slot is free once it is answered, and no sooner.
 pub(crate) async fn call(
     server: &Arc<Server>,
     client: u64,
@@ -56,7 +56,7 @@ pub(crate) async fn call(
     match exchanged.await {
         Ok(CallbackVerdict::Answered(status)) => Ok(status),
         Ok(CallbackVerdict::Again) => Err(CallbackError::Busy),
-        // The server stops, where the task does not end by itself.
+        // The server stops: the task does not end by itself before.
         Ok(CallbackVerdict::Broken) | Err(_) => Err(CallbackError::NoPath),
     }
 }

@@ -1,4 +1,4 @@
-//! Ends a client whose lease ran out, and does what is left to do when the log has dropped one.
+//! Ends a client whose lease ran out, and cleans up after the log has dropped one.
 //!
 //! Spec: RFC 8881 §8.4.2.4.
 
@@ -9,8 +9,8 @@ use wire_nfs::v4::Nfsstat4;
 
 use crate::server::Server;
 
-/// Whether it counts here that a lease has run out. In another term than that in which they were begun it does not: another node may have
-/// led and renewed them.
+/// Whether expired leases count here. Not in a term other than the one in which they were
+/// restarted: another node may have led and renewed them.
 pub(crate) fn leases_count(server: &Server) -> bool {
     let term = server.shards.leading_term();
     term.is_some() && term == server.courtesy.term()
@@ -29,8 +29,8 @@ pub(crate) async fn expire(server: &Server, client: u64) {
     }
 }
 
-/// What is left to do when the log has dropped a client: its sessions end, and files it was writing get their size from
-/// the data servers.
+/// Cleans up after the log has dropped a client: its sessions end, and files it was writing get
+/// their size from the data servers.
 pub(crate) fn client_gone(server: &Server, removed: &RemovedClient) {
     server.front.sessions.lock().drop_client(removed.client);
     server.revoked.forget(removed.client);
@@ -41,7 +41,7 @@ pub(crate) fn client_gone(server: &Server, removed: &RemovedClient) {
     }
 }
 
-/// Returns when a client that is gone is in nobody's way in any shard, or that takes too long.
+/// Returns once no shard holds state of an ended client, or at a time limit.
 pub(crate) async fn gone_everywhere(server: &Server, client: u64) {
     server.shards.forgotten(client).await;
     server.settling.wake();

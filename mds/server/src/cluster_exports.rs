@@ -1,7 +1,9 @@
-//! What the cluster exports, as this node's replica of shard 0 shows it, and who says it.
+//! The cluster's list of exports, as this node's replica of shard 0 has it, and how the list is
+//! set.
 //!
-//! The list is the cluster's. A metadata server that is alone has it set from its configuration file whenever it starts; of several, the first
-//! to lead a cluster that has none says its own, and from then on only an administrator changes it.
+//! The list is the cluster's. A single metadata server sets it from its configuration file at each
+//! start. Of several, the first to lead a cluster without a list proposes its own; from then on
+//! only an administrator changes it.
 //!
 //! INVARIANT: this node answers no request of a session before the cluster has a list.
 //! Spec: docs/protocol/admin.md §8; docs/formats/state.md.
@@ -21,19 +23,19 @@ use crate::limits::{EXPORTS_LOOK_MS, EXPORTS_SET_MS_MAX, EXPORTS_SET_TRIES_MAX, 
 use crate::server::Server;
 pub(crate) use known::ClusterExports;
 
-/// Between two tries of a metadata server that is alone, when it starts.
+/// Time between two attempts of a single metadata server at its start.
 const AGAIN_MS: u64 = 20;
 
 /// Why exports were not set.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SetError {
-    /// There can be no such list.
+    /// The list is invalid.
     #[error(transparent)]
     Bad(#[from] ExportsError),
-    /// Another version is in force than the one that was to be replaced.
+    /// Another version is in force than the one to be replaced.
     #[error("version {0} is in force: look at it, and say what is to take its place")]
     Changed(u64),
-    /// A directory is not there, and cannot be made.
+    /// A directory does not exist and cannot be created.
     #[error(transparent)]
     Path(#[from] PathError),
     /// The log has no outcome.
@@ -48,10 +50,11 @@ pub(crate) enum SetError {
 }
 
 impl Server {
-    /// What the cluster exports, as far as this node knows; before it exports anything, what this node would propose.
+    /// The cluster's exports, as far as this node knows them; before there are any, this node's
+    /// proposal.
     pub(crate) fn exports(&self) -> Arc<Exports> {
         let first = self.shards.first();
-        // Before the view: what moves in between is looked at again.
+        // Before the view: a change in between leads to another read.
         let moved = first.settings_moved();
         if let Some(known) = self.exports.known(moved) {
             return known;
@@ -60,17 +63,18 @@ impl Server {
         match read {
             Ok(Ok(list)) => return self.exports.learn(moved, list),
             Ok(Err(error)) => tracing::error!(%error, "what the cluster exports cannot be read"),
-            // It is being replaced by a snapshot: what was known holds until that is in.
+            // A snapshot replaces the state: the known list holds until that is installed.
             Err(ProposeError::Unavailable) => {}
             Err(error) => tracing::error!(%error, "what the cluster exports cannot be read"),
         }
         Arc::clone(&self.exports.known.read().exports)
     }
 
-    /// Has the cluster export something, if it does not yet: this node's own list. What it exports now is read behind a barrier.
+    /// Proposes this node's own list if the cluster has none. The current list is read behind a
+    /// barrier.
     ///
     /// # Errors
-    /// [`SetError`]: nothing may be served before.
+    /// [`SetError`]: the node serves nothing before.
     pub(crate) async fn begin_to_export(&self) -> Result<(), SetError> {
         if self.exports().version() != 0 {
             return Ok(());
@@ -81,8 +85,8 @@ impl Server {
         }
     }
 
-    /// Has the cluster export these, and no others, in the place of a version or of whichever there is; answers the version that they are.
-    /// Their directories are made first.
+    /// Sets the cluster's list to exactly these exports, in place of version `replaces` or of any;
+    /// returns the new version. Creates their directories first.
     ///
     /// # Errors
     /// [`SetError`].
@@ -102,7 +106,7 @@ impl Server {
 
     async fn make_and_set(&self, replaces: Option<u64>, exports: &[Export]) -> Result<u64, SetError> {
         if !export_paths::make(self, exports.iter()).await? {
-            // It might lead again by now, and nobody would make them any more.
+            // If this node leads again by now, the directories would never be created.
             return Err(SetError::Propose(ProposeError::NotLeader { leader: None }));
         }
         let mut before = replaces.unwrap_or_else(|| self.exports().version());
@@ -124,12 +128,14 @@ impl Server {
         Err(SetError::Late)
     }
 
-    /// Whether this metadata server is the only one, for ever: then its configuration file says what is exported.
+    /// Whether this is the only metadata server, for good: then its configuration file defines the
+    /// exports.
     pub(crate) fn is_alone(&self) -> bool {
         !self.shards.is_replicated()
     }
 
-    /// Says in the log in what the list of the configuration file differs from the cluster's, once for each version of that.
+    /// Logs how the configuration file's list differs from the cluster's, once for each version of
+    /// the latter.
     fn tell_difference(&self) {
         let exports = self.exports();
         let version = exports.version();
@@ -165,24 +171,25 @@ impl Server {
     }
 }
 
-/// Before this node serves: one that is alone has the cluster export what its file says; one that leads a cluster that exports nothing yet,
-/// too. Directories that are exported are made.
+/// Before this node serves: a single node sets the list of its file, and so does the leader of a
+/// cluster that has no list yet. Creates the exported directories.
 ///
 /// # Errors
-/// [`SetError`] if that cannot be done.
-pub(crate) async fn begin(server: &Server) -> Result<(), SetError> {
+/// [`SetError`] if that fails.
+pub(crate) async fn prepare_exports(server: &Server) -> Result<(), SetError> {
     if server.is_alone() {
         begin_alone(server).await?;
     } else if server.shards.is_leader() {
         match server.shards.read_barrier().await {
             Ok(()) => unless_it_leads_no_more(server.begin_to_export().await)?,
-            // Whoever leads does it; this node, if it is that one, before it answers the first request.
+            // The leader does it. If this node is the leader, it does it before it answers the
+            // first request.
             Err(error) => tracing::debug!(%error, "it is not known what is exported"),
         }
     }
     let exports = server.exports();
     if exports.version() != 0 {
-        // If this node does not lead they are there, or whoever leads makes them.
+        // On a node that does not lead, the directories exist or the leader creates them.
         let _ = export_paths::make(server, exports.iter().map(|(_, export)| export)).await?;
         server.tell_difference();
     }
@@ -193,12 +200,12 @@ async fn begin_alone(server: &Server) -> Result<(), SetError> {
     let deadline_ms = server.now_ms() + START_LEADER_MS_MAX;
     loop {
         match server.set_exports(None, &server.exports.own).await {
-            // Many directories take long. The next try goes on from there.
+            // Many directories take long. The next attempt continues from there.
             Err(SetError::Late) if server.now_ms() < deadline_ms => {}
-            // It comes to lead in a moment: nobody else does.
+            // This node leads in a moment: there is no other.
             Err(SetError::Propose(error)) if server.now_ms() < deadline_ms && may_pass(&error) => {
                 server.env.clock.sleep_ms(AGAIN_MS).await;
-                // Nothing is proposed to several shards by who does not govern.
+                // A node that does not govern proposes nothing to several shards.
                 let _ = server.shards.govern().await;
             }
             set => return set.map(drop),
@@ -221,8 +228,8 @@ fn may_pass(error: &ProposeError) -> bool {
     }
 }
 
-/// Looks at the cluster's list for as long as the server lives, so that its log says what of it this node's file does not.
-pub(crate) async fn drive(server: Arc<Server>) {
+/// Logs how this node's file differs from the cluster's list, for as long as the server lives.
+pub(crate) async fn log_differences(server: Arc<Server>) {
     loop {
         server.env.clock.sleep_ms(EXPORTS_LOOK_MS).await;
         if server.exports().version() != 0 {

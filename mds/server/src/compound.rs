@@ -1,9 +1,9 @@
 //! The compound loop: SEQUENCE first, then one row of the table after the other until one fails.
 //!
-//! The loop knows no operation but SEQUENCE. Whatever happens to an operation, its slot is completed.
+//! The loop knows no operation but SEQUENCE. The slot is completed however an operation ends.
 //!
-//! INVARIANT: a SEQUENCE that moved its slot is answered OK: whatever it can be refused for is
-//! checked before.
+//! INVARIANT: a SEQUENCE that moved its slot is answered OK: all checks that can refuse it come
+//! before.
 //!
 //! Spec: RFC 8881 §2.10.6, §15.1, §16.2.
 
@@ -26,21 +26,21 @@ use crate::server::Server;
 use crate::slow;
 use crate::status;
 
-/// What a reply may come to.
+/// Limit of a reply, and the status beyond it.
 #[derive(Clone, Copy)]
 struct Room {
     bytes_max: usize,
     overflow: Nfsstat4,
 }
 
-/// A compound outside of a session has one operation with a short answer.
+/// A compound outside of a session has one operation with a short reply.
 const ROOM_OUTSIDE: Room = Room { bytes_max: 64 << 10, overflow: Nfsstat4::RepTooBig };
 
 /// Runs a compound and writes its reply, from the status on.
 ///
 /// # Errors
 /// Arguments that are no compound at all: the caller answers GARBAGE_ARGS.
-pub(crate) async fn run(cx: &mut Context, mut request: Reader) -> Result<Writer, XdrError> {
+pub(crate) async fn run_compound(cx: &mut Context, mut request: Reader) -> Result<Writer, XdrError> {
     let header = CompoundHeader::decode(&mut request)?;
     let mut w = Writer::new();
     if !(1..=2).contains(&header.minor_version) {
@@ -54,7 +54,8 @@ pub(crate) async fn run(cx: &mut Context, mut request: Reader) -> Result<Writer,
         return Ok(w);
     }
     if let Err(status) = header.check_op_count() {
-        // RFC 8881 §15.1.3.4: more than any session is granted. What follows need not decode.
+        // RFC 8881 §15.1.3.4: more operations than any session is granted. The rest need not
+        // decode.
         encode_refusal(&mut w, status, &header.tag);
         return Ok(w);
     }
@@ -75,7 +76,7 @@ pub(crate) async fn run(cx: &mut Context, mut request: Reader) -> Result<Writer,
     Ok(w)
 }
 
-/// A compound that begins with SEQUENCE.
+/// Executes a compound that begins with SEQUENCE.
 async fn in_session(
     cx: &mut Context,
     header: &CompoundHeader,
@@ -115,14 +116,14 @@ async fn in_session(
     let mut reply = ReplyWriter::begin(&mut w, &header.tag);
     let status = rest_of_compound(cx, header, &admitted, Reader::new(operations), &mut reply, &mut w).await;
     if let Some(status) = cx.disowned.get().copied() {
-        // Nothing is answered that another node may answer otherwise.
+        // No reply that another node might contradict.
         static RATE: LogRate = LogRate::new();
         if let Some(suppressed) = RATE.admit(cx.server.now_ms()) {
             tracing::info!(
                 client = admitted.token.client,
                 status = status.name(),
                 suppressed,
-                "request given up: it is to be sent again"
+                "request abandoned: the client has to resend it"
             );
         }
         drop(completion);
@@ -133,14 +134,14 @@ async fn in_session(
     Ok(w)
 }
 
-/// The reply to a compound whose SEQUENCE is refused: the client's slot is as before.
+/// The reply to a compound whose SEQUENCE is refused: the client's slot is unchanged.
 fn refuse_sequence(cx: &mut Context, header: &CompoundHeader, status: Nfsstat4) -> Writer {
     let mut w = Writer::new();
     let mut reply = ReplyWriter::begin(&mut w, &header.tag);
     reply.op_status(&mut w, Op::Sequence.as_u32(), status);
     reply.finish(&mut w, status);
     cx.server.metrics.operation(Op::Sequence.name(), status.name(), 0.0);
-    cx.put_off = status == Nfsstat4::Delay;
+    cx.delayed = status == Nfsstat4::Delay;
     w
 }
 
@@ -157,13 +158,13 @@ async fn rest_of_compound(
     result.finish(w, Nfsstat4::Ok);
     let room = Room { bytes_max: admitted.reply_bytes_max, overflow: admitted.reply_overflow };
     if 1 < header.op_count && cx.server.shards.read_barrier().await.is_err() {
-        put_off_if_again(cx, Nfsstat4::Delay);
+        delay_whole_if_again(cx, Nfsstat4::Delay);
         return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
     }
     for operation in 1..header.op_count {
         (cx.operation, cx.may_repeat) = (operation, false);
         if cx.server.shards.pass(under_hand(cx)).await.is_err() {
-            put_off_if_again(cx, Nfsstat4::Delay);
+            delay_whole_if_again(cx, Nfsstat4::Delay);
             return refuse_next(&mut request, reply, w, Nfsstat4::Delay);
         }
         let status = match decode_op(&mut request) {
@@ -175,35 +176,36 @@ async fn rest_of_compound(
             },
         };
         if !status.is_ok() {
-            put_off_if_again(cx, status);
+            delay_whole_if_again(cx, status);
             return status;
         }
     }
     Nfsstat4::Ok
 }
 
-/// What an operation may look at: an act on several shards that changes it is waited for.
+/// The objects an operation may touch: it waits for acts on several shards that change them.
 fn under_hand(cx: &Context) -> impl Iterator<Item = Ino> + use<> {
     [cx.current, cx.saved].into_iter().flatten().map(|handle| handle.ino)
 }
 
-/// A client that an operation puts off asks with a new request. If another node has carried this one out, or may have, that would be a second
-/// time: then the request is put off as a whole, and stays the same.
-fn put_off_if_again(cx: &Context, status: Nfsstat4) {
+/// An operation's DELAY makes the client retry with a new request. If another node has executed
+/// this request, or may have, the retry would execute it a second time: then SEQUENCE itself is
+/// answered DELAY, and the request stays the same.
+fn delay_whole_if_again(cx: &Context, status: Nfsstat4) {
     let again = cx.session.is_some_and(|session| session.again);
     if again
         && status == Nfsstat4::Delay
         && !cx.may_repeat
-        && !was_put_off(cx.recorded().ok().flatten().as_ref())
+        && !was_delayed(cx.recorded().ok().flatten().as_ref())
     {
         // It may be disowned for another reason already.
         let _ = cx.disowned.set(Nfsstat4::Delay);
     }
 }
 
-/// Whether an operation came to DELAY when it was carried out. It did nothing then; and as long as its request stays the same, so does what is
-/// recorded of it.
-fn was_put_off(recorded: Option<&Outcome>) -> bool {
+/// Whether the recorded outcome of an operation is DELAY. It did nothing then; and as long as its
+/// request stays the same, so does the record.
+fn was_delayed(recorded: Option<&Outcome>) -> bool {
     match recorded {
         Some(Outcome::Refused(refusal)) => status::of_refusal(refusal) == Nfsstat4::Delay,
         Some(_) | None => false,
@@ -236,7 +238,7 @@ async fn execute(
     w: &mut Writer,
     room: Room,
 ) -> Nfsstat4 {
-    // An operation that changes something must not run if its answer may not fit.
+    // An operation that changes state must not run if its reply may not fit.
     let answer_bytes_max = usize::try_from(row.reply_bytes_max).expect("usize has 32 bits at least") + 8;
     if row.mutates && room.bytes_max < w.len() + answer_bytes_max {
         return refuse(reply, w, row.op, room.overflow);
@@ -256,7 +258,8 @@ async fn execute(
         Err(Failure { status, body }) => {
             debug_assert!(!status.is_ok());
             match body {
-                // The body was made apart: whatever the operation wrote in place is dropped with the result.
+                // The body is a buffer of its own: bytes written in place are dropped with the
+                // result.
                 Some(body) => {
                     w.append(body);
                     result.finish(w, status);
@@ -308,8 +311,8 @@ fn refuse(reply: &mut ReplyWriter, w: &mut Writer, op: Op, status: Nfsstat4) -> 
     status
 }
 
-/// What follows the status of an operation that failed before it could say more. RFC 8881 §18.30.2: SETATTR always tells
-/// what was set.
+/// The bytes after the status of an operation that failed early. RFC 8881 §18.30.2: SETATTR always
+/// returns the attributes that were set.
 fn put_failure_body(w: &mut Writer, op: Op) {
     if op == Op::Setattr {
         Bitmap::EMPTY.encode(w);
@@ -323,8 +326,8 @@ fn refuse_next(request: &mut Reader, reply: &mut ReplyWriter, w: &mut Writer, st
     }
 }
 
-/// Completes the slot. If the request is dropped or panics half-way, a command of it may still be carried out: then the session is
-/// given up, and who takes it up next finds out.
+/// Completes the slot. If the request is dropped or panics half-way, a command of it may still be
+/// applied: then the session is given up, and the node that resumes it next finds out.
 struct Completion {
     server: Arc<Server>,
     token: Option<SlotToken>,
@@ -341,7 +344,7 @@ impl Completion {
 impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(token) = self.token.take() {
-            tracing::debug!(client = token.client, slot = token.slot, "request ended without its answer");
+            tracing::debug!(client = token.client, slot = token.slot, "request ended without a reply");
             self.server.front.sessions.lock().disown(token);
         }
     }
@@ -354,16 +357,17 @@ mod tests {
 
     use super::*;
 
-    /// What is put off as a whole is asked for again as it was, and what is recorded of it does not change: it would be put off for ever. An operation
-    /// that did something is not answered DELAY, whatever comes behind it.
+    /// A request whose SEQUENCE is answered DELAY is resent unchanged, and its record does not
+    /// change: the client would retry for ever. An operation that changed state is not answered
+    /// DELAY, whatever follows it.
     #[test]
-    fn only_what_came_to_delay_is_put_off_by_itself() {
+    fn only_a_recorded_delay_is_answered_by_itself() {
         let refused = [Refusal::TableFull, Refusal::Busy, Refusal::Namespace(FsError::Busy)];
         for refusal in refused {
-            assert!(was_put_off(Some(&Outcome::Refused(refusal))));
+            assert!(was_delayed(Some(&Outcome::Refused(refusal))));
         }
-        assert!(!was_put_off(Some(&Outcome::Refused(Refusal::Namespace(FsError::Exists)))));
-        assert!(!was_put_off(Some(&Outcome::Done)));
-        assert!(!was_put_off(None), "it may have been carried out, and be recorded later");
+        assert!(!was_delayed(Some(&Outcome::Refused(Refusal::Namespace(FsError::Exists)))));
+        assert!(!was_delayed(Some(&Outcome::Done)));
+        assert!(!was_delayed(None), "it may have been executed, and be recorded later");
     }
 }

@@ -1,7 +1,7 @@
-//! The bytes of files, wherever they are: inline beside the inode, or in extents on data servers.
+//! The bytes of files: inline beside the inode, or in extents on data servers.
 //!
-//! What READ and WRITE do in band, and how a file's content moves from inline to extents. Data servers are reached through
-//! the same client library that any other front uses.
+//! Implements READ and WRITE in band, and the move of a file's content from inline to extents. Data
+//! servers are reached through the client library, as by any other front.
 //!
 //! INVARIANT: bytes are on their data server, synced, before a command makes them part of the file.
 
@@ -21,10 +21,12 @@ use crate::server::Server;
 use crate::slow::{self, Wait};
 use crate::{copies, drain, flexfile, prove, status};
 
-/// Reads bytes, which keep the room that was taken for them; holes are zeros. The flag tells that the end of the file was reached.
+/// Reads bytes; they keep the room reserved for them. Holes are zeros. The flag marks the end of
+/// the file.
 ///
 /// # Errors
-/// DELAY while an extent is being changed or its data server is away, IO once it is away for long.
+/// DELAY while an extent is being changed or its data server is unreachable, IO once it has been
+/// for long.
 pub(crate) async fn read(
     server: &Server,
     inode: &Inode,
@@ -54,7 +56,7 @@ pub(crate) async fn read(
     Ok((data, eof))
 }
 
-/// The epochs of the extents that a range lies in, as the log has them now.
+/// The epochs of the extents of a range, as the log has them now.
 ///
 /// # Errors
 /// The store's.
@@ -104,7 +106,7 @@ async fn read_extent(
     Err(Nfsstat4::Delay)
 }
 
-/// So many bytes: the file is longer than what the data server holds, the rest is a hole.
+/// Pads to `bytes`: where the file is longer than the data server's bytes, the rest is a hole.
 fn filled(segments: &[Bytes], bytes: usize) -> Bytes {
     let mut data = BytesMut::with_capacity(bytes);
     segments.iter().for_each(|segment| data.extend_from_slice(segment));
@@ -112,7 +114,8 @@ fn filled(segments: &[Bytes], bytes: usize) -> Bytes {
     data.freeze()
 }
 
-/// Reads what is at rest through its group while its home cannot be used. `None` if the home can, or nobody else could.
+/// Reads an extent at rest through its group while its home cannot be used. `None` if the home can
+/// be used, or there is no reader.
 async fn by_reader(
     server: &Server,
     extent: ExtentId,
@@ -141,7 +144,8 @@ async fn by_reader(
     }
 }
 
-/// What I/O at an extent's home came to; `None` if it is to be tried again, at another home or at this one.
+/// Outcome of I/O at an extent's home; `None` if it is to be retried, at another home or at this
+/// one.
 async fn at_home<T>(
     server: &Server,
     record: &ExtentRecord,
@@ -163,7 +167,7 @@ async fn at_home<T>(
     }
 }
 
-/// Writes bytes; they are on stable storage when this returns. `code` is for extents that this makes.
+/// Writes bytes; they are on stable storage when this returns. New extents get `code`.
 ///
 /// # Errors
 /// As [`read`], and NOSPC if the home is full.
@@ -208,7 +212,7 @@ pub(crate) async fn write(
     Err(Nfsstat4::Delay)
 }
 
-/// The extents that were written, each with the epoch at which it was.
+/// Writes a range; returns the extents, each with the epoch at which it was written.
 async fn write_extents(
     server: &Server,
     ino: Ino,
@@ -226,7 +230,7 @@ async fn write_extents(
     Ok(extents)
 }
 
-/// The epoch at which it was written.
+/// Writes within one extent; returns the epoch at which it was written.
 async fn write_extent(
     server: &Server,
     extent: ExtentId,
@@ -251,7 +255,7 @@ async fn write_extent(
     Err(Nfsstat4::Delay)
 }
 
-/// Where an extent without a home, and its backups, would go now.
+/// Places an extent that has no home yet: its home and its backups.
 ///
 /// # Errors
 /// NOSPC if no data server that is up has room, DELAY if none is up.
@@ -267,7 +271,7 @@ pub(crate) fn choose_servers(
         .ok_or_else(|| if server.data_servers.any_up(now_ms) { Nfsstat4::Nospc } else { Nfsstat4::Delay })
 }
 
-/// The record of an extent; one that has no home gets one, and this code.
+/// The record of an extent; an extent without a home gets one, and this code.
 ///
 /// # Errors
 /// NOSPC if no data server that is up has room, DELAY if none is up.
@@ -290,7 +294,8 @@ pub(crate) async fn home_of(
     }
 }
 
-/// Moves a small file's bytes to a data server, so that layouts can be given. `code` is for the extent that this makes.
+/// Moves a small file's bytes to a data server, so that layouts can be granted. The new extent gets
+/// `code`.
 ///
 /// # Errors
 /// As [`write()`].
@@ -307,7 +312,7 @@ pub(crate) async fn move_to_extents(
             if inode.content == Content::Extents {
                 return Ok(());
             }
-            // What is stored, not what the size says: a sparse file may be of any size.
+            // The stored bytes, not the size: a sparse file may be of any size.
             let data = op::inline::stored(view.namespace(), ino).map_err(|e| status::of_namespace(&e))?;
             let before = op::extent::extent(view.namespace(), ExtentId { ino, index: 0 })
                 .map_err(|e| status::of_namespace(&e))?;
@@ -318,7 +323,7 @@ pub(crate) async fn move_to_extents(
         }
         if !data.is_empty() {
             match write_extents(server, ino, (0, &Bytes::from(data)), inode.size_bytes, code).await {
-                // Its servers changed meanwhile; the file itself may be gone, which the next look tells.
+                // Its servers changed meanwhile, or the file was removed: the next round finds out.
                 Err(Nfsstat4::Stale) => continue,
                 written => drop(written?),
             }
@@ -334,8 +339,8 @@ pub(crate) async fn move_to_extents(
     Err(Nfsstat4::Delay)
 }
 
-/// An earlier move was cut short and may have left bytes behind that are no longer the file's: they must not show up
-/// when the file grows.
+/// Truncates what an interrupted move left behind: these bytes are not the file's, and must not
+/// show up when the file grows.
 async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Result<(), Nfsstat4> {
     if drain::is_yielding(server.view()?.namespace(), record) || !prove::formers(server, record).is_empty() {
         return Err(Nfsstat4::Delay);
@@ -347,7 +352,7 @@ async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Resul
     let known = server.data_servers.one(record.home).ok_or(Nfsstat4::Delay)?;
     let set = copies::set_of(&fenced);
     known.control.cut(fenced.extent, fenced.epoch, 0, Some(set)).await.map_err(|error| {
-        tracing::warn!(server = record.home.0, %error, "data server did not cut an extent");
+        tracing::warn!(server = record.home.0, %error, "data server failed to cut an extent");
         Nfsstat4::Delay
     })?;
     server.work.run_for(server, record.home).await;
@@ -357,7 +362,7 @@ async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Resul
 /// How to reach an extent, with a handle of the metadata server's own.
 ///
 /// # Errors
-/// DELAY or IO if its data server is away.
+/// DELAY or IO if its data server is unreachable.
 fn route(
     server: &Server,
     record: &ExtentRecord,
@@ -373,7 +378,7 @@ fn route(
     Ok(Route::new(address, layout::handle::seal(&server.handle_keys().used, &handle)))
 }
 
-/// The metadata server's own handle for an extent's home, good for one request that is made at once.
+/// The metadata server's own handle for an extent's home, valid for one immediate request.
 fn own_handle(server: &Server, record: &ExtentRecord, mode: Iomode, size_hint_bytes: u64) -> DsHandle {
     DsHandle {
         extent: record.extent,

@@ -1,4 +1,5 @@
-//! What an operation sees: the request it belongs to, the current and saved filehandle and stateid, and the shard.
+//! The context of an operation: its request, the current and saved filehandle and stateid, and the
+//! shard.
 //!
 //! Lives as long as one COMPOUND. Holds no lock and no snapshot between operations.
 //!
@@ -25,7 +26,7 @@ use crate::size::MOVED_BY_WRITES;
 use crate::stateid::wire_stateid;
 use crate::status;
 
-/// A status other than OK, and the body that goes with it where the protocol has one.
+/// A status other than OK, with its body where the protocol has one.
 #[derive(Debug)]
 pub(crate) struct Failure {
     /// The status.
@@ -58,19 +59,19 @@ pub(crate) struct InSession {
     pub(crate) request: u64,
     /// The tenure in which this node has the session.
     pub(crate) tenure: u32,
-    /// Another node may have carried the request out: what is recorded of it stands.
+    /// Another node may have executed the request: its recorded outcomes stand.
     pub(crate) again: bool,
 }
 
-/// One COMPOUND under way.
+/// One COMPOUND in execution.
 pub(crate) struct Context {
     /// The server.
     pub(crate) server: Arc<Server>,
-    /// The connection it came on.
+    /// The connection it arrived on.
     pub(crate) connection: Connection,
     /// Client address, and the source port of this request.
     pub(crate) peer: SocketAddr,
-    /// Who called, before squashing.
+    /// The caller, before squashing.
     pub(crate) caller: Caller,
     /// The caller as bytes that compare equal for the same principal.
     pub(crate) principal: Vec<u8>,
@@ -92,32 +93,32 @@ pub(crate) struct Context {
     pub(crate) saved: Option<FileHandle>,
     /// Saved stateid.
     pub(crate) saved_stateid: Option<StateidValue>,
-    /// What SEQUENCE is answered instead of the compound: it cannot be known here what became of a command, or the request is not
-    /// this node's (docs/protocol/sessions.md §4).
+    /// SEQUENCE is answered with this status instead of the compound: the outcome of a command is
+    /// unknown, or the request is not this node's (docs/protocol/sessions.md §4).
     pub(crate) disowned: OnceLock<Nfsstat4>,
-    /// The running operation may be carried out once more: it has done what it does, and doing it again changes nothing
-    /// (docs/protocol/sessions.md §5).
+    /// The running operation may be executed again: it is complete, and repeating it changes
+    /// nothing (docs/protocol/sessions.md §5).
     pub(crate) may_repeat: bool,
     /// SEQUENCE was answered with DELAY.
-    pub(crate) put_off: bool,
-    /// Room that the reply has: at most one for each operation.
+    pub(crate) delayed: bool,
+    /// Reply memory: at most one reservation for each operation.
     pub(crate) answer_room: Vec<Taken>,
 }
 
 impl Context {
-    /// As it was before the request was looked at.
+    /// Resets everything that the request has set.
     pub(crate) fn rewind(&mut self) {
         self.session = None;
         (self.operation, self.operation_count, self.minor_version) = (0, 0, 0);
         (self.current, self.current_stateid, self.saved, self.saved_stateid) = (None, None, None, None);
-        (self.disowned, self.may_repeat, self.put_off) = (OnceLock::new(), false, false);
+        (self.disowned, self.may_repeat, self.delayed) = (OnceLock::new(), false, false);
         self.answer_room.clear();
     }
 
     /// The current filehandle.
     ///
     /// # Errors
-    /// NOFILEHANDLE if none was put.
+    /// NOFILEHANDLE if none is set.
     pub(crate) fn current(&self) -> Result<FileHandle, Nfsstat4> {
         self.current.ok_or(Nfsstat4::Nofilehandle)
     }
@@ -125,12 +126,12 @@ impl Context {
     /// The saved filehandle.
     ///
     /// # Errors
-    /// NOFILEHANDLE if none was saved.
+    /// NOFILEHANDLE if none is saved.
     pub(crate) fn saved(&self) -> Result<FileHandle, Nfsstat4> {
         self.saved.ok_or(Nfsstat4::Nofilehandle)
     }
 
-    /// Puts a new current filehandle; the current stateid goes (RFC 8881 §16.2.3.1.2).
+    /// Sets the current filehandle and clears the current stateid (RFC 8881 §16.2.3.1.2).
     pub(crate) fn put_current(&mut self, handle: FileHandle) {
         self.current = Some(handle);
         self.current_stateid = None;
@@ -144,11 +145,11 @@ impl Context {
         self.session.map(|session| session.client).ok_or(Nfsstat4::OpNotInSession)
     }
 
-    /// The export behind a handle. `None` for the pseudo tree.
+    /// The export of a handle. `None` for the pseudo tree.
     ///
     /// # Errors
-    /// STALE if the export is gone, ACCESS if this client may not use it, PERM if it may not from this port: what Linux servers
-    /// answer, and what `mount` then shows ("Operation not permitted").
+    /// STALE if the export is gone, ACCESS if this client may not use it, PERM if it may not from
+    /// this port: Linux servers answer the same, and `mount` then shows "Operation not permitted".
     pub(crate) fn export(&self, handle: FileHandle) -> Result<Option<Arc<Export>>, Nfsstat4> {
         if handle.export == ExportId::PSEUDO {
             return Ok(None);
@@ -165,7 +166,7 @@ impl Context {
         Ok(Some(export))
     }
 
-    /// The erasure code of what is made through the export of a handle; `None` is the cluster's.
+    /// The erasure code of new files in the export of a handle; `None` is the cluster's.
     ///
     /// # Errors
     /// As [`Self::export`].
@@ -173,7 +174,8 @@ impl Context {
         Ok(self.export(handle)?.and_then(|export| export.code))
     }
 
-    /// The attributes of an object that were asked for, with what clients wrote straight to data servers up to now.
+    /// The requested attributes of an object, including the effect of writes straight to data
+    /// servers.
     ///
     /// # Errors
     /// STALE, and the store's; INVAL for attributes that can only be set.
@@ -182,7 +184,7 @@ impl Context {
         handle: FileHandle,
         requested: &Bitmap,
     ) -> Result<Fattr4, Nfsstat4> {
-        // RFC 8881 §18.7.3: what can only be set cannot be asked for.
+        // RFC 8881 §18.7.3: write-only attributes cannot be requested.
         if !requested.intersect(&numbers::WRITE_ONLY).is_empty() {
             return Err(Nfsstat4::Inval);
         }
@@ -194,7 +196,7 @@ impl Context {
         }
         tracing::debug!(ino = inode.ino, size_bytes = inode.size_bytes, change = inode.change, "attributes");
         let facts = self.server.facts(handle, &view, requested)?;
-        // The handle costs a MAC: made only if asked for.
+        // The handle costs a MAC: computed only if requested.
         let wire_handle = if requested.contains(numbers::FILEHANDLE) {
             self.server.wire_handle(handle)
         } else {
@@ -209,7 +211,8 @@ impl Context {
     /// Whether the current object has exactly these attributes (VERIFY, NVERIFY).
     ///
     /// # Errors
-    /// ATTRNOTSUPP for an attribute that is not served, INVAL for one that can only be set, and as for GETATTR.
+    /// ATTRNOTSUPP for an attribute that is not served, INVAL for one that can only be set, and as
+    /// for GETATTR.
     pub(crate) async fn attributes_are(&self, wanted: &Fattr4) -> Result<bool, Nfsstat4> {
         if wanted.mask_cut || !wanted.mask.is_subset(&attr::SUPPORTED) {
             return Err(Nfsstat4::Attrnotsupp);
@@ -222,7 +225,7 @@ impl Context {
         Ok(found.mask == wanted.mask && found.body == wanted.body)
     }
 
-    /// Who asks, as the export of the handle counts them.
+    /// The caller, as squashed by the export of the handle.
     ///
     /// # Errors
     /// As [`Context::export`].
@@ -233,7 +236,7 @@ impl Context {
         })
     }
 
-    /// The same for an operation that changes something.
+    /// As [`Context::caller_at`], for an operation that changes state.
     ///
     /// # Errors
     /// ROFS on a read-only export and in the pseudo tree, and as [`Context::export`].
@@ -252,7 +255,7 @@ impl Context {
         self.server.view()
     }
 
-    /// The inode a handle names.
+    /// The inode of a handle.
     ///
     /// # Errors
     /// STALE if there is no such inode (any more).
@@ -267,18 +270,18 @@ impl Context {
         FileHandle { export: from.export, generation: inode.generation, ino: inode.ino }
     }
 
-    /// Puts a command through the log and waits for its outcome.
+    /// Proposes a command to the log and waits for its outcome.
     ///
     /// # Errors
-    /// The status of a refusal, or DELAY if the log is not to be had now.
+    /// The status of a refusal, or DELAY if the log is unavailable.
     pub(crate) async fn propose(&self, command: Command) -> Result<Outcome, Nfsstat4> {
         granted(self.submit(command).await?)
     }
 
-    /// The same for a command whose outcome is not waited for: this returns when it has its place in the log's queue.
+    /// Proposes a command without waiting for its outcome: returns once the log has queued it.
     ///
     /// # Errors
-    /// As [`Context::propose`], if it has no place there.
+    /// As [`Context::propose`], if the queue is full.
     pub(crate) async fn propose_behind(&self, command: Command) -> Result<(), Nfsstat4> {
         match self.server.shards.propose_behind(self.origin(), command).await {
             Some(outcome) => granted(self.known(outcome)?).map(drop),
@@ -286,13 +289,15 @@ impl Context {
         }
     }
 
-    /// The same; a refusal is an outcome.
+    /// As [`Context::propose`], but a refusal is an outcome.
     ///
-    /// An operation submits one command. It may submit another only after a refusal with `ContentMoved`, which is not recorded.
+    /// An operation submits one command. It may submit another only after a refusal with
+    /// `ContentMoved`, which is not recorded.
     ///
     /// # Errors
-    /// DELAY if the log is not to be had now; NOSPC if the command needs room that this server's disk has not. If it cannot be known whether the command was or will be carried out, or
-    /// the request is no longer this node's, the compound is not answered either: the client resends it.
+    /// DELAY if the log is unavailable; NOSPC if the command needs space that this server's disk
+    /// lacks. If the outcome of the command is unknown, or the request is no longer this node's,
+    /// the compound is not answered either: the client resends it.
     pub(crate) async fn submit(&self, command: Command) -> Result<Outcome, Nfsstat4> {
         let server = &self.server;
         if let Some(status) = server.room.refuses(&command, server.shards.is_replicated(), server.now_ms())
@@ -303,11 +308,11 @@ impl Context {
         self.known(server.shards.propose(self.origin(), command).await)
     }
 
-    /// What is known of a command, or why the compound is not answered.
+    /// The outcome of a command, or a status; disowns the compound if the outcome is unknown.
     fn known(&self, outcome: Result<Outcome, ProposeError>) -> Result<Outcome, Nfsstat4> {
         let disown = |status| {
             if self.session.is_some() {
-                // The first is as good as any other.
+                // Only the first status is kept: any of them will do.
                 let _ = self.disowned.set(status);
             }
             status
@@ -324,7 +329,8 @@ impl Context {
         }
     }
 
-    /// What this operation came to, if another node has carried it out: its checks must not look at what it has changed itself.
+    /// The outcome of this operation on another node, if there is one: checks must not see the
+    /// operation's own changes.
     ///
     /// # Errors
     /// The store's.
@@ -348,10 +354,12 @@ impl Context {
         })
     }
 
-    /// A stateid from the wire, with "current" replaced by the compound's own (RFC 8881 §16.2.3.1.2).
+    /// A stateid from the wire, with "current" replaced by the compound's own (RFC 8881
+    /// §16.2.3.1.2).
     ///
     /// # Errors
-    /// BAD_STATEID if "current" is asked for and there is none, or for the reserved patterns that mean nothing.
+    /// BAD_STATEID if "current" is used and there is none, or for the reserved patterns without a
+    /// meaning.
     pub(crate) fn resolve(&self, stateid: Stateid) -> Result<StateidValue, Nfsstat4> {
         if stateid == Stateid::CURRENT {
             return self.current_stateid.ok_or(Nfsstat4::BadStateid);
@@ -362,14 +370,14 @@ impl Context {
         Ok(StateidValue { seqid: stateid.seqid, other: stateid.other })
     }
 
-    /// Keeps a stateid an operation answered as the current one, and gives its wire form.
+    /// Makes a stateid the current one; returns its wire form.
     pub(crate) fn put_stateid(&mut self, stateid: StateidValue) -> Stateid {
         self.current_stateid = Some(stateid);
         wire_stateid(stateid)
     }
 }
 
-/// What was not refused.
+/// Turns a refusal into its status.
 pub(crate) fn granted(outcome: Outcome) -> Result<Outcome, Nfsstat4> {
     match outcome {
         Outcome::Refused(refusal) => Err(status::of_refusal(&refusal)),

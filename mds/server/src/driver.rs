@@ -48,30 +48,33 @@ use crate::{
     balance, export_fence, handle_keys, marks, pauses, reaper, repair, room_watch, seal, size, work,
 };
 
-/// How a metadata server is set up.
+/// Configuration of a metadata server.
 #[derive(Clone, Debug)]
 pub struct MdsConfig {
-    /// Where its store and log live.
+    /// Directory of its store and log.
     pub dir: PathBuf,
     /// NFS address.
     pub listen: SocketAddr,
     /// Address for data servers.
     pub control: SocketAddr,
-    /// What may be mounted, as far as this node's configuration says it (docs/admin.md §3); empty means everything.
+    /// The exports of this node's configuration file (docs/admin.md §3); empty means everything.
     pub exports: Vec<Export>,
     /// Times and sizes.
     pub settings: Settings,
-    /// Proves nodes to each other.
+    /// Keys with which nodes prove themselves to each other.
     pub cluster_keys: Keyring,
     /// Number of this replica.
     pub node: u64,
-    /// All replicas; empty means that this one is alone.
+    /// All replicas; empty means that this replica is the only one.
     pub members: Vec<(u64, String)>,
-    /// A replica that joins a cluster which runs: addresses of some of its replicas. `members` is then this one alone.
+    /// Addresses of some replicas of a running cluster that this replica joins. `members` then
+    /// holds this replica only.
     pub join: Vec<String>,
-    /// Control addresses of replicas, as far as they are known: whoever asks one that does not lead is told that of the leader.
+    /// Known control addresses of replicas: a replica that does not lead refers its callers to the
+    /// leader's.
     pub controls: Vec<(u64, String)>,
-    /// Addresses that follow the leader, if there are any. Connections at them are taken only where NFS listens at all addresses.
+    /// Addresses that follow the leader, if any. Connections to them are accepted only where NFS
+    /// listens at all addresses.
     pub service: Option<ServiceAddresses>,
 }
 
@@ -87,24 +90,24 @@ pub enum StartError {
     /// No leader was found in time.
     #[error("no metadata replica leads after {} s", START_LEADER_MS_MAX / 1000)]
     NoLeader,
-    /// The shard has no thread to live on, or died on it.
+    /// The shard's thread cannot start, or died.
     #[error("metadata thread: {0}")]
     Thread(std::io::Error),
     /// The store cannot be read or written.
     #[error("metadata store: {0}")]
     Store(String),
-    /// What is to be exported cannot be.
+    /// The configured exports cannot be served.
     #[error("exports: {0}")]
     Exports(String),
-    /// The key is one for another role.
+    /// The key is for another role.
     #[error("a metadata server needs the whole cluster key, and this one is for {0} only")]
     Key(String),
     /// A port cannot be used.
     #[error("cannot listen on {address}: {error}")]
     Listen {
-        /// Which one.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         error: std::io::Error,
     },
 }
@@ -121,9 +124,9 @@ pub struct MetadataServer {
     nfs: env_transport::Server,
     control: env_transport::Server,
     tasks: Vec<JoinHandle<()>>,
-    /// With which it asks the leader.
+    /// Keys for queries to the leader.
     keys: Keyring,
-    /// Where the shard lives, if it has a thread to itself.
+    /// The shard's thread, if it has one of its own.
     thread: Option<ShardThread>,
 }
 
@@ -135,9 +138,9 @@ impl MetadataServer {
     pub async fn start(env: Env, config: MdsConfig, registry: &mut Registry) -> Result<Self, StartError> {
         let thread = ShardThread::start().map_err(StartError::Thread)?;
         let (own, dir, node) = (env.clone(), config.dir.clone(), node_config(&config)?);
-        // The counters of this server, until they are the caller's.
+        // Registers into its own registry, until the caller's is handed back.
         let mut own_registry = std::mem::take(registry);
-        let started = thread.run(async move {
+        let started = thread.run_future(async move {
             let served = match Shard::start(own, &dir, node).await {
                 Ok(shard) => Self::serve(env, shard, config, &mut own_registry).await,
                 Err(error) => Err(error.into()),
@@ -151,7 +154,8 @@ impl MetadataServer {
         Ok(server)
     }
 
-    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for simulations.
+    /// As [`start`](Self::start), on stores that the caller opened, one for each shard: for
+    /// simulations.
     ///
     /// # Errors
     /// [`StartError`].
@@ -165,7 +169,7 @@ impl MetadataServer {
         Self::serve(env, shard, config, registry).await
     }
 
-    /// Serves, unless an engine stops before it comes to that: then nothing of it may ever come.
+    /// Serves, unless an engine stops first: then startup might wait for ever.
     async fn serve(
         env: Env,
         shard: Shard,
@@ -192,7 +196,7 @@ impl MetadataServer {
         govern(&server).await?;
         until_whole(&env, server.shards.first()).await?;
         from_log::put_known(&server, &config.cluster_keys).map_err(|e| StartError::Store(e.to_string()))?;
-        cluster_exports::begin(&server).await?;
+        cluster_exports::prepare_exports(&server).await?;
         let nfs = listen(
             &server.env,
             config.listen,
@@ -212,34 +216,34 @@ impl MetadataServer {
         .await?;
         server.set_mounts(nfs.local_addr());
         let tasks = vec![
-            tokio::spawn(server.shards.clone().drive()),
-            tokio::spawn(server.shards.clone().look_for_left_over()),
-            tokio::spawn(reaper::drive(Arc::clone(&server))),
+            tokio::spawn(server.shards.clone().drive_governing()),
+            tokio::spawn(server.shards.clone().scan_for_orphaned_state()),
+            tokio::spawn(reaper::drive_leases(Arc::clone(&server))),
             tokio::spawn(work::drive(Arc::clone(&server))),
-            tokio::spawn(size::settle::drive(Arc::clone(&server))),
+            tokio::spawn(size::settle::drive_settling(Arc::clone(&server))),
             tokio::spawn(repair::drive(Arc::clone(&server), config.cluster_keys.clone())),
             tokio::spawn(marks::drive(Arc::clone(&server))),
-            tokio::spawn(seal::sealer::drive(Arc::clone(&server))),
-            tokio::spawn(seal::mend::drive(Arc::clone(&server))),
-            tokio::spawn(seal::presence::drive(Arc::clone(&server))),
-            tokio::spawn(balance::drive(Arc::clone(&server))),
-            tokio::spawn(drive::drive(Arc::clone(&server))),
-            tokio::spawn(cluster_exports::drive(Arc::clone(&server))),
-            tokio::spawn(export_fence::drive(Arc::clone(&server))),
-            tokio::spawn(handle_keys::drive(Arc::clone(&server))),
-            tokio::spawn(pauses::drive(Arc::clone(&server))),
-            tokio::spawn(room_watch::drive(Arc::clone(&server), config.dir.clone())),
+            tokio::spawn(seal::sealer::drive_sealing(Arc::clone(&server))),
+            tokio::spawn(seal::mend::drive_groups(Arc::clone(&server))),
+            tokio::spawn(seal::presence::drive_presence(Arc::clone(&server))),
+            tokio::spawn(balance::drive_moves(Arc::clone(&server))),
+            tokio::spawn(drive::drive_addresses(Arc::clone(&server))),
+            tokio::spawn(cluster_exports::log_differences(Arc::clone(&server))),
+            tokio::spawn(export_fence::drive_fences(Arc::clone(&server))),
+            tokio::spawn(handle_keys::drive_rotation(Arc::clone(&server))),
+            tokio::spawn(pauses::log_pauses(Arc::clone(&server))),
+            tokio::spawn(room_watch::drive_space(Arc::clone(&server), config.dir.clone())),
         ];
         Ok(Self { server, nfs, control, tasks, keys: config.cluster_keys, thread: None })
     }
 
-    /// The NFS address, with the port that was taken.
+    /// The NFS address, with the actual port.
     #[must_use]
     pub fn nfs_address(&self) -> SocketAddr {
         self.nfs.local_addr()
     }
 
-    /// The control address, with the port that was taken.
+    /// The control address, with the actual port.
     #[must_use]
     pub fn control_address(&self) -> SocketAddr {
         self.control.local_addr()
@@ -251,7 +255,7 @@ impl MetadataServer {
         self.server.shards.node().cloned()
     }
 
-    /// How far the log of each shard is carried out here: the index of the last entry, by shard.
+    /// The index of the last log entry applied here, by shard.
     #[must_use]
     pub fn applied_indexes(&self) -> Vec<u64> {
         self.server.shards.applied_indexes()
@@ -263,7 +267,7 @@ impl MetadataServer {
         report::status(&self.server)
     }
 
-    /// What may be mounted, as this metadata server knows it.
+    /// The exports, as this metadata server knows them.
     #[must_use]
     pub fn exports(&self) -> Vec<ExportLine> {
         report::exports(&self.server)
@@ -275,13 +279,13 @@ impl MetadataServer {
         report::data_servers(&self.server)
     }
 
-    /// What the leader reports, as JSON: this metadata server's own report if it leads, else what
-    /// the leader answers.
+    /// The leader's report, as JSON: this metadata server's own if it leads, else the leader's
+    /// reply.
     ///
     /// # Errors
-    /// [`NotLeading`] if the leader cannot be asked: in words.
+    /// [`NotLeading`], with a text, if the leader cannot be queried.
     pub async fn report(&self, subject: Subject) -> Result<String, NotLeading> {
-        report::ask_leader(&self.server, &self.keys, subject).await
+        report::query_leader(&self.server, &self.keys, subject).await
     }
 }
 
@@ -303,7 +307,8 @@ fn node_config(config: &MdsConfig) -> Result<NodeConfig, StartError> {
     Ok(node)
 }
 
-/// Takes all shards, if this replica leads the first: nothing is served before. One that comes to lead later does so by itself.
+/// Takes all shards if this replica leads the first: nothing is served before. A replica that comes
+/// to lead later does so by itself.
 async fn govern(server: &Server) -> Result<(), StartError> {
     match server.shards.govern().await {
         Ok(()) | Err(ProposeError::NotLeader { .. } | ProposeError::Unavailable | ProposeError::Timeout) => {
@@ -313,7 +318,7 @@ async fn govern(server: &Server) -> Result<(), StartError> {
     }
 }
 
-/// Waits while the state is being replaced by a snapshot, as it may be on a node that was away for long.
+/// Waits while a snapshot replaces the state, as happens on a node that was away for long.
 async fn until_whole(env: &Env, shard: &Shard) -> Result<(), StartError> {
     loop {
         match shard.view() {
@@ -324,23 +329,24 @@ async fn until_whole(env: &Env, shard: &Shard) -> Result<(), StartError> {
     }
 }
 
-/// Waits for a leader; the first one of a new file system makes its root and keys.
+/// Waits for a leader; the first leader of a new file system creates its root and keys.
 async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
     let mut deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
     loop {
         if shard.node().is_some_and(|node| !node.status().takes_part) {
-            // A new cluster waits for all its members, and a new directory of an old one until it is taken in.
+            // A new cluster waits for all its members, a new directory in an old cluster for its
+            // admission.
             deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
         }
         if matches!(shard.view(), Err(ProposeError::Unavailable)) {
-            // A snapshot takes as long as it is large.
+            // Installing a snapshot takes as long as it is large.
             deadline_ms = env.clock.monotonic_ms() + START_LEADER_MS_MAX;
         }
         if env.clock.monotonic_ms() > deadline_ms {
             return Err(StartError::NoLeader);
         }
         let ready = shard.leader().is_some() && shard.read_barrier().await.is_ok();
-        // A store of another version is refused here, in words, before anything is proposed.
+        // A store of another version is refused here, with a text, before any proposal.
         let formatted = match shard.view() {
             Ok(view) => view.is_formatted().map_err(|error| StartError::Store(error.to_string()))?,
             Err(_) => false,
@@ -357,7 +363,7 @@ async fn format_once(env: &Env, shard: &Shard) -> Result<(), StartError> {
     }
 }
 
-/// A replica that was new learns only from the others how many shards there are.
+/// Checks the number of shards: a new replica learns it only from the others.
 fn check_shards(shard: &Shard) -> Result<(), StartError> {
     let store = |error: &dyn std::fmt::Display| StartError::Store(error.to_string());
     let made = shard.view().map_err(|e| store(&e))?.shards().map_err(|e| store(&e))?;
@@ -380,7 +386,7 @@ async fn propose_format(env: &Env, shard: &Shard) -> Result<(), StartError> {
         cookie_key: [0; 32],
         root_uid: 0,
         root_gid: 0,
-        // Like /tmp: whoever mounts a new cluster can use it.
+        // Like /tmp: every client that mounts a new cluster can use it.
         root_mode: 0o1777,
     };
     env.entropy.fill(&mut format.file_system);
@@ -392,11 +398,12 @@ async fn propose_format(env: &Env, shard: &Shard) -> Result<(), StartError> {
         Err(ProposeError::NotLeader { .. }) => return Ok(()),
         Err(error) => return Err(StartError::Store(error.to_string())),
     }
-    // From its first second on the store says that there is a cluster: a node that is alone and loses its log is not taken for a new one.
+    // From its first second on the store records that the cluster exists: a single node that loses
+    // its log does not start as a new one.
     shard.checkpoint().await.map_err(|error| StartError::Store(error.to_string()))
 }
 
-/// A server of which nothing runs yet.
+/// Makes a server on which no task runs yet.
 pub(crate) fn make(
     env: Env,
     shard: Shard,

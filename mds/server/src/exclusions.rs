@@ -1,7 +1,8 @@
 //! Data servers that a client reported as unreachable or full. A report is a claim (RFC 8435 §9.1):
 //! it affects the layouts of the client that sent it, and of no other.
 //!
-//! Time is an argument. INVARIANT: no client has more than [`EXCLUSIONS_EACH_MAX`], however often it reports.
+//! Time is an argument. INVARIANT: no client has more than [`EXCLUSIONS_EACH_MAX`], however often
+//! it reports.
 
 use std::collections::VecDeque;
 
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::limits::{EXCLUSIONS_EACH_MAX, EXCLUSIONS_MAX};
 
-/// What a client said.
+/// Kind of a client's report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Complaint {
     /// It could not use the server.
@@ -26,14 +27,15 @@ struct Exclusion {
     until_ms: u64,
 }
 
-/// What all clients said lately.
+/// Recent reports of all clients.
 #[derive(Default)]
 pub(crate) struct Exclusions {
     said: Mutex<VecDeque<Exclusion>>,
 }
 
 impl Exclusions {
-    /// Takes note until `until_ms`. The oldest of this client's, or of all, goes where there are too many.
+    /// Records a report until `until_ms`. At a limit, the oldest of this client, or of all, is
+    /// dropped.
     pub(crate) fn note(
         &self,
         (client, server): (u64, DataServerId),
@@ -54,14 +56,14 @@ impl Exclusions {
         said.push_back(Exclusion { client, server, complaint, until_ms });
     }
 
-    /// Whether the client has said that of the server, lately.
+    /// Whether the client recently reported this of the server.
     pub(crate) fn has(&self, client: u64, server: DataServerId, complaint: Complaint, now_ms: u64) -> bool {
         let said = self.said.lock();
         said.iter()
             .any(|e| (e.client, e.server, e.complaint) == (client, server, complaint) && now_ms < e.until_ms)
     }
 
-    /// The servers of which the client has said anything, lately.
+    /// The servers that the client recently reported.
     pub(crate) fn of(&self, client: u64, now_ms: u64) -> Vec<DataServerId> {
         let said = self.said.lock();
         said.iter().filter(|e| e.client == client && now_ms < e.until_ms).map(|e| e.server).collect()
@@ -73,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_one_client_says_concerns_no_other() {
+    fn a_report_affects_no_other_client() {
         let exclusions = Exclusions::default();
         exclusions.note((1, DataServerId(7)), Complaint::Full, 0, 10);
         assert!(exclusions.has(1, DataServerId(7), Complaint::Full, 9));
@@ -84,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_that_says_much_forgets_its_own() {
+    fn a_client_with_many_reports_drops_its_own() {
         let exclusions = Exclusions::default();
         exclusions.note((1, DataServerId(0)), Complaint::Full, 0, 10);
         for server in 0..2 * u32::try_from(EXCLUSIONS_MAX).unwrap() {

@@ -1,8 +1,8 @@
 //! Exports: which parts of the tree clients may see, and as whom.
 //!
-//! An export is a directory of the namespace with options (`mds_shard::export`). Where `/` itself is not exported, the directories above
-//! the exports form a read-only tree in which only the way to the exports is visible. Which exports there are the cluster says
-//! (`cluster_exports.rs`).
+//! An export is a directory of the namespace with options (`mds_shard::export`). Where `/` itself
+//! is not exported, the directories above the exports form a read-only tree that shows only the way
+//! to them. The list of exports is the cluster's (`cluster_exports.rs`).
 //!
 //! Spec: RFC 8881 §7.3 (server pseudo file system).
 
@@ -20,7 +20,7 @@ use mds_shard::record::ExportList;
 use crate::handle::ExportId;
 use crate::report::ExportLine;
 
-/// What is exported, at one moment: never changed, shared by all who look.
+/// The exports at one moment: immutable and shared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exports {
     version: u64,
@@ -28,15 +28,15 @@ pub struct Exports {
 }
 
 impl Exports {
-    /// What the cluster exports.
+    /// The cluster's exports.
     #[must_use]
     pub fn of_cluster(list: ExportList) -> Self {
         let ids = list.exports.into_iter().map(|(id, export)| (ExportId(id), Arc::new(export)));
         Self { version: list.version, list: ids.collect() }
     }
 
-    /// What a node would have the cluster export that exports nothing yet: ids are places in the list, as they were when each node had a
-    /// list of its own.
+    /// A node's proposal for a cluster without exports. Ids are positions in the list, as they were
+    /// when each node had a list of its own.
     #[must_use]
     pub fn proposed(list: &[Export]) -> Self {
         let list = (0..u16::MAX).map(ExportId).zip(list.iter().cloned().map(Arc::new)).collect();
@@ -49,18 +49,18 @@ impl Exports {
         self.version
     }
 
-    /// The options behind an id; `None` for [`ExportId::PSEUDO`] and for what is exported no longer.
+    /// The options of an id; `None` for [`ExportId::PSEUDO`] and for removed exports.
     #[must_use]
     pub fn option(&self, id: ExportId) -> Option<&Arc<Export>> {
         self.list.iter().find(|(one, _)| *one == id).map(|(_, export)| export)
     }
 
-    /// All, with their ids.
+    /// All exports, with their ids.
     pub fn iter(&self) -> impl Iterator<Item = (ExportId, &Export)> {
         self.list.iter().map(|(id, export)| (*id, &**export))
     }
 
-    /// All as administrators see them.
+    /// All exports as administrators see them.
     #[must_use]
     pub fn lines(&self) -> Vec<ExportLine> {
         self.iter().map(|(id, export)| ExportLine::of(id, export)).collect()
@@ -85,7 +85,7 @@ impl Exports {
 }
 
 impl ExportLine {
-    /// An export in words.
+    /// Describes an export.
     #[must_use]
     pub fn of(id: ExportId, export: &Export) -> Self {
         let squash = match export.squash {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_exported_no_longer_has_no_options() {
+    fn removed_exports_have_no_options() {
         let first = ExportList::default().replaced_by(&[at("/a"), at("/b")]).expect("ids are left");
         assert_eq!(Exports::of_cluster(first.clone()).iter().map(|(id, _)| id.0).collect::<Vec<_>>(), [0, 1]);
         let second = Exports::of_cluster(first.replaced_by(&[at("/c"), at("/b")]).expect("ids are left"));

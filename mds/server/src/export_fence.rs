@@ -1,10 +1,10 @@
-//! Restricted exports reach clients that hold layouts: their layouts are recalled, and then the
-//! extents of the files that they got through the exports are fenced, so that data servers refuse
-//! every handle given out before, whether its layout was returned or not.
+//! Applies restricted exports to clients that hold layouts. It recalls their layouts, and then
+//! fences the extents of the files that they reached through the exports. Data servers then refuse
+//! every older handle, whether its layout was returned or not.
 //!
-//! What is to be fenced is in the log, noted by the entry that set the exports (`mds_shard`,
-//! `apply/fencing.rs`). The leader carries it out part by part. One that takes over begins at the
-//! first file that is still noted: what the one before had fenced whole is noted no longer.
+//! The entry that sets the exports notes in the log what to fence (`mds_shard`,
+//! `apply/fencing.rs`). The leader carries it out part by part. A new leader begins at the first
+//! file that is still noted: files that are fenced completely are noted no longer.
 //!
 //! Spec: docs/protocol/admin.md §8; RFC 8881 §12.5.5.
 
@@ -29,23 +29,23 @@ use crate::server::Server;
 use crate::{status, work};
 pub(crate) use call::ExportFence;
 
-/// What restricting exports has come to, as far as it was waited for.
+/// Progress of a restriction, at the end of the wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Restricted {
     /// Every extent has its new epoch.
     is_fenced: bool,
     layouts: u64,
     extents: u64,
-    /// Data servers that have not carried out all of it yet, and whether they hold a lease.
+    /// Data servers that have not applied all fences yet, and whether they hold a lease.
     behind: BTreeMap<DataServerId, bool>,
 }
 
 impl Restricted {
-    /// For an administrator.
+    /// Describes the progress for an administrator.
     pub(crate) fn words(&self) -> String {
         if !self.is_fenced {
             return "layouts are still being recalled and fenced: until that is done, clients may use the \
-                    handles that they have; ask again to see what became of it"
+                                handles that they have; repeat the command to see the outcome"
                 .to_owned();
         }
         let Self { layouts, extents, behind, .. } = self;
@@ -62,8 +62,8 @@ impl Restricted {
 }
 
 impl Server {
-    /// Waits, not for ever, until no data server accepts handles that a version of the exports, or
-    /// one before, took the right of. `None` if that version restricted nothing.
+    /// Waits, for a limited time, until no data server accepts handles that this version of the
+    /// exports, or an earlier one, revoked. `None` if that version restricted nothing.
     pub(crate) async fn fenced_for(&self, version: u64) -> Option<Restricted> {
         let deadline_ms = self.now_ms() + EXPORTS_FENCED_MS_MAX;
         loop {
@@ -100,13 +100,13 @@ impl Server {
     }
 }
 
-/// Recalls and fences whenever there is something left, for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+/// Recalls and fences whenever something is noted, for as long as the server lives.
+pub(crate) async fn drive_fences(server: Arc<Server>) {
     loop {
         if server.shards.is_leader()
             && let Err(status) = carry_out(&server).await
         {
-            tracing::debug!(status = status.name(), "restricted exports are fenced later");
+            tracing::debug!(status = status.name(), "fencing of restricted exports is retried later");
         }
         tokio::select! {
             () = server.fencing.call.notified() => {}
@@ -115,7 +115,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
     }
 }
 
-/// Does what is left to do, if anything is.
+/// Recalls and fences what is noted, if anything is.
 async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
     if !fencing(&server.view()?)?.is_pending() {
         return Ok(());
@@ -139,11 +139,11 @@ async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
     Ok(())
 }
 
-/// Recalls all layouts of the files concerned and waits for them, not for long. Answers how many
-/// there were.
+/// Recalls all layouts of the files concerned, and waits a limited time for their return. Returns
+/// the number of layouts.
 ///
-/// All holders of a file are asked, also those whom the export still admits: what follows
-/// ends their handles too, and a client that was asked before has written what it had to.
+/// The recall goes to all holders of a file, also to those that the export still admits: the fence
+/// ends their handles too, and a client that got a recall before it has written its data.
 pub(crate) async fn recall(
     server: &Arc<Server>,
     ms_max: u64,
@@ -181,7 +181,7 @@ fn is_wanted(view: &StateView, wanted: &Fencing, ino: Ino) -> Result<bool, Nfsst
     Ok(wanted.all || handed.is_some_and(|handed| handed.is_through(&wanted.exports)))
 }
 
-/// Whether a layout of one of these files is recalled and not back.
+/// Whether a layout of one of these files is recalled and not returned yet.
 fn any_recalled(server: &Server, files: &BTreeSet<Ino>) -> bool {
     let Ok(view) = server.view() else { return true };
     files.iter().any(|ino| match view.layouts_of(*ino) {
@@ -190,8 +190,8 @@ fn any_recalled(server: &Server, files: &BTreeSet<Ino>) -> bool {
     })
 }
 
-/// Fences what is to be fenced in one shard, and has data servers carry it out part by part, so
-/// that no more waits for them than they can do. Answers how many extents there were.
+/// Fences the noted extents of one shard. Data servers apply the fences part by part, so that no
+/// more wait than they can handle. Returns the number of extents.
 async fn fence_shard(server: &Server, wanted: &Fencing, shard: u16) -> Result<u64, Nfsstat4> {
     let first = first_of_shard(shard);
     let (mut next, mut extents) = (Some(ExtentId { ino: first, index: 0 }), 0);
@@ -202,23 +202,24 @@ async fn fence_shard(server: &Server, wanted: &Fencing, shard: u16) -> Result<u6
             return Err(Nfsstat4::Serverfault);
         };
         (next, extents) = (step.next, extents + u64::from(step.extents));
-        tell(server).await?;
+        apply_fences(server).await?;
     }
     Ok(extents)
 }
 
-/// Has data servers that are up carry out a part of the fences that wait for them.
-async fn tell(server: &Server) -> Result<(), Nfsstat4> {
+/// Has data servers that are up apply a batch of the fences pending for them.
+async fn apply_fences(server: &Server) -> Result<(), Nfsstat4> {
     let (mut items, now_ms) = (fences(&server.view()?, WORK_BATCH_MAX)?, server.now_ms());
     items.retain(|(_, item)| server.data_servers.is_up(item.home(), now_ms));
     match work::settle(server, items).await {
-        // The driver of work items tries again; an administrator who waits is told.
+        // The driver of work items retries; the reply to a waiting administrator names the data
+        // server.
         Ok(()) | Err(Nfsstat4::Delay) => Ok(()),
         Err(status) => Err(status),
     }
 }
 
-/// Work items that end handles, the oldest first, at most `limit`.
+/// Work items that invalidate handles, the oldest first, at most `limit`.
 fn fences(view: &StateView, limit: usize) -> Result<Vec<(u64, WorkItem)>, Nfsstat4> {
     let (mut found, mut after) = (Vec::new(), 0);
     loop {

@@ -1,4 +1,4 @@
-//! Directories that are exported but not there yet are made, so that what is exported can be mounted at once.
+//! Creates exported directories that do not exist yet, so that exports can be mounted at once.
 
 use mds_namespace::{Caller, FsError, Inode, Kind, ROOT_INO, SetAttributes, op};
 use mds_shard::command::namespace::Create;
@@ -8,34 +8,35 @@ use wire_nfs::v4::Nfsstat4;
 use crate::export::Export;
 use crate::server::Server;
 
-/// Between two looks at a directory of which it cannot be told now whether it is there.
+/// Time between two attempts at a directory whose state is unknown.
 const AGAIN_MS: u64 = 20;
 
-/// Why a directory is not there.
+/// Why a directory is missing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PathError {
-    /// Something else has its name.
+    /// Another object has its name.
     #[error("export {path}: {name} is no directory")]
     NoDirectory {
-        /// Of the export.
+        /// Path of the export.
         path: String,
-        /// Of what is in the way.
+        /// Name of the object in the way.
         name: String,
     },
     /// It could not be looked up or made.
     #[error("export {path}: {why}")]
     NotMade {
-        /// Of the export.
+        /// Path of the export.
         path: String,
-        /// Why.
+        /// The cause.
         why: String,
     },
 }
 
-/// Makes those of the exports' directories that are not there, if this node leads. False if it does not, or does no more.
+/// Creates the exports' missing directories, if this node leads. False if it does not, or no
+/// longer.
 ///
 /// # Errors
-/// [`PathError`], of the first that cannot be made.
+/// [`PathError`], of the first that cannot be created.
 pub(crate) async fn make<'a>(
     server: &Server,
     exports: impl Iterator<Item = &'a Export>,
@@ -64,7 +65,7 @@ pub(crate) async fn make<'a>(
     Ok(true)
 }
 
-/// `None` if it cannot be told now whether it is there; an error in words.
+/// `None` if it is unknown now whether it exists; the error is a text.
 async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Option<Inode>, String> {
     let root = Caller::default();
     let view = match server.shards.view() {
@@ -89,7 +90,7 @@ async fn step_or_make(server: &Server, directory: u64, name: &[u8]) -> Result<Op
     };
     match server.propose(Command::Create(create)).await {
         Ok(Outcome::Entry(entry)) => Ok(Some(entry.inode)),
-        // It was made meanwhile, or may yet be.
+        // Another request created it meanwhile, or may yet.
         Err(Nfsstat4::Delay | Nfsstat4::Exist) => Ok(None),
         Ok(_) => Err("unexpected outcome".to_owned()),
         Err(status) => Err(status.name().to_owned()),

@@ -1,7 +1,8 @@
-//! Walking between exports: what a step down or up does to the export in a handle, and where the root is.
+//! Steps between exports: how LOOKUP and LOOKUPP change the export in a handle, and where the root
+//! is.
 //!
-//! Where `/` is exported and nothing else, every step stays in that export and costs nothing. Otherwise the paths of
-//! the exports are looked up in the namespace; they are few and short.
+//! If `/` is the only export, every step stays in it and costs nothing. Otherwise the paths of the
+//! exports are looked up in the namespace; they are few and short.
 //!
 //! Spec: RFC 8881 §7.3.
 
@@ -16,7 +17,8 @@ use crate::handle::{ExportId, FileHandle};
 use crate::server::Server;
 use crate::status;
 
-/// The handle PUTROOTFH gives: that of the export of `/`, or of the pseudo tree for who may not use that one but another.
+/// The handle of PUTROOTFH: that of the export of `/`, or of the pseudo tree for a client that may
+/// use only other exports.
 ///
 /// # Errors
 /// The store's.
@@ -52,7 +54,7 @@ pub(crate) fn step_down(
     if directory.export != ExportId::PSEUDO {
         return Ok(at(own.unwrap_or(directory.export)));
     }
-    // What this client may not use is not in its way to what it may.
+    // An export that this client may not use does not block the way to those that it may.
     let is_on_the_way = places.iter().any(|place| admits(&exports, place.leads_to, peer));
     match own {
         Some(export) if admits(&exports, export, peer) || !is_on_the_way => Ok(at(export)),
@@ -61,10 +63,11 @@ pub(crate) fn step_down(
     }
 }
 
-/// The handle of the directory above. No step leads out of an export but the one up from its root.
+/// The handle of the parent directory. The only step out of an export is the one up from its root.
 ///
 /// # Errors
-/// NOENT above the root, and for a directory that is in its handle's export no more; STALE if the directory above is gone.
+/// NOENT above the root, and for a directory that is no longer in its handle's export; STALE if the
+/// parent is gone.
 pub(crate) fn step_up(
     server: &Server,
     view: &StateView,
@@ -120,8 +123,8 @@ fn is_below(view: &StateView, top: Ino, directory: &Inode) -> Result<bool, Nfsst
     Ok(true)
 }
 
-/// Refuses a change of a name that leads to an export: what is exported there would be another
-/// thing then, or the same under the rights of an export around it.
+/// Refuses the change of a name that leads to an export: it would export another directory, or the
+/// same one under the rights of an export around it.
 ///
 /// # Errors
 /// ACCESS, and the store's.
@@ -135,7 +138,7 @@ pub(crate) fn check_no_export(
     if only_root(&exports) {
         return Ok(());
     }
-    // Whether the caller may look there, the operation says.
+    // The operation checks whether the caller may look up the name.
     let found = op::lookup::find(view.namespace(), &Caller::default(), directory, name);
     let Some(inode) = found.ok().flatten().filter(Inode::is_directory) else { return Ok(()) };
     let leads = places(&exports, view).iter().any(|place| place.ino == inode.ino);
@@ -149,7 +152,7 @@ pub(crate) fn visible(server: &Server, view: &StateView, peer: SocketAddr, direc
         return Visible::All;
     }
     let mut places = places(&exports, view);
-    // Whatever the port: an export that is refused is easier to understand than one that is not there.
+    // The port does not count: a refused export is easier to understand than a missing one.
     let shows = |id| exports.option(id).is_some_and(|export| export.admits(peer.ip()));
     places.retain(|place| shows(place.leads_to));
     Visible::Only(places.into_iter().map(|place| place.ino).collect())
@@ -191,11 +194,11 @@ fn may_use(export: &Export, peer: SocketAddr) -> bool {
 struct Place {
     ino: Ino,
     leads_to: ExportId,
-    /// It is the export's own.
+    /// It is the export's own directory.
     is_root: bool,
 }
 
-/// Directories that the exports' paths pass, as they are now; a path that does not exist leads nowhere.
+/// The directories on the exports' paths, as they are now; a missing path leads nowhere.
 fn places(exports: &Exports, view: &StateView) -> Vec<Place> {
     let root = Caller::default();
     let mut places = Vec::new();

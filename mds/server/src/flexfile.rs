@@ -1,8 +1,10 @@
-//! Our layouts and data servers in the words of the flexible-files layout type: mirrors of data servers of NFSv3, one for each extent.
+//! Encodes layouts and data servers as the flexible-files layout type: mirrors of NFSv3 data
+//! servers, one for each extent.
 //!
-//! Layouts for writing have one mirror, the home: a client writes to all there are. Those for reading an extent at rest have a reader
-//! as a second one, at a lower efficiency; if the home cannot be used now they have nothing else. A segment of several extents has
-//! the homes of all of them in the first mirror, and readers of all in the second, or none.
+//! Layouts for writing have one mirror, the home: a client writes to all mirrors. Layouts for
+//! reading an extent at rest have a reader as a second mirror, at a lower efficiency; if the home
+//! cannot be used now, the reader is the only one. A segment of several extents has all their homes
+//! in the first mirror, and readers of all or none in the second.
 //!
 //! Spec: RFC 8435 §4, §5; docs/formats/ds_handle.md; docs/protocol/seal.md §11.
 
@@ -19,41 +21,42 @@ use crate::limits::TRANSFER_BYTES_MAX;
 use crate::seal::readers;
 use crate::server::Server;
 
-/// Users that data servers see. The handle decides what may be done; these only have to differ from each other and
-/// from root, so that a layout for reading never carries the id of one for writing (RFC 8435 §2.2).
-/// The group is the same for both (§5.1).
+/// Users that data servers see. The handle decides what is allowed; these ids only have to differ
+/// from each other and from root, so that a layout for reading never carries the id of one for
+/// writing (RFC 8435 §2.2). The group is the same for both (§5.1).
 const WRITER_ID: u32 = 65_533;
 const READER_ID: u32 = 65_532;
 const GROUP_ID: u32 = 65_533;
 /// How often clients send LAYOUTSTATS, seconds; 0 leaves it to them.
 const STATS_HINT_S: u32 = 0;
 
-/// How clients are to prefer the home to a reader. What Linux knows of a mirror it keeps, so each has the same in all layouts.
+/// Clients prefer the home to a reader. Linux keeps a mirror's efficiency, so it is the same in all
+/// layouts.
 const HOME_EFFICIENCY: u32 = 2;
 const READER_EFFICIENCY: u32 = 1;
 
-/// A layout for an extent, or for several.
+/// Body of a layout for one extent or several.
 pub(crate) struct Body {
     pub(crate) bytes: Bytes,
     /// The home is one of its mirrors.
     pub(crate) names_home: bool,
 }
 
-/// To whom, and for what, handles are given.
+/// The client, and the access, that handles are made for.
 #[derive(Clone, Copy)]
 pub(crate) struct Grant {
     pub(crate) client: u64,
     pub(crate) iomode: Iomode,
-    /// Sequence of the layout's stateid: another one for each grant.
+    /// Sequence of the layout's stateid: different for each grant.
     pub(crate) seqid: u32,
-    /// The export that the client came through.
+    /// The export that the client used.
     pub(crate) export: u16,
     /// The client may read the file.
     pub(crate) reads: bool,
 }
 
 impl Grant {
-    /// What handles carry of it.
+    /// The part of the grant that handles carry.
     ///
     /// QUIRK(linux): the client merges two segments over the same bytes with equal handles, and
     /// invalidates the older one. It marks a page that it was sending through that one dirty again,
@@ -72,8 +75,8 @@ pub(crate) fn low_half(client: u64) -> u32 {
     u32::from_be_bytes([t0, t1, t2, t3])
 }
 
-/// The body of a layout for an extent, or for several that follow each other. `None` if it cannot be made: a data server is not known, or
-/// some of several have a reader and others have not.
+/// The body of a layout for an extent, or for several consecutive ones. `None` if it cannot be
+/// made: a data server is unknown, or only some of several extents have a reader.
 pub(crate) fn layout_body(
     server: &Server,
     grant: Grant,
@@ -101,7 +104,7 @@ pub(crate) fn layout_body(
     };
     let stand_by: Vec<DsHandle> = records.iter().zip(&homes).filter_map(reader).collect();
     if !stand_by.is_empty() && stand_by.len() != homes.len() {
-        // All mirrors have as many data servers.
+        // All mirrors have the same number of data servers.
         return None;
     }
     let usable = |record: &ExtentRecord| readers::is_usable(server, Some(client), record.home);
@@ -123,18 +126,18 @@ pub(crate) fn layout_body(
     Some(Body { bytes: body.to_body().ok()?, names_home })
 }
 
-/// What a reader is shown in place of the home.
+/// The handle for a reader in place of the home.
 pub(crate) fn reader_handle(home: &DsHandle, reader: DataServerId) -> DsHandle {
     DsHandle { role: Role::Reader, mode: Iomode::Read, home: reader, backups: [None; BACKUPS_MAX], ..*home }
 }
 
-/// A mirror of the data servers that may be shown these handles. `None` if one is not known.
+/// A mirror of the data servers of these handles. `None` if one is unknown.
 fn mirror(server: &Server, handles: &[DsHandle], efficiency: u32) -> Option<Mirror> {
     let data_servers = handles.iter().map(|handle| data_server(server, handle, efficiency));
     Some(Mirror { data_servers: data_servers.collect::<Option<_>>()? })
 }
 
-/// The one data server that may be shown a handle. `None` if it is not known.
+/// The data server of a handle. `None` if it is unknown.
 fn data_server(server: &Server, handle: &DsHandle, efficiency: u32) -> Option<DataServer> {
     let known = server.data_servers.one(handle.home)?;
     let sealed = seal(&server.handle_keys().used, handle);
@@ -149,7 +152,7 @@ fn data_server(server: &Server, handle: &DsHandle, efficiency: u32) -> Option<Da
     })
 }
 
-/// An extent's backups as handles name them.
+/// An extent's backups, as in handles.
 pub(crate) fn named(record: &ExtentRecord) -> [Option<NamedBackup>; BACKUPS_MAX] {
     let mut named = [None; BACKUPS_MAX];
     for (place, backup) in named.iter_mut().zip(&record.backups) {
@@ -158,7 +161,7 @@ pub(crate) fn named(record: &ExtentRecord) -> [Option<NamedBackup>; BACKUPS_MAX]
     named
 }
 
-/// The body of a device address. `None` for a device that is not there, or has other addresses by now.
+/// The body of a device address. `None` for an unknown device, or one whose addresses have changed.
 pub(crate) fn device_address(server: &Server, device: &DeviceId) -> Option<Bytes> {
     let (id, generation) = device_of(&device.0)?;
     let known = server.data_servers.one(id)?;

@@ -1,11 +1,14 @@
-//! What this node has of sessions: slots, replies, and the connections they are bound to.
+//! Sessions of this node: slots, cached replies, and the connections they are bound to.
 //!
-//! The sessions themselves are in the replicated state. One that is not here is taken up with the first request for it; one
-//! that another node may have taken up since is given up before it is used again.
+//! The sessions themselves are in the replicated state. A node resumes a session with the first
+//! request for it. A session that another node may have resumed since is dropped here before it is
+//! used again.
 //!
-//! INVARIANT: a request is judged by a slot of this node only while no other node can have judged one on it since.
-//! INVARIANT: what ends a session ends it in the state first and here then, and what puts one here looks at the state behind that: none
-//! stays that is over, whichever comes first.
+//! INVARIANT: a slot of this node judges a request only while no other node can have judged one on
+//! it since.
+//! INVARIANT: the end of a session changes the state first and this memory second; adding a session
+//! changes this memory first and reads the state second. So no ended session stays, whichever comes
+//! first.
 //! Spec: RFC 8881 §2.10; docs/protocol/sessions.md §3.
 
 mod table;
@@ -27,9 +30,9 @@ use crate::status;
 pub(crate) use table::Front;
 
 impl Server {
-    /// SEQUENCE: what to do with a request, by this node's slots, or by what the state knows of them.
+    /// SEQUENCE: decides about a request by this node's slots, or by the state's record of them.
     pub(crate) async fn sequence(&self, args: &sequence::Args, arrival: &Arrival) -> Verdict {
-        // Twice at most: a session that is taken up is here, unless it is lost again at once.
+        // Twice at most: a resumed session is here, unless it is lost again at once.
         for _ in 0..2 {
             if let Err(status) = self.keep_own_sessions().await {
                 return Verdict::Reject(status);
@@ -45,7 +48,7 @@ impl Server {
         Verdict::Reject(Nfsstat4::Delay)
     }
 
-    /// Gives up sessions that others took up while this node did not lead.
+    /// Drops sessions that other nodes resumed while this node did not lead.
     ///
     /// # Errors
     /// DELAY if this node does not lead: its slots prove nothing.
@@ -59,14 +62,14 @@ impl Server {
         if front.term.load(Ordering::Acquire) == term {
             return Ok(());
         }
-        // Those before may have asked a majority here, in vain and for long.
+        // The requests before may have queried a majority here, in vain and for long.
         if self.shards.leading_term() != Some(term) {
             return Err(Nfsstat4::Delay);
         }
         self.shards.read_barrier().await.map_err(|e| status::of_propose(&e))?;
-        // Which export is meant by a handle the cluster says, and not this node's configuration.
+        // The cluster defines the export of a handle, not this node's configuration.
         self.begin_to_export().await.map_err(|error| {
-            tracing::warn!(%error, "nothing is served: it cannot be said what is exported");
+            tracing::warn!(%error, "serving nothing: the exports are unknown");
             Nfsstat4::Delay
         })?;
         let view = self.view()?;
@@ -86,34 +89,35 @@ impl Server {
         Ok(())
     }
 
-    /// Makes sure that a session is here: takes it up if the state has it. However many ask at once, nobody waits for one attempt after the
-    /// other: who waited for one that was put off is put off with it.
+    /// Makes sure that a session is here: resumes it if the state has it. Concurrent requests do
+    /// not wait for one attempt after the other: an attempt that ends in DELAY answers DELAY to all
+    /// that waited for it.
     ///
     /// # Errors
-    /// BADSESSION if there is no such session, DELAY if it cannot be had now.
+    /// BADSESSION if there is no such session, DELAY if it is unavailable now.
     pub(crate) async fn hold_session(&self, session: SessionId) -> Result<(), Nfsstat4> {
         self.keep_own_sessions().await?;
         if self.front.has(session) {
             return Ok(());
         }
         let turn = self.front.turn_to_take(session);
-        let taken = turn.take().await;
+        let taken = turn.take_turn().await;
         if self.front.has(session) {
             return Ok(());
         }
         if taken.is_in_vain {
             return Err(Nfsstat4::Delay);
         }
-        let held = self.take_up(session).await;
+        let held = self.resume_session(session).await;
         if held == Err(Nfsstat4::Delay) {
-            taken.put_off();
+            taken.count_delay();
         }
         held
     }
 
-    /// Takes a session up, if the state has it.
-    async fn take_up(&self, session: SessionId) -> Result<(), Nfsstat4> {
-        // A name that nobody knows is not worth an entry of the log.
+    /// Resumes a session, if the state has it.
+    async fn resume_session(&self, session: SessionId) -> Result<(), Nfsstat4> {
+        // A session id that does not exist is not worth a log entry.
         self.shards.read_barrier().await.map_err(|e| status::of_propose(&e))?;
         let known = self.view()?.session(&session.0).map_err(|e| status::of_refusal(&e))?;
         if known.is_none() {
@@ -138,17 +142,18 @@ impl Server {
                 client = taken.record.client,
                 tenure = taken.tenure,
                 suppressed,
-                "session taken up"
+                "session resumed"
             );
         }
         self.put_session(&taken.record, taken.tenure, Past::Elsewhere(&seen))
     }
 
-    /// Puts a session of the state into memory, unless it is over there by now: between the answer of the log and this it may have ended, or
-    /// gone elsewhere.
+    /// Puts a session of the state into memory, unless it is over by now: between the log's answer
+    /// and this call it may have ended, or another node may have resumed it.
     ///
     /// # Errors
-    /// BADSESSION if it is over, DELAY if it cannot be had now; it is not here then, at least not in this tenure.
+    /// BADSESSION if it is over, DELAY if it is unavailable now; it is not here then, at least not
+    /// in this tenure.
     pub(crate) fn put_session(
         &self,
         record: &SessionRecord,
@@ -158,7 +163,8 @@ impl Server {
         let id = record.session();
         let put = self.front.sessions.lock().put(record, tenure, past, self.now_ms());
         put.map_err(|e| e.status())?;
-        // Behind it: what ends a session changes the state first and this memory then. So either that is seen here, or it finds the session.
+        // Read after the put: the end of a session changes the state first and this memory second.
+        // So either this read sees the end, or the end finds the session.
         let found = self.in_state(record);
         let mut sessions = self.front.sessions.lock();
         let here = sessions.session(id).map(Session::tenure);
@@ -169,12 +175,12 @@ impl Server {
                 if client {
                     sessions.end(id);
                 } else {
-                    // Nor does anybody wait for the end of its lease.
+                    // Nor does its lease have to expire.
                     sessions.drop_client(record.client);
                 }
                 Err(Nfsstat4::Badsession)
             }
-            // Another tenure, or it cannot be told: whoever asks again takes it up again.
+            // Another tenure, or the state cannot be read: the next request resumes it again.
             other => {
                 if is_ours {
                     sessions.end(id);
@@ -192,11 +198,11 @@ impl Server {
     }
 }
 
-/// What the state has of a session.
+/// The state's record of a session.
 struct InState {
-    /// Its tenure, if it is there.
+    /// Its tenure, if it exists.
     session: Option<u32>,
-    /// Whether its client is.
+    /// Whether its client exists.
     client: bool,
 }
 

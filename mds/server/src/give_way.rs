@@ -1,8 +1,8 @@
-//! Clients that are kept out of courtesy end when they are in the way of an OPEN, a lock, or another principal.
+//! Expires courtesy clients in conflict with an OPEN, a lock, or another principal.
 //!
 //! Layouts are recalled like any other client's, and revoked without an answer (`recall.rs`).
 //!
-//! INVARIANT: a client whose lease holds loses nothing to another's request.
+//! INVARIANT: a client with a valid lease loses nothing to another's request.
 //! Spec: RFC 8881 §8.4.2.4.
 
 use std::collections::BTreeSet;
@@ -15,7 +15,7 @@ use mds_shard::command::open::{Share, Target};
 use crate::client_end::{expire, gone_everywhere, leases_count};
 use crate::server::Server;
 
-/// Somebody wants to lock a range of a file: clients that are kept out of courtesy and are in the way go.
+/// Before a LOCK: expires courtesy clients with conflicting locks.
 pub(crate) async fn give_way_to_lock(server: &Arc<Server>, ino: Ino, range: Range, exclusive: bool) {
     if server.courtesy.count() == 0 {
         return;
@@ -26,7 +26,8 @@ pub(crate) async fn give_way_to_lock(server: &Arc<Server>, ino: Ino, range: Rang
     }
 }
 
-/// Another principal wants the name of a client: if only courtesy keeps that one, it goes.
+/// Before an EXCHANGE_ID by another principal: expires the owner's client if only courtesy
+/// keeps it.
 ///
 /// Spec: RFC 8881 §18.35.4, case 3 (the client in the way has no state, or its lease has
 /// expired).
@@ -44,7 +45,7 @@ pub(crate) async fn give_way_to_principal(server: &Arc<Server>, owner: &[u8], pr
     }
 }
 
-/// Somebody wants to open a file.
+/// Before an OPEN: expires courtesy clients with conflicting share reservations.
 pub(crate) async fn give_way_to_open(server: &Arc<Server>, target: &Target, share: Share) {
     if server.courtesy.count() == 0 {
         return;
@@ -53,7 +54,7 @@ pub(crate) async fn give_way_to_open(server: &Arc<Server>, target: &Target, shar
     let ino = match target {
         Target::Handle { ino, .. } | Target::Foreign { ino, .. } => *ino,
         Target::Name { directory, name } | Target::Create { directory, name, .. } => {
-            // Whether the caller may look there, the OPEN says.
+            // The OPEN checks whether the caller may look up the name.
             match op::lookup::find(view.namespace(), &Caller::default(), *directory, name) {
                 Ok(Some(inode)) => inode.ino,
                 Ok(None) | Err(_) => return,
@@ -71,9 +72,9 @@ pub(crate) async fn give_way_to_open(server: &Arc<Server>, target: &Target, shar
 async fn give_way(server: &Arc<Server>, holders: Vec<u64>) {
     let holders: BTreeSet<u64> = holders.into_iter().filter(|client| server.courtesy.has(*client)).collect();
     for client in holders {
-        // It may have come back since the last look.
+        // It may have renewed its lease since the last check.
         if leases_count(server) && server.front.sessions.lock().expired(server.now_ms()).contains(&client) {
-            tracing::info!(client, "kept beyond its lease, and now in another client's way");
+            tracing::info!(client, "expired: kept out of courtesy, and in conflict with another client");
             server.courtesy.kept.lock().clients.remove(&client);
             expire(server, client).await;
             gone_everywhere(server, client).await;
@@ -87,12 +88,13 @@ mod tests {
 
     use super::*;
     use crate::front::tests::server;
-    use crate::reaper::decide;
+    use crate::reaper::expire_or_keep;
     use crate::shards::tests::guest::guest;
 
-    /// Another node may have led meanwhile, to which the client came back: what this one remembers of its lease is of an earlier term.
+    /// Another node may have led meanwhile, and renewed the client's lease: the lease that this
+    /// node remembers is of an earlier term.
     #[tokio::test]
-    async fn a_lease_of_another_term_ends_nobody() {
+    async fn a_lease_of_another_term_expires_no_client() {
         let dir = tempfile::tempdir().unwrap();
         let (server, clock) = server(dir.path()).await;
         let guest = guest(&server.shards, "one").await;
@@ -102,13 +104,13 @@ mod tests {
         clock.advance_ms(server.config.lease_ms + server.config.courtesy_ms + 1);
         assert!(server.front.sessions.lock().expired(server.now_ms()).contains(&guest.client));
         for other in [None, term.map(|term| term - 1)] {
-            server.courtesy.begin(other);
-            decide(&server, vec![guest.client]).await;
+            server.courtesy.begin_term(other);
+            expire_or_keep(&server, vec![guest.client]).await;
             server.courtesy.kept.lock().clients.insert(guest.client);
             give_way(&server, vec![guest.client]).await;
             assert!(is_known(), "{other:?}");
         }
-        server.courtesy.begin(term);
+        server.courtesy.begin_term(term);
         give_way(&server, vec![guest.client]).await;
         assert!(is_known(), "it is not kept out of courtesy");
         server.courtesy.kept.lock().clients.insert(guest.client);

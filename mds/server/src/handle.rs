@@ -1,7 +1,8 @@
-//! The metadata server's filehandle: export, inode, generation, and a MAC so that nobody can make one up.
+//! The metadata server's filehandle: export, inode, generation, and a MAC so that clients cannot
+//! forge one.
 //!
-//! A client that guesses inode numbers could otherwise walk out of the export it was given. Data servers have
-//! handles of their own (`layout::handle`).
+//! A client that guesses inode numbers could otherwise walk out of the export it was given. Data
+//! servers have handles of their own (`layout::handle`).
 //!
 //! ```text
 //!  0        1        2                 4                                   8
@@ -23,7 +24,8 @@ pub const HANDLE_BYTES: usize = 24;
 const VERSION: u8 = 1;
 const MAC_AT: usize = 16;
 
-/// Number of an export: its path has it for as long as the cluster lives. `PSEUDO` is the read-only tree that leads to the exports.
+/// Number of an export: its path keeps it for as long as the cluster lives. `PSEUDO` is the
+/// read-only tree that leads to the exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ExportId(pub u16);
 
@@ -35,11 +37,11 @@ impl ExportId {
 /// An object as a client names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileHandle {
-    /// Through which export.
+    /// The export it was reached through.
     pub export: ExportId,
     /// Guards against a restored backup.
     pub generation: u32,
-    /// Which inode.
+    /// Its inode.
     pub ino: Ino,
 }
 

@@ -1,11 +1,13 @@
-//! Keys that data-server handles are sealed under: which one, what data servers are told, and how one takes the place of another.
+//! Keys that seal data-server handles: which one is used, how data servers receive them, and how a
+//! key is replaced.
 //!
-//! A replacement is in the log (`mds_shard`, `apply/handle_keys.rs`), so that a leader that takes over goes on with it. The new key is
-//! used when each data server that holds a lease has it, and the one before is dropped when the layouts that were given out with it are
-//! recalled. A client that did not answer is refused by data servers then, and asks for another layout.
+//! A replacement is in the log (`mds_shard`, `apply/handle_keys.rs`), so that a new leader
+//! continues it. The new key is used once each data server with a lease has it. The old one is
+//! dropped once the layouts sealed under it are recalled. Data servers then refuse a client that
+//! did not answer the recall, and it requests another layout.
 //!
-//! INVARIANT: data servers never learn the key of the file system, with which the handles of metadata servers are made: the first key
-//! is derived from it.
+//! INVARIANT: data servers never learn the key of the file system, which seals the handles of
+//! metadata servers: the first key is derived from it.
 //! Spec: docs/formats/ds_handle.md; docs/protocol/admin.md §10.
 
 mod keyring;
@@ -30,10 +32,10 @@ use crate::status;
 pub(crate) use keyring::{GoodKeys, HandleKeyring};
 
 impl Server {
-    /// The keys that the log says are good; while it cannot be read, those that it said last.
+    /// The keys that are valid by the log; while it cannot be read, the last ones read.
     pub(crate) fn handle_keys(&self) -> Arc<GoodKeys> {
         let first = self.shards.first();
-        // Before the view: what moves in between is looked at again.
+        // Before the view: a change in between leads to another read.
         let moved = first.settings_moved();
         if let Some(known) = self.keyring.known(moved) {
             return known;
@@ -41,13 +43,13 @@ impl Server {
         match first.view().map(|view| view.handle_keys()) {
             Ok(Ok(keys)) => return self.keyring.learn(moved, &keys),
             Ok(Err(error)) => tracing::error!(%error, "the handle keys cannot be read"),
-            // A snapshot is taking the shard's place, or the shard ends.
+            // A snapshot replaces the shard's state, or the shard ends.
             Err(_) => {}
         }
         Arc::clone(&self.keyring.known.read().keys)
     }
 
-    /// The keys that are good, for the other end of a connection.
+    /// The valid keys, sealed for the other end of a connection.
     pub(crate) fn sealed_keys(&self, peer: &Peer) -> SealedKeys {
         let keys = self.handle_keys();
         let sealed = |key: &HandleKey| {
@@ -61,7 +63,7 @@ impl Server {
         SealedKeys { version: keys.version, keys: keys.all.iter().map(sealed).collect() }
     }
 
-    /// How far a replacement is.
+    /// Progress of a replacement.
     pub(crate) fn handle_key_rotation(&self) -> HandleKeyRotation {
         let keys = self.handle_keys();
         let (now_ms, version) = (self.now_ms(), keys.version);
@@ -76,7 +78,7 @@ impl Server {
     }
 }
 
-/// Has the key replaced if an administrator says so, and says how far that is.
+/// Begins a replacement at an administrator's request; reports its progress.
 ///
 /// # Errors
 /// `NotLeader`, `Busy`.
@@ -92,22 +94,19 @@ pub(crate) async fn rotate(server: &Server, ask: RotateHandleKey) -> Result<Hand
         server.env.entropy.fill(&mut bytes);
         let add = Command::AddHandleKey(AddHandleKey { version: keys.version, bytes });
         server.shards.propose(None, add).await.map_err(may_pass)?;
-        tracing::warn!(
-            key = keys.used.number(),
-            "an administrator has the key of data-server handles replaced"
-        );
+        tracing::warn!(key = keys.used.number(), "an administrator replaces the key of data-server handles");
         server.keyring.call.notify_one();
     }
     Ok(server.handle_key_rotation())
 }
 
-/// Goes on with a replacement whenever one is under way, for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+/// Continues a replacement whenever one is under way, for as long as the server lives.
+pub(crate) async fn drive_rotation(server: Arc<Server>) {
     loop {
         if server.shards.leading_term() == Some(server.data_servers.term())
             && let Err(status) = carry_out(&server).await
         {
-            tracing::debug!(status = status.name(), "a handle key is replaced later");
+            tracing::debug!(status = status.name(), "replacement of a handle key is retried later");
         }
         tokio::select! {
             () = server.keyring.call.notified() => {}
@@ -116,7 +115,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
     }
 }
 
-/// The next step, if it is time for one.
+/// Takes the next step, if it is due.
 async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
     if server.handle_keys().rotation == Rotation::None {
         return Ok(());
@@ -136,11 +135,7 @@ async fn carry_out(server: &Arc<Server>) -> Result<(), Nfsstat4> {
         Rotation::Leaving => {
             let layouts = recall(server, HANDLE_KEY_RECALL_MS_MAX, |_, _| Ok(true)).await?;
             propose(server, Command::DropHandleKey(DropHandleKey { version })).await?;
-            tracing::info!(
-                key = keys.used.number(),
-                layouts,
-                "a handle key has taken the place of the one before"
-            );
+            tracing::info!(key = keys.used.number(), layouts, "the previous handle key is dropped");
             Ok(())
         }
     }

@@ -1,9 +1,9 @@
-//! What data servers judge handles by: whether layouts are still held (HELD), whom exports admit (ADMITTED), and the clock that
-//! handles are made by.
+//! Facts by which data servers judge handles: whether layouts are still held (HELD), which hosts
+//! exports admit (ADMITTED), and the clock of handles.
 //!
-//! A layout counts as held while the log has it, its client has the file open, and the client's lease has not run out. A client that
-//! keeps to the protocol does no I/O otherwise; and what the log says outlives every leader, so one that has just begun to lead
-//! answers no question wrongly.
+//! A layout counts as held while the log has it, its client has the file open, and the client's
+//! lease has not run out. A client that keeps to the protocol does no I/O otherwise. The log
+//! outlives every leader, so a new leader answers no query wrongly.
 //!
 //! INVARIANT: while a client holds a layout that it may use, no leader answers that it is gone.
 //! Spec: docs/formats/ds_handle.md; docs/protocol/control.md §7, §8.
@@ -20,25 +20,26 @@ use crate::seal::answer::in_force;
 use crate::server::Server;
 
 impl Server {
-    /// The clock that handles are made by: the cluster's time, which nodes agree on, so that a new leader's is about the same.
+    /// The clock of handles: the cluster's time, on which nodes agree, so that a new leader's is
+    /// about the same.
     pub(crate) fn handle_clock_ms(&self) -> u64 {
         self.env.clock.wall_ms()
     }
 
-    /// When a handle is made that is made now.
+    /// The issue time of a handle made now.
     pub(crate) fn issued(&self) -> Issued {
         Issued::at_ms(self.handle_clock_ms())
     }
 }
 
-/// A data server asks whether layouts are held.
+/// Handles HELD: a data server queries whether layouts are held.
 ///
 /// # Errors
-/// `NotLeader`; `Busy` while that cannot be told.
+/// `NotLeader`; `Busy` while that is unknown.
 pub(crate) async fn held(server: &Server, ask: &AskHeld) -> Result<Held, Refusal> {
     in_force(server).await?;
     let mut order: Vec<usize> = (0..ask.holders.len()).collect();
-    // A file of which many are asked is looked at once.
+    // Names of the same file are grouped: each file is read once.
     order.sort_unstable_by_key(|place| ask.holders[*place].ino);
     let mut held = vec![false; ask.holders.len()];
     let mut file: Option<(Ino, Vec<(u64, LayoutRecord)>)> = None;
@@ -68,7 +69,7 @@ fn in_use(server: &Server, ino: Ino) -> Result<Vec<(u64, LayoutRecord)>, Refusal
     Ok(layouts)
 }
 
-/// Whether a handle with this name was made for a layout that is out.
+/// Whether a handle with this name was made for this layout.
 fn is_of(name: &HolderName, client: u64, layout: &LayoutRecord) -> bool {
     let grant = name.tag ^ low_half(client);
     if name.writes {
@@ -78,7 +79,7 @@ fn is_of(name: &HolderName, client: u64, layout: &LayoutRecord) -> bool {
     }
 }
 
-/// A data server asks whom exports admit.
+/// Handles ADMITTED: a data server queries which hosts exports admit.
 ///
 /// # Errors
 /// `NotLeader`.
@@ -116,7 +117,7 @@ mod tests {
         assert!(!is_held(true, 0xdead_0000 ^ 4, &both), "it was never made");
         assert!(!is_held(false, 0xdead_0001, &both), "another client's");
         let (reading, writing) = (record(3, true, false), record(3, false, true));
-        assert!(!is_held(true, 0xdead_0001, &reading), "that part was given back");
+        assert!(!is_held(true, 0xdead_0001, &reading), "that part was returned");
         assert!(!is_held(false, 0xdead_0000, &writing));
     }
 }

@@ -1,7 +1,9 @@
-//! The metadata server's front: NFSv4.1 and 4.2 over sessions, layouts, I/O in band, and the control of data servers.
+//! The metadata server's front: NFSv4.1 and 4.2 over sessions, layouts, I/O in band, and the
+//! control of data servers.
 //!
-//! RPC record, session slot, compound loop, row of the operation table, one file for each operation, and from there a command
-//! or a view of the shard. Decides nothing that must outlive it: names, opens, locks and layouts are in the shard.
+//! A request passes through RPC record, session slot, compound loop, row of the operation table and
+//! the file of its operation; from there a command or a view of the shard. Nothing that must
+//! outlive it is decided here: names, opens, locks and layouts are in the shard.
 //!
 //! Spec: RFC 8881; RFC 7862; RFC 8435.
 

@@ -1,7 +1,7 @@
 //! Counters of the metadata server, for Prometheus.
 //!
-//! `shoal_data_bytes_total{role="mds"}` stands alone: it counts file data that went through the metadata server, and so
-//! proves that pNFS keeps it off.
+//! `shoal_data_bytes_total{role="mds"}` is special: it counts file data that passed through the
+//! metadata server, and so proves that pNFS keeps data off it.
 
 mod sealing;
 pub(crate) mod shards;
@@ -66,7 +66,7 @@ pub(crate) struct Metrics {
     read_bytes: Counter,
     written_bytes: Counter,
     read_answer_bytes: Gauge<u64, AtomicU64>,
-    reads_put_off: Counter,
+    reads_delayed: Counter,
     layouts_granted: Counter,
     reader_layouts: Counter,
     striped_layouts: Counter,
@@ -103,7 +103,7 @@ impl Metrics {
             read_bytes: direction("read"),
             written_bytes: direction("write"),
             read_answer_bytes: Gauge::default(),
-            reads_put_off: Counter::default(),
+            reads_delayed: Counter::default(),
             layouts_granted: Counter::default(),
             reader_layouts: Counter::default(),
             striped_layouts: Counter::default(),
@@ -137,10 +137,10 @@ impl Metrics {
         registry.register("shoal_nfs_requests", "NFS operations by name and status", m.requests.clone());
         registry.register("shoal_nfs_request_seconds", "Time an NFS operation took", m.latencies.clone());
         registry.register("shoal_data_bytes", "File data carried, bytes", data_bytes.clone());
-        let what = "Bytes that reads in band, and listings, are being answered";
+        let what = "Bytes of replies to reads in band and listings that are being made or sent";
         registry.register("shoal_read_answer_bytes", what, m.read_answer_bytes.clone());
-        let what = "Reads in band put off since others' answers have to be sent first";
-        registry.register("shoal_reads_put_off", what, m.reads_put_off.clone());
+        let what = "Reads in band answered DELAY because other replies have to be sent first";
+        registry.register("shoal_reads_put_off", what, m.reads_delayed.clone());
         registry.register("shoal_layouts_granted", "Layout segments granted", m.layouts_granted.clone());
         let what = "Layout segments that name a reader alone: their homes could not be used";
         registry.register("shoal_reader_layouts", what, m.reader_layouts.clone());
@@ -148,29 +148,29 @@ impl Metrics {
         registry.register("shoal_striped_layouts", what, m.striped_layouts.clone());
         registry.register(
             "shoal_layout_read_bytes",
-            "Bytes clients say they read through layouts",
+            "Bytes that clients report as read through layouts",
             m.layout_read_bytes.clone(),
         );
         registry.register(
             "shoal_layout_written_bytes",
-            "Bytes clients say they wrote through layouts",
+            "Bytes that clients report as written through layouts",
             m.layout_written_bytes.clone(),
         );
         registry.register("shoal_layouts_out", "Files with a layout, by client", m.layouts_out.clone());
         registry.register("shoal_clients", "Clients with a lease", m.clients.clone());
         let what = "Service addresses of the cluster; 1: it is at this replica";
         registry.register("shoal_service_address", what, m.addresses.clone());
-        let what = "Opens and locks that clients asked for anew as after a restart that lost them";
+        let what = "Opens and locks that clients reclaimed, as after a restart that lost them";
         registry.register("shoal_reclaims", what, m.reclaims.clone());
         registry.register("shoal_replays", "Requests answered from a reply cache", m.replays.clone());
         registry.register("shoal_recalls", "Layout recalls sent", m.recalls.clone());
-        let what = "Questions to data servers how far files reach that clients write";
+        let what = "Queries to data servers for the sizes of files that clients write";
         registry.register("shoal_size_queries", what, m.size_queries.clone());
-        let what = "Times a client was asked to give back layouts of its choice";
+        let what = "CB_RECALL_ANY calls that ask a client to return layouts of its choice";
         registry.register("shoal_recalls_any", what, m.recalls_any.clone());
     }
 
-    /// What becomes of extents and images.
+    /// Registers the counters of extents and images.
     fn register_data(&self, registry: &mut Registry) {
         let m = self;
         let what = "Images and extents moved so that data servers hold their shares";
@@ -203,38 +203,39 @@ impl Metrics {
         );
     }
 
-    /// An operation ended.
+    /// Counts a finished operation.
     pub(crate) fn operation(&self, op: &'static str, status: &'static str, seconds: f64) {
         self.requests.get_or_create(&OperationLabels { role: ROLE, op, status }).inc();
         self.latencies.get_or_create(&LatencyLabels { role: ROLE, op }).observe(seconds);
     }
 
-    /// File data was read in band.
+    /// Counts file data read in band.
     pub(crate) fn data_read(&self, bytes: usize) {
         self.read_bytes.inc_by(bytes as u64);
     }
 
-    /// File data was written in band.
+    /// Counts file data written in band.
     pub(crate) fn data_written(&self, bytes: usize) {
         self.written_bytes.inc_by(bytes as u64);
     }
 
-    /// So many bytes are to be read in band, and answered.
+    /// Adds bytes that are about to be read in band and sent.
     pub(crate) fn read_begins(&self, bytes: u32) {
         self.read_answer_bytes.inc_by(u64::from(bytes));
     }
 
-    /// They were sent, or will not be.
+    /// Subtracts bytes that were sent, or will not be.
     pub(crate) fn read_ended(&self, bytes: u32) {
         self.read_answer_bytes.dec_by(u64::from(bytes));
     }
 
-    /// There was no room for what a read would answer.
-    pub(crate) fn read_put_off(&self) {
-        self.reads_put_off.inc();
+    /// Counts a read without reply memory.
+    pub(crate) fn read_delayed(&self) {
+        self.reads_delayed.inc();
     }
 
-    /// A layout segment was granted, of the home or of a reader alone, of one extent or of several.
+    /// Counts a granted layout segment: with the home or a reader alone, of one extent or of
+    /// several.
     pub(crate) fn layout_granted(&self, names_home: bool, striped: bool) {
         self.layouts_granted.inc();
         self.striped_layouts.inc_by(u64::from(striped));
@@ -243,24 +244,24 @@ impl Metrics {
         }
     }
 
-    /// A client told what it did through layouts.
+    /// Counts the bytes of a client's LAYOUTSTATS.
     pub(crate) fn layout_stats(&self, read_bytes: u64, written_bytes: u64) {
         self.layout_read_bytes.inc_by(read_bytes);
         self.layout_written_bytes.inc_by(written_bytes);
     }
 
-    /// What there is now.
+    /// Sets the numbers of clients and layouts.
     pub(crate) fn set_state(&self, clients: u64, layouts: u64) {
         self.clients.set(clients);
         self.layouts_out.set(layouts);
     }
 
-    /// A request was answered from the reply cache.
+    /// Counts a request answered from the reply cache.
     pub(crate) fn replayed(&self) {
         self.replays.inc();
     }
 
-    /// Which service addresses are here.
+    /// Sets which service addresses are held here.
     pub(crate) fn set_addresses(&self, places: impl Iterator<Item = (ServiceAddress, bool)>) {
         for (address, here) in places {
             let labels = AddressLabels { address: address.ip.to_string() };
@@ -268,55 +269,55 @@ impl Metrics {
         }
     }
 
-    /// A client reclaims what it held: "open" or "lock".
+    /// Counts a reclaim: "open" or "lock".
     pub(crate) fn reclaimed(&self, what: &'static str) {
         self.reclaims.get_or_create(&ReclaimLabels { what }).inc();
     }
 
-    /// A client was asked to give back layouts of its choice.
+    /// Counts a CB_RECALL_ANY.
     pub(crate) fn recalled_any(&self) {
         self.recalls_any.inc();
     }
 
-    /// A data server is asked what extents hold.
+    /// Counts a query for the sizes of extents.
     pub(crate) fn sizes_asked(&self) {
         self.size_queries.inc();
     }
 
-    /// Extents of which only an image was left have other homes.
+    /// Counts extents with only an image left that got new homes.
     pub(crate) fn adopted(&self, extents: usize) {
         self.sealing.adopted.inc_by(extents as u64);
     }
 
-    /// Backups became homes.
+    /// Counts backups that became homes.
     pub(crate) fn promoted(&self, extents: usize) {
         self.promotions.inc_by(extents as u64);
     }
 
-    /// Homes that are alive gave extents to backups.
+    /// Counts extents that healthy homes handed over to backups.
     pub(crate) fn handed_over(&self, extents: usize) {
         self.hand_overs.inc_by(extents as u64);
     }
 
-    /// An image or an extent was moved so that data servers hold their shares.
+    /// Counts an image or an extent moved for rebalancing.
     pub(crate) fn balanced(&self, bytes: u64) {
         self.moves.inc();
         self.moved_bytes.inc_by(bytes);
     }
 
-    /// Bytes that are still to be moved for that.
+    /// Sets the bytes that rebalancing still has to move.
     pub(crate) fn set_balance(&self, left_bytes: u64) {
         self.move_bytes.set(left_bytes);
     }
 
-    /// How the copies of extents are.
+    /// Sets the state of the extents' copies.
     pub(crate) fn set_copies(&self, tally: &Tally) {
         self.extents_degraded.set(tally.degraded);
         self.extents_filling.set(tally.filling);
         self.extents_unserved.set(tally.unserved);
     }
 
-    /// How groups are.
+    /// Sets the state of the groups.
     pub(crate) fn set_groups(&self, tally: &Groups) {
         self.sealing.groups.set(tally.groups);
         self.sealing.sealed_bytes.set(tally.living_bytes);
@@ -326,32 +327,32 @@ impl Metrics {
         self.sealing.lost_bytes.set(tally.lost_bytes);
     }
 
-    /// How many images wait for a group.
+    /// Sets the number of images that wait for a group.
     pub(crate) fn set_waiting(&self, images: u64) {
         self.sealing.waiting.set(images);
     }
 
-    /// A group was made.
+    /// Counts a group made.
     pub(crate) fn group_made(&self) {
         self.sealing.made.inc();
     }
 
-    /// A group was not made.
+    /// Counts a group that could not be made.
     pub(crate) fn group_failed(&self) {
         self.sealing.failed.inc();
     }
 
-    /// An image was made again.
+    /// Counts a recreated image.
     pub(crate) fn remade(&self) {
         self.sealing.remade.inc();
     }
 
-    /// A data server does not have an image any more.
+    /// Counts an image that a data server no longer has.
     pub(crate) fn image_missing(&self) {
         self.sealing.missing.inc();
     }
 
-    /// Data servers were told what images are good for.
+    /// Counts the replies to data servers about images.
     pub(crate) fn answered(&self, words: &[ImageWord]) {
         for word in words {
             let word = match word {
@@ -364,7 +365,7 @@ impl Metrics {
         }
     }
 
-    /// A recall was sent.
+    /// Counts a recall sent.
     pub(crate) fn recalled(&self) {
         self.recalls.inc();
     }

@@ -1,7 +1,7 @@
 //! Names from the wire: refused before they reach a command.
 //!
-//! Any bytes but `/` and NUL make a name. RFC 8881 §14.4 would have UTF-8 only; like Linux and its servers we keep what
-//! the client's programs wrote.
+//! Any bytes but `/` and NUL make a name. RFC 8881 §14.4 allows only UTF-8; like Linux and its
+//! servers we keep the bytes that the client's programs wrote.
 //!
 //! Spec: RFC 8881 §14, §18.4.3 (ZERO-length names are INVAL), §15.1.7.
 
@@ -18,7 +18,8 @@ impl Name {
     /// Checks a name.
     ///
     /// # Errors
-    /// INVAL for an empty one, NAMETOOLONG above 255 bytes, BADNAME for `.`, `..` and anything with `/` or NUL.
+    /// INVAL for an empty name, NAMETOOLONG above 255 bytes, BADNAME for `.`, `..` and names with
+    /// `/` or NUL.
     pub(crate) fn check(name: &[u8]) -> Result<&[u8], Nfsstat4> {
         if name.is_empty() {
             return Err(Nfsstat4::Inval);
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_a_name() {
+    fn names_are_checked() {
         assert_eq!(Name::check(b"a"), Ok(b"a".as_slice()));
         assert_eq!(Name::check(b"..."), Ok(b"...".as_slice()));
         assert_eq!(Name::check(&[0xff; 255]), Ok([0xff; 255].as_slice()));

@@ -1,7 +1,7 @@
 //! One file for each operation of a COMPOUND.
 //!
-//! Each has one `run(context, arguments) -> answer`; the table in `op_table` leads to it. Nothing here sees a clock, a socket
-//! or a disk but through the context.
+//! Each has one `run_op(context, arguments) -> answer`, which the table in `op_table` refers to.
+//! Operations reach clock, sockets and disk only through the context.
 //!
 //! Spec: RFC 8881 §18; RFC 7862 §15.
 

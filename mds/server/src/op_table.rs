@@ -1,7 +1,9 @@
-//! The table of operations: for each what it needs, whether it changes anything, and how large its answer can be.
+//! The table of operations: the needs of each, whether it changes state, and the maximum size of
+//! its reply.
 //!
-//! The compound loop reads rows and has no special cases. What we do not serve has no row and answers NOTSUPP, which
-//! turns the capability off in the client (RFC 8881 §15.1.1.5); the reasons are in `not_served`.
+//! The compound loop reads rows and has no special cases. An operation that is not served has no
+//! row and answers NOTSUPP, which turns the capability off in the client (RFC 8881 §15.1.1.5); the
+//! reasons are in `not_served`.
 //!
 //! Spec: RFC 8881 §16.2, §17.
 
@@ -13,10 +15,10 @@ use crate::context::{Context, OpResult};
 use crate::limits::{READDIR_BYTES_MAX, TRANSFER_BYTES_MAX};
 use crate::op;
 
-/// What must be there before an operation runs.
+/// Precondition of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Needs {
-    /// Nothing: it may stand alone, outside of a session.
+    /// None: it may stand alone, outside of a session.
     Nothing,
     /// A session.
     Session,
@@ -24,7 +26,7 @@ pub(crate) enum Needs {
     Filehandle,
 }
 
-/// The code of an operation, with arguments and answer still as bytes.
+/// The code of an operation, with arguments and reply still as bytes.
 pub(crate) type Run =
     for<'a> fn(&'a mut Context, &'a mut Reader, &'a mut Writer) -> BoxFuture<'a, OpResult<()>>;
 
@@ -32,11 +34,11 @@ pub(crate) type Run =
 pub(crate) struct Row {
     /// The operation.
     pub(crate) op: Op,
-    /// What must be there.
+    /// Its precondition.
     pub(crate) needs: Needs,
-    /// It changes something: refused before it runs if its answer might not fit.
+    /// It changes state: refused before it runs if its reply might not fit.
     pub(crate) mutates: bool,
-    /// The largest answer after operation number and status, bytes.
+    /// The largest reply after operation number and status, bytes.
     pub(crate) reply_bytes_max: u32,
     /// Its code.
     pub(crate) run: Run,
@@ -57,7 +59,7 @@ macro_rules! row {
                 ) -> BoxFuture<'a, OpResult<()>> {
                     Box::pin(async move {
                         let arguments = Decode::decode(arguments).map_err(|_| Nfsstat4::Badxdr)?;
-                        op::$module::run(context, arguments).await?.encode(reply);
+                        op::$module::run_op(context, arguments).await?.encode(reply);
                         Ok(())
                     })
                 }
@@ -130,7 +132,8 @@ static ROWS: &[Row] = &[
     row!(Write, write, Filehandle, mutates, 20),
 ];
 
-/// The row of an operation; `None` for those without one (SEQUENCE, which the loop itself runs, and what is not served).
+/// The row of an operation; `None` for SEQUENCE, which the loop itself runs, and for operations
+/// that are not served.
 #[must_use]
 pub(crate) fn row(op: Op) -> Option<&'static Row> {
     ROWS.iter().find(|row| row.op == op)

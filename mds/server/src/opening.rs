@@ -1,13 +1,15 @@
-//! OPENs and OPEN_DOWNGRADEs under way, by file: while there is one, a CLOSE of that file waits for its outcome.
+//! OPENs and OPEN_DOWNGRADEs under way, by file: while there is one, a CLOSE of that file waits for
+//! its outcome.
 //!
-//! A CLOSE that is not waited for (docs/adr/0004-close-is-not-waited-for.md) is checked against a view. An OPEN of the same owner
-//! that has its place in the log and is not applied yet moves the stateid: the CLOSE would be refused behind its answer.
+//! A CLOSE that is answered early (docs/adr/0004-close-is-not-waited-for.md) is checked against a
+//! view. An OPEN of the same owner that is queued in the log and not applied yet moves the stateid:
+//! the CLOSE would be refused after its reply.
 //!
-//! QUIRK(linux): to a client whose CLOSE was answered with success, the OPEN's stateid, of a sequence that is not 1, is one of
-//! several answers that overtook each other: it waits five seconds for the others, and every OPEN of the file with it. Shown by
-//! the shell line `four-appenders-beside-fsync`.
+//! QUIRK(linux): a client whose CLOSE succeeded takes the OPEN's stateid, with a sequence other
+//! than 1, for one of several replies out of order: it waits five seconds for the others, and every
+//! OPEN of the file with it. Shown by the shell line `four-appenders-beside-fsync`.
 //!
-//! INVARIANT: one entry for each request under way, gone with it.
+//! INVARIANT: each request under way has one entry, which ends with it.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use mds_namespace::Ino;
 use parking_lot::Mutex;
 
-/// What is under way on this node.
+/// Requests under way on this node.
 #[derive(Clone, Default)]
 pub(crate) struct Opening {
     under_way: Arc<Mutex<UnderWay>>,
@@ -27,7 +29,7 @@ struct UnderWay {
     files: HashMap<Ino, u32>,
     /// Names, in their directories, that lead to no file yet.
     names: HashMap<(Ino, Vec<u8>), u32>,
-    /// OPENs of names that another OPEN may have created meanwhile: their files are not known.
+    /// OPENs of names that another OPEN may have created meanwhile: their files are unknown.
     unknown: u32,
 }
 
@@ -37,20 +39,20 @@ enum Subject {
     Unknown((Ino, Vec<u8>)),
 }
 
-/// A request under way; its drop is the end of it.
+/// A request under way, until it is dropped.
 pub(crate) struct UnderWayOpen {
     opening: Opening,
     subject: Subject,
 }
 
 impl Opening {
-    /// An OPEN or OPEN_DOWNGRADE of this file begins.
-    pub(crate) fn begin(&self, ino: Ino) -> UnderWayOpen {
+    /// Registers an OPEN or OPEN_DOWNGRADE of this file.
+    pub(crate) fn begin_open(&self, ino: Ino) -> UnderWayOpen {
         count_up(&mut self.under_way.lock().files, ino);
         UnderWayOpen { opening: self.clone(), subject: Subject::File(ino) }
     }
 
-    /// An OPEN of a name begins that leads to no file.
+    /// Registers an OPEN of a name without a file.
     pub(crate) fn begin_new(&self, directory: Ino, name: &[u8]) -> UnderWayOpen {
         let key = (directory, name.to_vec());
         let mut under_way = self.under_way.lock();
@@ -105,7 +107,7 @@ mod tests {
     #[test]
     fn a_file_is_quiet_when_its_last_request_ends() {
         let opening = Opening::default();
-        let (one, two) = (opening.begin(7), opening.begin(7));
+        let (one, two) = (opening.begin_open(7), opening.begin_open(7));
         drop(one);
         assert!(opening.is_under_way(7) && !opening.is_under_way(8));
         drop(two);

@@ -1,16 +1,16 @@
-//! Says when this process did not run for a while: it was stopped, or its virtual machine was.
+//! Logs when this process was paused: stopped by a signal, or with its virtual machine.
 //!
-//! Nothing here is needed for what then happens: all time-outs of the server count the time in which it ran (`env::awake`), so that leases
-//! of data servers and clients, recalls and calls under way have what was left to them. What the Raft engine counts goes on, for another
-//! replica may lead by then.
+//! Nothing depends on it: all time-outs of the server count only the time in which it runs
+//! (`env::awake`). So leases of data servers and clients, recalls and calls under way keep their
+//! remaining time. The Raft engine's clock continues, since another replica may lead by then.
 
 use std::sync::Arc;
 
 use crate::limits::PAUSE_LOOK_MS;
 use crate::server::Server;
 
-/// Looks again and again, for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+/// Checks for pauses, for as long as the server lives.
+pub(crate) async fn log_pauses(server: Arc<Server>) {
     let mut known_ms = paused_ms(&server);
     loop {
         server.machine_clock.sleep_ms(PAUSE_LOOK_MS).await;
@@ -19,16 +19,16 @@ pub(crate) async fn drive(server: Arc<Server>) {
         if 0 < pause_ms {
             tracing::warn!(
                 pause_ms,
-                "this process did not run: leases of data servers and clients go on from here"
+                "this process was paused: leases of data servers and clients continue from here"
             );
         }
         known_ms = paused_ms;
     }
 }
 
-/// For how long it did not run so far, milliseconds.
+/// Total pauses so far, milliseconds.
 fn paused_ms(server: &Server) -> u64 {
     let awake_ns = server.env.clock.monotonic_ns();
-    // A pause between the two readings is seen at the next look.
+    // A pause between the two readings shows at the next check.
     server.machine_clock.monotonic_ns().saturating_sub(awake_ns) / 1_000_000
 }

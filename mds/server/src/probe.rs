@@ -1,12 +1,13 @@
-//! Asks data servers whether they answer where clients call them.
+//! Probes whether data servers answer where clients call them.
 //!
-//! A server that renews its lease but cannot be reached would keep its extents for ever, and nobody could use them. So now and then,
-//! and whenever a client or a home complained, a NULL call goes to the data address: while that is
-//! refused, or not answered for long, the lease is not renewed, it runs out, and backups take over.
+//! A server that renews its lease but is unreachable would keep its extents for ever, unused. So
+//! periodically, and after each complaint of a client or a home, a NULL call goes to the data
+//! address. While that is refused, or not answered for long, the lease is not renewed, it runs out,
+//! and backups take over.
 //!
-//! The call stands in line behind data, on a machine that may have much to do; the heartbeat does
-//! not. So a renewal waits for the answer only after a complaint, or if none was ever given, and a
-//! call that is merely slow costs no lease.
+//! The call queues behind data, on a machine that may be busy; the heartbeat does not. So a renewal
+//! waits for the answer only after a complaint, or if there never was one, and a merely slow call
+//! costs no lease.
 //!
 //! INVARIANT: one probe of a server is under way at a time.
 //! Spec: docs/protocol/control.md §2.
@@ -27,13 +28,13 @@ use crate::server::Server;
 /// The number of the procedure NULL (RFC 1813 §3.3.0).
 const NULL: u32 = 0;
 
-/// Whether the server may have a lease: it answered lately and nobody has complained since, or
-/// nothing says yet that it does not answer.
+/// Whether the server may get a lease: it answered recently and no complaint has come since, or no
+/// probe has failed yet.
 pub(crate) async fn may_hold_lease(server: &Arc<Server>, id: DataServerId) -> bool {
     if !server.data_servers.is_probe_due(id, server.now_ms()) {
         return true;
     }
-    let mut answer = begin(server, id);
+    let mut answer = begin_probe(server, id);
     let failed = server.data_servers.probes.state.lock().failed.contains(&id);
     let answered = server.data_servers.one(id).is_some_and(|known| known.answered_ms.is_some());
     if answered && !failed && !server.data_servers.is_broken(id) {
@@ -43,13 +44,13 @@ pub(crate) async fn may_hold_lease(server: &Arc<Server>, id: DataServerId) -> bo
     tokio::select! {
         biased;
         answered = answered => answered.unwrap_or(false),
-        // It may be slow. It is not taken for dead before a whole probe has failed.
+        // It may be slow: it counts as dead only after a whole probe has failed.
         () = server.env.clock.sleep_ms(PROBE_WAIT_MS_MAX) => !failed,
     }
 }
 
 /// Begins a probe, unless one is under way.
-fn begin(server: &Arc<Server>, id: DataServerId) -> Answer {
+fn begin_probe(server: &Arc<Server>, id: DataServerId) -> Answer {
     let mut state = server.data_servers.probes.state.lock();
     if let Some(answer) = state.under_way.get(&id) {
         return answer.clone();
@@ -67,7 +68,7 @@ fn begin(server: &Arc<Server>, id: DataServerId) -> Answer {
             state.failed.insert(id);
         }
         drop(state);
-        // No heartbeat may wait for it any more.
+        // No heartbeat may wait for the result any more.
         let _ = says.send(Some(answers));
     });
     answer
@@ -77,7 +78,7 @@ async fn probe(server: &Server, id: DataServerId) -> bool {
     let Some(address) = server.data_servers.one(id).and_then(|known| known.data_address()) else {
         return false;
     };
-    // A connection of its own: an old one may hang where a new one is refused, or the other way round.
+    // A new connection: an old one may hang where a new one is refused, or the other way round.
     let env = &server.env;
     let caller = RpcClient::new(env.net.clone(), env.clock.clone(), address, Limits::default());
     let asked = caller.call(v3::PROGRAM, v3::VERSION, NULL, &Credential::None, Writer::new(), PROBE_MS_MAX);
@@ -88,7 +89,7 @@ async fn probe(server: &Server, id: DataServerId) -> bool {
         }
         Err(error) => {
             server.data_servers.mark_broken(id, server.now_ms());
-            tracing::warn!(server = id.0, %address, %error, "a data server does not answer there: no lease");
+            tracing::warn!(server = id.0, %address, %error, "data server does not answer at its data address: no lease");
             false
         }
     }

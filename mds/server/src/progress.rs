@@ -1,6 +1,6 @@
-//! How far work on bytes is, and how long it will take: repair, and moving data to where they should be. Time is an argument.
+//! Progress and remaining time of work on bytes: repair and rebalancing. Time is an argument.
 
-/// From the look that first finds something to do until one finds nothing.
+/// From the scan that first finds work until one finds none.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Progress {
     began_ms: Option<u64>,
@@ -9,7 +9,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// A look found so many bytes that are to be done. What was done stays known until something is to be done again.
+    /// Records the bytes that a scan found. The total done stays until there is new work.
     pub(crate) fn found(&mut self, left_bytes: u64, now_ms: u64) {
         match (left_bytes, self.began_ms) {
             (0, _) => (self.began_ms, self.left_bytes) = (None, 0),
@@ -18,28 +18,29 @@ impl Progress {
         }
     }
 
-    /// Some of them are done.
+    /// Records bytes that are done.
     pub(crate) fn done(&mut self, bytes: u64) {
         self.done_bytes += bytes;
         self.left_bytes = self.left_bytes.saturating_sub(bytes);
     }
 
-    /// Some of them will not be done after all.
+    /// Records bytes that will not be done after all.
     pub(crate) fn given_up(&mut self, bytes: u64) {
         self.left_bytes = self.left_bytes.saturating_sub(bytes);
     }
 
-    /// Bytes that are still to be done.
+    /// Bytes still to be done.
     pub(crate) fn left_bytes(&self) -> u64 {
         self.left_bytes
     }
 
-    /// Bytes that were done, this time or the last.
+    /// Bytes done, in this run or the last.
     pub(crate) fn done_bytes(&self) -> u64 {
         self.done_bytes
     }
 
-    /// Seconds until all is done, if it goes on as since it began; `None` while nothing was done, or nothing is left.
+    /// Seconds until all is done, at the speed so far; `None` while nothing was done, or nothing is
+    /// left.
     pub(crate) fn eta_s(&self, now_ms: u64) -> Option<u64> {
         let took_ms = u128::from(now_ms.saturating_sub(self.began_ms?));
         if self.done_bytes == 0 || self.left_bytes == 0 {
@@ -55,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_tells_how_long_it_will_take() {
+    fn it_estimates_the_remaining_time() {
         let mut progress = Progress::default();
         progress.found(0, 5);
         assert_eq!((progress.left_bytes(), progress.eta_s(10)), (0, None));
@@ -70,7 +71,7 @@ mod tests {
         progress.found(0, 5_000);
         assert_eq!(progress.done_bytes(), 5_100);
         progress.found(10, 6_000);
-        assert_eq!(progress.eta_s(7_000), None, "it began anew");
+        assert_eq!(progress.eta_s(7_000), None, "a new run");
         progress.given_up(4);
         assert_eq!((progress.left_bytes(), progress.done_bytes()), (6, 0));
     }

@@ -1,4 +1,5 @@
-//! Finds clients whose lease ran out, keeps them (`courtesy.rs`) or ends them (`client_end.rs`), and counts what the others hold.
+//! Finds clients whose lease ran out, keeps them (`courtesy.rs`) or ends them (`client_end.rs`), and
+//! limits the layouts of the others.
 //!
 //! Spec: RFC 8881 §8.3, §8.4.2.4.
 
@@ -11,26 +12,27 @@ use crate::limits::COURTESY_CLIENTS_MAX;
 use crate::recall_any::{self, Asked};
 use crate::server::Server;
 
-/// Between two looks at the leases.
+/// Interval of the checks of the leases.
 const ROUND_MS: u64 = 1000;
 
-/// Looks at the leases for as long as the server lives. When this node begins to lead, all leases start in full.
-pub(crate) async fn drive(server: Arc<Server>) {
+/// Checks the leases for as long as the server lives. When this node begins to lead, all leases
+/// start in full.
+pub(crate) async fn drive_leases(server: Arc<Server>) {
     let mut asked = Asked::default();
     loop {
         let term = server.shards.leading_term();
         if term != server.courtesy.term() {
-            server.courtesy.begin(term.filter(|_| restart_leases(&server)));
+            server.courtesy.begin_term(term.filter(|_| restart_leases(&server)));
         }
         if server.courtesy.term().is_some() {
-            decide(&server, expired(&server)).await;
-            look_at_layouts(&server, &mut asked);
+            expire_or_keep(&server, expired(&server)).await;
+            limit_layouts(&server, &mut asked);
         }
         server.env.clock.sleep_ms(ROUND_MS).await;
     }
 }
 
-/// False if it cannot be told now whose leases there are.
+/// Starts all leases in full. False if the clients cannot be read now.
 fn restart_leases(server: &Server) -> bool {
     let clients = match server.view().map(|view| view.clients()) {
         Ok(Ok(clients)) => clients,
@@ -50,8 +52,8 @@ fn expired(server: &Server) -> Vec<u64> {
     server.front.sessions.lock().expired(server.now_ms())
 }
 
-/// Decides about all clients whose lease has run out.
-pub(crate) async fn decide(server: &Arc<Server>, expired: Vec<u64>) {
+/// Expires or keeps each client whose lease has run out.
+pub(crate) async fn expire_or_keep(server: &Arc<Server>, expired: Vec<u64>) {
     let now_ms = server.now_ms();
     server.courtesy.kept.lock().clients.retain(|client| expired.contains(client));
     let silent_ms = |client| server.front.sessions.lock().leases_mut().silent_ms(client, now_ms).unwrap_or(0);
@@ -66,7 +68,7 @@ pub(crate) async fn decide(server: &Arc<Server>, expired: Vec<u64>) {
         }
         let goes =
             is_late || server.courtesy.count() == COURTESY_CLIENTS_MAX || !holds_something(server, client);
-        // To end those before it may have taken long: it may have come back meanwhile.
+        // Expiring the clients before this one may have taken long: it may have renewed its lease.
         if goes && !server.front.sessions.lock().expired(server.now_ms()).contains(&client) {
             continue;
         }
@@ -74,20 +76,20 @@ pub(crate) async fn decide(server: &Arc<Server>, expired: Vec<u64>) {
             server.courtesy.kept.lock().clients.remove(&client);
             expire(server, client).await;
         } else {
-            tracing::info!(client, "lease ran out: what it holds is kept until somebody wants it");
+            tracing::info!(client, "lease ran out: its state is kept until another client wants it");
             server.courtesy.kept.lock().clients.insert(client);
         }
     }
 }
 
-/// Whether there is anything to keep. If that cannot be told, there is.
+/// Whether a client holds any state. True if that cannot be read.
 fn holds_something(server: &Server, client: u64) -> bool {
     let tally = server.view().and_then(|view| view.tally(client).map_err(|e| crate::status::of_refusal(&e)));
     !matches!(tally, Ok(tally) if tally == Tally::default())
 }
 
-/// Counts what clients hold, and asks those that hold too much.
-fn look_at_layouts(server: &Arc<Server>, asked: &mut Asked) {
+/// Counts the clients' layouts, and sends CB_RECALL_ANY to those with too many.
+fn limit_layouts(server: &Arc<Server>, asked: &mut Asked) {
     let Ok(view) = server.view() else { return };
     let Ok(clients) = view.clients() else { return };
     let mut layouts = 0;

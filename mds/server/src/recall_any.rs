@@ -1,10 +1,11 @@
-//! CB_RECALL_ANY: a client that keeps very many layouts is asked to give back those it does not use.
+//! CB_RECALL_ANY: asks a client that keeps very many layouts to return those it does not use.
 //!
-//! Layouts for reading stay with a client after CLOSE, which makes opening the file again cheap. Each is a record in every
-//! replica, so their number has a bound. Which to give back is the client's choice; if it makes none, ours.
+//! Layouts for reading stay with a client after CLOSE, which makes opening the file again cheap.
+//! Each is a record in every replica, so their number has a bound. The client chooses the layouts
+//! to return; if it returns none, the server chooses.
 //!
-//! QUIRK(linux): 7.2 answers OK and returns nothing (`cargo xtask lab basic --only layouts-kept` saw it); so what is still too
-//! many the next time is recalled file by file.
+//! QUIRK(linux): 7.2 answers OK and returns nothing (shown by `cargo xtask lab basic --only
+//! layouts-kept`); so layouts still beyond the limit at the next check are recalled file by file.
 //!
 //! Spec: RFC 8881 §20.6; RFC 8435 §13.
 
@@ -19,30 +20,30 @@ use wire_nfs::v4::{Bitmap, CbOp, Nfsstat4};
 use crate::callback;
 use crate::server::Server;
 
-/// Between two requests to the same client: returning many layouts takes it a while.
+/// Time between two requests to the same client: returning many layouts takes a while.
 const AGAIN_MS: u64 = 10_000;
 
 /// Recalls sent to one client in one go.
 const FILES_MAX: usize = 1024;
 
-/// Who was asked, and when.
+/// Clients that were asked, and when.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     at_ms: BTreeMap<u64, u64>,
 }
 
-/// What to do about a client.
+/// The next step for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Due {
     Nothing,
     /// Ask it to choose.
     Ask,
-    /// It was asked before, and holds too many all the same.
+    /// It was asked before, and still holds too many.
     Recall,
 }
 
 impl Asked {
-    /// What is due about a client that holds `layouts` and may hold `kept`; takes note of it.
+    /// The next step for a client that holds `layouts` and may hold `kept`; records it.
     fn due(&mut self, client: u64, layouts: u32, kept: u32, now_ms: u64) -> Due {
         if layouts <= kept {
             self.at_ms.remove(&client);
@@ -57,20 +58,20 @@ impl Asked {
         due
     }
 
-    /// Clients that are gone are forgotten.
+    /// Forgets clients that have ended.
     pub(crate) fn keep_only(&mut self, is_client: impl Fn(u64) -> bool) {
         self.at_ms.retain(|client, _| is_client(*client));
     }
 }
 
-/// Asks a client that holds too many layouts to keep half of what it may.
+/// Asks a client that holds too many layouts to keep half of its limit.
 pub(crate) fn ask_if_many(server: &Arc<Server>, asked: &mut Asked, client: u64, layouts: u32) {
     let kept = server.config.layouts_kept;
     let due = asked.due(client, layouts, kept, server.now_ms());
     let server = Arc::clone(server);
     match due {
         Due::Nothing => {}
-        Due::Ask => drop(tokio::spawn(async move { ask(&server, client, kept / 2).await })),
+        Due::Ask => drop(tokio::spawn(async move { ask_to_return(&server, client, kept / 2).await })),
         Due::Recall => drop(tokio::spawn(async move {
             let too_many = usize::try_from(layouts - kept / 2).unwrap_or(FILES_MAX).min(FILES_MAX);
             recall_files(&server, client, too_many).await;
@@ -78,18 +79,20 @@ pub(crate) fn ask_if_many(server: &Arc<Server>, asked: &mut Asked, client: u64, 
     }
 }
 
-async fn ask(server: &Arc<Server>, client: u64, keep: u32) {
+async fn ask_to_return(server: &Arc<Server>, client: u64, keep: u32) {
     let args = Args { objects_to_keep: keep, kinds: Bitmap::of(&[kinds::FLEX_FILES_READ]) };
     server.metrics.recalled_any();
     match callback::call(server, client, CbOp::RecallAny, &args).await {
-        Ok(Nfsstat4::Ok) => tracing::info!(client, "asked to give layouts back"),
-        Ok(status) => tracing::warn!(client, status = status.name(), "does not choose layouts to give back"),
-        // The layouts do no harm but take room.
-        Err(error) => tracing::debug!(client, ?error, "not reached to give layouts back"),
+        Ok(Nfsstat4::Ok) => tracing::info!(client, "client asked to return layouts"),
+        Ok(status) => {
+            tracing::warn!(client, status = status.name(), "client refuses to choose layouts to return")
+        }
+        // The layouts do no harm but occupy memory.
+        Err(error) => tracing::debug!(client, ?error, "client not reached to return layouts"),
     }
 }
 
-/// Recalls layouts of files that nobody writes.
+/// Recalls layouts of files that no client writes.
 async fn recall_files(server: &Arc<Server>, client: u64, files_max: usize) {
     let Ok(view) = server.view() else { return };
     let Ok(files) = view.of_client(client, StateKind::Layout, usize::MAX) else { return };

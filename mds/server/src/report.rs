@@ -1,4 +1,4 @@
-//! What the metadata server tells its administrators: plain values, ready to be shown or sent.
+//! Reports for administrators: plain values, ready to be shown or sent.
 
 mod forward;
 mod gather;
@@ -14,6 +14,6 @@ pub use line::{
 };
 pub use mount::mount_command;
 
-pub(crate) use forward::{answer, ask_leader};
+pub(crate) use forward::{answer, query_leader};
 pub(crate) use gather::{data_servers, exports, status};
 pub(crate) use mount::mount_addresses;

@@ -1,4 +1,4 @@
-//! Tells clients of layouts that were revoked, and takes back what they free.
+//! Reports revoked layouts to clients, and forgets those that they free.
 //!
 //! Spec: RFC 8881 §18.38.3, §18.46.3.
 
@@ -7,7 +7,7 @@ use mds_shard::StateidValue;
 use crate::revoked::{Lost, Other};
 use crate::server::Server;
 
-/// A layout was taken from a client that may still believe it has it.
+/// Records the revoked layout of a client that may still believe it holds it.
 pub(crate) fn note_revoked(server: &Server, client: u64, other: Other) {
     let Ok(Ok(Some(stored))) = server.view().map(|view| view.client(client)) else { return };
     if !is_told(&stored.record.implementation) {
@@ -20,7 +20,7 @@ pub(crate) fn note_revoked(server: &Server, client: u64, other: Other) {
     }
 }
 
-/// FREE_STATEID of a layout that was revoked. False if it was not.
+/// FREE_STATEID of a revoked layout. False if it was not revoked.
 pub(crate) fn free_revoked(server: &Server, client: u64, stateid: StateidValue) -> bool {
     let Some((lost, others)) = server.revoked.free(client, stateid.other) else { return false };
     if !others {
@@ -29,7 +29,7 @@ pub(crate) fn free_revoked(server: &Server, client: u64, stateid: StateidValue) 
     true
 }
 
-/// Whether a client that calls itself so is told what it has lost.
+/// Whether a client with this implementation name gets revocation flags.
 fn is_told(implementation: &str) -> bool {
     !implementation.is_empty() && !implementation.starts_with("Linux ")
 }
@@ -39,7 +39,7 @@ mod tests {
     use super::is_told;
 
     #[test]
-    fn a_linux_is_not_told() {
+    fn a_linux_client_gets_no_flags() {
         assert!(is_told("pynfs X.X"));
         assert!(!is_told("Linux 7.2.1 #1 SMP x86_64"));
         assert!(!is_told(""));

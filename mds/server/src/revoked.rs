@@ -1,15 +1,15 @@
-//! Layouts that were taken from clients: what SEQUENCE, TEST_STATEID and FREE_STATEID say of them
-//! until the client frees them.
+//! Revoked layouts: how SEQUENCE, TEST_STATEID and FREE_STATEID report them until the client frees
+//! them.
 //!
-//! They are remembered in memory, so the next leader knows nothing of them: there they are bad
-//! stateids. Opens and locks are never taken one by one: they go with their client, which is told
-//! by STALE_CLIENTID. So EXPIRED_ALL_STATE_REVOKED and ADMIN_STATE_REVOKED are never raised.
+//! They are kept in memory, so the next leader does not know them: there they are bad stateids.
+//! Opens and locks are never revoked one by one: they end with their client, which learns it by
+//! STALE_CLIENTID. So EXPIRED_ALL_STATE_REVOKED and ADMIN_STATE_REVOKED are never raised.
 //!
 //! QUIRK(linux): for RECALLABLE_STATE_REVOKED it drops the layouts of all files, and the
 //! LAYOUTCOMMITs that it still owes with them; for EXPIRED_SOME_STATE_REVOKED it tests opens, locks
-//! and delegations; and by neither does it ever free a layout's stateid, so that the flag would
-//! stay. It finds out by a bad stateid. So a client that says it is a Linux, or nothing, is not
-//! told.
+//! and delegations. By neither does it ever free a layout's stateid, so the flag would stay. It
+//! finds out by a bad stateid. So a client that identifies itself as Linux, or not at all, gets no
+//! flag.
 //!
 //! Spec: RFC 8881 §8.3, §12.5.5.2, §18.38.3, §18.46.3, §18.48.3.
 
@@ -30,10 +30,10 @@ pub(crate) struct Revoked {
     pub(crate) layouts: Mutex<BTreeMap<(u64, Other), Lost>>,
 }
 
-/// Why a layout is gone.
+/// Why a layout was revoked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lost {
-    /// It was recalled and did not come back.
+    /// It was recalled and not returned.
     NotReturned,
     /// It was recalled when the client's lease had run out.
     Expired,
@@ -64,7 +64,7 @@ impl Revoked {
         self.layouts.lock().get(&(client, *other)).map_or(refused, |lost| lost.status())
     }
 
-    /// False if there is no room.
+    /// False if the table is full.
     pub(crate) fn note(&self, client: u64, other: Other, lost: Lost) -> bool {
         let mut layouts = self.layouts.lock();
         let room = layouts.len() < REVOKED_MAX;
@@ -74,7 +74,7 @@ impl Revoked {
         room
     }
 
-    /// What was lost, and whether the client has lost others in the same way.
+    /// Why the layout was revoked, and whether the client has others revoked for the same reason.
     pub(crate) fn free(&self, client: u64, other: Other) -> Option<(Lost, bool)> {
         let mut layouts = self.layouts.lock();
         let lost = layouts.remove(&(client, other))?;
@@ -82,7 +82,7 @@ impl Revoked {
         Some((lost, of_client.any(|(_, one)| *one == lost)))
     }
 
-    /// A client is gone.
+    /// Forgets an ended client.
     pub(crate) fn forget(&self, client: u64) {
         self.layouts.lock().retain(|(whose, _), _| *whose != client);
     }

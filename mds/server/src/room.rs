@@ -1,16 +1,17 @@
-//! Room on the disk of this metadata server. A disk that fills up ends log and store, and with them the server: so what needs room is
-//! refused before, and a file is kept that is given back when it gets tight all the same. What makes room, removals above all, goes on.
+//! Free space on this metadata server's disk. A full disk would end log and store, and with them
+//! the server. So commands that need space are refused before, and a reserve file is released if
+//! space runs out all the same. Commands that free space, removals above all, continue.
 //!
-//! Two thresholds, by what is free:
+//! Two thresholds of the free space:
 //!
 //! ```text
-//!   total ........ plenty: everything is done, the reserve is made if there is none
+//!   total ........ plenty: all commands are accepted, the reserve is made if it is missing
 //!     5/4 of low ....................................................... low ends here
-//!   low .......... creations and bytes in the metadata are refused; a leader hands over to a node that may have room
-//!   half of low .. the reserve is given back: log, checkpoints and removals have its room
+//!   low .......... creations and inline bytes are refused; a leader hands over to another node
+//!   half of low .. the reserve is released for log, checkpoints and removals
 //! ```
 //!
-//! INVARIANT: a request that was carried out is answered from its record, however little room there is.
+//! INVARIANT: an executed request is answered from its record, however little space is left.
 //! Spec: docs/admin.md, A full metadata disk.
 
 use std::io;
@@ -27,12 +28,12 @@ use crate::limits::{
     ROOM_HAND_OVER_MS, ROOM_LOW_BYTES_MAX, ROOM_LOW_BYTES_MIN, ROOM_LOW_PARTS, ROOM_RESERVE_BYTES,
 };
 
-/// There is room.
+/// Space is not low.
 const PLENTY: u64 = u64::MAX;
 
-/// How much room there is.
+/// Whether the metadata disk has space.
 pub(crate) struct Room {
-    /// Since when there is little, monotonic; [`PLENTY`] if that is not so.
+    /// Since when space is low, monotonic; [`PLENTY`] if it is not.
     low_since_ms: AtomicU64,
 }
 
@@ -43,12 +44,13 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Since when there is little, if that is so.
+    /// Since when space is low, if it is.
     pub(crate) fn low_since_ms(&self) -> Option<u64> {
         Some(self.low_since_ms.load(Ordering::Acquire)).filter(|since_ms| *since_ms != PLENTY)
     }
 
-    /// What a client is answered whose command needs room, if there is too little: where another node may lead, it asks again first.
+    /// The status for a client's command that needs space while it is low: DELAY where another node
+    /// may lead soon.
     pub(crate) fn refuses(&self, command: &Command, is_replicated: bool, now_ms: u64) -> Option<Nfsstat4> {
         let since_ms = self.low_since_ms()?;
         if !needs_room(command) {
@@ -67,13 +69,13 @@ impl Room {
     }
 }
 
-/// Whether another node may have more room, when there has been little here since then. Where all have little, the lead goes round no
-/// longer than this.
+/// Whether another node may still have more space than this one. If all are low, leadership moves
+/// around no longer than this.
 pub(crate) fn may_hand_over(since_ms: u64, now_ms: u64) -> bool {
     now_ms < since_ms.saturating_add(2 * ROOM_HAND_OVER_MS)
 }
 
-/// Whether a client's command adds to what is kept, and is no part of giving something back.
+/// Whether a client's command adds state, and frees none.
 fn needs_room(command: &Command) -> bool {
     match command {
         Command::Create(_) | Command::Link(_) | Command::WriteInline(_) => true,
@@ -82,7 +84,7 @@ fn needs_room(command: &Command) -> bool {
     }
 }
 
-/// What is to be done with the reserve.
+/// Action on the reserve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reserve {
     Leave,
@@ -90,7 +92,7 @@ pub(crate) enum Reserve {
     GiveBack,
 }
 
-/// Whether there is little room, and what to do, from what is free. `held`: the reserve is there.
+/// Whether space is low, and what to do with the reserve. `held`: the reserve exists.
 pub(crate) fn decide(capacity: Capacity, held: bool, was_low: bool) -> (bool, Reserve) {
     let low_bytes = (capacity.total_bytes / ROOM_LOW_PARTS).clamp(ROOM_LOW_BYTES_MIN, ROOM_LOW_BYTES_MAX);
     let (free_bytes, plenty_bytes) = (capacity.free_bytes, low_bytes + low_bytes / 4);
@@ -140,7 +142,7 @@ mod tests {
         assert_eq!(decide(free(low + low / 4 - 1), true, true), (true, Reserve::Leave), "not to and fro");
         assert_eq!(decide(free(low + low / 4), true, true), (false, Reserve::Leave));
         assert_eq!(decide(free(low / 2 - 1), true, true), (true, Reserve::GiveBack));
-        // What the reserve gave is not taken for room to make it again.
+        // The space that the reserve freed is not enough to make the reserve again.
         assert_eq!(decide(free(low / 2 - 1 + ROOM_RESERVE_BYTES), false, true).1, Reserve::Leave);
         assert_eq!(decide(free(low + low / 4 + ROOM_RESERVE_BYTES), false, true), (false, Reserve::Make));
         assert!(!decide(Capacity { total_bytes: u64::MAX, free_bytes: 1 << 40 }, true, false).0);
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn removals_go_on() {
+    fn removals_continue() {
         let create = Command::Create(Create {
             caller: Caller::default(),
             directory: 1,
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_reserve_is_room_that_can_be_given_back() {
+    async fn the_reserve_is_space_that_can_be_released() {
         let (disk, path) = (MemoryDisk::with_capacity(200 * MIB), Path::new("/mds/reserve"));
         disk.create_dir_all(Path::new("/mds")).await.unwrap();
         assert!(!holds_reserve(&disk, path).await.unwrap());

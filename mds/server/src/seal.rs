@@ -1,8 +1,8 @@
-//! Sealed extents: which images wait for a group, making groups, making lost images again, finding out that some are missing, and the
-//! words data servers get.
+//! Sealed extents: images that wait for a group, the making of groups, the recreation of lost
+//! images, the search for missing ones, and the replies to data servers about their images.
 //!
-//! What is decided is in the log; here is what the leader knows besides, and what it has under way. A new leader begins with
-//! nothing: images are shown to it again.
+//! Decisions are in the log; here is the leader's own knowledge, and its work under way. A new
+//! leader begins with nothing: data servers report their images again.
 //!
 //! Spec: docs/protocol/seal.md.
 
@@ -30,8 +30,8 @@ use crate::report::NarrowCode;
 use crate::server::Server;
 pub(crate) use memory::{Sealing, Tally};
 
-/// Whether a server has been dead for so long that its images are made again elsewhere. A new leader has heard of nobody: it waits
-/// as long itself.
+/// Whether a server has been dead for so long that its images are recreated elsewhere. A new leader
+/// has no heartbeats yet: it waits for the same time itself.
 pub(crate) fn is_gone(server: &Server, id: DataServerId, now_ms: u64) -> bool {
     let Some(since_ms) = *server.sealing.leading_since_ms.lock() else { return false };
     let led_ms = now_ms.saturating_sub(since_ms).saturating_sub(server.data_servers.lease_ms());
@@ -39,13 +39,13 @@ pub(crate) fn is_gone(server: &Server, id: DataServerId, now_ms: u64) -> bool {
     dead_ms.is_some_and(|dead_ms| server.config.repair_grace_ms <= dead_ms.min(led_ms))
 }
 
-/// The data servers as the choice of members looks at them.
+/// The data servers as candidates for the choice of members.
 fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
     let site = |place: layout::copies::Place| Site {
         id: place.id,
         labels: Labels { zone: place.domain.zone, rack: place.domain.rack, host: place.domain.host },
-        // One that is to be empty gets no parity. One that is full for clients has a reserve for
-        // it: else it would stay full.
+        // A draining server gets no parity. One that is full for clients has a reserve for it:
+        // otherwise it would stay full.
         free_bytes: if server.data_servers.is_draining(place.id) {
             0
         } else {
@@ -57,7 +57,8 @@ fn sites(server: &Server, now_ms: u64) -> Vec<Site> {
     server.data_servers.places(now_ms).into_iter().map(site).collect()
 }
 
-/// The code of extents that have none of their own; `None` if there are too few data servers for one that is good enough.
+/// The code of extents without one of their own; `None` if there are too few data servers for a
+/// good enough one.
 pub(crate) fn profile(server: &Server, now_ms: u64) -> Option<Profile> {
     if server.config.erasure_code.is_some() {
         return server.config.erasure_code;
@@ -66,15 +67,16 @@ pub(crate) fn profile(server: &Server, now_ms: u64) -> Option<Profile> {
     chosen(present, known, server.config.hot_copies)
 }
 
-/// Data servers that are not gone, and all. Those in the log count: a new leader has heard of few yet.
+/// Number of data servers that are not gone, and of all. Those in the log count: a new leader has
+/// had few heartbeats yet.
 fn counts(server: &Server, now_ms: u64) -> Option<(usize, usize)> {
     let known = server.view().ok()?.data_servers().ok()?;
     let present = known.iter().filter(|one| !is_gone(server, DataServerId(one.id), now_ms)).count();
     Some((present, known.len()))
 }
 
-/// The codes that are asked for by name and that there are too few data servers for. The one that is chosen by their number is never
-/// among them.
+/// The explicitly configured codes that need more data servers than there are. A code chosen by the
+/// number of servers is never among them.
 pub(crate) fn narrow(server: &Server, now_ms: u64) -> Vec<NarrowCode> {
     let Some((present, _)) = counts(server, now_ms).filter(|_| server.config.seal) else { return Vec::new() };
     let cluster = server.config.erasure_code;
@@ -97,27 +99,28 @@ pub(crate) fn narrow(server: &Server, now_ms: u64) -> Vec<NarrowCode> {
     codes.into_iter().filter(|code| present < code.images()).map(one).collect()
 }
 
-/// The widest code for which there are data servers, unless it survives fewer losses than the hot copies do: servers that are
-/// away for an hour must not cost what was sealed in that hour its safety for good.
+/// The widest code for the present data servers, unless it survives fewer losses than the hot
+/// copies do: servers that are away for an hour must not weaken the data sealed in that hour for
+/// good.
 fn chosen(present: usize, known: usize, hot_copies: u32) -> Option<Profile> {
     let profile = Profile::default_for(present);
     let copies = usize::try_from(hot_copies).unwrap_or(usize::MAX).min(known);
     (copies <= profile.losses_tolerated() + 1).then_some(profile)
 }
 
-/// Puts a command through the log, and returns when it has been carried out, was refused, or cannot be carried out any more; or when
-/// another node leads, which then has the word.
+/// Proposes a command, and returns once it is applied, refused, or certain never to be applied; or
+/// once another node leads, which decides then.
 async fn decided(server: &Server, group: GroupId, command: Command) {
     let shard = shard_of(group.0);
     match server.shards.propose(None, command).await {
         Ok(Outcome::Refused(refusal)) => tracing::debug!(%refusal, "a command about groups was refused"),
         Ok(_) | Err(ProposeError::NotLeader { .. } | ProposeError::TooLong) => {}
-        // It may yet be carried out. Whatever comes behind it in the log tells that it was, or never will be.
+        // It may yet be applied. Any later entry of the log settles whether it was.
         Err(_) => while behind(server, shard).await.is_err() {},
     }
 }
 
-/// Puts something harmless into the log of a shard.
+/// Adds a harmless entry to the log of a shard.
 async fn behind(server: &Server, shard: u16) -> Result<(), ()> {
     match server.shards.to(shard, None, Command::TakeGroup).await {
         Ok(_) | Err(ProposeError::NotLeader { .. } | ProposeError::Stopped(_)) => Ok(()),

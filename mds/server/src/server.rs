@@ -1,4 +1,5 @@
-//! The metadata server as operations see it: the shard, sessions, exports, data servers and what drives them.
+//! The metadata server as operations see it: the shard, sessions, exports, data servers and their
+//! drivers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -52,37 +53,41 @@ pub struct Settings {
     pub data_server_lease_ms: u64,
     /// Files up to this size stay inline.
     pub inline_bytes: u64,
-    /// Reads move access times, as relatime has it.
+    /// Reads move access times, by the rules of relatime.
     pub relatime: bool,
     /// How long a client may take to return a recalled layout.
     pub recall_ms: u64,
-    /// Layouts one client may hold before it is asked to give back those for reading that it does not use.
+    /// Layouts one client may hold before a CB_RECALL_ANY asks it to return those for reading that
+    /// it does not use.
     pub layouts_kept: u32,
-    /// How long I/O in band waits for a data server that is away, before it answers IO.
+    /// How long I/O in band waits for an unreachable data server before it answers IO.
     pub data_server_wait_ms: u64,
     /// Copies of extents, the home's included, where there are enough data servers.
     pub hot_copies: u32,
-    /// Extents that rest are sealed and put into groups.
+    /// Extents at rest are sealed and put into groups.
     pub seal: bool,
     /// How long an extent rests before it is sealed.
     pub seal_idle_ms: u64,
-    /// The code of new groups; `None` for the widest that there are data servers for.
+    /// The code of new groups; `None` for the widest one that the data servers allow.
     pub erasure_code: Option<Profile>,
     /// How long an image waits for others before it makes a short group.
     pub group_wait_ms: u64,
-    /// How long a data server may be dead before its images are made again elsewhere.
+    /// How long a data server may be dead before its images are recreated elsewhere.
     pub repair_grace_ms: u64,
-    /// Data move by themselves until each data server has its share.
+    /// Rebalances automatically.
     pub rebalance: bool,
-    /// How long nothing begins to move for that after data servers came or went.
+    /// How long no move begins after data servers came or went.
     pub rebalance_calm_ms: u64,
-    /// How long the state of a client whose lease ran out is kept, if nobody wants it; 0: not at all.
+    /// How long the state of a client whose lease ran out is kept, if no other client wants it; 0:
+    /// not at all.
     pub courtesy_ms: u64,
-    /// Shards of the cluster, fixed when it is made; 0: as many as it was made with, and one if it is new.
+    /// Shards of the cluster, fixed at its creation; 0: as many as at its creation, and one if it
+    /// is new.
     pub shards: u32,
-    /// After this time without anything to do a shard hibernates; 0: never.
+    /// After this time without work a shard hibernates; 0: never.
     pub hibernate_ms: u64,
-    /// Starts without its log, if it is gone, where the file system has this identity; else that is refused.
+    /// Starts without its log, if it is gone, where the file system has this identity; otherwise
+    /// that is refused.
     pub accept_log_loss: Option<[u8; 16]>,
 }
 
@@ -114,16 +119,16 @@ impl Default for Settings {
 
 /// The metadata server.
 pub(crate) struct Server {
-    /// Entropy, network, and a clock that stands still while this process does not run: what others were to do meanwhile, they could
-    /// not do here.
+    /// Entropy, network, and a clock that stands still while this process is paused: others cannot
+    /// meet a deadline here meanwhile.
     pub(crate) env: Env,
-    /// Room on this server's disk.
+    /// Free space on this server's disk.
     pub(crate) room: Room,
-    /// The machine's clock: for what ends whether this process runs or not.
+    /// The machine's clock: for deadlines that pass also while this process is paused.
     pub(crate) machine_clock: Arc<dyn Clock>,
     /// Replicated state.
     pub(crate) shards: Shards,
-    /// What may be mounted.
+    /// The cluster's exports.
     pub(crate) exports: ClusterExports,
     /// Times and sizes.
     pub(crate) config: Settings,
@@ -143,48 +148,49 @@ pub(crate) struct Server {
     pub(crate) courtesy: Courtesy,
     /// Recalls under way.
     pub(crate) recalls: Recalls,
-    /// What restricted exports require at data servers.
+    /// Fencing of restricted exports.
     pub(crate) fencing: ExportFence,
     /// Files whose size is to be settled.
     pub(crate) settling: Settling,
-    /// Layouts that were taken from clients.
+    /// Revoked layouts.
     pub(crate) revoked: Revoked,
-    /// Room for what READ and READDIR answer.
+    /// Memory for the replies of READ and READDIR.
     pub(crate) answer_room: AnswerRoom,
     /// Work for data servers.
     pub(crate) work: Work,
-    /// Who keeps extents, and what is to be done about it.
+    /// Copies of extents, and their repair.
     pub(crate) copies: Copies,
-    /// Images that wait for groups, and what is under way with them.
+    /// Images that wait for groups, and work under way with them.
     pub(crate) sealing: Sealing,
-    /// What moves so that data servers hold their shares.
+    /// Rebalancing.
     pub(crate) balancing: Balancing,
     /// Counters.
     pub(crate) metrics: Metrics,
-    /// Verifier of WRITE and COMMIT in band: one value for ever, since nothing is ever unstable here.
+    /// Verifier of WRITE and COMMIT in band: one permanent value, since no write is ever unstable
+    /// here.
     pub(crate) write_verifier: Verifier,
     /// Files whose content is being moved.
     pub(crate) movers: Movers,
-    /// Reads that are being noted.
+    /// Access times that are being recorded.
     pub(crate) accesses: Accesses,
     /// OPENs under way.
     pub(crate) opening: Opening,
-    /// Service addresses, if there are any.
+    /// Service addresses, if any.
     pub(crate) service: Option<Service>,
-    /// Control addresses of replicas, as far as they are known.
+    /// Known control addresses of replicas.
     pub(crate) controls: BTreeMap<u64, String>,
-    /// Where clients mount, once that is known.
+    /// Addresses for mounts, once known.
     pub(crate) mounts: OnceLock<Vec<SocketAddr>>,
 }
 
 impl Server {
-    /// Milliseconds by the monotonic clock, without those in which this process did not run.
+    /// Milliseconds by the monotonic clock, without the pauses of this process.
     #[must_use]
     pub(crate) fn now_ms(&self) -> u64 {
         self.env.clock.monotonic_ms()
     }
 
-    /// NFS listens here now.
+    /// Sets the addresses for mounts, once NFS listens.
     pub(crate) fn set_mounts(&self, listens: SocketAddr) {
         let places = self.service.as_ref().map(Service::places).unwrap_or_default();
         let service: Vec<IpAddr> = places.iter().map(|(address, _)| address.ip).collect();
@@ -193,11 +199,11 @@ impl Server {
         if mounts.is_empty() {
             mounts.push(listens);
         }
-        // It listens once.
+        // Set once: NFS listens once.
         let _ = self.mounts.set(mounts);
     }
 
-    /// Where clients mount, the best address first.
+    /// Addresses for mounts, the best one first.
     pub(crate) fn mounts(&self) -> Vec<SocketAddr> {
         let unknown = || vec![SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)];
         self.mounts.get().cloned().unwrap_or_else(unknown)
@@ -211,7 +217,8 @@ impl Server {
         self.shards.view().map_err(|e| status::of_propose(&e))
     }
 
-    /// Refuses what only the leader may do. Members know each other by the addresses of their log; nobody else is to be sent there.
+    /// The refusal of requests that only the leader serves. Members know each other by the
+    /// addresses of their log, which are of no use to other callers.
     ///
     /// Spec: docs/protocol/admin.md §1.
     pub(crate) fn not_leader(&self, leader: Option<(u64, String)>) -> Refusal {
@@ -219,7 +226,7 @@ impl Server {
         Refusal::NotLeader { leader: control.unwrap_or_default() }
     }
 
-    /// Puts a command of the server's own through the log.
+    /// Proposes a command of the server's own.
     ///
     /// # Errors
     /// The status of a refusal, or DELAY.
@@ -240,9 +247,9 @@ impl Server {
             .expect("24 bytes are below the limit")
     }
 
-    /// Identity of what is seen through an export. Each has its own, so that a client that comes to
-    /// one file through two of them has two files: handles, rights and options differ. The first
-    /// one's is the file system's.
+    /// Identity of the file system of an export. Each has its own, so that a client that reaches
+    /// one file through two of them has two files: handles, rights and options differ. That of the
+    /// first is the file system's.
     ///
     /// Spec: RFC 8881 §5.8.1.9, §7.3.
     pub(crate) fn fsid(&self, export: ExportId) -> Fsid {
@@ -250,7 +257,7 @@ impl Server {
         Fsid { major: half(0), minor: half(8) ^ u64::from(export.0) }
     }
 
-    /// Facts of the file system, as an export shows them; those that must be gathered, only if they are requested.
+    /// Facts of the file system, as an export shows them; expensive ones only if requested.
     ///
     /// # Errors
     /// The store's.
@@ -262,13 +269,13 @@ impl Server {
     ) -> Result<FileSystemFacts, Nfsstat4> {
         let (mut space_total_bytes, mut space_free_bytes, mut files_used) = (0, 0, 0);
         if !requested.intersect(&attr::OF_ALL_SERVERS).is_empty() {
-            // Of what the servers hold, clients can use one copy's share.
+            // Of the servers' space, clients can use the share of one copy.
             let (total, free) = self.data_servers.space(self.now_ms());
             let servers = u64::try_from(self.data_servers.all().len()).unwrap_or(u64::MAX);
             let copies = u64::from(self.config.hot_copies).min(servers).max(1);
             (space_total_bytes, space_free_bytes) = (total / copies, free / copies);
         }
-        // A look into every shard: for `df`, not for each `stat`.
+        // Reads every shard: for `df`, not for each `stat`.
         if requested.contains(numbers::FILES_TOTAL) {
             files_used = self.shards.inodes(view).map_err(|e| status::of_propose(&e))?;
         }
@@ -284,7 +291,7 @@ impl Server {
         })
     }
 
-    /// What I/O answers when a data server is away: wait, and after a while an error.
+    /// Status of I/O while a data server is unreachable: DELAY, and after a while IO.
     #[must_use]
     pub(crate) fn away(&self, id: DataServerId) -> Nfsstat4 {
         let last_ms = self
@@ -308,7 +315,7 @@ pub(crate) struct Movers {
 }
 
 impl Movers {
-    /// Waits until nobody else moves this file's content.
+    /// Waits until no other task moves this file's content.
     pub(crate) async fn lock(&self, ino: Ino) -> tokio::sync::OwnedMutexGuard<()> {
         let lock = {
             let mut locks = self.locks.lock();

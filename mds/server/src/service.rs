@@ -13,7 +13,7 @@ use wire_rpc::{
 };
 
 use crate::context::Context;
-use crate::limits::{PUT_OFF_MS, PUT_OFF_MS_MAX, SLOW_MS};
+use crate::limits::{DELAYED_MS_MAX, DELAYED_RETRY_MS, SLOW_MS};
 use crate::server::Server;
 use crate::{answer_room, compound};
 
@@ -41,7 +41,7 @@ impl Service for NfsService {
         let xid = call.header.xid;
         let answer =
             |writer| -> BoxFuture<'static, Answer> { Box::pin(std::future::ready(Answer::Reply(writer))) };
-        // Other programs (NFSACL, LOCALIO probes) get an answer, never a closed connection.
+        // Other programs (NFSACL, LOCALIO probes) get a reply, never a closed connection.
         if call.header.program != PROGRAM {
             return answer(prog_unavail(xid));
         }
@@ -49,9 +49,9 @@ impl Service for NfsService {
             return answer(prog_mismatch(xid, VERSION, VERSION));
         }
         match call.header.procedure {
-            // RFC 5531 §9, §13.4.1: a credential of a flavour that is not spoken is refused with
-            // NULL, too. A client that sets up a GSS context by it would take success for the
-            // context's token.
+            // RFC 5531 §9, §13.4.1: a credential of an unsupported flavour is refused with NULL,
+            // too. A client that sets up a GSS context by it would take success for the context's
+            // token.
             NULL => match identity(&call.header.credential) {
                 Some(_) => answer(accepted_success(xid)),
                 None => answer(auth_error(xid, AuthStat::TOOWEAK)),
@@ -62,7 +62,7 @@ impl Service for NfsService {
                         self.connections_changed();
                     }
                     let context = self.context(&call, connection.clone(), caller, principal);
-                    Box::pin(run(xid, context, call.args))
+                    Box::pin(run_request(xid, context, call.args))
                 }
                 None => answer(auth_error(xid, AuthStat::TOOWEAK)),
             },
@@ -101,22 +101,22 @@ impl NfsService {
             saved_stateid: None,
             disowned: std::sync::OnceLock::new(),
             may_repeat: false,
-            put_off: false,
+            delayed: false,
             answer_room: Vec::new(),
         }
     }
 }
 
-async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
+async fn run_request(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
     let began_ms = context.server.now_ms();
     loop {
-        let Ok(body) = compound::run(&mut context, args.clone()).await else {
+        let Ok(body) = compound::run_compound(&mut context, args.clone()).await else {
             return Answer::Reply(garbage_args(xid));
         };
         if context.session.is_some() {
             context.connection.prove();
         }
-        if !context.put_off || !may_come_back(&context, began_ms) {
+        if !context.delayed || !may_come_back(&context, began_ms) {
             let spent_ms = context.server.now_ms().saturating_sub(began_ms);
             if SLOW_MS <= spent_ms {
                 let client = context.session.map_or(0, |session| session.client);
@@ -126,7 +126,7 @@ async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
                         client,
                         xid,
                         spent_ms,
-                        put_off = context.put_off,
+                        delayed = context.delayed,
                         suppressed,
                         "slow request"
                     );
@@ -139,7 +139,7 @@ async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
                 None => Answer::Reply(reply),
             };
         }
-        context.server.env.clock.sleep_ms(PUT_OFF_MS).await;
+        context.server.env.clock.sleep_ms(DELAYED_RETRY_MS).await;
         if !context.connection.is_open() {
             return Answer::None;
         }
@@ -147,26 +147,28 @@ async fn run(xid: u32, mut context: Context, args: wire_xdr::Reader) -> Answer {
     }
 }
 
-/// Whether a request that would be put off as a whole is better kept, and run again as if the client had resent it.
+/// Whether to hold a request whose SEQUENCE would be answered DELAY, and run it again as if the
+/// client had resent it.
 ///
-/// QUIRK(linux): a client whose SEQUENCE is answered with DELAY waits for 15 s (`lab failover`). At a service address either this node can
-/// answer in a moment, or the address goes to one that can, and the client resends on a new connection.
+/// QUIRK(linux): a client whose SEQUENCE is answered DELAY waits for 15 s (`lab failover`). At a
+/// service address either this node can answer in a moment, or the address moves to a node that
+/// can, and the client resends on a new connection.
 fn may_come_back(context: &Context, began_ms: u64) -> bool {
     let service = context.server.service.as_ref();
     service.is_some_and(|service| service.has(context.connection.local().ip()))
-        && context.server.now_ms() < began_ms + PUT_OFF_MS_MAX
+        && context.server.now_ms() < began_ms + DELAYED_MS_MAX
 }
 
-/// The user behind a credential, and the principal as bytes. `None` for flavours that are not spoken.
+/// The user of a credential, and the principal as bytes. `None` for unsupported flavours.
 fn identity(credential: &Credential) -> Option<(Caller, Vec<u8>)> {
     match credential {
         Credential::None => {
-            let nobody = crate::export::Anonymous::default();
-            Some((Caller { uid: nobody.uid, gid: nobody.gid, gids: Vec::new() }, vec![0]))
+            let anonymous = crate::export::Anonymous::default();
+            Some((Caller { uid: anonymous.uid, gid: anonymous.gid, gids: Vec::new() }, vec![0]))
         }
         Credential::Sys(sys) => {
             let caller = Caller { uid: sys.uid, gid: sys.gid, gids: sys.gids.clone() };
-            // The machine name is left out: it changes with DHCP, and says nothing that could be checked.
+            // The machine name is left out: it changes with DHCP, and proves nothing.
             let mut principal = vec![1];
             principal.extend_from_slice(&sys.uid.to_be_bytes());
             Some((caller, principal))

@@ -1,7 +1,8 @@
-//! All shards as one: reads find each key where it belongs, commands go to the shard of what they change, and what changes several is
-//! one act.
+//! All shards as one: reads find each key in its shard, a command goes to the shard that it
+//! changes, and a change of several shards is one act.
 //!
-//! INVARIANT: only a node that governs in the term in which it leads shard 0 proposes anything to the others.
+//! INVARIANT: a node proposes to the other shards only while it governs in the term in which it
+//! leads shard 0.
 //! Spec: docs/protocol/shards.md.
 
 mod act;
@@ -33,7 +34,7 @@ use locks::{Guard, InodeLocks};
 use requests::{Request, Requests};
 use route::{Route, Share};
 
-/// The shards of a cluster, as this node has them. Clones are the same shards.
+/// The shards of a cluster, on this node. Clones share the same shards.
 #[derive(Clone)]
 pub(crate) struct Shards {
     inner: Arc<Inner>,
@@ -43,38 +44,39 @@ struct Inner {
     env: Env,
     /// By number; there is a first one.
     all: Arc<[Shard]>,
-    /// The term that what this node proposes is of; 0 before the first.
+    /// Term of this node's proposals; 0 before the first.
     term: AtomicU64,
-    /// The term in which all shards have taken its word and what was begun before is ended; 0 while that is not so.
+    /// Raft term in which every shard is fenced and recovery is complete; 0: not serving.
     governs: AtomicU64,
-    /// Reigns of this node so far: how often it began to govern.
+    /// Number of reigns of this node so far: each time it begins to govern counts.
     reigns: AtomicU64,
-    /// What its word to each shard carries: the term, and below it how often it gave a shard its word anew in it.
+    /// This node's word to each shard: the term, and below it the number of words given to the
+    /// shard in that term.
     words: Box<[AtomicU64]>,
-    /// One begins to govern at a time.
+    /// Serialises attempts to govern.
     beginning: tokio::sync::Mutex<()>,
-    /// This node may have to govern anew.
+    /// This node may have to govern again.
     faltered: Notify,
-    /// Of this term.
+    /// Locks of this term.
     locks: RwLock<InodeLocks>,
-    /// Whoever moves a directory to another one has this.
+    /// Held while a directory moves to another one.
     moves_directories: Arc<tokio::sync::Mutex<()>>,
-    /// Inode numbers set aside, by shard.
+    /// Reserved inode numbers, by shard.
     reserved: Mutex<HashMap<u16, Range<Ino>>>,
-    /// One fetches more of them at a time.
+    /// Serialises their reservation.
     reserving: tokio::sync::Mutex<()>,
     /// Acts begun in this term.
     begun: AtomicU64,
-    /// Room for acts that are not settled, by the shard that keeps them.
+    /// Limits unsettled acts, by the shard that keeps them.
     unsettled: Box<[Arc<Semaphore>]>,
-    /// Clients and sessions that ended.
+    /// Ends of clients and sessions.
     ends: Ends,
-    /// Commands of sessions that are under way in other shards than the first.
+    /// Commands of sessions under way in shards other than the first.
     requests: Requests,
 }
 
 impl Shards {
-    /// Of the first shard and the others of its node. Nobody governs yet.
+    /// The first shard and the others of its node, without a governor.
     #[must_use]
     pub(crate) fn new(env: Env, first: Shard) -> Self {
         let others = first.node().map_or(&[][..], |node| node.shards().get(1..).unwrap_or(&[]));
@@ -102,7 +104,7 @@ impl Shards {
         Self { inner: Arc::new(inner) }
     }
 
-    /// How many there are.
+    /// Number of shards.
     fn count(&self) -> u16 {
         u16::try_from(self.inner.all.len()).expect("shards are counted by 16 bits")
     }
@@ -127,7 +129,7 @@ impl Shards {
         self.inner.locks.read().clone()
     }
 
-    /// A snapshot of each shard, taken when it is first looked at.
+    /// A snapshot of each shard, taken when it is first read.
     ///
     /// # Errors
     /// [`ProposeError::Stopped`] if a store fails.
@@ -136,11 +138,12 @@ impl Shards {
             return self.first().view();
         }
         let term = self.inner.term.load(Ordering::Acquire);
-        // Where it does not lead, another node may be in the middle of an act; where it does, nobody but this node is.
+        // On a follower, another node may be in the middle of an act; on the leader, only this node
+        // can be.
         Ok(self.spread(move |shards| shards.first().leading_term() == Some(term)))
     }
 
-    /// The same, also where another node governs: it may show half of an act.
+    /// As [`view`](Self::view), also where another node governs: it may show half of an act.
     ///
     /// # Errors
     /// As [`view`](Self::view).
@@ -152,7 +155,7 @@ impl Shards {
         let shards = self.clone();
         let take = move |number: u16| {
             let view = shards.replica(number).view().map_err(|error| match error {
-                // It is being replaced by a snapshot.
+                // A snapshot replaces the shard's state.
                 ProposeError::Unavailable => StoreError::Elsewhere,
                 error => StoreError::Engine(error.to_string()),
             })?;
@@ -161,7 +164,7 @@ impl Shards {
         StateView::new(Box::new(SpreadView::new(self.count(), Box::new(take), key::belongs)))
     }
 
-    /// Inodes there are, orphans included. `view` is one of all shards.
+    /// Number of inodes, orphans included. `view` covers all shards.
     ///
     /// # Errors
     /// The stores'.
@@ -176,8 +179,8 @@ impl Shards {
 
     /// Returns when a view taken from now on shows everything acknowledged before this call.
     ///
-    /// Shard 0 alone is asked: as long as this node leads that, nobody else proposes to the others, and what they answered is applied
-    /// here.
+    /// Only shard 0 is queried: as long as this node leads it, no other node proposes to the
+    /// others, and their replies are applied here.
     ///
     /// # Errors
     /// As [`Shard::read_barrier`]; [`ProposeError::NotLeader`] if this node does not govern.
@@ -202,13 +205,13 @@ impl Shards {
         if may { Ok(()) } else { Err(ProposeError::NotLeader { leader: None }) }
     }
 
-    /// Whether this node leads shard 0 and governs: as far as it knows.
+    /// Whether this node leads shard 0 and governs, as far as it knows.
     #[must_use]
     pub(crate) fn is_leader(&self) -> bool {
         self.leading_term().is_some()
     }
 
-    /// The term in which it does.
+    /// The term in which this node leads shard 0 and governs.
     #[must_use]
     pub(crate) fn leading_term(&self) -> Option<u64> {
         let term = self.first().leading_term()?;
@@ -221,27 +224,27 @@ impl Shards {
         self.first().leader()
     }
 
-    /// See [`Shard::another_leads`]; of shard 0.
+    /// See [`Shard::another_leads`]; for shard 0.
     pub(crate) fn another_leads(&self) -> bool {
         self.first().another_leads()
     }
 
-    /// The node that all shards are of, if they were started as one.
+    /// The node of all shards, if they were started as one.
     pub(crate) fn node(&self) -> Option<&mds_shard::Node> {
         self.first().node()
     }
 
-    /// See [`Shard::leader_changed`]; of shard 0.
+    /// See [`Shard::leader_changed`]; for shard 0.
     pub(crate) async fn leader_changed(&self) {
         self.first().leader_changed().await;
     }
 
-    /// See [`Shard::hand_over`]; of shard 0.
+    /// See [`Shard::hand_over`]; for shard 0.
     pub(crate) async fn hand_over(&self) -> bool {
         self.first().hand_over().await
     }
 
-    /// See [`Shard::hand_over_but`]; of shard 0.
+    /// See [`Shard::hand_over_but`]; for shard 0.
     pub(crate) async fn hand_over_but(&self, but: &[u64]) -> Option<u64> {
         self.first().hand_over_but(but).await
     }
@@ -262,24 +265,24 @@ impl Shards {
         self.first().callers()
     }
 
-    /// How far the log of each is carried out here.
+    /// Last applied index of each shard here.
     pub(crate) fn applied_indexes(&self) -> Vec<u64> {
         self.inner.all.iter().map(Shard::applied_index).collect()
     }
 
-    /// Whether other nodes have copies of the shards.
+    /// Whether other nodes have replicas of the shards.
     #[must_use]
     pub(crate) fn is_replicated(&self) -> bool {
         self.first().is_replicated()
     }
 
-    /// How shard 0 is.
+    /// State of shard 0.
     #[must_use]
     pub(crate) fn status(&self) -> Status {
         self.first().status()
     }
 
-    /// Puts a command into the log of the shard that it is for, or carries out an act on several.
+    /// Proposes a command to its shard, or carries out an act on several.
     ///
     /// # Errors
     /// As [`Shard::propose`].
@@ -291,7 +294,7 @@ impl Shards {
         if self.is_one() {
             return self.first().propose(origin, command).await;
         }
-        match route::of(&command) {
+        match route::find_route(&command) {
             Route::One(shard, inodes) => {
                 let guard = self.enter(inodes).await?;
                 self.under(guard, shard, origin, command).await
@@ -310,7 +313,7 @@ impl Shards {
         }
     }
 
-    /// As [`propose`](Self::propose), of what no client waits for.
+    /// As [`propose`](Self::propose), for commands that no client waits for.
     ///
     /// # Errors
     /// As [`Shard::propose_unhurried`].
@@ -325,7 +328,7 @@ impl Shards {
         self.propose(origin, command).await
     }
 
-    /// Puts a command into the log of a shard. Nothing is locked: it changes no inode.
+    /// Proposes a command to one shard. Nothing is locked: it changes no inode.
     ///
     /// # Errors
     /// As [`Shard::propose`].
@@ -338,7 +341,7 @@ impl Shards {
         self.within(self.reign(), shard, origin, command).await
     }
 
-    /// As [`to`](Self::to), for whoever locked something in a reign: nothing is done if that is over.
+    /// As [`to`](Self::to), for a caller with locks of a reign: refused once that is over.
     async fn within(
         &self,
         reign: u64,
@@ -346,16 +349,18 @@ impl Shards {
         origin: Option<Origin>,
         command: Command,
     ) -> Result<Outcome, ProposeError> {
-        // A number that no shard has comes from a handle or a stateid that nobody gave out: shard 0 does not have it either, and says so.
+        // A number beyond the shards comes from a forged handle or stateid: shard 0 does not have
+        // it either, and refuses it.
         let shard = if shard < self.count() { shard } else { 0 };
-        // In this order: a word of a later reign than this is not given, nor its term.
+        // In this order: neither word nor term of a later reign is used.
         let word = self.inner.words[usize::from(shard)].load(Ordering::Acquire);
         let term = self.inner.term.load(Ordering::Acquire);
         if self.reign() != reign {
             return Err(ProposeError::NotLeader { leader: None });
         }
         if shard == 0 {
-            // It keeps no word. But who tries again when there was no leader for a moment may have missed another governor.
+            // Shard 0 keeps no word. But a retry after a moment without a leader may have missed
+            // another governor.
             return match term {
                 0 => self.first().propose(origin, command).await,
                 term => self.first().propose_in(term, origin, command).await,
@@ -369,7 +374,7 @@ impl Shards {
         self.replica(shard).propose_as(word, origin, command).await
     }
 
-    /// Which reign of this node it is, or was last.
+    /// Number of this node's current or last reign.
     fn reign(&self) -> u64 {
         self.inner.reigns.load(Ordering::Acquire)
     }
@@ -378,7 +383,7 @@ impl Shards {
         self.locks().enter(inodes).await.ok_or(ProposeError::NotLeader { leader: None })
     }
 
-    /// Proposes under a guard.
+    /// Proposes a command with its inodes locked.
     async fn under(
         &self,
         guard: Guard,
@@ -387,7 +392,7 @@ impl Shards {
         command: Command,
     ) -> Result<Outcome, ProposeError> {
         let reign = guard.reign();
-        let request = self.inner.requests.begin(shard, origin.as_ref());
+        let request = self.inner.requests.begin_request(shard, origin.as_ref());
         let mut under_way = UnderWay { shards: self, shard, held: Some((guard, request)) };
         let outcome = self.within(reign, shard, origin, command).await;
         if !matches!(outcome, Err(ProposeError::Timeout)) {
@@ -396,7 +401,7 @@ impl Shards {
         outcome
     }
 
-    /// What a shard is to do of a list; the answers in the order of the list.
+    /// Proposes each shard's share of a list; returns the answers in the order of the list.
     async fn in_shares(&self, origin: Option<Origin>, shares: Vec<Share>) -> Result<Outcome, ProposeError> {
         let mut records = Vec::new();
         let mut outcome = Outcome::Done;
@@ -415,7 +420,8 @@ impl Shards {
         Ok(outcome)
     }
 
-    /// A command about clients, sessions and data servers: shard 0 has them, and the others what hangs on them.
+    /// A command about clients, sessions and data servers: shard 0 keeps them, the other shards
+    /// their dependent state.
     async fn about_cluster(&self, origin: Option<Origin>, command: Command) -> Result<Outcome, ProposeError> {
         if let Some(refusal) = self.busy_elsewhere(&command).await? {
             return Ok(Outcome::Refused(refusal));
@@ -433,13 +439,14 @@ impl Shards {
         self.ended(named, &outcome).into_iter().for_each(|ended| self.begin_to_forget(ended));
         if let Outcome::SessionTakenUp(taken) = &mut outcome {
             self.decided_elsewhere(&taken.record.id).await?;
-            // It is done in shard 0, whatever became of the rest: nobody may be told that it is not.
+            // Shard 0 has applied it, whatever became of the rest: the client must not get a
+            // refusal.
             self.slots_elsewhere(taken).map_err(|_| ProposeError::Timeout)?;
         }
         Ok(outcome)
     }
 
-    /// What the other shards have of a session's slots.
+    /// Merges the other shards' records of a session's slots.
     fn slots_elsewhere(&self, taken: &mut SessionTakenUp) -> Result<(), ProposeError> {
         for shard in self.others() {
             let view = self.replica(shard).view()?;
@@ -450,19 +457,20 @@ impl Shards {
         Ok(())
     }
 
-    /// Stops, with the node: everything is durable.
+    /// Stops the node: everything is durable.
     pub(crate) async fn stop(&self) {
         self.locks().end();
         self.first().stop().await;
     }
 }
 
-/// A command under way. If nobody waits for its outcome any more, or there was none in time, its inodes and its session's request stay under
-/// way until its shard has answered another command: it may yet be carried out.
+/// A command under way. If its caller is dropped, or no outcome came in time, its inodes and its
+/// session's request stay under way until its shard has answered another command: it may yet be
+/// applied.
 struct UnderWay<'a> {
     shards: &'a Shards,
     shard: u16,
-    /// None once the outcome is known.
+    /// `None` once the outcome is known.
     held: Option<(Guard, Option<Request>)>,
 }
 
@@ -478,7 +486,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-/// Of a slot the request counts that came last, whichever shard it was for.
+/// The latest request of a slot counts, whichever shard it was for.
 fn merge(slots: &mut Vec<SlotMark>, mark: SlotMark) {
     match slots.iter_mut().find(|one| one.slot == mark.slot) {
         Some(one) => {

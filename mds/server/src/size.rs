@@ -1,10 +1,11 @@
-//! How long files are that clients write straight to data servers.
+//! Sizes of files that clients write straight to data servers.
 //!
-//! The log says which extents of a file clients may write, or could since its size was settled; how far those reach, their
-//! primaries say. Every answer with a size, a time, a change counter or set-id bits in it is derived from both.
+//! The log knows which extents of a file clients may write, or could since its size was settled;
+//! their primaries report how far those reach. Every reply with a size, a time, a change counter or
+//! set-id bits is derived from both.
 //!
-//! INVARIANT: a size in a reply covers every WRITE that a data server answered before the request came, whichever client sent it,
-//! but for what was cut since.
+//! INVARIANT: a size in a reply covers every WRITE that a data server acknowledged before the
+//! request came, whichever client sent it, except for later cuts.
 //! Spec: docs/protocol/sizes.md; RFC 8881 §12.5.4.
 
 pub(crate) mod derive;
@@ -24,30 +25,32 @@ use crate::work;
 pub(crate) use moved::MOVED_BY_WRITES;
 
 impl Server {
-    /// A file with what clients wrote to data servers up to now. Nothing is asked if its size is settled.
+    /// A file with all bytes that clients wrote to data servers so far. No query is sent if its
+    /// size is settled.
     ///
     /// # Errors
-    /// DELAY while a primary cannot be asked, or the file changes too fast; STALE if it is gone.
+    /// DELAY while a primary does not answer, or the file changes too fast; STALE if it is gone.
     pub(crate) async fn derived(&self, inode: Inode) -> Result<Inode, Nfsstat4> {
         if inode.content != Content::Extents {
             return Ok(inode);
         }
         match measure::measure(self, inode.ino).await? {
             Some(measured) => Ok(measured.derived(self.env.clock.wall_ns())),
-            // It may have been settled, by another request, since the caller looked.
+            // Another request may have settled it since the caller's read.
             None => self.view()?.inode(inode.ino).map_err(|e| status::of_refusal(&e)),
         }
     }
 
-    /// Carries a truncation to the data servers before it is answered: a client may write on through the layouts it has,
-    /// and what it writes then must not be cut.
+    /// Carries a truncation to the data servers before the reply: a client may continue to write
+    /// through its layouts, and later bytes must not be cut.
     ///
-    /// A data server whose lease has run out is passed over: it is cut when it registers, before it serves again.
+    /// A data server whose lease has run out is skipped: its extents are cut when it registers,
+    /// before it serves again.
     ///
     /// # Errors
-    /// DELAY if a data server that serves clients could not be told; the client asks again.
+    /// DELAY if a data server that serves clients did not answer; the client retries.
     pub(crate) async fn settle_cuts(&self, ino: Ino, size_bytes: u64) -> Result<(), Nfsstat4> {
-        // Once more where a primary gave way first: the cut is the next one's work.
+        // A second time if a primary had to yield first: the cut is the next primary's work.
         for _ in 0..2 {
             let items = self.cuts(ino, size_bytes)?;
             let more = items.iter().any(|(_, item)| matches!(item, mds_namespace::WorkItem::Yield { .. }));
@@ -61,7 +64,7 @@ impl Server {
         Err(Nfsstat4::Delay)
     }
 
-    /// What primaries must do before a truncation is answered.
+    /// The work of primaries before a truncation is answered.
     fn cuts(&self, ino: Ino, size_bytes: u64) -> Result<Vec<(u64, mds_namespace::WorkItem)>, Nfsstat4> {
         let first = ExtentId::of(ino, size_bytes).map_or(u32::MAX, |extent| extent.index);
         let mut items = Vec::new();
@@ -75,7 +78,7 @@ impl Server {
         Ok(items)
     }
 
-    /// Which of these files are not settled.
+    /// The unsettled ones among these files.
     ///
     /// # Errors
     /// The store's.

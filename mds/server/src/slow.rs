@@ -1,7 +1,7 @@
-//! Why an operation took long: the longest of the waits in it, for the line in the log.
+//! Explains slow operations: finds the longest of an operation's waits, for the log line.
 //!
-//! Waits are noted beside the work, not passed through it: they are for people only, and nothing is
-//! decided by them. What an operation hands to another task is not seen.
+//! Waits are recorded beside the work, not passed through it: they are for people only, and no
+//! decision depends on them. Work in other tasks is not covered.
 
 use std::cell::Cell;
 use std::fmt;
@@ -10,11 +10,11 @@ use env::Clock;
 use layout::{DataServerId, ExtentId};
 
 tokio::task_local! {
-    /// The longest wait of the operation that runs.
+    /// The longest wait of the running operation.
     static LONGEST: Cell<Option<(u64, Wait)>>;
 }
 
-/// What is waited for.
+/// The subject of a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Wait {
     what: &'static str,
@@ -23,17 +23,17 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// Nothing is known of it but what it is.
+    /// A wait with a subject only.
     pub(crate) fn new(what: &'static str) -> Self {
         Self { what, extent: None, server: None }
     }
 
-    /// It is about this extent.
+    /// Adds the extent.
     pub(crate) fn of(self, extent: ExtentId) -> Self {
         Self { extent: Some(extent), ..self }
     }
 
-    /// It is up to this data server.
+    /// Adds the data server.
     pub(crate) fn at(self, server: DataServerId) -> Self {
         Self { server: Some(server), ..self }
     }
@@ -52,7 +52,7 @@ impl fmt::Display for Wait {
     }
 }
 
-/// Runs an operation; how long its longest wait was, and for what.
+/// Runs an operation; also returns its longest wait and the subject of that.
 pub(crate) async fn noting<T>(operation: impl Future<Output = T>) -> (T, Option<(u64, Wait)>) {
     let noted = async {
         let done = operation.await;
@@ -61,7 +61,7 @@ pub(crate) async fn noting<T>(operation: impl Future<Output = T>) -> (T, Option<
     LONGEST.scope(Cell::new(None), noted).await
 }
 
-/// Waits, and notes how long if an operation does.
+/// Waits, and records the time for the running operation.
 pub(crate) async fn waited<T>(clock: &dyn Clock, wait: Wait, work: impl Future<Output = T>) -> T {
     let began_ms = clock.monotonic_ms();
     let done = work.await;
@@ -70,7 +70,7 @@ pub(crate) async fn waited<T>(clock: &dyn Clock, wait: Wait, work: impl Future<O
 }
 
 fn note(spent_ms: u64, wait: Wait) {
-    // Outside of an operation there is nothing to note it in.
+    // Outside of an operation the wait is not recorded.
     let _ = LONGEST.try_with(|longest| {
         if longest.get().is_none_or(|(ms, _)| ms < spent_ms) {
             longest.set(Some((spent_ms, wait)));

@@ -3,7 +3,7 @@
 use mds_shard::StateidValue;
 use wire_nfs::v4::Stateid;
 
-/// A stateid as the wire has it.
+/// The wire form of a stateid.
 #[must_use]
 pub(crate) fn wire_stateid(stateid: StateidValue) -> Stateid {
     Stateid { seqid: stateid.seqid, other: stateid.other }

@@ -6,7 +6,7 @@ use mds_namespace::FsError;
 use mds_shard::{ProposeError, Refusal};
 use wire_nfs::v4::Nfsstat4;
 
-/// The status for what the namespace refused.
+/// The status of a refusal by the namespace.
 #[must_use]
 pub(crate) fn of_namespace(error: &FsError) -> Nfsstat4 {
     match error {
@@ -33,7 +33,7 @@ pub(crate) fn of_namespace(error: &FsError) -> Nfsstat4 {
     }
 }
 
-/// The status for what the state machine refused.
+/// The status of a refusal by the state machine.
 #[must_use]
 pub(crate) fn of_refusal(refusal: &Refusal) -> Nfsstat4 {
     match refusal {
@@ -65,7 +65,8 @@ pub(crate) fn of_refusal(refusal: &Refusal) -> Nfsstat4 {
     }
 }
 
-/// The status when a command found no majority, or this node does not lead: the client waits and asks again.
+/// The status when a command found no majority, or this node does not lead: the client waits and
+/// retries.
 #[must_use]
 pub(crate) fn of_propose(error: &ProposeError) -> Nfsstat4 {
     match error {

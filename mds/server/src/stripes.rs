@@ -1,11 +1,14 @@
-//! Striped segments: a run of extents as one segment of a layout, each extent with an entry of its own in every mirror.
+//! Striped segments: a run of extents as one segment of a layout, each extent with an entry of its
+//! own in every mirror.
 //!
-//! A run has 2, 4 or 8 extents and begins at a multiple of as many, so that entry i is for the extent whose index leaves i. It is as wide
-//! as the export allows and the file so far reaches, and half as wide, again and again, if not all of it can be granted. Of an extent
-//! alone it knows nothing: that is what LAYOUTGET grants without it.
+//! A run has 2, 4 or 8 extents and begins at a multiple of that number, so that entry i is for the
+//! extent whose index leaves i. It is as wide as the export allows and the file so far reaches, and
+//! is halved as long as not all of it can be granted. LAYOUTGET grants single extents without this
+//! module.
 //!
-//! INVARIANT: a run is granted only while the log says that the client holds the layout, that nobody wants it back, and that nothing is to
-//! be done about any of its extents: as if each had been asked for alone. What changes later raises an extent's epoch.
+//! INVARIANT: a run is granted only while the log has the client's layout, without a recall, and
+//! without pending work on any of its extents: as if each had been requested alone. Later changes
+//! raise an extent's epoch.
 //! QUIRK(linux): before 6.18 a mirror with several data servers fails the application with EIO.
 //!
 //! Spec: RFC 8435 §5, §6; docs/request.md, "Striped segments".
@@ -22,35 +25,35 @@ use crate::seal::readers;
 use crate::server::Server;
 use crate::{content, copies};
 
-/// The first Linux whose client takes several data servers for a mirror.
+/// The first Linux whose client accepts several data servers for a mirror.
 const LINUX_SINCE: (u32, u32) = (6, 18);
 
-/// Who asks for what.
+/// A client's request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) client: u64,
     /// The extent that must be in the segment.
     pub(crate) extent: ExtentId,
     pub(crate) iomode: Iomode,
-    /// What the answer may take, bytes.
+    /// Size limit of the reply, bytes.
     pub(crate) bytes_max: u32,
-    /// The erasure code of extents that this makes; `None` is the cluster's.
+    /// The erasure code of new extents; `None` is the cluster's.
     pub(crate) code: Option<Profile>,
-    /// The export that the client came through.
+    /// The export that the client used.
     pub(crate) export: u16,
     /// The client may read the file.
     pub(crate) reads: bool,
 }
 
 impl Asked {
-    /// What it is, once the log has answered.
+    /// The grant, once the log has answered.
     pub(crate) fn grant(&self, answer: &LayoutAnswer) -> Grant {
         let Self { client, iomode, export, reads, .. } = *self;
         Grant { client, iomode, seqid: answer.stateid.seqid, export, reads }
     }
 }
 
-/// Extents that follow each other in a file.
+/// Consecutive extents of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
     first: ExtentId,
@@ -64,7 +67,7 @@ impl Run {
         Self { first: ExtentId { index: extent.index & !(count - 1), ..extent }, count }
     }
 
-    /// The half that has this extent; `None` if that is the extent alone.
+    /// The half with this extent; `None` if that is the extent alone.
     fn half(self, extent: ExtentId) -> Option<Self> {
         (2 < self.count).then(|| Self::around(extent, self.count / 2))
     }
@@ -74,14 +77,14 @@ impl Run {
         (0..self.count).map(move |at| ExtentId { index: self.first.index + at, ..self.first })
     }
 
-    /// Where it begins in the file, and its length, bytes.
+    /// Its first byte in the file, and its length, bytes.
     pub(crate) fn range(self) -> (u64, u64) {
         (self.first.first_byte(), u64::from(self.count) * EXTENT_BYTES)
     }
 }
 
-/// Whether a client that calls itself so takes several data servers for a mirror. The name can be switched off, and what it does not say
-/// is not believed.
+/// Whether a client with this implementation name accepts several data servers for a mirror.
+/// Clients may hide their name: then the answer is no.
 fn takes_stripes(implementation: &str) -> bool {
     let release = implementation.strip_prefix("Linux ").and_then(|rest| rest.split_whitespace().next());
     let mut numbers = release.unwrap_or_default().split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
@@ -91,8 +94,8 @@ fn takes_stripes(implementation: &str) -> bool {
     }
 }
 
-/// The run around an extent of a file that reaches so far: as wide as the file, rounded up, so that no more homes are given out than
-/// the file has extents.
+/// The run around an extent of a file of this size: as wide as the file, rounded up, so that no
+/// more homes are assigned than the file has extents.
 fn widest(stripes: u32, extent: ExtentId, end_bytes: u64) -> Option<Run> {
     let extents = end_bytes.div_ceil(EXTENT_BYTES).max(u64::from(extent.index) + 1);
     let count = u64::from(stripes).min(extents.next_power_of_two());
@@ -100,8 +103,8 @@ fn widest(stripes: u32, extent: ExtentId, end_bytes: u64) -> Option<Run> {
     Some(Run::around(extent, count))
 }
 
-/// The run to grant, if nothing comes in between: `stripes` extents at most, of a file that ends at `end_bytes` as far as is known.
-/// For writing, those without a home get one by [`place`].
+/// Chooses the run to grant: `stripes` extents at most, of a file that ends at `end_bytes` as far
+/// as is known. For writing, [`place`] gives homes to extents without one.
 pub(crate) fn choose(server: &Server, asked: &Asked, stripes: u32, end_bytes: u64) -> Option<Run> {
     let mut next = widest(stripes, asked.extent, end_bytes);
     next?;
@@ -124,17 +127,19 @@ pub(crate) fn choose(server: &Server, asked: &Asked, stripes: u32, end_bytes: u6
     None
 }
 
-/// Gives homes to the extents of a run that have none, but the one asked for, all at once. One that gets none is missed by [`grant`].
+/// Gives homes to the extents of a run that have none, except the requested one, all at once.
+/// [`grant`] notices failures.
 pub(crate) async fn place(server: &Server, asked: &Asked, run: Option<Run>) {
     let Some(run) = run.filter(|_| asked.iomode.writes()) else { return };
     let others = run.extents().filter(|extent| *extent != asked.extent);
     let homes = others.map(|extent| content::home_of(server, extent, Some(asked.client), asked.code));
     for status in join_all(homes).await.into_iter().filter_map(Result::err) {
-        tracing::debug!(extent = %asked.extent, status = status.name(), "an extent of a run got no home");
+        tracing::debug!(extent = %asked.extent, status = status.name(), "no home for an extent of a run");
     }
 }
 
-/// The segment in place of one extent's, once the log has granted that: the run, or the widest half of it that can be had.
+/// The segment in place of a single extent's, once the log has granted that: the run, or the widest
+/// possible half of it.
 pub(crate) fn grant(server: &Server, asked: &Asked, run: Run, answer: &LayoutAnswer) -> Option<(Run, Body)> {
     let view = server.view().ok()?;
     let held = view.layout(asked.extent.ino, asked.client).ok()??;
@@ -164,7 +169,7 @@ fn body(server: &Server, view: &dyn View, asked: &Asked, run: Run, answer: &Layo
     (body.names_home && body.bytes.len() + LAYOUT_FRAME_BYTES <= room).then_some(body)
 }
 
-/// Whether a handle for the extent's home may be given out, and is of use, without waiting for anything.
+/// Whether a handle for the extent's home may be issued, and is useful, without any wait.
 fn is_usable(server: &Server, asked: &Asked, record: &ExtentRecord) -> bool {
     if record.pending_work.is_some() || copies::is_moving(server, record.extent) {
         return false;

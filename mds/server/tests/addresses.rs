@@ -1,4 +1,5 @@
-//! Service addresses of a metadata server: taken when it leads, announced, given up in silence when it stops.
+//! Service addresses of a metadata server: taken when it leads, announced, removed silently when it
+//! stops.
 
 #[allow(dead_code, reason = "what the other programs use of it")]
 mod rig;
@@ -23,13 +24,13 @@ fn own() -> ServiceAddress {
     "192.0.2.1/24".parse().expect("an address")
 }
 
-/// A node of three; of its own it has a directory, service addresses and chance.
+/// A node of three; its directory, service addresses and entropy are its own.
 async fn node(env: &Env, number: u8, directory: &Path, door: &MemoryAddresses) -> MetadataServer {
     let at = |node: u8, port: u16| SocketAddr::from(([192, 0, 2, 10 + node], port));
     let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(door.clone()) };
     let config = MdsConfig {
         dir: directory.join(number.to_string()),
-        // At the service address, as if the node had it; ports tell them apart.
+        // At the service address, as if the node had it; the port is the node's own.
         listen: SocketAddr::new(own().ip, 2048 + u16::from(number)),
         control: at(number, 2050),
         exports: vec![Export::any_port()],
@@ -43,7 +44,7 @@ async fn node(env: &Env, number: u8, directory: &Path, door: &MemoryAddresses) -
     };
     let env = Env { entropy: Arc::new(SeededEntropy::new(number.into())), ..env.clone() };
     for _ in 0..100 {
-        // One that was stopped may keep its store open for a moment.
+        // A stopped server may keep its store open for a moment.
         match MetadataServer::start(env.clone(), config.clone(), &mut Registry::default()).await {
             Ok(server) => return server,
             Err(_) => env.clock.sleep_ms(20).await,
@@ -61,7 +62,7 @@ fn new_env() -> Env {
     }
 }
 
-/// Waits until one of these has taken the address: which.
+/// Waits until one of these has taken the address; returns which.
 async fn taken_by(env: &Env, doors: &[MemoryAddresses], wait_ms: u64) -> Option<usize> {
     for _ in 0..wait_ms / 10 {
         let taken = doors.iter().position(|door| door.said().contains(&Said::Announced(own())));
@@ -81,7 +82,7 @@ async fn a_leader_that_cannot_take_the_address_has_another_node_lead() {
     let start = |number: u8| node(&env, number, directory.path(), &doors[usize::from(number) - 1]);
     let (one, two, three) = tokio::join!(start(1), start(2), start(3));
     let first = taken_by(&env, &doors, 60_000).await.expect("one of them leads");
-    // Its interface has gone.
+    // Its interface is gone.
     doors[first].refuse(true);
     doors[first].remove(own()).expect("it is there");
     env.clock.sleep_ms(1_000).await;
@@ -94,7 +95,7 @@ async fn a_leader_that_cannot_take_the_address_has_another_node_lead() {
 }
 
 #[tokio::test]
-async fn a_leader_whose_lease_was_over_and_that_nobody_followed_wakes_its_clients_up() {
+async fn a_leader_with_an_expired_lease_and_no_successor_wakes_its_clients_up() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let env = new_env();
     let doors: [MemoryAddresses; 3] = Default::default();
@@ -107,7 +108,7 @@ async fn a_leader_whose_lease_was_over_and_that_nobody_followed_wakes_its_client
     let mut client = Client::new(rpc, b"client", 0);
     client.exchange_id().await;
     env.clock.sleep_ms(200).await;
-    // Nobody answers it, and nobody is there to be elected.
+    // No other node answers it, and none can be elected.
     let mut away = Vec::new();
     for (number, server) in others {
         server.stop().await;
@@ -123,7 +124,7 @@ async fn a_leader_whose_lease_was_over_and_that_nobody_followed_wakes_its_client
     wait_at(&env, &doors[leader], |said| matches!(said, Said::Tickled(at, _) if *at == service)).await;
 }
 
-/// Waits until something was done at one of several.
+/// Waits until an act at one of several nodes.
 async fn wait_at(env: &Env, door: &MemoryAddresses, is_it: impl Fn(&Said) -> bool) {
     for _ in 0..1_000 {
         if door.said().iter().any(&is_it) {
@@ -131,10 +132,10 @@ async fn wait_at(env: &Env, door: &MemoryAddresses, is_it: impl Fn(&Said) -> boo
         }
         env.clock.sleep_ms(10).await;
     }
-    panic!("it was not done");
+    panic!("no such act");
 }
 
-/// Waits until something was done.
+/// Waits until an act.
 async fn wait(rig: &Rig, addresses: &MemoryAddresses, what: Said) -> Vec<Said> {
     let mut said = Vec::new();
     for _ in 0..1_000 {
@@ -144,7 +145,7 @@ async fn wait(rig: &Rig, addresses: &MemoryAddresses, what: Said) -> Vec<Said> {
         }
         rig.env.clock.sleep_ms(10).await;
     }
-    panic!("{what:?} was not done: {said:?}");
+    panic!("no {what:?}: {said:?}");
 }
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn the_leader_has_the_addresses_until_it_stops() {
         }
         rig.env.clock.sleep_ms(10).await;
     }
-    assert_ne!(addresses.lease_ms(), 0, "the guard knows that it lives");
+    assert_ne!(addresses.lease_ms(), 0, "the guard's lease is renewed");
     assert_eq!(server.status().service_addresses, [(own().to_string(), Some(1))]);
     // A client that is connected to the address is served, and keeps its session through a restart.
     let mut client = rig.client(b"client").await;
@@ -182,10 +183,10 @@ async fn an_address_that_cannot_be_taken_or_is_lost_is_tried_again() {
     let service = ServiceAddresses { addresses: vec![own()], door: Arc::new(addresses.clone()) };
     let rig = Rig::with_service(service).await;
     rig.env.clock.sleep_ms(200).await;
-    assert_eq!(addresses.said(), [], "nothing is announced that is not here");
+    assert_eq!(addresses.said(), [], "an address that is not here is not announced");
     addresses.refuse(false);
     wait(&rig, &addresses, Said::Announced(own())).await;
-    // Somebody takes it away.
+    // Another program removes it.
     addresses.remove(own()).expect("it is there");
     let _ = addresses.said();
     wait(&rig, &addresses, Said::Added(own())).await;
@@ -198,7 +199,7 @@ async fn clients_are_woken_up_by_a_node_that_lost_an_address_and_takes_it_again(
     let rig = Rig::with_service(service).await;
     wait(&rig, &addresses, Said::Announced(own())).await;
     let client = rig.client(b"client").await;
-    // It has been looked at.
+    // A pass has seen it.
     rig.env.clock.sleep_ms(200).await;
     assert!(!addresses.said().iter().any(|said| matches!(said, Said::Tickled(..))), "it is connected");
     // As a guard does: the address goes, then the connections.
@@ -225,7 +226,7 @@ async fn an_address_that_cannot_be_renewed_is_still_here_and_given_up_at_the_end
     // Renewals fail, more than once.
     rig.env.clock.sleep_ms(1_600).await;
     let server = rig.server.as_ref().expect("it runs");
-    assert_ne!(addresses.lease_ms(), 0, "the guard is to take it away if this process hangs");
+    assert_ne!(addresses.lease_ms(), 0, "the guard removes it if this process hangs");
     assert_eq!(server.status().service_addresses, [(own().to_string(), Some(1))]);
     addresses.refuse(false);
     wait(&rig, &addresses, Said::Added(own())).await;

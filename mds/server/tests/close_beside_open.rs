@@ -1,4 +1,5 @@
-//! A CLOSE that is answered with success ends the open, also while an OPEN of the same owner is under way.
+//! A CLOSE with a successful reply ends the open, also while an OPEN of the same owner is under
+//! way.
 //!
 //! Spec: RFC 8881 §9.10, §18.2; docs/adr/0004-close-is-not-waited-for.md.
 
@@ -62,8 +63,8 @@ async fn created(client: &mut Client) -> (Filehandle, Stateid) {
     (at.filehandle, opened.stateid)
 }
 
-/// QUIRK(linux): to a client whose CLOSE succeeded an OPEN that joins what was closed has overtaken others, for which it waits five
-/// seconds.
+/// QUIRK(linux): to a client whose CLOSE succeeded, an OPEN that joins the closed open has
+/// overtaken others, for which it waits five seconds.
 #[tokio::test]
 async fn a_close_beside_an_open_of_the_same_owner_is_carried_out_or_refused() {
     let rig = Rig::start().await;
@@ -87,7 +88,7 @@ async fn a_close_beside_an_open_of_the_same_owner_is_carried_out_or_refused() {
         held = opened.next::<open::ResOk>(Op::Open).stateid;
         match closed.status {
             Nfsstat4::Ok => {
-                assert_eq!(held.seqid, 1, "round {round}: the open that was closed is still there")
+                assert_eq!(held.seqid, 1, "round {round}: the closed open still exists")
             }
             status => assert_eq!((status, held.seqid), (Nfsstat4::OldStateid, closes.open_stateid.seqid + 1)),
         }

@@ -1,5 +1,5 @@
-//! The cluster key is replaced node by node, in different orders, while a client writes: a metadata server and two whole data servers with
-//! keys of their own, which keep two copies of what is written.
+//! The cluster key is replaced node by node, in different orders, while a client writes: a metadata
+//! server and two whole data servers with keys of their own, which keep two copies of the data.
 //!
 //! Spec: docs/protocol/control.md §1, "While the cluster key is replaced".
 
@@ -28,7 +28,7 @@ use wire_rpc::Credential;
 use wire_xdr::{Encode, Writer};
 
 const NAMES: [&str; 2] = ["a", "b"];
-/// Writes that a client must come to between two nodes.
+/// Writes that a client must complete between two nodes.
 const WRITES: u64 = 5;
 
 struct Bed {
@@ -69,7 +69,7 @@ impl Bed {
         lines.iter().filter(|line| line.up).count()
     }
 
-    /// Gives a node what the file has now.
+    /// Gives a node the file's current ring.
     fn hand(&self, node: usize, ring: &Ring) {
         let ring = if node == 0 { ring.clone() } else { of_server(ring, NAMES[node - 1]) };
         assert_eq!(self.keys[node].replace(ring), Ok(true));
@@ -94,7 +94,7 @@ impl Bed {
         panic!("no layout is granted, or it cannot be written through");
     }
 
-    /// An administrator with a key, who opens one connection and keeps it.
+    /// An administrator with a key, whose single connection stays open.
     fn administrator(&self, held: ClusterKey) -> RpcClient {
         let to = self.rig.server.as_ref().expect("it runs").control_address();
         let link = (NodeKind::Administrator, NodeKind::Metadata);
@@ -111,12 +111,12 @@ async fn ask(administrator: &RpcClient) -> Result<(), CallError> {
     administrator.call(PROGRAM, VERSION, number, &Credential::None, w, 10_000).await.map(drop)
 }
 
-/// Writes for as long as it is not dropped; what is put off is tried again, all else ends the test.
-async fn write_on(server: Arc<WholeDataServer>, handle: Fh3, done: Arc<AtomicU64>, put_off: Arc<AtomicU64>) {
+/// Writes until it is dropped; retries after a DELAY, every other error ends the test.
+async fn write_on(server: Arc<WholeDataServer>, handle: Fh3, done: Arc<AtomicU64>, delayed: Arc<AtomicU64>) {
     loop {
         match server.write(&handle).await {
             Ok(()) => done.fetch_add(1, Ordering::Relaxed),
-            Err(Nfsstat3::Jukebox) => put_off.fetch_add(1, Ordering::Relaxed),
+            Err(Nfsstat3::Jukebox) => delayed.fetch_add(1, Ordering::Relaxed),
             Err(status) => panic!("a write is refused: {status:?}"),
         };
         tokio::task::yield_now().await;
@@ -128,8 +128,8 @@ async fn a_client_writes_while_the_key_is_replaced() {
     let bed = Bed::new().await;
     let mut client = bed.rig.client(b"client").await;
     let (server, handle) = bed.placed(&mut client, "file").await;
-    let (done, put_off) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-    let mut writing = tokio::spawn(write_on(server, handle, Arc::clone(&done), Arc::clone(&put_off)));
+    let (done, delayed) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let mut writing = tokio::spawn(write_on(server, handle, Arc::clone(&done), Arc::clone(&delayed)));
     let mut old = key();
     let names = ["first", "second", "third"];
     for ((order, byte), name) in [[0, 1, 2], [2, 1, 0], [1, 0, 2]].into_iter().zip(10..).zip(names) {
@@ -139,7 +139,7 @@ async fn a_client_writes_while_the_key_is_replaced() {
         let next = Ring::two(old.clone(), Accepted::Next(new.clone())).expect("two keys");
         let before = Ring::two(new.clone(), Accepted::Before(old.clone())).expect("two keys");
         for ring in [next, before, Ring::one(new.clone())] {
-            ask(&intruder).await.expect("its key is taken until it is dropped");
+            ask(&intruder).await.expect("its key is accepted until it is dropped");
             for node in order {
                 bed.hand(node, &ring);
                 assert_eq!(bed.up(), 2, "each has its lease");
@@ -152,7 +152,7 @@ async fn a_client_writes_while_the_key_is_replaced() {
                 }
             }
         }
-        // The connection is closed, and it gets no other one.
+        // The connection is closed, and it gets no new one.
         let thrown_out = ask(&intruder).await.expect_err("its key was dropped");
         assert!(matches!(thrown_out, CallError::Disconnected), "{thrown_out:?}");
         for held in [&intruder, &bed.administrator(old)] {
@@ -165,6 +165,6 @@ async fn a_client_writes_while_the_key_is_replaced() {
         old = new;
     }
     writing.abort();
-    let (done, put_off) = (done.load(Ordering::Relaxed), put_off.load(Ordering::Relaxed));
-    assert!(put_off * 20 <= done, "{put_off} writes were put off, {done} done");
+    let (done, delayed) = (done.load(Ordering::Relaxed), delayed.load(Ordering::Relaxed));
+    assert!(delayed * 20 <= done, "{delayed} writes were delayed, {done} done");
 }

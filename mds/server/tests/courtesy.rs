@@ -1,4 +1,4 @@
-//! What a client holds outlives its lease until somebody wants it.
+//! A client's state outlives its lease until another client wants it.
 //!
 //! Spec: RFC 8881 §8.4.2.4.
 
@@ -21,7 +21,7 @@ async fn rig(courtesy_ms: u64) -> Rig {
     Rig::with_settings(Settings { lease_ms: LEASE_MS, courtesy_ms, shards: 1, ..Settings::default() }).await
 }
 
-/// A lease runs out, and the server has looked.
+/// Lets a lease run out, and the server notice it.
 async fn silence(rig: &Rig) {
     rig.env.clock.sleep_ms(LEASE_MS + 2_500).await;
 }
@@ -94,17 +94,17 @@ async fn looks(client: &mut Client) -> Nfsstat4 {
 }
 
 #[tokio::test]
-async fn who_comes_back_has_its_locks_unless_somebody_wanted_them() {
+async fn a_client_that_returns_has_its_locks_unless_another_wanted_them() {
     let mut rig = rig(60_000).await;
     let mut away = rig.client(b"away").await;
     let file = made(&mut away, share::DENY_NONE).await;
     assert_eq!(lock(&mut away, file.clone(), 0).await, Nfsstat4::Ok);
     silence(&rig).await;
-    // Somebody opens the file and locks what is in nobody's way.
+    // Another client opens the file and locks a range without a conflict.
     let mut other = rig.client(b"other").await;
     let same = made(&mut other, share::DENY_NONE).await;
     assert_eq!(lock(&mut other, same.clone(), 100).await, Nfsstat4::Ok);
-    // It is back, on its old session, and still has its lock.
+    // The client returns, on its old session, and still has its lock.
     assert_eq!(looks(&mut away).await, Nfsstat4::Ok);
     let ask = lockt::Args { lock_type: lock::LockType::Write, offset: 0, length: 10, owner: owner(&other) };
     let filehandle = same.0.clone();
@@ -115,13 +115,13 @@ async fn who_comes_back_has_its_locks_unless_somebody_wanted_them() {
         })
         .await;
     assert_eq!(held.status, Nfsstat4::Denied);
-    // Away again; now somebody wants it.
+    // Silent again; now another client wants its range.
     silence(&rig).await;
     let mut third = rig.client(b"third").await;
     let same = made(&mut third, share::DENY_NONE).await;
     assert_eq!(lock(&mut third, same, 5).await, Nfsstat4::Ok);
     assert_eq!(looks(&mut away).await, Nfsstat4::Badsession);
-    // Who was in nobody's way is still there.
+    // The client without a conflict still exists.
     assert_eq!(looks(&mut other).await, Nfsstat4::Ok);
     rig.server.take().expect("it runs").stop().await;
 }
@@ -141,7 +141,7 @@ async fn a_share_reservation_gives_way_to_an_open() {
 }
 
 #[tokio::test]
-async fn it_ends_by_itself() {
+async fn courtesy_ends_by_itself() {
     for courtesy_ms in [0, 300] {
         let mut rig = rig(courtesy_ms).await;
         let mut away = rig.client(b"away").await;
@@ -152,7 +152,7 @@ async fn it_ends_by_itself() {
     }
 }
 
-/// The name of a client that only courtesy keeps goes to another principal that asks for it.
+/// Another principal gets the owner name of a client that only courtesy keeps.
 /// Spec: RFC 8881 §18.35.4, case 3.
 #[tokio::test]
 async fn the_name_of_a_client_whose_lease_ran_out_is_free() {
@@ -166,9 +166,9 @@ async fn the_name_of_a_client_whose_lease_ran_out_is_free() {
     rig.server.take().expect("it runs").stop().await;
 }
 
-/// One that holds nothing is nobody to be kept.
+/// A client without state is not kept.
 #[tokio::test]
-async fn who_holds_nothing_goes_with_its_lease() {
+async fn a_client_without_state_ends_with_its_lease() {
     let mut rig = rig(60_000).await;
     let mut away = rig.client(b"away").await;
     silence(&rig).await;

@@ -1,4 +1,4 @@
-//! The erasure code of an export, from OPEN through it to what is kept of the file's extents.
+//! The erasure code of an export, from OPEN through it to the records of the file's extents.
 
 #![allow(missing_docs, reason = "a test binary")]
 #![allow(dead_code, reason = "the rig serves other tests, too")]
@@ -13,10 +13,10 @@ use rig::data::{data_server, key, layout_of, open_through};
 use wire_nfs::control::admin::NamedCode;
 use wire_nfs::v4::layout::Iomode;
 
-/// Spec: docs/formats/namespace.md: extents say the code of the export that they were made through, and no write through another
-/// changes that.
+/// Spec: docs/formats/namespace.md: extents carry the code of the export that they were created
+/// through, and no write through another changes that.
 #[tokio::test]
-async fn extents_have_the_code_of_the_export_they_were_made_through() {
+async fn extents_have_the_code_of_the_export_they_were_created_through() {
     let export = |path: &str, code| Export { path: path.to_owned(), code, ..Export::any_port() };
     let (two, four) = (Some(Profile::TwoPlusOne), Some(Profile::FourPlusTwo));
     let rig = Rig::with_exports(vec![

@@ -1,4 +1,4 @@
-//! A request whose answer is lost with its server, resent on the same session to the one that takes its place.
+//! A request whose reply is lost with its server, resent on the same session to its successor.
 //!
 //! Spec: docs/protocol/sessions.md.
 
@@ -42,7 +42,7 @@ macro_rules! on_one_and_several {
 
 on_one_and_several!(
     names_are_changed_once,
-    each_operation_of_a_compound_is_carried_out_once,
+    each_operation_of_a_compound_is_executed_once,
     files_are_opened_and_locked_once,
     a_name_that_leads_elsewhere_by_now_is_not_opened_again,
     bytes_are_written_once,
@@ -78,7 +78,8 @@ fn open_file(client: &Client, name: &'static str) -> open::Args {
     }
 }
 
-/// Sends a compound, restarts the server as if its answer had been lost, sends it again: the answer is the same.
+/// Sends a compound, restarts the server as if its reply had been lost, sends it again: the reply
+/// is the same.
 async fn lost(rig: &mut Rig, client: &mut Client, write: impl Fn(&mut Ops<'_>)) -> rig::Reply {
     let mut first = client.compound(&write).await;
     let (status, count, body) = (first.status, first.count, first.reader.rest());
@@ -108,7 +109,7 @@ async fn names_are_changed_once(mut rig: Rig) {
     lost(&mut rig, &mut client, |c| remove(c, "b")).await.ok(2);
     let gone = client.compound(|c| remove(c, "b")).await;
     assert_eq!(gone.status, Nfsstat4::Noent);
-    // A refusal stays one, though the name is there by then.
+    // A refusal stays one, though the name exists by then.
     let mut other = rig.client(b"other").await;
     let first = client.compound(|c| remove(c, "c")).await;
     assert_eq!(first.status, Nfsstat4::Noent);
@@ -118,8 +119,8 @@ async fn names_are_changed_once(mut rig: Rig) {
     client.compound(|c| remove(c, "c")).await.ok(2);
 }
 
-/// Two operations of one compound that change something, each once.
-async fn each_operation_of_a_compound_is_carried_out_once(mut rig: Rig) {
+/// Two operations of one compound that change state, each once.
+async fn each_operation_of_a_compound_is_executed_once(mut rig: Rig) {
     let mut client = rig.client(b"two").await;
     let both = |c: &mut Ops<'_>| {
         mkdir(c, "a");
@@ -189,7 +190,7 @@ async fn files_are_opened_and_locked_once(mut rig: Rig) {
     assert_eq!(locked.lock_stateid.seqid, 1, "locked once");
 }
 
-/// Which shard an OPEN is for depends on where its name leads, and another client may have changed that.
+/// The shard of an OPEN depends on its name's inode, and another client may have changed that.
 async fn a_name_that_leads_elsewhere_by_now_is_not_opened_again(mut rig: Rig) {
     let mut client = rig.client(b"opens").await;
     let mut other = rig.client(b"other").await;
@@ -201,7 +202,7 @@ async fn a_name_that_leads_elsewhere_by_now_is_not_opened_again(mut rig: Rig) {
             c.op(Op::Getfh, &getfh::Args);
         }
     };
-    // It led to a file beside the directory, and leads to a directory somewhere else.
+    // It led to a file in the directory's shard, and leads to a directory in another.
     for name in ["a", "b", "c", "d"] {
         let opens = open(&open_file(&client, name));
         let body = client.compound(&opens).await.ok(3).reader.rest();
@@ -210,7 +211,7 @@ async fn a_name_that_leads_elsewhere_by_now_is_not_opened_again(mut rig: Rig) {
         rig.restart().await;
         assert_eq!(client.again(&opens).await.ok(3).reader.rest(), body, "{name}");
     }
-    // It led to a file somewhere else, and leads to one beside the directory.
+    // It led to a file in another shard, and leads to one in the directory's.
     for (directory, name) in [("a", "e"), ("b", "f"), ("c", "g"), ("d", "h")] {
         let made = open_file(&other, name);
         other
@@ -247,7 +248,7 @@ async fn a_name_that_leads_elsewhere_by_now_is_not_opened_again(mut rig: Rig) {
     }
 }
 
-/// What another client has written since is not written over by a request that is resent.
+/// A resent request does not overwrite another client's later bytes.
 async fn bytes_are_written_once(mut rig: Rig) {
     let mut client = rig.client(b"writes").await;
     let (filehandle, stateid) = opened(&mut rig, &mut client, "f").await;
@@ -283,7 +284,7 @@ async fn bytes_are_written_once(mut rig: Rig) {
     assert_eq!(found.data, bytes("two"));
 }
 
-/// SETATTR, LINK, and CLOSE, whose open is gone when it is asked for again.
+/// SETATTR, LINK, and CLOSE, whose open is gone when it is resent.
 async fn a_file_is_closed_once(mut rig: Rig) {
     let mut client = rig.client(b"state").await;
     let (filehandle, stateid) = opened(&mut rig, &mut client, "f").await;
@@ -311,7 +312,7 @@ async fn a_file_is_closed_once(mut rig: Rig) {
     assert_eq!(client.compound(close).await.status, Nfsstat4::BadStateid);
 }
 
-/// Another request under the number of one that was carried out is no retry, and runs nothing.
+/// Another request under the sequence of an executed one is no retry, and runs nothing.
 /// Spec: RFC 8881 §2.10.6.1.3.1.
 async fn a_false_retry_is_known_after_a_restart(mut rig: Rig) {
     let mut client = rig.client(b"false").await;
@@ -321,13 +322,14 @@ async fn a_false_retry_is_known_after_a_restart(mut rig: Rig) {
     client.compound(|c| mkdir(c, "b")).await.ok(2);
 }
 
-/// The session is there after a restart, wherever its slots have got to; of its backchannel's slots nothing is known.
+/// A session exists after a restart, wherever its slots are; the state of its backchannel's slots
+/// is unknown.
 /// Spec: RFC 8881 §2.10.13, §18.34.
 async fn a_session_outlives_its_server(mut rig: Rig) {
     let mut client = rig.client(b"survivor").await;
     let session = client.session;
     for _ in 0..5 {
-        // Nothing of these is in the log.
+        // None of these is in the log.
         client.compound(|c| c.op(Op::Putrootfh, &ROOT)).await.ok(1);
     }
     rig.restart().await;
@@ -346,8 +348,8 @@ async fn a_session_outlives_its_server(mut rig: Rig) {
     client.sequence += 1;
     let (flags, reply) = client.flagged(|c| c.op(Op::Putrootfh, &ROOT)).await;
     reply.ok(1);
-    assert_eq!(flags, status_flags::BACKCHANNEL_FAULT, "how far its slots are nobody knows");
-    // CREATE_SESSION's own retry gives the same one.
+    assert_eq!(flags, status_flags::BACKCHANNEL_FAULT, "the state of its slots is unknown");
+    // A retry of CREATE_SESSION returns the same session.
     rig.restart().await;
     client.create_sequence -= 1;
     assert_eq!(client.create_session().await.session, session);

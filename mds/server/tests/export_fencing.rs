@@ -1,7 +1,7 @@
-//! Exports that are restricted reach the data servers: handles that were given out before are
-//! refused there, whatever the client did with its layout.
+//! Restricted exports reach the data servers: older handles are refused there, whatever the client
+//! did with its layout.
 //!
-//! The client is hostile: it answers no recall, keeps handles of layouts that it gave back, and goes
+//! The client is hostile: it answers no recall, keeps handles of layouts that it returned, and goes
 //! straight to the data server.
 //!
 //! Spec: docs/protocol/admin.md §8.
@@ -79,7 +79,7 @@ impl Bed {
         Held { file, layout, handle }
     }
 
-    /// LAYOUTGET; a data server that has no lease yet is waited for.
+    /// LAYOUTGET; waits for a data server that has no lease yet.
     async fn layout(
         &self,
         client: &mut Client,
@@ -112,12 +112,12 @@ impl Bed {
     }
 }
 
-/// By its epoch, or for its address if the data server has heard of the list by now.
+/// By its epoch, or for its address if the data server has the new list by now.
 fn is_refused(done: Result<(), Nfsstat3>) -> bool {
     matches!(done, Err(Nfsstat3::Stale | Nfsstat3::Acces))
 }
 
-/// What a client has of a file.
+/// A client's state of a file.
 struct Held {
     file: (Filehandle, Stateid),
     layout: Stateid,
@@ -136,7 +136,7 @@ async fn layout_once(
     Ok((got.stateid, handle))
 }
 
-/// `read_only` online: what was given out to write is refused, also if the layout was returned; the
+/// `read_only` online: older handles for writing are refused, also if the layout was returned; the
 /// clients of another export notice nothing.
 #[tokio::test]
 async fn handles_end_when_an_export_becomes_read_only() {
@@ -159,18 +159,18 @@ async fn handles_end_when_an_export_becomes_read_only() {
         assert!(ruling.words.contains("1 layouts recalled, 2 extents fenced"), "{}", ruling.words);
         assert!(!ruling.words.contains("; data server"), "{}", ruling.words);
         assert_eq!(bed.read(&returned).await, Err(Nfsstat3::Stale));
-        assert_eq!(bed.write(&others).await, Ok(()), "another export's client goes on");
+        assert_eq!(bed.write(&others).await, Ok(()), "another export's client continues");
         let refused = layout_once(&mut hostile, &returned.file, Iomode::ReadWrite).await;
         assert_eq!(refused.err(), Some(Nfsstat4::Layoutunavailable));
         let (layout, handle) = bed.layout(&mut hostile, &returned.file, Iomode::Read).await.expect("to read");
         let again = Held { file: returned.file, layout, handle };
-        assert_eq!(bed.read(&again).await, Ok(()), "with a handle of now");
+        assert_eq!(bed.read(&again).await, Ok(()), "with a new handle");
         assert_eq!(bed.write(&again).await, Err(Nfsstat3::Acces));
     }
 }
 
-/// Handles to read end too, when the export goes, when a network goes from its list, and when users
-/// are squashed who were not.
+/// Handles for reading end too, when the export is removed, when a network is removed from its
+/// list, and when users are squashed that were not.
 #[tokio::test]
 async fn handles_to_read_end_with_the_right_to_read() {
     let elsewhere = || vec!["198.51.100.0/24".parse().unwrap()];
@@ -193,10 +193,10 @@ async fn handles_to_read_end_with_the_right_to_read() {
     }
 }
 
-/// A network goes from an export's list: its clients are out, and those of the networks that stay
-/// go on, with the same file too.
+/// A network is removed from an export's list: its clients are refused, and those of the remaining
+/// networks continue, with the same file too.
 #[tokio::test]
-async fn clients_of_a_network_that_stays_go_on() {
+async fn clients_of_a_remaining_network_continue() {
     let (gone, stays) = ("198.51.100.0/24".parse().unwrap(), "203.0.113.0/24".parse().unwrap());
     let of = |clients| vec![Export { clients, ..at("/files") }];
     let mut bed = Bed::new(of(vec![gone, stays]), RECALL_MS, 1).await;
@@ -208,7 +208,7 @@ async fn clients_of_a_network_that_stays_go_on() {
     let others = bed.held(&mut other, "files", "file", Iomode::ReadWrite).await;
     for (held, from) in [(&hostiles, hostiles_address), (&others, others_address)] {
         bed.data_server.come_from(&bed.rig, [192, 0, 2, 66]);
-        assert_eq!(bed.write(held).await, Err(Nfsstat3::Acces), "a handle that somebody else got hold of");
+        assert_eq!(bed.write(held).await, Err(Nfsstat3::Acces), "another host with the handle");
         bed.data_server.come_from(&bed.rig, from);
         assert_eq!(bed.write(held).await, Ok(()));
     }
@@ -216,7 +216,7 @@ async fn clients_of_a_network_that_stays_go_on() {
     bed.data_server.come_from(&bed.rig, hostiles_address);
     assert!(is_refused(bed.write(&hostiles).await), "{ruling:?}");
     bed.data_server.come_from(&bed.rig, others_address);
-    assert_eq!(bed.write(&hostiles).await, Err(Nfsstat3::Stale), "one that is admitted has it no better");
+    assert_eq!(bed.write(&hostiles).await, Err(Nfsstat3::Stale), "an admitted host is refused too");
     assert!(ruling.words.contains("2 layouts recalled, 1 extents fenced"), "{ruling:?}");
     let refused = layout_once(&mut hostile, &hostiles.file, Iomode::ReadWrite).await;
     assert_eq!(refused.err(), Some(Nfsstat4::Access));
@@ -224,7 +224,7 @@ async fn clients_of_a_network_that_stays_go_on() {
     assert_eq!(bed.write(&Held { file: others.file, layout, handle }).await, Ok(()));
 }
 
-/// What gives more rights, or moves none, ends no handle.
+/// A change that adds rights, or none, ends no handle.
 #[tokio::test]
 async fn handles_outlive_exports_that_allow_more() {
     let narrow = Export { clients: vec!["127.0.0.0/8".parse().unwrap()], ..at("/files") };
@@ -234,7 +234,7 @@ async fn handles_outlive_exports_that_allow_more() {
     let ruling = bed.set(&[at("/new"), at("/files")]).await;
     assert!(ruling.done && !ruling.words.contains("fenced"), "{ruling:?}");
     assert_eq!(bed.write(&held).await, Ok(()));
-    // And one that is admitted after its handle was fenced goes on with another.
+    // And a client that is admitted after its handle was fenced continues with another.
     let ruling =
         bed.set(&[at("/new"), Export { clients: vec!["0.0.0.0/0".parse().unwrap()], ..at("/files") }]).await;
     assert!(ruling.words.contains("1 layouts recalled, 1 extents fenced"), "{ruling:?}");
@@ -243,7 +243,7 @@ async fn handles_outlive_exports_that_allow_more() {
     assert_eq!(bed.write(&Held { file: held.file, layout, handle }).await, Ok(()));
 }
 
-/// A server that is alone takes its list from its own file when it starts.
+/// A single server takes its list from its own file when it starts.
 #[tokio::test]
 async fn handles_end_when_the_file_was_changed_before_a_restart() {
     let mut bed = Bed::new(vec![at("/files"), at("/other")], RECALL_MS, 1).await;
@@ -256,10 +256,10 @@ async fn handles_end_when_the_file_was_changed_before_a_restart() {
     assert_eq!(bed.write(&others).await, Ok(()));
 }
 
-/// The server dies when the list is in the log and nothing is fenced: what is left to do is in the
+/// The server dies when the list is in the log and nothing is fenced: the pending fences are in the
 /// log as well. Its file has the same list, so the start adds nothing.
 #[tokio::test]
-async fn a_server_that_takes_over_fences_what_is_left() {
+async fn a_server_that_takes_over_completes_the_fences() {
     let mut bed = Bed::new(vec![at("/files")], 60_000, 1).await;
     let mut hostile = bed.rig.client(b"hostile").await;
     let held = bed.held(&mut hostile, "files", "file", Iomode::ReadWrite).await;
@@ -279,7 +279,7 @@ async fn a_server_that_takes_over_fences_what_is_left() {
     assert_eq!(bed.write(&held).await, Ok(()), "it is not fenced yet");
     bed.rig.exports = list.to_vec();
     bed.rig.restart().await;
-    assert_eq!(version(&bed), before + 1, "the start has set nothing");
+    assert_eq!(version(&bed), before + 1, "the start has set no list");
     until_stale(&bed, &held).await;
 }
 
@@ -291,5 +291,5 @@ async fn until_stale(bed: &Bed, held: &Held) {
             Err(status) => panic!("{status:?}"),
         }
     }
-    panic!("the handle is served on");
+    panic!("the handle is still served");
 }

@@ -1,6 +1,7 @@
 //! There is no way out of an export, and none into one but its own.
 //!
-//! Origin: a hostile client, which read what is not exported by OPEN, LOOKUPP, and a RENAME of an export's root.
+//! Origin: a hostile client that read files outside of the exports by OPEN, LOOKUPP, and a RENAME
+//! of an export's root.
 
 mod rig;
 
@@ -32,7 +33,7 @@ fn name(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-/// What comes of a walk from the root down these names, and then of one operation more.
+/// Status of a walk from the root down these names, with one more operation.
 async fn walk(client: &mut Client, names: &[&'static str], last: Option<(Op, &dyn Arguments)>) -> Nfsstat4 {
     let reply = client.compound(|c| {
         c.op(Op::Putrootfh, &putrootfh::Args);
@@ -100,7 +101,7 @@ async fn handle(client: &mut Client, names: &[&'static str]) -> Filehandle {
     reply.next::<getfh::ResOk>(Op::Getfh).filehandle
 }
 
-/// What is not exported is not opened, nor asked about, by its name in the tree above the exports.
+/// A file outside of the exports is neither opened nor queried by its name in the tree above them.
 #[tokio::test]
 async fn the_pseudo_tree_has_no_files() {
     let mut rig = Rig::with_exports(vec![at("/")]).await;
@@ -120,7 +121,8 @@ async fn the_pseudo_tree_has_no_files() {
     assert_eq!(walk(&mut client, &[], Some((Op::Secinfo, &asked))).await, Nfsstat4::Noent);
 }
 
-/// The root of an export, and what leads to it, stays where it is, also for who may write around it.
+/// The root of an export, and the directories above it, stay in place, also for clients that may
+/// write around them.
 #[tokio::test]
 async fn roots_are_neither_renamed_nor_removed() {
     let rig = Rig::with_exports(vec![at("/"), at("/secure"), at("/deep/er")]).await;
@@ -145,9 +147,9 @@ async fn roots_are_neither_renamed_nor_removed() {
     );
 }
 
-/// A client that is listed for one export only mounts that, and sees no other way.
+/// A client that is listed for one export mounts only that, and sees no other way.
 #[tokio::test]
-async fn who_may_use_one_export_finds_it() {
+async fn a_client_of_one_export_finds_it() {
     let rig = Rig::with_exports(vec![
         only_for("/", "10.0.0.0/8"),
         only_for("/other", "10.0.0.0/8"),
@@ -173,9 +175,9 @@ async fn who_may_use_one_export_finds_it() {
     assert_eq!(walk(&mut client, &["other"], Some((Op::Create, &directory("own")))).await, Nfsstat4::Ok);
 }
 
-/// A host that may use nothing does not even become a client, nor uses what it has learnt of one.
+/// A host without any export does not even become a client, nor can it use the id of one.
 #[tokio::test]
-async fn who_may_use_nothing_is_no_client() {
+async fn a_host_without_exports_is_no_client() {
     let rig = Rig::with_exports(vec![only_for("/", "10.0.0.0/8")]).await;
     let connect = |address: [u8; 4]| rig.connect_from(IpAddr::V4(Ipv4Addr::from(address)));
     let mut stranger = Client::new(connect([198, 51, 100, 7]), b"stranger", 0);
@@ -202,9 +204,9 @@ async fn who_may_use_nothing_is_no_client() {
     assert_eq!(known.bare(|c| c.op(Op::BindConnToSession, &bind)).await.status, Nfsstat4::Ok);
 }
 
-/// A host that may use nothing ends no client, not even an idle one that it has learnt the id of.
+/// A host without any export ends no client, not even an idle one whose id it knows.
 #[tokio::test]
-async fn who_may_use_nothing_ends_no_client() {
+async fn a_host_without_exports_ends_no_client() {
     let rig = Rig::with_exports(vec![only_for("/", "10.0.0.0/8")]).await;
     let connect = |address: [u8; 4]| rig.connect_from(IpAddr::V4(Ipv4Addr::from(address)));
     let mut idle = Client::new(connect([10, 1, 1, 1]), b"idle", 0);
@@ -215,9 +217,10 @@ async fn who_may_use_nothing_ends_no_client() {
     assert_eq!(idle.bare(|c| c.op(Op::DestroyClientid, &args)).await.status, Nfsstat4::Ok);
 }
 
-/// A directory that was moved out of an export while that did not exist is no way to what is around it.
+/// A directory that was moved out of an export while that did not exist does not lead to its
+/// surroundings.
 #[tokio::test]
-async fn no_step_leads_up_to_what_is_not_in_the_export() {
+async fn no_step_leads_up_to_a_directory_outside_the_export() {
     let mut rig = Rig::with_exports(vec![at("/"), at("/in")]).await;
     let mut client = rig.client(b"first").await;
     assert_eq!(walk(&mut client, &["in"], Some((Op::Create, &directory("moved")))).await, Nfsstat4::Ok);

@@ -1,4 +1,5 @@
-//! What is exported is the cluster's: handles mean the same export whatever a file says, in whatever order, and whoever leads.
+//! Exports are the cluster's: a handle keeps its export, whatever the content and order of a node's
+//! file, and whichever node leads.
 //!
 //! Spec: docs/protocol/admin.md §8.
 
@@ -61,7 +62,7 @@ async fn handle(client: &mut Client, name: &'static str) -> Filehandle {
     reply.next::<getfh::ResOk>(Op::Getfh).filehandle
 }
 
-/// What a use of a handle comes to.
+/// Status of the use of a handle.
 async fn looked(client: &mut Client, filehandle: &Filehandle) -> Nfsstat4 {
     let filehandle = filehandle.clone();
     let reply = client.compound(|c| {
@@ -71,7 +72,7 @@ async fn looked(client: &mut Client, filehandle: &Filehandle) -> Nfsstat4 {
     reply.await.status
 }
 
-/// What making something through a handle comes to.
+/// Status of a creation through a handle.
 async fn made(client: &mut Client, filehandle: &Filehandle, name: &'static str) -> Nfsstat4 {
     let filehandle = filehandle.clone();
     let name = Bytes::from_static(name.as_bytes());
@@ -94,7 +95,7 @@ async fn set(
     loop {
         match control.set_exports(&asked).await {
             Ok(ruling) => return ruling,
-            // Nobody leads yet, or who leads has only begun.
+            // There is no leader yet, or it has only begun.
             Err(ControlError::Refused(Refusal::Busy | Refusal::NotLeader { .. })) => {
                 env.clock.sleep_ms(20).await;
             }
@@ -108,7 +109,7 @@ fn server(rig: &Rig) -> &MetadataServer {
 }
 
 #[tokio::test]
-async fn a_server_that_is_alone_exports_what_its_file_says_under_the_same_numbers() {
+async fn a_single_server_exports_the_list_of_its_file_under_the_same_numbers() {
     for shards in [1, 4] {
         let mut rig = Rig::with(vec![at("/a"), at("/b"), at("/c")], shards).await;
         assert_eq!(ids(&server(&rig).exports()), [(0, "/a"), (1, "/b"), (2, "/c")]);
@@ -132,7 +133,7 @@ async fn a_server_that_is_alone_exports_what_its_file_says_under_the_same_number
         assert_eq!(made(&mut client, &a, "x").await, Nfsstat4::Ok);
         assert_eq!(looked(&mut client, &b).await, Nfsstat4::Stale);
         let d = handle(&mut client, "d").await;
-        assert_eq!(looked(&mut client, &d).await, Nfsstat4::Ok, "it was made");
+        assert_eq!(looked(&mut client, &d).await, Nfsstat4::Ok, "it was created");
         rig.restart().await;
         assert_eq!(server(&rig).status().exports_version, 3, "nothing has changed");
     }
@@ -160,7 +161,7 @@ async fn exports_are_set_without_a_restart() {
         let ruling = set(&rig.env, control.clone(), Some(1), &[at("/")]).await;
         assert!(!ruling.done && ruling.version == 2 && ruling.words.contains("version 2"), "{ruling:?}");
         let again = set(&rig.env, control.clone(), Some(1), &[read_only("/b"), at("/n/m")]).await;
-        assert!(again.done && again.version == 2, "whoever asks again is told that it is so: {again:?}");
+        assert!(again.done && again.version == 2, "a repeated request succeeds: {again:?}");
 
         let other =
             Export { squash: Squash::All, clients: vec!["198.51.100.0/24".parse().unwrap()], ..at("/a") };
@@ -207,7 +208,7 @@ fn config(dir: &tempfile::TempDir, node: u8, members: u8, exports: Vec<Export>) 
     }
 }
 
-/// A client with a session at a server that leads, or comes to.
+/// A client with a session at a server that leads, or soon will.
 async fn client_of(env: &Env, server: &MetadataServer, owner: &'static [u8]) -> Client {
     let rpc = RpcClient::new(env.net.clone(), env.clock.clone(), server.nfs_address(), Limits::default());
     let mut client = Client::new(rpc, owner, 0);
@@ -226,7 +227,8 @@ async fn client_of(env: &Env, server: &MetadataServer, owner: &'static [u8]) -> 
     client
 }
 
-/// A cluster of before has no list: which export a handle means was its place in each node's own.
+/// A cluster of an older version has no list: the export of a handle was its position in each
+/// node's own.
 #[tokio::test]
 async fn handles_of_an_older_cluster_stay_valid() {
     let (env, dir, store) = (memory_env(), tempfile::tempdir().unwrap(), Arc::new(MemStore::new()));
@@ -255,7 +257,7 @@ async fn handles_of_an_older_cluster_stay_valid() {
     server.stop().await;
 }
 
-/// The one that leads, once it knows it.
+/// The leader, once it knows that it leads.
 async fn leader<'a>(env: &Env, servers: &'a [Option<MetadataServer>]) -> (usize, &'a MetadataServer) {
     loop {
         for (at, server) in servers.iter().enumerate() {
@@ -311,7 +313,7 @@ async fn servers_with_different_files_serve_the_same_list() {
     assert_eq!(made(&mut client, &a, "x").await, writable("/a"));
     assert_eq!(made(&mut client, &b, "x").await, writable("/b"));
 
-    // Another one leads.
+    // Another node leads.
     servers[first].take().expect("it runs").stop().await;
     let (_, server) = leader(&env, &servers).await;
     let mut client = client_of(&env, server, b"two").await;
@@ -319,7 +321,8 @@ async fn servers_with_different_files_serve_the_same_list() {
     assert_eq!(made(&mut client, &a, "y").await, writable("/a"));
     assert_eq!(made(&mut client, &b, "y").await, writable("/b"));
 
-    // It is set at one, and at the others with it; what one has in its file changes nothing when it comes back.
+    // It is set at one node, and with it at the others; a node's own file changes nothing when it
+    // returns.
     let controls = servers.iter().flatten().map(MetadataServer::control_address).collect();
     let ruling = set(&env, controls, None, &[at("/n"), read_only("/a")]).await;
     assert!(ruling.done && !ruling.words.contains("alone"), "{ruling:?}");

@@ -17,7 +17,7 @@ use wire_nfs::v4::ops::create::{self, ObjectType};
 use wire_nfs::v4::ops::{putrootfh, remove};
 use wire_nfs::v4::{AttrValues, Fattr4, Nfsstat4, Op};
 
-/// A disk that says it has no room left when a test says so.
+/// A disk that reports no free space when a test wants it.
 struct Crowded {
     disk: Arc<dyn Disk>,
     is_full: AtomicBool,
@@ -81,9 +81,10 @@ async fn unmake(client: &mut Client, name: &'static str) -> Nfsstat4 {
     reply.await.status
 }
 
-/// What needs room is refused, removals go on, and nothing is started again when there is room.
+/// Commands that need space are refused, removals continue, and no restart is needed once there is
+/// space.
 #[tokio::test]
-async fn a_metadata_disk_that_is_full_refuses_what_needs_room_until_there_is_some() {
+async fn a_full_metadata_disk_refuses_commands_that_need_space() {
     let mut rig = Rig::start().await;
     let disk = Arc::new(Crowded { disk: rig.env.disk.clone(), is_full: AtomicBool::new(false) });
     rig.env.disk = disk.clone();
@@ -101,7 +102,7 @@ async fn a_metadata_disk_that_is_full_refuses_what_needs_room_until_there_is_som
     }
     assert_eq!(make(&mut client, "a").await, Nfsstat4::Nospc);
     assert!(rig.server.as_ref().unwrap().status().metadata_disk_low);
-    assert_eq!(std::fs::metadata(&reserve).map_or(0, |file| file.len()), 0, "it was given back");
+    assert_eq!(std::fs::metadata(&reserve).map_or(0, |file| file.len()), 0, "it was released");
     assert_eq!(unmake(&mut client, "before").await, Nfsstat4::Ok);
     disk.is_full.store(false, Ordering::SeqCst);
     let mut tries = 0;
@@ -111,7 +112,7 @@ async fn a_metadata_disk_that_is_full_refuses_what_needs_room_until_there_is_som
             break status;
         }
         tries += 1;
-        assert!(tries < 1_000, "it never notices that there is room");
+        assert!(tries < 1_000, "it never notices that there is space");
         rig.env.clock.sleep_ms(20).await;
     };
     assert_eq!(made, Nfsstat4::Ok);

@@ -1,4 +1,5 @@
-//! Data-server handles end with what they were made for: a metadata server and a whole data server, and a clock that the test moves on.
+//! Data-server handles end with the state they were made for: a metadata server and a whole data
+//! server, and a clock that the test advances.
 //!
 //! The client is hostile: it keeps the handle of each layout and goes straight to the data server.
 //!
@@ -35,7 +36,7 @@ use wire_nfs::v4::{Filehandle, Nfsstat4, Op, Stateid};
 /// After so many steps no handle is fresh.
 const STEPS: u32 = HANDLE_FRESH_STEPS + 1;
 
-/// A clock that can be moved on. What sleeps is not woken by that.
+/// A clock that can be advanced, which does not wake sleeping tasks.
 struct Moved {
     clock: OsClock,
     ahead_ms: AtomicU64,
@@ -61,7 +62,7 @@ struct Bed {
     data_server: WholeDataServer,
 }
 
-/// What a client has of a file.
+/// A client's state of a file.
 struct Held {
     file: (Filehandle, Stateid),
     layout: Stateid,
@@ -78,7 +79,7 @@ impl Bed {
         Self { rig, clock, data_server }
     }
 
-    /// Time goes by until handles of before are not fresh; these clients renew their leases.
+    /// Advances the clock until older handles are not fresh; these clients renew their leases.
     async fn grow_old(&self, clients: &mut [&mut Client]) {
         for _ in 0..STEPS {
             self.clock.ahead_ms.fetch_add(ISSUE_UNIT_MS, Ordering::SeqCst);
@@ -97,14 +98,15 @@ impl Bed {
                     let handle = Fh3::new(Bytes::copy_from_slice(shown.as_bytes())).expect("64 bytes");
                     return Held { file, layout: got.stateid, handle };
                 }
-                // A data server that has no lease yet is waited for.
+                // Waits for a data server that has no lease yet.
                 Err(_) => self.rig.env.clock.sleep_ms(20).await,
             }
         }
         panic!("no layout is granted");
     }
 
-    /// What comes of it. The data server loses its lease when the clock is moved on, and has another one soon.
+    /// Final result. The data server loses its lease when the clock is advanced, and gets another
+    /// one soon.
     async fn settled(&self, mut ask: impl AsyncFnMut() -> Result<(), Nfsstat3>) -> Result<(), Nfsstat3> {
         for _ in 0..20 {
             match ask().await {
@@ -144,8 +146,8 @@ async fn set_mode(client: &mut Client, filehandle: &Filehandle, mode: u32) {
     assert_eq!(reply.await.status, Nfsstat4::Ok);
 }
 
-/// LAYOUTRETURN and CLOSE end handles, and who keeps to the protocol goes on with them, also when the metadata server was
-/// started again meanwhile.
+/// LAYOUTRETURN and CLOSE end handles, and a client that keeps to the protocol continues with its
+/// handles, also after a restart of the metadata server.
 #[tokio::test]
 async fn handles_end_with_their_layouts() {
     let mut bed = Bed::new().await;
@@ -169,11 +171,7 @@ async fn handles_end_with_their_layouts() {
     bed.grow_old(&mut [&mut client]).await;
     assert_eq!(bed.write(&returned).await, Err(Nfsstat3::Stale));
     assert_eq!(bed.read(&returned).await, Err(Nfsstat3::Stale));
-    assert_eq!(
-        bed.read(&closed).await,
-        Err(Nfsstat3::Stale),
-        "its layout is with the client, its open is not"
-    );
+    assert_eq!(bed.read(&closed).await, Err(Nfsstat3::Stale), "its layout is held, its open is not");
     assert_eq!(bed.write(&kept).await, Ok(()));
     for _ in 0..15 {
         bed.grow_old(&mut [&mut client]).await;
@@ -181,10 +179,10 @@ async fn handles_end_with_their_layouts() {
     }
     bed.rig.restart().await;
     bed.grow_old(&mut [&mut client]).await;
-    assert_eq!(bed.write(&kept).await, Ok(()), "what is held is in the log");
+    assert_eq!(bed.write(&kept).await, Ok(()), "held layouts are in the log");
 }
 
-/// A client that is heard of no more has its handles until its lease is over, and a minute.
+/// A silent client keeps its handles until its lease is over, and a minute.
 #[tokio::test]
 async fn handles_end_with_the_lease_of_their_client() {
     let bed = Bed::new().await;
@@ -198,7 +196,7 @@ async fn handles_end_with_the_lease_of_their_client() {
     let mut refused = 0;
     while refused == 0 {
         bed.grow_old(&mut [&mut other]).await;
-        // The metadata server looks at leases now and then.
+        // The metadata server checks leases periodically.
         for _ in 0..100 {
             match bed.write(&lost).await {
                 Ok(()) => bed.rig.env.clock.sleep_ms(20).await,
@@ -210,13 +208,13 @@ async fn handles_end_with_the_lease_of_their_client() {
             }
         }
         assert_eq!(bed.write(&kept).await, Ok(()));
-        assert!(bed.clock.ahead_ms.load(Ordering::SeqCst) < 300_000, "it is good for ever");
+        assert!(bed.clock.ahead_ms.load(Ordering::SeqCst) < 300_000, "it is valid for ever");
     }
 }
 
 /// A grant to write does not read where the user may not, and does where the user may.
 #[tokio::test]
-async fn a_handle_to_write_reads_what_the_client_may_read() {
+async fn a_handle_to_write_reads_only_if_the_client_may_read() {
     let bed = Bed::new().await;
     let mut owner = bed.rig.client(b"owner").await;
     let made = open_through(&mut owner, "files", "file").await;
@@ -235,7 +233,7 @@ async fn a_handle_to_write_reads_what_the_client_may_read() {
     assert_eq!(bed.read(&writers).await, Ok(()));
 }
 
-/// With the key replaced, handles of before are good no more, and a client goes on with those that it is given then.
+/// With the key replaced, older handles are invalid, and a client continues with new ones.
 #[tokio::test]
 async fn handles_end_with_their_key() {
     let mut bed = Bed::new().await;
@@ -248,7 +246,7 @@ async fn handles_end_with_their_key() {
     assert_eq!(admin.rotate_handle_key(None).await.expect("it answers").version, 1);
     let mut rotation = admin.rotate_handle_key(Some(1)).await.expect("it answers");
     while rotation.stage != RotationStage::None {
-        // The client is asked for its layout, and does not answer.
+        // The client gets a recall, and does not answer.
         assert_eq!(client.compound(|_| {}).await.status, Nfsstat4::Ok);
         bed.rig.env.clock.sleep_ms(20).await;
         rotation = admin.rotate_handle_key(None).await.expect("it answers");
@@ -256,7 +254,7 @@ async fn handles_end_with_their_key() {
     assert_eq!((rotation.version, rotation.key), (3, 1));
     for _ in 0..600 {
         match bed.write(&before).await {
-            // Until the data server has heard of it.
+            // Until the data server has the new keys.
             Ok(()) => bed.rig.env.clock.sleep_ms(20).await,
             refused => {
                 assert_eq!(refused, Err(Nfsstat3::Stale));

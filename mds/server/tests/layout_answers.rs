@@ -1,4 +1,4 @@
-//! What LAYOUTGET, LAYOUTRETURN and recalls say, and what a client is told of a layout it has lost.
+//! Replies of LAYOUTGET and LAYOUTRETURN, recalls, and the notice of a lost layout.
 
 #![allow(missing_docs, reason = "a test binary")]
 
@@ -23,7 +23,7 @@ use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Nfstime4, Op, State
 
 const EXTENT_BYTES: u64 = 64 << 20;
 const RECALL_MS: u64 = 100;
-/// Linux looks at these two.
+/// Linux checks these two.
 const REVOKED: u32 = status_flags::RECALLABLE_STATE_REVOKED | status_flags::EXPIRED_SOME_STATE_REVOKED;
 
 /// The file is in the second export.
@@ -37,11 +37,10 @@ fn shown(got: &layoutget::ResOk) -> FfLayout {
     decode_body(&got.layouts[0].body).expect("it decodes")
 }
 
-/// What cannot be granted as asked is not granted at all: the first one that is has the first
-/// stateid.
+/// A request that cannot be granted as it is gets nothing: the first grant has the first stateid.
 /// Spec: RFC 8881 §18.43.3.
 #[tokio::test]
-async fn a_layout_is_as_long_as_needed_and_no_larger_than_there_is_room_for() {
+async fn a_layout_is_as_long_as_needed_and_no_larger_than_the_clients_limit() {
     let rig = rig().await;
     let _data_server = data_server(&rig).await;
     let mut client = rig.client(b"bounds").await;
@@ -59,14 +58,15 @@ async fn a_layout_is_as_long_as_needed_and_no_larger_than_there_is_room_for() {
         .await
         .expect("it fits");
     assert_eq!((got.stateid.seqid, got.layouts[0].length), (1, EXTENT_BYTES));
-    // To read there is nothing needed behind the end of the file, which has none yet.
+    // A layout for reading need not reach beyond the end of the file, which is empty.
     let to_read = layout_get(&mut client, (&file.0, &file.1), |args| {
         (args.iomode, args.min_length) = (Iomode::Read, EXTENT_BYTES + 1);
     });
     assert!(to_read.await.is_ok());
 }
 
-/// A hostile client asks for a layout to write with the stateid of one to read, of a file that it has open for reading only.
+/// A hostile client requests a layout to write with the stateid of one to read, of a file that it
+/// has open for reading only.
 /// Spec: RFC 8881 §18.43.3.
 #[tokio::test]
 async fn a_layout_to_read_buys_none_to_write() {
@@ -105,7 +105,7 @@ async fn layouts_to_read_and_to_write_differ_in_the_user_only() {
     assert_eq!(users[0].1, users[1].1);
 }
 
-/// Of segments with equal handles Linux makes one, and forgets what it was just sending through the older.
+/// Linux merges segments with equal handles, and forgets I/O under way through the older one.
 /// Origin: `lab fsx --only fsx-neighbours`, kernel 6.12.
 /// Spec: docs/formats/ds_handle.md.
 #[tokio::test]
@@ -126,8 +126,8 @@ async fn two_layouts_to_write_have_different_handles() {
     }
 }
 
-/// A data server that failed a client once is kept from it for a while. That is no property of the
-/// file, and Linux is not to stay away from layouts for two minutes.
+/// A data server that failed a client once is excluded for it for a while. That is no property of
+/// the file, and Linux must not stay away from layouts for two minutes.
 /// Spec: RFC 8881 §18.43.3.
 #[tokio::test]
 async fn a_data_server_that_failed_does_not_make_layouts_unavailable() {
@@ -156,11 +156,11 @@ fn returned(scope: ReturnScope) -> layoutreturn::Args {
     layoutreturn::Args { reclaim: false, layout_type: LayoutType::FLEX_FILES, iomode: Iomode::Any, scope }
 }
 
-/// To give all layouts back no file needs to be named; to give those of a file system or of a file
-/// back, one of it.
+/// A return of all layouts needs no filehandle; a return of those of a file system or of a file
+/// needs one of it.
 /// Spec: RFC 8881 §18.44.1.
 #[tokio::test]
-async fn all_layouts_are_given_back_without_a_filehandle() {
+async fn all_layouts_are_returned_without_a_filehandle() {
     let rig = rig().await;
     let _data_server = data_server(&rig).await;
     let mut client = rig.client(b"all").await;
@@ -172,7 +172,7 @@ async fn all_layouts_are_given_back_without_a_filehandle() {
         let refused = client.compound(|c| c.op(Op::Layoutreturn, &args)).await;
         assert_eq!(refused.status, Nfsstat4::Nofilehandle);
     }
-    // Of several exports: this says nothing of a layout got through another one.
+    // With several exports this does not concern a layout got through another one.
     let args = returned(ReturnScope::Fsid);
     let of_fsid = client.compound(|c| {
         c.op(Op::Putrootfh, &wire_nfs::v4::ops::putrootfh::Args);
@@ -197,14 +197,13 @@ async fn resize(client: &mut Client, handle: &Filehandle, stateid: Stateid) {
     reply.await.ok(2);
 }
 
-/// A client finds its layout by the handle through which it has the file, whichever export that is
-/// of.
+/// A client finds its layout by the handle through which it has the file, in any export.
 /// Spec: RFC 8881 §20.3.3.
 #[tokio::test]
-async fn a_recall_names_the_handle_that_the_client_knows() {
+async fn a_recall_uses_the_handle_that_the_client_knows() {
     let rig = rig().await;
     let _data_server = data_server(&rig).await;
-    // Which handle it will be is known before it has a backchannel: handles do not change.
+    // The handle is known before the client has a backchannel: handles do not change.
     let mut before = rig.client(b"before").await;
     let (handle, _) = open_through(&mut before, "files", "file").await;
     let callbacks = Callbacks::of_layout(handle.clone());
@@ -223,7 +222,7 @@ async fn a_recall_names_the_handle_that_the_client_knows() {
     }
 }
 
-/// What a client is told when a layout was taken from it: flags, as SEQUENCE shows them.
+/// Flags about lost layouts, as SEQUENCE shows them.
 async fn flags(client: &mut Client) -> u32 {
     client.sequence += 1;
     let (flags, reply) = client.flagged(|c| c.op(Op::Putrootfh, &wire_nfs::v4::ops::putrootfh::Args)).await;
@@ -264,7 +263,8 @@ async fn commit(
     reply.await.status
 }
 
-/// A client of this name has lost a layout: it was recalled, and cannot be called back.
+/// A client with this implementation name has lost a layout: it was recalled, and has no
+/// backchannel.
 async fn lost(rig: &Rig, implementation: &'static str) -> (Client, Filehandle, Stateid) {
     let mut holder = Client::new(rig.connect(), b"holder", 0);
     holder.implementation = Some(implementation);
@@ -274,13 +274,13 @@ async fn lost(rig: &Rig, implementation: &'static str) -> (Client, Filehandle, S
     let held = layout_of(&mut holder, &file, 0, Iomode::ReadWrite).await;
     let (_, open) = open_through(&mut other, "files", "file").await;
     resize(&mut other, &file.0, open).await;
-    // Until it is taken back a layout is refused.
+    // Until it is revoked a layout is refused.
     let mut waited = 0;
     while ask_for_layout(&mut holder, (&file.0, &file.1), 0, Iomode::ReadWrite).await
         == Err(Nfsstat4::Recallconflict)
     {
         waited += 1;
-        assert!(waited < 600, "it is never taken back");
+        assert!(waited < 600, "it is never revoked");
         rig.env.clock.sleep_ms(5).await;
     }
     (holder, file.0, held)
@@ -288,15 +288,15 @@ async fn lost(rig: &Rig, implementation: &'static str) -> (Client, Filehandle, S
 
 /// Spec: RFC 8881 §12.5.5.2, §18.38.3, §18.46.3, §18.48.3.
 #[tokio::test]
-async fn a_layout_that_was_taken_is_told_of_until_it_is_freed() {
+async fn a_revoked_layout_is_reported_until_it_is_freed() {
     let rig = rig().await;
     let _data_server = data_server(&rig).await;
     let (mut holder, handle, held) = lost(&rig, "tester 1.0").await;
     let mut waited = 0;
-    // It is told a moment after it was taken.
+    // The flag follows the revocation by a moment.
     while flags(&mut holder).await == 0 {
         waited += 1;
-        assert!(waited < 600, "it is not told");
+        assert!(waited < 600, "no flag");
         rig.env.clock.sleep_ms(5).await;
     }
     assert_eq!(flags(&mut holder).await, status_flags::RECALLABLE_STATE_REVOKED);
@@ -314,15 +314,15 @@ async fn a_layout_that_was_taken_is_told_of_until_it_is_freed() {
     assert_eq!(free(&mut holder, held).await, Nfsstat4::BadStateid);
 }
 
-/// A Linux would drop the layouts of all files, and what it owes for them; and never free the
-/// stateid.
+/// Linux would drop the layouts of all files, with the LAYOUTCOMMITs it owes for them; and never
+/// free the stateid.
 #[tokio::test]
-async fn a_linux_finds_out_by_itself() {
+async fn a_linux_client_gets_no_revocation_flags() {
     let rig = rig().await;
     let _data_server = data_server(&rig).await;
     let (mut holder, _, held) = lost(&rig, "Linux 7.2.1 #1 SMP x86_64").await;
     assert_eq!(test(&mut holder, held).await, Nfsstat4::BadStateid);
-    // Another one would be told a moment after it was taken.
+    // Another client would get a flag a moment after the revocation.
     for _ in 0..20 {
         assert_eq!(flags(&mut holder).await, 0);
         rig.env.clock.sleep_ms(5).await;

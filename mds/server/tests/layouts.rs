@@ -1,4 +1,4 @@
-//! Layouts of a server that is gone, at the one that takes its place.
+//! Layouts after their server is gone, at its successor.
 
 #![allow(missing_docs, reason = "a test binary")]
 #![allow(dead_code, reason = "the rig serves other tests, too")]
@@ -17,8 +17,8 @@ use wire_nfs::v4::layout::Iomode;
 use wire_nfs::v4::ops::{putfh, sequence::status_flags, setattr};
 use wire_nfs::v4::{AttrValues, Fattr4, Filehandle, Nfsstat4, Op, Stateid};
 
-/// Who has a layout goes on with it behind a restart, whether for reading or for writing: it can be given back, is known until
-/// then and not afterwards, and nothing says that any was revoked.
+/// A client continues with its layout after a restart, whether for reading or for writing: it can
+/// be returned, is valid until then and not afterwards, and no flag reports a revocation.
 /// Spec: docs/adr/0002-state-in-raft.md.
 #[tokio::test]
 async fn layouts_outlive_a_restart() {
@@ -45,11 +45,12 @@ async fn layouts_outlive_a_restart() {
     }
 }
 
-/// A client that gives a layout back before it answers the callback that asks for it, time after time, can be called as often as one likes.
+/// A client that repeatedly returns a layout before it answers the recall can be called any number
+/// of times.
 /// Spec: RFC 8881 §2.10.6.1, §12.5.5.2.
 #[tokio::test]
-async fn a_layout_that_comes_before_its_recall_is_answered_costs_no_slot() {
-    // More than a backchannel has slots.
+async fn a_layout_returned_before_its_recall_is_answered_costs_no_slot() {
+    // More than the slots of a backchannel.
     const ROUNDS: u32 = 20;
     let files = Export { path: "/files".to_owned(), ..Export::any_port() };
     let rig = Rig::with_exports(vec![Export::any_port(), files]).await;
@@ -74,7 +75,8 @@ async fn a_layout_that_comes_before_its_recall_is_answered_costs_no_slot() {
     }
 }
 
-/// A client has a file's layout for writing, another one has set the file's size: the layout is recalled. The first cannot be called back.
+/// A client holds a file's layout for writing, another one has set the file's size: the layout is
+/// recalled. The first has no backchannel.
 struct Recalled {
     rig: Rig,
     _data_server: Server,
@@ -96,7 +98,8 @@ async fn recalled(recall_ms: u64) -> Recalled {
     Recalled { rig, _data_server, holder, file: (handle, open), held }
 }
 
-/// Makes a file a little longer, which recalls layouts as a cut does; nothing is to be done on data servers, which would be too much for this one.
+/// Makes a file a little longer, which recalls layouts as a cut does, without work for data
+/// servers, which this one cannot do.
 async fn resize(client: &mut Client, filehandle: &Filehandle, stateid: Stateid, size_bytes: u32) {
     let size = Some(u64::from(size_bytes));
     let attributes = Fattr4::from_values(&AttrValues { size, ..AttrValues::default() });
@@ -114,28 +117,30 @@ async fn ask(holder: &mut Client, (handle, open): &(Filehandle, Stateid)) -> Res
     ask_for_layout(holder, (handle, open), 0, Iomode::ReadWrite).await
 }
 
-/// A recall whose server died before the client heard of it is followed up by the next one, when the client asks for a layout: else it would be
-/// refused for ever, and Linux asks for ever. This client never gives it back: it is revoked.
+/// A recall whose server died before it reached the client is resumed by the next server, when the
+/// client requests a layout: otherwise it would be refused for ever, and Linux would retry for
+/// ever. This client never returns it: it is revoked.
 /// Spec: RFC 8881 §12.5.5.2, §18.43.3.
 #[tokio::test]
-async fn a_recall_is_followed_up_after_a_restart() {
+async fn a_recall_is_resumed_after_a_restart() {
     let Recalled { mut rig, mut holder, file, _data_server, .. } = recalled(100).await;
     assert_eq!(ask(&mut holder, &file).await, Err(Nfsstat4::Recallconflict));
     rig.restart().await;
     register(&rig).await;
     let mut refused = 0;
-    // Then it has none any more. Long before the data server's lease ends, which would refuse it, too.
+    // Then it holds none any more. Long before the data server's lease ends, which would refuse it,
+    // too.
     while ask(&mut holder, &file).await == Err(Nfsstat4::Recallconflict) {
         refused += 1;
-        assert!(refused < 60, "nobody follows it up");
+        assert!(refused < 60, "the recall is not resumed");
         rig.env.clock.sleep_ms(20).await;
     }
 }
 
-/// A client that gives back what was recalled, though it could not be told so, keeps what it gets next.
+/// A client that returns a recalled layout, though it got no recall, keeps its next layout.
 /// Spec: RFC 8881 §12.5.5.2.1.
 #[tokio::test]
-async fn what_a_client_gets_next_is_not_taken_back() {
+async fn the_next_layout_of_a_client_is_not_revoked() {
     const RECALL_MS: u64 = 150;
     let Recalled { rig, mut holder, file, held, _data_server } = recalled(RECALL_MS).await;
     let (_, status) = give_back(&mut holder, &file.0, held).await;

@@ -1,4 +1,5 @@
-//! A metadata server that is alone and loses its log is not taken for a new one, however young the cluster is.
+//! A single metadata server that loses its log does not start as a new one, however young the
+//! cluster is.
 //!
 //! Spec: docs/formats/raft_log.md.
 
@@ -13,7 +14,7 @@ use mds_server::{MdsConfig, MetadataServer};
 use prometheus_client::registry::Registry;
 use rig::Rig;
 
-/// What a crash leaves of a directory whose log is on a disk of its own, which is gone.
+/// Copies the state after a crash that lost the log's own disk.
 fn copy_without_log(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("a directory");
     for entry in std::fs::read_dir(from).expect("it is there").flatten() {
@@ -27,7 +28,7 @@ fn copy_without_log(from: &Path, to: &Path) {
 }
 
 #[tokio::test]
-async fn a_cluster_of_a_second_is_not_begun_anew() {
+async fn a_cluster_of_a_second_is_not_created_again() {
     let rig = Rig::start().await;
     let copy = rig.directory.path().join("copy");
     copy_without_log(&rig.directory.path().join("mds"), &copy);

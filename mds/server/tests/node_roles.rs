@@ -1,7 +1,8 @@
-//! Nodes that hold a key of one role, at the control port of a metadata server: each is what its key says, and no other one.
+//! Nodes with a key of one role, at the control port of a metadata server: each acts in its key's
+//! role, and in no other.
 //!
-//! Origin: an attacker with a data server's host had the whole cluster, and arguments were decoded before a caller had proved
-//! anything.
+//! Origin: an attacker on a data server's host had the whole cluster, and arguments were decoded
+//! before a caller had proved its role.
 //! Spec: docs/protocol/control.md §1.
 
 mod rig;
@@ -22,7 +23,7 @@ use wire_nfs::control::{ClusterKey, NodeKind, Nothing, PROGRAM, Procedure, Refus
 use wire_rpc::{Credential, ReplyStatus};
 use wire_xdr::{Decode, Encode, Writer};
 
-/// Of the data server that is spoken for; what listens at its address has it.
+/// Of the data server under attack; the listener at its address has it.
 const VICTIM: [u8; 16] = [1; 16];
 const OWN: [u8; 16] = [2; 16];
 
@@ -86,7 +87,7 @@ fn beat(server: u32) -> Heartbeat {
     }
 }
 
-/// Registers, and says once that it lives, until both are answered well: a new leader puts both off.
+/// Registers and sends one heartbeat, until both succeed: a new leader refuses both for a while.
 async fn registered(rig: &Rig, rpc: &RpcClient, asked: &Register) -> u32 {
     for _ in 0..600 {
         let answer = ask::<Registered>(rpc, Procedure::Register, asked).await.expect("an answer");
@@ -126,28 +127,30 @@ async fn a_data_server_with_its_own_key_speaks_for_no_other() {
     assert_eq!(ask::<Nothing>(&n7, Procedure::Thaw, &thaw).await.unwrap().err(), wrong);
     assert_eq!(ask::<Nothing>(&n7, Procedure::Promise, &promise).await.unwrap().err(), wrong);
     assert_eq!(ask::<ImageWords>(&n7, Procedure::Images, &images).await.unwrap().err(), wrong);
-    // The same words of the one that they are about.
+    // The same calls by the data server itself.
     assert_eq!(ask::<ImageWords>(&n8, Procedure::Images, &images).await.unwrap().err(), None);
     assert_eq!(registered(&rig, &n8, &registering("n8", VICTIM)).await, victim);
-    // And it may be itself.
+    // And it may act as itself.
     let own = ask::<Registered>(&n7, Procedure::Register, &registering("n7", OWN)).await.unwrap();
     assert_ne!(own.err(), Some(Refusal::WrongPeer));
     let line = rig.server.as_ref().unwrap().data_servers().into_iter().find(|one| one.id == victim).unwrap();
     assert_eq!((line.name.as_str(), line.control.as_str(), line.up), ("n8", "192.0.2.9:2049", true));
 }
 
-/// Who holds the whole key may be each data server, and give it another name, as before there were keys for one.
+/// A holder of the whole key may act as any data server, and rename it, as before there were keys
+/// for single servers.
 #[tokio::test]
 async fn the_whole_key_works_for_every_data_server() {
     let rig = Rig::start().await;
     let _listening = data::listen(&rig, Holds::default(), VICTIM).await;
     let whole = node(&rig, &key(), NodeKind::Data);
     let server = registered(&rig, &whole, &registering("", VICTIM)).await;
-    // No key of one data server fits a store that was registered without a name, or under another one.
+    // No key of one data server fits a store that was registered without a name, or under another
+    // one.
     let n8 = node(&rig, &of_data_server("n8"), NodeKind::Data);
     let refused = ask::<Registered>(&n8, Procedure::Register, &registering("n8", VICTIM)).await.unwrap();
     assert_eq!(refused.unwrap_err(), Refusal::WrongPeer);
-    // Once it was started with the whole key and that name, it is.
+    // It does once the store was registered with the whole key and that name.
     assert_eq!(registered(&rig, &whole, &registering("n8", VICTIM)).await, server);
     assert_eq!(registered(&rig, &n8, &registering("n8", VICTIM)).await, server);
     assert_eq!(registered(&rig, &whole, &registering("n9", VICTIM)).await, server);
@@ -163,7 +166,7 @@ async fn administrators_and_data_servers_are_not_each_other() {
     for held in [of_administrator(), key()] {
         let mut tries = 0;
         while let Err(error) = administrator(&held).report(Subject::Status, 0).await {
-            // A new leader knows nothing to report yet.
+            // A new leader has no report yet.
             assert_eq!(error, ControlError::Refused(Refusal::Busy));
             tries += 1;
             assert!(tries < 600, "it never has anything to report");
@@ -174,7 +177,7 @@ async fn administrators_and_data_servers_are_not_each_other() {
         let refused = administrator(&held).report(Subject::Status, 0).await;
         assert!(matches!(refused, Err(ControlError::Unreachable(CallError::Hello { .. }))), "{refused:?}");
     }
-    // The table is asked before arguments are decoded: none of these have such.
+    // The table is checked before arguments are decoded: all arguments here are garbage.
     let garbage = vec![0xff; 3];
     for (held, kind) in [
         (of_data_server("n7"), NodeKind::Data),

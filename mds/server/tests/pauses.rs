@@ -1,4 +1,4 @@
-//! A metadata server whose process was stopped for a while, and goes on.
+//! A metadata server whose process is paused for a while.
 
 #![allow(missing_docs, reason = "a test binary")]
 #![allow(dead_code, reason = "the rig serves other tests, too")]
@@ -18,7 +18,7 @@ use wire_nfs::v4::layout::Iomode;
 use wire_nfs::v4::ops::{putfh, read};
 use wire_nfs::v4::{Filehandle, Nfsstat4, Op, Stateid};
 
-/// A clock whose process is stopped when a test says so.
+/// A clock whose process is paused when a test wants it.
 struct Stoppable {
     clock: OsClock,
     stopped_ns: AtomicU64,
@@ -51,7 +51,8 @@ async fn read_status(client: &mut Client, filehandle: &Filehandle) -> Nfsstat4 {
     reply.await.status
 }
 
-/// Its data servers and clients could not renew their leases meanwhile. Nobody is taken for lost for that: what cannot be read yet is asked for again.
+/// Its data servers and clients could not renew their leases meanwhile. None of them counts as lost
+/// for that: a READ is answered DELAY.
 #[tokio::test]
 async fn a_metadata_server_that_was_stopped_answers_no_error() {
     let files = Export { path: "/files".to_owned(), ..Export::any_port() };
@@ -68,7 +69,7 @@ async fn a_metadata_server_that_was_stopped_answers_no_error() {
     *holds.lock() = written;
     for stop_s in [25, 75] {
         clock.stopped_ns.fetch_add(stop_s * 1_000_000_000, Ordering::SeqCst);
-        // The data server of this rig has no bytes to give: it counts as one that does not answer.
+        // The data server of this rig has no bytes: it counts as unreachable.
         assert_eq!(read_status(&mut client, &opened.0).await, Nfsstat4::Delay, "{stop_s} s");
     }
 }

@@ -1,5 +1,5 @@
-//! What the protocol says of single operations and of what refuses them, against the real server on
-//! a network in memory.
+//! Rules of the protocol for single operations and their refusals, against the real server on a
+//! network in memory.
 
 #![allow(missing_docs, reason = "a test binary")]
 
@@ -38,8 +38,8 @@ async fn make(client: &mut Client, object: ObjectType, text: &str) {
     made.await.ok(2);
 }
 
-/// As many operations as a session was granted are carried out; with one more the request is
-/// refused and its slot stays where it is.
+/// As many operations as a session was granted are executed; with one more the request is refused
+/// and its slot does not move.
 /// Spec: RFC 8881 §2.10.6.1.3, §18.46.3.
 #[tokio::test]
 async fn a_session_carries_as_many_operations_as_it_was_granted() {
@@ -54,12 +54,12 @@ async fn a_session_carries_as_many_operations_as_it_was_granted() {
     client.compound(roots(granted - 1)).await.ok(granted - 1);
     let refused = client.compound(roots(granted)).await;
     assert_eq!((refused.status, refused.count), (Nfsstat4::TooManyOps, 1));
-    // The number was not used up.
+    // The sequence was not used up.
     client.again(roots(1)).await.ok(1);
 }
 
 /// A compound of more operations than any session carries is refused as a whole, in a session and
-/// outside of one; its slot stays where it is.
+/// outside of one; its slot does not move.
 /// Spec: RFC 8881 §2.10.6.1.3, §15.1.3.4.
 #[tokio::test]
 async fn a_compound_of_too_many_operations_is_answered() {
@@ -83,7 +83,7 @@ async fn a_compound_of_too_many_operations_is_answered() {
     client.compound(|c| c.op(Op::Putrootfh, &putrootfh::Args)).await.ok(1);
 }
 
-/// What SEQUENCE of the client's next compound says.
+/// SEQUENCE of the client's next compound.
 fn next_sequence(client: &Client) -> sequence::Args {
     sequence::Args {
         session: client.session,
@@ -94,7 +94,7 @@ fn next_sequence(client: &Client) -> sequence::Args {
     }
 }
 
-/// Sends a compound that says that it has so many operations; status and number of results.
+/// Sends a compound with this operation count; returns status and number of results.
 async fn counted(rig: &Rig, count: u32, operations: impl FnOnce(&mut Writer)) -> (Nfsstat4, u32) {
     let mut w = Writer::new();
     w.opaque(b"tag");
@@ -107,8 +107,7 @@ async fn counted(rig: &Rig, count: u32, operations: impl FnOnce(&mut Writer)) ->
     (header.status, header.op_count)
 }
 
-/// A compound of another minor version than its session's is refused, and its slot stays where it
-/// is.
+/// A compound of another minor version than its session's is refused, and its slot does not move.
 /// Spec: RFC 8881 §2.10.6.1.3, §18.46.3.
 #[tokio::test]
 async fn another_minor_version_does_not_move_the_slot() {
@@ -123,11 +122,11 @@ async fn another_minor_version_does_not_move_the_slot() {
     client.compound(|c| c.op(Op::Putrootfh, &putrootfh::Args)).await.ok(1);
 }
 
-/// NULL says yes to a credential that is understood, and to no other: success would be read as the
-/// reply that sets up a context.
+/// NULL accepts a supported credential, and no other: success would be read as the reply that sets
+/// up a context.
 /// Spec: RFC 5531 §9; RFC 2203 §5.2.3.
 #[tokio::test]
-async fn null_with_a_credential_that_is_not_spoken_is_refused() {
+async fn null_with_an_unsupported_credential_is_refused() {
     const RPCSEC_GSS: u32 = 6;
     let rig = Rig::start().await;
     let rpc = rig.connect();
@@ -164,10 +163,10 @@ async fn nothing_lies_above_a_symbolic_link() {
 /// Origin: pynfs 4.1 RECC2.
 /// Spec: RFC 8881 §18.51.3.
 #[tokio::test]
-async fn nothing_is_reclaimed_behind_reclaim_complete() {
+async fn nothing_is_reclaimed_after_reclaim_complete() {
     let rig = Rig::with_exports(vec![Export::any_port(), at("/files")]).await;
     let mut client = rig.client(b"late").await;
-    // What it claims is what it has.
+    // It claims an open that it holds.
     let (filehandle, _) = open_through(&mut client, "files", "file").await;
     let previous = open::Args {
         seqid: 0,
@@ -206,7 +205,7 @@ async fn list(client: &mut Client, maxcount: u32, requested: Bitmap) -> Vec<Entr
     }
 }
 
-/// In the tree above the exports only the way to them is seen, however much else is there.
+/// The tree above the exports shows only the way to them, however many other entries exist.
 /// Spec: RFC 8881 §7.3, §18.23.3.
 #[tokio::test]
 async fn hidden_entries_do_not_fill_a_page() {
@@ -219,7 +218,7 @@ async fn hidden_entries_do_not_fill_a_page() {
     rig.exports = vec![at("/one"), at("/two")];
     rig.restart().await;
     let mut client = rig.client(b"behind").await;
-    // Room for some ten of the entries.
+    // Room for about ten of the entries.
     let entries = list(&mut client, 512, Bitmap::of(&[numbers::FILEID])).await;
     let mut names: Vec<&[u8]> = entries.iter().map(|entry| &*entry.name).collect();
     names.sort_unstable();
@@ -246,7 +245,7 @@ async fn attributes(client: &mut Client, path: Option<&str>) -> AttrValues {
 }
 
 /// Each export is a file system of its own: a client that reaches a file through two of them has
-/// two files. A listing says so, too.
+/// two files. A listing shows that, too.
 /// Spec: RFC 8881 §5.8.1.9, §7.3.
 #[tokio::test]
 async fn each_export_has_an_identity_of_its_own() {
@@ -265,8 +264,7 @@ async fn each_export_has_an_identity_of_its_own() {
         let entry = entries.iter().find(|entry| *entry.name == *text.as_bytes()).expect("it is listed");
         assert_eq!(entry.attributes.to_values().expect("they decode").fsid, fsid, "{text}");
     }
-    // The only one, or the first, has what it always had: handles of clients that are mounted stay
-    // where they are.
+    // The only one, or the first, has the same fsid as ever: handles of mounted clients stay valid.
     let alone = Rig::start().await;
     let mut client = alone.client(b"alone").await;
     let fsid = attributes(&mut client, None).await.fsid.expect("asked for");
@@ -274,7 +272,7 @@ async fn each_export_has_an_identity_of_its_own() {
     assert_eq!(*identity, [fsid.major.to_be_bytes(), fsid.minor.to_be_bytes()].concat());
 }
 
-/// The tree above the exports is none of them.
+/// The tree above the exports belongs to none of them.
 /// Spec: RFC 8881 §7.3.
 #[tokio::test]
 async fn the_way_to_an_export_is_not_in_it() {

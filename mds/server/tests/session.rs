@@ -19,7 +19,7 @@ fn mkdir(name: &'static [u8]) -> create::Args {
     }
 }
 
-/// What a Linux client asks at mount, in its order, each answered with what it demands.
+/// The requests of a Linux client at mount, in its order, each with the reply that it requires.
 /// Origin: a captured mount of Linux 6.12.
 /// Spec: RFC 8881 §2.10.3, §5.6.
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn mount_trace_of_a_linux_client() {
     let mut client = Client::new(rig.connect(), b"linux", 0);
     let id = client.exchange_id().await;
     assert_eq!(id.flags, exchange_id::flags::USE_PNFS_MDS, "pNFS, and no flag that the client does not know");
-    // Trunking discovery asks twice; a record that was not confirmed is replaced (§18.35.5 case 4).
+    // Trunking discovery sends it twice; an unconfirmed record is replaced (§18.35.5 case 4).
     let again = client.exchange_id().await;
     assert_eq!(again.server_major_id, id.server_major_id);
     let session = client.create_session().await;
@@ -46,7 +46,7 @@ async fn mount_trace_of_a_linux_client() {
     let root: getfh::ResOk = reply.next(Op::Getfh);
     let attributes: getattr::ResOk = reply.next(Op::Getattr);
     assert_eq!(attributes.attributes.mask, root_asks);
-    // Attributes nobody has heard of are left out, never an error.
+    // Unknown attributes are left out, never an error.
     let asked =
         Bitmap::of(&[numbers::MAXREAD, numbers::MAXWRITE, numbers::LEASE_TIME, numbers::FS_LAYOUT_TYPES, 86]);
     let mut reply = client
@@ -66,7 +66,7 @@ async fn mount_trace_of_a_linux_client() {
     assert!(values.fs_layout_types.is_some_and(|types| types.len() == 1));
 }
 
-/// A retry with the same slot and sequence gets the kept reply, and nothing runs twice.
+/// A retry with the same slot and sequence gets the cached reply, and nothing runs twice.
 /// Origin: pynfs 4.1 SEQ9b.
 /// Spec: RFC 8881 §2.10.6.1.
 #[tokio::test]
@@ -83,7 +83,7 @@ async fn a_retry_is_replayed_and_runs_nothing() {
     assert_eq!(again.status, Nfsstat4::Exist, "a new request does run");
 }
 
-/// What may stand outside of a session, alone, and what may not.
+/// Operations that may stand outside of a session, alone, and those that may not.
 /// Origin: pynfs 4.1 SEQ10, COMP1, DESCID.
 /// Spec: RFC 8881 §2.10.6.3, §15.1.11, §18.46.3.
 #[tokio::test]
@@ -105,7 +105,7 @@ async fn operations_outside_of_a_session() {
     assert_eq!(status(client.bare(|c| c.op(Op::DestroyClientid, &args)).await), Nfsstat4::Ok);
 }
 
-/// A compound ends at its first failure, and says how far it came.
+/// A compound ends at its first failure, with the results up to it.
 /// Spec: RFC 8881 §16.2.3.
 #[tokio::test]
 async fn a_compound_ends_at_the_first_failure() {

@@ -1,4 +1,5 @@
-//! A server with several shards answers what a server with one does, and leaves the same tree.
+//! A server with several shards gives the same replies as a server with one, and leaves the same
+//! tree.
 //!
 //! Spec: docs/protocol/shards.md.
 
@@ -95,7 +96,7 @@ fn opened(clientid: u64, name: usize, how: OpenHow) -> open::Args {
     }
 }
 
-/// What a step came to: status, and how many operations were carried out.
+/// Outcome of a step: status, and number of executed operations.
 async fn run(client: &mut Client, step: &Step) -> (Nfsstat4, u32) {
     let clientid = client.clientid;
     let reply = client
@@ -141,7 +142,7 @@ async fn run(client: &mut Client, step: &Step) -> (Nfsstat4, u32) {
     (reply.status, reply.count)
 }
 
-/// Every path: type, links, size. Directories deeper than steps go are there too: they were renamed.
+/// Every path: type, links, size. Directories deeper than steps go exist too: they were renamed.
 async fn tree(client: &mut Client) -> BTreeMap<String, String> {
     let (mut tree, mut left) = (BTreeMap::new(), vec![Path::new()]);
     while let Some(at) = left.pop() {
@@ -181,7 +182,7 @@ async fn tree(client: &mut Client) -> BTreeMap<String, String> {
     tree
 }
 
-/// The same steps on one shard and on several, which are stopped and started again now and then.
+/// The same steps on one shard and on several, with occasional restarts.
 async fn alike(seed: u64, shards: u32, steps: usize) {
     let mut one = Rig::start().await;
     let mut several = Rig::with(vec![Export::any_port()], shards).await;
@@ -191,10 +192,7 @@ async fn alike(seed: u64, shards: u32, steps: usize) {
         let step = chance.step();
         let came = (run(&mut alone, &step).await, run(&mut spread, &step).await);
         assert_eq!(came.0, came.1, "step {at}: {step:?}");
-        assert!(
-            0 < came.0.1 && came.0.0 != Nfsstat4::SeqMisordered,
-            "step {at}: {step:?} was not carried out"
-        );
+        assert!(0 < came.0.1 && came.0.0 != Nfsstat4::SeqMisordered, "step {at}: {step:?} was not executed");
         if chance.below(60) == 0 {
             several.restart().await;
             one.restart().await;
@@ -222,7 +220,8 @@ async fn two_shards_answer_as_one_does() {
     alike(9, 2, 250).await;
 }
 
-/// Where the directories lie is drawn by their names: among these are pairs, one in the other's shard and both without the root.
+/// Names decide the shards of directories: among these are pairs, each in the other's shard and
+/// both without the root.
 #[tokio::test]
 async fn a_file_does_not_replace_a_directory_of_another_one() {
     let mut several = Rig::with(vec![Export::any_port()], 2).await;
@@ -244,9 +243,10 @@ async fn a_file_does_not_replace_a_directory_of_another_one() {
     several.restart().await;
 }
 
-/// What a client held in any shard before it restarted is not in its way when it has a session again, and its old session is nobody's.
+/// A client's state from before its restart does not block it once it has a new session, and its
+/// old session has ended.
 #[tokio::test]
-async fn a_client_that_restarts_is_not_in_its_own_way() {
+async fn a_client_that_restarts_does_not_block_itself() {
     let rig = Rig::with(vec![Export::any_port()], 5).await;
     let mut before = rig.client(b"restarts").await;
     let paths: Vec<Path> = (0..NAMES.len()).flat_map(|one| [vec![one], vec![one, one]]).collect();

@@ -36,8 +36,8 @@ async fn shown(client: &mut Client, filehandle: &Filehandle) -> AttrValues {
     got.attributes.to_values().expect("they decode")
 }
 
-/// `tar`, `cp -p` and `install` write, set a time, an owner or a mode, and close: all that they wrote is there, and what they set stays. What is written after that moves the
-/// time again.
+/// `tar`, `cp -p` and `install` write, set a time, an owner or a mode, and close: all written bytes
+/// are there, and the set attributes stay. A later write moves the time again.
 /// Origin: `lab shell`, cp-preserves.
 #[tokio::test]
 async fn a_time_or_mode_set_before_the_close_takes_no_bytes_away() {
@@ -76,11 +76,11 @@ async fn a_time_or_mode_set_before_the_close_takes_no_bytes_away() {
     }
 }
 
-/// A data server loses its disk and comes back at its old address, empty. What it does not hold is not
-/// taken for what the lost one held: the size is asked for again until it is known where the bytes are.
+/// A data server loses its disk and returns at its old address, empty. Its empty store does not
+/// replace the lost one's sizes: the client retries until the server of the bytes is known.
 /// Origin: `sim --linux --seal`, seed 5038, where appends were written over those before.
 #[tokio::test]
-async fn an_empty_directory_at_the_same_address_is_not_asked() {
+async fn an_empty_directory_at_the_same_address_is_not_queried() {
     let files = Export { path: "/files".to_owned(), ..Export::any_port() };
     let rig = Rig::with_exports(vec![Export::any_port(), files]).await;
     let holds = Holds::default();

@@ -1,6 +1,6 @@
-//! `secure`: an export takes requests from source ports below 1024, each request by the port that it came from.
+//! `secure`: an export accepts requests from source ports below 1024, each request by its own port.
 //!
-//! Origin: a program of a user without privileges that spoke NFS by itself, and said that it was root.
+//! Origin: an unprivileged user's program that spoke NFS by itself, and claimed to be root.
 
 mod rig;
 
@@ -12,9 +12,9 @@ use wire_nfs::v4::ops::{getfh, lookup, lookupp, putfh, putrootfh, readdir};
 use wire_nfs::v4::{Bitmap, Fattr4, Filehandle, Nfsstat4, Op, Verifier};
 use wire_xdr::Encode;
 
-/// What a stock kernel takes.
+/// A port as stock kernels use it.
 const RESERVED: u16 = 1023;
-/// What any program gets.
+/// A port that any program can use.
 const FREE: u16 = 40_000;
 
 fn secure(path: &str) -> Export {
@@ -30,7 +30,7 @@ async fn client(rig: &Rig, port: u16, owner: &'static [u8]) -> Client {
     rig.client_on(rig.connect_from_port(port), owner).await
 }
 
-/// What comes of a walk from the root down these names and of one operation more.
+/// Status of a walk from the root down these names, with one more operation.
 async fn walk<A: Encode>(client: &mut Client, names: &[&'static str], last: Option<(Op, A)>) -> Nfsstat4 {
     let reply = client.compound(|c| {
         c.op(Op::Putrootfh, &putrootfh::Args);
@@ -68,9 +68,9 @@ async fn put(client: &mut Client, filehandle: &Filehandle) -> Nfsstat4 {
 }
 
 #[tokio::test]
-async fn an_export_takes_ports_below_1024_unless_it_is_told_otherwise() {
+async fn an_export_requires_ports_below_1024_by_default() {
     let mut rig = Rig::with_exports(vec![secure("/")]).await;
-    // It becomes a client, and has a session: the port alone refuses no EXCHANGE_ID.
+    // The program becomes a client, and has a session: the port alone refuses no EXCHANGE_ID.
     let mut program = client(&rig, FREE, b"program").await;
     assert_eq!(walk(&mut program, &[], directory("no")).await, Nfsstat4::Perm);
     for (port, owner) in [(RESERVED, &b"kernel"[..]), (1, b"old")] {
@@ -86,7 +86,7 @@ async fn an_export_takes_ports_below_1024_unless_it_is_told_otherwise() {
     assert_eq!(walk(&mut program, &[], directory("yes")).await, Nfsstat4::Ok);
 }
 
-/// The way there is free, and shows all; each export decides for itself.
+/// The tree above is free, and shows all; each export decides for itself.
 #[tokio::test]
 async fn each_export_decides_and_the_way_to_it_is_free() {
     let rig = Rig::with_exports(vec![secure("/"), secure("/own"), insecure("/any")]).await;
@@ -108,7 +108,7 @@ async fn each_export_decides_and_the_way_to_it_is_free() {
     assert_eq!(walk(&mut kernel, &[], directory("beside")).await, Nfsstat4::Ok, "of / itself");
 }
 
-/// A handle that the kernel got is of no use to a program, also in the kernel's own session.
+/// A handle that the kernel got is useless to a program, also in the kernel's own session.
 #[tokio::test]
 async fn each_request_is_judged_by_its_own_port() {
     let rig = Rig::with_exports(vec![secure("/"), insecure("/any")]).await;

@@ -1,4 +1,4 @@
-//! Clients and users that have no right: what they ask is refused before anybody else notices.
+//! Clients and users without rights: their requests are refused before other clients notice.
 
 mod rig;
 
@@ -83,8 +83,8 @@ async fn read_through(client: &mut Client, (at, stateid): &(Filehandle, Stateid)
     reply.await.status
 }
 
-/// A report counts for whoever shows the layout, and for nobody else. One that took a data server for full at the word of anybody
-/// stopped all writes of a cluster.
+/// A report counts only for the client that shows the layout. A report of any client that marked a
+/// data server as full stopped all writes of a cluster.
 /// Spec: RFC 7862 §15.6; RFC 8435 §9.1.
 #[tokio::test]
 async fn a_report_counts_for_its_holder_alone() {
@@ -107,13 +107,13 @@ async fn a_report_counts_for_its_holder_alone() {
     let held = layout_of(&mut stranger, &own, 0, Iomode::ReadWrite).await;
     report(&mut stranger, &own.0, held, (device, Nfsstat4::Nospc)).await;
     let refused = ask_for_layout(&mut stranger, (&own.0, &own.1), 0, Iomode::ReadWrite).await;
-    assert_eq!(refused.err(), Some(Nfsstat4::Nospc), "it is taken at its word");
+    assert_eq!(refused.err(), Some(Nfsstat4::Nospc), "its report counts");
     layout_of(&mut owner, &other, 0, Iomode::ReadWrite).await;
 }
 
-/// Who may not cut a file does not have its layouts recalled: permission is looked at first.
+/// A client that may not cut a file causes no recall: permission is checked first.
 #[tokio::test]
-async fn what_is_refused_recalls_nothing() {
+async fn a_refused_request_recalls_nothing() {
     let rig = rig().await;
     let _data_server = data_server(&rig).await;
     let callbacks = Callbacks::new();
@@ -129,7 +129,7 @@ async fn what_is_refused_recalls_nothing() {
     rig.env.clock.sleep_ms(200).await;
     assert_eq!(callbacks.came(), 0);
     set_mode(&mut owner, &file.0, 0o666).await;
-    // It is asked back when it may be cut, without being waited for.
+    // It is recalled when it may be cut, without a wait.
     let cutting = set(&mut stranger, &file.0, Stateid::ANONYMOUS, cut);
     let recalled = async {
         while callbacks.came() == 0 {
@@ -140,10 +140,11 @@ async fn what_is_refused_recalls_nothing() {
     assert!([Nfsstat4::Ok, Nfsstat4::Delay].contains(&cut), "{cut:?}");
 }
 
-/// A file that is open for writing alone may be read through that open if its mode says so, and not otherwise.
+/// A file that is open for writing alone may be read through that open if its mode allows it, and
+/// not otherwise.
 /// Spec: RFC 8881 §18.22.3.
 #[tokio::test]
-async fn an_open_for_writing_alone_reads_what_the_mode_lets() {
+async fn an_open_for_writing_alone_reads_only_with_permission() {
     let rig = rig().await;
     let _data_server = data_server(&rig).await;
     let mut owner = user(&rig, 0, b"owner").await;

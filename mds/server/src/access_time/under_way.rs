@@ -1,4 +1,4 @@
-//! Objects whose access time is being noted: one entry of the log at a time for each.
+//! Objects whose access time is being recorded: one log entry at a time for each.
 
 use std::collections::HashSet;
 
@@ -7,15 +7,15 @@ use parking_lot::Mutex;
 
 use crate::limits::ACCESSES_MAX;
 
-/// What is under way.
+/// Objects with an entry in flight.
 #[derive(Default)]
 pub(crate) struct Accesses {
     pub(crate) noted: Mutex<HashSet<Ino>>,
 }
 
 impl Accesses {
-    /// True if nothing is under way for this object, and there is room: from now on something is.
-    pub(crate) fn begin(&self, ino: Ino) -> bool {
+    /// Reserves an entry for this object. False if one is in flight, or the table is full.
+    pub(crate) fn begin_entry(&self, ino: Ino) -> bool {
         let mut noted = self.noted.lock();
         noted.len() < ACCESSES_MAX && noted.insert(ino)
     }

@@ -1,7 +1,7 @@
-//! Drives the service addresses of a node: they are where the leader is, once it can answer.
+//! Drives the service addresses of a node: they are on the leader, once it can serve.
 //!
-//! Whoever takes them wakes up the clients that were connected before: to another node, whose leader told this one who they are, or to
-//! this node itself.
+//! A node that takes them wakes up the clients that were connected before: to another node, whose
+//! leader reported them to this one, or to this node itself.
 //!
 //! Spec: docs/protocol/addresses.md.
 
@@ -23,29 +23,29 @@ use crate::limits::{
 };
 use crate::server::Server;
 
-/// In which term this node may have the addresses, and who was told.
+/// The term in which this node may hold the addresses.
 #[derive(Default)]
 struct Lead {
-    /// The term in which a read barrier was passed: what is acknowledged is here.
+    /// The term in which a read barrier passed: this node has all that was acknowledged.
     ready: Option<u64>,
     since_ms: u64,
 }
 
-/// What a look goes by.
+/// State of the passes.
 #[derive(Default)]
 struct Looks {
     holder: Holder,
     lead: Lead,
-    /// Connections to service addresses that are here, at this look.
+    /// Connections to service addresses that are held here, at this pass.
     own: BTreeSet<Caller>,
     remembered: Remembered,
     present_ms: u64,
 }
 
 /// Keeps the addresses where they belong, for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+pub(crate) async fn drive_addresses(server: Arc<Server>) {
     let Some(service) = &server.service else { return };
-    // Beside each other: looks do not wait while the lead is handed over.
+    // Concurrently: passes do not wait while leadership is handed over.
     tokio::select! {
         biased;
         () = keep_in_place(&server, service) => {}
@@ -53,14 +53,14 @@ pub(crate) async fn drive(server: Arc<Server>) {
     }
 }
 
-/// Looks again and again, until the server leaves.
+/// Makes one pass after the other, until the server leaves.
 async fn keep_in_place(server: &Server, service: &Service) {
     let mut looks = Looks::default();
     loop {
         let leaving = service.leaving.load(Ordering::Acquire);
         let wanted: &[ServiceAddress] =
             if !leaving && may_serve(server, &mut looks.lead).await { &service.given.addresses } else { &[] };
-        look(server, service, &mut looks, wanted);
+        make_pass(server, service, &mut looks, wanted);
         if leaving && looks.holder.held().count() == 0 {
             service.left.send_replace(true);
             return;
@@ -68,14 +68,14 @@ async fn keep_in_place(server: &Server, service: &Service) {
         tokio::select! {
             biased;
             () = server.machine_clock.sleep_ms(ADDRESS_LOOK_MS) => {}
-            // It also says so when the engine has stopped, and then at once, each time.
+            // This also returns when the engine has stopped, and then at once, each time.
             () = server.shards.leader_changed() => server.env.clock.sleep_ms(1).await,
             () = service.changed.notified() => {}
         }
     }
 }
 
-fn look(server: &Server, service: &Service, looks: &mut Looks, wanted: &[ServiceAddress]) {
+fn make_pass(server: &Server, service: &Service, looks: &mut Looks, wanted: &[ServiceAddress]) {
     // The kernel takes addresses away whether this process runs or not.
     let now_ms = server.machine_clock.monotonic_ms();
     // Before any connection is ended.
@@ -84,7 +84,7 @@ fn look(server: &Server, service: &Service, looks: &mut Looks, wanted: &[Service
         looks.present_ms = now_ms;
         notice_lost(service, &mut looks.holder);
     }
-    for act in looks.holder.look(wanted, now_ms) {
+    for act in looks.holder.plan_acts(wanted, now_ms) {
         carry_out(server, service, looks, act);
     }
     let is_untaken = wanted.iter().any(|address| !looks.holder.has(*address));
@@ -92,28 +92,28 @@ fn look(server: &Server, service: &Service, looks: &mut Looks, wanted: &[Service
     keep(server, service, looks);
 }
 
-/// Has another node lead while addresses that belong here cannot be taken.
+/// Hands leadership over while addresses that belong here cannot be taken.
 async fn pass_on(server: &Server, service: &Service) {
     let mut untaken = Untaken::default();
     loop {
         server.env.clock.sleep_ms(ADDRESS_LOOK_MS).await;
         let is_untaken = service.is_untaken.load(Ordering::Acquire) && server.shards.is_replicated();
-        let Some(but) = untaken.look(is_untaken, server.now_ms()) else { continue };
-        tracing::warn!("service addresses cannot be taken here: shard 0 is handed over");
+        let Some(but) = untaken.next_due(is_untaken, server.now_ms()) else { continue };
+        tracing::warn!("service addresses cannot be taken here: handing shard 0 over");
         let to = server.shards.hand_over_but(but).await;
         if to.is_none() {
-            tracing::warn!("there is no other node that could lead and was not asked");
+            tracing::warn!("no other node to hand shard 0 over to");
         }
         let has_some = !service.held.lock().is_empty();
         untaken.asked(to, has_some, server.now_ms());
     }
 }
 
-/// Whether this node leads, and knows everything that was acknowledged before it did.
+/// Whether this node leads, and has all that was acknowledged before it did.
 async fn may_serve(server: &Server, lead: &mut Lead) -> bool {
     let Some(term) = server.shards.leading_term() else {
         if lead.ready.take().is_some() {
-            tracing::warn!("does not lead any more");
+            tracing::warn!("no longer the leader");
         }
         return false;
     };
@@ -126,24 +126,20 @@ async fn may_serve(server: &Server, lead: &mut Lead) -> bool {
         passed = server.shards.read_barrier() => passed.is_ok(),
         () = server.env.clock.sleep_ms(ADDRESS_BARRIER_MS_MAX) => false,
     };
-    // A term may have ended while it waited.
+    // The term may have ended during the wait.
     if passed && server.shards.leading_term() == Some(term) {
         *lead = Lead { ready: Some(term), since_ms: server.now_ms() };
-        tracing::info!(
-            term,
-            barrier_ms = lead.since_ms - began_ms,
-            "leads, and knows all that was acknowledged"
-        );
+        tracing::info!(term, barrier_ms = lead.since_ms - began_ms, "leader, with all acknowledged state");
     }
     lead.ready == Some(term)
 }
 
-/// Addresses may have been taken away by this process's guard, or by somebody else.
+/// Notices addresses that this process's guard removed, or another program.
 fn notice_lost(service: &Service, holder: &mut Holder) {
     let Ok(present) = service.given.door.present() else { return };
     let lost: Vec<ServiceAddress> = holder.held().filter(|address| !present.contains(address)).collect();
     for address in lost {
-        tracing::warn!(%address, "a service address has gone by itself");
+        tracing::warn!(%address, "service address is gone");
         holder.lost(address);
     }
 }
@@ -185,27 +181,28 @@ fn carry_out(server: &Server, service: &Service, looks: &mut Looks, act: Act) {
     }
 }
 
-/// Makes the clients that were connected to another node, or to this one before it lost the address, notice that they are not any more.
+/// Wakes up clients whose connections are gone: to another node, or to this one before it lost the
+/// address.
 fn wake_clients(server: &Server, service: &Service, looks: &Looks, address: ServiceAddress) {
     let gone: BTreeSet<Caller> =
         server.shards.callers().into_iter().chain(looks.remembered.callers()).collect();
     for caller in gone.difference(&looks.own).filter(|caller| caller.service.ip() == address.ip) {
         if let Err(error) = service.given.door.tickle(caller.service, caller.client) {
-            tracing::warn!(client = %caller.client, %error, "a client cannot be told that its connection is gone");
+            tracing::warn!(client = %caller.client, %error, "cannot notify client of its lost connection");
         }
     }
 }
 
-/// Looks who is connected.
+/// Records the connected clients.
 fn note_callers(server: &Server, service: &Service, looks: &mut Looks, now_ms: u64) {
     looks.own = own_callers(server, service).collect();
     let here: BTreeSet<IpAddr> = looks.holder.held().map(|address| address.ip).collect();
-    // Another leader has the addresses, and has woken them up.
+    // Another leader has the addresses, and has woken these clients up.
     let is_elsewhere = server.shards.another_leads();
     looks.remembered.note(&looks.own, |ip| is_elsewhere || here.contains(&ip), now_ms);
 }
 
-/// The connections to service addresses that are here.
+/// The connections to service addresses held here.
 fn own_callers(server: &Server, service: &Service) -> impl Iterator<Item = Caller> {
     let canonical = |at: std::net::SocketAddr| std::net::SocketAddr::new(at.ip().to_canonical(), at.port());
     let ends = server.front.ends().into_iter();
@@ -213,7 +210,8 @@ fn own_callers(server: &Server, service: &Service) -> impl Iterator<Item = Calle
     at_service.map(move |(local, peer)| Caller { service: canonical(local), client: canonical(peer) })
 }
 
-/// Tells the guard that this process lives, the other members who is connected, and the rest of the server what is here.
+/// Renews the guard's lease, sends the connected clients to the other members, and updates metrics
+/// and `Service`.
 fn keep(server: &Server, service: &Service, looks: &Looks) {
     let held: BTreeSet<ServiceAddress> = looks.holder.held().collect();
     service.given.door.keep(if held.is_empty() { 0 } else { ADDRESS_LEASE_MS });
@@ -222,12 +220,13 @@ fn keep(server: &Server, service: &Service, looks: &Looks) {
         .set_addresses(service.given.addresses.iter().map(|address| (*address, held.contains(address))));
     *service.held.lock() = held;
     let Some(term) = looks.lead.ready else { return server.shards.stop_telling_callers() };
-    // Clients that have not come yet: the next leader, if this one dies soon, is to know them too.
+    // Clients that have not reconnected yet: if this leader dies soon, the next one has to know
+    // them too.
     let mut gone: BTreeSet<Caller> = looks.remembered.callers().collect();
     if server.now_ms() < looks.lead.since_ms + CALLERS_KEPT_MS {
         gone.extend(server.shards.callers());
     }
-    // If they are too many for the message, those that are connected come first.
+    // If they are too many for the message, connected clients come first.
     let told = looks.own.iter().chain(gone.difference(&looks.own)).copied().collect();
     server.shards.tell_callers(term, told);
 }

@@ -1,8 +1,8 @@
-//! The clients that were connected to service addresses here not long ago: they are woken up if this node takes an address again that it
-//! had lost.
+//! The clients that were connected to service addresses of this node recently. They are woken up if
+//! this node takes an address again that it had lost.
 //!
-//! What a leader tells of its callers only the others hear. And when a guard has ended the sockets of a process that hung, none of
-//! them is there any more when the process looks.
+//! The list of callers that a leader sends reaches only the other nodes. And once a guard has ended
+//! the sockets of a hung process, none is left for it to list.
 //!
 //! Spec: docs/protocol/addresses.md §4.
 
@@ -14,36 +14,37 @@ use mds_shard::limits::CALLERS_MAX;
 
 use crate::limits::{ADDRESS_PRESENT_MS, CALLERS_KEPT_MS};
 
-/// Those that are connected, and those that were.
+/// Connected clients, and those that were recently.
 #[derive(Debug, Default)]
 pub(crate) struct Remembered {
-    /// How long each is still remembered.
+    /// How long each client is still remembered.
     left_ms: BTreeMap<Caller, u64>,
     looked_ms: u64,
 }
 
 impl Remembered {
-    /// These are connected now. For the others time passes while their address is here, or at another leader: then they can come back to it.
+    /// Records the connected clients. Time passes for the others while their address is here or at
+    /// another leader: only then can they reconnect.
     pub(crate) fn note(
         &mut self,
         own: &BTreeSet<Caller>,
         is_somewhere: impl Fn(IpAddr) -> bool,
         now_ms: u64,
     ) {
-        // While this process hung nobody could come back either.
+        // While this process hung, no client could reconnect.
         let passed_ms = now_ms.saturating_sub(self.looked_ms).min(ADDRESS_PRESENT_MS);
         self.looked_ms = now_ms;
         let connected = own.iter().take(CALLERS_MAX).map(|caller| (*caller, CALLERS_KEPT_MS)).collect();
         for (caller, left_ms) in std::mem::replace(&mut self.left_ms, connected) {
             let passed_ms = if is_somewhere(caller.service.ip()) { passed_ms } else { 0 };
-            // Those that are connected have the room first.
+            // Connected clients have precedence.
             if passed_ms < left_ms && self.left_ms.len() < CALLERS_MAX {
                 self.left_ms.entry(caller).or_insert(left_ms - passed_ms);
             }
         }
     }
 
-    /// All of them: CALLERS_MAX at most.
+    /// All of them: `CALLERS_MAX` at most.
     pub(crate) fn callers(&self) -> impl Iterator<Item = Caller> {
         self.left_ms.keys().copied()
     }
@@ -67,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn who_was_connected_is_remembered_until_it_had_time_to_come_back() {
+    fn a_client_is_remembered_until_it_had_time_to_reconnect() {
         let mut own = Remembered::default();
         own.note(&callers(0..2), |_| true, 1_000);
-        // One has gone while the address is here, and one comes.
+        // One client disconnects while the address is here, another connects.
         let (mut now_ms, end_ms) = (1_000, 1_000 + CALLERS_KEPT_MS);
         while now_ms + 50 < end_ms {
             now_ms += 50;

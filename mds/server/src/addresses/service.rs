@@ -1,4 +1,5 @@
-//! The service addresses of a node, as the rest of the server sees them: which there are, which are here.
+//! The service addresses of a node, as seen by the rest of the server: all of them, and those held
+//! here.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::ServiceAddresses;
 
-/// The service addresses of a node, as the rest of the server sees them.
+/// The service addresses of a node, as seen by the rest of the server.
 pub(crate) struct Service {
     pub(crate) given: ServiceAddresses,
     pub(crate) ips: BTreeSet<IpAddr>,
@@ -24,7 +25,7 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Has none of them yet.
+    /// Holds no address yet.
     pub(crate) fn new(given: ServiceAddresses) -> Self {
         let ips = given.addresses.iter().map(|address| address.ip).collect();
         Self {
@@ -43,13 +44,13 @@ impl Service {
         self.ips.contains(&local.to_canonical())
     }
 
-    /// Each address, and whether it is here.
+    /// Each address, and whether it is held here.
     pub(crate) fn places(&self) -> Vec<(ServiceAddress, bool)> {
         let held = self.held.lock();
         self.given.addresses.iter().map(|address| (*address, held.contains(address))).collect()
     }
 
-    /// Gives all addresses up for good; returns when they are gone.
+    /// Removes all addresses for good; returns once they are gone.
     pub(crate) async fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
         self.changed.notify_one();

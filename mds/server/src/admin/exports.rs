@@ -1,4 +1,4 @@
-//! EXPORTS_SET: the cluster exports what an administrator says, at all its nodes, from the entry on.
+//! EXPORTS_SET: replaces the cluster's exports, on all nodes, from the log entry on.
 //!
 //! Spec: docs/protocol/admin.md §8.
 
@@ -13,8 +13,8 @@ use crate::export::{Export, Exports};
 use crate::leading::refusal_of;
 use crate::server::Server;
 
-/// Sets them.
-pub(super) async fn run(server: &Server, ask: SetExports) -> Result<ExportsRuling, Refusal> {
+/// Replaces the exports.
+pub(super) async fn replace_exports(server: &Server, ask: SetExports) -> Result<ExportsRuling, Refusal> {
     server.shards.read_barrier().await.map_err(|error| refusal_of(server, error))?;
     let before = server.exports();
     let no = |words: String| {
@@ -57,7 +57,7 @@ fn words(before: &Exports, exports: &[Export], version: u64, is_alone: bool) -> 
     words
 }
 
-/// As much as fits a reply.
+/// Truncates a text to what a reply can carry.
 fn cut(mut words: String) -> String {
     const MORE: &str = " ...";
     if WORDS_BYTES_MAX < words.len() {

@@ -1,6 +1,8 @@
-//! MDS_READMIT: a metadata server that lost its disk, and was started again with an empty directory, is taken in again.
+//! MDS_READMIT: takes in again a metadata server that lost its disk and was started with an empty
+//! directory.
 //!
-//! The node does it, and goes on with it by itself (`mds_shard`). Here is only what an administrator is told.
+//! The node (`mds_shard`) does it, and continues by itself. This file makes the reply to the
+//! administrator.
 //!
 //! Spec: docs/protocol/admin.md §7.
 
@@ -10,9 +12,9 @@ use wire_nfs::control::admin::Readmitted;
 
 use crate::server::Server;
 
-/// Begins it, or says how far it is if it has begun.
-pub(super) async fn run(server: &Server, number: u64) -> Result<Readmitted, Refusal> {
-    // Shards that were not started as one node have no others to take in.
+/// Begins the readmission, or reports its progress if it has begun.
+pub(super) async fn readmit_server(server: &Server, number: u64) -> Result<Readmitted, Refusal> {
+    // Shards that were not started as one node have no other members to readmit.
     let Some(node) = server.shards.node() else { return Err(Refusal::Busy) };
     match node.readmit(number).await {
         Ok(Readmission { shards, done }) => {

@@ -1,4 +1,4 @@
-//! VERIFY: where the extents of a file are, and what they survive.
+//! VERIFY: where the extents of a file are, and how many losses each survives.
 //!
 //! Spec: docs/protocol/admin.md §5.
 
@@ -19,19 +19,24 @@ use wire_nfs::control::limits::VERIFY_EXTENTS_MAX;
 use crate::seal::answer::in_force;
 use crate::server::Server;
 
-/// Answers for the extents from the one asked for on.
-pub(super) async fn run(server: &Server, ask: &Verify) -> Result<Verified, Refusal> {
+/// Inspects the extents of a file, from the requested one on.
+pub(super) async fn verify_file(server: &Server, ask: &Verify) -> Result<Verified, Refusal> {
     in_force(server).await?;
     let places = server.data_servers.places(server.now_ms());
     let view = server.view().map_err(|_| Refusal::Busy)?;
-    let verified = look(server, view.namespace(), &places, ask);
+    let verified = inspect_file(server, view.namespace(), &places, ask);
     verified.map_err(|error| {
         tracing::error!(%error, "a file cannot be verified");
         Refusal::Busy
     })
 }
 
-fn look(server: &Server, view: &dyn View, places: &[Place], ask: &Verify) -> Result<Verified, FsError> {
+fn inspect_file(
+    server: &Server,
+    view: &dyn View,
+    places: &[Place],
+    ask: &Verify,
+) -> Result<Verified, FsError> {
     let inode = match resolve(view, &ask.path) {
         Ok(Ok(inode)) => inode,
         Ok(Err(words)) => return Ok(Verified { words: words.to_owned(), ..Verified::default() }),
@@ -53,7 +58,7 @@ fn look(server: &Server, view: &dyn View, places: &[Place], ask: &Verify) -> Res
     Ok(file)
 }
 
-/// Follows a path from the root, as the superuser; the inner error is in words.
+/// Follows a path from the root, as the superuser; the inner error is a text.
 fn resolve(view: &dyn View, path: &[u8]) -> Result<Result<Inode, &'static str>, FsError> {
     let Some(names) = path.strip_prefix(b"/") else { return Ok(Err("a path begins with /")) };
     let (root, mut at, mut found) = (Caller::default(), ROOT_INO, None);

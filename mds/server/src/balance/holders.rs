@@ -1,4 +1,4 @@
-//! The data servers that have a part in a balance, and what they hold.
+//! The data servers that take part in rebalancing, and the bytes each holds.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use layout::ec::members::Labels;
 
 use crate::server::Server;
 
-/// The servers that have a part in it, and what they hold beside these images.
+/// The servers that take part, and the bytes each holds besides these images.
 pub(super) fn holders(server: &Server, images: &BTreeMap<DataServerId, u64>) -> Vec<Holder> {
     let now_ms = server.now_ms();
     let servers = &server.data_servers;

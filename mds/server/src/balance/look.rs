@@ -1,4 +1,4 @@
-//! Walks over all groups and extents, and asks the decision about each.
+//! Scans all groups and extents, and passes each to the decision.
 //!
 //! Spec: docs/protocol/admin.md §6.
 
@@ -19,8 +19,9 @@ use crate::limits::{BALANCE_PLAN_MAX, COPIES_SCAN_MAX, GROUPS_SCAN_MAX};
 use crate::seal::group_bytes;
 use crate::server::Server;
 
-/// What should move now; `None` if the store cannot be read. `begun`: a smaller difference is reason enough.
-pub(super) async fn look(server: &Server, begun: bool) -> Option<Plan> {
+/// Plans the moves that should begin; `None` if the store cannot be read. `begun`: a smaller
+/// difference is reason enough.
+pub(super) async fn scan_all(server: &Server, begun: bool) -> Option<Plan> {
     let mut images: BTreeMap<DataServerId, u64> = BTreeMap::new();
     walk(server, |_, group| {
         group_bytes::hold(group, &mut images);
@@ -34,7 +35,7 @@ pub(super) async fn look(server: &Server, begun: bool) -> Option<Plan> {
     Some(plan)
 }
 
-/// Shows all groups to somebody.
+/// Passes all groups to `show`.
 async fn walk(server: &Server, mut show: impl FnMut(&dyn View, &Group) -> Result<(), FsError>) -> Option<()> {
     let mut from = GroupId(0);
     loop {
@@ -53,7 +54,7 @@ async fn walk(server: &Server, mut show: impl FnMut(&dyn View, &Group) -> Result
     }
 }
 
-/// What of a group should move: one image, and homes to their images.
+/// Adds the moves of one group to the plan: one image, and homes to their images.
 fn consider(
     server: &Server,
     view: &dyn View,
@@ -95,7 +96,7 @@ fn consider(
     Ok(())
 }
 
-/// The home of an extent at rest goes where its image is.
+/// Moves the home of an extent at rest to the server of its image.
 fn home_to_image(
     server: &Server,
     view: &dyn View,
@@ -115,7 +116,7 @@ fn home_to_image(
     Ok(Some(SetMove { extent: record.extent, from: record.home, to, bytes: 0 }))
 }
 
-/// The home that should go where an image has just been moved to.
+/// The home that should follow an image that has just moved.
 pub(super) fn follow(server: &Server, id: GroupId, slot: usize) -> Option<SetMove> {
     let view = server.view().ok()?;
     let group = sealed::group(view.namespace(), id).ok()??;
@@ -129,7 +130,7 @@ fn is_fit(server: &Server, id: DataServerId) -> bool {
     places.iter().any(|place| place.id == id && place.fit)
 }
 
-/// What should move of extents that have no image, and copies that nobody wished for.
+/// Adds the moves of extents without an image, and copies beyond the wanted number.
 async fn extents(server: &Server, mut balance: Option<&mut Balance>, plan: &mut Plan) -> Option<()> {
     let homes: BTreeSet<ExtentId> = plan.sets.iter().map(|one| one.extent).collect();
     let mut from = ExtentId { ino: 0, index: 0 };
@@ -167,7 +168,8 @@ async fn extents(server: &Server, mut balance: Option<&mut Balance>, plan: &mut 
     }
 }
 
-/// Whether a copy of an extent may be moved for its bytes: it has no image, nothing is under way with it, and nobody writes.
+/// Whether a copy of an extent may move for its bytes: it has no image, no work is under way with
+/// it, and no client writes.
 fn is_hot(server: &Server, view: &dyn View, record: &ExtentRecord) -> bool {
     let well = record.pending_work.is_none()
         && record.backups.iter().all(|backup| !backup.filling)
@@ -180,7 +182,7 @@ fn is_hot(server: &Server, view: &dyn View, record: &ExtentRecord) -> bool {
     well && sealed::images(view, record.extent).is_ok_and(|of| of.images.is_empty()) && !written()
 }
 
-/// Asks the homes of these extents how large they are, and the decision what of them should move.
+/// Queries the homes of these extents for their sizes, and passes each to the decision.
 async fn weigh(server: &Server, hot: &[ExtentRecord], balance: &mut Balance, plan: &mut Plan) {
     let mut by_home: BTreeMap<DataServerId, Vec<&ExtentRecord>> = BTreeMap::new();
     for record in hot {

@@ -1,4 +1,4 @@
-//! What is to move between data servers, and what is on its way: the leader's memory.
+//! Moves between data servers, planned and under way: the leader's memory.
 //!
 //! Spec: docs/protocol/admin.md §6.
 
@@ -13,7 +13,7 @@ use wire_nfs::control::admin::Route;
 
 use crate::progress::Progress;
 
-/// An image that is to move.
+/// Move of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ImageMove {
     pub(crate) group: GroupId,
@@ -23,7 +23,7 @@ pub(crate) struct ImageMove {
     pub(crate) bytes: u64,
 }
 
-/// A copy of an extent that is to move; of none when its image says all.
+/// Move of a copy of an extent; `bytes` is 0 if the extent's image holds all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SetMove {
     pub(crate) extent: ExtentId,
@@ -32,14 +32,14 @@ pub(crate) struct SetMove {
     pub(crate) bytes: u64,
 }
 
-/// What is to move, as of one look.
+/// The moves that one scan found.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) images: VecDeque<ImageMove>,
     pub(crate) sets: VecDeque<SetMove>,
-    /// Sets with copies that nobody wished for.
+    /// Extents with more copies than wanted.
     pub(crate) surplus: Vec<CopyChange>,
-    /// All that should move, more than one plan may name.
+    /// Totals of all wanted moves, of which the plan names only some.
     pub(crate) routes: BTreeMap<(u32, u32), Route>,
 }
 
@@ -48,7 +48,7 @@ impl Plan {
         self.images.is_empty() && self.sets.is_empty() && self.surplus.is_empty()
     }
 
-    /// Takes note of a move.
+    /// Adds a move to the totals.
     pub(crate) fn count(&mut self, (from, to): (DataServerId, DataServerId), bytes: u64, images: u64) {
         let none = Route { from: from.0, to: to.0, images: 0, extents: 0, bytes: 0 };
         let route = self.routes.entry((from.0, to.0)).or_insert(none);
@@ -58,7 +58,7 @@ impl Plan {
     }
 }
 
-/// What the driver and requests share.
+/// State shared by the driver and requests.
 #[derive(Default)]
 pub(crate) struct Balancing {
     pub(crate) state: Mutex<State>,
@@ -69,25 +69,25 @@ pub(crate) struct Balancing {
 pub(crate) struct State {
     pub(crate) plan: Plan,
     pub(crate) sets: Sets,
-    /// Images on their way.
+    /// Number of images on their way.
     pub(crate) images: usize,
-    /// Something moved since the last look, or was to.
+    /// Data moved since the last scan, or was about to.
     pub(crate) under_way: bool,
-    /// An administrator wants it, whatever the configuration says.
+    /// An administrator asked for it, whatever the configuration.
     pub(crate) asked: bool,
-    /// Why nothing may begin.
+    /// Why no move may begin.
     pub(crate) waits: Option<&'static str>,
-    /// Servers as they were, and since when.
+    /// The state of each server, and since when all are as they are.
     pub(crate) standing: Vec<(DataServerId, [bool; 2])>,
     pub(crate) standing_since_ms: u64,
-    /// Not before these times: the next look, the next look at homes and images, the next move.
+    /// Earliest times of the next scan, the next scan of homes and images, and the next move.
     pub(crate) look_ms: u64,
     pub(crate) follow_ms: u64,
     pub(crate) move_ms: u64,
     pub(crate) progress: Progress,
 }
 
-/// Those under way, and since when.
+/// Moves under way, and since when.
 #[derive(Debug, Default)]
 pub(crate) struct Sets {
     pub(crate) moving: BTreeMap<ExtentId, (SetMove, u64)>,
@@ -102,8 +102,8 @@ impl Sets {
         self.moving.is_empty()
     }
 
-    /// One begins; one that is under way already stays as it is.
-    pub(crate) fn begin(&mut self, one: SetMove, now_ms: u64) {
+    /// Begins a move; one that is under way for the extent stays as it is.
+    pub(crate) fn begin_move(&mut self, one: SetMove, now_ms: u64) {
         self.moving.entry(one.extent).or_insert((one, now_ms));
     }
 }

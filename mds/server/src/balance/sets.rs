@@ -1,6 +1,7 @@
-//! Copies of extents that are on their way from one data server to another.
+//! Copies of extents on their way from one data server to another.
 //!
-//! `layout::copies::shift` says what is next; others fill what is to be filled, and homes hand over as they do for a server that is to be empty.
+//! `layout::copies::shift` decides the next step. `copies` fills new backups, and homes hand over
+//! as they do when a server is drained.
 //!
 //! Spec: docs/protocol/admin.md §4, §6.
 
@@ -19,7 +20,7 @@ use crate::drain;
 use crate::limits::BALANCE_MOVE_MS_MAX;
 use crate::server::Server;
 
-/// Does what is next for each of them.
+/// Takes the next step of each move.
 pub(super) async fn advance(server: &Arc<Server>) {
     let moving: Vec<(SetMove, u64)> = server.balancing.state.lock().sets.moving.values().copied().collect();
     let (mut changes, mut hands) = (Vec::new(), Vec::new());
@@ -32,7 +33,7 @@ pub(super) async fn advance(server: &Arc<Server>) {
             (Step::Done, _) => end(server, &one, true),
             (Step::Never, _) => end(server, &one, false),
             (Step::Wait | Step::Change(_), _) => {
-                // What it leaves behind is found by the next look.
+                // The next scan finds what the move leaves behind.
                 if since_ms + BALANCE_MOVE_MS_MAX < server.now_ms() {
                     tracing::info!(extent = %one.extent, "an extent does not move");
                     end(server, &one, false);
@@ -45,7 +46,7 @@ pub(super) async fn advance(server: &Arc<Server>) {
         match drain::record(server, one.extent) {
             Ok(Some(record)) if record.home == change.copies.home => same_home.push(change),
             Ok(_) => hands.push(change),
-            // It cannot be told now: the next look finds it as it was.
+            // The record cannot be read now: the next scan finds it as it was.
             Err(_) => {}
         }
     }
@@ -53,7 +54,7 @@ pub(super) async fn advance(server: &Arc<Server>) {
     drain::hand_over(server, hands);
 }
 
-/// What is next for one, and its copies as they are.
+/// The next step of a move, and the extent's copies as they are.
 fn next(server: &Server, one: &SetMove) -> (Step, Option<CopyChange>) {
     let Ok(view) = server.view() else { return (Step::Wait, None) };
     let (Ok(record), Ok(images)) =
@@ -67,12 +68,12 @@ fn next(server: &Server, one: &SetMove) -> (Step, Option<CopyChange>) {
     }
     let rests = images.at_rest().is_some();
     if one.bytes == 0 && !rests {
-        // A client came back to it: it stays where it is.
+        // A client came back to the extent: it stays where it is.
         return (Step::Never, None);
     }
     let copies = usize::try_from(server.config.hot_copies).unwrap_or(1);
     let places = server.data_servers.places(server.now_ms());
-    // With fewer servers, fewer copies are wished.
+    // Fewer servers hold fewer copies.
     let copies = copies.min(places.len());
     let shift = Shift { from: one.from, to: one.to, copies, rests };
     let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index));
@@ -87,13 +88,13 @@ fn end(server: &Server, one: &SetMove, moved: bool) {
     done(server, &mut state, one.bytes, moved);
 }
 
-/// Has other servers keep extents, with the same homes.
+/// Replaces the backups of extents that keep their homes.
 pub(super) async fn change(server: &Server, changes: Vec<CopyChange>) {
     if changes.is_empty() {
         return;
     }
     for some in changes.chunks(COPY_CHANGES_MAX) {
-        // Who was up in an earlier term may be dead by what another node knows.
+        // Another node may know that a server which was up in an earlier term is dead.
         if server.shards.leading_term() != Some(server.data_servers.term()) {
             return;
         }

@@ -1,4 +1,4 @@
-//! The list of exports that this node proposes, and the cluster's list as it was last read.
+//! The list of exports that this node proposes, and the cluster's list as last read.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -8,26 +8,27 @@ use parking_lot::RwLock;
 
 use crate::export::{Export, Exports, ExportsError, check};
 
-/// What this node knows of the cluster's list.
+/// The cluster's list, as this node knows it.
 pub(crate) struct ClusterExports {
-    /// What its configuration file says; `/` if that says nothing.
+    /// The list of the node's configuration file; `/` if that has none.
     pub(crate) own: Vec<Export>,
     pub(crate) known: RwLock<Known>,
-    /// The version that its log has said something of.
+    /// The last version that this node's log has reported on.
     pub(crate) told: AtomicU64,
 }
 
 pub(crate) struct Known {
-    /// What the shard had counted before this was read there; `None` before the first time.
+    /// The shard's count of changes before the list was read; `None` before the first read.
     pub(crate) moved: Option<u64>,
     pub(crate) exports: Arc<Exports>,
 }
 
 impl ClusterExports {
-    /// Of a node with this list in its configuration file; an empty one means [`Export::everything`].
+    /// For a node with this list in its configuration file; an empty one means
+    /// [`Export::everything`].
     ///
     /// # Errors
-    /// [`ExportsError`] if no cluster can have this list.
+    /// [`ExportsError`] if the list is invalid.
     pub(crate) fn new(mut own: Vec<Export>) -> Result<Self, ExportsError> {
         if own.is_empty() {
             own.push(Export::everything());
@@ -38,7 +39,7 @@ impl ClusterExports {
         Ok(Self { own, known, told: AtomicU64::new(0) })
     }
 
-    /// The list, if nothing has moved since it was read.
+    /// The list, if nothing has changed since it was read.
     pub(crate) fn known(&self, moved: u64) -> Option<Arc<Exports>> {
         let known = self.known.read();
         (known.moved == Some(moved)).then(|| Arc::clone(&known.exports))
@@ -46,7 +47,7 @@ impl ClusterExports {
 
     pub(crate) fn learn(&self, moved: u64, list: ExportList) -> Arc<Exports> {
         let mut known = self.known.write();
-        // Whoever looked earlier may come later.
+        // Readers may arrive out of order.
         if known.moved.is_none_or(|before| before < moved) {
             known.moved = Some(moved);
             if list.version != known.exports.version() {

@@ -1,4 +1,4 @@
-//! What a node knows of the cluster's list, and when.
+//! A node's knowledge of the cluster's list, over time.
 
 use mds_shard::record::ExportList;
 
@@ -26,7 +26,7 @@ fn without_exports_the_whole_tree_is_one() {
 }
 
 #[test]
-fn what_was_read_later_holds() {
+fn the_later_read_holds() {
     let exports = ClusterExports::new(vec![at("/own")]).unwrap();
     let first = list(&ExportList::default(), &["/a"]);
     let second = list(&first, &["/b"]);
@@ -34,7 +34,7 @@ fn what_was_read_later_holds() {
     assert_eq!(paths(&exports.known(3).unwrap()), ["/own"]);
     assert!(exports.known(4).is_none(), "it has moved");
     assert_eq!(paths(&exports.learn(5, second.clone())), ["/b"]);
-    assert_eq!(paths(&exports.learn(4, first)), ["/b"], "whoever read earlier comes later");
+    assert_eq!(paths(&exports.learn(4, first)), ["/b"], "an earlier read arrives later");
     let same = exports.known(5).unwrap();
-    assert!(Arc::ptr_eq(&same, &exports.learn(6, second)), "one that is the same stays");
+    assert!(Arc::ptr_eq(&same, &exports.learn(6, second)), "an equal list stays");
 }

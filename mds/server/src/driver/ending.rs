@@ -1,4 +1,4 @@
-//! How a metadata server ends: it is told to, or one of its engines has stopped.
+//! How a metadata server ends: on request, or after one of its engines has stopped.
 
 use mds_shard::{EngineStopped, Node};
 
@@ -7,13 +7,14 @@ use super::engine::failed;
 use crate::limits::FAILED_STOP_MS_MAX;
 
 impl MetadataServer {
-    /// Returns when the engine of a shard has stopped though nobody asked it to. This server is to be stopped then, and its process to end: others
-    /// follow it, and started again it may be whole.
+    /// Returns when the engine of a shard has stopped without a request. The caller then stops this
+    /// server and ends the process: other nodes take over, and a restart may repair it.
     pub async fn failed(&self) -> EngineStopped {
         failed(self.server.shards.node()).await
     }
 
-    /// Stops: no new requests, running ones end, everything is durable. After a failure it is not waited for what does not come.
+    /// Stops: refuses new requests, ends running ones, makes everything durable. After a failure
+    /// the wait is bounded.
     pub async fn stop(&self) {
         let stopped = self.stop_in_order();
         if self.server.shards.node().and_then(Node::failure).is_none() {
@@ -23,13 +24,13 @@ impl MetadataServer {
             biased;
             () = stopped => {}
             () = self.server.env.clock.sleep_ms(FAILED_STOP_MS_MAX) => {
-                tracing::warn!("stopped before everything had ended");
+                                tracing::warn!("stopped before all tasks had ended");
             }
         }
     }
 
     async fn stop_in_order(&self) {
-        // In this order: clients hear nothing, and the next leader wakes them up.
+        // In this order: clients get no errors, and the next leader wakes them up.
         if let Some(service) = &self.server.service {
             service.leave().await;
         }
@@ -37,7 +38,7 @@ impl MetadataServer {
             && self.server.shards.is_leader()
             && !self.server.shards.hand_over().await
         {
-            tracing::warn!("no other replica took the lead over");
+            tracing::warn!("no other replica took over leadership");
         }
         self.nfs.shutdown().await;
         self.control.shutdown().await;

@@ -1,4 +1,4 @@
-//! What two lists of exports have that the other has not, in words for people.
+//! Differences between two lists of exports, as text for administrators.
 
 use super::Export;
 
@@ -9,7 +9,8 @@ pub struct Difference<'a> {
     pub added: Vec<&'a str>,
     /// Paths that only the first has.
     pub removed: Vec<&'a str>,
-    /// Paths that both have, and the options in which they differ, as the configuration file names them.
+    /// Paths that both have, and the options in which they differ, as the configuration file names
+    /// them.
     pub changed: Vec<(&'a str, Vec<&'static str>)>,
 }
 
@@ -35,7 +36,7 @@ impl<'a> Difference<'a> {
         *self == Self::default()
     }
 
-    /// In words: one phrase for each path, said with the words given for what was added and removed.
+    /// One phrase for each path, with the given phrases for added and removed ones.
     #[must_use]
     pub fn words(&self, added: &str, removed: &str) -> String {
         let changed =

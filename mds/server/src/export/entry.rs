@@ -8,15 +8,15 @@ use wire_nfs::control::exports::{ExportEntry, NetworkText, Squashing};
 
 use super::{Anonymous, Export, NetworkError, Squash};
 
-/// Why what was sent is no export.
+/// Why an entry is no valid export.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EntryError {
-    /// A client is no network.
+    /// A client is not a network.
     #[error("export path \"{path}\": clients: {error}")]
     Client {
-        /// Of which export.
+        /// Path of the export.
         path: String,
-        /// Why.
+        /// The cause.
         error: NetworkError,
     },
     /// There is no such code.
@@ -24,16 +24,16 @@ pub enum EntryError {
         "export path \"{path}\": {data}+{parity} is no erasure code: 1+0, 1+1, 2+1, 4+2, 6+3 and 8+4 are"
     )]
     Code {
-        /// Of which export.
+        /// Path of the export.
         path: String,
-        /// What it has of data.
+        /// Its number of data blocks.
         data: u32,
-        /// And of parity.
+        /// Its number of parity blocks.
         parity: u32,
     },
 }
 
-/// An export as it is sent.
+/// The wire form of an export.
 #[must_use]
 pub fn entry(export: &Export) -> ExportEntry {
     let small = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -55,7 +55,7 @@ pub fn entry(export: &Export) -> ExportEntry {
     }
 }
 
-/// What was sent, as an export. Whether it may be one of a list is looked at with [`check`](super::check).
+/// Decodes an export. [`check`](super::check) decides whether it may be in a list.
 ///
 /// # Errors
 /// [`EntryError`].
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_export_is_sent_and_comes_back() {
+    fn an_export_survives_encoding() {
         let all = Export {
             path: "/a".to_owned(),
             read_only: true,

@@ -1,4 +1,4 @@
-//! Source ports: what the log says of exports that refuse requests from a port which any program can take.
+//! Source ports: logs exports that refuse requests from unprivileged ports.
 
 use std::net::SocketAddr;
 
@@ -6,11 +6,11 @@ use env_transport::LogRate;
 
 use super::{Exports, RESERVED_PORTS_END};
 
-/// How an administrator switches it off.
+/// The option that switches it off.
 const SWITCH: &str =
     "`secure = false` in the [[export]] table takes requests from every port (docs/admin.md, Exports)";
 
-/// Says that an export refused a request for its port; a flood of refusals leaves few lines.
+/// Logs that an export refused a request for its port; a flood of refusals leaves few lines.
 pub(crate) fn refused(path: &str, peer: SocketAddr, now_ms: u64) {
     static RATE: LogRate = LogRate::new();
     if let Some(suppressed) = RATE.admit(now_ms) {
@@ -23,7 +23,8 @@ pub(crate) fn refused(path: &str, peer: SocketAddr, now_ms: u64) {
     }
 }
 
-/// Names the exports that look at ports. `unasked`: no administrator said so, the list is older than the option.
+/// Logs the exports that check ports. `unasked`: no administrator chose so, the list is older than
+/// the option.
 pub(crate) fn announce(exports: &Exports, unasked: bool) {
     let secure: Vec<&str> =
         exports.iter().filter(|(_, export)| export.secure).map(|(_, export)| export.path.as_str()).collect();

@@ -9,7 +9,7 @@ pub(crate) struct ExportFence {
 }
 
 impl ExportFence {
-    /// Exports were set.
+    /// Wakes the driver after exports were set.
     pub(crate) fn wake(&self) {
         self.call.notify_one();
     }

@@ -1,4 +1,4 @@
-//! The sessions and connections that this node has, in memory.
+//! The sessions and connections of this node, in memory.
 //!
 //! INVARIANT: the table of sessions is never held over an await.
 
@@ -20,10 +20,11 @@ pub(crate) struct Front {
     /// The table of sessions. Never held over an await.
     pub(crate) sessions: Mutex<Sessions>,
     pub(crate) connections: Mutex<HashMap<u64, Connection>>,
-    /// The term in which this node leads and has looked which sessions are still its own; 0 before the first.
+    /// The term in which this node leads and has dropped sessions that are not its own; 0 before
+    /// the first.
     pub(crate) term: AtomicU64,
     pub(crate) looking: tokio::sync::Mutex<()>,
-    /// One for each session that is being taken up: at most one for each request that is being executed.
+    /// One for each session that is being resumed: at most one for each request in execution.
     pub(super) taking: Mutex<HashMap<SessionId, Arc<Turn>>>,
 }
 
@@ -40,7 +41,7 @@ impl Front {
         }
     }
 
-    /// Remembers a connection, for callbacks; whether it is a new one.
+    /// Remembers a connection, for callbacks; true if it is new.
     pub(crate) fn seen(&self, connection: &Connection) -> bool {
         match self.connections.lock().entry(connection.id()) {
             Entry::Occupied(_) => false,
@@ -51,7 +52,7 @@ impl Front {
         }
     }
 
-    /// Both ends of each connection that was heard of: ours, and the client's.
+    /// Both ends of each known connection: ours, and the client's.
     #[must_use]
     pub(crate) fn ends(&self) -> Vec<(SocketAddr, SocketAddr)> {
         self.connections.lock().values().map(|one| (one.local(), one.peer())).collect()
@@ -63,7 +64,7 @@ impl Front {
         self.connections.lock().get(&id.0).cloned()
     }
 
-    /// A connection is gone.
+    /// Forgets a closed connection.
     pub(crate) fn closed(&self, connection_id: u64) {
         self.connections.lock().remove(&connection_id);
         self.sessions.lock().connection_closed(ConnectionId(connection_id));

@@ -1,4 +1,4 @@
-//! Sessions that end, or go elsewhere, while they are taken up, or cannot be had.
+//! Sessions that end, or move to another node, while they are resumed, or are unavailable.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -18,19 +18,19 @@ use crate::client_end;
 use crate::cluster_exports::SetError;
 use crate::driver::{MdsConfig, make};
 use crate::export::Export;
-use crate::limits::TAKE_UP_WAIT_MS_MAX;
+use crate::limits::RESUME_WAIT_MS_MAX;
 use crate::server::Settings;
 use crate::shards::tests::first_shard;
 use crate::shards::tests::guest::{Guest, guest};
 
-/// A server of which nothing runs but its shards, and its clock, which is not theirs.
+/// A server on which only the shards run, with a clock of its own.
 pub(crate) async fn server(dir: &Path) -> (Arc<Server>, ManualClock) {
     let (server, clock) = server_without_exports(dir).await;
     server.begin_to_export().await.unwrap();
     (server, clock)
 }
 
-/// The same, of a cluster that exports nothing yet.
+/// As [`server`], of a cluster without exports.
 async fn server_without_exports(dir: &Path) -> (Arc<Server>, ManualClock) {
     let (env, shard) = first_shard(dir).await;
     let config = MdsConfig {
@@ -57,15 +57,16 @@ fn tenure(server: &Server, guest: &Guest) -> Option<u32> {
     server.view().unwrap().session(&guest.session).unwrap().map(|session| session.tenure)
 }
 
-/// Returns when a session was taken up so often, as far as the log is concerned.
+/// Returns when a session was resumed so often, as far as the log is concerned.
 async fn until_tenure(server: &Server, guest: &Guest, number: u32) {
     while tenure(server, guest) != Some(number) {
         tokio::task::yield_now().await;
     }
 }
 
-/// Begins to take a session up. That goes on when what is returned is dropped: until then a command of an earlier tenure is under way.
-async fn half_taken_up(
+/// Begins to resume a session. Dropping the returned future completes it: until then a command of
+/// an earlier tenure is under way.
+async fn half_resumed(
     server: &Arc<Server>,
     guest: &mut Guest,
 ) -> (tokio::task::JoinHandle<Result<(), Nfsstat4>>, impl Drop + use<>) {
@@ -77,7 +78,7 @@ async fn half_taken_up(
     (taking, held_up)
 }
 
-/// Nobody is served by a node that cannot say which export a handle means.
+/// A node that cannot map a handle to an export serves no client.
 #[tokio::test]
 async fn a_cluster_has_exports_before_a_session_is_held() {
     let dir = tempfile::tempdir().unwrap();
@@ -89,9 +90,10 @@ async fn a_cluster_has_exports_before_a_session_is_held() {
     server.shards.stop().await;
 }
 
-/// Who cannot make what is exported does not say that it is exported, though shard 0 would take its word.
+/// A node that cannot create exported directories does not set the list, though shard 0 would
+/// accept it.
 #[tokio::test]
-async fn who_governs_no_more_sets_no_exports() {
+async fn a_node_that_governs_no_more_sets_no_exports() {
     let dir = tempfile::tempdir().unwrap();
     let (server, _clock) = server(dir.path()).await;
     let exports = [Export { path: "/made/here".to_owned(), ..Export::everything() }];
@@ -105,12 +107,12 @@ async fn who_governs_no_more_sets_no_exports() {
 }
 
 #[tokio::test]
-async fn a_session_that_ends_while_it_is_taken_up_is_not_held() {
+async fn a_session_that_ends_while_it_is_resumed_is_not_held() {
     let dir = tempfile::tempdir().unwrap();
     let (server, _clock) = server(dir.path()).await;
     let mut guest = guest(&server.shards, "one").await;
     let session = SessionId(guest.session);
-    let (taking, held_up) = half_taken_up(&server, &mut guest).await;
+    let (taking, held_up) = half_resumed(&server, &mut guest).await;
     let destroy = Command::DestroySession(DestroySession { session: session.0 });
     assert_eq!(server.propose(destroy).await, Ok(Outcome::Done));
     server.front.sessions.lock().end(session);
@@ -120,13 +122,13 @@ async fn a_session_that_ends_while_it_is_taken_up_is_not_held() {
     server.shards.stop().await;
 }
 
-/// Nor does its lease begin anew.
+/// Nor does its lease restart.
 #[tokio::test]
-async fn a_session_whose_client_ends_while_it_is_taken_up_is_not_held() {
+async fn a_session_whose_client_ends_while_it_is_resumed_is_not_held() {
     let dir = tempfile::tempdir().unwrap();
     let (server, _clock) = server(dir.path()).await;
     let mut guest = guest(&server.shards, "one").await;
-    let (taking, held_up) = half_taken_up(&server, &mut guest).await;
+    let (taking, held_up) = half_resumed(&server, &mut guest).await;
     client_end::expire(&server, guest.client).await;
     assert_eq!(tenure(&server, &guest), None);
     drop(held_up);
@@ -138,12 +140,12 @@ async fn a_session_whose_client_ends_while_it_is_taken_up_is_not_held() {
 
 /// As when this node led, did not, and leads again by the time it puts the session into memory.
 #[tokio::test]
-async fn a_session_that_goes_elsewhere_while_it_is_taken_up_is_not_held() {
+async fn a_session_that_goes_elsewhere_while_it_is_resumed_is_not_held() {
     let dir = tempfile::tempdir().unwrap();
     let (server, _clock) = server(dir.path()).await;
     let mut guest = guest(&server.shards, "one").await;
     let session = SessionId(guest.session);
-    let (taking, held_up) = half_taken_up(&server, &mut guest).await;
+    let (taking, held_up) = half_resumed(&server, &mut guest).await;
     let other = Arc::clone(&server);
     let again = Command::TakeUpSession(TakeUpSession { session: session.0 });
     let again = tokio::spawn(async move { other.propose(again).await });
@@ -152,13 +154,14 @@ async fn a_session_that_goes_elsewhere_while_it_is_taken_up_is_not_held() {
     assert_eq!(taking.await.unwrap(), Err(Nfsstat4::Delay));
     assert!(!server.front.has(session));
     assert!(matches!(again.await.unwrap(), Ok(Outcome::SessionTakenUp(_))));
-    // Whoever comes next has it.
+    // The next request resumes it.
     assert_eq!(server.hold_session(session).await, Ok(()));
     assert_eq!(server.front.sessions.lock().session(session).map(Session::tenure), Some(4));
     server.shards.stop().await;
 }
 
-/// What is made may be over as well by the time it is put into memory; and what was taken up meanwhile stays.
+/// A new session may be over as well by the time it is put into memory; and a session resumed
+/// meanwhile stays.
 #[tokio::test]
 async fn a_session_that_was_made_is_held_in_the_tenure_that_it_has() {
     let dir = tempfile::tempdir().unwrap();
@@ -177,9 +180,10 @@ async fn a_session_that_was_made_is_held_in_the_tenure_that_it_has() {
     server.shards.stop().await;
 }
 
-/// A client has many requests in a session. While it cannot be taken up, the last of them does not wait for an attempt of each before it.
+/// A client has many requests in a session. While it is unavailable, the last of them does not wait
+/// for an attempt of each before it.
 #[tokio::test]
-async fn who_waits_for_an_attempt_that_is_put_off_is_put_off_with_it() {
+async fn a_request_that_waits_for_a_delayed_attempt_is_delayed_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let (server, clock) = server(dir.path()).await;
     let (mut guest, other) = (guest(&server.shards, "one").await, guest(&server.shards, "other").await);
@@ -189,12 +193,12 @@ async fn who_waits_for_an_attempt_that_is_put_off_is_put_off_with_it() {
     for one in &mut asked {
         assert!(poll!(one.as_mut()).is_pending());
     }
-    // Who asks for another session waits for none of them.
+    // A request for another session waits for none of them.
     assert_eq!(server.hold_session(SessionId(other.session)).await, Ok(()));
     let answered = join_all(asked);
     let passing = async {
         loop {
-            clock.advance_ms(TAKE_UP_WAIT_MS_MAX);
+            clock.advance_ms(RESUME_WAIT_MS_MAX);
             tokio::task::yield_now().await;
         }
     };
@@ -204,23 +208,24 @@ async fn who_waits_for_an_attempt_that_is_put_off_is_put_off_with_it() {
     };
     assert_eq!(answers, [Err(Nfsstat4::Delay); 8]);
     assert_eq!(tenure(&server, &guest), Some(2), "one of them tried");
-    // Who asks then tries again.
+    // A later request tries again.
     let (held, ()) = tokio::join!(server.hold_session(session), async { drop(held_up) });
     assert_eq!(held, Ok(()));
     assert_eq!(tenure(&server, &guest), Some(3));
     server.shards.stop().await;
 }
 
-/// What one request is told of a session that is over, or has, is no other's answer: each looks for itself, and that takes no time.
+/// A session that is over, or held, is no other request's answer: each checks for itself, which
+/// takes no time.
 #[tokio::test]
-async fn who_waits_for_an_attempt_that_comes_to_something_looks_for_itself() {
+async fn a_request_that_waits_for_a_settled_attempt_checks_for_itself() {
     let dir = tempfile::tempdir().unwrap();
     let (server, _clock) = server(dir.path()).await;
     let guest = guest(&server.shards, "one").await;
     let session = SessionId(guest.session);
     let held = join_all((0..8).map(|_| server.hold_session(session))).await;
     assert_eq!(held, [Ok(()); 8]);
-    assert_eq!(tenure(&server, &guest), Some(2), "one of them took it up");
+    assert_eq!(tenure(&server, &guest), Some(2), "one of them resumed it");
     let unknown = join_all((0..8).map(|_| server.hold_session(SessionId([9; 16])))).await;
     assert_eq!(unknown, [Err(Nfsstat4::Badsession); 8]);
     server.shards.stop().await;

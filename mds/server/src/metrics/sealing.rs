@@ -41,22 +41,22 @@ impl SealingMetrics {
             "Bytes of images that extents are sealed as",
             m.sealed_bytes.clone(),
         );
-        let what = "Bytes of images that are only kept for others of their groups";
+        let what = "Bytes of images that are kept only for others of their groups";
         registry.register("shoal_group_dead_bytes", what, m.dead_bytes.clone());
         registry.register("shoal_images_away", "Images on data servers that are not up", m.away.clone());
-        let what = "Groups with more images away than they can do without";
+        let what = "Groups with more images away than their code can lose";
         registry.register("shoal_groups_unreadable", what, m.unreadable.clone());
-        let what = "Bytes of images that are to be made again";
+        let what = "Bytes of images that are to be recreated";
         registry.register("shoal_repair_left_bytes", what, m.lost_bytes.clone());
         registry.register("shoal_images_waiting", "Images that wait for a group", m.waiting.clone());
         registry.register("shoal_groups_made", "Groups made", m.made.clone());
         registry.register("shoal_groups_failed", "Groups that could not be made", m.failed.clone());
-        registry.register("shoal_images_remade", "Images made again", m.remade.clone());
-        let what = "Times that a data server said it does not have an image any more";
+        registry.register("shoal_images_remade", "Images recreated", m.remade.clone());
+        let what = "Images that a data server reported as missing";
         registry.register("shoal_images_missing", what, m.missing.clone());
-        let what = "Extents of which only an image was left and that others took up";
+        let what = "Extents with only an image left that got new homes";
         registry.register("shoal_extents_adopted", what, m.adopted.clone());
-        registry.register("shoal_image_words", "What data servers were told about images", m.words.clone());
+        registry.register("shoal_image_words", "Replies to data servers about images", m.words.clone());
         m
     }
 }

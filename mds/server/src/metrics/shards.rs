@@ -1,4 +1,4 @@
-//! Counters of shards, read when they are asked for.
+//! Counters of shards, read when they are scraped.
 
 use mds_shard::{NodeStatus, NodeWatch, Shard};
 use prometheus_client::collector::Collector;

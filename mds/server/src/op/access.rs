@@ -9,7 +9,7 @@ use crate::context::{Context, OpResult};
 
 const KNOWN: u32 = bits::READ | bits::LOOKUP | bits::MODIFY | bits::EXTEND | bits::DELETE | bits::EXECUTE;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let view = cx.view()?;
     let inode = cx.inode(&view, handle)?;
@@ -19,7 +19,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if cx.writer_at(handle).is_err() {
         access &= !(bits::MODIFY | bits::EXTEND | bits::DELETE);
     }
-    // What makes no sense for the kind of object is not supported for it (RFC 8881 §18.1.3).
+    // Bits without a meaning for the kind of object are not supported for it (RFC 8881 §18.1.3).
     let meaningful =
         if inode.is_directory() { KNOWN & !bits::EXECUTE } else { KNOWN & !(bits::LOOKUP | bits::DELETE) };
     let supported = asked & meaningful;

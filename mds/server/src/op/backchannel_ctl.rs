@@ -1,4 +1,4 @@
-//! BACKCHANNEL_CTL: with which program and credential to call the client back.
+//! BACKCHANNEL_CTL: sets program and credential of callbacks to the client.
 //!
 //! Spec: RFC 8881 §18.33.
 
@@ -12,7 +12,7 @@ use wire_session::server::channel::choose_credential;
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let session = cx.session.ok_or(Nfsstat4::OpNotInSession)?;
     let credential = choose_credential(&args.sec_parms).ok_or(Nfsstat4::Inval)?;
     let command = SetCallback {

@@ -1,4 +1,4 @@
-//! BIND_CONN_TO_SESSION: a further, or new, connection of a session, for either direction.
+//! BIND_CONN_TO_SESSION: binds a further, or new, connection to a session, for either direction.
 //!
 //! Spec: RFC 8881 §18.34.
 
@@ -9,7 +9,7 @@ use wire_session::server::ConnectionId;
 use crate::context::{Context, OpResult};
 use crate::op::exchange_id;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     exchange_id::admitted(cx)?;
     cx.server.hold_session(args.session).await?;
     let now_ms = cx.server.now_ms();

@@ -1,4 +1,5 @@
-//! COMMIT in band: every WRITE served here was answered FILE_SYNC, so there is nothing left to make durable.
+//! COMMIT in band: every WRITE served here was answered FILE_SYNC, so there is nothing left to make
+//! durable.
 //!
 //! Spec: RFC 8881 §18.3.
 
@@ -8,7 +9,7 @@ use wire_nfs::v4::ops::commit::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     cx.writer_at(handle)?;
     let view = cx.view()?;

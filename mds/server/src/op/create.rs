@@ -12,7 +12,7 @@ use crate::attr;
 use crate::context::{Context, OpResult};
 use crate::name::Name;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let directory = cx.current()?;
     let caller = cx.writer_at(directory)?;
     let mut symlink_target = Vec::new();

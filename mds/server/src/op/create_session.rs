@@ -1,6 +1,6 @@
-//! CREATE_SESSION: confirms a client id and makes a session for it, in the replicated state.
+//! CREATE_SESSION: confirms a client id and creates a session for it, in the replicated state.
 //!
-//! A retry, at whatever node, is answered with the session that was made.
+//! A retry, at any node, is answered with the session that was created.
 //!
 //! Spec: RFC 8881 §18.36; docs/protocol/sessions.md §1.
 
@@ -17,7 +17,7 @@ use crate::context::{Context, OpResult};
 use crate::op::exchange_id;
 use crate::{client_end, status};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     exchange_id::admitted(cx)?;
     let negotiated = negotiate(&args).map_err(|e| e.status())?;
     let count = cx.view()?.session_count().map_err(|refusal| status::of_refusal(&refusal))?;
@@ -27,18 +27,24 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let random = u32::try_from(cx.server.env.entropy.u64() >> 32).expect("the upper half has 32 bits");
     let record = SessionRecord::new(&args, &negotiated, cx.minor_version, random);
     let command = CreateSession { record, principal: cx.principal.clone() };
-    // No origin: the sequence of CREATE_SESSION itself tells a retry.
+    // No origin: CREATE_SESSION has a sequence of its own that detects retries.
     let Outcome::SessionCreated(created) = cx.server.propose(Command::CreateSession(command)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };
     let SessionCreated { record, tenure, replay, ended, dropped } = *created;
     static RATE: LogRate = LogRate::new();
     if let Some(suppressed) = RATE.admit(cx.server.now_ms()) {
-        tracing::info!(client = record.client, replay, ended = ended.is_some(), suppressed, "session made");
+        tracing::info!(
+            client = record.client,
+            replay,
+            ended = ended.is_some(),
+            suppressed,
+            "session created"
+        );
     }
     for dropped in dropped {
         client_end::client_gone(&cx.server, &dropped);
-        // RFC 8881 §18.36.4: what the client held before it restarted is not in its way now.
+        // RFC 8881 §18.36.4: state from before the client's restart does not block it now.
         client_end::gone_everywhere(&cx.server, dropped.client).await;
     }
     if replay {
@@ -55,7 +61,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     Ok(record.created())
 }
 
-/// A session that is over again is no answer to this operation: the client asks again, and is told what has become of it.
+/// A session that has ended again is no reply to this operation: the client retries, and learns its
+/// state.
 fn in_vain(status: Nfsstat4) -> Nfsstat4 {
     if status == Nfsstat4::Badsession { Nfsstat4::Delay } else { status }
 }

@@ -7,7 +7,7 @@ use wire_nfs::v4::ops::delegreturn::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, _: Args) -> OpResult<ResOk> {
     cx.current()?;
     Err(Nfsstat4::BadStateid.into())
 }

@@ -1,7 +1,8 @@
 //! DESTROY_CLIENTID: a client leaves.
 //!
-//! Linux ends its session first and tries BUSY again ten times, a second apart, so nothing may make a client busy that
-//! it cannot end itself: sessions, opens, locks and layouts do. A host that no export admits ends no client, as it makes none.
+//! Linux ends its session first and retries BUSY ten times, a second apart. So only state that the
+//! client can end itself makes it busy: sessions, opens, locks and layouts. A host that no export
+//! admits ends no client, as it creates none.
 //!
 //! Spec: RFC 8881 §18.50.
 
@@ -14,7 +15,7 @@ use crate::client_end;
 use crate::context::{Context, OpResult};
 use crate::op::exchange_id;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     exchange_id::admitted(cx)?;
     let command = RemoveClient { client: args.clientid, only_if_idle: true };
     let Outcome::Removed(removed) = cx.propose(Command::RemoveClient(command)).await? else {

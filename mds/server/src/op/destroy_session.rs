@@ -10,7 +10,7 @@ use wire_session::server::ConnectionId;
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let connection = ConnectionId(cx.connection.id());
     let may = cx.server.front.sessions.lock().may_destroy(args.session, connection);
     may.map_err(|e| e.status())?;

@@ -1,7 +1,7 @@
-//! EXCHANGE_ID: a client says who it is and gets a client id.
+//! EXCHANGE_ID: a client identifies itself and gets a client id.
 //!
-//! The cases of a known, unknown, restarted or foreign client are decided in `wire_session::server::client_id` and
-//! applied in the log.
+//! `wire_session::server::client_id` decides the cases of a known, unknown, restarted or foreign
+//! client; the log applies them.
 //!
 //! Spec: RFC 8881 §18.35.
 
@@ -19,7 +19,7 @@ use crate::give_way;
 /// Longest implementation name kept, bytes.
 const IMPLEMENTATION_BYTES_MAX: usize = 256;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if args.flags & !flags::ARGS_ALL != 0 {
         return Err(Nfsstat4::Inval.into());
     }
@@ -49,14 +49,15 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     for client in evicted {
         cx.server.front.sessions.lock().drop_client(client);
     }
-    // One that is replaced later, when the new one is confirmed, is still there.
+    // A client that is replaced later, once the new one is confirmed, still exists.
     let is_gone = |client| cx.view().is_ok_and(|view| view.client(client).is_ok_and(|one| one.is_none()));
     if let Some(evicted) = answer.replaces.filter(|client| is_gone(*client)) {
         cx.server.front.sessions.lock().drop_client(evicted);
     }
     let now_ms = cx.server.now_ms();
     cx.server.front.sessions.lock().leases_mut().renew(answer.client, now_ms);
-    // The answer must name a role, and no flag that the client does not know, or Linux does not mount.
+    // The reply must name a role, and no flag that the client does not know, or Linux does not
+    // mount.
     let mut reply_flags = flags::USE_PNFS_MDS;
     if answer.confirmed {
         reply_flags |= flags::CONFIRMED_R;
@@ -66,7 +67,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         clientid: answer.client,
         sequenceid: answer.sequence,
         flags: reply_flags,
-        // Machine credentials are not enforced; Linux goes on without them.
+        // Machine credentials are not enforced; Linux continues without them.
         state_protect: StateProtectGranted::None,
         server_minor_id: 0,
         server_major_id: identity.clone(),
@@ -79,8 +80,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     })
 }
 
-/// A host that may use nothing becomes no client, nor takes part in what another one has. None is exported while the cluster has not
-/// said what is.
+/// Refuses hosts that no export admits: they create no client, nor affect another's. While the list
+/// of exports is empty, all are admitted.
 pub(super) fn admitted(cx: &Context) -> OpResult<()> {
     let exports = cx.server.exports();
     if exports.iter().next().is_some() && !exports.iter().any(|(_, export)| export.admits(cx.peer.ip())) {

@@ -1,4 +1,4 @@
-//! FREE_STATEID: a lock stateid without locks is forgotten, and a layout that was revoked.
+//! FREE_STATEID: frees a lock stateid without locks, or a revoked layout's.
 //!
 //! Spec: RFC 8881 §18.38.
 
@@ -9,7 +9,7 @@ use wire_nfs::v4::ops::free_stateid::{Args, ResOk};
 use crate::context::{Context, OpResult};
 use crate::revocation;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let stateid = cx.resolve(args.stateid)?;
     if revocation::free_revoked(&cx.server, cx.client()?, stateid) {
         return Ok(ResOk);

@@ -6,7 +6,7 @@ use wire_nfs::v4::ops::getfh::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, _: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     Ok(ResOk { filehandle: cx.server.wire_handle(handle) })
 }

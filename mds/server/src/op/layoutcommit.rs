@@ -1,8 +1,10 @@
-//! LAYOUTCOMMIT: answered, and hardly needed. What a client wrote through a layout is part of the file as soon as a data server has
-//! answered it; its word on how far it wrote moves nothing, since the file may have been cut after that.
+//! LAYOUTCOMMIT: answered, and hardly needed. Bytes written through a layout are part of the file
+//! as soon as a data server has acknowledged them. The client's claim how far it wrote changes
+//! nothing, since the file may have been cut after that.
 //!
-//! QUIRK(linux): layouts say that no LAYOUTCOMMIT is wanted (RFC 8435 §5.1). The client would let a size that was sampled before a
-//! data server's answer pass after it (docs/protocol/sizes.md §5).
+//! QUIRK(linux): layouts carry the flag that no LAYOUTCOMMIT is wanted (RFC 8435 §5.1). Otherwise
+//! the client lets a size that was sampled before a data server's reply replace a newer one
+//! (docs/protocol/sizes.md §5).
 //!
 //! Spec: RFC 8881 §18.42, §12.5.4.
 
@@ -15,7 +17,7 @@ use wire_nfs::v4::ops::layoutcommit::{Args, ResOk};
 use crate::context::{Context, OpResult};
 use crate::status;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let caller = cx.writer_at(handle)?;
     if args.reclaim {
@@ -36,11 +38,11 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         check(cx, handle.ino, client, stateid)
     };
     committed.map_err(|status| cx.server.revoked.status(client, &stateid.other, status))?;
-    // RFC 8881 §18.42.2: the size is said if this operation changed it.
+    // RFC 8881 §18.42.2: the size is returned only if this operation changed it.
     Ok(ResOk { new_size: None })
 }
 
-/// Whether the stateid is one of a layout for writing.
+/// Checks that the stateid is that of a layout for writing.
 fn check(cx: &Context, ino: u64, client: u64, stateid: StateidValue) -> Result<(), Nfsstat4> {
     let held = cx.view()?.layout(ino, client).map_err(|e| status::of_refusal(&e))?;
     let held = held.filter(|held| held.other == stateid.other).ok_or(Nfsstat4::BadStateid)?;

@@ -1,13 +1,15 @@
-//! LAYOUTGET: one segment, one mirror: the extent's home. For reading what is at rest, a reader as well, or alone while the home cannot
-//! be used. Where the export has stripes, and the client takes them, the segment may be a run of extents.
+//! LAYOUTGET: one segment, one mirror: the extent's home. For reading an extent at rest, a reader
+//! as well, or alone while the home cannot be used. If the export has stripes, and the client
+//! accepts them, the segment may be a run of extents.
 //!
 //! Refusals are LAYOUTUNAVAILABLE, which sends a client to I/O in band.
 //! QUIRK(linux): after LAYOUTUNAVAILABLE it stays in band for two minutes, after BADLAYOUT for one
-//! I/O. So what is over soon is BADLAYOUT, where the RFC has LAYOUTTRYLATER: that makes an I/O wait
-//! that can be served in band.
-//! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE would reach the application as errors, so they are
-//! not used, but for iomode ANY, which no client of that kind sends. ROFS would make an O_DIRECT write return 0, and a
-//! program that writes again until all is written would do so for ever: the WRITE in band says it.
+//! I/O. So a short-lived obstacle is BADLAYOUT, where the RFC has LAYOUTTRYLATER: the latter delays
+//! an I/O that can be served in band.
+//! QUIRK(linux): IO, ACCESS, BADIOMODE, UNKNOWN_LAYOUTTYPE and STALE reach the application as
+//! errors, so they are not used, but for iomode ANY, which such a client never sends. ROFS makes an
+//! O_DIRECT write return 0, and a program that loops until all is written never ends: the WRITE in
+//! band reports it.
 //!
 //! Spec: RFC 8881 §18.43, §12.5.3; RFC 8435; docs/protocol/seal.md §11.
 
@@ -35,9 +37,9 @@ use crate::size::measure;
 use crate::stripes::{Asked, Run};
 use crate::{content, copies, flexfile, status, stripes};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
-    // Before the list is looked at: a client is admitted by this version or a later one.
+    // Before the list is read: a client is admitted by this version or a later one.
     let version = cx.server.exports().version();
     let iomode = match args.iomode {
         WireIomode::Read => Iomode::Read,
@@ -53,7 +55,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let drops_set_id = iomode.writes() && !writer(cx, handle)?.is_superuser();
     let (client, stateid) = (cx.client()?, cx.resolve(args.stateid)?);
     let Granted { answer, asked, run } = match cx.recorded()? {
-        // Of a run nothing is recorded: the one extent is what was asked for.
+        // No run is recorded: the reply has the one requested extent.
         Some(outcome) => {
             let answer = granted(outcome)?;
             Granted { asked: asked(cx, handle, &args, answer.extent.extent, iomode)?, answer, run: None }
@@ -65,7 +67,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
                 status: cx.server.revoked.status(client, &stateid.other, failure.status),
                 ..failure
             };
-            ask(cx, handle, &args, iomode, shown).await.map_err(told)?
+            request_grant(cx, handle, &args, iomode, shown).await.map_err(told)?
         }
     };
     let Segment { offset, length, body } =
@@ -75,16 +77,16 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let layout_type = LayoutType::FLEX_FILES;
     let layout = Layout { offset, length, iomode: args.iomode, layout_type, body: body.bytes };
     Ok(ResOk {
-        // Written files come back at CLOSE, so that their size is known and they can be sealed. Layouts for reading
-        // stay with the client: opening the file again costs nothing.
-        // One that names a reader alone is given back: the home is better when it can be used again.
+        // Layouts for writing return at CLOSE, so that the file's size is known and it can be
+        // sealed. Layouts for reading stay with the client: opening the file again costs nothing. A
+        // layout with a reader alone is returned: the home is better once it can be used again.
         return_on_close: iomode.writes() || !body.names_home,
         stateid: cx.put_stateid(answer.stateid),
         layouts: vec![layout],
     })
 }
 
-/// What the shard has granted, and the extents that the segment is to have, if there may be several.
+/// The shard's grant, and the extents that the segment should have, if there may be several.
 struct Granted {
     answer: LayoutAnswer,
     asked: Asked,
@@ -98,14 +100,15 @@ fn asked(
     extent: ExtentId,
     iomode: Iomode,
 ) -> Result<Asked, Nfsstat4> {
-    // A client that opened the file for writing alone may get a layout to write, and not read through it.
+    // A client that opened the file only for writing may get a layout to write, and not read
+    // through it.
     let reads = !iomode.writes() || check_readable(cx, &cx.inode(&cx.view()?, handle)?).is_ok();
     let (client, bytes_max, export) = (cx.client()?, args.maxcount, handle.export.0);
     Ok(Asked { client, extent, iomode, bytes_max, code: cx.code(handle)?, export, reads })
 }
 
-/// The handles in the segment may be of epochs that were raised because the exports changed: then
-/// that was not seen when the client was admitted, and is by now.
+/// Checks again that the client is admitted: the handles may carry epochs that a change of the
+/// exports raised, which the first check did not see, and this one does.
 fn still_admitted(cx: &Context, handle: FileHandle, iomode: Iomode) -> Result<(), Nfsstat4> {
     if !cx.export(handle)?.is_some_and(|export| export.pnfs) {
         return Err(Nfsstat4::Layoutunavailable);
@@ -113,7 +116,7 @@ fn still_admitted(cx: &Context, handle: FileHandle, iomode: Iomode) -> Result<()
     if iomode.writes() { writer(cx, handle).map(drop) } else { Ok(()) }
 }
 
-/// Who writes, if anyone may.
+/// The caller as a writer, if the export allows writing.
 fn writer(cx: &Context, handle: FileHandle) -> Result<Caller, Nfsstat4> {
     cx.writer_at(handle).map_err(|status| match status {
         Nfsstat4::Rofs => Nfsstat4::Layoutunavailable,
@@ -130,17 +133,17 @@ struct Through {
     version: u64,
 }
 
-/// What the client shows.
+/// The client's stateid and rights.
 #[derive(Clone, Copy)]
 struct Shown {
     through: Through,
     stateid: StateidValue,
-    /// It asks to write, and its user is not the superuser.
+    /// The layout is for writing, and the user is not the superuser.
     drops_set_id: bool,
 }
 
-/// Asks the shard, after all that has to be looked at before.
-async fn ask(
+/// Requests the grant from the shard, after all checks.
+async fn request_grant(
     cx: &Context,
     handle: FileHandle,
     args: &Args,
@@ -149,7 +152,7 @@ async fn ask(
 ) -> Result<Granted, Failure> {
     let mut inode = cx.inode(&cx.view()?, handle)?;
     if !iomode.writes() {
-        // What others write now is there to be read.
+        // Includes bytes that other clients write now.
         inode = cx.server.derived(inode).await.map_err(|status| match status {
             Nfsstat4::Delay => try_later(),
             status => status.into(),
@@ -161,13 +164,13 @@ async fn ask(
     if !iomode.writes() {
         check_readable(cx, &inode)?;
     }
-    // Before anything is granted that the client would not hear of.
+    // Before a grant that the client would not learn of.
     check_bounds(args, &inode, iomode)?;
     let prepared = prepare(cx, args, &inode, iomode).await?;
     let asked = asked(cx, handle, args, prepared.extent, iomode)?;
     let run = run_to_grant(cx, handle, args, &inode, &asked)?;
     let granted = grant(cx, prepared, &inode, &asked, run, shown);
-    // Beside each other: each entry of the log costs a flush.
+    // Concurrently: each entry of the log costs a flush.
     let (granted, ()) = join(granted, stripes::place(&cx.server, &asked, run)).await;
     let answer = granted?;
     if !iomode.writes() {
@@ -176,8 +179,8 @@ async fn ask(
     Ok(Granted { answer, asked, run })
 }
 
-/// A client that has a file open for writing alone may read it only if its mode says so. It is told
-/// to read in band, which refuses it.
+/// A client that has a file open only for writing may read it only if its mode allows it.
+/// LAYOUTUNAVAILABLE sends it to a READ in band, which refuses it.
 fn check_readable(cx: &Context, inode: &Inode) -> Result<(), Nfsstat4> {
     let client = cx.client()?;
     let opens = cx.view()?.opens_of(inode.ino).map_err(|error| status::of_refusal(&error))?;
@@ -188,8 +191,8 @@ fn check_readable(cx: &Context, inode: &Inode) -> Result<(), Nfsstat4> {
     check_mode(cx, inode, Permission::READ).map_err(|_| Nfsstat4::Layoutunavailable)
 }
 
-/// RFC 8881 §18.43.3: a segment shorter than the client can use is BADLAYOUT, one larger than it
-/// has room for is TOOSMALL. Of a file that is read nothing is needed behind its end.
+/// RFC 8881 §18.43.3: a segment shorter than the client can use is BADLAYOUT, one larger than its
+/// limit is TOOSMALL. A layout for reading need not reach beyond the end of the file.
 fn check_bounds(args: &Args, inode: &Inode, iomode: Iomode) -> Result<(), Nfsstat4> {
     if args.maxcount < LAYOUT_BYTES_MAX {
         return Err(Nfsstat4::Toosmall);
@@ -200,7 +203,7 @@ fn check_bounds(args: &Args, inode: &Inode, iomode: Iomode) -> Result<(), Nfssta
     if args.offset.saturating_add(room) < needed { Err(Nfsstat4::Badlayout) } else { Ok(()) }
 }
 
-/// The extents that the segment is to have, if there may be several.
+/// The extents that the segment should have, if there may be several.
 fn run_to_grant(
     cx: &Context,
     handle: FileHandle,
@@ -212,21 +215,22 @@ fn run_to_grant(
     if inode.content != Content::Extents {
         return Ok(None);
     }
-    // LAYOUTGET inside an OPEN asks for everything, which says nothing of how far the file will reach.
+    // LAYOUTGET inside an OPEN requests everything, which tells nothing about the file's future
+    // size.
     let asked_bytes = if args.length == LENGTH_TO_END { 0 } else { args.length };
     let end_bytes = inode.size_bytes.max(args.offset.saturating_add(asked_bytes));
     Ok(stripes::choose(&cx.server, asked, stripes, end_bytes))
 }
 
-/// What is granted.
+/// A granted segment.
 struct Segment {
-    /// Where it begins in the file, bytes.
+    /// Its first byte in the file.
     offset: u64,
     length: u64,
     body: Body,
 }
 
-/// The run if it can be had, or the one extent.
+/// The run if it can be granted, or the one extent.
 fn segment(server: &Server, asked: &Asked, run: Option<Run>, answer: &LayoutAnswer) -> Option<Segment> {
     if let Some((run, body)) = run.and_then(|run| stripes::grant(server, asked, run, answer)) {
         let (offset, length) = run.range();
@@ -237,32 +241,33 @@ fn segment(server: &Server, asked: &Asked, run: Option<Run>, answer: &LayoutAnsw
     Some(Segment { offset: asked.extent.first_byte(), length: EXTENT_BYTES, body })
 }
 
-/// What to ask the shard for.
+/// Input of the grant.
 struct Prepared {
     extent: ExtentId,
-    /// Where the extent and its backups are to live, if it lives nowhere yet.
+    /// Home and backups for the extent, if it has none yet.
     new_servers: Option<(DataServerId, Vec<DataServerId>)>,
 }
 
-/// Finds the extent and makes sure that it has, or can have, a home that can be reached.
+/// Finds the extent and makes sure that it has, or can have, a reachable home.
 async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Result<Prepared, Failure> {
     let inside_open = args.stateid == Stateid::CURRENT && args.offset == 0 && args.length == LENGTH_TO_END;
-    // Small files are served from the metadata. One that is about to grow asks by itself, once it has outgrown
-    // the threshold it was told; inside an OPEN nobody knows yet.
+    // Small files are served from the metadata. A client whose file outgrows its threshold requests
+    // a layout by itself; inside an OPEN that is not known yet.
     if inode.content == Content::Inline && (inside_open || !iomode.writes()) {
         return Err(Nfsstat4::Layoutunavailable.into());
     }
     let extent = ExtentId::of(inode.ino, args.offset).ok_or(Nfsstat4::Layoutunavailable)?;
     if !iomode.writes() && is_hole(cx, extent)? {
-        // Read in band, which knows it for zeros: nothing is placed for that. Behind the end as the log has it there may be something
-        // soon: with a minimum length of zero Linux reads in band at once and asks again later; else the next segment is asked for as before.
+        // Read in band, which returns zeros: no extent is placed for that. Behind the end that the
+        // log has, bytes may soon appear: with a minimum length of zero Linux reads in band at once
+        // and requests the layout again later; otherwise it requests the next segment as before.
         let behind_end = inode.size_bytes.div_ceil(EXTENT_BYTES) <= u64::from(extent.index);
         return Err(if behind_end && extent.index != 0 { try_later() } else { Nfsstat4::Badlayout.into() });
     }
     let client = cx.client()?;
     let stand_in = || readers::stand_in(&cx.server, Some(client), extent);
     if !iomode.writes() && stand_in().is_some_and(|(record, _)| record.pending_work.is_none()) {
-        // Nobody waits for a home to read what its group can tell.
+        // No wait for a home: the group can serve the read.
         return Ok(Prepared { extent, new_servers: None });
     }
     let Keepers { home, writes_to, new_servers } = match keepers(cx, extent, client).await {
@@ -275,9 +280,10 @@ async fn prepare(cx: &Context, args: &Args, inode: &Inode, iomode: Iomode) -> Re
         return Err(Nfsstat4::Badlayout.into());
     }
     if iomode.writes() && writes_to.iter().any(|server| servers.is_full_for(client, *server, now_ms)) {
-        // A new layout on a full server, or one with a full backup, would only send the client
-        // round again. In band the data server says for each WRITE whether it lies over bytes that
-        // it has; an extent of which nothing was promised has none, and this reaches the application.
+        // A new layout on a full server, or with a full backup, would only make the client fail and
+        // retry. In band the data server decides for each WRITE whether it overwrites existing
+        // bytes; an extent of which nothing was promised has none, and NOSPC reaches the
+        // application.
         let record = op::extent::extent(cx.view()?.namespace(), extent);
         let record = record.map_err(|error| status::of_namespace(&error))?;
         let may_lie_over = record.is_some_and(|record| !record.unpromised);
@@ -292,21 +298,21 @@ fn is_hole(cx: &Context, extent: ExtentId) -> Result<bool, Nfsstat4> {
     Ok(record.map_err(|error| status::of_namespace(&error))?.is_none())
 }
 
-/// Who keeps an extent, or would.
+/// The servers that keep an extent, or would.
 struct Keepers {
     home: DataServerId,
     /// Every server that must have room for a WRITE to be promised.
     writes_to: Vec<DataServerId>,
-    /// Home and backups that it would get, if it has none.
+    /// Home and backups for an extent that has none.
     new_servers: Option<(DataServerId, Vec<DataServerId>)>,
 }
 
-/// Finds out who keeps an extent. Waits a little for a backup to take the place of a dead home: a client that is refused
-/// would stay away for minutes.
+/// Finds the servers that keep an extent. Waits a little for a backup to replace a dead home: a
+/// refused client would stay away for minutes.
 async fn keepers(cx: &Context, extent: ExtentId, client: u64) -> Result<Keepers, Nfsstat4> {
     copies::still(&cx.server, extent).await;
     if let Some(record) = copies::served(&cx.server, extent).await? {
-        // A backup that is being filled is given up if it has no room.
+        // A backup that is being filled is dropped if it has no room.
         let whole = record.backups.iter().filter(|backup| !backup.filling).map(|backup| backup.server);
         let writes_to = std::iter::once(record.home).chain(whole).collect();
         return Ok(Keepers { home: record.home, writes_to, new_servers: None });
@@ -327,7 +333,7 @@ async fn grant(
     let place = prepared.new_servers;
     let mut outcome = cx.submit(command(cx, asked, run, shown, place).await?).await?;
     if outcome == Outcome::Refused(Refusal::ContentMoved) {
-        // It has bytes beside its inode.
+        // The file's bytes are beside its inode.
         content::move_to_extents(&cx.server, inode.ino, asked.code).await?;
         content::home_of(&cx.server, extent, Some(client), asked.code).await?;
         outcome = cx.submit(command(cx, asked, run, shown, None).await?).await?;
@@ -338,7 +344,8 @@ async fn grant(
     granted(outcome)
 }
 
-/// The command that grants. For writing it names all extents that the answer may name, with what they hold now.
+/// The command of the grant. For writing it names all extents that the reply may name, with their
+/// current sizes.
 async fn command(
     cx: &Context,
     asked: &Asked,
@@ -366,7 +373,7 @@ fn granted(outcome: Outcome) -> Result<LayoutAnswer, Failure> {
     match outcome {
         Outcome::Layout(answer) => Ok(answer),
         Outcome::Refused(refusal) => match status::of_refusal(&refusal) {
-            // The extent is being cut or fenced, or its record is gone since: soon over.
+            // The extent is being cut or fenced, or its record is gone meanwhile: soon over.
             Nfsstat4::Delay => Err(try_later()),
             status => Err(status.into()),
         },

@@ -1,4 +1,4 @@
-//! LAYOUTRETURN: a client gives layouts back, and says which data servers failed it.
+//! LAYOUTRETURN: a client returns layouts, and reports data servers that failed it.
 //!
 //! Spec: RFC 8881 §18.44; RFC 8435 §9.
 
@@ -18,13 +18,13 @@ use crate::op::layouterror;
 use crate::size::settle::before_return;
 use crate::stateid::wire_stateid;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let client = cx.client()?;
     if args.layout_type != LayoutType::FLEX_FILES {
         return Err(Nfsstat4::UnknownLayouttype.into());
     }
     if args.reclaim {
-        // Layouts outlive restarts here: there is nothing to return on somebody else's behalf.
+        // Layouts outlive restarts here: there is none to reclaim.
         return Err(Nfsstat4::NoGrace.into());
     }
     let iomode = match args.iomode {
@@ -33,14 +33,14 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         WireIomode::Any => None,
     };
     let what = match args.scope {
-        // RFC 8881 §18.44.1: the current filehandle is not looked at.
+        // RFC 8881 §18.44.1: the current filehandle does not count.
         ReturnScope::All => Returned::All { iomode },
         ReturnScope::Fsid => {
             cx.current()?;
             if cx.server.exports().iter().nth(1).is_some() {
-                // A layout does not say through which export, so of which fsid, it was got. What
-                // stays here too long is asked back one by one; what went too early would be used
-                // without this server knowing.
+                // A layout does not record its export, and so its fsid. A layout kept too long is
+                // recalled by itself; one dropped too early would be used without this server's
+                // knowledge.
                 return Ok(ResOk { stateid: None });
             }
             Returned::All { iomode }
@@ -48,8 +48,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         ReturnScope::File(file) => {
             let ino = cx.current()?.ino;
             note_errors(cx, ino, &file)?;
-            // QUIRK(linux): 6.x sends a zero stateid after a lost session, only to carry errors. They
-            // count for nothing: it holds no layout, and reports again with its next one.
+            // QUIRK(linux): 6.x sends a zero stateid after a lost session, only to carry errors.
+            // They are ignored: the client holds no layout, and reports again with its next one.
             if file.stateid == Stateid::ANONYMOUS {
                 return Ok(ResOk { stateid: None });
             }
@@ -62,7 +62,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         _ => None,
     };
     let settlement = match &what {
-        // What it wrote is on data servers: they say how long the file is, before nobody asks them any more.
+        // Data servers report the file's size before the layout is gone, after which they are not
+        // queried.
         Returned::File { ino, iomode, whole: true, .. } if *iomode != Some(Iomode::Read) => {
             if cx.recorded()?.is_none() { before_return(&cx.server, *ino, client).await } else { None }
         }
@@ -89,8 +90,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     Ok(ResOk { stateid: left.map(wire_stateid) })
 }
 
-/// Errors in the body keep the client off those data servers for a while. A body that does not decode is no reason to
-/// keep the layout.
+/// Errors in the body exclude those data servers from the client's layouts for a while. A body that
+/// does not decode is no reason to keep the layout.
 fn note_errors(cx: &Context, ino: Ino, file: &ReturnFile) -> Result<(), Nfsstat4> {
     match FfLayoutReturn::from_body(&file.body) {
         Ok(body) => {

@@ -11,7 +11,7 @@ use crate::attr;
 use crate::context::{Context, OpResult};
 use crate::name::Name;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let object = cx.saved()?;
     let directory = cx.current()?;
     if object.export != directory.export {

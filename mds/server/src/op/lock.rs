@@ -1,6 +1,6 @@
-//! LOCK: a byte-range lock, or who is in the way of one.
+//! LOCK: a byte-range lock, or the conflicting one.
 //!
-//! A blocking lock that cannot be had is answered DENIED; Linux asks again by itself.
+//! A blocking lock in conflict is answered DENIED; Linux retries by itself.
 //!
 //! Spec: RFC 8881 §18.10, §9.
 
@@ -14,7 +14,7 @@ use wire_xdr::{Encode, Writer};
 use crate::context::{Context, Failure, OpResult};
 use crate::{give_way, status};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     if args.reclaim {
         cx.server.metrics.reclaimed("lock");
@@ -44,9 +44,10 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     }
 }
 
-/// A table that is full does not empty by itself: DELAY would have the client ask for ever.
-/// QUIRK(linux): no status of version 4 becomes ENOLCK. Of those that LOCK and LOCKU may answer
-/// (RFC 8881 §15.2) SERVERFAULT reaches the application at once, as EREMOTEIO.
+/// Status of a refused LOCK or LOCKU. A full table does not empty by itself: DELAY would make the
+/// client retry for ever.
+/// QUIRK(linux): no status of version 4 becomes ENOLCK. Of those allowed for LOCK and LOCKU (RFC
+/// 8881 §15.2), SERVERFAULT reaches the application at once, as EREMOTEIO.
 pub(crate) fn refused(refusal: &Refusal) -> Nfsstat4 {
     match refusal {
         Refusal::TableFull => Nfsstat4::Serverfault,
@@ -54,7 +55,8 @@ pub(crate) fn refused(refusal: &Refusal) -> Nfsstat4 {
     }
 }
 
-/// DENIED with the conflicting lock. The id of another client than `own` is not told: who knows it could make sessions for it.
+/// DENIED with the conflicting lock. Another client's id is hidden: a host that knows it could
+/// create sessions for it.
 pub(crate) fn denied(conflict: &Conflict, own: u64) -> Failure {
     let clientid = if conflict.client == own { own } else { 0 };
     let mut body = Writer::new();
@@ -72,7 +74,7 @@ pub(crate) fn denied(conflict: &Conflict, own: u64) -> Failure {
 mod tests {
     use super::*;
 
-    /// DELAY would be asked for again, for as long as the application lives.
+    /// DELAY would be retried for as long as the application lives.
     #[test]
     fn a_full_table_ends_a_lock() {
         assert_eq!(refused(&Refusal::TableFull), Nfsstat4::Serverfault);

@@ -1,4 +1,4 @@
-//! LOCKT: would a lock be granted?
+//! LOCKT: tests whether a lock would be granted.
 //!
 //! Spec: RFC 8881 §18.11.
 
@@ -11,7 +11,7 @@ use super::lock::denied;
 use crate::context::{Context, OpResult};
 use crate::{give_way, status};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let range = Range { offset_bytes: args.offset, length_bytes: args.length };
     give_way::give_way_to_lock(&cx.server, handle.ino, range, args.lock_type.is_write()).await;

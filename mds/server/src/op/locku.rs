@@ -10,7 +10,7 @@ use wire_nfs::v4::ops::locku::{Args, ResOk};
 use crate::context::{Context, OpResult};
 use crate::op::lock;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let unlock = Unlock {
         client: cx.client()?,

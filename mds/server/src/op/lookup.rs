@@ -1,4 +1,4 @@
-//! LOOKUP: from a directory to what a name in it leads to.
+//! LOOKUP: from a directory to the object of a name.
 //!
 //! Spec: RFC 8881 §18.13.
 
@@ -8,7 +8,7 @@ use crate::context::{Context, OpResult};
 use crate::name::Name;
 use crate::{export_tree, status};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let directory = cx.current()?;
     let view = cx.view()?;
     let name = Name::check(&args.name)?;

@@ -1,4 +1,4 @@
-//! LOOKUPP: from a directory to the one that holds it.
+//! LOOKUPP: from a directory to its parent.
 //!
 //! Spec: RFC 8881 §18.14.
 
@@ -9,13 +9,13 @@ use wire_nfs::v4::ops::lookupp::{Args, ResOk};
 use crate::context::{Context, OpResult};
 use crate::export_tree;
 
-pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, _: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let view = cx.view()?;
     let inode = cx.inode(&view, handle)?;
     match inode.kind {
         Kind::Directory => {}
-        // RFC 8881 §15.1.2.9: an operation that does not take a symbolic link says so.
+        // RFC 8881 §15.1.2.9: the status for an operation that does not accept a symbolic link.
         Kind::Symlink => return Err(Nfsstat4::Symlink.into()),
         _ => return Err(Nfsstat4::Notdir.into()),
     }

@@ -1,4 +1,4 @@
-//! NVERIFY: the compound goes on if the attributes differ.
+//! NVERIFY: continues the compound if the attributes differ.
 //!
 //! Spec: RFC 8881 §18.15.
 
@@ -7,7 +7,7 @@ use wire_nfs::v4::ops::nverify::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let same = cx.attributes_are(&args.attributes).await?;
     if same { Err(Nfsstat4::Same.into()) } else { Ok(ResOk) }
 }

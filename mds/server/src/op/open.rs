@@ -1,7 +1,8 @@
-//! OPEN: by name or by handle, with or without creation. Makes the file current and answers an open stateid.
+//! OPEN: by name or by handle, with or without creation. Makes the file current and returns an open
+//! stateid.
 //!
-//! No delegations are given. Nothing is lost in a restart, so a reclaim finds the open it had, and
-//! gets no more than that; behind RECLAIM_COMPLETE it is refused.
+//! No delegations are granted. Nothing is lost in a restart, so a reclaim finds the open it had,
+//! and gets no more than that; after RECLAIM_COMPLETE it is refused.
 //!
 //! Spec: RFC 8881 §18.16, §9.
 
@@ -23,7 +24,7 @@ use crate::opening::UnderWayOpen;
 use crate::status;
 use crate::{attr, export_tree, give_way};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let at = cx.current()?;
     let access = share::access(args.share_access);
     if access == 0 || share::DENY_BOTH < args.share_deny {
@@ -48,7 +49,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         target,
     };
     let outcome = match cx.recorded()? {
-        // The name may lead elsewhere by now, to a shard that knows nothing of this request.
+        // The name may lead elsewhere by now, to a shard without a record of this request.
         Some(outcome) => cx.server.shards.opened_before(&open.target, outcome),
         None => {
             let (file, _under_way) = begin(cx, &open.target)?;
@@ -70,7 +71,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     }
 }
 
-/// What an OPEN in the pseudo tree comes to: nothing but the way to the exports is there, and that is directories.
+/// Status of an OPEN in the pseudo tree, which has only the directories on the way to exports.
 fn not_in_the_pseudo_tree(cx: &Context, at: FileHandle, claim: &Claim) -> Result<Nfsstat4, Nfsstat4> {
     let Claim::Null(name) = claim else { return Ok(Nfsstat4::Isdir) };
     let view = cx.view()?;
@@ -80,7 +81,7 @@ fn not_in_the_pseudo_tree(cx: &Context, at: FileHandle, claim: &Claim) -> Result
     Ok(Nfsstat4::Isdir)
 }
 
-/// RFC 8881 §18.51.3: who has said that it reclaims nothing more reclaims nothing more.
+/// RFC 8881 §18.51.3: a client that has sent RECLAIM_COMPLETE reclaims nothing more.
 fn check_reclaim(cx: &Context) -> Result<(), Nfsstat4> {
     match cx.view()?.client(cx.client()?) {
         Ok(Some(client)) if client.reclaim_complete => Err(Nfsstat4::NoGrace),
@@ -89,25 +90,26 @@ fn check_reclaim(cx: &Context) -> Result<(), Nfsstat4> {
     }
 }
 
-/// The file that an OPEN leads to, if there is one yet. A CLOSE of it is waited for until the OPEN has its outcome.
+/// The file that an OPEN leads to, if it exists yet. A CLOSE of it waits until the OPEN has its
+/// outcome.
 fn begin(cx: &Context, target: &Target) -> Result<(Option<Ino>, UnderWayOpen), Nfsstat4> {
     let opening = &cx.server.opening;
     let (directory, name) = match target {
         Target::Handle { ino, .. } | Target::Foreign { ino, .. } => {
-            return Ok((Some(*ino), opening.begin(*ino)));
+            return Ok((Some(*ino), opening.begin_open(*ino)));
         }
         Target::Name { directory, name } | Target::Create { directory, name, .. } => (*directory, name),
     };
-    // Whether the caller may look there, the OPEN says.
+    // The OPEN checks whether the caller may look up the name.
     let found = op::lookup::find(cx.view()?.namespace(), &Caller::default(), directory, name);
     Ok(match found.ok().flatten() {
-        Some(inode) => (Some(inode.ino), opening.begin(inode.ino)),
+        Some(inode) => (Some(inode.ino), opening.begin_open(inode.ino)),
         None => (None, opening.begin_new(directory, name)),
     })
 }
 
-/// Whether the caller may open a file that is there, by its mode, and cut it if that is asked. Before that is known nobody gives
-/// state back for an OPEN; what the log says of it stands.
+/// Whether the caller may open an existing file by its mode, and cut it if requested. Other clients
+/// lose no state for an OPEN before that is known; the log's decision stands.
 fn is_permitted(cx: &Context, ino: Ino, open: &Open) -> Result<bool, Nfsstat4> {
     let view = cx.view()?;
     let inode = match &open.target {
@@ -125,13 +127,14 @@ fn is_permitted(cx: &Context, ino: Ino, open: &Open) -> Result<bool, Nfsstat4> {
     }))
 }
 
-/// Whether an OPEN cuts a file that is there to nothing: UNCHECKED with a size of zero (RFC 8881 §18.16.3).
+/// Whether an OPEN truncates an existing file: UNCHECKED with a size of zero (RFC 8881 §18.16.3).
 fn cuts(target: &Target) -> bool {
     let Target::Create { how: How::Unchecked, attributes, .. } = target else { return false };
     attributes.size_bytes == Some(0)
 }
 
-/// What the claim and the way of creation mean for the state machine, and which attributes a creation sets.
+/// The state machine's target for a claim and a way of creation, and the attributes that a creation
+/// sets.
 fn target(at: FileHandle, claim: &Claim, how: &OpenHow) -> Result<(Target, Bitmap), Nfsstat4> {
     let by_name = |name: &Bytes| -> Result<(Target, Bitmap), Nfsstat4> {
         let name = Name::check(name)?.to_vec();
@@ -157,7 +160,7 @@ fn target(at: FileHandle, claim: &Claim, how: &OpenHow) -> Result<(Target, Bitma
         Claim::Null(name) => by_name(name),
         Claim::Filehandle => by_handle(false),
         Claim::Previous(_) => by_handle(true),
-        // No delegation was ever given that could be claimed.
+        // No delegation was ever granted.
         Claim::DelegateCur(..) | Claim::DelegCurFilehandle(_) => Err(Nfsstat4::BadStateid),
         Claim::DelegatePrev(_) | Claim::DelegPrevFilehandle => Err(Nfsstat4::Notsupp),
     }
@@ -170,7 +173,7 @@ async fn finish(
     opened: Opened,
     attrs_set: Bitmap,
 ) -> OpResult<ResOk> {
-    // Also when nothing was cut: this may be the second time, after the first was put off.
+    // Also when nothing was cut: this may be the second attempt, after the first ended in DELAY.
     if let OpenHow::Create(CreateHow::Unchecked(attributes)) = &args.how
         && !opened.created
         && attributes.mask.contains(numbers::SIZE)

@@ -1,4 +1,4 @@
-//! OPEN_DOWNGRADE: an open gives up part of what it may do or forbids.
+//! OPEN_DOWNGRADE: reduces the access and deny bits of an open.
 //!
 //! Spec: RFC 8881 §18.18.
 
@@ -10,7 +10,7 @@ use wire_nfs::v4::ops::open_downgrade::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let downgrade = OpenDowngrade {
         client: cx.client()?,
@@ -18,7 +18,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         stateid: cx.resolve(args.open_stateid)?,
         share: Share { access: share::access(args.share_access), deny: args.share_deny },
     };
-    let _under_way = cx.server.opening.begin(handle.ino);
+    let _under_way = cx.server.opening.begin_open(handle.ino);
     let Outcome::Stateid(stateid) = cx.propose(Command::OpenDowngrade(downgrade)).await? else {
         return Err(Nfsstat4::Serverfault.into());
     };

@@ -7,7 +7,7 @@ use wire_nfs::v4::ops::putrootfh::{Args, ResOk};
 use crate::context::{Context, OpResult};
 use crate::export_tree;
 
-pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, _: Args) -> OpResult<ResOk> {
     let root = export_tree::root(&cx.server, &cx.view()?, cx.peer)?;
     cx.export(root)?;
     cx.put_current(root);

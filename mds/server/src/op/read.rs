@@ -1,4 +1,5 @@
-//! READ in band: small files, clients without layouts, and fallback when a data server cannot be reached directly.
+//! READ in band: for small files, for clients without layouts, and when a client cannot reach a
+//! data server.
 //!
 //! Spec: RFC 8881 §18.22.
 
@@ -12,7 +13,7 @@ use crate::context::{Context, OpResult};
 use crate::limits::{READ_ATTEMPTS_MAX, TRANSFER_BYTES_MAX};
 use crate::{content, status};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let inode = {
         let view = cx.view()?;
@@ -23,14 +24,15 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     };
     let count = u64::from(args.count.min(TRANSFER_BYTES_MAX));
     for _ in 0..READ_ATTEMPTS_MAX {
-        // In this order: what is cut behind this look raises epochs.
+        // In this order: a cut after this read raises epochs.
         let before = content::epochs(&cx.server, inode.ino, (args.offset, count))?;
         let inode = cx.server.derived(inode.clone()).await?;
         let answered = inode.size_bytes.saturating_sub(args.offset).min(count);
         let answered = u32::try_from(answered).expect("at most a transfer");
-        let room = cx.server.answer_room.take(&cx.connection, answered).await?;
+        let room = cx.server.answer_room.reserve_bytes(&cx.connection, answered).await?;
         let (data, eof) = content::read(&cx.server, &inode, args.offset, count).await?;
-        // Else the length may be from before a cut and the bytes from after it: zeros that no client wrote.
+        // Otherwise the length may be from before a cut and the bytes from after it: zeros that no
+        // client wrote.
         if content::epochs(&cx.server, inode.ino, (args.offset, count))? == before {
             cx.answer_room.push(room);
             cx.server.metrics.data_read(data.len());
@@ -68,17 +70,17 @@ pub(crate) fn check_right(
     let stateid = cx.resolve(stateid)?;
     let right = view.io_right(cx.client()?, inode.ino, stateid, write).map_err(|e| status::of_refusal(&e))?;
     if !write && right.share.access & share::ACCESS_READ == 0 {
-        // RFC 8881 §18.22.3: an open for writing alone may be read through, which clients need to
-        // fill a block that they write a part of; the file's mode says whether this user may.
+        // RFC 8881 §18.22.3: an open for writing alone may be read through, since clients have to
+        // fill a block that they write in part; the file's mode decides whether this user may.
         return check_mode(cx, inode, Permission::READ);
     }
     Ok(())
 }
 
-/// Whether the mode lets the caller read or write.
+/// Checks that the mode lets the caller read or write.
 pub(crate) fn check_mode(cx: &Context, inode: &Inode, want: Permission) -> Result<(), Nfsstat4> {
     let caller = cx.caller_at(cx.current()?)?;
-    // The owner may always: its open may have been made before the mode forbade it.
+    // The owner always may: its open may have been granted before the mode forbade it.
     if caller.owns(inode) {
         return Ok(());
     }

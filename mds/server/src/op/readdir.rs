@@ -1,7 +1,7 @@
 //! READDIR: a page of a directory, with attributes, from a cookie on.
 //!
-//! A cookie is the entry's place by hash, so a listing goes on correctly however the directory changes meanwhile; the
-//! cookie verifier is therefore always zero.
+//! A cookie is the entry's position by hash, so a listing continues correctly however the directory
+//! changes meanwhile; the cookie verifier is therefore always zero.
 //!
 //! Spec: RFC 8881 §18.23.
 
@@ -33,19 +33,20 @@ impl Encode for Listing {
     }
 }
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<Listing> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<Listing> {
     let directory = cx.current()?;
     let view = cx.view()?;
     let inode = cx.inode(&view, directory)?;
     if inode.kind != Kind::Directory {
         return Err(Nfsstat4::Notdir.into());
     }
-    // RFC 8881 §18.23.3: cookies 1 and 2 are never given out.
+    // RFC 8881 §18.23.3: cookies 1 and 2 are never used.
     if matches!(args.cookie, 1 | 2) {
         return Err(Nfsstat4::BadCookie.into());
     }
     drop(view);
-    let mut room = cx.server.answer_room.take(&cx.connection, args.maxcount.min(READDIR_BYTES_MAX)).await?;
+    let mut room =
+        cx.server.answer_room.reserve_bytes(&cx.connection, args.maxcount.min(READDIR_BYTES_MAX)).await?;
     let view = cx.view()?;
     let facts = cx.server.facts(directory, &view, &args.requested)?;
     let page = page(cx, &args, &view, directory)?;
@@ -60,7 +61,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<Listing> {
     Ok(Listing(listing))
 }
 
-/// How many bytes the answer may have.
+/// Largest size of the reply.
 fn bytes_max(args: &Args) -> usize {
     as_usize(args.maxcount.min(READDIR_BYTES_MAX))
 }
@@ -83,14 +84,14 @@ fn page(cx: &Context, args: &Args, view: &StateView, directory: FileHandle) -> R
             .map_err(|e| status::of_namespace(&e))?;
         let shows_any = page.entries.iter().any(|entry| visible.shows(entry.ino));
         match page.entries.last() {
-            // All of it is hidden: what the client may see comes later.
+            // All entries are hidden: visible ones may follow.
             Some(last) if !shows_any && !page.end => cookie = last.cookie,
             Some(_) | None => return Ok(page),
         }
     }
 }
 
-/// The files of a page that clients write straight to data servers, as they are now.
+/// The files of a page that clients write straight to data servers, with their current attributes.
 async fn written(cx: &Context, args: &Args, page: &Page<Entry>) -> Result<BTreeMap<Ino, Inode>, Nfsstat4> {
     if args.requested.intersect(&MOVED_BY_WRITES).is_empty() {
         return Ok(BTreeMap::new());
@@ -98,7 +99,7 @@ async fn written(cx: &Context, args: &Args, page: &Page<Entry>) -> Result<BTreeM
     let files = page.entries.iter().filter(|entry| entry.file_type == FileType::Regular);
     let unsettled = cx.server.unsettled_among(files.map(|entry| entry.ino))?;
     let measured = match measure_all(&cx.server, &unsettled).await {
-        // One was removed meanwhile: the others are measured when the client asks again.
+        // One file was removed meanwhile: the others are measured when the client retries.
         Err(Nfsstat4::Stale) => return Err(Nfsstat4::Delay),
         measured => measured?,
     };
@@ -168,10 +169,10 @@ fn values(
     let (mut facts, mut handle) = (*facts, Filehandle::default());
     if requested.contains(numbers::FILEHANDLE) || requested.contains(numbers::FSID) {
         let child = export_tree::step_down(&cx.server, view, cx.peer, directory, &inode)?;
-        // An entry that is another export's root has that one's identity: else a client would take
-        // it for a directory of this one.
+        // An entry that is another export's root has that export's fsid: otherwise a client would
+        // take it for a directory of this export.
         facts.fsid = cx.server.fsid(child.export);
-        // The handle costs a MAC: made only if asked for.
+        // The handle costs a MAC: computed only if requested.
         if requested.contains(numbers::FILEHANDLE) {
             handle = cx.server.wire_handle(child);
         }

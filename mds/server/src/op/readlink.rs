@@ -10,7 +10,7 @@ use wire_nfs::v4::ops::readlink::{Args, ResOk};
 use crate::context::{Context, OpResult};
 use crate::status;
 
-pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, _: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let view = cx.view()?;
     let inode = cx.inode(&view, handle)?;

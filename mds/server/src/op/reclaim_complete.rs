@@ -1,4 +1,5 @@
-//! RECLAIM_COMPLETE: the client has nothing (more) to reclaim. Nothing was lost here, so nothing waits for it.
+//! RECLAIM_COMPLETE: the client has nothing (more) to reclaim. No state was lost, so no request
+//! waits for it.
 //!
 //! Spec: RFC 8881 §18.51.
 
@@ -8,7 +9,7 @@ use wire_nfs::v4::ops::reclaim_complete::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let client = cx.client()?;
     if args.one_fs {
         cx.current()?;

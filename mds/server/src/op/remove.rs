@@ -1,4 +1,4 @@
-//! REMOVE: takes a name away, and the object with the last one.
+//! REMOVE: removes a name, and with the last one the object.
 //!
 //! Spec: RFC 8881 §18.25.
 
@@ -11,7 +11,7 @@ use crate::context::{Context, OpResult};
 use crate::name::Name;
 use crate::{attr, export_tree};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let directory = cx.current()?;
     let caller = cx.writer_at(directory)?;
     let name = Name::check(&args.name)?.to_vec();

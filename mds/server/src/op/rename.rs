@@ -11,7 +11,7 @@ use crate::context::{Context, OpResult};
 use crate::name::Name;
 use crate::{attr, export_tree};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let from = cx.saved()?;
     let to = cx.current()?;
     if from.export != to.export {
@@ -25,7 +25,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
         to_name: Name::check(&args.new_name)?.to_vec(),
     };
     if cx.recorded()?.is_none() {
-        // What is replaced goes as well.
+        // The replaced object loses its name as well.
         for (directory, name) in [(from, &rename.from_name), (to, &rename.to_name)] {
             export_tree::check_no_export(&cx.server, &cx.view()?, directory.ino, name)?;
         }

@@ -6,7 +6,7 @@ use wire_nfs::v4::ops::savefh::{Args, ResOk};
 
 use crate::context::{Context, OpResult};
 
-pub(crate) async fn run(cx: &mut Context, _: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, _: Args) -> OpResult<ResOk> {
     cx.saved = Some(cx.current()?);
     cx.saved_stateid = cx.current_stateid;
     Ok(ResOk)

@@ -1,4 +1,4 @@
-//! SECINFO: which security flavours a name takes. AUTH_SYS is what is spoken today.
+//! SECINFO: the security flavours of a name: AUTH_SYS only.
 //!
 //! Spec: RFC 8881 §18.29, §2.6.3.1 (the operation consumes the current filehandle).
 
@@ -10,7 +10,7 @@ use crate::{export_tree, status};
 
 const AUTH_SYS: u32 = 1;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let directory = cx.current()?;
     let view = cx.view()?;
     let caller = cx.caller_at(directory)?;
@@ -21,7 +21,7 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     Ok(consume(cx))
 }
 
-/// The flavours; the current filehandle is gone afterwards.
+/// Returns the flavours and clears the current filehandle.
 pub(crate) fn consume(cx: &mut Context) -> ResOk {
     cx.current = None;
     cx.current_stateid = None;

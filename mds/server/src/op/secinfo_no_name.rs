@@ -10,7 +10,7 @@ use super::secinfo::consume;
 use crate::context::{Context, OpResult};
 use crate::export_tree;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     if args.style == Style::Parent {
         let view = cx.view()?;

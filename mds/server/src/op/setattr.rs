@@ -1,4 +1,4 @@
-//! SETATTR: sets attributes; a new size reaches the data servers before the answer goes out.
+//! SETATTR: sets attributes; a new size reaches the data servers before the reply is sent.
 //!
 //! Spec: RFC 8881 §18.30.
 
@@ -16,10 +16,10 @@ use crate::limits::CONTENT_MOVED_RETRIES_MAX;
 use crate::size::measure;
 use crate::{attr, status};
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     match set(cx, &args).await {
         Ok(()) => Ok(ResOk { attrs_set: args.attributes.mask }),
-        // RFC 8881 §18.30.2: the set of attributes follows the status whatever it is.
+        // RFC 8881 §18.30.2: the set of attributes follows any status.
         Err(status) => {
             let mut body = Writer::new();
             Bitmap::default().encode(&mut body);
@@ -35,7 +35,7 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
     let mut by_write_open = false;
     if attributes.size_bytes.is_some() && cx.recorded()?.is_none() {
         by_write_open = shows_write_open(cx, handle.ino, args.stateid)?;
-        // Before anybody gives a layout back for it.
+        // Before other clients lose layouts for it.
         let inode = cx.inode(&cx.view()?, handle)?;
         let may_set = op::setattr::check(&inode, &caller, &attributes, by_write_open);
         may_set.map_err(|error| status::of_namespace(&error))?;
@@ -47,7 +47,8 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
         return Err(Nfsstat4::Serverfault);
     };
     match attributes_size {
-        // Also when nothing was cut: this may be the second time, after the first was put off.
+        // Also when nothing was cut: this may be the second attempt, after the first ended in
+        // DELAY.
         Some(size_bytes) => {
             cx.may_repeat = true;
             cx.server.settle_cuts(answer.inode.ino, size_bytes).await
@@ -56,10 +57,11 @@ async fn set(cx: &mut Context, args: &Args) -> Result<(), Nfsstat4> {
     }
 }
 
-/// Has the log set the attributes. What clients wrote before comes first: a time that is set, or a set-id bit, stays until more is
-/// written.
+/// Proposes the change. Earlier writes of clients are settled first: a time or set-id bit that is
+/// set stays until more is written.
 ///
-/// QUIRK(linux): it flushes before it sets times, and goes on holding its layout: `tar`, `cp -p`. Proved by the lab's `shell`.
+/// QUIRK(linux): it flushes before it sets times, and keeps its layout: `tar`, `cp -p`. Proved by
+/// the lab's `shell`.
 async fn carry_out(cx: &Context, set: SetAttributesOf) -> Result<Outcome, Nfsstat4> {
     let speaks_for_content = set.attributes.mtime.is_some() || set.attributes.mode.is_some();
     if !speaks_for_content || cx.recorded()?.is_some() {
@@ -78,7 +80,8 @@ async fn carry_out(cx: &Context, set: SetAttributesOf) -> Result<Outcome, Nfssta
     Err(Nfsstat4::Delay)
 }
 
-/// What primaries say of the content for which something is set; `None` if the log knows as much.
+/// The primaries' sizes of the content that attributes are set for; `None` if the log has them
+/// already.
 async fn measured(cx: &Context, ino: u64) -> Result<Option<(Settlement, Vec<Granted>)>, Nfsstat4> {
     let Some(measured) = measure::measure(&cx.server, ino).await? else { return Ok(None) };
     let written = measured.written_extents();
@@ -88,7 +91,8 @@ async fn measured(cx: &Context, ino: u64) -> Result<Option<(Settlement, Vec<Gran
     Ok(measured.settlement(cx.server.env.clock.wall_ns()).map(|settlement| (settlement, written)))
 }
 
-/// True if the stateid names an open or lock for writing; false for the anonymous one, which leaves it to the mode.
+/// True if the stateid names an open or lock for writing; false for the anonymous one, which leaves
+/// it to the mode.
 fn shows_write_open(cx: &Context, ino: u64, stateid: Stateid) -> Result<bool, Nfsstat4> {
     if stateid == Stateid::ANONYMOUS || stateid == Stateid::READ_BYPASS {
         let denied = cx.view()?.anonymous_io_denied(ino, true).map_err(|e| status::of_refusal(&e))?;

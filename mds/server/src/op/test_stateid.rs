@@ -1,4 +1,4 @@
-//! TEST_STATEID: which of the client's stateids are still good.
+//! TEST_STATEID: tests which of the client's stateids are valid.
 //!
 //! Spec: RFC 8881 §18.48.
 
@@ -9,7 +9,7 @@ use wire_nfs::v4::{Nfsstat4, Stateid};
 use crate::context::{Context, OpResult};
 use crate::status;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let client = cx.client()?;
     let view = cx.view()?;
     let test = |stateid: &Stateid| {

@@ -1,4 +1,5 @@
-//! WRITE in band. Always answered FILE_SYNC: small files live in the log, and the rest is synced on its data server.
+//! WRITE in band. Always answered FILE_SYNC: small files are in the log, all others are synced on
+//! their data server.
 //!
 //! Spec: RFC 8881 §18.32.
 
@@ -12,7 +13,7 @@ use crate::context::{Context, OpResult};
 use crate::limits::TRANSFER_BYTES_MAX;
 use crate::status;
 
-pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
+pub(crate) async fn run_op(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     let handle = cx.current()?;
     let caller = cx.writer_at(handle)?;
     let recorded = cx.recorded()?;
@@ -31,7 +32,8 @@ pub(crate) async fn run(cx: &mut Context, args: Args) -> OpResult<ResOk> {
     if let Some(Outcome::Refused(refusal)) = &recorded {
         return Err(status::of_refusal(refusal).into());
     }
-    // Bytes that were written before are not written again: others may have written there since.
+    // Bytes that were written before are not written again: another client may have overwritten
+    // them since.
     if count > 0 && recorded.is_none() {
         let code = cx.code(handle)?;
         content::write(cx, caller, handle.ino, (args.offset, data), code).await?;

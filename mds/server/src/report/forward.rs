@@ -1,7 +1,7 @@
-//! REPORT: the leader's reports, for a metadata server that does not lead as for administrators.
+//! REPORT: serves the leader's reports, also through a metadata server that does not lead.
 //!
-//! INVARIANT: nothing that a metadata server which does not lead knows by itself is passed off as
-//! the cluster's state.
+//! INVARIANT: a metadata server that does not lead never presents its own knowledge as the
+//! cluster's state.
 //! Spec: docs/protocol/admin.md §9.
 
 use client::admin::AdminControl;
@@ -15,15 +15,15 @@ use super::gather::{data_servers, exports, status};
 use crate::limits::{REPORT_MS_MAX, REPORT_PARTS_MAX};
 use crate::server::Server;
 
-/// A metadata server does not lead, and the leader cannot be asked: in words for an administrator.
+/// A metadata server does not lead, and the leader cannot be queried: a text for an administrator.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotLeading(String);
 
-/// What this server answers to REPORT: it leads.
+/// Handles REPORT on the leader.
 ///
 /// # Errors
-/// `Busy` if it is nothing that can be sent.
+/// `Busy` if the report cannot be sent.
 pub(crate) fn answer(server: &Server, ask: AskReport) -> Result<Reported, Refusal> {
     let part = match ask.subject {
         Subject::Status => one(&status(server)).map(|json| Reported { json, next: None }),
@@ -37,7 +37,7 @@ fn one<T: Serialize>(value: &T) -> Option<String> {
     serde_json::to_string(value).ok().filter(|json| json.len() <= REPORT_BYTES_MAX)
 }
 
-/// As many items from one on as fit. `None` if one alone does not.
+/// As many items as fit, from `from` on. `None` if a single item does not fit.
 fn part_of<T: Serialize>(items: &[T], from: u32) -> Option<Reported> {
     let first = usize::try_from(from).ok()?.min(items.len());
     let mut json = "[".to_owned();
@@ -55,11 +55,11 @@ fn part_of<T: Serialize>(items: &[T], from: u32) -> Option<Reported> {
     Some(Reported { json: json + "]", next: None })
 }
 
-/// The leader's report as a whole: this server's own if it leads.
+/// The leader's whole report: this server's own if it leads.
 ///
 /// # Errors
 /// [`NotLeading`].
-pub(crate) async fn ask_leader(
+pub(crate) async fn query_leader(
     server: &Server,
     keys: &Keyring,
     subject: Subject,
@@ -83,7 +83,7 @@ pub(crate) async fn ask_leader(
     };
     if addresses.is_empty() {
         return Err(NotLeading(format!(
-            "{who}. It was started without --controls, so it cannot ask for you: ask the metrics address of that one"
+            "{who}. It was started without --controls and cannot forward: query the metrics address of the leader"
         )));
     }
     let control = AdminControl::new(&server.env, addresses, keys);
@@ -92,7 +92,7 @@ pub(crate) async fn ask_leader(
         asked = whole(&control, subject, own) => asked,
         () = server.env.clock.sleep_ms(REPORT_MS_MAX) => Err("no answer in time".to_owned()),
     };
-    asked.map_err(|why| NotLeading(format!("{who}. Asking for you came to nothing: {why}")))
+    asked.map_err(|why| NotLeading(format!("{who}. Forwarding to the leader failed: {why}")))
 }
 
 /// Control addresses of the others, the leader's first.
@@ -102,7 +102,7 @@ fn controls(server: &Server, own: u64, leader: Option<u64>) -> Vec<std::net::Soc
     others.into_iter().filter_map(|(_, address)| address.parse().ok()).collect()
 }
 
-/// All parts of a report, as one document. A status says who was asked.
+/// All parts of a report, as one document. A status names the queried replica.
 async fn whole(control: &AdminControl, subject: Subject, own: u64) -> Result<String, String> {
     let mut all = Vec::new();
     let mut from = 0;

@@ -1,4 +1,4 @@
-//! What the server knows, put into the plain values that are shown.
+//! Gathers the server's state into the plain values of reports.
 
 use layout::DataServerId;
 use mds_shard::Witness;
@@ -47,7 +47,7 @@ pub(crate) fn status(server: &Server) -> Status {
         rebalance: balance::status(server),
         clocks_off: clocks_off(server),
         metadata_disk_low: server.room.low_since_ms().is_some(),
-        scrub: ScrubStatus::of(all.iter().filter(|(id, _)| is_up(id)).map(|(_, known)| &known.usage)),
+        scrub: ScrubStatus::sum_up(all.iter().filter(|(id, _)| is_up(id)).map(|(_, known)| &known.usage)),
         hot_copies: server.config.hot_copies,
         losses_survived: tally.losses_survived.min(groups.losses_survived),
         extents: tally.extents,
@@ -111,7 +111,7 @@ fn replicas(server: &Server, own: u64, leader: Option<u64>) -> Vec<ReplicaLine> 
     if members.is_empty() {
         return alone();
     }
-    // The leader hears of all, another replica perhaps of none.
+    // The leader receives answers from all, another replica perhaps from none.
     let up = |id| match (id == own, leader == Some(own)) {
         (true, _) => Some(true),
         (false, true) => Some(node.is_up(id)),
@@ -121,7 +121,7 @@ fn replicas(server: &Server, own: u64, leader: Option<u64>) -> Vec<ReplicaLine> 
     members.into_iter().map(line).collect()
 }
 
-/// What may be mounted, and how.
+/// The exports, and how to mount them.
 pub(crate) fn exports(server: &Server) -> Vec<ExportLine> {
     let mounts = server.mounts();
     let mut lines = server.exports().lines();
@@ -163,7 +163,7 @@ pub(crate) fn data_servers(server: &Server) -> Vec<DataServerLine> {
     servers.all().into_iter().map(line).collect()
 }
 
-/// Which service address is at which replica, as far as it can be told from here.
+/// The replica that holds each service address, as far as this node knows.
 fn service_addresses(server: &Server, leader: Option<u64>) -> Vec<(String, Option<u64>)> {
     let places = server.service.as_ref().map(Service::places).unwrap_or_default();
     let own = server.shards.status().id;

@@ -1,26 +1,26 @@
-//! Whether a cluster keeps what it promises, judged by its status alone.
+//! Judges from its status alone whether a cluster keeps its promises.
 
 use serde::{Deserialize, Serialize};
 
 use super::line::Status;
 
-/// A judgement, and what it rests on.
+/// A judgement, with its reasons.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     /// There is no problem.
     pub ok: bool,
-    /// What is not as promised, the worst first.
+    /// Broken promises, the worst first.
     pub problems: Vec<Problem>,
 }
 
-/// Something that is not as promised.
+/// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// Which kind: one of the names in docs/json.md.
+    /// Its kind: one of the names in docs/json.md.
     pub kind: String,
-    /// How much of it.
+    /// How often it is broken.
     pub count: u64,
-    /// For people.
+    /// Text for people.
     pub text: String,
 }
 
@@ -95,7 +95,7 @@ impl Health {
     }
 }
 
-/// What may be wrong: its kind, how much of it, and words.
+/// Kind, count and text of a possible problem.
 type Found = (&'static str, u64, String);
 
 fn of_data_servers(status: &Status) -> [Found; 4] {

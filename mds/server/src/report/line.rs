@@ -10,26 +10,26 @@ use wire_nfs::control::heartbeat::{SCRUB_OFF, Usage};
 pub struct Status {
     /// Identity of the file system, hexadecimal.
     pub file_system: String,
-    /// Number of the replica whose report this is: the leader's, unless it is said otherwise.
+    /// Number of the reporting replica: the leader, unless stated otherwise.
     pub node: u64,
-    /// Number of the replica that was asked.
+    /// Number of the queried replica.
     pub asked: u64,
     /// Number of the leading replica, if known.
     pub leader: Option<u64>,
     /// All replicas.
     pub replicas: Vec<ReplicaLine>,
-    /// Service addresses, and the replica that has each, if that is known.
+    /// Service addresses, and the replica that holds each, if known.
     #[serde(default)]
     pub service_addresses: Vec<(String, Option<u64>)>,
     /// Last applied log entry.
     pub applied_index: u64,
-    /// What is exported, and how often that was changed.
+    /// Number of exports.
     #[serde(default)]
     pub exports: u64,
     /// The version of the list of exports; 0 before the cluster has one.
     #[serde(default)]
     pub exports_version: u64,
-    /// Shards of the cluster, and what this node has to do with them.
+    /// Shards of the cluster, and this node's part in them.
     #[serde(default)]
     pub shards: ShardsStatus,
     /// Clients known.
@@ -46,67 +46,70 @@ pub struct Status {
     pub space_total_bytes: u64,
     /// Bytes free on those that are up.
     pub space_free_bytes: u64,
-    /// Work that data servers must still do; capped at what one look shows.
+    /// Pending work items of data servers; capped at one page.
     pub work_items: u64,
-    /// Copies of data that are wished, where there are enough data servers.
+    /// Wanted copies of data, where there are enough data servers.
     pub hot_copies: u32,
-    /// Data servers that may be lost at once without losing any byte, as things are; of extents that are served.
+    /// Data servers that can be lost at once without data loss, as things are; of extents that are
+    /// served.
     pub losses_survived: u64,
-    /// Extents there are.
+    /// Number of extents.
     pub extents: u64,
-    /// Extents with fewer copies than wished.
+    /// Extents with fewer copies than wanted.
     pub extents_degraded: u64,
     /// Extents with a backup that is being filled.
     pub extents_filling: u64,
     /// Extents that no data server serves now.
     pub extents_unserved: u64,
     /// Extents and groups were counted since this replica began to lead. Until then their numbers
-    /// say nothing.
+    /// mean nothing.
     pub counted: bool,
     /// Data servers that refused a write for want of space.
     pub data_servers_full: u64,
     /// Data servers whose disks have failed.
     #[serde(default)]
     pub data_servers_failed: u64,
-    /// Data servers whose stores lack something that they had acknowledged.
+    /// Data servers whose stores lack data that they had acknowledged.
     #[serde(default)]
     pub data_servers_behind: u64,
-    /// Extents that rest are sealed.
+    /// Extents at rest are sealed.
     pub seal: bool,
-    /// The code that new groups are made with; empty if there are too few data servers for one.
+    /// The code of new groups; empty if there are too few data servers for any.
     pub erasure_code: String,
-    /// Codes that there are too few data servers for: the cluster's, those of exports, and those of images that wait.
+    /// Codes that need more data servers than there are: the cluster's, those of exports, and those
+    /// of waiting images.
     #[serde(default)]
     pub codes_narrow: Vec<NarrowCode>,
     /// Groups of images.
     pub groups: u64,
-    /// Groups with more images away than they can do without.
+    /// Groups with more images away than their code can lose.
     pub groups_unreadable: u64,
     /// Bytes of the images that extents are sealed as.
     pub sealed_bytes: u64,
-    /// Bytes of images that are only kept for others of their groups.
+    /// Bytes of images that are kept only for others of their groups.
     pub sealed_dead_bytes: u64,
     /// Images that wait for a group; known to the leader only.
     pub images_waiting: u64,
     /// Images on data servers that are not up.
     pub images_away: u64,
-    /// Images that are being made again; known to the leader only.
+    /// Images that are being recreated; known to the leader only.
     pub images_remade: u64,
-    /// Bytes of images that are still to be made again elsewhere; known to the leader only.
+    /// Bytes of images still to be recreated elsewhere; known to the leader only.
     pub repair_left_bytes: u64,
-    /// Seconds until they are, if it goes on as it has; `None` if nobody can tell yet.
+    /// Seconds until they are, at the speed so far; `None` if unknown yet.
     pub repair_eta_s: Option<u64>,
-    /// Images that data servers which are up do not have any more, and that wait to be made again; known to the leader only.
+    /// Images that healthy data servers no longer have, and that wait to be recreated; known to the
+    /// leader only.
     pub images_missing: u64,
-    /// What data servers that are up say of their scrubs; known to the leader only.
+    /// Scrub progress of data servers that are up; known to the leader only.
     pub scrub: ScrubStatus,
-    /// What moves so that data servers hold their shares; known to the leader only.
+    /// Progress of rebalancing; known to the leader only.
     #[serde(default)]
     pub rebalance: BalanceStatus,
-    /// Clocks that are off by more than a second, by what this replica has heard of.
+    /// Clocks that are off by more than a second, as this replica knows.
     #[serde(default)]
     pub clocks_off: Vec<ClockLine>,
-    /// The disk of the replica that reports is nearly full: what needs room is refused.
+    /// The disk of the reporting replica is nearly full: commands that need space are refused.
     #[serde(default)]
     pub metadata_disk_low: bool,
     /// The key of data-server handles.
@@ -114,25 +117,26 @@ pub struct Status {
     pub handle_key: HandleKeyStatus,
 }
 
-/// Which key data-server handles are sealed under, and whether it is being replaced.
+/// The key that seals data-server handles, and whether it is being replaced.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HandleKeyStatus {
     /// Its number; 0 is the first.
     pub number: u64,
-    /// Empty; `spreading`: data servers learn another one; `leaving`: layouts given out with the one before are recalled.
+    /// Empty; `spreading`: data servers receive a new key; `leaving`: layouts sealed under the old
+    /// one are recalled.
     pub stage: String,
-    /// Data servers that have not said that they have all keys that are good; known to the leader only.
+    /// Data servers that have not confirmed all valid keys; known to the leader only.
     pub servers_without: u64,
 }
 
 /// A clock that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockLine {
-    /// Whose: `metadata` or `data` server.
+    /// Kind of its server: `metadata` or `data`.
     pub kind: String,
     /// Its number.
     pub id: u64,
-    /// By how much it is ahead of the time that counts, milliseconds; negative if it is behind.
+    /// How far it is ahead of the reference time, milliseconds; negative if it is behind.
     pub ahead_ms: i64,
 }
 
@@ -141,9 +145,9 @@ pub struct ClockLine {
 pub struct ReplicaLine {
     /// Number.
     pub id: u64,
-    /// Where it talks to the others; empty where it is alone.
+    /// Its address for the other replicas; empty for a single replica.
     pub address: String,
-    /// It has answered not long ago; `None` where that is not known.
+    /// It has answered recently; `None` where unknown.
     pub up: Option<bool>,
     /// It leads.
     pub leads: bool,
@@ -152,48 +156,48 @@ pub struct ReplicaLine {
 /// Shards, as a node sees them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardsStatus {
-    /// How many there are.
+    /// Number of shards.
     pub all: u64,
-    /// Those that this node leads.
+    /// Shards that this node leads.
     pub led: u64,
-    /// Those in which it votes.
+    /// Shards in which this node votes.
     #[serde(default)]
     pub voted: u64,
-    /// Those of them that hibernate.
+    /// Led shards that hibernate.
     pub hibernating: u64,
-    /// Those of which this node knows no leader.
+    /// Shards of which this node knows no leader.
     pub leaderless: u64,
     /// Syncs of this node's log with the device.
     pub log_flushes: u64,
     /// Heartbeats between this node and the others.
     pub beats: u64,
-    /// Calls of this node to others, heartbeats too.
+    /// Calls of this node to others, with heartbeats.
     pub calls: u64,
 }
 
-/// A code that there are too few data servers for.
+/// A code that needs more data servers than there are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NarrowCode {
     /// `k+m`.
     pub code: String,
-    /// Data servers that a full group is on.
+    /// Data servers of a full group.
     pub servers_full: u64,
-    /// Data servers that the shortest group is on: with fewer nothing is sealed under the code.
+    /// Data servers of the shortest group: with fewer, no image is sealed under the code.
     pub servers_least: u64,
-    /// Data servers there are.
+    /// Number of data servers.
     pub servers: u64,
     /// Images under it that wait for a group; known to the leader only.
     pub images_waiting: u64,
 }
 
-/// Data that move so that each data server holds its share.
+/// Progress of rebalancing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BalanceStatus {
-    /// They may.
+    /// Rebalancing is enabled.
     pub on: bool,
-    /// Why nothing begins to move now; empty if it may.
+    /// Why no move begins now; empty if one may.
     pub waits: String,
-    /// Something is to move.
+    /// There is something to move.
     pub moves: bool,
     /// Images on their way or waiting.
     pub images: u64,
@@ -201,28 +205,29 @@ pub struct BalanceStatus {
     pub extents: u64,
     /// Bytes that are still to move.
     pub left_bytes: u64,
-    /// Bytes moved since it began, this time or the last.
+    /// Bytes moved in this run or the last.
     pub done_bytes: u64,
-    /// Seconds that the rest takes, at the speed so far.
+    /// Seconds for the rest, at the speed so far.
     pub left_s: u64,
 }
 
-/// How data servers get on with comparing all they keep with its checksums.
+/// Progress of scrubbing: data servers compare all they store with its checksums.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubStatus {
     /// Data servers that scrub.
     pub servers: u64,
     /// Per cent of their rounds that are done, on average.
     pub percent: u32,
-    /// When the last whole round of that one ended where it is longest ago, milliseconds since 1970; 0: some have not ended any.
+    /// End of the oldest last complete round, milliseconds since 1970; 0: some data servers have
+    /// not completed any.
     pub ended_unix_ms: u64,
-    /// Bad things that were found and could not be made good.
+    /// Damage that was found and could not be repaired.
     pub bad: u64,
 }
 
 impl ScrubStatus {
-    /// What these data servers say together.
-    pub(crate) fn of<'a>(all: impl Iterator<Item = &'a Usage>) -> Self {
+    /// Sums up the scrubs of these data servers.
+    pub(crate) fn sum_up<'a>(all: impl Iterator<Item = &'a Usage>) -> Self {
         let (mut sum, mut status) = (0, Self { ended_unix_ms: u64::MAX, ..Self::default() });
         for usage in all.filter(|usage| usage.scrub_percent != SCRUB_OFF) {
             status.servers += 1;
@@ -240,34 +245,34 @@ impl ScrubStatus {
 /// One export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportLine {
-    /// The number that filehandles carry; the path has it for ever.
+    /// The number in filehandles; permanent for the path.
     #[serde(default)]
     pub id: Option<u16>,
     /// Path to mount.
     pub path: String,
     /// `rw` or `ro`.
     pub access: String,
-    /// Who becomes nobody: `none`, `root` or `all`.
+    /// Users mapped to the anonymous user: `none`, `root` or `all`.
     pub squash: String,
-    /// User and group that they become.
+    /// Uid and gid of the anonymous user.
     #[serde(default)]
     pub anonymous: Option<(u32, u32)>,
-    /// Who may use it; empty means everybody.
+    /// Networks of admitted clients; empty means all.
     pub clients: Vec<String>,
-    /// Requests must come from a source port below 1024. `None`: a version that does not look at ports.
+    /// Extents of one segment of a layout, at most.
     #[serde(default)]
     pub secure: Option<bool>,
     /// Layouts are given out.
     pub pnfs: bool,
     /// Extents that one segment of a layout may have.
     pub stripes: u32,
-    /// The code that files made through it are sealed under; `None`: the cluster's.
+    /// The code of files created through it; `None`: the cluster's.
     #[serde(default)]
     pub erasure_code: Option<String>,
     /// The command that mounts it.
     #[serde(default)]
     pub mount: String,
-    /// Addresses that clients mount it at.
+    /// Addresses to mount it from.
     #[serde(default)]
     pub addresses: Vec<String>,
 }
@@ -277,7 +282,7 @@ pub struct ExportLine {
 pub struct DataServerLine {
     /// Number.
     pub id: u32,
-    /// What people call it; may be empty.
+    /// Its name for administrators; may be empty.
     #[serde(default)]
     pub name: String,
     /// Identity of its store, hexadecimal.
@@ -286,7 +291,7 @@ pub struct DataServerLine {
     pub addresses: Vec<String>,
     /// Address of its control service.
     pub control: String,
-    /// Zone, rack and host, as far as it was told.
+    /// Zone, rack and host, as configured.
     pub domain: String,
     /// Its lease runs.
     pub up: bool,
@@ -294,30 +299,30 @@ pub struct DataServerLine {
     pub full: bool,
     /// Bytes it may hold.
     pub capacity_bytes: u64,
-    /// Bytes that count against it.
+    /// Bytes that count against its capacity.
     pub used_bytes: u64,
     /// Bytes of its journal files.
     pub journal_bytes: u64,
-    /// What it has is to move away.
+    /// It is being drained.
     #[serde(default)]
     pub draining: bool,
-    /// The data server that took its place; this one is forgotten once it holds nothing.
+    /// The data server that replaced it; this one is forgotten once it holds nothing.
     #[serde(default)]
     pub replaced_by: Option<u32>,
-    /// Extents that a draining or replaced server keeps, as of the leader's last look; `None`
-    /// before it, and on other replicas.
+    /// Extents left on a draining or replaced server, as of the leader's last scan; `None` before
+    /// it, and on other replicas.
     #[serde(default)]
     pub extents_left: Option<u64>,
-    /// Images of groups that are on a draining or replaced server, as of the leader's last look;
-    /// `None` before it, and on other replicas.
+    /// Images of groups left on a draining or replaced server, as of the leader's last scan; `None`
+    /// before it, and on other replicas.
     #[serde(default)]
     pub images_left: Option<u64>,
-    /// Milliseconds since it was last heard of.
+    /// Milliseconds since its last heartbeat.
     pub silent_ms: Option<u64>,
-    /// What its disk answered when it failed; empty while it has not.
+    /// The error of its failed disk; empty if healthy.
     #[serde(default)]
     pub failure: String,
-    /// What its store lacks of what it had acknowledged; empty if nothing.
+    /// Acknowledged data that its store lacks; empty if none.
     #[serde(default)]
     pub behind: String,
 }
@@ -327,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scrubs_are_told_together() {
+    fn scrubs_are_summed_up() {
         let usage = |scrub_percent, ended_ms: u64, scrub_bad| Usage {
             scrub_percent,
             scrub_ended_unix_ns: ended_ms * 1_000_000,
@@ -336,10 +341,10 @@ mod tests {
         };
         let all = [usage(40, 9_000, 1), usage(SCRUB_OFF, 1, 7), usage(100, 5_000, 2)];
         let expected = ScrubStatus { servers: 2, percent: 70, ended_unix_ms: 5_000, bad: 3 };
-        assert_eq!(ScrubStatus::of(all.iter()), expected);
-        assert_eq!(ScrubStatus::of(all[1..2].iter()), ScrubStatus::default());
+        assert_eq!(ScrubStatus::sum_up(all.iter()), expected);
+        assert_eq!(ScrubStatus::sum_up(all[1..2].iter()), ScrubStatus::default());
         assert_eq!(
-            ScrubStatus::of([usage(9, 0, 0), all[0]].iter()).ended_unix_ms,
+            ScrubStatus::sum_up([usage(9, 0, 0), all[0]].iter()).ended_unix_ms,
             0,
             "one has not ended any"
         );

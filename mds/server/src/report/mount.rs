@@ -1,13 +1,13 @@
-//! The addresses that clients mount, and the command that does it.
+//! The addresses that clients mount, and the mount command.
 
 use std::net::{IpAddr, SocketAddr};
 
-/// The port that `mount` takes when none is given.
+/// The port that `mount` uses by default.
 const NFS_PORT: u16 = 2049;
 
-/// Where clients mount: service addresses, else the address that NFS listens on, else, if that is
-/// all addresses, the one on which the other servers are told to reach this one. Empty if none says
-/// anything to another machine.
+/// Addresses for mounts: service addresses, else the address that NFS listens on, else, if that is
+/// all addresses, the one on which other servers reach this one. Empty if none is reachable from
+/// another machine.
 pub(crate) fn mount_addresses(
     service: &[IpAddr],
     listens: SocketAddr,

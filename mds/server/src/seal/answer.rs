@@ -1,7 +1,7 @@
-//! What data servers are answered about their images: IMAGES, GROUP and THAW.
+//! Replies to data servers about their images: IMAGES, GROUP and THAW.
 //!
-//! INVARIANT: no image is given up that a group has, may get, or is being made with: what is under way is looked at first,
-//! then the log's state, which is never an old one.
+//! INVARIANT: the reply never gives up an image that a group has, may get, or is being made with:
+//! work under way is read first, then the log's state, which is never stale.
 //! Spec: docs/protocol/seal.md §2, §5, §8.
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ use wire_nfs::control::{Nothing, Refusal};
 use super::pool::Candidate;
 use crate::server::Server;
 
-/// What is said of an image, and what is done about it here.
+/// The reply about an image, and what follows from it here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Word(ImageWord),
@@ -31,19 +31,19 @@ pub(super) enum Verdict {
     Used(UsedImage),
 }
 
-/// What this leader has under way with an image.
+/// This leader's work under way with an image.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct UnderWay {
-    /// A group is being made with it.
+    /// A group is being made with the image.
     pub(super) making: bool,
-    /// It is being made again on the caller.
+    /// The image is being recreated on the caller.
     pub(super) remaking: bool,
 }
 
-/// Answers for each image what it is good for.
+/// Handles IMAGES: replies what each image is good for.
 ///
 /// # Errors
-/// `NotLeader`, `Busy` if the log's state cannot be told now; `Invalid` for an image that cannot be.
+/// `NotLeader`, `Busy` if the log's state is unavailable; `Invalid` for an impossible image.
 pub(crate) async fn images(server: &Server, ask: &ShowImages) -> Result<ImageWords, Refusal> {
     if !ask.images.iter().all(can_be) {
         return Err(Refusal::Invalid);
@@ -63,7 +63,7 @@ pub(crate) async fn images(server: &Server, ask: &ShowImages) -> Result<ImageWor
         let judge = |(shown, under_way): (&ShownImage, &UnderWay)| {
             let judged = judge(view.namespace(), caller, shown, *under_way, server.config.seal);
             judged.map_err(|error| {
-                tracing::error!(%error, "what is kept of an image cannot be read");
+                tracing::error!(%error, "the state of an image cannot be read");
                 Refusal::Busy
             })
         };
@@ -92,7 +92,7 @@ pub(crate) async fn images(server: &Server, ask: &ShowImages) -> Result<ImageWor
     Ok(ImageWords { words })
 }
 
-/// Whether an image can be what is said of it.
+/// Whether an image can be as reported.
 fn can_be(shown: &ShownImage) -> bool {
     let of_extent = shown.standing != Standing::Parity;
     shown.image != [0; 16]
@@ -102,17 +102,18 @@ fn can_be(shown: &ShownImage) -> bool {
         && (shown.standing != Standing::Unused || fits(shown))
 }
 
-/// Whether there can be such an image of an extent.
+/// Whether an extent can have such an image.
 fn fits(shown: &ShownImage) -> bool {
     image_ref(ImageId(shown.image), shown.content_bytes, shown.file_bytes, shown.root).check().is_ok()
 }
 
-/// An image as a journal names it.
+/// An image as journals name it.
 pub(crate) fn image_ref(image: ImageId, content_bytes: u32, file_bytes: u32, root: [u8; 32]) -> ImageRef {
     ImageRef { image, content_bytes, file_bytes, root }
 }
 
-/// Returns when a view shows everything that any node may have answered before; refuses where another leads.
+/// Returns once a view shows everything that any node may have answered before; refuses if another
+/// node leads.
 pub(crate) async fn in_force(server: &Server) -> Result<(), Refusal> {
     match server.shards.read_barrier().await {
         Ok(()) if server.shards.is_leader() => Ok(()),
@@ -173,7 +174,7 @@ pub(super) fn judge(
     Ok(Verdict::Word(if waits { ImageWord::Wait } else { ImageWord::Delete }))
 }
 
-/// A group that a place names.
+/// Reads the group of an image.
 fn placed(view: &dyn View, id: GroupId) -> Result<Group, FsError> {
     sealed::group(view, id)?.ok_or_else(|| FsError::Store("an image's group is gone".into()))
 }
@@ -184,7 +185,8 @@ fn is_at(group: &Group, image: ImageId, server: DataServerId) -> bool {
     slots.into_iter().any(|slot| here(slot) && group.homes()[slot] == Some(server))
 }
 
-/// Whether an image of a group is the newest of its extent, and the caller its home at the epoch of the image.
+/// Whether an image of a group is the newest of its extent, and the caller its home at the epoch of
+/// the image.
 fn is_to_be_used(
     view: &dyn View,
     group: &Group,
@@ -201,7 +203,8 @@ fn is_to_be_used(
     }))
 }
 
-/// Whether all that keeps an image from a group may pass: work that is pending, or images that are to be used first.
+/// Whether only temporary obstacles keep an image from a group: pending work, or images that are to
+/// be used first.
 fn may_join_later(view: &dyn View, candidate: &Candidate) -> Result<bool, FsError> {
     let Candidate { member, home, sealed_as, .. } = candidate;
     let Some(record) = op::extent::extent(view, member.extent)? else { return Ok(false) };
@@ -211,7 +214,7 @@ fn may_join_later(view: &dyn View, candidate: &Candidate) -> Result<bool, FsErro
     Ok((record.home, record.epoch) == (*home, sealed_as.epoch) && newest < sealed_as.sequence && blocked)
 }
 
-/// The group of an image.
+/// Handles GROUP: returns the group of an image.
 ///
 /// # Errors
 /// `NoImage` if it is in none; `NotLeader`, `Busy`.
@@ -226,16 +229,17 @@ pub(crate) async fn group(server: &Server, ask: &AskGroup) -> Result<GroupSlot, 
     Ok(GroupSlot { record: Bytes::from(group.encode()), slot })
 }
 
-/// A home is about to answer an act that lies above an image.
+/// Handles THAW: a home is about to acknowledge an act on top of an image.
 ///
 /// # Errors
-/// `NotHome` if it is not; `NotLeader`; `Busy` if it cannot be noted now.
+/// `NotHome` if it is not the home; `NotLeader`; `Busy` if the log cannot record it now.
 pub(crate) async fn thaw(server: &Server, ask: &Thaw) -> Result<Nothing, Refusal> {
     let extent = ExtentId { ino: ask.extent.ino, index: ask.extent.index };
     note(server, ThawExtent { extent, server: DataServerId(ask.server), sequence: ask.sequence }).await
 }
 
-/// A home is about to promise something of an extent for the first time since it was started.
+/// Handles PROMISE: a home is about to promise bytes of an extent for the first time since its
+/// start.
 ///
 /// # Errors
 /// As [`thaw`].
@@ -245,8 +249,7 @@ pub(crate) async fn promise(server: &Server, ask: &Promise) -> Result<Nothing, R
         let view = server.view().map_err(|_| Refusal::Busy)?;
         op::extent::extent(view.namespace(), extent).map_err(|_| Refusal::Busy)?
     };
-    // Once noted it stays so: then a view may be as old as it likes, and the log need not say it
-    // again.
+    // Once recorded it stays so: a view may be arbitrarily old, and no further log entry is needed.
     if known.is_some_and(|record| !record.unpromised) {
         return Ok(Nothing);
     }

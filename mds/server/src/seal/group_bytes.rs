@@ -8,7 +8,7 @@ use layout::DataServerId;
 use layout::ec::Group;
 use mds_namespace::sealed::ExtentImage;
 
-/// Adds the bytes of a group's images to those of the servers that have them.
+/// Adds the bytes of a group's images to those of their servers.
 pub(crate) fn hold(group: &Group, held: &mut BTreeMap<DataServerId, u64>) {
     for (slot, home) in group.homes().iter().enumerate() {
         if let Some(home) = home {
@@ -23,7 +23,7 @@ pub(crate) fn is_half_dead(group: &Group, alive: &[(usize, ExtentImage)]) -> boo
     2 * living_bytes <= all_bytes
 }
 
-/// Bytes of the living members, and of all.
+/// Bytes of the living members, and of all members.
 pub(super) fn bytes(group: &Group, alive: &[(usize, ExtentImage)]) -> (u64, u64) {
     let of = |slot: usize| group.shape().bytes(slot);
     let all = (0..group.shape().members().len()).map(of).sum();

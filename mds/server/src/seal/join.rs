@@ -1,8 +1,9 @@
-//! Groups that are not full become one with others: deadlines make short groups, and members die.
+//! Joins groups that are not full: deadlines make short groups, and members die.
 //!
-//! The living members move together, by the same entry of the log that makes any group; it removes the groups they leave.
-//! Where two groups cannot be one because members of both are on one data server, one of those members is made again on another
-//! data server first; a later look finds that they fit.
+//! The living members move together, by the same log entry that makes any group; it removes their
+//! old groups. Where two groups cannot be joined because members of both are on one data server,
+//! one of those members is recreated on another data server first; a later scan finds that they
+//! fit.
 //!
 //! Spec: docs/protocol/seal.md §3, §7.
 
@@ -24,7 +25,7 @@ use crate::balance::ImageMove;
 use crate::limits::{GROUPS_AT_ONCE_MAX, JOINS_AT_ONCE_MAX, SHORT_GROUPS_MAX};
 use crate::server::Server;
 
-/// The living members of a group, as they would be in another one.
+/// The living members of a group, as candidates for another group.
 pub(super) fn candidates(
     view: &dyn View,
     group: &Group,
@@ -44,7 +45,7 @@ pub(super) fn candidates(
     Ok(all)
 }
 
-/// Groups that are not full, as one look finds them.
+/// Groups that are not full, as found by one scan.
 pub(super) struct Shorts {
     /// The code of extents that have none of their own.
     cluster: Option<Profile>,
@@ -58,7 +59,7 @@ struct Found {
     group: GroupId,
     /// Its living members.
     all: Vec<Candidate>,
-    /// Which of these may go to another data server.
+    /// Indices of the members that may move to another data server.
     movable: Vec<usize>,
     /// The data servers of its other images.
     others: Vec<DataServerId>,
@@ -76,13 +77,14 @@ impl Found {
 }
 
 impl Shorts {
-    /// For groups like those that are made now.
+    /// Accepts groups of the codes that new groups get now.
     pub(super) fn new(server: &Server) -> Self {
         let cluster = profile(server, server.now_ms());
         Self { cluster, seals: server.config.seal, found: BTreeMap::new() }
     }
 
-    /// Takes note of a group that has room for others. One of which a member would go under another code now stays as it is.
+    /// Adds a group with room for more members. A group whose members would get another code now
+    /// stays as it is.
     pub(super) fn note(
         &mut self,
         view: &dyn View,
@@ -115,7 +117,8 @@ impl Shorts {
         Ok(())
     }
 
-    /// Begins to make groups one, as many as may be at once, and in turn of each code. Whether any was begun.
+    /// Begins to join groups, up to the limit, and alternates between the codes. Returns whether
+    /// any was begun.
     pub(super) fn join(self, server: &Arc<Server>) -> bool {
         let sites = sites(server, server.now_ms());
         let mut turns: VecDeque<_> = self.found.into_iter().collect();
@@ -134,7 +137,8 @@ impl Shorts {
     }
 }
 
-/// Begins to make two groups one, and takes them from those that were found. False if there are no two that fit, or no room for more.
+/// Begins to join two groups, and takes them from `found`. False if no two fit, or the limit is
+/// reached.
 fn join_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Found>, sites: &[Site]) -> bool {
     let shorts: Vec<Short> = found.iter().map(Found::short).collect();
     let mut pool = server.sealing.pool.lock();
@@ -144,19 +148,19 @@ fn join_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Found>, site
         return false;
     };
     let [one, other] = joined.pair;
-    // The later one first: its place does not move the other's.
+    // The later one first: its removal does not move the other.
     let mut all = found.swap_remove(other).all;
     all.append(&mut found.swap_remove(one).all);
     if let Some(making) = pool.join(profile, all, joined.parity) {
         drop(pool);
-        tracing::debug!(%profile, "two short groups are made into one");
+        tracing::debug!(%profile, "joining two short groups");
         tokio::spawn(sealer::make(Arc::clone(server), making));
     }
     true
 }
 
-/// Begins to move a member where no two groups fit as they lie, and takes its group from those that were
-/// found. False if no move helps, or others are under way.
+/// Begins to move a member where no two groups fit as they are, and takes its group from `found`.
+/// False if no move helps, or other moves are under way.
 fn part_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Found>, sites: &[Site]) -> bool {
     let shorts: Vec<Short> = found.iter().map(Found::short).collect();
     let parted = {
@@ -171,7 +175,7 @@ fn part_two(server: &Arc<Server>, profile: Profile, found: &mut Vec<Found>, site
     let record = view.and_then(|view| sealed::group(view.namespace(), group).ok().flatten());
     let Some(slot) = record.and_then(|record| slot_of(&record, member.image)) else { return false };
     let one = ImageMove { group, slot, from, to, bytes: member.bytes };
-    tracing::debug!(%profile, %group, from = from.0, to = to.0, "a member goes where its group can be joined");
+    tracing::debug!(%profile, %group, from = from.0, to = to.0, "moving a member so that its group can be joined");
     let server = Arc::clone(server);
     tokio::spawn(async move { remake::relocate(&server, &one).await });
     true

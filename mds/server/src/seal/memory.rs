@@ -1,6 +1,6 @@
-//! What the leader knows of images and groups beside the log, and what it has under way.
+//! The leader's knowledge of images and groups besides the log, and its work under way.
 //!
-//! A new leader begins with nothing: images are reported to it again.
+//! A new leader begins with nothing: data servers report their images again.
 //!
 //! Spec: docs/protocol/seal.md.
 
@@ -14,20 +14,20 @@ use tokio::sync::Notify;
 use super::pool::Pool;
 use crate::progress::Progress;
 
-/// How groups are, as of the last look.
+/// State of the groups, as of the last scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Groups there are.
+    /// Number of groups.
     pub(crate) groups: u64,
     /// Bytes of the files of living members.
     pub(crate) living_bytes: u64,
-    /// Bytes of the files of dead ones.
+    /// Bytes of the files of dead members.
     pub(crate) dead_bytes: u64,
     /// Images whose data servers are not up.
     pub(crate) away: u64,
-    /// Groups with more images away than they can do without.
+    /// Groups with more images away than their code can lose.
     pub(crate) unreadable: u64,
-    /// Bytes of images that are to be made again.
+    /// Bytes of images to be recreated.
     pub(crate) lost_bytes: u64,
     /// The fewest images that any group can still lose; `u64::MAX` without groups.
     pub(crate) losses_survived: u64,
@@ -40,43 +40,44 @@ impl Default for Tally {
     }
 }
 
-/// What drivers and requests share.
+/// State shared by drivers and requests.
 #[derive(Default)]
 pub(crate) struct Sealing {
     pub(super) pool: Mutex<Pool>,
-    /// Told when there is something to do.
+    /// Notified when images wait.
     pub(crate) call: Notify,
-    /// How far that is.
+    /// Progress of the repair.
     pub(crate) progress: Mutex<Progress>,
-    /// Told when an image was made again, or was not: there is room for another one.
+    /// Notified at the end of a recreation: another may begin.
     pub(crate) remade: Notify,
-    /// As of the last whole look.
+    /// As of the last complete scan.
     pub(crate) tally: Mutex<Tally>,
-    /// Has data servers be asked at once whether they have their images.
+    /// Triggers queries to all data servers for their images.
     pub(crate) count: Notify,
-    /// Images that were found missing, and are not being made again yet.
+    /// Images that were found missing, and are not being recreated yet.
     pub(crate) missing: AtomicU64,
-    /// What each server that is to be empty still has, as of the last whole look: images.
+    /// Images left on each server that is being drained, as of the last complete scan.
     pub(crate) left: Mutex<BTreeMap<DataServerId, u64>>,
-    /// Bytes of the images that groups have on each server, as of the last whole look.
+    /// Bytes of the groups' images on each server, as of the last complete scan.
     pub(crate) held: Mutex<BTreeMap<DataServerId, u64>>,
     /// Since when this node leads, by the monotonic clock.
     pub(crate) leading_since_ms: Mutex<Option<u64>>,
 }
 
 impl Sealing {
-    /// Images that wait for a group, and images that are being made again.
+    /// Number of images that wait for a group, and that are being recreated.
     pub(crate) fn under_way(&self) -> (u64, u64) {
         let pool = self.pool.lock();
         (pool.waiting() as u64, pool.remaking() as u64)
     }
 
-    /// Images that data servers which are up do not have any more, and that are not being made again yet.
+    /// Number of images that healthy data servers no longer have, and that are not being recreated
+    /// yet.
     pub(crate) fn missing(&self) -> u64 {
         self.missing.load(Ordering::Relaxed)
     }
 
-    /// Takes note of whether this node leads. What a leader knew before is old when it leads again.
+    /// Records whether this node leads. Knowledge of an earlier term is stale and is dropped.
     pub(crate) fn leads(&self, leads: bool, now_ms: u64) -> bool {
         let mut since_ms = self.leading_since_ms.lock();
         match (leads, *since_ms) {

@@ -1,7 +1,7 @@
-//! Looks at all groups: counts them, has images of servers that are gone made again, and lets living members of groups that are
-//! half dead wait for another one; short ones are joined.
+//! Scans all groups: counts them, has images of lost servers recreated, returns the living members
+//! of half-dead groups to the pool, and joins short groups.
 //!
-//! Runs where this node leads, whether sealing is on or not. Groups that can lose least come first.
+//! Runs on the leader, whether sealing is on or not. Groups that can lose least come first.
 //!
 //! Spec: docs/protocol/seal.md §6, §7.
 
@@ -18,28 +18,29 @@ use mds_namespace::sealed::{self, ExtentImage};
 use super::group_bytes::{bytes, hold, is_half_dead};
 use super::join::{self, Shorts};
 use super::pool::Candidate;
-use super::remake::begin;
+use super::remake::begin_remake;
 use super::{Tally, is_gone, sites};
 use crate::limits::{GROUPS_SCAN_MAX, LOST_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_LOOK_MAX};
 use crate::server::Server;
 
-/// Between two looks at the servers.
+/// Interval of the checks of the servers.
 const ROUND_MS: u64 = 500;
-/// Between two looks at all groups while images are missing.
+/// Interval of the scans of all groups while images are missing.
 const AGAIN_MS: u64 = 2_000;
-/// Between two looks at all groups when nothing seems to be left to do.
+/// Interval of the scans of all groups while nothing is to be done.
 const REST_MS: u64 = 10_000;
-/// And so many times as long as a look takes: of very many groups, looking must not be all there is done.
+/// At least this many times the duration of a scan: with very many groups, scans must not take all
+/// the time.
 const REST_PARTS: u64 = 20;
 
-/// Above what any group can lose: images that are where they should not be, but can be read.
+/// Above the losses any group can survive: images that should move, but can be read.
 const UNHURRIED: usize = 1 << 16;
 
-/// An image that is to be made again: what its group can still lose, the group, the slot.
+/// An image to be recreated: the losses its group can still survive, the group, the slot.
 type Lost = (usize, GroupId, usize);
 
 /// Runs for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+pub(crate) async fn drive_groups(server: Arc<Server>) {
     let (mut known, mut next_ms, mut queue) = (Vec::new(), 0, VecDeque::new());
     loop {
         tokio::select! {
@@ -58,12 +59,12 @@ pub(crate) async fn drive(server: Arc<Server>) {
             continue;
         }
         known = standing;
-        let Some((tally, lost, shorts)) = look(&server).await else { continue };
+        let Some((tally, lost, shorts)) = scan_groups(&server).await else { continue };
         server.metrics.set_groups(&tally);
         *server.sealing.tally.lock() = tally;
         server.sealing.progress.lock().found(tally.lost_bytes, server.now_ms());
         let looked_ms = server.now_ms();
-        // What is in danger goes first.
+        // Endangered data goes first.
         let joins = lost.is_empty() && shorts.join(&server);
         let pause_ms = if lost.is_empty() && !joins { REST_MS } else { AGAIN_MS };
         next_ms = looked_ms + pause_ms.max(REST_PARTS * (looked_ms - now_ms));
@@ -72,15 +73,15 @@ pub(crate) async fn drive(server: Arc<Server>) {
     }
 }
 
-/// Servers, and for each whether it is up, whether it is gone, and whether it is to be empty.
+/// For each server: whether it is up, whether it is gone, and whether it is draining.
 fn standing(server: &Server, now_ms: u64) -> Vec<(DataServerId, [bool; 3])> {
     let servers = &server.data_servers;
     let one = |id| [servers.is_up(id, now_ms), is_gone(server, id, now_ms), servers.is_draining(id)];
     servers.all().iter().map(|(id, _)| (*id, one(*id))).collect()
 }
 
-/// Looks at all groups; `None` if the store cannot be read.
-async fn look(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
+/// Scans all groups; `None` if the store cannot be read.
+async fn scan_groups(server: &Server) -> Option<(Tally, Vec<Lost>, Shorts)> {
     let (mut tally, mut lost, mut shorts) = (Tally::default(), Vec::new(), Shorts::new(server));
     let mut left: BTreeMap<DataServerId, u64> =
         server.data_servers.watched(server.now_ms()).into_iter().map(|id| (id, 0)).collect();
@@ -135,12 +136,13 @@ fn count(server: &Server, group: &Group, alive: &[(usize, ExtentImage)], tally: 
     }
 }
 
-/// The images of a group that are to be made again, if that can be done. Those of servers that are to be empty are in no danger, and come last.
+/// The images of a group that have to be and can be recreated. Those on draining servers are in no
+/// danger, and come last.
 fn missing(server: &Server, group: &Group) -> Vec<Lost> {
     let now_ms = server.now_ms();
     let gone = |id: DataServerId| is_gone(server, id, now_ms);
     let away = |id: DataServerId| !server.data_servers.is_up(id, now_ms);
-    // What cannot be read now cannot be made again now.
+    // An unreadable group cannot be recreated now.
     if group.losses_left(away).is_none() {
         return Vec::new();
     }
@@ -156,7 +158,7 @@ fn missing(server: &Server, group: &Group) -> Vec<Lost> {
     group.homes().iter().enumerate().filter_map(one).collect()
 }
 
-/// Lets the living members of a group wait for another one.
+/// Puts the living members of a group into the pool for another one.
 fn dissolve(server: &Server, alive: Vec<Candidate>) {
     let now_ms = server.now_ms();
     let mut pool = server.sealing.pool.lock();
@@ -165,8 +167,8 @@ fn dissolve(server: &Server, alive: Vec<Candidate>) {
     }
 }
 
-/// Begins to make images again, as many as may be at once. Those of a queue that was made a moment ago: what has changed since is left
-/// to the next look.
+/// Begins to recreate images, up to the limit. The queue may be slightly stale: the next scan sees
+/// the changes since.
 fn start_some(server: &Arc<Server>, queue: &mut VecDeque<Lost>) {
     let mut behind = VecDeque::new();
     while server.sealing.pool.lock().remaking() < REMAKES_AT_ONCE_MAX && behind.len() < REMAKES_LOOK_MAX {
@@ -179,21 +181,21 @@ fn start_some(server: &Arc<Server>, queue: &mut VecDeque<Lost>) {
     *queue = behind;
 }
 
-/// Begins to make an image again, if it is not being made already. False if its data server has enough to do.
+/// Begins to recreate an image, if that is still needed. False if its data server is busy.
 fn start(server: &Arc<Server>, (_, id, slot): Lost) -> bool {
     let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
     else {
         return true;
     };
-    // It may have been made meanwhile.
+    // It may have been recreated meanwhile.
     if !missing(server, &group).iter().any(|lost| lost.2 == slot) {
         return true;
     }
     let Some(on) = target(server, &group, slot) else { return true };
-    begin(server, group, slot, on)
+    begin_remake(server, group, slot, on)
 }
 
-/// Where an image is to be made again: on its extent's home if that may hold it, else where it fits best.
+/// The server to recreate an image on: its extent's home if that may hold it, else the best fit.
 fn target(server: &Server, group: &Group, slot: usize) -> Option<DataServerId> {
     let sites = server.sealing.pool.lock().loaded(&sites(server, server.now_ms()));
     let others: Vec<DataServerId> = group

@@ -1,6 +1,8 @@
-//! The images that wait for a group, and what is being made of which: the leader's memory. Time is an argument.
+//! The images that wait for a group, and the groups and images being made: the leader's memory.
+//! Time is an argument.
 //!
-//! INVARIANT: an image that a group is being made with stays in `making` until the log has said what became of it.
+//! INVARIANT: an image that a group is being made with stays in `making` until the log has decided
+//! on the group.
 //! Spec: docs/protocol/seal.md §3.
 
 mod load;
@@ -20,35 +22,36 @@ use load::Loads;
 pub(super) use making::{Candidate, Making};
 use making::{Kind, Waiter};
 
-/// The images that wait for others of one code.
+/// The waiting images of one kind.
 #[derive(Debug, Default)]
 struct Queue {
     places: BTreeMap<ImageId, Waiter>,
-    /// When an image last began to wait.
+    /// Time of the last new image.
     newest_ms: u64,
 }
 
-/// What became of a group.
+/// Outcome of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// The log has it.
     Done,
-    /// A member is of no use any more. The others need not wait.
+    /// A member has become useless. The others need not wait.
     Moved,
-    /// A data server had too much to do, or did not answer: nothing is wrong with the members.
+    /// A data server was busy, or did not answer: the members are not at fault.
     Busy,
-    /// It came to nothing for another reason, which may be one of the members.
+    /// It failed for another reason, which may be one of the members.
     Failed,
 }
 
 /// The images of this leader.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    /// By the shard and the code of their extents. Each has its own bound: images of a code that there are too few servers for are in nobody's way.
+    /// By the shard and the code of their extents. Each has its own bound: images of a code with
+    /// too few servers do not block others.
     waiting: BTreeMap<Kind, Queue>,
     /// Members and parity of groups that are being made.
     making: BTreeSet<ImageId>,
-    /// Images that are being made again, and where.
+    /// Images that are being recreated, and where.
     remaking: BTreeMap<(GroupId, usize), (ImageId, DataServerId)>,
     groups: usize,
     rotation: u64,
@@ -56,12 +59,12 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    /// How many images wait.
+    /// Number of waiting images.
     pub(super) fn waiting(&self) -> usize {
         self.waiting.values().map(|queue| queue.places.len()).sum()
     }
 
-    /// How many images wait, by the code of their extents; `None` is the cluster's.
+    /// Number of waiting images, by the code of their extents; `None` is the cluster's.
     pub(super) fn waiting_by_code(&self) -> BTreeMap<Option<Profile>, u64> {
         let mut by_code = BTreeMap::new();
         for ((_, code), queue) in self.waiting.iter().filter(|(_, queue)| !queue.places.is_empty()) {
@@ -70,27 +73,28 @@ impl Pool {
         by_code
     }
 
-    /// How many images are being made again.
+    /// Number of images that are being recreated.
     pub(super) fn remaking(&self) -> usize {
         self.remaking.len()
     }
 
-    /// How many of them on one data server.
+    /// Number of images that are being recreated on one data server.
     pub(super) fn remaking_on(&self, on: DataServerId) -> usize {
         self.remaking.values().filter(|one| one.1 == on).count()
     }
 
-    /// How many groups are being made.
+    /// Number of groups that are being made.
     pub(super) fn groups(&self) -> usize {
         self.groups
     }
 
-    /// Forgets what waits. What is under way ends by itself.
+    /// Forgets the waiting images. Work under way ends by itself.
     pub(super) fn forget(&mut self) {
         self.waiting.clear();
     }
 
-    /// Lets an image wait, or takes note that it is still there. What finds no room will be shown again.
+    /// Adds a waiting image, or records that it still exists. An image beyond the limit is reported
+    /// again later.
     pub(super) fn wait(&mut self, candidate: Candidate, now_ms: u64) {
         let image = candidate.member.image;
         if self.making.contains(&image) {
@@ -107,9 +111,9 @@ impl Pool {
         }
     }
 
-    /// Takes the images of the next group, if there are any that should wait no longer. Those whose extents have no code of their own
-    /// go under the cluster's, or wait if that is `None`.
-    pub(super) fn take(
+    /// Takes the images of the next group, if any are due. Images without a code of their own get
+    /// the cluster's, or wait if that is `None`.
+    pub(super) fn take_group(
         &mut self,
         cluster: Option<Profile>,
         sites: &[Site],
@@ -119,7 +123,7 @@ impl Pool {
         for queue in self.waiting.values_mut() {
             queue.places.retain(|_, place| now_ms < place.shown_ms.saturating_add(SHOWN_AGAIN_MS_MAX));
         }
-        // The code whose turn it is by its first image comes first, and if nothing comes of that, the next one.
+        // The code of the first image in turn comes first; if it makes no group, the next one.
         let mut turns: BTreeMap<(u16, Profile), Turn> = BTreeMap::new();
         for ((shard, own), queue) in &self.waiting {
             let first = queue.places.values().filter(|place| place.next_ms <= now_ms).map(turn).min();
@@ -138,7 +142,7 @@ impl Pool {
         })
     }
 
-    /// Takes the images of the next group under one code, of these kinds.
+    /// Takes the images of the next group of one code, from these kinds.
     fn take_under(
         &mut self,
         profile: Profile,
@@ -151,9 +155,9 @@ impl Pool {
         let places = queues.iter().flat_map(|queue| queue.places.values());
         let mut queue: Vec<&Waiter> = places.filter(|place| place.next_ms <= now_ms).collect();
         queue.sort_by_key(|place| turn(place));
-        // While others come, better wait for them than pay a whole parity for few.
+        // While others arrive, waiting for them costs less than a whole parity for few.
         let newest_ms = queues.iter().map(|queue| queue.newest_ms).max().unwrap_or(0);
-        // So do those that will be tried again soon.
+        // Images that are soon due for a retry count like arriving ones.
         let soon_ms = now_ms.saturating_add(group_wait_ms);
         let is_due_soon = |place: &Waiter| now_ms < place.next_ms && place.next_ms <= soon_ms;
         let others = queues.iter().any(|queue| queue.places.values().any(is_due_soon));
@@ -172,7 +176,7 @@ impl Pool {
         let choice = members::choose(profile, &waiting, sites, self.rotation)?;
         let places: Vec<Option<Waiter>> = choice.members.iter().map(|at| at.map(|at| *queue[at])).collect();
         for place in places.iter().flatten() {
-            self.begin(&place.candidate);
+            self.mark_making(&place.candidate);
         }
         Some(self.begin_group(Making {
             profile,
@@ -182,21 +186,22 @@ impl Pool {
         }))
     }
 
-    /// A group is being made on these servers.
+    /// Records that a group is being made on these servers.
     fn begin_group(&mut self, mut making: Making) -> Making {
         self.rotation = self.rotation.wrapping_add(1);
         self.groups += 1;
         self.loads.encoder_first(&mut making.parity);
-        self.loads.begin(&making);
+        self.loads.add_group(&making);
         making
     }
 
-    /// The servers as they will be when all that is under way is done.
+    /// The servers as they will be after all work under way.
     pub(super) fn loaded(&self, sites: &[Site]) -> Vec<Site> {
         self.loads.applied(sites, |on| self.remaking_on(on))
     }
 
-    /// Takes members of other groups for a new one. `None` if a group is being made with one of them.
+    /// Takes members of other groups for a new one. `None` if a group is being made with one of
+    /// them.
     pub(super) fn join(
         &mut self,
         profile: Profile,
@@ -207,16 +212,16 @@ impl Pool {
             return None;
         }
         for one in &members {
-            self.begin(one);
+            self.mark_making(one);
         }
         let empty = profile.data().saturating_sub(members.len());
         let members = members.into_iter().map(Some).chain(std::iter::repeat_n(None, empty)).collect();
-        // If it comes to nothing, they are where they were.
+        // If it fails, they stay where they are.
         Some(self.begin_group(Making { profile, members, parity, places: Vec::new() }))
     }
 
-    /// A group is being made with an image.
-    fn begin(&mut self, one: &Candidate) {
+    /// Marks an image as a member of a group that is being made.
+    fn mark_making(&mut self, one: &Candidate) {
         let image = one.member.image;
         if let Some(queue) = self.waiting.get_mut(&one.kind()) {
             queue.places.remove(&image);
@@ -224,17 +229,17 @@ impl Pool {
         self.making.insert(image);
     }
 
-    /// Moves by one with each group.
+    /// Advances by one with each group.
     pub(super) fn rotation(&self) -> u64 {
         self.rotation
     }
 
-    /// Parity is about to be made under this name.
+    /// Marks the id of a parity image that is about to be made.
     pub(super) fn begin_parity(&mut self, image: ImageId) {
         self.making.insert(image);
     }
 
-    /// A group was made, or came to nothing: then those of its members that `stays` names wait on.
+    /// Ends the making of a group. If it failed, its members for which `stays` is true wait on.
     /// `random` spreads the next attempts of groups that met at one server.
     pub(super) fn end(
         &mut self,
@@ -245,7 +250,7 @@ impl Pool {
         now_ms: u64,
     ) {
         self.groups -= 1;
-        self.loads.end(making);
+        self.loads.remove_group(making);
         for image in parity {
             self.making.remove(image);
         }
@@ -267,7 +272,7 @@ impl Pool {
         self.making.contains(&image)
     }
 
-    /// An image of a group is about to be made again. False if it is already.
+    /// Marks an image as being recreated. False if it is already.
     pub(super) fn begin_remake(
         &mut self,
         (group, slot): (GroupId, usize),
@@ -283,20 +288,20 @@ impl Pool {
         }
     }
 
-    /// It was made, or came to nothing.
+    /// Ends the recreation of an image.
     pub(super) fn end_remake(&mut self, group: GroupId, slot: usize) {
         self.remaking.remove(&(group, slot));
     }
 
-    /// Whether an image is being made again on a data server.
+    /// Whether an image is being recreated on a data server.
     pub(super) fn is_remaking(&self, image: ImageId, on: DataServerId) -> bool {
         self.remaking.values().any(|one| *one == (image, on))
     }
 }
 
-/// When an image whose group came to nothing is tried again. Members of a group that met a busy
+/// Schedules the next attempt of an image whose group failed. Members of a group that met a busy
 /// server stay together: each alone would make a short group. If one of them may be at fault they
-/// part, so that the others get into a group without it.
+/// separate, so that the others get into a group without it.
 fn again(place: &Waiter, ended: Ended, random: u64, now_ms: u64) -> Waiter {
     let mut place = *place;
     if ended == Ended::Moved {
@@ -318,10 +323,10 @@ fn again(place: &Waiter, ended: Ended, random: u64, now_ms: u64) -> Waiter {
     place
 }
 
-/// Which image's turn it is: that of the least.
+/// Order of the images: the least is the first in turn.
 type Turn = (u32, u64, ImageId);
 
-/// Those that came to nothing go behind the others, then those that wait longest are first.
+/// Images of failed groups come last; among the others, those that wait longest come first.
 fn turn(place: &Waiter) -> Turn {
     (place.failures, place.since_ms, place.candidate.member.image)
 }

@@ -1,9 +1,9 @@
-//! Asks data servers that are up whether they have the images that the log says they have, a few groups at a time, and has those that
-//! are missing made again there.
+//! Queries healthy data servers for the images that the log assigns to them, a few groups at a
+//! time, and has missing ones recreated there.
 //!
-//! Runs where this node leads, whether sealing is on or not. A server that is not up is `mend`'s.
+//! Runs on the leader, whether sealing is on or not. `mend` handles servers that are not up.
 //!
-//! INVARIANT: what is made again is what a data server itself said it does not have.
+//! INVARIANT: an image is recreated here only after its data server itself reported it missing.
 //! Spec: docs/protocol/seal.md §10.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,7 +19,7 @@ use super::remake;
 use crate::limits::{GROUPS_SCAN_MAX, HAVE_PAUSE_MS, HAVE_REST_MS, MISSING_MAX};
 use crate::server::Server;
 
-/// An image of a group, where it should be, and how long its file should be.
+/// An image of a group, its server, and the expected length of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Held {
     group: GroupId,
@@ -31,22 +31,22 @@ struct Held {
 /// An image that is missing: group, slot, and the data server that should have it.
 type Missing = (GroupId, usize, DataServerId);
 
-/// A walk through all groups.
+/// A scan of all groups.
 #[derive(Default)]
 struct Walk {
-    /// The number of the group to go on with.
+    /// The number of the next group.
     from: u64,
-    /// Not before this time, unless somebody calls.
+    /// Earliest time of the next step, unless notified.
     next_ms: u64,
     missing: VecDeque<Missing>,
 }
 
 /// Runs for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+pub(crate) async fn drive_presence(server: Arc<Server>) {
     let mut walk = Walk::default();
     loop {
         tokio::select! {
-            () = server.sealing.count.notified() => walk.begin_anew(),
+            () = server.sealing.count.notified() => walk.restart(),
             () = server.env.clock.sleep_ms(HAVE_PAUSE_MS) => {}
         }
         if server.shards.is_leader() {
@@ -59,8 +59,8 @@ pub(crate) async fn drive(server: Arc<Server>) {
 }
 
 impl Walk {
-    /// A data server has registered: what is below it may be another disk.
-    fn begin_anew(&mut self) {
+    /// Restarts the scan: a data server has registered, possibly with another disk.
+    fn restart(&mut self) {
         (self.from, self.next_ms) = (0, 0);
     }
 
@@ -71,7 +71,7 @@ impl Walk {
             }
             self.missing.pop_front();
         }
-        // What one look finds goes beyond it.
+        // One batch may exceed the limit.
         if MISSING_MAX <= self.missing.len() || server.now_ms() < self.next_ms {
             return;
         }
@@ -81,11 +81,11 @@ impl Walk {
             Some(_) | None => (self.from, self.next_ms) = (0, server.now_ms() + HAVE_REST_MS),
         }
         for (on, held) in by_server(&groups) {
-            self.ask(server, on, &held).await;
+            self.query_server(server, on, &held).await;
         }
     }
 
-    async fn ask(&mut self, server: &Server, on: DataServerId, held: &[Held]) {
+    async fn query_server(&mut self, server: &Server, on: DataServerId, held: &[Held]) {
         let Some(known) = server.data_servers.one(on) else { return };
         for some in held.chunks(IMAGES_MAX) {
             if !server.data_servers.is_up(on, server.now_ms()) {
@@ -95,12 +95,12 @@ impl Walk {
             let have = match known.control.have(on, &asked).await {
                 Ok(have) => have,
                 Err(error) => {
-                    tracing::debug!(server = on.0, %error, "a data server does not tell what it has");
+                    tracing::debug!(server = on.0, %error, "data server does not report its images");
                     return;
                 }
             };
             for (Held { group, slot, image, .. }, _) in some.iter().zip(have).filter(|(_, have)| !have) {
-                tracing::warn!(server = on.0, %group, slot, %image, "a data server has lost an image");
+                tracing::warn!(server = on.0, %group, slot, %image, "data server has lost an image");
                 server.metrics.image_missing();
                 if !self.missing.contains(&(*group, *slot, on)) {
                     self.missing.push_back((*group, *slot, on));

@@ -1,9 +1,12 @@
-//! Readers: data servers that answer READs of an extent at rest, from its group, while its home does not.
+//! Readers: data servers that serve READs of an extent at rest, from its group, while its home does
+//! not.
 //!
-//! Clients get one as the second mirror of a layout for reading, or as the only one if the home cannot be used now. A reader asks
-//! before each answer; what it is told is the log's state at some moment after it asked.
+//! Clients get a reader as the second mirror of a layout for reading, or as the only one if the
+//! home cannot be used now. A reader queries the leader before each reply; the answer is the log's
+//! state at some moment after the query.
 //!
-//! INVARIANT: an image is named here only if it said every byte that was ever promised of the extent when the question came, or later.
+//! INVARIANT: an image is named here only if it contained every byte promised of the extent at the
+//! time of the query, or later.
 //! Spec: docs/protocol/seal.md §8, §11.
 
 use layout::ec::{Group, ImageId, ImageRef};
@@ -19,7 +22,7 @@ use wire_nfs::v4::Nfsstat4;
 use super::answer::{image_ref, in_force};
 use crate::server::Server;
 
-/// A reader asks whether it may answer.
+/// Handles AT_REST: a reader queries whether it may serve an extent.
 ///
 /// # Errors
 /// `Stale` if the extent is not at rest at this epoch; `NotLeader`, `Busy`.
@@ -38,10 +41,10 @@ pub(crate) async fn at_rest(server: &Server, ask: &AskAtRest) -> Result<AtRest, 
     Ok(AtRest { size_bytes: size_now(server, inode).await?, image: image.encode() })
 }
 
-/// A data server was asked for more than it holds.
+/// Handles FILE_END: a data server got a READ beyond its bytes.
 ///
 /// # Errors
-/// `Stale` if the file is gone; `NotLeader`; `Busy` while its length cannot be told.
+/// `Stale` if the file is gone; `NotLeader`; `Busy` while its length is unknown.
 pub(crate) async fn file_end(server: &Server, ask: &AskFileEnd) -> Result<FileEnd, Refusal> {
     in_force(server).await?;
     let inode =
@@ -57,7 +60,7 @@ async fn size_now(server: &Server, inode: Inode) -> Result<u64, Refusal> {
     }
 }
 
-/// The image that is all there is of an extent, and its group; `None` if the extent is not at rest.
+/// The image that holds all bytes of an extent, and its group; `None` if the extent is not at rest.
 fn image(view: &dyn View, extent: ExtentId) -> Result<Option<(ImageRef, Group)>, FsError> {
     let images = sealed::images(view, extent)?;
     let Some(image) = images.at_rest() else { return Ok(None) };
@@ -67,28 +70,30 @@ fn image(view: &dyn View, extent: ExtentId) -> Result<Option<(ImageRef, Group)>,
     Ok(Some((image_ref(image.image, image.content_bytes, file_bytes, image.root), group)))
 }
 
-/// Whether a data server is up, answers, and could be reached by this client lately.
+/// Whether a data server is up and answers, and this client has not reported it lately.
 pub(crate) fn is_usable(server: &Server, client: Option<u64>, id: DataServerId) -> bool {
     let (servers, now_ms) = (&server.data_servers, server.now_ms());
     let is_excluded = || client.is_some_and(|client| servers.is_excluded(client, id, now_ms));
     servers.is_up(id, now_ms) && !servers.is_broken(id) && !is_excluded()
 }
 
-/// Who may answer READs of an extent in place of its home; `None` if it is not at rest, or there is nobody.
+/// The data server that may serve READs of an extent in place of its home; `None` if it is not at
+/// rest, or no server can be used.
 pub(crate) fn reader(server: &Server, client: Option<u64>, record: &ExtentRecord) -> Option<DataServerId> {
     let view = server.view().ok()?;
     let (image, group) = image(view.namespace(), record.extent).ok()??;
     let usable = |id: &DataServerId| *id != record.home && is_usable(server, client, *id);
     by_place(record, image.image, &group).into_iter().find(usable).or_else(|| {
-        // Nobody of the group: anyone can read from what is left of it.
+        // No server of the group: any other can reconstruct from what is left of it.
         let all = server.data_servers.all();
         let from = turn(record, all.len());
         all.iter().cycle().skip(from).take(all.len()).map(|(id, _)| *id).find(usable)
     })
 }
 
-/// The servers of a group, the best reader of an image first: who has the whole image, then who is not in the extent's set, which may
-/// be lost together. The rest in turn, so that the readers of many extents are many.
+/// The servers of a group, the best reader of an image first: those with the whole image, then
+/// those outside the extent's set, whose servers may be lost together. The rest in turn, so that
+/// the readers of many extents are many.
 fn by_place(record: &ExtentRecord, image: ImageId, group: &Group) -> Vec<DataServerId> {
     let (shape, slots) = (group.shape(), group.shape().slots());
     let from = turn(record, slots);
@@ -104,13 +109,13 @@ fn by_place(record: &ExtentRecord, image: ImageId, group: &Group) -> Vec<DataSer
     ranked.into_iter().map(|(_, id)| id).collect()
 }
 
-/// With which of so many an extent begins: another one for each, the same one each time.
+/// Start position of an extent in a list of `count`: spread over extents, constant for each.
 fn turn(record: &ExtentRecord, count: usize) -> usize {
     let turn = record.extent.ino.wrapping_add(u64::from(record.extent.index)) % count.max(1) as u64;
     usize::try_from(turn).expect("less than a count")
 }
 
-/// Who answers READs of an extent whose home cannot be used now.
+/// The reader of an extent whose home cannot be used now.
 pub(crate) fn stand_in(
     server: &Server,
     client: Option<u64>,

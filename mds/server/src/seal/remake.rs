@@ -15,8 +15,9 @@ use crate::balance::ImageMove;
 use crate::limits::{BALANCE_IMAGES_MAX, REMAKES_AT_ONCE_MAX, REMAKES_EACH_MAX};
 use crate::server::Server;
 
-/// Has an image made again on a data server, unless that is done already. False if it, or all of them, have enough to do.
-pub(super) fn begin(server: &Arc<Server>, group: Group, slot: usize, on: DataServerId) -> bool {
+/// Begins to recreate an image on a data server, unless that is under way. False if the server, or
+/// all of them, are busy.
+pub(super) fn begin_remake(server: &Arc<Server>, group: Group, slot: usize, on: DataServerId) -> bool {
     let Some((image, _)) = group.shape().image(slot) else { return true };
     let mut pool = server.sealing.pool.lock();
     if REMAKES_AT_ONCE_MAX <= pool.remaking() || REMAKES_EACH_MAX <= pool.remaking_on(on) {
@@ -29,8 +30,8 @@ pub(super) fn begin(server: &Arc<Server>, group: Group, slot: usize, on: DataSer
     true
 }
 
-/// Has an image that is where it should be made again somewhere else. Whether it is there then; nothing happens if things are not as they were
-/// when that was decided, or others are being made again already.
+/// Moves a healthy image: recreates it on another server. Returns whether it is there then; does
+/// nothing if the state has changed since the decision, or other recreations are under way.
 pub(crate) async fn relocate(server: &Server, one: &ImageMove) -> bool {
     let ImageMove { group: id, slot, from, to, .. } = *one;
     let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
@@ -57,20 +58,21 @@ pub(crate) async fn relocate(server: &Server, one: &ImageMove) -> bool {
     remake(server, group, slot, to).await
 }
 
-/// Begins to make an image again where it should be: its data server is up and does not have it any more. False if that must wait.
+/// Begins to recreate an image in its place: its data server is up and no longer has it. False if
+/// that must wait.
 pub(super) fn start_in_place(server: &Arc<Server>, id: GroupId, slot: usize, on: DataServerId) -> bool {
     let Some(group) = server.view().ok().and_then(|view| sealed::group(view.namespace(), id).ok().flatten())
     else {
         return true;
     };
-    // It may have found another place meanwhile.
+    // It may have moved meanwhile.
     if group.homes().get(slot) != Some(&Some(on)) || !server.data_servers.is_up(on, server.now_ms()) {
         return true;
     }
-    begin(server, group, slot, on)
+    begin_remake(server, group, slot, on)
 }
 
-/// Whether it was made, and the log says that it is there.
+/// Recreates an image. True once it exists, and the log has its place.
 async fn remake(server: &Server, group: Group, slot: usize, on: DataServerId) -> bool {
     let id = group.shape().group();
     let made = match server.data_servers.one(on) {
@@ -82,12 +84,12 @@ async fn remake(server: &Server, group: Group, slot: usize, on: DataServerId) ->
     }
     let done = match (made, group.homes()[slot]) {
         (Ok(()), Some(from)) if from == on => {
-            tracing::info!(group = %id, slot, server = on.0, "an image is made again where it was");
+            tracing::info!(group = %id, slot, server = on.0, "image recreated in its place");
             server.metrics.remade();
             true
         }
         (Ok(()), Some(from)) => {
-            tracing::info!(group = %id, slot, server = on.0, "an image is made again");
+            tracing::info!(group = %id, slot, server = on.0, "image recreated");
             let moved =
                 RehomeImage { group: id.0, slot: u32::try_from(slot).expect("few slots"), from, to: on };
             decided(server, id, Command::RehomeImage(moved)).await;
@@ -97,7 +99,7 @@ async fn remake(server: &Server, group: Group, slot: usize, on: DataServerId) ->
         }
         (Ok(()), None) => false,
         (Err(error), _) => {
-            tracing::warn!(group = %id, slot, server = on.0, %error, "an image is not made again");
+            tracing::warn!(group = %id, slot, server = on.0, %error, "image could not be recreated");
             false
         }
     };

@@ -1,6 +1,7 @@
-//! Makes groups of the images that wait: chooses, has the parity made, and has the log make it real.
+//! Makes groups of waiting images: chooses members, has the parity computed, and commits the group
+//! to the log.
 //!
-//! Runs where this node leads and sealing is on.
+//! Runs on the leader while sealing is on.
 //!
 //! INVARIANT: a group is in the log only after all its parity is on stable storage.
 //! Spec: docs/protocol/seal.md §3.
@@ -22,34 +23,34 @@ use crate::limits::GROUPS_AT_ONCE_MAX;
 use crate::report::NarrowCode;
 use crate::server::Server;
 
-/// Between two looks at what waits.
+/// Interval of the checks of the pool.
 const ROUND_MS: u64 = 500;
 
-/// Why a group came to nothing.
+/// Why a group failed.
 #[derive(Debug, thiserror::Error)]
 enum Failed {
-    /// A member is of no use any more.
+    /// A member has become useless.
     #[error("a member may not join any more")]
     Moved,
     /// Its parity was not made.
     #[error("data server {0} made no parity: {1}")]
     Parity(DataServerId, ControlError),
-    /// The data server that makes its parity has gone.
+    /// The data server that makes its parity is gone.
     #[error("data server {0} has gone while it made parity")]
     Gone(DataServerId),
-    /// What was chosen can be no group.
+    /// The choice is no valid group.
     #[error("{0}")]
     Group(#[from] GroupError),
-    /// The log did not take it.
+    /// The log did not accept it.
     #[error("the log did not take it")]
     Log,
 }
 
 impl Failed {
-    /// What that means for the members.
+    /// The consequence for the members.
     fn ended(&self) -> Ended {
         match self {
-            // A data server that makes no parity is not chosen again while it is away.
+            // A data server that makes no parity is not chosen again while it is unreachable.
             Self::Parity(_, ControlError::Refused(Refusal::Busy | Refusal::NoSpace))
             | Self::Parity(_, ControlError::Unreachable(_))
             | Self::Gone(_)
@@ -61,7 +62,7 @@ impl Failed {
 }
 
 /// Runs for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+pub(crate) async fn drive_sealing(server: Arc<Server>) {
     let mut told = Vec::new();
     loop {
         tokio::select! {
@@ -72,7 +73,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
             told.clear();
             continue;
         }
-        tell(&narrow(&server, server.now_ms()), &mut told);
+        log_narrow(&narrow(&server, server.now_ms()), &mut told);
         while let Some(making) = next(&server) {
             tokio::spawn(make(Arc::clone(&server), making));
         }
@@ -90,11 +91,11 @@ fn next(server: &Server) -> Option<Making> {
     }
     let (cluster, sites) = (profile(server, now_ms), sites(server, now_ms));
     let mut pool = server.sealing.pool.lock();
-    pool.take(cluster, &sites, now_ms, server.config.group_wait_ms)
+    pool.take_group(cluster, &sites, now_ms, server.config.group_wait_ms)
 }
 
-/// Says which codes there are too few data servers for, once for each number of servers.
-fn tell(narrow: &[NarrowCode], told: &mut Vec<NarrowCode>) {
+/// Logs the codes with too few data servers, once for each number of servers.
+fn log_narrow(narrow: &[NarrowCode], told: &mut Vec<NarrowCode>) {
     let alike =
         |one: &NarrowCode, other: &NarrowCode| (&one.code, one.servers) == (&other.code, other.servers);
     for one in narrow.iter().filter(|one| !told.iter().any(|other| alike(one, other))) {
@@ -102,19 +103,19 @@ fn tell(narrow: &[NarrowCode], told: &mut Vec<NarrowCode>) {
         if servers < servers_least {
             tracing::warn!(
                 %code, servers, servers_least,
-                "too few data servers for this erasure code: what is to be sealed under it stays as copies"
+                "too few data servers for this erasure code: its extents stay as copies"
             );
         } else {
             tracing::warn!(
                 %code, servers, servers_full,
-                "too few data servers for full groups of this erasure code: groups stay short and take more room"
+                "too few data servers for full groups of this erasure code: groups stay short and take more space"
             );
         }
     }
     *told = narrow.to_vec();
 }
 
-/// Makes one group, or lets its members wait on.
+/// Makes one group, or returns its members to the pool.
 pub(super) async fn make(server: Arc<Server>, making: Making) {
     let codec = making.profile.codec();
     let parity: Vec<ImageId> = match making.members.first().copied().flatten() {
@@ -125,12 +126,12 @@ pub(super) async fn make(server: Arc<Server>, making: Making) {
     let made = attempt(&server, &making, codec, &parity).await;
     match &made {
         Ok(group) => {
-            tracing::info!(%group, profile = %making.profile, "a group of images is made");
+            tracing::info!(%group, profile = %making.profile, "group of images made");
             server.metrics.group_made();
         }
-        Err(Failed::Moved) => tracing::debug!("a group came to nothing: an image is of no use any more"),
+        Err(Failed::Moved) => tracing::debug!("group failed: an image has become useless"),
         Err(error) => {
-            tracing::warn!(%error, "a group of images is not made");
+            tracing::warn!(%error, "group of images failed");
             server.metrics.group_failed();
         }
     }
@@ -143,7 +144,7 @@ pub(super) async fn make(server: Arc<Server>, making: Making) {
     server.sealing.call.notify_one();
 }
 
-/// Whether an image may still become a member. One that nobody can tell of is shown again.
+/// Whether an image may still become a member. If that is unknown, its server reports it again.
 fn may_wait(server: &Server, one: &Candidate) -> bool {
     let Ok(view) = server.view() else { return false };
     may_join(view.namespace(), &one.member, one.home, &one.sealed_as).unwrap_or(false)
@@ -155,11 +156,11 @@ async fn attempt(
     codec: CodecId,
     parity: &[ImageId],
 ) -> Result<GroupId, Failed> {
-    // Reading all members is much work for one that cannot be.
+    // Reading all members is much work for an impossible group.
     if !making.members.iter().flatten().all(|one| may_wait(server, one)) {
         return Err(Failed::Moved);
     }
-    // They are of one shard, and the group is of that.
+    // All members are of one shard, which also keeps the group.
     let shard = making.members.iter().flatten().next().map_or(0, Candidate::shard);
     let group = match server.shards.to(shard, None, Command::TakeGroup).await {
         Ok(Outcome::Group(number)) => GroupId(number),
@@ -179,7 +180,7 @@ async fn attempt(
     if made.is_some() { Ok(group) } else { Err(Failed::Log) }
 }
 
-/// Has the parity made, if there is any.
+/// Has the parity computed, if there is any.
 async fn encode(
     server: &Server,
     draft: Draft,
@@ -199,8 +200,8 @@ async fn encode(
     }
 }
 
-/// Returns when a data server holds no lease. A call to a machine that lost its power is not
-/// answered for minutes, and others wait for their turn meanwhile.
+/// Returns once a data server holds no lease. A call to a machine that lost its power gets no
+/// answer for minutes, and others wait for their turn meanwhile.
 async fn gone(server: &Server, id: DataServerId) {
     while server.data_servers.is_up(id, server.now_ms()) {
         server.env.clock.sleep_ms(ROUND_MS).await;

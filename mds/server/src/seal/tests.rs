@@ -1,6 +1,6 @@
-//! The words for images, and a metadata server with data servers that only know control calls.
+//! The replies about images, and a metadata server with data servers that only know control calls.
 
-/// Asks until it is so, for as long as a loaded machine may need.
+/// Polls a condition, for as long as a loaded machine may need.
 macro_rules! until {
     ($so:expr) => {
         for round in 0.. {
@@ -48,7 +48,7 @@ fn groups(fleet: &Fleet) -> Vec<layout::ec::Group> {
     groups_from(view.namespace(), GroupId(0), 99).unwrap()
 }
 
-/// What is sealed survives what hot copies do.
+/// Sealed data survives as many losses as hot copies do.
 #[test]
 fn the_code_is_never_worse_than_the_copies() {
     let printed = |present, known, copies| super::chosen(present, known, copies).map(|one| one.to_string());
@@ -66,7 +66,8 @@ fn the_code_is_never_worse_than_the_copies() {
     }
 }
 
-/// Shown, grouped, used, sealed again, used again: the first group is gone then, and its images may go.
+/// Reported, grouped, used, sealed again, used again: the first group is gone then, and its images
+/// may be deleted.
 /// Spec: docs/protocol/seal.md §2, §3.
 #[tokio::test]
 async fn the_life_of_images() {
@@ -77,7 +78,7 @@ async fn the_life_of_images() {
     assert_eq!(fleet.word(3, first).await, ImageWord::Delete, "not its home");
     until!(fleet.word(1, first).await == ImageWord::Use);
     let made = groups(&fleet);
-    assert_eq!(made[0].shape().members().iter().flatten().count(), 1, "nobody came in time");
+    assert_eq!(made[0].shape().members().iter().flatten().count(), 1, "no other image came in time");
     assert_eq!(fleet.encoded(), 1);
     let parity = made[0].shape().parity().next().unwrap();
     let on = made[0].homes()[2].unwrap().0;
@@ -107,7 +108,7 @@ async fn the_life_of_images() {
     assert_eq!((status.seal, status.erasure_code.as_str()), (true, "2+1"));
 }
 
-/// The parity of a group that came to nothing may go, its members wait on.
+/// The parity of a failed group may be deleted, its members wait on.
 #[tokio::test]
 async fn a_group_whose_parity_fails_comes_to_nothing() {
     let fleet = Fleet::start(3, |settings| settings.seal = true).await;
@@ -122,10 +123,10 @@ async fn a_group_whose_parity_fails_comes_to_nothing() {
     until!(fleet.word(1, image).await == ImageWord::Use);
 }
 
-/// An image of a server that is gone is made again elsewhere, and its old place is of no use any more.
+/// An image of a lost server is recreated elsewhere, and its old place is useless then.
 /// Spec: docs/protocol/seal.md §6.
 #[tokio::test]
-async fn lost_images_are_made_again() {
+async fn lost_images_are_recreated() {
     let fleet = Fleet::start(4, |settings| {
         settings.seal = true;
         settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);
@@ -150,7 +151,7 @@ async fn lost_images_are_made_again() {
     until!(fleet.status().images_remade == 0);
 }
 
-/// The living member of a group that is half dead goes into another one.
+/// The living member of a half-dead group goes into another group.
 /// Spec: docs/protocol/seal.md §7.
 #[tokio::test]
 async fn a_group_that_is_half_dead_is_dissolved() {
@@ -168,7 +169,7 @@ async fn a_group_that_is_half_dead_is_dissolved() {
     fleet.word(1, newer).await;
     until!(groups(&fleet).len() == 2);
     assert_eq!(fleet.word(1, fleet::used(newer)).await, ImageWord::Keep);
-    // A server that holds nothing goes: all groups are looked at at once.
+    // An empty server is lost: that triggers a scan of all groups.
     let holds =
         |id: u32| groups(&fleet).iter().any(|one| one.homes().contains(&Some(layout::DataServerId(id))));
     fleet.silence((3..=4).find(|id| !holds(*id)).unwrap_or(4));
@@ -178,10 +179,11 @@ async fn a_group_that_is_half_dead_is_dissolved() {
     assert_eq!(fleet.word(2, second).await, ImageWord::Use, "where it was, in another group");
 }
 
-/// An extent that is all in an image is taken up by another when its home is gone for long; one that was written since is not.
+/// An extent with all bytes in an image is adopted by another home when its home is gone for long;
+/// one that was written since is not.
 /// Spec: docs/protocol/seal.md §8, §9.
 #[tokio::test]
-async fn an_extent_at_rest_is_taken_up_by_another() {
+async fn an_extent_at_rest_is_adopted_by_another_home() {
     let fleet = Fleet::start(4, |settings| {
         settings.seal = true;
         settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);
@@ -214,9 +216,9 @@ async fn an_extent_at_rest_is_taken_up_by_another() {
     assert_eq!(fleet.word(1, first).await, ImageWord::Keep, "its group has it there");
 }
 
-/// Work for a server that is away does not keep others waiting, however much it is.
+/// Work for an unreachable server does not delay other servers' work, however much it is.
 #[tokio::test]
-async fn much_work_for_a_dead_server_is_in_nobodys_way() {
+async fn much_work_for_a_dead_server_delays_no_other() {
     let fleet = Fleet::start(2, |settings| settings.data_server_lease_ms = 500).await;
     let [one, two] = fleet.file([1, 2]).await;
     let propose = async |command| fleet.server().propose(command).await.unwrap();
@@ -225,7 +227,7 @@ async fn much_work_for_a_dead_server_is_in_nobodys_way() {
     for extent in extents.clone() {
         let (home, backups) = (layout::DataServerId(1), vec![]);
         propose(Command::Allocate(Allocate { extent, home, backups })).await;
-        // Else it would go on at the other one.
+        // Otherwise the extent would move to the other server.
         fleet.promise(1, extent).await.unwrap();
     }
     fleet.silence(1);
@@ -257,7 +259,7 @@ async fn an_extent_that_is_made_in_band_has_the_code_too() {
     }
 }
 
-/// While sealing is off nothing waits for a group, but what is in one stays.
+/// While sealing is off no image waits for a group, but grouped images stay.
 #[tokio::test]
 async fn nothing_waits_while_sealing_is_off() {
     let fleet = Fleet::start(1, |_| {}).await;

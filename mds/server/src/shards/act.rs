@@ -1,7 +1,9 @@
-//! Acts on several shards: worked out on a view of all, made real by one entry, carried to the others.
+//! Acts on several shards: computed on a view of all, committed by one entry, carried to the
+//! others.
 //!
-//! INVARIANT: from the entry that makes an act real until every shard has its part, its inodes are locked; and until it is settled nobody
-//! changes them, since a governor that finds its intent writes its parts again.
+//! INVARIANT: from the entry that commits an act until every shard has its part, its inodes are
+//! locked; and until it is settled no other command changes them, since a governor that finds its
+//! intent writes its parts again.
 //! Spec: docs/protocol/shards.md §4.
 
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use super::locks::Guard;
 use super::names::ActPlan;
 use crate::limits::INODES_RESERVED;
 
-/// What an act comes to.
+/// The computed parts and outcome of an act.
 struct Worked {
     parts: Vec<Part>,
     outcome: Outcome,
@@ -31,7 +33,7 @@ struct Worked {
 }
 
 impl Shards {
-    /// Carries an act out under what it `held` locked. Goes on by itself if whoever asked does not wait.
+    /// Carries an act out under the locks that it `held`. Dropping this future does not cancel it.
     pub(super) async fn act(
         &self,
         held: (Guard, Option<OwnedMutexGuard<()>>),
@@ -52,16 +54,16 @@ impl Shards {
         command: &Command,
     ) -> Result<Outcome, ProposeError> {
         let reign = held.0.reign();
-        // The shard keeps so many, and would refuse more.
+        // The shard keeps so many intents, and would refuse more.
         let room = Arc::clone(&self.inner.unsettled[usize::from(plan.coordinator)]).acquire_owned().await;
         let room = room.map_err(|_| ProposeError::Unavailable)?;
-        // If it cannot be known whether the act is real, this node governs anew, and with that it is decided.
-        let _request = self.inner.requests.begin(plan.coordinator, origin.as_ref());
+        // If it is unknown whether the act is committed, this node governs again, which decides it.
+        let _request = self.inner.requests.begin_request(plan.coordinator, origin.as_ref());
         let reserved = match plan.makes_in {
             Some(shard) => Some(self.reserved(reign, shard).await?),
             None => None,
         };
-        // Clients know it as soon as they are answered.
+        // Clients know the new inode as soon as they get the reply.
         reserved.into_iter().for_each(|ino| held.0.lock_new(ino));
         let worked = match self.work_out(plan, origin.as_ref(), command, reserved)? {
             Ok(worked) => worked,
@@ -78,7 +80,7 @@ impl Shards {
             Ok(outcome @ Outcome::Refused(_)) => return Ok(outcome),
             Ok(outcome) => outcome,
             Err(error) => {
-                // Only of these it cannot be known whether it is real.
+                // Only after these errors it is unknown whether the act is committed.
                 if matches!(error, ProposeError::Timeout | ProposeError::Stopped(_)) {
                     self.falter(reign);
                 }
@@ -89,9 +91,9 @@ impl Shards {
             .into_iter()
             .map(|part| self.insist(reign, part.shard, Command::Carry(Carry { writes: part.writes })));
         if let Err(error) = futures_util::future::try_join_all(parts).await {
-            tracing::info!(%error, term = id.term, number = id.number, "an act is left to the next governor");
+            tracing::info!(%error, term = id.term, number = id.number, "act left to the next governor");
             self.falter(reign);
-            // It is real: nobody may be told that nothing was done.
+            // The act is committed: the client must not get a refusal.
             return Err(ProposeError::Timeout);
         }
         held.0.show();
@@ -99,8 +101,8 @@ impl Shards {
         Ok(outcome)
     }
 
-    /// What the client does not wait for. Who wants to change what the act changed does: as long as the intent is there, its parts may be
-    /// written once more.
+    /// Settles an act after the reply. Conflicting writers block until the intent is deleted: until
+    /// then its parts may be written once more.
     fn afterwards(
         &self,
         held: ((Guard, Option<OwnedMutexGuard<()>>), OwnedSemaphorePermit),
@@ -112,18 +114,18 @@ impl Shards {
         tokio::spawn(async move {
             let reign = held.0.0.reign();
             if let Err(error) = shards.insist(reign, coordinator, Command::Settle(Settle { id })).await {
-                tracing::debug!(%error, term = id.term, number = id.number, "an act is settled by the next governor");
+                tracing::debug!(%error, term = id.term, number = id.number, "act is settled by the next governor");
                 shards.falter(reign);
             }
             drop(held);
             if let Some(ino) = orphan {
-                // One that stays is found by the next governor.
+                // The next governor finds an orphan that stays.
                 let _ = shards.propose(None, Command::Reap(Reap { ino })).await;
             }
         });
     }
 
-    /// Works an act out, unless it was done before or is refused.
+    /// Computes an act, unless it was done before or is refused.
     fn work_out(
         &self,
         plan: &ActPlan,
@@ -150,7 +152,7 @@ impl Shards {
         }
     }
 
-    /// Never before what any of the shards has seen.
+    /// The time of an act: never before the clock of any of the shards.
     fn time(&self, plan: &ActPlan) -> Result<Timestamp, ProposeError> {
         let mut unix_ns = self.inner.env.clock.wall_ns();
         for ino in &plan.inodes {
@@ -161,7 +163,7 @@ impl Shards {
         Ok(Timestamp::from_unix_ns(unix_ns))
     }
 
-    /// A number of a shard for a new inode.
+    /// A reserved inode number of a shard.
     async fn reserved(&self, reign: u64, shard: u16) -> Result<Ino, ProposeError> {
         let take = || self.inner.reserved.lock().get_mut(&shard).and_then(Iterator::next);
         if let Some(ino) = take() {
@@ -182,7 +184,7 @@ impl Shards {
     }
 }
 
-/// The same operations that one shard runs, and what they answer.
+/// Runs the same operations as a single shard, with the same answers.
 fn work_out(
     draft: &mut Draft<'_>,
     command: &Command,

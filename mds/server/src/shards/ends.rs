@@ -1,10 +1,13 @@
 //! The end of a client or a session, carried from shard 0 to the others.
 //!
-//! What was under way when it ended may be carried out behind it, and of some ends this node is not told: so it is also looked, now and
-//! then, what the others have of those that shard 0 does not know.
+//! A command that was under way at the end may be applied after it, and this node does not learn of
+//! some ends. So the other shards are also scanned periodically for clients and sessions that shard
+//! 0 does not know.
 //!
-//! INVARIANT: when an end is applied here, nothing more is proposed to other shards for requests of whoever ended.
-//! INVARIANT: who is forgotten had ended in shard 0: neither a client nor a session has the name of one before it.
+//! INVARIANT: once an end is applied here, nothing more is proposed to other shards for requests of
+//! the ended client or session.
+//! INVARIANT: a client or session is forgotten only after its end in shard 0: neither ids of
+//! clients nor of sessions are reused.
 //! Spec: docs/protocol/shards.md §6.
 
 use std::collections::BTreeSet;
@@ -19,9 +22,9 @@ use tokio::sync::Notify;
 
 use super::Shards;
 use super::govern::{AGAIN_MS, stopped};
-use crate::limits::{ENDS_MAX, ENDS_WAIT_MS_MAX, GOVERN_AT_ONCE, LEFT_OVER_LOOK_MS, LEFT_OVER_MAX};
+use crate::limits::{ENDS_MAX, ENDS_WAIT_MS_MAX, GOVERN_AT_ONCE, ORPHANED_MAX, ORPHANED_SCAN_MS};
 
-/// Who ended.
+/// An ended client or session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Ended {
     /// A client, with all its sessions.
@@ -30,19 +33,19 @@ pub(super) enum Ended {
     Session([u8; 16]),
 }
 
-/// Ends that the other shards are being told of.
+/// Ends that the other shards are being notified of.
 #[derive(Default)]
 pub(super) struct Ends {
     /// At most [`ENDS_MAX`].
     under_way: Mutex<BTreeSet<Ended>>,
-    /// One of them is not any more.
+    /// One of them is complete.
     over: Notify,
 }
 
-/// Up to where the logs of shard 0 and of another one were carried out when nothing was found there.
+/// Last applied indexes of shard 0 and another shard at a scan that found nothing.
 type Seen = Option<(u64, u64)>;
 
-/// Who ends by a command, if it names one.
+/// The client or session that a command ends by id.
 pub(super) fn named(command: &Command) -> Option<Ended> {
     match command {
         Command::RemoveClient(asked) => Some(Ended::Client(asked.client)),
@@ -52,7 +55,8 @@ pub(super) fn named(command: &Command) -> Option<Ended> {
 }
 
 impl Shards {
-    /// Why nothing is done any more for a request. Other shards than the first know no sessions: they take this node's word.
+    /// Why a request is refused. Shards other than the first know no sessions: this node checks for
+    /// them.
     pub(super) fn outlived(&self, origin: &Origin) -> Result<Option<Refusal>, ProposeError> {
         let stored = self.first().view()?.session(&origin.session).map_err(|error| stopped(&error))?;
         Ok(match stored {
@@ -62,7 +66,8 @@ impl Shards {
         })
     }
 
-    /// Why a command is not for shard 0 that asks whether a client is idle there: it is not so in another one.
+    /// Refuses a command that requires an idle client, if the client holds state in another shard
+    /// than the first.
     pub(super) async fn busy_elsewhere(&self, command: &Command) -> Result<Option<Refusal>, ProposeError> {
         let (client, refusal) = match command {
             Command::RemoveClient(asked) if asked.only_if_idle => (Some(asked.client), Refusal::ClientBusy),
@@ -74,22 +79,24 @@ impl Shards {
             _ => return Ok(None),
         };
         let Some(client) = client else { return Ok(None) };
-        // What is left of one that is gone makes nobody busy.
+        // Orphaned state of an ended client makes no client busy.
         let is_known = self.first().view()?.client(client).map_err(|error| stopped(&error))?.is_some();
         Ok((is_known && self.holds_elsewhere_still(client).await?).then_some(refusal))
     }
 
-    /// Whether a client holds anything in another shard when all that it was answered is carried out: a CLOSE may be answered before.
+    /// Whether a client holds state in another shard once all its answered commands are applied: a
+    /// CLOSE may be answered before.
     async fn holds_elsewhere_still(&self, client: u64) -> Result<bool, ProposeError> {
         for shard in self.others() {
             if !self.holds_in(shard, client)? {
                 continue;
             }
             if self.is_replicated() {
-                // There CLOSE is waited for.
+                // With replicas, CLOSE waits for the commit.
                 return Ok(true);
             }
-            // Behind everything that this node has given to the shard so far. The word is as it was, so nothing is refused for it.
+            // Comes behind all earlier proposals of this node to the shard. The word is unchanged,
+            // so nothing is refused for it.
             self.to(shard, None, Command::Govern(Govern)).await?;
             if self.holds_in(shard, client)? {
                 return Ok(true);
@@ -98,7 +105,7 @@ impl Shards {
         Ok(false)
     }
 
-    /// The client of another principal that goes if it holds nothing.
+    /// The client of another principal that is replaced if it holds nothing.
     ///
     /// Spec: RFC 8881 §18.35.5, case 3.
     fn in_the_way_of(&self, asked: &ExchangeId) -> Result<Option<u64>, ProposeError> {
@@ -112,7 +119,7 @@ impl Shards {
         Ok(stored.filter(|stored| stored.record.principal != asked.principal).map(|_| client))
     }
 
-    /// Whether a client holds anything in another shard than the first.
+    /// Whether a client holds state in another shard than the first.
     fn holds_elsewhere(&self, client: u64) -> Result<bool, ProposeError> {
         for shard in self.others() {
             if self.holds_in(shard, client)? {
@@ -127,7 +134,8 @@ impl Shards {
         Ok(tally != Tally::default())
     }
 
-    /// Who ended by a command that `named` one, and came to this in shard 0.
+    /// The clients and sessions that a command with this outcome in shard 0 ended; `named` is the
+    /// one in the command.
     pub(super) fn ended(&self, named: Option<Ended>, outcome: &Outcome) -> Vec<Ended> {
         let clients = |dropped: &[mds_shard::command::client::RemovedClient]| {
             dropped.iter().map(|removed| Ended::Client(removed.client)).collect::<Vec<_>>()
@@ -140,14 +148,14 @@ impl Shards {
                 ended.extend(made.ended.map(Ended::Session));
                 ended
             }
-            // Those that were evicted never had anything.
+            // Evicted clients never held any state.
             (Outcome::Client(answer) | Outcome::ClientMade(ClientMade { answer, .. }), _) => {
                 let is_gone = |client: &u64| {
                     self.first().view().is_ok_and(|view| view.client(*client).is_ok_and(|one| one.is_none()))
                 };
                 answer.replaces.filter(is_gone).map(Ended::Client).into_iter().collect()
             }
-            // It had ended before, and this node may not have been told.
+            // It had ended before, and this node may not have learnt it.
             (Outcome::Refused(Refusal::StaleClient), Some(Ended::Client(client)))
                 if self.holds_elsewhere(client).unwrap_or(true) =>
             {
@@ -158,10 +166,10 @@ impl Shards {
         }
     }
 
-    /// Has all other shards forget, however often it takes and whether anybody waits or not.
+    /// Makes all other shards forget an end, with retries, in the background.
     pub(super) fn begin_to_forget(&self, ended: Ended) {
         let mut under_way = self.inner.ends.under_way.lock();
-        // Beyond the bound it is found as left over.
+        // Beyond the bound the periodic scan finds it.
         if ENDS_MAX <= under_way.len() || !under_way.insert(ended) {
             return;
         }
@@ -175,7 +183,7 @@ impl Shards {
         });
     }
 
-    /// Records of a session are in nobody's way: those that are still being written are found as left over.
+    /// Orphaned records of a session do no harm: the periodic scan finds those still being written.
     fn has_to_forget(&self, shard: u16, ended: Ended) -> bool {
         let Ended::Session(session) = ended else { return true };
         let found = self.replica(shard).view().map(|view| view.slots(&session));
@@ -189,13 +197,15 @@ impl Shards {
                 // Another command's word came first.
                 Ok(false) => {}
                 Err(error @ ProposeError::Stopped(_)) => {
-                    tracing::warn!(shard, ?ended, %error, "an end is not carried on");
+                    tracing::warn!(shard, ?ended, %error, "failed to remove ended state from shard");
                     return;
                 }
-                // Should it come yet, it does no harm.
-                Err(error) => tracing::debug!(shard, ?ended, %error, "an end is not carried on yet"),
+                // A late arrival does no harm.
+                Err(error) => {
+                    tracing::debug!(shard, ?ended, %error, "removal of ended state from shard is retried")
+                }
             }
-            // Whoever governs next finds it as left over, and so does this node if it goes on.
+            // The next governor finds it as an orphan, and so does this node if it continues.
             if !self.leads_in(reign) {
                 return;
             }
@@ -203,7 +213,7 @@ impl Shards {
         }
     }
 
-    /// Has a shard forget; false if its word was an old one.
+    /// Makes a shard forget an end; false if its word was an old one.
     ///
     /// # Errors
     /// As [`mds_shard::Shard::propose`].
@@ -216,41 +226,41 @@ impl Shards {
             Outcome::Removed(_) => {}
             Outcome::Refused(Refusal::Superseded) => return Ok(false),
             Outcome::Done => {}
-            // To ask again would not help.
-            outcome => tracing::error!(shard, ?ended, ?outcome, "a shard does not forget"),
+            // A retry would not help.
+            outcome => tracing::error!(shard, ?ended, ?outcome, "shard refused to remove ended state"),
         }
         Ok(true)
     }
 
-    /// Returns when no shard is being told any more that a client ended, or that takes too long.
+    /// Returns once all shards have forgotten a client, or at a time limit.
     pub(crate) async fn forgotten(&self, client: u64) {
         let over = self.inner.ends.over(Ended::Client(client));
         tokio::select! {
             biased;
             () = over => {}
             () = self.inner.env.clock.sleep_ms(ENDS_WAIT_MS_MAX) => {
-                tracing::warn!(client, "a client that is gone is not forgotten by all shards yet");
+                tracing::warn!(client, "some shards still hold state of an ended client");
             }
         }
     }
 
-    /// Looks now and then, for as long as this node lives, what other shards have of those that shard 0 does not know, and has it
-    /// forgotten.
-    pub(crate) async fn look_for_left_over(self) {
+    /// Scans the other shards for clients and sessions that shard 0 does not know, for as long as
+    /// this node lives, and removes their state.
+    pub(crate) async fn scan_for_orphaned_state(self) {
         if self.is_one() {
             return;
         }
         let mut seen = vec![None; self.inner.all.len()];
         loop {
-            self.inner.env.clock.sleep_ms(LEFT_OVER_LOOK_MS).await;
+            self.inner.env.clock.sleep_ms(ORPHANED_SCAN_MS).await;
             if self.is_leader() {
-                self.forget_left_over(&mut seen).await;
+                self.forget_orphaned(&mut seen).await;
             }
         }
     }
 
-    /// One look. Shards of which nothing has changed since nothing was `seen` there are passed over.
-    async fn forget_left_over(&self, seen: &mut [Seen]) {
+    /// One scan. Skips shards without changes since a scan that found nothing (`seen`).
+    async fn forget_orphaned(&self, seen: &mut [Seen]) {
         let reign = self.reign();
         let mut found = Vec::new();
         for (shard, seen) in self.others().zip(seen.iter_mut().skip(1)) {
@@ -258,17 +268,17 @@ impl Shards {
             if *seen == now {
                 continue;
             }
-            match self.left_over(shard) {
+            match self.orphaned(shard) {
                 Ok(ended) if ended.is_empty() => *seen = now,
                 Ok(ended) => found.push((shard, ended)),
-                Err(error) => tracing::debug!(shard, %error, "what is left over cannot be told"),
+                Err(error) => tracing::debug!(shard, %error, "shard cannot be scanned for orphaned state"),
             }
             tokio::task::yield_now().await;
         }
         let each = |(shard, ended): (u16, Vec<Ended>)| async move {
-            tracing::info!(shard, ended = ended.len(), "left over from clients and sessions that ended");
-            for ended in ended.into_iter().take(LEFT_OVER_MAX) {
-                // What stays is found by the next look.
+            tracing::info!(shard, ended = ended.len(), "orphaned state of ended clients and sessions");
+            for ended in ended.into_iter().take(ORPHANED_MAX) {
+                // The next scan finds what stays.
                 if !matches!(self.forget_in(reign, shard, ended).await, Ok(true)) {
                     return;
                 }
@@ -277,9 +287,9 @@ impl Shards {
         stream::iter(found).for_each_concurrent(GOVERN_AT_ONCE, each).await;
     }
 
-    /// Who has anything in a shard and is not known to shard 0.
-    pub(super) fn left_over(&self, shard: u16) -> Result<Vec<Ended>, ProposeError> {
-        // In this order: whoever is found there was known to shard 0 before it had anything there.
+    /// Clients and sessions with state in a shard that shard 0 does not know.
+    pub(super) fn orphaned(&self, shard: u16) -> Result<Vec<Ended>, ProposeError> {
+        // In this order: shard 0 knew each of them before it had state there.
         let there = self.replica(shard).view()?;
         let clients = there.clients_with_state().map_err(|error| stopped(&error))?;
         let sessions = there.sessions_with_records().map_err(|error| stopped(&error))?;
@@ -309,7 +319,7 @@ impl Ends {
         loop {
             let over = self.over.notified();
             tokio::pin!(over);
-            // Before it looks, so that what is over in between wakes it.
+            // Enabled before the check, so that an end in between wakes it.
             over.as_mut().enable();
             if !self.under_way.lock().contains(&ended) {
                 return;

@@ -1,4 +1,5 @@
-//! A node begins to govern: it takes all shards into its term, and ends what was begun before it.
+//! A node begins to govern: it takes all shards into its term, and completes acts that earlier
+//! governors began.
 //!
 //! Spec: docs/protocol/shards.md §2, §5.
 
@@ -15,14 +16,16 @@ use super::ends::Ended;
 use super::locks::InodeLocks;
 use crate::limits::{GOVERN_AT_ONCE, GOVERN_LOOK_MS, GOVERN_WORD_BITS};
 
-/// Between two tries of what must be done.
+/// Time between two attempts.
 pub(super) const AGAIN_MS: u64 = 50;
 
 impl Shards {
-    /// Governs, in the term in which this node leads shard 0. Nothing is served before this has returned.
+    /// Governs, in the term in which this node leads shard 0. Nothing is served before this has
+    /// returned.
     ///
     /// # Errors
-    /// [`ProposeError::NotLeader`] if it does not lead, or leads no more; else as [`mds_shard::Shard::propose`].
+    /// [`ProposeError::NotLeader`] if it does not lead, or no longer; else as
+    /// [`mds_shard::Shard::propose`].
     pub(crate) async fn govern(&self) -> Result<(), ProposeError> {
         if self.is_one() {
             return Ok(());
@@ -34,11 +37,11 @@ impl Shards {
         }
         self.first().read_barrier().await?;
         let reign = self.begin_reign(term);
-        // What this node proposed to shard 0 itself is decided before that is looked at.
+        // Decides this node's own earlier proposals to shard 0 before that is read.
         self.within(reign, 0, None, Command::Govern(Govern)).await?;
-        let taken = stream::iter(self.others()).map(|shard| self.take(reign, shard));
+        let taken = stream::iter(self.others()).map(|shard| self.take_shard(reign, shard));
         taken.buffer_unordered(GOVERN_AT_ONCE).try_collect::<()>().await?;
-        self.end_what_was_begun(reign).await?;
+        self.complete_acts(reign).await?;
         self.sweep(reign).await?;
         *self.inner.locks.write() = InodeLocks::new(reign);
         self.inner.governs.store(term, Ordering::Release);
@@ -47,7 +50,7 @@ impl Shards {
         Ok(())
     }
 
-    /// What was locked, set aside and begun before is not of this reign.
+    /// Begins a reign: earlier locks, reservations and acts are not of it.
     fn begin_reign(&self, term: u64) -> u64 {
         self.inner.governs.store(0, Ordering::Release);
         self.locks().end();
@@ -61,8 +64,8 @@ impl Shards {
         reign
     }
 
-    /// Governs whenever this node comes to lead shard 0, or faltered, for as long as it lives.
-    pub(crate) async fn drive(self) {
+    /// Governs whenever this node comes to lead shard 0, or has faltered, for as long as it lives.
+    pub(crate) async fn drive_governing(self) {
         if self.is_one() {
             return;
         }
@@ -81,16 +84,16 @@ impl Shards {
             tokio::select! {
                 biased;
                 () = self.inner.faltered.notified() => {}
-                // It also says so when the engine has stopped, and then at once, each time.
+                // This also returns when the engine has stopped, and then at once, each time.
                 () = self.leader_changed() => self.inner.env.clock.sleep_ms(1).await,
-                // A change between the look above and the wait is not told.
+                // A change between the check above and the wait is missed.
                 () = self.inner.env.clock.sleep_ms(10 * GOVERN_LOOK_MS) => {}
             }
         }
     }
 
-    /// Has a shard take this node's word, from the next one that it gives on.
-    async fn take(&self, reign: u64, shard: u16) -> Result<(), ProposeError> {
+    /// Makes a shard accept this node's next word.
+    async fn take_shard(&self, reign: u64, shard: u16) -> Result<(), ProposeError> {
         self.format(reign, shard).await?;
         match self.within(reign, shard, None, Command::Govern(Govern)).await? {
             Outcome::Done => Ok(()),
@@ -114,11 +117,16 @@ impl Shards {
         self.within(reign, shard, None, Command::FormatShard(format)).await.map(drop)
     }
 
-    async fn end_what_was_begun(&self, reign: u64) -> Result<(), ProposeError> {
+    async fn complete_acts(&self, reign: u64) -> Result<(), ProposeError> {
         for shard in 0..self.count() {
             let intents = self.replica(shard).view()?.intents();
             for (id, intent) in intents.map_err(|error| stopped(&error))? {
-                tracing::info!(shard, term = id.term, number = id.number, "an act that was begun is ended");
+                tracing::info!(
+                    shard,
+                    term = id.term,
+                    number = id.number,
+                    "completing an act of an earlier governor"
+                );
                 for part in intent.parts {
                     self.insist(reign, part.shard, Command::Carry(Carry { writes: part.writes })).await?;
                 }
@@ -128,10 +136,11 @@ impl Shards {
         Ok(())
     }
 
-    /// Clients that shard 0 does not know any more leave the others. Records of sessions are in nobody's way: they go later.
+    /// Removes state of clients that shard 0 does not know from the other shards. Orphaned records
+    /// of sessions do no harm: they are removed later.
     async fn sweep(&self, reign: u64) -> Result<(), ProposeError> {
         for shard in self.others() {
-            for ended in self.left_over(shard)? {
+            for ended in self.orphaned(shard)? {
                 if let Ended::Client(_) = ended {
                     self.forget_in(reign, shard, ended).await?;
                 }
@@ -140,7 +149,7 @@ impl Shards {
         Ok(())
     }
 
-    /// Files that lost their last name with the governor before.
+    /// Removes files that lost their last name under the previous governor.
     async fn reap_orphans(self, reign: u64) {
         for shard in 0..self.count() {
             let orphans = loop {
@@ -155,7 +164,7 @@ impl Shards {
                 }
             };
             for ino in orphans {
-                // One that stays is found by the next governor.
+                // The next governor finds an orphan that stays.
                 if self.reign() != reign || self.propose(None, Command::Reap(Reap { ino })).await.is_err() {
                     return;
                 }
@@ -163,8 +172,8 @@ impl Shards {
         }
     }
 
-    /// Of an act it cannot be known how far it came: nobody may look until whoever governs next has ended it, which is this node again if it
-    /// still leads.
+    /// Stops serving: the progress of an act is unknown, so no request may read until the next
+    /// governor has completed it, which is this node again if it still leads.
     pub(super) fn falter(&self, reign: u64) {
         if self.reign() == reign {
             self.inner.governs.store(0, Ordering::Release);
@@ -173,16 +182,16 @@ impl Shards {
         }
     }
 
-    /// This node governs no more, until it governs again.
+    /// Stops governing, until this node governs again.
     #[cfg(test)]
     pub(crate) fn falter_now(&self) {
         self.falter(self.reign());
     }
 
-    /// Has a shard do its part of an act that is real, however often it takes.
+    /// Makes a shard apply its part of a committed act, with retries.
     ///
     /// # Errors
-    /// If this node governs no more: the next one ends the act.
+    /// If this node governs no more: the next governor completes the act.
     pub(super) async fn insist(&self, reign: u64, shard: u16, command: Command) -> Result<(), ProposeError> {
         loop {
             match self.within(reign, shard, None, command.clone()).await {
@@ -190,11 +199,11 @@ impl Shards {
                 // Another command's word came first.
                 Ok(Outcome::Refused(Refusal::Superseded)) => {}
                 Ok(outcome) => {
-                    tracing::error!(shard, ?outcome, "a shard does not do its part of an act");
+                    tracing::error!(shard, ?outcome, "shard refused its part of an act");
                     return Err(ProposeError::Unavailable);
                 }
                 Err(error @ ProposeError::Stopped(_)) => return Err(error),
-                // It may come yet, after others have written: then it must be refused.
+                // It may arrive after later writes: then the shard must refuse it.
                 Err(ProposeError::Timeout) => self.until_answered(reign, shard).await,
                 Err(_) => {}
             }
@@ -205,20 +214,21 @@ impl Shards {
         }
     }
 
-    /// Whether a reign is this one, and this node leads shard 0 in it: as far as it knows.
+    /// Whether a reign is the current one, and this node leads shard 0 in it, as far as it knows.
     pub(super) fn leads_in(&self, reign: u64) -> bool {
         let term = self.inner.term.load(Ordering::Acquire);
         self.reign() == reign && self.first().leading_term() == Some(term)
     }
 
-    /// Whether a reign is over for good: there is another one, or shard 0 is in another term. That a lease has run out does not end it.
+    /// Whether a reign is over for good: there is a later one, or shard 0 is in another term. The
+    /// end of a lease does not end it.
     fn is_over(&self, reign: u64) -> bool {
         // In this order: the term is this reign's, or a later one's.
         let term = self.inner.term.load(Ordering::Acquire);
         self.reign() != reign || self.first().term() != term
     }
 
-    /// Returns when nothing that was proposed to a shard so far can be carried out any more, or the reign is over.
+    /// Returns once no earlier proposal to a shard can be applied any more, or the reign is over.
     pub(super) async fn until_answered(&self, reign: u64, shard: u16) {
         let word = &self.inner.words[usize::from(shard)];
         if self.reign() == reign {
@@ -226,7 +236,8 @@ impl Shards {
         }
         loop {
             match self.within(reign, shard, None, Command::Govern(Govern)).await {
-                // Superseded by a later word, of this node or another one: so is what was proposed before.
+                // Superseded by a later word, of this node or another one: so are all earlier
+                // proposals.
                 Ok(_) | Err(ProposeError::Stopped(_)) => return,
                 Err(_) if self.is_over(reign) => return,
                 Err(_) => self.inner.env.clock.sleep_ms(AGAIN_MS).await,

@@ -1,6 +1,7 @@
-//! Who is doing something to which inode: many commands that each change one shard, or one act that changes several.
+//! Locks on inodes: shared by commands that each change one shard, exclusive for an act that
+//! changes several.
 //!
-//! INVARIANT: while an act has an inode locked, nothing else is under way on it.
+//! INVARIANT: while an act has an inode locked, no other command is under way on it.
 //! Spec: docs/protocol/shards.md §3.
 
 use std::collections::HashMap;
@@ -11,7 +12,7 @@ use mds_namespace::Ino;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Locks on inodes, of one reign of this node. Clones are the same locks.
+/// Locks on inodes, of one reign of this node. Clones share the same locks.
 #[derive(Clone, Default)]
 pub(crate) struct InodeLocks {
     reign: u64,
@@ -21,9 +22,9 @@ pub(crate) struct InodeLocks {
 #[derive(Default)]
 struct Inner {
     held: Mutex<HashMap<Ino, Held>>,
-    /// This node does not govern any more: nobody gets anything.
+    /// This node does not govern any more: no lock is granted.
     ended: AtomicBool,
-    /// Somebody let go of something.
+    /// A lock was released.
     released: Notify,
 }
 
@@ -33,9 +34,9 @@ struct Held {
     /// Commands under way.
     under_way: u32,
     locked: bool,
-    /// What the act that locked it has done may be seen already.
+    /// The changes of the act that locked it may be read already.
     shown: bool,
-    /// Acts that wait for it: commands that come now wait behind them.
+    /// Acts that wait for it: later commands wait behind them.
     wanted: u32,
 }
 
@@ -45,7 +46,7 @@ impl Held {
     }
 }
 
-/// What is held until this is dropped.
+/// Locks, held until this is dropped.
 pub(crate) struct Guard {
     locks: InodeLocks,
     inodes: Vec<Ino>,
@@ -59,30 +60,30 @@ struct Wanted<'a> {
 }
 
 impl Guard {
-    /// The reign that it is of.
+    /// The reign of the locks.
     pub(crate) fn reign(&self) -> u64 {
         self.locks.reign
     }
 
-    /// Of an act: locks an inode as well that is only being made, so that nobody can know of it.
+    /// For an act: locks the inode that it creates as well, which no other request can know.
     pub(crate) fn lock_new(&mut self, ino: Ino) {
         self.locks.inner.held.lock().entry(ino).or_default().locked = true;
         self.inodes.push(ino);
     }
 
-    /// Of an act: what it locked may be looked at again, and is changed by nobody yet.
+    /// For an act: its inodes may be read again, and still not be changed.
     pub(crate) fn show(&self) {
         self.locks.change(&self.inodes, |one| one.shown = true);
     }
 }
 
 impl InodeLocks {
-    /// Nothing is locked.
+    /// No locks.
     pub(crate) fn new(reign: u64) -> Self {
         Self { reign, inner: Arc::default() }
     }
 
-    /// A command is under way on these inodes, as soon as none of them is locked.
+    /// Enters a command on these inodes, as soon as none of them is locked.
     pub(crate) async fn enter(&self, mut inodes: Vec<Ino>) -> Option<Guard> {
         inodes.sort_unstable();
         inodes.dedup();
@@ -97,7 +98,7 @@ impl InodeLocks {
         .then(|| Guard { locks: self.clone(), inodes, locks_them: false })
     }
 
-    /// Locks these inodes, all at once, as soon as nothing is under way on any of them.
+    /// Locks these inodes, all at once, as soon as no command is under way on any of them.
     pub(crate) async fn lock(&self, mut inodes: Vec<Ino>) -> Option<Guard> {
         inodes.sort_unstable();
         inodes.dedup();
@@ -118,24 +119,25 @@ impl InodeLocks {
         has.then(|| Guard { locks: self.clone(), inodes, locks_them: true })
     }
 
-    /// Waits while any of these inodes is locked and not shown; false if nobody gets anything any more.
+    /// Waits while any of these inodes is locked and not shown; false if no lock is granted any
+    /// more.
     pub(crate) async fn pass(&self, inodes: &[Ino]) -> bool {
         self.until(|held| inodes.iter().all(|ino| held.get(ino).is_none_or(|one| !one.locked || one.shown)))
             .await
     }
 
-    /// Whoever waits or comes gets nothing from now on.
+    /// Refuses all waiting and later requests.
     pub(crate) fn end(&self) {
         self.inner.ended.store(true, Ordering::Release);
         self.inner.released.notify_waiters();
     }
 
-    /// Waits until it may; false if it never will.
+    /// Waits until `may` is true; false if it never will be.
     async fn until(&self, mut may: impl FnMut(&mut HashMap<Ino, Held>) -> bool) -> bool {
         loop {
             let released = self.inner.released.notified();
             tokio::pin!(released);
-            // Before it looks, so that what is released in between wakes it.
+            // Enabled before the check, so that a release in between wakes it.
             released.as_mut().enable();
             if self.inner.ended.load(Ordering::Acquire) {
                 return false;
@@ -193,7 +195,7 @@ mod tests {
         let (first, second) = (locks.enter(vec![1, 2, 2]).await, locks.enter(vec![2, 3]).await);
         let mut act = Box::pin(locks.lock(vec![3, 1]));
         assert!(poll!(act.as_mut()).is_pending());
-        // Who comes behind the act waits, also where nothing is locked yet; others do not.
+        // A command behind the act waits, also where nothing is locked yet; others do not.
         let mut late = Box::pin(locks.enter(vec![3, 9]));
         assert!(poll!(late.as_mut()).is_pending());
         drop(locks.enter(vec![2, 9]).await);
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_shown_is_looked_at_and_not_changed() {
+    async fn shown_inodes_are_read_and_not_changed() {
         let locks = InodeLocks::default();
         let act = locks.lock(vec![1, 2]).await.unwrap();
         let (mut reader, mut writer) = (Box::pin(locks.pass(&[2])), Box::pin(locks.enter(vec![2])));
@@ -226,14 +228,14 @@ mod tests {
         drop(act);
         let std::task::Poll::Ready(Some(next)) = poll!(other.as_mut()) else { panic!("it has it") };
         assert!(poll!(writer.as_mut()).is_ready());
-        // The next act's doings are not shown because the last one's were.
+        // The next act's changes are not shown because the last one's were.
         let mut reader = Box::pin(locks.pass(&[1]));
         assert!(poll!(reader.as_mut()).is_pending());
         drop(next);
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_one_that_governs_no_more() {
+    async fn no_request_waits_after_the_reign() {
         let locks = InodeLocks::default();
         let held = locks.lock(vec![1]).await;
         let (mut one, mut other) = (Box::pin(locks.enter(vec![1])), Box::pin(locks.lock(vec![1])));

@@ -1,4 +1,4 @@
-//! Commands about names: whether they are one shard's, or an act on several.
+//! Commands about names: for one shard, or an act on several.
 //!
 //! Spec: docs/protocol/shards.md §1, §4.
 
@@ -13,10 +13,10 @@ use mds_shard::{Command, Origin, Outcome, ProposeError, Refusal, StateView};
 use super::Shards;
 use crate::limits::NAME_PLANS_MAX;
 
-/// What a command about names is, as the names stand now.
+/// The plan of a command about names, as the names are now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    /// One shard's, which may change these inodes.
+    /// For one shard, which may change these inodes.
     One { shard: u16, inodes: Vec<Ino> },
     /// An OPEN of a name that leads to another shard.
     Foreign { directory: Ino, ino: Ino },
@@ -29,11 +29,11 @@ pub(super) enum Plan {
 pub(super) struct ActPlan {
     /// The shard that keeps the intent.
     pub(super) coordinator: u16,
-    /// What may change.
+    /// Inodes that may change.
     pub(super) inodes: Vec<Ino>,
-    /// Where something is made.
+    /// The shard of a new inode.
     pub(super) makes_in: Option<u16>,
-    /// A directory gets another parent, or is replaced from another one.
+    /// A directory gets another parent, or a directory from another parent replaces it.
     pub(super) moves_directory: bool,
 }
 
@@ -58,17 +58,18 @@ impl Shards {
                 Plan::Act(act) => locks.lock(act.inodes.clone()).await,
             };
             let guard = guard.ok_or(ProposeError::NotLeader { leader: None })?;
-            // What was looked up before nothing could change any more.
+            // The first plan was made before the locks: the names may have changed.
             if self.plan(&command)? != plan {
                 continue;
             }
             return match plan {
-                // There are no acts to be kept away.
+                // A single shard has no acts to exclude.
                 Plan::One { shard, .. } if self.count() == 1 => {
                     self.under(guard, shard, origin, command).await
                 }
                 Plan::One { shard, inodes } => {
-                    // What is in the log and not carried out yet was not seen: a name may lead elsewhere by then.
+                    // Entries that are logged and not yet applied were not visible: a name may lead
+                    // elsewhere by then.
                     let bound = Bound::to(inodes, command.clone());
                     match self.under(guard, shard, origin.clone(), bound).await {
                         Ok(Outcome::Refused(Refusal::NamesMoved)) => continue,
@@ -97,7 +98,7 @@ impl Shards {
                 Ok(found) => Ok(found),
                 Err(FsError::Elsewhere) => Err(ProposeError::NotLeader { leader: None }),
                 Err(FsError::Store(error)) => Err(ProposeError::Stopped(error)),
-                // What is wrong with the names is for the shard of the directory to say.
+                // The shard of the directory reports errors of the names.
                 Err(_) => Ok(None),
             }
         };
@@ -138,13 +139,13 @@ impl Shards {
             Command::Rename(asked) => {
                 let (from, to) = (asked.from_directory, asked.to_directory);
                 let (source, target) = (found(from, &asked.from_name)?, found(to, &asked.to_name)?);
-                // A directory that is moved or replaced must not be above the other name.
+                // A moved or replaced directory must not be above the other name.
                 let is_directory = |inode: &Option<Inode>| inode.as_ref().is_some_and(Inode::is_directory);
                 let moves_directory = from != to && (is_directory(&source) || is_directory(&target));
                 let objects = [source, target].into_iter().flatten().map(|inode| inode.ino);
                 let inodes: Vec<Ino> = [from, to].into_iter().chain(objects).collect();
                 let here = inodes.iter().all(|ino| shard_of(*ino) == shard_of(from));
-                // The way from a directory to the root leads through many shards.
+                // The path from a directory to the root leads through many shards.
                 if here && !moves_directory {
                     Plan::One { shard: shard_of(from), inodes }
                 } else {
@@ -156,7 +157,7 @@ impl Shards {
         })
     }
 
-    /// The shard that a new directory is placed on.
+    /// The shard of a new directory.
     pub(super) fn shard_for(&self, parent: Ino, name: &[u8]) -> u16 {
         let mut hash = blake3::Hasher::new();
         hash.update(&parent.to_be_bytes()).update(name);
@@ -165,7 +166,7 @@ impl Shards {
         u16::try_from(drawn % u64::from(self.count())).expect("below the number of shards")
     }
 
-    /// What is recorded of an OPEN. A file's shard could not tell of the directory that its name is in.
+    /// Completes the record of an OPEN: a file's shard does not know the directory of its name.
     pub(crate) fn opened_before(&self, target: &Target, outcome: Outcome) -> Outcome {
         let (Target::Name { directory, .. } | Target::Create { directory, .. }) = target else {
             return outcome;
@@ -180,10 +181,10 @@ impl Shards {
         }
     }
 
-    /// The command for the shard of a file that a name in another shard leads to, and the directory.
+    /// The command for the shard of a file whose name is in another shard, and the directory.
     fn foreign(&self, mut open: Open, ino: Ino) -> Result<Result<(Inode, Open), Refusal>, ProposeError> {
         let view = self.view()?;
-        let found = look(&view, &open, ino);
+        let found = look_up(&view, &open, ino);
         Ok(found.map(|(directory, target)| {
             open.target = target;
             (directory, open)
@@ -191,12 +192,12 @@ impl Shards {
     }
 }
 
-fn look(view: &StateView, open: &Open, ino: Ino) -> Result<(Inode, Target), Refusal> {
+fn look_up(view: &StateView, open: &Open, ino: Ino) -> Result<(Inode, Target), Refusal> {
     let (Target::Name { directory, name } | Target::Create { directory, name, .. }) = &open.target else {
         return Err(Refusal::Busy);
     };
     let store = view.namespace();
-    // With the caller's own rights, as the shard would have.
+    // With the caller's own rights, as the shard would.
     lookup::lookup(store, &open.caller, *directory, name)?;
     let (mut truncate, mut made) = (false, false);
     if let Target::Create { how, attributes, .. } = &open.target {
@@ -209,7 +210,7 @@ fn look(view: &StateView, open: &Open, ino: Ino) -> Result<(Inode, Target), Refu
     Ok((inode_table::inode(store, *directory)?, Target::Foreign { ino, truncate, made }))
 }
 
-/// The shard of the file cannot tell of the directory, which was not changed.
+/// Adds the directory's change counter, which the file's shard does not know; it was not changed.
 fn with_directory(outcome: Outcome, directory: &Inode) -> Outcome {
     match outcome {
         Outcome::Opened(mut opened) => {

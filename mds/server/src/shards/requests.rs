@@ -1,11 +1,12 @@
 //! Commands of sessions that are under way in shards other than the first.
 //!
-//! A session is taken up in shard 0: what was proposed there before comes before, or is refused. The other shards know no tenures. What another
-//! node proposed to them is decided when this one governs; what this node did, in an earlier tenure, has to be waited for: else a request that
-//! is resent could find nothing recorded, look at what the first attempt has changed a moment later, and go to another shard than that.
+//! Shard 0 resumes a session: earlier proposals there come before, or are refused. The other shards
+//! know no tenures. Another node's proposals to them are decided once this node governs. This
+//! node's own, of an earlier tenure, have to be waited for: otherwise a resent request could find
+//! no record, read what the first attempt changes a moment later, and go to another shard.
 //!
-//! INVARIANT: a command counts as under way before it is looked whether its session's tenure is over, and until its outcome is known, or it is
-//! known that there will be none.
+//! INVARIANT: a command counts as under way before its session's tenure is checked, and until its
+//! outcome is known, or certain never to come.
 //! Spec: docs/protocol/sessions.md §6.
 
 use std::collections::HashMap;
@@ -16,9 +17,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::Shards;
-use crate::limits::TAKE_UP_WAIT_MS_MAX;
+use crate::limits::RESUME_WAIT_MS_MAX;
 
-/// How many commands of each session are under way: at most one for each request that is being executed, and those whose fate is not known.
+/// Number of commands under way by session: at most one for each request in execution, and those
+/// whose fate is unknown.
 #[derive(Clone, Default)]
 pub(super) struct Requests {
     inner: Arc<Inner>,
@@ -31,26 +33,26 @@ struct Inner {
     over: Notify,
 }
 
-/// A command is under way until this is dropped.
+/// A command that is under way until this is dropped.
 pub(super) struct Request {
     requests: Requests,
     session: [u8; 16],
 }
 
 impl Requests {
-    /// Counts a command for a shard, if it is of a request and not for shard 0.
-    pub(super) fn begin(&self, shard: u16, origin: Option<&Origin>) -> Option<Request> {
+    /// Counts a command of a request, unless it is for shard 0.
+    pub(super) fn begin_request(&self, shard: u16, origin: Option<&Origin>) -> Option<Request> {
         let session = origin.filter(|_| shard != 0)?.session;
         *self.inner.under_way.lock().entry(session).or_default() += 1;
         Some(Request { requests: self.clone(), session })
     }
 
-    /// Returns when nothing of a session is under way.
+    /// Returns once no command of a session is under way.
     async fn over(&self, session: &[u8; 16]) {
         loop {
             let over = self.inner.over.notified();
             tokio::pin!(over);
-            // Before it looks, so that what ends in between wakes it.
+            // Enabled before the check, so that an end in between wakes it.
             over.as_mut().enable();
             if !self.inner.under_way.lock().contains_key(session) {
                 return;
@@ -73,26 +75,27 @@ impl Drop for Request {
 }
 
 impl Shards {
-    /// Returns when what was proposed for a session in an earlier tenure is decided in all shards.
+    /// Returns once all proposals of a session's earlier tenures are decided in all shards.
     ///
     /// # Errors
-    /// [`ProposeError::Timeout`] if that takes long: the client asks again.
+    /// [`ProposeError::Timeout`] if that takes too long: the client retries.
     pub(super) async fn decided_elsewhere(&self, session: &[u8; 16]) -> Result<(), ProposeError> {
         tokio::select! {
             biased;
             () = self.inner.requests.over(session) => {}
-            () = self.inner.env.clock.sleep_ms(TAKE_UP_WAIT_MS_MAX) => return Err(ProposeError::Timeout),
+            () = self.inner.env.clock.sleep_ms(RESUME_WAIT_MS_MAX) => return Err(ProposeError::Timeout),
         }
-        // An act that is over for want of an outcome is decided when this node governs anew.
+        // An act without a known outcome is decided when this node governs again.
         self.leading_term().map(drop).ok_or(ProposeError::Timeout)
     }
 }
 
 #[cfg(test)]
 impl Shards {
-    /// A command of a session that is under way in another shard than the first until this is dropped.
+    /// Keeps a command of a session under way in another shard than the first, until this is
+    /// dropped.
     pub(crate) fn hold_up(&self, origin: &Origin) -> impl Drop + use<> {
-        self.inner.requests.begin(1, Some(origin)).expect("it is not for shard 0")
+        self.inner.requests.begin_request(1, Some(origin)).expect("it is not for shard 0")
     }
 }
 
@@ -106,16 +109,17 @@ mod tests {
     use super::super::tests::shards;
     use super::*;
 
-    async fn take_up(shards: &Shards, session: [u8; 16]) -> SessionTakenUp {
+    async fn resume_session(shards: &Shards, session: [u8; 16]) -> SessionTakenUp {
         match shards.propose(None, Command::TakeUpSession(TakeUpSession { session })).await {
             Ok(Outcome::SessionTakenUp(taken)) => *taken,
             other => panic!("{other:?}"),
         }
     }
 
-    /// What is recorded of its slots when a session is taken up is all that will ever be known of what was asked before.
+    /// The slots' records at the time a session is resumed are all that will ever be known of
+    /// earlier requests.
     #[tokio::test]
-    async fn what_is_on_its_way_is_known_when_a_session_is_taken_up() {
+    async fn commands_under_way_are_decided_when_a_session_is_resumed() {
         let dir = tempfile::tempdir().unwrap();
         let shards = shards(dir.path()).await;
         let directory = directory(&shards, 1).await;
@@ -127,29 +131,32 @@ mod tests {
             assert!(poll!(proposal.as_mut()).is_pending());
             drop(proposal);
             assert!(shards.inner.requests.inner.under_way.lock().contains_key(&guest.session));
-            let taken = take_up(&shards, guest.session).await;
+            let taken = resume_session(&shards, guest.session).await;
             tenure = taken.tenure;
             shards.inner.env.clock.sleep_ms(20).await;
             let slots = shards.replica(1).view().unwrap().slots(&guest.session).unwrap();
-            assert_eq!(slots, taken.slots, "turn {turn}: it was carried out behind the taking-up");
+            assert_eq!(slots, taken.slots, "turn {turn}: it was applied after the session was resumed");
         }
         assert!(shards.inner.requests.inner.under_way.lock().is_empty());
         shards.stop().await;
     }
 
-    /// What comes behind the taking-up is refused, what came before is waited for; other sessions wait for neither.
+    /// Commands after the resumption are refused, earlier ones are waited for; other sessions wait
+    /// for neither.
     #[tokio::test]
-    async fn a_session_is_taken_up_when_nothing_of_it_is_under_way() {
+    async fn a_session_is_resumed_once_none_of_its_commands_is_under_way() {
         let dir = tempfile::tempdir().unwrap();
         let shards = shards(dir.path()).await;
         let (mut one, other) = (guest(&shards, "one").await, guest(&shards, "other").await);
         let requests = &shards.inner.requests;
         let origin = one.origin();
-        assert!(requests.begin(0, Some(&origin)).is_none() && requests.begin(1, None).is_none());
-        let both = (requests.begin(1, Some(&origin)), requests.begin(2, Some(&origin)));
-        let mut taking = Box::pin(take_up(&shards, one.session));
+        assert!(
+            requests.begin_request(0, Some(&origin)).is_none() && requests.begin_request(1, None).is_none()
+        );
+        let both = (requests.begin_request(1, Some(&origin)), requests.begin_request(2, Some(&origin)));
+        let mut taking = Box::pin(resume_session(&shards, one.session));
         assert!(poll!(taking.as_mut()).is_pending());
-        assert_eq!(take_up(&shards, other.session).await.tenure, 2);
+        assert_eq!(resume_session(&shards, other.session).await.tenure, 2);
         drop(both.0);
         shards.inner.env.clock.sleep_ms(20).await;
         assert!(poll!(taking.as_mut()).is_pending(), "one is left");

@@ -1,4 +1,4 @@
-//! Where a command goes, and what it may change there.
+//! Routes of commands: the shard, and the inodes that may change there.
 //!
 //! Spec: docs/protocol/shards.md §1, §3.
 
@@ -14,13 +14,13 @@ use mds_shard::command::open::Target;
 use mds_shard::command::seal::{AdoptExtents, UseImages};
 use mds_shard::{Command, StateidValue};
 
-/// Where a command goes.
+/// The route of a command.
 pub(super) enum Route {
     /// To one shard, where it may change these inodes.
     One(u16, Vec<Ino>),
     /// To shard 0: it is about the cluster.
     Cluster,
-    /// It is about names: where it goes depends on what they stand for.
+    /// It is about names: the route depends on their inodes.
     Names,
     /// To several, a part of its list to each.
     Several(Vec<Share>),
@@ -32,13 +32,13 @@ pub(super) enum Route {
 pub(super) struct Share {
     pub(super) shard: u16,
     pub(super) command: Command,
-    /// Where its items stood in the whole list.
+    /// Positions of its items in the whole list.
     pub(super) places: Vec<usize>,
 }
 
-/// Where a command goes.
+/// Finds the route of a command.
 #[expect(clippy::too_many_lines, reason = "one arm for each command, and none is to be forgotten")]
-pub(super) fn of(command: &Command) -> Route {
+pub(super) fn find_route(command: &Command) -> Route {
     match command {
         Command::ExchangeId(_)
         | Command::ExchangeIdAs(_)
@@ -90,7 +90,7 @@ pub(super) fn of(command: &Command) -> Route {
         Command::LayoutPlace(asked) => extent(asked.get.extent),
         Command::LayoutWrite(asked) => extent(asked.get.extent),
         Command::LayoutThrough(asked) => extent(asked.what.get().extent),
-        // A part for each shard: the extent to begin with says which.
+        // One part for each shard: the first extent determines it.
         Command::FenceExports(asked) => Route::One(shard_of(asked.from.ino), Vec::new()),
         Command::LayoutReturn(asked) => returned(&asked.what),
         Command::LayoutGiveBack(asked) => returned(&asked.what.what),
@@ -101,7 +101,7 @@ pub(super) fn of(command: &Command) -> Route {
         Command::LayoutRecall(asked) => file(asked.ino),
         Command::ThawExtent(asked) => extent(asked.extent),
         Command::MakeGroup(asked) => {
-            // One that does not decode is refused wherever it goes.
+            // A record that does not decode is refused by any shard.
             let group = Group::decode(&asked.record).ok().map_or(0, |group| group.shape().group().0);
             Route::One(shard_of(group), Vec::new())
         }
@@ -135,7 +135,7 @@ pub(super) fn of(command: &Command) -> Route {
             |adoptions| Command::AdoptExtents(AdoptExtents { adoptions }),
         ),
         Command::Reap(asked) => file(asked.ino),
-        // Whoever proposes these says where to.
+        // Their proposers choose the shard.
         Command::TakeGroup
         | Command::FormatShard(_)
         | Command::Govern(_)
@@ -156,7 +156,7 @@ fn returned(what: &Returned) -> Route {
     }
 }
 
-/// The shard that a stateid was given out by.
+/// The shard that issued a stateid.
 pub(super) fn of_stateid(stateid: StateidValue) -> u16 {
     u16::from_be_bytes([stateid.other[2], stateid.other[3]])
 }
@@ -169,7 +169,7 @@ fn extent(id: ExtentId) -> Route {
     file(id.ino)
 }
 
-/// A list, cut into one for each shard, each in its old order.
+/// Splits a list into one for each shard, each in its old order.
 fn lists<T: Clone>(all: &[T], shard: impl Fn(&T) -> u16, command: impl Fn(Vec<T>) -> Command) -> Route {
     let mut of_shards: BTreeMap<u16, (Vec<usize>, Vec<T>)> = BTreeMap::new();
     for (place, one) in all.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Commands and acts that nobody waits for.
+//! Commands and acts whose callers are dropped.
 
 pub(crate) mod guest;
 
@@ -16,7 +16,7 @@ use super::*;
 
 const SHARDS: usize = 3;
 
-/// A node alone with several shards that nobody governs yet: formatted, as a server makes it.
+/// A single node with several shards without a governor: formatted, as a server makes it.
 pub(crate) async fn first_shard(dir: &std::path::Path) -> (Env, Shard) {
     let env = Env {
         clock: Arc::new(OsClock::new()),
@@ -61,9 +61,10 @@ fn is_there(shards: &Shards, directory: Ino, name: &str) -> bool {
     lookup::lookup(view.namespace(), &Asker::default(), directory, name.as_bytes()).is_ok()
 }
 
-/// What is in the log already is carried out though nobody waits: until then its inodes are under way.
+/// A logged command is applied although its caller was dropped: until then its inodes are under
+/// way.
 #[tokio::test]
-async fn a_command_that_nobody_waits_for_is_waited_for() {
+async fn a_command_without_a_caller_is_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     for turn in 0..20 {
@@ -80,13 +81,13 @@ async fn a_command_that_nobody_waits_for_is_waited_for() {
     shards.stop().await;
 }
 
-/// What is in the log and not carried out yet is not seen by who plans the next command: when that is carried out, its name leads to another
-/// inode than the one that it keeps acts away from.
+/// The plan of the next command does not see logged commands that are not applied yet: once they
+/// are, its name leads to another inode than the one it keeps acts away from.
 #[tokio::test]
-async fn a_command_is_planned_anew_when_its_name_leads_elsewhere() {
+async fn a_command_is_planned_again_when_its_name_leads_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
-    let mut planned_anew = 0;
+    let mut planned_again = 0;
     for turn in 0..20 {
         let names = ["from", "to"].map(|name| format!("{name}-{turn}"));
         for name in &names {
@@ -106,15 +107,15 @@ async fn a_command_is_planned_anew_when_its_name_leads_elsewhere() {
         let (renamed, removed) = futures_util::join!(first, second);
         assert!(matches!(renamed, Ok(Outcome::Renamed(_))), "{renamed:?}");
         let Ok(Outcome::Entry(removed)) = removed else { panic!("{removed:?}") };
-        planned_anew +=
+        planned_again +=
             usize::from(!matches!(plan, Plan::One { inodes, .. } if inodes.contains(&removed.inode.ino)));
         assert!(names.iter().all(|name| !is_there(&shards, ROOT_INO, name)));
     }
-    assert!(0 < planned_anew, "some were planned on what was there before");
+    assert!(0 < planned_again, "some were planned on an older view");
     shards.stop().await;
 }
 
-/// An act for which its shard has no room waits until another is settled, and is not refused.
+/// An act beyond its shard's limit waits until another is settled, and is not refused.
 #[tokio::test]
 async fn an_act_waits_for_room() {
     let dir = tempfile::tempdir().unwrap();
@@ -136,9 +137,10 @@ async fn an_act_waits_for_room() {
     shards.stop().await;
 }
 
-/// A governor that finds an intent writes its parts again: whoever changes what an act changed must not do so before it is settled.
+/// A governor that finds an intent writes its parts again: no command may change the act's inodes
+/// before it is settled.
 #[tokio::test]
-async fn nobody_changes_what_an_act_changed_before_it_is_settled() {
+async fn no_command_changes_an_acts_inodes_before_it_is_settled() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let mut acts = 0;
@@ -149,9 +151,9 @@ async fn nobody_changes_what_an_act_changed_before_it_is_settled() {
             other => panic!("{other:?}"),
         };
         acts += usize::from(mds_namespace::shard_of(made) != 0);
-        // It may be looked at as soon as it is answered.
+        // It may be read as soon as it is answered.
         assert!(poll!(Box::pin(shards.pass([ROOT_INO].into_iter()))).is_ready());
-        // What was changed, and what was made.
+        // The changed inode, and the new one.
         let _changes = shards.enter(vec![if turn % 2 == 0 { ROOT_INO } else { made }]).await.unwrap();
         let intents = shards.first().view().unwrap().intents().unwrap();
         assert!(intents.is_empty(), "{intents:?}");
@@ -160,9 +162,9 @@ async fn nobody_changes_what_an_act_changed_before_it_is_settled() {
     shards.stop().await;
 }
 
-/// A directory that moves keeps others from moving until it has, also if nobody waits for it.
+/// A directory move keeps other moves waiting until it is done, also if its caller was dropped.
 #[tokio::test]
-async fn a_move_that_nobody_waits_for_keeps_its_turn() {
+async fn a_move_without_a_caller_keeps_its_turn() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let mut made = Vec::new();
@@ -174,7 +176,7 @@ async fn a_move_that_nobody_waits_for_keeps_its_turn() {
     }
     let moved = shards.propose(None, create(made[0], "moved", Kind::Directory)).await;
     assert!(matches!(moved, Ok(Outcome::Entry(_))), "{moved:?}");
-    // What was made is settled: the move does not wait for it.
+    // The creation is settled: the move does not wait for it.
     drop(shards.locks().lock(vec![made[0], made[1]]).await.unwrap());
     let rename = Command::Rename(Rename {
         caller: Asker::default(),
@@ -192,9 +194,10 @@ async fn a_move_that_nobody_waits_for_keeps_its_turn() {
     shards.stop().await;
 }
 
-/// A command whose fate was given up may be on its way still: when it arrives, others were done in its stead.
+/// A command with an unknown fate may still be on its way: when it arrives, others were applied in
+/// its stead.
 #[tokio::test]
-async fn what_comes_too_late_is_refused() {
+async fn a_late_command_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let before = shards.inner.words[1].load(Ordering::Acquire);
@@ -204,19 +207,19 @@ async fn what_comes_too_late_is_refused() {
     let late = shards.replica(1).propose_as(before, None, reserve()).await;
     assert_eq!(late, Ok(Outcome::Refused(Refusal::Superseded)));
     assert!(matches!(shards.to(1, None, reserve()).await, Ok(Outcome::Reserved(_))));
-    // Of another shard it says nothing.
+    // Another shard's word does not count.
     assert!(matches!(shards.replica(2).propose_as(before, None, reserve()).await, Ok(Outcome::Reserved(_))));
     shards.stop().await;
 }
 
-/// Whoever locked something before this node began to govern anew changes nothing with it now.
+/// A command with locks from before this node began to govern again changes nothing.
 #[tokio::test]
 async fn a_lock_of_an_earlier_reign_is_worth_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let held = shards.enter(vec![ROOT_INO]).await.unwrap();
     shards.falter(held.reign());
-    assert!(!shards.is_leader(), "it serves nobody");
+    assert!(!shards.is_leader(), "it serves no client");
     assert!(shards.enter(vec![ROOT_INO]).await.is_err());
     assert!(matches!(shards.read_barrier().await, Err(ProposeError::NotLeader { .. })));
     shards.govern().await.unwrap();
@@ -226,16 +229,17 @@ async fn a_lock_of_an_earlier_reign_is_worth_nothing() {
         let late = shards.within(held.reign(), shard, None, reserve()).await;
         assert!(matches!(late, Err(ProposeError::NotLeader { .. })), "{late:?}");
     }
-    // It is of other locks than those that there are now.
+    // The current locks are others.
     drop(shards.locks().lock(vec![ROOT_INO]).await.unwrap());
     drop(held);
     assert!(matches!(shards.to(1, None, reserve()).await, Ok(Outcome::Reserved(_))));
     shards.stop().await;
 }
 
-/// Shard 0 keeps no word: what was found out in a term in which this node led it is not proposed in another one.
+/// Shard 0 keeps no word: a plan of a term in which this node led it is not proposed in another
+/// term.
 #[tokio::test]
-async fn what_was_found_out_in_another_term_is_not_for_shard_0() {
+async fn a_plan_of_another_term_is_not_for_shard_0() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let reserve = || Command::ReserveInodes(ReserveInodes { count: 1 });
@@ -243,7 +247,7 @@ async fn what_was_found_out_in_another_term_is_not_for_shard_0() {
     let term = shards.inner.term.fetch_add(1, Ordering::AcqRel);
     let late = shards.within(shards.reign(), 0, None, reserve()).await;
     assert_eq!(late, Err(ProposeError::NotLeader { leader: None }));
-    // Whoever waits until it is decided does not wait for ever: it may be what keeps this node from governing.
+    // The wait for a decision ends: it may be what keeps this node from governing.
     let (reign, clock) = (shards.reign(), shards.inner.env.clock.clone());
     tokio::select! {
         () = shards.until_answered(reign, 0) => {}

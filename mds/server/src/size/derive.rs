@@ -1,8 +1,9 @@
-//! From an inode and what primaries say of its granted extents to what a client is answered, and to what the log is told when
-//! the size is settled. No I/O, no clock.
+//! Derives the attributes in replies, and the settlement for the log, from an inode and the
+//! primaries' reports about its granted extents. No I/O, no clock.
 //!
-//! The change counter of a file whose content moved since the log last spoke of it is a number made of that content's own marks:
-//! every metadata server makes the same one, and no other content gets it (RFC 8881 §5.8.1.4 asks for no more).
+//! The change counter of a file whose content moved since the last log entry is computed from marks
+//! of that content: every metadata server computes the same one, and no other content gets it (RFC
+//! 8881 §5.8.1.4 asks for no more).
 //!
 //! Spec: docs/protocol/sizes.md §3.
 
@@ -10,7 +11,7 @@ use layout::{Epoch, ExtentId};
 use mds_namespace::op::settle::{self, Settlement};
 use mds_namespace::{Granted, Inode, Seen, Timestamp, Unsettled};
 
-/// What a primary says of one granted extent.
+/// A primary's report about one granted extent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     /// One past the last byte, from the start of the extent.
@@ -23,7 +24,7 @@ pub(crate) struct Told {
     pub(crate) mtime_unix_ns: u64,
 }
 
-/// A granted extent: what the log says of it, and its primary.
+/// A granted extent: its record in the log, and its primary's report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     pub(crate) index: u32,
@@ -34,17 +35,17 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// What the primary says, if the content is another one than that for which the log speaks.
+    /// The primary's report, if the content differs from the one that the log describes.
     fn moved(&self) -> Option<(u32, Told)> {
         let told = self.told.filter(|told| self.seen.unwrap_or_default().change != told.change)?;
         Some((self.index, told))
     }
 }
 
-/// A file whose size is not settled, and what its primaries say.
+/// A file whose size is not settled, and the reports of its primaries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Measured {
-    /// As the log has it.
+    /// The file in the log.
     pub(crate) inode: Inode,
     pub(crate) unsettled: Unsettled,
     /// By index.
@@ -52,7 +53,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// The file as it is answered to clients.
+    /// The file as clients see it.
     pub(crate) fn derived(&self, now_unix_ns: u64) -> Inode {
         let mut inode = self.inode.clone();
         inode.size_bytes = inode.size_bytes.max(self.end_bytes());
@@ -68,8 +69,8 @@ impl Measured {
         inode
     }
 
-    /// What the log is told when no client may write the file any more; `None` while a copy that is given up as lost may yet come
-    /// back with more.
+    /// The settlement for the log once no client may write the file; `None` while a lost copy may
+    /// yet return with more bytes.
     pub(crate) fn settlement(&self, now_unix_ns: u64) -> Option<Settlement> {
         self.extents.iter().all(|extent| extent.told.is_some()).then(|| Settlement {
             ino: self.inode.ino,
@@ -82,15 +83,16 @@ impl Measured {
         })
     }
 
-    /// What each extent holds that was written since the log spoke of it.
+    /// The extents that were written since the last log entry, with their state.
     pub(crate) fn written_extents(&self) -> Vec<Granted> {
         let seen = |told: Told| Some(Seen { change: told.change, held_bytes: told.held_bytes });
         let moved = self.extents.iter().filter_map(Extent::moved);
         moved.map(|(index, told)| Granted { index, seen: seen(told) }).collect()
     }
 
-    /// One past the last byte that any primary holds of what was written since the log spoke of it, from the beginning of the file; 0 if
-    /// nothing was. What lay there before is known, or was refused to who wrote it.
+    /// One past the last byte, from the beginning of the file, that any primary holds of writes
+    /// since the last log entry; 0 without writes. Earlier bytes are known, or were refused to
+    /// their writer.
     fn end_bytes(&self) -> u64 {
         let moved = self.extents.iter().filter_map(Extent::moved).filter(|(_, told)| 0 < told.end_bytes);
         let end = |(index, told): (u32, Told)| {
@@ -99,7 +101,8 @@ impl Measured {
         moved.map(end).max().unwrap_or(0)
     }
 
-    /// Bytes that the content takes: what the log counts, and what the primaries got since. Never less than they hold.
+    /// Space of the content: the log's count, and the primaries' growth since. Never less than they
+    /// hold.
     fn used_bytes(&self) -> u64 {
         let (mut used, mut held) = (self.inode.used_bytes, 0);
         for extent in &self.extents {
@@ -111,20 +114,23 @@ impl Measured {
         used.max(held).min(self.inode.size_bytes.max(self.end_bytes()))
     }
 
-    /// Change counter and modification time, if the content is another one than that for which the log speaks.
+    /// Change counter and modification time, if the content differs from the one that the log
+    /// describes.
     fn written(&self, now_unix_ns: u64) -> Option<(u64, Timestamp)> {
         let moved: Vec<(u32, Told)> = self.extents.iter().filter_map(Extent::moved).collect();
         let last_unix_ns = moved.iter().map(|(_, told)| told.mtime_unix_ns).max()?;
-        // No WRITE is dated later than now: the data server's clock was wrong then.
+        // No WRITE is dated later than now: that is a wrong clock of the data server.
         let (logged, told) = (self.inode.mtime, Timestamp::from_unix_ns(last_unix_ns.min(now_unix_ns)));
-        // A time to come was set by hand: what was written since took it away. Clocks of servers differ by less than that.
+        // A future time was set by hand: a later write removed it. Clocks of servers differ by less
+        // than that.
         let is_to_come = Timestamp::from_unix_ns(now_unix_ns) < logged;
         let mtime = if is_to_come { told } else { logged.max(told) };
         Some((mark(self.inode.change, &moved), mtime))
     }
 }
 
-/// A number that stands for this content and no other. One bit is left free, so that counting on from it never wraps.
+/// A number that identifies this content. One bit is left free, so that counting on from it never
+/// wraps.
 fn mark(change: u64, moved: &[(u32, Told)]) -> u64 {
     let mut hasher = blake3::Hasher::new();
     hasher.update(b"shoal change").update(&change.to_be_bytes());

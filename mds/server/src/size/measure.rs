@@ -1,9 +1,9 @@
-//! Asks the primaries of unsettled files what they hold, in parallel, and makes sure that the log said the same of them
-//! before and after.
+//! Queries the primaries of unsettled files for their extents, in parallel, and checks that the log
+//! did not change meanwhile.
 //!
-//! A primary is asked whether it holds a lease or not: what it answers counts as long as the log says that it is the primary.
-//! One that does not answer is waited for, by the client, until a replica has taken its place or all copies are given up as
-//! lost; then what the log knows is all that is known.
+//! A primary is queried with or without a lease: its answer counts as long as the log names it as
+//! the primary. If it does not answer, the client has to wait until a replica has replaced it or
+//! all copies are given up as lost; then only the log's knowledge remains.
 //!
 //! Spec: docs/protocol/sizes.md §3; docs/protocol/control.md §4.
 
@@ -23,10 +23,10 @@ use crate::limits::{MEASURE_ATTEMPTS_MAX, MEASURE_MS_MAX};
 use crate::server::Server;
 use crate::{status, work};
 
-/// One file as the log has it, with the records of its granted extents.
+/// One file in the log, with the records of its granted extents.
 struct Plan {
     measured: Measured,
-    /// Beside `measured.extents`.
+    /// In the order of `measured.extents`.
     records: Vec<ExtentRecord>,
 }
 
@@ -41,7 +41,8 @@ pub(crate) async fn measure(server: &Server, ino: Ino) -> Result<Option<Measured
 /// Measures the unsettled ones among some files.
 ///
 /// # Errors
-/// DELAY while a primary does not answer, or if the files change faster than they are measured; STALE if one is gone.
+/// DELAY while a primary does not answer, or if the files change faster than they are measured;
+/// STALE if one is gone.
 pub(crate) async fn measure_all(server: &Server, files: &[Ino]) -> Result<Vec<Measured>, Nfsstat4> {
     for _ in 0..MEASURE_ATTEMPTS_MAX {
         let (mut plans, work) = plan(&server.view()?, files)?;
@@ -49,11 +50,11 @@ pub(crate) async fn measure_all(server: &Server, files: &[Ino]) -> Result<Vec<Me
             return Ok(Vec::new());
         }
         if !work.is_empty() {
-            // What is to be cut must not be counted.
+            // Bytes about to be cut must not be counted.
             work::settle(server, work).await?;
             continue;
         }
-        ask(server, &mut plans).await?;
+        query_primaries(server, &mut plans).await?;
         if is_current(&server.view()?, &plans)? {
             return Ok(plans.into_iter().map(|plan| plan.measured).collect());
         }
@@ -64,7 +65,8 @@ pub(crate) async fn measure_all(server: &Server, files: &[Ino]) -> Result<Vec<Me
 /// Work items, by number.
 type Items = Vec<(u64, WorkItem)>;
 
-/// What the log says of the unsettled files among these, and what data servers have still to do to their granted extents.
+/// The log's records of the unsettled files among these, and the pending work on their granted
+/// extents.
 fn plan(view: &StateView, files: &[Ino]) -> Result<(Vec<Plan>, Items), Nfsstat4> {
     let (mut plans, mut work) = (Vec::new(), Vec::new());
     let of_namespace = |error| status::of_namespace(&error);
@@ -90,7 +92,7 @@ fn plan(view: &StateView, files: &[Ino]) -> Result<(Vec<Plan>, Items), Nfsstat4>
     Ok((plans, work))
 }
 
-/// Whether the log still says the same of what was measured.
+/// Whether the log still matches the measured state.
 fn is_current(view: &StateView, plans: &[Plan]) -> Result<bool, Nfsstat4> {
     for plan in plans {
         if view.inode(plan.measured.inode.ino).map_err(|e| status::of_refusal(&e))? != plan.measured.inode {
@@ -108,11 +110,11 @@ fn is_current(view: &StateView, plans: &[Plan]) -> Result<bool, Nfsstat4> {
     Ok(true)
 }
 
-/// Where an answer belongs: file and extent, by their places.
+/// The indices of a file and its extent.
 type Place = (usize, usize);
 
-/// Asks all primaries at once.
-async fn ask(server: &Server, plans: &mut [Plan]) -> Result<(), Nfsstat4> {
+/// Queries all primaries at once.
+async fn query_primaries(server: &Server, plans: &mut [Plan]) -> Result<(), Nfsstat4> {
     let mut by_primary: BTreeMap<DataServerId, Vec<(Place, ExtentId)>> = BTreeMap::new();
     for (file, plan) in plans.iter().enumerate() {
         for (at, record) in plan.records.iter().enumerate() {
@@ -127,7 +129,7 @@ async fn ask(server: &Server, plans: &mut [Plan]) -> Result<(), Nfsstat4> {
         })
     });
     for (part, told) in join_all(calls).await {
-        // All copies are lost: nothing is known but what the log says.
+        // All copies are lost: only the log's knowledge remains.
         let Some(told) = told? else { continue };
         for (((file, at), _), size) in part.into_iter().zip(told) {
             plans[file].measured.extents[at].told = Some(Told {
@@ -141,7 +143,7 @@ async fn ask(server: &Server, plans: &mut [Plan]) -> Result<(), Nfsstat4> {
     Ok(())
 }
 
-/// What a primary holds of some extents; `None` if it was given up as lost.
+/// A primary's report about some extents; `None` if it was given up as lost.
 async fn of_primary(
     server: &Server,
     primary: DataServerId,
@@ -158,7 +160,7 @@ async fn of_primary(
     match told {
         Ok(sizes) => Ok(Some(sizes)),
         Err(error) => {
-            tracing::info!(server = primary.0, %error, "primary does not say what it holds");
+            tracing::info!(server = primary.0, %error, "primary does not report its extents");
             if matches!(error, ControlError::Unreachable(_)) {
                 server.data_servers.mark_broken(primary, server.now_ms());
             }
@@ -170,8 +172,8 @@ async fn of_primary(
     }
 }
 
-/// What extents hold that are about to be granted for writing: nothing if they have no record yet. A primary that does not
-/// answer is no reason to grant nothing: then it counts as written.
+/// State of extents before a grant for writing: empty if they have no record yet. If a primary does
+/// not answer, its extent is granted all the same, and counts as written.
 pub(crate) async fn before_grant(
     server: &Server,
     ino: Ino,

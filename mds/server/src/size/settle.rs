@@ -1,5 +1,5 @@
-//! Settles sizes: with the last LAYOUTRETURN for writing, or, if a primary was silent then or a client was ended, as soon as it can
-//! be done.
+//! Settles sizes: with the last LAYOUTRETURN for writing, or, if a primary did not answer then or a
+//! client was ended, as soon as possible.
 //!
 //! Spec: docs/protocol/sizes.md §4.
 
@@ -17,13 +17,13 @@ use crate::limits::{SETTLE_CALLS_MAX, SETTLE_FILES_MAX};
 use crate::server::Server;
 use crate::status;
 
-/// Between two rounds when nothing calls for one.
+/// Interval of the rounds without a notification.
 const ROUND_MS: u64 = 5_000;
-/// Before a round that something called for: primaries have to be fenced first.
+/// Pause before a round after a notification: primaries have to be fenced first.
 const PAUSE_MS: u64 = 100;
 
-/// What to settle if this client's layout for writing goes now; `None` if another client may write, the size is settled, or a
-/// primary does not answer.
+/// The settlement for a return of this client's layout for writing; `None` if another client may
+/// write, the size is settled, or a primary does not answer.
 pub(crate) async fn before_return(server: &Server, ino: Ino, client: u64) -> Option<Settlement> {
     let layouts = server.view().ok()?.layouts_of(ino).ok()?;
     let mut written_by = layouts.iter().filter(|(_, layout)| layout.read_write).map(|(client, _)| *client);
@@ -37,7 +37,7 @@ pub(crate) async fn before_return(server: &Server, ino: Ino, client: u64) -> Opt
 /// Settles the size of a file that no client may write any more.
 ///
 /// # Errors
-/// DELAY if that cannot be done now.
+/// DELAY if that is impossible now.
 async fn settle(server: &Server, ino: Ino) -> Result<(), Nfsstat4> {
     let Some(measured) = measure::measure(server, ino).await? else { return Ok(()) };
     let settlement = measured.settlement(server.env.clock.wall_ns()).ok_or(Nfsstat4::Delay)?;
@@ -45,7 +45,7 @@ async fn settle(server: &Server, ino: Ino) -> Result<(), Nfsstat4> {
 }
 
 /// Runs rounds for as long as the server lives.
-pub(crate) async fn drive(server: Arc<Server>) {
+pub(crate) async fn drive_settling(server: Arc<Server>) {
     let mut after = 0;
     loop {
         tokio::select! {
@@ -58,7 +58,7 @@ pub(crate) async fn drive(server: Arc<Server>) {
     }
 }
 
-/// Settles what can be settled of some unsettled files from one on; answers where to go on.
+/// Settles some unsettled files after `after`; returns the start of the next round.
 async fn round(server: &Server, after: Ino) -> Result<Ino, Nfsstat4> {
     let (unwritten, all) = {
         let view = server.view()?;

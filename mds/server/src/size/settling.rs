@@ -9,7 +9,8 @@ pub(crate) struct Settling {
 }
 
 impl Settling {
-    /// A file may have lost its last layout for writing, and its size is not settled.
+    /// Wakes the driver: a file may have lost its last layout for writing, and its size is not
+    /// settled.
     pub(crate) fn wake(&self) {
         self.call.notify_one();
     }

@@ -1,4 +1,4 @@
-//! Who gets striped segments, and how wide they are.
+//! Which clients get striped segments, and how wide they are.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn run(stripes: u32, index: u32, end_bytes: u64) -> Option<(u32, u32)> {
 }
 
 #[test]
-fn only_kernels_that_say_so_take_stripes() {
+fn only_kernels_with_a_known_version_take_stripes() {
     for (name, takes) in [
         ("Linux 6.18.0 #1 SMP x86_64", true),
         ("Linux 6.18-rc3 #1 SMP x86_64", true),
@@ -44,7 +44,7 @@ fn a_run_is_no_wider_than_the_file_and_the_export() {
     assert_eq!(run(1, 5, 640 * MIB), None);
     // It doubles with the file.
     assert_eq!(run(8, 0, 64 * MIB + 1), Some((0, 2)));
-    assert_eq!(run(8, 2, 0), Some((0, 4)), "what is asked for counts as the file's");
+    assert_eq!(run(8, 2, 0), Some((0, 4)), "the requested range counts as the file's");
     assert_eq!(run(8, 4, 300 * MIB), Some((0, 8)));
     assert_eq!(run(4, 4, 300 * MIB), Some((4, 4)));
     assert_eq!(run(2, 7, 1 << 40), Some((6, 2)));

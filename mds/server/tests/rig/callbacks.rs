@@ -1,5 +1,5 @@
-//! A client's end of callbacks: says OK to each, as soon as it is let; or that it has no such
-//! layout, if it knows the file by another handle.
+//! A client's end of callbacks: answers OK to each, once permitted; or refuses a recall of an
+//! unknown layout, if it knows the file by another handle.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,26 +15,26 @@ use wire_nfs::v4::{CbOp, Filehandle, Nfsstat4};
 use wire_rpc::accepted_success;
 use wire_xdr::{Decode, Encode};
 
-/// Clones are the same.
+/// Clones share the same state.
 #[derive(Clone)]
 pub(crate) struct Callbacks(Arc<Inner>);
 
 struct Inner {
     came: AtomicU32,
     may_answer: Semaphore,
-    /// The handle by which it has a layout; any will do without.
+    /// The handle by which it holds a layout; any handle will do without.
     knows: Option<Filehandle>,
-    /// Recalls that named it.
+    /// Recalls with that handle.
     found: AtomicU32,
 }
 
 impl Callbacks {
-    /// None came, and none may be answered.
+    /// No callback has come, and none may be answered.
     pub(crate) fn new() -> Self {
         Self::made(None)
     }
 
-    /// The same, of a client that has a layout by this handle, and answers at once.
+    /// For a client that holds a layout by this handle, and answers at once.
     pub(crate) fn of_layout(handle: Filehandle) -> Self {
         let callbacks = Self::made(Some(handle));
         callbacks.0.may_answer.add_permits(1_000);
@@ -46,17 +46,17 @@ impl Callbacks {
         Self(Arc::new(Inner { came, may_answer: Semaphore::new(0), knows, found }))
     }
 
-    /// How many recalls named the handle by which it has the layout.
+    /// Number of recalls with the handle of its layout.
     pub(crate) fn found(&self) -> u32 {
         self.0.found.load(Ordering::SeqCst)
     }
 
-    /// How many came so far.
+    /// Number of callbacks so far.
     pub(crate) fn came(&self) -> u32 {
         self.0.came.load(Ordering::SeqCst)
     }
 
-    /// One is answered.
+    /// Permits one answer.
     pub(crate) fn answer_one(&self) {
         self.0.may_answer.add_permits(1);
     }

@@ -37,10 +37,11 @@ pub(crate) fn key() -> ClusterKey {
 /// The directory of the data server that registers.
 const UUID: [u8; 16] = [1; 16];
 
-/// What a data server says it has of every extent.
+/// A data server's report about each extent.
 pub(crate) type Holds = Arc<Mutex<ExtentSize>>;
 
-/// A data server that holds what it is said to and does all that it is told; its NFS port answers probes.
+/// A data server that reports the given sizes and acknowledges all control calls; its NFS port
+/// answers probes.
 struct Empty {
     holds: Holds,
     uuid: [u8; 16],
@@ -97,19 +98,20 @@ impl Service for Empty {
     }
 }
 
-/// A data server that only registers and says once that it lives. It does so for as long as the value is kept.
+/// A data server that only registers and sends one heartbeat, for as long as the value is kept.
 pub(crate) async fn data_server(rig: &Rig) -> Server {
     data_server_holding(rig, Holds::default()).await
 }
 
-/// The same one, of which it can be said what it holds.
+/// The same, with the sizes that it reports.
 pub(crate) async fn data_server_holding(rig: &Rig, holds: Holds) -> Server {
     let listening = listen(rig, holds, UUID).await;
     register(rig).await;
     listening
 }
 
-/// A data server with this directory, which has not registered, at the address of the other ones here.
+/// A data server with this directory, which has not registered, at the same address as the others
+/// here.
 pub(crate) async fn listen(rig: &Rig, holds: Holds, uuid: [u8; 16]) -> Server {
     let at = SocketAddr::from(([192, 0, 2, 9], 2049));
     let (net, clock) = (rig.env.net.clone(), rig.env.clock.clone());
@@ -117,7 +119,7 @@ pub(crate) async fn listen(rig: &Rig, holds: Holds, uuid: [u8; 16]) -> Server {
     serve(net, clock, at, Arc::new(empty), Limits::default()).await.expect("a port")
 }
 
-/// Registers it, and says once that it lives.
+/// Registers it, and sends one heartbeat.
 pub(crate) async fn register(rig: &Rig) {
     let hello = greeting(key(), PROGRAM, (NodeKind::Data, NodeKind::Metadata), rig.env.entropy.clone());
     let to = rig.server.as_ref().expect("it runs").control_address();
@@ -139,7 +141,7 @@ pub(crate) async fn register(rig: &Rig) {
     };
     let usage = Usage { capacity_bytes: 1 << 40, ..Usage::default() };
     for _ in 0..600 {
-        // A new leader waits for leases that another may have given.
+        // A new leader waits for leases that another may have granted.
         if let Ok(Registered { server, lease_ms: 1.., .. }) = ask(&rpc, Procedure::Register, &register).await
         {
             let beat = Heartbeat {
@@ -172,7 +174,7 @@ fn name(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-/// Opens a file through an export, for reading and writing, and makes it if need be.
+/// Opens a file through an export, for reading and writing, and creates it if needed.
 pub(crate) async fn open_through(
     client: &mut Client,
     export: &'static str,
@@ -181,7 +183,7 @@ pub(crate) async fn open_through(
     open_for(client, export, file, share::ACCESS_BOTH).await
 }
 
-/// The same for what `share_access` says.
+/// The same, with `share_access`.
 pub(crate) async fn open_for(
     client: &mut Client,
     export: &'static str,
@@ -224,7 +226,7 @@ pub(crate) async fn layout_of(
     got.expect("LAYOUTGET")
 }
 
-/// The same, or what it was refused with.
+/// The same, or the status of its refusal.
 pub(crate) async fn ask_for_layout(
     client: &mut Client,
     (handle, stateid): (&Filehandle, &Stateid),
@@ -235,7 +237,7 @@ pub(crate) async fn ask_for_layout(
     layout_get(client, (handle, stateid), asked).await.map(|got| got.stateid)
 }
 
-/// LAYOUTGET of the first extent for writing, or of what `change` makes of that.
+/// LAYOUTGET of the first extent for writing, as modified by `change`.
 pub(crate) async fn layout_get(
     client: &mut Client,
     (handle, stateid): (&Filehandle, &Stateid),
@@ -265,7 +267,7 @@ pub(crate) async fn layout_get(
     Ok(reply.next(Op::Layoutget))
 }
 
-/// Gives back all that is held of a file; what SEQUENCE says, and the status.
+/// Returns the whole layout of a file; returns the flags of SEQUENCE, and the status.
 pub(crate) async fn give_back(
     client: &mut Client,
     filehandle: &Filehandle,

@@ -1,4 +1,4 @@
-//! A metadata server on a network in memory, and a client that speaks compounds to it.
+//! A metadata server on a network in memory, and a client that sends compounds to it.
 
 #[allow(dead_code, reason = "each test binary has its own part of the rig")]
 pub(crate) mod callbacks;
@@ -30,7 +30,7 @@ use wire_xdr::{Decode, Encode, Reader, Writer};
 
 const NFS: u32 = 100_003;
 
-/// A server, and what it takes to start it again.
+/// A server, and the state to start it again.
 pub(crate) struct Rig {
     pub(crate) env: Env,
     pub(crate) net: MemoryNet,
@@ -97,7 +97,7 @@ impl Rig {
         rig
     }
 
-    /// How it is started.
+    /// Its configuration.
     pub(crate) fn config(&self) -> MdsConfig {
         MdsConfig {
             dir: self.directory.path().join("mds"),
@@ -114,14 +114,14 @@ impl Rig {
         }
     }
 
-    /// Stops without a word, and starts again on the same directory.
+    /// Stops, and starts again on the same directory.
     pub(crate) async fn restart(&mut self) {
         if let Some(server) = self.server.take() {
             server.stop().await;
         }
         let config = self.config();
         let mut tries = 0;
-        // What follows recalls up at the one that was stopped keeps its store open for a moment.
+        // The task that follows recalls up on the stopped server keeps its store open for a moment.
         self.server = loop {
             tries += 1;
             match MetadataServer::start(self.env.clone(), config.clone(), &mut Registry::default()).await {
@@ -137,7 +137,7 @@ impl Rig {
         RpcClient::new(self.env.net.clone(), self.env.clock.clone(), address, Limits::default())
     }
 
-    /// The same from another address.
+    /// A connection from another address.
     #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) fn connect_from(&self, from: IpAddr) -> RpcClient {
         let address = self.server.as_ref().expect("it runs").nfs_address();
@@ -145,7 +145,7 @@ impl Rig {
         RpcClient::new(net, self.env.clock.clone(), address, Limits::default())
     }
 
-    /// The same from a source port.
+    /// A connection from a source port.
     #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) fn connect_from_port(&self, port: u16) -> RpcClient {
         let address = self.server.as_ref().expect("it runs").nfs_address();
@@ -159,7 +159,7 @@ impl Rig {
         self.client_on(self.connect(), owner).await
     }
 
-    /// The same, on a connection of its own.
+    /// A client with a session, on a connection of its own.
     pub(crate) async fn client_on(&self, connection: RpcClient, owner: &'static [u8]) -> Client {
         self.introduced(Client::new(connection, owner, 0)).await
     }
@@ -189,12 +189,12 @@ fn address(port: u16) -> SocketAddr {
 pub(crate) struct Client {
     rpc: RpcClient,
     owner: &'static [u8],
-    /// Another one after each restart of the client.
+    /// Changes with each restart of the client.
     pub(crate) verifier: Verifier,
     pub(crate) credential: Credential,
-    /// What it says it runs, if anything.
+    /// Its implementation name, if any.
     pub(crate) implementation: Option<&'static str>,
-    /// Operations of a compound that it asks for.
+    /// Operations of a compound that it requests.
     pub(crate) operations_max: u32,
     pub(crate) clientid: u64,
     pub(crate) create_sequence: u32,
@@ -233,7 +233,7 @@ impl Reply {
         decode_op_reply(&mut self.reader, op).unwrap_or_else(|e| panic!("{}: {e}", op.name()))
     }
 
-    /// All went well, with this many results behind SEQUENCE.
+    /// Checks that all operations succeeded, with this many results behind SEQUENCE.
     #[track_caller]
     pub(crate) fn ok(self, count: u32) -> Self {
         assert_eq!((self.status, self.count), (Nfsstat4::Ok, count + 1));
@@ -257,7 +257,7 @@ impl Client {
         }
     }
 
-    /// Goes on over another connection.
+    /// Continues over another connection.
     #[allow(dead_code, reason = "each test binary has its own part of the rig")]
     pub(crate) fn go_over_to(&mut self, rpc: RpcClient) {
         self.rpc = rpc;
@@ -288,12 +288,12 @@ impl Client {
         self.again(write).await
     }
 
-    /// Sends a compound with the sequence used last.
+    /// Sends a compound with the last sequence.
     pub(crate) async fn again(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> Reply {
         self.flagged(write).await.1
     }
 
-    /// The same, and what SEQUENCE says of the client's state.
+    /// The same; also returns the status flags of SEQUENCE.
     pub(crate) async fn flagged(&mut self, write: impl FnOnce(&mut Ops<'_>)) -> (u32, Reply) {
         let args = sequence::Args {
             session: self.session,
@@ -330,7 +330,7 @@ impl Client {
         result
     }
 
-    /// A session as CREATE_SESSION asks for it.
+    /// The session that CREATE_SESSION requests.
     pub(crate) fn session_asked(&self, sequence: u32) -> create_session::Args {
         let channel = ChannelAttrs {
             header_pad_bytes: 0,

@@ -1,4 +1,5 @@
-//! A whole data server beside the metadata server of a rig, and a client that goes straight to it with the handles it has.
+//! A whole data server beside the metadata server of a rig, and a client that goes straight to it
+//! with its handles.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -59,7 +60,7 @@ impl WholeDataServer {
         Self { _server: server, _directory: directory, port }
     }
 
-    /// From now on requests come from there.
+    /// From now on requests come from that address.
     pub(crate) fn come_from(&mut self, rig: &Rig, from: [u8; 4]) {
         let net = Arc::new(rig.net.seen_from(from.into()));
         self.port = RpcClient::new(net, rig.env.clock.clone(), address(3049), Limits::default());
@@ -75,7 +76,7 @@ impl WholeDataServer {
         }
     }
 
-    /// Reads it.
+    /// Reads the first block of the file.
     pub(crate) async fn read(&self, handle: &Fh3) -> Result<(), Nfsstat3> {
         let args = read::Args { file: handle.clone(), offset: 0, count: 4096 };
         match self.call(Procedure::Read, &args).await {

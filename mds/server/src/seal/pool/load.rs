@@ -1,9 +1,9 @@
-//! Images that are being made on each data server: how many, how large, and which servers compute
-//! parity.
+//! Load of each data server by images that are being made: how many, how large, and which servers
+//! compute parity.
 //!
-//! Heartbeats tell of a file when it is there. Until then only the leader knows that it comes.
+//! Heartbeats report a file once it exists. Until then only the leader knows about it.
 //!
-//! INVARIANT: a server without anything under way is not in the table.
+//! INVARIANT: a server without work under way is not in the table.
 //! Spec: docs/protocol/seal.md §3.
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use super::making::Making;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Load {
-    /// Images that come.
+    /// Images to come.
     images: u64,
     /// Bytes of their files.
     bytes: u64,
@@ -40,8 +40,8 @@ impl Loads {
         }
     }
 
-    /// A group is being made.
-    pub(super) fn begin(&mut self, making: &Making) {
+    /// Adds the load of a group that is being made.
+    pub(super) fn add_group(&mut self, making: &Making) {
         let bytes = parity_bytes(making);
         for (at, id) in making.parity.iter().enumerate() {
             let load = self.of.entry(*id).or_default();
@@ -51,8 +51,8 @@ impl Loads {
         }
     }
 
-    /// It was made, or was not.
-    pub(super) fn end(&mut self, making: &Making) {
+    /// Subtracts it, at the group's end.
+    pub(super) fn remove_group(&mut self, making: &Making) {
         let bytes = parity_bytes(making);
         for (at, id) in making.parity.iter().enumerate() {
             if let Some(load) = self.of.get_mut(id) {
@@ -64,8 +64,8 @@ impl Loads {
         self.of.retain(|_, load| *load != Load::default());
     }
 
-    /// The servers as they will be when all is made. `remakes` counts the images that are made
-    /// again on each.
+    /// The servers as they will be after all work. `remakes` counts the images that are being
+    /// recreated on each.
     pub(super) fn applied(&self, sites: &[Site], remakes: impl Fn(DataServerId) -> usize) -> Vec<Site> {
         let one = |site: &Site| {
             let load = self.of.get(&site.id).copied().unwrap_or_default();

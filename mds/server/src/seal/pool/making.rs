@@ -10,7 +10,7 @@ use mds_namespace::shard_of;
 /// An image that may become a member of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// What the group says of it.
+    /// Its record in the group.
     pub(crate) member: Member,
     /// The data server that has it.
     pub(crate) home: DataServerId,
@@ -20,7 +20,8 @@ pub(crate) struct Candidate {
     pub(crate) code: Option<Profile>,
 }
 
-/// What images of one group have in common: the shard that keeps their extents, and the code of these.
+/// Common property of the images of one group: the shard that keeps their extents, and the code of
+/// these.
 pub(crate) type Kind = (u16, Option<Profile>);
 
 impl Candidate {
@@ -38,19 +39,19 @@ impl Candidate {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiter {
     pub(crate) candidate: Candidate,
-    /// When it began to wait.
+    /// Start of the wait.
     pub(crate) since_ms: u64,
-    /// When it was last said to be there.
+    /// Time of the last report by its data server.
     pub(crate) shown_ms: u64,
-    /// Groups with it that came to nothing.
+    /// Number of its groups that failed.
     pub(crate) failures: u32,
-    /// Of these, those that came to nothing since, because a data server had too much to do.
+    /// Number of failures since then that a busy data server caused.
     pub(crate) refusals: u32,
-    /// Not before this time.
+    /// Earliest time of the next attempt.
     pub(crate) next_ms: u64,
 }
 
-/// Members of a group that is to be made, and the data servers of its parity.
+/// Members of a group to be made, and the data servers of its parity.
 #[derive(Clone, Debug)]
 pub(crate) struct Making {
     pub(crate) profile: Profile,

@@ -1,4 +1,4 @@
-//! Which images become a group, when, and who makes it.
+//! Which images become a group, when, and which server makes it.
 
 use layout::ec::{ImageSum, Member, members::Labels};
 use layout::{Epoch, ExtentId};
@@ -32,7 +32,7 @@ fn images(making: &Making) -> Vec<Option<u8>> {
 const WAIT_MS: u64 = 30_000;
 
 fn take(pool: &mut Pool, now_ms: u64) -> Option<Making> {
-    pool.take(Some(Profile::TwoPlusOne), &sites(3), now_ms, WAIT_MS)
+    pool.take_group(Some(Profile::TwoPlusOne), &sites(3), now_ms, WAIT_MS)
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn while_others_come_a_short_group_waits() {
 }
 
 #[test]
-fn what_is_joined_is_not_taken_and_does_not_wait_if_that_fails() {
+fn joined_images_are_not_taken_and_do_not_wait_after_a_failure() {
     let mut pool = Pool::default();
     pool.wait(candidate(1, 1), 0);
     let all = vec![candidate(1, 1), candidate(2, 2)];
@@ -87,7 +87,7 @@ fn what_is_joined_is_not_taken_and_does_not_wait_if_that_fails() {
 }
 
 #[test]
-fn what_came_to_nothing_is_tried_again_later_and_behind_the_others() {
+fn failed_groups_are_retried_later_and_behind_the_others() {
     let mut pool = Pool::default();
     pool.wait(candidate(1, 1), 0);
     pool.wait(candidate(2, 2), 0);
@@ -119,11 +119,12 @@ fn six() -> Pool {
 fn groups_that_begin_together_are_made_by_different_servers() {
     let mut pool = six();
     let mut sites = sites(6);
-    // One is emptier than all others, as after a repair.
+    // One server is emptier than all others, as after a repair.
     sites[5].free_bytes += 1 << 40;
-    let made: Vec<Making> = std::iter::from_fn(|| pool.take(Some(Profile::TwoPlusOne), &sites, 0, WAIT_MS))
-        .take(crate::limits::GROUPS_AT_ONCE_MAX)
-        .collect();
+    let made: Vec<Making> =
+        std::iter::from_fn(|| pool.take_group(Some(Profile::TwoPlusOne), &sites, 0, WAIT_MS))
+            .take(crate::limits::GROUPS_AT_ONCE_MAX)
+            .collect();
     let mut each = BTreeMap::new();
     for making in &made {
         *each.entry(making.parity[0]).or_insert(0) += 1;
@@ -134,13 +135,13 @@ fn groups_that_begin_together_are_made_by_different_servers() {
         pool.end(making, &[], |_| false, (Ended::Done, 0), 0);
     }
     let loaded = pool.loaded(&sites);
-    assert_eq!(loaded, sites, "what was made is not under way any more");
+    assert_eq!(loaded, sites, "finished work is not counted any more");
 }
 
 #[test]
 fn the_least_busy_of_the_parity_servers_computes_it() {
     let mut pool = six();
-    let take = |pool: &mut Pool| pool.take(Some(Profile::FourPlusTwo), &sites(6), 0, WAIT_MS).unwrap();
+    let take = |pool: &mut Pool| pool.take_group(Some(Profile::FourPlusTwo), &sites(6), 0, WAIT_MS).unwrap();
     let one = take(&mut pool);
     let other = Making { parity: one.parity.clone(), ..one.clone() };
     let other = pool.begin_group(other);
@@ -150,7 +151,8 @@ fn the_least_busy_of_the_parity_servers_computes_it() {
 #[test]
 fn groups_that_met_at_a_busy_server_part_and_their_members_stay_together() {
     let mut pool = six();
-    let take = |pool: &mut Pool, now_ms| pool.take(Some(Profile::FourPlusTwo), &sites(6), now_ms, WAIT_MS);
+    let take =
+        |pool: &mut Pool, now_ms| pool.take_group(Some(Profile::FourPlusTwo), &sites(6), now_ms, WAIT_MS);
     let made: Vec<Making> = (0..4).map(|_| take(&mut pool, 0).unwrap()).collect();
     for (making, random) in made.iter().zip([11, 1_017, 303, 777]) {
         pool.end(making, &[], |_| true, (Ended::Busy, random), 0);
@@ -175,7 +177,8 @@ fn groups_that_met_at_a_busy_server_part_and_their_members_stay_together() {
 #[test]
 fn one_that_spoils_groups_does_not_take_the_same_others_with_it_for_ever() {
     let mut pool = six();
-    let take = |pool: &mut Pool, now_ms| pool.take(Some(Profile::FourPlusTwo), &sites(6), now_ms, WAIT_MS);
+    let take =
+        |pool: &mut Pool, now_ms| pool.take_group(Some(Profile::FourPlusTwo), &sites(6), now_ms, WAIT_MS);
     let bad = ImageId([1; 16]);
     let (mut now_ms, mut left) = (0, 24);
     for round in 0_u64.. {
@@ -190,7 +193,7 @@ fn one_that_spoils_groups_does_not_take_the_same_others_with_it_for_ever() {
         }
         now_ms += 1_000;
         for image in 1..=24 {
-            // Shown again, as data servers do.
+            // Reported again, as data servers do.
             let one = candidate(image, u32::from(image - 1) % 6 + 1);
             if pool.waiting.values().any(|queue| queue.places.contains_key(&one.member.image)) {
                 pool.wait(one, now_ms);
@@ -211,7 +214,7 @@ fn groups(
     servers: u32,
     now_ms: u64,
 ) -> Vec<(Profile, Vec<Option<u8>>)> {
-    let next = || pool.take(cluster, &sites(servers), now_ms, WAIT_MS);
+    let next = || pool.take_group(cluster, &sites(servers), now_ms, WAIT_MS);
     std::iter::from_fn(next).map(|making| (making.profile, images(&making))).collect()
 }
 
@@ -219,7 +222,7 @@ fn groups(
 fn images_of_different_codes_are_in_different_groups() {
     let (two, copies) = (Profile::TwoPlusOne, Profile::TwoCopies);
     let mut pool = Pool::default();
-    // Each code alone has no full group but for what the cluster's is: image 4 has that by name.
+    // No code alone has a full group but the cluster's: image 4 has that by name.
     pool.wait(under(copies, 1, 1), 0);
     pool.wait(under(Profile::FourPlusTwo, 2, 2), 0);
     pool.wait(candidate(3, 2), 0);
@@ -232,13 +235,13 @@ fn images_of_different_codes_are_in_different_groups() {
 }
 
 #[test]
-fn a_code_that_nothing_can_be_made_of_is_in_no_others_way() {
+fn a_code_that_cannot_make_a_group_blocks_no_other() {
     let (two, wide) = (Profile::TwoPlusOne, Profile::EightPlusFour);
     let mut pool = Pool::default();
     for image in 1..=3 {
         pool.wait(under(wide, image, u32::from(image)), 0);
     }
-    // Of what is full, and shown later, nothing waits: of others there may.
+    // A full queue drops an image that is reported later; other codes accept one.
     pool.wait(candidate(4, 1), 10);
     pool.wait(under(two, 5, 2), 20);
     assert_eq!(groups(&mut pool, None, 3, 20 + WAIT_MS), [(two, vec![Some(5), None])]);
@@ -246,7 +249,7 @@ fn a_code_that_nothing_can_be_made_of_is_in_no_others_way() {
     pool.wait(candidate(6, 3), 30 + WAIT_MS);
     assert_eq!(groups(&mut pool, Some(two), 3, 40 + WAIT_MS), [(two, vec![Some(4), Some(6)])]);
     assert_eq!((pool.waiting(), pool.waiting_by_code()[&Some(wide)]), (3, 3));
-    // Others of its code that come keep it waiting, and none else.
+    // Only arriving images of its own code prolong the wait.
     pool.wait(under(two, 7, 1), 100_000);
     pool.wait(under(wide, 8, 1), 100_000 + WAIT_MS - 1);
     assert_eq!(groups(&mut pool, Some(two), 3, 100_000 + WAIT_MS), [(two, vec![Some(7), None])]);
@@ -266,7 +269,7 @@ fn full_queues_are_full_for_their_code_only() {
 }
 
 #[test]
-fn what_is_not_shown_any_more_is_forgotten() {
+fn images_that_are_not_reported_any_more_are_forgotten() {
     let mut pool = Pool::default();
     pool.wait(candidate(1, 1), 0);
     pool.wait(candidate(2, 2), 0);
@@ -278,7 +281,7 @@ fn what_is_not_shown_any_more_is_forgotten() {
 }
 
 #[test]
-fn an_image_is_made_again_once_at_a_time() {
+fn an_image_is_recreated_once_at_a_time() {
     let mut pool = Pool::default();
     let (group, image, on) = (GroupId(1), ImageId([1; 16]), DataServerId(4));
     assert!(pool.begin_remake((group, 0), image, on));

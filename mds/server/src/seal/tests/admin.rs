@@ -1,4 +1,4 @@
-//! What administrators ask, and who may.
+//! Requests of administrators, and which servers accept them.
 //!
 //! Spec: docs/protocol/admin.md §1, §2, §5, §7.
 
@@ -30,7 +30,7 @@ async fn data_servers_are_no_administrators() {
     assert!(fleet.listed().iter().all(|line| !line.draining));
 }
 
-/// What another metadata server is told, and shows: the same as this one shows.
+/// Another metadata server returns the same reports as this one.
 #[tokio::test]
 async fn an_administrator_is_told_what_the_leader_shows() {
     let fleet = Fleet::start(3, |_| {}).await;
@@ -47,14 +47,14 @@ async fn an_administrator_is_told_what_the_leader_shows() {
     assert_eq!(rest.next, None);
     let rest: Vec<DataServerLine> = serde_json::from_str(&rest.json).unwrap();
     assert_eq!(rest.len(), 1);
-    // One copy less than is promised is no health.
+    // One copy fewer than promised is not healthy.
     fleet.silence(2);
     until!(fleet.status().data_servers_up == 2);
     let health = Health::of(&fleet.status());
     assert!(!health.ok && health.problems.iter().any(|one| one.kind == "data_servers_down"), "{health:?}");
 }
 
-/// Refused while it runs, refused while it holds something, and then never heard of again.
+/// Refused while it runs, refused while it holds data, and unknown afterwards.
 #[tokio::test]
 async fn a_server_is_removed_when_it_is_gone_and_empty() {
     let fleet = Fleet::start(3, |settings| settings.data_server_lease_ms = 500).await;
@@ -102,7 +102,7 @@ async fn the_last_one_that_stays_is_not_drained() {
 }
 
 #[tokio::test]
-async fn who_leads_has_nothing_to_be_taken_in_again_for_and_strangers_are_refused() {
+async fn a_leader_needs_no_readmission_and_strangers_are_refused() {
     let fleet = Fleet::start(1, |_| {}).await;
     let admin = fleet.admin();
     let own = admin.readmit(1).await.unwrap();
@@ -136,9 +136,9 @@ async fn a_file_is_verified() {
     assert_eq!(fleet.word(1, fleet::used(image)).await, ImageWord::Keep);
     let rests = &admin.verify(b"//file").await.unwrap().extents[0];
     assert_eq!((rests.state, rests.survives, rests.whole), (ExtentState::AtRest, Some(1), true));
-    let of = rests.image.clone().unwrap();
-    assert_eq!((of.image, of.sequence, of.data, of.parity, of.slot), ([7; 16], 5, 2, 1, 0));
-    assert_eq!((of.holders[0].server, of.holders[1].server), (1, 0), "nobody came in time");
+    let at = rests.image.clone().unwrap();
+    assert_eq!((at.image, at.sequence, at.data, at.parity, at.slot), ([7; 16], 5, 2, 1, 0));
+    assert_eq!((at.holders[0].server, at.holders[1].server), (1, 0), "no other image came in time");
     fleet.thaw(1, one, 6).await.unwrap();
     let thawed = &admin.verify(b"/file").await.unwrap().extents[0];
     assert_eq!((thawed.state, thawed.survives), (ExtentState::Sealed, Some(0)));

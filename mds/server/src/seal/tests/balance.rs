@@ -1,4 +1,4 @@
-//! Data move to a server that was added.
+//! Data moves to a server that was added.
 //!
 //! Spec: docs/protocol/admin.md §6.
 
@@ -25,7 +25,7 @@ fn records(fleet: &Fleet) -> Vec<ExtentRecord> {
     all_from(fleet.server().view().unwrap().namespace(), from, 999).unwrap()
 }
 
-/// Homes say of whatever they fill that it is filled.
+/// Homes report each filling backup as full.
 async fn fill(fleet: &Fleet) {
     for record in records(fleet) {
         for backup in record.backups.iter().filter(|backup| backup.filling) {
@@ -35,7 +35,7 @@ async fn fill(fleet: &Fleet) {
     }
 }
 
-/// Three data servers, with 16 groups of an image each, all in use.
+/// Three data servers, with 16 groups of one image each, all in use.
 async fn sealed(rebalance: bool) -> Fleet {
     let fleet = Fleet::start(3, |settings| {
         settings.seal = true;
@@ -64,7 +64,7 @@ async fn sealed(rebalance: bool) -> Fleet {
     fleet
 }
 
-/// How many images each server has, by the log.
+/// Number of images on each server, by the log.
 fn images(fleet: &Fleet) -> BTreeMap<u32, usize> {
     let mut counts = BTreeMap::new();
     for home in groups(fleet).iter().flat_map(|group| group.homes().to_vec()).flatten() {
@@ -73,7 +73,7 @@ fn images(fleet: &Fleet) -> BTreeMap<u32, usize> {
     counts
 }
 
-/// Whether homes are where their images are.
+/// Whether homes are on the servers of their images.
 fn are_local(fleet: &Fleet) -> bool {
     let records = records(fleet);
     groups(fleet).iter().all(|group| {
@@ -96,7 +96,7 @@ async fn a_server_that_is_added_gets_its_share_of_images_and_their_homes() {
         images(&fleet).len() == 4 && !status.moves && are_local(&fleet)
     });
     let after = images(&fleet);
-    // A parity image is longer by what is said of it.
+    // A parity image is longer by its record.
     assert!((11..=12).contains(&after[&4]), "{after:?}");
     assert!((1..=3).all(|id| (11..=13).contains(&after[&id])), "{after:?}");
     let moved = fleet.rebuilt();
@@ -113,7 +113,7 @@ async fn a_server_that_is_added_gets_its_share_of_images_and_their_homes() {
     let status = fleet.status().rebalance;
     assert_eq!((status.on, status.waits.as_str(), status.left_bytes), (true, "", 0));
     assert!(after[&4] as u64 * PIECE_BYTES <= status.done_bytes);
-    // Nothing moves any more, not even when somebody asks.
+    // Nothing moves any more, not even at an administrator's request.
     let dry = fleet.admin().rebalance(true).await.unwrap();
     assert!(dry.done && dry.routes.is_empty(), "{dry:?}");
     assert!(fleet.admin().rebalance(false).await.unwrap().done);
@@ -140,7 +140,7 @@ async fn nothing_moves_by_itself_while_it_is_off_but_when_it_is_asked_for() {
     });
 }
 
-/// Repair goes first, and whoever may come back is waited for.
+/// Repair comes first, and servers that may return are waited for.
 #[tokio::test]
 async fn nothing_begins_while_a_server_is_down() {
     let mut fleet = sealed(true).await;
@@ -166,7 +166,7 @@ async fn copies_of_extents_move_where_nothing_is_sealed() {
     })
     .await;
     fleet.extents_hold(0, u32::try_from(PIECE_BYTES).unwrap());
-    // What each holds is what the log says it keeps.
+    // Each reports the bytes that the log assigns to it.
     let weigh = |fleet: &Fleet| {
         let records = records(fleet);
         for id in 1..=3 {

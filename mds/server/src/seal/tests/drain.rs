@@ -1,4 +1,4 @@
-//! Servers become empty while they run.
+//! Servers are drained while they run.
 //!
 //! Spec: docs/protocol/admin.md §3, §4.
 
@@ -18,7 +18,7 @@ fn left(fleet: &Fleet, id: u32) -> (Option<u64>, Option<u64>) {
     (line.extents_left, line.images_left)
 }
 
-/// Has a server drained, and its extent filled elsewhere; answers who will be home.
+/// Drains a server, and has its extent filled elsewhere; returns the next home.
 async fn filled_elsewhere(fleet: &Fleet, id: u32, extent: ExtentId) -> u32 {
     assert!(fleet.admin().drain(id, true).await.unwrap().done);
     until!(record(fleet, extent).backups.len() == 1);
@@ -44,15 +44,12 @@ async fn a_server_becomes_empty_while_it_runs() {
     let told = fleet.told(one);
     let at = |by: u32, what: Procedure| told.iter().position(|one| *one == (by, what, after.epoch.0));
     let (fence, drop) = (at(next, Procedure::Fence).unwrap(), at(1, Procedure::Drop).unwrap());
-    assert!(fence < drop, "the old home forgets when nobody listens to it any more: {told:?}");
-    assert!(
-        at(next, Procedure::Keep).is_none_or(|keep| drop < keep),
-        "nobody is home beside another: {told:?}"
-    );
+    assert!(fence < drop, "the old home forgets once no client uses it any more: {told:?}");
+    assert!(at(next, Procedure::Keep).is_none_or(|keep| drop < keep), "no two homes at a time: {told:?}");
     assert_eq!(fleet.say(1, one, Word::Ask, (0, 0)).await, Err(Refusal::NotHome));
     until!(left(&fleet, 1) == (Some(0), Some(0)));
     assert_eq!(record(&fleet, two).home.0, 2, "it was not asked to move");
-    // It gets nothing new.
+    // It gets no new data.
     let places = fleet.server().data_servers.places(fleet.server().now_ms());
     assert!(places.iter().all(|place| place.fit == (place.id.0 != 1)));
     for index in 0..8 {
@@ -77,7 +74,7 @@ async fn no_handle_of_the_next_home_before_the_old_one_gave_way() {
     until!(2 < dropped());
     let waiting = record(&fleet, one);
     assert!(waiting.pending_work.is_some());
-    // Layouts and I/O in band go by this.
+    // LAYOUTGET and I/O in band use this.
     let served = crate::copies::served(fleet.server(), one);
     assert!(tokio::time::timeout(Duration::from_millis(300), served).await.is_err(), "they wait");
     assert!(fleet.told(one).iter().all(|(by, what, _)| (*by, *what) != (next, Procedure::Keep)));
@@ -105,7 +102,7 @@ async fn a_home_that_dies_while_it_hands_over_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn images_of_a_server_that_is_to_be_empty_are_made_elsewhere() {
+async fn images_of_a_draining_server_are_recreated_elsewhere() {
     let fleet = Fleet::start(4, |settings| {
         settings.seal = true;
         settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);

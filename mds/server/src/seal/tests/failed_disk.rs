@@ -14,7 +14,8 @@ fn report(id: u32, instance: u64) -> Heartbeat {
     Heartbeat { instance, failure: REASON.to_owned(), ..fleet::beat(id, Usage::default()) }
 }
 
-/// Its replica is primary long before the lease would be over, and the failure is shown until it serves again.
+/// Its replica becomes primary long before the lease ends, and the failure is shown until it serves
+/// again.
 #[tokio::test]
 async fn replicas_take_over_from_a_failed_disk_at_once() {
     let fleet = Fleet::start(2, |settings| {
@@ -24,20 +25,21 @@ async fn replicas_take_over_from_a_failed_disk_at_once() {
     .await;
     let id = replicated(&fleet).await;
     let healthy = Heartbeat { failure: String::new(), ..report(1, 1) };
-    assert!(fleet.ask::<Renewed>(1, Procedure::Heartbeat, &healthy).await.unwrap().lease_ms != 0);
-    // One of an earlier start says nothing of this one.
-    let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 77)).await.unwrap();
+    assert!(fleet.call_control::<Renewed>(1, Procedure::Heartbeat, &healthy).await.unwrap().lease_ms != 0);
+    // A report of an earlier start does not concern this one.
+    let renewed: Renewed = fleet.call_control(1, Procedure::Heartbeat, &report(1, 77)).await.unwrap();
     assert_eq!(renewed.lease_ms, 0);
-    // Nor does one with another server's store, one without an instance, or a heartbeat of an earlier start that was long on its way.
+    // Nor does one with another server's store, one without an instance, or a late heartbeat of an
+    // earlier start.
     let anothers = Heartbeat { uuid: fleet::uuid(2), ..report(1, 1) };
     let earlier = Heartbeat { failure: String::new(), ..report(1, 77) };
     for refused in [anothers, earlier] {
-        let answer = fleet.ask::<Renewed>(1, Procedure::Heartbeat, &refused).await;
+        let answer = fleet.call_control::<Renewed>(1, Procedure::Heartbeat, &refused).await;
         assert_eq!(answer.unwrap_err(), Refusal::RegisterAgain);
     }
-    fleet.ask::<Renewed>(1, Procedure::Heartbeat, &report(1, 0)).await.unwrap();
+    fleet.call_control::<Renewed>(1, Procedure::Heartbeat, &report(1, 0)).await.unwrap();
     assert_eq!(fleet.listed()[0].failure, "", "an earlier start's");
-    let renewed: Renewed = fleet.ask(1, Procedure::Heartbeat, &report(1, 1)).await.unwrap();
+    let renewed: Renewed = fleet.call_control(1, Procedure::Heartbeat, &report(1, 1)).await.unwrap();
     assert_eq!(renewed.lease_ms, 0, "no lease");
     assert!(!fleet.server().data_servers.is_up(DataServerId(1), fleet.server().now_ms()));
     until!(record(&fleet, id).home == DataServerId(2));
@@ -46,9 +48,9 @@ async fn replicas_take_over_from_a_failed_disk_at_once() {
     assert_eq!(line(2).failure, "");
     let health = Health::of(&status(fleet.server()));
     assert!(health.problems.iter().any(|one| one.kind == "data_servers_failed" && one.count == 1));
-    // A heartbeat that was sent before gives no lease back.
-    assert!(fleet.ask::<Renewed>(1, Procedure::Heartbeat, &healthy).await.is_err());
-    // Another start is another matter: it serves once it was told what it missed.
+    // A heartbeat from before restores no lease.
+    assert!(fleet.call_control::<Renewed>(1, Procedure::Heartbeat, &healthy).await.is_err());
+    // A new start counts: the server serves once it has the work it missed.
     until!(fleet.come_back(1).await.is_ok());
     assert_eq!((line(1).failure.as_str(), line(1).up), ("", true));
 }

@@ -1,5 +1,5 @@
-//! A metadata server on a network in memory, with data servers that hold nothing: they register, renew their leases, and say
-//! of each ENCODE, REBUILD, ADOPT and FENCE that it is done.
+//! A metadata server on a network in memory, with data servers that hold nothing: they register,
+//! renew their leases, and acknowledge each ENCODE, REBUILD, ADOPT and FENCE.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -48,7 +48,7 @@ use data_server::{Asked, DataServer};
 const KEY: [u8; 32] = [3; 32];
 const CAPACITY_BYTES: u64 = 1 << 40;
 
-/// All of them.
+/// The metadata server and its data servers.
 pub(super) struct Fleet {
     metadata: MetadataServer,
     clients: Vec<RpcClient>,
@@ -87,7 +87,7 @@ pub(super) fn beat(id: u32, usage: Usage) -> Heartbeat {
 }
 
 impl Fleet {
-    /// Data servers 1 to `count`, all of them registered.
+    /// Starts and registers data servers 1 to `count`.
     pub(super) async fn start(count: u32, set: impl FnOnce(&mut Settings)) -> Self {
         let env = Env {
             clock: Arc::new(OsClock::new()),
@@ -95,7 +95,7 @@ impl Fleet {
             disk: env::os::open_disk("test", env::os::Preference::Blocking).unwrap().0,
             net: Arc::new(MemoryNet::new()),
         };
-        // One copy, so that nobody fills backups and raises epochs.
+        // One copy, so that no home fills backups and raises epochs.
         let mut settings = Settings { group_wait_ms: 300, hot_copies: 1, ..Settings::default() };
         set(&mut settings);
         let directory = tempfile::tempdir().unwrap();
@@ -155,30 +155,30 @@ impl Fleet {
             found: JournalEnd::default(),
             is_loss_accepted: false,
         };
-        let registered: Registered = self.ask(id, Procedure::Register, &register).await.unwrap();
+        let registered: Registered = self.call_control(id, Procedure::Register, &register).await.unwrap();
         assert_eq!(registered.server, id);
         self.beat(id);
     }
 
-    /// One more data server comes.
+    /// Adds a data server.
     pub(super) async fn join(&mut self, id: u32) {
         let env = self.server().env.clone();
         self.add(&env, id).await;
     }
 
-    /// What a data server says of how full it is from now on.
+    /// Sets the usage that a data server reports from now on.
     pub(super) fn fills(&self, id: u32, capacity_bytes: u64, live_bytes: u64) {
         let usage = Usage { capacity_bytes, used_bytes: live_bytes, live_bytes, ..Usage::default() };
         self.asked.lock().usage.insert(id, usage);
     }
 
-    /// What homes say of how large their extents are, from one on; those before have nothing.
+    /// Sets the sizes that homes report for extents from `from_index` on; those before are empty.
     pub(super) fn extents_hold(&self, from_index: u32, bytes: u32) {
         let mut asked = self.asked.lock();
         (asked.held_from, asked.held_bytes) = (from_index, bytes);
     }
 
-    /// From now on no home says how large its extents are.
+    /// From now on no home reports the sizes of its extents.
     pub(super) fn sizes_cannot_be_told(&self) {
         self.asked.lock().sizes_unknown = true;
     }
@@ -191,7 +191,7 @@ impl Fleet {
             let empty = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
             while !asked.lock().silent.contains(&id) {
                 let usage = asked.lock().usage.get(&id).copied().unwrap_or(empty);
-                // Of the start that registered last.
+                // Of the latest registered start.
                 let instance = server.data_servers.one(DataServerId(id)).map_or(1, |known| known.instance);
                 let keys = asked.lock().keys.get(&id).copied().unwrap_or(1);
                 let beat = Heartbeat { instance, keys, ..beat(id, usage) };
@@ -201,7 +201,7 @@ impl Fleet {
         });
     }
 
-    pub(super) async fn ask<R: Decode>(
+    pub(super) async fn call_control<R: Decode>(
         &self,
         id: u32,
         procedure: Procedure,
@@ -210,9 +210,9 @@ impl Fleet {
         let mut w = Writer::new();
         args.encode(&mut w);
         let at = usize::try_from(id).unwrap() - 1;
-        let nobody = Credential::None;
+        let anonymous = Credential::None;
         let mut reply =
-            self.clients[at].call(PROGRAM, VERSION, procedure.number(), &nobody, w, 20_000).await.unwrap();
+            self.clients[at].call(PROGRAM, VERSION, procedure.number(), &anonymous, w, 20_000).await.unwrap();
         decode_reply(reply.rest()).unwrap()
     }
 
@@ -224,13 +224,14 @@ impl Fleet {
         self.metadata.status()
     }
 
-    /// A file whose first extents have these homes, made through an export without a code.
+    /// A file whose first extents have these homes, created through an export without a code.
     pub(super) async fn file(&self, homes: [u32; 2]) -> [ExtentId; 2] {
         let ino = self.opened("", &homes).await.ino;
         [0, 1].map(|index| ExtentId { ino, index })
     }
 
-    /// The same, open for a client that calls itself so. Each is a client, and a file, of its own.
+    /// The same, open for a client with this implementation name. Each is a client, and a file, of
+    /// its own.
     pub(super) async fn opened(&self, implementation: &str, homes: &[u32]) -> Opened {
         let server = self.server();
         let (owner, principal) = ([b"owner ", implementation.as_bytes()].concat(), b"who".to_vec());
@@ -272,7 +273,7 @@ impl Fleet {
         Opened { client, ino, stateid: entry.stateid }
     }
 
-    /// An extent of which nothing was promised.
+    /// An extent without promised bytes.
     pub(super) async fn allocate(&self, extent: ExtentId, home: u32) {
         let allocate = Allocate { extent, home: DataServerId(home), backups: vec![] };
         self.server().propose(Command::Allocate(allocate)).await.unwrap();
@@ -285,7 +286,8 @@ impl Fleet {
         records.iter().map(|record| record.home.0).collect()
     }
 
-    /// Two more extents of a file that has some up to this one, made through an export with a code of its own.
+    /// Two more extents of a file whose last extent is this one, made through an export with a code
+    /// of its own.
     pub(super) async fn more(&self, last: ExtentId, homes: [u32; 2], code: Profile) -> [ExtentId; 2] {
         let next = {
             let view = self.server().view().unwrap();
@@ -303,7 +305,7 @@ impl Fleet {
 
     pub(super) async fn words(&self, id: u32, images: Vec<ShownImage>) -> Result<Vec<ImageWord>, Refusal> {
         let shown = ShowImages { server: id, images };
-        self.ask::<ImageWords>(id, Procedure::Images, &shown).await.map(|answer| answer.words)
+        self.call_control::<ImageWords>(id, Procedure::Images, &shown).await.map(|answer| answer.words)
     }
 
     pub(super) async fn word(&self, id: u32, image: ShownImage) -> ImageWord {
@@ -311,18 +313,18 @@ impl Fleet {
     }
 
     pub(super) async fn group(&self, ask: AskGroup) -> Result<GroupSlot, Refusal> {
-        self.ask(1, Procedure::Group, &ask).await
+        self.call_control(1, Procedure::Group, &ask).await
     }
 
-    /// A reader asks whether it may answer.
+    /// A reader queries whether it may serve an extent.
     pub(super) async fn at_rest(&self, id: u32, extent: ExtentId, epoch: u64) -> Result<AtRest, Refusal> {
         let extent = ExtentName { ino: extent.ino, index: extent.index };
-        self.ask(id, Procedure::AtRest, &AskAtRest { extent, epoch }).await
+        self.call_control(id, Procedure::AtRest, &AskAtRest { extent, epoch }).await
     }
 
     pub(super) async fn seal_idle_ms(&self) -> u32 {
         let usage = Usage { capacity_bytes: CAPACITY_BYTES, ..Usage::default() };
-        self.ask::<Renewed>(1, Procedure::Heartbeat, &beat(1, usage)).await.unwrap().seal_idle_ms
+        self.call_control::<Renewed>(1, Procedure::Heartbeat, &beat(1, usage)).await.unwrap().seal_idle_ms
     }
 
     /// Makes a group of one image, as another leader might have.
@@ -344,7 +346,8 @@ impl Fleet {
         self.server().propose(Command::MakeGroup(MakeGroup { record, sealed_as })).await.unwrap();
     }
 
-    /// Makes a group of two images, on the homes of their extents, and its parity on a third server.
+    /// Makes a group of two images, on the homes of their extents, and its parity on a third
+    /// server.
     pub(super) async fn make_three(&self, images: [(u8, ExtentId, u32); 2], parity: u32, bytes: u64) {
         let Outcome::Group(number) = self.server().propose(Command::TakeGroup).await.unwrap() else {
             panic!("no number")
@@ -395,16 +398,18 @@ impl Fleet {
 
     pub(super) async fn thaw(&self, id: u32, extent: ExtentId, sequence: u64) -> Result<(), Refusal> {
         let extent = ExtentName { ino: extent.ino, index: extent.index };
-        self.ask::<Nothing>(id, Procedure::Thaw, &Thaw { server: id, extent, sequence }).await.map(drop)
+        self.call_control::<Nothing>(id, Procedure::Thaw, &Thaw { server: id, extent, sequence })
+            .await
+            .map(drop)
     }
 
-    /// A home is about to promise something.
+    /// A home is about to promise bytes.
     pub(super) async fn promise(&self, id: u32, extent: ExtentId) -> Result<(), Refusal> {
         let extent = ExtentName { ino: extent.ino, index: extent.index };
-        self.ask::<Nothing>(id, Procedure::Promise, &Promise { server: id, extent }).await.map(drop)
+        self.call_control::<Nothing>(id, Procedure::Promise, &Promise { server: id, extent }).await.map(drop)
     }
 
-    /// What data servers were told about an extent: who, what, at which epoch.
+    /// Control calls to data servers about an extent: server, procedure, epoch.
     pub(super) fn told(&self, extent: ExtentId) -> Vec<(u32, Procedure, u64)> {
         let asked = self.asked.lock();
         let of = asked.told.iter().filter(|one| (one.2.ino, one.2.index) == (extent.ino, extent.index));
@@ -421,7 +426,7 @@ impl Fleet {
         }
     }
 
-    /// A data server does not drop anything now.
+    /// Makes a data server refuse DROP as busy, or stop that.
     pub(super) fn keep_busy(&self, id: u32, busy: bool) {
         let mut asked = self.asked.lock();
         if busy {
@@ -431,7 +436,7 @@ impl Fleet {
         }
     }
 
-    /// A home says that a backup holds everything, or is asked who keeps an extent.
+    /// A home reports that a backup holds everything, or queries the servers of an extent.
     pub(super) async fn say(
         &self,
         id: u32,
@@ -440,28 +445,28 @@ impl Fleet {
         (backup, since): (u32, u64),
     ) -> Result<CopySet, Refusal> {
         let extent = ExtentName { ino: extent.ino, index: extent.index };
-        self.ask(id, Procedure::Copies, &AskCopies { server: id, extent, word, backup, since }).await
+        self.call_control(id, Procedure::Copies, &AskCopies { server: id, extent, word, backup, since }).await
     }
 
-    /// What an administrator asks with.
+    /// An administrator's connection.
     pub(super) fn admin(&self) -> AdminControl {
         let env = &self.metadata.server.env;
         AdminControl::new(env, vec![self.metadata.control_address()], ClusterKey::new(KEY))
     }
 
-    /// From now on a data server says that it has this version of the handle keys.
+    /// From now on a data server reports this version of the handle keys.
     pub(super) fn learn_keys(&self, id: u32, version: u64) {
         self.asked.lock().keys.insert(id, version);
     }
 
-    /// A procedure that data servers have no business with.
+    /// Calls a procedure that data servers may not use.
     pub(super) async fn ask_as_data_server(
         &self,
         id: u32,
         procedure: Procedure,
         args: &impl Encode,
     ) -> Result<(), Refusal> {
-        self.ask::<Ruling>(id, procedure, args).await.map(drop)
+        self.call_control::<Ruling>(id, procedure, args).await.map(drop)
     }
 
     /// A data server registers again.
@@ -480,10 +485,12 @@ impl Fleet {
             found: JournalEnd::default(),
             is_loss_accepted: false,
         };
-        self.ask::<Registered>(id, Procedure::Register, &register).await.map(|registered| registered.server)
+        self.call_control::<Registered>(id, Procedure::Register, &register)
+            .await
+            .map(|registered| registered.server)
     }
 
-    /// What a data server that listens says of itself when it registers again.
+    /// The registration of a data server that listens.
     pub(super) fn portrait(&self, id: u32) -> Register {
         let at = self._services[id as usize - 1].local_addr();
         let [high, low] = at.port().to_be_bytes();
@@ -503,9 +510,9 @@ impl Fleet {
         }
     }
 
-    /// A data server that was silent registers where it was, and lives on.
+    /// A data server that was silent registers where it was, and continues.
     pub(super) async fn come_back(&self, id: u32) -> Result<(), Refusal> {
-        let registered = self.ask::<Registered>(id, Procedure::Register, &self.portrait(id)).await?;
+        let registered = self.call_control::<Registered>(id, Procedure::Register, &self.portrait(id)).await?;
         if registered.lease_ms == 0 {
             return Err(Refusal::Busy);
         }
@@ -519,7 +526,7 @@ impl Fleet {
         self.metadata.data_servers()
     }
 
-    /// Data servers make no parity from the `from`th time on that they are asked.
+    /// Data servers fail ENCODE from the `from`th call on.
     pub(super) fn break_encoding_from(&self, from: usize) {
         self.asked.lock().encoding_fails_from = Some(from);
     }
@@ -529,7 +536,7 @@ impl Fleet {
         (asked.fails, asked.encoding_fails_from) = (fails, None);
     }
 
-    /// A data server loses an image, or cannot tell any more.
+    /// A data server loses an image, or cannot report any more.
     pub(super) fn lose_image(&self, id: u32, image: [u8; 16], cannot_tell: bool) {
         let mut asked = self.asked.lock();
         let (lost, tells) = asked.lost.entry(id).or_default();
@@ -537,22 +544,23 @@ impl Fleet {
         *tells = cannot_tell;
     }
 
-    /// Has all data servers be asked at once what they have, and returns when this one was.
+    /// Triggers queries to all data servers for their images, and returns once this one got its
+    /// own.
     pub(super) async fn count_images(&self, id: u32) {
         let counted = || self.asked.lock().counted.get(&id).copied().unwrap_or(0);
         let before = counted();
         for round in 0.. {
-            // The walk may have been at its end.
+            // The scan may have been at its end.
             self.server().sealing.count.notify_one();
             self.server().env.clock.sleep_ms(50).await;
             if before < counted() {
                 return;
             }
-            assert!(round < 600, "nobody asks");
+            assert!(round < 600, "no query came");
         }
     }
 
-    /// Lets a lease run out.
+    /// Ends the heartbeats of a data server, so that its lease runs out.
     pub(super) fn silence(&self, id: u32) {
         self.asked.lock().silent.insert(id);
     }

@@ -1,4 +1,4 @@
-//! Short groups become one.
+//! Short groups are joined.
 
 use layout::ec::Profile;
 
@@ -21,7 +21,7 @@ async fn missed() -> (Fleet, [ShownImage; 2]) {
     (fleet, both)
 }
 
-/// Two images that missed each other are in one group in the end, and where they were.
+/// Two images that missed each other end in one group, on their servers.
 /// Spec: docs/protocol/seal.md §7.
 #[tokio::test]
 async fn two_short_groups_become_one() {
@@ -39,8 +39,10 @@ async fn two_short_groups_become_one() {
     assert_eq!(fleet.encoded(), 3, "each alone, then both");
 }
 
-/// Two images on one data server cannot be in one group: one of them is made again on another, and then they are.
-/// Origin: `lab ec`, which stored 1.66 bytes for each now and then: three large images were left, two of them on one server.
+/// Two images on one data server cannot be in one group: one of them is recreated on another, and
+/// then they can.
+/// Origin: `lab ec`, which sometimes stored 1.66 bytes for each: three large images were left, two
+/// of them on one server.
 /// Spec: docs/protocol/seal.md §7.
 #[tokio::test]
 async fn two_short_groups_on_one_data_server_become_one() {
@@ -56,7 +58,7 @@ async fn two_short_groups_on_one_data_server_become_one() {
         until!(groups(&fleet).len() == at + 1);
     }
     for image in both {
-        // The home uses it: from now on it may be elsewhere.
+        // The home uses it: from now on it may move.
         assert_eq!(fleet.word(1, used(image)).await, ImageWord::Keep);
     }
     until!({
@@ -68,11 +70,11 @@ async fn two_short_groups_on_one_data_server_become_one() {
     assert_eq!(homes, [1, 2, 3].into());
 }
 
-/// When it fails they stay as they were, and it is tried again.
+/// After a failure they stay as they were, and the join is retried.
 #[tokio::test]
 async fn short_groups_that_cannot_be_joined_stay() {
     let (fleet, [first, second]) = missed().await;
-    // Each alone is well; both together are the third.
+    // Each alone succeeds; both together are the third ENCODE.
     fleet.break_encoding_from(3);
     fleet.word(2, second).await;
     until!(3 <= fleet.encoded());
@@ -83,7 +85,8 @@ async fn short_groups_that_cannot_be_joined_stay() {
     until!(groups(&fleet).len() == 1);
 }
 
-/// Each group has the code of its members' extents, and short groups of different codes are not joined, although both have room.
+/// Each group has the code of its members' extents, and short groups of different codes are not
+/// joined, although both have room.
 /// Spec: docs/protocol/seal.md §3, §7.
 #[tokio::test]
 async fn codes_are_not_mixed() {
@@ -107,7 +110,7 @@ async fn codes_are_not_mixed() {
 
 /// Images of two exports that wait at the same time, four of each, are in groups of their own.
 #[tokio::test]
-async fn what_waits_is_divided_by_code() {
+async fn waiting_images_are_divided_by_code() {
     let fleet = Fleet::start(6, |settings| {
         settings.seal = true;
         settings.erasure_code = Some(Profile::FourPlusTwo);
@@ -128,9 +131,9 @@ async fn what_waits_is_divided_by_code() {
     assert_eq!(kinds(&fleet)[0], ("2+1".to_owned(), vec![3, 4]));
 }
 
-/// What is to be sealed under a code that there are too few data servers for waits, the status says so, and others are sealed.
+/// Images of a code with too few data servers wait, the status shows it, and others are sealed.
 #[tokio::test]
-async fn a_code_for_more_servers_is_waited_for_and_told() {
+async fn a_code_for_more_servers_waits_and_is_reported() {
     let fleet = Fleet::start(3, |settings| settings.seal = true).await;
     let [plain, _] = fleet.file([1, 2]).await;
     let [wide, _] = fleet.more(plain, [1, 2], Profile::EightPlusFour).await;

@@ -1,4 +1,4 @@
-//! A home says that it has lost a backup, and has no lease itself.
+//! A home without a lease reports that it has lost a backup.
 
 use layout::copies::Copies;
 use layout::{DataServerId, ExtentId};
@@ -18,8 +18,8 @@ async fn set(fleet: &Fleet, id: ExtentId) {
     fleet.server().propose(Command::ChangeCopies(ChangeCopies { changes })).await.unwrap();
 }
 
-/// It has something to cut before it gets a lease, and cannot while it waits for a backup that is not there: the backup goes. While the
-/// backup has a lease it stays: it is the one that can serve.
+/// It has to cut something before it gets a lease, and cannot while it waits for a missing backup:
+/// the backup is removed. While the backup has a lease it stays: it is the one that can serve.
 /// Origin: `sim --seed 3112 --minutes 3 -- --cuts --linux`.
 #[tokio::test]
 async fn a_home_without_a_lease_gets_rid_of_a_dead_backup() {

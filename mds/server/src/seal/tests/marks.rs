@@ -17,13 +17,13 @@ fn end(segment: u64, offset: u64) -> JournalEnd {
 async fn beat(fleet: &Fleet, id: u32, durable: JournalEnd) {
     let usage = Usage { capacity_bytes: 1 << 30, ..Usage::default() };
     let beat = Heartbeat { durable, ..super::fleet::beat(id, usage) };
-    fleet.ask::<Renewed>(id, Procedure::Heartbeat, &beat).await.unwrap();
+    fleet.call_control::<Renewed>(id, Procedure::Heartbeat, &beat).await.unwrap();
 }
 
 async fn register(fleet: &Fleet, id: u32, found: JournalEnd, is_loss_accepted: bool) -> Registered {
     let mut register = fleet.portrait(id);
     (register.found, register.is_loss_accepted) = (found, is_loss_accepted);
-    fleet.ask(id, Procedure::Register, &register).await.unwrap()
+    fleet.call_control(id, Procedure::Register, &register).await.unwrap()
 }
 
 fn mark(fleet: &Fleet, id: u32) -> Option<(u64, u64)> {
@@ -31,7 +31,8 @@ fn mark(fleet: &Fleet, id: u32) -> Option<(u64, u64)> {
     mark.map(|StoreMark { segment, offset }| (segment, offset))
 }
 
-/// It gets no lease however often it asks, its replica is primary, and `ds list` and health say so; with the loss accepted it is back.
+/// It gets no lease however often it registers, its replica is primary, and `ds list` and health
+/// show it; with the loss accepted it is back.
 #[tokio::test]
 async fn a_store_behind_its_mark_serves_nothing() {
     let fleet = Fleet::start(2, |settings| {
@@ -42,7 +43,7 @@ async fn a_store_behind_its_mark_serves_nothing() {
     let id = replicated(&fleet).await;
     beat(&fleet, 1, end(5, 8192)).await;
     until!(mark(&fleet, 1) == Some((5, 8192)));
-    // A report that was overtaken takes nothing back.
+    // A late report moves no mark back.
     beat(&fleet, 1, end(5, 4096)).await;
     fleet.silence(1);
     for _ in 0..3 {
@@ -63,7 +64,8 @@ async fn a_store_behind_its_mark_serves_nothing() {
     assert_eq!((line().behind.as_str(), line().up), ("", true));
 }
 
-/// A crash takes no store behind its mark: what was found is at least that, and is remembered before the lease is given.
+/// A crash takes no store behind its mark: recovery finds at least that, and it is recorded before
+/// the lease is granted.
 #[tokio::test]
 async fn a_store_that_lacks_nothing_is_judged_and_remembered() {
     let fleet = Fleet::start(1, |settings| settings.data_server_lease_ms = 500).await;

@@ -1,4 +1,4 @@
-//! What a data server missed while it was away.
+//! Work that a data server missed while it was unreachable.
 
 use futures_util::{StreamExt, stream};
 use layout::{DataServerId, ExtentId};
@@ -12,7 +12,8 @@ use super::fleet::Fleet;
 use crate::client_end;
 use crate::limits::SETTLE_PART_MAX;
 
-/// More than one command strikes off: it is told of all of them, and then has its lease again.
+/// More work than one command marks as done: the server gets all of it, and then has its lease
+/// again.
 /// Spec: docs/protocol/control.md §3.
 #[tokio::test]
 async fn a_server_that_missed_much_comes_back() {
@@ -25,7 +26,7 @@ async fn a_server_that_missed_much_comes_back() {
         let server = fleet.server();
         async move {
             server.propose(Command::Allocate(allocate)).await?;
-            // Else it would be given to the other one.
+            // Otherwise the extent would move to the other server.
             let promised = ThawExtent { extent, server: DataServerId(1), sequence: 0 };
             server.propose(Command::ThawExtent(promised)).await
         }
@@ -41,6 +42,6 @@ async fn a_server_that_missed_much_comes_back() {
     let left = || fleet.server().view().unwrap().work(usize::MAX).unwrap().len();
     assert_eq!(left(), extents as usize);
     until!(fleet.come_back(1).await.is_ok());
-    assert_eq!(left(), 0, "it has its lease when it was told of all");
+    assert_eq!(left(), 0, "it has its lease once all work is done");
     until!(is_up());
 }

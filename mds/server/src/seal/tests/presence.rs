@@ -1,4 +1,4 @@
-//! Images that data servers which are up have lost.
+//! Images that healthy data servers have lost.
 //!
 //! Spec: docs/protocol/seal.md §10.
 
@@ -23,7 +23,7 @@ async fn grouped() -> Fleet {
 }
 
 #[tokio::test]
-async fn an_image_that_is_gone_is_made_again_where_it_was() {
+async fn a_lost_image_is_recreated_in_its_place() {
     let fleet = grouped().await;
     let before = groups(&fleet);
     for id in 1..=3 {
@@ -39,27 +39,27 @@ async fn an_image_that_is_gone_is_made_again_where_it_was() {
         assert_eq!(fleet.rebuilt().last(), Some(&(id, slot)));
         until!(fleet.status().images_remade == 0 && fleet.status().images_missing == 0);
     }
-    assert_eq!(groups(&fleet), before, "the log has nothing to say about it");
+    assert_eq!(groups(&fleet), before, "no log entry is needed");
 }
 
 #[tokio::test]
-async fn who_cannot_tell_or_is_not_up_has_lost_nothing() {
+async fn an_unreachable_server_has_lost_no_image() {
     let fleet = grouped().await;
     fleet.lose_image(1, [7; 16], true);
     for _ in 0..3 {
         fleet.count_images(1).await;
     }
-    // Whoever is asked after it has come to an answer by then.
+    // Queries that follow have been answered by then.
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(fleet.rebuilt().is_empty());
     assert_eq!(fleet.status().images_missing, 0);
-    // What was lost is looked for as soon as it can be told.
+    // Lost images are found as soon as the server reports.
     fleet.lose_image(1, [7; 16], false);
     fleet.count_images(1).await;
     until!(fleet.rebuilt() == [(1, 0)]);
 }
 
-/// More are missing than are made again at a time: none is forgotten.
+/// More images are missing than are recreated at a time: none is forgotten.
 #[tokio::test]
 async fn a_server_that_lost_everything_gets_it_back() {
     let fleet = Fleet::start(1, |_| {}).await;

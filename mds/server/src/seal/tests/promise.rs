@@ -1,4 +1,4 @@
-//! Extents whose servers died before anything of them was promised.
+//! Extents whose servers died before any of their bytes were promised.
 
 use layout::ExtentId;
 use wire_nfs::control::{Procedure, Refusal};
@@ -7,12 +7,12 @@ use super::fleet::Fleet;
 use super::replicated::record;
 use crate::copies;
 
-/// A client was given an extent on a server that was dead already, and waits less than an
-/// application does: it goes on at another one, which has cut off what it may have had. What was
-/// promised stays where it is.
+/// A client got an extent on a server that was dead already, and waits less than an application
+/// does: the extent moves to another server, which has cut off any bytes. Promised bytes stay where
+/// they are.
 /// Spec: docs/protocol/seal.md §12.
 #[tokio::test]
-async fn what_was_not_promised_goes_on_elsewhere() {
+async fn an_extent_without_promises_moves_elsewhere() {
     let fleet = Fleet::start(3, |settings| settings.data_server_lease_ms = 500).await;
     let file = fleet.opened("", &[1]).await;
     let [promised, fresh] = [0, 1].map(|index| ExtentId { ino: file.ino, index });
@@ -26,13 +26,13 @@ async fn what_was_not_promised_goes_on_elsewhere() {
     let on = served.home.0;
     assert!(fleet.told(fresh).contains(&(on, Procedure::Cut, served.epoch.0)), "{:?}", fleet.told(fresh));
     assert_eq!(record(&fleet, promised).home.0, 1, "it may hold what is nowhere else");
-    // Whoever comes late promises nothing.
+    // A late home promises nothing.
     assert_eq!(fleet.promise(1, fresh).await, Err(Refusal::NotHome));
     assert!(record(&fleet, fresh).unpromised);
     fleet.promise(on, fresh).await.unwrap();
     fleet.promise(on, fresh).await.unwrap();
     assert!(!record(&fleet, fresh).unpromised);
-    // Now it waits, too, when that one dies.
+    // Now the extent waits as well when that server dies.
     fleet.silence(on);
     let third = ExtentId { index: 2, ..fresh };
     fleet.allocate(third, on).await;

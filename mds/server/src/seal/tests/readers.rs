@@ -1,4 +1,4 @@
-//! Who reads an extent at rest in place of its home, and what readers are told.
+//! Readers of an extent at rest in place of its home, and the replies they get.
 //!
 //! Spec: docs/protocol/seal.md §11.
 
@@ -10,7 +10,7 @@ use super::*;
 use crate::flexfile::{self, Grant};
 use crate::seal::readers;
 
-/// A client that nobody has complained for.
+/// A client without complaints.
 const CLIENT: u64 = 77;
 
 async fn fleet() -> Fleet {
@@ -21,7 +21,8 @@ async fn fleet() -> Fleet {
     .await
 }
 
-/// Whose mirrors a layout has, best first: which data server, as what it is shown its handle, whether it may write.
+/// The mirrors of a layout, best first: data server, role of its handle, and whether the handle may
+/// write.
 fn mirrors(fleet: &Fleet, client: u64, extent: ExtentId, iomode: Iomode) -> (Vec<(u32, Role, bool)>, bool) {
     let server = fleet.server();
     let (record, inode) = {
@@ -50,7 +51,7 @@ fn mirrors(fleet: &Fleet, client: u64, extent: ExtentId, iomode: Iomode) -> (Vec
 }
 
 #[tokio::test]
-async fn what_is_at_rest_has_a_second_mirror() {
+async fn an_extent_at_rest_has_a_second_mirror() {
     let fleet = fleet().await;
     let [one, _] = fleet.file([1, 2]).await;
     let image = shown(7, one, 5);
@@ -75,7 +76,7 @@ async fn what_is_at_rest_has_a_second_mirror() {
     assert_eq!(told.size_bytes, 0, "no client has said how far it wrote");
     assert_eq!(fleet.at_rest(parity, one, 2).await, Err(Refusal::Stale), "no such epoch");
     assert_eq!(fleet.at_rest(parity, ExtentId { index: 9, ..one }, 1).await, Err(Refusal::Stale));
-    // Somebody writes: from then on nobody is told of the image, and no layout has a reader.
+    // A client writes: from then on readers get no image, and no layout has a reader.
     assert_eq!(fleet.thaw(1, one, 6).await, Ok(()));
     assert_eq!(fleet.at_rest(parity, one, 1).await, Err(Refusal::Stale));
     assert_eq!(mirrors(&fleet, CLIENT, one, Iomode::Read), (vec![home], true));
@@ -92,20 +93,20 @@ async fn a_home_that_cannot_be_used_is_left_out() {
     assert_eq!(fleet.word(1, used(image)).await, ImageWord::Keep);
     let parity = groups(&fleet)[0].homes()[2].unwrap();
     let reader = vec![(parity.0, Role::Reader, false)];
-    assert!(readers::stand_in(server, Some(CLIENT), one).is_none(), "the home is well");
+    assert!(readers::stand_in(server, Some(CLIENT), one).is_none(), "the home is healthy");
     // One client cannot reach it; nor the first reader.
     server.data_servers.exclude(CLIENT, DataServerId(1), server.now_ms());
     assert_eq!(mirrors(&fleet, CLIENT, one, Iomode::Read), (reader.clone(), false));
     assert_eq!(mirrors(&fleet, CLIENT + 1, one, Iomode::Read).0.len(), 2);
     server.data_servers.exclude(CLIENT, parity, server.now_ms());
     let (_, other) = readers::stand_in(server, Some(CLIENT), one).unwrap();
-    assert!(other != parity && other.0 != 1, "anyone can read from a group");
-    // It is dead for everybody.
+    assert!(other != parity && other.0 != 1, "any server can read from a group");
+    // It is dead for all clients.
     fleet.silence(1);
     until!(!server.data_servers.is_up(DataServerId(1), server.now_ms()));
     assert_eq!(mirrors(&fleet, CLIENT + 1, one, Iomode::Read), (reader, false));
     assert_eq!(mirrors(&fleet, CLIENT + 1, one, Iomode::ReadWrite).0, [(1, Role::Home, true)]);
-    // At a new epoch the handles from before are good for nothing.
+    // At a new epoch older handles are invalid.
     let before = fleet.at_rest(parity.0, one, 1).await;
     assert!(before.is_ok());
     server.propose(Command::Fence(Fence { extent: one })).await.unwrap();

@@ -1,4 +1,4 @@
-//! An extent of which two data servers have everything.
+//! An extent with all its bytes on two data servers.
 
 use layout::copies::Copies;
 use layout::{DataServerId, ExtentId};
@@ -9,12 +9,13 @@ use mds_shard::command::data::ChangeCopies;
 
 use super::fleet::Fleet;
 
-/// What the log says of an extent.
+/// The log's record of an extent.
 pub(super) fn record(fleet: &Fleet, id: ExtentId) -> ExtentRecord {
     extent(fleet.server().view().unwrap().namespace(), id).unwrap().unwrap()
 }
 
-/// The first extent of a new file, with the first data server as its primary and a replica on the second.
+/// The first extent of a new file, with the first data server as its primary and a replica on the
+/// second.
 pub(super) async fn replicated(fleet: &Fleet) -> ExtentId {
     let file = fleet.opened("", &[1]).await;
     let id = ExtentId { ino: file.ino, index: 0 };

@@ -1,4 +1,4 @@
-//! How long files are that clients write straight to data servers.
+//! Sizes of files that clients write straight to data servers.
 
 use layout::{ExtentId, Iomode};
 use mds_namespace::{Granted, Seen, SetAttributes, unsettled};
@@ -11,7 +11,7 @@ use super::fleet::{Fleet, Opened};
 use crate::client_end;
 use crate::size::settle::before_return;
 
-/// Lets a client write an extent.
+/// Grants a client a layout to write an extent.
 async fn grant(fleet: &Fleet, file: &Opened, index: u32) -> StateidValue {
     let extent = ExtentId { ino: file.ino, index };
     let get = LayoutGet { client: file.client, extent, iomode: Iomode::ReadWrite, stateid: file.stateid };
@@ -35,10 +35,11 @@ fn is_settled(fleet: &Fleet, file: &Opened) -> bool {
     unsettled::unsettled(fleet.server().view().unwrap().namespace(), file.ino).unwrap().is_none()
 }
 
-/// What a data server has answered counts at once, for the client that wrote it as well; nothing of it is logged.
+/// Acknowledged bytes count at once, for the client that wrote them as well; none of that is
+/// logged.
 /// Spec: docs/protocol/sizes.md §1.
 #[tokio::test]
-async fn what_is_held_counts_as_long_as_somebody_may_write() {
+async fn acknowledged_bytes_count_while_a_client_may_write() {
     let fleet = Fleet::start(2, |_| ()).await;
     let file = fleet.opened("written", &[1, 2]).await;
     fleet.extents_hold(0, 5_000);
@@ -50,7 +51,7 @@ async fn what_is_held_counts_as_long_as_somebody_may_write() {
     assert_eq!(logged(&fleet, &file), 0);
 }
 
-/// A primary that does not answer makes the client ask again; it is never told less than it knows.
+/// A primary that does not answer makes the client retry; the client never gets less than it knows.
 #[tokio::test]
 async fn a_silent_primary_is_waited_for() {
     let fleet = Fleet::start(1, |_| ()).await;
@@ -62,10 +63,10 @@ async fn a_silent_primary_is_waited_for() {
     assert!(before_return(fleet.server(), file.ino, file.client).await.is_none());
 }
 
-/// What a client wrote that died counts, up to where it wrote, however many extents that is.
+/// Bytes of a client that died count, up to where it wrote, however many extents that is.
 /// Spec: RFC 8881 §12.5.4, §18.42.3.
 #[tokio::test]
-async fn what_a_lost_client_wrote_counts() {
+async fn bytes_of_a_lost_client_count() {
     const EXTENTS: u32 = 40;
     let fleet = Fleet::start(2, |_| ()).await;
     let homes: Vec<u32> = (0..EXTENTS).map(|index| index % 2 + 1).collect();
@@ -81,7 +82,7 @@ async fn what_a_lost_client_wrote_counts() {
     assert!(is_settled(&fleet, &file));
 }
 
-/// The file is settled with the last return; what was measured before a cut counts for nothing behind it.
+/// The file is settled with the last return; a measurement from before a cut is void after it.
 #[tokio::test]
 async fn a_cut_between_measurement_and_return_stands() {
     let fleet = Fleet::start(1, |_| ()).await;

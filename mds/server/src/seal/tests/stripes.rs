@@ -1,4 +1,5 @@
-//! Segments of several extents, of files whose data servers only know control calls: what they name, and when they are not granted.
+//! Segments of several extents, of files whose data servers only know control calls: their
+//! contents, and when they are not granted.
 //!
 //! Spec: docs/request.md, "Striped segments"; RFC 8435 §5, §6.
 
@@ -12,15 +13,15 @@ use super::*;
 use crate::flexfile::Body;
 use crate::stripes::{self, Asked, Run};
 
-/// What a kernel calls itself.
+/// Implementation name of a kernel.
 const KERNEL: &str = "Linux 7.2.1-um #1 Debian 7.2.1-1 x86_64";
-/// What Linux allows an answer to take.
+/// Size limit of a reply for Linux.
 const ANSWER_BYTES: u32 = 4096;
 
 async fn fleet(count: u32) -> Fleet {
     Fleet::start(count, |settings| {
         settings.seal = true;
-        // Nothing is to move because one server is full.
+        // A full server must not trigger moves.
         settings.rebalance = false;
         settings.erasure_code = Some(layout::ec::Profile::TwoPlusOne);
     })
@@ -46,7 +47,8 @@ async fn get(fleet: &Fleet, file: &Opened, asked: &Asked) -> LayoutAnswer {
     }
 }
 
-/// What a body names: for each mirror its entries, each with data server, extent, role and whether it may write.
+/// The contents of a body: for each mirror its entries, each with data server, extent, role and
+/// whether it may write.
 fn named(fleet: &Fleet, body: &Body) -> Vec<Vec<(u32, u32, Role, bool)>> {
     let layout: FfLayout = decode_body(&body.bytes).unwrap();
     let striped = 1 < layout.mirrors[0].data_servers.len();
@@ -86,7 +88,7 @@ async fn writing_gets_homes_for_the_whole_run() {
     assert_eq!(range(Some(run)), Some((0, 4)));
     let expected: Vec<_> = (0..).zip(&homes).map(|(index, home)| (*home, index, Role::Home, true)).collect();
     assert_eq!(named(&fleet, &body), [expected]);
-    // What the client takes decides.
+    // The client's limit decides.
     let small = Asked { bytes_max: 400, ..asked };
     assert_eq!(range(stripes::grant(server, &small, run, &answer).map(|(run, _)| run)), Some((2, 2)));
     let least = Asked { bytes_max: 200, ..asked };
@@ -111,7 +113,7 @@ async fn reading_makes_no_homes_and_leaves_holes_out() {
     assert_eq!(stripes::choose(server, &asked(&nameless, 0, Iomode::Read), 8, whole), None);
 }
 
-/// What cannot be given out at once narrows the run.
+/// Servers that cannot be used narrow the run.
 #[tokio::test]
 async fn servers_that_cannot_be_used_narrow_the_run() {
     let fleet = fleet(4).await;
@@ -122,11 +124,11 @@ async fn servers_that_cannot_be_used_narrow_the_run() {
     let write = asked(&file, 0, Iomode::ReadWrite);
     let chosen = |asked: &Asked| range(stripes::choose(server, asked, 4, whole));
     assert_eq!((chosen(&read), chosen(&write)), (Some((0, 4)), Some((0, 4))));
-    // One that is full can be read from.
+    // A full server can be read from.
     fleet.fills(4, 1 << 40, 1 << 40);
     until!(server.data_servers.is_full_for(0, DataServerId(4), server.now_ms()));
     assert_eq!((chosen(&read), chosen(&write)), (Some((0, 4)), Some((0, 2))));
-    // One that this client could not reach cannot.
+    // A server that this client could not reach cannot.
     server.data_servers.exclude(file.client, DataServerId(3), now_ms);
     assert_eq!((chosen(&read), chosen(&write)), (Some((0, 2)), Some((0, 2))));
     assert_eq!(chosen(&asked(&file, 3, Iomode::Read)), None);
@@ -141,9 +143,10 @@ async fn servers_that_cannot_be_used_narrow_the_run() {
     assert_eq!(chosen(&read), Some((0, 2)));
 }
 
-/// What happens between the log's grant and the answer: a layout that is to go back, or went, names no more extents.
+/// Between the log's grant and the reply: a layout that is recalled, or gone, names no more
+/// extents.
 #[tokio::test]
-async fn a_layout_that_is_wanted_back_is_not_striped() {
+async fn a_recalled_layout_is_not_striped() {
     let fleet = fleet(2).await;
     let file = fleet.opened(KERNEL, &[1, 2]).await;
     let server = fleet.server();
@@ -152,11 +155,11 @@ async fn a_layout_that_is_wanted_back_is_not_striped() {
     let answer = get(&fleet, &file, &write).await;
     assert!(stripes::grant(server, &write, run, &answer).is_some());
     let read = Asked { iomode: Iomode::Read, ..write };
-    assert!(stripes::grant(server, &read, run, &answer).is_none(), "no such part is out");
+    assert!(stripes::grant(server, &read, run, &answer).is_none(), "no such part is held");
     let recall = LayoutRecall { ino: file.ino, iomode: None, except_client: None };
     server.propose(Command::LayoutRecall(recall)).await.unwrap();
     assert!(stripes::grant(server, &write, run, &answer).is_none(), "it is being recalled");
-    // Taken away, which fences what was given out; a new one is another one.
+    // Revoked, which fences the handles; a new layout is another one.
     let revoke = LayoutReturn { client: file.client, what: Returned::Revoked { ino: file.ino } };
     server.propose(Command::LayoutReturn(revoke)).await.unwrap();
     assert!(stripes::grant(server, &write, run, &answer).is_none(), "it is gone");
@@ -168,9 +171,10 @@ async fn a_layout_that_is_wanted_back_is_not_striped() {
     assert!(stripes::grant(server, &write, run, &again).is_some());
 }
 
-/// Readers stand by for all of a run, or for none. The widest run with two mirrors is what a client reads.
+/// Readers stand by for all of a run, or for none. A client that reads gets the widest run with two
+/// mirrors.
 #[tokio::test]
-async fn what_is_at_rest_has_a_reader_for_each_stripe() {
+async fn an_extent_at_rest_has_a_reader_for_each_stripe() {
     let fleet = fleet(3).await;
     let file = fleet.opened(KERNEL, &[1, 2, 1, 2, 1, 2, 1, 2]).await;
     let server = fleet.server();
@@ -195,7 +199,8 @@ async fn what_is_at_rest_has_a_reader_for_each_stripe() {
         assert_ne!(home.0, reader.0, "another server");
         assert_eq!((reader.1, reader.2, reader.3), (home.1, Role::Reader, false));
     }
-    // Somebody writes to the first: there the homes alone; what is at rest besides keeps its readers, in a narrower run.
+    // A client writes to the first: its segment has the homes alone; extents still at rest keep
+    // their readers, in a narrower run.
     assert_eq!(fleet.thaw(1, extent(0), 6).await, Ok(()));
     let (granted, body) = stripes::grant(server, &read, run, &answer).unwrap();
     assert_eq!(range(Some(granted)), Some((4, 4)));

@@ -1,4 +1,4 @@
-//! The table of words, row by row.
+//! The table of replies about images, row by row.
 //!
 //! Spec: docs/protocol/seal.md §2.
 
@@ -110,7 +110,7 @@ fn an_image_in_no_group() {
     assert_eq!(store.verdict(1, &shown(7, extent, 9), IDLE), WAIT, "others must be used first");
 }
 
-/// While work is pending nobody can tell whether an image of the new epoch is from before it.
+/// While work is pending it is unknown whether an image of the new epoch is from before it.
 #[test]
 fn an_image_waits_for_pending_work() {
     let (store, extent) = Store::new();
@@ -134,7 +134,7 @@ fn an_image_in_a_group() {
     assert_eq!(store.verdict(1, &image, IDLE), USE);
     assert_eq!(store.verdict(2, &image, IDLE), DELETE);
     assert_eq!(store.verdict(2, &image, MAKING), WAIT, "it may be a copy for another group");
-    assert_eq!(store.verdict(2, &image, REMAKING), WAIT, "it is about to be its place");
+    assert_eq!(store.verdict(2, &image, REMAKING), WAIT, "it is about to get its place");
     assert_eq!(store.verdict(3, &parity([107; 16]), IDLE), KEEP);
     assert_eq!(store.verdict(1, &parity([107; 16]), IDLE), DELETE);
     store.change(|txn| rehome(txn, group, 0, DataServerId(1), DataServerId(4))).unwrap();
@@ -146,22 +146,22 @@ fn an_image_in_a_group() {
 }
 
 #[test]
-fn an_image_in_use_is_never_given_up() {
+fn an_image_in_use_is_never_deleted() {
     let (store, extent) = Store::new();
     for under_way in [IDLE, MAKING, REMAKING] {
-        assert_eq!(store.verdict(1, &used(shown(7, extent, 5)), under_way), KEEP, "whatever is known of it");
+        assert_eq!(store.verdict(1, &used(shown(7, extent, 5)), under_way), KEEP, "whatever the state");
         assert_eq!(store.verdict(2, &used(shown(7, extent, 5)), under_way), KEEP);
     }
     store.group(7, extent, 5);
     let is_news = |shown: &ShownImage| matches!(store.verdict(1, shown, IDLE), Verdict::Used(_));
     let oldest = used(shown(7, extent, 5));
-    assert!(is_news(&oldest), "the log does not say so yet");
+    assert!(is_news(&oldest), "the log does not have it yet");
     let note = |above| {
         let (image, home) = (ImageId([7; 16]), DataServerId(1));
         store.change(|txn| use_image(txn, extent, image, home, above)).unwrap();
     };
     note(0);
-    assert_eq!(store.verdict(1, &oldest, IDLE), KEEP, "it does, and nothing is older");
+    assert_eq!(store.verdict(1, &oldest, IDLE), KEEP, "it has, and nothing is older");
     let above = ShownImage { sequence: 9, ..oldest };
     assert!(is_news(&above));
     note(9);

@@ -1,4 +1,4 @@
-//! What comes behind a CLOSE that nobody waits for.
+//! Requests behind a CLOSE that is answered early.
 
 use futures_util::poll;
 use mds_namespace::Ino;
@@ -14,7 +14,8 @@ fn close(guest: &Guest, (ino, stateid): (Ino, StateidValue)) -> Command {
     Command::Close(Close { client: guest.client, ino, stateid })
 }
 
-/// An act may have the file locked, and be done so far that CLOSE was let in: who is answered comes before who asks later all the same.
+/// An act may have the file locked, and be about to admit the CLOSE: an answered CLOSE comes before
+/// later requests all the same.
 #[tokio::test]
 async fn a_close_that_was_answered_is_not_overtaken() {
     let dir = tempfile::tempdir().unwrap();
@@ -28,17 +29,17 @@ async fn a_close_that_was_answered_is_not_overtaken() {
         act.show();
         let (origin, close) = (guest.origin(), close(&guest, file));
         let mut behind = Box::pin(shards.propose_behind(Some(origin), close));
-        assert!(poll!(behind.as_mut()).is_pending(), "it has no place in the log yet");
+        assert!(poll!(behind.as_mut()).is_pending(), "it is not queued in the log yet");
         drop(act);
         assert_eq!(behind.await, None);
     }
     shards.stop().await;
 }
 
-/// Shard 0 is asked whether a client has anything left, and CLOSE is on its way in another one.
+/// Shard 0 checks whether a client holds anything, while its CLOSE is on the way in another shard.
 /// Spec: RFC 8881 §18.50.3.
 #[tokio::test]
-async fn who_has_closed_its_file_is_not_busy() {
+async fn a_client_that_closed_its_file_is_not_busy() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let directory = directory(&shards, 1).await;
@@ -54,7 +55,7 @@ async fn who_has_closed_its_file_is_not_busy() {
     shards.stop().await;
 }
 
-/// What is refused before it has a place in any log is not answered as if it had one.
+/// A command that is refused before it is queued in any log is not answered as queued.
 #[tokio::test]
 async fn a_close_without_a_place_is_not_done() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Ends that other shards are slow to hear of, or hear of before something that was under way.
+//! Ends that other shards learn late, or before a command that was under way.
 
 use std::sync::atomic::Ordering;
 
@@ -28,7 +28,7 @@ fn remove(client: u64) -> Command {
     Command::RemoveClient(RemoveClient { client, only_if_idle: false })
 }
 
-/// What a shard has of a client: opens and locks, and whether anything at all.
+/// A client's state in a shard: opens and locks, and whether there is any at all.
 fn held(shards: &Shards, shard: u16, client: u64) -> (u32, u32, bool) {
     let view = shards.replica(shard).view().unwrap();
     let tally = view.tally(client).unwrap();
@@ -37,13 +37,14 @@ fn held(shards: &Shards, shard: u16, client: u64) -> (u32, u32, bool) {
 
 const NOTHING: (u32, u32, bool) = (0, 0, false);
 
-/// As when the fate of another command is not known: what is proposed until the shard has taken the word is refused.
-fn give_word_anew(shards: &Shards, shard: usize) {
+/// As when the fate of another command is unknown: proposals are refused until the shard has the
+/// word.
+fn renew_word(shards: &Shards, shard: usize) {
     shards.inner.words[shard].fetch_add(1, Ordering::AcqRel);
 }
 
 #[tokio::test]
-async fn who_is_refused_for_its_word_is_told_again() {
+async fn an_end_refused_for_its_word_is_retried() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let directory = directory(&shards, 1).await;
@@ -52,11 +53,11 @@ async fn who_is_refused_for_its_word_is_told_again() {
     let locked = shards.propose(Some(gone.origin()), lock(gone.client, file)).await;
     assert!(matches!(locked, Ok(Outcome::Stateid(_))), "{locked:?}");
     assert_eq!(held(&shards, 1, gone.client), (1, 1, true));
-    give_word_anew(&shards, 1);
+    renew_word(&shards, 1);
     let removed = shards.propose(None, remove(gone.client)).await;
     assert!(matches!(removed, Ok(Outcome::Removed(_))), "{removed:?}");
     shards.inner.env.clock.sleep_ms(2 * AGAIN_MS).await;
-    assert_eq!(held(&shards, 1, gone.client), (1, 1, true), "it cannot be told yet");
+    assert_eq!(held(&shards, 1, gone.client), (1, 1, true), "the shard cannot learn it yet");
     assert_eq!(shards.to(1, None, Command::Govern(Govern)).await, Ok(Outcome::Done));
     shards.forgotten(gone.client).await;
     assert_eq!(held(&shards, 1, gone.client), NOTHING);
@@ -74,16 +75,16 @@ async fn a_shard_that_fails_keeps_no_other_from_forgetting() {
     gone.open(&shards, two).await.unwrap();
     shards.replica(1).stop().await;
     let removed = shards.propose(None, remove(gone.client)).await;
-    // It is done in shard 0, and so says the answer.
+    // Shard 0 has applied it, and so the answer is success.
     assert!(matches!(removed, Ok(Outcome::Removed(_))), "{removed:?}");
     shards.forgotten(gone.client).await;
     assert_eq!(held(&shards, 2, gone.client), NOTHING);
     shards.first().stop().await;
 }
 
-/// Its session may be in memory yet, and this node may not have been told that it ended.
+/// Its session may still be in memory, and this node may not have learnt of its end.
 #[tokio::test]
-async fn who_ended_is_granted_nothing_in_other_shards() {
+async fn an_ended_client_is_granted_nothing_in_other_shards() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let directory = directory(&shards, 1).await;
@@ -93,7 +94,7 @@ async fn who_ended_is_granted_nothing_in_other_shards() {
     assert!(matches!(untold, Ok(Outcome::Removed(_))), "{untold:?}");
     let late = shards.propose(Some(gone.origin()), lock(gone.client, file)).await;
     assert_eq!(late, Ok(Outcome::Refused(Refusal::UnknownSession)));
-    // Who asks again for its end is told that there is no such client, and ends what is there.
+    // A second request for its end gets STALE_CLIENTID, and removes the state there.
     let again = shards.propose(None, remove(gone.client)).await;
     assert_eq!(again, Ok(Outcome::Refused(Refusal::StaleClient)));
     shards.forgotten(gone.client).await;
@@ -115,9 +116,9 @@ async fn an_earlier_tenure_is_over_in_other_shards_too() {
     shards.stop().await;
 }
 
-/// What was under way when its client ended, and is carried out after the shard was told.
+/// A command that was under way at its client's end, and is applied after the shard learnt of it.
 #[tokio::test]
-async fn what_comes_late_does_not_stay() {
+async fn a_late_command_leaves_no_state() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let (one, two) = (directory(&shards, 1).await, directory(&shards, 2).await);
@@ -127,7 +128,7 @@ async fn what_comes_late_does_not_stay() {
     assert!(matches!(removed, Ok(Outcome::Removed(_))), "{removed:?}");
     shards.forgotten(gone.client).await;
     let mut seen = [None; 3];
-    shards.forget_left_over(&mut seen).await;
+    shards.forget_orphaned(&mut seen).await;
     assert!(seen[1].is_some() && seen[2].is_some(), "nothing is left: {seen:?}");
     let word = shards.inner.words[1].load(Ordering::Acquire);
     let late = shards.replica(1).propose_as(word, Some(gone.origin()), open(gone.client, one)).await;
@@ -136,15 +137,15 @@ async fn what_comes_late_does_not_stay() {
     let late = shards.replica(1).propose_as(word, Some(gone.origin()), lock(gone.client, file)).await;
     assert!(matches!(late, Ok(Outcome::Stateid(_))), "{late:?}");
     assert_eq!(held(&shards, 1, gone.client), (1, 1, true));
-    shards.forget_left_over(&mut seen).await;
+    shards.forget_orphaned(&mut seen).await;
     assert_eq!(held(&shards, 1, gone.client), NOTHING);
     other.open(&shards, one).await.unwrap();
-    assert_eq!(held(&shards, 2, other.client), (1, 0, true), "who is known keeps what it has");
+    assert_eq!(held(&shards, 2, other.client), (1, 0, true), "a known client keeps its state");
     shards.stop().await;
 }
 
 #[tokio::test]
-async fn who_holds_something_in_another_shard_is_not_evicted() {
+async fn a_client_with_state_in_another_shard_is_not_evicted() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let directory = directory(&shards, 1).await;
@@ -155,14 +156,14 @@ async fn who_holds_something_in_another_shard_is_not_evicted() {
     let other = shards.propose(None, exchange("owner", "another")).await;
     assert_eq!(other, Ok(Outcome::Refused(Refusal::ClientInUse)));
     assert_eq!(held(&shards, 1, holder.client).0, 1);
-    // Nor does it leave before it has given that back.
+    // Nor does it leave before it has released that.
     let leave = Command::RemoveClient(RemoveClient { client: holder.client, only_if_idle: true });
     assert_eq!(shards.propose(None, leave).await, Ok(Outcome::Refused(Refusal::ClientBusy)));
     shards.stop().await;
 }
 
 #[tokio::test]
-async fn who_is_evicted_is_forgotten_everywhere() {
+async fn an_evicted_client_is_forgotten_everywhere() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let directory = directory(&shards, 1).await;
@@ -172,8 +173,8 @@ async fn who_is_evicted_is_forgotten_everywhere() {
     shards.inner.ends.over(Ended::Session(idle.session)).await;
     // It comes late, holds nothing, and is recorded.
     let word = shards.inner.words[1].load(Ordering::Acquire);
-    let nobodys = (directory, StateidValue { seqid: 1, other: [0; 12] });
-    let late = shards.replica(1).propose_as(word, Some(idle.origin()), lock(idle.client, nobodys)).await;
+    let no_open = (directory, StateidValue { seqid: 1, other: [0; 12] });
+    let late = shards.replica(1).propose_as(word, Some(idle.origin()), lock(idle.client, no_open)).await;
     assert!(matches!(late, Ok(Outcome::Refused(_))), "{late:?}");
     assert_eq!(held(&shards, 1, idle.client), (0, 0, true));
     let other = shards.propose(None, exchange("owner", "another")).await;
@@ -184,7 +185,8 @@ async fn who_is_evicted_is_forgotten_everywhere() {
     shards.stop().await;
 }
 
-/// The 65th session of a client ends the oldest: what is recorded of that goes, whatever was in the way at that moment.
+/// The 65th session of a client ends the oldest: its records are removed, although the shard was
+/// unavailable at that moment.
 #[tokio::test]
 async fn records_of_a_session_end_with_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -194,7 +196,7 @@ async fn records_of_a_session_end_with_it() {
     guest.open(&shards, directory).await.unwrap();
     let recorded = |shards: &Shards| shards.replica(1).view().unwrap().sessions_with_records().unwrap();
     assert_eq!(recorded(&shards), [guest.session]);
-    give_word_anew(&shards, 1);
+    renew_word(&shards, 1);
     for more in 0..SESSIONS_PER_CLIENT_MAX {
         let sequence = 2 + u32::try_from(more).unwrap();
         let made = shards.propose(None, create_session(guest.client, sequence)).await;
@@ -202,7 +204,7 @@ async fn records_of_a_session_end_with_it() {
         assert_eq!(made.ended, (more + 1 == SESSIONS_PER_CLIENT_MAX).then_some(guest.session));
     }
     shards.inner.env.clock.sleep_ms(2 * AGAIN_MS).await;
-    assert_eq!(recorded(&shards), [guest.session], "it cannot be told yet");
+    assert_eq!(recorded(&shards), [guest.session], "the shard cannot learn it yet");
     assert_eq!(shards.to(1, None, Command::Govern(Govern)).await, Ok(Outcome::Done));
     shards.inner.ends.over(Ended::Session(guest.session)).await;
     assert!(recorded(&shards).is_empty());
@@ -210,9 +212,9 @@ async fn records_of_a_session_end_with_it() {
     shards.stop().await;
 }
 
-/// As of a session whose end this node was not told of.
+/// As of a session whose end this node did not learn.
 #[tokio::test]
-async fn records_that_nobody_took_away_are_found() {
+async fn orphaned_records_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let shards = shards(dir.path()).await;
     let directory = directory(&shards, 1).await;
@@ -220,9 +222,9 @@ async fn records_that_nobody_took_away_are_found() {
     guest.open(&shards, directory).await.unwrap();
     let destroy = Command::DestroySession(DestroySession { session: guest.session });
     assert_eq!(shards.first().propose(None, destroy).await, Ok(Outcome::Done));
-    assert_eq!(shards.left_over(1), Ok(vec![Ended::Session(guest.session)]));
-    shards.forget_left_over(&mut [None; 3]).await;
-    assert_eq!(shards.left_over(1), Ok(Vec::new()));
+    assert_eq!(shards.orphaned(1), Ok(vec![Ended::Session(guest.session)]));
+    shards.forget_orphaned(&mut [None; 3]).await;
+    assert_eq!(shards.orphaned(1), Ok(Vec::new()));
     assert_eq!(held(&shards, 1, guest.client), (1, 0, true));
     shards.stop().await;
 }

@@ -17,7 +17,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// Names a further request on slot 0.
+    /// The origin of a further request on slot 0.
     pub(crate) fn origin(&mut self) -> Origin {
         self.sequence += 1;
         let (session, sequence) = (self.session, self.sequence);
@@ -37,7 +37,7 @@ impl Guest {
     }
 }
 
-/// Opens a file, and nobody else may.
+/// Opens a file, and denies all others.
 pub(crate) fn open(client: u64, directory: Ino) -> Command {
     let attributes = SetAttributes { mode: Some(0o666), ..SetAttributes::default() };
     Command::Open(Open {
@@ -89,7 +89,7 @@ pub(crate) async fn guest(shards: &Shards, owner: &str) -> Guest {
     Guest { client: answer.client, session: made.record.id, sequence: 0 }
 }
 
-/// A directory of a shard.
+/// Creates a directory in a shard.
 pub(crate) async fn directory(shards: &Shards, shard: u16) -> Ino {
     for turn in 0..1_000 {
         let name = format!("directory-{shard}-{turn}");

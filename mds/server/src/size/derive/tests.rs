@@ -1,4 +1,4 @@
-//! What is answered of files that clients write, from what the log and data servers say.
+//! Attributes of files that clients write, from the log and the data servers' reports.
 
 use mds_namespace::{Content, Kind};
 
@@ -49,7 +49,7 @@ fn measured(size_bytes: u64, extents: &[(u32, Option<Seen>, Option<Told>)]) -> M
 const NEW: Option<Seen> = Some(Seen { change: 0, held_bytes: 0 });
 
 #[test]
-fn the_end_is_the_largest_of_what_is_logged_and_what_is_held() {
+fn the_end_is_the_largest_of_log_and_data_servers() {
     let end = |size_bytes, extents: &[_]| measured(size_bytes, extents).derived(NOW_UNIX_NS).size_bytes;
     assert_eq!(end(0, &[(0, NEW, told(60_000, 9))]), 60_000);
     assert_eq!(end(90_000, &[(0, NEW, told(60_000, 9))]), 90_000);
@@ -58,7 +58,7 @@ fn the_end_is_the_largest_of_what_is_logged_and_what_is_held() {
     assert_eq!(end(50, &[(0, NEW, None)]), 50, "all copies are lost");
 }
 
-/// Nothing was written: nobody's cache is to be thrown away, and the bits stay.
+/// Nothing was written: clients keep their caches, and the bits stay.
 #[test]
 fn a_file_that_was_only_opened_for_writing_is_as_the_log_has_it() {
     let seen = Some(Seen { change: 9, held_bytes: 60_000 });
@@ -70,12 +70,12 @@ fn a_file_that_was_only_opened_for_writing_is_as_the_log_has_it() {
 }
 
 #[test]
-fn what_was_written_moves_times_and_counter_and_takes_the_bits_away() {
+fn a_write_moves_times_and_counter_and_clears_the_bits() {
     let one = measured(0, &[(0, NEW, told(100, 1))]).derived(NOW_UNIX_NS);
     assert_ne!(one.change, 3);
     assert_eq!(one.mtime, Timestamp::from_unix_ns(NOW_UNIX_NS - 2_000_000_000 + 1));
     assert_eq!((one.ctime, one.mode), (one.mtime, 0o755));
-    // The same content has the same counter, whichever server is asked; another one has another.
+    // The same content has the same counter on every server; different content has another.
     assert_eq!(measured(0, &[(0, NEW, told(100, 1))]).derived(NOW_UNIX_NS).change, one.change);
     for other in [told(100, 2), Some(Told { mtime_unix_ns: 5, ..told(100, 1).unwrap() })] {
         assert_ne!(measured(0, &[(0, NEW, other)]).derived(NOW_UNIX_NS).change, one.change);
@@ -83,12 +83,12 @@ fn what_was_written_moves_times_and_counter_and_takes_the_bits_away() {
     assert_ne!(measured(0, &[(1, NEW, told(100, 1))]).derived(NOW_UNIX_NS).change, one.change);
     assert!(one.change < 1 << 63, "there is room to count on");
     let settled = measured(0, &[(0, NEW, told(100, 1))]).settlement(NOW_UNIX_NS).unwrap();
-    assert_eq!(settled.written, Some((one.change, one.mtime)), "settling changes nothing that was seen");
+    assert_eq!(settled.written, Some((one.change, one.mtime)), "settling changes no visible value");
 }
 
-/// A time set by hand that is still to come gives way to a WRITE; one that is past gives way to a later one only.
+/// A future time set by hand gives way to a WRITE; a past one gives way only to a later WRITE.
 #[test]
-fn the_later_time_counts_unless_it_is_to_come() {
+fn the_later_time_counts_unless_it_is_in_the_future() {
     let mut file = measured(0, &[(0, NEW, told(100, 1))]);
     let written = Timestamp::from_unix_ns(NOW_UNIX_NS - 2_000_000_000 + 1);
     file.inode.mtime = Timestamp::from_unix_ns(NOW_UNIX_NS - 1_000_000_000);
@@ -98,7 +98,7 @@ fn the_later_time_counts_unless_it_is_to_come() {
 }
 
 #[test]
-fn space_is_what_extents_got_since_they_were_granted() {
+fn space_is_the_growth_of_extents_since_their_grant() {
     let used =
         |size_bytes, seen, told| measured(size_bytes, &[(0, seen, told)]).derived(NOW_UNIX_NS).used_bytes;
     assert_eq!(used(0, NEW, told(4096, 1)), 4096);
@@ -110,7 +110,7 @@ fn space_is_what_extents_got_since_they_were_granted() {
     assert_eq!(used(0, None, told(1_000, 1)), 1_000, "never less than is held");
 }
 
-/// Copies that are given up as lost may come back, with more in them than the log knows.
+/// Lost copies may return, with more bytes than the log knows.
 #[test]
 fn nothing_is_settled_while_a_copy_may_come_back() {
     assert_eq!(measured(50, &[(0, NEW, told(10, 1)), (1, NEW, None)]).settlement(NOW_UNIX_NS), None);

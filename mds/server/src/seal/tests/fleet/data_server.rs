@@ -1,4 +1,4 @@
-//! The data servers of a [`super::Fleet`]: what they are asked, and what they answer.
+//! The data servers of a [`super::Fleet`]: the calls they get, and their replies.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use wire_xdr::Writer;
 use super::KEY;
 use super::uuid;
 
-/// What the data servers were asked.
+/// Calls to the data servers, and their settings.
 #[derive(Default)]
 pub(super) struct Asked {
     pub(super) encoded: usize,
@@ -32,26 +32,26 @@ pub(super) struct Asked {
     pub(super) fails: bool,
     /// The ENCODE of this number, and those after it, fail.
     pub(super) encoding_fails_from: Option<usize>,
-    /// What each was told about extents: FENCE, DROP and KEEP.
+    /// Calls about extents: FENCE, DROP and KEEP.
     pub(super) told: Vec<(u32, Procedure, ExtentName, u64)>,
-    /// These say that they are busy when they are to drop something.
+    /// These servers refuse DROP as busy.
     pub(super) busy: BTreeSet<u32>,
     pub(super) silent: BTreeSet<u32>,
     /// These cannot read what they are to serve.
     pub(super) unreadable: BTreeSet<u32>,
-    /// Version of the handle keys that a data server says it has, if not the first.
+    /// Version of the handle keys that a data server reports, if not the first.
     pub(super) keys: BTreeMap<u32, u64>,
-    /// How often each was asked what it has.
+    /// Number of queries for its images, by server.
     pub(super) counted: BTreeMap<u32, usize>,
-    /// Images that a data server lost, and whether it cannot tell.
+    /// Images that a data server lost, and whether it cannot report.
     pub(super) lost: BTreeMap<u32, (BTreeSet<[u8; 16]>, bool)>,
-    /// How full some of them say they are.
+    /// Reported usage of some servers.
     pub(super) usage: BTreeMap<u32, Usage>,
-    /// How large each says its extents are.
+    /// Reported size of each extent.
     pub(super) held_bytes: u32,
-    /// None can say how large anything is.
+    /// No server reports any sizes.
     pub(super) sizes_unknown: bool,
-    /// Of those below this index each says that there is nothing.
+    /// Extents below this index are reported as empty.
     pub(super) held_from: u32,
 }
 
@@ -65,7 +65,7 @@ pub(super) struct DataServer {
 impl Service for DataServer {
     fn call(&self, mut call: Call, connection: &Connection) -> BoxFuture<'static, Answer> {
         if call.header.program == wire_nfs::v3::PROGRAM {
-            // The probe: whether clients would be answered.
+            // The probe: whether clients get an answer.
             return Box::pin(std::future::ready(Answer::Reply(accepted_success(call.header.xid))));
         }
         let args = call.args.rest();
