@@ -17,7 +17,7 @@ use mds_shard::command::seal::AdoptExtents;
 use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
 
-use crate::repair::dead_long;
+use crate::data_servers::death::dead_long;
 use crate::seal::answer::image_ref;
 use crate::server::Server;
 
@@ -88,7 +88,9 @@ fn adoption(
         // A restart costs less, and until then its readers serve it.
         let is_gone = |id| dead_long(server, id, now_ms);
         if all(&is_gone)
-            && prove::formers(view, record).ok()?.is_none_or(|formers| formers.iter().all(is_gone))
+            && crate::copies::formers::formers(view, record)
+                .ok()?
+                .is_none_or(|formers| formers.iter().all(is_gone))
         {
             return heir(server, view, record, image.image, image.group).map(whole_set_of);
         }

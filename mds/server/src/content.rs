@@ -342,7 +342,9 @@ pub(crate) async fn move_to_extents(
 /// Truncates what an interrupted move left behind: these bytes are not the file's, and must not
 /// show up when the file grows.
 async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Result<(), Nfsstat4> {
-    if drain::is_yielding(server.view()?.namespace(), record) || !prove::formers(server, record).is_empty() {
+    if drain::is_yielding(server.view()?.namespace(), record)
+        || !crate::copies::formers::formers(server, record).is_empty()
+    {
         return Err(Nfsstat4::Delay);
     }
     let fence = Command::Fence(Fence { extent: record.extent });
@@ -355,7 +357,7 @@ async fn forget_earlier_attempt(server: &Server, record: &ExtentRecord) -> Resul
         tracing::warn!(server = record.home.0, %error, "data server failed to cut an extent");
         Nfsstat4::Delay
     })?;
-    server.work.run_for(server, record.home).await;
+    crate::work::run_for(server, record.home).await;
     Ok(())
 }
 

@@ -6,93 +6,31 @@
 //! INVARIANT: a home is replaced only while it surely holds no lease and can get none.
 //! Spec: docs/protocol/replicate.md §3, §4.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) mod formers;
+mod memory;
+pub(crate) mod recall;
+mod set;
 
 use layout::copies::{Wish, plan};
-use layout::{DataServerId, Epoch, ExtentId};
+use layout::{DataServerId, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{ExtentRecord, op};
 use mds_shard::command::data::ChangeCopies;
 use mds_shard::{Command, Outcome};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use wire_nfs::control::Refusal;
-use wire_nfs::control::copies::{AskCopies, CopySet, KeptBy, Word};
-use wire_nfs::control::extent::ExtentName;
+use wire_nfs::control::copies::{AskCopies, CopySet, Word};
 use wire_nfs::v4::Nfsstat4;
 
-use crate::drain::Handing;
 use crate::limits::FAILOVER_WAIT_MS_MAX;
 use crate::server::Server;
 use crate::slow::{self, Wait};
 use crate::{prove, status};
 
+pub(crate) use memory::{Copies, Tally};
+pub(crate) use set::set_of;
+
 /// How often a request that waits looks again, whoever wakes it.
 const LOOK_MS: u64 = 100;
-
-/// How the copies of all extents are, as of the last look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// Extents.
-    pub(crate) extents: u64,
-    /// With fewer copies that hold everything, on servers that are up, than wished.
-    pub(crate) degraded: u64,
-    /// With a backup that is being filled.
-    pub(crate) filling: u64,
-    /// That nobody serves now.
-    pub(crate) unserved: u64,
-    /// The fewest servers that must be lost for any extent to be lost, less one; of extents that are served.
-    pub(crate) losses_survived: u64,
-}
-
-/// What the driver and requests share.
-#[derive(Default)]
-pub(crate) struct Copies {
-    /// Told when homes have changed.
-    pub(crate) changed: Notify,
-    /// Has the driver look at once.
-    pub(crate) look: Notify,
-    /// As of the last whole look.
-    pub(crate) tally: Mutex<Tally>,
-    /// The term in which that was.
-    counted: AtomicU64,
-    /// What each server that is to be empty still keeps, as of the last whole look: extents.
-    pub(crate) left: Mutex<BTreeMap<DataServerId, u64>>,
-    /// Homes hand over now.
-    pub(crate) handing: Handing,
-    /// Extents, and their epochs, whose new home has shown that it does not have what it is to serve, since the last look.
-    pub(crate) refuted: Mutex<BTreeSet<(ExtentId, Epoch)>>,
-    /// Extents whose layouts are being recalled because they get another home: no new ones meanwhile.
-    pub(crate) moving: Mutex<BTreeSet<ExtentId>>,
-}
-
-impl Copies {
-    /// All extents were counted in this term.
-    pub(crate) fn set_counted(&self, term: u64) {
-        self.counted.store(term, Ordering::Release);
-    }
-
-    /// Whether they were, in the term in which this node leads.
-    pub(crate) fn is_counted(&self, leading: Option<u64>) -> bool {
-        leading == Some(self.counted.load(Ordering::Acquire))
-    }
-}
-
-/// The copies of an extent as data servers are told them.
-pub(crate) fn set_of(record: &ExtentRecord) -> CopySet {
-    let kept = |backup: &layout::Backup| KeptBy {
-        server: backup.server.0,
-        since: backup.since.0,
-        filling: backup.filling,
-    };
-    CopySet {
-        extent: ExtentName { ino: record.extent.ino, index: record.extent.index },
-        epoch: record.epoch.0,
-        home: record.home.0,
-        backups: record.backups.iter().map(kept).collect(),
-    }
-}
 
 fn lookup(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, Nfsstat4> {
     op::extent::extent(server.view()?.namespace(), extent).map_err(|e| status::of_namespace(&e))
@@ -122,7 +60,7 @@ async fn served_in_time(server: &Server, extent: ExtentId) -> Result<Option<Exte
         let up = |id: DataServerId| id != record.home && servers.is_up(id, now_ms);
         // One of which nothing was promised is given to any server once its own are surely dead.
         let heir = record.backups.iter().any(|one| !one.filling && up(one.server))
-            || prove::formers(server, &record).iter().any(up)
+            || formers::formers(server, &record).iter().any(up)
             || (record.unpromised && servers.all().iter().any(|(id, _)| up(*id)));
         let waits = if usable { record.pending_work.is_some() } else { heir };
         if !waits || deadline_ms <= now_ms {
@@ -185,7 +123,8 @@ pub(crate) async fn hear(server: &Server, ask: &AskCopies) -> Result<CopySet, Re
     if record.home.0 != ask.server && !(ask.word == Word::Who && is_backup) {
         return Err(Refusal::NotHome);
     }
-    let proving = prove::formers_of(server, std::slice::from_ref(&record)).ok_or(Refusal::Busy)?;
+    let proving =
+        crate::copies::formers::formers_of(server, std::slice::from_ref(&record)).ok_or(Refusal::Busy)?;
     if record.home.0 == ask.server && !proving.is_empty() {
         return Err(Refusal::Busy);
     }

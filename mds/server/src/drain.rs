@@ -8,20 +8,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 
-use client::control::ControlError;
 use futures_util::future::join_all;
 use layout::copies::{Copies as Set, Place, leave};
-use layout::{DataServerId, Epoch, ExtentId};
-use mds_namespace::op::extent::{CopyChange, extent as read, item};
+use layout::{DataServerId, ExtentId};
+use mds_namespace::op::extent::{CopyChange, item};
 use mds_namespace::{ExtentRecord, View, WorkItem};
 use mds_shard::command::admin::{HandOver, WaitNoLonger};
 use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
 
+use crate::copies::recall::recall;
 use crate::limits::{DRAIN_FILLS_MAX, HAND_OVER_RECALL_MS_MAX, HAND_OVERS_MAX};
-use crate::repair::recall;
 use crate::server::Server;
 use crate::{prove, work};
 
@@ -84,41 +83,6 @@ fn yielding(view: &dyn View, record: &ExtentRecord) -> Option<(u64, DataServerId
         Ok(Some(WorkItem::Yield { home, .. })) => Some((number, home)),
         Ok(_) | Err(_) => None,
     }
-}
-
-/// What is known of an extent; `None` if its file is gone.
-///
-/// # Errors
-/// If that cannot be told now: it is no reason to take it for gone.
-pub(crate) fn record(server: &Server, extent: ExtentId) -> Result<Option<ExtentRecord>, ControlError> {
-    let record = server.view().ok().and_then(|view| read(view.namespace(), extent).ok());
-    record.ok_or(ControlError::Unknown)
-}
-
-/// Whether the home that an extent has now is up.
-///
-/// # Errors
-/// As [`record`].
-pub(crate) fn is_home_up(server: &Server, extent: ExtentId) -> Result<bool, ControlError> {
-    let record = record(server, extent)?;
-    Ok(record.is_some_and(|record| server.data_servers.is_up(record.home, server.now_ms())))
-}
-
-/// Has everybody of the set that is up refuse what the home before says: what it forgets from now on must not reach those who keep the
-/// extent.
-///
-/// # Errors
-/// If one of them cannot be told, or the new home is not up; as [`record`].
-pub(crate) async fn fence_set(server: &Server, extent: ExtentId, epoch: Epoch) -> Result<(), ControlError> {
-    let Some(record) = record(server, extent)? else { return Ok(()) };
-    let now_ms = server.now_ms();
-    let up = |id: &DataServerId| server.data_servers.is_up(*id, now_ms);
-    if !up(&record.home) {
-        return Err(ControlError::Unknown);
-    }
-    let known = record.servers().filter(up).filter_map(|id| server.data_servers.one(id));
-    let fences = known.map(|known| async move { known.control.fence(extent, epoch).await });
-    join_all(fences).await.into_iter().collect()
 }
 
 /// Of these extents, those whose homes were to yield and are dead wait for that no longer. True if there were any.
@@ -242,6 +206,3 @@ async fn given_back(server: &Server, files: &BTreeSet<u64>) {
         server.env.clock.sleep_ms(LOOK_MS).await;
     }
 }
-
-/// One hand-over at a time.
-pub(crate) type Handing = AtomicBool;

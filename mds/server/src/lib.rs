@@ -33,6 +33,7 @@ pub mod export;
 mod export_fence;
 mod export_paths;
 mod export_tree;
+mod extent_facts;
 mod flexfile;
 mod front;
 mod give_way;

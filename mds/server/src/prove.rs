@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use client::control::ControlError;
 use futures_util::{StreamExt, stream};
-use layout::copies::Formers;
 use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::{ExtentRecord, WorkItem, op};
 use mds_shard::Command;
@@ -20,31 +19,12 @@ use wire_nfs::control::Refusal;
 
 use crate::limits::{REFUTED_MAX, SETTLE_CALLS_MAX};
 use crate::server::Server;
-use crate::work;
-
-/// The former servers of those of these extents whose home is to show what it has. `None` if that cannot be told now.
-pub(crate) fn formers_of(server: &Server, records: &[ExtentRecord]) -> Option<BTreeMap<ExtentId, Formers>> {
-    let view = server.view().ok()?;
-    let mut all = BTreeMap::new();
-    for record in records.iter().filter(|record| record.pending_work.is_some()) {
-        if let Some(formers) = op::prove::formers(view.namespace(), record).ok()? {
-            all.insert(record.extent, formers);
-        }
-    }
-    Some(all)
-}
-
-/// The former servers of an extent whose home is to show what it has; none if there are none, or that cannot be told now.
-pub(crate) fn formers(server: &Server, record: &ExtentRecord) -> Formers {
-    let all = formers_of(server, std::slice::from_ref(record)).unwrap_or_default();
-    all.get(&record.extent).copied().unwrap_or_default()
-}
 
 /// Has a new home show what it has of an extent.
 ///
 /// # Errors
 /// If it did not; that it cannot is noted.
-pub(crate) async fn ask(
+pub(crate) async fn ask_home(
     server: &Server,
     home: DataServerId,
     extent: ExtentId,
@@ -64,10 +44,13 @@ pub(crate) async fn ask(
     asked
 }
 
-/// Has one new home show what it has of many extents; answers the numbers of the items that are done. One that cannot be reached is not asked for each.
+/// Has one new home show what it has of many extents, each the subject of a Prove; answers the numbers of the items that are done. One that cannot be reached is not asked for each.
 pub(crate) async fn ask_all(server: &Server, items: Vec<(u64, WorkItem)>) -> Vec<u64> {
     let one = |(number, item): (u64, WorkItem)| async move {
-        let asked = work::carry_out(server, &item).await;
+        let asked = match &item {
+            WorkItem::Prove { extent, home, epoch, .. } => ask_home(server, *home, *extent, *epoch).await,
+            _ => Err(ControlError::Unknown),
+        };
         if let Err(error) = &asked {
             tracing::info!(extent = %item.extent(), home = item.home().0, %error, "a new home has not shown yet what it has");
         }
@@ -84,7 +67,7 @@ pub(crate) async fn ask_all(server: &Server, items: Vec<(u64, WorkItem)>) -> Vec
 }
 
 /// Has the homes of these extents show what they have, those that are to, beside everything else: clients wait for that.
-pub(crate) fn begin(server: &Arc<Server>, records: &[ExtentRecord]) {
+pub(crate) fn begin_proofs(server: &Arc<Server>, records: &[ExtentRecord]) {
     let mut by_home: BTreeMap<DataServerId, Vec<(u64, WorkItem)>> = BTreeMap::new();
     {
         let Ok(view) = server.view() else { return };

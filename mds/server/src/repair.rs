@@ -15,15 +15,16 @@ use layout::{DataServerId, Epoch, ExtentId};
 use mds_namespace::op::extent::CopyChange;
 use mds_namespace::{ExtentRecord, op};
 use mds_shard::command::data::ChangeCopies;
-use mds_shard::command::layout::LayoutRecall;
 use mds_shard::limits::COPY_CHANGES_MAX;
 use mds_shard::{Command, Outcome};
 use wire_nfs::control::Keyring;
 
+use crate::copies::recall::recall;
 use crate::copies::{Tally, set_of};
+use crate::data_servers::death::dead_long;
 use crate::data_servers::from_log;
 use crate::drain::{self, Draining};
-use crate::limits::{BURY_MS, COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
+use crate::limits::{COPIES_SCAN_MAX, FILLS_AT_ONCE_MAX};
 use crate::server::Server;
 use crate::{admin, adopt, prove};
 
@@ -92,10 +93,6 @@ fn standing(server: &Server, now_ms: u64) -> Standing {
     Standing { servers: server.data_servers.places(now_ms).iter().map(one).collect() }
 }
 
-pub(crate) fn dead_long(server: &Server, id: DataServerId, now_ms: u64) -> bool {
-    server.data_servers.dead_for_ms(id, now_ms).is_some_and(|dead_ms| BURY_MS <= dead_ms)
-}
-
 /// Looks at all extents, twice if a server is dead: homes first.
 async fn look(server: &Arc<Server>) -> Look {
     let now_ms = server.now_ms();
@@ -146,7 +143,7 @@ async fn walk(server: &Arc<Server>, pass: Pass<'_>) -> Option<Look> {
             Some(index) => ExtentId { ino: last.extent.ino, index },
             None => ExtentId { ino: last.extent.ino.checked_add(1)?, index: 0 },
         };
-        let formers = prove::formers_of(server, &records)?;
+        let formers = crate::copies::formers::formers_of(server, &records)?;
         let changed = change(server, pass, &mut draining, &records, &formers).await;
         look.unfinished |= !changed.is_empty();
         if matches!(pass, Pass::Backups(_)) {
@@ -274,7 +271,7 @@ async fn change(
         let (extent, epoch, home) = (record.extent, record.epoch.0, record.home.0);
         tracing::debug!(%extent, epoch, home, backups = ?record.backups, "other servers keep an extent");
     }
-    prove::begin(server, &changed);
+    prove::begin_proofs(server, &changed);
     if let Pass::Homes(_) = pass {
         tracing::warn!(extents = changed.len(), "others have taken the place of dead homes");
         recall(server, changed.iter().map(|record| record.extent.ino).collect()).await;
@@ -283,17 +280,6 @@ async fn change(
     server.copies.changed.notify_waiters();
     server.work.wake();
     changed
-}
-
-/// Asks for the layouts of these files back: they name a server that is dead, or about to give way. Before those are woken who wait for
-/// new ones.
-pub(crate) async fn recall(server: &Arc<Server>, files: BTreeSet<u64>) {
-    let recalls = files.into_iter().filter_map(|ino| {
-        let held = server.view().ok()?.layouts_of(ino).ok()?;
-        let what = LayoutRecall { ino, iomode: None, except_client: None };
-        (!held.is_empty()).then(|| server.recall(what))
-    });
-    join_all(recalls).await;
 }
 
 /// Has a home fill its backups, if it is so still.

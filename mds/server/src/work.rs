@@ -3,7 +3,9 @@
 //!
 //! Spec: docs/protocol/control.md §3; docs/protocol/seal.md §9.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod call;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use client::control::ControlError;
@@ -12,53 +14,21 @@ use layout::DataServerId;
 use mds_namespace::{FsError, WorkItem, op};
 use mds_shard::Command;
 use mds_shard::command::data::WorkDone;
-use parking_lot::Mutex;
-use tokio::sync::Notify;
 use wire_nfs::v4::Nfsstat4;
 
 use crate::limits::{SETTLE_CALLS_MAX, SETTLE_PART_MAX, WORK_BATCH_MAX};
 use crate::server::Server;
 use crate::slow::{self, Wait};
-use crate::{adopt, copies, drain, prove, status};
+use crate::{adopt, copies, extent_facts, prove, status};
+
+pub(crate) use call::Work;
 
 /// Between two rounds when nobody calls.
 const ROUND_MS: u64 = 1000;
 
-/// Wakes the driver.
-#[derive(Default)]
-pub(crate) struct Work {
-    call: Notify,
-    /// Data servers that are being told what they missed.
-    settling: Mutex<BTreeSet<DataServerId>>,
-}
-
-impl Work {
-    /// There is something to do.
-    pub(crate) fn wake(&self) {
-        self.call.notify_one();
-    }
-
-    /// Nobody else tells this data server what it missed until this is dropped; `None` if somebody does.
-    fn settle_alone(&self, home: DataServerId) -> Option<Settling<'_>> {
-        self.settling.lock().insert(home).then(|| Settling { work: self, home })
-    }
-
-    /// Does what waits for one data server now.
-    pub(crate) async fn run_for(&self, server: &Server, home: DataServerId) {
-        round(server, |item| item.home() == home).await;
-    }
-}
-
-/// A data server is being told what it missed.
-struct Settling<'a> {
-    work: &'a Work,
-    home: DataServerId,
-}
-
-impl Drop for Settling<'_> {
-    fn drop(&mut self) {
-        self.work.settling.lock().remove(&self.home);
-    }
+/// Does what waits for one data server now.
+pub(crate) async fn run_for(server: &Server, home: DataServerId) {
+    round(server, |item| item.home() == home).await;
 }
 
 /// Carries out these items now, side by side, whether their data servers hold a lease or not. A data server that was away may have missed hundreds
@@ -200,25 +170,25 @@ pub(crate) async fn carry_out(server: &Server, item: &WorkItem) -> Result<(), Co
     match item {
         WorkItem::Cut { extent, epoch, keep_bytes, .. } => {
             // Without the set the home would tell those only that it remembers.
-            let set = drain::record(server, *extent)?.map(|record| copies::set_of(&record));
+            let set = extent_facts::record(server, *extent)?.map(|record| copies::set_of(&record));
             known.control.cut(*extent, *epoch, *keep_bytes, set).await
         }
         WorkItem::Drop { extent, epoch, .. } => {
             // Whoever keeps the extent now refuses what a home of before may say once it has forgotten it. One that is away is told when
             // it is home and shown a handle.
-            if drain::is_home_up(server, *extent)? {
-                drain::fence_set(server, *extent, *epoch).await?;
+            if extent_facts::is_home_up(server, *extent)? {
+                extent_facts::fence_set(server, *extent, *epoch).await?;
             }
             known.control.drop_extent(*extent, *epoch).await
         }
         WorkItem::Yield { extent, epoch, .. } => {
-            drain::fence_set(server, *extent, *epoch).await?;
+            extent_facts::fence_set(server, *extent, *epoch).await?;
             // Until the new home has shown what it has, this one has the only bytes that surely are there.
-            let home = drain::record(server, *extent)?.map(|record| record.home);
-            prove::ask(server, home.ok_or(ControlError::Unknown)?, *extent, *epoch).await?;
+            let home = extent_facts::record(server, *extent)?.map(|record| record.home);
+            prove::ask_home(server, home.ok_or(ControlError::Unknown)?, *extent, *epoch).await?;
             known.control.drop_extent(*extent, *epoch).await
         }
-        WorkItem::Prove { extent, home, epoch, .. } => prove::ask(server, *home, *extent, *epoch).await,
+        WorkItem::Prove { extent, home, epoch, .. } => prove::ask_home(server, *home, *extent, *epoch).await,
         WorkItem::Fence { extent, epoch, .. } => known.control.fence(*extent, *epoch).await,
         WorkItem::Adopt { extent, epoch, keep_bytes, .. } => {
             // Who knows nothing of the image now will be asked to drop the extent soon.

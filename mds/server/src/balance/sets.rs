@@ -43,7 +43,7 @@ pub(super) async fn advance(server: &Arc<Server>) {
     }
     let mut same_home = Vec::new();
     for (change, one) in changes {
-        match drain::record(server, one.extent) {
+        match crate::extent_facts::record(server, one.extent) {
             Ok(Some(record)) if record.home == change.copies.home => same_home.push(change),
             Ok(_) => hands.push(change),
             // The record cannot be read now: the next scan finds it as it was.
