@@ -88,9 +88,7 @@ fn adoption(
         // A restart costs less, and until then its readers serve it.
         let is_gone = |id| dead_long(server, id, now_ms);
         if all(&is_gone)
-            && crate::copies::formers::formers(view, record)
-                .ok()?
-                .is_none_or(|formers| formers.iter().all(is_gone))
+            && prove::formers(view, record).ok()?.is_none_or(|formers| formers.iter().all(is_gone))
         {
             return heir(server, view, record, image.image, image.group).map(whole_set_of);
         }

@@ -19,7 +19,7 @@ use crate::limits::{CONTENT_MOVED_RETRIES_MAX, HOME_MOVED_RETRIES_MAX, READER_WA
 use crate::seal::readers;
 use crate::server::Server;
 use crate::slow::{self, Wait};
-use crate::{copies, drain, flexfile, prove, status};
+use crate::{copies, drain, flexfile, status};
 
 /// Reads bytes; they keep the room reserved for them. Holes are zeros. The flag marks the end of
 /// the file.

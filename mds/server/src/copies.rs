@@ -24,7 +24,7 @@ use wire_nfs::v4::Nfsstat4;
 use crate::limits::FAILOVER_WAIT_MS_MAX;
 use crate::server::Server;
 use crate::slow::{self, Wait};
-use crate::{prove, status};
+use crate::status;
 
 pub(crate) use memory::{Copies, Tally};
 pub(crate) use set::set_of;

@@ -189,7 +189,7 @@ async fn run(moving: Moving, changes: Vec<CopyChange>) {
 /// Those of which the next home has shown what it is to serve: the others stay where they are.
 async fn provable(server: &Server, changes: Vec<CopyChange>) -> Vec<CopyChange> {
     let asked = changes.into_iter().map(|change| async move {
-        let asked = prove::ask(server, change.copies.home, change.extent, change.epoch).await;
+        let asked = prove::ask_home(server, change.copies.home, change.extent, change.epoch).await;
         asked.is_ok().then_some(change)
     });
     join_all(asked).await.into_iter().flatten().collect()
